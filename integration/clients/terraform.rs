@@ -1,0 +1,222 @@
+//! Terraform: modules from a registry that demands the token, and what a provider sees under `ycred exec`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{Cloud, Gate, StandIn, json_answer, runs_of, trust, wrapper};
+use crate::authority::Authority;
+use crate::harness::{Call, Run, Sandbox, require_client};
+use crate::server::{Request, Response};
+
+/// The only module, packed on the spot.
+fn module(sandbox: &Sandbox) -> Vec<u8> {
+    sandbox.file("tmp/module/main.tf", "output \"answer\" {\n  value = \"from-the-module\"\n}\n");
+    sandbox.call("tar", ["-czf", "../tmp/module.tar.gz", "-C", "../tmp/module", "main.tf"]).run().succeeds();
+    fs::read(sandbox.path("tmp/module.tar.gz")).expect("the packed module")
+}
+
+/// A module registry. The package itself is public, as it is where registries hand out addresses in object storage.
+fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
+    StandIn::tls(authority, move |request: &Request| {
+        let path = request.path.as_str();
+        if path == "/package.tar.gz" {
+            return Response::typed(200, "application/gzip", package.clone());
+        }
+        if !gate.admits_bearer(request) {
+            return json_answer(401, json!({"errors": ["unauthorized"]}));
+        }
+        match path {
+            "/.well-known/terraform.json" => json_answer(200, json!({"modules.v1": "/v1/modules/"})),
+            "/v1/modules/acme/answer/test/versions" => {
+                json_answer(200, json!({"modules": [{"versions": [{"version": "1.0.0"}]}]}))
+            }
+            "/v1/modules/acme/answer/test/1.0.0/download" => {
+                Response::new(204).header("X-Terraform-Get", "/package.tar.gz?archive=tar.gz")
+            }
+            _ => json_answer(404, json!({"errors": ["not found"]})),
+        }
+    })
+}
+
+/// A sandbox where terraform has a module to fetch and ycred as its credentials helper.
+struct Workspace {
+    sandbox: Sandbox,
+    cloud: Cloud,
+    registry: StandIn,
+    terraform: PathBuf,
+    runs: PathBuf,
+}
+
+impl Workspace {
+    /// `ours`: whether the profile lists the registry.
+    fn new(ours: bool) -> Option<Workspace> {
+        let terraform = require_client("terraform")?;
+        let mut sandbox = Sandbox::new();
+        let cloud = Cloud::start();
+        let authority = Authority::new();
+        let registry = registry(&authority, cloud.gate(), module(&sandbox));
+        // Terraform wants a dot in the host's name.
+        let host = format!("127.0.0.1:{}", registry.port());
+        cloud.profile(&sandbox, "prod", if ours { std::slice::from_ref(&host) } else { &[] });
+        sandbox.file(
+            "work/main.tf",
+            format!(
+                "module \"answer\" {{\n  source  = \"{host}/acme/answer/test\"\n  version = \"1.0.0\"\n}}\n\
+                 output \"answer\" {{\n  value = module.answer.answer\n}}\n"
+            ),
+        );
+        // Terraform looks for helpers here and nowhere on PATH; the wrapper hands its name on as the link's.
+        let link = sandbox.link("terraform-credentials-ycred");
+        let (helper, runs) = wrapper(&sandbox, "helper", &link);
+        let plugins = sandbox.path("home/.terraform.d/plugins");
+        fs::create_dir_all(&plugins).expect("terraform's directory of plugins");
+        fs::copy(helper, plugins.join("terraform-credentials-ycred")).expect("the helper in its place");
+        let configuration = sandbox
+            .file("home/.terraformrc", "credentials_helper \"ycred\" {\n  args = [\"--profile\", \"prod\"]\n}\n");
+        let ca = trust(&sandbox, &authority);
+        sandbox.seal().set("TF_CLI_CONFIG_FILE", configuration).set("CHECKPOINT_DISABLE", "1").set("SSL_CERT_FILE", ca);
+        Some(Workspace { sandbox, cloud, registry, terraform, runs })
+    }
+
+    fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.registry.port())
+    }
+
+    fn terraform(&self, arguments: &[&str]) -> Call {
+        self.sandbox.call(&self.terraform, arguments)
+    }
+
+    fn init(&self) -> Run {
+        self.terraform(&["init", "-no-color", "-input=false"]).run()
+    }
+}
+
+#[test]
+fn a_module_comes_from_a_private_registry_for_one_run_and_one_iam_request() {
+    let Some(workspace) = Workspace::new(true) else { return };
+    workspace.init().succeeds().quietly().stdout_has("acme/answer/test 1.0.0");
+    assert_eq!(runs_of(&workspace.runs), 1, "runs of the helper");
+    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+
+    let bearer = Some(format!("Bearer {}", workspace.cloud.token()));
+    for request in workspace.registry.requests() {
+        let expected = if request.path.as_str() == "/package.tar.gz" { None } else { bearer.as_deref() };
+        assert_eq!(request.header("authorization"), expected, "{}", request.path.as_str());
+    }
+    let apply = workspace.terraform(&["apply", "-no-color", "-input=false", "-auto-approve"]).run().succeeds();
+    apply.stdout_has("answer = \"from-the-module\"");
+    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+}
+
+#[test]
+fn a_refused_key_makes_terraform_anonymous_and_ycred_remembers_why() {
+    let Some(workspace) = Workspace::new(true) else { return };
+    let refusal = workspace.cloud.refuse();
+    let run = workspace.init().fails().stderr_has("401 Unauthorized");
+    assert!(runs_of(&workspace.runs) >= 1, "terraform did not run the helper\n{run}");
+    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests\n{run}");
+    assert_eq!(workspace.registry.authorizations(), Vec::<String>::new());
+
+    // Terraform hides what a helper says, so it must be found elsewhere, and without asking the cloud again.
+    let status = workspace.sandbox.ycred(["--profile", "prod", "status"]).run();
+    assert!(status.stdout.contains(refusal) || status.stderr.contains(refusal), "no reason in\n{status}");
+}
+
+#[test]
+fn a_registry_that_is_not_ours_gets_no_token_and_no_iam_request() {
+    let Some(workspace) = Workspace::new(false) else { return };
+    workspace.init().fails().stderr_has("401 Unauthorized");
+    assert_eq!(runs_of(&workspace.runs), 1, "runs of the helper");
+    assert_eq!(workspace.registry.authorizations(), Vec::<String>::new());
+    assert_eq!(workspace.cloud.exchanges(), 0, "IAM requests");
+}
+
+#[test]
+fn terraform_logout_succeeds_and_costs_no_token() {
+    let Some(workspace) = Workspace::new(true) else { return };
+    workspace.init().succeeds();
+    workspace.terraform(&["logout", &workspace.host()]).run().succeeds().quietly();
+    fs::remove_dir_all(workspace.sandbox.path("work/.terraform")).expect("terraform's own cache");
+    workspace.init().succeeds();
+    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+}
+
+/// Stands in for the Yandex provider: it notes its environment and ends before the handshake, as terraform itself sees it.
+const PROVIDER: &str = "#!/bin/sh\nenv > \"$PROVIDER_SAW\"\nexit 1\n";
+
+#[test]
+fn under_exec_the_provider_process_sees_the_token_and_nothing_that_outranks_it() {
+    let Some(workspace) = Workspace::new(true) else { return };
+    let sandbox = &workspace.sandbox;
+    sandbox.script("tmp/provider/terraform-provider-yandex", PROVIDER);
+    let configuration = sandbox.file(
+        "home/overrides.tfrc",
+        format!(
+            "provider_installation {{\n  dev_overrides {{\n    \"yandex-cloud/yandex\" = \"{}\"\n  }}\n}}\n",
+            sandbox.path("tmp/provider").display()
+        ),
+    );
+    sandbox.file(
+        "work/main.tf",
+        "terraform {\n  required_providers {\n    yandex = { source = \"yandex-cloud/yandex\" }\n  }\n}\n\
+         provider \"yandex\" {}\n",
+    );
+    let saw = sandbox.path("tmp/provider-saw");
+    let plan = |program: &str| {
+        let run = sandbox
+            .ycred(["exec", "--profile", "prod", "--", program, "plan", "-no-color", "-input=false"])
+            .env("TF_CLI_CONFIG_FILE", &configuration)
+            .env("PROVIDER_SAW", &saw)
+            .env("YC_TOKEN", "t1.stale.token")
+            .env("YC_SERVICE_ACCOUNT_KEY_FILE", "/nonexistent/key.json")
+            .env("YC_OAUTH_TOKEN", "y0_stale")
+            .run();
+        // Terraform's own exit code and complaint: the stand-in is no provider.
+        run.exits(1).stderr_has("Failed to load plugin schemas")
+    };
+    let run = plan("terraform");
+    let text = fs::read_to_string(&saw).unwrap_or_else(|error| panic!("no provider was started: {error}\n{run}"));
+    let variable = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+    let token = workspace.cloud.token();
+    assert_eq!(variable("YC_TOKEN"), Some(token.as_str()));
+    assert_eq!(variable("YC_IAM_TOKEN"), Some(token.as_str()));
+    assert_eq!(variable("YCRED_PROFILE"), Some("prod"));
+    let expires = variable("YCRED_EXPIRES_AT").unwrap_or_default();
+    assert!(expires.len() == 20 && expires.ends_with('Z'), "YCRED_EXPIRES_AT={expires:?}");
+    assert_eq!(variable("YC_SERVICE_ACCOUNT_KEY_FILE"), None);
+    assert_eq!(variable("YC_OAUTH_TOKEN"), None);
+    run.never_says(&token);
+    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+    plan("terraform");
+    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+}
+
+#[test]
+fn under_exec_an_apply_is_terraforms_own_and_leaves_no_token_behind() {
+    let Some(workspace) = Workspace::new(true) else { return };
+    let sandbox = &workspace.sandbox;
+    // A child of terraform's, with what terraform itself was given.
+    sandbox.file(
+        "work/main.tf",
+        "resource \"terraform_data\" \"check\" {\n  provisioner \"local-exec\" {\n    \
+         command = \"test -n \\\"$YC_TOKEN\\\" && printf %s \\\"$YC_TOKEN\\\" > ../tmp/seen\"\n  }\n}\n",
+    );
+    workspace.init().succeeds();
+    sandbox
+        .ycred(["--profile", "prod", "exec", "terraform", "apply", "-no-color", "-input=false", "-auto-approve"])
+        .run()
+        .succeeds()
+        .quietly()
+        .stdout_has("Apply complete!");
+    let token = workspace.cloud.token();
+    assert_eq!(fs::read_to_string(sandbox.path("tmp/seen")).expect("what the child saw"), token);
+    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+    let left = sandbox.files("work");
+    assert!(left.iter().any(|path| path.ends_with("terraform.tfstate")), "terraform kept no state: {left:?}");
+    for path in left {
+        let text = fs::read(&path).expect("a file of terraform's");
+        assert!(!text.windows(token.len()).any(|window| window == token.as_bytes()), "{} has it", path.display());
+    }
+}

@@ -1,0 +1,34 @@
+//! `completions`: the shell's own completion script, made from the same tree that parses.
+
+use clap::Arg;
+use clap_complete::Shell;
+
+use super::{Call, Command};
+use crate::Outcome;
+use crate::error::{Error, Result};
+use crate::invocation;
+use crate::protocol::Reply;
+use crate::session::Session;
+
+pub const COMMAND: Command = Command {
+    name: "completions",
+    about: "print the completion script of a shell",
+    arguments: |command| {
+        command.arg(Arg::new("shell").value_name("SHELL").required(true).help("the shell").value_parser([
+            "bash",
+            "zsh",
+            "fish",
+            "powershell",
+            "elvish",
+        ]))
+    },
+    run,
+};
+
+fn run(call: &Call, _: &Session<'_>) -> Result<Outcome> {
+    let shell: Shell =
+        call.text("shell").and_then(|name| name.parse().ok()).ok_or_else(|| Error::usage("no shell is named"))?;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut invocation::tree(), "ycred", &mut script);
+    Ok(Outcome::reply(Reply { stdout: script.into(), code: 0 }))
+}

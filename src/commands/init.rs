@@ -1,0 +1,190 @@
+//! `init`: writes a profile, fetches a token with it, and says whose it is.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction};
+
+use super::{Call, Command};
+use crate::Outcome;
+use crate::error::{Error, Result};
+use crate::profile::{COMMON_KEYS, Key, Profile, check_name};
+use crate::protocol::Reply;
+use crate::session::Session;
+use crate::source::{self, SOURCES, Source};
+use crate::store;
+use crate::token::human;
+
+pub const COMMAND: Command = Command {
+    name: "init",
+    about: "write a profile, fetch a token with it, say whose it is",
+    arguments: |command| {
+        let named = Arg::new("name").value_name("PROFILE").help("the profile's name; default: default");
+        let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace a profile that is there");
+        let source = Arg::new("source")
+            .long("source")
+            .value_name("SOURCE")
+            .help("where tokens come from; most follow from their own flag");
+        let words = Arg::new("words")
+            .value_name("CMD")
+            .last(true)
+            .action(ArgAction::Append)
+            .help("the command of a source that runs one");
+        // A source without a key of its own to name it by has a switch: --metadata.
+        let switches = SOURCES.iter().filter(|source| !taken(source.name)).map(|source| {
+            Arg::new(source.name)
+                .long(source.name)
+                .action(ArgAction::SetTrue)
+                .help(format!("source = \"{}\": {}", source.name, source.about))
+        });
+        let keys = keys().map(|key| {
+            Arg::new(key.name)
+                .long(key.name)
+                .value_name(key.value)
+                .action(ArgAction::Append)
+                .help(key.about)
+                .allow_hyphen_values(true)
+        });
+        command.arg(named).arg(force).arg(source).args(switches).args(keys).arg(words)
+    },
+    run,
+};
+
+/// Every key of the schema is a flag, except those that are flags of every command.
+fn keys() -> impl Iterator<Item = &'static Key> {
+    let own = SOURCES.iter().flat_map(|source| source.keys);
+    COMMON_KEYS.iter().chain(own).filter(|key| !crate::invocation::FLAGS.iter().any(|flag| flag.long == key.name))
+}
+
+fn taken(name: &str) -> bool {
+    keys().any(|key| key.name == name)
+}
+
+fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+    let name = call.text("name").unwrap_or("default");
+    check_name(name)?;
+    let directory = session.places.config.as_ref().ok_or_else(|| {
+        Error::profile("there is no home directory to keep a profile in").hint("set YCRED_CONFIG_DIR")
+    })?;
+    let path = directory.join(format!("{name}.toml"));
+    let overwrite = call.matches.get_flag("force");
+    if !overwrite && path.symlink_metadata().is_ok() {
+        return Err(Error::usage(format!("{}: there is such a profile already", path.display()))
+            .hint("choose another name, or replace it with --force"));
+    }
+    let text = write(call, session)?;
+    // Read back before it is written, so that what is written is right, and its key file can be read.
+    let profile = Profile::from_text(name, &path, &text, session.environment, session.places)?;
+    let account = source::open(&profile)?.account()?;
+    store::write_config(&path, text.as_bytes(), overwrite).map_err(|error| {
+        Error::profile(format!("{}: cannot be written", path.display()))
+            .because(crate::cache::describe(&error))
+            .hint("set YCRED_CONFIG_DIR to a directory of yours")
+    })?;
+    let obtained = session
+        .obtain(&profile, &call.options, Duration::ZERO)
+        .map_err(|error| error.context(format!("{} is written, but gives no token yet", path.display())))?;
+    let left = human(obtained.credential.left(session.clock.now()).longer);
+    Ok(Outcome::reply(Reply::text(format!("{}: {account}; token for another {left}\n", path.display()))))
+}
+
+/// The profile's text, from the flags.
+fn write(call: &Call, session: &Session<'_>) -> Result<String> {
+    let mut values: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    for key in keys() {
+        let given: Vec<String> = call.matches.get_many::<String>(key.name).into_iter().flatten().cloned().collect();
+        if !given.is_empty() {
+            values.insert(key.name, given);
+        }
+    }
+    let source = choose_source(call, &values)?;
+    let words: Vec<String> = call.matches.get_many::<String>("words").into_iter().flatten().cloned().collect();
+    if !words.is_empty() {
+        let key = source
+            .keys
+            .iter()
+            .find(|key| key.value == "COMMAND")
+            .ok_or_else(|| Error::usage(format!("source \"{}\" runs no command", source.name)))?;
+        values.insert(key.name, words);
+    }
+    for (flag, length) in [("min-ttl", call.options.min_ttl), ("timeout", call.options.timeout)] {
+        if let Some(length) = length {
+            values.insert(flag, vec![format!("{}s", length.as_secs())]);
+        }
+    }
+    let mut text = format!("source = {}\n", quote(source.name));
+    let order = source.keys.iter().chain(COMMON_KEYS);
+    for (key, mut given) in order.filter_map(|key| values.remove(key.name).map(|given| (key, given))) {
+        if key.value == "FILE" {
+            given = given.iter().map(|path| absolute(path, session)).collect::<Result<_>>()?;
+        }
+        let quoted: Vec<String> = given.iter().map(|value| quote(value)).collect();
+        let many = quoted.len() > 1 || matches!(key.value, "COMMAND" | "HOST") && key.name != "endpoint";
+        let _ = if many {
+            writeln!(text, "{} = [{}]", key.name, quoted.join(", "))
+        } else {
+            writeln!(text, "{} = {}", key.name, quoted.concat())
+        };
+    }
+    match values.keys().next() {
+        Some(stray) => Err(Error::usage(format!("--{stray} is not for source \"{}\"", source.name))),
+        None => Ok(text),
+    }
+}
+
+/// By `--source`, by its switch, or by the one key that only it has.
+fn choose_source(call: &Call, values: &BTreeMap<&'static str, Vec<String>>) -> Result<&'static Source> {
+    if let Some(name) = call.text("source") {
+        let names: Vec<&str> = SOURCES.iter().map(|source| source.name).collect();
+        return Source::named(name)
+            .ok_or_else(|| Error::usage(format!("--source: \"{name}\" is not one of {}", names.join(", "))));
+    }
+    let switched = |source: &&&Source| !taken(source.name) && call.matches.get_flag(source.name);
+    let keyed = |source: &&&Source| source.keys.iter().any(|key| values.contains_key(key.name));
+    SOURCES.iter().find(switched).or_else(|| SOURCES.iter().find(keyed)).copied().ok_or_else(|| {
+        Error::usage("where tokens are to come from is not said").hint("ycred init --key-file FILE (a service account's key), or --metadata (on a VM); `ycred init --help` lists all")
+    })
+}
+
+/// A path on the command line is relative to where it was typed, one in a profile to the profile.
+fn absolute(path: &str, session: &Session<'_>) -> Result<String> {
+    let full = match path.strip_prefix("~/").zip(session.places.home.as_ref()) {
+        Some((rest, home)) => home.join(rest),
+        None => std::path::absolute(Path::new(path))
+            .map_err(|error| Error::usage(format!("{path}: cannot be made absolute")).because(error))?,
+    };
+    full.into_os_string()
+        .into_string()
+        .map_err(|_| Error::usage(format!("{path}: is not plain text, which a profile is")))
+}
+
+/// A TOML basic string.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(c);
+            }
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_quoted_as_toml_has_it() {
+        assert_eq!(quote("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000A\"");
+    }
+}

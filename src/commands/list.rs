@@ -1,0 +1,45 @@
+//! `list`: the profiles that there are, and which is the default. A broken one is listed with what is wrong with it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::{Call, Command};
+use crate::Outcome;
+use crate::error::Result;
+use crate::profile::{Profile, Wanted, check_name};
+use crate::protocol::Reply;
+use crate::session::Session;
+
+pub const COMMAND: Command = Command { name: "list", about: "list the profiles", arguments: |command| command, run };
+
+fn run(_: &Call, session: &Session<'_>) -> Result<Outcome> {
+    let mut names = BTreeSet::new();
+    for directory in session.places.profile_directories() {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        names.extend(entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned)));
+    }
+    // What stands there under other names is no profile: it cannot be named.
+    names.retain(|name| check_name(name).is_ok());
+    let chosen = session.profile(&Wanted::Unnamed).ok().and_then(|profile| profile.name);
+    let mut text = String::new();
+    for name in &names {
+        let mark = if chosen.as_ref() == Some(name) { '*' } else { ' ' };
+        let path = session.places.profile_candidates(name).into_iter().find(|path| path.exists()).unwrap_or_default();
+        let what =
+            match Profile::load(&Wanted::Given { by: "list", name: name.clone() }, session.environment, session.places)
+            {
+                Ok(profile) if profile.name.as_ref() != Some(name) => {
+                    format!("alias of {}", profile.name.unwrap_or_default())
+                }
+                Ok(profile) => profile.source.name.to_owned(),
+                Err(error) => format!("broken: {}", error.reason()),
+            };
+        let _ = writeln!(text, "{mark} {name:20} {what:16} {}", path.display());
+    }
+    if names.is_empty() {
+        let places: Vec<String> =
+            session.places.profile_directories().map(|directory| directory.display().to_string()).collect();
+        let _ = writeln!(text, "no profiles in {}; make one: ycred init --key-file FILE", places.join(" or "));
+    }
+    Ok(Outcome::reply(Reply::text(text)))
+}

@@ -1,0 +1,95 @@
+//! Every environment variable that ycred reads or sets, each a documented constant, and the snapshot they are read from.
+//!
+//! An empty variable counts as unset, as it does for kubectl, docker and curl.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The profile to use: a name, or a path if it has a separator. `--profile` and a symlink's suffix win over it.
+pub const YCRED_PROFILE: &str = "YCRED_PROFILE";
+/// Where profiles live; absolute. Before `XDG_CONFIG_HOME`.
+pub const YCRED_CONFIG_DIR: &str = "YCRED_CONFIG_DIR";
+/// Where token records live; absolute. Before `XDG_CACHE_HOME`.
+pub const YCRED_CACHE_DIR: &str = "YCRED_CACHE_DIR";
+/// Where login sessions live; absolute. Before `XDG_STATE_HOME`.
+pub const YCRED_STATE_DIR: &str = "YCRED_STATE_DIR";
+/// The service account to impersonate when there is no profile file; commas make a chain.
+pub const YCRED_IMPERSONATE: &str = "YCRED_IMPERSONATE";
+/// Set by `exec` and `env`: when the token they handed over expires, RFC 3339.
+pub const YCRED_EXPIRES_AT: &str = "YCRED_EXPIRES_AT";
+/// Set for the commands that a profile runs, so that a profile that runs ycred with itself is noticed.
+pub const YCRED_RUNNING: &str = "YCRED_RUNNING";
+
+/// An IAM token, handed on as it is (the yc CLI and several SDKs read it too).
+pub const YC_IAM_TOKEN: &str = "YC_IAM_TOKEN";
+/// An IAM token if it starts with `t1.` and has two dots, else an OAuth token: what the Terraform provider makes of it.
+pub const YC_TOKEN: &str = "YC_TOKEN";
+/// A Yandex OAuth token.
+pub const YC_OAUTH_TOKEN: &str = "YC_OAUTH_TOKEN";
+/// An authorized key: a path, or the JSON itself.
+pub const YC_SERVICE_ACCOUNT_KEY_FILE: &str = "YC_SERVICE_ACCOUNT_KEY_FILE";
+/// host[:port] of the metadata service, as the Yandex Cloud SDKs read it.
+pub const YC_METADATA_ADDR: &str = "YC_METADATA_ADDR";
+/// The installation's API endpoint, as the Terraform provider reads it; with or without port, without scheme.
+pub const YC_ENDPOINT: &str = "YC_ENDPOINT";
+
+/// The request that kubectl and client-go send to an exec plugin
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>).
+pub const KUBERNETES_EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
+
+/// systemd's `CacheDirectory=` (systemd.exec(5)): the cache of a unit without a home.
+pub const CACHE_DIRECTORY: &str = "CACHE_DIRECTORY";
+
+/// The user's shell, for `exec` without a command and `env` without `--shell`.
+pub const SHELL: &str = "SHELL";
+
+/// What the process was given, taken once by main.
+#[derive(Clone, Default)]
+pub struct Environment(Arc<Vec<(OsString, OsString)>>);
+
+impl Environment {
+    pub fn new(pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        Self(Arc::new(pairs.into_iter().collect()))
+    }
+
+    /// The variable's value; none if it is unset or empty.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_os_str())
+    }
+
+    /// The variable's value where it is valid UTF-8; `Err` holds nothing of the value, which may be a secret.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, NotText> {
+        self.get(name).map(|value| value.to_str().ok_or(NotText)).transpose()
+    }
+
+    /// A directory variable where it is absolute. The XDG specification demands that a relative one be ignored.
+    pub fn absolute(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+}
+
+/// A variable's value is not UTF-8.
+pub struct NotText;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment() -> Environment {
+        Environment::new([("A", "x"), ("EMPTY", ""), ("DIR", "/d"), ("REL", "d")].map(|(k, v)| (k.into(), v.into())))
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        assert_eq!(environment().get("A"), Some(OsStr::new("x")));
+        assert_eq!(environment().get("EMPTY"), None);
+        assert_eq!(environment().get("ABSENT"), None);
+    }
+
+    #[test]
+    fn a_relative_directory_is_ignored() {
+        assert_eq!(environment().absolute("DIR"), Some(PathBuf::from("/d")));
+        assert_eq!(environment().absolute("REL"), None);
+    }
+}

@@ -1,0 +1,335 @@
+//! To whom a token may go (DESIGN A7): the hosts that clients ask for, and the list that answers.
+//!
+//! A client that asks for every host on earth (docker's `credsStore`, a global git helper) must not carry an IAM token to
+//! any of them: peers leaked theirs to Docker Hub that way.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Where a client wants to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// `http` or `https` where the client said; docker and terraform send a bare name.
+    pub scheme: Option<Scheme>,
+    /// Lower case; an IPv6 address without its brackets.
+    pub name: String,
+    pub port: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+impl Host {
+    /// Reads `host`, `host:port`, `host/path`, `scheme://host:port/path`.
+    ///
+    /// None for whatever could mean two things to two readers: userinfo, a trailing dot, non-ASCII, blanks, controls,
+    /// percent-escapes, a backslash, a foreign scheme. None of these is ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim_matches([' ', '\t', '\r', '\n']);
+        let (scheme, rest) = match text.split_once("://") {
+            None => (None, text),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(Scheme::Https), rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some(Scheme::Http), rest),
+            Some(_) => return None,
+        };
+        let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+        // The path does not decide, but a line break in it would let two readers see two requests.
+        if rest.bytes().any(|byte| byte.is_ascii_control()) {
+            return None;
+        }
+        let (name, port) = match authority.strip_prefix('[') {
+            Some(rest) => {
+                let (address, after) = rest.split_once(']')?;
+                let address: Ipv6Addr = address.parse().ok()?;
+                let port = if after.is_empty() { None } else { Some(after.strip_prefix(':')?) };
+                (address.to_string(), port)
+            }
+            None => match authority.split_once(':') {
+                None => (authority.to_ascii_lowercase(), None),
+                Some((name, port)) => (name.to_ascii_lowercase(), Some(port)),
+            },
+        };
+        let is_address = authority.starts_with('[');
+        let labels_fit = || {
+            name.len() <= 253
+                && name.split('.').all(|label| {
+                    !label.is_empty()
+                        && label.len() <= 63
+                        && label
+                            .bytes()
+                            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+                })
+        };
+        if !is_address && !labels_fit() {
+            return None;
+        }
+        let port = match port {
+            None => None,
+            // Digits alone: `+443` and `0443` are how a look-alike starts.
+            Some(port) if port.bytes().all(|b| b.is_ascii_digit()) && !port.starts_with('0') => {
+                Some(port.parse().ok()?)
+            }
+            Some(_) => return None,
+        };
+        Some(Self { scheme, name, port })
+    }
+
+    fn is_loopback(&self) -> bool {
+        is_loopback(&self.name)
+    }
+}
+
+/// Whether a host name without brackets is this machine, and no name service has a say in it.
+pub fn is_loopback(name: &str) -> bool {
+    name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// `host` or `host:port`, as one would type it.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.contains(':') {
+            write!(f, "[{}]", self.name)?
+        } else {
+            f.write_str(&self.name)?
+        }
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One entry of the list: `host`, `host:port` or `*.domain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    host: Host,
+    wildcard: bool,
+    /// From the profile's own `hosts`, which alone may open plain http to a loopback host.
+    listed: bool,
+}
+
+impl Pattern {
+    /// Reads an entry of a profile's `hosts`.
+    ///
+    /// # Errors
+    /// In words that fit behind the entry.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (wildcard, rest) = text.strip_prefix("*.").map_or((false, text), |rest| (true, rest));
+        if rest.contains(['/', '*', ' ']) || rest.contains("://") {
+            return Err("is not host, host:port or *.domain");
+        }
+        let host = Host::parse(rest).ok_or("is not host, host:port or *.domain")?;
+        if wildcard
+            && (!host.name.contains('.')
+                || host.port.is_some()
+                || host.name.parse::<Ipv4Addr>().is_ok()
+                || host.name.contains(':'))
+        {
+            return Err("is too wide: a wildcard needs a domain of two labels at least, and no port");
+        }
+        Ok(Self { host, wildcard, listed: true })
+    }
+
+    fn built_in(text: &str) -> Option<Self> {
+        Self::parse(text).ok().map(|pattern| Self { listed: false, ..pattern })
+    }
+
+    fn covers(&self, asked: &Host) -> bool {
+        let name = if self.wildcard {
+            asked.name.strip_suffix(&self.host.name).is_some_and(|front| front.len() > 1 && front.ends_with('.'))
+        } else {
+            asked.name == self.host.name
+        };
+        let default_port = if asked.scheme == Some(Scheme::Http) { 80 } else { 443 };
+        let port = match self.host.port {
+            None => matches!(asked.port, None | Some(443)),
+            Some(port) => asked.port.unwrap_or(default_port) == port,
+        };
+        let scheme = asked.scheme != Some(Scheme::Http) || (self.listed && asked.is_loopback());
+        name && port && scheme
+    }
+
+    /// As it would be typed, where it is one host.
+    pub fn single(&self) -> Option<String> {
+        (!self.wildcard).then(|| self.host.to_string())
+    }
+}
+
+/// The hosts of one profile.
+#[derive(Clone, Debug)]
+pub struct Allowed(Vec<Pattern>);
+
+/// The registries of an installation, by the endpoint that a profile names
+/// (yandex-cloud.md sections 9 and 10; the first is the default).
+const REGISTRIES: &[(&str, &[&str])] = &[
+    (
+        crate::profile::DEFAULT_ENDPOINT,
+        &[
+            "cr.yandex",
+            "cr.cloud.yandex.net",
+            "container-registry.cloud.yandex.net",
+            "registry.yandexcloud.net",
+            "registry.pe.yandexcloud.net",
+        ],
+    ),
+    ("api.yandexcloud.kz", &["cr.yandexcloud.kz"]),
+];
+
+impl Allowed {
+    /// The built-in hosts of an installation and a profile's own.
+    pub fn new(endpoint_host: &str, listed: &[Pattern]) -> Self {
+        let built_in =
+            REGISTRIES.iter().filter(|(endpoint, _)| *endpoint == endpoint_host).flat_map(|(_, hosts)| *hosts);
+        Self(built_in.filter_map(|host| Pattern::built_in(host)).chain(listed.iter().cloned()).collect())
+    }
+
+    pub fn covers(&self, asked: &Host) -> bool {
+        self.0.iter().any(|pattern| pattern.covers(asked))
+    }
+
+    /// The single hosts, for docker's `list`.
+    pub fn singles(&self) -> impl Iterator<Item = String> + '_ {
+        self.0.iter().filter_map(Pattern::single)
+    }
+}
+
+/// Whether some installation's built-in list has the host, so that a missing or broken profile is an error worth telling and
+/// not just "not mine".
+pub fn is_built_in(asked: &Host) -> bool {
+    REGISTRIES.iter().any(|(endpoint, _)| Allowed::new(endpoint, &[]).covers(asked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(listed: &[&str]) -> Allowed {
+        let listed: Vec<Pattern> = listed.iter().map(|text| Pattern::parse(text).expect(text)).collect();
+        Allowed::new("api.cloud.yandex.net", &listed)
+    }
+
+    fn covers(listed: &[&str], asked: &str) -> bool {
+        Host::parse(asked).is_some_and(|host| allowed(listed).covers(&host))
+    }
+
+    #[test]
+    fn our_registries_are_ours_in_every_spelling_of_a_client() {
+        for asked in [
+            "cr.yandex",
+            "CR.Yandex",
+            "cr.yandex:443",
+            "https://cr.yandex",
+            "https://cr.yandex/v2/",
+            "cr.yandex/crp123/app",
+            "cr.yandex\n",
+            "cr.yandex\r\n",
+            "https://registry.yandexcloud.net:443/npm/x",
+            "container-registry.cloud.yandex.net",
+        ] {
+            assert!(covers(&[], asked), "{asked}");
+        }
+    }
+
+    #[test]
+    fn look_alikes_are_not() {
+        for asked in [
+            "",
+            ".",
+            "docker.io",
+            "https://index.docker.io/v1/",
+            "cr.yandex.evil.example",
+            "evil-cr.yandex",
+            "cr.yandex:5000",
+            "cr.yandex.",
+            "http://cr.yandex",
+            "ftp://cr.yandex",
+            "cr.yandex@evil.example",
+            "https://cr.yandex@evil.example/",
+            "https://cr.yandex:pw@evil.example/",
+            "evil.example/cr.yandex",
+            "https://evil.example\\@cr.yandex",
+            "cr.yandex\nhost=evil.example",
+            "cr.yandex%2eevil.example",
+            "сr.yandex",
+            "xn--r-7sb.yandex",
+            "cr。yandex",
+            "[::1]",
+            "127.0.0.1",
+            "localhost:5000",
+            "cr.yandex:0443",
+            "cr.yandex:+443",
+            "cr.yandex:99999",
+            "cr yandex",
+            "*.yandex",
+            "a.cr.yandex",
+        ] {
+            assert!(!covers(&[], asked), "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_profile_adds_hosts_ports_and_domains() {
+        let listed =
+            &["git.example", "registry.example:5000", "*.corp.example", "localhost:5001", "[::1]:5002", "127.0.0.1"];
+        for asked in [
+            "git.example",
+            "https://git.example:443/x",
+            "registry.example:5000",
+            "https://registry.example:5000/v2",
+            "a.corp.example",
+            "a.b.corp.example",
+            "localhost:5001",
+            "http://localhost:5001/v2/",
+            "http://[::1]:5002/",
+            "[::1]:5002",
+            "http://127.0.0.1/",
+        ] {
+            assert!(covers(listed, asked), "{asked}");
+        }
+        for asked in [
+            "git.example:8443",
+            "registry.example",
+            "http://registry.example:5000",
+            "corp.example",
+            "evilcorp.example",
+            "a.corp.example:5000",
+            "http://a.corp.example",
+            "localhost",
+            "http://localhost:5003",
+        ] {
+            assert!(!covers(listed, asked), "{asked}");
+        }
+    }
+
+    #[test]
+    fn entries_that_are_too_wide_or_no_hosts_are_refused() {
+        for bad in [
+            "*",
+            "*.example",
+            "*.",
+            "a.*.example",
+            "https://x.example",
+            "x.example/path",
+            "x.example.",
+            "*.a.example:5000",
+            "",
+            "a b",
+            "*.127.0.0.1",
+        ] {
+            assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_installation_has_its_own_list_and_an_unknown_one_none() {
+        let host = |text: &str| Host::parse(text).expect("a host");
+        let kazakhstan = Allowed::new("api.yandexcloud.kz", &[]);
+        assert!(kazakhstan.covers(&host("cr.yandexcloud.kz")) && !kazakhstan.covers(&host("cr.yandex")));
+        let unknown = Allowed::new("api.example", &[]);
+        assert!(!unknown.covers(&host("cr.yandex")) && !unknown.covers(&host("cr.yandexcloud.kz")));
+        assert!(is_built_in(&host("cr.yandexcloud.kz")) && !is_built_in(&host("docker.io")));
+    }
+}

@@ -1,0 +1,183 @@
+//! The calls of the cloud's IamTokenService over REST
+//! (cloudapi `yandex/cloud/iam/v1/iam_token_service.proto`) and its errors, `google.rpc.Status`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::http::{Answer, CONNECT, Explained, Request};
+use crate::notes::Warning;
+use crate::obtain::Context;
+use crate::profile::Installation;
+use crate::token::{Credential, Expiry, Secret, human};
+
+/// `IamTokenService.Create`, below the base URL; the base URL and this are a JWT's default audience.
+pub const TOKENS_PATH: &str = "/iam/v1/tokens";
+
+/// What a token is made from: exactly one of the two (`CreateIamTokenRequest.identity`).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Identity<'a> {
+    /// At most 8000 characters.
+    Jwt(&'a str),
+    /// At most 4000 characters.
+    YandexPassportOauthToken(&'a str),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ForServiceAccount<'a> {
+    service_account_id: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    iam_token: Secret,
+    expires_at: Option<String>,
+}
+
+/// `google.rpc.Status` as the API's JSON has it.
+#[derive(Deserialize)]
+struct Status {
+    code: i64,
+    message: String,
+    #[serde(default)]
+    details: Vec<Detail>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail {
+    request_id: Option<String>,
+}
+
+/// `Create`: a token for a JWT or an OAuth token.
+///
+/// # Errors
+/// As [`crate::http::Http::send`].
+pub fn create(installation: &Installation, identity: &Identity<'_>, cx: &Context<'_>) -> Result<Credential> {
+    call(installation, TOKENS_PATH, &body(identity)?, None, cx)
+}
+
+/// `CreateForServiceAccount`: a token of the account, for a caller who may impersonate it.
+///
+/// # Errors
+/// As [`crate::http::Http::send`]; the hint names the role.
+pub fn create_for_service_account(
+    installation: &Installation,
+    caller: &Secret,
+    account: &str,
+    cx: &Context<'_>,
+) -> Result<Credential> {
+    let path = format!("{TOKENS_PATH}:createForServiceAccount");
+    call(installation, &path, &body(&ForServiceAccount { service_account_id: account })?, Some(caller), cx)
+        .map_err(|error| error.context(format!("impersonating {account}")))
+}
+
+fn body(message: &impl Serialize) -> Result<Secret> {
+    serde_json::to_string(message)
+        .map(Secret::new)
+        .map_err(|_| Error::internal("a request could not be written as JSON"))
+}
+
+fn call(
+    installation: &Installation,
+    path: &str,
+    body: &Secret,
+    caller: Option<&Secret>,
+    cx: &Context<'_>,
+) -> Result<Credential> {
+    let url = format!("{}{path}", installation.iam_url);
+    let bearer = caller.map(|token| Secret::new(format!("Bearer {}", token.expose())));
+    let headers: Vec<(&'static str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.expose())).collect();
+    let request = Request {
+        url: &url,
+        headers: &headers,
+        body: Some(("application/json", body)),
+        connect: CONNECT,
+        direct: false,
+    };
+    let answer = cx.http.send(&request, explain, cx)?;
+    credential(&answer, &url, cx)
+}
+
+fn credential(answer: &Answer, url: &str, cx: &Context<'_>) -> Result<Credential> {
+    let Created { iam_token, expires_at } = answer.json(url)?;
+    warn_of_clock(answer.skew, cx);
+    Credential::new(iam_token, &Expiry::At(expires_at), answer.received, answer.skew, url)
+}
+
+/// Tells whoever fetched that this machine's clock is off; tokens are had all the same, other programs may fare worse.
+fn warn_of_clock(skew: i64, cx: &Context<'_>) {
+    if skew != 0 {
+        let how = if skew < 0 { "fast" } else { "slow" };
+        cx.notes.warn(
+            Warning::ClockOff,
+            format!("this machine's clock is {} {how}: set it, or turn time synchronisation on", minutes(skew)),
+        );
+    }
+}
+
+/// A clock's difference, in whole minutes where it has some.
+fn minutes(skew: i64) -> String {
+    match (skew.abs() + 30_000) / 60_000 {
+        0 | 1 => human(skew),
+        n => format!("{n} min"),
+    }
+}
+
+/// The API's error in its own words, with the id that support asks for.
+pub fn explain(body: &[u8]) -> Option<Explained> {
+    let Status { code, message, details } = serde_json::from_slice(body).ok()?;
+    let name = match code {
+        3 => "INVALID_ARGUMENT",
+        5 => "NOT_FOUND",
+        7 => "PERMISSION_DENIED",
+        8 => "RESOURCE_EXHAUSTED",
+        13 => "INTERNAL",
+        14 => "UNAVAILABLE",
+        16 => "UNAUTHENTICATED",
+        _ => "error",
+    };
+    let request_id = details.into_iter().find_map(|detail| detail.request_id);
+    Some(Explained { message: format!("{name}: {message}"), request_id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_as_the_api_has_them() {
+        let json = |identity: &Identity<'_>| serde_json::to_string(identity).expect("JSON");
+        assert_eq!(json(&Identity::Jwt("a.b.c")), r#"{"jwt":"a.b.c"}"#);
+        assert_eq!(json(&Identity::YandexPassportOauthToken("y0_x")), r#"{"yandexPassportOauthToken":"y0_x"}"#);
+        let account = ForServiceAccount { service_account_id: "aje1" };
+        assert_eq!(serde_json::to_string(&account).expect("JSON"), r#"{"serviceAccountId":"aje1"}"#);
+    }
+
+    #[test]
+    fn answers_may_have_more_fields_and_no_expiry() {
+        let created: Created =
+            serde_json::from_str(r#"{"iamToken":"t1.x","expiresAt":null,"newField":{}}"#).expect("read");
+        assert!(created.iam_token.expose() == "t1.x" && created.expires_at.is_none());
+        assert!(serde_json::from_str::<Created>(r#"{"expiresAt":"2026-01-01T00:00:00Z"}"#).is_err());
+    }
+
+    #[test]
+    fn a_status_is_read_with_its_request_id() {
+        let body = br#"{"code":16,"message":"Token is invalid or has expired.","details":[{"@type":"type.googleapis.com/google.rpc.RequestInfo","requestId":"e38e71c3"}]}"#;
+        let explained = explain(body).expect("a status");
+        assert_eq!(explained.message, "UNAUTHENTICATED: Token is invalid or has expired.");
+        assert_eq!(explained.request_id.as_deref(), Some("e38e71c3"));
+        assert!(explain(b"<html>").is_none());
+    }
+
+    #[test]
+    fn clock_differences_for_people() {
+        assert_eq!(
+            [minutes(-600_000), minutes(599_000), minutes(45_000), minutes(-3_720_000)],
+            ["10 min", "10 min", "45s", "62 min"]
+        );
+    }
+}

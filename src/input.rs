@@ -1,0 +1,64 @@
+//! Files that others own and we only read: keys, tokens, certificates.
+
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::cache::describe;
+use crate::error::{Error, Result};
+use crate::notes::{Notes, Warning};
+use crate::system;
+
+/// The most that such a file may hold: an authorized key has 4 KiB, a bundle of authorities a quarter of a MiB.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Reads a whole file; links are followed (Kubernetes mounts secrets so), anything but a regular file is refused.
+///
+/// # Errors
+/// Profile (3), naming the path.
+pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let complain = |why: String| Error::profile(format!("{}: {why}", path.display()));
+    // O_NONBLOCK: a FIFO in its place must not hang us.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| {
+        complain(describe(&error))
+            .hint(format!("check the path in the profile, and that you may read it: ls -l {}", path.display()))
+    })?;
+    let found = file.metadata().map_err(|error| complain(describe(&error)))?;
+    if !found.is_file() {
+        return Err(complain("is not a regular file".into()));
+    }
+    if found.len() > LARGEST {
+        return Err(complain(format!("is larger than {LARGEST} bytes")));
+    }
+    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0) + 1));
+    file.take(LARGEST).read_to_end(&mut content).map_err(|error| complain(describe(&error)))?;
+    Ok(content)
+}
+
+/// Reads a file with a long-lived secret in it, and warns where it is ours and others can read it.
+///
+/// # Errors
+/// As [`read`]; also where it is not UTF-8.
+pub fn read_secret(path: &Path, notes: &Notes<'_>) -> Result<Zeroizing<String>> {
+    let content = read(path)?;
+    if let Ok(found) = std::fs::metadata(path)
+        && found.mode() & 0o077 != 0
+        && found.uid() == system::effective_uid()
+        // Kubernetes mounts secrets for a group, read-only; nobody can chmod there.
+        && found.mode() & 0o200 != 0
+    {
+        let mode = found.mode() & 0o7777;
+        notes.warn(
+            Warning::KeyFileReadable,
+            format!("{path} can be read by others (mode {mode:04o}): chmod 600 {path}", path = path.display()),
+        );
+    }
+    String::from_utf8(content.to_vec()).map(Zeroizing::new).map_err(|error| {
+        drop(Zeroizing::new(error.into_bytes()));
+        Error::profile(format!("{}: is not UTF-8 text", path.display()))
+    })
+}

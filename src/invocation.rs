@@ -1,0 +1,577 @@
+//! From argv (and argv[0]) to what is to be done: a hook, read by lexopt, or the people's command line, read by clap. Both
+//! parsers are fed from the tables here and in `protocol.rs`; a test throws random arguments at the two and compares.
+//!
+//! Hooks do not touch clap: building its tree costs ten times what parsing a hook does (DESIGN B4).
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches};
+use lexopt::Arg as Word;
+
+use crate::commands::{self, COMMANDS};
+use crate::error::{Error, Result};
+use crate::profile::nearest;
+use crate::protocol::{PROTOCOLS, Protocol};
+use crate::token::parse_duration;
+
+/// A flag, for both parsers, help, completions and man page.
+#[derive(Debug)]
+pub struct Flag {
+    pub long: &'static str,
+    pub short: Option<char>,
+    /// What stands for its value in help; none for a switch.
+    pub value: Option<&'static str>,
+    /// The values that it takes, where they are a closed set.
+    pub choices: &'static [&'static str],
+    pub about: &'static str,
+}
+
+impl Flag {
+    pub const fn new(long: &'static str, value: Option<&'static str>, about: &'static str) -> Self {
+        Self { long, short: None, value, choices: &[], about }
+    }
+    const fn short(mut self, short: char) -> Self {
+        self.short = Some(short);
+        self
+    }
+    pub const fn choices(mut self, choices: &'static [&'static str]) -> Self {
+        self.choices = choices;
+        self
+    }
+}
+
+/// The flags that go everywhere.
+pub const FLAGS: &[Flag] = &[
+    Flag::new("profile", Some("PROFILE"), "profile to use: a name, or a path with a slash in it").short('p'),
+    Flag::new("min-ttl", Some("DURATION"), "least life that the token must have left, such as 15m"),
+    Flag::new("timeout", Some("DURATION"), "one deadline for everything that is done, such as 20s"),
+    Flag::new("no-cache", None, "neither read nor write the cache"),
+    Flag::new("force-refresh", None, "fetch a new token even if the cached one is fresh"),
+    Flag::new("verbose", None, "say on stderr what is done, without secrets").short('v'),
+    Flag::new("help", None, "print help").short('h'),
+    Flag::new("version", None, "print the version").short('V'),
+];
+
+/// What the flags said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    pub profile: Option<OsString>,
+    pub min_ttl: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub no_cache: bool,
+    pub force_refresh: bool,
+    pub verbosity: u8,
+    /// Values of the hook's own flags, in order.
+    pub own: Vec<(&'static str, String)>,
+}
+
+impl Options {
+    /// The last value of a hook's own flag.
+    pub fn own(&self, long: &str) -> Option<&str> {
+        self.own.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_str())
+    }
+
+    fn set(&mut self, flag: &'static Flag, value: OsString) -> Result<()> {
+        let text = || {
+            value.to_str().map(str::to_owned).ok_or_else(|| Error::usage(format!("--{}: is not plain text", flag.long)))
+        };
+        let duration = || parse_duration(&text()?).map_err(|why| Error::usage(format!("--{}: {why}", flag.long)));
+        match flag.long {
+            "profile" => self.profile = Some(value),
+            "min-ttl" => self.min_ttl = Some(duration()?),
+            "timeout" => {
+                let length = duration()?;
+                if length.is_zero() {
+                    return Err(Error::usage("--timeout: is no time at all"));
+                }
+                self.timeout = Some(length);
+            }
+            "no-cache" => self.no_cache = true,
+            "force-refresh" => self.force_refresh = true,
+            "verbose" => self.verbosity = self.verbosity.saturating_add(1),
+            _ => {
+                let text = text()?;
+                if !flag.choices.is_empty() && !flag.choices.contains(&text.as_str()) {
+                    return Err(Error::usage(format!(
+                        "--{}: \"{text}\" is not one of {}",
+                        flag.long,
+                        flag.choices.join(", ")
+                    )));
+                }
+                self.own.push((flag.long, text));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A hook that was called.
+pub struct HookCall {
+    pub protocol: &'static dyn Protocol,
+    pub operands: Vec<String>,
+    pub options: Options,
+    /// From the symlink's name.
+    pub suffix: Option<String>,
+    /// Called by its symlink, so by a program and not by a person.
+    pub by_symlink: bool,
+}
+
+/// What argv asks for.
+pub enum Invocation {
+    Hook(HookCall),
+    /// For stdout, exit 0.
+    Print(String),
+    People(Box<commands::Call>),
+}
+
+/// Reads argv.
+///
+/// # Errors
+/// Usage (2).
+pub fn parse(argv: &[OsString]) -> Result<Invocation> {
+    let arguments = argv.get(1..).unwrap_or_default();
+    if let Some((protocol, suffix)) = argv.first().and_then(|name| by_name(name)) {
+        return parse_hook(Some(protocol), suffix, arguments)
+            .map(|parsed| parsed.unwrap_or_else(|| Invocation::Print(String::new())));
+    }
+    match parse_hook(None, None, arguments)? {
+        Some(invocation) => Ok(invocation),
+        None => parse_people(arguments),
+    }
+}
+
+/// The hook that argv[0] names, and the profile in its suffix: `docker-credential-ycred-prod`, with or without a path, an
+/// `.exe`, a `_v1.2.3` (Terraform's plugin names) and capitals.
+fn by_name(argv0: &OsStr) -> Option<(&'static dyn Protocol, Option<String>)> {
+    let name = Path::new(argv0).file_name()?.to_str()?.to_ascii_lowercase();
+    let name = name.strip_suffix(".exe").unwrap_or(&name);
+    let name = match name.split_once("_v") {
+        Some((name, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => name,
+        _ => name,
+    };
+    PROTOCOLS.iter().find_map(|protocol| {
+        let rest = name.strip_prefix(protocol.hook().symlink?)?;
+        match rest.strip_prefix('-') {
+            Some(suffix) if !suffix.is_empty() => Some((*protocol, Some(suffix.to_owned()))),
+            None if rest.is_empty() => Some((*protocol, None)),
+            _ => None,
+        }
+    })
+}
+
+/// Reads a hook's call with lexopt. None: the first word is no hook, so it is for people.
+fn parse_hook(
+    named: Option<&'static dyn Protocol>,
+    suffix: Option<String>,
+    arguments: &[OsString],
+) -> Result<Option<Invocation>> {
+    let by_symlink = named.is_some();
+    let mut protocol = named;
+    let mut options = Options::default();
+    let mut operands: Vec<String> = Vec::new();
+    let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
+    loop {
+        let word = match parser.next() {
+            Ok(Some(word)) => word,
+            Ok(None) => break,
+            Err(error) => return if protocol.is_some() { Err(usage(&error)) } else { Ok(None) },
+        };
+        let flag = match word {
+            Word::Value(value) => {
+                let text = value.to_str().map(str::to_owned);
+                match (protocol, text) {
+                    (Some(_), Some(text)) => operands.push(text),
+                    (Some(_), None) => return Err(Error::usage("an argument is not plain text")),
+                    // Behind `--` a word is no command, whatever it says.
+                    (None, _)
+                        if arguments
+                            .iter()
+                            .take_while(|argument| **argument != value)
+                            .any(|argument| argument == "--") =>
+                    {
+                        return Ok(None);
+                    }
+                    (None, text) => {
+                        protocol = text.as_deref().and_then(crate::protocol::named);
+                        if protocol.is_none() {
+                            return Ok(None);
+                        }
+                    }
+                }
+                continue;
+            }
+            Word::Short(short) => find_flag(protocol, |flag| flag.short == Some(short)),
+            Word::Long(long) => find_flag(protocol, |flag| flag.long == long),
+        };
+        let Some(flag) = flag else {
+            return if protocol.is_some() { Err(unknown_flag(protocol, &word)) } else { Ok(None) };
+        };
+        // A protocol may have words for these two that are its own (docker's `version`).
+        if let Some(word) = protocol.and_then(|protocol| protocol.hook().own_word(flag)) {
+            operands.push(word.to_owned());
+            continue;
+        }
+        match flag.long {
+            // Without a hook in sight yet, it is the people's help.
+            "help" | "version" if protocol.is_none() => return Ok(None),
+            "help" => {
+                let name = protocol.map_or("", |protocol| protocol.hook().name);
+                return Ok(Some(Invocation::Print(help(name))));
+            }
+            "version" => return Ok(Some(Invocation::Print(version()))),
+            _ => {}
+        }
+        let value = match flag.value {
+            None => OsString::new(),
+            Some(_) => match parser.value() {
+                Ok(value) => value,
+                Err(error) => return if protocol.is_some() { Err(usage(&error)) } else { Ok(None) },
+            },
+        };
+        match options.set(flag, value) {
+            Ok(()) => {}
+            Err(_) if protocol.is_none() => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    let Some(protocol) = protocol else { return Ok(None) };
+    Ok(Some(Invocation::Hook(HookCall { protocol, operands, options, suffix, by_symlink })))
+}
+
+fn find_flag(protocol: Option<&'static dyn Protocol>, fits: impl Fn(&Flag) -> bool) -> Option<&'static Flag> {
+    let own = protocol.map_or(&[][..], |protocol| protocol.hook().flags);
+    own.iter().chain(FLAGS).find(|flag| fits(flag))
+}
+
+fn usage(error: &lexopt::Error) -> Error {
+    Error::usage(error.to_string()).hint("`ycred --help` lists the flags")
+}
+
+fn unknown_flag(protocol: Option<&'static dyn Protocol>, word: &Word<'_>) -> Error {
+    let typed = match word {
+        Word::Short(short) => format!("-{short}"),
+        Word::Long(long) => format!("--{long}"),
+        Word::Value(_) => String::new(),
+    };
+    let own = protocol.map_or(&[][..], |protocol| protocol.hook().flags);
+    let near = nearest(typed.trim_start_matches('-'), own.iter().chain(FLAGS).map(|flag| flag.long));
+    let hint =
+        near.map_or_else(|| "`ycred --help` lists the flags".to_owned(), |known| format!("did you mean --{known}?"));
+    Error::usage(format!("unknown flag {typed}")).hint(hint)
+}
+
+pub fn version() -> String {
+    concat!("ycred ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
+}
+
+// ------------------------------------------------------------------------------------------------------------------ clap
+
+/// The whole command line as clap sees it: for people, for help, completions and the man page.
+pub fn tree() -> clap::Command {
+    let hooks = PROTOCOLS.iter().map(|protocol| {
+        let hook = protocol.hook();
+        let operands = hook.operands.iter().enumerate().map(|(at, name)| {
+            Arg::new(format!("operand-{at}")).value_name(*name).value_parser(clap::value_parser!(OsString))
+        });
+        let own_words = |flag: &&Flag| hook.own_word(flag).is_none();
+        clap::Command::new(hook.name)
+            .about(hook.about)
+            .args(operands)
+            .args(hook.flags.iter().chain(FLAGS.iter().filter(own_words)).map(argument))
+            .disable_help_flag(true)
+            .disable_version_flag(true)
+            .args_override_self(true)
+    });
+    let people = COMMANDS.iter().map(|command| {
+        let made = clap::Command::new(command.name)
+            .about(command.about)
+            .disable_help_flag(true)
+            .disable_version_flag(true)
+            .args_override_self(true);
+        (command.arguments)(made).args(FLAGS.iter().map(argument))
+    });
+    clap::Command::new("ycred")
+        .about("Yandex Cloud IAM tokens for every program that can ask a credential helper")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .args_override_self(true)
+        .args(FLAGS.iter().map(argument))
+        .subcommands(people)
+        .subcommands(hooks)
+        .subcommand_value_name("COMMAND")
+        .after_help(
+            "Profiles are TOML files in the configuration directory; `ycred init --help` shows how to make one.",
+        )
+}
+
+/// Our own actions for help and version, so that the two parsers agree on what comes of them.
+fn argument(flag: &'static Flag) -> Arg {
+    let arg = Arg::new(flag.long).long(flag.long).help(flag.about);
+    let arg = match flag.short {
+        Some(short) => arg.short(short),
+        None => arg,
+    };
+    match (flag.long, flag.value) {
+        ("help" | "version", _) => arg.action(ArgAction::Count),
+        (_, Some(name)) => {
+            let help = if flag.choices.is_empty() {
+                flag.about.to_owned()
+            } else {
+                format!("{}: {}", flag.about, flag.choices.join(", "))
+            };
+            // Read as it comes and judged by `Options::set`, as lexopt's are: a dash in front makes no value another flag.
+            arg.value_name(name)
+                .help(help)
+                .action(ArgAction::Append)
+                .value_parser(clap::value_parser!(OsString))
+                .allow_hyphen_values(true)
+        }
+        (_, None) => arg.action(ArgAction::Count),
+    }
+}
+
+/// The help of a command, or of all for an empty name.
+fn help(name: &str) -> String {
+    let mut tree = tree();
+    tree.build();
+    let command = match tree.find_subcommand_mut(name) {
+        Some(command) => command,
+        None => &mut tree,
+    };
+    command.render_help().to_string()
+}
+
+fn parse_people(arguments: &[OsString]) -> Result<Invocation> {
+    let program = [OsString::from("ycred")];
+    let matches = tree().try_get_matches_from(program.iter().chain(arguments)).map_err(|error| from_clap(&error))?;
+    if matches.get_count("version") > 0 {
+        return Ok(Invocation::Print(version()));
+    }
+    let Some((name, of_command)) = matches.subcommand() else {
+        if matches.get_count("help") > 0 {
+            return Ok(Invocation::Print(help("")));
+        }
+        return Err(Error::usage("no command is given")
+            .hint("`ycred --help` lists them; a first profile: ycred init --key-file FILE"));
+    };
+    if matches.get_count("help") > 0 || of_command.get_count("help") > 0 {
+        return Ok(Invocation::Print(help(name)));
+    }
+    if of_command.get_count("version") > 0 {
+        return Ok(Invocation::Print(version()));
+    }
+    let options = options_of(&matches, of_command, &[])?;
+    let command = COMMANDS
+        .iter()
+        .find(|command| command.name == name)
+        .ok_or_else(|| Error::internal("a command is in no table"))?;
+    Ok(Invocation::People(Box::new(commands::Call { command, options, matches: of_command.clone() })))
+}
+
+/// The flags before and behind the command's name, the later ones winning.
+fn options_of(before: &ArgMatches, behind: &ArgMatches, own: &'static [Flag]) -> Result<Options> {
+    let mut options = Options::default();
+    for matches in [before, behind] {
+        for flag in FLAGS.iter().chain(own) {
+            if matches!(flag.long, "help" | "version") || !matches.ids().any(|id| id == flag.long) {
+                continue;
+            }
+            match flag.value {
+                Some(_) => {
+                    for value in matches.get_many::<OsString>(flag.long).into_iter().flatten() {
+                        options.set(flag, value.clone())?;
+                    }
+                }
+                None => (0..matches.get_count(flag.long)).try_for_each(|_| options.set(flag, OsString::new()))?,
+            }
+        }
+    }
+    Ok(options)
+}
+
+/// clap's complaint as our one line and one hint.
+fn from_clap(error: &clap::Error) -> Error {
+    use clap::error::{ContextKind, ContextValue};
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let text = error.render().to_string();
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").trim().to_owned();
+    let suggestion = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+        .into_iter()
+        .find_map(context);
+    let hint = suggestion
+        .map_or_else(|| "`ycred --help` lists commands and flags".to_owned(), |known| format!("did you mean {known}?"));
+    Error::usage(first.replace('\'', "\"")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    /// What either parser makes of an argv, in comparable form.
+    #[derive(Debug, PartialEq)]
+    enum Reading {
+        Hook(&'static str, Vec<String>, Options),
+        Print,
+        Error,
+    }
+
+    fn by_lexopt(arguments: &[OsString]) -> Option<Reading> {
+        match parse_hook(None, None, arguments) {
+            Ok(Some(Invocation::Hook(call))) => {
+                Some(Reading::Hook(call.protocol.hook().name, call.operands, call.options))
+            }
+            Ok(Some(_)) => Some(Reading::Print),
+            Ok(None) => None,
+            Err(_) => Some(Reading::Error),
+        }
+    }
+
+    fn by_clap(arguments: &[OsString]) -> Reading {
+        let program = [OsString::from("ycred")];
+        let Ok(matches) = tree().try_get_matches_from(program.iter().chain(arguments)) else { return Reading::Error };
+        let Some((name, of_hook)) = matches.subcommand() else { return Reading::Error };
+        let Some(protocol) = crate::protocol::named(name) else { return Reading::Error };
+        let hook = protocol.hook();
+        let mut operands = Vec::new();
+        for at in 0..hook.operands.len() {
+            operands.extend(
+                of_hook
+                    .get_many::<OsString>(&format!("operand-{at}"))
+                    .into_iter()
+                    .flatten()
+                    .map(|word| word.to_string_lossy().into_owned()),
+            );
+        }
+        let counted = |long: &str| of_hook.try_get_one::<u8>(long).ok().flatten().copied().unwrap_or(0);
+        match options_of(&matches, of_hook, hook.flags) {
+            Err(_) => Reading::Error,
+            Ok(_) if counted("help") + counted("version") > 0 => Reading::Print,
+            Ok(options) => Reading::Hook(hook.name, operands, options),
+        }
+    }
+
+    /// Both parsers, fed from the same tables, read random arguments alike. Where lexopt sees no hook there is nothing to
+    /// compare: clap alone reads it then.
+    #[test]
+    fn both_parsers_read_the_same() {
+        let pool = [
+            "kubectl",
+            "token",
+            "terraform",
+            "git",
+            "get",
+            "cr.yandex",
+            "-p",
+            "prod",
+            "-pprod",
+            "-p=prod",
+            "--profile",
+            "--profile=prod",
+            "--profile=",
+            "--min-ttl",
+            "15m",
+            "--min-ttl=1h",
+            "--min-ttl=x",
+            "--timeout=5s",
+            "--timeout",
+            "0s",
+            "--no-cache",
+            "--force-refresh",
+            "-v",
+            "-vv",
+            "-vp",
+            "--format",
+            "--format=json",
+            "--format=xml",
+            "--host=cr.yandex",
+            "json",
+            "--",
+            "-x",
+            "--nope",
+            "--no-cache=1",
+            "-h",
+            "--help",
+            "-V",
+            "--version",
+            "",
+        ];
+        let mut compared = 0;
+        for _ in 0..20_000 {
+            let arguments: Vec<OsString> =
+                (0..=random::below(5)).map(|_| OsString::from(pool[random::below(pool.len())])).collect();
+            let Some(lexopt) = by_lexopt(&arguments) else { continue };
+            let clap = by_clap(&arguments);
+            // How many operands a hook takes is judged behind lexopt, by clap itself.
+            let too_many = matches!(&lexopt, Reading::Hook(name, operands, _)
+                if crate::protocol::named(name).is_some_and(|protocol| operands.len() > protocol.hook().operands.len()));
+            // Whichever of two faults is met first, or help asked for behind a fault, is a matter of taste.
+            let both_stop =
+                matches!(lexopt, Reading::Error | Reading::Print) && matches!(clap, Reading::Error | Reading::Print);
+            assert!(
+                lexopt == clap || both_stop || (too_many && clap == Reading::Error),
+                "{arguments:?}:\n lexopt {lexopt:?}\n clap   {clap:?}"
+            );
+            compared += 1;
+        }
+        assert!(compared > 2000, "only {compared} of the random arguments were hooks");
+    }
+
+    #[test]
+    fn symlinks_name_hook_and_profile() {
+        let named = |name: &str| by_name(OsStr::new(name)).map(|(protocol, suffix)| (protocol.hook().name, suffix));
+        let prod = Some("prod".to_owned());
+        assert_eq!(named("docker-credential-ycred"), Some(("docker", None)));
+        assert_eq!(named("docker-credential-ycred-prod"), Some(("docker", prod.clone())));
+        assert_eq!(named("/usr/bin/git-credential-ycred-prod"), Some(("git", prod.clone())));
+        assert_eq!(named("C:\\x\\git-credential-ycred.exe"), None, "a backslash is part of a name here");
+        assert_eq!(named("Docker-Credential-YCRED.EXE"), Some(("docker", None)));
+        assert_eq!(named("terraform-credentials-ycred_v1.2.3"), Some(("terraform", None)));
+        assert_eq!(named("terraform-credentials-ycred-prod_v1.2.3"), Some(("terraform", prod)));
+        assert_eq!(named("docker-credential-ycred-my.prod-1"), Some(("docker", Some("my.prod-1".into()))));
+        for other in [
+            "ycred",
+            "kubectl-ycred",
+            "docker-credential-ycredprod",
+            "docker-credential-ycred-",
+            "docker-credential-yc",
+            "",
+            "/",
+        ] {
+            assert_eq!(named(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_tree_is_well_formed() {
+        tree().debug_assert();
+    }
+
+    #[test]
+    fn what_is_mistyped_is_told_in_one_line_with_a_hint() {
+        let told =
+            |arguments: &[&str]| parse(&words(&[&["ycred"], arguments].concat())).err().expect("an error").render();
+        assert_eq!(
+            told(&["token", "--profil", "x"]),
+            "ycred: error: unknown flag --profil\nycred: hint: did you mean --profile?\n"
+        );
+        assert_eq!(
+            told(&["tokn"]),
+            "ycred: error: unrecognized subcommand \"tokn\"\nycred: hint: did you mean token?\n"
+        );
+        assert_eq!(told(&["token", "--format", "xml"]).lines().count(), 1);
+        assert!(told(&[]).contains("no command"));
+    }
+}

@@ -1,0 +1,122 @@
+//! ycred as a library: the whole program is [`run`], a function from what the process was given to what it must do, so that
+//! fuzzers, benchmarks and tests reach in. `main.rs` alone touches stdio, the clock's source and the exit.
+//!
+//! A reader starts with [`cache`], the heart, and [`obtain`], the flow.
+
+#![deny(unsafe_code)]
+
+pub mod cache;
+pub mod clock;
+pub mod commands;
+pub mod environment;
+pub mod error;
+pub mod hosts;
+pub mod http;
+pub mod iam;
+pub mod identity;
+pub mod input;
+pub mod invocation;
+pub mod notes;
+pub mod obtain;
+pub mod places;
+pub mod profile;
+pub mod protocol;
+pub mod random;
+pub mod session;
+pub mod sign;
+pub mod source;
+pub mod store;
+pub mod system;
+pub mod token;
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::io::Read;
+
+use crate::clock::Clock;
+use crate::commands::exec::Launch;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::invocation::Invocation;
+use crate::notes::Notes;
+use crate::places::Places;
+use crate::protocol::Reply;
+use crate::session::Session;
+use crate::token::Timestamp;
+
+/// What the process was given.
+pub struct Process<'a> {
+    pub arguments: Vec<OsString>,
+    pub environment: Environment,
+    pub stdin: Box<dyn Read>,
+    pub clock: &'a dyn Clock,
+    /// When the process began, by the wall clock.
+    pub began: Timestamp,
+    /// Writes lines to stderr at once: what `-v` shows.
+    pub tell: &'a dyn Fn(&str),
+}
+
+/// What the process must do.
+pub enum Outcome {
+    /// Write and exit.
+    Done(Done),
+    /// Become another program, after writing the warning if there is one.
+    Become(Launch),
+}
+
+/// What to write, each in one piece, and the exit code.
+#[derive(Default)]
+pub struct Done {
+    pub reply: Reply,
+    pub stderr: String,
+}
+
+impl Outcome {
+    pub fn reply(reply: Reply) -> Self {
+        Self::Done(Done { reply, stderr: String::new() })
+    }
+
+    /// An error on stderr alone, with this exit code.
+    pub fn failed(error: &Error, code: u8) -> Self {
+        Self::Done(Done { reply: Reply::nothing(code), stderr: error.render() })
+    }
+}
+
+/// Runs ycred. The second value is the warning's line for stderr, empty if there is none.
+pub fn run(process: Process<'_>) -> (Outcome, String) {
+    let invocation = match invocation::parse(&process.arguments) {
+        Ok(invocation) => invocation,
+        Err(error) => return (Outcome::failed(&error, error.kind.exit_code()), String::new()),
+    };
+    let verbosity = match &invocation {
+        Invocation::Print(text) => return (Outcome::reply(Reply::text(text.clone())), String::new()),
+        Invocation::Hook(call) => call.options.verbosity,
+        Invocation::People(call) => call.options.verbosity,
+    };
+    let notes = Notes::new(verbosity, process.tell);
+    let stdin = RefCell::new(process.stdin);
+    // A hook whose configuration directory is nonsense still answers in its protocol's own shape, so this is no early return.
+    let (places, trouble) = match Places::of(&process.environment) {
+        Ok(places) => (places, None),
+        Err(error) => (Places::none(), Some(error)),
+    };
+    let session = Session {
+        environment: &process.environment,
+        clock: process.clock,
+        notes: &notes,
+        places: &places,
+        trouble,
+        stdin: &stdin,
+        began: process.began,
+    };
+    let outcome = match invocation {
+        Invocation::Hook(call) => {
+            let (reply, error) = protocol::serve(&call, &session);
+            Ok(Outcome::Done(Done { reply, stderr: error.map(|error| error.render()).unwrap_or_default() }))
+        }
+        Invocation::People(call) => (call.command.run)(&call, &session),
+        Invocation::Print(text) => Ok(Outcome::reply(Reply::text(text))),
+    };
+    let outcome = outcome.unwrap_or_else(|error| Outcome::failed(&error, error.kind.exit_code()));
+    (outcome, notes.finish())
+}

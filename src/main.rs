@@ -1,0 +1,112 @@
+//! Gathers the process's state, calls [`ycred::run`], writes the outcome, exits. Nothing else touches stdio, the exit or the
+//! clock's source.
+#![expect(clippy::disallowed_methods, reason = "the one place that touches stdio, environment, clock and exit")]
+
+use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::panic;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ycred::clock::Clock;
+use ycred::commands::exec::{Change, Launch, not_run};
+use ycred::environment::Environment;
+use ycred::error::{self, Error, Kind};
+use ycred::token::{Secret, Timestamp, millis};
+use ycred::{Outcome, Process, system};
+
+fn main() -> ExitCode {
+    let clock = SystemClock { started: Instant::now() };
+    let began = clock.now();
+    system::forbid_dumps();
+    // A panic is one line and exit 5, with nothing on stdout; what it says may hold anything, so it goes through the renderer.
+    panic::set_hook(Box::new(|_| ()));
+    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| {
+        ycred::run(Process {
+            arguments: std::env::args_os().collect(),
+            environment: Environment::new(std::env::vars_os()),
+            stdin: Box::new(io::stdin()),
+            clock: &clock,
+            began,
+            tell: &tell,
+        })
+    }));
+    let code = match outcome {
+        Ok((Outcome::Done(done), warning)) => {
+            finish(&done.reply.stdout, &format!("{warning}{}", done.stderr), done.reply.code)
+        }
+        Ok((Outcome::Become(launch), warning)) => {
+            tell(&warning);
+            turn_into(launch)
+        }
+        Err(panic) => {
+            let why =
+                panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            tell(&error::line("error", &format!("a defect of ycred: {}", why.unwrap_or("panic"))));
+            Kind::Internal.exit_code()
+        }
+    };
+    Secret::forget_known();
+    ExitCode::from(code)
+}
+
+/// Writes the reply in one piece, after everything that can fail.
+fn finish(stdout: &[u8], stderr: &str, code: u8) -> u8 {
+    tell(stderr);
+    if stdout.is_empty() {
+        return code;
+    }
+    let mut channel = io::stdout().lock();
+    match channel.write_all(stdout).and_then(|()| channel.flush()) {
+        Ok(()) => code,
+        Err(failure) => {
+            tell(&Error::internal("the reply could not be written").because(failure).render());
+            Kind::Internal.exit_code()
+        }
+    }
+}
+
+/// A stderr that cannot be written to is no reason to fail.
+fn tell(text: &str) {
+    if !text.is_empty() {
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+fn turn_into(launch: Launch) -> u8 {
+    let mut command = Command::new(&launch.program);
+    command.args(&launch.arguments);
+    for change in &launch.changes {
+        match change {
+            Change::Set(name, value) => command.env(name, value),
+            Change::SetSecret(name, secret) => command.env(name, secret.expose()),
+            Change::Unset(name) => command.env_remove(name),
+        };
+    }
+    system::restore_signals();
+    let failure = command.exec();
+    let (error, code) = not_run(&launch.program, &failure);
+    tell(&error.render());
+    code
+}
+
+struct SystemClock {
+    started: Instant,
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => Timestamp(millis(since)),
+            Err(before) => Timestamp(-millis(before.duration())),
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn sleep(&self, length: Duration) {
+        std::thread::sleep(length);
+    }
+}

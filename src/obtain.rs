@@ -1,0 +1,288 @@
+//! The flow: from a grant to a token, through the cache if it has what is wanted, with at most one request however many
+//! processes ask.
+
+use std::time::Duration;
+
+use crate::cache::{Answer, Attempt, Cache, Entry, Record, Rules, Verdict, Want, describe};
+use crate::clock::{Clock, Deadline};
+use crate::error::{Error, Result};
+use crate::http::Http;
+use crate::notes::{Notes, Warning};
+use crate::random;
+use crate::source::{Caching, Grant};
+use crate::store::{Held, Lock};
+use crate::token::{Credential, Timestamp, human};
+
+/// What a fetch runs with.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub clock: &'a dyn Clock,
+    pub deadline: Deadline,
+    /// Requests that one fetch may make: one in the soft window, else one and the retries.
+    pub attempts: u32,
+    pub http: &'a Http,
+    pub cache: &'a Cache,
+    pub notes: &'a Notes<'a>,
+    /// What is wanted of a grant inside another one (`--force-refresh` goes through the whole chain).
+    pub force_since: Option<Timestamp>,
+    /// How messages call the profile.
+    pub profile: &'a str,
+}
+
+/// One request and three retries (DESIGN A6).
+pub const ATTEMPTS: u32 = 4;
+/// What a renewal in the soft window may take, while its caller waits for a token that is at hand.
+const SOFT_RENEWAL: Duration = Duration::from_secs(5);
+/// The leader's share of the time, so that those who wait for it hear its reason before their own deadline.
+const LEADER_SHARE: f64 = 0.75;
+/// When a waiter loses patience with a silent leader: drawn between these shares of the whole time.
+const PATIENCE: (f64, f64) = (0.80, 0.90);
+/// How often a waiter looks.
+const POLL_LEAST: Duration = Duration::from_millis(5);
+const POLL_MOST: Duration = Duration::from_millis(50);
+/// How long a forced refresh lets others that were started with it arrive. Only a fetch that began after a process did
+/// counts for it, so without this pause N started at once would make two or three requests.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// A token to hand out.
+#[derive(Debug)]
+pub struct Obtained {
+    pub credential: Credential,
+    /// See [`Credential::advertised`].
+    pub skew_is_current: bool,
+}
+
+/// Gets a token of `grant`.
+///
+/// # Errors
+/// The reason of the one fetch that was made, by whichever process.
+pub fn obtain(grant: &dyn Grant, want: &Want, cx: &Context<'_>) -> Result<Obtained> {
+    let rules = match grant.caching() {
+        Caching::Never => return uncached(grant, want, cx),
+        Caching::Kept { refresh_before, max_age } => Rules { refresh_before, max_age },
+    };
+    let run = Run { grant, want, cx, rules, entry: cx.cache.entry(grant.identity()) };
+    let found = run.entry.load()?;
+    match run.judge(found.as_ref()) {
+        Verdict::Serve(answer) => Ok(run.serve(answer)),
+        Verdict::Refuse(error) => Err(error),
+        Verdict::Renew(credential) => Ok(run.renew(credential)),
+        Verdict::Fetch => run.lead_or_follow(found),
+    }
+}
+
+fn uncached(grant: &dyn Grant, want: &Want, cx: &Context<'_>) -> Result<Obtained> {
+    let credential = grant.fetch(cx)?;
+    let below_floor = credential.left(cx.clock.now()).longer < crate::token::millis(want.floor);
+    let answer = Answer { credential, although: None, below_floor, skew_is_current: true };
+    Ok(serve(answer, want, cx))
+}
+
+fn serve(answer: Answer, want: &Want, cx: &Context<'_>) -> Obtained {
+    let Answer { credential, although, below_floor, skew_is_current } = answer;
+    let left = || human(credential.left(cx.clock.now()).longer);
+    if let Some(reason) = although {
+        cx.notes.warn(
+            Warning::ServedAlthoughRenewingFailed,
+            format!(
+                "{}: the cached token is used, {} before it expires, since a new one could not be had: {reason}",
+                cx.profile,
+                left()
+            ),
+        );
+    } else if below_floor {
+        let floor = human(crate::token::millis(want.floor));
+        cx.notes.warn(
+            Warning::MinTtlUnmet,
+            format!(
+                "{}: the token lives another {}, less than the {floor} asked for; the cloud gives no longer one now",
+                cx.profile,
+                left()
+            ),
+        );
+    }
+    Obtained { credential, skew_is_current }
+}
+
+/// One call of [`obtain`], with what all its steps share.
+struct Run<'a> {
+    grant: &'a dyn Grant,
+    want: &'a Want,
+    cx: &'a Context<'a>,
+    rules: Rules,
+    entry: Entry<'a>,
+}
+
+impl Run<'_> {
+    fn judge(&self, record: Option<&Record>) -> Verdict {
+        let now = self.cx.clock.now();
+        let verdict = record.map_or(Verdict::Fetch, |record| record.judge(self.want, &self.rules, now));
+        self.cx.notes.debug(|| {
+            let what = match &verdict {
+                Verdict::Serve(answer) => format!("cached token, {} left", human(answer.credential.left(now).longer)),
+                Verdict::Renew(credential) => {
+                    format!("cached token, {} left, due for renewal", human(credential.left(now).longer))
+                }
+                Verdict::Fetch => "no cached token that will do".into(),
+                Verdict::Refuse(_) => "a failure is remembered".into(),
+            };
+            format!("{}: {what}", self.cx.profile)
+        });
+        verdict
+    }
+
+    fn serve(&self, answer: Answer) -> Obtained {
+        serve(answer, self.want, self.cx)
+    }
+
+    /// In the soft window: one process renews, if it can lock and store; everybody else has the cached token at once.
+    fn renew(&self, cached: Credential) -> Obtained {
+        let as_it_is = |credential| Obtained { credential, skew_is_current: false };
+        let Lock::Held(_held) = self.entry.try_lock() else { return as_it_is(cached) };
+        let Ok(Some(before)) = self.entry.load() else { return as_it_is(cached) };
+        match self.judge(Some(&before)) {
+            Verdict::Renew(_) => {}
+            Verdict::Serve(answer) => return self.serve(answer),
+            Verdict::Fetch | Verdict::Refuse(_) => return as_it_is(cached),
+        }
+        // Stored before the request: where nothing can be stored, every process would renew and none would know of it.
+        let before = before.backing_off(self.cx.clock.now());
+        let Ok(witness) = self.entry.witness() else { return as_it_is(cached) };
+        if self.entry.write(&before).is_err() {
+            return as_it_is(cached);
+        }
+        let cx = Context { deadline: self.cx.deadline.at_most(self.cx.clock, SOFT_RENEWAL), attempts: 1, ..*self.cx };
+        let began = cx.clock.now();
+        let outcome = self.grant.fetch(&cx);
+        let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome };
+        let kept = match self.entry.remember(&witness, &attempt, Some(&before), self.want, &self.rules) {
+            Ok(record) => record,
+            Err(unwritten) => unwritten.0,
+        };
+        match kept.brought(self.want, cx.clock.now()) {
+            Some(Ok(answer)) => self.serve(answer),
+            _ => as_it_is(cached),
+        }
+    }
+
+    /// Nothing that will do: whoever gets the lock fetches, the others take what that brings.
+    fn lead_or_follow(&self, found: Option<Record>) -> Result<Obtained> {
+        if let Err(error) = self.entry.prepare() {
+            return self.lead(None, found, Some(&error));
+        }
+        let clock = self.cx.clock;
+        let deadline = self.cx.deadline;
+        let patience = random::between(deadline.point(PATIENCE.0), deadline.point(PATIENCE.1));
+        let mut seen = found;
+        let mut pause = POLL_LEAST;
+        loop {
+            let impatient = clock.elapsed() >= patience;
+            let lock = if impatient { self.entry.try_relief_lock() } else { self.entry.try_lock() };
+            // With the lock or without it: has somebody finished since we looked?
+            let current = self.entry.load()?;
+            let news =
+                current.as_ref().filter(|current| seen.as_ref().is_none_or(|seen| seen.attempt != current.attempt));
+            if let Some(record) = news {
+                match self.news(record) {
+                    Some(outcome) => return outcome,
+                    None => seen = current,
+                }
+            }
+            match lock {
+                Lock::Held(held) => return self.lead(Some(held), seen, None),
+                Lock::Impossible(error) => return self.lead(None, seen, Some(&error)),
+                Lock::Busy => {}
+            }
+            if deadline.left(clock).is_zero() {
+                return Err(Error::unavailable(format!(
+                    "{}: another ycred process has been asking for this token for {} and has not come back",
+                    self.cx.profile,
+                    human(crate::token::millis(deadline.whole))
+                ))
+                .hint("try again; --timeout or `timeout` in the profile gives it longer"));
+            }
+            clock.sleep(random::between(pause / 2, pause).min(deadline.left(clock)));
+            pause = (pause * 2).min(POLL_MOST);
+        }
+    }
+
+    /// What another process's attempt brought, if it counts for us.
+    fn news(&self, record: &Record) -> Option<Result<Obtained>> {
+        let counts = self.want.force_since.is_none_or(|since| record.began >= since);
+        self.cx.notes.debug(|| {
+            format!(
+                "{}: another process has finished its fetch{}",
+                self.cx.profile,
+                if counts { "" } else { ", begun before this process" }
+            )
+        });
+        if !counts {
+            return None;
+        }
+        Some(record.brought(self.want, self.cx.clock.now())?.map(|answer| self.serve(answer)))
+    }
+
+    /// Fetches, and leaves what came of it for everybody else. `trouble`: why this happens without a lock, if so.
+    fn lead(&self, _held: Option<Held>, before: Option<Record>, trouble: Option<&std::io::Error>) -> Result<Obtained> {
+        let (cx, want) = (self.cx, self.want);
+        let mut unusable = trouble.map(describe);
+        let witness = self.entry.witness()?;
+        if want.force_since.is_some() && trouble.is_none() {
+            cx.clock.sleep(GATHER.min(cx.deadline.left(cx.clock) / 4));
+        }
+        let deadline = if trouble.is_none() { cx.deadline.share(cx.clock, LEADER_SHARE) } else { cx.deadline };
+        let began = cx.clock.now();
+        cx.notes.debug(|| format!("{}: asking for a new token", cx.profile));
+        let outcome = self.grant.fetch(&Context { deadline, ..*cx });
+        let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome };
+        let kept = match self.entry.remember(&witness, &attempt, before.as_ref(), want, &self.rules) {
+            Ok(record) => record,
+            Err(unwritten) => {
+                let (record, error) = *unwritten;
+                unusable.get_or_insert_with(|| describe(&error));
+                record
+            }
+        };
+        if let Some(why) = unusable {
+            let place = cx.cache.place();
+            cx.notes.warn(
+                Warning::CacheUnusable,
+                format!("{}: the token cannot be kept for later calls: {place}: {why}", cx.profile),
+            );
+        }
+        let repeated =
+            |new: &Credential| before.as_ref().and_then(Record::credential).is_some_and(|old| old.secret == new.secret);
+        match outcome {
+            Ok(new) => {
+                if want.force_since.is_some() && repeated(&new) {
+                    cx.notes.warn(
+                        Warning::SameTokenAgain,
+                        format!(
+                            "{}: the cloud gave the same token again, as it may while that has long to live",
+                            cx.profile
+                        ),
+                    );
+                }
+                // The record may hold a longer-lived one than what came, or what another process got meanwhile.
+                match kept.brought(want, cx.clock.now()) {
+                    Some(Ok(answer))
+                        if want.force_since.is_none()
+                            && answer.although.is_none()
+                            && answer.credential.expires >= new.expires =>
+                    {
+                        Ok(self.serve(answer))
+                    }
+                    _ => {
+                        let below_floor = new.left(cx.clock.now()).longer < crate::token::millis(want.floor);
+                        Ok(self.serve(Answer { credential: new, although: None, below_floor, skew_is_current: true }))
+                    }
+                }
+            }
+            Err(error) if want.force_since.is_some() => Err(error),
+            Err(error) => match kept.brought(want, cx.clock.now()) {
+                Some(Ok(answer)) => Ok(self.serve(answer)),
+                _ => Err(error),
+            },
+        }
+    }
+}

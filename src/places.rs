@@ -1,0 +1,96 @@
+//! Where things are (DESIGN A1): profiles, token records, login sessions. Nothing is looked at or made here.
+
+use std::path::{Path, PathBuf};
+
+use directories::BaseDirs;
+
+use crate::environment::{self as env, Environment};
+use crate::error::{Error, Result};
+use crate::system;
+
+const APP: &str = "ycred";
+/// The machine's own profiles, after the user's.
+const SYSTEM_CONFIG: &str = "/etc/ycred";
+
+#[derive(Debug)]
+pub struct Places {
+    /// None: no home and no variable; then `/etc/ycred` alone.
+    pub config: Option<PathBuf>,
+    /// `Err` holds why there is none, in words for the warning.
+    pub cache: Result<PathBuf, String>,
+    pub home: Option<PathBuf>,
+}
+
+impl Places {
+    /// # Errors
+    /// Usage (2): `YCRED_CONFIG_DIR` is relative. (A relative `YCRED_CACHE_DIR` means no cache, and costs no token.)
+    pub fn of(environment: &Environment) -> Result<Self> {
+        // HOME first and the password database only without it; `directories` knows nothing without either, and it reads
+        // HOME itself, so a relative one (which would put files into the current directory) is sorted out here.
+        let base = if environment.get("HOME").is_some_and(|home| Path::new(home).is_relative()) {
+            None
+        } else {
+            BaseDirs::new()
+        };
+        let base = base.as_ref();
+        let config = match chosen(environment, env::YCRED_CONFIG_DIR) {
+            Some(Err(why)) => return Err(Error::usage(why).hint("give it an absolute path, or unset it")),
+            Some(Ok(path)) => Some(path),
+            None => base.map(|base| base.config_dir().join(APP)),
+        };
+        let cache = match chosen(environment, env::YCRED_CACHE_DIR) {
+            Some(chosen) => chosen,
+            None => match base {
+                Some(base) => Ok(base.cache_dir().join(APP)),
+                None => environment
+                    .get(env::CACHE_DIRECTORY)
+                    // systemd joins several with colons; the first is the unit's main one.
+                    .and_then(|list| std::env::split_paths(list).next())
+                    .filter(|path| path.is_absolute())
+                    .or_else(|| (system::effective_uid() == 0).then(|| Path::new("/run").join(APP)))
+                    .ok_or_else(|| format!("there is no home directory; {} can name a place", env::YCRED_CACHE_DIR)),
+            },
+        };
+        Ok(Self { config, cache, home: base.map(|base| base.home_dir().to_owned()) })
+    }
+
+    /// No places at all.
+    pub fn none() -> Self {
+        Self { config: None, cache: Err("no place is known".into()), home: None }
+    }
+
+    /// The files that a profile's name may mean, in the order of looking.
+    pub fn profile_candidates(&self, name: &str) -> Vec<PathBuf> {
+        self.profile_directories().map(|directory| directory.join(format!("{name}.toml"))).collect()
+    }
+
+    pub fn profile_directories(&self) -> impl Iterator<Item = &Path> {
+        self.config.as_deref().into_iter().chain([Path::new(SYSTEM_CONFIG)])
+    }
+}
+
+fn chosen(environment: &Environment, variable: &str) -> Option<Result<PathBuf, String>> {
+    let path = PathBuf::from(environment.get(variable)?);
+    Some(if path.is_absolute() { Ok(path) } else { Err(format!("{variable} must be an absolute path")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(pairs: &[(&str, &str)]) -> Result<Places> {
+        Places::of(&Environment::new(pairs.iter().map(|(k, v)| (k.into(), v.into()))))
+    }
+
+    #[test]
+    fn the_variables_come_first_and_must_be_absolute() {
+        let both = places(&[(env::YCRED_CONFIG_DIR, "/c"), (env::YCRED_CACHE_DIR, "/k")]).expect("good");
+        assert_eq!(
+            both.profile_candidates("prod"),
+            [PathBuf::from("/c/prod.toml"), PathBuf::from("/etc/ycred/prod.toml")]
+        );
+        assert_eq!(both.cache, Ok(PathBuf::from("/k")));
+        assert_eq!(places(&[(env::YCRED_CONFIG_DIR, "c")]).expect_err("relative").kind.exit_code(), 2);
+        assert!(places(&[(env::YCRED_CACHE_DIR, "k")]).expect("no error").cache.is_err());
+    }
+}

@@ -1,0 +1,254 @@
+//! The hooks: what a protocol is, the table of all, and the one function that carries a call through.
+//!
+//! A protocol turns bytes into an [`Ask`] and a token into bytes, and touches nothing else; a new one is a file here and a
+//! line in [`PROTOCOLS`].
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::hosts::{self, Host};
+use crate::invocation::{Flag, HookCall, Options};
+use crate::profile::{Profile, Wanted};
+use crate::session::Session;
+use crate::token::{Secret, Timestamp};
+
+mod docker;
+mod git;
+mod kubectl;
+mod terraform;
+mod token;
+
+/// Every hook, in the order of the README.
+pub const PROTOCOLS: &[&dyn Protocol] =
+    &[&kubectl::Kubectl, &docker::Docker, &git::Git, &terraform::Terraform, &token::Token];
+
+/// What the tables say of a hook.
+pub struct Hook {
+    /// As in `ycred NAME`.
+    pub name: &'static str,
+    pub about: &'static str,
+    /// The name under which its caller finds it, to which `-PROFILE` may be added.
+    pub symlink: Option<&'static str>,
+    /// Names of the words it takes, all of them.
+    pub operands: &'static [&'static str],
+    pub flags: &'static [Flag],
+    /// Flags that are words of the protocol's own instead of ours: the flag, and the operand it stands for.
+    pub own_words: &'static [(&'static str, &'static str)],
+}
+
+impl Hook {
+    pub fn own_word(&self, flag: &Flag) -> Option<&'static str> {
+        self.own_words.iter().find(|(long, _)| *long == flag.long).map(|(_, word)| *word)
+    }
+}
+
+pub fn named(name: &str) -> Option<&'static dyn Protocol> {
+    PROTOCOLS.iter().find(|protocol| protocol.hook().name == name).copied()
+}
+
+/// A call, as far as a protocol sees it.
+pub struct Call<'a> {
+    pub operands: &'a [String],
+    pub options: &'a Options,
+    pub environment: &'a Environment,
+}
+
+/// One wire format.
+pub trait Protocol: Sync {
+    fn hook(&self) -> &'static Hook;
+
+    /// Whether this call has something on stdin. Where not, stdin is left untouched: it may be the user's terminal.
+    fn reads_stdin(&self, call: &Call<'_>) -> bool;
+
+    /// Reads the request. Pure.
+    ///
+    /// # Errors
+    /// Usage (2): it is none of this protocol.
+    fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>>;
+
+    /// The answer to a request that could not be read.
+    fn reject(&self, call: &Call<'_>, error: &Error) -> Reply;
+}
+
+/// A request that has been read, and the answers to it.
+pub trait Exchange {
+    fn ask(&self) -> &Ask;
+
+    /// The reply with a token in it.
+    fn write(&self, token: &Handout<'_>) -> Reply;
+
+    /// The reply to anything but [`Act::Get`], once it has been done; `hosts` are those that the token may go to.
+    fn done(&self, hosts: &[String]) -> Reply {
+        let _ = hosts;
+        Reply::default()
+    }
+
+    fn refuse(&self, why: Refusal<'_>) -> Reply;
+}
+
+/// What a client asks for.
+#[derive(Default)]
+pub struct Ask {
+    pub act: Act,
+    /// Where the token would go; none where the protocol does not say.
+    pub target: Option<Target>,
+    /// A profile's name in the client's own input.
+    pub profile: Option<String>,
+    /// The least life that the protocol's clients need, where that is more than the profile's.
+    pub floor: Duration,
+}
+
+#[derive(Default)]
+pub enum Act {
+    #[default]
+    Get,
+    /// Keep a credential of the user's: we keep none.
+    Keep,
+    /// Drop a credential; with the very token where the protocol tells it.
+    Drop(Option<Secret>),
+    /// Say which hosts are ours.
+    Describe,
+    /// Nothing to do, whoever asks.
+    Nothing,
+}
+
+pub enum Target {
+    Host(Host),
+    /// What was named is no host that could be ours.
+    Unreadable,
+}
+
+/// A token on its way out.
+pub struct Handout<'a> {
+    pub token: &'a Secret,
+    /// By this machine's clock, shaved, never in the past.
+    pub expires: Timestamp,
+}
+
+/// Why there is no token.
+pub enum Refusal<'a> {
+    /// The host is none of ours: the protocol's own word for that.
+    NotMine,
+    Failed(&'a Error),
+}
+
+/// What goes to stdout, and the exit code. Stderr gets the error's lines by themselves.
+#[derive(Default)]
+pub struct Reply {
+    pub stdout: Zeroizing<Vec<u8>>,
+    pub code: u8,
+}
+
+impl Reply {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { stdout: Zeroizing::new(text.into().into_bytes()), code: 0 }
+    }
+
+    /// A line of JSON. What ycred builds itself always can be written.
+    pub fn json(value: &serde_json::Value) -> Self {
+        Self::text(format!("{value}\n"))
+    }
+
+    pub fn nothing(code: u8) -> Self {
+        Self { stdout: Zeroizing::default(), code }
+    }
+
+    #[must_use]
+    pub fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+}
+
+/// The most that a client may send; the longest real one (kubelet's, with a pod's token) is a few KiB.
+pub const LARGEST_INPUT: u64 = 64 * 1024;
+
+/// Carries a hook's call through: request in, reply out, and the error for stderr if there is one.
+pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Error>) {
+    let call = Call { operands: &hook_call.operands, options: &hook_call.options, environment: session.environment };
+    let protocol = hook_call.protocol;
+    let read = check_operands(hook_call).and_then(|()| {
+        let input = if protocol.reads_stdin(&call) { session.read_stdin(LARGEST_INPUT)? } else { Zeroizing::default() };
+        protocol.read(&call, &input)
+    });
+    let exchange = match read {
+        Ok(exchange) => exchange,
+        Err(error) => return (protocol.reject(&call, &error), Some(error)),
+    };
+    match answer(hook_call, exchange.as_ref(), session) {
+        Ok(reply) => (reply, None),
+        Err(error) => (exchange.refuse(Refusal::Failed(&error)), Some(error)),
+    }
+}
+
+fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) -> Result<Reply> {
+    let ask = exchange.ask();
+    if matches!(ask.act, Act::Nothing) {
+        return Ok(exchange.done(&[]));
+    }
+    let loaded = session.profile(&wanted(hook_call, ask));
+    if let Act::Describe = ask.act {
+        // Asked by every build of the classic docker builder: without a profile there is nothing to list, and no error.
+        let hosts: Vec<String> = loaded.map(|profile| profile.hosts.singles().collect()).unwrap_or_default();
+        return Ok(exchange.done(&hosts));
+    }
+    let profile = match (&ask.target, loaded) {
+        (None, loaded) => loaded?,
+        (Some(Target::Unreadable), _) => return Ok(exchange.refuse(Refusal::NotMine)),
+        (Some(Target::Host(host)), Ok(profile)) if profile.hosts.covers(host) => profile,
+        // A broken profile is worth a word only where the host is ours whatever the profile says.
+        (Some(Target::Host(host)), Err(error)) if hosts::is_built_in(host) && matches!(ask.act, Act::Get) => {
+            return Err(error);
+        }
+        (Some(Target::Host(host)), Err(_)) if hosts::is_built_in(host) => return Ok(exchange.done(&[])),
+        (Some(Target::Host(_)), _) => return Ok(exchange.refuse(Refusal::NotMine)),
+    };
+    match &ask.act {
+        Act::Get => get(hook_call, exchange, &profile, session),
+        Act::Drop(Some(token)) => {
+            session.reject_token(&profile, token);
+            Ok(exchange.done(&[]))
+        }
+        Act::Keep | Act::Drop(None) | Act::Describe | Act::Nothing => Ok(exchange.done(&[])),
+    }
+}
+
+fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session: &Session<'_>) -> Result<Reply> {
+    let obtained = session.obtain(profile, &hook_call.options, exchange.ask().floor)?;
+    let expires = obtained.credential.advertised(session.clock.now(), obtained.skew_is_current);
+    Ok(exchange.write(&Handout { token: &obtained.credential.secret, expires }))
+}
+
+/// The profile, by whoever named it nearest to the call.
+fn wanted(call: &HookCall, ask: &Ask) -> Wanted {
+    if let Some(text) = &call.options.profile {
+        return Wanted::Typed { by: "--profile", text: text.clone() };
+    }
+    if let Some(name) = &call.suffix {
+        return Wanted::Given { by: "the name it was called by", name: name.clone() };
+    }
+    match &ask.profile {
+        Some(name) => Wanted::Given { by: "the client's request", name: name.clone() },
+        None => Wanted::Unnamed,
+    }
+}
+
+/// A person who types `ycred kubectl get pods` means something else.
+fn check_operands(call: &HookCall) -> Result<()> {
+    let hook = call.protocol.hook();
+    if call.operands.len() <= hook.operands.len() || call.by_symlink {
+        return Ok(());
+    }
+    let words: Vec<&str> = call.operands.iter().map(String::as_str).collect();
+    Err(Error::usage(format!(
+        "`ycred {}` is called by {0} itself, and takes {}",
+        hook.name,
+        match hook.operands {
+            [] => "no further words".to_owned(),
+            operands => operands.join(" "),
+        }
+    ))
+    .hint(format!("to run {} with a token: ycred exec -- {0} {}", hook.name, words.join(" "))))
+}

@@ -1,0 +1,204 @@
+//! `docker`: the credential helper protocol of docker, podman, skopeo and all who read docker's configuration.
+//!
+//! Source: docker/docker-credential-helpers `credentials/credentials.go`, `error.go`, `client/client.go`. Errors go to stdout
+//! with exit 1 and some texts are compared whole; docker itself shows the user stderr alone, so the reason goes to both. The
+//! username is `iam`, never `<token>`, which would make docker treat the token as an OAuth refresh token.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Act, Ask, Call, Exchange, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::error::{Error, Result};
+use crate::hosts::Host;
+
+pub struct Docker;
+
+static HOOK: Hook = Hook {
+    name: "docker",
+    about: "answer docker, podman, skopeo: docker credential helper",
+    symlink: Some("docker-credential-ycred"),
+    operands: &["get|store|erase|list|version"],
+    flags: &[],
+    own_words: &[("version", "version"), ("verbose", "version"), ("help", "help")],
+};
+
+/// Compared whole by every client: then it goes on anonymously.
+const NOT_FOUND: &str = "credentials not found in native keychain\n";
+const NO_SERVER: &str = "no credentials server URL";
+const USER: &str = "iam";
+const USAGE: &str = "Usage: docker-credential-ycred <store|get|erase|list|version>\n";
+
+impl Protocol for Docker {
+    fn hook(&self) -> &'static Hook {
+        &HOOK
+    }
+
+    fn reads_stdin(&self, call: &Call<'_>) -> bool {
+        matches!(call.operands, [word] if matches!(word.as_str(), "get" | "store" | "erase"))
+    }
+
+    fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
+        let word = match call.operands {
+            [word] => word.as_str(),
+            _ => return Err(Error::usage("one word is wanted: get, store, erase, list or version")),
+        };
+        let host = |text: &str| match text.trim() {
+            "" => Err(Error::usage(NO_SERVER)),
+            text => Ok(Host::parse(text).map_or(Target::Unreadable, Target::Host)),
+        };
+        let text = || std::str::from_utf8(input).map_err(|_| Error::usage("what came on stdin is not text"));
+        let of_host = |act, server: &str| -> Result<Helper> {
+            Ok(Helper {
+                server: server.trim().to_owned(),
+                ask: Ask { act, target: Some(host(server)?), ..Ask::default() },
+                fixed: None,
+            })
+        };
+        let fixed = |text: String| Helper {
+            server: String::new(),
+            ask: Ask { act: Act::Nothing, ..Ask::default() },
+            fixed: Some(text),
+        };
+        Ok(Box::new(match word {
+            "get" => of_host(Act::Get, text()?)?,
+            "erase" => of_host(Act::Drop(None), text()?)?,
+            "store" => {
+                let stored: Stored = serde_json::from_str(text()?)
+                    .map_err(|_| Error::usage("what came on stdin is not a credential in JSON"))?;
+                of_host(Act::Keep, &stored.server_url)?
+            }
+            "list" => Helper { server: String::new(), ask: Ask { act: Act::Describe, ..Ask::default() }, fixed: None },
+            "version" => {
+                fixed(concat!("docker-credential-ycred (ycred) v", env!("CARGO_PKG_VERSION"), "\n").to_owned())
+            }
+            "help" => fixed(USAGE.to_owned()),
+            _ => return Err(Error::usage(format!("unknown credential action `{word}`"))),
+        }))
+    }
+
+    fn reject(&self, call: &Call<'_>, error: &Error) -> Reply {
+        if call.operands.len() == 1 { told(error).with_code(1) } else { Reply::text(USAGE).with_code(1) }
+    }
+}
+
+/// Only the host of what `docker login` wants kept; the user's name and password are not even read.
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(rename = "ServerURL", default)]
+    server_url: String,
+}
+
+struct Helper {
+    server: String,
+    ask: Ask,
+    fixed: Option<String>,
+}
+
+impl Exchange for Helper {
+    fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    fn write(&self, handout: &Handout<'_>) -> Reply {
+        Reply::text(format!(
+            "{{\"ServerURL\":{},\"Username\":\"{USER}\",\"Secret\":{}}}\n",
+            json!(self.server),
+            json!(handout.token.expose())
+        ))
+    }
+
+    fn done(&self, hosts: &[String]) -> Reply {
+        match (&self.ask.act, &self.fixed) {
+            (_, Some(text)) => Reply::text(text.clone()),
+            (Act::Describe, None) => Reply::json(
+                &hosts.iter().map(|host| (host.clone(), json!(USER))).collect::<serde_json::Map<_, _>>().into(),
+            ),
+            _ => Reply::default(),
+        }
+    }
+
+    fn refuse(&self, why: Refusal<'_>) -> Reply {
+        match (why, &self.ask.act) {
+            (Refusal::Failed(error), _) => told(error),
+            (Refusal::NotMine, Act::Keep) => {
+                let text = format!(
+                    "ycred keeps no passwords, and {} is not a host of its own: configure another credential helper for it\n",
+                    crate::error::clean(&self.server)
+                );
+                Reply::text(text).with_code(1)
+            }
+            (Refusal::NotMine, _) => Reply::text(NOT_FOUND).with_code(1),
+        }
+    }
+}
+
+/// The reason where podman, skopeo and BuildKit look for it.
+fn told(error: &Error) -> Reply {
+    let hint = error.mend().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    Reply::text(format!("ycred: {}{hint}\n", error.reason())).with_code(error.kind.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::invocation::Options;
+    use crate::token::{Secret, Timestamp};
+
+    fn read(word: &str, input: &str) -> Result<Box<dyn Exchange>> {
+        let operands = [word.to_owned()];
+        Docker.read(
+            &Call { operands: &operands, options: &Options::default(), environment: &Environment::default() },
+            input.as_bytes(),
+        )
+    }
+
+    fn stdout(reply: &Reply) -> &str {
+        std::str::from_utf8(&reply.stdout).expect("UTF-8")
+    }
+
+    #[test]
+    fn get_answers_with_the_server_as_it_was_asked_for() {
+        let token = Secret::new("t1.XXX".into());
+        for asked in ["cr.yandex", "cr.yandex\n", "https://cr.yandex/v2/"] {
+            let reply = read("get", asked).ok().expect("read").write(&Handout { token: &token, expires: Timestamp(0) });
+            assert_eq!(
+                stdout(&reply),
+                format!("{{\"ServerURL\":\"{}\",\"Username\":\"iam\",\"Secret\":\"t1.XXX\"}}\n", asked.trim())
+            );
+        }
+    }
+
+    #[test]
+    fn another_host_is_not_found_in_the_exact_words() {
+        let reply = read("get", "https://index.docker.io/v1/").ok().expect("read").refuse(Refusal::NotMine);
+        assert_eq!((stdout(&reply).trim(), reply.code), ("credentials not found in native keychain", 1));
+    }
+
+    #[test]
+    fn what_is_to_be_stored_is_not_read() {
+        let exchange =
+            read("store", r#"{"ServerURL":"ghcr.io","Username":"u","Secret":"hunter22"}"#).ok().expect("read");
+        assert!(matches!(exchange.ask().act, Act::Keep));
+        let reply = exchange.refuse(Refusal::NotMine);
+        assert!(reply.code == 1 && stdout(&reply).contains("ghcr.io") && !stdout(&reply).contains("hunter22"));
+        assert_eq!(exchange.done(&[]).code, 0);
+    }
+
+    #[test]
+    fn requests_that_are_none() {
+        assert!(read("get", "").err().expect("refused").render().contains("no credentials server URL"));
+        assert!(read("store", "x").is_err() && read("frobnicate", "").is_err());
+        let reply = Docker.reject(
+            &Call { operands: &[], options: &Options::default(), environment: &Environment::default() },
+            &Error::usage("x"),
+        );
+        assert_eq!((stdout(&reply), reply.code), (USAGE, 1));
+    }
+
+    #[test]
+    fn list_names_our_hosts() {
+        let reply = read("list", "unused").ok().expect("read").done(&["cr.yandex".into()]);
+        assert_eq!(stdout(&reply), "{\"cr.yandex\":\"iam\"}\n");
+    }
+}

@@ -1,0 +1,248 @@
+//! `git`: the credential helper protocol of gitcredentials(7) and git-credential(1).
+//!
+//! Git ignores the exit status and takes whatever stdout has, so on failure there is nothing but `quit=1`, and that only
+//! where the host is ours. A line without `=` would be shown to the user whole, with the token in it. Values with CR, LF or
+//! NUL in them have let one host's request pass for another's (CVE-2020-5260, CVE-2024-50338).
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::{Act, Ask, Call, Exchange, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::error::{Error, Result};
+use crate::hosts::{Host, Scheme};
+use crate::token::Secret;
+
+pub struct Git;
+
+static HOOK: Hook = Hook {
+    name: "git",
+    about: "answer git: git credential helper",
+    symlink: Some("git-credential-ycred"),
+    operands: &["get|store|erase|capability"],
+    flags: &[],
+    own_words: &[],
+};
+
+/// A clone may take a while, and git asks once.
+const FLOOR: Duration = Duration::from_secs(120);
+
+impl Protocol for Git {
+    fn hook(&self) -> &'static Hook {
+        &HOOK
+    }
+
+    fn reads_stdin(&self, call: &Call<'_>) -> bool {
+        matches!(call.operands.last().map(String::as_str), Some("get" | "erase" | "store"))
+    }
+
+    fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
+        // Git puts the operation last; one that we do not know is to be ignored.
+        let word = call
+            .operands
+            .last()
+            .map(String::as_str)
+            .ok_or_else(|| Error::usage("an operation is wanted: get, store, erase or capability"))?;
+        let nothing = |text: &str| Helper {
+            ask: Ask { act: Act::Nothing, ..Ask::default() },
+            bearer: false,
+            announced: text.to_owned(),
+        };
+        if word == "capability" {
+            return Ok(Box::new(nothing("version 0\ncapability authtype\n")));
+        }
+        if !matches!(word, "get" | "erase") {
+            return Ok(Box::new(nothing("")));
+        }
+        let request = Request::parse(input);
+        let target = request.as_ref().and_then(Request::host).map_or(Target::Unreadable, Target::Host);
+        let bearer = request.as_ref().is_some_and(Request::takes_bearer);
+        let act = match word {
+            "get" => Act::Get,
+            _ => Act::Drop(request.and_then(|request| request.secret)),
+        };
+        Ok(Box::new(Helper {
+            ask: Ask { act, target: Some(target), profile: None, floor: FLOOR },
+            bearer,
+            announced: String::new(),
+        }))
+    }
+
+    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
+        Reply::nothing(error.kind.exit_code())
+    }
+}
+
+/// What git said; keys that we do not know are ignored.
+#[derive(Default)]
+struct Request {
+    protocol: String,
+    host: String,
+    /// The rejected token, in an `erase`.
+    secret: Option<Secret>,
+    /// Git can take `authtype` and `credential` (2.46 and later).
+    authtype: bool,
+    /// The schemes of the server's WWW-Authenticate (2.41 and later), in lower case.
+    schemes: Vec<String>,
+}
+
+impl Request {
+    /// None: what came is not of this protocol, or two readers could read it differently.
+    fn parse(input: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(input).ok()?;
+        if text.contains(['\0', '\r']) {
+            return None;
+        }
+        let mut request = Self::default();
+        for line in text.lines() {
+            // An empty line ends the request.
+            if line.is_empty() {
+                break;
+            }
+            let (key, value) = line.split_once('=')?;
+            match key {
+                "protocol" => request.protocol = value.to_owned(),
+                "host" => request.host = value.to_owned(),
+                "url" => return None, // Git itself takes URLs apart before it asks a helper.
+                "password" | "credential" => request.secret = Some(Secret::new(value.to_owned())),
+                "capability[]" if value == "authtype" => request.authtype = true,
+                "wwwauth[]" => {
+                    request.schemes.push(value.split([' ', ',']).next().unwrap_or_default().to_ascii_lowercase())
+                }
+                _ => {}
+            }
+        }
+        Some(request)
+    }
+
+    fn host(&self) -> Option<Host> {
+        // Percent-escapes are no part of a host, and plain http is never answered to git.
+        if self.protocol != "https" || self.host.is_empty() || self.host.contains(['/', '?', '#']) {
+            return None;
+        }
+        Host::parse(&self.host).map(|host| Host { scheme: Some(Scheme::Https), ..host })
+    }
+
+    /// Bearer where git can send it and the server wants it, or has not said what it wants (`http.proactiveAuth`).
+    fn takes_bearer(&self) -> bool {
+        self.authtype && (self.schemes.is_empty() || self.schemes.iter().any(|scheme| scheme == "bearer"))
+    }
+}
+
+struct Helper {
+    ask: Ask,
+    bearer: bool,
+    announced: String,
+}
+
+impl Exchange for Helper {
+    fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    fn write(&self, handout: &Handout<'_>) -> Reply {
+        let token = handout.token.expose();
+        let mut text = if self.bearer {
+            // Ephemeral: other helpers (`store`) are not to write it down.
+            format!("capability[]=authtype\nauthtype=Bearer\ncredential={token}\nephemeral=1\n")
+        } else {
+            format!("username=iam\npassword={token}\n")
+        };
+        let _ = writeln!(text, "password_expiry_utc={}", handout.expires.unix_seconds());
+        Reply::text(text)
+    }
+
+    fn done(&self, _: &[String]) -> Reply {
+        Reply::text(self.announced.clone())
+    }
+
+    fn refuse(&self, why: Refusal<'_>) -> Reply {
+        match why {
+            Refusal::NotMine => Reply::nothing(0),
+            // The host is ours and there is no token: without this git would ask the user for a password.
+            Refusal::Failed(error) => Reply::text("quit=1\n").with_code(error.kind.exit_code()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::invocation::Options;
+    use crate::token::Timestamp;
+
+    fn read(word: &str, input: &str) -> Box<dyn Exchange> {
+        let operands = [word.to_owned()];
+        let call = Call { operands: &operands, options: &Options::default(), environment: &Environment::default() };
+        Git.read(&call, input.as_bytes()).ok().expect("read")
+    }
+
+    fn reply(input: &str) -> String {
+        let token = Secret::new("t1.XXX".into());
+        let reply = read("get", input).write(&Handout { token: &token, expires: Timestamp(1_795_290_924_000) });
+        String::from_utf8(reply.stdout.to_vec()).expect("UTF-8")
+    }
+
+    const NEW: &str = "capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=git.example:8443\n";
+    const BEARER: &str =
+        "capability[]=authtype\nauthtype=Bearer\ncredential=t1.XXX\nephemeral=1\npassword_expiry_utc=1795290924\n";
+    const BASIC: &str = "username=iam\npassword=t1.XXX\npassword_expiry_utc=1795290924\n";
+
+    #[test]
+    fn bearer_where_git_and_server_offer_it_else_basic() {
+        assert_eq!(
+            reply(&format!("{NEW}wwwauth[]=Bearer realm=\"yc\",service=\"x\"\nwwwauth[]=Basic realm=\"git\"\n")),
+            BEARER
+        );
+        assert_eq!(reply(NEW), BEARER, "the server has not said");
+        assert_eq!(reply(&format!("{NEW}wwwauth[]=Basic realm=\"git\"\n")), BASIC);
+        assert_eq!(reply("protocol=https\nhost=git.example\n"), BASIC, "git 2.39");
+        assert_eq!(reply("protocol=https\nhost=git.example\nwwwauth[]=Bearer\n"), BASIC, "git 2.41 to 2.45");
+    }
+
+    #[test]
+    fn requests_that_could_be_read_in_two_ways_are_nobodys() {
+        for input in [
+            "",
+            "protocol=https\n",
+            "protocol=https\nhost=\n",
+            "protocol=http\nhost=cr.yandex\n",
+            "protocol=https\nhost=cr.yandex\rhost=evil\n",
+            "protocol=https\nhost=cr.yandex\0\n",
+            "protocol=https\nhost=cr.yandex%0ahost=evil\n",
+            "protocol=https\nhost=user@cr.yandex\n",
+            "protocol=https\nhost=cr.yandex/evil\n",
+            "garbage\n",
+            "url=https://cr.yandex\n",
+            "\nprotocol=https\nhost=cr.yandex\n",
+        ] {
+            assert!(matches!(read("get", input).ask().target, Some(Target::Unreadable)), "{input:?}");
+        }
+        assert!(
+            matches!(&read("get", "protocol=https\nhost=cr.yandex\nnew[]=x\n").ask().target, Some(Target::Host(host)) if host.name == "cr.yandex")
+        );
+    }
+
+    #[test]
+    fn erase_carries_the_very_token() {
+        for line in ["password=t1.XXX", "credential=t1.XXX"] {
+            let exchange = read("erase", &format!("protocol=https\nhost=cr.yandex\nusername=iam\n{line}\n"));
+            assert!(matches!(&exchange.ask().act, Act::Drop(Some(token)) if token.expose() == "t1.XXX"));
+        }
+    }
+
+    #[test]
+    fn unknown_operations_are_ignored_and_capabilities_told() {
+        for word in ["store", "approve", "x"] {
+            assert!(read(word, "").done(&[]).stdout.is_empty());
+        }
+        assert_eq!(read("capability", "").done(&[]).stdout.as_slice(), b"version 0\ncapability authtype\n");
+    }
+
+    #[test]
+    fn failure_is_quit_and_not_ours_is_silence() {
+        let exchange = read("get", NEW);
+        assert_eq!(exchange.refuse(Refusal::Failed(&Error::refused("x"))).stdout.as_slice(), b"quit=1\n");
+        assert!(exchange.refuse(Refusal::NotMine).stdout.is_empty());
+    }
+}

@@ -1,0 +1,225 @@
+//! `kubectl`: the exec credential plugin of client-go (kubectl, helm, k9s, the Terraform providers for Kubernetes).
+//!
+//! Specification: <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>. The reply's `apiVersion` must be
+//! the request's; a client so old that it sends no request speaks v1beta1. `expirationTimestamp` is always there: without it
+//! client-go keeps the token for the life of its process. On failure stdout has a `metav1.Status`, which newer clients show.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Ask, Call, Exchange, Handout, Hook, Protocol, Refusal, Reply};
+use crate::environment::KUBERNETES_EXEC_INFO;
+use crate::error::{Error, Kind, Result};
+
+pub struct Kubectl;
+
+static HOOK: Hook = Hook {
+    name: "kubectl",
+    about: "answer kubectl, helm, k9s: ExecCredential v1 and v1beta1",
+    symlink: None,
+    operands: &[],
+    flags: &[],
+    own_words: &[],
+};
+
+const GROUP: &str = "client.authentication.k8s.io/";
+const OLDEST: &str = "client.authentication.k8s.io/v1beta1";
+
+impl Protocol for Kubectl {
+    fn hook(&self) -> &'static Hook {
+        &HOOK
+    }
+
+    fn reads_stdin(&self, _: &Call<'_>) -> bool {
+        false
+    }
+
+    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+        let text = call.environment.text(KUBERNETES_EXEC_INFO).map_err(|_| unreadable("is not plain text"))?;
+        let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
+            return Ok(Box::new(Plugin { api_version: OLDEST.into(), interactive: false, ask: Ask::default() }));
+        };
+        let info: ExecInfo = serde_json::from_str(text).map_err(|_| unreadable("is not an ExecCredential in JSON"))?;
+        if info.kind != "ExecCredential" {
+            return Err(unreadable("has another kind than ExecCredential"));
+        }
+        if !matches!(info.api_version.strip_prefix(GROUP), Some("v1" | "v1beta1")) {
+            return Err(Error::usage(format!(
+                "kubectl asks for apiVersion \"{}\", and ycred speaks {GROUP}v1 and v1beta1",
+                info.api_version
+            ))
+            .hint(format!("set apiVersion: {GROUP}v1 in the user's exec section of the kubeconfig")));
+        }
+        let profile = info.spec.cluster.and_then(|cluster| cluster.config).and_then(|config| config.profile);
+        Ok(Box::new(Plugin {
+            api_version: info.api_version,
+            interactive: info.spec.interactive,
+            ask: Ask { profile, ..Ask::default() },
+        }))
+    }
+
+    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
+        status(error)
+    }
+}
+
+fn unreadable(why: &str) -> Error {
+    // The text itself is not shown: a cluster's `config` in it may hold anything.
+    Error::usage(format!("{KUBERNETES_EXEC_INFO} {why}")).hint("it is kubectl that sets it; by hand run `ycred token`")
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecInfo {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    spec: Spec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Spec {
+    interactive: bool,
+    /// Only with `provideClusterInfo: true`.
+    cluster: Option<Cluster>,
+}
+
+#[derive(Deserialize)]
+struct Cluster {
+    #[serde(default, deserialize_with = "lenient")]
+    config: Option<Config>,
+}
+
+/// The kubeconfig cluster extension `client.authentication.k8s.io/exec`, in which a cluster can name its profile.
+#[derive(Deserialize)]
+struct Config {
+    profile: Option<String>,
+}
+
+/// The extension belongs to the user, who may keep other things in it.
+fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Config>, D::Error> {
+    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
+}
+
+struct Plugin {
+    api_version: String,
+    interactive: bool,
+    ask: Ask,
+}
+
+impl Exchange for Plugin {
+    fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    fn write(&self, handout: &Handout<'_>) -> Reply {
+        // Written out rather than through a tree of values, for the order of the fields.
+        Reply::text(format!(
+            "{{\"kind\":\"ExecCredential\",\"apiVersion\":{},\"spec\":{{\"interactive\":{}}},\"status\":{{\"expirationTimestamp\":\"{}\",\"token\":{}}}}}\n",
+            json!(self.api_version),
+            self.interactive,
+            handout.expires,
+            json!(handout.token.expose())
+        ))
+    }
+
+    fn refuse(&self, why: Refusal<'_>) -> Reply {
+        match why {
+            Refusal::Failed(error) => status(error),
+            Refusal::NotMine => Reply::nothing(0),
+        }
+    }
+}
+
+/// A `metav1.Status` (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>).
+fn status(error: &Error) -> Reply {
+    let (reason, code) = match error.kind {
+        Kind::Refused => ("Unauthorized", 401),
+        Kind::Unavailable => ("ServiceUnavailable", 503),
+        Kind::Usage | Kind::Profile => ("BadRequest", 400),
+        Kind::Internal => ("InternalError", 500),
+    };
+    let message = match error.mend() {
+        Some(hint) => format!("{} ({hint})", error.reason()),
+        None => error.reason(),
+    };
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": format!("ycred: {message}"), "reason": reason, "code": code});
+    Reply::json(&status).with_code(error.kind.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::invocation::Options;
+    use crate::token::{Secret, Timestamp};
+
+    fn read(info: Option<&str>) -> Result<Box<dyn Exchange>> {
+        let environment = Environment::new(info.map(|info| (KUBERNETES_EXEC_INFO.into(), info.into())));
+        Kubectl.read(&Call { operands: &[], options: &Options::default(), environment: &environment }, b"")
+    }
+
+    fn reply(info: Option<&str>) -> String {
+        let token = Secret::new("t1.XXX".into());
+        let reply =
+            read(info).map(|plugin| plugin.write(&Handout { token: &token, expires: Timestamp(1_787_421_600_000) }));
+        String::from_utf8(reply.map(|reply| reply.stdout.to_vec()).unwrap_or_default()).expect("UTF-8")
+    }
+
+    #[test]
+    fn the_reply_has_the_version_of_the_request() {
+        let info = |version: &str| {
+            format!(
+                "{{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/{version}\",\"spec\":{{\"interactive\":false}}}}\n"
+            )
+        };
+        assert_eq!(
+            reply(Some(&info("v1"))),
+            "{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"spec\":{\"interactive\":false},\"status\":{\"expirationTimestamp\":\"2026-08-22T18:00:00Z\",\"token\":\"t1.XXX\"}}\n"
+        );
+        assert!(reply(Some(&info("v1beta1"))).contains("/v1beta1\""));
+        assert!(reply(None).contains("/v1beta1\""), "only clients of that age leave it out");
+    }
+
+    #[test]
+    fn a_cluster_can_name_its_profile() {
+        let info = |config: &str| {
+            format!(
+                r#"{{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{{"cluster":{{"server":"https://x","insecure-skip-tls-verify":true,"config":{config}}},"interactive":true}}}}"#
+            )
+        };
+        let profile = |config: &str| read(Some(&info(config))).ok().expect("read").ask().profile.clone();
+        assert_eq!(profile(r#"{"audience":"abc","profile":"prod"}"#).as_deref(), Some("prod"));
+        for other in ["null", "{}", "[1]", "\"x\"", r#"{"profile":7}"#] {
+            assert_eq!(profile(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_without_showing_it() {
+        for info in [
+            "hunter22",
+            "{}",
+            r#"{"kind":"Pod"}"#,
+            r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1alpha1"}"#,
+        ] {
+            let error = read(Some(info)).err().expect("refused");
+            assert!(error.kind == Kind::Usage && !error.render().contains("hunter22"));
+        }
+    }
+
+    #[test]
+    fn a_failure_is_a_status() {
+        let reply = status(&Error::refused("no\nway").hint("ask"));
+        assert_eq!(reply.code, 1);
+        let value: serde_json::Value = serde_json::from_slice(&reply.stdout).expect("JSON");
+        assert_eq!(
+            (&value["kind"], &value["status"], &value["code"]),
+            (&json!("Status"), &json!("Failure"), &json!(401))
+        );
+        assert_eq!(value["message"], "ycred: no way (ask)");
+    }
+}

@@ -1,0 +1,125 @@
+//! `token`: the token itself, for scripts, in the shape that the next program reads.
+
+use serde_json::json;
+
+use super::{Ask, Call, Exchange, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::error::{Error, Result};
+use crate::hosts::Host;
+use crate::invocation::Flag;
+
+pub struct Token;
+
+static HOOK: Hook = Hook {
+    name: "token",
+    about: "print the token, for scripts",
+    symlink: None,
+    operands: &[],
+    flags: &[
+        Flag::new("format", Some("FORMAT"), "shape of the output").choices(FORMATS),
+        Flag::new("host", Some("HOST"), "host that the token is for; needed by netrc"),
+    ],
+    own_words: &[],
+};
+
+const FORMATS: &[&str] = &["plain", "bearer", "header", "json", "curl", "netrc", "headers-json"];
+
+impl Protocol for Token {
+    fn hook(&self) -> &'static Hook {
+        &HOOK
+    }
+
+    fn reads_stdin(&self, _: &Call<'_>) -> bool {
+        false
+    }
+
+    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+        let format = call.options.own("format").unwrap_or("plain").to_owned();
+        let host = call.options.own("host");
+        if format == "netrc" && host.is_none() {
+            return Err(Error::usage("--format netrc needs --host").hint("such as --host registry.yandexcloud.net"));
+        }
+        let target = match host {
+            None => None,
+            Some(text) => {
+                Some(Host::parse(text).ok_or_else(|| Error::usage(format!("--host: \"{text}\" is not a host")))?)
+            }
+        };
+        let machine = target.as_ref().map(|host| host.name.clone()).unwrap_or_default();
+        Ok(Box::new(Print { format, machine, ask: Ask { target: target.map(Target::Host), ..Ask::default() } }))
+    }
+
+    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
+        Reply::nothing(error.kind.exit_code())
+    }
+}
+
+struct Print {
+    format: String,
+    /// netrc(5) knows names without ports.
+    machine: String,
+    ask: Ask,
+}
+
+impl Exchange for Print {
+    fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    fn write(&self, handout: &Handout<'_>) -> Reply {
+        let token = handout.token.expose();
+        Reply::text(match self.format.as_str() {
+            "bearer" => format!("Bearer {token}\n"),
+            "header" => format!("Authorization: Bearer {token}\n"),
+            // As `yc iam create-token --format json` prints it, so that one can stand in for the other.
+            "json" => format!("{}\n", json!({"iam_token": token, "expires_at": handout.expires.to_string()})),
+            // For `curl -K -` (curl(1), --config): a token has no quote and no backslash.
+            "curl" => format!("header = \"Authorization: Bearer {token}\"\n"),
+            "netrc" => format!("machine {} login iam password {token}\n", self.machine),
+            "headers-json" => format!("{}\n", json!({"Authorization": format!("Bearer {token}")})),
+            _ => format!("{token}\n"),
+        })
+    }
+
+    fn refuse(&self, why: Refusal<'_>) -> Reply {
+        match why {
+            Refusal::NotMine => Reply::nothing(crate::error::Kind::Usage.exit_code()),
+            Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::invocation::Options;
+    use crate::token::{Secret, Timestamp};
+
+    #[test]
+    fn every_format_is_one_whole_text() {
+        let token = Secret::new("t1.X".into());
+        let handout = Handout { token: &token, expires: Timestamp(1_787_421_600_000) };
+        let written = |format: &str| {
+            let options = Options {
+                own: vec![("format", format.to_owned()), ("host", "cr.yandex".to_owned())],
+                ..Options::default()
+            };
+            let exchange =
+                Token.read(&Call { operands: &[], options: &options, environment: &Environment::default() }, b"");
+            String::from_utf8(exchange.ok().expect("read").write(&handout).stdout.to_vec()).expect("UTF-8")
+        };
+        let all: Vec<String> = FORMATS.iter().map(|format| written(format)).collect();
+        assert_eq!(
+            all,
+            [
+                "t1.X\n",
+                "Bearer t1.X\n",
+                "Authorization: Bearer t1.X\n",
+                "{\"expires_at\":\"2026-08-22T18:00:00Z\",\"iam_token\":\"t1.X\"}\n",
+                "header = \"Authorization: Bearer t1.X\"\n",
+                "machine cr.yandex login iam password t1.X\n",
+                "{\"Authorization\":\"Bearer t1.X\"}\n",
+            ]
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! One run: what the process was given, and the steps that hooks and people's commands share.
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::cache::{Cache, Want};
+use crate::clock::{Clock, Deadline};
+use crate::environment::{self as env, Environment};
+use crate::error::{Error, Result};
+use crate::http::Http;
+use crate::invocation::Options;
+use crate::notes::Notes;
+use crate::obtain::{ATTEMPTS, Context, Obtained, obtain};
+use crate::places::Places;
+use crate::profile::{Profile, Wanted};
+use crate::source::{self, Grant};
+use crate::token::{Secret, Timestamp};
+
+pub struct Session<'a> {
+    pub environment: &'a Environment,
+    pub clock: &'a dyn Clock,
+    pub notes: &'a Notes<'a>,
+    pub places: &'a Places,
+    /// Why the places are not known, if they are not: told when a profile is wanted.
+    pub trouble: Option<Error>,
+    pub stdin: &'a RefCell<Box<dyn Read>>,
+    /// When this process began, by the wall clock: what `--force-refresh` counts from.
+    pub began: Timestamp,
+}
+
+impl Session<'_> {
+    /// The profile that a call names, or the environment names, or the default.
+    ///
+    /// # Errors
+    /// As [`Profile::load`].
+    pub fn profile(&self, wanted: &Wanted) -> Result<Profile> {
+        if let Some(error) = &self.trouble {
+            return Err(error.clone());
+        }
+        let named = match (wanted, self.environment.get(env::YCRED_PROFILE)) {
+            (Wanted::Unnamed, Some(text)) => &Wanted::Typed { by: env::YCRED_PROFILE, text: text.to_owned() },
+            _ => wanted,
+        };
+        let profile = Profile::load(named, self.environment, self.places)?;
+        self.notes.debug(|| format!("{profile}: source {}", profile.source.name));
+        Ok(profile)
+    }
+
+    /// A token of the profile, as the flags want it; `floor` is what the caller's protocol needs at least.
+    ///
+    /// # Errors
+    /// See [`obtain`].
+    pub fn obtain(&self, profile: &Profile, options: &Options, floor: Duration) -> Result<Obtained> {
+        let grant = source::open(&Profile { cached: profile.cached && !options.no_cache, ..profile.clone() })?;
+        self.obtain_from(grant.as_ref(), profile, options, floor)
+    }
+
+    fn obtain_from(
+        &self,
+        grant: &dyn Grant,
+        profile: &Profile,
+        options: &Options,
+        floor: Duration,
+    ) -> Result<Obtained> {
+        let timeout = options.timeout.unwrap_or(profile.timeout);
+        let http = Http::new(self.environment, profile.ca_file.as_deref());
+        let cache = self.cache();
+        let label = profile.to_string();
+        let force_since = options.force_refresh.then_some(self.began);
+        let want = Want { floor: options.min_ttl.unwrap_or_else(|| profile.min_ttl.max(floor)), force_since };
+        let cx = Context {
+            clock: self.clock,
+            deadline: Deadline::of_run(timeout),
+            attempts: ATTEMPTS,
+            http: &http,
+            cache: &cache,
+            notes: self.notes,
+            force_since,
+            profile: &label,
+        };
+        obtain(grant, &want, &cx)
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::new(self.places.cache.clone())
+    }
+
+    /// A server has rejected this very token: the cache forgets it, so that the next call fetches. Best effort, since the
+    /// program that tells us has no use for an error.
+    pub fn reject_token(&self, profile: &Profile, token: &Secret) {
+        let Ok(grant) = source::open(profile) else { return };
+        match self.cache().entry(grant.identity()).reject(token) {
+            Ok(true) => {
+                self.notes.debug(|| format!("{profile}: the token was rejected, and is dropped from the cache"))
+            }
+            Ok(false) => self.notes.debug(|| format!("{profile}: the rejected token is not the cached one")),
+            Err(error) => self.notes.debug(|| format!("{profile}: the rejected token stays in the cache: {error}")),
+        }
+    }
+
+    /// All of stdin, up to `most` bytes.
+    ///
+    /// # Errors
+    /// Usage (2): there is more, or it cannot be read.
+    pub fn read_stdin(&self, most: u64) -> Result<Zeroizing<Vec<u8>>> {
+        let mut input = Zeroizing::new(Vec::with_capacity(4096));
+        let mut stdin = self.stdin.borrow_mut();
+        stdin
+            .by_ref()
+            .take(most + 1)
+            .read_to_end(&mut input)
+            .map_err(|error| Error::usage("stdin cannot be read").because(error))?;
+        if input.len() as u64 > most {
+            return Err(Error::usage(format!("the request on stdin is larger than {most} bytes")));
+        }
+        Ok(input)
+    }
+}

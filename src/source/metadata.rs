@@ -1,0 +1,118 @@
+//! `metadata`: the service account of the VM (or function, or container) that we run in.
+//!
+//! Facts: docs `compute/operations/vm-connect/auth-inside-vm.md`; `expires_in` is what is left, and the token may be of an
+//! older form than `t1.`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Assignment, Caching, Grant, Opening, Rank, Source};
+use crate::environment::{self as env, Environment};
+use crate::error::{Kind, Result};
+use crate::hosts::Host;
+use crate::http::{Explained, Request};
+use crate::identity::Identity;
+use crate::obtain::Context;
+use crate::profile::Key;
+use crate::token::{Credential, Expiry, Secret};
+
+pub const SOURCE: Source = Source {
+    name: "metadata",
+    about: "the service account of this VM, function or container",
+    keys: &[Key { name: "metadata-addr", value: "HOST[:PORT]", about: "default 169.254.169.254, or YC_METADATA_ADDR" }],
+    // A VM's account can be swapped or taken away, and the service's own token stays cached after that (gosdk2,
+    // credentials/metadata_service.go).
+    max_age: Some(Duration::from_secs(60)),
+    open,
+    from_environment,
+};
+
+const ADDRESS: &str = "169.254.169.254";
+const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
+/// The service is on the same host; what takes longer is not there.
+const CONNECT: Duration = Duration::from_secs(1);
+
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
+    let settings = opening.settings;
+    let (key, text) = match settings.text("metadata-addr")? {
+        Some(text) => ("metadata-addr", text.to_owned()),
+        None => {
+            let text = settings.environment().text(env::YC_METADATA_ADDR);
+            let text = text.map_err(|_| settings.missing(&format!("{} is not plain text", env::YC_METADATA_ADDR)))?;
+            (env::YC_METADATA_ADDR, text.unwrap_or(ADDRESS).to_owned())
+        }
+    };
+    // A host alone: a scheme or a path would end in another URL than the one meant.
+    let host = if text.contains(['/', '@', '?', '#']) { None } else { Host::parse(&text) };
+    let host = host.ok_or_else(|| settings.complain(key, "is not host or host:port"))?;
+    // Plain http is for the link-local address of the metadata service and for this machine alone.
+    let near = host.name == ADDRESS || crate::hosts::is_loopback(&host.name);
+    if !near {
+        return Err(
+            settings.complain(key, &format!("names {host}, and plain http goes to {ADDRESS} and this machine alone"))
+        );
+    }
+    let url = format!("http://{host}{PATH}");
+    let identity = Identity::of(SOURCE.name).with("metadata-addr", host.to_string());
+    Ok(Box::new(Metadata { url, identity, caching: opening.caching }))
+}
+
+fn from_environment(environment: &Environment) -> Option<(Rank, Vec<Assignment>)> {
+    environment.get(env::YC_METADATA_ADDR).map(|_| (5, Vec::new()))
+}
+
+struct Metadata {
+    url: String,
+    identity: Identity,
+    caching: Caching,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    access_token: Secret,
+    expires_in: Option<i64>,
+}
+
+impl Grant for Metadata {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn caching(&self) -> Caching {
+        self.caching
+    }
+
+    fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
+        let request = Request {
+            url: &self.url,
+            headers: &[("metadata-flavor", "Google")],
+            body: None,
+            connect: CONNECT,
+            direct: true,
+        };
+        let answer = cx.http.send(&request, explain, cx).map_err(|error| {
+            let error = error.context(format!("{}: metadata", cx.profile));
+            match error.kind {
+                Kind::Refused if error.reason().contains(": 404") => {
+                    error.replace_hint("no service account is attached to this machine: yc compute instance update NAME --service-account-id ID")
+                }
+                Kind::Refused => error.replace_hint("the metadata service does not give tokens here: check the instance's metadata options (gce-http-token)"),
+                _ => error.replace_hint("is this a VM in Yandex Cloud? elsewhere use another source: ycred init --key-file FILE"),
+            }
+        })?;
+        let Token { access_token, expires_in } = answer.json(&self.url)?;
+        Credential::new(access_token, &Expiry::In(expires_in), answer.received, 0, &self.url)
+    }
+
+    fn account(&self) -> Result<String> {
+        Ok("the service account of this machine".into())
+    }
+}
+
+/// The form of its errors is not documented; a short plain text is shown.
+fn explain(body: &[u8]) -> Option<Explained> {
+    let text = std::str::from_utf8(body).ok()?.trim();
+    let fits = !text.is_empty() && text.len() <= 200 && !text.starts_with('<');
+    fits.then(|| Explained { message: text.to_owned(), request_id: None })
+}
