@@ -74,7 +74,7 @@ pub trait Protocol: Sync {
 }
 
 /// A request that has been read, and the answers to it.
-pub trait Exchange {
+pub trait Exchange: std::fmt::Debug {
     fn ask(&self) -> &Ask;
 
     /// The reply with a token in it.
@@ -90,7 +90,7 @@ pub trait Exchange {
 }
 
 /// What a client asks for.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Ask {
     pub act: Act,
     /// Where the token would go; none where the protocol does not say.
@@ -101,7 +101,7 @@ pub struct Ask {
     pub floor: Duration,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub enum Act {
     #[default]
     Get,
@@ -115,6 +115,7 @@ pub enum Act {
     Nothing,
 }
 
+#[derive(Debug)]
 pub enum Target {
     Host(Host),
     /// What was named is no host that could be ours.

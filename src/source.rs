@@ -63,8 +63,11 @@ pub struct Source {
     /// Checks the settings and makes the grant.
     pub open: fn(&Opening<'_>) -> Result<Box<dyn Grant>>,
     /// The settings that stand for it where there is no profile file, if the environment has them.
-    pub from_environment: fn(&Environment) -> Option<(Rank, Vec<Assignment>)>,
+    pub from_environment: fn(&Environment) -> Option<Found>,
 }
+
+/// What a source finds of its own in the environment.
+pub type Found = (Rank, Vec<Assignment>);
 
 /// A setting's key and value.
 pub type Assignment = (&'static str, String);

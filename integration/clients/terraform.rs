@@ -111,7 +111,7 @@ fn a_module_comes_from_a_private_registry_for_one_run_and_one_iam_request() {
 }
 
 #[test]
-fn a_refused_key_makes_terraform_anonymous_and_ycred_remembers_why() {
+fn a_refused_key_makes_terraform_anonymous_and_ycred_itself_tells_why() {
     let Some(workspace) = Workspace::new(true) else { return };
     let refusal = workspace.cloud.refuse();
     let run = workspace.init().fails().stderr_has("401 Unauthorized");
@@ -119,9 +119,10 @@ fn a_refused_key_makes_terraform_anonymous_and_ycred_remembers_why() {
     assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests\n{run}");
     assert_eq!(workspace.registry.authorizations(), Vec::<String>::new());
 
-    // Terraform hides what a helper says, so it must be found elsewhere, and without asking the cloud again.
-    let status = workspace.sandbox.ycred(["--profile", "prod", "status"]).run();
-    assert!(status.stdout.contains(refusal) || status.stderr.contains(refusal), "no reason in\n{status}");
+    // Terraform hides what a helper says, so whoever looks for the reason asks ycred.
+    let asked = workspace.sandbox.ycred(["token", "--profile", "prod"]).run().exits(1).stdout_is("");
+    let errors = asked.lines_of_stderr("ycred: error: ");
+    assert!(errors.len() == 1 && errors[0].contains(refusal), "one line with the reason\n{asked}");
 }
 
 #[test]

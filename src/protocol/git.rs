@@ -128,6 +128,7 @@ impl Request {
     }
 }
 
+#[derive(Debug)]
 struct Helper {
     ask: Ask,
     bearer: bool,
@@ -174,7 +175,7 @@ mod tests {
     fn read(word: &str, input: &str) -> Box<dyn Exchange> {
         let operands = [word.to_owned()];
         let call = Call { operands: &operands, options: &Options::default(), environment: &Environment::default() };
-        Git.read(&call, input.as_bytes()).ok().expect("read")
+        Git.read(&call, input.as_bytes()).expect("read")
     }
 
     fn reply(input: &str) -> String {

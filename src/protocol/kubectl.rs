@@ -104,6 +104,7 @@ fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<C
     Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
 }
 
+#[derive(Debug)]
 struct Plugin {
     api_version: String,
     interactive: bool,
@@ -191,7 +192,7 @@ mod tests {
                 r#"{{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{{"cluster":{{"server":"https://x","insecure-skip-tls-verify":true,"config":{config}}},"interactive":true}}}}"#
             )
         };
-        let profile = |config: &str| read(Some(&info(config))).ok().expect("read").ask().profile.clone();
+        let profile = |config: &str| read(Some(&info(config))).expect("read").ask().profile.clone();
         assert_eq!(profile(r#"{"audience":"abc","profile":"prod"}"#).as_deref(), Some("prod"));
         for other in ["null", "{}", "[1]", "\"x\"", r#"{"profile":7}"#] {
             assert_eq!(profile(other), None, "{other}");

@@ -53,6 +53,7 @@ impl Protocol for Token {
     }
 }
 
+#[derive(Debug)]
 struct Print {
     format: String,
     /// netrc(5) knows names without ports.
@@ -106,7 +107,7 @@ mod tests {
             };
             let exchange =
                 Token.read(&Call { operands: &[], options: &options, environment: &Environment::default() }, b"");
-            String::from_utf8(exchange.ok().expect("read").write(&handout).stdout.to_vec()).expect("UTF-8")
+            String::from_utf8(exchange.expect("read").write(&handout).stdout.to_vec()).expect("UTF-8")
         };
         let all: Vec<String> = FORMATS.iter().map(|format| written(format)).collect();
         assert_eq!(

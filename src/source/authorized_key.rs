@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, Caching, Grant, Opening, Rank, Source};
+use super::{Caching, Found, Grant, Opening, Source};
 use crate::environment::{self as env, Environment};
 use crate::error::{Error, Result};
 use crate::iam;
@@ -57,7 +57,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
 }
 
 /// `YC_SERVICE_ACCOUNT_KEY_FILE` is a path or the JSON itself, as the Terraform provider has it.
-fn from_environment(environment: &Environment) -> Option<(Rank, Vec<Assignment>)> {
+fn from_environment(environment: &Environment) -> Option<Found> {
     let value = environment.get(env::YC_SERVICE_ACCOUNT_KEY_FILE)?.to_string_lossy();
     let setting = if value.trim_start().starts_with('{') {
         (KEY_ENV, env::YC_SERVICE_ACCOUNT_KEY_FILE.to_owned())

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Assignment, Caching, Grant, Opening, Rank, Source};
+use super::{Caching, Found, Grant, Opening, Source};
 use crate::environment::{self as env, Environment};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
@@ -41,7 +41,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
 }
 
 /// `YC_IAM_TOKEN` before all else; `YC_TOKEN` where it is an IAM token.
-fn from_environment(environment: &Environment) -> Option<(Rank, Vec<Assignment>)> {
+fn from_environment(environment: &Environment) -> Option<Found> {
     let variable = |name: &str| vec![("token-env", name.to_owned())];
     if environment.get(env::YC_IAM_TOKEN).is_some() {
         return Some((0, variable(env::YC_IAM_TOKEN)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Assignment, Caching, Grant, Opening, Rank, Source};
+use super::{Caching, Found, Grant, Opening, Source};
 use crate::environment::{self as env, Environment};
 use crate::error::{Kind, Result};
 use crate::hosts::Host;
@@ -58,7 +58,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     Ok(Box::new(Metadata { url, identity, caching: opening.caching }))
 }
 
-fn from_environment(environment: &Environment) -> Option<(Rank, Vec<Assignment>)> {
+fn from_environment(environment: &Environment) -> Option<Found> {
     environment.get(env::YC_METADATA_ADDR).map(|_| (5, Vec::new()))
 }
 

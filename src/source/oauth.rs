@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use super::{Assignment, Caching, Grant, Opening, Rank, Source, external};
+use super::{Caching, Found, Grant, Opening, Source, external};
 use crate::environment::{self as env, Environment};
 use crate::error::{Error, Result};
 use crate::iam;
@@ -52,7 +52,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
 }
 
 /// `YC_TOKEN` unless it is an IAM token, as the Terraform provider tells them apart; then `YC_OAUTH_TOKEN`.
-fn from_environment(environment: &Environment) -> Option<(Rank, Vec<Assignment>)> {
+fn from_environment(environment: &Environment) -> Option<Found> {
     let is_oauth = environment.get(env::YC_TOKEN).is_some_and(|value| !super::is_iam_token(value));
     if is_oauth {
         return Some((2, vec![("oauth-token-env", env::YC_TOKEN.into())]));
