@@ -1,7 +1,7 @@
 //! Files that others own and we only read: keys, tokens, certificates.
 
-use std::fs::OpenOptions;
-use std::io::Read as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let complain = |why: String| Error::profile(format!("{}: {why}", path.display()));
     // O_NONBLOCK: a FIFO in its place must not hang us.
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = opened.map_err(|error| {
+    let mut file = opened.map_err(|error| {
         complain(describe(&error))
             .hint(format!("check the path in the profile, and that you may read it: ls -l {}", path.display()))
     })?;
@@ -34,8 +34,26 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     if found.len() > LARGEST {
         return Err(complain(format!("is larger than {LARGEST} bytes")));
     }
-    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0) + 1));
-    file.take(LARGEST).read_to_end(&mut content).map_err(|error| complain(describe(&error)))?;
+    read_promised(&mut file, found.len()).map_err(|error| complain(describe(&error)))
+}
+
+/// Reads as many bytes as the file's stat has promised, in one call where it keeps its word; the call that would only say
+/// "end" is saved.
+///
+/// # Errors
+/// What the disk says.
+pub fn read_promised(file: &mut File, size: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut content = Zeroizing::new(vec![0; usize::try_from(size).unwrap_or(0)]);
+    let mut filled = 0;
+    while filled < content.len() {
+        match file.read(&mut content[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    content.truncate(filled);
     Ok(content)
 }
 

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use toml::de::{DeTable, DeValue};
 use crate::environment::{self as env, Environment};
 use crate::error::{Error, Result};
 use crate::hosts::{Allowed, Pattern};
+use crate::input;
 use crate::places::Places;
 use crate::source::{self, Source};
 use crate::system;
@@ -342,7 +343,7 @@ const LARGEST: u64 = 256 * 1024;
 /// Reads a profile after judging who may have written it. None: there is no such file.
 fn open(path: &Path) -> Result<Option<Found>> {
     let complain = |why: &dyn fmt::Display| Error::profile(format!("profile {}: {why}", path.display()));
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+    let mut file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
@@ -360,8 +361,7 @@ fn open(path: &Path) -> Result<Option<Found>> {
     if meta.len() > LARGEST {
         return Err(complain(&format!("is larger than {LARGEST} bytes")));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
-    file.take(LARGEST).read_to_end(&mut bytes).map_err(|error| complain(&error))?;
+    let bytes = input::read_promised(&mut file, meta.len()).map_err(|error| complain(&error))?.to_vec();
     let text = String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;

@@ -6,13 +6,14 @@
 #![expect(clippy::disallowed_methods, reason = "the one place that writes, renames, removes and locks files of ours")]
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::input;
 use crate::random;
 use crate::system;
 use crate::token::Timestamp;
@@ -55,20 +56,7 @@ pub fn read(path: &Path) -> io::Result<Found> {
     if !is_ours(&found) || found.len() > LARGEST {
         return Ok(Found::Foreign);
     }
-    // One read where the size is as stated; the second call, which would only say "end", is saved.
-    let size = usize::try_from(found.len()).unwrap_or(0);
-    let mut content = Zeroizing::new(vec![0; size]);
-    let mut filled = 0;
-    while filled < size {
-        match file.read(&mut content[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    content.truncate(filled);
-    Ok(Found::Content(content))
+    input::read_promised(&mut file, found.len()).map(Found::Content)
 }
 
 fn is_ours(found: &fs::Metadata) -> bool {

@@ -2,12 +2,14 @@
 //! dumped, and one signal.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The effective user id, which decides whether a file is ours.
 pub fn effective_uid() -> u32 {
+    static UID: OnceLock<u32> = OnceLock::new();
     // SAFETY: geteuid takes nothing, touches no memory of ours and cannot fail (POSIX).
-    unsafe { libc::geteuid() }
+    *UID.get_or_init(|| unsafe { libc::geteuid() })
 }
 
 /// Keeps this process's memory, and with it every token, out of core dumps and away from other processes of the user.

@@ -135,6 +135,10 @@ impl Exchange for Helper {
 
 /// The reason where podman, skopeo and BuildKit look for it.
 fn told(error: &Error) -> Reply {
+    // Compared whole by clients, like "not found".
+    if error.reason() == NO_SERVER {
+        return Reply::text(format!("{NO_SERVER}\n")).with_code(1);
+    }
     let hint = error.mend().map(|hint| format!(" ({hint})")).unwrap_or_default();
     Reply::text(format!("ycred: {}{hint}\n", error.reason())).with_code(error.kind.exit_code())
 }
@@ -187,7 +191,8 @@ mod tests {
 
     #[test]
     fn requests_that_are_none() {
-        assert!(read("get", "").err().expect("refused").render().contains("no credentials server URL"));
+        let empty = read("get", "\n").expect_err("refused");
+        assert_eq!(stdout(&told(&empty)), "no credentials server URL\n", "compared whole by docker's client");
         assert!(read("store", "x").is_err() && read("frobnicate", "").is_err());
         let reply = Docker.reject(
             &Call { operands: &[], options: &Options::default(), environment: &Environment::default() },

@@ -207,7 +207,7 @@ mod tests {
             r#"{"kind":"Pod"}"#,
             r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1alpha1"}"#,
         ] {
-            let error = read(Some(info)).err().expect("refused");
+            let error = read(Some(info)).expect_err("refused");
             assert!(error.kind == Kind::Usage && !error.render().contains("hunter22"));
         }
     }

@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn store_is_refused_forget_is_silent_and_the_rest_is_usage() {
-        assert!(read(&["store", "registry.example"]).err().expect("refused").render().contains("keeps no tokens"));
+        assert!(read(&["store", "registry.example"]).expect_err("refused").render().contains("keeps no tokens"));
         let forget = read(&["forget", "registry.example"]).expect("read");
         assert!(matches!(forget.ask().act, Act::Nothing) && forget.done(&[]).stdout.is_empty());
         for words in [&["get"][..], &["frob", "x"], &[], &["get", "a", "b"]] {

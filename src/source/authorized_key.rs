@@ -116,8 +116,10 @@ impl Grant for AuthorizedKey {
                 });
                 self.exchange(&key, cx.clock.now().shifted(skew), cx)
             }
-            _ => Err(refused
-                .hint("check that the key exists and belongs to the account: yc iam key list --service-account-id ID")),
+            _ => Err(refused.hint(format!(
+                "check that the key exists and belongs to the account: yc iam key list --service-account-id {}",
+                key.account
+            ))),
         }
     }
 
