@@ -66,6 +66,9 @@ pub struct Record {
     retry_at: Option<Timestamp>,
     /// Why the last attempt failed, if it did.
     failure: Option<Failure>,
+    /// `logout` wrote this. Whoever began before it may use what it fetches, but not keep it.
+    #[serde(default)]
+    pub logged_out: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -318,6 +321,7 @@ impl Attempt<'_> {
             ended: self.ended,
             retry_at: token.as_ref().filter(|_| !satisfied).map(|kept| back_off(&kept.credential(), now)),
             failure: self.outcome.as_ref().err().map(|error| Failure::new(error, now)),
+            logged_out: false,
             token,
         }
     }
@@ -389,7 +393,14 @@ impl Entry<'_> {
         };
         // Whatever is no record of ours, torn, foreign or of another make, is a miss and will be replaced.
         let Ok(record) = serde_json::from_slice::<Record>(&content) else { return Ok(None) };
-        if record.settings != self.settings || record.files.len() != stats.len() {
+        if record.settings != self.settings {
+            return Ok(None);
+        }
+        // An empty record holds for whatever the files hold.
+        if record.logged_out {
+            return Ok(Some(record));
+        }
+        if record.files.len() != stats.len() {
             return Ok(None);
         }
         for ((stamp, found), path) in record.files.iter().zip(&stats).zip(self.files) {
@@ -497,6 +508,78 @@ impl Entry<'_> {
         self.write(&Record { token: None, retry_at: None, failure: None, attempt: random::id(), ..record })
             .map(|()| true)
     }
+}
+
+/// What `logout` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    Nothing,
+    /// A token that would have lived until then.
+    Token(Timestamp),
+}
+
+impl Entry<'_> {
+    /// Forgets the token for good. The record stays, empty and under a fresh attempt id: a fetch that is under way finds
+    /// another id than it began with and stores nothing.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn forget(&self, now: Timestamp) -> io::Result<Forgotten> {
+        // What is no record of this identity's present files may still hold a token, so it is not `load` that decides.
+        let Ok(path) = self.path(store::RECORD) else { return Ok(Forgotten::Nothing) };
+        let found = store::read(&path)?;
+        if matches!(found, Found::Nothing) {
+            return Ok(Forgotten::Nothing);
+        }
+        let (settings, token) = match &found {
+            Found::Content(content) => {
+                serde_json::from_slice::<Record>(content).map(|record| (record.settings, record.token)).ok()
+            }
+            _ => None,
+        }
+        .unwrap_or_else(|| (self.settings.clone(), None));
+        forget_at(&path, settings, now)?;
+        Ok(token.map_or(Forgotten::Nothing, |kept| Forgotten::Token(kept.expires)))
+    }
+}
+
+impl Cache {
+    /// Forgets every token of every identity, and returns how many there were.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn forget_all(&self, now: Timestamp) -> io::Result<usize> {
+        let Ok(directory) = &self.directory else { return Ok(0) };
+        let mut forgotten = 0;
+        for path in store::records(directory)? {
+            let Found::Content(content) = store::read(&path)? else { continue };
+            match serde_json::from_slice::<Record>(&content) {
+                Ok(record) if record.token.is_none() => {}
+                Ok(record) => {
+                    forget_at(&path, record.settings, now)?;
+                    forgotten += 1;
+                }
+                // Torn or of another make: nothing to keep, and perhaps a token in it.
+                Err(_) => store::remove(&path)?,
+            }
+        }
+        Ok(forgotten)
+    }
+}
+
+fn forget_at(path: &Path, settings: String, now: Timestamp) -> io::Result<()> {
+    let empty = Record {
+        settings,
+        files: Vec::new(),
+        attempt: random::id(),
+        began: now,
+        ended: now,
+        token: None,
+        retry_at: None,
+        failure: None,
+        logged_out: true,
+    };
+    store::replace(path, &serde_json::to_vec(&empty)?, false)
 }
 
 /// What the files of an identity held when a fetch began.

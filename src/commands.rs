@@ -13,6 +13,7 @@ mod env;
 pub mod exec;
 mod init;
 mod list;
+mod logout;
 mod refresh;
 mod r#use;
 
@@ -35,6 +36,7 @@ pub const COMMANDS: &[&Command] = &[
     &exec::COMMAND,
     &env::COMMAND,
     &refresh::COMMAND,
+    &logout::COMMAND,
     &completions::COMMAND,
 ];
 

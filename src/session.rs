@@ -84,7 +84,8 @@ impl Session<'_> {
         obtain(grant, &want, &cx)
     }
 
-    fn cache(&self) -> Cache {
+    /// The cache, for those who do not want a token of it.
+    pub fn cache(&self) -> Cache {
         Cache::new(self.places.cache.clone())
     }
 

@@ -31,6 +31,11 @@ pub trait Grant {
     /// Refused (1), Profile (3), Unavailable (4): see [`crate::error::Kind`].
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential>;
 
+    /// The grant that this one buys its tokens with, if it is a link of a chain.
+    fn inner(&self) -> Option<&dyn Grant> {
+        None
+    }
+
     /// The account, for people: `service account aje… (key aje…)`.
     ///
     /// # Errors

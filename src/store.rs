@@ -208,6 +208,21 @@ pub fn sweep(directory: &Path, now: Timestamp, dead: impl Fn(&[u8]) -> bool) {
     }
 }
 
+/// The records in a directory; none where there is no directory.
+///
+/// # Errors
+/// What the disk says.
+pub fn records(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => {
+            let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+            Ok(paths.into_iter().filter(|path| path.to_str().is_some_and(|path| path.ends_with(RECORD))).collect())
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The ending of a record's file name, by which the sweep knows one.
 pub const RECORD: &str = ".json";
 

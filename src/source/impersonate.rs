@@ -60,6 +60,10 @@ impl Grant for Impersonated {
         )
     }
 
+    fn inner(&self) -> Option<&dyn Grant> {
+        Some(self.inner.as_ref())
+    }
+
     fn account(&self) -> Result<String> {
         Ok(format!("service account {}, impersonated by {}", self.account, self.inner.account()?))
     }
