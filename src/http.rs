@@ -442,14 +442,14 @@ fn read_ca_file(path: &Path) -> Result<Vec<Certificate<'static>>> {
 }
 
 /// Reads an HTTP date in any of the three forms of RFC 9110, 5.6.7.
-fn http_date(text: &str) -> Option<Timestamp> {
+pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
     let moment = httpdate::parse_http_date(text).ok()?;
     let since = moment.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(Timestamp(millis(since)))
 }
 
 /// Reads `Retry-After`: seconds or a date (RFC 9110, 10.2.3); `there` is the server's own time.
-fn retry_after(text: &str, there: Timestamp) -> Option<Duration> {
+pub(crate) fn retry_after(text: &str, there: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
@@ -497,7 +497,7 @@ fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
 
 /// Whether `no_proxy` names the host: names cover their subdomains, with or without a leading dot or `*.`; addresses may
 /// be CIDR blocks; entries are parted by commas and blanks; `*` is everything.
-fn is_exempt(host: &str, port: u16, list: &str) -> bool {
+pub(crate) fn is_exempt(host: &str, port: u16, list: &str) -> bool {
     let address: Option<IpAddr> = host.parse().ok();
     list.split([',', ' ', '\t', '\n']).map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
         let entry = entry.to_ascii_lowercase();

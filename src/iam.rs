@@ -31,9 +31,9 @@ struct ForServiceAccount<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Created {
-    iam_token: Secret,
-    expires_at: Option<String>,
+pub(crate) struct Created {
+    pub iam_token: Secret,
+    pub expires_at: Option<String>,
 }
 
 /// `google.rpc.Status` as the API's JSON has it.

@@ -22,6 +22,8 @@ pub mod places;
 pub mod profile;
 pub mod protocol;
 pub mod random;
+#[doc(hidden)]
+pub mod readers;
 pub mod session;
 pub mod sign;
 pub mod source;

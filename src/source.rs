@@ -9,11 +9,11 @@ use crate::obtain::Context;
 use crate::profile::{Installation, Key, Profile, Settings};
 use crate::token::Credential;
 
-mod authorized_key;
-mod external;
+pub(crate) mod authorized_key;
+pub(crate) mod external;
 mod fixed;
 mod impersonate;
-mod metadata;
+pub(crate) mod metadata;
 mod oauth;
 
 /// One way to a token, opened from a profile's settings. Opening reads no secret and talks to nobody, so that a hit costs

@@ -21,7 +21,7 @@ use crate::identity::{Identity, hex, value_digest};
 use crate::obtain::Context;
 use crate::profile::{Key, Settings};
 use crate::system;
-use crate::token::{Credential, Expiry, Secret, human, millis};
+use crate::token::{Credential, Expiry, Secret, human, millis, token_text};
 
 pub const SOURCE: Source = Source {
     name: "command",
@@ -47,6 +47,17 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let command = Command::from_settings(opening.settings, "command")?;
     let identity = command.identify(Identity::of(SOURCE.name), "command");
     Ok(Box::new(External { command, identity, caching: opening.caching }))
+}
+
+/// A token and its expiry, from what a command printed.
+pub(crate) fn parse(text: &str) -> Option<(Secret, Option<String>)> {
+    let (token, expiry) = if text.starts_with('{') {
+        let Printed { iam_token, expires_at } = serde_json::from_str(text).ok()?;
+        (iam_token, expires_at)
+    } else {
+        (Secret::new(text.to_owned()), None)
+    };
+    token_text(token).ok().map(|token| (token, expiry))
 }
 
 struct External {
@@ -83,15 +94,7 @@ impl Grant for External {
             ))
             .hint("run the command by hand and look at what it prints")
         };
-        let (token, expiry) = if text.starts_with('{') {
-            let Printed { iam_token, expires_at } = serde_json::from_str(text).map_err(|_| no_token())?;
-            (iam_token, expires_at)
-        } else {
-            (Secret::new(text.to_owned()), None)
-        };
-        if crate::token::token_text(token.clone()).is_err() {
-            return Err(no_token());
-        }
+        let (token, expiry) = parse(text).ok_or_else(no_token)?;
         Credential::new(token, &Expiry::At(expiry), cx.clock.now(), 0, &self.command.to_string())
     }
 

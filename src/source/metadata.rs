@@ -69,9 +69,9 @@ struct Metadata {
 }
 
 #[derive(Deserialize)]
-struct Token {
-    access_token: Secret,
-    expires_in: Option<i64>,
+pub(crate) struct Token {
+    pub access_token: Secret,
+    pub expires_in: Option<i64>,
 }
 
 impl Grant for Metadata {
@@ -111,7 +111,7 @@ impl Grant for Metadata {
 }
 
 /// The form of its errors is not documented; a short plain text is shown.
-fn explain(body: &[u8]) -> Option<Explained> {
+pub(crate) fn explain(body: &[u8]) -> Option<Explained> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let fits = !text.is_empty() && text.len() <= 200 && !text.starts_with('<');
     fits.then(|| Explained { message: text.to_owned(), request_id: None })

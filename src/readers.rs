@@ -1,0 +1,300 @@
+//! Every reader of foreign input, as a function of bytes that must return: for the fuzz targets in `fuzz/`, and for the test
+//! that runs their corpus as it is. Each asserts what must hold of whatever it makes of its input; a panic is a finding.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+
+use crate::cache::{Record, Rules, Verdict, Want};
+use crate::environment::{Environment, KUBERNETES_EXEC_INFO};
+use crate::error::{Error, clean};
+use crate::hosts::{Allowed, Host, Pattern};
+use crate::invocation::{self, Options};
+use crate::places::Places;
+use crate::profile::{DEFAULT_ENDPOINT, Profile};
+use crate::protocol::{self, Call, Exchange, Handout, Refusal, Target};
+use crate::source::{authorized_key, external, metadata};
+use crate::token::{Credential, Expiry, Secret, Timestamp, parse_duration};
+use crate::{http, iam, sign};
+
+/// A reader by the name of its corpus.
+pub struct Reader {
+    pub name: &'static str,
+    pub read: fn(&[u8]),
+}
+
+pub const READERS: &[Reader] = &[
+    Reader { name: "profile", read: profile },
+    Reader { name: "key_file", read: key_file },
+    Reader { name: "record", read: record },
+    Reader { name: "iam_answer", read: iam_answer },
+    Reader { name: "metadata_answer", read: metadata_answer },
+    Reader { name: "command_output", read: command_output },
+    Reader { name: "docker", read: docker },
+    Reader { name: "git", read: git },
+    Reader { name: "terraform", read: terraform },
+    Reader { name: "exec_info", read: exec_info },
+    Reader { name: "argv", read: argv },
+    Reader { name: "host", read: host },
+    Reader { name: "headers", read: headers },
+    Reader { name: "message", read: message },
+];
+
+const NOW: Timestamp = Timestamp(1_795_000_000_000);
+
+/// Whatever the error is, it is at most two short lines, free of controls.
+fn check_error(error: &Error) {
+    let text = error.render();
+    assert!(text.lines().count() <= 2 && text.ends_with('\n'), "{text:?}");
+    for line in text.lines() {
+        assert!(
+            line.starts_with("ycred: ") && line.chars().count() <= 500 && !line.chars().any(char::is_control),
+            "{line:?}"
+        );
+    }
+}
+
+fn check_credential(credential: &Credential) {
+    assert!(credential.life() > 0 && credential.life() <= 24 * 3600 * 1000);
+    assert!(credential.advertised(NOW, true) >= NOW && credential.advertised(NOW, false) >= NOW);
+    assert!(!credential.secret.expose().contains(['"', '\\', '\n', ' ']));
+}
+
+fn profile(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    match Profile::from_text("fuzz", Path::new("/fuzz/fuzz.toml"), text, &Environment::default(), &Places::none()) {
+        Ok(profile) => {
+            assert!(profile.timeout.as_secs() >= 1);
+            assert!(
+                !profile.hosts.covers(&Host { scheme: None, name: "index.docker.io".into(), port: Some(1) })
+                    || text.contains("docker")
+            );
+            if let Err(error) = crate::source::open(&profile) {
+                check_error(&error);
+            }
+        }
+        Err(error) => check_error(&error),
+    }
+}
+
+fn key_file(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    match authorized_key::AccountKey::parse(text) {
+        Ok(_) => {}
+        Err(error) => check_error(&error),
+    }
+    // The PEM inside, on its own.
+    assert!(
+        sign::ps256(&serde_json::json!({}), "kid", &Secret::new(text.to_owned())).is_err()
+            || text.contains("PRIVATE KEY")
+    );
+    Secret::forget_known();
+}
+
+fn record(input: &[u8]) {
+    let Ok(record) = serde_json::from_slice::<Record>(input) else { return };
+    let rules = Rules { refresh_before: None, max_age: Some(std::time::Duration::from_secs(60)) };
+    for now in [NOW, Timestamp(0), Timestamp(i64::MAX), Timestamp(i64::MIN)] {
+        for force_since in [None, Some(NOW)] {
+            let want = Want { floor: std::time::Duration::from_secs(60), force_since };
+            if let Verdict::Serve(answer) = record.judge(&want, &rules, now) {
+                assert!(answer.credential.left(now).longer > 0, "a dead token is never handed out");
+                assert!(answer.credential.advertised(now, answer.skew_is_current) >= now);
+            }
+        }
+    }
+    Secret::forget_known();
+}
+
+fn iam_answer(input: &[u8]) {
+    if let Ok(iam::Created { iam_token, expires_at }) = serde_json::from_slice(input)
+        && let Ok(credential) = Credential::new(iam_token, &Expiry::At(expires_at), NOW, 0, "the fuzzer")
+    {
+        check_credential(&credential);
+    }
+    if let Some(explained) = iam::explain(input) {
+        check_error(&Error::refused(explained.message));
+    }
+    Secret::forget_known();
+}
+
+fn metadata_answer(input: &[u8]) {
+    if let Ok(metadata::Token { access_token, expires_in }) = serde_json::from_slice(input)
+        && let Ok(credential) = Credential::new(access_token, &Expiry::In(expires_in), NOW, 0, "the fuzzer")
+    {
+        check_credential(&credential);
+    }
+    if let Some(explained) = metadata::explain(input) {
+        check_error(&Error::refused(explained.message));
+    }
+    Secret::forget_known();
+}
+
+fn command_output(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Some((token, expiry)) = external::parse(text.trim())
+        && let Ok(credential) = Credential::new(token, &Expiry::At(expiry), NOW, 0, "the fuzzer")
+    {
+        check_credential(&credential);
+    }
+    Secret::forget_known();
+}
+
+/// Reads a request of a protocol and looks at every answer to it.
+fn request(protocol: &str, operands: &[&str], input: &[u8], environment: &Environment) -> Option<Box<dyn Exchange>> {
+    let operands: Vec<String> = operands.iter().map(|word| (*word).to_owned()).collect();
+    let options = Options::default();
+    let protocol = protocol::named(protocol)?;
+    let call = Call { operands: &operands, options: &options, environment };
+    match protocol.read(&call, input) {
+        Ok(exchange) => {
+            let token = Secret::new("t1.fuzzed-token.fuzzed".into());
+            assert!(!exchange.write(&Handout { token: &token, expires: NOW }).stdout.is_empty());
+            exchange.done(&["cr.yandex".into()]);
+            for reply in [exchange.refuse(Refusal::NotMine), exchange.refuse(Refusal::Failed(&Error::refused("no")))] {
+                assert!(!String::from_utf8_lossy(&reply.stdout).contains("fuzzed-token"), "a refusal holds no token");
+            }
+            if let Some(Target::Host(host)) = &exchange.ask().target {
+                check_host(host);
+            }
+            Some(exchange)
+        }
+        Err(error) => {
+            check_error(&error);
+            protocol.reject(&call, &error);
+            None
+        }
+    }
+}
+
+fn check_host(host: &Host) {
+    assert!(
+        host.name
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !matches!(byte, b'/' | b'@' | b'%')),
+        "{host:?}"
+    );
+    let again = Host::parse(&host.to_string()).expect("a host reads what it has written");
+    assert_eq!((&again.name, again.port), (&host.name, host.port));
+}
+
+fn docker(input: &[u8]) {
+    for word in ["get", "store", "erase", "list"] {
+        request("docker", &[word], input, &Environment::default());
+    }
+}
+
+fn git(input: &[u8]) {
+    for word in ["get", "store", "erase", "capability"] {
+        let Some(exchange) = request("git", &[word], input, &Environment::default()) else { continue };
+        let token = Secret::new("t1.fuzzed-token.fuzzed".into());
+        let reply = exchange.write(&Handout { token: &token, expires: NOW });
+        // A line without `=` would be shown to the user whole.
+        assert!(String::from_utf8_lossy(&reply.stdout).lines().all(|line| line.contains('=')));
+    }
+    Secret::forget_known();
+}
+
+fn terraform(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    for word in ["get", "store", "forget"] {
+        request("terraform", &[word, text], b"", &Environment::default());
+    }
+}
+
+fn exec_info(input: &[u8]) {
+    let environment = Environment::new([(KUBERNETES_EXEC_INFO.into(), OsString::from_vec(input.to_vec()))]);
+    request("kubectl", &[], b"", &environment);
+}
+
+/// Arguments parted by line feeds; the first is argv[0].
+fn argv(input: &[u8]) {
+    let arguments: Vec<OsString> =
+        input.split(|byte| *byte == b'\n').map(|word| OsString::from_vec(word.to_vec())).collect();
+    if let Err(error) = invocation::parse(&arguments) {
+        check_error(&error);
+    }
+}
+
+fn host(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Some(host) = Host::parse(text) {
+        check_host(&host);
+        let ours = Allowed::new(DEFAULT_ENDPOINT, &[]).covers(&host);
+        let of_yandex = [
+            "cr.yandex",
+            "cr.cloud.yandex.net",
+            "container-registry.cloud.yandex.net",
+            "registry.yandexcloud.net",
+            "registry.pe.yandexcloud.net",
+        ];
+        assert_eq!(
+            ours,
+            of_yandex.contains(&host.name.as_str())
+                && matches!(host.port, None | Some(443))
+                && host.scheme != Some(crate::hosts::Scheme::Http)
+        );
+    }
+    if let Ok(pattern) = Pattern::parse(text) {
+        assert!(pattern.single().is_none_or(|host| Host::parse(&host).is_some()));
+    }
+}
+
+fn headers(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let _ = (
+        http::http_date(text),
+        http::retry_after(text, NOW),
+        http::is_exempt("iam.api.cloud.yandex.net", 443, text),
+        http::is_exempt("10.1.2.3", 443, text),
+    );
+    let _ = (parse_duration(text), Timestamp::parse(text).map(|moment| moment.to_string()));
+}
+
+fn message(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let _secret = Secret::new("a-secret-of-the-fuzzer".into());
+    let cleaned = clean(&text);
+    assert!(
+        !cleaned.chars().any(|c| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')),
+        "{cleaned:?}"
+    );
+    assert!(
+        !"a-secret-of-the-fuzzer"
+            .as_bytes()
+            .windows(8)
+            .any(|piece| cleaned.as_bytes().windows(8).any(|other| other == piece))
+    );
+    check_error(&Error::refused(text));
+    Secret::forget_known();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The corpus of the fuzz targets, always; and every file of it cut short and changed in one place.
+    #[test]
+    fn every_reader_survives_its_corpus() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        let mut read = 0;
+        for reader in READERS {
+            let entries =
+                std::fs::read_dir(corpus.join(reader.name)).unwrap_or_else(|error| panic!("{}: {error}", reader.name));
+            let before = read;
+            for entry in entries.flatten() {
+                let input = std::fs::read(entry.path()).expect("readable");
+                (reader.read)(&input);
+                for at in 0..input.len().min(256) {
+                    (reader.read)(&input[..at]);
+                    let mut changed = input.clone();
+                    changed[at] ^= 1 << (at % 8);
+                    (reader.read)(&changed);
+                }
+                read += 1;
+            }
+            assert!(read > before, "{} has no corpus", reader.name);
+        }
+        println!("{read} files of the corpus read");
+    }
+}
