@@ -486,9 +486,12 @@ fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
             .hint(format!("export {name}=http://HOST:PORT, or unset it"))
     };
     let text = value.to_str().map(str::trim).ok_or_else(wrong)?;
-    // The whole value is known to the renderer from here on, so that its password is masked everywhere.
-    let secret = Secret::new(text.to_owned());
-    let proxy = Proxy::new(secret.expose()).map_err(|_| wrong())?;
+    // Known to the renderer before anything can go wrong: the value may be broken and have a password in it all the same.
+    if let Some((userinfo, _)) = text.rsplit_once('@') {
+        let userinfo = userinfo.rsplit_once("://").map_or(userinfo, |(_, userinfo)| userinfo);
+        let _known = Secret::new(userinfo.to_owned());
+    }
+    let proxy = Proxy::new(text).map_err(|_| wrong())?;
     if let Some(password) = proxy.password() {
         let _known = Secret::new(password.to_owned());
     }

@@ -76,7 +76,7 @@ pub fn create_for_service_account(
 
 fn body(message: &impl Serialize) -> Result<Secret> {
     serde_json::to_string(message)
-        .map(Secret::new)
+        .map(Secret::wrapping)
         .map_err(|_| Error::internal("a request could not be written as JSON"))
 }
 
@@ -88,7 +88,7 @@ fn call(
     cx: &Context<'_>,
 ) -> Result<Credential> {
     let url = format!("{}{path}", installation.iam_url);
-    let bearer = caller.map(|token| Secret::new(format!("Bearer {}", token.expose())));
+    let bearer = caller.map(|token| Secret::wrapping(format!("Bearer {}", token.expose())));
     let headers: Vec<(&'static str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.expose())).collect();
     let request = Request {
         url: &url,

@@ -39,6 +39,12 @@ impl Secret {
         secret
     }
 
+    /// A text with a secret somewhere in it, such as a request's body: wiped and never shown like any other, but messages may
+    /// speak of its other parts. The secret inside has a `Secret` of its own, by which it is masked.
+    pub fn wrapping(text: String) -> Self {
+        Self(Arc::new(Zeroizing::new(text)))
+    }
+
     /// The text itself. Whoever calls this answers for where it goes.
     pub fn expose(&self) -> &str {
         &self.0

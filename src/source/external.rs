@@ -211,6 +211,8 @@ impl Command {
         // Whatever it left running would hold nothing of ours, but would outlive the deadline.
         system::kill_group(group);
         if !status.success() {
+            // It may have said on stderr what it had on stdout.
+            let _known = Secret::new(String::from_utf8_lossy(&output).trim().to_owned());
             let last = String::from_utf8_lossy(&errors).trim().lines().next_back().unwrap_or_default().to_owned();
             let why = if last.is_empty() { format!("{status}, and no message") } else { format!("{status}: {last}") };
             return Err(complain(Error::refused, why).hint("run the command by hand, and mend what it complains about"));
@@ -221,7 +223,7 @@ impl Command {
                 format!("printed more than {LARGEST_OUTPUT} bytes, which no token has"),
             ));
         }
-        String::from_utf8(std::mem::take(&mut *output)).map(Secret::new).map_err(|error| {
+        String::from_utf8(std::mem::take(&mut *output)).map(Secret::wrapping).map_err(|error| {
             drop(Zeroizing::new(error.into_bytes()));
             complain(Error::refused, "printed something that is not text".into())
         })
