@@ -141,10 +141,16 @@ fn choose_source(call: &Call, values: &BTreeMap<&'static str, Vec<String>>) -> R
         return Source::named(name)
             .ok_or_else(|| Error::usage(format!("--source: \"{name}\" is not one of {}", names.join(", "))));
     }
+    // A command after `--` is for the source that is named after it.
+    let named_command =
+        |source: &&&Source| call.matches.contains_id("words") && source.keys.iter().any(|key| key.name == source.name);
     let switched = |source: &&&Source| !taken(source.name) && call.matches.get_flag(source.name);
     let keyed = |source: &&&Source| source.keys.iter().any(|key| values.contains_key(key.name));
-    SOURCES.iter().find(switched).or_else(|| SOURCES.iter().find(keyed)).copied().ok_or_else(|| {
-        Error::usage("where tokens are to come from is not said").hint("ycred init --key-file FILE (a service account's key), or --metadata (on a VM); `ycred init --help` lists all")
+    let found = [SOURCES.iter().find(switched), SOURCES.iter().find(keyed), SOURCES.iter().find(named_command)];
+    found.into_iter().flatten().next().copied().ok_or_else(|| {
+        Error::usage("where tokens are to come from is not said").hint(
+            "ycred init --key-file FILE (a service account's key), or --metadata (on a VM); `ycred init --help` lists all",
+        )
     })
 }
 
