@@ -182,6 +182,7 @@ fn docker(input: &[u8]) {
     for word in ["get", "store", "erase", "list"] {
         request("docker", &[word], input, &Environment::default());
     }
+    Secret::forget_known();
 }
 
 fn git(input: &[u8]) {
@@ -200,11 +201,13 @@ fn terraform(input: &[u8]) {
     for word in ["get", "store", "forget"] {
         request("terraform", &[word, text], b"", &Environment::default());
     }
+    Secret::forget_known();
 }
 
 fn exec_info(input: &[u8]) {
     let environment = Environment::new([(KUBERNETES_EXEC_INFO.into(), OsString::from_vec(input.to_vec()))]);
     request("kubectl", &[], b"", &environment);
+    Secret::forget_known();
 }
 
 /// Arguments parted by line feeds; the first is argv[0].
