@@ -42,7 +42,6 @@ fn kill_at_each(
         let caches: Vec<PathBuf> =
             (0..steps.len()).map(|at| world.sandbox.path(format!("caches/{}-{part}-{at}", arguments.len()))).collect();
         let runs = run_all(steps.iter().zip(&caches).map(|(step, cache)| {
-            fs::create_dir_all(cache).expect("a cache of its own");
             prepare(cache);
             traced(world, &inject(step, "signal=KILL"), arguments).env("YCRED_CACHE_DIR", cache)
         }));

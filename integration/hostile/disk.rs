@@ -52,7 +52,6 @@ fn fail_at_each(
     for (part, failures) in failures.chunks(ABREAST).enumerate() {
         let cache = |at: usize| world.sandbox.path(format!("caches/{part}-{at}"));
         let runs = run_all(failures.iter().enumerate().map(|(at, (step, error))| {
-            fs::create_dir_all(cache(at)).expect("a cache of its own");
             prepare(&cache(at));
             traced(world, &inject(step, &format!("error={error}")), arguments).env("YCRED_CACHE_DIR", cache(at))
         }));
