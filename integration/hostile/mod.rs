@@ -37,6 +37,8 @@ impl World {
     fn new() -> World {
         let world = World { sandbox: Sandbox::new(), cloud: Emulator::start(Config::default()) };
         world.profile("default", "");
+        // Room for the caches of many runs. That it is there counts: ycred looks at every directory above.
+        fs::create_dir(world.sandbox.path("caches")).expect("a directory");
         world
     }
 
