@@ -168,7 +168,7 @@ impl Record {
         if left.longer < millis(want.floor) || kept.fetched > now.plus(FUTURE) {
             return if backing_off { Verdict::Serve(self.answer(kept, want, now)) } else { Verdict::Fetch };
         }
-        let due = left.shorter <= rules.soft_window(&credential) || kept.is_older_than(rules.max_age, now);
+        let due = rules.is_due(kept, now);
         if due && !backing_off {
             Verdict::Renew(credential)
         } else {
@@ -216,6 +216,11 @@ impl Record {
         Self { retry_at: self.token.as_ref().map(|kept| back_off(&kept.credential(), now)), ..self.clone() }
     }
 
+    /// Whether all that came of the last attempt is a reason.
+    fn is_failure_alone(&self, now: Timestamp) -> bool {
+        self.failure.is_some() && self.token.as_ref().is_none_or(|kept| kept.credential().left(now).longer <= 0)
+    }
+
     /// Whether this record serves nobody any more.
     fn is_dead(&self, now: Timestamp) -> bool {
         let a_day_ago = now.minus(Duration::from_secs(24 * 3600));
@@ -224,6 +229,12 @@ impl Record {
 }
 
 impl Rules {
+    /// Whether a token that is not expired should be renewed.
+    fn is_due(&self, kept: &Kept, now: Timestamp) -> bool {
+        let credential = kept.credential();
+        credential.left(now).shorter <= self.soft_window(&credential) || kept.is_older_than(self.max_age, now)
+    }
+
     /// Milliseconds before the end at which renewing begins: as configured or a tenth of the life, never over half of it.
     fn soft_window(&self, credential: &Credential) -> i64 {
         self.refresh_before.map_or(credential.life() / 10, millis).min(credential.life() / 2)
@@ -254,7 +265,9 @@ impl Failure {
             }
             _ => REMEMBER_REFUSED,
         };
-        Self { kind: error.kind.exit_code(), message: error.reason(), hint: error.mend(), at, until: at.plus(length) }
+        // Short enough that "(remembered, N ago)" still fits on the line behind it.
+        let message: String = error.reason().chars().take(400).collect();
+        Self { kind: error.kind.exit_code(), message, hint: error.mend(), at, until: at.plus(length) }
     }
 
     fn error(&self) -> Error {
@@ -297,7 +310,7 @@ impl Attempt<'_> {
         let (token, better) = match (self.outcome, old) {
             (Err(_), old) => (old.cloned(), false),
             (Ok(new), None) => (Some(Kept::new(new, now)), true),
-            (Ok(new), Some(old)) if new.secret == old.secret => {
+            (Ok(new), Some(old)) if new.secret == old.secret && new.expires <= old.expires => {
                 // The same token: its source vouches for it anew, but its life began when it did.
                 let confirmed = Kept { fetched: now, skew: new.skew, ..old.clone() };
                 let was_for_its_age = want.force_since.is_none() && self.was_due_for_age_alone(old, want, rules);
@@ -309,10 +322,12 @@ impl Attempt<'_> {
             }
             (Ok(_), Some(old)) => (Some(old.clone()), false),
         };
-        // A token that is better but still short of what was asked counts as "nothing better", or every run that asks for
-        // more than the cloud gives would make a request.
-        let satisfied =
-            better && token.as_ref().is_none_or(|kept| kept.credential().left(now).longer >= millis(want.floor));
+        // A token that is better, but still short of what was asked or due again at once (a wrong clock, a very short life),
+        // counts as "nothing better", or every run would make a request.
+        let satisfied = better
+            && token.as_ref().is_none_or(|kept| {
+                kept.credential().left(now).longer >= millis(want.floor) && !rules.is_due(kept, now)
+            });
         Record {
             settings: entry.settings.clone(),
             files,
@@ -432,7 +447,11 @@ impl Entry<'_> {
     /// # Errors
     /// Why nothing can be kept.
     pub fn prepare(&self) -> io::Result<()> {
-        store::make_private(self.directory()?)
+        let directory = self.directory()?;
+        if let Some(above) = directory.parent() {
+            store::tighten(above)?;
+        }
+        store::make_private(directory)
     }
 
     /// One try for the lock.
@@ -446,7 +465,8 @@ impl Entry<'_> {
     }
 
     /// Replaces the record by the one after `attempt`, unless somebody else's attempt has come in since `before` was read: a
-    /// late leader never undoes what was got without it. Returns what is in the record then.
+    /// late leader never undoes what was got without it. (A failure is nothing got: a token takes its place.) Returns what is
+    /// in the record then.
     ///
     /// # Errors
     /// The record that would have been written, and why it could not be.
@@ -461,6 +481,7 @@ impl Entry<'_> {
         let next = attempt.record(self, witness.0.clone(), before, want, rules);
         if let Ok(Some(current)) = self.load()
             && before.is_none_or(|before| before.attempt != current.attempt)
+            && !(attempt.outcome.is_ok() && current.is_failure_alone(attempt.ended))
         {
             return Ok(current);
         }
@@ -498,17 +519,18 @@ impl Entry<'_> {
     }
 
     /// Drops the kept token if it is this very one: the server that it was given to has rejected it. A sibling's newer one
-    /// stays (git-ecosystem/git-credential-manager#1555).
+    /// stays (git-ecosystem/git-credential-manager#1555). While somebody fetches nothing is done, since a newer one is on its
+    /// way; and the attempt id stays, since no attempt was made.
     ///
     /// # Errors
     /// What the disk says.
     pub fn reject(&self, token: &Secret) -> io::Result<bool> {
+        let Lock::Held(_held) = self.try_lock() else { return Ok(false) };
         let Ok(Some(record)) = self.load() else { return Ok(false) };
         if record.token.as_ref().is_none_or(|kept| kept.secret != *token) {
             return Ok(false);
         }
-        self.write(&Record { token: None, retry_at: None, failure: None, attempt: random::id(), ..record })
-            .map(|()| true)
+        self.write(&Record { token: None, retry_at: None, failure: None, ..record }).map(|()| true)
     }
 }
 
@@ -602,7 +624,15 @@ pub fn describe(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied if error.raw_os_error().is_some() => "permission denied".into(),
         io::ErrorKind::StorageFull => "the disk is full".into(),
         io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
-        _ => error.to_string(),
+        _ => {
+            // Without the number, and begun like the rest of a line: "File too large (os error 27)".
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            match text.split_at_checked(2) {
+                Some((start, rest)) if !start.ends_with(char::is_uppercase) => start.to_lowercase() + rest,
+                _ => text.to_owned(),
+            }
+        }
     }
 }
 

@@ -41,6 +41,10 @@ pub const YC_ENDPOINT: &str = "YC_ENDPOINT";
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>).
 pub const KUBERNETES_EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
 
+/// The XDG base directories (<https://specifications.freedesktop.org/basedir-spec/>); relative ones are ignored.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+
 /// systemd's `CacheDirectory=` (systemd.exec(5)): the cache of a unit without a home.
 pub const CACHE_DIRECTORY: &str = "CACHE_DIRECTORY";
 

@@ -196,10 +196,10 @@ impl Allowed {
     }
 }
 
-/// Whether some installation's built-in list has the host, so that a missing or broken profile is an error worth telling and
-/// not just "not mine".
+/// Whether the host is ours where no profile says anything, so that a missing or broken profile is an error worth telling
+/// and not just "not mine".
 pub fn is_built_in(asked: &Host) -> bool {
-    REGISTRIES.iter().any(|(endpoint, _)| Allowed::new(endpoint, &[]).covers(asked))
+    Allowed::new(crate::profile::DEFAULT_ENDPOINT, &[]).covers(asked)
 }
 
 #[cfg(test)]
@@ -331,6 +331,6 @@ mod tests {
         assert!(kazakhstan.covers(&host("cr.yandexcloud.kz")) && !kazakhstan.covers(&host("cr.yandex")));
         let unknown = Allowed::new("api.example", &[]);
         assert!(!unknown.covers(&host("cr.yandex")) && !unknown.covers(&host("cr.yandexcloud.kz")));
-        assert!(is_built_in(&host("cr.yandexcloud.kz")) && !is_built_in(&host("docker.io")));
+        assert!(is_built_in(&host("cr.yandex")) && !is_built_in(&host("cr.yandexcloud.kz")));
     }
 }

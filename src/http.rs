@@ -22,7 +22,6 @@ use crate::error::{Error, Result};
 use crate::hosts::is_loopback;
 use crate::input;
 use crate::obtain::Context;
-use crate::profile;
 use crate::random;
 use crate::token::{Secret, Timestamp, human, millis};
 
@@ -57,8 +56,8 @@ pub struct Request<'a> {
 /// A 2xx answer.
 pub struct Answer {
     pub body: Zeroizing<Vec<u8>>,
-    /// The server's clock less ours, in milliseconds; 0 where they agree to 30 s.
-    pub skew: i64,
+    /// The server's clock less ours, in milliseconds, where it told its time; 0 where they agree to 30 s.
+    pub skew: Option<i64>,
     pub received: Timestamp,
     content_type: String,
 }
@@ -154,8 +153,8 @@ impl Http {
         let mut response = sent.map_err(trouble)?;
         let received = cx.clock.now();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let skew = header("date").and_then(http_date).map_or(0, |date| date.since(received)).clamp_small();
-        let retry_after = header("retry-after").and_then(|text| retry_after(text, received.shifted(skew)));
+        let skew = header("date").and_then(http_date).map(|date| date.since(received).clamp_small());
+        let retry_after = header("retry-after").and_then(|text| retry_after(text, received.shifted(skew.unwrap_or(0))));
         let content_type = header("content-type").unwrap_or("no content type").to_owned();
         let request_id = ["x-request-id", "x-server-trace-id"].iter().find_map(|name| header(name).map(str::to_owned));
         let location = header("location").map(str::to_owned);
@@ -266,7 +265,7 @@ fn refusal(
     body: &[u8],
     request_id: Option<String>,
     retry_after: Option<Duration>,
-    skew: i64,
+    skew: Option<i64>,
     explain: fn(&[u8]) -> Option<Explained>,
 ) -> Failure {
     let explained = explain(body);
@@ -281,7 +280,7 @@ fn refusal(
         let _ = write!(text, " (request id {id})");
     }
     // A skew is believed only where the words show that the cloud itself answered.
-    let clock_skew = explained.is_some().then_some(skew);
+    let clock_skew = skew.filter(|_| explained.is_some());
     let again = status == 429 || status >= 500;
     let kind = if again || status == 408 { Error::unavailable(text) } else { Error::refused(text) };
     let mut error = kind.retry_after(retry_after.filter(|_| again));
@@ -333,16 +332,12 @@ fn name_trouble(
         ureq::Error::Timeout(what) => Failure::passing(
             Error::unavailable(format!(
                 "{url}: no answer within {}{through} ({what})",
-                human(millis(budget)).replace("0s", "a second")
+                if budget < Duration::from_secs(1) { "a second".to_owned() } else { human(millis(budget)) }
             ))
             .hint(RAISE_TIMEOUT),
         ),
         ureq::Error::HostNotFound => Failure::last(name_not_found(url, via)),
-        ureq::Error::ConnectProxyFailed(text) if text.contains("407") => Failure::last(proxy_wants_password(url, via)),
-        ureq::Error::ConnectProxyFailed(text) => Failure::last(
-            Error::unavailable(format!("{url}: the proxy {} would not connect: {text}", via.unwrap_or("?")))
-                .hint("check HTTPS_PROXY and NO_PROXY"),
-        ),
+        ureq::Error::ConnectProxyFailed(text) => name_connect(text, url, via),
         ureq::Error::BodyExceedsLimit(_) => Failure::last(too_large(url)),
         ureq::Error::Rustls(tls) => name_tls(tls, url, ca_file),
         ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
@@ -355,6 +350,20 @@ fn name_trouble(
         ),
         other => Failure::passing(Error::unavailable(format!("{url}: {other}{through}")).hint(PORTAL)),
     }
+}
+
+/// What a proxy said to CONNECT; ureq has it as text alone: "proxy server responded 502/502".
+fn name_connect(text: &str, url: &str, via: Option<&str>) -> Failure {
+    let status: Option<u16> = text.rsplit(['/', ' ']).next().and_then(|number| number.parse().ok());
+    let what = match status {
+        Some(407) => return Failure::last(proxy_wants_password(url, via)),
+        Some(status) => format!("{status}{}", reason_phrase(status)),
+        None => "it gave no answer".to_owned(),
+    };
+    let error = Error::unavailable(format!("{url}: the proxy {} would not connect: {what}", via.unwrap_or("?")))
+        .hint("check HTTPS_PROXY and NO_PROXY");
+    // Its own refusals are final; that it could not reach the server, or is ill, may pass.
+    if status.is_none_or(|status| status >= 500) { Failure::passing(error) } else { Failure::last(error) }
 }
 
 fn name_not_found(url: &str, via: Option<&str>) -> Error {
@@ -428,8 +437,6 @@ fn read_ca_file(path: &Path) -> Result<Vec<Certificate<'static>>> {
         Error::profile(format!("ca-file {}: {why}", path.display())).hint("it must hold PEM blocks BEGIN CERTIFICATE")
     };
     let content = input::read(path).map_err(|error| error.context("ca-file"))?;
-    let found = std::fs::metadata(path).map_err(|error| complain(&error.to_string()))?;
-    profile::judge(path, &found).map_err(|error| error.context(format!("ca-file {}", path.display())))?;
     let certificates = CertificateDer::pem_slice_iter(&content)
         .map(|item| {
             item.map(|der| Certificate::from_der(&der).to_owned()).map_err(|_| complain("a PEM block in it is broken"))
@@ -491,7 +498,17 @@ fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
         let userinfo = userinfo.rsplit_once("://").map_or(userinfo, |(_, userinfo)| userinfo);
         let _known = Secret::new(userinfo.to_owned());
     }
-    let proxy = Proxy::new(text).map_err(|_| wrong())?;
+    // ureq takes a port that is none for the default one.
+    let authority = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
+    let authority = authority.rsplit_once("://").map_or(authority, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err(wrong());
+    }
+    // curl's spelling for "the proxy resolves the name", which ureq's socks5 does anyway.
+    let text = text.replacen("socks5h://", "socks5://", 1);
+    let proxy = Proxy::new(&text).map_err(|_| wrong())?;
     if let Some(password) = proxy.password() {
         let _known = Secret::new(password.to_owned());
     }

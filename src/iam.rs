@@ -103,12 +103,12 @@ fn call(
 
 fn credential(answer: &Answer, url: &str, cx: &Context<'_>) -> Result<Credential> {
     let Created { iam_token, expires_at } = answer.json(url)?;
-    warn_of_clock(answer.skew, cx);
+    warn_of_clock(answer.skew.unwrap_or(0), cx);
     Credential::new(iam_token, &Expiry::At(expires_at), answer.received, answer.skew, url)
 }
 
 /// Tells whoever fetched that this machine's clock is off; tokens are had all the same, other programs may fare worse.
-fn warn_of_clock(skew: i64, cx: &Context<'_>) {
+pub fn warn_of_clock(skew: i64, cx: &Context<'_>) {
     if skew != 0 {
         let how = if skew < 0 { "fast" } else { "slow" };
         cx.notes.warn(
@@ -140,6 +140,8 @@ pub fn explain(body: &[u8]) -> Option<Explained> {
         _ => "error",
     };
     let request_id = details.into_iter().find_map(|detail| detail.request_id);
+    // Capped here, so that a talkative server does not push the request id, and what else we say, off the line.
+    let message: String = message.chars().take(250).collect();
     Some(Explained { message: format!("{name}: {message}"), request_id })
 }
 

@@ -116,11 +116,13 @@ pub struct HookCall {
     pub suffix: Option<String>,
     /// Called by its symlink, so by a program and not by a person.
     pub by_symlink: bool,
+    /// What is wrong with the words; told in the protocol's own way.
+    pub fault: Option<Error>,
 }
 
 /// What argv asks for.
 pub enum Invocation {
-    Hook(HookCall),
+    Hook(Box<HookCall>),
     /// For stdout, exit 0.
     Print(String),
     People(Box<commands::Call>),
@@ -129,14 +131,11 @@ pub enum Invocation {
 /// Reads argv.
 ///
 /// # Errors
-/// Usage (2).
+/// Usage (2), for people; a hook's faults are in its call.
 pub fn parse(argv: &[OsString]) -> Result<Invocation> {
     let arguments = argv.get(1..).unwrap_or_default();
-    if let Some((protocol, suffix)) = argv.first().and_then(|name| by_name(name)) {
-        return parse_hook(Some(protocol), suffix, arguments)
-            .map(|parsed| parsed.unwrap_or_else(|| Invocation::Print(String::new())));
-    }
-    match parse_hook(None, None, arguments)? {
+    let (protocol, suffix) = argv.first().and_then(|name| by_name(name)).unzip();
+    match parse_hook(protocol, suffix.flatten(), arguments) {
         Some(invocation) => Ok(invocation),
         None => parse_people(arguments),
     }
@@ -161,105 +160,118 @@ fn by_name(argv0: &OsStr) -> Option<(&'static dyn Protocol, Option<String>)> {
     })
 }
 
-/// Reads a hook's call with lexopt. None: the first word is no hook, so it is for people.
+/// Reads a hook's call with lexopt. None: no word names a hook, so it is for people, faults and all.
 fn parse_hook(
     named: Option<&'static dyn Protocol>,
     suffix: Option<String>,
     arguments: &[OsString],
-) -> Result<Option<Invocation>> {
-    let by_symlink = named.is_some();
-    let mut protocol = named;
-    let mut options = Options::default();
-    let mut operands: Vec<String> = Vec::new();
-    let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
-    loop {
-        let word = match parser.next() {
-            Ok(Some(word)) => word,
-            Ok(None) => break,
-            Err(error) => return if protocol.is_some() { Err(usage(&error)) } else { Ok(None) },
-        };
-        let flag = match word {
-            Word::Value(value) => {
-                let text = value.to_str().map(str::to_owned);
-                match (protocol, text) {
-                    (Some(_), Some(text)) => operands.push(text),
-                    (Some(_), None) => return Err(Error::usage("an argument is not plain text")),
-                    // Behind `--` a word is no command, whatever it says.
-                    (None, _)
-                        if arguments
-                            .iter()
-                            .take_while(|argument| **argument != value)
-                            .any(|argument| argument == "--") =>
-                    {
-                        return Ok(None);
-                    }
-                    (None, text) => {
-                        protocol = text.as_deref().and_then(crate::protocol::named);
-                        if protocol.is_none() {
-                            return Ok(None);
-                        }
-                    }
+) -> Option<Invocation> {
+    let mut words = Words { protocol: named, ..Words::default() };
+    let read = words.read(arguments);
+    let Words { protocol, operands, options } = words;
+    let protocol = protocol?;
+    let fault = match read {
+        Ok(End::All) => None,
+        Ok(End::Help) => return Some(Invocation::Print(help(protocol.hook().name))),
+        Ok(End::Version) => return Some(Invocation::Print(version())),
+        Ok(End::People) => return None,
+        Err(error) => Some(error),
+    };
+    Some(Invocation::Hook(Box::new(HookCall {
+        protocol,
+        operands,
+        options,
+        suffix,
+        by_symlink: named.is_some(),
+        fault,
+    })))
+}
+
+/// A hook's words as far as they have been read.
+#[derive(Default)]
+struct Words {
+    protocol: Option<&'static dyn Protocol>,
+    operands: Vec<String>,
+    options: Options,
+}
+
+/// Where the reading of a hook's words came to an end.
+enum End {
+    All,
+    Help,
+    Version,
+    People,
+}
+
+impl Words {
+    fn read(&mut self, arguments: &[OsString]) -> Result<End> {
+        let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
+        while let Some(word) = parser.next().map_err(|error| usage(&error))? {
+            let flag = match word {
+                Word::Value(value) if self.protocol.is_some() => {
+                    let text = value.into_string().map_err(|_| Error::usage("an argument is not plain text"))?;
+                    self.operands.push(text);
+                    continue;
                 }
+                Word::Value(value) => {
+                    // Behind `--` a word is no command, whatever it says.
+                    let rest = parser.try_raw_args().map_or(0, |rest| rest.as_slice().len());
+                    let behind = arguments[..arguments.len() - rest - 1].iter().any(|word| word == "--");
+                    self.protocol = value.to_str().filter(|_| !behind).and_then(crate::protocol::named);
+                    if self.protocol.is_none() {
+                        return Ok(End::People);
+                    }
+                    continue;
+                }
+                Word::Short(short) => self.find_flag(|flag| flag.short == Some(short)),
+                Word::Long(long) => self.find_flag(|flag| flag.long == long),
+            };
+            let flag = flag.ok_or_else(|| self.unknown_flag(&word))?;
+            // A protocol may have a word of its own for a flag (docker's `version`).
+            if let Some(word) = self.protocol.and_then(|protocol| protocol.hook().own_word(flag)) {
+                self.operands.push(word.to_owned());
                 continue;
             }
-            Word::Short(short) => find_flag(protocol, |flag| flag.short == Some(short)),
-            Word::Long(long) => find_flag(protocol, |flag| flag.long == long),
-        };
-        let Some(flag) = flag else {
-            return if protocol.is_some() { Err(unknown_flag(protocol, &word)) } else { Ok(None) };
-        };
-        // A protocol may have words for these two that are its own (docker's `version`).
-        if let Some(word) = protocol.and_then(|protocol| protocol.hook().own_word(flag)) {
-            operands.push(word.to_owned());
-            continue;
-        }
-        match flag.long {
-            // Without a hook in sight yet, it is the people's help.
-            "help" | "version" if protocol.is_none() => return Ok(None),
-            "help" => {
-                let name = protocol.map_or("", |protocol| protocol.hook().name);
-                return Ok(Some(Invocation::Print(help(name))));
+            match (flag.long, self.protocol) {
+                // Without a hook in sight yet, it is the people's help.
+                ("help" | "version", None) => return Ok(End::People),
+                ("help", _) => return Ok(End::Help),
+                ("version", _) => return Ok(End::Version),
+                _ => {}
             }
-            "version" => return Ok(Some(Invocation::Print(version()))),
-            _ => {}
+            let value = match flag.value {
+                None => OsString::new(),
+                Some(_) => parser.value().map_err(|error| usage(&error))?,
+            };
+            self.options.set(flag, value)?;
         }
-        let value = match flag.value {
-            None => OsString::new(),
-            Some(_) => match parser.value() {
-                Ok(value) => value,
-                Err(error) => return if protocol.is_some() { Err(usage(&error)) } else { Ok(None) },
-            },
-        };
-        match options.set(flag, value) {
-            Ok(()) => {}
-            Err(_) if protocol.is_none() => return Ok(None),
-            Err(error) => return Err(error),
-        }
+        Ok(End::All)
     }
-    let Some(protocol) = protocol else { return Ok(None) };
-    Ok(Some(Invocation::Hook(HookCall { protocol, operands, options, suffix, by_symlink })))
+
+    fn flags(&self) -> impl Iterator<Item = &'static Flag> {
+        self.protocol.map_or(&[][..], |protocol| protocol.hook().flags).iter().chain(FLAGS)
+    }
+
+    fn find_flag(&self, fits: impl Fn(&Flag) -> bool) -> Option<&'static Flag> {
+        self.flags().find(|flag| fits(flag))
+    }
+
+    fn unknown_flag(&self, word: &Word<'_>) -> Error {
+        let typed = match word {
+            Word::Short(short) => format!("-{short}"),
+            Word::Long(long) => format!("--{long}"),
+            Word::Value(_) => String::new(),
+        };
+        let near = nearest(typed.trim_start_matches('-'), self.flags().map(|flag| flag.long));
+        let hint = near.map_or_else(|| SEE_HELP.to_owned(), |known| format!("did you mean --{known}?"));
+        Error::usage(format!("unknown flag {typed}")).hint(hint)
+    }
 }
 
-fn find_flag(protocol: Option<&'static dyn Protocol>, fits: impl Fn(&Flag) -> bool) -> Option<&'static Flag> {
-    let own = protocol.map_or(&[][..], |protocol| protocol.hook().flags);
-    own.iter().chain(FLAGS).find(|flag| fits(flag))
-}
+const SEE_HELP: &str = "`ycred --help` lists commands and flags";
 
 fn usage(error: &lexopt::Error) -> Error {
-    Error::usage(error.to_string()).hint("`ycred --help` lists the flags")
-}
-
-fn unknown_flag(protocol: Option<&'static dyn Protocol>, word: &Word<'_>) -> Error {
-    let typed = match word {
-        Word::Short(short) => format!("-{short}"),
-        Word::Long(long) => format!("--{long}"),
-        Word::Value(_) => String::new(),
-    };
-    let own = protocol.map_or(&[][..], |protocol| protocol.hook().flags);
-    let near = nearest(typed.trim_start_matches('-'), own.iter().chain(FLAGS).map(|flag| flag.long));
-    let hint =
-        near.map_or_else(|| "`ycred --help` lists the flags".to_owned(), |known| format!("did you mean --{known}?"));
-    Error::usage(format!("unknown flag {typed}")).hint(hint)
+    Error::usage(error.to_string()).hint(SEE_HELP)
 }
 
 pub fn version() -> String {
@@ -395,19 +407,22 @@ fn options_of(before: &ArgMatches, behind: &ArgMatches, own: &'static [Flag]) ->
 
 /// clap's complaint as our one line and one hint.
 fn from_clap(error: &clap::Error) -> Error {
-    use clap::error::{ContextKind, ContextValue};
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
     let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
-        _ => None,
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
     };
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        return Error::usage(format!("{} is missing", context(ContextKind::InvalidArg).join(", "))).hint(SEE_HELP);
+    }
     let text = error.render().to_string();
     let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").trim().to_owned();
+    // Of several suggestions clap has the best one last.
     let suggestion = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
         .into_iter()
-        .find_map(context);
-    let hint = suggestion
-        .map_or_else(|| "`ycred --help` lists commands and flags".to_owned(), |known| format!("did you mean {known}?"));
+        .find_map(|kind| context(kind).pop());
+    let hint = suggestion.map_or_else(|| SEE_HELP.to_owned(), |known| format!("did you mean {known}?"));
     Error::usage(first.replace('\'', "\"")).hint(hint)
 }
 
@@ -430,12 +445,10 @@ mod tests {
 
     fn by_lexopt(arguments: &[OsString]) -> Option<Reading> {
         match parse_hook(None, None, arguments) {
-            Ok(Some(Invocation::Hook(call))) => {
-                Some(Reading::Hook(call.protocol.hook().name, call.operands, call.options))
-            }
-            Ok(Some(_)) => Some(Reading::Print),
-            Ok(None) => None,
-            Err(_) => Some(Reading::Error),
+            Some(Invocation::Hook(call)) if call.fault.is_some() => Some(Reading::Error),
+            Some(Invocation::Hook(call)) => Some(Reading::Hook(call.protocol.hook().name, call.operands, call.options)),
+            Some(_) => Some(Reading::Print),
+            None => None,
         }
     }
 
@@ -561,8 +574,11 @@ mod tests {
 
     #[test]
     fn what_is_mistyped_is_told_in_one_line_with_a_hint() {
-        let told =
-            |arguments: &[&str]| parse(&words(&[&["ycred"], arguments].concat())).err().expect("an error").render();
+        let told = |arguments: &[&str]| match parse(&words(&[&["ycred"], arguments].concat())) {
+            Err(error) => error.render(),
+            Ok(Invocation::Hook(call)) => call.fault.expect("a fault").render(),
+            Ok(_) => panic!("an error"),
+        };
         assert_eq!(
             told(&["token", "--profil", "x"]),
             "ycred: error: unknown flag --profil\nycred: hint: did you mean --profile?\n"

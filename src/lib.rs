@@ -33,7 +33,8 @@ pub mod token;
 
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::io::Read;
+use std::io;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::commands::exec::Launch;
@@ -50,12 +51,22 @@ use crate::token::Timestamp;
 pub struct Process<'a> {
     pub arguments: Vec<OsString>,
     pub environment: Environment,
-    pub stdin: Box<dyn Read>,
+    pub stdin: Box<dyn Input>,
     pub clock: &'a dyn Clock,
     /// When the process began, by the wall clock.
     pub began: Timestamp,
     /// Writes lines to stderr at once: what `-v` shows.
     pub tell: &'a dyn Fn(&str),
+}
+
+/// Where a request comes from.
+pub trait Input {
+    /// Waits until there is something to read, or the end; false where `patience` is over first.
+    fn wait(&mut self, patience: Duration) -> bool;
+
+    /// # Errors
+    /// What the system says.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
 /// What the process must do.

@@ -2,7 +2,8 @@
 //! clock's source.
 #![expect(clippy::disallowed_methods, reason = "the one place that touches stdio, environment, clock and exit")]
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::panic;
 use std::process::{Command, ExitCode};
@@ -13,7 +14,7 @@ use ycred::commands::exec::{Change, Launch, not_run};
 use ycred::environment::Environment;
 use ycred::error::{self, Error, Kind};
 use ycred::token::{Secret, Timestamp, millis};
-use ycred::{Outcome, Process, system};
+use ycred::{Input, Outcome, Process, system};
 
 fn main() -> ExitCode {
     let clock = SystemClock { started: Instant::now() };
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         ycred::run(Process {
             arguments: std::env::args_os().collect(),
             environment: Environment::new(std::env::vars_os()),
-            stdin: Box::new(io::stdin()),
+            stdin: Box::new(Stdin),
             clock: &clock,
             began,
             tell: &tell,
@@ -84,10 +85,24 @@ fn turn_into(launch: Launch) -> u8 {
         };
     }
     system::restore_signals();
+    system::pass_on_signals(&mut command);
     let failure = command.exec();
     let (error, code) = not_run(&launch.program, &failure);
     tell(&error.render());
     code
+}
+
+/// Standard input, unbuffered: what we do not need is left to whoever reads after us.
+struct Stdin;
+
+impl Input for Stdin {
+    fn wait(&mut self, patience: Duration) -> bool {
+        system::wait_readable(io::stdin().as_raw_fd(), patience)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        io::stdin().lock().read(buffer)
+    }
 }
 
 struct SystemClock {

@@ -1,17 +1,18 @@
 //! The flow: from a grant to a token, through the cache if it has what is wanted, with at most one request however many
 //! processes ask.
 
+use std::io;
 use std::time::Duration;
 
 use crate::cache::{Answer, Attempt, Cache, Entry, Record, Rules, Verdict, Want, describe};
 use crate::clock::{Clock, Deadline};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::http::Http;
 use crate::notes::{Notes, Warning};
 use crate::random;
 use crate::source::{Caching, Grant};
 use crate::store::{Held, Lock};
-use crate::token::{Credential, Timestamp, human};
+use crate::token::{Credential, Timestamp, human, millis};
 
 /// What a fetch runs with.
 #[derive(Clone, Copy)]
@@ -73,7 +74,7 @@ pub fn obtain(grant: &dyn Grant, want: &Want, cx: &Context<'_>) -> Result<Obtain
 
 fn uncached(grant: &dyn Grant, want: &Want, cx: &Context<'_>) -> Result<Obtained> {
     let credential = grant.fetch(cx)?;
-    let below_floor = credential.left(cx.clock.now()).longer < crate::token::millis(want.floor);
+    let below_floor = credential.left(cx.clock.now()).longer < millis(want.floor);
     let answer = Answer { credential, although: None, below_floor, skew_is_current: true };
     Ok(serve(answer, want, cx))
 }
@@ -91,7 +92,7 @@ fn serve(answer: Answer, want: &Want, cx: &Context<'_>) -> Obtained {
             ),
         );
     } else if below_floor {
-        let floor = human(crate::token::millis(want.floor));
+        let floor = human(millis(want.floor));
         cx.notes.warn(
             Warning::MinTtlUnmet,
             format!(
@@ -171,7 +172,7 @@ impl Run<'_> {
     /// Nothing that will do: whoever gets the lock fetches, the others take what that brings.
     fn lead_or_follow(&self, found: Option<Record>) -> Result<Obtained> {
         if let Err(error) = self.entry.prepare() {
-            return self.lead(None, found, Some(&error));
+            return self.lead(&Footing::NoLock(error), found);
         }
         let clock = self.cx.clock;
         let deadline = self.cx.deadline;
@@ -195,15 +196,15 @@ impl Run<'_> {
                 }
             }
             match lock {
-                Lock::Held(held) => return self.lead(Some(held), seen, None),
-                Lock::Impossible(error) => return self.lead(None, seen, Some(&error)),
+                Lock::Held(held) if impatient => return self.lead(&Footing::Relief(held), seen),
+                Lock::Held(held) => return self.lead(&Footing::Lock(held), seen),
+                Lock::Impossible(error) => return self.lead(&Footing::NoLock(error), seen),
                 Lock::Busy => {}
             }
             if deadline.left(clock).is_zero() {
                 return Err(Error::unavailable(format!(
-                    "{}: another ycred process has been asking for this token for {} and has not come back",
-                    self.cx.profile,
-                    human(crate::token::millis(deadline.whole))
+                    "another ycred process has been asking for this token for {} and has not come back",
+                    human(millis(deadline.whole))
                 ))
                 .hint("try again; --timeout or `timeout` in the profile gives it longer"));
             }
@@ -228,71 +229,36 @@ impl Run<'_> {
         Some(record.brought(self.want, self.cx.clock.now())?.map(|answer| self.serve(answer)))
     }
 
-    /// Fetches, and leaves what came of it for everybody else. `trouble`: why this happens without a lock, if so.
-    fn lead(&self, _held: Option<Held>, before: Option<Record>, trouble: Option<&std::io::Error>) -> Result<Obtained> {
+    /// Fetches, and leaves what came of it for everybody else.
+    fn lead(&self, footing: &Footing, before: Option<Record>) -> Result<Obtained> {
         let (cx, want) = (self.cx, self.want);
         let witness = self.entry.witness()?;
-        if want.force_since.is_some() && trouble.is_none() {
-            cx.clock.sleep(GATHER.min(cx.deadline.left(cx.clock) / 4));
-        }
-        let deadline = if trouble.is_none() { cx.deadline.share(cx.clock, LEADER_SHARE) } else { cx.deadline };
+        let deadline = match footing {
+            Footing::NoLock(_) => cx.deadline,
+            Footing::Lock(_) | Footing::Relief(_) => {
+                if want.force_since.is_some() {
+                    cx.clock.sleep(GATHER.min(cx.deadline.left(cx.clock) / 4));
+                }
+                cx.deadline.share(cx.clock, LEADER_SHARE)
+            }
+        };
         let began = cx.clock.now();
         cx.notes.debug(|| format!("{}: asking for a new token", cx.profile));
         let outcome = self.grant.fetch(&Context { deadline, ..*cx });
         let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome };
-        let mut unkept = None;
-        let kept = match self.entry.remember(&witness, &attempt, before.as_ref(), want, &self.rules) {
-            Ok(record) => record,
-            Err(unwritten) => {
-                let (record, error) = *unwritten;
-                unkept = Some(describe(&error));
-                record
-            }
-        };
-        let place = cx.cache.place();
-        match (unkept, trouble) {
-            (Some(why), _) => cx.notes.warn(
-                Warning::CacheUnusable,
-                format!("{}: the token cannot be kept for later calls: {place}: {why}", cx.profile),
-            ),
-            (None, Some(trouble)) => cx.notes.warn(
-                Warning::CacheUnusable,
-                format!(
-                    "{}: {place} cannot be locked, so calls at one moment may each ask for a token: {}",
-                    cx.profile,
-                    describe(trouble)
-                ),
-            ),
-            (None, None) => {}
+        if let (Footing::Relief(_), Err(error)) = (footing, &outcome)
+            && error.kind == Kind::Unavailable
+        {
+            // The leader of the others may still succeed, with more time than we had.
+            return Err(error.clone());
         }
-        let repeated =
-            |new: &Credential| before.as_ref().and_then(Record::credential).is_some_and(|old| old.secret == new.secret);
+        let (kept, unkept) = match self.entry.remember(&witness, &attempt, before.as_ref(), want, &self.rules) {
+            Ok(record) => (record, None),
+            Err(unwritten) => (unwritten.0, Some(unwritten.1)),
+        };
+        self.warn_of_disk(footing, unkept.as_ref());
         match outcome {
-            Ok(new) => {
-                if want.force_since.is_some() && repeated(&new) {
-                    cx.notes.warn(
-                        Warning::SameTokenAgain,
-                        format!(
-                            "{}: the cloud gave the same token again, as it may while that has long to live",
-                            cx.profile
-                        ),
-                    );
-                }
-                // The record may hold a longer-lived one than what came, or what another process got meanwhile.
-                match kept.brought(want, cx.clock.now()) {
-                    Some(Ok(answer))
-                        if want.force_since.is_none()
-                            && answer.although.is_none()
-                            && answer.credential.expires >= new.expires =>
-                    {
-                        Ok(self.serve(answer))
-                    }
-                    _ => {
-                        let below_floor = new.left(cx.clock.now()).longer < crate::token::millis(want.floor);
-                        Ok(self.serve(Answer { credential: new, although: None, below_floor, skew_is_current: true }))
-                    }
-                }
-            }
+            Ok(new) => Ok(self.serve(self.better_of(new, &kept, before.as_ref()))),
             Err(error) if want.force_since.is_some() => Err(error),
             Err(error) => match kept.brought(want, cx.clock.now()) {
                 Some(Ok(answer)) => Ok(self.serve(answer)),
@@ -300,4 +266,48 @@ impl Run<'_> {
             },
         }
     }
+
+    fn warn_of_disk(&self, footing: &Footing, unkept: Option<&io::Error>) {
+        let place = self.cx.cache.place();
+        let what = match (unkept, footing) {
+            (Some(error), _) => format!("the token cannot be kept for later calls: {place}: {}", describe(error)),
+            (None, Footing::NoLock(error)) => {
+                format!(
+                    "{place} cannot be locked, so calls at one moment may each ask for a token: {}",
+                    describe(error)
+                )
+            }
+            (None, Footing::Lock(_) | Footing::Relief(_)) => return,
+        };
+        self.cx.notes.warn(Warning::CacheUnusable, format!("{}: {what}", self.cx.profile));
+    }
+
+    /// What was fetched; or what is in the record, where that lives longer and nobody asked for another one.
+    fn better_of(&self, new: Credential, kept: &Record, before: Option<&Record>) -> Answer {
+        let (want, now) = (self.want, self.cx.clock.now());
+        if want.force_since.is_none() {
+            if let Some(Ok(answer)) = kept.brought(want, now)
+                && answer.although.is_none()
+                && answer.credential.expires >= new.expires
+            {
+                return answer;
+            }
+        } else if before.and_then(Record::credential).is_some_and(|old| old.secret == new.secret) {
+            let what = format!(
+                "{}: the cloud gave the same token again, as it may while that has long to live",
+                self.cx.profile
+            );
+            self.cx.notes.warn(Warning::SameTokenAgain, what);
+        }
+        let below_floor = new.left(now).longer < millis(want.floor);
+        Answer { credential: new, although: None, below_floor, skew_is_current: true }
+    }
+}
+
+/// On what footing a process fetches.
+enum Footing {
+    Lock(#[expect(dead_code, reason = "held until the fetch is over")] Held),
+    /// The holder of the lock is silent, and this one was the first to lose patience.
+    Relief(#[expect(dead_code, reason = "held until the fetch is over")] Held),
+    NoLock(io::Error),
 }

@@ -36,12 +36,19 @@ impl Places {
         let config = match chosen(environment, env::YCRED_CONFIG_DIR) {
             Some(Err(why)) => return Err(Error::usage(why).hint("give it an absolute path, or unset it")),
             Some(Ok(path)) => Some(path),
-            None => base.map(|base| base.config_dir().join(APP)),
+            // The XDG variables count without a home too, which `directories` would not see.
+            None => environment
+                .absolute(env::XDG_CONFIG_HOME)
+                .or_else(|| base.map(|base| base.config_dir().to_owned()))
+                .map(|directory| directory.join(APP)),
         };
         let cache = match chosen(environment, env::YCRED_CACHE_DIR) {
             Some(chosen) => chosen,
-            None => match base {
-                Some(base) => Ok(base.cache_dir().join(APP)),
+            None => match environment
+                .absolute(env::XDG_CACHE_HOME)
+                .or_else(|| base.map(|base| base.cache_dir().to_owned()))
+            {
+                Some(directory) => Ok(directory.join(APP)),
                 None => environment
                     .get(env::CACHE_DIRECTORY)
                     // systemd joins several with colons; the first is the unit's main one.

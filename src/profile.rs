@@ -25,6 +25,8 @@ use crate::token::parse_duration;
 
 /// The installation that a profile means when it names none.
 pub const DEFAULT_ENDPOINT: &str = "api.cloud.yandex.net";
+/// The deadline of a run where nothing else is said.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 const DEFAULT_AUTH_URL: &str = "https://auth.yandex.cloud";
 
 /// One setting that a profile may have.
@@ -146,7 +148,11 @@ impl Profile {
                     .complain(at, "an alias of an alias")
                     .hint("name the profile that is meant itself"));
             }
-            check_name(&target).map_err(|error| error.context(source_file.place(at.clone())))?;
+            check_name(&target).map_err(|_| {
+                source_file
+                    .complain(at.clone(), &format!("\"{target}\" is not a profile's name"))
+                    .hint("an alias names a profile: 1 to 63 of a-z, 0-9, dot and dash")
+            })?;
             let found = find(&target, places)?
                 .ok_or_else(|| not_found(&target, places).context(format!("{}: alias", source_file.place(at))))?;
             return Self::read(found, target, environment, places, false);
@@ -220,7 +226,7 @@ impl Profile {
         if let Some(account) = impersonate.iter().find(|account| !is_account_id(account)) {
             return Err(settings.complain("impersonate", &format!("\"{account}\" is not a service account's id")));
         }
-        let timeout = settings.duration("timeout")?.unwrap_or(Duration::from_secs(20));
+        let timeout = settings.duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT);
         if timeout < Duration::from_secs(1) {
             return Err(settings.complain("timeout", "is shorter than one second"));
         }
@@ -391,6 +397,18 @@ pub fn judge(path: &Path, meta: &fs::Metadata) -> Result<()> {
     Ok(())
 }
 
+/// [`judge`], for a file that a profile names.
+///
+/// # Errors
+/// Profile (3): also where it is not there.
+pub fn judge_named(path: &Path, what: &str) -> Result<()> {
+    let meta = fs::metadata(path).map_err(|error| {
+        Error::profile(format!("{what} {}: {}", path.display(), crate::cache::describe(&error)))
+            .hint(format!("correct `{what}` in the profile, or remove it"))
+    })?;
+    judge(path, &meta).map_err(|error| error.context(format!("{what} {}", path.display())))
+}
+
 /// A profile's text, and where in it something stands.
 struct SourceFile {
     path: PathBuf,
@@ -519,7 +537,7 @@ impl Settings {
     fn of_environment(environment: &Environment, places: &Places) -> Self {
         Self {
             origin: "the environment".into(),
-            directory: std::path::absolute("").unwrap_or_default(),
+            directory: std::env::current_dir().unwrap_or_default(),
             home: places.home.clone(),
             entries: Vec::new(),
             environment: environment.clone(),

@@ -37,6 +37,8 @@ pub struct Hook {
     pub flags: &'static [Flag],
     /// Flags that are words of the protocol's own instead of ours: the flag, and the operand it stands for.
     pub own_words: &'static [(&'static str, &'static str)],
+    /// The protocol demands that operations which are not known are ignored.
+    pub ignores_unknown: bool,
 }
 
 impl Hook {
@@ -118,6 +120,8 @@ pub enum Act {
 #[derive(Debug)]
 pub enum Target {
     Host(Host),
+    /// A host that a person typed, so that a refusal is an error and not a word of the protocol.
+    Typed(Host),
     /// What was named is no host that could be ours.
     Unreadable,
 }
@@ -164,14 +168,18 @@ impl Reply {
 }
 
 /// The most that a client may send; the longest real one (kubelet's, with a pod's token) is a few KiB.
-pub const LARGEST_INPUT: u64 = 64 * 1024;
+pub const LARGEST_INPUT: usize = 64 * 1024;
 
 /// Carries a hook's call through: request in, reply out, and the error for stderr if there is one.
 pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Error>) {
     let call = Call { operands: &hook_call.operands, options: &hook_call.options, environment: session.environment };
     let protocol = hook_call.protocol;
-    let read = check_operands(hook_call).and_then(|()| {
-        let input = if protocol.reads_stdin(&call) { session.read_stdin(LARGEST_INPUT)? } else { Zeroizing::default() };
+    let read = check_words(hook_call).and_then(|()| {
+        let input = if protocol.reads_stdin(&call) {
+            session.read_stdin(LARGEST_INPUT, &hook_call.options)?
+        } else {
+            Zeroizing::default()
+        };
         protocol.read(&call, &input)
     });
     let exchange = match read {
@@ -197,6 +205,14 @@ fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) 
     }
     let profile = match (&ask.target, loaded) {
         (None, loaded) => loaded?,
+        (Some(Target::Typed(host)), loaded) => {
+            let profile = loaded?;
+            if !profile.hosts.covers(host) {
+                return Err(Error::usage(format!("{profile}: its token may not go to {host}"))
+                    .hint(format!("if it may, list the host in the profile: hosts = [\"{host}\"]")));
+            }
+            profile
+        }
         (Some(Target::Unreadable), _) => return Ok(exchange.refuse(Refusal::NotMine)),
         (Some(Target::Host(host)), Ok(profile)) if profile.hosts.covers(host) => profile,
         // A broken profile is worth a word only where the host is ours whatever the profile says.
@@ -209,7 +225,7 @@ fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) 
     match &ask.act {
         Act::Get => get(hook_call, exchange, &profile, session),
         Act::Drop(Some(token)) => {
-            session.reject_token(&profile, token);
+            session.reject_token(&profile, &hook_call.options, token);
             Ok(exchange.done(&[]))
         }
         Act::Keep | Act::Drop(None) | Act::Describe | Act::Nothing => Ok(exchange.done(&[])),
@@ -236,20 +252,23 @@ fn wanted(call: &HookCall, ask: &Ask) -> Wanted {
     }
 }
 
-/// A person who types `ycred kubectl get pods` means something else.
-fn check_operands(call: &HookCall) -> Result<()> {
+/// Tells a fault in the words; a person who types `ycred kubectl get pods -n x` means something else.
+fn check_words(call: &HookCall) -> Result<()> {
     let hook = call.protocol.hook();
-    if call.operands.len() <= hook.operands.len() || call.by_symlink {
-        return Ok(());
+    let is_operation =
+        |word: &String| hook.operands.first().is_none_or(|known| known.split('|').any(|known| known == word));
+    let means_another = call.operands.len() > hook.operands.len()
+        || (!hook.ignores_unknown && call.operands.first().is_some_and(|word| !is_operation(word)));
+    if call.by_symlink || !means_another {
+        return call.fault.clone().map_or(Ok(()), Err);
     }
-    let words: Vec<&str> = call.operands.iter().map(String::as_str).collect();
-    Err(Error::usage(format!(
-        "`ycred {}` is called by {0} itself, and takes {}",
+    let takes = match hook.operands {
+        [] => "no further words".to_owned(),
+        operands => operands.join(" "),
+    };
+    Err(Error::usage(format!("`ycred {}` is called by {0} itself, and takes {takes}", hook.name)).hint(format!(
+        "to run {} with a token: ycred exec -- {0} {}",
         hook.name,
-        match hook.operands {
-            [] => "no further words".to_owned(),
-            operands => operands.join(" "),
-        }
-    ))
-    .hint(format!("to run {} with a token: ycred exec -- {0} {}", hook.name, words.join(" "))))
+        call.operands.join(" ")
+    )))
 }

@@ -108,7 +108,7 @@ fn record(input: &[u8]) {
 
 fn iam_answer(input: &[u8]) {
     if let Ok(iam::Created { iam_token, expires_at }) = serde_json::from_slice(input)
-        && let Ok(credential) = Credential::new(iam_token, &Expiry::At(expires_at), NOW, 0, "the fuzzer")
+        && let Ok(credential) = Credential::new(iam_token, &Expiry::At(expires_at), NOW, None, "the fuzzer")
     {
         check_credential(&credential);
     }
@@ -120,7 +120,7 @@ fn iam_answer(input: &[u8]) {
 
 fn metadata_answer(input: &[u8]) {
     if let Ok(metadata::Token { access_token, expires_in }) = serde_json::from_slice(input)
-        && let Ok(credential) = Credential::new(access_token, &Expiry::In(expires_in), NOW, 0, "the fuzzer")
+        && let Ok(credential) = Credential::new(access_token, &Expiry::In(expires_in), NOW, None, "the fuzzer")
     {
         check_credential(&credential);
     }
@@ -133,7 +133,7 @@ fn metadata_answer(input: &[u8]) {
 fn command_output(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     if let Some((token, expiry)) = external::parse(text.trim())
-        && let Ok(credential) = Credential::new(token, &Expiry::At(expiry), NOW, 0, "the fuzzer")
+        && let Ok(credential) = Credential::new(token, &Expiry::At(expiry), NOW, None, "the fuzzer")
     {
         check_credential(&credential);
     }

@@ -1,11 +1,12 @@
 //! One run: what the process was given, and the steps that hooks and people's commands share.
 
 use std::cell::RefCell;
-use std::io::Read;
+use std::io;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::Input;
 use crate::cache::{Cache, Want};
 use crate::clock::{Clock, Deadline};
 use crate::environment::{self as env, Environment};
@@ -15,7 +16,7 @@ use crate::invocation::Options;
 use crate::notes::Notes;
 use crate::obtain::{ATTEMPTS, Context, Obtained, obtain};
 use crate::places::Places;
-use crate::profile::{Profile, Wanted};
+use crate::profile::{self, DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::source::{self, Grant};
 use crate::token::{Secret, Timestamp};
 
@@ -26,7 +27,7 @@ pub struct Session<'a> {
     pub places: &'a Places,
     /// Why the places are not known, if they are not: told when a profile is wanted.
     pub trouble: Option<Error>,
-    pub stdin: &'a RefCell<Box<dyn Read>>,
+    pub stdin: &'a RefCell<Box<dyn Input>>,
     /// When this process began, by the wall clock: what `--force-refresh` counts from.
     pub began: Timestamp,
 }
@@ -65,6 +66,10 @@ impl Session<'_> {
         options: &Options,
         floor: Duration,
     ) -> Result<Obtained> {
+        // Trusted like the profile itself, so judged like it, on every call.
+        if let Some(path) = &profile.ca_file {
+            profile::judge_named(path, "ca-file").map_err(|error| error.context(profile))?;
+        }
         let timeout = options.timeout.unwrap_or(profile.timeout);
         let http = Http::new(self.environment, profile.ca_file.as_deref());
         let cache = self.cache();
@@ -81,7 +86,7 @@ impl Session<'_> {
             force_since,
             profile: &label,
         };
-        obtain(grant, &want, &cx)
+        obtain(grant, &want, &cx).map_err(|error| error.context(profile))
     }
 
     /// The cache, for those who do not want a token of it.
@@ -91,7 +96,10 @@ impl Session<'_> {
 
     /// A server has rejected this very token: the cache forgets it, so that the next call fetches. Best effort, since the
     /// program that tells us has no use for an error.
-    pub fn reject_token(&self, profile: &Profile, token: &Secret) {
+    pub fn reject_token(&self, profile: &Profile, options: &Options, token: &Secret) {
+        if options.no_cache || !profile.cached {
+            return;
+        }
         let Ok(grant) = source::open(profile) else { return };
         match self.cache().entry(grant.identity()).reject(token) {
             Ok(true) => {
@@ -102,21 +110,31 @@ impl Session<'_> {
         }
     }
 
-    /// All of stdin, up to `most` bytes.
+    /// All of stdin, up to `most` bytes. The profile is not known yet, so it is `--timeout` or the default that bounds this.
     ///
     /// # Errors
-    /// Usage (2): there is more, or it cannot be read.
-    pub fn read_stdin(&self, most: u64) -> Result<Zeroizing<Vec<u8>>> {
-        let mut input = Zeroizing::new(Vec::with_capacity(4096));
+    /// Usage (2): there is more, or it cannot be read, or it does not end in time.
+    pub fn read_stdin(&self, most: usize, options: &Options) -> Result<Zeroizing<Vec<u8>>> {
+        let deadline = Deadline::of_run(options.timeout.unwrap_or(DEFAULT_TIMEOUT));
+        let mut input = Zeroizing::new(vec![0; most + 1]);
         let mut stdin = self.stdin.borrow_mut();
-        stdin
-            .by_ref()
-            .take(most + 1)
-            .read_to_end(&mut input)
-            .map_err(|error| Error::usage("stdin cannot be read").because(error))?;
-        if input.len() as u64 > most {
+        let mut filled = 0;
+        while filled < input.len() {
+            if !stdin.wait(deadline.left(self.clock)) {
+                return Err(Error::usage("stdin has not ended in time")
+                    .hint("a hook reads its request from stdin, to the end; it is another program that calls it"));
+            }
+            match stdin.read(&mut input[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::usage("stdin cannot be read").because(error)),
+            }
+        }
+        if filled > most {
             return Err(Error::usage(format!("the request on stdin is larger than {most} bytes")));
         }
+        input.truncate(filled);
         Ok(input)
     }
 }

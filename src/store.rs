@@ -59,6 +59,11 @@ pub fn read(path: &Path) -> io::Result<Found> {
     input::read_promised(&mut file, found.len()).map(Found::Content)
 }
 
+fn is_open_to_others(found: &fs::Metadata) -> bool {
+    let mode = found.permissions().mode();
+    mode & 0o022 != 0 && mode & 0o1000 == 0
+}
+
 fn is_ours(found: &fs::Metadata) -> bool {
     found.is_file() && found.uid() == system::effective_uid()
 }
@@ -151,6 +156,20 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     let ancestor = ancestor.ok_or(ErrorKind::NotFound)?;
     refuse_foreign(ancestor, &fs::metadata(ancestor)?)?;
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+/// Takes from others the right to write into a directory of ours that holds a private one, since they could put another in
+/// its place. (`/tmp` and the like, where the sticky bit forbids that, stay as they are, and so does what is not there.)
+///
+/// # Errors
+/// What the disk says.
+pub fn tighten(directory: &Path) -> io::Result<()> {
+    match fs::metadata(directory) {
+        Ok(found) if found.uid() == system::effective_uid() && is_open_to_others(&found) => {
+            fs::set_permissions(directory, Permissions::from_mode(0o700))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refuse_foreign(path: &Path, found: &fs::Metadata) -> io::Result<()> {
@@ -255,10 +274,17 @@ pub fn try_lock(path: &Path) -> Lock {
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path);
     let file = match opened.and_then(|file| file.metadata().map(|found| (file, found))) {
-        Ok((file, found)) if is_ours(&found) => file,
+        Ok((file, found)) if is_ours(&found) => {
+            if found.permissions().mode() & 0o077 != 0 {
+                // Best effort: whoever can open it can hold it, which costs us a wait and no more.
+                let _ = file.set_permissions(Permissions::from_mode(0o600));
+            }
+            file
+        }
         Ok(_) => return Lock::Impossible(io::Error::other(format!("{} is not a lock file of ours", path.display()))),
         Err(error) => return Lock::Impossible(error),
     };
+    // A signal may interrupt even this; a file system that says so for ever cannot lock.
     for _ in 0..16 {
         // By its full path: std's own method of this name, which clippy.toml bans, would be taken otherwise.
         match fs2::FileExt::try_lock_exclusive(&file) {
@@ -268,7 +294,7 @@ pub fn try_lock(path: &Path) -> Lock {
             Err(error) => return Lock::Impossible(error),
         }
     }
-    Lock::Busy
+    Lock::Impossible(ErrorKind::Interrupted.into())
 }
 
 /// Writes a file for people (a profile): 0600, whole, following a link that stands in its place so that a link stays one.
@@ -278,6 +304,9 @@ pub fn try_lock(path: &Path) -> Lock {
 pub fn write_config(path: &Path, content: &[u8], overwrite: bool) -> io::Result<()> {
     let target = if overwrite { fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()) } else { path.to_owned() };
     if let Some(directory) = target.parent() {
+        if let Some((ancestor, found)) = directory.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?))) {
+            refuse_foreign(ancestor, &found)?;
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
     if overwrite {

@@ -2,8 +2,11 @@
 //! dumped, and one signal.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The effective user id, which decides whether a file is ours.
 pub fn effective_uid() -> u32 {
@@ -36,13 +39,67 @@ pub fn ignore_file_size_signal() {
     }
 }
 
-/// Undoes [`ignore_file_size_signal`], so that a program we become inherits what we inherited. (std itself gives SIGPIPE,
-/// which its start-up ignores, back its default before an exec.)
+/// Undoes [`ignore_file_size_signal`], so that a program we become inherits what we inherited.
 pub fn restore_signals() {
     if FILE_SIZE_SIGNAL_WAS_DEFAULT.swap(false, Ordering::Relaxed) {
         // SAFETY: as above; SIG_DFL was what we found.
         unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
     }
+}
+
+/// What SIGPIPE was when we were started: std's own start-up overwrites it, so it is read before that.
+static PIPE_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+#[cfg(target_os = "linux")]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_START: extern "C" fn() = {
+    extern "C" fn read_pipe_signal() {
+        // SAFETY: with a null pointer for the new action sigaction only reads; the struct is plain data.
+        unsafe {
+            let mut inherited: libc::sigaction = std::mem::zeroed();
+            if libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut inherited) == 0 {
+                PIPE_SIGNAL_WAS_IGNORED.store(inherited.sa_sigaction == libc::SIG_IGN, Ordering::Relaxed);
+            }
+        }
+    }
+    read_pipe_signal
+};
+
+/// Makes `command` inherit SIGPIPE as we did; std would give it the default.
+pub fn pass_on_signals(command: &mut Command) {
+    if PIPE_SIGNAL_WAS_IGNORED.load(Ordering::Relaxed) {
+        // SAFETY: signal is async-signal-safe (signal-safety(7)), and nothing else is done between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+                Ok(())
+            });
+        }
+    }
+}
+
+/// Makes a child end when we are killed, instead of going on unseen.
+pub fn end_with_us(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: prctl with plain integers, and nothing else is done between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        });
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
+}
+
+/// Waits until a descriptor has something to read, or has ended; false where `patience` is over first.
+pub fn wait_readable(descriptor: i32, patience: Duration) -> bool {
+    let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
+    let patience = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one pollfd, whose address and count are right. An error (EINTR, a file that cannot be polled) counts as
+    // readable: the read that follows tells.
+    unsafe { libc::poll(&raw mut poll, 1, patience) != 0 }
 }
 
 /// Ends a whole process group, which a command of a profile was started in.

@@ -250,20 +250,23 @@ pub enum Expiry {
 }
 
 impl Credential {
-    /// Builds a credential from an answer received `now` by our clock, `skew` being the cloud's clock less ours.
+    /// Builds a credential from an answer received `now` by our clock, `skew` being the cloud's clock less ours where the
+    /// source told the time.
     ///
     /// # Errors
-    /// The text cannot be a token, or it is dead on arrival; `origin` names the source.
-    pub fn new(text: Secret, expiry: &Expiry, now: Timestamp, skew: i64, origin: &str) -> Result<Self> {
+    /// The text cannot be a token, or by its source's own clock it is dead on arrival; `origin` names the source.
+    pub fn new(text: Secret, expiry: &Expiry, now: Timestamp, skew: Option<i64>, origin: &str) -> Result<Self> {
         let secret = token_text(text)
             .map_err(|why| Error::unavailable(format!("{origin} gave something that is no token: it {why}")))?;
         // Go's zero time and the like are "unknown" in the clothes of a moment.
         let year_2000 = Timestamp(946_684_800_000);
         let (issued, skew, expires) = match expiry {
             Expiry::At(text) => {
+                let there = now.shifted(skew.unwrap_or(0));
                 let moment = text.as_deref().and_then(Timestamp::parse).filter(|moment| *moment > year_2000);
-                let there = now.shifted(skew);
-                (there, skew, moment.unwrap_or_else(|| there.plus(UNKNOWN_LIFE)))
+                // Just made, and over by a clock that nobody has compared with another: then it is the clock that is wrong.
+                let moment = moment.filter(|moment| skew.is_some() || *moment > there);
+                (there, skew.unwrap_or(0), moment.unwrap_or_else(|| there.plus(UNKNOWN_LIFE)))
             }
             Expiry::In(seconds) => {
                 let length = seconds.and_then(|s| u64::try_from(s).ok()).map_or(UNKNOWN_LIFE, Duration::from_secs);
@@ -381,7 +384,8 @@ mod tests {
 
     #[test]
     fn an_unknown_or_absurd_expiry_is_five_minutes_and_a_long_one_a_day() {
-        let life = |expiry| Credential::new(Secret::new("t1.x".into()), &expiry, NOW, 0, "the test").map(|c| c.life());
+        let life =
+            |expiry| Credential::new(Secret::new("t1.x".into()), &expiry, NOW, Some(0), "the test").map(|c| c.life());
         for unknown in [None, Some(""), Some("null"), Some("soon"), Some("0001-01-01T00:00:00Z")] {
             assert_eq!(life(Expiry::At(unknown.map(str::to_owned))).ok(), Some(300_000), "{unknown:?}");
         }

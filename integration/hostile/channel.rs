@@ -14,7 +14,8 @@ use super::{Step, World, records, traced};
 use crate::emulator::faults::Fault;
 use crate::harness::{Call, Run, YCRED, require_client};
 
-const V1: &str = r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{"interactive":true}}"#;
+const V1: &str =
+    r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{"interactive":true}}"#;
 
 /// One way in which a client calls us.
 struct Hook {
@@ -56,9 +57,7 @@ const HOOKS: &[Hook] = &[
         name: "git",
         words: &["git", "get"],
         stdin: "protocol=https\nhost=cr.yandex\n\n",
-        reply: |token, expires| {
-            format!("username=iam\npassword={token}\npassword_expiry_utc={}\n", seconds(expires))
-        },
+        reply: |token, expires| format!("username=iam\npassword={token}\npassword_expiry_utc={}\n", seconds(expires)),
         refusal: |_| "quit=1\n".into(),
     },
     Hook {
@@ -80,7 +79,13 @@ const HOOKS: &[Hook] = &[
         reply: |token, _| format!("{{\"token\":\"{token}\"}}\n"),
         refusal: |_| String::new(),
     },
-    Hook { name: "token", words: &["token"], stdin: "", reply: |token, _| format!("{token}\n"), refusal: |_| String::new() },
+    Hook {
+        name: "token",
+        words: &["token"],
+        stdin: "",
+        reply: |token, _| format!("{token}\n"),
+        refusal: |_| String::new(),
+    },
     Hook {
         name: "token, json",
         words: &["token", "--format", "json"],
@@ -255,12 +260,14 @@ fn with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_
 fn a_full_stdout_is_exit_5_and_one_line_and_the_token_is_kept() {
     let world = World::new();
     for hook in HOOKS {
-        let words: Vec<&str> = ["-c", "exec \"$@\" >/dev/full", "sh", YCRED].iter().chain(hook.words).copied().collect();
+        let words: Vec<&str> =
+            ["-c", "exec \"$@\" >/dev/full", "sh", YCRED].iter().chain(hook.words).copied().collect();
         let run = world.sandbox.call("sh", words).env("KUBERNETES_EXEC_INFO", V1).stdin(hook.stdin).run().exits(5);
         assert_eq!(run.stdout, "");
         assert_eq!(
             run.stderr, "ycred: error: the reply could not be written: No space left on device (os error 28)\n",
-            "{}", hook.name
+            "{}",
+            hook.name
         );
     }
     assert_eq!(world.asked(), 1);
@@ -426,9 +433,24 @@ fn what_is_not_utf_8_never_panics_and_is_told_in_one_line() {
     // A program of that name is looked for, in vain.
     world.sandbox.ycred(words(&["exec", "--"])).run().exits(127);
     for variable in [
-        "KUBERNETES_EXEC_INFO", "YCRED_PROFILE", "YC_IAM_TOKEN", "YC_TOKEN", "YC_SERVICE_ACCOUNT_KEY_FILE",
-        "YC_METADATA_ADDR", "YC_ENDPOINT", "HTTPS_PROXY", "NO_PROXY", "YCRED_RUNNING", "SHELL", "LANG",
-        "CACHE_DIRECTORY", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HOME", "YCRED_CACHE_DIR", "YCRED_STATE_DIR",
+        "KUBERNETES_EXEC_INFO",
+        "YCRED_PROFILE",
+        "YC_IAM_TOKEN",
+        "YC_TOKEN",
+        "YC_SERVICE_ACCOUNT_KEY_FILE",
+        "YC_METADATA_ADDR",
+        "YC_ENDPOINT",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "YCRED_RUNNING",
+        "SHELL",
+        "LANG",
+        "CACHE_DIRECTORY",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "HOME",
+        "YCRED_CACHE_DIR",
+        "YCRED_STATE_DIR",
     ] {
         let run = world.ycred(&["kubectl"]).env(variable, raw.clone()).run();
         let used = ["KUBERNETES_EXEC_INFO", "YCRED_PROFILE"].contains(&variable);
@@ -482,7 +504,8 @@ fn paths_that_are_not_utf_8_work() {
 
 /// What parts one line from the next for some reader or other.
 const BREAKS: &[&str] = &[
-    "\r", "\n", "\r\n", "\0", "%0a", "%0A", "%0d%0a", "%00", "%2e", "\u{b}", "\u{c}", "\u{85}", "\u{2028}", "\t", " ", "\\n",
+    "\r", "\n", "\r\n", "\0", "%0a", "%0A", "%0d%0a", "%00", "%2e", "\u{b}", "\u{c}", "\u{85}", "\u{2028}", "\t", " ",
+    "\\n",
 ];
 
 #[test]
@@ -516,11 +539,22 @@ fn a_request_of_gits_with_a_break_in_it_gets_nothing() {
         }
     }
     for request in [
-        "protocol=https\nhost=\n\n", "protocol=https\nhost= \n\n", "protocol=https\n\n", "host=cr.yandex\n\n",
-        "protocol=http\nhost=cr.yandex\n\n", "protocol=HTTPS\nhost=cr.yandex\n\n", "protocol=\nhost=cr.yandex\n\n",
-        "protocol=ssh\nhost=cr.yandex\n\n", "url=https://cr.yandex\n\n", "protocol=https\nhost\n\n", "", "\n",
-        "\nprotocol=https\nhost=cr.yandex\n\n", "protocol=https\nhost=cr.yandex\nhost=evil.example\n\n",
-        "protocol=https\nhost=user@cr.yandex\n\n", "protocol=https\nhost=cr.yandex/path\n\n",
+        "protocol=https\nhost=\n\n",
+        "protocol=https\nhost= \n\n",
+        "protocol=https\n\n",
+        "host=cr.yandex\n\n",
+        "protocol=http\nhost=cr.yandex\n\n",
+        "protocol=HTTPS\nhost=cr.yandex\n\n",
+        "protocol=\nhost=cr.yandex\n\n",
+        "protocol=ssh\nhost=cr.yandex\n\n",
+        "url=https://cr.yandex\n\n",
+        "protocol=https\nhost\n\n",
+        "",
+        "\n",
+        "\nprotocol=https\nhost=cr.yandex\n\n",
+        "protocol=https\nhost=cr.yandex\nhost=evil.example\n\n",
+        "protocol=https\nhost=user@cr.yandex\n\n",
+        "protocol=https\nhost=cr.yandex/path\n\n",
         "protocol=https\nprotocol=http\nhost=cr.yandex\n\n",
     ] {
         world.ycred(&["git", "get"]).stdin(request).run().succeeds().quietly().stdout_is("");
@@ -595,7 +629,10 @@ fn a_panic_is_exit_5_with_one_clean_line_and_nothing_on_stdout() {
     let world = World::new();
     for hook in HOOKS {
         for flags in [&[][..], &["-vvv"]] {
-            let run = hook.call(&world, flags).env("YCRED_DEBUG_PANIC", "a defect\nof\u{1b}[31m the test: t1.9euelZqXsecretsecret.x").run();
+            let run = hook
+                .call(&world, flags)
+                .env("YCRED_DEBUG_PANIC", "a defect\nof\u{1b}[31m the test: t1.9euelZqXsecretsecret.x")
+                .run();
             let run = run.exits(5).stdout_is("");
             let lines: Vec<&str> = run.stderr.lines().filter(|line| !line.starts_with("ycred: debug: ")).collect();
             assert_eq!(lines, ["ycred: error: a defect of ycred: a defect of the test: ***"], "{run}");

@@ -16,7 +16,10 @@ const ABREAST: usize = 4;
 
 /// What a disk can say to which call. An interrupted call is no failure and must not show.
 const FAILURES: &[(&[&str], &[&str])] = &[
-    (&["open", "openat"], &["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EIO", "ENOENT", "EMFILE", "ESTALE", "EINTR"]),
+    (
+        &["open", "openat"],
+        &["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EIO", "ENOENT", "EMFILE", "ESTALE", "EINTR"],
+    ),
     (&["mkdir", "mkdirat"], &["ENOSPC", "EDQUOT", "EACCES", "EROFS", "EIO", "ENOENT"]),
     (&["write"], &["ENOSPC", "EDQUOT", "EIO", "EFBIG", "EINTR"]),
     (&["rename", "renameat", "renameat2"], &["ENOSPC", "EDQUOT", "EACCES", "EROFS", "EIO", "EXDEV"]),
@@ -73,19 +76,25 @@ fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_
     for (names, _) in &FAILURES[..6] {
         assert!(failures.iter().any(|(step, _)| names.contains(&step.name.as_str())), "no {names:?} in {steps:#?}");
     }
-    fail_at_each(&world, &failures, &["token"], |_| (), |what, cache, run| {
-        let token = world.is_unharmed(run, cache);
-        assert_eq!(litter(cache), Vec::<PathBuf>::new(), "{what}");
-        let kept = records(cache);
-        if what.starts_with("EINTR") {
-            assert_eq!(run.stderr, "", "an interruption is no failure: {what}");
-        }
-        // What was not kept was told.
-        assert!(kept.len() == 1 || !run.stderr.is_empty(), "nothing was kept, and nothing told: {what}");
-        for record in kept {
-            assert_eq!(token_in(&record), token, "{what}");
-        }
-    });
+    fail_at_each(
+        &world,
+        &failures,
+        &["token"],
+        |_| (),
+        |what, cache, run| {
+            let token = world.is_unharmed(run, cache);
+            assert_eq!(litter(cache), Vec::<PathBuf>::new(), "{what}");
+            let kept = records(cache);
+            if what.starts_with("EINTR") {
+                assert_eq!(run.stderr, "", "an interruption is no failure: {what}");
+            }
+            // What was not kept was told.
+            assert!(kept.len() == 1 || !run.stderr.is_empty(), "nothing was kept, and nothing told: {what}");
+            for record in kept {
+                assert_eq!(token_in(&record), token, "{what}");
+            }
+        },
+    );
 }
 
 #[test]
@@ -156,7 +165,9 @@ fn where_locking_is_unsupported_the_warning_gives_the_real_cause_and_the_token_i
         return;
     }
     let world = World::new();
-    for (error, words) in [("ENOLCK", "No locks available"), ("EOPNOTSUPP", "not supported"), ("EIO", "Input/output error")] {
+    for (error, words) in
+        [("ENOLCK", "No locks available"), ("EOPNOTSUPP", "not supported"), ("EIO", "Input/output error")]
+    {
         let cache = world.sandbox.path(format!("caches/{error}"));
         let strace =
             ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", &format!("inject=flock:error={error}")]

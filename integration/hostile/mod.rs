@@ -289,9 +289,18 @@ impl Step {
 /// strace's arguments for a run in which this happens at that step: `signal=KILL`, `error=ENOSPC`.
 fn inject(step: &Step, what: &str) -> Vec<String> {
     let Step { name, ordinal, .. } = step;
-    ["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &format!("inject={name}:{what}:when={ordinal}")]
-        .map(str::to_owned)
-        .into()
+    [
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        &format!("trace={name}"),
+        "-e",
+        &format!("inject={name}:{what}:when={ordinal}"),
+    ]
+    .map(str::to_owned)
+    .into()
 }
 
 /// The binary under strace with these arguments of strace's.

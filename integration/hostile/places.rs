@@ -109,7 +109,8 @@ fn without_home_it_is_the_password_databases_and_home_beats_that() {
     }
     let world = World::new();
     for unset in ["unset HOME", "export HOME="] {
-        let script = format!("{unset}; \"$1\" token; \"$1\" token; ls \"$home/.cache/ycred/v1\"/*.json >&2; ls -A /run >&2");
+        let script =
+            format!("{unset}; \"$1\" token; \"$1\" token; ls \"$home/.cache/ycred/v1\"/*.json >&2; ls -A /run >&2");
         let run = in_a_sealed_root(&world, &script).run().succeeds();
         let token = world.last_token();
         assert_eq!(run.stdout, format!("{token}\n{token}\n"), "{run}");
@@ -117,7 +118,8 @@ fn without_home_it_is_the_password_databases_and_home_beats_that() {
     }
     let home = world.sandbox.path("tmp/other-home");
     make_private(&home);
-    let run = in_a_sealed_root(&world, "\"$1\" token; ls -A \"$home\" >&2").env("HOME", &home).run().succeeds().quietly();
+    let run =
+        in_a_sealed_root(&world, "\"$1\" token; ls -A \"$home\" >&2").env("HOME", &home).run().succeeds().quietly();
     world.printed_a_token(&run);
     assert_eq!(records(&home.join(".cache/ycred")).len(), 1);
     nothing_was_written_here(&world);
@@ -131,7 +133,9 @@ fn a_relative_home_is_no_home_and_nothing_is_written_to_the_current_directory() 
     let world = World::new();
     for home in [".", "home", "./x", "~"] {
         // Root without a home keeps its tokens in /run.
-        let script = format!("export HOME='{home}'; \"$1\" token; \"$1\" token; ls /run/ycred/v1/*.json >&2; ls -A \"$home\" >&2");
+        let script = format!(
+            "export HOME='{home}'; \"$1\" token; \"$1\" token; ls /run/ycred/v1/*.json >&2; ls -A \"$home\" >&2"
+        );
         let run = in_a_sealed_root(&world, &script).run().succeeds();
         let token = world.last_token();
         assert_eq!(run.stdout, format!("{token}\n{token}\n"), "HOME={home}\n{run}");
@@ -141,10 +145,12 @@ fn a_relative_home_is_no_home_and_nothing_is_written_to_the_current_directory() 
     // systemd's directory goes before /run, the first of several, and only an absolute one counts.
     let given = world.sandbox.path("tmp/given");
     let list = format!("{}:/elsewhere", given.display());
-    let run = in_a_sealed_root(&world, "export HOME=x; \"$1\" token; ls -A /run >&2").env("CACHE_DIRECTORY", list).run();
+    let run =
+        in_a_sealed_root(&world, "export HOME=x; \"$1\" token; ls -A /run >&2").env("CACHE_DIRECTORY", list).run();
     world.printed_a_token(&run.succeeds().quietly());
     assert_eq!(records(&given).len(), 1);
-    let run = in_a_sealed_root(&world, "export HOME=x; \"$1\" token; ls -A /run >&2").env("CACHE_DIRECTORY", "given").run();
+    let run =
+        in_a_sealed_root(&world, "export HOME=x; \"$1\" token; ls -A /run >&2").env("CACHE_DIRECTORY", "given").run();
     assert_eq!(run.succeeds().stderr, "ycred\n");
     nothing_was_written_here(&world);
 }
@@ -268,9 +274,21 @@ fn nothing_is_ever_written_to_the_current_directory() {
     world.profile("other", "");
     let foul = world.sandbox.path("work");
     let calls: Vec<Call> = [
-        &["token"][..], &["kubectl"], &["terraform", "get", "cr.yandex"], &["refresh"], &["list"], &["use", "other"],
-        &["env"], &["exec", "true"], &["completions", "bash"], &["token", "--no-cache"], &["token", "--force-refresh"],
-        &["token", "-p", "./none.toml"], &["token", "-p", "none"], &["frobnicate"], &["--help"],
+        &["token"][..],
+        &["kubectl"],
+        &["terraform", "get", "cr.yandex"],
+        &["refresh"],
+        &["list"],
+        &["use", "other"],
+        &["env"],
+        &["exec", "true"],
+        &["completions", "bash"],
+        &["token", "--no-cache"],
+        &["token", "--force-refresh"],
+        &["token", "-p", "./none.toml"],
+        &["token", "-p", "none"],
+        &["frobnicate"],
+        &["--help"],
     ]
     .into_iter()
     .map(|words| world.ycred(words).within(&foul))

@@ -168,7 +168,8 @@ impl Heard {
             Manner::QuotesInStatus => status(401, &format!("who showed {quoted} and is to have {token}?")),
             // Short, as whoever shows plain text at all shows no long one; and in pieces.
             Manner::QuotesInText => {
-                let end = |text: &str| text.chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<String>();
+                let end =
+                    |text: &str| text.chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<String>();
                 Response::text(403, format!("no: {} {}", end(&flat), &token[..40]))
             }
             Manner::QuotesInHeaders => Response::text(403, "")
@@ -275,7 +276,8 @@ const SOURCES: &[Source] = &[
             let token = shapeless(100);
             net.add("command's output", &token);
             let file = sandbox.file("config/token", format!("{token}\n"));
-            let script = command(sandbox, &format!("cat '{}'; echo \"+ gave $(cat '{0}')\" >&2; exit 7", file.display()));
+            let script =
+                command(sandbox, &format!("cat '{}'; echo \"+ gave $(cat '{0}')\" >&2; exit 7", file.display()));
             (format!("source = \"command\"\ncommand = [\"{}\"]\n", script.display()), Vec::new())
         },
     },
@@ -395,7 +397,8 @@ fn judge(what: &str, net: &Net, eavesdropper: &Eavesdropper, run: &Run) {
     if run.status.success() {
         // A link's token is a caller's bearer to the next, and only the last one's is for us.
         withheld.0.retain(|name, secret| {
-            !(name.contains("token") || name.contains("bearer")) || !run.stdout.contains(&*String::from_utf8_lossy(secret))
+            !(name.contains("token") || name.contains("bearer"))
+                || !run.stdout.contains(&*String::from_utf8_lossy(secret))
         });
         assert_eq!(withheld.catch(run.stdout.as_bytes()), None, "{what}: on stdout\n{run}");
     } else {
@@ -606,7 +609,9 @@ fn escape_sequences_and_bidi_controls_of_a_server_reach_no_terminal() {
     let run = world.ycred(&["token"]).run().exits(1);
     assert!(run.stderr.contains("onetwo") && run.stderr.contains("end"), "{run}");
     world.cloud.attach(Some("ajemetadata000000000"));
-    world.sandbox.profile("vm", &format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.cloud.metadata_addr()));
+    world
+        .sandbox
+        .profile("vm", &format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.cloud.metadata_addr()));
     is_clean(&world.ycred(&["token", "-p", "vm", "-vvv"]).run().exits(1));
 }
 
@@ -632,7 +637,8 @@ fn escape_sequences_of_a_commands_stderr_and_of_file_names_reach_no_terminal() {
     is_clean(&call(&["docker", "get"]).stdin("cr.yandex").run().exits(3));
     fs::write(&profile, format!("source = \"metadata\"\n{} = \"x\"\n", json!(FOUL))).expect("a profile");
     is_clean(&call(&["token"]).run().exits(3));
-    fs::write(&profile, format!("source = {}\n", json!(FOUL).to_string().replace("\\b", "\\u0008"))).expect("a profile");
+    fs::write(&profile, format!("source = {}\n", json!(FOUL).to_string().replace("\\b", "\\u0008")))
+        .expect("a profile");
     is_clean(&call(&["token"]).run().exits(3));
     // In the cache's name, which a warning tells.
     let file = directory.join("file");
@@ -641,9 +647,17 @@ fn escape_sequences_of_a_commands_stderr_and_of_file_names_reach_no_terminal() {
     is_clean(&run);
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
     // In what is typed, and in what clients send.
-    for words in [&["token", "-p", &odd][..], &["token", "--format", &odd], &["token", "--host", &odd], &[&odd], &["use", &odd],
-        &["terraform", "get", &odd], &["terraform", &odd, "x"], &["docker", &odd], &["exec", &odd]]
-    {
+    for words in [
+        &["token", "-p", &odd][..],
+        &["token", "--format", &odd],
+        &["token", "--host", &odd],
+        &[&odd],
+        &["use", &odd],
+        &["terraform", "get", &odd],
+        &["terraform", &odd, "x"],
+        &["docker", &odd],
+        &["exec", &odd],
+    ] {
         is_clean(&world.ycred(words).run());
     }
     let stored = json!({"ServerURL": FOUL, "Username": FOUL, "Secret": FOUL}).to_string();
@@ -713,8 +727,11 @@ fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_
     let cmdline = String::from_utf8(fs::read(&args).expect("its command line")).expect("text");
     assert_eq!(cmdline, format!("/bin/sh\0{}\0one\0t w o\0", script.display()));
     // Stdin, stdout, stderr, and the script that the shell reads; no lock, no socket.
-    let descriptors: Vec<String> =
-        fs::read_to_string(world.sandbox.path("tmp/fds")).expect("its descriptors").lines().map(str::to_owned).collect();
+    let descriptors: Vec<String> = fs::read_to_string(world.sandbox.path("tmp/fds"))
+        .expect("its descriptors")
+        .lines()
+        .map(str::to_owned)
+        .collect();
     assert!(descriptors.len() <= 4 && descriptors[..3] == ["0", "1", "2"], "{descriptors:?}");
     assert!(!run.stdout.is_empty());
 
@@ -722,10 +739,9 @@ fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_
     let url = world.cloud.url();
     let (oauth, _) = world.cloud.new_oauth();
     world.sandbox.set("SOME_SECRET", "inherited-secret");
-    let script = world.sandbox.script(
-        "bin/oauth",
-        &format!("#!/bin/sh\ncat /proc/$$/environ > '{}'; echo {oauth}\n", saw.display()),
-    );
+    let script = world
+        .sandbox
+        .script("bin/oauth", &format!("#!/bin/sh\ncat /proc/$$/environ > '{}'; echo {oauth}\n", saw.display()));
     let toml = format!("source = \"oauth\"\noauth-token-command = [\"{}\"]\niam-url = \"{url}\"\n", script.display());
     world.sandbox.profile("default", &toml);
     let run = world.ycred(&["token"]).run().succeeds().quietly();
@@ -742,9 +758,15 @@ fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_
 fn exec_changes_what_is_documented_in_the_environment_and_nothing_else() {
     let mut world = World::new();
     for (name, value) in [
-        ("YC_SERVICE_ACCOUNT_KEY_FILE", "/none"), ("YC_OAUTH_TOKEN", "y0_other"), ("YC_TOKEN", "t1.stale.x"),
-        ("YC_IAM_TOKEN", "t1.stale.x"), ("YCRED_EXPIRES_AT", "stale"), ("YCRED_PROFILE", "default"), ("OTHER", "x\ny"),
-        ("YCRED_RUNNING", "00"), ("EMPTY", ""),
+        ("YC_SERVICE_ACCOUNT_KEY_FILE", "/none"),
+        ("YC_OAUTH_TOKEN", "y0_other"),
+        ("YC_TOKEN", "t1.stale.x"),
+        ("YC_IAM_TOKEN", "t1.stale.x"),
+        ("YCRED_EXPIRES_AT", "stale"),
+        ("YCRED_PROFILE", "default"),
+        ("OTHER", "x\ny"),
+        ("YCRED_RUNNING", "00"),
+        ("EMPTY", ""),
     ] {
         world.sandbox.set(name, value);
     }
@@ -916,7 +938,9 @@ fn no_secret_is_ever_on_our_own_command_line_and_none_can_be_put_there() {
         assert_eq!(net.catch(run.stderr.as_bytes()), None, "{run}");
     }
     // A secret in the wrong place of a profile, which is no TOML then.
-    for text in [format!("source = \"static\"\ntoken-file = {secret}\n"), format!("{secret}\n"), format!("\"{secret}\n")] {
+    for text in
+        [format!("source = \"static\"\ntoken-file = {secret}\n"), format!("{secret}\n"), format!("\"{secret}\n")]
+    {
         world.sandbox.profile("wrong", &text);
         let run = world.ycred(&["token", "-p", "wrong"]).run().exits(3);
         assert_eq!(net.catch(run.stderr.as_bytes()), None, "{run}");

@@ -26,8 +26,7 @@ pub const COMMAND: Command = Command {
                     .help("program and arguments; without one, your shell")
                     .action(ArgAction::Append)
                     .value_parser(clap::value_parser!(OsString))
-                    .trailing_var_arg(true)
-                    .allow_hyphen_values(true),
+                    .trailing_var_arg(true),
             )
             .after_help("The token is not renewed inside the program: ask for one that lives long enough with --min-ttl 6h.\nExit codes of its own: 125 no token, 126 the program cannot be run, 127 there is no such program.")
     },
@@ -78,10 +77,11 @@ pub fn changes(profile: &Profile, token: &Secret, expires: Timestamp) -> Vec<Cha
     let mut changes: Vec<Change> =
         outranking.chain(profile.settings.secret_variables()).map(|name| Change::Unset(name.to_owned())).collect();
     // After the unsetting: a static profile may read YC_TOKEN itself.
-    changes.push(match &profile.name {
-        Some(name) => Change::Set(env::YCRED_PROFILE, name.into()),
-        None => Change::Unset(env::YCRED_PROFILE.into()),
-    });
+    match &profile.name {
+        Some(name) => changes.push(Change::Set(env::YCRED_PROFILE, name.into())),
+        // A ycred inside takes the token from the environment, and must not impersonate with it once more.
+        None => changes.extend([env::YCRED_PROFILE, env::YCRED_IMPERSONATE].map(|name| Change::Unset(name.into()))),
+    }
     changes.push(Change::SetSecret(env::YC_TOKEN, token.clone()));
     changes.push(Change::SetSecret(env::YC_IAM_TOKEN, token.clone()));
     changes.push(Change::Set(env::YCRED_EXPIRES_AT, expires.to_string().into()));

@@ -20,6 +20,7 @@ static HOOK: Hook = Hook {
     operands: &["get|store|erase|list|version"],
     flags: &[],
     own_words: &[("version", "version"), ("verbose", "version"), ("help", "help")],
+    ignores_unknown: false,
 };
 
 /// Compared whole by every client: then it goes on anonymously.

@@ -21,6 +21,7 @@ static HOOK: Hook = Hook {
     operands: &["get|store|erase|capability"],
     flags: &[],
     own_words: &[],
+    ignores_unknown: true,
 };
 
 /// A clone may take a while, and git asks once.

@@ -20,6 +20,7 @@ static HOOK: Hook = Hook {
     operands: &[],
     flags: &[],
     own_words: &[],
+    ignores_unknown: false,
 };
 
 const GROUP: &str = "client.authentication.k8s.io/";

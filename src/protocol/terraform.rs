@@ -18,6 +18,7 @@ static HOOK: Hook = Hook {
     operands: &["get|store|forget", "HOST"],
     flags: &[],
     own_words: &[],
+    ignores_unknown: false,
 };
 
 impl Protocol for Terraform {

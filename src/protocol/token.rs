@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Ask, Call, Exchange, Handout, Hook, Protocol, Refusal, Reply, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::hosts::Host;
 use crate::invocation::Flag;
 
@@ -19,6 +19,7 @@ static HOOK: Hook = Hook {
         Flag::new("host", Some("HOST"), "host that the token is for; needed by netrc"),
     ],
     own_words: &[],
+    ignores_unknown: false,
 };
 
 const FORMATS: &[&str] = &["plain", "bearer", "header", "json", "curl", "netrc", "headers-json"];
@@ -45,7 +46,7 @@ impl Protocol for Token {
             }
         };
         let machine = target.as_ref().map(|host| host.name.clone()).unwrap_or_default();
-        Ok(Box::new(Print { format, machine, ask: Ask { target: target.map(Target::Host), ..Ask::default() } }))
+        Ok(Box::new(Print { format, machine, ask: Ask { target: target.map(Target::Typed), ..Ask::default() } }))
     }
 
     fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
@@ -83,7 +84,7 @@ impl Exchange for Print {
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
-            Refusal::NotMine => Reply::nothing(crate::error::Kind::Usage.exit_code()),
+            Refusal::NotMine => Reply::nothing(Kind::Usage.exit_code()),
             Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
         }
     }

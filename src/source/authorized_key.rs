@@ -108,19 +108,21 @@ impl Grant for AuthorizedKey {
             Err(error) if error.kind == crate::error::Kind::Refused => error,
             outcome => return outcome,
         };
+        let hint = format!(
+            "check that the key exists and belongs to the account: yc iam key list --service-account-id {}",
+            key.account
+        );
         // Refused, and the cloud's clock is another than ours: perhaps only the times in the JWT were wrong.
-        match refused.clock_skew.filter(|skew| *skew != 0) {
-            Some(skew) if !cx.deadline.left(cx.clock).is_zero() => {
-                cx.notes.debug(|| {
-                    format!("refused while the clocks differ by {} s; signing with the cloud's time", skew / 1000)
-                });
-                self.exchange(&key, cx.clock.now().shifted(skew), cx)
-            }
-            _ => Err(refused.hint(format!(
-                "check that the key exists and belongs to the account: yc iam key list --service-account-id {}",
-                key.account
-            ))),
+        let skew = refused.clock_skew.unwrap_or(0);
+        if skew == 0 || cx.deadline.left(cx.clock).is_zero() {
+            return Err(refused.hint(hint));
         }
+        cx.notes
+            .debug(|| format!("refused while the clocks differ by {} s; signing with the cloud's time", skew / 1000));
+        self.exchange(&key, cx.clock.now().shifted(skew), cx).map_err(|error| {
+            iam::warn_of_clock(skew, cx);
+            error.hint(hint)
+        })
     }
 
     fn account(&self) -> Result<String> {
@@ -156,7 +158,7 @@ impl AuthorizedKey {
         let jwt = sign::ps256(&claims, &key.id, &key.private_key)
             .map_err(|why| Error::profile(format!("{}: {why}", origin())).hint(NEW_KEY))?;
         iam::create(&self.installation, &iam::Identity::Jwt(jwt.expose()), cx)
-            .map_err(|error| error.context(format!("{}, service account {}", cx.profile, key.account)))
+            .map_err(|error| error.context(format!("service account {}", key.account)))
     }
 }
 

@@ -89,13 +89,13 @@ impl Grant for External {
         let text = output.expose().trim();
         let no_token = || {
             Error::refused(format!(
-                "{}: {}: what it printed is neither a token nor JSON with iam_token and expires_at",
-                cx.profile, self.command
+                "{}: what it printed is neither a token nor JSON with iam_token and expires_at",
+                self.command
             ))
             .hint("run the command by hand and look at what it prints")
         };
         let (token, expiry) = parse(text).ok_or_else(no_token)?;
-        Credential::new(token, &Expiry::At(expiry), cx.clock.now(), 0, &self.command.to_string())
+        Credential::new(token, &Expiry::At(expiry), cx.clock.now(), None, &self.command.to_string())
     }
 
     fn account(&self) -> Result<String> {
@@ -110,7 +110,6 @@ pub struct Command {
     directory: PathBuf,
     /// What a ycred started by it finds in its environment: a digest of the words and the directory.
     mark: String,
-    nested: bool,
 }
 
 impl Command {
@@ -128,11 +127,14 @@ impl Command {
         }
         let directory = settings.directory.clone();
         let mark = hex(&value_digest(format!("{words:?} {directory:?}").as_bytes())[..16]);
-        let nested = settings
-            .environment()
-            .get(env::YCRED_RUNNING)
-            .is_some_and(|marks| marks.to_string_lossy().split(',').any(|other| other == mark));
-        Ok(Self { words, directory, mark, nested })
+        // Judged before the cache is asked: the ycred that runs the command holds the lock that this one would wait for.
+        let running = settings.environment().get(env::YCRED_RUNNING);
+        if running.is_some_and(|marks| marks.to_string_lossy().split(',').any(|other| other == mark)) {
+            return Err(settings
+                .complain(key, "calls ycred with the very profile that runs it, without end")
+                .hint("name another profile in the command with --profile"));
+        }
+        Ok(Self { words, directory, mark })
     }
 
     pub fn identify(&self, identity: Identity, key: &str) -> Identity {
@@ -150,11 +152,7 @@ impl Command {
     /// Profile (3): it cannot be started, or calls ycred with this very profile. Refused (1): it failed; the last line of
     /// its stderr is told. Unavailable (4): it took too long.
     pub fn run(&self, cx: &Context<'_>) -> Result<Secret> {
-        let complain = |error: fn(String) -> Error, why: String| error(format!("{}: {self}: {why}", cx.profile));
-        if self.nested {
-            return Err(complain(Error::profile, "it calls ycred with the profile that runs it, without end".into())
-                .hint("name another profile in it with --profile"));
-        }
+        let complain = |error: fn(String) -> Error, why: String| error(format!("{self}: {why}"));
         let left = cx.deadline.left(cx.clock);
         let mut marks: OsString =
             cx.http.environment().get(env::YCRED_RUNNING).map(|marks| marks.to_owned()).unwrap_or_default();
@@ -162,14 +160,17 @@ impl Command {
             marks.push(",");
         }
         marks.push(&self.mark);
-        let mut child = Process::new(&self.words[0])
+        let mut process = Process::new(&self.words[0]);
+        process
             .args(&self.words[1..])
             .current_dir(&self.directory)
             .env(env::YCRED_RUNNING, marks)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
+            .process_group(0);
+        system::end_with_us(&mut process);
+        let mut child = process
             .spawn()
             .map_err(|error| {
                 complain(Error::profile, format!("cannot be run: {}", crate::cache::describe(&error)))
@@ -184,36 +185,30 @@ impl Command {
             thread::spawn(move || send.send((is_stdout, pipe.drain())));
         }
         drop(send);
-        let mut output = Zeroizing::new(Vec::new());
-        let mut errors = Vec::new();
-        for _ in 0..2 {
-            match outputs.recv_timeout(cx.deadline.left(cx.clock)) {
-                Ok((true, bytes)) => output = bytes,
-                Ok((false, bytes)) => errors = bytes.to_vec(),
-                Err(_) => {
-                    system::kill_group(group);
-                    let _ = child.wait();
-                    return Err(complain(
-                        Error::unavailable,
-                        format!("has not ended within {}, and was killed", human(millis(left))),
-                    )
-                    .hint(
-                        "run it by hand; does it wait for input? --timeout or `timeout` in the profile gives it longer",
-                    ));
-                }
-            }
-        }
-        let status = wait(&mut child, cx).map_err(|why| {
-            system::kill_group(group);
-            let _ = child.wait();
-            complain(Error::unavailable, why)
-        })?;
-        // Whatever it left running would hold nothing of ours, but would outlive the deadline.
+        let ended = wait(&mut child, cx);
+        // What it has left running holds its pipes open and would outlive the deadline.
         system::kill_group(group);
+        let status = match ended {
+            Ok(Some(status)) => status,
+            Ok(None) => {
+                let _ = child.wait();
+                let why = format!("has not ended within {}, and was killed", human(millis(left)));
+                return Err(complain(Error::unavailable, why).hint(
+                    "run it by hand; does it wait for input? --timeout or `timeout` in the profile gives it longer",
+                ));
+            }
+            Err(error) => return Err(complain(Error::unavailable, error.to_string())),
+        };
+        let (mut output, mut errors) = (Zeroizing::new(Vec::new()), Zeroizing::new(Vec::new()));
+        // The pipes end with the group; one that has been carried out of it is not waited for.
+        for (is_stdout, bytes) in std::iter::from_fn(|| outputs.recv_timeout(PIPES_END).ok()) {
+            *(if is_stdout { &mut output } else { &mut errors }) = bytes;
+        }
         if !status.success() {
             // It may have said on stderr what it had on stdout.
             let _known = Secret::new(String::from_utf8_lossy(&output).trim().to_owned());
-            let last = String::from_utf8_lossy(&errors).trim().lines().next_back().unwrap_or_default().to_owned();
+            let last = String::from_utf8_lossy(&errors);
+            let last: String = last.trim().lines().next_back().unwrap_or_default().chars().take(250).collect();
             let why = if last.is_empty() { format!("{status}, and no message") } else { format!("{status}: {last}") };
             return Err(complain(Error::refused, why).hint("run the command by hand, and mend what it complains about"));
         }
@@ -239,17 +234,21 @@ impl fmt::Display for Command {
 
 const LARGEST_OUTPUT: usize = 64 * 1024;
 
-/// Its pipes are closed, so it is about to end; a program that closed them and lingers is not waited for beyond the deadline.
-fn wait(child: &mut std::process::Child, cx: &Context<'_>) -> Result<std::process::ExitStatus, String> {
+/// How long the last bytes may take from a pipe whose writers are gone.
+const PIPES_END: Duration = Duration::from_secs(1);
+
+/// Waits for its end; none where the deadline comes first.
+fn wait(child: &mut std::process::Child, cx: &Context<'_>) -> std::io::Result<Option<std::process::ExitStatus>> {
+    let mut pause = Duration::from_millis(1);
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status),
-            Ok(None) if cx.deadline.left(cx.clock).is_zero() => {
-                return Err("has not ended in time, and was killed".into());
-            }
-            Ok(None) => cx.clock.sleep(Duration::from_millis(2)),
-            Err(error) => return Err(error.to_string()),
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
         }
+        if cx.deadline.left(cx.clock).is_zero() {
+            return Ok(None);
+        }
+        cx.clock.sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
     }
 }
 

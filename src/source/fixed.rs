@@ -76,9 +76,9 @@ impl Grant for Static {
             }
             Holder::Variable(name, value) => (Secret::new(value.expose().trim().to_owned()), name.clone()),
         };
-        let text = token_text(text)
-            .map_err(|why| Error::profile(format!("{}: {origin}: what it holds is no token: it {why}", cx.profile)))?;
-        Credential::new(text, &Expiry::At(None), cx.clock.now(), 0, &origin)
+        let text =
+            token_text(text).map_err(|why| Error::profile(format!("{origin}: what it holds is no token: it {why}")))?;
+        Credential::new(text, &Expiry::At(None), cx.clock.now(), None, &origin)
     }
 
     fn account(&self) -> Result<String> {

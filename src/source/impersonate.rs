@@ -51,7 +51,7 @@ impl Grant for Impersonated {
         let caller = obtain(self.inner.as_ref(), &want, cx)?;
         iam::create_for_service_account(&self.installation, &caller.credential.secret, &self.account, cx).map_err(
             |error| {
-                error.context(cx.profile).hint(format!(
+                error.hint(format!(
                     "{} needs the role iam.serviceAccounts.tokenCreator on {}",
                     self.inner.account().unwrap_or_else(|_| "the caller".into()),
                     self.account

@@ -92,7 +92,7 @@ impl Grant for Metadata {
             direct: true,
         };
         let answer = cx.http.send(&request, explain, cx).map_err(|error| {
-            let error = error.context(format!("{}: metadata", cx.profile));
+            let error = error.context("metadata");
             match error.kind {
                 Kind::Refused if error.reason().contains(": 404") => {
                     error.replace_hint("no service account is attached to this machine: yc compute instance update NAME --service-account-id ID")
@@ -102,7 +102,7 @@ impl Grant for Metadata {
             }
         })?;
         let Token { access_token, expires_in } = answer.json(&self.url)?;
-        Credential::new(access_token, &Expiry::In(expires_in), answer.received, 0, &self.url)
+        Credential::new(access_token, &Expiry::In(expires_in), answer.received, None, &self.url)
     }
 
     fn account(&self) -> Result<String> {

@@ -103,7 +103,7 @@ impl Grant for OAuth {
         }
         iam::create(&self.installation, &iam::Identity::YandexPassportOauthToken(text.expose()), cx).map_err(|error| {
             error
-                .context(format!("{}, {origin}", cx.profile))
+                .context(&origin)
                 .hint("OAuth tokens issued since June 2026 are not accepted; use an authorized key: ycred init --key-file FILE")
         })
     }
