@@ -625,13 +625,9 @@ pub fn describe(error: &io::Error) -> String {
         io::ErrorKind::StorageFull => "the disk is full".into(),
         io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
         _ => {
-            // Without the number, and begun like the rest of a line: "File too large (os error 27)".
+            // Without the number that std adds: "File too large (os error 27)".
             let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
-            match text.split_at_checked(2) {
-                Some((start, rest)) if !start.ends_with(char::is_uppercase) => start.to_lowercase() + rest,
-                _ => text.to_owned(),
-            }
+            text.split(" (os error").next().unwrap_or_default().to_owned()
         }
     }
 }

@@ -472,7 +472,10 @@ mod tests {
         match options_of(&matches, of_hook, hook.flags) {
             Err(_) => Reading::Error,
             Ok(_) if counted("help") + counted("version") > 0 => Reading::Print,
-            Ok(options) => Reading::Hook(hook.name, operands, options),
+            Ok(mut options) => {
+                options.own.sort_by_key(|(flag, _)| *flag);
+                Reading::Hook(hook.name, operands, options)
+            }
         }
     }
 
