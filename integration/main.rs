@@ -11,3 +11,4 @@ mod clients;
 mod emulator;
 mod harness;
 mod server;
+mod stories;
