@@ -107,12 +107,11 @@ pub struct Command {
     directory: PathBuf,
     /// What a ycred started by it finds in its environment: a digest of the words and the directory.
     mark: String,
-    nested: bool,
 }
 
 impl Command {
     /// # Errors
-    /// Profile (3): there is none, or it is one text instead of a list.
+    /// Profile (3): there is none, or it is one text instead of a list, or we were started by this very command.
     pub fn from_settings(settings: &Settings, key: &str) -> Result<Self> {
         let words = settings.list(key)?;
         if words.is_empty() {
@@ -129,7 +128,13 @@ impl Command {
             .environment()
             .get(env::YCRED_RUNNING)
             .is_some_and(|marks| marks.to_string_lossy().split(',').any(|other| other == mark));
-        Ok(Self { words, directory, mark, nested })
+        // Said here and not when it is about to run: the inner ycred would wait for the lock that the outer one holds.
+        if nested {
+            return Err(settings
+                .complain(key, "calls ycred with the profile that runs it, without end")
+                .hint("name another profile in it with --profile"));
+        }
+        Ok(Self { words, directory, mark })
     }
 
     pub fn identify(&self, identity: Identity, key: &str) -> Identity {
@@ -144,14 +149,10 @@ impl Command {
     /// Runs it: no stdin, its own process group, killed with everything it started at the deadline.
     ///
     /// # Errors
-    /// Profile (3): it cannot be started, or calls ycred with this very profile. Refused (1): it failed; the last line of
-    /// its stderr is told. Unavailable (4): it took too long.
+    /// Profile (3): it cannot be started. Refused (1): it failed; the last line of its stderr is told. Unavailable (4): it
+    /// took too long.
     pub fn run(&self, cx: &Context<'_>) -> Result<Secret> {
         let complain = |error: fn(String) -> Error, why: String| error(format!("{}: {self}: {why}", cx.profile));
-        if self.nested {
-            return Err(complain(Error::profile, "it calls ycred with the profile that runs it, without end".into())
-                .hint("name another profile in it with --profile"));
-        }
         let left = cx.deadline.left(cx.clock);
         let mut marks: OsString =
             cx.http.environment().get(env::YCRED_RUNNING).map(|marks| marks.to_owned()).unwrap_or_default();
@@ -208,7 +209,9 @@ impl Command {
         // Whatever it left running would hold nothing of ours, but would outlive the deadline.
         system::kill_group(group);
         if !status.success() {
-            let last = String::from_utf8_lossy(&errors).trim().lines().next_back().unwrap_or_default().to_owned();
+            // Of a ycred that was called, the reason comes before the hint.
+            let errors = String::from_utf8_lossy(&errors).into_owned();
+            let last = errors.trim().lines().rfind(|line| !line.starts_with("ycred: hint: ")).unwrap_or_default();
             let why = if last.is_empty() { format!("{status}, and no message") } else { format!("{status}: {last}") };
             return Err(complain(Error::refused, why).hint("run the command by hand, and mend what it complains about"));
         }
