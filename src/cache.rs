@@ -162,7 +162,7 @@ impl Record {
         if left.longer <= 0 {
             return self.remembered(now).map_or(Verdict::Fetch, Verdict::Refuse);
         }
-        if left.longer < millis(want.floor) || kept.fetched > now.plus(FUTURE) {
+        if left.longer < millis(want.floor) || kept.is_from_the_future(now) {
             return if backing_off { Verdict::Serve(self.answer(kept, want, now)) } else { Verdict::Fetch };
         }
         let due = left.shorter <= rules.soft_window(&credential) || kept.is_older_than(rules.max_age, now);
@@ -238,6 +238,10 @@ impl Kept {
         Credential { secret, issued, expires, skew }
     }
 
+    fn is_from_the_future(&self, now: Timestamp) -> bool {
+        self.fetched > now.plus(FUTURE)
+    }
+
     fn is_older_than(&self, max_age: Option<Duration>, now: Timestamp) -> bool {
         max_age.is_some_and(|age| now.since(self.fetched) >= millis(age))
     }
@@ -280,7 +284,7 @@ impl Attempt<'_> {
     /// The record after this attempt, given the one before it.
     ///
     /// Of two tokens the later-expiring is kept, unless the old one was to be got rid of: by `--force-refresh` (it may be
-    /// revoked) or for its age (a VM's service account may have been swapped).
+    /// revoked), for its age (a VM's service account may have been swapped), or since its times are of a wrong clock.
     fn record(
         &self,
         entry: &Entry<'_>,
@@ -294,6 +298,8 @@ impl Attempt<'_> {
         let (token, better) = match (self.outcome, old) {
             (Err(_), old) => (old.cloned(), false),
             (Ok(new), None) => (Some(Kept::new(new, now)), true),
+            // Reckoned by a clock that has been put back since: what is told now is right, even if it is earlier.
+            (Ok(new), Some(old)) if old.is_from_the_future(self.began) => (Some(Kept::new(new, now)), true),
             (Ok(new), Some(old)) if new.secret == old.secret => {
                 // The same token: its source vouches for it anew, but its life began when it did.
                 let confirmed = Kept { fetched: now, skew: new.skew, ..old.clone() };
