@@ -317,7 +317,7 @@ fn too_large(url: &str) -> Error {
 fn proxy_wants_password(url: &str, via: Option<&str>) -> Error {
     let proxy = via.map_or_else(|| "the proxy".to_owned(), |via| format!("the proxy {via}"));
     Error::profile(format!("{url}: {proxy} wants a user and password (407)"))
-        .hint("put them into the URL in HTTPS_PROXY, percent-encoded: http://USER:PASSWORD@HOST:PORT")
+        .hint("put them in front of the host in HTTPS_PROXY, percent-encoded: USER:PASSWORD@HOST:PORT")
 }
 
 /// Names what a failed connection means for a user.
@@ -486,9 +486,13 @@ fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
             .hint(format!("export {name}=http://HOST:PORT, or unset it"))
     };
     let text = value.to_str().map(str::trim).ok_or_else(wrong)?;
-    // The whole value is known to the renderer from here on, so that its password is masked everywhere.
-    let secret = Secret::new(text.to_owned());
-    let proxy = Proxy::new(secret.expose()).map_err(|_| wrong())?;
+    // User and password are known to the renderer from here on, as they stand there and decoded, so that they are masked
+    // everywhere; the proxy's host is not, since messages name it.
+    let _known = text.rfind('@').map(|at| {
+        let start = text.find("://").map_or(0, |scheme| scheme + 3);
+        Secret::new(text.get(start..at).unwrap_or_default().to_owned())
+    });
+    let proxy = Proxy::new(text).map_err(|_| wrong())?;
     if let Some(password) = proxy.password() {
         let _known = Secret::new(password.to_owned());
     }
