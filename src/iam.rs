@@ -76,7 +76,7 @@ pub fn create_for_service_account(
 
 fn body(message: &impl Serialize) -> Result<Secret> {
     serde_json::to_string(message)
-        .map(Secret::new)
+        .map(Secret::carrier)
         .map_err(|_| Error::internal("a request could not be written as JSON"))
 }
 

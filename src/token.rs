@@ -39,6 +39,12 @@ impl Secret {
         secret
     }
 
+    /// A text that is wiped like a secret, but of which only a part is one, such as a request's body. The renderer does not
+    /// know it, or it would mask account ids and field names; whoever makes it has made the secret part known.
+    pub fn carrier(text: String) -> Self {
+        Self(Arc::new(Zeroizing::new(text)))
+    }
+
     /// The text itself. Whoever calls this answers for where it goes.
     pub fn expose(&self) -> &str {
         &self.0

@@ -41,7 +41,8 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let identity = identity.with_some("ca-file", opening.profile.ca_file.as_ref());
     let (key, identity) = if let Some((variable, json)) = settings.variable(KEY_ENV)? {
         (
-            KeySource::Variable(variable.to_owned(), Secret::new(json.to_owned())),
+            // Its private key is made known when it is parsed; the account and the key's id are what messages name.
+            KeySource::Variable(variable.to_owned(), Secret::carrier(json.to_owned())),
             identity.with_secret(KEY_ENV, variable, json.as_bytes()),
         )
     } else {
