@@ -15,7 +15,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use crate::environment::{self as env, Environment};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::hosts::{Allowed, Pattern};
 use crate::places::Places;
 use crate::source::{self, Source};
@@ -145,7 +145,11 @@ impl Profile {
                     .complain(at, "an alias of an alias")
                     .hint("name the profile that is meant itself"));
             }
-            check_name(&target).map_err(|error| error.context(source_file.place(at.clone())))?;
+            check_name(&target).map_err(|mut error| {
+                // It is the file that is wrong, not the command line.
+                error.kind = Kind::Profile;
+                error.context(source_file.place(at.clone()))
+            })?;
             let found = find(&target, places)?
                 .ok_or_else(|| not_found(&target, places).context(format!("{}: alias", source_file.place(at))))?;
             return Self::read(found, target, environment, places, false);
