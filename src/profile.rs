@@ -523,7 +523,8 @@ impl Settings {
     fn of_environment(environment: &Environment, places: &Places) -> Self {
         Self {
             origin: "the environment".into(),
-            directory: std::path::absolute("").unwrap_or_default(),
+            // Not "", which cannot be made absolute.
+            directory: std::path::absolute(".").unwrap_or_default(),
             home: places.home.clone(),
             entries: Vec::new(),
             environment: environment.clone(),
