@@ -333,7 +333,7 @@ fn name_trouble(
         ureq::Error::Timeout(what) => Failure::passing(
             Error::unavailable(format!(
                 "{url}: no answer within {}{through} ({what})",
-                human(millis(budget)).replace("0s", "a second")
+                if budget < Duration::from_secs(1) { "a second".to_owned() } else { human(millis(budget)) }
             ))
             .hint(RAISE_TIMEOUT),
         ),
