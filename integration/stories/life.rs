@@ -241,7 +241,7 @@ fn a_refusal_is_told_with_the_clouds_words_and_request_id_and_remembered_for_fiv
     let id = story.emulator.log()[0].request_id.clone();
     assert!(first.contains(&id), "{first}");
     assert!(!first.contains("remembered"), "{first}");
-    let again = refused_with_hint(story.token(&[]).run(), 1, &[&id, "(remembered, ", " ago)"], "ycred refresh");
+    let again = refused(story.token(&[]).run(), 1, &[&id, "(remembered, ", " ago)"]);
     assert!(again.starts_with(&first), "the same reason: {again}");
     story.age(Duration::from_secs(2));
     let later = refused(story.token(&[]).run(), 1, &["(remembered, "]);

@@ -344,7 +344,7 @@ fn a_proxy_variable_that_holds_no_url_is_an_error_that_does_not_show_it() {
     let (story, _) = behind_a_proxy();
     for name in ["HTTPS_PROXY", "all_proxy"] {
         for value in ["http://user:hunter22hunter@", "http://", "://x"] {
-            let run = story.token(&[]).env(name, value).run().never_says("hunter22");
+            let run = story.token(&["--force-refresh"]).env(name, value).run().never_says("hunter22");
             refused_with_hint(run, 3, &[name], name);
         }
     }
@@ -398,7 +398,8 @@ fn a_name_that_no_proxy_exempts_is_not_told_to_the_proxy() {
         call.env("no_proxy", exempt).limit(PATIENCE).run().exits(4).stdout_is("");
         assert_eq!(tunnel.targets(), Vec::<String>::new(), "{exempt}");
     }
-    handed(story.token(&[]).env("HTTPS_PROXY", tunnel.url()).env("NO_PROXY", "m.test.example,est.example").run());
+    let call = story.token(&["--force-refresh"]).env("HTTPS_PROXY", tunnel.url());
+    handed(call.env("NO_PROXY", "m.test.example,est.example").run());
     assert_eq!(tunnel.targets(), [connect]);
 }
 
@@ -533,7 +534,7 @@ fn a_hit_makes_no_network_call_takes_no_lock_and_opens_no_key() {
     let token = story.get();
     let _held = HeldLock::of(&story.lock_file());
     let trace = story.sandbox.path("tmp/trace");
-    let words = ["-f", "-qq", "-e", "trace=network,flock,openat,open,rename,renameat,renameat2,unlink,mkdir,write", "-o"];
+    let words = ["-f", "-qq", "-s", "4096", "-e", "trace=network,flock,openat,open,rename,renameat,renameat2,unlink,mkdir,write", "-o"];
     let words = words.map(std::ffi::OsString::from).into_iter();
     let rest = [trace.clone().into(), crate::harness::YCRED.into(), "token".into()];
     let run = story.sandbox.call(strace, words.chain(rest)).run().exits(0).quietly();

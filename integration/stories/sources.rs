@@ -321,7 +321,7 @@ fn a_command_that_cannot_be_run_is_named() {
 
 #[test]
 fn what_a_command_prints_must_be_a_token() {
-    for printed in ["", "two words", "{}", "{\"token\": 1}", "<html>", "жетон", "{\"iam_token\": \"\"}"] {
+    for printed in ["", "two words", "{}", "{\"token\": 1}", "<!DOCTYPE html>", "жетон", "{\"iam_token\": \"\"}"] {
         let (sandbox, _) = scripted(&format!("printf '%s' '{printed}'"), "");
         refused(sandbox.ycred(["token"]).run(), 1, &["command ./give", "neither a token nor JSON"]);
     }
@@ -357,11 +357,11 @@ fn a_command_that_calls_ycred_with_the_same_profile_is_refused() {
     let ycred = crate::harness::YCRED;
     sandbox.profile("default", &format!("source = \"command\"\ncommand = [\"{ycred}\", \"token\"]\n"));
     let run = sandbox.ycred(["token"]).run();
-    refused(run, 1, &["it calls ycred with the profile that runs it"]);
+    refused(run, 1, &["calls ycred with the profile that runs it"]);
     // Also when there is a script in between, and the cache is out of the way.
     sandbox.script("config/give", &format!("#!/bin/sh\nexec {ycred} token -p default --no-cache\n"));
     sandbox.profile("default", "source = \"command\"\ncommand = [\"./give\"]\n");
-    refused(sandbox.ycred(["token"]).run(), 1, &["it calls ycred with the profile that runs it"]);
+    refused(sandbox.ycred(["token"]).run(), 1, &["calls ycred with the profile that runs it"]);
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn a_static_token_comes_from_a_file_or_a_variable_and_is_never_cached() {
     call("t1.one.x").exits(0).quietly().stdout_is("t1.one.x\n");
     call("t1.two.x").exits(0).quietly().stdout_is("t1.two.x\n");
     refused(call(""), 3, &["default.toml:2", "MY_TOKEN", "not set"]);
-    refused(call("no token"), 3, &["MY_TOKEN", "no token"]);
+    refused(call("a b"), 3, &["MY_TOKEN", "no token"]);
     sandbox.profile("default", "source = \"static\"\ntoken-file = \"gone\"\n");
     refused(sandbox.ycred(["token"]).run(), 3, &["config/gone", "no such file"]);
     assert!(!sandbox.path("cache").exists());
