@@ -102,10 +102,11 @@ fn when_the_cloud_is_down_all_hear_the_same_reason_of_one_request_and_its_retrie
         let mut reasons = Vec::new();
         for run in running {
             let mut run = run.finish();
-            run.stderr = run.stderr.lines().filter(|line| !line.starts_with("ycred: debug: ")).fold(
-                String::new(),
-                |text, line| text + line + "\n",
-            );
+            run.stderr = run
+                .stderr
+                .lines()
+                .filter(|line| !line.starts_with("ycred: debug: "))
+                .fold(String::new(), |text, line| text + line + "\n");
             reasons.push(without_age(&refused(run, 4, &[])));
         }
         assert!(reasons.iter().all(|reason| *reason == reasons[0]), "{reasons:?}");

@@ -237,7 +237,8 @@ fn a_min_ttl_that_the_cloud_does_not_meet_gets_the_best_token_with_one_warning()
 fn a_refusal_is_told_with_the_clouds_words_and_request_id_and_remembered_for_five_seconds() {
     let story = Story::new();
     story.emulator.fault(Fault::refuse(403).message("the test says no"));
-    let first = refused(story.token(&[]).run(), 1, &["profile default", "403", "PERMISSION_DENIED", "the test says no"]);
+    let first =
+        refused(story.token(&[]).run(), 1, &["profile default", "403", "PERMISSION_DENIED", "the test says no"]);
     let id = story.emulator.log()[0].request_id.clone();
     assert!(first.contains(&id), "{first}");
     assert!(!first.contains("remembered"), "{first}");

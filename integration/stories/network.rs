@@ -247,15 +247,16 @@ fn no_redirect_carries_credentials() {
 #[test]
 fn plain_http_is_for_this_machine_alone() {
     let story = Story::new();
-    for url in ["http://iam.example.test", "http://10.0.0.1:8080", "ftp://127.0.0.1", "iam.example.test", "http://u@127.0.0.1"] {
+    for url in
+        ["http://iam.example.test", "http://10.0.0.1:8080", "ftp://127.0.0.1", "iam.example.test", "http://u@127.0.0.1"]
+    {
         story.sandbox.profile("default", &story.settings().replace(&story.emulator.url(), url));
         refused(story.token(&[]).run(), 3, &["default.toml:3", "iam-url"]);
     }
     let port = story.emulator.address().port();
-    story.sandbox.profile(
-        "default",
-        &story.settings().replace(&story.emulator.url(), &format!("http://localhost:{port}")),
-    );
+    story
+        .sandbox
+        .profile("default", &story.settings().replace(&story.emulator.url(), &format!("http://localhost:{port}")));
     story.get();
 }
 
@@ -425,10 +426,9 @@ fn ipv6_works() {
 fn a_name_that_does_not_resolve_is_told_as_such() {
     in_own_network(&[], || {
         let story = Story::new();
-        story.sandbox.profile(
-            "default",
-            &story.settings().replace(&story.emulator.url(), "https://iam.no-such-name.invalid"),
-        );
+        story
+            .sandbox
+            .profile("default", &story.settings().replace(&story.emulator.url(), "https://iam.no-such-name.invalid"));
         refused_with_hint(
             story.token(&[]).run(),
             4,
@@ -534,7 +534,15 @@ fn a_hit_makes_no_network_call_takes_no_lock_and_opens_no_key() {
     let token = story.get();
     let _held = HeldLock::of(&story.lock_file());
     let trace = story.sandbox.path("tmp/trace");
-    let words = ["-f", "-qq", "-s", "4096", "-e", "trace=network,flock,openat,open,rename,renameat,renameat2,unlink,mkdir,write", "-o"];
+    let words = [
+        "-f",
+        "-qq",
+        "-s",
+        "4096",
+        "-e",
+        "trace=network,flock,openat,open,rename,renameat,renameat2,unlink,mkdir,write",
+        "-o",
+    ];
     let words = words.map(std::ffi::OsString::from).into_iter();
     let rest = [trace.clone().into(), crate::harness::YCRED.into(), "token".into()];
     let run = story.sandbox.call(strace, words.chain(rest)).run().exits(0).quietly();

@@ -52,7 +52,9 @@ fn every_complaint_about_a_profile_names_file_and_line() {
         let run = token(&sandbox, &[]).run();
         refused(run, 3, &[&place, words]);
     }
-    for (toml, words) in [("", "has no `source`"), ("source = \"static\"\n", "token-file"), ("source = \"command\"\n", "`command`")] {
+    for (toml, words) in
+        [("", "has no `source`"), ("source = \"static\"\n", "token-file"), ("source = \"command\"\n", "`command`")]
+    {
         let path = sandbox.profile("default", toml);
         refused(token(&sandbox, &[]).run(), 3, &[&path.to_string_lossy(), words]);
     }
@@ -353,7 +355,8 @@ fn arguments_and_variables_that_are_not_text_never_panic() {
     refused(token(&sandbox, &[]).env("YCRED_PROFILE", foul()).run(), 2, &["YCRED_PROFILE"]);
     for name in ["YC_IAM_TOKEN", "YC_TOKEN", "YC_OAUTH_TOKEN", "YC_SERVICE_ACCOUNT_KEY_FILE", "YC_METADATA_ADDR"] {
         handed(token(&sandbox, &[]).env(name, foul()).run());
-        let alone = token(&sandbox, &["--timeout", "2s"]).env(name, foul()).env("YCRED_CONFIG_DIR", sandbox.path("tmp"));
+        let alone =
+            token(&sandbox, &["--timeout", "2s"]).env(name, foul()).env("YCRED_CONFIG_DIR", sandbox.path("tmp"));
         refused(alone.run(), 3, &[]);
     }
     for name in ["YC_ENDPOINT", "YCRED_IMPERSONATE"] {

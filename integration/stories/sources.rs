@@ -296,7 +296,8 @@ fn a_command_prints_a_token_bare_or_as_yc_or_the_api_writes_it() {
 
 #[test]
 fn a_command_runs_in_the_profiles_directory_with_nothing_on_stdin_and_says_nothing_to_the_user() {
-    let (sandbox, _) = scripted("cat >&2; pwd >&2; echo noise >&2; printf 't1.%s.%s' \"$1\" \"$(basename \"$PWD\")\"", "");
+    let (sandbox, _) =
+        scripted("cat >&2; pwd >&2; echo noise >&2; printf 't1.%s.%s' \"$1\" \"$(basename \"$PWD\")\"", "");
     sandbox.ycred(["token"]).stdin("from the terminal").run().exits(0).quietly().stdout_is("t1.me.config\n");
 }
 
@@ -368,10 +369,9 @@ fn a_command_that_calls_ycred_with_the_same_profile_is_refused() {
 fn a_command_may_call_ycred_with_another_profile() {
     let story = Story::new();
     let ycred = crate::harness::YCRED;
-    story.sandbox.profile(
-        "outer",
-        &format!("source = \"command\"\ncommand = [\"{ycred}\", \"token\", \"-p\", \"default\"]\n"),
-    );
+    story
+        .sandbox
+        .profile("outer", &format!("source = \"command\"\ncommand = [\"{ycred}\", \"token\", \"-p\", \"default\"]\n"));
     let token = handed(story.token(&["-p", "outer"]).run());
     assert_eq!(story.emulator.subject_of(&token), Some(story.key.service_account_id.clone()));
 }

@@ -257,16 +257,16 @@ fn an_expiry_is_read_with_any_fraction_and_offset() {
     let texts = [
         whole.format(&Rfc3339).expect("text"),
         end.replace_nanosecond(123_456_789).expect("a moment").format(&Rfc3339).expect("text"),
-        whole
-            .to_offset(time::UtcOffset::from_hms(5, 30, 0).expect("an offset"))
-            .format(&Rfc3339)
-            .expect("text"),
+        whole.to_offset(time::UtcOffset::from_hms(5, 30, 0).expect("an offset")).format(&Rfc3339).expect("text"),
     ];
     for text in texts {
         let story = Story::new();
         story.emulator.fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": text}).to_string()));
         let run = story.token(&["--format", "json"]).run().exits(0).quietly();
-        assert!((whole.unix_timestamp() - 60..=whole.unix_timestamp() - 59).contains(&advertised(&run)), "{text}\n{run}");
+        assert!(
+            (whole.unix_timestamp() - 60..=whole.unix_timestamp() - 59).contains(&advertised(&run)),
+            "{text}\n{run}"
+        );
     }
 }
 
@@ -298,7 +298,9 @@ fn an_expiry_that_is_missing_malformed_or_absurd_counts_as_five_minutes() {
 #[test]
 fn an_expiry_in_the_year_9999_is_a_day() {
     let story = Story::new();
-    story.emulator.fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": "9999-12-31T23:59:59Z"}).to_string()));
+    story
+        .emulator
+        .fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": "9999-12-31T23:59:59Z"}).to_string()));
     let before = seconds(SystemTime::now());
     let told = advertised(&story.token(&["--format", "json"]).run().exits(0).quietly()) + 60;
     let after = seconds(SystemTime::now());
@@ -308,18 +310,17 @@ fn an_expiry_in_the_year_9999_is_a_day() {
 #[test]
 fn a_token_that_is_dead_on_arrival_is_not_handed_out() {
     let story = Story::new();
-    story.emulator.fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": "2020-01-01T00:00:00Z"}).to_string()));
+    story
+        .emulator
+        .fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": "2020-01-01T00:00:00Z"}).to_string()));
     refused(story.token(&[]).run(), 4, &["expired at 2020-01-01T00:00:00Z"]);
 }
 
 #[test]
 fn metadata_without_or_with_an_absurd_length_of_life_is_taken_for_five_minutes() {
-    for (expires_in, least, most) in [
-        (json!(null), 299, 301),
-        (json!(-5), 299, 301),
-        (json!(3600), 3599, 3601),
-        (json!(i64::MAX), 86_399, 86_401),
-    ] {
+    for (expires_in, least, most) in
+        [(json!(null), 299, 301), (json!(-5), 299, 301), (json!(3600), 3599, 3601), (json!(i64::MAX), 86_399, 86_401)]
+    {
         let story = Story::bare(Config::default());
         story.emulator.attach(Some("ajeofthemachine00000"));
         let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", story.emulator.metadata_addr());
