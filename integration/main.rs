@@ -12,3 +12,4 @@ mod emulator;
 mod harness;
 mod hostile;
 mod server;
+mod stories;

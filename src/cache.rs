@@ -165,7 +165,7 @@ impl Record {
         if left.longer <= 0 {
             return self.remembered(now).map_or(Verdict::Fetch, Verdict::Refuse);
         }
-        if left.longer < millis(want.floor) || kept.fetched > now.plus(FUTURE) {
+        if left.longer < millis(want.floor) || kept.is_from_the_future(now) {
             return if backing_off { Verdict::Serve(self.answer(kept, want, now)) } else { Verdict::Fetch };
         }
         let due = rules.is_due(kept, now);
@@ -252,6 +252,10 @@ impl Kept {
         Credential { secret, issued, expires, skew }
     }
 
+    fn is_from_the_future(&self, now: Timestamp) -> bool {
+        self.fetched > now.plus(FUTURE)
+    }
+
     fn is_older_than(&self, max_age: Option<Duration>, now: Timestamp) -> bool {
         max_age.is_some_and(|age| now.since(self.fetched) >= millis(age))
     }
@@ -296,7 +300,7 @@ impl Attempt<'_> {
     /// The record after this attempt, given the one before it.
     ///
     /// Of two tokens the later-expiring is kept, unless the old one was to be got rid of: by `--force-refresh` (it may be
-    /// revoked) or for its age (a VM's service account may have been swapped).
+    /// revoked), for its age (a VM's service account may have been swapped), or since its times are of a wrong clock.
     fn record(
         &self,
         entry: &Entry<'_>,
@@ -310,6 +314,8 @@ impl Attempt<'_> {
         let (token, better) = match (self.outcome, old) {
             (Err(_), old) => (old.cloned(), false),
             (Ok(new), None) => (Some(Kept::new(new, now)), true),
+            // Reckoned by a clock that has been put back since: what is told now is right, even if it is earlier.
+            (Ok(new), Some(old)) if old.is_from_the_future(self.began) => (Some(Kept::new(new, now)), true),
             (Ok(new), Some(old)) if new.secret == old.secret && new.expires <= old.expires => {
                 // The same token: its source vouches for it anew, but its life began when it did.
                 let confirmed = Kept { fetched: now, skew: new.skew, ..old.clone() };
@@ -654,4 +660,438 @@ impl Stamp {
 
 fn nanos(seconds: i64, nanoseconds: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_795_000_000_000);
+    const SECOND: i64 = 1000;
+    const MINUTE: i64 = 60 * SECOND;
+    const HOUR: i64 = 60 * MINUTE;
+
+    const PLAIN: Rules = Rules { refresh_before: None, max_age: None };
+    const ANY: Want = Want { floor: Duration::from_secs(60), force_since: None };
+
+    fn length(ms: i64) -> Duration {
+        Duration::from_millis(u64::try_from(ms).expect("not negative"))
+    }
+
+    fn token(name: &str, left: i64, life: i64) -> Credential {
+        let expires = NOW.shifted(left);
+        Credential { secret: Secret::new(name.into()), issued: expires.shifted(-life), expires, skew: 0 }
+    }
+
+    /// A token of `life` of which `left` is left now, fetched when its life began.
+    fn kept(left: i64, life: i64) -> Kept {
+        let credential = token("t1.old", left, life);
+        Kept::new(&credential, credential.issued)
+    }
+
+    fn record(token: Option<Kept>) -> Record {
+        let moment = token.as_ref().map_or(NOW, |kept| kept.fetched);
+        Record {
+            settings: String::new(),
+            files: Vec::new(),
+            attempt: "first".into(),
+            began: moment,
+            ended: moment,
+            token,
+            retry_at: None,
+            failure: None,
+            logged_out: false,
+        }
+    }
+
+    fn backing_off(token: Kept, until: i64) -> Record {
+        Record { retry_at: Some(NOW.shifted(until)), ..record(Some(token)) }
+    }
+
+    fn failed(token: Option<Kept>, error: &Error, at: i64) -> Record {
+        Record { failure: Some(Failure::new(error, NOW.shifted(at))), ..record(token) }
+    }
+
+    fn verdict(record: &Record, want: &Want, rules: &Rules) -> &'static str {
+        match record.judge(want, rules, NOW) {
+            Verdict::Serve(Answer { below_floor: true, .. }) => "serve, short",
+            Verdict::Serve(_) => "serve",
+            Verdict::Renew(_) => "renew",
+            Verdict::Fetch => "fetch",
+            Verdict::Refuse(_) => "refuse",
+        }
+    }
+
+    fn plain(record: &Record) -> &'static str {
+        verdict(record, &ANY, &PLAIN)
+    }
+
+    #[test]
+    fn the_soft_window_begins_to_the_millisecond_when_a_tenth_is_left() {
+        assert_eq!(plain(&record(Some(kept(72 * MINUTE + 1, 12 * HOUR)))), "serve");
+        assert_eq!(plain(&record(Some(kept(72 * MINUTE, 12 * HOUR)))), "renew");
+    }
+
+    #[test]
+    fn refresh_before_moves_the_soft_window_up_to_half_of_the_life() {
+        let rules = |ms| Rules { refresh_before: Some(length(ms)), ..PLAIN };
+        let at = |left, before| verdict(&record(Some(kept(left, 12 * HOUR))), &ANY, &rules(before));
+        assert_eq!([at(HOUR + 1, HOUR), at(HOUR, HOUR)], ["serve", "renew"]);
+        assert_eq!([at(6 * HOUR + 1, 11 * HOUR), at(6 * HOUR, 11 * HOUR)], ["serve", "renew"]);
+        assert_eq!([at(6 * HOUR + 1, 6 * HOUR + 1), at(6 * HOUR, 6 * HOUR + 1)], ["serve", "renew"]);
+        assert_eq!([at(2 * MINUTE, 0), at(MINUTE, 0)], ["serve", "serve"], "no window at all");
+        // Longer than the life of a short token: it still has a fresh half.
+        let short = |left| verdict(&record(Some(kept(left, 10 * MINUTE))), &ANY, &rules(HOUR));
+        assert_eq!([short(5 * MINUTE + 1), short(5 * MINUTE)], ["serve", "renew"]);
+    }
+
+    #[test]
+    fn below_the_floor_a_token_is_expired_to_the_millisecond() {
+        let at = |left| plain(&record(Some(kept(left, 12 * HOUR))));
+        assert_eq!([at(MINUTE), at(MINUTE - 1), at(1), at(0), at(-1)], ["renew", "fetch", "fetch", "fetch", "fetch"]);
+        let want = Want { floor: length(12 * HOUR), ..ANY };
+        assert_eq!(verdict(&record(Some(kept(12 * HOUR, 12 * HOUR))), &want, &PLAIN), "serve");
+        assert_eq!(verdict(&record(Some(kept(12 * HOUR - 1, 12 * HOUR))), &want, &PLAIN), "fetch");
+        assert_eq!(plain(&record(None)), "fetch");
+    }
+
+    #[test]
+    fn max_age_makes_a_token_refreshable_to_the_millisecond() {
+        let rules = Rules { max_age: Some(length(MINUTE)), ..PLAIN };
+        let at = |age| verdict(&record(Some(kept(12 * HOUR - age, 12 * HOUR))), &ANY, &rules);
+        assert_eq!([at(MINUTE - 1), at(MINUTE), at(HOUR)], ["serve", "renew", "renew"]);
+        // Counted from when it was last confirmed, not from its birth.
+        let confirmed = Kept { fetched: NOW.shifted(-MINUTE + 1), ..kept(6 * HOUR, 12 * HOUR) };
+        assert_eq!(verdict(&record(Some(confirmed)), &ANY, &rules), "serve");
+    }
+
+    #[test]
+    fn before_retry_at_nobody_asks_for_something_better() {
+        let soft = || kept(HOUR, 12 * HOUR);
+        assert_eq!(plain(&backing_off(soft(), 1)), "serve");
+        assert_eq!(plain(&backing_off(soft(), 0)), "renew");
+        assert_eq!(plain(&backing_off(kept(30 * SECOND, 12 * HOUR), 1)), "serve, short");
+        assert_eq!(plain(&backing_off(kept(30 * SECOND, 12 * HOUR), 0)), "fetch");
+        let rules = Rules { max_age: Some(Duration::ZERO), ..PLAIN };
+        assert_eq!(verdict(&backing_off(kept(11 * HOUR, 12 * HOUR), 1), &ANY, &rules), "serve");
+        assert_eq!(plain(&backing_off(kept(0, 12 * HOUR), 1)), "fetch", "a dead token is not handed out for it");
+        let forced = Want { force_since: Some(NOW), ..ANY };
+        assert_eq!(verdict(&backing_off(soft(), 1), &forced, &PLAIN), "fetch");
+    }
+
+    #[test]
+    fn a_record_from_the_future_is_fetched_first() {
+        let at = |ahead| {
+            let token = Kept { fetched: NOW.shifted(ahead), ..kept(11 * HOUR, 12 * HOUR) };
+            plain(&record(Some(token)))
+        };
+        assert_eq!([at(MINUTE), at(MINUTE + 1), at(24 * HOUR)], ["serve", "fetch", "fetch"]);
+        // Nor does its back-off count, which would last as long as the clock was wrong.
+        let future = Kept { fetched: NOW.shifted(HOUR), ..kept(11 * HOUR, 12 * HOUR) };
+        assert_eq!(plain(&backing_off(future, 2 * HOUR)), "fetch");
+        let late = Record { ended: NOW.shifted(MINUTE + 1), ..backing_off(kept(HOUR, 12 * HOUR), 2 * HOUR) };
+        assert_eq!(plain(&late), "renew");
+    }
+
+    #[test]
+    fn the_shorter_reckoning_decides_when_to_renew_and_the_longer_whether_it_is_dead() {
+        let skewed = |left, skew| record(Some(Kept { skew, ..kept(left, 12 * HOUR) }));
+        // By our clock there are 80 minutes left; the cloud's is ten minutes ahead, so there are 70.
+        assert_eq!(plain(&skewed(80 * MINUTE, 10 * MINUTE)), "renew");
+        assert_eq!(plain(&skewed(83 * MINUTE, 10 * MINUTE)), "serve");
+        // By our clock it died five minutes ago; the cloud's is ten minutes behind, so five are left.
+        assert_eq!(plain(&skewed(-5 * MINUTE, -10 * MINUTE)), "renew");
+        assert_eq!(plain(&skewed(-9 * MINUTE - 1, -10 * MINUTE)), "fetch", "less than the floor is left");
+        assert_eq!(plain(&skewed(-10 * MINUTE, -10 * MINUTE)), "fetch");
+    }
+
+    #[test]
+    fn a_failure_answers_later_arrivals_for_its_time_and_no_longer() {
+        let refused = Error::refused("no");
+        let unavailable = |after: Option<u64>| Error::unavailable("down").retry_after(after.map(Duration::from_secs));
+        for (error, lasts) in [
+            (refused.clone(), 5 * SECOND),
+            (Error::profile("wrong"), 5 * SECOND),
+            (Error::internal("defect"), 5 * SECOND),
+            (unavailable(None), 2 * SECOND),
+            (unavailable(Some(0)), 2 * SECOND),
+            (unavailable(Some(10)), 10 * SECOND),
+            (unavailable(Some(60)), 60 * SECOND),
+            (unavailable(Some(3600)), 60 * SECOND),
+        ] {
+            assert_eq!(plain(&failed(None, &error, 1 - lasts)), "refuse", "{error:?}");
+            assert_eq!(plain(&failed(None, &error, -lasts)), "fetch", "{error:?}");
+            assert_eq!(
+                plain(&failed(Some(kept(0, HOUR)), &error, 1 - lasts)),
+                "refuse",
+                "a dead token changes nothing"
+            );
+            assert_eq!(plain(&failed(Some(kept(30 * MINUTE, HOUR)), &error, 1 - lasts)), "serve", "a usable one does");
+        }
+        assert_eq!(plain(&failed(None, &refused, MINUTE)), "refuse");
+        assert_eq!(plain(&failed(None, &refused, MINUTE + 1)), "fetch", "a failure from the future");
+    }
+
+    #[test]
+    fn a_remembered_failure_is_the_same_one_and_says_how_old_it_is() {
+        let error = Error::refused("the cloud says no").hint("ask it nicely");
+        let Verdict::Refuse(again) = failed(None, &error, -3 * SECOND).judge(&ANY, &PLAIN, NOW) else {
+            panic!("it is not remembered");
+        };
+        assert_eq!(again.kind, error.kind);
+        assert_eq!(
+            again.render(),
+            "ycred: error: the cloud says no (remembered, 3s ago)\nycred: hint: ask it nicely\n"
+        );
+        // Whoever waited for that very attempt hears it as it was.
+        let Some(Err(fresh)) = failed(None, &error, -3 * SECOND).brought(&ANY, NOW) else { panic!("no failure") };
+        assert_eq!(fresh.render(), error.render());
+    }
+
+    #[test]
+    fn force_refresh_counts_only_fetches_that_began_since() {
+        let began = |ms, token, failure: Option<&Error>| Record {
+            began: NOW.shifted(ms),
+            failure: failure.map(|error| Failure::new(error, NOW)),
+            ..record(token)
+        };
+        let forced = Want { force_since: Some(NOW), ..ANY };
+        let fresh = || Some(kept(12 * HOUR, 12 * HOUR));
+        assert_eq!(verdict(&began(-1, fresh(), None), &forced, &PLAIN), "fetch");
+        assert_eq!(verdict(&began(0, fresh(), None), &forced, &PLAIN), "serve");
+        let error = Error::refused("no");
+        assert_eq!(verdict(&began(0, fresh(), Some(&error)), &forced, &PLAIN), "refuse", "it never falls back");
+        assert_eq!(verdict(&began(-1, fresh(), Some(&error)), &forced, &PLAIN), "fetch");
+        assert_eq!(verdict(&began(0, None, None), &forced, &PLAIN), "fetch");
+    }
+
+    #[test]
+    fn a_waiter_takes_the_usable_token_with_the_reason_why_it_is_no_newer() {
+        let error = Error::unavailable("the cloud is down");
+        let held = failed(Some(kept(30 * SECOND, HOUR)), &error, 0);
+        let Some(Ok(answer)) = held.brought(&ANY, NOW) else { panic!("no token") };
+        assert_eq!(answer.although.as_deref(), Some("the cloud is down"));
+        assert!(answer.below_floor);
+        assert!(matches!(failed(Some(kept(0, HOUR)), &error, 0).brought(&ANY, NOW), Some(Err(_))));
+        assert!(record(None).brought(&ANY, NOW).is_none());
+    }
+
+    // -------------------------------------------------------------------------------------------------------- attempts
+
+    /// The record after an attempt that began a second ago and ended now.
+    fn after(before: Option<&Record>, outcome: Result<Credential>, want: &Want, rules: &Rules) -> Record {
+        let cache = Cache::new(Err("nothing is kept".into()));
+        let identity = Identity::of("test");
+        let attempt = Attempt { began: NOW.shifted(-SECOND), ended: NOW, outcome: &outcome };
+        attempt.record(&cache.entry(&identity), Vec::new(), before, want, rules)
+    }
+
+    fn name(record: &Record) -> Option<String> {
+        record.credential().map(|credential| credential.secret.expose().to_owned())
+    }
+
+    fn pause(record: &Record) -> Option<i64> {
+        record.retry_at.map(|at| at.since(NOW))
+    }
+
+    #[test]
+    fn the_back_off_is_a_tenth_of_what_is_left_within_half_a_minute_and_five() {
+        for (left, expected) in [
+            (1, 30 * SECOND),
+            (MINUTE, 30 * SECOND),
+            (300 * SECOND, 30 * SECOND),
+            (310 * SECOND, 31 * SECOND),
+            (30 * MINUTE, 3 * MINUTE),
+            (50 * MINUTE, 5 * MINUTE),
+            (50 * MINUTE + 10, 5 * MINUTE),
+            (12 * HOUR, 5 * MINUTE),
+        ] {
+            let before = record(Some(kept(left, 12 * HOUR)));
+            assert_eq!(pause(&after(Some(&before), Err(Error::refused("no")), &ANY, &PLAIN)), Some(expected), "{left}");
+            assert_eq!(pause(&before.backing_off(NOW)), Some(expected), "{left}");
+        }
+        let dead = record(Some(kept(0, HOUR)));
+        let next = after(Some(&dead), Err(Error::refused("no")), &ANY, &PLAIN);
+        assert_eq!((name(&next), pause(&next)), (None, None), "there is nothing to go on with");
+    }
+
+    #[test]
+    fn of_two_tokens_the_later_expiring_is_kept() {
+        let before = record(Some(kept(HOUR, 12 * HOUR)));
+        let next = |left| after(Some(&before), Ok(token("t1.new", left, left)), &ANY, &PLAIN);
+        assert_eq!((name(&next(HOUR + 1)).as_deref(), pause(&next(HOUR + 1))), (Some("t1.new"), None));
+        for left in [HOUR, HOUR - 1, 2 * MINUTE] {
+            assert_eq!(
+                (name(&next(left)).as_deref(), pause(&next(left))),
+                (Some("t1.old"), Some(5 * MINUTE)),
+                "{left}"
+            );
+        }
+        let dead = record(Some(kept(0, 12 * HOUR)));
+        assert_eq!(name(&after(Some(&dead), Ok(token("t1.new", 1, 1)), &ANY, &PLAIN)).as_deref(), Some("t1.new"));
+        assert_eq!(name(&after(None, Ok(token("t1.new", 1, 1)), &ANY, &PLAIN)).as_deref(), Some("t1.new"));
+    }
+
+    #[test]
+    fn what_was_to_be_got_rid_of_is_replaced_by_a_shorter_one_too() {
+        let short = || Ok(token("t1.new", 30 * MINUTE, 30 * MINUTE));
+        let before = record(Some(kept(HOUR, 12 * HOUR)));
+        let forced = Want { force_since: Some(NOW.shifted(-SECOND)), ..ANY };
+        let next = after(Some(&before), short(), &forced, &PLAIN);
+        assert_eq!((name(&next).as_deref(), pause(&next)), (Some("t1.new"), None));
+        let aged = Rules { max_age: Some(length(11 * HOUR)), ..PLAIN };
+        assert_eq!(name(&after(Some(&before), short(), &ANY, &aged)).as_deref(), Some("t1.old"), "a second too young");
+        let aged = Rules { max_age: Some(length(11 * HOUR - SECOND)), ..PLAIN };
+        assert_eq!(name(&after(Some(&before), short(), &ANY, &aged)).as_deref(), Some("t1.new"));
+        let ahead = Kept { fetched: NOW.shifted(2 * MINUTE), ..kept(10 * HOUR, 12 * HOUR) };
+        let next = after(Some(&record(Some(ahead.clone()))), short(), &ANY, &PLAIN);
+        assert_eq!((name(&next).as_deref(), pause(&next)), (Some("t1.new"), None));
+        // Of a wrong clock the same token too: what is told of its end now is right.
+        let next = after(Some(&record(Some(ahead))), Ok(token("t1.old", 30 * MINUTE, HOUR)), &ANY, &PLAIN);
+        assert_eq!(next.credential().map(|credential| credential.expires), Some(NOW.shifted(30 * MINUTE)));
+    }
+
+    #[test]
+    fn the_same_token_again_is_nothing_better_unless_its_age_was_all() {
+        let same = |left| Ok(token("t1.old", left, left));
+        let soft = record(Some(kept(HOUR, 12 * HOUR)));
+        let next = after(Some(&soft), same(HOUR), &ANY, &PLAIN);
+        assert_eq!(pause(&next), Some(5 * MINUTE));
+        let held = next.token.as_ref().expect("a token");
+        assert_eq!(held.fetched, NOW, "its source has vouched for it");
+        assert_eq!(held.issued, NOW.shifted(-11 * HOUR), "but its life began when it did");
+        let forced = Want { force_since: Some(NOW), ..ANY };
+        assert_eq!(pause(&after(Some(&soft), same(HOUR), &forced, &PLAIN)), Some(5 * MINUTE));
+        let aged = Rules { max_age: Some(length(MINUTE)), ..PLAIN };
+        let young = record(Some(kept(11 * HOUR, 12 * HOUR)));
+        assert_eq!(pause(&after(Some(&young), same(11 * HOUR), &ANY, &aged)), None, "for its age alone");
+        assert_eq!(pause(&after(Some(&soft), same(HOUR), &ANY, &aged)), Some(5 * MINUTE), "for its end as well");
+        let want = Want { floor: length(12 * HOUR), ..ANY };
+        assert_eq!(pause(&after(Some(&young), same(11 * HOUR), &want, &aged)), Some(5 * MINUTE), "for min-ttl as well");
+    }
+
+    #[test]
+    fn a_new_token_that_is_short_of_what_was_asked_is_not_asked_for_again_at_once() {
+        let want = Want { floor: length(2 * HOUR), ..ANY };
+        let next = after(None, Ok(token("t1.new", HOUR, HOUR)), &want, &PLAIN);
+        assert_eq!((name(&next).as_deref(), pause(&next)), (Some("t1.new"), Some(5 * MINUTE)));
+        assert_eq!(verdict(&next, &want, &PLAIN), "serve, short");
+        assert_eq!(verdict(&next, &ANY, &PLAIN), "serve", "who asks for less has enough");
+        let next = after(None, Ok(token("t1.new", 2 * HOUR, 2 * HOUR)), &want, &PLAIN);
+        assert_eq!(pause(&next), None);
+    }
+
+    #[test]
+    fn a_failed_attempt_keeps_the_usable_token_and_a_good_one_forgets_the_failure() {
+        let before = record(Some(kept(HOUR, 12 * HOUR)));
+        let broken = after(Some(&before), Err(Error::refused("no")), &ANY, &PLAIN);
+        assert_eq!(name(&broken).as_deref(), Some("t1.old"));
+        assert!(broken.failure.is_some());
+        let mended = after(Some(&broken), Ok(token("t1.new", 12 * HOUR, 12 * HOUR)), &ANY, &PLAIN);
+        assert!(mended.failure.is_none() && mended.retry_at.is_none());
+        assert!(before.attempt != broken.attempt && broken.attempt != mended.attempt, "each has an id of its own");
+    }
+
+    #[test]
+    fn a_record_is_dead_a_day_after_its_end() {
+        let ended = |left, ago: i64| Record { ended: NOW.shifted(-ago), ..record(Some(kept(left, 12 * HOUR))) };
+        assert!(ended(-24 * HOUR, 36 * HOUR).is_dead(NOW));
+        assert!(!ended(-24 * HOUR + 1, 36 * HOUR).is_dead(NOW));
+        assert!(!ended(-24 * HOUR, HOUR).is_dead(NOW), "its failure may be of interest");
+        assert!(Record { ended: NOW.shifted(-24 * HOUR - 1), ..record(None) }.is_dead(NOW));
+    }
+
+    // ------------------------------------------------------------------------------------------------------------ disk
+
+    struct Desk {
+        _directory: tempfile::TempDir,
+        cache: Cache,
+        identity: Identity,
+    }
+
+    fn desk() -> Desk {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cache = Cache::new(Ok(directory.path().join("cache")));
+        let desk = Desk { _directory: directory, cache, identity: Identity::of("test") };
+        desk.cache.entry(&desk.identity).prepare().expect("prepared");
+        desk
+    }
+
+    impl Desk {
+        fn store(&self, outcome: Result<Credential>, before: Option<&Record>) -> Record {
+            let entry = self.cache.entry(&self.identity);
+            let attempt = Attempt { began: NOW, ended: NOW, outcome: &outcome };
+            let stored = entry.remember(&entry.witness().expect("no files"), &attempt, before, &ANY, &PLAIN);
+            stored.map_err(|unwritten| unwritten.1).expect("stored")
+        }
+
+        fn load(&self) -> Option<Record> {
+            self.cache.entry(&self.identity).load().expect("no files")
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_back_as_it_was_written() {
+        let desk = desk();
+        assert!(desk.load().is_none());
+        let first = desk.store(Ok(token("t1.new", HOUR, HOUR)), None);
+        let read = desk.load().expect("a record");
+        assert_eq!((name(&read), &read.attempt, read.ended), (Some("t1.new".into()), &first.attempt, NOW));
+        let error = Error::unavailable("down").hint("wait").retry_after(Some(Duration::from_secs(10)));
+        desk.store(Err(error.clone()), Some(&first));
+        let read = desk.load().expect("a record");
+        let told = read.failure.as_ref().map(|failure| (failure.error().render(), failure.until));
+        assert_eq!(told, Some((error.render(), NOW.shifted(10 * SECOND))));
+    }
+
+    #[test]
+    fn a_late_leader_never_replaces_what_was_got_without_it() {
+        let desk = desk();
+        let relief = desk.store(Ok(token("t1.relief", HOUR, HOUR)), None);
+        for late in [Ok(token("t1.late", 2 * HOUR, 2 * HOUR)), Err(Error::unavailable("late"))] {
+            assert_eq!(desk.store(late, None).attempt, relief.attempt);
+            assert_eq!(desk.load().expect("a record").attempt, relief.attempt);
+        }
+        let next = desk.store(Ok(token("t1.next", 2 * HOUR, 2 * HOUR)), Some(&relief));
+        assert_eq!(desk.load().expect("a record").attempt, next.attempt, "who has read it may");
+    }
+
+    #[test]
+    fn only_the_very_token_is_rejected() {
+        let desk = desk();
+        desk.store(Ok(token("t1.new", HOUR, HOUR)), None);
+        let entry = desk.cache.entry(&desk.identity);
+        assert!(!entry.reject(&Secret::new("t1.other".into())).expect("read"));
+        assert!(entry.reject(&Secret::new("t1.new".into())).expect("written"));
+        assert_eq!(plain(&desk.load().expect("a record")), "fetch");
+        assert!(!entry.reject(&Secret::new("t1.new".into())).expect("read"), "it is gone already");
+    }
+
+    #[test]
+    fn files_are_known_by_their_stat_and_then_by_their_content() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let key = directory.path().join("key");
+        let write = |text: &str| store::write_config(&key, text.as_bytes(), true).expect("written");
+        write("one");
+        let cache = Cache::new(Ok(directory.path().join("cache")));
+        let identity = Identity::of("test").with_file("key-file", &key);
+        let entry = cache.entry(&identity);
+        entry.prepare().expect("prepared");
+        let outcome = Ok(token("t1.new", HOUR, HOUR));
+        let attempt = Attempt { began: NOW, ended: NOW, outcome: &outcome };
+        entry
+            .remember(&entry.witness().expect("the key"), &attempt, None, &ANY, &PLAIN)
+            .map_err(|_| ())
+            .expect("stored");
+        let found = || entry.load().map(|record| record.is_some()).map_err(|error| error.kind);
+        assert_eq!(found(), Ok(true));
+        write("one");
+        assert_eq!(found(), Ok(true), "another inode, the same content");
+        write("two");
+        assert_eq!(found(), Ok(false), "of the same size");
+        write("one");
+        assert_eq!(found(), Ok(true));
+        store::remove(&key).expect("removed");
+        assert_eq!(found(), Err(Kind::Profile));
+    }
 }

@@ -316,7 +316,7 @@ fn too_large(url: &str) -> Error {
 fn proxy_wants_password(url: &str, via: Option<&str>) -> Error {
     let proxy = via.map_or_else(|| "the proxy".to_owned(), |via| format!("the proxy {via}"));
     Error::profile(format!("{url}: {proxy} wants a user and password (407)"))
-        .hint("put them into the URL in HTTPS_PROXY, percent-encoded: http://USER:PASSWORD@HOST:PORT")
+        .hint("put them in front of the host in HTTPS_PROXY, percent-encoded: USER:PASSWORD@HOST:PORT")
 }
 
 /// Names what a failed connection means for a user.

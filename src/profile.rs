@@ -700,13 +700,15 @@ impl Settings {
 
 fn unknown_key(file: &SourceFile, at: Range<usize>, name: &str, source: Option<&Source>) -> Error {
     let own = source.map_or(&[][..], |source| source.keys);
+    // A key of another source is known, in the wrong place; what is near to it is not what was meant.
+    if let Some(other) = source::SOURCES.iter().find(|other| other.keys.iter().any(|key| key.name == name))
+        && source.is_some()
+    {
+        return file.complain(at, &format!("`{name}` belongs to source \"{}\"", other.name));
+    }
     let known = COMMON_KEYS.iter().chain(own).map(|key| key.name).chain(["source", "use"]);
     if let Some(known) = nearest(name, known) {
         return file.complain(at, &format!("unknown key `{name}`")).hint(format!("did you mean `{known}`?"));
-    }
-    // A key of another source is known, in the wrong place.
-    if let Some(other) = source::SOURCES.iter().find(|other| other.keys.iter().any(|key| key.name == name)) {
-        return file.complain(at, &format!("`{name}` belongs to source \"{}\"", other.name));
     }
     let own: Vec<&str> = own.iter().map(|key| key.name).collect();
     file.complain(at, &format!("unknown key `{name}`")).hint(if own.is_empty() {

@@ -233,7 +233,8 @@ const UNKNOWN_LIFE: Duration = Duration::from_secs(5 * 60);
 #[derive(Clone, Debug)]
 pub struct Credential {
     pub secret: Secret,
-    /// When its life began as far as we know: when it was received, by the clock that `expires` is by.
+    /// When its life began as far as we know: when it was received, by the clock that `expires` is by, or by ours where it
+    /// would have been dead on arrival by that one.
     pub issued: Timestamp,
     /// When it dies, by the cloud's clock (by ours where the source told a length instead of a moment).
     pub expires: Timestamp,
@@ -273,6 +274,8 @@ impl Credential {
                 (now, 0, now.plus(length.min(LONGEST_LIFE)))
             }
         };
+        // `Date` may be wrong where our clock is right: dead is what is dead by both.
+        let issued = if expires > issued { issued } else { issued.min(now) };
         if expires <= issued {
             return Err(Error::unavailable(format!(
                 "{origin} gave a token that expired at {expires}, {} ago",

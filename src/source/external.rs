@@ -114,7 +114,7 @@ pub struct Command {
 
 impl Command {
     /// # Errors
-    /// Profile (3): there is none, or it is one text instead of a list.
+    /// Profile (3): there is none, or it is one text instead of a list, or we were started by this very command.
     pub fn from_settings(settings: &Settings, key: &str) -> Result<Self> {
         let words = settings.list(key)?;
         if words.is_empty() {
@@ -149,8 +149,8 @@ impl Command {
     /// Runs it: no stdin, its own process group, killed with everything it started at the deadline.
     ///
     /// # Errors
-    /// Profile (3): it cannot be started, or calls ycred with this very profile. Refused (1): it failed; the last line of
-    /// its stderr is told. Unavailable (4): it took too long.
+    /// Profile (3): it cannot be started. Refused (1): it failed; the last line of its stderr is told. Unavailable (4): it
+    /// took too long.
     pub fn run(&self, cx: &Context<'_>) -> Result<Secret> {
         let complain = |error: fn(String) -> Error, why: String| error(format!("{self}: {why}"));
         let left = cx.deadline.left(cx.clock);
@@ -207,8 +207,10 @@ impl Command {
         if !status.success() {
             // It may have said on stderr what it had on stdout.
             let _known = Secret::new(String::from_utf8_lossy(&output).trim().to_owned());
-            let last = String::from_utf8_lossy(&errors);
-            let last: String = last.trim().lines().next_back().unwrap_or_default().chars().take(250).collect();
+            // Of a ycred that was called, the reason comes before the hint.
+            let errors = String::from_utf8_lossy(&errors);
+            let last = errors.trim().lines().rfind(|line| !line.starts_with("ycred: hint: ")).unwrap_or_default();
+            let last: String = last.chars().take(250).collect();
             let why = if last.is_empty() { format!("{status}, and no message") } else { format!("{status}: {last}") };
             return Err(complain(Error::refused, why).hint("run the command by hand, and mend what it complains about"));
         }
