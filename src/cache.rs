@@ -243,13 +243,13 @@ impl Rules {
 
 impl Kept {
     fn new(credential: &Credential, fetched: Timestamp) -> Self {
-        let Credential { secret, issued, expires, skew } = credential.clone();
+        let Credential { secret, issued, expires, skew, assumed: _ } = credential.clone();
         Self { secret, issued, expires, skew, fetched }
     }
 
     fn credential(&self) -> Credential {
         let Self { secret, issued, expires, skew, fetched: _ } = self.clone();
-        Credential { secret, issued, expires, skew }
+        Credential { secret, issued, expires, skew, assumed: false }
     }
 
     fn is_from_the_future(&self, now: Timestamp) -> bool {
@@ -316,11 +316,11 @@ impl Attempt<'_> {
             (Ok(new), None) => (Some(Kept::new(new, now)), true),
             // Reckoned by a clock that has been put back since: what is told now is right, even if it is earlier.
             (Ok(new), Some(old)) if old.is_from_the_future(self.began) => (Some(Kept::new(new, now)), true),
-            (Ok(new), Some(old)) if new.secret == old.secret && new.expires <= old.expires => {
-                // The same token: its source vouches for it anew, but its life began when it did.
-                let confirmed = Kept { fetched: now, skew: new.skew, ..old.clone() };
+            (Ok(new), Some(old)) if new.secret == old.secret => {
+                // The same token: its source vouches for it anew, but its life began when it did (unless nobody knows when).
+                let same = if new.assumed { Kept::new(new, now) } else { old.clone() };
                 let was_for_its_age = want.force_since.is_none() && self.was_due_for_age_alone(old, want, rules);
-                (Some(confirmed), was_for_its_age)
+                (Some(Kept { fetched: now, skew: new.skew, ..same }), was_for_its_age)
             }
             (Ok(new), Some(old)) if new.expires > old.expires => (Some(Kept::new(new, now)), true),
             (Ok(new), Some(old)) if want.force_since.is_some() || old.is_older_than(rules.max_age, self.began) => {
@@ -680,7 +680,13 @@ mod tests {
 
     fn token(name: &str, left: i64, life: i64) -> Credential {
         let expires = NOW.shifted(left);
-        Credential { secret: Secret::new(name.into()), issued: expires.shifted(-life), expires, skew: 0 }
+        Credential {
+            secret: Secret::new(name.into()),
+            issued: expires.shifted(-life),
+            expires,
+            skew: 0,
+            assumed: false,
+        }
     }
 
     /// A token of `life` of which `left` is left now, fetched when its life began.

@@ -108,14 +108,15 @@ fn credential(answer: &Answer, url: &str, cx: &Context<'_>) -> Result<Credential
 }
 
 /// Tells whoever fetched that this machine's clock is off; tokens are had all the same, other programs may fare worse.
-pub fn warn_of_clock(skew: i64, cx: &Context<'_>) {
+fn warn_of_clock(skew: i64, cx: &Context<'_>) {
     if skew != 0 {
-        let how = if skew < 0 { "fast" } else { "slow" };
-        cx.notes.warn(
-            Warning::ClockOff,
-            format!("this machine's clock is {} {how}: set it, or turn time synchronisation on", minutes(skew)),
-        );
+        cx.notes.warn(Warning::ClockOff, format!("{}: set it, or turn time synchronisation on", clock_off(skew)));
     }
+}
+
+/// `this machine's clock is 10 min fast`.
+pub fn clock_off(skew: i64) -> String {
+    format!("this machine's clock is {} {}", minutes(skew), if skew < 0 { "fast" } else { "slow" })
 }
 
 /// A clock's difference, in whole minutes where it has some.

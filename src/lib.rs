@@ -136,5 +136,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     if let Some(text) = process.environment.get(environment::YCRED_DEBUG_PANIC) {
         panic!("{}", text.to_string_lossy());
     }
-    (outcome, notes.finish())
+    // A failure is one line and its hint; what else was amiss would only hide it.
+    let failed = matches!(&outcome, Outcome::Done(done) if !done.stderr.is_empty());
+    (outcome, if failed { String::new() } else { notes.finish() })
 }

@@ -240,6 +240,8 @@ pub struct Credential {
     pub expires: Timestamp,
     /// The cloud's clock less ours, in milliseconds; 0 where they agree to 30 s, or the source told a length.
     pub skew: i64,
+    /// Its source named no end, so that one is assumed: said of a token just fetched.
+    pub assumed: bool,
 }
 
 /// What a source says of a token's end.
@@ -261,19 +263,19 @@ impl Credential {
             .map_err(|why| Error::unavailable(format!("{origin} gave something that is no token: it {why}")))?;
         // Go's zero time and the like are "unknown" in the clothes of a moment.
         let year_2000 = Timestamp(946_684_800_000);
-        let (issued, skew, expires) = match expiry {
+        let (issued, skew, end) = match expiry {
             Expiry::At(text) => {
                 let there = now.shifted(skew.unwrap_or(0));
                 let moment = text.as_deref().and_then(Timestamp::parse).filter(|moment| *moment > year_2000);
                 // Just made, and over by a clock that nobody has compared with another: then it is the clock that is wrong.
-                let moment = moment.filter(|moment| skew.is_some() || *moment > there);
-                (there, skew.unwrap_or(0), moment.unwrap_or_else(|| there.plus(UNKNOWN_LIFE)))
+                (there, skew.unwrap_or(0), moment.filter(|moment| skew.is_some() || *moment > there))
             }
             Expiry::In(seconds) => {
-                let length = seconds.and_then(|s| u64::try_from(s).ok()).map_or(UNKNOWN_LIFE, Duration::from_secs);
-                (now, 0, now.plus(length.min(LONGEST_LIFE)))
+                let length = seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+                (now, 0, length.map(|length| now.plus(length.min(LONGEST_LIFE))))
             }
         };
+        let expires = end.unwrap_or_else(|| issued.plus(UNKNOWN_LIFE));
         // `Date` may be wrong where our clock is right: dead is what is dead by both.
         let issued = if expires > issued { issued } else { issued.min(now) };
         if expires <= issued {
@@ -283,7 +285,7 @@ impl Credential {
             ))
             .hint("check this machine's clock and try again"));
         }
-        Ok(Self { secret, issued, expires: expires.min(issued.plus(LONGEST_LIFE)), skew })
+        Ok(Self { secret, issued, expires: expires.min(issued.plus(LONGEST_LIFE)), skew, assumed: end.is_none() })
     }
 
     /// What is left at `now` by our clock, and by our clock mended by the skew found when the token was fetched. A clock may
@@ -328,7 +330,13 @@ mod tests {
 
     fn credential(life: i64, skew: i64) -> Credential {
         let issued = NOW.shifted(skew);
-        Credential { secret: Secret::new("t1.aaaaaaaa.b".into()), issued, expires: issued.shifted(life), skew }
+        Credential {
+            secret: Secret::new("t1.aaaaaaaa.b".into()),
+            issued,
+            expires: issued.shifted(life),
+            skew,
+            assumed: false,
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Client {
     #[track_caller]
     fn is_turned_away(self, run: Run, what: &str) {
         let (code, stdout) = match self {
-            Client::Docker if what.trim().is_empty() => (1, "ycred: no credentials server URL\n"),
+            Client::Docker if what.trim().is_empty() => (1, "no credentials server URL\n"),
             Client::Docker => (1, "credentials not found in native keychain\n"),
             Client::Git => (0, ""),
             Client::Terraform => (0, "{}\n"),

@@ -120,8 +120,8 @@ impl Grant for AuthorizedKey {
         cx.notes
             .debug(|| format!("refused while the clocks differ by {} s; signing with the cloud's time", skew / 1000));
         self.exchange(&key, cx.clock.now().shifted(skew), cx).map_err(|error| {
-            iam::warn_of_clock(skew, cx);
-            error.hint(hint)
+            let clock = iam::clock_off(skew);
+            error.hint(format!("{hint}; and set the clock: {clock}"))
         })
     }
 

@@ -131,7 +131,7 @@ impl Command {
         let running = settings.environment().get(env::YCRED_RUNNING);
         if running.is_some_and(|marks| marks.to_string_lossy().split(',').any(|other| other == mark)) {
             return Err(settings
-                .complain(key, "calls ycred with the very profile that runs it, without end")
+                .complain(key, "calls ycred with the profile that runs it, without end")
                 .hint("name another profile in the command with --profile"));
         }
         Ok(Self { words, directory, mark })
