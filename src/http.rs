@@ -339,9 +339,9 @@ fn name_trouble(
         ureq::Error::HostNotFound => Failure::last(name_not_found(url, via)),
         ureq::Error::ConnectProxyFailed(text) => name_connect(text, url, via),
         ureq::Error::BodyExceedsLimit(_) => Failure::last(too_large(url)),
-        ureq::Error::Rustls(tls) => name_tls(tls, url, ca_file),
+        ureq::Error::Rustls(tls) => name_tls(tls, url, &through, ca_file),
         ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(tls) => name_tls(tls, url, ca_file),
+            Some(tls) => name_tls(tls, url, &through, ca_file),
             None => name_io(error, url, &through, via),
         },
         ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) | ureq::Error::Http(_) => Failure::passing(
@@ -398,12 +398,12 @@ fn name_io(error: &io::Error, url: &str, through: &str, via: Option<&str>) -> Fa
 }
 
 /// Which TLS failures are a matter of trust, which a person must mend, and which may pass.
-fn name_tls(error: &rustls::Error, url: &str, ca_file: Option<&Path>) -> Failure {
+fn name_tls(error: &rustls::Error, url: &str, through: &str, ca_file: Option<&Path>) -> Failure {
     use rustls::CertificateError as C;
     let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
     let rustls::Error::InvalidCertificate(why) = error else {
         let hint = "is it TLS that is spoken there? check the URL and HTTPS_PROXY";
-        return Failure::passing(Error::unavailable(format!("{url}: TLS: {error}")).hint(hint));
+        return Failure::passing(Error::unavailable(format!("{url}: TLS{through}: {error}")).hint(hint));
     };
     let trusted =
         ca_file.map_or("this machine's roots".to_owned(), |path| format!("this machine's roots or {}", path.display()));
@@ -428,7 +428,7 @@ fn name_tls(error: &rustls::Error, url: &str, ca_file: Option<&Path>) -> Failure
         }
         other => (format!("its certificate cannot be trusted: {other}"), "check iam-url and ca-file"),
     };
-    Failure::last(Error::profile(format!("{url}: {why}")).hint(hint))
+    Failure::last(Error::profile(format!("{url}: {why}{through}")).hint(hint))
 }
 
 /// Reads and judges a profile's `ca-file`.
