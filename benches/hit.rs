@@ -19,17 +19,11 @@
 )]
 
 #[path = "../integration/authority.rs"]
-#[allow(dead_code, reason = "the emulator's program uses all of it")]
 mod authority;
 #[path = "../integration/emulator/mod.rs"]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "cargo compiles a bench as a test, so its tests come along and are not run"
-)]
+#[allow(unused_imports, reason = "cargo compiles a bench as a test, so its tests come along and are not run")]
 mod emulator;
 #[path = "../integration/server.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
 mod server;
 
 use std::ffi::OsString;
