@@ -8,6 +8,7 @@
 
 mod authority;
 mod clients;
+mod docs;
 mod emulator;
 mod harness;
 mod hostile;

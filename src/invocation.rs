@@ -1,4 +1,4 @@
-//! From argv (and argv[0]) to what is to be done: a hook, read by lexopt, or the people's command line, read by clap. Both
+//! From argv (and `argv[0]`) to what is to be done: a hook, read by lexopt, or the people's command line, read by clap. Both
 //! parsers are fed from the tables here and in `protocol.rs`; a test throws random arguments at the two and compares.
 //!
 //! Hooks do not touch clap: building its tree costs ten times what parsing a hook does (DESIGN B4).

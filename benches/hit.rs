@@ -1,0 +1,454 @@
+//! What a hit costs, and a miss: whole processes of the release build, paired in one run with others that do the same.
+//!
+//! `cargo bench` runs it all, `cargo bench -- --quick` only shows that it works. It prints medians, ratios and counts of
+//! system calls, and asserts nothing about time: what a shared machine measures is no reason to fail. docs/performance.md
+//! has figures and goals.
+//!
+//! * The hit: `ycred kubectl` with a record in the cache that it made itself, by one fetch from the emulator. Against
+//!   `/bin/true`, and `gke-gcloud-auth-plugin` with a token in a cache of its own, where that is installed.
+//! * The miss: the same with the record removed before each run, against `curl` sending the same request, a ready-made JWT,
+//!   to the same emulator over TLS. Both trust this machine's roots and the emulator's authority.
+//!
+//! A round runs each candidate once, beginning with another one each time, so that whatever else the machine does falls on all
+//! alike. A ratio is the median of the rounds' ratios, not the ratio of two medians.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the rules are about the product; a benchmark stands outside of it"
+)]
+
+#[path = "../integration/authority.rs"]
+mod authority;
+#[path = "../integration/emulator/mod.rs"]
+#[allow(unused_imports, reason = "cargo compiles a bench as a test, so its tests come along and are not run")]
+mod emulator;
+#[path = "../integration/server.rs"]
+mod server;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use emulator::{Config, Emulator, TOKENS, Tls};
+use serde_json::{Value, json};
+
+const YCRED: &str = env!("CARGO_BIN_EXE_ycred");
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+fn main() -> ExitCode {
+    // Cargo adds `--bench`; a filter or anything else is let be.
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    match run(quick) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(quick: bool) -> Result<()> {
+    let (rounds, misses) = if quick { (5, 3) } else { (1000, 100) };
+    let place = Place::new()?;
+    let mut out = io::stdout().lock();
+
+    let hit = place.ycred(&["kubectl"]);
+    place.fetch_once(&hit)?;
+    let crowded = place.crowd(1000)?;
+
+    writeln!(out, "\nA hit, {rounds} rounds")?;
+    let mut candidates = vec![
+        Candidate::new("/bin/true", Program::of("/bin/true")),
+        Candidate::new("ycred kubectl", hit.clone()),
+        Candidate::new("ycred kubectl, among 1000 profiles and 1000 records", crowded),
+        Candidate::new("ycred docker get", place.docker()?),
+        Candidate::new("ycred token", place.ycred(&["token"])),
+    ];
+    match place.gke()? {
+        Some(gke) => candidates.push(Candidate::new("gke-gcloud-auth-plugin, warm", gke)),
+        None => {
+            writeln!(out, "gke-gcloud-auth-plugin: not installed, or not content with a cache of its own: left out")?
+        }
+    }
+    measure(&mut candidates, rounds, |_| Ok(()))?;
+    table(&mut out, &candidates)?;
+    if let [_, ycred, .., gke] = &candidates[..]
+        && gke.name.starts_with("gke")
+    {
+        writeln!(out, "ycred is {:.1} times as fast as gke-gcloud-auth-plugin", gke.over(ycred))?;
+    }
+    let asked = place.emulator.requests(TOKENS);
+    if asked != 1 {
+        return Err(format!("the emulator was asked {asked} times: these were not all hits").into());
+    }
+    writeln!(out, "The emulator has been asked once, to fill the cache.")?;
+
+    writeln!(out, "\nSystem calls of a hit")?;
+    count_calls(&mut out, &place, &candidates)?;
+
+    writeln!(out, "\nA miss over TLS, {misses} rounds")?;
+    let Some(curls) = place.curls()? else {
+        writeln!(out, "curl: not installed: left out")?;
+        return Ok(());
+    };
+    let mut candidates: Vec<Candidate> = curls.into();
+    candidates.push(Candidate::new("ycred kubectl, nothing cached", hit));
+    measure(
+        &mut candidates,
+        misses,
+        |candidate| if candidate.name.starts_with("ycred") { place.forget() } else { Ok(()) },
+    )?;
+    table(&mut out, &candidates)?;
+    for curl in &candidates[..candidates.len() - 1] {
+        let more = median(candidates[candidates.len() - 1].beyond(curl).collect()) * 1000.0;
+        let word = if more > 0.0 { "more" } else { "less" };
+        writeln!(out, "ycred takes {:.1} ms {word} than {}", more.abs(), curl.name)?;
+    }
+    let expected = 1 + candidates.len() * (misses + WARM_UP);
+    if place.emulator.requests(TOKENS) != expected {
+        return Err(format!("{} requests instead of {expected}", place.emulator.requests(TOKENS)).into());
+    }
+    Ok(())
+}
+
+// ---------------------------------------------------------------------------------------------------------------- places
+
+/// An emulator over TLS, and a directory with a home, profiles and a cache.
+struct Place {
+    root: tempfile::TempDir,
+    emulator: Emulator,
+}
+
+const PROFILE: &str = "bench";
+
+impl Place {
+    fn new() -> Result<Place> {
+        let root = tempfile::Builder::new().prefix("ycred-bench-").tempdir()?;
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o700))?;
+        let emulator = Emulator::try_start(Config::with_tls(Tls::Good))?;
+        let key = emulator.new_service_account_key();
+        for directory in ["config", "home/.kube", "bin"] {
+            fs::create_dir_all(root.path().join(directory))?;
+        }
+        key.write(root.path().join("config/key.json"))?;
+        emulator.write_ca(root.path().join("config/ca.pem"))?;
+        let place = Place { root, emulator };
+        fs::write(place.path("config/bench.toml"), place.profile())?;
+        Ok(place)
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        self.root.path().join(relative)
+    }
+
+    fn profile(&self) -> String {
+        format!(
+            "source = \"authorized-key\"\nkey-file = {}\nca-file = {}\niam-url = \"{}\"\n",
+            json!(self.path("config/key.json")),
+            json!(self.path("config/ca.pem")),
+            self.emulator.url()
+        )
+    }
+
+    /// The binary as a hook's caller would run it: a short environment, the profile by variable.
+    fn ycred(&self, arguments: &[&str]) -> Program {
+        let mut program = Program::of(YCRED);
+        program.arguments = arguments.iter().map(OsString::from).collect();
+        program.environment = vec![
+            ("HOME".into(), self.path("home").into()),
+            ("YCRED_CONFIG_DIR".into(), self.path("config").into()),
+            ("YCRED_CACHE_DIR".into(), self.path("cache").into()),
+            ("YCRED_PROFILE".into(), PROFILE.into()),
+        ];
+        program
+    }
+
+    fn docker(&self) -> Result<Program> {
+        let link = self.path("bin/docker-credential-ycred");
+        std::os::unix::fs::symlink(YCRED, &link)?;
+        let mut program = self.ycred(&["get"]);
+        program.program = link;
+        program.stdin = Some("cr.yandex".into());
+        Ok(program)
+    }
+
+    /// Fills the cache by one request.
+    fn fetch_once(&self, hit: &Program) -> Result<()> {
+        let said = hit.output()?;
+        let reply: Value = serde_json::from_str(&said)?;
+        match reply["status"]["token"].as_str() {
+            Some(_) => Ok(()),
+            None => Err(format!("no token in {said}").into()),
+        }
+    }
+
+    /// Puts so many profiles beside the one, and so many records beside its own. (Copies, under names like a record's:
+    /// what could cost something is their number.)
+    fn crowd(&self, number: usize) -> Result<Program> {
+        let (config, cache) = (self.path("crowd/config"), self.path("crowd/cache/v1"));
+        fs::create_dir_all(&config)?;
+        fs::create_dir_all(&cache)?;
+        fs::write(config.join("bench.toml"), self.profile())?;
+        let mut record = String::new();
+        for entry in fs::read_dir(self.path("cache/v1"))? {
+            let entry = entry?;
+            fs::copy(entry.path(), cache.join(entry.file_name()))?;
+            if entry.path().extension().is_some_and(|ending| ending == "json") {
+                record = fs::read_to_string(entry.path())?;
+            }
+        }
+        for one in 0..number {
+            fs::write(config.join(format!("bench-{one}.toml")), self.profile())?;
+            let path = cache.join(format!("{one:032x}.json"));
+            fs::write(&path, &record)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        }
+        let mut program = self.ycred(&["kubectl"]);
+        for (name, value) in &mut program.environment {
+            match name.to_str() {
+                Some("YCRED_CONFIG_DIR") => *value = config.clone().into(),
+                Some("YCRED_CACHE_DIR") => *value = self.path("crowd/cache").into(),
+                _ => {}
+            }
+        }
+        Ok(program)
+    }
+
+    /// Google's plugin with a token in its own cache: a file beside the kubeconfig, as it writes it itself.
+    fn gke(&self) -> Result<Option<Program>> {
+        let Some(path) = find("gke-gcloud-auth-plugin") else { return Ok(None) };
+        fs::write(
+            self.path("home/.kube/config"),
+            "apiVersion: v1\nkind: Config\ncurrent-context: bench\nclusters:\n- name: bench\n  cluster: {server: \"https://localhost:1\"}\n\
+             contexts:\n- name: bench\n  context: {cluster: bench, user: bench}\nusers:\n- name: bench\n  user: {}\n",
+        )?;
+        let cached = json!({"current_context": "bench", "access_token": "ya29.bench", "token_expiry": "2099-01-01T00:00:00Z", "extra_args": ""});
+        fs::write(self.path("home/.kube/gke_gcloud_auth_plugin_cache"), cached.to_string())?;
+        let mut program = Program::of(path);
+        program.environment = vec![("HOME".into(), self.path("home").into())];
+        Ok(program.output().ok().filter(|said| said.contains("ya29.bench")).map(|_| program))
+    }
+
+    /// curl with the request that ycred sends, first with the roots that ycred loads, then with the emulator's authority
+    /// alone.
+    fn curls(&self) -> Result<Option<[Candidate; 2]>> {
+        let Some(path) = find("curl") else { return Ok(None) };
+        let url = format!("{}{TOKENS}", self.emulator.url());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let file: Value = serde_json::from_str(&fs::read_to_string(self.path("config/key.json"))?)?;
+        let text = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
+        let claims = json!({"iss": text("service_account_id"), "aud": url, "iat": now, "exp": now + 3600});
+        let key = ycred::token::Secret::new(text("private_key"));
+        let jwt = ycred::sign::ps256(&claims, &text("id"), &key)?;
+        let body = self.path("request.json");
+        fs::write(&body, json!({"jwt": jwt.expose()}).to_string())?;
+        let own = fs::read_to_string(self.path("config/ca.pem"))?;
+        let system = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+        fs::write(self.path("all-roots.pem"), format!("{system}\n{own}"))?;
+        let candidate = |name: &str, roots: &str| {
+            let mut program = Program::of(&path);
+            let words =
+                ["--silent", "--show-error", "--fail", "--header", "content-type: application/json", "--data-binary"];
+            program.arguments = words.iter().map(OsString::from).collect();
+            program.arguments.push(format!("@{}", body.display()).into());
+            program.arguments.extend(["--cacert".into(), self.path(roots).into(), url.clone().into()]);
+            program.environment = vec![("HOME".into(), self.path("home").into())];
+            Candidate::new(name, program)
+        };
+        Ok(Some([
+            candidate("curl, this machine's roots and the emulator's", "all-roots.pem"),
+            candidate("curl, the emulator's authority alone", "config/ca.pem"),
+        ]))
+    }
+
+    /// Takes the record away, and leaves the directory and the lock as a miss in daily life finds them.
+    fn forget(&self) -> Result<()> {
+        for entry in fs::read_dir(self.path("cache/v1"))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == "json") {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file())
+}
+
+// ------------------------------------------------------------------------------------------------------------- programs
+
+#[derive(Clone)]
+struct Program {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    stdin: Option<String>,
+}
+
+impl Program {
+    fn of(program: impl Into<PathBuf>) -> Program {
+        Program { program: program.into(), arguments: Vec::new(), environment: Vec::new(), stdin: None }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+        command.envs(self.environment.iter().cloned()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// What it says; for set-up.
+    fn output(&self) -> Result<String> {
+        let output = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout)?),
+            false => Err(format!("{}: {}", self.program.display(), String::from_utf8_lossy(&output.stderr)).into()),
+        }
+    }
+
+    /// From before it is started until it has been collected.
+    fn time(&self) -> Result<Duration> {
+        let mut command = self.command();
+        if self.stdin.is_some() {
+            command.stdin(Stdio::piped());
+        }
+        let start = Instant::now();
+        let mut child = command.spawn()?;
+        if let (Some(text), Some(mut pipe)) = (&self.stdin, child.stdin.take()) {
+            pipe.write_all(text.as_bytes())?;
+        }
+        let status = child.wait()?;
+        let took = start.elapsed();
+        if status.success() { Ok(took) } else { Err(format!("{}: {status}", self.program.display()).into()) }
+    }
+}
+
+struct Candidate {
+    name: String,
+    program: Program,
+    times: Vec<f64>,
+}
+
+impl Candidate {
+    fn new(name: &str, program: Program) -> Candidate {
+        Candidate { name: name.to_owned(), program, times: Vec::new() }
+    }
+
+    /// The median of the rounds' ratios.
+    fn over(&self, other: &Candidate) -> f64 {
+        median(self.times.iter().zip(&other.times).map(|(ours, theirs)| ours / theirs).collect())
+    }
+
+    fn beyond<'a>(&'a self, other: &'a Candidate) -> impl Iterator<Item = f64> + 'a {
+        self.times.iter().zip(&other.times).map(|(ours, theirs)| ours - theirs)
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------- measuring
+
+const WARM_UP: usize = 3;
+
+fn measure(candidates: &mut [Candidate], rounds: usize, before: impl Fn(&Candidate) -> Result<()>) -> Result<()> {
+    for round in 0..WARM_UP + rounds {
+        let count = candidates.len();
+        for turn in 0..count {
+            let candidate = &mut candidates[(round + turn) % count];
+            before(candidate)?;
+            let took = candidate.program.time()?;
+            if round >= WARM_UP {
+                candidate.times.push(took.as_secs_f64());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn table(out: &mut impl io::Write, candidates: &[Candidate]) -> Result<()> {
+    writeln!(out, "  {:<54} {:>9} {:>9} {:>9}", "", "median", "fastest", "ratio")?;
+    for candidate in candidates {
+        let time = |seconds: f64| show(Duration::from_secs_f64(seconds));
+        let fastest = candidate.times.iter().copied().fold(f64::INFINITY, f64::min);
+        writeln!(
+            out,
+            "  {:<54} {:>9} {:>9} {:>9.2}",
+            candidate.name,
+            time(median(candidate.times.clone())),
+            time(fastest),
+            candidate.over(&candidates[0])
+        )?;
+    }
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        length if length % 2 == 0 => f64::midpoint(values[length / 2 - 1], values[length / 2]),
+        length => values[length / 2],
+    }
+}
+
+fn show(length: Duration) -> String {
+    format!("{:.3} ms", length.as_secs_f64() * 1000.0)
+}
+
+// ----------------------------------------------------------------------------------------------------------- system calls
+
+/// The first call that is ycred's own, and the last: before it the loader and Rust's start-up, behind it the end.
+const FIRST: &str = "prctl(PR_SET_DUMPABLE";
+const LAST: &str = "write(1, ";
+
+fn count_calls(out: &mut impl io::Write, place: &Place, candidates: &[Candidate]) -> Result<()> {
+    let Some(strace) = find("strace") else {
+        writeln!(out, "  strace: not installed: left out")?;
+        return Ok(());
+    };
+    writeln!(out, "  {:<54} {:>9} {:>9} {:>9} {:>9}", "", "all", "own", "threads", "sockets")?;
+    for candidate in candidates {
+        let Some(calls) = trace(&strace, &place.path("trace"), &candidate.program)? else {
+            writeln!(out, "  strace cannot trace here: left out")?;
+            return Ok(());
+        };
+        let is = |start: &'static str| move |call: &&String| call.starts_with(start);
+        let first = calls.iter().position(|call| call.starts_with(FIRST));
+        let last = calls.iter().rposition(|call| call.starts_with(LAST));
+        let own = first.zip(last).map_or_else(|| "-".to_owned(), |(first, last)| (last + 1 - first).to_string());
+        let threads = calls.iter().filter(is("clone")).count();
+        let sockets = calls.iter().filter(is("socket(")).count();
+        writeln!(out, "  {:<54} {:>9} {own:>9} {threads:>9} {sockets:>9}", candidate.name, calls.len())?;
+    }
+    writeln!(out, "  own: from {FIRST}) to the reply's write, both included")?;
+    Ok(())
+}
+
+/// The calls of a run, without those that another thread interrupted being counted twice. None: nothing can be traced here.
+fn trace(strace: &Path, file: &Path, program: &Program) -> Result<Option<Vec<String>>> {
+    let traced = Program {
+        program: strace.to_owned(),
+        arguments: [OsString::from("-f"), "-o".into(), file.into(), program.program.clone().into()]
+            .into_iter()
+            .chain(program.arguments.iter().cloned())
+            .collect(),
+        ..program.clone()
+    };
+    if traced.time().is_err() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(file)?;
+    let calls = text.lines().filter_map(|line| {
+        // `PID call(…) = …`; `PID <... call resumed>` and `PID +++ exited +++` are no further calls.
+        let call = line.split_once(char::is_whitespace)?.1.trim_start();
+        call.starts_with(|c: char| c.is_ascii_lowercase() || c == '_').then(|| call.to_owned())
+    });
+    Ok(Some(calls.collect()))
+}
