@@ -225,7 +225,6 @@ impl Run<'_> {
     /// Fetches, and leaves what came of it for everybody else. `trouble`: why this happens without a lock, if so.
     fn lead(&self, _held: Option<Held>, before: Option<Record>, trouble: Option<&std::io::Error>) -> Result<Obtained> {
         let (cx, want) = (self.cx, self.want);
-        let mut unusable = trouble.map(describe);
         let witness = self.entry.witness()?;
         if want.force_since.is_some() && trouble.is_none() {
             cx.clock.sleep(GATHER.min(cx.deadline.left(cx.clock) / 4));
@@ -235,20 +234,18 @@ impl Run<'_> {
         cx.notes.debug(|| format!("{}: asking for a new token", cx.profile));
         let outcome = self.grant.fetch(&Context { deadline, ..*cx });
         let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome };
-        let kept = match self.entry.remember(&witness, &attempt, before.as_ref(), want, &self.rules) {
-            Ok(record) => record,
-            Err(unwritten) => {
-                let (record, error) = *unwritten;
-                unusable.get_or_insert_with(|| describe(&error));
-                record
-            }
+        let (kept, unwritten) = match self.entry.remember(&witness, &attempt, before.as_ref(), want, &self.rules) {
+            Ok(record) => (record, None),
+            Err(unwritten) => (unwritten.0, Some(unwritten.1)),
         };
-        if let Some(why) = unusable {
-            let place = cx.cache.place();
-            cx.notes.warn(
-                Warning::CacheUnusable,
-                format!("{}: the token cannot be kept for later calls: {place}: {why}", cx.profile),
-            );
+        // What came first is nearest to the cause.
+        if let Some(why) = trouble.or(unwritten.as_ref()) {
+            let what = match unwritten {
+                Some(_) => "the token cannot be kept for later calls",
+                None => "the cache cannot be locked, so processes that need a token at once each ask for one",
+            };
+            let text = format!("{}: {what}: {}: {}", cx.profile, cx.cache.place(), describe(why));
+            cx.notes.warn(Warning::CacheUnusable, text);
         }
         let repeated =
             |new: &Credential| before.as_ref().and_then(Record::credential).is_some_and(|old| old.secret == new.secret);
