@@ -152,10 +152,10 @@ impl Record {
     /// The life of a token (see the head of this file).
     pub fn judge(&self, want: &Want, rules: &Rules, now: Timestamp) -> Verdict {
         if let Some(since) = want.force_since {
-            return match self.brought(want, now) {
-                Some(Ok(answer)) if self.began >= since => Verdict::Serve(answer),
-                Some(Err(error)) if self.began >= since => Verdict::Refuse(error),
-                _ => Verdict::Fetch,
+            return match self.brought(want, now).filter(|_| self.counts_since(since)) {
+                Some(Ok(answer)) => Verdict::Serve(answer),
+                Some(Err(error)) => Verdict::Refuse(error),
+                None => Verdict::Fetch,
             };
         }
         let Some(kept) = &self.token else { return self.remembered(now).map_or(Verdict::Fetch, Verdict::Refuse) };
@@ -174,6 +174,13 @@ impl Record {
         } else {
             Verdict::Serve(Answer { although: None, ..self.answer(kept, want, now) })
         }
+    }
+
+    /// Whether this record answers a refresh that was forced at `since`: its attempt began no earlier, and the token, if that
+    /// is the answer, is what it got and not an older one that lives longer.
+    pub fn counts_since(&self, since: Timestamp) -> bool {
+        self.began >= since
+            && (self.failure.is_some() || self.token.as_ref().is_none_or(|kept| kept.fetched >= self.began))
     }
 
     /// What the attempt that wrote this record brought: for whoever waited for it. None: a record without either.
@@ -869,6 +876,19 @@ mod tests {
         assert_eq!(verdict(&began(0, fresh(), Some(&error)), &forced, &PLAIN), "refuse", "it never falls back");
         assert_eq!(verdict(&began(-1, fresh(), Some(&error)), &forced, &PLAIN), "fetch");
         assert_eq!(verdict(&began(0, None, None), &forced, &PLAIN), "fetch");
+    }
+
+    #[test]
+    fn force_refresh_is_not_answered_by_an_old_token_that_outlived_a_new_one() {
+        let forced = Want { force_since: Some(NOW.shifted(-SECOND)), ..ANY };
+        let before = record(Some(kept(HOUR, 12 * HOUR)));
+        let shorter = after(Some(&before), Ok(token("t1.new", MINUTE, MINUTE)), &ANY, &PLAIN);
+        assert_eq!(name(&shorter).as_deref(), Some("t1.old"));
+        assert_eq!(verdict(&shorter, &forced, &PLAIN), "fetch");
+        let longer = after(Some(&before), Ok(token("t1.new", 2 * HOUR, 2 * HOUR)), &ANY, &PLAIN);
+        assert_eq!(verdict(&longer, &forced, &PLAIN), "serve");
+        let same = after(Some(&before), Ok(token("t1.old", HOUR, HOUR)), &ANY, &PLAIN);
+        assert_eq!(verdict(&same, &forced, &PLAIN), "serve", "the cloud gives it again");
     }
 
     #[test]

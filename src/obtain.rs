@@ -215,12 +215,12 @@ impl Run<'_> {
 
     /// What another process's attempt brought, if it counts for us.
     fn news(&self, record: &Record) -> Option<Result<Obtained>> {
-        let counts = self.want.force_since.is_none_or(|since| record.began >= since);
+        let counts = self.want.force_since.is_none_or(|since| record.counts_since(since));
         self.cx.notes.debug(|| {
             format!(
                 "{}: another process has finished its fetch{}",
                 self.cx.profile,
-                if counts { "" } else { ", begun before this process" }
+                if counts { "" } else { ", which does not count for this one" }
             )
         });
         if !counts {

@@ -202,7 +202,7 @@ fn where_a_lock_is_impossible_tokens_are_had_without_it_and_the_cause_is_told() 
     fs::remove_file(&lock).expect("removed");
     fs::create_dir(&lock).expect("a directory in its place");
     story.age(13 * HOUR);
-    let token = warned(story.token(&[]).run(), &[]);
+    let token = warned(story.token(&[]).run(), &["cannot be locked", "Is a directory"]);
     assert_eq!(story.requests(), 2);
     assert_eq!(story.get(), token, "the record is kept all the same");
     // In the soft window there is no renewal without a lock: every process would make one.
@@ -225,7 +225,7 @@ fn a_file_system_that_cannot_lock_costs_one_warning_and_no_token() {
     let Some(strace) = strace() else { return };
     for (error, words) in [("ENOLCK", "No locks available"), ("EOPNOTSUPP", "not supported")] {
         let story = Story::new();
-        let token = warned(with_flock(&story, &strace, error).run(), &[words]);
+        let token = warned(with_flock(&story, &strace, error).run(), &["cannot be locked", words]);
         assert_eq!(handed(with_flock(&story, &strace, error).run()), token, "a hit does not even try to lock");
         assert_eq!(story.requests(), 1);
     }

@@ -348,6 +348,24 @@ fn a_fetch_that_began_before_the_forced_refresh_does_not_count_for_it() {
 }
 
 #[test]
+fn a_forced_refresh_is_not_answered_by_an_old_token_that_outlived_what_another_process_got() {
+    let story = Story::new();
+    let old = story.get();
+    story.emulator.fault(Fault::short_life(HOUR));
+    let held = HeldLock::of(&story.lock_file());
+    let forced = started(story.token(&["--force-refresh", "-v"]));
+    // It sleeps while another process, which came later, finds nothing better than what there was.
+    forced.signal(libc::SIGSTOP);
+    let other = started(story.token(&["--min-ttl", "24h", "-v"]));
+    drop(held);
+    assert_eq!(super::one_token(&other.finish().exits(0)), old);
+    forced.signal(libc::SIGCONT);
+    let new = super::one_token(&forced.finish().exits(0));
+    assert_ne!(new, old);
+    assert_eq!(story.requests(), 3);
+}
+
+#[test]
 fn a_forced_refresh_that_brings_the_same_token_warns_once() {
     let story = Story::new();
     let token = story.get();

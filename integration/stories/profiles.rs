@@ -309,6 +309,31 @@ fn the_directories_of_the_machine_and_the_user_need_not_be_there() {
 }
 
 #[test]
+fn the_machines_profiles_come_after_the_users() {
+    let Some(unshare) = require_client("unshare") else { return };
+    let sandbox = with(&["both", "users"]);
+    for name in ["both", "machines", "default"] {
+        sandbox.file(format!("tmp/etc/{name}.token"), "t1.machine.x");
+        sandbox.file(format!("tmp/etc/{name}.toml"), format!("source = \"static\"\ntoken-file = \"{name}.token\"\n"));
+    }
+    // An /etc of its own, which ends with the process.
+    let script = "mount -t tmpfs tmpfs /etc && cp -a \"$0\" /etc/ycred || exit 99\nexec \"$@\"";
+    let etc = sandbox.path("tmp/etc");
+    let call = |words: &[&str]| {
+        let before =
+            ["-m", "sh", "-c", script].map(OsString::from).into_iter().chain([etc.clone().into(), YCRED.into()]);
+        sandbox.call(&unshare, before.chain(["token"].iter().chain(words).map(OsString::from))).run()
+    };
+    if call(&[]).status.code().is_none_or(|code| matches!(code, 1 | 99)) {
+        return skip("this user may not make a mount namespace");
+    }
+    assert_eq!(handed(call(&[])), "t1.machine.x", "the default, where the user has none");
+    assert_eq!(handed(call(&["-p", "machines"])), "t1.machine.x");
+    assert_eq!(handed(call(&["-p", "users"])), "t1.users.x");
+    assert_eq!(handed(call(&["-p", "both"])), "t1.both.x");
+}
+
+#[test]
 fn a_relative_configuration_directory_is_a_usage_error() {
     let sandbox = with(&["default"]);
     let run = token(&sandbox, &[]).env("YCRED_CONFIG_DIR", "config").within(sandbox.path("")).run();

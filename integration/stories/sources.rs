@@ -316,7 +316,7 @@ fn a_command_that_fails_is_told_by_the_last_line_of_its_stderr_and_not_run_again
 fn a_command_that_cannot_be_run_is_named() {
     let sandbox = Sandbox::new();
     sandbox.profile("default", "source = \"command\"\ncommand = [\"no-such-program-anywhere\", \"secret-argument\"]\n");
-    let run = sandbox.ycred(["token"]).run().never_says("secret-argument");
+    let run = sandbox.ycred(["token"]).env("PATH", sandbox.path("bin")).run().never_says("secret-argument");
     refused_with_hint(run, 3, &["command no-such-program-anywhere", "no such file"], "absolute path");
 }
 
