@@ -12,5 +12,6 @@ mod docs;
 mod emulator;
 mod harness;
 mod hostile;
+mod requirements;
 mod server;
 mod stories;

@@ -183,6 +183,23 @@ fn a_leader_that_hangs_is_relieved_by_exactly_one_within_the_deadline() {
 }
 
 #[test]
+fn a_relief_that_fails_leaves_the_others_to_the_leader() {
+    let story = Story::new();
+    story.profile(&format!("timeout = \"{LONG}\""));
+    story.emulator.fault(Fault::held());
+    let patient: Vec<_> = (0..5).map(|_| story.token(&[]).limit(LIMIT).start()).collect();
+    story.wait_for_requests(1);
+    // It asks in the silent leader's place, and has no time to be answered.
+    let hasty = story.token(&["--timeout", "1s"]).start();
+    story.wait_for_requests(2);
+    refused(hasty.finish(), 4, &["no answer within"]);
+    story.emulator.clear_faults();
+    let token = all_the_same(patient.into_iter().map(crate::harness::Running::finish).collect());
+    assert_eq!(story.get(), token, "what the leader got is kept");
+    assert_eq!(story.requests(), 2);
+}
+
+#[test]
 fn nobody_waits_beyond_the_deadline_for_a_lock() {
     let story = Story::new();
     story.get();

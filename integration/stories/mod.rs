@@ -6,6 +6,7 @@
 mod crowds;
 mod identity;
 mod life;
+mod logout;
 mod network;
 mod profiles;
 mod sources;
