@@ -328,7 +328,7 @@ fn argument(flag: &'static Flag) -> Arg {
         None => arg,
     };
     match (flag.long, flag.value) {
-        ("help" | "version", _) => arg.action(ArgAction::Count),
+        ("verbose", _) => arg.action(ArgAction::Count),
         (_, Some(name)) => {
             let help = if flag.choices.is_empty() {
                 flag.about.to_owned()
@@ -342,7 +342,7 @@ fn argument(flag: &'static Flag) -> Arg {
                 .value_parser(clap::value_parser!(OsString))
                 .allow_hyphen_values(true)
         }
-        (_, None) => arg.action(ArgAction::Count),
+        (_, None) => arg.action(ArgAction::SetTrue),
     }
 }
 
@@ -360,20 +360,20 @@ fn help(name: &str) -> String {
 fn parse_people(arguments: &[OsString]) -> Result<Invocation> {
     let program = [OsString::from("ycred")];
     let matches = tree().try_get_matches_from(program.iter().chain(arguments)).map_err(|error| from_clap(&error))?;
-    if matches.get_count("version") > 0 {
+    if matches.get_flag("version") {
         return Ok(Invocation::Print(version()));
     }
     let Some((name, of_command)) = matches.subcommand() else {
-        if matches.get_count("help") > 0 {
+        if matches.get_flag("help") {
             return Ok(Invocation::Print(help("")));
         }
         return Err(Error::usage("no command is given")
             .hint("`ycred --help` lists them; a first profile: ycred init --key-file FILE"));
     };
-    if matches.get_count("help") > 0 || of_command.get_count("help") > 0 {
+    if matches.get_flag("help") || of_command.get_flag("help") {
         return Ok(Invocation::Print(help(name)));
     }
-    if of_command.get_count("version") > 0 {
+    if of_command.get_flag("version") {
         return Ok(Invocation::Print(version()));
     }
     let options = options_of(&matches, of_command, &[])?;
@@ -398,7 +398,11 @@ fn options_of(before: &ArgMatches, behind: &ArgMatches, own: &'static [Flag]) ->
                         options.set(flag, value.clone())?;
                     }
                 }
-                None => (0..matches.get_count(flag.long)).try_for_each(|_| options.set(flag, OsString::new()))?,
+                None => {
+                    let times = matches.try_get_one::<u8>(flag.long).ok().flatten().copied();
+                    let times = times.unwrap_or_else(|| u8::from(matches.get_flag(flag.long)));
+                    (0..times).try_for_each(|_| options.set(flag, OsString::new()))?;
+                }
             }
         }
     }
@@ -472,10 +476,10 @@ mod tests {
                     .map(|word| word.to_string_lossy().into_owned()),
             );
         }
-        let counted = |long: &str| of_hook.try_get_one::<u8>(long).ok().flatten().copied().unwrap_or(0);
+        let is_set = |long: &str| of_hook.try_get_one::<bool>(long).ok().flatten().copied().unwrap_or(false);
         match options_of(&matches, of_hook, hook.flags) {
             Err(_) => Reading::Error,
-            Ok(_) if counted("help") + counted("version") > 0 => Reading::Print,
+            Ok(_) if is_set("help") || is_set("version") => Reading::Print,
             Ok(mut options) => {
                 options.own.sort_by_key(|(flag, _)| *flag);
                 Reading::Hook(hook.name, operands, options)
