@@ -1,4 +1,4 @@
-//! To whom a token may go (DESIGN A7): the hosts that clients ask for, and the list that answers.
+//! To whom a token may go: the hosts that clients ask for, and the list that answers.
 //!
 //! A client that asks for every host on earth (docker's `credsStore`, a global git helper) must not carry an IAM token to
 //! any of them: peers leaked theirs to Docker Hub that way.

@@ -1,7 +1,7 @@
 //! From argv (and `argv[0]`) to what is to be done: a hook, read by lexopt, or the people's command line, read by clap. Both
 //! parsers are fed from the tables here and in `protocol.rs`; a test throws random arguments at the two and compares.
 //!
-//! Hooks do not touch clap: building its tree costs ten times what parsing a hook does (DESIGN B4).
+//! Hooks do not touch clap: building its tree costs ten times what parsing a hook does (docs/performance.md).
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -30,7 +30,7 @@ pub struct Context<'a> {
     pub profile: &'a str,
 }
 
-/// One request and three retries (DESIGN A6).
+/// One request and three retries.
 pub const ATTEMPTS: u32 = 4;
 /// What a renewal in the soft window may take, while its caller waits for a token that is at hand.
 const SOFT_RENEWAL: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Where things are (DESIGN A1): profiles, token records, login sessions. Nothing is looked at or made here.
+//! Where things are: profiles, token records, login sessions. Nothing is looked at or made here.
 
 use std::path::{Path, PathBuf};
 

@@ -168,7 +168,7 @@ impl Profile {
         Self::read(Found { path: path.to_owned(), text: text.to_owned() }, name.to_owned(), environment, places, false)
     }
 
-    /// The environment in a profile's place (DESIGN A1); metadata is never probed unasked.
+    /// The environment in a profile's place (docs/profiles.md); metadata is never probed unasked.
     fn from_environment(environment: &Environment, places: &Places) -> Result<Self> {
         let mut settings = Settings::of_environment(environment, places);
         let Some((source, values)) = source::from_environment(environment) else {

@@ -43,7 +43,7 @@ pub trait Grant {
     fn account(&self) -> Result<String>;
 }
 
-/// The cache's rules for one grant (DESIGN A5).
+/// The cache's rules for one grant.
 #[derive(Clone, Copy, Debug)]
 pub enum Caching {
     Never,
@@ -77,7 +77,7 @@ pub type Found = (Rank, Vec<Assignment>);
 /// A setting's key and value.
 pub type Assignment = (&'static str, String);
 
-/// The place in the order in which the environment is searched (DESIGN A1); lower comes first.
+/// The place in the order in which the environment is searched (docs/profiles.md); lower comes first.
 pub type Rank = u8;
 
 /// Every source, in the order of the README.

@@ -225,7 +225,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 // ------------------------------------------------------------------------------------------------------------ Credential
 
-/// The longest life believed, and the one assumed where the source names none (DESIGN A5).
+/// The longest life believed, and the one assumed where the source names none.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 const UNKNOWN_LIFE: Duration = Duration::from_secs(5 * 60);
 

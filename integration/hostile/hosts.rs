@@ -1,5 +1,5 @@
 //! To whom a token goes, and to nobody else: every look-alike by every hook, in both forms of its call, without network and
-//! without a profile (DESIGN A7).
+//! without a profile.
 
 use std::fs;
 

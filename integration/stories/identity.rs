@@ -1,4 +1,4 @@
-//! Whose token a record holds (DESIGN A5): another input, another entry.
+//! Whose token a record holds: another input, another entry.
 
 use std::fs;
 

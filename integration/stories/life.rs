@@ -1,4 +1,4 @@
-//! The life of a token (DESIGN A5): fresh, refreshable, expired, dead; and what is remembered of failures.
+//! The life of a token: fresh, refreshable, expired, dead; and what is remembered of failures.
 
 use std::fs;
 use std::time::Duration;

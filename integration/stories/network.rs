@@ -1,4 +1,4 @@
-//! The network (DESIGN A6; F61 to F67): what is tried again, what is not, and what each failure is called.
+//! The network (F61 to F67): what is tried again, what is not, and what each failure is called.
 
 use std::fs;
 use std::net::{Ipv6Addr, TcpListener};

@@ -1,4 +1,4 @@
-//! Finding, judging and reading a profile (DESIGN A1, A2).
+//! Finding, judging and reading a profile.
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Where tokens come from (DESIGN A2), and the environment in a profile's place (A1).
+//! Where tokens come from, and the environment in a profile's place (A1).
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Clocks that are off, and lives of every length (DESIGN A4, A5; F33 to F41).
+//! Clocks that are off, and lives of every length (F33 to F41).
 
 use std::time::{Duration, SystemTime};
 

@@ -70,7 +70,7 @@ pub enum Change {
     Unset(String),
 }
 
-/// What a program's environment gets and loses (DESIGN A3): the token; not what would outrank it
+/// What a program's environment gets and loses (docs/hooks/exec.md): the token; not what would outrank it
 /// (`YC_SERVICE_ACCOUNT_KEY_FILE` beats `YC_TOKEN` in the Terraform provider), nor what the profile reads its secrets from.
 pub fn changes(profile: &Profile, token: &Secret, expires: Timestamp) -> Vec<Change> {
     let outranking = [env::YC_SERVICE_ACCOUNT_KEY_FILE, env::YC_OAUTH_TOKEN].into_iter();
