@@ -467,11 +467,13 @@ impl Entry<'_> {
         }
     }
 
-    /// Writes a record as it is.
+    /// Writes a record as it is, into a directory that has been judged, and tightened, anew: root could write into another
+    /// user's.
     ///
     /// # Errors
     /// What the disk says; the old record is then still there.
     pub fn write(&self, record: &Record) -> io::Result<()> {
+        self.prepare()?;
         let content = Zeroizing::new(serde_json::to_vec(record)?);
         store::replace(&self.path(store::RECORD)?, &content, false)
     }

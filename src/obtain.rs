@@ -138,6 +138,9 @@ impl Run<'_> {
     /// In the soft window: one process renews, if it can lock and store; everybody else has the cached token at once.
     fn renew(&self, cached: Credential) -> Obtained {
         let as_it_is = |credential| Obtained { credential, skew_is_current: false };
+        if self.entry.prepare().is_err() {
+            return as_it_is(cached);
+        }
         let Lock::Held(_held) = self.entry.try_lock() else { return as_it_is(cached) };
         let Ok(Some(before)) = self.entry.load() else { return as_it_is(cached) };
         match self.judge(Some(&before)) {
@@ -225,7 +228,6 @@ impl Run<'_> {
     /// Fetches, and leaves what came of it for everybody else. `trouble`: why this happens without a lock, if so.
     fn lead(&self, _held: Option<Held>, before: Option<Record>, trouble: Option<&std::io::Error>) -> Result<Obtained> {
         let (cx, want) = (self.cx, self.want);
-        let mut unusable = trouble.map(describe);
         let witness = self.entry.witness()?;
         if want.force_since.is_some() && trouble.is_none() {
             cx.clock.sleep(GATHER.min(cx.deadline.left(cx.clock) / 4));
@@ -235,20 +237,30 @@ impl Run<'_> {
         cx.notes.debug(|| format!("{}: asking for a new token", cx.profile));
         let outcome = self.grant.fetch(&Context { deadline, ..*cx });
         let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome };
+        let mut unkept = None;
         let kept = match self.entry.remember(&witness, &attempt, before.as_ref(), want, &self.rules) {
             Ok(record) => record,
             Err(unwritten) => {
                 let (record, error) = *unwritten;
-                unusable.get_or_insert_with(|| describe(&error));
+                unkept = Some(describe(&error));
                 record
             }
         };
-        if let Some(why) = unusable {
-            let place = cx.cache.place();
-            cx.notes.warn(
+        let place = cx.cache.place();
+        match (unkept, trouble) {
+            (Some(why), _) => cx.notes.warn(
                 Warning::CacheUnusable,
                 format!("{}: the token cannot be kept for later calls: {place}: {why}", cx.profile),
-            );
+            ),
+            (None, Some(trouble)) => cx.notes.warn(
+                Warning::CacheUnusable,
+                format!(
+                    "{}: {place} cannot be locked, so calls at one moment may each ask for a token: {}",
+                    cx.profile,
+                    describe(trouble)
+                ),
+            ),
+            (None, None) => {}
         }
         let repeated =
             |new: &Credential| before.as_ref().and_then(Record::credential).is_some_and(|old| old.secret == new.secret);
