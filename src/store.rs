@@ -192,8 +192,10 @@ pub fn sweep(directory: &Path, now: Timestamp, dead: impl Fn(&[u8]) -> bool) {
     if replace(&tag, CACHE_TAG_TEXT, false).is_err() {
         return;
     }
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    let mut entries: Vec<_> = entries.flatten().collect();
+    let Ok(mut stream) = fs::read_dir(directory) else { return };
+    let mut entries: Vec<_> = stream.by_ref().flatten().collect();
+    // Left open until the process ends: std panics where a sick disk fails the closing, which would cost the token.
+    std::mem::forget(stream);
     // From another place each time, or a directory with many live records would keep its litter for ever.
     if !entries.is_empty() {
         let from = random::below(entries.len());
