@@ -26,9 +26,9 @@ impl Host {
     /// Reads `host`, `host:port`, `host/path`, `scheme://host:port/path`.
     ///
     /// None for whatever could mean two things to two readers: userinfo, a trailing dot, non-ASCII, blanks, controls,
-    /// percent-escapes, a backslash, a foreign scheme. None of these is ours.
+    /// percent-escapes, a backslash, a foreign scheme. None of these is ours. A line end that belongs to a protocol's frame
+    /// is for the protocol to take off.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim_matches([' ', '\t', '\r', '\n']);
         let (scheme, rest) = match text.split_once("://") {
             None => (None, text),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(Scheme::Https), rest),
@@ -224,8 +224,6 @@ mod tests {
             "https://cr.yandex",
             "https://cr.yandex/v2/",
             "cr.yandex/crp123/app",
-            "cr.yandex\n",
-            "cr.yandex\r\n",
             "https://registry.yandexcloud.net:443/npm/x",
             "container-registry.cloud.yandex.net",
         ] {
@@ -263,6 +261,9 @@ mod tests {
             "cr.yandex:+443",
             "cr.yandex:99999",
             "cr yandex",
+            "cr.yandex ",
+            "cr.yandex\n",
+            "\tcr.yandex",
             "*.yandex",
             "a.cr.yandex",
         ] {
