@@ -48,7 +48,7 @@ pub struct Request<'a> {
     pub url: &'a str,
     pub headers: &'a [(&'static str, &'a str)],
     /// A POST with this content type and body; none is a GET.
-    pub body: Option<(&'static str, &'a Secret)>,
+    pub body: Option<(&'static str, &'a str)>,
     pub connect: Duration,
     /// Metadata is never asked for through a proxy.
     pub direct: bool,
@@ -139,7 +139,7 @@ impl Http {
                 for (name, value) in request.headers {
                     call = call.header(*name, *value);
                 }
-                call.send(body.expose())
+                call.send(body)
             }
             None => {
                 let mut call = agent.get(request.url);
@@ -317,7 +317,7 @@ fn too_large(url: &str) -> Error {
 fn proxy_wants_password(url: &str, via: Option<&str>) -> Error {
     let proxy = via.map_or_else(|| "the proxy".to_owned(), |via| format!("the proxy {via}"));
     Error::profile(format!("{url}: {proxy} wants a user and password (407)"))
-        .hint("put them into the URL in HTTPS_PROXY, percent-encoded: http://USER:PASSWORD@HOST:PORT")
+        .hint("put USER:PASSWORD@, percent-encoded, in front of its host in HTTPS_PROXY")
 }
 
 /// Names what a failed connection means for a user.
@@ -486,9 +486,12 @@ fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
             .hint(format!("export {name}=http://HOST:PORT, or unset it"))
     };
     let text = value.to_str().map(str::trim).ok_or_else(wrong)?;
-    // The whole value is known to the renderer from here on, so that its password is masked everywhere.
-    let secret = Secret::new(text.to_owned());
-    let proxy = Proxy::new(secret.expose()).map_err(|_| wrong())?;
+    // The password is known to the renderer from here on, as it was written and as it is meant; the proxy's own name is not
+    // masked, since messages speak of it.
+    let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let written = authority.rsplit_once('@').and_then(|(userinfo, _)| userinfo.split_once(':'));
+    let _known = written.map(|(_, password)| Secret::new(password.to_owned()));
+    let proxy = Proxy::new(text).map_err(|_| wrong())?;
     if let Some(password) = proxy.password() {
         let _known = Secret::new(password.to_owned());
     }

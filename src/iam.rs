@@ -2,6 +2,7 @@
 //! (cloudapi `yandex/cloud/iam/v1/iam_token_service.proto`) and its errors, `google.rpc.Status`.
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::http::{Answer, CONNECT, Explained, Request};
@@ -74,16 +75,18 @@ pub fn create_for_service_account(
         .map_err(|error| error.context(format!("impersonating {account}")))
 }
 
-fn body(message: &impl Serialize) -> Result<Secret> {
+/// Wiped, but no `Secret` of its own: what is secret in it is known by itself, and the names in it (an account's id, the API's
+/// own words) are not to be masked in messages.
+fn body(message: &impl Serialize) -> Result<Zeroizing<String>> {
     serde_json::to_string(message)
-        .map(Secret::new)
+        .map(Zeroizing::new)
         .map_err(|_| Error::internal("a request could not be written as JSON"))
 }
 
 fn call(
     installation: &Installation,
     path: &str,
-    body: &Secret,
+    body: &str,
     caller: Option<&Secret>,
     cx: &Context<'_>,
 ) -> Result<Credential> {

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::{Assignment, Caching, Grant, Opening, Rank, Source};
 use crate::environment::{self as env, Environment};
@@ -41,7 +42,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let identity = identity.with_some("ca-file", opening.profile.ca_file.as_ref());
     let (key, identity) = if let Some((variable, json)) = settings.variable(KEY_ENV)? {
         (
-            KeySource::Variable(variable.to_owned(), Secret::new(json.to_owned())),
+            KeySource::Variable(variable.to_owned(), Zeroizing::new(json.to_owned())),
             identity.with_secret(KEY_ENV, variable, json.as_bytes()),
         )
     } else {
@@ -76,7 +77,8 @@ struct AuthorizedKey {
 
 enum KeySource {
     File(PathBuf),
-    Variable(String, Secret),
+    /// Its name and value. No `Secret`: the private key in it becomes one, and the ids in it are for messages to tell.
+    Variable(String, Zeroizing<String>),
 }
 
 /// The claims of the cloud's JWT (yandex-cloud.md 2.1): `exp - iat` at most an hour.
@@ -127,20 +129,20 @@ impl Grant for AuthorizedKey {
     }
 }
 
-fn text(bytes: &[u8], path: &std::path::Path) -> Result<zeroize::Zeroizing<String>> {
+fn text(bytes: &[u8], path: &std::path::Path) -> Result<Zeroizing<String>> {
     let text =
         std::str::from_utf8(bytes).map_err(|_| Error::profile(format!("{}: is not UTF-8 text", path.display())))?;
-    Ok(zeroize::Zeroizing::new(text.to_owned()))
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 impl AuthorizedKey {
-    fn read(&self, read_file: impl Fn(&std::path::Path) -> Result<zeroize::Zeroizing<String>>) -> Result<AccountKey> {
+    fn read(&self, read_file: impl Fn(&std::path::Path) -> Result<Zeroizing<String>>) -> Result<AccountKey> {
         match &self.key {
             KeySource::File(path) => {
                 let text = read_file(path).map_err(|error| error.context("key file"))?;
                 AccountKey::parse(&text).map_err(|why| why.context(format!("key file {}", path.display())))
             }
-            KeySource::Variable(name, json) => AccountKey::parse(json.expose()).map_err(|why| why.context(name)),
+            KeySource::Variable(name, json) => AccountKey::parse(json).map_err(|why| why.context(name)),
         }
     }
 
