@@ -78,7 +78,7 @@ impl Grant for External {
         let text = output.expose().trim();
         let no_token = || {
             Error::refused(format!(
-                "{}: {}: what it printed is neither a token nor JSON with iam_token and expires_at",
+                "{}: {}: what it printed is neither a token nor the JSON of `yc iam create-token`",
                 cx.profile, self.command
             ))
             .hint("run the command by hand and look at what it prints")
@@ -207,6 +207,8 @@ impl Command {
         })?;
         // Whatever it left running would hold nothing of ours, but would outlive the deadline.
         system::kill_group(group);
+        // Known to the renderer before anything is told: a command may print a token, fail, and repeat it on stderr.
+        let known = Secret::new(String::from_utf8_lossy(&output).into_owned());
         if !status.success() {
             let last = String::from_utf8_lossy(&errors).trim().lines().next_back().unwrap_or_default().to_owned();
             let why = if last.is_empty() { format!("{status}, and no message") } else { format!("{status}: {last}") };
@@ -218,10 +220,10 @@ impl Command {
                 format!("printed more than {LARGEST_OUTPUT} bytes, which no token has"),
             ));
         }
-        String::from_utf8(std::mem::take(&mut *output)).map(Secret::new).map_err(|error| {
-            drop(Zeroizing::new(error.into_bytes()));
-            complain(Error::refused, "printed something that is not text".into())
-        })
+        match std::str::from_utf8(&output) {
+            Ok(_) => Ok(known),
+            Err(_) => Err(complain(Error::refused, "printed something that is not text".into())),
+        }
     }
 }
 
