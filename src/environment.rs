@@ -18,6 +18,9 @@ pub const YCRED_STATE_DIR: &str = "YCRED_STATE_DIR";
 pub const YCRED_IMPERSONATE: &str = "YCRED_IMPERSONATE";
 /// Set by `exec` and `env`: when the token they handed over expires, RFC 3339.
 pub const YCRED_EXPIRES_AT: &str = "YCRED_EXPIRES_AT";
+/// In debug builds alone: panic with this text, so that tests see what becomes of a defect.
+#[cfg(debug_assertions)]
+pub const YCRED_DEBUG_PANIC: &str = "YCRED_DEBUG_PANIC";
 /// Set for the commands that a profile runs, so that a profile that runs ycred with itself is noticed.
 pub const YCRED_RUNNING: &str = "YCRED_RUNNING";
 

@@ -118,5 +118,10 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         Invocation::Print(text) => Ok(Outcome::reply(Reply::text(text))),
     };
     let outcome = outcome.unwrap_or_else(|error| Outcome::failed(&error, error.kind.exit_code()));
+    // A defect on demand, at the worst moment: the reply is at hand. Not in a release.
+    #[cfg(debug_assertions)]
+    if let Some(text) = process.environment.get(environment::YCRED_DEBUG_PANIC) {
+        panic!("{}", text.to_string_lossy());
+    }
     (outcome, notes.finish())
 }
