@@ -10,4 +10,5 @@ mod authority;
 mod clients;
 mod emulator;
 mod harness;
+mod hostile;
 mod server;

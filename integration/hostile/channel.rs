@@ -1,0 +1,706 @@
+//! Stdin, stdout, stderr: a protocol's channels, exact to the byte, closed, full, and fed with what does not belong there.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+
+use super::{Step, World, records, require_tracer, traced};
+use crate::emulator::faults::Fault;
+use crate::harness::{Call, Run, YCRED, require_client};
+
+const V1: &str =
+    r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{"interactive":true}}"#;
+
+/// One way in which a client calls us.
+struct Hook {
+    name: &'static str,
+    words: &'static [&'static str],
+    stdin: &'static str,
+    /// What stands on stdout with this token.
+    reply: fn(&str, &str) -> String,
+    /// What stands on stdout when there is none, given the lines on stderr.
+    refusal: fn(&Run) -> String,
+}
+
+/// Every hook that hands out a token. `EXPIRES` and `SECONDS` in a reply stand for the expiry.
+const HOOKS: &[Hook] = &[
+    Hook {
+        name: "kubectl",
+        words: &["kubectl"],
+        stdin: "",
+        reply: |token, expires| {
+            format!(
+                "{{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"spec\":\
+                 {{\"interactive\":true}},\"status\":{{\"expirationTimestamp\":\"{expires}\",\"token\":\"{token}\"}}}}\n"
+            )
+        },
+        refusal: |run| {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": format!("ycred: {}", told(run)), "reason": "Unauthorized", "code": 401});
+            format!("{status}\n")
+        },
+    },
+    Hook {
+        name: "docker",
+        words: &["docker", "get"],
+        stdin: "cr.yandex",
+        reply: |token, _| format!("{{\"ServerURL\":\"cr.yandex\",\"Username\":\"iam\",\"Secret\":\"{token}\"}}\n"),
+        refusal: |run| format!("ycred: {}\n", told(run)),
+    },
+    Hook {
+        name: "git",
+        words: &["git", "get"],
+        stdin: "protocol=https\nhost=cr.yandex\n\n",
+        reply: |token, expires| format!("username=iam\npassword={token}\npassword_expiry_utc={}\n", seconds(expires)),
+        refusal: |_| "quit=1\n".into(),
+    },
+    Hook {
+        name: "git, bearer",
+        words: &["git", "get"],
+        stdin: "capability[]=authtype\nprotocol=https\nhost=cr.yandex\n\n",
+        reply: |token, expires| {
+            format!(
+                "capability[]=authtype\nauthtype=Bearer\ncredential={token}\nephemeral=1\npassword_expiry_utc={}\n",
+                seconds(expires)
+            )
+        },
+        refusal: |_| "quit=1\n".into(),
+    },
+    Hook {
+        name: "terraform",
+        words: &["terraform", "get", "cr.yandex"],
+        stdin: "",
+        reply: |token, _| format!("{{\"token\":\"{token}\"}}\n"),
+        refusal: |_| String::new(),
+    },
+    Hook {
+        name: "token",
+        words: &["token"],
+        stdin: "",
+        reply: |token, _| format!("{token}\n"),
+        refusal: |_| String::new(),
+    },
+    Hook {
+        name: "token, json",
+        words: &["token", "--format", "json"],
+        stdin: "",
+        reply: |token, expires| format!("{}\n", json!({"iam_token": token, "expires_at": expires})),
+        refusal: |_| String::new(),
+    },
+    Hook {
+        name: "token, netrc",
+        words: &["token", "--format", "netrc", "--host", "cr.yandex"],
+        stdin: "",
+        reply: |token, _| format!("machine cr.yandex login iam password {token}\n"),
+        refusal: |_| String::new(),
+    },
+];
+
+/// The error and the hint on stderr, as protocols with a text of their own repeat them.
+#[track_caller]
+fn told(run: &Run) -> String {
+    let part = |label: &str| run.lines_of_stderr(label).first().map(|line| line[label.len()..].to_owned());
+    let error = part("ycred: error: ").unwrap_or_else(|| panic!("no error\n{run}"));
+    match part("ycred: hint: ") {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error,
+    }
+}
+
+/// Seconds since 1970 of a moment in RFC 3339.
+fn seconds(text: &str) -> i64 {
+    time::OffsetDateTime::parse(text, &Rfc3339).map_or(0, time::OffsetDateTime::unix_timestamp)
+}
+
+impl Hook {
+    fn call(&self, world: &World, flags: &[&str]) -> Call {
+        let words: Vec<&str> = flags.iter().chain(self.words).copied().collect();
+        let call = world.ycred(&words).env("KUBERNETES_EXEC_INFO", V1);
+        if self.stdin.is_empty() { call } else { call.stdin(self.stdin) }
+    }
+}
+
+/// The expiry that a reply names, whatever its form.
+fn expiry_in(stdout: &str) -> String {
+    if let Some(at) = stdout.find("20").filter(|at| stdout[*at..].get(10..11) == Some("T")) {
+        return stdout[at..at + 20].to_owned();
+    }
+    let seconds = stdout.rsplit_once("password_expiry_utc=").and_then(|(_, text)| text.trim().parse().ok());
+    let moment = seconds.and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok());
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+#[test]
+fn a_hooks_reply_is_exact_to_the_byte_and_stderr_is_empty_on_a_miss_and_on_a_hit() {
+    for hook in HOOKS {
+        let world = World::new();
+        for what in ["miss", "hit"] {
+            let run = hook.call(&world, &[]).run().succeeds().quietly();
+            let expected = (hook.reply)(&world.last_token(), &expiry_in(&run.stdout));
+            assert_eq!(run.stdout, expected, "{}, {what}\n{run}", hook.name);
+        }
+        assert_eq!(world.asked(), 1, "{}", hook.name);
+    }
+}
+
+#[test]
+fn verbosity_changes_nothing_on_stdout_in_success() {
+    for hook in HOOKS {
+        for flags in [&["-v"][..], &["-vvv"], &["--verbose"]] {
+            let world = World::new();
+            for what in ["miss", "hit"] {
+                let run = hook.call(&world, flags).run().succeeds();
+                let expected = (hook.reply)(&world.last_token(), &expiry_in(&run.stdout));
+                assert_eq!(run.stdout, expected, "{}, {what}\n{run}", hook.name);
+                assert!(!run.stderr.is_empty() && run.stderr.lines().all(|line| line.starts_with("ycred: debug: ")));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hooks_refusal_is_exact_to_the_byte_at_any_verbosity_and_is_one_error_and_one_hint_on_stderr() {
+    for hook in HOOKS {
+        for flags in [&[][..], &["-v"], &["-vvv"]] {
+            let world = World::new();
+            world.cloud.fault(Fault::refuse(403).message("Permission denied, says the test"));
+            let run = hook.call(&world, flags).run().exits(1);
+            assert_eq!(run.stdout, (hook.refusal)(&run), "{}\n{run}", hook.name);
+            assert!(run.stderr.contains("Permission denied, says the test (request id "), "{run}");
+            let others: Vec<&str> = run.stderr.lines().filter(|line| !line.starts_with("ycred: debug: ")).collect();
+            assert_eq!(others.len(), 2, "{run}");
+            assert!(others[0].starts_with("ycred: error: ") && others[1].starts_with("ycred: hint: "), "{run}");
+            assert_eq!(flags.is_empty(), run.stderr.lines().count() == 2, "{run}");
+        }
+    }
+}
+
+#[test]
+fn calls_that_hand_nothing_out_are_exact_to_the_byte_too() {
+    let world = World::new();
+    let version = format!("docker-credential-ycred (ycred) v{}\n", env!("CARGO_PKG_VERSION"));
+    let hosts = json!({"cr.yandex": "iam", "cr.cloud.yandex.net": "iam", "container-registry.cloud.yandex.net": "iam",
+        "registry.yandexcloud.net": "iam", "registry.pe.yandexcloud.net": "iam"});
+    let stored = r#"{"ServerURL":"https://cr.yandex","Username":"u","Secret":"p"}"#;
+    let request = "protocol=https\nhost=cr.yandex\n\n";
+    for (words, stdin, stdout) in [
+        (&["docker", "erase"][..], "cr.yandex", ""),
+        (&["docker", "store"], stored, ""),
+        (&["docker", "version"], "", version.as_str()),
+        (&["docker", "-v"], "", version.as_str()),
+        (&["docker", "--version"], "", version.as_str()),
+        (&["git", "store"], request, ""),
+        (&["git", "erase"], request, ""),
+        (&["git", "capability"], "", "version 0\ncapability authtype\n"),
+        (&["git", "frobnicate"], request, ""),
+        (&["terraform", "forget", "cr.yandex"], "", ""),
+    ] {
+        world.ycred(words).stdin(stdin).run().succeeds().quietly().stdout_is(stdout);
+    }
+    let run = world.ycred(&["docker", "list"]).run().succeeds().quietly();
+    assert_eq!(serde_json::from_str::<Value>(&run.stdout).expect("JSON"), hosts);
+    world.ycred(&["terraform", "store", "cr.yandex"]).stdin("{\"token\":\"x\"}").run().exits(2).stdout_is("");
+    assert_eq!(world.cloud.calls(), 0);
+    assert!(!world.sandbox.path("cache").exists(), "no cache is made for nothing");
+}
+
+#[test]
+fn the_version_that_kubectl_speaks_is_echoed_and_an_unknown_one_is_an_error_in_its_own_shape() {
+    let world = World::new();
+    let group = "client.authentication.k8s.io";
+    let info = |version: &str| json!({"kind": "ExecCredential", "apiVersion": version, "spec": {}}).to_string();
+    for (given, expected) in [
+        (Some(info(&format!("{group}/v1"))), "v1"),
+        (Some(info(&format!("{group}/v1beta1"))), "v1beta1"),
+        (Some(String::new()), "v1beta1"),
+        (None, "v1beta1"),
+    ] {
+        let call = world.ycred(&["kubectl"]);
+        let call = if let Some(given) = given { call.env("KUBERNETES_EXEC_INFO", given) } else { call };
+        let reply: Value = serde_json::from_str(&call.run().succeeds().quietly().stdout).expect("JSON");
+        assert_eq!(reply["apiVersion"], format!("{group}/{expected}"));
+    }
+    let before = world.cloud.calls();
+    for given in
+        [info(&format!("{group}/v2")), info("v1"), info(""), "{}".into(), "[]".into(), "{".into(), "null".into()]
+    {
+        let run = world.ycred(&["kubectl"]).env("KUBERNETES_EXEC_INFO", given).run().exits(2);
+        let status: Value = serde_json::from_str(&run.stdout).expect("one JSON document");
+        assert_eq!((&status["kind"], &status["code"]), (&json!("Status"), &json!(400)), "{run}");
+        assert_eq!(run.stdout.matches('\n').count(), 1, "{run}");
+    }
+    assert_eq!(world.cloud.calls(), before);
+}
+
+#[test]
+fn what_git_erases_is_that_very_token_and_no_newer_one() {
+    let world = World::new();
+    let request = |token: &str| format!("protocol=https\nhost=cr.yandex\nusername=iam\npassword={token}\n\n");
+    let erase = |token: &str| {
+        world.ycred(&["git", "erase"]).stdin(request(token)).run().succeeds().quietly().stdout_is("");
+    };
+    world.ycred(&["git", "get"]).stdin(request("")).run().succeeds();
+    let old = world.last_token();
+    world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
+    let new = world.last_token();
+    erase(&old);
+    erase("");
+    erase("something else");
+    assert_eq!(world.is_a_hit(world.ycred(&["token"])), new);
+    erase(&new);
+    let asked = world.asked();
+    world.ycred(&["token"]).run().succeeds().quietly();
+    assert_eq!(world.asked(), asked + 1, "the rejected token was served again");
+    // Newer gits hand it back as a credential.
+    let newest = world.last_token();
+    let request =
+        format!("capability[]=authtype\nprotocol=https\nhost=cr.yandex\nauthtype=Bearer\ncredential={newest}\n\n");
+    world.ycred(&["git", "erase"]).stdin(request).run().succeeds().quietly().stdout_is("");
+    world.ycred(&["token"]).run().succeeds().quietly();
+    assert_eq!(world.asked(), asked + 2);
+}
+
+// ------------------------------------------------------------------------------------------------- closed, full, gone
+
+#[test]
+fn with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_record() {
+    if require_client("bash").is_none() {
+        return;
+    }
+    for closed in 0..8 {
+        let world = World::new();
+        let redirections: String = [(1, " <&-"), (2, " >&-"), (4, " 2>&-")]
+            .into_iter()
+            .filter_map(|(bit, text)| (closed & bit != 0).then_some(text))
+            .collect();
+        let script = format!("\"$@\"{redirections}; exit $?");
+        for what in ["miss", "hit"] {
+            // A hook that reads no stdin, and one that does: without any it has no request.
+            for words in [&["token"][..], &["docker", "get"]] {
+                let run = world
+                    .sandbox
+                    .call("bash", ["-c", &script, "bash", YCRED].iter().chain(words))
+                    .stdin("cr.yandex")
+                    .run();
+                let reads_nothing = words.len() == 2 && closed & 1 != 0;
+                assert_eq!(run.status.code(), Some(if reads_nothing { 1 } else { 0 }), "{what}{redirections}\n{run}");
+                let token = world.last_token();
+                let is_open = closed & 2 == 0 && !reads_nothing;
+                assert_eq!(run.stdout.contains(&token), is_open, "{what}{redirections}\n{run}");
+                assert!(!run.stderr.contains(&token), "{what}{redirections}\n{run}");
+            }
+        }
+        let token = world.last_token();
+        let record = world.record(&world.sandbox.path("cache"));
+        for path in world.sandbox.files("") {
+            if path == record || path.starts_with(world.sandbox.path("runs")) {
+                continue;
+            }
+            let text = fs::read(&path).expect("a file");
+            let found = text.windows(token.len()).any(|window| window == token.as_bytes());
+            assert!(!found, "{} has the token, with{redirections}", path.display());
+        }
+        // Nor did anything else get in: the record is whole, the lock empty.
+        assert_eq!(super::token_in(&record), token);
+        assert_eq!(fs::read(record.with_extension("lock")).expect("the lock"), b"");
+    }
+}
+
+#[test]
+fn a_full_stdout_is_exit_5_and_one_line_and_the_token_is_kept() {
+    let world = World::new();
+    for hook in HOOKS {
+        let words: Vec<&str> =
+            ["-c", "exec \"$@\" >/dev/full", "sh", YCRED].iter().chain(hook.words).copied().collect();
+        let run = world.sandbox.call("sh", words).env("KUBERNETES_EXEC_INFO", V1).stdin(hook.stdin).run().exits(5);
+        assert_eq!(run.stdout, "");
+        assert_eq!(
+            run.stderr, "ycred: error: the reply could not be written: No space left on device (os error 28)\n",
+            "{}",
+            hook.name
+        );
+    }
+    assert_eq!(world.asked(), 1);
+    world.is_a_hit(world.ycred(&["token"]));
+}
+
+#[test]
+fn a_reader_that_has_gone_is_exit_5_and_one_line_and_the_token_is_kept() {
+    let world = World::new();
+    for words in [&["token"][..], &["kubectl"], &["env"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(YCRED)
+            .args(words)
+            .env_clear()
+            .env("HOME", world.sandbox.path("home"))
+            .env("YCRED_CONFIG_DIR", world.sandbox.path("config"))
+            .env("YCRED_CACHE_DIR", world.sandbox.path("cache"))
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .output()
+            .expect("it runs");
+        assert_eq!((output.status.code(), output.status.signal()), (Some(5), None), "{words:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(stderr, "ycred: error: the reply could not be written: Broken pipe (os error 32)\n", "{words:?}");
+    }
+    world.is_a_hit(world.ycred(&["token"]));
+    assert_eq!(world.asked(), 1);
+}
+
+#[test]
+fn a_stderr_that_cannot_be_written_to_costs_nothing() {
+    let world = World::new();
+    let script = "exec \"$@\" 2>/dev/full";
+    for words in [&["-vvv", "token"][..], &["token"]] {
+        let run = world.sandbox.call("sh", ["-c", script, "sh", YCRED].iter().chain(words)).run().succeeds();
+        world.printed_a_token(&run);
+    }
+    world.cloud.fault(Fault::refuse(403));
+    world.sandbox.call("sh", ["-c", script, "sh", YCRED, "token", "--force-refresh"]).run().exits(1).stdout_is("");
+}
+
+// ---------------------------------------------------------------------------------------------------------------- stdin
+
+/// Which calls read descriptor 0.
+fn reads_of_stdin(steps: &[Step]) -> Vec<&Step> {
+    let reading = |step: &&Step| {
+        let names = ["read", "readv", "pread64", "recvfrom", "recvmsg", "splice", "sendfile", "copy_file_range"];
+        names.contains(&step.name.as_str()) && step.line.starts_with(&format!("{}(0<", step.name))
+    };
+    steps.iter().filter(reading).collect()
+}
+
+#[test]
+fn kubectl_terraform_and_token_leave_stdin_alone() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    for words in [&["kubectl"][..], &["terraform", "get", "cr.yandex"], &["token"], &["docker", "version"]] {
+        for what in ["miss or hit", "hit"] {
+            let steps = Step::of(&world, |strace| {
+                traced(&world, strace, words).env("KUBERNETES_EXEC_INFO", V1).stdin("the user's own typing\n")
+            });
+            assert_eq!(reads_of_stdin(&steps), Vec::<&Step>::new(), "{words:?}, {what}");
+            let terminal = steps.iter().find(|step| step.line.contains("/dev/tty"));
+            assert_eq!(terminal, None, "{words:?}");
+        }
+    }
+    // The oracle sees a read where there is one.
+    let steps = Step::of(&world, |strace| traced(&world, strace, &["docker", "get"]).stdin("cr.yandex"));
+    assert!(!reads_of_stdin(&steps).is_empty());
+}
+
+#[test]
+fn a_stdin_that_never_ends_does_not_hold_up_those_who_do_not_read_it() {
+    let world = World::new();
+    let script = "sleep 60 | { \"$@\" && kill 0; }";
+    for words in [&["kubectl"][..], &["token"], &["terraform", "get", "cr.yandex"]] {
+        // The group is killed at its end, so the run ends by that signal and not after a minute.
+        let run = world
+            .sandbox
+            .call("sh", ["-c", script, "sh", YCRED].iter().chain(words))
+            .limit(Duration::from_secs(30))
+            .run();
+        assert_eq!(run.status.signal(), Some(libc::SIGTERM), "{run}");
+        assert!(run.stdout.contains(&world.last_token()), "{run}");
+    }
+}
+
+#[test]
+fn without_a_terminal_and_without_a_session_it_works() {
+    if require_client("setsid").is_none() {
+        return;
+    }
+    let world = World::new();
+    let run = world.sandbox.call("setsid", ["-w", YCRED, "token"]).run().succeeds().quietly();
+    world.printed_a_token(&run);
+}
+
+#[test]
+fn an_endless_request_is_refused_with_bounded_memory() {
+    let world = World::new();
+    for (words, code, stdout) in [
+        (&["docker", "get"][..], 1, "ycred: the request on stdin is larger than 65536 bytes\n"),
+        (&["docker", "store"], 1, "ycred: the request on stdin is larger than 65536 bytes\n"),
+        (&["git", "get"], 2, ""),
+        (&["terraform", "store", "cr.yandex"], 2, ""),
+    ] {
+        for source in ["yes host=cr.yandex", "cat /dev/zero"] {
+            let script = format!("{source} 2>/dev/null | (ulimit -v 300000; \"$@\"; echo \"exit $?\")");
+            let run = world
+                .sandbox
+                .call("sh", ["-c", &script, "sh", YCRED].iter().chain(words))
+                .limit(Duration::from_secs(30))
+                .run();
+            assert_eq!(run.stdout, format!("{stdout}exit {code}\n"), "{source}\n{run}");
+            assert_eq!(run.stderr, "ycred: error: the request on stdin is larger than 65536 bytes\n", "{run}");
+        }
+    }
+    assert_eq!(world.cloud.calls(), 0);
+    // The most that is taken is taken.
+    let padded = format!("protocol=https\nhost=cr.yandex\nx={}\n\n", "y".repeat(65_000));
+    world.ycred(&["git", "get"]).stdin(padded).run().succeeds().quietly().stdout_has("password=t1.");
+}
+
+// ----------------------------------------------------------------------------------------------------------- not UTF-8
+
+fn foul(text: &[u8]) -> OsString {
+    OsString::from_vec(text.to_vec())
+}
+
+#[test]
+fn what_is_not_utf_8_never_panics_and_is_told_in_one_line() {
+    let world = World::new();
+    let raw = foul(b"\xff\xfe\xc3(");
+    let words = |text: &[&str]| -> Vec<OsString> { text.iter().map(OsString::from).chain([raw.clone()]).collect() };
+    for arguments in [
+        words(&[]),
+        words(&["token"]),
+        words(&["token", "--profile"]),
+        words(&["token", "--format"]),
+        words(&["token", "--min-ttl"]),
+        words(&["token", "--host"]),
+        words(&["kubectl"]),
+        words(&["docker"]),
+        words(&["docker", "get"]),
+        words(&["git"]),
+        words(&["terraform", "get"]),
+        words(&["use"]),
+        words(&["init"]),
+        words(&["env", "--shell"]),
+        words(&["completions"]),
+    ] {
+        let run = world.sandbox.ycred(&arguments).stdin("cr.yandex").run();
+        let code = run.status.code();
+        assert!(code.is_some_and(|code| (1..=3).contains(&code)), "{arguments:?}\n{run}");
+        assert!(!run.stderr.contains("panic") && run.stderr.lines().count() <= 2, "{run}");
+        assert!(run.stderr.starts_with("ycred: error: "), "{run}");
+    }
+    // A program of that name is looked for, in vain.
+    world.sandbox.ycred(words(&["exec", "--"])).run().exits(127);
+    for variable in [
+        "KUBERNETES_EXEC_INFO",
+        "YCRED_PROFILE",
+        "YC_IAM_TOKEN",
+        "YC_TOKEN",
+        "YC_SERVICE_ACCOUNT_KEY_FILE",
+        "YC_METADATA_ADDR",
+        "YC_ENDPOINT",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "YCRED_RUNNING",
+        "SHELL",
+        "LANG",
+        "CACHE_DIRECTORY",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "HOME",
+        "YCRED_CACHE_DIR",
+        "YCRED_STATE_DIR",
+    ] {
+        let run = world.ycred(&["kubectl"]).env(variable, raw.clone()).run();
+        let used = ["KUBERNETES_EXEC_INFO", "YCRED_PROFILE"].contains(&variable);
+        assert_eq!(run.status.code(), Some(if used { 2 } else { 0 }), "{variable}\n{run}");
+        if used {
+            let status: Value = serde_json::from_str(&run.stdout).expect("a metav1.Status");
+            assert_eq!(status["kind"], "Status", "{variable}\n{run}");
+        }
+    }
+    for stdin in [&b"\xff\xfe"[..], b"cr.yandex\xff", b"host=cr.yandex\nprotocol=https\nx=\xff\n\n"] {
+        world.ycred(&["git", "get"]).stdin(stdin).run().succeeds().quietly().stdout_is("");
+        let run = world.ycred(&["docker", "get"]).stdin(stdin).run().exits(1);
+        assert!(run.stdout.starts_with("ycred: "), "{run}");
+    }
+}
+
+#[test]
+fn paths_that_are_not_utf_8_work() {
+    let world = World::new();
+    let odd = world.sandbox.path("work").parent().expect("the root").join(foul(b"odd \xff\xfe dir"));
+    fs::create_dir(&odd).expect("a directory of that name");
+    for file in ["default.toml", "default.json"] {
+        fs::copy(world.sandbox.path("config").join(file), odd.join(file)).expect("copied");
+    }
+    let cache = odd.join("cache");
+    let call = || world.ycred(&["token"]).env("YCRED_CONFIG_DIR", &odd).env("YCRED_CACHE_DIR", &cache);
+    let run = call().run().succeeds().quietly();
+    world.printed_a_token(&run);
+    world.is_a_hit(call());
+    assert_eq!(records(&cache).len(), 1);
+    // By its path, too.
+    let path = odd.join("default.toml");
+    let arguments = [OsString::from("token"), "--profile".into(), path.clone().into_os_string()];
+    world.is_a_hit(world.sandbox.ycred(&arguments).env("YCRED_CACHE_DIR", &cache));
+    // Two names that look alike where they are shown share nothing.
+    let twin = odd.parent().expect("the root").join(foul(b"odd \xfe\xff dir"));
+    fs::create_dir(&twin).expect("another directory");
+    for file in ["default.toml", "default.json"] {
+        fs::copy(odd.join(file), twin.join(file)).expect("copied");
+    }
+    let before = world.asked();
+    world.ycred(&["token"]).env("YCRED_CONFIG_DIR", &twin).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
+    assert_eq!((world.asked(), records(&cache).len()), (before + 1, 2));
+    // And a complaint about them is a line of text.
+    fs::remove_file(odd.join("default.json")).expect("the key goes");
+    let run = call().run().exits(3);
+    assert!(run.stderr.is_char_boundary(0) && run.stderr.lines().count() <= 2, "{run}");
+}
+
+// ----------------------------------------------------------------------------------------------------------- injection
+
+/// What parts one line from the next for some reader or other.
+const BREAKS: &[&str] = &[
+    "\r", "\n", "\r\n", "\0", "%0a", "%0A", "%0d%0a", "%00", "%2e", "\u{b}", "\u{c}", "\u{85}", "\u{2028}", "\t", " ",
+    "\\n",
+];
+
+#[test]
+fn a_request_of_gits_with_a_break_in_it_gets_nothing() {
+    let world = World::new();
+    for text in BREAKS {
+        for request in [
+            format!("protocol=https\nhost=cr.yandex{text}evil.example\n\n"),
+            format!("protocol=https\nhost=evil.example{text}cr.yandex\n\n"),
+            format!("protocol=https{text}\nhost=evil.example\n\n"),
+            format!("protocol=https\nhost={text}cr.yandex.evil.example\n\n"),
+        ] {
+            // A line feed that makes a line of its own is no injection: without a key it is no request at all.
+            world.ycred(&["git", "get"]).stdin(request.as_str()).run().succeeds().quietly().stdout_is("");
+        }
+        if *text == "\n" {
+            continue;
+        }
+        for request in [
+            format!("protocol=https\nhost=cr.yandex{text}\n\n"),
+            format!("protocol=https\nhost={text}cr.yandex\n\n"),
+            format!("protocol=https{text}\nhost=cr.yandex\n\n"),
+            format!("protocol=https\nhost{text}=cr.yandex\n\n"),
+        ] {
+            world.ycred(&["git", "get"]).stdin(request.as_str()).run().succeeds().quietly().stdout_is("");
+        }
+        if ["\r", "\r\n", "\0"].contains(text) {
+            // Refused wherever it stands, since another reader may see two lines.
+            let request = format!("protocol=https\nhost=cr.yandex\npath=x{text}y\n\n");
+            world.ycred(&["git", "get"]).stdin(request).run().succeeds().quietly().stdout_is("");
+        }
+    }
+    for request in [
+        "protocol=https\nhost=\n\n",
+        "protocol=https\nhost= \n\n",
+        "protocol=https\n\n",
+        "host=cr.yandex\n\n",
+        "protocol=http\nhost=cr.yandex\n\n",
+        "protocol=HTTPS\nhost=cr.yandex\n\n",
+        "protocol=\nhost=cr.yandex\n\n",
+        "protocol=ssh\nhost=cr.yandex\n\n",
+        "url=https://cr.yandex\n\n",
+        "protocol=https\nhost\n\n",
+        "",
+        "\n",
+        "\nprotocol=https\nhost=cr.yandex\n\n",
+        "protocol=https\nhost=cr.yandex\nhost=evil.example\n\n",
+        "protocol=https\nhost=user@cr.yandex\n\n",
+        "protocol=https\nhost=cr.yandex/path\n\n",
+        "protocol=https\nprotocol=http\nhost=cr.yandex\n\n",
+    ] {
+        world.ycred(&["git", "get"]).stdin(request).run().succeeds().quietly().stdout_is("");
+    }
+    assert_eq!(world.cloud.calls(), 0);
+    // Keys of a later git are no reason to refuse.
+    let known = "protocol=https\nhost=cr.yandex\npath=a/b\nnew-key=%0a\nstate[]=x\nwwwauth[]=Basic realm=\"x\"\n\n";
+    world.ycred(&["git", "get"]).stdin(known).run().succeeds().quietly().stdout_has("username=iam\n");
+}
+
+#[test]
+fn a_request_of_dockers_with_a_break_in_it_is_not_ours() {
+    let world = World::new();
+    for text in BREAKS {
+        for request in [
+            format!("cr.yandex{text}evil.example"),
+            format!("evil.example{text}cr.yandex"),
+            format!("https://cr.yandex{text}evil.example/"),
+            format!("https://evil.example/{text}cr.yandex"),
+            format!("https://cr.yandex{text}@evil.example/"),
+        ] {
+            let run = world.ycred(&["docker", "get"]).stdin(request.as_str()).run();
+            run.exits(1).quietly().stdout_is("credentials not found in native keychain\n");
+        }
+    }
+    assert_eq!(world.cloud.calls(), 0);
+    // A line end behind the address is docker's own doing.
+    for end in ["", "\n", "\r\n"] {
+        let run = world.ycred(&["docker", "get"]).stdin(format!("https://cr.yandex{end}")).run().succeeds().quietly();
+        let reply: Value = serde_json::from_str(&run.stdout).expect("JSON");
+        assert_eq!(reply["ServerURL"], "https://cr.yandex");
+    }
+}
+
+#[test]
+fn a_host_of_terraforms_with_a_break_in_it_is_not_ours() {
+    let world = World::new();
+    for text in BREAKS.iter().filter(|text| **text != "\0") {
+        for host in [
+            format!("cr.yandex{text}evil.example"),
+            format!("evil.example{text}cr.yandex"),
+            format!("cr.yandex{text}"),
+            format!("{text}cr.yandex"),
+        ] {
+            world.ycred(&["terraform", "get", &host]).run().succeeds().quietly().stdout_is("{}\n");
+        }
+    }
+    assert_eq!(world.cloud.calls(), 0);
+}
+
+#[test]
+fn a_server_cannot_put_a_line_into_a_reply() {
+    let world = World::new();
+    for bad in ["t1.a\nhost=evil.example", "t1.a\r\nquit=1", "t1.a\"}", "t1.a b", "t1.a\u{0}b", "t1.жетон", ""] {
+        world.cloud.clear_faults();
+        let answer = json!({"iamToken": bad, "expiresAt": "2030-01-01T00:00:00Z"}).to_string();
+        world.cloud.fault(Fault::body(answer));
+        for hook in HOOKS {
+            let run = hook.call(&world, &["--no-cache"]).run().exits(4);
+            let stdout = if hook.name == "kubectl" { run.stdout.clone() } else { (hook.refusal)(&run) };
+            assert_eq!(run.stdout, stdout, "{bad:?}\n{run}");
+            assert!(!run.stdout.contains("evil.example") && run.stderr.lines().count() <= 2, "{bad:?}\n{run}");
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------- panic
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_panic_is_exit_5_with_one_clean_line_and_nothing_on_stdout() {
+    let world = World::new();
+    for hook in HOOKS {
+        for flags in [&[][..], &["-vvv"]] {
+            let run = hook
+                .call(&world, flags)
+                .env("YCRED_DEBUG_PANIC", "a defect\nof\u{1b}[31m the test: t1.9euelZqXsecretsecret.x")
+                .run();
+            let run = run.exits(5).stdout_is("");
+            let lines: Vec<&str> = run.stderr.lines().filter(|line| !line.starts_with("ycred: debug: ")).collect();
+            assert_eq!(lines, ["ycred: error: a defect of ycred: a defect of the test: ***"], "{run}");
+        }
+    }
+    // With the very token at hand that is masked.
+    world.ycred(&["token"]).run().succeeds();
+    let token = world.last_token();
+    let piece = &token[20..40];
+    let run = world.ycred(&["token"]).env("YCRED_DEBUG_PANIC", format!("at {piece} it broke")).run().exits(5);
+    assert_eq!(run.stderr, "ycred: error: a defect of ycred: at *** it broke\n");
+    world.is_a_hit(world.ycred(&["token"]));
+    // Commands for people do it alike.
+    world.ycred(&["list"]).env("YCRED_DEBUG_PANIC", "x").run().exits(5).stdout_is("");
+}

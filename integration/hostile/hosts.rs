@@ -1,0 +1,545 @@
+//! To whom a token goes, and to nobody else: every look-alike by every hook, in both forms of its call, without network and
+//! without a profile (DESIGN A7).
+
+use std::fs;
+
+use serde_json::json;
+
+use super::{Step, World, require_tracer, traced};
+use crate::emulator::faults::Fault;
+use crate::emulator::{Config, Emulator};
+use crate::harness::{Call, Run, Sandbox, YCRED, run_all};
+
+const ABREAST: usize = 8;
+
+const OURS: [&str; 5] = [
+    "cr.yandex",
+    "cr.cloud.yandex.net",
+    "container-registry.cloud.yandex.net",
+    "registry.yandexcloud.net",
+    "registry.pe.yandexcloud.net",
+];
+
+/// How a client speaks of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    Docker,
+    Git,
+    Terraform,
+}
+
+const CLIENTS: [Client; 3] = [Client::Docker, Client::Git, Client::Terraform];
+
+impl Client {
+    /// The call for a host, by the subcommand or by the symlink.
+    fn ask(self, sandbox: &Sandbox, by_symlink: bool, host: &str) -> Call {
+        let (link, name, words): (_, _, Vec<&str>) = match self {
+            Client::Docker => ("docker-credential-ycred", "docker", vec!["get"]),
+            Client::Git => ("git-credential-ycred", "git", vec!["get"]),
+            Client::Terraform => ("terraform-credentials-ycred", "terraform", vec!["get", host]),
+        };
+        let call = if by_symlink {
+            sandbox.call(sandbox.path("bin").join(link), words)
+        } else {
+            sandbox.call(YCRED, [name].into_iter().chain(words))
+        };
+        match self {
+            Client::Docker => call.stdin(host),
+            Client::Git => {
+                let (scheme, rest) = host.split_once("://").unwrap_or(("https", host));
+                call.stdin(format!("capability[]=authtype\nprotocol={scheme}\nhost={rest}\n\n"))
+            }
+            Client::Terraform => call,
+        }
+    }
+
+    /// What it is told of a host that is none of ours: its own word for that, exactly.
+    #[track_caller]
+    fn is_turned_away(self, run: Run, what: &str) {
+        let (code, stdout) = match self {
+            Client::Docker if what.trim().is_empty() => (1, "ycred: no credentials server URL\n"),
+            Client::Docker => (1, "credentials not found in native keychain\n"),
+            Client::Git => (0, ""),
+            Client::Terraform => (0, "{}\n"),
+        };
+        assert_eq!((run.status.code(), run.stdout.as_str()), (Some(code), stdout), "{self:?} for {what:?}\n{run}");
+        assert!(run.stderr.is_empty() || what.trim().is_empty(), "{self:?} for {what:?}\n{run}");
+    }
+}
+
+fn links(sandbox: &Sandbox) {
+    for name in ["docker-credential-ycred", "git-credential-ycred", "terraform-credentials-ycred"] {
+        sandbox.link(name);
+    }
+}
+
+/// Every way in which another host can look like one of ours, and some that do not even try.
+fn look_alikes() -> Vec<String> {
+    let mut hosts: Vec<String> = [
+        "docker.io",
+        "https://index.docker.io/v1/",
+        "ghcr.io",
+        "github.com",
+        "registry.terraform.io",
+        "app.terraform.io",
+        "localhost",
+        "localhost:5000",
+        "127.0.0.1",
+        "127.0.0.1:443",
+        "[::1]",
+        "[::1]:443",
+        "0.0.0.0",
+        "169.254.169.254",
+        "[2a0d:d6c1::1]",
+        "2a0d:d6c1::1",
+        "[cr.yandex]",
+        "[cr.yandex",
+        "cr.yandex]",
+        "2130706433",
+        "0x7f.1",
+        "",
+        " ",
+        ".",
+        "..",
+        "/",
+        ":443",
+        "https://",
+        "https:///cr.yandex",
+        "//cr.yandex",
+        "https:cr.yandex",
+        "https:/cr.yandex",
+        "yandex",
+        "yandex.net",
+        "cloud.yandex.net",
+        "api.cloud.yandex.net",
+        "iam.api.cloud.yandex.net",
+        "yandexcloud.net",
+        "storage.yandexcloud.net",
+        "cr.yandexcloud.kz",
+        "cr.yandex.ru",
+        "cr.yandex.com",
+        "cr.yandex.net",
+        "cr.yande",
+        "r.yandex",
+        "cryandex",
+        "cr-yandex",
+        "cr_yandex",
+        "cr.yandexx",
+        "crr.yandex",
+        "xn--cr-6kc.yandex",
+        "xn--cr.yandex",
+        "cr.xn--yandex-abc",
+        "cr.\u{443}andex",
+        "\u{441}r.yandex",
+        "cr.yandex\u{3002}evil.example",
+        "cr\u{3002}yandex",
+        "cr\u{ff0e}yandex",
+        "cr\u{ff61}yandex",
+        "cr.yandex\u{200b}",
+        "\u{ff43}r.yandex",
+        "cr.yand\u{435}x",
+        "cr.yandex\u{301}",
+        "cr%2eyandex",
+        "cr.yandex%2f",
+        "cr.yandex%00",
+        "%63r.yandex",
+        "cr.yandex;evil.example",
+        "cr.yandex,evil.example",
+        "cr.yandex\\evil.example",
+        "cr.yandex\\@evil.example",
+        "evil.example\\@cr.yandex",
+        "cr.yandex&evil.example",
+        "cr.yandex|evil",
+        "cr..yandex",
+        ".cr.yandex",
+        "*.yandex",
+        "*",
+        "cr.*",
+        "$(cr.yandex)",
+        "cr.yandex:443:443",
+        "cr.yandex:443@evil.example",
+        "evil.example:443@cr.yandex",
+        "-cr.yandex:",
+        "a@b@cr.yandex",
+        "cr.yandex evil.example",
+        "evil.example cr.yandex",
+        "file:///cr.yandex",
+        "evil.example/cr.yandex",
+        "evil.example?cr.yandex",
+        "evil.example#cr.yandex",
+        "https://evil.example/?https://cr.yandex/",
+        "https://evil.example#@cr.yandex",
+        "https://evil.example?@cr.yandex",
+    ]
+    .map(str::to_owned)
+    .into();
+    for ours in OURS {
+        for text in [
+            "{}.evil.example",
+            "{}.",
+            "{}.:443",
+            "{}..",
+            "evil-{}",
+            "evil.{}",
+            "a.{}",
+            "evil{}",
+            "{}evil",
+            "{}-evil.example",
+            "{}:80",
+            "{}:8443",
+            "{}:5000",
+            "{}:0",
+            "{}:0443",
+            "{}:+443",
+            "{}:-443",
+            "{}: 443",
+            "{}:443a",
+            "{}:99999",
+            "{}:65979",
+            "{}:",
+            "{}:https",
+            "{}:1e3",
+            "{}:\u{664}\u{664}\u{663}",
+            "user@{}",
+            "user:pw@{}",
+            "{}@evil.example",
+            "{}:443@evil.example",
+            "https://user@{}/",
+            "https://u:p@{}/",
+            "https://{}@evil.example/",
+            "https://{}:pw@evil.example/",
+            "https://{}%40evil.example/",
+            "https://{}\\.evil.example/",
+            "https://{}.evil.example/",
+            "https://evil.example/{}",
+            "http://{}",
+            "http://{}/",
+            "http://{}:443",
+            "http://{}:80",
+            "HTTP://{}",
+            "ftp://{}",
+            "ssh://{}",
+            "wss://{}",
+            "git://{}",
+            "docker://{}",
+            "oci://{}",
+            "httpss://{}",
+            "://{}",
+            "https://https://{}",
+            "javascript://{}",
+            "\u{2024}{}",
+            "[{}]",
+            "'{}'",
+            "\"{}\"",
+            "<{}>",
+            "{}\\",
+            "{}\u{0}x",
+        ] {
+            hosts.push(text.replace("{}", ours));
+        }
+    }
+    hosts
+}
+
+/// What a client never sends, or its shell never passes: a NUL in an argument, and git has no schemes of that kind.
+fn can_be_asked(client: Client, host: &str) -> bool {
+    match client {
+        Client::Terraform => !host.contains('\0') && !host.starts_with('-'),
+        _ => true,
+    }
+}
+
+#[test]
+fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_request() {
+    let world = World::new();
+    links(&world.sandbox);
+    let hosts = look_alikes();
+    for client in CLIENTS {
+        for by_symlink in [false, true] {
+            let hosts: Vec<&String> = hosts.iter().filter(|host| can_be_asked(client, host)).collect();
+            for part in hosts.chunks(ABREAST) {
+                let runs = run_all(part.iter().map(|host| client.ask(&world.sandbox, by_symlink, host)));
+                for (host, run) in part.iter().zip(runs) {
+                    assert!(!run.stdout.contains("t1."), "{client:?} got a token for {host:?}\n{run}");
+                    // A path is no part of a host for git; docker sends whole addresses.
+                    client.is_turned_away(run, host);
+                }
+            }
+        }
+    }
+    assert_eq!(world.cloud.calls(), 0);
+    assert!(!world.sandbox.path("cache").exists());
+}
+
+#[test]
+fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
+    let world = World::new();
+    links(&world.sandbox);
+    for ours in OURS {
+        for (client, spellings) in [
+            (
+                Client::Docker,
+                &[
+                    "{}",
+                    "{}:443",
+                    "https://{}",
+                    "https://{}/",
+                    "https://{}:443/v2/",
+                    "{}/crp123/app",
+                    "{}\n",
+                    "HTTPS://{}",
+                ][..],
+            ),
+            (Client::Git, &["{}", "{}:443"]),
+            (Client::Terraform, &["{}", "{}:443"]),
+        ] {
+            for by_symlink in [false, true] {
+                for upper in [false, true] {
+                    let name = if upper { ours.to_uppercase() } else { ours.to_owned() };
+                    for spelling in spellings {
+                        let host = spelling.replace("{}", &name);
+                        let run = client.ask(&world.sandbox, by_symlink, &host).run().succeeds().quietly();
+                        assert!(run.stdout.contains(&world.last_token()), "{client:?} for {host:?}\n{run}");
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(world.asked(), 1);
+}
+
+#[test]
+fn a_foreign_host_needs_no_profile_no_home_no_network_and_opens_no_socket() {
+    let sandbox = Sandbox::new();
+    links(&sandbox);
+    let bare =
+        |call: Call| ["HOME", "YCRED_CACHE_DIR", "YCRED_STATE_DIR", "PATH"].into_iter().fold(call, Call::without);
+    for client in CLIENTS {
+        for by_symlink in [false, true] {
+            client.is_turned_away(bare(client.ask(&sandbox, by_symlink, "ghcr.io")).run(), "ghcr.io");
+        }
+    }
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    for (words, stdin) in [
+        (&["docker", "get"][..], "ghcr.io"),
+        (&["git", "get"], "protocol=https\nhost=ghcr.io\n\n"),
+        (&["terraform", "get", "ghcr.io"], ""),
+    ] {
+        let strace = |arguments: &[String]| {
+            // Docker's word for a foreign host is exit 1, and a run under the tracer is to succeed.
+            let all: Vec<&str> = ["-c", "\"$@\"; :", "sh", "strace"]
+                .into_iter()
+                .chain(arguments.iter().map(String::as_str))
+                .chain([YCRED])
+                .chain(words.iter().copied())
+                .collect();
+            world.sandbox.call("sh", all).stdin(stdin)
+        };
+        let steps = Step::of(&world, strace);
+        let network = steps.iter().find(|step| ["socket", "connect", "sendto"].contains(&step.name.as_str()));
+        assert_eq!(network, None, "{words:?}");
+        let wrote = steps.iter().find(|step| step.line.contains("O_CREAT") || step.name.starts_with("mkdir"));
+        assert_eq!(wrote, None, "{words:?}");
+    }
+    // The oracle sees a socket where there is one.
+    let steps = Step::of(&world, |strace| traced(&world, strace, &["token"]));
+    assert!(steps.iter().any(|step| step.name == "connect"));
+}
+
+/// What can be wrong with a profile, such that nobody can say which hosts it lists.
+const BROKEN: &[(&str, &str)] = &[
+    ("toml", "source = "),
+    ("key", "source = \"authorized-key\"\nkey-fiel = \"x\"\nhosts = [\"git.example\"]\n"),
+    ("source", "source = \"nothing\"\nhosts = [\"git.example\"]\n"),
+    ("host", "source = \"metadata\"\nhosts = [\"*\"]\n"),
+    ("url", "source = \"metadata\"\niam-url = \"http://evil.example\"\nhosts = [\"git.example\"]\n"),
+    ("alias", "use = \"nowhere\"\n"),
+    ("empty", ""),
+    ("binary", "\u{0}\u{1}"),
+];
+
+#[test]
+fn a_broken_or_missing_profile_is_silent_for_foreign_hosts_and_an_error_for_ours() {
+    for (what, text) in BROKEN.iter().copied().chain([("missing", "")]) {
+        let sandbox = Sandbox::new();
+        links(&sandbox);
+        if what != "missing" {
+            sandbox.profile("default", text);
+        }
+        for client in CLIENTS {
+            for by_symlink in [false, true] {
+                for host in ["ghcr.io", "git.example", "cr.yandex.evil.example"] {
+                    client.is_turned_away(client.ask(&sandbox, by_symlink, host).run(), host);
+                }
+                let run = client.ask(&sandbox, by_symlink, "cr.yandex").run().exits(3);
+                assert!(run.stderr.starts_with("ycred: error: "), "{what}\n{run}");
+                assert!(run.stderr.lines().count() <= 2, "{what}\n{run}");
+                match client {
+                    Client::Docker => assert!(run.stdout.starts_with("ycred: ") && run.stdout.lines().count() == 1),
+                    Client::Git => assert_eq!(run.stdout, "quit=1\n"),
+                    Client::Terraform => assert_eq!(run.stdout, ""),
+                }
+            }
+        }
+        // What only keeps or drops has nothing to complain of.
+        let stored = |host: &str| json!({"ServerURL": host, "Username": "u", "Secret": "p"}).to_string();
+        sandbox.ycred(["docker", "store"]).stdin(stored("cr.yandex")).run().succeeds().quietly().stdout_is("");
+        sandbox.ycred(["docker", "erase"]).stdin("cr.yandex").run().succeeds().quietly().stdout_is("");
+        let erase = "protocol=https\nhost=cr.yandex\nusername=iam\npassword=t1.x.y\n\n";
+        sandbox.ycred(["git", "erase"]).stdin(erase).run().succeeds().quietly().stdout_is("");
+        sandbox.ycred(["terraform", "forget", "cr.yandex"]).run().succeeds().quietly().stdout_is("");
+        let run = sandbox.ycred(["docker", "store"]).stdin(stored("ghcr.io")).run().exits(1).quietly();
+        assert!(run.stdout.contains("ghcr.io") && run.stdout.contains("keeps no passwords"), "{run}");
+    }
+}
+
+#[test]
+fn a_named_profile_that_is_missing_is_silent_for_foreign_hosts_too() {
+    let world = World::new();
+    for name in ["docker-credential-ycred-gone", "git-credential-ycred-gone", "terraform-credentials-ycred-gone"] {
+        let link = world.sandbox.link(name);
+        let (words, stdin): (&[&str], &str) = match name.split('-').next() {
+            Some("docker") => (&["get"], "HOST"),
+            Some("git") => (&["get"], "protocol=https\nhost=HOST\n\n"),
+            _ => (&["get", "HOST"], ""),
+        };
+        let ask = |host: &str| {
+            let words: Vec<String> = words.iter().map(|word| word.replace("HOST", host)).collect();
+            world.sandbox.call(&link, words).stdin(stdin.replace("HOST", host)).run()
+        };
+        let client = match name.split('-').next() {
+            Some("docker") => Client::Docker,
+            Some("git") => Client::Git,
+            _ => Client::Terraform,
+        };
+        client.is_turned_away(ask("ghcr.io"), "ghcr.io");
+        let run = ask("cr.yandex").exits(3);
+        assert!(run.stderr.contains("profile gone"), "{run}");
+    }
+    assert_eq!(world.cloud.calls(), 0);
+}
+
+#[test]
+fn a_symlinks_suffix_is_never_a_path() {
+    let world = World::new();
+    fs::copy(world.sandbox.path("config/default.toml"), world.sandbox.path("work/evil.toml")).expect("copied");
+    for suffix in ["evil.toml", "..", ".", "default.toml", "-default", "DEFAULT\u{e9}", "a b"] {
+        let link = world.sandbox.link(&format!("docker-credential-ycred-{suffix}"));
+        let run = world.sandbox.call(&link, ["get"]).stdin("cr.yandex").run();
+        assert!(run.status.code().is_some_and(|code| code == 2 || code == 3), "{suffix}\n{run}");
+        assert!(!run.stdout.contains("t1."), "{suffix}\n{run}");
+    }
+    assert_eq!(world.cloud.calls(), 0);
+}
+
+#[test]
+fn a_profiles_own_hosts_are_ours_to_the_port_and_not_beyond() {
+    let world = World::new();
+    links(&world.sandbox);
+    let listed =
+        r#"hosts = ["git.example", "registry.example:5000", "*.corp.example", "localhost:5001", "127.0.0.1:5002"]"#;
+    world.profile("default", listed);
+    let gets = |client: Client, host: &str| {
+        let run = client.ask(&world.sandbox, false, host).run();
+        let has = run.stdout.contains("t1.");
+        if !has {
+            client.is_turned_away(run, host);
+        }
+        has
+    };
+    for client in CLIENTS {
+        for host in [
+            "git.example",
+            "git.example:443",
+            "GIT.example",
+            "registry.example:5000",
+            "a.corp.example",
+            "a.b.corp.example",
+            "A.corp.example:443",
+            "localhost:5001",
+            "127.0.0.1:5002",
+            "cr.yandex",
+        ] {
+            assert!(gets(client, host), "{client:?} got none for {host}");
+        }
+        for host in [
+            "git.example:80",
+            "git.example:8443",
+            "a.git.example",
+            "git.example.evil.example",
+            "registry.example",
+            "registry.example:443",
+            "registry.example:5001",
+            "corp.example",
+            "evilcorp.example",
+            "a.corp.example:5000",
+            "a.corp.example.evil.example",
+            ".corp.example",
+            "a..corp.example",
+            "localhost",
+            "localhost:443",
+            "127.0.0.1",
+            "127.0.0.2:5002",
+            "[::1]:5001",
+            "http://git.example",
+            "http://a.corp.example",
+            "http://registry.example:5000",
+            "user@git.example",
+            "git.example.",
+            "a.corp.example.",
+        ] {
+            assert!(!gets(client, host), "{client:?} got a token for {host}");
+        }
+    }
+    // Plain http to this machine alone, where it is listed; to git never.
+    assert!(gets(Client::Docker, "http://localhost:5001/v2/"));
+    assert!(gets(Client::Docker, "http://127.0.0.1:5002"));
+    assert!(!gets(Client::Docker, "http://localhost:5002"));
+    assert!(!gets(Client::Git, "http://localhost:5001"));
+}
+
+#[test]
+fn another_installation_has_its_own_registries_and_an_unknown_one_none() {
+    for (endpoint, ours, foreign) in [
+        ("api.yandexcloud.kz", &["cr.yandexcloud.kz"][..], &OURS[..]),
+        ("api.yandexcloud.kz:443", &["cr.yandexcloud.kz"], &OURS),
+        ("api.cloud.yandex.net:443", &OURS, &["cr.yandexcloud.kz"]),
+        ("api.private.example", &[], &["cr.yandex", "cr.yandexcloud.kz", "cr.private.example"]),
+    ] {
+        let world = World::new();
+        world.profile("default", &format!("endpoint = \"{endpoint}\""));
+        for client in CLIENTS {
+            for host in ours {
+                let run = client.ask(&world.sandbox, false, host).run().succeeds().quietly();
+                assert!(run.stdout.contains("t1."), "{endpoint}: {client:?} got none for {host}\n{run}");
+            }
+            for host in foreign {
+                client.is_turned_away(client.ask(&world.sandbox, false, host).run(), host);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_for_a_host_that_is_not_ours_is_not_printed_by_the_token_command_either() {
+    let world = World::new();
+    for host in ["ghcr.io", "cr.yandex.evil.example", "http://cr.yandex", "user@cr.yandex", "cr.yandex."] {
+        world.ycred(&["token", "--format", "netrc", "--host", host]).run().exits(2).stdout_is("");
+    }
+    assert_eq!(world.cloud.calls(), 0);
+}
+
+#[test]
+fn a_cloud_that_is_down_or_refuses_is_no_matter_for_foreign_hosts() {
+    let world = World::new();
+    links(&world.sandbox);
+    world.cloud.fault(Fault::refuse(503));
+    let dead = Emulator::start(Config::default()).url();
+    world.sandbox.profile("default", &format!("source = \"metadata\"\niam-url = \"{dead}\"\n"));
+    for client in CLIENTS {
+        client.is_turned_away(client.ask(&world.sandbox, true, "docker.io").run(), "docker.io");
+    }
+}
