@@ -248,6 +248,8 @@ impl Run<'_> {
         };
         let place = cx.cache.place();
         match (unkept, trouble) {
+            // Without a token there is nothing to keep, and the error is what matters.
+            _ if outcome.is_err() => {}
             (Some(why), _) => cx.notes.warn(
                 Warning::CacheUnusable,
                 format!("{}: the token cannot be kept for later calls: {place}: {why}", cx.profile),
