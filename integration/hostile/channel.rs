@@ -679,6 +679,13 @@ fn a_server_cannot_put_a_line_into_a_reply() {
 
 // ---------------------------------------------------------------------------------------------------------------- panic
 
+#[cfg(not(debug_assertions))]
+#[test]
+fn a_release_has_no_panic_on_demand() {
+    let world = World::new();
+    world.ycred(&["token"]).env("YCRED_DEBUG_PANIC", "x").run().succeeds().quietly();
+}
+
 #[cfg(debug_assertions)]
 #[test]
 fn a_panic_is_exit_5_with_one_clean_line_and_nothing_on_stdout() {

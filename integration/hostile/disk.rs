@@ -10,6 +10,7 @@ use super::{
     Commons, NOBODY, Step, World, age, inject, litter, make_private, mode, names, records, require_root,
     require_tracer, set_mode, token_in, traced, write_private,
 };
+use crate::emulator::faults::Fault;
 use crate::harness::{Call, Run, YCRED, run_all};
 
 const ABREAST: usize = 4;
@@ -541,6 +542,19 @@ fn under_a_file_size_limit_of_nothing_the_token_is_printed_and_no_signal_kills()
     assert!(lines.len() == 2 && lines[0].starts_with("ycred: warning: ") && lines[1] == "exit 0", "{run}");
     assert!(lines[0].contains(&world.sandbox.path("cache").display().to_string()), "{run}");
     assert!(lines[0].contains("File too large"), "the real cause\n{run}");
+}
+
+#[test]
+fn a_refusal_where_nothing_can_be_kept_is_told_as_a_refusal_and_no_more() {
+    let world = World::new();
+    world.cloud.fault(Fault::refuse(403).message("Permission denied, says the test"));
+    for _ in 0..2 {
+        let run = world.ycred(&["token"]).env("YCRED_CACHE_DIR", "/dev/null/cache").run().exits(1).stdout_is("");
+        let lines: Vec<&str> = run.stderr.lines().collect();
+        assert!(lines.len() == 2 && lines[0].contains("Permission denied, says the test"), "{run}");
+        assert!(lines[0].starts_with("ycred: error: ") && lines[1].starts_with("ycred: hint: "), "{run}");
+    }
+    assert_eq!(world.asked(), 2, "nothing can be remembered either");
 }
 
 // -------------------------------------------------------------------------------------------------------------- modes
