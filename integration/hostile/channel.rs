@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
-use super::{Step, World, records, traced};
+use super::{Step, World, records, require_tracer, traced};
 use crate::emulator::faults::Fault;
 use crate::harness::{Call, Run, YCRED, require_client};
 
@@ -172,7 +172,7 @@ fn a_hooks_refusal_is_exact_to_the_byte_at_any_verbosity_and_is_one_error_and_on
             world.cloud.fault(Fault::refuse(403).message("Permission denied, says the test"));
             let run = hook.call(&world, flags).run().exits(1);
             assert_eq!(run.stdout, (hook.refusal)(&run), "{}\n{run}", hook.name);
-            assert!(run.stderr.contains("Permission denied, says the test"), "{run}");
+            assert!(run.stderr.contains("Permission denied, says the test (request id "), "{run}");
             let others: Vec<&str> = run.stderr.lines().filter(|line| !line.starts_with("ycred: debug: ")).collect();
             assert_eq!(others.len(), 2, "{run}");
             assert!(others[0].starts_with("ycred: error: ") && others[1].starts_with("ycred: hint: "), "{run}");
@@ -208,6 +208,62 @@ fn calls_that_hand_nothing_out_are_exact_to_the_byte_too() {
     world.ycred(&["terraform", "store", "cr.yandex"]).stdin("{\"token\":\"x\"}").run().exits(2).stdout_is("");
     assert_eq!(world.cloud.calls(), 0);
     assert!(!world.sandbox.path("cache").exists(), "no cache is made for nothing");
+}
+
+#[test]
+fn the_version_that_kubectl_speaks_is_echoed_and_an_unknown_one_is_an_error_in_its_own_shape() {
+    let world = World::new();
+    let group = "client.authentication.k8s.io";
+    let info = |version: &str| json!({"kind": "ExecCredential", "apiVersion": version, "spec": {}}).to_string();
+    for (given, expected) in [
+        (Some(info(&format!("{group}/v1"))), "v1"),
+        (Some(info(&format!("{group}/v1beta1"))), "v1beta1"),
+        (Some(String::new()), "v1beta1"),
+        (None, "v1beta1"),
+    ] {
+        let call = world.ycred(&["kubectl"]);
+        let call = if let Some(given) = given { call.env("KUBERNETES_EXEC_INFO", given) } else { call };
+        let reply: Value = serde_json::from_str(&call.run().succeeds().quietly().stdout).expect("JSON");
+        assert_eq!(reply["apiVersion"], format!("{group}/{expected}"));
+    }
+    let before = world.cloud.calls();
+    for given in
+        [info(&format!("{group}/v2")), info("v1"), info(""), "{}".into(), "[]".into(), "{".into(), "null".into()]
+    {
+        let run = world.ycred(&["kubectl"]).env("KUBERNETES_EXEC_INFO", given).run().exits(2);
+        let status: Value = serde_json::from_str(&run.stdout).expect("one JSON document");
+        assert_eq!((&status["kind"], &status["code"]), (&json!("Status"), &json!(400)), "{run}");
+        assert_eq!(run.stdout.matches('\n').count(), 1, "{run}");
+    }
+    assert_eq!(world.cloud.calls(), before);
+}
+
+#[test]
+fn what_git_erases_is_that_very_token_and_no_newer_one() {
+    let world = World::new();
+    let request = |token: &str| format!("protocol=https\nhost=cr.yandex\nusername=iam\npassword={token}\n\n");
+    let erase = |token: &str| {
+        world.ycred(&["git", "erase"]).stdin(request(token)).run().succeeds().quietly().stdout_is("");
+    };
+    world.ycred(&["git", "get"]).stdin(request("")).run().succeeds();
+    let old = world.last_token();
+    world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
+    let new = world.last_token();
+    erase(&old);
+    erase("");
+    erase("something else");
+    assert_eq!(world.is_a_hit(world.ycred(&["token"])), new);
+    erase(&new);
+    let asked = world.asked();
+    world.ycred(&["token"]).run().succeeds().quietly();
+    assert_eq!(world.asked(), asked + 1, "the rejected token was served again");
+    // Newer gits hand it back as a credential.
+    let newest = world.last_token();
+    let request =
+        format!("capability[]=authtype\nprotocol=https\nhost=cr.yandex\nauthtype=Bearer\ncredential={newest}\n\n");
+    world.ycred(&["git", "erase"]).stdin(request).run().succeeds().quietly().stdout_is("");
+    world.ycred(&["token"]).run().succeeds().quietly();
+    assert_eq!(world.asked(), asked + 2);
 }
 
 // ------------------------------------------------------------------------------------------------- closed, full, gone
@@ -325,7 +381,7 @@ fn reads_of_stdin(steps: &[Step]) -> Vec<&Step> {
 
 #[test]
 fn kubectl_terraform_and_token_leave_stdin_alone() {
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();
@@ -622,6 +678,13 @@ fn a_server_cannot_put_a_line_into_a_reply() {
 }
 
 // ---------------------------------------------------------------------------------------------------------------- panic
+
+#[cfg(not(debug_assertions))]
+#[test]
+fn a_release_has_no_panic_on_demand() {
+    let world = World::new();
+    world.ycred(&["token"]).env("YCRED_DEBUG_PANIC", "x").run().succeeds().quietly();
+}
 
 #[cfg(debug_assertions)]
 #[test]

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{Step, World, age, inject, litter, records, token_in, traced};
-use crate::harness::{Call, require_client, run_all};
+use super::{Step, World, age, inject, litter, records, require_tracer, token_in, traced};
+use crate::harness::{Call, run_all};
 
 /// How many processes run at a time; the machine may have two processors.
 const ABREAST: usize = 4;
@@ -65,7 +65,7 @@ fn kill_at_each(
 
 #[test]
 fn killed_at_any_system_call_of_a_first_miss_the_next_run_works_in_silence_and_leaves_a_whole_record() {
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();
@@ -92,7 +92,7 @@ fn killed_at_any_system_call_of_a_first_miss_the_next_run_works_in_silence_and_l
 
 #[test]
 fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_whole() {
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Commons, NOBODY, Step, World, age, inject, litter, make_private, mode, names, records, require_root, set_mode,
-    token_in, traced, write_private,
+    Commons, NOBODY, Step, World, age, inject, litter, make_private, mode, names, records, require_root,
+    require_tracer, set_mode, token_in, traced, write_private,
 };
-use crate::harness::{Call, Run, YCRED, require_client, run_all};
+use crate::emulator::faults::Fault;
+use crate::harness::{Call, Run, YCRED, run_all};
 
 const ABREAST: usize = 4;
 
@@ -66,7 +67,7 @@ fn fail_at_each(
 
 #[test]
 fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_at_most() {
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();
@@ -99,7 +100,7 @@ fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_
 
 #[test]
 fn whatever_call_of_a_renewal_the_disk_fails_the_old_record_is_whole_or_replaced() {
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();
@@ -132,7 +133,7 @@ fn whatever_call_of_a_renewal_the_disk_fails_the_old_record_is_whole_or_replaced
 
 #[test]
 fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();
@@ -160,8 +161,41 @@ fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
 }
 
 #[test]
+fn a_disk_that_goes_on_failing_costs_one_warning_a_run_and_no_token() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    for (calls, error, words) in [
+        ("mkdir", "EROFS", "the file system is read-only"),
+        ("mkdir", "ENOSPC", "the disk is full"),
+        ("mkdir", "EACCES", "permission denied"),
+        ("rename", "EIO", "Input/output error"),
+        ("rename", "EDQUOT", "quota"),
+        ("rename,flock", "EIO", "Input/output error"),
+        ("mkdir,rename,flock,unlink", "EIO", "Input/output error"),
+    ] {
+        let cache = world.sandbox.path(format!("caches/{error}-{}", calls.replace(',', "-")));
+        let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:error={error}"));
+        let strace = ["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject].map(str::to_owned);
+        for _ in 0..2 {
+            let before = world.asked();
+            let run = traced(&world, &strace, &["token"]).env("YCRED_CACHE_DIR", &cache).run();
+            world.is_unharmed(&run, &cache);
+            assert!(run.stderr.contains(words), "expected {words:?} for {error} at {calls}\n{run}");
+            assert_eq!(world.asked(), before + 1, "{error} at {calls}");
+        }
+        assert_eq!(records(&cache), Vec::<PathBuf>::new(), "{error} at {calls}");
+        assert_eq!(litter(&cache), Vec::<PathBuf>::new(), "{error} at {calls}");
+        // And when it is well again, so is the cache.
+        world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
+        world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
+    }
+}
+
+#[test]
 fn where_locking_is_unsupported_the_warning_gives_the_real_cause_and_the_token_is_kept_all_the_same() {
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();
@@ -182,7 +216,7 @@ fn where_locking_is_unsupported_the_warning_gives_the_real_cause_and_the_token_i
 
 #[test]
 fn a_lock_call_that_is_interrupted_is_made_again() {
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();
@@ -194,7 +228,7 @@ fn a_lock_call_that_is_interrupted_is_made_again() {
 
 #[test]
 fn the_lock_is_polled_and_never_waited_for_in_the_kernel() {
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();
@@ -210,8 +244,11 @@ fn the_lock_is_polled_and_never_waited_for_in_the_kernel() {
 
 // ---------------------------------------------------------------------------------------------------- foreign objects
 
+/// Its name, and how to put it there.
+type Object = (&'static str, fn(&Path));
+
 /// What can stand in a file's place.
-const OBJECTS: &[(&str, fn(&Path))] = &[
+const OBJECTS: &[Object] = &[
     ("empty", |path| write_private(path, b"")),
     ("garbage", |path| write_private(path, b"\x00\xff\xfe not a record \x1b[31m")),
     ("json of another make", |path| write_private(path, b"{\"version\":99,\"token\":null}")),
@@ -231,6 +268,11 @@ const OBJECTS: &[(&str, fn(&Path))] = &[
     ("a symlink", |path| symlink(path.with_file_name("victim"), path).expect("a link")),
     ("a dangling symlink", |path| symlink(path.with_file_name("nothing"), path).expect("a link")),
     ("a symlink to itself", |path| symlink(path, path).expect("a link")),
+    // Which would be served, were it not for its owner.
+    ("another user's good record", |path| {
+        fs::copy(path.with_file_name("victim"), path).expect("a copy");
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("given away");
+    }),
     ("another user's file", |path| {
         write_private(path, b"{}");
         chown(path, Some(NOBODY), Some(NOBODY)).expect("given away");
@@ -502,6 +544,19 @@ fn under_a_file_size_limit_of_nothing_the_token_is_printed_and_no_signal_kills()
     assert!(lines[0].contains("File too large"), "the real cause\n{run}");
 }
 
+#[test]
+fn a_refusal_where_nothing_can_be_kept_is_told_as_a_refusal_and_no_more() {
+    let world = World::new();
+    world.cloud.fault(Fault::refuse(403).message("Permission denied, says the test"));
+    for _ in 0..2 {
+        let run = world.ycred(&["token"]).env("YCRED_CACHE_DIR", "/dev/null/cache").run().exits(1).stdout_is("");
+        let lines: Vec<&str> = run.stderr.lines().collect();
+        assert!(lines.len() == 2 && lines[0].contains("Permission denied, says the test"), "{run}");
+        assert!(lines[0].starts_with("ycred: error: ") && lines[1].starts_with("ycred: hint: "), "{run}");
+    }
+    assert_eq!(world.asked(), 2, "nothing can be remembered either");
+}
+
 // -------------------------------------------------------------------------------------------------------------- modes
 
 #[test]
@@ -527,7 +582,7 @@ fn under_umask_zero_files_are_0600_and_directories_0700() {
 
 #[test]
 fn files_are_private_at_their_making_and_not_a_moment_later() {
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();

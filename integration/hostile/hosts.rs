@@ -5,10 +5,10 @@ use std::fs;
 
 use serde_json::json;
 
-use super::{Step, World, traced};
+use super::{Step, World, require_tracer, traced};
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Emulator};
-use crate::harness::{Call, Run, Sandbox, YCRED, require_client, run_all};
+use crate::harness::{Call, Run, Sandbox, YCRED, run_all};
 
 const ABREAST: usize = 8;
 
@@ -319,7 +319,7 @@ fn a_foreign_host_needs_no_profile_no_home_no_network_and_opens_no_socket() {
             client.is_turned_away(bare(client.ask(&sandbox, by_symlink, "ghcr.io")).run(), "ghcr.io");
         }
     }
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();

@@ -1,7 +1,7 @@
 //! A hostile world: processes killed at every step, disks that fail at every call, homes that are none, closed and full
 //! channels, look-alike hosts, and whoever would like to see a secret.
 //!
-//! What must hold is DESIGN's promise: no trouble with the cache, the disk or the channel ever costs a token that could be
+//! What must hold is the promise: no trouble with the cache, the disk or the channel ever costs a token that could be
 //! had, and no secret is anywhere but where it belongs.
 
 mod channel;
@@ -168,6 +168,17 @@ fn require_root(tools: &[&str]) -> bool {
         return false;
     }
     tools.iter().all(|tool| require_client(tool).is_some())
+}
+
+/// Whether system calls can be watched and made to fail here. Only root's strace sees the paths in a process that forbids
+/// dumps.
+#[track_caller]
+fn require_tracer() -> bool {
+    if !is_root() {
+        crate::harness::skip("only root can trace a process that forbids dumps");
+        return false;
+    }
+    require_client("strace").is_some()
 }
 
 /// A directory that everybody can reach, with the binary in it, and in it a home, configuration and cache of `nobody`'s.

@@ -1,6 +1,6 @@
 //! Secrets: none of them, nor any eight bytes of one, is anywhere but where it belongs, whatever goes wrong.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -13,11 +13,13 @@ use base64::Engine as _;
 use rand::Rng as _;
 use serde_json::{Value, json};
 
-use super::{Commons, NOBODY, Step, World, make_private, mode, require_root, set_mode, token_in, traced};
+use super::{
+    Commons, NOBODY, Step, World, make_private, mode, require_root, require_tracer, set_mode, token_in, traced,
+};
 use crate::emulator::faults::Fault;
 use crate::emulator::keys::{AuthorizedKey, RsaKey};
 use crate::emulator::{METADATA, TOKENS};
-use crate::harness::{Run, Sandbox, YCRED, require_client};
+use crate::harness::{Run, Sandbox, YCRED, run_all};
 use crate::server::{Delivery, Request, Response, Server, Stage};
 
 // ------------------------------------------------------------------------------------------------------------- the net
@@ -25,29 +27,39 @@ use crate::server::{Delivery, Request, Response, Server, Stage};
 /// The shortest piece of a secret that counts as the secret.
 const PIECE: usize = 8;
 
-/// Every piece of every secret, by the secret's name.
+/// Secrets by name, and every piece of them.
 #[derive(Default, Clone)]
-struct Net(BTreeMap<String, Vec<u8>>);
+struct Net {
+    secrets: Vec<(String, String)>,
+    pieces: HashMap<[u8; PIECE], usize>,
+}
 
 impl Net {
     fn add(&mut self, name: &str, secret: &str) {
-        // A PEM's armour is none.
-        let body: Vec<&str> = secret.lines().filter(|line| !line.starts_with("-----")).collect();
-        self.0.insert(format!("{name} ({})", self.0.len()), body.join("\n").into_bytes());
+        let number = self.secrets.len();
+        self.secrets.push((name.to_owned(), secret.to_owned()));
+        // A PEM's armour is no secret.
+        for line in secret.lines().filter(|line| !line.starts_with("-----")) {
+            let pieces = line.as_bytes().windows(PIECE).filter_map(|piece| piece.try_into().ok());
+            self.pieces.extend(pieces.map(|piece: [u8; PIECE]| (piece, number)));
+        }
     }
 
-    /// The first secret of which a piece is in this text.
+    /// The first piece of a secret in this text, and of which.
     fn catch(&self, text: &[u8]) -> Option<String> {
-        let windows: HashSet<&[u8]> = text.windows(PIECE).collect();
-        for (name, secret) in &self.0 {
-            // Lines apart: a line feed in a window would let two ends of lines through.
-            for line in secret.split(|byte| *byte == b'\n') {
-                if let Some(piece) = line.windows(PIECE).find(|piece| windows.contains(piece)) {
-                    return Some(format!("{name}: {:?}", String::from_utf8_lossy(piece)));
-                }
-            }
+        text.windows(PIECE).find_map(|piece| {
+            let number = self.pieces.get(piece)?;
+            Some(format!("{}: {:?}", self.secrets[*number].0, String::from_utf8_lossy(piece)))
+        })
+    }
+
+    /// Without the secrets of this name.
+    fn without(&self, name: &str) -> Net {
+        let mut net = Net::default();
+        for (other, secret) in self.secrets.iter().filter(|(other, _)| other != name) {
+            net.add(other, secret);
         }
-        None
+        net
     }
 }
 
@@ -61,10 +73,9 @@ fn the_net_catches_pieces_of_eight_bytes_and_none_of_seven() {
     let mut net = Net::default();
     net.add("secret", "correct-horse");
     assert!(net.catch(b"a correct-").is_some());
-    assert!(net.catch(b"a correct x").is_some());
-    assert!(net.catch(b"a correct").is_some());
-    assert!(net.catch(b"a correc").is_none());
     assert!(net.catch(b"ct-horse").is_some());
+    assert!(net.catch(b"a correct x").is_none());
+    assert!(net.catch(b"t-horse").is_none());
 }
 
 // ------------------------------------------------------------------------------------------------------ the eavesdropper
@@ -110,12 +121,16 @@ struct Eavesdropper {
     shared: Arc<Mutex<Heard>>,
 }
 
+#[derive(Default)]
 struct Heard {
     manner: Option<Manner>,
-    /// What it was shown: JWTs, OAuth tokens, bearers.
+    /// What it was shown since it was last told how to behave: JWTs, OAuth tokens, bearers.
     shown: Vec<(String, String)>,
-    /// What it gave.
+    /// What it gave since then.
     given: Vec<String>,
+    /// The same of all time.
+    all_shown: Vec<(String, String)>,
+    all_given: Vec<String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -124,7 +139,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Eavesdropper {
     fn start() -> Eavesdropper {
-        let shared = Arc::new(Mutex::new(Heard { manner: None, shown: Vec::new(), given: Vec::new() }));
+        let shared = Arc::new(Mutex::new(Heard::default()));
         let server = Server::start(None, {
             let shared = Arc::clone(&shared);
             move |request| lock(&shared).answer(request)
@@ -133,7 +148,11 @@ impl Eavesdropper {
     }
 
     fn behave(&self, manner: Manner) {
-        lock(&self.shared).manner = Some(manner);
+        let mut heard = lock(&self.shared);
+        let Heard { shown, given, all_shown, all_given, .. } = &mut *heard;
+        all_shown.append(shown);
+        all_given.append(given);
+        heard.manner = Some(manner);
     }
 }
 
@@ -165,19 +184,19 @@ impl Heard {
         };
         match self.manner.unwrap_or(Manner::Good) {
             Manner::Good => Response::json(200, good.to_string()),
-            Manner::QuotesInStatus => status(401, &format!("who showed {quoted} and is to have {token}?")),
+            Manner::QuotesInStatus => status(401, &format!("who showed {quoted}?")),
             // Short, as whoever shows plain text at all shows no long one; and in pieces.
             Manner::QuotesInText => {
                 let end =
                     |text: &str| text.chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<String>();
-                Response::text(403, format!("no: {} {}", end(&flat), &token[..40]))
+                Response::text(403, format!("no: {}", end(&flat)))
             }
             Manner::QuotesInHeaders => Response::text(403, "")
                 .header("x-request-id", flat.as_str())
-                .header("x-server-trace-id", token.as_str())
+                .header("x-server-trace-id", flat.as_str())
                 .header("Retry-After", flat.as_str())
                 .header("Date", flat.as_str()),
-            Manner::Redirects => Response::new(302).header("Location", format!("https://evil.example/{token}/?{flat}")),
+            Manner::Redirects => Response::new(302).header("Location", format!("https://evil.example/{flat}/?{flat}")),
             Manner::Garbles => Response::typed(200, &format!("text/x-{flat}"), format!("{quoted} {token}")),
             Manner::GivesBadToken => {
                 Response::json(200, good.to_string().replace(&token, &format!("{token} \\\" {token}")))
@@ -192,8 +211,10 @@ impl Heard {
 struct Source {
     name: &'static str,
     /// Writes its files, says its profile and its environment, and casts its secrets into the net.
-    prepare: fn(&Sandbox, &str, &mut Net) -> (String, Vec<(&'static str, String)>),
+    prepare: fn(&Sandbox, &str, &mut Net) -> (String, Variables),
 }
+
+type Variables = Vec<(&'static str, String)>;
 
 fn command(sandbox: &Sandbox, script: &str) -> PathBuf {
     sandbox.script(format!("bin/{}", shapeless(8)), &format!("#!/bin/sh\n{script}\n"))
@@ -264,7 +285,7 @@ const SOURCES: &[Source] = &[
         name: "a command that succeeds and says too much",
         prepare: |sandbox, _, net| {
             let token = shapeless(100);
-            net.add("command's token", &token);
+            net.add("token", &token);
             let file = sandbox.file("config/token", format!("{token}\n"));
             let script = command(sandbox, &format!("cat '{}'; echo \"+ gave $(cat '{0}')\" >&2", file.display()));
             (format!("source = \"command\"\ncommand = [\"{}\"]\n", script.display()), Vec::new())
@@ -305,7 +326,7 @@ const SOURCES: &[Source] = &[
         name: "a static token in a file",
         prepare: |sandbox, _, net| {
             let token = shapeless(100);
-            net.add("static token", &token);
+            net.add("token", &token);
             sandbox.file("config/token", format!("{token}\n"));
             ("source = \"static\"\ntoken-file = \"token\"\n".to_owned(), Vec::new())
         },
@@ -314,7 +335,7 @@ const SOURCES: &[Source] = &[
         name: "a static token in a variable",
         prepare: |_, _, net| {
             let token = shapeless(100);
-            net.add("static token", &token);
+            net.add("token", &token);
             ("source = \"static\"\ntoken-env = \"MY_TOKEN\"\n".to_owned(), vec![("MY_TOKEN", token)])
         },
     },
@@ -346,82 +367,92 @@ const CALLS: &[(&[&str], &str)] = &[
 
 #[test]
 fn no_source_by_any_hook_in_any_failure_at_any_verbosity_tells_eight_bytes_of_a_secret() {
-    for source in SOURCES {
-        let eavesdropper = Eavesdropper::start();
-        let mut sandbox = Sandbox::new();
-        let mut net = Net::default();
-        let (profile, variables) = (source.prepare)(&sandbox, &eavesdropper.server.url(), &mut net);
-        sandbox.profile("default", &profile);
-        for (name, value) in variables {
-            sandbox.set(name, value);
+    // Much of it is waiting: for a lock, and before another try.
+    std::thread::scope(|scope| {
+        for sources in SOURCES.chunks(3) {
+            scope.spawn(|| sources.iter().for_each(expose));
         }
-        // Whatever else an environment holds, and is none of our business.
-        for name in ["AWS_SECRET_ACCESS_KEY", "YC_OAUTH_TOKEN", "YC_TOKEN", "YC_IAM_TOKEN"] {
-            let secret = shapeless(40);
-            net.add(name, &secret);
-            sandbox.set(name, secret);
-        }
-        let asks_the_cloud = profile.contains("iam-url") || profile.contains("metadata-addr");
-        for manner in if asks_the_cloud { &MANNERS[..] } else { &MANNERS[..1] } {
-            eavesdropper.behave(*manner);
-            // Each manner meets an empty cache, and then one that remembers.
-            let cache = sandbox.path(format!("cache-{manner:?}"));
-            for (words, stdin) in CALLS {
-                for flags in [&["-vvv"][..], &["-vvv", "--no-cache"]] {
-                    let words: Vec<&str> = flags.iter().chain(*words).copied().collect();
-                    let call = sandbox.ycred(&words).stdin(*stdin).env("YCRED_CACHE_DIR", &cache);
-                    let run = call.env("TMPDIR", "/nonexistent").run();
-                    judge(&format!("{}, {manner:?}", source.name), &net, &eavesdropper, &run);
-                }
-            }
-        }
-        look_around(source.name, &sandbox, &net, &eavesdropper);
+    });
+}
+
+/// Throws everything at one source.
+#[track_caller]
+fn expose(source: &Source) {
+    let eavesdropper = Eavesdropper::start();
+    let mut sandbox = Sandbox::new();
+    let mut net = Net::default();
+    let (profile, variables) = (source.prepare)(&sandbox, &eavesdropper.server.url(), &mut net);
+    sandbox.profile("default", &profile);
+    for (name, value) in variables {
+        sandbox.set(name, value);
     }
+    // Whatever else an environment holds, and is none of our business.
+    for name in ["AWS_SECRET_ACCESS_KEY", "YC_OAUTH_TOKEN", "YC_TOKEN", "YC_IAM_TOKEN"] {
+        let secret = shapeless(40);
+        net.add(name, &secret);
+        sandbox.set(name, secret);
+    }
+    let asks_the_cloud = profile.contains("iam-url") || profile.contains("metadata-addr");
+    // Where an OAuth token came from is forgotten by the time it is sent.
+    let manners = match source.name {
+        "OAuth token in a variable" | "OAuth token of a command" => 3,
+        _ if asks_the_cloud => MANNERS.len(),
+        _ => 1,
+    };
+    for manner in &MANNERS[..manners] {
+        let cache = sandbox.path(format!("cache-{manner:?}"));
+        for flags in [&["-vvv"][..], &["-vvv", "--no-cache"]] {
+            eavesdropper.behave(*manner);
+            let runs = run_all(CALLS.iter().map(|(words, stdin)| {
+                let words: Vec<&str> = flags.iter().chain(*words).copied().collect();
+                sandbox.ycred(&words).stdin(*stdin).env("YCRED_CACHE_DIR", &cache)
+            }));
+            judge(&format!("{}, {manner:?}", source.name), &net, &eavesdropper, &runs);
+        }
+    }
+    look_around(source.name, &sandbox, &net, &eavesdropper);
 }
 
 /// Nothing on stderr; on stdout the token alone, and in failure not even that.
 #[track_caller]
-fn judge(what: &str, net: &Net, eavesdropper: &Eavesdropper, run: &Run) {
-    assert!(run.status.code().is_some_and(|code| code != 5), "{what}: a defect\n{run}");
+fn judge(what: &str, net: &Net, eavesdropper: &Eavesdropper, runs: &[Run]) {
     let heard = lock(&eavesdropper.shared);
     let mut all = net.clone();
     for (name, secret) in &heard.shown {
         all.add(name, secret);
     }
-    let mut withheld = all.clone();
-    for token in &heard.given {
+    // A link's token is a caller's bearer to the next, and only the last one's is for us.
+    let is_bearer = |token: &str| heard.shown.iter().any(|(_, shown)| shown == token);
+    for token in heard.given.iter().filter(|token| !is_bearer(token)) {
         all.add("token", token);
     }
-    drop(heard);
-    assert_eq!(all.catch(run.stderr.as_bytes()), None, "{what}: on stderr\n{run}");
-    if run.status.success() {
-        // A link's token is a caller's bearer to the next, and only the last one's is for us.
-        withheld.0.retain(|name, secret| {
-            !(name.contains("token") || name.contains("bearer"))
-                || !run.stdout.contains(&*String::from_utf8_lossy(secret))
-        });
-        assert_eq!(withheld.catch(run.stdout.as_bytes()), None, "{what}: on stdout\n{run}");
-    } else {
-        assert_eq!(all.catch(run.stdout.as_bytes()), None, "{what}: on stdout in failure\n{run}");
+    for run in runs {
+        assert!(run.status.code().is_some_and(|code| code != 5), "{what}: a defect\n{run}");
+        assert_eq!(all.catch(run.stderr.as_bytes()), None, "{what}: on stderr\n{run}");
+        let mut stdout = run.stdout.clone();
+        if run.status.success() {
+            for (_, token) in all.secrets.iter().filter(|(name, _)| name == "token") {
+                stdout = stdout.replace(token, " ");
+            }
+        }
+        assert_eq!(all.catch(stdout.as_bytes()), None, "{what}: on stdout\n{run}");
     }
 }
 
 /// No file's name has a piece of a secret, nor any file but a record, which has tokens alone and is 0600.
 #[track_caller]
 fn look_around(what: &str, sandbox: &Sandbox, net: &Net, eavesdropper: &Eavesdropper) {
+    eavesdropper.behave(Manner::Good);
     let heard = lock(&eavesdropper.shared);
-    let (mut all, mut no_tokens) = (net.clone(), net.clone());
-    for (name, secret) in &heard.shown {
+    let mut all = net.clone();
+    // A bearer is a token that was given before.
+    for (name, secret) in heard.all_shown.iter().filter(|(_, secret)| !heard.all_given.contains(secret)) {
         all.add(name, secret);
-        if !heard.given.contains(secret) {
-            no_tokens.add(name, secret);
-        }
     }
-    for token in &heard.given {
+    for token in &heard.all_given {
         all.add("token", token);
     }
-    // What a command prints is a token too, where it is one.
-    no_tokens.0.retain(|name, _| !name.contains("command's token"));
+    let no_tokens = all.without("token");
     let mut records = 0;
     for path in sandbox.files("") {
         if ["config", "runs", "bin"].iter().any(|inputs| path.starts_with(sandbox.path(inputs))) {
@@ -515,7 +546,7 @@ fn a_proxys_password_is_told_by_no_message_and_the_proxy_is_named() {
                     .header("x-request-id", encoded.as_str())
             }
         });
-        let mut sandbox = Sandbox::new();
+        let sandbox = Sandbox::new();
         let key = AuthorizedKey::new("ajeaaaaaaaaaaaaaaaaa", RsaKey::shared());
         key.write(sandbox.path("config/key.json")).expect("a key file");
         net.add("key", &key.file().without_line().pem());
@@ -524,26 +555,30 @@ fn a_proxys_password_is_told_by_no_message_and_the_proxy_is_named() {
             "source = \"authorized-key\"\nkey-file = \"key.json\"\niam-url = \"https://iam.example\"\ntimeout = \"2s\"\n",
         );
         let address = proxy.address();
-        for url in [
+        let urls = [
             format!("http://robot:{encoded}@{address}"),
             format!("http://robot:{encoded}@{address}/"),
             format!("robot:{encoded}@{address}"),
-        ] {
-            sandbox.set("HTTPS_PROXY", &url);
-            for words in [&["-vvv", "token", "--no-cache"][..], &["-vvv", "kubectl", "--no-cache"]] {
-                let run = sandbox.ycred(words).run().fails();
-                assert_ne!(run.status.code(), Some(5), "{run}");
-                assert_eq!(net.catch(run.stderr.as_bytes()), None, "{status}\n{run}");
-                assert_eq!(net.catch(run.stdout.as_bytes()), None, "{status}\n{run}");
-                assert!(run.stderr.contains(&address.to_string()), "the proxy is not named\n{run}");
-            }
+        ];
+        let runs = run_all(urls.iter().flat_map(|url| {
+            let words = [&["-vvv", "token", "--no-cache"][..], &["-vvv", "kubectl", "--no-cache"]];
+            words.map(|words| sandbox.ycred(words).env("HTTPS_PROXY", url))
+        }));
+        for run in runs.into_iter().map(Run::fails) {
+            assert_ne!(run.status.code(), Some(5), "{run}");
+            assert_eq!(net.catch(run.stderr.as_bytes()), None, "{status}\n{run}");
+            assert_eq!(net.catch(run.stdout.as_bytes()), None, "{status}\n{run}");
+            // One that opens the way and then speaks no TLS is not known for the culprit.
+            let named = run.stderr.contains(&address.to_string());
+            assert!(named || status == 200, "{status}: the proxy is not named\n{run}");
         }
     }
     // What is no URL at all is not shown either.
     let mut sandbox = Sandbox::new();
     sandbox.profile("default", "source = \"oauth\"\noauth-token-env = \"O\"\niam-url = \"https://iam.example\"\n");
     for url in [
-        format!("http://robot:{decoded}"),
+        format!("http://robot:{decoded}@127.0.0.1:1"),
+        format!("http://robot:{}/{}@127.0.0.1:1", &password[..12], &password[12..]),
         format!("http://robot:{password} x@proxy:1"),
         format!("ht!tp://robot:{password}@proxy:1"),
         format!("robot:{password}"),
@@ -718,6 +753,9 @@ fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_
     let toml = format!("source = \"command\"\ncommand = [\"{}\", \"one\", \"t w o\"]\n", script.display());
     world.sandbox.profile("default", &toml);
     let inherited = variables(world.sandbox.call("env", ["-0"]).run().succeeds().stdout.as_bytes());
+    // What is open in it when the test itself runs it.
+    world.sandbox.call(&script, ["one"]).run().succeeds();
+    let descriptors = fs::read_to_string(world.sandbox.path("tmp/fds")).expect("its descriptors");
     let run = world.ycred(&["token"]).run().succeeds().quietly();
     let mut seen = variables(&fs::read(&saw).expect("what it saw"));
     let mark = seen.remove("YCRED_RUNNING").expect("the mark");
@@ -726,14 +764,8 @@ fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_
     assert_eq!(seen, inherited, "{run}");
     let cmdline = String::from_utf8(fs::read(&args).expect("its command line")).expect("text");
     assert_eq!(cmdline, format!("/bin/sh\0{}\0one\0t w o\0", script.display()));
-    // Stdin, stdout, stderr, and the script that the shell reads; no lock, no socket.
-    let descriptors: Vec<String> = fs::read_to_string(world.sandbox.path("tmp/fds"))
-        .expect("its descriptors")
-        .lines()
-        .map(str::to_owned)
-        .collect();
-    assert!(descriptors.len() <= 4 && descriptors[..3] == ["0", "1", "2"], "{descriptors:?}");
-    assert!(!run.stdout.is_empty());
+    // No lock, no socket.
+    assert_eq!(fs::read_to_string(world.sandbox.path("tmp/fds")).expect("its descriptors"), descriptors);
 
     // The same with the token of another source at hand: an OAuth token's command knows nothing of it.
     let url = world.cloud.url();
@@ -814,7 +846,7 @@ fn exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signa
         exec(&["sh", "-c", &format!("exit {code}")]).run().exits(code).quietly();
         exec(&["--", "sh", "-c", &format!("exit {code}")]).run().exits(code).quietly();
     }
-    for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGINT, libc::SIGPIPE, libc::SIGSEGV] {
+    for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGUSR1, libc::SIGPIPE, libc::SIGSEGV] {
         let run = exec(&["sh", "-c", &format!("kill -{signal} $$")]).run();
         assert_eq!(run.status.signal(), Some(signal), "{run}");
     }
@@ -843,25 +875,31 @@ fn exec_is_the_program_itself_with_its_signals_as_they_were_and_no_descriptor_of
     running.signal(libc::SIGTERM);
     assert_eq!(running.finish().status.signal(), Some(libc::SIGTERM));
 
-    let signals = "grep -E '^Sig(Ign|Blk)' /proc/self/status";
-    let plain = world.sandbox.call("sh", ["-c", signals]).run().succeeds().stdout;
+    // Without the two that glibc keeps for itself.
+    let signals = "sed -n 's/^Sig\\(Ign\\|Blk\\):.*\\(.......[0-9a-f]\\)$/\\1 \\2/p' /proc/self/status";
+    let ignored = |text: &str| {
+        let masks = text.lines().filter_map(|line| u64::from_str_radix(line.split_once(' ')?.1, 16).ok());
+        masks.map(|mask| mask & 0x7fff_ffff).collect::<Vec<_>>()
+    };
+    let plain = ignored(&world.sandbox.call("sh", ["-c", signals]).run().succeeds().stdout);
+    // Some may be inherited from whoever runs the tests.
+    let descriptors = world.sandbox.call("sh", ["-c", "ls /proc/$$/fd"]).run().succeeds().stdout;
     for what in ["miss", "hit"] {
         if what == "miss" {
             fs::remove_dir_all(world.sandbox.path("cache")).expect("a cold cache");
         }
         let run = world.ycred(&["exec", "sh", "-c", signals]).run().succeeds().quietly();
-        assert_eq!(run.stdout, plain, "{what}");
-        assert!(run.stdout.contains("SigIgn:\t0000000000000000"), "{what}\n{run}");
-        let run = world.ycred(&["exec", "sh", "-c", "ls -1 /proc/$$/fd | tr '\\n' ' '"]).run().succeeds().quietly();
-        assert_eq!(run.stdout, "0 1 2 ", "{what}");
+        assert_eq!(ignored(&run.stdout), plain, "{what}\n{run}");
+        let run = world.ycred(&["exec", "sh", "-c", "ls /proc/$$/fd"]).run().succeeds().quietly();
+        assert_eq!(run.stdout, descriptors, "{what}");
     }
     // What the caller ignored stays ignored: `nohup ycred exec …`.
     fs::remove_dir_all(world.sandbox.path("cache")).expect("a cold cache");
     let script = "trap '' HUP XFSZ; exec \"$@\"";
-    let words = ["-c", script, "sh", YCRED, "exec", "sh", "-c", "grep ^SigIgn /proc/self/status"];
+    let words = ["-c", script, "sh", YCRED, "exec", "sh", "-c", signals];
     let run = world.sandbox.call("sh", words).run().succeeds().quietly();
-    let ignored = u64::from_str_radix(run.stdout.trim_start_matches("SigIgn:").trim(), 16).expect("a mask");
-    assert_eq!(ignored, 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGXFSZ - 1), "{run}");
+    let more = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGXFSZ - 1);
+    assert_eq!(ignored(&run.stdout), [plain[0], plain[1] | more], "{run}");
 }
 
 #[test]
@@ -877,7 +915,7 @@ fn a_program_under_exec_may_dump_and_has_the_limits_it_would_have_had() {
 
 #[test]
 fn the_process_forbids_dumps_before_it_opens_any_file_of_ours() {
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let world = World::new();
@@ -904,9 +942,9 @@ fn the_memory_of_an_ordinary_users_run_belongs_to_root_and_leaves_no_core() {
         let owner = fs::metadata(format!("/proc/{}/{name}", running.id())).expect("it runs").uid();
         assert_eq!(owner, 0, "/proc/…/{name} belongs to the user");
     }
-    running.signal(libc::SIGSEGV);
+    running.signal(libc::SIGABRT);
     let run = running.finish();
-    assert_eq!((run.status.signal(), run.status.core_dumped()), (Some(libc::SIGSEGV), false), "{run}");
+    assert_eq!((run.status.signal(), run.status.core_dumped()), (Some(libc::SIGABRT), false), "{run}");
 
     // Root's run, with the limit that allows a core.
     let running = world.sandbox.call("sh", ["-c", "ulimit -c unlimited; exec \"$@\"", "sh", YCRED, "token"]).start();
