@@ -14,7 +14,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Proxy};
+use ureq::{Agent, Proxy, ProxyProtocol};
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
@@ -493,6 +493,12 @@ fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
         Secret::new(text.get(start..at).unwrap_or_default().to_owned())
     });
     let proxy = Proxy::new(text).map_err(|_| wrong())?;
+    // ureq panics over these without its feature `socks-proxy`.
+    if !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https) {
+        let why = format!("{name}: names a {} proxy, and only http and https proxies can be used", proxy.protocol());
+        return Err(Error::profile(why)
+            .hint(format!("export https_proxy=http://HOST:PORT, or exempt {host} from the proxy: no_proxy={host}")));
+    }
     if let Some(password) = proxy.password() {
         let _known = Secret::new(password.to_owned());
     }

@@ -137,9 +137,13 @@ fn a_retry_after_beyond_the_deadline_fails_at_once() {
 #[test]
 fn a_retry_after_that_makes_no_sense_is_as_none() {
     let story = Story::new();
-    story.emulator.fault(Fault::refuse(503).retry_after("soon").times(1));
-    story.get();
-    assert_eq!(story.requests(), 2);
+    for (number, text) in ["soon", "-5", "1.5", "99999999999999999999999", ""].into_iter().enumerate() {
+        story.emulator.fault(Fault::refuse(503).retry_after(text).times(1));
+        handed(story.token(&["--force-refresh"]).run());
+        assert_eq!(story.requests(), 2 * (number + 1), "{text:?}");
+    }
+    story.emulator.fault(Fault::refuse(503).retry_after(u64::MAX));
+    refused(story.token(&["--force-refresh"]).run(), 4, &["503"]);
 }
 
 // ------------------------------------------------------------------------------------------------------ broken wires
@@ -363,8 +367,8 @@ fn loopback_is_never_proxied() {
     handed(story.token(&[]).env("HTTPS_PROXY", dead).run());
 }
 
-#[test]
-fn no_proxy_is_obeyed_for_names_subdomains_and_blocks() {
+/// A cloud at an address that is not loopback, in a network of its own.
+fn at_an_address(story: impl FnOnce(&Emulator, &Sandbox) + Send) {
     in_own_network(&["10.9.8.7/32"], || {
         let address = "10.9.8.7:0".parse().expect("an address");
         let names = vec!["10.9.8.7".to_owned()];
@@ -375,7 +379,26 @@ fn no_proxy_is_obeyed_for_names_subdomains_and_blocks() {
         emulator.write_ca(sandbox.path("config/ca.pem")).expect("a certificate");
         let settings = "source = \"authorized-key\"\nkey-file = \"key.json\"\nca-file = \"ca.pem\"\n";
         sandbox.profile("default", &format!("{settings}iam-url = \"{}\"\n", emulator.url()));
-        let tunnel = Tunnel::to(&emulator);
+        story(&emulator, &sandbox);
+    });
+}
+
+#[test]
+fn a_proxy_of_a_kind_that_is_not_spoken_is_an_error_and_nothing_goes_past_it() {
+    at_an_address(|emulator, sandbox| {
+        for kind in ["socks5", "socks4a", "ftp", "quic"] {
+            let call = sandbox.ycred(["token", "--no-cache", "--timeout", "5s"]);
+            let run = call.env("HTTPS_PROXY", format!("{kind}://127.0.0.1:1")).limit(PATIENCE).run();
+            refused(run.fails().stdout_is(""), 3, &["HTTPS_PROXY"]);
+        }
+        assert_eq!(emulator.server().connections(), 0);
+    });
+}
+
+#[test]
+fn no_proxy_is_obeyed_for_names_subdomains_and_blocks() {
+    at_an_address(|emulator, sandbox| {
+        let tunnel = Tunnel::to(emulator);
         let call = |no_proxy: &str| {
             let call = sandbox.ycred(["token", "--no-cache"]).env("HTTPS_PROXY", tunnel.url());
             handed(call.env("NO_PROXY", no_proxy).run());
