@@ -449,6 +449,23 @@ fn a_replaced_key_that_is_refused_does_not_bring_back_the_token_of_the_old_one()
 }
 
 #[test]
+fn a_key_that_is_replaced_during_a_fetch_does_not_lend_its_name_to_the_old_ones_token() {
+    let story = Story::new();
+    story.emulator.fault(Fault::held().times(1));
+    let leader = story.token(&[]).start();
+    story.wait_for_requests(1);
+    let waiting = started(story.token(&["-v"]));
+    let key = story.emulator.new_service_account_key();
+    key.write(story.sandbox.path("config/key.json")).expect("another key");
+    story.emulator.clear_faults();
+    let subject = |token: &str| story.emulator.subject_of(token).expect("a subject");
+    assert_eq!(subject(&handed(leader.finish())), story.key.service_account_id);
+    assert_eq!(subject(&super::one_token(&waiting.finish().exits(0))), key.service_account_id);
+    assert_eq!(subject(&story.get()), key.service_account_id);
+    assert_eq!(story.requests(), 2);
+}
+
+#[test]
 fn a_key_file_that_is_touched_or_written_anew_with_the_same_content_is_still_a_hit() {
     let story = Story::new();
     let token = story.get();

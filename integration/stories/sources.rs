@@ -509,6 +509,19 @@ fn when_the_base_is_refused_its_reason_is_told_and_the_account_not_asked_for() {
 }
 
 #[test]
+fn when_the_base_is_refused_the_usable_token_of_the_account_is_handed_out_with_a_warning() {
+    let story = Story::new();
+    let account = steward(&story);
+    story.profile(&format!("impersonate = \"{account}\""));
+    let token = story.get();
+    story.age(11 * HOUR);
+    story.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
+    assert_eq!(warned(story.token(&[]).run(), &["the cached token is used", "Token is invalid"]), token);
+    assert_eq!(story.get(), token);
+    assert_eq!(story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT), 2);
+}
+
+#[test]
 fn a_static_token_is_not_cached_but_what_it_buys_is() {
     let story = Story::bare(Config::default());
     let account = story.emulator.new_service_account();
