@@ -1,4 +1,4 @@
-//! Many processes at once (DESIGN A5; F01 to F08, F12, F14): one request, one token or one reason, and nobody hangs.
+//! Many processes at once (DESIGN A5): one request, one token or one reason, and nobody hangs.
 
 use std::fs;
 use std::time::Duration;

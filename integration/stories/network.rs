@@ -1,4 +1,4 @@
-//! The network (DESIGN A6; F61 to F67): what is tried again, what is not, and what each failure is called.
+//! The network (DESIGN A6): what is tried again, what is not, and what each failure is called.
 
 use std::fs;
 use std::net::{Ipv6Addr, TcpListener};
@@ -312,7 +312,7 @@ fn the_user_and_password_of_a_proxy_are_sent_to_it_and_shown_to_nobody() {
     let proxy = tunnel.url().replace("http://", "http://us%40er:hunter22%21hunter@");
     let run = story.token(&["-v"]).env("HTTPS_PROXY", &proxy).run().exits(0).never_says("hunter22");
     one_token(&run);
-    let expected = crate::stories::network::basic("us@er", "hunter22!hunter");
+    let expected = basic("us@er", "hunter22!hunter");
     assert_eq!(tunnel.requests()[0].header("proxy-authorization"), Some(expected.as_str()));
     let broken = Tunnel::answering(|_| Response::new(502));
     let proxy = broken.url().replace("http://", "http://user:hunter22hunter@");
@@ -458,6 +458,28 @@ fn a_name_that_does_not_resolve_is_told_as_such() {
             &["https://iam.no-such-name.invalid", "cannot be resolved"],
             "HTTPS_PROXY",
         );
+    });
+}
+
+#[test]
+fn a_name_server_that_does_not_answer_ends_with_the_deadline() {
+    in_own_network(&["10.9.8.53/32"], || {
+        let silent = std::net::UdpSocket::bind("10.9.8.53:53").expect("port 53 of one's own");
+        let story = Story::new();
+        let url = "https://iam.no-such-name.invalid";
+        story.sandbox.profile("default", &story.settings().replace(&story.emulator.url(), url));
+        // The C library would wait for half a minute.
+        let resolver = story.sandbox.file("tmp/resolv.conf", "nameserver 10.9.8.53\noptions timeout:30 attempts:1\n");
+        let script = "mount --bind \"$0\" /etc/resolv.conf || exit 99\nexec \"$@\"";
+        let before = ["-m", "sh", "-c", script].map(std::ffi::OsString::from).into_iter();
+        let words = [resolver.into(), crate::harness::YCRED.into(), "token".into(), "--timeout".into(), "3s".into()];
+        let run = story.sandbox.call("unshare", before.chain(words)).limit(Duration::from_secs(25)).run();
+        if run.status.code() == Some(99) {
+            return skip("this user may not mount");
+        }
+        refused(run, 4, &[url, "no answer within"]);
+        silent.set_nonblocking(true).expect("a socket");
+        assert!(silent.recv_from(&mut [0; 512]).is_ok(), "it was asked");
     });
 }
 
