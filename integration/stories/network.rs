@@ -197,6 +197,9 @@ fn an_endless_answer_is_cut_off() {
     let story = Story::new();
     story.emulator.fault(Fault::endless());
     refused(story.token(&[]).run(), 4, &["larger than 65536 bytes"]);
+    // Nor is it read into memory first: 64 MiB of address space hold the program and no more.
+    let words = ["-c", "ulimit -v 65536 && exec \"$@\"", "sh", crate::harness::YCRED, "token", "--force-refresh"];
+    refused(story.sandbox.call("sh", words).run(), 4, &["larger than 65536 bytes"]);
     let story = Story::new();
     story.emulator.fault(Fault::body(format!("{{\"iamToken\":\"t1.x.y\",\"pad\":\"{}\"}}", "x".repeat(65_536))));
     refused(story.token(&[]).run(), 4, &["larger than 65536 bytes"]);
