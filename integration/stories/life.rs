@@ -242,9 +242,11 @@ fn a_refusal_is_told_with_the_clouds_words_and_request_id_and_remembered_for_fiv
     let id = story.emulator.log()[0].request_id.clone();
     assert!(first.contains(&id), "{first}");
     assert!(!first.contains("remembered"), "{first}");
+    // As if it had happened just now, however slow this machine is.
+    story.edit(|record| super::shift(&mut record["failure"], 20_000));
     let again = refused(story.token(&[]).run(), 1, &[&id, "(remembered, ", " ago)"]);
     assert!(again.starts_with(&first), "the same reason: {again}");
-    story.age(Duration::from_secs(2));
+    story.age(Duration::from_secs(21));
     let later = refused(story.token(&[]).run(), 1, &["(remembered, "]);
     assert!(!later.contains("remembered, 0s"), "it says how old it is: {later}");
     assert_eq!(story.requests(), 1);
@@ -446,6 +448,23 @@ fn a_replaced_key_that_is_refused_does_not_bring_back_the_token_of_the_old_one()
     key.write(story.sandbox.path("config/key.json")).expect("another key");
     story.emulator.delete_key(&key.id);
     refused(story.token(&[]).run(), 1, &["401", &key.service_account_id]);
+}
+
+#[test]
+fn a_key_that_is_replaced_during_a_fetch_does_not_lend_its_name_to_the_old_ones_token() {
+    let story = Story::new();
+    story.emulator.fault(Fault::held().times(1));
+    let leader = story.token(&[]).start();
+    story.wait_for_requests(1);
+    let waiting = started(story.token(&["-v"]));
+    let key = story.emulator.new_service_account_key();
+    key.write(story.sandbox.path("config/key.json")).expect("another key");
+    story.emulator.clear_faults();
+    let subject = |token: &str| story.emulator.subject_of(token).expect("a subject");
+    assert_eq!(subject(&handed(leader.finish())), story.key.service_account_id);
+    assert_eq!(subject(&super::one_token(&waiting.finish().exits(0))), key.service_account_id);
+    assert_eq!(subject(&story.get()), key.service_account_id);
+    assert_eq!(story.requests(), 2);
 }
 
 #[test]

@@ -137,9 +137,13 @@ fn a_retry_after_beyond_the_deadline_fails_at_once() {
 #[test]
 fn a_retry_after_that_makes_no_sense_is_as_none() {
     let story = Story::new();
-    story.emulator.fault(Fault::refuse(503).retry_after("soon").times(1));
-    story.get();
-    assert_eq!(story.requests(), 2);
+    for (number, text) in ["soon", "-5", "1.5", "99999999999999999999999", ""].into_iter().enumerate() {
+        story.emulator.fault(Fault::refuse(503).retry_after(text).times(1));
+        handed(story.token(&["--force-refresh"]).run());
+        assert_eq!(story.requests(), 2 * (number + 1), "{text:?}");
+    }
+    story.emulator.fault(Fault::refuse(503).retry_after(u64::MAX));
+    refused(story.token(&["--force-refresh"]).run(), 4, &["503"]);
 }
 
 // ------------------------------------------------------------------------------------------------------ broken wires
@@ -193,6 +197,9 @@ fn an_endless_answer_is_cut_off() {
     let story = Story::new();
     story.emulator.fault(Fault::endless());
     refused(story.token(&[]).run(), 4, &["larger than 65536 bytes"]);
+    // Nor is it read into memory first: 64 MiB of address space hold the program and no more.
+    let words = ["-c", "ulimit -v 65536 && exec \"$@\"", "sh", crate::harness::YCRED, "token", "--force-refresh"];
+    refused(story.sandbox.call("sh", words).run(), 4, &["larger than 65536 bytes"]);
     let story = Story::new();
     story.emulator.fault(Fault::body(format!("{{\"iamToken\":\"t1.x.y\",\"pad\":\"{}\"}}", "x".repeat(65_536))));
     refused(story.token(&[]).run(), 4, &["larger than 65536 bytes"]);
@@ -308,7 +315,7 @@ fn the_user_and_password_of_a_proxy_are_sent_to_it_and_shown_to_nobody() {
     let proxy = tunnel.url().replace("http://", "http://us%40er:hunter22%21hunter@");
     let run = story.token(&["-v"]).env("HTTPS_PROXY", &proxy).run().exits(0).never_says("hunter22");
     one_token(&run);
-    let expected = crate::stories::network::basic("us@er", "hunter22!hunter");
+    let expected = basic("us@er", "hunter22!hunter");
     assert_eq!(tunnel.requests()[0].header("proxy-authorization"), Some(expected.as_str()));
     let broken = Tunnel::answering(|_| Response::new(502));
     let proxy = broken.url().replace("http://", "http://user:hunter22hunter@");
@@ -363,8 +370,8 @@ fn loopback_is_never_proxied() {
     handed(story.token(&[]).env("HTTPS_PROXY", dead).run());
 }
 
-#[test]
-fn no_proxy_is_obeyed_for_names_subdomains_and_blocks() {
+/// A cloud at an address that is not loopback, in a network of its own.
+fn at_an_address(story: impl FnOnce(&Emulator, &Sandbox) + Send) {
     in_own_network(&["10.9.8.7/32"], || {
         let address = "10.9.8.7:0".parse().expect("an address");
         let names = vec!["10.9.8.7".to_owned()];
@@ -375,7 +382,26 @@ fn no_proxy_is_obeyed_for_names_subdomains_and_blocks() {
         emulator.write_ca(sandbox.path("config/ca.pem")).expect("a certificate");
         let settings = "source = \"authorized-key\"\nkey-file = \"key.json\"\nca-file = \"ca.pem\"\n";
         sandbox.profile("default", &format!("{settings}iam-url = \"{}\"\n", emulator.url()));
-        let tunnel = Tunnel::to(&emulator);
+        story(&emulator, &sandbox);
+    });
+}
+
+#[test]
+fn a_proxy_of_a_kind_that_is_not_spoken_is_an_error_and_nothing_goes_past_it() {
+    at_an_address(|emulator, sandbox| {
+        for kind in ["socks5", "socks4a", "ftp", "quic"] {
+            let call = sandbox.ycred(["token", "--no-cache", "--timeout", "5s"]);
+            let run = call.env("HTTPS_PROXY", format!("{kind}://127.0.0.1:1")).limit(PATIENCE).run();
+            refused(run.fails().stdout_is(""), 3, &["HTTPS_PROXY"]);
+        }
+        assert_eq!(emulator.server().connections(), 0);
+    });
+}
+
+#[test]
+fn no_proxy_is_obeyed_for_names_subdomains_and_blocks() {
+    at_an_address(|emulator, sandbox| {
+        let tunnel = Tunnel::to(emulator);
         let call = |no_proxy: &str| {
             let call = sandbox.ycred(["token", "--no-cache"]).env("HTTPS_PROXY", tunnel.url());
             handed(call.env("NO_PROXY", no_proxy).run());
@@ -435,6 +461,28 @@ fn a_name_that_does_not_resolve_is_told_as_such() {
             &["https://iam.no-such-name.invalid", "cannot be resolved"],
             "HTTPS_PROXY",
         );
+    });
+}
+
+#[test]
+fn a_name_server_that_does_not_answer_ends_with_the_deadline() {
+    in_own_network(&["10.9.8.53/32"], || {
+        let silent = std::net::UdpSocket::bind("10.9.8.53:53").expect("port 53 of one's own");
+        let story = Story::new();
+        let url = "https://iam.no-such-name.invalid";
+        story.sandbox.profile("default", &story.settings().replace(&story.emulator.url(), url));
+        // The C library would wait for half a minute.
+        let resolver = story.sandbox.file("tmp/resolv.conf", "nameserver 10.9.8.53\noptions timeout:30 attempts:1\n");
+        let script = "mount --bind \"$0\" /etc/resolv.conf || exit 99\nexec \"$@\"";
+        let before = ["-m", "sh", "-c", script].map(std::ffi::OsString::from).into_iter();
+        let words = [resolver.into(), crate::harness::YCRED.into(), "token".into(), "--timeout".into(), "3s".into()];
+        let run = story.sandbox.call("unshare", before.chain(words)).limit(Duration::from_secs(25)).run();
+        if run.status.code() == Some(99) {
+            return skip("this user may not mount");
+        }
+        refused(run, 4, &[url, "no answer within"]);
+        silent.set_nonblocking(true).expect("a socket");
+        assert!(silent.recv_from(&mut [0; 512]).is_ok(), "it was asked");
     });
 }
 

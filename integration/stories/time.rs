@@ -208,7 +208,7 @@ fn the_advertised_expiry_is_by_this_machines_clock() {
 #[test]
 fn half_of_what_is_left_is_shaved_where_that_is_less_than_a_minute_and_never_into_the_past() {
     let story = Story::new();
-    for life in [2, 30, 60, 90] {
+    for life in [3, 30, 60, 90] {
         story.emulator.set(|settings| settings.life = Duration::from_secs(life));
         let before = seconds(SystemTime::now());
         let run = story.token(&["--format", "json", "--force-refresh", "--min-ttl", "1s"]).run().exits(0);
@@ -223,7 +223,7 @@ fn half_of_what_is_left_is_shaved_where_that_is_less_than_a_minute_and_never_int
 #[test]
 fn a_token_that_lives_for_seconds_is_handed_out_once_and_not_asked_for_in_a_loop() {
     let story = Story::new();
-    for life in [2, 30] {
+    for life in [3, 30] {
         story.emulator.clear_log();
         story.emulator.set(|settings| settings.life = Duration::from_secs(life));
         let token = one_token(&story.token(&["--force-refresh"]).run().exits(0));
