@@ -238,8 +238,12 @@ impl Record {
 impl Rules {
     /// Whether a token that is not expired should be renewed.
     fn is_due(&self, kept: &Kept, now: Timestamp) -> bool {
+        self.is_in_soft_window(kept, now) || kept.is_older_than(self.max_age, now)
+    }
+
+    fn is_in_soft_window(&self, kept: &Kept, now: Timestamp) -> bool {
         let credential = kept.credential();
-        credential.left(now).shorter <= self.soft_window(&credential) || kept.is_older_than(self.max_age, now)
+        credential.left(now).shorter <= self.soft_window(&credential)
     }
 
     /// Milliseconds before the end at which renewing begins: as configured or a tenth of the life, never over half of it.
@@ -335,11 +339,11 @@ impl Attempt<'_> {
             }
             (Ok(_), Some(old)) => (Some(old.clone()), false),
         };
-        // A token that is better, but still short of what was asked or due again at once (a wrong clock, a very short life),
-        // counts as "nothing better", or every run would make a request.
+        // A token that is better, but still short of what was asked or in its soft window from the start (a wrong clock, a very
+        // short life), counts as "nothing better", or every run would make a request.
         let satisfied = better
             && token.as_ref().is_none_or(|kept| {
-                kept.credential().left(now).longer >= millis(want.floor) && !rules.is_due(kept, now)
+                kept.credential().left(now).longer >= millis(want.floor) && !rules.is_in_soft_window(kept, now)
             });
         Record {
             settings: entry.settings.clone(),
@@ -356,11 +360,10 @@ impl Attempt<'_> {
 
     /// Whether only `max-age` asked for this renewal: then the same token again is all that was wanted.
     fn was_due_for_age_alone(&self, old: &Kept, want: &Want, rules: &Rules) -> bool {
-        let (credential, now) = (old.credential(), self.began);
-        let left = credential.left(now);
+        let now = self.began;
         old.is_older_than(rules.max_age, now)
-            && left.shorter > rules.soft_window(&credential)
-            && left.longer >= millis(want.floor)
+            && !rules.is_in_soft_window(old, now)
+            && old.credential().left(now).longer >= millis(want.floor)
     }
 }
 

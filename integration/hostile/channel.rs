@@ -417,6 +417,24 @@ fn a_stdin_that_never_ends_does_not_hold_up_those_who_do_not_read_it() {
 }
 
 #[test]
+fn a_request_that_never_ends_is_given_up_at_the_deadline() {
+    let world = World::new();
+    // The end of the pipe is with `sleep`, which the run's own end takes along.
+    let script = "sleep 60 | { \"$@\"; echo \"exit $?\"; kill 0; }";
+    for (words, code) in [(&["docker", "get"][..], 1), (&["git", "get"], 2), (&["terraform", "store", "cr.yandex"], 2)]
+    {
+        let run = world
+            .sandbox
+            .call("sh", ["-c", script, "sh", YCRED].iter().chain(words).chain(&["--timeout", "1s"]))
+            .limit(Duration::from_secs(30))
+            .run();
+        assert!(run.stdout.ends_with(&format!("exit {code}\n")), "{run}");
+        assert!(run.stderr.contains("ycred: error: stdin has not ended in time\n"), "{run}");
+        assert_eq!(run.lines_of_stderr("ycred: hint: ").len(), 1, "{run}");
+    }
+}
+
+#[test]
 fn without_a_terminal_and_without_a_session_it_works() {
     if require_client("setsid").is_none() {
         return;

@@ -1008,11 +1008,12 @@ fn a_key_file_that_others_can_read_is_one_warning_on_a_miss_and_none_on_a_hit() 
     set_mode(&key, 0o440);
     world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
     for (source, file) in [("oauth", "oauth-token-file"), ("static", "token-file")] {
-        let path = world.sandbox.file("config/secret", "t1.abcdefgh.x\n");
+        let secret = if source == "oauth" { world.cloud.new_oauth().0 } else { "t1.abcdefgh.x".to_owned() };
+        let path = world.sandbox.file("config/secret", secret);
         set_mode(&path, 0o644);
         let toml = format!("source = \"{source}\"\n{file} = \"secret\"\niam-url = \"{}\"\n", world.cloud.url());
         world.sandbox.profile("loose", &toml);
-        let run = world.ycred(&["token", "-p", "loose"]).run();
+        let run = world.ycred(&["token", "-p", "loose"]).run().succeeds();
         assert_eq!(run.lines_of_stderr("ycred: warning: ").len(), 1, "{source}\n{run}");
         assert!(run.stderr.contains("can be read by others (mode 0644)"), "{source}\n{run}");
     }

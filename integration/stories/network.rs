@@ -386,10 +386,51 @@ fn at_an_address(story: impl FnOnce(&Emulator, &Sandbox) + Send) {
     });
 }
 
+/// A SOCKS5 proxy (RFC 1928, without authentication) for one connection after another, which connects to one address.
+fn socks5(to: std::net::SocketAddr) -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Vec<u8>>) {
+    use std::io::{Read as _, Write as _};
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (tell, asked) = std::sync::mpsc::channel();
+    // It ends with the test's process; the test makes one connection.
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept()?;
+        let mut greeting = [0; 2];
+        client.read_exact(&mut greeting)?;
+        client.read_exact(&mut vec![0; usize::from(greeting[1])])?;
+        client.write_all(&[5, 0])?;
+        let mut request = [0; 4];
+        client.read_exact(&mut request)?;
+        let mut rest = vec![0; if request[3] == 1 { 6 } else { 0 }];
+        client.read_exact(&mut rest)?;
+        let _ = tell.send([request.to_vec(), rest].concat());
+        let mut server = std::net::TcpStream::connect(to)?;
+        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+        let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
+        std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+        std::io::copy(&mut server, &mut client)
+    });
+    (address, asked)
+}
+
+#[test]
+fn a_socks_proxy_is_spoken_to_as_curl_does() {
+    at_an_address(|emulator, sandbox| {
+        for variable in ["ALL_PROXY", "https_proxy"] {
+            let (proxy, asked) = socks5(emulator.address());
+            let call = sandbox.ycred(["token", "--no-cache"]).env(variable, format!("socks5://{proxy}"));
+            handed(call.run());
+            let request = asked.recv_timeout(PATIENCE).expect("the proxy was asked");
+            assert_eq!(request[..4], [5, 1, 0, 1], "CONNECT to an IPv4 address");
+            assert_eq!(request[4..8], [10, 9, 8, 7]);
+        }
+    });
+}
+
 #[test]
 fn a_proxy_of_a_kind_that_is_not_spoken_is_an_error_and_nothing_goes_past_it() {
     at_an_address(|emulator, sandbox| {
-        for kind in ["socks5", "socks4a", "ftp", "quic"] {
+        for kind in ["ftp", "quic"] {
             let call = sandbox.ycred(["token", "--no-cache", "--timeout", "5s"]);
             let run = call.env("HTTPS_PROXY", format!("{kind}://127.0.0.1:1")).limit(PATIENCE).run();
             refused(run.fails().stdout_is(""), 3, &["HTTPS_PROXY"]);
