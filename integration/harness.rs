@@ -475,6 +475,14 @@ pub fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 
+/// Says how often something was tried that must never cost a token, once it has been shown that it did not: a row of the table
+/// in `docs/robustness.md`, which `.ci/run` prints anew and compares.
+pub fn tried(what: &str, times: usize) {
+    assert!(times > 0, "{what} was not tried at all");
+    // Straight to the descriptor, as in [`skip`].
+    let _ = writeln!(std::io::stderr(), "TRIED\t{what}\t{times}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

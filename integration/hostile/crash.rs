@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Step, World, age, inject, litter, records, require_tracer, token_in, traced};
-use crate::harness::{Call, run_all};
+use crate::harness::{Call, run_all, tried};
 
 /// How many processes run at a time; the machine may have two processors.
 const ABREAST: usize = 4;
@@ -36,7 +36,7 @@ fn kill_at_each(
     prepare: impl Fn(&Path),
     judge: impl Fn(&Step, &Path) -> Call,
     conclude: impl Fn(&Step, &Path, &crate::harness::Run),
-) {
+) -> usize {
     let mut killed = 0;
     for (part, steps) in steps.chunks(ABREAST).enumerate() {
         let caches: Vec<PathBuf> =
@@ -61,6 +61,7 @@ fn kill_at_each(
         }
     }
     assert!(killed * 10 >= steps.len() * 9, "only {killed} of {} runs were killed", steps.len());
+    killed
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn killed_at_any_system_call_of_a_first_miss_the_next_run_works_in_silence_and_l
     let world = World::new();
     let steps = steps_of_a_miss(&world, &world.sandbox.path("caches/first"), &["token"]);
     assert!(steps.iter().any(|step| step.name.starts_with("mkdir")), "no mkdir in {steps:#?}");
-    kill_at_each(
+    let killed = kill_at_each(
         &world,
         &steps,
         &["token"],
@@ -88,6 +89,7 @@ fn killed_at_any_system_call_of_a_first_miss_the_next_run_works_in_silence_and_l
             assert_eq!(world.printed_a_token(run), token_in(&world.record(cache)), "{step:?}");
         },
     );
+    tried("killed at a system call of a first miss", killed);
 }
 
 #[test]
@@ -104,7 +106,7 @@ fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_
     // More than the cloud gives, so that the cached one counts as expired and a new one is fetched.
     let longer = ["token", "--min-ttl", "13h"];
     let steps = steps_of_a_miss(&world, &first, &longer);
-    kill_at_each(
+    let killed = kill_at_each(
         &world,
         &steps,
         &longer,
@@ -123,6 +125,7 @@ fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_
             assert_eq!(world.printed_a_token(run), token_in(&world.record(cache)), "{step:?}");
         },
     );
+    tried("killed at a system call of a renewal", killed);
 }
 
 #[test]
@@ -204,6 +207,8 @@ fn readers_in_a_storm_of_writers_never_see_a_torn_or_empty_record() {
     assert_eq!(litter(&world.sandbox.path("cache")), Vec::<PathBuf>::new());
     let known: HashSet<String> = world.cloud.tokens().into_iter().collect();
     assert!(seen.is_subset(&known));
+    tried("record replaced in a storm of writers", WRITERS * WRITES);
+    tried("hit read in a storm of writers", reads.load(Ordering::SeqCst));
 }
 
 /// Says when the last of several is done.

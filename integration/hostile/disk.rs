@@ -11,7 +11,7 @@ use super::{
     require_tracer, set_mode, token_in, traced, write_private,
 };
 use crate::emulator::faults::Fault;
-use crate::harness::{Call, Run, YCRED, run_all};
+use crate::harness::{Call, Run, YCRED, run_all, tried};
 
 const ABREAST: usize = 4;
 
@@ -96,6 +96,7 @@ fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_
             }
         },
     );
+    tried("a system call of a miss failed by the disk", failures.len());
 }
 
 #[test]
@@ -129,6 +130,7 @@ fn whatever_call_of_a_renewal_the_disk_fails_the_old_record_is_whole_or_replaced
             assert!(there == old || there == token, "{what}");
         },
     );
+    tried("a system call of a renewal failed by the disk", failures.len());
 }
 
 #[test]
@@ -158,6 +160,7 @@ fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
             world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache));
         },
     );
+    tried("a system call of a hit failed by the disk", failures.len());
 }
 
 #[test]
@@ -310,6 +313,7 @@ fn clear(path: &Path) {
 #[test]
 fn whatever_stands_in_a_records_place_is_a_miss_in_silence_and_the_next_run_is_a_hit() {
     let world = World::new();
+    let mut objects = 0;
     for (at, (what, make)) in OBJECTS.iter().enumerate() {
         if what.contains("user") && !super::is_root() {
             continue;
@@ -320,6 +324,7 @@ fn whatever_stands_in_a_records_place_is_a_miss_in_silence_and_the_next_run_is_a
         write_private(&victim, &innocent);
         clear(&record);
         make(&record);
+        objects += 1;
         let before = world.asked();
         let run = frugal(&world, &cache).run();
         assert!(run.status.success() && run.stderr.is_empty(), "{what}\n{run}");
@@ -331,6 +336,7 @@ fn whatever_stands_in_a_records_place_is_a_miss_in_silence_and_the_next_run_is_a
         assert!(!record.with_file_name("nothing").exists(), "{what}: made what a link led to");
         assert!(litter(&cache).len() <= 1, "{what}: {:?}", litter(&cache));
     }
+    tried("something else in the record's place", objects);
 }
 
 #[test]
@@ -348,6 +354,7 @@ fn what_is_set_aside_again_and_again_does_not_pile_up() {
 #[test]
 fn whatever_stands_in_a_locks_place_costs_one_warning_and_no_token_and_is_not_touched() {
     let world = World::new();
+    let mut objects = 0;
     for (at, (what, make)) in OBJECTS.iter().enumerate() {
         // A lock file's content is of no interest, so these are no foreign objects.
         let harmless = ["empty", "garbage", "json", "utf-8", "gigabyte"].iter().any(|word| what.contains(word));
@@ -360,6 +367,7 @@ fn whatever_stands_in_a_locks_place_costs_one_warning_and_no_token_and_is_not_to
         let lock = record.with_extension("lock");
         clear(&lock);
         make(&lock);
+        objects += 1;
         let kind = fs::symlink_metadata(&lock).expect("there").file_type();
         fs::remove_file(&record).expect("the record goes");
         let run = frugal(&world, &cache).run();
@@ -371,11 +379,13 @@ fn whatever_stands_in_a_locks_place_costs_one_warning_and_no_token_and_is_not_to
         assert_eq!(fs::read_to_string(&victim).expect("the victim"), "innocent", "{what}");
         assert!(!record.with_file_name("nothing").exists(), "{what}: made what a link led to");
     }
+    tried("something else in the lock's place", objects);
 }
 
 #[test]
 fn whatever_stands_in_the_directorys_place_costs_one_warning_and_no_token_and_is_not_touched() {
     let world = World::new();
+    let mut objects = 0;
     for (at, (what, make)) in OBJECTS.iter().enumerate() {
         if what.contains("directory") || (what.contains("user") && !super::is_root()) {
             continue;
@@ -386,6 +396,7 @@ fn whatever_stands_in_the_directorys_place_costs_one_warning_and_no_token_and_is
             make_private(place.parent().expect("a parent"));
             fs::write(place.with_file_name("victim"), "innocent").expect("the victim");
             make(&place);
+            objects += 1;
             let kind = fs::symlink_metadata(&place).expect("there").file_type();
             let run = frugal(&world, &cache).run();
             world.is_unharmed(&run, &cache);
@@ -395,6 +406,7 @@ fn whatever_stands_in_the_directorys_place_costs_one_warning_and_no_token_and_is
             assert_eq!(fs::read_to_string(place.with_file_name("victim")).expect("the victim"), "innocent");
         }
     }
+    tried("something else in the directory's place", objects);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Step, World, require_tracer, traced};
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Emulator};
-use crate::harness::{Call, Run, Sandbox, YCRED, run_all};
+use crate::harness::{Call, Run, Sandbox, YCRED, run_all, tried};
 
 const ABREAST: usize = 8;
 
@@ -254,6 +254,7 @@ fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_reques
     let world = World::new();
     links(&world.sandbox);
     let hosts = look_alikes();
+    let mut asked = 0;
     for client in CLIENTS {
         for by_symlink in [false, true] {
             let hosts: Vec<&String> = hosts.iter().filter(|host| can_be_asked(client, host)).collect();
@@ -263,12 +264,14 @@ fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_reques
                     assert!(!run.stdout.contains("t1."), "{client:?} got a token for {host:?}\n{run}");
                     // A path is no part of a host for git; docker sends whole addresses.
                     client.is_turned_away(run, host);
+                    asked += 1;
                 }
             }
         }
     }
     assert_eq!(world.cloud.calls(), 0);
     assert!(!world.sandbox.path("cache").exists());
+    tried("look-alike of a host asked for by a hook", asked);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{
 use crate::emulator::faults::Fault;
 use crate::emulator::keys::{AuthorizedKey, RsaKey};
 use crate::emulator::{METADATA, TOKENS};
-use crate::harness::{Run, Sandbox, YCRED, run_all};
+use crate::harness::{Run, Sandbox, YCRED, run_all, tried};
 use crate::server::{Delivery, Request, Response, Server, Stage};
 
 // ------------------------------------------------------------------------------------------------------------- the net
@@ -368,16 +368,18 @@ const CALLS: &[(&[&str], &str)] = &[
 #[test]
 fn no_source_by_any_hook_in_any_failure_at_any_verbosity_tells_eight_bytes_of_a_secret() {
     // Much of it is waiting: for a lock, and before another try.
-    std::thread::scope(|scope| {
-        for sources in SOURCES.chunks(3) {
-            scope.spawn(|| sources.iter().for_each(expose));
-        }
+    let runs = std::thread::scope(|scope| {
+        let parts: Vec<_> =
+            SOURCES.chunks(3).map(|sources| scope.spawn(move || sources.iter().map(expose).sum::<usize>())).collect();
+        parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
     });
+    tried("run searched for pieces of its secrets", runs);
 }
 
-/// Throws everything at one source.
+/// Throws everything at one source, and counts the runs.
 #[track_caller]
-fn expose(source: &Source) {
+fn expose(source: &Source) -> usize {
+    let mut count = 0;
     let eavesdropper = Eavesdropper::start();
     let mut sandbox = Sandbox::new();
     let mut net = Net::default();
@@ -408,9 +410,11 @@ fn expose(source: &Source) {
                 sandbox.ycred(&words).stdin(*stdin).env("YCRED_CACHE_DIR", &cache)
             }));
             judge(&format!("{}, {manner:?}", source.name), &net, &eavesdropper, &runs);
+            count += runs.len();
         }
     }
     look_around(source.name, &sandbox, &net, &eavesdropper);
+    count
 }
 
 /// Nothing on stderr; on stdout the token alone, and in failure not even that.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{HOUR, HeldLock, Story, handed, one_token, refused, started, strace, warned};
 use crate::emulator::faults::Fault;
-use crate::harness::{Call, Run, run_all};
+use crate::harness::{Call, Run, run_all, tried};
 use crate::server::Stage;
 
 /// Limits that only a hang reaches, also where a machine is busy with other tests.
@@ -303,4 +303,6 @@ fn a_thousand_processes_at_once_with_a_cold_cache_make_one_request() {
     assert_eq!(story.requests(), 1);
     let names: Vec<_> = story.sandbox.files("cache/v1");
     assert_eq!(names.len(), 3, "a record, a lock and the tag, and no litter: {names:?}");
+    tried("process of a thousand at once, cold", 1000);
+    tried("process of a thousand at once, warm", 1000);
 }
