@@ -1,7 +1,7 @@
 //! The heart: what is kept of a token, when it is fresh, and what every process may conclude from what it finds.
 //!
-//! One record per identity, a file replaced whole under `<cache dir>/v1/`, with a lock file at its side. [`Record::judge`]
-//! is the life of a token:
+//! One record per identity, a file replaced whole under `<cache dir>/v1/`, with a lock file at its side.
+//! [`Record::judge`] is the life of a token:
 //!
 //! ```text
 //!   issued                              refresh-before is left          min-ttl is left      dead
@@ -11,9 +11,9 @@
 //!                                               at once                        it is still usable
 //! ```
 //!
-//! Every finished fetch, good or bad, leaves a fresh random *attempt id* in the record. A waiter that finds another id than
-//! on its arrival takes what that attempt brought, token or reason, and needs no lock for it. So however many processes
-//! ask, there is one request and one reason; and losing the lock costs a request, never a token.
+//! Every finished fetch, good or bad, leaves a fresh random *attempt id* in the record. A waiter that finds another id
+//! than on its arrival takes what that attempt brought, token or reason, and needs no lock for it. So however many
+//! processes ask, there is one request and one reason; and losing the lock costs a request, never a token.
 //!
 //! Nothing here talks to the network; [`crate::obtain`] is the flow that does.
 
@@ -176,8 +176,8 @@ impl Record {
         }
     }
 
-    /// Whether this record answers a refresh that was forced at `since`: its attempt began no earlier, and the token, if that
-    /// is the answer, is what it got and not an older one that lives longer.
+    /// Whether this record answers a refresh that was forced at `since`: its attempt began no earlier, and the token,
+    /// if that is the answer, is what it got and not an older one that lives longer.
     pub fn counts_since(&self, since: Timestamp) -> bool {
         self.began >= since
             && (self.failure.is_some() || self.token.as_ref().is_none_or(|kept| kept.fetched >= self.began))
@@ -216,8 +216,8 @@ impl Record {
         self.token.as_ref().map(Kept::credential)
     }
 
-    /// The same record with the back-off set before a renewal is tried: if we are killed in the middle, or cannot store what
-    /// we get, nobody repeats it at once.
+    /// The same record with the back-off set before a renewal is tried: if we are killed in the middle, or cannot store
+    /// what we get, nobody repeats it at once.
     #[must_use]
     pub fn backing_off(&self, now: Timestamp) -> Self {
         Self { retry_at: self.token.as_ref().map(|kept| back_off(&kept.credential(), now)), ..self.clone() }
@@ -246,7 +246,8 @@ impl Rules {
         credential.left(now).shorter <= self.soft_window(&credential)
     }
 
-    /// Milliseconds before the end at which renewing begins: as configured or a tenth of the life, never over half of it.
+    /// Milliseconds before the end at which renewing begins: as configured or a tenth of the life, never over half of
+    /// it.
     fn soft_window(&self, credential: &Credential) -> i64 {
         self.refresh_before.map_or(credential.life() / 10, millis).min(credential.life() / 2)
     }
@@ -310,8 +311,9 @@ pub struct Attempt<'a> {
 impl Attempt<'_> {
     /// The record after this attempt, given the one before it.
     ///
-    /// Of two tokens the later-expiring is kept, unless the old one was to be got rid of: by `--force-refresh` (it may be
-    /// revoked), for its age (a VM's service account may have been swapped), or since its times are of a wrong clock.
+    /// Of two tokens the later-expiring is kept, unless the old one was to be got rid of: by `--force-refresh` (it may
+    /// be revoked), for its age (a VM's service account may have been swapped), or since its times are of a wrong
+    /// clock.
     fn record(
         &self,
         entry: &Entry<'_>,
@@ -328,7 +330,8 @@ impl Attempt<'_> {
             // Reckoned by a clock that has been put back since: what is told now is right, even if it is earlier.
             (Ok(new), Some(old)) if old.is_from_the_future(self.began) => (Some(Kept::new(new, now)), true),
             (Ok(new), Some(old)) if new.secret == old.secret => {
-                // The same token: its source vouches for it anew, but its life began when it did (unless nobody knows when).
+                // The same token: its source vouches for it anew, but its life began when it did (unless nobody knows
+                // when).
                 let same = if new.assumed { Kept::new(new, now) } else { old.clone() };
                 let was_for_its_age = want.force_since.is_none() && self.was_due_for_age_alone(old, want, rules);
                 (Some(Kept { fetched: now, skew: new.skew, ..same }), was_for_its_age)
@@ -339,8 +342,8 @@ impl Attempt<'_> {
             }
             (Ok(_), Some(old)) => (Some(old.clone()), false),
         };
-        // A token that is better, but still short of what was asked or in its soft window from the start (a wrong clock, a very
-        // short life), counts as "nothing better", or every run would make a request.
+        // A token that is better, but still short of what was asked or in its soft window from the start (a wrong
+        // clock, a very short life), counts as "nothing better", or every run would make a request.
         let satisfied = better
             && token.as_ref().is_none_or(|kept| {
                 kept.credential().left(now).longer >= millis(want.floor) && !rules.is_in_soft_window(kept, now)
@@ -395,8 +398,8 @@ impl Cache {
     }
 }
 
-/// Where one identity's record and locks are. Every method works without a cache directory too: nothing is found, nothing
-/// can be locked.
+/// Where one identity's record and locks are. Every method works without a cache directory too: nothing is found,
+/// nothing can be locked.
 pub struct Entry<'a> {
     directory: &'a Result<PathBuf, String>,
     name: String,
@@ -450,8 +453,8 @@ impl Entry<'_> {
         self.files
             .iter()
             .map(|path| {
-                // The stat first: if the file is replaced between the two, its stat is the old one, and the next load compares
-                // the content.
+                // The stat first: if the file is replaced between the two, its stat is the old one, and the next load
+                // compares the content.
                 let found = stat(path)?;
                 Ok(Stamp::new(&found, digest_of(path)?))
             })
@@ -480,9 +483,9 @@ impl Entry<'_> {
         self.path(".relief.lock").map_or_else(Lock::Impossible, |path| store::try_lock(&path))
     }
 
-    /// Replaces the record by the one after `attempt`, unless somebody else's attempt has come in since `before` was read: a
-    /// late leader never undoes what was got without it. (A failure is nothing got: a token takes its place.) Returns what is
-    /// in the record then.
+    /// Replaces the record by the one after `attempt`, unless somebody else's attempt has come in since `before` was
+    /// read: a late leader never undoes what was got without it. (A failure is nothing got: a token takes its place.)
+    /// Returns what is in the record then.
     ///
     /// # Errors
     /// The record that would have been written, and why it could not be.
@@ -515,8 +518,8 @@ impl Entry<'_> {
         }
     }
 
-    /// Writes a record as it is, into a directory that has been judged, and tightened, anew: root could write into another
-    /// user's.
+    /// Writes a record as it is, into a directory that has been judged, and tightened, anew: root could write into
+    /// another user's.
     ///
     /// # Errors
     /// What the disk says; the old record is then still there.
@@ -526,7 +529,8 @@ impl Entry<'_> {
         store::replace(&self.path(store::RECORD)?, &content, false)
     }
 
-    /// Reads the identity's files before a fetch, so that the token is never filed under content that it was not got with.
+    /// Reads the identity's files before a fetch, so that the token is never filed under content that it was not got
+    /// with.
     ///
     /// # Errors
     /// Profile (3): one cannot be read.
@@ -534,9 +538,9 @@ impl Entry<'_> {
         self.stamps().map(Witness)
     }
 
-    /// Drops the kept token if it is this very one: the server that it was given to has rejected it. A sibling's newer one
-    /// stays (git-ecosystem/git-credential-manager#1555). While somebody fetches nothing is done, since a newer one is on its
-    /// way; and the attempt id stays, since no attempt was made.
+    /// Drops the kept token if it is this very one: the server that it was given to has rejected it. A sibling's newer
+    /// one stays (git-ecosystem/git-credential-manager#1555). While somebody fetches nothing is done, since a newer one
+    /// is on its way; and the attempt id stays, since no attempt was made.
     ///
     /// # Errors
     /// What the disk says.
@@ -559,8 +563,8 @@ pub enum Forgotten {
 }
 
 impl Entry<'_> {
-    /// Forgets the token for good. The record stays, empty and under a fresh attempt id: a fetch that is under way finds
-    /// another id than it began with and stores nothing.
+    /// Forgets the token for good. The record stays, empty and under a fresh attempt id: a fetch that is under way
+    /// finds another id than it began with and stores nothing.
     ///
     /// # Errors
     /// What the disk says.

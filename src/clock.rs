@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::token::Timestamp;
 
-/// The process's clock. The wall clock decides over tokens (a laptop that slept must notice); the steady one over waiting.
+/// The process's clock. The wall clock decides over tokens (a laptop that slept must notice); the steady one over
+/// waiting.
 pub trait Clock {
     /// The wall clock.
     fn now(&self) -> Timestamp;

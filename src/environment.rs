@@ -1,4 +1,5 @@
-//! Every environment variable that ycred reads or sets, each a documented constant, and the snapshot they are read from.
+//! Every environment variable that ycred reads or sets, each a documented constant, and the snapshot they are read
+//! from.
 //!
 //! An empty variable counts as unset, as it does for kubectl, docker and curl.
 

@@ -1,7 +1,7 @@
 //! What went wrong, what the caller should do next (the exit code), and the one place that turns either into text.
 //!
-//! The voice: `ycred: error: ` and a line that says why, cause after cause joined by colons; then at most one
-//! `ycred: hint: ` line with what mends it. No capital at the start, no full stop at the end. Whatever a server, a file or a
+//! The voice: `ycred: error: ` and a line that says why, cause after cause joined by colons; then at most one `ycred:
+//! hint: ` line with what mends it. No capital at the start, no full stop at the end. Whatever a server, a file or a
 //! command contributed passes through [`clean`], so no terminal escape and no secret gets out this way.
 
 use std::fmt;
@@ -151,7 +151,8 @@ pub fn clean(text: &str) -> String {
     mask_shapes(&Secret::mask_known(&flat))
 }
 
-/// Removes terminal escape sequences and bidirectional controls; turns line breaks and other C0/C1 controls into a space.
+/// Removes terminal escape sequences and bidirectional controls; turns line breaks and other C0/C1 controls into a
+/// space.
 fn strip_controls(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();

@@ -1,7 +1,7 @@
 //! To whom a token may go: the hosts that clients ask for, and the list that answers.
 //!
-//! A client that asks for every host on earth (docker's `credsStore`, a global git helper) must not carry an IAM token to
-//! any of them: peers leaked theirs to Docker Hub that way.
+//! A client that asks for every host on earth (docker's `credsStore`, a global git helper) must not carry an IAM token
+//! to any of them: peers leaked theirs to Docker Hub that way.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,8 +26,8 @@ impl Host {
     /// Reads `host`, `host:port`, `host/path`, `scheme://host:port/path`.
     ///
     /// None for whatever could mean two things to two readers: userinfo, a trailing dot, non-ASCII, blanks, controls,
-    /// percent-escapes, a backslash, a foreign scheme. None of these is ours. A line end that belongs to a protocol's frame
-    /// is for the protocol to take off.
+    /// percent-escapes, a backslash, a foreign scheme. None of these is ours. A line end that belongs to a protocol's
+    /// frame is for the protocol to take off.
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = match text.split_once("://") {
             None => (None, text),
@@ -196,8 +196,8 @@ impl Allowed {
     }
 }
 
-/// Whether the host is ours where no profile says anything, so that a missing or broken profile is an error worth telling
-/// and not just "not mine".
+/// Whether the host is ours where no profile says anything, so that a missing or broken profile is an error worth
+/// telling and not just "not mine".
 pub fn is_built_in(asked: &Host) -> bool {
     Allowed::new(crate::profile::DEFAULT_ENDPOINT, &[]).covers(asked)
 }

@@ -1,5 +1,5 @@
-//! The network, and nothing else touches it: one agent, the proxy choice, retries inside the deadline, and failures named so
-//! that a user knows what to do.
+//! The network, and nothing else touches it: one agent, the proxy choice, retries inside the deadline, and failures
+//! named so that a user knows what to do.
 #![expect(clippy::disallowed_types, reason = "the one place that talks to the network")]
 
 use std::cell::OnceCell;
@@ -77,7 +77,8 @@ impl Http {
     /// `explain` turns the body of an error answer into the server's own words.
     ///
     /// # Errors
-    /// Refused (1) for a 4xx; Profile (3) for distrusted certificates and proxies that want a password; else Unavailable (4).
+    /// Refused (1) for a 4xx; Profile (3) for distrusted certificates and proxies that want a password; else
+    /// Unavailable (4).
     pub fn send(
         &self,
         request: &Request<'_>,
@@ -466,8 +467,8 @@ pub(crate) fn retry_after(text: &str, there: Timestamp) -> Option<Duration> {
 
 // ----------------------------------------------------------------------------------------------------------------- proxy
 
-/// The proxy for a URL, as curl chooses it: only for https (plain http goes to loopback and the metadata service alone),
-/// `https_proxy` before `all_proxy`, and none for the hosts of `no_proxy` and for this machine.
+/// The proxy for a URL, as curl chooses it: only for https (plain http goes to loopback and the metadata service
+/// alone), `https_proxy` before `all_proxy`, and none for the hosts of `no_proxy` and for this machine.
 ///
 /// # Errors
 /// Profile (3): the variable holds no proxy's URL. Going direct then would take traffic where the user forbade it.
@@ -493,7 +494,8 @@ fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
             .hint(format!("export {name}=http://HOST:PORT, or unset it"))
     };
     let text = value.to_str().map(str::trim).ok_or_else(wrong)?;
-    // Known to the renderer before anything can go wrong: the value may be broken and have a password in it all the same.
+    // Known to the renderer before anything can go wrong: the value may be broken and have a password in it all the
+    // same.
     if let Some((userinfo, _)) = text.rsplit_once('@') {
         let userinfo = userinfo.rsplit_once("://").map_or(userinfo, |(_, userinfo)| userinfo);
         let _known = Secret::new(userinfo.to_owned());
@@ -515,8 +517,8 @@ fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
     Ok(Some(proxy))
 }
 
-/// Whether `no_proxy` names the host: names cover their subdomains, with or without a leading dot or `*.`; addresses may
-/// be CIDR blocks; entries are parted by commas and blanks; `*` is everything.
+/// Whether `no_proxy` names the host: names cover their subdomains, with or without a leading dot or `*.`; addresses
+/// may be CIDR blocks; entries are parted by commas and blanks; `*` is everything.
 pub(crate) fn is_exempt(host: &str, port: u16, list: &str) -> bool {
     let address: Option<IpAddr> = host.parse().ok();
     list.split([',', ' ', '\t', '\n']).map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {

@@ -37,8 +37,8 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     read_promised(&mut file, found.len()).map_err(|error| complain(describe(&error)))
 }
 
-/// Reads as many bytes as the file's stat has promised, in one call where it keeps its word; the call that would only say
-/// "end" is saved.
+/// Reads as many bytes as the file's stat has promised, in one call where it keeps its word; the call that would only
+/// say "end" is saved.
 ///
 /// # Errors
 /// What the disk says.

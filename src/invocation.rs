@@ -1,5 +1,6 @@
-//! From argv (and `argv[0]`) to what is to be done: a hook, read by lexopt, or the people's command line, read by clap. Both
-//! parsers are fed from the tables here and in `protocol.rs`; a test throws random arguments at the two and compares.
+//! From argv (and `argv[0]`) to what is to be done: a hook, read by lexopt, or the people's command line, read by clap.
+//! Both parsers are fed from the tables here and in `protocol.rs`; a test throws random arguments at the two and
+//! compares.
 //!
 //! Hooks do not touch clap: building its tree costs ten times what parsing a hook does (docs/performance.md).
 
@@ -141,8 +142,8 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation> {
     }
 }
 
-/// The hook that argv[0] names, and the profile in its suffix: `docker-credential-ycred-prod`, with or without a path, an
-/// `.exe`, a `_v1.2.3` (Terraform's plugin names) and capitals.
+/// The hook that argv[0] names, and the profile in its suffix: `docker-credential-ycred-prod`, with or without a path,
+/// an `.exe`, a `_v1.2.3` (Terraform's plugin names) and capitals.
 fn by_name(argv0: &OsStr) -> Option<(&'static dyn Protocol, Option<String>)> {
     let name = Path::new(argv0).file_name()?.to_str()?.to_ascii_lowercase();
     let name = name.strip_suffix(".exe").unwrap_or(&name);
@@ -335,7 +336,8 @@ fn argument(flag: &'static Flag) -> Arg {
             } else {
                 format!("{}: {}", flag.about, flag.choices.join(", "))
             };
-            // Read as it comes and judged by `Options::set`, as lexopt's are: a dash in front makes no value another flag.
+            // Read as it comes and judged by `Options::set`, as lexopt's are: a dash in front makes no value another
+            // flag.
             arg.value_name(name)
                 .help(help)
                 .action(ArgAction::Append)
@@ -487,8 +489,8 @@ mod tests {
         }
     }
 
-    /// Both parsers, fed from the same tables, read random arguments alike. Where lexopt sees no hook there is nothing to
-    /// compare: clap alone reads it then.
+    /// Both parsers, fed from the same tables, read random arguments alike. Where lexopt sees no hook there is nothing
+    /// to compare: clap alone reads it then.
     #[test]
     fn both_parsers_read_the_same() {
         let pool = [

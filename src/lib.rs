@@ -1,5 +1,5 @@
-//! ycred as a library: the whole program is [`run`], a function from what the process was given to what it must do, so that
-//! fuzzers, benchmarks and tests reach in. `main.rs` alone touches stdio, the clock's source and the exit.
+//! ycred as a library: the whole program is [`run`], a function from what the process was given to what it must do, so
+//! that fuzzers, benchmarks and tests reach in. `main.rs` alone touches stdio, the clock's source and the exit.
 //!
 //! A reader starts with [`cache`], the heart, and [`obtain`], the flow.
 
@@ -108,7 +108,8 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     };
     let notes = Notes::new(verbosity, process.tell);
     let stdin = RefCell::new(process.stdin);
-    // A hook whose configuration directory is nonsense still answers in its protocol's own shape, so this is no early return.
+    // A hook whose configuration directory is nonsense still answers in its protocol's own shape, so this is no early
+    // return.
     let (places, trouble) = match Places::of(&process.environment) {
         Ok(places) => (places, None),
         Err(error) => (Places::none(), Some(error)),

@@ -1,5 +1,5 @@
-//! Gathers the process's state, calls [`ycred::run`], writes the outcome, exits. Nothing else touches stdio, the exit or the
-//! clock's source.
+//! Gathers the process's state, calls [`ycred::run`], writes the outcome, exits. Nothing else touches stdio, the exit
+//! or the clock's source.
 #![expect(clippy::disallowed_methods, reason = "the one place that touches stdio, environment, clock and exit")]
 
 use std::io::{self, Read as _, Write as _};
@@ -20,7 +20,8 @@ fn main() -> ExitCode {
     let clock = SystemClock { started: Instant::now() };
     let began = clock.now();
     system::forbid_dumps();
-    // A panic is one line and exit 5, with nothing on stdout; what it says may hold anything, so it goes through the renderer.
+    // A panic is one line and exit 5, with nothing on stdout; what it says may hold anything, so it goes through the
+    // renderer.
     panic::set_hook(Box::new(|_| ()));
     let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| {
         ycred::run(Process {

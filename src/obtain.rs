@@ -189,8 +189,8 @@ impl Run<'_> {
             if let Some(record) = news {
                 match self.news(record) {
                     Some(outcome) => return outcome,
-                    // What is fetched now was asked for before the logout, and must not outlive it: the id that we go on with
-                    // is the one from before, under which nothing is stored.
+                    // What is fetched now was asked for before the logout, and must not outlive it: the id that we go
+                    // on with is the one from before, under which nothing is stored.
                     None if record.logged_out => {}
                     None => seen = current,
                 }

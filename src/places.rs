@@ -25,8 +25,8 @@ impl Places {
     /// # Errors
     /// Usage (2): `YCRED_CONFIG_DIR` is relative. (A relative `YCRED_CACHE_DIR` means no cache, and costs no token.)
     pub fn of(environment: &Environment) -> Result<Self> {
-        // HOME first and the password database only without it; `directories` knows nothing without either, and it reads
-        // HOME itself, so a relative one (which would put files into the current directory) is sorted out here.
+        // HOME first and the password database only without it; `directories` knows nothing without either, and it
+        // reads HOME itself, so a relative one (which would put files into the current directory) is sorted out here.
         let base = if environment.get("HOME").is_some_and(|home| Path::new(home).is_relative()) {
             None
         } else {

@@ -106,8 +106,8 @@ impl Profile {
     /// Finds and reads the profile that is wanted.
     ///
     /// # Errors
-    /// Usage (2) for a name that cannot be one; Profile (3) for one that is not there, that others may write, or that is
-    /// wrong, with file and line.
+    /// Usage (2) for a name that cannot be one; Profile (3) for one that is not there, that others may write, or that
+    /// is wrong, with file and line.
     pub fn load(wanted: &Wanted, environment: &Environment, places: &Places) -> Result<Self> {
         match wanted {
             Wanted::Typed { by, text } if has_separator(text) => {
@@ -417,7 +417,8 @@ struct SourceFile {
 
 impl SourceFile {
     fn parse(&self) -> Result<DeTable<'_>> {
-        // The parser's message is its own; what it quotes of the input may be a secret in the wrong place, so it is not shown.
+        // The parser's message is its own; what it quotes of the input may be a secret in the wrong place, so it is not
+        // shown.
         DeTable::parse(&self.text).map(toml::Spanned::into_inner).map_err(|error| {
             self.complain(error.span().unwrap_or(0..0), error.message().lines().next().unwrap_or("is not TOML"))
                 .hint("a setting is written key = \"value\"")

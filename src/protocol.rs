@@ -1,7 +1,7 @@
 //! The hooks: what a protocol is, the table of all, and the one function that carries a call through.
 //!
-//! A protocol turns bytes into an [`Ask`] and a token into bytes, and touches nothing else; a new one is a file here and a
-//! line in [`PROTOCOLS`].
+//! A protocol turns bytes into an [`Ask`] and a token into bytes, and touches nothing else; a new one is a file here
+//! and a line in [`PROTOCOLS`].
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Every reader of foreign input, as a function of bytes that must return: for the fuzz targets in `fuzz/`, and for the test
-//! that runs their corpus as it is. Each asserts what must hold of whatever it makes of its input; a panic is a finding.
+//! Every reader of foreign input, as a function of bytes that must return: for the fuzz targets in `fuzz/`, and for the
+//! test that runs their corpus as it is. Each asserts what must hold of whatever it makes of its input; a panic is a
+//! finding.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;

@@ -94,8 +94,8 @@ impl Session<'_> {
         Cache::new(self.places.cache.clone())
     }
 
-    /// A server has rejected this very token: the cache forgets it, so that the next call fetches. Best effort, since the
-    /// program that tells us has no use for an error.
+    /// A server has rejected this very token: the cache forgets it, so that the next call fetches. Best effort, since
+    /// the program that tells us has no use for an error.
     pub fn reject_token(&self, profile: &Profile, options: &Options, token: &Secret) {
         if options.no_cache || !profile.cached {
             return;
@@ -110,7 +110,8 @@ impl Session<'_> {
         }
     }
 
-    /// All of stdin, up to `most` bytes. The profile is not known yet, so it is `--timeout` or the default that bounds this.
+    /// All of stdin, up to `most` bytes. The profile is not known yet, so it is `--timeout` or the default that bounds
+    /// this.
     ///
     /// # Errors
     /// Usage (2): there is more, or it cannot be read, or it does not end in time.

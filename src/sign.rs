@@ -1,5 +1,5 @@
-//! PS256 by ring, behind jsonwebtoken's provider hook: the crate writes the JWT, ring signs it, and no second crypto backend
-//! comes into the tree.
+//! PS256 by ring, behind jsonwebtoken's provider hook: the crate writes the JWT, ring signs it, and no second crypto
+//! backend comes into the tree.
 
 use std::sync::Once;
 
@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use crate::token::Secret;
 
-/// Signs claims as a JWT with PS256 (RFC 7518, 3.5: salt as long as the hash, which is what ring does) and the key's id.
+/// Signs claims as a JWT with PS256 (RFC 7518, 3.5: salt as long as the hash, which is what ring does) and the key's
+/// id.
 ///
 /// # Errors
 /// In words that fit behind the key file's name; nothing of the key is in them.

@@ -1,4 +1,5 @@
-//! Where tokens come from: the trait, and the table of every source. A new one is a file here and a line in [`SOURCES`].
+//! Where tokens come from: the trait, and the table of every source. A new one is a file here and a line in
+//! [`SOURCES`].
 
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ mod impersonate;
 pub(crate) mod metadata;
 mod oauth;
 
-/// One way to a token, opened from a profile's settings. Opening reads no secret and talks to nobody, so that a hit costs
-/// neither.
+/// One way to a token, opened from a profile's settings. Opening reads no secret and talks to nobody, so that a hit
+/// costs neither.
 pub trait Grant {
     /// Whose token it is.
     fn identity(&self) -> &Identity;
@@ -121,8 +122,8 @@ pub fn open(profile: &Profile) -> Result<Box<dyn Grant>> {
     Ok(profile.impersonate.iter().fold(base, |inner, account| impersonate::link(inner, account, &opening)))
 }
 
-/// Whether the Terraform provider would take a `YC_TOKEN` for an IAM token (`yandex-framework/provider/config/config.go`,
-/// `Credentials`): it starts with `t1.` and has two dots.
+/// Whether the Terraform provider would take a `YC_TOKEN` for an IAM token
+/// (`yandex-framework/provider/config/config.go`, `Credentials`): it starts with `t1.` and has two dots.
 fn is_iam_token(value: &std::ffi::OsStr) -> bool {
     let bytes = value.as_encoded_bytes();
     bytes.starts_with(b"t1.") && bytes.iter().filter(|byte| **byte == b'.').count() == 2

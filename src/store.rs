@@ -1,8 +1,8 @@
-//! Files that ycred owns: opened without following links, replaced whole, locked on the side, set aside when they are not
-//! what they should be, and swept. Nothing here knows what the files hold.
+//! Files that ycred owns: opened without following links, replaced whole, locked on the side, set aside when they are
+//! not what they should be, and swept. Nothing here knows what the files hold.
 //!
-//! Rules: a file is 0600 and a directory 0700 from the moment of its making; a reader sees the old content or the new one,
-//! never a mixture; nothing is made under a directory that belongs to somebody else.
+//! Rules: a file is 0600 and a directory 0700 from the moment of its making; a reader sees the old content or the new
+//! one, never a mixture; nothing is made under a directory that belongs to somebody else.
 #![expect(clippy::disallowed_methods, reason = "the one place that writes, renames, removes and locks files of ours")]
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -29,7 +29,8 @@ pub enum Found {
 /// The most that a file of ours may hold.
 const LARGEST: u64 = 64 * 1024;
 
-/// Reads a file of ours: no link is followed, a FIFO does not block, and nothing but a regular file of our own user is read.
+/// Reads a file of ours: no link is followed, a FIFO does not block, and nothing but a regular file of our own user is
+/// read.
 ///
 /// # Errors
 /// Only what the disk says beyond "not there" (EIO, EACCES on the way).
@@ -41,8 +42,8 @@ pub fn read(path: &Path) -> io::Result<Found> {
             return match error.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) => Ok(Found::Nothing),
                 Some(libc::ELOOP | libc::ENXIO) => Ok(Found::Foreign),
-                // A directory or socket opens with other errors on other systems; a file of ours that we may not read is
-                // not as we made it.
+                // A directory or socket opens with other errors on other systems; a file of ours that we may not read
+                // is not as we made it.
                 _ if fs::symlink_metadata(path)
                     .is_ok_and(|found| !is_ours(&found) || error.kind() == ErrorKind::PermissionDenied) =>
                 {
@@ -70,8 +71,8 @@ fn is_ours(found: &fs::Metadata) -> bool {
 
 /// Replaces the file at `path` whole: a temporary file in the same directory, 0600 at creation, renamed over it.
 ///
-/// `durable` adds an fsync, for what cannot be fetched again (a rotated refresh token). A token record goes without: a torn
-/// one is a miss.
+/// `durable` adds an fsync, for what cannot be fetched again (a rotated refresh token). A token record goes without: a
+/// torn one is a miss.
 ///
 /// # Errors
 /// What the disk says; the old content is then still there, and no temporary file.
@@ -100,7 +101,8 @@ fn write_new(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
     if durable { file.sync_all() } else { Ok(()) }
 }
 
-/// Moves what stands in a record's place and is none out of the way, so that it is neither lost nor in the way for ever.
+/// Moves what stands in a record's place and is none out of the way, so that it is neither lost nor in the way for
+/// ever.
 fn set_aside_if_foreign(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if !is_ours(&found) || found.len() > LARGEST => {
@@ -132,8 +134,8 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// Makes `directory` with every parent that is missing, all 0700, or tightens the one that is there.
 ///
 /// # Errors
-/// What the disk says; and a refusal, naming the owner, where it or the nearest existing ancestor belongs to another user:
-/// under `sudo` with the caller's HOME, root would leave files there that lock the caller out for ever.
+/// What the disk says; and a refusal, naming the owner, where it or the nearest existing ancestor belongs to another
+/// user: under `sudo` with the caller's HOME, root would leave files there that lock the caller out for ever.
 pub fn make_private(directory: &Path) -> io::Result<()> {
     match fs::symlink_metadata(directory).and_then(|_| fs::metadata(directory)) {
         Ok(found) => {
@@ -158,8 +160,9 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-/// Takes from others the right to write into a directory of ours that holds a private one, since they could put another in
-/// its place. (`/tmp` and the like, where the sticky bit forbids that, stay as they are, and so does what is not there.)
+/// Takes from others the right to write into a directory of ours that holds a private one, since they could put another
+/// in its place. (`/tmp` and the like, where the sticky bit forbids that, stay as they are, and so does what is not
+/// there.)
 ///
 /// # Errors
 /// What the disk says.
@@ -180,14 +183,15 @@ fn refuse_foreign(path: &Path, found: &fs::Metadata) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::PermissionDenied, whose))
 }
 
-/// Marks a directory as a cache for backup programs (<https://bford.info/cachedir/>), and says when it was last swept: the
-/// tag's own modification time.
+/// Marks a directory as a cache for backup programs (<https://bford.info/cachedir/>), and says when it was last swept:
+/// the tag's own modification time.
 const CACHE_TAG: &str = "CACHEDIR.TAG";
 const CACHE_TAG_TEXT: &[u8] =
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Tokens cached by ycred. Safe to delete.\n";
 
-/// Collects litter, at most once an hour and 64 entries at a time: records for which `dead` says so, temporary files older
-/// than an hour, things set aside a day ago. Lock files stay: unlinking one breaks the exclusion of those who hold it open.
+/// Collects litter, at most once an hour and 64 entries at a time: records for which `dead` says so, temporary files
+/// older than an hour, things set aside a day ago. Lock files stay: unlinking one breaks the exclusion of those who
+/// hold it open.
 pub fn sweep(directory: &Path, now: Timestamp, dead: impl Fn(&[u8]) -> bool) {
     const HOUR: Duration = Duration::from_secs(3600);
     let tag = directory.join(CACHE_TAG);
@@ -297,7 +301,8 @@ pub fn try_lock(path: &Path) -> Lock {
     Lock::Impossible(ErrorKind::Interrupted.into())
 }
 
-/// Writes a file for people (a profile): 0600, whole, following a link that stands in its place so that a link stays one.
+/// Writes a file for people (a profile): 0600, whole, following a link that stands in its place so that a link stays
+/// one.
 ///
 /// # Errors
 /// What the disk says; with `AlreadyExists` where `overwrite` is not given and something is there.

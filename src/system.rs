@@ -17,8 +17,8 @@ pub fn effective_uid() -> u32 {
 
 /// Keeps this process's memory, and with it every token, out of core dumps and away from other processes of the user.
 ///
-/// `PR_SET_DUMPABLE` and not `RLIMIT_CORE`: a limit would be inherited by the programs that `ycred exec` becomes. A kernel
-/// that refuses is no reason to refuse the user.
+/// `PR_SET_DUMPABLE` and not `RLIMIT_CORE`: a limit would be inherited by the programs that `ycred exec` becomes. A
+/// kernel that refuses is no reason to refuse the user.
 pub fn forbid_dumps() {
     #[cfg(target_os = "linux")]
     // SAFETY: PR_SET_DUMPABLE takes plain integers and changes a flag of this process alone.
@@ -29,8 +29,8 @@ pub fn forbid_dumps() {
 
 static FILE_SIZE_SIGNAL_WAS_DEFAULT: AtomicBool = AtomicBool::new(false);
 
-/// Makes a write beyond `ulimit -f` fail with `EFBIG`, which the cache survives, instead of killing us before the token is
-/// printed. Called before the first write; a hit never writes a file and so never gets here.
+/// Makes a write beyond `ulimit -f` fail with `EFBIG`, which the cache survives, instead of killing us before the token
+/// is printed. Called before the first write; a hit never writes a file and so never gets here.
 pub fn ignore_file_size_signal() {
     // SAFETY: installing SIG_IGN runs no code of ours in signal context.
     let before = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };

@@ -25,8 +25,8 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub struct Secret(Arc<Zeroizing<String>>);
 
-/// What [`Secret::mask_known`] knows. Held until the process ends or becomes another: an error about a secret is rendered
-/// after the code that held it has returned.
+/// What [`Secret::mask_known`] knows. Held until the process ends or becomes another: an error about a secret is
+/// rendered after the code that held it has returned.
 static KNOWN: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
 
 /// The shortest piece of a secret that counts as the secret.
@@ -39,8 +39,8 @@ impl Secret {
         secret
     }
 
-    /// A text with a secret somewhere in it, such as a request's body: wiped and never shown like any other, but messages may
-    /// speak of its other parts. The secret inside has a `Secret` of its own, by which it is masked.
+    /// A text with a secret somewhere in it, such as a request's body: wiped and never shown like any other, but
+    /// messages may speak of its other parts. The secret inside has a `Secret` of its own, by which it is masked.
     pub fn wrapping(text: String) -> Self {
         Self(Arc::new(Zeroizing::new(text)))
     }
@@ -108,8 +108,8 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Takes text as a token, or says why it cannot be one. Nothing is demanded of its form but that it fits into a header, a
-/// JSON string and a shell word: 1 to 4096 bytes of printable ASCII without blank, quote or backslash.
+/// Takes text as a token, or says why it cannot be one. Nothing is demanded of its form but that it fits into a header,
+/// a JSON string and a shell word: 1 to 4096 bytes of printable ASCII without blank, quote or backslash.
 ///
 /// 4096 is the limit of `RevokeIamTokenRequest.iam_token` (cloudapi, iam_token_service.proto).
 pub fn token_text(text: Secret) -> Result<Secret, &'static str> {
@@ -233,8 +233,8 @@ const UNKNOWN_LIFE: Duration = Duration::from_secs(5 * 60);
 #[derive(Clone, Debug)]
 pub struct Credential {
     pub secret: Secret,
-    /// When its life began as far as we know: when it was received, by the clock that `expires` is by, or by ours where it
-    /// would have been dead on arrival by that one.
+    /// When its life began as far as we know: when it was received, by the clock that `expires` is by, or by ours where
+    /// it would have been dead on arrival by that one.
     pub issued: Timestamp,
     /// When it dies, by the cloud's clock (by ours where the source told a length instead of a moment).
     pub expires: Timestamp,
@@ -253,8 +253,8 @@ pub enum Expiry {
 }
 
 impl Credential {
-    /// Builds a credential from an answer received `now` by our clock, `skew` being the cloud's clock less ours where the
-    /// source told the time.
+    /// Builds a credential from an answer received `now` by our clock, `skew` being the cloud's clock less ours where
+    /// the source told the time.
     ///
     /// # Errors
     /// The text cannot be a token, or by its source's own clock it is dead on arrival; `origin` names the source.
@@ -267,7 +267,8 @@ impl Credential {
             Expiry::At(text) => {
                 let there = now.shifted(skew.unwrap_or(0));
                 let moment = text.as_deref().and_then(Timestamp::parse).filter(|moment| *moment > year_2000);
-                // Just made, and over by a clock that nobody has compared with another: then it is the clock that is wrong.
+                // Just made, and over by a clock that nobody has compared with another: then it is the clock that is
+                // wrong.
                 (there, skew.unwrap_or(0), moment.filter(|moment| skew.is_some() || *moment > there))
             }
             Expiry::In(seconds) => {
@@ -288,8 +289,9 @@ impl Credential {
         Ok(Self { secret, issued, expires: expires.min(issued.plus(LONGEST_LIFE)), skew, assumed: end.is_none() })
     }
 
-    /// What is left at `now` by our clock, and by our clock mended by the skew found when the token was fetched. A clock may
-    /// have been mended since, so neither is the truth: the shorter decides when to renew, the longer whether it is dead.
+    /// What is left at `now` by our clock, and by our clock mended by the skew found when the token was fetched. A
+    /// clock may have been mended since, so neither is the truth: the shorter decides when to renew, the longer whether
+    /// it is dead.
     pub fn left(&self, now: Timestamp) -> Left {
         let (ours, theirs) = (self.expires.since(now), self.expires.since(now.shifted(self.skew)));
         Left { shorter: ours.min(theirs), longer: ours.max(theirs) }
@@ -300,11 +302,11 @@ impl Credential {
         self.expires.since(self.issued)
     }
 
-    /// The expiry to tell a client: by this machine's clock, earlier than the real one by the lesser of a minute and half of
-    /// what is left, never in the past.
+    /// The expiry to tell a client: by this machine's clock, earlier than the real one by the lesser of a minute and
+    /// half of what is left, never in the past.
     ///
-    /// `skew_is_current`: the skew was measured about now, so the expiry by the mended clock is the real one. Later it may
-    /// have been mended in the meantime, and the shorter reckoning is the one that can do no harm.
+    /// `skew_is_current`: the skew was measured about now, so the expiry by the mended clock is the real one. Later it
+    /// may have been mended in the meantime, and the shorter reckoning is the one that can do no harm.
     pub fn advertised(&self, now: Timestamp, skew_is_current: bool) -> Timestamp {
         let left = self.left(now);
         let real = if skew_is_current { self.expires.since(now.shifted(self.skew)) } else { left.shorter };

@@ -1,5 +1,5 @@
-//! `exec`: becomes another program, with a token in its environment: for Terraform's provider, scripts, anything that reads
-//! `YC_TOKEN` or `YC_IAM_TOKEN`.
+//! `exec`: becomes another program, with a token in its environment: for Terraform's provider, scripts, anything that
+//! reads `YC_TOKEN` or `YC_IAM_TOKEN`.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -71,7 +71,8 @@ pub enum Change {
 }
 
 /// What a program's environment gets and loses (docs/hooks/exec.md): the token; not what would outrank it
-/// (`YC_SERVICE_ACCOUNT_KEY_FILE` beats `YC_TOKEN` in the Terraform provider), nor what the profile reads its secrets from.
+/// (`YC_SERVICE_ACCOUNT_KEY_FILE` beats `YC_TOKEN` in the Terraform provider), nor what the profile reads its secrets
+/// from.
 pub fn changes(profile: &Profile, token: &Secret, expires: Timestamp) -> Vec<Change> {
     let outranking = [env::YC_SERVICE_ACCOUNT_KEY_FILE, env::YC_OAUTH_TOKEN].into_iter();
     let mut changes: Vec<Change> =

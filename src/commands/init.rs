@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction};
 
 use super::{Call, Command};
 use crate::Outcome;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, clean};
 use crate::profile::{COMMON_KEYS, Key, Profile, check_name};
 use crate::protocol::Reply;
 use crate::session::Session;
@@ -86,8 +86,12 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let obtained = session
         .obtain(&profile, &call.options, Duration::ZERO)
         .map_err(|error| error.context(format!("{} is written, but gives no token yet", path.display())))?;
-    let left = human(obtained.credential.left(session.clock.now()).longer);
-    Ok(Outcome::reply(Reply::text(format!("{}: {account}; token for another {left}\n", path.display()))))
+    let credential = obtained.credential;
+    let until = match credential.assumed {
+        true => "there is a token".to_owned(),
+        false => format!("token for another {}", human(credential.left(session.clock.now()).longer)),
+    };
+    Ok(Outcome::reply(Reply::text(format!("{}: {account}; {until}\n", clean(&path.display().to_string())))))
 }
 
 /// The profile's text, from the flags.

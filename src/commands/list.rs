@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{Call, Command};
 use crate::Outcome;
-use crate::error::Result;
+use crate::error::{Result, clean};
 use crate::profile::{Profile, Wanted, check_name};
 use crate::protocol::Reply;
 use crate::session::Session;
@@ -34,7 +34,8 @@ fn run(_: &Call, session: &Session<'_>) -> Result<Outcome> {
                 Ok(profile) => profile.source.name.to_owned(),
                 Err(error) => format!("broken: {}", error.reason()),
             };
-        let _ = writeln!(text, "{mark} {name:20} {what:16} {}", path.display());
+        // A directory's name may hold anything, and this goes to a terminal.
+        let _ = writeln!(text, "{mark} {name:20} {what:16} {}", clean(&path.display().to_string()));
     }
     if names.is_empty() {
         let places: Vec<String> =

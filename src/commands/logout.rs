@@ -1,5 +1,5 @@
-//! `logout`: forgets what ycred holds for a profile, or for all, and says what that was. The token itself lives on in the
-//! cloud: other programs may have been given the same one.
+//! `logout`: forgets what ycred holds for a profile, or for all, and says what that was. The token itself lives on in
+//! the cloud: other programs may have been given the same one.
 
 use std::fmt::Write as _;
 use std::io;
@@ -59,8 +59,8 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     Ok(Outcome::reply(Reply::text(text)))
 }
 
-/// Forgets; and if a fetch is under way, waits for its end and forgets what it may have stored between its last look at the
-/// record and its rename.
+/// Forgets; and if a fetch is under way, waits for its end and forgets what it may have stored between its last look at
+/// the record and its rename.
 fn forget(entry: &Entry<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<Forgotten> {
     let forgotten = entry.forget(session.clock.now())?;
     while let Lock::Busy = entry.try_lock() {

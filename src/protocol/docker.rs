@@ -1,8 +1,8 @@
 //! `docker`: the credential helper protocol of docker, podman, skopeo and all who read docker's configuration.
 //!
-//! Source: docker/docker-credential-helpers `credentials/credentials.go`, `error.go`, `client/client.go`. Errors go to stdout
-//! with exit 1 and some texts are compared whole; docker itself shows the user stderr alone, so the reason goes to both. The
-//! username is `iam`, never `<token>`, which would make docker treat the token as an OAuth refresh token.
+//! Source: docker/docker-credential-helpers `credentials/credentials.go`, `error.go`, `client/client.go`. Errors go to
+//! stdout with exit 1 and some texts are compared whole; docker itself shows the user stderr alone, so the reason goes
+//! to both. The username is `iam`, never `<token>`, which would make docker treat the token as an OAuth refresh token.
 
 use serde::Deserialize;
 use serde_json::json;

@@ -1,8 +1,8 @@
 //! `git`: the credential helper protocol of gitcredentials(7) and git-credential(1).
 //!
-//! Git ignores the exit status and takes whatever stdout has, so on failure there is nothing but `quit=1`, and that only
-//! where the host is ours. A line without `=` would be shown to the user whole, with the token in it. Values with CR, LF or
-//! NUL in them have let one host's request pass for another's (CVE-2020-5260, CVE-2024-50338).
+//! Git ignores the exit status and takes whatever stdout has, so on failure there is nothing but `quit=1`, and that
+//! only where the host is ours. A line without `=` would be shown to the user whole, with the token in it. Values with
+//! CR, LF or NUL in them have let one host's request pass for another's (CVE-2020-5260, CVE-2024-50338).
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! `kubectl`: the exec credential plugin of client-go (kubectl, helm, k9s, the Terraform providers for Kubernetes).
 //!
-//! Specification: <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>. The reply's `apiVersion` must be
-//! the request's; a client so old that it sends no request speaks v1beta1. `expirationTimestamp` is always there: without it
-//! client-go keeps the token for the life of its process. On failure stdout has a `metav1.Status`, which newer clients show.
+//! Specification: <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>. The reply's `apiVersion`
+//! must be the request's; a client so old that it sends no request speaks v1beta1. `expirationTimestamp` is always
+//! there: without it client-go keeps the token for the life of its process. On failure stdout has a `metav1.Status`,
+//! which newer clients show.
 
 use serde::Deserialize;
 use serde_json::json;

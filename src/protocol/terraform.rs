@@ -1,7 +1,7 @@
 //! `terraform`: the CLI credentials helper of Terraform and OpenTofu, for module and provider registries.
 //!
-//! Source: hashicorp/terraform-svchost `auth/helper_program.go`. The helper is found in `~/.terraform.d/plugins` only. (The
-//! Yandex provider's own token comes by the environment: `ycred exec -- terraform`.)
+//! Source: hashicorp/terraform-svchost `auth/helper_program.go`. The helper is found in `~/.terraform.d/plugins` only.
+//! (The Yandex provider's own token comes by the environment: `ycred exec -- terraform`.)
 
 use serde_json::json;
 

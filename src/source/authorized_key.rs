@@ -1,7 +1,7 @@
 //! `authorized-key`: a service account's key file signs a JWT, which the cloud exchanges for a token.
 //!
-//! Key file shapes: gosdk2 `pkg/iamkey/iamkey.proto` (snake and camel case), and the answer of `POST /iam/v1/keys`, which
-//! users save as it is (cloudapi `key_service.proto`, `CreateKeyResponse`).
+//! Key file shapes: gosdk2 `pkg/iamkey/iamkey.proto` (snake and camel case), and the answer of `POST /iam/v1/keys`,
+//! which users save as it is (cloudapi `key_service.proto`, `CreateKeyResponse`).
 
 use std::path::PathBuf;
 
@@ -171,7 +171,8 @@ pub(crate) struct AccountKey {
     private_key: Secret,
 }
 
-/// The flat shapes of a key file; unknown fields (`created_at`, `description`, an `endpoint` that YDB's SDK reads) are let be.
+/// The flat shapes of a key file; unknown fields (`created_at`, `description`, an `endpoint` that YDB's SDK reads) are
+/// let be.
 #[derive(Deserialize)]
 struct Flat {
     id: Option<String>,
@@ -219,7 +220,8 @@ impl AccountKey {
             .private_key
             .filter(|key| !key.expose().trim().is_empty())
             .ok_or_else(|| wrong("has no private_key"))?;
-        // A key that went through an environment variable or a CI secret often comes with its line feeds as two characters.
+        // A key that went through an environment variable or a CI secret often comes with its line feeds as two
+        // characters.
         let private_key = if private_key.expose().contains("\\n") {
             Secret::new(private_key.expose().replace("\\n", "\n"))
         } else {

@@ -1,5 +1,5 @@
-//! `command`: whatever program already knows how to get a token; and the running of commands for the sources that read a
-//! secret from one.
+//! `command`: whatever program already knows how to get a token; and the running of commands for the sources that read
+//! a secret from one.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -127,7 +127,8 @@ impl Command {
         }
         let directory = settings.directory.clone();
         let mark = hex(&value_digest(format!("{words:?} {directory:?}").as_bytes())[..16]);
-        // Judged before the cache is asked: the ycred that runs the command holds the lock that this one would wait for.
+        // Judged before the cache is asked: the ycred that runs the command holds the lock that this one would wait
+        // for.
         let running = settings.environment().get(env::YCRED_RUNNING);
         if running.is_some_and(|marks| marks.to_string_lossy().split(',').any(|other| other == mark)) {
             return Err(settings
@@ -149,8 +150,8 @@ impl Command {
     /// Runs it: no stdin, its own process group, killed with everything it started at the deadline.
     ///
     /// # Errors
-    /// Profile (3): it cannot be started. Refused (1): it failed; the last line of its stderr is told. Unavailable (4): it
-    /// took too long.
+    /// Profile (3): it cannot be started. Refused (1): it failed; the last line of its stderr is told. Unavailable (4):
+    /// it took too long.
     pub fn run(&self, cx: &Context<'_>) -> Result<Secret> {
         let complain = |error: fn(String) -> Error, why: String| error(format!("{self}: {why}"));
         let left = cx.deadline.left(cx.clock);

@@ -1,5 +1,5 @@
-//! Impersonation, around any source: the token of the account before buys one of the account after. Each link has its own
-//! record and lock, so N impersonated accounts cost one token of the base, and a hit touches the outermost alone.
+//! Impersonation, around any source: the token of the account before buys one of the account after. Each link has its
+//! own record and lock, so N impersonated accounts cost one token of the base, and a hit touches the outermost alone.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::token::Credential;
 /// A grant of `account`'s tokens, bought with those of `inner`.
 pub fn link(inner: Box<dyn Grant>, account: &str, opening: &Opening<'_>) -> Box<dyn Grant> {
     let identity = inner.identity().clone().with("iam-url", &opening.installation.iam_url).impersonating(account);
-    // A static token is not kept, but what it buys is: its digest, or the file whose content is compared, is part of the
-    // identity that this one continues, so that it never serves another caller.
+    // A static token is not kept, but what it buys is: its digest, or the file whose content is compared, is part of
+    // the identity that this one continues, so that it never serves another caller.
     Box::new(Impersonated {
         inner,
         account: account.to_owned(),

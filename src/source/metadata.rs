@@ -1,7 +1,7 @@
 //! `metadata`: the service account of the VM (or function, or container) that we run in.
 //!
-//! Facts: docs `compute/operations/vm-connect/auth-inside-vm.md`; `expires_in` is what is left, and the token may be of an
-//! older form than `t1.`.
+//! Facts: docs `compute/operations/vm-connect/auth-inside-vm.md`; `expires_in` is what is left, and the token may be of
+//! an older form than `t1.`.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! `oauth`: a Yandex OAuth token, exchanged by the same call as a JWT.
 //!
-//! A way out of use: since June 2026 the cloud accepts no newly issued OAuth tokens (docs `_includes/iam/oauth-unavailable.md`);
-//! those issued before live on for up to a year.
+//! A way out of use: since June 2026 the cloud accepts no newly issued OAuth tokens (docs
+//! `_includes/iam/oauth-unavailable.md`); those issued before live on for up to a year.
 
 use std::path::PathBuf;
 
