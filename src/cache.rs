@@ -1090,6 +1090,18 @@ mod tests {
     }
 
     #[test]
+    fn a_late_leaders_token_takes_the_place_of_a_failure_and_of_no_logout() {
+        let desk = desk();
+        let failed = desk.store(Err(Error::refused("another's")), None);
+        assert_eq!(desk.store(Err(Error::refused("late")), None).attempt, failed.attempt);
+        let late = desk.store(Ok(token("t1.late", HOUR, HOUR)), None);
+        assert_eq!(name(&desk.load().expect("a record")).as_deref(), Some("t1.late"));
+        desk.cache.entry(&desk.identity).forget(NOW).expect("forgotten");
+        desk.store(Ok(token("t1.later", HOUR, HOUR)), Some(&late));
+        assert_eq!(name(&desk.load().expect("a record")), None);
+    }
+
+    #[test]
     fn only_the_very_token_is_rejected() {
         let desk = desk();
         desk.store(Ok(token("t1.new", HOUR, HOUR)), None);
