@@ -69,6 +69,9 @@ pub struct Record {
     /// `logout` wrote this. Whoever began before it may use what it fetches, but not keep it.
     #[serde(default)]
     pub logged_out: bool,
+    /// The attempt was made by one who lost patience with a leader that may still succeed.
+    #[serde(default)]
+    relief: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -206,7 +209,10 @@ impl Record {
 
     /// The failure as it answers later arrivals, while it does.
     fn remembered(&self, now: Timestamp) -> Option<Error> {
-        let failure = self.failure.as_ref().filter(|failure| now < failure.until && failure.at <= now.plus(FUTURE))?;
+        let failure = self.failure.as_ref().filter(|_| !self.relief)?;
+        if failure.until <= now || failure.at > now.plus(FUTURE) {
+            return None;
+        }
         let age = format!("{} (remembered, {} ago)", failure.message, human(now.since(failure.at).max(0)));
         Some(Failure { message: age, ..failure.clone() }.error().hint("`ycred refresh` asks again at once"))
     }
@@ -221,6 +227,11 @@ impl Record {
     #[must_use]
     pub fn backing_off(&self, now: Timestamp) -> Self {
         Self { retry_at: self.token.as_ref().map(|kept| back_off(&kept.credential(), now)), ..self.clone() }
+    }
+
+    /// Whether one who lost patience with the leader has failed too; the leader may still succeed.
+    pub fn is_failed_relief(&self) -> bool {
+        self.relief && self.failure.is_some()
     }
 
     /// Whether all that came of the last attempt is a reason.
@@ -306,6 +317,8 @@ pub struct Attempt<'a> {
     pub began: Timestamp,
     pub ended: Timestamp,
     pub outcome: &'a Result<Credential>,
+    /// Made beside a silent holder of the lock.
+    pub is_relief: bool,
 }
 
 impl Attempt<'_> {
@@ -357,6 +370,7 @@ impl Attempt<'_> {
             retry_at: token.as_ref().filter(|_| !satisfied).map(|kept| back_off(&kept.credential(), now)),
             failure: self.outcome.as_ref().err().map(|error| Failure::new(error, now)),
             logged_out: false,
+            relief: self.is_relief,
             token,
         }
     }
@@ -389,25 +403,39 @@ impl Cache {
 
     /// The place of one identity.
     pub fn entry<'a>(&'a self, identity: &'a Identity) -> Entry<'a> {
-        Entry {
-            directory: &self.directory,
-            name: identity.name(),
-            settings: identity.settings(),
-            files: identity.files(),
-        }
+        Entry { slot: self.slot(identity.name()), settings: identity.settings(), files: identity.files() }
+    }
+
+    fn slot(&self, name: String) -> Slot<'_> {
+        Slot { directory: &self.directory, name }
+    }
+
+    /// Every slot that has been used, whosever token is or was in it.
+    ///
+    /// # Errors
+    /// What the disk says, or that there is no cache directory.
+    pub fn slots(&self) -> io::Result<Vec<Slot<'_>>> {
+        let directory = self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))?;
+        Ok(store::stems(directory)?.into_iter().map(|name| self.slot(name)).collect())
+    }
+
+    /// Removes what killed processes and foreign objects have left, which may hold tokens too.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn clear_litter(&self) -> io::Result<()> {
+        self.directory.as_deref().map_or(Ok(()), store::clear_litter)
     }
 }
 
-/// Where one identity's record and locks are. Every method works without a cache directory too: nothing is found,
-/// nothing can be locked.
-pub struct Entry<'a> {
+/// Where one name's record and locks are. Every method works without a cache directory too: nothing is found, nothing
+/// can be locked.
+pub struct Slot<'a> {
     directory: &'a Result<PathBuf, String>,
     name: String,
-    settings: String,
-    files: &'a [PathBuf],
 }
 
-impl Entry<'_> {
+impl Slot<'_> {
     fn directory(&self) -> io::Result<&Path> {
         self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))
     }
@@ -416,13 +444,81 @@ impl Entry<'_> {
         Ok(self.directory()?.join(format!("{}{ending}", self.name)))
     }
 
+    /// Makes the directory, so that a lock and a record can be put there.
+    ///
+    /// # Errors
+    /// Why nothing can be kept.
+    pub fn prepare(&self) -> io::Result<()> {
+        let directory = self.directory()?;
+        if let Some(above) = directory.parent() {
+            store::tighten(above)?;
+        }
+        store::make_private(directory)
+    }
+
+    /// One try for the lock.
+    pub fn try_lock(&self) -> Lock {
+        self.try_lock_file(".lock")
+    }
+
+    /// One try for the lock of those who lost patience with the holder of the first: one of them asks, not all.
+    pub fn try_relief_lock(&self) -> Lock {
+        self.try_lock_file(".relief.lock")
+    }
+
+    fn try_lock_file(&self, ending: &str) -> Lock {
+        let path = self.directory().and_then(store::refuse_foreign_directory).and_then(|()| self.path(ending));
+        path.map_or_else(Lock::Impossible, |path| store::try_lock(&path))
+    }
+
+    /// Forgets the token for good, whosever it is. The record stays, empty and under a fresh attempt id: a fetch that is
+    /// under way finds another id than it began with and stores nothing.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn forget(&self, now: Timestamp) -> io::Result<Forgotten> {
+        let Ok(path) = self.path(store::RECORD) else { return Ok(Forgotten::Nothing) };
+        let content = match store::read(&path)? {
+            Found::Nothing => return Ok(Forgotten::Nothing),
+            Found::Foreign => None,
+            Found::Content(content) => Some(content),
+        };
+        store::refuse_foreign_directory(self.directory()?)?;
+        // What cannot be read as a record may hold a token all the same.
+        let record = content.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
+        let token = record.as_ref().and_then(|record| record.token.clone());
+        let empty = Record {
+            settings: record.map(|record| record.settings).unwrap_or_default(),
+            files: Vec::new(),
+            attempt: random::id(),
+            began: now,
+            ended: now,
+            token: None,
+            retry_at: None,
+            failure: None,
+            logged_out: true,
+            relief: false,
+        };
+        store::replace(&path, &serde_json::to_vec(&empty)?, false)?;
+        Ok(token.map_or(Forgotten::Nothing, |kept| Forgotten::Token(kept.expires)))
+    }
+}
+
+/// One identity in the cache.
+pub struct Entry<'a> {
+    pub slot: Slot<'a>,
+    settings: String,
+    files: &'a [PathBuf],
+}
+
+impl Entry<'_> {
     /// The record, if there is one of this identity that its files still agree with. Takes no lock and writes nothing.
     ///
     /// # Errors
     /// Profile (3): a file of the identity is gone, so no cached token is handed out either.
     pub fn load(&self) -> Result<Option<Record>> {
         let stats = self.files.iter().map(|path| stat(path)).collect::<Result<Vec<_>>>()?;
-        let Ok(Found::Content(content)) = self.path(store::RECORD).and_then(|path| store::read(&path)) else {
+        let Ok(Found::Content(content)) = self.slot.path(store::RECORD).and_then(|path| store::read(&path)) else {
             return Ok(None);
         };
         // Whatever is no record of ours, torn, foreign or of another make, is a miss and will be replaced.
@@ -461,28 +557,6 @@ impl Entry<'_> {
             .collect()
     }
 
-    /// Makes the directory, so that a lock and a record can be put there.
-    ///
-    /// # Errors
-    /// Why nothing can be kept.
-    pub fn prepare(&self) -> io::Result<()> {
-        let directory = self.directory()?;
-        if let Some(above) = directory.parent() {
-            store::tighten(above)?;
-        }
-        store::make_private(directory)
-    }
-
-    /// One try for the lock.
-    pub fn try_lock(&self) -> Lock {
-        self.path(".lock").map_or_else(Lock::Impossible, |path| store::try_lock(&path))
-    }
-
-    /// One try for the lock of those who lost patience with the holder of the first: one of them asks, not all.
-    pub fn try_relief_lock(&self) -> Lock {
-        self.path(".relief.lock").map_or_else(Lock::Impossible, |path| store::try_lock(&path))
-    }
-
     /// Replaces the record by the one after `attempt`, unless somebody else's attempt has come in since `before` was
     /// read: a late leader never undoes what was got without it. (A failure is nothing got: a token takes its place.)
     /// Returns what is in the record then.
@@ -507,7 +581,7 @@ impl Entry<'_> {
         match self.write(&next) {
             Ok(()) => {
                 let now = attempt.ended;
-                if let Ok(directory) = self.directory() {
+                if let Ok(directory) = self.slot.directory() {
                     store::sweep(directory, now, |content| {
                         serde_json::from_slice::<Record>(content).map_or(true, |record| record.is_dead(now))
                     });
@@ -524,9 +598,9 @@ impl Entry<'_> {
     /// # Errors
     /// What the disk says; the old record is then still there.
     pub fn write(&self, record: &Record) -> io::Result<()> {
-        self.prepare()?;
+        self.slot.prepare()?;
         let content = Zeroizing::new(serde_json::to_vec(record)?);
-        store::replace(&self.path(store::RECORD)?, &content, false)
+        store::replace(&self.slot.path(store::RECORD)?, &content, false)
     }
 
     /// Reads the identity's files before a fetch, so that the token is never filed under content that it was not got
@@ -545,7 +619,7 @@ impl Entry<'_> {
     /// # Errors
     /// What the disk says.
     pub fn reject(&self, token: &Secret) -> io::Result<bool> {
-        let Lock::Held(_held) = self.try_lock() else { return Ok(false) };
+        let Lock::Held(_held) = self.slot.try_lock() else { return Ok(false) };
         let Ok(Some(record)) = self.load() else { return Ok(false) };
         if record.token.as_ref().is_none_or(|kept| kept.secret != *token) {
             return Ok(false);
@@ -560,70 +634,6 @@ pub enum Forgotten {
     Nothing,
     /// A token that would have lived until then.
     Token(Timestamp),
-}
-
-impl Entry<'_> {
-    /// Forgets the token for good. The record stays, empty and under a fresh attempt id: a fetch that is under way
-    /// finds another id than it began with and stores nothing.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn forget(&self, now: Timestamp) -> io::Result<Forgotten> {
-        // What is no record of this identity's present files may still hold a token, so it is not `load` that decides.
-        let Ok(path) = self.path(store::RECORD) else { return Ok(Forgotten::Nothing) };
-        let found = store::read(&path)?;
-        if matches!(found, Found::Nothing) {
-            return Ok(Forgotten::Nothing);
-        }
-        let (settings, token) = match &found {
-            Found::Content(content) => {
-                serde_json::from_slice::<Record>(content).map(|record| (record.settings, record.token)).ok()
-            }
-            _ => None,
-        }
-        .unwrap_or_else(|| (self.settings.clone(), None));
-        forget_at(&path, settings, now)?;
-        Ok(token.map_or(Forgotten::Nothing, |kept| Forgotten::Token(kept.expires)))
-    }
-}
-
-impl Cache {
-    /// Forgets every token of every identity, and returns how many there were.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn forget_all(&self, now: Timestamp) -> io::Result<usize> {
-        let Ok(directory) = &self.directory else { return Ok(0) };
-        let mut forgotten = 0;
-        for path in store::records(directory)? {
-            let Found::Content(content) = store::read(&path)? else { continue };
-            match serde_json::from_slice::<Record>(&content) {
-                Ok(record) if record.token.is_none() => {}
-                Ok(record) => {
-                    forget_at(&path, record.settings, now)?;
-                    forgotten += 1;
-                }
-                // Torn or of another make: nothing to keep, and perhaps a token in it.
-                Err(_) => store::remove(&path)?,
-            }
-        }
-        Ok(forgotten)
-    }
-}
-
-fn forget_at(path: &Path, settings: String, now: Timestamp) -> io::Result<()> {
-    let empty = Record {
-        settings,
-        files: Vec::new(),
-        attempt: random::id(),
-        began: now,
-        ended: now,
-        token: None,
-        retry_at: None,
-        failure: None,
-        logged_out: true,
-    };
-    store::replace(path, &serde_json::to_vec(&empty)?, false)
 }
 
 /// What the files of an identity held when a fetch began.
@@ -721,6 +731,7 @@ mod tests {
             retry_at: None,
             failure: None,
             logged_out: false,
+            relief: false,
         }
     }
 
@@ -915,7 +926,7 @@ mod tests {
     fn after(before: Option<&Record>, outcome: Result<Credential>, want: &Want, rules: &Rules) -> Record {
         let cache = Cache::new(Err("nothing is kept".into()));
         let identity = Identity::of("test");
-        let attempt = Attempt { began: NOW.shifted(-SECOND), ended: NOW, outcome: &outcome };
+        let attempt = Attempt { began: NOW.shifted(-SECOND), ended: NOW, outcome: &outcome, is_relief: false };
         attempt.record(&cache.entry(&identity), Vec::new(), before, want, rules)
     }
 
@@ -1046,14 +1057,14 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let cache = Cache::new(Ok(directory.path().join("cache")));
         let desk = Desk { _directory: directory, cache, identity: Identity::of("test") };
-        desk.cache.entry(&desk.identity).prepare().expect("prepared");
+        desk.cache.entry(&desk.identity).slot.prepare().expect("prepared");
         desk
     }
 
     impl Desk {
         fn store(&self, outcome: Result<Credential>, before: Option<&Record>) -> Record {
             let entry = self.cache.entry(&self.identity);
-            let attempt = Attempt { began: NOW, ended: NOW, outcome: &outcome };
+            let attempt = Attempt { began: NOW, ended: NOW, outcome: &outcome, is_relief: false };
             let stored = entry.remember(&entry.witness().expect("no files"), &attempt, before, &ANY, &PLAIN);
             stored.map_err(|unwritten| unwritten.1).expect("stored")
         }
@@ -1096,7 +1107,7 @@ mod tests {
         assert_eq!(desk.store(Err(Error::refused("late")), None).attempt, failed.attempt);
         let late = desk.store(Ok(token("t1.late", HOUR, HOUR)), None);
         assert_eq!(name(&desk.load().expect("a record")).as_deref(), Some("t1.late"));
-        desk.cache.entry(&desk.identity).forget(NOW).expect("forgotten");
+        desk.cache.entry(&desk.identity).slot.forget(NOW).expect("forgotten");
         desk.store(Ok(token("t1.later", HOUR, HOUR)), Some(&late));
         assert_eq!(name(&desk.load().expect("a record")), None);
     }
@@ -1121,9 +1132,9 @@ mod tests {
         let cache = Cache::new(Ok(directory.path().join("cache")));
         let identity = Identity::of("test").with_file("key-file", &key);
         let entry = cache.entry(&identity);
-        entry.prepare().expect("prepared");
+        entry.slot.prepare().expect("prepared");
         let outcome = Ok(token("t1.new", HOUR, HOUR));
-        let attempt = Attempt { began: NOW, ended: NOW, outcome: &outcome };
+        let attempt = Attempt { began: NOW, ended: NOW, outcome: &outcome, is_relief: false };
         entry
             .remember(&entry.witness().expect("the key"), &attempt, None, &ANY, &PLAIN)
             .map_err(|_| ())

@@ -23,6 +23,8 @@ pub struct Command {
     pub about: &'static str,
     /// Adds its arguments to clap's tree.
     pub arguments: fn(clap::Command) -> clap::Command,
+    /// Whether it is of no use where the directories are misnamed. (`exec` has an exit code of its own for that.)
+    pub needs_places: bool,
     /// # Errors
     /// See [`crate::error::Kind`].
     pub run: fn(&Call, &Session<'_>) -> Result<Outcome>,

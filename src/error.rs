@@ -48,13 +48,15 @@ pub struct Error {
     pub retry_after: Option<Duration>,
     /// The cloud's `Date` at the moment of a refusal, less this machine's clock, in milliseconds.
     pub clock_skew: Option<i64>,
+    /// A server answered, if with an error; it is not that there was none.
+    pub is_answer: bool,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, retry_after: None, clock_skew: None }
+        Self { kind, message: message.into(), hint: None, retry_after: None, clock_skew: None, is_answer: false }
     }
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(Kind::Refused, message)
@@ -235,7 +237,12 @@ fn is_word(c: char) -> bool {
 
 fn has_secret_shape(word: &str) -> bool {
     let long = |prefix: &str, least: usize| word.strip_prefix(prefix).is_some_and(|rest| rest.len() >= least);
-    ["t1.", "c1.", "s1.", "y0_", "y1_", "y2_", "y3_", "AQVN", "pv1_"].iter().any(|prefix| long(prefix, 8))
+    // A host may be called `c1.internal.example`; a token's first part is long.
+    let long_part = |prefix: &str| {
+        word.strip_prefix(prefix).and_then(|rest| rest.split('.').next()).is_some_and(|part| part.len() >= 16)
+    };
+    ["t1.", "c1.", "s1."].iter().any(|prefix| long_part(prefix))
+        || ["y0_", "y1_", "y2_", "y3_", "AQVN", "pv1_"].iter().any(|prefix| long(prefix, 8))
         || long("eyJ", 12)
         || (long("YC", 36) && word.len() <= 46)
 }

@@ -119,6 +119,8 @@ impl Http {
             request.url.parse().map_err(|_| Failure::last(Error::profile(format!("{}: not a URL", request.url))))?;
         let proxy = if request.direct { None } else { choose_proxy(&uri, &self.environment).map_err(Failure::last)? };
         let via = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
+        // Whose name it is that this machine looks up: some kinds of SOCKS leave the target's to us.
+        let looked_up = if proxy.as_ref().is_some_and(Proxy::resolve_target) { None } else { via.clone() };
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -149,8 +151,9 @@ impl Http {
                 call.call()
             }
         };
-        let trouble =
-            |error: ureq::Error| name_trouble(&error, request.url, via.as_deref(), budget, self.ca_file.as_deref());
+        let trouble = |error: ureq::Error| {
+            name_trouble(&error, request.url, (via.as_deref(), looked_up.as_deref()), budget, self.ca_file.as_deref())
+        };
         let mut response = sent.map_err(trouble)?;
         let received = cx.clock.now();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -286,6 +289,7 @@ fn refusal(
     let kind = if again || status == 408 { Error::unavailable(text) } else { Error::refused(text) };
     let mut error = kind.retry_after(retry_after.filter(|_| again));
     error.clock_skew = clock_skew;
+    error.is_answer = true;
     if again {
         error = error.hint("the cloud is busy or out of order; try again in a moment");
     }
@@ -324,7 +328,7 @@ fn proxy_wants_password(url: &str, via: Option<&str>) -> Error {
 fn name_trouble(
     error: &ureq::Error,
     url: &str,
-    via: Option<&str>,
+    (via, looked_up): (Option<&str>, Option<&str>),
     budget: Duration,
     ca_file: Option<&Path>,
 ) -> Failure {
@@ -337,13 +341,13 @@ fn name_trouble(
             ))
             .hint(RAISE_TIMEOUT),
         ),
-        ureq::Error::HostNotFound => Failure::last(name_not_found(url, via)),
+        ureq::Error::HostNotFound => Failure::last(name_not_found(url, looked_up)),
         ureq::Error::ConnectProxyFailed(text) => name_connect(text, url, via),
         ureq::Error::BodyExceedsLimit(_) => Failure::last(too_large(url)),
         ureq::Error::Rustls(tls) => name_tls(tls, url, &through, ca_file),
         ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(tls) => name_tls(tls, url, &through, ca_file),
-            None => name_io(error, url, &through, via),
+            None => name_io(error, url, &through, (via, looked_up)),
         },
         ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) | ureq::Error::Http(_) => Failure::passing(
             Error::unavailable(format!("{url}: the answer is broken off or is not HTTP{through}: {error}"))
@@ -373,7 +377,7 @@ fn name_not_found(url: &str, via: Option<&str>) -> Error {
         .hint("check the network, the VPN and the spelling; behind a proxy set HTTPS_PROXY")
 }
 
-fn name_io(error: &io::Error, url: &str, through: &str, via: Option<&str>) -> Failure {
+fn name_io(error: &io::Error, url: &str, through: &str, (via, looked_up): (Option<&str>, Option<&str>)) -> Failure {
     let why = match error.kind() {
         io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".to_owned(),
         io::ErrorKind::UnexpectedEof
@@ -386,7 +390,7 @@ fn name_io(error: &io::Error, url: &str, through: &str, via: Option<&str>) -> Fa
         }
         // getaddrinfo's own failures come without an errno.
         _ if error.raw_os_error().is_none() && error.to_string().contains("lookup") => {
-            return Failure::last(name_not_found(url, via));
+            return Failure::last(name_not_found(url, looked_up));
         }
         _ => error.to_string(),
     };
@@ -508,9 +512,7 @@ fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
         return Err(wrong());
     }
-    // curl's spelling for "the proxy resolves the name", which ureq's socks5 does anyway.
-    let text = text.replacen("socks5h://", "socks5://", 1);
-    let proxy = Proxy::new(&text).map_err(|_| wrong())?;
+    let proxy = Proxy::new(text).map_err(|_| wrong())?;
     if let Some(password) = proxy.password() {
         let _known = Secret::new(password.to_owned());
     }

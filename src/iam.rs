@@ -39,16 +39,10 @@ pub(crate) struct Created {
 /// `google.rpc.Status` as the API's JSON has it.
 #[derive(Deserialize)]
 struct Status {
-    code: i64,
+    code: Option<i64>,
     message: String,
-    #[serde(default)]
-    details: Vec<Detail>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Detail {
-    request_id: Option<String>,
+    /// Read leniently: the message counts, in whatever company it comes.
+    details: Option<serde_json::Value>,
 }
 
 /// `Create`: a token for a JWT or an OAuth token.
@@ -130,7 +124,7 @@ fn minutes(skew: i64) -> String {
 /// The API's error in its own words, with the id that support asks for.
 pub fn explain(body: &[u8]) -> Option<Explained> {
     let Status { code, message, details } = serde_json::from_slice(body).ok()?;
-    let name = match code {
+    let name = match code.unwrap_or_default() {
         3 => "INVALID_ARGUMENT",
         5 => "NOT_FOUND",
         7 => "PERMISSION_DENIED",
@@ -140,7 +134,9 @@ pub fn explain(body: &[u8]) -> Option<Explained> {
         16 => "UNAUTHENTICATED",
         _ => "error",
     };
-    let request_id = details.into_iter().find_map(|detail| detail.request_id);
+    let details = details.as_ref().and_then(|details| details.as_array());
+    let request_id =
+        details.into_iter().flatten().find_map(|detail| Some(detail.get("requestId")?.as_str()?.to_owned()));
     // Capped here, so that a talkative server does not push the request id, and what else we say, off the line.
     let message: String = message.chars().take(250).collect();
     Some(Explained { message: format!("{name}: {message}"), request_id })

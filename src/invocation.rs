@@ -207,7 +207,11 @@ enum End {
 impl Words {
     fn read(&mut self, arguments: &[OsString]) -> Result<End> {
         let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
-        while let Some(word) = parser.next().map_err(|error| usage(&error))? {
+        // Behind `--` a word is no command, whatever it says.
+        let mut ended = false;
+        loop {
+            ended |= parser.try_raw_args().is_some_and(|rest| rest.peek().is_some_and(|word| word == "--"));
+            let Some(word) = parser.next().map_err(|error| usage(&error))? else { break };
             let flag = match word {
                 Word::Value(value) if self.protocol.is_some() => {
                     let text = value.into_string().map_err(|_| Error::usage("an argument is not plain text"))?;
@@ -215,10 +219,7 @@ impl Words {
                     continue;
                 }
                 Word::Value(value) => {
-                    // Behind `--` a word is no command, whatever it says.
-                    let rest = parser.try_raw_args().map_or(0, |rest| rest.as_slice().len());
-                    let behind = arguments[..arguments.len() - rest - 1].iter().any(|word| word == "--");
-                    self.protocol = value.to_str().filter(|_| !behind).and_then(crate::protocol::named);
+                    self.protocol = value.to_str().filter(|_| !ended).and_then(crate::protocol::named);
                     if self.protocol.is_none() {
                         return Ok(End::People);
                     }
@@ -379,10 +380,10 @@ fn parse_people(arguments: &[OsString]) -> Result<Invocation> {
         return Ok(Invocation::Print(version()));
     }
     let options = options_of(&matches, of_command, &[])?;
-    let command = COMMANDS
-        .iter()
-        .find(|command| command.name == name)
-        .ok_or_else(|| Error::internal("a command is in no table"))?;
+    let command = COMMANDS.iter().find(|command| command.name == name);
+    // clap sees a hook where lexopt sees none only if the two read the words differently.
+    let command =
+        command.ok_or_else(|| Error::usage(format!("`{name}` cannot be read in these words")).hint(SEE_HELP))?;
     Ok(Invocation::People(Box::new(commands::Call { command, options, matches: of_command.clone() })))
 }
 

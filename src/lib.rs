@@ -99,7 +99,11 @@ impl Outcome {
 pub fn run(process: Process<'_>) -> (Outcome, String) {
     let invocation = match invocation::parse(&process.arguments) {
         Ok(invocation) => invocation,
-        Err(error) => return (Outcome::failed(&error, error.kind.exit_code()), String::new()),
+        Err(error) => {
+            let is_exec = process.arguments.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "exec");
+            let code = if is_exec { commands::exec::NO_TOKEN } else { error.kind.exit_code() };
+            return (Outcome::failed(&error, code), String::new());
+        }
     };
     let verbosity = match &invocation {
         Invocation::Print(text) => return (Outcome::reply(Reply::text(text.clone())), String::new()),
@@ -128,7 +132,10 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
             let (reply, error) = protocol::serve(&call, &session);
             Ok(Outcome::Done(Done { reply, stderr: error.map(|error| error.render()).unwrap_or_default() }))
         }
-        Invocation::People(call) => (call.command.run)(&call, &session),
+        Invocation::People(call) => match &session.trouble {
+            Some(error) if call.command.needs_places => Err(error.clone()),
+            _ => (call.command.run)(&call, &session),
+        },
         Invocation::Print(text) => Ok(Outcome::reply(Reply::text(text))),
     };
     let outcome = outcome.unwrap_or_else(|error| Outcome::failed(&error, error.kind.exit_code()));

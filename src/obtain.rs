@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cache::{Answer, Attempt, Cache, Entry, Record, Rules, Verdict, Want, describe};
 use crate::clock::{Clock, Deadline};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::http::Http;
 use crate::notes::{Notes, Warning};
 use crate::random;
@@ -28,6 +28,8 @@ pub struct Context<'a> {
     pub force_since: Option<Timestamp>,
     /// How messages call the profile.
     pub profile: &'a str,
+    /// The token is to buy another one, and nobody sees how long it lives.
+    pub is_inner: bool,
 }
 
 /// One request and three retries.
@@ -91,7 +93,7 @@ fn serve(answer: Answer, want: &Want, cx: &Context<'_>) -> Obtained {
                 left()
             ),
         );
-    } else if below_floor {
+    } else if below_floor && !credential.assumed && !cx.is_inner {
         let floor = human(millis(want.floor));
         cx.notes.warn(
             Warning::MinTtlUnmet,
@@ -139,10 +141,10 @@ impl Run<'_> {
     /// In the soft window: one process renews, if it can lock and store; everybody else has the cached token at once.
     fn renew(&self, cached: Credential) -> Obtained {
         let as_it_is = |credential| Obtained { credential, skew_is_current: false };
-        if self.entry.prepare().is_err() {
+        if self.entry.slot.prepare().is_err() {
             return as_it_is(cached);
         }
-        let Lock::Held(_held) = self.entry.try_lock() else { return as_it_is(cached) };
+        let Lock::Held(_held) = self.entry.slot.try_lock() else { return as_it_is(cached) };
         let Ok(Some(before)) = self.entry.load() else { return as_it_is(cached) };
         match self.judge(Some(&before)) {
             Verdict::Renew(_) => {}
@@ -158,7 +160,7 @@ impl Run<'_> {
         let cx = Context { deadline: self.cx.deadline.at_most(self.cx.clock, SOFT_RENEWAL), attempts: 1, ..*self.cx };
         let began = cx.clock.now();
         let outcome = self.grant.fetch(&cx);
-        let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome };
+        let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome, is_relief: false };
         let kept = match self.entry.remember(&witness, &attempt, Some(&before), self.want, &self.rules) {
             Ok(record) => record,
             Err(unwritten) => unwritten.0,
@@ -171,7 +173,7 @@ impl Run<'_> {
 
     /// Nothing that will do: whoever gets the lock fetches, the others take what that brings.
     fn lead_or_follow(&self, found: Option<Record>) -> Result<Obtained> {
-        if let Err(error) = self.entry.prepare() {
+        if let Err(error) = self.entry.slot.prepare() {
             return self.lead(&Footing::NoLock(error), found);
         }
         let clock = self.cx.clock;
@@ -181,35 +183,50 @@ impl Run<'_> {
         let mut pause = POLL_LEAST;
         loop {
             let impatient = clock.elapsed() >= patience;
-            let lock = if impatient { self.entry.try_relief_lock() } else { self.entry.try_lock() };
+            let lock = if impatient { self.entry.slot.try_relief_lock() } else { self.entry.slot.try_lock() };
             // With the lock or without it: has somebody finished since we looked?
             let current = self.entry.load()?;
             let news =
                 current.as_ref().filter(|current| seen.as_ref().is_none_or(|seen| seen.attempt != current.attempt));
-            if let Some(record) = news {
-                match self.news(record) {
-                    Some(outcome) => return outcome,
-                    // What is fetched now was asked for before the logout, and must not outlive it: the id that we go
-                    // on with is the one from before, under which nothing is stored.
-                    None if record.logged_out => {}
-                    None => seen = current,
-                }
+            // Whoever still has patience leaves the failure of one who had none: the leader may yet succeed.
+            let news = news.filter(|current| impatient || !current.is_failed_relief());
+            if let Some(outcome) = news.and_then(|record| self.news(record)) {
+                return outcome;
+            }
+            if news.is_some() {
+                seen.clone_from(&current);
             }
             match lock {
-                Lock::Held(held) if impatient => return self.lead(&Footing::Relief(held), seen),
-                Lock::Held(held) => return self.lead(&Footing::Lock(held), seen),
-                Lock::Impossible(error) => return self.lead(&Footing::NoLock(error), seen),
+                Lock::Held(held) if impatient => return self.lead(&Footing::Relief(held), current),
+                Lock::Held(held) => return self.lead(&Footing::Lock(held), current),
+                Lock::Impossible(error) => return self.lead(&Footing::NoLock(error), current),
                 Lock::Busy => {}
             }
             if deadline.left(clock).is_zero() {
-                return Err(Error::unavailable(format!(
+                let error = Error::unavailable(format!(
                     "another ycred process has been asking for this token for {} and has not come back",
                     human(millis(deadline.whole))
-                ))
-                .hint("try again; --timeout or `timeout` in the profile gives it longer"));
+                ));
+                return self.fall_back(
+                    current.as_ref(),
+                    error.hint("try again; --timeout or `timeout` in the profile gives it longer"),
+                );
             }
             clock.sleep(random::between(pause / 2, pause).min(deadline.left(clock)));
             pause = (pause * 2).min(POLL_MOST);
+        }
+    }
+
+    /// No new token for this reason: the cached one where it lives, else the reason. A forced refresh wants no old one.
+    fn fall_back(&self, record: Option<&Record>, error: Error) -> Result<Obtained> {
+        let now = self.cx.clock.now();
+        let usable = record.and_then(Record::credential).filter(|credential| credential.left(now).longer > 0);
+        match usable.filter(|_| self.want.force_since.is_none()) {
+            Some(credential) => {
+                let although = Some(error.reason());
+                Ok(self.serve(Answer { credential, although, below_floor: true, skew_is_current: false }))
+            }
+            None => Err(error),
         }
     }
 
@@ -225,6 +242,11 @@ impl Run<'_> {
         });
         if !counts {
             return None;
+        }
+        if record.logged_out {
+            // To fetch for whoever waited would bring back what was to be forgotten, once for each.
+            return Some(Err(Error::unavailable("the profile was logged out while this process waited for its token")
+                .hint("run it again, if a token is still wanted")));
         }
         Some(record.brought(self.want, self.cx.clock.now())?.map(|answer| self.serve(answer)))
     }
@@ -245,13 +267,8 @@ impl Run<'_> {
         let began = cx.clock.now();
         cx.notes.debug(|| format!("{}: asking for a new token", cx.profile));
         let outcome = self.grant.fetch(&Context { deadline, ..*cx });
-        let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome };
-        if let (Footing::Relief(_), Err(error)) = (footing, &outcome)
-            && error.kind == Kind::Unavailable
-        {
-            // The leader of the others may still succeed, with more time than we had.
-            return Err(error.clone());
-        }
+        let is_relief = matches!(footing, Footing::Relief(_));
+        let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome, is_relief };
         let (kept, unkept) = match self.entry.remember(&witness, &attempt, before.as_ref(), want, &self.rules) {
             Ok(record) => (record, None),
             Err(unwritten) => (unwritten.0, Some(unwritten.1)),
@@ -259,9 +276,8 @@ impl Run<'_> {
         self.warn_of_disk(footing, unkept.as_ref());
         match outcome {
             Ok(new) => Ok(self.serve(self.better_of(new, &kept, before.as_ref()))),
-            Err(error) if want.force_since.is_some() => Err(error),
             Err(error) => match kept.brought(want, cx.clock.now()) {
-                Some(Ok(answer)) => Ok(self.serve(answer)),
+                Some(Ok(answer)) if want.force_since.is_none() => Ok(self.serve(answer)),
                 _ => Err(error),
             },
         }

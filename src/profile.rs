@@ -352,7 +352,11 @@ fn open(path: &Path) -> Result<Option<Found>> {
     let mut file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
+            // A link that leads nowhere was somebody's profile; another identity must not serve in its place.
+            return match fs::symlink_metadata(path) {
+                Ok(_) => Err(complain(&"is a link to what is not there").hint(format!("ls -l {}", path.display()))),
+                Err(_) => Ok(None),
+            };
         }
         Err(error) => {
             return Err(complain(&format!("cannot be read: {error}"))
@@ -500,6 +504,11 @@ impl Settings {
             entries: Vec::with_capacity(table.len()),
             environment: environment.clone(),
         };
+        if let Some((key, value)) = table.iter().find(|(key, _)| key.get_ref() == "source")
+            && value.get_ref().as_str().is_none()
+        {
+            return Err(file.complain(key.span(), "`source` takes one text in quotes"));
+        }
         let source_name =
             table.iter().find(|(key, _)| key.get_ref() == "source").and_then(|(_, value)| value.get_ref().as_str());
         let source = source_name.and_then(Source::named);

@@ -255,10 +255,11 @@ fn wanted(call: &HookCall, ask: &Ask) -> Wanted {
 /// Tells a fault in the words; a person who types `ycred kubectl get pods -n x` means something else.
 fn check_words(call: &HookCall) -> Result<()> {
     let hook = call.protocol.hook();
+    let is_own = |word: &String| hook.own_words.iter().any(|(_, own)| own == word);
     let is_operation =
         |word: &String| hook.operands.first().is_none_or(|known| known.split('|').any(|known| known == word));
     let means_another = call.operands.len() > hook.operands.len()
-        || (!hook.ignores_unknown && call.operands.first().is_some_and(|word| !is_operation(word)));
+        || (!hook.ignores_unknown && call.operands.first().is_some_and(|word| !is_operation(word) && !is_own(word)));
     if call.by_symlink || !means_another {
         return call.fault.clone().map_or(Ok(()), Err);
     }

@@ -85,6 +85,7 @@ impl Session<'_> {
             notes: self.notes,
             force_since,
             profile: &label,
+            is_inner: false,
         };
         obtain(grant, &want, &cx).map_err(|error| error.context(profile))
     }

@@ -5,10 +5,11 @@
 //! one, never a mixture; nothing is made under a directory that belongs to somebody else.
 #![expect(clippy::disallowed_methods, reason = "the one place that writes, renames, removes and locks files of ours")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -58,6 +59,17 @@ pub fn read(path: &Path) -> io::Result<Found> {
         return Ok(Found::Foreign);
     }
     input::read_promised(&mut file, found.len()).map(Found::Content)
+}
+
+/// Refuses a directory that belongs to another user; one that is not there is none.
+///
+/// # Errors
+/// A refusal, naming the owner.
+pub fn refuse_foreign_directory(directory: &Path) -> io::Result<()> {
+    match fs::metadata(directory) {
+        Ok(found) => refuse_foreign(directory, &found),
+        Err(_) => Ok(()),
+    }
 }
 
 fn is_open_to_others(found: &fs::Metadata) -> bool {
@@ -233,15 +245,38 @@ pub fn sweep(directory: &Path, now: Timestamp, dead: impl Fn(&[u8]) -> bool) {
     }
 }
 
-/// The records in a directory; none where there is no directory.
+/// The names, without ending, that have a record or a lock in a directory; none where there is no directory.
 ///
 /// # Errors
 /// What the disk says.
-pub fn records(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn stems(directory: &Path) -> io::Result<BTreeSet<String>> {
+    let stem = |name: &str| {
+        let stem = name.strip_suffix(RECORD).or_else(|| name.strip_suffix(".lock"))?;
+        (!is_litter(name)).then(|| stem.trim_end_matches(".relief").to_owned())
+    };
+    Ok(names(directory)?.iter().filter_map(|name| stem(name)).collect())
+}
+
+/// Removes temporary files and what was set aside, however young.
+///
+/// # Errors
+/// What the disk says.
+pub fn clear_litter(directory: &Path) -> io::Result<()> {
+    names(directory)?.iter().filter(|name| is_litter(name)).try_for_each(|name| {
+        let path = directory.join(name);
+        // A directory that was set aside holds nothing of ours.
+        if path.is_dir() { Ok(()) } else { remove(&path) }
+    })
+}
+
+fn is_litter(name: &str) -> bool {
+    name.starts_with(TEMPORARY) || name.starts_with(SET_ASIDE)
+}
+
+fn names(directory: &Path) -> io::Result<Vec<String>> {
     match fs::read_dir(directory) {
         Ok(entries) => {
-            let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
-            Ok(paths.into_iter().filter(|path| path.to_str().is_some_and(|path| path.ends_with(RECORD))).collect())
+            entries.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
         }
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
         Err(error) => Err(error),
@@ -320,9 +355,13 @@ pub fn write_config(path: &Path, content: &[u8], overwrite: bool) -> io::Result<
             let _ = fs::remove_file(&temporary);
         });
     }
-    // hard_link fails where the name is taken, so nobody's file is lost to a race.
-    let temporary: PathBuf = target.with_file_name(format!(".ycred-{TEMPORARY}{}", random::id()));
-    let linked = write_new(&temporary, content, true).and_then(|()| fs::hard_link(&temporary, &target));
+    // hard_link fails where the name is taken, so nobody's file is lost to a race, and a profile is there whole or not.
+    let temporary = target.with_file_name(format!(".ycred-{TEMPORARY}{}", random::id()));
+    let linked = write_new(&temporary, content, true).and_then(|()| match fs::hard_link(&temporary, &target) {
+        // FAT and some network file systems have no links.
+        Err(error) if error.kind() != ErrorKind::AlreadyExists && !target.exists() => write_new(&target, content, true),
+        linked => linked,
+    });
     let _ = fs::remove_file(&temporary);
     linked
 }

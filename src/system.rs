@@ -39,11 +39,27 @@ pub fn ignore_file_size_signal() {
     }
 }
 
-/// Undoes [`ignore_file_size_signal`], so that a program we become inherits what we inherited.
+static CHILD_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Makes the ends of children known to us, before the first is started. Daemons that ignore SIGCHLD bequeath that, and the
+/// kernel then throws a child's exit status away.
+pub fn watch_children() {
+    // SAFETY: SIG_DFL runs no code of ours in signal context.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    if before == libc::SIG_IGN {
+        CHILD_SIGNAL_WAS_IGNORED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Undoes [`ignore_file_size_signal`] and [`watch_children`], so that a program we become inherits what we inherited.
 pub fn restore_signals() {
     if FILE_SIZE_SIGNAL_WAS_DEFAULT.swap(false, Ordering::Relaxed) {
         // SAFETY: as above; SIG_DFL was what we found.
         unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
+    }
+    if CHILD_SIGNAL_WAS_IGNORED.swap(false, Ordering::Relaxed) {
+        // SAFETY: as above; SIG_IGN was what we found.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     }
 }
 
@@ -79,7 +95,7 @@ pub fn pass_on_signals(command: &mut Command) {
     }
 }
 
-/// Makes a child end when we are killed, instead of going on unseen.
+/// Makes a child end when we are killed, instead of going on unseen. (What it has started itself is not reached.)
 pub fn end_with_us(command: &mut Command) {
     #[cfg(target_os = "linux")]
     // SAFETY: prctl with plain integers, and nothing else is done between fork and exec.

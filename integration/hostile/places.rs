@@ -384,3 +384,22 @@ fn a_profile_that_others_may_write_or_that_is_anothers_is_refused_with_the_mend(
     chown(&path, Some(NOBODY), Some(NOBODY)).expect("given away");
     world.ycred(&["token", "--no-cache"]).run().succeeds().quietly();
 }
+
+#[test]
+fn under_sudo_logout_and_erase_leave_nothing_in_the_callers_cache() {
+    if !require_root(&["setpriv"]) {
+        return;
+    }
+    let world = World::new();
+    let cache = world.sandbox.path("cache");
+    super::make_private(&cache.join("v1"));
+    for path in [cache.clone(), cache.join("v1")] {
+        std::os::unix::fs::chown(&path, Some(65534), Some(65534)).expect("given away");
+    }
+    world.ycred(&["logout"]).run().succeeds();
+    world.ycred(&["logout", "--all"]).run().succeeds();
+    let erase = "protocol=https\nhost=cr.yandex\nusername=iam\npassword=t1.abcdefgh.x\n";
+    world.ycred(&["git", "erase"]).stdin(erase).run().succeeds();
+    let left = world.sandbox.files("cache");
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -201,6 +201,36 @@ fn a_relief_that_fails_leaves_the_others_to_the_leader() {
 }
 
 #[test]
+fn whoever_has_a_live_token_gets_it_also_when_leader_and_relief_both_fail() {
+    let story = Story::new();
+    let token = story.get();
+    story.age(12 * HOUR - Duration::from_secs(100));
+    story.emulator.fault(Fault::refuse(503).message("the test says no"));
+    let lock = HeldLock::of(&story.lock_file());
+    let words = ["--min-ttl", "10m", "--timeout", "3s"];
+    assert_eq!(warned(story.token(&words).run(), &["the cached token is used", "the test says no"]), token);
+    // And when nobody can even ask.
+    story.edit(|record| record["retry_at"] = serde_json::Value::Null);
+    let relief = story.lock_file().to_string_lossy().replace(".lock", ".relief.lock");
+    let _relief = HeldLock::of(relief.as_ref());
+    assert_eq!(warned(story.token(&words).run(), &["the cached token is used", "has not come back"]), token);
+    drop(lock);
+}
+
+#[test]
+fn with_a_silent_leader_and_a_sick_cloud_the_waiters_make_the_requests_of_one() {
+    let story = Story::new();
+    story.get();
+    story.age(13 * HOUR);
+    story.emulator.fault(Fault::refuse(503).message("the test says no"));
+    let _lock = HeldLock::of(&story.lock_file());
+    for run in crowd(&story, 20, &["--timeout", "6s"]) {
+        refused(run, 4, &["the test says no"]);
+    }
+    assert!(story.requests() <= 1 + 4, "{} requests", story.requests());
+}
+
+#[test]
 fn nobody_waits_beyond_the_deadline_for_a_lock() {
     let story = Story::new();
     story.get();

@@ -57,3 +57,66 @@ fn a_fetch_under_way_does_not_bring_back_what_logout_forgot() {
     }
     assert_ne!(story.get(), fetched, "the next call asks anew");
 }
+
+#[test]
+fn logout_of_all_outlasts_a_first_fetch_that_is_under_way() {
+    let story = Story::new();
+    story.emulator.fault(Fault::held());
+    let fetch = story.token(&[]).start();
+    story.wait_for_requests(1);
+    let logout = story.sandbox.ycred(["logout", "--all"]).start();
+    // There is no record yet to be emptied; it waits for the lock.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    story.emulator.clear_faults();
+    let fetched = handed(fetch.finish());
+    logout.finish().exits(0).quietly().stdout_has("1 cached tokens forgotten");
+    for path in story.sandbox.files("cache") {
+        let content = std::fs::read(&path).expect("readable");
+        assert!(!String::from_utf8_lossy(&content).contains(&fetched), "{} holds it", path.display());
+    }
+}
+
+#[test]
+fn logout_of_all_clears_what_killed_processes_left() {
+    let story = Story::new();
+    story.get();
+    for name in ["tmp-0123", "set-aside-x.json"] {
+        story.sandbox.file(format!("cache/v1/{name}"), "t1.left.behind");
+    }
+    story.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly();
+    let left: Vec<_> = story.sandbox.files("cache/v1");
+    assert!(left.iter().all(|path| !path.to_string_lossy().contains("tmp-")), "{left:?}");
+    assert!(left.iter().all(|path| !path.to_string_lossy().contains("set-aside-")), "{left:?}");
+}
+
+#[test]
+fn who_waits_for_a_token_is_told_of_a_logout_and_asks_for_none() {
+    let story = Story::new();
+    story.get();
+    story.age(13 * crate::stories::HOUR);
+    story.emulator.fault(Fault::held());
+    let leader = story.token(&[]).start();
+    story.wait_for_requests(2);
+    let waiting: Vec<_> = (0..5).map(|_| super::started(story.token(&["-v"]))).collect();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let logout = story.sandbox.ycred(["logout"]).start();
+    for waiter in waiting {
+        let run = waiter.finish().exits(4).stdout_is("");
+        assert!(run.stderr.contains("was logged out while this process waited"), "{run}");
+    }
+    story.emulator.clear_faults();
+    handed(leader.finish());
+    logout.finish().exits(0);
+    assert_eq!(story.requests(), 2);
+}
+
+#[test]
+fn logout_with_two_meanings_or_without_a_place_is_an_error() {
+    let story = Story::new();
+    story.get();
+    let all_of_one = story.sandbox.ycred(["logout", "--all", "-p", "default"]).run();
+    super::refused(all_of_one, 2, &["--all and --profile"]);
+    let nowhere = story.sandbox.ycred(["logout", "--all"]).env("YCRED_CACHE_DIR", "relative").run();
+    super::refused(nowhere, 5, &["YCRED_CACHE_DIR must be an absolute path"]);
+    assert!(!story.records().is_empty());
+}

@@ -401,7 +401,12 @@ fn socks5(to: std::net::SocketAddr) -> (std::net::SocketAddr, std::sync::mpsc::R
         client.write_all(&[5, 0])?;
         let mut request = [0; 4];
         client.read_exact(&mut request)?;
-        let mut rest = vec![0; if request[3] == 1 { 6 } else { 0 }];
+        // An IPv4 address, or a name with its length in front (RFC 1928, 5); then the port.
+        let mut length = [4; 1];
+        if request[3] == 3 {
+            client.read_exact(&mut length)?;
+        }
+        let mut rest = vec![0; usize::from(length[0]) + 2];
         client.read_exact(&mut rest)?;
         let _ = tell.send([request.to_vec(), rest].concat());
         let mut server = std::net::TcpStream::connect(to)?;
@@ -425,6 +430,21 @@ fn a_socks_proxy_is_spoken_to_as_curl_does() {
             assert_eq!(request[4..8], [10, 9, 8, 7]);
         }
     });
+}
+
+#[test]
+fn a_socks5h_proxy_is_given_the_name_and_resolves_it_itself() {
+    let names = vec!["iam.nowhere.example".to_owned()];
+    let story = Story::bare(Config { names, ..Config::with_tls(Tls::Good) });
+    story.emulator.write_ca(story.sandbox.path("config/ca.pem")).expect("a certificate");
+    let url = format!("https://iam.nowhere.example:{}", story.emulator.address().port());
+    let settings = "source = \"authorized-key\"\nkey-file = \"key.json\"\nca-file = \"ca.pem\"\n";
+    story.sandbox.profile("default", &format!("{settings}iam-url = \"{url}\"\n"));
+    let (proxy, asked) = socks5(story.emulator.address());
+    handed(story.token(&["--no-cache"]).env("HTTPS_PROXY", format!("socks5h://{proxy}")).run());
+    let request = asked.recv_timeout(PATIENCE).expect("the proxy was asked");
+    assert_eq!(request[..4], [5, 1, 0, 3], "CONNECT to a name");
+    assert!(request[4..].starts_with(b"iam.nowhere.example"));
 }
 
 #[test]

@@ -413,3 +413,12 @@ fn paths_that_are_not_text_work() {
     assert_eq!(handed(call().run()), handed(call().run()));
     assert_eq!(story.requests(), 1);
 }
+
+#[test]
+fn a_profile_that_is_a_link_to_nowhere_is_an_error_and_nothing_serves_in_its_place() {
+    let story = Story::bare(crate::emulator::Config::default());
+    let link = story.sandbox.path("config/default.toml");
+    std::os::unix::fs::symlink("/nonexistent/profile.toml", &link).expect("a link");
+    let run = story.token(&[]).env("YC_IAM_TOKEN", "t1.of.environment").run();
+    refused(run, 3, &["default.toml", "is a link to what is not there"]);
+}

@@ -687,3 +687,11 @@ fn an_iam_token_that_is_shorter_lived_than_asked_for_is_still_handed_on() {
     let reply: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(reply["iam_token"], json!("t1.a.b"));
 }
+
+#[test]
+fn a_command_works_where_the_ends_of_children_are_ignored() {
+    let (sandbox, _) = scripted("echo t1.quick.x", "");
+    // What some daemons and cron wrappers bequeath.
+    let call = sandbox.call("sh", ["-c", "trap '' CHLD; exec \"$@\"", "sh", crate::harness::YCRED, "token"]);
+    assert_eq!(handed(call.run()), "t1.quick.x");
+}

@@ -22,6 +22,7 @@ pub const COMMAND: Command = Command {
             "elvish",
         ]))
     },
+    needs_places: false,
     run,
 };
 

@@ -24,6 +24,7 @@ pub const COMMAND: Command = Command {
                 .value_parser(["sh", "fish", "powershell", "dotenv"]),
         )
     },
+    needs_places: true,
     run,
 };
 

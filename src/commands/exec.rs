@@ -30,11 +30,12 @@ pub const COMMAND: Command = Command {
             )
             .after_help("The token is not renewed inside the program: ask for one that lives long enough with --min-ttl 6h.\nExit codes of its own: 125 no token, 126 the program cannot be run, 127 there is no such program.")
     },
+    needs_places: false,
     run,
 };
 
 /// exec's own exit codes, as env(1), nice(1) and docker-run have them.
-const NO_TOKEN: u8 = 125;
+pub const NO_TOKEN: u8 = 125;
 
 fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     match prepare(call, session) {

@@ -49,6 +49,7 @@ pub const COMMAND: Command = Command {
         });
         command.arg(named).arg(force).arg(source).args(switches).args(keys).arg(words)
     },
+    needs_places: true,
     run,
 };
 
@@ -63,7 +64,14 @@ fn taken(name: &str) -> bool {
 }
 
 fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
-    let name = call.text("name").unwrap_or("default");
+    // `--profile` names a profile everywhere else, so here too; only a path is not what init writes.
+    let by_flag = call.options.profile.as_ref().map(|name| name.to_string_lossy().into_owned());
+    let name = match (call.text("name"), by_flag.as_deref()) {
+        (Some(name), Some(other)) if name != other => {
+            return Err(Error::usage(format!("two names are given: {name} and --profile {other}")).hint("give one"));
+        }
+        (name, other) => name.or(other).unwrap_or("default"),
+    };
     check_name(name)?;
     let directory = session.places.config.as_ref().ok_or_else(|| {
         Error::profile("there is no home directory to keep a profile in").hint("set YCRED_CONFIG_DIR")

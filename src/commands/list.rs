@@ -10,7 +10,8 @@ use crate::profile::{Profile, Wanted, check_name};
 use crate::protocol::Reply;
 use crate::session::Session;
 
-pub const COMMAND: Command = Command { name: "list", about: "list the profiles", arguments: |command| command, run };
+pub const COMMAND: Command =
+    Command { name: "list", about: "list the profiles", arguments: |command| command, needs_places: true, run };
 
 fn run(_: &Call, session: &Session<'_>) -> Result<Outcome> {
     let mut names = BTreeSet::new();

@@ -9,9 +9,10 @@ use clap::{Arg, ArgAction};
 
 use super::{Call, Command};
 use crate::Outcome;
-use crate::cache::{Entry, Forgotten, describe};
+use crate::cache::{Forgotten, Slot, describe};
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
+use crate::profile::DEFAULT_TIMEOUT;
 use crate::protocol::Reply;
 use crate::session::Session;
 use crate::source::{self, Grant};
@@ -23,6 +24,7 @@ pub const COMMAND: Command = Command {
     arguments: |command| {
         command.arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("forget every cached token"))
     },
+    needs_places: true,
     run,
 };
 
@@ -34,7 +36,16 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
             .hint(format!("remove it by hand: rm -r {}", cache.place()))
     };
     if call.matches.get_flag("all") {
-        let forgotten = cache.forget_all(session.clock.now()).map_err(disk)?;
+        if call.options.profile.is_some() {
+            return Err(Error::usage("--all and --profile are two different things").hint("leave one of them out"));
+        }
+        let deadline = Deadline::of_run(call.options.timeout.unwrap_or(DEFAULT_TIMEOUT));
+        let mut forgotten = 0;
+        for slot in cache.slots().map_err(disk)? {
+            let found = forget(&slot, &deadline, session).map_err(disk)?;
+            forgotten += usize::from(found != Forgotten::Nothing);
+        }
+        cache.clear_litter().map_err(disk)?;
         return Ok(Outcome::reply(Reply::text(format!("{}: {forgotten} cached tokens forgotten\n", cache.place()))));
     }
     let profile = session.profile(&call.wanted())?;
@@ -44,7 +55,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let mut link: Option<&dyn Grant> = Some(grant.as_ref());
     while let Some(grant) = link {
         let entry = cache.entry(grant.identity());
-        if let Forgotten::Token(expires) = forget(&entry, &deadline, session).map_err(disk)? {
+        if let Forgotten::Token(expires) = forget(&entry.slot, &deadline, session).map_err(disk)? {
             let account = grant.account().unwrap_or_else(|_| "an account".into());
             let _ = writeln!(
                 text,
@@ -59,17 +70,17 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     Ok(Outcome::reply(Reply::text(text)))
 }
 
-/// Forgets; and if a fetch is under way, waits for its end and forgets what it may have stored between its last look at
-/// the record and its rename.
-fn forget(entry: &Entry<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<Forgotten> {
-    let forgotten = entry.forget(session.clock.now())?;
-    while let Lock::Busy = entry.try_lock() {
+/// Forgets; and if a fetch is under way, waits for its end and forgets what it may have stored between its last look at the
+/// record and its rename.
+fn forget(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<Forgotten> {
+    let forgotten = slot.forget(session.clock.now())?;
+    while let Lock::Busy = slot.try_lock() {
         if deadline.left(session.clock).is_zero() {
             return Ok(forgotten);
         }
         session.clock.sleep(Duration::from_millis(20));
     }
-    match entry.forget(session.clock.now())? {
+    match slot.forget(session.clock.now())? {
         Forgotten::Nothing => Ok(forgotten),
         found => Ok(found),
     }

@@ -14,6 +14,7 @@ pub const COMMAND: Command = Command {
     name: "refresh",
     about: "fetch a new token now, whatever the cache has",
     arguments: |command| command,
+    needs_places: true,
     run,
 };
 

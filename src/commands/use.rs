@@ -4,6 +4,7 @@ use clap::Arg;
 
 use super::{Call, Command};
 use crate::Outcome;
+use crate::environment::YCRED_PROFILE;
 use crate::error::{Error, Result};
 use crate::profile::{self, Wanted, check_name};
 use crate::protocol::Reply;
@@ -14,6 +15,7 @@ pub const COMMAND: Command = Command {
     name: "use",
     about: "make a profile the default one",
     arguments: |command| command.arg(Arg::new("name").value_name("PROFILE").required(true).help("the profile's name")),
+    needs_places: true,
     run,
 };
 
@@ -52,5 +54,9 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     }
     store::write_config(&path, format!("use = \"{name}\"\n").as_bytes(), true)
         .map_err(|error| Error::profile(format!("{}: cannot be written", path.display())).because(error))?;
-    Ok(Outcome::reply(Reply::text(format!("the default profile is now {name}\n"))))
+    let mut text = format!("the default profile is now {name}\n");
+    if session.environment.get(YCRED_PROFILE).is_some() {
+        text.push_str("but not in this shell, where YCRED_PROFILE names another: unset YCRED_PROFILE\n");
+    }
+    Ok(Outcome::reply(Reply::text(text)))
 }

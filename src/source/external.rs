@@ -55,9 +55,11 @@ pub(crate) fn parse(text: &str) -> Option<(Secret, Option<String>)> {
         let Printed { iam_token, expires_at } = serde_json::from_str(text).ok()?;
         (iam_token, expires_at)
     } else {
-        (Secret::new(text.to_owned()), None)
+        // Known as a secret only once it can be one: what a command says in prose is not to blot out our own words.
+        (Secret::wrapping(text.to_owned()), None)
     };
-    token_text(token).ok().map(|token| (token, expiry))
+    let token = token_text(token).ok()?;
+    Some((Secret::new(token.expose().to_owned()), expiry))
 }
 
 struct External {
@@ -171,6 +173,7 @@ impl Command {
             .stderr(Stdio::piped())
             .process_group(0);
         system::end_with_us(&mut process);
+        system::watch_children();
         let mut child = process
             .spawn()
             .map_err(|error| {
@@ -183,7 +186,15 @@ impl Command {
         // Both pipes are drained while it runs, or a full one would stop it.
         for (is_stdout, mut pipe) in [(true, Pipe::Out(child.stdout.take())), (false, Pipe::Err(child.stderr.take()))] {
             let send = send.clone();
-            thread::spawn(move || send.send((is_stdout, pipe.drain())));
+            let reader = thread::Builder::new().spawn(move || send.send((is_stdout, pipe.drain())));
+            if let Err(error) = reader {
+                system::kill_group(group);
+                let _ = child.wait();
+                let why = format!("cannot be listened to: {}", crate::cache::describe(&error));
+                return Err(
+                    complain(Error::unavailable, why).hint("this machine or user has too many processes; try again")
+                );
+            }
         }
         drop(send);
         let ended = wait(&mut child, cx);
@@ -207,7 +218,11 @@ impl Command {
         }
         if !status.success() {
             // It may have said on stderr what it had on stdout.
-            let _known = Secret::new(String::from_utf8_lossy(&output).trim().to_owned());
+            let output = Zeroizing::new(String::from_utf8_lossy(&output).into_owned());
+            // Words long enough to be secrets, not prose that it repeats.
+            for word in output.split_whitespace().filter(|word| word.len() >= 16) {
+                let _known = Secret::new(word.to_owned());
+            }
             // Of a ycred that was called, the reason comes before the hint.
             let errors = String::from_utf8_lossy(&errors);
             let last = errors.trim().lines().rfind(|line| !line.starts_with("ycred: hint: ")).unwrap_or_default();

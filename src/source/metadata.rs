@@ -98,6 +98,7 @@ impl Grant for Metadata {
                     error.replace_hint("no service account is attached to this machine: yc compute instance update NAME --service-account-id ID")
                 }
                 Kind::Refused => error.replace_hint("the metadata service does not give tokens here: check the instance's metadata options (gce-http-token)"),
+                _ if error.is_answer => error,
                 _ => error.replace_hint("is this a VM in Yandex Cloud? elsewhere use another source: ycred init --key-file FILE"),
             }
         })?;
