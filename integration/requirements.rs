@@ -180,7 +180,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F77", "edits of kubeconfig, docker's and git's files keep everything else",
         Reason("this version edits no other program's files; the pages show what to paste")),
     requirement("F78", "setup writes absolute paths and installHint",
-        Reason("as F77; the kubectl page's snippet has both")),
+        Reason("as F77; the kubectl page's snippets have both")),
     requirement("F79", "a hit is fast, without network or keyring",
         Tests(&["a_hit_makes_no_network_call_takes_no_lock_and_opens_no_key", "a_hit_writes_nothing"])),
     requirement("F80", "the static binary runs in an empty image",

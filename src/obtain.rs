@@ -93,16 +93,18 @@ fn serve(answer: Answer, want: &Want, cx: &Context<'_>) -> Obtained {
                 left()
             ),
         );
-    } else if below_floor && !credential.assumed && !cx.is_inner {
+    } else if below_floor && !cx.is_inner {
         let floor = human(millis(want.floor));
-        cx.notes.warn(
-            Warning::MinTtlUnmet,
-            format!(
-                "{}: the token lives another {}, less than the {floor} asked for; the cloud gives no longer one now",
-                cx.profile,
+        let what = match credential.assumed {
+            true => {
+                format!("its source does not say how long the token lives, so the {floor} asked for cannot be promised")
+            }
+            false => format!(
+                "the token lives another {}, less than the {floor} asked for; the cloud gives no longer one now",
                 left()
             ),
-        );
+        };
+        cx.notes.warn(Warning::MinTtlUnmet, format!("{}: {what}", cx.profile));
     }
     Obtained { credential, skew_is_current }
 }
