@@ -13,6 +13,7 @@ use ycred::clock::Clock;
 use ycred::commands::exec::{Change, Launch, not_run};
 use ycred::environment::Environment;
 use ycred::error::{self, Error, Kind};
+use ycred::system::Readable;
 use ycred::token::{Secret, Timestamp, millis};
 use ycred::{Input, Outcome, Process, system};
 
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         ycred::run(Process {
             arguments: std::env::args_os().collect(),
             environment: Environment::new(std::env::vars_os()),
-            stdin: Box::new(Stdin),
+            stdin: Box::new(Stdin(false)),
             clock: &clock,
             began,
             tell: &tell,
@@ -93,12 +94,14 @@ fn turn_into(launch: Launch) -> u8 {
     code
 }
 
-/// Standard input, unbuffered: what we do not need is left to whoever reads after us.
-struct Stdin;
+/// Standard input; `true` once its writers are gone, so that no wait is needed any more.
+struct Stdin(bool);
 
 impl Input for Stdin {
     fn wait(&mut self, patience: Duration) -> bool {
-        system::wait_readable(io::stdin().as_raw_fd(), patience)
+        let found = if self.0 { Readable::ToTheEnd } else { system::wait_readable(io::stdin().as_raw_fd(), patience) };
+        self.0 = found == Readable::ToTheEnd;
+        found != Readable::NotYet
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
