@@ -80,7 +80,7 @@ fn look_alikes() -> Vec<String> {
         "https://index.docker.io/v1/",
         "ghcr.io",
         "github.com",
-        "registry.terraform.io",
+        "app.terraform.io",
         "app.terraform.io",
         "localhost",
         "localhost:5000",
