@@ -81,7 +81,6 @@ fn look_alikes() -> Vec<String> {
         "ghcr.io",
         "github.com",
         "app.terraform.io",
-        "app.terraform.io",
         "localhost",
         "localhost:5000",
         "127.0.0.1",
