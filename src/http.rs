@@ -86,10 +86,14 @@ impl Http {
         cx: &Context<'_>,
     ) -> Result<Answer> {
         let mut pause = PAUSE_FIRST;
+        let mut before: Option<Error> = None;
         for attempt in 1.. {
             let left = cx.deadline.left(cx.clock);
             if left.is_zero() {
-                return Err(Error::unavailable(format!("{}: no time is left to ask", request.url)).hint(RAISE_TIMEOUT));
+                // What went wrong before says more than that there was no time to try again.
+                let no_time =
+                    || Error::unavailable(format!("{}: no time is left to ask", request.url)).hint(RAISE_TIMEOUT);
+                return Err(before.unwrap_or_else(no_time));
             }
             let last = attempt >= cx.attempts;
             let budget = if cx.attempts == 1 { left } else { left / 2 };
@@ -104,6 +108,7 @@ impl Http {
             cx.notes.debug(|| format!("try {attempt}: {}; again in {} ms", error.reason(), wait.as_millis()));
             cx.clock.sleep(wait);
             pause = (pause * 2).min(PAUSE_MOST);
+            before = Some(error);
         }
         unreachable!("the loop ends by returning")
     }

@@ -207,7 +207,7 @@ fn whoever_has_a_live_token_gets_it_also_when_leader_and_relief_both_fail() {
     story.age(12 * HOUR - Duration::from_secs(100));
     story.emulator.fault(Fault::refuse(503).message("the test says no"));
     let lock = HeldLock::of(&story.lock_file());
-    let words = ["--min-ttl", "10m", "--timeout", "3s"];
+    let words = ["--min-ttl", "10m", "--timeout", "8s"];
     assert_eq!(warned(story.token(&words).run(), &["the cached token is used", "the test says no"]), token);
     // And when nobody can even ask.
     story.edit(|record| record["retry_at"] = serde_json::Value::Null);
@@ -224,7 +224,7 @@ fn with_a_silent_leader_and_a_sick_cloud_the_waiters_make_the_requests_of_one() 
     story.age(13 * HOUR);
     story.emulator.fault(Fault::refuse(503).message("the test says no"));
     let _lock = HeldLock::of(&story.lock_file());
-    for run in crowd(&story, 20, &["--timeout", "6s"]) {
+    for run in crowd(&story, 20, &["--timeout", "12s"]) {
         refused(run, 4, &["the test says no"]);
     }
     assert!(story.requests() <= 1 + 4, "{} requests", story.requests());
