@@ -62,7 +62,7 @@ pub fn read_promised(file: &mut File, size: u64) -> io::Result<Zeroizing<Vec<u8>
 /// # Errors
 /// As [`read`]; also where it is not UTF-8.
 pub fn read_secret(path: &Path, notes: &Notes<'_>) -> Result<Zeroizing<String>> {
-    let content = read(path)?;
+    let text = read_text(path)?;
     if let Ok(found) = std::fs::metadata(path)
         && found.mode() & 0o077 != 0
         && found.uid() == system::effective_uid()
@@ -75,8 +75,16 @@ pub fn read_secret(path: &Path, notes: &Notes<'_>) -> Result<Zeroizing<String>> 
             format!("{path} can be read by others (mode {mode:04o}): chmod 600 {path}", path = path.display()),
         );
     }
-    String::from_utf8(content.to_vec()).map(Zeroizing::new).map_err(|error| {
-        drop(Zeroizing::new(error.into_bytes()));
-        Error::profile(format!("{}: is not UTF-8 text", path.display()))
-    })
+    Ok(text)
+}
+
+/// Reads a whole file as text.
+///
+/// # Errors
+/// As [`read`]; also where it is not UTF-8.
+pub fn read_text(path: &Path) -> Result<Zeroizing<String>> {
+    let content = read(path)?;
+    let text =
+        std::str::from_utf8(&content).map_err(|_| Error::profile(format!("{}: is not UTF-8 text", path.display())))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }

@@ -98,26 +98,19 @@ fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_
         return;
     }
     let world = World::new();
-    let first = world.sandbox.path("caches/first");
-    world.ycred(&["token"]).env("YCRED_CACHE_DIR", &first).run().succeeds();
-    let (record, old) = (world.record(&first), world.last_token());
-    let kept = fs::read(&record).expect("the record");
-    let name = record.file_name().expect("its name").to_owned();
+    let left = world.left_record();
     // More than the cloud gives, so that the cached one counts as expired and a new one is fetched.
     let longer = ["token", "--min-ttl", "13h"];
-    let steps = steps_of_a_miss(&world, &first, &longer);
+    let steps = steps_of_a_miss(&world, &left.cache, &longer);
     let killed = kill_at_each(
         &world,
         &steps,
         &longer,
-        |cache| {
-            super::make_private(&cache.join("v1"));
-            super::write_private(&cache.join("v1").join(&name), &kept);
-        },
+        |cache| left.put_into(cache),
         |step, cache| {
             assert!(litter(cache).len() <= 1, "{step:?}: {:?}", litter(cache));
             let there = token_in(&world.record(cache));
-            assert!(there == old || world.cloud.tokens().contains(&there), "{step:?}");
+            assert!(there == left.token || world.cloud.tokens().contains(&there), "{step:?}");
             world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache)
         },
         |step, cache, run| {

@@ -105,29 +105,22 @@ fn whatever_call_of_a_renewal_the_disk_fails_the_old_record_is_whole_or_replaced
         return;
     }
     let world = World::new();
-    let first = world.sandbox.path("caches/first");
-    world.ycred(&["token"]).env("YCRED_CACHE_DIR", &first).run().succeeds();
-    let (record, old) = (world.record(&first), world.last_token());
-    let kept = fs::read(&record).expect("the record");
-    let name = record.file_name().expect("its name").to_owned();
+    let left = world.left_record();
     let longer = ["token", "--min-ttl", "13h"];
-    let steps = Step::of(&world, |strace| traced(&world, strace, &longer).env("YCRED_CACHE_DIR", &first));
-    let failures = failures(&steps, &first);
+    let steps = Step::of(&world, |strace| traced(&world, strace, &longer).env("YCRED_CACHE_DIR", &left.cache));
+    let failures = failures(&steps, &left.cache);
     fail_at_each(
         &world,
         &failures,
         &longer,
-        |cache| {
-            make_private(&cache.join("v1"));
-            write_private(&cache.join("v1").join(&name), &kept);
-        },
+        |cache| left.put_into(cache),
         |what, cache, run| {
             let token = world.printed_a_token(run);
             // One warning there is in any case: the cloud gives no token as long as that.
             assert!(run.status.success() && run.stderr.lines().count() == 1, "{what}");
             assert_eq!(litter(cache), Vec::<PathBuf>::new(), "{what}");
             let there = token_in(&world.record(cache));
-            assert!(there == old || there == token, "{what}");
+            assert!(there == left.token || there == token, "{what}");
         },
     );
     tried("a system call of a renewal failed by the disk", failures.len());
@@ -139,22 +132,15 @@ fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
         return;
     }
     let world = World::new();
-    let first = world.sandbox.path("caches/first");
-    world.ycred(&["token"]).env("YCRED_CACHE_DIR", &first).run().succeeds();
-    let record = world.record(&first);
-    let kept = fs::read(&record).expect("the record");
-    let name = record.file_name().expect("its name").to_owned();
-    let steps = Step::of(&world, |strace| traced(&world, strace, &["token"]).env("YCRED_CACHE_DIR", &first));
-    let failures = failures(&steps, &first);
+    let left = world.left_record();
+    let steps = Step::of(&world, |strace| traced(&world, strace, &["token"]).env("YCRED_CACHE_DIR", &left.cache));
+    let failures = failures(&steps, &left.cache);
     assert!(!failures.is_empty());
     fail_at_each(
         &world,
         &failures,
         &["token"],
-        |cache| {
-            make_private(&cache.join("v1"));
-            write_private(&cache.join("v1").join(&name), &kept);
-        },
+        |cache| left.put_into(cache),
         |_, cache, run| {
             world.is_unharmed(run, cache);
             world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache));

@@ -106,6 +106,36 @@ impl World {
         assert_eq!(records.len(), 1, "expected one record in {}: {records:?}", cache.display());
         records.remove(0)
     }
+
+    /// A record that an untroubled run has left, to be put into other cache directories.
+    #[track_caller]
+    fn left_record(&self) -> LeftRecord {
+        let cache = self.sandbox.path("caches/first");
+        self.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds();
+        let path = self.record(&cache);
+        LeftRecord {
+            content: fs::read(&path).expect("the record"),
+            name: path.file_name().expect("its name").to_owned(),
+            token: self.last_token(),
+            cache,
+        }
+    }
+}
+
+/// See [`World::left_record`].
+struct LeftRecord {
+    /// Where it was left.
+    cache: PathBuf,
+    name: std::ffi::OsString,
+    content: Vec<u8>,
+    token: String,
+}
+
+impl LeftRecord {
+    fn put_into(&self, cache: &Path) {
+        make_private(&cache.join("v1"));
+        write_private(&cache.join("v1").join(&self.name), &self.content);
+    }
 }
 
 /// The records below a cache directory.

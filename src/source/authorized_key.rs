@@ -126,15 +126,9 @@ impl Grant for AuthorizedKey {
     }
 
     fn account(&self) -> Result<String> {
-        let key = self.read(|path| input::read(path).and_then(|bytes| text(&bytes, path)))?;
+        let key = self.read(input::read_text)?;
         Ok(format!("service account {} (key {})", key.account, key.id))
     }
-}
-
-fn text(bytes: &[u8], path: &std::path::Path) -> Result<zeroize::Zeroizing<String>> {
-    let text =
-        std::str::from_utf8(bytes).map_err(|_| Error::profile(format!("{}: is not UTF-8 text", path.display())))?;
-    Ok(zeroize::Zeroizing::new(text.to_owned()))
 }
 
 impl AuthorizedKey {
