@@ -20,6 +20,9 @@ use crate::profile::{self, DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::source::{self, Grant};
 use crate::token::{Secret, Timestamp};
 
+/// Above the size from which std reads into our buffer and not through one of its own, which nobody wipes.
+const FIRST_READ: usize = 12 * 1024;
+
 pub struct Session<'a> {
     pub environment: &'a Environment,
     pub clock: &'a dyn Clock,
@@ -118,10 +121,17 @@ impl Session<'_> {
     /// Usage (2): there is more, or it cannot be read, or it does not end in time.
     pub fn read_stdin(&self, most: usize, options: &Options) -> Result<Zeroizing<Vec<u8>>> {
         let deadline = Deadline::of_run(options.timeout.unwrap_or(DEFAULT_TIMEOUT));
-        let mut input = Zeroizing::new(vec![0; most + 1]);
+        // A real request fits; room for the largest would be cleared, and touched, on every hit of a hook with stdin.
+        let mut input = Zeroizing::new(vec![0; FIRST_READ.min(most + 1)]);
         let mut stdin = self.stdin.borrow_mut();
         let mut filled = 0;
-        while filled < input.len() {
+        while filled <= most {
+            if filled == input.len() {
+                // Into another buffer, since one that grows by itself leaves an unwiped copy behind.
+                let mut larger = Zeroizing::new(vec![0; most + 1]);
+                larger[..filled].copy_from_slice(&input);
+                input = larger;
+            }
             if !stdin.wait(deadline.left(self.clock)) {
                 return Err(Error::usage("stdin has not ended in time")
                     .hint("a hook reads its request from stdin, to the end; it is another program that calls it"));
