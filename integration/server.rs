@@ -92,7 +92,7 @@ impl Request {
 }
 
 /// Undoes the percent-encoding of a form or query.
-fn decode(text: &str) -> String {
+pub fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -27,6 +27,8 @@ pub enum Endpoint {
     Revoke,
     /// The metadata service.
     Metadata,
+    /// `POST /oauth/token` at the auth host.
+    OauthToken,
     /// Any other path.
     Other,
 }

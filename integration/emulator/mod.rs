@@ -14,6 +14,7 @@
 //! modelled:
 //! * `POST /iam/v1/tokens`, `…:createForServiceAccount`, `…:revoke` ([`tokens`], judged by [`jwt`]);
 //! * `GET /computeMetadata/v1/instance/service-accounts/default/token` ([`metadata`]);
+//! * `POST /oauth/token` at the auth host ([`auth`]);
 //! * errors as google.rpc.Status with a request id ([`refusal`]);
 //! * everything that goes wrong between a client and a cloud ([`faults`]), and a log of it all ([`log`]).
 
@@ -22,6 +23,7 @@
     reason = "the tests and the emulator's program compile these files apart and use different parts of them"
 )]
 
+pub mod auth;
 pub mod control;
 pub mod faults;
 pub mod jwt;
@@ -93,6 +95,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// Where the metadata service listens.
     pub metadata_address: SocketAddr,
+    /// Where the auth host listens, with the same certificate as the IAM endpoint.
+    pub auth_address: SocketAddr,
     /// Further host names under which the IAM endpoint is reached, for example through a proxy: they are in its
     /// certificate, and `https://<name>/iam/v1/tokens` is then an audience that it accepts.
     pub names: Vec<String>,
@@ -103,8 +107,14 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (address, metadata_address) = (anywhere, anywhere);
-        Config { tls: Tls::Off, address, metadata_address, names: Vec::new(), settings: Settings::default() }
+        Config {
+            tls: Tls::Off,
+            address: anywhere,
+            metadata_address: anywhere,
+            auth_address: anywhere,
+            names: Vec::new(),
+            settings: Settings::default(),
+        }
     }
 }
 
@@ -127,13 +137,15 @@ pub enum Impersonation {
     By(BTreeSet<String>),
 }
 
-/// The two listeners.
+/// The listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// The IAM endpoint.
     Iam,
     /// The metadata service.
     Metadata,
+    /// The auth host.
+    Auth,
 }
 
 /// What the emulated cloud knows.
@@ -249,6 +261,7 @@ impl State {
                 Err(refusal) => {
                     let response = match door {
                         Door::Iam => refusal.response(&request_id),
+                        Door::Auth => refusal.oauth_response(),
                         Door::Metadata => Response::text(refusal.status, refusal.message.clone()),
                     };
                     (response, None, Some(refusal.reason.unwrap_or(refusal.message)))
@@ -316,6 +329,9 @@ impl State {
         if let Some(route) = route {
             return Ok((route(request), None));
         }
+        if door == Door::Auth {
+            return auth::answer(self, endpoint, request, fault);
+        }
         if endpoint == Endpoint::Other {
             return Err(Refusal::other(404, "Not found").because(format!("no such path: {}", request.path)));
         }
@@ -371,6 +387,8 @@ fn told(fault: &Fault, door: Door, request_id: &str) -> Option<Response> {
     let message = fault.message.clone().unwrap_or_else(|| "The emulator was told to refuse".to_owned());
     Some(match door {
         Door::Iam => Refusal::other(status, message).response(request_id),
+        Door::Auth => Refusal::oauth(status, if status < 500 { "invalid_request" } else { "server_error" }, message)
+            .oauth_response(),
         Door::Metadata => Response::text(status, message),
     })
 }
@@ -381,7 +399,8 @@ fn endpoint(door: Door, path: &str) -> Endpoint {
         (Door::Iam, TOKENS) => Endpoint::Tokens,
         (Door::Iam, CREATE_FOR_SERVICE_ACCOUNT) => Endpoint::CreateForServiceAccount,
         (Door::Iam, REVOKE) => Endpoint::Revoke,
-        (Door::Iam, _) => Endpoint::Other,
+        (Door::Auth, auth::TOKEN) => Endpoint::OauthToken,
+        (Door::Iam | Door::Auth, _) => Endpoint::Other,
     }
 }
 
@@ -398,6 +417,7 @@ pub struct Emulator {
     authority: Authority,
     iam: Server,
     metadata: Server,
+    auth: Server,
 }
 
 impl Emulator {
@@ -408,7 +428,7 @@ impl Emulator {
 
     /// Starts an emulator; fails if its ports are taken.
     pub fn try_start(config: Config) -> io::Result<Emulator> {
-        let Config { tls, address, metadata_address, names, settings } = config;
+        let Config { tls, address, metadata_address, auth_address, names, settings } = config;
         let state = Arc::new(State {
             world: Mutex::new(World {
                 initial_settings: settings.clone(),
@@ -442,6 +462,7 @@ impl Emulator {
             let state = Arc::clone(&state);
             move |request: &Request| state.answer(door, request)
         };
+        let auth = Server::start_on(auth_address, tls.clone(), serve(Door::Auth))?;
         let iam = Server::start_on(address, tls, serve(Door::Iam))?;
         let metadata = Server::start_on(metadata_address, None, serve(Door::Metadata))?;
         let port = iam.port();
@@ -450,12 +471,17 @@ impl Emulator {
         hosts.insert(iam.address().to_string());
         hosts.extend(names.iter().flat_map(|name| [name.clone(), format!("{name}:{port}")]));
         state.world().own_audiences = hosts.iter().map(|host| format!("{scheme}://{host}{TOKENS}")).collect();
-        Ok(Emulator { state, authority, iam, metadata })
+        Ok(Emulator { state, authority, iam, metadata, auth })
     }
 
     /// The base URL: what a profile names as `iam-url`.
     pub fn url(&self) -> String {
         self.iam.url()
+    }
+
+    /// The auth host's base URL: what a profile names as `auth-url`.
+    pub fn auth_url(&self) -> String {
+        self.auth.url()
     }
 
     /// Where the IAM endpoint listens.
@@ -577,7 +603,7 @@ impl Emulator {
         self.state.replace_faults(Vec::new());
     }
 
-    /// Answers requests to a further path of the IAM endpoint; they are logged, and faults apply to them.
+    /// Answers requests to a further path of the IAM endpoint or the auth host; they are logged, and faults apply to them.
     pub fn route(&self, path: &str, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) {
         self.state.routes.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), Arc::new(handler));
     }

@@ -13,6 +13,10 @@ pub struct Refusal {
     pub message: String,
     /// More than the caller is told, for the log.
     pub reason: Option<String>,
+    /// The auth host's word for it (RFC 6749, 5.2); the message is its description.
+    pub error: Option<&'static str>,
+    /// Further headers of the answer.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
@@ -33,7 +37,19 @@ impl Refusal {
 
     /// Any other status.
     pub fn other(status: u16, message: impl Into<String>) -> Refusal {
-        Refusal { status, message: message.into(), reason: None }
+        Refusal { status, message: message.into(), reason: None, error: None, headers: Vec::new() }
+    }
+
+    /// A refusal of the auth host.
+    pub fn oauth(status: u16, error: &'static str, description: impl Into<String>) -> Refusal {
+        Refusal { error: Some(error), ..Refusal::other(status, description) }
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Refusal {
+        self.headers.push((name, value.into()));
+        self
     }
 
     /// With a reason that only the log tells.
@@ -64,5 +80,12 @@ impl Refusal {
         let info = json!({"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": request_id});
         let body = json!({"code": self.code(), "message": self.message, "details": [info]});
         Response::json(self.status, body.to_string())
+    }
+
+    /// The answer of the auth host (RFC 6749, 5.2).
+    pub fn oauth_response(&self) -> Response {
+        let body = json!({"error": self.error.unwrap_or("invalid_request"), "error_description": self.message});
+        let response = Response::json(self.status, body.to_string());
+        self.headers.iter().fold(response, |response, (name, value)| response.header(name, value))
     }
 }
