@@ -32,6 +32,11 @@ impl Deadline {
         Self { end: length, whole: length }
     }
 
+    /// One that was set at `start`, by the steady clock.
+    pub fn since(start: Duration, length: Duration) -> Self {
+        Self { end: start + length, whole: length }
+    }
+
     pub fn left(&self, clock: &dyn Clock) -> Duration {
         self.end.saturating_sub(clock.elapsed())
     }

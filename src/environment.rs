@@ -45,9 +45,12 @@ pub const KUBERNETES_EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
 /// The XDG base directories (<https://specifications.freedesktop.org/basedir-spec/>); relative ones are ignored.
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 
 /// systemd's `CacheDirectory=` (systemd.exec(5)): the cache of a unit without a home.
 pub const CACHE_DIRECTORY: &str = "CACHE_DIRECTORY";
+/// systemd's `StateDirectory=`: the login sessions of a unit without a home.
+pub const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
 /// The user's shell, for `exec` without a command and `env` without `--shell`.
 pub const SHELL: &str = "SHELL";

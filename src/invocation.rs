@@ -161,6 +161,23 @@ fn by_name(argv0: &OsStr) -> Option<(&'static dyn Protocol, Option<String>)> {
     })
 }
 
+/// The hook that a flag names.
+fn by_flag(long: &str) -> Option<&'static dyn Protocol> {
+    PROTOCOLS.iter().find(|protocol| protocol.hook().by_flag == Some(long)).copied()
+}
+
+/// Reads a hook's flags out of words that came with a request instead of by argv.
+///
+/// # Errors
+/// Usage (2).
+pub fn parse_options(protocol: &'static dyn Protocol, words: &[OsString]) -> Result<(Options, Vec<String>)> {
+    let mut read = Words { protocol: Some(protocol), ..Words::default() };
+    match read.read(words)? {
+        End::All => Ok((read.options, read.operands)),
+        End::Help | End::Version | End::People => Err(Error::usage("--help and --version have no place here")),
+    }
+}
+
 /// Reads a hook's call with lexopt. None: no word names a hook, so it is for people, faults and all.
 fn parse_hook(
     named: Option<&'static dyn Protocol>,
@@ -226,7 +243,15 @@ impl Words {
                     continue;
                 }
                 Word::Short(short) => self.find_flag(|flag| flag.short == Some(short)),
-                Word::Long(long) => self.find_flag(|flag| flag.long == long),
+                Word::Long(long) => {
+                    if let Some(named) =
+                        by_flag(long).filter(|_| self.protocol.is_none_or(|known| known.hook().by_flag == Some(long)))
+                    {
+                        self.protocol = Some(named);
+                        continue;
+                    }
+                    self.find_flag(|flag| flag.long == long)
+                }
             };
             let flag = flag.ok_or_else(|| self.unknown_flag(&word))?;
             // A protocol may have a word of its own for a flag (docker's `version`).

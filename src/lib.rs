@@ -16,6 +16,7 @@ pub mod iam;
 pub mod identity;
 pub mod input;
 pub mod invocation;
+pub mod loopback;
 pub mod notes;
 pub mod obtain;
 pub mod places;
@@ -31,7 +32,7 @@ pub mod store;
 pub mod system;
 pub mod token;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub struct Process<'a> {
     pub began: Timestamp,
     /// Writes lines to stderr at once: what `-v` shows.
     pub tell: &'a dyn Fn(&str),
+    /// Writes to stdout at once, for the protocols that are conversations.
+    pub say: &'a dyn Fn(&[u8]) -> io::Result<()>,
 }
 
 /// Where a request comes from.
@@ -67,6 +70,9 @@ pub trait Input {
     /// # Errors
     /// What the system says.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Whether a person is there: stdin and stderr are a terminal.
+    fn is_terminal(&self) -> bool;
 }
 
 /// What the process must do.
@@ -125,7 +131,10 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         places: &places,
         trouble,
         stdin: &stdin,
+        tell: process.tell,
+        say: process.say,
         began: process.began,
+        started: Cell::new(Duration::ZERO),
     };
     let outcome = match invocation {
         Invocation::Hook(call) => {

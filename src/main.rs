@@ -2,7 +2,7 @@
 //! or the clock's source.
 #![expect(clippy::disallowed_methods, reason = "the one place that touches stdio, environment, clock and exit")]
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::panic;
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             clock: &clock,
             began,
             tell: &tell,
+            say: &say,
         })
     }));
     let code = match outcome {
@@ -59,14 +60,19 @@ fn finish(stdout: &[u8], stderr: &str, code: u8) -> u8 {
     if stdout.is_empty() {
         return code;
     }
-    let mut channel = io::stdout().lock();
-    match channel.write_all(stdout).and_then(|()| channel.flush()) {
+    match say(stdout) {
         Ok(()) => code,
         Err(failure) => {
             tell(&Error::internal("the reply could not be written").because(failure).render());
             Kind::Internal.exit_code()
         }
     }
+}
+
+/// Writes a piece of a conversation.
+fn say(piece: &[u8]) -> io::Result<()> {
+    let mut channel = io::stdout().lock();
+    channel.write_all(piece).and_then(|()| channel.flush())
 }
 
 /// A stderr that cannot be written to is no reason to fail.
@@ -106,6 +112,10 @@ impl Input for Stdin {
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         io::stdin().lock().read(buffer)
+    }
+
+    fn is_terminal(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Places {
     pub config: Option<PathBuf>,
     /// `Err` holds why there is none, in words for the warning.
     pub cache: Result<PathBuf, String>,
+    /// Where login sessions are. `Err` holds why there is no such place.
+    pub state: Result<PathBuf, String>,
     pub home: Option<PathBuf>,
 }
 
@@ -49,21 +51,27 @@ impl Places {
                 .or_else(|| base.map(|base| base.cache_dir().to_owned()))
             {
                 Some(directory) => Ok(directory.join(APP)),
-                None => environment
-                    .get(env::CACHE_DIRECTORY)
-                    // systemd joins several with colons; the first is the unit's main one.
-                    .and_then(|list| std::env::split_paths(list).next())
-                    .filter(|path| path.is_absolute())
+                None => first_of(environment, env::CACHE_DIRECTORY)
                     .or_else(|| (system::effective_uid() == 0).then(|| Path::new("/run").join(APP)))
                     .ok_or_else(|| format!("there is no home directory; {} can name a place", env::YCRED_CACHE_DIR)),
             },
         };
-        Ok(Self { config, cache, home: base.map(|base| base.home_dir().to_owned()) })
+        let state = match chosen(environment, env::YCRED_STATE_DIR) {
+            Some(chosen) => chosen,
+            None => environment
+                .absolute(env::XDG_STATE_HOME)
+                .or_else(|| base.map(|base| base.state_dir().unwrap_or_else(|| base.data_local_dir()).to_owned()))
+                .map(|directory| directory.join(APP))
+                .or_else(|| first_of(environment, env::STATE_DIRECTORY))
+                .ok_or_else(|| format!("there is no home directory; {} can name a place", env::YCRED_STATE_DIR)),
+        };
+        Ok(Self { config, cache, state, home: base.map(|base| base.home_dir().to_owned()) })
     }
 
     /// No places at all.
     pub fn none() -> Self {
-        Self { config: None, cache: Err("no place is known".into()), home: None }
+        let nowhere = || Err("no place is known".into());
+        Self { config: None, cache: nowhere(), state: nowhere(), home: None }
     }
 
     /// The files that a profile's name may mean, in the order of looking.
@@ -81,6 +89,12 @@ fn chosen(environment: &Environment, variable: &str) -> Option<Result<PathBuf, S
     Some(if path.is_absolute() { Ok(path) } else { Err(format!("{variable} must be an absolute path")) })
 }
 
+/// systemd joins several directories with colons; the first is the unit's main one.
+fn first_of(environment: &Environment, variable: &str) -> Option<PathBuf> {
+    let first = std::env::split_paths(environment.get(variable)?).next();
+    first.filter(|path| path.is_absolute())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,12 +105,16 @@ mod tests {
 
     #[test]
     fn the_variables_come_first_and_must_be_absolute() {
-        let both = places(&[(env::YCRED_CONFIG_DIR, "/c"), (env::YCRED_CACHE_DIR, "/k")]).expect("good");
+        let all = [(env::YCRED_CONFIG_DIR, "/c"), (env::YCRED_CACHE_DIR, "/k"), (env::YCRED_STATE_DIR, "/s")];
+        let both = places(&all).expect("good");
         assert_eq!(
             both.profile_candidates("prod"),
             [PathBuf::from("/c/prod.toml"), PathBuf::from("/etc/ycred/prod.toml")]
         );
-        assert_eq!(both.cache, Ok(PathBuf::from("/k")));
+        assert_eq!((both.cache, both.state), (Ok(PathBuf::from("/k")), Ok(PathBuf::from("/s"))));
+        let xdg = places(&[(env::XDG_STATE_HOME, "/x"), (env::STATE_DIRECTORY, "/d:/e")]).expect("good");
+        assert_eq!(xdg.state, Ok(PathBuf::from("/x/ycred")));
+        assert!(places(&[(env::YCRED_STATE_DIR, "s")]).expect("no error").state.is_err());
         assert_eq!(places(&[(env::YCRED_CONFIG_DIR, "c")]).expect_err("relative").kind.exit_code(), 2);
         assert!(places(&[(env::YCRED_CACHE_DIR, "k")]).expect("no error").cache.is_err());
     }

@@ -474,8 +474,12 @@ pub fn alias_target(path: &Path) -> Result<Option<String>> {
 pub struct Settings {
     /// What complaints start with, up to the line.
     origin: String,
+    /// The file that they stand in; none: the environment.
+    pub file: Option<PathBuf>,
     /// Relative paths start here.
     pub directory: PathBuf,
+    /// Where login sessions are, or why there is no such place.
+    pub state: Result<PathBuf, String>,
     home: Option<PathBuf>,
     entries: Vec<Entry>,
     environment: Environment,
@@ -499,6 +503,8 @@ impl Settings {
     fn from_table(file: &SourceFile, table: &DeTable<'_>, environment: &Environment, places: &Places) -> Result<Self> {
         let mut settings = Self {
             origin: format!("profile {}", file.path.display()),
+            file: Some(file.path.clone()),
+            state: places.state.clone(),
             directory: file.path.parent().map(Path::to_owned).unwrap_or_default(),
             home: places.home.clone(),
             entries: Vec::with_capacity(table.len()),
@@ -547,6 +553,8 @@ impl Settings {
     fn of_environment(environment: &Environment, places: &Places) -> Self {
         Self {
             origin: "the environment".into(),
+            file: None,
+            state: places.state.clone(),
             directory: std::env::current_dir().unwrap_or_default(),
             home: places.home.clone(),
             entries: Vec::new(),

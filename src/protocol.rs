@@ -32,6 +32,8 @@ pub struct Hook {
     pub about: &'static str,
     /// The name under which its caller finds it, to which `-PROFILE` may be added.
     pub symlink: Option<&'static str>,
+    /// A flag that alone names the hook, for a caller that cannot be told a word (`ycred --cargo-plugin`).
+    pub by_flag: Option<&'static str>,
     /// Names of the words it takes, all of them.
     pub operands: &'static [&'static str],
     pub flags: &'static [Flag],
@@ -51,6 +53,18 @@ pub fn named(name: &str) -> Option<&'static dyn Protocol> {
     PROTOCOLS.iter().find(|protocol| protocol.hook().name == name).copied()
 }
 
+/// How requests come and replies go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Nothing comes on stdin, which is left untouched: it may be the user's terminal.
+    None,
+    /// One request: all of stdin.
+    Whole,
+    /// A conversation: a greeting of ours, then a line in reply to each line, to the end of stdin; the exit code tells
+    /// nothing of how the requests fared.
+    Lines { greeting: &'static str },
+}
+
 /// A call, as far as a protocol sees it.
 pub struct Call<'a> {
     pub operands: &'a [String],
@@ -62,8 +76,8 @@ pub struct Call<'a> {
 pub trait Protocol: Sync {
     fn hook(&self) -> &'static Hook;
 
-    /// Whether this call has something on stdin. Where not, stdin is left untouched: it may be the user's terminal.
-    fn reads_stdin(&self, call: &Call<'_>) -> bool;
+    /// How this call's requests come.
+    fn framing(&self, call: &Call<'_>) -> Framing;
 
     /// Reads the request. Pure.
     ///
@@ -97,8 +111,12 @@ pub struct Ask {
     pub act: Act,
     /// Where the token would go; none where the protocol does not say.
     pub target: Option<Target>,
+    /// What the token must be good for.
+    pub need: Need,
     /// A profile's name in the client's own input.
     pub profile: Option<String>,
+    /// Flags in the client's own input, in place of those on the command line.
+    pub options: Option<Options>,
     /// The least life that the protocol's clients need, where that is more than the profile's.
     pub floor: Duration,
 }
@@ -115,6 +133,23 @@ pub enum Act {
     Describe,
     /// Nothing to do, whoever asks.
     Nothing,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub enum Need {
+    /// An IAM token.
+    Token {
+        /// A token of the caller's own that comes with the request and stands in for the one that a `workload` profile
+        /// names (the kubelet sends the pod's).
+        subject: Option<Secret>,
+    },
+}
+
+impl Default for Need {
+    fn default() -> Self {
+        Self::Token { subject: None }
+    }
 }
 
 #[derive(Debug)]
@@ -173,18 +208,38 @@ pub const LARGEST_INPUT: usize = 64 * 1024;
 /// Carries a hook's call through: request in, reply out, and the error for stderr if there is one.
 pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Error>) {
     let call = Call { operands: &hook_call.operands, options: &hook_call.options, environment: session.environment };
-    let protocol = hook_call.protocol;
-    let read = check_words(hook_call).and_then(|()| {
-        let input = if protocol.reads_stdin(&call) {
-            session.read_stdin(LARGEST_INPUT, &hook_call.options)?
-        } else {
-            Zeroizing::default()
-        };
-        protocol.read(&call, &input)
+    let input = check_words(hook_call).and_then(|()| match hook_call.protocol.framing(&call) {
+        Framing::None => Ok(Some(Zeroizing::default())),
+        Framing::Whole => session.read_stdin(LARGEST_INPUT, &hook_call.options).map(Some),
+        Framing::Lines { greeting } => converse(hook_call, &call, greeting, session).map(|()| None),
     });
-    let exchange = match read {
+    match input {
+        Ok(Some(input)) => reply_to(hook_call, &call, &input, session),
+        Ok(None) => (Reply::default(), None),
+        Err(error) => (hook_call.protocol.reject(&call, &error), Some(error)),
+    }
+}
+
+/// Greets, and replies to each line with a line, until stdin ends.
+fn converse(hook_call: &HookCall, call: &Call<'_>, greeting: &str, session: &Session<'_>) -> Result<()> {
+    let unsaid = |error| Error::internal("the reply could not be written").because(error);
+    (session.say)(format!("{greeting}\n").as_bytes()).map_err(unsaid)?;
+    let mut lines = session.lines(LARGEST_INPUT, &hook_call.options);
+    while let Some(line) = lines.next(session)? {
+        session.started.set(session.clock.elapsed());
+        let (reply, error) = reply_to(hook_call, call, &line, session);
+        if let Some(error) = error {
+            (session.tell)(&error.render());
+        }
+        (session.say)(&reply.stdout).map_err(unsaid)?;
+    }
+    Ok(())
+}
+
+fn reply_to(hook_call: &HookCall, call: &Call<'_>, input: &[u8], session: &Session<'_>) -> (Reply, Option<Error>) {
+    let exchange = match hook_call.protocol.read(call, input) {
         Ok(exchange) => exchange,
-        Err(error) => return (protocol.reject(&call, &error), Some(error)),
+        Err(error) => return (hook_call.protocol.reject(call, &error), Some(error)),
     };
     match answer(hook_call, exchange.as_ref(), session) {
         Ok(reply) => (reply, None),
@@ -225,7 +280,7 @@ fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) 
     match &ask.act {
         Act::Get => get(hook_call, exchange, &profile, session),
         Act::Drop(Some(token)) => {
-            session.reject_token(&profile, &hook_call.options, token);
+            session.reject_token(&profile, options(hook_call, ask), token);
             Ok(exchange.done(&[]))
         }
         Act::Keep | Act::Drop(None) | Act::Describe | Act::Nothing => Ok(exchange.done(&[])),
@@ -233,9 +288,14 @@ fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) 
 }
 
 fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session: &Session<'_>) -> Result<Reply> {
-    let obtained = session.obtain(profile, &hook_call.options, exchange.ask().floor)?;
+    let ask = exchange.ask();
+    let obtained = session.obtain_need(profile, options(hook_call, ask), &ask.need, ask.floor)?;
     let expires = obtained.credential.advertised(session.clock.now(), obtained.skew_is_current);
     Ok(exchange.write(&Handout { token: &obtained.credential.secret, expires }))
+}
+
+fn options<'a>(call: &'a HookCall, ask: &'a Ask) -> &'a Options {
+    ask.options.as_ref().unwrap_or(&call.options)
 }
 
 /// The profile, by whoever named it nearest to the call.

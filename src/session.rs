@@ -1,6 +1,6 @@
 //! One run: what the process was given, and the steps that hooks and people's commands share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::notes::Notes;
 use crate::obtain::{ATTEMPTS, Context, Obtained, obtain};
 use crate::places::Places;
 use crate::profile::{self, DEFAULT_TIMEOUT, Profile, Wanted};
+use crate::protocol::Need;
 use crate::source::{self, Grant};
 use crate::token::{Secret, Timestamp};
 
@@ -31,8 +32,15 @@ pub struct Session<'a> {
     /// Why the places are not known, if they are not: told when a profile is wanted.
     pub trouble: Option<Error>,
     pub stdin: &'a RefCell<Box<dyn Input>>,
+    /// Writes to stderr at once: for what a person must see while the run goes on.
+    pub tell: &'a dyn Fn(&str),
+    /// Writes a piece of a conversation to stdout at once. A reply that is one piece is returned instead.
+    pub say: &'a dyn Fn(&[u8]) -> io::Result<()>,
     /// When this process began, by the wall clock: what `--force-refresh` counts from.
     pub began: Timestamp,
+    /// When what is being done began, by the steady clock: what deadlines count from. The start of the process, but for
+    /// one that answers request after request.
+    pub started: Cell<Duration>,
 }
 
 impl Session<'_> {
@@ -58,7 +66,17 @@ impl Session<'_> {
     /// # Errors
     /// See [`obtain`].
     pub fn obtain(&self, profile: &Profile, options: &Options, floor: Duration) -> Result<Obtained> {
-        let grant = source::open(&Profile { cached: profile.cached && !options.no_cache, ..profile.clone() })?;
+        self.obtain_need(profile, options, &Need::default(), floor)
+    }
+
+    /// [`Self::obtain`], for what a protocol needs.
+    ///
+    /// # Errors
+    /// See [`obtain`].
+    pub fn obtain_need(&self, profile: &Profile, options: &Options, need: &Need, floor: Duration) -> Result<Obtained> {
+        let profile = &Profile { cached: profile.cached && !options.no_cache, ..profile.clone() };
+        let Need::Token { subject } = need;
+        let grant = source::open_for(profile, subject.as_ref())?;
         self.obtain_from(grant.as_ref(), profile, options, floor)
     }
 
@@ -81,7 +99,7 @@ impl Session<'_> {
         let want = Want { floor: options.min_ttl.unwrap_or_else(|| profile.min_ttl.max(floor)), force_since };
         let cx = Context {
             clock: self.clock,
-            deadline: Deadline::of_run(timeout),
+            deadline: Deadline::since(self.started.get(), timeout),
             attempts: ATTEMPTS,
             http: &http,
             cache: &cache,
@@ -148,5 +166,60 @@ impl Session<'_> {
         }
         input.truncate(filled);
         Ok(input)
+    }
+}
+
+impl Session<'_> {
+    /// stdin line by line, each at most `most` bytes.
+    pub fn lines(&self, most: usize, options: &Options) -> Lines {
+        Lines { most, patience: options.timeout.unwrap_or(DEFAULT_TIMEOUT), waiting: Zeroizing::default() }
+    }
+}
+
+/// Reads stdin line by line.
+pub struct Lines {
+    most: usize,
+    /// For each line.
+    patience: Duration,
+    /// Read, and not handed out yet.
+    waiting: Zeroizing<Vec<u8>>,
+}
+
+impl Lines {
+    /// The next line, without its end; none once stdin has ended. A last line without an end counts.
+    ///
+    /// # Errors
+    /// Usage (2): it is longer than it may be, or cannot be read, or does not come in time.
+    pub fn next(&mut self, session: &Session<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let deadline = Deadline::after(session.clock, self.patience);
+        let mut stdin = session.stdin.borrow_mut();
+        loop {
+            if let Some(end) = self.waiting.iter().position(|byte| *byte == b'\n') {
+                let rest = Zeroizing::new(self.waiting[end + 1..].to_vec());
+                let mut line = std::mem::replace(&mut self.waiting, rest);
+                line.truncate(end);
+                return Ok(Some(line));
+            }
+            if self.waiting.len() > self.most {
+                return Err(Error::usage(format!("a request on stdin is longer than {} bytes", self.most)));
+            }
+            if !stdin.wait(deadline.left(session.clock)) {
+                return Err(Error::usage("stdin has neither brought a request nor ended in time"));
+            }
+            // Room made anew, since a vector that grows by itself leaves an unwiped copy behind.
+            let mut larger = Zeroizing::new(vec![0; self.waiting.len() + FIRST_READ]);
+            let filled = self.waiting.len();
+            larger[..filled].copy_from_slice(&self.waiting);
+            match stdin.read(&mut larger[filled..]) {
+                Ok(0) if filled == 0 => return Ok(None),
+                Ok(0) => return Ok(Some(std::mem::take(&mut self.waiting))),
+                Ok(n) => {
+                    larger.truncate(filled + n);
+                    self.waiting = larger;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::usage("stdin cannot be read").because(error)),
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::identity::Identity;
 use crate::obtain::Context;
 use crate::profile::{Installation, Key, Profile, Settings};
-use crate::token::Credential;
+use crate::token::{Credential, Secret};
 
 pub(crate) mod authorized_key;
 pub(crate) mod external;
@@ -106,6 +106,8 @@ pub struct Opening<'a> {
     pub installation: &'a Installation,
     pub caching: Caching,
     pub profile: &'a Profile,
+    /// A token of the caller's own that came with the request.
+    pub subject: Option<&'a Secret>,
 }
 
 /// Opens a profile's grant: its source, and around it a link for each account to impersonate.
@@ -113,11 +115,20 @@ pub struct Opening<'a> {
 /// # Errors
 /// Profile (3), with file and line.
 pub fn open(profile: &Profile) -> Result<Box<dyn Grant>> {
+    open_for(profile, None)
+}
+
+/// [`open`], for a caller whose request has a token of its own with it.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for(profile: &Profile, subject: Option<&Secret>) -> Result<Box<dyn Grant>> {
     let caching = match profile.cached {
         true => Caching::Kept { refresh_before: profile.refresh_before, max_age: profile.max_age },
         false => Caching::Never,
     };
-    let opening = Opening { settings: &profile.settings, installation: &profile.installation, caching, profile };
+    let opening =
+        Opening { settings: &profile.settings, installation: &profile.installation, caching, profile, subject };
     let base = (profile.source.open)(&opening)?;
     Ok(profile.impersonate.iter().fold(base, |inner, account| impersonate::link(inner, account, &opening)))
 }

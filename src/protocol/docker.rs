@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Act, Ask, Call, Exchange, Handout, Hook, Protocol, Refusal, Reply, Target};
+use super::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
 use crate::error::{Error, Result};
 use crate::hosts::Host;
 
@@ -17,6 +17,7 @@ static HOOK: Hook = Hook {
     name: "docker",
     about: "answer docker, podman, skopeo: docker credential helper",
     symlink: Some("docker-credential-ycred"),
+    by_flag: None,
     operands: &["get|store|erase|list|version"],
     flags: &[],
     own_words: &[("version", "version"), ("verbose", "version"), ("help", "help")],
@@ -34,8 +35,12 @@ impl Protocol for Docker {
         &HOOK
     }
 
-    fn reads_stdin(&self, call: &Call<'_>) -> bool {
-        matches!(call.operands, [word] if matches!(word.as_str(), "get" | "store" | "erase"))
+    fn framing(&self, call: &Call<'_>) -> Framing {
+        if matches!(call.operands, [word] if matches!(word.as_str(), "get" | "store" | "erase")) {
+            Framing::Whole
+        } else {
+            Framing::None
+        }
     }
 
     fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {

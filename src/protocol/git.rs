@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Act, Ask, Call, Exchange, Handout, Hook, Protocol, Refusal, Reply, Target};
+use super::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
 use crate::error::{Error, Result};
 use crate::hosts::{Host, Scheme};
 use crate::token::Secret;
@@ -18,6 +18,7 @@ static HOOK: Hook = Hook {
     name: "git",
     about: "answer git: git credential helper",
     symlink: Some("git-credential-ycred"),
+    by_flag: None,
     operands: &["get|store|erase|capability"],
     flags: &[],
     own_words: &[],
@@ -32,8 +33,12 @@ impl Protocol for Git {
         &HOOK
     }
 
-    fn reads_stdin(&self, call: &Call<'_>) -> bool {
-        matches!(call.operands.last().map(String::as_str), Some("get" | "erase" | "store"))
+    fn framing(&self, call: &Call<'_>) -> Framing {
+        if matches!(call.operands.last().map(String::as_str), Some("get" | "erase" | "store")) {
+            Framing::Whole
+        } else {
+            Framing::None
+        }
     }
 
     fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
@@ -62,7 +67,7 @@ impl Protocol for Git {
             _ => Act::Drop(request.and_then(|request| request.secret)),
         };
         Ok(Box::new(Helper {
-            ask: Ask { act, target: Some(target), profile: None, floor: FLOOR },
+            ask: Ask { act, target: Some(target), floor: FLOOR, ..Ask::default() },
             bearer,
             announced: String::new(),
         }))

@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Ask, Call, Exchange, Handout, Hook, Protocol, Refusal, Reply};
+use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply};
 use crate::environment::KUBERNETES_EXEC_INFO;
 use crate::error::{Error, Kind, Result};
 
@@ -18,6 +18,7 @@ static HOOK: Hook = Hook {
     name: "kubectl",
     about: "answer kubectl, helm, k9s: ExecCredential v1 and v1beta1",
     symlink: None,
+    by_flag: None,
     operands: &[],
     flags: &[],
     own_words: &[],
@@ -32,8 +33,8 @@ impl Protocol for Kubectl {
         &HOOK
     }
 
-    fn reads_stdin(&self, _: &Call<'_>) -> bool {
-        false
+    fn framing(&self, _: &Call<'_>) -> Framing {
+        Framing::None
     }
 
     fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {

@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::{Act, Ask, Call, Exchange, Handout, Hook, Protocol, Refusal, Reply, Target};
+use super::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
 use crate::error::{Error, Result};
 use crate::hosts::Host;
 
@@ -15,6 +15,7 @@ static HOOK: Hook = Hook {
     name: "terraform",
     about: "answer terraform and tofu: CLI credentials helper",
     symlink: Some("terraform-credentials-ycred"),
+    by_flag: None,
     operands: &["get|store|forget", "HOST"],
     flags: &[],
     own_words: &[],
@@ -27,8 +28,8 @@ impl Protocol for Terraform {
     }
 
     /// `store` sends the credential; it is drained so that terraform gets no broken pipe, and thrown away.
-    fn reads_stdin(&self, call: &Call<'_>) -> bool {
-        matches!(call.operands, [word, _] if word == "store")
+    fn framing(&self, call: &Call<'_>) -> Framing {
+        if matches!(call.operands, [word, _] if word == "store") { Framing::Whole } else { Framing::None }
     }
 
     fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {

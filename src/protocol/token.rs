@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Ask, Call, Exchange, Handout, Hook, Protocol, Refusal, Reply, Target};
+use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
 use crate::error::{Error, Kind, Result};
 use crate::hosts::Host;
 use crate::invocation::Flag;
@@ -13,6 +13,7 @@ static HOOK: Hook = Hook {
     name: "token",
     about: "print the token, for scripts",
     symlink: None,
+    by_flag: None,
     operands: &[],
     flags: &[
         Flag::new("format", Some("FORMAT"), "shape of the output").choices(FORMATS),
@@ -29,8 +30,8 @@ impl Protocol for Token {
         &HOOK
     }
 
-    fn reads_stdin(&self, _: &Call<'_>) -> bool {
-        false
+    fn framing(&self, _: &Call<'_>) -> Framing {
+        Framing::None
     }
 
     fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
