@@ -17,6 +17,7 @@ use toml::de::{DeTable, DeValue};
 use crate::environment::{self as env, Environment};
 use crate::error::{Error, Result};
 use crate::hosts::{Allowed, Pattern};
+use crate::identity::Identity;
 use crate::input;
 use crate::places::Places;
 use crate::source::{self, Source};
@@ -84,11 +85,29 @@ pub struct Profile {
 #[derive(Clone, Debug)]
 pub struct Installation {
     /// Base URL of the IAM API, without a slash at the end.
-    pub iam_url: String,
+    iam_url: String,
     /// Base URL of the auth host.
     pub auth_url: String,
-    /// The `aud` of a JWT.
-    pub audience: String,
+    /// The `aud` of a JWT, where the profile sets one.
+    audience: Option<String>,
+}
+
+impl Installation {
+    /// Base URL of the IAM API, without a slash at the end.
+    pub fn iam_url(&self) -> &str {
+        &self.iam_url
+    }
+
+    /// The `aud` of a JWT: as the profile has it, or the URL that the JWT is sent to.
+    pub fn audience(&self) -> String {
+        self.audience.clone().unwrap_or_else(|| format!("{}{}", self.iam_url, crate::iam::TOKENS_PATH))
+    }
+
+    /// Adds where IAM is to an identity.
+    #[must_use]
+    pub fn identify(&self, identity: Identity) -> Identity {
+        identity.with("iam-url", &self.iam_url)
+    }
 }
 
 /// How a profile was asked for, which decides what may be in the name.
@@ -215,8 +234,7 @@ impl Profile {
         })?;
         let iam_url = settings.base_url("iam-url")?.unwrap_or_else(|| format!("https://iam.{endpoint}"));
         let auth_url = settings.base_url("auth-url")?.unwrap_or_else(|| DEFAULT_AUTH_URL.to_owned());
-        let audience =
-            settings.text("audience")?.map_or_else(|| format!("{iam_url}{}", crate::iam::TOKENS_PATH), str::to_owned);
+        let audience = settings.text("audience")?.map(str::to_owned);
         let listed = settings.list("hosts")?;
         let listed = listed
             .iter()

@@ -36,8 +36,8 @@ const KEY_ENV: &str = "key-env";
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let settings = opening.settings;
-    let Installation { iam_url, audience, .. } = opening.installation;
-    let identity = Identity::of(SOURCE.name).with("iam-url", iam_url).with("audience", audience);
+    let installation = opening.installation;
+    let identity = installation.identify(Identity::of(SOURCE.name)).with("audience", installation.audience());
     let identity = identity.with_some("ca-file", opening.profile.ca_file.as_ref());
     let (key, identity) = if let Some((variable, json)) = settings.variable(KEY_ENV)? {
         (
@@ -53,7 +53,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
         let identity = identity.with_file("key-file", &path);
         (KeySource::File(path), identity)
     };
-    Ok(Box::new(AuthorizedKey { key, identity, installation: opening.installation.clone(), caching: opening.caching }))
+    Ok(Box::new(AuthorizedKey { key, identity, installation: installation.clone(), caching: opening.caching }))
 }
 
 /// `YC_SERVICE_ACCOUNT_KEY_FILE` is a path or the JSON itself, as the Terraform provider has it.
@@ -144,7 +144,8 @@ impl AuthorizedKey {
 
     fn exchange(&self, key: &AccountKey, now: Timestamp, cx: &Context<'_>) -> Result<Credential> {
         let issued = now.unix_seconds() - BACK_DATED;
-        let claims = Claims { iss: &key.account, aud: &self.installation.audience, iat: issued, exp: issued + LIFE };
+        let audience = self.installation.audience();
+        let claims = Claims { iss: &key.account, aud: &audience, iat: issued, exp: issued + LIFE };
         let origin = || match &self.key {
             KeySource::File(path) => format!("key file {}", path.display()),
             KeySource::Variable(name, _) => name.clone(),
