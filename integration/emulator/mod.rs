@@ -15,6 +15,7 @@
 //! * `POST /iam/v1/tokens`, `…:createForServiceAccount`, `…:revoke` ([`tokens`], judged by [`jwt`]);
 //! * `GET /computeMetadata/v1/instance/service-accounts/default/token` ([`metadata`]);
 //! * `POST /oauth/token` at the auth host ([`auth`]);
+//! * `POST /iam/aws-compatibility/v1/ephemeralAccessKeys` ([`access_keys`]);
 //! * errors as google.rpc.Status with a request id ([`refusal`]);
 //! * everything that goes wrong between a client and a cloud ([`faults`]), and a log of it all ([`log`]).
 
@@ -23,6 +24,7 @@
     reason = "the tests and the emulator's program compile these files apart and use different parts of them"
 )]
 
+pub mod access_keys;
 pub mod auth;
 pub mod control;
 pub mod faults;
@@ -45,6 +47,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::Rng;
 
+use self::access_keys::{AccessKey, EPHEMERAL_ACCESS_KEYS};
 use self::faults::{Endpoint, Fault, Settings};
 use self::jwt::KnownKey;
 use self::keys::{AuthorizedKey, RsaKey};
@@ -159,6 +162,7 @@ pub struct World {
     accounts: HashMap<String, Impersonation>,
     oauth: HashMap<String, String>,
     tokens: Tokens,
+    access_keys: Vec<AccessKey>,
     log: Log,
     own_audiences: Vec<String>,
     stopping: bool,
@@ -341,6 +345,7 @@ impl State {
         match endpoint {
             Endpoint::CreateForServiceAccount => tokens::create_for_service_account(self, request, fault),
             Endpoint::Revoke => tokens::revoke(self, request),
+            Endpoint::EphemeralAccessKeys => access_keys::create(self, request, fault),
             _ => tokens::create(self, request, fault),
         }
     }
@@ -399,6 +404,7 @@ fn endpoint(door: Door, path: &str) -> Endpoint {
         (Door::Iam, TOKENS) => Endpoint::Tokens,
         (Door::Iam, CREATE_FOR_SERVICE_ACCOUNT) => Endpoint::CreateForServiceAccount,
         (Door::Iam, REVOKE) => Endpoint::Revoke,
+        (Door::Iam, EPHEMERAL_ACCESS_KEYS) => Endpoint::EphemeralAccessKeys,
         (Door::Auth, auth::TOKEN) => Endpoint::OauthToken,
         (Door::Iam | Door::Auth, _) => Endpoint::Other,
     }
@@ -439,6 +445,7 @@ impl Emulator {
                 accounts: HashMap::new(),
                 oauth: HashMap::new(),
                 tokens: Tokens::default(),
+                access_keys: Vec::new(),
                 log: Log::default(),
                 own_audiences: Vec::new(),
                 stopping: false,
@@ -659,6 +666,11 @@ impl Emulator {
     /// When this token ends, by the emulator's clock.
     pub fn expiry_of(&self, token: &str) -> Option<SystemTime> {
         self.state.world().tokens.get(token).map(|record| record.expires)
+    }
+
+    /// Every access key that was ever minted, oldest first.
+    pub fn access_keys(&self) -> Vec<AccessKey> {
+        self.state.world().access_keys.clone()
     }
 
     /// Every token that was ever handed out, oldest first: what a test of secrecy looks for.
