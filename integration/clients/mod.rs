@@ -6,6 +6,7 @@
 mod docker;
 mod git;
 mod kubectl;
+pub mod packages;
 mod skopeo;
 mod terraform;
 
