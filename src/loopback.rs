@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How long a request may wait for its answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Connections at a time; more are closed at once.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 256;
 
 /// A request for something that a GET may be for.
 #[derive(Debug)]
@@ -97,6 +97,11 @@ impl Incoming {
         if self.reply.send(response).is_ok() {
             let _ = self.written.recv_timeout(SILENCE);
         }
+    }
+
+    /// Answers, without waiting for the peer to take it.
+    pub fn hand_over(self, response: Response) {
+        let _ = self.reply.send(response);
     }
 }
 
