@@ -7,6 +7,7 @@ mod aws;
 mod docker;
 mod git;
 mod kubectl;
+pub mod packages;
 mod skopeo;
 mod terraform;
 
