@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Caching, Grant};
 use crate::cache::Want;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::iam;
 use crate::identity::Identity;
 use crate::input;
@@ -222,16 +222,27 @@ impl Grant for AccessKeys {
         let want = Want { floor: self.request.duration() + MARGIN, force_since: cx.force_since };
         let caller = obtain(self.inner.as_ref(), &want, &Context { is_inner: true, ..*cx })?;
         let now = cx.clock.now();
+        let last = caller.credential.advertised(now, caller.skew_is_current);
         let duration = match caller.credential.assumed {
-            // Nobody knows how long it lives; the cloud does.
+            // Nobody knows how long it lives but the cloud.
             true => self.request.duration(),
-            false => {
-                let last = caller.credential.advertised(now, caller.skew_is_current);
-                affordable(self.request.duration(), now, last)?
-            }
+            false => affordable(self.request.duration(), now, last).ok_or_else(|| {
+                Error::unavailable(format!(
+                    "the IAM token lasts another {}, the cloud gives no longer one now, and an access key needs {} of it at least",
+                    human(caller.credential.left(now).longer),
+                    human(millis(SHORTEST + MARGIN)),
+                ))
+                .hint("try again in some minutes; `ycred aws --force-refresh` asks for another IAM token at once")
+            })?,
         };
         let order = iam::KeyOrder { session_name: &self.request.session_name, policy: policy.as_deref(), duration };
-        iam::create_ephemeral_access_key(&self.installation, &caller.credential.secret, &order, cx)
+        // Which role it takes is nowhere documented; what the cloud says of it is in the error.
+        iam::create_ephemeral_access_key(&self.installation, &caller.credential.secret, &order, cx).map_err(|error| {
+            match error.kind {
+                Kind::Refused => error.hint("should the IAM token have been revoked: ycred aws --force-refresh"),
+                _ => error,
+            }
+        })
     }
 
     fn inner(&self) -> Option<&dyn Grant> {
@@ -243,17 +254,10 @@ impl Grant for AccessKeys {
     }
 }
 
-/// The life to ask for: what is wanted, as far as the token lasts that buys it.
-fn affordable(wanted: Duration, now: Timestamp, last: Timestamp) -> Result<Duration> {
-    let left = last.since(now);
-    if left < millis(SHORTEST) {
-        return Err(Error::unavailable(format!(
-            "the IAM token lasts another {}, the cloud gives no longer one now, and an access key lives 15m at least",
-            human(left)
-        ))
-        .hint("try again in some minutes; `ycred --force-refresh aws` asks for another IAM token at once"));
-    }
-    Ok(wanted.min(Duration::from_millis(left.unsigned_abs())))
+/// The life to ask for: what is wanted, as far as the token lasts that buys it; none where that is too short for a key.
+fn affordable(wanted: Duration, now: Timestamp, last: Timestamp) -> Option<Duration> {
+    let left = Duration::from_millis(u64::try_from(last.since(now)).ok()?);
+    (left >= SHORTEST).then_some(wanted.min(left))
 }
 
 /// Reads a policy as it is to be sent.
@@ -334,10 +338,9 @@ mod tests {
         let now = Timestamp(1_795_000_000_000);
         let hour = Duration::from_secs(3600);
         let lasting = |seconds| affordable(hour, now, now.plus(Duration::from_secs(seconds)));
-        assert_eq!(lasting(7200).expect("enough"), hour);
-        assert_eq!(lasting(1800).expect("enough").as_secs(), 1800);
-        assert_eq!(lasting(900).expect("enough").as_secs(), 900);
-        assert!(lasting(899).expect_err("too short").reason().contains("lasts another 14m"));
+        assert_eq!([lasting(7200), lasting(1800)], [Some(hour), Some(hour / 2)]);
+        assert_eq!([lasting(900), lasting(899)], [Some(hour / 4), None]);
+        assert_eq!(affordable(hour, now, now.minus(hour)), None);
     }
 
     #[test]
