@@ -131,6 +131,14 @@ impl Listener {
         self.port
     }
 
+    /// That somebody can come: a port can be had on a loopback that is down, and is reached by nobody.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn check(&self) -> io::Result<()> {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map(drop)
+    }
+
     /// The next request, if one comes within `patience`.
     pub fn next(&self, patience: Duration) -> Option<Incoming> {
         self.incoming.recv_timeout(patience).ok()

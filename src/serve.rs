@@ -84,7 +84,7 @@ const PASSED_ON: [i32; 8] = [
 pub fn serve(order: Order, session: &Session<'_>) -> Result<ExitStatus, (Error, u8)> {
     let own = |error: Error| (error, exec::NO_TOKEN);
     let Order { program, arguments, profile, options, first, with_token } = order;
-    let listener = Listener::bind(0).map_err(|error| {
+    let listener = Listener::bind(0).and_then(|listener| listener.check().map(|()| listener)).map_err(|error| {
         own(Error::unavailable(format!("exec --serve: cannot listen on 127.0.0.1: {}", cache::describe(&error)))
             .hint("is the loopback interface up? without --serve no endpoint is needed"))
     })?;

@@ -10,6 +10,7 @@ mod life;
 mod logout;
 mod network;
 mod profiles;
+mod serve;
 mod sources;
 mod time;
 
