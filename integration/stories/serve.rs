@@ -525,7 +525,7 @@ fn without_a_record_the_token_is_kept_in_memory() {
         served.key();
     }
     served.end().exits(0).quietly();
-    assert_eq!(story.sandbox.files("cache"), [PathBuf::new(); 0]);
+    assert!(story.sandbox.files("cache").is_empty());
     // A key is bought with a token of its own where tokens are kept nowhere.
     assert_eq!((story.requests(), story.emulator.requests(EPHEMERAL_ACCESS_KEYS)), (2, 1));
     // A directory that cannot be: the same, with one warning.
