@@ -14,7 +14,7 @@
 //! modelled:
 //! * `POST /iam/v1/tokens`, `…:createForServiceAccount`, `…:revoke` ([`tokens`], judged by [`jwt`]);
 //! * `GET /computeMetadata/v1/instance/service-accounts/default/token` ([`metadata`]);
-//! * `POST /oauth/token` at the auth host ([`auth`]);
+//! * `POST /oauth/token` at the auth host ([`auth`]): token exchange ([`exchange`]);
 //! * errors as google.rpc.Status with a request id ([`refusal`]);
 //! * everything that goes wrong between a client and a cloud ([`faults`]), and a log of it all ([`log`]).
 
@@ -25,6 +25,7 @@
 
 pub mod auth;
 pub mod control;
+pub mod exchange;
 pub mod faults;
 pub mod jwt;
 pub mod keys;
@@ -45,6 +46,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::Rng;
 
+use self::exchange::Federations;
 use self::faults::{Endpoint, Fault, Settings};
 use self::jwt::KnownKey;
 use self::keys::{AuthorizedKey, RsaKey};
@@ -159,6 +161,7 @@ pub struct World {
     accounts: HashMap<String, Impersonation>,
     oauth: HashMap<String, String>,
     tokens: Tokens,
+    federations: Federations,
     log: Log,
     own_audiences: Vec<String>,
     stopping: bool,
@@ -439,6 +442,7 @@ impl Emulator {
                 accounts: HashMap::new(),
                 oauth: HashMap::new(),
                 tokens: Tokens::default(),
+                federations: Federations::default(),
                 log: Log::default(),
                 own_audiences: Vec::new(),
                 stopping: false,
