@@ -11,6 +11,7 @@ mod network;
 mod profiles;
 mod sources;
 mod time;
+mod workload;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

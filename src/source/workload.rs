@@ -201,7 +201,7 @@ impl Workload {
         if let Some(exp) = claims.exp.filter(|exp| *exp <= now) {
             let ago = human(now.since(exp));
             return error
-                .context(format!("{} (expired since {exp}, {ago})", self.origin))
+                .context(format!("{} (expired at {exp}, {ago} ago)", self.origin))
                 .hint(format!("{}; it has {claims}", self.origin.renewal()));
         }
         error.context(&self.origin).hint(format!(
