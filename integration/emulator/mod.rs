@@ -14,8 +14,8 @@
 //! modelled:
 //! * `POST /iam/v1/tokens`, `…:createForServiceAccount`, `…:revoke` ([`tokens`], judged by [`jwt`]);
 //! * `GET /computeMetadata/v1/instance/service-accounts/default/token` ([`metadata`]);
-//! * `POST /oauth/token` at the auth host ([`auth`]);
 //! * `POST /iam/aws-compatibility/v1/ephemeralAccessKeys` ([`access_keys`]);
+//! * `POST /oauth/token` at the auth host ([`auth`]): token exchange ([`exchange`]);
 //! * errors as google.rpc.Status with a request id ([`refusal`]);
 //! * everything that goes wrong between a client and a cloud ([`faults`]), and a log of it all ([`log`]).
 
@@ -27,6 +27,7 @@
 pub mod access_keys;
 pub mod auth;
 pub mod control;
+pub mod exchange;
 pub mod faults;
 pub mod jwt;
 pub mod keys;
@@ -48,6 +49,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::Rng;
 
 use self::access_keys::{AccessKey, EPHEMERAL_ACCESS_KEYS};
+use self::exchange::Federations;
 use self::faults::{Endpoint, Fault, Settings};
 use self::jwt::KnownKey;
 use self::keys::{AuthorizedKey, RsaKey};
@@ -163,6 +165,7 @@ pub struct World {
     oauth: HashMap<String, String>,
     tokens: Tokens,
     access_keys: Vec<AccessKey>,
+    federations: Federations,
     log: Log,
     own_audiences: Vec<String>,
     stopping: bool,
@@ -446,6 +449,7 @@ impl Emulator {
                 oauth: HashMap::new(),
                 tokens: Tokens::default(),
                 access_keys: Vec::new(),
+                federations: Federations::default(),
                 log: Log::default(),
                 own_audiences: Vec::new(),
                 stopping: false,

@@ -13,6 +13,7 @@ mod profiles;
 mod serve;
 mod sources;
 mod time;
+mod workload;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
