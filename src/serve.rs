@@ -30,6 +30,7 @@ use crate::places::Places;
 use crate::profile::Profile;
 use crate::random;
 use crate::session::Session;
+use crate::source::metadata;
 use crate::system::{self, Signals};
 use crate::token::{Secret, Timestamp};
 
@@ -102,6 +103,10 @@ pub fn serve(order: Order, session: &Session<'_>) -> Result<ExitStatus, (Error, 
     stock.keep(Item::Token, &first, session.clock.now());
 
     let mut changes = exec::common_changes(&profile);
+    if profile.name.is_none() {
+        // A ycred inside asks the endpoint, as other programs do.
+        changes.push(Change::Unset(env::YCRED_SERVICE_ACCOUNT_ID.to_owned()));
+    }
     changes.extend(endpoints(port, user.is_some(), &password, session.environment));
     if with_token || user.is_none() {
         let expires = first.credential.advertised(session.clock.now(), first.skew_is_current);
@@ -167,6 +172,9 @@ fn endpoints(port: u16, metadata: bool, password: &Secret, environment: &Environ
         // A token in the environment comes before any endpoint, and is never renewed.
         changes.extend([env::YC_TOKEN, env::YC_IAM_TOKEN, env::YCRED_EXPIRES_AT].map(|n| Change::Unset(n.to_owned())));
         changes.push(Change::Set(env::YC_METADATA_ADDR, format!("127.0.0.1:{port}").into()));
+        // A profile of this kind means the real one, or it would be given another profile's token.
+        let usual = [env::YCRED_METADATA_ADDR, env::YC_METADATA_ADDR].into_iter().find_map(|n| environment.get(n));
+        changes.push(Change::Set(env::YCRED_METADATA_ADDR, usual.unwrap_or(metadata::ADDRESS.as_ref()).to_owned()));
     }
     // Python's clients send even what is for loopback to the proxy, unless they are told not to.
     if env::PROXIES.iter().any(|name| environment.get(name).is_some()) {

@@ -286,6 +286,7 @@ fn the_environment_changes_as_documented_and_nowhere_else() {
         "AWS_REGION",
         "YCRED_CACHE_DIR",
         "YCRED_CONFIG_DIR",
+        "YCRED_METADATA_ADDR",
         "YCRED_PROFILE",
         "YCRED_STATE_DIR",
         "YC_METADATA_ADDR",
@@ -572,6 +573,24 @@ fn a_ycred_inside_uses_the_same_profile_and_record() {
     let run = story.sandbox.ycred(words).env("YC_IAM_TOKEN", token).run().exits(0);
     assert_eq!(run.stdout.trim(), token, "{run}");
     run.stderr_has("source metadata");
+}
+
+#[test]
+fn a_profile_inside_that_asks_the_metadata_service_asks_the_real_one() {
+    let story = Story::new();
+    let account = story.emulator.new_service_account();
+    story.emulator.attach(Some(&account));
+    story.sandbox.profile("vm", "source = \"metadata\"\n");
+    let words = ["exec", "--serve", YCRED, "token", "-p", "vm"];
+    let inside = |words: &[&str]| {
+        let call = story.sandbox.ycred(words).env("YC_METADATA_ADDR", story.emulator.metadata_addr());
+        handed(call.run())
+    };
+    let token = inside(&words);
+    assert_eq!(story.emulator.subject_of(&token), Some(account.clone()), "not the default profile's");
+    assert_eq!(inside(&["token", "-p", "vm"]), token, "one record inside and outside");
+    // And so it does within another one.
+    assert_eq!(inside(&["exec", "--serve", YCRED, "exec", "--serve", YCRED, "token", "-p", "vm"]), token);
 }
 
 #[test]
