@@ -8,6 +8,7 @@ mod docker;
 mod git;
 mod kubectl;
 pub mod packages;
+mod serve;
 mod skopeo;
 mod terraform;
 
