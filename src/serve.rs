@@ -148,7 +148,7 @@ pub fn serve(order: Order, session: &Session<'_>) -> Result<ExitStatus, (Error, 
     let launch = Launch { program, arguments, changes };
     let mut child = launch.command().spawn().map_err(|error| not_run(&launch.program, &error))?;
     drop(launch);
-    system::leave_stdio();
+    system::step_back();
     watch(&mut child, &mut signals)
         .or_else(|_| child.wait())
         .map_err(|error| own(Error::internal("the program cannot be waited for").because(error)))
@@ -203,8 +203,8 @@ fn watch(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus> {
                 return Ok(status);
             }
             system::stop_with(child.id());
-        } else if arrived.was_sent {
-            // What comes from the terminal the child has got itself: twice would mean something else to it.
+        } else if arrived.was_sent || (arrived.signal == libc::SIGHUP && system::leads_session()) {
+            // What else comes from the terminal the child has got itself: twice would mean something else to it.
             system::send_signal(child.id(), arrived.signal);
         }
     }
@@ -296,6 +296,7 @@ impl Keeper<'_> {
                     incoming.hand_over(response);
                 }
                 Ok(Work::Renew(item)) => {
+                    self.stock.call_for(item, false);
                     self.tend(item);
                 }
                 Err(RecvTimeoutError::Timeout) => {

@@ -209,8 +209,17 @@ pub fn end_by(signal: i32) {
     }
 }
 
-/// Lets go of stdin and stdout, which a child of ours has from now on alone: its end of a pipe is then the only one.
-pub fn leave_stdio() {
+/// Whether the end of our terminal (a connection that breaks) is told to us alone, as the leader of its session.
+pub fn leads_session() -> bool {
+    // SAFETY: both take and give plain integers, and touch no memory of ours.
+    unsafe { libc::getsid(0) == libc::getpid() }
+}
+
+/// Leaves the terminal and the standard streams to a child of ours: its end of a pipe is the only one from now on, and a line of
+/// ours on stderr does not stop us while the terminal is another group's (`stty tostop`).
+pub fn step_back() {
+    // SAFETY: SIG_IGN runs no code of ours in signal context.
+    unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
     let Ok(nothing) = File::options().read(true).write(true).open("/dev/null") else { return };
     for descriptor in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
         // SAFETY: dup2 takes plain integers, and what std keeps of these two are their numbers alone.

@@ -243,6 +243,23 @@ while [ -z \"$line\" ]; do read line; done; echo got $line; exit 9";
     assert_eq!(story.requests(), 1);
 }
 
+#[test]
+fn a_terminal_that_is_taken_away_ends_the_child_too() {
+    let Some(python) = require_client("python3") else { return };
+    let story = Story::new();
+    // The leader of a terminal's session alone is told of its end, and here that is us.
+    let script = "import os, pty, sys
+pid, master = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+os.read(master, 1)
+os.close(master)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
+    let child = "trap 'exit 8' HUP; echo ready; while :; do sleep 0.02; done";
+    let words = ["-c", script, YCRED, "exec", "--serve", "sh", "-c", child];
+    story.sandbox.call(&python, words).run().exits(8);
+}
+
 // ------------------------------------------------------------------------------------------------- what the child finds
 
 #[test]
@@ -357,6 +374,13 @@ fn only_what_is_asked_for_rightly_is_answered() {
         assert_eq!(answer.status, *status, "{method} {path} {headers:?}: {}", answer.body);
         assert!(*status == 200 || !answer.body.contains(&token), "{}", answer.body);
     }
+    // A client that speaks IPv4 through a socket of IPv6, as Java's do.
+    let mapped = (Ipv4Addr::LOCALHOST.to_ipv6_mapped(), port);
+    let mut connection = TcpStream::connect(mapped).expect("connects");
+    write!(connection, "GET {METADATA} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{google}\r\n\r\n").expect("sent");
+    let mut text = String::new();
+    connection.read_to_string(&mut text).expect("an answer");
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.contains(&token), "{text}");
     let key = served.key();
     let keys = story.emulator.access_keys();
     assert_eq!(keys.len(), 1);

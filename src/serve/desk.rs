@@ -46,7 +46,10 @@ impl Desk {
             None => self.keeper.send(Work::Answer(item, incoming)),
             Some(Found { got, is_due }) => {
                 incoming.hand_over(answer(item, &got, now));
-                if is_due { self.keeper.send(Work::Renew(item)) } else { Ok(()) }
+                match is_due && !self.stock.call_for(item, true) {
+                    true => self.keeper.send(Work::Renew(item)),
+                    false => Ok(()),
+                }
             }
         };
     }

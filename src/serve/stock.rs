@@ -1,5 +1,6 @@
 //! What `exec --serve` has at hand: by the same record as every other process, and in memory where no record can be.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ struct Shelf {
     want: Want,
     /// What could not be kept in a record, and when it was got.
     held: Mutex<Option<(Obtained, Timestamp)>>,
+    /// The keeper has been told that it is due.
+    is_called_for: AtomicBool,
 }
 
 /// Something to hand out.
@@ -86,6 +89,7 @@ impl Stock {
                 has_record,
                 want: Want { floor, force_since: None },
                 held: Mutex::new(None),
+                is_called_for: AtomicBool::new(false),
             })
         };
         Ok(Self { cache: session.cache(), shelves: [shelf(Item::Token)?, shelf(Item::AccessKey)?] })
@@ -130,6 +134,11 @@ impl Stock {
     /// Whether its source wants to be asked each time.
     pub fn is_asked_each_time(&self, item: Item) -> bool {
         self.shelf(item).rules.is_none()
+    }
+
+    /// Notes that a renewal is called for, or (false) taken up. Returns what was noted before.
+    pub fn call_for(&self, item: Item, is_called_for: bool) -> bool {
+        self.shelf(item).is_called_for.swap(is_called_for, Ordering::Relaxed)
     }
 
     /// Keeps what was got, where it is in no record.
