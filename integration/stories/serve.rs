@@ -232,6 +232,16 @@ while [ -z \"$line\" ]; do read line; done; echo got $line; exit 9";
     let run = story.sandbox.call(&python, words).run().exits(9);
     assert_eq!(run.stdout.matches("int").count(), 1, "Ctrl-C reaches the child once\n{run}");
     assert!(run.stdout.contains("got words"), "{run}");
+    // It could not tell two from one if both came before it looked: we send none at all.
+    let Some(strace) = strace() else { return };
+    let calls = story.sandbox.path("work/calls");
+    let [strace, calls] = [strace, calls].map(|path| path.into_os_string().into_string().expect("plain text"));
+    let traced = ["-f", "-qq", "-o", &calls, "-e", "trace=kill,tkill,tgkill", YCRED, "exec", "--serve", "sh", "-c"];
+    let typed = [child, "a terminal=>\\x03|int=>words\\n"];
+    let words = [&[terminal.as_str(), strace.as_str()], &traced[..], &typed].concat();
+    story.sandbox.call(&python, words).run().exits(9);
+    let sent = fs::read_to_string(calls).expect("the calls");
+    assert!(!sent.contains("kill("), "{sent}");
     // Ctrl-Z stops both and `fg` goes on with both, for a shell with job control.
     let Some(bash) = require_client("bash") else { return };
     // What is typed is seen too, so it is spelt otherwise than what is waited for.
@@ -511,6 +521,10 @@ fn a_cloud_that_is_down_costs_no_token_and_is_told_once() {
         assert!(answer.body.starts_with("ycred: ") && answer.body.contains("Back in a moment"), "{answer:?}");
         assert_eq!(answer.body.lines().count(), 1);
     }
+    // And when it has been asked in vain once more.
+    let asked = story.requests();
+    wait_until("the cloud is asked again", || served.metadata().status == 503 && story.requests() >= asked + 4);
+    wait_until("it has failed again", || served.metadata().status == 503);
     let told = served.running.stderr();
     assert_eq!(told.matches("ycred: error: ").count(), 1, "{told}");
     story.emulator.clear_faults();
@@ -557,14 +571,22 @@ fn without_a_record_the_token_is_kept_in_memory() {
     story.sandbox.file("work/file", "");
     let cache = story.sandbox.path("work/file/cache");
     let words = ["exec", "--serve", "--", "sh", "-c", WAITING];
-    let served = Served::of(&story, story.sandbox.ycred(words).env("YCRED_CACHE_DIR", cache));
+    let served = Served::of(&story, story.sandbox.ycred(words).env("YCRED_CACHE_DIR", &cache));
     let token = served.token();
     for _ in 0..50 {
         assert_eq!(served.token(), token);
     }
+    // Once it can be, what others leave there counts: a later token, and that it is to be forgotten.
+    fs::remove_file(story.sandbox.path("work/file")).expect("removed");
+    fs::create_dir(story.sandbox.path("work/file")).expect("made");
+    let later = handed(story.token(&[]).env("YCRED_CACHE_DIR", &cache).run());
+    assert_eq!(served.token(), later);
+    story.sandbox.ycred(["logout"]).env("YCRED_CACHE_DIR", &cache).run().exits(0);
+    let last = served.token();
+    assert!(last != token && last != later);
     let run = served.end().exits(0);
     assert!(run.stderr.starts_with("ycred: warning: ") && run.stderr.lines().count() == 1, "{run}");
-    assert_eq!(story.requests(), 3);
+    assert_eq!(story.requests(), 5);
 }
 
 #[test]
@@ -637,7 +659,7 @@ fn thousands_of_requests_take_no_memory() {
                 story.edit(|record| {
                     if let Some(token) = record.pointer_mut("/token/secret") {
                         let text = token.as_str().expect("a secret").to_owned();
-                        *token = if text.contains('|') { text } else { format!("t1.{number:0>200}.x") }.into();
+                        *token = if text.contains('|') { text } else { format!("t1.{number:0>3000}.x") }.into();
                     }
                 });
             }
