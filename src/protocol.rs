@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use base64::Engine as _;
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
@@ -16,15 +17,30 @@ use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::session::Session;
 use crate::token::{Secret, Timestamp};
 
+mod bazel;
+mod cargo;
 mod docker;
 mod git;
+mod goauth;
+mod keyring;
 mod kubectl;
+mod pnpm;
 mod terraform;
 mod token;
 
 /// Every hook, in the order of the README.
-pub const PROTOCOLS: &[&dyn Protocol] =
-    &[&kubectl::Kubectl, &docker::Docker, &git::Git, &terraform::Terraform, &token::Token];
+pub const PROTOCOLS: &[&dyn Protocol] = &[
+    &kubectl::Kubectl,
+    &docker::Docker,
+    &git::Git,
+    &terraform::Terraform,
+    &bazel::Bazel,
+    &cargo::Cargo,
+    &goauth::GoAuth,
+    &pnpm::Pnpm,
+    &keyring::Keyring,
+    &token::Token,
+];
 
 /// What the tables say of a hook.
 pub struct Hook {
@@ -233,6 +249,12 @@ impl Reply {
     pub fn with_reason(self, reason: Error) -> Self {
         Self { reason: Some(reason), ..self }
     }
+}
+
+/// The value of `Authorization` for registries: Basic, by the user `iam`.
+fn basic(token: &Secret) -> String {
+    let pair = Zeroizing::new(format!("iam:{}", token.expose()));
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()))
 }
 
 /// The most that a client may send; the longest real one (kubelet's, with a pod's token) is a few KiB.
