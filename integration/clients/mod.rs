@@ -3,6 +3,7 @@
 //! Every test looks at both ends: what the client got and said, what its server saw, and how many requests the emulator
 //! counted. A client that is not installed skips its tests visibly.
 
+mod bazel;
 mod cargo;
 mod docker;
 mod git;

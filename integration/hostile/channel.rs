@@ -533,6 +533,88 @@ fn a_request_that_never_ends_is_given_up_at_the_deadline() {
     }
 }
 
+/// Bazel waits ten seconds and then tells no reason: neither a request that does not end nor a cloud that does not answer
+/// takes longer than eight, whatever flags and profile allow. The limit is far beyond that and far below what they allow.
+#[test]
+fn bazel_gets_a_reason_before_its_patience_is_over() {
+    let world = World::new();
+    world.profile("default", "timeout = \"10m\"");
+    world.cloud.fault(Fault::held());
+    let script = "sleep 600 | { \"$@\"; echo \"exit $?\"; kill 0; }";
+    let words = ["-c", script, "sh", YCRED, "bazel", "get", "--timeout", "10m"];
+    let endless = world.sandbox.call("sh", words).limit(Duration::from_secs(60)).start();
+    let request = r#"{"uri":"https://cr.yandex/"}"#;
+    let calls = [&["bazel", "get"][..], &["bazel", "get", "--timeout=10m"]];
+    let silent = calls.map(|words| world.ycred(words).stdin(request).limit(Duration::from_secs(60)).start());
+    for running in silent {
+        let run = running.finish().exits(4).stdout_is("");
+        assert!(run.stderr.starts_with("ycred: error: "), "{run}");
+    }
+    let run = endless.finish().stdout_is("exit 2\n");
+    assert!(run.stderr.contains("ycred: error: stdin has not ended in time\n"), "{run}");
+}
+
+/// Cargo waits for each reply before it says more, so each must come at once and not at the end.
+#[test]
+fn cargo_is_replied_to_line_by_line_and_a_line_that_is_none_ends_nothing() {
+    let world = World::new();
+    let mut child = Command::new(YCRED)
+        .arg("--cargo-plugin")
+        .env_clear()
+        .env("HOME", world.sandbox.path("home"))
+        .env("YCRED_CONFIG_DIR", world.sandbox.path("config"))
+        .env("YCRED_CACHE_DIR", world.sandbox.path("cache"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("it runs");
+    let (mut stdin, stdout) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+    let (sender, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in std::io::BufRead::lines(std::io::BufReader::new(stdout)) {
+            let _ = sender.send(line.unwrap_or_default());
+        }
+    });
+    let next = || lines.recv_timeout(Duration::from_secs(30)).expect("a line");
+    assert_eq!(next(), r#"{"v":[1]}"#);
+    let request = |url: &str, kind: &str, args: Value| {
+        json!({"v": 1, "registry": {"index-url": url, "name": "x", "headers": ["WWW-Authenticate: Cargo"]}, "kind": kind,
+            "operation": "read", "args": args})
+        .to_string()
+    };
+    let ours = "sparse+https://cr.yandex/";
+    for (said, reply) in [
+        (request(ours, "get", json!([])), "{\"Ok\":{\"cache\":\"expires\","),
+        (request("sparse+https://evil.example/", "get", json!([])), "{\"Err\":{\"kind\":\"url-not-supported\"}}"),
+        (request("sparse+http://cr.yandex/", "get", json!([])), "{\"Err\":{\"kind\":\"url-not-supported\"}}"),
+        (request(ours, "login", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
+        (request(ours, "logout", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
+        (request(ours, "someday", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
+        (request("https://evil.example/", "login", json!([])), "{\"Err\":{\"kind\":\"url-not-supported\"}}"),
+        ("nonsense".into(), "{\"Err\":{\"caused-by\":[],\"kind\":\"other\","),
+        (String::new(), "{\"Err\":{\"caused-by\":[],\"kind\":\"other\","),
+        (r#"{"v":2,"kind":"get"}"#.into(), "{\"Err\":{\"caused-by\":[\"update ycred"),
+        (request(ours, "get", json!(["--profile", "gone"])), "{\"Err\":{\"caused-by\":["),
+        (request(ours, "get", json!(["-p", "./default.toml"])), "{\"Err\":{\"caused-by\":[],\"kind\":\"other\","),
+        (request(ours, "get", json!(["cargo", "--profile", "default"])), "{\"Ok\":{\"cache\":\"expires\","),
+    ] {
+        std::io::Write::write_all(&mut stdin, format!("{said}\n").as_bytes()).expect("written");
+        let line = next();
+        assert!(line.starts_with(reply), "{said}\n{line}");
+    }
+    // The last line may come without its end.
+    std::io::Write::write_all(&mut stdin, request(ours, "get", json!([])).as_bytes()).expect("written");
+    drop(stdin);
+    assert!(next().starts_with("{\"Ok\":"));
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr.lines().filter(|line| line.starts_with("ycred: error: ")).count(), 5, "{stderr}");
+    assert_eq!(world.asked(), 1);
+}
+
 #[test]
 fn without_a_terminal_and_without_a_session_it_works() {
     if require_client("setsid").is_none() {
