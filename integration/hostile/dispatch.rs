@@ -286,7 +286,7 @@ fn what_is_not_for_us_goes_to_the_next_keyring_as_it_came() {
     chain.world.cloud.fault(crate::emulator::faults::Fault::refuse(403));
     chain
         .keyring(&["get", "https://cr.yandex/", "iam"])
-        .env("YCRED_CACHE_DIR", "/nowhere")
+        .env("YCRED_CACHE_DIR", chain.world.sandbox.path("caches/other"))
         .run()
         .exits(1)
         .stdout_is("");
