@@ -192,7 +192,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F83", "XDG directories obeyed, relative ones ignored",
         Tests(&["the_cache_is_below_home_and_xdg_goes_before_it", "a_relative_xdg_directory_is_ignored_as_the_specification_says"])),
     requirement("F84", "a symlink's suffix picks the profile, and clashes with no plugin name",
-        Tests(&["symlinks_name_hook_and_profile", "a_symlinks_suffix_is_never_a_path"])),
+        Tests(&["symlinks_name_hook_and_profile", "every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix", "a_symlinks_suffix_is_never_a_path"])),
 ];
 
 fn root() -> &'static Path {
