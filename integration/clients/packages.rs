@@ -68,3 +68,14 @@ fn succeeds(command: &mut Command) -> bool {
     bounded.arg(LIMIT).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
     bounded.status().is_ok_and(|status| status.success())
 }
+
+#[test]
+fn the_readme_names_the_versions_that_are_tried() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
+    let all = super::python::PACKAGES.iter().chain(&super::go::VERSIONS).chain(&super::pnpm::VERSIONS);
+    for package in all {
+        let version = package.rsplit('=').next().unwrap_or_default();
+        let row = readme.lines().find(|line| line.starts_with("| [") && line.contains(version));
+        assert!(row.is_some(), "README.md does not name {package}");
+    }
+}
