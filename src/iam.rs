@@ -81,7 +81,7 @@ fn call(
     caller: Option<&Secret>,
     cx: &Context<'_>,
 ) -> Result<Credential> {
-    let url = format!("{}{path}", installation.iam_url());
+    let url = format!("{}{path}", installation.iam_url(cx)?);
     let bearer = caller.map(|token| Secret::wrapping(format!("Bearer {}", token.expose())));
     let headers: Vec<(&'static str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.expose())).collect();
     let request = Request {

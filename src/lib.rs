@@ -8,6 +8,7 @@
 pub mod cache;
 pub mod clock;
 pub mod commands;
+pub mod discovery;
 pub mod environment;
 pub mod error;
 pub mod hosts;

@@ -14,6 +14,7 @@
 //! modelled:
 //! * `POST /iam/v1/tokens`, `…:createForServiceAccount`, `…:revoke` ([`tokens`], judged by [`jwt`]);
 //! * `GET /computeMetadata/v1/instance/service-accounts/default/token` ([`metadata`]);
+//! * `GET /endpoints` and `GET /endpoints/iam` ([`endpoints`]);
 //! * `POST /oauth/token` at the auth host ([`auth`]);
 //! * errors as google.rpc.Status with a request id ([`refusal`]);
 //! * everything that goes wrong between a client and a cloud ([`faults`]), and a log of it all ([`log`]).
@@ -25,6 +26,7 @@
 
 pub mod auth;
 pub mod control;
+pub mod endpoints;
 pub mod faults;
 pub mod jwt;
 pub mod keys;
@@ -161,6 +163,8 @@ pub struct World {
     tokens: Tokens,
     log: Log,
     own_audiences: Vec<String>,
+    /// Under which address the list of endpoints has IAM.
+    iam_address: String,
     stopping: bool,
 }
 
@@ -332,6 +336,9 @@ impl State {
         if door == Door::Auth {
             return auth::answer(self, endpoint, request, fault);
         }
+        if let Some(answer) = endpoints::answer(self, request) {
+            return answer;
+        }
         if endpoint == Endpoint::Other {
             return Err(Refusal::other(404, "Not found").because(format!("no such path: {}", request.path)));
         }
@@ -441,6 +448,7 @@ impl Emulator {
                 tokens: Tokens::default(),
                 log: Log::default(),
                 own_audiences: Vec::new(),
+                iam_address: String::new(),
                 stopping: false,
             }),
             logged: Condvar::new(),
@@ -470,6 +478,7 @@ impl Emulator {
             ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")).into();
         hosts.insert(iam.address().to_string());
         hosts.extend(names.iter().flat_map(|name| [name.clone(), format!("{name}:{port}")]));
+        state.world().iam_address = format!("localhost:{port}");
         state.world().own_audiences = hosts.iter().map(|host| format!("{scheme}://{host}{TOKENS}")).collect();
         Ok(Emulator { state, authority, iam, metadata, auth })
     }

@@ -5,6 +5,7 @@
 
 mod crowds;
 mod identity;
+mod installations;
 mod life;
 mod logout;
 mod network;
@@ -146,7 +147,7 @@ impl Story {
 
 /// Moves every moment in a record.
 fn shift(record: &mut Value, by: i64) {
-    let times = ["began", "ended", "retry_at", "issued", "expires", "fetched", "at", "until"];
+    let times = ["asked", "began", "ended", "retry_at", "issued", "expires", "fetched", "at", "until"];
     let Value::Object(members) = record else { return };
     for (name, value) in members {
         match value {

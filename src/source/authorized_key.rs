@@ -37,7 +37,8 @@ const KEY_ENV: &str = "key-env";
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let settings = opening.settings;
     let installation = opening.installation;
-    let identity = installation.identify(Identity::of(SOURCE.name)).with("audience", installation.audience());
+    let identity =
+        installation.identify(Identity::of(SOURCE.name)).with_some("audience", installation.known_audience());
     let identity = identity.with_some("ca-file", opening.profile.ca_file.as_ref());
     let (key, identity) = if let Some((variable, json)) = settings.variable(KEY_ENV)? {
         (
@@ -144,7 +145,7 @@ impl AuthorizedKey {
 
     fn exchange(&self, key: &AccountKey, now: Timestamp, cx: &Context<'_>) -> Result<Credential> {
         let issued = now.unix_seconds() - BACK_DATED;
-        let audience = self.installation.audience();
+        let audience = self.installation.audience(cx)?;
         let claims = Claims { iss: &key.account, aud: &audience, iat: issued, exp: issued + LIFE };
         let origin = || match &self.key {
             KeySource::File(path) => format!("key file {}", path.display()),
