@@ -19,6 +19,7 @@ pub mod input;
 pub mod invocation;
 pub mod loopback;
 pub mod notes;
+pub mod oauth;
 pub mod obtain;
 pub mod places;
 pub mod profile;

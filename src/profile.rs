@@ -22,7 +22,7 @@ use crate::identity::Identity;
 use crate::input;
 use crate::obtain::Context;
 use crate::places::Places;
-use crate::source::{self, Source};
+use crate::source::{self, Source, workload};
 use crate::system;
 use crate::token::parse_duration;
 
@@ -232,8 +232,14 @@ impl Profile {
     fn from_environment(environment: &Environment, places: &Places) -> Result<Self> {
         let mut settings = Settings::of_environment(environment, places);
         let Some((source, values)) = source::from_environment(environment) else {
-            let wanted =
-                ["YC_IAM_TOKEN", "YC_SERVICE_ACCOUNT_KEY_FILE", "YC_TOKEN", "YC_OAUTH_TOKEN", "YC_METADATA_ADDR"];
+            let wanted = [
+                env::YC_IAM_TOKEN,
+                env::YC_SERVICE_ACCOUNT_KEY_FILE,
+                env::YC_TOKEN,
+                env::YC_OAUTH_TOKEN,
+                env::YCRED_SERVICE_ACCOUNT_ID,
+                env::YC_METADATA_ADDR,
+            ];
             return Err(Error::profile(format!(
                 "no profile: no {}, and none of {} is set",
                 places
@@ -358,7 +364,8 @@ fn not_found(name: &str, places: &Places) -> Error {
         .hint(format!("`ycred list` shows the profiles that there are; `ycred init {name} --key-file FILE` makes one"))
 }
 
-fn is_account_id(text: &str) -> bool {
+/// Whether this can be a service account's id.
+pub fn is_account_id(text: &str) -> bool {
     // Ids are 20 characters today; the API's limit is 50 (cloudapi, iam_token_service.proto).
     (1..=50).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
@@ -770,6 +777,7 @@ impl Settings {
             .iter()
             .filter(|entry| entry.key.ends_with("-env"))
             .flat_map(|entry| entry.values.iter().map(String::as_str))
+            .chain(self.has(workload::GITHUB).then_some(env::ACTIONS_ID_TOKEN_REQUEST_TOKEN))
     }
 
     /// For a source's own look at the environment (`YC_METADATA_ADDR`).

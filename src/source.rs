@@ -16,6 +16,7 @@ mod fixed;
 mod impersonate;
 pub(crate) mod metadata;
 mod oauth;
+pub(crate) mod workload;
 
 /// One way to a token, opened from a profile's settings. Opening reads no secret and talks to nobody, so that a hit
 /// costs neither.
@@ -83,7 +84,7 @@ pub type Rank = u8;
 
 /// Every source, in the order of the README.
 pub const SOURCES: &[&Source] =
-    &[&authorized_key::SOURCE, &oauth::SOURCE, &metadata::SOURCE, &external::SOURCE, &fixed::SOURCE];
+    &[&authorized_key::SOURCE, &oauth::SOURCE, &metadata::SOURCE, &workload::SOURCE, &external::SOURCE, &fixed::SOURCE];
 
 impl Source {
     pub fn named(name: &str) -> Option<&'static Self> {

@@ -15,7 +15,7 @@
 //! * `POST /iam/v1/tokens`, `…:createForServiceAccount`, `…:revoke` ([`tokens`], judged by [`jwt`]);
 //! * `GET /computeMetadata/v1/instance/service-accounts/default/token` ([`metadata`]);
 //! * `GET /endpoints` and `GET /endpoints/iam` ([`endpoints`]);
-//! * `POST /oauth/token` at the auth host ([`auth`]);
+//! * `POST /oauth/token` at the auth host ([`auth`]): token exchange ([`exchange`]);
 //! * errors as google.rpc.Status with a request id ([`refusal`]);
 //! * everything that goes wrong between a client and a cloud ([`faults`]), and a log of it all ([`log`]).
 
@@ -27,6 +27,7 @@
 pub mod auth;
 pub mod control;
 pub mod endpoints;
+pub mod exchange;
 pub mod faults;
 pub mod jwt;
 pub mod keys;
@@ -47,6 +48,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::Rng;
 
+use self::exchange::Federations;
 use self::faults::{Endpoint, Fault, Settings};
 use self::jwt::KnownKey;
 use self::keys::{AuthorizedKey, RsaKey};
@@ -161,6 +163,7 @@ pub struct World {
     accounts: HashMap<String, Impersonation>,
     oauth: HashMap<String, String>,
     tokens: Tokens,
+    federations: Federations,
     log: Log,
     own_audiences: Vec<String>,
     /// Under which address the list of endpoints has IAM.
@@ -446,6 +449,7 @@ impl Emulator {
                 accounts: HashMap::new(),
                 oauth: HashMap::new(),
                 tokens: Tokens::default(),
+                federations: Federations::default(),
                 log: Log::default(),
                 own_audiences: Vec::new(),
                 iam_address: String::new(),

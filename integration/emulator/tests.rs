@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use super::*;
 
 /// An answer as a client sees it.
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     head: String,
-    body: String,
+    pub body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
@@ -37,7 +37,7 @@ impl Answer {
 }
 
 /// Sends one request; what comes back, or nothing if the connection broke before a status line.
-fn send(to: SocketAddr, head: &str, body: &str) -> Option<Answer> {
+pub fn send(to: SocketAddr, head: &str, body: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(to).expect("the emulator listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     let length = body.len();

@@ -12,6 +12,7 @@ mod network;
 mod profiles;
 mod sources;
 mod time;
+mod workload;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
