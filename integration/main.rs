@@ -12,6 +12,8 @@ mod docs;
 mod emulator;
 mod harness;
 mod hostile;
+mod object_storage;
+mod packages;
 mod requirements;
 mod server;
 mod stories;

@@ -83,6 +83,9 @@ struct Kept {
     skew: i64,
     /// When it was last confirmed by its source, by this machine's clock: what `max-age` counts from.
     fetched: Timestamp,
+    /// Its source named no end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    assumed: bool,
 }
 
 /// The one place where a secret is serialised: into its own 0600 record.
@@ -217,6 +220,11 @@ impl Record {
         Some(Failure { message: age, ..failure.clone() }.error().hint("`ycred refresh` asks again at once"))
     }
 
+    /// The identity whole.
+    pub fn settings(&self) -> &str {
+        &self.settings
+    }
+
     /// The token, if one is kept, dead or alive.
     pub fn credential(&self) -> Option<Credential> {
         self.token.as_ref().map(Kept::credential)
@@ -266,13 +274,13 @@ impl Rules {
 
 impl Kept {
     fn new(credential: &Credential, fetched: Timestamp) -> Self {
-        let Credential { secret, issued, expires, skew, assumed: _ } = credential.clone();
-        Self { secret, issued, expires, skew, fetched }
+        let Credential { secret, issued, expires, skew, assumed } = credential.clone();
+        Self { secret, issued, expires, skew, fetched, assumed }
     }
 
     fn credential(&self) -> Credential {
-        let Self { secret, issued, expires, skew, fetched: _ } = self.clone();
-        Credential { secret, issued, expires, skew, assumed: false }
+        let Self { secret, issued, expires, skew, fetched: _, assumed } = self.clone();
+        Credential { secret, issued, expires, skew, assumed }
     }
 
     fn is_from_the_future(&self, now: Timestamp) -> bool {
@@ -423,6 +431,22 @@ impl Cache {
     pub fn slots(&self) -> io::Result<Vec<Slot<'_>>> {
         let directory = self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))?;
         Ok(store::stems(directory)?.into_iter().map(|name| self.slot(name)).collect())
+    }
+
+    /// The slots of those records that something is made of, and that. What is no record is passed over.
+    ///
+    /// # Errors
+    /// What the disk says. Without a cache directory there is none.
+    pub fn slots_where<T>(&self, made: impl Fn(&Record) -> Option<T>) -> io::Result<Vec<(Slot<'_>, T)>> {
+        if self.directory.is_err() {
+            return Ok(Vec::new());
+        }
+        let record = |slot: &Slot<'_>| match store::read(&slot.path(store::RECORD).ok()?) {
+            Ok(Found::Content(content)) => serde_json::from_slice::<Record>(&content).ok(),
+            _ => None,
+        };
+        let slots = self.slots()?.into_iter();
+        Ok(slots.filter_map(|slot| record(&slot).and_then(|record| made(&record)).map(|it| (slot, it))).collect())
     }
 
     /// Removes what killed processes and foreign objects have left, which may hold tokens too.

@@ -13,8 +13,10 @@ use crate::hosts::{self, Host};
 use crate::invocation::{Flag, HookCall, Options};
 use crate::profile::{Profile, Wanted};
 use crate::session::Session;
+use crate::source::access_key::KeyRequest;
 use crate::token::{Secret, Timestamp};
 
+mod aws;
 mod docker;
 mod git;
 mod kubectl;
@@ -23,7 +25,7 @@ mod token;
 
 /// Every hook, in the order of the README.
 pub const PROTOCOLS: &[&dyn Protocol] =
-    &[&kubectl::Kubectl, &docker::Docker, &git::Git, &terraform::Terraform, &token::Token];
+    &[&kubectl::Kubectl, &docker::Docker, &git::Git, &terraform::Terraform, &aws::Aws, &token::Token];
 
 /// What the tables say of a hook.
 pub struct Hook {
@@ -144,6 +146,8 @@ pub enum Need {
         /// names (the kubelet sends the pod's).
         subject: Option<Secret>,
     },
+    /// An access key of Object Storage, bought with an IAM token.
+    AccessKey(KeyRequest),
 }
 
 impl Default for Need {

@@ -10,6 +10,7 @@ use crate::obtain::Context;
 use crate::profile::{Installation, Key, Profile, Settings};
 use crate::token::{Credential, Secret};
 
+pub mod access_key;
 pub(crate) mod authorized_key;
 pub(crate) mod external;
 mod fixed;

@@ -3,9 +3,11 @@
 //! Every test looks at both ends: what the client got and said, what its server saw, and how many requests the emulator
 //! counted. A client that is not installed skips its tests visibly.
 
+mod aws;
 mod docker;
 mod git;
 mod kubectl;
+pub mod packages;
 mod skopeo;
 mod terraform;
 

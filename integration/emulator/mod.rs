@@ -16,6 +16,7 @@
 //! * `GET /computeMetadata/v1/instance/service-accounts/default/token` ([`metadata`]);
 //! * `GET /endpoints` and `GET /endpoints/iam` ([`endpoints`]);
 //! * `POST /oauth/token` at the auth host ([`auth`]): token exchange ([`exchange`]);
+//! * `POST /iam/aws-compatibility/v1/ephemeralAccessKeys` ([`access_keys`]);
 //! * errors as google.rpc.Status with a request id ([`refusal`]);
 //! * everything that goes wrong between a client and a cloud ([`faults`]), and a log of it all ([`log`]).
 
@@ -24,6 +25,7 @@
     reason = "the tests and the emulator's program compile these files apart and use different parts of them"
 )]
 
+pub mod access_keys;
 pub mod auth;
 pub mod control;
 pub mod endpoints;
@@ -48,6 +50,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::Rng;
 
+use self::access_keys::{AccessKey, EPHEMERAL_ACCESS_KEYS};
 use self::exchange::Federations;
 use self::faults::{Endpoint, Fault, Settings};
 use self::jwt::KnownKey;
@@ -164,6 +167,7 @@ pub struct World {
     oauth: HashMap<String, String>,
     tokens: Tokens,
     federations: Federations,
+    access_keys: Vec<AccessKey>,
     log: Log,
     own_audiences: Vec<String>,
     /// Under which address the list of endpoints has IAM.
@@ -351,6 +355,7 @@ impl State {
         match endpoint {
             Endpoint::CreateForServiceAccount => tokens::create_for_service_account(self, request, fault),
             Endpoint::Revoke => tokens::revoke(self, request),
+            Endpoint::EphemeralAccessKeys => access_keys::create(self, request, fault),
             _ => tokens::create(self, request, fault),
         }
     }
@@ -409,6 +414,7 @@ fn endpoint(door: Door, path: &str) -> Endpoint {
         (Door::Iam, TOKENS) => Endpoint::Tokens,
         (Door::Iam, CREATE_FOR_SERVICE_ACCOUNT) => Endpoint::CreateForServiceAccount,
         (Door::Iam, REVOKE) => Endpoint::Revoke,
+        (Door::Iam, EPHEMERAL_ACCESS_KEYS) => Endpoint::EphemeralAccessKeys,
         (Door::Auth, auth::TOKEN) => Endpoint::OauthToken,
         (Door::Iam | Door::Auth, _) => Endpoint::Other,
     }
@@ -450,6 +456,7 @@ impl Emulator {
                 oauth: HashMap::new(),
                 tokens: Tokens::default(),
                 federations: Federations::default(),
+                access_keys: Vec::new(),
                 log: Log::default(),
                 own_audiences: Vec::new(),
                 iam_address: String::new(),
@@ -672,6 +679,11 @@ impl Emulator {
     /// When this token ends, by the emulator's clock.
     pub fn expiry_of(&self, token: &str) -> Option<SystemTime> {
         self.state.world().tokens.get(token).map(|record| record.expires)
+    }
+
+    /// Every access key that was ever minted, oldest first.
+    pub fn access_keys(&self) -> Vec<AccessKey> {
+        self.state.world().access_keys.clone()
     }
 
     /// Every token that was ever handed out, oldest first: what a test of secrecy looks for.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     Commons, NOBODY, Step, World, make_private, mode, require_root, require_tracer, set_mode, token_in, traced,
 };
+use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
 use crate::emulator::faults::Fault;
 use crate::emulator::keys::{AuthorizedKey, RsaKey};
 use crate::emulator::{METADATA, TOKENS};
@@ -173,10 +174,15 @@ impl Heard {
         let flat: String = quoted.chars().filter(|c| c.is_ascii_graphic()).collect();
         let token = shapeless(120);
         self.given.push(token.clone());
-        let is_metadata = request.path == METADATA;
-        let good = match is_metadata {
-            true => json!({"access_token": token, "expires_in": 40_000, "token_type": "Bearer"}),
-            false => json!({"iamToken": token, "expiresAt": "2099-01-01T00:00:00Z"}),
+        let good = match request.path.as_str() {
+            METADATA => json!({"access_token": token, "expires_in": 40_000, "token_type": "Bearer"}),
+            EPHEMERAL_ACCESS_KEYS => {
+                let (id, secret) = (shapeless(20), shapeless(43));
+                self.given.extend([id.clone(), secret.clone()]);
+                let expires = "2099-01-01T00:00:00Z";
+                json!({"accessKeyId": id, "secret": secret, "sessionToken": token, "expiresAt": expires})
+            }
+            _ => json!({"iamToken": token, "expiresAt": "2099-01-01T00:00:00Z"}),
         };
         let status = |code: u16, message: &str| {
             let details = json!([{"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": flat}]);
@@ -411,6 +417,15 @@ fn expose(source: &Source) -> usize {
             }));
             judge(&format!("{}, {manner:?}", source.name), &net, &eavesdropper, &runs);
             count += runs.len();
+            // Apart, since to an access key the token is what buys it, and nothing to be seen.
+            if profile.contains("iam-url") {
+                eavesdropper.behave(*manner);
+                let words: Vec<&str> = flags.iter().chain(&["aws"]).copied().collect();
+                let call = sandbox.ycred(&words).env("YCRED_CACHE_DIR", sandbox.path(format!("cache-aws-{manner:?}")));
+                let runs = [call.run()];
+                judge(&format!("{}, {manner:?}, aws", source.name), &net, &eavesdropper, &runs);
+                count += runs.len();
+            }
         }
     }
     look_around(source.name, &sandbox, &net, &eavesdropper);

@@ -3,6 +3,7 @@
 //! Time is not waited for where it can be helped: a record is made older on disk ([`Story::age`]), the cloud's clock is
 //! shifted, an answer is held back until the test lets it go. Upper bounds on time are only there so that a hang ends.
 
+mod access_keys;
 mod crowds;
 mod identity;
 mod installations;
