@@ -51,7 +51,8 @@ struct Bench {
 impl Bench {
     fn new(version: &str, hosts: impl FnOnce(&StandIn) -> Vec<String>) -> Option<Bench> {
         let place = packages::python(&[version])?;
-        let found = fs::read_dir(place.with_file_name("lib")).expect("its libraries").flatten().next().expect("python's own");
+        let found =
+            fs::read_dir(place.with_file_name("lib")).expect("its libraries").flatten().next().expect("python's own");
         let go = found.path().join("site-packages/go/bin/go");
         let mut sandbox = Sandbox::new();
         let cloud = Cloud::start();

@@ -54,7 +54,7 @@ struct Bench {
 
 impl Bench {
     fn new(version: &str) -> Option<Bench> {
-        let place = packages::node(&[&format!("pnpm@{version}")])?;
+        let place = packages::node_with_scripts(&[&format!("pnpm@{version}")])?;
         let mut sandbox = Sandbox::new();
         let cloud = Cloud::start();
         let authority = Authority::new();
