@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use time::Duration as Span;
 
-use super::{HOUR, MINUTE, Story, Tunnel, handed, one_token, refused, refused_with_hint, warned};
+use super::{HOUR, MINUTE, Story, Tunnel, handed, one_token, refused, refused_with_hint, set_mode, warned};
 use crate::emulator::auth::TOKEN;
 use crate::emulator::exchange::{Algorithm, Issuer};
 use crate::emulator::faults::{Endpoint, Fault};
@@ -142,6 +142,14 @@ fn a_file_is_read_anew_for_each_fetch_and_not_at_all_for_a_hit() {
     let new = handed(workload.token(&[]).run());
     assert_ne!(new, old);
     assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
+}
+
+#[test]
+fn the_mode_of_the_file_is_for_whoever_mounts_it() {
+    let workload = Workload::of_file();
+    // As the kubelet mounts it for a container of root.
+    set_mode(&workload.story.sandbox.path("config/subject-token"), 0o644);
+    handed(workload.token(&[]).run());
 }
 
 #[test]
@@ -345,6 +353,24 @@ fn a_clock_that_is_off_neither_spoils_a_good_token_nor_hides_a_dead_one() {
 }
 
 #[test]
+fn a_token_that_was_signed_by_a_fast_clock_is_refused_with_what_the_clock_says() {
+    let workload = Workload::of_file();
+    // Signed here, while ours is 20 min fast.
+    workload.emulator().set(|settings| settings.clock_shift = Span::minutes(-20));
+    let hint = "this machine's clock is 20 min fast";
+    refused_with_hint(workload.token(&[]).run(), 1, &["is in the future"], hint);
+}
+
+#[test]
+fn another_host_than_the_auth_host_is_called_so() {
+    let workload = Workload::of_file();
+    // IAM has no such path.
+    let settings = workload.settings(FILE).replace(&workload.emulator().auth_url(), &workload.emulator().url());
+    workload.story.sandbox.profile("default", &settings);
+    refused_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "check auth-url");
+}
+
+#[test]
 fn what_holds_no_subject_token_is_named_and_not_sent() {
     let workload = Workload::of_file();
     for content in ["", "\n", "hunter22 hunter22", "hunter22\nhunter22", &"hunter22".repeat(2049), "hunter22\u{1}"] {
@@ -408,7 +434,7 @@ fn init_writes_the_profile_and_says_whose_it_is() {
     let words = ["init", "ci", "--service-account-id", account, "--subject-token-file", "token", "--auth-url", &url];
     sandbox.ycred(words).run().exits(0).quietly().stdout_has(&format!("service account {account} (workload"));
     let text = fs::read_to_string(sandbox.path("config/ci.toml")).expect("the profile");
-    assert!(text.contains("source = \"workload\"") && text.contains("/work/token\""), "{text}");
+    assert!(text.contains("source = \"workload\"") && text.contains("work/token\""), "{text}");
     handed(workload.token(&["-p", "ci"]).run());
     assert_eq!(workload.requests(), 1);
 }
