@@ -626,6 +626,8 @@ fn without_a_profile_the_variables_serve_after_other_credentials_and_before_meta
     assert_eq!(subject(alone.clone()).as_deref(), Some("ajeofthemachine00000"));
     let alone = alone.without("YC_METADATA_ADDR");
     refused_with_hint(alone.run(), 3, &["YCRED_SERVICE_ACCOUNT_ID"], "permissions: id-token: write");
+    let wrong = call.clone().env("YCRED_SERVICE_ACCOUNT_ID", "my account");
+    refused(wrong.run(), 3, &["`YCRED_SERVICE_ACCOUNT_ID`", "my account"]);
     let account = workload.emulator().new_service_account();
     assert_eq!(subject(call.env("YCRED_IMPERSONATE", &account)), Some(account));
     assert_eq!((workload.requests(), workload.emulator().requests(TOKENS)), (1, 1));
@@ -686,6 +688,68 @@ fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
     }
     let keyed = read(&workload.story.settings());
     assert_eq!(name(&keyed, Some(&token)).expect("a grant"), name(&keyed, None).expect("a grant"));
+}
+
+/// The test's own process as a user of the library: what the hook of a client that sends a token does.
+#[test]
+fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
+    use std::time::{Instant, SystemTime};
+    use ycred::cache::Cache;
+    use ycred::clock::{Clock, Deadline};
+    use ycred::environment::Environment;
+    use ycred::http::Http;
+    use ycred::notes::Notes;
+    use ycred::obtain::Context;
+    use ycred::places::Places;
+    use ycred::profile::Profile;
+    use ycred::source::open_for;
+    use ycred::token::{Secret, Timestamp};
+
+    struct RealClock(Instant);
+    impl Clock for RealClock {
+        fn now(&self) -> Timestamp {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+            Timestamp(i64::try_from(since.as_millis()).expect("a moment"))
+        }
+        fn elapsed(&self) -> Duration {
+            self.0.elapsed()
+        }
+        fn sleep(&self, length: Duration) {
+            std::thread::sleep(length);
+        }
+    }
+
+    let workload = Workload::new();
+    // A way of the profile's own that would fail.
+    let text = workload.settings("subject-token-file = \"not-there\"");
+    let path = workload.story.sandbox.path("config/x.toml");
+    let environment = Environment::default();
+    let profile = Profile::from_text("x", &path, &text, &environment, &Places::none()).expect("a profile");
+    let clock = RealClock(Instant::now());
+    let (http, cache) = (Http::new(&environment, None), Cache::new(Err("none is wanted".into())));
+    let notes = Notes::new(0, &|_| ());
+    let cx = Context {
+        clock: &clock,
+        deadline: Deadline::of_run(Duration::from_secs(60)),
+        attempts: 4,
+        http: &http,
+        cache: &cache,
+        notes: &notes,
+        force_since: None,
+        profile: "profile x",
+        is_inner: false,
+    };
+    let fetch = |token: &str| {
+        let token = Secret::new(token.to_owned());
+        open_for(&profile, Some(&token)).expect("a grant").fetch(&cx)
+    };
+    let token = workload.issuer.token(SUBJECT);
+    let credential = fetch(&token).unwrap_or_else(|error| panic!("{}", error.render()));
+    assert_eq!(workload.emulator().subject_of(credential.secret.expose()), Some(workload.account.clone()));
+    assert_eq!(workload.shown(), [fingerprint(&token)]);
+    let stranger = workload.issuer.token("system:serviceaccount:default:stranger");
+    let error = fetch(&stranger).expect_err("no credential").render();
+    assert!(error.contains("subject token of the request") && error.contains("default:stranger"), "{error}");
 }
 
 /// Every setting that decides whose token it is makes a record of its own.
