@@ -14,9 +14,9 @@ use crate::invocation::{self, Options};
 use crate::places::Places;
 use crate::profile::{DEFAULT_ENDPOINT, Profile};
 use crate::protocol::{self, Call, Exchange, Handout, Refusal, Target};
-use crate::source::{authorized_key, external, metadata};
+use crate::source::{authorized_key, external, metadata, workload};
 use crate::token::{Credential, Expiry, Secret, Timestamp, parse_duration};
-use crate::{http, iam, sign};
+use crate::{http, iam, oauth, sign};
 
 /// A reader by the name of its corpus.
 pub struct Reader {
@@ -30,6 +30,9 @@ pub const READERS: &[Reader] = &[
     Reader { name: "record", read: record },
     Reader { name: "iam_answer", read: iam_answer },
     Reader { name: "metadata_answer", read: metadata_answer },
+    Reader { name: "auth_answer", read: auth_answer },
+    Reader { name: "github_answer", read: github_answer },
+    Reader { name: "subject_token", read: subject_token },
     Reader { name: "command_output", read: command_output },
     Reader { name: "docker", read: docker },
     Reader { name: "git", read: git },
@@ -129,6 +132,41 @@ fn metadata_answer(input: &[u8]) {
         check_error(&Error::refused(explained.message));
     }
     Secret::forget_known();
+}
+
+fn auth_answer(input: &[u8]) {
+    if let Ok(oauth::Token { access_token, expires_in, .. }) = serde_json::from_slice(input)
+        && let Ok(credential) = Credential::new(access_token, &Expiry::In(expires_in), NOW, None, "the fuzzer")
+    {
+        check_credential(&credential);
+    }
+    if let Some(explained) = oauth::explain(input) {
+        check_error(&Error::refused(explained.message));
+    }
+    Secret::forget_known();
+}
+
+fn github_answer(input: &[u8]) {
+    if let Ok(workload::IdToken { value }) = serde_json::from_slice(input)
+        && let Ok(token) = workload::subject_token(value.expose())
+    {
+        assert!(token.expose().len() <= 16 * 1024 && token.expose().bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+    if let Some(explained) = workload::explain(input) {
+        check_error(&Error::refused(explained.message));
+    }
+    Secret::forget_known();
+}
+
+/// A subject token's claims: of a whole token, and of a payload alone.
+fn subject_token(input: &[u8]) {
+    let whole = std::str::from_utf8(input).ok().and_then(workload::Claims::read);
+    let payload = workload::Claims::of_payload(input);
+    for claims in [whole, payload].into_iter().flatten() {
+        let text = claims.to_string();
+        assert!(text.chars().count() <= 600, "{text}");
+        check_error(&Error::refused("refused").hint(text));
+    }
 }
 
 fn command_output(input: &[u8]) {
