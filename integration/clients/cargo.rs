@@ -144,6 +144,26 @@ fn a_registry_that_is_not_ours_gets_no_token() {
     assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
 }
 
+/// Among the providers for all registries we are asked first, and leave what is not ours to the next.
+#[test]
+fn beside_cargos_own_provider_another_registrys_token_is_kept_found_and_forgotten() {
+    let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, false);
+    let configuration = bench.sandbox.path("home/.cargo/config.toml");
+    let text = fs::read_to_string(&configuration).expect("the configuration");
+    let (before, after) = text.split_once("credential-provider = ").expect("the setting");
+    let (provider, after) = after.split_once('\n').expect("a line");
+    let words = provider.trim_matches(['[', ']']).replace("\", \"", " ");
+    let text = format!("{before}\n{after}[registry]\nglobal-credential-providers = [\"cargo:token\", {words}]\n");
+    fs::write(&configuration, text).expect("written");
+    let token = format!("Bearer {}", bench.cloud.mint());
+    bench.cargo(&["login", "--registry", "yc"]).stdin(format!("{token}\n")).run().succeeds();
+    bench.cargo(&["fetch", "--quiet"]).run().succeeds().quietly();
+    assert!(bench.registry.authorizations().iter().all(|seen| *seen == token));
+    assert!(!bench.registry.authorizations().is_empty() && runs_of(&bench.runs) >= 2);
+    bench.cargo(&["logout", "--registry", "yc"]).run().succeeds();
+    assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
+}
+
 #[test]
 fn login_and_logout_are_not_supported_in_cargos_own_words() {
     let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, true);

@@ -4,6 +4,7 @@
 //! counted. A client that is not installed skips its tests visibly.
 
 mod aws;
+mod bazel;
 mod cargo;
 mod docker;
 mod git;

@@ -450,6 +450,10 @@ const CALLS: &[(&[&str], &str)] = &[
     (&["docker", "get"], "https://cr.yandex"),
     (&["git", "get"], "capability[]=authtype\nprotocol=https\nhost=cr.yandex\n\n"),
     (&["terraform", "get", "cr.yandex"], ""),
+    (&["bazel", "get"], r#"{"uri":"https://cr.yandex/"}"#),
+    (&["cargo"], r#"{"v":1,"registry":{"index-url":"sparse+https://cr.yandex/"},"kind":"get","args":[]}"#),
+    (&["goauth"], ""),
+    (&["keyring", "get", "https://cr.yandex/", "iam", "--output=json"], ""),
     (&["token", "--format", "curl"], ""),
     (&["env"], ""),
     (&["exec", "true"], ""),
@@ -799,8 +803,22 @@ fn escape_sequences_of_a_commands_stderr_and_of_file_names_reach_no_terminal() {
         &["terraform", &odd, "x"],
         &["docker", &odd],
         &["exec", &odd],
+        &["goauth", &odd],
+        &["keyring", &odd, "x"],
+        &["keyring", "get", &odd, "iam"],
+        &["pnpm", &odd],
+        &["bazel", &odd],
+        &["cargo", &odd],
     ] {
-        is_clean(&world.ycred(words).run());
+        is_clean(&world.ycred(words).env("PATH", world.sandbox.path("bin")).run());
+    }
+    for uri in [FOUL.to_owned(), format!("https://cr.yandex/{FOUL}"), format!("https://{FOUL}")] {
+        is_clean(&world.ycred(&["bazel", "get"]).stdin(json!({"uri": uri}).to_string()).run().exits(1));
+        let registry = json!({"index-url": uri});
+        for args in [json!([]), json!([FOUL]), json!(["--profile", FOUL])] {
+            let request = json!({"v": 1, "registry": registry, "kind": FOUL, "args": args}).to_string();
+            is_clean(&world.ycred(&["cargo"]).stdin(request).run().succeeds());
+        }
     }
     let stored = json!({"ServerURL": FOUL, "Username": FOUL, "Secret": FOUL}).to_string();
     is_clean(&world.ycred(&["docker", "store"]).stdin(stored).run().exits(1));

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
 use crate::error::{Error, Kind, Result};
-use crate::hosts::{Host, Reach};
+use crate::hosts::{Host, Reach, Scheme, is_loopback};
 
 pub struct Bazel;
 
@@ -95,6 +95,9 @@ impl Exchange for Helper {
         match why {
             Refusal::NotMine => {
                 let reason = match &self.ask.target {
+                    Some(Target::Host(host)) if host.scheme == Some(Scheme::Http) && !is_loopback(&host.name) => {
+                        Error::usage(format!("the token does not go over plain http, to {host}")).hint("use https")
+                    }
                     Some(Target::Host(host)) => Error::usage(format!("the token may not go to {host}"))
                         .hint(format!("if it may, list the host in the profile: hosts = [\"{host}\"]")),
                     _ => Error::usage("the URI names no host that the token may go to"),
@@ -135,6 +138,8 @@ mod tests {
     fn a_uri_that_is_not_ours_is_exit_1_with_a_reason_on_stderr() {
         for (uri, says) in [
             ("https://github.com/x", "the token may not go to github.com"),
+            ("http://cr.yandex/", "plain http"),
+            ("http://localhost:8080/", "hosts = [\"localhost:8080\"]"),
             ("https://cr.yandex@evil.example/", "the URI names no host"),
             ("cr.yandex/v2", "the URI names no host"),
             ("", "the URI names no host"),
