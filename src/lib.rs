@@ -32,6 +32,7 @@ pub mod source;
 pub mod store;
 pub mod system;
 pub mod token;
+pub mod yaml;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;

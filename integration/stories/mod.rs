@@ -5,6 +5,7 @@
 
 mod crowds;
 mod identity;
+mod import;
 mod installations;
 mod life;
 mod logout;
