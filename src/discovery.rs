@@ -130,16 +130,10 @@ impl Discovery {
         let list = self.url();
         let one = format!("{list}/iam");
         match get(&one, cx) {
-            Ok(answer) => {
-                let listed: Listed = read(&answer, &one)?;
-                base_url(&listed.address, &one)
-            }
+            Ok(answer) => base_url(&read::<Listed>(&answer.body, &one)?.address, &one),
             Err(error) if error.kind == Kind::Refused && error.reason().starts_with(&format!("{one}: 404")) => {
                 let answer = get(&list, cx)?;
-                let List { endpoints } = read(&answer, &list)?;
-                let listed = endpoints.iter().find(|listed| listed.id == "iam");
-                let listed = listed.ok_or_else(|| Error::profile(format!("{list}: has no endpoint called iam")))?;
-                base_url(&listed.address, &list)
+                iam_in_list(&answer.body, &list)
             }
             Err(error) => Err(error),
         }
@@ -174,9 +168,23 @@ fn get(url: &str, cx: &Context<'_>) -> Result<Answer> {
     cx.http.send(&request, iam::explain, cx)
 }
 
-fn read<T: serde::de::DeserializeOwned>(answer: &Answer, url: &str) -> Result<T> {
-    serde_json::from_slice(&answer.body)
+fn read<T: serde::de::DeserializeOwned>(body: &[u8], url: &str) -> Result<T> {
+    serde_json::from_slice(body)
         .map_err(|_| Error::unavailable(format!("{url}: the answer is not a list of endpoints")))
+}
+
+/// For the fuzzer: either answer.
+pub(crate) fn iam_in(body: &[u8]) -> Result<String> {
+    read::<Listed>(body, "url")
+        .and_then(|listed| base_url(&listed.address, "url"))
+        .or_else(|_| iam_in_list(body, "url"))
+}
+
+fn iam_in_list(body: &[u8], url: &str) -> Result<String> {
+    let List { endpoints } = read(body, url)?;
+    let listed = endpoints.iter().find(|listed| listed.id == "iam");
+    let listed = listed.ok_or_else(|| Error::profile(format!("{url}: has no endpoint called iam")))?;
+    base_url(&listed.address, url)
 }
 
 /// An address has no scheme, and is always https.
@@ -211,12 +219,9 @@ mod tests {
 
     #[test]
     fn both_answers_are_read_with_whatever_else_is_in_them() {
-        let listed: Listed = serde_json::from_str(r#"{"id":"iam","address":"a:443","new":1}"#).expect("one");
+        let listed: Listed = read(br#"{"id":"iam","address":"a:443","new":1}"#, "url").expect("one");
         assert_eq!(listed.address, "a:443");
-        let list: List = serde_json::from_str(
-            r#"{"endpoints":[{"id":"ai","address":"b"},{"id":"iam","address":"a:443"}],"nextPageToken":""}"#,
-        )
-        .expect("a list");
-        assert_eq!(list.endpoints.len(), 2);
+        let list = br#"{"endpoints":[{"id":"ai","address":"b"},{"id":"iam","address":"a:443"}],"nextPageToken":""}"#;
+        assert_eq!(iam_in_list(list, "url").expect("a list"), "https://a");
     }
 }

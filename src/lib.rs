@@ -34,6 +34,7 @@ pub mod store;
 pub mod successor;
 pub mod system;
 pub mod token;
+pub mod yaml;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;

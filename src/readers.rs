@@ -16,7 +16,8 @@ use crate::profile::{DEFAULT_ENDPOINT, Profile};
 use crate::protocol::{self, Call, Exchange, Handout, Refusal, Target};
 use crate::source::{authorized_key, external, metadata, workload};
 use crate::token::{Credential, Expiry, Secret, Timestamp, parse_duration};
-use crate::{http, iam, oauth, sign};
+use crate::yaml::{Node, Value};
+use crate::{discovery, http, iam, oauth, sign};
 
 /// A reader by the name of its corpus.
 pub struct Reader {
@@ -45,6 +46,8 @@ pub const READERS: &[Reader] = &[
     Reader { name: "argv", read: argv },
     Reader { name: "host", read: host },
     Reader { name: "headers", read: headers },
+    Reader { name: "endpoints", read: endpoints },
+    Reader { name: "yaml", read: yaml },
     Reader { name: "message", read: message },
 ];
 
@@ -112,6 +115,29 @@ fn record(input: &[u8]) {
         }
     }
     Secret::forget_known();
+}
+
+fn endpoints(input: &[u8]) {
+    if let Err(error) = discovery::iam_in(input) {
+        check_error(&error);
+    }
+}
+
+fn yaml(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    fn size(node: &Node) -> usize {
+        match &node.value {
+            Value::Text(text) => text.len(),
+            Value::List(items) => items.iter().map(size).sum(),
+            Value::Map(members) => members.iter().map(|(name, node)| name.len() + size(node)).sum(),
+        }
+    }
+    match Node::read(text) {
+        Ok(None) => {}
+        // An escape such as \L is two bytes, and what it stands for three.
+        Ok(Some(node)) => assert!(size(&node) <= 2 * text.len(), "a tree is not larger than its file"),
+        Err(wrong) => check_error(&Error::profile(format!("x:{}: {}", wrong.line, wrong.why))),
+    }
 }
 
 fn iam_answer(input: &[u8]) {

@@ -32,7 +32,7 @@ pub const SOURCE: Source = Source {
 };
 
 /// Set by [`from_environment`] alone: the variable that holds the key's JSON itself.
-const KEY_ENV: &str = "key-env";
+pub(crate) const KEY_ENV: &str = "key-env";
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let settings = opening.settings;
@@ -127,8 +127,7 @@ impl Grant for AuthorizedKey {
     }
 
     fn account(&self) -> Result<String> {
-        let key = self.read(input::read_text)?;
-        Ok(format!("service account {} (key {})", key.account, key.id))
+        Ok(self.read(input::read_text)?.whose())
     }
 }
 
@@ -192,6 +191,11 @@ struct Nested {
 }
 
 impl AccountKey {
+    /// The account, for people.
+    pub(crate) fn whose(&self) -> String {
+        format!("service account {} (key {})", self.account, self.id)
+    }
+
     pub(crate) fn parse(json: &str) -> Result<Self> {
         let wrong = |why: &str| Error::profile(why).hint(NEW_KEY);
         let flat: Flat = serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| {
