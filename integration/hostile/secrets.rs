@@ -358,12 +358,15 @@ const SOURCES: &[Source] = &[
     },
 ];
 
+const KUBELET: &str = r#"{"kind":"CredentialProviderRequest","apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"cr.yandex/a/b"}"#;
+
 /// The calls by which a token goes out, or does not.
 const CALLS: &[(&[&str], &str)] = &[
     (&["kubectl"], ""),
     (&["docker", "get"], "https://cr.yandex"),
     (&["git", "get"], "capability[]=authtype\nprotocol=https\nhost=cr.yandex\n\n"),
     (&["terraform", "get", "cr.yandex"], ""),
+    (&["kubelet"], KUBELET),
     (&["token", "--format", "curl"], ""),
     (&["env"], ""),
     (&["exec", "true"], ""),

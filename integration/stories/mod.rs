@@ -6,6 +6,7 @@
 mod access_keys;
 mod crowds;
 mod identity;
+mod kubelet;
 mod life;
 mod logout;
 mod network;
