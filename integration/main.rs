@@ -13,7 +13,6 @@ mod emulator;
 mod harness;
 mod hostile;
 mod object_storage;
-mod packages;
 mod requirements;
 mod server;
 mod stories;

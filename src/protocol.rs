@@ -26,6 +26,7 @@ mod git;
 mod goauth;
 mod keyring;
 mod kubectl;
+mod kubelet;
 mod pnpm;
 mod terraform;
 mod token;
@@ -37,6 +38,7 @@ pub const PROTOCOLS: &[&dyn Protocol] = &[
     &git::Git,
     &terraform::Terraform,
     &aws::Aws,
+    &kubelet::Kubelet,
     &bazel::Bazel,
     &cargo::Cargo,
     &goauth::GoAuth,
@@ -137,6 +139,12 @@ pub trait Exchange: std::fmt::Debug {
     fn write_for(&self, token: &Handout<'_>, hosts: &Allowed) -> Reply {
         let _ = hosts;
         self.write(token)
+    }
+
+    /// [`Self::write_for`], of a protocol that says how long the token lives instead of until when: `life`.
+    fn write_lasting(&self, token: &Handout<'_>, life: Duration, hosts: &Allowed) -> Reply {
+        let _ = life;
+        self.write_for(token, hosts)
     }
 
     /// The reply to anything but [`Act::Get`], once it has been done; `hosts` are those that the token may go to.
@@ -369,8 +377,11 @@ fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session
     let ask = exchange.ask();
     let options = within_patience(hook_call, options(hook_call, ask), profile.timeout);
     let obtained = session.obtain_need(profile, &options, &ask.need, ask.floor)?;
-    let expires = obtained.credential.advertised(session.clock.now(), obtained.skew_is_current);
-    Ok(exchange.write_for(&Handout { token: &obtained.credential.secret, expires }, &profile.hosts))
+    let now = session.clock.now();
+    let expires = obtained.credential.advertised(now, obtained.skew_is_current);
+    let life = Duration::from_millis(u64::try_from(expires.since(now)).unwrap_or(0));
+    let handout = Handout { token: &obtained.credential.secret, expires };
+    Ok(exchange.write_lasting(&handout, life, &profile.hosts))
 }
 
 /// The flags with the deadline that the protocol's clients impose; `otherwise` is the one that holds without a flag.

@@ -43,6 +43,7 @@ pub const READERS: &[Reader] = &[
     Reader { name: "goauth", read: goauth },
     Reader { name: "keyring", read: keyring },
     Reader { name: "exec_info", read: exec_info },
+    Reader { name: "kubelet", read: kubelet },
     Reader { name: "argv", read: argv },
     Reader { name: "host", read: host },
     Reader { name: "headers", read: headers },
@@ -365,6 +366,20 @@ fn keyring(input: &[u8]) {
 fn exec_info(input: &[u8]) {
     let environment = Environment::new([(KUBERNETES_EXEC_INFO.into(), OsString::from_vec(input.to_vec()))]);
     request("kubectl", &[], b"", &environment);
+    Secret::forget_known();
+}
+
+fn kubelet(input: &[u8]) {
+    if let Some(exchange) = request("kubelet", &[], input, &Environment::default()) {
+        let token = Secret::new("t1.fuzzed-token.fuzzed".into());
+        let handout = Handout { token: &token, expires: NOW };
+        let life = std::time::Duration::from_secs(3600);
+        let reply = exchange.write_lasting(&handout, life, &Allowed::new(DEFAULT_ENDPOINT, &[]));
+        // Whatever the image is called, what the kubelet gets is JSON with one registry in it.
+        let answer: serde_json::Value = serde_json::from_slice(&reply.stdout).expect("JSON");
+        assert_eq!(answer["auth"].as_object().map(serde_json::Map::len), Some(1));
+        assert!(answer.as_object().is_some_and(|fields| fields.len() == 5) && answer["cacheDuration"] == "1h0m0s");
+    }
     Secret::forget_known();
 }
 

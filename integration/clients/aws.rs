@@ -4,15 +4,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Cloud, runs_of, wrapper};
+use super::{Cloud, packages, runs_of, wrapper};
 use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::harness::{Call, Run, Sandbox, YCRED, require_client};
 use crate::object_storage::ObjectStorage;
-use crate::packages;
 
 const PYTHON: &[&str] = &["awscli==1.46.3", "boto3==1.44.5"];
 const NODE: &[&str] = &["@aws-sdk/client-s3@3.1169.0", "@aws-sdk/credential-providers@3.1169.0"];
+
+/// A Python with these packages.
+fn python(packages: &[&str]) -> Option<PathBuf> {
+    Some(packages::python(packages)?.join("python"))
+}
 
 /// A sandbox whose AWS profile `yc` runs ycred, with Object Storage behind it.
 struct Workspace {
@@ -76,7 +80,7 @@ fn aws(workspace: &Workspace, python: &Path, words: &[&str]) -> Call {
 
 #[test]
 fn the_aws_cli_stores_lists_and_fetches_with_one_key() {
-    let Some(python) = packages::python("aws-python", PYTHON) else { return };
+    let Some(python) = python(PYTHON) else { return };
     let workspace = Workspace::new("");
     workspace.sandbox.file("work/up.txt", "an object\n");
     let run = |words: &[&str]| workspace.untold(aws(&workspace, &python, words).run().succeeds().quietly());
@@ -91,7 +95,7 @@ fn the_aws_cli_stores_lists_and_fetches_with_one_key() {
 /// The trap that the page tells of.
 #[test]
 fn a_profile_named_outright_wins_over_stale_keys_and_the_variable_loses() {
-    let Some(python) = packages::python("aws-python", PYTHON) else { return };
+    let Some(python) = python(PYTHON) else { return };
     let workspace = Workspace::new("");
     let list = |words: &[&str]| {
         let call =
@@ -107,7 +111,7 @@ fn a_profile_named_outright_wins_over_stale_keys_and_the_variable_loses() {
 
 #[test]
 fn a_refusal_reaches_the_user_of_the_aws_cli_as_it_is() {
-    let Some(python) = packages::python("aws-python", PYTHON) else { return };
+    let Some(python) = python(PYTHON) else { return };
     let workspace = Workspace::new("");
     let words = "No access key for you, says the test";
     workspace.cloud.gate.emulator.fault(Fault::refuse(403).message(words).on(Endpoint::EphemeralAccessKeys));
@@ -120,7 +124,7 @@ fn a_refusal_reaches_the_user_of_the_aws_cli_as_it_is() {
 
 #[test]
 fn boto3_asks_oftener_for_a_short_key_and_is_answered_from_the_cache() {
-    let Some(python) = packages::python("aws-python", PYTHON) else { return };
+    let Some(python) = python(PYTHON) else { return };
     let workspace = Workspace::new(" --duration 15m --session-name 'by boto3'");
     let script = "import boto3\n\
                   s3 = boto3.Session(profile_name='yc').client('s3')\n\
@@ -140,8 +144,7 @@ fn boto3_asks_oftener_for_a_short_key_and_is_answered_from_the_cache() {
 
 #[test]
 fn the_sdk_for_javascript_stores_and_fetches() {
-    let Some(node) = require_client("node") else { return };
-    let Some(place) = packages::node("aws-node", NODE) else { return };
+    let (Some(node), Some(modules)) = (require_client("node"), packages::node(NODE)) else { return };
     let workspace = Workspace::new("");
     let script = format!(
         "const {{ S3Client, PutObjectCommand, GetObjectCommand }} = require('@aws-sdk/client-s3');\n\
@@ -156,7 +159,7 @@ fn the_sdk_for_javascript_stores_and_fetches() {
         workspace.storage.url()
     );
     let script = workspace.sandbox.file("work/script.js", script);
-    let call = workspace.sandbox.call(node, [&script]).env("NODE_PATH", place.join("node_modules"));
+    let call = workspace.sandbox.call(node, [&script]).env("NODE_PATH", modules);
     workspace.untold(call.run().succeeds().stdout_is("from JavaScript\n"));
     workspace.all_by_one_key();
 }

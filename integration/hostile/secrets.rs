@@ -444,6 +444,8 @@ const SOURCES: &[Source] = &[
     },
 ];
 
+const KUBELET: &str = r#"{"kind":"CredentialProviderRequest","apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"cr.yandex/a/b"}"#;
+
 /// The calls by which a token goes out, or does not.
 const CALLS: &[(&[&str], &str)] = &[
     (&["kubectl"], ""),
@@ -454,6 +456,7 @@ const CALLS: &[(&[&str], &str)] = &[
     (&["cargo"], r#"{"v":1,"registry":{"index-url":"sparse+https://cr.yandex/"},"kind":"get","args":[]}"#),
     (&["goauth"], ""),
     (&["keyring", "get", "https://cr.yandex/", "iam", "--output=json"], ""),
+    (&["kubelet"], KUBELET),
     (&["token", "--format", "curl"], ""),
     (&["env"], ""),
     (&["exec", "true"], ""),

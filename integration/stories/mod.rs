@@ -8,6 +8,7 @@ mod crowds;
 mod identity;
 mod import;
 mod installations;
+mod kubelet;
 mod life;
 mod logout;
 mod network;
