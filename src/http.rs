@@ -244,7 +244,7 @@ impl Answer {
 }
 
 const PORTAL: &str =
-    "a captive portal, a proxy or a wrong URL may stand in between: open a browser, or check iam-url and HTTPS_PROXY";
+    "a captive portal, a proxy or a wrong URL may stand in between: open a browser, or check that URL and HTTPS_PROXY";
 const RAISE_TIMEOUT: &str = "try again; --timeout or `timeout` in the profile gives it longer";
 
 /// A failed try, and whether another may go better.

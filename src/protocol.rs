@@ -15,8 +15,10 @@ use crate::hosts::{self, Allowed, Host, Reach};
 use crate::invocation::{Flag, HookCall, Options};
 use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::session::Session;
+use crate::source::access_key::KeyRequest;
 use crate::token::{Secret, Timestamp};
 
+mod aws;
 mod bazel;
 mod cargo;
 mod docker;
@@ -24,6 +26,7 @@ mod git;
 mod goauth;
 mod keyring;
 mod kubectl;
+mod kubelet;
 mod pnpm;
 mod terraform;
 mod token;
@@ -34,6 +37,8 @@ pub const PROTOCOLS: &[&dyn Protocol] = &[
     &docker::Docker,
     &git::Git,
     &terraform::Terraform,
+    &aws::Aws,
+    &kubelet::Kubelet,
     &bazel::Bazel,
     &cargo::Cargo,
     &goauth::GoAuth,
@@ -136,6 +141,12 @@ pub trait Exchange: std::fmt::Debug {
         self.write(token)
     }
 
+    /// [`Self::write_for`], of a protocol that says how long the token lives instead of until when: `life`.
+    fn write_lasting(&self, token: &Handout<'_>, life: Duration, hosts: &Allowed) -> Reply {
+        let _ = life;
+        self.write_for(token, hosts)
+    }
+
     /// The reply to anything but [`Act::Get`], once it has been done; `hosts` are those that the token may go to.
     fn done(&self, hosts: &[String]) -> Reply {
         let _ = hosts;
@@ -184,6 +195,8 @@ pub enum Need {
         /// names (the kubelet sends the pod's).
         subject: Option<Secret>,
     },
+    /// An access key of Object Storage, bought with an IAM token.
+    AccessKey(KeyRequest),
 }
 
 impl Default for Need {
@@ -364,8 +377,11 @@ fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session
     let ask = exchange.ask();
     let options = within_patience(hook_call, options(hook_call, ask), profile.timeout);
     let obtained = session.obtain_need(profile, &options, &ask.need, ask.floor)?;
-    let expires = obtained.credential.advertised(session.clock.now(), obtained.skew_is_current);
-    Ok(exchange.write_for(&Handout { token: &obtained.credential.secret, expires }, &profile.hosts))
+    let now = session.clock.now();
+    let expires = obtained.credential.advertised(now, obtained.skew_is_current);
+    let life = Duration::from_millis(u64::try_from(expires.since(now)).unwrap_or(0));
+    let handout = Handout { token: &obtained.credential.secret, expires };
+    Ok(exchange.write_lasting(&handout, life, &profile.hosts))
 }
 
 /// The flags with the deadline that the protocol's clients impose; `otherwise` is the one that holds without a flag.

@@ -51,12 +51,13 @@ struct Bench {
 impl Bench {
     fn new(version: &str, hosts: impl FnOnce(&StandIn) -> Vec<String>) -> Option<Bench> {
         let place = packages::python(&[version])?;
-        let found = fs::read_dir(place.join("lib")).expect("its libraries").flatten().next().expect("python's own");
+        let found =
+            fs::read_dir(place.with_file_name("lib")).expect("its libraries").flatten().next().expect("python's own");
         let go = found.path().join("site-packages/go/bin/go");
         let mut sandbox = Sandbox::new();
         let cloud = Cloud::start();
         let authority = Authority::new();
-        let module = module(&sandbox, &place.join("bin/python").display().to_string());
+        let module = module(&sandbox, &place.join("python").display().to_string());
         let proxy = proxy(&authority, cloud.gate(), module);
         cloud.profile(&sandbox, "prod", &hosts(&proxy));
         let (program, runs) = wrapper(&sandbox, "bin/ycred", YCRED.as_ref());

@@ -54,7 +54,7 @@ struct Bench {
 
 impl Bench {
     fn new(version: &str) -> Option<Bench> {
-        let place = packages::npm(&format!("pnpm@{version}"))?;
+        let place = packages::node_with_scripts(&[&format!("pnpm@{version}")])?;
         let mut sandbox = Sandbox::new();
         let cloud = Cloud::start();
         let authority = Authority::new();
@@ -76,7 +76,7 @@ impl Bench {
         sandbox.file("work/package.json", r#"{"name":"work","version":"0.0.0","dependencies":{"tiny":"1.0.0"}}"#);
         // What it is started by must not be another version's environment; its own proxy variables are honoured.
         sandbox.seal().set("NODE_EXTRA_CA_CERTS", ca).set("CI", "1");
-        Some(Bench { sandbox, cloud, registry, pnpm: place.join("node_modules/.bin/pnpm"), runs })
+        Some(Bench { sandbox, cloud, registry, pnpm: place.join(".bin/pnpm"), runs })
     }
 
     fn install(&self) -> Call {

@@ -51,6 +51,7 @@ struct Bench {
     sandbox: Sandbox,
     cloud: Cloud,
     index: StandIn,
+    /// The environment's `bin`.
     place: PathBuf,
     ca: PathBuf,
     runs: PathBuf,
@@ -63,7 +64,7 @@ impl Bench {
         let mut sandbox = Sandbox::new();
         let cloud = Cloud::start();
         let authority = Authority::new();
-        let wheel = wheel(&sandbox, &place.join("bin/python").display().to_string());
+        let wheel = wheel(&sandbox, &place.join("python").display().to_string());
         let index = index(&authority, cloud.gate(), wheel);
         let host = index.host();
         cloud.profile(&sandbox, "default", if ours { std::slice::from_ref(&host) } else { &[] });
@@ -85,15 +86,15 @@ impl Bench {
         let more = ["--no-input", "--retries=0", "--keyring-provider=subprocess", "--target=site"];
         let words: Vec<&str> =
             words.into_iter().chain(more).chain(["--index-url", &url, "--cert", &ca, "tiny"]).collect();
-        self.sandbox.call(self.place.join("bin/pip"), words)
+        self.sandbox.call(self.place.join("pip"), words)
     }
 
     fn uv(&self, user: &str, more: &[&str]) -> Call {
-        let (url, python) = (self.url(user), self.place.join("bin/python").display().to_string());
+        let (url, python) = (self.url(user), self.place.join("python").display().to_string());
         let words = ["pip", "install", "--quiet", "--no-config", "--no-deps", "--keyring-provider=subprocess"];
         let target = ["--target=site", "--python", &python, "tiny"];
         let words: Vec<&str> = words.into_iter().chain(more.iter().copied()).chain(target).collect();
-        self.sandbox.call(self.place.join("bin/uv"), words).env("UV_DEFAULT_INDEX", url)
+        self.sandbox.call(self.place.join("uv"), words).env("UV_DEFAULT_INDEX", url)
     }
 
     /// The package is there, the index has seen our credentials and no others, and the cloud was asked once.
@@ -145,10 +146,10 @@ fn uv_installs_with_and_without_a_user_in_the_url() {
         "work/uv.toml",
         format!("[[index]]\nname = \"yc\"\nurl = \"{}\"\ndefault = true\nauthenticate = \"always\"\n", bench.url("")),
     );
-    let python = bench.place.join("bin/python").display().to_string();
+    let python = bench.place.join("python").display().to_string();
     let words = ["pip", "install", "--quiet", "--config-file=uv.toml", "--no-deps", "--keyring-provider=subprocess"];
     let target = ["--target=site", "--python", &python, "tiny"];
-    let run = bench.sandbox.call(bench.place.join("bin/uv"), words.into_iter().chain(target)).run().succeeds();
+    let run = bench.sandbox.call(bench.place.join("uv"), words.into_iter().chain(target)).run().succeeds();
     bench.is_installed(&run);
 }
 
@@ -206,7 +207,7 @@ fn the_real_keyring_behind_us_keeps_and_gives_back_what_is_not_ours() {
     let Some(place) = packages::python(&["keyring==25.7.0", "keyrings.alt==5.0.2"]) else { return };
     let mut sandbox = Sandbox::new();
     let link = sandbox.link("keyring");
-    let path = format!("{}:{}:/usr/bin:/bin", sandbox.path("bin").display(), place.join("bin").display());
+    let path = format!("{}:{}:/usr/bin:/bin", sandbox.path("bin").display(), place.display());
     sandbox.set("PATH", path).set("PYTHON_KEYRING_BACKEND", "keyrings.alt.file.PlaintextKeyring");
     let keyring = |words: &[&str]| sandbox.call(&link, words);
     keyring(&["set", "https://other.example/", "me"]).stdin("hunter22\n").run().succeeds();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::faults::{Endpoint, Fault};
 use super::refusal::Refusal;
 use super::tokens::Granted;
-use super::{State, log::Issued};
+use super::{State, exchange, log::Issued};
 use crate::server::{Request, Response, decode};
 
 /// The token endpoint.
@@ -21,7 +21,7 @@ pub type Form = HashMap<String, String>;
 type Grant = fn(&State, &Request, &Form, Option<&Fault>) -> Result<Granted, Refusal>;
 
 /// Every grant type that the host knows.
-const GRANTS: &[(&str, Grant)] = &[];
+const GRANTS: &[(&str, Grant)] = &[(exchange::GRANT, exchange::exchange)];
 
 /// Answers a request.
 pub fn answer(state: &State, endpoint: Endpoint, request: &Request, fault: Option<&Fault>) -> Result<Granted, Refusal> {

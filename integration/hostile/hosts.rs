@@ -371,6 +371,33 @@ fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_reques
     tried("look-alike of a host asked for by a hook", asked);
 }
 
+/// The kubelet names images; their first part is the host.
+#[test]
+fn no_look_alike_gets_a_token_for_the_kubelet_and_none_costs_a_request() {
+    let world = World::new();
+    let images: Vec<String> = look_alikes()
+        .into_iter()
+        .chain(
+            OURS.iter()
+                .flat_map(|ours| ["{}?x", "{}#x", "{}?@evil.example", "{}"].map(|form| form.replace("{}", ours))),
+        )
+        .map(|host| if OURS.contains(&host.as_str()) { host } else { format!("{host}/team/app:1") })
+        .collect();
+    for part in images.chunks(ABREAST) {
+        let runs = run_all(part.iter().map(|image| {
+            let request = json!({"kind": "CredentialProviderRequest", "image": image,
+                "apiVersion": "credentialprovider.kubelet.k8s.io/v1"});
+            world.ycred(&["kubelet"]).stdin(request.to_string())
+        }));
+        for (image, run) in part.iter().zip(runs) {
+            let run = run.exits(0).quietly();
+            assert!(run.stdout.ends_with("\"cacheDuration\":\"0s\",\"auth\":{}}\n"), "{image:?}\n{run}");
+        }
+    }
+    assert_eq!(world.cloud.calls(), 0);
+    tried("look-alike of a host in the name of an image", images.len());
+}
+
 #[test]
 fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
     let world = World::new();
