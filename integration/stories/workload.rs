@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use serde_json::json;
@@ -142,6 +143,26 @@ fn a_file_is_read_anew_for_each_fetch_and_not_at_all_for_a_hit() {
     let new = handed(workload.token(&[]).run());
     assert_ne!(new, old);
     assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
+}
+
+/// As the kubelet does it: a link to a directory of the moment, replaced as a whole.
+#[test]
+fn a_file_that_is_renewed_while_many_read_it_is_always_one_of_the_tokens() {
+    let workload = Workload::new();
+    let volume = workload.story.sandbox.path("config/volume");
+    let renew = |number: usize| {
+        let moment = format!("config/volume/..moment-{number}");
+        workload.story.sandbox.file(format!("{moment}/sa-token"), workload.issuer.token(SUBJECT));
+        symlink(workload.story.sandbox.path(&moment), volume.join("..tmp")).expect("a link");
+        fs::rename(volume.join("..tmp"), volume.join("..data")).expect("the link in its place");
+    };
+    renew(0);
+    symlink("..data/sa-token", volume.join("sa-token")).expect("a link");
+    workload.profile("subject-token-file = \"volume/sa-token\"");
+    let running: Vec<_> = (0..12).map(|_| workload.token(&["--no-cache"]).start()).collect();
+    (1..50).for_each(renew);
+    running.into_iter().for_each(|call| drop(handed(call.finish())));
+    assert_eq!(workload.requests(), 12);
 }
 
 #[test]
@@ -631,6 +652,19 @@ fn without_a_profile_the_variables_serve_after_other_credentials_and_before_meta
     let account = workload.emulator().new_service_account();
     assert_eq!(subject(call.env("YCRED_IMPERSONATE", &account)), Some(account));
     assert_eq!((workload.requests(), workload.emulator().requests(TOKENS)), (1, 1));
+}
+
+#[test]
+fn without_a_profile_a_variable_names_the_auth_host_of_another_installation() {
+    let workload = Workload::new();
+    workload.rotate();
+    let call = workload
+        .token(&[])
+        .env("YCRED_SERVICE_ACCOUNT_ID", &workload.account)
+        .env("YCRED_SUBJECT_TOKEN_FILE", workload.story.sandbox.path("config/subject-token"));
+    let token = handed(call.clone().env("YCRED_AUTH_URL", workload.emulator().auth_url()).run());
+    assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));
+    refused(call.env("YCRED_AUTH_URL", "http://auth.example").run(), 3, &["the environment", "auth-url", "plain http"]);
 }
 
 #[test]
