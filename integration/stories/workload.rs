@@ -147,22 +147,25 @@ fn a_file_is_read_anew_for_each_fetch_and_not_at_all_for_a_hit() {
 
 /// As the kubelet does it: a link to a directory of the moment, replaced as a whole.
 #[test]
-fn a_file_that_is_renewed_while_many_read_it_is_always_one_of_the_tokens() {
+fn a_volume_that_is_renewed_by_replacing_a_link_is_the_same_file() {
     let workload = Workload::new();
     let volume = workload.story.sandbox.path("config/volume");
-    let renew = |number: usize| {
-        let moment = format!("config/volume/..moment-{number}");
-        workload.story.sandbox.file(format!("{moment}/sa-token"), workload.issuer.token(SUBJECT));
-        symlink(workload.story.sandbox.path(&moment), volume.join("..tmp")).expect("a link");
+    let renew = |moment: &str| {
+        let token = workload.issuer.token(SUBJECT);
+        workload.story.sandbox.file(format!("config/volume/{moment}/sa-token"), &token);
+        symlink(moment, volume.join("..tmp")).expect("a link");
         fs::rename(volume.join("..tmp"), volume.join("..data")).expect("the link in its place");
+        token
     };
-    renew(0);
+    let first = renew("..first");
     symlink("..data/sa-token", volume.join("sa-token")).expect("a link");
     workload.profile("subject-token-file = \"volume/sa-token\"");
-    let running: Vec<_> = (0..12).map(|_| workload.token(&["--no-cache"]).start()).collect();
-    (1..50).for_each(renew);
-    running.into_iter().for_each(|call| drop(handed(call.finish())));
-    assert_eq!(workload.requests(), 12);
+    let old = handed(workload.token(&[]).run());
+    let second = renew("..second");
+    assert_eq!(handed(workload.token(&[]).run()), old);
+    workload.story.age(12 * HOUR);
+    handed(workload.token(&[]).run());
+    assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
 }
 
 #[test]
