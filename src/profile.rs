@@ -256,7 +256,12 @@ impl Profile {
         for (key, value) in values {
             settings.set(key, &value);
         }
-        for (variable, key) in [(env::YC_ENDPOINT, "endpoint"), (env::YCRED_IMPERSONATE, "impersonate")] {
+        let common = [
+            (env::YC_ENDPOINT, "endpoint"),
+            (env::YCRED_AUTH_URL, "auth-url"),
+            (env::YCRED_IMPERSONATE, "impersonate"),
+        ];
+        for (variable, key) in common {
             let value =
                 environment.text(variable).map_err(|_| Error::profile(format!("{variable} is not plain text")))?;
             match value {
