@@ -6,6 +6,8 @@
 mod docker;
 mod git;
 mod kubectl;
+mod packages;
+mod sdk;
 mod skopeo;
 mod terraform;
 
