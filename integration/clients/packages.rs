@@ -57,7 +57,13 @@ fn prepared(name: &str, packages: &[&str], steps: impl Fn(&Path) -> Vec<Command>
     let is_done = || fs::read_to_string(&done).is_ok_and(|found| found == wanted);
     let end = Instant::now() + LIMIT;
     // Another run of the tests may be at it.
-    let lock = fs::File::create(Path::new(ROOT).join(format!("{name}.lock"))).expect("a lock file");
+    let lock = match fs::File::create(Path::new(ROOT).join(format!("{name}.lock"))) {
+        Ok(lock) => lock,
+        Err(error) => {
+            skip(&format!("{name} cannot be prepared in {ROOT}: {error}"));
+            return None;
+        }
+    };
     while fs2::FileExt::try_lock_exclusive(&lock).is_err() {
         if Instant::now() > end {
             skip(&format!("somebody else prepares {name} and does not come to an end"));
