@@ -13,6 +13,7 @@ mod kubectl;
 pub mod packages;
 mod pnpm;
 mod python;
+mod sdk;
 mod skopeo;
 mod terraform;
 
