@@ -273,6 +273,10 @@ fn the_docker_helpers_hosts_become_entries_to_paste() {
         "cr.yandex": "ycred-prod-eu", "cr.yandexcloud.kz": "ycred-kz",
         "cr.cloud.yandex.net": "ycred-yc-default", "container-registry.cloud.yandex.net": "ycred-yc-default"}});
     assert_eq!(json(&run), expected);
+    for name in ["prod-eu", "kz", "yc-default"] {
+        let link = format!("    ln -s \"$(command -v ycred)\" ~/.local/bin/docker-credential-ycred-{name}\n");
+        assert_eq!(run.stdout.matches(&link).count(), 1, "{link}\n{run}");
+    }
     // The helper's file alone, its names as config.yaml beside it has them.
     let helper = user.story.sandbox.path(HELPER);
     let run = user.import(&["--from", &helper.to_string_lossy()]).run().exits(0).quietly();

@@ -4,7 +4,7 @@
 //! yc's files are read, never written, and its token cache is not touched. Facts: yandex-cloud.md 10.2 and 12; what is not
 //! known of them is read leniently, and what is not understood is told at `-v`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -717,6 +717,11 @@ impl Plan {
             let json = serde_json::json!({ "credHelpers": helpers });
             for line in serde_json::to_string_pretty(&json).unwrap_or_default().lines() {
                 let _ = writeln!(text, "    {}", clean(line));
+            }
+            text.push_str("and the links that these names are, in a directory on PATH:\n");
+            for profile in self.registries.values().collect::<BTreeSet<_>>() {
+                let link = format!("~/.local/bin/docker-credential-ycred-{profile}");
+                let _ = writeln!(text, "    ln -s \"$(command -v ycred)\" {link}");
             }
             let usual = Allowed::new(DEFAULT_ENDPOINT, &[]);
             for (host, profile) in &self.registries {
