@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use base64::Engine as _;
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::hosts::{self, Allowed, Host, Reach};
 use crate::invocation::{Flag, HookCall, Options};
 use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
@@ -18,15 +19,33 @@ use crate::source::access_key::KeyRequest;
 use crate::token::{Secret, Timestamp};
 
 mod aws;
+mod bazel;
+mod cargo;
 mod docker;
 mod git;
+mod goauth;
+mod keyring;
 mod kubectl;
+mod kubelet;
+mod pnpm;
 mod terraform;
 mod token;
 
 /// Every hook, in the order of the README.
-pub const PROTOCOLS: &[&dyn Protocol] =
-    &[&kubectl::Kubectl, &docker::Docker, &git::Git, &terraform::Terraform, &aws::Aws, &token::Token];
+pub const PROTOCOLS: &[&dyn Protocol] = &[
+    &kubectl::Kubectl,
+    &docker::Docker,
+    &git::Git,
+    &terraform::Terraform,
+    &aws::Aws,
+    &kubelet::Kubelet,
+    &bazel::Bazel,
+    &cargo::Cargo,
+    &goauth::GoAuth,
+    &pnpm::Pnpm,
+    &keyring::Keyring,
+    &token::Token,
+];
 
 /// What the tables say of a hook.
 pub struct Hook {
@@ -79,6 +98,11 @@ pub struct Call<'a> {
 pub trait Protocol: Sync {
     fn hook(&self) -> &'static Hook;
 
+    /// The program that calls it, where that is not the hook's own name.
+    fn program(&self) -> &'static str {
+        self.hook().name
+    }
+
     /// How this call's requests come.
     fn framing(&self, call: &Call<'_>) -> Framing;
 
@@ -120,6 +144,12 @@ pub trait Exchange: std::fmt::Debug {
     fn write_for(&self, token: &Handout<'_>, hosts: &Allowed) -> Reply {
         let _ = hosts;
         self.write(token)
+    }
+
+    /// [`Self::write_for`], of a protocol that says how long the token lives instead of until when: `life`.
+    fn write_lasting(&self, token: &Handout<'_>, life: Duration, hosts: &Allowed) -> Reply {
+        let _ = life;
+        self.write_for(token, hosts)
     }
 
     /// The reply to anything but [`Act::Get`], once it has been done; `hosts` are those that the token may go to.
@@ -239,6 +269,12 @@ impl Reply {
     }
 }
 
+/// The value of `Authorization` for registries: Basic, by the user `iam`.
+fn basic(token: &Secret) -> String {
+    let pair = Zeroizing::new(format!("iam:{}", token.expose()));
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()))
+}
+
 /// The most that a client may send; the longest real one (kubelet's, with a pod's token) is a few KiB.
 pub const LARGEST_INPUT: usize = 64 * 1024;
 
@@ -265,6 +301,8 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
     match input {
         Ok(Some(input)) => reply_to(hook_call, &call, &input, session),
         Ok(None) => (Reply::default(), None),
+        // A conversation whose channel is gone: there is nobody to reply to.
+        Err(error) if error.kind == Kind::Internal => (Reply::nothing(error.kind.exit_code()), Some(error)),
         Err(error) => (hook_call.protocol.reject(&call, &error), Some(error)),
     }
 }
@@ -344,8 +382,11 @@ fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session
     let ask = exchange.ask();
     let options = within_patience(hook_call, options(hook_call, ask), profile.timeout);
     let obtained = session.obtain_need(profile, &options, &ask.need, ask.floor)?;
-    let expires = obtained.credential.advertised(session.clock.now(), obtained.skew_is_current);
-    Ok(exchange.write_for(&Handout { token: &obtained.credential.secret, expires }, &profile.hosts))
+    let now = session.clock.now();
+    let expires = obtained.credential.advertised(now, obtained.skew_is_current);
+    let life = Duration::from_millis(u64::try_from(expires.since(now)).unwrap_or(0));
+    let handout = Handout { token: &obtained.credential.secret, expires };
+    Ok(exchange.write_lasting(&handout, life, &profile.hosts))
 }
 
 /// The flags with the deadline that the protocol's clients impose; `otherwise` is the one that holds without a flag.
@@ -391,9 +432,7 @@ fn check_words(call: &HookCall) -> Result<()> {
         [] => "no further words".to_owned(),
         operands => operands.join(" "),
     };
-    Err(Error::usage(format!("`ycred {}` is called by {0} itself, and takes {takes}", hook.name)).hint(format!(
-        "to run {} with a token: ycred exec -- {0} {}",
-        hook.name,
-        call.operands.join(" ")
-    )))
+    let program = call.protocol.program();
+    Err(Error::usage(format!("`ycred {}` is called by {program} itself, and takes {takes}", hook.name))
+        .hint(format!("to run {program} with a token: ycred exec -- {program} {}", call.operands.join(" "))))
 }

@@ -56,18 +56,36 @@ pub fn python(packages: &[&str]) -> Option<PathBuf> {
 /// what they fetch from elsewhere, a test must not depend on.
 #[track_caller]
 pub fn node(packages: &[&str]) -> Option<PathBuf> {
+    modules(packages, &["--ignore-scripts"])
+}
+
+/// [`node`], for packages that are not whole before their install scripts have run (pnpm 12 puts its program in place).
+#[track_caller]
+pub fn node_with_scripts(packages: &[&str]) -> Option<PathBuf> {
+    modules(packages, &["--foreground-scripts"])
+}
+
+#[track_caller]
+fn modules(packages: &[&str], scripts: &[&str]) -> Option<PathBuf> {
     let Some(npm) = find("npm").filter(|_| find("node").is_some()) else {
         skip("node or npm is not on PATH");
         return None;
     };
     let versioned = |package: &&str| package.trim_start_matches('@').contains('@');
     assert!(packages.iter().all(versioned), "{packages:?} name their versions");
-    let root = prepared(&format!("node-{}", fingerprint(packages)), |root| {
+    let root = prepared(&format!("node-{}", fingerprint(&[packages, scripts].concat())), |root| {
         fs::create_dir(root).map_err(|error| format!("{}: {error}", root.display()))?;
-        let options = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"];
+        let options = ["install", "--no-audit", "--no-fund", "--no-update-notifier"];
         let bounds = ["--fetch-retries=2", "--fetch-timeout=20000", "--loglevel=error"];
         bounded(
-            Command::new(&npm).args(options).args(bounds).arg("--prefix").arg(root).args(packages).current_dir(root),
+            Command::new(&npm)
+                .args(options)
+                .args(scripts)
+                .args(bounds)
+                .arg("--prefix")
+                .arg(root)
+                .args(packages)
+                .current_dir(root),
         )
     })?;
     Some(root.join("node_modules"))
@@ -177,5 +195,16 @@ fn a_set_that_was_not_finished_is_made_again_and_a_whole_one_is_kept() {
     fs::remove_dir_all(&place).expect("cleaned up");
     for left in [".ready", ".lock", "-refused.lock"] {
         fs::remove_file(place.with_file_name(format!("{name}{left}"))).expect("cleaned up");
+    }
+}
+
+#[test]
+fn the_readme_names_the_versions_that_are_tried() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
+    let all = super::python::PACKAGES.iter().chain(&super::go::VERSIONS).chain(&super::pnpm::VERSIONS);
+    for package in all {
+        let version = package.rsplit('=').next().unwrap_or_default();
+        let row = readme.lines().find(|line| line.starts_with("| [") && line.contains(version));
+        assert!(row.is_some(), "README.md does not name {package}");
     }
 }

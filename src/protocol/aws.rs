@@ -45,6 +45,11 @@ impl Protocol for Aws {
         Framing::None
     }
 
+    fn patience(&self) -> Option<Duration> {
+        // The Go SDK kills the process after a minute.
+        Some(Duration::from_secs(50))
+    }
+
     fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
         let duration = match call.options.own("duration") {
             Some(text) => parse_duration(text).map_err(|why| Error::usage(format!("--duration: {why}")))?,
