@@ -43,7 +43,7 @@ certificate = (
 key = key.private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
-tokens = []
+tokens, late = [], 0
 
 class Accounts(service.ServiceAccountServiceServicer):
     def Get(self, request, context):
@@ -70,7 +70,14 @@ end = time.monotonic() + 80
 while len(set(tokens)) < 6 and time.monotonic() < end:
     sdk = yandexcloud.SDK(root_certificates=certificate, endpoint=place)
     accounts = sdk.client(service.ServiceAccountServiceStub)
-    account = accounts.Get(GetServiceAccountRequest(service_account_id="aje0"))
+    try:
+        account = accounts.Get(GetServiceAccountRequest(service_account_id="aje0"))
+    except grpc.RpcError as error:
+        # The SDK waits for a second and no longer, which a machine that is busy with other tests may let pass.
+        if "timed out" not in str(error.details()) or late == 5:
+            raise
+        late += 1
+        continue
     assert account.id == "aje0"
     time.sleep(0.05)
 print(len(tokens), *dict.fromkeys(token.removeprefix("Bearer ") for token in tokens))
@@ -87,12 +94,12 @@ fn the_sdk_for_python_outlives_three_tokens() {
         true => Response::text(200, "come in"),
         false => Response::text(401, "this token does not live"),
     });
-    cloud.lifetime(Duration::from_secs(6));
+    cloud.lifetime(Duration::from_secs(10));
     cloud.profile(&sandbox, "prod", &[]);
     let profile = sandbox.path("config/prod.toml");
     let toml = std::fs::read_to_string(&profile).expect("the profile");
-    // Renewed at half of the life, so that the slowest machine has three seconds from the answer to the use.
-    sandbox.profile("prod", &format!("{toml}refresh-before = \"3s\"\nmin-ttl = \"1s\"\n"));
+    // Renewed at half of the life, so that the slowest machine has five seconds from the answer to the use.
+    sandbox.profile("prod", &format!("{toml}refresh-before = \"5s\"\nmin-ttl = \"1s\"\n"));
     let program = sandbox.file("work/program.py", PROGRAM);
     let words = ["exec", "--serve", "-p", "prod", "--"].map(Into::into);
     let words = words.into_iter().chain([bin.join("python").into_os_string(), program.into_os_string()]);
