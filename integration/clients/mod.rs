@@ -6,7 +6,10 @@
 mod docker;
 mod git;
 mod kubectl;
+mod libraries;
 pub mod packages;
+mod podman;
+mod registry;
 mod skopeo;
 mod terraform;
 
@@ -88,6 +91,21 @@ impl Cloud {
         WORDS
     }
 
+    /// Lets a client meet what keeps a user from a token, each with the words that must reach that user, however the client
+    /// shows them: `meet` is given the registry to ask about, and the words. `host` is one that the client can reach.
+    fn troubles(&self, sandbox: &Sandbox, host: &str, meet: impl Fn(&str, &[&str])) {
+        // Built in, so that it is ours even without a profile.
+        meet("cr.yandex", &["no profile", "ycred init"]);
+        let hosts = [host.to_owned()];
+        self.profile(sandbox, "default", &hosts);
+        meet(host, &[self.refuse(), "yc iam key list"]);
+        self.gate.emulator.clear_faults();
+        // Another key, so that no refusal is remembered.
+        self.profile(sandbox, "default", &hosts);
+        meet(host, &[self.break_down(), "503"]);
+        self.gate.emulator.clear_faults();
+    }
+
     /// What a server asks whom to let in.
     fn gate(&self) -> Gate {
         self.gate.clone()
@@ -133,8 +151,9 @@ struct StandIn {
 }
 
 impl StandIn {
+    /// It can also prove that it is `cr.yandex`, to clients that come through a proxy.
     fn tls(authority: &Authority, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> StandIn {
-        StandIn::start(Some(authority.server_config(&[])), handler)
+        StandIn::start(Some(authority.server_config(&["cr.yandex"])), handler)
     }
 
     fn plain(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> StandIn {
@@ -173,6 +192,13 @@ impl StandIn {
 
     fn requests(&self) -> Vec<Request> {
         lock(&self.log).clone()
+    }
+
+    /// Some clients show an empty name and password where they have none.
+    #[track_caller]
+    fn saw_nobody_named_iam(&self) {
+        let seen = self.authorizations();
+        assert!(seen.iter().all(|header| header == "Basic Og=="), "somebody showed credentials: {seen:?}");
     }
 
     /// Every `Authorization` that it was sent, in order.
