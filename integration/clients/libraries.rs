@@ -8,14 +8,10 @@ use serde_json::{Value, json};
 use super::docker::{Daemon, unbase64};
 use super::packages::python;
 use super::registry::{Registry, token_server};
-use super::{Cloud, basic_value, registry, runs_of, trust, wrapper};
+use super::{Cloud, PYTHON, basic_value, registry, runs_of, trust, wrapper};
 use crate::authority::Authority;
 use crate::harness::{Run, Sandbox};
 use crate::server::{Response, Server};
-
-/// Everything small that Python has for us; the same list in all tests, so that it is installed once.
-pub(super) const PYTHON: &[&str] =
-    &["docker==7.2.0", "oras==0.2.43", "requests==2.34.2", "httpie==3.2.4", "twine==7.0.0", "grpcio==1.85.1"];
 
 /// Its version is that of Helm's binding; Helm itself is 4.2.3.
 const HELM: &[&str] = &["helm-python-sdk==0.2.2"];

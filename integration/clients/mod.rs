@@ -7,11 +7,13 @@ mod docker;
 mod git;
 mod kubectl;
 mod libraries;
+mod package_managers;
 pub mod packages;
 mod podman;
 mod registry;
 mod skopeo;
 mod terraform;
+mod token;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,18 @@ use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Emulator, TOKENS};
 use crate::harness::Sandbox;
 use crate::server::{Request, Response, Server};
+
+/// What the tests want of Python and of npm, each in one list, so that it is installed once. Helm, which is large, is apart.
+const PYTHON: &[&str] =
+    &["docker==7.2.0", "oras==0.2.43", "requests==2.34.2", "httpie==3.2.4", "twine==7.0.0", "grpcio==1.85.1"];
+const NODE: &[&str] = &[
+    "yarn@1.22.22",
+    "@yarnpkg/cli-dist@4.9.2",
+    "nuget-exe@5.8.0",
+    "@bufbuild/buf@1.75.0",
+    "@modelcontextprotocol/sdk@1.32.2",
+    "mcp-remote@0.15.1",
+];
 
 /// The emulator, with one service account.
 struct Cloud {
