@@ -186,7 +186,7 @@ fn podman_and_buildah_log_in_and_out_and_keep_nothing() {
         let registry = registry(&bench.authority, Some(bench.cloud.gate()));
         let host = registry.host();
         bench.use_host(&host, true);
-        // Their logins look into this file alone.
+        // A login with a password keeps it in this file, whatever docker's says, unless a helper is named here.
         bench.sandbox.file("home/run/containers/auth.json", json!({"credHelpers": {&host: "ycred"}}).to_string());
         bench.call(&["login", &host]).run().succeeds().quietly().stdout_has("Existing credentials are valid");
         let password = bench.cloud.mint();
