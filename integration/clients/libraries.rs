@@ -100,22 +100,24 @@ impl Bench {
         assert_eq!(self.cloud.exchanges(), 1, "IAM requests");
     }
 
-    /// A registry that is not ours is tried without a token and without a word from us.
+    /// A registry that is not ours is tried without a token and without a word from us; `refusal` is what the client makes of
+    /// the answer.
     #[track_caller]
-    fn stays_anonymous(&self, script: &str, reference: impl Fn(&str) -> String) {
-        let registry = registry(&self.authority, Some(self.cloud.gate()));
-        self.use_host(&registry.host(), false);
-        let run = self.python(script, &[&reference(&registry.host())]).fails();
+    fn stays_anonymous(&self, script: &str, reference: impl Fn(&str) -> String, refusal: &str) {
+        let tokens = token_server(&self.authority, self.cloud.gate());
+        let Some(registry) = Registry::start(&self.sandbox, &self.authority, &tokens) else { return };
+        self.use_host(&registry.host, false);
+        let run = self.python(script, &[&reference(&registry.host)]).fails().stderr_has(refusal);
         assert!(runs_of(&self.runs) >= 1, "the helper was not asked\n{run}");
         assert!(!run.stderr.contains("ycred: "), "not ours is no error\n{run}");
-        assert!(!registry.requests().is_empty(), "it was not even tried without us\n{run}");
-        registry.saw_nobody_named_iam();
+        assert!(!tokens.requests().is_empty(), "it was not even tried without us\n{run}");
+        tokens.saw_nobody_named_iam();
         assert_eq!(self.cloud.exchanges(), 0, "IAM requests");
     }
 
-    /// What keeps a user from a token reaches that user.
+    /// What keeps a user from a token reaches that user in the client's own words, which `told` finds.
     #[track_caller]
-    fn tells_why(&mut self, script: &str, reference: impl Fn(&str) -> String) {
+    fn tells_why(&mut self, script: &str, reference: impl Fn(&str) -> String, told: impl Fn(&Run) -> String) {
         let registry = registry(&self.authority, Some(self.cloud.gate()));
         // Some ask the helper only when the registry has sent them away, and that must be cr.yandex, too.
         let address = registry.server.address();
@@ -127,12 +129,17 @@ impl Bench {
             self.configure(&[host]);
             let run = self.python(script, &[&reference(host)]).fails();
             for word in words {
-                assert!(run.stderr.contains(word), "the user is not told {word:?}\n{run}");
+                assert!(told(&run).contains(word), "the user is not told {word:?}\n{run}");
             }
         });
         registry.saw_nobody_named_iam();
         assert_eq!(self.cloud.exchanges(), 2, "IAM requests");
     }
+}
+
+/// Of a client that lets the helper's stderr through and quotes its stdout.
+fn quoted(run: &Run) -> String {
+    run.stderr.lines().filter(|line| !line.starts_with("ycred: ")).collect::<Vec<_>>().join("\n")
 }
 
 fn image(host: &str) -> String {
@@ -174,7 +181,7 @@ fn docker_py_hands_the_daemon_iam_and_the_token_for_one_iam_request() {
 fn docker_py_raises_the_reason_and_what_mends_it() {
     let Some(mut bench) = Bench::new(PYTHON) else { return };
     let daemon = Daemon::start(&mut bench.sandbox);
-    bench.tells_why(DOCKER_PY_PULLS, image);
+    bench.tells_why(DOCKER_PY_PULLS, image, quoted);
     assert_eq!(daemon.asked("/images/create").len(), 0, "it is not tried anonymously");
 }
 
@@ -202,9 +209,12 @@ fn oras_for_python_pushes_and_pulls_for_one_iam_request() {
 #[test]
 fn oras_for_python_tells_the_reason_and_stays_anonymous_elsewhere() {
     let Some(bench) = Bench::new(PYTHON) else { return };
-    bench.stays_anonymous(ORAS_PULLS, artifact);
+    bench.stays_anonymous(ORAS_PULLS, artifact, "Cannot respond to request for authentication");
     let Some(mut bench) = Bench::new(PYTHON) else { return };
-    bench.tells_why(ORAS_PULLS, artifact);
+    bench.tells_why(ORAS_PULLS, artifact, |run| {
+        // It logs what the helper wrote to stderr, and nothing gets past it.
+        run.stderr.split_once("Credential helper 'docker-credential-ycred' failed: ").unwrap_or_default().1.to_owned()
+    });
 }
 
 #[test]
@@ -221,7 +231,7 @@ fn helm_pushes_and_pulls_a_chart_for_one_iam_request() {
 #[test]
 fn helm_tells_the_reason_and_stays_anonymous_elsewhere() {
     let Some(bench) = Bench::new(HELM) else { return };
-    bench.stays_anonymous(HELM_PULLS, charts);
+    bench.stays_anonymous(HELM_PULLS, charts, "401: unauthorized: authentication required");
     let Some(mut bench) = Bench::new(HELM) else { return };
-    bench.tells_why(HELM_PULLS, charts);
+    bench.tells_why(HELM_PULLS, charts, quoted);
 }
