@@ -68,6 +68,13 @@ impl Bench {
         basic_value("iam", &self.cloud.token())
     }
 
+    /// Without `ycred exec` the program says this itself, which the pages explain.
+    #[track_caller]
+    fn says_when_exec_is_forgotten(&self, arguments: &[&str], words: &str) {
+        let run = self.sandbox.call(arguments[0], &arguments[1..]).run().fails();
+        assert!(run.stdout.contains(words) || run.stderr.contains(words), "not {words:?}\n{run}");
+    }
+
     /// Where there is no token, the program does not even start, and the user reads why.
     #[track_caller]
     fn is_told_why(&self, call: impl Fn() -> Run) {
@@ -134,9 +141,8 @@ fn npm_installs_and_publishes_with_the_token_from_its_environment() {
     publish.run().succeeds().stdout_has("mine@1.0.0");
     bench.was_shown(&bench.bearer());
     bench.is_told_why(install);
-    // Who forgets `ycred exec` hears from the registry.
-    let forgotten = bench.sandbox.call("npm", [&["install", "hello"], &quiet[..]].concat()).run();
-    forgotten.fails().stderr_has("E401");
+    std::fs::remove_dir_all(bench.sandbox.path("work/node_modules")).expect("installed");
+    bench.says_when_exec_is_forgotten(&[&["npm", "install", "hello"], &quiet[..]].concat(), "npm error code E401");
 }
 
 #[test]
@@ -169,6 +175,10 @@ fn modern_yarn_installs_with_the_token_from_its_environment() {
             bench.registry.url()
         ),
     );
+    bench.says_when_exec_is_forgotten(
+        &["node", &yarn, "install", "--no-immutable"],
+        "Environment variable not found (YC_IAM_TOKEN)",
+    );
     let install = || bench.exec(&["node", &yarn, "install", "--no-immutable"]).run();
     install().succeeds();
     assert!(bench.sandbox.path("work/node_modules/hello/index.js").exists());
@@ -195,11 +205,13 @@ fn maven_fetches_a_parent_with_the_token_from_its_environment() {
             bench.registry.url()
         ),
     );
-    // As docs/hooks/maven.md has it, and where Maven looks for it: its `user.home` is not HOME.
+    // As docs/hooks/maven.md has it, but named, as Maven's `user.home` is not HOME, and without a way to the outside: Java
+    // knows nothing of the proxies of the environment.
     let settings = bench.sandbox.file(
         "home/.m2/settings.xml",
         format!(
-            "<settings><localRepository>{}</localRepository><servers><server><id>cloud-registry</id><username>iam</username>\
+            "<settings><localRepository>{}</localRepository><mirrors><mirror><id>nowhere</id><mirrorOf>central</mirrorOf>\
+             <url>http://127.0.0.1:1/</url></mirror></mirrors><servers><server><id>cloud-registry</id><username>iam</username>\
              <password>${{env.YC_IAM_TOKEN}}</password></server></servers></settings>",
             bench.sandbox.path("tmp/m2").display()
         ),
@@ -209,6 +221,9 @@ fn maven_fetches_a_parent_with_the_token_from_its_environment() {
     validate().succeeds().stdout_has("BUILD SUCCESS");
     bench.was_shown(&bench.basic());
     bench.is_told_why(validate);
+    std::fs::remove_dir_all(bench.sandbox.path("tmp/m2")).expect("the parent is there");
+    let forgotten = ["mvn", "--batch-mode", "--settings", &settings, "validate"];
+    bench.says_when_exec_is_forgotten(&forgotten, "status: 401 Unauthorized");
 }
 
 /// A wheel with nothing in it but its own description.
@@ -255,6 +270,8 @@ fn pip_installs_from_an_index_whose_password_is_in_its_environment() {
     assert!(run.stdout.contains("****"), "pip shows the index without its password\n{run}");
     bench.was_shown(&bench.basic());
     bench.is_told_why(install);
+    let forgotten = [&[pip.as_str(), "install", "-r", "requirements.txt", "--no-input"], &options[..]].concat();
+    bench.says_when_exec_is_forgotten(&forgotten, "No matching distribution found for hello==1.0");
 }
 
 #[test]
@@ -339,12 +356,15 @@ fn nuget_installs_and_pushes_with_the_password_from_its_environment() {
         ),
     );
     let common = ["-ConfigFile", "NuGet.Config", "-NonInteractive"];
-    let install = ["install", "hello", "-Version", "1.0.0", "-OutputDirectory", "there", "-NoCache"];
-    let install = || bench.exec(&[&[mono.as_str(), &nuget], &install[..], &common[..]].concat()).run();
+    let install_hello = ["install", "hello", "-Version", "1.0.0", "-OutputDirectory", "there", "-NoCache"];
+    let install = || bench.exec(&[&[mono.as_str(), &nuget], &install_hello[..], &common[..]].concat()).run();
     install().succeeds().stdout_has("Successfully installed");
     assert!(bench.sandbox.path("work/there/hello.1.0.0/content/hello.txt").exists());
     let made = maker.path("work/hello.1.0.0.nupkg").display().to_string();
     bench.exec(&[&[mono.as_str(), &nuget, "push", &made, "-Source", "cloud"], &common[..]].concat()).run().succeeds();
     bench.was_shown(&bench.basic());
     bench.is_told_why(install);
+    std::fs::remove_dir_all(bench.sandbox.path("work/there")).expect("installed");
+    let forgotten = [&[mono.as_str(), &nuget], &install_hello[..], &common[..]].concat();
+    bench.says_when_exec_is_forgotten(&forgotten, "401 (Unauthorized)");
 }
