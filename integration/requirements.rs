@@ -116,7 +116,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F45", "success: stderr is empty",
         Tests(&["a_hooks_reply_is_exact_to_the_byte_and_stderr_is_empty_on_a_miss_and_on_a_hit"])),
     requirement("F46", "stdin untouched for kubectl; closed descriptors leak nothing",
-        Tests(&["kubectl_terraform_and_token_leave_stdin_alone", "with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_record"])),
+        Tests(&["hooks_without_a_request_leave_stdin_alone", "with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_record"])),
     requirement("F47", "no terminal and login needed: fails at once with the command to run",
         Tests(&["without_a_terminal_and_without_a_session_it_works", "where_nothing_says_whose_token_one_error_names_the_ways_and_metadata_is_not_probed"])),
     requirement("F48", "one deadline covers everything",
@@ -148,7 +148,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F61", "429, 5xx and resets again, with jitter and Retry-After; never a 4xx",
         Tests(&["a_429_or_5xx_is_asked_again_three_times_and_then_told", "a_4xx_other_than_429_is_never_asked_again", "a_connection_that_breaks_at_any_stage_is_tried_again", "a_retry_after_in_seconds_is_waited_for", "a_retry_after_as_a_date_is_waited_for"])),
     requirement("F62", "metadata: not probed unasked, never through a proxy, with its header",
-        Tests(&["where_nothing_says_whose_token_one_error_names_the_ways_and_metadata_is_not_probed", "metadata_is_never_asked_for_through_a_proxy", "without_a_setting_metadata_is_asked_for_at_its_usual_address"])),
+        Tests(&["where_nothing_says_whose_token_one_error_names_the_ways_and_metadata_is_not_probed", "metadata_is_never_asked_for_through_a_proxy", "a_function_gets_its_accounts_token_at_the_real_address_past_every_proxy", "without_a_setting_metadata_is_asked_for_at_its_usual_address"])),
     requirement("F63", "proxy variables obeyed, credentials not logged, 407 explained",
         Tests(&["https_proxy_comes_before_all_proxy_and_lower_case_before_upper", "no_proxy_is_obeyed_for_names_subdomains_and_blocks", "the_user_and_password_of_a_proxy_are_sent_to_it_and_shown_to_nobody", "a_proxy_that_wants_a_password_is_explained"])),
     requirement("F64", "a CA file works besides the usual roots; a wrong one is named",
@@ -186,13 +186,13 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F80", "the static binary runs in an empty image",
         Reason("the musl target's standard library is not on the machines that run the tests; where it is, `.ci/run` builds it. Without home, password database, certificates and temporary directory: see F22 and F81")),
     requirement("F81", "complete without a configuration file",
-        Tests(&["without_a_profile_the_environment_serves_in_the_documented_order", "without_a_profile_a_job_of_github_actions_needs_the_account_alone", "a_user_whom_no_database_knows_needs_no_home_and_systemds_directory_serves"])),
+        Tests(&["without_a_profile_the_environment_serves_in_the_documented_order", "without_a_profile_a_job_of_github_actions_needs_the_account_alone", "without_a_profile_the_variable_says_that_the_metadata_service_is_meant", "a_user_whom_no_database_knows_needs_no_home_and_systemds_directory_serves"])),
     requirement("F82", "a keyring that is absent or locked",
         Reason("no keyring is used")),
     requirement("F83", "XDG directories obeyed, relative ones ignored",
         Tests(&["the_cache_is_below_home_and_xdg_goes_before_it", "a_relative_xdg_directory_is_ignored_as_the_specification_says"])),
     requirement("F84", "a symlink's suffix picks the profile, and clashes with no plugin name",
-        Tests(&["symlinks_name_hook_and_profile", "a_symlinks_suffix_is_never_a_path"])),
+        Tests(&["symlinks_name_hook_and_profile", "every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix", "a_symlinks_suffix_is_never_a_path"])),
 ];
 
 fn root() -> &'static Path {

@@ -33,6 +33,9 @@ pub const YCRED_DEBUG_PANIC: &str = "YCRED_DEBUG_PANIC";
 /// Set for the commands that a profile runs, so that a profile that runs ycred with itself is noticed.
 pub const YCRED_RUNNING: &str = "YCRED_RUNNING";
 
+/// Set for a program that a call is passed on to (`keyring`): those that it has been passed on to already, as in `PATH`.
+pub const YCRED_PASSED_ON: &str = "YCRED_PASSED_ON";
+
 /// An IAM token, handed on as it is (the yc CLI and several SDKs read it too).
 pub const YC_IAM_TOKEN: &str = "YC_IAM_TOKEN";
 /// An IAM token if it starts with `t1.` and has two dots, else an OAuth token: what the Terraform provider makes of it.
@@ -67,6 +70,8 @@ pub const CACHE_DIRECTORY: &str = "CACHE_DIRECTORY";
 /// systemd's `StateDirectory=`: the login sessions of a unit without a home.
 pub const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
+/// Where the next program of a name is looked for.
+pub const PATH: &str = "PATH";
 /// The user's shell, for `exec` without a command and `env` without `--shell`.
 pub const SHELL: &str = "SHELL";
 

@@ -29,6 +29,8 @@ pub enum Endpoint {
     Metadata,
     /// `POST /oauth/token` at the auth host.
     OauthToken,
+    /// `POST /iam/aws-compatibility/v1/ephemeralAccessKeys`.
+    EphemeralAccessKeys,
     /// Any other path.
     Other,
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     Commons, NOBODY, Step, World, make_private, mode, require_root, require_tracer, set_mode, token_in, traced,
 };
+use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
 use crate::emulator::faults::Fault;
 use crate::emulator::keys::{AuthorizedKey, RsaKey};
 use crate::emulator::{METADATA, TOKENS, auth};
@@ -180,6 +181,12 @@ impl Heard {
         let good = match request.path.as_str() {
             METADATA | auth::TOKEN => json!({"access_token": token, "expires_in": 40_000, "token_type": "Bearer"}),
             GITHUB => json!({"value": token}),
+            EPHEMERAL_ACCESS_KEYS => {
+                let (id, secret) = (shapeless(20), shapeless(43));
+                self.given.extend([id.clone(), secret.clone()]);
+                let expires = "2099-01-01T00:00:00Z";
+                json!({"accessKeyId": id, "secret": secret, "sessionToken": token, "expiresAt": expires})
+            }
             _ => json!({"iamToken": token, "expiresAt": "2099-01-01T00:00:00Z"}),
         };
         let status = |code: u16, message: &str| {
@@ -437,12 +444,19 @@ const SOURCES: &[Source] = &[
     },
 ];
 
+const KUBELET: &str = r#"{"kind":"CredentialProviderRequest","apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"cr.yandex/a/b"}"#;
+
 /// The calls by which a token goes out, or does not.
 const CALLS: &[(&[&str], &str)] = &[
     (&["kubectl"], ""),
     (&["docker", "get"], "https://cr.yandex"),
     (&["git", "get"], "capability[]=authtype\nprotocol=https\nhost=cr.yandex\n\n"),
     (&["terraform", "get", "cr.yandex"], ""),
+    (&["bazel", "get"], r#"{"uri":"https://cr.yandex/"}"#),
+    (&["cargo"], r#"{"v":1,"registry":{"index-url":"sparse+https://cr.yandex/"},"kind":"get","args":[]}"#),
+    (&["goauth"], ""),
+    (&["keyring", "get", "https://cr.yandex/", "iam", "--output=json"], ""),
+    (&["kubelet"], KUBELET),
     (&["token", "--format", "curl"], ""),
     (&["env"], ""),
     (&["exec", "true"], ""),
@@ -498,6 +512,15 @@ fn expose(source: &Source) -> usize {
             }));
             judge(&format!("{}, {manner:?}", source.name), &net, &eavesdropper, &runs);
             count += runs.len();
+            // Apart, since to an access key the token is what buys it, and nothing to be seen.
+            if profile.contains("iam-url") {
+                eavesdropper.behave(*manner);
+                let words: Vec<&str> = flags.iter().chain(&["aws"]).copied().collect();
+                let call = sandbox.ycred(&words).env("YCRED_CACHE_DIR", sandbox.path(format!("cache-aws-{manner:?}")));
+                let runs = [call.run()];
+                judge(&format!("{}, {manner:?}, aws", source.name), &net, &eavesdropper, &runs);
+                count += runs.len();
+            }
         }
     }
     look_around(source.name, &sandbox, &net, &eavesdropper);
@@ -783,8 +806,22 @@ fn escape_sequences_of_a_commands_stderr_and_of_file_names_reach_no_terminal() {
         &["terraform", &odd, "x"],
         &["docker", &odd],
         &["exec", &odd],
+        &["goauth", &odd],
+        &["keyring", &odd, "x"],
+        &["keyring", "get", &odd, "iam"],
+        &["pnpm", &odd],
+        &["bazel", &odd],
+        &["cargo", &odd],
     ] {
-        is_clean(&world.ycred(words).run());
+        is_clean(&world.ycred(words).env("PATH", world.sandbox.path("bin")).run());
+    }
+    for uri in [FOUL.to_owned(), format!("https://cr.yandex/{FOUL}"), format!("https://{FOUL}")] {
+        is_clean(&world.ycred(&["bazel", "get"]).stdin(json!({"uri": uri}).to_string()).run().exits(1));
+        let registry = json!({"index-url": uri});
+        for args in [json!([]), json!([FOUL]), json!(["--profile", FOUL])] {
+            let request = json!({"v": 1, "registry": registry, "kind": FOUL, "args": args}).to_string();
+            is_clean(&world.ycred(&["cargo"]).stdin(request).run().succeeds());
+        }
     }
     let stored = json!({"ServerURL": FOUL, "Username": FOUL, "Secret": FOUL}).to_string();
     is_clean(&world.ycred(&["docker", "store"]).stdin(stored).run().exits(1));

@@ -1,5 +1,5 @@
 //! `logout`: forgets what ycred holds for a profile, or for all, and says what that was. The token itself lives on in
-//! the cloud: other programs may have been given the same one.
+//! the cloud: other programs may have been given the same one. Access keys that it bought are forgotten with it.
 
 use std::fmt::Write as _;
 use std::io;
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::profile::DEFAULT_TIMEOUT;
 use crate::protocol::Reply;
 use crate::session::Session;
-use crate::source::{self, Grant};
+use crate::source::{self, Grant, access_key};
 use crate::store::Lock;
 
 pub const COMMAND: Command = Command {
@@ -52,6 +52,17 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let grant = source::open(&profile)?;
     let deadline = Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout));
     let mut text = String::new();
+    // Access keys first: one that is being minted waits for a token of the grant.
+    let keys = cache.slots_where(|record| access_key::request_of(record.settings(), grant.identity())).map_err(disk)?;
+    for (slot, request) in keys {
+        if let Forgotten::Token(expires) = forget(&slot, &deadline, session).map_err(disk)? {
+            let session_name = request.session_name;
+            let _ = writeln!(
+                text,
+                "{profile}: the cached access key of session {session_name} is forgotten (the cloud honours it until {expires})"
+            );
+        }
+    }
     let mut link: Option<&dyn Grant> = Some(grant.as_ref());
     while let Some(grant) = link {
         let entry = cache.entry(grant.identity());
