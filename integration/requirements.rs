@@ -116,7 +116,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F45", "success: stderr is empty",
         Tests(&["a_hooks_reply_is_exact_to_the_byte_and_stderr_is_empty_on_a_miss_and_on_a_hit"])),
     requirement("F46", "stdin untouched for kubectl; closed descriptors leak nothing",
-        Tests(&["kubectl_terraform_and_token_leave_stdin_alone", "with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_record"])),
+        Tests(&["hooks_without_a_request_leave_stdin_alone", "with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_record"])),
     requirement("F47", "no terminal and login needed: fails at once with the command to run",
         Tests(&["without_a_terminal_and_without_a_session_it_works", "where_nothing_says_whose_token_one_error_names_the_ways_and_metadata_is_not_probed"])),
     requirement("F48", "one deadline covers everything",
@@ -192,7 +192,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F83", "XDG directories obeyed, relative ones ignored",
         Tests(&["the_cache_is_below_home_and_xdg_goes_before_it", "a_relative_xdg_directory_is_ignored_as_the_specification_says"])),
     requirement("F84", "a symlink's suffix picks the profile, and clashes with no plugin name",
-        Tests(&["symlinks_name_hook_and_profile", "a_symlinks_suffix_is_never_a_path"])),
+        Tests(&["symlinks_name_hook_and_profile", "every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix", "a_symlinks_suffix_is_never_a_path"])),
 ];
 
 fn root() -> &'static Path {

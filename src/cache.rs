@@ -418,6 +418,12 @@ impl Cache {
         Slot { directory: &self.directory, name }
     }
 
+    /// The place of something that is kept beside the tokens, is no secret, and can be had again: swept after a day,
+    /// forgotten by `logout --all`.
+    pub fn beside(&self, what: &str, identity: &Identity) -> Slot<'_> {
+        self.slot(format!("{what}-{}", identity.name()))
+    }
+
     /// Every slot that has been used, whosever token is or was in it.
     ///
     /// # Errors
@@ -478,6 +484,24 @@ impl Slot<'_> {
             store::tighten(above)?;
         }
         store::make_private(directory)
+    }
+
+    /// What is there, if it is a file of ours.
+    pub fn read(&self) -> Option<Zeroizing<Vec<u8>>> {
+        match self.path(store::RECORD).and_then(|path| store::read(&path)) {
+            Ok(Found::Content(content)) => Some(content),
+            Ok(Found::Nothing | Found::Foreign) | Err(_) => None,
+        }
+    }
+
+    /// Puts this there, into a directory that has been judged, and tightened, anew: root could write into another
+    /// user's.
+    ///
+    /// # Errors
+    /// What the disk says; what was there before is then still there.
+    pub fn replace(&self, content: &[u8]) -> io::Result<()> {
+        self.prepare()?;
+        store::replace(&self.path(store::RECORD)?, content, false)
     }
 
     /// One try for the lock.
@@ -542,9 +566,7 @@ impl Entry<'_> {
     /// Profile (3): a file of the identity is gone, so no cached token is handed out either.
     pub fn load(&self) -> Result<Option<Record>> {
         let stats = self.files.iter().map(|path| stat(path)).collect::<Result<Vec<_>>>()?;
-        let Ok(Found::Content(content)) = self.slot.path(store::RECORD).and_then(|path| store::read(&path)) else {
-            return Ok(None);
-        };
+        let Some(content) = self.slot.read() else { return Ok(None) };
         // Whatever is no record of ours, torn, foreign or of another make, is a miss and will be replaced.
         let Ok(record) = serde_json::from_slice::<Record>(&content) else { return Ok(None) };
         if record.settings != self.settings {
@@ -616,15 +638,12 @@ impl Entry<'_> {
         }
     }
 
-    /// Writes a record as it is, into a directory that has been judged, and tightened, anew: root could write into
-    /// another user's.
+    /// Writes a record as it is.
     ///
     /// # Errors
     /// What the disk says; the old record is then still there.
     pub fn write(&self, record: &Record) -> io::Result<()> {
-        self.slot.prepare()?;
-        let content = Zeroizing::new(serde_json::to_vec(record)?);
-        store::replace(&self.slot.path(store::RECORD)?, &content, false)
+        self.slot.replace(&Zeroizing::new(serde_json::to_vec(record)?))
     }
 
     /// Reads the identity's files before a fetch, so that the token is never filed under content that it was not got

@@ -152,7 +152,7 @@ fn send(
     caller: Option<&Secret>,
     cx: &Context<'_>,
 ) -> Result<(String, Answer)> {
-    let url = format!("{}{path}", installation.iam_url());
+    let url = format!("{}{path}", installation.iam_url(cx)?);
     let bearer = caller.map(|token| Secret::wrapping(format!("Bearer {}", token.expose())));
     let headers: Vec<(&'static str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.expose())).collect();
     let request = Request {

@@ -8,6 +8,7 @@
 pub mod cache;
 pub mod clock;
 pub mod commands;
+pub mod discovery;
 pub mod environment;
 pub mod error;
 pub mod hosts;
@@ -33,6 +34,7 @@ pub mod store;
 pub mod successor;
 pub mod system;
 pub mod token;
+pub mod yaml;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;

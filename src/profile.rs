@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::discovery::{Discovery, WORD as DISCOVER};
 use crate::environment::{self as env, Environment};
 use crate::error::{Error, Result};
 use crate::hosts::{Allowed, Pattern};
 use crate::identity::Identity;
 use crate::input;
+use crate::obtain::Context;
 use crate::places::Places;
 use crate::source::{self, Source, workload};
 use crate::system;
@@ -43,7 +45,11 @@ pub struct Key {
 pub const COMMON_KEYS: &[Key] = &[
     Key { name: "impersonate", value: "ACCOUNT", about: "service account to become; a list is a chain" },
     Key { name: "endpoint", value: "HOST", about: "installation root: api.cloud.yandex.net, api.yandexcloud.kz" },
-    Key { name: "iam-url", value: "URL", about: "base URL in place of https://iam.<endpoint>" },
+    Key {
+        name: "iam-url",
+        value: "URL",
+        about: "base URL in place of https://iam.<endpoint>; \"discover\" asks the endpoint",
+    },
     Key { name: "auth-url", value: "URL", about: "base URL in place of https://auth.yandex.cloud" },
     Key { name: "audience", value: "TEXT", about: "the JWT's aud; default the URL that the JWT is sent to" },
     Key { name: "ca-file", value: "FILE", about: "PEM certificates to trust in addition to the usual roots" },
@@ -84,30 +90,65 @@ pub struct Profile {
 /// Where the cloud is.
 #[derive(Clone, Debug)]
 pub struct Installation {
-    /// Base URL of the IAM API, without a slash at the end.
-    iam_url: String,
+    iam: Iam,
     /// Base URL of the auth host.
     pub auth_url: String,
     /// The `aud` of a JWT, where the profile sets one.
     audience: Option<String>,
 }
 
+/// Where the IAM API is.
+#[derive(Clone, Debug)]
+enum Iam {
+    /// Base URL, without a slash at the end.
+    At(String),
+    Discovered(Discovery),
+}
+
 impl Installation {
-    /// Base URL of the IAM API, without a slash at the end.
-    pub fn iam_url(&self) -> &str {
-        &self.iam_url
+    /// Base URL of the IAM API, without a slash at the end. Known at a fetch alone, where it is to be discovered.
+    ///
+    /// # Errors
+    /// As [`Discovery::iam_url`].
+    pub fn iam_url(&self, cx: &Context<'_>) -> Result<String> {
+        match &self.iam {
+            Iam::At(url) => Ok(url.clone()),
+            Iam::Discovered(discovery) => discovery.iam_url(cx),
+        }
     }
 
-    /// The `aud` of a JWT: as the profile has it, or the URL that the JWT is sent to.
-    pub fn audience(&self) -> String {
-        self.audience.clone().unwrap_or_else(|| format!("{}{}", self.iam_url, crate::iam::TOKENS_PATH))
+    /// The `aud` of a JWT: as the profile has it, or the URL that the JWT is sent to, so that it is worth nothing elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::iam_url`].
+    pub fn audience(&self, cx: &Context<'_>) -> Result<String> {
+        match self.known_audience() {
+            Some(audience) => Ok(audience),
+            None => Ok(tokens_url(&self.iam_url(cx)?)),
+        }
     }
 
-    /// Adds where IAM is to an identity.
+    /// The `aud` of a JWT, where it is known without the network.
+    pub fn known_audience(&self) -> Option<String> {
+        match (&self.audience, &self.iam) {
+            (Some(audience), _) => Some(audience.clone()),
+            (None, Iam::At(url)) => Some(tokens_url(url)),
+            (None, Iam::Discovered(_)) => None,
+        }
+    }
+
+    /// Adds where IAM is, or whom to ask for that, to an identity.
     #[must_use]
     pub fn identify(&self, identity: Identity) -> Identity {
-        identity.with("iam-url", &self.iam_url)
+        match &self.iam {
+            Iam::At(url) => identity.with("iam-url", url),
+            Iam::Discovered(discovery) => identity.with("iam-url", format!("{DISCOVER} {}", discovery.url())),
+        }
     }
+}
+
+fn tokens_url(iam_url: &str) -> String {
+    format!("{iam_url}{}", crate::iam::TOKENS_PATH)
 }
 
 /// How a profile was asked for, which decides what may be in the name.
@@ -238,7 +279,10 @@ impl Profile {
                 "is not a host such as api.cloud.yandex.net, with or without port, without scheme",
             )
         })?;
-        let iam_url = settings.base_url("iam-url")?.unwrap_or_else(|| format!("https://iam.{endpoint}"));
+        let iam = match settings.text("iam-url")? {
+            Some(DISCOVER) => Iam::Discovered(Discovery::of(endpoint.to_string())),
+            _ => Iam::At(settings.base_url("iam-url")?.unwrap_or_else(|| format!("https://iam.{endpoint}"))),
+        };
         let auth_url = settings.base_url("auth-url")?.unwrap_or_else(|| DEFAULT_AUTH_URL.to_owned());
         let audience = settings.text("audience")?.map(str::to_owned);
         let listed = settings.list("hosts")?;
@@ -263,7 +307,7 @@ impl Profile {
             name,
             source,
             impersonate,
-            installation: Installation { iam_url, auth_url, audience },
+            installation: Installation { iam, auth_url, audience },
             hosts: Allowed::new(&endpoint.host, &listed),
             ca_file: settings.path("ca-file")?,
             refresh_before: settings.duration("refresh-before")?,
@@ -816,6 +860,60 @@ mod tests {
         assert_eq!(nearest("hsots", keys()), Some("hosts"));
         assert_eq!(nearest("Timeout", keys()), Some("timeout"));
         assert_eq!(nearest("password", keys()), None);
+    }
+
+    fn installation(text: &str) -> Profile {
+        let (environment, places) = (Environment::default(), Places::none());
+        let text = format!("source = \"authorized-key\"\nkey-file = \"key.json\"\n{text}");
+        Profile::from_text("x", Path::new("/c/x.toml"), &text, &environment, &places).expect("a profile")
+    }
+
+    #[test]
+    fn each_installation_has_its_own_iam_audience_and_registries() {
+        let host = |text: &str| crate::hosts::Host::parse(text).expect("a host");
+        for (text, audience, registry) in [
+            ("", "https://iam.api.cloud.yandex.net/iam/v1/tokens", Some("cr.yandex")),
+            (
+                "endpoint = \"api.cloud.yandex.net:443\"\n",
+                "https://iam.api.cloud.yandex.net/iam/v1/tokens",
+                Some("registry.yandexcloud.net"),
+            ),
+            (
+                "endpoint = \"api.yandexcloud.kz\"\n",
+                "https://iam.api.yandexcloud.kz/iam/v1/tokens",
+                Some("cr.yandexcloud.kz"),
+            ),
+            (
+                "endpoint = \"api.yandexcloud.kz:443\"\n",
+                "https://iam.api.yandexcloud.kz/iam/v1/tokens",
+                Some("cr.yandexcloud.kz"),
+            ),
+            ("endpoint = \"api.cloud.example:8443\"\n", "https://iam.api.cloud.example:8443/iam/v1/tokens", None),
+            ("iam-url = \"https://iam.example/\"\n", "https://iam.example/iam/v1/tokens", Some("cr.yandex")),
+            ("endpoint = \"api.yandexcloud.kz\"\naudience = \"x\"\n", "x", Some("cr.yandexcloud.kz")),
+        ] {
+            let profile = installation(text);
+            assert_eq!(profile.installation.known_audience().as_deref(), Some(audience), "{text}");
+            for name in ["cr.yandex", "registry.yandexcloud.net", "cr.yandexcloud.kz"] {
+                let russian = registry.is_some_and(|registry| registry != "cr.yandexcloud.kz");
+                let expected = Some(name) == registry || russian && name != "cr.yandexcloud.kz";
+                assert_eq!(profile.hosts.covers(&host(name)), expected, "{text}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_discovered_is_told_apart_by_whom_to_ask() {
+        let settings = |text: &str| installation(text).installation.identify(Identity::of("x")).settings();
+        let plain = settings("");
+        let discovered = settings("iam-url = \"discover\"\n");
+        let elsewhere = settings("iam-url = \"discover\"\nendpoint = \"api.yandexcloud.kz\"\n");
+        assert!(discovered.contains("discover https://api.cloud.yandex.net/endpoints"), "{discovered}");
+        assert!(plain != discovered && discovered != elsewhere, "{elsewhere}");
+        let discovered = installation("iam-url = \"discover\"\n").installation;
+        assert_eq!(discovered.known_audience(), None, "nobody knows yet");
+        let set = installation("iam-url = \"discover\"\naudience = \"x\"\n").installation;
+        assert_eq!(set.known_audience().as_deref(), Some("x"));
     }
 
     #[test]

@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use base64::Engine as _;
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::hosts::{self, Allowed, Host, Reach};
 use crate::invocation::{Flag, HookCall, Options};
 use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
@@ -18,10 +19,15 @@ use crate::source::access_key::KeyRequest;
 use crate::token::{Secret, Timestamp};
 
 mod aws;
+mod bazel;
+mod cargo;
 mod docker;
 mod git;
+mod goauth;
+mod keyring;
 mod kubectl;
 mod kubelet;
+mod pnpm;
 mod terraform;
 mod token;
 
@@ -33,6 +39,11 @@ pub const PROTOCOLS: &[&dyn Protocol] = &[
     &terraform::Terraform,
     &aws::Aws,
     &kubelet::Kubelet,
+    &bazel::Bazel,
+    &cargo::Cargo,
+    &goauth::GoAuth,
+    &pnpm::Pnpm,
+    &keyring::Keyring,
     &token::Token,
 ];
 
@@ -253,6 +264,12 @@ impl Reply {
     }
 }
 
+/// The value of `Authorization` for registries: Basic, by the user `iam`.
+fn basic(token: &Secret) -> String {
+    let pair = Zeroizing::new(format!("iam:{}", token.expose()));
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()))
+}
+
 /// The most that a client may send; the longest real one (kubelet's, with a pod's token) is a few KiB.
 pub const LARGEST_INPUT: usize = 64 * 1024;
 
@@ -279,6 +296,8 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
     match input {
         Ok(Some(input)) => reply_to(hook_call, &call, &input, session),
         Ok(None) => (Reply::default(), None),
+        // A conversation whose channel is gone: there is nobody to reply to.
+        Err(error) if error.kind == Kind::Internal => (Reply::nothing(error.kind.exit_code()), Some(error)),
         Err(error) => (hook_call.protocol.reject(&call, &error), Some(error)),
     }
 }

@@ -109,7 +109,10 @@ impl Session<'_> {
         }
         let timeout = options.timeout.unwrap_or(profile.timeout);
         let http = Http::new(self.environment, profile.ca_file.as_deref());
-        let cache = self.cache();
+        let cache = match profile.cached {
+            true => self.cache(),
+            false => Cache::new(Err("no cache is wanted".into())),
+        };
         let label = profile.to_string();
         let force_since = options.force_refresh.then_some(self.began);
         let want = Want { floor: options.min_ttl.unwrap_or(floor), force_since };

@@ -147,7 +147,7 @@ pub fn open_for(profile: &Profile, subject: Option<&Secret>) -> Result<Box<dyn G
 
 /// Whether the Terraform provider would take a `YC_TOKEN` for an IAM token
 /// (`yandex-framework/provider/config/config.go`, `Credentials`): it starts with `t1.` and has two dots.
-fn is_iam_token(value: &std::ffi::OsStr) -> bool {
+pub(crate) fn is_iam_token(value: &std::ffi::OsStr) -> bool {
     let bytes = value.as_encoded_bytes();
     bytes.starts_with(b"t1.") && bytes.iter().filter(|byte| **byte == b'.').count() == 2
 }

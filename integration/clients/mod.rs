@@ -4,10 +4,15 @@
 //! counted. A client that is not installed skips its tests visibly.
 
 mod aws;
+mod bazel;
+mod cargo;
 mod docker;
 mod git;
+mod go;
 mod kubectl;
 pub mod packages;
+mod pnpm;
+mod python;
 mod skopeo;
 mod terraform;
 

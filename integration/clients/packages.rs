@@ -56,18 +56,36 @@ pub fn python(packages: &[&str]) -> Option<PathBuf> {
 /// what they fetch from elsewhere, a test must not depend on.
 #[track_caller]
 pub fn node(packages: &[&str]) -> Option<PathBuf> {
+    modules(packages, &["--ignore-scripts"])
+}
+
+/// [`node`], for packages that are not whole before their install scripts have run (pnpm 12 puts its program in place).
+#[track_caller]
+pub fn node_with_scripts(packages: &[&str]) -> Option<PathBuf> {
+    modules(packages, &["--foreground-scripts"])
+}
+
+#[track_caller]
+fn modules(packages: &[&str], scripts: &[&str]) -> Option<PathBuf> {
     let Some(npm) = find("npm").filter(|_| find("node").is_some()) else {
         skip("node or npm is not on PATH");
         return None;
     };
     let versioned = |package: &&str| package.trim_start_matches('@').contains('@');
     assert!(packages.iter().all(versioned), "{packages:?} name their versions");
-    let root = prepared(&format!("node-{}", fingerprint(packages)), |root| {
+    let root = prepared(&format!("node-{}", fingerprint(&[packages, scripts].concat())), |root| {
         fs::create_dir(root).map_err(|error| format!("{}: {error}", root.display()))?;
-        let options = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"];
+        let options = ["install", "--no-audit", "--no-fund", "--no-update-notifier"];
         let bounds = ["--fetch-retries=2", "--fetch-timeout=20000", "--loglevel=error"];
         bounded(
-            Command::new(&npm).args(options).args(bounds).arg("--prefix").arg(root).args(packages).current_dir(root),
+            Command::new(&npm)
+                .args(options)
+                .args(scripts)
+                .args(bounds)
+                .arg("--prefix")
+                .arg(root)
+                .args(packages)
+                .current_dir(root),
         )
     })?;
     Some(root.join("node_modules"))

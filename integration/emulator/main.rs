@@ -52,6 +52,7 @@ What it serves:
   POST /iam/v1/tokens                           a JWT or an OAuth token for an IAM token
   POST /iam/v1/tokens:createForServiceAccount   impersonation
   POST /iam/v1/tokens:revoke
+  GET  /endpoints, /endpoints/iam               where the IAM endpoint is; for clients that speak https alone
   GET  /computeMetadata/v1/instance/service-accounts/default/token   on the metadata port
   POST /oauth/token                             another issuer's token for an IAM token, on a port of its own
 

@@ -14,8 +14,9 @@
 //! modelled:
 //! * `POST /iam/v1/tokens`, `…:createForServiceAccount`, `…:revoke` ([`tokens`], judged by [`jwt`]);
 //! * `GET /computeMetadata/v1/instance/service-accounts/default/token` ([`metadata`]);
-//! * `POST /iam/aws-compatibility/v1/ephemeralAccessKeys` ([`access_keys`]);
+//! * `GET /endpoints` and `GET /endpoints/iam` ([`endpoints`]);
 //! * `POST /oauth/token` at the auth host ([`auth`]): token exchange ([`exchange`]);
+//! * `POST /iam/aws-compatibility/v1/ephemeralAccessKeys` ([`access_keys`]);
 //! * errors as google.rpc.Status with a request id ([`refusal`]);
 //! * everything that goes wrong between a client and a cloud ([`faults`]), and a log of it all ([`log`]).
 
@@ -27,6 +28,7 @@
 pub mod access_keys;
 pub mod auth;
 pub mod control;
+pub mod endpoints;
 pub mod exchange;
 pub mod faults;
 pub mod jwt;
@@ -164,10 +166,12 @@ pub struct World {
     accounts: HashMap<String, Impersonation>,
     oauth: HashMap<String, String>,
     tokens: Tokens,
-    access_keys: Vec<AccessKey>,
     federations: Federations,
+    access_keys: Vec<AccessKey>,
     log: Log,
     own_audiences: Vec<String>,
+    /// Under which address the list of endpoints has IAM.
+    iam_address: String,
     stopping: bool,
 }
 
@@ -339,6 +343,9 @@ impl State {
         if door == Door::Auth {
             return auth::answer(self, endpoint, request, fault);
         }
+        if let Some(answer) = endpoints::answer(self, request) {
+            return answer;
+        }
         if endpoint == Endpoint::Other {
             return Err(Refusal::other(404, "Not found").because(format!("no such path: {}", request.path)));
         }
@@ -448,10 +455,11 @@ impl Emulator {
                 accounts: HashMap::new(),
                 oauth: HashMap::new(),
                 tokens: Tokens::default(),
-                access_keys: Vec::new(),
                 federations: Federations::default(),
+                access_keys: Vec::new(),
                 log: Log::default(),
                 own_audiences: Vec::new(),
+                iam_address: String::new(),
                 stopping: false,
             }),
             logged: Condvar::new(),
@@ -481,6 +489,7 @@ impl Emulator {
             ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")).into();
         hosts.insert(iam.address().to_string());
         hosts.extend(names.iter().flat_map(|name| [name.clone(), format!("{name}:{port}")]));
+        state.world().iam_address = format!("localhost:{port}");
         state.world().own_audiences = hosts.iter().map(|host| format!("{scheme}://{host}{TOKENS}")).collect();
         Ok(Emulator { state, authority, iam, metadata, auth })
     }

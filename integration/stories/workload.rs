@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use time::Duration as Span;
 
-use super::{HOUR, MINUTE, Story, Tunnel, handed, one_token, refused, refused_with_hint, warned};
+use super::{HOUR, MINUTE, Story, Tunnel, handed, one_token, refused, refused_with_hint, set_mode, warned};
 use crate::emulator::auth::TOKEN;
 use crate::emulator::exchange::{Algorithm, Issuer};
 use crate::emulator::faults::{Endpoint, Fault};
@@ -142,6 +142,14 @@ fn a_file_is_read_anew_for_each_fetch_and_not_at_all_for_a_hit() {
     let new = handed(workload.token(&[]).run());
     assert_ne!(new, old);
     assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
+}
+
+#[test]
+fn the_mode_of_the_file_is_for_whoever_mounts_it() {
+    let workload = Workload::of_file();
+    // As the kubelet mounts it for a container of root.
+    set_mode(&workload.story.sandbox.path("config/subject-token"), 0o644);
+    handed(workload.token(&[]).run());
 }
 
 #[test]
@@ -345,6 +353,24 @@ fn a_clock_that_is_off_neither_spoils_a_good_token_nor_hides_a_dead_one() {
 }
 
 #[test]
+fn a_token_that_was_signed_by_a_fast_clock_is_refused_with_what_the_clock_says() {
+    let workload = Workload::of_file();
+    // Signed here, while ours is 20 min fast.
+    workload.emulator().set(|settings| settings.clock_shift = Span::minutes(-20));
+    let hint = "this machine's clock is 20 min fast";
+    refused_with_hint(workload.token(&[]).run(), 1, &["is in the future"], hint);
+}
+
+#[test]
+fn another_host_than_the_auth_host_is_called_so() {
+    let workload = Workload::of_file();
+    // IAM has no such path.
+    let settings = workload.settings(FILE).replace(&workload.emulator().auth_url(), &workload.emulator().url());
+    workload.story.sandbox.profile("default", &settings);
+    refused_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "check auth-url");
+}
+
+#[test]
 fn what_holds_no_subject_token_is_named_and_not_sent() {
     let workload = Workload::of_file();
     for content in ["", "\n", "hunter22 hunter22", "hunter22\nhunter22", &"hunter22".repeat(2049), "hunter22\u{1}"] {
@@ -408,7 +434,7 @@ fn init_writes_the_profile_and_says_whose_it_is() {
     let words = ["init", "ci", "--service-account-id", account, "--subject-token-file", "token", "--auth-url", &url];
     sandbox.ycred(words).run().exits(0).quietly().stdout_has(&format!("service account {account} (workload"));
     let text = fs::read_to_string(sandbox.path("config/ci.toml")).expect("the profile");
-    assert!(text.contains("source = \"workload\"") && text.contains("/work/token\""), "{text}");
+    assert!(text.contains("source = \"workload\"") && text.contains("work/token\""), "{text}");
     handed(workload.token(&["-p", "ci"]).run());
     assert_eq!(workload.requests(), 1);
 }
@@ -600,6 +626,8 @@ fn without_a_profile_the_variables_serve_after_other_credentials_and_before_meta
     assert_eq!(subject(alone.clone()).as_deref(), Some("ajeofthemachine00000"));
     let alone = alone.without("YC_METADATA_ADDR");
     refused_with_hint(alone.run(), 3, &["YCRED_SERVICE_ACCOUNT_ID"], "permissions: id-token: write");
+    let wrong = call.clone().env("YCRED_SERVICE_ACCOUNT_ID", "my account");
+    refused(wrong.run(), 3, &["`YCRED_SERVICE_ACCOUNT_ID`", "my account"]);
     let account = workload.emulator().new_service_account();
     assert_eq!(subject(call.env("YCRED_IMPERSONATE", &account)), Some(account));
     assert_eq!((workload.requests(), workload.emulator().requests(TOKENS)), (1, 1));
@@ -625,7 +653,7 @@ fn without_a_profile_a_job_of_github_actions_needs_the_account_alone() {
 
 // ------------------------------------------------------------------------------------------------- with the request
 
-/// A client's own token takes the place of the profile's way, and counts for no other source.
+/// A client's own token takes the place of the profile's way, and another source refuses it.
 #[test]
 fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
     use ycred::environment::Environment;
@@ -659,7 +687,69 @@ fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
         assert_eq!(name(&read(&workload.settings(way)), Some(&token)).expect("a grant"), one, "{way}");
     }
     let keyed = read(&workload.story.settings());
-    assert_eq!(name(&keyed, Some(&token)).expect("a grant"), name(&keyed, None).expect("a grant"));
+    assert!(name(&keyed, Some(&token)).expect_err("another's rights").render().contains("has no use for it"));
+}
+
+/// The test's own process as a user of the library: what the hook of a client that sends a token does.
+#[test]
+fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
+    use std::time::{Instant, SystemTime};
+    use ycred::cache::Cache;
+    use ycred::clock::{Clock, Deadline};
+    use ycred::environment::Environment;
+    use ycred::http::Http;
+    use ycred::notes::Notes;
+    use ycred::obtain::Context;
+    use ycred::places::Places;
+    use ycred::profile::Profile;
+    use ycred::source::open_for;
+    use ycred::token::{Secret, Timestamp};
+
+    struct RealClock(Instant);
+    impl Clock for RealClock {
+        fn now(&self) -> Timestamp {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+            Timestamp(i64::try_from(since.as_millis()).expect("a moment"))
+        }
+        fn elapsed(&self) -> Duration {
+            self.0.elapsed()
+        }
+        fn sleep(&self, length: Duration) {
+            std::thread::sleep(length);
+        }
+    }
+
+    let workload = Workload::new();
+    // A way of the profile's own that would fail.
+    let text = workload.settings("subject-token-file = \"not-there\"");
+    let path = workload.story.sandbox.path("config/x.toml");
+    let environment = Environment::default();
+    let profile = Profile::from_text("x", &path, &text, &environment, &Places::none()).expect("a profile");
+    let clock = RealClock(Instant::now());
+    let (http, cache) = (Http::new(&environment, None), Cache::new(Err("none is wanted".into())));
+    let notes = Notes::new(0, &|_| ());
+    let cx = Context {
+        clock: &clock,
+        deadline: Deadline::of_run(Duration::from_secs(60)),
+        attempts: 4,
+        http: &http,
+        cache: &cache,
+        notes: &notes,
+        force_since: None,
+        profile: "profile x",
+        is_inner: false,
+    };
+    let fetch = |token: &str| {
+        let token = Secret::new(token.to_owned());
+        open_for(&profile, Some(&token)).expect("a grant").fetch(&cx)
+    };
+    let token = workload.issuer.token(SUBJECT);
+    let credential = fetch(&token).unwrap_or_else(|error| panic!("{}", error.render()));
+    assert_eq!(workload.emulator().subject_of(credential.secret.expose()), Some(workload.account.clone()));
+    assert_eq!(workload.shown(), [fingerprint(&token)]);
+    let stranger = workload.issuer.token("system:serviceaccount:default:stranger");
+    let error = fetch(&stranger).expect_err("no credential").render();
+    assert!(error.contains("subject token of the request") && error.contains("default:stranger"), "{error}");
 }
 
 /// Every setting that decides whose token it is makes a record of its own.

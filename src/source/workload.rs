@@ -22,7 +22,7 @@ use crate::identity::Identity;
 use crate::obtain::Context;
 use crate::profile::{Installation, Key, Settings, is_account_id};
 use crate::token::{Credential, Secret, Timestamp, human};
-use crate::{input, oauth};
+use crate::{iam, input, oauth};
 
 pub const SOURCE: Source = Source {
     name: "workload",
@@ -55,7 +55,8 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
             .hint("write service-account-id = \"ID\", the account that has the federated credential")
     })?;
     if !is_account_id(account) {
-        return Err(settings.complain("service-account-id", &format!("\"{account}\" is not a service account's id")));
+        let key = if settings.file.is_some() { "service-account-id" } else { env::YCRED_SERVICE_ACCOUNT_ID };
+        return Err(settings.complain(key, &format!("is \"{account}\", which is not a service account's id")));
     }
     let identity = Identity::of(SOURCE.name).with("auth-url", &opening.installation.auth_url);
     let identity = identity.with_some("ca-file", opening.profile.ca_file.as_ref()).with("service-account-id", account);
@@ -193,20 +194,26 @@ impl Grant for Workload {
 impl Workload {
     /// What the cloud compares stands in the token, and is no secret: told, so that it can be compared by eye.
     fn refused(&self, error: Error, claims: Option<&Claims>, cx: &Context<'_>) -> Error {
+        let skew = error.clock_skew.unwrap_or(0);
+        if error.reason().contains(&format!("{}: 404", oauth::TOKEN_PATH)) {
+            return error.context(&self.origin).hint("is that the cloud's auth host? check auth-url in the profile");
+        }
         let Some(claims) = claims else {
             return error.context(&self.origin).hint("what was presented is no JWT; it must be an OIDC ID token");
         };
+        // Whatever signs on this machine dates by its clock too.
+        let clock = if skew == 0 { String::new() } else { format!("; {}", iam::clock_off(skew)) };
         // By the cloud's clock where it told the time; and only now that it has refused, since ours may be wrong.
-        let now = cx.clock.now().shifted(error.clock_skew.unwrap_or(0));
+        let now = cx.clock.now().shifted(skew);
         if let Some(exp) = claims.exp.filter(|exp| *exp <= now) {
             let ago = human(now.since(exp));
             return error
                 .context(format!("{} (expired at {exp}, {ago} ago)", self.origin))
-                .hint(format!("{}; it has {claims}", self.origin.renewal()));
+                .hint(format!("{}; it has {claims}{clock}", self.origin.renewal()));
         }
         error.context(&self.origin).hint(format!(
             "the token has {claims}; federation and credential must have exactly these: \
-             yc iam workload-identity federated-credential list --service-account-id {}",
+             yc iam workload-identity federated-credential list --service-account-id {}{clock}",
             self.account
         ))
     }
@@ -276,7 +283,7 @@ impl fmt::Display for Origin {
 const LONGEST: usize = 16 * 1024;
 
 /// A text as a subject token, or why it is none, in words that fit behind what it is.
-fn subject_token(text: &str) -> Result<Secret, &'static str> {
+pub(crate) fn subject_token(text: &str) -> Result<Secret, &'static str> {
     match text.trim() {
         "" => Err("is empty"),
         text if text.len() > LONGEST => Err("is longer than 16 KiB, which no token is"),
@@ -313,9 +320,11 @@ impl Claims {
         let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
             return None;
         };
-        let Ok(Value::Object(mut claims)) = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?) else {
-            return None;
-        };
+        Self::of_payload(&URL_SAFE_NO_PAD.decode(payload).ok()?)
+    }
+
+    pub(crate) fn of_payload(payload: &[u8]) -> Option<Self> {
+        let Ok(Value::Object(mut claims)) = serde_json::from_slice(payload) else { return None };
         let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
         // Fractions are allowed (RFC 7519, 2: NumericDate); whole seconds will do.
         #[allow(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
