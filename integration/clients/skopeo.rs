@@ -171,6 +171,23 @@ fn whatever_keeps_a_user_from_a_token_ends_skopeo_with_the_reason_and_what_mends
 }
 
 #[test]
+fn named_for_every_registry_at_once_ycred_answers_for_its_own_alone() {
+    let Some(bench) = Bench::new() else { return };
+    bench.sandbox.file(
+        "home/.config/containers/registries.conf",
+        "credential-helpers = [\"containers-auth.json\", \"ycred\"]\n",
+    );
+    let ours = registry(&bench.authority, Some(bench.cloud.gate()));
+    let somebodys = registry(&bench.authority, None);
+    bench.cloud.profile(&bench.sandbox, "default", &[ours.host()]);
+    bench.inspect(&somebodys.host()).succeeds().quietly();
+    assert_eq!((runs_of(&bench.runs), bench.cloud.exchanges()), (1, 0));
+    bench.inspect(&ours.host()).succeeds().quietly();
+    assert_eq!(somebodys.authorizations(), Vec::<String>::new());
+    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+}
+
+#[test]
 fn login_and_logout_succeed_keep_nothing_and_cost_no_token() {
     let Some(bench) = Bench::new() else { return };
     let registry = registry(&bench.authority, Some(bench.cloud.gate()));
