@@ -21,6 +21,8 @@ pub const YCRED_IMPERSONATE: &str = "YCRED_IMPERSONATE";
 pub const YCRED_SERVICE_ACCOUNT_ID: &str = "YCRED_SERVICE_ACCOUNT_ID";
 /// With it: the file that holds the issuer's token. Without one, GitHub's variables serve in GitHub Actions.
 pub const YCRED_SUBJECT_TOKEN_FILE: &str = "YCRED_SUBJECT_TOKEN_FILE";
+/// Base URL of the auth host when there is no profile file: another installation's.
+pub const YCRED_AUTH_URL: &str = "YCRED_AUTH_URL";
 /// The audience to ask GitHub for, in place of `https://github.com/` and the repository's owner.
 pub const YCRED_GITHUB_AUDIENCE: &str = "YCRED_GITHUB_AUDIENCE";
 /// Set by `exec` and `env`: when the token they handed over expires, RFC 3339.

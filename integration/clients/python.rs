@@ -15,6 +15,8 @@ const PIP_23: &str = "pip==23.2.1";
 const PIP_26: &str = "pip==26.3";
 const UV: &str = "uv==0.13.9";
 
+pub const PACKAGES: [&str; 3] = [PIP_23, PIP_26, UV];
+
 /// The only package, packed on the spot.
 fn wheel(sandbox: &Sandbox, python: &str) -> Vec<u8> {
     let pack = format!(

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use serde_json::json;
@@ -141,6 +142,29 @@ fn a_file_is_read_anew_for_each_fetch_and_not_at_all_for_a_hit() {
     let second = workload.rotate();
     let new = handed(workload.token(&[]).run());
     assert_ne!(new, old);
+    assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
+}
+
+/// As the kubelet does it: a link to a directory of the moment, replaced as a whole.
+#[test]
+fn a_volume_that_is_renewed_by_replacing_a_link_is_the_same_file() {
+    let workload = Workload::new();
+    let volume = workload.story.sandbox.path("config/volume");
+    let renew = |moment: &str| {
+        let token = workload.issuer.token(SUBJECT);
+        workload.story.sandbox.file(format!("config/volume/{moment}/sa-token"), &token);
+        symlink(moment, volume.join("..tmp")).expect("a link");
+        fs::rename(volume.join("..tmp"), volume.join("..data")).expect("the link in its place");
+        token
+    };
+    let first = renew("..first");
+    symlink("..data/sa-token", volume.join("sa-token")).expect("a link");
+    workload.profile("subject-token-file = \"volume/sa-token\"");
+    let old = handed(workload.token(&[]).run());
+    let second = renew("..second");
+    assert_eq!(handed(workload.token(&[]).run()), old);
+    workload.story.age(12 * HOUR);
+    handed(workload.token(&[]).run());
     assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
 }
 
@@ -631,6 +655,19 @@ fn without_a_profile_the_variables_serve_after_other_credentials_and_before_meta
     let account = workload.emulator().new_service_account();
     assert_eq!(subject(call.env("YCRED_IMPERSONATE", &account)), Some(account));
     assert_eq!((workload.requests(), workload.emulator().requests(TOKENS)), (1, 1));
+}
+
+#[test]
+fn without_a_profile_a_variable_names_the_auth_host_of_another_installation() {
+    let workload = Workload::new();
+    workload.rotate();
+    let call = workload
+        .token(&[])
+        .env("YCRED_SERVICE_ACCOUNT_ID", &workload.account)
+        .env("YCRED_SUBJECT_TOKEN_FILE", workload.story.sandbox.path("config/subject-token"));
+    let token = handed(call.clone().env("YCRED_AUTH_URL", workload.emulator().auth_url()).run());
+    assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));
+    refused(call.env("YCRED_AUTH_URL", "http://auth.example").run(), 3, &["the environment", "auth-url", "plain http"]);
 }
 
 #[test]
