@@ -143,7 +143,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F58", "terraform: unknown host {}, store refused, forget silent",
         Tests(&["get_gives_a_token_and_for_others_an_empty_object", "store_is_refused_forget_is_silent_and_the_rest_is_usage", "a_registry_that_is_not_ours_gets_no_token_and_no_iam_request"])),
     requirement("F59", "exec: exit code and signals pass, only documented variables change",
-        Tests(&["exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signal", "exec_changes_what_is_documented_in_the_environment_and_nothing_else", "under_exec_the_provider_process_sees_the_token_and_nothing_that_outranks_it"])),
+        Tests(&["exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signal", "exec_changes_what_is_documented_in_the_environment_and_nothing_else", "under_exec_the_provider_process_sees_the_token_and_nothing_that_outranks_it", "the_end_of_the_child_is_ours", "signals_that_are_sent_to_us_reach_the_child_and_are_left_to_it", "the_environment_changes_as_documented_and_nowhere_else"])),
     requirement("F60", "what is not UTF-8 never panics",
         Tests(&["what_is_not_utf_8_never_panics_and_is_told_in_one_line", "paths_that_are_not_utf_8_work"])),
     requirement("F61", "429, 5xx and resets again, with jitter and Retry-After; never a 4xx",

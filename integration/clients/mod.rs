@@ -18,6 +18,7 @@ mod podman;
 mod python;
 mod registry;
 mod sdk;
+mod serve;
 mod skopeo;
 mod terraform;
 mod token;

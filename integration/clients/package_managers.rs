@@ -299,6 +299,7 @@ fn twine_uploads_with_the_password_from_its_environment() {
     assert!(uploaded.iter().any(|request| request.text().contains("hello-1.0-py3-none-any.whl")), "the wheel came");
     bench.was_shown(&bench.basic());
     bench.is_told_why(upload);
+    bench.says_when_exec_is_forgotten(&["sh", "-c", &line], "Unauthorized");
 }
 
 #[test]

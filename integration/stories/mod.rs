@@ -13,6 +13,7 @@ mod life;
 mod logout;
 mod network;
 mod profiles;
+mod serve;
 mod serverless;
 mod sources;
 mod time;
