@@ -10,8 +10,8 @@ use crate::emulator::faults::{Endpoint, Fault};
 use crate::harness::{Call, Run, Sandbox, YCRED, require_client};
 use crate::object_storage::ObjectStorage;
 
-const PYTHON: &[&str] = &["awscli==1.46.3", "boto3==1.44.5"];
-const NODE: &[&str] = &["@aws-sdk/client-s3@3.1169.0", "@aws-sdk/credential-providers@3.1169.0"];
+pub const PYTHON: &[&str] = &["awscli==1.46.3", "boto3==1.44.5"];
+pub const NODE: &[&str] = &["@aws-sdk/client-s3@3.1169.0", "@aws-sdk/credential-providers@3.1169.0"];
 
 /// A Python with these packages.
 fn python(packages: &[&str]) -> Option<PathBuf> {

@@ -200,8 +200,9 @@ fn a_set_that_was_not_finished_is_made_again_and_a_whole_one_is_kept() {
 fn the_readme_names_the_versions_that_are_tried() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
     let all = super::python::PACKAGES.iter().chain(&super::go::VERSIONS).chain(&super::pnpm::VERSIONS);
+    let all = all.chain(super::aws::PYTHON).chain(super::aws::NODE);
     for package in all {
-        let version = package.rsplit('=').next().unwrap_or_default();
+        let version = package.rsplit(['=', '@']).next().unwrap_or_default();
         let row = readme.lines().find(|line| line.starts_with("| [") && line.contains(version));
         assert!(row.is_some(), "README.md does not name {package}");
     }
