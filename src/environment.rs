@@ -77,7 +77,7 @@ pub const NO_PROXIES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 pub const KUBERNETES_EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
 
 /// Where a job of GitHub Actions with `permissions: id-token: write` asks for ID tokens, and the secret that it shows
-/// (<https://docs.github.com/en/actions/reference/security/oidc>).
+/// (GitHub's documentation, "About security hardening with OpenID Connect").
 pub const ACTIONS_ID_TOKEN_REQUEST_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 pub const ACTIONS_ID_TOKEN_REQUEST_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 /// The user or organisation that the repository of such a job belongs to.

@@ -9,8 +9,6 @@
 //! Whoever comes first installs, under a lock that other tests and other processes wait for; `ready` says that it is whole.
 //! Where that fails (no registry, no pip), every test that needs it says why it is skipped; it is tried once a run.
 
-#![allow(dead_code, reason = "for whichever client needs it")]
-
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -202,8 +200,9 @@ fn a_set_that_was_not_finished_is_made_again_and_a_whole_one_is_kept() {
 fn the_readme_names_the_versions_that_are_tried() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
     let all = super::python::PACKAGES.iter().chain(&super::go::VERSIONS).chain(&super::pnpm::VERSIONS);
+    let all = all.chain(super::aws::PYTHON).chain(super::aws::NODE);
     for package in all {
-        let version = package.rsplit('=').next().unwrap_or_default();
+        let version = package.rsplit(['=', '@']).next().unwrap_or_default();
         let row = readme.lines().find(|line| line.starts_with("| [") && line.contains(version));
         assert!(row.is_some(), "README.md does not name {package}");
     }

@@ -333,7 +333,8 @@ fn a_call_is_never_passed_round_in_a_circle() {
     let sandbox = &chain.world.sandbox;
     sandbox.link_at("linked/keyring");
     std::fs::create_dir_all(sandbox.path("copied")).expect("a directory");
-    std::fs::copy(YCRED, sandbox.path("copied/keyring")).expect("a copy");
+    // By another process, so that no child of ours that is just being started holds the copy open for writing.
+    sandbox.call("cp", [YCRED.as_ref(), sandbox.path("copied/keyring").as_os_str()]).run().succeeds();
     std::fs::create_dir_all(sandbox.path("directory/keyring")).expect("a directory");
     sandbox.file("unexecutable/keyring", NEXT);
     symlink("/nowhere/at/all", sandbox.path("runs/keyring")).expect("a link to nowhere");

@@ -343,6 +343,13 @@ fn the_environment_becomes_a_profile_that_serves_without_it() {
     assert_eq!(subject("vm"), user.machine);
     import("held", "YC_IAM_TOKEN", "t1.held.x").never_says("t1.held.x").stdout_has("reads the variable");
     assert!(user.read("held.toml").contains("token-env = \"YC_IAM_TOKEN\""));
+    let call = user.import(&["--environment", "job", "--write"]).env("YCRED_SERVICE_ACCOUNT_ID", "aje1");
+    let call = call.env("YCRED_SUBJECT_TOKEN_FILE", "token").env("YCRED_AUTH_URL", "https://auth.example");
+    call.within(user.story.sandbox.path("home")).run().exits(0).quietly();
+    let text = user.read("job.toml");
+    let file = format!("subject-token-file = \"{}/token\"\n", user.story.sandbox.path("home").display());
+    assert!(text.contains("source = \"workload\"\nservice-account-id = \"aje1\"\n") && text.contains(&file), "{text}");
+    assert!(text.contains("auth-url = \"https://auth.example\"\n"), "{text}");
     let other = user.story.emulator.new_service_account();
     let call = user.import(&["--environment", "--write"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", key.as_os_str());
     call.env("YC_ENDPOINT", "api.yandexcloud.kz:443")

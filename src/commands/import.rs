@@ -249,6 +249,9 @@ fn from_environment(wanted: &[Wanted<'_>], session: &Session<'_>) -> Result<Foun
     if environment.get(env::YC_ENDPOINT).is_some() {
         draft.endpoint(&value(env::YC_ENDPOINT)?);
     }
+    if environment.get(env::YCRED_AUTH_URL).is_some() {
+        draft.set("auth-url", &value(env::YCRED_AUTH_URL)?);
+    }
     if environment.get(env::YCRED_IMPERSONATE).is_some() {
         let accounts = value(env::YCRED_IMPERSONATE)?.split(',').map(|account| account.trim().to_owned()).collect();
         draft.settings.push(("impersonate", Setting::Many(accounts)));
