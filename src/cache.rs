@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
-use crate::identity::{Identity, hex, value_digest};
+use crate::identity::{Identity, Watched, hex, value_digest};
 use crate::random;
 use crate::store::{self, Found, Lock};
 use crate::token::{Credential, Secret, Timestamp, human, millis};
@@ -85,8 +85,8 @@ struct Kept {
     fetched: Timestamp,
 }
 
-/// The one place where a secret is serialised: into its own 0600 record.
-fn expose<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+/// The one way in which a secret is serialised: into a 0600 file of ours.
+pub(crate) fn expose<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
 }
 
@@ -259,7 +259,7 @@ impl Rules {
 
     /// Milliseconds before the end at which renewing begins: as configured or a tenth of the life, never over half of
     /// it.
-    fn soft_window(&self, credential: &Credential) -> i64 {
+    pub(crate) fn soft_window(&self, credential: &Credential) -> i64 {
         self.refresh_before.map_or(credential.life() / 10, millis).min(credential.life() / 2)
     }
 }
@@ -508,7 +508,7 @@ impl Slot<'_> {
 pub struct Entry<'a> {
     pub slot: Slot<'a>,
     settings: String,
-    files: &'a [PathBuf],
+    files: &'a [Watched],
 }
 
 impl Entry<'_> {
@@ -517,7 +517,7 @@ impl Entry<'_> {
     /// # Errors
     /// Profile (3): a file of the identity is gone, so no cached token is handed out either.
     pub fn load(&self) -> Result<Option<Record>> {
-        let stats = self.files.iter().map(|path| stat(path)).collect::<Result<Vec<_>>>()?;
+        let stats = self.files.iter().map(stat).collect::<Result<Vec<_>>>()?;
         let Ok(Found::Content(content)) = self.slot.path(store::RECORD).and_then(|path| store::read(&path)) else {
             return Ok(None);
         };
@@ -533,8 +533,8 @@ impl Entry<'_> {
         if record.files.len() != stats.len() {
             return Ok(None);
         }
-        for ((stamp, found), path) in record.files.iter().zip(&stats).zip(self.files) {
-            if !stamp.has_stat(found) && stamp.digest != digest_of(path)? {
+        for ((stamp, found), file) in record.files.iter().zip(&stats).zip(self.files) {
+            if !stamp.has_stat(found) && stamp.digest != digest_of(file)? {
                 return Ok(None);
             }
         }
@@ -548,11 +548,11 @@ impl Entry<'_> {
     fn stamps(&self) -> Result<Vec<Stamp>> {
         self.files
             .iter()
-            .map(|path| {
+            .map(|file| {
                 // The stat first: if the file is replaced between the two, its stat is the old one, and the next load
                 // compares the content.
-                let found = stat(path)?;
-                Ok(Stamp::new(&found, digest_of(path)?))
+                let found = stat(file)?;
+                Ok(Stamp::new(&found, digest_of(file)?))
             })
             .collect()
     }
@@ -639,8 +639,14 @@ pub enum Forgotten {
 /// What the files of an identity held when a fetch began.
 pub struct Witness(Vec<Stamp>);
 
-fn stat(path: &Path) -> Result<fs::Metadata> {
+fn stat(file: &Watched) -> Result<fs::Metadata> {
+    let path = &file.path;
     fs::metadata(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound
+            && let Some(absent) = file.absent()
+        {
+            return absent;
+        }
         Error::profile(format!("{}", path.display()))
             .because(describe(&error))
             .hint("put the file back, or correct its path in the profile")
@@ -662,8 +668,8 @@ pub fn describe(error: &io::Error) -> String {
     }
 }
 
-fn digest_of(path: &Path) -> Result<String> {
-    crate::input::read(path).map(|content| hex(&value_digest(&content)))
+fn digest_of(file: &Watched) -> Result<String> {
+    crate::input::read(&file.path).map(|content| hex(&value_digest(&content)))
 }
 
 impl Stamp {

@@ -2,11 +2,27 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::token::Secret;
 
 /// 16 random bytes in hexadecimal.
 pub fn id() -> String {
     bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Random bytes that must not be guessed, in base64url.
+///
+/// # Errors
+/// Internal (5): the system has none.
+pub fn secret<const N: usize>() -> Result<Secret> {
+    let mut bytes = Zeroizing::new([0; N]);
+    SystemRandom::new().fill(&mut bytes[..]).map_err(|_| Error::internal("the system has no random numbers"))?;
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(&bytes[..])))
 }
 
 /// A length between the two, evenly drawn.
@@ -23,7 +39,7 @@ pub fn below(limit: usize) -> usize {
 fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     // It fails only where the kernel has no random numbers at all; then uniqueness still comes from the process id, and
-    // nothing that these numbers serve is a secret.
+    // nothing that these numbers serve is a secret ([`secret`] fails instead).
     if SystemRandom::new().fill(&mut bytes).is_err() {
         for (byte, part) in bytes.iter_mut().zip(std::process::id().to_le_bytes().iter().cycle()) {
             *byte = *part;
