@@ -50,7 +50,8 @@ Options:
 What it serves:
   POST /iam/v1/tokens                           a JWT or an OAuth token for an IAM token
   POST /iam/v1/tokens:createForServiceAccount   impersonation
-  POST /iam/v1/tokens:revoke
+  POST /iam/v1/tokens:revoke, /iam/v1/refreshTokens:revoke
+  GET  /oauth/authorize, POST /oauth/token      a person's login, on the auth host
   GET  /computeMetadata/v1/instance/service-accounts/default/token   on the metadata port
 
 ";

@@ -14,7 +14,7 @@
 //! modelled:
 //! * `POST /iam/v1/tokens`, `…:createForServiceAccount`, `…:revoke` ([`tokens`], judged by [`jwt`]);
 //! * `GET /computeMetadata/v1/instance/service-accounts/default/token` ([`metadata`]);
-//! * `POST /oauth/token` at the auth host ([`auth`]);
+//! * `POST /oauth/token` at the auth host ([`auth`]), and people who log in there ([`login`]);
 //! * errors as google.rpc.Status with a request id ([`refusal`]);
 //! * everything that goes wrong between a client and a cloud ([`faults`]), and a log of it all ([`log`]).
 
@@ -29,6 +29,7 @@ pub mod faults;
 pub mod jwt;
 pub mod keys;
 pub mod log;
+pub mod login;
 pub mod metadata;
 pub mod refusal;
 #[cfg(test)]
@@ -49,6 +50,7 @@ use self::faults::{Endpoint, Fault, Settings};
 use self::jwt::KnownKey;
 use self::keys::{AuthorizedKey, RsaKey};
 use self::log::{Entry, Issued, Log, Presented};
+use self::login::Logins;
 use self::refusal::Refusal;
 use self::tokens::{Granted, Terms, Tokens};
 use crate::authority::Authority;
@@ -160,6 +162,9 @@ pub struct World {
     oauth: HashMap<String, String>,
     tokens: Tokens,
     log: Log,
+    logins: Logins,
+    /// The auth host's base URL, which proofs of possession name.
+    auth_url: String,
     own_audiences: Vec<String>,
     stopping: bool,
 }
@@ -341,6 +346,7 @@ impl State {
         match endpoint {
             Endpoint::CreateForServiceAccount => tokens::create_for_service_account(self, request, fault),
             Endpoint::Revoke => tokens::revoke(self, request),
+            Endpoint::RevokeRefresh => login::revoke_refresh(self, request),
             _ => tokens::create(self, request, fault),
         }
     }
@@ -399,7 +405,9 @@ fn endpoint(door: Door, path: &str) -> Endpoint {
         (Door::Iam, TOKENS) => Endpoint::Tokens,
         (Door::Iam, CREATE_FOR_SERVICE_ACCOUNT) => Endpoint::CreateForServiceAccount,
         (Door::Iam, REVOKE) => Endpoint::Revoke,
+        (Door::Iam, login::REVOKE_REFRESH) => Endpoint::RevokeRefresh,
         (Door::Auth, auth::TOKEN) => Endpoint::OauthToken,
+        (Door::Auth, login::AUTHORIZE) => Endpoint::Authorize,
         (Door::Iam | Door::Auth, _) => Endpoint::Other,
     }
 }
@@ -440,6 +448,8 @@ impl Emulator {
                 oauth: HashMap::new(),
                 tokens: Tokens::default(),
                 log: Log::default(),
+                logins: Logins::default(),
+                auth_url: String::new(),
                 own_audiences: Vec::new(),
                 stopping: false,
             }),
@@ -465,6 +475,7 @@ impl Emulator {
         let auth = Server::start_on(auth_address, tls.clone(), serve(Door::Auth))?;
         let iam = Server::start_on(address, tls, serve(Door::Iam))?;
         let metadata = Server::start_on(metadata_address, None, serve(Door::Metadata))?;
+        state.world().auth_url = auth.url();
         let port = iam.port();
         let mut hosts: BTreeSet<String> =
             ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")).into();
@@ -482,6 +493,16 @@ impl Emulator {
     /// The auth host's base URL: what a profile names as `auth-url`.
     pub fn auth_url(&self) -> String {
         self.auth.url()
+    }
+
+    /// Where the auth host listens.
+    pub fn auth_address(&self) -> SocketAddr {
+        self.auth.address()
+    }
+
+    /// Looks at, or changes, what the auth host knows of people.
+    pub fn logins<T>(&self, look: impl FnOnce(&mut Logins) -> T) -> T {
+        look(&mut self.state.world().logins)
     }
 
     /// Where the IAM endpoint listens.

@@ -13,18 +13,18 @@ use serde_json::{Value, json};
 use super::*;
 
 /// An answer as a client sees it.
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     head: String,
-    body: String,
+    pub body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
-    fn header(&self, name: &str) -> Option<String> {
+    pub fn header(&self, name: &str) -> Option<String> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
     }
@@ -37,7 +37,7 @@ impl Answer {
 }
 
 /// Sends one request; what comes back, or nothing if the connection broke before a status line.
-fn send(to: SocketAddr, head: &str, body: &str) -> Option<Answer> {
+pub fn send(to: SocketAddr, head: &str, body: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(to).expect("the emulator listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     let length = body.len();
@@ -52,7 +52,7 @@ fn send(to: SocketAddr, head: &str, body: &str) -> Option<Answer> {
 }
 
 /// A POST of JSON to the IAM endpoint, with a bearer or without.
-fn post(emulator: &Emulator, path: &str, bearer: Option<&str>, body: &str) -> Answer {
+pub fn post(emulator: &Emulator, path: &str, bearer: Option<&str>, body: &str) -> Answer {
     let authorization = bearer.map(|bearer| format!("\r\nAuthorization: Bearer {bearer}")).unwrap_or_default();
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json{authorization}");
     send(emulator.address(), &head, body).expect("an answer")

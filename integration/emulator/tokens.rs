@@ -187,7 +187,7 @@ fn hand_out(world: &mut World, subject: &str, fault: Option<&Fault>) -> Granted 
 }
 
 /// The subject of the bearer token.
-fn authenticate(world: &World, request: &Request) -> Result<String, Refusal> {
+pub fn authenticate(world: &World, request: &Request) -> Result<String, Refusal> {
     let Some(bearer) = request.bearer() else {
         return Err(Refusal::unauthenticated(BAD_TOKEN).because("there is no Authorization: Bearer"));
     };
@@ -198,7 +198,7 @@ fn authenticate(world: &World, request: &Request) -> Result<String, Refusal> {
 }
 
 /// Reads a JSON object of texts of limited length, and of no other names.
-fn fields(request: &Request, known: &[(&str, usize)]) -> Result<HashMap<String, String>, Refusal> {
+pub fn fields(request: &Request, known: &[(&str, usize)]) -> Result<HashMap<String, String>, Refusal> {
     let content_type = request.header("content-type").unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
@@ -225,7 +225,7 @@ fn fields(request: &Request, known: &[(&str, usize)]) -> Result<HashMap<String, 
 }
 
 /// A field that must be there and not be empty (`(required) = true` in the proto).
-fn required<'a>(fields: &'a HashMap<String, String>, name: &str) -> Result<&'a str, Refusal> {
+pub fn required<'a>(fields: &'a HashMap<String, String>, name: &str) -> Result<&'a str, Refusal> {
     match fields.get(name) {
         Some(text) if !text.is_empty() => Ok(text),
         _ => Err(violation(name, "is required")),
