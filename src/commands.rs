@@ -13,8 +13,10 @@ mod env;
 pub mod exec;
 mod init;
 mod list;
+mod login;
 mod logout;
 mod refresh;
+mod revoke;
 mod r#use;
 
 /// A command of the people's command line.
@@ -38,7 +40,9 @@ pub const COMMANDS: &[&Command] = &[
     &exec::COMMAND,
     &env::COMMAND,
     &refresh::COMMAND,
+    &login::COMMAND,
     &logout::COMMAND,
+    &revoke::COMMAND,
     &completions::COMMAND,
 ];
 

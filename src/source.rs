@@ -14,6 +14,7 @@ pub(crate) mod authorized_key;
 pub(crate) mod external;
 mod fixed;
 mod impersonate;
+mod login;
 pub(crate) mod metadata;
 mod oauth;
 
@@ -83,7 +84,7 @@ pub type Rank = u8;
 
 /// Every source, in the order of the README.
 pub const SOURCES: &[&Source] =
-    &[&authorized_key::SOURCE, &oauth::SOURCE, &metadata::SOURCE, &external::SOURCE, &fixed::SOURCE];
+    &[&authorized_key::SOURCE, &oauth::SOURCE, &metadata::SOURCE, &login::SOURCE, &external::SOURCE, &fixed::SOURCE];
 
 impl Source {
     pub fn named(name: &str) -> Option<&'static Self> {

@@ -6,6 +6,7 @@
 mod crowds;
 mod identity;
 mod life;
+pub mod login;
 mod logout;
 mod network;
 mod profiles;
