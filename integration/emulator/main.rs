@@ -146,6 +146,7 @@ fn prepare(emulator: &Emulator, dir: &Path, tls: bool) -> io::Result<String> {
     let profiles = [
         ("demo.toml", format!("source = \"authorized-key\"\nkey-file = \"key.json\"\n{endpoint}{hosts}")),
         ("demo-oauth.toml", format!("source = \"oauth\"\noauth-token-file = \"oauth-token\"\n{endpoint}{hosts}")),
+        ("demo-login.toml", format!("source = \"login\"\n{endpoint}auth-url = \"{}\"\n{hosts}", emulator.auth_url())),
         ("demo-vm.toml", format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n{hosts}", emulator.metadata_addr())),
     ];
     for (name, text) in profiles {
@@ -169,6 +170,7 @@ In {dir} are
   demo.toml         a profile that uses the authorized key in key.json
   demo-oauth.toml   one that uses an OAuth token
   demo-vm.toml      one that uses the metadata service
+  demo-login.toml   one that a person logs in to: ycred login --profile demo-login
 
 In another terminal:
   export YCRED_CONFIG_DIR={dir}

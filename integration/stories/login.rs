@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::{HOUR, MINUTE, handed, refused, refused_with_hint, wait_until, warned};
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::emulator::login::AUTHORIZE;
+use crate::emulator::login::{AUTHORIZE, Page};
 use crate::emulator::{Config, Emulator};
-use crate::harness::{Call, Run, Running, Sandbox, run_all};
+use crate::harness::{Call, Run, Running, Sandbox, require_client, run_all};
 
 /// A person with a cloud, a profile `default` of source `login`, and a browser.
 pub struct Person {
@@ -825,4 +825,34 @@ fn a_browsers_noise_reaches_nobody() {
     let run = person.login(&[]).env("BROWSER", noisy).run().exits(0);
     assert_eq!(run.stdout.lines().count(), 1, "{run}");
     run.never_says("noise");
+}
+
+/// What Chromium must not do in a test: talk to anybody else, or keep anything.
+const CHROMIUM: &str = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
+    --disable-component-update --disable-sync --ignore-certificate-errors --no-proxy-server --disable-dev-shm-usage";
+
+#[test]
+fn a_real_browser_logs_in_and_shows_the_page() {
+    let Some(chromium) = require_client("chromium") else { return };
+    for (tls, page) in [(crate::emulator::Tls::Off, Page::Redirect), (crate::emulator::Tls::Good, Page::Auto)] {
+        let person = Person::with(Config::with_tls(tls), "ca-file = \"ca.pem\"");
+        person.emulator.write_ca(person.sandbox.path("config/ca.pem")).expect("a certificate");
+        person.emulator.set(|settings| settings.login.page = page);
+        let dom = person.sandbox.path("tmp/dom");
+        let browser = person.sandbox.script(
+            "bin/chromium-here",
+            &format!(
+                "#!/bin/sh\ntimeout 80 {} {CHROMIUM} --user-data-dir=\"$TMPDIR/chromium\" --virtual-time-budget=20000 \
+                 --dump-dom \"$1\" > {dom}.part\nmv {dom}.part {dom}\n",
+                chromium.display(),
+                dom = dom.display()
+            ),
+        );
+        person.login(&[]).env("BROWSER", browser).run().exits(0).stdout_has("logged in");
+        wait_until("the browser is done", || dom.exists());
+        let page = fs::read_to_string(&dom).expect("the page");
+        assert!(page.contains("You are logged in") && page.contains("<svg"), "{page}");
+        person.get();
+        assert_eq!((person.asked(), person.tokens()), (1, 1));
+    }
 }

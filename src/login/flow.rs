@@ -1,5 +1,6 @@
 //! A login with a person: one browser, one callback, and nothing kept unless all of it went well.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io;
 use std::process::{Child, Command, Stdio};
@@ -19,9 +20,9 @@ use crate::loopback::{Incoming, Listener};
 use crate::oauth::Granted;
 use crate::obtain::Context;
 use crate::session::Session;
-use crate::store::{Held, Lock};
+use crate::store::{Held, Lock, Reserved};
 use crate::system;
-use crate::token::{Credential, Secret, human, millis};
+use crate::token::{Credential, Secret, Timestamp, human, millis};
 
 /// How long a person has.
 pub const PATIENCE: Duration = Duration::from_secs(300);
@@ -61,11 +62,7 @@ pub struct LoggedIn {
 /// taken, the cloud is not there; Internal (5): the login cannot be kept.
 pub fn log_in(login: &Login, manner: Manner, session: &Session<'_>, cx: &Context<'_>) -> Result<LoggedIn> {
     let place = &login.place;
-    let disk = |error: io::Error| {
-        Error::internal(format!("{}: a login cannot be kept", place.directory().display()))
-            .because(describe(&error))
-            .hint("mend that, or set YCRED_STATE_DIR to another directory of yours")
-    };
+    let disk = |error: io::Error| unkept(login, &error);
     place.prepare(cx.clock.now()).map_err(disk)?;
     let _turn = match take_turn(login, session, cx)? {
         Turn::Ours(held) => held,
@@ -81,21 +78,17 @@ pub fn log_in(login: &Login, manner: Manner, session: &Session<'_>, cx: &Context
         Error::unavailable(format!("127.0.0.1: cannot listen on {port} for the browser: {}", describe(&error)))
             .hint("end what holds the port (another login, perhaps), or change `redirect-port` in the profile")
     })?;
-    let began = cx.clock.now();
     let ask = Ask::new()?;
-    let outcome = Waiting { login, ask: &ask, listener: &listener, session, cx }.run(manner);
-    let granted = outcome.and_then(|granted| granted.credential().map(|credential| (granted, credential)));
-    let (granted, credential) = granted.inspect_err(|error| {
+    let room = RefCell::new(Some(room));
+    Waiting { login, ask: &ask, listener: &listener, room, session, cx }.run(manner).inspect_err(|error| {
         place.remember_failure(&Failed { at: cx.clock.now(), reason: error.reason() });
-    })?;
-    let refresh_token = granted.token.refresh_token.clone();
-    let renews = refresh_token.is_some();
-    let state = State::new(place, &ask.key, refresh_token, Access::new(&credential, began));
-    // Whoever renews the login before this one finishes first; what it stores is then replaced. Where it cannot be
-    // waited for, it finds the marker changed and stores nothing.
-    let _lock = wait_for_lock(login, cx);
-    place.establish(&state, room).map_err(disk)?;
-    Ok(LoggedIn { credential, renews })
+    })
+}
+
+fn unkept(login: &Login, error: &io::Error) -> Error {
+    Error::internal(format!("{}: a login cannot be kept", login.place.directory().display()))
+        .because(describe(error))
+        .hint("mend that, or set YCRED_STATE_DIR to another directory of yours")
 }
 
 fn wait_for_lock(login: &Login, cx: &Context<'_>) -> Option<Held> {
@@ -218,6 +211,8 @@ struct Waiting<'a> {
     login: &'a Login,
     ask: &'a Ask,
     listener: &'a Listener,
+    /// Taken on the disk for what comes of it.
+    room: RefCell<Option<Reserved>>,
     session: &'a Session<'a>,
     cx: &'a Context<'a>,
 }
@@ -231,7 +226,7 @@ impl Waiting<'_> {
         (self.session.tell)(&format!("ycred: {text}\n"));
     }
 
-    fn run(&self, manner: Manner) -> Result<Granted> {
+    fn run(&self, manner: Manner) -> Result<LoggedIn> {
         let url = self.login.authorize_url(self.ask, &self.redirect());
         self.tell("to log in, open this address in a browser:");
         // As it is, since a masked or shortened address leads nowhere; whatever could act on a terminal is not in it.
@@ -288,7 +283,7 @@ impl Waiting<'_> {
     }
 
     /// Answers a request; an outcome if it was the callback that is waited for.
-    fn take(&self, incoming: Incoming) -> Option<Result<Granted>> {
+    fn take(&self, incoming: Incoming) -> Option<Result<LoggedIn>> {
         let request = &incoming.request;
         if request.path != CALLBACK {
             incoming.answer(page::not_here());
@@ -311,7 +306,8 @@ impl Waiting<'_> {
         }
     }
 
-    fn judge(&self, answer: Answer) -> Result<Granted> {
+    /// What is said in the browser is true: it is answered once the login is kept, or is not.
+    fn judge(&self, answer: Answer) -> Result<LoggedIn> {
         match answer {
             Answer::Refused(why) => {
                 Err(Error::refused(format!("{}: {why}", self.login.installation.auth_url)).hint(if why.starts_with("access_denied") {
@@ -322,11 +318,27 @@ impl Waiting<'_> {
             }
             Answer::Code(code) => {
                 let cx = Context { deadline: self.cx.deadline.at_most(self.cx.clock, REQUEST), ..*self.cx };
-                self.login
-                    .redeem(self.ask, &code, &self.redirect(), &cx)
+                let began = cx.clock.now();
+                let granted = self.login.redeem(self.ask, &code, &self.redirect(), &cx);
+                granted
+                    .and_then(|granted| granted.credential().map(|credential| (granted, credential)))
                     .map_err(|error| error.context("the login went well, but gave no token"))
+                    .and_then(|(granted, credential)| self.keep(&granted, credential, began))
             }
         }
+    }
+
+    fn keep(&self, granted: &Granted, credential: Credential, began: Timestamp) -> Result<LoggedIn> {
+        let place = &self.login.place;
+        let refresh_token = granted.token.refresh_token.clone();
+        let renews = refresh_token.is_some();
+        let state = State::new(place, &self.ask.key, refresh_token, Access::new(&credential, began));
+        // Whoever renews the login before this one finishes first; what it stores is then replaced. Where it cannot be
+        // waited for, it finds the marker changed and stores nothing.
+        let _lock = wait_for_lock(self.login, self.cx);
+        let room = self.room.take().ok_or_else(|| Error::internal("a login came twice"))?;
+        place.establish(&state, room).map_err(|error| unkept(self.login, &error))?;
+        Ok(LoggedIn { credential, renews })
     }
 
     /// Whoever else asks, now that it is over.

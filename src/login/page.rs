@@ -23,7 +23,7 @@ const CROSS: &str = r#"<path d="M16 16l12 12M28 16L16 28"/>"#;
 
 /// The login went well.
 pub fn logged_in(profile: &str) -> Response {
-    let text = format!("<p>ycred has its token for {}.</p>", escape(profile));
+    let text = format!("<p>ycred has your token for {}.</p>", escape(profile));
     page(200, "yes", TICK, "You are logged in", &text, "You can close this page and go back to the terminal.")
 }
 
