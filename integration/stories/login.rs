@@ -21,7 +21,7 @@ pub struct Person {
 }
 
 impl Person {
-    fn new() -> Person {
+    pub fn new() -> Person {
         Person::with(Config::default(), "")
     }
 

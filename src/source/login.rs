@@ -140,7 +140,7 @@ impl Person {
         let began = cx.clock.now();
         let granted = match self.login.refresh(refresh_token, &key, cx) {
             Ok(granted) => granted,
-            Err(error) if error.auth.code.as_deref() == Some("invalid_grant") => {
+            Err(error) if error.kind == Kind::Refused && error.auth.code.as_deref() == Some("invalid_grant") => {
                 // Without a working lock somebody else may have been first.
                 let now = self.login.place.load()?;
                 if now.refresh_token != state.refresh_token {
