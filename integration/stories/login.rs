@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{HOUR, MINUTE, handed, refused, refused_with_hint, wait_until, warned};
+use super::{HOUR, HeldLock, MINUTE, handed, refused, refused_with_hint, wait_until, warned};
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::login::{AUTHORIZE, Page};
@@ -855,4 +855,86 @@ fn a_real_browser_logs_in_and_shows_the_page() {
         person.get();
         assert_eq!((person.asked(), person.tokens()), (1, 1));
     }
+}
+
+#[test]
+fn whoever_renews_for_ever_is_not_waited_for_for_ever() {
+    let person = Person::new();
+    person.log_in();
+    let first = person.get();
+    person.age(11 * HOUR);
+    handed(person.token(&["--no-cache"]).run());
+    person.age(11 * HOUR);
+    let held = HeldLock::of(&person.file(".lock"));
+    let words = ["--no-cache", "--timeout", "1s"];
+    let told = ["the login's last token is used", "another ycred process has been renewing this login"];
+    assert_ne!(warned(person.token(&words).run(), &told), first);
+    person.age(2 * HOUR);
+    refused_with_hint(person.token(&words).run(), 4, &["another ycred process has been renewing"], "--timeout");
+    drop(held);
+    handed(person.token(&words).run());
+    assert_eq!(person.tokens(), 3);
+}
+
+#[test]
+fn a_hit_touches_the_logins_marker_and_nothing_else_of_it() {
+    let Some(strace) = super::strace() else { return };
+    let person = Person::new();
+    person.log_in();
+    person.get();
+    let trace = person.sandbox.path("tmp/trace");
+    let call = person.sandbox.call(&strace, ["-f", "-qq", "-y", "-o"]);
+    handed(call.and([trace.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref()]).run());
+    let trace = fs::read_to_string(trace).expect("a trace");
+    let state = person.sandbox.path("state").display().to_string();
+    // The environment, which the first line has, names the directory too.
+    let touched: Vec<&str> = trace.lines().filter(|line| line.contains(&state) && !line.contains("execve")).collect();
+    assert!(matches!(touched.as_slice(), [one] if one.contains(".session") && one.contains("stat")), "{touched:#?}");
+    assert!(!trace.contains("socket(") && !trace.contains("flock("), "{trace}");
+}
+
+#[test]
+fn killed_at_any_step_of_keeping_it_a_login_is_whole_or_the_one_before() {
+    let Some(strace) = super::strace() else { return };
+    let person = Person::new();
+    person.log_in();
+    let mut killed = 0;
+    for call in ["fsync", "rename", "unlink", "openat"] {
+        for number in 1..40 {
+            person.age(13 * HOUR);
+            let inject = format!("inject={call}:signal=KILL:when={number}");
+            let words = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"];
+            let renewal = person.sandbox.call(&strace, words);
+            let run = renewal.and([crate::harness::YCRED, "token", "--no-cache"]).run();
+            let was_killed = run.stdout.is_empty();
+            assert!(was_killed || run.status.success(), "{run}");
+            handed(person.token(&["--no-cache"]).run());
+            if !was_killed {
+                break;
+            }
+            killed += 1;
+        }
+    }
+    assert!(killed > 8, "{killed}");
+    // A killed login leaves the one before, or none; never a half of each.
+    for call in ["fsync", "rename"] {
+        for number in 1..10 {
+            let inject = format!("inject={call}:signal=KILL:when={number}");
+            let words = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"];
+            let login = person.sandbox.call(&strace, words);
+            let run = login.and([crate::harness::YCRED, "login", "--force-refresh"]).run();
+            let token = person.token(&["--no-cache"]).run();
+            if token.status.success() {
+                handed(token);
+            } else {
+                refused_with_hint(token, 1, &["nobody is logged in"], NOT_LOGGED_IN);
+            }
+            if run.status.success() {
+                break;
+            }
+            person.log_in();
+        }
+    }
+    person.login(&["--force-refresh"]).run().exits(0);
+    person.get();
 }
