@@ -642,7 +642,7 @@ pub struct Witness(Vec<Stamp>);
 fn stat(file: &Watched) -> Result<fs::Metadata> {
     let path = &file.path;
     fs::metadata(path).map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound
+        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
             && let Some(absent) = file.absent()
         {
             return absent;
@@ -669,7 +669,11 @@ pub fn describe(error: &io::Error) -> String {
 }
 
 fn digest_of(file: &Watched) -> Result<String> {
-    crate::input::read(&file.path).map(|content| hex(&value_digest(&content)))
+    match crate::input::read(&file.path) {
+        Ok(content) => Ok(hex(&value_digest(&content))),
+        // Gone since its stat was taken.
+        Err(error) => Err(file.absent().filter(|_| !file.path.exists()).unwrap_or(error)),
+    }
 }
 
 impl Stamp {

@@ -166,7 +166,9 @@ impl Login {
                     cx.notes.debug(|| format!("{url}: wants a nonce in the proof; asking again with it"));
                     nonce = Some(wanted.clone());
                 }
-                (_, skew) if skew != 0 && shift == 0 => {
+                (wanted, skew) if skew != 0 && shift == 0 => {
+                    // The latest one counts, where each answer brings another.
+                    nonce = wanted.clone().or(nonce);
                     cx.notes.debug(|| {
                         format!("refused while the clocks differ by {} s; proving with its time", skew / 1000)
                     });
@@ -179,6 +181,13 @@ impl Login {
             }
         }
     }
+}
+
+/// The refresh token of an answer, if there is one that could be. (The API's limit is 1000.)
+pub fn refresh_token(granted: &Granted) -> Option<Secret> {
+    let token = granted.token.refresh_token.as_ref()?;
+    let text = token.expose();
+    ((1..=4096).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| token.clone())
 }
 
 /// What logs in with this profile.

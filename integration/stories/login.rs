@@ -299,6 +299,41 @@ fn a_nonce_is_put_into_the_proof_when_it_is_demanded() {
 }
 
 #[test]
+fn a_clock_that_is_off_and_a_nonce_that_is_demanded_cost_a_request_each() {
+    let person = Person::new();
+    person.emulator.set(|settings| {
+        settings.login.nonce = Some(401);
+        settings.clock_shift = time::Duration::minutes(10);
+    });
+    person.log_in();
+    assert_eq!(person.tokens(), 3);
+    person.age(13 * HOUR);
+    warned(person.token(&[]).run(), &["10 min slow"]);
+    // A nonce that is known by now is not, to the next process.
+    assert_eq!(person.tokens(), 6);
+}
+
+#[test]
+fn whoever_logs_in_next_gets_no_token_of_the_one_before() {
+    let person = Person::new();
+    person.log_in();
+    let first = person.get();
+    // Even one that lives longer, and one whose renewal is under way.
+    person.emulator.set(|settings| settings.life = HOUR);
+    person.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
+    let renewal = person.token(&["--force-refresh"]).start();
+    assert!(person.emulator.wait_for_requests(TOKEN, 2, super::PATIENCE));
+    let login = person.login(&[]).start();
+    assert!(person.emulator.wait_for_requests(TOKEN, 3, super::PATIENCE));
+    person.emulator.clear_faults();
+    handed(renewal.finish());
+    login.finish().exits(0);
+    let own = person.state()["access"]["token"].as_str().expect("a token").to_owned();
+    assert_eq!(person.get(), own);
+    assert_ne!(own, first);
+}
+
+#[test]
 fn twenty_who_renew_at_once_send_a_one_time_refresh_token_once_and_lose_nobody() {
     let person = Person::new();
     person.emulator.set(|settings| settings.login.one_time = true);
@@ -614,6 +649,22 @@ fn a_refresh_under_way_does_not_bring_back_what_logout_ended() {
         }
         refused(person.token(words).run(), 1, &["nobody is logged in"]);
     }
+}
+
+#[test]
+fn a_refresh_that_outlasts_logouts_patience_stores_nothing_either() {
+    let person = Person::new();
+    person.log_in();
+    person.age(13 * HOUR);
+    person.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+    let refresh = person.token(&["--no-cache"]).start();
+    assert!(person.emulator.wait_for_requests(TOKEN, 2, super::PATIENCE));
+    person.sandbox.ycred(["logout", "--timeout", "1s"]).run().exits(0).stdout_has("logged out");
+    person.emulator.clear_faults();
+    handed(refresh.finish());
+    let left = person.sandbox.files("state");
+    assert!(left.iter().all(|path| path.extension().is_some_and(|ending| ending == "lock")), "{left:?}");
+    refused(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
 }
 
 #[test]

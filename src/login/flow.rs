@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::page;
 use super::state::{Access, Failed, State};
-use super::{Ask, CALLBACK, Login};
+use super::{Ask, CALLBACK, Login, refresh_token};
 use crate::cache::describe;
 use crate::environment::{BROWSER, Environment};
 use crate::error::{Error, Result, clean};
@@ -330,7 +330,7 @@ impl Waiting<'_> {
 
     fn keep(&self, granted: &Granted, credential: Credential, began: Timestamp) -> Result<LoggedIn> {
         let place = &self.login.place;
-        let refresh_token = granted.token.refresh_token.clone();
+        let refresh_token = refresh_token(granted);
         let renews = refresh_token.is_some();
         let state = State::new(place, &self.ask.key, refresh_token, Access::new(&credential, began));
         // Whoever renews the login before this one finishes first; what it stores is then replaced. Where it cannot be

@@ -9,8 +9,8 @@ use super::{Caching, Grant, Opening, Source};
 use crate::cache::{Rules, describe};
 use crate::error::{Error, Kind, Result};
 use crate::identity::Identity;
-use crate::login::Login;
 use crate::login::state::{Access, State};
+use crate::login::{Login, refresh_token};
 use crate::notes::Warning;
 use crate::obtain::Context;
 use crate::profile::Key;
@@ -122,7 +122,7 @@ impl Person {
 
     /// A new token for the refresh token, which is stored before anything else is done with the answer.
     fn renew(&self, state: State, cx: &Context<'_>) -> Result<Credential> {
-        let Some(refresh_token) = &state.refresh_token else {
+        let Some(current) = &state.refresh_token else {
             let what = if self.alive(&state, cx).is_some() { "cannot be renewed" } else { "has expired" };
             return Err(Error::refused(format!("the login {what}: its organisation gives no refresh tokens"))
                 .hint(self.login.place.absent().hint));
@@ -138,7 +138,7 @@ impl Person {
             return Ok(credential);
         }
         let began = cx.clock.now();
-        let granted = match self.login.refresh(refresh_token, &key, cx) {
+        let granted = match self.login.refresh(current, &key, cx) {
             Ok(granted) => granted,
             Err(error) if error.kind == Kind::Refused && error.auth.code.as_deref() == Some("invalid_grant") => {
                 // Without a working lock somebody else may have been first.
@@ -151,9 +151,10 @@ impl Person {
             Err(error) => return self.fall_back(&state, error, cx),
         };
         let credential = granted.credential();
-        let rotated = granted.token.refresh_token.is_some();
+        let renewed = refresh_token(&granted);
+        let rotated = renewed.is_some();
         let access = credential.as_ref().ok().map(|credential| Access::new(credential, began));
-        let next = state.renewed(granted.token.refresh_token.clone(), access);
+        let next = state.renewed(renewed, access);
         // Logged out meanwhile, or anew: then this is to be forgotten.
         if !self.login.place.is_current(&next) {
             cx.notes.debug(|| format!("{}: logged out meanwhile; the new token is not kept", self.name));
