@@ -177,10 +177,17 @@ fn nothing_is_written_about_a_command_that_does_not_exist() {
 #[test]
 fn every_profile_in_the_pages_is_one() {
     let environment = Environment::new(
-        ["HOME=/home/somebody", "IAM_TOKEN=t1.x.y", "OAUTH_TOKEN=y0_x"]
-            .iter()
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(name, value)| (name.into(), value.into())),
+        [
+            "HOME=/home/somebody",
+            "IAM_TOKEN=t1.x.y",
+            "OAUTH_TOKEN=y0_x",
+            "GITLAB_OIDC_TOKEN=x.y.z",
+            "ACTIONS_ID_TOKEN_REQUEST_URL=https://github.example/?api-version=2.0",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN=x",
+        ]
+        .iter()
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.into(), value.into())),
     );
     let places = Places::of(&environment).expect("places");
     let sandbox = Sandbox::new();

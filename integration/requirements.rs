@@ -78,7 +78,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F26", "a cache directory that is the user's own link works; edited links stay links",
         Tests(&["a_cache_directory_that_is_a_users_own_link_works", "a_profile_that_is_a_link_is_read_and_stays_one"])),
     requirement("F27", "two identities never share an entry",
-        Tests(&["any_one_input_that_changes_makes_another_entry", "two_jobs_with_different_secrets_in_one_variable_never_share_an_entry", "two_virtual_machines_never_share_an_entry"])),
+        Tests(&["any_one_input_that_changes_makes_another_entry", "two_jobs_with_different_secrets_in_one_variable_never_share_an_entry", "two_virtual_machines_never_share_an_entry", "two_jobs_of_different_subjects_or_issuers_never_share_a_record"])),
     requirement("F28", "the key is deterministic",
         Tests(&["the_same_identity_is_found_again_a_hundred_times", "the_order_of_telling_does_not_matter", "two_profiles_with_the_same_identity_share_one_entry"])),
     requirement("F29", "file names leak neither secret nor account",
@@ -116,7 +116,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F45", "success: stderr is empty",
         Tests(&["a_hooks_reply_is_exact_to_the_byte_and_stderr_is_empty_on_a_miss_and_on_a_hit"])),
     requirement("F46", "stdin untouched for kubectl; closed descriptors leak nothing",
-        Tests(&["kubectl_terraform_and_token_leave_stdin_alone", "with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_record"])),
+        Tests(&["hooks_without_a_request_leave_stdin_alone", "with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_record"])),
     requirement("F47", "no terminal and login needed: fails at once with the command to run",
         Tests(&["without_a_terminal_and_without_a_session_it_works", "where_nothing_says_whose_token_one_error_names_the_ways_and_metadata_is_not_probed", "whoever_is_not_logged_in_is_told_at_once_and_nobody_is_asked"])),
     requirement("F48", "one deadline covers everything",
@@ -186,13 +186,13 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F80", "the static binary runs in an empty image",
         Reason("the musl target's standard library is not on the machines that run the tests; where it is, `.ci/run` builds it. Without home, password database, certificates and temporary directory: see F22 and F81")),
     requirement("F81", "complete without a configuration file",
-        Tests(&["without_a_profile_the_environment_serves_in_the_documented_order", "a_user_whom_no_database_knows_needs_no_home_and_systemds_directory_serves"])),
+        Tests(&["without_a_profile_the_environment_serves_in_the_documented_order", "without_a_profile_a_job_of_github_actions_needs_the_account_alone", "a_user_whom_no_database_knows_needs_no_home_and_systemds_directory_serves"])),
     requirement("F82", "a keyring that is absent or locked",
         Reason("no keyring is used")),
     requirement("F83", "XDG directories obeyed, relative ones ignored",
         Tests(&["the_cache_is_below_home_and_xdg_goes_before_it", "a_relative_xdg_directory_is_ignored_as_the_specification_says"])),
     requirement("F84", "a symlink's suffix picks the profile, and clashes with no plugin name",
-        Tests(&["symlinks_name_hook_and_profile", "a_symlinks_suffix_is_never_a_path"])),
+        Tests(&["symlinks_name_hook_and_profile", "every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix", "a_symlinks_suffix_is_never_a_path"])),
 ];
 
 fn root() -> &'static Path {

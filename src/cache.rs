@@ -83,6 +83,9 @@ struct Kept {
     skew: i64,
     /// When it was last confirmed by its source, by this machine's clock: what `max-age` counts from.
     fetched: Timestamp,
+    /// Its source named no end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    assumed: bool,
 }
 
 /// The one way in which a secret is serialised: into a 0600 file of ours.
@@ -217,6 +220,11 @@ impl Record {
         Some(Failure { message: age, ..failure.clone() }.error().hint("`ycred refresh` asks again at once"))
     }
 
+    /// The identity whole.
+    pub fn settings(&self) -> &str {
+        &self.settings
+    }
+
     /// The token, if one is kept, dead or alive.
     pub fn credential(&self) -> Option<Credential> {
         self.token.as_ref().map(Kept::credential)
@@ -266,13 +274,13 @@ impl Rules {
 
 impl Kept {
     fn new(credential: &Credential, fetched: Timestamp) -> Self {
-        let Credential { secret, issued, expires, skew, assumed: _ } = credential.clone();
-        Self { secret, issued, expires, skew, fetched }
+        let Credential { secret, issued, expires, skew, assumed } = credential.clone();
+        Self { secret, issued, expires, skew, fetched, assumed }
     }
 
     fn credential(&self) -> Credential {
-        let Self { secret, issued, expires, skew, fetched: _ } = self.clone();
-        Credential { secret, issued, expires, skew, assumed: false }
+        let Self { secret, issued, expires, skew, fetched: _, assumed } = self.clone();
+        Credential { secret, issued, expires, skew, assumed }
     }
 
     fn is_from_the_future(&self, now: Timestamp) -> bool {
@@ -410,6 +418,12 @@ impl Cache {
         Slot { directory: &self.directory, name }
     }
 
+    /// The place of something that is kept beside the tokens, is no secret, and can be had again: swept after a day,
+    /// forgotten by `logout --all`.
+    pub fn beside(&self, what: &str, identity: &Identity) -> Slot<'_> {
+        self.slot(format!("{what}-{}", identity.name()))
+    }
+
     /// Every slot that has been used, whosever token is or was in it.
     ///
     /// # Errors
@@ -417,6 +431,22 @@ impl Cache {
     pub fn slots(&self) -> io::Result<Vec<Slot<'_>>> {
         let directory = self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))?;
         Ok(store::stems(directory)?.into_iter().map(|name| self.slot(name)).collect())
+    }
+
+    /// The slots of those records that something is made of, and that. What is no record is passed over.
+    ///
+    /// # Errors
+    /// What the disk says. Without a cache directory there is none.
+    pub fn slots_where<T>(&self, made: impl Fn(&Record) -> Option<T>) -> io::Result<Vec<(Slot<'_>, T)>> {
+        if self.directory.is_err() {
+            return Ok(Vec::new());
+        }
+        let record = |slot: &Slot<'_>| match store::read(&slot.path(store::RECORD).ok()?) {
+            Ok(Found::Content(content)) => serde_json::from_slice::<Record>(&content).ok(),
+            _ => None,
+        };
+        let slots = self.slots()?.into_iter();
+        Ok(slots.filter_map(|slot| record(&slot).and_then(|record| made(&record)).map(|it| (slot, it))).collect())
     }
 
     /// Removes what killed processes and foreign objects have left, which may hold tokens too.
@@ -454,6 +484,24 @@ impl Slot<'_> {
             store::tighten(above)?;
         }
         store::make_private(directory)
+    }
+
+    /// What is there, if it is a file of ours.
+    pub fn read(&self) -> Option<Zeroizing<Vec<u8>>> {
+        match self.path(store::RECORD).and_then(|path| store::read(&path)) {
+            Ok(Found::Content(content)) => Some(content),
+            Ok(Found::Nothing | Found::Foreign) | Err(_) => None,
+        }
+    }
+
+    /// Puts this there, into a directory that has been judged, and tightened, anew: root could write into another
+    /// user's.
+    ///
+    /// # Errors
+    /// What the disk says; what was there before is then still there.
+    pub fn replace(&self, content: &[u8]) -> io::Result<()> {
+        self.prepare()?;
+        store::replace(&self.path(store::RECORD)?, content, false)
     }
 
     /// One try for the lock.
@@ -518,9 +566,7 @@ impl Entry<'_> {
     /// Profile (3): a file of the identity is gone, so no cached token is handed out either.
     pub fn load(&self) -> Result<Option<Record>> {
         let stats = self.files.iter().map(stat).collect::<Result<Vec<_>>>()?;
-        let Ok(Found::Content(content)) = self.slot.path(store::RECORD).and_then(|path| store::read(&path)) else {
-            return Ok(None);
-        };
+        let Some(content) = self.slot.read() else { return Ok(None) };
         // Whatever is no record of ours, torn, foreign or of another make, is a miss and will be replaced.
         let Ok(record) = serde_json::from_slice::<Record>(&content) else { return Ok(None) };
         if record.settings != self.settings {
@@ -592,15 +638,12 @@ impl Entry<'_> {
         }
     }
 
-    /// Writes a record as it is, into a directory that has been judged, and tightened, anew: root could write into
-    /// another user's.
+    /// Writes a record as it is.
     ///
     /// # Errors
     /// What the disk says; the old record is then still there.
     pub fn write(&self, record: &Record) -> io::Result<()> {
-        self.slot.prepare()?;
-        let content = Zeroizing::new(serde_json::to_vec(record)?);
-        store::replace(&self.slot.path(store::RECORD)?, &content, false)
+        self.slot.replace(&Zeroizing::new(serde_json::to_vec(record)?))
     }
 
     /// Reads the identity's files before a fetch, so that the token is never filed under content that it was not got

@@ -11,6 +11,7 @@ use crate::session::Session;
 mod completions;
 mod env;
 pub mod exec;
+mod import;
 mod init;
 mod list;
 mod login;
@@ -35,6 +36,7 @@ pub struct Command {
 /// Every command, in the order of the help.
 pub const COMMANDS: &[&Command] = &[
     &init::COMMAND,
+    &import::COMMAND,
     &list::COMMAND,
     &r#use::COMMAND,
     &exec::COMMAND,

@@ -17,6 +17,14 @@ pub const YCRED_CACHE_DIR: &str = "YCRED_CACHE_DIR";
 pub const YCRED_STATE_DIR: &str = "YCRED_STATE_DIR";
 /// The service account to impersonate when there is no profile file; commas make a chain.
 pub const YCRED_IMPERSONATE: &str = "YCRED_IMPERSONATE";
+/// The service account whose token workload identity federation is to give where there is no profile file.
+pub const YCRED_SERVICE_ACCOUNT_ID: &str = "YCRED_SERVICE_ACCOUNT_ID";
+/// With it: the file that holds the issuer's token. Without one, GitHub's variables serve in GitHub Actions.
+pub const YCRED_SUBJECT_TOKEN_FILE: &str = "YCRED_SUBJECT_TOKEN_FILE";
+/// Base URL of the auth host when there is no profile file: another installation's.
+pub const YCRED_AUTH_URL: &str = "YCRED_AUTH_URL";
+/// The audience to ask GitHub for, in place of `https://github.com/` and the repository's owner.
+pub const YCRED_GITHUB_AUDIENCE: &str = "YCRED_GITHUB_AUDIENCE";
 /// Set by `exec` and `env`: when the token they handed over expires, RFC 3339.
 pub const YCRED_EXPIRES_AT: &str = "YCRED_EXPIRES_AT";
 /// In debug builds alone: panic with this text, so that tests see what becomes of a defect.
@@ -24,6 +32,9 @@ pub const YCRED_EXPIRES_AT: &str = "YCRED_EXPIRES_AT";
 pub const YCRED_DEBUG_PANIC: &str = "YCRED_DEBUG_PANIC";
 /// Set for the commands that a profile runs, so that a profile that runs ycred with itself is noticed.
 pub const YCRED_RUNNING: &str = "YCRED_RUNNING";
+
+/// Set for a program that a call is passed on to (`keyring`): those that it has been passed on to already, as in `PATH`.
+pub const YCRED_PASSED_ON: &str = "YCRED_PASSED_ON";
 
 /// An IAM token, handed on as it is (the yc CLI and several SDKs read it too).
 pub const YC_IAM_TOKEN: &str = "YC_IAM_TOKEN";
@@ -42,6 +53,13 @@ pub const YC_ENDPOINT: &str = "YC_ENDPOINT";
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>).
 pub const KUBERNETES_EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
 
+/// Where a job of GitHub Actions with `permissions: id-token: write` asks for ID tokens, and the secret that it shows
+/// (<https://docs.github.com/en/actions/reference/security/oidc>).
+pub const ACTIONS_ID_TOKEN_REQUEST_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+pub const ACTIONS_ID_TOKEN_REQUEST_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+/// The user or organisation that the repository of such a job belongs to.
+pub const GITHUB_REPOSITORY_OWNER: &str = "GITHUB_REPOSITORY_OWNER";
+
 /// The XDG base directories (<https://specifications.freedesktop.org/basedir-spec/>); relative ones are ignored.
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
@@ -52,6 +70,8 @@ pub const CACHE_DIRECTORY: &str = "CACHE_DIRECTORY";
 /// systemd's `StateDirectory=`: the login sessions of a unit without a home.
 pub const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
+/// Where the next program of a name is looked for.
+pub const PATH: &str = "PATH";
 /// The user's shell, for `exec` without a command and `env` without `--shell`.
 pub const SHELL: &str = "SHELL";
 

@@ -160,46 +160,78 @@ impl Pattern {
 
 /// The hosts of one profile.
 #[derive(Clone, Debug)]
-pub struct Allowed(Vec<Pattern>);
+pub struct Allowed {
+    /// The registries of the installation, and what the profile lists.
+    hosts: Vec<Pattern>,
+    /// The installation's own APIs.
+    apis: Option<Pattern>,
+}
 
-/// The registries of an installation, by the endpoint that a profile names
-/// (yandex-cloud.md sections 9 and 10; the first is the default).
-const REGISTRIES: &[(&str, &[&str])] = &[
-    (
-        crate::profile::DEFAULT_ENDPOINT,
-        &[
+/// How far among the hosts of an installation a hook's clients go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// To its registries.
+    #[default]
+    Registries,
+    /// To its APIs as well.
+    Apis,
+}
+
+/// What an installation has.
+struct Installation {
+    /// The endpoint that a profile names.
+    endpoint: &'static str,
+    registries: &'static [&'static str],
+    apis: &'static str,
+}
+
+/// Sources: yandex-cloud.md sections 9 and 10. The first is the default.
+const INSTALLATIONS: &[Installation] = &[
+    Installation {
+        endpoint: crate::profile::DEFAULT_ENDPOINT,
+        registries: &[
             "cr.yandex",
             "cr.cloud.yandex.net",
             "container-registry.cloud.yandex.net",
             "registry.yandexcloud.net",
             "registry.pe.yandexcloud.net",
         ],
-    ),
-    ("api.yandexcloud.kz", &["cr.yandexcloud.kz"]),
+        apis: "*.api.cloud.yandex.net",
+    },
+    Installation { endpoint: "api.yandexcloud.kz", registries: &["cr.yandexcloud.kz"], apis: "*.api.yandexcloud.kz" },
 ];
 
 impl Allowed {
     /// The built-in hosts of an installation and a profile's own.
     pub fn new(endpoint_host: &str, listed: &[Pattern]) -> Self {
-        let built_in =
-            REGISTRIES.iter().filter(|(endpoint, _)| *endpoint == endpoint_host).flat_map(|(_, hosts)| *hosts);
-        Self(built_in.filter_map(|host| Pattern::built_in(host)).chain(listed.iter().cloned()).collect())
+        let installation = INSTALLATIONS.iter().find(|installation| installation.endpoint == endpoint_host);
+        let registries = installation.map_or(&[][..], |installation| installation.registries);
+        Self {
+            hosts: registries.iter().filter_map(|host| Pattern::built_in(host)).chain(listed.iter().cloned()).collect(),
+            apis: installation.and_then(|installation| Pattern::built_in(installation.apis)),
+        }
     }
 
+    /// For clients that go to registries.
     pub fn covers(&self, asked: &Host) -> bool {
-        self.0.iter().any(|pattern| pattern.covers(asked))
+        self.covers_for(Reach::Registries, asked)
     }
 
-    /// The single hosts, for docker's `list`.
+    pub fn covers_for(&self, reach: Reach, asked: &Host) -> bool {
+        let apis = self.apis.iter().filter(|_| reach == Reach::Apis);
+        self.hosts.iter().chain(apis).any(|pattern| pattern.covers(asked))
+    }
+
+    /// The single hosts, for docker's `list` and go's first question.
     pub fn singles(&self) -> impl Iterator<Item = String> + '_ {
-        self.0.iter().filter_map(Pattern::single)
+        self.hosts.iter().filter_map(Pattern::single)
     }
 }
 
 /// Whether the host is ours where no profile says anything, so that a missing or broken profile is an error worth
 /// telling and not just "not mine".
-pub fn is_built_in(asked: &Host) -> bool {
-    Allowed::new(crate::profile::DEFAULT_ENDPOINT, &[]).covers(asked)
+pub fn is_built_in(reach: Reach, asked: &Host) -> bool {
+    Allowed::new(crate::profile::DEFAULT_ENDPOINT, &[]).covers_for(reach, asked)
 }
 
 #[cfg(test)]
@@ -331,6 +363,34 @@ mod tests {
         assert!(kazakhstan.covers(&host("cr.yandexcloud.kz")) && !kazakhstan.covers(&host("cr.yandex")));
         let unknown = Allowed::new("api.example", &[]);
         assert!(!unknown.covers(&host("cr.yandex")) && !unknown.covers(&host("cr.yandexcloud.kz")));
-        assert!(is_built_in(&host("cr.yandex")) && !is_built_in(&host("cr.yandexcloud.kz")));
+        let is_built_in = |text: &str| is_built_in(Reach::Registries, &host(text));
+        assert!(is_built_in("cr.yandex") && !is_built_in("cr.yandexcloud.kz"));
+    }
+
+    #[test]
+    fn the_apis_of_an_installation_are_for_those_who_go_there() {
+        let host = |text: &str| Host::parse(text).expect("a host");
+        let ours = Allowed::new("api.cloud.yandex.net", &[]);
+        let (api, deeper) = (host("https://llm.api.cloud.yandex.net/v1"), host("a.b.api.cloud.yandex.net:443"));
+        for asked in [&api, &deeper] {
+            assert!(ours.covers_for(Reach::Apis, asked) && !ours.covers(asked), "{asked}");
+            assert!(is_built_in(Reach::Apis, asked) && !is_built_in(Reach::Registries, asked), "{asked}");
+        }
+        assert!(ours.covers_for(Reach::Apis, &host("cr.yandex")));
+        for asked in [
+            "api.cloud.yandex.net",
+            "evilapi.cloud.yandex.net",
+            "x.api.cloud.yandex.net.evil.example",
+            "http://iam.api.cloud.yandex.net",
+            "iam.api.cloud.yandex.net:8443",
+            "iam.api.yandexcloud.kz",
+        ] {
+            assert!(!ours.covers_for(Reach::Apis, &host(asked)), "{asked}");
+        }
+        let kazakhstan = Allowed::new("api.yandexcloud.kz", &[]);
+        assert!(kazakhstan.covers_for(Reach::Apis, &host("iam.api.yandexcloud.kz")));
+        assert!(!kazakhstan.covers_for(Reach::Apis, &api));
+        assert!(!Allowed::new("api.example", &[]).covers_for(Reach::Apis, &api));
+        assert!(!ours.singles().any(|host| host.contains('*')), "what is listed is hosts");
     }
 }

@@ -1,6 +1,8 @@
 //! The calls of the cloud's IamTokenService over REST
 //! (cloudapi `yandex/cloud/iam/v1/iam_token_service.proto`) and its errors, `google.rpc.Status`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -8,6 +10,7 @@ use crate::http::{Answer, CONNECT, Explained, Request};
 use crate::notes::Warning;
 use crate::obtain::Context;
 use crate::profile::Installation;
+use crate::source::access_key::AccessKey;
 use crate::token::{Credential, Expiry, Secret, human};
 
 /// `IamTokenService.Create`, below the base URL; the base URL and this are a JWT's default audience.
@@ -87,6 +90,62 @@ pub fn create_for_service_account(
         .map_err(|error| error.context(format!("impersonating {account}")))
 }
 
+/// `TemporaryAccessKeyService.CreateEphemeral`, below the base URL
+/// (cloudapi `yandex/cloud/iam/v1/awscompatibility/temporary_access_key_service.proto`).
+const EPHEMERAL_ACCESS_KEYS_PATH: &str = "/iam/aws-compatibility/v1/ephemeralAccessKeys";
+
+/// An ephemeral access key that is asked for. Whose it is goes unsaid: the caller's.
+pub struct KeyOrder<'a> {
+    /// 1 to 64 of `[\w+=,.@-]`.
+    pub session_name: &'a str,
+    /// At most 2048 characters of JSON.
+    pub policy: Option<&'a str>,
+    /// 15 minutes to 12 hours, and never longer than the caller's token.
+    pub duration: Duration,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CreateEphemeral<'a> {
+    session_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a str>,
+    /// A protobuf Duration in JSON: `3600s`.
+    duration: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EphemeralKey {
+    pub access_key_id: Secret,
+    pub secret: Secret,
+    pub session_token: Secret,
+    pub expires_at: Option<String>,
+}
+
+/// `CreateEphemeral`: an access key of Object Storage for the caller.
+///
+/// # Errors
+/// As [`crate::http::Http::send`].
+pub fn create_ephemeral_access_key(
+    installation: &Installation,
+    caller: &Secret,
+    order: &KeyOrder<'_>,
+    cx: &Context<'_>,
+) -> Result<Credential> {
+    let message = CreateEphemeral {
+        session_name: order.session_name,
+        policy: order.policy,
+        duration: format!("{}s", order.duration.as_secs()),
+    };
+    let (url, answer) = send(installation, EPHEMERAL_ACCESS_KEYS_PATH, &body(&message)?, Some(caller), cx)
+        .map_err(|error| error.context("asking for an access key"))?;
+    let EphemeralKey { access_key_id, secret, session_token, expires_at } = answer.json(&url)?;
+    warn_of_clock(answer.skew.unwrap_or(0), cx);
+    let key = AccessKey { id: access_key_id, secret, session_token }.pack(&url)?;
+    Credential::new(key, &Expiry::At(expires_at), answer.received, answer.skew, &url)
+}
+
 fn body(message: &impl Serialize) -> Result<Secret> {
     serde_json::to_string(message)
         .map(Secret::wrapping)
@@ -99,7 +158,7 @@ fn body(message: &impl Serialize) -> Result<Secret> {
 /// As [`crate::http::Http::send`].
 pub fn revoke(installation: &Installation, token: &Secret, cx: &Context<'_>) -> Result<String> {
     let path = format!("{TOKENS_PATH}:revoke");
-    let (answer, url) = post(installation, &path, &body(&Revoke { iam_token: token.expose() })?, Some(token), cx)?;
+    let (url, answer) = send(installation, &path, &body(&Revoke { iam_token: token.expose() })?, Some(token), cx)?;
     let Revoked { subject_id } = answer.json(&url)?;
     Ok(subject_id.unwrap_or_else(|| "an unnamed subject".into()))
 }
@@ -115,7 +174,7 @@ pub fn revoke_refresh_token(
     cx: &Context<'_>,
 ) -> Result<()> {
     let message = body(&RevokeRefreshToken { refresh_token: refresh_token.expose() })?;
-    post(installation, "/iam/v1/refreshTokens:revoke", &message, Some(caller), cx).map(|_| ())
+    send(installation, "/iam/v1/refreshTokens:revoke", &message, Some(caller), cx).map(|_| ())
 }
 
 fn call(
@@ -125,18 +184,19 @@ fn call(
     caller: Option<&Secret>,
     cx: &Context<'_>,
 ) -> Result<Credential> {
-    let (answer, url) = post(installation, path, body, caller, cx)?;
+    let (url, answer) = send(installation, path, body, caller, cx)?;
     credential(&answer, &url, cx)
 }
 
-fn post(
+/// Posts a message; the answer, and the URL that it came from.
+fn send(
     installation: &Installation,
     path: &str,
     body: &Secret,
     caller: Option<&Secret>,
     cx: &Context<'_>,
-) -> Result<(Answer, String)> {
-    let url = format!("{}{path}", installation.iam_url);
+) -> Result<(String, Answer)> {
+    let url = format!("{}{path}", installation.iam_url(cx)?);
     let bearer = caller.map(|token| Secret::wrapping(format!("Bearer {}", token.expose())));
     let headers: Vec<(&'static str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.expose())).collect();
     let request = Request {
@@ -147,7 +207,7 @@ fn post(
         direct: false,
     };
     let answer = cx.http.send(&request, explain, cx)?;
-    Ok((answer, url))
+    Ok((url, answer))
 }
 
 fn credential(answer: &Answer, url: &str, cx: &Context<'_>) -> Result<Credential> {
@@ -208,6 +268,12 @@ mod tests {
         assert_eq!(json(&Identity::YandexPassportOauthToken("y0_x")), r#"{"yandexPassportOauthToken":"y0_x"}"#);
         let account = ForServiceAccount { service_account_id: "aje1" };
         assert_eq!(serde_json::to_string(&account).expect("JSON"), r#"{"serviceAccountId":"aje1"}"#);
+        let key = |policy| CreateEphemeral { session_name: "ycred", policy, duration: "3600s".into() };
+        assert_eq!(serde_json::to_string(&key(None)).expect("JSON"), r#"{"sessionName":"ycred","duration":"3600s"}"#);
+        assert_eq!(
+            serde_json::to_string(&key(Some(r#"{"Version":"2012-10-17"}"#))).expect("JSON"),
+            r#"{"sessionName":"ycred","policy":"{\"Version\":\"2012-10-17\"}","duration":"3600s"}"#
+        );
     }
 
     #[test]

@@ -12,6 +12,8 @@ use ring::digest;
 
 use crate::error::{Error, Kind};
 
+const ACCESS_KEY: &str = "access-key=";
+
 /// The settings that decide whose token it is, and the files whose content does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -95,6 +97,18 @@ impl Identity {
     pub fn impersonating(mut self, account: &str) -> Self {
         self.lines.push(format!("impersonate={account:?}"));
         self
+    }
+
+    /// The identity of an access key that this one's tokens buy; `terms` is what decides the key, as a line of JSON.
+    #[must_use]
+    pub fn with_access_key(mut self, terms: &str) -> Self {
+        self.lines.push(format!("{ACCESS_KEY}{terms}"));
+        self
+    }
+
+    /// What [`Self::with_access_key`] was told, by the whole text.
+    pub fn access_key_terms(settings: &str) -> Option<&str> {
+        settings.lines().find_map(|line| line.strip_prefix(ACCESS_KEY))
     }
 
     /// Everything in one text, independent of the order in which it was told; links of a chain keep theirs.

@@ -119,6 +119,8 @@ pub struct HookCall {
     pub by_symlink: bool,
     /// What is wrong with the words; told in the protocol's own way.
     pub fault: Option<Error>,
+    /// What stands behind the hook's name, as it came.
+    pub words: Vec<OsString>,
 }
 
 /// What argv asks for.
@@ -184,9 +186,10 @@ fn parse_hook(
     suffix: Option<String>,
     arguments: &[OsString],
 ) -> Option<Invocation> {
-    let mut words = Words { protocol: named, ..Words::default() };
+    let mut words =
+        Words { protocol: named, foreign: named.is_some_and(|protocol| protocol.stands_in()), ..Words::default() };
     let read = words.read(arguments);
-    let Words { protocol, operands, options } = words;
+    let Words { protocol, operands, options, .. } = words;
     let protocol = protocol?;
     let fault = match read {
         Ok(End::All) => None,
@@ -202,6 +205,10 @@ fn parse_hook(
         suffix,
         by_symlink: named.is_some(),
         fault,
+        words: match arguments.iter().position(|word| word == protocol.hook().name) {
+            Some(at) if named.is_none() => arguments[at + 1..].to_vec(),
+            _ => arguments.to_vec(),
+        },
     })))
 }
 
@@ -211,6 +218,8 @@ struct Words {
     protocol: Option<&'static dyn Protocol>,
     operands: Vec<String>,
     options: Options,
+    /// The flags are another program's, so that none of ours is among them but the hook's own.
+    foreign: bool,
 }
 
 /// Where the reading of a hook's words came to an end.
@@ -276,7 +285,8 @@ impl Words {
     }
 
     fn flags(&self) -> impl Iterator<Item = &'static Flag> {
-        self.protocol.map_or(&[][..], |protocol| protocol.hook().flags).iter().chain(FLAGS)
+        let general = if self.foreign { &[] } else { FLAGS };
+        self.protocol.map_or(&[][..], |protocol| protocol.hook().flags).iter().chain(general)
     }
 
     fn find_flag(&self, fits: impl Fn(&Flag) -> bool) -> Option<&'static Flag> {
@@ -524,6 +534,11 @@ mod tests {
             "token",
             "terraform",
             "git",
+            "keyring",
+            "goauth",
+            "--mode",
+            "creds",
+            "--output=json",
             "get",
             "cr.yandex",
             "-p",

@@ -8,6 +8,7 @@
 pub mod cache;
 pub mod clock;
 pub mod commands;
+pub mod discovery;
 pub mod environment;
 pub mod error;
 pub mod hosts;
@@ -31,8 +32,10 @@ pub mod session;
 pub mod sign;
 pub mod source;
 pub mod store;
+pub mod successor;
 pub mod system;
 pub mod token;
+pub mod yaml;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
@@ -141,7 +144,12 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     let outcome = match invocation {
         Invocation::Hook(call) => {
             let (reply, error) = protocol::serve(&call, &session);
-            Ok(Outcome::Done(Done { reply, stderr: error.map(|error| error.render()).unwrap_or_default() }))
+            match reply.pass_on.then(|| successor::of(&call, &process.environment)).flatten() {
+                Some(next) => Ok(Outcome::Become(next)),
+                None => {
+                    Ok(Outcome::Done(Done { reply, stderr: error.map(|error| error.render()).unwrap_or_default() }))
+                }
+            }
         }
         Invocation::People(call) => match &session.trouble {
             Some(error) if call.command.needs_places => Err(error.clone()),

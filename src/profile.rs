@@ -14,12 +14,15 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::discovery::{Discovery, WORD as DISCOVER};
 use crate::environment::{self as env, Environment};
 use crate::error::{Error, Result};
 use crate::hosts::{Allowed, Pattern};
+use crate::identity::Identity;
 use crate::input;
+use crate::obtain::Context;
 use crate::places::Places;
-use crate::source::{self, Source};
+use crate::source::{self, Source, workload};
 use crate::system;
 use crate::token::parse_duration;
 
@@ -42,7 +45,11 @@ pub struct Key {
 pub const COMMON_KEYS: &[Key] = &[
     Key { name: "impersonate", value: "ACCOUNT", about: "service account to become; a list is a chain" },
     Key { name: "endpoint", value: "HOST", about: "installation root: api.cloud.yandex.net, api.yandexcloud.kz" },
-    Key { name: "iam-url", value: "URL", about: "base URL in place of https://iam.<endpoint>" },
+    Key {
+        name: "iam-url",
+        value: "URL",
+        about: "base URL in place of https://iam.<endpoint>; \"discover\" asks the endpoint",
+    },
     Key { name: "auth-url", value: "URL", about: "base URL in place of https://auth.yandex.cloud" },
     Key { name: "audience", value: "TEXT", about: "the JWT's aud; default the URL that the JWT is sent to" },
     Key { name: "ca-file", value: "FILE", about: "PEM certificates to trust in addition to the usual roots" },
@@ -83,12 +90,65 @@ pub struct Profile {
 /// Where the cloud is.
 #[derive(Clone, Debug)]
 pub struct Installation {
-    /// Base URL of the IAM API, without a slash at the end.
-    pub iam_url: String,
+    iam: Iam,
     /// Base URL of the auth host.
     pub auth_url: String,
-    /// The `aud` of a JWT.
-    pub audience: String,
+    /// The `aud` of a JWT, where the profile sets one.
+    audience: Option<String>,
+}
+
+/// Where the IAM API is.
+#[derive(Clone, Debug)]
+enum Iam {
+    /// Base URL, without a slash at the end.
+    At(String),
+    Discovered(Discovery),
+}
+
+impl Installation {
+    /// Base URL of the IAM API, without a slash at the end. Known at a fetch alone, where it is to be discovered.
+    ///
+    /// # Errors
+    /// As [`Discovery::iam_url`].
+    pub fn iam_url(&self, cx: &Context<'_>) -> Result<String> {
+        match &self.iam {
+            Iam::At(url) => Ok(url.clone()),
+            Iam::Discovered(discovery) => discovery.iam_url(cx),
+        }
+    }
+
+    /// The `aud` of a JWT: as the profile has it, or the URL that the JWT is sent to, so that it is worth nothing elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::iam_url`].
+    pub fn audience(&self, cx: &Context<'_>) -> Result<String> {
+        match self.known_audience() {
+            Some(audience) => Ok(audience),
+            None => Ok(tokens_url(&self.iam_url(cx)?)),
+        }
+    }
+
+    /// The `aud` of a JWT, where it is known without the network.
+    pub fn known_audience(&self) -> Option<String> {
+        match (&self.audience, &self.iam) {
+            (Some(audience), _) => Some(audience.clone()),
+            (None, Iam::At(url)) => Some(tokens_url(url)),
+            (None, Iam::Discovered(_)) => None,
+        }
+    }
+
+    /// Adds where IAM is, or whom to ask for that, to an identity.
+    #[must_use]
+    pub fn identify(&self, identity: Identity) -> Identity {
+        match &self.iam {
+            Iam::At(url) => identity.with("iam-url", url),
+            Iam::Discovered(discovery) => identity.with("iam-url", format!("{DISCOVER} {}", discovery.url())),
+        }
+    }
+}
+
+fn tokens_url(iam_url: &str) -> String {
+    format!("{iam_url}{}", crate::iam::TOKENS_PATH)
 }
 
 /// How a profile was asked for, which decides what may be in the name.
@@ -172,8 +232,14 @@ impl Profile {
     fn from_environment(environment: &Environment, places: &Places) -> Result<Self> {
         let mut settings = Settings::of_environment(environment, places);
         let Some((source, values)) = source::from_environment(environment) else {
-            let wanted =
-                ["YC_IAM_TOKEN", "YC_SERVICE_ACCOUNT_KEY_FILE", "YC_TOKEN", "YC_OAUTH_TOKEN", "YC_METADATA_ADDR"];
+            let wanted = [
+                env::YC_IAM_TOKEN,
+                env::YC_SERVICE_ACCOUNT_KEY_FILE,
+                env::YC_TOKEN,
+                env::YC_OAUTH_TOKEN,
+                env::YCRED_SERVICE_ACCOUNT_ID,
+                env::YC_METADATA_ADDR,
+            ];
             return Err(Error::profile(format!(
                 "no profile: no {}, and none of {} is set",
                 places
@@ -190,7 +256,12 @@ impl Profile {
         for (key, value) in values {
             settings.set(key, &value);
         }
-        for (variable, key) in [(env::YC_ENDPOINT, "endpoint"), (env::YCRED_IMPERSONATE, "impersonate")] {
+        let common = [
+            (env::YC_ENDPOINT, "endpoint"),
+            (env::YCRED_AUTH_URL, "auth-url"),
+            (env::YCRED_IMPERSONATE, "impersonate"),
+        ];
+        for (variable, key) in common {
             let value =
                 environment.text(variable).map_err(|_| Error::profile(format!("{variable} is not plain text")))?;
             match value {
@@ -213,10 +284,12 @@ impl Profile {
                 "is not a host such as api.cloud.yandex.net, with or without port, without scheme",
             )
         })?;
-        let iam_url = settings.base_url("iam-url")?.unwrap_or_else(|| format!("https://iam.{endpoint}"));
+        let iam = match settings.text("iam-url")? {
+            Some(DISCOVER) => Iam::Discovered(Discovery::of(endpoint.to_string())),
+            _ => Iam::At(settings.base_url("iam-url")?.unwrap_or_else(|| format!("https://iam.{endpoint}"))),
+        };
         let auth_url = settings.base_url("auth-url")?.unwrap_or_else(|| DEFAULT_AUTH_URL.to_owned());
-        let audience =
-            settings.text("audience")?.map_or_else(|| format!("{iam_url}{}", crate::iam::TOKENS_PATH), str::to_owned);
+        let audience = settings.text("audience")?.map(str::to_owned);
         let listed = settings.list("hosts")?;
         let listed = listed
             .iter()
@@ -239,7 +312,7 @@ impl Profile {
             name,
             source,
             impersonate,
-            installation: Installation { iam_url, auth_url, audience },
+            installation: Installation { iam, auth_url, audience },
             hosts: Allowed::new(&endpoint.host, &listed),
             ca_file: settings.path("ca-file")?,
             refresh_before: settings.duration("refresh-before")?,
@@ -296,7 +369,8 @@ fn not_found(name: &str, places: &Places) -> Error {
         .hint(format!("`ycred list` shows the profiles that there are; `ycred init {name} --key-file FILE` makes one"))
 }
 
-fn is_account_id(text: &str) -> bool {
+/// Whether this can be a service account's id.
+pub fn is_account_id(text: &str) -> bool {
     // Ids are 20 characters today; the API's limit is 50 (cloudapi, iam_token_service.proto).
     (1..=50).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
@@ -708,6 +782,7 @@ impl Settings {
             .iter()
             .filter(|entry| entry.key.ends_with("-env"))
             .flat_map(|entry| entry.values.iter().map(String::as_str))
+            .chain(self.has(workload::GITHUB).then_some(env::ACTIONS_ID_TOKEN_REQUEST_TOKEN))
     }
 
     /// For a source's own look at the environment (`YC_METADATA_ADDR`).
@@ -790,6 +865,60 @@ mod tests {
         assert_eq!(nearest("hsots", keys()), Some("hosts"));
         assert_eq!(nearest("Timeout", keys()), Some("timeout"));
         assert_eq!(nearest("password", keys()), None);
+    }
+
+    fn installation(text: &str) -> Profile {
+        let (environment, places) = (Environment::default(), Places::none());
+        let text = format!("source = \"authorized-key\"\nkey-file = \"key.json\"\n{text}");
+        Profile::from_text("x", Path::new("/c/x.toml"), &text, &environment, &places).expect("a profile")
+    }
+
+    #[test]
+    fn each_installation_has_its_own_iam_audience_and_registries() {
+        let host = |text: &str| crate::hosts::Host::parse(text).expect("a host");
+        for (text, audience, registry) in [
+            ("", "https://iam.api.cloud.yandex.net/iam/v1/tokens", Some("cr.yandex")),
+            (
+                "endpoint = \"api.cloud.yandex.net:443\"\n",
+                "https://iam.api.cloud.yandex.net/iam/v1/tokens",
+                Some("registry.yandexcloud.net"),
+            ),
+            (
+                "endpoint = \"api.yandexcloud.kz\"\n",
+                "https://iam.api.yandexcloud.kz/iam/v1/tokens",
+                Some("cr.yandexcloud.kz"),
+            ),
+            (
+                "endpoint = \"api.yandexcloud.kz:443\"\n",
+                "https://iam.api.yandexcloud.kz/iam/v1/tokens",
+                Some("cr.yandexcloud.kz"),
+            ),
+            ("endpoint = \"api.cloud.example:8443\"\n", "https://iam.api.cloud.example:8443/iam/v1/tokens", None),
+            ("iam-url = \"https://iam.example/\"\n", "https://iam.example/iam/v1/tokens", Some("cr.yandex")),
+            ("endpoint = \"api.yandexcloud.kz\"\naudience = \"x\"\n", "x", Some("cr.yandexcloud.kz")),
+        ] {
+            let profile = installation(text);
+            assert_eq!(profile.installation.known_audience().as_deref(), Some(audience), "{text}");
+            for name in ["cr.yandex", "registry.yandexcloud.net", "cr.yandexcloud.kz"] {
+                let russian = registry.is_some_and(|registry| registry != "cr.yandexcloud.kz");
+                let expected = Some(name) == registry || russian && name != "cr.yandexcloud.kz";
+                assert_eq!(profile.hosts.covers(&host(name)), expected, "{text}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_discovered_is_told_apart_by_whom_to_ask() {
+        let settings = |text: &str| installation(text).installation.identify(Identity::of("x")).settings();
+        let plain = settings("");
+        let discovered = settings("iam-url = \"discover\"\n");
+        let elsewhere = settings("iam-url = \"discover\"\nendpoint = \"api.yandexcloud.kz\"\n");
+        assert!(discovered.contains("discover https://api.cloud.yandex.net/endpoints"), "{discovered}");
+        assert!(plain != discovered && discovered != elsewhere, "{elsewhere}");
+        let discovered = installation("iam-url = \"discover\"\n").installation;
+        assert_eq!(discovered.known_audience(), None, "nobody knows yet");
+        let set = installation("iam-url = \"discover\"\naudience = \"x\"\n").installation;
+        assert_eq!(set.known_audience().as_deref(), Some("x"));
     }
 
     #[test]

@@ -3,27 +3,49 @@
 //! A protocol turns bytes into an [`Ask`] and a token into bytes, and touches nothing else; a new one is a file here
 //! and a line in [`PROTOCOLS`].
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use base64::Engine as _;
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
-use crate::error::{Error, Result};
-use crate::hosts::{self, Host};
+use crate::error::{Error, Kind, Result};
+use crate::hosts::{self, Allowed, Host, Reach};
 use crate::invocation::{Flag, HookCall, Options};
-use crate::profile::{Profile, Wanted};
+use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::session::Session;
+use crate::source::access_key::KeyRequest;
 use crate::token::{Secret, Timestamp};
 
+mod aws;
+mod bazel;
+mod cargo;
 mod docker;
 mod git;
+mod goauth;
+mod keyring;
 mod kubectl;
+mod kubelet;
+mod pnpm;
 mod terraform;
 mod token;
 
 /// Every hook, in the order of the README.
-pub const PROTOCOLS: &[&dyn Protocol] =
-    &[&kubectl::Kubectl, &docker::Docker, &git::Git, &terraform::Terraform, &token::Token];
+pub const PROTOCOLS: &[&dyn Protocol] = &[
+    &kubectl::Kubectl,
+    &docker::Docker,
+    &git::Git,
+    &terraform::Terraform,
+    &aws::Aws,
+    &kubelet::Kubelet,
+    &bazel::Bazel,
+    &cargo::Cargo,
+    &goauth::GoAuth,
+    &pnpm::Pnpm,
+    &keyring::Keyring,
+    &token::Token,
+];
 
 /// What the tables say of a hook.
 pub struct Hook {
@@ -79,6 +101,23 @@ pub trait Protocol: Sync {
     /// How this call's requests come.
     fn framing(&self, call: &Call<'_>) -> Framing;
 
+    /// How far among the cloud's own hosts its clients go.
+    fn reach(&self) -> Reach {
+        Reach::Registries
+    }
+
+    /// How long its clients wait at most, where that is known: no run of the hook takes longer, whatever flags and
+    /// profile say.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// It goes by the name of another program, and stands in for it: called by that name, every flag is that program's, and
+    /// what is not for us is passed on to it ([`Reply::pass_on`]).
+    fn stands_in(&self) -> bool {
+        false
+    }
+
     /// Reads the request. Pure.
     ///
     /// # Errors
@@ -95,6 +134,18 @@ pub trait Exchange: std::fmt::Debug {
 
     /// The reply with a token in it.
     fn write(&self, token: &Handout<'_>) -> Reply;
+
+    /// [`Self::write`], of a protocol that says to its client where the token may go.
+    fn write_for(&self, token: &Handout<'_>, hosts: &Allowed) -> Reply {
+        let _ = hosts;
+        self.write(token)
+    }
+
+    /// [`Self::write_for`], of a protocol that says how long the token lives instead of until when: `life`.
+    fn write_lasting(&self, token: &Handout<'_>, life: Duration, hosts: &Allowed) -> Reply {
+        let _ = life;
+        self.write_for(token, hosts)
+    }
 
     /// The reply to anything but [`Act::Get`], once it has been done; `hosts` are those that the token may go to.
     fn done(&self, hosts: &[String]) -> Reply {
@@ -144,6 +195,8 @@ pub enum Need {
         /// names (the kubelet sends the pod's).
         subject: Option<Secret>,
     },
+    /// An access key of Object Storage, bought with an IAM token.
+    AccessKey(KeyRequest),
 }
 
 impl Default for Need {
@@ -180,11 +233,15 @@ pub enum Refusal<'a> {
 pub struct Reply {
     pub stdout: Zeroizing<Vec<u8>>,
     pub code: u8,
+    /// What stderr gets with it, where the protocol wants a reason for what is no failure.
+    pub reason: Option<Error>,
+    /// The next program of the name that ycred was called by may answer instead, if there is one.
+    pub pass_on: bool,
 }
 
 impl Reply {
     pub fn text(text: impl Into<String>) -> Self {
-        Self { stdout: Zeroizing::new(text.into().into_bytes()), code: 0 }
+        Self { stdout: Zeroizing::new(text.into().into_bytes()), ..Self::default() }
     }
 
     /// A line of JSON. What ycred builds itself always can be written.
@@ -193,13 +250,24 @@ impl Reply {
     }
 
     pub fn nothing(code: u8) -> Self {
-        Self { stdout: Zeroizing::default(), code }
+        Self { code, ..Self::default() }
     }
 
     #[must_use]
     pub fn with_code(self, code: u8) -> Self {
         Self { code, ..self }
     }
+
+    #[must_use]
+    pub fn with_reason(self, reason: Error) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+}
+
+/// The value of `Authorization` for registries: Basic, by the user `iam`.
+fn basic(token: &Secret) -> String {
+    let pair = Zeroizing::new(format!("iam:{}", token.expose()));
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()))
 }
 
 /// The most that a client may send; the longest real one (kubelet's, with a pod's token) is a few KiB.
@@ -208,14 +276,28 @@ pub const LARGEST_INPUT: usize = 64 * 1024;
 /// Carries a hook's call through: request in, reply out, and the error for stderr if there is one.
 pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Error>) {
     let call = Call { operands: &hook_call.operands, options: &hook_call.options, environment: session.environment };
-    let input = check_words(hook_call).and_then(|()| match hook_call.protocol.framing(&call) {
+    let framing = hook_call.protocol.framing(&call);
+    if let Err(error) = check_words(hook_call) {
+        let reply = match framing {
+            // There is no request yet that could be replied to.
+            Framing::Lines { .. } => Reply::nothing(error.kind.exit_code()),
+            Framing::None | Framing::Whole => hook_call.protocol.reject(&call, &error),
+        };
+        return (reply, Some(error));
+    }
+    let input = match framing {
         Framing::None => Ok(Some(Zeroizing::default())),
-        Framing::Whole => session.read_stdin(LARGEST_INPUT, &hook_call.options).map(Some),
+        Framing::Whole => {
+            let options = within_patience(hook_call, &hook_call.options, DEFAULT_TIMEOUT);
+            session.read_stdin(LARGEST_INPUT, &options).map(Some)
+        }
         Framing::Lines { greeting } => converse(hook_call, &call, greeting, session).map(|()| None),
-    });
+    };
     match input {
         Ok(Some(input)) => reply_to(hook_call, &call, &input, session),
         Ok(None) => (Reply::default(), None),
+        // A conversation whose channel is gone: there is nobody to reply to.
+        Err(error) if error.kind == Kind::Internal => (Reply::nothing(error.kind.exit_code()), Some(error)),
         Err(error) => (hook_call.protocol.reject(&call, &error), Some(error)),
     }
 }
@@ -242,7 +324,10 @@ fn reply_to(hook_call: &HookCall, call: &Call<'_>, input: &[u8], session: &Sessi
         Err(error) => return (hook_call.protocol.reject(call, &error), Some(error)),
     };
     match answer(hook_call, exchange.as_ref(), session) {
-        Ok(reply) => (reply, None),
+        Ok(mut reply) => {
+            let reason = reply.reason.take();
+            (reply, reason)
+        }
         Err(error) => (exchange.refuse(Refusal::Failed(&error)), Some(error)),
     }
 }
@@ -258,23 +343,24 @@ fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) 
         let hosts: Vec<String> = loaded.map(|profile| profile.hosts.singles().collect()).unwrap_or_default();
         return Ok(exchange.done(&hosts));
     }
+    let reach = hook_call.protocol.reach();
     let profile = match (&ask.target, loaded) {
         (None, loaded) => loaded?,
         (Some(Target::Typed(host)), loaded) => {
             let profile = loaded?;
-            if !profile.hosts.covers(host) {
+            if !profile.hosts.covers_for(reach, host) {
                 return Err(Error::usage(format!("{profile}: its token may not go to {host}"))
                     .hint(format!("if it may, list the host in the profile: hosts = [\"{host}\"]")));
             }
             profile
         }
         (Some(Target::Unreadable), _) => return Ok(exchange.refuse(Refusal::NotMine)),
-        (Some(Target::Host(host)), Ok(profile)) if profile.hosts.covers(host) => profile,
+        (Some(Target::Host(host)), Ok(profile)) if profile.hosts.covers_for(reach, host) => profile,
         // A broken profile is worth a word only where the host is ours whatever the profile says.
-        (Some(Target::Host(host)), Err(error)) if hosts::is_built_in(host) && matches!(ask.act, Act::Get) => {
+        (Some(Target::Host(host)), Err(error)) if hosts::is_built_in(reach, host) && matches!(ask.act, Act::Get) => {
             return Err(error);
         }
-        (Some(Target::Host(host)), Err(_)) if hosts::is_built_in(host) => return Ok(exchange.done(&[])),
+        (Some(Target::Host(host)), Err(_)) if hosts::is_built_in(reach, host) => return Ok(exchange.done(&[])),
         (Some(Target::Host(_)), _) => return Ok(exchange.refuse(Refusal::NotMine)),
     };
     match &ask.act {
@@ -289,9 +375,23 @@ fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) 
 
 fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session: &Session<'_>) -> Result<Reply> {
     let ask = exchange.ask();
-    let obtained = session.obtain_need(profile, options(hook_call, ask), &ask.need, ask.floor)?;
-    let expires = obtained.credential.advertised(session.clock.now(), obtained.skew_is_current);
-    Ok(exchange.write(&Handout { token: &obtained.credential.secret, expires }))
+    let options = within_patience(hook_call, options(hook_call, ask), profile.timeout);
+    let obtained = session.obtain_need(profile, &options, &ask.need, ask.floor)?;
+    let now = session.clock.now();
+    let expires = obtained.credential.advertised(now, obtained.skew_is_current);
+    let life = Duration::from_millis(u64::try_from(expires.since(now)).unwrap_or(0));
+    let handout = Handout { token: &obtained.credential.secret, expires };
+    Ok(exchange.write_lasting(&handout, life, &profile.hosts))
+}
+
+/// The flags with the deadline that the protocol's clients impose; `otherwise` is the one that holds without a flag.
+fn within_patience<'a>(call: &HookCall, options: &'a Options, otherwise: Duration) -> Cow<'a, Options> {
+    match call.protocol.patience() {
+        Some(patience) if patience < options.timeout.unwrap_or(otherwise) => {
+            Cow::Owned(Options { timeout: Some(patience), ..options.clone() })
+        }
+        _ => Cow::Borrowed(options),
+    }
 }
 
 fn options<'a>(call: &'a HookCall, ask: &'a Ask) -> &'a Options {
@@ -300,7 +400,7 @@ fn options<'a>(call: &'a HookCall, ask: &'a Ask) -> &'a Options {
 
 /// The profile, by whoever named it nearest to the call.
 fn wanted(call: &HookCall, ask: &Ask) -> Wanted {
-    if let Some(text) = &call.options.profile {
+    if let Some(text) = &options(call, ask).profile {
         return Wanted::Typed { by: "--profile", text: text.clone() };
     }
     if let Some(name) = &call.suffix {

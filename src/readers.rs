@@ -11,15 +11,16 @@ use crate::environment::{Environment, KUBERNETES_EXEC_INFO};
 use crate::error::{Error, clean};
 use crate::hosts::{Allowed, Host, Pattern};
 use crate::identity::Identity;
-use crate::invocation::{self, Options};
+use crate::invocation::{self, Invocation, Options};
 use crate::login::flow;
 use crate::login::state::{Place, State};
 use crate::places::Places;
 use crate::profile::{DEFAULT_ENDPOINT, Profile};
 use crate::protocol::{self, Call, Exchange, Handout, Refusal, Target};
-use crate::source::{authorized_key, external, metadata};
+use crate::source::{authorized_key, external, metadata, workload};
 use crate::token::{Credential, Expiry, Secret, Timestamp, parse_duration};
-use crate::{http, iam, oauth, sign};
+use crate::yaml::{Node, Value};
+use crate::{discovery, http, iam, oauth, sign};
 
 /// A reader by the name of its corpus.
 pub struct Reader {
@@ -33,17 +34,26 @@ pub const READERS: &[Reader] = &[
     Reader { name: "record", read: record },
     Reader { name: "iam_answer", read: iam_answer },
     Reader { name: "metadata_answer", read: metadata_answer },
+    Reader { name: "auth_answer", read: auth_answer },
+    Reader { name: "github_answer", read: github_answer },
+    Reader { name: "subject_token", read: subject_token },
     Reader { name: "command_output", read: command_output },
     Reader { name: "docker", read: docker },
     Reader { name: "git", read: git },
     Reader { name: "terraform", read: terraform },
+    Reader { name: "bazel", read: bazel },
+    Reader { name: "cargo", read: cargo },
+    Reader { name: "goauth", read: goauth },
+    Reader { name: "keyring", read: keyring },
     Reader { name: "exec_info", read: exec_info },
+    Reader { name: "kubelet", read: kubelet },
     Reader { name: "argv", read: argv },
     Reader { name: "host", read: host },
     Reader { name: "headers", read: headers },
+    Reader { name: "endpoints", read: endpoints },
+    Reader { name: "yaml", read: yaml },
     Reader { name: "message", read: message },
     Reader { name: "callback", read: callback },
-    Reader { name: "login_answer", read: login_answer },
     Reader { name: "login_state", read: login_state },
 ];
 
@@ -113,6 +123,29 @@ fn record(input: &[u8]) {
     Secret::forget_known();
 }
 
+fn endpoints(input: &[u8]) {
+    if let Err(error) = discovery::iam_in(input) {
+        check_error(&error);
+    }
+}
+
+fn yaml(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    fn size(node: &Node) -> usize {
+        match &node.value {
+            Value::Text(text) => text.len(),
+            Value::List(items) => items.iter().map(size).sum(),
+            Value::Map(members) => members.iter().map(|(name, node)| name.len() + size(node)).sum(),
+        }
+    }
+    match Node::read(text) {
+        Ok(None) => {}
+        // An escape such as \L is two bytes, and what it stands for three.
+        Ok(Some(node)) => assert!(size(&node) <= 2 * text.len(), "a tree is not larger than its file"),
+        Err(wrong) => check_error(&Error::profile(format!("x:{}: {}", wrong.line, wrong.why))),
+    }
+}
+
 fn iam_answer(input: &[u8]) {
     if let Ok(iam::Created { iam_token, expires_at }) = serde_json::from_slice(input)
         && let Ok(credential) = Credential::new(iam_token, &Expiry::At(expires_at), NOW, None, "the fuzzer")
@@ -135,6 +168,41 @@ fn metadata_answer(input: &[u8]) {
         check_error(&Error::refused(explained.message));
     }
     Secret::forget_known();
+}
+
+fn auth_answer(input: &[u8]) {
+    if let Ok(oauth::Token { access_token, expires_in, .. }) = serde_json::from_slice(input)
+        && let Ok(credential) = Credential::new(access_token, &Expiry::In(expires_in), NOW, None, "the fuzzer")
+    {
+        check_credential(&credential);
+    }
+    if let Some(explained) = oauth::explain(input) {
+        check_error(&Error::refused(explained.message));
+    }
+    Secret::forget_known();
+}
+
+fn github_answer(input: &[u8]) {
+    if let Ok(workload::IdToken { value }) = serde_json::from_slice(input)
+        && let Ok(token) = workload::subject_token(value.expose())
+    {
+        assert!(token.expose().len() <= 16 * 1024 && token.expose().bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+    if let Some(explained) = workload::explain(input) {
+        check_error(&Error::refused(explained.message));
+    }
+    Secret::forget_known();
+}
+
+/// A subject token's claims: of a whole token, and of a payload alone.
+fn subject_token(input: &[u8]) {
+    let whole = std::str::from_utf8(input).ok().and_then(workload::Claims::read);
+    let payload = workload::Claims::of_payload(input);
+    for claims in [whole, payload].into_iter().flatten() {
+        let text = claims.to_string();
+        assert!(text.chars().count() <= 600, "{text}");
+        check_error(&Error::refused("refused").hint(text));
+    }
 }
 
 fn command_output(input: &[u8]) {
@@ -211,9 +279,112 @@ fn terraform(input: &[u8]) {
     Secret::forget_known();
 }
 
+fn bazel(input: &[u8]) {
+    if let Some(exchange) = request("bazel", &["get"], input, &Environment::default()) {
+        let refused = exchange.refuse(Refusal::NotMine);
+        assert!(refused.code == 1 && refused.stdout.is_empty());
+        check_error(&refused.reason.expect("bazel is told why"));
+    }
+    Secret::forget_known();
+}
+
+/// Requests of a conversation, one a line.
+fn cargo(input: &[u8]) {
+    let call = Call { operands: &[], options: &Options::default(), environment: &Environment::default() };
+    let Some(protocol) = protocol::named("cargo") else { return };
+    for line in input.split(|byte| *byte == b'\n') {
+        let replies = match protocol.read(&call, line) {
+            Ok(exchange) => {
+                let ask = exchange.ask();
+                let profile = ask.options.as_ref().and_then(|options| options.profile.as_ref());
+                assert!(profile.is_none_or(|name| !name.as_encoded_bytes().contains(&b'/')), "a name, never a path");
+                let token = Secret::new("t1.fuzzed-token.fuzzed".into());
+                let written = exchange.write(&Handout { token: &token, expires: NOW });
+                vec![written, exchange.done(&[]), exchange.refuse(Refusal::Failed(&Error::refused("no")))]
+            }
+            Err(error) => {
+                check_error(&error);
+                vec![protocol.reject(&call, &error)]
+            }
+        };
+        // Whatever came, the reply is one line, of one key, and the conversation goes on.
+        for reply in replies {
+            assert!(reply.code == 0 && reply.stdout.iter().filter(|byte| **byte == b'\n').count() == 1);
+            let object: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_slice(&reply.stdout).expect("an object");
+            assert!(object.len() == 1 && (object.contains_key("Ok") || object.contains_key("Err")), "{object:?}");
+        }
+        request("cargo", &[], line, &Environment::default());
+    }
+    Secret::forget_known();
+}
+
+fn goauth(input: &[u8]) {
+    let Ok(url) = std::str::from_utf8(input) else { return };
+    let Some(protocol) = protocol::named("goauth") else { return };
+    let operands = [url.to_owned()];
+    let call = Call { operands: &operands, options: &Options::default(), environment: &Environment::default() };
+    let Ok(exchange) = protocol.read(&call, b"") else { return };
+    let token = Secret::new("t1.fuzzed-token.fuzzed".into());
+    let reply = exchange.write_for(&Handout { token: &token, expires: NOW }, &Allowed::new(DEFAULT_ENDPOINT, &[]));
+    let text = String::from_utf8_lossy(&reply.stdout);
+    if let Some(Target::Host(host)) = &exchange.ask().target {
+        check_host(host);
+        // A block of one URL, which holds nothing of what was asked but the host.
+        let lines: Vec<&str> = text.split('\n').collect();
+        assert_eq!(lines.len(), 5, "{text:?}");
+        assert!(
+            lines[0] == format!("https://{host}") && lines[1].is_empty() && lines[3..].concat().is_empty(),
+            "{text:?}"
+        );
+    } else {
+        assert_eq!(text, "", "no host, no header");
+    }
+    Secret::forget_known();
+}
+
+/// Arguments parted by line feeds, as keyring's own are.
+fn keyring(input: &[u8]) {
+    let arguments = std::iter::once(OsString::from("keyring"))
+        .chain(input.split(|byte| *byte == b'\n').map(|word| OsString::from_vec(word.to_vec())));
+    let arguments: Vec<OsString> = arguments.collect();
+    let Ok(Invocation::Hook(call)) = invocation::parse(&arguments) else { panic!("it is keyring that was called") };
+    assert_eq!(call.words, arguments[1..], "passed on as it came");
+    let protocol = call.protocol;
+    let asked = Call { operands: &call.operands, options: &call.options, environment: &Environment::default() };
+    let reply = match call.fault.clone().map_or_else(|| protocol.read(&asked, b""), Err) {
+        Ok(exchange) => {
+            if let Some(Target::Host(host)) = &exchange.ask().target {
+                check_host(host);
+            }
+            exchange.refuse(Refusal::NotMine)
+        }
+        Err(error) => {
+            check_error(&error);
+            protocol.reject(&asked, &error)
+        }
+    };
+    assert!(reply.pass_on && reply.code == 1 && reply.stdout.is_empty());
+    Secret::forget_known();
+}
+
 fn exec_info(input: &[u8]) {
     let environment = Environment::new([(KUBERNETES_EXEC_INFO.into(), OsString::from_vec(input.to_vec()))]);
     request("kubectl", &[], b"", &environment);
+    Secret::forget_known();
+}
+
+fn kubelet(input: &[u8]) {
+    if let Some(exchange) = request("kubelet", &[], input, &Environment::default()) {
+        let token = Secret::new("t1.fuzzed-token.fuzzed".into());
+        let handout = Handout { token: &token, expires: NOW };
+        let life = std::time::Duration::from_secs(3600);
+        let reply = exchange.write_lasting(&handout, life, &Allowed::new(DEFAULT_ENDPOINT, &[]));
+        // Whatever the image is called, what the kubelet gets is JSON with one registry in it.
+        let answer: serde_json::Value = serde_json::from_slice(&reply.stdout).expect("JSON");
+        assert_eq!(answer["auth"].as_object().map(serde_json::Map::len), Some(1));
+        assert!(answer.as_object().is_some_and(|fields| fields.len() == 5) && answer["cacheDuration"] == "1h0m0s");
+    }
     Secret::forget_known();
 }
 
@@ -295,18 +466,6 @@ fn callback(input: &[u8]) {
             }
             Err(why) => check_error(&Error::usage(why)),
         }
-    }
-    Secret::forget_known();
-}
-
-fn login_answer(input: &[u8]) {
-    if let Ok(oauth::Token { access_token, expires_in, refresh_token: _ }) = serde_json::from_slice(input)
-        && let Ok(credential) = Credential::new(access_token, &Expiry::In(expires_in), NOW, None, "the fuzzer")
-    {
-        check_credential(&credential);
-    }
-    if let Some(explained) = oauth::explain(input) {
-        check_error(&Error::refused(explained.message));
     }
     Secret::forget_known();
 }

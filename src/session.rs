@@ -18,6 +18,7 @@ use crate::obtain::{ATTEMPTS, Context, Obtained, obtain};
 use crate::places::Places;
 use crate::profile::{self, DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::protocol::Need;
+use crate::source::access_key::{self, AccessKey};
 use crate::source::{self, Grant};
 use crate::token::{Secret, Timestamp};
 
@@ -75,11 +76,26 @@ impl Session<'_> {
     /// See [`obtain`].
     pub fn obtain_need(&self, profile: &Profile, options: &Options, need: &Need, floor: Duration) -> Result<Obtained> {
         let profile = &Profile { cached: profile.cached && !options.no_cache, ..profile.clone() };
-        let Need::Token { subject } = need;
-        let grant = source::open_for(profile, subject.as_ref())?;
-        self.obtain_from(grant.as_ref(), profile, options, floor)
+        match need {
+            Need::Token { subject } => {
+                let grant = source::open_for(profile, subject.as_ref())?;
+                self.obtain_from(grant.as_ref(), profile, options, profile.min_ttl.max(floor))
+            }
+            Need::AccessKey(request) => {
+                let home = self.places.home.as_deref();
+                let grant = access_key::link(source::open(profile)?, request, profile, home)?;
+                let floor = request.floor(profile.min_ttl.max(floor));
+                let obtained = self.obtain_from(grant.as_ref(), profile, options, floor)?;
+                match AccessKey::unpack(&obtained.credential.secret) {
+                    Some(_) => Ok(obtained),
+                    None => Err(Error::internal(format!("{profile}: what the cache has is no access key"))
+                        .hint("`ycred logout` forgets it")),
+                }
+            }
+        }
     }
 
+    /// `floor` is what is left at least of what comes, unless `--min-ttl` says otherwise.
     fn obtain_from(
         &self,
         grant: &dyn Grant,
@@ -88,7 +104,7 @@ impl Session<'_> {
         floor: Duration,
     ) -> Result<Obtained> {
         let timeout = options.timeout.unwrap_or(profile.timeout);
-        let floor = options.min_ttl.unwrap_or_else(|| profile.min_ttl.max(floor));
+        let floor = options.min_ttl.unwrap_or(floor);
         self.ask(profile, options, floor, timeout, |cx| obtain(grant, &Want { floor, force_since: cx.force_since }, cx))
             .map_err(|error| error.context(profile))
     }
@@ -110,7 +126,10 @@ impl Session<'_> {
             profile::judge_named(path, "ca-file")?;
         }
         let http = Http::new(self.environment, profile.ca_file.as_deref());
-        let cache = self.cache();
+        let cache = match profile.cached {
+            true => self.cache(),
+            false => Cache::new(Err("no cache is wanted".into())),
+        };
         let label = profile.to_string();
         let force_since = options.force_refresh.then_some(self.began);
         let cx = Context {

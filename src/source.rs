@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use crate::environment::Environment;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::obtain::Context;
 use crate::profile::{Installation, Key, Profile, Settings};
 use crate::token::{Credential, Secret};
 
+pub mod access_key;
 pub(crate) mod authorized_key;
 pub(crate) mod external;
 mod fixed;
@@ -17,6 +18,7 @@ mod impersonate;
 mod login;
 pub(crate) mod metadata;
 mod oauth;
+pub(crate) mod workload;
 
 /// One way to a token, opened from a profile's settings. Opening reads no secret and talks to nobody, so that a hit
 /// costs neither.
@@ -83,8 +85,15 @@ pub type Assignment = (&'static str, String);
 pub type Rank = u8;
 
 /// Every source, in the order of the README.
-pub const SOURCES: &[&Source] =
-    &[&authorized_key::SOURCE, &oauth::SOURCE, &metadata::SOURCE, &login::SOURCE, &external::SOURCE, &fixed::SOURCE];
+pub const SOURCES: &[&Source] = &[
+    &authorized_key::SOURCE,
+    &oauth::SOURCE,
+    &metadata::SOURCE,
+    &workload::SOURCE,
+    &login::SOURCE,
+    &external::SOURCE,
+    &fixed::SOURCE,
+];
 
 impl Source {
     pub fn named(name: &str) -> Option<&'static Self> {
@@ -124,6 +133,16 @@ pub fn open(profile: &Profile) -> Result<Box<dyn Grant>> {
 /// # Errors
 /// As [`open`].
 pub fn open_for(profile: &Profile, subject: Option<&Secret>) -> Result<Box<dyn Grant>> {
+    // Whoever sends one wants the rights of its subject, and would get those of the profile's own account.
+    if subject.is_some() && profile.source.name != workload::SOURCE.name {
+        let name = profile.source.name;
+        return Err(Error::profile(format!(
+            "{profile}: the request has a service account's token with it, and source = \"{name}\" has no use for it"
+        ))
+        .hint(
+            "name a profile with source = \"workload\", or let the client send none (the kubelet: tokenAttributes)",
+        ));
+    }
     let caching = match profile.cached {
         true => Caching::Kept { refresh_before: profile.refresh_before, max_age: profile.max_age },
         false => Caching::Never,
@@ -136,7 +155,7 @@ pub fn open_for(profile: &Profile, subject: Option<&Secret>) -> Result<Box<dyn G
 
 /// Whether the Terraform provider would take a `YC_TOKEN` for an IAM token
 /// (`yandex-framework/provider/config/config.go`, `Credentials`): it starts with `t1.` and has two dots.
-fn is_iam_token(value: &std::ffi::OsStr) -> bool {
+pub(crate) fn is_iam_token(value: &std::ffi::OsStr) -> bool {
     let bytes = value.as_encoded_bytes();
     bytes.starts_with(b"t1.") && bytes.iter().filter(|byte| **byte == b'.').count() == 2
 }

@@ -240,7 +240,7 @@ pub struct Credential {
     pub expires: Timestamp,
     /// The cloud's clock less ours, in milliseconds; 0 where they agree to 30 s, or the source told a length.
     pub skew: i64,
-    /// Its source named no end, so that one is assumed: said of a token just fetched.
+    /// Its source named no end, so that one is assumed.
     pub assumed: bool,
 }
 

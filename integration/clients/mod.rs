@@ -3,9 +3,16 @@
 //! Every test looks at both ends: what the client got and said, what its server saw, and how many requests the emulator
 //! counted. A client that is not installed skips its tests visibly.
 
+mod aws;
+mod bazel;
+mod cargo;
 mod docker;
 mod git;
+mod go;
 mod kubectl;
+pub mod packages;
+mod pnpm;
+mod python;
 mod skopeo;
 mod terraform;
 

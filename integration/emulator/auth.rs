@@ -9,7 +9,7 @@ use super::faults::{Endpoint, Fault};
 use super::login;
 use super::refusal::Refusal;
 use super::tokens::Granted;
-use super::{State, log::Issued};
+use super::{State, exchange, log::Issued};
 use crate::server::{Request, Response, decode};
 
 /// The token endpoint.
@@ -22,7 +22,8 @@ pub type Form = HashMap<String, String>;
 type Grant = fn(&State, &Request, &Form, Option<&Fault>) -> Result<Granted, Refusal>;
 
 /// Every grant type that the host knows.
-const GRANTS: &[(&str, Grant)] = &[("authorization_code", login::code), ("refresh_token", login::refresh)];
+const GRANTS: &[(&str, Grant)] =
+    &[(exchange::GRANT, exchange::exchange), ("authorization_code", login::code), ("refresh_token", login::refresh)];
 
 /// Answers a request.
 pub fn answer(state: &State, endpoint: Endpoint, request: &Request, fault: Option<&Fault>) -> Result<Granted, Refusal> {

@@ -33,6 +33,8 @@ pub enum Endpoint {
     Authorize,
     /// `POST /iam/v1/refreshTokens:revoke`.
     RevokeRefresh,
+    /// `POST /iam/aws-compatibility/v1/ephemeralAccessKeys`.
+    EphemeralAccessKeys,
     /// Any other path.
     Other,
 }

@@ -6,10 +6,10 @@ use rsa::sha2::{Digest, Sha256};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Door;
 use super::faults::{Endpoint, Fault};
 use super::jwt::Claims;
 use super::times;
+use super::{Door, auth};
 use crate::server::Request;
 
 /// A short digest by which two mentions of one secret are seen to be the same.
@@ -53,6 +53,17 @@ pub enum Presented {
     },
     /// The header `Metadata-Flavor: Google`.
     MetadataFlavor,
+    /// Another issuer's token, to be exchanged.
+    SubjectToken {
+        /// The service account that a token is asked for.
+        service_account_id: String,
+        /// The issuer.
+        iss: Option<String>,
+        /// Whom the token speaks for.
+        sub: Option<String>,
+        /// Of the token.
+        fingerprint: String,
+    },
 }
 
 impl Presented {
@@ -62,6 +73,17 @@ impl Presented {
             return match request.header("metadata-flavor") {
                 Some(_) => Presented::MetadataFlavor,
                 None => Presented::Nothing,
+            };
+        }
+        if let Some((form, token)) =
+            auth::read_form(request).ok().and_then(|form| form.get("subject_token").cloned().map(|token| (form, token)))
+        {
+            let claims = Claims::peek(&token);
+            return Presented::SubjectToken {
+                service_account_id: form.get("audience").cloned().unwrap_or_default(),
+                iss: claims.iss().map(str::to_owned),
+                sub: claims.payload.get("sub").and_then(Value::as_str).map(str::to_owned),
+                fingerprint: fingerprint(&token),
             };
         }
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();

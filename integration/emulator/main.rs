@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use emulator::exchange::Algorithm;
 use emulator::faults::Settings;
 use emulator::keys::write_private;
 use emulator::{Config, Emulator, Tls, control, times};
@@ -51,8 +52,10 @@ What it serves:
   POST /iam/v1/tokens                           a JWT or an OAuth token for an IAM token
   POST /iam/v1/tokens:createForServiceAccount   impersonation
   POST /iam/v1/tokens:revoke, /iam/v1/refreshTokens:revoke
-  GET  /oauth/authorize, POST /oauth/token      a person's login, on the auth host
+  GET  /endpoints, /endpoints/iam               where the IAM endpoint is; for clients that speak https alone
   GET  /computeMetadata/v1/instance/service-accounts/default/token   on the metadata port
+  POST /oauth/token                             another issuer's token, or a login, for an IAM token, on a port of its own
+  GET  /oauth/authorize                         where people log in, on the same port
 
 ";
 
@@ -130,6 +133,9 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     Ok(Some(Options { config, dir, bound }))
 }
 
+/// Whom the demonstration's subject token speaks for.
+const DEMO_SUBJECT: &str = "repo:owner/name:ref:refs/heads/main";
+
 /// Makes keys, accounts and profiles. Returns an account that the others may impersonate.
 fn prepare(emulator: &Emulator, dir: &Path, tls: bool) -> io::Result<String> {
     let key = emulator.new_service_account_key();
@@ -143,11 +149,22 @@ fn prepare(emulator: &Emulator, dir: &Path, tls: bool) -> io::Result<String> {
         endpoint += "ca-file = \"ca.pem\"\n";
     }
     let hosts = "hosts = [\"localhost:5000\"]\n";
+    let (issuer, account) = (emulator.new_federation(Algorithm::Rs256), emulator.new_service_account());
+    emulator.new_federated_credential(&issuer, &account, DEMO_SUBJECT);
+    // As long as anybody tries things out.
+    let subject_token = issuer.token_for(DEMO_SUBJECT, Duration::from_secs(7 * 24 * 3600));
+    write_private(&dir.join("subject-token"), &format!("{subject_token}\n"))?;
+    let workload = format!(
+        "source = \"workload\"\nservice-account-id = \"{account}\"\nsubject-token-file = \"subject-token\"\n\
+         auth-url = \"{}\"\n{endpoint}{hosts}",
+        emulator.auth_url()
+    );
     let profiles = [
         ("demo.toml", format!("source = \"authorized-key\"\nkey-file = \"key.json\"\n{endpoint}{hosts}")),
         ("demo-oauth.toml", format!("source = \"oauth\"\noauth-token-file = \"oauth-token\"\n{endpoint}{hosts}")),
         ("demo-login.toml", format!("source = \"login\"\n{endpoint}auth-url = \"{}\"\n{hosts}", emulator.auth_url())),
         ("demo-vm.toml", format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n{hosts}", emulator.metadata_addr())),
+        ("demo-workload.toml", workload),
     ];
     for (name, text) in profiles {
         write_private(&dir.join(name), &text)?;
@@ -156,14 +173,14 @@ fn prepare(emulator: &Emulator, dir: &Path, tls: bool) -> io::Result<String> {
 }
 
 fn print_usage(out: &mut impl Write, emulator: &Emulator, dir: &Path, account: &str, tls: bool) -> io::Result<()> {
-    let (url, metadata, dir) = (emulator.url(), emulator.metadata_addr(), dir.display());
+    let (url, auth, metadata, dir) = (emulator.url(), emulator.auth_url(), emulator.metadata_addr(), dir.display());
     // For programs: one line, first, in this form.
-    writeln!(out, "ready iam-url={url} metadata={metadata} dir={dir}")?;
+    writeln!(out, "ready iam-url={url} auth-url={auth} metadata={metadata} dir={dir}")?;
     let curl = if tls { format!("curl --cacert {dir}/ca.pem") } else { "curl".to_owned() };
     writeln!(
         out,
         "
-An emulated Yandex Cloud IAM answers at {url},
+An emulated Yandex Cloud IAM answers at {url}, its auth host at {auth},
 the metadata service of an emulated virtual machine at {metadata}.
 
 In {dir} are
@@ -171,6 +188,7 @@ In {dir} are
   demo-oauth.toml   one that uses an OAuth token
   demo-vm.toml      one that uses the metadata service
   demo-login.toml   one that a person logs in to: ycred login --profile demo-login
+  demo-workload.toml   one that exchanges the subject token of another issuer
 
 In another terminal:
   export YCRED_CONFIG_DIR={dir}

@@ -14,7 +14,9 @@
 //! modelled:
 //! * `POST /iam/v1/tokens`, `…:createForServiceAccount`, `…:revoke` ([`tokens`], judged by [`jwt`]);
 //! * `GET /computeMetadata/v1/instance/service-accounts/default/token` ([`metadata`]);
-//! * `POST /oauth/token` at the auth host ([`auth`]), and people who log in there ([`login`]);
+//! * `GET /endpoints` and `GET /endpoints/iam` ([`endpoints`]);
+//! * `POST /oauth/token` at the auth host ([`auth`]): token exchange ([`exchange`]), and people who log in ([`login`]);
+//! * `POST /iam/aws-compatibility/v1/ephemeralAccessKeys` ([`access_keys`]);
 //! * errors as google.rpc.Status with a request id ([`refusal`]);
 //! * everything that goes wrong between a client and a cloud ([`faults`]), and a log of it all ([`log`]).
 
@@ -23,8 +25,11 @@
     reason = "the tests and the emulator's program compile these files apart and use different parts of them"
 )]
 
+pub mod access_keys;
 pub mod auth;
 pub mod control;
+pub mod endpoints;
+pub mod exchange;
 pub mod faults;
 pub mod jwt;
 pub mod keys;
@@ -46,6 +51,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::Rng;
 
+use self::access_keys::{AccessKey, EPHEMERAL_ACCESS_KEYS};
+use self::exchange::Federations;
 use self::faults::{Endpoint, Fault, Settings};
 use self::jwt::KnownKey;
 use self::keys::{AuthorizedKey, RsaKey};
@@ -161,11 +168,15 @@ pub struct World {
     accounts: HashMap<String, Impersonation>,
     oauth: HashMap<String, String>,
     tokens: Tokens,
+    federations: Federations,
+    access_keys: Vec<AccessKey>,
     log: Log,
     logins: Logins,
     /// The auth host's base URL, which proofs of possession name.
     auth_url: String,
     own_audiences: Vec<String>,
+    /// Under which address the list of endpoints has IAM.
+    iam_address: String,
     stopping: bool,
 }
 
@@ -337,6 +348,9 @@ impl State {
         if door == Door::Auth {
             return auth::answer(self, endpoint, request, fault);
         }
+        if let Some(answer) = endpoints::answer(self, request) {
+            return answer;
+        }
         if endpoint == Endpoint::Other {
             return Err(Refusal::other(404, "Not found").because(format!("no such path: {}", request.path)));
         }
@@ -347,6 +361,7 @@ impl State {
             Endpoint::CreateForServiceAccount => tokens::create_for_service_account(self, request, fault),
             Endpoint::Revoke => tokens::revoke(self, request),
             Endpoint::RevokeRefresh => login::revoke_refresh(self, request),
+            Endpoint::EphemeralAccessKeys => access_keys::create(self, request, fault),
             _ => tokens::create(self, request, fault),
         }
     }
@@ -406,6 +421,7 @@ fn endpoint(door: Door, path: &str) -> Endpoint {
         (Door::Iam, CREATE_FOR_SERVICE_ACCOUNT) => Endpoint::CreateForServiceAccount,
         (Door::Iam, REVOKE) => Endpoint::Revoke,
         (Door::Iam, login::REVOKE_REFRESH) => Endpoint::RevokeRefresh,
+        (Door::Iam, EPHEMERAL_ACCESS_KEYS) => Endpoint::EphemeralAccessKeys,
         (Door::Auth, auth::TOKEN) => Endpoint::OauthToken,
         (Door::Auth, login::AUTHORIZE) => Endpoint::Authorize,
         (Door::Iam | Door::Auth, _) => Endpoint::Other,
@@ -447,10 +463,13 @@ impl Emulator {
                 accounts: HashMap::new(),
                 oauth: HashMap::new(),
                 tokens: Tokens::default(),
+                federations: Federations::default(),
+                access_keys: Vec::new(),
                 log: Log::default(),
                 logins: Logins::default(),
                 auth_url: String::new(),
                 own_audiences: Vec::new(),
+                iam_address: String::new(),
                 stopping: false,
             }),
             logged: Condvar::new(),
@@ -481,6 +500,7 @@ impl Emulator {
             ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")).into();
         hosts.insert(iam.address().to_string());
         hosts.extend(names.iter().flat_map(|name| [name.clone(), format!("{name}:{port}")]));
+        state.world().iam_address = format!("localhost:{port}");
         state.world().own_audiences = hosts.iter().map(|host| format!("{scheme}://{host}{TOKENS}")).collect();
         Ok(Emulator { state, authority, iam, metadata, auth })
     }
@@ -680,6 +700,11 @@ impl Emulator {
     /// When this token ends, by the emulator's clock.
     pub fn expiry_of(&self, token: &str) -> Option<SystemTime> {
         self.state.world().tokens.get(token).map(|record| record.expires)
+    }
+
+    /// Every access key that was ever minted, oldest first.
+    pub fn access_keys(&self) -> Vec<AccessKey> {
+        self.state.world().access_keys.clone()
     }
 
     /// Every token that was ever handed out, oldest first: what a test of secrecy looks for.

@@ -233,6 +233,6 @@ pub fn required<'a>(fields: &'a HashMap<String, String>, name: &str) -> Result<&
 }
 
 /// A broken rule of the proto.
-fn violation(field: &str, rule: &str) -> Refusal {
+pub fn violation(field: &str, rule: &str) -> Refusal {
     Refusal::invalid(format!("Validation failed:\n  - {field}: {rule}"))
 }

@@ -9,6 +9,7 @@ use super::{Step, World, require_tracer, traced};
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Emulator};
 use crate::harness::{Call, Run, Sandbox, YCRED, run_all, tried};
+use ycred::protocol::{Hook as ProtocolHook, PROTOCOLS};
 
 const ABREAST: usize = 8;
 
@@ -20,28 +21,83 @@ const OURS: [&str; 5] = [
     "registry.pe.yandexcloud.net",
 ];
 
-/// How a client speaks of a host.
+/// The hooks that are told a host, by how they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Client {
     Docker,
     Git,
     Terraform,
+    Bazel,
+    Cargo,
+    GoAuth,
+    Keyring,
+    Kubelet,
+    Token,
 }
 
-const CLIENTS: [Client; 3] = [Client::Docker, Client::Git, Client::Terraform];
-
 impl Client {
-    /// The call for a host, by the subcommand or by the symlink.
+    /// Every hook must be here, so that a new one says how it is told a host, or that it is told none.
+    fn of(hook: &str) -> Option<Client> {
+        Some(match hook {
+            "docker" => Client::Docker,
+            "git" => Client::Git,
+            "terraform" => Client::Terraform,
+            "bazel" => Client::Bazel,
+            "cargo" => Client::Cargo,
+            "goauth" => Client::GoAuth,
+            "keyring" => Client::Keyring,
+            "kubelet" => Client::Kubelet,
+            "token" => Client::Token,
+            // A kubeconfig, a profile of the AWS SDKs and an .npmrc name the server beside the helper, and do not tell it.
+            "kubectl" | "aws" | "pnpm" => return None,
+            _ => panic!("say here how `ycred {hook}` is told a host, or that it is told none"),
+        })
+    }
+
+    fn all() -> Vec<(Client, &'static ProtocolHook)> {
+        let hooks = PROTOCOLS.iter().map(|protocol| protocol.hook());
+        hooks.filter_map(|hook| Some((Client::of(hook.name)?, hook))).collect()
+    }
+
+    /// Programs that ask by themselves, and not people.
+    fn programs() -> Vec<Client> {
+        Client::all().into_iter().map(|(client, _)| client).filter(|client| *client != Client::Token).collect()
+    }
+
+    fn hook(self) -> &'static ProtocolHook {
+        Client::all().into_iter().find(|(client, _)| *client == self).expect("a hook of the table").1
+    }
+
+    /// What may be asked in this client's way: an argument has no NUL, a request of git's no line end, and docker trims.
+    fn can_ask(self, host: &str) -> bool {
+        match self {
+            Client::Docker => host.trim() == host || host.trim().is_empty(),
+            Client::Git => !host.contains(['\n', '\r']),
+            Client::Terraform | Client::Keyring => !host.contains('\0') && !host.starts_with('-'),
+            Client::GoAuth | Client::Token => !host.contains('\0'),
+            // The cloud's own APIs are for this one.
+            Client::Bazel => !host.ends_with(".api.cloud.yandex.net"),
+            Client::Cargo | Client::Kubelet => true,
+        }
+    }
+
+    /// The call for a host, by the subcommand or by the symlink if there is one.
     fn ask(self, sandbox: &Sandbox, by_symlink: bool, host: &str) -> Call {
-        let (link, name, words): (_, _, Vec<&str>) = match self {
-            Client::Docker => ("docker-credential-ycred", "docker", vec!["get"]),
-            Client::Git => ("git-credential-ycred", "git", vec!["get"]),
-            Client::Terraform => ("terraform-credentials-ycred", "terraform", vec!["get", host]),
+        // As a client writes it that knows nothing but URLs.
+        let url = if host.contains("://") { host.to_owned() } else { format!("https://{host}/x?y=z") };
+        let words: Vec<String> = match self {
+            Client::Docker | Client::Git | Client::Bazel => vec!["get".into()],
+            Client::Terraform => vec!["get".into(), host.into()],
+            Client::Cargo if by_symlink => vec!["--cargo-plugin".into()],
+            Client::Cargo | Client::Kubelet => vec![],
+            Client::GoAuth => vec![url.clone()],
+            Client::Keyring => vec!["get".into(), host.into(), "iam".into()],
+            Client::Token => vec!["--format=netrc".into(), format!("--host={host}")],
         };
-        let call = if by_symlink {
-            sandbox.call(sandbox.path("bin").join(link), words)
-        } else {
-            sandbox.call(YCRED, [name].into_iter().chain(words))
+        let hook = self.hook();
+        let call = match hook.symlink.filter(|_| by_symlink) {
+            Some(link) => sandbox.call(sandbox.path("bin").join(link), words),
+            None => sandbox.call(YCRED, [hook.name.to_owned()].into_iter().chain(words)),
         };
         match self {
             Client::Docker => call.stdin(host),
@@ -49,8 +105,26 @@ impl Client {
                 let (scheme, rest) = host.split_once("://").unwrap_or(("https", host));
                 call.stdin(format!("capability[]=authtype\nprotocol={scheme}\nhost={rest}\n\n"))
             }
-            Client::Terraform => call,
+            Client::Bazel => call.stdin(json!({"uri": url}).to_string()),
+            Client::Cargo => {
+                let registry = json!({"index-url": format!("sparse+{url}"), "name": "x", "headers": []});
+                let request = json!({"v": 1, "registry": registry, "kind": "get", "operation": "read", "args": []});
+                call.stdin(format!("{request}\n"))
+            }
+            Client::Kubelet => call.stdin(
+                json!({"kind": "CredentialProviderRequest", "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+                    "image": format!("{host}/team/image:1")})
+                .to_string(),
+            ),
+            // No other keyring is to answer than those that a test puts there.
+            Client::Keyring => call.env("PATH", sandbox.path("bin")),
+            Client::Terraform | Client::GoAuth | Client::Token => call,
         }
+    }
+
+    /// The exit code of a failure that is this one elsewhere.
+    fn failing(self, code: i32) -> i32 {
+        if self == Client::Cargo { 0 } else { code }
     }
 
     /// What it is told of a host that is none of ours: its own word for that, exactly.
@@ -59,17 +133,35 @@ impl Client {
         let (code, stdout) = match self {
             Client::Docker if what.trim().is_empty() => (1, "no credentials server URL\n"),
             Client::Docker => (1, "credentials not found in native keychain\n"),
-            Client::Git => (0, ""),
+            Client::Git | Client::GoAuth => (0, ""),
             Client::Terraform => (0, "{}\n"),
+            Client::Bazel | Client::Keyring => (1, ""),
+            Client::Cargo => (0, "{\"v\":[1]}\n{\"Err\":{\"kind\":\"url-not-supported\"}}\n"),
+            // An image is its own to name; that there is no token in the reply is looked at by each test.
+            Client::Kubelet => (0, run.stdout.as_str()),
+            Client::Token => (2, ""),
         };
         assert_eq!((run.status.code(), run.stdout.as_str()), (Some(code), stdout), "{self:?} for {what:?}\n{run}");
-        assert!(run.stderr.is_empty() || what.trim().is_empty(), "{self:?} for {what:?}\n{run}");
+        let lines: Vec<&str> = run.stderr.lines().collect();
+        match self {
+            Client::Bazel | Client::Token => {
+                assert!(lines.len() <= 2 && lines[0].starts_with("ycred: error: "), "{self:?} for {what:?}\n{run}");
+            }
+            _ => assert!(lines.is_empty() || what.trim().is_empty(), "{self:?} for {what:?}\n{run}"),
+        }
     }
 }
 
+/// In the clear, or as Basic credentials have it: what begins `iam:t1.`.
+fn has_token(run: &Run) -> bool {
+    run.stdout.contains("t1.") || run.stdout.contains("aWFtOnQxL")
+}
+
 fn links(sandbox: &Sandbox) {
-    for name in ["docker-credential-ycred", "git-credential-ycred", "terraform-credentials-ycred"] {
-        sandbox.link(name);
+    for (_, hook) in Client::all() {
+        if let Some(link) = hook.symlink {
+            sandbox.link(link);
+        }
     }
 }
 
@@ -233,19 +325,22 @@ fn look_alikes() -> Vec<String> {
             "<{}>",
             "{}\\",
             "{}\u{0}x",
+            "{}\t",
+            "\t{}",
+            "{}\n",
+            "{}\nhost=evil.example",
+            "{}\r\nhost: evil.example",
+            "{}\u{b}",
+            "{}\u{7f}",
+            "{}\u{a0}",
         ] {
             hosts.push(text.replace("{}", ours));
         }
     }
+    hosts.push(format!("{}.cr.yandex", ["a"; 200].join(".")));
+    hosts.push(format!("cr.yandex{}", "x".repeat(20_000)));
+    hosts.push(format!("{}@cr.yandex", "x".repeat(20_000)));
     hosts
-}
-
-/// What a client never sends, or its shell never passes: a NUL in an argument, and git has no schemes of that kind.
-fn can_be_asked(client: Client, host: &str) -> bool {
-    match client {
-        Client::Terraform => !host.contains('\0') && !host.starts_with('-'),
-        _ => true,
-    }
 }
 
 #[test]
@@ -254,13 +349,16 @@ fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_reques
     links(&world.sandbox);
     let hosts = look_alikes();
     let mut asked = 0;
-    for client in CLIENTS {
+    for (client, hook) in Client::all() {
         for by_symlink in [false, true] {
-            let hosts: Vec<&String> = hosts.iter().filter(|host| can_be_asked(client, host)).collect();
+            if by_symlink && hook.symlink.is_none() {
+                continue;
+            }
+            let hosts: Vec<&String> = hosts.iter().filter(|host| client.can_ask(host)).collect();
             for part in hosts.chunks(ABREAST) {
                 let runs = run_all(part.iter().map(|host| client.ask(&world.sandbox, by_symlink, host)));
                 for (host, run) in part.iter().zip(runs) {
-                    assert!(!run.stdout.contains("t1."), "{client:?} got a token for {host:?}\n{run}");
+                    assert!(!has_token(&run), "{client:?} got a token for {host:?}\n{run}");
                     // A path is no part of a host for git; docker sends whole addresses.
                     client.is_turned_away(run, host);
                     asked += 1;
@@ -271,6 +369,33 @@ fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_reques
     assert_eq!(world.cloud.calls(), 0);
     assert!(!world.sandbox.path("cache").exists());
     tried("look-alike of a host asked for by a hook", asked);
+}
+
+/// The kubelet names images; their first part is the host.
+#[test]
+fn no_look_alike_gets_a_token_for_the_kubelet_and_none_costs_a_request() {
+    let world = World::new();
+    let images: Vec<String> = look_alikes()
+        .into_iter()
+        .chain(
+            OURS.iter()
+                .flat_map(|ours| ["{}?x", "{}#x", "{}?@evil.example", "{}"].map(|form| form.replace("{}", ours))),
+        )
+        .map(|host| if OURS.contains(&host.as_str()) { host } else { format!("{host}/team/app:1") })
+        .collect();
+    for part in images.chunks(ABREAST) {
+        let runs = run_all(part.iter().map(|image| {
+            let request = json!({"kind": "CredentialProviderRequest", "image": image,
+                "apiVersion": "credentialprovider.kubelet.k8s.io/v1"});
+            world.ycred(&["kubelet"]).stdin(request.to_string())
+        }));
+        for (image, run) in part.iter().zip(runs) {
+            let run = run.exits(0).quietly();
+            assert!(run.stdout.ends_with("\"cacheDuration\":\"0s\",\"auth\":{}}\n"), "{image:?}\n{run}");
+        }
+    }
+    assert_eq!(world.cloud.calls(), 0);
+    tried("look-alike of a host in the name of an image", images.len());
 }
 
 #[test]
@@ -294,6 +419,10 @@ fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
             ),
             (Client::Git, &["{}", "{}:443"]),
             (Client::Terraform, &["{}", "{}:443"]),
+            (Client::Bazel, &["{}", "{}:443", "https://{}", "https://{}:443/v2/?x=y@evil.example", "HTTPS://{}/"]),
+            (Client::Cargo, &["{}", "{}:443", "https://{}", "https://{}:443/index/"]),
+            (Client::Keyring, &["{}", "{}:443", "https://{}/pypi/x/simple/", "https://{}:443"]),
+            (Client::Token, &["{}", "{}:443"]),
         ] {
             for by_symlink in [false, true] {
                 for upper in [false, true] {
@@ -307,6 +436,13 @@ fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
             }
         }
     }
+    // Go's is in the reply by its name alone.
+    for ours in OURS {
+        for host in [ours.to_owned(), ours.to_uppercase(), format!("https://{ours}:443/go/x")] {
+            let run = Client::GoAuth.ask(&world.sandbox, false, &host).run().succeeds().quietly();
+            assert!(run.stdout.starts_with(&format!("https://{ours}")), "{host:?}\n{run}");
+        }
+    }
     assert_eq!(world.asked(), 1);
 }
 
@@ -316,7 +452,7 @@ fn a_foreign_host_needs_no_profile_no_home_no_network_and_opens_no_socket() {
     links(&sandbox);
     let bare =
         |call: Call| ["HOME", "YCRED_CACHE_DIR", "YCRED_STATE_DIR", "PATH"].into_iter().fold(call, Call::without);
-    for client in CLIENTS {
+    for client in Client::programs() {
         for by_symlink in [false, true] {
             client.is_turned_away(bare(client.ask(&sandbox, by_symlink, "ghcr.io")).run(), "ghcr.io");
         }
@@ -329,6 +465,10 @@ fn a_foreign_host_needs_no_profile_no_home_no_network_and_opens_no_socket() {
         (&["docker", "get"][..], "ghcr.io"),
         (&["git", "get"], "protocol=https\nhost=ghcr.io\n\n"),
         (&["terraform", "get", "ghcr.io"], ""),
+        (&["bazel", "get"], r#"{"uri":"https://ghcr.io/x"}"#),
+        (&["cargo"], r#"{"v":1,"registry":{"index-url":"sparse+https://ghcr.io/"},"kind":"get","args":[]}"#),
+        (&["goauth", "https://ghcr.io/x"], ""),
+        (&["keyring", "get", "https://ghcr.io/x", "iam"], ""),
     ] {
         let strace = |arguments: &[String]| {
             // Docker's word for a foreign host is exit 1, and a run under the tracer is to succeed.
@@ -371,18 +511,20 @@ fn a_broken_or_missing_profile_is_silent_for_foreign_hosts_and_an_error_for_ours
         if what != "missing" {
             sandbox.profile("default", text);
         }
-        for client in CLIENTS {
+        for client in Client::programs() {
             for by_symlink in [false, true] {
                 for host in ["ghcr.io", "git.example", "cr.yandex.evil.example"] {
                     client.is_turned_away(client.ask(&sandbox, by_symlink, host).run(), host);
                 }
-                let run = client.ask(&sandbox, by_symlink, "cr.yandex").run().exits(3);
+                let run = client.ask(&sandbox, by_symlink, "cr.yandex").run().exits(client.failing(3));
                 assert!(run.stderr.starts_with("ycred: error: "), "{what}\n{run}");
                 assert!(run.stderr.lines().count() <= 2, "{what}\n{run}");
                 match client {
                     Client::Docker => assert!(run.stdout.starts_with("ycred: ") && run.stdout.lines().count() == 1),
                     Client::Git => assert_eq!(run.stdout, "quit=1\n"),
-                    Client::Terraform => assert_eq!(run.stdout, ""),
+                    Client::Cargo => assert!(run.stdout.contains("\"kind\":\"other\""), "{run}"),
+                    Client::Kubelet => assert!(!run.stdout.contains("password"), "{run}"),
+                    _ => assert_eq!(run.stdout, ""),
                 }
             }
         }
@@ -446,13 +588,13 @@ fn a_profiles_own_hosts_are_ours_to_the_port_and_not_beyond() {
     world.profile("default", listed);
     let gets = |client: Client, host: &str| {
         let run = client.ask(&world.sandbox, false, host).run();
-        let has = run.stdout.contains("t1.");
+        let has = has_token(&run);
         if !has {
             client.is_turned_away(run, host);
         }
         has
     };
-    for client in CLIENTS {
+    for client in Client::programs() {
         for host in [
             "git.example",
             "git.example:443",
@@ -500,7 +642,13 @@ fn a_profiles_own_hosts_are_ours_to_the_port_and_not_beyond() {
     assert!(gets(Client::Docker, "http://localhost:5001/v2/"));
     assert!(gets(Client::Docker, "http://127.0.0.1:5002"));
     assert!(!gets(Client::Docker, "http://localhost:5002"));
-    assert!(!gets(Client::Git, "http://localhost:5001"));
+    for client in [Client::Bazel, Client::Cargo, Client::Keyring] {
+        assert!(gets(client, "http://localhost:5001/x"), "{client:?}");
+        assert!(!gets(client, "http://localhost:5002/x"), "{client:?}");
+    }
+    for client in [Client::Git, Client::GoAuth] {
+        assert!(!gets(client, "http://localhost:5001"), "{client:?}");
+    }
 }
 
 #[test]
@@ -513,16 +661,47 @@ fn another_installation_has_its_own_registries_and_an_unknown_one_none() {
     ] {
         let world = World::new();
         world.profile("default", &format!("endpoint = \"{endpoint}\""));
-        for client in CLIENTS {
+        for client in Client::programs() {
             for host in ours {
                 let run = client.ask(&world.sandbox, false, host).run().succeeds().quietly();
-                assert!(run.stdout.contains("t1."), "{endpoint}: {client:?} got none for {host}\n{run}");
+                assert!(has_token(&run), "{endpoint}: {client:?} got none for {host}\n{run}");
             }
             for host in foreign {
                 client.is_turned_away(client.ask(&world.sandbox, false, host).run(), host);
             }
         }
     }
+}
+
+#[test]
+fn the_apis_of_an_installation_are_answered_to_bazel_alone() {
+    let world = World::new();
+    links(&world.sandbox);
+    for host in ["llm.api.cloud.yandex.net", "https://Storage.API.cloud.yandex.net:443/x", "a.b.api.cloud.yandex.net"] {
+        for client in Client::programs() {
+            let run = client.ask(&world.sandbox, true, host).run();
+            match client {
+                Client::Bazel => assert!(has_token(&run), "{host}\n{run}"),
+                _ => client.is_turned_away(run, host),
+            }
+        }
+    }
+    for host in [
+        "api.cloud.yandex.net",
+        "https://llm.api.cloud.yandex.net:8443/",
+        "http://llm.api.cloud.yandex.net/",
+        "llm.api.cloud.yandex.net.evil.example",
+        "llm.api.cloud.yandex.net.",
+        "evilapi.cloud.yandex.net",
+        "https://x@llm.api.cloud.yandex.net/",
+        "llm.api.yandexcloud.kz",
+    ] {
+        Client::Bazel.is_turned_away(Client::Bazel.ask(&world.sandbox, false, host).run(), host);
+    }
+    world.profile("default", "endpoint = \"api.yandexcloud.kz\"");
+    assert!(has_token(&Client::Bazel.ask(&world.sandbox, false, "llm.api.yandexcloud.kz").run()));
+    let run = Client::Bazel.ask(&world.sandbox, false, "llm.api.cloud.yandex.net").run();
+    Client::Bazel.is_turned_away(run, "another installation's");
 }
 
 #[test]
@@ -541,7 +720,7 @@ fn a_cloud_that_is_down_or_refuses_is_no_matter_for_foreign_hosts() {
     world.cloud.fault(Fault::refuse(503));
     let dead = Emulator::start(Config::default()).url();
     world.sandbox.profile("default", &format!("source = \"metadata\"\niam-url = \"{dead}\"\n"));
-    for client in CLIENTS {
+    for client in Client::programs() {
         client.is_turned_away(client.ask(&world.sandbox, true, "docker.io").run(), "docker.io");
     }
 }

@@ -7,6 +7,7 @@
 mod channel;
 mod crash;
 mod disk;
+mod dispatch;
 mod hosts;
 mod places;
 mod secrets;

@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 use super::{
     Commons, NOBODY, Step, World, make_private, mode, require_root, require_tracer, set_mode, token_in, traced,
 };
+use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::keys::{AuthorizedKey, RsaKey};
-use crate::emulator::{METADATA, TOKENS};
+use crate::emulator::{METADATA, TOKENS, auth};
 use crate::harness::{Run, Sandbox, YCRED, run_all, tried};
 use crate::server::{Delivery, Request, Response, Server, Stage};
 use crate::stories::login::Person;
@@ -167,6 +168,10 @@ impl Heard {
                 quoted += &format!(" {text}");
             }
         }
+        if let Some(token) = auth::read_form(request).ok().and_then(|mut form| form.remove("subject_token")) {
+            quoted += &format!(" {token}");
+            self.shown.push(("subject token".to_owned(), token));
+        }
         if let Some(bearer) = request.bearer() {
             self.shown.push(("bearer".to_owned(), bearer.to_owned()));
             quoted += &format!(" Bearer {bearer}");
@@ -174,10 +179,16 @@ impl Heard {
         let flat: String = quoted.chars().filter(|c| c.is_ascii_graphic()).collect();
         let token = shapeless(120);
         self.given.push(token.clone());
-        let is_metadata = request.path == METADATA;
-        let good = match is_metadata {
-            true => json!({"access_token": token, "expires_in": 40_000, "token_type": "Bearer"}),
-            false => json!({"iamToken": token, "expiresAt": "2099-01-01T00:00:00Z"}),
+        let good = match request.path.as_str() {
+            METADATA | auth::TOKEN => json!({"access_token": token, "expires_in": 40_000, "token_type": "Bearer"}),
+            GITHUB => json!({"value": token}),
+            EPHEMERAL_ACCESS_KEYS => {
+                let (id, secret) = (shapeless(20), shapeless(43));
+                self.given.extend([id.clone(), secret.clone()]);
+                let expires = "2099-01-01T00:00:00Z";
+                json!({"accessKeyId": id, "secret": secret, "sessionToken": token, "expiresAt": expires})
+            }
+            _ => json!({"iamToken": token, "expiresAt": "2099-01-01T00:00:00Z"}),
         };
         let status = |code: u16, message: &str| {
             let details = json!([{"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": flat}]);
@@ -216,6 +227,21 @@ struct Source {
 }
 
 type Variables = Vec<(&'static str, String)>;
+
+/// Where a job asks for ID tokens.
+const GITHUB: &str = "/github/idtoken";
+
+/// A JWT of nobody's.
+fn jwt() -> String {
+    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let (id, signature) = (shapeless(20), shapeless(86));
+    let payload = json!({"jti": id, "iss": "https://issuer.example", "sub": "somebody", "aud": "yc", "exp": 1});
+    format!("{}.{}.{signature}", encode(&json!({"kid": id}).to_string()), encode(&payload.to_string()))
+}
+
+fn workload(url: &str, way: &str) -> String {
+    format!("source = \"workload\"\nservice-account-id = \"ajeaaaaaaaaaaaaaaaaa\"\nauth-url = \"{url}\"\n{way}\n")
+}
 
 fn command(sandbox: &Sandbox, script: &str) -> PathBuf {
     sandbox.script(format!("bin/{}", shapeless(8)), &format!("#!/bin/sh\n{script}\n"))
@@ -280,6 +306,72 @@ const SOURCES: &[Source] = &[
         prepare: |_, url, _| {
             let address = url.trim_start_matches("http://");
             (format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"), Vec::new())
+        },
+    },
+    Source {
+        name: "a subject token in a file",
+        prepare: |sandbox, url, net| {
+            let token = jwt();
+            net.add("subject token", &token);
+            sandbox.file("config/subject-token", format!("{token}\n"));
+            (workload(url, "subject-token-file = \"subject-token\""), Vec::new())
+        },
+    },
+    Source {
+        name: "an opaque subject token in a file, to impersonate",
+        prepare: |sandbox, url, net| {
+            let token = shapeless(200);
+            net.add("subject token", &token);
+            sandbox.file("config/subject-token", format!("{token}\n"));
+            let more = format!("iam-url = \"{url}\"\nimpersonate = \"ajebbbbbbbbbbbbbbbbb\"");
+            (workload(url, &format!("subject-token-file = \"subject-token\"\n{more}")), Vec::new())
+        },
+    },
+    Source {
+        name: "a subject token in a variable",
+        prepare: |_, url, net| {
+            let token = jwt();
+            net.add("subject token", &token);
+            (workload(url, "subject-token-env = \"MY_ID_TOKEN\""), vec![("MY_ID_TOKEN", token)])
+        },
+    },
+    Source {
+        name: "an opaque subject token in a variable",
+        prepare: |_, url, net| {
+            let token = shapeless(200);
+            net.add("subject token", &token);
+            (workload(url, "subject-token-env = \"MY_ID_TOKEN\""), vec![("MY_ID_TOKEN", token)])
+        },
+    },
+    Source {
+        name: "a subject token that is two",
+        prepare: |sandbox, url, net| {
+            let (first, second) = (jwt(), shapeless(60));
+            net.add("subject tokens", &format!("{first}\n{second}"));
+            sandbox.file("config/subject-token", format!("{first}\n{second}\n"));
+            (workload(url, "subject-token-file = \"subject-token\""), Vec::new())
+        },
+    },
+    Source {
+        name: "a subject token of a command",
+        prepare: |sandbox, url, net| {
+            let token = jwt();
+            net.add("subject token", &token);
+            let file = sandbox.file("config/subject-token", format!("{token}\n"));
+            let script = command(sandbox, &format!("cat '{}'; cat '{0}' >&2", file.display()));
+            (workload(url, &format!("subject-token-command = [\"{}\"]", script.display())), Vec::new())
+        },
+    },
+    Source {
+        name: "an ID token of GitHub Actions",
+        prepare: |_, url, net| {
+            let token = shapeless(200);
+            net.add("request token", &token);
+            let variables = vec![
+                ("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{url}{GITHUB}?api-version=2.0")),
+                ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", token),
+            ];
+            (workload(url, "github-audience = \"https://github.com/owner\""), variables)
         },
     },
     Source {
@@ -353,12 +445,19 @@ const SOURCES: &[Source] = &[
     },
 ];
 
+const KUBELET: &str = r#"{"kind":"CredentialProviderRequest","apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"cr.yandex/a/b"}"#;
+
 /// The calls by which a token goes out, or does not.
 const CALLS: &[(&[&str], &str)] = &[
     (&["kubectl"], ""),
     (&["docker", "get"], "https://cr.yandex"),
     (&["git", "get"], "capability[]=authtype\nprotocol=https\nhost=cr.yandex\n\n"),
     (&["terraform", "get", "cr.yandex"], ""),
+    (&["bazel", "get"], r#"{"uri":"https://cr.yandex/"}"#),
+    (&["cargo"], r#"{"v":1,"registry":{"index-url":"sparse+https://cr.yandex/"},"kind":"get","args":[]}"#),
+    (&["goauth"], ""),
+    (&["keyring", "get", "https://cr.yandex/", "iam", "--output=json"], ""),
+    (&["kubelet"], KUBELET),
     (&["token", "--format", "curl"], ""),
     (&["env"], ""),
     (&["exec", "true"], ""),
@@ -395,10 +494,12 @@ fn expose(source: &Source) -> usize {
         net.add(name, &secret);
         sandbox.set(name, secret);
     }
-    let asks_the_cloud = profile.contains("iam-url") || profile.contains("metadata-addr");
-    // Where an OAuth token came from is forgotten by the time it is sent.
+    let asks_the_cloud = ["iam-url", "auth-url", "metadata-addr"].iter().any(|key| profile.contains(key));
+    // Where a token came from is forgotten by the time it is sent.
     let manners = match source.name {
         "OAuth token in a variable" | "OAuth token of a command" => 3,
+        "a subject token in a variable" | "a subject token of a command" => 3,
+        "a subject token that is two" => 1,
         _ if asks_the_cloud => MANNERS.len(),
         _ => 1,
     };
@@ -412,6 +513,15 @@ fn expose(source: &Source) -> usize {
             }));
             judge(&format!("{}, {manner:?}", source.name), &net, &eavesdropper, &runs);
             count += runs.len();
+            // Apart, since to an access key the token is what buys it, and nothing to be seen.
+            if profile.contains("iam-url") {
+                eavesdropper.behave(*manner);
+                let words: Vec<&str> = flags.iter().chain(&["aws"]).copied().collect();
+                let call = sandbox.ycred(&words).env("YCRED_CACHE_DIR", sandbox.path(format!("cache-aws-{manner:?}")));
+                let runs = [call.run()];
+                judge(&format!("{}, {manner:?}, aws", source.name), &net, &eavesdropper, &runs);
+                count += runs.len();
+            }
         }
     }
     look_around(source.name, &sandbox, &net, &eavesdropper);
@@ -697,8 +807,22 @@ fn escape_sequences_of_a_commands_stderr_and_of_file_names_reach_no_terminal() {
         &["terraform", &odd, "x"],
         &["docker", &odd],
         &["exec", &odd],
+        &["goauth", &odd],
+        &["keyring", &odd, "x"],
+        &["keyring", "get", &odd, "iam"],
+        &["pnpm", &odd],
+        &["bazel", &odd],
+        &["cargo", &odd],
     ] {
-        is_clean(&world.ycred(words).run());
+        is_clean(&world.ycred(words).env("PATH", world.sandbox.path("bin")).run());
+    }
+    for uri in [FOUL.to_owned(), format!("https://cr.yandex/{FOUL}"), format!("https://{FOUL}")] {
+        is_clean(&world.ycred(&["bazel", "get"]).stdin(json!({"uri": uri}).to_string()).run().exits(1));
+        let registry = json!({"index-url": uri});
+        for args in [json!([]), json!([FOUL]), json!(["--profile", FOUL])] {
+            let request = json!({"v": 1, "registry": registry, "kind": FOUL, "args": args}).to_string();
+            is_clean(&world.ycred(&["cargo"]).stdin(request).run().succeeds());
+        }
     }
     let stored = json!({"ServerURL": FOUL, "Username": FOUL, "Secret": FOUL}).to_string();
     is_clean(&world.ycred(&["docker", "store"]).stdin(stored).run().exits(1));

@@ -339,7 +339,7 @@ fn twenty_who_renew_at_once_send_a_one_time_refresh_token_once_and_lose_nobody()
     person.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
     let mut before = person.get();
-    for (round, words) in [&[][..], &["--no-cache"], &["--force-refresh"]].into_iter().enumerate() {
+    for (round, words) in [&[][..], &["--no-cache"]].into_iter().enumerate() {
         person.age(13 * HOUR);
         person.emulator.fault(Fault::slow(Duration::from_millis(500)).on(Endpoint::OauthToken));
         let tokens: Vec<String> = run_all((0..20).map(|_| person.token(words))).into_iter().map(handed).collect();
@@ -348,6 +348,11 @@ fn twenty_who_renew_at_once_send_a_one_time_refresh_token_once_and_lose_nobody()
         assert_eq!(person.tokens(), round + 2, "{words:?}");
         before.clone_from(&tokens[0]);
     }
+    // For one that is forced only a fetch counts that began after it did, so there may be more than one here.
+    run_all((0..20).map(|_| person.token(&["--force-refresh"]))).into_iter().for_each(|run| _ = handed(run));
+    run_all((0..20).map(|_| person.token(&["--force-refresh", "--no-cache"])))
+        .into_iter()
+        .for_each(|run| _ = handed(run));
     person.age(13 * HOUR);
     person.get();
     assert_eq!(person.emulator.logins(|logins| (logins.reused, logins.living())), (0, 1));

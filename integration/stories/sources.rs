@@ -672,7 +672,14 @@ fn where_nothing_says_whose_token_one_error_names_the_ways_and_metadata_is_not_p
         let emulator = Emulator::start(Config { metadata_address: address, ..Config::default() });
         emulator.attach(Some("ajeofthemachine00000"));
         let sandbox = Sandbox::new();
-        let ways = ["YC_IAM_TOKEN", "YC_SERVICE_ACCOUNT_KEY_FILE", "YC_TOKEN", "YC_OAUTH_TOKEN", "YC_METADATA_ADDR"];
+        let ways = [
+            "YC_IAM_TOKEN",
+            "YC_SERVICE_ACCOUNT_KEY_FILE",
+            "YC_TOKEN",
+            "YC_OAUTH_TOKEN",
+            "YCRED_SERVICE_ACCOUNT_ID",
+            "YC_METADATA_ADDR",
+        ];
         refused_with_hint(sandbox.ycred(["token"]).run(), 3, &ways, "ycred init");
         assert_eq!(emulator.metadata_server().connections(), 0);
     });

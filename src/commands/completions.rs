@@ -31,5 +31,5 @@ fn run(call: &Call, _: &Session<'_>) -> Result<Outcome> {
         call.text("shell").and_then(|name| name.parse().ok()).ok_or_else(|| Error::usage("no shell is named"))?;
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut invocation::tree(), "ycred", &mut script);
-    Ok(Outcome::reply(Reply { stdout: script.into(), code: 0 }))
+    Ok(Outcome::reply(Reply { stdout: script.into(), ..Reply::default() }))
 }

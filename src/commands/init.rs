@@ -189,7 +189,7 @@ fn absolute(path: &str, session: &Session<'_>) -> Result<String> {
 }
 
 /// A TOML basic string.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
         match c {

@@ -1,5 +1,6 @@
 //! `logout`: forgets what ycred holds for a profile, or for all, and says what that was. The tokens themselves live on in
-//! the cloud, where other programs may have been given the same one, unless `--revoke` ends them there too.
+//! the cloud, where other programs may have been given the same one, unless `--revoke` ends them there too. Access keys that
+//! a token bought are forgotten with it.
 
 use std::fmt::Write as _;
 use std::io;
@@ -19,7 +20,7 @@ use crate::obtain::Context;
 use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::protocol::Reply;
 use crate::session::Session;
-use crate::source::{self, Grant};
+use crate::source::{self, Grant, access_key};
 use crate::store::Lock;
 use crate::token::{Credential, Secret};
 use crate::{Done, Outcome};
@@ -120,6 +121,18 @@ fn forget_one(profile: &Profile, call: &Call, session: &Session<'_>, told: &mut 
         let place = &login.place;
         if end(place, &deadline, session).map_err(|error| unforgotten(place.directory(), &error))?.any {
             let _ = writeln!(told.text, "{profile}: logged out; what was kept of the login is removed");
+        }
+    }
+    let disk = |error| unforgotten(Path::new(&cache.place()), &error);
+    // Access keys first: one that is being minted waits for a token of the grant.
+    let keys = cache.slots_where(|record| access_key::request_of(record.settings(), grant.identity())).map_err(disk)?;
+    for (slot, request) in keys {
+        if let Forgotten::Token(expires) = forget(&slot, &deadline, session).map_err(disk)? {
+            let session_name = request.session_name;
+            let _ = writeln!(
+                told.text,
+                "{profile}: the cached access key of session {session_name} is forgotten (the cloud honours it until {expires})"
+            );
         }
     }
     let mut link: Option<&dyn Grant> = Some(grant.as_ref());

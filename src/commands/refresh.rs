@@ -1,14 +1,21 @@
-//! `refresh`: fetches a new token now, and says until when it lives.
+//! `refresh`: fetches a new token now, and says until when it lives. Access keys that old ones bought are minted anew.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{Call, Command};
 use crate::Outcome;
+use crate::cache::Record;
 use crate::error::Result;
 use crate::invocation::Options;
-use crate::protocol::Reply;
+use crate::notes::Warning;
+use crate::obtain::Obtained;
+use crate::profile::Profile;
+use crate::protocol::{Need, Reply};
 use crate::session::Session;
-use crate::token::human;
+use crate::source;
+use crate::source::access_key::{self, KeyRequest};
+use crate::token::{Credential, human};
 
 pub const COMMAND: Command = Command {
     name: "refresh",
@@ -22,6 +29,35 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let profile = session.profile(&call.wanted())?;
     let options = Options { force_refresh: true, ..call.options.clone() };
     let credential = session.obtain(&profile, &options, Duration::ZERO)?.credential;
-    let left = human(credential.left(session.clock.now()).longer);
-    Ok(Outcome::reply(Reply::text(format!("{profile}: token until {} ({left} left)\n", credential.expires))))
+    let left = |credential: &Credential| human(credential.left(session.clock.now()).longer);
+    let mut text = format!("{profile}: token until {} ({} left)\n", credential.expires, left(&credential));
+    for request in keys_of(&profile, &options, session)? {
+        let session_name = request.session_name.clone();
+        match session.obtain_need(&profile, &options, &Need::AccessKey(request), Duration::ZERO) {
+            Ok(Obtained { credential, .. }) => {
+                let (expires, left) = (credential.expires, left(&credential));
+                let _ = writeln!(text, "{profile}: access key of session {session_name} until {expires} ({left} left)");
+            }
+            // Perhaps nobody asks for it any more, and its policy is gone: no reason to fail.
+            Err(error) => session.notes.warn(
+                Warning::ServedAlthoughRenewingFailed,
+                format!("the access key of session {session_name} stays as it is: {}", error.reason()),
+            ),
+        }
+    }
+    Ok(Outcome::reply(Reply::text(text)))
+}
+
+/// Which living access keys of the profile the cache has.
+fn keys_of(profile: &Profile, options: &Options, session: &Session<'_>) -> Result<Vec<KeyRequest>> {
+    if options.no_cache || !profile.cached {
+        return Ok(Vec::new());
+    }
+    let (grant, now) = (source::open(profile)?, session.clock.now());
+    let living = |record: &Record| record.credential().is_some_and(|credential| credential.left(now).longer > 0);
+    let request =
+        |record: &Record| access_key::request_of(record.settings(), grant.identity()).filter(|_| living(record));
+    let cache = session.cache();
+    let keys = cache.slots_where(request).unwrap_or_default();
+    Ok(keys.into_iter().map(|(_, request)| request).collect())
 }

@@ -32,12 +32,13 @@ pub const SOURCE: Source = Source {
 };
 
 /// Set by [`from_environment`] alone: the variable that holds the key's JSON itself.
-const KEY_ENV: &str = "key-env";
+pub(crate) const KEY_ENV: &str = "key-env";
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let settings = opening.settings;
-    let Installation { iam_url, audience, .. } = opening.installation;
-    let identity = Identity::of(SOURCE.name).with("iam-url", iam_url).with("audience", audience);
+    let installation = opening.installation;
+    let identity =
+        installation.identify(Identity::of(SOURCE.name)).with_some("audience", installation.known_audience());
     let identity = identity.with_some("ca-file", opening.profile.ca_file.as_ref());
     let (key, identity) = if let Some((variable, json)) = settings.variable(KEY_ENV)? {
         (
@@ -53,7 +54,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
         let identity = identity.with_file("key-file", &path);
         (KeySource::File(path), identity)
     };
-    Ok(Box::new(AuthorizedKey { key, identity, installation: opening.installation.clone(), caching: opening.caching }))
+    Ok(Box::new(AuthorizedKey { key, identity, installation: installation.clone(), caching: opening.caching }))
 }
 
 /// `YC_SERVICE_ACCOUNT_KEY_FILE` is a path or the JSON itself, as the Terraform provider has it.
@@ -126,8 +127,7 @@ impl Grant for AuthorizedKey {
     }
 
     fn account(&self) -> Result<String> {
-        let key = self.read(input::read_text)?;
-        Ok(format!("service account {} (key {})", key.account, key.id))
+        Ok(self.read(input::read_text)?.whose())
     }
 }
 
@@ -144,7 +144,8 @@ impl AuthorizedKey {
 
     fn exchange(&self, key: &AccountKey, now: Timestamp, cx: &Context<'_>) -> Result<Credential> {
         let issued = now.unix_seconds() - BACK_DATED;
-        let claims = Claims { iss: &key.account, aud: &self.installation.audience, iat: issued, exp: issued + LIFE };
+        let audience = self.installation.audience(cx)?;
+        let claims = Claims { iss: &key.account, aud: &audience, iat: issued, exp: issued + LIFE };
         let origin = || match &self.key {
             KeySource::File(path) => format!("key file {}", path.display()),
             KeySource::Variable(name, _) => name.clone(),
@@ -190,6 +191,11 @@ struct Nested {
 }
 
 impl AccountKey {
+    /// The account, for people.
+    pub(crate) fn whose(&self) -> String {
+        format!("service account {} (key {})", self.account, self.id)
+    }
+
     pub(crate) fn parse(json: &str) -> Result<Self> {
         let wrong = |why: &str| Error::profile(why).hint(NEW_KEY);
         let flat: Flat = serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| {

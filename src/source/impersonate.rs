@@ -14,7 +14,7 @@ use crate::token::Credential;
 
 /// A grant of `account`'s tokens, bought with those of `inner`.
 pub fn link(inner: Box<dyn Grant>, account: &str, opening: &Opening<'_>) -> Box<dyn Grant> {
-    let identity = inner.identity().clone().with("iam-url", &opening.installation.iam_url).impersonating(account);
+    let identity = opening.installation.identify(inner.identity().clone()).impersonating(account);
     // A static token is not kept, but what it buys is: its digest, or the file whose content is compared, is part of
     // the identity that this one continues, so that it never serves another caller.
     Box::new(Impersonated {

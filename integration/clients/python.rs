@@ -1,0 +1,229 @@
+//! pip and uv: a package index that demands the token, asked for by `keyring`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::{Cloud, Gate, StandIn, basic_value, packages, runs_of, trust, wrapper};
+use crate::authority::Authority;
+use crate::harness::{Call, Run, Sandbox, YCRED};
+use crate::server::{Request, Response};
+
+const WHEEL: &str = "tiny-1.0-py3-none-any.whl";
+
+/// The oldest pip that asks a program, and the newest; uv.
+const PIP_23: &str = "pip==23.2.1";
+const PIP_26: &str = "pip==26.3";
+const UV: &str = "uv==0.13.9";
+
+pub const PACKAGES: [&str; 3] = [PIP_23, PIP_26, UV];
+
+/// The only package, packed on the spot.
+fn wheel(sandbox: &Sandbox, python: &str) -> Vec<u8> {
+    let pack = format!(
+        "import zipfile\n\
+         with zipfile.ZipFile('../tmp/{WHEEL}', 'w') as z:\n \
+          z.writestr('tiny.py', 'ANSWER = 42\\n')\n \
+          z.writestr('tiny-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: tiny\\nVersion: 1.0\\n')\n \
+          z.writestr('tiny-1.0.dist-info/WHEEL', \
+             'Wheel-Version: 1.0\\nGenerator: tests\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n \
+          z.writestr('tiny-1.0.dist-info/RECORD', \
+             'tiny.py,,\\ntiny-1.0.dist-info/METADATA,,\\ntiny-1.0.dist-info/WHEEL,,\\ntiny-1.0.dist-info/RECORD,,\\n')\n"
+    );
+    sandbox.call(python, ["-c", &pack]).run().succeeds();
+    fs::read(sandbox.path(format!("tmp/{WHEEL}"))).expect("the packed wheel")
+}
+
+/// An index with one package, behind Basic credentials.
+fn index(authority: &Authority, gate: Gate, wheel: Vec<u8>) -> StandIn {
+    StandIn::tls(authority, move |request: &Request| {
+        if !gate.admits_basic(request) {
+            return Response::text(401, "who are you?").header("WWW-Authenticate", "Basic realm=\"index\"");
+        }
+        match request.path.as_str() {
+            "/simple/tiny/" => Response::typed(200, "text/html", format!("<a href=\"/files/{WHEEL}\">{WHEEL}</a>")),
+            path if path == format!("/files/{WHEEL}") => Response::typed(200, "application/zip", wheel.clone()),
+            _ => Response::text(404, "no such page"),
+        }
+    })
+}
+
+struct Bench {
+    sandbox: Sandbox,
+    cloud: Cloud,
+    index: StandIn,
+    /// The environment's `bin`.
+    place: PathBuf,
+    ca: PathBuf,
+    runs: PathBuf,
+}
+
+impl Bench {
+    /// `ours`: whether the profile lists the index.
+    fn new(package: &str, ours: bool) -> Option<Bench> {
+        let place = packages::python(&[package])?;
+        let mut sandbox = Sandbox::new();
+        let cloud = Cloud::start();
+        let authority = Authority::new();
+        let wheel = wheel(&sandbox, &place.join("python").display().to_string());
+        let index = index(&authority, cloud.gate(), wheel);
+        let host = index.host();
+        cloud.profile(&sandbox, "default", if ours { std::slice::from_ref(&host) } else { &[] });
+        let link = sandbox.link_at("tmp/keyring");
+        let (_, runs) = wrapper(&sandbox, "bin/keyring", &link);
+        let ca = trust(&sandbox, &authority);
+        sandbox.seal().set("SSL_CERT_FILE", &ca).set("UV_NO_CACHE", "1").set("UV_PYTHON_DOWNLOADS", "never");
+        Some(Bench { sandbox, cloud, index, place, ca, runs })
+    }
+
+    /// The index as the user writes it, perhaps with a user in front.
+    fn url(&self, user: &str) -> String {
+        format!("https://{user}{}/simple/", self.index.host())
+    }
+
+    fn pip(&self, user: &str) -> Call {
+        let (url, ca) = (self.url(user), self.ca.display().to_string());
+        let words = ["install", "--quiet", "--isolated", "--no-deps", "--no-cache-dir", "--disable-pip-version-check"];
+        let more = ["--no-input", "--retries=0", "--keyring-provider=subprocess", "--target=site"];
+        let words: Vec<&str> =
+            words.into_iter().chain(more).chain(["--index-url", &url, "--cert", &ca, "tiny"]).collect();
+        self.sandbox.call(self.place.join("pip"), words)
+    }
+
+    fn uv(&self, user: &str, more: &[&str]) -> Call {
+        let (url, python) = (self.url(user), self.place.join("python").display().to_string());
+        let words = ["pip", "install", "--quiet", "--no-config", "--no-deps", "--keyring-provider=subprocess"];
+        let target = ["--target=site", "--python", &python, "tiny"];
+        let words: Vec<&str> = words.into_iter().chain(more.iter().copied()).chain(target).collect();
+        self.sandbox.call(self.place.join("uv"), words).env("UV_DEFAULT_INDEX", url)
+    }
+
+    /// The package is there, the index has seen our credentials and no others, and the cloud was asked once.
+    #[track_caller]
+    fn is_installed(&self, run: &Run) {
+        assert!(self.sandbox.path("work/site/tiny.py").exists(), "{run}");
+        let ours = basic_value("iam", &self.cloud.token());
+        let seen = self.index.authorizations();
+        // pip tries the user alone first, with an empty password.
+        let empty = basic_value("iam", "");
+        assert!(
+            seen.contains(&ours) && seen.iter().all(|header| *header == ours || *header == empty),
+            "{seen:?}\n{run}"
+        );
+        assert!(runs_of(&self.runs) >= 1, "keyring was not run\n{run}");
+        assert_eq!(self.cloud.exchanges(), 1, "IAM requests\n{run}");
+        for file in self.sandbox.files("work").into_iter().chain(self.sandbox.files("home")) {
+            let text = fs::read(&file).expect("a file");
+            let token = self.cloud.token();
+            assert!(!text.windows(token.len()).any(|piece| piece == token.as_bytes()), "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn pip_23_installs_from_an_index_behind_the_token() {
+    let Some(bench) = Bench::new(PIP_23, true) else { return };
+    let run = bench.pip("iam@").run().succeeds();
+    bench.is_installed(&run);
+}
+
+#[test]
+fn pip_26_installs_with_and_without_a_user_in_the_url() {
+    for user in ["iam@", ""] {
+        let Some(bench) = Bench::new(PIP_26, true) else { return };
+        let run = bench.pip(user).run().succeeds();
+        bench.is_installed(&run);
+    }
+}
+
+#[test]
+fn uv_installs_with_and_without_a_user_in_the_url() {
+    let Some(bench) = Bench::new(UV, true) else { return };
+    let run = bench.uv("iam@", &[]).run().succeeds();
+    bench.is_installed(&run);
+
+    let Some(bench) = Bench::new(UV, true) else { return };
+    bench.sandbox.file(
+        "work/uv.toml",
+        format!("[[index]]\nname = \"yc\"\nurl = \"{}\"\ndefault = true\nauthenticate = \"always\"\n", bench.url("")),
+    );
+    let python = bench.place.join("python").display().to_string();
+    let words = ["pip", "install", "--quiet", "--config-file=uv.toml", "--no-deps", "--keyring-provider=subprocess"];
+    let target = ["--target=site", "--python", &python, "tiny"];
+    let run = bench.sandbox.call(bench.place.join("uv"), words.into_iter().chain(target)).run().succeeds();
+    bench.is_installed(&run);
+}
+
+#[test]
+fn an_index_that_is_not_ours_gets_no_token_and_pip_goes_on_as_without_us() {
+    for (package, user) in [(PIP_23, "iam@"), (PIP_26, "iam@"), (PIP_26, "")] {
+        let Some(bench) = Bench::new(package, false) else { return };
+        let run = bench.pip(user).run().fails();
+        assert!(runs_of(&bench.runs) >= 1, "keyring was not run\n{run}");
+        assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
+        assert!(!run.stderr.contains("upgrade keyring") && !run.stderr.contains("unrecognized"), "{run}");
+        assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
+    }
+    let Some(bench) = Bench::new(UV, false) else { return };
+    let run = bench.uv("iam@", &[]).run().fails();
+    assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
+    assert!(runs_of(&bench.runs) >= 1 && bench.cloud.exchanges() == 0, "{run}");
+}
+
+#[test]
+fn a_refused_key_is_asked_about_once_and_shown_where_pip_lets_us_speak() {
+    for (package, shown) in [(PIP_23, true), (PIP_26, false)] {
+        let Some(bench) = Bench::new(package, true) else { return };
+        let words = bench.cloud.refuse();
+        let run = bench.pip("iam@").run().fails();
+        let errors = run.lines_of_stderr("ycred: error: ");
+        assert_eq!(!errors.is_empty(), shown, "{run}");
+        assert!(errors.iter().all(|line| line.contains(words)), "the cloud's reason\n{run}");
+        assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    }
+}
+
+/// The user's own keyring, which has a password for another index.
+#[test]
+fn the_next_keyring_in_path_is_asked_about_what_is_not_ours() {
+    let Some(bench) = Bench::new(PIP_26, false) else { return };
+    let token = bench.cloud.mint();
+    let next = format!(
+        "#!/bin/sh\necho \"$*\" >> '{}'\necho '{{\"username\": \"iam\", \"password\": \"{token}\"}}'\n",
+        bench.sandbox.path("tmp/next").display()
+    );
+    let next = bench.sandbox.script("later/keyring", &next);
+    let path =
+        format!("{}:{}:/usr/bin:/bin", bench.sandbox.path("bin").display(), next.parent().expect("one").display());
+    let run = bench.pip("iam@").env("PATH", path).run().succeeds();
+    assert!(bench.sandbox.path("work/site/tiny.py").exists(), "{run}");
+    let asked = fs::read_to_string(bench.sandbox.path("tmp/next")).expect("it was run");
+    assert!(asked.starts_with("--mode=creds --output=json get https://localhost:"), "{asked}");
+    assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
+}
+
+/// The keyring that people have, behind us in PATH: it keeps what is set through us, and gives it back.
+#[test]
+fn the_real_keyring_behind_us_keeps_and_gives_back_what_is_not_ours() {
+    let Some(place) = packages::python(&["keyring==25.7.0", "keyrings.alt==5.0.2"]) else { return };
+    let mut sandbox = Sandbox::new();
+    let link = sandbox.link("keyring");
+    let path = format!("{}:{}:/usr/bin:/bin", sandbox.path("bin").display(), place.display());
+    sandbox.set("PATH", path).set("PYTHON_KEYRING_BACKEND", "keyrings.alt.file.PlaintextKeyring");
+    let keyring = |words: &[&str]| sandbox.call(&link, words);
+    keyring(&["set", "https://other.example/", "me"]).stdin("hunter22\n").run().succeeds();
+    keyring(&["get", "https://other.example/", "me"]).run().succeeds().quietly().stdout_is("hunter22\n");
+    keyring(&["get", "https://other.example/", "you"]).run().exits(1).quietly().stdout_is("");
+    keyring(&["--mode", "creds", "get", "https://other.example/", "me"]).run().succeeds().stdout_is("me\nhunter22\n");
+    keyring(&["-b", "keyrings.alt.file.PlaintextKeyring", "get", "https://other.example/", "me"])
+        .run()
+        .succeeds()
+        .stdout_is("hunter22\n");
+    keyring(&["--help"]).run().succeeds().stdout_has("--keyring-path");
+    keyring(&["--list-backends"]).run().succeeds().stdout_has("keyrings.alt.file.PlaintextKeyring");
+    keyring(&["del", "https://other.example/", "me"]).run().succeeds();
+    keyring(&["get", "https://other.example/", "me"]).run().exits(1).stdout_is("");
+    // By our own name the flags of ours stay here, and the rest goes on.
+    let by_name = |words: &[&str]| sandbox.call(YCRED, words);
+    by_name(&["keyring", "-p", "gone", "set", "https://other.example/", "me"]).stdin("hunter23\n").run().succeeds();
+    by_name(&["-p", "gone", "keyring", "get", "https://other.example/", "me"]).run().succeeds().stdout_is("hunter23\n");
+}

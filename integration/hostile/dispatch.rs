@@ -1,0 +1,344 @@
+//! By which names and words a hook is called: every symlink of the table with its suffixes and endings, the names that are
+//! nobody's, and what becomes of an operation that a protocol does not know.
+
+use std::os::unix::fs::symlink;
+
+use ycred::protocol::{Framing, PROTOCOLS};
+
+use super::World;
+use crate::harness::{Call, Run, Sandbox, YCRED};
+
+/// What a hook is asked with, such that it hands out a token: the words behind its name, and its stdin.
+fn question(hook: &str) -> (&'static [&'static str], &'static str) {
+    match hook {
+        "kubectl" | "token" | "aws" | "pnpm" | "goauth" => (&[], ""),
+        "docker" => (&["get"], "cr.yandex"),
+        "git" => (&["get"], "protocol=https\nhost=cr.yandex\n\n"),
+        "terraform" => (&["get", "cr.yandex"], ""),
+        "bazel" => (&["get"], r#"{"uri":"https://cr.yandex/"}"#),
+        "cargo" => (&[], r#"{"v":1,"registry":{"index-url":"sparse+https://cr.yandex/"},"kind":"get","args":[]}"#),
+        "keyring" => (&["get", "https://cr.yandex/", "iam"], ""),
+        "kubelet" => (
+            &[],
+            r#"{"kind":"CredentialProviderRequest","apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"cr.yandex/a/b:1"}"#,
+        ),
+        _ => panic!("say here how `ycred {hook}` is asked"),
+    }
+}
+
+/// The hooks that have a symlink, with what they are asked.
+fn linked() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PROTOCOLS.iter().filter_map(|protocol| Some((protocol.hook().name, protocol.hook().symlink?)))
+}
+
+fn ask(sandbox: &Sandbox, hook: &str, program: &std::path::Path) -> Call {
+    let (words, stdin) = question(hook);
+    // Whoever else is called so on this machine is not to answer.
+    sandbox.call(program, words).stdin(stdin).env("PATH", sandbox.path("bin"))
+}
+
+fn encoded(token: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(format!("iam:{token}"))
+}
+
+#[track_caller]
+fn gave(run: &Run, token: &str) {
+    assert!(run.stdout.contains(token) || run.stdout.contains(&encoded(token)), "expected the token\n{run}");
+}
+
+#[test]
+fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() {
+    for (hook, link) in linked() {
+        let world = World::new();
+        world.profile("prod", "");
+        world.profile("my.prod-1", "");
+        world.sandbox.ycred(["token", "-p", "prod"]).run().succeeds();
+        let prod = world.last_token();
+        world.sandbox.ycred(["token", "-p", "my.prod-1"]).run().succeeds();
+        let dotted = world.last_token();
+        world.sandbox.ycred(["token"]).run().succeeds();
+        let default = world.last_token();
+        let asked = world.asked();
+        for (name, token) in [
+            (link.to_owned(), &default),
+            (format!("{link}.exe"), &default),
+            (format!("{link}_v1.2.3"), &default),
+            (format!("{link}_v0.1.0.exe"), &default),
+            (link.to_uppercase(), &default),
+            (format!("{link}-prod"), &prod),
+            (format!("{link}-PROD.EXE"), &prod),
+            (format!("{link}-prod_v1.2.3"), &prod),
+            (format!("{link}-my.prod-1"), &dotted),
+        ] {
+            let path = world.sandbox.link(&name);
+            let run = ask(&world.sandbox, hook, &path).run().succeeds().quietly();
+            gave(&run, token);
+        }
+        // The link's path does not matter, nor does a link to the link; `YCRED_PROFILE` counts where the name says nothing.
+        let far = world.sandbox.link_at(format!("work/a b/{link}"));
+        gave(&ask(&world.sandbox, hook, &far).run().succeeds().quietly(), &default);
+        gave(&ask(&world.sandbox, hook, &far).env("YCRED_PROFILE", "prod").run().succeeds().quietly(), &prod);
+        let twice = world.sandbox.path("work/twice").join(link);
+        std::fs::create_dir(world.sandbox.path("work/twice")).expect("a directory");
+        symlink(&far, &twice).expect("a link to the link");
+        gave(&ask(&world.sandbox, hook, &twice).run().succeeds().quietly(), &default);
+        let suffixed = world.sandbox.path("bin").join(format!("{link}-prod"));
+        gave(&ask(&world.sandbox, hook, &suffixed).env("YCRED_PROFILE", "my.prod-1").run().succeeds(), &prod);
+        assert_eq!(world.asked(), asked, "{hook}: all of these are hits");
+    }
+}
+
+/// A name is ours as a whole or not at all; what is not is the command line for people, as is `kubectl ycred`.
+#[test]
+fn every_other_name_is_the_peoples_command_line() {
+    let world = World::new();
+    let near = linked().flat_map(|(_, link)| {
+        ["{}x", "x{}", "{}-", "{}_prod", "{}prod", "{}_vx", "{}.sh", "{}.exe.exe", " {}", "{}\u{e9}"]
+            .map(|form| form.replace("{}", link))
+    });
+    let names =
+        ["ycred", "ycred.exe", "YCRED", "kubectl-ycred", "kubectl-ycred-prod", "yc", "ycred-", "ycred-prod", "x"];
+    for name in names.into_iter().map(str::to_owned).chain(near) {
+        let link = world.sandbox.link_at(format!("work/{name}"));
+        let run = world.sandbox.call(&link, ["token"]).run().succeeds().quietly();
+        world.printed_a_token(&run);
+        world.sandbox.call(&link, ["--version"]).run().succeeds().stdout_has("ycred 0.");
+        world.sandbox.call(&link, [""; 0]).run().exits(2).stderr_has("no command is given");
+        world.sandbox.call(&link, ["--help"]).run().succeeds().stdout_has("COMMAND");
+    }
+    assert_eq!(world.asked(), 1);
+}
+
+#[test]
+fn every_hook_answers_by_its_word_and_flags_may_stand_on_either_side() {
+    let world = World::new();
+    world.sandbox.ycred(["token"]).run().succeeds();
+    for hook in PROTOCOLS.iter().map(|protocol| protocol.hook().name).filter(|hook| *hook != "aws") {
+        let (words, stdin) = question(hook);
+        for (before, behind) in
+            [(&[][..], &[][..]), (&["-p", "default"], &[]), (&[], &["--profile=default"]), (&[], &["-v"])]
+        {
+            if hook == "docker" && behind == ["-v"] {
+                continue; // docker's own.
+            }
+            let all = before.iter().chain([&hook]).chain(words).chain(behind).copied();
+            let call = world.sandbox.ycred(all).stdin(stdin).env("PATH", world.sandbox.path("bin"));
+            gave(&call.run().succeeds(), &world.last_token());
+        }
+        world
+            .ycred(&[hook, "--nope"])
+            .stdin(stdin)
+            .env("PATH", world.sandbox.path("bin"))
+            .run()
+            .fails()
+            .stderr_has("--nope");
+    }
+    assert_eq!(world.asked(), 1);
+}
+
+/// Cargo cannot be told a word, so a flag names the hook; with it, anything else that is a hook's is not.
+#[test]
+fn a_flag_names_the_hook_that_has_one() {
+    let world = World::new();
+    let (_, stdin) = question("cargo");
+    let link = world.sandbox.link("ycred-cargo");
+    for call in [
+        world.ycred(&["--cargo-plugin"]),
+        world.ycred(&["-p", "default", "--cargo-plugin"]),
+        world.ycred(&["cargo", "--cargo-plugin"]),
+        world.ycred(&["cargo"]),
+        world.sandbox.call(&link, ["--cargo-plugin"]),
+        world.sandbox.call(&link, [""; 0]),
+    ] {
+        let run = call.stdin(stdin).run().succeeds().quietly();
+        assert!(run.stdout.starts_with("{\"v\":[1]}\n{\"Ok\":"), "{run}");
+    }
+    world
+        .ycred(&["docker", "--cargo-plugin"])
+        .stdin("cr.yandex")
+        .run()
+        .exits(1)
+        .stderr_has("unknown flag --cargo-plugin");
+    world.ycred(&["--cargo-plugin=x"]).run().exits(2);
+    assert_eq!(world.asked(), 1);
+}
+
+/// Each protocol's own rule for what it does not know, called as its clients do.
+#[test]
+fn an_unknown_operation_is_dealt_with_as_each_protocol_demands() {
+    let world = World::new();
+    let bin = world.sandbox.path("bin");
+    for (hook, link) in linked() {
+        let path = world.sandbox.link(link);
+        let run = world.sandbox.call(&path, ["frobnicate"]).stdin("").env("PATH", &bin).run();
+        let lines = run.stderr.lines().count();
+        let (code, stdout, errors) = match hook {
+            "docker" => (1, "ycred: unknown credential action `frobnicate`\n", 1),
+            "git" => (0, "", 0),
+            "terraform" | "bazel" => (2, "", 1),
+            "cargo" | "pnpm" => (2, "", 1),
+            "keyring" => (1, "", 2),
+            _ => panic!("say here what `{link} frobnicate` is"),
+        };
+        if hook == "cargo" {
+            // It is given no words; one that comes all the same does not keep it from its greeting.
+            assert_eq!((run.status.code(), run.stdout.as_str()), (Some(0), "{\"v\":[1]}\n"), "{run}");
+            continue;
+        }
+        assert_eq!((run.status.code(), run.stdout.as_str(), lines), (Some(code), stdout, errors), "{hook}\n{run}");
+    }
+    assert_eq!(world.cloud.calls(), 0);
+}
+
+/// What a person types who takes a hook for a way to run its program.
+#[test]
+fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the_program() {
+    let world = World::new();
+    for protocol in PROTOCOLS.iter().filter(|protocol| !protocol.hook().ignores_unknown) {
+        let hook = protocol.hook().name;
+        let words = ["pods", "one", "more", "-v"];
+        let run =
+            world.sandbox.ycred([hook].into_iter().chain(words)).run().exits(if hook == "docker" { 1 } else { 2 });
+        assert!(run.stderr.contains(&format!("is called by {hook} itself")), "{run}");
+        assert!(
+            run.stderr
+                .contains(&format!("ycred: hint: to run {hook} with a token: ycred exec -- {hook} pods one more")),
+            "{run}"
+        );
+        assert!(!run.stdout.contains("t1."), "{run}");
+    }
+    assert_eq!(world.cloud.calls(), 0);
+}
+
+/// What a hook reads no stdin for, it leaves to whoever comes next.
+#[test]
+fn the_table_says_how_every_hook_is_asked() {
+    use ycred::environment::Environment;
+    use ycred::invocation::Options;
+    for protocol in PROTOCOLS {
+        let (words, stdin) = question(protocol.hook().name);
+        let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let (options, environment) = (Options::default(), Environment::default());
+        let call = ycred::protocol::Call { operands: &operands, options: &options, environment: &environment };
+        assert_eq!(protocol.framing(&call) == Framing::None, stdin.is_empty(), "{}", protocol.hook().name);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------- another's name
+
+/// Says how it was called, with what came on stdin.
+const NEXT: &str = "#!/bin/sh\necho \"next: $*\"\n[ \"$1\" = set ] && /bin/cat\nexit 7\n";
+
+/// A `keyring` that is ycred, and behind it in PATH what the test puts there.
+struct Chain {
+    world: World,
+    path: String,
+}
+
+impl Chain {
+    fn new(behind: &[(&str, &str)]) -> Chain {
+        let world = World::new();
+        world.sandbox.link("keyring");
+        let mut path = world.sandbox.path("bin").display().to_string();
+        for (directory, script) in behind {
+            let program = world.sandbox.script(format!("{directory}/keyring"), &script.replace("YCRED", YCRED));
+            path = format!("{path}:{}", program.parent().expect("its directory").display());
+        }
+        Chain { world, path }
+    }
+
+    fn keyring(&self, words: &[&str]) -> Call {
+        let program = self.world.sandbox.path("bin/keyring");
+        self.world.sandbox.call(program, words).env("PATH", &self.path)
+    }
+}
+
+#[test]
+fn what_is_not_for_us_goes_to_the_next_keyring_as_it_came() {
+    let chain = Chain::new(&[("later", NEXT)]);
+    for words in [
+        &["get", "https://pypi.example/simple/", "iam"][..],
+        &["--mode=creds", "--output=json", "get", "https://pypi.example/simple/"],
+        &["get", "https://cr.yandex/", "somebody"],
+        &["get", "https://cr.yandex/"],
+        &["get", "http://cr.yandex/", "iam"],
+        &["-p", "/some/path", "-b", "some.backend", "get", "https://cr.yandex/", "iam"],
+        &["--list-backends"],
+        &["--help"],
+        &["--version"],
+        &["--print-completion", "bash"],
+        &["del", "a", "b"],
+        &["diagnose"],
+        &["get", "a", "b", "c", "d"],
+        &["get", "--mode=nonsense", "x"],
+        &["-v"],
+        &[],
+    ] {
+        chain.keyring(words).run().exits(7).quietly().stdout_is(&format!("next: {}\n", words.join(" ")));
+    }
+    chain.keyring(&["set", "a", "b"]).stdin("hunter22\n").run().exits(7).stdout_is("next: set a b\nhunter22\n");
+    assert_eq!(chain.world.cloud.calls(), 0);
+    // What is for us is not.
+    let run = chain.keyring(&["get", "https://cr.yandex/", "iam"]).run().succeeds().quietly();
+    chain.world.printed_a_token(&run);
+    // Nor is it when we have none: a password of somebody else's would only be refused.
+    chain.world.cloud.fault(crate::emulator::faults::Fault::refuse(403));
+    chain
+        .keyring(&["get", "https://cr.yandex/", "iam"])
+        .env("YCRED_CACHE_DIR", chain.world.sandbox.path("caches/other"))
+        .run()
+        .exits(1)
+        .stdout_is("");
+}
+
+#[test]
+fn without_a_next_keyring_it_is_exit_1_and_silent_where_a_client_asks() {
+    let chain = Chain::new(&[]);
+    for words in [
+        &["get", "https://pypi.example/simple/", "iam"][..],
+        &["--mode=creds", "--output=json", "get", "https://pypi.example/simple/"],
+        &["get", "https://cr.yandex/", "somebody"],
+        &["get", "", ""],
+    ] {
+        chain.keyring(words).run().exits(1).quietly().stdout_is("");
+    }
+    for words in [&["set", "a", "b"][..], &["del", "a", "b"], &["diagnose"], &["--list-backends"], &["get"], &[]] {
+        let run = chain.keyring(words).stdin("hunter22\n").run().exits(1).stdout_is("").never_says("hunter22");
+        assert!(run.stderr.starts_with("ycred: error: ") && run.stderr.lines().count() <= 2, "{run}");
+        // What makes pip complain of an old keyring.
+        assert!(!run.stderr.contains("unrecognized arguments"), "{run}");
+    }
+}
+
+/// Links and copies of ourselves, scripts that call us back, directories and files that are no programs: the call ends, and
+/// reaches the one that is another program.
+#[test]
+fn a_call_is_never_passed_round_in_a_circle() {
+    let back = "#!/bin/sh\nexec 'YCRED' keyring --profile gone \"$@\"\n";
+    let by_name = "#!/bin/sh\nexec keyring \"$@\"\n";
+    let foreign = ["get", "https://pypi.example/simple/", "iam"];
+    for behind in [&[("a", back)][..], &[("a", by_name)], &[("a", back), ("b", by_name), ("c", back)]] {
+        Chain::new(behind).keyring(&foreign).run().exits(1).quietly().stdout_is("");
+        let with_next: Vec<(&str, &str)> = behind.iter().copied().chain([("z", NEXT)]).collect();
+        let run = Chain::new(&with_next).keyring(&foreign).run().exits(7).quietly();
+        assert_eq!(run.stdout, "next: get https://pypi.example/simple/ iam\n", "{run}");
+    }
+    let chain = Chain::new(&[]);
+    let sandbox = &chain.world.sandbox;
+    sandbox.link_at("linked/keyring");
+    std::fs::create_dir_all(sandbox.path("copied")).expect("a directory");
+    std::fs::copy(YCRED, sandbox.path("copied/keyring")).expect("a copy");
+    std::fs::create_dir_all(sandbox.path("directory/keyring")).expect("a directory");
+    sandbox.file("unexecutable/keyring", NEXT);
+    symlink("/nowhere/at/all", sandbox.path("runs/keyring")).expect("a link to nowhere");
+    sandbox.script("work/relative/keyring", NEXT);
+    let all = ["bin", "linked", "copied", "directory", "unexecutable", "runs"];
+    let all: Vec<String> = all.iter().map(|place| sandbox.path(place).display().to_string()).collect();
+    let path = format!("{}:relative::.", all.join(":"));
+    chain.keyring(&foreign).env("PATH", &path).run().exits(1).quietly().stdout_is("");
+    chain.keyring(&foreign).env("PATH", "").run().exits(1).quietly().stdout_is("");
+    let next = sandbox.script("z/keyring", NEXT);
+    let path = format!("{path}:{}", next.parent().expect("its directory").display());
+    chain.keyring(&foreign).env("PATH", &path).run().exits(7).quietly().stdout_has("next: get");
+}

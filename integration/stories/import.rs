@@ -1,0 +1,357 @@
+//! `ycred import`: what yc has becomes profiles that work, nothing of anybody's is lost, and no secret is shown.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use ycred::source::Source;
+
+use super::{Story, handed, refused, refused_with_hint};
+use crate::emulator::keys::AuthorizedKey;
+use crate::emulator::{Config, METADATA};
+use crate::harness::{Call, Run};
+
+const YC: &str = "home/.config/yandex-cloud/config.yaml";
+const HELPER: &str = "home/.config/yandex-cloud/credhelper-config.yaml";
+
+/// A key as yc keeps it inline.
+fn inline(key: &AuthorizedKey) -> String {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    key.write(file.path()).expect("a key file");
+    let json: Value = serde_json::from_slice(&fs::read(file.path()).expect("a key")).expect("JSON");
+    let mut text = "    service-account-key:\n".to_owned();
+    for (name, value) in json.as_object().expect("an object") {
+        let value = value.as_str().expect("a text");
+        if value.contains('\n') {
+            text += &format!("      {name}: |\n");
+            text.extend(value.lines().map(|line| format!("        {line}\n")));
+        } else {
+            text += &format!("      {name}: {value}\n");
+        }
+    }
+    text
+}
+
+/// A user of yc's with a profile of every kind, who has nothing of ycred's yet.
+struct User {
+    story: Story,
+    oauth: String,
+    machine: String,
+}
+
+impl User {
+    fn new() -> User {
+        let story = Story::bare(Config::default());
+        fs::remove_file(story.sandbox.path("config/key.json")).expect("the key that yc has, not we");
+        let (oauth, _) = story.emulator.new_oauth();
+        let machine = story.emulator.new_service_account();
+        story.emulator.attach(Some(&machine));
+        let yaml = format!(
+            "current: Prod_EU\nprofiles:\n  default:\n    token: {oauth}\n    cloud-id: b1g0\n    folder-id: b1g1\n  Prod_EU:\n{}    endpoint: api.cloud.yandex.net:443\n    format: json\n  kz:\n    federation-id: bpf0000000000000000a\n    endpoint: api.yandexcloud.kz:443\n    quota-limit: 5\n  vm:\n    instance-service-account: true\n  nobody:\n    folder-id: b1g2\n",
+            inline(&story.key)
+        );
+        story.sandbox.file(YC, yaml);
+        User { story, oauth, machine }
+    }
+
+    fn import(&self, more: &[&str]) -> Call {
+        self.story.sandbox.ycred(["import"].iter().chain(more))
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.story.sandbox.path("config").join(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn files(&self) -> Vec<String> {
+        let root = self.story.sandbox.path("config");
+        let name = |path: PathBuf| path.strip_prefix(&root).expect("below").to_string_lossy().into_owned();
+        self.story.sandbox.files("config").into_iter().map(name).collect()
+    }
+
+    /// A profile that was written, with the emulator in the cloud's place.
+    fn token_of(&self, name: &str) -> Run {
+        let here = format!("{}iam-url = \"{}\"\n", self.read(&format!("{name}.toml")), self.story.emulator.url());
+        self.story.sandbox.profile("here", &here);
+        let run = self.story.token(&["--profile", "here"]);
+        run.env("YC_METADATA_ADDR", self.story.emulator.metadata_addr()).run()
+    }
+
+    fn private_line(&self) -> String {
+        let text = fs::read_to_string(self.story.sandbox.path(YC)).expect("yc's file");
+        let line = text.lines().skip_while(|line| !line.contains("BEGIN PRIVATE KEY")).nth(1);
+        line.expect("a line of the key").trim().to_owned()
+    }
+}
+
+#[test]
+fn what_would_be_written_is_shown_whole_and_nothing_is_written() {
+    let user = User::new();
+    let run = user.import(&[]).run().exits(0).quietly();
+    let config = user.story.sandbox.path("config");
+    for shown in [
+        &format!("{}/keys/prod-eu.json (0600) would be written:", config.display()),
+        &format!("the authorized key of service account {}", user.story.key.service_account_id),
+        &format!("{}/prod-eu.toml (0600) would be written:", config.display()),
+        "    source = \"authorized-key\"\n    key-file = \"keys/prod-eu.json\"\n",
+        "    source = \"oauth\"\n    oauth-token-file = \"keys/yc-default.oauth-token\"\n",
+        "    source = \"login\"\n    federation-id = \"bpf0000000000000000a\"\n    endpoint = \"api.yandexcloud.kz\"\n",
+        "    source = \"metadata\"\n",
+        "default.toml (0600) would be written:\n    use = \"prod-eu\"\n",
+        "Prod_EU: is called prod-eu here",
+        "default: is called yc-default here",
+        "nobody: has no credentials, and is left out",
+        "kz: is a person's: log in with `ycred login --profile kz`",
+        "yc-default: cloud-id, folder-id stay with yc",
+        "OAuth tokens are on their way out",
+        "nothing is written yet: the same with --write does it",
+    ] {
+        assert!(run.stdout.contains(shown), "{shown:?} expected\n{run}");
+    }
+    let run = run.never_says(&user.oauth).never_says(&user.private_line());
+    assert!(!run.stdout.contains("quota-limit"), "{run}");
+    assert_eq!(user.files(), [""; 0]);
+    user.import(&["-v"]).run().exits(0).stderr_has("`quota-limit` of profile kz is not known");
+}
+
+#[test]
+fn what_is_written_is_private_and_works() {
+    let user = User::new();
+    // A directory that was made with another umask.
+    fs::create_dir(user.story.sandbox.path("config/keys")).expect("a directory");
+    super::set_mode(&user.story.sandbox.path("config/keys"), 0o755);
+    let run =
+        user.import(&["--write"]).run().exits(0).quietly().never_says(&user.oauth).never_says(&user.private_line());
+    assert!(run.stdout.contains("(0600) written:") && !run.stdout.contains("--write"), "{run}");
+    let written = [
+        "default.toml",
+        "keys/prod-eu.json",
+        "keys/yc-default.oauth-token",
+        "kz.toml",
+        "prod-eu.toml",
+        "vm.toml",
+        "yc-default.toml",
+    ];
+    assert_eq!(user.files(), written);
+    let mode = |name: &str| {
+        let path = user.story.sandbox.path("config").join(name);
+        fs::metadata(path).expect("there").permissions().mode() & 0o777
+    };
+    for name in written {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+    assert_eq!(mode("keys"), 0o700);
+    // The key file is what it was before yc took it in.
+    user.story.key.write(user.story.sandbox.path("tmp/key.json")).expect("a key file");
+    let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    let before = fs::read_to_string(user.story.sandbox.path("tmp/key.json")).expect("the key");
+    assert!(json(&user.read("keys/prod-eu.json")) == json(&before), "another key");
+    for (name, subject) in [
+        ("prod-eu", Some(user.story.key.service_account_id.clone())),
+        ("yc-default", None),
+        ("vm", Some(user.machine.clone())),
+    ] {
+        let token = handed(user.token_of(name));
+        let whose = user.story.emulator.subject_of(&token).expect("a token of the emulator's");
+        assert!(subject.is_none_or(|subject| subject == whose), "{name}: {whose}");
+    }
+    assert_eq!(user.story.requests(), 2);
+    assert_eq!(user.story.emulator.requests(METADATA), 1);
+    assert_eq!(user.read("default.toml"), "use = \"prod-eu\"\n");
+    // Every profile of a source that this version has can be read.
+    let list = user.story.sandbox.ycred(["list"]).run().exits(0);
+    for line in list.stdout.lines().filter(|line| line.contains("broken")) {
+        assert!(line.contains("kz") && Source::named("login").is_none(), "{list}");
+    }
+}
+
+#[test]
+fn a_profile_that_is_there_stays_unless_force_says_otherwise() {
+    let user = User::new();
+    user.story.sandbox.profile("vm", "source = \"static\"\ntoken-env = \"MINE\"\n");
+    user.story.sandbox.profile("default", "use = \"vm\"\n");
+    let run = user.import(&["--write"]).run().exits(0).quietly();
+    for said in ["vm: is left out", "is another; --force replaces it", "the default stays vm; `ycred use prod-eu`"] {
+        assert!(run.stdout.contains(said), "{said:?} expected\n{run}");
+    }
+    assert!(user.read("vm.toml").contains("MINE") && user.read("default.toml").contains("vm"));
+    // One that was asked for by name is not left out in passing.
+    refused_with_hint(
+        user.import(&["vm", "--write"]).run(),
+        2,
+        &["vm.toml", "there is another one already"],
+        "--force",
+    );
+    let again = user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: is there already, just so");
+    assert!(!again.stdout.contains("(0600)"), "{again}");
+    user.import(&["--write", "--force"]).run().exits(0).quietly();
+    assert!(user.read("vm.toml").contains("metadata") && user.read("default.toml").contains("prod-eu"));
+    // A default that is a profile itself is somebody's work.
+    user.story.sandbox.profile("default", "source = \"static\"\ntoken-env = \"MINE\"\n");
+    user.import(&["--write", "--force"]).run().exits(0).stdout_has("is a profile of its own and stays the default");
+    assert!(user.read("default.toml").contains("MINE"));
+}
+
+#[test]
+fn a_key_file_of_another_profile_is_not_replaced_either() {
+    let user = User::new();
+    user.story.sandbox.file("config/keys/prod-eu.json", "somebody's");
+    user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: is left out");
+    assert_eq!(user.read("keys/prod-eu.json"), "somebody's");
+    assert!(!user.files().contains(&"prod-eu.toml".to_owned()) && !user.files().contains(&"default.toml".to_owned()));
+}
+
+#[test]
+fn where_a_key_cannot_be_written_no_profile_is_there_that_names_it() {
+    let user = User::new();
+    user.story.sandbox.file("config/keys", "a file in the way");
+    refused(user.import(&["Prod_EU", "--write"]).run(), 3, &["keys/prod-eu.json", "cannot be written"]);
+    assert_eq!(user.files(), ["keys"]);
+}
+
+#[test]
+fn profiles_are_chosen_and_renamed_on_the_command_line() {
+    let user = User::new();
+    user.import(&["--write", "vm=machine-1", "kz"]).run().exits(0).quietly().stdout_has("vm: is called machine-1 here");
+    assert_eq!(user.files(), ["kz.toml", "machine-1.toml"]);
+    refused_with_hint(user.import(&["gone"]).run(), 2, &["config.yaml", "has no profile gone"], "Prod_EU");
+    refused(user.import(&["vm=Not_A_Name"]).run(), 2, &["Not_A_Name"]);
+    refused(user.import(&["--profile", "vm"]).run(), 2, &["--profile"]);
+}
+
+#[test]
+fn names_that_come_to_the_same_are_refused_until_told_apart() {
+    let user = User::new();
+    let profile = "instance-service-account: \"true\"\n";
+    user.story.sandbox.file(YC, format!("profiles:\n  a_b:\n    {profile}  A-B:\n    {profile}  жук:\n    {profile}"));
+    let words = ["a_b", "A-B", "both be called a-b"];
+    refused_with_hint(user.import(&[]).run(), 2, &words, "ycred import 'a_b=a-b' 'A-B=a-b-2'");
+    refused_with_hint(user.import(&["жук"]).run(), 2, &["жук"], "=NAME");
+    user.import(&["--write", "a_b", "A-B=other", "жук=beetle"]).run().exits(0).quietly();
+    assert_eq!(user.files(), ["a-b.toml", "beetle.toml", "other.toml"]);
+}
+
+#[test]
+fn a_current_profile_called_default_is_the_default_itself() {
+    let user = User::new();
+    user.story.sandbox.file(YC, "current: default\nprofiles:\n  default:\n    instance-service-account: true\n");
+    user.import(&["--write"]).run().exits(0).quietly();
+    assert_eq!(user.files(), ["default.toml"]);
+    assert!(user.read("default.toml").contains("source = \"metadata\""));
+}
+
+#[test]
+fn impersonation_and_several_credentials_in_one_profile() {
+    let user = User::new();
+    let account = user.story.emulator.new_service_account();
+    let text = format!(
+        "profiles:\n  one:\n    token: {}\n    federation-id: bpf1\n    impersonate-service-account-id: {account}\n",
+        user.oauth
+    );
+    user.story.sandbox.file(YC, text);
+    user.import(&["--write"]).run().exits(0).stdout_has("one: has federation-id too, which token outranks");
+    let token = handed(user.token_of("one"));
+    assert_eq!(user.story.emulator.subject_of(&token), Some(account));
+}
+
+#[test]
+fn the_docker_helpers_hosts_become_entries_to_paste() {
+    let user = User::new();
+    let json = |run: &Run| -> Value {
+        let from = run.stdout.find("    {").unwrap_or_else(|| panic!("no JSON\n{run}"));
+        let text: String = run.stdout[from..].lines().take_while(|line| line.starts_with("    ")).collect();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{run}"))
+    };
+    user.story.sandbox.file(HELPER, "cr.yandex: Prod_EU\ncr.yandexcloud.kz: kz\ndefault: default\n");
+    let run = user.import(&[]).run().exits(0).quietly();
+    let expected = serde_json::json!({"credHelpers": {
+        "cr.yandex": "ycred-prod-eu", "cr.yandexcloud.kz": "ycred-kz",
+        "cr.cloud.yandex.net": "ycred-yc-default", "container-registry.cloud.yandex.net": "ycred-yc-default"}});
+    assert_eq!(json(&run), expected);
+    // The helper's file alone, its names as config.yaml beside it has them.
+    let helper = user.story.sandbox.path(HELPER);
+    let run = user.import(&["--from", &helper.to_string_lossy()]).run().exits(0).quietly();
+    assert_eq!(json(&run), expected);
+    user.story.sandbox.file(HELPER, "registry.example.com: vm\n");
+    let hosts = "registry.example.com: profile vm gives it no token unless its `hosts` lists it";
+    user.import(&[]).run().exits(0).stdout_has(hosts);
+}
+
+#[test]
+fn broken_files_of_yc_are_told_with_file_and_line_and_nothing_is_written() {
+    let user = User::new();
+    let key = inline(&user.story.key).replace("service_account_id:", "user_account_id:");
+    for (text, words) in [
+        ("profiles:\n  a: [1\n  b: 2\n".to_owned(), vec!["config.yaml:", "is not YAML"]),
+        ("profiles:\n  a: &x {}\n  b: *x\n".to_owned(), vec!["config.yaml:3", "alias"]),
+        ("current:\n  - a\n".to_owned(), vec!["config.yaml", "has no profiles"]),
+        ("a: b\n".to_owned(), vec!["config.yaml", "has no profiles"]),
+        (String::new(), vec!["config.yaml", "has no profiles"]),
+        (format!("profiles:\n  a:\n{key}"), vec!["config.yaml:4", "profile a: service-account-key", "user account"]),
+        ("profiles:\n  a:\n    token: t1.x.y\n".to_owned(), vec!["config.yaml:3", "an IAM token"]),
+        ("profiles:\n  a:\n    token: y0_x\n    endpoint: https://x/\n".to_owned(), vec!["config.yaml:4", "endpoint"]),
+        ("a".repeat(1024 * 1024 + 1), vec!["config.yaml", "larger than"]),
+    ] {
+        user.story.sandbox.file(YC, &text);
+        let run = user.import(&["--write"]).run();
+        refused(run, 3, &words);
+        assert_eq!(user.files(), [""; 0], "{text:.60}");
+    }
+    fs::remove_file(user.story.sandbox.path(YC)).expect("yc's file");
+    refused_with_hint(user.import(&[]).run(), 3, &["config.yaml", "no such file"], "--from FILE");
+}
+
+#[test]
+fn a_file_of_yc_that_others_can_read_is_warned_of() {
+    let user = User::new();
+    super::set_mode(&user.story.sandbox.path(YC), 0o644);
+    user.import(&[]).run().exits(0).stderr_has("can be read by others");
+}
+
+#[test]
+fn the_environment_becomes_a_profile_that_serves_without_it() {
+    let user = User::new();
+    let key = user.story.sandbox.path("home/key.json");
+    user.story.key.write(&key).expect("a key file");
+    let json = fs::read_to_string(&key).expect("the key");
+    let subject = |name: &str| user.story.emulator.subject_of(&handed(user.token_of(name))).expect("a subject");
+    let account = user.story.key.service_account_id.clone();
+    let import = |name: &str, variable: &str, value: &str| {
+        user.import(&["--environment", name, "--write"]).env(variable, value).run().exits(0).quietly()
+    };
+    // A path is relative to where the variable was set.
+    let call = user.import(&["--environment", "path", "--write"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", "key.json");
+    call.within(user.story.sandbox.path("home")).run().exits(0).quietly();
+    assert!(user.read("path.toml").contains(&format!("key-file = \"{}\"", key.display())));
+    assert_eq!(subject("path"), account);
+    import("inline", "YC_SERVICE_ACCOUNT_KEY_FILE", &json).never_says(&user.private_line());
+    assert_eq!(user.read("keys/inline.json").trim(), json.trim());
+    assert_eq!(subject("inline"), account);
+    import("oauth", "YC_TOKEN", &user.oauth).never_says(&user.oauth);
+    assert_eq!(user.read("keys/oauth.oauth-token"), user.oauth);
+    handed(user.token_of("oauth"));
+    import("vm", "YC_METADATA_ADDR", &user.story.emulator.metadata_addr());
+    assert_eq!(subject("vm"), user.machine);
+    import("held", "YC_IAM_TOKEN", "t1.held.x").never_says("t1.held.x").stdout_has("reads the variable");
+    assert!(user.read("held.toml").contains("token-env = \"YC_IAM_TOKEN\""));
+    let other = user.story.emulator.new_service_account();
+    let call = user.import(&["--environment", "--write"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", key.as_os_str());
+    call.env("YC_ENDPOINT", "api.yandexcloud.kz:443")
+        .env("YCRED_IMPERSONATE", format!(" {other}"))
+        .run()
+        .exits(0)
+        .quietly();
+    let text = user.read("default.toml");
+    assert!(
+        text.contains("endpoint = \"api.yandexcloud.kz\"\n") && text.contains(&format!("impersonate = [\"{other}\"]")),
+        "{text}"
+    );
+    refused_with_hint(
+        user.import(&["--environment"]).run(),
+        3,
+        &["nothing that a profile"],
+        "YC_SERVICE_ACCOUNT_KEY_FILE",
+    );
+    refused(user.import(&["--environment", "a", "b"]).run(), 2, &["one profile"]);
+}

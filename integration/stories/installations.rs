@@ -1,0 +1,207 @@
+//! Other installations than the default one: where IAM is found, and whom a JWT is for.
+
+use super::{HOUR, MINUTE, Story, handed, refused, refused_with_hint};
+use crate::emulator::endpoints::{IAM, LIST};
+use crate::emulator::faults::{Endpoint, Fault};
+use crate::emulator::log::Presented;
+use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, TOKENS, Tls};
+use crate::harness::run_all;
+
+/// An installation that says where its IAM is, and a user who asks it for that.
+struct Installation(Story);
+
+impl Installation {
+    fn new() -> Installation {
+        let story = Story::bare(Config::with_tls(Tls::Good));
+        story.emulator.write_ca(story.sandbox.path("config/ca.pem")).expect("a certificate");
+        let installation = Installation(story);
+        installation.profile("");
+        installation
+    }
+
+    fn port(&self) -> u16 {
+        self.0.emulator.address().port()
+    }
+
+    fn settings(&self, key: &str) -> String {
+        format!(
+            "source = \"authorized-key\"\nkey-file = \"{key}\"\nca-file = \"ca.pem\"\nendpoint = \"localhost:{}\"\n\
+             iam-url = \"discover\"\n",
+            self.port()
+        )
+    }
+
+    fn profile(&self, more: &str) {
+        self.0.sandbox.profile("default", &format!("{}{more}", self.settings("key.json")));
+    }
+
+    /// A profile of this name with an account of its own.
+    fn another(&self, name: &str) {
+        let key = self.0.emulator.new_service_account_key();
+        key.write(self.0.sandbox.path(format!("config/{name}.json"))).expect("a key file");
+        self.0.sandbox.profile(name, &self.settings(&format!("{name}.json")));
+    }
+
+    /// How often the one endpoint was asked for, the list of all, and a token.
+    fn requests(&self) -> (usize, usize, usize) {
+        let count = |path| self.0.emulator.requests(path);
+        (count(IAM), count(LIST), count(TOKENS))
+    }
+
+    fn says(&self, status: u16, body: &str) {
+        self.0.emulator.clear_faults();
+        self.0.emulator.fault(Fault::body(body).with_status(status).on(Endpoint::Other));
+    }
+}
+
+#[test]
+fn where_iam_is_says_the_installation_and_a_hit_does_not_ask() {
+    let installation = Installation::new();
+    let token = installation.0.get();
+    assert_eq!(installation.requests(), (1, 0, 1));
+    assert_eq!(installation.0.get(), token);
+    assert_eq!(installation.requests(), (1, 0, 1));
+    // The JWT is for the URL that it was sent to.
+    let log = installation.0.emulator.log();
+    let expected = vec![format!("https://localhost:{}{TOKENS}", installation.port())];
+    assert!(matches!(&log[1].presented, Presented::Jwt { aud, .. } if *aud == expected), "{:?}", log[1].presented);
+    assert_eq!(log[0].presented, Presented::Nothing, "the list is public");
+}
+
+#[test]
+fn where_the_one_endpoint_is_not_known_the_list_is_read() {
+    let installation = Installation::new();
+    installation.0.emulator.fault(Fault::refuse(404).times(1).on(Endpoint::Other));
+    installation.0.get();
+    assert_eq!(installation.requests(), (1, 1, 1));
+}
+
+#[test]
+fn an_audience_that_is_set_stays_though_iam_is_discovered() {
+    let installation = Installation::new();
+    installation.0.emulator.set(|settings| settings.audiences.push("https://iam.elsewhere.example/x".to_owned()));
+    installation.profile("audience = \"https://iam.elsewhere.example/x\"\n");
+    installation.0.get();
+    let log = installation.0.emulator.log();
+    assert!(
+        matches!(&log[1].presented, Presented::Jwt { aud, .. } if aud[0].ends_with("elsewhere.example/x")),
+        "{:?}",
+        log[1].presented
+    );
+}
+
+#[test]
+fn many_misses_of_many_profiles_ask_once_where_iam_is() {
+    let installation = Installation::new();
+    let names = ["one", "two", "three", "four", "five", "six"];
+    for name in names {
+        installation.another(name);
+    }
+    let calls = names.iter().flat_map(|name| (0..4).map(|_| installation.0.token(&["--profile", name])));
+    for run in run_all(calls) {
+        handed(run);
+    }
+    assert_eq!(installation.requests(), (1, 0, names.len()));
+}
+
+#[test]
+fn what_was_found_serves_for_an_hour_and_longer_while_the_list_cannot_be_had() {
+    let installation = Installation::new();
+    for name in ["one", "two", "three"] {
+        installation.another(name);
+    }
+    installation.0.get();
+    installation.0.age(HOUR - MINUTE);
+    handed(installation.0.token(&["--profile", "one"]).run());
+    assert_eq!(installation.requests(), (1, 0, 2));
+    installation.0.age(2 * MINUTE);
+    handed(installation.0.token(&["--profile", "two"]).run());
+    assert_eq!(installation.requests(), (2, 0, 3));
+    installation.0.age(2 * HOUR);
+    installation.0.emulator.fault(Fault::refuse(503).retry_after(0).on(Endpoint::Other));
+    handed(installation.0.token(&["--profile", "three"]).run());
+    assert_eq!(installation.0.emulator.requests(TOKENS), 4);
+}
+
+#[test]
+fn a_forced_refresh_asks_anew_where_iam_is_once_for_the_whole_chain() {
+    let installation = Installation::new();
+    let account = installation.0.emulator.new_service_account();
+    installation.profile(&format!("impersonate = \"{account}\"\n"));
+    installation.0.get();
+    assert_eq!(installation.requests(), (1, 0, 1));
+    handed(installation.0.token(&["--force-refresh"]).run());
+    assert_eq!(installation.requests(), (2, 0, 2));
+    assert_eq!(installation.0.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT), 2);
+}
+
+#[test]
+fn without_a_cache_a_run_asks_once_and_leaves_nothing() {
+    let installation = Installation::new();
+    let account = installation.0.emulator.new_service_account();
+    installation.profile(&format!("impersonate = \"{account}\"\n"));
+    handed(installation.0.token(&["--no-cache"]).run());
+    assert_eq!(installation.requests(), (1, 0, 1));
+    assert_eq!(installation.0.sandbox.files("cache"), [""; 0].map(std::path::PathBuf::from));
+}
+
+#[test]
+fn a_discovery_that_fails_names_the_url_and_the_way_round_it() {
+    let installation = Installation::new();
+    let url = format!("https://localhost:{}{IAM}", installation.port());
+    let list = format!("https://localhost:{}{LIST}:", installation.port());
+    let hint = "iam-url";
+    let fails = |code, words: &[&str]| {
+        let run = installation.0.token(&["--force-refresh"]).run();
+        let error = refused_with_hint(run, code, words, hint);
+        assert!(error.contains("discovery of the IAM address"), "{error}");
+    };
+    installation.0.emulator.fault(Fault::refuse(403).message("not for you").on(Endpoint::Other));
+    fails(1, &[&url, "PERMISSION_DENIED: not for you"]);
+    installation.says(200, "<html>Welcome</html>");
+    fails(4, &[&url, "not a list of endpoints"]);
+    installation.says(200, r#"{"id":"iam","address":"http://iam.example/"}"#);
+    fails(4, &[&url, "http://iam.example/", "is not host or host:port"]);
+    installation.says(404, r#"{"code":5,"message":"no such thing"}"#);
+    fails(1, &[&list, "no such thing"]);
+    installation.0.emulator.clear_faults();
+    installation.0.emulator.fault(Fault::refuse(404).times(1).on(Endpoint::Other));
+    let body = r#"{"endpoints":[{"id":"ai","address":"a:443"}]}"#;
+    installation.0.emulator.fault(Fault::body(body).on(Endpoint::Other));
+    fails(3, &[&list, "has no endpoint called iam"]);
+    assert_eq!(installation.0.requests(), 0, "no JWT went anywhere");
+}
+
+#[test]
+fn a_refused_discovery_is_remembered_like_any_refusal() {
+    let installation = Installation::new();
+    installation.0.emulator.fault(Fault::refuse(403).on(Endpoint::Other));
+    refused(installation.0.token(&[]).run(), 1, &["discovery"]);
+    refused(installation.0.token(&[]).run(), 1, &["discovery", "remembered"]);
+    assert_eq!(installation.requests(), (1, 0, 0));
+}
+
+#[test]
+fn a_discovered_address_and_a_written_one_never_share_a_record() {
+    let installation = Installation::new();
+    let discovered = installation.0.get();
+    let written = installation
+        .settings("key.json")
+        .replace("\"discover\"", &format!("\"https://localhost:{}\"", installation.port()));
+    installation.0.sandbox.profile("default", &written);
+    assert_ne!(installation.0.get(), discovered);
+}
+
+#[test]
+fn init_writes_a_profile_that_discovers() {
+    let installation = Installation::new();
+    let key = installation.0.sandbox.path("config/key.json");
+    let endpoint = format!("localhost:{}", installation.port());
+    let ca = installation.0.sandbox.path("config/ca.pem");
+    let words = ["init", "new", "--endpoint", &endpoint, "--iam-url", "discover"];
+    let files =
+        [std::ffi::OsStr::new("--key-file"), key.as_os_str(), std::ffi::OsStr::new("--ca-file"), ca.as_os_str()];
+    let words = words.map(std::ffi::OsStr::new);
+    installation.0.sandbox.ycred(words.into_iter().chain(files)).run().exits(0).quietly().stdout_has("service account");
+    assert_eq!(installation.requests(), (1, 0, 1));
+}

@@ -1,0 +1,141 @@
+//! `aws`: the `credential_process` of AWS's own tools and of everything built on their SDKs, answered with an ephemeral
+//! access key of Object Storage.
+//!
+//! Specification: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>. `Version` is the
+//! number 1; without `Expiration` a client would take the key for an everlasting one. The Go SDK prints the whole of a
+//! stdout that it cannot read, so on failure there is nothing on it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Ask, Call, Exchange, Framing, Handout, Hook, Need, Protocol, Refusal, Reply};
+use crate::error::{Error, Kind, Result};
+use crate::invocation::Flag;
+use crate::source::access_key::{AccessKey, KeyRequest};
+use crate::token::parse_duration;
+
+pub struct Aws;
+
+static HOOK: Hook = Hook {
+    name: "aws",
+    about: "answer AWS tools and SDKs: credential_process, for Object Storage",
+    symlink: None,
+    by_flag: None,
+    operands: &[],
+    flags: &[
+        Flag::new("duration", Some("DURATION"), "life of the access key, 15m to 12h; default 1h"),
+        Flag::new("policy-file", Some("FILE"), "AWS policy in JSON that narrows what the key may do"),
+        Flag::new("session-name", Some("NAME"), "name of the key's session as the cloud knows it; default ycred"),
+    ],
+    own_words: &[],
+    ignores_unknown: false,
+};
+
+const DEFAULT_DURATION: Duration = Duration::from_secs(3600);
+const DEFAULT_SESSION: &str = "ycred";
+
+impl Protocol for Aws {
+    fn hook(&self) -> &'static Hook {
+        &HOOK
+    }
+
+    fn framing(&self, _: &Call<'_>) -> Framing {
+        // Stdin is whatever the AWS program has, perhaps a terminal, perhaps what it uploads.
+        Framing::None
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        // The Go SDK kills the process after a minute.
+        Some(Duration::from_secs(50))
+    }
+
+    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+        let duration = match call.options.own("duration") {
+            Some(text) => parse_duration(text).map_err(|why| Error::usage(format!("--duration: {why}")))?,
+            None => DEFAULT_DURATION,
+        };
+        let session = call.options.own("session-name").unwrap_or(DEFAULT_SESSION);
+        let request = KeyRequest::new(session, duration, call.options.own("policy-file"))?;
+        Ok(Box::new(Process { ask: Ask { need: Need::AccessKey(request), ..Ask::default() } }))
+    }
+
+    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
+        Reply::nothing(error.kind.exit_code())
+    }
+}
+
+#[derive(Debug)]
+struct Process {
+    ask: Ask,
+}
+
+impl Exchange for Process {
+    fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    fn write(&self, handout: &Handout<'_>) -> Reply {
+        // What comes from the mint or a record was packed there.
+        let Some(key) = AccessKey::unpack(handout.token) else { return Reply::nothing(Kind::Internal.exit_code()) };
+        Reply::text(format!(
+            "{{\"Version\":1,\"AccessKeyId\":{},\"SecretAccessKey\":{},\"SessionToken\":{},\"Expiration\":\"{}\"}}\n",
+            json!(key.id.expose()),
+            json!(key.secret.expose()),
+            json!(key.session_token.expose()),
+            handout.expires
+        ))
+    }
+
+    fn refuse(&self, why: Refusal<'_>) -> Reply {
+        match why {
+            Refusal::NotMine => Reply::nothing(0),
+            Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::invocation::Options;
+    use crate::token::{Secret, Timestamp};
+
+    fn read(flags: &[(&'static str, &str)]) -> Result<Box<dyn Exchange>> {
+        let own = flags.iter().map(|(flag, value)| (*flag, (*value).to_owned())).collect();
+        let options = Options { own, ..Options::default() };
+        Aws.read(&Call { operands: &[], options: &options, environment: &Environment::default() }, b"")
+    }
+
+    #[test]
+    fn the_reply_has_the_five_fields_and_no_other() {
+        let packed = Secret::new("ajekey|YCsecret|s1.token".into());
+        let handout = Handout { token: &packed, expires: Timestamp(1_787_421_600_000) };
+        let reply = read(&[]).expect("read").write(&handout);
+        assert_eq!(
+            String::from_utf8_lossy(&reply.stdout),
+            "{\"Version\":1,\"AccessKeyId\":\"ajekey\",\"SecretAccessKey\":\"YCsecret\",\"SessionToken\":\"s1.token\",\"Expiration\":\"2026-08-22T18:00:00Z\"}\n"
+        );
+        let foreign = Secret::new("t1.no-key".into());
+        let reply = read(&[]).expect("read").write(&Handout { token: &foreign, expires: Timestamp(0) });
+        assert!(reply.code == 5 && reply.stdout.is_empty());
+    }
+
+    #[test]
+    fn flags_decide_the_key() {
+        let need = |flags: &[(&'static str, &str)]| match &read(flags).expect("read").ask().need {
+            Need::AccessKey(request) => request.clone(),
+            Need::Token { .. } => panic!("not a token"),
+        };
+        assert_eq!(need(&[]), KeyRequest::new("ycred", Duration::from_secs(3600), None).expect("good"));
+        assert_eq!(
+            need(&[("duration", "15m"), ("session-name", "ci@7"), ("policy-file", "p.json")]),
+            KeyRequest::new("ci@7", Duration::from_secs(900), Some("p.json")).expect("good")
+        );
+        for wrong in [("duration", "14m"), ("duration", "13h"), ("duration", "soon"), ("session-name", "a b")] {
+            let error = read(&[wrong]).expect_err("refused");
+            assert!(error.kind == Kind::Usage && error.render().contains(wrong.0), "{wrong:?}");
+        }
+    }
+}

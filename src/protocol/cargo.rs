@@ -1,0 +1,257 @@
+//! `cargo`: the credential provider protocol of cargo, for registries that demand a token.
+//!
+//! Sources: the cargo book, "Credential Provider Protocol"; rust-lang/cargo `credential/cargo-credential/src/lib.rs`. Cargo
+//! runs `PROVIDER --cargo-plugin` and nothing else: the configured arguments are in the request. The provider speaks first.
+//! A failure is an `Err` object and exit 0, since cargo shows no message of a provider that exits otherwise. The token goes
+//! into `Authorization` as it is, so the scheme is part of it.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::error::{Error, Result};
+use crate::hosts::Host;
+use crate::invocation::{self, Options};
+
+pub struct Cargo;
+
+static HOOK: Hook = Hook {
+    name: "cargo",
+    about: "answer cargo: credential provider",
+    symlink: Some("ycred-cargo"),
+    by_flag: Some("cargo-plugin"),
+    operands: &[],
+    flags: &[],
+    own_words: &[],
+    ignores_unknown: false,
+};
+
+/// The version of the protocol that we speak, and greet with.
+const VERSION: u64 = 1;
+const GREETING: &str = r#"{"v":[1]}"#;
+
+/// Cargo asks anew when less than a minute is left.
+const FLOOR: Duration = Duration::from_secs(120);
+
+impl Protocol for Cargo {
+    fn hook(&self) -> &'static Hook {
+        &HOOK
+    }
+
+    fn framing(&self, _: &Call<'_>) -> Framing {
+        Framing::Lines { greeting: GREETING }
+    }
+
+    fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
+        let unreadable = |why: &dyn std::fmt::Display| {
+            Error::usage("what came on stdin is not a request of cargo's to a credential provider").because(why)
+        };
+        // The version first: another one may have another shape.
+        let Versioned { v } = serde_json::from_slice(input).map_err(|_| unreadable(&"no JSON with a version `v`"))?;
+        if v != VERSION {
+            return Err(Error::usage(format!("cargo speaks version {v} of its protocol, and ycred version {VERSION}"))
+                .hint("update ycred, or use a cargo that it knows"));
+        }
+        let request: Request = serde_json::from_slice(input).map_err(|_| unreadable(&"a part is missing or wrong"))?;
+        let act = match request.kind.as_str() {
+            "get" => Act::Get,
+            // Whose registry it is decides between "not ours" and "we do not do that".
+            _ => Act::Keep,
+        };
+        let options = request.options(call.options)?;
+        let url = &request.registry.index_url;
+        let host = Host::parse(url.strip_prefix("sparse+").unwrap_or(url)).filter(|_| url.contains("://"));
+        let target = Some(host.map_or(Target::Unreadable, Target::Host));
+        Ok(Box::new(Provider { ask: Ask { act, target, options, floor: FLOOR, ..Ask::default() } }))
+    }
+
+    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
+        failure(error)
+    }
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    v: u64,
+}
+
+/// What cargo sent; what we do not know is ignored.
+#[derive(Deserialize)]
+struct Request {
+    kind: String,
+    registry: Registry,
+    #[serde(default)]
+    args: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Registry {
+    #[serde(rename = "index-url")]
+    index_url: String,
+}
+
+impl Request {
+    /// The configured arguments: `["--profile", "prod"]`, perhaps with our own name in front, as where
+    /// `credential-provider = "ycred cargo --profile prod"`. None where there are none.
+    fn options(&self, of_the_call: &Options) -> Result<Option<Options>> {
+        let words: Vec<OsString> = self.args.iter().map(OsString::from).collect();
+        if words.is_empty() {
+            return Ok(None);
+        }
+        let (options, operands) = invocation::parse_options(&Cargo, &words)
+            .map_err(|error| error.context("credential-provider of cargo's configuration"))?;
+        if let Some(word) = operands.iter().find(|word| *word != HOOK.name) {
+            return Err(Error::usage(format!(
+                "credential-provider of cargo's configuration: \"{word}\" is no argument of ycred's"
+            ))
+            .hint("write credential-provider = [\"ycred\", \"--profile\", \"NAME\"]"));
+        }
+        let profile = options.profile.or_else(|| of_the_call.profile.clone());
+        // Cargo reads its configuration from the directories that it works in, and somebody may have sent those along.
+        if let Some(text) = profile.as_ref().filter(|text| text.as_encoded_bytes().contains(&b'/')) {
+            return Err(Error::usage(format!(
+                "{}: a profile in cargo's configuration is a name, never a path",
+                text.to_string_lossy()
+            )));
+        }
+        Ok(Some(Options { profile, ..options }))
+    }
+}
+
+fn error(kind: &str) -> Reply {
+    Reply::json(&json!({"Err": {"kind": kind}}))
+}
+
+fn failure(error: &Error) -> Reply {
+    let causes: Vec<Value> = error.mend().map(Value::from).into_iter().collect();
+    Reply::json(&json!({"Err": {"kind": "other", "message": error.reason(), "caused-by": causes}}))
+}
+
+#[derive(Debug)]
+struct Provider {
+    ask: Ask,
+}
+
+impl Exchange for Provider {
+    fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    fn write(&self, handout: &Handout<'_>) -> Reply {
+        Reply::json(&json!({"Ok": {
+            "kind": "get",
+            "token": format!("Bearer {}", handout.token.expose()),
+            "cache": "expires",
+            "expiration": handout.expires.unix_seconds(),
+            "operation_independent": true,
+        }}))
+    }
+
+    /// Neither `login` nor `logout`, nor what is not known yet: the book wants this word for all of them.
+    fn done(&self, _: &[String]) -> Reply {
+        error("operation-not-supported")
+    }
+
+    fn refuse(&self, why: Refusal<'_>) -> Reply {
+        match why {
+            // Cargo goes on to its next provider.
+            Refusal::NotMine => error("url-not-supported"),
+            Refusal::Failed(why) => failure(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::token::{Secret, Timestamp};
+
+    fn read(input: &str) -> Result<Box<dyn Exchange>> {
+        let options = Options::default();
+        let call = Call { operands: &[], options: &options, environment: &Environment::default() };
+        Cargo.read(&call, input.as_bytes())
+    }
+
+    fn request(kind: &str, url: &str, args: &Value) -> String {
+        json!({"v": 1, "registry": {"index-url": url, "name": "yc", "headers": []}, "kind": kind, "operation": "read",
+            "args": args})
+        .to_string()
+    }
+
+    fn text(reply: &Reply) -> &str {
+        std::str::from_utf8(&reply.stdout).expect("UTF-8")
+    }
+
+    #[test]
+    fn get_gives_a_token_with_its_scheme_and_its_expiry() {
+        let token = Secret::new("t1.XXX".into());
+        let exchange = read(&request("get", "sparse+https://cr.yandex/cargo/", &json!([]))).expect("read");
+        assert!(matches!(&exchange.ask().target, Some(Target::Host(host)) if host.to_string() == "cr.yandex"));
+        let reply = exchange.write(&Handout { token: &token, expires: Timestamp(1_787_421_600_000) });
+        assert_eq!(
+            text(&reply),
+            "{\"Ok\":{\"cache\":\"expires\",\"expiration\":1787421600,\"kind\":\"get\",\"operation_independent\":true,\
+             \"token\":\"Bearer t1.XXX\"}}\n"
+        );
+        assert_eq!(text(&exchange.refuse(Refusal::NotMine)), "{\"Err\":{\"kind\":\"url-not-supported\"}}\n");
+        let failed = exchange.refuse(Refusal::Failed(&Error::refused("no").hint("mend")));
+        assert_eq!(text(&failed), "{\"Err\":{\"caused-by\":[\"mend\"],\"kind\":\"other\",\"message\":\"no\"}}\n");
+        assert_eq!(failed.code, 0);
+    }
+
+    #[test]
+    fn another_operation_is_not_supported() {
+        for kind in ["login", "logout", "owner", ""] {
+            let exchange = read(&request(kind, "https://cr.yandex/index", &json!([]))).expect("read");
+            assert!(matches!(exchange.ask().act, Act::Keep), "{kind}");
+            assert_eq!(text(&exchange.done(&[])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}\n");
+        }
+    }
+
+    #[test]
+    fn arguments_in_the_request_are_flags() {
+        let profile = |args: Value| {
+            let exchange = read(&request("get", "sparse+https://cr.yandex/", &args)).expect("read");
+            exchange.ask().options.as_ref().and_then(|options| options.profile.clone())
+        };
+        assert_eq!(profile(json!([])), None);
+        assert_eq!(profile(json!(["--profile", "prod"])), Some("prod".into()));
+        assert_eq!(profile(json!(["cargo", "-p", "prod", "--no-cache"])), Some("prod".into()));
+        for args in [
+            json!(["--profile", "./prod.toml"]),
+            json!(["--profile=/etc/x"]),
+            json!(["--nope"]),
+            json!(["--help"]),
+            json!(["docker", "get"]),
+            json!(["--timeout", "0s"]),
+        ] {
+            assert!(read(&request("get", "sparse+https://cr.yandex/", &args)).is_err(), "{args}");
+        }
+    }
+
+    #[test]
+    fn requests_that_are_none() {
+        for input in [
+            "",
+            "{}",
+            "null",
+            r#"{"v":1}"#,
+            r#"{"v":"1","registry":{"index-url":"https://cr.yandex"},"kind":"get"}"#,
+            r#"{"v":1,"registry":{},"kind":"get"}"#,
+            r#"{"v":1,"registry":{"index-url":"https://cr.yandex"}}"#,
+        ] {
+            let error = read(input).expect_err("an error");
+            assert!(text(&failure(&error)).starts_with("{\"Err\":{"), "{input}");
+        }
+        let newer = read(r#"{"v":2,"something":"else"}"#).expect_err("an error");
+        assert!(newer.render().contains("version 2"), "{}", newer.render());
+        for url in ["cr.yandex", "sparse+cr.yandex", "", "sparse+sparse+https://cr.yandex", "git+https://cr.yandex"] {
+            let exchange = read(&request("get", url, &json!([]))).expect("read");
+            assert!(matches!(exchange.ask().target, Some(Target::Unreadable)), "{url}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `goauth`: the `GOAUTH` command of Go 1.24 and later, for module proxies and private modules.
+//!
+//! Sources: `go help goauth`; golang/go `src/cmd/go/internal/auth/userauth.go`. Go calls it once without words and takes
+//! whatever it prints; when a server then answers with any 4xx it calls it again with the URL, and the response on stdin,
+//! which does not matter to us. A block is URLs, a blank line, headers, a blank line; a URL counts for all below it. URLs are
+//! https alone.
+
+use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target, basic};
+use crate::error::{Error, Result};
+use crate::hosts::{Allowed, Host, Scheme};
+
+pub struct GoAuth;
+
+static HOOK: Hook = Hook {
+    name: "goauth",
+    about: "answer go: GOAUTH command",
+    symlink: None,
+    by_flag: None,
+    operands: &["URL"],
+    flags: &[],
+    own_words: &[],
+    ignores_unknown: true,
+};
+
+impl Protocol for GoAuth {
+    fn hook(&self) -> &'static Hook {
+        &HOOK
+    }
+
+    /// The server's response is left unread: go does not mind.
+    fn framing(&self, _: &Call<'_>) -> Framing {
+        Framing::None
+    }
+
+    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+        let url = match call.operands {
+            [] => None,
+            [url] => Some(url),
+            _ => return Err(Error::usage("no word is wanted, or one: the URL")),
+        };
+        let target = url.map(|url| match Host::parse(url) {
+            Some(host) if host.scheme == Some(Scheme::Https) => Target::Host(host),
+            _ => Target::Unreadable,
+        });
+        Ok(Box::new(Helper { ask: Ask { target, ..Ask::default() } }))
+    }
+
+    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
+        Reply::nothing(error.kind.exit_code())
+    }
+}
+
+#[derive(Debug)]
+struct Helper {
+    ask: Ask,
+}
+
+impl Helper {
+    fn block(handout: &Handout<'_>, hosts: impl Iterator<Item = String>) -> Reply {
+        let urls: String = hosts.map(|host| format!("https://{host}\n")).collect();
+        if urls.is_empty() {
+            return Reply::default();
+        }
+        Reply::text(format!("{urls}\nAuthorization: {}\n\n", basic(handout.token)))
+    }
+}
+
+impl Exchange for Helper {
+    fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    /// For the host that was asked about.
+    fn write(&self, handout: &Handout<'_>) -> Reply {
+        match &self.ask.target {
+            Some(Target::Host(host)) => Self::block(handout, std::iter::once(host.to_string())),
+            _ => Reply::default(),
+        }
+    }
+
+    /// For all hosts where none was asked about: go keeps them in memory, and need not be refused first.
+    fn write_for(&self, handout: &Handout<'_>, hosts: &Allowed) -> Reply {
+        match &self.ask.target {
+            None => Self::block(handout, hosts.singles()),
+            Some(_) => self.write(handout),
+        }
+    }
+
+    fn refuse(&self, why: Refusal<'_>) -> Reply {
+        match why {
+            Refusal::NotMine => Reply::nothing(0),
+            Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::hosts::Pattern;
+    use crate::invocation::Options;
+    use crate::token::{Secret, Timestamp};
+
+    fn read(words: &[&str]) -> Box<dyn Exchange> {
+        let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let options = Options::default();
+        let call = Call { operands: &operands, options: &options, environment: &Environment::default() };
+        GoAuth.read(&call, b"").expect("read")
+    }
+
+    fn written(words: &[&str], endpoint: &str, listed: &[&str]) -> String {
+        let listed: Vec<Pattern> = listed.iter().map(|text| Pattern::parse(text).expect(text)).collect();
+        let token = Secret::new("t1.XXX".into());
+        let handout = Handout { token: &token, expires: Timestamp(0) };
+        let reply = read(words).write_for(&handout, &Allowed::new(endpoint, &listed));
+        String::from_utf8(reply.stdout.to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn the_first_question_is_answered_for_every_single_host() {
+        assert_eq!(
+            written(&[], "api.yandexcloud.kz", &["go.example:8443", "*.corp.example", "[::1]:5000"]),
+            "https://cr.yandexcloud.kz\nhttps://go.example:8443\nhttps://[::1]:5000\n\n\
+             Authorization: Basic aWFtOnQxLlhYWA==\n\n"
+        );
+        assert_eq!(written(&[], "api.example", &["*.corp.example"]), "", "no URL, no header");
+    }
+
+    #[test]
+    fn a_question_about_a_url_is_answered_for_its_host() {
+        assert_eq!(
+            written(&["https://CR.yandex:443/go/@v/list?x=y"], "api.cloud.yandex.net", &[]),
+            "https://cr.yandex:443\n\nAuthorization: Basic aWFtOnQxLlhYWA==\n\n"
+        );
+        for url in ["http://cr.yandex", "cr.yandex", "https://iam:x@cr.yandex/", "ftp://cr.yandex", ""] {
+            assert!(matches!(read(&[url]).ask().target, Some(Target::Unreadable)), "{url}");
+        }
+        let other = read(&["https://evil.example"]).refuse(Refusal::NotMine);
+        assert!(other.stdout.is_empty() && other.code == 0);
+    }
+}

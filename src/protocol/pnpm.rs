@@ -1,0 +1,84 @@
+//! `pnpm`: pnpm's `tokenHelper`, a program that prints the value of `Authorization`.
+//!
+//! Sources: pnpm's settings reference (`tokenHelper`), and pnpm 9, 10 and 12 themselves. 9 and 10 take an absolute path
+//! and no arguments, hence the link; what is printed goes out as it is, so that it must be one line with its scheme. pnpm
+//! says no host: whoever writes the setting has named it, in a file of the user's own.
+
+use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply};
+use crate::error::{Error, Result};
+
+pub struct Pnpm;
+
+static HOOK: Hook = Hook {
+    name: "pnpm",
+    about: "answer pnpm: tokenHelper",
+    symlink: Some("ycred-pnpm"),
+    by_flag: None,
+    operands: &[],
+    flags: &[],
+    own_words: &[],
+    ignores_unknown: false,
+};
+
+impl Protocol for Pnpm {
+    fn hook(&self) -> &'static Hook {
+        &HOOK
+    }
+
+    fn framing(&self, _: &Call<'_>) -> Framing {
+        Framing::None
+    }
+
+    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+        match call.operands {
+            [] => Ok(Box::new(Helper { ask: Ask::default() })),
+            [word, ..] => Err(Error::usage(format!("\"{word}\": pnpm's tokenHelper has no words"))),
+        }
+    }
+
+    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
+        Reply::nothing(error.kind.exit_code())
+    }
+}
+
+#[derive(Debug)]
+struct Helper {
+    ask: Ask,
+}
+
+impl Exchange for Helper {
+    fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    fn write(&self, handout: &Handout<'_>) -> Reply {
+        Reply::text(format!("Bearer {}\n", handout.token.expose()))
+    }
+
+    fn refuse(&self, why: Refusal<'_>) -> Reply {
+        match why {
+            Refusal::NotMine => Reply::nothing(0),
+            Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::invocation::Options;
+    use crate::token::{Secret, Timestamp};
+
+    #[test]
+    fn the_header_is_one_line_with_its_scheme() {
+        let read = |words: &[String]| {
+            let options = Options::default();
+            Pnpm.read(&Call { operands: words, options: &options, environment: &Environment::default() }, b"")
+        };
+        let token = Secret::new("t1.XXX".into());
+        let reply = read(&[]).expect("read").write(&Handout { token: &token, expires: Timestamp(0) });
+        assert_eq!(reply.stdout.as_slice(), b"Bearer t1.XXX\n");
+        assert!(read(&["get".into()]).is_err());
+    }
+}
