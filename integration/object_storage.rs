@@ -15,6 +15,8 @@ use crate::emulator::Emulator;
 use crate::emulator::access_keys::AccessKey;
 use crate::server::{Request, Response, Server, decode};
 
+/// When every object was last modified.
+const MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
 /// How far a request's time may be from the server's.
 const DRIFT: Duration = Duration::from_secs(15 * 60);
 
@@ -88,7 +90,9 @@ impl State {
                 Response::new(200).header("ETag", etag(&request.body))
             }
             ("GET" | "HEAD", false) => match objects.get(&path) {
-                Some(body) => Response::typed(200, "application/octet-stream", body.clone()).header("ETag", etag(body)),
+                Some(body) => Response::typed(200, "application/octet-stream", body.clone())
+                    .header("ETag", etag(body))
+                    .header("Last-Modified", MODIFIED),
                 None => error(404, "NoSuchKey"),
             },
             ("DELETE", false) => {
@@ -134,8 +138,9 @@ fn error(status: u16, code: &str) -> Response {
     xml(status, &format!("<Error><Code>{code}</Code><Message>{code}, says the stand-in</Message></Error>"))
 }
 
+/// In the form of an object that came in parts, or clients take it for an MD5.
 fn etag(body: &[u8]) -> String {
-    format!("\"{}\"", &sha256(body)[..32])
+    format!("\"{}-1\"", &sha256(body)[..32])
 }
 
 // ------------------------------------------------------------------------------------------------------------ signatures

@@ -230,6 +230,11 @@ impl Record {
         self.token.as_ref().map(Kept::credential)
     }
 
+    /// Whether there is neither a token nor a reason: `logout` has emptied it, or the token was rejected.
+    pub fn is_emptied(&self) -> bool {
+        self.token.is_none() && self.failure.is_none()
+    }
+
     /// The same record with the back-off set before a renewal is tried: if we are killed in the middle, or cannot store
     /// what we get, nobody repeats it at once.
     #[must_use]
@@ -255,6 +260,11 @@ impl Record {
 }
 
 impl Rules {
+    /// Whether a token that was got at `fetched` should be renewed: for one that is in no record.
+    pub fn call_for(&self, credential: &Credential, fetched: Timestamp, now: Timestamp) -> bool {
+        self.is_due(&Kept::new(credential, fetched), now)
+    }
+
     /// Whether a token that is not expired should be renewed.
     fn is_due(&self, kept: &Kept, now: Timestamp) -> bool {
         self.is_in_soft_window(kept, now) || kept.is_older_than(self.max_age, now)
@@ -292,14 +302,19 @@ impl Kept {
     }
 }
 
+/// How long a failure answers later arrivals.
+pub fn remembering(error: &Error) -> Duration {
+    match error.kind {
+        Kind::Unavailable => {
+            error.retry_after.unwrap_or(REMEMBER_UNAVAILABLE).clamp(REMEMBER_UNAVAILABLE, REMEMBER_MOST)
+        }
+        _ => REMEMBER_REFUSED,
+    }
+}
+
 impl Failure {
     fn new(error: &Error, at: Timestamp) -> Self {
-        let length = match error.kind {
-            Kind::Unavailable => {
-                error.retry_after.unwrap_or(REMEMBER_UNAVAILABLE).clamp(REMEMBER_UNAVAILABLE, REMEMBER_MOST)
-            }
-            _ => REMEMBER_REFUSED,
-        };
+        let length = remembering(error);
         // Short enough that "(remembered, N ago)" still fits on the line behind it.
         let message: String = error.reason().chars().take(400).collect();
         Self { kind: error.kind.exit_code(), message, hint: error.mend(), at, until: at.plus(length) }
@@ -314,8 +329,8 @@ impl Failure {
     }
 }
 
-/// A tenth of what is left, within 30 seconds and 5 minutes.
-fn back_off(credential: &Credential, now: Timestamp) -> Timestamp {
+/// Until when nobody asks for something better than this: for a tenth of what is left, within 30 seconds and 5 minutes.
+pub fn back_off(credential: &Credential, now: Timestamp) -> Timestamp {
     let wait = (credential.left(now).longer / 10).clamp(BACK_OFF_LEAST, BACK_OFF_MOST);
     now.shifted(wait)
 }

@@ -6,7 +6,7 @@ use crate::token::Timestamp;
 
 /// The process's clock. The wall clock decides over tokens (a laptop that slept must notice); the steady one over
 /// waiting.
-pub trait Clock {
+pub trait Clock: Sync {
     /// The wall clock.
     fn now(&self) -> Timestamp;
     /// The steady clock: how long this process has been running.
@@ -61,29 +61,29 @@ impl Deadline {
 
 #[cfg(test)]
 pub mod tests {
-    use std::cell::Cell;
+    use std::sync::Mutex;
 
     use super::*;
 
     /// A clock that moves only when told to, or by sleeping.
-    pub struct FixedClock(pub Cell<i64>, pub Cell<Duration>);
+    pub struct FixedClock(Mutex<(Timestamp, Duration)>);
 
     impl FixedClock {
         pub fn at(now: Timestamp) -> Self {
-            Self(Cell::new(now.0), Cell::new(Duration::ZERO))
+            Self(Mutex::new((now, Duration::ZERO)))
         }
         pub fn advance(&self, length: Duration) {
-            self.0.set(Timestamp(self.0.get()).plus(length).0);
-            self.1.set(self.1.get() + length);
+            let mut at = self.0.lock().expect("no panic");
+            *at = (at.0.plus(length), at.1 + length);
         }
     }
 
     impl Clock for FixedClock {
         fn now(&self) -> Timestamp {
-            Timestamp(self.0.get())
+            self.0.lock().expect("no panic").0
         }
         fn elapsed(&self) -> Duration {
-            self.1.get()
+            self.0.lock().expect("no panic").1
         }
         fn sleep(&self, length: Duration) {
             self.advance(length);

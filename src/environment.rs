@@ -46,15 +46,38 @@ pub const YC_OAUTH_TOKEN: &str = "YC_OAUTH_TOKEN";
 pub const YC_SERVICE_ACCOUNT_KEY_FILE: &str = "YC_SERVICE_ACCOUNT_KEY_FILE";
 /// `host[:port]` of the metadata service, as the Yandex Cloud SDKs read it.
 pub const YC_METADATA_ADDR: &str = "YC_METADATA_ADDR";
+/// Set by `exec --serve`, whose own endpoint `YC_METADATA_ADDR` names inside: where the metadata service is for profiles.
+pub const YCRED_METADATA_ADDR: &str = "YCRED_METADATA_ADDR";
 /// The installation's API endpoint, as the Terraform provider reads it; with or without port, without scheme.
 pub const YC_ENDPOINT: &str = "YC_ENDPOINT";
+
+/// Where an AWS SDK asks for an access key, and what it shows there
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>). `exec --serve` sets both.
+pub const AWS_CONTAINER_CREDENTIALS_FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+pub const AWS_CONTAINER_AUTHORIZATION_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
+/// What an AWS SDK takes before these two: keys, a role with a token, another endpoint or another token for it.
+pub const BEFORE_CONTAINER_CREDENTIALS: [&str; 9] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
+
+/// Proxies for plain http, and the hosts that need none, as curl and Python read them.
+pub const PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+pub const NO_PROXIES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 /// The request that kubectl and client-go send to an exec plugin
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>).
 pub const KUBERNETES_EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
 
 /// Where a job of GitHub Actions with `permissions: id-token: write` asks for ID tokens, and the secret that it shows
-/// (<https://docs.github.com/en/actions/reference/security/oidc>).
+/// (GitHub's documentation, "About security hardening with OpenID Connect").
 pub const ACTIONS_ID_TOKEN_REQUEST_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 pub const ACTIONS_ID_TOKEN_REQUEST_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 /// The user or organisation that the repository of such a job belongs to.

@@ -28,6 +28,7 @@ pub mod protocol;
 pub mod random;
 #[doc(hidden)]
 pub mod readers;
+pub mod serve;
 pub mod session;
 pub mod sign;
 pub mod source;
@@ -40,6 +41,7 @@ pub mod yaml;
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::io;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -58,11 +60,11 @@ pub struct Process<'a> {
     pub arguments: Vec<OsString>,
     pub environment: Environment,
     pub stdin: Box<dyn Input>,
-    pub clock: &'a dyn Clock,
+    pub clock: &'static dyn Clock,
     /// When the process began, by the wall clock.
     pub began: Timestamp,
     /// Writes lines to stderr at once: what `-v` shows.
-    pub tell: &'a dyn Fn(&str),
+    pub tell: &'static (dyn Fn(&str) + Sync),
     /// Writes to stdout at once, for the protocols that are conversations.
     pub say: &'a dyn Fn(&[u8]) -> io::Result<()>,
 }
@@ -86,6 +88,8 @@ pub enum Outcome {
     Done(Done),
     /// Become another program, after writing the warning if there is one.
     Become(Launch),
+    /// End as a child has ended.
+    EndAs(ExitStatus),
 }
 
 /// What to write, each in one piece, and the exit code.

@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How long a request may wait for its answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Connections at a time; more are closed at once.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 256;
 
 /// A request for something that a GET may be for.
 #[derive(Debug)]
@@ -98,6 +98,11 @@ impl Incoming {
             let _ = self.written.recv_timeout(SILENCE);
         }
     }
+
+    /// Answers, without waiting for the peer to take it.
+    pub fn hand_over(self, response: Response) {
+        let _ = self.reply.send(response);
+    }
 }
 
 /// Listens until it is dropped.
@@ -124,6 +129,14 @@ impl Listener {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// That somebody can come: a port can be had on a loopback that is down, and is reached by nobody.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn check(&self) -> io::Result<()> {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map(drop)
     }
 
     /// The next request, if one comes within `patience`.

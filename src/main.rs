@@ -4,13 +4,14 @@
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::panic;
-use std::process::{Command, ExitCode};
+use std::process::{ExitCode, ExitStatus};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ycred::clock::Clock;
-use ycred::commands::exec::{Change, Launch, not_run};
+use ycred::commands::exec::{Launch, not_run};
 use ycred::environment::Environment;
 use ycred::error::{self, Error, Kind};
 use ycred::system::Readable;
@@ -18,7 +19,7 @@ use ycred::token::{Secret, Timestamp, millis};
 use ycred::{Input, Outcome, Process, system};
 
 fn main() -> ExitCode {
-    let clock = SystemClock { started: Instant::now() };
+    let clock = CLOCK.get_or_init(|| SystemClock { started: Instant::now() });
     let began = clock.now();
     system::forbid_dumps();
     // A panic is one line and exit 5, with nothing on stdout; what it says may hold anything, so it goes through the
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
             arguments: std::env::args_os().collect(),
             environment: Environment::new(std::env::vars_os()),
             stdin: Box::new(Stdin(false)),
-            clock: &clock,
+            clock,
             began,
             tell: &tell,
             say: &say,
@@ -42,6 +43,10 @@ fn main() -> ExitCode {
         Ok((Outcome::Become(launch), warning)) => {
             tell(&warning);
             turn_into(launch)
+        }
+        Ok((Outcome::EndAs(status), warning)) => {
+            tell(&warning);
+            end_as(status)
         }
         Err(panic) => {
             let why =
@@ -83,21 +88,24 @@ fn tell(text: &str) {
 }
 
 fn turn_into(launch: Launch) -> u8 {
-    let mut command = Command::new(&launch.program);
-    command.args(&launch.arguments);
-    for change in &launch.changes {
-        match change {
-            Change::Set(name, value) => command.env(name, value),
-            Change::SetSecret(name, secret) => command.env(name, secret.expose()),
-            Change::Unset(name) => command.env_remove(name),
-        };
-    }
-    system::restore_signals();
-    system::pass_on_signals(&mut command);
-    let failure = command.exec();
+    let failure = launch.command().exec();
     let (error, code) = not_run(&launch.program, &failure);
     tell(&error.render());
     code
+}
+
+/// Ends as a child of ours did: by the same signal where it was one, as if it had taken our place. What is left of us then
+/// (the first process of a container survives its own signals) says it as shells do.
+fn end_as(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
+        (None, signal) => {
+            let signal = signal.unwrap_or_default();
+            Secret::forget_known();
+            system::end_by(signal);
+            u8::try_from(128 + signal).unwrap_or(u8::MAX)
+        }
+    }
 }
 
 /// Standard input; `true` once its writers are gone, so that no wait is needed any more.
@@ -122,6 +130,9 @@ impl Input for Stdin {
 struct SystemClock {
     started: Instant,
 }
+
+/// As long-lived as any thread.
+static CLOCK: OnceLock<SystemClock> = OnceLock::new();
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {

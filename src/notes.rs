@@ -50,6 +50,11 @@ impl<'a> Notes<'a> {
         }
     }
 
+    /// The warning, if there is one, which then counts as told: for a run of many requests.
+    pub fn take(&self) -> Option<(Warning, String)> {
+        self.warning.take()
+    }
+
     /// The warning's line for stderr, if there is one.
     pub fn finish(&self) -> String {
         self.warning.borrow().as_ref().map(|(_, text)| error::line("warning", text)).unwrap_or_default()

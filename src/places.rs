@@ -14,7 +14,7 @@ const APP: &str = "ycred";
 /// The machine's own profiles, after the user's.
 const SYSTEM_CONFIG: &str = "/etc/ycred";
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Places {
     /// None: no home and no variable; then `/etc/ycred` alone.
     pub config: Option<PathBuf>,

@@ -286,7 +286,11 @@ impl Profile {
         })?;
         let iam = match settings.text("iam-url")? {
             Some(DISCOVER) => Iam::Discovered(Discovery::of(endpoint.to_string())),
-            _ => Iam::At(settings.base_url("iam-url")?.unwrap_or_else(|| format!("https://iam.{endpoint}"))),
+            _ => {
+                let url = settings.base_url("iam-url");
+                let url = url.map_err(|error| error.hint(format!("or write \"{DISCOVER}\", to ask the endpoint")))?;
+                Iam::At(url.unwrap_or_else(|| format!("https://iam.{endpoint}")))
+            }
         };
         let auth_url = settings.base_url("auth-url")?.unwrap_or_else(|| DEFAULT_AUTH_URL.to_owned());
         let audience = settings.text("audience")?.map(str::to_owned);

@@ -98,6 +98,11 @@ pub struct Call<'a> {
 pub trait Protocol: Sync {
     fn hook(&self) -> &'static Hook;
 
+    /// The program that calls it, where that is not the hook's own name.
+    fn program(&self) -> &'static str {
+        self.hook().name
+    }
+
     /// How this call's requests come.
     fn framing(&self, call: &Call<'_>) -> Framing;
 
@@ -427,9 +432,7 @@ fn check_words(call: &HookCall) -> Result<()> {
         [] => "no further words".to_owned(),
         operands => operands.join(" "),
     };
-    Err(Error::usage(format!("`ycred {}` is called by {0} itself, and takes {takes}", hook.name)).hint(format!(
-        "to run {} with a token: ycred exec -- {0} {}",
-        hook.name,
-        call.operands.join(" ")
-    )))
+    let program = call.protocol.program();
+    Err(Error::usage(format!("`ycred {}` is called by {program} itself, and takes {takes}", hook.name))
+        .hint(format!("to run {program} with a token: ycred exec -- {program} {}", call.operands.join(" "))))
 }

@@ -27,14 +27,14 @@ const FIRST_READ: usize = 12 * 1024;
 
 pub struct Session<'a> {
     pub environment: &'a Environment,
-    pub clock: &'a dyn Clock,
+    pub clock: &'static dyn Clock,
     pub notes: &'a Notes<'a>,
     pub places: &'a Places,
     /// Why the places are not known, if they are not: told when a profile is wanted.
     pub trouble: Option<Error>,
     pub stdin: &'a RefCell<Box<dyn Input>>,
     /// Writes to stderr at once: for what a person must see while the run goes on.
-    pub tell: &'a dyn Fn(&str),
+    pub tell: &'static (dyn Fn(&str) + Sync),
     /// Writes a piece of a conversation to stdout at once. A reply that is one piece is returned instead.
     pub say: &'a dyn Fn(&[u8]) -> io::Result<()>,
     /// When this process began, by the wall clock: what `--force-refresh` counts from.
@@ -76,21 +76,29 @@ impl Session<'_> {
     /// See [`obtain`].
     pub fn obtain_need(&self, profile: &Profile, options: &Options, need: &Need, floor: Duration) -> Result<Obtained> {
         let profile = &Profile { cached: profile.cached && !options.no_cache, ..profile.clone() };
+        let (grant, floor) = self.open(profile, need, floor)?;
+        let obtained = self.obtain_from(grant.as_ref(), profile, options, floor)?;
         match need {
-            Need::Token { subject } => {
-                let grant = source::open_for(profile, subject.as_ref())?;
-                self.obtain_from(grant.as_ref(), profile, options, profile.min_ttl.max(floor))
+            Need::AccessKey(_) if AccessKey::unpack(&obtained.credential.secret).is_none() => {
+                Err(Error::internal(format!("{profile}: what the cache has is no access key"))
+                    .hint("`ycred logout` forgets it"))
             }
+            _ => Ok(obtained),
+        }
+    }
+
+    /// The grant of what is needed, and what is left at least of what it hands out, unless `--min-ttl` says otherwise.
+    ///
+    /// # Errors
+    /// As [`source::open`].
+    pub fn open(&self, profile: &Profile, need: &Need, floor: Duration) -> Result<(Box<dyn Grant>, Duration)> {
+        let floor = profile.min_ttl.max(floor);
+        match need {
+            Need::Token { subject } => Ok((source::open_for(profile, subject.as_ref())?, floor)),
             Need::AccessKey(request) => {
                 let home = self.places.home.as_deref();
                 let grant = access_key::link(source::open(profile)?, request, profile, home)?;
-                let floor = request.floor(profile.min_ttl.max(floor));
-                let obtained = self.obtain_from(grant.as_ref(), profile, options, floor)?;
-                match AccessKey::unpack(&obtained.credential.secret) {
-                    Some(_) => Ok(obtained),
-                    None => Err(Error::internal(format!("{profile}: what the cache has is no access key"))
-                        .hint("`ycred logout` forgets it")),
-                }
+                Ok((grant, request.floor(floor)))
             }
         }
     }

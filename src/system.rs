@@ -1,10 +1,13 @@
 //! The few things that std does not reach, and the only `unsafe` of the project: who we are, whether our memory may be
-//! dumped, and one signal.
+//! dumped, and signals.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
+use std::fs::File;
+use std::io::{self, PipeReader, Read as _};
+use std::os::fd::{AsRawFd as _, IntoRawFd as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 /// The effective user id, which decides whether a file is ours.
@@ -55,18 +58,6 @@ pub fn watch_children() {
     }
 }
 
-/// Undoes [`ignore_file_size_signal`] and [`watch_children`], so that a program we become inherits what we inherited.
-pub fn restore_signals() {
-    if FILE_SIZE_SIGNAL_WAS_DEFAULT.swap(false, Ordering::Relaxed) {
-        // SAFETY: as above; SIG_DFL was what we found.
-        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
-    }
-    if CHILD_SIGNAL_WAS_IGNORED.swap(false, Ordering::Relaxed) {
-        // SAFETY: as above; SIG_IGN was what we found.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-    }
-}
-
 /// What SIGPIPE was when we were started: std's own start-up overwrites it, so it is read before that.
 static PIPE_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
@@ -86,16 +77,153 @@ static BEFORE_START: extern "C" fn() = {
     read_pipe_signal
 };
 
-/// Makes `command` inherit SIGPIPE as we did; std would give it the default.
+/// Makes a program that we start, or become, inherit the signals as we did: undoes [`ignore_file_size_signal`] and
+/// [`watch_children`], and std's default for SIGPIPE. (What we catch is the default again by execve itself.)
 pub fn pass_on_signals(command: &mut Command) {
-    if PIPE_SIGNAL_WAS_IGNORED.load(Ordering::Relaxed) {
+    let found = [
+        (&FILE_SIZE_SIGNAL_WAS_DEFAULT, libc::SIGXFSZ, libc::SIG_DFL),
+        (&CHILD_SIGNAL_WAS_IGNORED, libc::SIGCHLD, libc::SIG_IGN),
+        (&PIPE_SIGNAL_WAS_IGNORED, libc::SIGPIPE, libc::SIG_IGN),
+    ];
+    for (_, signal, disposition) in found.into_iter().filter(|(was_so, ..)| was_so.load(Ordering::Relaxed)) {
         // SAFETY: signal is async-signal-safe (signal-safety(7)), and nothing else is done between fork and exec.
         unsafe {
-            command.pre_exec(|| {
-                libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+            command.pre_exec(move || {
+                libc::signal(signal, disposition);
                 Ok(())
             });
         }
+    }
+}
+
+/// A signal that has come for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    pub signal: i32,
+    /// A process has sent it, by kill(2). Otherwise it is the kernel's: the terminal's, for one, which every process of the
+    /// group gets for itself.
+    pub was_sent: bool,
+}
+
+/// Where the handler writes to; the end of a pipe that is never closed.
+static ARRIVALS: AtomicI32 = AtomicI32::new(-1);
+
+/// Signals that are caught from here on, instead of what they did.
+pub struct Signals(PipeReader);
+
+impl Signals {
+    /// Catches these, but for those that we were told to ignore (nohup(1), and a shell's background jobs).
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn catch(signals: &[i32]) -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        let writer = writer.into_raw_fd();
+        ARRIVALS.store(writer, Ordering::Relaxed);
+        // SAFETY: fcntl on a descriptor of ours, with plain integers: the handler must never block. The handler itself
+        // does nothing but write to that descriptor, and sigaction gets pointers to whole structs.
+        unsafe {
+            libc::fcntl(writer, libc::F_SETFL, libc::O_NONBLOCK);
+            for signal in signals {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                let is_known = libc::sigaction(*signal, std::ptr::null(), &raw mut action) == 0;
+                if !is_known || (action.sa_sigaction == libc::SIG_IGN && *signal != libc::SIGCHLD) {
+                    continue;
+                }
+                action.sa_sigaction = arrive as *const () as usize;
+                action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+                libc::sigaction(*signal, &raw const action, std::ptr::null_mut());
+            }
+        }
+        Ok(Self(reader))
+    }
+
+    /// Waits for the next one.
+    ///
+    /// # Errors
+    /// What the system says; nothing is known to bring it about.
+    pub fn wait(&mut self) -> io::Result<Arrived> {
+        let mut note = [0; 2];
+        self.0.read_exact(&mut note)?;
+        Ok(Arrived { signal: note[0].into(), was_sent: note[1] != 0 })
+    }
+}
+
+extern "C" fn arrive(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
+    // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo. write is async-signal-safe (signal-safety(7)); two
+    // bytes of a pipe are written whole or not at all; and errno, which the interrupted code may be about to read, is
+    // put back.
+    unsafe {
+        #[cfg(target_os = "linux")]
+        let errno = *libc::__errno_location();
+        // SI_USER, SI_QUEUE and SI_TKILL are not positive (sigaction(2)); what the kernel itself sends is.
+        let note = [signal as u8, u8::from((*info).si_code <= 0)];
+        libc::write(ARRIVALS.load(Ordering::Relaxed), note.as_ptr().cast(), note.len());
+        #[cfg(target_os = "linux")]
+        {
+            *libc::__errno_location() = errno;
+        }
+    }
+}
+
+/// Sends a signal to a child of ours that has not been waited for.
+pub fn send_signal(child: u32, signal: i32) {
+    if let Ok(pid) = i32::try_from(child) {
+        // SAFETY: kill takes plain integers; until it is waited for, the id is the child's.
+        unsafe { libc::kill(pid, signal) };
+    }
+}
+
+/// Stops us where a child of ours has stopped by itself and not with us (a shell's `suspend`), so that whoever waits for us
+/// sees it, as if it had taken our place; continued, we continue it.
+pub fn stop_with(child: u32) {
+    // The first process of a container cannot be stopped from inside.
+    if std::process::id() == 1 || !is_stopped(child) {
+        return;
+    }
+    // After Ctrl-Z and `fg` the news of its stop may be older than its going on.
+    std::thread::sleep(Duration::from_millis(20));
+    if is_stopped(child) {
+        // SAFETY: raise takes a plain integer.
+        unsafe { libc::raise(libc::SIGSTOP) };
+        send_signal(child, libc::SIGCONT);
+    }
+}
+
+/// Whether a child of ours is stopped at this moment.
+fn is_stopped(child: u32) -> bool {
+    // SAFETY: waitid fills a whole siginfo_t, which is plain data; WNOWAIT leaves everything as it is.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, child, &raw mut info, options) == 0 && info.si_signo == libc::SIGCHLD
+    }
+}
+
+/// Ends by a signal, as a child of ours did, whatever was caught of it. Returns where it does not end us.
+pub fn end_by(signal: i32) {
+    // SAFETY: SIG_DFL runs no code of ours, and raise takes a plain integer.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}
+
+/// Whether the end of our terminal (a connection that breaks) is told to us alone, as the leader of its session.
+pub fn leads_session() -> bool {
+    // SAFETY: both take and give plain integers, and touch no memory of ours.
+    unsafe { libc::getsid(0) == libc::getpid() }
+}
+
+/// Leaves the terminal and the standard streams to a child of ours: its end of a pipe is the only one from now on, and a line of
+/// ours on stderr does not stop us while the terminal is another group's (`stty tostop`).
+pub fn step_back() {
+    // SAFETY: SIG_IGN runs no code of ours in signal context.
+    unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+    let Ok(nothing) = File::options().read(true).write(true).open("/dev/null") else { return };
+    for descriptor in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
+        // SAFETY: dup2 takes plain integers, and what std keeps of these two are their numbers alone.
+        unsafe { libc::dup2(nothing.as_raw_fd(), descriptor) };
     }
 }
 

@@ -25,9 +25,13 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub struct Secret(Arc<Zeroizing<String>>);
 
-/// What [`Secret::mask_known`] knows. Held until the process ends or becomes another: an error about a secret is
-/// rendered after the code that held it has returned.
+/// What [`Secret::mask_known`] knows, the latest last. Held until the process ends or becomes another: an error about a
+/// secret is rendered after the code that held it has returned.
 static KNOWN: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
+
+/// How many secrets are known at most, of those that nobody holds any more: no single call comes near it, and a process
+/// that serves for weeks does not grow.
+const MOST_KNOWN: usize = 256;
 
 /// The shortest piece of a secret that counts as the secret.
 const PIECE: usize = 8;
@@ -35,7 +39,19 @@ const PIECE: usize = 8;
 impl Secret {
     pub fn new(text: String) -> Self {
         let secret = Self(Arc::new(Zeroizing::new(text)));
-        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        // The same once more, as a record that is read anew has it: the one copy moves to the end.
+        if let Some(at) = known.iter().rposition(|other| *other == secret) {
+            let same = known.remove(at);
+            known.push(same.clone());
+            return same;
+        }
+        if known.len() >= MOST_KNOWN
+            && let Some(at) = known.iter().position(|other| Arc::strong_count(&other.0) == 1)
+        {
+            known.remove(at);
+        }
+        known.push(secret.clone());
         secret
     }
 
@@ -347,6 +363,22 @@ mod tests {
         assert_eq!(Secret::mask_known("said horse-battery today"), "said *** today");
         assert_eq!(Secret::mask_known("short: correct"), "short: correct");
         assert_eq!(Secret::mask_known("жжж correct-horse жжж"), "жжж *** жжж");
+    }
+
+    #[test]
+    fn a_process_that_meets_secrets_without_end_knows_the_latest_and_those_in_use() {
+        let in_use = Secret::new("in-use-from-the-first-day".into());
+        drop(Secret::new("left-on-the-first-day".into()));
+        for number in 0..4 * MOST_KNOWN {
+            drop(Secret::new(format!("again-and-again{}", "!".repeat(number % 7))));
+            drop(Secret::new(format!("number<{number:08}>")));
+        }
+        // Other tests' secrets are in it too, and may be held.
+        assert!(KNOWN.lock().expect("no panic").len() < 2 * MOST_KNOWN);
+        assert_eq!(Secret::mask_known("in-use-from-the-first-day, left-on-the-first-day"), "***, left-on***");
+        let latest = format!("number<{:08}>", 4 * MOST_KNOWN - 1);
+        assert_eq!(Secret::mask_known(&latest), "***");
+        drop(in_use);
     }
 
     #[test]

@@ -165,6 +165,27 @@ fn the_sdk_for_javascript_stores_and_fetches() {
 }
 
 #[test]
+fn rclone_copies_with_the_profile_of_its_remote() {
+    let Some(rclone) = require_client("rclone") else { return };
+    let workspace = Workspace::new("");
+    // As in docs/hooks/aws.md, but for the address.
+    let remote = format!(
+        "[yc]\ntype = s3\nprovider = Other\nenv_auth = true\nprofile = yc\nregion = ru-central1\nendpoint = {}\n",
+        workspace.storage.url()
+    );
+    workspace.sandbox.file("home/.config/rclone/rclone.conf", remote);
+    workspace.sandbox.file("work/up.txt", "by rclone\n");
+    let run = |words: &[&str]| {
+        let call = workspace.sandbox.call(&rclone, words).env("RCLONE_S3_NO_CHECK_BUCKET", "true");
+        workspace.untold(call.run().succeeds())
+    };
+    run(&["copyto", "up.txt", "yc:bucket/dir/up.txt"]);
+    assert_eq!(workspace.storage.object("/bucket/dir/up.txt").as_deref(), Some(b"by rclone\n".as_slice()));
+    run(&["cat", "yc:bucket/dir/up.txt"]).stdout_is("by rclone\n");
+    workspace.all_by_one_key();
+}
+
+#[test]
 fn terraform_keeps_its_state_in_object_storage() {
     let Some(terraform) = require_client("terraform") else { return };
     let mut workspace = Workspace::new("");

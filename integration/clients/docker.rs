@@ -163,6 +163,22 @@ fn a_pull_with_a_refused_key_is_anonymous_but_not_silent() {
 }
 
 #[test]
+fn whatever_keeps_a_user_from_a_token_is_shown_before_docker_goes_on_anonymously() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.sandbox.link("docker-credential-ycred");
+    let daemon = Daemon::start(&mut bench.sandbox);
+    bench.cloud.troubles(&bench.sandbox, &bench.host(), |host, words| {
+        bench.configure(&json!({"credHelpers": {host: "ycred"}}));
+        let run = bench.docker(&["pull", &format!("{host}/team/image")]).run().succeeds();
+        for word in words {
+            assert!(run.stderr.contains(word), "the user is not told {word:?}\n{run}");
+        }
+    });
+    assert_eq!(daemon.asked("/images/create").len(), 3);
+    assert_eq!(bench.cloud.exchanges(), 2, "IAM requests");
+}
+
+#[test]
 fn login_without_a_name_logs_in_with_our_token_and_keeps_nothing() {
     let Some(mut bench) = Bench::new() else { return };
     let daemon = Daemon::start(&mut bench.sandbox);
@@ -177,28 +193,28 @@ fn login_without_a_name_logs_in_with_our_token_and_keeps_nothing() {
     assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
 }
 
-fn unbase64(text: Option<&str>) -> Vec<u8> {
+pub(super) fn unbase64(text: Option<&str>) -> Vec<u8> {
     let text = text.expect("the header").trim_end_matches('=');
     base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).expect("base64url")
 }
 
 /// What the daemon was asked.
 #[derive(Clone, Debug)]
-struct Asked {
+pub(super) struct Asked {
     target: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
 impl Asked {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
 /// A docker daemon that says yes to everything: no engine can run where these tests do, and none is needed to see what
 /// the command line sends it.
-struct Daemon {
+pub(super) struct Daemon {
     socket: PathBuf,
     asked: Arc<Mutex<Vec<Asked>>>,
     stop: Arc<AtomicBool>,
@@ -207,7 +223,7 @@ struct Daemon {
 
 impl Daemon {
     /// Listens inside the sandbox, whose docker speaks to it from now on.
-    fn start(sandbox: &mut Sandbox) -> Daemon {
+    pub(super) fn start(sandbox: &mut Sandbox) -> Daemon {
         let socket = sandbox.path("tmp/docker.sock");
         sandbox.set("DOCKER_HOST", format!("unix://{}", socket.display()));
         let listener = UnixListener::bind(&socket).expect("a socket in the sandbox");
@@ -230,7 +246,7 @@ impl Daemon {
     }
 
     /// The requests with this in their target.
-    fn asked(&self, part: &str) -> Vec<Asked> {
+    pub(super) fn asked(&self, part: &str) -> Vec<Asked> {
         let asked = self.asked.lock().expect("no panic in the daemon");
         asked.iter().filter(|asked| asked.target.contains(part)).cloned().collect()
     }
@@ -239,9 +255,10 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // Wakes the acceptor.
-        drop(UnixStream::connect(&self.socket));
-        if let Some(acceptor) = self.acceptor.take() {
+        // Wakes the acceptor; where the sandbox went first, with the socket in it, nobody can, and nobody waits.
+        if UnixStream::connect(&self.socket).is_ok()
+            && let Some(acceptor) = self.acceptor.take()
+        {
             drop(acceptor.join());
         }
     }
@@ -283,6 +300,8 @@ fn serve(mut stream: UnixStream, asked: &Mutex<Vec<Asked>>) -> std::io::Result<(
     let answer =
         match Path::new(head.target.split('?').next().unwrap_or_default()).file_name().and_then(|name| name.to_str()) {
             Some("_ping") => "",
+            // docker-py asks before anything else.
+            Some("version") => "{\"ApiVersion\": \"1.45\"}",
             Some("auth") => "{\"Status\": \"Login Succeeded\", \"IdentityToken\": \"\"}",
             Some("create") => "{\"status\": \"Status: Downloaded newer image\"}\r\n",
             _ => "{}",

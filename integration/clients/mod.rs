@@ -10,11 +10,18 @@ mod docker;
 mod git;
 mod go;
 mod kubectl;
+mod libraries;
+mod package_managers;
 pub mod packages;
 mod pnpm;
+mod podman;
 mod python;
+mod registry;
+mod sdk;
+mod serve;
 mod skopeo;
 mod terraform;
+mod token;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +37,18 @@ use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Emulator, TOKENS};
 use crate::harness::Sandbox;
 use crate::server::{Request, Response, Server};
+
+/// What the tests want of Python and of npm, each in one list, so that it is installed once. Helm, which is large, is apart.
+const PYTHON: &[&str] =
+    &["docker==7.2.0", "oras==0.2.43", "requests==2.34.2", "httpie==3.2.4", "twine==7.0.0", "grpcio==1.85.1"];
+const NODE: &[&str] = &[
+    "yarn@1.22.22",
+    "@yarnpkg/cli-dist@4.9.2",
+    "nuget-exe@5.8.0",
+    "@bufbuild/buf@1.75.0",
+    "@modelcontextprotocol/sdk@1.32.2",
+    "mcp-remote@0.15.1",
+];
 
 /// The emulator, with one service account.
 struct Cloud {
@@ -94,6 +113,21 @@ impl Cloud {
         WORDS
     }
 
+    /// Lets a client meet what keeps a user from a token, each with the words that must reach that user, however the client
+    /// shows them: `meet` is given the registry to ask about, and the words. `host` is one that the client can reach.
+    fn troubles(&self, sandbox: &Sandbox, host: &str, meet: impl Fn(&str, &[&str])) {
+        // Built in, so that it is ours even without a profile.
+        meet("cr.yandex", &["no profile", "ycred init"]);
+        let hosts = [host.to_owned()];
+        self.profile(sandbox, "default", &hosts);
+        meet(host, &[self.refuse(), "yc iam key list"]);
+        self.gate.emulator.clear_faults();
+        // Another key, so that no refusal is remembered.
+        self.profile(sandbox, "default", &hosts);
+        meet(host, &[self.break_down(), "503"]);
+        self.gate.emulator.clear_faults();
+    }
+
     /// What a server asks whom to let in.
     fn gate(&self) -> Gate {
         self.gate.clone()
@@ -139,8 +173,9 @@ struct StandIn {
 }
 
 impl StandIn {
+    /// It can also prove that it is `cr.yandex`, to clients that come through a proxy.
     fn tls(authority: &Authority, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> StandIn {
-        StandIn::start(Some(authority.server_config(&[])), handler)
+        StandIn::start(Some(authority.server_config(&["cr.yandex"])), handler)
     }
 
     fn plain(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> StandIn {
@@ -179,6 +214,13 @@ impl StandIn {
 
     fn requests(&self) -> Vec<Request> {
         lock(&self.log).clone()
+    }
+
+    /// Some clients show an empty name and password where they have none.
+    #[track_caller]
+    fn saw_nobody_named_iam(&self) {
+        let seen = self.authorizations();
+        assert!(seen.iter().all(|header| header == "Basic Og=="), "somebody showed credentials: {seen:?}");
     }
 
     /// Every `Authorization` that it was sent, in order.

@@ -9,8 +9,6 @@
 //! Whoever comes first installs, under a lock that other tests and other processes wait for; `ready` says that it is whole.
 //! Where that fails (no registry, no pip), every test that needs it says why it is skipped; it is tried once a run.
 
-#![allow(dead_code, reason = "for whichever client needs it")]
-
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};

@@ -2,21 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{
-    Cloud, Gate, StandIn, assert_nowhere, basic_value, digest, json_answer, registry, runs_of, trust, wrapper,
-};
+use super::registry::{Registry, token_server};
+use super::{Cloud, assert_nowhere, basic_value, digest, registry, runs_of, trust, wrapper};
 use crate::authority::Authority;
-use crate::harness::{Call, Run, Running, Sandbox, require_client};
+use crate::harness::{Call, Run, Sandbox, require_client};
 
 /// A sandbox where skopeo knows ycred as its helper for some hosts.
 struct Bench {
@@ -46,10 +38,14 @@ impl Bench {
 
     /// ycred is asked about this host; `ours`: whether its profile lists it.
     fn use_host(&self, host: &str, ours: bool) {
+        self.configure(host);
         let host = host.to_owned();
-        let configuration = json!({"credHelpers": {&host: "ycred"}}).to_string();
-        self.sandbox.file("home/run/containers/auth.json", configuration);
         self.cloud.profile(&self.sandbox, "default", if ours { std::slice::from_ref(&host) } else { &[] });
+    }
+
+    fn configure(&self, host: &str) {
+        let configuration = json!({"credHelpers": {host: "ycred"}}).to_string();
+        self.sandbox.file("home/run/containers/auth.json", configuration);
     }
 
     fn skopeo(&self, arguments: &[&str]) -> Call {
@@ -77,89 +73,11 @@ impl Bench {
     }
 }
 
-/// What stands before a registry of this kind: it changes Basic credentials for a token that the registry trusts, as the
-/// cloud's own registry does.
-fn token_server(authority: &Authority, gate: Gate) -> StandIn {
-    let certificate = authority.certificate(&[]);
-    let encoded = CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).expect("a certificate");
-    let chain = [base64::engine::general_purpose::STANDARD.encode(encoded)];
-    let key = PrivatePkcs8KeyDer::from_pem_slice(certificate.key.as_bytes()).expect("its key");
-    let random = SystemRandom::new();
-    let key =
-        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.secret_pkcs8_der(), &random).expect("P-256");
-    StandIn::tls(authority, move |request| {
-        if !gate.admits_basic(request) {
-            let refusal = json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
-            return json_answer(401, refusal).header("WWW-Authenticate", "Basic realm=\"tokens\"");
-        }
-        let access: Vec<Value> = request
-            .parameter("scope")
-            .iter()
-            .filter_map(|scope| {
-                let mut parts = scope.split(':');
-                let (kind, name, actions) = (parts.next()?, parts.next()?, parts.next()?);
-                Some(json!({"type": kind, "name": name, "actions": actions.split(',').collect::<Vec<_>>()}))
-            })
-            .collect();
-        // For ever, so that nobody has to look at a clock.
-        let claims = json!({
-            "iss": "tests", "sub": "iam", "aud": "registry", "iat": 0, "nbf": 0, "exp": 32_000_000_000_i64,
-            "jti": "1", "access": access,
-        });
-        let header = json!({"typ": "JWT", "alg": "ES256", "x5c": chain});
-        let base64 = base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        let signed = format!("{}.{}", base64.encode(header.to_string()), base64.encode(claims.to_string()));
-        let signature = key.sign(&random, signed.as_bytes()).expect("a signature");
-        json_answer(200, json!({"token": format!("{signed}.{}", base64.encode(signature))}))
-    })
-}
-
-/// The registry program itself, on a port of its own choice.
-struct Registry {
-    running: Running,
-    host: String,
-}
-
-impl Registry {
-    fn start(bench: &Bench, tokens: &StandIn) -> Option<Registry> {
-        let program = require_client("docker-registry")?;
-        let sandbox = &bench.sandbox;
-        let certificate = bench.authority.certificate(&[]);
-        // JSON is YAML.
-        let configuration = json!({
-            "version": "0.1",
-            "log": {"level": "info"},
-            "storage": {"filesystem": {"rootdirectory": sandbox.path("tmp/registry")}},
-            "http": {"addr": "127.0.0.1:0", "secret": "none", "tls": {
-                "certificate": sandbox.file("tmp/registry.pem", &certificate.certificate),
-                "key": sandbox.file("tmp/registry.key", &certificate.key)}},
-            "auth": {"token": {"realm": format!("{}/token", tokens.url()), "service": "registry", "issuer": "tests",
-                "rootcertbundle": trust(sandbox, &bench.authority)}},
-        });
-        let configuration = sandbox.file("tmp/registry.yml", configuration.to_string());
-        let running = sandbox.call(program, ["serve".as_ref(), configuration.as_os_str()]).start();
-        let end = Instant::now() + Duration::from_secs(30);
-        let port = loop {
-            let said = running.stderr();
-            let port = said.split_once("listening on 127.0.0.1:").and_then(|(_, rest)| {
-                let (port, _) = rest.split_once(',')?;
-                port.parse::<u16>().ok()
-            });
-            match port {
-                Some(port) => break port,
-                None => assert!(Instant::now() < end, "the registry does not listen:\n{said}"),
-            }
-            thread::sleep(Duration::from_millis(20));
-        };
-        Some(Registry { running, host: format!("localhost:{port}") })
-    }
-}
-
 #[test]
 fn an_image_goes_to_a_real_registry_and_comes_back_for_one_iam_request() {
     let Some(bench) = Bench::new() else { return };
     let tokens = token_server(&bench.authority, bench.cloud.gate());
-    let Some(registry) = Registry::start(&bench, &tokens) else { return };
+    let Some(registry) = Registry::start(&bench.sandbox, &bench.authority, &tokens) else { return };
     bench.use_host(&registry.host, true);
     let there = format!("docker://{}/team/image:1", registry.host);
 
@@ -184,7 +102,7 @@ fn an_image_goes_to_a_real_registry_and_comes_back_for_one_iam_request() {
 fn a_real_registry_that_is_not_ours_gets_no_token_and_keeps_skopeo_out() {
     let Some(bench) = Bench::new() else { return };
     let tokens = token_server(&bench.authority, bench.cloud.gate());
-    let Some(registry) = Registry::start(&bench, &tokens) else { return };
+    let Some(registry) = Registry::start(&bench.sandbox, &bench.authority, &tokens) else { return };
     bench.use_host(&registry.host, false);
     let run = bench.inspect(&registry.host).fails().stdout_is("");
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
@@ -234,6 +152,22 @@ fn a_refused_key_ends_skopeo_with_the_reason_on_both_streams_of_the_helper() {
     assert!(quoted.contains(refusal), "skopeo quotes the reason\n{run}");
     assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
     assert_eq!(registry.authorizations(), Vec::<String>::new());
+}
+
+#[test]
+fn whatever_keeps_a_user_from_a_token_ends_skopeo_with_the_reason_and_what_mends_it() {
+    let Some(bench) = Bench::new() else { return };
+    let registry = registry(&bench.authority, Some(bench.cloud.gate()));
+    bench.cloud.troubles(&bench.sandbox, &registry.host(), |host, words| {
+        bench.configure(host);
+        let run = bench.inspect(host).fails().stdout_is("");
+        let quoted = run.stderr.lines().find(|line| line.contains("error getting credentials")).unwrap_or_default();
+        for word in words {
+            assert!(quoted.contains(word), "skopeo quotes {word:?}\n{run}");
+        }
+    });
+    assert_eq!(registry.requests().len(), 0, "it is not tried anonymously");
+    assert_eq!(bench.cloud.exchanges(), 2, "IAM requests");
 }
 
 #[test]

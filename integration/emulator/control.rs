@@ -25,7 +25,7 @@ pub const HELP: &str = r#"While it runs, it can be told to misbehave, and asked 
 
 A fault is a JSON object; the first one that covers a request and is not used up is applied. All members are optional:
   "endpoint"          any, iam, tokens, create-for-service-account, revoke, metadata, oauth-token,
-                      authorize, revoke-refresh, other      (default: any)
+                      ephemeral-access-keys, authorize, revoke-refresh, other      (default: any)
   "times", "skip"     for the next so many requests (default: until told otherwise), after so many that pass
   "delay"             "500ms", "10s": answer late;      "hold": true: answer when the faults are taken away
   "status", "message" refuse with this HTTP status and message

@@ -208,6 +208,11 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
         );
         assert!(!run.stdout.contains("t1."), "{run}");
     }
+    let run = world.ycred(&["goauth", "build", "./..."]).run().exits(2).stdout_is("");
+    assert!(
+        run.stderr.contains("is called by go itself") && run.stderr.contains("ycred exec -- go build ./..."),
+        "{run}"
+    );
     assert_eq!(world.cloud.calls(), 0);
 }
 

@@ -282,6 +282,7 @@ fn nothing_is_ever_written_to_the_current_directory() {
         &["use", "other"],
         &["env"],
         &["exec", "true"],
+        &["exec", "--serve", "true"],
         &["completions", "bash"],
         &["token", "--no-cache"],
         &["token", "--force-refresh"],

@@ -461,6 +461,7 @@ const CALLS: &[(&[&str], &str)] = &[
     (&["token", "--format", "curl"], ""),
     (&["env"], ""),
     (&["exec", "true"], ""),
+    (&["exec", "--serve", "true"], ""),
     (&["refresh"], ""),
     (&["list"], ""),
 ];

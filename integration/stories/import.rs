@@ -91,6 +91,7 @@ fn what_would_be_written_is_shown_whole_and_nothing_is_written() {
     let run = user.import(&[]).run().exits(0).quietly();
     let config = user.story.sandbox.path("config");
     for shown in [
+        &format!("{}/keys/ (0700) would be written\n", config.display()),
         &format!("{}/keys/prod-eu.json (0600) would be written:", config.display()),
         &format!("the authorized key of service account {}", user.story.key.service_account_id),
         &format!("{}/prod-eu.toml (0600) would be written:", config.display()),
@@ -215,6 +216,9 @@ fn profiles_are_chosen_and_renamed_on_the_command_line() {
     let user = User::new();
     user.import(&["--write", "vm=machine-1", "kz"]).run().exits(0).quietly().stdout_has("vm: is called machine-1 here");
     assert_eq!(user.files(), ["kz.toml", "machine-1.toml"]);
+    // Whoever calls another one `default` wants no alias of that name.
+    user.import(&["--write", "vm=default", "Prod_EU"]).run().exits(0).quietly();
+    assert!(user.read("default.toml").contains("source = \"metadata\""), "{}", user.read("default.toml"));
     refused_with_hint(user.import(&["gone"]).run(), 2, &["config.yaml", "has no profile gone"], "Prod_EU");
     refused(user.import(&["vm=Not_A_Name"]).run(), 2, &["Not_A_Name"]);
     refused(user.import(&["--profile", "vm"]).run(), 2, &["--profile"]);
@@ -269,6 +273,10 @@ fn the_docker_helpers_hosts_become_entries_to_paste() {
         "cr.yandex": "ycred-prod-eu", "cr.yandexcloud.kz": "ycred-kz",
         "cr.cloud.yandex.net": "ycred-yc-default", "container-registry.cloud.yandex.net": "ycred-yc-default"}});
     assert_eq!(json(&run), expected);
+    for name in ["prod-eu", "kz", "yc-default"] {
+        let link = format!("    ln -s \"$(command -v ycred)\" ~/.local/bin/docker-credential-ycred-{name}\n");
+        assert_eq!(run.stdout.matches(&link).count(), 1, "{link}\n{run}");
+    }
     // The helper's file alone, its names as config.yaml beside it has them.
     let helper = user.story.sandbox.path(HELPER);
     let run = user.import(&["--from", &helper.to_string_lossy()]).run().exits(0).quietly();

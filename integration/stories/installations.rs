@@ -182,6 +182,16 @@ fn a_refused_discovery_is_remembered_like_any_refusal() {
 }
 
 #[test]
+fn logout_of_all_forgets_where_iam_is_and_counts_tokens_alone() {
+    let installation = Installation::new();
+    installation.0.get();
+    let run = installation.0.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly();
+    assert!(run.stdout.contains(": 1 cached tokens forgotten"), "{run}");
+    installation.0.get();
+    assert_eq!(installation.requests(), (2, 0, 2));
+}
+
+#[test]
 fn a_discovered_address_and_a_written_one_never_share_a_record() {
     let installation = Installation::new();
     let discovered = installation.0.get();
@@ -190,6 +200,15 @@ fn a_discovered_address_and_a_written_one_never_share_a_record() {
         .replace("\"discover\"", &format!("\"https://localhost:{}\"", installation.port()));
     installation.0.sandbox.profile("default", &written);
     assert_ne!(installation.0.get(), discovered);
+}
+
+#[test]
+fn what_is_neither_a_url_nor_the_word_is_refused_with_both() {
+    let installation = Installation::new();
+    let wrong = installation.settings("key.json").replace("discover", "discovery");
+    installation.0.sandbox.profile("default", &wrong);
+    let words = ["default.toml:5", "`iam-url` is not a URL such as https://"];
+    refused_with_hint(installation.0.token(&[]).run(), 3, &words, "\"discover\"");
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod login;
 mod logout;
 mod network;
 mod profiles;
+mod serve;
 mod serverless;
 mod sources;
 mod time;
@@ -289,7 +290,7 @@ const APART: &str = "YCRED_TEST_APART";
 
 /// Runs a story in a network of its own, with these addresses on its loopback interface. An ordinary user gets one by
 /// running this one test again, as the root of a user namespace. Where the machine does not allow that, the test is skipped.
-fn in_own_network(addresses: &[&str], story: impl FnOnce() + Send) {
+pub fn in_own_network(addresses: &[&str], story: impl FnOnce() + Send) {
     let name = thread::current().name().unwrap_or("a test").to_owned();
     let apart = thread::Builder::new().name(name);
     thread::scope(|scope| {

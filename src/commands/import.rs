@@ -4,7 +4,7 @@
 //! yc's files are read, never written, and its token cache is not touched. Facts: yandex-cloud.md 10.2 and 12; what is not
 //! known of them is read leniently, and what is not understood is told at `-v`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -85,7 +85,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let plan = Plan::of(found, &wanted, force, directory, session)?;
     let text = if call.matches.get_flag("write") {
         plan.write()?;
-        plan.report("written", None)
+        plan.report("written", (!plan.files.is_empty()).then_some("what there is now: ycred list"))
     } else {
         let more = (!plan.files.is_empty()).then_some("nothing is written yet: the same with --write does it");
         plan.report("would be written", more)
@@ -343,7 +343,9 @@ fn from_yc(from: Option<&Path>, wanted: &[Wanted<'_>], session: &Session<'_>) ->
     }
     if let Some(current) = &names.current {
         let ours = names.ours(current)?;
-        if ours != "default" && found.drafts.iter().any(|draft| draft.name == ours) {
+        // `default.toml` is the alias, unless a person has said otherwise.
+        let is_taken = found.drafts.iter().any(|draft| draft.name == "default");
+        if !is_taken && found.drafts.iter().any(|draft| draft.name == ours) {
             found.default = Some(ours);
         }
     }
@@ -686,6 +688,9 @@ impl Plan {
     /// For people: every file with its mode and content, but for secrets; then what to know and to do.
     fn report(&self, done: &str, end: Option<&str>) -> String {
         let mut text = String::new();
+        if self.files.iter().any(|file| matches!(file.content, Content::Kept(..))) {
+            let _ = writeln!(text, "{} (0700) {done}", clean(&format!("{}/", self.keys.display())));
+        }
         for file in &self.files {
             let _ = writeln!(text, "{} (0600) {done}:", clean(&file.path.display().to_string()));
             match &file.content {
@@ -712,6 +717,11 @@ impl Plan {
             let json = serde_json::json!({ "credHelpers": helpers });
             for line in serde_json::to_string_pretty(&json).unwrap_or_default().lines() {
                 let _ = writeln!(text, "    {}", clean(line));
+            }
+            text.push_str("and the links that these names are, in a directory on PATH:\n");
+            for profile in self.registries.values().collect::<BTreeSet<_>>() {
+                let link = format!("~/.local/bin/docker-credential-ycred-{profile}");
+                let _ = writeln!(text, "    ln -s \"$(command -v ycred)\" {link}");
             }
             let usual = Allowed::new(DEFAULT_ENDPOINT, &[]);
             for (host, profile) in &self.registries {

@@ -27,6 +27,10 @@ impl Protocol for GoAuth {
         &HOOK
     }
 
+    fn program(&self) -> &'static str {
+        "go"
+    }
+
     /// The server's response is left unread: go does not mind.
     fn framing(&self, _: &Call<'_>) -> Framing {
         Framing::None

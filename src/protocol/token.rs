@@ -23,7 +23,7 @@ static HOOK: Hook = Hook {
     ignores_unknown: false,
 };
 
-const FORMATS: &[&str] = &["plain", "bearer", "header", "json", "curl", "netrc", "headers-json"];
+const FORMATS: &[&str] = &["plain", "bearer", "header", "json", "curl", "netrc", "headers-json", "grpc"];
 
 impl Protocol for Token {
     fn hook(&self) -> &'static Hook {
@@ -79,6 +79,8 @@ impl Exchange for Print {
             "curl" => format!("header = \"Authorization: Bearer {token}\"\n"),
             "netrc" => format!("machine {} login iam password {token}\n", self.machine),
             "headers-json" => format!("{}\n", json!({"Authorization": format!("Bearer {token}")})),
+            // gRPC's libraries refuse metadata whose keys are not in lower case.
+            "grpc" => format!("{}\n", json!({"authorization": format!("Bearer {token}")})),
             _ => format!("{token}\n"),
         })
     }
@@ -122,6 +124,7 @@ mod tests {
                 "header = \"Authorization: Bearer t1.X\"\n",
                 "machine cr.yandex login iam password t1.X\n",
                 "{\"Authorization\":\"Bearer t1.X\"}\n",
+                "{\"authorization\":\"Bearer t1.X\"}\n",
             ]
         );
     }

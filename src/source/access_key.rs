@@ -89,6 +89,13 @@ pub struct KeyRequest {
     policy_file: Option<PathBuf>,
 }
 
+/// An hour's key.
+impl Default for KeyRequest {
+    fn default() -> Self {
+        Self { session_name: "ycred".into(), duration: 3600, policy_file: None }
+    }
+}
+
 impl KeyRequest {
     /// Checks what can be checked here.
     ///

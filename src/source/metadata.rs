@@ -28,7 +28,7 @@ pub const SOURCE: Source = Source {
     from_environment,
 };
 
-const ADDRESS: &str = "169.254.169.254";
+pub(crate) const ADDRESS: &str = "169.254.169.254";
 const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
 /// The service is on the same host; what takes longer is not there.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -38,9 +38,13 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let (key, text) = match settings.text("metadata-addr")? {
         Some(text) => ("metadata-addr", text.to_owned()),
         None => {
-            let text = settings.environment().text(env::YC_METADATA_ADDR);
-            let text = text.map_err(|_| settings.missing(&format!("{} is not plain text", env::YC_METADATA_ADDR)))?;
-            (env::YC_METADATA_ADDR, text.unwrap_or(ADDRESS).to_owned())
+            let variable = match (&opening.profile.name, settings.environment().get(env::YCRED_METADATA_ADDR)) {
+                (Some(_), Some(_)) => env::YCRED_METADATA_ADDR,
+                _ => env::YC_METADATA_ADDR,
+            };
+            let text = settings.environment().text(variable);
+            let text = text.map_err(|_| settings.missing(&format!("{variable} is not plain text")))?;
+            (variable, text.unwrap_or(ADDRESS).to_owned())
         }
     };
     // A host alone: a scheme or a path would end in another URL than the one meant.

@@ -347,8 +347,8 @@ impl fmt::Display for Claims {
     }
 }
 
-/// What a job of GitHub Actions asks for its ID tokens
-/// (<https://docs.github.com/en/actions/reference/security/oidc>).
+/// What a job of GitHub Actions asks for its ID tokens (GitHub's documentation, "About security hardening with OpenID
+/// Connect").
 struct GitHub {
     url: String,
     token: Secret,

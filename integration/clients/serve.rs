@@ -1,0 +1,190 @@
+//! Programs that outlive their tokens, under `exec --serve`: the Yandex Cloud SDK for Python, the AWS CLI and boto3, and
+//! Terraform's S3 backend.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::packages;
+use super::{Cloud, StandIn};
+use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
+use crate::harness::{Sandbox, require_client};
+use crate::object_storage::ObjectStorage;
+use crate::server::Response;
+
+const YANDEX: &[&str] = &["yandexcloud==0.413.0"];
+const AWS: &[&str] = &["awscli==1.46.3", "boto3==1.44.5"];
+
+/// A service of the cloud's, over TLS, which lets in whom the emulator does; and a program that calls it by the SDK.
+///
+/// The SDK keeps a token for twenty seconds whatever its life is, and these tokens live for less: so each call is made by a
+/// new SDK, as a program's first call is.
+const PROGRAM: &str = r#"
+import os, sys, time, datetime, ipaddress
+from concurrent import futures
+import grpc, requests, yandexcloud
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from yandex.cloud.endpoint import api_endpoint_pb2, api_endpoint_service_pb2, api_endpoint_service_pb2_grpc
+from yandex.cloud.iam.v1.service_account_pb2 import ServiceAccount
+from yandex.cloud.iam.v1.service_account_service_pb2 import GetServiceAccountRequest
+from yandex.cloud.iam.v1 import service_account_service_pb2_grpc as service
+
+key = ec.generate_private_key(ec.SECP256R1())
+name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+now = datetime.datetime.now(datetime.timezone.utc)
+certificate = (
+    x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    .serial_number(1).not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+    .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+    .add_extension(x509.BasicConstraints(True, None), True)
+    .sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+)
+key = key.private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+tokens = []
+
+class Accounts(service.ServiceAccountServiceServicer):
+    def Get(self, request, context):
+        shown = dict(context.invocation_metadata()).get("authorization", "")
+        verdict = requests.get(os.environ["GATE"], headers={"Authorization": shown}).status_code
+        if verdict != 200:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, f"the gate said {verdict}")
+        tokens.append(shown)
+        return ServiceAccount(id=request.service_account_id)
+
+class Endpoints(api_endpoint_service_pb2_grpc.ApiEndpointServiceServicer):
+    def List(self, request, context):
+        return api_endpoint_service_pb2.ListApiEndpointsResponse(
+            endpoints=[api_endpoint_pb2.ApiEndpoint(id="iam", address=place)])
+
+server = grpc.server(futures.ThreadPoolExecutor(2))
+service.add_ServiceAccountServiceServicer_to_server(Accounts(), server)
+api_endpoint_service_pb2_grpc.add_ApiEndpointServiceServicer_to_server(Endpoints(), server)
+port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([(key, certificate)]))
+place = f"localhost:{port}"
+server.start()
+# Renewed at half of their lives, the first three are dead when the sixth has been used.
+end = time.monotonic() + 80
+while len(set(tokens)) < 6 and time.monotonic() < end:
+    sdk = yandexcloud.SDK(root_certificates=certificate, endpoint=place)
+    accounts = sdk.client(service.ServiceAccountServiceStub)
+    account = accounts.Get(GetServiceAccountRequest(service_account_id="aje0"))
+    assert account.id == "aje0"
+    time.sleep(0.05)
+print(len(tokens), *dict.fromkeys(token.removeprefix("Bearer ") for token in tokens))
+"#;
+
+#[test]
+fn the_sdk_for_python_outlives_three_tokens() {
+    let Some(bin) = packages::python(YANDEX) else { return };
+    let cloud = Cloud::start();
+    let sandbox = Sandbox::new();
+    let gate = cloud.gate();
+    // What is shown must live at that very moment.
+    let door = StandIn::plain(move |request| match gate.admits_bearer(request) {
+        true => Response::text(200, "come in"),
+        false => Response::text(401, "this token does not live"),
+    });
+    cloud.lifetime(Duration::from_secs(6));
+    cloud.profile(&sandbox, "prod", &[]);
+    let profile = sandbox.path("config/prod.toml");
+    let toml = std::fs::read_to_string(&profile).expect("the profile");
+    // Renewed at half of the life, so that the slowest machine has three seconds from the answer to the use.
+    sandbox.profile("prod", &format!("{toml}refresh-before = \"3s\"\nmin-ttl = \"1s\"\n"));
+    let program = sandbox.file("work/program.py", PROGRAM);
+    let words = ["exec", "--serve", "-p", "prod", "--"].map(Into::into);
+    let words = words.into_iter().chain([bin.join("python").into_os_string(), program.into_os_string()]);
+    let run = sandbox.ycred(words).env("GATE", door.url()).env("GRPC_VERBOSITY", "NONE").run().exits(0);
+    let mut said = run.stdout.split_whitespace();
+    let calls: usize = said.next().and_then(|count| count.parse().ok()).expect("a count");
+    let used: Vec<&str> = said.collect();
+    assert_eq!(used.len(), 6, "{run}");
+    assert!(calls > used.len() && door.requests().len() == calls, "every call was let in\n{run}");
+    let emulator = &cloud.gate.emulator;
+    for token in &used[..3] {
+        assert!(emulator.expiry_of(token).expect("the emulator's") < SystemTime::now(), "outlived");
+    }
+    // However often the program asked, each token was got once.
+    assert_eq!(cloud.exchanges(), emulator.tokens().len());
+    assert_eq!(run.stderr, "", "{run}");
+}
+
+/// A sandbox without any configuration of AWS, with Object Storage behind it.
+struct Workspace {
+    sandbox: Sandbox,
+    cloud: Cloud,
+    storage: ObjectStorage,
+}
+
+impl Workspace {
+    fn new() -> Workspace {
+        let mut sandbox = Sandbox::new();
+        let cloud = Cloud::start();
+        let storage = ObjectStorage::start(Arc::clone(&cloud.gate.emulator));
+        cloud.profile(&sandbox, "prod", &[]);
+        // What is stale in the environment must not come first.
+        sandbox.seal().set("AWS_EC2_METADATA_DISABLED", "true").set("AWS_REGION", "ru-central1");
+        sandbox.set("AWS_ACCESS_KEY_ID", "stale").set("AWS_SECRET_ACCESS_KEY", "stale");
+        Workspace { sandbox, cloud, storage }
+    }
+
+    /// Every request was signed with the one key that was got.
+    #[track_caller]
+    fn all_by_one_key(&self) {
+        let emulator = &self.cloud.gate.emulator;
+        let (log, keys) = (self.storage.log(), emulator.access_keys());
+        assert_eq!((keys.len(), emulator.requests(EPHEMERAL_ACCESS_KEYS), self.cloud.exchanges()), (1, 1, 1));
+        assert!(!log.is_empty(), "nothing was asked of the storage");
+        for entry in log {
+            assert_eq!(entry.key.as_ref(), Ok(&keys[0]), "{}", entry.what);
+        }
+    }
+}
+
+#[test]
+fn the_aws_cli_and_boto3_take_their_keys_from_the_endpoint() {
+    let Some(bin) = packages::python(AWS) else { return };
+    let workspace = Workspace::new();
+    workspace.sandbox.file("work/up.txt", "an object\n");
+    let python = bin.join("python").into_os_string().into_string().expect("plain text");
+    let under = |words: &[&str]| {
+        let words = [&["exec", "--serve", "-p", "prod", "--", python.as_str()], words].concat();
+        workspace.sandbox.ycred(words).env("AWS_ENDPOINT_URL", workspace.storage.url()).run().exits(0)
+    };
+    under(&["-m", "awscli", "s3", "cp", "up.txt", "s3://bucket/cli.txt", "--no-progress"]).quietly();
+    assert_eq!(workspace.storage.object("/bucket/cli.txt").as_deref(), Some(b"an object\n".as_slice()));
+    let script = "import boto3\nfor n in range(3):\n    s3 = boto3.Session().client('s3')\n    s3.put_object(Bucket='bucket', Key=f'n{n}', Body=b'from boto3')\nprint(s3.get_object(Bucket='bucket', Key='n2')['Body'].read().decode())";
+    under(&["-c", script]).quietly().stdout_is("from boto3\n");
+    workspace.all_by_one_key();
+}
+
+#[test]
+fn terraforms_state_is_kept_with_keys_from_the_endpoint_and_its_provider_has_the_token() {
+    let Some(_) = require_client("terraform") else { return };
+    let mut workspace = Workspace::new();
+    workspace.sandbox.set("CHECKPOINT_DISABLE", "1");
+    // As in docs/hooks/aws.md, but for the addresses, and without a profile.
+    let main = format!(
+        "terraform {{\n  backend \"s3\" {{\n    bucket = \"my-state\"\n    key = \"prod.tfstate\"\n    \
+         region = \"ru-central1\"\n    use_path_style = true\n    endpoints = {{ s3 = \"{}\" }}\n    \
+         skip_region_validation = true\n    skip_credentials_validation = true\n    \
+         skip_requesting_account_id = true\n    skip_metadata_api_check = true\n    skip_s3_checksum = true\n  }}\n}}\n\
+         resource \"terraform_data\" \"it\" {{\n  input = \"kept in the state\"\n  \
+         provisioner \"local-exec\" {{\n    command = \"test $YC_TOKEN = $YC_IAM_TOKEN && echo $YC_TOKEN > token\"\n  }}\n}}\n",
+        workspace.storage.url()
+    );
+    workspace.sandbox.file("work/main.tf", main);
+    let under = |words: &[&str]| {
+        let flags = ["exec", "--serve", "--with-token", "--min-ttl", "6h", "-p", "prod", "--", "terraform"];
+        workspace.sandbox.ycred([&flags, words].concat()).run().exits(0)
+    };
+    under(&["init", "-no-color", "-input=false"]);
+    under(&["apply", "-no-color", "-input=false", "-auto-approve"]).stdout_has("Apply complete!");
+    let state = workspace.storage.object("/my-state/prod.tfstate").expect("the state");
+    assert!(String::from_utf8_lossy(&state).contains("kept in the state"));
+    let token = std::fs::read_to_string(workspace.sandbox.path("work/token")).expect("the token");
+    assert_eq!(token.trim(), workspace.cloud.token());
+    workspace.all_by_one_key();
+}

@@ -1,0 +1,363 @@
+//! What `ycred token` prints, read by the programs that each format is for.
+//!
+//! The recipes are those of docs/hooks/token.md. None of them has the token in an argument list.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::packages::{node, python};
+use super::{Cloud, NODE, PYTHON, StandIn, basic_value, digest, json_answer, trust};
+use crate::authority::Authority;
+use crate::harness::{Run, Sandbox, require_client};
+use crate::server::{Request, Response};
+
+/// A sandbox with `ycred` on PATH, and a server that wants a token.
+struct Bench {
+    sandbox: Sandbox,
+    cloud: Cloud,
+    server: StandIn,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let cloud = Cloud::start();
+        let gate = cloud.gate();
+        let server = StandIn::plain(move |request| {
+            if gate.admits_bearer(request) || gate.admits_basic(request) {
+                return json_answer(200, json!({"welcome": true}));
+            }
+            Response::text(401, "who are you?").header("WWW-Authenticate", "Basic realm=\"test\"")
+        });
+        Bench::with(cloud, server)
+    }
+
+    fn with(cloud: Cloud, server: StandIn) -> Bench {
+        let mut sandbox = Sandbox::new();
+        sandbox.link("ycred");
+        // Plain http is answered for a loopback host that is listed.
+        cloud.profile(&sandbox, "default", &[server.host()]);
+        let (url, host) = (server.url(), server.host());
+        sandbox.seal().set("URL", url).set("SERVER", host);
+        Bench { sandbox, cloud, server }
+    }
+
+    /// A line of a page, in the shell that it is for.
+    fn bash(&self, line: &str) -> Run {
+        self.sandbox.call("bash", ["-o", "pipefail", "-c", line]).run()
+    }
+
+    /// The program was let in with just this, and the cloud was asked once.
+    #[track_caller]
+    fn was_shown(&self, header: &str) {
+        assert_eq!(self.server.authorizations(), [header]);
+        assert_eq!(self.cloud.exchanges(), 1, "IAM requests");
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.cloud.token())
+    }
+
+    fn basic(&self) -> String {
+        basic_value("iam", &self.cloud.token())
+    }
+}
+
+#[test]
+fn curl_reads_a_configuration_a_header_and_a_netrc_file() {
+    let Some(_) = require_client("curl") else { return };
+    for line in [
+        "ycred token --format curl | curl -sS --fail -K - $URL/x",
+        "ycred token --format header | curl -sS --fail -H @- $URL/x",
+    ] {
+        let bench = Bench::new();
+        bench.bash(line).succeeds().quietly().stdout_is("{\"welcome\":true}");
+        bench.was_shown(&bench.bearer());
+    }
+    let bench = Bench::new();
+    let line = "curl -sS --fail --netrc-file <(ycred token --format netrc --host $SERVER) $URL/x";
+    bench.bash(line).succeeds().quietly().stdout_is("{\"welcome\":true}");
+    bench.was_shown(&bench.basic());
+}
+
+#[test]
+fn a_recipe_of_curls_fails_with_the_reason_where_there_is_no_token() {
+    let Some(_) = require_client("curl") else { return };
+    let bench = Bench::new();
+    let refusal = bench.cloud.refuse();
+    // Without a token curl says what it gets without one, after ycred has said why.
+    let run = bench.bash("ycred token --format curl | curl -sS --fail -K - $URL/x").fails().stdout_is("");
+    assert!(run.lines_of_stderr("ycred: error: ")[0].contains(refusal), "{run}");
+    assert_eq!(bench.server.authorizations(), Vec::<String>::new());
+}
+
+#[test]
+fn wget_and_requests_read_the_netrc_file_of_a_home() {
+    let Some(_) = require_client("wget") else { return };
+    let Some(python) = python(PYTHON) else { return };
+    let bench = Bench::new();
+    let write = "(umask 077; ycred token --format netrc --host $SERVER > ~/.netrc)";
+    bench.bash(write).succeeds().quietly();
+    bench.bash("wget --quiet --output-document=- $URL/x").succeeds().stdout_is("{\"welcome\":true}");
+    bench.was_shown(&bench.basic());
+    let script = "import os, requests; r = requests.get(os.environ['URL'] + '/x'); r.raise_for_status(); print(r.text)";
+    bench.sandbox.call(python.join("python"), ["-c", script]).run().succeeds().stdout_is("{\"welcome\":true}\n");
+    assert_eq!(bench.server.authorizations(), [bench.basic(), bench.basic()]);
+}
+
+#[test]
+fn a_python_script_reads_headers_and_the_json_that_yc_prints() {
+    let Some(python) = python(PYTHON) else { return };
+    let bench = Bench::new();
+    let script = "
+import datetime, json, os, requests, subprocess
+def ycred(form): return json.loads(subprocess.check_output(['ycred', 'token', '--format', form]))
+requests.get(os.environ['URL'], headers=ycred('headers-json')).raise_for_status()
+answer = ycred('json')
+assert datetime.datetime.fromisoformat(answer['expires_at'].replace('Z', '+00:00')).tzinfo
+requests.get(os.environ['URL'], headers={'Authorization': 'Bearer ' + answer['iam_token']}).raise_for_status()
+";
+    bench.sandbox.call(python.join("python"), ["-c", script]).run().succeeds().quietly();
+    assert_eq!(bench.server.authorizations(), [bench.bearer(), bench.bearer()]);
+    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+}
+
+#[test]
+fn httpie_reads_a_header_from_a_file() {
+    let Some(python) = python(PYTHON) else { return };
+    let bench = Bench::new();
+    let http = python.join("http");
+    let line = format!(
+        "{} --ignore-stdin --check-status --body $URL/x Authorization:@<(ycred token --format bearer)",
+        http.display()
+    );
+    bench.bash(&line).succeeds().stdout_has("\"welcome\":true");
+    bench.was_shown(&bench.bearer());
+}
+
+#[test]
+fn git_reads_the_netrc_file_of_a_home() {
+    let Some(git) = require_client("git") else { return };
+    let cloud = Cloud::start();
+    let gate = cloud.gate();
+    // What a repository without a branch answers to somebody who may read it (gitprotocol-http, "Smart Server Response").
+    let server = StandIn::plain(move |request| {
+        if !gate.admits_basic(request) {
+            return Response::new(401).header("WWW-Authenticate", "Basic realm=\"git\"");
+        }
+        let line = format!("{} capabilities^{{}}\0agent=test\n", "0".repeat(40));
+        let body = format!("001e# service=git-upload-pack\n0000{:04x}{line}0000", line.len() + 4);
+        Response::typed(200, "application/x-git-upload-pack-advertisement", body)
+    });
+    let mut bench = Bench::with(cloud, server);
+    bench.sandbox.set("GIT_TERMINAL_PROMPT", "0").set("GIT_CONFIG_NOSYSTEM", "1");
+    bench.bash("(umask 077; ycred token --format netrc --host $SERVER > ~/.netrc)").succeeds();
+    bench.sandbox.call(git, ["ls-remote", &format!("{}/a.git", bench.server.url())]).run().succeeds().quietly();
+    assert!(bench.server.authorizations().iter().all(|header| *header == bench.basic()));
+    assert!(!bench.server.authorizations().is_empty());
+}
+
+#[test]
+fn apt_reads_a_netrc_file_among_its_own() {
+    const PACKAGE: &[u8] = b"not really a package: apt-get download looks at its size and digest alone";
+    let Some(_) = require_client("apt-get") else { return };
+    let cloud = Cloud::start();
+    let (gate, authority) = (cloud.gate(), Authority::new());
+    let name = |bytes: &[u8]| digest(bytes).trim_start_matches("sha256:").to_owned();
+    let packages = format!(
+        "Package: hello\nVersion: 1.0\nArchitecture: all\nMaintainer: t <t@example.com>\nDescription: t\n\
+         Filename: ./hello_1.0_all.deb\nSize: {}\nSHA256: {}\n",
+        PACKAGE.len(),
+        name(PACKAGE)
+    );
+    let release = format!("Suite: t\nSHA256:\n {} {} Packages\n", name(packages.as_bytes()), packages.len());
+    let server = StandIn::tls(&authority, move |request| {
+        if !gate.admits_basic(request) {
+            return Response::new(401).header("WWW-Authenticate", "Basic realm=\"debian\"");
+        }
+        match request.path.rsplit('/').next() {
+            Some("Release") => Response::text(200, release.clone()),
+            Some("Packages") => Response::text(200, packages.clone()),
+            Some("hello_1.0_all.deb") => Response::typed(200, "application/octet-stream", PACKAGE),
+            _ => Response::new(404),
+        }
+    });
+    let bench = Bench::with(cloud, server);
+    let ca = trust(&bench.sandbox, &authority);
+    for directory in ["state/lists/partial", "cache/archives/partial", "etc"] {
+        std::fs::create_dir_all(bench.sandbox.path("tmp/apt").join(directory)).expect("a directory");
+    }
+    let root = bench.sandbox.path("tmp/apt").display().to_string();
+    bench.sandbox.file("tmp/apt/etc/sources.list", format!("deb [trusted=yes] {}/debian/1 ./\n", bench.server.url()));
+    let options = format!(
+        "Dir::State \"{root}/state\";\nDir::State::status \"/dev/null\";\nDir::Cache \"{root}/cache\";\n\
+         Dir::Etc \"{root}/etc\";\nDir::Log \"{root}\";\nAcquire::https::CAInfo \"{}\";\nAcquire::Retries \"0\";\n\
+         Acquire::Languages \"none\";\nAPT::Sandbox::User \"root\";\nAPT::Architecture \"amd64\";\n",
+        ca.display()
+    );
+    let options = bench.sandbox.file("tmp/apt/options", options);
+    let apt = |words: &[&str]| bench.sandbox.call("apt-get", words).env("APT_CONFIG", &options).run();
+    // Without the file the repository is closed.
+    apt(&["update", "--error-on=any"]).fails().stderr_has("401");
+    let write = format!("(umask 077; ycred token --format netrc --host $SERVER > {root}/etc/auth.conf)");
+    bench.bash(&write).succeeds().quietly();
+    apt(&["update", "--error-on=any"]).succeeds();
+    apt(&["download", "hello"]).succeeds();
+    assert_eq!(std::fs::read(bench.sandbox.path("work/hello_1.0_all.deb")).expect("the package"), PACKAGE);
+    let seen = bench.server.authorizations();
+    assert!(!seen.is_empty() && seen.iter().all(|header| *header == bench.basic()), "{seen:?}");
+    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+}
+
+/// An MCP server of the streamable HTTP transport, with one tool.
+fn mcp_server(cloud: &Cloud) -> StandIn {
+    let gate = cloud.gate();
+    StandIn::plain(move |request: &Request| {
+        if !gate.admits_bearer(request) {
+            return json_answer(401, json!({"error": "invalid_token"}));
+        }
+        let Ok(asked) = serde_json::from_slice::<Value>(&request.body) else { return Response::new(405) };
+        let result = match asked["method"].as_str().unwrap_or_default() {
+            "initialize" => {
+                json!({"protocolVersion": asked["params"]["protocolVersion"], "capabilities": {"tools": {}},
+                "serverInfo": {"name": "test", "version": "1"}})
+            }
+            "tools/list" => json!({"tools": [{"name": "greet", "inputSchema": {"type": "object"}}]}),
+            _ if asked.get("id").is_none() => return Response::new(202),
+            _ => json!({}),
+        };
+        json_answer(200, json!({"jsonrpc": "2.0", "id": asked["id"], "result": result}))
+    })
+}
+
+/// A client of the SDK's that goes over http itself, with the headers that a helper prints.
+const MCP_OVER_HTTP: &str = "
+import { execFileSync } from 'node:child_process';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+const headers = JSON.parse(execFileSync('ycred', ['token', '--format', 'headers-json']));
+const transport = new StreamableHTTPClientTransport(new URL(process.env.URL), { requestInit: { headers } });
+const client = new Client({ name: 'test', version: '1' });
+await client.connect(transport);
+console.log((await client.listTools()).tools[0].name);
+await client.close();
+";
+
+/// One that starts a bridge to the server, as desktop agents do.
+const MCP_OVER_A_BRIDGE: &str = "
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+const [bridge, url] = process.argv.slice(2);
+const transport = new StdioClientTransport({ command: 'ycred', env: process.env,
+    args: ['exec', '--', 'node', bridge, url, '--transport', 'http-only', '--header', 'Authorization:Bearer ${YC_IAM_TOKEN}'] });
+const client = new Client({ name: 'test', version: '1' });
+await client.connect(transport);
+console.log((await client.listTools()).tools[0].name);
+await client.close();
+";
+
+/// The script in a directory where node finds the packages.
+fn script(bench: &Bench, modules: &Path, text: &str) -> PathBuf {
+    std::os::unix::fs::symlink(modules, bench.sandbox.path("work/node_modules")).expect("a link");
+    bench.sandbox.file("work/script.mjs", text)
+}
+
+#[test]
+fn an_mcp_client_shows_the_headers_that_ycred_prints() {
+    let Some(modules) = node(NODE) else { return };
+    let cloud = Cloud::start();
+    let server = mcp_server(&cloud);
+    let bench = Bench::with(cloud, server);
+    let script = script(&bench, &modules, MCP_OVER_HTTP);
+    bench.sandbox.call("node", [script]).run().succeeds().stdout_is("greet\n");
+    let seen = bench.server.authorizations();
+    assert!(seen.len() >= 3 && seen.iter().all(|header| *header == bench.bearer()), "{seen:?}");
+    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+}
+
+#[test]
+fn an_mcp_bridge_under_exec_takes_the_token_from_its_environment() {
+    let Some(modules) = node(NODE) else { return };
+    let cloud = Cloud::start();
+    let server = mcp_server(&cloud);
+    let mut bench = Bench::with(cloud, server);
+    let configuration = bench.sandbox.path("tmp/mcp-remote");
+    bench.sandbox.set("MCP_REMOTE_CONFIG_DIR", configuration);
+    let script = script(&bench, &modules, MCP_OVER_A_BRIDGE);
+    let bridge = modules.join("mcp-remote/dist/proxy.js");
+    let arguments = [script.as_os_str(), bridge.as_os_str(), bench.server.url().as_ref()].map(ToOwned::to_owned);
+    bench.sandbox.call("node", arguments).run().succeeds().stdout_is("greet\n");
+    let seen = bench.server.authorizations();
+    assert!(seen.len() >= 3 && seen.iter().all(|header| *header == bench.bearer()), "{seen:?}");
+    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+}
+
+/// A gRPC server that asks the stand-in about whoever calls, and a client of it: what `ycred token --format grpc` prints on
+/// standard input becomes its metadata. With a word it only serves.
+const GRPC: &str = "
+import concurrent.futures, grpc, json, os, sys, urllib.request
+class Service(grpc.GenericRpcHandler):
+    def service(self, call):
+        return grpc.unary_unary_rpc_method_handler(self.answer) if call.method == '/test.Greeter/Greet' else None
+    def answer(self, request, context):
+        shown = [value for key, value in context.invocation_metadata() if key == 'authorization']
+        try:
+            question = urllib.request.Request(os.environ['URL'], headers={'Authorization': shown[0]})
+            urllib.request.urlopen(question).read()
+        except Exception as error:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, repr(error))
+        return b''
+server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+server.add_generic_rpc_handlers([Service()])
+port = server.add_insecure_port('127.0.0.1:0')
+server.start()
+if sys.argv[1:]:
+    print(port, flush=True)
+    server.wait_for_termination(60)
+else:
+    metadata = tuple(json.load(sys.stdin).items())
+    with grpc.insecure_channel('127.0.0.1:%d' % port) as channel:
+        channel.unary_unary('/test.Greeter/Greet')(b'', metadata=metadata, timeout=30)
+server.stop(None)
+";
+
+#[test]
+fn a_grpc_client_takes_the_metadata_that_ycred_prints() {
+    let Some(python) = python(PYTHON) else { return };
+    let bench = Bench::new();
+    bench.sandbox.file("work/greet.py", GRPC);
+    let greet = |format: &str| {
+        bench.bash(&format!("ycred token --format {format} | {} greet.py", python.join("python").display()))
+    };
+    greet("grpc").succeeds().quietly();
+    bench.was_shown(&bench.bearer());
+    // Why there are two formats with one header in them.
+    greet("headers-json").fails().stderr_has("Invalid metadata");
+}
+
+#[test]
+fn buf_reads_the_header_for_a_grpc_server() {
+    let (Some(python), Some(modules)) = (python(PYTHON), node(NODE)) else { return };
+    let bench = Bench::new();
+    let machine = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x64" };
+    let buf = modules.join(format!("@bufbuild/buf-linux-{machine}/bin/buf"));
+    bench.sandbox.file(
+        "work/greet.proto",
+        "syntax = \"proto3\";\npackage test;\nmessage Nothing {}\nservice Greeter { rpc Greet(Nothing) returns (Nothing); }\n",
+    );
+    let script = bench.sandbox.file("work/greet.py", GRPC);
+    let server = bench.sandbox.call(python.join("python"), [script.as_os_str(), "serve".as_ref()]).start();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !server.stdout().ends_with('\n') {
+        assert!(std::time::Instant::now() < end, "the server does not listen:\n{}", server.stderr());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let line = format!(
+        "ycred token --format header | {} curl --schema greet.proto --protocol grpc --http2-prior-knowledge -H @- -d '{{}}' \
+         http://127.0.0.1:{}/test.Greeter/Greet",
+        buf.display(),
+        server.stdout().trim()
+    );
+    bench.bash(&line).succeeds().stdout_is("{}\n");
+    bench.was_shown(&bench.bearer());
+}

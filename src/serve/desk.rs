@@ -1,0 +1,164 @@
+//! Who is answered what at the endpoints of `exec --serve`.
+//!
+//! The metadata service's protocol (docs `compute/operations/vm-connect/auth-inside-vm.md`), as the Yandex Cloud SDKs speak it,
+//! has no secret in it: it is for programs of our own user alone. That of AWS containers
+//! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>) is for whoever knows the password
+//! that our child was given.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use super::Work;
+use super::peer;
+use super::stock::{Found, Item, Stock};
+use crate::clock::Clock;
+use crate::loopback::{Incoming, Request, Response};
+use crate::obtain::Obtained;
+use crate::source::access_key::AccessKey;
+use crate::token::{Secret, Timestamp};
+
+/// Where the metadata service is on its host, and the one thing of it that we have.
+const METADATA: &str = "/computeMetadata/";
+const TOKEN: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
+/// Ours to choose, since the child is given the URL.
+pub const ACCESS_KEY: &str = "/credentials";
+
+pub struct Desk {
+    pub clock: &'static dyn Clock,
+    pub port: u16,
+    /// Our own user, where the users of others can be told; none: no metadata is answered.
+    pub user: Option<u32>,
+    pub password: Secret,
+    pub stock: Arc<Stock>,
+    pub keeper: Sender<Work>,
+}
+
+impl Desk {
+    /// Answers at once where there is something to answer with; else it is the keeper's.
+    pub fn take(&self, incoming: Incoming) {
+        let item = match self.judge(&incoming.request) {
+            Ok(item) => item,
+            Err(refusal) => return incoming.hand_over(refusal),
+        };
+        let now = self.clock.now();
+        // Where the keeper is gone, the connection is closed.
+        let _ = match self.stock.find(item, now) {
+            None => self.keeper.send(Work::Answer(item, incoming)),
+            Some(Found { got, is_due }) => {
+                incoming.hand_over(answer(item, &got, now));
+                match is_due && !self.stock.call_for(item, true) {
+                    true => self.keeper.send(Work::Renew(item)),
+                    false => Ok(()),
+                }
+            }
+        };
+    }
+
+    /// What is asked for, by one who may.
+    fn judge(&self, request: &Request) -> Result<Item, Response> {
+        let refuse = |status: u16, why: &str| Err(Response::text(status, format!("{why}\n")));
+        if request.path == ACCESS_KEY {
+            return match request.header("authorization") {
+                Some(presented) if is_same(presented, &self.password) => Ok(Item::AccessKey),
+                Some(_) => refuse(403, "this is not the authorization token that was given out"),
+                None => refuse(401, "the authorization token is missing"),
+            };
+        }
+        let Some(us) = self.user.filter(|_| request.path.starts_with(METADATA)) else {
+            return refuse(404, "there is nothing here");
+        };
+        // Before anything is told of what is here.
+        if peer::user(request.peer, self.port) != Some(us) {
+            return refuse(403, "this is for programs of the user who started it");
+        }
+        if request.header("metadata-flavor").is_none_or(|flavor| !flavor.eq_ignore_ascii_case("google")) {
+            return refuse(403, "the header Metadata-Flavor: Google is missing");
+        }
+        match request.path.as_str() {
+            TOKEN => Ok(Item::Token),
+            _ => refuse(404, "of the metadata service there is the token alone"),
+        }
+    }
+}
+
+/// The reply with a token or a key in it.
+pub fn answer(item: Item, got: &Obtained, now: Timestamp) -> Response {
+    let until = got.credential.advertised(now, got.skew_is_current);
+    let json = |body: String| Response::new(200, "application/json", body);
+    match item {
+        // A token has no character that JSON would escape.
+        Item::Token => json(format!(
+            "{{\"access_token\":\"{}\",\"expires_in\":{},\"token_type\":\"Bearer\"}}",
+            got.credential.secret.expose(),
+            // Whole seconds; of a last fraction one is made, or clients would take the token for a dead one.
+            (until.since(now) / 1000).max(1)
+        )),
+        Item::AccessKey => {
+            let Some(key) = AccessKey::unpack(&got.credential.secret) else {
+                return Response::text(503, "what the cache has is no access key\n");
+            };
+            let text = |part: &Secret| serde_json::Value::from(part.expose()).to_string();
+            json(format!(
+                "{{\"AccessKeyId\":{},\"SecretAccessKey\":{},\"Token\":{},\"Expiration\":\"{until}\"}}",
+                text(&key.id),
+                text(&key.secret),
+                text(&key.session_token)
+            ))
+        }
+    }
+}
+
+/// Compares in a time that tells nothing of where the two differ.
+fn is_same(presented: &str, password: &Secret) -> bool {
+    let (presented, password) = (presented.as_bytes(), password.expose().as_bytes());
+    let differing =
+        presented.iter().zip(password).fold(0, |differing, (a, b)| std::hint::black_box(differing | (a ^ b)));
+    presented.len() == password.len() && differing == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::Credential;
+
+    const NOW: Timestamp = Timestamp(1_795_000_000_000);
+
+    fn body(item: Item, secret: &str, left: i64) -> String {
+        let credential = Credential {
+            secret: Secret::new(secret.into()),
+            issued: NOW,
+            expires: NOW.shifted(left),
+            skew: 0,
+            assumed: false,
+        };
+        let response = answer(item, &Obtained { credential, skew_is_current: true }, NOW);
+        assert_eq!(response.status, 200);
+        String::from_utf8_lossy(&response.body).into_owned()
+    }
+
+    #[test]
+    fn a_token_is_told_with_its_seconds_less_a_margin() {
+        assert_eq!(
+            body(Item::Token, "t1.x.y", 3_600_000),
+            r#"{"access_token":"t1.x.y","expires_in":3540,"token_type":"Bearer"}"#
+        );
+        assert!(body(Item::Token, "t1.x.y", 300).contains(r#""expires_in":1,"#));
+    }
+
+    #[test]
+    fn a_key_has_the_four_fields_of_container_credentials() {
+        assert_eq!(
+            body(Item::AccessKey, "ajekey|YC/s|s1.t", 3_600_000),
+            r#"{"AccessKeyId":"ajekey","SecretAccessKey":"YC/s","Token":"s1.t","Expiration":"2026-11-18T12:05:40Z"}"#
+        );
+    }
+
+    #[test]
+    fn passwords_are_compared_whole() {
+        let password = Secret::new("abcdefgh".into());
+        assert!(is_same("abcdefgh", &password));
+        for wrong in ["", "abcdefg", "abcdefghi", "abcdefgx", "xbcdefgh", "Bearer abcdefgh"] {
+            assert!(!is_same(wrong, &password), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What `exec --serve` has at hand: by the same record as every other process, and in memory where no record can be.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::cache::{Cache, Rules, Verdict, Want};
+use crate::error::Result;
+use crate::identity::Identity;
+use crate::invocation::Options;
+use crate::obtain::Obtained;
+use crate::profile::Profile;
+use crate::protocol::Need;
+use crate::session::Session;
+use crate::source::Caching;
+use crate::source::access_key::KeyRequest;
+use crate::token::{Credential, Timestamp};
+
+/// What is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    Token,
+    AccessKey,
+}
+
+impl Item {
+    pub const ALL: [Self; 2] = [Self::Token, Self::AccessKey];
+
+    pub fn need(self) -> Need {
+        match self {
+            Self::Token => Need::default(),
+            // The same as `ycred aws` asks for, so that they share a record.
+            Self::AccessKey => Need::AccessKey(KeyRequest::default()),
+        }
+    }
+
+    /// The flags as they hold for it: `--min-ttl` is for tokens of half a day.
+    pub fn options(self, options: &Options) -> Options {
+        match self {
+            Self::Token => options.clone(),
+            Self::AccessKey => Options { min_ttl: None, ..options.clone() },
+        }
+    }
+}
+
+/// Both, with where they are kept.
+pub struct Stock {
+    cache: Cache,
+    shelves: [Shelf; 2],
+}
+
+struct Shelf {
+    identity: Identity,
+    /// None: its source wants to be asked each time.
+    rules: Option<Rules>,
+    has_record: bool,
+    want: Want,
+    /// What could not be kept in a record, and when it was got.
+    held: Mutex<Option<(Obtained, Timestamp)>>,
+    /// The keeper has been told that it is due.
+    is_called_for: AtomicBool,
+}
+
+/// Something to hand out.
+#[derive(Debug)]
+pub struct Found {
+    pub got: Obtained,
+    /// It should be renewed.
+    pub is_due: bool,
+}
+
+impl Stock {
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn new(session: &Session<'_>, profile: &Profile, options: &Options) -> Result<Self> {
+        let has_record = profile.cached && !options.no_cache;
+        // Opened as if it were cached, for the rules: memory keeps to them too.
+        let profile = Profile { cached: true, ..profile.clone() };
+        let shelf = |item: Item| -> Result<Shelf> {
+            let (grant, floor) = session.open(&profile, &item.need(), Duration::ZERO)?;
+            let rules = match grant.caching() {
+                Caching::Never => None,
+                Caching::Kept { refresh_before, max_age } => Some(Rules { refresh_before, max_age }),
+            };
+            let floor = item.options(options).min_ttl.unwrap_or(floor);
+            Ok(Shelf {
+                identity: grant.identity().clone(),
+                rules,
+                has_record,
+                want: Want { floor, force_since: None },
+                held: Mutex::new(None),
+                is_called_for: AtomicBool::new(false),
+            })
+        };
+        Ok(Self { cache: session.cache(), shelves: [shelf(Item::Token)?, shelf(Item::AccessKey)?] })
+    }
+
+    fn shelf(&self, item: Item) -> &Shelf {
+        &self.shelves[item as usize]
+    }
+
+    /// What can be handed out at once.
+    pub fn find(&self, item: Item, now: Timestamp) -> Option<Found> {
+        let shelf = self.shelf(item);
+        let rules = shelf.rules.as_ref()?;
+        let mut held = shelf.held();
+        let record = match shelf.has_record {
+            // Why it cannot be handed out (a key file is gone) will be told by who asks for another.
+            true => self.cache.entry(&shelf.identity).load().ok()?,
+            false => None,
+        };
+        if record.as_ref().is_some_and(|record| record.is_emptied()) {
+            *held = None;
+        }
+        let is_usable = |credential: &Credential| credential.left(now).longer > 0;
+        let recorded = record.as_ref().and_then(|record| Some((record, record.credential().filter(is_usable)?)));
+        let held = held.as_ref().filter(|(got, _)| is_usable(&got.credential));
+        match (recorded, held) {
+            (Some((record, credential)), held)
+                if held.is_none_or(|(held, _)| held.credential.expires <= credential.expires) =>
+            {
+                let is_due = !matches!(record.judge(&shelf.want, rules, now), Verdict::Serve(_));
+                Some(Found { got: Obtained { credential, skew_is_current: false }, is_due })
+            }
+            (_, Some((got, fetched))) => {
+                let is_due = got.credential.left(now).longer < crate::token::millis(shelf.want.floor)
+                    || rules.call_for(&got.credential, *fetched, now);
+                Some(Found { got: Obtained { credential: got.credential.clone(), skew_is_current: false }, is_due })
+            }
+            (_, None) => None,
+        }
+    }
+
+    /// Whether its source wants to be asked each time.
+    pub fn is_asked_each_time(&self, item: Item) -> bool {
+        self.shelf(item).rules.is_none()
+    }
+
+    /// Notes that a renewal is called for, or (false) taken up. Returns what was noted before.
+    pub fn call_for(&self, item: Item, is_called_for: bool) -> bool {
+        self.shelf(item).is_called_for.swap(is_called_for, Ordering::Relaxed)
+    }
+
+    /// Keeps what was got, where it is in no record.
+    pub fn keep(&self, item: Item, got: &Obtained, now: Timestamp) {
+        let shelf = self.shelf(item);
+        let is_recorded = shelf.has_record
+            && self.cache.entry(&shelf.identity).load().is_ok_and(|record| {
+                record.and_then(|record| record.credential()).is_some_and(|kept| kept.secret == got.credential.secret)
+            });
+        let copy = Obtained { credential: got.credential.clone(), skew_is_current: got.skew_is_current };
+        let mut held = shelf.held();
+        let since = match held.as_ref() {
+            // Handed out again by a source that could not be asked: no younger for that.
+            Some((old, since)) if old.credential.secret == copy.credential.secret => *since,
+            _ => now,
+        };
+        *held = (!is_recorded && shelf.rules.is_some()).then_some((copy, since));
+    }
+}
+
+impl Shelf {
+    fn held(&self) -> MutexGuard<'_, Option<(Obtained, Timestamp)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
