@@ -752,7 +752,7 @@ fn waits(error: &io::Error) -> bool {
 fn lift(head: &httparse::Request<'_, '_>, peer: SocketAddr, connection: u64) -> Request {
     let target = head.path.unwrap_or_default().to_owned();
     // A proxy is sent the whole URL; its path is what is asked for.
-    let local = match target.split_once("://") {
+    let local = match target.split_once("://").filter(|_| !target.starts_with('/')) {
         Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
         None => &target,
     };

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
-use crate::identity::{Identity, hex, value_digest};
+use crate::identity::{Identity, Watched, hex, value_digest};
 use crate::random;
 use crate::store::{self, Found, Lock};
 use crate::token::{Credential, Secret, Timestamp, human, millis};
@@ -88,8 +88,8 @@ struct Kept {
     assumed: bool,
 }
 
-/// The one place where a secret is serialised: into its own 0600 record.
-fn expose<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+/// The one way in which a secret is serialised: into a 0600 file of ours.
+pub(crate) fn expose<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
 }
 
@@ -277,7 +277,7 @@ impl Rules {
 
     /// Milliseconds before the end at which renewing begins: as configured or a tenth of the life, never over half of
     /// it.
-    fn soft_window(&self, credential: &Credential) -> i64 {
+    pub(crate) fn soft_window(&self, credential: &Credential) -> i64 {
         self.refresh_before.map_or(credential.life() / 10, millis).min(credential.life() / 2)
     }
 }
@@ -571,7 +571,7 @@ impl Slot<'_> {
 pub struct Entry<'a> {
     pub slot: Slot<'a>,
     settings: String,
-    files: &'a [PathBuf],
+    files: &'a [Watched],
 }
 
 impl Entry<'_> {
@@ -580,7 +580,7 @@ impl Entry<'_> {
     /// # Errors
     /// Profile (3): a file of the identity is gone, so no cached token is handed out either.
     pub fn load(&self) -> Result<Option<Record>> {
-        let stats = self.files.iter().map(|path| stat(path)).collect::<Result<Vec<_>>>()?;
+        let stats = self.files.iter().map(stat).collect::<Result<Vec<_>>>()?;
         let Some(content) = self.slot.read() else { return Ok(None) };
         // Whatever is no record of ours, torn, foreign or of another make, is a miss and will be replaced.
         let Ok(record) = serde_json::from_slice::<Record>(&content) else { return Ok(None) };
@@ -594,8 +594,8 @@ impl Entry<'_> {
         if record.files.len() != stats.len() {
             return Ok(None);
         }
-        for ((stamp, found), path) in record.files.iter().zip(&stats).zip(self.files) {
-            if !stamp.has_stat(found) && stamp.digest != digest_of(path)? {
+        for ((stamp, found), file) in record.files.iter().zip(&stats).zip(self.files) {
+            if !stamp.has_stat(found) && stamp.digest != digest_of(file)? {
                 return Ok(None);
             }
         }
@@ -609,11 +609,11 @@ impl Entry<'_> {
     fn stamps(&self) -> Result<Vec<Stamp>> {
         self.files
             .iter()
-            .map(|path| {
+            .map(|file| {
                 // The stat first: if the file is replaced between the two, its stat is the old one, and the next load
                 // compares the content.
-                let found = stat(path)?;
-                Ok(Stamp::new(&found, digest_of(path)?))
+                let found = stat(file)?;
+                Ok(Stamp::new(&found, digest_of(file)?))
             })
             .collect()
     }
@@ -697,8 +697,14 @@ pub enum Forgotten {
 /// What the files of an identity held when a fetch began.
 pub struct Witness(Vec<Stamp>);
 
-fn stat(path: &Path) -> Result<fs::Metadata> {
+fn stat(file: &Watched) -> Result<fs::Metadata> {
+    let path = &file.path;
     fs::metadata(path).map_err(|error| {
+        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            && let Some(absent) = file.absent()
+        {
+            return absent;
+        }
         Error::profile(format!("{}", path.display()))
             .because(describe(&error))
             .hint("put the file back, or correct its path in the profile")
@@ -720,8 +726,12 @@ pub fn describe(error: &io::Error) -> String {
     }
 }
 
-fn digest_of(path: &Path) -> Result<String> {
-    crate::input::read(path).map(|content| hex(&value_digest(&content)))
+fn digest_of(file: &Watched) -> Result<String> {
+    match crate::input::read(&file.path) {
+        Ok(content) => Ok(hex(&value_digest(&content))),
+        // Gone since its stat was taken.
+        Err(error) => Err(file.absent().filter(|_| !file.path.exists()).unwrap_or(error)),
+    }
 }
 
 impl Stamp {

@@ -14,8 +14,10 @@ pub mod exec;
 mod import;
 mod init;
 mod list;
+mod login;
 mod logout;
 mod refresh;
+mod revoke;
 mod r#use;
 
 /// A command of the people's command line.
@@ -40,7 +42,9 @@ pub const COMMANDS: &[&Command] = &[
     &exec::COMMAND,
     &env::COMMAND,
     &refresh::COMMAND,
+    &login::COMMAND,
     &logout::COMMAND,
+    &revoke::COMMAND,
     &completions::COMMAND,
 ];
 

@@ -98,6 +98,9 @@ pub const PATH: &str = "PATH";
 /// The user's shell, for `exec` without a command and `env` without `--shell`.
 pub const SHELL: &str = "SHELL";
 
+/// The browser for `ycred login`: commands parted by colons, perhaps with `%s` for the URL, as xdg-open(1) reads it.
+pub const BROWSER: &str = "BROWSER";
+
 /// What the process was given, taken once by main.
 #[derive(Clone, Default)]
 pub struct Environment(Arc<Vec<(OsString, OsString)>>);

@@ -50,13 +50,32 @@ pub struct Error {
     pub clock_skew: Option<i64>,
     /// A server answered, if with an error; it is not that there was none.
     pub is_answer: bool,
+    /// What the auth host says besides.
+    pub auth: Box<AuthHost>,
+}
+
+/// What the auth host says with a refusal, for programs.
+#[derive(Clone, Debug, Default)]
+pub struct AuthHost {
+    /// Its word for it (RFC 6749, 5.2): `invalid_grant`.
+    pub code: Option<String>,
+    /// What it wants to see in the next proof of possession (`DPoP-Nonce`, RFC 9449, 8).
+    pub dpop_nonce: Option<String>,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, retry_after: None, clock_skew: None, is_answer: false }
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            retry_after: None,
+            clock_skew: None,
+            is_answer: false,
+            auth: Box::default(),
+        }
     }
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(Kind::Refused, message)

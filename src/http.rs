@@ -53,6 +53,13 @@ pub struct Request<'a> {
     pub direct: bool,
 }
 
+/// A header that each try has another value of.
+#[derive(Clone, Copy)]
+pub struct Proof<'a> {
+    pub header: &'static str,
+    pub make: &'a dyn Fn() -> Result<Secret>,
+}
+
 /// A 2xx answer.
 pub struct Answer {
     pub body: Zeroizing<Vec<u8>>,
@@ -85,6 +92,21 @@ impl Http {
         explain: fn(&[u8]) -> Option<Explained>,
         cx: &Context<'_>,
     ) -> Result<Answer> {
+        self.send_proven(request, None, explain, cx)
+    }
+
+    /// [`Self::send`], with a header whose value is made anew for each try: a proof of possession that came twice would be
+    /// taken for a stolen one (RFC 9449, 11.1).
+    ///
+    /// # Errors
+    /// As [`Self::send`], and what making the header brings.
+    pub fn send_proven(
+        &self,
+        request: &Request<'_>,
+        proof: Option<Proof<'_>>,
+        explain: fn(&[u8]) -> Option<Explained>,
+        cx: &Context<'_>,
+    ) -> Result<Answer> {
         let mut pause = PAUSE_FIRST;
         let mut before: Option<Error> = None;
         for attempt in 1.. {
@@ -97,7 +119,9 @@ impl Http {
             }
             let last = attempt >= cx.attempts;
             let budget = if cx.attempts == 1 { left } else { left / 2 };
-            let (error, again) = match self.attempt(request, budget, explain, cx) {
+            let value = proof.map(|proof| (proof.make)().map(|value| (proof.header, value))).transpose()?;
+            let fresh = value.as_ref().map(|(name, value)| (*name, value.expose()));
+            let (error, again) = match self.attempt(request, fresh, budget, explain, cx) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => (failure.error, failure.again),
             };
@@ -116,6 +140,7 @@ impl Http {
     fn attempt(
         &self,
         request: &Request<'_>,
+        fresh: Option<(&'static str, &str)>,
         budget: Duration,
         explain: fn(&[u8]) -> Option<Explained>,
         cx: &Context<'_>,
@@ -140,18 +165,19 @@ impl Http {
             config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
         }
         let agent: Agent = config.build().into();
+        let headers = || request.headers.iter().copied().chain(fresh);
         let sent = match request.body {
             Some((content_type, body)) => {
                 let mut call = agent.post(request.url).header("content-type", content_type);
-                for (name, value) in request.headers {
-                    call = call.header(*name, *value);
+                for (name, value) in headers() {
+                    call = call.header(name, value);
                 }
                 call.send(body.expose())
             }
             None => {
                 let mut call = agent.get(request.url);
-                for (name, value) in request.headers {
-                    call = call.header(*name, *value);
+                for (name, value) in headers() {
+                    call = call.header(name, value);
                 }
                 call.call()
             }
@@ -167,6 +193,7 @@ impl Http {
         let content_type = header("content-type").unwrap_or("no content type").to_owned();
         let request_id = ["x-request-id", "x-server-trace-id"].iter().find_map(|name| header(name).map(str::to_owned));
         let location = header("location").map(str::to_owned);
+        let dpop_nonce = header("dpop-nonce").map(str::to_owned);
         let status = response.status().as_u16();
         let body = response
             .body_mut()
@@ -192,7 +219,9 @@ impl Http {
                 .hint(PORTAL),
             ));
         }
-        Err(refusal(request.url, status, &body, request_id, retry_after, skew, explain))
+        let mut failure = refusal(request.url, status, &body, request_id, retry_after, skew, explain);
+        failure.error.auth.dpop_nonce = dpop_nonce;
+        Err(failure)
     }
 
     fn roots(&self) -> Result<Arc<Vec<Certificate<'static>>>> {
@@ -266,6 +295,8 @@ impl Failure {
 pub struct Explained {
     pub message: String,
     pub request_id: Option<String>,
+    /// The auth host's word for it.
+    pub code: Option<String>,
 }
 
 fn refusal(
@@ -295,6 +326,7 @@ fn refusal(
     let mut error = kind.retry_after(retry_after.filter(|_| again));
     error.clock_skew = clock_skew;
     error.is_answer = true;
+    error.auth.code = explained.and_then(|explained| explained.code);
     if again {
         error = error.hint("the cloud is busy or out of order; try again in a moment");
     }

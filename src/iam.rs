@@ -32,6 +32,25 @@ struct ForServiceAccount<'a> {
     service_account_id: &'a str,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Revoke<'a> {
+    iam_token: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Revoked {
+    subject_id: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RevokeRefreshToken<'a> {
+    /// At most 1000 characters.
+    refresh_token: &'a str,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Created {
@@ -133,6 +152,31 @@ fn body(message: &impl Serialize) -> Result<Secret> {
         .map_err(|_| Error::internal("a request could not be written as JSON"))
 }
 
+/// `Revoke`: ends a token, by its own authority; whose it was.
+///
+/// # Errors
+/// As [`crate::http::Http::send`].
+pub fn revoke(installation: &Installation, token: &Secret, cx: &Context<'_>) -> Result<String> {
+    let path = format!("{TOKENS_PATH}:revoke");
+    let (url, answer) = send(installation, &path, &body(&Revoke { iam_token: token.expose() })?, Some(token), cx)?;
+    let Revoked { subject_id } = answer.json(&url)?;
+    Ok(subject_id.unwrap_or_else(|| "an unnamed subject".into()))
+}
+
+/// `RefreshTokenService.Revoke` (cloudapi `yandex/cloud/iam/v1/refresh_token_service.proto`): ends a login.
+///
+/// # Errors
+/// As [`crate::http::Http::send`].
+pub fn revoke_refresh_token(
+    installation: &Installation,
+    caller: &Secret,
+    refresh_token: &Secret,
+    cx: &Context<'_>,
+) -> Result<()> {
+    let message = body(&RevokeRefreshToken { refresh_token: refresh_token.expose() })?;
+    send(installation, "/iam/v1/refreshTokens:revoke", &message, Some(caller), cx).map(|_| ())
+}
+
 fn call(
     installation: &Installation,
     path: &str,
@@ -173,7 +217,7 @@ fn credential(answer: &Answer, url: &str, cx: &Context<'_>) -> Result<Credential
 }
 
 /// Tells whoever fetched that this machine's clock is off; tokens are had all the same, other programs may fare worse.
-fn warn_of_clock(skew: i64, cx: &Context<'_>) {
+pub(crate) fn warn_of_clock(skew: i64, cx: &Context<'_>) {
     if skew != 0 {
         cx.notes.warn(Warning::ClockOff, format!("{}: set it, or turn time synchronisation on", clock_off(skew)));
     }
@@ -210,7 +254,7 @@ pub fn explain(body: &[u8]) -> Option<Explained> {
         details.into_iter().flatten().find_map(|detail| Some(detail.get("requestId")?.as_str()?.to_owned()));
     // Capped here, so that a talkative server does not push the request id, and what else we say, off the line.
     let message: String = message.chars().take(250).collect();
-    Some(Explained { message: format!("{name}: {message}"), request_id })
+    Some(Explained { message: format!("{name}: {message}"), request_id, code: None })
 }
 
 #[cfg(test)]

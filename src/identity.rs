@@ -10,13 +10,43 @@ use std::path::{Path, PathBuf};
 
 use ring::digest;
 
+use crate::error::{Error, Kind};
+
 const ACCESS_KEY: &str = "access-key=";
 
 /// The settings that decide whose token it is, and the files whose content does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     lines: Vec<String>,
-    files: Vec<PathBuf>,
+    files: Vec<Watched>,
+}
+
+/// A file whose content belongs to an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub path: PathBuf,
+    absent: Option<Absent>,
+}
+
+/// What it means that a file is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    pub kind: Kind,
+    pub message: String,
+    pub hint: String,
+}
+
+impl Watched {
+    /// The error where it is not there, if that means something of its own.
+    pub fn absent(&self) -> Option<Error> {
+        self.absent.as_ref().map(Absent::error)
+    }
+}
+
+impl Absent {
+    pub fn error(&self) -> Error {
+        Error::new(self.kind, &self.message).hint(&self.hint)
+    }
 }
 
 impl Identity {
@@ -44,7 +74,14 @@ impl Identity {
     /// Adds a file: its absolute path to the settings, its content to what the cache compares.
     #[must_use]
     pub fn with_file(mut self, key: &str, path: &Path) -> Self {
-        self.files.push(path.to_owned());
+        self.files.push(Watched { path: path.to_owned(), absent: None });
+        self.with(key, path)
+    }
+
+    /// The same for a file of our own, whose absence is no fault of the profile.
+    #[must_use]
+    pub fn with_marker(mut self, key: &str, path: &Path, absent: Absent) -> Self {
+        self.files.push(Watched { path: path.to_owned(), absent: Some(absent) });
         self.with(key, path)
     }
 
@@ -87,7 +124,7 @@ impl Identity {
     }
 
     /// The files whose content belongs to the identity.
-    pub fn files(&self) -> &[PathBuf] {
+    pub fn files(&self) -> &[Watched] {
         &self.files
     }
 

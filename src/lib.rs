@@ -17,6 +17,7 @@ pub mod iam;
 pub mod identity;
 pub mod input;
 pub mod invocation;
+pub mod login;
 pub mod loopback;
 pub mod notes;
 pub mod oauth;

@@ -13,6 +13,8 @@ pub enum Warning {
     SameTokenAgain,
     /// The token lives shorter than was asked for.
     MinTtlUnmet,
+    /// A login's new state cannot be kept, which may cost the login.
+    LoginUnkept,
     /// This machine's clock is off.
     ClockOff,
     /// Nothing can be kept on disk or locked.

@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use crate::error::Result;
-use crate::http::{self, CONNECT, Explained, Request};
+use crate::http::{self, CONNECT, Explained, Proof, Request};
 use crate::iam;
 use crate::obtain::Context;
 use crate::profile::Installation;
@@ -31,6 +31,11 @@ pub struct Token {
 }
 
 impl Granted {
+    /// The host's clock less ours, in milliseconds, where they differ.
+    pub fn skew(&self) -> i64 {
+        self.answer.skew.unwrap_or(0)
+    }
+
     /// The access token, with the life that the answer told of: a length, so that no clock has a say in it.
     ///
     /// # Errors
@@ -51,7 +56,21 @@ pub fn token(
     headers: &[(&'static str, &str)],
     cx: &Context<'_>,
 ) -> Result<Granted> {
-    let url = format!("{}{TOKEN_PATH}", installation.auth_url);
+    proven_token(installation, parameters, headers, None, cx)
+}
+
+/// [`token`], with a proof that is made anew for each try.
+///
+/// # Errors
+/// As [`token`].
+pub fn proven_token(
+    installation: &Installation,
+    parameters: &[(&str, &str)],
+    headers: &[(&'static str, &str)],
+    proof: Option<Proof<'_>>,
+    cx: &Context<'_>,
+) -> Result<Granted> {
+    let url = token_url(installation);
     let body = form(parameters);
     let request = Request {
         url: &url,
@@ -60,8 +79,13 @@ pub fn token(
         connect: CONNECT,
         direct: false,
     };
-    let answer = cx.http.send(&request, explain, cx)?;
+    let answer = cx.http.send_proven(&request, proof, explain, cx)?;
     Ok(Granted { token: answer.json(&url)?, answer, url })
+}
+
+/// Where tokens are asked for.
+pub fn token_url(installation: &Installation) -> String {
+    format!("{}{TOKEN_PATH}", installation.auth_url)
 }
 
 /// What stays as it is in a form and in a query (RFC 3986, 2.3).
@@ -99,10 +123,10 @@ pub(crate) fn explain(body: &[u8]) -> Option<Explained> {
     let Ok(Refused { error, error_description }) = serde_json::from_slice(body) else { return iam::explain(body) };
     let words = match error_description {
         Some(description) if !description.is_empty() => format!("{error}: {description}"),
-        _ => error,
+        _ => error.clone(),
     };
     // Capped as the API's messages are.
-    Some(Explained { message: words.chars().take(250).collect(), request_id: None })
+    Some(Explained { message: words.chars().take(250).collect(), request_id: None, code: Some(error) })
 }
 
 #[cfg(test)]

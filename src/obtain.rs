@@ -26,6 +26,8 @@ pub struct Context<'a> {
     pub notes: &'a Notes<'a>,
     /// What is wanted of a grant inside another one (`--force-refresh` goes through the whole chain).
     pub force_since: Option<Timestamp>,
+    /// What the token should have left at least: for a grant that keeps tokens of its own.
+    pub floor: Duration,
     /// How messages call the profile.
     pub profile: &'a str,
     /// The token is to buy another one, and nobody sees how long it lives.

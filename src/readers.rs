@@ -10,7 +10,10 @@ use crate::cache::{Record, Rules, Verdict, Want};
 use crate::environment::{Environment, KUBERNETES_EXEC_INFO};
 use crate::error::{Error, clean};
 use crate::hosts::{Allowed, Host, Pattern};
+use crate::identity::Identity;
 use crate::invocation::{self, Invocation, Options};
+use crate::login::flow;
+use crate::login::state::{Place, State};
 use crate::places::Places;
 use crate::profile::{DEFAULT_ENDPOINT, Profile};
 use crate::protocol::{self, Call, Exchange, Handout, Refusal, Target};
@@ -50,6 +53,8 @@ pub const READERS: &[Reader] = &[
     Reader { name: "endpoints", read: endpoints },
     Reader { name: "yaml", read: yaml },
     Reader { name: "message", read: message },
+    Reader { name: "callback", read: callback },
+    Reader { name: "login_state", read: login_state },
 ];
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000);
@@ -442,6 +447,43 @@ fn message(input: &[u8]) {
             .any(|piece| cleaned.as_bytes().windows(8).any(|other| other == piece))
     );
     check_error(&Error::refused(text));
+    Secret::forget_known();
+}
+
+/// A callback's query, which any page and any program here can send; or the line that a person pastes.
+fn callback(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let state = "fuzzed-state-of-a-login";
+    for query in [&*text, flow::query_of(&text)] {
+        match flow::read_callback(query, state) {
+            Ok(flow::Answer::Code(code)) => {
+                assert!(query.contains("state=") && query.contains("code="), "{query}");
+                assert!(code.expose().bytes().all(|byte| byte.is_ascii_graphic()));
+            }
+            Ok(flow::Answer::Refused(why)) => {
+                assert!(query.contains("error="), "{query}");
+                check_error(&Error::refused(why));
+            }
+            Err(why) => check_error(&Error::usage(why)),
+        }
+    }
+    Secret::forget_known();
+}
+
+fn login_state(input: &[u8]) {
+    let directory = Path::new("/nowhere");
+    let place = Place::new(directory, &Identity::of("login"), "ycred login");
+    if let Ok(state) = serde_json::from_slice::<State>(input) {
+        if let Err(error) = state.key(&place) {
+            check_error(&error);
+        }
+        if let Some(access) = &state.access {
+            let credential = access.credential();
+            for now in [NOW, Timestamp(0)] {
+                assert!(credential.advertised(now, false) >= now);
+            }
+        }
+    }
     Secret::forget_known();
 }
 

@@ -111,11 +111,28 @@ impl Session<'_> {
         options: &Options,
         floor: Duration,
     ) -> Result<Obtained> {
+        let timeout = options.timeout.unwrap_or(profile.timeout);
+        let floor = options.min_ttl.unwrap_or(floor);
+        self.ask(profile, options, floor, timeout, |cx| obtain(grant, &Want { floor, force_since: cx.force_since }, cx))
+            .map_err(|error| error.context(profile))
+    }
+
+    /// Does something with the network, as this profile has it.
+    ///
+    /// # Errors
+    /// Profile (3): its `ca-file`; and what `act` brings.
+    pub fn ask<T>(
+        &self,
+        profile: &Profile,
+        options: &Options,
+        floor: Duration,
+        timeout: Duration,
+        act: impl FnOnce(&Context<'_>) -> Result<T>,
+    ) -> Result<T> {
         // Trusted like the profile itself, so judged like it, on every call.
         if let Some(path) = &profile.ca_file {
-            profile::judge_named(path, "ca-file").map_err(|error| error.context(profile))?;
+            profile::judge_named(path, "ca-file")?;
         }
-        let timeout = options.timeout.unwrap_or(profile.timeout);
         let http = Http::new(self.environment, profile.ca_file.as_deref());
         let cache = match profile.cached {
             true => self.cache(),
@@ -123,7 +140,6 @@ impl Session<'_> {
         };
         let label = profile.to_string();
         let force_since = options.force_refresh.then_some(self.began);
-        let want = Want { floor: options.min_ttl.unwrap_or(floor), force_since };
         let cx = Context {
             clock: self.clock,
             deadline: Deadline::since(self.started.get(), timeout),
@@ -132,10 +148,11 @@ impl Session<'_> {
             cache: &cache,
             notes: self.notes,
             force_since,
+            floor,
             profile: &label,
             is_inner: false,
         };
-        obtain(grant, &want, &cx).map_err(|error| error.context(profile))
+        act(&cx)
     }
 
     /// The cache, for those who do not want a token of it.

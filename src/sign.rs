@@ -1,17 +1,24 @@
-//! PS256 by ring, behind jsonwebtoken's provider hook: the crate writes the JWT, ring signs it, and no second crypto
-//! backend comes into the tree.
+//! PS256 and ES256 by ring, behind jsonwebtoken's provider hook: the crate writes the JWT, ring signs it, and no second
+//! crypto backend comes into the tree.
 
 use std::sync::Once;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, KeyUtils};
 use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType, Jwk,
+};
 use jsonwebtoken::signature::{self, Signer};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use ring::digest;
 use ring::rand::SystemRandom;
-use ring::signature::{RSA_PSS_SHA256, RsaKeyPair};
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PSS_SHA256, RsaKeyPair};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::token::Secret;
 
@@ -21,9 +28,18 @@ use crate::token::Secret;
 /// # Errors
 /// In words that fit behind the key file's name; nothing of the key is in them.
 pub fn ps256(claims: &impl Serialize, key_id: &str, private_key_pem: &Secret) -> Result<Secret, &'static str> {
+    // Judged before the crate sees it, so that what is wrong with a key is told in our words.
+    let der = read_key(private_key_pem)?;
+    let mut header = Header::new(Algorithm::PS256);
+    header.kid = Some(key_id.to_owned());
+    encode(&header, claims, &EncodingKey::from_rsa_der(der.secret_der()))
+}
+
+fn encode(header: &Header, claims: &impl Serialize, key: &EncodingKey) -> Result<Secret, &'static str> {
     static PROVIDER: CryptoProvider = CryptoProvider {
         signer_factory: |algorithm, key| match algorithm {
             Algorithm::PS256 => Ok(Box::new(RingPs256(key.clone()))),
+            Algorithm::ES256 => Ok(Box::new(RingEs256(key.clone()))),
             _ => Err(ErrorKind::InvalidAlgorithm.into()),
         },
         verifier_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
@@ -33,13 +49,7 @@ pub fn ps256(claims: &impl Serialize, key_id: &str, private_key_pem: &Secret) ->
     INSTALL.call_once(|| {
         let _ = PROVIDER.install_default();
     });
-    // Judged before the crate sees it, so that what is wrong with a key is told in our words.
-    let der = read_key(private_key_pem)?;
-    let mut header = Header::new(Algorithm::PS256);
-    header.kid = Some(key_id.to_owned());
-    jsonwebtoken::encode(&header, claims, &EncodingKey::from_rsa_der(der.secret_der()))
-        .map(Secret::new)
-        .map_err(|_| "its private key cannot sign")
+    jsonwebtoken::encode(header, claims, key).map(Secret::new).map_err(|_| "its private key cannot sign")
 }
 
 /// Reads the PEM, with whatever text stands before it ("PLEASE DO NOT REMOVE THIS LINE!"), in PKCS#8 or PKCS#1.
@@ -75,9 +85,136 @@ impl JwtSigner for RingPs256 {
     }
 }
 
+/// A P-256 key that a login's refresh token is bound to, and that signs the proofs of possession that go with it (DPoP,
+/// RFC 9449).
+pub struct ProofKey {
+    /// PKCS#8 in base64url.
+    pkcs8: Secret,
+    /// The public point's coordinates in base64url.
+    x: String,
+    y: String,
+}
+
+impl ProofKey {
+    /// Makes a new one.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn generate() -> Result<Self, &'static str> {
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+            .map_err(|_| "the system has no random numbers to make a key of")?;
+        Self::from_text(Secret::new(URL_SAFE_NO_PAD.encode(document.as_ref())))
+    }
+
+    /// Reads what [`Self::text`] was.
+    ///
+    /// # Errors
+    /// In words that fit behind the file's name.
+    pub fn from_text(pkcs8: Secret) -> Result<Self, &'static str> {
+        let pair = ec_key_pair(&decode(&pkcs8)?).map_err(|_| "its key is not a P-256 key")?;
+        // Uncompressed: 4, then two coordinates of 32 bytes (SEC 1, 2.3.3).
+        let point = pair.public_key().as_ref();
+        let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..65]));
+        Ok(Self { pkcs8, x, y })
+    }
+
+    /// The key as text, to be kept.
+    pub fn text(&self) -> &Secret {
+        &self.pkcs8
+    }
+
+    /// The thumbprint of its public half, base64url, for `dpop_jkt`. By SHA-512, which is what the cloud takes: RFC 7638
+    /// and RFC 9449 have SHA-256 (yandex-cloud.md 4.3).
+    pub fn thumbprint(&self) -> String {
+        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, self.x, self.y);
+        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA512, canonical.as_bytes()))
+    }
+
+    /// A proof with these claims: ES256, the public key in the header (RFC 9449, 4.2).
+    ///
+    /// # Errors
+    /// In words; not to be expected of a key that could be read.
+    pub fn proof(&self, claims: &impl Serialize) -> Result<Secret, &'static str> {
+        let public = EllipticCurveKeyParameters {
+            key_type: EllipticCurveKeyType::EC,
+            curve: EllipticCurve::P256,
+            x: self.x.clone(),
+            y: self.y.clone(),
+        };
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some("dpop+jwt".into());
+        header.jwk =
+            Some(Jwk { common: CommonParameters::default(), algorithm: AlgorithmParameters::EllipticCurve(public) });
+        encode(&header, claims, &EncodingKey::from_ec_der(&decode(&self.pkcs8)?))
+    }
+}
+
+fn decode(text: &Secret) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+    URL_SAFE_NO_PAD.decode(text.expose()).map(Zeroizing::new).map_err(|_| "its key is not base64url")
+}
+
+fn ec_key_pair(der: &[u8]) -> Result<EcdsaKeyPair, ring::error::KeyRejected> {
+    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new())
+}
+
+struct RingEs256(EncodingKey);
+
+impl Signer<Vec<u8>> for RingEs256 {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        let pair = ec_key_pair(self.0.as_bytes()).map_err(signature::Error::from_source)?;
+        let signature = pair.sign(&SystemRandom::new(), message).map_err(|_| signature::Error::new())?;
+        Ok(signature.as_ref().to_vec())
+    }
+}
+
+impl JwtSigner for RingEs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::ES256
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proof_is_three_parts_with_the_public_key_alone_in_it() {
+        let key = ProofKey::generate().expect("a key");
+        let again = ProofKey::from_text(key.text().clone()).expect("reads what it wrote");
+        assert_eq!(key.thumbprint(), again.thumbprint());
+        assert_eq!(key.thumbprint().len(), 86, "64 bytes in base64url");
+        let proof = again.proof(&serde_json::json!({"htm": "POST"})).expect("a proof");
+        let parts: Vec<&str> = proof.expose().split('.').collect();
+        let json = |part: &str| -> serde_json::Value {
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64url")).expect("JSON")
+        };
+        let header = json(parts[0]);
+        let jwk = serde_json::json!({"crv": "P-256", "kty": "EC", "x": key.x, "y": key.y});
+        assert_eq!(header, serde_json::json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk}));
+        assert_eq!(json(parts[1]), serde_json::json!({"htm": "POST"}));
+        assert_eq!(URL_SAFE_NO_PAD.decode(parts[2]).expect("base64url").len(), 64, "raw r and s");
+    }
+
+    #[test]
+    fn the_thumbprint_is_sha512_over_the_canonical_jwk() {
+        // The P-256 key of RFC 7517, appendix A.1.
+        let key = ProofKey {
+            pkcs8: Secret::wrapping(String::new()),
+            x: "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4".into(),
+            y: "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM".into(),
+        };
+        assert_eq!(
+            key.thumbprint(),
+            "87wrLaz3s_FhzVDc1S8PBGMBK7SlogjruZ8x3hrvMMS28Zq4-1ugZG2qoqUcBatvWxzlCLGqHCRv4eVefHCsyg"
+        );
+    }
+
+    #[test]
+    fn what_is_no_proof_key_is_refused() {
+        for text in ["", "!", "AAAA"] {
+            assert!(ProofKey::from_text(Secret::wrapping(text.into())).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn what_is_no_key_is_told_without_showing_it() {

@@ -15,6 +15,7 @@ pub(crate) mod authorized_key;
 pub(crate) mod external;
 mod fixed;
 mod impersonate;
+mod login;
 pub(crate) mod metadata;
 mod oauth;
 pub(crate) mod workload;
@@ -84,8 +85,15 @@ pub type Assignment = (&'static str, String);
 pub type Rank = u8;
 
 /// Every source, in the order of the README.
-pub const SOURCES: &[&Source] =
-    &[&authorized_key::SOURCE, &oauth::SOURCE, &metadata::SOURCE, &workload::SOURCE, &external::SOURCE, &fixed::SOURCE];
+pub const SOURCES: &[&Source] = &[
+    &authorized_key::SOURCE,
+    &oauth::SOURCE,
+    &metadata::SOURCE,
+    &workload::SOURCE,
+    &login::SOURCE,
+    &external::SOURCE,
+    &fixed::SOURCE,
+];
 
 impl Source {
     pub fn named(name: &str) -> Option<&'static Self> {

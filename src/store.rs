@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -92,15 +92,62 @@ pub fn replace(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
     system::ignore_file_size_signal();
     let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
     let temporary = directory.join(format!("{TEMPORARY}{}", random::id()));
-    let written = write_new(&temporary, content, durable).and_then(|()| {
-        set_aside_if_foreign(path)?;
-        fs::rename(&temporary, path)
-    });
+    let written = write_new(&temporary, content, durable).and_then(|()| put_in_place(&temporary, path, durable));
     if written.is_err() {
         // Best effort: the sweep finds what this cannot remove.
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+fn put_in_place(temporary: &Path, path: &Path, durable: bool) -> io::Result<()> {
+    set_aside_if_foreign(path)?;
+    fs::rename(temporary, path)?;
+    if durable && let Some(directory) = path.parent() {
+        // The name is on disk only with its directory. Not every file system can do that; the content is there anyway.
+        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    }
+    Ok(())
+}
+
+/// Room on the disk for what is about to be got and cannot be got twice: taken before it is asked for.
+pub struct Reserved {
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+/// Takes room for a file of at most `size` bytes.
+///
+/// # Errors
+/// What the disk says: nothing of that size can be kept here.
+pub fn reserve(path: &Path, size: usize) -> io::Result<Reserved> {
+    system::ignore_file_size_signal();
+    let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
+    let reserved =
+        Reserved { temporary: directory.join(format!("{TEMPORARY}{}", random::id())), path: path.to_owned() };
+    write_new(&reserved.temporary, &vec![b' '; size], true)?;
+    Ok(reserved)
+}
+
+impl Reserved {
+    /// Replaces the file by this content, durably: into blocks that are there already.
+    ///
+    /// # Errors
+    /// What the disk says; the old content is then still there.
+    pub fn fill(self, content: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&self.temporary)?;
+        file.write_all(content)?;
+        file.set_len(content.len() as u64)?;
+        file.sync_all()?;
+        put_in_place(&self.temporary, &self.path, true)
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        // It is not there any more where it was filled.
+        let _ = fs::remove_file(&self.temporary);
+    }
 }
 
 const TEMPORARY: &str = "tmp-";
@@ -269,6 +316,26 @@ pub fn clear_litter(directory: &Path) -> io::Result<()> {
     })
 }
 
+/// Removes temporary files that killed processes left more than an hour ago.
+pub fn clear_old_litter(directory: &Path, now: Timestamp) {
+    for name in names(directory).unwrap_or_default() {
+        let path = directory.join(&name);
+        let age = fs::symlink_metadata(&path).map_or(0, |found| now.since(modified(&found)));
+        if name.starts_with(TEMPORARY) && age > 3_600_000 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The names in a directory up to their first dot, without litter; none where there is no directory.
+///
+/// # Errors
+/// What the disk says.
+pub fn first_names(directory: &Path) -> io::Result<BTreeSet<String>> {
+    let first = |name: &String| name.split('.').next().unwrap_or_default().to_owned();
+    Ok(names(directory)?.iter().filter(|name| !is_litter(name) && name.contains('.')).map(first).collect())
+}
+
 fn is_litter(name: &str) -> bool {
     name.starts_with(TEMPORARY) || name.starts_with(SET_ASIDE)
 }
@@ -412,6 +479,20 @@ mod tests {
             fs::remove_file(&path).expect("removed");
         }
         assert_eq!(fs::read_to_string(&victim).expect("still there"), "untouched");
+    }
+
+    #[test]
+    fn room_that_was_taken_is_filled_or_given_back() {
+        let dir = directory();
+        let path = dir.path().join("x.json");
+        drop(reserve(&path, 1000).expect("room"));
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0, "given back");
+        reserve(&path, 1000).expect("room").fill(b"short").expect("filled");
+        assert_eq!(content(read(&path)).as_deref(), Some(&b"short"[..]), "no tail of what was reserved");
+        reserve(&path, 10).expect("room").fill(b"longer than was thought").expect("filled");
+        assert_eq!(content(read(&path)).as_deref(), Some(&b"longer than was thought"[..]));
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "no litter");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::faults::{Endpoint, Fault};
+use super::login;
 use super::refusal::Refusal;
 use super::tokens::Granted;
 use super::{State, exchange, log::Issued};
@@ -21,12 +22,14 @@ pub type Form = HashMap<String, String>;
 type Grant = fn(&State, &Request, &Form, Option<&Fault>) -> Result<Granted, Refusal>;
 
 /// Every grant type that the host knows.
-const GRANTS: &[(&str, Grant)] = &[(exchange::GRANT, exchange::exchange)];
+const GRANTS: &[(&str, Grant)] =
+    &[(exchange::GRANT, exchange::exchange), ("authorization_code", login::code), ("refresh_token", login::refresh)];
 
 /// Answers a request.
 pub fn answer(state: &State, endpoint: Endpoint, request: &Request, fault: Option<&Fault>) -> Result<Granted, Refusal> {
     match endpoint {
         Endpoint::OauthToken => token(state, request, fault),
+        Endpoint::Authorize => login::authorize(state, request),
         _ => Err(Refusal::other(404, "Not found").because(format!("no such path: {}", request.path))),
     }
 }

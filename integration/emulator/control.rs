@@ -25,7 +25,7 @@ pub const HELP: &str = r#"While it runs, it can be told to misbehave, and asked 
 
 A fault is a JSON object; the first one that covers a request and is not used up is applied. All members are optional:
   "endpoint"          any, iam, tokens, create-for-service-account, revoke, metadata, oauth-token,
-                      ephemeral-access-keys, other      (default: any)
+                      ephemeral-access-keys, authorize, revoke-refresh, other      (default: any)
   "times", "skip"     for the next so many requests (default: until told otherwise), after so many that pass
   "delay"             "500ms", "10s": answer late;      "hold": true: answer when the faults are taken away
   "status", "message" refuse with this HTTP status and message
@@ -38,7 +38,10 @@ A fault is a JSON object; the first one that covers a request and is not used up
 
 Settings: "life", "clock-shift" ("-10m": all of the cloud's clock), "date-shift" (only the Date header), "send-date",
   "iat-tolerance", "audiences" (a list), "repeat" (repeat a token while more than this is left of it, or null),
-  "metadata-account" (an account's id, or null for a machine without one), "token-form" (t1, old)
+  "metadata-account" (an account's id, or null for a machine without one), "token-form" (t1, old),
+  "login": {"page" (redirect, auto, button), "deny", "refresh-tokens", "one-time" (a refresh token is good once, and the
+    answer brings the next), "nonce" (400, 401 or null: demand one in proofs), "tolerance" (of a proof's iat), "client",
+    "federation"}; what is left out is as at the start
 "#;
 
 /// Answers a request to the control interface.

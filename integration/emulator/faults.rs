@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::times;
+use super::{login, times};
 use crate::server::Stage;
 
 /// Which requests a fault is for.
@@ -29,6 +29,10 @@ pub enum Endpoint {
     Metadata,
     /// `POST /oauth/token` at the auth host.
     OauthToken,
+    /// `GET /oauth/authorize` at the auth host.
+    Authorize,
+    /// `POST /iam/v1/refreshTokens:revoke`.
+    RevokeRefresh,
     /// `POST /iam/aws-compatibility/v1/ephemeralAccessKeys`.
     EphemeralAccessKeys,
     /// Any other path.
@@ -272,6 +276,8 @@ pub struct Settings {
     pub metadata_account: Option<String>,
     /// What tokens look like.
     pub token_form: TokenForm,
+    /// How the auth host is disposed towards people who log in.
+    pub login: login::Settings,
 }
 
 impl Default for Settings {
@@ -286,6 +292,7 @@ impl Default for Settings {
             repeat: None,
             metadata_account: None,
             token_form: TokenForm::T1,
+            login: login::Settings::default(),
         }
     }
 }

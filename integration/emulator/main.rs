@@ -51,10 +51,11 @@ Options:
 What it serves:
   POST /iam/v1/tokens                           a JWT or an OAuth token for an IAM token
   POST /iam/v1/tokens:createForServiceAccount   impersonation
-  POST /iam/v1/tokens:revoke
+  POST /iam/v1/tokens:revoke, /iam/v1/refreshTokens:revoke
   GET  /endpoints, /endpoints/iam               where the IAM endpoint is; for clients that speak https alone
   GET  /computeMetadata/v1/instance/service-accounts/default/token   on the metadata port
-  POST /oauth/token                             another issuer's token for an IAM token, on a port of its own
+  POST /oauth/token                             another issuer's token, or a login, for an IAM token, on a port of its own
+  GET  /oauth/authorize                         where people log in, on the same port
 
 ";
 
@@ -161,6 +162,7 @@ fn prepare(emulator: &Emulator, dir: &Path, tls: bool) -> io::Result<String> {
     let profiles = [
         ("demo.toml", format!("source = \"authorized-key\"\nkey-file = \"key.json\"\n{endpoint}{hosts}")),
         ("demo-oauth.toml", format!("source = \"oauth\"\noauth-token-file = \"oauth-token\"\n{endpoint}{hosts}")),
+        ("demo-login.toml", format!("source = \"login\"\n{endpoint}auth-url = \"{}\"\n{hosts}", emulator.auth_url())),
         ("demo-vm.toml", format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n{hosts}", emulator.metadata_addr())),
         ("demo-workload.toml", workload),
     ];
@@ -185,6 +187,7 @@ In {dir} are
   demo.toml         a profile that uses the authorized key in key.json
   demo-oauth.toml   one that uses an OAuth token
   demo-vm.toml      one that uses the metadata service
+  demo-login.toml   one that a person logs in to: ycred login --profile demo-login
   demo-workload.toml   one that exchanges the subject token of another issuer
 
 In another terminal:

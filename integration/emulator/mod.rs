@@ -15,7 +15,7 @@
 //! * `POST /iam/v1/tokens`, `…:createForServiceAccount`, `…:revoke` ([`tokens`], judged by [`jwt`]);
 //! * `GET /computeMetadata/v1/instance/service-accounts/default/token` ([`metadata`]);
 //! * `GET /endpoints` and `GET /endpoints/iam` ([`endpoints`]);
-//! * `POST /oauth/token` at the auth host ([`auth`]): token exchange ([`exchange`]);
+//! * `POST /oauth/token` at the auth host ([`auth`]): token exchange ([`exchange`]), and people who log in ([`login`]);
 //! * `POST /iam/aws-compatibility/v1/ephemeralAccessKeys` ([`access_keys`]);
 //! * errors as google.rpc.Status with a request id ([`refusal`]);
 //! * everything that goes wrong between a client and a cloud ([`faults`]), and a log of it all ([`log`]).
@@ -34,6 +34,7 @@ pub mod faults;
 pub mod jwt;
 pub mod keys;
 pub mod log;
+pub mod login;
 pub mod metadata;
 pub mod refusal;
 #[cfg(test)]
@@ -56,6 +57,7 @@ use self::faults::{Endpoint, Fault, Settings};
 use self::jwt::KnownKey;
 use self::keys::{AuthorizedKey, RsaKey};
 use self::log::{Entry, Issued, Log, Presented};
+use self::login::Logins;
 use self::refusal::Refusal;
 use self::tokens::{Granted, Terms, Tokens};
 use crate::authority::Authority;
@@ -169,6 +171,9 @@ pub struct World {
     federations: Federations,
     access_keys: Vec<AccessKey>,
     log: Log,
+    logins: Logins,
+    /// The auth host's base URL, which proofs of possession name.
+    auth_url: String,
     own_audiences: Vec<String>,
     /// Under which address the list of endpoints has IAM.
     iam_address: String,
@@ -355,6 +360,7 @@ impl State {
         match endpoint {
             Endpoint::CreateForServiceAccount => tokens::create_for_service_account(self, request, fault),
             Endpoint::Revoke => tokens::revoke(self, request),
+            Endpoint::RevokeRefresh => login::revoke_refresh(self, request),
             Endpoint::EphemeralAccessKeys => access_keys::create(self, request, fault),
             _ => tokens::create(self, request, fault),
         }
@@ -414,8 +420,10 @@ fn endpoint(door: Door, path: &str) -> Endpoint {
         (Door::Iam, TOKENS) => Endpoint::Tokens,
         (Door::Iam, CREATE_FOR_SERVICE_ACCOUNT) => Endpoint::CreateForServiceAccount,
         (Door::Iam, REVOKE) => Endpoint::Revoke,
+        (Door::Iam, login::REVOKE_REFRESH) => Endpoint::RevokeRefresh,
         (Door::Iam, EPHEMERAL_ACCESS_KEYS) => Endpoint::EphemeralAccessKeys,
         (Door::Auth, auth::TOKEN) => Endpoint::OauthToken,
+        (Door::Auth, login::AUTHORIZE) => Endpoint::Authorize,
         (Door::Iam | Door::Auth, _) => Endpoint::Other,
     }
 }
@@ -458,6 +466,8 @@ impl Emulator {
                 federations: Federations::default(),
                 access_keys: Vec::new(),
                 log: Log::default(),
+                logins: Logins::default(),
+                auth_url: String::new(),
                 own_audiences: Vec::new(),
                 iam_address: String::new(),
                 stopping: false,
@@ -484,6 +494,7 @@ impl Emulator {
         let auth = Server::start_on(auth_address, tls.clone(), serve(Door::Auth))?;
         let iam = Server::start_on(address, tls, serve(Door::Iam))?;
         let metadata = Server::start_on(metadata_address, None, serve(Door::Metadata))?;
+        state.world().auth_url = auth.url();
         let port = iam.port();
         let mut hosts: BTreeSet<String> =
             ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")).into();
@@ -502,6 +513,16 @@ impl Emulator {
     /// The auth host's base URL: what a profile names as `auth-url`.
     pub fn auth_url(&self) -> String {
         self.auth.url()
+    }
+
+    /// Where the auth host listens.
+    pub fn auth_address(&self) -> SocketAddr {
+        self.auth.address()
+    }
+
+    /// Looks at, or changes, what the auth host knows of people.
+    pub fn logins<T>(&self, look: impl FnOnce(&mut Logins) -> T) -> T {
+        look(&mut self.state.world().logins)
     }
 
     /// Where the IAM endpoint listens.

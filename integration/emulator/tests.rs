@@ -24,7 +24,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
-    fn header(&self, name: &str) -> Option<String> {
+    pub fn header(&self, name: &str) -> Option<String> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
     }
@@ -52,7 +52,7 @@ pub fn send(to: SocketAddr, head: &str, body: &str) -> Option<Answer> {
 }
 
 /// A POST of JSON to the IAM endpoint, with a bearer or without.
-fn post(emulator: &Emulator, path: &str, bearer: Option<&str>, body: &str) -> Answer {
+pub fn post(emulator: &Emulator, path: &str, bearer: Option<&str>, body: &str) -> Answer {
     let authorization = bearer.map(|bearer| format!("\r\nAuthorization: Bearer {bearer}")).unwrap_or_default();
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json{authorization}");
     send(emulator.address(), &head, body).expect("an answer")

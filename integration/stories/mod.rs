@@ -10,6 +10,7 @@ mod import;
 mod installations;
 mod kubelet;
 mod life;
+pub mod login;
 mod logout;
 mod network;
 mod profiles;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
-use super::{Call, Command};
+use super::{Call, Command, login};
 use crate::Outcome;
 use crate::error::{Error, Result, clean};
+use crate::login::flow;
 use crate::profile::{COMMON_KEYS, Key, Profile, check_name};
 use crate::protocol::Reply;
 use crate::session::Session;
@@ -47,7 +48,7 @@ pub const COMMAND: Command = Command {
                 .help(key.about)
                 .allow_hyphen_values(true)
         });
-        command.arg(named).arg(force).arg(source).args(switches).args(keys).arg(words)
+        command.arg(login::no_browser()).arg(named).arg(force).arg(source).args(switches).args(keys).arg(words)
     },
     needs_places: true,
     run,
@@ -91,11 +92,20 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
             .because(crate::cache::describe(&error))
             .hint("set YCRED_CONFIG_DIR to a directory of yours")
     })?;
+    // The one source that needs a person, who is there now.
+    let logged_in =
+        match profile.source.name {
+            "login" => Some(login::log_in(&profile, call, flow::PATIENCE, session).map_err(|error| {
+                error.context(format!("{} is written, but nobody is logged in yet", path.display()))
+            })?),
+            _ => None,
+        };
     let obtained = session
         .obtain(&profile, &call.options, Duration::ZERO)
         .map_err(|error| error.context(format!("{} is written, but gives no token yet", path.display())))?;
     let credential = obtained.credential;
     let until = match credential.assumed {
+        _ if logged_in.is_some() => logged_in.unwrap_or_default(),
         true => "there is a token".to_owned(),
         false => format!("token for another {}", human(credential.left(session.clock.now()).longer)),
     };

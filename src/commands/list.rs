@@ -1,12 +1,11 @@
 //! `list`: the profiles that there are, and which is the default. A broken one is listed with what is wrong with it.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{Call, Command};
 use crate::Outcome;
 use crate::error::{Result, clean};
-use crate::profile::{Profile, Wanted, check_name};
+use crate::profile::{Profile, Wanted};
 use crate::protocol::Reply;
 use crate::session::Session;
 
@@ -14,13 +13,7 @@ pub const COMMAND: Command =
     Command { name: "list", about: "list the profiles", arguments: |command| command, needs_places: true, run };
 
 fn run(_: &Call, session: &Session<'_>) -> Result<Outcome> {
-    let mut names = BTreeSet::new();
-    for directory in session.places.profile_directories() {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        names.extend(entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned)));
-    }
-    // What stands there under other names is no profile: it cannot be named.
-    names.retain(|name| check_name(name).is_ok());
+    let names = session.places.profile_names();
     let chosen = session.profile(&Wanted::Unnamed).ok().and_then(|profile| profile.name);
     let mut text = String::new();
     for name in &names {

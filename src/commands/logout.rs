@@ -1,64 +1,136 @@
-//! `logout`: forgets what ycred holds for a profile, or for all, and says what that was. The token itself lives on in
-//! the cloud: other programs may have been given the same one. Access keys that it bought are forgotten with it.
+//! `logout`: forgets what ycred holds for a profile, or for all, and says what that was. The tokens themselves live on in
+//! the cloud, where other programs may have been given the same one, unless `--revoke` ends them there too. Access keys that
+//! a token bought are forgotten with it.
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
 use super::{Call, Command};
-use crate::Outcome;
 use crate::cache::{Forgotten, Slot, describe};
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
-use crate::profile::DEFAULT_TIMEOUT;
+use crate::iam;
+use crate::login::Login;
+use crate::login::state::{Place, Removed, State};
+use crate::obtain::Context;
+use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::protocol::Reply;
 use crate::session::Session;
 use crate::source::{self, Grant, access_key};
 use crate::store::Lock;
+use crate::token::{Credential, Secret};
+use crate::{Done, Outcome};
 
 pub const COMMAND: Command = Command {
     name: "logout",
-    about: "forget the cached token of a profile, or of all",
+    about: "forget the cached token and the login of a profile, or of all",
     arguments: |command| {
-        command.arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("forget every cached token"))
+        command
+            .arg(
+                Arg::new("all")
+                    .long("all")
+                    .action(ArgAction::SetTrue)
+                    .help("forget every cached token and every login"),
+            )
+            .arg(
+                Arg::new("revoke")
+                    .long("revoke")
+                    .action(ArgAction::SetTrue)
+                    .help("also end them in the cloud, for every program that has been given the same token"),
+            )
     },
     needs_places: true,
     run,
 };
 
 fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
-    let cache = session.cache();
-    let disk = |error: io::Error| {
-        Error::internal(format!("{}: the cache cannot be emptied", cache.place()))
-            .because(describe(&error))
-            .hint(format!("remove it by hand: rm -r {}", cache.place()))
-    };
+    let mut told = Told::default();
     if call.matches.get_flag("all") {
         if call.options.profile.is_some() {
             return Err(Error::usage("--all and --profile are two different things").hint("leave one of them out"));
         }
-        let deadline = Deadline::of_run(call.options.timeout.unwrap_or(DEFAULT_TIMEOUT));
-        let mut forgotten = 0;
-        for slot in cache.slots().map_err(disk)? {
-            let found = forget(&slot, &deadline, session).map_err(disk)?;
-            forgotten += usize::from(found != Forgotten::Nothing);
+        let holdings = if call.matches.get_flag("revoke") { all_holdings(session) } else { Vec::new() };
+        forget_all(call, session, &mut told)?;
+        for held in holdings {
+            held.revoke(call, session, &mut told);
         }
-        cache.clear_litter().map_err(disk)?;
-        return Ok(Outcome::reply(Reply::text(format!("{}: {forgotten} cached tokens forgotten\n", cache.place()))));
+        return Ok(told.outcome());
     }
     let profile = session.profile(&call.wanted())?;
-    let grant = source::open(&profile)?;
+    // Read before they are gone.
+    let held = call.matches.get_flag("revoke").then(|| Holding::of(&profile, session)).transpose()?;
+    forget_one(&profile, call, session, &mut told)?;
+    if told.text.is_empty() {
+        let _ = writeln!(told.text, "{profile}: no token is cached");
+    }
+    if let Some(held) = held {
+        held.revoke(call, session, &mut told);
+    }
+    Ok(told.outcome())
+}
+
+/// What is said in the end: what was done, and the first thing that went wrong.
+#[derive(Default)]
+struct Told {
+    text: String,
+    error: Option<Error>,
+}
+
+impl Told {
+    fn outcome(self) -> Outcome {
+        let code = self.error.as_ref().map_or(0, |error| error.kind.exit_code());
+        let stderr = self.error.map(|error| error.render()).unwrap_or_default();
+        Outcome::Done(Done { reply: Reply { code, ..Reply::text(self.text) }, stderr })
+    }
+}
+
+fn forget_all(call: &Call, session: &Session<'_>, told: &mut Told) -> Result<()> {
+    let cache = session.cache();
+    let disk = |error| unforgotten(Path::new(&cache.place()), &error);
+    let deadline = Deadline::of_run(call.options.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    // Logins first: as long as there is one, a hook may bring a token back.
+    if let Ok(state) = &session.places.state {
+        let unforgotten = |error| unforgotten(state, &error);
+        let mut ended = 0;
+        for place in Place::all(state).map_err(unforgotten)? {
+            ended += usize::from(end(&place, &deadline, session).map_err(unforgotten)?.any);
+        }
+        if ended > 0 {
+            let _ = writeln!(told.text, "{}: {ended} logins ended", state.display());
+        }
+    }
+    let mut forgotten = 0;
+    for slot in cache.slots().map_err(disk)? {
+        let found = forget(&slot, &deadline, session).map_err(disk)?;
+        forgotten += usize::from(found != Forgotten::Nothing);
+    }
+    cache.clear_litter().map_err(disk)?;
+    let _ = writeln!(told.text, "{}: {forgotten} cached tokens forgotten", cache.place());
+    Ok(())
+}
+
+fn forget_one(profile: &Profile, call: &Call, session: &Session<'_>, told: &mut Told) -> Result<()> {
+    let cache = session.cache();
+    let grant = source::open(profile)?;
     let deadline = Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout));
-    let mut text = String::new();
+    if let Some(login) = Login::if_any(profile)? {
+        let place = &login.place;
+        if end(place, &deadline, session).map_err(|error| unforgotten(place.directory(), &error))?.any {
+            let _ = writeln!(told.text, "{profile}: logged out; what was kept of the login is removed");
+        }
+    }
+    let disk = |error| unforgotten(Path::new(&cache.place()), &error);
     // Access keys first: one that is being minted waits for a token of the grant.
     let keys = cache.slots_where(|record| access_key::request_of(record.settings(), grant.identity())).map_err(disk)?;
     for (slot, request) in keys {
         if let Forgotten::Token(expires) = forget(&slot, &deadline, session).map_err(disk)? {
             let session_name = request.session_name;
             let _ = writeln!(
-                text,
+                told.text,
                 "{profile}: the cached access key of session {session_name} is forgotten (the cloud honours it until {expires})"
             );
         }
@@ -66,19 +138,24 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let mut link: Option<&dyn Grant> = Some(grant.as_ref());
     while let Some(grant) = link {
         let entry = cache.entry(grant.identity());
-        if let Forgotten::Token(expires) = forget(&entry.slot, &deadline, session).map_err(disk)? {
+        let forgotten = forget(&entry.slot, &deadline, session);
+        if let Forgotten::Token(expires) = forgotten.map_err(|error| unforgotten(Path::new(&cache.place()), &error))? {
             let account = grant.account().unwrap_or_else(|_| "an account".into());
             let _ = writeln!(
-                text,
+                told.text,
                 "{profile}: the cached token of {account} is forgotten (the cloud honours it until {expires})"
             );
         }
         link = grant.inner();
     }
-    if text.is_empty() {
-        text = format!("{profile}: no token is cached\n");
-    }
-    Ok(Outcome::reply(Reply::text(text)))
+    Ok(())
+}
+
+fn unforgotten(place: &Path, error: &io::Error) -> Error {
+    let place = place.display();
+    Error::internal(format!("{place}: cannot be emptied"))
+        .because(describe(error))
+        .hint(format!("remove it by hand: rm -r {place}"))
 }
 
 /// Forgets; and if a fetch is under way, waits for its end and forgets what it may have stored between its last look at the
@@ -89,10 +166,119 @@ fn forget(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Re
         if deadline.left(session.clock).is_zero() {
             return Ok(forgotten);
         }
-        session.clock.sleep(Duration::from_millis(20));
+        session.clock.sleep(POLL);
     }
     match slot.forget(session.clock.now())? {
         Forgotten::Nothing => Ok(forgotten),
         found => Ok(found),
+    }
+}
+
+const POLL: Duration = Duration::from_millis(20);
+
+/// Ends a login: at once for whoever asks from now on; and once nobody is renewing it, what is kept of it goes.
+fn end(place: &Place, deadline: &Deadline, session: &Session<'_>) -> io::Result<Removed> {
+    let ended = place.end()?;
+    let _held = loop {
+        match place.try_lock_if_there() {
+            Lock::Held(held) => break Some(held),
+            // Whoever renews looks at the marker before it stores, so this is for the moment in between.
+            Lock::Busy if !deadline.left(session.clock).is_zero() => session.clock.sleep(POLL),
+            Lock::Busy | Lock::Impossible(_) => break None,
+        }
+    };
+    place.remove().map(|removed| Removed { any: ended.any || removed.any })
+}
+
+/// What a profile has that can be ended in the cloud.
+struct Holding {
+    profile: Profile,
+    /// Of each link of a chain, outermost first, as far as they live.
+    tokens: Vec<Secret>,
+    login: Option<(Login, State)>,
+}
+
+fn all_holdings(session: &Session<'_>) -> Vec<Holding> {
+    let load = |name: String| session.profile(&Wanted::Given { by: "logout", name: name.clone() }).ok();
+    // An alias's profile is among them under its own name.
+    let profiles = session
+        .places
+        .profile_names()
+        .into_iter()
+        .filter_map(|name| load(name.clone()).filter(|profile| profile.name.as_ref() == Some(&name)));
+    profiles.filter_map(|profile| Holding::of(&profile, session).ok()).collect()
+}
+
+impl Holding {
+    fn of(profile: &Profile, session: &Session<'_>) -> Result<Self> {
+        let grant = source::open(profile)?;
+        let cache = session.cache();
+        let now = session.clock.now();
+        let is_alive = |credential: &Credential| credential.left(now).longer > 0;
+        let mut tokens: Vec<Secret> = Vec::new();
+        let mut add = |credential: Option<Credential>| {
+            if let Some(credential) = credential.filter(is_alive)
+                && !tokens.contains(&credential.secret)
+            {
+                tokens.push(credential.secret);
+            }
+        };
+        let mut link: Option<&dyn Grant> = Some(grant.as_ref());
+        while let Some(grant) = link {
+            add(cache.entry(grant.identity()).load().ok().flatten().and_then(|record| record.credential()));
+            link = grant.inner();
+        }
+        let login = Login::if_any(profile)?.and_then(|login| login.place.load().ok().map(|state| (login, state)));
+        add(login.as_ref().and_then(|(_, state)| state.access.as_ref()).map(|access| access.credential()));
+        Ok(Self { profile: profile.clone(), tokens, login })
+    }
+
+    /// Ends it all in the cloud. What fails is told, and stops nothing.
+    fn revoke(&self, call: &Call, session: &Session<'_>, told: &mut Told) {
+        let profile = &self.profile;
+        let timeout = call.options.timeout.unwrap_or(profile.timeout);
+        let fail = |error: Error, told: &mut Told| {
+            told.error.get_or_insert(error.context(format!("{profile}: forgotten here, but not revoked in the cloud")));
+        };
+        let done = session.ask(profile, &call.options, Duration::ZERO, timeout, |cx| {
+            if let Err(error) = self.revoke_login(cx, told) {
+                fail(error, told);
+            }
+            // The innermost last, though any of them may revoke itself.
+            for token in &self.tokens {
+                match iam::revoke(&profile.installation, token, cx) {
+                    Ok(subject) => {
+                        let _ = writeln!(
+                            told.text,
+                            "{profile}: the token of {subject} is revoked, for every program that was given the same one"
+                        );
+                    }
+                    Err(error) => fail(error, told),
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = done {
+            fail(error, told);
+        }
+    }
+
+    /// Ends the refresh token. The call wants a living token besides, which a dead login must get first.
+    fn revoke_login(&self, cx: &Context<'_>, told: &mut Told) -> Result<()> {
+        let Some((login, state)) = &self.login else { return Ok(()) };
+        let Some(refresh_token) = &state.refresh_token else { return Ok(()) };
+        let installation = &self.profile.installation;
+        let access = state.access.as_ref().map(|access| access.credential());
+        match access.filter(|credential| credential.left(cx.clock.now()).longer > 0) {
+            Some(own) => iam::revoke_refresh_token(installation, &own.secret, refresh_token, cx)?,
+            None => {
+                let granted = login.refresh(refresh_token, &state.key(&login.place)?, cx)?.token;
+                let refresh_token = granted.refresh_token.as_ref().unwrap_or(refresh_token);
+                iam::revoke_refresh_token(installation, &granted.access_token, refresh_token, cx)?;
+                iam::revoke(installation, &granted.access_token, cx)?;
+            }
+        }
+        let _ = writeln!(told.text, "{}: the login is revoked", self.profile);
+        Ok(())
     }
 }

@@ -48,7 +48,7 @@ impl Grant for Impersonated {
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let want = Want { floor: FLOOR, force_since: cx.force_since };
-        let caller = obtain(self.inner.as_ref(), &want, &Context { is_inner: true, ..*cx })?;
+        let caller = obtain(self.inner.as_ref(), &want, &Context { is_inner: true, floor: FLOOR, ..*cx })?;
         iam::create_for_service_account(&self.installation, &caller.credential.secret, &self.account, cx).map_err(
             |error| {
                 error.hint(format!(

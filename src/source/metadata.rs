@@ -119,5 +119,5 @@ impl Grant for Metadata {
 pub(crate) fn explain(body: &[u8]) -> Option<Explained> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let fits = !text.is_empty() && text.len() <= 200 && !text.starts_with('<');
-    fits.then(|| Explained { message: text.to_owned(), request_id: None })
+    fits.then(|| Explained { message: text.to_owned(), request_id: None, code: None })
 }

@@ -409,7 +409,9 @@ pub(crate) fn explain(body: &[u8]) -> Option<Explained> {
         message: String,
     }
     match serde_json::from_slice(body) {
-        Ok(Refused { message }) => Some(Explained { message: message.chars().take(250).collect(), request_id: None }),
+        Ok(Refused { message }) => {
+            Some(Explained { message: message.chars().take(250).collect(), request_id: None, code: None })
+        }
         Err(_) => super::metadata::explain(body),
     }
 }

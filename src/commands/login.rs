@@ -1,0 +1,94 @@
+//! `login`: lets a person log in with a browser, for a profile whose source is `login`.
+
+use std::time::Duration;
+
+use clap::{Arg, ArgAction};
+
+use super::{Call, Command};
+use crate::Outcome;
+use crate::error::{Error, Result};
+use crate::login::Login;
+use crate::login::flow::{self, LoggedIn, Manner};
+use crate::profile::{Profile, Wanted};
+use crate::protocol::Reply;
+use crate::session::Session;
+use crate::source;
+use crate::token::human;
+
+pub const COMMAND: Command = Command {
+    name: "login",
+    about: "log in with a browser, for a profile of source login",
+    arguments: |command| {
+        command
+            .arg(Arg::new("name").value_name("PROFILE").help("the profile; default: as everywhere"))
+            .arg(no_browser())
+            .after_help("A person has five minutes, or --timeout. After a failed login no browser is opened for 30 s, but with --force-refresh.")
+    },
+    needs_places: true,
+    run,
+};
+
+pub fn no_browser() -> Arg {
+    Arg::new("no-browser")
+        .long("no-browser")
+        .action(ArgAction::SetTrue)
+        .help("print the address only, and take the one that the browser ends at from stdin")
+}
+
+fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+    let wanted = match (call.text("name"), &call.options.profile) {
+        (Some(name), Some(other)) if other != name => {
+            return Err(Error::usage(format!("two profiles are named: {name} and {}", other.to_string_lossy()))
+                .hint("name one"));
+        }
+        (Some(name), None) => Wanted::Typed { by: "login", text: name.into() },
+        _ => call.wanted(),
+    };
+    let profile = session.profile(&wanted).map_err(|error| match make(&wanted, session) {
+        Some(command) => error.replace_hint(command),
+        None => error,
+    })?;
+    let timeout = call.options.timeout.unwrap_or(flow::PATIENCE);
+    let told = log_in(&profile, call, timeout, session)?;
+    Ok(Outcome::reply(Reply::text(format!("{profile}: {told}\n"))))
+}
+
+/// The command that makes the profile, where it is missing rather than broken.
+fn make(wanted: &Wanted, session: &Session<'_>) -> Option<String> {
+    let name = match wanted {
+        Wanted::Typed { text, .. } => text.to_str()?,
+        Wanted::Given { name, .. } => name,
+        Wanted::Unnamed => "default",
+    };
+    let is_missing = !name.contains('/')
+        && session.places.profile_candidates(name).iter().all(|path| path.symlink_metadata().is_err());
+    is_missing.then(|| format!("make it, and log in: ycred init {name} --login"))
+}
+
+/// Lets a person log in, and says what came of it.
+///
+/// # Errors
+/// Usage (2): the profile's tokens come from elsewhere; and as [`flow::log_in`].
+pub fn log_in(profile: &Profile, call: &Call, timeout: Duration, session: &Session<'_>) -> Result<String> {
+    if profile.source.name != "login" {
+        return Err(Error::usage(format!(
+            "{profile}: its source is \"{}\", which needs no login",
+            profile.source.name
+        ))
+        .hint("`ycred init NAME --login` makes a profile that does"));
+    }
+    // Whatever else may be wrong with it is told before a browser opens.
+    source::open(profile)?;
+    let login = Login::of(profile)?;
+    let manner = Manner { browser: !call.matches.get_flag("no-browser"), again: call.options.force_refresh };
+    let LoggedIn { credential, renews } = session
+        .ask(profile, &call.options, Duration::ZERO, timeout, |cx| flow::log_in(&login, manner, session, cx))
+        .map_err(|error| error.context(profile))?;
+    let left = human(credential.left(session.clock.now()).longer);
+    Ok(match renews {
+        true => format!("logged in; the token lives another {left} and renews itself"),
+        false => {
+            format!("logged in for {left}; after that log in again, since the organisation gives no refresh tokens")
+        }
+    })
+}

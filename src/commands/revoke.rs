@@ -1,0 +1,88 @@
+//! `revoke`: ends a token in the cloud: the profile's cached one, or one that comes on standard input.
+
+use std::time::Duration;
+
+use clap::{Arg, ArgAction};
+
+use super::{Call, Command};
+use crate::Outcome;
+use crate::error::{Error, Result};
+use crate::iam;
+use crate::login::Login;
+use crate::profile::Profile;
+use crate::protocol::Reply;
+use crate::session::Session;
+use crate::source;
+use crate::token::{Secret, token_text};
+
+pub const COMMAND: Command = Command {
+    name: "revoke",
+    about: "end the cached token in the cloud, or one from standard input",
+    arguments: |command| {
+        command
+            .arg(Arg::new("token").value_name("-").action(ArgAction::Append).help("take the token from standard input"))
+            .after_help("Standard input is read without - too, where it is no terminal; if it is empty, the cached token is meant.\nEvery program that has been given the same token loses it.")
+    },
+    needs_places: true,
+    run,
+};
+
+/// More than a token may have; a line feed and a BOM fit in.
+const LARGEST: usize = 8 * 1024;
+
+fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+    let words: Vec<&String> = call.matches.get_many("token").into_iter().flatten().collect();
+    let by_stdin = match words.as_slice() {
+        [] => false,
+        [word] if *word == "-" => true,
+        _ => {
+            // It may well be a token, and every user of this machine has seen it by now.
+            words.iter().for_each(|word| drop(Secret::new((*word).clone())));
+            return Err(Error::usage("a token is not given on the command line, where everybody can read it")
+                .hint("give it on standard input: ycred revoke -"));
+        }
+    };
+    let given = match by_stdin || !session.stdin.borrow().is_terminal() {
+        true => read(call, session)?,
+        false => None,
+    };
+    if by_stdin && given.is_none() {
+        return Err(Error::usage("there is no token on standard input").hint("ycred revoke - < FILE"));
+    }
+    let profile = session.profile(&call.wanted())?;
+    let token = match given {
+        Some(token) => token,
+        None => cached(&profile, session)?,
+    };
+    let timeout = call.options.timeout.unwrap_or(profile.timeout);
+    let subject = session
+        .ask(&profile, &call.options, Duration::ZERO, timeout, |cx| iam::revoke(&profile.installation, &token, cx))
+        .map_err(|error| error.context(&profile))?;
+    // Best effort: what stays is refused by the first server that sees it.
+    session.reject_token(&profile, &call.options, &token);
+    if let Ok(Some(login)) = Login::if_any(&profile) {
+        login.place.drop_access(&token);
+    }
+    Ok(Outcome::reply(Reply::text(format!("{profile}: the token of {subject} is revoked\n"))))
+}
+
+fn read(call: &Call, session: &Session<'_>) -> Result<Option<Secret>> {
+    let input = session.read_stdin(LARGEST, &call.options)?;
+    let text = std::str::from_utf8(&input).map_err(|_| Error::usage("what is on standard input is no token"))?.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let token = token_text(Secret::new(text.to_owned()));
+    token.map(Some).map_err(|why| Error::usage(format!("what is on standard input is no token: it {why}")))
+}
+
+fn cached(profile: &Profile, session: &Session<'_>) -> Result<Secret> {
+    let grant = source::open(profile)?;
+    let record = session.cache().entry(grant.identity()).load().map_err(|error| error.context(profile))?;
+    let living = record.and_then(|record| record.credential());
+    let living = living.filter(|credential| credential.left(session.clock.now()).longer > 0);
+    living.map(|credential| credential.secret).ok_or_else(|| {
+        Error::usage(format!("{profile}: no living token is cached"))
+            .hint("another one is revoked by giving it on standard input: ycred revoke -")
+    })
+}

@@ -1,0 +1,88 @@
+//! What the browser shows at the end of a login: plain pages without script or anything from elsewhere.
+
+use crate::error::clean;
+use crate::loopback::Response;
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--text:#1c2026;--quiet:#5c6572;--line:#e1e5ea;--mark:#12824c}\
+.no{--mark:#b3261e}\
+@media(prefers-color-scheme:dark){:root{--ground:#14171b;--card:#1d2127;--text:#e8ebef;--quiet:#9aa4b1;--line:#2d333b;--mark:#4cc38a}.no{--mark:#f2786d}}\
+*{box-sizing:border-box}\
+body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1.5rem;background:var(--ground);color:var(--text);\
+font:1rem/1.5 system-ui,sans-serif}\
+main{width:100%;max-width:30rem;padding:2.25rem;background:var(--card);border:1px solid var(--line);border-radius:12px}\
+svg{display:block;width:44px;height:44px;color:var(--mark)}\
+h1{margin:1.1rem 0 .35rem;font-size:1.4rem;line-height:1.3;font-weight:600}\
+p{margin:.35rem 0 0;color:var(--quiet);overflow-wrap:anywhere}\
+p.why{margin-top:1rem;padding:.75rem .9rem;border-left:3px solid var(--mark);background:var(--ground);color:var(--text)}\
+footer{margin-top:1.75rem;padding-top:1rem;border-top:1px solid var(--line);font-size:.85rem;color:var(--quiet)}\
+code{font:.95em ui-monospace,monospace;color:inherit}";
+
+const TICK: &str = r#"<path d="M14 22.5l6 6 11-12"/>"#;
+const CROSS: &str = r#"<path d="M16 16l12 12M28 16L16 28"/>"#;
+
+/// The login went well.
+pub fn logged_in(profile: &str) -> Response {
+    let text = format!("<p>ycred has your token for {}.</p>", escape(profile));
+    page(200, "yes", TICK, "You are logged in", &text, "You can close this page and go back to the terminal.")
+}
+
+/// The login failed, for this reason.
+pub fn refused(reason: &str) -> Response {
+    let text = format!("<p class=\"why\">{}</p>", escape(&clean(reason)));
+    page(200, "no", CROSS, "You are not logged in", &text, "The terminal says what can be done about it.")
+}
+
+/// A callback that nobody waits for.
+pub fn stray(why: &str) -> Response {
+    let text = format!("<p>This answer does not belong to the login that ycred waits for: {}.</p>", escape(why));
+    let what = "If you have started another login since, finish that one.";
+    page(400, "no", CROSS, "Nothing has happened", &text, what)
+}
+
+/// Any other path, or a callback after the first.
+pub fn not_here() -> Response {
+    Response::text(404, "there is nothing here; a login that ended here is done\n")
+}
+
+fn page(status: u16, class: &str, mark: &str, title: &str, text: &str, what: &str) -> Response {
+    let html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\" class=\"{class}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{title} - ycred</title>\n\
+         <link rel=\"icon\" href=\"data:,\">\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         <svg viewBox=\"0 0 44 44\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"2.5\" stroke-linecap=\"round\" \
+         stroke-linejoin=\"round\" aria-hidden=\"true\"><circle cx=\"22\" cy=\"22\" r=\"20\"/>{mark}</svg>\n\
+         <h1>{title}</h1>\n{text}\n<footer>{what}</footer>\n</main>\n</body>\n</html>\n"
+    );
+    Response::new(status, "text/html; charset=utf-8", html)
+}
+
+fn escape(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_reason_holds_it_is_text_and_nothing_comes_from_elsewhere() {
+        for page in [refused("<script>alert('1')</script> & \"x\" \u{1b}[31m"), logged_in("profile <b>"), stray("<i>")]
+        {
+            let html = String::from_utf8(page.body.to_vec()).expect("text");
+            for never in ["<script", "<b>", "<i>", "http", "\u{1b}", " src="] {
+                assert!(!html.contains(never), "{never}: {html}");
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! `login`: a person, once logged in by `ycred login`; from then on the refresh token, where the organisation gives one.
+//!
+//! A refresh token may be good for one use only, so whoever renews holds the login's own lock from reading it to storing
+//! the next one, whatever the cache does: twenty processes without a cache still send it once.
+
+use std::time::Duration;
+
+use super::{Caching, Grant, Opening, Source};
+use crate::cache::{Rules, describe};
+use crate::error::{Error, Kind, Result};
+use crate::identity::Identity;
+use crate::login::state::{Access, State};
+use crate::login::{Login, refresh_token};
+use crate::notes::Warning;
+use crate::obtain::Context;
+use crate::profile::Key;
+use crate::random;
+use crate::store::Lock;
+use crate::token::{Credential, human, millis};
+
+pub const SOURCE: Source = Source {
+    name: "login",
+    about: "a person, who logs in with a browser",
+    keys: &[
+        Key { name: "federation-id", value: "ID", about: "the identity federation to log in through" },
+        Key { name: "client-id", value: "ID", about: "the OAuth client; default yc.oauth.public-sdk" },
+        Key {
+            name: "redirect-port",
+            value: "PORT",
+            about: "the port that the browser comes back to; default a free one",
+        },
+    ],
+    max_age: None,
+    open,
+    from_environment: |_| None,
+};
+
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
+    let profile = opening.profile;
+    let login = Login::of(profile)?;
+    Ok(Box::new(Person {
+        identity: login.identity(profile),
+        login,
+        caching: opening.caching,
+        rules: Rules { refresh_before: profile.refresh_before, max_age: profile.max_age },
+        name: profile.to_string(),
+    }))
+}
+
+struct Person {
+    login: Login,
+    identity: Identity,
+    caching: Caching,
+    /// When the login's own token is due for renewal: as in the cache, which may be switched off.
+    rules: Rules,
+    name: String,
+}
+
+/// How often a process looks whether another one has renewed the login.
+const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
+
+impl Grant for Person {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn caching(&self) -> Caching {
+        self.caching
+    }
+
+    fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
+        loop {
+            let state = self.login.place.load()?;
+            if let Some(credential) = self.at_hand(&state, cx) {
+                return Ok(credential);
+            }
+            match self.login.place.try_lock() {
+                Lock::Held(_held) => {
+                    // Whoever held it before has perhaps renewed.
+                    let state = self.login.place.load()?;
+                    return self.at_hand(&state, cx).map_or_else(|| self.renew(state, cx), Ok);
+                }
+                Lock::Impossible(error) => {
+                    cx.notes.debug(|| format!("{}: the login cannot be locked: {}", self.name, describe(&error)));
+                    return self.renew(state, cx);
+                }
+                Lock::Busy if cx.deadline.left(cx.clock).is_zero() => {
+                    let error =
+                        Error::unavailable("another ycred process has been renewing this login and has not come back")
+                            .hint("try again; --timeout or `timeout` in the profile gives it longer");
+                    return self.fall_back(&state, error, cx);
+                }
+                Lock::Busy => cx.clock.sleep(random::between(POLL.0, POLL.1).min(cx.deadline.left(cx.clock))),
+            }
+        }
+    }
+
+    fn account(&self) -> Result<String> {
+        Ok("whoever is logged in".into())
+    }
+}
+
+impl Person {
+    /// The login's own token, where it will do: nothing is asked for it.
+    fn at_hand(&self, state: &State, cx: &Context<'_>) -> Option<Credential> {
+        let access = state.access.as_ref()?;
+        let credential = access.credential();
+        let now = cx.clock.now();
+        let left = credential.left(now);
+        let will_do = match cx.force_since {
+            Some(since) => access.began >= since && left.longer > 0,
+            // Without a refresh token there is no better one.
+            None if state.refresh_token.is_none() => left.longer > 0,
+            None => {
+                left.longer >= millis(cx.floor).max(1)
+                    && left.shorter > self.rules.soft_window(&credential)
+                    && self.rules.max_age.is_none_or(|age| now.since(access.began) < millis(age))
+            }
+        };
+        will_do.then_some(credential)
+    }
+
+    /// A new token for the refresh token, which is stored before anything else is done with the answer.
+    fn renew(&self, state: State, cx: &Context<'_>) -> Result<Credential> {
+        let Some(current) = &state.refresh_token else {
+            let what = if self.alive(&state, cx).is_some() { "cannot be renewed" } else { "has expired" };
+            return Err(Error::refused(format!("the login {what}: its organisation gives no refresh tokens"))
+                .hint(self.login.place.absent().hint));
+        };
+        let key = state.key(&self.login.place)?;
+        // Taken before the request, which may bring the only refresh token that there is.
+        let room = self.login.place.reserve();
+        if let (Err(error), Some(credential)) = (&room, self.alive(&state, cx))
+            && cx.force_since.is_none()
+            && credential.left(cx.clock.now()).longer >= millis(cx.floor)
+        {
+            cx.notes.debug(|| format!("{}: not renewed, since nothing can be kept: {}", self.name, describe(error)));
+            return Ok(credential);
+        }
+        let began = cx.clock.now();
+        let granted = match self.login.refresh(current, &key, cx) {
+            Ok(granted) => granted,
+            Err(error) if error.kind == Kind::Refused && error.auth.code.as_deref() == Some("invalid_grant") => {
+                // Without a working lock somebody else may have been first.
+                let now = self.login.place.load()?;
+                if now.refresh_token != state.refresh_token {
+                    return self.at_hand(&now, cx).map_or_else(|| self.renew(now, cx), Ok);
+                }
+                return self.fall_back(&state, self.over(&error.reason()), cx);
+            }
+            Err(error) => return self.fall_back(&state, error, cx),
+        };
+        let credential = granted.credential();
+        let renewed = refresh_token(&granted);
+        let rotated = renewed.is_some();
+        let access = credential.as_ref().ok().map(|credential| Access::new(credential, began));
+        let next = state.renewed(renewed, access);
+        // Logged out meanwhile, or anew: then this is to be forgotten.
+        if !self.login.place.is_current(&next) {
+            cx.notes.debug(|| format!("{}: logged out meanwhile; the new token is not kept", self.name));
+            return credential;
+        }
+        let stored = match room {
+            Ok(room) => self.login.place.store(&next, Some(room)),
+            // There may be room again.
+            Err(_) => self.login.place.store(&next, None),
+        };
+        if let Err(error) = stored {
+            let lost =
+                if rotated { ", and neither can the renewed login: `ycred login` may be needed next time" } else { "" };
+            let place = self.login.place.directory().display();
+            let what = format!("{}: the token cannot be kept{lost}: {place}: {}", self.name, describe(&error));
+            cx.notes.warn(Warning::LoginUnkept, what);
+        }
+        credential
+    }
+
+    /// Renewing failed. The login's own token goes on while it lives, where the cache has none that would.
+    fn fall_back(&self, state: &State, error: Error, cx: &Context<'_>) -> Result<Credential> {
+        let cached = match self.caching {
+            Caching::Never => None,
+            Caching::Kept { .. } => cx.cache.entry(&self.identity).load().ok().flatten(),
+        };
+        let is_cached = cached
+            .and_then(|record| record.credential())
+            .is_some_and(|credential| credential.left(cx.clock.now()).longer > 0);
+        match self.alive(state, cx).filter(|_| cx.force_since.is_none() && !is_cached) {
+            Some(credential) => {
+                let left = human(credential.left(cx.clock.now()).longer);
+                let reason = error.reason();
+                cx.notes.warn(
+                    Warning::ServedAlthoughRenewingFailed,
+                    format!("{}: the login's last token is used, {left} before it expires, since it could not be renewed: {reason}", self.name),
+                );
+                Ok(credential)
+            }
+            None => Err(error),
+        }
+    }
+
+    fn alive(&self, state: &State, cx: &Context<'_>) -> Option<Credential> {
+        let credential = state.access.as_ref()?.credential();
+        (credential.left(cx.clock.now()).longer > 0).then_some(credential)
+    }
+
+    fn over(&self, why: &str) -> Error {
+        Error::new(Kind::Refused, format!("the login has expired or was revoked ({why})"))
+            .hint(self.login.place.absent().hint)
+    }
+}
