@@ -488,13 +488,18 @@ fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
     if error.kind() == ErrorKind::MissingRequiredArgument {
         return Error::usage(format!("{} is missing", context(ContextKind::InvalidArg).join(", "))).hint(see_help);
     }
+    let choices = context(ContextKind::ValidValue);
     let text = error.render().to_string();
     let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").trim().to_owned();
     // Of several suggestions clap has the best one last.
     let suggestion = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
         .into_iter()
         .find_map(|kind| context(kind).pop());
-    let hint = suggestion.map_or(see_help, |known| format!("did you mean {known}?"));
+    let hint = match suggestion {
+        _ if !choices.is_empty() => format!("it is one of {}", choices.join(", ")),
+        Some(known) => format!("did you mean {known}?"),
+        None => see_help,
+    };
     Error::usage(first.replace('\'', "\"")).hint(hint)
 }
 
@@ -673,6 +678,10 @@ mod tests {
         );
         assert_eq!(told(&["token", "--format", "xml"]).lines().count(), 1);
         assert!(told(&[]).contains("no command"));
+        assert_eq!(
+            told(&["completions", "tcsh"]).lines().last(),
+            Some("ycred: hint: it is one of bash, zsh, fish, powershell, elvish")
+        );
         assert_eq!(
             told(&["use"]),
             "ycred: error: <PROFILE> is missing\nycred: hint: `ycred use --help` lists its words and flags\n"
