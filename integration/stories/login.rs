@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -887,29 +887,35 @@ fn a_browsers_noise_reaches_nobody() {
 const CHROMIUM: &str = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
     --disable-component-update --disable-sync --ignore-certificate-errors --no-proxy-server --disable-dev-shm-usage";
 
+/// Logs in with Chromium; the page that it shows in the end, if it shows any.
+fn shown_by(chromium: &Path, tls: crate::emulator::Tls, page: Page) -> Option<String> {
+    let person = Person::with(Config::with_tls(tls), "ca-file = \"ca.pem\"");
+    person.emulator.write_ca(person.sandbox.path("config/ca.pem")).expect("a certificate");
+    person.emulator.set(|settings| settings.login.page = page);
+    let dom = person.sandbox.path("tmp/dom");
+    let browser = person.sandbox.script(
+        "bin/chromium-here",
+        &format!(
+            "#!/bin/sh\ntimeout 80 {} {CHROMIUM} --user-data-dir=\"$TMPDIR/chromium\" --virtual-time-budget=20000 \
+             --dump-dom \"$1\" > {dom}.part\nmv {dom}.part {dom}\n",
+            chromium.display(),
+            dom = dom.display()
+        ),
+    );
+    person.login(&[]).env("BROWSER", browser).run().exits(0).stdout_has("logged in");
+    person.get();
+    assert_eq!((person.asked(), person.tokens()), (1, 1));
+    wait_until("the browser is done", || dom.exists());
+    Some(fs::read_to_string(&dom).expect("the page")).filter(|page| !page.is_empty())
+}
+
 #[test]
 fn a_real_browser_logs_in_and_shows_the_page() {
     let Some(chromium) = require_client("chromium") else { return };
     for (tls, page) in [(crate::emulator::Tls::Off, Page::Redirect), (crate::emulator::Tls::Good, Page::Auto)] {
-        let person = Person::with(Config::with_tls(tls), "ca-file = \"ca.pem\"");
-        person.emulator.write_ca(person.sandbox.path("config/ca.pem")).expect("a certificate");
-        person.emulator.set(|settings| settings.login.page = page);
-        let dom = person.sandbox.path("tmp/dom");
-        let browser = person.sandbox.script(
-            "bin/chromium-here",
-            &format!(
-                "#!/bin/sh\ntimeout 80 {} {CHROMIUM} --user-data-dir=\"$TMPDIR/chromium\" --virtual-time-budget=20000 \
-                 --dump-dom \"$1\" > {dom}.part\nmv {dom}.part {dom}\n",
-                chromium.display(),
-                dom = dom.display()
-            ),
-        );
-        person.login(&[]).env("BROWSER", browser).run().exits(0).stdout_has("logged in");
-        wait_until("the browser is done", || dom.exists());
-        let page = fs::read_to_string(&dom).expect("the page");
-        assert!(page.contains("You are logged in") && page.contains("<svg"), "{page}");
-        person.get();
-        assert_eq!((person.asked(), person.tokens()), (1, 1));
+        // On a busy machine `--dump-dom` now and then prints nothing at all, though the login went well.
+        let shown = (0..3).find_map(|_| shown_by(&chromium, tls, page)).expect("a page");
+        assert!(shown.contains("You are logged in") && shown.contains("<svg"), "{shown}");
     }
 }
 
