@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches};
 use lexopt::Arg as Word;
 
@@ -396,8 +397,34 @@ fn help(name: &str) -> String {
 }
 
 fn parse_people(arguments: &[OsString]) -> Result<Invocation> {
-    let program = [OsString::from("ycred")];
-    let matches = tree().try_get_matches_from(program.iter().chain(arguments)).map_err(|error| from_clap(&error))?;
+    // As other programs have it.
+    match arguments {
+        [word] if word == "version" => return Ok(Invocation::Print(version())),
+        [word, named @ ..] if word == "help" => {
+            let name = named.first().and_then(|name| name.to_str()).unwrap_or_default();
+            return Ok(Invocation::Print(help(name)));
+        }
+        _ => {}
+    }
+    let words = || std::iter::once(OsString::from("ycred")).chain(arguments.iter().cloned());
+    let matches = match tree().try_get_matches_from(words()) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // What can be read all the same: whose words they are, and whether it is help that is wanted with some left out.
+            let partial = tree().ignore_errors(true).try_get_matches_from(words()).unwrap_or_default();
+            let named = partial.subcommand();
+            let is_help = |matches: &ArgMatches| matches.try_get_one("help").ok().flatten() == Some(&true);
+            return match named {
+                Some((name, of_command))
+                    if error.kind() == ErrorKind::MissingRequiredArgument
+                        && (is_help(&partial) || is_help(of_command)) =>
+                {
+                    Ok(Invocation::Print(help(name)))
+                }
+                _ => Err(from_clap(&error, named.map(|(name, _)| name))),
+            };
+        }
+    };
     if matches.get_flag("version") {
         return Ok(Invocation::Print(version()));
     }
@@ -447,24 +474,32 @@ fn options_of(before: &ArgMatches, behind: &ArgMatches, own: &'static [Flag]) ->
     Ok(options)
 }
 
-/// clap's complaint as our one line and one hint.
-fn from_clap(error: &clap::Error) -> Error {
-    use clap::error::{ContextKind, ContextValue, ErrorKind};
+/// clap's complaint, of a command's words where it came so far, as our one line and one hint.
+fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
+    let see_help = match command {
+        Some(name) => format!("`ycred {name} --help` lists its words and flags"),
+        None => SEE_HELP.to_owned(),
+    };
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => vec![text.clone()],
         Some(ContextValue::Strings(texts)) => texts.clone(),
         _ => Vec::new(),
     };
     if error.kind() == ErrorKind::MissingRequiredArgument {
-        return Error::usage(format!("{} is missing", context(ContextKind::InvalidArg).join(", "))).hint(SEE_HELP);
+        return Error::usage(format!("{} is missing", context(ContextKind::InvalidArg).join(", "))).hint(see_help);
     }
+    let choices = context(ContextKind::ValidValue);
     let text = error.render().to_string();
     let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").trim().to_owned();
     // Of several suggestions clap has the best one last.
     let suggestion = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
         .into_iter()
         .find_map(|kind| context(kind).pop());
-    let hint = suggestion.map_or_else(|| SEE_HELP.to_owned(), |known| format!("did you mean {known}?"));
+    let hint = match suggestion {
+        _ if !choices.is_empty() => format!("it is one of {}", choices.join(", ")),
+        Some(known) => format!("did you mean {known}?"),
+        None => see_help,
+    };
     Error::usage(first.replace('\'', "\"")).hint(hint)
 }
 
@@ -643,5 +678,33 @@ mod tests {
         );
         assert_eq!(told(&["token", "--format", "xml"]).lines().count(), 1);
         assert!(told(&[]).contains("no command"));
+        assert_eq!(
+            told(&["completions", "tcsh"]).lines().last(),
+            Some("ycred: hint: it is one of bash, zsh, fish, powershell, elvish")
+        );
+        assert_eq!(
+            told(&["use"]),
+            "ycred: error: <PROFILE> is missing\nycred: hint: `ycred use --help` lists its words and flags\n"
+        );
+    }
+
+    #[test]
+    fn every_command_tells_about_itself_whatever_else_is_left_out() {
+        let printed = |arguments: &[&str]| match parse(&words(&[&["ycred"], arguments].concat())) {
+            Ok(Invocation::Print(text)) => text,
+            Ok(_) => panic!("{arguments:?}: not help"),
+            Err(error) => panic!("{arguments:?}: {}", error.render()),
+        };
+        let commands = COMMANDS.iter().map(|command| (command.name, command.about));
+        for (name, about) in commands.chain(PROTOCOLS.iter().map(|it| (it.hook().name, it.hook().about))) {
+            for asked in [[name, "--help"], [name, "-h"], ["help", name], ["--help", name]] {
+                // docker's helper has these flags as words of its own.
+                if asked[0] != "docker" {
+                    assert!(printed(&asked).starts_with(about), "{asked:?}");
+                }
+            }
+        }
+        assert_eq!(printed(&["help"]), printed(&["--help"]));
+        assert_eq!(printed(&["version"]), version());
     }
 }

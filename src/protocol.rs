@@ -98,9 +98,9 @@ pub struct Call<'a> {
 pub trait Protocol: Sync {
     fn hook(&self) -> &'static Hook;
 
-    /// The program that calls it, where that is not the hook's own name.
-    fn program(&self) -> &'static str {
-        self.hook().name
+    /// The program that calls it, mostly of the hook's own name; none where people do.
+    fn program(&self) -> Option<&'static str> {
+        Some(self.hook().name)
     }
 
     /// How this call's requests come.
@@ -130,7 +130,10 @@ pub trait Protocol: Sync {
     fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>>;
 
     /// The answer to a request that could not be read.
-    fn reject(&self, call: &Call<'_>, error: &Error) -> Reply;
+    fn reject(&self, call: &Call<'_>, error: &Error) -> Reply {
+        let _ = call;
+        Reply::nothing(error.kind.exit_code())
+    }
 }
 
 /// A request that has been read, and the answers to it.
@@ -158,7 +161,13 @@ pub trait Exchange: std::fmt::Debug {
         Reply::default()
     }
 
-    fn refuse(&self, why: Refusal<'_>) -> Reply;
+    /// The reply without a token in it. Nothing, unless the protocol has a word for it.
+    fn refuse(&self, why: Refusal<'_>) -> Reply {
+        match why {
+            Refusal::NotMine => Reply::nothing(0),
+            Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
+        }
+    }
 }
 
 /// What a client asks for.
@@ -432,7 +441,11 @@ fn check_words(call: &HookCall) -> Result<()> {
         [] => "no further words".to_owned(),
         operands => operands.join(" "),
     };
-    let program = call.protocol.program();
+    let Some(program) = call.protocol.program() else {
+        let first = call.operands.first().map_or("", String::as_str);
+        return Err(Error::usage(format!("`ycred {}` takes {takes}", hook.name))
+            .hint(format!("a profile is named by a flag: ycred {} --profile {first}", hook.name)));
+    };
     Err(Error::usage(format!("`ycred {}` is called by {program} itself, and takes {takes}", hook.name))
         .hint(format!("to run {program} with a token: ycred exec -- {program} {}", call.operands.join(" "))))
 }

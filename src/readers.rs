@@ -3,6 +3,7 @@
 //! finding.
 
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
@@ -17,10 +18,11 @@ use crate::login::state::{Place, State};
 use crate::places::Places;
 use crate::profile::{DEFAULT_ENDPOINT, Profile};
 use crate::protocol::{self, Call, Exchange, Handout, Refusal, Target};
+use crate::source::access_key::AccessKey;
 use crate::source::{authorized_key, external, metadata, workload};
 use crate::token::{Credential, Expiry, Secret, Timestamp, parse_duration};
 use crate::yaml::{Node, Value};
-use crate::{discovery, http, iam, oauth, sign};
+use crate::{discovery, http, iam, loopback, oauth, sign};
 
 /// A reader by the name of its corpus.
 pub struct Reader {
@@ -33,6 +35,7 @@ pub const READERS: &[Reader] = &[
     Reader { name: "key_file", read: key_file },
     Reader { name: "record", read: record },
     Reader { name: "iam_answer", read: iam_answer },
+    Reader { name: "access_key_answer", read: access_key_answer },
     Reader { name: "metadata_answer", read: metadata_answer },
     Reader { name: "auth_answer", read: auth_answer },
     Reader { name: "github_answer", read: github_answer },
@@ -53,6 +56,7 @@ pub const READERS: &[Reader] = &[
     Reader { name: "endpoints", read: endpoints },
     Reader { name: "yaml", read: yaml },
     Reader { name: "message", read: message },
+    Reader { name: "request_head", read: request_head },
     Reader { name: "callback", read: callback },
     Reader { name: "login_state", read: login_state },
 ];
@@ -154,6 +158,23 @@ fn iam_answer(input: &[u8]) {
     }
     if let Some(explained) = iam::explain(input) {
         check_error(&Error::refused(explained.message));
+    }
+    Secret::forget_known();
+}
+
+fn access_key_answer(input: &[u8]) {
+    if let Ok(iam::EphemeralKey { access_key_id, secret, session_token, expires_at }) = serde_json::from_slice(input) {
+        let key = AccessKey { id: access_key_id, secret, session_token };
+        match key.pack("the fuzzer") {
+            Ok(packed) => {
+                let again = AccessKey::unpack(&packed).expect("what was packed comes apart");
+                assert!(again.id == key.id && again.secret == key.secret && again.session_token == key.session_token);
+                if let Ok(credential) = Credential::new(packed, &Expiry::At(expires_at), NOW, None, "the fuzzer") {
+                    check_credential(&credential);
+                }
+            }
+            Err(error) => check_error(&error),
+        }
     }
     Secret::forget_known();
 }
@@ -451,6 +472,21 @@ fn message(input: &[u8]) {
 }
 
 /// A callback's query, which any page and any program here can send; or the line that a person pastes.
+/// What any page in a browser and any program of any user may send to the port on loopback.
+fn request_head(input: &[u8]) {
+    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    match loopback::read_head(input, peer, 8080) {
+        Ok(Some(request)) => {
+            assert!(input.starts_with(b"GET ") || input.starts_with(b"\r\n") || input.starts_with(b"\n"));
+            let host = request.header("host").unwrap_or_default().to_ascii_lowercase();
+            assert!(matches!(host.as_str(), "127.0.0.1:8080" | "localhost:8080"), "{host}");
+            assert!(request.header("x-forwarded-for").is_none() && !request.path.contains('?'));
+        }
+        Ok(None) => {}
+        Err(refusal) => assert!(matches!(refusal.status, 400 | 403 | 405)),
+    }
+}
+
 fn callback(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let state = "fuzzed-state-of-a-login";

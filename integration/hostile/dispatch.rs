@@ -195,8 +195,14 @@ fn an_unknown_operation_is_dealt_with_as_each_protocol_demands() {
 #[test]
 fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the_program() {
     let world = World::new();
+    // `token` is called by people, who mean a profile.
+    let run = world.ycred(&["token", "prod"]).run().exits(2).stdout_is("");
+    assert!(run.stderr.ends_with("a profile is named by a flag: ycred token --profile prod\n"), "{run}");
     for protocol in PROTOCOLS.iter().filter(|protocol| !protocol.hook().ignores_unknown) {
         let hook = protocol.hook().name;
+        if hook == "token" {
+            continue;
+        }
         let words = ["pods", "one", "more", "-v"];
         let run =
             world.sandbox.ycred([hook].into_iter().chain(words)).run().exits(if hook == "docker" { 1 } else { 2 });

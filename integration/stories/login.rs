@@ -887,42 +887,36 @@ fn a_browsers_noise_reaches_nobody() {
 const CHROMIUM: &str = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
     --disable-component-update --disable-sync --ignore-certificate-errors --no-proxy-server --disable-dev-shm-usage";
 
-/// A script that runs Chromium on what it is given, and notes the process group that it was started in.
-fn chromium(person: &Person, program: &Path, words: &str) -> PathBuf {
-    let text = format!(
-        "#!/bin/sh\necho $$ > \"$TMPDIR/group\"\n{} {CHROMIUM} --user-data-dir=\"$TMPDIR/chromium\" {words} \"$1\" \
-         > \"$TMPDIR/dom.part\"\nmv \"$TMPDIR/dom.part\" \"$TMPDIR/dom\"\n",
-        program.display()
+/// Logs in with Chromium; the page that it shows in the end, if it shows any.
+fn shown_by(chromium: &Path, tls: crate::emulator::Tls, page: Page) -> Option<String> {
+    let person = Person::with(Config::with_tls(tls), "ca-file = \"ca.pem\"");
+    person.emulator.write_ca(person.sandbox.path("config/ca.pem")).expect("a certificate");
+    person.emulator.set(|settings| settings.login.page = page);
+    let dom = person.sandbox.path("tmp/dom");
+    let browser = person.sandbox.script(
+        "bin/chromium-here",
+        &format!(
+            "#!/bin/sh\ntimeout 80 {} {CHROMIUM} --user-data-dir=\"$TMPDIR/chromium\" --virtual-time-budget=20000 \
+             --dump-dom \"$1\" > {dom}.part\nmv {dom}.part {dom}\n",
+            chromium.display(),
+            dom = dom.display()
+        ),
     );
-    person.sandbox.script("bin/chromium-here", &text)
+    person.login(&[]).env("BROWSER", browser).run().exits(0).stdout_has("logged in");
+    person.get();
+    assert_eq!((person.asked(), person.tokens()), (1, 1));
+    wait_until("the browser is done", || dom.exists());
+    Some(fs::read_to_string(&dom).expect("the page")).filter(|page| !page.is_empty())
 }
 
 #[test]
 fn a_real_browser_logs_in_and_shows_the_page() {
-    let Some(program) = require_client("chromium") else { return };
-    let person = Person::new();
-    person.login(&[]).env("BROWSER", chromium(&person, &program, "--dump-dom")).run().exits(0).stdout_has("logged in");
-    let dom = person.sandbox.path("tmp/dom");
-    wait_until("the browser is done", || dom.exists());
-    let page = fs::read_to_string(&dom).expect("the page");
-    assert!(page.contains("You are logged in") && page.contains("<svg"), "{page}");
-    person.get();
-    assert_eq!((person.asked(), person.tokens()), (1, 1));
-}
-
-#[test]
-fn a_real_browser_is_sent_on_by_a_page_over_tls_and_outlives_the_login() {
-    let Some(program) = require_client("chromium") else { return };
-    let person = Person::with(Config::with_tls(crate::emulator::Tls::Good), "ca-file = \"ca.pem\"");
-    person.emulator.write_ca(person.sandbox.path("config/ca.pem")).expect("a certificate");
-    person.emulator.set(|settings| settings.login.page = Page::Auto);
-    person.login(&[]).env("BROWSER", chromium(&person, &program, "")).run().exits(0).stdout_has("logged in");
-    person.get();
-    assert_eq!((person.asked(), person.tokens()), (1, 1));
-    let group = fs::read_to_string(person.sandbox.path("tmp/group")).expect("a process group");
-    let group: i32 = group.trim().parse().expect("a number");
-    // SAFETY: a group of its own, which the login started it in and whose leader has not ended.
-    assert_eq!(unsafe { libc::kill(-group, libc::SIGKILL) }, 0, "the browser goes on without us");
+    let Some(chromium) = require_client("chromium") else { return };
+    for (tls, page) in [(crate::emulator::Tls::Off, Page::Redirect), (crate::emulator::Tls::Good, Page::Auto)] {
+        // On a busy machine `--dump-dom` now and then prints nothing at all, though the login went well.
+        let shown = (0..3).find_map(|_| shown_by(&chromium, tls, page)).expect("a page");
+        assert!(shown.contains("You are logged in") && shown.contains("<svg"), "{shown}");
+    }
 }
 
 #[test]

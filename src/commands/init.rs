@@ -32,7 +32,7 @@ pub const COMMAND: Command = Command {
             .value_name("CMD")
             .last(true)
             .action(ArgAction::Append)
-            .help("the command of a source that runs one");
+            .help("the command of a source that runs one, such as: -- yc iam create-token");
         // A source without a key of its own to name it by has a switch: --metadata.
         let switches = SOURCES.iter().filter(|source| !taken(source.name)).map(|source| {
             Arg::new(source.name)
@@ -85,8 +85,9 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     }
     let text = write(call, session)?;
     // Read back before it is written, so that what is written is right, and its key file can be read.
-    let profile = Profile::from_text(name, &path, &text, session.environment, session.places)?;
-    let account = source::open(&profile)?.account()?;
+    let unwritten = |error: Error| error.context("nothing is written");
+    let profile = Profile::from_text(name, &path, &text, session.environment, session.places).map_err(unwritten)?;
+    let account = source::open(&profile).and_then(|grant| grant.account()).map_err(unwritten)?;
     store::write_config(&path, text.as_bytes(), overwrite).map_err(|error| {
         Error::profile(format!("{}: cannot be written", path.display()))
             .because(crate::cache::describe(&error))

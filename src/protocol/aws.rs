@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Ask, Call, Exchange, Framing, Handout, Hook, Need, Protocol, Refusal, Reply};
+use super::{Ask, Call, Exchange, Framing, Handout, Hook, Need, Protocol, Reply};
 use crate::error::{Error, Kind, Result};
 use crate::invocation::Flag;
 use crate::source::access_key::{AccessKey, KeyRequest};
@@ -59,10 +59,6 @@ impl Protocol for Aws {
         let request = KeyRequest::new(session, duration, call.options.own("policy-file"))?;
         Ok(Box::new(Process { ask: Ask { need: Need::AccessKey(request), ..Ask::default() } }))
     }
-
-    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
-        Reply::nothing(error.kind.exit_code())
-    }
 }
 
 #[derive(Debug)]
@@ -85,13 +81,6 @@ impl Exchange for Process {
             json!(key.session_token.expose()),
             handout.expires
         ))
-    }
-
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
-        match why {
-            Refusal::NotMine => Reply::nothing(0),
-            Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
-        }
     }
 }
 

@@ -63,10 +63,6 @@ impl Protocol for Bazel {
         let target = Some(host.map_or(Target::Unreadable, Target::Host));
         Ok(Box::new(Helper { ask: Ask { target, floor: FLOOR, ..Ask::default() } }))
     }
-
-    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
-        Reply::nothing(error.kind.exit_code())
-    }
 }
 
 #[derive(Deserialize)]

@@ -72,10 +72,6 @@ impl Protocol for Git {
             announced: String::new(),
         }))
     }
-
-    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
-        Reply::nothing(error.kind.exit_code())
-    }
 }
 
 /// What git said; keys that we do not know are ignored.

@@ -5,7 +5,7 @@
 //! which does not matter to us. A block is URLs, a blank line, headers, a blank line; a URL counts for all below it. URLs are
 //! https alone.
 
-use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target, basic};
+use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Reply, Target, basic};
 use crate::error::{Error, Result};
 use crate::hosts::{Allowed, Host, Scheme};
 
@@ -27,8 +27,8 @@ impl Protocol for GoAuth {
         &HOOK
     }
 
-    fn program(&self) -> &'static str {
-        "go"
+    fn program(&self) -> Option<&'static str> {
+        Some("go")
     }
 
     /// The server's response is left unread: go does not mind.
@@ -47,10 +47,6 @@ impl Protocol for GoAuth {
             _ => Target::Unreadable,
         });
         Ok(Box::new(Helper { ask: Ask { target, ..Ask::default() } }))
-    }
-
-    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
-        Reply::nothing(error.kind.exit_code())
     }
 }
 
@@ -89,13 +85,6 @@ impl Exchange for Helper {
             Some(_) => self.write(handout),
         }
     }
-
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
-        match why {
-            Refusal::NotMine => Reply::nothing(0),
-            Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -104,6 +93,7 @@ mod tests {
     use crate::environment::Environment;
     use crate::hosts::Pattern;
     use crate::invocation::Options;
+    use crate::protocol::Refusal;
     use crate::token::{Secret, Timestamp};
 
     fn read(words: &[&str]) -> Box<dyn Exchange> {

@@ -68,10 +68,6 @@ impl Protocol for Kubelet {
         let ask = Ask { target: Some(target), need: Need::Token { subject }, ..Ask::default() };
         Ok(Box::new(Provider { registry, ask }))
     }
-
-    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
-        Reply::nothing(error.kind.exit_code())
-    }
 }
 
 fn unreadable(why: String) -> Error {

@@ -4,7 +4,7 @@
 //! and no arguments, hence the link; what is printed goes out as it is, so that it must be one line with its scheme. pnpm
 //! says no host: whoever writes the setting has named it, in a file of the user's own.
 
-use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply};
+use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Reply};
 use crate::error::{Error, Result};
 
 pub struct Pnpm;
@@ -35,10 +35,6 @@ impl Protocol for Pnpm {
             [word, ..] => Err(Error::usage(format!("\"{word}\": pnpm's tokenHelper has no words"))),
         }
     }
-
-    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
-        Reply::nothing(error.kind.exit_code())
-    }
 }
 
 #[derive(Debug)]
@@ -53,13 +49,6 @@ impl Exchange for Helper {
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
         Reply::text(format!("Bearer {}\n", handout.token.expose()))
-    }
-
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
-        match why {
-            Refusal::NotMine => Reply::nothing(0),
-            Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
-        }
     }
 }
 

@@ -53,10 +53,6 @@ impl Protocol for Terraform {
         let target = Some(Host::parse(host).map_or(Target::Unreadable, Target::Host));
         Ok(Box::new(Helper { ask: Ask { act, target, ..Ask::default() } }))
     }
-
-    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
-        Reply::nothing(error.kind.exit_code())
-    }
 }
 
 #[derive(Debug)]

@@ -30,6 +30,10 @@ impl Protocol for Token {
         &HOOK
     }
 
+    fn program(&self) -> Option<&'static str> {
+        None
+    }
+
     fn framing(&self, _: &Call<'_>) -> Framing {
         Framing::None
     }
@@ -48,10 +52,6 @@ impl Protocol for Token {
         };
         let machine = target.as_ref().map(|host| host.name.clone()).unwrap_or_default();
         Ok(Box::new(Print { format, machine, ask: Ask { target: target.map(Target::Typed), ..Ask::default() } }))
-    }
-
-    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
-        Reply::nothing(error.kind.exit_code())
     }
 }
 

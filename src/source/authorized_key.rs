@@ -49,7 +49,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
         let path = settings.path("key-file")?.ok_or_else(|| {
             settings
                 .missing("source \"authorized-key\" needs `key-file`")
-                .hint("write key-file = \"PATH\", the file that `yc iam key create --output PATH` wrote")
+                .hint("write key-file = \"PATH\" (for `ycred init`: --key-file PATH), the file that `yc iam key create --output PATH` wrote")
         })?;
         let identity = identity.with_file("key-file", &path);
         (KeySource::File(path), identity)

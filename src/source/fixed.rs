@@ -35,7 +35,11 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
             Holder::Variable(name.to_owned(), Secret::new(value.to_owned())),
             identity.with_secret("token-env", name, value.as_bytes()),
         ),
-        _ => return Err(settings.missing("source \"static\" needs either `token-file` or `token-env`")),
+        _ => {
+            return Err(settings
+                .missing("source \"static\" needs either `token-file` or `token-env`")
+                .hint("write token-file = \"FILE\" into the profile; for `ycred init` it is --token-file FILE"));
+        }
     };
     Ok(Box::new(Static { holder, identity }))
 }

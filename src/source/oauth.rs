@@ -33,7 +33,11 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let ways = SOURCE.keys.iter().filter(|key| settings.has(key.name)).count();
     if ways != 1 {
         let names: Vec<&str> = SOURCE.keys.iter().map(|key| key.name).collect();
-        return Err(settings.missing(&format!("source \"oauth\" needs one of {}, and has {ways}", names.join(", "))));
+        return Err(settings
+            .missing(&format!("source \"oauth\" needs one of {}, and has {ways}", names.join(", ")))
+            .hint(
+                "write oauth-token-file = \"FILE\" into the profile; for `ycred init` it is --oauth-token-file FILE",
+            ));
     }
     let identity = opening.installation.identify(Identity::of(SOURCE.name));
     let identity = identity.with_some("ca-file", opening.profile.ca_file.as_ref());

@@ -52,7 +52,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let account = settings.text("service-account-id")?.ok_or_else(|| {
         settings
             .missing("source \"workload\" needs `service-account-id`")
-            .hint("write service-account-id = \"ID\", the account that has the federated credential")
+            .hint("write service-account-id = \"ID\" (for `ycred init`: --service-account-id ID), the account that has the federated credential")
     })?;
     if !is_account_id(account) {
         let key = if settings.file.is_some() { "service-account-id" } else { env::YCRED_SERVICE_ACCOUNT_ID };
