@@ -98,9 +98,9 @@ pub struct Call<'a> {
 pub trait Protocol: Sync {
     fn hook(&self) -> &'static Hook;
 
-    /// The program that calls it, where that is not the hook's own name.
-    fn program(&self) -> &'static str {
-        self.hook().name
+    /// The program that calls it; none where a person does.
+    fn program(&self) -> Option<&'static str> {
+        Some(self.hook().name)
     }
 
     /// How this call's requests come.
@@ -139,18 +139,6 @@ pub trait Exchange: std::fmt::Debug {
 
     /// The reply with a token in it.
     fn write(&self, token: &Handout<'_>) -> Reply;
-
-    /// [`Self::write`], of a protocol that says to its client where the token may go.
-    fn write_for(&self, token: &Handout<'_>, hosts: &Allowed) -> Reply {
-        let _ = hosts;
-        self.write(token)
-    }
-
-    /// [`Self::write_for`], of a protocol that says how long the token lives instead of until when: `life`.
-    fn write_lasting(&self, token: &Handout<'_>, life: Duration, hosts: &Allowed) -> Reply {
-        let _ = life;
-        self.write_for(token, hosts)
-    }
 
     /// The reply to anything but [`Act::Get`], once it has been done; `hosts` are those that the token may go to.
     fn done(&self, hosts: &[String]) -> Reply {
@@ -224,6 +212,17 @@ pub struct Handout<'a> {
     pub token: &'a Secret,
     /// By this machine's clock, shaved, never in the past.
     pub expires: Timestamp,
+    /// The same as a length, for a protocol that has no clock in it.
+    pub life: Duration,
+    /// Where the token may go, for a protocol that tells.
+    pub hosts: &'a Allowed,
+}
+
+impl<'a> Handout<'a> {
+    /// One of which it is known only until when it is good.
+    pub fn new(token: &'a Secret, expires: Timestamp) -> Self {
+        Self { token, expires, life: Duration::ZERO, hosts: &hosts::NONE }
+    }
 }
 
 /// Why there is no token.
@@ -385,8 +384,8 @@ fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session
     let now = session.clock.now();
     let expires = obtained.credential.advertised(now, obtained.skew_is_current);
     let life = Duration::from_millis(u64::try_from(expires.since(now)).unwrap_or(0));
-    let handout = Handout { token: &obtained.credential.secret, expires };
-    Ok(exchange.write_lasting(&handout, life, &profile.hosts))
+    let handout = Handout { life, hosts: &profile.hosts, ..Handout::new(&obtained.credential.secret, expires) };
+    Ok(exchange.write(&handout))
 }
 
 /// The flags with the deadline that the protocol's clients impose; `otherwise` is the one that holds without a flag.
@@ -425,14 +424,23 @@ fn check_words(call: &HookCall) -> Result<()> {
         |word: &String| hook.operands.first().is_none_or(|known| known.split('|').any(|known| known == word));
     let means_another = call.operands.len() > hook.operands.len()
         || (!hook.ignores_unknown && call.operands.first().is_some_and(|word| !is_operation(word) && !is_own(word)));
-    if call.by_symlink || !means_another {
+    // The words of a program that we stand in for are that program's to judge.
+    if call.by_symlink || call.protocol.stands_in() || !means_another {
         return call.fault.clone().map_or(Ok(()), Err);
     }
     let takes = match hook.operands {
         [] => "no further words".to_owned(),
         operands => operands.join(" "),
     };
-    let program = call.protocol.program();
+    let Some(program) = call.protocol.program() else {
+        let is_given = |value: &&&str| call.operands.iter().any(|word| word == **value);
+        let meant = hook.flags.iter().find_map(|flag| Some((flag.long, flag.choices.iter().find(is_given)?)));
+        return Err(Error::usage(format!("`ycred {}` takes {takes}: \"{}\"", hook.name, call.operands.join(" ")))
+            .hint(match meant {
+                Some((flag, value)) => format!("did you mean --{flag} {value}?"),
+                None => format!("`ycred {} --help` lists its flags", hook.name),
+            }));
+    };
     Err(Error::usage(format!("`ycred {}` is called by {program} itself, and takes {takes}", hook.name))
         .hint(format!("to run {program} with a token: ycred exec -- {program} {}", call.operands.join(" "))))
 }
