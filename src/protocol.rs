@@ -10,7 +10,7 @@ use base64::Engine as _;
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, RAISE_TIMEOUT, Result};
 use crate::hosts::{self, Allowed, Host, Reach};
 use crate::invocation::{Flag, HookCall, Options};
 use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
@@ -380,7 +380,13 @@ fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) 
 fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session: &Session<'_>) -> Result<Reply> {
     let ask = exchange.ask();
     let options = within_patience(hook_call, options(hook_call, ask), profile.timeout);
-    let obtained = session.obtain_need(profile, &options, &ask.need, ask.floor)?;
+    let obtained = session.obtain_need(profile, &options, &ask.need, ask.floor).map_err(|error| match options {
+        // More time than its client waits would help nobody.
+        Cow::Owned(_) if error.mend().as_deref() == Some(RAISE_TIMEOUT) => {
+            error.replace_hint(format!("try again: {} waits no longer", hook_call.protocol.hook().name))
+        }
+        _ => error,
+    })?;
     let now = session.clock.now();
     let expires = obtained.credential.advertised(now, obtained.skew_is_current);
     let life = Duration::from_millis(u64::try_from(expires.since(now)).unwrap_or(0));
