@@ -154,6 +154,9 @@ pub fn line(label: &str, text: &str) -> String {
     line
 }
 
+/// What helps where time ran out.
+pub const RAISE_TIMEOUT: &str = "try again; --timeout or `timeout` in the profile gives it longer";
+
 /// The most characters that a line of ours has.
 const LINE: usize = 500;
 

@@ -36,8 +36,10 @@ impl Host {
             Some(_) => return None,
         };
         let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-        // The path does not decide, but a line break in it would let two readers see two requests.
-        if rest.bytes().any(|byte| byte.is_ascii_control()) {
+        // The path does not decide, but a line break in it would let two readers see two requests; and old readers of URLs
+        // know no end of userinfo but the slash, so that to them `cr.yandex#@evil.example` is evil.example (CVE-2016-8624).
+        if rest.bytes().any(|byte| byte.is_ascii_control()) || rest.split('/').next().is_some_and(|it| it.contains('@'))
+        {
             return None;
         }
         let (name, port) = match authority.strip_prefix('[') {
@@ -118,7 +120,7 @@ impl Pattern {
     /// In words that fit behind the entry.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (wildcard, rest) = text.strip_prefix("*.").map_or((false, text), |rest| (true, rest));
-        if rest.contains(['/', '*', ' ']) || rest.contains("://") {
+        if rest.contains(['/', '*', ' ', '?', '#']) {
             return Err("is not host, host:port or *.domain");
         }
         let host = Host::parse(rest).ok_or("is not host, host:port or *.domain")?;
@@ -166,6 +168,9 @@ pub struct Allowed {
     /// The installation's own APIs.
     apis: Option<Pattern>,
 }
+
+/// Nobody's hosts.
+pub static NONE: Allowed = Allowed { hosts: Vec::new(), apis: None };
 
 /// How far among the hosts of an installation a hook's clients go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -255,6 +260,7 @@ mod tests {
             "cr.yandex:443",
             "https://cr.yandex",
             "https://cr.yandex/v2/",
+            "https://cr.yandex/@scope/name?to=a@b",
             "cr.yandex/crp123/app",
             "https://registry.yandexcloud.net:443/npm/x",
             "container-registry.cloud.yandex.net",
@@ -281,6 +287,8 @@ mod tests {
             "https://cr.yandex:pw@evil.example/",
             "evil.example/cr.yandex",
             "https://evil.example\\@cr.yandex",
+            "https://cr.yandex#@evil.example/",
+            "https://cr.yandex?@evil.example/",
             "cr.yandex\nhost=evil.example",
             "cr.yandex%2eevil.example",
             "сr.yandex",
@@ -346,6 +354,8 @@ mod tests {
             "a.*.example",
             "https://x.example",
             "x.example/path",
+            "x.example?path",
+            "x.example#path",
             "x.example.",
             "*.a.example:5000",
             "",

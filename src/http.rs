@@ -18,7 +18,7 @@ use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
-use crate::error::{Error, Result};
+use crate::error::{Error, RAISE_TIMEOUT, Result};
 use crate::hosts::is_loopback;
 use crate::input;
 use crate::obtain::Context;
@@ -274,7 +274,6 @@ impl Answer {
 
 const PORTAL: &str =
     "a captive portal, a proxy or a wrong URL may stand in between: open a browser, or check that URL and HTTPS_PROXY";
-const RAISE_TIMEOUT: &str = "try again; --timeout or `timeout` in the profile gives it longer";
 
 /// A failed try, and whether another may go better.
 struct Failure {

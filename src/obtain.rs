@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cache::{Answer, Attempt, Cache, Entry, Record, Rules, Verdict, Want, describe};
 use crate::clock::{Clock, Deadline};
-use crate::error::{Error, Result};
+use crate::error::{Error, RAISE_TIMEOUT, Result};
 use crate::http::Http;
 use crate::notes::{Notes, Warning};
 use crate::random;
@@ -211,10 +211,7 @@ impl Run<'_> {
                     "another ycred process has been asking for this token for {} and has not come back",
                     human(millis(deadline.whole))
                 ));
-                return self.fall_back(
-                    current.as_ref(),
-                    error.hint("try again; --timeout or `timeout` in the profile gives it longer"),
-                );
+                return self.fall_back(current.as_ref(), error.hint(RAISE_TIMEOUT));
             }
             clock.sleep(random::between(pause / 2, pause).min(deadline.left(clock)));
             pause = (pause * 2).min(POLL_MOST);

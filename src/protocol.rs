@@ -10,7 +10,7 @@ use base64::Engine as _;
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, RAISE_TIMEOUT, Result};
 use crate::hosts::{self, Allowed, Host, Reach};
 use crate::invocation::{Flag, HookCall, Options};
 use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
@@ -98,7 +98,7 @@ pub struct Call<'a> {
 pub trait Protocol: Sync {
     fn hook(&self) -> &'static Hook;
 
-    /// The program that calls it, mostly of the hook's own name; none where people do.
+    /// The program that calls it, mostly of the hook's own name; none where a person does.
     fn program(&self) -> Option<&'static str> {
         Some(self.hook().name)
     }
@@ -142,18 +142,6 @@ pub trait Exchange: std::fmt::Debug {
 
     /// The reply with a token in it.
     fn write(&self, token: &Handout<'_>) -> Reply;
-
-    /// [`Self::write`], of a protocol that says to its client where the token may go.
-    fn write_for(&self, token: &Handout<'_>, hosts: &Allowed) -> Reply {
-        let _ = hosts;
-        self.write(token)
-    }
-
-    /// [`Self::write_for`], of a protocol that says how long the token lives instead of until when: `life`.
-    fn write_lasting(&self, token: &Handout<'_>, life: Duration, hosts: &Allowed) -> Reply {
-        let _ = life;
-        self.write_for(token, hosts)
-    }
 
     /// The reply to anything but [`Act::Get`], once it has been done; `hosts` are those that the token may go to.
     fn done(&self, hosts: &[String]) -> Reply {
@@ -233,6 +221,17 @@ pub struct Handout<'a> {
     pub token: &'a Secret,
     /// By this machine's clock, shaved, never in the past.
     pub expires: Timestamp,
+    /// The same as a length, for a protocol that has no clock in it.
+    pub life: Duration,
+    /// Where the token may go, for a protocol that tells.
+    pub hosts: &'a Allowed,
+}
+
+impl<'a> Handout<'a> {
+    /// One of which it is known only until when it is good.
+    pub fn new(token: &'a Secret, expires: Timestamp) -> Self {
+        Self { token, expires, life: Duration::ZERO, hosts: &hosts::NONE }
+    }
 }
 
 /// Why there is no token.
@@ -390,12 +389,18 @@ fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) 
 fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session: &Session<'_>) -> Result<Reply> {
     let ask = exchange.ask();
     let options = within_patience(hook_call, options(hook_call, ask), profile.timeout);
-    let obtained = session.obtain_need(profile, &options, &ask.need, ask.floor)?;
+    let obtained = session.obtain_need(profile, &options, &ask.need, ask.floor).map_err(|error| match options {
+        // More time than its client waits would help nobody.
+        Cow::Owned(_) if error.mend().as_deref() == Some(RAISE_TIMEOUT) => {
+            error.replace_hint(format!("try again: {} waits no longer", hook_call.protocol.hook().name))
+        }
+        _ => error,
+    })?;
     let now = session.clock.now();
     let expires = obtained.credential.advertised(now, obtained.skew_is_current);
     let life = Duration::from_millis(u64::try_from(expires.since(now)).unwrap_or(0));
-    let handout = Handout { token: &obtained.credential.secret, expires };
-    Ok(exchange.write_lasting(&handout, life, &profile.hosts))
+    let handout = Handout { life, hosts: &profile.hosts, ..Handout::new(&obtained.credential.secret, expires) };
+    Ok(exchange.write(&handout))
 }
 
 /// The flags with the deadline that the protocol's clients impose; `otherwise` is the one that holds without a flag.
@@ -434,7 +439,8 @@ fn check_words(call: &HookCall) -> Result<()> {
         |word: &String| hook.operands.first().is_none_or(|known| known.split('|').any(|known| known == word));
     let means_another = call.operands.len() > hook.operands.len()
         || (!hook.ignores_unknown && call.operands.first().is_some_and(|word| !is_operation(word) && !is_own(word)));
-    if call.by_symlink || !means_another {
+    // The words of a program that we stand in for are that program's to judge.
+    if call.by_symlink || call.protocol.stands_in() || !means_another {
         return call.fault.clone().map_or(Ok(()), Err);
     }
     let takes = match hook.operands {
@@ -442,9 +448,14 @@ fn check_words(call: &HookCall) -> Result<()> {
         operands => operands.join(" "),
     };
     let Some(program) = call.protocol.program() else {
+        let is_given = |value: &&&str| call.operands.iter().any(|word| word == **value);
+        let meant = hook.flags.iter().find_map(|flag| Some((flag.long, flag.choices.iter().find(is_given)?)));
         let first = call.operands.first().map_or("", String::as_str);
-        return Err(Error::usage(format!("`ycred {}` takes {takes}", hook.name))
-            .hint(format!("a profile is named by a flag: ycred {} --profile {first}", hook.name)));
+        return Err(Error::usage(format!("`ycred {}` takes {takes}: \"{}\"", hook.name, call.operands.join(" ")))
+            .hint(match meant {
+                Some((flag, value)) => format!("did you mean --{flag} {value}?"),
+                None => format!("a profile is named by a flag: ycred {} --profile {first}", hook.name),
+            }));
     };
     Err(Error::usage(format!("`ycred {}` is called by {program} itself, and takes {takes}", hook.name))
         .hint(format!("to run {program} with a token: ycred exec -- {program} {}", call.operands.join(" "))))

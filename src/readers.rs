@@ -245,7 +245,7 @@ fn request(protocol: &str, operands: &[&str], input: &[u8], environment: &Enviro
     match protocol.read(&call, input) {
         Ok(exchange) => {
             let token = Secret::new("t1.fuzzed-token.fuzzed".into());
-            assert!(!exchange.write(&Handout { token: &token, expires: NOW }).stdout.is_empty());
+            assert!(!exchange.write(&Handout::new(&token, NOW)).stdout.is_empty());
             exchange.done(&["cr.yandex".into()]);
             for reply in [exchange.refuse(Refusal::NotMine), exchange.refuse(Refusal::Failed(&Error::refused("no")))] {
                 assert!(!String::from_utf8_lossy(&reply.stdout).contains("fuzzed-token"), "a refusal holds no token");
@@ -285,7 +285,7 @@ fn git(input: &[u8]) {
     for word in ["get", "store", "erase", "capability"] {
         let Some(exchange) = request("git", &[word], input, &Environment::default()) else { continue };
         let token = Secret::new("t1.fuzzed-token.fuzzed".into());
-        let reply = exchange.write(&Handout { token: &token, expires: NOW });
+        let reply = exchange.write(&Handout::new(&token, NOW));
         // A line without `=` would be shown to the user whole.
         assert!(String::from_utf8_lossy(&reply.stdout).lines().all(|line| line.contains('=')));
     }
@@ -320,7 +320,7 @@ fn cargo(input: &[u8]) {
                 let profile = ask.options.as_ref().and_then(|options| options.profile.as_ref());
                 assert!(profile.is_none_or(|name| !name.as_encoded_bytes().contains(&b'/')), "a name, never a path");
                 let token = Secret::new("t1.fuzzed-token.fuzzed".into());
-                let written = exchange.write(&Handout { token: &token, expires: NOW });
+                let written = exchange.write(&Handout::new(&token, NOW));
                 vec![written, exchange.done(&[]), exchange.refuse(Refusal::Failed(&Error::refused("no")))]
             }
             Err(error) => {
@@ -347,7 +347,8 @@ fn goauth(input: &[u8]) {
     let call = Call { operands: &operands, options: &Options::default(), environment: &Environment::default() };
     let Ok(exchange) = protocol.read(&call, b"") else { return };
     let token = Secret::new("t1.fuzzed-token.fuzzed".into());
-    let reply = exchange.write_for(&Handout { token: &token, expires: NOW }, &Allowed::new(DEFAULT_ENDPOINT, &[]));
+    let hosts = &Allowed::new(DEFAULT_ENDPOINT, &[]);
+    let reply = exchange.write(&Handout { hosts, ..Handout::new(&token, NOW) });
     let text = String::from_utf8_lossy(&reply.stdout);
     if let Some(Target::Host(host)) = &exchange.ask().target {
         check_host(host);
@@ -398,9 +399,8 @@ fn exec_info(input: &[u8]) {
 fn kubelet(input: &[u8]) {
     if let Some(exchange) = request("kubelet", &[], input, &Environment::default()) {
         let token = Secret::new("t1.fuzzed-token.fuzzed".into());
-        let handout = Handout { token: &token, expires: NOW };
         let life = std::time::Duration::from_secs(3600);
-        let reply = exchange.write_lasting(&handout, life, &Allowed::new(DEFAULT_ENDPOINT, &[]));
+        let reply = exchange.write(&Handout { life, ..Handout::new(&token, NOW) });
         // Whatever the image is called, what the kubelet gets is JSON with one registry in it.
         let answer: serde_json::Value = serde_json::from_slice(&reply.stdout).expect("JSON");
         assert_eq!(answer["auth"].as_object().map(serde_json::Map::len), Some(1));

@@ -549,6 +549,8 @@ fn bazel_gets_a_reason_before_its_patience_is_over() {
     for running in silent {
         let run = running.finish().exits(4).stdout_is("");
         assert!(run.stderr.starts_with("ycred: error: "), "{run}");
+        // Not that a longer timeout would help.
+        assert!(run.stderr.ends_with("ycred: hint: try again: bazel waits no longer\n"), "{run}");
     }
     let run = endless.finish().stdout_is("exit 2\n");
     assert!(run.stderr.contains("ycred: error: stdin has not ended in time\n"), "{run}");

@@ -201,7 +201,7 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
     for protocol in PROTOCOLS.iter().filter(|protocol| !protocol.hook().ignores_unknown) {
         let hook = protocol.hook().name;
         if hook == "token" {
-            continue;
+            continue; // Nobody's but people's.
         }
         let words = ["pods", "one", "more", "-v"];
         let run =
@@ -219,6 +219,19 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
         run.stderr.contains("is called by go itself") && run.stderr.contains("ycred exec -- go build ./..."),
         "{run}"
     );
+    // A hook that no program calls is not called by itself.
+    for (words, hint) in [
+        (&["token", "json"][..], "did you mean --format json?"),
+        (&["token", "for", "headers-json"], "did you mean --format headers-json?"),
+        (&["token", "cr.yandex"], "a profile is named by a flag: ycred token --profile cr.yandex"),
+        (&["token", "--format", "JSON"], "did you mean --format json?"),
+    ] {
+        let run = world.ycred(words).run().exits(2).stdout_is("");
+        assert!(run.stderr.ends_with(&format!("ycred: hint: {hint}\n")) && !run.stderr.contains("called by"), "{run}");
+    }
+    // And what stands in for another program has no words of its own to mind.
+    let run = world.ycred(&["keyring", "a", "b", "c", "d"]).env("PATH", "").run().exits(1).stdout_is("");
+    assert!(run.stderr.contains("there is no other keyring in PATH to pass `a` on to"), "{run}");
     assert_eq!(world.cloud.calls(), 0);
 }
 

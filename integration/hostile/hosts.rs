@@ -71,7 +71,7 @@ impl Client {
     /// What may be asked in this client's way: an argument has no NUL, a request of git's no line end, and docker trims.
     fn can_ask(self, host: &str) -> bool {
         match self {
-            Client::Docker => host.trim() == host || host.trim().is_empty(),
+            Client::Docker => host.trim_ascii() == host || host.trim_ascii().is_empty(),
             Client::Git => !host.contains(['\n', '\r']),
             Client::Terraform | Client::Keyring => !host.contains('\0') && !host.starts_with('-'),
             Client::GoAuth | Client::Token => !host.contains('\0'),
@@ -131,7 +131,7 @@ impl Client {
     #[track_caller]
     fn is_turned_away(self, run: Run, what: &str) {
         let (code, stdout) = match self {
-            Client::Docker if what.trim().is_empty() => (1, "no credentials server URL\n"),
+            Client::Docker if what.trim_ascii().is_empty() => (1, "no credentials server URL\n"),
             Client::Docker => (1, "credentials not found in native keychain\n"),
             Client::Git | Client::GoAuth => (0, ""),
             Client::Terraform => (0, "{}\n"),
@@ -147,7 +147,7 @@ impl Client {
             Client::Bazel | Client::Token => {
                 assert!(lines.len() <= 2 && lines[0].starts_with("ycred: error: "), "{self:?} for {what:?}\n{run}");
             }
-            _ => assert!(lines.is_empty() || what.trim().is_empty(), "{self:?} for {what:?}\n{run}"),
+            _ => assert!(lines.is_empty() || what.trim_ascii().is_empty(), "{self:?} for {what:?}\n{run}"),
         }
     }
 }
@@ -294,10 +294,13 @@ fn look_alikes() -> Vec<String> {
             "user@{}",
             "user:pw@{}",
             "{}@evil.example",
+            "\u{3000}{}",
             "{}:443@evil.example",
             "https://user@{}/",
             "https://u:p@{}/",
             "https://{}@evil.example/",
+            "https://{}#@evil.example/",
+            "https://{}?@evil.example/",
             "https://{}:pw@evil.example/",
             "https://{}%40evil.example/",
             "https://{}\\.evil.example/",

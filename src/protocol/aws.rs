@@ -100,14 +100,14 @@ mod tests {
     #[test]
     fn the_reply_has_the_five_fields_and_no_other() {
         let packed = Secret::new("ajekey|YCsecret|s1.token".into());
-        let handout = Handout { token: &packed, expires: Timestamp(1_787_421_600_000) };
+        let handout = Handout::new(&packed, Timestamp(1_787_421_600_000));
         let reply = read(&[]).expect("read").write(&handout);
         assert_eq!(
             String::from_utf8_lossy(&reply.stdout),
             "{\"Version\":1,\"AccessKeyId\":\"ajekey\",\"SecretAccessKey\":\"YCsecret\",\"SessionToken\":\"s1.token\",\"Expiration\":\"2026-08-22T18:00:00Z\"}\n"
         );
         let foreign = Secret::new("t1.no-key".into());
-        let reply = read(&[]).expect("read").write(&Handout { token: &foreign, expires: Timestamp(0) });
+        let reply = read(&[]).expect("read").write(&Handout::new(&foreign, Timestamp(0)));
         assert!(reply.code == 5 && reply.stdout.is_empty());
     }
 

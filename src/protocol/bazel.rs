@@ -123,7 +123,7 @@ mod tests {
     fn a_reply_has_values_in_arrays_and_whole_seconds() {
         let token = Secret::new("t1.XXX".into());
         let exchange = read(&["get"], r#"{"uri":"https://cr.yandex/v2/?a=b"}"#).expect("read");
-        let reply = exchange.write(&Handout { token: &token, expires: Timestamp(1_787_421_600_999) });
+        let reply = exchange.write(&Handout::new(&token, Timestamp(1_787_421_600_999)));
         assert_eq!(
             std::str::from_utf8(&reply.stdout).expect("UTF-8"),
             "{\"expires\":\"2026-08-22T18:00:00Z\",\"headers\":{\"Authorization\":[\"Bearer t1.XXX\"]}}\n"

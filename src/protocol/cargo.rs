@@ -191,7 +191,7 @@ mod tests {
         let token = Secret::new("t1.XXX".into());
         let exchange = read(&request("get", "sparse+https://cr.yandex/cargo/", &json!([]))).expect("read");
         assert!(matches!(&exchange.ask().target, Some(Target::Host(host)) if host.to_string() == "cr.yandex"));
-        let reply = exchange.write(&Handout { token: &token, expires: Timestamp(1_787_421_600_000) });
+        let reply = exchange.write(&Handout::new(&token, Timestamp(1_787_421_600_000)));
         assert_eq!(
             text(&reply),
             "{\"Ok\":{\"cache\":\"expires\",\"expiration\":1787421600,\"kind\":\"get\",\"operation_independent\":true,\

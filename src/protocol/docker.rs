@@ -48,14 +48,14 @@ impl Protocol for Docker {
             [word] => word.as_str(),
             _ => return Err(Error::usage("one word is wanted: get, store, erase, list or version")),
         };
-        let host = |text: &str| match text.trim() {
+        let host = |text: &str| match text.trim_ascii() {
             "" => Err(Error::usage(NO_SERVER)),
             text => Ok(Host::parse(text).map_or(Target::Unreadable, Target::Host)),
         };
         let text = || std::str::from_utf8(input).map_err(|_| Error::usage("what came on stdin is not text"));
         let of_host = |act, server: &str| -> Result<Helper> {
             Ok(Helper {
-                server: server.trim().to_owned(),
+                server: server.trim_ascii().to_owned(),
                 ask: Ask { act, target: Some(host(server)?), ..Ask::default() },
                 fixed: None,
             })
@@ -172,7 +172,7 @@ mod tests {
     fn get_answers_with_the_server_as_it_was_asked_for() {
         let token = Secret::new("t1.XXX".into());
         for asked in ["cr.yandex", "cr.yandex\n", "https://cr.yandex/v2/"] {
-            let reply = read("get", asked).expect("read").write(&Handout { token: &token, expires: Timestamp(0) });
+            let reply = read("get", asked).expect("read").write(&Handout::new(&token, Timestamp(0)));
             assert_eq!(
                 stdout(&reply),
                 format!("{{\"ServerURL\":\"{}\",\"Username\":\"iam\",\"Secret\":\"t1.XXX\"}}\n", asked.trim())

@@ -182,7 +182,7 @@ mod tests {
 
     fn reply(input: &str) -> String {
         let token = Secret::new("t1.XXX".into());
-        let reply = read("get", input).write(&Handout { token: &token, expires: Timestamp(1_795_290_924_000) });
+        let reply = read("get", input).write(&Handout::new(&token, Timestamp(1_795_290_924_000)));
         String::from_utf8(reply.stdout.to_vec()).expect("UTF-8")
     }
 

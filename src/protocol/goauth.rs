@@ -7,7 +7,7 @@
 
 use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Reply, Target, basic};
 use crate::error::{Error, Result};
-use crate::hosts::{Allowed, Host, Scheme};
+use crate::hosts::{Host, Scheme};
 
 pub struct GoAuth;
 
@@ -70,19 +70,12 @@ impl Exchange for Helper {
         &self.ask
     }
 
-    /// For the host that was asked about.
+    /// For the host that was asked about; for all where none was: go keeps them in memory, and need not be refused first.
     fn write(&self, handout: &Handout<'_>) -> Reply {
         match &self.ask.target {
             Some(Target::Host(host)) => Self::block(handout, std::iter::once(host.to_string())),
-            _ => Reply::default(),
-        }
-    }
-
-    /// For all hosts where none was asked about: go keeps them in memory, and need not be refused first.
-    fn write_for(&self, handout: &Handout<'_>, hosts: &Allowed) -> Reply {
-        match &self.ask.target {
-            None => Self::block(handout, hosts.singles()),
-            Some(_) => self.write(handout),
+            Some(_) => Reply::default(),
+            None => Self::block(handout, handout.hosts.singles()),
         }
     }
 }
@@ -91,7 +84,7 @@ impl Exchange for Helper {
 mod tests {
     use super::*;
     use crate::environment::Environment;
-    use crate::hosts::Pattern;
+    use crate::hosts::{Allowed, Pattern};
     use crate::invocation::Options;
     use crate::protocol::Refusal;
     use crate::token::{Secret, Timestamp};
@@ -106,8 +99,8 @@ mod tests {
     fn written(words: &[&str], endpoint: &str, listed: &[&str]) -> String {
         let listed: Vec<Pattern> = listed.iter().map(|text| Pattern::parse(text).expect(text)).collect();
         let token = Secret::new("t1.XXX".into());
-        let handout = Handout { token: &token, expires: Timestamp(0) };
-        let reply = read(words).write_for(&handout, &Allowed::new(endpoint, &listed));
+        let hosts = &Allowed::new(endpoint, &listed);
+        let reply = read(words).write(&Handout { hosts, ..Handout::new(&token, Timestamp(0)) });
         String::from_utf8(reply.stdout.to_vec()).expect("UTF-8")
     }
 

@@ -150,7 +150,7 @@ mod tests {
         ] {
             let exchange = read(words, own).expect("read");
             assert!(matches!(exchange.ask().target, Some(Target::Host(_))), "{words:?}");
-            let reply = exchange.write(&Handout { token: &token, expires: Timestamp(0) });
+            let reply = exchange.write(&Handout::new(&token, Timestamp(0)));
             assert_eq!(std::str::from_utf8(&reply.stdout).expect("UTF-8"), wanted, "{words:?}");
         }
     }

@@ -168,8 +168,7 @@ mod tests {
 
     fn reply(info: Option<&str>) -> String {
         let token = Secret::new("t1.XXX".into());
-        let reply =
-            read(info).map(|plugin| plugin.write(&Handout { token: &token, expires: Timestamp(1_787_421_600_000) }));
+        let reply = read(info).map(|plugin| plugin.write(&Handout::new(&token, Timestamp(1_787_421_600_000))));
         String::from_utf8(reply.map(|reply| reply.stdout.to_vec()).unwrap_or_default()).expect("UTF-8")
     }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{Ask, Call, Exchange, Framing, Handout, Hook, Need, Protocol, Refusal, Reply, Target};
 use crate::error::{Error, Result};
-use crate::hosts::{Allowed, Host};
+use crate::hosts::Host;
 use crate::token::Secret;
 
 pub struct Kubelet;
@@ -116,12 +116,6 @@ struct Provider {
 }
 
 impl Provider {
-    fn hand_out(&self, token: &Secret, life: Duration) -> Reply {
-        let credential =
-            format!("{{{}:{{\"username\":\"{USER}\",\"password\":{}}}}}", json!(self.registry), json!(token.expose()));
-        Self::answer(life, &credential)
-    }
-
     /// Keyed by the registry also where a service account's token came with the request: the kubelet itself keeps answers
     /// for different service accounts apart (`generateCacheKey`).
     fn answer(life: Duration, auth: &str) -> Reply {
@@ -138,13 +132,10 @@ impl Exchange for Provider {
         &self.ask
     }
 
-    /// Without a word on its life it is not to be kept.
     fn write(&self, handout: &Handout<'_>) -> Reply {
-        self.hand_out(handout.token, Duration::ZERO)
-    }
-
-    fn write_lasting(&self, handout: &Handout<'_>, life: Duration, _: &Allowed) -> Reply {
-        self.hand_out(handout.token, life)
+        let (registry, token) = (json!(self.registry), json!(handout.token.expose()));
+        let credential = format!("{{{registry}:{{\"username\":\"{USER}\",\"password\":{token}}}}}");
+        Self::answer(handout.life, &credential)
     }
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
@@ -180,14 +171,13 @@ mod tests {
     #[test]
     fn the_answer_has_what_the_kubelet_knows_and_nothing_else() {
         let token = Secret::new("t1.XXX".into());
-        let handout = Handout { token: &token, expires: Timestamp(0) };
+        let handout = Handout::new(&token, Timestamp(0));
         let exchange = read(&request("cr.yandex/crp0/app:1")).expect("read");
-        let reply = exchange.write_lasting(&handout, Duration::from_secs(10_800), &Allowed::new("", &[]));
+        let reply = exchange.write(&Handout { life: Duration::from_secs(10_800), ..handout });
         assert_eq!(
             text(&reply),
             "{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":\"credentialprovider.kubelet.k8s.io/v1\",\"cacheKeyType\":\"Registry\",\"cacheDuration\":\"3h0m0s\",\"auth\":{\"cr.yandex\":{\"username\":\"iam\",\"password\":\"t1.XXX\"}}}\n"
         );
-        assert!(text(&exchange.write(&handout)).contains("\"cacheDuration\":\"0s\""));
         let refused = exchange.refuse(Refusal::NotMine);
         assert!(refused.code == 0 && text(&refused).ends_with("\"cacheDuration\":\"0s\",\"auth\":{}}\n"));
         let failed = exchange.refuse(Refusal::Failed(&Error::refused("no")));

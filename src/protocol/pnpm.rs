@@ -66,7 +66,7 @@ mod tests {
             Pnpm.read(&Call { operands: words, options: &options, environment: &Environment::default() }, b"")
         };
         let token = Secret::new("t1.XXX".into());
-        let reply = read(&[]).expect("read").write(&Handout { token: &token, expires: Timestamp(0) });
+        let reply = read(&[]).expect("read").write(&Handout::new(&token, Timestamp(0)));
         assert_eq!(reply.stdout.as_slice(), b"Bearer t1.XXX\n");
         assert!(read(&["get".into()]).is_err());
     }

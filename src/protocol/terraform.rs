@@ -96,10 +96,7 @@ mod tests {
     fn get_gives_a_token_and_for_others_an_empty_object() {
         let exchange = read(&["get", "registry.example:8443"]).expect("read");
         let token = Secret::new("t1.XXX".into());
-        assert_eq!(
-            exchange.write(&Handout { token: &token, expires: Timestamp(0) }).stdout.as_slice(),
-            b"{\"token\":\"t1.XXX\"}\n"
-        );
+        assert_eq!(exchange.write(&Handout::new(&token, Timestamp(0))).stdout.as_slice(), b"{\"token\":\"t1.XXX\"}\n");
         let other = exchange.refuse(Refusal::NotMine);
         assert_eq!((other.stdout.as_slice(), other.code), (&b"{}\n"[..], 0));
     }

@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn every_format_is_one_whole_text() {
         let token = Secret::new("t1.X".into());
-        let handout = Handout { token: &token, expires: Timestamp(1_787_421_600_000) };
+        let handout = Handout::new(&token, Timestamp(1_787_421_600_000));
         let written = |format: &str| {
             let options = Options {
                 own: vec![("format", format.to_owned()), ("host", "cr.yandex".to_owned())],
