@@ -66,8 +66,8 @@ const LOOKS: u32 = 20;
 const LOOK_LEAST: Duration = Duration::from_millis(250);
 const LOOK_MOST: Duration = Duration::from_secs(30);
 
-/// What is passed on to the child: what a process would send to a program. What stops and continues is left to itself.
-const PASSED_ON: [i32; 8] = [
+/// What is passed on to the child: what a process would send to a program. We stop when the child does, and not before.
+const PASSED_ON: [i32; 10] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
@@ -76,7 +76,12 @@ const PASSED_ON: [i32; 8] = [
     libc::SIGUSR2,
     libc::SIGALRM,
     libc::SIGWINCH,
+    libc::SIGTSTP,
+    libc::SIGCONT,
 ];
+
+/// Those that the terminal sends, to every process of its group.
+const OF_THE_TERMINAL: [i32; 5] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGWINCH, libc::SIGTSTP];
 
 /// Runs the child to its end.
 ///
@@ -203,7 +208,10 @@ fn watch(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus> {
                 return Ok(status);
             }
             system::stop_with(child.id());
-        } else if arrived.was_sent || (arrived.signal == libc::SIGHUP && system::leads_session()) {
+        } else if arrived.was_sent
+            || !OF_THE_TERMINAL.contains(&arrived.signal)
+            || (arrived.signal == libc::SIGHUP && system::leads_session())
+        {
             // What else comes from the terminal the child has got itself: twice would mean something else to it.
             system::send_signal(child.id(), arrived.signal);
         }

@@ -7,6 +7,7 @@ use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsRawFd as _, IntoRawFd as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
@@ -49,12 +50,21 @@ pub fn ignore_file_size_signal() {
 static CHILD_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 /// Makes the ends of children known to us, before the first is started. Daemons that ignore SIGCHLD bequeath that, and the
-/// kernel then throws a child's exit status away.
+/// kernel then throws a child's exit status away. What has been caught of it stays so.
 pub fn watch_children() {
-    // SAFETY: SIG_DFL runs no code of ours in signal context.
-    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    if before == libc::SIG_IGN {
+    if handler_of(libc::SIGCHLD) == Some(libc::SIG_IGN) {
         CHILD_SIGNAL_WAS_IGNORED.store(true, Ordering::Relaxed);
+        // SAFETY: SIG_DFL runs no code of ours in signal context.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    }
+}
+
+/// What is done with a signal; none for one that the system does not know.
+fn handler_of(signal: i32) -> Option<libc::sighandler_t> {
+    // SAFETY: with a null pointer for the new action sigaction only reads; the struct is plain data.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        (libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0).then_some(action.sa_sigaction)
     }
 }
 
@@ -66,19 +76,17 @@ static PIPE_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 #[unsafe(link_section = ".init_array")]
 static BEFORE_START: extern "C" fn() = {
     extern "C" fn read_pipe_signal() {
-        // SAFETY: with a null pointer for the new action sigaction only reads; the struct is plain data.
-        unsafe {
-            let mut inherited: libc::sigaction = std::mem::zeroed();
-            if libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut inherited) == 0 {
-                PIPE_SIGNAL_WAS_IGNORED.store(inherited.sa_sigaction == libc::SIG_IGN, Ordering::Relaxed);
-            }
-        }
+        PIPE_SIGNAL_WAS_IGNORED.store(handler_of(libc::SIGPIPE) == Some(libc::SIG_IGN), Ordering::Relaxed);
     }
     read_pipe_signal
 };
 
-/// Makes a program that we start, or become, inherit the signals as we did: undoes [`ignore_file_size_signal`] and
-/// [`watch_children`], and std's default for SIGPIPE. (What we catch is the default again by execve itself.)
+/// The signals that were held back when we were started, where [`Signals::catch`] has let some of them in.
+static HELD_BACK: OnceLock<libc::sigset_t> = OnceLock::new();
+
+/// Makes a program that we start, or become, inherit the signals as we did: undoes [`ignore_file_size_signal`],
+/// [`watch_children`] and [`Signals::catch`], and std's default for SIGPIPE. (What we catch is the default again by execve
+/// itself.)
 pub fn pass_on_signals(command: &mut Command) {
     let found = [
         (&FILE_SIZE_SIGNAL_WAS_DEFAULT, libc::SIGXFSZ, libc::SIG_DFL),
@@ -90,6 +98,15 @@ pub fn pass_on_signals(command: &mut Command) {
         unsafe {
             command.pre_exec(move || {
                 libc::signal(signal, disposition);
+                Ok(())
+            });
+        }
+    }
+    if let Some(held_back) = HELD_BACK.get().copied() {
+        // SAFETY: as above for sigprocmask, which gets the address of a whole set.
+        unsafe {
+            command.pre_exec(move || {
+                libc::sigprocmask(libc::SIG_SETMASK, &raw const held_back, std::ptr::null_mut());
                 Ok(())
             });
         }
@@ -112,11 +129,13 @@ static ARRIVALS: AtomicI32 = AtomicI32::new(-1);
 pub struct Signals(PipeReader);
 
 impl Signals {
-    /// Catches these, but for those that we were told to ignore (nohup(1), and a shell's background jobs).
+    /// Catches these, but for those that we were told to ignore (nohup(1), and a shell's background jobs), also where we were
+    /// started with them held back, as by a program that takes its own by signalfd(2).
     ///
     /// # Errors
     /// No descriptors are left.
     pub fn catch(signals: &[i32]) -> io::Result<Self> {
+        watch_children();
         let (reader, writer) = io::pipe()?;
         let writer = writer.into_raw_fd();
         ARRIVALS.store(writer, Ordering::Relaxed);
@@ -124,16 +143,21 @@ impl Signals {
         // does nothing but write to that descriptor, and sigaction gets pointers to whole structs.
         unsafe {
             libc::fcntl(writer, libc::F_SETFL, libc::O_NONBLOCK);
+            let mut let_in: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut let_in);
             for signal in signals {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                let is_known = libc::sigaction(*signal, std::ptr::null(), &raw mut action) == 0;
-                if !is_known || (action.sa_sigaction == libc::SIG_IGN && *signal != libc::SIGCHLD) {
+                if matches!(handler_of(*signal), None | Some(libc::SIG_IGN)) {
                     continue;
                 }
+                let mut action: libc::sigaction = std::mem::zeroed();
                 action.sa_sigaction = arrive as *const () as usize;
                 action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
                 libc::sigaction(*signal, &raw const action, std::ptr::null_mut());
+                libc::sigaddset(&raw mut let_in, *signal);
             }
+            let mut held_back: libc::sigset_t = std::mem::zeroed();
+            libc::sigprocmask(libc::SIG_UNBLOCK, &raw const let_in, &raw mut held_back);
+            let _ = HELD_BACK.set(held_back);
         }
         Ok(Self(reader))
     }
@@ -174,7 +198,7 @@ pub fn send_signal(child: u32, signal: i32) {
     }
 }
 
-/// Stops us where a child of ours has stopped by itself and not with us (a shell's `suspend`), so that whoever waits for us
+/// Stops us where a child of ours has stopped (by Ctrl-Z, or by itself as a shell's `suspend`), so that whoever waits for us
 /// sees it, as if it had taken our place; continued, we continue it.
 pub fn stop_with(child: u32) {
     // The first process of a container cannot be stopped from inside.
@@ -215,11 +239,13 @@ pub fn leads_session() -> bool {
     unsafe { libc::getsid(0) == libc::getpid() }
 }
 
-/// Leaves the terminal and the standard streams to a child of ours: its end of a pipe is the only one from now on, and a line of
-/// ours on stderr does not stop us while the terminal is another group's (`stty tostop`).
+/// Leaves the terminal and the standard streams to a child of ours: its end of a pipe is the only one from now on, and what
+/// the child does with a terminal that is another group's stops the child, and us with it ([`stop_with`]).
 pub fn step_back() {
-    // SAFETY: SIG_IGN runs no code of ours in signal context.
-    unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+    for signal in [libc::SIGTTIN, libc::SIGTTOU] {
+        // SAFETY: SIG_IGN runs no code of ours in signal context.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
     let Ok(nothing) = File::options().read(true).write(true).open("/dev/null") else { return };
     for descriptor in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
         // SAFETY: dup2 takes plain integers, and what std keeps of these two are their numbers alone.

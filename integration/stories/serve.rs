@@ -196,6 +196,72 @@ fn a_child_that_stops_by_itself_stops_us_and_goes_on_with_us() {
     running.finish().exits(0).stdout_is("on\n").quietly();
 }
 
+#[test]
+fn what_stops_and_continues_us_alone_does_so_with_the_child() {
+    let story = Story::new();
+    let script = "echo $$ > child.new; mv child.new child; while [ ! -e over ]; do sleep 0.02; done";
+    let running = story.sandbox.ycred(["exec", "--serve", "sh", "-c", script]).start();
+    let file = story.sandbox.path("work/child");
+    wait_until("the child has started", || file.exists());
+    let child = fs::read_to_string(file).expect("its id").trim().to_owned();
+    let is_stopped = |id: &str| fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default().contains(") T ");
+    let both = |stopped: bool| [child.clone(), running.id().to_string()].iter().all(|id| is_stopped(id) == stopped);
+    for _ in 0..3 {
+        running.signal(libc::SIGTSTP);
+        wait_until("both have stopped", || both(true));
+        running.signal(libc::SIGCONT);
+        wait_until("both go on", || both(false));
+    }
+    story.sandbox.file("work/over", "");
+    running.finish().exits(0).quietly();
+}
+
+/// Becomes another program as one that is not a shell would start it.
+const STARTER: &str = "
+import os, signal, sys
+if sys.argv[1] == 'held back':
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1])
+elif sys.argv[1] == 'ignored':
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+elif sys.argv[1] == 'alarm':
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+os.execvp(sys.argv[2], sys.argv[2:])
+";
+
+#[test]
+fn however_we_are_started_the_childs_end_is_seen_and_its_signals_are_as_without_us() {
+    let Some(python) = require_client("python3") else { return };
+    let story = Story::new();
+    story.get();
+    // Blocked and ignored, of the 31 that programs have; the C library keeps some above for itself.
+    let seen = |how: &str, words: &[&str]| -> Vec<u64> {
+        let words = [&["-c", STARTER, how], words, &["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]].concat();
+        let run = story.sandbox.call(&python, words).run().exits(0);
+        let sets = run.stdout.split_whitespace().filter_map(|word| u64::from_str_radix(word, 16).ok());
+        sets.map(|set| set & 0x7fff_ffff).collect()
+    };
+    for how in ["held back", "ignored", "plain"] {
+        let direct = seen(how, &[]);
+        assert_eq!(direct.len(), 2, "{how}");
+        assert_eq!(seen(how, &[YCRED, "exec", "--serve"]), direct, "{how}");
+    }
+    // A timer that whoever started us has set (`perl -e 'alarm 5; exec @ARGV'`) is for the program.
+    let words = ["-c", STARTER, "alarm", YCRED, "exec", "--serve", "sh", "-c"];
+    let words = [&words[..], &["trap 'exit 6' ALRM; while :; do sleep 0.02; done"]].concat();
+    story.sandbox.call(&python, words).run().exits(6).quietly();
+}
+
+#[test]
+fn a_source_that_runs_commands_hides_nothing_of_the_child() {
+    let story = Story::new();
+    story.sandbox.script("config/count", "#!/bin/sh\necho x >> counted\necho t1.$(wc -l < counted).x\n");
+    story.sandbox.profile("counting", "source = \"command\"\ncommand = [\"./count\"]\nmax-age = \"1s\"\n");
+    let served = Served::start(&story, &["-p", "counting"]);
+    let first = served.token();
+    wait_until("the command has been run again", || served.token() != first);
+    served.end().exits(0).quietly();
+}
+
 /// Runs a command line in a terminal of its own, and types what stands behind each text once that has been seen.
 const TERMINAL: &str = r#"
 import os, pty, select, sys, time
