@@ -288,6 +288,7 @@ fn a_command_prints_a_token_bare_or_as_yc_or_the_api_writes_it() {
         "{\"iam_token\": \"t1.from-a-command.x\", \"expires_at\": \"2999-01-01T00:00:00.123456789Z\"}",
         "{\"iamToken\": \"t1.from-a-command.x\", \"expiresAt\": \"2999-01-01T03:00:00+03:00\"}",
         "{\"iam_token\": \"t1.from-a-command.x\"}",
+        "{\"iam_token\": \"t1.from-a-command.x\", \"expires_at\": 32472144000}",
     ] {
         let (sandbox, runs) = scripted(&format!("printf '%s\\n' '{printed}'"), "");
         sandbox.ycred(["token"]).run().exits(0).quietly().stdout_is("t1.from-a-command.x\n");
