@@ -229,7 +229,10 @@ impl Profile {
     }
 
     /// The environment in a profile's place (docs/profiles.md); metadata is never probed unasked.
-    fn from_environment(environment: &Environment, places: &Places) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Profile (3): nothing in it says whose token is wanted, or what says so is wrong.
+    pub fn from_environment(environment: &Environment, places: &Places) -> Result<Self> {
         let mut settings = Settings::of_environment(environment, places);
         let Some((source, values)) = source::from_environment(environment) else {
             let wanted = [
