@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 use crate::discovery::{Discovery, WORD as DISCOVER};
 use crate::environment::{self as env, Environment};
 use crate::error::{Error, Result};
-use crate::hosts::{Allowed, Pattern};
+use crate::hosts::{Allowed, Host, Pattern, Scheme, is_loopback};
 use crate::identity::Identity;
 use crate::input;
 use crate::obtain::Context;
@@ -394,7 +394,7 @@ impl Endpoint {
         if text.contains(['/', '@', '?', '#']) {
             return None;
         }
-        let host = crate::hosts::Host::parse(text)?;
+        let host = Host::parse(text)?;
         Some(Self { host: host.name, port: host.port.filter(|port| *port != 443) })
     }
 }
@@ -747,7 +747,9 @@ impl Settings {
             .transpose()
     }
 
-    /// A base URL: https, or http to a loopback host; no userinfo, query or fragment; without the slash at the end.
+    /// A base URL: https, or http to a loopback host; no userinfo, query or fragment; without the slash at the end. In the
+    /// one spelling that a server knows itself by, since a JWT names it: small letters, without the port that goes
+    /// without saying.
     ///
     /// # Errors
     /// Profile (3).
@@ -757,10 +759,14 @@ impl Settings {
         if url.contains(['?', '#', '@', ' ', '\\']) {
             return Err(self.complain(key, "is a base URL: scheme, host, perhaps port and path, nothing more"));
         }
-        let host = url.contains("://").then(|| crate::hosts::Host::parse(url)).flatten();
+        let host = url.contains("://").then(|| Host::parse(url)).flatten();
+        let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
+        let written = |scheme: &str, usual: u16, host: Host| {
+            format!("{scheme}://{}{path}", Host { port: host.port.filter(|port| *port != usual), ..host })
+        };
         match host {
-            Some(host) if host.scheme == Some(crate::hosts::Scheme::Https) => Ok(Some(url.to_owned())),
-            Some(host) if crate::hosts::is_loopback(&host.name) => Ok(Some(url.to_owned())),
+            Some(host) if host.scheme == Some(Scheme::Https) => Ok(Some(written("https", 443, host))),
+            Some(host) if is_loopback(&host.name) => Ok(Some(written("http", 80, host))),
             Some(_) => Err(self
                 .complain(key, "is plain http, which would show the token to the network")
                 .hint("write https://…; http is for loopback alone")),
@@ -882,7 +888,7 @@ mod tests {
 
     #[test]
     fn each_installation_has_its_own_iam_audience_and_registries() {
-        let host = |text: &str| crate::hosts::Host::parse(text).expect("a host");
+        let host = |text: &str| Host::parse(text).expect("a host");
         for (text, audience, registry) in [
             ("", "https://iam.api.cloud.yandex.net/iam/v1/tokens", Some("cr.yandex")),
             (
@@ -902,6 +908,14 @@ mod tests {
             ),
             ("endpoint = \"api.cloud.example:8443\"\n", "https://iam.api.cloud.example:8443/iam/v1/tokens", None),
             ("iam-url = \"https://iam.example/\"\n", "https://iam.example/iam/v1/tokens", Some("cr.yandex")),
+            (
+                "iam-url = \"HTTPS://IAM.Example:443/a/B//\"\n",
+                "https://iam.example/a/B/iam/v1/tokens",
+                Some("cr.yandex"),
+            ),
+            ("iam-url = \"https://[0:0::1]:8443\"\n", "https://[::1]:8443/iam/v1/tokens", Some("cr.yandex")),
+            ("iam-url = \"HTTP://LOCALHOST:80\"\n", "http://localhost/iam/v1/tokens", Some("cr.yandex")),
+            ("iam-url = \"http://localhost:443\"\n", "http://localhost:443/iam/v1/tokens", Some("cr.yandex")),
             ("endpoint = \"api.yandexcloud.kz\"\naudience = \"x\"\n", "x", Some("cr.yandexcloud.kz")),
         ] {
             let profile = installation(text);
