@@ -487,6 +487,26 @@ fn a_forced_refresh_goes_through_the_whole_chain() {
 }
 
 #[test]
+fn a_base_that_has_been_revoked_is_had_anew_once() {
+    let story = Story::new();
+    let (one, two) = (steward(&story), steward(&story));
+    story.profile(&format!("impersonate = \"{one}\""));
+    story.get();
+    let base = story.emulator.tokens()[0].clone();
+    assert!(story.emulator.revoke(&base));
+    story.profile(&format!("impersonate = \"{two}\""));
+    let token = story.get();
+    assert_eq!(story.emulator.subject_of(&token), Some(two));
+    assert_eq!((story.requests(), story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 3));
+    // Where a new one is no better, that is the end of it.
+    let three = steward(&story);
+    story.profile(&format!("impersonate = \"{three}\""));
+    story.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
+    refused_with_hint(story.token(&[]).run(), 1, &[&three, "401", "Token is invalid"], "is not accepted");
+    assert_eq!((story.requests(), story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (3, 5));
+}
+
+#[test]
 fn who_may_not_impersonate_is_told_which_role_is_missing_on_which_account() {
     let story = Story::new();
     let account = story.emulator.new_service_account_key().service_account_id;
@@ -540,6 +560,11 @@ fn a_static_token_is_not_cached_but_what_it_buys_is() {
     assert_eq!(story.emulator.calls(), 1);
     assert_ne!(call(&two), first, "another caller never gets it");
     assert_eq!(story.emulator.calls(), 2);
+    assert!(story.emulator.revoke(&one));
+    story.emulator.clear_log();
+    let run = story.token(&["--force-refresh"]).env("MY_TOKEN", &one).run();
+    refused_with_hint(run, 1, &[&account, "401"], "put a new one where it comes from");
+    assert_eq!(story.emulator.calls(), 1, "the same token is not shown twice");
 }
 
 #[test]
