@@ -69,6 +69,16 @@ pub const COMMON_KEYS: &[Key] = &[
     Key { name: "cache", value: "file|none", about: "whether tokens are kept on disk" },
 ];
 
+/// The variables that stand for these keys where there is no profile file, whatever the source.
+const COMMON_VARIABLES: [(&str, &str); 3] =
+    [(env::YC_ENDPOINT, "endpoint"), (env::YCRED_AUTH_URL, "auth-url"), (env::YCRED_IMPERSONATE, "impersonate")];
+/// And those of one source each.
+const OWN_VARIABLES: [(&str, &str); 3] = [
+    (env::YC_SERVICE_ACCOUNT_KEY_FILE, "key-file"),
+    (env::YCRED_SERVICE_ACCOUNT_ID, "service-account-id"),
+    (env::YCRED_SUBJECT_TOKEN_FILE, "subject-token-file"),
+];
+
 /// A profile that has been read: settings checked for form, nothing fetched, no secret read.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -259,12 +269,7 @@ impl Profile {
         for (key, value) in values {
             settings.set(key, &value);
         }
-        let common = [
-            (env::YC_ENDPOINT, "endpoint"),
-            (env::YCRED_AUTH_URL, "auth-url"),
-            (env::YCRED_IMPERSONATE, "impersonate"),
-        ];
-        for (variable, key) in common {
+        for (variable, key) in COMMON_VARIABLES {
             let value =
                 environment.text(variable).map_err(|_| Error::profile(format!("{variable} is not plain text")))?;
             match value {
@@ -671,8 +676,10 @@ impl Settings {
         })
     }
 
-    /// An error about a setting: file, line, key, why.
+    /// An error about a setting: file, line, key, why; without a file the variable that set it.
     pub fn complain(&self, key: &str, why: &str) -> Error {
+        let variables = COMMON_VARIABLES.iter().chain(&OWN_VARIABLES).filter(|_| self.file.is_none());
+        let key = variables.into_iter().find(|(_, known)| *known == key).map_or(key, |(variable, _)| variable);
         match self.entry(key).and_then(|entry| entry.line) {
             Some(line) => Error::profile(format!("{}:{line}: `{key}` {why}", self.origin)),
             None => Error::profile(format!("{}: `{key}` {why}", self.origin)),

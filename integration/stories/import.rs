@@ -404,8 +404,11 @@ fn the_environment_becomes_a_profile_that_serves_without_it() {
     // What would serve nobody without a profile is told in the environment's own terms.
     for (variables, words) in [
         (&[("YC_METADATA_ADDR", "example.com")][..], ["YC_METADATA_ADDR", "example.com"]),
-        (&[("YC_METADATA_ADDR", "127.0.0.1"), ("YCRED_IMPERSONATE", "a,,b")], ["the environment", "impersonate"]),
-        (&[("YC_METADATA_ADDR", "127.0.0.1"), ("YC_ENDPOINT", "https://x")], ["the environment", "endpoint"]),
+        (
+            &[("YC_METADATA_ADDR", "127.0.0.1"), ("YCRED_IMPERSONATE", "a,,b")],
+            ["the environment", "`YCRED_IMPERSONATE`"],
+        ),
+        (&[("YC_METADATA_ADDR", "127.0.0.1"), ("YC_ENDPOINT", "https://x")], ["the environment", "`YC_ENDPOINT`"]),
         (&[("YCRED_SERVICE_ACCOUNT_ID", "aje1")], ["YCRED_SERVICE_ACCOUNT_ID", "no way to a subject token"]),
         (&[("YC_TOKEN", "two words")], ["YC_TOKEN", "one OAuth token"]),
     ] {

@@ -667,7 +667,7 @@ fn without_a_profile_a_variable_names_the_auth_host_of_another_installation() {
         .env("YCRED_SUBJECT_TOKEN_FILE", workload.story.sandbox.path("config/subject-token"));
     let token = handed(call.clone().env("YCRED_AUTH_URL", workload.emulator().auth_url()).run());
     assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));
-    refused(call.env("YCRED_AUTH_URL", "http://auth.example").run(), 3, &["the environment", "auth-url", "plain http"]);
+    refused(call.env("YCRED_AUTH_URL", "http://auth.example").run(), 3, &["`YCRED_AUTH_URL`", "plain http"]);
 }
 
 #[test]
