@@ -307,6 +307,13 @@ fn the_docker_helpers_hosts_become_entries_to_paste() {
     let helper = user.story.sandbox.path(HELPER);
     let run = user.import(&["--from", &helper.to_string_lossy()]).run().exits(0).quietly();
     assert_eq!(json(&run), expected);
+    // Somebody must be there to answer.
+    user.story.sandbox.file(HELPER, "cr.yandex: nobody\ncr.cloud.yandex.net: vm\n");
+    let run = user.import(&[]).run().exits(0).stdout_has("cr.yandex: there is no profile nobody");
+    assert!(!run.stdout.contains("no profile vm"), "{run}");
+    user.story.sandbox.profile("nobody", "source = \"metadata\"\n");
+    let run = user.import(&[]).run().exits(0);
+    assert!(!run.stdout.contains("there is no profile"), "{run}");
     user.story.sandbox.file(HELPER, "registry.example.com: vm\n");
     let hosts = "registry.example.com: profile vm gives it no token unless its `hosts` lists it";
     user.import(&[]).run().exits(0).stdout_has(hosts);

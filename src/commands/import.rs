@@ -585,6 +585,8 @@ struct Plan {
     registries: BTreeMap<String, String>,
     /// Of each profile that was found, to whom its token may go.
     allowed: BTreeMap<String, Allowed>,
+    /// Profiles that registries have, and nobody else.
+    lacking: BTreeSet<String>,
 }
 
 struct Planned {
@@ -609,8 +611,14 @@ impl Content {
 
 impl Plan {
     fn of(found: Found, wanted: &[Wanted<'_>], force: bool, directory: &Path, session: &Session<'_>) -> Result<Self> {
+        let is_there = |name: &str| {
+            found.drafts.iter().any(|draft| draft.name == name)
+                || session.places.profile_candidates(name).iter().any(|path| path.exists())
+        };
+        let lacking = found.registries.values().filter(|name| !is_there(name)).cloned().collect();
         let mut plan = Self {
             keys: directory.join(KEYS),
+            lacking,
             files: Vec::new(),
             remarks: found.remarks,
             registries: found.registries,
@@ -755,6 +763,11 @@ impl Plan {
             }
             let usual = Allowed::new(DEFAULT_ENDPOINT, &[]);
             for (host, profile) in &self.registries {
+                if self.lacking.contains(profile) {
+                    let remark = format!("{host}: there is no profile {profile}, which docker would ask");
+                    let _ = writeln!(text, "{}", clean(&remark));
+                    continue;
+                }
                 let allowed = self.allowed.get(profile).unwrap_or(&usual);
                 if !Host::parse(host).is_some_and(|host| allowed.covers(&host)) {
                     let remark = format!("{host}: profile {profile} gives it no token unless its `hosts` lists it");
