@@ -196,6 +196,12 @@ impl Call {
         self
     }
 
+    /// With another call's variables besides.
+    pub fn with_environment_of(mut self, other: &Call) -> Call {
+        self.environment.extend(other.environment.clone());
+        self
+    }
+
     pub fn without(mut self, name: &str) -> Call {
         self.environment.remove(OsStr::new(name));
         self

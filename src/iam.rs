@@ -11,7 +11,7 @@ use crate::notes::Warning;
 use crate::obtain::Context;
 use crate::profile::Installation;
 use crate::source::access_key::AccessKey;
-use crate::token::{Credential, Expiry, Secret, human};
+use crate::token::{Credential, Expiry, Secret, human, lenient_moment};
 
 /// `IamTokenService.Create`, below the base URL; the base URL and this are a JWT's default audience.
 pub const TOKENS_PATH: &str = "/iam/v1/tokens";
@@ -55,6 +55,7 @@ struct RevokeRefreshToken<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Created {
     pub iam_token: Secret,
+    #[serde(default, deserialize_with = "lenient_moment")]
     pub expires_at: Option<String>,
 }
 
@@ -120,6 +121,7 @@ pub(crate) struct EphemeralKey {
     pub access_key_id: Secret,
     pub secret: Secret,
     pub session_token: Secret,
+    #[serde(default, deserialize_with = "lenient_moment")]
     pub expires_at: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use crate::http::{self, CONNECT, Explained, Proof, Request};
 use crate::iam;
 use crate::obtain::Context;
 use crate::profile::Installation;
-use crate::token::{Credential, Expiry, Secret};
+use crate::token::{Credential, Expiry, Secret, lenient_seconds};
 
 /// The token endpoint, below the auth host's base URL.
 pub const TOKEN_PATH: &str = "/oauth/token";
@@ -26,6 +26,7 @@ pub struct Granted {
 pub struct Token {
     pub access_token: Secret,
     /// Seconds from now.
+    #[serde(default, deserialize_with = "lenient_seconds")]
     pub expires_in: Option<i64>,
     pub refresh_token: Option<Secret>,
 }
@@ -152,6 +153,10 @@ mod tests {
         assert!(token.access_token.expose() == "t1.x" && token.expires_in == Some(43200));
         let token: Token = serde_json::from_str(r#"{"access_token":"t1.x","refresh_token":"r"}"#).expect("read");
         assert!(token.expires_in.is_none() && token.refresh_token.is_some());
+        for (told, read) in [("\"43200\"", Some(43200)), ("43200.9", Some(43200)), ("{}", None), ("true", None)] {
+            let body = format!(r#"{{"access_token":"t1.x","expires_in":{told}}}"#);
+            assert_eq!(serde_json::from_str::<Token>(&body).expect("read").expires_in, read, "{told}");
+        }
         assert!(serde_json::from_str::<Token>(r#"{"token_type":"Bearer"}"#).is_err());
     }
 

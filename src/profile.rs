@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 use crate::discovery::{Discovery, WORD as DISCOVER};
 use crate::environment::{self as env, Environment};
 use crate::error::{Error, Result};
-use crate::hosts::{Allowed, Pattern};
+use crate::hosts::{Allowed, Host, Pattern, Scheme, is_loopback};
 use crate::identity::Identity;
 use crate::input;
 use crate::obtain::Context;
@@ -67,6 +67,16 @@ pub const COMMON_KEYS: &[Key] = &[
     Key { name: "min-ttl", value: "DURATION", about: "fetch first when less than this is left; default 60s" },
     Key { name: "timeout", value: "DURATION", about: "one deadline for everything that a run does; default 20s" },
     Key { name: "cache", value: "file|none", about: "whether tokens are kept on disk" },
+];
+
+/// The variables that stand for these keys where there is no profile file, whatever the source.
+const COMMON_VARIABLES: [(&str, &str); 3] =
+    [(env::YC_ENDPOINT, "endpoint"), (env::YCRED_AUTH_URL, "auth-url"), (env::YCRED_IMPERSONATE, "impersonate")];
+/// And those of one source each.
+const OWN_VARIABLES: [(&str, &str); 3] = [
+    (env::YC_SERVICE_ACCOUNT_KEY_FILE, "key-file"),
+    (env::YCRED_SERVICE_ACCOUNT_ID, "service-account-id"),
+    (env::YCRED_SUBJECT_TOKEN_FILE, "subject-token-file"),
 ];
 
 /// A profile that has been read: settings checked for form, nothing fetched, no secret read.
@@ -229,7 +239,10 @@ impl Profile {
     }
 
     /// The environment in a profile's place (docs/profiles.md); metadata is never probed unasked.
-    fn from_environment(environment: &Environment, places: &Places) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Profile (3): nothing in it says whose token is wanted, or what says so is wrong.
+    pub fn from_environment(environment: &Environment, places: &Places) -> Result<Self> {
         let mut settings = Settings::of_environment(environment, places);
         let Some((source, values)) = source::from_environment(environment) else {
             let wanted = [
@@ -256,12 +269,7 @@ impl Profile {
         for (key, value) in values {
             settings.set(key, &value);
         }
-        let common = [
-            (env::YC_ENDPOINT, "endpoint"),
-            (env::YCRED_AUTH_URL, "auth-url"),
-            (env::YCRED_IMPERSONATE, "impersonate"),
-        ];
-        for (variable, key) in common {
+        for (variable, key) in COMMON_VARIABLES {
             let value =
                 environment.text(variable).map_err(|_| Error::profile(format!("{variable} is not plain text")))?;
             match value {
@@ -391,7 +399,7 @@ impl Endpoint {
         if text.contains(['/', '@', '?', '#']) {
             return None;
         }
-        let host = crate::hosts::Host::parse(text)?;
+        let host = Host::parse(text)?;
         Some(Self { host: host.name, port: host.port.filter(|port| *port != 443) })
     }
 }
@@ -668,8 +676,10 @@ impl Settings {
         })
     }
 
-    /// An error about a setting: file, line, key, why.
+    /// An error about a setting: file, line, key, why; without a file the variable that set it.
     pub fn complain(&self, key: &str, why: &str) -> Error {
+        let variables = COMMON_VARIABLES.iter().chain(&OWN_VARIABLES).filter(|_| self.file.is_none());
+        let key = variables.into_iter().find(|(_, known)| *known == key).map_or(key, |(variable, _)| variable);
         match self.entry(key).and_then(|entry| entry.line) {
             Some(line) => Error::profile(format!("{}:{line}: `{key}` {why}", self.origin)),
             None => Error::profile(format!("{}: `{key}` {why}", self.origin)),
@@ -744,7 +754,9 @@ impl Settings {
             .transpose()
     }
 
-    /// A base URL: https, or http to a loopback host; no userinfo, query or fragment; without the slash at the end.
+    /// A base URL: https, or http to a loopback host; no userinfo, query or fragment; without the slash at the end. In the
+    /// one spelling that a server knows itself by, since a JWT names it: small letters, without the port that goes
+    /// without saying.
     ///
     /// # Errors
     /// Profile (3).
@@ -754,10 +766,14 @@ impl Settings {
         if url.contains(['?', '#', '@', ' ', '\\']) {
             return Err(self.complain(key, "is a base URL: scheme, host, perhaps port and path, nothing more"));
         }
-        let host = url.contains("://").then(|| crate::hosts::Host::parse(url)).flatten();
+        let host = url.contains("://").then(|| Host::parse(url)).flatten();
+        let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
+        let written = |scheme: &str, usual: u16, host: Host| {
+            format!("{scheme}://{}{path}", Host { port: host.port.filter(|port| *port != usual), ..host })
+        };
         match host {
-            Some(host) if host.scheme == Some(crate::hosts::Scheme::Https) => Ok(Some(url.to_owned())),
-            Some(host) if crate::hosts::is_loopback(&host.name) => Ok(Some(url.to_owned())),
+            Some(host) if host.scheme == Some(Scheme::Https) => Ok(Some(written("https", 443, host))),
+            Some(host) if is_loopback(&host.name) => Ok(Some(written("http", 80, host))),
             Some(_) => Err(self
                 .complain(key, "is plain http, which would show the token to the network")
                 .hint("write https://…; http is for loopback alone")),
@@ -879,7 +895,7 @@ mod tests {
 
     #[test]
     fn each_installation_has_its_own_iam_audience_and_registries() {
-        let host = |text: &str| crate::hosts::Host::parse(text).expect("a host");
+        let host = |text: &str| Host::parse(text).expect("a host");
         for (text, audience, registry) in [
             ("", "https://iam.api.cloud.yandex.net/iam/v1/tokens", Some("cr.yandex")),
             (
@@ -899,6 +915,14 @@ mod tests {
             ),
             ("endpoint = \"api.cloud.example:8443\"\n", "https://iam.api.cloud.example:8443/iam/v1/tokens", None),
             ("iam-url = \"https://iam.example/\"\n", "https://iam.example/iam/v1/tokens", Some("cr.yandex")),
+            (
+                "iam-url = \"HTTPS://IAM.Example:443/a/B//\"\n",
+                "https://iam.example/a/B/iam/v1/tokens",
+                Some("cr.yandex"),
+            ),
+            ("iam-url = \"https://[0:0::1]:8443\"\n", "https://[::1]:8443/iam/v1/tokens", Some("cr.yandex")),
+            ("iam-url = \"HTTP://LOCALHOST:80\"\n", "http://localhost/iam/v1/tokens", Some("cr.yandex")),
+            ("iam-url = \"http://localhost:443\"\n", "http://localhost:443/iam/v1/tokens", Some("cr.yandex")),
             ("endpoint = \"api.yandexcloud.kz\"\naudience = \"x\"\n", "x", Some("cr.yandexcloud.kz")),
         ] {
             let profile = installation(text);

@@ -153,6 +153,8 @@ pub fn open_for(profile: &Profile, subject: Option<&Secret>) -> Result<Box<dyn G
     Ok(profile.impersonate.iter().fold(base, |inner, account| impersonate::link(inner, account, &opening)))
 }
 
+pub(crate) use oauth::is_oauth_token;
+
 /// Whether the Terraform provider would take a `YC_TOKEN` for an IAM token
 /// (`yandex-framework/provider/config/config.go`, `Credentials`): it starts with `t1.` and has two dots.
 pub(crate) fn is_iam_token(value: &std::ffi::OsStr) -> bool {

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
@@ -269,6 +270,32 @@ pub struct Credential {
     pub skew: i64,
     /// Its source named no end, so that one is assumed.
     pub assumed: bool,
+}
+
+/// Reads a member that tells a token's end: of another type than it should be it counts as not there, since a token that
+/// is good is not thrown away for that.
+///
+/// # Errors
+/// Where it is not JSON at all.
+pub fn lenient_moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    })
+}
+
+/// [`lenient_moment`], for seconds from now: with a fraction or in quotes they are what they say.
+///
+/// # Errors
+/// As there.
+pub fn lenient_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    #[allow(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
+    let whole = |seconds: f64| seconds as i64;
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(whole)),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    })
 }
 
 /// What a source says of a token's end.

@@ -246,6 +246,32 @@ fn a_current_profile_called_default_is_the_default_itself() {
 }
 
 #[test]
+fn a_key_that_is_one_text_and_a_machine_that_is_switched_off_are_understood() {
+    let user = User::new();
+    let json = user.story.key.file().json();
+    let key: String = json.lines().map(|line| format!("      {line}\n")).collect();
+    let text = format!(
+        "profiles:\n  text:\n    service-account-key: |\n{key}  off:\n    instance-service-account: FALSE\n  on:\n    instance-service-account: 'True'\n"
+    );
+    user.story.sandbox.file(YC, text);
+    let run = user.import(&["--write"]).run().exits(0).quietly().never_says(&user.private_line());
+    assert!(run.stdout.contains("off: has no credentials"), "{run}");
+    assert_eq!(user.files(), ["keys/text.json", "on.toml", "text.toml"]);
+    let token = handed(user.token_of("text"));
+    assert_eq!(user.story.emulator.subject_of(&token).as_ref(), Some(&user.story.key.service_account_id));
+}
+
+#[test]
+fn imports_at_once_write_the_same_and_none_fails() {
+    let user = User::new();
+    for run in crate::harness::run_all((0..20).map(|_| user.import(&["--write"]))) {
+        run.exits(0).quietly();
+    }
+    assert!(handed(user.token_of("prod-eu")).starts_with("t1."));
+    assert!(user.files().iter().all(|name| !name.contains(".ycred-")), "{:?}", user.files());
+}
+
+#[test]
 fn impersonation_and_several_credentials_in_one_profile() {
     let user = User::new();
     let account = user.story.emulator.new_service_account();
@@ -281,6 +307,13 @@ fn the_docker_helpers_hosts_become_entries_to_paste() {
     let helper = user.story.sandbox.path(HELPER);
     let run = user.import(&["--from", &helper.to_string_lossy()]).run().exits(0).quietly();
     assert_eq!(json(&run), expected);
+    // Somebody must be there to answer.
+    user.story.sandbox.file(HELPER, "cr.yandex: nobody\ncr.cloud.yandex.net: vm\n");
+    let run = user.import(&[]).run().exits(0).stdout_has("cr.yandex: there is no profile nobody");
+    assert!(!run.stdout.contains("no profile vm"), "{run}");
+    user.story.sandbox.profile("nobody", "source = \"metadata\"\n");
+    let run = user.import(&[]).run().exits(0);
+    assert!(!run.stdout.contains("there is no profile"), "{run}");
     user.story.sandbox.file(HELPER, "registry.example.com: vm\n");
     let hosts = "registry.example.com: profile vm gives it no token unless its `hosts` lists it";
     user.import(&[]).run().exits(0).stdout_has(hosts);
@@ -299,6 +332,12 @@ fn broken_files_of_yc_are_told_with_file_and_line_and_nothing_is_written() {
         (format!("profiles:\n  a:\n{key}"), vec!["config.yaml:4", "profile a: service-account-key", "user account"]),
         ("profiles:\n  a:\n    token: t1.x.y\n".to_owned(), vec!["config.yaml:3", "an IAM token"]),
         ("profiles:\n  a:\n    token: y0_x\n    endpoint: https://x/\n".to_owned(), vec!["config.yaml:4", "endpoint"]),
+        ("profiles:\n  a:\n    token: two words\n".to_owned(), vec!["config.yaml:3", "not one OAuth token"]),
+        ("profiles:\n  a:\n    service-account-key: k.json\n".to_owned(), vec!["config.yaml:3", "JSON"]),
+        (
+            "profiles:\n  a:\n    token: y0_x\n    impersonate-service-account-id: a b\n".to_owned(),
+            vec!["config.yaml:4", "impersonate-service-account-id is not"],
+        ),
         ("a".repeat(1024 * 1024 + 1), vec!["config.yaml", "larger than"]),
     ] {
         user.story.sandbox.file(YC, &text);
@@ -369,4 +408,20 @@ fn the_environment_becomes_a_profile_that_serves_without_it() {
         "YC_SERVICE_ACCOUNT_KEY_FILE",
     );
     refused(user.import(&["--environment", "a", "b"]).run(), 2, &["one profile"]);
+    // What would serve nobody without a profile is told in the environment's own terms.
+    for (variables, words) in [
+        (&[("YC_METADATA_ADDR", "example.com")][..], ["YC_METADATA_ADDR", "example.com"]),
+        (
+            &[("YC_METADATA_ADDR", "127.0.0.1"), ("YCRED_IMPERSONATE", "a,,b")],
+            ["the environment", "`YCRED_IMPERSONATE`"],
+        ),
+        (&[("YC_METADATA_ADDR", "127.0.0.1"), ("YC_ENDPOINT", "https://x")], ["the environment", "`YC_ENDPOINT`"]),
+        (&[("YCRED_SERVICE_ACCOUNT_ID", "aje1")], ["YCRED_SERVICE_ACCOUNT_ID", "no way to a subject token"]),
+        (&[("YC_TOKEN", "two words")], ["YC_TOKEN", "one OAuth token"]),
+    ] {
+        let call = user.import(&["--environment", "wrong", "--write"]);
+        let call = variables.iter().fold(call, |call, (name, value)| call.env(name, *value));
+        refused(call.run(), 3, &words);
+        assert!(!user.files().iter().any(|name| name.contains("wrong")), "{variables:?}");
+    }
 }

@@ -5,6 +5,7 @@
 
 mod access_keys;
 mod crowds;
+mod every_source;
 mod identity;
 mod import;
 mod installations;

@@ -288,6 +288,7 @@ fn a_command_prints_a_token_bare_or_as_yc_or_the_api_writes_it() {
         "{\"iam_token\": \"t1.from-a-command.x\", \"expires_at\": \"2999-01-01T00:00:00.123456789Z\"}",
         "{\"iamToken\": \"t1.from-a-command.x\", \"expiresAt\": \"2999-01-01T03:00:00+03:00\"}",
         "{\"iam_token\": \"t1.from-a-command.x\"}",
+        "{\"iam_token\": \"t1.from-a-command.x\", \"expires_at\": 32472144000}",
     ] {
         let (sandbox, runs) = scripted(&format!("printf '%s\\n' '{printed}'"), "");
         sandbox.ycred(["token"]).run().exits(0).quietly().stdout_is("t1.from-a-command.x\n");
@@ -486,6 +487,32 @@ fn a_forced_refresh_goes_through_the_whole_chain() {
 }
 
 #[test]
+fn a_base_that_has_been_revoked_is_had_anew_once() {
+    let story = Story::new();
+    let (one, two) = (steward(&story), steward(&story));
+    story.profile(&format!("impersonate = \"{one}\""));
+    story.get();
+    let base = story.emulator.tokens()[0].clone();
+    assert!(story.emulator.revoke(&base));
+    story.profile(&format!("impersonate = \"{two}\""));
+    let token = story.get();
+    assert_eq!(story.emulator.subject_of(&token), Some(two));
+    assert_eq!((story.requests(), story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 3));
+    // Where a new one is no better, that is the end of it.
+    let three = steward(&story);
+    story.profile(&format!("impersonate = \"{three}\""));
+    story.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
+    refused_with_hint(story.token(&[]).run(), 1, &[&three, "401", "Token is invalid"], "is not accepted");
+    assert_eq!((story.requests(), story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (3, 5));
+    // Nor is another one asked for in place of one that has just been had.
+    let cold = Story::new();
+    cold.profile(&format!("impersonate = \"{}\"", steward(&cold)));
+    cold.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount));
+    refused(cold.token(&[]).run(), 1, &["401"]);
+    assert_eq!((cold.requests(), cold.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 1));
+}
+
+#[test]
 fn who_may_not_impersonate_is_told_which_role_is_missing_on_which_account() {
     let story = Story::new();
     let account = story.emulator.new_service_account_key().service_account_id;
@@ -539,6 +566,11 @@ fn a_static_token_is_not_cached_but_what_it_buys_is() {
     assert_eq!(story.emulator.calls(), 1);
     assert_ne!(call(&two), first, "another caller never gets it");
     assert_eq!(story.emulator.calls(), 2);
+    assert!(story.emulator.revoke(&one));
+    story.emulator.clear_log();
+    let run = story.token(&["--force-refresh"]).env("MY_TOKEN", &one).run();
+    refused_with_hint(run, 1, &[&account, "401"], "put a new one where it comes from");
+    assert_eq!(story.emulator.calls(), 1, "the same token is not shown twice");
 }
 
 #[test]

@@ -279,6 +279,8 @@ fn an_expiry_that_is_missing_malformed_or_absurd_counts_as_five_minutes() {
         json!({"iamToken": "t1.told.x", "expiresAt": "soon"}),
         json!({"iamToken": "t1.told.x", "expiresAt": "0001-01-01T00:00:00Z"}),
         json!({"iamToken": "t1.told.x", "expiresAt": "2026-13-41T00:00:00Z"}),
+        json!({"iamToken": "t1.told.x", "expiresAt": 1_795_000_000}),
+        json!({"iamToken": "t1.told.x", "expiresAt": {"seconds": 1}}),
     ] {
         let story = Story::new();
         story.emulator.route(TOKENS, {
@@ -318,9 +320,17 @@ fn a_token_that_is_dead_on_arrival_is_not_handed_out() {
 
 #[test]
 fn metadata_without_or_with_an_absurd_length_of_life_is_taken_for_five_minutes() {
-    for (expires_in, least, most) in
-        [(json!(null), 299, 301), (json!(-5), 299, 301), (json!(3600), 3599, 3601), (json!(i64::MAX), 86_399, 86_401)]
-    {
+    for (expires_in, least, most) in [
+        (json!(null), 299, 301),
+        (json!(-5), 299, 301),
+        (json!(3600), 3599, 3601),
+        (json!(i64::MAX), 86_399, 86_401),
+        (json!(u64::MAX), 86_399, 86_401),
+        (json!(3600.5), 3599, 3601),
+        (json!("3600"), 3599, 3601),
+        (json!("soon"), 299, 301),
+        (json!([3600]), 299, 301),
+    ] {
         let story = Story::bare(Config::default());
         story.emulator.attach(Some("ajeofthemachine00000"));
         let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", story.emulator.metadata_addr());

@@ -18,16 +18,16 @@ use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, Emulator, TOKENS, Tls}
 use crate::harness::{Call, run_all};
 use crate::server::{Response, Stage};
 
-const SUBJECT: &str = "repo:owner/name:ref:refs/heads/main";
+pub(super) const SUBJECT: &str = "repo:owner/name:ref:refs/heads/main";
 /// What the endpoint of GitHub's ID tokens demands.
 const REQUEST_TOKEN: &str = "hunter22-of-the-job";
 const GITHUB: &str = "/github/idtoken";
 
 /// A workload with an issuer that the cloud knows, and an account that is its.
-struct Workload {
-    story: Story,
-    issuer: Issuer,
-    account: String,
+pub(super) struct Workload {
+    pub(super) story: Story,
+    pub(super) issuer: Issuer,
+    pub(super) account: String,
 }
 
 impl Workload {
@@ -35,7 +35,7 @@ impl Workload {
         Workload::with(Config::default())
     }
 
-    fn with(config: Config) -> Workload {
+    pub(super) fn with(config: Config) -> Workload {
         let story = Story::bare(config);
         let issuer = story.emulator.new_federation(Algorithm::Rs256);
         let account = story.emulator.new_service_account();
@@ -55,7 +55,7 @@ impl Workload {
         &self.story.emulator
     }
 
-    fn settings(&self, way: &str) -> String {
+    pub(super) fn settings(&self, way: &str) -> String {
         format!(
             "source = \"workload\"\nservice-account-id = \"{}\"\nauth-url = \"{}\"\n{way}\n",
             self.account,
@@ -101,7 +101,7 @@ impl Workload {
     }
 
     /// A job of GitHub Actions: its variables for a call, and the endpoint that they lead to.
-    fn job(&self, call: Call) -> Call {
+    pub(super) fn job(&self, call: Call) -> Call {
         let issuer = self.issuer.clone();
         self.emulator().route(GITHUB, move |request| {
             if request.header("authorization") != Some(&format!("bearer {REQUEST_TOKEN}")) {
@@ -120,11 +120,11 @@ impl Workload {
     }
 }
 
-const FILE: &str = "subject-token-file = \"subject-token\"";
-const VARIABLE: &str = "subject-token-env = \"MY_ID_TOKEN\"";
-const COMMAND: &str = "subject-token-command = [\"cat\", \"subject-token\"]";
+pub(super) const FILE: &str = "subject-token-file = \"subject-token\"";
+pub(super) const VARIABLE: &str = "subject-token-env = \"MY_ID_TOKEN\"";
+pub(super) const COMMAND: &str = "subject-token-command = [\"cat\", \"subject-token\"]";
 
-fn github(workload: &Workload) -> String {
+pub(super) fn github(workload: &Workload) -> String {
     format!("github-audience = \"{}\"", workload.issuer.audience)
 }
 
@@ -667,7 +667,7 @@ fn without_a_profile_a_variable_names_the_auth_host_of_another_installation() {
         .env("YCRED_SUBJECT_TOKEN_FILE", workload.story.sandbox.path("config/subject-token"));
     let token = handed(call.clone().env("YCRED_AUTH_URL", workload.emulator().auth_url()).run());
     assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));
-    refused(call.env("YCRED_AUTH_URL", "http://auth.example").run(), 3, &["the environment", "auth-url", "plain http"]);
+    refused(call.env("YCRED_AUTH_URL", "http://auth.example").run(), 3, &["`YCRED_AUTH_URL`", "plain http"]);
 }
 
 #[test]

@@ -223,13 +223,21 @@ fn from_environment(wanted: &[Wanted<'_>], session: &Session<'_>) -> Result<Foun
         return Err(Error::profile("the environment says nothing that a profile could be made of")
             .hint("set YC_SERVICE_ACCOUNT_KEY_FILE, or another of the variables that docs/profiles.md lists"));
     };
+    // What serves nobody without a profile would serve nobody with one.
+    source::open(&Profile::from_environment(environment, session.places)?)?;
     let mut draft = Draft::new(name.to_owned(), "the environment".to_owned(), source.name);
     let value = |variable: &str| plain(environment, variable);
     for (key, assigned) in assignments {
         match key {
             // Secrets that last go into files, since the variable will be gone; one that lives for hours does not.
             KEY_ENV => draft.authorized_key(value(&assigned)?).map_err(|error| error.context(&assigned))?,
-            "oauth-token-env" => draft.oauth_token(value(&assigned)?.trim()),
+            "oauth-token-env" => {
+                let token = value(&assigned)?;
+                if !source::is_oauth_token(token.trim()) {
+                    return Err(Error::profile(format!("{assigned}: does not hold one OAuth token")));
+                }
+                draft.oauth_token(token.trim());
+            }
             "token-env" => {
                 draft.set(key, &assigned);
                 draft.remarks.push(format!(
@@ -438,11 +446,14 @@ const STAY: [&str; 8] = [
 fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Session<'_>) -> Result<Option<Draft>> {
     let text = |key: &str| settings.member(key).and_then(Node::text);
     let is_person = ["federation-id", "subject-id", "userpool-id", "username"].iter().any(|key| text(key).is_some());
-    let key =
-        settings.member("service-account-key").filter(|key| key.members().is_some_and(|fields| !fields.is_empty()));
+    // A mapping; or the JSON of the key's file as one text.
+    let key = settings
+        .member("service-account-key")
+        .filter(|key| key.text().is_some() || key.members().is_some_and(|fields| !fields.is_empty()));
     // "true", perhaps another word for it; whatever else stands there was not meant to switch it off.
+    let off = ["false", "no", "off", "0"];
     let on_machine =
-        text("instance-service-account").is_some_and(|text| !matches!(text, "false" | "no" | "0" | "False"));
+        text("instance-service-account").is_some_and(|text| !off.iter().any(|off| text.eq_ignore_ascii_case(off)));
     let ways = [
         (key.is_some(), "service-account-key", "authorized-key"),
         (text("token").is_some(), "token", "oauth"),
@@ -469,9 +480,14 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
         "oauth" => {
             let token = settings.member("token");
             let (line, value) = (token.map_or(0, |token| token.line), text("token").unwrap_or_default());
-            if source::is_iam_token(value.as_ref()) {
+            let why = match source::is_oauth_token(value) {
+                _ if source::is_iam_token(value.as_ref()) => Some("the token is an IAM token, which lives for hours"),
+                true => None,
+                false => Some("the token is not one OAuth token"),
+            };
+            if let Some(why) = why {
                 return Err(file
-                    .complain(line, &format!("profile {theirs}: the token is an IAM token, which lives for hours"))
+                    .complain(line, &format!("profile {theirs}: {why}"))
                     .hint("import the others by name: ycred import NAME"));
             }
             draft.oauth_token(value);
@@ -492,7 +508,13 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
         draft.endpoint(value);
     }
     // The global flag of this name is documented; as a setting it has not been seen.
-    if let Some(account) = text("impersonate-service-account-id") {
+    if let Some(impersonate) = settings.member("impersonate-service-account-id")
+        && let Some(account) = impersonate.text()
+    {
+        if !profile::is_account_id(account) {
+            let why = format!("profile {theirs}: impersonate-service-account-id is not a service account's id");
+            return Err(file.complain(impersonate.line, &why));
+        }
         draft.set("impersonate", account);
     }
     let known =
@@ -515,6 +537,9 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
 
 /// The inline key as the file that it once was, its fields in yc's order.
 fn key_file(key: &Node) -> String {
+    if let Some(json) = key.text() {
+        return format!("{json}\n");
+    }
     // A PEM ends with a line feed, which a block scalar may have lost.
     let whole = |text: &str| if text.contains("-----") { format!("{text}\n") } else { text.to_owned() };
     let fields = key.members().unwrap_or_default().iter();
@@ -560,6 +585,8 @@ struct Plan {
     registries: BTreeMap<String, String>,
     /// Of each profile that was found, to whom its token may go.
     allowed: BTreeMap<String, Allowed>,
+    /// Profiles that registries have, and nobody else.
+    lacking: BTreeSet<String>,
 }
 
 struct Planned {
@@ -584,8 +611,14 @@ impl Content {
 
 impl Plan {
     fn of(found: Found, wanted: &[Wanted<'_>], force: bool, directory: &Path, session: &Session<'_>) -> Result<Self> {
+        let is_there = |name: &str| {
+            found.drafts.iter().any(|draft| draft.name == name)
+                || session.places.profile_candidates(name).iter().any(|path| path.exists())
+        };
+        let lacking = found.registries.values().filter(|name| !is_there(name)).cloned().collect();
         let mut plan = Self {
             keys: directory.join(KEYS),
+            lacking,
             files: Vec::new(),
             remarks: found.remarks,
             registries: found.registries,
@@ -675,6 +708,8 @@ impl Plan {
                 Content::Profile(_) => Ok(()),
             };
             let written = written.and_then(|()| store::write_config(&file.path, file.content.bytes(), file.overwrite));
+            // Another import was quicker, with the very same.
+            let written = written.or_else(|error| if file.is_there_already() { Ok(()) } else { Err(error) });
             written.map_err(|error| {
                 let error = Error::profile(format!("{}: cannot be written", file.path.display()))
                     .because(describe(&error))
@@ -728,6 +763,11 @@ impl Plan {
             }
             let usual = Allowed::new(DEFAULT_ENDPOINT, &[]);
             for (host, profile) in &self.registries {
+                if self.lacking.contains(profile) {
+                    let remark = format!("{host}: there is no profile {profile}, which docker would ask");
+                    let _ = writeln!(text, "{}", clean(&remark));
+                    continue;
+                }
                 let allowed = self.allowed.get(profile).unwrap_or(&usual);
                 if !Host::parse(host).is_some_and(|host| allowed.covers(&host)) {
                     let remark = format!("{host}: profile {profile} gives it no token unless its `hosts` lists it");

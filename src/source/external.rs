@@ -21,7 +21,7 @@ use crate::identity::{Identity, hex, value_digest};
 use crate::obtain::Context;
 use crate::profile::{Key, Settings};
 use crate::system;
-use crate::token::{Credential, Expiry, Secret, human, millis, token_text};
+use crate::token::{Credential, Expiry, Secret, human, lenient_moment, millis, token_text};
 
 pub const SOURCE: Source = Source {
     name: "command",
@@ -73,7 +73,7 @@ struct External {
 struct Printed {
     #[serde(alias = "iamToken")]
     iam_token: Secret,
-    #[serde(alias = "expiresAt")]
+    #[serde(alias = "expiresAt", default, deserialize_with = "lenient_moment")]
     expires_at: Option<String>,
 }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::{Caching, Grant, Opening};
 use crate::cache::Want;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::iam;
 use crate::identity::Identity;
-use crate::obtain::{Context, obtain};
+use crate::obtain::{Context, Obtained, obtain};
 use crate::profile::Installation;
-use crate::token::Credential;
+use crate::token::{Credential, Secret, Timestamp};
 
 /// A grant of `account`'s tokens, bought with those of `inner`.
 pub fn link(inner: Box<dyn Grant>, account: &str, opening: &Opening<'_>) -> Box<dyn Grant> {
@@ -34,6 +34,28 @@ struct Impersonated {
     caching: Caching,
 }
 
+impl Impersonated {
+    /// The token to buy with.
+    fn caller(&self, force_since: Option<Timestamp>, cx: &Context<'_>) -> Result<Obtained> {
+        let want = Want { floor: FLOOR, force_since };
+        obtain(self.inner.as_ref(), &want, &Context { is_inner: true, floor: FLOOR, ..*cx })
+    }
+
+    fn buy(&self, caller: &Secret, cx: &Context<'_>) -> Result<Credential> {
+        iam::create_for_service_account(&self.installation, caller, &self.account, cx)
+    }
+}
+
+/// Whether it was the token that was refused, and not what was asked for with it.
+fn is_unauthenticated(error: &Error) -> bool {
+    error.kind == Kind::Refused && error.reason().contains(": 401")
+}
+
+/// Whether a token was there before this moment of our clock.
+fn is_older(credential: &Credential, moment: Timestamp) -> bool {
+    credential.issued.shifted(-credential.skew) < moment
+}
+
 /// The least that the buying token must have left: enough for the call.
 const FLOOR: Duration = Duration::from_secs(60);
 
@@ -47,17 +69,34 @@ impl Grant for Impersonated {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let want = Want { floor: FLOOR, force_since: cx.force_since };
-        let caller = obtain(self.inner.as_ref(), &want, &Context { is_inner: true, floor: FLOOR, ..*cx })?;
-        iam::create_for_service_account(&self.installation, &caller.credential.secret, &self.account, cx).map_err(
-            |error| {
-                error.hint(format!(
-                    "{} needs the role iam.serviceAccounts.tokenCreator on {}",
-                    self.inner.account().unwrap_or_else(|_| "the caller".into()),
-                    self.account
-                ))
-            },
-        )
+        let began = cx.clock.now();
+        let caller = self.caller(cx.force_since, cx)?;
+        let bought = match self.buy(&caller.credential.secret, cx) {
+            // The one that was at hand has been revoked, perhaps; a new one is had once, unless a cached token serves
+            // meanwhile. One that has just been had is as good as any.
+            Err(error) if cx.attempts > 1 && is_older(&caller.credential, began) && is_unauthenticated(&error) => {
+                match self.caller(Some(began), cx) {
+                    Ok(fresh) if fresh.credential.secret != caller.credential.secret => {
+                        self.buy(&fresh.credential.secret, cx)
+                    }
+                    _ => Err(error),
+                }
+            }
+            bought => bought,
+        };
+        bought.map_err(|error| {
+            let caller = self.inner.account().unwrap_or_else(|_| "the caller".into());
+            let hint = match (is_unauthenticated(&error), self.inner.caching()) {
+                (true, Caching::Never) => {
+                    format!("the token of {caller} is not accepted; put a new one where it comes from")
+                }
+                (true, Caching::Kept { .. }) => {
+                    format!("the token of {caller} is not accepted; a new one is had by `ycred refresh`")
+                }
+                (false, _) => format!("{caller} needs the role iam.serviceAccounts.tokenCreator on {}", self.account),
+            };
+            error.hint(hint)
+        })
     }
 
     fn inner(&self) -> Option<&dyn Grant> {

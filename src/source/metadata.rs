@@ -15,7 +15,7 @@ use crate::http::{Explained, Request};
 use crate::identity::Identity;
 use crate::obtain::Context;
 use crate::profile::Key;
-use crate::token::{Credential, Expiry, Secret};
+use crate::token::{Credential, Expiry, Secret, lenient_seconds};
 
 pub const SOURCE: Source = Source {
     name: "metadata",
@@ -75,6 +75,7 @@ struct Metadata {
 #[derive(Deserialize)]
 pub(crate) struct Token {
     pub access_token: Secret,
+    #[serde(default, deserialize_with = "lenient_seconds")]
     pub expires_in: Option<i64>,
 }
 

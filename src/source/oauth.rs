@@ -80,6 +80,11 @@ enum Holder {
 /// The API's limit on the OAuth token (cloudapi, iam_token_service.proto).
 const LONGEST: usize = 4000;
 
+/// Whether a text can be an OAuth token: one word that the API would take.
+pub(crate) fn is_oauth_token(text: &str) -> bool {
+    (1..=LONGEST).contains(&text.len()) && !text.contains(char::is_whitespace)
+}
+
 impl Grant for OAuth {
     fn identity(&self) -> &Identity {
         &self.identity
@@ -101,7 +106,7 @@ impl Grant for OAuth {
                 (Secret::new(output.expose().trim().to_owned()), command.to_string())
             }
         };
-        if text.expose().is_empty() || text.expose().len() > LONGEST || text.expose().contains(char::is_whitespace) {
+        if !is_oauth_token(text.expose()) {
             return Err(Error::profile(format!("{origin}: does not hold one OAuth token"))
                 .hint("it must be the token alone, on one line"));
         }

@@ -55,8 +55,9 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
             .hint("write service-account-id = \"ID\" (for `ycred init`: --service-account-id ID), the account that has the federated credential")
     })?;
     if !is_account_id(account) {
-        let key = if settings.file.is_some() { "service-account-id" } else { env::YCRED_SERVICE_ACCOUNT_ID };
-        return Err(settings.complain(key, &format!("is \"{account}\", which is not a service account's id")));
+        return Err(
+            settings.complain("service-account-id", &format!("is \"{account}\", which is not a service account's id"))
+        );
     }
     let identity = Identity::of(SOURCE.name).with("auth-url", &opening.installation.auth_url);
     let identity = identity.with_some("ca-file", opening.profile.ca_file.as_ref()).with("service-account-id", account);
