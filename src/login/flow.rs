@@ -91,17 +91,6 @@ fn unkept(login: &Login, error: &io::Error) -> Error {
         .hint("mend that, or set YCRED_STATE_DIR to another directory of yours")
 }
 
-fn wait_for_lock(login: &Login, cx: &Context<'_>) -> Option<Held> {
-    let deadline = cx.deadline.at_most(cx.clock, REQUEST);
-    loop {
-        match login.place.try_lock() {
-            Lock::Held(held) => return Some(held),
-            Lock::Busy if !deadline.left(cx.clock).is_zero() => cx.clock.sleep(POLL),
-            Lock::Busy | Lock::Impossible(_) => return None,
-        }
-    }
-}
-
 /// Whose turn it is to open a browser.
 enum Turn {
     Ours(Option<Held>),
@@ -335,7 +324,7 @@ impl Waiting<'_> {
         let state = State::new(place, &self.ask.key, refresh_token, Access::new(&credential, began));
         // Whoever renews the login before this one finishes first; what it stores is then replaced. Where it cannot be
         // waited for, it finds the marker changed and stores nothing.
-        let _lock = wait_for_lock(self.login, self.cx);
+        let _lock = place.wait_for_lock(&self.cx.deadline.at_most(self.cx.clock, REQUEST), self.cx.clock);
         let room = self.room.take().ok_or_else(|| Error::internal("a login came twice"))?;
         place.establish(&state, room).map_err(|error| unkept(self.login, &error))?;
         Ok(LoggedIn { credential, renews })
