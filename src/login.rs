@@ -54,9 +54,10 @@ impl Login {
             text => Ok(text.map(str::to_owned)),
         };
         let port = settings.text("redirect-port")?.map(|text| {
-            text.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(|| {
-                settings.complain("redirect-port", "is not a port").hint("a number from 1 to 65535, in quotes")
-            })
+            text.parse::<u16>()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| settings.complain("redirect-port", "is not a port").hint("a number from 1 to 65535"))
         });
         let installation = profile.installation.clone();
         let (client_id, federation) = (plain("client-id")?, plain("federation-id")?);

@@ -12,7 +12,7 @@ use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::login::{AUTHORIZE, Page};
 use crate::emulator::{Config, Emulator};
-use crate::harness::{Call, Run, Running, Sandbox, require_client, run_all};
+use crate::harness::{Call, Run, Running, Sandbox, YCRED, require_client, run_all};
 
 /// A person with a cloud, a profile `default` of source `login`, and a browser.
 pub struct Person {
@@ -463,8 +463,13 @@ fn the_redirect_port_can_be_fixed_and_a_taken_one_is_told() {
     person.log_in();
     let url = fs::read_to_string(person.sandbox.path("tmp/urls")).expect("the address");
     assert!(url.contains(&format!("127.0.0.1%3A{port}%2Fauth%2Fcallback")), "{url}");
-    for wrong in ["0", "65536", "http"] {
-        person.profile(&format!("redirect-port = \"{wrong}\""));
+    // A number needs no quotes.
+    person.profile(&format!("redirect-port = {port}"));
+    person.log_in();
+    let urls = fs::read_to_string(person.sandbox.path("tmp/urls")).expect("the addresses");
+    assert_eq!(urls.matches(&format!("127.0.0.1%3A{port}%2F")).count(), 2, "{urls}");
+    for wrong in ["\"0\"", "0", "-1", "65536", "0x10000", "\"http\""] {
+        person.profile(&format!("redirect-port = {wrong}"));
         refused(person.login(&[]).run(), 3, &["default.toml:4", "redirect-port", "is not a port"]);
     }
 }
@@ -610,6 +615,15 @@ fn a_browser_that_does_not_start_leaves_the_address() {
         wait_until("it is told", || login.stderr().contains(told));
         person.curl(&[&callback]);
         login.finish().exits(0).stdout_has("logged in");
+    }
+    // Who sits at a terminal may paste then, as with --no-browser: the machine may have no browser at all.
+    let Some(python) = require_client("python3") else { return };
+    let terminal = person.sandbox.script("terminal.py", super::serve::TERMINAL);
+    for browser in ["/nowhere/browser", "false"] {
+        let steps = r"press Enter=>what?\n|that is not the address=>\x03";
+        let words = [terminal.to_str().expect("plain text"), YCRED, "login", "--force-refresh", steps];
+        let run = person.sandbox.call(&python, words).env("BROWSER", browser).run();
+        assert!(run.stdout.contains("that is not the address that the browser ends at"), "{run}");
     }
 }
 

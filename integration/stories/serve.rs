@@ -197,7 +197,7 @@ fn a_child_that_stops_by_itself_stops_us_and_goes_on_with_us() {
 }
 
 /// Runs a command line in a terminal of its own, and types what stands behind each text once that has been seen.
-const TERMINAL: &str = r#"
+pub(super) const TERMINAL: &str = r#"
 import os, pty, select, sys, time
 pid, master = pty.fork()
 if pid == 0:

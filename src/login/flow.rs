@@ -39,6 +39,8 @@ const LONGEST_LINE: usize = 8 * 1024;
 /// What is read at once: more than std's own buffer, in which a rest would lie unseen.
 const AT_ONCE: usize = 12 * 1024;
 
+const PASTE: &str = "then paste the address that it leads to, though the page may not load, and press Enter";
+
 /// How to log in.
 #[derive(Clone, Copy)]
 pub struct Manner {
@@ -215,6 +217,14 @@ impl Waiting<'_> {
         (self.session.tell)(&format!("ycred: {text}\n"));
     }
 
+    /// Whoever must open the address may have to do so on another machine.
+    fn take_paste(&self, paste: &mut Paste) {
+        if self.session.stdin.borrow().is_terminal() {
+            paste.wanted = true;
+            self.tell(PASTE);
+        }
+    }
+
     fn run(&self, manner: Manner) -> Result<LoggedIn> {
         let url = self.login.authorize_url(self.ask, &self.redirect());
         self.tell("to log in, open this address in a browser:");
@@ -228,13 +238,13 @@ impl Waiting<'_> {
                 Ok(child) => browser = Some(child),
                 Err(why) => {
                     self.tell(&format!("{why}; open the address yourself"));
-                    paste.wanted = self.session.stdin.borrow().is_terminal();
+                    self.take_paste(&mut paste);
                 }
             }
         } else {
             paste.wanted = true;
+            self.tell(PASTE);
             let port = self.listener.port();
-            self.tell("then paste the address that it leads to, though the page may not load, and press Enter");
             self.tell(&format!(
                 "or, from the browser's machine, let the page load: ssh -N -L {port}:127.0.0.1:{port} USER@THIS-HOST"
             ));
@@ -266,6 +276,7 @@ impl Waiting<'_> {
                 browser = None;
                 if !status.success() {
                     self.tell("no browser has opened; open the address yourself");
+                    self.take_paste(&mut paste);
                 }
             }
         }
