@@ -36,7 +36,7 @@ use crate::token::{Credential, Secret, Timestamp, human, millis};
 const VERSION: &str = "v1";
 
 /// A record from further ahead than this was written by a clock that has been put back since.
-const FUTURE: Duration = Duration::from_secs(60);
+pub const FUTURE: Duration = Duration::from_secs(60);
 
 /// How long a failure answers later arrivals: refusals, and what may be over in a moment.
 const REMEMBER_REFUSED: Duration = Duration::from_secs(5);

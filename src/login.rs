@@ -54,9 +54,10 @@ impl Login {
             text => Ok(text.map(str::to_owned)),
         };
         let port = settings.text("redirect-port")?.map(|text| {
-            text.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(|| {
-                settings.complain("redirect-port", "is not a port").hint("a number from 1 to 65535, in quotes")
-            })
+            text.parse::<u16>()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| settings.complain("redirect-port", "is not a port").hint("a number from 1 to 65535"))
         });
         let installation = profile.installation.clone();
         let (client_id, federation) = (plain("client-id")?, plain("federation-id")?);
@@ -162,7 +163,8 @@ impl Login {
                 Err(error) => error,
             };
             match (&error.auth.dpop_nonce, error.clock_skew.unwrap_or(0)) {
-                (Some(wanted), _) if nonce.is_none() => {
+                // What the grant itself is refused for, no nonce mends: some hosts send one with each answer (RFC 9449, 8.2).
+                (Some(wanted), _) if nonce.is_none() && !is_grant_refused(&error) => {
                     cx.notes.debug(|| format!("{url}: wants a nonce in the proof; asking again with it"));
                     nonce = Some(wanted.clone());
                 }
@@ -181,6 +183,11 @@ impl Login {
             }
         }
     }
+}
+
+/// The code or the refresh token is worth nothing, or not any more.
+pub fn is_grant_refused(error: &Error) -> bool {
+    error.kind == Kind::Refused && error.auth.code.as_deref() == Some("invalid_grant")
 }
 
 /// The refresh token of an answer, if there is one that could be. (The API's limit is 1000.)

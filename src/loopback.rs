@@ -204,16 +204,25 @@ fn serve(mut connection: TcpStream, send: &Sender<Incoming>) -> io::Result<()> {
         return Ok(());
     }
     let Ok(response) = answer.recv_timeout(PATIENCE) else { return Ok(()) };
-    let outcome = write(&mut connection, &response);
+    let outcome = send_off(&mut connection, &response);
+    // Before the rest is heard: whoever waits for this takes one request after the other, and a peer may talk on.
     let _ = done.send(());
-    outcome
+    outcome.and_then(|()| hear_out(&mut connection))
 }
 
 fn write(connection: &mut TcpStream, response: &Response) -> io::Result<()> {
+    send_off(connection, response)?;
+    hear_out(connection)
+}
+
+fn send_off(connection: &mut TcpStream, response: &Response) -> io::Result<()> {
     connection.write_all(response.head().as_bytes())?;
     connection.write_all(&response.body)?;
-    connection.shutdown(Shutdown::Write)?;
-    // What the peer still has to say is taken off its hands, or a reset would overtake the answer.
+    connection.shutdown(Shutdown::Write)
+}
+
+/// What the peer still has to say is taken off its hands, or a reset would overtake the answer.
+fn hear_out(connection: &mut TcpStream) -> io::Result<()> {
     let mut rest = [0; 1024];
     connection.set_read_timeout(Some(Duration::from_millis(500)))?;
     for _ in 0..64 {
@@ -311,5 +320,22 @@ mod tests {
         let answer = reading.join().expect("no panic").expect("read");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"), "{answer}");
         drop(silent);
+    }
+
+    #[test]
+    fn a_peer_that_talks_on_after_its_request_keeps_nobody_waiting() {
+        let listener = Listener::bind(0).expect("a port");
+        let mut peer = TcpStream::connect((Ipv4Addr::LOCALHOST, listener.port())).expect("connects");
+        write!(peer, "GET /x HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", listener.port()).expect("sent");
+        let Incoming { request: _, reply, written } = listener.next(Duration::from_secs(20)).expect("a request");
+        let talking = thread::spawn(move || {
+            // Until the other side has had enough.
+            while peer.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        reply.send(Response::text(200, "hello")).expect("taken");
+        assert!(written.recv_timeout(SILENCE / 2).is_ok(), "the answer is out while the peer talks on");
+        talking.join().expect("no panic");
     }
 }

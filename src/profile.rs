@@ -607,12 +607,16 @@ impl Settings {
         for (key, value) in table {
             let (name, line) = (key.get_ref().as_ref(), Some(file.line(&key.span())));
             let known = name == "source" || COMMON_KEYS.iter().any(|key| key.name == name);
-            let own = source.is_some_and(|source| source.keys.iter().any(|key| key.name == name));
-            if !known && !own {
+            let own = source.and_then(|source| source.keys.iter().find(|key| key.name == name));
+            if !known && own.is_none() {
                 return Err(unknown_key(file, key.span(), name, source));
             }
             let (values, is_list) = match value.get_ref() {
                 DeValue::String(text) => (vec![text.to_string()], false),
+                // A number is one with quotes and without.
+                DeValue::Integer(number) if own.is_some_and(|key| key.value == "PORT") => {
+                    (vec![number.to_string()], false)
+                }
                 DeValue::Array(items) => {
                     let items: Option<Vec<String>> =
                         items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect();

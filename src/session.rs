@@ -13,6 +13,7 @@ use crate::environment::{self as env, Environment};
 use crate::error::{Error, Result};
 use crate::http::Http;
 use crate::invocation::Options;
+use crate::login::Login;
 use crate::notes::Notes;
 use crate::obtain::{ATTEMPTS, Context, Obtained, obtain};
 use crate::places::Places;
@@ -163,6 +164,10 @@ impl Session<'_> {
     /// A server has rejected this very token: the cache forgets it, so that the next call fetches. Best effort, since
     /// the program that tells us has no use for an error.
     pub fn reject_token(&self, profile: &Profile, options: &Options, token: &Secret) {
+        // It would be handed out again otherwise: a login keeps its last token beside the cache.
+        if let Ok(Some(login)) = Login::if_any(profile) {
+            login.place.drop_access(token);
+        }
         if options.no_cache || !profile.cached {
             return;
         }

@@ -135,7 +135,12 @@ impl Reserved {
     /// # Errors
     /// What the disk says; the old content is then still there.
     pub fn fill(self, content: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&self.temporary)?;
+        let opened = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&self.temporary);
+        let mut file = match opened {
+            // Somebody has cleaned up meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => return replace(&self.path, content, true),
+            opened => opened?,
+        };
         file.write_all(content)?;
         file.set_len(content.len() as u64)?;
         file.sync_all()?;

@@ -12,7 +12,7 @@ use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::login::{AUTHORIZE, Page};
 use crate::emulator::{Config, Emulator};
-use crate::harness::{Call, Run, Running, Sandbox, require_client, run_all};
+use crate::harness::{Call, Run, Running, Sandbox, YCRED, require_client, run_all};
 
 /// A person with a cloud, a profile `default` of source `login`, and a browser.
 pub struct Person {
@@ -299,6 +299,48 @@ fn a_nonce_is_put_into_the_proof_when_it_is_demanded() {
 }
 
 #[test]
+fn what_no_nonce_can_mend_is_not_asked_again() {
+    let person = Person::new();
+    person.log_in();
+    person.get();
+    person.emulator.logins(|logins| logins.end_all());
+    person.age(13 * HOUR);
+    person.emulator.fault(Fault::default().on(Endpoint::OauthToken).header("DPoP-Nonce", "one-with-each-answer"));
+    refused_with_hint(person.token(&[]).run(), 1, &["invalid_grant"], NOT_LOGGED_IN);
+    assert_eq!(person.tokens(), 2);
+}
+
+#[test]
+fn a_token_that_was_got_by_a_clock_far_ahead_is_renewed_first() {
+    let person = Person::new();
+    person.log_in();
+    let first = person.get();
+    // The clock has been put back by a day; the token is dead tomorrow at the latest, not the day after.
+    let path = person.file(".json");
+    let mut state = person.state();
+    super::shift(&mut state, i64::try_from((24 * HOUR).as_millis()).expect("a day"));
+    fs::write(path, state.to_string()).expect("written");
+    fs::remove_dir_all(person.sandbox.path("cache")).expect("wiped");
+    let second = person.get();
+    assert_ne!(second, first);
+    assert_eq!(handed(person.token(&["--no-cache"]).run()), second);
+    assert_eq!(person.tokens(), 2);
+}
+
+#[test]
+fn a_token_that_a_server_has_rejected_is_not_handed_out_again() {
+    for cache in ["", "cache = \"none\""] {
+        let person = Person::with(Config::default(), cache);
+        person.log_in();
+        let first = person.get();
+        let request = format!("protocol=https\nhost=cr.yandex\nusername=iam\npassword={first}\n\n");
+        person.sandbox.ycred(["git", "erase"]).stdin(request).run().exits(0).quietly().stdout_is("");
+        assert_ne!(person.get(), first, "{cache}");
+        assert_eq!(person.tokens(), 2);
+    }
+}
+
+#[test]
 fn a_clock_that_is_off_and_a_nonce_that_is_demanded_cost_a_request_each() {
     let person = Person::new();
     person.emulator.set(|settings| {
@@ -421,8 +463,13 @@ fn the_redirect_port_can_be_fixed_and_a_taken_one_is_told() {
     person.log_in();
     let url = fs::read_to_string(person.sandbox.path("tmp/urls")).expect("the address");
     assert!(url.contains(&format!("127.0.0.1%3A{port}%2Fauth%2Fcallback")), "{url}");
-    for wrong in ["0", "65536", "http"] {
-        person.profile(&format!("redirect-port = \"{wrong}\""));
+    // A number needs no quotes.
+    person.profile(&format!("redirect-port = {port}"));
+    person.log_in();
+    let urls = fs::read_to_string(person.sandbox.path("tmp/urls")).expect("the addresses");
+    assert_eq!(urls.matches(&format!("127.0.0.1%3A{port}%2F")).count(), 2, "{urls}");
+    for wrong in ["\"0\"", "0", "-1", "65536", "0x10000", "\"http\""] {
+        person.profile(&format!("redirect-port = {wrong}"));
         refused(person.login(&[]).run(), 3, &["default.toml:4", "redirect-port", "is not a port"]);
     }
 }
@@ -569,6 +616,15 @@ fn a_browser_that_does_not_start_leaves_the_address() {
         person.curl(&[&callback]);
         login.finish().exits(0).stdout_has("logged in");
     }
+    // Who sits at a terminal may paste then, as with --no-browser: the machine may have no browser at all.
+    let Some(python) = require_client("python3") else { return };
+    let terminal = person.sandbox.script("terminal.py", super::serve::TERMINAL);
+    for browser in ["/nowhere/browser", "false"] {
+        let steps = r"press Enter=>what?\n|that is not the address=>\x03";
+        let words = [terminal.to_str().expect("plain text"), YCRED, "login", "--force-refresh", steps];
+        let run = person.sandbox.call(&python, words).env("BROWSER", browser).run();
+        assert!(run.stdout.contains("that is not the address that the browser ends at"), "{run}");
+    }
 }
 
 #[test]
@@ -673,6 +729,40 @@ fn a_refresh_that_outlasts_logouts_patience_stores_nothing_either() {
 }
 
 #[test]
+fn logout_of_all_clears_what_a_killed_process_left_of_a_login() {
+    let person = Person::new();
+    person.log_in();
+    let left = person.file(".json").with_file_name("tmp-0123456789abcdef");
+    fs::copy(person.file(".json"), &left).expect("a copy");
+    // A login under way has taken its room on the disk, and comes to its end all the same.
+    let login = person.login(&["--no-browser"]).start();
+    let address = person.address(&login);
+    person.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout_has("1 logins ended");
+    assert!(!left.exists());
+    person.curl(&["-o", "/dev/null", &person.callback(&address)]);
+    login.finish().exits(0).stdout_has("logged in");
+    person.get();
+}
+
+#[test]
+fn what_a_renewal_under_way_brings_is_revoked_with_the_rest() {
+    let person = Person::new();
+    person.emulator.set(|settings| settings.login.one_time = true);
+    person.log_in();
+    person.age(13 * HOUR);
+    person.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+    let renewal = person.token(&["--no-cache"]).start();
+    assert!(person.emulator.wait_for_requests(TOKEN, 2, super::PATIENCE));
+    let logout = person.sandbox.ycred(["logout", "--revoke", "-v"]).start();
+    wait_until("it waits", || logout.stderr().contains("waiting"));
+    person.emulator.clear_faults();
+    let token = handed(renewal.finish());
+    logout.finish().exits(0).stdout_has("the login is revoked");
+    assert!(!person.emulator.is_live(&token));
+    assert_eq!(person.emulator.logins(|logins| logins.living()), 0);
+}
+
+#[test]
 fn logout_can_end_it_in_the_cloud_too() {
     let person = Person::new();
     person.log_in();
@@ -754,6 +844,21 @@ fn revoke_ends_the_cached_token_and_the_login_goes_on() {
     assert_ne!(second, first);
     assert!(person.emulator.is_live(&second));
     assert_eq!(person.tokens(), 2);
+}
+
+#[test]
+fn revoke_finds_the_token_that_only_the_login_has() {
+    let person = Person::with(Config::default(), "cache = \"none\"");
+    person.log_in();
+    let first = person.get();
+    person.sandbox.ycred(["revoke"]).run().exits(0).quietly().stdout_has("is revoked");
+    assert!(!person.emulator.is_live(&first));
+    assert_ne!(person.get(), first);
+    // But not in place of another one's: whoever is impersonated has none now.
+    let more = "cache = \"none\"\nimpersonate = \"ajeservice0000000000\"";
+    let person = Person::with(Config::default(), more);
+    person.log_in();
+    refused(person.sandbox.ycred(["revoke"]).run(), 2, &["no living token is cached"]);
 }
 
 #[test]

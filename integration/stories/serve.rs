@@ -263,7 +263,7 @@ fn a_source_that_runs_commands_hides_nothing_of_the_child() {
 }
 
 /// Runs a command line in a terminal of its own, and types what stands behind each text once that has been seen.
-const TERMINAL: &str = r#"
+pub(super) const TERMINAL: &str = r#"
 import os, pty, select, sys, time
 pid, master = pty.fork()
 if pid == 0:

@@ -53,7 +53,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
         if call.options.profile.is_some() {
             return Err(Error::usage("--all and --profile are two different things").hint("leave one of them out"));
         }
-        let holdings = if call.matches.get_flag("revoke") { all_holdings(session) } else { Vec::new() };
+        let holdings = if call.matches.get_flag("revoke") { all_holdings(call, session) } else { Vec::new() };
         forget_all(call, session, &mut told)?;
         for held in holdings {
             held.revoke(call, session, &mut told);
@@ -62,7 +62,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     }
     let profile = session.profile(&call.wanted())?;
     // Read before they are gone.
-    let held = call.matches.get_flag("revoke").then(|| Holding::of(&profile, session)).transpose()?;
+    let held = call.matches.get_flag("revoke").then(|| Holding::of(&profile, call, session)).transpose()?;
     forget_one(&profile, call, session, &mut told)?;
     if told.text.is_empty() {
         let _ = writeln!(told.text, "{profile}: no token is cached");
@@ -99,6 +99,7 @@ fn forget_all(call: &Call, session: &Session<'_>, told: &mut Told) -> Result<()>
         for place in Place::all(state).map_err(unforgotten)? {
             ended += usize::from(end(&place, &deadline, session).map_err(unforgotten)?.any);
         }
+        Place::clear_litter(state).map_err(unforgotten)?;
         if ended > 0 {
             let _ = writeln!(told.text, "{}: {ended} logins ended", state.display());
         }
@@ -179,14 +180,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// Ends a login: at once for whoever asks from now on; and once nobody is renewing it, what is kept of it goes.
 fn end(place: &Place, deadline: &Deadline, session: &Session<'_>) -> io::Result<Removed> {
     let ended = place.end()?;
-    let _held = loop {
-        match place.try_lock_if_there() {
-            Lock::Held(held) => break Some(held),
-            // Whoever renews looks at the marker before it stores, so this is for the moment in between.
-            Lock::Busy if !deadline.left(session.clock).is_zero() => session.clock.sleep(POLL),
-            Lock::Busy | Lock::Impossible(_) => break None,
-        }
-    };
+    // Whoever renews looks at the marker before it stores, so this is for the moment in between.
+    let _held = place.wait_for_lock(deadline, session.clock);
     place.remove().map(|removed| Removed { any: ended.any || removed.any })
 }
 
@@ -198,7 +193,7 @@ struct Holding {
     login: Option<(Login, State)>,
 }
 
-fn all_holdings(session: &Session<'_>) -> Vec<Holding> {
+fn all_holdings(call: &Call, session: &Session<'_>) -> Vec<Holding> {
     let load = |name: String| session.profile(&Wanted::Given { by: "logout", name: name.clone() }).ok();
     // An alias's profile is among them under its own name.
     let profiles = session
@@ -206,11 +201,11 @@ fn all_holdings(session: &Session<'_>) -> Vec<Holding> {
         .profile_names()
         .into_iter()
         .filter_map(|name| load(name.clone()).filter(|profile| profile.name.as_ref() == Some(&name)));
-    profiles.filter_map(|profile| Holding::of(&profile, session).ok()).collect()
+    profiles.filter_map(|profile| Holding::of(&profile, call, session).ok()).collect()
 }
 
 impl Holding {
-    fn of(profile: &Profile, session: &Session<'_>) -> Result<Self> {
+    fn of(profile: &Profile, call: &Call, session: &Session<'_>) -> Result<Self> {
         let grant = source::open(profile)?;
         let cache = session.cache();
         let now = session.clock.now();
@@ -228,7 +223,13 @@ impl Holding {
             add(cache.entry(grant.identity()).load().ok().flatten().and_then(|record| record.credential()));
             link = grant.inner();
         }
-        let login = Login::if_any(profile)?.and_then(|login| login.place.load().ok().map(|state| (login, state)));
+        let deadline = Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout));
+        let login = Login::if_any(profile)?.and_then(|login| {
+            // Whoever renews brings the refresh token that is to be revoked, in place of the one that is there.
+            session.notes.debug(|| format!("{profile}: waiting for whoever renews the login, if anybody does"));
+            let _held = login.place.wait_for_lock(&deadline, session.clock);
+            login.place.load().ok().map(|state| (login, state))
+        });
         add(login.as_ref().and_then(|(_, state)| state.access.as_ref()).map(|access| access.credential()));
         Ok(Self { profile: profile.clone(), tokens, login })
     }

@@ -13,7 +13,7 @@ use crate::profile::Profile;
 use crate::protocol::Reply;
 use crate::session::Session;
 use crate::source;
-use crate::token::{Secret, token_text};
+use crate::token::{Credential, Secret, token_text};
 
 pub const COMMAND: Command = Command {
     name: "revoke",
@@ -60,9 +60,6 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
         .map_err(|error| error.context(&profile))?;
     // Best effort: what stays is refused by the first server that sees it.
     session.reject_token(&profile, &call.options, &token);
-    if let Ok(Some(login)) = Login::if_any(&profile) {
-        login.place.drop_access(&token);
-    }
     Ok(Outcome::reply(Reply::text(format!("{profile}: the token of {subject} is revoked\n"))))
 }
 
@@ -79,8 +76,15 @@ fn read(call: &Call, session: &Session<'_>) -> Result<Option<Secret>> {
 fn cached(profile: &Profile, session: &Session<'_>) -> Result<Secret> {
     let grant = source::open(profile)?;
     let record = session.cache().entry(grant.identity()).load().map_err(|error| error.context(profile))?;
-    let living = record.and_then(|record| record.credential());
-    let living = living.filter(|credential| credential.left(session.clock.now()).longer > 0);
+    // Where nothing is cached, a login still has its last token, and would hand it out.
+    let own = || {
+        let login = Login::if_any(profile).ok().flatten().filter(|_| grant.inner().is_none())?;
+        login.place.load().ok()?.access.map(|access| access.credential())
+    };
+    let now = session.clock.now();
+    let is_living = |credential: &Credential| credential.left(now).longer > 0;
+    let cached = record.and_then(|record| record.credential()).filter(is_living);
+    let living = cached.or_else(|| own().filter(is_living));
     living.map(|credential| credential.secret).ok_or_else(|| {
         Error::usage(format!("{profile}: no living token is cached"))
             .hint("another one is revoked by giving it on standard input: ycred revoke -")

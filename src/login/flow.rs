@@ -39,6 +39,8 @@ const LONGEST_LINE: usize = 8 * 1024;
 /// What is read at once: more than std's own buffer, in which a rest would lie unseen.
 const AT_ONCE: usize = 12 * 1024;
 
+const PASTE: &str = "then paste the address that it leads to, though the page may not load, and press Enter";
+
 /// How to log in.
 #[derive(Clone, Copy)]
 pub struct Manner {
@@ -89,17 +91,6 @@ fn unkept(login: &Login, error: &io::Error) -> Error {
     Error::internal(format!("{}: a login cannot be kept", login.place.directory().display()))
         .because(describe(error))
         .hint("mend that, or set YCRED_STATE_DIR to another directory of yours")
-}
-
-fn wait_for_lock(login: &Login, cx: &Context<'_>) -> Option<Held> {
-    let deadline = cx.deadline.at_most(cx.clock, REQUEST);
-    loop {
-        match login.place.try_lock() {
-            Lock::Held(held) => return Some(held),
-            Lock::Busy if !deadline.left(cx.clock).is_zero() => cx.clock.sleep(POLL),
-            Lock::Busy | Lock::Impossible(_) => return None,
-        }
-    }
 }
 
 /// Whose turn it is to open a browser.
@@ -226,6 +217,14 @@ impl Waiting<'_> {
         (self.session.tell)(&format!("ycred: {text}\n"));
     }
 
+    /// Whoever must open the address may have to do so on another machine.
+    fn take_paste(&self, paste: &mut Paste) {
+        if self.session.stdin.borrow().is_terminal() {
+            paste.wanted = true;
+            self.tell(PASTE);
+        }
+    }
+
     fn run(&self, manner: Manner) -> Result<LoggedIn> {
         let url = self.login.authorize_url(self.ask, &self.redirect());
         self.tell("to log in, open this address in a browser:");
@@ -239,13 +238,13 @@ impl Waiting<'_> {
                 Ok(child) => browser = Some(child),
                 Err(why) => {
                     self.tell(&format!("{why}; open the address yourself"));
-                    paste.wanted = self.session.stdin.borrow().is_terminal();
+                    self.take_paste(&mut paste);
                 }
             }
         } else {
             paste.wanted = true;
+            self.tell(PASTE);
             let port = self.listener.port();
-            self.tell("then paste the address that it leads to, though the page may not load, and press Enter");
             self.tell(&format!(
                 "or, from the browser's machine, let the page load: ssh -N -L {port}:127.0.0.1:{port} USER@THIS-HOST"
             ));
@@ -277,6 +276,7 @@ impl Waiting<'_> {
                 browser = None;
                 if !status.success() {
                     self.tell("no browser has opened; open the address yourself");
+                    self.take_paste(&mut paste);
                 }
             }
         }
@@ -335,7 +335,7 @@ impl Waiting<'_> {
         let state = State::new(place, &self.ask.key, refresh_token, Access::new(&credential, began));
         // Whoever renews the login before this one finishes first; what it stores is then replaced. Where it cannot be
         // waited for, it finds the marker changed and stores nothing.
-        let _lock = wait_for_lock(self.login, self.cx);
+        let _lock = place.wait_for_lock(&self.cx.deadline.at_most(self.cx.clock, REQUEST), self.cx.clock);
         let room = self.room.take().ok_or_else(|| Error::internal("a login came twice"))?;
         place.establish(&state, room).map_err(|error| unkept(self.login, &error))?;
         Ok(LoggedIn { credential, renews })

@@ -8,15 +8,17 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::cache::expose;
+use crate::clock::{Clock, Deadline};
 use crate::error::{Error, Kind, Result};
 use crate::identity::{Absent, Identity};
 use crate::sign::ProofKey;
-use crate::store::{self, Found, Lock, Reserved};
+use crate::store::{self, Found, Held, Lock, Reserved};
 use crate::token::{Credential, Secret, Timestamp};
 
 /// The format's own directory, as the cache has one.
@@ -116,6 +118,9 @@ impl Access {
     }
 }
 
+/// How often it is looked whether the lock is free.
+const POLL: Duration = Duration::from_millis(20);
+
 const STATE: &str = store::RECORD;
 const MARKER: &str = ".session";
 const LOCK: &str = ".lock";
@@ -151,6 +156,14 @@ impl Place {
         let absent = Absent { kind: Kind::Refused, message: String::new(), hint: String::new() };
         let place = |name| Self { directory: directory.clone(), name, settings: String::new(), absent: absent.clone() };
         Ok(store::first_names(&directory)?.into_iter().map(place).collect())
+    }
+
+    /// Removes what killed processes have left in a state directory, which may hold a refresh token.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn clear_litter(state_dir: &Path) -> io::Result<()> {
+        store::clear_litter(&state_dir.join(VERSION))
     }
 
     fn path(&self, ending: &str) -> PathBuf {
@@ -226,6 +239,17 @@ impl Place {
         self.try_lock_file(LOCK)
     }
 
+    /// The lock, once whoever renews has come to an end; none where that takes longer than this, or nothing can be locked.
+    pub fn wait_for_lock(&self, deadline: &Deadline, clock: &dyn Clock) -> Option<Held> {
+        loop {
+            match self.try_lock_if_there() {
+                Lock::Held(held) => return Some(held),
+                Lock::Busy if !deadline.left(clock).is_zero() => clock.sleep(POLL),
+                Lock::Busy | Lock::Impossible(_) => return None,
+            }
+        }
+    }
+
     /// [`Self::try_lock`], for those who would not make a place where there is none.
     pub fn try_lock_if_there(&self) -> Lock {
         match self.directory.is_dir() {
@@ -236,7 +260,11 @@ impl Place {
 
     /// Forgets the access token if it is this one, which is worth nothing any more; the login stays. Best effort.
     pub fn drop_access(&self, token: &Secret) {
-        let Lock::Held(_held) = self.try_lock_if_there() else { return };
+        // Where nothing can be locked, the moment up to storing is risked: a dead token would be served for hours.
+        let lock = self.try_lock_if_there();
+        if matches!(lock, Lock::Busy) {
+            return;
+        }
         let Ok(state) = self.load() else { return };
         if state.access.as_ref().is_some_and(|access| access.token == *token) {
             let _ = self.store(&state.renewed(None, None), None);

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use super::{Caching, Grant, Opening, Source};
-use crate::cache::{Rules, describe};
+use crate::cache::{FUTURE, Rules, describe};
 use crate::error::{Error, Kind, Result};
 use crate::identity::Identity;
 use crate::login::state::{Access, State};
-use crate::login::{Login, refresh_token};
+use crate::login::{Login, is_grant_refused, refresh_token};
 use crate::notes::Warning;
 use crate::obtain::Context;
 use crate::profile::Key;
@@ -111,6 +111,8 @@ impl Person {
             Some(since) => access.began >= since && left.longer > 0,
             // Without a refresh token there is no better one.
             None if state.refresh_token.is_none() => left.longer > 0,
+            // Got while this machine's clock was ahead, so that nothing it says of its end is true: as in the cache.
+            None if access.began > now.plus(FUTURE) => false,
             None => {
                 left.longer >= millis(cx.floor).max(1)
                     && left.shorter > self.rules.soft_window(&credential)
@@ -140,7 +142,7 @@ impl Person {
         let began = cx.clock.now();
         let granted = match self.login.refresh(current, &key, cx) {
             Ok(granted) => granted,
-            Err(error) if error.kind == Kind::Refused && error.auth.code.as_deref() == Some("invalid_grant") => {
+            Err(error) if is_grant_refused(&error) => {
                 // Without a working lock somebody else may have been first.
                 let now = self.login.place.load()?;
                 if now.refresh_token != state.refresh_token {
