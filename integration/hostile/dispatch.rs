@@ -313,6 +313,27 @@ fn what_is_not_for_us_goes_to_the_next_keyring_as_it_came() {
         .stdout_is("");
 }
 
+/// The script of the page: what ycred was told stays with ycred, whatever the rest is.
+#[test]
+fn flags_of_ours_before_the_words_of_a_script_go_to_no_other_keyring() {
+    let chain = Chain::new(&[("later", NEXT)]);
+    let call = |words: &[&str]| chain.world.sandbox.call(YCRED, words).env("PATH", &chain.path);
+    for words in [
+        &["--list-backends"][..],
+        &["-b", "some.backend", "get", "https://pypi.example/", "me"],
+        &["get", "--mode=nonsense", "-p", "x"],
+        &["--mode=creds", "--output=json", "get", "https://pypi.example/"],
+        &["del", "a", "b"],
+        &["a", "b", "c", "d", "-x"],
+        &[],
+    ] {
+        for before in [&["keyring", "--profile", "default"][..], &["-p", "keyring", "keyring", "--no-cache"]] {
+            call(&[before, words].concat()).run().exits(7).quietly().stdout_is(&format!("next: {}\n", words.join(" ")));
+        }
+    }
+    assert_eq!(chain.world.cloud.calls(), 0);
+}
+
 #[test]
 fn without_a_next_keyring_it_is_exit_1_and_silent_where_a_client_asks() {
     let chain = Chain::new(&[]);
