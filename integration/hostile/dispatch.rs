@@ -216,6 +216,20 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
         run.stderr.contains("is called by go itself") && run.stderr.contains("ycred exec -- go build ./..."),
         "{run}"
     );
+    // Nor is an operation of the hook's a command of its program's.
+    for (words, says) in [
+        (&["docker", "get", "cr.yandex"][..], "`ycred docker get` takes no further words"),
+        (&["bazel", "get", "https://cr.yandex/"], "`ycred bazel get` takes no further words"),
+        (&["git", "erase", "cr.yandex"], "`ycred git erase` takes no further words"),
+        (&["terraform", "get", "cr.yandex", "x"], "`ycred terraform get` takes HOST"),
+    ] {
+        let run = world.ycred(words).run().exits(if words[0] == "docker" { 1 } else { 2 }).never_says("ycred exec");
+        assert!(run.stderr.contains(says), "{run}");
+        assert_eq!(run.stderr.contains("on standard input"), words[0] != "terraform", "{run}");
+    }
+    let link = world.sandbox.link("docker-credential-ycred");
+    let run = world.sandbox.call(&link, ["get", "cr.yandex"]).run().exits(1);
+    assert!(run.stderr.contains("echo cr.yandex | docker-credential-ycred get"), "{run}");
     // A hook that no program calls is not called by itself.
     for (words, hint) in [
         (&["token", "json"][..], "did you mean --format json?"),
