@@ -122,8 +122,8 @@ pub struct HookCall {
     pub by_symlink: bool,
     /// What is wrong with the words; told in the protocol's own way.
     pub fault: Option<Error>,
-    /// What stands behind the hook's name, as it came.
-    pub words: Vec<OsString>,
+    /// All words where it was called by its symlink, else those that were not read: from the fault on.
+    pub unread: Vec<OsString>,
 }
 
 /// What argv asks for.
@@ -192,7 +192,7 @@ fn parse_hook(
     let mut words =
         Words { protocol: named, foreign: named.is_some_and(|protocol| protocol.stands_in()), ..Words::default() };
     let read = words.read(arguments);
-    let Words { protocol, operands, options, .. } = words;
+    let Words { protocol, operands, options, read: until, .. } = words;
     let protocol = protocol?;
     let fault = match read {
         Ok(End::All) => None,
@@ -208,10 +208,7 @@ fn parse_hook(
         suffix,
         by_symlink: named.is_some(),
         fault,
-        words: match arguments.iter().position(|word| word == protocol.hook().name) {
-            Some(at) if named.is_none() => arguments[at + 1..].to_vec(),
-            _ => arguments.to_vec(),
-        },
+        unread: arguments[if named.is_some() { 0 } else { until }..].to_vec(),
     })))
 }
 
@@ -223,6 +220,8 @@ struct Words {
     options: Options,
     /// The flags are another program's, so that none of ours is among them but the hook's own.
     foreign: bool,
+    /// How many have been read; where one is at fault, how many stand before it.
+    read: usize,
 }
 
 /// Where the reading of a hook's words came to an end.
@@ -239,7 +238,10 @@ impl Words {
         // Behind `--` a word is no command, whatever it says.
         let mut ended = false;
         loop {
-            ended |= parser.try_raw_args().is_some_and(|rest| rest.peek().is_some_and(|word| word == "--"));
+            if let Some(rest) = parser.try_raw_args() {
+                self.read = arguments.len() - rest.as_slice().len();
+                ended |= rest.peek().is_some_and(|word| word == "--");
+            }
             let Some(word) = parser.next().map_err(|error| usage(&error))? else { break };
             let flag = match word {
                 Word::Value(value) if self.protocol.is_some() => {

@@ -443,10 +443,18 @@ fn check_words(call: &HookCall) -> Result<()> {
     if call.by_symlink || call.protocol.stands_in() || !means_another {
         return call.fault.clone().map_or(Ok(()), Err);
     }
-    let takes = match hook.operands {
+    let taken = |operands: &[&str]| match operands {
         [] => "no further words".to_owned(),
         operands => operands.join(" "),
     };
+    // `ycred docker get cr.yandex` means the hook, and no command of its program's.
+    if let ([word, ..], [_, rest @ ..]) = (&call.operands[..], hook.operands)
+        && is_operation(word)
+    {
+        let error = Error::usage(format!("`ycred {} {word}` takes {}", hook.name, taken(rest)));
+        return Err(if rest.is_empty() { error.hint("what it is asked comes on standard input") } else { error });
+    }
+    let takes = taken(hook.operands);
     let Some(program) = call.protocol.program() else {
         let is_given = |value: &&&str| call.operands.iter().any(|word| word == **value);
         let meant = hook.flags.iter().find_map(|flag| Some((flag.long, flag.choices.iter().find(is_given)?)));

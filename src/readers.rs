@@ -371,7 +371,7 @@ fn keyring(input: &[u8]) {
         .chain(input.split(|byte| *byte == b'\n').map(|word| OsString::from_vec(word.to_vec())));
     let arguments: Vec<OsString> = arguments.collect();
     let Ok(Invocation::Hook(call)) = invocation::parse(&arguments) else { panic!("it is keyring that was called") };
-    assert_eq!(call.words, arguments[1..], "passed on as it came");
+    assert_eq!(call.unread, arguments[1..], "passed on as it came");
     let protocol = call.protocol;
     let asked = Call { operands: &call.operands, options: &call.options, environment: &Environment::default() };
     let reply = match call.fault.clone().map_or_else(|| protocol.read(&asked, b""), Err) {

@@ -24,13 +24,14 @@ pub fn of(call: &HookCall, environment: &Environment) -> Option<Launch> {
     })
 }
 
-/// As they came; but flags of ours, which go to `ycred keyring` alone, would mean nothing to another program.
+/// As they came; but flags of ours, which go to `ycred keyring` alone, would mean nothing to another program, or something
+/// else.
 fn arguments(call: &HookCall) -> Vec<OsString> {
-    if call.by_symlink || call.fault.is_some() {
-        return call.words.clone();
-    }
-    let own = call.options.own.iter().map(|(flag, value)| format!("--{flag}={value}"));
-    own.chain(call.operands.iter().cloned()).map(OsString::from).collect()
+    let read = (!call.by_symlink).then(|| {
+        let own = call.options.own.iter().map(|(flag, value)| format!("--{flag}={value}"));
+        own.chain(call.operands.iter().cloned()).map(OsString::from)
+    });
+    read.into_iter().flatten().chain(call.unread.iter().cloned()).collect()
 }
 
 fn list(environment: &Environment, name: &str) -> Vec<PathBuf> {

@@ -219,6 +219,20 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
         run.stderr.contains("is called by go itself") && run.stderr.contains("ycred exec -- go build ./..."),
         "{run}"
     );
+    // Nor is an operation of the hook's a command of its program's.
+    for (words, says) in [
+        (&["docker", "get", "cr.yandex"][..], "`ycred docker get` takes no further words"),
+        (&["bazel", "get", "https://cr.yandex/"], "`ycred bazel get` takes no further words"),
+        (&["git", "erase", "cr.yandex"], "`ycred git erase` takes no further words"),
+        (&["terraform", "get", "cr.yandex", "x"], "`ycred terraform get` takes HOST"),
+    ] {
+        let run = world.ycred(words).run().exits(if words[0] == "docker" { 1 } else { 2 }).never_says("ycred exec");
+        assert!(run.stderr.contains(says), "{run}");
+        assert_eq!(run.stderr.contains("on standard input"), words[0] != "terraform", "{run}");
+    }
+    let link = world.sandbox.link("docker-credential-ycred");
+    let run = world.sandbox.call(&link, ["get", "cr.yandex"]).run().exits(1);
+    assert!(run.stderr.contains("echo cr.yandex | docker-credential-ycred get"), "{run}");
     // A hook that no program calls is not called by itself.
     for (words, hint) in [
         (&["token", "json"][..], "did you mean --format json?"),
@@ -314,6 +328,27 @@ fn what_is_not_for_us_goes_to_the_next_keyring_as_it_came() {
         .run()
         .exits(1)
         .stdout_is("");
+}
+
+/// The script of the page: what ycred was told stays with ycred, whatever the rest is.
+#[test]
+fn flags_of_ours_before_the_words_of_a_script_go_to_no_other_keyring() {
+    let chain = Chain::new(&[("later", NEXT)]);
+    let call = |words: &[&str]| chain.world.sandbox.call(YCRED, words).env("PATH", &chain.path);
+    for words in [
+        &["--list-backends"][..],
+        &["-b", "some.backend", "get", "https://pypi.example/", "me"],
+        &["get", "--mode=nonsense", "-p", "x"],
+        &["--mode=creds", "--output=json", "get", "https://pypi.example/"],
+        &["del", "a", "b"],
+        &["a", "b", "c", "d", "-x"],
+        &[],
+    ] {
+        for before in [&["keyring", "--profile", "default"][..], &["-p", "keyring", "keyring", "--no-cache"]] {
+            call(&[before, words].concat()).run().exits(7).quietly().stdout_is(&format!("next: {}\n", words.join(" ")));
+        }
+    }
+    assert_eq!(chain.world.cloud.calls(), 0);
 }
 
 #[test]

@@ -46,7 +46,10 @@ impl Protocol for Docker {
     fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
         let word = match call.operands {
             [word] => word.as_str(),
-            _ => return Err(Error::usage("one word is wanted: get, store, erase, list or version")),
+            _ => {
+                return Err(Error::usage("one word is wanted: get, store, erase, list or version")
+                    .hint("the host comes on standard input: echo cr.yandex | docker-credential-ycred get"));
+            }
         };
         let host = |text: &str| match text.trim_ascii() {
             "" => Err(Error::usage(NO_SERVER)),
