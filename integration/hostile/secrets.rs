@@ -410,7 +410,7 @@ const SOURCES: &[Source] = &[
         prepare: |sandbox, _, net| {
             let token = shapeless(100);
             net.add("command's output", &token);
-            let file = sandbox.file("config/token", format!("{{\"iam_token\": \"{token}\", \"expires_at\": 7}}\n"));
+            let file = sandbox.file("config/token", format!("{{\"iam_token\": \"{token}\", \"expires_at\": 7\n"));
             let script = command(sandbox, &format!("cat '{}'", file.display()));
             (format!("source = \"command\"\ncommand = [\"{}\"]\n", script.display()), Vec::new())
         },

@@ -345,6 +345,16 @@ fn broken_files_of_yc_are_told_with_file_and_line_and_nothing_is_written() {
         refused(run, 3, &words);
         assert_eq!(user.files(), [""; 0], "{text:.60}");
     }
+    // The others can be had without the one that is wrong.
+    let text =
+        "profiles:\n  bad:\n    token: t1.x.y\n  a:\n    token: y0_x\n  b c:\n    instance-service-account: true\n";
+    user.story.sandbox.file(YC, text);
+    let hint = "ycred import a 'b c'";
+    refused_with_hint(user.import(&["--write"]).run(), 3, &["config.yaml:3", "profile bad"], hint);
+    user.story.sandbox.file(YC, format!("{text}  worse:\n{key}").replace("t1.x.y", "y0_y"));
+    let hint = "ycred import bad a 'b c'";
+    refused_with_hint(user.import(&["--write"]).run(), 3, &["profile worse: service-account-key"], hint);
+    user.import(&["--write", "bad", "a", "b c"]).run().exits(0).quietly();
     fs::remove_file(user.story.sandbox.path(YC)).expect("yc's file");
     refused_with_hint(user.import(&[]).run(), 3, &["config.yaml", "no such file"], "--from FILE");
 }

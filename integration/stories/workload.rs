@@ -383,6 +383,10 @@ fn a_token_that_was_signed_by_a_fast_clock_is_refused_with_what_the_clock_says()
     workload.emulator().set(|settings| settings.clock_shift = Span::minutes(-20));
     let hint = "this machine's clock is 20 min fast";
     refused_with_hint(workload.token(&[]).run(), 1, &["is in the future"], hint);
+    // Also where the claims leave no room for anything else.
+    let long = "x".repeat(400);
+    workload.put(&workload.issuer.token_with(&long, &json!({"iss": long, "aud": long})));
+    refused_with_hint(workload.token(&["--force-refresh"]).run(), 1, &["400"], hint);
 }
 
 #[test]

@@ -305,6 +305,20 @@ impl YcFile {
     fn complain(&self, line: usize, why: &str) -> Error {
         Error::profile(format!("{}:{line}: {why}", self.path.display()))
     }
+
+    /// What is wrong with one profile, and how the others are had without it.
+    fn spoilt(&self, line: usize, theirs: &str, why: &str) -> Error {
+        let error = self.complain(line, &format!("profile {theirs}: {why}"));
+        let all = self.root.member("profiles").and_then(Node::members).unwrap_or_default().iter();
+        let others: Vec<String> = all
+            .filter(|(name, settings)| name != theirs && settings.members().is_some())
+            .map(|(name, _)| if name.contains(char::is_whitespace) { format!("'{name}'") } else { name.clone() })
+            .collect();
+        match others.is_empty() {
+            true => error,
+            false => error.hint(format!("import the others by name: ycred import {}", others.join(" "))),
+        }
+    }
 }
 
 fn from_yc(from: Option<&Path>, wanted: &[Wanted<'_>], session: &Session<'_>) -> Result<Found> {
@@ -472,9 +486,12 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
             let line = key.map_or(settings.line, |key| key.line);
             let json = key.map(key_file).unwrap_or_default();
             draft.authorized_key(json).map_err(|error| {
-                error
-                    .context(file.complain(line, &format!("profile {theirs}: service-account-key")).reason())
-                    .hint("import the others by name: ycred import NAME")
+                let spoilt = file.spoilt(line, theirs, "service-account-key");
+                let error = error.context(spoilt.reason());
+                match spoilt.mend() {
+                    Some(others) => error.replace_hint(others),
+                    None => error,
+                }
             })?;
         }
         "oauth" => {
@@ -486,9 +503,7 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
                 false => Some("the token is not one OAuth token"),
             };
             if let Some(why) = why {
-                return Err(file
-                    .complain(line, &format!("profile {theirs}: {why}"))
-                    .hint("import the others by name: ycred import NAME"));
+                return Err(file.spoilt(line, theirs, why));
             }
             draft.oauth_token(value);
         }
@@ -504,7 +519,7 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
         && let Some(value) = endpoint.text()
     {
         let host = Host::parse(value).filter(|host| host.scheme.is_none() && !value.contains('/'));
-        host.ok_or_else(|| file.complain(endpoint.line, "`endpoint` is not host or host:port"))?;
+        host.ok_or_else(|| file.spoilt(endpoint.line, theirs, "endpoint is not host or host:port"))?;
         draft.endpoint(value);
     }
     // The global flag of this name is documented; as a setting it has not been seen.
@@ -512,8 +527,8 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
         && let Some(account) = impersonate.text()
     {
         if !profile::is_account_id(account) {
-            let why = format!("profile {theirs}: impersonate-service-account-id is not a service account's id");
-            return Err(file.complain(impersonate.line, &why));
+            let why = "impersonate-service-account-id is not a service account's id";
+            return Err(file.spoilt(impersonate.line, theirs, why));
         }
         draft.set("impersonate", account);
     }

@@ -202,19 +202,19 @@ impl Workload {
         let Some(claims) = claims else {
             return error.context(&self.origin).hint("what was presented is no JWT; it must be an OIDC ID token");
         };
-        // Whatever signs on this machine dates by its clock too.
-        let clock = if skew == 0 { String::new() } else { format!("; {}", iam::clock_off(skew)) };
+        // Whatever signs on this machine dates by its clock too. It comes first, since claims may fill a line.
+        let clock = if skew == 0 { String::new() } else { format!("{}; ", iam::clock_off(skew)) };
         // By the cloud's clock where it told the time; and only now that it has refused, since ours may be wrong.
         let now = cx.clock.now().shifted(skew);
         if let Some(exp) = claims.exp.filter(|exp| *exp <= now) {
             let ago = human(now.since(exp));
             return error
                 .context(format!("{} (expired at {exp}, {ago} ago)", self.origin))
-                .hint(format!("{}; it has {claims}{clock}", self.origin.renewal()));
+                .hint(format!("{clock}{}; it has {claims}", self.origin.renewal()));
         }
         error.context(&self.origin).hint(format!(
-            "the token has {claims}; federation and credential must have exactly these: \
-             yc iam workload-identity federated-credential list --service-account-id {}{clock}",
+            "{clock}the token has {claims}; federation and credential must have exactly these: \
+             yc iam workload-identity federated-credential list --service-account-id {}",
             self.account
         ))
     }
