@@ -528,7 +528,7 @@ fn without_a_loopback_there_is_no_child() {
 // ------------------------------------------------------------------------------------------------- the life of a token
 
 #[test]
-fn two_hundred_at_once_make_one_request() {
+fn three_hundred_at_once_make_one_request() {
     let story = Story::new();
     let served = Served::start(&story, &[]);
     let before = served.token();
@@ -537,7 +537,7 @@ fn two_hundred_at_once_make_one_request() {
     story.emulator.fault(Fault::slow(Duration::from_millis(300)).times(1));
     let port = served.port();
     let clients: Vec<_> =
-        (0..200).map(|_| thread::spawn(move || ask(port, "GET", METADATA, &["Metadata-Flavor: Google"]))).collect();
+        (0..300).map(|_| thread::spawn(move || ask(port, "GET", METADATA, &["Metadata-Flavor: Google"]))).collect();
     let bodies: Vec<Answer> = clients.into_iter().map(|client| client.join().expect("no panic")).collect();
     let token = served.token();
     assert_ne!(token, before, "what was logged out of is not handed out");
