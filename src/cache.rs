@@ -701,7 +701,7 @@ fn stat(path: &Path) -> Result<fs::Metadata> {
     fs::metadata(path).map_err(|error| {
         Error::profile(format!("{}", path.display()))
             .because(describe(&error))
-            .hint("put the file back, or correct its path in the profile")
+            .hint("put the file back, or correct its path, in the profile or behind --policy-file")
     })
 }
 

@@ -103,6 +103,11 @@ pub trait Protocol: Sync {
         self.hook().name
     }
 
+    /// The command line of ours by which that program finds what it needs.
+    fn way_to_run(&self) -> &'static str {
+        "ycred exec"
+    }
+
     /// How this call's requests come.
     fn framing(&self, call: &Call<'_>) -> Framing;
 
@@ -432,7 +437,7 @@ fn check_words(call: &HookCall) -> Result<()> {
         [] => "no further words".to_owned(),
         operands => operands.join(" "),
     };
-    let program = call.protocol.program();
+    let (program, way) = (call.protocol.program(), call.protocol.way_to_run());
     Err(Error::usage(format!("`ycred {}` is called by {program} itself, and takes {takes}", hook.name))
-        .hint(format!("to run {program} with a token: ycred exec -- {program} {}", call.operands.join(" "))))
+        .hint(format!("to run {program} with a token: {way} -- {program} {}", call.operands.join(" "))))
 }
