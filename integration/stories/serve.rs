@@ -316,6 +316,13 @@ while [ -z \"$line\" ]; do read line; done; echo got $line; exit 9";
     let words = [&terminal, bash.to_str().expect("plain text"), "--norc", "--noediting", "-i", &steps];
     let run = story.sandbox.call(&python, words).run().exits(4);
     assert!(run.stdout.contains("got words"), "{run}");
+    // A shell inside that is suspended has the terminal again when it goes on, or it would end for want of it.
+    let job = format!("{YCRED} exec --serve bash --norc --noediting -i\\necho in$((40+2))ner");
+    let typed = "in42ner=>suspend\\n|Stopped=>fg\\n|fg\\r\\n=>echo ba$((40+3))ck; exit 4\\n|ba43ck=>exit $?\\n";
+    let steps = format!("bash=>{job}\\n|{typed}");
+    let words = [&terminal, bash.to_str().expect("plain text"), "--norc", "--noediting", "-i", &steps];
+    let run = story.sandbox.call(&python, words).run().exits(4);
+    assert!(run.stdout.contains("ba43ck"), "{run}");
     assert_eq!(story.requests(), 1);
 }
 
