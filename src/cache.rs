@@ -707,7 +707,7 @@ fn stat(file: &Watched) -> Result<fs::Metadata> {
         }
         Error::profile(format!("{}", path.display()))
             .because(describe(&error))
-            .hint("put the file back, or correct its path in the profile")
+            .hint("put the file back, or correct its path, in the profile or behind --policy-file")
     })
 }
 

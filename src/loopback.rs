@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
@@ -20,12 +20,13 @@ use zeroize::Zeroizing;
 const LARGEST: usize = 16 * 1024;
 /// Header lines; a browser sends about twenty.
 const HEADERS: usize = 64;
-/// How long a connection may stay silent. Browsers open some in advance and never use them.
+/// How long a request may take to come, and an answer to go. Browsers open connections in advance and never use them.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long a request may wait for its answer.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Connections at a time; more are closed at once.
+/// Connections at a time; more wait until one is done, which each is in bounded time.
 const CONNECTIONS: usize = 256;
+const LOOK: Duration = Duration::from_millis(2);
 
 /// A request for something that a GET may be for.
 #[derive(Debug)]
@@ -164,8 +165,8 @@ fn accept(socket: &TcpListener, send: &Sender<Incoming>, ended: &AtomicBool) {
             thread::sleep(Duration::from_millis(20));
             continue;
         };
-        if open.load(Ordering::Relaxed) >= CONNECTIONS {
-            continue;
+        while open.load(Ordering::Relaxed) >= CONNECTIONS && !ended.load(Ordering::Relaxed) {
+            thread::sleep(LOOK);
         }
         open.fetch_add(1, Ordering::Relaxed);
         let (send, counter) = (send.clone(), Arc::clone(&open));
@@ -181,12 +182,14 @@ fn accept(socket: &TcpListener, send: &Sender<Incoming>, ended: &AtomicBool) {
 }
 
 fn serve(mut connection: TcpStream, send: &Sender<Incoming>) -> io::Result<()> {
-    connection.set_read_timeout(Some(SILENCE))?;
     connection.set_write_timeout(Some(SILENCE))?;
+    let began = Instant::now();
     let (peer, local) = (connection.peer_addr()?, connection.local_addr()?);
     let mut head = Zeroizing::new(vec![0; LARGEST]);
     let mut filled = 0;
     let request = loop {
+        // Of the whole request and not of each read, or a peer that drips would hold its place for hours. None left: an error.
+        connection.set_read_timeout(Some(SILENCE.saturating_sub(began.elapsed())))?;
         let n = connection.read(&mut head[filled..])?;
         if n == 0 {
             return Ok(());
@@ -337,5 +340,17 @@ mod tests {
         reply.send(Response::text(200, "hello")).expect("taken");
         assert!(written.recv_timeout(SILENCE / 2).is_ok(), "the answer is out while the peer talks on");
         talking.join().expect("no panic");
+    }
+
+    #[test]
+    fn a_peer_that_drips_holds_its_place_no_longer_than_a_silent_one() {
+        let listener = Listener::bind(0).expect("a port");
+        let mut dripping = TcpStream::connect((Ipv4Addr::LOCALHOST, listener.port())).expect("connects");
+        dripping.write_all(b"GET / HTTP/1.1\r\nHost: ").expect("sent");
+        let cut_off = (0..300).any(|_| {
+            thread::sleep(Duration::from_millis(100));
+            dripping.write_all(b"x").is_err()
+        });
+        assert!(cut_off);
     }
 }

@@ -103,6 +103,11 @@ pub trait Protocol: Sync {
         Some(self.hook().name)
     }
 
+    /// The command line of ours by which that program finds what it needs.
+    fn way_to_run(&self) -> &'static str {
+        "ycred exec"
+    }
+
     /// How this call's requests come.
     fn framing(&self, call: &Call<'_>) -> Framing;
 
@@ -465,6 +470,7 @@ fn check_words(call: &HookCall) -> Result<()> {
                 None => format!("a profile is named by a flag: ycred {} --profile {first}", hook.name),
             }));
     };
+    let way = call.protocol.way_to_run();
     Err(Error::usage(format!("`ycred {}` is called by {program} itself, and takes {takes}", hook.name))
-        .hint(format!("to run {program} with a token: ycred exec -- {program} {}", call.operands.join(" "))))
+        .hint(format!("to run {program} with a token: {way} -- {program} {}", call.operands.join(" "))))
 }

@@ -208,8 +208,20 @@ pub fn stop_with(child: u32) {
     // After Ctrl-Z and `fg` the news of its stop may be older than its going on.
     std::thread::sleep(Duration::from_millis(20));
     if is_stopped(child) {
-        // SAFETY: raise takes a plain integer.
-        unsafe { libc::raise(libc::SIGSTOP) };
+        // A shell has a group of its own, which the terminal was for, and gets it back: whoever continues us knows ours alone.
+        let terminal = File::open("/dev/tty").ok();
+        // SAFETY: these take and give plain integers, and the descriptor is open while `terminal` lives; SIGTTOU, which the
+        // last could bring about, is ignored ([`step_back`]).
+        unsafe {
+            let in_front = |terminal: &File| libc::tcgetpgrp(terminal.as_raw_fd());
+            let before = terminal.as_ref().map(in_front);
+            libc::raise(libc::SIGSTOP);
+            let group = libc::getpgid(i32::try_from(child).unwrap_or(-1));
+            let has_its_own = group > 0 && group != libc::getpgrp() && before == Some(group);
+            if let Some(terminal) = terminal.filter(|terminal| has_its_own && in_front(terminal) == libc::getpgrp()) {
+                libc::tcsetpgrp(terminal.as_raw_fd(), group);
+            }
+        }
         send_signal(child, libc::SIGCONT);
     }
 }

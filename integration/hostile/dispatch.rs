@@ -207,9 +207,10 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
         let run =
             world.sandbox.ycred([hook].into_iter().chain(words)).run().exits(if hook == "docker" { 1 } else { 2 });
         assert!(run.stderr.contains(&format!("is called by {hook} itself")), "{run}");
+        // The AWS CLI wants keys, which no token in its environment stands for.
+        let way = if hook == "aws" { "ycred exec --serve" } else { "ycred exec" };
         assert!(
-            run.stderr
-                .contains(&format!("ycred: hint: to run {hook} with a token: ycred exec -- {hook} pods one more")),
+            run.stderr.contains(&format!("ycred: hint: to run {hook} with a token: {way} -- {hook} pods one more")),
             "{run}"
         );
         assert!(!run.stdout.contains("t1."), "{run}");

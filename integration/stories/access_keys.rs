@@ -220,7 +220,13 @@ fn what_cannot_be_asked_for_is_refused_before_anybody_is_asked() {
         refused(story.aws(&words).run(), code, &[error]);
         refused(story.aws(&[words[0], words[1], "--no-cache"]).run(), code, &[error]);
     }
-    refused(story.aws(&["s3", "ls"]).run(), 2, &["takes no further words"]);
+    refused_with_hint(story.aws(&["--policy-file", "gone.json"]).run(), 3, &["no such file"], "--policy-file");
+    refused_with_hint(
+        story.aws(&["s3", "ls"]).run(),
+        2,
+        &["takes no further words"],
+        "ycred exec --serve -- aws s3 ls",
+    );
     assert_eq!(story.emulator.calls(), 0);
 }
 

@@ -40,6 +40,11 @@ impl Protocol for Aws {
         &HOOK
     }
 
+    fn way_to_run(&self) -> &'static str {
+        // A token in its environment is nothing to it; the endpoint gives it keys.
+        "ycred exec --serve"
+    }
+
     fn framing(&self, _: &Call<'_>) -> Framing {
         // Stdin is whatever the AWS program has, perhaps a terminal, perhaps what it uploads.
         Framing::None
