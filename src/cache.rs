@@ -415,6 +415,7 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// Records below this directory, in one of their format's own.
     pub fn new(cache_dir: Result<PathBuf, String>) -> Self {
         Self { directory: cache_dir.map(|dir| dir.join(VERSION)) }
     }

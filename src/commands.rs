@@ -56,6 +56,7 @@ pub struct Call {
 }
 
 impl Call {
+    /// The profile that the flags name.
     pub fn wanted(&self) -> Wanted {
         match &self.options.profile {
             Some(text) => Wanted::Typed { by: "--profile", text: text.clone() },

@@ -16,6 +16,7 @@ pub struct Host {
     pub port: Option<u16>,
 }
 
+/// The schemes that a token may be asked for by; with any other one a host is nobody's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     Http,
@@ -222,6 +223,7 @@ impl Allowed {
         self.covers_for(Reach::Registries, asked)
     }
 
+    /// Whether the token may go there, by a client that goes so far.
     pub fn covers_for(&self, reach: Reach, asked: &Host) -> bool {
         let apis = self.apis.iter().filter(|_| reach == Reach::Apis);
         self.hosts.iter().chain(apis).any(|pattern| pattern.covers(asked))

@@ -70,6 +70,7 @@ pub struct Answer {
 }
 
 impl Http {
+    /// Reads nothing yet: proxies and roots are looked at by the first request.
     pub fn new(environment: &Environment, ca_file: Option<&Path>) -> Self {
         Self { environment: environment.clone(), ca_file: ca_file.map(Path::to_owned), roots: OnceCell::new() }
     }

@@ -14,7 +14,7 @@ use lexopt::Arg as Word;
 
 use crate::commands::{self, COMMANDS};
 use crate::error::{Error, Result};
-use crate::profile::nearest;
+use crate::profile::{check_name, nearest};
 use crate::protocol::{PROTOCOLS, Protocol};
 use crate::token::parse_duration;
 
@@ -305,12 +305,19 @@ impl Words {
             Word::Value(_) => String::new(),
         };
         let near = nearest(typed.trim_start_matches('-'), self.flags().map(|flag| flag.long));
-        let hint = near.map_or_else(|| SEE_HELP.to_owned(), |known| format!("did you mean --{known}?"));
+        // Where `--help` is a word of the protocol's own it lists no flags.
+        let named = self.protocol.map(Protocol::hook).filter(|hook| hook.own_words.is_empty()).map(|hook| hook.name);
+        let hint = near.map_or_else(|| see_help(named), |known| format!("did you mean --{known}?"));
         Error::usage(format!("unknown flag {typed}")).hint(hint)
     }
 }
 
 const SEE_HELP: &str = "`ycred --help` lists commands and flags";
+
+/// Where the words of a command are listed, or the commands.
+fn see_help(command: Option<&str>) -> String {
+    command.map_or_else(|| SEE_HELP.to_owned(), |name| format!("`ycred {name} --help` lists its words and flags"))
+}
 
 fn usage(error: &lexopt::Error) -> Error {
     Error::usage(error.to_string()).hint(SEE_HELP)
@@ -478,21 +485,24 @@ fn options_of(before: &ArgMatches, behind: &ArgMatches, own: &'static [Flag]) ->
     Ok(options)
 }
 
+fn takes_no_words(command: &str) -> bool {
+    tree().find_subcommand(command).is_some_and(|command| command.get_positionals().next().is_none())
+}
+
 /// clap's complaint, of a command's words where it came so far, as our one line and one hint.
 fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
-    let see_help = match command {
-        Some(name) => format!("`ycred {name} --help` lists its words and flags"),
-        None => SEE_HELP.to_owned(),
-    };
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => vec![text.clone()],
         Some(ContextValue::Strings(texts)) => texts.clone(),
         _ => Vec::new(),
     };
     if error.kind() == ErrorKind::MissingRequiredArgument {
-        return Error::usage(format!("{} is missing", context(ContextKind::InvalidArg).join(", "))).hint(see_help);
+        return Error::usage(format!("{} is missing", context(ContextKind::InvalidArg).join(", ")))
+            .hint(see_help(command));
     }
     let choices = context(ContextKind::ValidValue);
+    let is_stray = |word: &String| error.kind() == ErrorKind::UnknownArgument && check_name(word).is_ok();
+    let stray = context(ContextKind::InvalidArg).pop().filter(is_stray);
     let text = error.render().to_string();
     let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").trim().to_owned();
     // Of several suggestions clap has the best one last.
@@ -502,7 +512,12 @@ fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
     let hint = match suggestion {
         _ if !choices.is_empty() => format!("it is one of {}", choices.join(", ")),
         Some(known) => format!("did you mean {known}?"),
-        None => see_help,
+        None => match (command.filter(|name| takes_no_words(name)), stray) {
+            (Some(name), Some(profile)) => {
+                format!("a profile is named by a flag: ycred {name} --profile {profile}")
+            }
+            _ => see_help(command),
+        },
     };
     Error::usage(first.replace('\'', "\"")).hint(hint)
 }
@@ -686,6 +701,12 @@ mod tests {
         );
         assert_eq!(told(&["token", "--format", "xml"]).lines().count(), 1);
         assert!(told(&[]).contains("no command"));
+        assert_eq!(
+            told(&["refresh", "prod"]).lines().last(),
+            Some("ycred: hint: a profile is named by a flag: ycred refresh --profile prod")
+        );
+        assert!(told(&["refresh", "Prod X"]).ends_with("`ycred refresh --help` lists its words and flags\n"));
+        assert!(told(&["aws", "--nonesuch"]).ends_with("`ycred aws --help` lists its words and flags\n"));
         assert_eq!(
             told(&["completions", "tcsh"]).lines().last(),
             Some("ycred: hint: it is one of bash, zsh, fish, powershell, elvish")

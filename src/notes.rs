@@ -36,6 +36,7 @@ impl<'a> Notes<'a> {
         Self { warning: RefCell::new(None), verbosity, tell }
     }
 
+    /// Warns, unless something that comes before it has been warned of.
     pub fn warn(&self, warning: Warning, text: impl Into<String>) {
         let mut kept = self.warning.borrow_mut();
         if kept.as_ref().is_none_or(|(other, _)| warning < *other) {

@@ -14,6 +14,7 @@ const APP: &str = "ycred";
 /// The machine's own profiles, after the user's.
 const SYSTEM_CONFIG: &str = "/etc/ycred";
 
+/// Where things are on this machine, for this user.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// None: no home and no variable; then `/etc/ycred` alone.
@@ -95,6 +96,7 @@ impl Places {
         names
     }
 
+    /// Where profiles are looked for, in this order.
     pub fn profile_directories(&self) -> impl Iterator<Item = &Path> {
         self.config.as_deref().into_iter().chain([Path::new(SYSTEM_CONFIG)])
     }

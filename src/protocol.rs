@@ -66,11 +66,13 @@ pub struct Hook {
 }
 
 impl Hook {
+    /// The word of the protocol's own that this flag is.
     pub fn own_word(&self, flag: &Flag) -> Option<&'static str> {
         self.own_words.iter().find(|(long, _)| *long == flag.long).map(|(_, word)| *word)
     }
 }
 
+/// The hook of this name.
 pub fn named(name: &str) -> Option<&'static dyn Protocol> {
     PROTOCOLS.iter().find(|protocol| protocol.hook().name == name).copied()
 }
@@ -179,6 +181,7 @@ pub struct Ask {
     pub floor: Duration,
 }
 
+/// What is to be done.
 #[derive(Debug, Default)]
 pub enum Act {
     #[default]
@@ -212,6 +215,7 @@ impl Default for Need {
     }
 }
 
+/// Where the token would go.
 #[derive(Debug)]
 pub enum Target {
     Host(Host),

@@ -30,6 +30,7 @@ pub struct Reader {
     pub read: fn(&[u8]),
 }
 
+/// All of them; each has a corpus of its name in `fuzz/corpus`.
 pub const READERS: &[Reader] = &[
     Reader { name: "profile", read: profile },
     Reader { name: "key_file", read: key_file },

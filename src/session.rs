@@ -26,6 +26,7 @@ use crate::token::{Secret, Timestamp};
 /// Above the size from which std reads into our buffer and not through one of its own, which nobody wipes.
 const FIRST_READ: usize = 12 * 1024;
 
+/// What a run has at hand.
 pub struct Session<'a> {
     pub environment: &'a Environment,
     pub clock: &'static dyn Clock,

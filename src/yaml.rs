@@ -15,6 +15,7 @@ pub struct Node {
     pub value: Value,
 }
 
+/// A scalar as its text, or what holds more of them.
 pub enum Value {
     /// Wiped when it goes: such files hold keys.
     Text(Zeroizing<String>),

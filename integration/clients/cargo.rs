@@ -71,7 +71,7 @@ impl Bench {
         let authority = Authority::new();
         let registry = registry(&authority, cloud.gate(), package(&sandbox));
         let host = registry.host();
-        cloud.profile(&sandbox, "prod", if ours { std::slice::from_ref(&host) } else { &[] });
+        cloud.profile_for(&sandbox, "prod", &host, ours);
         let (program, runs) = wrapper(&sandbox, "tmp/ycred", Path::new(crate::harness::YCRED));
         let link = sandbox.link("ycred-cargo-prod");
         let provider =

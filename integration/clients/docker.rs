@@ -38,7 +38,7 @@ impl Bench {
         let cloud = Cloud::start();
         let registry = registry(&Authority::new(), Some(cloud.gate()));
         let host = registry.host();
-        cloud.profile(&sandbox, "prod", if ours { std::slice::from_ref(&host) } else { &[] });
+        cloud.profile_for(&sandbox, "prod", &host, ours);
         // The wrapper hands the link's name on: the profile is in it.
         let link = sandbox.link_at("tmp/docker-credential-ycred-prod");
         let (_, runs) = wrapper(&sandbox, "bin/docker-credential-ycred-prod", &link);

@@ -131,7 +131,7 @@ impl Forge {
         let authority = Authority::new();
         let server = if tls { StandIn::tls(&authority, handler) } else { StandIn::plain(handler) };
         let host = server.host();
-        cloud.profile(&sandbox, "default", if ours { std::slice::from_ref(&host) } else { &[] });
+        cloud.profile_for(&sandbox, "default", &host, ours);
         let link = sandbox.link_at("tmp/git-credential-ycred");
         let (_, runs) = wrapper(&sandbox, "bin/git-credential-ycred", &link);
         let ca = trust(&sandbox, &authority);

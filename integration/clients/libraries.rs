@@ -79,8 +79,7 @@ impl Bench {
     /// The same, and the profile lists the first of them, if it is `ours`.
     fn use_host(&self, host: &str, ours: bool) {
         self.configure(&[host]);
-        let host = host.to_owned();
-        self.cloud.profile(&self.sandbox, "default", if ours { std::slice::from_ref(&host) } else { &[] });
+        self.cloud.profile_for(&self.sandbox, "default", host, ours);
     }
 
     fn python(&self, script: &str, arguments: &[&str]) -> Run {

@@ -74,6 +74,11 @@ impl Cloud {
         sandbox.profile(name, &toml);
     }
 
+    /// [`Self::profile`], which lists this host if it is `ours`.
+    fn profile_for(&self, sandbox: &Sandbox, name: &str, host: &str, ours: bool) {
+        self.profile(sandbox, name, ours.then(|| host.to_owned()).as_slice());
+    }
+
     /// How often a token was asked for.
     fn exchanges(&self) -> usize {
         self.gate.emulator.requests(TOKENS)

@@ -67,7 +67,7 @@ impl Bench {
         let wheel = wheel(&sandbox, &place.join("python").display().to_string());
         let index = index(&authority, cloud.gate(), wheel);
         let host = index.host();
-        cloud.profile(&sandbox, "default", if ours { std::slice::from_ref(&host) } else { &[] });
+        cloud.profile_for(&sandbox, "default", &host, ours);
         let link = sandbox.link_at("tmp/keyring");
         let (_, runs) = wrapper(&sandbox, "bin/keyring", &link);
         let ca = trust(&sandbox, &authority);

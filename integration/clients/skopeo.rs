@@ -39,8 +39,7 @@ impl Bench {
     /// ycred is asked about this host; `ours`: whether its profile lists it.
     fn use_host(&self, host: &str, ours: bool) {
         self.configure(host);
-        let host = host.to_owned();
-        self.cloud.profile(&self.sandbox, "default", if ours { std::slice::from_ref(&host) } else { &[] });
+        self.cloud.profile_for(&self.sandbox, "default", host, ours);
     }
 
     fn configure(&self, host: &str) {

@@ -59,7 +59,7 @@ impl Workspace {
         let registry = registry(&authority, cloud.gate(), module(&sandbox));
         // Terraform wants a dot in the host's name.
         let host = format!("127.0.0.1:{}", registry.port());
-        cloud.profile(&sandbox, "prod", if ours { std::slice::from_ref(&host) } else { &[] });
+        cloud.profile_for(&sandbox, "prod", &host, ours);
         sandbox.file(
             "work/main.tf",
             format!(

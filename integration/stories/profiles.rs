@@ -298,6 +298,24 @@ fn the_configuration_directory_is_the_variables_then_xdgs_then_the_homes() {
 }
 
 #[test]
+fn what_init_cannot_make_is_not_written_and_that_is_said() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.file("tmp/key.json", "{}");
+    for (words, hint) in [
+        (&["--static"][..], "--token-file FILE"),
+        (&["--oauth"], "--oauth-token-file FILE"),
+        (&["--authorized-key"], "--key-file PATH"),
+        (&["--workload"], "--service-account-id ID"),
+        (&["--key-file", "/nonexistent/key.json"], "check the path"),
+        (&["--key-file", key.to_str().expect("plain text")], "yc iam key create"),
+    ] {
+        let run = sandbox.ycred([&["init", "new"], words].concat()).run();
+        refused_with_hint(run, 3, &["nothing is written: "], hint);
+        assert!(!sandbox.path("config/new.toml").exists(), "{words:?}");
+    }
+}
+
+#[test]
 fn the_directories_of_the_machine_and_the_user_need_not_be_there() {
     let sandbox = Sandbox::new();
     fs::remove_dir(sandbox.path("config")).expect("removed");

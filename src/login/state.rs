@@ -101,6 +101,7 @@ impl State {
         Self { refresh_token: refresh_token.or(self.refresh_token), access, ..self }
     }
 
+    /// Both come of one login, however often renewed since.
     pub fn is_of_the_same_login(&self, other: &Self) -> bool {
         self.session == other.session
     }

@@ -23,6 +23,7 @@ const TOKEN: &str = "/computeMetadata/v1/instance/service-accounts/default/token
 /// Ours to choose, since the child is given the URL.
 pub const ACCESS_KEY: &str = "/credentials";
 
+/// Who answers the child's requests, and by what they are judged.
 pub struct Desk {
     pub clock: &'static dyn Clock,
     pub port: u16,

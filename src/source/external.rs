@@ -140,6 +140,7 @@ impl Command {
         Ok(Self { words, directory, mark })
     }
 
+    /// The words, and where they are run, as part of whose token it is.
     pub fn identify(&self, identity: Identity, key: &str) -> Identity {
         let identity = self
             .words
