@@ -309,7 +309,11 @@ impl Run<'_> {
             {
                 return answer;
             }
-        } else if before.and_then(Record::credential).is_some_and(|old| old.secret == new.secret) {
+        } else if before
+            .and_then(Record::credential)
+            // With the same moment of issue too, it is what a login has got since this process began, and not the cloud's answer.
+            .is_some_and(|old| old.secret == new.secret && old.issued != new.issued)
+        {
             let what = format!(
                 "{}: the cloud gave the same token again, as it may while that has long to live",
                 self.cx.profile

@@ -401,6 +401,19 @@ fn twenty_who_renew_at_once_send_a_one_time_refresh_token_once_and_lose_nobody()
 }
 
 #[test]
+fn what_another_process_has_renewed_since_is_not_called_the_same_token_again() {
+    let person = Person::new();
+    person.log_in();
+    let token = person.get();
+    // Asked for by whoever renews the login, after this process began; and in the cache by a fetch that began before it.
+    let mut state = person.state();
+    state["access"]["began"] = (state["access"]["began"].as_i64().expect("a moment") + 30_000).into();
+    fs::write(person.file(".json"), state.to_string()).expect("written");
+    assert_eq!(handed(person.token(&["--force-refresh"]).run()), token);
+    assert_eq!(person.tokens(), 1);
+}
+
+#[test]
 fn without_a_working_lock_the_refresh_token_of_whoever_was_first_is_taken() {
     let Some(strace) = super::strace() else { return };
     let person = Person::new();

@@ -119,7 +119,23 @@ fn logout_with_two_meanings_or_without_a_place_is_an_error() {
     story.get();
     let all_of_one = story.sandbox.ycred(["logout", "--all", "-p", "default"]).run();
     super::refused(all_of_one, 2, &["--all and --profile"]);
+    super::refused(story.sandbox.ycred(["logout", "--all", "default"]).run(), 2, &["--all and --profile"]);
+    let two = story.sandbox.ycred(["logout", "default", "-p", "other"]).run();
+    super::refused(two, 2, &["two profiles are named: default and other"]);
     let nowhere = story.sandbox.ycred(["logout", "--all"]).env("YCRED_CACHE_DIR", "relative").run();
     super::refused(nowhere, 5, &["YCRED_CACHE_DIR must be an absolute path"]);
     assert!(!story.records().is_empty());
+}
+
+#[test]
+fn the_profile_may_be_a_word_of_its_own() {
+    let story = Story::new();
+    story.get();
+    story.sandbox.profile("other", "source = \"static\"\ntoken-env = \"TOKEN\"");
+    story.sandbox.ycred(["logout", "other"]).env("TOKEN", "t1.other.one").run().exits(0).stdout_has("profile other");
+    assert!(!story.records().is_empty(), "it was another one's");
+    story.sandbox.ycred(["refresh", "default"]).run().exits(0).stdout_has("profile default: token until");
+    story.sandbox.ycred(["logout", "default"]).run().exits(0).stdout_has("profile default: the cached token");
+    // What stands there for `revoke` may be a token.
+    super::refused_with_hint(story.sandbox.ycred(["revoke", "other"]).run(), 2, &["--profile"], "--profile other");
 }

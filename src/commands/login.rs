@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     about: "log in with a browser, for a profile of source login",
     arguments: |command| {
         command
-            .arg(Arg::new("name").value_name("PROFILE").help("the profile; default: as everywhere"))
+            .arg(named())
             .arg(no_browser())
             .after_help("A person has five minutes, or --timeout. After a failed login no browser is opened for 30 s, but with --force-refresh.")
     },
@@ -35,15 +35,28 @@ pub fn no_browser() -> Arg {
         .help("print the address only, and take the one that the browser ends at from stdin")
 }
 
-fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
-    let wanted = match (call.text("name"), &call.options.profile) {
+/// A profile as a word of its own, which reads better than a flag where a command is about nothing else.
+pub fn named() -> Arg {
+    Arg::new("name").value_name("PROFILE").help("the profile; default: as everywhere")
+}
+
+/// The profile that is meant, by [`named`] or as everywhere.
+///
+/// # Errors
+/// Usage (2): two are.
+pub fn wanted(call: &Call) -> Result<Wanted> {
+    match (call.text("name"), &call.options.profile) {
         (Some(name), Some(other)) if other != name => {
-            return Err(Error::usage(format!("two profiles are named: {name} and {}", other.to_string_lossy()))
-                .hint("name one"));
+            Err(Error::usage(format!("two profiles are named: {name} and {}", other.to_string_lossy()))
+                .hint("name one"))
         }
-        (Some(name), None) => Wanted::Typed { by: "login", text: name.into() },
-        _ => call.wanted(),
-    };
+        (Some(name), None) => Ok(Wanted::Typed { by: call.command.name, text: name.into() }),
+        _ => Ok(call.wanted()),
+    }
+}
+
+fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+    let wanted = wanted(call)?;
     let profile = session.profile(&wanted).map_err(|error| match make(&wanted, session) {
         Some(command) => error.replace_hint(command),
         None => error,

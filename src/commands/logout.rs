@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
-use super::{Call, Command};
+use super::{Call, Command, login};
 use crate::cache::{Forgotten, Slot, describe};
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
@@ -30,6 +30,7 @@ pub const COMMAND: Command = Command {
     about: "forget the cached token and the login of a profile, or of all",
     arguments: |command| {
         command
+            .arg(login::named())
             .arg(
                 Arg::new("all")
                     .long("all")
@@ -50,7 +51,7 @@ pub const COMMAND: Command = Command {
 fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let mut told = Told::default();
     if call.matches.get_flag("all") {
-        if call.options.profile.is_some() {
+        if call.options.profile.is_some() || call.text("name").is_some() {
             return Err(Error::usage("--all and --profile are two different things").hint("leave one of them out"));
         }
         let holdings = if call.matches.get_flag("revoke") { all_holdings(call, session) } else { Vec::new() };
@@ -60,7 +61,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
         }
         return Ok(told.outcome());
     }
-    let profile = session.profile(&call.wanted())?;
+    let profile = session.profile(&login::wanted(call)?)?;
     // Read before they are gone.
     let held = call.matches.get_flag("revoke").then(|| Holding::of(&profile, call, session)).transpose()?;
     forget_one(&profile, call, session, &mut told)?;

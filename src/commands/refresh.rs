@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Call, Command};
+use super::{Call, Command, login};
 use crate::Outcome;
 use crate::cache::Record;
 use crate::error::Result;
@@ -20,13 +20,13 @@ use crate::token::{Credential, human};
 pub const COMMAND: Command = Command {
     name: "refresh",
     about: "fetch a new token now, whatever the cache has",
-    arguments: |command| command,
+    arguments: |command| command.arg(login::named()),
     needs_places: true,
     run,
 };
 
 fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
-    let profile = session.profile(&call.wanted())?;
+    let profile = session.profile(&login::wanted(call)?)?;
     let options = Options { force_refresh: true, ..call.options.clone() };
     let credential = session.obtain(&profile, &options, Duration::ZERO)?.credential;
     let left = |credential: &Credential| human(credential.left(session.clock.now()).longer);

@@ -35,6 +35,10 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let by_stdin = match words.as_slice() {
         [] => false,
         [word] if *word == "-" => true,
+        [name] if session.places.profile_names().contains(*name) => {
+            return Err(Error::usage("which profile is meant is said with --profile")
+                .hint(format!("ycred revoke --profile {name}")));
+        }
         _ => {
             // It may well be a token, and every user of this machine has seen it by now.
             words.iter().for_each(|word| drop(Secret::new((*word).clone())));
