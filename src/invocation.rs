@@ -702,10 +702,10 @@ mod tests {
         assert_eq!(told(&["token", "--format", "xml"]).lines().count(), 1);
         assert!(told(&[]).contains("no command"));
         assert_eq!(
-            told(&["refresh", "prod"]).lines().last(),
-            Some("ycred: hint: a profile is named by a flag: ycred refresh --profile prod")
+            told(&["env", "prod"]).lines().last(),
+            Some("ycred: hint: a profile is named by a flag: ycred env --profile prod")
         );
-        assert!(told(&["refresh", "Prod X"]).ends_with("`ycred refresh --help` lists its words and flags\n"));
+        assert!(told(&["env", "Prod X"]).ends_with("`ycred env --help` lists its words and flags\n"));
         assert!(told(&["aws", "--nonesuch"]).ends_with("`ycred aws --help` lists its words and flags\n"));
         assert_eq!(
             told(&["completions", "tcsh"]).lines().last(),
