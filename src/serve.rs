@@ -363,7 +363,9 @@ impl Keeper<'_> {
             Ok(got) => {
                 stock.keep(item, &got, now);
                 tended.failure = None;
-                tended.rests_until = Some(cache::back_off(&got.credential, now));
+                // Only where it is due all the same: of a short life, a rest after good news would be what is left of it.
+                let could_be_better = stock.find(item, now).is_none_or(|found| found.is_due);
+                tended.rests_until = could_be_better.then(|| cache::back_off(&got.credential, now));
                 let is_new = tended.last.as_ref() != Some(&got.credential.secret);
                 tended.last = Some(got.credential.secret.clone());
                 match warning {
