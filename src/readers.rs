@@ -472,7 +472,6 @@ fn message(input: &[u8]) {
     Secret::forget_known();
 }
 
-/// A callback's query, which any page and any program here can send; or the line that a person pastes.
 /// What any page in a browser and any program of any user may send to the port on loopback.
 fn request_head(input: &[u8]) {
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
@@ -488,6 +487,7 @@ fn request_head(input: &[u8]) {
     }
 }
 
+/// A callback's query, which any page and any program here can send; or the line that a person pastes.
 fn callback(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let state = "fuzzed-state-of-a-login";

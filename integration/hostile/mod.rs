@@ -204,7 +204,7 @@ fn require_root(tools: &[&str]) -> bool {
 /// Whether system calls can be watched and made to fail here. Only root's strace sees the paths in a process that forbids
 /// dumps.
 #[track_caller]
-fn require_tracer() -> bool {
+pub fn require_tracer() -> bool {
     if !is_root() {
         crate::harness::skip("only root can trace a process that forbids dumps");
         return false;

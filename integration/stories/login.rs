@@ -1058,6 +1058,9 @@ fn whoever_renews_for_ever_is_not_waited_for_for_ever() {
 
 #[test]
 fn a_hit_touches_the_logins_marker_and_nothing_else_of_it() {
+    if !crate::hostile::require_tracer() {
+        return;
+    }
     let Some(strace) = super::strace() else { return };
     let person = Person::new();
     person.log_in();

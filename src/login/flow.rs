@@ -177,7 +177,7 @@ pub(crate) fn read_callback(query: &str, state: &str) -> Result<Answer, &'static
     if given.is_none_or(|given| value_digest(given.as_bytes()) != value_digest(state.as_bytes())) {
         return Err("its state is not that of this login");
     }
-    if let Some(error) = error {
+    if let Some(error) = error.filter(|error| !error.is_empty()) {
         let description: String = description.iter().flat_map(|text| text.chars()).take(250).collect();
         let error: String = error.chars().take(60).collect();
         return Ok(Answer::Refused(if description.is_empty() { error } else { format!("{error}: {description}") }));
@@ -462,8 +462,15 @@ mod tests {
             Ok("refused access_denied: not to day")
         );
         assert_eq!(read("error=server_error&code=c&state=abc").as_deref(), Ok("refused server_error"));
-        for stray in ["", "code=c1", "code=c1&state=abd", "code=c1&state=ab", "error=access_denied&state=", "state=abc"]
-        {
+        for stray in [
+            "",
+            "code=c1",
+            "code=c1&state=abd",
+            "code=c1&state=ab",
+            "error=access_denied&state=",
+            "state=abc",
+            "error&state=abc",
+        ] {
             assert!(read(stray).is_err(), "{stray}");
         }
         for wrong in [
