@@ -131,7 +131,7 @@ impl Discovery {
         let one = format!("{list}/iam");
         match get(&one, cx) {
             Ok(answer) => base_url(&read::<Listed>(&answer.body, &one)?.address, &one),
-            Err(error) if error.kind == Kind::Refused && error.reason().starts_with(&format!("{one}: 404")) => {
+            Err(error) if error.status == Some(404) => {
                 let answer = get(&list, cx)?;
                 iam_in_list(&answer.body, &list)
             }

@@ -48,8 +48,8 @@ pub struct Error {
     pub retry_after: Option<Duration>,
     /// The cloud's `Date` at the moment of a refusal, less this machine's clock, in milliseconds.
     pub clock_skew: Option<i64>,
-    /// A server answered, if with an error; it is not that there was none.
-    pub is_answer: bool,
+    /// What a server answered, in HTTP's number; none where there was no answer.
+    pub status: Option<u16>,
     /// What the auth host says besides.
     pub auth: Box<AuthHost>,
 }
@@ -73,7 +73,7 @@ impl Error {
             hint: None,
             retry_after: None,
             clock_skew: None,
-            is_answer: false,
+            status: None,
             auth: Box::default(),
         }
     }

@@ -325,7 +325,7 @@ fn refusal(
     let kind = if again || status == 408 { Error::unavailable(text) } else { Error::refused(text) };
     let mut error = kind.retry_after(retry_after.filter(|_| again));
     error.clock_skew = clock_skew;
-    error.is_answer = true;
+    error.status = Some(status);
     error.auth.code = explained.and_then(|explained| explained.code);
     if again {
         error = error.hint("the cloud is busy or out of order; try again in a moment");

@@ -48,7 +48,7 @@ impl Impersonated {
 
 /// Whether it was the token that was refused, and not what was asked for with it.
 fn is_unauthenticated(error: &Error) -> bool {
-    error.kind == Kind::Refused && error.reason().contains(": 401")
+    error.kind == Kind::Refused && error.status == Some(401)
 }
 
 /// Whether a token was there before this moment of our clock.

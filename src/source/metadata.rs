@@ -99,11 +99,11 @@ impl Grant for Metadata {
         let answer = cx.http.send(&request, explain, cx).map_err(|error| {
             let error = error.context("metadata");
             match error.kind {
-                Kind::Refused if error.reason().contains(": 404") => {
+                Kind::Refused if error.status == Some(404) => {
                     error.replace_hint("no service account is attached: yc compute instance update NAME --service-account-id ID; a function or container gets one with a new version or revision")
                 }
                 Kind::Refused => error.replace_hint("the metadata service does not give tokens here: check the instance's metadata options (gce-http-token)"),
-                _ if error.is_answer => error,
+                _ if error.status.is_some() => error,
                 _ => error.replace_hint("is this a VM in Yandex Cloud? elsewhere use another source: ycred init --key-file FILE"),
             }
         })?;

@@ -395,7 +395,7 @@ impl GitHub {
             let hint =
                 "GitHub gives ID tokens while the job runs, with `permissions: id-token: write`; run the job again";
             let error = error.context("GitHub Actions");
-            if error.is_answer { error.replace_hint(hint) } else { error }
+            if error.status.is_some() { error.replace_hint(hint) } else { error }
         })?;
         let IdToken { value } = answer.json(&url)?;
         subject_token(value.expose())
