@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ycred::base::environment::Environment;
 use ycred::commands::COMMANDS;
-use ycred::environment::Environment;
 use ycred::invocation::FLAGS;
 use ycred::places::Places;
 use ycred::profile::{COMMON_KEYS, Profile};
@@ -249,7 +249,7 @@ fn anchor_of(heading: &str) -> String {
 /// The codes themselves are in one place.
 #[test]
 fn every_exit_code_is_explained() {
-    use ycred::error::Kind;
+    use ycred::base::error::Kind;
     let page = read("docs/troubleshooting.md");
     for kind in [Kind::Refused, Kind::Usage, Kind::Profile, Kind::Unavailable, Kind::Internal] {
         assert!(page.contains(&format!("\n| {} |", kind.exit_code())), "{kind:?}");

@@ -26,11 +26,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Kind, Result};
-use crate::identity::{Identity, Watched, hex, value_digest};
-use crate::random;
-use crate::store::{self, Found, Lock};
-use crate::token::{Credential, Secret, Timestamp, human, millis};
+use crate::base::clock::{Timestamp, human, millis};
+use crate::base::error::{Error, Kind, Result, describe};
+use crate::base::identity::{Identity, Watched, hex, value_digest};
+use crate::base::random;
+use crate::base::secret::{Secret, expose};
+use crate::base::token::Credential;
+use crate::store;
+use crate::store::{Found, Lock};
 
 /// The format's own directory: another version goes into another, so that old and new binaries can alternate.
 const VERSION: &str = "v1";
@@ -86,11 +89,6 @@ struct Kept {
     /// Its source named no end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     assumed: bool,
-}
-
-/// The one way in which a secret is serialised: into a 0600 file of ours.
-pub(crate) fn expose<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -710,21 +708,6 @@ fn stat(file: &Watched) -> Result<fs::Metadata> {
             .because(describe(&error))
             .hint("put the file back, or correct its path, in the profile or behind --policy-file")
     })
-}
-
-/// An I/O error in words, without the errno that std adds.
-pub fn describe(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file".into(),
-        io::ErrorKind::PermissionDenied if error.raw_os_error().is_some() => "permission denied".into(),
-        io::ErrorKind::StorageFull => "the disk is full".into(),
-        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
-        _ => {
-            // Without the number that std adds: "File too large (os error 27)".
-            let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_owned()
-        }
-    }
 }
 
 fn digest_of(file: &Watched) -> Result<String> {

@@ -3,7 +3,7 @@
 use clap::ArgMatches;
 
 use crate::Outcome;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::invocation::Options;
 use crate::profile::Wanted;
 use crate::session::Session;
@@ -29,7 +29,7 @@ pub struct Command {
     /// Whether it is of no use where the directories are misnamed. (`exec` has an exit code of its own for that.)
     pub needs_places: bool,
     /// # Errors
-    /// See [`crate::error::Kind`].
+    /// See [`crate::base::error::Kind`].
     pub run: fn(&Call, &Session<'_>) -> Result<Outcome>,
 }
 

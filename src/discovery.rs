@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::clock::{Timestamp, millis};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::hosts::Host;
+use crate::base::identity::Identity;
+use crate::base::random;
 use crate::cache::Slot;
-use crate::error::{Error, Kind, Result};
-use crate::hosts::Host;
 use crate::http::{Answer, CONNECT, Request};
 use crate::iam;
-use crate::identity::Identity;
 use crate::obtain::Context;
-use crate::random;
 use crate::store::{Held, Lock};
-use crate::token::{Timestamp, millis};
 
 /// What a profile writes in place of a URL.
 pub const WORD: &str = "discover";

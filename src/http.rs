@@ -17,13 +17,14 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
-use crate::environment::Environment;
-use crate::error::{Error, RAISE_TIMEOUT, Result};
-use crate::hosts::is_loopback;
+use crate::base::clock::{Timestamp, human, millis};
+use crate::base::environment::Environment;
+use crate::base::error::{Error, RAISE_TIMEOUT, Result};
+use crate::base::hosts::is_loopback;
+use crate::base::random;
+use crate::base::secret::Secret;
 use crate::input;
 use crate::obtain::Context;
-use crate::random;
-use crate::token::{Secret, Timestamp, human, millis};
 
 /// The most that an answer may hold; the longest real one is a few KiB.
 const LARGEST_BODY: u64 = 64 * 1024;

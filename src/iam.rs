@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::base::clock::human;
+use crate::base::error::{Error, Result};
+use crate::base::notes::Warning;
+use crate::base::secret::Secret;
+use crate::base::token::{Credential, Expiry, lenient_moment};
 use crate::http::{Answer, CONNECT, Explained, Request};
-use crate::notes::Warning;
 use crate::obtain::Context;
 use crate::profile::Installation;
 use crate::source::access_key::AccessKey;
-use crate::token::{Credential, Expiry, Secret, human, lenient_moment};
 
 /// `IamTokenService.Create`, below the base URL; the base URL and this are a JWT's default audience.
 pub const TOKENS_PATH: &str = "/iam/v1/tokens";

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::cache::describe;
-use crate::error::{Error, Result};
-use crate::notes::{Notes, Warning};
+use crate::base::error::describe;
+use crate::base::error::{Error, Result};
+use crate::base::notes::{Notes, Warning};
 use crate::system;
 
 /// The most that such a file may hold: an authorized key has 4 KiB, a bundle of authorities a quarter of a MiB.

@@ -12,11 +12,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches};
 use lexopt::Arg as Word;
 
+use crate::base::clock::parse_duration;
+use crate::base::error::{Error, Result};
 use crate::commands::{self, COMMANDS};
-use crate::error::{Error, Result};
 use crate::profile::{check_name, nearest};
 use crate::protocol::{PROTOCOLS, Protocol};
-use crate::token::parse_duration;
 
 /// A flag, for both parsers, help, completions and man page.
 #[derive(Debug)]
@@ -525,7 +525,7 @@ fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random;
+    use crate::base::random;
 
     fn words(words: &[&str]) -> Vec<OsString> {
         words.iter().map(OsString::from).collect()

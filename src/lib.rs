@@ -5,27 +5,21 @@
 
 #![deny(unsafe_code)]
 
+pub mod base;
 pub mod cache;
-pub mod clock;
 pub mod commands;
 pub mod discovery;
-pub mod environment;
-pub mod error;
-pub mod hosts;
 pub mod http;
 pub mod iam;
-pub mod identity;
 pub mod input;
 pub mod invocation;
 pub mod login;
 pub mod loopback;
-pub mod notes;
 pub mod oauth;
 pub mod obtain;
 pub mod places;
 pub mod profile;
 pub mod protocol;
-pub mod random;
 #[doc(hidden)]
 pub mod readers;
 pub mod serve;
@@ -35,7 +29,6 @@ pub mod source;
 pub mod store;
 pub mod successor;
 pub mod system;
-pub mod token;
 pub mod yaml;
 
 use std::cell::{Cell, RefCell};
@@ -44,16 +37,16 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
+use crate::base::clock::Timestamp;
+use crate::base::environment::Environment;
+use crate::base::error::Error;
+use crate::base::notes::Notes;
 use crate::commands::exec::Launch;
-use crate::environment::Environment;
-use crate::error::Error;
 use crate::invocation::Invocation;
-use crate::notes::Notes;
 use crate::places::Places;
 use crate::protocol::Reply;
 use crate::session::Session;
-use crate::token::Timestamp;
 
 /// What the process was given.
 pub struct Process<'a> {
@@ -164,7 +157,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     let outcome = outcome.unwrap_or_else(|error| Outcome::failed(&error, error.kind.exit_code()));
     // A defect on demand, at the worst moment: the reply is at hand. Not in a release.
     #[cfg(debug_assertions)]
-    if let Some(text) = process.environment.get(environment::YCRED_DEBUG_PANIC) {
+    if let Some(text) = process.environment.get(base::environment::YCRED_DEBUG_PANIC) {
         panic!("{}", text.to_string_lossy());
     }
     // A failure is one line and its hint; what else was amiss would only hide it.

@@ -3,16 +3,17 @@
 
 use serde::Serialize;
 
-use crate::error::{Error, Kind, Result};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::identity::{Identity, value_digest};
+use crate::base::random;
+use crate::base::secret::Secret;
 use crate::http::Proof;
 use crate::iam;
-use crate::identity::{Identity, value_digest};
 use crate::oauth::{self, Granted};
 use crate::obtain::Context;
 use crate::profile::{Installation, Profile};
-use crate::random;
 use crate::sign::ProofKey;
-use crate::token::{Secret, Timestamp};
 
 pub mod flow;
 mod page;

@@ -10,12 +10,14 @@ use std::process::{ExitCode, ExitStatus};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ycred::clock::Clock;
+use ycred::base::clock::Clock;
+use ycred::base::clock::{Timestamp, millis};
+use ycred::base::environment::Environment;
+use ycred::base::error;
+use ycred::base::error::{Error, Kind};
+use ycred::base::secret::Secret;
 use ycred::commands::exec::{Launch, not_run};
-use ycred::environment::Environment;
-use ycred::error::{self, Error, Kind};
 use ycred::system::Readable;
-use ycred::token::{Secret, Timestamp, millis};
 use ycred::{Input, Outcome, Process, system};
 
 fn main() -> ExitCode {

@@ -3,12 +3,13 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use crate::error::Result;
+use crate::base::error::Result;
+use crate::base::secret::Secret;
+use crate::base::token::{Credential, Expiry, lenient_seconds};
 use crate::http::{self, CONNECT, Explained, Proof, Request};
 use crate::iam;
 use crate::obtain::Context;
 use crate::profile::Installation;
-use crate::token::{Credential, Expiry, Secret, lenient_seconds};
 
 /// The token endpoint, below the auth host's base URL.
 pub const TOKEN_PATH: &str = "/oauth/token";

@@ -4,15 +4,17 @@
 use std::io;
 use std::time::Duration;
 
-use crate::cache::{Answer, Attempt, Cache, Entry, Record, Rules, Verdict, Want, describe};
-use crate::clock::{Clock, Deadline};
-use crate::error::{Error, RAISE_TIMEOUT, Result};
+use crate::base::clock::{Clock, Deadline};
+use crate::base::clock::{Timestamp, human, millis};
+use crate::base::error::describe;
+use crate::base::error::{Error, RAISE_TIMEOUT, Result};
+use crate::base::notes::{Notes, Warning};
+use crate::base::random;
+use crate::base::token::Credential;
+use crate::cache::{Answer, Attempt, Cache, Entry, Record, Rules, Verdict, Want};
 use crate::http::Http;
-use crate::notes::{Notes, Warning};
-use crate::random;
 use crate::source::{Caching, Grant};
 use crate::store::{Held, Lock};
-use crate::token::{Credential, Timestamp, human, millis};
 
 /// What a fetch runs with.
 #[derive(Clone, Copy)]

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use directories::BaseDirs;
 
-use crate::environment::{self as env, Environment};
-use crate::error::{Error, Result};
+use crate::base::environment as env;
+use crate::base::environment::Environment;
+use crate::base::error::{Error, Result};
 use crate::profile::check_name;
 use crate::system;
 

@@ -14,20 +14,18 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::base::clock::parse_duration;
+use crate::base::environment as env;
+use crate::base::environment::Environment;
+use crate::base::error::{Error, Result};
+use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern, Scheme, is_loopback};
+use crate::base::identity::Identity;
 use crate::discovery::{Discovery, WORD as DISCOVER};
-use crate::environment::{self as env, Environment};
-use crate::error::{Error, Result};
-use crate::hosts::{Allowed, Host, Pattern, Scheme, is_loopback};
-use crate::identity::Identity;
-use crate::input;
 use crate::obtain::Context;
 use crate::places::Places;
-use crate::source::{self, Source, workload};
-use crate::system;
-use crate::token::parse_duration;
+use crate::source::{Source, workload};
+use crate::{input, source, system};
 
-/// The installation that a profile means when it names none.
-pub const DEFAULT_ENDPOINT: &str = "api.cloud.yandex.net";
 /// The deadline of a run where nothing else is said.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 const DEFAULT_AUTH_URL: &str = "https://auth.yandex.cloud";
@@ -493,7 +491,7 @@ pub fn judge(path: &Path, meta: &fs::Metadata) -> Result<()> {
 /// Profile (3): also where it is not there.
 pub fn judge_named(path: &Path, what: &str) -> Result<()> {
     let meta = fs::metadata(path).map_err(|error| {
-        Error::profile(format!("{what} {}: {}", path.display(), crate::cache::describe(&error)))
+        Error::profile(format!("{what} {}: {}", path.display(), crate::base::error::describe(&error)))
             .hint(format!("correct `{what}` in the profile, or remove it"))
     })?;
     judge(path, &meta).map_err(|error| error.context(format!("{what} {}", path.display())))

@@ -9,14 +9,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use zeroize::Zeroizing;
 
-use crate::environment::Environment;
-use crate::error::{Error, Kind, RAISE_TIMEOUT, Result};
-use crate::hosts::{self, Allowed, Host, Reach};
+use crate::base::clock::Timestamp;
+use crate::base::environment::Environment;
+use crate::base::error::{Error, Kind, RAISE_TIMEOUT, Result};
+use crate::base::hosts;
+use crate::base::hosts::{Allowed, Host, Reach};
+use crate::base::secret::Secret;
 use crate::invocation::{Flag, HookCall, Options};
 use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::session::Session;
 use crate::source::access_key::KeyRequest;
-use crate::token::{Secret, Timestamp};
 
 mod aws;
 mod bazel;

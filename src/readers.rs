@@ -7,20 +7,23 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
+use crate::base::clock::{Timestamp, parse_duration};
+use crate::base::environment::{Environment, KUBERNETES_EXEC_INFO};
+use crate::base::error::{Error, clean};
+use crate::base::hosts::DEFAULT_ENDPOINT;
+use crate::base::hosts::{Allowed, Host, Pattern};
+use crate::base::identity::Identity;
+use crate::base::secret::Secret;
+use crate::base::token::{Credential, Expiry};
 use crate::cache::{Record, Rules, Verdict, Want};
-use crate::environment::{Environment, KUBERNETES_EXEC_INFO};
-use crate::error::{Error, clean};
-use crate::hosts::{Allowed, Host, Pattern};
-use crate::identity::Identity;
 use crate::invocation::{self, Invocation, Options};
 use crate::login::flow;
 use crate::login::state::{Place, State};
 use crate::places::Places;
-use crate::profile::{DEFAULT_ENDPOINT, Profile};
+use crate::profile::Profile;
 use crate::protocol::{self, Call, Exchange, Handout, Refusal, Target};
 use crate::source::access_key::AccessKey;
 use crate::source::{authorized_key, external, metadata, workload};
-use crate::token::{Credential, Expiry, Secret, Timestamp, parse_duration};
 use crate::yaml::{Node, Value};
 use crate::{discovery, http, iam, loopback, oauth, sign};
 
@@ -435,7 +438,7 @@ fn host(input: &[u8]) {
             ours,
             of_yandex.contains(&host.name.as_str())
                 && matches!(host.port, None | Some(443))
-                && host.scheme != Some(crate::hosts::Scheme::Http)
+                && host.scheme != Some(crate::base::hosts::Scheme::Http)
         );
     }
     if let Ok(pattern) = Pattern::parse(text) {

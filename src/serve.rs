@@ -16,23 +16,23 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use crate::Input;
-use crate::cache;
-use crate::clock::Clock;
-use crate::commands::exec::{self, Change, Launch, not_run};
-use crate::environment::{self as env, Environment};
-use crate::error::{self, Error};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::environment::Environment;
+use crate::base::error::{Error, describe};
+use crate::base::notes::{Notes, Warning};
+use crate::base::secret::Secret;
+use crate::base::{environment as env, error, random};
+use crate::commands::exec;
+use crate::commands::exec::{Change, Launch, not_run};
 use crate::invocation::Options;
 use crate::loopback::{Incoming, Listener, Response};
-use crate::notes::{Notes, Warning};
 use crate::obtain::Obtained;
 use crate::places::Places;
 use crate::profile::Profile;
-use crate::random;
 use crate::session::Session;
 use crate::source::metadata;
-use crate::system::{self, Signals};
-use crate::token::{Secret, Timestamp};
+use crate::system::Signals;
+use crate::{Input, cache, system};
 
 mod desk;
 mod peer;
@@ -91,7 +91,7 @@ pub fn serve(order: Order, session: &Session<'_>) -> Result<ExitStatus, (Error, 
     let own = |error: Error| (error, exec::NO_TOKEN);
     let Order { program, arguments, profile, options, first, with_token } = order;
     let listener = Listener::bind(0).and_then(|listener| listener.check().map(|()| listener)).map_err(|error| {
-        own(Error::unavailable(format!("exec --serve: cannot listen on 127.0.0.1: {}", cache::describe(&error)))
+        own(Error::unavailable(format!("exec --serve: cannot listen on 127.0.0.1: {}", describe(&error)))
             .hint("is the loopback interface up? without --serve no endpoint is needed"))
     })?;
     let (port, us) = (listener.port(), system::effective_uid());
@@ -147,7 +147,7 @@ pub fn serve(order: Order, session: &Session<'_>) -> Result<ExitStatus, (Error, 
         });
     let mut signals =
         started.and_then(|_| Signals::catch(&[&PASSED_ON[..], &[libc::SIGCHLD]].concat())).map_err(|error| {
-            own(Error::unavailable(format!("exec --serve: {}", cache::describe(&error)))
+            own(Error::unavailable(format!("exec --serve: {}", describe(&error)))
                 .hint("this machine or user has too many processes or open files; try again"))
         })?;
     let launch = Launch { program, arguments, changes };

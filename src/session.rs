@@ -7,21 +7,23 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::Input;
+use crate::base::clock::Timestamp;
+use crate::base::clock::{Clock, Deadline};
+use crate::base::environment as env;
+use crate::base::environment::Environment;
+use crate::base::error::{Error, Result};
+use crate::base::notes::Notes;
+use crate::base::secret::Secret;
 use crate::cache::{Cache, Want};
-use crate::clock::{Clock, Deadline};
-use crate::environment::{self as env, Environment};
-use crate::error::{Error, Result};
 use crate::http::Http;
 use crate::invocation::Options;
 use crate::login::Login;
-use crate::notes::Notes;
 use crate::obtain::{ATTEMPTS, Context, Obtained, obtain};
 use crate::places::Places;
 use crate::profile::{self, DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::protocol::Need;
 use crate::source::access_key::{self, AccessKey};
 use crate::source::{self, Grant};
-use crate::token::{Secret, Timestamp};
 
 /// Above the size from which std reads into our buffer and not through one of its own, which nobody wipes.
 const FIRST_READ: usize = 12 * 1024;

@@ -20,7 +20,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::token::Secret;
+use crate::base::secret::Secret;
 
 /// Signs claims as a JWT with PS256 (RFC 7518, 3.5: salt as long as the hash, which is what ring does) and the key's
 /// id.

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use crate::environment::Environment;
-use crate::error::{Error, Result};
-use crate::identity::Identity;
+use crate::base::environment::Environment;
+use crate::base::error::{Error, Result};
+use crate::base::identity::Identity;
+use crate::base::secret::Secret;
+use crate::base::token::Credential;
 use crate::obtain::Context;
 use crate::profile::{Installation, Key, Profile, Settings};
-use crate::token::{Credential, Secret};
 
 pub mod access_key;
 pub(crate) mod authorized_key;
@@ -32,7 +33,7 @@ pub trait Grant {
     /// Asks for a new token, once or with the retries that `cx` allows.
     ///
     /// # Errors
-    /// Refused (1), Profile (3), Unavailable (4): see [`crate::error::Kind`].
+    /// Refused (1), Profile (3), Unavailable (4): see [`crate::base::error::Kind`].
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential>;
 
     /// The grant that this one buys its tokens with, if it is a link of a chain.

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::base::clock::Timestamp;
+use crate::base::random;
 use crate::input;
-use crate::random;
 use crate::system;
-use crate::token::Timestamp;
 
 /// What stands at a path of ours.
 pub enum Found {

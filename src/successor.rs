@@ -8,8 +8,8 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::base::environment::{Environment, PATH, YCRED_PASSED_ON};
 use crate::commands::exec::{Change, Launch};
-use crate::environment::{Environment, PATH, YCRED_PASSED_ON};
 use crate::invocation::HookCall;
 
 /// The program that a hook's call is passed on to, with the words that it came with; none if there is none.

@@ -253,7 +253,7 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
 /// What a hook reads no stdin for, it leaves to whoever comes next.
 #[test]
 fn the_table_says_how_every_hook_is_asked() {
-    use ycred::environment::Environment;
+    use ycred::base::environment::Environment;
     use ycred::invocation::Options;
     for protocol in PROTOCOLS {
         let (words, stdin) = question(protocol.hook().name);

@@ -697,11 +697,11 @@ fn without_a_profile_a_job_of_github_actions_needs_the_account_alone() {
 /// A client's own token takes the place of the profile's way, and another source refuses it.
 #[test]
 fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
-    use ycred::environment::Environment;
+    use ycred::base::environment::Environment;
+    use ycred::base::secret::Secret;
     use ycred::places::Places;
     use ycred::profile::Profile;
     use ycred::source::open_for;
-    use ycred::token::Secret;
 
     let workload = Workload::new();
     let read = |text: &str| {
@@ -735,16 +735,17 @@ fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
 #[test]
 fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
     use std::time::{Instant, SystemTime};
+    use ycred::base::clock::Timestamp;
+    use ycred::base::clock::{Clock, Deadline};
+    use ycred::base::environment::Environment;
+    use ycred::base::notes::Notes;
+    use ycred::base::secret::Secret;
     use ycred::cache::Cache;
-    use ycred::clock::{Clock, Deadline};
-    use ycred::environment::Environment;
     use ycred::http::Http;
-    use ycred::notes::Notes;
     use ycred::obtain::Context;
     use ycred::places::Places;
     use ycred::profile::Profile;
     use ycred::source::open_for;
-    use ycred::token::{Secret, Timestamp};
 
     struct RealClock(Instant);
     impl Clock for RealClock {

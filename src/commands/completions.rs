@@ -3,9 +3,9 @@
 use clap::Arg;
 use clap_complete::Shell;
 
-use super::{Call, Command};
 use crate::Outcome;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::commands::{Call, Command};
 use crate::invocation;
 use crate::protocol::Reply;
 use crate::session::Session;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use clap::Arg;
 
-use super::exec::{Change, changes};
-use super::{Call, Command};
 use crate::Outcome;
-use crate::environment::SHELL;
-use crate::error::{Error, Result};
+use crate::base::environment::SHELL;
+use crate::base::error::{Error, Result};
+use crate::commands::exec::{Change, changes};
+use crate::commands::{Call, Command};
 use crate::protocol::Reply;
 use crate::session::Session;
 

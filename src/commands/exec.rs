@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
-use super::{Call, Command};
 use crate::Outcome;
-use crate::environment as env;
-use crate::error::{Error, Result};
+use crate::base::clock::Timestamp;
+use crate::base::environment as env;
+use crate::base::error::{Error, Result};
+use crate::base::secret::Secret;
+use crate::commands::{Call, Command};
 use crate::profile::Profile;
 use crate::serve::{Order, serve};
 use crate::session::Session;
 use crate::system;
-use crate::token::{Secret, Timestamp};
 
 pub const COMMAND: Command = Command {
     name: "exec",
@@ -139,7 +140,7 @@ pub fn token_changes(token: &Secret, expires: Timestamp) -> [Change; 3] {
 /// The error and exit code for a program that could not be become.
 pub fn not_run(program: &OsString, error: &std::io::Error) -> (Error, u8) {
     let name = Path::new(program).display();
-    let why = crate::cache::describe(error);
+    let why = crate::base::error::describe(error);
     match error.kind() {
         std::io::ErrorKind::NotFound => {
             (Error::usage(format!("{name}: there is no such program")).hint("check the spelling and PATH"), 127)

@@ -12,21 +12,24 @@ use clap::{Arg, ArgAction};
 use serde::Serializer as _;
 use zeroize::Zeroizing;
 
-use super::init::quote;
-use super::{Call, Command};
 use crate::Outcome;
-use crate::cache::describe;
-use crate::environment::{self as env, Environment};
-use crate::error::{Error, Result, clean};
-use crate::hosts::{Allowed, Host};
+use crate::base::environment as env;
+use crate::base::environment::Environment;
+use crate::base::error::describe;
+use crate::base::error::{Error, Result, clean};
+use crate::base::hosts::DEFAULT_ENDPOINT;
+use crate::base::hosts::{Allowed, Host};
+use crate::base::secret::Secret;
+use crate::commands::init::quote;
+use crate::commands::{Call, Command};
 use crate::input;
-use crate::profile::{self, DEFAULT_ENDPOINT, Profile, check_name};
+use crate::profile;
+use crate::profile::{Profile, check_name};
 use crate::protocol::Reply;
 use crate::session::Session;
 use crate::source::authorized_key::{AccountKey, KEY_ENV};
 use crate::source::{self, Source};
 use crate::store;
-use crate::token::Secret;
 use crate::yaml::{Node, Wrong};
 
 pub const COMMAND: Command = Command {

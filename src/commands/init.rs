@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
-use super::{Call, Command, login};
 use crate::Outcome;
-use crate::error::{Error, Result, clean};
+use crate::base::clock::human;
+use crate::base::error::{Error, Result, clean};
+use crate::commands::{Call, Command, login};
 use crate::login::flow;
 use crate::profile::{COMMON_KEYS, Key, Profile, check_name};
 use crate::protocol::Reply;
 use crate::session::Session;
 use crate::source::{self, SOURCES, Source};
 use crate::store;
-use crate::token::human;
 
 pub const COMMAND: Command = Command {
     name: "init",
@@ -90,7 +90,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let account = source::open(&profile).and_then(|grant| grant.account()).map_err(unwritten)?;
     store::write_config(&path, text.as_bytes(), overwrite).map_err(|error| {
         Error::profile(format!("{}: cannot be written", path.display()))
-            .because(crate::cache::describe(&error))
+            .because(crate::base::error::describe(&error))
             .hint("set YCRED_CONFIG_DIR to a directory of yours")
     })?;
     // The one source that needs a person, who is there now.

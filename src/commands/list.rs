@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Call, Command};
 use crate::Outcome;
-use crate::error::{Result, clean};
+use crate::base::error::{Result, clean};
+use crate::commands::{Call, Command};
 use crate::profile::{Profile, Wanted};
 use crate::protocol::Reply;
 use crate::session::Session;

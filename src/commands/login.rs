@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
-use super::{Call, Command};
 use crate::Outcome;
-use crate::error::{Error, Result};
+use crate::base::clock::human;
+use crate::base::error::{Error, Result};
+use crate::commands::{Call, Command};
 use crate::login::Login;
 use crate::login::flow::{self, LoggedIn, Manner};
 use crate::profile::{Profile, Wanted};
 use crate::protocol::Reply;
 use crate::session::Session;
 use crate::source;
-use crate::token::human;
 
 pub const COMMAND: Command = Command {
     name: "login",

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
-use super::{Call, Command, login};
-use crate::cache::{Forgotten, Slot, describe};
-use crate::clock::Deadline;
-use crate::error::{Error, Result};
+use crate::base::clock::Deadline;
+use crate::base::error::describe;
+use crate::base::error::{Error, Result};
+use crate::base::secret::Secret;
+use crate::base::token::Credential;
+use crate::cache::{Forgotten, Slot};
+use crate::commands::{Call, Command, login};
 use crate::iam;
 use crate::login::Login;
 use crate::login::state::{Place, Removed, State};
@@ -22,7 +25,6 @@ use crate::protocol::Reply;
 use crate::session::Session;
 use crate::source::{self, Grant, access_key};
 use crate::store::Lock;
-use crate::token::{Credential, Secret};
 use crate::{Done, Outcome};
 
 pub const COMMAND: Command = Command {

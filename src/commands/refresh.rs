@@ -3,19 +3,20 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Call, Command, login};
 use crate::Outcome;
+use crate::base::clock::human;
+use crate::base::error::Result;
+use crate::base::notes::Warning;
+use crate::base::token::Credential;
 use crate::cache::Record;
-use crate::error::Result;
+use crate::commands::{Call, Command, login};
 use crate::invocation::Options;
-use crate::notes::Warning;
 use crate::obtain::Obtained;
 use crate::profile::Profile;
 use crate::protocol::{Need, Reply};
 use crate::session::Session;
 use crate::source;
 use crate::source::access_key::{self, KeyRequest};
-use crate::token::{Credential, human};
 
 pub const COMMAND: Command = Command {
     name: "refresh",

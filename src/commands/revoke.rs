@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
-use super::{Call, Command};
 use crate::Outcome;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::base::secret::Secret;
+use crate::base::token::{Credential, token_text};
+use crate::commands::{Call, Command};
 use crate::iam;
 use crate::login::Login;
 use crate::profile::Profile;
 use crate::protocol::Reply;
 use crate::session::Session;
 use crate::source;
-use crate::token::{Credential, Secret, token_text};
 
 pub const COMMAND: Command = Command {
     name: "revoke",

@@ -2,10 +2,10 @@
 
 use clap::Arg;
 
-use super::{Call, Command};
 use crate::Outcome;
-use crate::environment::YCRED_PROFILE;
-use crate::error::{Error, Result};
+use crate::base::environment::YCRED_PROFILE;
+use crate::base::error::{Error, Result};
+use crate::commands::{Call, Command};
 use crate::profile::{self, Wanted, check_name};
 use crate::protocol::Reply;
 use crate::session::Session;

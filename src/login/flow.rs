@@ -9,20 +9,22 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use super::page;
-use super::state::{Access, Failed, State};
-use super::{Ask, CALLBACK, Login, refresh_token};
-use crate::cache::describe;
-use crate::environment::{BROWSER, Environment};
-use crate::error::{Error, Result, clean};
-use crate::identity::value_digest;
+use crate::base::clock::{Timestamp, human, millis};
+use crate::base::environment::{BROWSER, Environment};
+use crate::base::error::describe;
+use crate::base::error::{Error, Result, clean};
+use crate::base::identity::value_digest;
+use crate::base::secret::Secret;
+use crate::base::token::Credential;
+use crate::login::page;
+use crate::login::state::{Access, Failed, State};
+use crate::login::{Ask, CALLBACK, Login, refresh_token};
 use crate::loopback::{Incoming, Listener};
 use crate::oauth::Granted;
 use crate::obtain::Context;
 use crate::session::Session;
 use crate::store::{Held, Lock, Reserved};
 use crate::system;
-use crate::token::{Credential, Secret, Timestamp, human, millis};
 
 /// How long a person has.
 pub const PATIENCE: Duration = Duration::from_secs(300);

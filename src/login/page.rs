@@ -1,6 +1,6 @@
 //! What the browser shows at the end of a login: plain pages without script or anything from elsewhere.
 
-use crate::error::clean;
+use crate::base::error::clean;
 use crate::loopback::Response;
 
 const STYLE: &str = "\

@@ -13,13 +13,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::cache::expose;
-use crate::clock::{Clock, Deadline};
-use crate::error::{Error, Kind, Result};
-use crate::identity::{Absent, Identity};
+use crate::base::clock::Timestamp;
+use crate::base::clock::{Clock, Deadline};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::identity::{Absent, Identity};
+use crate::base::secret::Secret;
+use crate::base::secret::expose;
+use crate::base::token::Credential;
 use crate::sign::ProofKey;
 use crate::store::{self, Found, Held, Lock, Reserved};
-use crate::token::{Credential, Secret, Timestamp};
 
 /// The format's own directory, as the cache has one.
 const VERSION: &str = "v1";
@@ -79,7 +81,7 @@ impl State {
     pub fn new(place: &Place, key: &ProofKey, refresh_token: Option<Secret>, access: Access) -> Self {
         Self {
             settings: place.settings.clone(),
-            session: crate::random::id(),
+            session: crate::base::random::id(),
             key: key.text().clone(),
             refresh_token,
             access: Some(access),
@@ -225,7 +227,7 @@ impl Place {
                     .hint(&self.absent.hint))
             }
             Err(error) => Err(Error::internal(format!("{}: cannot be read", path.display()))
-                .because(crate::cache::describe(&error))
+                .because(crate::base::error::describe(&error))
                 .hint(format!("look at the disk: ls -ld {}", self.directory.display()))),
         }
     }

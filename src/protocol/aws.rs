@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Ask, Call, Exchange, Framing, Handout, Hook, Need, Protocol, Reply};
-use crate::error::{Error, Kind, Result};
+use crate::base::clock::parse_duration;
+use crate::base::error::{Error, Kind, Result};
 use crate::invocation::Flag;
+use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Need, Protocol, Reply};
 use crate::source::access_key::{AccessKey, KeyRequest};
-use crate::token::parse_duration;
 
 pub struct Aws;
 
@@ -92,9 +92,10 @@ impl Exchange for Process {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
+    use crate::base::clock::Timestamp;
+    use crate::base::environment::Environment;
+    use crate::base::secret::Secret;
     use crate::invocation::Options;
-    use crate::token::{Secret, Timestamp};
 
     fn read(flags: &[(&'static str, &str)]) -> Result<Box<dyn Exchange>> {
         let own = flags.iter().map(|(flag, value)| (*flag, (*value).to_owned())).collect();

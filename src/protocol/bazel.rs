@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
-use crate::error::{Error, Kind, Result};
-use crate::hosts::{Host, Reach, Scheme, is_loopback};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::hosts::{Host, Reach, Scheme, is_loopback};
+use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
 
 pub struct Bazel;
 
@@ -108,9 +108,10 @@ impl Exchange for Helper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
+    use crate::base::clock::Timestamp;
+    use crate::base::environment::Environment;
+    use crate::base::secret::Secret;
     use crate::invocation::Options;
-    use crate::token::{Secret, Timestamp};
 
     fn read(words: &[&str], input: &str) -> Result<Box<dyn Exchange>> {
         let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();

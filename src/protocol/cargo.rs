@@ -11,10 +11,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
-use crate::error::{Error, Result};
-use crate::hosts::Host;
+use crate::base::error::{Error, Result};
+use crate::base::hosts::Host;
 use crate::invocation::{self, Options};
+use crate::protocol::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
 
 pub struct Cargo;
 
@@ -167,8 +167,9 @@ impl Exchange for Provider {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
-    use crate::token::{Secret, Timestamp};
+    use crate::base::clock::Timestamp;
+    use crate::base::environment::Environment;
+    use crate::base::secret::Secret;
 
     fn read(input: &str) -> Result<Box<dyn Exchange>> {
         let options = Options::default();

@@ -7,9 +7,9 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
-use crate::error::{Error, Result};
-use crate::hosts::Host;
+use crate::base::error::{Error, Result};
+use crate::base::hosts::Host;
+use crate::protocol::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
 
 pub struct Docker;
 
@@ -133,7 +133,7 @@ impl Exchange for Helper {
             (Refusal::NotMine, Act::Keep) => {
                 let text = format!(
                     "ycred keeps no passwords, and {} is not a host of its own: configure another credential helper for it\n",
-                    crate::error::clean(&self.server)
+                    crate::base::error::clean(&self.server)
                 );
                 Reply::text(text).with_code(1)
             }
@@ -155,9 +155,10 @@ fn told(error: &Error) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
+    use crate::base::clock::Timestamp;
+    use crate::base::environment::Environment;
+    use crate::base::secret::Secret;
     use crate::invocation::Options;
-    use crate::token::{Secret, Timestamp};
 
     fn read(word: &str, input: &str) -> Result<Box<dyn Exchange>> {
         let operands = [word.to_owned()];

@@ -7,10 +7,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
-use crate::error::{Error, Result};
-use crate::hosts::{Host, Scheme};
-use crate::token::Secret;
+use crate::base::error::{Error, Result};
+use crate::base::hosts::{Host, Scheme};
+use crate::base::secret::Secret;
+use crate::protocol::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
 
 pub struct Git;
 
@@ -170,9 +170,9 @@ impl Exchange for Helper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
+    use crate::base::clock::Timestamp;
+    use crate::base::environment::Environment;
     use crate::invocation::Options;
-    use crate::token::Timestamp;
 
     fn read(word: &str, input: &str) -> Box<dyn Exchange> {
         let operands = [word.to_owned()];

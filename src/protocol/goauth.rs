@@ -5,9 +5,9 @@
 //! which does not matter to us. A block is URLs, a blank line, headers, a blank line; a URL counts for all below it. URLs are
 //! https alone.
 
-use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Reply, Target, basic};
-use crate::error::{Error, Result};
-use crate::hosts::{Host, Scheme};
+use crate::base::error::{Error, Result};
+use crate::base::hosts::{Host, Scheme};
+use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Reply, Target, basic};
 
 pub struct GoAuth;
 
@@ -83,11 +83,12 @@ impl Exchange for Helper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
-    use crate::hosts::{Allowed, Pattern};
+    use crate::base::clock::Timestamp;
+    use crate::base::environment::Environment;
+    use crate::base::hosts::{Allowed, Pattern};
+    use crate::base::secret::Secret;
     use crate::invocation::Options;
     use crate::protocol::Refusal;
-    use crate::token::{Secret, Timestamp};
 
     fn read(words: &[&str]) -> Box<dyn Exchange> {
         let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();

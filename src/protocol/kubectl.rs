@@ -8,9 +8,9 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply};
-use crate::environment::KUBERNETES_EXEC_INFO;
-use crate::error::{Error, Kind, Result};
+use crate::base::environment::KUBERNETES_EXEC_INFO;
+use crate::base::error::{Error, Kind, Result};
+use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply};
 
 pub struct Kubectl;
 
@@ -157,9 +157,10 @@ fn status(error: &Error) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
+    use crate::base::clock::Timestamp;
+    use crate::base::environment::Environment;
+    use crate::base::secret::Secret;
     use crate::invocation::Options;
-    use crate::token::{Secret, Timestamp};
 
     fn read(info: Option<&str>) -> Result<Box<dyn Exchange>> {
         let environment = Environment::new(info.map(|info| (KUBERNETES_EXEC_INFO.into(), info.into())));

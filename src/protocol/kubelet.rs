@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Ask, Call, Exchange, Framing, Handout, Hook, Need, Protocol, Refusal, Reply, Target};
-use crate::error::{Error, Result};
-use crate::hosts::Host;
-use crate::token::Secret;
+use crate::base::error::{Error, Result};
+use crate::base::hosts::Host;
+use crate::base::secret::Secret;
+use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Need, Protocol, Refusal, Reply, Target};
 
 pub struct Kubelet;
 
@@ -150,10 +150,10 @@ impl Exchange for Provider {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
-    use crate::error::Kind;
+    use crate::base::clock::Timestamp;
+    use crate::base::environment::Environment;
+    use crate::base::error::Kind;
     use crate::invocation::Options;
-    use crate::token::Timestamp;
 
     fn read(input: &str) -> Result<Box<dyn Exchange>> {
         let call = Call { operands: &[], options: &Options::default(), environment: &Environment::default() };

@@ -4,8 +4,8 @@
 //! and no arguments, hence the link; what is printed goes out as it is, so that it must be one line with its scheme. pnpm
 //! says no host: whoever writes the setting has named it, in a file of the user's own.
 
-use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Reply};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Reply};
 
 pub struct Pnpm;
 
@@ -55,9 +55,10 @@ impl Exchange for Helper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
+    use crate::base::clock::Timestamp;
+    use crate::base::environment::Environment;
+    use crate::base::secret::Secret;
     use crate::invocation::Options;
-    use crate::token::{Secret, Timestamp};
 
     #[test]
     fn the_header_is_one_line_with_its_scheme() {

@@ -5,9 +5,9 @@
 
 use serde_json::json;
 
-use super::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
-use crate::error::{Error, Result};
-use crate::hosts::Host;
+use crate::base::error::{Error, Result};
+use crate::base::hosts::Host;
+use crate::protocol::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
 
 pub struct Terraform;
 
@@ -80,9 +80,10 @@ impl Exchange for Helper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
+    use crate::base::clock::Timestamp;
+    use crate::base::environment::Environment;
+    use crate::base::secret::Secret;
     use crate::invocation::Options;
-    use crate::token::{Secret, Timestamp};
 
     fn read(words: &[&str]) -> Result<Box<dyn Exchange>> {
         let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();

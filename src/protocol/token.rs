@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
-use crate::error::{Error, Kind, Result};
-use crate::hosts::Host;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::hosts::Host;
 use crate::invocation::Flag;
+use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
 
 pub struct Token;
 
@@ -96,9 +96,10 @@ impl Exchange for Print {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
+    use crate::base::clock::Timestamp;
+    use crate::base::environment::Environment;
+    use crate::base::secret::Secret;
     use crate::invocation::Options;
-    use crate::token::{Secret, Timestamp};
 
     #[test]
     fn every_format_is_one_whole_text() {

@@ -8,14 +8,15 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use super::Work;
-use super::peer;
-use super::stock::{Found, Item, Stock};
-use crate::clock::Clock;
+use crate::base::clock::Clock;
+use crate::base::clock::Timestamp;
+use crate::base::secret::Secret;
 use crate::loopback::{Incoming, Request, Response};
 use crate::obtain::Obtained;
+use crate::serve::Work;
+use crate::serve::peer;
+use crate::serve::stock::{Found, Item, Stock};
 use crate::source::access_key::AccessKey;
-use crate::token::{Secret, Timestamp};
 
 /// Where the metadata service is on its host, and the one thing of it that we have.
 const METADATA: &str = "/computeMetadata/";
@@ -120,7 +121,7 @@ fn is_same(presented: &str, password: &Secret) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::Credential;
+    use crate::base::token::Credential;
 
     const NOW: Timestamp = Timestamp(1_795_000_000_000);
 

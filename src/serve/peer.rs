@@ -18,11 +18,12 @@ const LISTEN: u8 = 0x0a;
 /// Why not.
 pub fn can_tell(port: u16, us: u32) -> Result<(), String> {
     let ours = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-    let file = File::open(TABLES[0]).map_err(|error| format!("{}: {}", TABLES[0], crate::cache::describe(&error)))?;
+    let file =
+        File::open(TABLES[0]).map_err(|error| format!("{}: {}", TABLES[0], crate::base::error::describe(&error)))?;
     match find(BufReader::new(file), ours.0, ours.1) {
         Ok(Some(socket)) if socket.state == LISTEN && socket.user == us => Ok(()),
         Ok(_) => Err(format!("{} does not have our own socket", TABLES[0])),
-        Err(error) => Err(format!("{}: {}", TABLES[0], crate::cache::describe(&error))),
+        Err(error) => Err(format!("{}: {}", TABLES[0], crate::base::error::describe(&error))),
     }
 }
 

@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
+use crate::base::identity::Identity;
+use crate::base::token::Credential;
 use crate::cache::{Cache, Rules, Verdict, Want};
-use crate::error::Result;
-use crate::identity::Identity;
 use crate::invocation::Options;
 use crate::obtain::Obtained;
 use crate::profile::Profile;
@@ -14,7 +16,6 @@ use crate::protocol::Need;
 use crate::session::Session;
 use crate::source::Caching;
 use crate::source::access_key::KeyRequest;
-use crate::token::{Credential, Timestamp};
 
 /// What is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +124,7 @@ impl Stock {
                 Some(Found { got: Obtained { credential, skew_is_current: false }, is_due })
             }
             (_, Some((got, fetched))) => {
-                let is_due = got.credential.left(now).longer < crate::token::millis(shelf.want.floor)
+                let is_due = got.credential.left(now).longer < crate::base::clock::millis(shelf.want.floor)
                     || rules.call_for(&got.credential, *fetched, now);
                 Some(Found { got: Obtained { credential: got.credential.clone(), skew_is_current: false }, is_due })
             }

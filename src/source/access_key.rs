@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Caching, Grant};
+use crate::base::clock::{Timestamp, human, millis};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::identity::Identity;
+use crate::base::secret::Secret;
+use crate::base::token::Credential;
 use crate::cache::Want;
-use crate::error::{Error, Kind, Result};
 use crate::iam;
-use crate::identity::Identity;
 use crate::input;
 use crate::obtain::{Context, obtain};
 use crate::profile::{Installation, Profile};
-use crate::token::{Credential, Secret, Timestamp, human, millis};
+use crate::source::{Caching, Grant};
 
 /// What an access key may live (the proto allows more, the documentation and `yc` do not).
 pub const SHORTEST: Duration = Duration::from_secs(15 * 60);
@@ -286,13 +288,13 @@ mod tests {
     }
 
     fn request(duration: &str) -> Result<KeyRequest> {
-        KeyRequest::new("ycred", crate::token::parse_duration(duration).expect("a duration"), None)
+        KeyRequest::new("ycred", crate::base::clock::parse_duration(duration).expect("a duration"), None)
     }
 
     #[test]
     fn a_key_is_one_secret_and_comes_apart_again() {
         let packed = key(["ajeid", "YCsecret", "s1.x/+=y"]).pack("the test").expect("packed");
-        assert!(crate::token::token_text(packed.clone()).is_ok(), "it is kept as any token is");
+        assert!(crate::base::token::token_text(packed.clone()).is_ok(), "it is kept as any token is");
         let again = AccessKey::unpack(&packed).expect("unpacked");
         assert_eq!(
             [again.id, again.secret, again.session_token].map(|part| part.expose().to_owned()),

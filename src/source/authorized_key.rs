@@ -7,16 +7,19 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Caching, Found, Grant, Opening, Source};
-use crate::environment::{self as env, Environment};
-use crate::error::{Error, Result};
+use crate::base::clock::Timestamp;
+use crate::base::environment as env;
+use crate::base::environment::Environment;
+use crate::base::error::{Error, Result};
+use crate::base::identity::Identity;
+use crate::base::secret::Secret;
+use crate::base::token::Credential;
 use crate::iam;
-use crate::identity::Identity;
 use crate::input;
 use crate::obtain::Context;
 use crate::profile::{Installation, Key};
 use crate::sign;
-use crate::token::{Credential, Secret, Timestamp};
+use crate::source::{Caching, Found, Grant, Opening, Source};
 
 pub const SOURCE: Source = Source {
     name: "authorized-key",
@@ -106,7 +109,7 @@ impl Grant for AuthorizedKey {
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let key = self.read(|path| input::read_secret(path, cx.notes))?;
         let refused = match self.exchange(&key, cx.clock.now(), cx) {
-            Err(error) if error.kind == crate::error::Kind::Refused => error,
+            Err(error) if error.kind == crate::base::error::Kind::Refused => error,
             outcome => return outcome,
         };
         let hint = format!(

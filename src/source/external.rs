@@ -14,14 +14,17 @@ use std::time::Duration;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Caching, Grant, Opening, Source};
-use crate::environment::{self as env, Environment};
-use crate::error::{Error, Result};
-use crate::identity::{Identity, hex, value_digest};
+use crate::base::clock::{human, millis};
+use crate::base::environment as env;
+use crate::base::environment::Environment;
+use crate::base::error::{Error, Result};
+use crate::base::identity::{Identity, hex, value_digest};
+use crate::base::secret::Secret;
+use crate::base::token::{Credential, Expiry, lenient_moment, token_text};
 use crate::obtain::Context;
 use crate::profile::{Key, Settings};
+use crate::source::{Caching, Grant, Opening, Source};
 use crate::system;
-use crate::token::{Credential, Expiry, Secret, human, lenient_moment, millis, token_text};
 
 pub const SOURCE: Source = Source {
     name: "command",
@@ -178,7 +181,7 @@ impl Command {
         let mut child = process
             .spawn()
             .map_err(|error| {
-                complain(Error::profile, format!("cannot be run: {}", crate::cache::describe(&error)))
+                complain(Error::profile, format!("cannot be run: {}", crate::base::error::describe(&error)))
                     .hint("give the program's absolute path; it is looked for in PATH, and GUI programs and daemons have a short one")
             })?;
         cx.notes.debug(|| format!("{}: runs {self}", cx.profile));
@@ -191,7 +194,7 @@ impl Command {
             if let Err(error) = reader {
                 system::kill_group(group);
                 let _ = child.wait();
-                let why = format!("cannot be listened to: {}", crate::cache::describe(&error));
+                let why = format!("cannot be listened to: {}", crate::base::error::describe(&error));
                 return Err(
                     complain(Error::unavailable, why).hint("this machine or user has too many processes; try again")
                 );

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::{Caching, Found, Grant, Opening, Source};
-use crate::environment::{self as env, Environment};
-use crate::error::{Error, Result};
-use crate::identity::Identity;
+use crate::base::environment as env;
+use crate::base::environment::Environment;
+use crate::base::error::{Error, Result};
+use crate::base::identity::Identity;
+use crate::base::secret::Secret;
+use crate::base::token::{Credential, Expiry, token_text};
 use crate::input;
 use crate::obtain::Context;
 use crate::profile::Key;
-use crate::token::{Credential, Expiry, Secret, token_text};
+use crate::source::{Caching, Found, Grant, Opening, Source};
 
 pub const SOURCE: Source = Source {
     name: "static",

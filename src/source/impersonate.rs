@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
-use super::{Caching, Grant, Opening};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::identity::Identity;
+use crate::base::secret::Secret;
+use crate::base::token::Credential;
 use crate::cache::Want;
-use crate::error::{Error, Kind, Result};
 use crate::iam;
-use crate::identity::Identity;
 use crate::obtain::{Context, Obtained, obtain};
 use crate::profile::Installation;
-use crate::token::{Credential, Secret, Timestamp};
+use crate::source::{Caching, Grant, Opening};
 
 /// A grant of `account`'s tokens, bought with those of `inner`.
 pub fn link(inner: Box<dyn Grant>, account: &str, opening: &Opening<'_>) -> Box<dyn Grant> {

@@ -5,18 +5,20 @@
 
 use std::time::Duration;
 
-use super::{Caching, Grant, Opening, Source};
-use crate::cache::{FUTURE, Rules, describe};
-use crate::error::{Error, Kind, Result};
-use crate::identity::Identity;
+use crate::base::clock::{human, millis};
+use crate::base::error::describe;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::identity::Identity;
+use crate::base::notes::Warning;
+use crate::base::random;
+use crate::base::token::Credential;
+use crate::cache::{FUTURE, Rules};
 use crate::login::state::{Access, State};
 use crate::login::{Login, is_grant_refused, refresh_token};
-use crate::notes::Warning;
 use crate::obtain::Context;
 use crate::profile::Key;
-use crate::random;
+use crate::source::{Caching, Grant, Opening, Source};
 use crate::store::Lock;
-use crate::token::{Credential, human, millis};
 
 pub const SOURCE: Source = Source {
     name: "login",

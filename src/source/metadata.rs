@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Caching, Found, Grant, Opening, Source};
-use crate::environment::{self as env, Environment};
-use crate::error::{Kind, Result};
-use crate::hosts::Host;
+use crate::base::environment as env;
+use crate::base::environment::Environment;
+use crate::base::error::{Kind, Result};
+use crate::base::hosts::Host;
+use crate::base::identity::Identity;
+use crate::base::secret::Secret;
+use crate::base::token::{Credential, Expiry, lenient_seconds};
 use crate::http::{Explained, Request};
-use crate::identity::Identity;
 use crate::obtain::Context;
 use crate::profile::Key;
-use crate::token::{Credential, Expiry, Secret, lenient_seconds};
+use crate::source::{Caching, Found, Grant, Opening, Source};
 
 pub const SOURCE: Source = Source {
     name: "metadata",
@@ -51,7 +53,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let host = if text.contains(['/', '@', '?', '#']) { None } else { Host::parse(&text) };
     let host = host.ok_or_else(|| settings.complain(key, "is not host or host:port"))?;
     // Plain http is for the link-local address of the metadata service and for this machine alone.
-    let near = host.name == ADDRESS || crate::hosts::is_loopback(&host.name);
+    let near = host.name == ADDRESS || crate::base::hosts::is_loopback(&host.name);
     if !near {
         return Err(
             settings.complain(key, &format!("names {host}, and plain http goes to {ADDRESS} and this machine alone"))

@@ -5,15 +5,17 @@
 
 use std::path::PathBuf;
 
-use super::{Caching, Found, Grant, Opening, Source, external};
-use crate::environment::{self as env, Environment};
-use crate::error::{Error, Result};
+use crate::base::environment as env;
+use crate::base::environment::Environment;
+use crate::base::error::{Error, Result};
+use crate::base::identity::Identity;
+use crate::base::secret::Secret;
+use crate::base::token::Credential;
 use crate::iam;
-use crate::identity::Identity;
 use crate::input;
 use crate::obtain::Context;
 use crate::profile::{Installation, Key};
-use crate::token::{Credential, Secret};
+use crate::source::{Caching, Found, Grant, Opening, Source, external};
 
 pub const SOURCE: Source = Source {
     name: "oauth",

@@ -13,15 +13,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Caching, Found, Grant, Opening, Source, external};
-use crate::environment::{self as env, Environment};
-use crate::error::{Error, Kind, Result};
-use crate::hosts::{Host, Scheme, is_loopback};
+use crate::base::clock::{Timestamp, human};
+use crate::base::environment as env;
+use crate::base::environment::Environment;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::hosts::{Host, Scheme, is_loopback};
+use crate::base::identity::Identity;
+use crate::base::secret::Secret;
+use crate::base::token::Credential;
 use crate::http::{CONNECT, Explained, Request};
-use crate::identity::Identity;
 use crate::obtain::Context;
 use crate::profile::{Installation, Key, Settings, is_account_id};
-use crate::token::{Credential, Secret, Timestamp, human};
+use crate::source::{Caching, Found, Grant, Opening, Source, external};
 use crate::{iam, input, oauth};
 
 pub const SOURCE: Source = Source {

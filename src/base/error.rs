@@ -5,9 +5,10 @@
 //! command contributed passes through [`clean`], so no terminal escape and no secret gets out this way.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
-use crate::token::Secret;
+use crate::base::secret::Secret;
 
 /// Failures by what the caller should do next; the number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +153,21 @@ pub fn line(label: &str, text: &str) -> String {
     let mut line = cap(&format!("ycred: {label}: {}", clean(text)), LINE);
     line.push('\n');
     line
+}
+
+/// An I/O error in words, without the errno that std adds.
+pub fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".into(),
+        io::ErrorKind::PermissionDenied if error.raw_os_error().is_some() => "permission denied".into(),
+        io::ErrorKind::StorageFull => "the disk is full".into(),
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
+        _ => {
+            // Without the number that std adds: "File too large (os error 27)".
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or_default().to_owned()
+        }
+    }
 }
 
 /// What helps where time ran out.

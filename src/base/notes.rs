@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::error;
+use crate::base::error;
 
 /// What may be warned of; of several in one run the first in this order is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ring::digest;
 
-use crate::error::{Error, Kind};
+use crate::base::error::{Error, Kind};
 
 const ACCESS_KEY: &str = "access-key=";
 

@@ -191,10 +191,13 @@ struct Installation {
     apis: &'static str,
 }
 
+/// The installation that a profile means when it names none.
+pub const DEFAULT_ENDPOINT: &str = "api.cloud.yandex.net";
+
 /// Sources: yandex-cloud.md sections 9 and 10. The first is the default.
 const INSTALLATIONS: &[Installation] = &[
     Installation {
-        endpoint: crate::profile::DEFAULT_ENDPOINT,
+        endpoint: crate::base::hosts::DEFAULT_ENDPOINT,
         registries: &[
             "cr.yandex",
             "cr.cloud.yandex.net",
@@ -238,7 +241,7 @@ impl Allowed {
 /// Whether the host is ours where no profile says anything, so that a missing or broken profile is an error worth
 /// telling and not just "not mine".
 pub fn is_built_in(reach: Reach, asked: &Host) -> bool {
-    Allowed::new(crate::profile::DEFAULT_ENDPOINT, &[]).covers_for(reach, asked)
+    Allowed::new(crate::base::hosts::DEFAULT_ENDPOINT, &[]).covers_for(reach, asked)
 }
 
 #[cfg(test)]

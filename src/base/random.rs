@@ -7,8 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Result};
-use crate::token::Secret;
+use crate::base::error::{Error, Result};
+use crate::base::secret::Secret;
 
 /// 16 random bytes in hexadecimal.
 pub fn id() -> String {

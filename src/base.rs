@@ -1,0 +1,11 @@
+//! What everything else is written in.
+
+pub mod clock;
+pub mod environment;
+pub mod error;
+pub mod hosts;
+pub mod identity;
+pub mod notes;
+pub mod random;
+pub mod secret;
+pub mod token;

@@ -1,0 +1,244 @@
+//! Time: moments and lengths as tokens have them, the clock that main hands in, and the one deadline that a run has.
+//! The time is always an argument.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z. Arithmetic saturates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    pub fn plus(self, length: Duration) -> Self {
+        Self(self.0.saturating_add(millis(length)))
+    }
+
+    pub fn minus(self, length: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(length)))
+    }
+
+    /// The same moment as a clock shows it that is `skew` milliseconds ahead.
+    pub fn shifted(self, skew: i64) -> Self {
+        Self(self.0.saturating_add(skew))
+    }
+
+    /// Milliseconds from `earlier` to here; negative if this is the earlier one.
+    pub fn since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    pub fn unix_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// Reads RFC 3339 with 0 to 9 fraction digits and any offset.
+    pub fn parse(text: &str) -> Option<Self> {
+        let moment = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?;
+        Some(Self(i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()?))
+    }
+}
+
+/// RFC 3339 in UTC, whole seconds, `Z`: the one form that every client reads (Bazel refuses fractions).
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.unix_seconds().clamp(-62_135_596_800, 253_402_300_799); // years 1 to 9999
+        let moment = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+            moment.year(),
+            u8::from(moment.month()),
+            moment.day(),
+            moment.hour(),
+            moment.minute(),
+            moment.second()
+        )
+    }
+}
+
+/// A length in milliseconds, saturating.
+pub fn millis(length: Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A length for people: `90s`, `12m`, `11h 59m`.
+pub fn human(ms: i64) -> String {
+    let seconds = ms.unsigned_abs() / 1000;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0..=1, _) => format!("{seconds}s"),
+        (0, minutes, _) => format!("{minutes}m"),
+        (hours, 0, _) => format!("{hours}h"),
+        (hours, minutes, _) => format!("{hours}h {minutes}m"),
+    }
+}
+
+/// Reads `90s`, `15m`, `12h`, `1h30m`.
+///
+/// # Errors
+/// Anything else, in words that fit behind the name of the setting.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is not a duration such as 90s, 15m, 12h or 1h30m");
+    let mut total: u64 = 0;
+    let mut rest = text;
+    let mut last_unit = u64::MAX;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        let unit = match rest.as_bytes()[digits] {
+            b'h' => 3600,
+            b'm' => 60,
+            b's' => 1,
+            _ => return Err(wrong()),
+        };
+        if unit >= last_unit {
+            return Err(wrong());
+        }
+        last_unit = unit;
+        total = number.checked_mul(unit).and_then(|seconds| total.checked_add(seconds)).ok_or_else(wrong)?;
+        rest = &rest[digits + 1..];
+    }
+    // A year: beyond it is a slip of the finger, and sums of times stay far from overflow.
+    if text.is_empty() || total > 365 * 24 * 3600 { Err(wrong()) } else { Ok(Duration::from_secs(total)) }
+}
+
+/// The process's clock. The wall clock decides over tokens (a laptop that slept must notice); the steady one over
+/// waiting.
+pub trait Clock: Sync {
+    /// The wall clock.
+    fn now(&self) -> Timestamp;
+    /// The steady clock: how long this process has been running.
+    fn elapsed(&self) -> Duration;
+    fn sleep(&self, length: Duration);
+}
+
+/// When everything a run does must have ended, by the steady clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    end: Duration,
+    /// The length that it was set with, of which waiters draw their patience.
+    pub whole: Duration,
+}
+
+impl Deadline {
+    pub fn after(clock: &dyn Clock, length: Duration) -> Self {
+        Self { end: clock.elapsed() + length, whole: length }
+    }
+
+    /// One for the whole run: counted from the start of the process, so that what came before counts too.
+    pub fn of_run(length: Duration) -> Self {
+        Self { end: length, whole: length }
+    }
+
+    /// One that was set at `start`, by the steady clock.
+    pub fn since(start: Duration, length: Duration) -> Self {
+        Self { end: start + length, whole: length }
+    }
+
+    pub fn left(&self, clock: &dyn Clock) -> Duration {
+        self.end.saturating_sub(clock.elapsed())
+    }
+
+    /// When this share of the whole time is over, by the steady clock.
+    pub fn point(&self, share: f64) -> Duration {
+        self.end.saturating_sub(self.whole.mul_f64(1.0 - share))
+    }
+
+    /// An earlier deadline after `share` of what is left.
+    #[must_use]
+    pub fn share(&self, clock: &dyn Clock, share: f64) -> Self {
+        Self::after(clock, self.left(clock).mul_f64(share))
+    }
+
+    /// The earlier of this and `length` from now.
+    #[must_use]
+    pub fn at_most(&self, clock: &dyn Clock, length: Duration) -> Self {
+        Self::after(clock, self.left(clock).min(length))
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A clock that moves only when told to, or by sleeping.
+    pub struct FixedClock(Mutex<(Timestamp, Duration)>);
+
+    impl FixedClock {
+        pub fn at(now: Timestamp) -> Self {
+            Self(Mutex::new((now, Duration::ZERO)))
+        }
+        pub fn advance(&self, length: Duration) {
+            let mut at = self.0.lock().expect("no panic");
+            *at = (at.0.plus(length), at.1 + length);
+        }
+    }
+
+    impl Clock for FixedClock {
+        fn now(&self) -> Timestamp {
+            self.0.lock().expect("no panic").0
+        }
+        fn elapsed(&self) -> Duration {
+            self.0.lock().expect("no panic").1
+        }
+        fn sleep(&self, length: Duration) {
+            self.advance(length);
+        }
+    }
+
+    #[test]
+    fn a_share_ends_before_the_whole() {
+        let clock = FixedClock::at(Timestamp(0));
+        let whole = Deadline::of_run(Duration::from_secs(20));
+        clock.advance(Duration::from_secs(4));
+        assert_eq!(whole.left(&clock), Duration::from_secs(16));
+        assert_eq!(whole.share(&clock, 0.75).left(&clock), Duration::from_secs(12));
+        assert_eq!(whole.point(0.8), Duration::from_secs(16));
+        assert_eq!(whole.at_most(&clock, Duration::from_secs(5)).left(&clock), Duration::from_secs(5));
+        clock.advance(Duration::from_secs(30));
+        assert_eq!(whole.left(&clock), Duration::ZERO);
+    }
+
+    #[test]
+    fn moments_are_read_with_any_fraction_and_offset_and_written_in_whole_seconds() {
+        for text in [
+            "2026-11-21T10:11:12Z",
+            "2026-11-21T10:11:12.383485065Z",
+            "2026-11-21T13:11:12.5+03:00",
+            "2026-11-21t10:11:12z",
+        ] {
+            assert_eq!(Timestamp::parse(text).expect(text).to_string(), "2026-11-21T10:11:12Z");
+        }
+        for text in ["", "tomorrow", "2026-11-21", "2026-13-41T00:00:00Z", "1795290924"] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+        assert_eq!(Timestamp(i64::MAX).to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(Timestamp(i64::MIN).to_string(), "0001-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn durations() {
+        let seconds = |text: &str| parse_duration(text).map(|d| d.as_secs()).ok();
+        assert_eq!(
+            [seconds("90s"), seconds("15m"), seconds("12h"), seconds("1h30m"), seconds("0s")],
+            [Some(90), Some(900), Some(43200), Some(5400), Some(0)]
+        );
+        for bad in ["", "90", "s", "1d", "1m1h", "1.5h", "-1s", "1h 30m", "99999999999999999999h", "9000h"] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn lengths_for_people() {
+        assert_eq!(
+            [human(5_000), human(90_000), human(600_000), human(43_140_000), human(-7_200_000)],
+            ["5s", "90s", "10m", "11h 59m", "2h"]
+        );
+    }
+}
