@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use ycred::base::environment::Environment;
 use ycred::commands::COMMANDS;
+use ycred::disk::places::Places;
 use ycred::invocation::FLAGS;
-use ycred::places::Places;
 use ycred::profile::{COMMON_KEYS, Profile};
 use ycred::protocol::PROTOCOLS;
 use ycred::source::{self, SOURCES};

@@ -16,10 +16,10 @@ use crate::base::hosts::Host;
 use crate::base::identity::Identity;
 use crate::base::random;
 use crate::cache::Slot;
+use crate::disk::store::{Held, Lock};
 use crate::http::{Answer, CONNECT, Request};
 use crate::iam;
 use crate::obtain::Context;
-use crate::store::{Held, Lock};
 
 /// What a profile writes in place of a URL.
 pub const WORD: &str = "discover";

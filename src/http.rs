@@ -23,7 +23,7 @@ use crate::base::error::{Error, RAISE_TIMEOUT, Result};
 use crate::base::hosts::is_loopback;
 use crate::base::random;
 use crate::base::secret::Secret;
-use crate::input;
+use crate::disk::files;
 use crate::obtain::Context;
 
 /// The most that an answer may hold; the longest real one is a few KiB.
@@ -479,7 +479,7 @@ fn read_ca_file(path: &Path) -> Result<Vec<Certificate<'static>>> {
     let complain = |why: &str| {
         Error::profile(format!("ca-file {}: {why}", path.display())).hint("it must hold PEM blocks BEGIN CERTIFICATE")
     };
-    let content = input::read(path).map_err(|error| error.context("ca-file"))?;
+    let content = files::read(path).map_err(|error| error.context("ca-file"))?;
     let certificates = CertificateDer::pem_slice_iter(&content)
         .map(|item| {
             item.map(|der| Certificate::from_der(&der).to_owned()).map_err(|_| complain("a PEM block in it is broken"))

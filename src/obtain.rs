@@ -11,10 +11,11 @@ use crate::base::error::{Error, RAISE_TIMEOUT, Result};
 use crate::base::notes::{Notes, Warning};
 use crate::base::random;
 use crate::base::token::Credential;
-use crate::cache::{Answer, Attempt, Cache, Entry, Record, Rules, Verdict, Want};
+use crate::cache::record::{Answer, Attempt, Record, Rules, Verdict, Want};
+use crate::cache::{Cache, Entry};
+use crate::disk::store::{Held, Lock};
 use crate::http::Http;
 use crate::source::{Caching, Grant};
-use crate::store::{Held, Lock};
 
 /// What a fetch runs with.
 #[derive(Clone, Copy)]
@@ -159,7 +160,7 @@ impl Run<'_> {
         }
         // Stored before the request: where nothing can be stored, every process would renew and none would know of it.
         let before = before.backing_off(self.cx.clock.now());
-        let Ok(witness) = self.entry.witness() else { return as_it_is(cached) };
+        let Ok(witness) = self.entry.snapshot() else { return as_it_is(cached) };
         if self.entry.write(&before).is_err() {
             return as_it_is(cached);
         }
@@ -257,7 +258,7 @@ impl Run<'_> {
     /// Fetches, and leaves what came of it for everybody else.
     fn lead(&self, footing: &Footing, before: Option<Record>) -> Result<Obtained> {
         let (cx, want) = (self.cx, self.want);
-        let witness = self.entry.witness()?;
+        let witness = self.entry.snapshot()?;
         let deadline = match footing {
             Footing::NoLock(_) => cx.deadline,
             Footing::Lock(_) | Footing::Relief(_) => {

@@ -21,10 +21,11 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern, Scheme, is_loopback};
 use crate::base::identity::Identity;
 use crate::discovery::{Discovery, WORD as DISCOVER};
+use crate::disk::files;
+use crate::disk::places::Places;
 use crate::obtain::Context;
-use crate::places::Places;
 use crate::source::{Source, workload};
-use crate::{input, source, system};
+use crate::{source, system};
 
 /// The deadline of a run where nothing else is said.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -455,7 +456,7 @@ fn open(path: &Path) -> Result<Option<Found>> {
     if meta.len() > LARGEST {
         return Err(complain(&format!("is larger than {LARGEST} bytes")));
     }
-    let bytes = input::read_promised(&mut file, meta.len()).map_err(|error| complain(&error))?.to_vec();
+    let bytes = files::read_promised(&mut file, meta.len()).map_err(|error| complain(&error))?.to_vec();
     let text = String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;

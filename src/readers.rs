@@ -15,17 +15,18 @@ use crate::base::hosts::{Allowed, Host, Pattern};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry};
-use crate::cache::{Record, Rules, Verdict, Want};
+use crate::cache::record::{Record, Rules, Verdict, Want};
+use crate::disk::places::Places;
 use crate::invocation::{self, Invocation, Options};
 use crate::login::flow;
 use crate::login::state::{Place, State};
-use crate::places::Places;
 use crate::profile::Profile;
 use crate::protocol::{self, Call, Exchange, Handout, Refusal, Target};
 use crate::source::access_key::AccessKey;
 use crate::source::{authorized_key, external, metadata, workload};
+use crate::system::loopback;
 use crate::yaml::{Node, Value};
-use crate::{discovery, http, iam, loopback, oauth, sign};
+use crate::{discovery, http, iam, oauth, sign};
 
 /// A reader by the name of its corpus.
 pub struct Reader {

@@ -22,20 +22,20 @@ use crate::base::error::{Error, describe};
 use crate::base::notes::{Notes, Warning};
 use crate::base::secret::Secret;
 use crate::base::{environment as env, error, random};
+use crate::cache::record;
 use crate::commands::exec;
 use crate::commands::exec::{Change, Launch, not_run};
+use crate::disk::places::Places;
 use crate::invocation::Options;
-use crate::loopback::{Incoming, Listener, Response};
 use crate::obtain::Obtained;
-use crate::places::Places;
 use crate::profile::Profile;
 use crate::session::Session;
 use crate::source::metadata;
-use crate::system::Signals;
-use crate::{Input, cache, system};
+use crate::system::loopback::{Incoming, Listener, Response};
+use crate::system::{Signals, peer};
+use crate::{Input, system};
 
 mod desk;
-mod peer;
 mod stock;
 
 use desk::Desk;
@@ -365,7 +365,7 @@ impl Keeper<'_> {
                 tended.failure = None;
                 // Only where it is due all the same: of a short life, a rest after good news would be what is left of it.
                 let could_be_better = stock.find(item, now).is_none_or(|found| found.is_due);
-                tended.rests_until = could_be_better.then(|| cache::back_off(&got.credential, now));
+                tended.rests_until = could_be_better.then(|| record::back_off(&got.credential, now));
                 let is_new = tended.last.as_ref() != Some(&got.credential.secret);
                 tended.last = Some(got.credential.secret.clone());
                 match warning {
@@ -380,7 +380,7 @@ impl Keeper<'_> {
                 if tended.failure.is_none() {
                     (session.tell)(&error.render());
                 }
-                let until = now.plus(cache::remembering(&error));
+                let until = now.plus(record::remembering(&error));
                 tended.failure = Some((error, until));
                 None
             }

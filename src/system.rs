@@ -2,6 +2,9 @@
 //! dumped, and signals.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
+pub mod loopback;
+pub mod peer;
+
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsRawFd as _, IntoRawFd as _};

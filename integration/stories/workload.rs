@@ -699,7 +699,7 @@ fn without_a_profile_a_job_of_github_actions_needs_the_account_alone() {
 fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
     use ycred::base::environment::Environment;
     use ycred::base::secret::Secret;
-    use ycred::places::Places;
+    use ycred::disk::places::Places;
     use ycred::profile::Profile;
     use ycred::source::open_for;
 
@@ -741,9 +741,9 @@ fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
     use ycred::base::notes::Notes;
     use ycred::base::secret::Secret;
     use ycred::cache::Cache;
+    use ycred::disk::places::Places;
     use ycred::http::Http;
     use ycred::obtain::Context;
-    use ycred::places::Places;
     use ycred::profile::Profile;
     use ycred::source::open_for;
 

@@ -22,14 +22,14 @@ use crate::base::hosts::{Allowed, Host};
 use crate::base::secret::Secret;
 use crate::commands::init::quote;
 use crate::commands::{Call, Command};
-use crate::input;
+use crate::disk::files;
+use crate::disk::store;
 use crate::profile;
 use crate::profile::{Profile, check_name};
 use crate::protocol::Reply;
 use crate::session::Session;
 use crate::source::authorized_key::{AccountKey, KEY_ENV};
 use crate::source::{self, Source};
-use crate::store;
 use crate::yaml::{Node, Wrong};
 
 pub const COMMAND: Command = Command {
@@ -297,7 +297,7 @@ impl YcFile {
         if !path.exists() {
             return Err(Error::profile(format!("{}: there is no such file", path.display())).hint(hint));
         }
-        let text = input::read_secret(path, session.notes).map_err(|error| error.replace_hint(hint))?;
+        let text = files::read_secret(path, session.notes).map_err(|error| error.replace_hint(hint))?;
         match Node::read(&text) {
             Ok(root) => Ok(root.map(|root| Self { path: path.to_owned(), root })),
             Err(Wrong { line, why }) => Err(Error::profile(format!("{}:{line}: {why}", path.display()))
@@ -802,7 +802,7 @@ impl Plan {
 
 impl Planned {
     fn is_there_already(&self) -> bool {
-        input::read(&self.path).is_ok_and(|content| *content == *self.content.bytes())
+        files::read(&self.path).is_ok_and(|content| *content == *self.content.bytes())
     }
 }
 

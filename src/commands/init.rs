@@ -11,12 +11,12 @@ use crate::Outcome;
 use crate::base::clock::human;
 use crate::base::error::{Error, Result, clean};
 use crate::commands::{Call, Command, login};
+use crate::disk::store;
 use crate::login::flow;
 use crate::profile::{COMMON_KEYS, Key, Profile, check_name};
 use crate::protocol::Reply;
 use crate::session::Session;
 use crate::source::{self, SOURCES, Source};
-use crate::store;
 
 pub const COMMAND: Command = Command {
     name: "init",

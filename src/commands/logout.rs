@@ -16,6 +16,7 @@ use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::{Forgotten, Slot};
 use crate::commands::{Call, Command, login};
+use crate::disk::store::Lock;
 use crate::iam;
 use crate::login::Login;
 use crate::login::state::{Place, Removed, State};
@@ -24,7 +25,6 @@ use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::protocol::Reply;
 use crate::session::Session;
 use crate::source::{self, Grant, access_key};
-use crate::store::Lock;
 use crate::{Done, Outcome};
 
 pub const COMMAND: Command = Command {

@@ -8,7 +8,7 @@ use crate::base::clock::human;
 use crate::base::error::Result;
 use crate::base::notes::Warning;
 use crate::base::token::Credential;
-use crate::cache::Record;
+use crate::cache::record::Record;
 use crate::commands::{Call, Command, login};
 use crate::invocation::Options;
 use crate::obtain::Obtained;

@@ -6,10 +6,10 @@ use crate::Outcome;
 use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result};
 use crate::commands::{Call, Command};
+use crate::disk::store;
 use crate::profile::{self, Wanted, check_name};
 use crate::protocol::Reply;
 use crate::session::Session;
-use crate::store;
 
 pub const COMMAND: Command = Command {
     name: "use",

@@ -16,15 +16,15 @@ use crate::base::error::{Error, Result, clean};
 use crate::base::identity::value_digest;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
+use crate::disk::store::{Held, Lock, Reserved};
 use crate::login::page;
 use crate::login::state::{Access, Failed, State};
 use crate::login::{Ask, CALLBACK, Login, refresh_token};
-use crate::loopback::{Incoming, Listener};
 use crate::oauth::Granted;
 use crate::obtain::Context;
 use crate::session::Session;
-use crate::store::{Held, Lock, Reserved};
 use crate::system;
+use crate::system::loopback::{Incoming, Listener};
 
 /// How long a person has.
 pub const PATIENCE: Duration = Duration::from_secs(300);

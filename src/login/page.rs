@@ -1,7 +1,7 @@
 //! What the browser shows at the end of a login: plain pages without script or anything from elsewhere.
 
 use crate::base::error::clean;
-use crate::loopback::Response;
+use crate::system::loopback::Response;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--text:#1c2026;--quiet:#5c6572;--line:#e1e5ea;--mark:#12824c}\

@@ -8,15 +8,14 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use crate::base::clock::Clock;
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::secret::Secret;
-use crate::loopback::{Incoming, Request, Response};
 use crate::obtain::Obtained;
 use crate::serve::Work;
-use crate::serve::peer;
 use crate::serve::stock::{Found, Item, Stock};
 use crate::source::access_key::AccessKey;
+use crate::system::loopback::{Incoming, Request, Response};
+use crate::system::peer;
 
 /// Where the metadata service is on its host, and the one thing of it that we have.
 const METADATA: &str = "/computeMetadata/";

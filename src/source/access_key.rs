@@ -13,9 +13,9 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
-use crate::cache::Want;
+use crate::cache::record::Want;
+use crate::disk::files;
 use crate::iam;
-use crate::input;
 use crate::obtain::{Context, obtain};
 use crate::profile::{Installation, Profile};
 use crate::source::{Caching, Grant};
@@ -264,7 +264,7 @@ fn affordable(wanted: Duration, now: Timestamp, last: Timestamp) -> Option<Durat
 
 /// Reads a policy as it is to be sent.
 fn read_policy(path: &Path) -> Result<String> {
-    let text = input::read_text(path)?;
+    let text = files::read_text(path)?;
     let text = text.trim();
     let complain = |why: String| Error::profile(format!("{}: {why}", path.display()));
     if let Err(error) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {

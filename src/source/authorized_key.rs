@@ -14,8 +14,8 @@ use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
+use crate::disk::files;
 use crate::iam;
-use crate::input;
 use crate::obtain::Context;
 use crate::profile::{Installation, Key};
 use crate::sign;
@@ -107,7 +107,7 @@ impl Grant for AuthorizedKey {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let key = self.read(|path| input::read_secret(path, cx.notes))?;
+        let key = self.read(|path| files::read_secret(path, cx.notes))?;
         let refused = match self.exchange(&key, cx.clock.now(), cx) {
             Err(error) if error.kind == crate::base::error::Kind::Refused => error,
             outcome => return outcome,
@@ -130,7 +130,7 @@ impl Grant for AuthorizedKey {
     }
 
     fn account(&self) -> Result<String> {
-        Ok(self.read(input::read_text)?.whose())
+        Ok(self.read(files::read_text)?.whose())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, token_text};
-use crate::input;
+use crate::disk::files;
 use crate::obtain::Context;
 use crate::profile::Key;
 use crate::source::{Caching, Found, Grant, Opening, Source};
@@ -77,7 +77,7 @@ impl Grant for Static {
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let (text, origin) = match &self.holder {
             Holder::File(path) => {
-                let content = input::read_secret(path, cx.notes).map_err(|error| error.context("token file"))?;
+                let content = files::read_secret(path, cx.notes).map_err(|error| error.context("token file"))?;
                 (Secret::new(content.trim().to_owned()), format!("token file {}", path.display()))
             }
             Holder::Variable(name, value) => (Secret::new(value.expose().trim().to_owned()), name.clone()),

@@ -8,7 +8,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
-use crate::cache::Want;
+use crate::cache::record::Want;
 use crate::iam;
 use crate::obtain::{Context, Obtained, obtain};
 use crate::profile::Installation;

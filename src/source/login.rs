@@ -12,13 +12,13 @@ use crate::base::identity::Identity;
 use crate::base::notes::Warning;
 use crate::base::random;
 use crate::base::token::Credential;
-use crate::cache::{FUTURE, Rules};
+use crate::cache::record::{FUTURE, Rules};
+use crate::disk::store::Lock;
 use crate::login::state::{Access, State};
 use crate::login::{Login, is_grant_refused, refresh_token};
 use crate::obtain::Context;
 use crate::profile::Key;
 use crate::source::{Caching, Grant, Opening, Source};
-use crate::store::Lock;
 
 pub const SOURCE: Source = Source {
     name: "login",

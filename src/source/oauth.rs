@@ -11,8 +11,8 @@ use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
+use crate::disk::files;
 use crate::iam;
-use crate::input;
 use crate::obtain::Context;
 use crate::profile::{Installation, Key};
 use crate::source::{Caching, Found, Grant, Opening, Source, external};
@@ -99,7 +99,7 @@ impl Grant for OAuth {
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let (text, origin) = match &self.holder {
             Holder::File(path) => {
-                let content = input::read_secret(path, cx.notes).map_err(|error| error.context("OAuth token file"))?;
+                let content = files::read_secret(path, cx.notes).map_err(|error| error.context("OAuth token file"))?;
                 (Secret::new(content.trim().to_owned()), format!("OAuth token file {}", path.display()))
             }
             Holder::Variable(name, value) => (Secret::new(value.expose().trim().to_owned()), name.clone()),

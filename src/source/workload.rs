@@ -21,11 +21,12 @@ use crate::base::hosts::{Host, Scheme, is_loopback};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
+use crate::disk::files;
 use crate::http::{CONNECT, Explained, Request};
 use crate::obtain::Context;
 use crate::profile::{Installation, Key, Settings, is_account_id};
 use crate::source::{Caching, Found, Grant, Opening, Source, external};
-use crate::{iam, input, oauth};
+use crate::{iam, oauth};
 
 pub const SOURCE: Source = Source {
     name: "workload",
@@ -241,7 +242,7 @@ impl Origin {
             Self::Variable(_, token) | Self::Request(token) => Ok(token.clone()),
             // No word on its mode: it is short-lived, and whoever mounts it (the kubelet, a CI runner) chooses that.
             Self::File(path) => {
-                let text = input::read_text(path).map_err(|error| error.context("subject token file"))?;
+                let text = files::read_text(path).map_err(|error| error.context("subject token file"))?;
                 subject_token(&text).map_err(|why| {
                     Error::profile(format!("{self}: {why}")).hint("it must hold the token alone, on one line")
                 })

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::base::clock::Timestamp;
 use crate::base::random;
-use crate::input;
+use crate::disk::files;
 use crate::system;
 
 /// What stands at a path of ours.
@@ -58,7 +58,7 @@ pub fn read(path: &Path) -> io::Result<Found> {
     if !is_ours(&found) || found.len() > LARGEST {
         return Ok(Found::Foreign);
     }
-    input::read_promised(&mut file, found.len()).map(Found::Content)
+    files::read_promised(&mut file, found.len()).map(Found::Content)
 }
 
 /// Refuses a directory that belongs to another user; one that is not there is none.
