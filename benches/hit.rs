@@ -245,7 +245,7 @@ impl Place {
         let text = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
         let claims = json!({"iss": text("service_account_id"), "aud": url, "iat": now, "exp": now + 3600});
         let key = ycred::base::secret::Secret::new(text("private_key"));
-        let jwt = ycred::sign::ps256(&claims, &text("id"), &key)?;
+        let jwt = ycred::cloud::jwt::ps256(&claims, &text("id"), &key)?;
         let body = self.path("request.json");
         fs::write(&body, json!({"jwt": jwt.expose()}).to_string())?;
         let own = fs::read_to_string(self.path("config/ca.pem"))?;

@@ -7,14 +7,11 @@
 
 pub mod base;
 pub mod cache;
+pub mod cloud;
 pub mod commands;
-pub mod discovery;
 pub mod disk;
-pub mod http;
-pub mod iam;
 pub mod invocation;
 pub mod login;
-pub mod oauth;
 pub mod obtain;
 pub mod profile;
 pub mod protocol;
@@ -22,7 +19,6 @@ pub mod protocol;
 pub mod readers;
 pub mod serve;
 pub mod session;
-pub mod sign;
 pub mod source;
 pub mod successor;
 pub mod system;

@@ -3,17 +3,17 @@
 
 use serde::Serialize;
 
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Timestamp, clock_off};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::{Identity, value_digest};
 use crate::base::random;
 use crate::base::secret::Secret;
-use crate::http::Proof;
-use crate::iam;
-use crate::oauth::{self, Granted};
-use crate::obtain::Context;
-use crate::profile::{Installation, Profile};
-use crate::sign::ProofKey;
+use crate::cloud::auth::Granted;
+use crate::cloud::http::Proof;
+use crate::cloud::installation::Installation;
+use crate::cloud::jwt::ProofKey;
+use crate::cloud::{Context, auth};
+use crate::profile::Profile;
 
 pub mod flow;
 mod page;
@@ -114,7 +114,7 @@ impl Login {
         }
         let query: Vec<String> = parameters
             .iter()
-            .map(|(name, value)| format!("{name}={}", oauth::encode(value).collect::<String>()))
+            .map(|(name, value)| format!("{name}={}", auth::encode(value).collect::<String>()))
             .collect();
         format!("{}{AUTHORIZE_PATH}?{}", self.installation.auth_url, query.join("&"))
     }
@@ -122,7 +122,7 @@ impl Login {
     /// A code for tokens (RFC 6749, 4.1.3).
     ///
     /// # Errors
-    /// As [`oauth::token`].
+    /// As [`auth::token`].
     fn redeem(&self, ask: &Ask, code: &Secret, redirect: &str, cx: &Context<'_>) -> Result<Granted> {
         let parameters = [
             ("grant_type", "authorization_code"),
@@ -137,7 +137,7 @@ impl Login {
     /// A refresh token for tokens (RFC 6749, 6).
     ///
     /// # Errors
-    /// As [`oauth::token`]; `invalid_grant` means that the login is over.
+    /// As [`auth::token`]; `invalid_grant` means that the login is over.
     pub fn refresh(&self, refresh_token: &Secret, key: &ProofKey, cx: &Context<'_>) -> Result<Granted> {
         let parameters = [
             ("grant_type", "refresh_token"),
@@ -150,14 +150,14 @@ impl Login {
     /// A token request with a proof of possession: once more with the nonce that the host wants to see in it, and once
     /// more with the host's own time where ours may be what it objects to.
     fn request(&self, parameters: &[(&str, &str)], key: &ProofKey, cx: &Context<'_>) -> Result<Granted> {
-        let url = oauth::token_url(&self.installation);
+        let url = auth::token_url(&self.installation);
         let (mut nonce, mut shift) = (None::<String>, 0);
         loop {
             let make = || prove(key, &url, cx.clock.now().shifted(shift), nonce.as_deref());
             let proof = Proof { header: "dpop", make: &make };
-            let error = match oauth::proven_token(&self.installation, parameters, &[], Some(proof), cx) {
+            let error = match auth::proven_token(&self.installation, parameters, &[], Some(proof), cx) {
                 Ok(granted) => {
-                    iam::warn_of_clock(granted.skew(), cx);
+                    cx.warn_of_clock(granted.skew());
                     return Ok(granted);
                 }
                 Err(error) if error.kind != Kind::Refused || cx.deadline.left(cx.clock).is_zero() => return Err(error),
@@ -178,7 +178,7 @@ impl Login {
                     shift = skew;
                 }
                 (_, skew) if skew != 0 => {
-                    return Err(error.hint(format!("set the clock: {}", iam::clock_off(skew))));
+                    return Err(error.hint(format!("set the clock: {}", clock_off(skew))));
                 }
                 _ => return Err(error),
             }

@@ -4,41 +4,17 @@
 use std::io;
 use std::time::Duration;
 
-use crate::base::clock::{Clock, Deadline};
-use crate::base::clock::{Timestamp, human, millis};
-use crate::base::error::describe;
-use crate::base::error::{Error, RAISE_TIMEOUT, Result};
-use crate::base::notes::{Notes, Warning};
+use crate::base::clock::{human, millis};
+use crate::base::error::{Error, RAISE_TIMEOUT, Result, describe};
+use crate::base::notes::Warning;
 use crate::base::random;
 use crate::base::token::Credential;
+use crate::cache::Entry;
 use crate::cache::record::{Answer, Attempt, Record, Rules, Verdict, Want};
-use crate::cache::{Cache, Entry};
+use crate::cloud::Context;
 use crate::disk::store::{Held, Lock};
-use crate::http::Http;
 use crate::source::{Caching, Grant};
 
-/// What a fetch runs with.
-#[derive(Clone, Copy)]
-pub struct Context<'a> {
-    pub clock: &'a dyn Clock,
-    pub deadline: Deadline,
-    /// Requests that one fetch may make: one in the soft window, else one and the retries.
-    pub attempts: u32,
-    pub http: &'a Http,
-    pub cache: &'a Cache,
-    pub notes: &'a Notes<'a>,
-    /// What is wanted of a grant inside another one (`--force-refresh` goes through the whole chain).
-    pub force_since: Option<Timestamp>,
-    /// What the token should have left at least: for a grant that keeps tokens of its own.
-    pub floor: Duration,
-    /// How messages call the profile.
-    pub profile: &'a str,
-    /// The token is to buy another one, and nobody sees how long it lives.
-    pub is_inner: bool,
-}
-
-/// One request and three retries.
-pub const ATTEMPTS: u32 = 4;
 /// What a renewal in the soft window may take, while its caller waits for a token that is at hand.
 const SOFT_RENEWAL: Duration = Duration::from_secs(5);
 /// The leader's share of the time, so that those who wait for it hear its reason before their own deadline.

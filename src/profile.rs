@@ -19,11 +19,10 @@ use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern, Scheme, is_loopback};
-use crate::base::identity::Identity;
-use crate::discovery::{Discovery, WORD as DISCOVER};
+use crate::cloud::discovery::{Discovery, WORD as DISCOVER};
+use crate::cloud::installation::{Iam, Installation};
 use crate::disk::files;
 use crate::disk::places::Places;
-use crate::obtain::Context;
 use crate::source::{Source, workload};
 use crate::{source, system};
 
@@ -94,70 +93,6 @@ pub struct Profile {
     pub min_ttl: Duration,
     pub timeout: Duration,
     pub cached: bool,
-}
-
-/// Where the cloud is.
-#[derive(Clone, Debug)]
-pub struct Installation {
-    iam: Iam,
-    /// Base URL of the auth host.
-    pub auth_url: String,
-    /// The `aud` of a JWT, where the profile sets one.
-    audience: Option<String>,
-}
-
-/// Where the IAM API is.
-#[derive(Clone, Debug)]
-enum Iam {
-    /// Base URL, without a slash at the end.
-    At(String),
-    Discovered(Discovery),
-}
-
-impl Installation {
-    /// Base URL of the IAM API, without a slash at the end. Known at a fetch alone, where it is to be discovered.
-    ///
-    /// # Errors
-    /// As [`Discovery::iam_url`].
-    pub fn iam_url(&self, cx: &Context<'_>) -> Result<String> {
-        match &self.iam {
-            Iam::At(url) => Ok(url.clone()),
-            Iam::Discovered(discovery) => discovery.iam_url(cx),
-        }
-    }
-
-    /// The `aud` of a JWT: as the profile has it, or the URL that the JWT is sent to, so that it is worth nothing elsewhere.
-    ///
-    /// # Errors
-    /// As [`Self::iam_url`].
-    pub fn audience(&self, cx: &Context<'_>) -> Result<String> {
-        match self.known_audience() {
-            Some(audience) => Ok(audience),
-            None => Ok(tokens_url(&self.iam_url(cx)?)),
-        }
-    }
-
-    /// The `aud` of a JWT, where it is known without the network.
-    pub fn known_audience(&self) -> Option<String> {
-        match (&self.audience, &self.iam) {
-            (Some(audience), _) => Some(audience.clone()),
-            (None, Iam::At(url)) => Some(tokens_url(url)),
-            (None, Iam::Discovered(_)) => None,
-        }
-    }
-
-    /// Adds where IAM is, or whom to ask for that, to an identity.
-    #[must_use]
-    pub fn identify(&self, identity: Identity) -> Identity {
-        match &self.iam {
-            Iam::At(url) => identity.with("iam-url", url),
-            Iam::Discovered(discovery) => identity.with("iam-url", format!("{DISCOVER} {}", discovery.url())),
-        }
-    }
-}
-
-fn tokens_url(iam_url: &str) -> String {
-    format!("{iam_url}{}", crate::iam::TOKENS_PATH)
 }
 
 /// How a profile was asked for, which decides what may be in the name.
@@ -323,7 +258,7 @@ impl Profile {
             name,
             source,
             impersonate,
-            installation: Installation { iam, auth_url, audience },
+            installation: Installation::new(iam, auth_url, audience),
             hosts: Allowed::new(&endpoint.host, &listed),
             ca_file: settings.path("ca-file")?,
             refresh_before: settings.duration("refresh-before")?,
@@ -868,6 +803,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::identity::Identity;
 
     #[test]
     fn names() {

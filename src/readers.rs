@@ -10,23 +10,23 @@ use std::path::Path;
 use crate::base::clock::{Timestamp, parse_duration};
 use crate::base::environment::{Environment, KUBERNETES_EXEC_INFO};
 use crate::base::error::{Error, clean};
-use crate::base::hosts::DEFAULT_ENDPOINT;
-use crate::base::hosts::{Allowed, Host, Pattern};
+use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry};
 use crate::cache::record::{Record, Rules, Verdict, Want};
+use crate::cloud::{auth, discovery, http, iam, jwt, status};
 use crate::disk::places::Places;
-use crate::invocation::{self, Invocation, Options};
+use crate::invocation::{Invocation, Options};
 use crate::login::flow;
 use crate::login::state::{Place, State};
 use crate::profile::Profile;
-use crate::protocol::{self, Call, Exchange, Handout, Refusal, Target};
+use crate::protocol::{Call, Exchange, Handout, Refusal, Target};
 use crate::source::access_key::AccessKey;
 use crate::source::{authorized_key, external, metadata, workload};
 use crate::system::loopback;
 use crate::yaml::{Node, Value};
-use crate::{discovery, http, iam, oauth, sign};
+use crate::{invocation, protocol};
 
 /// A reader by the name of its corpus.
 pub struct Reader {
@@ -111,7 +111,7 @@ fn key_file(input: &[u8]) {
     }
     // The PEM inside, on its own.
     assert!(
-        sign::ps256(&serde_json::json!({}), "kid", &Secret::new(text.to_owned())).is_err()
+        jwt::ps256(&serde_json::json!({}), "kid", &Secret::new(text.to_owned())).is_err()
             || text.contains("PRIVATE KEY")
     );
     Secret::forget_known();
@@ -161,7 +161,7 @@ fn iam_answer(input: &[u8]) {
     {
         check_credential(&credential);
     }
-    if let Some(explained) = iam::explain(input) {
+    if let Some(explained) = status::explain(input) {
         check_error(&Error::refused(explained.message));
     }
     Secret::forget_known();
@@ -197,12 +197,12 @@ fn metadata_answer(input: &[u8]) {
 }
 
 fn auth_answer(input: &[u8]) {
-    if let Ok(oauth::Token { access_token, expires_in, .. }) = serde_json::from_slice(input)
+    if let Ok(auth::Token { access_token, expires_in, .. }) = serde_json::from_slice(input)
         && let Ok(credential) = Credential::new(access_token, &Expiry::In(expires_in), NOW, None, "the fuzzer")
     {
         check_credential(&credential);
     }
-    if let Some(explained) = oauth::explain(input) {
+    if let Some(explained) = auth::explain(input) {
         check_error(&Error::refused(explained.message));
     }
     Secret::forget_known();
@@ -452,8 +452,8 @@ fn headers(input: &[u8]) {
     let _ = (
         http::http_date(text),
         http::retry_after(text, NOW),
-        http::is_exempt("iam.api.cloud.yandex.net", 443, text),
-        http::is_exempt("10.1.2.3", 443, text),
+        http::proxy::is_exempt("iam.api.cloud.yandex.net", 443, text),
+        http::proxy::is_exempt("10.1.2.3", 443, text),
     );
     let _ = (parse_duration(text), Timestamp::parse(text).map(|moment| moment.to_string()));
 }

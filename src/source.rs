@@ -8,8 +8,9 @@ use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
-use crate::obtain::Context;
-use crate::profile::{Installation, Key, Profile, Settings};
+use crate::cloud::Context;
+use crate::cloud::installation::Installation;
+use crate::profile::{Key, Profile, Settings};
 
 pub mod access_key;
 pub(crate) mod authorized_key;

@@ -741,9 +741,9 @@ fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
     use ycred::base::notes::Notes;
     use ycred::base::secret::Secret;
     use ycred::cache::Cache;
+    use ycred::cloud::Context;
+    use ycred::cloud::http::Http;
     use ycred::disk::places::Places;
-    use ycred::http::Http;
-    use ycred::obtain::Context;
     use ycred::profile::Profile;
     use ycred::source::open_for;
 

@@ -77,6 +77,19 @@ pub fn human(ms: i64) -> String {
     }
 }
 
+/// `this machine's clock is 10 min fast`.
+pub fn clock_off(skew: i64) -> String {
+    format!("this machine's clock is {} {}", minutes(skew), if skew < 0 { "fast" } else { "slow" })
+}
+
+/// A clock's difference, in whole minutes where it has some.
+fn minutes(skew: i64) -> String {
+    match (skew.abs() + 30_000) / 60_000 {
+        0 | 1 => human(skew),
+        n => format!("{n} min"),
+    }
+}
+
 /// Reads `90s`, `15m`, `12h`, `1h30m`.
 ///
 /// # Errors
@@ -239,6 +252,14 @@ pub mod tests {
         assert_eq!(
             [human(5_000), human(90_000), human(600_000), human(43_140_000), human(-7_200_000)],
             ["5s", "90s", "10m", "11h 59m", "2h"]
+        );
+    }
+
+    #[test]
+    fn clock_differences_for_people() {
+        assert_eq!(
+            [minutes(-600_000), minutes(599_000), minutes(45_000), minutes(-3_720_000)],
+            ["10 min", "10 min", "45s", "62 min"]
         );
     }
 }

@@ -20,9 +20,9 @@ use crate::base::identity::{Absent, Identity};
 use crate::base::secret::Secret;
 use crate::base::secret::expose;
 use crate::base::token::Credential;
+use crate::cloud::jwt::ProofKey;
 use crate::disk::store;
 use crate::disk::store::{Found, Held, Lock, Reserved};
-use crate::sign::ProofKey;
 
 /// The format's own directory, as the cache has one.
 const VERSION: &str = "v1";

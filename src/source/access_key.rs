@@ -12,12 +12,13 @@ use crate::base::clock::{Timestamp, human, millis};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
-use crate::base::token::Credential;
+use crate::base::token::{Credential, Expiry};
 use crate::cache::record::Want;
+use crate::cloud::installation::Installation;
+use crate::cloud::{Context, iam};
 use crate::disk::files;
-use crate::iam;
-use crate::obtain::{Context, obtain};
-use crate::profile::{Installation, Profile};
+use crate::obtain::obtain;
+use crate::profile::Profile;
 use crate::source::{Caching, Grant};
 
 /// What an access key may live (the proto allows more, the documentation and `yc` do not).
@@ -239,12 +240,15 @@ impl Grant for AccessKeys {
         };
         let order = iam::KeyOrder { session_name: &self.request.session_name, policy: policy.as_deref(), duration };
         // Which role it takes is nowhere documented; what the cloud says of it is in the error.
-        iam::create_ephemeral_access_key(&self.installation, &caller.credential.secret, &order, cx).map_err(|error| {
-            match error.kind {
+        let created = iam::create_ephemeral_access_key(&self.installation, &caller.credential.secret, &order, cx)
+            .map_err(|error| match error.kind {
                 Kind::Refused => error.hint("should the IAM token have been revoked: ycred aws --force-refresh"),
                 _ => error,
-            }
-        })
+            })?;
+        let iam::CreatedKey { key, url, received, skew } = created;
+        let iam::EphemeralKey { access_key_id, secret, session_token, expires_at } = key;
+        let key = AccessKey { id: access_key_id, secret, session_token }.pack(&url)?;
+        Credential::new(key, &Expiry::At(expires_at), received, skew, &url)
     }
 
     fn inner(&self) -> Option<&dyn Grant> {

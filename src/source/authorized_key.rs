@@ -7,18 +7,17 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Timestamp, clock_off};
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
+use crate::cloud::installation::Installation;
+use crate::cloud::{Context, iam, jwt};
 use crate::disk::files;
-use crate::iam;
-use crate::obtain::Context;
-use crate::profile::{Installation, Key};
-use crate::sign;
+use crate::profile::Key;
 use crate::source::{Caching, Found, Grant, Opening, Source};
 
 pub const SOURCE: Source = Source {
@@ -124,7 +123,7 @@ impl Grant for AuthorizedKey {
         cx.notes
             .debug(|| format!("refused while the clocks differ by {} s; signing with the cloud's time", skew / 1000));
         self.exchange(&key, cx.clock.now().shifted(skew), cx).map_err(|error| {
-            let clock = iam::clock_off(skew);
+            let clock = clock_off(skew);
             error.hint(format!("{hint}; and set the clock: {clock}"))
         })
     }
@@ -153,7 +152,7 @@ impl AuthorizedKey {
             KeySource::File(path) => format!("key file {}", path.display()),
             KeySource::Variable(name, _) => name.clone(),
         };
-        let jwt = sign::ps256(&claims, &key.id, &key.private_key)
+        let jwt = jwt::ps256(&claims, &key.id, &key.private_key)
             .map_err(|why| Error::profile(format!("{}: {why}", origin())).hint(NEW_KEY))?;
         iam::create(&self.installation, &iam::Identity::Jwt(jwt.expose()), cx)
             .map_err(|error| error.context(format!("service account {}", key.account)))

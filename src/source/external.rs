@@ -21,7 +21,7 @@ use crate::base::error::{Error, Result};
 use crate::base::identity::{Identity, hex, value_digest};
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, lenient_moment, token_text};
-use crate::obtain::Context;
+use crate::cloud::Context;
 use crate::profile::{Key, Settings};
 use crate::source::{Caching, Grant, Opening, Source};
 use crate::system;

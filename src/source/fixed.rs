@@ -8,8 +8,8 @@ use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, token_text};
+use crate::cloud::Context;
 use crate::disk::files;
-use crate::obtain::Context;
 use crate::profile::Key;
 use crate::source::{Caching, Found, Grant, Opening, Source};
 

@@ -9,9 +9,10 @@ use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::record::Want;
-use crate::iam;
-use crate::obtain::{Context, Obtained, obtain};
-use crate::profile::Installation;
+use crate::cloud::Context;
+use crate::cloud::iam;
+use crate::cloud::installation::Installation;
+use crate::obtain::{Obtained, obtain};
 use crate::source::{Caching, Grant, Opening};
 
 /// A grant of `account`'s tokens, bought with those of `inner`.

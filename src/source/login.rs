@@ -13,10 +13,10 @@ use crate::base::notes::Warning;
 use crate::base::random;
 use crate::base::token::Credential;
 use crate::cache::record::{FUTURE, Rules};
+use crate::cloud::Context;
 use crate::disk::store::Lock;
 use crate::login::state::{Access, State};
 use crate::login::{Login, is_grant_refused, refresh_token};
-use crate::obtain::Context;
 use crate::profile::Key;
 use crate::source::{Caching, Grant, Opening, Source};
 

@@ -14,8 +14,9 @@ use crate::base::hosts::Host;
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, lenient_seconds};
-use crate::http::{Explained, Request};
-use crate::obtain::Context;
+use crate::cloud::Context;
+use crate::cloud::http::Request;
+use crate::cloud::http::failure::Explained;
 use crate::profile::Key;
 use crate::source::{Caching, Found, Grant, Opening, Source};
 
@@ -98,7 +99,7 @@ impl Grant for Metadata {
             connect: CONNECT,
             direct: true,
         };
-        let answer = cx.http.send(&request, explain, cx).map_err(|error| {
+        let answer = cx.send(&request, explain).map_err(|error| {
             let error = error.context("metadata");
             match error.kind {
                 Kind::Refused if error.status == Some(404) => {

@@ -11,10 +11,11 @@ use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
+use crate::cloud::Context;
+use crate::cloud::iam;
+use crate::cloud::installation::Installation;
 use crate::disk::files;
-use crate::iam;
-use crate::obtain::Context;
-use crate::profile::{Installation, Key};
+use crate::profile::Key;
 use crate::source::{Caching, Found, Grant, Opening, Source, external};
 
 pub const SOURCE: Source = Source {

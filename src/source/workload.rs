@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::base::clock::{Timestamp, human};
+use crate::base::clock::{Timestamp, clock_off, human};
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Kind, Result};
@@ -21,12 +21,13 @@ use crate::base::hosts::{Host, Scheme, is_loopback};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
+use crate::cloud::http::failure::Explained;
+use crate::cloud::http::{CONNECT, Request};
+use crate::cloud::installation::Installation;
+use crate::cloud::{Context, auth};
 use crate::disk::files;
-use crate::http::{CONNECT, Explained, Request};
-use crate::obtain::Context;
-use crate::profile::{Installation, Key, Settings, is_account_id};
+use crate::profile::{Key, Settings, is_account_id};
 use crate::source::{Caching, Found, Grant, Opening, Source, external};
-use crate::{iam, oauth};
 
 pub const SOURCE: Source = Source {
     name: "workload",
@@ -182,7 +183,7 @@ impl Grant for Workload {
             ("subject_token", subject.expose()),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
         ];
-        oauth::token(&self.installation, &parameters, &[], cx)
+        auth::token(&self.installation, &parameters, &[], cx)
             .map_err(|error| match error.kind {
                 Kind::Refused => self.refused(error, claims.as_ref(), cx),
                 _ => error.context(&self.origin),
@@ -200,14 +201,14 @@ impl Workload {
     /// What the cloud compares stands in the token, and is no secret: told, so that it can be compared by eye.
     fn refused(&self, error: Error, claims: Option<&Claims>, cx: &Context<'_>) -> Error {
         let skew = error.clock_skew.unwrap_or(0);
-        if error.reason().contains(&format!("{}: 404", oauth::TOKEN_PATH)) {
+        if error.reason().contains(&format!("{}: 404", auth::TOKEN_PATH)) {
             return error.context(&self.origin).hint("is that the cloud's auth host? check auth-url in the profile");
         }
         let Some(claims) = claims else {
             return error.context(&self.origin).hint("what was presented is no JWT; it must be an OIDC ID token");
         };
         // Whatever signs on this machine dates by its clock too. It comes first, since claims may fill a line.
-        let clock = if skew == 0 { String::new() } else { format!("{}; ", iam::clock_off(skew)) };
+        let clock = if skew == 0 { String::new() } else { format!("{}; ", clock_off(skew)) };
         // By the cloud's clock where it told the time; and only now that it has refused, since ours may be wrong.
         let now = cx.clock.now().shifted(skew);
         if let Some(exp) = claims.exp.filter(|exp| *exp <= now) {
@@ -391,11 +392,11 @@ impl GitHub {
     /// Asks for an ID token with the audience.
     fn ask(&self, cx: &Context<'_>) -> Result<Secret> {
         let separator = if self.url.contains('?') { '&' } else { '?' };
-        let url = format!("{}{separator}audience={}", self.url, oauth::encode(&self.audience).collect::<String>());
+        let url = format!("{}{separator}audience={}", self.url, auth::encode(&self.audience).collect::<String>());
         let bearer = Secret::wrapping(format!("bearer {}", self.token.expose()));
         let headers = [("authorization", bearer.expose()), ("accept", "application/json")];
         let request = Request { url: &url, headers: &headers, body: None, connect: CONNECT, direct: false };
-        let answer = cx.http.send(&request, explain, cx).map_err(|error| {
+        let answer = cx.send(&request, explain).map_err(|error| {
             let hint =
                 "GitHub gives ID tokens while the job runs, with `permissions: id-token: write`; run the job again";
             let error = error.context("GitHub Actions");

@@ -5,18 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::human;
+use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::base::notes::Warning;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, lenient_moment};
-use crate::http::{Answer, CONNECT, Explained, Request};
-use crate::obtain::Context;
-use crate::profile::Installation;
-use crate::source::access_key::AccessKey;
-
-/// `IamTokenService.Create`, below the base URL; the base URL and this are a JWT's default audience.
-pub const TOKENS_PATH: &str = "/iam/v1/tokens";
+use crate::cloud::http::{Answer, CONNECT, Request};
+use crate::cloud::installation::{Installation, TOKENS_PATH};
+use crate::cloud::{Context, status};
 
 /// What a token is made from: exactly one of the two (`CreateIamTokenRequest.identity`).
 #[derive(Serialize)]
@@ -61,19 +56,10 @@ pub(crate) struct Created {
     pub expires_at: Option<String>,
 }
 
-/// `google.rpc.Status` as the API's JSON has it.
-#[derive(Deserialize)]
-struct Status {
-    code: Option<i64>,
-    message: String,
-    /// Read leniently: the message counts, in whatever company it comes.
-    details: Option<serde_json::Value>,
-}
-
 /// `Create`: a token for a JWT or an OAuth token.
 ///
 /// # Errors
-/// As [`crate::http::Http::send`].
+/// As [`crate::cloud::http::Http::send`].
 pub fn create(installation: &Installation, identity: &Identity<'_>, cx: &Context<'_>) -> Result<Credential> {
     call(installation, TOKENS_PATH, &body(identity)?, None, cx)
 }
@@ -81,7 +67,7 @@ pub fn create(installation: &Installation, identity: &Identity<'_>, cx: &Context
 /// `CreateForServiceAccount`: a token of the account, for a caller who may impersonate it.
 ///
 /// # Errors
-/// As [`crate::http::Http::send`]; the hint names the role.
+/// As [`crate::cloud::http::Http::send`]; the hint names the role.
 pub fn create_for_service_account(
     installation: &Installation,
     caller: &Secret,
@@ -119,7 +105,7 @@ struct CreateEphemeral<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct EphemeralKey {
+pub struct EphemeralKey {
     pub access_key_id: Secret,
     pub secret: Secret,
     pub session_token: Secret,
@@ -127,16 +113,27 @@ pub(crate) struct EphemeralKey {
     pub expires_at: Option<String>,
 }
 
+/// An access key that was created, and what the answer said of its life.
+pub struct CreatedKey {
+    pub key: EphemeralKey,
+    /// Where it came from.
+    pub url: String,
+    /// When the answer came, by this machine's clock.
+    pub received: Timestamp,
+    /// See [`Answer::skew`].
+    pub skew: Option<i64>,
+}
+
 /// `CreateEphemeral`: an access key of Object Storage for the caller.
 ///
 /// # Errors
-/// As [`crate::http::Http::send`].
+/// As [`crate::cloud::http::Http::send`].
 pub fn create_ephemeral_access_key(
     installation: &Installation,
     caller: &Secret,
     order: &KeyOrder<'_>,
     cx: &Context<'_>,
-) -> Result<Credential> {
+) -> Result<CreatedKey> {
     let message = CreateEphemeral {
         session_name: order.session_name,
         policy: order.policy,
@@ -144,10 +141,9 @@ pub fn create_ephemeral_access_key(
     };
     let (url, answer) = send(installation, EPHEMERAL_ACCESS_KEYS_PATH, &body(&message)?, Some(caller), cx)
         .map_err(|error| error.context("asking for an access key"))?;
-    let EphemeralKey { access_key_id, secret, session_token, expires_at } = answer.json(&url)?;
-    warn_of_clock(answer.skew.unwrap_or(0), cx);
-    let key = AccessKey { id: access_key_id, secret, session_token }.pack(&url)?;
-    Credential::new(key, &Expiry::At(expires_at), answer.received, answer.skew, &url)
+    let key = answer.json(&url)?;
+    cx.warn_of_clock(answer.skew.unwrap_or(0));
+    Ok(CreatedKey { key, url, received: answer.received, skew: answer.skew })
 }
 
 fn body(message: &impl Serialize) -> Result<Secret> {
@@ -159,7 +155,7 @@ fn body(message: &impl Serialize) -> Result<Secret> {
 /// `Revoke`: ends a token, by its own authority; whose it was.
 ///
 /// # Errors
-/// As [`crate::http::Http::send`].
+/// As [`crate::cloud::http::Http::send`].
 pub fn revoke(installation: &Installation, token: &Secret, cx: &Context<'_>) -> Result<String> {
     let path = format!("{TOKENS_PATH}:revoke");
     let (url, answer) = send(installation, &path, &body(&Revoke { iam_token: token.expose() })?, Some(token), cx)?;
@@ -170,7 +166,7 @@ pub fn revoke(installation: &Installation, token: &Secret, cx: &Context<'_>) -> 
 /// `RefreshTokenService.Revoke` (cloudapi `yandex/cloud/iam/v1/refresh_token_service.proto`): ends a login.
 ///
 /// # Errors
-/// As [`crate::http::Http::send`].
+/// As [`crate::cloud::http::Http::send`].
 pub fn revoke_refresh_token(
     installation: &Installation,
     caller: &Secret,
@@ -210,55 +206,14 @@ fn send(
         connect: CONNECT,
         direct: false,
     };
-    let answer = cx.http.send(&request, explain, cx)?;
+    let answer = cx.send(&request, status::explain)?;
     Ok((url, answer))
 }
 
 fn credential(answer: &Answer, url: &str, cx: &Context<'_>) -> Result<Credential> {
     let Created { iam_token, expires_at } = answer.json(url)?;
-    warn_of_clock(answer.skew.unwrap_or(0), cx);
+    cx.warn_of_clock(answer.skew.unwrap_or(0));
     Credential::new(iam_token, &Expiry::At(expires_at), answer.received, answer.skew, url)
-}
-
-/// Tells whoever fetched that this machine's clock is off; tokens are had all the same, other programs may fare worse.
-pub(crate) fn warn_of_clock(skew: i64, cx: &Context<'_>) {
-    if skew != 0 {
-        cx.notes.warn(Warning::ClockOff, format!("{}: set it, or turn time synchronisation on", clock_off(skew)));
-    }
-}
-
-/// `this machine's clock is 10 min fast`.
-pub fn clock_off(skew: i64) -> String {
-    format!("this machine's clock is {} {}", minutes(skew), if skew < 0 { "fast" } else { "slow" })
-}
-
-/// A clock's difference, in whole minutes where it has some.
-fn minutes(skew: i64) -> String {
-    match (skew.abs() + 30_000) / 60_000 {
-        0 | 1 => human(skew),
-        n => format!("{n} min"),
-    }
-}
-
-/// The API's error in its own words, with the id that support asks for.
-pub fn explain(body: &[u8]) -> Option<Explained> {
-    let Status { code, message, details } = serde_json::from_slice(body).ok()?;
-    let name = match code.unwrap_or_default() {
-        3 => "INVALID_ARGUMENT",
-        5 => "NOT_FOUND",
-        7 => "PERMISSION_DENIED",
-        8 => "RESOURCE_EXHAUSTED",
-        13 => "INTERNAL",
-        14 => "UNAVAILABLE",
-        16 => "UNAUTHENTICATED",
-        _ => "error",
-    };
-    let details = details.as_ref().and_then(|details| details.as_array());
-    let request_id =
-        details.into_iter().flatten().find_map(|detail| Some(detail.get("requestId")?.as_str()?.to_owned()));
-    // Capped here, so that a talkative server does not push the request id, and what else we say, off the line.
-    let message: String = message.chars().take(250).collect();
-    Some(Explained { message: format!("{name}: {message}"), request_id, code: None })
 }
 
 #[cfg(test)]
@@ -286,22 +241,5 @@ mod tests {
             serde_json::from_str(r#"{"iamToken":"t1.x","expiresAt":null,"newField":{}}"#).expect("read");
         assert!(created.iam_token.expose() == "t1.x" && created.expires_at.is_none());
         assert!(serde_json::from_str::<Created>(r#"{"expiresAt":"2026-01-01T00:00:00Z"}"#).is_err());
-    }
-
-    #[test]
-    fn a_status_is_read_with_its_request_id() {
-        let body = br#"{"code":16,"message":"Token is invalid or has expired.","details":[{"@type":"type.googleapis.com/google.rpc.RequestInfo","requestId":"e38e71c3"}]}"#;
-        let explained = explain(body).expect("a status");
-        assert_eq!(explained.message, "UNAUTHENTICATED: Token is invalid or has expired.");
-        assert_eq!(explained.request_id.as_deref(), Some("e38e71c3"));
-        assert!(explain(b"<html>").is_none());
-    }
-
-    #[test]
-    fn clock_differences_for_people() {
-        assert_eq!(
-            [minutes(-600_000), minutes(599_000), minutes(45_000), minutes(-3_720_000)],
-            ["10 min", "10 min", "45s", "62 min"]
-        );
     }
 }

@@ -16,10 +16,9 @@ use crate::base::hosts::Host;
 use crate::base::identity::Identity;
 use crate::base::random;
 use crate::cache::Slot;
+use crate::cloud::http::{Answer, CONNECT, Request};
+use crate::cloud::{Context, status};
 use crate::disk::store::{Held, Lock};
-use crate::http::{Answer, CONNECT, Request};
-use crate::iam;
-use crate::obtain::Context;
 
 /// What a profile writes in place of a URL.
 pub const WORD: &str = "discover";
@@ -74,7 +73,7 @@ impl Discovery {
     /// Base URL of the IAM API. An address that was found earlier is better than none while the list cannot be had.
     ///
     /// # Errors
-    /// As [`crate::http::Http::send`]; Unavailable (4) for an answer that is no list; Profile (3) for a list without IAM.
+    /// As [`crate::cloud::http::Http::send`]; Unavailable (4) for an answer that is no list; Profile (3) for a list without IAM.
     pub fn iam_url(&self, cx: &Context<'_>) -> Result<String> {
         let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let found = match known.filter(|found| found.serves(cx)) {
@@ -165,7 +164,7 @@ fn await_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<Held> {
 
 fn get(url: &str, cx: &Context<'_>) -> Result<Answer> {
     let request = Request { url, headers: &[], body: None, connect: CONNECT, direct: false };
-    cx.http.send(&request, iam::explain, cx)
+    cx.send(&request, status::explain)
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8], url: &str) -> Result<T> {

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use crate::base::error::Result;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, lenient_seconds};
-use crate::http::{self, CONNECT, Explained, Proof, Request};
-use crate::iam;
-use crate::obtain::Context;
-use crate::profile::Installation;
+use crate::cloud::http::failure::Explained;
+use crate::cloud::http::{CONNECT, Proof, Request};
+use crate::cloud::installation::Installation;
+use crate::cloud::{Context, http, status};
 
 /// The token endpoint, below the auth host's base URL.
 pub const TOKEN_PATH: &str = "/oauth/token";
@@ -51,7 +51,7 @@ impl Granted {
 /// Sends a form to the token endpoint.
 ///
 /// # Errors
-/// As [`crate::http::Http::send`]. Of a refusal the host's words are kept: `invalid_grant: …` (RFC 6749, 5.2).
+/// As [`crate::cloud::http::Http::send`]. Of a refusal the host's words are kept: `invalid_grant: …` (RFC 6749, 5.2).
 pub fn token(
     installation: &Installation,
     parameters: &[(&str, &str)],
@@ -81,7 +81,7 @@ pub fn proven_token(
         connect: CONNECT,
         direct: false,
     };
-    let answer = cx.http.send_proven(&request, proof, explain, cx)?;
+    let answer = cx.send_proven(&request, proof, explain)?;
     Ok(Granted { token: answer.json(&url)?, answer, url })
 }
 
@@ -122,7 +122,7 @@ struct Refused {
 
 /// The host's error in its own words (RFC 6749, 5.2), or in those of the cloud's other APIs.
 pub(crate) fn explain(body: &[u8]) -> Option<Explained> {
-    let Ok(Refused { error, error_description }) = serde_json::from_slice(body) else { return iam::explain(body) };
+    let Ok(Refused { error, error_description }) = serde_json::from_slice(body) else { return status::explain(body) };
     let words = match error_description {
         Some(description) if !description.is_empty() => format!("{error}: {description}"),
         _ => error.clone(),
