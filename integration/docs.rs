@@ -8,9 +8,10 @@ use ycred::base::environment::Environment;
 use ycred::commands::COMMANDS;
 use ycred::disk::places::Places;
 use ycred::invocation::FLAGS;
-use ycred::profile::{COMMON_KEYS, Profile};
+use ycred::profile::Profile;
+use ycred::profile::keys::COMMON_KEYS;
 use ycred::protocol::PROTOCOLS;
-use ycred::source::{self, SOURCES};
+use ycred::sources::SOURCES;
 
 use crate::harness::Sandbox;
 
@@ -201,7 +202,7 @@ fn every_profile_in_the_pages_is_one() {
             let path = sandbox.profile(&name, &block.text);
             let profile = Profile::from_text(&name, &path, &block.text, &environment, &places);
             let profile = profile.unwrap_or_else(|error| panic!("{place}: {}", error.render()));
-            if let Err(error) = source::open(&profile) {
+            if let Err(error) = profile.open() {
                 panic!("{place}: {}", error.render());
             }
             count += 1;

@@ -8,4 +8,5 @@ pub mod identity;
 pub mod notes;
 pub mod random;
 pub mod secret;
+pub mod suggest;
 pub mod token;

@@ -14,7 +14,7 @@ pub mod exec;
 mod import;
 mod init;
 mod list;
-mod login;
+pub mod login;
 mod logout;
 mod refresh;
 mod revoke;

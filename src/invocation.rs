@@ -14,8 +14,9 @@ use lexopt::Arg as Word;
 
 use crate::base::clock::parse_duration;
 use crate::base::error::{Error, Result};
+use crate::base::suggest::nearest;
 use crate::commands::{self, COMMANDS};
-use crate::profile::{check_name, nearest};
+use crate::profile::find::check_name;
 use crate::protocol::{PROTOCOLS, Protocol};
 
 /// A flag, for both parsers, help, completions and man page.

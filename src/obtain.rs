@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::{human, millis};
 use crate::base::error::{Error, RAISE_TIMEOUT, Result, describe};
+use crate::base::identity::Identity;
 use crate::base::notes::Warning;
 use crate::base::random;
 use crate::base::token::Credential;
@@ -13,7 +14,6 @@ use crate::cache::Entry;
 use crate::cache::record::{Answer, Attempt, Record, Rules, Verdict, Want};
 use crate::cloud::Context;
 use crate::disk::store::{Held, Lock};
-use crate::source::{Caching, Grant};
 
 /// What a renewal in the soft window may take, while its caller waits for a token that is at hand.
 const SOFT_RENEWAL: Duration = Duration::from_secs(5);
@@ -27,6 +27,40 @@ const POLL_MOST: Duration = Duration::from_millis(50);
 /// How long a forced refresh lets others that were started with it arrive. Only a fetch that began after a process did
 /// counts for it, so without this pause N started at once would make two or three requests.
 const GATHER: Duration = Duration::from_millis(200);
+
+/// One way to a token, opened from a profile's settings. Opening reads no secret and talks to nobody, so that a hit
+/// costs neither.
+pub trait Grant {
+    /// Whose token it is.
+    fn identity(&self) -> &Identity;
+
+    /// Whether and how its tokens are kept.
+    fn caching(&self) -> Caching;
+
+    /// Asks for a new token, once or with the retries that `cx` allows.
+    ///
+    /// # Errors
+    /// Refused (1), Profile (3), Unavailable (4): see [`crate::base::error::Kind`].
+    fn fetch(&self, cx: &Context<'_>) -> Result<Credential>;
+
+    /// The grant that this one buys its tokens with, if it is a link of a chain.
+    fn inner(&self) -> Option<&dyn Grant> {
+        None
+    }
+
+    /// The account, for people: `service account aje… (key aje…)`.
+    ///
+    /// # Errors
+    /// Profile (3): a file that says it cannot be read.
+    fn account(&self) -> Result<String>;
+}
+
+/// Whether and how the tokens of a grant are kept.
+#[derive(Clone, Copy, Debug)]
+pub enum Caching {
+    Never,
+    Kept(Rules),
+}
 
 /// A token to hand out.
 #[derive(Debug)]
@@ -43,7 +77,7 @@ pub struct Obtained {
 pub fn obtain(grant: &dyn Grant, want: &Want, cx: &Context<'_>) -> Result<Obtained> {
     let rules = match grant.caching() {
         Caching::Never => return uncached(grant, want, cx),
-        Caching::Kept { refresh_before, max_age } => Rules { refresh_before, max_age },
+        Caching::Kept(rules) => rules,
     };
     let run = Run { grant, want, cx, rules, entry: cx.cache.entry(grant.identity()) };
     let found = run.entry.load()?;

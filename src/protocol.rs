@@ -18,7 +18,7 @@ use crate::base::secret::Secret;
 use crate::invocation::{Flag, HookCall, Options};
 use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::session::Session;
-use crate::source::access_key::KeyRequest;
+use crate::sources::Resource;
 
 mod aws;
 mod bazel;
@@ -174,7 +174,7 @@ pub struct Ask {
     /// Where the token would go; none where the protocol does not say.
     pub target: Option<Target>,
     /// What the token must be good for.
-    pub need: Need,
+    pub need: Resource,
     /// A profile's name in the client's own input.
     pub profile: Option<String>,
     /// Flags in the client's own input, in place of those on the command line.
@@ -196,25 +196,6 @@ pub enum Act {
     Describe,
     /// Nothing to do, whoever asks.
     Nothing,
-}
-
-/// What is asked for.
-#[derive(Debug)]
-pub enum Need {
-    /// An IAM token.
-    Token {
-        /// A token of the caller's own that comes with the request and stands in for the one that a `workload` profile
-        /// names (the kubelet sends the pod's).
-        subject: Option<Secret>,
-    },
-    /// An access key of Object Storage, bought with an IAM token.
-    AccessKey(KeyRequest),
-}
-
-impl Default for Need {
-    fn default() -> Self {
-        Self::Token { subject: None }
-    }
 }
 
 /// Where the token would go.

@@ -16,14 +16,14 @@ use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry};
 use crate::cache::record::{Record, Rules, Verdict, Want};
 use crate::cloud::{auth, discovery, http, iam, jwt, status};
+use crate::commands::login::flow;
 use crate::disk::places::Places;
 use crate::invocation::{Invocation, Options};
-use crate::login::flow;
-use crate::login::state::{Place, State};
 use crate::profile::Profile;
 use crate::protocol::{Call, Exchange, Handout, Refusal, Target};
-use crate::source::access_key::AccessKey;
-use crate::source::{authorized_key, external, metadata, workload};
+use crate::sources::access_key::AccessKey;
+use crate::sources::login::state::{Place, State};
+use crate::sources::{authorized_key, command, metadata, workload};
 use crate::system::loopback;
 use crate::yaml::{Node, Value};
 use crate::{invocation, protocol};
@@ -95,7 +95,7 @@ fn profile(input: &[u8]) {
                 !profile.hosts.covers(&Host { scheme: None, name: "index.docker.io".into(), port: Some(1) })
                     || text.contains("docker")
             );
-            if let Err(error) = crate::source::open(&profile) {
+            if let Err(error) = profile.open() {
                 check_error(&error);
             }
         }
@@ -209,12 +209,12 @@ fn auth_answer(input: &[u8]) {
 }
 
 fn github_answer(input: &[u8]) {
-    if let Ok(workload::IdToken { value }) = serde_json::from_slice(input)
-        && let Ok(token) = workload::subject_token(value.expose())
+    if let Ok(workload::github::IdToken { value }) = serde_json::from_slice(input)
+        && let Ok(token) = workload::subject::subject_token(value.expose())
     {
         assert!(token.expose().len() <= 16 * 1024 && token.expose().bytes().all(|byte| byte.is_ascii_graphic()));
     }
-    if let Some(explained) = workload::explain(input) {
+    if let Some(explained) = workload::github::explain(input) {
         check_error(&Error::refused(explained.message));
     }
     Secret::forget_known();
@@ -222,8 +222,8 @@ fn github_answer(input: &[u8]) {
 
 /// A subject token's claims: of a whole token, and of a payload alone.
 fn subject_token(input: &[u8]) {
-    let whole = std::str::from_utf8(input).ok().and_then(workload::Claims::read);
-    let payload = workload::Claims::of_payload(input);
+    let whole = std::str::from_utf8(input).ok().and_then(workload::subject::Claims::read);
+    let payload = workload::subject::Claims::of_payload(input);
     for claims in [whole, payload].into_iter().flatten() {
         let text = claims.to_string();
         assert!(text.chars().count() <= 600, "{text}");
@@ -233,7 +233,7 @@ fn subject_token(input: &[u8]) {
 
 fn command_output(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    if let Some((token, expiry)) = external::parse(text.trim())
+    if let Some((token, expiry)) = command::parse(text.trim())
         && let Ok(credential) = Credential::new(token, &Expiry::At(expiry), NOW, None, "the fuzzer")
     {
         check_credential(&credential);

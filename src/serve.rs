@@ -30,7 +30,7 @@ use crate::invocation::Options;
 use crate::obtain::Obtained;
 use crate::profile::Profile;
 use crate::session::Session;
-use crate::source::metadata;
+use crate::sources::metadata;
 use crate::system::loopback::{Incoming, Listener, Response};
 use crate::system::{Signals, peer};
 use crate::{Input, system};

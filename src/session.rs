@@ -20,12 +20,11 @@ use crate::cloud::http::Http;
 use crate::cloud::{ATTEMPTS, Context};
 use crate::disk::places::Places;
 use crate::invocation::Options;
-use crate::login::Login;
+use crate::obtain::Grant;
 use crate::obtain::{Obtained, obtain};
 use crate::profile::{self, DEFAULT_TIMEOUT, Profile, Wanted};
-use crate::protocol::Need;
-use crate::source::access_key::{self, AccessKey};
-use crate::source::{self, Grant};
+use crate::sources::Resource;
+use crate::sources::access_key::AccessKey;
 
 /// Above the size from which std reads into our buffer and not through one of its own, which nobody wipes.
 const FIRST_READ: usize = 12 * 1024;
@@ -73,19 +72,25 @@ impl Session<'_> {
     /// # Errors
     /// See [`obtain`].
     pub fn obtain(&self, profile: &Profile, options: &Options, floor: Duration) -> Result<Obtained> {
-        self.obtain_need(profile, options, &Need::default(), floor)
+        self.obtain_need(profile, options, &Resource::default(), floor)
     }
 
     /// [`Self::obtain`], for what a protocol needs.
     ///
     /// # Errors
     /// See [`obtain`].
-    pub fn obtain_need(&self, profile: &Profile, options: &Options, need: &Need, floor: Duration) -> Result<Obtained> {
+    pub fn obtain_need(
+        &self,
+        profile: &Profile,
+        options: &Options,
+        need: &Resource,
+        floor: Duration,
+    ) -> Result<Obtained> {
         let profile = &Profile { cached: profile.cached && !options.no_cache, ..profile.clone() };
         let (grant, floor) = self.open(profile, need, floor)?;
         let obtained = self.obtain_from(grant.as_ref(), profile, options, floor)?;
         match need {
-            Need::AccessKey(_) if AccessKey::unpack(&obtained.credential.secret).is_none() => {
+            Resource::AccessKey(_) if AccessKey::unpack(&obtained.credential.secret).is_none() => {
                 Err(Error::internal(format!("{profile}: what the cache has is no access key"))
                     .hint("`ycred logout` forgets it"))
             }
@@ -96,17 +101,14 @@ impl Session<'_> {
     /// The grant of what is needed, and what is left at least of what it hands out, unless `--min-ttl` says otherwise.
     ///
     /// # Errors
-    /// As [`source::open`].
-    pub fn open(&self, profile: &Profile, need: &Need, floor: Duration) -> Result<(Box<dyn Grant>, Duration)> {
+    /// As [`sources::open`].
+    pub fn open(&self, profile: &Profile, need: &Resource, floor: Duration) -> Result<(Box<dyn Grant>, Duration)> {
         let floor = profile.min_ttl.max(floor);
-        match need {
-            Need::Token { subject } => Ok((source::open_for(profile, subject.as_ref())?, floor)),
-            Need::AccessKey(request) => {
-                let home = self.places.home.as_deref();
-                let grant = access_key::link(source::open(profile)?, request, profile, home)?;
-                Ok((grant, request.floor(floor)))
-            }
-        }
+        let grant = profile.open_resource(need, self.places.home.as_deref())?;
+        Ok(match need {
+            Resource::Token { .. } => (grant, floor),
+            Resource::AccessKey(request) => (grant, request.floor(floor)),
+        })
     }
 
     /// `floor` is what is left at least of what comes, unless `--min-ttl` says otherwise.
@@ -137,7 +139,7 @@ impl Session<'_> {
     ) -> Result<T> {
         // Trusted like the profile itself, so judged like it, on every call.
         if let Some(path) = &profile.ca_file {
-            profile::judge_named(path, "ca-file")?;
+            profile::find::judge_named(path, "ca-file")?;
         }
         let http = Http::new(self.environment, profile.ca_file.as_deref());
         let cache = match profile.cached {
@@ -170,13 +172,13 @@ impl Session<'_> {
     /// the program that tells us has no use for an error.
     pub fn reject_token(&self, profile: &Profile, options: &Options, token: &Secret) {
         // It would be handed out again otherwise: a login keeps its last token beside the cache.
-        if let Ok(Some(login)) = Login::if_any(profile) {
+        if let Ok(Some(login)) = profile.login() {
             login.place.drop_access(token);
         }
         if options.no_cache || !profile.cached {
             return;
         }
-        let Ok(grant) = source::open(profile) else { return };
+        let Ok(grant) = profile.open() else { return };
         match self.cache().entry(grant.identity()).reject(token) {
             Ok(true) => {
                 self.notes.debug(|| format!("{profile}: the token was rejected, and is dropped from the cache"))

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use ycred::source::Source;
+use ycred::sources;
 
 use super::{Story, handed, refused, refused_with_hint};
 use crate::emulator::keys::AuthorizedKey;
@@ -163,7 +163,7 @@ fn what_is_written_is_private_and_works() {
     // Every profile of a source that this version has can be read.
     let list = user.story.sandbox.ycred(["list"]).run().exits(0);
     for line in list.stdout.lines().filter(|line| line.contains("broken")) {
-        assert!(line.contains("kz") && Source::named("login").is_none(), "{list}");
+        assert!(line.contains("kz") && sources::named("login").is_none(), "{list}");
     }
 }
 

@@ -701,7 +701,6 @@ fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
     use ycred::base::secret::Secret;
     use ycred::disk::places::Places;
     use ycred::profile::Profile;
-    use ycred::source::open_for;
 
     let workload = Workload::new();
     let read = |text: &str| {
@@ -710,7 +709,7 @@ fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
     };
     let name = |profile: &Profile, subject: Option<&str>| {
         let subject = subject.map(|text| Secret::new(text.to_owned()));
-        open_for(profile, subject.as_ref()).map(|grant| grant.identity().name())
+        profile.open_for(subject.as_ref()).map(|grant| grant.identity().name())
     };
     let bare = read(&workload.settings(""));
     let (one, renewed) = (workload.issuer.token(SUBJECT), workload.issuer.token(SUBJECT));
@@ -745,7 +744,6 @@ fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
     use ycred::cloud::http::Http;
     use ycred::disk::places::Places;
     use ycred::profile::Profile;
-    use ycred::source::open_for;
 
     struct RealClock(Instant);
     impl Clock for RealClock {
@@ -784,7 +782,7 @@ fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
     };
     let fetch = |token: &str| {
         let token = Secret::new(token.to_owned());
-        open_for(&profile, Some(&token)).expect("a grant").fetch(&cx)
+        profile.open_for(Some(&token)).expect("a grant").fetch(&cx)
     };
     let token = workload.issuer.token(SUBJECT);
     let credential = fetch(&token).unwrap_or_else(|error| panic!("{}", error.render()));

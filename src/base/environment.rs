@@ -4,6 +4,7 @@
 //! An empty variable counts as unset, as it does for kubectl, docker and curl.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -128,6 +129,12 @@ impl Environment {
 
 /// A variable's value is not UTF-8.
 pub struct NotText;
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Environment(…)") // it holds secrets
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Tokens, and how long one still lives. Pure: the time is always an argument.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -22,6 +23,13 @@ pub fn token_text(text: Secret) -> Result<Secret, &'static str> {
         }
         _ => Ok(text),
     }
+}
+
+/// Whether the Terraform provider would take a `YC_TOKEN` for an IAM token
+/// (`yandex-framework/provider/config/config.go`, `Credentials`): it starts with `t1.` and has two dots.
+pub fn is_iam_token(value: &OsStr) -> bool {
+    let bytes = value.as_encoded_bytes();
+    bytes.starts_with(b"t1.") && bytes.iter().filter(|byte| **byte == b'.').count() == 2
 }
 
 /// The longest life believed, and the one assumed where the source names none.

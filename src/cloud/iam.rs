@@ -56,6 +56,13 @@ pub(crate) struct Created {
     pub expires_at: Option<String>,
 }
 
+/// Whether this can be a service account's id.
+pub fn is_account_id(text: &str) -> bool {
+    // Ids are 20 characters today; the API's limit is 50 (cloudapi, iam_token_service.proto).
+    (1..=50).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
 /// `Create`: a token for a JWT or an OAuth token.
 ///
 /// # Errors

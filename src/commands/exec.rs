@@ -119,7 +119,7 @@ pub fn changes(profile: &Profile, token: &Secret, expires: Timestamp) -> Vec<Cha
 pub fn common_changes(profile: &Profile) -> Vec<Change> {
     let outranking = [env::YC_SERVICE_ACCOUNT_KEY_FILE, env::YC_OAUTH_TOKEN].into_iter();
     let mut changes: Vec<Change> =
-        outranking.chain(profile.settings.secret_variables()).map(|name| Change::Unset(name.to_owned())).collect();
+        outranking.chain(profile.secret_variables()).map(|name| Change::Unset(name.to_owned())).collect();
     match &profile.name {
         Some(name) => changes.push(Change::Set(env::YCRED_PROFILE, name.into())),
         // A ycred inside takes the token from the environment, and must not impersonate with it once more.

@@ -12,24 +12,24 @@ use clap::{Arg, ArgAction};
 use serde::Serializer as _;
 use zeroize::Zeroizing;
 
-use crate::Outcome;
 use crate::base::environment as env;
 use crate::base::environment::Environment;
-use crate::base::error::describe;
-use crate::base::error::{Error, Result, clean};
-use crate::base::hosts::DEFAULT_ENDPOINT;
-use crate::base::hosts::{Allowed, Host};
+use crate::base::error::{Error, Result, clean, describe};
+use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host};
 use crate::base::secret::Secret;
-use crate::commands::init::quote;
+use crate::base::token::is_iam_token;
+use crate::cloud::iam;
 use crate::commands::{Call, Command};
-use crate::disk::files;
-use crate::disk::store;
-use crate::profile;
-use crate::profile::{Profile, check_name};
+use crate::disk::{files, store};
+use crate::profile::find::check_name;
+use crate::profile::text::{quote, setting};
+use crate::profile::{Profile, find};
 use crate::protocol::Reply;
 use crate::session::Session;
-use crate::source::authorized_key::{AccountKey, KEY_ENV};
-use crate::source::{self, Source};
+use crate::sources::{authorized_key, oauth};
+use crate::{Outcome, profile, sources};
+
+use crate::sources::source::{Assignment, KeptSecret};
 use crate::yaml::{Node, Wrong};
 
 pub const COMMAND: Command = Command {
@@ -132,21 +132,13 @@ struct Draft {
     origin: String,
     source: &'static str,
     settings: Vec<(&'static str, Setting)>,
-    kept: Option<Kept>,
+    kept: Option<KeptSecret>,
     remarks: Vec<String>,
 }
 
-enum Setting {
-    One(String),
-    Many(Vec<String>),
-}
-
-/// A secret that goes into a file of its own, which the profile names.
-struct Kept {
-    key: &'static str,
-    ending: &'static str,
-    content: Secret,
-    about: String,
+struct Setting {
+    values: Vec<String>,
+    is_list: bool,
 }
 
 impl Draft {
@@ -155,7 +147,7 @@ impl Draft {
     }
 
     fn set(&mut self, key: &'static str, value: &str) {
-        self.settings.push((key, Setting::One(value.to_owned())));
+        self.settings.push((key, Setting { values: vec![value.to_owned()], is_list: false }));
     }
 
     /// Relative to the profile, so that the directory can be moved.
@@ -167,36 +159,19 @@ impl Draft {
         let mut text =
             format!("# Made by `ycred import` from {}.\nsource = {}\n", clean(&self.origin), quote(self.source));
         if let (Some(kept), Some(path)) = (&self.kept, self.kept_path()) {
-            let _ = writeln!(text, "{} = {}", kept.key, quote(&path));
+            setting(&mut text, kept.key, &[path], false);
         }
-        for (key, setting) in &self.settings {
-            let _ = match setting {
-                Setting::One(value) => writeln!(text, "{key} = {}", quote(value)),
-                Setting::Many(values) => {
-                    let quoted: Vec<String> = values.iter().map(|value| quote(value)).collect();
-                    writeln!(text, "{key} = [{}]", quoted.join(", "))
-                }
-            };
+        for (key, Setting { values, is_list }) in &self.settings {
+            setting(&mut text, key, values, *is_list);
         }
         text
     }
 
-    fn oauth_token(&mut self, token: &str) {
-        let content = Secret::new(token.to_owned());
-        let about = "an OAuth token".to_owned();
-        self.kept = Some(Kept { key: "oauth-token-file", ending: "oauth-token", content, about });
-        self.remarks.push(format!(
-            "{}: OAuth tokens are on their way out, none are issued since June 2026: make a key in time and replace this \
-             profile, ycred init {} --key-file FILE --force",
-            self.name, self.name
-        ));
-    }
-
-    fn authorized_key(&mut self, json: String) -> Result<()> {
-        let json = Secret::wrapping(json);
-        let about = format!("the authorized key of {}", AccountKey::parse(json.expose())?.whose());
-        self.kept = Some(Kept { key: "key-file", ending: "json", content: json, about });
-        Ok(())
+    fn keep(&mut self, kept: KeptSecret) {
+        if let Some(remark) = kept.remark {
+            self.remarks.push(format!("{}: {}", self.name, remark.replace("{name}", &self.name)));
+        }
+        self.kept = Some(kept);
     }
 
     fn endpoint(&mut self, text: &str) {
@@ -222,40 +197,33 @@ fn from_environment(wanted: &[Wanted<'_>], session: &Session<'_>) -> Result<Foun
     };
     check_name(name)?;
     let environment = session.environment;
-    let Some((source, assignments)) = source::from_environment(environment) else {
+    let Some((source, assignments)) = sources::from_environment(environment) else {
         return Err(Error::profile("the environment says nothing that a profile could be made of")
             .hint("set YC_SERVICE_ACCOUNT_KEY_FILE, or another of the variables that docs/profiles.md lists"));
     };
     // What serves nobody without a profile would serve nobody with one.
-    source::open(&Profile::from_environment(environment, session.places)?)?;
+    Profile::from_environment(environment, session.places)?.open()?;
     let mut draft = Draft::new(name.to_owned(), "the environment".to_owned(), source.name);
     let value = |variable: &str| plain(environment, variable);
-    for (key, assigned) in assignments {
-        match key {
+    for assignment in assignments {
+        match assignment {
             // Secrets that last go into files, since the variable will be gone; one that lives for hours does not.
-            KEY_ENV => draft.authorized_key(value(&assigned)?).map_err(|error| error.context(&assigned))?,
-            "oauth-token-env" => {
-                let token = value(&assigned)?;
-                if !source::is_oauth_token(token.trim()) {
-                    return Err(Error::profile(format!("{assigned}: does not hold one OAuth token")));
-                }
-                draft.oauth_token(token.trim());
+            Assignment::Secret { variable, .. } if let Some(keep) = source.keep => {
+                let text = Secret::wrapping(value(variable)?);
+                draft.keep(keep(text).map_err(|error| error.context(variable))?);
             }
-            "token-env" => {
-                draft.set(key, &assigned);
+            Assignment::Secret { key, variable } => {
+                draft.set(key, variable);
                 draft.remarks.push(format!(
-                    "{name}: {assigned} is an IAM token, which lives for hours: the profile reads the variable, and keeps \
+                    "{name}: {variable} is an IAM token, which lives for hours: the profile reads the variable, and keeps \
                      nothing"
                 ));
             }
-            key => {
+            Assignment::Value { key, value, .. } => {
                 let is_file = source.keys.iter().any(|known| known.name == key && known.value == "FILE");
-                draft.set(key, &if is_file { absolute(&assigned)? } else { assigned });
+                draft.set(key, &if is_file { absolute(&value)? } else { value });
             }
         }
-    }
-    if source.name == source::metadata::SOURCE.name {
-        draft.set("metadata-addr", &value(env::YC_METADATA_ADDR)?);
     }
     if environment.get(env::YC_ENDPOINT).is_some() {
         draft.endpoint(&value(env::YC_ENDPOINT)?);
@@ -265,7 +233,7 @@ fn from_environment(wanted: &[Wanted<'_>], session: &Session<'_>) -> Result<Foun
     }
     if environment.get(env::YCRED_IMPERSONATE).is_some() {
         let accounts = value(env::YCRED_IMPERSONATE)?.split(',').map(|account| account.trim().to_owned()).collect();
-        draft.settings.push(("impersonate", Setting::Many(accounts)));
+        draft.settings.push(("impersonate", Setting { values: accounts, is_list: true }));
     }
     Ok(Found { drafts: vec![draft], ..Found::default() })
 }
@@ -487,8 +455,8 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
     match source {
         "authorized-key" => {
             let line = key.map_or(settings.line, |key| key.line);
-            let json = key.map(key_file).unwrap_or_default();
-            draft.authorized_key(json).map_err(|error| {
+            let json = Secret::wrapping(key.map(key_file).unwrap_or_default());
+            let kept = authorized_key::keep(json).map_err(|error| {
                 let spoilt = file.spoilt(line, theirs, "service-account-key");
                 let error = error.context(spoilt.reason());
                 match spoilt.mend() {
@@ -496,19 +464,20 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
                     None => error,
                 }
             })?;
+            draft.keep(kept);
         }
         "oauth" => {
             let token = settings.member("token");
             let (line, value) = (token.map_or(0, |token| token.line), text("token").unwrap_or_default());
-            let why = match source::is_oauth_token(value) {
-                _ if source::is_iam_token(value.as_ref()) => Some("the token is an IAM token, which lives for hours"),
+            let why = match oauth::is_oauth_token(value) {
+                _ if is_iam_token(value.as_ref()) => Some("the token is an IAM token, which lives for hours"),
                 true => None,
                 false => Some("the token is not one OAuth token"),
             };
             if let Some(why) = why {
                 return Err(file.spoilt(line, theirs, why));
             }
-            draft.oauth_token(value);
+            draft.keep(oauth::keep(Secret::wrapping(value.to_owned()))?);
         }
         "login" => {
             if let Some(federation) = text("federation-id") {
@@ -529,7 +498,7 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
     if let Some(impersonate) = settings.member("impersonate-service-account-id")
         && let Some(account) = impersonate.text()
     {
-        if !profile::is_account_id(account) {
+        if !iam::is_account_id(account) {
             let why = "impersonate-service-account-id is not a service account's id";
             return Err(file.spoilt(impersonate.line, theirs, why));
         }
@@ -667,7 +636,7 @@ impl Plan {
     ) -> Result<bool> {
         let path = directory.join(format!("{}.toml", draft.name));
         let text = draft.text();
-        if Source::named(draft.source).is_some() {
+        if sources::named(draft.source).is_some() {
             let profile = Profile::from_text(&draft.name, &path, &text, session.environment, session.places);
             let profile = profile.map_err(|error| error.context(&draft.origin))?;
             self.allowed.insert(draft.name.clone(), profile.hosts);
@@ -702,9 +671,9 @@ impl Plan {
     /// What yc calls its current profile, as an alias; only an alias is replaced, as by `use`.
     fn add_default(&mut self, name: &str, force: bool, directory: &Path) -> Result<()> {
         let path = directory.join("default.toml");
-        let content = Content::Profile(format!("use = {}\n", quote(name)));
+        let content = Content::Profile(profile::text::alias(name));
         let file = Planned { path, content, overwrite: force };
-        let current = profile::alias_target(&file.path);
+        let current = find::alias_target(&file.path);
         match current {
             Ok(Some(other)) if other == name => {}
             Ok(None) if file.path.symlink_metadata().is_err() => self.files.push(file),
@@ -838,7 +807,7 @@ mod tests {
                         federation-id = \"bpf0000000000000000a\"\nendpoint = \"api.yandexcloud.kz\"\n";
         assert_eq!(draft.text(), expected);
         let mut draft = Draft::new("me".into(), "x".into(), "oauth");
-        draft.oauth_token("y0_x");
+        draft.keep(oauth::keep(Secret::wrapping("y0_x".into())).expect("a token"));
         draft.endpoint("api.cloud.yandex.net:443");
         assert!(draft.text().ends_with("source = \"oauth\"\noauth-token-file = \"keys/me.oauth-token\"\n"));
     }

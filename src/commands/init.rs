@@ -1,22 +1,25 @@
 //! `init`: writes a profile, fetches a token with it, and says whose it is.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
-use crate::Outcome;
 use crate::base::clock::human;
 use crate::base::error::{Error, Result, clean};
+use crate::commands::login::flow;
 use crate::commands::{Call, Command, login};
 use crate::disk::store;
-use crate::login::flow;
-use crate::profile::{COMMON_KEYS, Key, Profile, check_name};
+use crate::profile::Profile;
+use crate::profile::find::check_name;
+use crate::profile::keys::COMMON_KEYS;
+use crate::profile::text::setting;
 use crate::protocol::Reply;
 use crate::session::Session;
-use crate::source::{self, SOURCES, Source};
+use crate::sources::SOURCES;
+use crate::sources::source::{Key, Source};
+use crate::{Outcome, sources};
 
 pub const COMMAND: Command = Command {
     name: "init",
@@ -87,7 +90,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     // Read back before it is written, so that what is written is right, and its key file can be read.
     let unwritten = |error: Error| error.context("nothing is written");
     let profile = Profile::from_text(name, &path, &text, session.environment, session.places).map_err(unwritten)?;
-    let account = source::open(&profile).and_then(|grant| grant.account()).map_err(unwritten)?;
+    let account = profile.open().and_then(|grant| grant.account()).map_err(unwritten)?;
     store::write_config(&path, text.as_bytes(), overwrite).map_err(|error| {
         Error::profile(format!("{}: cannot be written", path.display()))
             .because(crate::base::error::describe(&error))
@@ -95,11 +98,11 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     })?;
     // The one source that needs a person, who is there now.
     let logged_in =
-        match profile.source.name {
-            "login" => Some(login::log_in(&profile, call, flow::PATIENCE, session).map_err(|error| {
+        match profile.source.needs_person {
+            true => Some(login::log_in(&profile, call, flow::PATIENCE, session).map_err(|error| {
                 error.context(format!("{} is written, but nobody is logged in yet", path.display()))
             })?),
-            _ => None,
+            false => None,
         };
     let obtained = session
         .obtain(&profile, &call.options, Duration::ZERO)
@@ -137,19 +140,15 @@ fn write(call: &Call, session: &Session<'_>) -> Result<String> {
             values.insert(flag, vec![format!("{}s", length.as_secs())]);
         }
     }
-    let mut text = format!("source = {}\n", quote(source.name));
+    let mut text = String::new();
+    setting(&mut text, "source", &[source.name], false);
     let order = source.keys.iter().chain(COMMON_KEYS);
     for (key, mut given) in order.filter_map(|key| values.remove(key.name).map(|given| (key, given))) {
         if key.value == "FILE" {
             given = given.iter().map(|path| absolute(path, session)).collect::<Result<_>>()?;
         }
-        let quoted: Vec<String> = given.iter().map(|value| quote(value)).collect();
-        let many = quoted.len() > 1 || matches!(key.value, "COMMAND" | "HOST") && key.name != "endpoint";
-        let _ = if many {
-            writeln!(text, "{} = [{}]", key.name, quoted.join(", "))
-        } else {
-            writeln!(text, "{} = {}", key.name, quoted.concat())
-        };
+        let many = given.len() > 1 || matches!(key.value, "COMMAND" | "HOST") && key.name != "endpoint";
+        setting(&mut text, key.name, &given, many);
     }
     match values.keys().next() {
         Some(stray) => Err(Error::usage(format!("--{stray} is not for source \"{}\"", source.name))),
@@ -161,7 +160,7 @@ fn write(call: &Call, session: &Session<'_>) -> Result<String> {
 fn choose_source(call: &Call, values: &BTreeMap<&'static str, Vec<String>>) -> Result<&'static Source> {
     if let Some(name) = call.text("source") {
         let names: Vec<&str> = SOURCES.iter().map(|source| source.name).collect();
-        return Source::named(name)
+        return sources::named(name)
             .ok_or_else(|| Error::usage(format!("--source: \"{name}\" is not one of {}", names.join(", "))));
     }
     // A command after `--` is for the source that is named after it.
@@ -187,33 +186,4 @@ fn absolute(path: &str, session: &Session<'_>) -> Result<String> {
     full.into_os_string()
         .into_string()
         .map_err(|_| Error::usage(format!("{path}: is not plain text, which a profile is")))
-}
-
-/// A TOML basic string.
-pub(super) fn quote(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                quoted.push('\\');
-                quoted.push(c);
-            }
-            c if c.is_control() => {
-                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_quoted_as_toml_has_it() {
-        assert_eq!(quote("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000A\"");
-    }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::Outcome;
 use crate::base::error::{Result, clean};
 use crate::commands::{Call, Command};
-use crate::profile::{Profile, Wanted};
+use crate::profile::{Profile, Wanted, find};
 use crate::protocol::Reply;
 use crate::session::Session;
 
@@ -13,7 +13,7 @@ pub const COMMAND: Command =
     Command { name: "list", about: "list the profiles", arguments: |command| command, needs_places: true, run };
 
 fn run(_: &Call, session: &Session<'_>) -> Result<Outcome> {
-    let names = session.places.profile_names();
+    let names = find::names(session.places);
     let chosen = session.profile(&Wanted::Unnamed).ok().and_then(|profile| profile.name);
     let mut text = String::new();
     for name in &names {

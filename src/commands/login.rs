@@ -1,5 +1,8 @@
 //! `login`: lets a person log in with a browser, for a profile whose source is `login`.
 
+pub mod flow;
+mod page;
+
 use std::time::Duration;
 
 use clap::{Arg, ArgAction};
@@ -8,12 +11,11 @@ use crate::Outcome;
 use crate::base::clock::human;
 use crate::base::error::{Error, Result};
 use crate::commands::{Call, Command};
-use crate::login::Login;
-use crate::login::flow::{self, LoggedIn, Manner};
 use crate::profile::{Profile, Wanted};
 use crate::protocol::Reply;
 use crate::session::Session;
-use crate::source;
+use crate::sources::login::client::Login;
+use flow::{LoggedIn, Manner};
 
 pub const COMMAND: Command = Command {
     name: "login",
@@ -83,7 +85,7 @@ fn make(wanted: &Wanted, session: &Session<'_>) -> Option<String> {
 /// # Errors
 /// Usage (2): the profile's tokens come from elsewhere; and as [`flow::log_in`].
 pub fn log_in(profile: &Profile, call: &Call, timeout: Duration, session: &Session<'_>) -> Result<String> {
-    if profile.source.name != "login" {
+    if !profile.source.needs_person {
         return Err(Error::usage(format!(
             "{profile}: its source is \"{}\", which needs no login",
             profile.source.name
@@ -91,8 +93,8 @@ pub fn log_in(profile: &Profile, call: &Call, timeout: Duration, session: &Sessi
         .hint("`ycred init NAME --login` makes a profile that does"));
     }
     // Whatever else may be wrong with it is told before a browser opens.
-    source::open(profile)?;
-    let login = Login::of(profile)?;
+    profile.open()?;
+    let login = Login::of(&profile.opening(None))?;
     let manner = Manner { browser: !call.matches.get_flag("no-browser"), again: call.options.force_refresh };
     let LoggedIn { credential, renews } = session
         .ask(profile, &call.options, Duration::ZERO, timeout, |cx| flow::log_in(&login, manner, session, cx))

@@ -10,21 +10,20 @@ use std::time::Duration;
 use clap::{Arg, ArgAction};
 
 use crate::base::clock::Deadline;
-use crate::base::error::describe;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Result, describe};
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::{Forgotten, Slot};
-use crate::cloud::Context;
-use crate::cloud::iam;
+use crate::cloud::{Context, iam};
 use crate::commands::{Call, Command, login};
 use crate::disk::store::Lock;
-use crate::login::Login;
-use crate::login::state::{Place, Removed, State};
-use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
+use crate::obtain::Grant;
+use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted, find};
 use crate::protocol::Reply;
 use crate::session::Session;
-use crate::source::{self, Grant, access_key};
+use crate::sources::access_key;
+use crate::sources::login::client::Login;
+use crate::sources::login::state::{Place, Removed, State};
 use crate::{Done, Outcome};
 
 pub const COMMAND: Command = Command {
@@ -119,9 +118,9 @@ fn forget_all(call: &Call, session: &Session<'_>, told: &mut Told) -> Result<()>
 
 fn forget_one(profile: &Profile, call: &Call, session: &Session<'_>, told: &mut Told) -> Result<()> {
     let cache = session.cache();
-    let grant = source::open(profile)?;
+    let grant = profile.open()?;
     let deadline = Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout));
-    if let Some(login) = Login::if_any(profile)? {
+    if let Some(login) = profile.login()? {
         let place = &login.place;
         if end(place, &deadline, session).map_err(|error| unforgotten(place.directory(), &error))?.any {
             let _ = writeln!(told.text, "{profile}: logged out; what was kept of the login is removed");
@@ -199,9 +198,7 @@ struct Holding {
 fn all_holdings(call: &Call, session: &Session<'_>) -> Vec<Holding> {
     let load = |name: String| session.profile(&Wanted::Given { by: "logout", name: name.clone() }).ok();
     // An alias's profile is among them under its own name.
-    let profiles = session
-        .places
-        .profile_names()
+    let profiles = find::names(session.places)
         .into_iter()
         .filter_map(|name| load(name.clone()).filter(|profile| profile.name.as_ref() == Some(&name)));
     profiles.filter_map(|profile| Holding::of(&profile, call, session).ok()).collect()
@@ -209,7 +206,7 @@ fn all_holdings(call: &Call, session: &Session<'_>) -> Vec<Holding> {
 
 impl Holding {
     fn of(profile: &Profile, call: &Call, session: &Session<'_>) -> Result<Self> {
-        let grant = source::open(profile)?;
+        let grant = profile.open()?;
         let cache = session.cache();
         let now = session.clock.now();
         let is_alive = |credential: &Credential| credential.left(now).longer > 0;
@@ -227,7 +224,7 @@ impl Holding {
             link = grant.inner();
         }
         let deadline = Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout));
-        let login = Login::if_any(profile)?.and_then(|login| {
+        let login = profile.login()?.and_then(|login| {
             // Whoever renews brings the refresh token that is to be revoked, in place of the one that is there.
             session.notes.debug(|| format!("{profile}: waiting for whoever renews the login, if anybody does"));
             let _held = login.place.wait_for_lock(&deadline, session.clock);

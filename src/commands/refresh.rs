@@ -13,10 +13,11 @@ use crate::commands::{Call, Command, login};
 use crate::invocation::Options;
 use crate::obtain::Obtained;
 use crate::profile::Profile;
-use crate::protocol::{Need, Reply};
+use crate::protocol::Reply;
 use crate::session::Session;
-use crate::source;
-use crate::source::access_key::{self, KeyRequest};
+use crate::sources::Resource;
+use crate::sources::access_key;
+use crate::sources::access_key::KeyRequest;
 
 pub const COMMAND: Command = Command {
     name: "refresh",
@@ -34,7 +35,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let mut text = format!("{profile}: token until {} ({} left)\n", credential.expires, left(&credential));
     for request in keys_of(&profile, &options, session)? {
         let session_name = request.session_name.clone();
-        match session.obtain_need(&profile, &options, &Need::AccessKey(request), Duration::ZERO) {
+        match session.obtain_need(&profile, &options, &Resource::AccessKey(request), Duration::ZERO) {
             Ok(Obtained { credential, .. }) => {
                 let (expires, left) = (credential.expires, left(&credential));
                 let _ = writeln!(text, "{profile}: access key of session {session_name} until {expires} ({left} left)");
@@ -54,7 +55,7 @@ fn keys_of(profile: &Profile, options: &Options, session: &Session<'_>) -> Resul
     if options.no_cache || !profile.cached {
         return Ok(Vec::new());
     }
-    let (grant, now) = (source::open(profile)?, session.clock.now());
+    let (grant, now) = (profile.open()?, session.clock.now());
     let living = |record: &Record| record.credential().is_some_and(|credential| credential.left(now).longer > 0);
     let request =
         |record: &Record| access_key::request_of(record.settings(), grant.identity()).filter(|_| living(record));

@@ -10,11 +10,9 @@ use crate::base::secret::Secret;
 use crate::base::token::{Credential, token_text};
 use crate::cloud::iam;
 use crate::commands::{Call, Command};
-use crate::login::Login;
-use crate::profile::Profile;
+use crate::profile::{Profile, find};
 use crate::protocol::Reply;
 use crate::session::Session;
-use crate::source;
 
 pub const COMMAND: Command = Command {
     name: "revoke",
@@ -36,7 +34,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let by_stdin = match words.as_slice() {
         [] => false,
         [word] if *word == "-" => true,
-        [name] if session.places.profile_names().contains(*name) => {
+        [name] if find::names(session.places).contains(*name) => {
             return Err(Error::usage("which profile is meant is said with --profile")
                 .hint(format!("ycred revoke --profile {name}")));
         }
@@ -79,11 +77,11 @@ fn read(call: &Call, session: &Session<'_>) -> Result<Option<Secret>> {
 }
 
 fn cached(profile: &Profile, session: &Session<'_>) -> Result<Secret> {
-    let grant = source::open(profile)?;
+    let grant = profile.open()?;
     let record = session.cache().entry(grant.identity()).load().map_err(|error| error.context(profile))?;
     // Where nothing is cached, a login still has its last token, and would hand it out.
     let own = || {
-        let login = Login::if_any(profile).ok().flatten().filter(|_| grant.inner().is_none())?;
+        let login = profile.login().ok().flatten().filter(|_| grant.inner().is_none())?;
         login.place.load().ok()?.access.map(|access| access.credential())
     };
     let now = session.clock.now();

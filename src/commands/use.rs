@@ -7,7 +7,8 @@ use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result};
 use crate::commands::{Call, Command};
 use crate::disk::store;
-use crate::profile::{self, Wanted, check_name};
+use crate::profile::find::check_name;
+use crate::profile::{Wanted, find};
 use crate::protocol::Reply;
 use crate::session::Session;
 
@@ -36,7 +37,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
         return Err(Error::usage(format!("{name} is an alias itself, of {}", target.name.unwrap_or_default()))
             .hint("use the profile that it names"));
     }
-    match profile::alias_target(&path) {
+    match find::alias_target(&path) {
         Ok(Some(_)) => {}
         Ok(None) if !path.exists() => {}
         // A broken file may be a person's work as much as a good one.

@@ -1,6 +1,5 @@
 //! Where things are: profiles, token records, login sessions. Nothing is made here.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use directories::BaseDirs;
@@ -8,7 +7,6 @@ use directories::BaseDirs;
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
-use crate::profile::check_name;
 use crate::system;
 
 const APP: &str = "ycred";
@@ -81,20 +79,6 @@ impl Places {
     /// The files that a profile's name may mean, in the order of looking.
     pub fn profile_candidates(&self, name: &str) -> Vec<PathBuf> {
         self.profile_directories().map(|directory| directory.join(format!("{name}.toml"))).collect()
-    }
-
-    /// Every name that a profile could be had by, whatever is wrong with it.
-    pub fn profile_names(&self) -> BTreeSet<String> {
-        let mut names = BTreeSet::new();
-        for directory in self.profile_directories() {
-            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-            names.extend(
-                entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned)),
-            );
-        }
-        // What stands there under other names is no profile: it cannot be named.
-        names.retain(|name| check_name(name).is_ok());
-        names
     }
 
     /// Where profiles are looked for, in this order.

@@ -12,8 +12,9 @@ use serde_json::json;
 use crate::base::clock::parse_duration;
 use crate::base::error::{Error, Kind, Result};
 use crate::invocation::Flag;
-use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Need, Protocol, Reply};
-use crate::source::access_key::{AccessKey, KeyRequest};
+use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Reply};
+use crate::sources::Resource;
+use crate::sources::access_key::{AccessKey, KeyRequest};
 
 pub struct Aws;
 
@@ -62,7 +63,7 @@ impl Protocol for Aws {
         };
         let session = call.options.own("session-name").unwrap_or(DEFAULT_SESSION);
         let request = KeyRequest::new(session, duration, call.options.own("policy-file"))?;
-        Ok(Box::new(Process { ask: Ask { need: Need::AccessKey(request), ..Ask::default() } }))
+        Ok(Box::new(Process { ask: Ask { need: Resource::AccessKey(request), ..Ask::default() } }))
     }
 }
 
@@ -120,8 +121,8 @@ mod tests {
     #[test]
     fn flags_decide_the_key() {
         let need = |flags: &[(&'static str, &str)]| match &read(flags).expect("read").ask().need {
-            Need::AccessKey(request) => request.clone(),
-            Need::Token { .. } => panic!("not a token"),
+            Resource::AccessKey(request) => request.clone(),
+            Resource::Token { .. } => panic!("not a token"),
         };
         assert_eq!(need(&[]), KeyRequest::new("ycred", Duration::from_secs(3600), None).expect("good"));
         assert_eq!(

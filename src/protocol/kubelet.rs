@@ -12,7 +12,8 @@ use serde_json::json;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::base::secret::Secret;
-use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Need, Protocol, Refusal, Reply, Target};
+use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::sources::Resource;
 
 pub struct Kubelet;
 
@@ -65,7 +66,7 @@ impl Protocol for Kubelet {
         let registry = registry(&request.image).unwrap_or_default().to_owned();
         let subject = request.service_account_token.filter(|token| !token.expose().is_empty());
         let target = Host::parse(&registry).map_or(Target::Unreadable, Target::Host);
-        let ask = Ask { target: Some(target), need: Need::Token { subject }, ..Ask::default() };
+        let ask = Ask { target: Some(target), need: Resource::Token { subject }, ..Ask::default() };
         Ok(Box::new(Provider { registry, ask }))
     }
 }
@@ -221,8 +222,8 @@ mod tests {
         let subject = |more: &str| {
             let input = request("cr.yandex/app").replace("}\n", &format!("{more}}}\n"));
             match &read(&input).expect("read").ask().need {
-                Need::Token { subject } => subject.as_ref().map(|token| token.expose().to_owned()),
-                Need::AccessKey(_) => panic!("not a key"),
+                Resource::Token { subject } => subject.as_ref().map(|token| token.expose().to_owned()),
+                Resource::AccessKey(_) => panic!("not a key"),
             }
         };
         assert_eq!(

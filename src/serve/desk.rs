@@ -13,7 +13,7 @@ use crate::base::secret::Secret;
 use crate::obtain::Obtained;
 use crate::serve::Work;
 use crate::serve::stock::{Found, Item, Stock};
-use crate::source::access_key::AccessKey;
+use crate::sources::access_key::AccessKey;
 use crate::system::loopback::{Incoming, Request, Response};
 use crate::system::peer;
 

@@ -11,12 +11,12 @@ use crate::base::token::Credential;
 use crate::cache::Cache;
 use crate::cache::record::{Rules, Verdict, Want};
 use crate::invocation::Options;
+use crate::obtain::Caching;
 use crate::obtain::Obtained;
 use crate::profile::Profile;
-use crate::protocol::Need;
 use crate::session::Session;
-use crate::source::Caching;
-use crate::source::access_key::KeyRequest;
+use crate::sources::Resource;
+use crate::sources::access_key::KeyRequest;
 
 /// What is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +28,11 @@ pub enum Item {
 impl Item {
     pub const ALL: [Self; 2] = [Self::Token, Self::AccessKey];
 
-    pub fn need(self) -> Need {
+    pub fn need(self) -> Resource {
         match self {
-            Self::Token => Need::default(),
+            Self::Token => Resource::default(),
             // The same as `ycred aws` asks for, so that they share a record.
-            Self::AccessKey => Need::AccessKey(KeyRequest::default()),
+            Self::AccessKey => Resource::AccessKey(KeyRequest::default()),
         }
     }
 
@@ -82,7 +82,7 @@ impl Stock {
             let (grant, floor) = session.open(&profile, &item.need(), Duration::ZERO)?;
             let rules = match grant.caching() {
                 Caching::Never => None,
-                Caching::Kept { refresh_before, max_age } => Some(Rules { refresh_before, max_age }),
+                Caching::Kept(rules) => Some(rules),
             };
             let floor = item.options(options).min_ttl.unwrap_or(floor);
             Ok(Shelf {

@@ -1,115 +1,28 @@
-//! `command`: whatever program already knows how to get a token; and the running of commands for the sources that read
-//! a secret from one.
+//! A program that a profile names, such as one that prints a secret: started, bounded, and read.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command as Process, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::base::clock::{human, millis};
 use crate::base::environment as env;
-use crate::base::environment::Environment;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Result, describe};
 use crate::base::identity::{Identity, hex, value_digest};
 use crate::base::secret::Secret;
-use crate::base::token::{Credential, Expiry, lenient_moment, token_text};
 use crate::cloud::Context;
-use crate::profile::{Key, Settings};
-use crate::source::{Caching, Grant, Opening, Source};
+use crate::sources::settings::Settings;
 use crate::system;
 
-pub const SOURCE: Source = Source {
-    name: "command",
-    about: "a program that prints a token, such as yc",
-    keys: &[Key {
-        name: "command",
-        value: "COMMAND",
-        about: "the program and its arguments: [\"yc\", \"iam\", \"create-token\", \"--format\", \"json\"]",
-    }],
-    // Whose token a command gives may change behind our back (`yc config profile activate`).
-    max_age: Some(Duration::from_secs(300)),
-    open,
-    from_environment: |_: &Environment| None,
-};
-
-fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
-    if !opening.settings.has("command") {
-        return Err(opening
-            .settings
-            .missing("source \"command\" needs `command`")
-            .hint("write command = [\"yc\", \"iam\", \"create-token\", \"--format\", \"json\"]"));
-    }
-    let command = Command::from_settings(opening.settings, "command")?;
-    let identity = command.identify(Identity::of(SOURCE.name), "command");
-    Ok(Box::new(External { command, identity, caching: opening.caching }))
-}
-
-/// A token and its expiry, from what a command printed.
-pub(crate) fn parse(text: &str) -> Option<(Secret, Option<String>)> {
-    let (token, expiry) = if text.starts_with('{') {
-        let Printed { iam_token, expires_at } = serde_json::from_str(text).ok()?;
-        (iam_token, expires_at)
-    } else {
-        // Known as a secret only once it can be one: what a command says in prose is not to blot out our own words.
-        (Secret::wrapping(text.to_owned()), None)
-    };
-    let token = token_text(token).ok()?;
-    Some((Secret::new(token.expose().to_owned()), expiry))
-}
-
-struct External {
-    command: Command,
-    identity: Identity,
-    caching: Caching,
-}
-
-/// `yc iam create-token --format json`, and the same in the spelling of the API.
-#[derive(Deserialize)]
-struct Printed {
-    #[serde(alias = "iamToken")]
-    iam_token: Secret,
-    #[serde(alias = "expiresAt", default, deserialize_with = "lenient_moment")]
-    expires_at: Option<String>,
-}
-
-impl Grant for External {
-    fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    fn caching(&self) -> Caching {
-        self.caching
-    }
-
-    fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let output = self.command.run(cx)?;
-        let text = output.expose().trim();
-        let no_token = || {
-            Error::refused(format!(
-                "{}: what it printed is neither a token nor JSON with iam_token and expires_at",
-                self.command
-            ))
-            .hint("run the command by hand and look at what it prints")
-        };
-        let (token, expiry) = parse(text).ok_or_else(no_token)?;
-        Credential::new(token, &Expiry::At(expiry), cx.clock.now(), None, &self.command.to_string())
-    }
-
-    fn account(&self) -> Result<String> {
-        Ok(format!("whoever {} is logged in as", self.command))
-    }
-}
-
 /// A program of a profile, with its arguments.
-pub struct Command {
+pub struct Program {
     words: Vec<String>,
     /// The profile's directory, in which it runs.
     directory: PathBuf,
@@ -117,7 +30,7 @@ pub struct Command {
     mark: String,
 }
 
-impl Command {
+impl Program {
     /// # Errors
     /// Profile (3): there is none, or it is one text instead of a list, or we were started by this very command.
     pub fn from_settings(settings: &Settings, key: &str) -> Result<Self> {
@@ -167,7 +80,7 @@ impl Command {
             marks.push(",");
         }
         marks.push(&self.mark);
-        let mut process = Process::new(&self.words[0]);
+        let mut process = Command::new(&self.words[0]);
         process
             .args(&self.words[1..])
             .current_dir(&self.directory)
@@ -181,7 +94,7 @@ impl Command {
         let mut child = process
             .spawn()
             .map_err(|error| {
-                complain(Error::profile, format!("cannot be run: {}", crate::base::error::describe(&error)))
+                complain(Error::profile, format!("cannot be run: {}", describe(&error)))
                     .hint("give the program's absolute path; it is looked for in PATH, and GUI programs and daemons have a short one")
             })?;
         cx.notes.debug(|| format!("{}: runs {self}", cx.profile));
@@ -194,7 +107,7 @@ impl Command {
             if let Err(error) = reader {
                 system::kill_group(group);
                 let _ = child.wait();
-                let why = format!("cannot be listened to: {}", crate::base::error::describe(&error));
+                let why = format!("cannot be listened to: {}", describe(&error));
                 return Err(
                     complain(Error::unavailable, why).hint("this machine or user has too many processes; try again")
                 );
@@ -248,7 +161,7 @@ impl Command {
 }
 
 /// The program's name alone: arguments may hold what should not be shown.
-impl fmt::Display for Command {
+impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "command {}", self.words.first().map_or("", String::as_str))
     }

@@ -12,8 +12,9 @@ use crate::cache::record::Want;
 use crate::cloud::Context;
 use crate::cloud::iam;
 use crate::cloud::installation::Installation;
+use crate::obtain::{Caching, Grant};
 use crate::obtain::{Obtained, obtain};
-use crate::source::{Caching, Grant, Opening};
+use crate::sources::source::Opening;
 
 /// A grant of `account`'s tokens, bought with those of `inner`.
 pub fn link(inner: Box<dyn Grant>, account: &str, opening: &Opening<'_>) -> Box<dyn Grant> {
@@ -25,7 +26,7 @@ pub fn link(inner: Box<dyn Grant>, account: &str, opening: &Opening<'_>) -> Box<
         account: account.to_owned(),
         identity,
         installation: opening.installation.clone(),
-        caching: opening.caching,
+        caching: opening.caching(),
     })
 }
 
@@ -93,7 +94,7 @@ impl Grant for Impersonated {
                 (true, Caching::Never) => {
                     format!("the token of {caller} is not accepted; put a new one where it comes from")
                 }
-                (true, Caching::Kept { .. }) => {
+                (true, Caching::Kept(_)) => {
                     format!("the token of {caller} is not accepted; a new one is had by `ycred refresh`")
                 }
                 (false, _) => format!("{caller} needs the role iam.serviceAccounts.tokenCreator on {}", self.account),

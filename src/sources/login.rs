@@ -3,11 +3,13 @@
 //! A refresh token may be good for one use only, so whoever renews holds the login's own lock from reading it to storing
 //! the next one, whatever the cache does: twenty processes without a cache still send it once.
 
+pub mod client;
+pub mod state;
+
 use std::time::Duration;
 
 use crate::base::clock::{human, millis};
-use crate::base::error::describe;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, Result, describe};
 use crate::base::identity::Identity;
 use crate::base::notes::Warning;
 use crate::base::random;
@@ -15,37 +17,28 @@ use crate::base::token::Credential;
 use crate::cache::record::{FUTURE, Rules};
 use crate::cloud::Context;
 use crate::disk::store::Lock;
-use crate::login::state::{Access, State};
-use crate::login::{Login, is_grant_refused, refresh_token};
-use crate::profile::Key;
-use crate::source::{Caching, Grant, Opening, Source};
+use crate::obtain::{Caching, Grant};
+use crate::sources::login::client::{Login, is_grant_refused, refresh_token};
+use crate::sources::login::state::{Access, State};
+use crate::sources::source::{Key, Opening, Source};
 
-pub const SOURCE: Source = Source {
-    name: "login",
-    about: "a person, who logs in with a browser",
-    keys: &[
-        Key { name: "federation-id", value: "ID", about: "the identity federation to log in through" },
-        Key { name: "client-id", value: "ID", about: "the OAuth client; default yc.oauth.public-sdk" },
-        Key {
-            name: "redirect-port",
-            value: "PORT",
-            about: "the port that the browser comes back to; default a free one",
-        },
-    ],
-    max_age: None,
-    open,
-    from_environment: |_| None,
-};
+pub const SOURCE: Source =
+    Source { needs_person: true, ..Source::new("login", "a person, who logs in with a browser", KEYS, open) };
+
+const KEYS: &[Key] = &[
+    Key { name: "federation-id", value: "ID", about: "the identity federation to log in through" },
+    Key { name: "client-id", value: "ID", about: "the OAuth client; default yc.oauth.public-sdk" },
+    Key { name: "redirect-port", value: "PORT", about: "the port that the browser comes back to; default a free one" },
+];
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
-    let profile = opening.profile;
-    let login = Login::of(profile)?;
+    let login = Login::of(opening)?;
     Ok(Box::new(Person {
-        identity: login.identity(profile),
+        identity: login.identity(opening),
         login,
-        caching: opening.caching,
-        rules: Rules { refresh_before: profile.refresh_before, max_age: profile.max_age },
-        name: profile.to_string(),
+        caching: opening.caching(),
+        rules: opening.rules,
+        name: opening.label.to_string(),
     }))
 }
 
@@ -183,7 +176,7 @@ impl Person {
     fn fall_back(&self, state: &State, error: Error, cx: &Context<'_>) -> Result<Credential> {
         let cached = match self.caching {
             Caching::Never => None,
-            Caching::Kept { .. } => cx.cache.entry(&self.identity).load().ok().flatten(),
+            Caching::Kept(_) => cx.cache.entry(&self.identity).load().ok().flatten(),
         };
         let is_cached = cached
             .and_then(|record| record.credential())

@@ -3,8 +3,6 @@
 //! Key file shapes: gosdk2 `pkg/iamkey/iamkey.proto` (snake and camel case), and the answer of `POST /iam/v1/keys`,
 //! which users save as it is (cloudapi `key_service.proto`, `CreateKeyResponse`).
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::{Timestamp, clock_off};
@@ -16,70 +14,72 @@ use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam, jwt};
-use crate::disk::files;
-use crate::profile::Key;
-use crate::source::{Caching, Found, Grant, Opening, Source};
+use crate::obtain::{Caching, Grant};
+use crate::sources::origin;
+use crate::sources::origin::Origin;
+use crate::sources::source::{Assignment, EnvironmentSettings, KeptSecret, Key, Opening, Source, Variable};
 
 pub const SOURCE: Source = Source {
-    name: "authorized-key",
-    about: "a service account's authorized key",
-    keys: &[Key {
-        name: "key-file",
-        value: "FILE",
-        about: "the key's JSON file; `~` works, a relative path starts at the profile",
-    }],
-    max_age: None,
-    open,
+    variables: &[Variable { rank: 1, name: env::YC_SERVICE_ACCOUNT_KEY_FILE }],
     from_environment,
+    keep: Some(keep),
+    ..Source::new("authorized-key", "a service account's authorized key", KEYS, open)
 };
 
-/// Set by [`from_environment`] alone: the variable that holds the key's JSON itself.
-pub(crate) const KEY_ENV: &str = "key-env";
+const KEYS: &[Key] = &[Key {
+    name: "key-file",
+    value: "FILE",
+    about: "the key's JSON file; `~` works, a relative path starts at the profile",
+}];
+
+const KEY: origin::SecretKind = origin::SecretKind {
+    what: "key",
+    file: "key-file",
+    // Set by [`from_environment`] alone: the variable that holds the key's JSON itself.
+    variable: "key-env",
+    command: None,
+    is_document: true,
+    is_short_lived: false,
+};
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let settings = opening.settings;
     let installation = opening.installation;
     let identity =
         installation.identify(Identity::of(SOURCE.name)).with_some("audience", installation.known_audience());
-    let identity = identity.with_some("ca-file", opening.profile.ca_file.as_ref());
-    let (key, identity) = if let Some((variable, json)) = settings.variable(KEY_ENV)? {
-        (
-            KeySource::Variable(variable.to_owned(), Secret::wrapping(json.to_owned())),
-            identity.with_secret(KEY_ENV, variable, json.as_bytes()),
-        )
-    } else {
-        let path = settings.path("key-file")?.ok_or_else(|| {
-            settings
-                .missing("source \"authorized-key\" needs `key-file`")
-                .hint("write key-file = \"PATH\" (for `ycred init`: --key-file PATH), the file that `yc iam key create --output PATH` wrote")
-        })?;
-        let identity = identity.with_file("key-file", &path);
-        (KeySource::File(path), identity)
-    };
-    Ok(Box::new(AuthorizedKey { key, identity, installation: installation.clone(), caching: opening.caching }))
+    let identity = identity.with_some("ca-file", opening.ca_file);
+    let key = Origin::from_settings(settings, &KEY)?.ok_or_else(|| {
+        settings
+            .missing("source \"authorized-key\" needs `key-file`")
+            .hint("write key-file = \"PATH\" (for `ycred init`: --key-file PATH), the file that `yc iam key create --output PATH` wrote")
+    })?;
+    let identity = key.identify(identity);
+    Ok(Box::new(AuthorizedKey { key, identity, installation: installation.clone(), caching: opening.caching() }))
 }
 
 /// `YC_SERVICE_ACCOUNT_KEY_FILE` is a path or the JSON itself, as the Terraform provider has it.
-fn from_environment(environment: &Environment) -> Option<Found> {
-    let value = environment.get(env::YC_SERVICE_ACCOUNT_KEY_FILE)?.to_string_lossy();
-    let setting = if value.trim_start().starts_with('{') {
-        (KEY_ENV, env::YC_SERVICE_ACCOUNT_KEY_FILE.to_owned())
+fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
+    let variable = env::YC_SERVICE_ACCOUNT_KEY_FILE;
+    let value = environment.get(variable)?.to_string_lossy();
+    let assignment = if value.trim_start().starts_with('{') {
+        Assignment::Secret { key: KEY.variable, variable }
     } else {
-        ("key-file", value.into_owned())
+        Assignment::Value { key: KEY.file, variable, value: value.into_owned() }
     };
-    Some((1, vec![setting]))
+    Some(EnvironmentSettings { rank: 1, assignments: vec![assignment] })
+}
+
+/// The JSON as it is, in a file.
+pub fn keep(json: Secret) -> Result<KeptSecret> {
+    let about = format!("the authorized key of {}", AccountKey::parse(json.expose())?.whose());
+    Ok(KeptSecret { key: KEY.file, ending: "json", content: json, about, remark: None })
 }
 
 struct AuthorizedKey {
-    key: KeySource,
+    key: Origin,
     identity: Identity,
     installation: Installation,
     caching: Caching,
-}
-
-enum KeySource {
-    File(PathBuf),
-    Variable(String, Secret),
 }
 
 /// The claims of the cloud's JWT (yandex-cloud.md 2.1): `exp - iat` at most an hour.
@@ -106,7 +106,7 @@ impl Grant for AuthorizedKey {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let key = self.read(|path| files::read_secret(path, cx.notes))?;
+        let key = self.parse(&self.key.read(cx)?)?;
         let refused = match self.exchange(&key, cx.clock.now(), cx) {
             Err(error) if error.kind == crate::base::error::Kind::Refused => error,
             outcome => return outcome,
@@ -129,31 +129,21 @@ impl Grant for AuthorizedKey {
     }
 
     fn account(&self) -> Result<String> {
-        Ok(self.read(files::read_text)?.whose())
+        Ok(self.parse(&self.key.read_quietly()?)?.whose())
     }
 }
 
 impl AuthorizedKey {
-    fn read(&self, read_file: impl Fn(&std::path::Path) -> Result<zeroize::Zeroizing<String>>) -> Result<AccountKey> {
-        match &self.key {
-            KeySource::File(path) => {
-                let text = read_file(path).map_err(|error| error.context("key file"))?;
-                AccountKey::parse(&text).map_err(|why| why.context(format!("key file {}", path.display())))
-            }
-            KeySource::Variable(name, json) => AccountKey::parse(json.expose()).map_err(|why| why.context(name)),
-        }
+    fn parse(&self, json: &Secret) -> Result<AccountKey> {
+        AccountKey::parse(json.expose()).map_err(|why| why.context(&self.key))
     }
 
     fn exchange(&self, key: &AccountKey, now: Timestamp, cx: &Context<'_>) -> Result<Credential> {
         let issued = now.unix_seconds() - BACK_DATED;
         let audience = self.installation.audience(cx)?;
         let claims = Claims { iss: &key.account, aud: &audience, iat: issued, exp: issued + LIFE };
-        let origin = || match &self.key {
-            KeySource::File(path) => format!("key file {}", path.display()),
-            KeySource::Variable(name, _) => name.clone(),
-        };
         let jwt = jwt::ps256(&claims, &key.id, &key.private_key)
-            .map_err(|why| Error::profile(format!("{}: {why}", origin())).hint(NEW_KEY))?;
+            .map_err(|why| Error::profile(format!("{}: {why}", self.key)).hint(NEW_KEY))?;
         iam::create(&self.installation, &iam::Identity::Jwt(jwt.expose()), cx)
             .map_err(|error| error.context(format!("service account {}", key.account)))
     }

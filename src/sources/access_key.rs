@@ -13,13 +13,12 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry};
-use crate::cache::record::Want;
+use crate::cache::record::{Rules, Want};
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam};
 use crate::disk::files;
-use crate::obtain::obtain;
-use crate::profile::Profile;
-use crate::source::{Caching, Grant};
+use crate::obtain::{Caching, Grant, obtain};
+use crate::sources::source::Opening;
 
 /// What an access key may live (the proto allows more, the documentation and `yc` do not).
 pub const SHORTEST: Duration = Duration::from_secs(15 * 60);
@@ -179,25 +178,24 @@ pub fn request_of(settings: &str, identity: &Identity) -> Option<KeyRequest> {
 pub fn link(
     inner: Box<dyn Grant>,
     request: &KeyRequest,
-    profile: &Profile,
+    opening: &Opening<'_>,
     home: Option<&Path>,
 ) -> Result<Box<dyn Grant>> {
     let request = request.resolved(home)?;
     let terms = Terms { of: inner.identity().name(), request: request.clone() };
     let terms = serde_json::to_string(&terms).map_err(|_| Error::internal("an identity could not be written"))?;
-    let identity = profile.installation.identify(inner.identity().clone()).with_access_key(&terms);
+    let identity = opening.installation.identify(inner.identity().clone()).with_access_key(&terms);
     let identity = match &request.policy_file {
         Some(path) => identity.with_file("policy-file", path),
         None => identity,
     };
-    let caching = match profile.cached {
-        // A source's own `max-age` is for its tokens: a key that nobody can take back is not minted every minute.
-        true => {
-            Caching::Kept { refresh_before: profile.refresh_before, max_age: profile.settings.duration("max-age")? }
-        }
+    // A source's own `max-age` is for its tokens: a key that nobody can take back is not minted every minute.
+    let max_age = opening.settings.duration("max-age")?;
+    let caching = match opening.cached {
+        true => Caching::Kept(Rules { max_age, ..opening.rules }),
         false => Caching::Never,
     };
-    Ok(Box::new(AccessKeys { inner, request, identity, installation: profile.installation.clone(), caching }))
+    Ok(Box::new(AccessKeys { inner, request, identity, installation: opening.installation.clone(), caching }))
 }
 
 struct AccessKeys {

@@ -17,19 +17,20 @@ use crate::base::token::{Credential, Expiry, lenient_seconds};
 use crate::cloud::Context;
 use crate::cloud::http::Request;
 use crate::cloud::http::failure::Explained;
-use crate::profile::Key;
-use crate::source::{Caching, Found, Grant, Opening, Source};
+use crate::obtain::{Caching, Grant};
+use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, Source, Variable};
 
 pub const SOURCE: Source = Source {
-    name: "metadata",
-    about: "the service account of this VM, function or container",
-    keys: &[Key { name: "metadata-addr", value: "HOST[:PORT]", about: "default 169.254.169.254, or YC_METADATA_ADDR" }],
     // A VM's account can be swapped or taken away, and the service's own token stays cached after that (gosdk2,
     // credentials/metadata_service.go).
     max_age: Some(Duration::from_secs(60)),
-    open,
+    variables: &[Variable { rank: 5, name: env::YC_METADATA_ADDR }],
     from_environment,
+    ..Source::new("metadata", "the service account of this VM, function or container", KEYS, open)
 };
+
+const KEYS: &[Key] =
+    &[Key { name: "metadata-addr", value: "HOST[:PORT]", about: "default 169.254.169.254, or YC_METADATA_ADDR" }];
 
 pub(crate) const ADDRESS: &str = "169.254.169.254";
 const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
@@ -41,7 +42,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let (key, text) = match settings.text("metadata-addr")? {
         Some(text) => ("metadata-addr", text.to_owned()),
         None => {
-            let variable = match (&opening.profile.name, settings.environment().get(env::YCRED_METADATA_ADDR)) {
+            let variable = match (opening.name, settings.environment().get(env::YCRED_METADATA_ADDR)) {
                 (Some(_), Some(_)) => env::YCRED_METADATA_ADDR,
                 _ => env::YC_METADATA_ADDR,
             };
@@ -62,11 +63,16 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     }
     let url = format!("http://{host}{PATH}");
     let identity = Identity::of(SOURCE.name).with("metadata-addr", host.to_string());
-    Ok(Box::new(Metadata { url, identity, caching: opening.caching }))
+    Ok(Box::new(Metadata { url, identity, caching: opening.caching() }))
 }
 
-fn from_environment(environment: &Environment) -> Option<Found> {
-    environment.get(env::YC_METADATA_ADDR).map(|_| (5, Vec::new()))
+fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
+    let variable = env::YC_METADATA_ADDR;
+    let value = environment.get(variable)?.to_string_lossy().into_owned();
+    Some(EnvironmentSettings {
+        rank: 5,
+        assignments: vec![Assignment::Value { key: "metadata-addr", variable, value }],
+    })
 }
 
 struct Metadata {

@@ -18,11 +18,11 @@ use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cloud::Context;
 use crate::cloud::auth::Granted;
+use crate::commands::login::page;
 use crate::disk::store::{Held, Lock, Reserved};
-use crate::login::page;
-use crate::login::state::{Access, Failed, State};
-use crate::login::{Ask, CALLBACK, Login, refresh_token};
 use crate::session::Session;
+use crate::sources::login::client::{Ask, CALLBACK, Login, refresh_token};
+use crate::sources::login::state::{Access, Failed, State};
 use crate::system;
 use crate::system::loopback::{Incoming, Listener};
 

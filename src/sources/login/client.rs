@@ -13,13 +13,8 @@ use crate::cloud::http::Proof;
 use crate::cloud::installation::Installation;
 use crate::cloud::jwt::ProofKey;
 use crate::cloud::{Context, auth};
-use crate::profile::Profile;
-
-pub mod flow;
-mod page;
-pub mod state;
-
-use state::Place;
+use crate::sources::login::state::Place;
+use crate::sources::source::Opening;
 
 /// The page that people log in on, below the auth host's base URL.
 const AUTHORIZE_PATH: &str = "/oauth/authorize";
@@ -34,11 +29,11 @@ const DEFAULT_CLIENT: &str = "yc.oauth.public-sdk";
 #[derive(Clone, Debug)]
 pub struct Login {
     pub place: Place,
-    installation: Installation,
+    pub installation: Installation,
     client_id: String,
     federation: Option<String>,
     /// The port of the redirect; none: a free one.
-    port: Option<u16>,
+    pub port: Option<u16>,
 }
 
 impl Login {
@@ -46,8 +41,8 @@ impl Login {
     ///
     /// # Errors
     /// Profile (3): a key is wrong, or there is no place to keep a login.
-    pub fn of(profile: &Profile) -> Result<Self> {
-        let settings = &profile.settings;
+    pub fn of(opening: &Opening<'_>) -> Result<Self> {
+        let settings = opening.settings;
         let plain = |key: &str| match settings.text(key)? {
             Some(text) if text.len() > 256 || !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Err(settings.complain(key, "is not an id"))
@@ -60,7 +55,7 @@ impl Login {
                 .filter(|port| *port != 0)
                 .ok_or_else(|| settings.complain("redirect-port", "is not a port").hint("a number from 1 to 65535"))
         });
-        let installation = profile.installation.clone();
+        let installation = opening.installation.clone();
         let (client_id, federation) = (plain("client-id")?, plain("federation-id")?);
         let client_id = client_id.unwrap_or_else(|| DEFAULT_CLIENT.to_owned());
         let directory = settings.state.as_ref().map_err(|why| {
@@ -73,30 +68,22 @@ impl Login {
             .with("auth-url", &installation.auth_url)
             .with("client-id", &client_id)
             .with_some("federation-id", federation.as_ref());
-        let place = Place::new(directory, &identity, &command(profile));
+        let place = Place::new(directory, &identity, &command(opening.name));
         Ok(Self { place, installation, client_id, federation, port: port.transpose()? })
     }
 
-    /// [`Self::of`], where the profile's source is `login`.
-    ///
-    /// # Errors
-    /// As [`Self::of`].
-    pub fn if_any(profile: &Profile) -> Result<Option<Self>> {
-        (profile.source.name == "login").then(|| Self::of(profile)).transpose()
-    }
-
     /// The identity of its tokens, as far as it is the login's own.
-    pub fn identity(&self, profile: &Profile) -> Identity {
+    pub fn identity(&self, opening: &Opening<'_>) -> Identity {
         Identity::of("login")
             .with("auth-url", &self.installation.auth_url)
             .with("client-id", &self.client_id)
             .with_some("federation-id", self.federation.as_ref())
-            .with_some("ca-file", profile.ca_file.as_ref())
+            .with_some("ca-file", opening.ca_file)
             .with_marker("session", &self.place.marker(), self.place.absent())
     }
 
     /// The URL that the browser is sent to (RFC 6749, 4.1.1).
-    fn authorize_url(&self, ask: &Ask, redirect: &str) -> String {
+    pub fn authorize_url(&self, ask: &Ask, redirect: &str) -> String {
         let challenge = ask.challenge();
         let thumbprint = ask.key.thumbprint();
         let mut parameters = vec![
@@ -123,7 +110,7 @@ impl Login {
     ///
     /// # Errors
     /// As [`auth::token`].
-    fn redeem(&self, ask: &Ask, code: &Secret, redirect: &str, cx: &Context<'_>) -> Result<Granted> {
+    pub fn redeem(&self, ask: &Ask, code: &Secret, redirect: &str, cx: &Context<'_>) -> Result<Granted> {
         let parameters = [
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
@@ -199,9 +186,9 @@ pub fn refresh_token(granted: &Granted) -> Option<Secret> {
 }
 
 /// What logs in with this profile.
-fn command(profile: &Profile) -> String {
+fn command(name: Option<&str>) -> String {
     let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./+@".contains(&byte));
-    match profile.name.as_deref() {
+    match name {
         None => "ycred login".into(),
         Some(name) if plain(name) => format!("ycred login --profile {name}"),
         Some(name) => format!("ycred login --profile '{}'", name.replace('\'', r"'\''")),
@@ -225,15 +212,15 @@ fn prove(key: &ProofKey, url: &str, now: Timestamp, nonce: Option<&str>) -> Resu
 }
 
 /// One login that is asked for: what must come back, and what proves that we asked.
-struct Ask {
-    key: ProofKey,
+pub struct Ask {
+    pub key: ProofKey,
     /// In the URL, and so no secret: whoever answers must have seen it.
-    state: String,
+    pub state: String,
     verifier: Secret,
 }
 
 impl Ask {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         Ok(Self {
             key: ProofKey::generate().map_err(Error::internal)?,
             state: random::secret::<32>()?.expose().to_owned(),

@@ -1,0 +1,99 @@
+//! ID tokens of GitHub Actions.
+
+use serde::Deserialize;
+
+use crate::base::environment as env;
+use crate::base::error::{Error, Result};
+use crate::base::hosts::{Host, Scheme, is_loopback};
+use crate::base::secret::Secret;
+use crate::cloud::http::failure::Explained;
+use crate::cloud::http::{CONNECT, Request};
+use crate::cloud::{Context, auth};
+use crate::sources::metadata;
+use crate::sources::settings::Settings;
+use crate::sources::workload::subject::subject_token;
+
+/// The setting: the audience to ask for.
+pub const GITHUB: &str = "github-audience";
+
+/// What a job of GitHub Actions asks for its ID tokens (GitHub's documentation, "About security hardening with OpenID
+/// Connect").
+pub struct GitHub {
+    pub url: String,
+    pub token: Secret,
+    audience: String,
+}
+
+#[derive(Deserialize)]
+pub struct IdToken {
+    pub value: Secret,
+}
+
+impl GitHub {
+    /// # Errors
+    /// Profile (3): the variables are not there, or the URL is none that a token may go to.
+    pub fn of(settings: &Settings, audience: &str) -> Result<Self> {
+        let get = |name: &'static str| match settings.environment().text(name) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Err(settings
+                .complain(GITHUB, &format!("is for jobs of GitHub Actions, and the variable {name} is not set"))
+                .hint("give the job, or the whole workflow, `permissions: id-token: write`")),
+            Err(_) => Err(settings.complain(GITHUB, &format!("needs the variable {name}, which is not plain text"))),
+        };
+        let (url, token) = (get(env::ACTIONS_ID_TOKEN_REQUEST_URL)?, get(env::ACTIONS_ID_TOKEN_REQUEST_TOKEN)?);
+        let complain =
+            |name: &str, why: &str| settings.complain(GITHUB, &format!("needs the variable {name}, which {why}"));
+        let host = url.contains("://").then(|| Host::parse(url)).flatten().filter(|_| !url.contains(['#', ' ']));
+        let is_safe = host.is_some_and(|host| host.scheme == Some(Scheme::Https) || is_loopback(&host.name));
+        if !is_safe {
+            return Err(complain(env::ACTIONS_ID_TOKEN_REQUEST_URL, "is not an https URL"));
+        }
+        let token = subject_token(token).map_err(|why| complain(env::ACTIONS_ID_TOKEN_REQUEST_TOKEN, why))?;
+        Ok(Self { url: url.to_owned(), token, audience: audience.to_owned() })
+    }
+
+    /// Asks for an ID token with the audience.
+    pub fn ask(&self, cx: &Context<'_>) -> Result<Secret> {
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{separator}audience={}", self.url, auth::encode(&self.audience).collect::<String>());
+        let bearer = Secret::wrapping(format!("bearer {}", self.token.expose()));
+        let headers = [("authorization", bearer.expose()), ("accept", "application/json")];
+        let request = Request { url: &url, headers: &headers, body: None, connect: CONNECT, direct: false };
+        let answer = cx.send(&request, explain).map_err(|error| {
+            let hint =
+                "GitHub gives ID tokens while the job runs, with `permissions: id-token: write`; run the job again";
+            let error = error.context("GitHub Actions");
+            if error.status.is_some() { error.replace_hint(hint) } else { error }
+        })?;
+        let IdToken { value } = answer.json(&url)?;
+        subject_token(value.expose())
+            .map_err(|why| Error::refused(format!("GitHub Actions: the ID token of {url} {why}")))
+    }
+}
+
+/// GitHub's error, or a short plain text.
+pub fn explain(body: &[u8]) -> Option<Explained> {
+    #[derive(Deserialize)]
+    struct Refused {
+        message: String,
+    }
+    match serde_json::from_slice(body) {
+        Ok(Refused { message }) => {
+            Some(Explained { message: message.chars().take(250).collect(), request_id: None, code: None })
+        }
+        Err(_) => metadata::explain(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_github_are_shown_if_they_are_words() {
+        let words = |body: &str| explain(body.as_bytes()).map(|explained| explained.message);
+        assert_eq!(words(r#"{"message":"Bad token","typeKey":"x"}"#).as_deref(), Some("Bad token"));
+        assert_eq!(words("nope").as_deref(), Some("nope"));
+        assert_eq!(words("<html>"), None);
+    }
+}
