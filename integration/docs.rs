@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use ycred::base::environment::Environment;
 use ycred::commands::COMMANDS;
 use ycred::disk::places::Places;
-use ycred::invocation::FLAGS;
+use ycred::hooks::HOOKS;
+use ycred::process::flags::FLAGS;
 use ycred::profile::Profile;
 use ycred::profile::keys::COMMON_KEYS;
-use ycred::protocol::PROTOCOLS;
 use ycred::sources::SOURCES;
 
 use crate::harness::Sandbox;
@@ -82,8 +82,7 @@ fn code(page: &str) -> String {
 #[test]
 fn every_hook_has_a_page_with_something_to_paste_and_a_row_in_the_readme() {
     let readme = read("README.md");
-    for protocol in PROTOCOLS {
-        let hook = protocol.hook();
+    for hook in HOOKS {
         let page = format!("docs/hooks/{}.md", hook.name);
         let row = readme.lines().find(|line| line.starts_with('|') && line.contains(&format!("({page})")));
         let row = row.unwrap_or_else(|| panic!("README.md has no row for {page}"));
@@ -153,7 +152,7 @@ fn no_key_is_explained_that_does_not_exist() {
 
 #[test]
 fn nothing_is_written_about_a_command_that_does_not_exist() {
-    let hooks = PROTOCOLS.iter().map(|protocol| protocol.hook().name);
+    let hooks = HOOKS.iter().map(|hook| hook.name);
     let known: BTreeSet<&str> = COMMANDS.iter().map(|command| command.name).chain(hooks).collect();
     let mut seen = BTreeSet::new();
     for page in pages() {

@@ -13,6 +13,8 @@ mod emulator;
 mod harness;
 mod hostile;
 mod object_storage;
+#[path = "../fuzz/readers.rs"]
+mod readers;
 mod requirements;
 mod server;
 mod stories;

@@ -203,7 +203,7 @@ fn root() -> &'static Path {
 /// Every Rust file of the project.
 fn sources() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let mut folders = vec![root().join("src"), root().join("integration")];
+    let mut folders = vec![root().join("src"), root().join("integration"), root().join("fuzz")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder of the project").flatten() {
             let path = entry.path();

@@ -8,7 +8,7 @@ fn main() -> ExitCode {
         eprintln!("usage: man DIRECTORY");
         return ExitCode::from(2);
     };
-    match clap_mangen::generate_to(ycred::invocation::tree(), &directory) {
+    match clap_mangen::generate_to(ycred::cli::people::tree(), &directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("man: {}: {error}", directory.display());

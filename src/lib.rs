@@ -7,103 +7,34 @@
 
 pub mod base;
 pub mod cache;
+pub mod cli;
 pub mod cloud;
 pub mod commands;
 pub mod disk;
-pub mod invocation;
+pub mod hooks;
 pub mod obtain;
+pub mod process;
 pub mod profile;
-pub mod protocol;
-#[doc(hidden)]
-pub mod readers;
 pub mod serve;
 pub mod session;
 pub mod sources;
-pub mod successor;
 pub mod system;
-pub mod yaml;
 
 use std::cell::{Cell, RefCell};
-use std::ffi::OsString;
-use std::io;
-use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::base::clock::Clock;
-use crate::base::clock::Timestamp;
-use crate::base::environment::Environment;
-use crate::base::error::Error;
 use crate::base::notes::Notes;
-use crate::commands::exec::Launch;
+use crate::cli::invocation::Invocation;
 use crate::disk::places::Places;
-use crate::invocation::Invocation;
-use crate::protocol::Reply;
+use crate::hooks::{answer, pass_on};
+use crate::process::{Done, Outcome, Process, Reply};
 use crate::session::Session;
-
-/// What the process was given.
-pub struct Process<'a> {
-    pub arguments: Vec<OsString>,
-    pub environment: Environment,
-    pub stdin: Box<dyn Input>,
-    pub clock: &'static dyn Clock,
-    /// When the process began, by the wall clock.
-    pub began: Timestamp,
-    /// Writes lines to stderr at once: what `-v` shows.
-    pub tell: &'static (dyn Fn(&str) + Sync),
-    /// Writes to stdout at once, for the protocols that are conversations.
-    pub say: &'a dyn Fn(&[u8]) -> io::Result<()>,
-}
-
-/// Where a request comes from.
-pub trait Input {
-    /// Waits until there is something to read, or the end; false where `patience` is over first.
-    fn wait(&mut self, patience: Duration) -> bool;
-
-    /// # Errors
-    /// What the system says.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
-
-    /// Whether a person is there: stdin and stderr are a terminal.
-    fn is_terminal(&self) -> bool;
-}
-
-/// What the process must do.
-pub enum Outcome {
-    /// Write and exit.
-    Done(Done),
-    /// Become another program, after writing the warning if there is one.
-    Become(Launch),
-    /// End as a child has ended.
-    EndAs(ExitStatus),
-}
-
-/// What to write, each in one piece, and the exit code.
-#[derive(Default)]
-pub struct Done {
-    pub reply: Reply,
-    pub stderr: String,
-}
-
-impl Outcome {
-    pub fn reply(reply: Reply) -> Self {
-        Self::Done(Done { reply, stderr: String::new() })
-    }
-
-    /// An error on stderr alone, with this exit code.
-    pub fn failed(error: &Error, code: u8) -> Self {
-        Self::Done(Done { reply: Reply::nothing(code), stderr: error.render() })
-    }
-}
 
 /// Runs ycred. The second value is the warning's line for stderr, empty if there is none.
 pub fn run(process: Process<'_>) -> (Outcome, String) {
-    let invocation = match invocation::parse(&process.arguments) {
+    let invocation = match cli::parse(&process.arguments) {
         Ok(invocation) => invocation,
-        Err(error) => {
-            let is_exec = process.arguments.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "exec");
-            let code = if is_exec { commands::exec::NO_TOKEN } else { error.kind.exit_code() };
-            return (Outcome::failed(&error, code), String::new());
-        }
+        Err(fault) => return (Outcome::failed(&fault.error, fault.code), String::new()),
     };
     let verbosity = match &invocation {
         Invocation::Print(text) => return (Outcome::reply(Reply::text(text.clone())), String::new()),
@@ -132,21 +63,21 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     };
     let outcome = match invocation {
         Invocation::Hook(call) => {
-            let (reply, error) = protocol::serve(&call, &session);
-            match reply.pass_on.then(|| successor::of(&call, &process.environment)).flatten() {
-                Some(next) => Ok(Outcome::Become(next)),
-                None => {
-                    Ok(Outcome::Done(Done { reply, stderr: error.map(|error| error.render()).unwrap_or_default() }))
-                }
+            let (reply, error) = answer::serve(&call, &session);
+            match reply.pass_on.then(|| pass_on::of(&call, &process.environment)).flatten() {
+                Some(next) => Outcome::Become(next),
+                None => Outcome::Done(Done { reply, stderr: error.map(|error| error.render()).unwrap_or_default() }),
             }
         }
-        Invocation::People(call) => match &session.trouble {
-            Some(error) if call.command.needs_places => Err(error.clone()),
-            _ => (call.command.run)(&call, &session),
-        },
-        Invocation::Print(text) => Ok(Outcome::reply(Reply::text(text))),
+        Invocation::People(call) => {
+            let outcome = match &session.trouble {
+                Some(error) if call.command.needs_places => Err(error.clone()),
+                _ => (call.command.run)(&call, &session),
+            };
+            outcome.unwrap_or_else(|error| Outcome::failed(&error, call.command.exit_code(&error)))
+        }
+        Invocation::Print(text) => Outcome::reply(Reply::text(text)),
     };
-    let outcome = outcome.unwrap_or_else(|error| Outcome::failed(&error, error.kind.exit_code()));
     // A defect on demand, at the worst moment: the reply is at hand. Not in a release.
     #[cfg(debug_assertions)]
     if let Some(text) = process.environment.get(base::environment::YCRED_DEBUG_PANIC) {

@@ -1,27 +1,18 @@
-//! Gathers the process's state, calls [`ycred::run`], writes the outcome, exits. Nothing else touches stdio, the exit
-//! or the clock's source.
-#![expect(clippy::disallowed_methods, reason = "the one place that touches stdio, environment, clock and exit")]
+//! The process: gathers its state, calls [`ycred::run`], writes the outcome, exits.
+#![expect(clippy::disallowed_methods, reason = "the one place that takes the environment")]
 
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::panic;
-use std::process::{ExitCode, ExitStatus};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::process::ExitCode;
 
-use ycred::base::clock::Clock;
-use ycred::base::clock::{Timestamp, millis};
 use ycred::base::environment::Environment;
-use ycred::base::error;
-use ycred::base::error::{Error, Kind};
+use ycred::base::error::{self, Error, Kind};
 use ycred::base::secret::Secret;
-use ycred::commands::exec::{Launch, not_run};
-use ycred::system::Readable;
-use ycred::{Input, Outcome, Process, system};
+use ycred::process::stdio::{Stdin, say, tell};
+use ycred::process::{Outcome, Process};
+use ycred::system;
 
 fn main() -> ExitCode {
-    let clock = CLOCK.get_or_init(|| SystemClock { started: Instant::now() });
+    let clock = system::clock::clock();
     let began = clock.now();
     system::forbid_dumps();
     // A panic is one line and exit 5, with nothing on stdout; what it says may hold anything, so it goes through the
@@ -31,124 +22,45 @@ fn main() -> ExitCode {
         ycred::run(Process {
             arguments: std::env::args_os().collect(),
             environment: Environment::new(std::env::vars_os()),
-            stdin: Box::new(Stdin(false)),
+            stdin: Box::new(Stdin::default()),
             clock,
             began,
             tell: &tell,
             say: &say,
         })
     }));
-    let code = match outcome {
-        Ok((Outcome::Done(done), warning)) => {
-            finish(&done.reply.stdout, &format!("{warning}{}", done.stderr), done.reply.code)
-        }
-        Ok((Outcome::Become(launch), warning)) => {
-            tell(&warning);
-            turn_into(launch)
-        }
-        Ok((Outcome::EndAs(status), warning)) => {
-            tell(&warning);
-            end_as(status)
-        }
-        Err(panic) => {
-            let why =
-                panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-            tell(&error::line("error", &format!("a defect of ycred: {}", why.unwrap_or("panic"))));
-            Kind::Internal.exit_code()
-        }
-    };
+    let code = outcome.map_or_else(|panic| defect(panic.as_ref()), |(outcome, warning)| carry_out(outcome, &warning));
     Secret::forget_known();
     ExitCode::from(code)
 }
 
-/// Writes the reply in one piece, after everything that can fail.
-fn finish(stdout: &[u8], stderr: &str, code: u8) -> u8 {
-    tell(stderr);
-    if stdout.is_empty() {
-        return code;
-    }
-    match say(stdout) {
-        Ok(()) => code,
-        Err(failure) => {
-            tell(&Error::internal("the reply could not be written").because(failure).render());
-            Kind::Internal.exit_code()
+fn carry_out(outcome: Outcome, warning: &str) -> u8 {
+    tell(warning);
+    match outcome {
+        Outcome::Done(done) => {
+            tell(&done.stderr);
+            // In one piece, after everything that can fail.
+            let written = if done.reply.stdout.is_empty() { Ok(()) } else { say(&done.reply.stdout) };
+            written.map(|()| done.reply.code).unwrap_or_else(|failure| {
+                tell(&Error::internal("the reply could not be written").because(failure).render());
+                Kind::Internal.exit_code()
+            })
         }
-    }
-}
-
-/// Writes a piece of a conversation.
-fn say(piece: &[u8]) -> io::Result<()> {
-    let mut channel = io::stdout().lock();
-    channel.write_all(piece).and_then(|()| channel.flush())
-}
-
-/// A stderr that cannot be written to is no reason to fail.
-fn tell(text: &str) {
-    if !text.is_empty() {
-        let _ = io::stderr().write_all(text.as_bytes());
-    }
-}
-
-fn turn_into(launch: Launch) -> u8 {
-    let failure = launch.command().exec();
-    let (error, code) = not_run(&launch.program, &failure);
-    tell(&error.render());
-    code
-}
-
-/// Ends as a child of ours did: by the same signal where it was one, as if it had taken our place. What is left of us then
-/// (the first process of a container survives its own signals) says it as shells do.
-fn end_as(status: ExitStatus) -> u8 {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
-        (None, signal) => {
-            let signal = signal.unwrap_or_default();
+        Outcome::Become(launch) => {
+            let (error, code) = launch.become_it();
+            tell(&error.render());
+            code
+        }
+        Outcome::EndAs(status) => {
+            // A signal may end us, so there is no later moment.
             Secret::forget_known();
-            system::end_by(signal);
-            u8::try_from(128 + signal).unwrap_or(u8::MAX)
+            system::end_as(status)
         }
     }
 }
 
-/// Standard input; `true` once its writers are gone, so that no wait is needed any more.
-struct Stdin(bool);
-
-impl Input for Stdin {
-    fn wait(&mut self, patience: Duration) -> bool {
-        let found = if self.0 { Readable::ToTheEnd } else { system::wait_readable(io::stdin().as_raw_fd(), patience) };
-        self.0 = found == Readable::ToTheEnd;
-        found != Readable::NotYet
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        io::stdin().lock().read(buffer)
-    }
-
-    fn is_terminal(&self) -> bool {
-        io::stdin().is_terminal() && io::stderr().is_terminal()
-    }
-}
-
-struct SystemClock {
-    started: Instant,
-}
-
-/// As long-lived as any thread.
-static CLOCK: OnceLock<SystemClock> = OnceLock::new();
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => Timestamp(millis(since)),
-            Err(before) => Timestamp(-millis(before.duration())),
-        }
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    fn sleep(&self, length: Duration) {
-        std::thread::sleep(length);
-    }
+fn defect(panic: &(dyn std::any::Any + Send)) -> u8 {
+    let why = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tell(&error::line("error", &format!("a defect of ycred: {}", why.unwrap_or("panic"))));
+    Kind::Internal.exit_code()
 }

@@ -1,14 +1,14 @@
 //! One run: what the process was given, and the steps that hooks and people's commands share.
 
+pub mod child;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::Input;
-use crate::base::clock::Timestamp;
-use crate::base::clock::{Clock, Deadline};
+use crate::base::clock::{Clock, Deadline, Timestamp};
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
@@ -19,15 +19,14 @@ use crate::cache::record::Want;
 use crate::cloud::http::Http;
 use crate::cloud::{ATTEMPTS, Context};
 use crate::disk::places::Places;
-use crate::invocation::Options;
-use crate::obtain::Grant;
-use crate::obtain::{Obtained, obtain};
-use crate::profile::{self, DEFAULT_TIMEOUT, Profile, Wanted};
+use crate::obtain::{Grant, Obtained, obtain};
+use crate::process::flags::Options;
+use crate::process::stdin;
+use crate::process::stdin::{Input, Lines};
+use crate::profile;
+use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
 use crate::sources::Resource;
 use crate::sources::access_key::AccessKey;
-
-/// Above the size from which std reads into our buffer and not through one of its own, which nobody wipes.
-const FIRST_READ: usize = 12 * 1024;
 
 /// What a run has at hand.
 pub struct Session<'a> {
@@ -192,90 +191,22 @@ impl Session<'_> {
     /// this.
     ///
     /// # Errors
-    /// Usage (2): there is more, or it cannot be read, or it does not end in time.
+    /// As [`stdin::read_whole`].
     pub fn read_stdin(&self, most: usize, options: &Options) -> Result<Zeroizing<Vec<u8>>> {
         let deadline = Deadline::of_run(options.timeout.unwrap_or(DEFAULT_TIMEOUT));
-        // A real request fits; room for the largest would be cleared, and touched, on every hit of a hook with stdin.
-        let mut input = Zeroizing::new(vec![0; FIRST_READ.min(most + 1)]);
-        let mut stdin = self.stdin.borrow_mut();
-        let mut filled = 0;
-        while filled <= most {
-            if filled == input.len() {
-                // Into another buffer, since one that grows by itself leaves an unwiped copy behind.
-                let mut larger = Zeroizing::new(vec![0; most + 1]);
-                larger[..filled].copy_from_slice(&input);
-                input = larger;
-            }
-            if !stdin.wait(deadline.left(self.clock)) {
-                return Err(Error::usage("stdin has not ended in time")
-                    .hint("a hook reads its request from stdin, to the end; it is another program that calls it"));
-            }
-            match stdin.read(&mut input[filled..]) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::usage("stdin cannot be read").because(error)),
-            }
-        }
-        if filled > most {
-            return Err(Error::usage(format!("the request on stdin is larger than {most} bytes")));
-        }
-        input.truncate(filled);
-        Ok(input)
+        stdin::read_whole(self.stdin.borrow_mut().as_mut(), most, &deadline, self.clock)
     }
-}
 
-impl Session<'_> {
     /// stdin line by line, each at most `most` bytes.
     pub fn lines(&self, most: usize, options: &Options) -> Lines {
-        Lines { most, patience: options.timeout.unwrap_or(DEFAULT_TIMEOUT), waiting: Zeroizing::default() }
+        Lines::new(most, options.timeout.unwrap_or(DEFAULT_TIMEOUT))
     }
-}
 
-/// Reads stdin line by line.
-pub struct Lines {
-    most: usize,
-    /// For each line.
-    patience: Duration,
-    /// Read, and not handed out yet.
-    waiting: Zeroizing<Vec<u8>>,
-}
-
-impl Lines {
-    /// The next line, without its end; none once stdin has ended. A last line without an end counts.
+    /// The next of these lines; none once stdin has ended.
     ///
     /// # Errors
-    /// Usage (2): it is longer than it may be, or cannot be read, or does not come in time.
-    pub fn next(&mut self, session: &Session<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let deadline = Deadline::after(session.clock, self.patience);
-        let mut stdin = session.stdin.borrow_mut();
-        loop {
-            if let Some(end) = self.waiting.iter().position(|byte| *byte == b'\n') {
-                let rest = Zeroizing::new(self.waiting[end + 1..].to_vec());
-                let mut line = std::mem::replace(&mut self.waiting, rest);
-                line.truncate(end);
-                return Ok(Some(line));
-            }
-            if self.waiting.len() > self.most {
-                return Err(Error::usage(format!("a request on stdin is longer than {} bytes", self.most)));
-            }
-            if !stdin.wait(deadline.left(session.clock)) {
-                return Err(Error::usage("stdin has neither brought a request nor ended in time"));
-            }
-            // Room made anew, since a vector that grows by itself leaves an unwiped copy behind.
-            let mut larger = Zeroizing::new(vec![0; self.waiting.len() + FIRST_READ]);
-            let filled = self.waiting.len();
-            larger[..filled].copy_from_slice(&self.waiting);
-            match stdin.read(&mut larger[filled..]) {
-                Ok(0) if filled == 0 => return Ok(None),
-                Ok(0) => return Ok(Some(std::mem::take(&mut self.waiting))),
-                Ok(n) => {
-                    larger.truncate(filled + n);
-                    self.waiting = larger;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::usage("stdin cannot be read").because(error)),
-            }
-        }
+    /// As [`Lines::next`].
+    pub fn next_line(&self, lines: &mut Lines) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        lines.next(self.stdin.borrow_mut().as_mut(), self.clock)
     }
 }

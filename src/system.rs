@@ -2,14 +2,15 @@
 //! dumped, and signals.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
+pub mod clock;
 pub mod loopback;
 pub mod peer;
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsRawFd as _, IntoRawFd as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
@@ -239,13 +240,27 @@ fn is_stopped(child: u32) -> bool {
     }
 }
 
-/// Ends by a signal, as a child of ours did, whatever was caught of it. Returns where it does not end us.
-pub fn end_by(signal: i32) {
-    // SAFETY: SIG_DFL runs no code of ours, and raise takes a plain integer.
-    unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-        libc::raise(signal);
+/// Ends as a child of ours did: by the same signal where it was one, as if it had taken our place, whatever was caught of it.
+/// What is left of us then (the first process of a container survives its own signals) says it as shells do, by the exit code
+/// that is returned.
+pub fn end_as(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
+        (None, signal) => {
+            let signal = signal.unwrap_or_default();
+            // SAFETY: SIG_DFL runs no code of ours, and raise takes a plain integer.
+            unsafe {
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
+            u8::try_from(128 + signal).unwrap_or(u8::MAX)
+        }
     }
+}
+
+/// Becomes a program. Returns only where that cannot be.
+pub fn become_program(command: &mut Command) -> io::Error {
+    command.exec()
 }
 
 /// Whether the end of our terminal (a connection that breaks) is told to us alone, as the leader of its session.
@@ -292,9 +307,9 @@ pub enum Readable {
     ToTheEnd,
 }
 
-/// Waits until a descriptor has something to read, or has ended.
-pub fn wait_readable(descriptor: i32, patience: Duration) -> Readable {
-    let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
+/// Waits until standard input has something to read, or has ended.
+pub fn wait_for_stdin(patience: Duration) -> Readable {
+    let mut poll = libc::pollfd { fd: libc::STDIN_FILENO, events: libc::POLLIN, revents: 0 };
     let patience = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: one pollfd, whose address and count are right. An error (EINTR, a file that cannot be polled) counts as
     // readable: the read that follows tells.

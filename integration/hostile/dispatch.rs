@@ -3,7 +3,8 @@
 
 use std::os::unix::fs::symlink;
 
-use ycred::protocol::{Framing, PROTOCOLS};
+use ycred::hooks::HOOKS;
+use ycred::hooks::protocol::Framing;
 
 use super::World;
 use crate::harness::{Call, Run, Sandbox, YCRED};
@@ -28,7 +29,7 @@ fn question(hook: &str) -> (&'static [&'static str], &'static str) {
 
 /// The hooks that have a symlink, with what they are asked.
 fn linked() -> impl Iterator<Item = (&'static str, &'static str)> {
-    PROTOCOLS.iter().filter_map(|protocol| Some((protocol.hook().name, protocol.hook().symlink?)))
+    HOOKS.iter().filter_map(|hook| Some((hook.name, hook.symlink?)))
 }
 
 fn ask(sandbox: &Sandbox, hook: &str, program: &std::path::Path) -> Call {
@@ -114,7 +115,7 @@ fn every_other_name_is_the_peoples_command_line() {
 fn every_hook_answers_by_its_word_and_flags_may_stand_on_either_side() {
     let world = World::new();
     world.sandbox.ycred(["token"]).run().succeeds();
-    for hook in PROTOCOLS.iter().map(|protocol| protocol.hook().name).filter(|hook| *hook != "aws") {
+    for hook in HOOKS.iter().map(|hook| hook.name).filter(|hook| *hook != "aws") {
         let (words, stdin) = question(hook);
         for (before, behind) in
             [(&[][..], &[][..]), (&["-p", "default"], &[]), (&[], &["--profile=default"]), (&[], &["-v"])]
@@ -198,8 +199,7 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
     // `token` is called by people, who mean a profile.
     let run = world.ycred(&["token", "prod"]).run().exits(2).stdout_is("");
     assert!(run.stderr.ends_with("a profile is named by a flag: ycred token --profile prod\n"), "{run}");
-    for protocol in PROTOCOLS.iter().filter(|protocol| !protocol.hook().ignores_unknown) {
-        let hook = protocol.hook().name;
+    for hook in HOOKS.iter().filter(|hook| !hook.ignores_unknown).map(|hook| hook.name) {
         if hook == "token" {
             continue; // Nobody's but people's.
         }
@@ -254,13 +254,18 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
 #[test]
 fn the_table_says_how_every_hook_is_asked() {
     use ycred::base::environment::Environment;
-    use ycred::invocation::Options;
-    for protocol in PROTOCOLS {
-        let (words, stdin) = question(protocol.hook().name);
+    use ycred::process::flags::Options;
+    for hook in HOOKS {
+        let (words, stdin) = question(hook.name);
         let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let (options, environment) = (Options::default(), Environment::default());
-        let call = ycred::protocol::Call { operands: &operands, options: &options, environment: &environment };
-        assert_eq!(protocol.framing(&call) == Framing::None, stdin.is_empty(), "{}", protocol.hook().name);
+        let call = ycred::hooks::protocol::Call {
+            operands: &operands,
+            options: &options,
+            environment: &environment,
+            parse: ycred::cli::hook::parse_options,
+        };
+        assert_eq!((hook.framing)(&call) == Framing::None, stdin.is_empty(), "{}", hook.name);
     }
 }
 

@@ -9,7 +9,8 @@ use super::{Step, World, require_tracer, traced};
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Emulator};
 use crate::harness::{Call, Run, Sandbox, YCRED, run_all, tried};
-use ycred::protocol::{Hook as ProtocolHook, PROTOCOLS};
+use ycred::hooks::HOOKS;
+use ycred::hooks::protocol::Hook as ProtocolHook;
 
 const ABREAST: usize = 8;
 
@@ -55,7 +56,7 @@ impl Client {
     }
 
     fn all() -> Vec<(Client, &'static ProtocolHook)> {
-        let hooks = PROTOCOLS.iter().map(|protocol| protocol.hook());
+        let hooks = HOOKS.iter().map(|hook| *hook);
         hooks.filter_map(|hook| Some((Client::of(hook.name)?, hook))).collect()
     }
 

@@ -17,7 +17,7 @@ use crate::emulator::exchange::Algorithm;
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, TOKENS};
 use crate::harness::{Call, Run, Sandbox, run_all};
-use ycred::protocol::PROTOCOLS;
+use ycred::hooks::HOOKS;
 
 const API_VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
 
@@ -309,7 +309,7 @@ fn provider(file: &str) -> Option<Provider> {
     let [provider] = config.providers.as_slice() else { panic!("{file} has {} providers", config.providers.len()) };
     assert_eq!(provider.api_version, API_VERSION);
     assert!(go_duration(&provider.default_cache_duration) > Duration::ZERO);
-    assert!(PROTOCOLS.iter().any(|protocol| provider.args.first().is_some_and(|word| word == protocol.hook().name)));
+    assert!(HOOKS.iter().any(|hook| provider.args.first().is_some_and(|word| word == hook.name)));
     Some(provider.clone())
 }
 

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// Every secret is known to the error renderer from its making on, which masks any piece of it of eight bytes and more.
 ///
 /// ```
-/// let secret = ycred::token::Secret::new("t1.9euelZq".into());
+/// let secret = ycred::base::secret::Secret::new("t1.9euelZq".into());
 /// assert_eq!(format!("{secret:?}"), "Secret(***)");
 /// ```
 #[derive(Clone)]

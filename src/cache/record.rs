@@ -257,7 +257,7 @@ impl Rules {
 
     /// Milliseconds before the end at which renewing begins: as configured or a tenth of the life, never over half of
     /// it.
-    pub(crate) fn soft_window(&self, credential: &Credential) -> i64 {
+    pub fn soft_window(&self, credential: &Credential) -> i64 {
         self.refresh_before.map_or(credential.life() / 10, millis).min(credential.life() / 2)
     }
 }

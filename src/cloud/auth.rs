@@ -121,7 +121,7 @@ struct Refused {
 }
 
 /// The host's error in its own words (RFC 6749, 5.2), or in those of the cloud's other APIs.
-pub(crate) fn explain(body: &[u8]) -> Option<Explained> {
+pub fn explain(body: &[u8]) -> Option<Explained> {
     let Ok(Refused { error, error_description }) = serde_json::from_slice(body) else { return status::explain(body) };
     let words = match error_description {
         Some(description) if !description.is_empty() => format!("{error}: {description}"),

@@ -173,7 +173,7 @@ fn read<T: serde::de::DeserializeOwned>(body: &[u8], url: &str) -> Result<T> {
 }
 
 /// For the fuzzer: either answer.
-pub(crate) fn iam_in(body: &[u8]) -> Result<String> {
+pub fn iam_in(body: &[u8]) -> Result<String> {
     read::<Listed>(body, "url")
         .and_then(|listed| base_url(&listed.address, "url"))
         .or_else(|_| iam_in_list(body, "url"))

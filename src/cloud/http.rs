@@ -300,14 +300,14 @@ fn read_ca_file(path: &Path) -> Result<Vec<Certificate<'static>>> {
 }
 
 /// Reads an HTTP date in any of the three forms of RFC 9110, 5.6.7.
-pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
+pub fn http_date(text: &str) -> Option<Timestamp> {
     let moment = httpdate::parse_http_date(text).ok()?;
     let since = moment.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(Timestamp(millis(since)))
 }
 
 /// Reads `Retry-After`: seconds or a date (RFC 9110, 10.2.3); `there` is the server's own time.
-pub(crate) fn retry_after(text: &str, there: Timestamp) -> Option<Duration> {
+pub fn retry_after(text: &str, there: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }

@@ -50,7 +50,7 @@ struct RevokeRefreshToken<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Created {
+pub struct Created {
     pub iam_token: Secret,
     #[serde(default, deserialize_with = "lenient_moment")]
     pub expires_at: Option<String>,

@@ -3,33 +3,31 @@
 use clap::Arg;
 use clap_complete::Shell;
 
-use crate::Outcome;
 use crate::base::error::{Error, Result};
-use crate::commands::{Call, Command};
-use crate::invocation;
-use crate::protocol::Reply;
+use crate::commands::command::{Call, Command};
+use crate::process::Outcome;
+use crate::process::Reply;
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {
-    name: "completions",
-    about: "print the completion script of a shell",
-    arguments: |command| {
-        command.arg(Arg::new("shell").value_name("SHELL").required(true).help("the shell").value_parser([
-            "bash",
-            "zsh",
-            "fish",
-            "powershell",
-            "elvish",
-        ]))
-    },
     needs_places: false,
-    run,
+    ..Command::new("completions", "print the completion script of a shell", arguments, run)
 };
+
+fn arguments(command: clap::Command) -> clap::Command {
+    command.arg(Arg::new("shell").value_name("SHELL").required(true).help("the shell").value_parser([
+        "bash",
+        "zsh",
+        "fish",
+        "powershell",
+        "elvish",
+    ]))
+}
 
 fn run(call: &Call, _: &Session<'_>) -> Result<Outcome> {
     let shell: Shell =
         call.text("shell").and_then(|name| name.parse().ok()).ok_or_else(|| Error::usage("no shell is named"))?;
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut invocation::tree(), "ycred", &mut script);
+    clap_complete::generate(shell, &mut (call.tree)(), "ycred", &mut script);
     Ok(Outcome::reply(Reply { stdout: script.into(), ..Reply::default() }))
 }

@@ -4,29 +4,27 @@ use std::time::Duration;
 
 use clap::Arg;
 
-use crate::Outcome;
 use crate::base::environment::SHELL;
 use crate::base::error::{Error, Result};
-use crate::commands::exec::{Change, changes};
-use crate::commands::{Call, Command};
-use crate::protocol::Reply;
+use crate::commands::command::{Call, Command};
+use crate::process::Outcome;
+use crate::process::Reply;
+use crate::process::launch::Change;
 use crate::session::Session;
+use crate::session::child::changes;
 
-pub const COMMAND: Command = Command {
-    name: "env",
-    about: "print the token as variables for a shell: eval \"$(ycred env)\"",
-    arguments: |command| {
-        command.arg(
-            Arg::new("shell")
-                .long("shell")
-                .value_name("SHELL")
-                .help("sh, fish, powershell or dotenv; default by $SHELL")
-                .value_parser(["sh", "fish", "powershell", "dotenv"]),
-        )
-    },
-    needs_places: true,
-    run,
-};
+pub const COMMAND: Command =
+    Command::new("env", "print the token as variables for a shell: eval \"$(ycred env)\"", arguments, run);
+
+fn arguments(command: clap::Command) -> clap::Command {
+    command.arg(
+        Arg::new("shell")
+            .long("shell")
+            .value_name("SHELL")
+            .help("sh, fish, powershell or dotenv; default by $SHELL")
+            .value_parser(["sh", "fish", "powershell", "dotenv"]),
+    )
+}
 
 fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let from_environment =

@@ -4,6 +4,8 @@
 //! yc's files are read, never written, and its token cache is not touched. Facts: yandex-cloud.md 10.2 and 12; what is not
 //! known of them is read leniently, and what is not understood is told at `-v`.
 
+pub mod yaml;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,46 +21,44 @@ use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host};
 use crate::base::secret::Secret;
 use crate::base::token::is_iam_token;
 use crate::cloud::iam;
-use crate::commands::{Call, Command};
+use crate::commands::command::{Call, Command};
 use crate::disk::{files, store};
+use crate::process::Outcome;
+use crate::process::Reply;
 use crate::profile::find::check_name;
 use crate::profile::text::{quote, setting};
 use crate::profile::{Profile, find};
-use crate::protocol::Reply;
 use crate::session::Session;
 use crate::sources::{authorized_key, oauth};
-use crate::{Outcome, profile, sources};
+use crate::{profile, sources};
 
+use crate::commands::import::yaml::{Node, Wrong};
 use crate::sources::source::{Assignment, KeptSecret};
-use crate::yaml::{Node, Wrong};
 
-pub const COMMAND: Command = Command {
-    name: "import",
-    about: "make profiles from yc's configuration or from the environment",
-    arguments: |command| {
-        let names = Arg::new("profiles")
-            .value_name("PROFILE[=NAME]")
-            .action(ArgAction::Append)
-            .help("only these profiles of yc's, perhaps under another name; with --environment the new profile's name");
-        let from = Arg::new("from")
-            .long("from")
-            .value_name("FILE")
-            .help("yc's config.yaml or credhelper-config.yaml; default: ~/.config/yandex-cloud/config.yaml");
-        let environment = Arg::new("environment")
-            .long("environment")
-            .action(ArgAction::SetTrue)
-            .conflicts_with("from")
-            .help("make a profile from the variables that serve where there is no profile");
-        let write = Arg::new("write")
-            .long("write")
-            .action(ArgAction::SetTrue)
-            .help("write the files; without it they are only shown");
-        let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace profiles that are there");
-        command.args([names, from, environment, write, force])
-    },
-    needs_places: true,
-    run,
-};
+pub const COMMAND: Command =
+    Command::new("import", "make profiles from yc's configuration or from the environment", arguments, run);
+
+fn arguments(command: clap::Command) -> clap::Command {
+    let names = Arg::new("profiles")
+        .value_name("PROFILE[=NAME]")
+        .action(ArgAction::Append)
+        .help("only these profiles of yc's, perhaps under another name; with --environment the new profile's name");
+    let from = Arg::new("from")
+        .long("from")
+        .value_name("FILE")
+        .help("yc's config.yaml or credhelper-config.yaml; default: ~/.config/yandex-cloud/config.yaml");
+    let environment = Arg::new("environment")
+        .long("environment")
+        .action(ArgAction::SetTrue)
+        .conflicts_with("from")
+        .help("make a profile from the variables that serve where there is no profile");
+    let write = Arg::new("write")
+        .long("write")
+        .action(ArgAction::SetTrue)
+        .help("write the files; without it they are only shown");
+    let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace profiles that are there");
+    command.args([names, from, environment, write, force])
+}
 
 /// Where yc keeps its configuration, below the home.
 const YC_CONFIG: &str = ".config/yandex-cloud/config.yaml";

@@ -8,59 +8,58 @@ use clap::{Arg, ArgAction};
 
 use crate::base::clock::human;
 use crate::base::error::{Error, Result, clean};
+use crate::commands::command::{Call, Command};
+use crate::commands::login;
 use crate::commands::login::flow;
-use crate::commands::{Call, Command, login};
 use crate::disk::store;
+use crate::process::Outcome;
+use crate::process::Reply;
 use crate::profile::Profile;
 use crate::profile::find::check_name;
 use crate::profile::keys::COMMON_KEYS;
 use crate::profile::text::setting;
-use crate::protocol::Reply;
 use crate::session::Session;
+use crate::sources;
 use crate::sources::SOURCES;
 use crate::sources::source::{Key, Source};
-use crate::{Outcome, sources};
 
-pub const COMMAND: Command = Command {
-    name: "init",
-    about: "write a profile, fetch a token with it, say whose it is",
-    arguments: |command| {
-        let named = Arg::new("name").value_name("PROFILE").help("the profile's name; default: default");
-        let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace a profile that is there");
-        let source = Arg::new("source")
-            .long("source")
-            .value_name("SOURCE")
-            .help("where tokens come from; most follow from their own flag");
-        let words = Arg::new("words")
-            .value_name("CMD")
-            .last(true)
+pub const COMMAND: Command =
+    Command::new("init", "write a profile, fetch a token with it, say whose it is", arguments, run);
+
+fn arguments(command: clap::Command) -> clap::Command {
+    let named = Arg::new("name").value_name("PROFILE").help("the profile's name; default: default");
+    let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace a profile that is there");
+    let source = Arg::new("source")
+        .long("source")
+        .value_name("SOURCE")
+        .help("where tokens come from; most follow from their own flag");
+    let words = Arg::new("words")
+        .value_name("CMD")
+        .last(true)
+        .action(ArgAction::Append)
+        .help("the command of a source that runs one, such as: -- yc iam create-token");
+    // A source without a key of its own to name it by has a switch: --metadata.
+    let switches = SOURCES.iter().filter(|source| !taken(source.name)).map(|source| {
+        Arg::new(source.name)
+            .long(source.name)
+            .action(ArgAction::SetTrue)
+            .help(format!("source = \"{}\": {}", source.name, source.about))
+    });
+    let keys = keys().map(|key| {
+        Arg::new(key.name)
+            .long(key.name)
+            .value_name(key.value)
             .action(ArgAction::Append)
-            .help("the command of a source that runs one, such as: -- yc iam create-token");
-        // A source without a key of its own to name it by has a switch: --metadata.
-        let switches = SOURCES.iter().filter(|source| !taken(source.name)).map(|source| {
-            Arg::new(source.name)
-                .long(source.name)
-                .action(ArgAction::SetTrue)
-                .help(format!("source = \"{}\": {}", source.name, source.about))
-        });
-        let keys = keys().map(|key| {
-            Arg::new(key.name)
-                .long(key.name)
-                .value_name(key.value)
-                .action(ArgAction::Append)
-                .help(key.about)
-                .allow_hyphen_values(true)
-        });
-        command.arg(login::no_browser()).arg(named).arg(force).arg(source).args(switches).args(keys).arg(words)
-    },
-    needs_places: true,
-    run,
-};
+            .help(key.about)
+            .allow_hyphen_values(true)
+    });
+    command.arg(login::no_browser()).arg(named).arg(force).arg(source).args(switches).args(keys).arg(words)
+}
 
 /// Every key of the schema is a flag, except those that are flags of every command.
 fn keys() -> impl Iterator<Item = &'static Key> {
     let own = SOURCES.iter().flat_map(|source| source.keys);
-    COMMON_KEYS.iter().chain(own).filter(|key| !crate::invocation::FLAGS.iter().any(|flag| flag.long == key.name))
+    COMMON_KEYS.iter().chain(own).filter(|key| !crate::process::flags::FLAGS.iter().any(|flag| flag.long == key.name))
 }
 
 fn taken(name: &str) -> bool {

@@ -2,15 +2,18 @@
 
 use std::fmt::Write as _;
 
-use crate::Outcome;
 use crate::base::error::{Result, clean};
-use crate::commands::{Call, Command};
+use crate::commands::command::{Call, Command};
+use crate::process::Outcome;
+use crate::process::Reply;
 use crate::profile::{Profile, Wanted, find};
-use crate::protocol::Reply;
 use crate::session::Session;
 
-pub const COMMAND: Command =
-    Command { name: "list", about: "list the profiles", arguments: |command| command, needs_places: true, run };
+pub const COMMAND: Command = Command::new("list", "list the profiles", arguments, run);
+
+fn arguments(command: clap::Command) -> clap::Command {
+    command
+}
 
 fn run(_: &Call, session: &Session<'_>) -> Result<Outcome> {
     let names = find::names(session.places);

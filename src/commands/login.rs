@@ -7,54 +7,30 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
-use crate::Outcome;
 use crate::base::clock::human;
 use crate::base::error::{Error, Result};
-use crate::commands::{Call, Command};
+use crate::commands::command::{Call, Command, named, wanted};
+use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, Wanted};
-use crate::protocol::Reply;
 use crate::session::Session;
 use crate::sources::login::client::Login;
 use flow::{LoggedIn, Manner};
 
-pub const COMMAND: Command = Command {
-    name: "login",
-    about: "log in with a browser, for a profile of source login",
-    arguments: |command| {
-        command
-            .arg(named())
-            .arg(no_browser())
-            .after_help("A person has five minutes, or --timeout. After a failed login no browser is opened for 30 s, but with --force-refresh.")
-    },
-    needs_places: true,
-    run,
-};
+pub const COMMAND: Command =
+    Command::new("login", "log in with a browser, for a profile of source login", arguments, run);
+
+fn arguments(command: clap::Command) -> clap::Command {
+    command
+        .arg(named())
+        .arg(no_browser())
+        .after_help("A person has five minutes, or --timeout. After a failed login no browser is opened for 30 s, but with --force-refresh.")
+}
 
 pub fn no_browser() -> Arg {
     Arg::new("no-browser")
         .long("no-browser")
         .action(ArgAction::SetTrue)
         .help("print the address only, and take the one that the browser ends at from stdin")
-}
-
-/// A profile as a word of its own, which reads better than a flag where a command is about nothing else.
-pub fn named() -> Arg {
-    Arg::new("name").value_name("PROFILE").help("the profile; default: as everywhere")
-}
-
-/// The profile that is meant, by [`named`] or as everywhere.
-///
-/// # Errors
-/// Usage (2): two are.
-pub fn wanted(call: &Call) -> Result<Wanted> {
-    match (call.text("name"), &call.options.profile) {
-        (Some(name), Some(other)) if other != name => {
-            Err(Error::usage(format!("two profiles are named: {name} and {}", other.to_string_lossy()))
-                .hint("name one"))
-        }
-        (Some(name), None) => Ok(Wanted::Typed { by: call.command.name, text: name.into() }),
-        _ => Ok(call.wanted()),
-    }
 }
 
 fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {

@@ -15,39 +15,30 @@ use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::{Forgotten, Slot};
 use crate::cloud::{Context, iam};
-use crate::commands::{Call, Command, login};
+use crate::commands::command::{Call, Command, named, wanted};
 use crate::disk::store::Lock;
 use crate::obtain::Grant;
+use crate::process::{Done, Outcome, Reply};
 use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted, find};
-use crate::protocol::Reply;
 use crate::session::Session;
 use crate::sources::access_key;
 use crate::sources::login::client::Login;
 use crate::sources::login::state::{Place, Removed, State};
-use crate::{Done, Outcome};
 
-pub const COMMAND: Command = Command {
-    name: "logout",
-    about: "forget the cached token and the login of a profile, or of all",
-    arguments: |command| {
-        command
-            .arg(login::named())
-            .arg(
-                Arg::new("all")
-                    .long("all")
-                    .action(ArgAction::SetTrue)
-                    .help("forget every cached token and every login"),
-            )
-            .arg(
-                Arg::new("revoke")
-                    .long("revoke")
-                    .action(ArgAction::SetTrue)
-                    .help("also end them in the cloud, for every program that has been given the same token"),
-            )
-    },
-    needs_places: true,
-    run,
-};
+pub const COMMAND: Command =
+    Command::new("logout", "forget the cached token and the login of a profile, or of all", arguments, run);
+
+fn arguments(command: clap::Command) -> clap::Command {
+    command
+        .arg(named())
+        .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("forget every cached token and every login"))
+        .arg(
+            Arg::new("revoke")
+                .long("revoke")
+                .action(ArgAction::SetTrue)
+                .help("also end them in the cloud, for every program that has been given the same token"),
+        )
+}
 
 fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let mut told = Told::default();
@@ -62,7 +53,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
         }
         return Ok(told.outcome());
     }
-    let profile = session.profile(&login::wanted(call)?)?;
+    let profile = session.profile(&wanted(call)?)?;
     // Read before they are gone.
     let held = call.matches.get_flag("revoke").then(|| Holding::of(&profile, call, session)).transpose()?;
     forget_one(&profile, call, session, &mut told)?;

@@ -3,32 +3,28 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::Outcome;
 use crate::base::clock::human;
 use crate::base::error::Result;
 use crate::base::notes::Warning;
 use crate::base::token::Credential;
 use crate::cache::record::Record;
-use crate::commands::{Call, Command, login};
-use crate::invocation::Options;
+use crate::commands::command::{Call, Command, named, wanted};
 use crate::obtain::Obtained;
+use crate::process::flags::Options;
+use crate::process::{Outcome, Reply};
 use crate::profile::Profile;
-use crate::protocol::Reply;
 use crate::session::Session;
-use crate::sources::Resource;
-use crate::sources::access_key;
 use crate::sources::access_key::KeyRequest;
+use crate::sources::{Resource, access_key};
 
-pub const COMMAND: Command = Command {
-    name: "refresh",
-    about: "fetch a new token now, whatever the cache has",
-    arguments: |command| command.arg(login::named()),
-    needs_places: true,
-    run,
-};
+pub const COMMAND: Command = Command::new("refresh", "fetch a new token now, whatever the cache has", arguments, run);
+
+fn arguments(command: clap::Command) -> clap::Command {
+    command.arg(named())
+}
 
 fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
-    let profile = session.profile(&login::wanted(call)?)?;
+    let profile = session.profile(&wanted(call)?)?;
     let options = Options { force_refresh: true, ..call.options.clone() };
     let credential = session.obtain(&profile, &options, Duration::ZERO)?.credential;
     let left = |credential: &Credential| human(credential.left(session.clock.now()).longer);

@@ -4,27 +4,24 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
-use crate::Outcome;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, token_text};
 use crate::cloud::iam;
-use crate::commands::{Call, Command};
+use crate::commands::command::{Call, Command};
+use crate::process::Outcome;
+use crate::process::Reply;
 use crate::profile::{Profile, find};
-use crate::protocol::Reply;
 use crate::session::Session;
 
-pub const COMMAND: Command = Command {
-    name: "revoke",
-    about: "end the cached token in the cloud, or one from standard input",
-    arguments: |command| {
-        command
-            .arg(Arg::new("token").value_name("-").action(ArgAction::Append).help("take the token from standard input"))
-            .after_help("Standard input is read without - too, where it is no terminal; if it is empty, the cached token is meant.\nEvery program that has been given the same token loses it.")
-    },
-    needs_places: true,
-    run,
-};
+pub const COMMAND: Command =
+    Command::new("revoke", "end the cached token in the cloud, or one from standard input", arguments, run);
+
+fn arguments(command: clap::Command) -> clap::Command {
+    command
+        .arg(Arg::new("token").value_name("-").action(ArgAction::Append).help("take the token from standard input"))
+        .after_help("Standard input is read without - too, where it is no terminal; if it is empty, the cached token is meant.\nEvery program that has been given the same token loses it.")
+}
 
 /// More than a token may have; a line feed and a BOM fit in.
 const LARGEST: usize = 8 * 1024;

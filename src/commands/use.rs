@@ -2,23 +2,21 @@
 
 use clap::Arg;
 
-use crate::Outcome;
 use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result};
-use crate::commands::{Call, Command};
+use crate::commands::command::{Call, Command};
 use crate::disk::store;
+use crate::process::Outcome;
+use crate::process::Reply;
 use crate::profile::find::check_name;
 use crate::profile::{Wanted, find};
-use crate::protocol::Reply;
 use crate::session::Session;
 
-pub const COMMAND: Command = Command {
-    name: "use",
-    about: "make a profile the default one",
-    arguments: |command| command.arg(Arg::new("name").value_name("PROFILE").required(true).help("the profile's name")),
-    needs_places: true,
-    run,
-};
+pub const COMMAND: Command = Command::new("use", "make a profile the default one", arguments, run);
+
+fn arguments(command: clap::Command) -> clap::Command {
+    command.arg(Arg::new("name").value_name("PROFILE").required(true).help("the profile's name"))
+}
 
 fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let name = call.text("name").unwrap_or_default();

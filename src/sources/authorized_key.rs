@@ -152,7 +152,7 @@ impl AuthorizedKey {
 const NEW_KEY: &str = "make a new one: yc iam key create --service-account-name NAME --output key.json";
 
 /// What is needed of a key file.
-pub(crate) struct AccountKey {
+pub struct AccountKey {
     id: String,
     account: String,
     private_key: Secret,
@@ -184,11 +184,11 @@ struct Nested {
 
 impl AccountKey {
     /// The account, for people.
-    pub(crate) fn whose(&self) -> String {
+    pub fn whose(&self) -> String {
         format!("service account {} (key {})", self.account, self.id)
     }
 
-    pub(crate) fn parse(json: &str) -> Result<Self> {
+    pub fn parse(json: &str) -> Result<Self> {
         let wrong = |why: &str| Error::profile(why).hint(NEW_KEY);
         let flat: Flat = serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| {
             // serde's message may quote a value; the place is all that is safe to tell.

@@ -38,7 +38,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
 }
 
 /// A token and its expiry, from what a command printed.
-pub(crate) fn parse(text: &str) -> Option<(Secret, Option<String>)> {
+pub fn parse(text: &str) -> Option<(Secret, Option<String>)> {
     let (token, expiry) = if text.starts_with('{') {
         let Printed { iam_token, expires_at } = serde_json::from_str(text).ok()?;
         (iam_token, expires_at)

@@ -32,7 +32,7 @@ pub const SOURCE: Source = Source {
 const KEYS: &[Key] =
     &[Key { name: "metadata-addr", value: "HOST[:PORT]", about: "default 169.254.169.254, or YC_METADATA_ADDR" }];
 
-pub(crate) const ADDRESS: &str = "169.254.169.254";
+pub const ADDRESS: &str = "169.254.169.254";
 const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
 /// The service is on the same host; what takes longer is not there.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -82,7 +82,7 @@ struct Metadata {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Token {
+pub struct Token {
     pub access_token: Secret,
     #[serde(default, deserialize_with = "lenient_seconds")]
     pub expires_in: Option<i64>,
@@ -126,7 +126,7 @@ impl Grant for Metadata {
 }
 
 /// The form of its errors is not documented; a short plain text is shown.
-pub(crate) fn explain(body: &[u8]) -> Option<Explained> {
+pub fn explain(body: &[u8]) -> Option<Explained> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let fits = !text.is_empty() && text.len() <= 200 && !text.starts_with('<');
     fits.then(|| Explained { message: text.to_owned(), request_id: None, code: None })

@@ -240,7 +240,7 @@ fn hear_out(connection: &mut TcpStream) -> io::Result<()> {
 ///
 /// # Errors
 /// The answer to what is not for us.
-pub(crate) fn read_head(head: &[u8], peer: SocketAddr, port: u16) -> Result<Option<Request>, Response> {
+pub fn read_head(head: &[u8], peer: SocketAddr, port: u16) -> Result<Option<Request>, Response> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(head) {

@@ -60,7 +60,7 @@ pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Optio
 
 /// Whether `no_proxy` names the host: names cover their subdomains, with or without a leading dot or `*.`; addresses
 /// may be CIDR blocks; entries are parted by commas and blanks; `*` is everything.
-pub(crate) fn is_exempt(host: &str, port: u16, list: &str) -> bool {
+pub fn is_exempt(host: &str, port: u16, list: &str) -> bool {
     let address: Option<IpAddr> = host.parse().ok();
     list.split([',', ' ', '\t', '\n']).map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
         let entry = entry.to_ascii_lowercase();

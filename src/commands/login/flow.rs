@@ -152,7 +152,7 @@ fn cool_down(login: &Login, cx: &Context<'_>) -> Result<()> {
 }
 
 /// What the callback said.
-pub(crate) enum Answer {
+pub enum Answer {
     Code(Secret),
     /// The person or the cloud said no.
     Refused(String),
@@ -162,7 +162,7 @@ pub(crate) enum Answer {
 ///
 /// # Errors
 /// It is not the answer to what was asked: why, in words.
-pub(crate) fn read_callback(query: &str, state: &str) -> Result<Answer, &'static str> {
+pub fn read_callback(query: &str, state: &str) -> Result<Answer, &'static str> {
     let mut found: [Option<Zeroizing<String>>; 4] = Default::default();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -193,7 +193,7 @@ pub(crate) fn read_callback(query: &str, state: &str) -> Result<Answer, &'static
 }
 
 /// The query in what a person has pasted: an address, or what stands in it behind the question mark.
-pub(crate) fn query_of(line: &str) -> &str {
+pub fn query_of(line: &str) -> &str {
     let line = line.trim().trim_matches(['"', '\'']);
     let query = line.split_once('?').map_or(line, |(_, query)| query);
     query.split('#').next().unwrap_or_default()

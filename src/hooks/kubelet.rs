@@ -12,63 +12,46 @@ use serde_json::json;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::base::secret::Secret;
-use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Refusal, Request, Target};
+use crate::process::Reply;
 use crate::sources::Resource;
 
-pub struct Kubelet;
-
-static HOOK: Hook = Hook {
-    name: "kubelet",
-    about: "answer the kubelet: image credential provider v1",
-    symlink: None,
-    by_flag: None,
-    operands: &[],
-    flags: &[],
-    own_words: &[],
-    ignores_unknown: false,
+pub const HOOK: Hook = Hook {
+    // The kubelet kills a provider after a minute.
+    patience: Some(Duration::from_secs(50)),
+    ..Hook::new("kubelet", "answer the kubelet: image credential provider v1", framing, read)
 };
 
 const API_VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
 const REQUEST: &str = "CredentialProviderRequest";
 const USER: &str = "iam";
 
-impl Protocol for Kubelet {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
-    }
+fn framing(_: &Call<'_>) -> Framing {
+    Framing::Whole
+}
 
-    fn framing(&self, _: &Call<'_>) -> Framing {
-        Framing::Whole
+fn read(_: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
+    // What was sent is not shown: a service account's token may be in it.
+    let request: WireRequest =
+        serde_json::from_slice(input).map_err(|_| unreadable(format!("is no {REQUEST} in JSON")))?;
+    if request.kind != REQUEST {
+        return Err(unreadable(format!("has another kind than {REQUEST}")));
     }
-
-    fn patience(&self) -> Option<Duration> {
-        // The kubelet kills a provider after a minute.
-        Some(Duration::from_secs(50))
+    if request.api_version != API_VERSION {
+        return Err(Error::usage(format!(
+            "the kubelet asks for apiVersion \"{}\", and ycred speaks {API_VERSION}",
+            request.api_version
+        ))
+        .hint(format!("set apiVersion: {API_VERSION} of the provider in the kubelet's CredentialProviderConfig")));
     }
-
-    fn read(&self, _: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
-        // What was sent is not shown: a service account's token may be in it.
-        let request: Request =
-            serde_json::from_slice(input).map_err(|_| unreadable(format!("is no {REQUEST} in JSON")))?;
-        if request.kind != REQUEST {
-            return Err(unreadable(format!("has another kind than {REQUEST}")));
-        }
-        if request.api_version != API_VERSION {
-            return Err(Error::usage(format!(
-                "the kubelet asks for apiVersion \"{}\", and ycred speaks {API_VERSION}",
-                request.api_version
-            ))
-            .hint(format!("set apiVersion: {API_VERSION} of the provider in the kubelet's CredentialProviderConfig")));
-        }
-        if request.image.is_empty() {
-            return Err(unreadable("names no image".to_owned()));
-        }
-        let registry = registry(&request.image).unwrap_or_default().to_owned();
-        let subject = request.service_account_token.filter(|token| !token.expose().is_empty());
-        let target = Host::parse(&registry).map_or(Target::Unreadable, Target::Host);
-        let ask = Ask { target: Some(target), need: Resource::Token { subject }, ..Ask::default() };
-        Ok(Box::new(Provider { registry, ask }))
+    if request.image.is_empty() {
+        return Err(unreadable("names no image".to_owned()));
     }
+    let registry = registry(&request.image).unwrap_or_default().to_owned();
+    let subject = request.service_account_token.filter(|token| !token.expose().is_empty());
+    let target = Host::parse(&registry).map_or(Target::Unreadable, Target::Host);
+    let request = Request { target: Some(target), resource: Resource::Token { subject }, ..Request::default() };
+    Ok(Box::new(Provider { registry, request }))
 }
 
 fn unreadable(why: String) -> Error {
@@ -80,7 +63,7 @@ fn unreadable(why: String) -> Error {
 /// it is, profile and subject say.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Request {
+struct WireRequest {
     #[serde(default)]
     kind: String,
     #[serde(default)]
@@ -113,7 +96,7 @@ fn go_duration(length: Duration) -> String {
 #[derive(Debug)]
 struct Provider {
     registry: String,
-    ask: Ask,
+    request: Request,
 }
 
 impl Provider {
@@ -129,8 +112,8 @@ impl Provider {
 }
 
 impl Exchange for Provider {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
@@ -154,11 +137,16 @@ mod tests {
     use crate::base::clock::Timestamp;
     use crate::base::environment::Environment;
     use crate::base::error::Kind;
-    use crate::invocation::Options;
+    use crate::process::flags::Options;
 
     fn read(input: &str) -> Result<Box<dyn Exchange>> {
-        let call = Call { operands: &[], options: &Options::default(), environment: &Environment::default() };
-        Kubelet.read(&call, input.as_bytes())
+        let call = Call {
+            operands: &[],
+            options: &Options::default(),
+            environment: &Environment::default(),
+            parse: |_, _| panic!("no words come with a request"),
+        };
+        (HOOK.read)(&call, input.as_bytes())
     }
 
     fn request(image: &str) -> String {
@@ -204,7 +192,7 @@ mod tests {
         for odd in ["user@cr.yandex/app", "https://cr.yandex/app", "cr.yandex./app", "cr.yandex:/app", "crп.yandex/app"]
         {
             let exchange = read(&request(odd)).expect("read");
-            assert!(matches!(exchange.ask().target, Some(Target::Unreadable)), "{odd}");
+            assert!(matches!(exchange.request().target, Some(Target::Unreadable)), "{odd}");
         }
     }
 
@@ -221,7 +209,7 @@ mod tests {
     fn a_service_accounts_token_is_handed_on_and_whatever_else_comes_is_not_read() {
         let subject = |more: &str| {
             let input = request("cr.yandex/app").replace("}\n", &format!("{more}}}\n"));
-            match &read(&input).expect("read").ask().need {
+            match &read(&input).expect("read").request().resource {
                 Resource::Token { subject } => subject.as_ref().map(|token| token.expose().to_owned()),
                 Resource::AccessKey(_) => panic!("not a key"),
             }

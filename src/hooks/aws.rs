@@ -11,70 +11,51 @@ use serde_json::json;
 
 use crate::base::clock::parse_duration;
 use crate::base::error::{Error, Kind, Result};
-use crate::invocation::Flag;
-use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Reply};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Request};
+use crate::process::Reply;
+use crate::process::flags::Flag;
 use crate::sources::Resource;
 use crate::sources::access_key::{AccessKey, KeyRequest};
 
-pub struct Aws;
-
-static HOOK: Hook = Hook {
-    name: "aws",
-    about: "answer AWS tools and SDKs: credential_process, for Object Storage",
-    symlink: None,
-    by_flag: None,
-    operands: &[],
+pub const HOOK: Hook = Hook {
     flags: &[
         Flag::new("duration", Some("DURATION"), "life of the access key, 15m to 12h; default 1h"),
         Flag::new("policy-file", Some("FILE"), "AWS policy in JSON that narrows what the key may do"),
         Flag::new("session-name", Some("NAME"), "name of the key's session as the cloud knows it; default ycred"),
     ],
-    own_words: &[],
-    ignores_unknown: false,
+    // A token in its environment is nothing to it; the endpoint gives it keys.
+    way_to_run: "ycred exec --serve",
+    // The Go SDK kills the process after a minute.
+    patience: Some(Duration::from_secs(50)),
+    ..Hook::new("aws", "answer AWS tools and SDKs: credential_process, for Object Storage", framing, read)
 };
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(3600);
 const DEFAULT_SESSION: &str = "ycred";
 
-impl Protocol for Aws {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
-    }
+fn framing(_: &Call<'_>) -> Framing {
+    // Stdin is whatever the AWS program has, perhaps a terminal, perhaps what it uploads.
+    Framing::None
+}
 
-    fn way_to_run(&self) -> &'static str {
-        // A token in its environment is nothing to it; the endpoint gives it keys.
-        "ycred exec --serve"
-    }
-
-    fn framing(&self, _: &Call<'_>) -> Framing {
-        // Stdin is whatever the AWS program has, perhaps a terminal, perhaps what it uploads.
-        Framing::None
-    }
-
-    fn patience(&self) -> Option<Duration> {
-        // The Go SDK kills the process after a minute.
-        Some(Duration::from_secs(50))
-    }
-
-    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
-        let duration = match call.options.own("duration") {
-            Some(text) => parse_duration(text).map_err(|why| Error::usage(format!("--duration: {why}")))?,
-            None => DEFAULT_DURATION,
-        };
-        let session = call.options.own("session-name").unwrap_or(DEFAULT_SESSION);
-        let request = KeyRequest::new(session, duration, call.options.own("policy-file"))?;
-        Ok(Box::new(Process { ask: Ask { need: Resource::AccessKey(request), ..Ask::default() } }))
-    }
+fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+    let duration = match call.options.own("duration") {
+        Some(text) => parse_duration(text).map_err(|why| Error::usage(format!("--duration: {why}")))?,
+        None => DEFAULT_DURATION,
+    };
+    let session = call.options.own("session-name").unwrap_or(DEFAULT_SESSION);
+    let request = KeyRequest::new(session, duration, call.options.own("policy-file"))?;
+    Ok(Box::new(Process { request: Request { resource: Resource::AccessKey(request), ..Request::default() } }))
 }
 
 #[derive(Debug)]
 struct Process {
-    ask: Ask,
+    request: Request,
 }
 
 impl Exchange for Process {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
@@ -96,12 +77,20 @@ mod tests {
     use crate::base::clock::Timestamp;
     use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::invocation::Options;
+    use crate::process::flags::Options;
 
     fn read(flags: &[(&'static str, &str)]) -> Result<Box<dyn Exchange>> {
         let own = flags.iter().map(|(flag, value)| (*flag, (*value).to_owned())).collect();
         let options = Options { own, ..Options::default() };
-        Aws.read(&Call { operands: &[], options: &options, environment: &Environment::default() }, b"")
+        (HOOK.read)(
+            &Call {
+                operands: &[],
+                options: &options,
+                environment: &Environment::default(),
+                parse: |_, _| panic!("no words come with a request"),
+            },
+            b"",
+        )
     }
 
     #[test]
@@ -120,7 +109,7 @@ mod tests {
 
     #[test]
     fn flags_decide_the_key() {
-        let need = |flags: &[(&'static str, &str)]| match &read(flags).expect("read").ask().need {
+        let need = |flags: &[(&'static str, &str)]| match &read(flags).expect("read").request().resource {
             Resource::AccessKey(request) => request.clone(),
             Resource::Token { .. } => panic!("not a token"),
         };

@@ -4,55 +4,41 @@ use serde_json::json;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::Host;
-use crate::invocation::Flag;
-use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Refusal, Request, Target};
+use crate::process::Reply;
+use crate::process::flags::Flag;
 
-pub struct Token;
-
-static HOOK: Hook = Hook {
-    name: "token",
-    about: "print the token, for scripts",
-    symlink: None,
-    by_flag: None,
-    operands: &[],
+pub const HOOK: Hook = Hook {
     flags: &[
         Flag::new("format", Some("FORMAT"), "shape of the output").choices(FORMATS),
         Flag::new("host", Some("HOST"), "host that the token is for; needed by netrc"),
     ],
-    own_words: &[],
-    ignores_unknown: false,
+    program: None,
+    ..Hook::new("token", "print the token, for scripts", framing, read)
 };
 
 const FORMATS: &[&str] = &["plain", "bearer", "header", "json", "curl", "netrc", "headers-json", "grpc"];
 
-impl Protocol for Token {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
-    }
+fn framing(_: &Call<'_>) -> Framing {
+    Framing::None
+}
 
-    fn program(&self) -> Option<&'static str> {
-        None
+fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+    let format = call.options.own("format").unwrap_or("plain").to_owned();
+    let host = call.options.own("host");
+    if format == "netrc" && host.is_none() {
+        return Err(Error::usage("--format netrc needs --host").hint("such as --host registry.yandexcloud.net"));
     }
-
-    fn framing(&self, _: &Call<'_>) -> Framing {
-        Framing::None
-    }
-
-    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
-        let format = call.options.own("format").unwrap_or("plain").to_owned();
-        let host = call.options.own("host");
-        if format == "netrc" && host.is_none() {
-            return Err(Error::usage("--format netrc needs --host").hint("such as --host registry.yandexcloud.net"));
-        }
-        let target = match host {
-            None => None,
-            Some(text) => {
-                Some(Host::parse(text).ok_or_else(|| Error::usage(format!("--host: \"{text}\" is not a host")))?)
-            }
-        };
-        let machine = target.as_ref().map(|host| host.name.clone()).unwrap_or_default();
-        Ok(Box::new(Print { format, machine, ask: Ask { target: target.map(Target::Typed), ..Ask::default() } }))
-    }
+    let target = match host {
+        None => None,
+        Some(text) => Some(Host::parse(text).ok_or_else(|| Error::usage(format!("--host: \"{text}\" is not a host")))?),
+    };
+    let machine = target.as_ref().map(|host| host.name.clone()).unwrap_or_default();
+    Ok(Box::new(Print {
+        format,
+        machine,
+        request: Request { target: target.map(Target::Typed), ..Request::default() },
+    }))
 }
 
 #[derive(Debug)]
@@ -60,12 +46,12 @@ struct Print {
     format: String,
     /// netrc(5) knows names without ports.
     machine: String,
-    ask: Ask,
+    request: Request,
 }
 
 impl Exchange for Print {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
@@ -99,7 +85,7 @@ mod tests {
     use crate::base::clock::Timestamp;
     use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::invocation::Options;
+    use crate::process::flags::Options;
 
     #[test]
     fn every_format_is_one_whole_text() {
@@ -110,8 +96,15 @@ mod tests {
                 own: vec![("format", format.to_owned()), ("host", "cr.yandex".to_owned())],
                 ..Options::default()
             };
-            let exchange =
-                Token.read(&Call { operands: &[], options: &options, environment: &Environment::default() }, b"");
+            let exchange = (HOOK.read)(
+                &Call {
+                    operands: &[],
+                    options: &options,
+                    environment: &Environment::default(),
+                    parse: |_, _| panic!("no words come with a request"),
+                },
+                b"",
+            );
             String::from_utf8(exchange.expect("read").write(&handout).stdout.to_vec()).expect("UTF-8")
         };
         let all: Vec<String> = FORMATS.iter().map(|format| written(format)).collect();

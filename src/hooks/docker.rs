@@ -9,19 +9,15 @@ use serde_json::json;
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
-use crate::protocol::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Operation, Refusal, Request, Target};
+use crate::process::Reply;
 
-pub struct Docker;
-
-static HOOK: Hook = Hook {
-    name: "docker",
-    about: "answer docker, podman, skopeo: docker credential helper",
+pub const HOOK: Hook = Hook {
     symlink: Some("docker-credential-ycred"),
-    by_flag: None,
     operands: &["get|store|erase|list|version"],
-    flags: &[],
     own_words: &[("version", "version"), ("verbose", "version"), ("help", "help")],
-    ignores_unknown: false,
+    reject,
+    ..Hook::new("docker", "answer docker, podman, skopeo: docker credential helper", framing, read)
 };
 
 /// Compared whole by every client: then it goes on anonymously.
@@ -30,64 +26,60 @@ const NO_SERVER: &str = "no credentials server URL";
 const USER: &str = "iam";
 const USAGE: &str = "Usage: docker-credential-ycred <store|get|erase|list|version>\n";
 
-impl Protocol for Docker {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
+fn framing(call: &Call<'_>) -> Framing {
+    if matches!(call.operands, [word] if matches!(word.as_str(), "get" | "store" | "erase")) {
+        Framing::Whole
+    } else {
+        Framing::None
     }
+}
 
-    fn framing(&self, call: &Call<'_>) -> Framing {
-        if matches!(call.operands, [word] if matches!(word.as_str(), "get" | "store" | "erase")) {
-            Framing::Whole
-        } else {
-            Framing::None
+fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
+    let word = match call.operands {
+        [word] => word.as_str(),
+        _ => {
+            return Err(Error::usage("one word is wanted: get, store, erase, list or version")
+                .hint("the host comes on standard input: echo cr.yandex | docker-credential-ycred get"));
         }
-    }
-
-    fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
-        let word = match call.operands {
-            [word] => word.as_str(),
-            _ => {
-                return Err(Error::usage("one word is wanted: get, store, erase, list or version")
-                    .hint("the host comes on standard input: echo cr.yandex | docker-credential-ycred get"));
-            }
-        };
-        let host = |text: &str| match text.trim_ascii() {
-            "" => Err(Error::usage(NO_SERVER)),
-            text => Ok(Host::parse(text).map_or(Target::Unreadable, Target::Host)),
-        };
-        let text = || std::str::from_utf8(input).map_err(|_| Error::usage("what came on stdin is not text"));
-        let of_host = |act, server: &str| -> Result<Helper> {
-            Ok(Helper {
-                server: server.trim_ascii().to_owned(),
-                ask: Ask { act, target: Some(host(server)?), ..Ask::default() },
-                fixed: None,
-            })
-        };
-        let fixed = |text: String| Helper {
+    };
+    let host = |text: &str| match text.trim_ascii() {
+        "" => Err(Error::usage(NO_SERVER)),
+        text => Ok(Host::parse(text).map_or(Target::Unreadable, Target::Host)),
+    };
+    let text = || std::str::from_utf8(input).map_err(|_| Error::usage("what came on stdin is not text"));
+    let of_host = |act, server: &str| -> Result<Helper> {
+        Ok(Helper {
+            server: server.trim_ascii().to_owned(),
+            request: Request { operation: act, target: Some(host(server)?), ..Request::default() },
+            fixed: None,
+        })
+    };
+    let fixed = |text: String| Helper {
+        server: String::new(),
+        request: Request { operation: Operation::Nothing, ..Request::default() },
+        fixed: Some(text),
+    };
+    Ok(Box::new(match word {
+        "get" => of_host(Operation::Get, text()?)?,
+        "erase" => of_host(Operation::Drop(None), text()?)?,
+        "store" => {
+            let stored: Stored = serde_json::from_str(text()?)
+                .map_err(|_| Error::usage("what came on stdin is not a credential in JSON"))?;
+            of_host(Operation::Keep, &stored.server_url)?
+        }
+        "list" => Helper {
             server: String::new(),
-            ask: Ask { act: Act::Nothing, ..Ask::default() },
-            fixed: Some(text),
-        };
-        Ok(Box::new(match word {
-            "get" => of_host(Act::Get, text()?)?,
-            "erase" => of_host(Act::Drop(None), text()?)?,
-            "store" => {
-                let stored: Stored = serde_json::from_str(text()?)
-                    .map_err(|_| Error::usage("what came on stdin is not a credential in JSON"))?;
-                of_host(Act::Keep, &stored.server_url)?
-            }
-            "list" => Helper { server: String::new(), ask: Ask { act: Act::Describe, ..Ask::default() }, fixed: None },
-            "version" => {
-                fixed(concat!("docker-credential-ycred (ycred) v", env!("CARGO_PKG_VERSION"), "\n").to_owned())
-            }
-            "help" => fixed(USAGE.to_owned()),
-            _ => return Err(Error::usage(format!("unknown credential action `{word}`"))),
-        }))
-    }
+            request: Request { operation: Operation::Describe, ..Request::default() },
+            fixed: None,
+        },
+        "version" => fixed(concat!("docker-credential-ycred (ycred) v", env!("CARGO_PKG_VERSION"), "\n").to_owned()),
+        "help" => fixed(USAGE.to_owned()),
+        _ => return Err(Error::usage(format!("unknown credential action `{word}`"))),
+    }))
+}
 
-    fn reject(&self, call: &Call<'_>, error: &Error) -> Reply {
-        if call.operands.len() == 1 { told(error).with_code(1) } else { Reply::text(USAGE).with_code(1) }
-    }
+fn reject(call: &Call<'_>, error: &Error) -> Reply {
+    if call.operands.len() == 1 { told(error).with_code(1) } else { Reply::text(USAGE).with_code(1) }
 }
 
 /// Only the host of what `docker login` wants kept; the user's name and password are not even read.
@@ -100,13 +92,13 @@ struct Stored {
 #[derive(Debug)]
 struct Helper {
     server: String,
-    ask: Ask,
+    request: Request,
     fixed: Option<String>,
 }
 
 impl Exchange for Helper {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
@@ -118,9 +110,9 @@ impl Exchange for Helper {
     }
 
     fn done(&self, hosts: &[String]) -> Reply {
-        match (&self.ask.act, &self.fixed) {
+        match (&self.request.operation, &self.fixed) {
             (_, Some(text)) => Reply::text(text.clone()),
-            (Act::Describe, None) => Reply::json(
+            (Operation::Describe, None) => Reply::json(
                 &hosts.iter().map(|host| (host.clone(), json!(USER))).collect::<serde_json::Map<_, _>>().into(),
             ),
             _ => Reply::default(),
@@ -128,9 +120,9 @@ impl Exchange for Helper {
     }
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
-        match (why, &self.ask.act) {
+        match (why, &self.request.operation) {
             (Refusal::Failed(error), _) => told(error),
-            (Refusal::NotMine, Act::Keep) => {
+            (Refusal::NotMine, Operation::Keep) => {
                 let text = format!(
                     "ycred keeps no passwords, and {} is not a host of its own: configure another credential helper for it\n",
                     crate::base::error::clean(&self.server)
@@ -158,12 +150,17 @@ mod tests {
     use crate::base::clock::Timestamp;
     use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::invocation::Options;
+    use crate::process::flags::Options;
 
     fn read(word: &str, input: &str) -> Result<Box<dyn Exchange>> {
         let operands = [word.to_owned()];
-        Docker.read(
-            &Call { operands: &operands, options: &Options::default(), environment: &Environment::default() },
+        (HOOK.read)(
+            &Call {
+                operands: &operands,
+                options: &Options::default(),
+                environment: &Environment::default(),
+                parse: |_, _| panic!("no words come with a request"),
+            },
             input.as_bytes(),
         )
     }
@@ -193,7 +190,7 @@ mod tests {
     #[test]
     fn what_is_to_be_stored_is_not_read() {
         let exchange = read("store", r#"{"ServerURL":"ghcr.io","Username":"u","Secret":"hunter22"}"#).expect("read");
-        assert!(matches!(exchange.ask().act, Act::Keep));
+        assert!(matches!(exchange.request().operation, Operation::Keep));
         let reply = exchange.refuse(Refusal::NotMine);
         assert!(reply.code == 1 && stdout(&reply).contains("ghcr.io") && !stdout(&reply).contains("hunter22"));
         assert_eq!(exchange.done(&[]).code, 0);
@@ -204,8 +201,13 @@ mod tests {
         let empty = read("get", "\n").expect_err("refused");
         assert_eq!(stdout(&told(&empty)), "no credentials server URL\n", "compared whole by docker's client");
         assert!(read("store", "x").is_err() && read("frobnicate", "").is_err());
-        let reply = Docker.reject(
-            &Call { operands: &[], options: &Options::default(), environment: &Environment::default() },
+        let reply = (HOOK.reject)(
+            &Call {
+                operands: &[],
+                options: &Options::default(),
+                environment: &Environment::default(),
+                parse: |_, _| panic!("no words come with a request"),
+            },
             &Error::usage("x"),
         );
         assert_eq!((stdout(&reply), reply.code), (USAGE, 1));

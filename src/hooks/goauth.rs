@@ -7,52 +7,37 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme};
-use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Reply, Target, basic};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Request, Target, basic};
+use crate::process::Reply;
 
-pub struct GoAuth;
-
-static HOOK: Hook = Hook {
-    name: "goauth",
-    about: "answer go: GOAUTH command",
-    symlink: None,
-    by_flag: None,
+pub const HOOK: Hook = Hook {
     operands: &["URL"],
-    flags: &[],
-    own_words: &[],
     ignores_unknown: true,
+    program: Some("go"),
+    ..Hook::new("goauth", "answer go: GOAUTH command", framing, read)
 };
 
-impl Protocol for GoAuth {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
-    }
+/// The server's response is left unread: go does not mind.
+fn framing(_: &Call<'_>) -> Framing {
+    Framing::None
+}
 
-    fn program(&self) -> Option<&'static str> {
-        Some("go")
-    }
-
-    /// The server's response is left unread: go does not mind.
-    fn framing(&self, _: &Call<'_>) -> Framing {
-        Framing::None
-    }
-
-    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
-        let url = match call.operands {
-            [] => None,
-            [url] => Some(url),
-            _ => return Err(Error::usage("no word is wanted, or one: the URL")),
-        };
-        let target = url.map(|url| match Host::parse(url) {
-            Some(host) if host.scheme == Some(Scheme::Https) => Target::Host(host),
-            _ => Target::Unreadable,
-        });
-        Ok(Box::new(Helper { ask: Ask { target, ..Ask::default() } }))
-    }
+fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+    let url = match call.operands {
+        [] => None,
+        [url] => Some(url),
+        _ => return Err(Error::usage("no word is wanted, or one: the URL")),
+    };
+    let target = url.map(|url| match Host::parse(url) {
+        Some(host) if host.scheme == Some(Scheme::Https) => Target::Host(host),
+        _ => Target::Unreadable,
+    });
+    Ok(Box::new(Helper { request: Request { target, ..Request::default() } }))
 }
 
 #[derive(Debug)]
 struct Helper {
-    ask: Ask,
+    request: Request,
 }
 
 impl Helper {
@@ -66,13 +51,13 @@ impl Helper {
 }
 
 impl Exchange for Helper {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     /// For the host that was asked about; for all where none was: go keeps them in memory, and need not be refused first.
     fn write(&self, handout: &Handout<'_>) -> Reply {
-        match &self.ask.target {
+        match &self.request.target {
             Some(Target::Host(host)) => Self::block(handout, std::iter::once(host.to_string())),
             Some(_) => Reply::default(),
             None => Self::block(handout, handout.hosts.singles()),
@@ -87,14 +72,19 @@ mod tests {
     use crate::base::environment::Environment;
     use crate::base::hosts::{Allowed, Pattern};
     use crate::base::secret::Secret;
-    use crate::invocation::Options;
-    use crate::protocol::Refusal;
+    use crate::hooks::protocol::Refusal;
+    use crate::process::flags::Options;
 
     fn read(words: &[&str]) -> Box<dyn Exchange> {
         let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let options = Options::default();
-        let call = Call { operands: &operands, options: &options, environment: &Environment::default() };
-        GoAuth.read(&call, b"").expect("read")
+        let call = Call {
+            operands: &operands,
+            options: &options,
+            environment: &Environment::default(),
+            parse: |_, _| panic!("no words come with a request"),
+        };
+        (HOOK.read)(&call, b"").expect("read")
     }
 
     fn written(words: &[&str], endpoint: &str, listed: &[&str]) -> String {
@@ -122,7 +112,7 @@ mod tests {
             "https://cr.yandex:443\n\nAuthorization: Basic aWFtOnQxLlhYWA==\n\n"
         );
         for url in ["http://cr.yandex", "cr.yandex", "https://iam:x@cr.yandex/", "ftp://cr.yandex", ""] {
-            assert!(matches!(read(&[url]).ask().target, Some(Target::Unreadable)), "{url}");
+            assert!(matches!(read(&[url]).request().target, Some(Target::Unreadable)), "{url}");
         }
         let other = read(&["https://evil.example"]).refuse(Refusal::NotMine);
         assert!(other.stdout.is_empty() && other.code == 0);

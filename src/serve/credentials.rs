@@ -7,16 +7,17 @@ use std::time::Duration;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::identity::Identity;
+use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::Cache;
 use crate::cache::record::{Rules, Verdict, Want};
-use crate::invocation::Options;
-use crate::obtain::Caching;
-use crate::obtain::Obtained;
+use crate::obtain::{Caching, Obtained};
+use crate::process::flags::Options;
 use crate::profile::Profile;
 use crate::session::Session;
 use crate::sources::Resource;
-use crate::sources::access_key::KeyRequest;
+use crate::sources::access_key::{AccessKey, KeyRequest};
+use crate::system::loopback::Response;
 
 /// What is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,33 @@ impl Item {
             Self::Token => Resource::default(),
             // The same as `ycred aws` asks for, so that they share a record.
             Self::AccessKey => Resource::AccessKey(KeyRequest::default()),
+        }
+    }
+
+    /// The reply with a token or a key in it.
+    pub fn response(self, got: &Obtained, now: Timestamp) -> Response {
+        let until = got.credential.advertised(now, got.skew_is_current);
+        let json = |body: String| Response::new(200, "application/json", body);
+        match self {
+            // A token has no character that JSON would escape.
+            Self::Token => json(format!(
+                "{{\"access_token\":\"{}\",\"expires_in\":{},\"token_type\":\"Bearer\"}}",
+                got.credential.secret.expose(),
+                // Whole seconds; of a last fraction one is made, or clients would take the token for a dead one.
+                (until.since(now) / 1000).max(1)
+            )),
+            Self::AccessKey => {
+                let Some(key) = AccessKey::unpack(&got.credential.secret) else {
+                    return Response::text(503, "what the cache has is no access key\n");
+                };
+                let text = |part: &Secret| serde_json::Value::from(part.expose()).to_string();
+                json(format!(
+                    "{{\"AccessKeyId\":{},\"SecretAccessKey\":{},\"Token\":{},\"Expiration\":\"{until}\"}}",
+                    text(&key.id),
+                    text(&key.secret),
+                    text(&key.session_token)
+                ))
+            }
         }
     }
 
@@ -164,5 +192,42 @@ impl Stock {
 impl Shelf {
     fn held(&self) -> MutexGuard<'_, Option<(Obtained, Timestamp)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_795_000_000_000);
+
+    fn body(item: Item, secret: &str, left: i64) -> String {
+        let credential = Credential {
+            secret: Secret::new(secret.into()),
+            issued: NOW,
+            expires: NOW.shifted(left),
+            skew: 0,
+            assumed: false,
+        };
+        let response = item.response(&Obtained { credential, skew_is_current: true }, NOW);
+        assert_eq!(response.status, 200);
+        String::from_utf8_lossy(&response.body).into_owned()
+    }
+
+    #[test]
+    fn a_token_is_told_with_its_seconds_less_a_margin() {
+        assert_eq!(
+            body(Item::Token, "t1.x.y", 3_600_000),
+            r#"{"access_token":"t1.x.y","expires_in":3540,"token_type":"Bearer"}"#
+        );
+        assert!(body(Item::Token, "t1.x.y", 300).contains(r#""expires_in":1,"#));
+    }
+
+    #[test]
+    fn a_key_has_the_four_fields_of_container_credentials() {
+        assert_eq!(
+            body(Item::AccessKey, "ajekey|YC/s|s1.t", 3_600_000),
+            r#"{"AccessKeyId":"ajekey","SecretAccessKey":"YC/s","Token":"s1.t","Expiration":"2026-11-18T12:05:40Z"}"#
+        );
     }
 }

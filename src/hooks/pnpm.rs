@@ -5,46 +5,31 @@
 //! says no host: whoever writes the setting has named it, in a file of the user's own.
 
 use crate::base::error::{Error, Result};
-use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Reply};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Request};
+use crate::process::Reply;
 
-pub struct Pnpm;
+pub const HOOK: Hook =
+    Hook { symlink: Some("ycred-pnpm"), ..Hook::new("pnpm", "answer pnpm: tokenHelper", framing, read) };
 
-static HOOK: Hook = Hook {
-    name: "pnpm",
-    about: "answer pnpm: tokenHelper",
-    symlink: Some("ycred-pnpm"),
-    by_flag: None,
-    operands: &[],
-    flags: &[],
-    own_words: &[],
-    ignores_unknown: false,
-};
+fn framing(_: &Call<'_>) -> Framing {
+    Framing::None
+}
 
-impl Protocol for Pnpm {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
-    }
-
-    fn framing(&self, _: &Call<'_>) -> Framing {
-        Framing::None
-    }
-
-    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
-        match call.operands {
-            [] => Ok(Box::new(Helper { ask: Ask::default() })),
-            [word, ..] => Err(Error::usage(format!("\"{word}\": pnpm's tokenHelper has no words"))),
-        }
+fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+    match call.operands {
+        [] => Ok(Box::new(Helper { request: Request::default() })),
+        [word, ..] => Err(Error::usage(format!("\"{word}\": pnpm's tokenHelper has no words"))),
     }
 }
 
 #[derive(Debug)]
 struct Helper {
-    ask: Ask,
+    request: Request,
 }
 
 impl Exchange for Helper {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
@@ -58,13 +43,21 @@ mod tests {
     use crate::base::clock::Timestamp;
     use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::invocation::Options;
+    use crate::process::flags::Options;
 
     #[test]
     fn the_header_is_one_line_with_its_scheme() {
         let read = |words: &[String]| {
             let options = Options::default();
-            Pnpm.read(&Call { operands: words, options: &options, environment: &Environment::default() }, b"")
+            (HOOK.read)(
+                &Call {
+                    operands: words,
+                    options: &options,
+                    environment: &Environment::default(),
+                    parse: |_, _| panic!("no words come with a request"),
+                },
+                b"",
+            )
         };
         let token = Secret::new("t1.XXX".into());
         let reply = read(&[]).expect("read").write(&Handout::new(&token, Timestamp(0)));

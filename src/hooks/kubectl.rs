@@ -10,60 +10,45 @@ use serde_json::json;
 
 use crate::base::environment::KUBERNETES_EXEC_INFO;
 use crate::base::error::{Error, Kind, Result};
-use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Refusal, Request};
+use crate::process::Reply;
 
-pub struct Kubectl;
-
-static HOOK: Hook = Hook {
-    name: "kubectl",
-    about: "answer kubectl, helm, k9s: ExecCredential v1 and v1beta1",
-    symlink: None,
-    by_flag: None,
-    operands: &[],
-    flags: &[],
-    own_words: &[],
-    ignores_unknown: false,
-};
+pub const HOOK: Hook =
+    Hook { reject, ..Hook::new("kubectl", "answer kubectl, helm, k9s: ExecCredential v1 and v1beta1", framing, read) };
 
 const GROUP: &str = "client.authentication.k8s.io/";
 const OLDEST: &str = "client.authentication.k8s.io/v1beta1";
 
-impl Protocol for Kubectl {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
-    }
+fn framing(_: &Call<'_>) -> Framing {
+    Framing::None
+}
 
-    fn framing(&self, _: &Call<'_>) -> Framing {
-        Framing::None
+fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+    let text = call.environment.text(KUBERNETES_EXEC_INFO).map_err(|_| unreadable("is not plain text"))?;
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
+        return Ok(Box::new(Plugin { api_version: OLDEST.into(), interactive: false, request: Request::default() }));
+    };
+    let info: ExecInfo = serde_json::from_str(text).map_err(|_| unreadable("is not an ExecCredential in JSON"))?;
+    if info.kind != "ExecCredential" {
+        return Err(unreadable("has another kind than ExecCredential"));
     }
+    if !matches!(info.api_version.strip_prefix(GROUP), Some("v1" | "v1beta1")) {
+        return Err(Error::usage(format!(
+            "kubectl asks for apiVersion \"{}\", and ycred speaks {GROUP}v1 and v1beta1",
+            info.api_version
+        ))
+        .hint(format!("set apiVersion: {GROUP}v1 in the user's exec section of the kubeconfig")));
+    }
+    let profile = info.spec.cluster.and_then(|cluster| cluster.config).and_then(|config| config.profile);
+    Ok(Box::new(Plugin {
+        api_version: info.api_version,
+        interactive: info.spec.interactive,
+        request: Request { profile, ..Request::default() },
+    }))
+}
 
-    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
-        let text = call.environment.text(KUBERNETES_EXEC_INFO).map_err(|_| unreadable("is not plain text"))?;
-        let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
-            return Ok(Box::new(Plugin { api_version: OLDEST.into(), interactive: false, ask: Ask::default() }));
-        };
-        let info: ExecInfo = serde_json::from_str(text).map_err(|_| unreadable("is not an ExecCredential in JSON"))?;
-        if info.kind != "ExecCredential" {
-            return Err(unreadable("has another kind than ExecCredential"));
-        }
-        if !matches!(info.api_version.strip_prefix(GROUP), Some("v1" | "v1beta1")) {
-            return Err(Error::usage(format!(
-                "kubectl asks for apiVersion \"{}\", and ycred speaks {GROUP}v1 and v1beta1",
-                info.api_version
-            ))
-            .hint(format!("set apiVersion: {GROUP}v1 in the user's exec section of the kubeconfig")));
-        }
-        let profile = info.spec.cluster.and_then(|cluster| cluster.config).and_then(|config| config.profile);
-        Ok(Box::new(Plugin {
-            api_version: info.api_version,
-            interactive: info.spec.interactive,
-            ask: Ask { profile, ..Ask::default() },
-        }))
-    }
-
-    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
-        status(error)
-    }
+fn reject(_: &Call<'_>, error: &Error) -> Reply {
+    status(error)
 }
 
 fn unreadable(why: &str) -> Error {
@@ -111,12 +96,12 @@ fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<C
 struct Plugin {
     api_version: String,
     interactive: bool,
-    ask: Ask,
+    request: Request,
 }
 
 impl Exchange for Plugin {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
@@ -160,11 +145,19 @@ mod tests {
     use crate::base::clock::Timestamp;
     use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::invocation::Options;
+    use crate::process::flags::Options;
 
     fn read(info: Option<&str>) -> Result<Box<dyn Exchange>> {
         let environment = Environment::new(info.map(|info| (KUBERNETES_EXEC_INFO.into(), info.into())));
-        Kubectl.read(&Call { operands: &[], options: &Options::default(), environment: &environment }, b"")
+        (HOOK.read)(
+            &Call {
+                operands: &[],
+                options: &Options::default(),
+                environment: &environment,
+                parse: |_, _| panic!("no words come with a request"),
+            },
+            b"",
+        )
     }
 
     fn reply(info: Option<&str>) -> String {
@@ -195,7 +188,7 @@ mod tests {
                 r#"{{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{{"cluster":{{"server":"https://x","insecure-skip-tls-verify":true,"config":{config}}},"interactive":true}}}}"#
             )
         };
-        let profile = |config: &str| read(Some(&info(config))).expect("read").ask().profile.clone();
+        let profile = |config: &str| read(Some(&info(config))).expect("read").request().profile.clone();
         assert_eq!(profile(r#"{"audience":"abc","profile":"prod"}"#).as_deref(), Some("prod"));
         for other in ["null", "{}", "[1]", "\"x\"", r#"{"profile":7}"#] {
             assert_eq!(profile(other), None, "{other}");

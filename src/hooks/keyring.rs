@@ -9,69 +9,57 @@ use serde_json::json;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::Host;
-use crate::invocation::Flag;
-use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Refusal, Request, Target};
+use crate::process::Reply;
+use crate::process::flags::Flag;
 
-pub struct Keyring;
-
-static HOOK: Hook = Hook {
-    name: "keyring",
-    about: "answer pip and uv: keyring's command line",
+pub const HOOK: Hook = Hook {
     symlink: Some("keyring"),
-    by_flag: None,
     operands: &["get", "URL", "USER"],
     flags: &[
         Flag::new("mode", Some("MODE"), "what is wanted").choices(&["password", "creds"]),
         Flag::new("output", Some("FORMAT"), "shape of the output").choices(&["plain", "json"]),
     ],
-    own_words: &[],
     ignores_unknown: true,
+    stands_in: true,
+    reject,
+    ..Hook::new("keyring", "answer pip and uv: keyring's command line", framing, read)
 };
 
 const USER: &str = "iam";
 
-impl Protocol for Keyring {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
-    }
+/// `set` reads the password, and it is another program that does.
+fn framing(_: &Call<'_>) -> Framing {
+    Framing::None
+}
 
-    /// `set` reads the password, and it is another program that does.
-    fn framing(&self, _: &Call<'_>) -> Framing {
-        Framing::None
-    }
+fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+    let words: Vec<&str> = call.operands.iter().map(String::as_str).collect();
+    let (url, user) = match words[..] {
+        ["get", url] => (url, None),
+        ["get", url, user] => (url, Some(user)),
+        ["get", ..] => return Err(Error::usage("keyring get wants a URL, and perhaps a user")),
+        [] => return Err(Error::usage("keyring's `get` is wanted, with a URL and perhaps a user")),
+        [word, ..] => {
+            return Err(Error::usage(format!(
+                "ycred keeps no passwords, and there is no other keyring in PATH to pass `{word}` on to"
+            ))
+            .hint("for a keyring of your own: pip install keyring"));
+        }
+    };
+    let creds = call.options.own("mode") == Some("creds");
+    // A password of this user is not asked for without naming it; a pair may be.
+    let is_ours = user.map_or(creds, |user| user == USER);
+    let host = Host::parse(url).filter(|_| is_ours);
+    Ok(Box::new(Helper {
+        creds,
+        json: call.options.own("output") == Some("json"),
+        request: Request { target: Some(host.map_or(Target::Unreadable, Target::Host)), ..Request::default() },
+    }))
+}
 
-    fn stands_in(&self) -> bool {
-        true
-    }
-
-    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
-        let words: Vec<&str> = call.operands.iter().map(String::as_str).collect();
-        let (url, user) = match words[..] {
-            ["get", url] => (url, None),
-            ["get", url, user] => (url, Some(user)),
-            ["get", ..] => return Err(Error::usage("keyring get wants a URL, and perhaps a user")),
-            [] => return Err(Error::usage("keyring's `get` is wanted, with a URL and perhaps a user")),
-            [word, ..] => {
-                return Err(Error::usage(format!(
-                    "ycred keeps no passwords, and there is no other keyring in PATH to pass `{word}` on to"
-                ))
-                .hint("for a keyring of your own: pip install keyring"));
-            }
-        };
-        let creds = call.options.own("mode") == Some("creds");
-        // A password of this user is not asked for without naming it; a pair may be.
-        let is_ours = user.map_or(creds, |user| user == USER);
-        let host = Host::parse(url).filter(|_| is_ours);
-        Ok(Box::new(Helper {
-            creds,
-            json: call.options.own("output") == Some("json"),
-            ask: Ask { target: Some(host.map_or(Target::Unreadable, Target::Host)), ..Ask::default() },
-        }))
-    }
-
-    fn reject(&self, _: &Call<'_>, _: &Error) -> Reply {
-        not_ours()
-    }
+fn reject(_: &Call<'_>, _: &Error) -> Reply {
+    not_ours()
 }
 
 /// Exit 1 in silence, if nobody else answers.
@@ -83,12 +71,12 @@ fn not_ours() -> Reply {
 struct Helper {
     creds: bool,
     json: bool,
-    ask: Ask,
+    request: Request,
 }
 
 impl Exchange for Helper {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
@@ -117,13 +105,21 @@ mod tests {
     use crate::base::clock::Timestamp;
     use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::invocation::Options;
+    use crate::process::flags::Options;
 
     fn read(words: &[&str], own: &[(&'static str, &str)]) -> Result<Box<dyn Exchange>> {
         let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let own = own.iter().map(|(flag, value)| (*flag, (*value).to_owned())).collect();
         let options = Options { own, ..Options::default() };
-        Keyring.read(&Call { operands: &operands, options: &options, environment: &Environment::default() }, b"")
+        (HOOK.read)(
+            &Call {
+                operands: &operands,
+                options: &options,
+                environment: &Environment::default(),
+                parse: |_, _| panic!("no words come with a request"),
+            },
+            b"",
+        )
     }
 
     #[test]
@@ -150,7 +146,7 @@ mod tests {
             (&["get", url, "iam"], &[("output", "json")], "{\"password\":\"t1.XXX\"}\n"),
         ] {
             let exchange = read(words, own).expect("read");
-            assert!(matches!(exchange.ask().target, Some(Target::Host(_))), "{words:?}");
+            assert!(matches!(exchange.request().target, Some(Target::Host(_))), "{words:?}");
             let reply = exchange.write(&Handout::new(&token, Timestamp(0)));
             assert_eq!(std::str::from_utf8(&reply.stdout).expect("UTF-8"), wanted, "{words:?}");
         }
@@ -166,7 +162,7 @@ mod tests {
             (&["get", "https://cr.yandex/", "oauth"], &[("mode", "creds")]),
         ] {
             let exchange = read(words, own).expect("read");
-            assert!(matches!(exchange.ask().target, Some(Target::Unreadable)), "{words:?}");
+            assert!(matches!(exchange.request().target, Some(Target::Unreadable)), "{words:?}");
             let reply = exchange.refuse(Refusal::NotMine);
             assert!(reply.pass_on && reply.code == 1 && reply.stdout.is_empty(), "{words:?}");
         }
@@ -174,8 +170,13 @@ mod tests {
         {
             let error = read(words, &[]).expect_err("an error");
             let options = Options::default();
-            let call = Call { operands: &[], options: &options, environment: &Environment::default() };
-            let reply = Keyring.reject(&call, &error);
+            let call = Call {
+                operands: &[],
+                options: &options,
+                environment: &Environment::default(),
+                parse: |_, _| panic!("no words come with a request"),
+            };
+            let reply = (HOOK.reject)(&call, &error);
             assert!(reply.pass_on && reply.code == 1, "{words:?}");
         }
         let exchange = read(&["get", "https://cr.yandex/", "iam"], &[]).expect("read");

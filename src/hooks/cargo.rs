@@ -13,20 +13,15 @@ use serde_json::{Value, json};
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
-use crate::invocation::{self, Options};
-use crate::protocol::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Operation, Refusal, Request, Target};
+use crate::process::Reply;
+use crate::process::flags::Options;
 
-pub struct Cargo;
-
-static HOOK: Hook = Hook {
-    name: "cargo",
-    about: "answer cargo: credential provider",
+pub const HOOK: Hook = Hook {
     symlink: Some("ycred-cargo"),
     by_flag: Some("cargo-plugin"),
-    operands: &[],
-    flags: &[],
-    own_words: &[],
-    ignores_unknown: false,
+    reject,
+    ..Hook::new("cargo", "answer cargo: credential provider", framing, read)
 };
 
 /// The version of the protocol that we speak, and greet with.
@@ -36,41 +31,35 @@ const GREETING: &str = r#"{"v":[1]}"#;
 /// Cargo asks anew when less than a minute is left.
 const FLOOR: Duration = Duration::from_secs(120);
 
-impl Protocol for Cargo {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
-    }
+fn framing(_: &Call<'_>) -> Framing {
+    Framing::Lines { greeting: GREETING }
+}
 
-    fn framing(&self, _: &Call<'_>) -> Framing {
-        Framing::Lines { greeting: GREETING }
+fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
+    let unreadable = |why: &dyn std::fmt::Display| {
+        Error::usage("what came on stdin is not a request of cargo's to a credential provider").because(why)
+    };
+    // The version first: another one may have another shape.
+    let Versioned { v } = serde_json::from_slice(input).map_err(|_| unreadable(&"no JSON with a version `v`"))?;
+    if v != VERSION {
+        return Err(Error::usage(format!("cargo speaks version {v} of its protocol, and ycred version {VERSION}"))
+            .hint("update ycred, or use a cargo that it knows"));
     }
+    let request: WireRequest = serde_json::from_slice(input).map_err(|_| unreadable(&"a part is missing or wrong"))?;
+    let act = match request.kind.as_str() {
+        "get" => Operation::Get,
+        // Whose registry it is decides between "not ours" and "we do not do that".
+        _ => Operation::Keep,
+    };
+    let options = request.options(call)?;
+    let url = &request.registry.index_url;
+    let host = Host::parse(url.strip_prefix("sparse+").unwrap_or(url)).filter(|_| url.contains("://"));
+    let target = Some(host.map_or(Target::Unreadable, Target::Host));
+    Ok(Box::new(Provider { request: Request { operation: act, target, options, floor: FLOOR, ..Request::default() } }))
+}
 
-    fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
-        let unreadable = |why: &dyn std::fmt::Display| {
-            Error::usage("what came on stdin is not a request of cargo's to a credential provider").because(why)
-        };
-        // The version first: another one may have another shape.
-        let Versioned { v } = serde_json::from_slice(input).map_err(|_| unreadable(&"no JSON with a version `v`"))?;
-        if v != VERSION {
-            return Err(Error::usage(format!("cargo speaks version {v} of its protocol, and ycred version {VERSION}"))
-                .hint("update ycred, or use a cargo that it knows"));
-        }
-        let request: Request = serde_json::from_slice(input).map_err(|_| unreadable(&"a part is missing or wrong"))?;
-        let act = match request.kind.as_str() {
-            "get" => Act::Get,
-            // Whose registry it is decides between "not ours" and "we do not do that".
-            _ => Act::Keep,
-        };
-        let options = request.options(call.options)?;
-        let url = &request.registry.index_url;
-        let host = Host::parse(url.strip_prefix("sparse+").unwrap_or(url)).filter(|_| url.contains("://"));
-        let target = Some(host.map_or(Target::Unreadable, Target::Host));
-        Ok(Box::new(Provider { ask: Ask { act, target, options, floor: FLOOR, ..Ask::default() } }))
-    }
-
-    fn reject(&self, _: &Call<'_>, error: &Error) -> Reply {
-        failure(error)
-    }
+fn reject(_: &Call<'_>, error: &Error) -> Reply {
+    failure(error)
 }
 
 #[derive(Deserialize)]
@@ -80,7 +69,7 @@ struct Versioned {
 
 /// What cargo sent; what we do not know is ignored.
 #[derive(Deserialize)]
-struct Request {
+struct WireRequest {
     kind: String,
     registry: Registry,
     #[serde(default)]
@@ -93,15 +82,15 @@ struct Registry {
     index_url: String,
 }
 
-impl Request {
+impl WireRequest {
     /// The configured arguments: `["--profile", "prod"]`, perhaps with our own name in front, as where
     /// `credential-provider = "ycred cargo --profile prod"`. None where there are none.
-    fn options(&self, of_the_call: &Options) -> Result<Option<Options>> {
+    fn options(&self, call: &Call<'_>) -> Result<Option<Options>> {
         let words: Vec<OsString> = self.args.iter().map(OsString::from).collect();
         if words.is_empty() {
             return Ok(None);
         }
-        let (options, operands) = invocation::parse_options(&Cargo, &words)
+        let (options, operands) = (call.parse)(&HOOK, &words)
             .map_err(|error| error.context("credential-provider of cargo's configuration"))?;
         if let Some(word) = operands.iter().find(|word| *word != HOOK.name) {
             return Err(Error::usage(format!(
@@ -109,7 +98,7 @@ impl Request {
             ))
             .hint("write credential-provider = [\"ycred\", \"--profile\", \"NAME\"]"));
         }
-        let profile = options.profile.or_else(|| of_the_call.profile.clone());
+        let profile = options.profile.or_else(|| call.options.profile.clone());
         // Cargo reads its configuration from the directories that it works in, and somebody may have sent those along.
         if let Some(text) = profile.as_ref().filter(|text| text.as_encoded_bytes().contains(&b'/')) {
             return Err(Error::usage(format!(
@@ -132,12 +121,12 @@ fn failure(error: &Error) -> Reply {
 
 #[derive(Debug)]
 struct Provider {
-    ask: Ask,
+    request: Request,
 }
 
 impl Exchange for Provider {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
@@ -173,8 +162,13 @@ mod tests {
 
     fn read(input: &str) -> Result<Box<dyn Exchange>> {
         let options = Options::default();
-        let call = Call { operands: &[], options: &options, environment: &Environment::default() };
-        Cargo.read(&call, input.as_bytes())
+        let call = Call {
+            operands: &[],
+            options: &options,
+            environment: &Environment::default(),
+            parse: crate::cli::hook::parse_options,
+        };
+        (HOOK.read)(&call, input.as_bytes())
     }
 
     fn request(kind: &str, url: &str, args: &Value) -> String {
@@ -191,7 +185,7 @@ mod tests {
     fn get_gives_a_token_with_its_scheme_and_its_expiry() {
         let token = Secret::new("t1.XXX".into());
         let exchange = read(&request("get", "sparse+https://cr.yandex/cargo/", &json!([]))).expect("read");
-        assert!(matches!(&exchange.ask().target, Some(Target::Host(host)) if host.to_string() == "cr.yandex"));
+        assert!(matches!(&exchange.request().target, Some(Target::Host(host)) if host.to_string() == "cr.yandex"));
         let reply = exchange.write(&Handout::new(&token, Timestamp(1_787_421_600_000)));
         assert_eq!(
             text(&reply),
@@ -208,7 +202,7 @@ mod tests {
     fn another_operation_is_not_supported() {
         for kind in ["login", "logout", "owner", ""] {
             let exchange = read(&request(kind, "https://cr.yandex/index", &json!([]))).expect("read");
-            assert!(matches!(exchange.ask().act, Act::Keep), "{kind}");
+            assert!(matches!(exchange.request().operation, Operation::Keep), "{kind}");
             assert_eq!(text(&exchange.done(&[])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}\n");
         }
     }
@@ -217,7 +211,7 @@ mod tests {
     fn arguments_in_the_request_are_flags() {
         let profile = |args: Value| {
             let exchange = read(&request("get", "sparse+https://cr.yandex/", &args)).expect("read");
-            exchange.ask().options.as_ref().and_then(|options| options.profile.clone())
+            exchange.request().options.as_ref().and_then(|options| options.profile.clone())
         };
         assert_eq!(profile(json!([])), None);
         assert_eq!(profile(json!(["--profile", "prod"])), Some("prod".into()));
@@ -252,7 +246,7 @@ mod tests {
         assert!(newer.render().contains("version 2"), "{}", newer.render());
         for url in ["cr.yandex", "sparse+cr.yandex", "", "sparse+sparse+https://cr.yandex", "git+https://cr.yandex"] {
             let exchange = read(&request("get", url, &json!([]))).expect("read");
-            assert!(matches!(exchange.ask().target, Some(Target::Unreadable)), "{url}");
+            assert!(matches!(exchange.request().target, Some(Target::Unreadable)), "{url}");
         }
     }
 }

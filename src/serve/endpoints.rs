@@ -8,12 +8,12 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use crate::base::clock::{Clock, Timestamp};
+use subtle::ConstantTimeEq as _;
+
+use crate::base::clock::Clock;
 use crate::base::secret::Secret;
-use crate::obtain::Obtained;
-use crate::serve::Work;
-use crate::serve::stock::{Found, Item, Stock};
-use crate::sources::access_key::AccessKey;
+use crate::serve::credentials::{Found, Item, Stock};
+use crate::serve::refresher::Work;
 use crate::system::loopback::{Incoming, Request, Response};
 use crate::system::peer;
 
@@ -46,7 +46,7 @@ impl Desk {
         let _ = match self.stock.find(item, now) {
             None => self.keeper.send(Work::Answer(item, incoming)),
             Some(Found { got, is_due }) => {
-                incoming.hand_over(answer(item, &got, now));
+                incoming.hand_over(item.response(&got, now));
                 match is_due && !self.stock.call_for(item, true) {
                     true => self.keeper.send(Work::Renew(item)),
                     false => Ok(()),
@@ -82,77 +82,14 @@ impl Desk {
     }
 }
 
-/// The reply with a token or a key in it.
-pub fn answer(item: Item, got: &Obtained, now: Timestamp) -> Response {
-    let until = got.credential.advertised(now, got.skew_is_current);
-    let json = |body: String| Response::new(200, "application/json", body);
-    match item {
-        // A token has no character that JSON would escape.
-        Item::Token => json(format!(
-            "{{\"access_token\":\"{}\",\"expires_in\":{},\"token_type\":\"Bearer\"}}",
-            got.credential.secret.expose(),
-            // Whole seconds; of a last fraction one is made, or clients would take the token for a dead one.
-            (until.since(now) / 1000).max(1)
-        )),
-        Item::AccessKey => {
-            let Some(key) = AccessKey::unpack(&got.credential.secret) else {
-                return Response::text(503, "what the cache has is no access key\n");
-            };
-            let text = |part: &Secret| serde_json::Value::from(part.expose()).to_string();
-            json(format!(
-                "{{\"AccessKeyId\":{},\"SecretAccessKey\":{},\"Token\":{},\"Expiration\":\"{until}\"}}",
-                text(&key.id),
-                text(&key.secret),
-                text(&key.session_token)
-            ))
-        }
-    }
-}
-
 /// Compares in a time that tells nothing of where the two differ.
 fn is_same(presented: &str, password: &Secret) -> bool {
-    let (presented, password) = (presented.as_bytes(), password.expose().as_bytes());
-    let differing =
-        presented.iter().zip(password).fold(0, |differing, (a, b)| std::hint::black_box(differing | (a ^ b)));
-    presented.len() == password.len() && differing == 0
+    presented.as_bytes().ct_eq(password.expose().as_bytes()).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::token::Credential;
-
-    const NOW: Timestamp = Timestamp(1_795_000_000_000);
-
-    fn body(item: Item, secret: &str, left: i64) -> String {
-        let credential = Credential {
-            secret: Secret::new(secret.into()),
-            issued: NOW,
-            expires: NOW.shifted(left),
-            skew: 0,
-            assumed: false,
-        };
-        let response = answer(item, &Obtained { credential, skew_is_current: true }, NOW);
-        assert_eq!(response.status, 200);
-        String::from_utf8_lossy(&response.body).into_owned()
-    }
-
-    #[test]
-    fn a_token_is_told_with_its_seconds_less_a_margin() {
-        assert_eq!(
-            body(Item::Token, "t1.x.y", 3_600_000),
-            r#"{"access_token":"t1.x.y","expires_in":3540,"token_type":"Bearer"}"#
-        );
-        assert!(body(Item::Token, "t1.x.y", 300).contains(r#""expires_in":1,"#));
-    }
-
-    #[test]
-    fn a_key_has_the_four_fields_of_container_credentials() {
-        assert_eq!(
-            body(Item::AccessKey, "ajekey|YC/s|s1.t", 3_600_000),
-            r#"{"AccessKeyId":"ajekey","SecretAccessKey":"YC/s","Token":"s1.t","Expiration":"2026-11-18T12:05:40Z"}"#
-        );
-    }
 
     #[test]
     fn passwords_are_compared_whole() {

@@ -12,19 +12,15 @@ use serde_json::json;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::{Host, Reach, Scheme, is_loopback};
-use crate::protocol::{Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Refusal, Request, Target};
+use crate::process::Reply;
 
-pub struct Bazel;
-
-static HOOK: Hook = Hook {
-    name: "bazel",
-    about: "answer bazel: credential helper",
+pub const HOOK: Hook = Hook {
     symlink: Some("ycred-bazel"),
-    by_flag: None,
     operands: &["get"],
-    flags: &[],
-    own_words: &[],
-    ignores_unknown: false,
+    reach: Reach::Apis,
+    patience: Some(PATIENCE),
+    ..Hook::new("bazel", "answer bazel: credential helper", framing, read)
 };
 
 /// Bazel's own patience is ten seconds (`--credential_helper_timeout`), and it tells no reason when that is over.
@@ -33,51 +29,37 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// A build asks once for each URI.
 const FLOOR: Duration = Duration::from_secs(120);
 
-impl Protocol for Bazel {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
-    }
+fn framing(call: &Call<'_>) -> Framing {
+    if matches!(call.operands, [word] if word == "get") { Framing::Whole } else { Framing::None }
+}
 
-    fn framing(&self, call: &Call<'_>) -> Framing {
-        if matches!(call.operands, [word] if word == "get") { Framing::Whole } else { Framing::None }
+fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
+    match call.operands {
+        [word] if word == "get" => {}
+        [word] => return Err(Error::usage(format!("unknown operation \"{word}\": bazel's is get"))),
+        _ => return Err(Error::usage("one word is wanted: get")),
     }
-
-    fn reach(&self) -> Reach {
-        Reach::Apis
-    }
-
-    fn patience(&self) -> Option<Duration> {
-        Some(PATIENCE)
-    }
-
-    fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
-        match call.operands {
-            [word] if word == "get" => {}
-            [word] => return Err(Error::usage(format!("unknown operation \"{word}\": bazel's is get"))),
-            _ => return Err(Error::usage("one word is wanted: get")),
-        }
-        let Request { uri } = serde_json::from_slice(input)
-            .map_err(|_| Error::usage("what came on stdin is not a request for credentials in JSON: {\"uri\": …}"))?;
-        // A URI has a scheme; what is read without one is read by nobody else.
-        let host = uri.contains("://").then(|| Host::parse(&uri)).flatten();
-        let target = Some(host.map_or(Target::Unreadable, Target::Host));
-        Ok(Box::new(Helper { ask: Ask { target, floor: FLOOR, ..Ask::default() } }))
-    }
+    let WireRequest { uri } = serde_json::from_slice(input)
+        .map_err(|_| Error::usage("what came on stdin is not a request for credentials in JSON: {\"uri\": …}"))?;
+    // A URI has a scheme; what is read without one is read by nobody else.
+    let host = uri.contains("://").then(|| Host::parse(&uri)).flatten();
+    let target = Some(host.map_or(Target::Unreadable, Target::Host));
+    Ok(Box::new(Helper { request: Request { target, floor: FLOOR, ..Request::default() } }))
 }
 
 #[derive(Deserialize)]
-struct Request {
+struct WireRequest {
     uri: String,
 }
 
 #[derive(Debug)]
 struct Helper {
-    ask: Ask,
+    request: Request,
 }
 
 impl Exchange for Helper {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
@@ -90,7 +72,7 @@ impl Exchange for Helper {
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
             Refusal::NotMine => {
-                let reason = match &self.ask.target {
+                let reason = match &self.request.target {
                     Some(Target::Host(host)) if host.scheme == Some(Scheme::Http) && !is_loopback(&host.name) => {
                         Error::usage(format!("the token does not go over plain http, to {host}")).hint("use https")
                     }
@@ -111,13 +93,18 @@ mod tests {
     use crate::base::clock::Timestamp;
     use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::invocation::Options;
+    use crate::process::flags::Options;
 
     fn read(words: &[&str], input: &str) -> Result<Box<dyn Exchange>> {
         let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let options = Options::default();
-        let call = Call { operands: &operands, options: &options, environment: &Environment::default() };
-        Bazel.read(&call, input.as_bytes())
+        let call = Call {
+            operands: &operands,
+            options: &options,
+            environment: &Environment::default(),
+            parse: |_, _| panic!("no words come with a request"),
+        };
+        (HOOK.read)(&call, input.as_bytes())
     }
 
     #[test]

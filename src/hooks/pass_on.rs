@@ -9,13 +9,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::base::environment::{Environment, PATH, YCRED_PASSED_ON};
-use crate::commands::exec::{Change, Launch};
-use crate::invocation::HookCall;
+use crate::hooks::protocol::HookCall;
+use crate::process::launch::{Change, Launch};
 
 /// The program that a hook's call is passed on to, with the words that it came with; none if there is none.
 pub fn of(call: &HookCall, environment: &Environment) -> Option<Launch> {
     let tried = list(environment, YCRED_PASSED_ON);
-    let program = next(call.protocol.hook().symlink?, &list(environment, PATH), &tried)?;
+    let program = next(call.hook.symlink?, &list(environment, PATH), &tried)?;
     let tried = std::env::join_paths(tried.iter().chain([&program])).ok()?;
     Some(Launch {
         program: program.into(),

@@ -7,62 +7,48 @@ use serde_json::json;
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
-use crate::protocol::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Operation, Refusal, Request, Target};
+use crate::process::Reply;
 
-pub struct Terraform;
-
-static HOOK: Hook = Hook {
-    name: "terraform",
-    about: "answer terraform and tofu: CLI credentials helper",
+pub const HOOK: Hook = Hook {
     symlink: Some("terraform-credentials-ycred"),
-    by_flag: None,
     operands: &["get|store|forget", "HOST"],
-    flags: &[],
-    own_words: &[],
-    ignores_unknown: false,
+    ..Hook::new("terraform", "answer terraform and tofu: CLI credentials helper", framing, read)
 };
 
-impl Protocol for Terraform {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
-    }
+/// `store` sends the credential; it is drained so that terraform gets no broken pipe, and thrown away.
+fn framing(call: &Call<'_>) -> Framing {
+    if matches!(call.operands, [word, _] if word == "store") { Framing::Whole } else { Framing::None }
+}
 
-    /// `store` sends the credential; it is drained so that terraform gets no broken pipe, and thrown away.
-    fn framing(&self, call: &Call<'_>) -> Framing {
-        if matches!(call.operands, [word, _] if word == "store") { Framing::Whole } else { Framing::None }
-    }
-
-    fn read(&self, call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
-        let (word, host) = match call.operands {
-            [word, host] => (word.as_str(), host),
-            _ => return Err(Error::usage("two words are wanted: get, store or forget, and a host")),
-        };
-        let act = match word {
-            "get" => Act::Get,
-            "forget" => Act::Nothing,
-            "store" => {
-                return Err(Error::usage(format!("ycred keeps no tokens of others, so that of {host} is not stored"))
-                    .hint("remove the credentials_helper block to use `terraform login`, or set TF_TOKEN_<host>"));
-            }
-            _ => {
-                return Err(Error::usage(format!(
-                    "unknown operation \"{word}\": terraform's are get, store and forget"
-                )));
-            }
-        };
-        let target = Some(Host::parse(host).map_or(Target::Unreadable, Target::Host));
-        Ok(Box::new(Helper { ask: Ask { act, target, ..Ask::default() } }))
-    }
+fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
+    let (word, host) = match call.operands {
+        [word, host] => (word.as_str(), host),
+        _ => return Err(Error::usage("two words are wanted: get, store or forget, and a host")),
+    };
+    let act = match word {
+        "get" => Operation::Get,
+        "forget" => Operation::Nothing,
+        "store" => {
+            return Err(Error::usage(format!("ycred keeps no tokens of others, so that of {host} is not stored"))
+                .hint("remove the credentials_helper block to use `terraform login`, or set TF_TOKEN_<host>"));
+        }
+        _ => {
+            return Err(Error::usage(format!("unknown operation \"{word}\": terraform's are get, store and forget")));
+        }
+    };
+    let target = Some(Host::parse(host).map_or(Target::Unreadable, Target::Host));
+    Ok(Box::new(Helper { request: Request { operation: act, target, ..Request::default() } }))
 }
 
 #[derive(Debug)]
 struct Helper {
-    ask: Ask,
+    request: Request,
 }
 
 impl Exchange for Helper {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
@@ -83,12 +69,17 @@ mod tests {
     use crate::base::clock::Timestamp;
     use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::invocation::Options;
+    use crate::process::flags::Options;
 
     fn read(words: &[&str]) -> Result<Box<dyn Exchange>> {
         let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        Terraform.read(
-            &Call { operands: &operands, options: &Options::default(), environment: &Environment::default() },
+        (HOOK.read)(
+            &Call {
+                operands: &operands,
+                options: &Options::default(),
+                environment: &Environment::default(),
+                parse: |_, _| panic!("no words come with a request"),
+            },
             b"",
         )
     }
@@ -106,7 +97,7 @@ mod tests {
     fn store_is_refused_forget_is_silent_and_the_rest_is_usage() {
         assert!(read(&["store", "registry.example"]).expect_err("refused").render().contains("keeps no tokens"));
         let forget = read(&["forget", "registry.example"]).expect("read");
-        assert!(matches!(forget.ask().act, Act::Nothing) && forget.done(&[]).stdout.is_empty());
+        assert!(matches!(forget.request().operation, Operation::Nothing) && forget.done(&[]).stdout.is_empty());
         for words in [&["get"][..], &["frob", "x"], &[], &["get", "a", "b"]] {
             assert!(read(words).is_err(), "{words:?}");
         }

@@ -10,73 +10,62 @@ use std::time::Duration;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme};
 use crate::base::secret::Secret;
-use crate::protocol::{Act, Ask, Call, Exchange, Framing, Handout, Hook, Protocol, Refusal, Reply, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Operation, Refusal, Request, Target};
+use crate::process::Reply;
 
-pub struct Git;
-
-static HOOK: Hook = Hook {
-    name: "git",
-    about: "answer git: git credential helper",
+pub const HOOK: Hook = Hook {
     symlink: Some("git-credential-ycred"),
-    by_flag: None,
     operands: &["get|store|erase|capability"],
-    flags: &[],
-    own_words: &[],
     ignores_unknown: true,
+    ..Hook::new("git", "answer git: git credential helper", framing, read)
 };
 
 /// A clone may take a while, and git asks once.
 const FLOOR: Duration = Duration::from_secs(120);
 
-impl Protocol for Git {
-    fn hook(&self) -> &'static Hook {
-        &HOOK
+fn framing(call: &Call<'_>) -> Framing {
+    if matches!(call.operands.last().map(String::as_str), Some("get" | "erase" | "store")) {
+        Framing::Whole
+    } else {
+        Framing::None
     }
+}
 
-    fn framing(&self, call: &Call<'_>) -> Framing {
-        if matches!(call.operands.last().map(String::as_str), Some("get" | "erase" | "store")) {
-            Framing::Whole
-        } else {
-            Framing::None
-        }
+fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
+    // Git puts the operation last; one that we do not know is to be ignored.
+    let word = call
+        .operands
+        .last()
+        .map(String::as_str)
+        .ok_or_else(|| Error::usage("an operation is wanted: get, store, erase or capability"))?;
+    let nothing = |text: &str| Helper {
+        request: Request { operation: Operation::Nothing, ..Request::default() },
+        bearer: false,
+        announced: text.to_owned(),
+    };
+    if word == "capability" {
+        return Ok(Box::new(nothing("version 0\ncapability authtype\n")));
     }
-
-    fn read(&self, call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
-        // Git puts the operation last; one that we do not know is to be ignored.
-        let word = call
-            .operands
-            .last()
-            .map(String::as_str)
-            .ok_or_else(|| Error::usage("an operation is wanted: get, store, erase or capability"))?;
-        let nothing = |text: &str| Helper {
-            ask: Ask { act: Act::Nothing, ..Ask::default() },
-            bearer: false,
-            announced: text.to_owned(),
-        };
-        if word == "capability" {
-            return Ok(Box::new(nothing("version 0\ncapability authtype\n")));
-        }
-        if !matches!(word, "get" | "erase") {
-            return Ok(Box::new(nothing("")));
-        }
-        let request = Request::parse(input);
-        let target = request.as_ref().and_then(Request::host).map_or(Target::Unreadable, Target::Host);
-        let bearer = request.as_ref().is_some_and(Request::takes_bearer);
-        let act = match word {
-            "get" => Act::Get,
-            _ => Act::Drop(request.and_then(|request| request.secret)),
-        };
-        Ok(Box::new(Helper {
-            ask: Ask { act, target: Some(target), floor: FLOOR, ..Ask::default() },
-            bearer,
-            announced: String::new(),
-        }))
+    if !matches!(word, "get" | "erase") {
+        return Ok(Box::new(nothing("")));
     }
+    let request = WireRequest::parse(input);
+    let target = request.as_ref().and_then(WireRequest::host).map_or(Target::Unreadable, Target::Host);
+    let bearer = request.as_ref().is_some_and(WireRequest::takes_bearer);
+    let act = match word {
+        "get" => Operation::Get,
+        _ => Operation::Drop(request.and_then(|request| request.secret)),
+    };
+    Ok(Box::new(Helper {
+        request: Request { operation: act, target: Some(target), floor: FLOOR, ..Request::default() },
+        bearer,
+        announced: String::new(),
+    }))
 }
 
 /// What git said; keys that we do not know are ignored.
 #[derive(Default)]
-struct Request {
+struct WireRequest {
     protocol: String,
     host: String,
     /// The rejected token, in an `erase`.
@@ -87,7 +76,7 @@ struct Request {
     schemes: Vec<String>,
 }
 
-impl Request {
+impl WireRequest {
     /// None: what came is not of this protocol, or two readers could read it differently.
     fn parse(input: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(input).ok()?;
@@ -132,14 +121,14 @@ impl Request {
 
 #[derive(Debug)]
 struct Helper {
-    ask: Ask,
+    request: Request,
     bearer: bool,
     announced: String,
 }
 
 impl Exchange for Helper {
-    fn ask(&self) -> &Ask {
-        &self.ask
+    fn request(&self) -> &Request {
+        &self.request
     }
 
     fn write(&self, handout: &Handout<'_>) -> Reply {
@@ -172,12 +161,17 @@ mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
     use crate::base::environment::Environment;
-    use crate::invocation::Options;
+    use crate::process::flags::Options;
 
     fn read(word: &str, input: &str) -> Box<dyn Exchange> {
         let operands = [word.to_owned()];
-        let call = Call { operands: &operands, options: &Options::default(), environment: &Environment::default() };
-        Git.read(&call, input.as_bytes()).expect("read")
+        let call = Call {
+            operands: &operands,
+            options: &Options::default(),
+            environment: &Environment::default(),
+            parse: |_, _| panic!("no words come with a request"),
+        };
+        (HOOK.read)(&call, input.as_bytes()).expect("read")
     }
 
     fn reply(input: &str) -> String {
@@ -219,10 +213,10 @@ mod tests {
             "url=https://cr.yandex\n",
             "\nprotocol=https\nhost=cr.yandex\n",
         ] {
-            assert!(matches!(read("get", input).ask().target, Some(Target::Unreadable)), "{input:?}");
+            assert!(matches!(read("get", input).request().target, Some(Target::Unreadable)), "{input:?}");
         }
         assert!(
-            matches!(&read("get", "protocol=https\nhost=cr.yandex\nnew[]=x\n").ask().target, Some(Target::Host(host)) if host.name == "cr.yandex")
+            matches!(&read("get", "protocol=https\nhost=cr.yandex\nnew[]=x\n").request().target, Some(Target::Host(host)) if host.name == "cr.yandex")
         );
     }
 
@@ -230,7 +224,9 @@ mod tests {
     fn erase_carries_the_very_token() {
         for line in ["password=t1.XXX", "credential=t1.XXX"] {
             let exchange = read("erase", &format!("protocol=https\nhost=cr.yandex\nusername=iam\n{line}\n"));
-            assert!(matches!(&exchange.ask().act, Act::Drop(Some(token)) if token.expose() == "t1.XXX"));
+            assert!(
+                matches!(&exchange.request().operation, Operation::Drop(Some(token)) if token.expose() == "t1.XXX")
+            );
         }
     }
 

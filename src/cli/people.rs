@@ -1,0 +1,213 @@
+//! The people's command line, read by clap; and help, completions and man pages, which are made from the same tree.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches};
+
+use crate::base::error::{Error, Result};
+use crate::cli::invocation::{Fault, Invocation, SEE_HELP, see_help, version};
+use crate::commands::COMMANDS;
+use crate::commands::command::Call;
+use crate::hooks::HOOKS;
+use crate::process::flags::{FLAGS, Flag, Options};
+use crate::profile::find::check_name;
+
+/// The whole command line as clap sees it: for people, for help, completions and the man page.
+pub fn tree() -> clap::Command {
+    let hooks = HOOKS.iter().map(|hook| {
+        let operands = hook.operands.iter().enumerate().map(|(at, name)| {
+            Arg::new(format!("operand-{at}")).value_name(*name).value_parser(clap::value_parser!(OsString))
+        });
+        let own_words = |flag: &&Flag| hook.own_word(flag).is_none();
+        clap::Command::new(hook.name)
+            .about(hook.about)
+            .args(operands)
+            .args(hook.flags.iter().chain(FLAGS.iter().filter(own_words)).map(argument))
+            .disable_help_flag(true)
+            .disable_version_flag(true)
+            .args_override_self(true)
+    });
+    let people = COMMANDS.iter().map(|command| {
+        let made = clap::Command::new(command.name)
+            .about(command.about)
+            .disable_help_flag(true)
+            .disable_version_flag(true)
+            .args_override_self(true);
+        (command.arguments)(made).args(FLAGS.iter().map(argument))
+    });
+    clap::Command::new("ycred")
+        .about("Yandex Cloud IAM tokens for every program that can ask a credential helper")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .args_override_self(true)
+        .args(FLAGS.iter().map(argument))
+        .subcommands(people)
+        .subcommands(hooks)
+        .subcommand_value_name("COMMAND")
+        .after_help(
+            "Profiles are TOML files in the configuration directory; `ycred init --help` shows how to make one.",
+        )
+}
+
+/// Our own actions for help and version, so that the two parsers agree on what comes of them.
+fn argument(flag: &'static Flag) -> Arg {
+    let arg = Arg::new(flag.long).long(flag.long).help(flag.about);
+    let arg = match flag.short {
+        Some(short) => arg.short(short),
+        None => arg,
+    };
+    match (flag.long, flag.value) {
+        ("verbose", _) => arg.action(ArgAction::Count),
+        (_, Some(name)) => {
+            let help = if flag.choices.is_empty() {
+                flag.about.to_owned()
+            } else {
+                format!("{}: {}", flag.about, flag.choices.join(", "))
+            };
+            // Read as it comes and judged by `Options::set`, as lexopt's are: a dash in front makes no value another
+            // flag.
+            arg.value_name(name)
+                .help(help)
+                .action(ArgAction::Append)
+                .value_parser(clap::value_parser!(OsString))
+                .allow_hyphen_values(true)
+        }
+        (_, None) => arg.action(ArgAction::SetTrue),
+    }
+}
+
+/// The help of a command, or of all for an empty name.
+pub fn help(name: &str) -> String {
+    let mut tree = tree();
+    tree.build();
+    let command = match tree.find_subcommand_mut(name) {
+        Some(command) => command,
+        None => &mut tree,
+    };
+    command.render_help().to_string()
+}
+
+pub fn parse_people(arguments: &[OsString]) -> Result<Invocation, Fault> {
+    // As other programs have it.
+    match arguments {
+        [word] if word == "version" => return Ok(Invocation::Print(version())),
+        [word, named @ ..] if word == "help" => {
+            let name = named.first().and_then(|name| name.to_str()).unwrap_or_default();
+            return Ok(Invocation::Print(help(name)));
+        }
+        _ => {}
+    }
+    let words = || std::iter::once(OsString::from("ycred")).chain(arguments.iter().cloned());
+    let matches = match tree().try_get_matches_from(words()) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // What can be read all the same: whose words they are, and whether it is help that is wanted with some left out.
+            let partial = tree().ignore_errors(true).try_get_matches_from(words()).unwrap_or_default();
+            let named = partial.subcommand();
+            let is_help = |matches: &ArgMatches| matches.try_get_one("help").ok().flatten() == Some(&true);
+            return match named {
+                Some((name, of_command))
+                    if error.kind() == ErrorKind::MissingRequiredArgument
+                        && (is_help(&partial) || is_help(of_command)) =>
+                {
+                    Ok(Invocation::Print(help(name)))
+                }
+                _ => {
+                    let name = named.map(|(name, _)| name);
+                    let command = COMMANDS.iter().find(|command| Some(command.name) == name);
+                    let error = from_clap(&error, name);
+                    let code = command.map_or(error.kind.exit_code(), |command| command.exit_code(&error));
+                    Err(Fault { error, code })
+                }
+            };
+        }
+    };
+    if matches.get_flag("version") {
+        return Ok(Invocation::Print(version()));
+    }
+    let Some((name, of_command)) = matches.subcommand() else {
+        if matches.get_flag("help") {
+            return Ok(Invocation::Print(help("")));
+        }
+        return Err(Error::usage("no command is given")
+            .hint("`ycred --help` lists them; a first profile: ycred init --key-file FILE")
+            .into());
+    };
+    if matches.get_flag("help") || of_command.get_flag("help") {
+        return Ok(Invocation::Print(help(name)));
+    }
+    if of_command.get_flag("version") {
+        return Ok(Invocation::Print(version()));
+    }
+    let options = options_of(&matches, of_command, &[])?;
+    let command = COMMANDS.iter().find(|command| command.name == name);
+    // clap sees a hook where lexopt sees none only if the two read the words differently.
+    let command =
+        command.ok_or_else(|| Error::usage(format!("`{name}` cannot be read in these words")).hint(SEE_HELP))?;
+    Ok(Invocation::People(Box::new(Call { command, options, matches: of_command.clone(), tree })))
+}
+
+/// The flags before and behind the command's name, the later ones winning.
+pub(super) fn options_of(before: &ArgMatches, behind: &ArgMatches, own: &'static [Flag]) -> Result<Options> {
+    let mut options = Options::default();
+    for matches in [before, behind] {
+        for flag in FLAGS.iter().chain(own) {
+            if matches!(flag.long, "help" | "version") || !matches.ids().any(|id| id == flag.long) {
+                continue;
+            }
+            match flag.value {
+                Some(_) => {
+                    for value in matches.get_many::<OsString>(flag.long).into_iter().flatten() {
+                        options.set(flag, value.clone())?;
+                    }
+                }
+                None => {
+                    let times = matches.try_get_one::<u8>(flag.long).ok().flatten().copied();
+                    let times = times.unwrap_or_else(|| u8::from(matches.get_flag(flag.long)));
+                    (0..times).try_for_each(|_| options.set(flag, OsString::new()))?;
+                }
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn takes_no_words(command: &str) -> bool {
+    tree().find_subcommand(command).is_some_and(|command| command.get_positionals().next().is_none())
+}
+
+/// clap's complaint, of a command's words where it came so far, as our one line and one hint.
+fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    };
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        return Error::usage(format!("{} is missing", context(ContextKind::InvalidArg).join(", ")))
+            .hint(see_help(command));
+    }
+    let choices = context(ContextKind::ValidValue);
+    let is_stray = |word: &String| error.kind() == ErrorKind::UnknownArgument && check_name(word).is_ok();
+    let stray = context(ContextKind::InvalidArg).pop().filter(is_stray);
+    let text = error.render().to_string();
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").trim().to_owned();
+    // Of several suggestions clap has the best one last.
+    let suggestion = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+        .into_iter()
+        .find_map(|kind| context(kind).pop());
+    let hint = match suggestion {
+        _ if !choices.is_empty() => format!("it is one of {}", choices.join(", ")),
+        Some(known) => format!("did you mean {known}?"),
+        None => match (command.filter(|name| takes_no_words(name)), stray) {
+            (Some(name), Some(profile)) => {
+                format!("a profile is named by a flag: ycred {name} --profile {profile}")
+            }
+            _ => see_help(command),
+        },
+    };
+    Error::usage(first.replace('\'', "\"")).hint(hint)
+}

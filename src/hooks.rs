@@ -1,0 +1,40 @@
+//! The table of hooks: what a client program calls ycred by. A new one is a file here and a line in [`HOOKS`].
+
+pub mod answer;
+mod aws;
+mod bazel;
+mod cargo;
+mod docker;
+mod git;
+mod goauth;
+mod keyring;
+mod kubectl;
+mod kubelet;
+pub mod pass_on;
+mod pnpm;
+pub mod protocol;
+mod terraform;
+mod token;
+
+use crate::hooks::protocol::Hook;
+
+/// Every hook, in the order of the README.
+pub const HOOKS: &[&Hook] = &[
+    &kubectl::HOOK,
+    &docker::HOOK,
+    &git::HOOK,
+    &terraform::HOOK,
+    &aws::HOOK,
+    &kubelet::HOOK,
+    &bazel::HOOK,
+    &cargo::HOOK,
+    &goauth::HOOK,
+    &pnpm::HOOK,
+    &keyring::HOOK,
+    &token::HOOK,
+];
+
+/// The hook of this name.
+pub fn named(name: &str) -> Option<&'static Hook> {
+    HOOKS.iter().find(|hook| hook.name == name).copied()
+}

@@ -1,0 +1,35 @@
+//! The clock's source.
+#![expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::base::clock::{Clock, Timestamp, millis};
+
+struct SystemClock {
+    started: Instant,
+}
+
+/// The process's clock, which starts with the first call.
+pub fn clock() -> &'static dyn Clock {
+    // As long-lived as any thread.
+    static CLOCK: OnceLock<SystemClock> = OnceLock::new();
+    CLOCK.get_or_init(|| SystemClock { started: Instant::now() })
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => Timestamp(millis(since)),
+            Err(before) => Timestamp(-millis(before.duration())),
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn sleep(&self, length: Duration) {
+        std::thread::sleep(length);
+    }
+}
