@@ -6,13 +6,13 @@
     reason = "the rules are about the product; the tests stand outside of it and make its surroundings"
 )]
 
-mod authority;
 mod clients;
 mod docs;
-mod emulator;
 mod harness;
 mod hostile;
 mod object_storage;
 mod requirements;
-mod server;
 mod stories;
+
+use ycred_emulator as emulator;
+use ycred_emulator::{authority, server};

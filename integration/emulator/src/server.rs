@@ -12,11 +12,6 @@
 //! Every loop here has an end: a peer that neither speaks nor leaves is dropped, and all threads stop within a
 //! fraction of a second after the `Server` is dropped.
 
-#![allow(
-    dead_code,
-    reason = "the tests and the emulator's program compile this file apart and use different parts of it"
-)]
-
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -416,7 +416,7 @@ mod tests {
     use p256::ecdsa::signature::Signer as _;
 
     use super::*;
-    use crate::emulator::{Config, Emulator};
+    use crate::{Config, Emulator};
 
     /// A client that does everything right until a test changes something.
     struct Client {

@@ -1,20 +1,6 @@
 //! The emulator as a program: a small IAM on loopback, to try ycred against without a cloud.
 //!
-//! `cargo run --example emulator -- --help`
-
-#![allow(
-    clippy::disallowed_macros,
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "such rules are about the product; this is a tool with a terminal, files and a clock of its own"
-)]
-
-#[path = "../authority.rs"]
-mod authority;
-#[path = "mod.rs"]
-mod emulator;
-#[path = "../server.rs"]
-mod server;
+//! `cargo run -p ycred-emulator -- --help`
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -24,10 +10,10 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use emulator::exchange::Algorithm;
-use emulator::faults::Settings;
-use emulator::keys::write_private;
-use emulator::{Config, Emulator, Tls, control, times};
+use ycred_emulator::exchange::Algorithm;
+use ycred_emulator::faults::Settings;
+use ycred_emulator::keys::write_private;
+use ycred_emulator::{Config, Emulator, Tls, control, times};
 
 const HELP: &str = "\
 A Yandex Cloud IAM of your own, on this machine: it issues tokens that are worth nothing, as strictly as the real one.
@@ -35,7 +21,7 @@ A Yandex Cloud IAM of your own, on this machine: it issues tokens that are worth
 It makes an authorized key and a ready profile for ycred, prints how to use them, and answers until Ctrl-C.
 
 Usage: emulator [OPTIONS]
-   or: cargo run --example emulator -- [OPTIONS]
+   or: cargo run -p ycred-emulator -- [OPTIONS]
 
 Options:
   --port N            port of the IAM endpoint on 127.0.0.1 (default: a free one)

@@ -1,10 +1,5 @@
 //! A throw-away certificate authority: made anew in memory by whoever needs TLS, trusted by nobody else.
 
-#![allow(
-    dead_code,
-    reason = "the tests and the emulator's program compile this file apart and use different parts of it"
-)]
-
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
