@@ -1,4 +1,4 @@
-//! A throw-away certificate authority: made anew in memory by whoever needs TLS, trusted by nobody else.
+//! A throw-away certificate authority, created in memory for each server that needs TLS.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// The names by which a program reaches its own machine; in every certificate that is meant to work.
+/// The names of the local machine, which every valid certificate carries.
 pub const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// A certificate authority.
@@ -18,7 +18,7 @@ pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A server's certificate and its key, both in PEM: for servers that are programs of their own.
+/// A server's certificate and its key in PEM, for servers that run as other programs.
 pub struct Certificate {
     /// The certificate.
     pub certificate: String,
@@ -29,20 +29,26 @@ pub struct Certificate {
 /// When a certificate is valid.
 #[derive(Clone, Copy)]
 enum Validity {
-    /// As far as certificates reach, so that tests with shifted clocks fail for nothing else.
+    /// From 1975 to 2999, so that tests with shifted clocks do not fail because of it.
     Always,
-    /// For the year 2020.
+    /// In 2020 only.
     Past,
-    /// Not before the year 2200.
+    /// Not before 2200.
     Future,
 }
 
+impl Default for Authority {
+    fn default() -> Authority {
+        Authority::new()
+    }
+}
+
 impl Authority {
-    /// A new authority with a key of its own.
+    /// Creates an authority with a key of its own.
     pub fn new() -> Authority {
         let mut params = CertificateParams::default();
-        // Of a name of its own: to a client that trusts another one, this must be an unknown issuer, not a forger of
-        // it.
+        // A unique name, so that a client that trusts another authority sees an unknown issuer rather than a bad
+        // signature.
         let name = format!("throw-away authority {:016x}", rand::random::<u64>());
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -52,7 +58,7 @@ impl Authority {
         Authority { issuer }
     }
 
-    /// The authority's own certificate in PEM: what a client has to trust.
+    /// Returns the authority's certificate in PEM, which a client has to trust.
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
@@ -62,7 +68,7 @@ impl Authority {
         std::fs::write(path, self.pem())
     }
 
-    /// What a TLS server needs: a certificate for loopback and for these names besides.
+    /// Returns the configuration of a TLS server with a certificate for loopback and these names.
     pub fn server_config(&self, names: &[&str]) -> Arc<rustls::ServerConfig> {
         let names: Vec<&str> = LOOPBACK.iter().chain(names).copied().collect();
         self.signed(&names, Validity::Always)
@@ -74,18 +80,18 @@ impl Authority {
         self.signed(&names, Validity::Past)
     }
 
-    /// Like `server_config`, but not valid for a long time to come: what a machine whose clock stands at zero sees.
+    /// Like `server_config`, but not valid for many years to come, as a machine whose clock was reset sees it.
     pub fn early_config(&self, names: &[&str]) -> Arc<rustls::ServerConfig> {
         let names: Vec<&str> = LOOPBACK.iter().chain(names).copied().collect();
         self.signed(&names, Validity::Future)
     }
 
-    /// A sound certificate for these names alone, hence a wrong one for loopback.
+    /// Returns a configuration with a valid certificate for these names only, not for loopback.
     pub fn foreign_config(&self, names: &[&str]) -> Arc<rustls::ServerConfig> {
         self.signed(names, Validity::Always)
     }
 
-    /// A certificate for loopback and these names that no authority stands for.
+    /// Returns a configuration with a self-signed certificate for loopback and these names.
     pub fn self_signed_config(names: &[&str]) -> Arc<rustls::ServerConfig> {
         let names: Vec<&str> = LOOPBACK.iter().chain(names).copied().collect();
         let key = new_key();
@@ -93,7 +99,7 @@ impl Authority {
         config(certificate.der().clone(), &key)
     }
 
-    /// A certificate for loopback and these names, as text.
+    /// Returns a certificate for loopback and these names in PEM.
     pub fn certificate(&self, names: &[&str]) -> Certificate {
         let names: Vec<&str> = LOOPBACK.iter().chain(names).copied().collect();
         let key = new_key();
@@ -135,7 +141,7 @@ fn period(params: &mut CertificateParams, validity: Validity) {
 
 fn config(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<rustls::ServerConfig> {
     let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a PKCS#8 key");
-    // Named, not taken from the process-wide default: that one is the client's to choose.
+    // Not the process-wide default, which the client chooses.
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("TLS 1.2 and 1.3")
@@ -154,7 +160,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
-    /// What a rustls client that trusts this authority gets from a server with that configuration.
+    /// Fetches from a server with this configuration, with a rustls client that trusts this authority.
     fn fetch(authority: &Authority, served: Arc<rustls::ServerConfig>) -> Result<String, String> {
         let server = Server::start(Some(served), |_| Response::text(200, "over TLS").framed(Framing::Close));
         let mut roots = rustls::RootCertStore::empty();

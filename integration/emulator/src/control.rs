@@ -1,17 +1,18 @@
-//! The control interface: what another process can tell the emulator, and read from it. Tests in the same process use
-//! the methods of `Emulator`.
+//! The control interface, by which another process sets faults and settings and reads the log. Tests in the same process
+//! use the methods of `Emulator`.
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::State;
-use super::faults::{Fault, Settings};
+use crate::faults::Fault;
 use crate::server::{Request, Response};
+use crate::settings::Settings;
+use crate::state::State;
 
-/// Where the control interface begins.
-pub const PREFIX: &str = "/_emulator";
+/// The prefix of the control interface's paths.
+pub(crate) const PREFIX: &str = "/_emulator";
 
-/// The control interface in short; shown by `--help` and by `GET /_emulator`.
+/// A summary of the control interface, printed by `--help` and returned by `GET /_emulator`.
 pub const HELP: &str = r#"While it runs, it can be told to misbehave, and asked what it saw:
   GET    /_emulator/log        every request so far: what was shown and answered, and why it was refused
   DELETE /_emulator/log        forget them
@@ -44,40 +45,40 @@ Settings: "life", "clock-shift" ("-10m": all of the cloud's clock), "date-shift"
     "federation"}; what is left out is as at the start
 "#;
 
-/// Answers a request to the control interface.
-pub fn answer(state: &State, request: &Request) -> Response {
+/// Responds to a request to the control interface.
+pub(crate) fn respond(state: &State, request: &Request) -> Response {
     let what = request.path.strip_prefix(PREFIX).unwrap_or_default();
     let result = match (request.method.as_str(), what) {
         ("GET", "" | "/") => return Response::text(200, HELP),
-        ("GET", "/log") => Ok(show(state.world().log.entries())),
+        ("GET", "/log") => Ok(show(state.cloud().log.entries())),
         ("DELETE", "/log") => {
-            state.world().log.clear();
+            state.cloud().log.clear();
             Ok(Response::new(204))
         }
-        ("GET", "/faults") => Ok(show(&state.world().faults)),
+        ("GET", "/faults") => Ok(show(&state.cloud().faults)),
         ("PUT", "/faults") => read_faults(&request.body).map(|faults| {
             state.replace_faults(faults);
-            show(&state.world().faults)
+            show(&state.cloud().faults)
         }),
         ("POST", "/faults") => read_faults(&request.body).map(|faults| {
-            state.world().faults.extend(faults);
-            show(&state.world().faults)
+            state.cloud().faults.extend(faults);
+            show(&state.cloud().faults)
         }),
         ("DELETE", "/faults") => {
             state.replace_faults(Vec::new());
             Ok(Response::new(204))
         }
-        ("GET", "/settings") => Ok(show(&state.world().settings)),
+        ("GET", "/settings") => Ok(show(&state.cloud().settings)),
         ("PUT", "/settings") => {
-            let mut world = state.world();
-            merge(&world.settings, &request.body).map(|settings| {
-                world.settings = settings;
-                show(&world.settings)
+            let mut cloud = state.cloud();
+            merge(&cloud.settings, &request.body).map(|settings| {
+                cloud.settings = settings;
+                show(&cloud.settings)
             })
         }
         ("DELETE", "/settings") => {
-            let mut world = state.world();
-            world.settings = world.initial_settings.clone();
+            let mut cloud = state.cloud();
+            cloud.settings = cloud.initial_settings.clone();
             Ok(Response::new(204))
         }
         _ => return Response::text(404, HELP),
@@ -98,7 +99,7 @@ fn read_faults(body: &[u8]) -> serde_json::Result<Vec<Fault>> {
     }
 }
 
-/// The settings with those members replaced that the text names.
+/// Returns the settings with the members of the body replaced.
 fn merge(settings: &Settings, body: &[u8]) -> serde_json::Result<Settings> {
     let changes: serde_json::Map<String, Value> = serde_json::from_slice(body)?;
     let mut whole = serde_json::to_value(settings)?;

@@ -1,53 +1,16 @@
-//! What the emulator can be told while it runs. A `Fault` spoils requests; `Settings` are how the emulated cloud is
-//! disposed in general: its clock, how long its tokens live, whether it repeats them. Both have the same names in Rust
-//! and in the control interface's JSON.
+//! Faults: how a test makes requests fail. The control interface's JSON uses the same names in kebab case.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{login, times};
+pub use crate::routes::Endpoint;
 use crate::server::Stage;
+pub use crate::settings::TokenForm;
+use crate::times;
 
-/// Which requests a fault is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Endpoint {
-    /// Every request but those of the control interface.
-    #[default]
-    Any,
-    /// The three calls of IamTokenService.
-    Iam,
-    /// `POST /iam/v1/tokens`.
-    Tokens,
-    /// `POST /iam/v1/tokens:createForServiceAccount`.
-    CreateForServiceAccount,
-    /// `POST /iam/v1/tokens:revoke`.
-    Revoke,
-    /// The metadata service.
-    Metadata,
-    /// `POST /oauth/token` at the auth host.
-    OauthToken,
-    /// `GET /oauth/authorize` at the auth host.
-    Authorize,
-    /// `POST /iam/v1/refreshTokens:revoke`.
-    RevokeRefresh,
-    /// `POST /iam/aws-compatibility/v1/ephemeralAccessKeys`.
-    EphemeralAccessKeys,
-    /// Any other path.
-    Other,
-}
-
-impl Endpoint {
-    /// Whether a request to `actual` is meant.
-    pub fn covers(self, actual: Endpoint) -> bool {
-        let iam = [Endpoint::Tokens, Endpoint::CreateForServiceAccount, Endpoint::Revoke];
-        self == actual || self == Endpoint::Any || (self == Endpoint::Iam && iam.contains(&actual))
-    }
-}
-
-/// An answer that arrives in small pieces.
+/// A response that is sent in small pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drip {
@@ -58,62 +21,62 @@ pub struct Drip {
     pub every: Duration,
 }
 
-/// Something to go wrong with a request. The first fault in the list that covers a request and is not used up is
-/// applied to it, and no other; its parts combine (`Fault::refuse(503).delayed(second).retry_after(3)`).
+/// Something that goes wrong with a request. Only the first fault in the list that covers a request and isn't used up
+/// applies to it. Its parts combine: `Fault::refuse(503).delayed(second).retry_after(3)`.
 ///
-/// Faults that only spoil how an answer travels (`drip`, `break`, `endless`, `delay`, `hold`) leave the request to be
-/// judged as usual: a broken connection does not mean that the token was not issued.
+/// Faults of delivery (`drip`, `break`, `endless`, `delay`, `hold`) don't change how the request is processed. In
+/// particular, a broken connection doesn't mean that no token was issued.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Fault {
-    /// For which requests.
+    /// The requests it applies to.
     pub endpoint: Endpoint,
-    /// For how many of them; nothing means until told otherwise.
+    /// The number of requests it applies to; `None` means all until it is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// How many of them pass unharmed before that.
+    /// The number of requests to leave alone first.
     #[serde(skip_serializing_if = "is_default")]
     pub skip: u32,
-    /// Wait so long before judging and answering.
+    /// How long to wait before processing the request.
     #[serde(with = "times::optional", skip_serializing_if = "Option::is_none")]
     pub delay: Option<Duration>,
-    /// Wait until this fault is taken away (a minute at most): then a test decides when the answer comes.
+    /// Waits until the faults are removed, for at most a minute, so that a test decides when the response comes.
     #[serde(skip_serializing_if = "is_default")]
     pub hold: bool,
-    /// Refuse with this status, without judging the request.
+    /// Responds with this status, without processing the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// The message of the refusal.
+    /// The message of that response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// A `Retry-After` header with just this text: a number of seconds, or anything at all.
+    /// A `Retry-After` header with this value, valid or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
-    /// A `Retry-After` header with the HTTP date that is so far from the emulator's `Date`.
+    /// A `Retry-After` header with an HTTP date this far after the emulator's `Date`.
     #[serde(with = "times::optional", skip_serializing_if = "Option::is_none")]
     pub retry_after_date: Option<Duration>,
-    /// Answer a page for people, as captive portals and tired proxies do; with `status`, or 200.
+    /// Responds with an HTML page, as captive portals and overloaded proxies do, and with `status` or 200.
     #[serde(skip_serializing_if = "is_default")]
     pub html: bool,
-    /// Answer this text as JSON, whatever it is; with `status`, or 200.
+    /// Responds with this body, labelled as JSON, and with `status` or 200.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// Further headers, for example `Location`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// Let the answer arrive in small pieces.
+    /// Sends the response in small pieces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drip: Option<Drip>,
-    /// Break the connection at this stage of the answer.
+    /// Breaks the connection at this stage of the response.
     #[serde(rename = "break", skip_serializing_if = "Option::is_none")]
     pub break_at: Option<Stage>,
-    /// Send the answer over and over, without an end.
+    /// Sends the body over and over, without an end.
     #[serde(skip_serializing_if = "is_default")]
     pub endless: bool,
-    /// Issue tokens that live only so long.
+    /// Issues tokens that are valid only for this long.
     #[serde(with = "times::optional", skip_serializing_if = "Option::is_none")]
     pub life: Option<Duration>,
-    /// Hand out the subject's latest living token again, if there is one.
+    /// Returns the subject's latest valid token again, if there is one.
     #[serde(skip_serializing_if = "is_default")]
     pub repeat: bool,
 }
@@ -123,17 +86,17 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Fault {
-    /// Refuses with this HTTP status.
+    /// Responds with this HTTP status.
     pub fn refuse(status: u16) -> Fault {
         Fault { status: Some(status), ..Fault::default() }
     }
 
-    /// Answers late.
+    /// Responds late.
     pub fn slow(delay: Duration) -> Fault {
         Fault { delay: Some(delay), ..Fault::default() }
     }
 
-    /// Answers when the fault is taken away, or after a minute.
+    /// Responds when the faults are removed, or after a minute.
     pub fn held() -> Fault {
         Fault { hold: true, ..Fault::default() }
     }
@@ -143,22 +106,22 @@ impl Fault {
         Fault { break_at: Some(stage), ..Fault::default() }
     }
 
-    /// Answers 200 with a page for people.
+    /// Responds 200 with an HTML page.
     pub fn html() -> Fault {
         Fault { html: true, ..Fault::default() }
     }
 
-    /// Answers 200 with this text as JSON.
+    /// Responds 200 with this body, labelled as JSON.
     pub fn body(text: impl Into<String>) -> Fault {
         Fault { body: Some(text.into()), ..Fault::default() }
     }
 
-    /// Answers in pieces of so many bytes with pauses between them.
+    /// Responds in pieces of this many bytes, with pauses between them.
     pub fn dripping(bytes: usize, every: Duration) -> Fault {
         Fault { drip: Some(Drip { bytes, every }), ..Fault::default() }
     }
 
-    /// Answers without an end.
+    /// Responds without an end.
     pub fn endless() -> Fault {
         Fault { endless: true, ..Fault::default() }
     }
@@ -168,68 +131,68 @@ impl Fault {
         Fault { life: Some(life), ..Fault::default() }
     }
 
-    /// Repeats the subject's latest token.
+    /// Returns the subject's latest token again.
     pub fn repeating() -> Fault {
         Fault { repeat: true, ..Fault::default() }
     }
 
-    /// Only for requests to this endpoint.
+    /// Applies only to requests to this endpoint.
     #[must_use]
     pub fn on(mut self, endpoint: Endpoint) -> Fault {
         self.endpoint = endpoint;
         self
     }
 
-    /// Only for the next so many requests.
+    /// Applies only to this many requests.
     #[must_use]
     pub fn times(mut self, times: u32) -> Fault {
         self.times = Some(times);
         self
     }
 
-    /// Only after so many requests.
+    /// Applies only after this many requests.
     #[must_use]
     pub fn after(mut self, skip: u32) -> Fault {
         self.skip = skip;
         self
     }
 
-    /// Late besides.
+    /// Also responds late.
     #[must_use]
     pub fn delayed(mut self, delay: Duration) -> Fault {
         self.delay = Some(delay);
         self
     }
 
-    /// With this status.
+    /// Sets the status.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Fault {
         self.status = Some(status);
         self
     }
 
-    /// With this message.
+    /// Sets the message.
     #[must_use]
     pub fn message(mut self, message: impl Into<String>) -> Fault {
         self.message = Some(message.into());
         self
     }
 
-    /// With this text as `Retry-After`.
+    /// Sets `Retry-After` to this value.
     #[must_use]
     pub fn retry_after(mut self, text: impl ToString) -> Fault {
         self.retry_after = Some(text.to_string());
         self
     }
 
-    /// With an HTTP date as `Retry-After`, so far ahead of the emulator's `Date`.
+    /// Sets `Retry-After` to an HTTP date this far after the emulator's `Date`.
     #[must_use]
     pub fn retry_after_date(mut self, ahead: Duration) -> Fault {
         self.retry_after_date = Some(ahead);
         self
     }
 
-    /// With a further header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Fault {
         self.headers.insert(name.to_owned(), value.to_owned());
@@ -237,68 +200,8 @@ impl Fault {
     }
 }
 
-/// What tokens look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TokenForm {
-    /// `t1.….…`, as documented.
-    #[default]
-    T1,
-    /// `CggVAgAAA…`, which the documentation of the metadata service still shows.
-    Old,
-}
-
-/// How the emulated cloud is disposed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Settings {
-    /// How long new tokens live. Documented: at most 12 hours.
-    #[serde(with = "times::plain")]
-    pub life: Duration,
-    /// How far the emulator's clock is ahead of this machine's: tokens, JWTs and `Date` all go by it.
-    #[serde(with = "times::signed")]
-    pub clock_shift: time::Duration,
-    /// How far `Date` is ahead of the emulator's clock.
-    #[serde(with = "times::signed")]
-    pub date_shift: time::Duration,
-    /// Whether answers carry a `Date` at all.
-    pub send_date: bool,
-    /// How far in the emulator's future `iat` may lie. The cloud's own tolerance is not documented.
-    #[serde(with = "times::plain")]
-    pub iat_tolerance: Duration,
-    /// Audiences that a JWT may name besides the emulator's own URL.
-    pub audiences: Vec<String>,
-    /// Repeat a subject's latest token as long as more than this is left of it. The documentation says that the API
-    /// "may return the same token in response to different requests", not when.
-    #[serde(with = "times::optional")]
-    pub repeat: Option<Duration>,
-    /// Whose tokens the metadata service hands out; nobody's means 404.
-    pub metadata_account: Option<String>,
-    /// What tokens look like.
-    pub token_form: TokenForm,
-    /// How the auth host is disposed towards people who log in.
-    pub login: login::Settings,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            life: Duration::from_secs(12 * 3600),
-            clock_shift: time::Duration::ZERO,
-            date_shift: time::Duration::ZERO,
-            send_date: true,
-            iat_tolerance: Duration::from_secs(5),
-            audiences: Vec::new(),
-            repeat: None,
-            metadata_account: None,
-            token_form: TokenForm::T1,
-            login: login::Settings::default(),
-        }
-    }
-}
-
-/// Takes the fault that is due for a request, if any, and counts it. What is returned is without the counts.
-pub fn take(faults: &mut [Fault], endpoint: Endpoint) -> Option<Fault> {
+/// Returns the fault that applies to a request, if any, and counts the request. The result carries no counts.
+pub(crate) fn take(faults: &mut [Fault], endpoint: Endpoint) -> Option<Fault> {
     let mut due = None;
     for fault in faults.iter_mut().filter(|fault| fault.endpoint.covers(endpoint) && fault.times != Some(0)) {
         if fault.skip > 0 {
@@ -336,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_and_settings_are_read_as_json() {
+    fn faults_are_read_as_json() {
         let fault: Fault = serde_json::from_str(
             r#"{"endpoint":"create-for-service-account","times":2,"status":429,"retry-after":"3","delay":"500ms",
                 "break":"mid-body","drip":{"bytes":1,"every":"10ms"},"headers":{"Location":"/"}}"#,
@@ -346,7 +249,5 @@ mod tests {
         assert_eq!(fault.delay, Some(Duration::from_millis(500)));
         assert_eq!(serde_json::from_str::<Fault>(&serde_json::to_string(&fault).unwrap()).unwrap(), fault);
         assert!(serde_json::from_str::<Fault>(r#"{"statsu":1}"#).is_err());
-        let settings = Settings { date_shift: time::Duration::minutes(-10), ..Settings::default() };
-        assert_eq!(serde_json::from_str::<Settings>(&serde_json::to_string(&settings).unwrap()).unwrap(), settings);
     }
 }

@@ -1,9 +1,9 @@
-//! Judging a JWT by what the documentation demands (docs, iam/operations/iam-token/create-for-sa.md): header `typ`
+//! Verifies JWTs by the rules of the documentation (docs, iam/operations/iam-token/create-for-sa.md): header `typ`
 //! JWT, `alg` PS256 and `kid`, claims `iss`, `aud`, `iat`, `exp` with exp - iat at most an hour; the key exists,
 //! belongs to the account, and has made the signature.
 //!
-//! ycred signs with ring; this verifies with the `rsa` crate, so that a mistake of the one is not forgiven by the
-//! other.
+//! It verifies with the `rsa` crate, because clients often sign with ring or OpenSSL. A second implementation does not
+//! forgive the mistakes of the first.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,21 +16,21 @@ use serde_json::Value;
 /// PS256's salt is as long as its hash (RFC 7518, 3.5); go-sdk v1 says in a comment that other lengths are not
 /// accepted.
 const SALT: usize = 32;
-/// The longest life that a JWT may have, in seconds.
+/// The longest validity of a JWT, in seconds.
 const LONGEST: i64 = 3600;
 
-/// What a JWT claims, read without believing it.
+/// The claims of a JWT, not verified.
 #[derive(Debug, Clone, Default)]
-pub struct Claims {
+pub(crate) struct Claims {
     /// The header.
-    pub header: Value,
+    pub(crate) header: Value,
     /// The payload.
-    pub payload: Value,
+    pub(crate) payload: Value,
 }
 
 impl Claims {
-    /// Reads what can be read; what cannot is null.
-    pub fn peek(jwt: &str) -> Claims {
+    /// Reads header and payload. A part that cannot be read is null.
+    pub(crate) fn peek(jwt: &str) -> Claims {
         let mut parts = jwt.split('.').map(|part| {
             let bytes = URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
             serde_json::from_slice(&bytes).unwrap_or_default()
@@ -38,18 +38,18 @@ impl Claims {
         Claims { header: parts.next().unwrap_or_default(), payload: parts.next().unwrap_or_default() }
     }
 
-    /// A text of the header.
-    pub fn kid(&self) -> Option<&str> {
+    /// Returns the key id.
+    pub(crate) fn kid(&self) -> Option<&str> {
         self.header.get("kid")?.as_str()
     }
 
-    /// The issuer.
-    pub fn iss(&self) -> Option<&str> {
+    /// Returns the issuer.
+    pub(crate) fn iss(&self) -> Option<&str> {
         self.payload.get("iss")?.as_str()
     }
 
-    /// The audiences, written as a string or as an array of strings: SDKs do either.
-    pub fn aud(&self) -> Vec<String> {
+    /// Returns the audiences. SDKs write them as a string or as an array of strings.
+    pub(crate) fn aud(&self) -> Vec<String> {
         match self.payload.get("aud") {
             Some(Value::String(one)) => vec![one.clone()],
             Some(Value::Array(many)) => many.iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect(),
@@ -57,12 +57,12 @@ impl Claims {
         }
     }
 
-    /// A time claim, in seconds since 1970; RFC 7519 allows fractions.
-    pub fn time(&self, name: &str) -> Option<i64> {
+    /// Returns a time claim in seconds since 1970. RFC 7519 allows fractions.
+    pub(crate) fn time(&self, name: &str) -> Option<i64> {
         let value = self.payload.get(name)?;
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "a cast from f64 saturates, and such a time is refused anyway"
+            reason = "a cast from f64 saturates, and such a time is rejected anyway"
         )]
         value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds.floor() as i64))
     }
@@ -70,25 +70,29 @@ impl Claims {
 
 /// A key that the emulator knows.
 #[derive(Debug, Clone)]
-pub struct KnownKey {
-    /// The account that it belongs to.
-    pub owner: String,
-    /// Its public half.
-    pub public: RsaPublicKey,
+pub(crate) struct KnownKey {
+    /// The id of the account that it belongs to.
+    pub(crate) owner: String,
+    /// The public key.
+    pub(crate) public: RsaPublicKey,
 }
 
-/// What a JWT is held against.
-pub struct Expected<'a> {
-    /// Every audience that is accepted.
-    pub audiences: &'a [String],
+/// What a JWT is verified against.
+pub(crate) struct Expected<'a> {
+    /// The accepted audiences.
+    pub(crate) audiences: &'a [String],
     /// The emulator's time, in seconds since 1970.
-    pub now: i64,
+    pub(crate) now: i64,
     /// How far in the future `iat` may lie, in seconds.
-    pub tolerance: i64,
+    pub(crate) tolerance: i64,
 }
 
-/// Judges a JWT: the account it speaks for, or why it does not.
-pub fn judge(jwt: &str, key: impl FnOnce(&str) -> Option<KnownKey>, expected: &Expected<'_>) -> Result<String, String> {
+/// Verifies a JWT. Returns its account, or the reason to reject it.
+pub(crate) fn verify(
+    jwt: &str,
+    key: impl FnOnce(&str) -> Option<KnownKey>,
+    expected: &Expected<'_>,
+) -> Result<String, String> {
     let parts: Vec<&str> = jwt.split('.').collect();
     let &[header, payload, signature] = parts.as_slice() else {
         return Err("JWT has not three parts".to_owned());
@@ -122,14 +126,14 @@ pub fn judge(jwt: &str, key: impl FnOnce(&str) -> Option<KnownKey>, expected: &E
     VerifyingKey::<Sha256>::new_with_salt_len(key.public, SALT)
         .verify(signed.as_bytes(), &signature)
         .map_err(|_| format!("JWT: signature is not a PS256 signature (salt length {SALT}) by key {kid}"))?;
-    judge_claims(&claims, expected)?;
+    verify_claims(&claims, expected)?;
     Ok(iss.to_owned())
 }
 
-/// The claims of a JWT whose signature is good.
-fn judge_claims(claims: &Claims, expected: &Expected<'_>) -> Result<(), String> {
+/// Verifies the claims of a JWT with a valid signature.
+fn verify_claims(claims: &Claims, expected: &Expected<'_>) -> Result<(), String> {
     let aud = claims.aud();
-    // All of them: a JWT that is good elsewhere too is not what the documentation describes.
+    // All audiences must match: the documentation describes no JWT that is valid elsewhere too.
     if aud.is_empty() || !aud.iter().all(|aud| expected.audiences.contains(aud)) {
         return Err(format!("JWT: aud is {aud:?}, expected {:?}", expected.audiences));
     }
@@ -149,7 +153,7 @@ fn judge_claims(claims: &Claims, expected: &Expected<'_>) -> Result<(), String> 
     if exp <= now {
         return Err(format!("JWT: expired {} s ago", now.saturating_sub(exp)));
     }
-    // Not demanded, but the .NET SDK sends it, so it must be sound (RFC 7519, 4.1.5).
+    // Optional, but the .NET SDK sends it, so it must be valid (RFC 7519, 4.1.5).
     if claims.payload.get("nbf").is_some() && time("nbf")?.saturating_sub(now) > expected.tolerance {
         return Err("JWT: nbf is in the future".to_owned());
     }

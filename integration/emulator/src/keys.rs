@@ -1,4 +1,4 @@
-//! Authorized keys of service accounts, and every form of file in which they reach users.
+//! Authorized keys of service accounts, and every form of key file that users have.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use rsa::pkcs1::EncodeRsaPrivateKey;
 use rsa::pkcs8::{EncodePrivateKey, EncodePublicKey, LineEnding};
 use serde_json::{Value, json};
 
-/// An RSA key with its PEM forms, which cost time to make.
+/// An RSA key with its PEM forms, which take time to create.
 pub struct RsaKey {
     /// The key itself.
     pub private: RsaPrivateKey,
@@ -22,7 +22,7 @@ pub struct RsaKey {
 }
 
 impl RsaKey {
-    /// A new key. 2048 bits take a moment, 4096 take seconds.
+    /// Creates a key. 2048 bits take a moment, 4096 take seconds.
     pub fn generate(bits: usize) -> Arc<RsaKey> {
         let private = RsaPrivateKey::new(&mut rand::thread_rng(), bits).expect("an RSA key of a sensible size");
         let pkcs8 = private.to_pkcs8_pem(LineEnding::LF).expect("PKCS#8").to_string();
@@ -31,52 +31,52 @@ impl RsaKey {
         Arc::new(RsaKey { private, pkcs8, pkcs1, public, bits })
     }
 
-    /// A key of 2048 bits that all users in this process share; key ids and accounts differ all the same.
+    /// Returns a key of 2048 bits that is shared within the process. Key ids and accounts still differ.
     pub fn shared() -> Arc<RsaKey> {
         static KEY: OnceLock<Arc<RsaKey>> = OnceLock::new();
         Arc::clone(KEY.get_or_init(|| RsaKey::generate(2048)))
     }
 
-    /// Another one, for signatures that must not pass.
+    /// Returns another shared key, for signatures that must be rejected.
     pub fn another() -> Arc<RsaKey> {
         static KEY: OnceLock<Arc<RsaKey>> = OnceLock::new();
         Arc::clone(KEY.get_or_init(|| RsaKey::generate(2048)))
     }
 
-    /// The private key in DER, PKCS#8.
+    /// Returns the private key as PKCS#8 in DER.
     pub fn pkcs8_der(&self) -> Vec<u8> {
         self.private.to_pkcs8_der().expect("PKCS#8").as_bytes().to_vec()
     }
 }
 
-/// A new resource id: 20 characters, as all ids of IAM are.
+/// Returns a new resource id of 20 characters, the form of all ids in IAM.
 pub fn new_id() -> String {
     let mut random = rand::thread_rng();
     let tail = (0..17).map(|_| char::from(b"0123456789abcdefghijklmnopqrstuv"[random.gen_range(0..32)]));
     "aje".chars().chain(tail).collect()
 }
 
-/// An authorized key: what a service account signs its JWTs with.
+/// An authorized key, with which a service account signs its JWTs.
 #[derive(Clone)]
 pub struct AuthorizedKey {
     /// The key's id, a JWT's `kid`.
     pub id: String,
     /// The account's id, a JWT's `iss`.
     pub service_account_id: String,
-    /// When it was made; newer files carry nanoseconds.
+    /// When it was created. Newer files carry nanoseconds.
     pub created_at: String,
     /// The key.
     pub rsa: Arc<RsaKey>,
 }
 
 impl AuthorizedKey {
-    /// A key for this account that no emulator knows yet.
+    /// Creates a key for this account. No emulator knows it yet.
     pub fn new(service_account_id: &str, rsa: Arc<RsaKey>) -> AuthorizedKey {
         let created_at = "2026-03-10T19:16:05.289441568Z".to_owned();
         AuthorizedKey { id: new_id(), service_account_id: service_account_id.to_owned(), created_at, rsa }
     }
 
-    /// The file of this key, to be varied; as it is, it is what `yc iam key create` writes today.
+    /// Returns the key file that `yc iam key create` writes today, to be varied by the methods of `KeyFile`.
     pub fn file(&self) -> KeyFile<'_> {
         KeyFile {
             key: self,
@@ -103,7 +103,7 @@ pub enum Form {
     Snake,
     /// `serviceAccountId`, which the Go SDK reads as well.
     Camel,
-    /// The answer of `POST /iam/v1/keys` (cloudapi key_service.proto, CreateKeyResponse):
+    /// The response of `POST /iam/v1/keys` (cloudapi key_service.proto, CreateKeyResponse):
     /// `{"key":{…},"privateKey":"…"}`.
     CreateKeyResponse,
 }
@@ -111,15 +111,15 @@ pub enum Form {
 /// How the lines of the PEM end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ends {
-    /// As they should.
+    /// LF.
     Lf,
-    /// As Windows likes them.
+    /// CR LF, as on Windows.
     CrLf,
-    /// A backslash and an n, which is what is left of a key that went through an environment variable.
+    /// A backslash and an `n`, as in a key that went through an environment variable.
     Literal,
 }
 
-/// A key file in the making.
+/// A key file to be varied and written.
 #[derive(Clone)]
 pub struct KeyFile<'a> {
     key: &'a AuthorizedKey,
@@ -133,56 +133,56 @@ pub struct KeyFile<'a> {
 }
 
 impl KeyFile<'_> {
-    /// In this shape.
+    /// Sets the shape of the JSON.
     #[must_use]
     pub fn form(mut self, form: Form) -> Self {
         self.form = form;
         self
     }
 
-    /// Without the line `PLEASE DO NOT REMOVE THIS LINE! …` in front of the PEM, as keys were before leak scanners.
+    /// Omits the line `PLEASE DO NOT REMOVE THIS LINE! …` in front of the PEM, as older keys do.
     #[must_use]
     pub fn without_line(mut self) -> Self {
         self.line = false;
         self
     }
 
-    /// With other line ends in the PEM.
+    /// Sets the line ends of the PEM.
     #[must_use]
     pub fn ends(mut self, ends: Ends) -> Self {
         self.ends = ends;
         self
     }
 
-    /// With `BEGIN RSA PRIVATE KEY` in place of PKCS#8.
+    /// Writes `BEGIN RSA PRIVATE KEY` in place of PKCS#8.
     #[must_use]
     pub fn pkcs1(mut self) -> Self {
         self.pkcs1 = true;
         self
     }
 
-    /// Of a user account, which the cloud does not support (go-sdk v2, credentials/user_account.go).
+    /// Makes it the key of a user account, which the cloud does not support (go-sdk v2, credentials/user_account.go).
     #[must_use]
     pub fn user_account(mut self) -> Self {
         self.user = true;
         self
     }
 
-    /// With `<` and `>` escaped in the JSON, as Go's encoder does it.
+    /// Escapes `<` and `>` in the JSON, as Go's encoder does.
     #[must_use]
     pub fn escaped(mut self) -> Self {
         self.escaped = true;
         self
     }
 
-    /// With so many blank lines after the PEM.
+    /// Adds this many blank lines after the PEM.
     #[must_use]
     pub fn trailing_lines(mut self, count: usize) -> Self {
         self.trailing = count;
         self
     }
 
-    /// The private key as it stands in the file, before JSON's own escaping.
+    /// Returns the private key of the file, before JSON escapes it.
     pub fn pem(&self) -> String {
         let mut pem = match self.pkcs1 {
             true => self.key.rsa.pkcs1.clone(),
@@ -199,7 +199,7 @@ impl KeyFile<'_> {
         }
     }
 
-    /// The file's text.
+    /// Returns the file's contents.
     pub fn json(&self) -> String {
         let AuthorizedKey { id, service_account_id: owner, created_at, rsa } = self.key;
         let algorithm = format!("RSA_{}", rsa.bits);
@@ -240,7 +240,7 @@ impl KeyFile<'_> {
     }
 }
 
-/// Writes a file that nobody else may read, from its first moment.
+/// Writes a file that is created with mode 0600.
 pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);

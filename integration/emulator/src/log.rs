@@ -1,4 +1,4 @@
-//! The request log: who asked for what, and how it went. Never a secret itself, only its fingerprint.
+//! The request log: what each client presented and received. It holds fingerprints of secrets, never the secrets.
 
 use std::time::SystemTime;
 
@@ -6,24 +6,25 @@ use rsa::sha2::{Digest, Sha256};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::faults::{Endpoint, Fault};
-use super::jwt::Claims;
-use super::times;
-use super::{Door, auth};
+use crate::faults::Fault;
+use crate::form;
+use crate::jwt::Claims;
+use crate::routes::{Endpoint, Listener};
 use crate::server::Request;
+use crate::times;
 
-/// A short digest by which two mentions of one secret are seen to be the same.
+/// Returns a short digest of a secret, by which two mentions of it can be compared.
 pub fn fingerprint(secret: &str) -> String {
     Sha256::digest(secret).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What the caller showed.
+/// The credential that a client presented.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Presented {
-    /// Nothing that could be made sense of.
+    /// Nothing, or nothing that the emulator understands.
     Nothing,
-    /// A JWT, with what it claims.
+    /// A JWT, with its claims.
     Jwt {
         /// The key's id.
         kid: Option<String>,
@@ -31,52 +32,52 @@ pub enum Presented {
         iss: Option<String>,
         /// The audiences.
         aud: Vec<String>,
-        /// Signed at, in seconds since 1970.
+        /// When it was issued, in seconds since 1970.
         iat: Option<i64>,
-        /// Good until, in seconds since 1970.
+        /// When it expires, in seconds since 1970.
         exp: Option<i64>,
-        /// Of the JWT.
+        /// The fingerprint of the JWT.
         fingerprint: String,
     },
     /// An OAuth token.
     Oauth {
-        /// Of the OAuth token.
+        /// The fingerprint of the OAuth token.
         fingerprint: String,
     },
     /// An IAM token in the `Authorization` header.
     Bearer {
-        /// Of the IAM token.
+        /// The fingerprint of the IAM token.
         fingerprint: String,
-        /// The service account that a token is asked for.
+        /// The service account whose token is requested.
         #[serde(skip_serializing_if = "Option::is_none")]
         service_account_id: Option<String>,
     },
     /// The header `Metadata-Flavor: Google`.
     MetadataFlavor,
-    /// Another issuer's token, to be exchanged.
+    /// Another issuer's token, for token exchange.
     SubjectToken {
-        /// The service account that a token is asked for.
+        /// The service account whose token is requested.
         service_account_id: String,
         /// The issuer.
         iss: Option<String>,
-        /// Whom the token speaks for.
+        /// The token's subject.
         sub: Option<String>,
-        /// Of the token.
+        /// The fingerprint of the token.
         fingerprint: String,
     },
 }
 
 impl Presented {
-    /// Reads it off a request, good or bad.
-    pub fn read(door: Door, request: &Request) -> Presented {
-        if door == Door::Metadata {
+    /// Returns what a request presents, valid or not.
+    pub(crate) fn read(listener: Listener, request: &Request) -> Presented {
+        if listener == Listener::Metadata {
             return match request.header("metadata-flavor") {
                 Some(_) => Presented::MetadataFlavor,
                 None => Presented::Nothing,
             };
         }
         if let Some((form, token)) =
-            auth::read_form(request).ok().and_then(|form| form.get("subject_token").cloned().map(|token| (form, token)))
+            form::read(request).ok().and_then(|form| form.get("subject_token").cloned().map(|token| (form, token)))
         {
             let claims = Claims::peek(&token);
             return Presented::SubjectToken {
@@ -109,18 +110,18 @@ impl Presented {
     }
 }
 
-/// A token that was handed out.
+/// A token that was issued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Issued {
-    /// Whose token.
+    /// The token's subject.
     pub subject: String,
-    /// When it expires, as it was told to the caller.
+    /// When it expires, as the response says.
     #[serde(serialize_with = "write_time")]
     pub expires_at: SystemTime,
-    /// Of the token.
+    /// The fingerprint of the token.
     pub fingerprint: String,
-    /// Whether it had been handed out before.
+    /// Whether it was issued before and returned again.
     pub repeated: bool,
 }
 
@@ -128,17 +129,17 @@ pub struct Issued {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Entry {
-    /// Counts from 1, also over a cleared log.
+    /// The number of the request, counted from 1. Clearing the log does not reset it.
     pub number: u64,
-    /// When it had been read, by this machine's clock.
+    /// When it was read, by this machine's clock.
     #[serde(serialize_with = "write_time")]
     pub received: SystemTime,
-    /// When its answer began to be sent, by this machine's clock; nothing while it waits.
+    /// When the response was ready, by this machine's clock. `None` while it waits.
     #[serde(serialize_with = "write_optional_time")]
     pub answered: Option<SystemTime>,
-    /// Which connection; equal numbers on one listener shared it.
+    /// The connection. Requests with the same number on one listener shared it.
     pub connection: u64,
-    /// Which endpoint that is.
+    /// The endpoint.
     pub endpoint: Endpoint,
     /// The method.
     pub method: String,
@@ -146,17 +147,17 @@ pub struct Entry {
     pub path: String,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
-    /// What the caller showed.
+    /// The credential that the client presented.
     pub presented: Presented,
-    /// The status answered; nothing while it waits, or when the connection was broken before it.
+    /// The status of the response. `None` while it waits, and if the connection was broken before it.
     pub status: Option<u16>,
-    /// Why it was refused, in words.
+    /// Why the request was rejected.
     pub refused: Option<String>,
-    /// What the emulator had been told to do to it.
+    /// The fault that was applied.
     pub fault: Option<Fault>,
-    /// The token handed out.
+    /// The token that was issued.
     pub issued: Option<Issued>,
-    /// The id in the answer's `x-request-id`.
+    /// The id in the response's `x-request-id`.
     pub request_id: String,
 }
 
@@ -171,45 +172,50 @@ fn write_optional_time<S: serde::Serializer>(time: &Option<SystemTime>, to: S) -
     }
 }
 
-/// How many entries are kept; beyond it, the older half goes.
+/// The most entries kept. A full log drops its older half.
 const MOST: usize = 200_000;
 
 /// The log.
 #[derive(Default)]
-pub struct Log {
+pub(crate) struct Log {
     entries: Vec<Entry>,
     count: u64,
 }
 
 impl Log {
-    /// The number that the next request gets.
-    pub fn next(&mut self) -> u64 {
+    /// Returns the number of the next request.
+    pub(crate) fn next(&mut self) -> u64 {
         self.count += 1;
         self.count
     }
 
     /// Adds an entry.
-    pub fn push(&mut self, entry: Entry) {
+    pub(crate) fn push(&mut self, entry: Entry) {
         if self.entries.len() >= MOST {
             self.entries.drain(..MOST / 2);
         }
         self.entries.push(entry);
     }
 
-    /// Completes an entry, if it has not been cleared meanwhile.
-    pub fn finish(&mut self, number: u64, complete: impl FnOnce(&mut Entry)) {
+    /// Completes an entry, unless it has been cleared in the meantime.
+    pub(crate) fn finish(&mut self, number: u64, complete: impl FnOnce(&mut Entry)) {
         if let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.number == number) {
             complete(entry);
         }
     }
 
-    /// All entries, oldest first.
-    pub fn entries(&self) -> &[Entry] {
+    /// Returns the number of requests to this path.
+    pub(crate) fn count(&self, path: &str) -> usize {
+        self.entries.iter().filter(|entry| entry.path == path).count()
+    }
+
+    /// Returns all entries, oldest first.
+    pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Forgets all entries.
-    pub fn clear(&mut self) {
+    /// Deletes all entries.
+    pub(crate) fn clear(&mut self) {
         self.entries.clear();
     }
 }

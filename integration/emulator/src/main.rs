@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ycred_emulator::exchange::Algorithm;
-use ycred_emulator::faults::Settings;
 use ycred_emulator::keys::write_private;
+use ycred_emulator::settings::Settings;
 use ycred_emulator::{Config, Emulator, Tls, control, times};
 
 const HELP: &str = "\

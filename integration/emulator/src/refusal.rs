@@ -1,67 +1,66 @@
-//! Errors as the cloud writes them: google.rpc.Status in JSON (docs, _includes/errors-handling.md).
+//! Error responses in the form of the cloud: google.rpc.Status in JSON (docs, _includes/errors-handling.md), or OAuth's.
 
 use serde_json::json;
 
 use crate::server::Response;
 
-/// A refused request.
+/// A rejected request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
-    /// Why, in words. The cloud's own words for refused JWTs are not documented, so most of these are the emulator's.
+    /// The message. The cloud's own messages for rejected JWTs are not documented, so most of these are the emulator's.
     pub message: String,
-    /// More than the caller is told, for the log.
+    /// A more precise reason, for the log only.
     pub reason: Option<String>,
-    /// The auth host's word for it (RFC 6749, 5.2); the message is its description.
+    /// The error code of the auth host (RFC 6749, 5.2), whose description is the message.
     pub error: Option<&'static str>,
-    /// Further headers of the answer.
+    /// Further headers of the response.
     pub headers: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
-    /// The request is wrong in form: INVALID_ARGUMENT.
-    pub fn invalid(message: impl Into<String>) -> Refusal {
+    /// Creates an INVALID_ARGUMENT: the request is malformed.
+    pub(crate) fn invalid(message: impl Into<String>) -> Refusal {
         Refusal::other(400, message)
     }
 
-    /// The credential is not good: UNAUTHENTICATED.
-    pub fn unauthenticated(message: impl Into<String>) -> Refusal {
+    /// Creates an UNAUTHENTICATED: the credential is not valid.
+    pub(crate) fn unauthenticated(message: impl Into<String>) -> Refusal {
         Refusal::other(401, message)
     }
 
-    /// The caller is known and may not: PERMISSION_DENIED.
-    pub fn denied(message: impl Into<String>) -> Refusal {
+    /// Creates a PERMISSION_DENIED: the caller lacks a role.
+    pub(crate) fn denied(message: impl Into<String>) -> Refusal {
         Refusal::other(403, message)
     }
 
-    /// Any other status.
-    pub fn other(status: u16, message: impl Into<String>) -> Refusal {
+    /// Creates a refusal with any status.
+    pub(crate) fn other(status: u16, message: impl Into<String>) -> Refusal {
         Refusal { status, message: message.into(), reason: None, error: None, headers: Vec::new() }
     }
 
-    /// A refusal of the auth host.
-    pub fn oauth(status: u16, error: &'static str, description: impl Into<String>) -> Refusal {
+    /// Creates a refusal of the auth host.
+    pub(crate) fn oauth(status: u16, error: &'static str, description: impl Into<String>) -> Refusal {
         Refusal { error: Some(error), ..Refusal::other(status, description) }
     }
 
-    /// With a header.
+    /// Adds a header.
     #[must_use]
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Refusal {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Refusal {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// With a reason that only the log tells.
+    /// Adds a reason for the log.
     #[must_use]
-    pub fn because(mut self, reason: impl Into<String>) -> Refusal {
+    pub(crate) fn because(mut self, reason: impl Into<String>) -> Refusal {
         self.reason = Some(reason.into());
         self
     }
 
-    /// The gRPC code that belongs to the HTTP status, by the table of errors-handling.md; UNKNOWN for what is not in
-    /// it.
-    pub fn code(&self) -> u8 {
+    /// Returns the gRPC code of the HTTP status by the table in errors-handling.md, or UNKNOWN.
+    pub(crate) fn code(&self) -> u8 {
         match self.status {
             400 => 3,
             404 => 5,
@@ -75,15 +74,15 @@ impl Refusal {
         }
     }
 
-    /// The answer.
-    pub fn response(&self, request_id: &str) -> Response {
+    /// Returns the response of the IAM endpoint.
+    pub(crate) fn response(&self, request_id: &str) -> Response {
         let info = json!({"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": request_id});
         let body = json!({"code": self.code(), "message": self.message, "details": [info]});
         Response::json(self.status, body.to_string())
     }
 
-    /// The answer of the auth host (RFC 6749, 5.2).
-    pub fn oauth_response(&self) -> Response {
+    /// Returns the response of the auth host (RFC 6749, 5.2).
+    pub(crate) fn oauth_response(&self) -> Response {
         let body = json!({"error": self.error.unwrap_or("invalid_request"), "error_description": self.message});
         let response = Response::json(self.status, body.to_string());
         self.headers.iter().fold(response, |response, (name, value)| response.header(name, value))

@@ -1,10 +1,10 @@
-//! Durations as people write them (`90s`, `1h30m`, `-10m`), and times as the cloud writes them.
+//! Durations such as `90s`, `1h30m` and `-10m`, and times in the form of the cloud.
 
 use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 
-/// Reads `500ms`, `90s`, `15m`, `12h`, `1h30m`, each also with a sign.
+/// Parses durations such as `500ms`, `90s`, `15m`, `12h` and `1h30m`, with or without a sign.
 pub fn parse(text: &str) -> Result<time::Duration, String> {
     let bad = || format!("`{text}` is no duration; write it like 500ms, 90s, 15m, 12h or 1h30m");
     let (sign, mut rest) = match text.strip_prefix('-') {
@@ -29,19 +29,19 @@ pub fn parse(text: &str) -> Result<time::Duration, String> {
         millis = count.checked_mul(scale).and_then(|more| millis.checked_add(more)).ok_or_else(bad)?;
         rest = &rest[end..];
     }
-    // A century: far enough, and it keeps every sum with a date inside what a date can be.
+    // At most a century, which keeps every sum of a date and a duration within the range of dates.
     if millis > 100 * 366 * 24 * 3_600_000 {
         return Err(bad());
     }
     Ok(time::Duration::milliseconds(sign * millis))
 }
 
-/// Reads a duration that cannot be negative.
+/// Parses a duration that must not be negative.
 pub fn parse_unsigned(text: &str) -> Result<Duration, String> {
     Duration::try_from(parse(text)?).map_err(|_| format!("`{text}` is negative"))
 }
 
-/// Writes what `parse` reads.
+/// Formats a duration in the form that `parse` reads.
 pub fn render(span: time::Duration) -> String {
     let millis = span.whole_milliseconds();
     let (unit, scale) = [("h", 3_600_000), ("m", 60_000), ("s", 1000)]
@@ -51,7 +51,7 @@ pub fn render(span: time::Duration) -> String {
     format!("{}{unit}", millis / scale)
 }
 
-/// RFC 3339 with all nine digits of the second, as the cloud writes `expiresAt` (sample in docs, ephemeral-keys.md).
+/// Formats a time by RFC 3339 with nanoseconds, as the cloud writes `expiresAt` (sample in docs, ephemeral-keys.md).
 pub fn rfc3339(time: SystemTime) -> String {
     let time = OffsetDateTime::from(time);
     let (date, clock) = (time.date(), time.time());
@@ -67,7 +67,7 @@ pub fn rfc3339(time: SystemTime) -> String {
     )
 }
 
-/// Moves a time by a signed amount.
+/// Shifts a time by a signed duration.
 pub fn shifted(time: SystemTime, by: time::Duration) -> SystemTime {
     match by.is_negative() {
         true => time - by.unsigned_abs(),
@@ -75,12 +75,12 @@ pub fn shifted(time: SystemTime, by: time::Duration) -> SystemTime {
     }
 }
 
-/// Whole seconds since 1970, as JWTs count.
+/// Returns the seconds since 1970, as in JWTs.
 pub fn unix(time: SystemTime) -> i64 {
     OffsetDateTime::from(time).unix_timestamp()
 }
 
-/// For `#[serde(with = …)]`: a signed duration as text.
+/// For `#[serde(with = …)]`: a signed duration as a string.
 pub mod signed {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
@@ -95,7 +95,7 @@ pub mod signed {
     }
 }
 
-/// For `#[serde(with = …)]`: a duration as text.
+/// For `#[serde(with = …)]`: a duration as a string.
 pub mod plain {
     use super::Duration;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -111,7 +111,7 @@ pub mod plain {
     }
 }
 
-/// For `#[serde(with = …)]`: a duration as text, or nothing.
+/// For `#[serde(with = …)]`: an optional duration as a string.
 pub mod optional {
     use super::Duration;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

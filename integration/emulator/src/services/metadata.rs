@@ -1,19 +1,19 @@
 //! The metadata service of a virtual machine (docs, compute/operations/vm-connect/auth-inside-vm.md), on a listener of
-//! its own: plain http, as the real one.
+//! its own and, like the real one, in plain http.
 
 use serde_json::json;
 
-use super::faults::Fault;
-use super::refusal::Refusal;
-use super::tokens::Granted;
-use super::{METADATA, State};
+use super::granted::Granted;
+use crate::faults::Fault;
+use crate::refusal::Refusal;
+use crate::routes::METADATA;
 use crate::server::{Request, Response};
+use crate::state::State;
 
-/// Answers a request.
-pub fn answer(state: &State, request: &Request, fault: Option<&Fault>) -> Result<Granted, Refusal> {
-    // The documentation shows the header in every request. That a request without it is refused, and that a forwarded
-    // one is, is how the Google service behaves whose interface this is: else a page in a browser could fetch the
-    // token.
+/// Responds to a request to the metadata service.
+pub(crate) fn respond(state: &State, request: &Request, fault: Option<&Fault>) -> Result<Granted, Refusal> {
+    // The documentation shows the header in every request. Google's service, whose interface this is, rejects requests
+    // without it and forwarded ones; otherwise a page in a browser could fetch the token.
     if request.header("metadata-flavor") != Some("Google") {
         return Err(Refusal::denied("Missing header: Metadata-Flavor: Google"));
     }
@@ -26,12 +26,12 @@ pub fn answer(state: &State, request: &Request, fault: Option<&Fault>) -> Result
     if request.method != "GET" {
         return Err(Refusal::other(405, "Only GET"));
     }
-    let mut world = state.world();
-    let Some(account) = world.settings.metadata_account.clone() else {
+    let mut cloud = state.cloud();
+    let Some(account) = cloud.settings.metadata_account.clone() else {
         return Err(Refusal::other(404, "No service account is attached to this instance"));
     };
-    let (token, issued) = world.issue(&account, fault);
-    let left = issued.expires_at.duration_since(world.now()).unwrap_or_default().as_secs();
+    let (token, issued) = cloud.issue(&account, fault);
+    let left = issued.expires_at.duration_since(cloud.now()).unwrap_or_default().as_secs();
     let body = json!({"access_token": token, "expires_in": left, "token_type": "Bearer"});
     Ok((Response::json(200, body.to_string()), Some(issued)))
 }

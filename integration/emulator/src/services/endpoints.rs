@@ -1,22 +1,18 @@
-//! The list of an installation's endpoints (cloudapi `yandex/cloud/endpoint/api_endpoint_service.proto`; docs,
-//! `api-design-guide/concepts/endpoints.md`). The real one is at the API's root and has some hundred entries; here it is
-//! beside IAM and has two.
+//! The list of an installation's API endpoints (cloudapi `yandex/cloud/endpoint/api_endpoint_service.proto`; docs,
+//! `api-design-guide/concepts/endpoints.md`). The real one is at the API's root and has about a hundred entries. This one
+//! is at the IAM endpoint and has two.
 
 use serde_json::{Value, json};
 
-use super::State;
-use super::refusal::Refusal;
-use super::tokens::Granted;
+use super::granted::Granted;
+use crate::refusal::Refusal;
+use crate::routes::ENDPOINT_LIST;
 use crate::server::{Request, Response};
+use crate::state::State;
 
-/// The path of the list.
-pub const LIST: &str = "/endpoints";
-/// The path of one entry.
-pub const IAM: &str = "/endpoints/iam";
-
-/// Answers a request for the list, or for an entry of it; nothing if this is neither.
-pub fn answer(state: &State, request: &Request) -> Option<Result<Granted, Refusal>> {
-    let id = match request.path.strip_prefix(LIST)? {
+/// Responds to a request for the list or one of its entries. Returns `None` if the request is neither.
+pub(crate) fn respond(state: &State, request: &Request) -> Option<Result<Granted, Refusal>> {
+    let id = match request.path.strip_prefix(ENDPOINT_LIST)? {
         "" => None,
         rest => Some(rest.strip_prefix('/')?),
     };
@@ -24,7 +20,7 @@ pub fn answer(state: &State, request: &Request) -> Option<Result<Granted, Refusa
         return Some(Err(Refusal::other(405, "Method not allowed")));
     }
     // Addresses have a port and no scheme.
-    let iam = state.world().iam_address.clone();
+    let iam = state.cloud().iam_address.clone();
     let all = [json!({"id": "endpoint", "address": iam}), json!({"id": "iam", "address": iam})];
     let body = match id {
         None => json!({"endpoints": all}),

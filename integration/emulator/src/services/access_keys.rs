@@ -1,61 +1,41 @@
 //! TemporaryAccessKeyService over REST (cloudapi, iam/v1/awscompatibility/temporary_access_key_service.proto): ephemeral
 //! access keys for Object Storage.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::RngCore as _;
 use serde_json::{Map, Value, json};
 
-use super::faults::Fault;
-use super::log::{Issued, fingerprint};
-use super::refusal::Refusal;
-use super::tokens::{Granted, authenticate, fields, required, violation};
-use super::{State, keys, times};
+use super::granted::Granted;
+use crate::faults::Fault;
+use crate::keys;
+use crate::log::{Issued, fingerprint};
+use crate::message::{fields, required, violation};
+use crate::refusal::Refusal;
 use crate::server::{Request, Response};
+use crate::state::State;
+use crate::store::access_keys::AccessKey;
+use crate::times;
 
-/// The path of TemporaryAccessKeyService.CreateEphemeral.
-pub const EPHEMERAL_ACCESS_KEYS: &str = "/iam/aws-compatibility/v1/ephemeralAccessKeys";
-
-/// The life where none is named. The documentation does not tell it.
+/// The duration of a request without one. The documentation does not name it.
 const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
-/// What may be asked for: the documentation and `yc` say 15 minutes to 12 hours, the proto 8760 hours.
+/// The accepted durations. The documentation and `yc` say 15 minutes to 12 hours; the proto file says 8760 hours.
 const SHORTEST: Duration = Duration::from_secs(15 * 60);
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
 
-/// A key that was minted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessKey {
-    /// Whose key it is.
-    pub subject: String,
-    /// 20 characters.
-    pub id: String,
-    /// 43 characters, the first `YC`.
-    pub secret: String,
-    /// `s1.…`, about 285 characters.
-    pub session_token: String,
-    /// As it was asked for.
-    pub session_name: String,
-    /// As it was asked for.
-    pub policy: Option<String>,
-    /// How long it was asked for.
-    pub duration: Duration,
-    /// When it ends, by the emulator's clock.
-    pub expires: SystemTime,
-}
-
 /// `POST …/ephemeralAccessKeys`.
-pub fn create(state: &State, request: &Request, fault: Option<&Fault>) -> Result<Granted, Refusal> {
-    let mut world = state.world();
-    let caller = authenticate(&world, request)?;
+pub(crate) fn create(state: &State, request: &Request, fault: Option<&Fault>) -> Result<Granted, Refusal> {
+    let mut cloud = state.cloud();
+    let caller = cloud.authenticate(request)?;
     let known = [("subjectId", 50), ("sessionName", 64), ("policy", 2048), ("duration", 32)];
     let fields = fields(request, &known)?;
     let session_name = required(&fields, "sessionName")?.to_owned();
     if !session_name.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)) {
         return Err(violation("sessionName", "must match the pattern [\\w+=,.@-]*"));
     }
-    // What a caller may mint for others is not modelled: nobody may.
+    // Keys for other subjects are not modelled.
     if fields.get("subjectId").is_some_and(|subject| *subject != caller) {
         return Err(Refusal::denied("Permission denied").because("a key for another subject"));
     }
@@ -72,11 +52,11 @@ pub fn create(state: &State, request: &Request, fault: Option<&Fault>) -> Result
     if duration < SHORTEST || duration > LONGEST {
         return Err(violation("duration", "must be within 15m and 12h"));
     }
-    let now = world.now();
-    let token = request.bearer().and_then(|token| world.tokens.get(token));
+    let now = cloud.now();
+    let token = request.bearer().and_then(|token| cloud.tokens.get(token));
     let token_expires = token.map_or(now, |record| record.expires);
-    // "Won't be longer than the lifetime of the authentication token", says the proto, and not whether more is refused
-    // or cut. Refused here, so that a client which asks for more is found out.
+    // "Won't be longer than the lifetime of the authentication token", says the proto file, but not whether the cloud
+    // rejects or shortens longer ones. Rejecting them exposes clients that ask for more.
     if now + duration > token_expires {
         return Err(violation("duration", "must not be longer than the lifetime of the authentication token"));
     }
@@ -101,11 +81,11 @@ pub fn create(state: &State, request: &Request, fault: Option<&Fault>) -> Result
         fingerprint: fingerprint(&key.session_token),
         repeated: false,
     };
-    world.access_keys.push(key);
+    cloud.access_keys.push(key);
     Ok((Response::json(200, body.to_string()), Some(issued)))
 }
 
-/// A protobuf Duration in JSON: seconds with up to nine decimals and an `s`.
+/// Reads a protobuf Duration in JSON: seconds with up to nine decimals and an `s`.
 fn read_duration(text: &str) -> Option<Duration> {
     let number = text.strip_suffix('s')?;
     let (seconds, fraction) = number.split_once('.').unwrap_or((number, ""));
