@@ -13,36 +13,55 @@ use crate::state::State;
 pub(crate) const PREFIX: &str = "/_emulator";
 
 /// A summary of the control interface, printed by `--help` and returned by `GET /_emulator`.
-pub const HELP: &str = r#"While it runs, it can be told to misbehave, and asked what it saw:
-  GET    /_emulator/log        every request so far: what was shown and answered, and why it was refused
-  DELETE /_emulator/log        forget them
-  PUT    /_emulator/faults     what is to go wrong: one fault or a list of them, in place of those before
-  POST   /_emulator/faults     the same, in addition to those before
-  GET    /_emulator/faults     the faults as they stand, with what is left of `times`
-  DELETE /_emulator/faults     no more faults; answers that were held are sent
+pub const HELP: &str = r#"Control interface, on the port of the IAM endpoint:
+  GET    /_emulator            print this text
+  GET    /_emulator/log        list all requests with credentials (as fingerprints), responses and reasons for rejection
+  DELETE /_emulator/log        clear the log
+  PUT    /_emulator/faults     replace all faults with one fault or a list
+  POST   /_emulator/faults     add one fault or a list
+  GET    /_emulator/faults     list the faults with their remaining `times`
+  DELETE /_emulator/faults     remove all faults and send the responses that were held
   PUT    /_emulator/settings   change some settings
-  GET    /_emulator/settings   all settings
-  DELETE /_emulator/settings   back to how it was started
+  GET    /_emulator/settings   list all settings
+  DELETE /_emulator/settings   restore the initial settings
 
-A fault is a JSON object; the first one that covers a request and is not used up is applied. All members are optional:
-  "endpoint"          any, iam, tokens, create-for-service-account, revoke, metadata, oauth-token,
-                      ephemeral-access-keys, authorize, revoke-refresh, other      (default: any)
-  "times", "skip"     for the next so many requests (default: until told otherwise), after so many that pass
-  "delay"             "500ms", "10s": answer late;      "hold": true: answer when the faults are taken away
-  "status", "message" refuse with this HTTP status and message
-  "retry-after"       "3", or any text;                 "retry-after-date": "3s": as an HTTP date
-  "html": true        a page for people;                "body": "text" instead of the right answer
-  "headers"           {"Location": "https://example.com/"}
-  "break"             before-answer, mid-headers, mid-body, reset
-  "drip"              {"bytes": 1, "every": "50ms"};    "endless": true: an answer without an end
-  "life"              "90s": tokens that live only so long;   "repeat": true: the same token again
+A fault is a JSON object. The first fault that covers a request and isn't used up applies to it. Optional members:
+  "endpoint"           any, iam, tokens, create-for-service-account, revoke, metadata, oauth-token, authorize,
+                       revoke-refresh, ephemeral-access-keys, other [default: any]
+  "times", "skip"      apply to this many requests [default: all], after leaving this many alone [default: 0]
+  "delay"              respond late: "500ms", "10s"
+  "hold": true         respond when the faults are removed, or after a minute
+  "status", "message"  respond with this HTTP status and message
+  "retry-after"        add Retry-After with this value: "3", or anything else
+  "retry-after-date"   add Retry-After as an HTTP date this far ahead: "3s"
+  "html": true         respond with an HTML page
+  "body"               respond with this string, labelled as JSON
+  "headers"            add headers: {"Location": "https://example.com/"}
+  "break"              break the connection: before-answer, mid-headers, mid-body, reset
+  "drip"               send the response in pieces: {"bytes": 1, "every": "50ms"}
+  "endless": true      send the body over and over
+  "life"               issue tokens that are valid for this long: "90s"
+  "repeat": true       return the subject's latest token again
 
-Settings: "life", "clock-shift" ("-10m": all of the cloud's clock), "date-shift" (only the Date header), "send-date",
-  "iat-tolerance", "audiences" (a list), "repeat" (repeat a token while more than this is left of it, or null),
-  "metadata-account" (an account's id, or null for a machine without one), "token-form" (t1, old),
-  "login": {"page" (redirect, auto, button), "deny", "refresh-tokens", "one-time" (a refresh token is good once, and the
-    answer brings the next), "nonce" (400, 401 or null: demand one in proofs), "tolerance" (of a proof's iat), "client",
-    "federation"}; what is left out is as at the start
+Settings:
+  "life"               how long tokens are valid: "12h"
+  "clock-shift"        how far the cloud's clock is ahead: "-10m"
+  "date-shift"         how far the Date header is ahead of that clock
+  "send-date"          whether to send Date
+  "iat-tolerance"      how far in the future a JWT's iat may be
+  "audiences"          a list of further audiences to accept
+  "repeat"             return a token again while it is valid for longer than this, or null
+  "metadata-account"   the id of the virtual machine's service account, or null
+  "token-form"         t1, or old for the form before it
+  "login"              an object; omitted members get their defaults:
+    "page"             redirect, auto, button
+    "deny"             whether the person refuses to log in
+    "refresh-tokens"   whether to issue refresh tokens
+    "one-time"         whether a refresh token is valid once and the response brings the next
+    "nonce"            require a nonce in proofs and ask for it with this status: 400, 401 or null
+    "tolerance"        how far a proof's iat may be off
+    "client"           the id of the OAuth client
+    "federation"       the only federation id that yc_federation_hint may name, or null
 "#;
 
 /// Responds to a request to the control interface.

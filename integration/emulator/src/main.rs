@@ -1,4 +1,4 @@
-//! The emulator as a program: a small IAM on loopback, to try ycred against without a cloud.
+//! The emulator as a program: an IAM on loopback for any client.
 //!
 //! `cargo run -p ycred-emulator -- --help`
 
@@ -16,35 +16,40 @@ use ycred_emulator::settings::Settings;
 use ycred_emulator::{Config, Emulator, Tls, control, times};
 
 const HELP: &str = "\
-A Yandex Cloud IAM of your own, on this machine: it issues tokens that are worth nothing, as strictly as the real one.
+Emulates Yandex Cloud's IAM on this machine, for testing clients without a cloud
 
-It makes an authorized key and a ready profile for ycred, prints how to use them, and answers until Ctrl-C.
+Creates credentials and ycred profiles, prints how to use them, and serves until Ctrl-C. Its tokens are valid only here.
 
 Usage: emulator [OPTIONS]
    or: cargo run -p ycred-emulator -- [OPTIONS]
 
 Options:
-  --port N            port of the IAM endpoint on 127.0.0.1 (default: a free one)
-  --metadata-port N   port of the metadata service of virtual machines (default: a free one)
-  --tls               serve the IAM endpoint by https, with a certificate authority made for this run
-  --dir DIR           where to put key.json, demo.toml and the like (default: a new directory, removed at the end)
-  --life D            how long tokens live: 90s, 15m, 12h (default: 12h)
-  --audience URL      a further audience to accept in JWTs; may be given several times. SDKs always name
-                      https://iam.api.cloud.yandex.net/iam/v1/tokens, ycred by default the URL that it calls
-  --for D             end after this time (default: at Ctrl-C or SIGTERM)
-  -h, --help          this text
+  --port N            port of the IAM endpoint on 127.0.0.1 [default: a free one]
+  --metadata-port N   port of the metadata service [default: a free one]
+  --tls               serve the IAM endpoint and the auth host by https, with a certificate authority of this run
+  --dir DIR           directory for key.json, demo.toml and the other files [default: a new one, removed at the end]
+  --life D            how long tokens are valid: 90s, 15m, 12h [default: 12h]
+  --audience URL      accept this audience in JWTs too; may be repeated. SDKs always name
+                      https://iam.api.cloud.yandex.net/iam/v1/tokens; ycred names the URL it calls
+  --for D             stop after this time [default: at Ctrl-C or SIGTERM]
+  -h, --help          print help
 
-What it serves:
-  POST /iam/v1/tokens                           a JWT or an OAuth token for an IAM token
-  POST /iam/v1/tokens:createForServiceAccount   impersonation
-  POST /iam/v1/tokens:revoke, /iam/v1/refreshTokens:revoke
-  GET  /endpoints, /endpoints/iam               where the IAM endpoint is; for clients that speak https alone
-  GET  /computeMetadata/v1/instance/service-accounts/default/token   on the metadata port
-  POST /oauth/token                             another issuer's token, or a login, for an IAM token, on a port of its own
-  GET  /oauth/authorize                         where people log in, on the same port
+Services:
+  POST /iam/v1/tokens                             exchange a JWT or an OAuth token for an IAM token
+  POST /iam/v1/tokens:createForServiceAccount     impersonate a service account
+  POST /iam/v1/tokens:revoke                      revoke an IAM token
+  POST /iam/v1/refreshTokens:revoke               revoke a refresh token
+  POST /iam/aws-compatibility/v1/ephemeralAccessKeys   create access keys for Object Storage
+  GET  /endpoints, /endpoints/iam                 list the API endpoints
+On the metadata service's port:
+  GET  /computeMetadata/v1/instance/service-accounts/default/token
+On the auth host's port:
+  POST /oauth/token                               exchange another issuer's token, a code or a refresh token
+  GET  /oauth/authorize                           log in with a browser
 
 ";
 
+/// The parsed arguments.
 struct Options {
     config: Config,
     dir: Option<PathBuf>,
@@ -55,7 +60,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("emulator: {error} (--help tells how to use it)");
+            eprintln!("emulator: {error} (run with --help for usage)");
             ExitCode::from(2)
         }
     }
@@ -63,16 +68,16 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let Some(Options { config, dir, bound }) = parse(lexopt::Parser::from_env())? else {
-        // A reader that closes early, such as `head`, is no error.
+        // A reader that closes early, such as `head`, is not an error.
         let _ = write!(io::stdout(), "{HELP}{}", control::HELP);
         return Ok(());
     };
     stop_on_signals();
-    // Kept to the end: dropping it removes the directory.
+    // Dropping this removes the directory, so it is kept to the end.
     let fresh;
     let dir = match dir {
         Some(dir) => {
-            std::fs::create_dir_all(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
+            std::fs::create_dir_all(&dir).map_err(|error| format!("cannot create {}: {error}", dir.display()))?;
             std::path::absolute(dir)?
         }
         None => {
@@ -94,7 +99,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reads the arguments; nothing if only help was asked for.
+/// Parses the arguments. Returns `None` if help was requested.
 fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     use lexopt::prelude::*;
     let mut settings = Settings::default();
@@ -119,10 +124,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     Ok(Some(Options { config, dir, bound }))
 }
 
-/// Whom the demonstration's subject token speaks for.
+/// The subject of the demonstration's subject token.
 const DEMO_SUBJECT: &str = "repo:owner/name:ref:refs/heads/main";
 
-/// Makes keys, accounts and profiles. Returns an account that the others may impersonate.
+/// Writes credentials and profiles to the directory. Returns an account that the others may impersonate.
 fn prepare(emulator: &Emulator, dir: &Path, tls: bool) -> io::Result<String> {
     let key = emulator.new_service_account_key();
     key.write(dir.join("key.json"))?;
@@ -137,7 +142,7 @@ fn prepare(emulator: &Emulator, dir: &Path, tls: bool) -> io::Result<String> {
     let hosts = "hosts = [\"localhost:5000\"]\n";
     let (issuer, account) = (emulator.new_federation(Algorithm::Rs256), emulator.new_service_account());
     emulator.new_federated_credential(&issuer, &account, DEMO_SUBJECT);
-    // As long as anybody tries things out.
+    // Longer than any session with the emulator.
     let subject_token = issuer.token_for(DEMO_SUBJECT, Duration::from_secs(7 * 24 * 3600));
     write_private(&dir.join("subject-token"), &format!("{subject_token}\n"))?;
     let workload = format!(
@@ -160,45 +165,49 @@ fn prepare(emulator: &Emulator, dir: &Path, tls: bool) -> io::Result<String> {
 
 fn print_usage(out: &mut impl Write, emulator: &Emulator, dir: &Path, account: &str, tls: bool) -> io::Result<()> {
     let (url, auth, metadata, dir) = (emulator.url(), emulator.auth_url(), emulator.metadata_addr(), dir.display());
-    // For programs: one line, first, in this form.
+    // Programs parse this line, so it stays the first one and keeps its form.
     writeln!(out, "ready iam-url={url} auth-url={auth} metadata={metadata} dir={dir}")?;
     let curl = if tls { format!("curl --cacert {dir}/ca.pem") } else { "curl".to_owned() };
     writeln!(
         out,
         "
-An emulated Yandex Cloud IAM answers at {url}, its auth host at {auth},
-the metadata service of an emulated virtual machine at {metadata}.
+IAM endpoint:      {url}
+Auth host:         {auth}
+Metadata service:  {metadata}
 
-In {dir} are
-  demo.toml         a profile that uses the authorized key in key.json
-  demo-oauth.toml   one that uses an OAuth token
-  demo-vm.toml      one that uses the metadata service
-  demo-login.toml   one that a person logs in to: ycred login --profile demo-login
-  demo-workload.toml   one that exchanges the subject token of another issuer
+Files in {dir}:
+  key.json             authorized key of a service account
+  oauth-token          OAuth token of a user
+  subject-token        token of another issuer, for token exchange
+  demo.toml            ycred profile that uses key.json
+  demo-oauth.toml      profile that uses oauth-token
+  demo-workload.toml   profile that exchanges subject-token
+  demo-vm.toml         profile that uses the metadata service
+  demo-login.toml      profile for a browser: ycred login --profile demo-login
 
-In another terminal:
+To use the profiles, in another terminal:
   export YCRED_CONFIG_DIR={dir}
   ycred token --profile demo
   ycred kubectl --profile demo
   echo localhost:5000 | ycred docker get --profile demo
 
-To become another service account, add this to a profile:
+To impersonate another service account, add this to a profile:
   impersonate = \"{account}\"
 
-What has it been asked?
+To read the request log:
   {curl} {url}/_emulator/log
-Let the next two requests fail, then see what ycred makes of it:
+To make the next two requests fail:
   {curl} -X PUT -d '{{\"status\": 503, \"times\": 2, \"retry-after\": \"1\"}}' {url}/_emulator/faults
   ycred token --profile demo --force-refresh
-All that can go wrong:
+To list all faults and settings:
   {curl} {url}/_emulator
 
-Ctrl-C ends it."
+Press Ctrl-C to stop."
     )?;
     out.flush()
 }
 
-/// Shuts a directory to everybody else.
+/// Closes a directory to other users.
 fn keep_private(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
@@ -206,7 +215,7 @@ fn keep_private(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Set when a signal asks the program to end, so that it ends in order and removes its directory.
+/// Set by a signal, so that the program stops in order and removes its directory.
 static STOP: AtomicBool = AtomicBool::new(false);
 
 #[cfg(unix)]
@@ -218,7 +227,7 @@ fn stop_on_signals() {
         // SAFETY: the handler only stores to an atomic, which is allowed in a signal handler.
         let before = unsafe { libc::signal(signal, stop as extern "C" fn(libc::c_int) as libc::sighandler_t) };
         if before == libc::SIG_IGN {
-            // Whoever started it, nohup for one, wants this signal ignored.
+            // The parent process, such as nohup, wants this signal ignored.
             // SAFETY: no handler is installed.
             unsafe { libc::signal(signal, libc::SIG_IGN) };
         }
