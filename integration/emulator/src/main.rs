@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ycred_emulator::exchange::Algorithm;
-use ycred_emulator::keys::write_private;
+use ycred_emulator::keys::{new_id, write_private};
 use ycred_emulator::settings::Settings;
-use ycred_emulator::{Config, Emulator, Tls, control, times};
+use ycred_emulator::{Config, Emulator, Impersonation, Tls, control, times};
 
 const HELP: &str = "\
 Emulates Yandex Cloud's IAM on this machine, for testing clients without a cloud
@@ -102,7 +102,8 @@ fn run() -> Result<(), Box<dyn Error>> {
 /// Parses the arguments. Returns `None` if help was requested.
 fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     use lexopt::prelude::*;
-    let mut settings = Settings::default();
+    // Attached from the start, so that restoring the initial settings keeps it.
+    let mut settings = Settings { metadata_account: Some(new_id()), ..Settings::default() };
     let (mut tls, mut port, mut metadata_port) = (Tls::Off, 0, 0);
     let (mut dir, mut bound) = (None, None);
     while let Some(argument) = parser.next()? {
@@ -133,7 +134,9 @@ fn prepare(emulator: &Emulator, dir: &Path, tls: bool) -> io::Result<String> {
     key.write(dir.join("key.json"))?;
     let (oauth, _) = emulator.new_oauth();
     write_private(&dir.join("oauth-token"), &format!("{oauth}\n"))?;
-    emulator.attach(Some(&emulator.new_service_account()));
+    if let Some(attached) = emulator.settings().metadata_account {
+        emulator.set_impersonation(&attached, Impersonation::Anyone);
+    }
     let mut endpoint = format!("iam-url = \"{}\"\n", emulator.url());
     if tls {
         emulator.write_ca(dir.join("ca.pem"))?;
