@@ -18,14 +18,6 @@
     reason = "the rules are about the product; a benchmark stands outside of it"
 )]
 
-#[path = "../integration/authority.rs"]
-mod authority;
-#[path = "../integration/emulator/mod.rs"]
-#[allow(unused_imports, reason = "cargo compiles a bench as a test, so its tests come along and are not run")]
-mod emulator;
-#[path = "../integration/server.rs"]
-mod server;
-
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
@@ -34,8 +26,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use emulator::{Config, Emulator, TOKENS, Tls};
 use serde_json::{Value, json};
+use ycred_emulator::{Config, Emulator, TOKENS, Tls};
 
 const YCRED: &str = env!("CARGO_BIN_EXE_ycred");
 

@@ -6,15 +6,15 @@
     reason = "the rules are about the product; the tests stand outside of it and make its surroundings"
 )]
 
-mod authority;
 mod clients;
 mod docs;
-mod emulator;
 mod harness;
 mod hostile;
 mod object_storage;
 #[path = "../fuzz/readers.rs"]
 mod readers;
 mod requirements;
-mod server;
 mod stories;
+
+use ycred_emulator as emulator;
+use ycred_emulator::{authority, server};

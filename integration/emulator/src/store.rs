@@ -1,0 +1,7 @@
+//! What the emulated cloud keeps: records without any knowledge of requests.
+
+pub(crate) mod access_keys;
+pub(crate) mod accounts;
+pub(crate) mod federations;
+pub(crate) mod logins;
+pub(crate) mod tokens;
