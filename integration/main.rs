@@ -12,6 +12,7 @@ mod docs;
 mod emulator;
 mod harness;
 mod hostile;
+mod layers;
 mod object_storage;
 mod requirements;
 mod server;
