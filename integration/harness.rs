@@ -4,6 +4,11 @@
 
 #![allow(dead_code, reason = "not every set of tests needs all of it")]
 
+pub mod files;
+pub mod machine;
+pub mod strace;
+pub mod waiting;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -39,7 +44,8 @@ impl Sandbox {
     pub fn new() -> Sandbox {
         let root = tempfile::Builder::new().prefix("ycred-").tempdir().expect("a temporary directory");
         let mut sandbox = Sandbox { root, environment: BTreeMap::new(), runs: AtomicUsize::new(0) };
-        for directory in ["home", "bin", "config", "work", "tmp", "runs"] {
+        // `caches` has room for the caches of many runs; it must be there, as ycred looks at every directory above a cache.
+        for directory in ["home", "bin", "config", "work", "tmp", "runs", "caches"] {
             make_directory(&sandbox.path(directory));
         }
         let inherited = std::env::var_os("PATH").unwrap_or_default();

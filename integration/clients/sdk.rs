@@ -250,7 +250,7 @@ fn the_node_sdk_asks_the_metadata_service_at_its_real_address() {
     if packages::python(PYTHON).is_none() {
         return;
     }
-    crate::stories::in_own_network(&["169.254.169.254/32"], || {
+    crate::harness::machine::in_own_network(&["169.254.169.254/32"], || {
         let metadata_address = "169.254.169.254:80".parse().expect("an address");
         let cloud = Cloud::with(Config { metadata_address, ..Config::default() }).expect("prepared a moment ago");
         cloud.emulator.attach(Some("ajeofthefunction0000"));

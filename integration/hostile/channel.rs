@@ -10,9 +10,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
-use super::{Step, World, records, require_tracer, traced};
+use super::records::{record, records, token_in};
 use crate::emulator::faults::Fault;
+use crate::harness::machine::require_tracer;
+use crate::harness::strace::{Step, traced};
 use crate::harness::{Call, Run, YCRED, require_client};
+use crate::world::World;
 
 const V1: &str =
     r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{"interactive":true}}"#;
@@ -236,7 +239,7 @@ fn a_hooks_reply_is_exact_to_the_byte_and_stderr_is_empty_on_a_miss_and_on_a_hit
             let expected = (hook.reply)(&world.last_token(), &expiry_in(&run.stdout));
             assert_eq!(run.stdout, expected, "{}, {what}\n{run}", hook.name);
         }
-        assert_eq!(world.asked(), 1, "{}", hook.name);
+        assert_eq!(world.requests(), 1, "{}", hook.name);
     }
 }
 
@@ -260,7 +263,7 @@ fn a_hooks_refusal_is_exact_to_the_byte_at_any_verbosity_and_is_one_error_and_on
     for hook in HOOKS {
         for flags in [&[][..], &["-v"], &["-vvv"]] {
             let world = World::new();
-            world.cloud.fault(Fault::refuse(403).message("Permission denied, says the test"));
+            world.emulator.fault(Fault::refuse(403).message("Permission denied, says the test"));
             let run = hook.call(&world, flags).run().exits(hook.failing(1));
             assert_eq!(run.stdout, (hook.refusal)(&run), "{}\n{run}", hook.name);
             assert!(run.stderr.contains("Permission denied, says the test (request id "), "{run}");
@@ -297,7 +300,7 @@ fn calls_that_hand_nothing_out_are_exact_to_the_byte_too() {
     let run = world.ycred(&["docker", "list"]).run().succeeds().quietly();
     assert_eq!(serde_json::from_str::<Value>(&run.stdout).expect("JSON"), hosts);
     world.ycred(&["terraform", "store", "cr.yandex"]).stdin("{\"token\":\"x\"}").run().exits(2).stdout_is("");
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
     assert!(!world.sandbox.path("cache").exists(), "no cache is made for nothing");
 }
 
@@ -317,7 +320,7 @@ fn the_version_that_kubectl_speaks_is_echoed_and_an_unknown_one_is_an_error_in_i
         let reply: Value = serde_json::from_str(&call.run().succeeds().quietly().stdout).expect("JSON");
         assert_eq!(reply["apiVersion"], format!("{group}/{expected}"));
     }
-    let before = world.cloud.calls();
+    let before = world.emulator.calls();
     for given in
         [info(&format!("{group}/v2")), info("v1"), info(""), "{}".into(), "[]".into(), "{".into(), "null".into()]
     {
@@ -326,7 +329,7 @@ fn the_version_that_kubectl_speaks_is_echoed_and_an_unknown_one_is_an_error_in_i
         assert_eq!((&status["kind"], &status["code"]), (&json!("Status"), &json!(400)), "{run}");
         assert_eq!(run.stdout.matches('\n').count(), 1, "{run}");
     }
-    assert_eq!(world.cloud.calls(), before);
+    assert_eq!(world.emulator.calls(), before);
 }
 
 #[test]
@@ -345,16 +348,16 @@ fn what_git_erases_is_that_very_token_and_no_newer_one() {
     erase("something else");
     assert_eq!(world.is_a_hit(world.ycred(&["token"])), new);
     erase(&new);
-    let asked = world.asked();
+    let asked = world.requests();
     world.ycred(&["token"]).run().succeeds().quietly();
-    assert_eq!(world.asked(), asked + 1, "the rejected token was served again");
+    assert_eq!(world.requests(), asked + 1, "the rejected token was served again");
     // Newer gits hand it back as a credential.
     let newest = world.last_token();
     let request =
         format!("capability[]=authtype\nprotocol=https\nhost=cr.yandex\nauthtype=Bearer\ncredential={newest}\n\n");
     world.ycred(&["git", "erase"]).stdin(request).run().succeeds().quietly().stdout_is("");
     world.ycred(&["token"]).run().succeeds().quietly();
-    assert_eq!(world.asked(), asked + 2);
+    assert_eq!(world.requests(), asked + 2);
 }
 
 // ------------------------------------------------------------------------------------------------- closed, full, gone
@@ -388,7 +391,7 @@ fn with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_
             }
         }
         let token = world.last_token();
-        let record = world.record(&world.sandbox.path("cache"));
+        let record = record(&world.sandbox.path("cache"));
         for path in world.sandbox.files("") {
             if path == record || path.starts_with(world.sandbox.path("runs")) {
                 continue;
@@ -398,7 +401,7 @@ fn with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_
             assert!(!found, "{} has the token, with{redirections}", path.display());
         }
         // Nor did anything else get in: the record is whole, the lock empty.
-        assert_eq!(super::token_in(&record), token);
+        assert_eq!(token_in(&record), token);
         assert_eq!(fs::read(record.with_extension("lock")).expect("the lock"), b"");
     }
 }
@@ -417,7 +420,7 @@ fn a_full_stdout_is_exit_5_and_one_line_and_the_token_is_kept() {
             hook.name
         );
     }
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.requests(), 1);
     world.is_a_hit(world.ycred(&["token"]));
 }
 
@@ -444,7 +447,7 @@ fn a_reader_that_has_gone_is_exit_5_and_one_line_and_the_token_is_kept() {
         assert_eq!(stderr, "ycred: error: the reply could not be written: Broken pipe (os error 32)\n", "{words:?}");
     }
     world.is_a_hit(world.ycred(&["token"]));
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
@@ -455,7 +458,7 @@ fn a_stderr_that_cannot_be_written_to_costs_nothing() {
         let run = world.sandbox.call("sh", ["-c", script, "sh", YCRED].iter().chain(words)).run().succeeds();
         world.printed_a_token(&run);
     }
-    world.cloud.fault(Fault::refuse(403));
+    world.emulator.fault(Fault::refuse(403));
     world.sandbox.call("sh", ["-c", script, "sh", YCRED, "token", "--force-refresh"]).run().exits(1).stdout_is("");
 }
 
@@ -486,8 +489,8 @@ fn hooks_without_a_request_leave_stdin_alone() {
         &["keyring", "get", "https://cr.yandex/", "iam"],
     ] {
         for what in ["miss or hit", "hit"] {
-            let steps = Step::of(&world, |strace| {
-                traced(&world, strace, words).env("KUBERNETES_EXEC_INFO", V1).stdin("the user's own typing\n")
+            let steps = Step::of(&world.sandbox, |strace| {
+                traced(&world.sandbox, strace, words).env("KUBERNETES_EXEC_INFO", V1).stdin("the user's own typing\n")
             });
             assert_eq!(reads_of_stdin(&steps), Vec::<&Step>::new(), "{words:?}, {what}");
             let terminal = steps.iter().find(|step| step.line.contains("/dev/tty"));
@@ -495,7 +498,8 @@ fn hooks_without_a_request_leave_stdin_alone() {
         }
     }
     // The oracle sees a read where there is one.
-    let steps = Step::of(&world, |strace| traced(&world, strace, &["docker", "get"]).stdin("cr.yandex"));
+    let steps =
+        Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["docker", "get"]).stdin("cr.yandex"));
     assert!(!reads_of_stdin(&steps).is_empty());
 }
 
@@ -539,7 +543,7 @@ fn a_request_that_never_ends_is_given_up_at_the_deadline() {
 fn bazel_gets_a_reason_before_its_patience_is_over() {
     let world = World::new();
     world.profile("default", "timeout = \"10m\"");
-    world.cloud.fault(Fault::held());
+    world.emulator.fault(Fault::held());
     let script = "sleep 600 | { \"$@\"; echo \"exit $?\"; kill 0; }";
     let words = ["-c", script, "sh", YCRED, "bazel", "get", "--timeout", "10m"];
     let endless = world.sandbox.call("sh", words).limit(Duration::from_secs(60)).start();
@@ -614,7 +618,7 @@ fn cargo_is_replied_to_line_by_line_and_a_line_that_is_none_ends_nothing() {
     assert_eq!(output.status.code(), Some(0));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(stderr.lines().filter(|line| line.starts_with("ycred: error: ")).count(), 5, "{stderr}");
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
@@ -647,7 +651,7 @@ fn an_endless_request_is_refused_with_bounded_memory() {
             assert_eq!(run.stderr, "ycred: error: the request on stdin is larger than 65536 bytes\n", "{run}");
         }
     }
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
     // The most that is taken is taken.
     let padded = format!("protocol=https\nhost=cr.yandex\nx={}\n\n", "y".repeat(65_000));
     world.ycred(&["git", "get"]).stdin(padded).run().succeeds().quietly().stdout_has("password=t1.");
@@ -729,7 +733,7 @@ fn paths_that_are_not_utf_8_work() {
     let world = World::new();
     let odd = world.sandbox.path("work").parent().expect("the root").join(foul(b"odd \xff\xfe dir"));
     fs::create_dir(&odd).expect("a directory of that name");
-    for file in ["default.toml", "default.json"] {
+    for file in ["default.toml", "key.json"] {
         fs::copy(world.sandbox.path("config").join(file), odd.join(file)).expect("copied");
     }
     let cache = odd.join("cache");
@@ -745,14 +749,14 @@ fn paths_that_are_not_utf_8_work() {
     // Two names that look alike where they are shown share nothing.
     let twin = odd.parent().expect("the root").join(foul(b"odd \xfe\xff dir"));
     fs::create_dir(&twin).expect("another directory");
-    for file in ["default.toml", "default.json"] {
+    for file in ["default.toml", "key.json"] {
         fs::copy(odd.join(file), twin.join(file)).expect("copied");
     }
-    let before = world.asked();
+    let before = world.requests();
     world.ycred(&["token"]).env("YCRED_CONFIG_DIR", &twin).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
-    assert_eq!((world.asked(), records(&cache).len()), (before + 1, 2));
+    assert_eq!((world.requests(), records(&cache).len()), (before + 1, 2));
     // And a complaint about them is a line of text.
-    fs::remove_file(odd.join("default.json")).expect("the key goes");
+    fs::remove_file(odd.join("key.json")).expect("the key goes");
     let run = call().run().exits(3);
     assert!(run.stderr.is_char_boundary(0) && run.stderr.lines().count() <= 2, "{run}");
 }
@@ -816,7 +820,7 @@ fn a_request_of_gits_with_a_break_in_it_gets_nothing() {
     ] {
         world.ycred(&["git", "get"]).stdin(request).run().succeeds().quietly().stdout_is("");
     }
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
     // Keys of a later git are no reason to refuse.
     let known = "protocol=https\nhost=cr.yandex\npath=a/b\nnew-key=%0a\nstate[]=x\nwwwauth[]=Basic realm=\"x\"\n\n";
     world.ycred(&["git", "get"]).stdin(known).run().succeeds().quietly().stdout_has("username=iam\n");
@@ -837,7 +841,7 @@ fn a_request_of_dockers_with_a_break_in_it_is_not_ours() {
             run.exits(1).quietly().stdout_is("credentials not found in native keychain\n");
         }
     }
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
     // A line end behind the address is docker's own doing.
     for end in ["", "\n", "\r\n"] {
         let run = world.ycred(&["docker", "get"]).stdin(format!("https://cr.yandex{end}")).run().succeeds().quietly();
@@ -859,16 +863,16 @@ fn a_host_of_terraforms_with_a_break_in_it_is_not_ours() {
             world.ycred(&["terraform", "get", &host]).run().succeeds().quietly().stdout_is("{}\n");
         }
     }
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
 fn a_server_cannot_put_a_line_into_a_reply() {
     let world = World::new();
     for bad in ["t1.a\nhost=evil.example", "t1.a\r\nquit=1", "t1.a\"}", "t1.a b", "t1.a\u{0}b", "t1.жетон", ""] {
-        world.cloud.clear_faults();
+        world.emulator.clear_faults();
         let answer = json!({"iamToken": bad, "expiresAt": "2030-01-01T00:00:00Z"}).to_string();
-        world.cloud.fault(Fault::body(answer));
+        world.emulator.fault(Fault::body(answer));
         for hook in HOOKS {
             let run = hook.call(&world, &["--no-cache"]).run().exits(hook.failing(4));
             let stdout = if hook.name == "kubectl" { run.stdout.clone() } else { (hook.refusal)(&run) };

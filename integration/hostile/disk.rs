@@ -6,12 +6,14 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{
-    Commons, NOBODY, Step, World, age, inject, litter, make_private, mode, names, records, require_root,
-    require_tracer, set_mode, token_in, traced, write_private,
-};
+use super::commons::{Commons, NOBODY};
+use super::records::{LeftRecord, is_unharmed, litter, record, records, token_in};
 use crate::emulator::faults::Fault;
+use crate::harness::files::{age, make_private, mode, names, set_mode, write_private};
+use crate::harness::machine::{is_root, require_root, require_tracer};
+use crate::harness::strace::{Step, inject, traced};
 use crate::harness::{Call, Run, YCRED, run_all, tried};
+use crate::world::World;
 
 const ABREAST: usize = 4;
 
@@ -57,7 +59,8 @@ fn fail_at_each(
         let cache = |at: usize| world.sandbox.path(format!("caches/{part}-{at}"));
         let runs = run_all(failures.iter().enumerate().map(|(at, (step, error))| {
             prepare(&cache(at));
-            traced(world, &inject(step, &format!("error={error}")), arguments).env("YCRED_CACHE_DIR", cache(at))
+            traced(&world.sandbox, &inject(step, &format!("error={error}")), arguments)
+                .env("YCRED_CACHE_DIR", cache(at))
         }));
         for (at, ((step, error), run)) in failures.iter().zip(&runs).enumerate() {
             judge(&format!("{error} at {step:?}\n{run}"), &cache(at), run);
@@ -72,7 +75,8 @@ fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_
     }
     let world = World::new();
     let first = world.sandbox.path("caches/first");
-    let steps = Step::of(&world, |strace| traced(&world, strace, &["token"]).env("YCRED_CACHE_DIR", &first));
+    let steps =
+        Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]).env("YCRED_CACHE_DIR", &first));
     let failures = failures(&steps, &first);
     for (names, _) in &FAILURES[..6] {
         assert!(failures.iter().any(|(step, _)| names.contains(&step.name.as_str())), "no {names:?} in {steps:#?}");
@@ -83,7 +87,7 @@ fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_
         &["token"],
         |_| (),
         |what, cache, run| {
-            let token = world.is_unharmed(run, cache);
+            let token = is_unharmed(&world, run, cache);
             assert_eq!(litter(cache), Vec::<PathBuf>::new(), "{what}");
             let kept = records(cache);
             if what.starts_with("EINTR") {
@@ -105,9 +109,10 @@ fn whatever_call_of_a_renewal_the_disk_fails_the_old_record_is_whole_or_replaced
         return;
     }
     let world = World::new();
-    let left = world.left_record();
+    let left = LeftRecord::of(&world);
     let longer = ["token", "--min-ttl", "13h"];
-    let steps = Step::of(&world, |strace| traced(&world, strace, &longer).env("YCRED_CACHE_DIR", &left.cache));
+    let steps =
+        Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &longer).env("YCRED_CACHE_DIR", &left.cache));
     let failures = failures(&steps, &left.cache);
     fail_at_each(
         &world,
@@ -119,7 +124,7 @@ fn whatever_call_of_a_renewal_the_disk_fails_the_old_record_is_whole_or_replaced
             // One warning there is in any case: the cloud gives no token as long as that.
             assert!(run.status.success() && run.stderr.lines().count() == 1, "{what}");
             assert_eq!(litter(cache), Vec::<PathBuf>::new(), "{what}");
-            let there = token_in(&world.record(cache));
+            let there = token_in(&record(cache));
             assert!(there == left.token || there == token, "{what}");
         },
     );
@@ -132,8 +137,10 @@ fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
         return;
     }
     let world = World::new();
-    let left = world.left_record();
-    let steps = Step::of(&world, |strace| traced(&world, strace, &["token"]).env("YCRED_CACHE_DIR", &left.cache));
+    let left = LeftRecord::of(&world);
+    let steps = Step::of(&world.sandbox, |strace| {
+        traced(&world.sandbox, strace, &["token"]).env("YCRED_CACHE_DIR", &left.cache)
+    });
     let failures = failures(&steps, &left.cache);
     assert!(!failures.is_empty());
     fail_at_each(
@@ -142,7 +149,7 @@ fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
         &["token"],
         |cache| left.put_into(cache),
         |_, cache, run| {
-            world.is_unharmed(run, cache);
+            is_unharmed(&world, run, cache);
             world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache));
         },
     );
@@ -168,11 +175,11 @@ fn a_disk_that_goes_on_failing_costs_one_warning_a_run_and_no_token() {
         let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:error={error}"));
         let strace = ["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject].map(str::to_owned);
         for _ in 0..2 {
-            let before = world.asked();
-            let run = traced(&world, &strace, &["token"]).env("YCRED_CACHE_DIR", &cache).run();
-            world.is_unharmed(&run, &cache);
+            let before = world.requests();
+            let run = traced(&world.sandbox, &strace, &["token"]).env("YCRED_CACHE_DIR", &cache).run();
+            is_unharmed(&world, &run, &cache);
             assert!(run.stderr.contains(words), "expected {words:?} for {error} at {calls}\n{run}");
-            assert_eq!(world.asked(), before + 1, "{error} at {calls}");
+            assert_eq!(world.requests(), before + 1, "{error} at {calls}");
         }
         assert_eq!(records(&cache), Vec::<PathBuf>::new(), "{error} at {calls}");
         assert_eq!(litter(&cache), Vec::<PathBuf>::new(), "{error} at {calls}");
@@ -195,8 +202,8 @@ fn where_locking_is_unsupported_the_warning_gives_the_real_cause_and_the_token_i
         let strace =
             ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", &format!("inject=flock:error={error}")]
                 .map(str::to_owned);
-        let run = traced(&world, &strace, &["token"]).env("YCRED_CACHE_DIR", &cache).run();
-        world.is_unharmed(&run, &cache);
+        let run = traced(&world.sandbox, &strace, &["token"]).env("YCRED_CACHE_DIR", &cache).run();
+        is_unharmed(&world, &run, &cache);
         assert!(run.stderr.to_lowercase().contains(&words.to_lowercase()), "expected {words:?}\n{run}");
         assert!(!run.stderr.contains("cannot be kept"), "it is kept\n{run}");
         world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
@@ -211,7 +218,7 @@ fn a_lock_call_that_is_interrupted_is_made_again() {
     let world = World::new();
     let strace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=EINTR:when=1..5"]
         .map(str::to_owned);
-    let run = traced(&world, &strace, &["token"]).run().succeeds().quietly();
+    let run = traced(&world.sandbox, &strace, &["token"]).run().succeeds().quietly();
     world.printed_a_token(&run);
 }
 
@@ -222,7 +229,7 @@ fn the_lock_is_polled_and_never_waited_for_in_the_kernel() {
     }
     let world = World::new();
     let cache = world.sandbox.path("cache");
-    let steps = Step::of(&world, |strace| traced(&world, strace, &["token"]));
+    let steps = Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]));
     let flocks: Vec<&Step> = steps.iter().filter(|step| step.name == "flock").collect();
     assert!(!flocks.is_empty());
     for step in flocks {
@@ -288,7 +295,7 @@ fn frugal(world: &World, cache: &Path) -> Call {
 fn used_cache(world: &World, name: &str) -> (PathBuf, PathBuf) {
     let cache = world.sandbox.path(format!("caches/{name}"));
     world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
-    let record = world.record(&cache);
+    let record = record(&cache);
     (cache, record)
 }
 
@@ -301,7 +308,7 @@ fn whatever_stands_in_a_records_place_is_a_miss_in_silence_and_the_next_run_is_a
     let world = World::new();
     let mut objects = 0;
     for (at, (what, make)) in OBJECTS.iter().enumerate() {
-        if what.contains("user") && !super::is_root() {
+        if what.contains("user") && !is_root() {
             continue;
         }
         let (cache, record) = used_cache(&world, &format!("record-{at}"));
@@ -311,10 +318,10 @@ fn whatever_stands_in_a_records_place_is_a_miss_in_silence_and_the_next_run_is_a
         clear(&record);
         make(&record);
         objects += 1;
-        let before = world.asked();
+        let before = world.requests();
         let run = frugal(&world, &cache).run();
         assert!(run.status.success() && run.stderr.is_empty(), "{what}\n{run}");
-        assert_eq!(world.asked(), before + 1, "{what}: is a miss\n{run}");
+        assert_eq!(world.requests(), before + 1, "{what}: is a miss\n{run}");
         assert_eq!(world.printed_a_token(&run), world.last_token(), "{what}");
         world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
         assert_eq!(mode(&record), 0o600, "{what}");
@@ -344,7 +351,7 @@ fn whatever_stands_in_a_locks_place_costs_one_warning_and_no_token_and_is_not_to
     for (at, (what, make)) in OBJECTS.iter().enumerate() {
         // A lock file's content is of no interest, so these are no foreign objects.
         let harmless = ["empty", "garbage", "json", "utf-8", "gigabyte"].iter().any(|word| what.contains(word));
-        if what.contains("user") && !super::is_root() {
+        if what.contains("user") && !is_root() {
             continue;
         }
         let (cache, record) = used_cache(&world, &format!("lock-{at}"));
@@ -357,7 +364,7 @@ fn whatever_stands_in_a_locks_place_costs_one_warning_and_no_token_and_is_not_to
         let kind = fs::symlink_metadata(&lock).expect("there").file_type();
         fs::remove_file(&record).expect("the record goes");
         let run = frugal(&world, &cache).run();
-        world.is_unharmed(&run, &cache);
+        is_unharmed(&world, &run, &cache);
         assert_eq!(run.stderr.is_empty(), harmless, "{what}\n{run}");
         assert!(!run.stderr.contains("cannot be kept"), "{what}: it is kept\n{run}");
         assert_eq!(fs::symlink_metadata(&lock).expect("still there").file_type(), kind, "{what}: was touched");
@@ -373,7 +380,7 @@ fn whatever_stands_in_the_directorys_place_costs_one_warning_and_no_token_and_is
     let world = World::new();
     let mut objects = 0;
     for (at, (what, make)) in OBJECTS.iter().enumerate() {
-        if what.contains("directory") || (what.contains("user") && !super::is_root()) {
+        if what.contains("directory") || (what.contains("user") && !is_root()) {
             continue;
         }
         for (depth, inner) in ["cache", "cache/v1"].iter().enumerate() {
@@ -385,7 +392,7 @@ fn whatever_stands_in_the_directorys_place_costs_one_warning_and_no_token_and_is
             objects += 1;
             let kind = fs::symlink_metadata(&place).expect("there").file_type();
             let run = frugal(&world, &cache).run();
-            world.is_unharmed(&run, &cache);
+            is_unharmed(&world, &run, &cache);
             assert!(!run.stderr.is_empty(), "{what} at {inner}: nothing was kept, and nothing told\n{run}");
             assert_eq!(fs::symlink_metadata(&place).expect("still there").file_type(), kind, "{what}: was touched");
             assert!(!place.with_file_name("nothing").exists(), "{what}: made what a link led to");
@@ -406,7 +413,7 @@ fn a_directory_of_another_user_is_refused_with_a_warning_that_says_whose_it_is()
     chown(cache.join("v1"), Some(NOBODY), Some(NOBODY)).expect("given away");
     for _ in 0..2 {
         let run = world.ycred(&["token"]).run();
-        world.is_unharmed(&run, &cache);
+        is_unharmed(&world, &run, &cache);
         assert!(run.stderr.contains("belongs to user 65534, not to 0"), "{run}");
     }
     assert_eq!(names(&cache.join("v1")), Vec::<PathBuf>::new());
@@ -421,11 +428,11 @@ fn a_user_whose_record_belongs_to_root_gets_a_new_one_in_its_place() {
     let commons = Commons::new(&world, NOBODY);
     let cache = commons.path("home/.cache/ycred");
     commons.call(&world, &["token"]).run().succeeds().quietly();
-    let record = world.record(&cache);
+    let record = record(&cache);
     chown(&record, Some(0), Some(0)).expect("root takes it");
     let run = commons.call(&world, &["token"]).run().succeeds().quietly();
     assert_eq!(world.printed_a_token(&run), world.last_token());
-    assert_eq!(world.asked(), 2);
+    assert_eq!(world.requests(), 2);
     world.is_a_hit(commons.call(&world, &["token"]));
 }
 
@@ -448,11 +455,11 @@ fn a_user_with_a_read_only_cache_gets_the_token_and_one_warning() {
         }
         set_mode(&commons.path(place), 0o500);
         for _ in 0..2 {
-            let before = world.asked();
+            let before = world.requests();
             let run = commons.call(&world, &["token"]).run();
-            world.is_unharmed(&run, &commons.path("home/.cache/ycred"));
+            is_unharmed(&world, &run, &commons.path("home/.cache/ycred"));
             assert!(run.stderr.contains("permission denied"), "{place}\n{run}");
-            assert_eq!(world.asked(), before + 1, "{place}: without a cache every run asks once");
+            assert_eq!(world.requests(), before + 1, "{place}: without a cache every run asks once");
         }
         set_mode(&commons.path(place), 0o700);
     }
@@ -475,7 +482,7 @@ fn on_a_file_system_that_is_read_only_the_token_is_printed_with_one_warning() {
     }
     let world = World::new();
     let run = mounted(&world, "mount -t tmpfs -o ro,mode=0700 none \"$1\"; exec \"$2\" token").run();
-    world.is_unharmed(&run, &world.sandbox.path("cache"));
+    is_unharmed(&world, &run, &world.sandbox.path("cache"));
     assert!(run.stderr.contains("the file system is read-only"), "{run}");
     // With a record on it, that is served in silence.
     world.ycred(&["token"]).run().succeeds().quietly();
@@ -491,7 +498,7 @@ fn on_a_full_disk_the_token_is_printed_with_one_warning_and_the_old_record_is_as
     let world = World::new();
     let mount = "mount -t tmpfs -o size=4k,mode=0700 none \"$1\"";
     let run = mounted(&world, &format!("{mount}; echo x > \"$1/ballast\"; exec \"$2\" token")).run();
-    world.is_unharmed(&run, &world.sandbox.path("cache"));
+    is_unharmed(&world, &run, &world.sandbox.path("cache"));
     assert!(run.stderr.contains("the disk is full"), "{run}");
 
     // The old record takes all the room there is.
@@ -518,7 +525,7 @@ fn a_disk_with_room_for_the_record_alone_keeps_it_in_silence() {
     let script = "mount -t tmpfs -o size=4k,mode=0700 none \"$1\"; \"$2\" token; exec \"$2\" token";
     let run = mounted(&world, script).run().succeeds().quietly();
     assert_eq!(run.stdout, format!("{0}\n{0}\n", world.last_token()));
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
@@ -545,14 +552,14 @@ fn under_a_file_size_limit_of_nothing_the_token_is_printed_and_no_signal_kills()
 #[test]
 fn a_refusal_where_nothing_can_be_kept_is_told_as_a_refusal_and_no_more() {
     let world = World::new();
-    world.cloud.fault(Fault::refuse(403).message("Permission denied, says the test"));
+    world.emulator.fault(Fault::refuse(403).message("Permission denied, says the test"));
     for _ in 0..2 {
         let run = world.ycred(&["token"]).env("YCRED_CACHE_DIR", "/dev/null/cache").run().exits(1).stdout_is("");
         let lines: Vec<&str> = run.stderr.lines().collect();
         assert!(lines.len() == 2 && lines[0].contains("Permission denied, says the test"), "{run}");
         assert!(lines[0].starts_with("ycred: error: ") && lines[1].starts_with("ycred: hint: "), "{run}");
     }
-    assert_eq!(world.asked(), 2, "nothing can be remembered either");
+    assert_eq!(world.requests(), 2, "nothing can be remembered either");
 }
 
 // -------------------------------------------------------------------------------------------------------------- modes
@@ -585,7 +592,7 @@ fn files_are_private_at_their_making_and_not_a_moment_later() {
     }
     let world = World::new();
     let place = world.sandbox.path("cache").display().to_string();
-    let steps = Step::of(&world, |strace| traced(&world, strace, &["token"]));
+    let steps = Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]));
     let making: Vec<&Step> =
         steps.iter().filter(|step| step.line.contains(&place) && step.line.contains("O_CREAT")).collect();
     assert!(making.len() >= 2, "{steps:#?}");
@@ -617,10 +624,10 @@ fn loose_modes_are_tightened_by_the_next_store() {
 
     // A renewal in the soft window is a store as well.
     loosen();
-    world.sandbox.profile("aged", &world.toml("default", "max-age = \"0s\""));
-    let before = world.asked();
+    world.sandbox.profile("aged", &format!("{}max-age = \"0s\"\n", world.settings()));
+    let before = world.requests();
     world.ycred(&["token", "--profile", "aged"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
-    assert_eq!(world.asked(), before + 1, "it was due");
+    assert_eq!(world.requests(), before + 1, "it was due");
     assert_eq!((mode(&cache.join("v1")), mode(&record)), (0o700, 0o600));
 }
 

@@ -3,9 +3,9 @@
 
 use std::os::unix::fs::symlink;
 
+use crate::world::World;
 use ycred::protocol::{Framing, PROTOCOLS};
 
-use super::World;
 use crate::harness::{Call, Run, Sandbox, YCRED};
 
 /// What a hook is asked with, such that it hands out a token: the words behind its name, and its stdin.
@@ -59,7 +59,7 @@ fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() 
         let dotted = world.last_token();
         world.sandbox.ycred(["token"]).run().succeeds();
         let default = world.last_token();
-        let asked = world.asked();
+        let asked = world.requests();
         for (name, token) in [
             (link.to_owned(), &default),
             (format!("{link}.exe"), &default),
@@ -85,7 +85,7 @@ fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() 
         gave(&ask(&world.sandbox, hook, &twice).run().succeeds().quietly(), &default);
         let suffixed = world.sandbox.path("bin").join(format!("{link}-prod"));
         gave(&ask(&world.sandbox, hook, &suffixed).env("YCRED_PROFILE", "my.prod-1").run().succeeds(), &prod);
-        assert_eq!(world.asked(), asked, "{hook}: all of these are hits");
+        assert_eq!(world.requests(), asked, "{hook}: all of these are hits");
     }
 }
 
@@ -107,7 +107,7 @@ fn every_other_name_is_the_peoples_command_line() {
         world.sandbox.call(&link, [""; 0]).run().exits(2).stderr_has("no command is given");
         world.sandbox.call(&link, ["--help"]).run().succeeds().stdout_has("COMMAND");
     }
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn every_hook_answers_by_its_word_and_flags_may_stand_on_either_side() {
             .fails()
             .stderr_has("--nope");
     }
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 /// Cargo cannot be told a word, so a flag names the hook; with it, anything else that is a hook's is not.
@@ -161,7 +161,7 @@ fn a_flag_names_the_hook_that_has_one() {
         .exits(1)
         .stderr_has("unknown flag --cargo-plugin");
     world.ycred(&["--cargo-plugin=x"]).run().exits(2);
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 /// Each protocol's own rule for what it does not know, called as its clients do.
@@ -188,7 +188,7 @@ fn an_unknown_operation_is_dealt_with_as_each_protocol_demands() {
         }
         assert_eq!((run.status.code(), run.stdout.as_str(), lines), (Some(code), stdout, errors), "{hook}\n{run}");
     }
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 /// What a person types who takes a hook for a way to run its program.
@@ -247,7 +247,7 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
     // And what stands in for another program has no words of its own to mind.
     let run = world.ycred(&["keyring", "a", "b", "c", "d"]).env("PATH", "").run().exits(1).stdout_is("");
     assert!(run.stderr.contains("there is no other keyring in PATH to pass `a` on to"), "{run}");
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 /// What a hook reads no stdin for, it leaves to whoever comes next.
@@ -317,12 +317,12 @@ fn what_is_not_for_us_goes_to_the_next_keyring_as_it_came() {
         chain.keyring(words).run().exits(7).quietly().stdout_is(&format!("next: {}\n", words.join(" ")));
     }
     chain.keyring(&["set", "a", "b"]).stdin("hunter22\n").run().exits(7).stdout_is("next: set a b\nhunter22\n");
-    assert_eq!(chain.world.cloud.calls(), 0);
+    assert_eq!(chain.world.emulator.calls(), 0);
     // What is for us is not.
     let run = chain.keyring(&["get", "https://cr.yandex/", "iam"]).run().succeeds().quietly();
     chain.world.printed_a_token(&run);
     // Nor is it when we have none: a password of somebody else's would only be refused.
-    chain.world.cloud.fault(crate::emulator::faults::Fault::refuse(403));
+    chain.world.emulator.fault(crate::emulator::faults::Fault::refuse(403));
     chain
         .keyring(&["get", "https://cr.yandex/", "iam"])
         .env("YCRED_CACHE_DIR", chain.world.sandbox.path("caches/other"))
@@ -349,7 +349,7 @@ fn flags_of_ours_before_the_words_of_a_script_go_to_no_other_keyring() {
             call(&[before, words].concat()).run().exits(7).quietly().stdout_is(&format!("next: {}\n", words.join(" ")));
         }
     }
-    assert_eq!(chain.world.cloud.calls(), 0);
+    assert_eq!(chain.world.emulator.calls(), 0);
 }
 
 #[test]

@@ -5,10 +5,12 @@ use std::fs;
 
 use serde_json::json;
 
-use super::{Step, World, require_tracer, traced};
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Emulator};
+use crate::harness::machine::require_tracer;
+use crate::harness::strace::{Step, traced};
 use crate::harness::{Call, Run, Sandbox, YCRED, run_all, tried};
+use crate::world::World;
 use ycred::protocol::{Hook as ProtocolHook, PROTOCOLS};
 
 const ABREAST: usize = 8;
@@ -369,7 +371,7 @@ fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_reques
             }
         }
     }
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
     assert!(!world.sandbox.path("cache").exists());
     tried("look-alike of a host asked for by a hook", asked);
 }
@@ -397,7 +399,7 @@ fn no_look_alike_gets_a_token_for_the_kubelet_and_none_costs_a_request() {
             assert!(run.stdout.ends_with("\"cacheDuration\":\"0s\",\"auth\":{}}\n"), "{image:?}\n{run}");
         }
     }
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
     tried("look-alike of a host in the name of an image", images.len());
 }
 
@@ -446,7 +448,7 @@ fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
             assert!(run.stdout.starts_with(&format!("https://{ours}")), "{host:?}\n{run}");
         }
     }
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
@@ -483,14 +485,14 @@ fn a_foreign_host_needs_no_profile_no_home_no_network_and_opens_no_socket() {
                 .collect();
             world.sandbox.call("sh", all).stdin(stdin)
         };
-        let steps = Step::of(&world, strace);
+        let steps = Step::of(&world.sandbox, strace);
         let network = steps.iter().find(|step| ["socket", "connect", "sendto"].contains(&step.name.as_str()));
         assert_eq!(network, None, "{words:?}");
         let wrote = steps.iter().find(|step| step.line.contains("O_CREAT") || step.name.starts_with("mkdir"));
         assert_eq!(wrote, None, "{words:?}");
     }
     // The oracle sees a socket where there is one.
-    let steps = Step::of(&world, |strace| traced(&world, strace, &["token"]));
+    let steps = Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]));
     assert!(steps.iter().any(|step| step.name == "connect"));
 }
 
@@ -566,7 +568,7 @@ fn a_named_profile_that_is_missing_is_silent_for_foreign_hosts_too() {
         let run = ask("cr.yandex").exits(3);
         assert!(run.stderr.contains("profile gone"), "{run}");
     }
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
@@ -579,7 +581,7 @@ fn a_symlinks_suffix_is_never_a_path() {
         assert!(run.status.code().is_some_and(|code| code == 2 || code == 3), "{suffix}\n{run}");
         assert!(!run.stdout.contains("t1."), "{suffix}\n{run}");
     }
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
@@ -713,14 +715,14 @@ fn a_token_for_a_host_that_is_not_ours_is_not_printed_by_the_token_command_eithe
     for host in ["ghcr.io", "cr.yandex.evil.example", "http://cr.yandex", "user@cr.yandex", "cr.yandex."] {
         world.ycred(&["token", "--format", "netrc", "--host", host]).run().exits(2).stdout_is("");
     }
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
 fn a_cloud_that_is_down_or_refuses_is_no_matter_for_foreign_hosts() {
     let world = World::new();
     links(&world.sandbox);
-    world.cloud.fault(Fault::refuse(503));
+    world.emulator.fault(Fault::refuse(503));
     let dead = Emulator::start(Config::default()).url();
     world.sandbox.profile("default", &format!("source = \"metadata\"\niam-url = \"{dead}\"\n"));
     for client in Client::programs() {

@@ -13,16 +13,19 @@ use base64::Engine as _;
 use rand::Rng as _;
 use serde_json::{Value, json};
 
-use super::{
-    Commons, NOBODY, Step, World, make_private, mode, require_root, require_tracer, set_mode, token_in, traced,
-};
+use super::commons::{Commons, NOBODY};
+use super::records::{record, token_in};
 use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::keys::{AuthorizedKey, RsaKey};
 use crate::emulator::{METADATA, TOKENS, auth};
+use crate::harness::files::{make_private, mode, names, set_mode};
+use crate::harness::machine::{require_root, require_tracer};
+use crate::harness::strace::{Step, traced};
 use crate::harness::{Run, Sandbox, YCRED, run_all, tried};
 use crate::server::{Delivery, Request, Response, Server, Stage};
 use crate::stories::login::Person;
+use crate::world::World;
 
 // ------------------------------------------------------------------------------------------------------------- the net
 
@@ -626,14 +629,14 @@ fn a_key_in_a_variable_is_told_by_no_message_and_the_accounts_id_is() {
 #[test]
 fn what_is_no_secret_is_not_masked_in_messages() {
     let world = World::new();
-    let target = world.cloud.new_service_account();
-    world.cloud.set_impersonation(&target, crate::emulator::Impersonation::Nobody);
+    let target = world.emulator.new_service_account();
+    world.emulator.set_impersonation(&target, crate::emulator::Impersonation::Nobody);
     world.profile("default", &format!("impersonate = \"{target}\""));
     let run = world.ycred(&["token"]).run().exits(1);
     assert!(run.stderr.contains(&target), "the account that could not be impersonated is named\n{run}");
-    world.cloud.fault(Fault::refuse(400).message("yandexPassportOauthToken or jwt: one of them is wanted"));
-    let (oauth, _) = world.cloud.new_oauth();
-    let toml = format!("source = \"oauth\"\noauth-token-env = \"OAUTH\"\niam-url = \"{}\"\n", world.cloud.url());
+    world.emulator.fault(Fault::refuse(400).message("yandexPassportOauthToken or jwt: one of them is wanted"));
+    let (oauth, _) = world.emulator.new_oauth();
+    let toml = format!("source = \"oauth\"\noauth-token-env = \"OAUTH\"\niam-url = \"{}\"\n", world.emulator.url());
     world.sandbox.profile("oauth", &toml);
     let run = world.ycred(&["token", "-p", "oauth"]).env("OAUTH", oauth).run().exits(1);
     assert!(run.stderr.contains("yandexPassportOauthToken or jwt: one of them is wanted"), "{run}");
@@ -743,8 +746,8 @@ fn escape_sequences_and_bidi_controls_of_a_server_reach_no_terminal() {
         Fault::refuse(302).header("Location", "https://evil.example/\u{9b}31m"),
         Fault::refuse(403).header("x-request-id", "a\u{9b}31mb"),
     ] {
-        world.cloud.clear_faults();
-        world.cloud.fault(fault);
+        world.emulator.clear_faults();
+        world.emulator.fault(fault);
         for (words, stdin) in &CALLS[..5] {
             for flags in [&["-vvv"][..], &["--no-cache"]] {
                 let words: Vec<&str> = flags.iter().chain(*words).copied().collect();
@@ -755,14 +758,14 @@ fn escape_sequences_and_bidi_controls_of_a_server_reach_no_terminal() {
         let _ = fs::remove_dir_all(world.sandbox.path("cache"));
     }
     // And the words are there all the same.
-    world.cloud.clear_faults();
-    world.cloud.fault(Fault::refuse(401).message(FOUL));
+    world.emulator.clear_faults();
+    world.emulator.fault(Fault::refuse(401).message(FOUL));
     let run = world.ycred(&["token"]).run().exits(1);
     assert!(run.stderr.contains("onetwo") && run.stderr.contains("end"), "{run}");
-    world.cloud.attach(Some("ajemetadata000000000"));
+    world.emulator.attach(Some("ajemetadata000000000"));
     world
         .sandbox
-        .profile("vm", &format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.cloud.metadata_addr()));
+        .profile("vm", &format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.emulator.metadata_addr()));
     is_clean(&world.ycred(&["token", "-p", "vm", "-vvv"]).run().exits(1));
 }
 
@@ -898,8 +901,8 @@ fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_
     assert_eq!(fs::read_to_string(world.sandbox.path("tmp/fds")).expect("its descriptors"), descriptors);
 
     // The same with the token of another source at hand: an OAuth token's command knows nothing of it.
-    let url = world.cloud.url();
-    let (oauth, _) = world.cloud.new_oauth();
+    let url = world.emulator.url();
+    let (oauth, _) = world.emulator.new_oauth();
     world.sandbox.set("SOME_SECRET", "inherited-secret");
     let script = world
         .sandbox
@@ -948,8 +951,8 @@ fn exec_changes_what_is_documented_in_the_environment_and_nothing_else() {
     assert_eq!(after, expected);
 
     // A secret that the profile reads from a variable is kept from the program.
-    let (oauth, _) = world.cloud.new_oauth();
-    let toml = format!("source = \"oauth\"\noauth-token-env = \"MY_OAUTH\"\niam-url = \"{}\"\n", world.cloud.url());
+    let (oauth, _) = world.emulator.new_oauth();
+    let toml = format!("source = \"oauth\"\noauth-token-env = \"MY_OAUTH\"\niam-url = \"{}\"\n", world.emulator.url());
     world.sandbox.profile("default", &toml);
     world.sandbox.set("MY_OAUTH", oauth);
     let run = world.ycred(&["exec", "env", "-0"]).run().succeeds().quietly();
@@ -986,7 +989,7 @@ fn exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signa
     let run = exec(&[&plain]).run().exits(126).stdout_is("");
     assert!(run.stderr.contains("permission denied"), "{run}");
     exec(&[&world.sandbox.path("tmp").display().to_string()]).run().exits(126);
-    world.cloud.fault(Fault::refuse(403));
+    world.emulator.fault(Fault::refuse(403));
     let run = world.ycred(&["exec", "--force-refresh", "true"]).run();
     let run = run.exits(125).stdout_is("").stderr_has("ycred: error: ");
     assert_eq!(run.stderr.lines().count(), 2, "{run}");
@@ -1049,7 +1052,7 @@ fn the_process_forbids_dumps_before_it_opens_any_file_of_ours() {
         return;
     }
     let world = World::new();
-    let steps = Step::of(&world, |strace| traced(&world, strace, &["token"]));
+    let steps = Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]));
     let forbids = steps.iter().position(|step| step.line.starts_with("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE"));
     let place = world.sandbox.path("config").display().to_string();
     let opens = steps.iter().position(|step| step.line.contains(&place) && step.name.starts_with("open"));
@@ -1065,9 +1068,9 @@ fn the_memory_of_an_ordinary_users_run_belongs_to_root_and_leaves_no_core() {
     }
     let world = World::new();
     let commons = Commons::new(&world, NOBODY);
-    world.cloud.fault(Fault::held().on(crate::emulator::faults::Endpoint::Tokens));
+    world.emulator.fault(Fault::held().on(crate::emulator::faults::Endpoint::Tokens));
     let running = commons.call(&world, &["token"]).start();
-    assert!(world.cloud.wait_for_requests(TOKENS, 1, Duration::from_secs(30)));
+    assert!(world.emulator.wait_for_requests(TOKENS, 1, Duration::from_secs(30)));
     for name in ["environ", "mem", "maps"] {
         let owner = fs::metadata(format!("/proc/{}/{name}", running.id())).expect("it runs").uid();
         assert_eq!(owner, 0, "/proc/…/{name} belongs to the user");
@@ -1078,12 +1081,12 @@ fn the_memory_of_an_ordinary_users_run_belongs_to_root_and_leaves_no_core() {
 
     // Root's run, with the limit that allows a core.
     let running = world.sandbox.call("sh", ["-c", "ulimit -c unlimited; exec \"$@\"", "sh", YCRED, "token"]).start();
-    assert!(world.cloud.wait_for_requests(TOKENS, 2, Duration::from_secs(30)));
+    assert!(world.emulator.wait_for_requests(TOKENS, 2, Duration::from_secs(30)));
     running.signal(libc::SIGABRT);
     let run = running.finish();
     assert_eq!((run.status.signal(), run.status.core_dumped()), (Some(libc::SIGABRT), false), "{run}");
-    assert_eq!(super::names(&world.sandbox.path("work")), Vec::<PathBuf>::new());
-    world.cloud.clear_faults();
+    assert_eq!(names(&world.sandbox.path("work")), Vec::<PathBuf>::new());
+    world.emulator.clear_faults();
 }
 
 #[test]
@@ -1120,7 +1123,7 @@ fn no_secret_is_ever_on_our_own_command_line_and_none_can_be_put_there() {
 #[test]
 fn a_key_file_that_others_can_read_is_one_warning_on_a_miss_and_none_on_a_hit() {
     let world = World::new();
-    let key = world.sandbox.path("config/default.json");
+    let key = world.sandbox.path("config/key.json");
     for loose in [0o644, 0o640, 0o604] {
         set_mode(&key, loose);
         let run = world.ycred(&["token", "--force-refresh"]).run().succeeds();
@@ -1138,10 +1141,10 @@ fn a_key_file_that_others_can_read_is_one_warning_on_a_miss_and_none_on_a_hit() 
     set_mode(&key, 0o440);
     world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
     for (source, file) in [("oauth", "oauth-token-file"), ("static", "token-file")] {
-        let secret = if source == "oauth" { world.cloud.new_oauth().0 } else { "t1.abcdefgh.x".to_owned() };
+        let secret = if source == "oauth" { world.emulator.new_oauth().0 } else { "t1.abcdefgh.x".to_owned() };
         let path = world.sandbox.file("config/secret", secret);
         set_mode(&path, 0o644);
-        let toml = format!("source = \"{source}\"\n{file} = \"secret\"\niam-url = \"{}\"\n", world.cloud.url());
+        let toml = format!("source = \"{source}\"\n{file} = \"secret\"\niam-url = \"{}\"\n", world.emulator.url());
         world.sandbox.profile("loose", &toml);
         let run = world.ycred(&["token", "-p", "loose"]).run().succeeds();
         assert_eq!(run.lines_of_stderr("ycred: warning: ").len(), 1, "{source}\n{run}");
@@ -1156,14 +1159,14 @@ fn the_record_has_the_token_and_the_token_is_nowhere_else_after_any_command() {
     for (words, stdin) in calls {
         world.ycred(words).stdin(*stdin).run().succeeds();
     }
-    let record = world.record(&world.sandbox.path("cache"));
+    let record = record(&world.sandbox.path("cache"));
     assert_eq!(token_in(&record), world.last_token());
     for path in world.sandbox.files("") {
         if path == record || path.starts_with(world.sandbox.path("runs")) {
             continue;
         }
         let text = fs::read(&path).expect("a file");
-        for token in world.cloud.tokens() {
+        for token in world.emulator.tokens() {
             assert!(!text.windows(token.len()).any(|window| window == token.as_bytes()), "{}", path.display());
         }
     }

@@ -131,7 +131,9 @@ impl Reader<'_> {
             name if self.crate_names.contains(&name) => Vec::new(),
             "self" => self.module.clone(),
             "super" => self.module[..self.module.len().checked_sub(1)?].to_vec(),
-            name if self.children.iter().any(|child| child == name) => [&self.module[..], &[head.clone()]].concat(),
+            name if self.children.iter().any(|child| child == name) => {
+                [&self.module[..], std::slice::from_ref(head)].concat()
+            }
             _ => return None,
         };
         for name in rest {

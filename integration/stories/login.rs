@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{HOUR, HeldLock, MINUTE, handed, refused, refused_with_hint, wait_until, warned};
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::login::{AUTHORIZE, Page};
 use crate::emulator::{Config, Emulator};
+use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::harness::machine::strace;
+use crate::harness::waiting::{HOUR, HeldLock, MINUTE, PATIENCE, wait_until};
 use crate::harness::{Call, Run, Running, Sandbox, YCRED, require_client, run_all};
+use crate::world::shift;
 
 /// A person with a cloud, a profile `default` of source `login`, and a browser.
 pub struct Person {
@@ -98,7 +101,7 @@ impl Person {
         let files = [self.sandbox.files("state"), self.sandbox.files("cache/v1")].concat();
         for path in files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "json")) {
             let mut record = serde_json::from_slice(&fs::read(path).expect("a file")).expect("JSON");
-            super::shift(&mut record, -by);
+            shift(&mut record, -by);
             fs::write(path, record.to_string()).expect("the file again");
         }
     }
@@ -318,7 +321,7 @@ fn a_token_that_was_got_by_a_clock_far_ahead_is_renewed_first() {
     // The clock has been put back by a day; the token is dead tomorrow at the latest, not the day after.
     let path = person.file(".json");
     let mut state = person.state();
-    super::shift(&mut state, i64::try_from((24 * HOUR).as_millis()).expect("a day"));
+    shift(&mut state, i64::try_from((24 * HOUR).as_millis()).expect("a day"));
     fs::write(path, state.to_string()).expect("written");
     fs::remove_dir_all(person.sandbox.path("cache")).expect("wiped");
     let second = person.get();
@@ -364,9 +367,9 @@ fn whoever_logs_in_next_gets_no_token_of_the_one_before() {
     person.emulator.set(|settings| settings.life = HOUR);
     person.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
     let renewal = person.token(&["--force-refresh"]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 2, super::PATIENCE));
+    assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     let login = person.login(&[]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 3, super::PATIENCE));
+    assert!(person.emulator.wait_for_requests(TOKEN, 3, PATIENCE));
     person.emulator.clear_faults();
     handed(renewal.finish());
     login.finish().exits(0);
@@ -415,7 +418,7 @@ fn what_another_process_has_renewed_since_is_not_called_the_same_token_again() {
 
 #[test]
 fn without_a_working_lock_the_refresh_token_of_whoever_was_first_is_taken() {
-    let Some(strace) = super::strace() else { return };
+    let Some(strace) = strace() else { return };
     let person = Person::new();
     person.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
@@ -428,7 +431,7 @@ fn without_a_working_lock_the_refresh_token_of_whoever_was_first_is_taken() {
     };
     person.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
     let slow = lockless("tmp/a").start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 2, super::PATIENCE));
+    assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     let first = handed(lockless("tmp/b").run());
     person.emulator.clear_faults();
     // Refused, since the other one was first; then it finds what that has stored.
@@ -523,7 +526,7 @@ fn a_second_callback_while_the_first_is_answered_finds_nothing() {
     let callback = person.callback(&person.address(&login));
     let words = ["-sS", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", &callback];
     let first = person.sandbox.call("curl", words).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 1, super::PATIENCE));
+    assert!(person.emulator.wait_for_requests(TOKEN, 1, PATIENCE));
     let second = person.sandbox.call("curl", words).start();
     // It has connected, or else it finds nobody, which is as good.
     std::thread::sleep(Duration::from_millis(300));
@@ -555,7 +558,7 @@ fn a_no_is_told_and_no_browser_opens_again_at_once() {
     person.emulator.set(|settings| settings.login.deny = false);
     let path = person.file(".failed");
     let mut failed: Value = serde_json::from_slice(&fs::read(&path).expect("remembered")).expect("JSON");
-    super::shift(&mut failed, -31_000);
+    shift(&mut failed, -31_000);
     fs::write(&path, failed.to_string()).expect("aged");
     person.log_in();
     assert!(!path.exists(), "forgotten after a login");
@@ -577,7 +580,7 @@ fn two_who_log_in_at_once_open_one_browser() {
     let person = Person::new();
     person.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let first = person.login(&[]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 1, super::PATIENCE));
+    assert!(person.emulator.wait_for_requests(TOKEN, 1, PATIENCE));
     let second = person.login(&[]).start();
     wait_until("it waits", || second.stderr().contains("another `ycred login`"));
     person.emulator.clear_faults();
@@ -587,7 +590,7 @@ fn two_who_log_in_at_once_open_one_browser() {
     // And when it fails, both do, with one reason.
     person.emulator.fault(Fault { hold: true, ..Fault::refuse(400) }.on(Endpoint::OauthToken).message("no more"));
     let first = person.login(&[]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 2, super::PATIENCE));
+    assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     let second = person.login(&[]).start();
     wait_until("it waits", || second.stderr().contains("another `ycred login`"));
     person.emulator.clear_faults();
@@ -709,7 +712,7 @@ fn a_refresh_under_way_does_not_bring_back_what_logout_ended() {
         person.age(13 * HOUR);
         person.emulator.fault(Fault::held().on(Endpoint::OauthToken));
         let refresh = person.token(words).start();
-        assert!(person.emulator.wait_for_requests(TOKEN, 2, super::PATIENCE));
+        assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
         let logout = person.sandbox.ycred(["logout"]).start();
         wait_until("the login is over", || {
             person.sandbox.files("state").iter().all(|path| !path.to_string_lossy().ends_with(".session"))
@@ -732,7 +735,7 @@ fn a_refresh_that_outlasts_logouts_patience_stores_nothing_either() {
     person.age(13 * HOUR);
     person.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let refresh = person.token(&["--no-cache"]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 2, super::PATIENCE));
+    assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     person.sandbox.ycred(["logout", "--timeout", "1s"]).run().exits(0).stdout_has("logged out");
     person.emulator.clear_faults();
     handed(refresh.finish());
@@ -765,7 +768,7 @@ fn what_a_renewal_under_way_brings_is_revoked_with_the_rest() {
     person.age(13 * HOUR);
     person.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let renewal = person.token(&["--no-cache"]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 2, super::PATIENCE));
+    assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     let logout = person.sandbox.ycred(["logout", "--revoke", "-v"]).start();
     wait_until("it waits", || logout.stderr().contains("waiting"));
     person.emulator.clear_faults();
@@ -940,7 +943,7 @@ fn what_is_in_the_place_of_a_state_and_is_none_is_no_login() {
 
 #[test]
 fn on_a_full_disk_a_living_token_is_not_risked_and_a_dead_one_is_renewed_with_a_warning() {
-    let Some(strace) = super::strace() else { return };
+    let Some(strace) = strace() else { return };
     let person = Person::new();
     person.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
@@ -1058,10 +1061,10 @@ fn whoever_renews_for_ever_is_not_waited_for_for_ever() {
 
 #[test]
 fn a_hit_touches_the_logins_marker_and_nothing_else_of_it() {
-    if !crate::hostile::require_tracer() {
+    if !crate::harness::machine::require_tracer() {
         return;
     }
-    let Some(strace) = super::strace() else { return };
+    let Some(strace) = strace() else { return };
     let person = Person::new();
     person.log_in();
     person.get();
@@ -1078,7 +1081,7 @@ fn a_hit_touches_the_logins_marker_and_nothing_else_of_it() {
 
 #[test]
 fn killed_at_any_step_of_keeping_it_a_login_is_whole_or_the_one_before() {
-    let Some(strace) = super::strace() else { return };
+    let Some(strace) = strace() else { return };
     let person = Person::new();
     person.log_in();
     let mut killed = 0;

@@ -4,15 +4,18 @@ use std::fs;
 use std::net::{Ipv6Addr, TcpListener};
 use std::time::{Duration, SystemTime};
 
-use super::{
-    HeldLock, PATIENCE, Story, Tunnel, handed, in_own_network, one_token, refused, refused_with_hint, strace, warned,
-};
+use super::tunnel::Tunnel;
 use crate::authority::Authority;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::log::Presented;
 use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, Emulator, Tls};
+use crate::expect::{handed, one_token, refused, refused_with_hint, warned};
+use crate::harness::files::set_mode;
+use crate::harness::machine::{in_own_network, strace};
+use crate::harness::waiting::{HeldLock, PATIENCE};
 use crate::harness::{Sandbox, skip};
 use crate::server::{Response, Server, Stage};
+use crate::world::World;
 
 // ---------------------------------------------------------------------------------------------------- status codes
 
@@ -26,23 +29,23 @@ fn a_4xx_other_than_429_is_never_asked_again() {
         (408, 4, ""),
         (409, 1, ""),
     ] {
-        let story = Story::new();
-        story.emulator.fault(Fault::refuse(status).message("in the clouds own words"));
-        let words = [&format!("{status}"), name, "in the clouds own words", &story.emulator.url()];
-        let error = refused(story.token(&[]).run(), code, &words);
-        assert!(error.contains(&story.emulator.log()[0].request_id), "{error}");
-        assert_eq!(story.requests(), 1, "{status}");
+        let world = World::new();
+        world.emulator.fault(Fault::refuse(status).message("in the clouds own words"));
+        let words = [&format!("{status}"), name, "in the clouds own words", &world.emulator.url()];
+        let error = refused(world.token(&[]).run(), code, &words);
+        assert!(error.contains(&world.emulator.log()[0].request_id), "{error}");
+        assert_eq!(world.requests(), 1, "{status}");
     }
 }
 
 #[test]
 fn a_429_or_5xx_is_asked_again_three_times_and_then_told() {
     for (status, name) in [(429, "RESOURCE_EXHAUSTED"), (500, "INTERNAL"), (502, ""), (503, "UNAVAILABLE"), (504, "")] {
-        let story = Story::new();
-        story.emulator.fault(Fault::refuse(status).message("in the clouds own words").retry_after(0));
+        let world = World::new();
+        world.emulator.fault(Fault::refuse(status).message("in the clouds own words").retry_after(0));
         let words = [&format!("{status}"), name, "in the clouds own words"];
-        let error = refused_with_hint(story.token(&[]).run(), 4, &words, "try again");
-        let log = story.emulator.log();
+        let error = refused_with_hint(world.token(&[]).run(), 4, &words, "try again");
+        let log = world.emulator.log();
         assert!(error.contains(&log[log.len() - 1].request_id), "{error}");
         assert_eq!(log.len(), 4, "{status}");
     }
@@ -51,36 +54,36 @@ fn a_429_or_5xx_is_asked_again_three_times_and_then_told() {
 #[test]
 fn a_cloud_that_recovers_costs_nobody_a_word() {
     for status in [429, 500, 502, 503, 504] {
-        let story = Story::new();
-        story.emulator.fault(Fault::refuse(status).times(2).retry_after(0));
-        story.get();
-        assert_eq!(story.requests(), 3, "{status}");
+        let world = World::new();
+        world.emulator.fault(Fault::refuse(status).times(2).retry_after(0));
+        world.get();
+        assert_eq!(world.requests(), 3, "{status}");
     }
 }
 
 #[test]
 fn without_retry_after_tries_are_apart_by_themselves() {
-    let story = Story::new();
-    story.emulator.fault(Fault::refuse(503).times(3));
-    story.get();
-    assert_eq!(story.requests(), 4);
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(503).times(3));
+    world.get();
+    assert_eq!(world.requests(), 4);
 }
 
 #[test]
 fn errors_without_the_clouds_form_are_told_by_their_status() {
-    let story = Story::new();
-    story.emulator.fault(Fault::html().with_status(403));
-    refused(story.token(&[]).run(), 1, &["403 Forbidden"]);
-    let story = Story::new();
-    story.emulator.fault(Fault::html().with_status(502).retry_after(0));
-    refused(story.token(&[]).run(), 4, &["502 Bad Gateway"]);
+    let world = World::new();
+    world.emulator.fault(Fault::html().with_status(403));
+    refused(world.token(&[]).run(), 1, &["403 Forbidden"]);
+    let world = World::new();
+    world.emulator.fault(Fault::html().with_status(502).retry_after(0));
+    refused(world.token(&[]).run(), 4, &["502 Bad Gateway"]);
 }
 
 #[test]
 fn what_a_server_says_cannot_break_out_of_its_line() {
-    let story = Story::new();
-    story.emulator.fault(Fault::refuse(403).message("\u{1b}[31mred\r\nycred: hint: rm -rf /\u{7}\u{202e}"));
-    let run = story.token(&[]).run();
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(403).message("\u{1b}[31mred\r\nycred: hint: rm -rf /\u{7}\u{202e}"));
+    let run = world.token(&[]).run();
     assert!(run.stderr.chars().all(|c| c == '\n' || (!c.is_control() && c != '\u{202e}')), "{run}");
     refused(run, 1, &["red ycred: hint: rm -rf /"]);
 }
@@ -88,62 +91,62 @@ fn what_a_server_says_cannot_break_out_of_its_line() {
 // ----------------------------------------------------------------------------------------------------- Retry-After
 
 /// How long after the first answer the second request came.
-fn pause(story: &Story) -> Duration {
-    let log = story.emulator.log();
+fn pause(world: &World) -> Duration {
+    let log = world.emulator.log();
     let answered = log[0].answered.unwrap_or(SystemTime::UNIX_EPOCH);
     log[1].received.duration_since(answered).unwrap_or_default()
 }
 
 #[test]
 fn a_retry_after_in_seconds_is_waited_for() {
-    let story = Story::new();
-    story.emulator.fault(Fault::refuse(503).retry_after(1).times(1));
-    story.get();
-    assert!(pause(&story) >= Duration::from_millis(990), "{:?}", pause(&story));
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(503).retry_after(1).times(1));
+    world.get();
+    assert!(pause(&world) >= Duration::from_millis(990), "{:?}", pause(&world));
 }
 
 #[test]
 fn a_retry_after_as_a_date_is_waited_for() {
-    let story = Story::new();
-    story.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(2)).times(1));
-    story.get();
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(2)).times(1));
+    world.get();
     // A date has whole seconds.
-    assert!(pause(&story) >= Duration::from_millis(990), "{:?}", pause(&story));
+    assert!(pause(&world) >= Duration::from_millis(990), "{:?}", pause(&world));
 }
 
 #[test]
 fn a_retry_after_as_a_date_is_by_the_clouds_clock() {
-    let story = Story::new();
-    story.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(-10));
-    story.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(1)).times(1));
-    warned(story.token(&[]).run(), &["10 min fast"]);
-    let story = Story::new();
-    story.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(10));
-    story.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(1)).times(1));
-    warned(story.token(&[]).run(), &["10 min slow"]);
+    let world = World::new();
+    world.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(-10));
+    world.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(1)).times(1));
+    warned(world.token(&[]).run(), &["10 min fast"]);
+    let world = World::new();
+    world.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(10));
+    world.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(1)).times(1));
+    warned(world.token(&[]).run(), &["10 min slow"]);
 }
 
 #[test]
 fn a_retry_after_beyond_the_deadline_fails_at_once() {
     for late in [Fault::refuse(503).retry_after(30), Fault::refuse(429).retry_after_date(Duration::from_secs(30))] {
-        let story = Story::new();
-        story.emulator.fault(late);
+        let world = World::new();
+        world.emulator.fault(late);
         // Well below the 20 seconds that it has: the limit is on waiting, not on speed.
-        refused(story.token(&[]).limit(Duration::from_secs(15)).run(), 4, &[]);
-        assert_eq!(story.requests(), 1);
+        refused(world.token(&[]).limit(Duration::from_secs(15)).run(), 4, &[]);
+        assert_eq!(world.requests(), 1);
     }
 }
 
 #[test]
 fn a_retry_after_that_makes_no_sense_is_as_none() {
-    let story = Story::new();
+    let world = World::new();
     for (number, text) in ["soon", "-5", "1.5", "99999999999999999999999", ""].into_iter().enumerate() {
-        story.emulator.fault(Fault::refuse(503).retry_after(text).times(1));
-        handed(story.token(&["--force-refresh"]).run());
-        assert_eq!(story.requests(), 2 * (number + 1), "{text:?}");
+        world.emulator.fault(Fault::refuse(503).retry_after(text).times(1));
+        handed(world.token(&["--force-refresh"]).run());
+        assert_eq!(world.requests(), 2 * (number + 1), "{text:?}");
     }
-    story.emulator.fault(Fault::refuse(503).retry_after(u64::MAX));
-    refused(story.token(&["--force-refresh"]).run(), 4, &["503"]);
+    world.emulator.fault(Fault::refuse(503).retry_after(u64::MAX));
+    refused(world.token(&["--force-refresh"]).run(), 4, &["503"]);
 }
 
 // ------------------------------------------------------------------------------------------------------ broken wires
@@ -151,84 +154,84 @@ fn a_retry_after_that_makes_no_sense_is_as_none() {
 #[test]
 fn a_connection_that_breaks_at_any_stage_is_tried_again() {
     for stage in [Stage::BeforeAnswer, Stage::MidHeaders, Stage::MidBody, Stage::Reset] {
-        let story = Story::new();
-        story.emulator.fault(Fault::broken(stage).times(1));
-        story.get();
-        assert_eq!(story.requests(), 2, "{stage:?}");
+        let world = World::new();
+        world.emulator.fault(Fault::broken(stage).times(1));
+        world.get();
+        assert_eq!(world.requests(), 2, "{stage:?}");
     }
 }
 
 #[test]
 fn a_connection_that_always_breaks_is_tried_four_times_and_then_told() {
     for stage in [Stage::BeforeAnswer, Stage::MidHeaders, Stage::MidBody, Stage::Reset] {
-        let story = Story::new();
-        story.emulator.fault(Fault::broken(stage));
-        refused(story.token(&[]).run(), 4, &[&story.emulator.url()]);
-        assert_eq!(story.requests(), 4, "{stage:?}");
+        let world = World::new();
+        world.emulator.fault(Fault::broken(stage));
+        refused(world.token(&[]).run(), 4, &[&world.emulator.url()]);
+        assert_eq!(world.requests(), 4, "{stage:?}");
     }
 }
 
 #[test]
 fn a_page_for_people_in_place_of_a_token_is_told_as_such() {
-    let story = Story::new();
-    story.emulator.fault(Fault::html());
-    refused_with_hint(story.token(&[]).run(), 4, &["200", "text/html", "not with a token"], "captive portal");
-    assert_eq!(story.requests(), 1);
+    let world = World::new();
+    world.emulator.fault(Fault::html());
+    refused_with_hint(world.token(&[]).run(), 4, &["200", "text/html", "not with a token"], "captive portal");
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn an_empty_answer_is_told_as_such() {
-    let story = Story::new();
-    story.emulator.fault(Fault::body(""));
-    refused(story.token(&[]).run(), 4, &["an empty body"]);
+    let world = World::new();
+    world.emulator.fault(Fault::body(""));
+    refused(world.token(&[]).run(), 4, &["an empty body"]);
 }
 
 #[test]
 fn json_of_another_shape_is_no_token() {
     for body in ["{}", "[]", "null", "{\"iamToken\": 1}", "{\"iamToken\": \"t1.x.y\"", "42"] {
-        let story = Story::new();
-        story.emulator.fault(Fault::body(body));
-        refused(story.token(&[]).run(), 4, &["not with a token"]);
+        let world = World::new();
+        world.emulator.fault(Fault::body(body));
+        refused(world.token(&[]).run(), 4, &["not with a token"]);
     }
 }
 
 #[test]
 fn an_endless_answer_is_cut_off() {
-    let story = Story::new();
-    story.emulator.fault(Fault::endless());
-    refused(story.token(&[]).run(), 4, &["larger than 65536 bytes"]);
+    let world = World::new();
+    world.emulator.fault(Fault::endless());
+    refused(world.token(&[]).run(), 4, &["larger than 65536 bytes"]);
     // Nor is it read into memory first: 64 MiB of address space hold the program and no more.
     let words = ["-c", "ulimit -v 65536 && exec \"$@\"", "sh", crate::harness::YCRED, "token", "--force-refresh"];
-    refused(story.sandbox.call("sh", words).run(), 4, &["larger than 65536 bytes"]);
-    let story = Story::new();
-    story.emulator.fault(Fault::body(format!("{{\"iamToken\":\"t1.x.y\",\"pad\":\"{}\"}}", "x".repeat(65_536))));
-    refused(story.token(&[]).run(), 4, &["larger than 65536 bytes"]);
-    assert_eq!(story.requests(), 1);
+    refused(world.sandbox.call("sh", words).run(), 4, &["larger than 65536 bytes"]);
+    let world = World::new();
+    world.emulator.fault(Fault::body(format!("{{\"iamToken\":\"t1.x.y\",\"pad\":\"{}\"}}", "x".repeat(65_536))));
+    refused(world.token(&[]).run(), 4, &["larger than 65536 bytes"]);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn a_dripping_answer_ends_with_the_deadline() {
-    let story = Story::new();
-    story.profile("timeout = \"3s\"");
-    story.emulator.fault(Fault::dripping(1, Duration::from_millis(500)));
-    refused_with_hint(story.token(&[]).limit(PATIENCE).run(), 4, &["no answer within"], "--timeout");
-    assert!((1..=4).contains(&story.requests()), "{} requests", story.requests());
+    let world = World::new();
+    world.configure("timeout = \"3s\"");
+    world.emulator.fault(Fault::dripping(1, Duration::from_millis(500)));
+    refused_with_hint(world.token(&[]).limit(PATIENCE).run(), 4, &["no answer within"], "--timeout");
+    assert!((1..=4).contains(&world.requests()), "{} requests", world.requests());
 }
 
 #[test]
 fn a_slow_answer_within_the_time_is_waited_for() {
-    let story = Story::new();
-    story.emulator.fault(Fault::dripping(200, Duration::from_millis(50)));
-    story.get();
-    assert_eq!(story.requests(), 1);
+    let world = World::new();
+    world.emulator.fault(Fault::dripping(200, Duration::from_millis(50)));
+    world.get();
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn a_cloud_that_does_not_answer_ends_with_the_deadline() {
-    let story = Story::new();
-    story.emulator.fault(Fault::held());
-    refused(story.token(&["--timeout", "2s"]).limit(PATIENCE).run(), 4, &["no answer within"]);
-    assert!((1..=4).contains(&story.requests()), "{} requests", story.requests());
+    let world = World::new();
+    world.emulator.fault(Fault::held());
+    refused(world.token(&["--timeout", "2s"]).limit(PATIENCE).run(), 4, &["no answer within"]);
+    assert!((1..=4).contains(&world.requests()), "{} requests", world.requests());
 }
 
 // ------------------------------------------------------------------------------------------------------- redirects
@@ -237,69 +240,69 @@ fn a_cloud_that_does_not_answer_ends_with_the_deadline() {
 fn no_redirect_carries_credentials() {
     let elsewhere = Server::start(None, |_| Response::json(200, "{\"iamToken\":\"t1.stolen.x\"}"));
     for status in [301, 302, 303, 307, 308] {
-        let story = Story::new();
-        let account = story.emulator.new_service_account();
-        story.profile(&format!("impersonate = \"{account}\""));
+        let world = World::new();
+        let account = world.emulator.new_service_account();
+        world.configure(&format!("impersonate = \"{account}\""));
         for endpoint in [Endpoint::Tokens, Endpoint::CreateForServiceAccount] {
             let to = format!("{}/x", elsewhere.url());
-            story.emulator.clear_faults();
-            story.emulator.fault(Fault::refuse(status).on(endpoint).header("Location", &to));
-            refused(story.token(&["--force-refresh"]).run(), 4, &["redirected", &to, &status.to_string()]);
+            world.emulator.clear_faults();
+            world.emulator.fault(Fault::refuse(status).on(endpoint).header("Location", &to));
+            refused(world.token(&["--force-refresh"]).run(), 4, &["redirected", &to, &status.to_string()]);
         }
-        assert_eq!((story.requests(), story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 1));
+        assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 1));
     }
     assert_eq!(elsewhere.connections(), 0);
 }
 
 #[test]
 fn plain_http_is_for_this_machine_alone() {
-    let story = Story::new();
+    let world = World::new();
     for url in
         ["http://iam.example.test", "http://10.0.0.1:8080", "ftp://127.0.0.1", "iam.example.test", "http://u@127.0.0.1"]
     {
-        story.sandbox.profile("default", &story.settings().replace(&story.emulator.url(), url));
-        refused(story.token(&[]).run(), 3, &["default.toml:3", "iam-url"]);
+        world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), url));
+        refused(world.token(&[]).run(), 3, &["default.toml:3", "iam-url"]);
     }
-    let port = story.emulator.address().port();
-    story
+    let port = world.emulator.address().port();
+    world
         .sandbox
-        .profile("default", &story.settings().replace(&story.emulator.url(), &format!("http://localhost:{port}")));
-    story.get();
+        .profile("default", &world.settings().replace(&world.emulator.url(), &format!("http://localhost:{port}")));
+    world.get();
 }
 
 // --------------------------------------------------------------------------------------------------------- proxies
 
 /// A cloud behind a proxy: its name is known to the proxy alone.
-fn behind_a_proxy() -> (Story, String) {
+fn behind_a_proxy() -> (World, String) {
     let names = vec!["iam.test.example".to_owned()];
-    let story = Story::bare(Config { names, ..Config::with_tls(Tls::Good) });
-    let port = story.emulator.address().port();
+    let world = World::bare(Config { names, ..Config::with_tls(Tls::Good) });
+    let port = world.emulator.address().port();
     let url = format!("https://iam.test.example:{port}");
-    story.emulator.write_ca(story.sandbox.path("config/ca.pem")).expect("a certificate");
-    let settings = story.settings().replace(&story.emulator.url(), &url);
-    story.sandbox.profile("default", &format!("{settings}ca-file = \"ca.pem\"\ntimeout = \"10s\"\n"));
-    (story, format!("CONNECT iam.test.example:{port}"))
+    world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
+    let settings = world.settings().replace(&world.emulator.url(), &url);
+    world.sandbox.profile("default", &format!("{settings}ca-file = \"ca.pem\"\ntimeout = \"10s\"\n"));
+    (world, format!("CONNECT iam.test.example:{port}"))
 }
 
 #[test]
 fn a_proxy_is_asked_to_connect_and_sees_neither_jwt_nor_token() {
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-        let (story, connect) = behind_a_proxy();
-        let tunnel = Tunnel::to(&story.emulator);
-        handed(story.token(&[]).env(name, tunnel.url()).run());
+        let (world, connect) = behind_a_proxy();
+        let tunnel = Tunnel::to(&world.emulator);
+        handed(world.token(&[]).env(name, tunnel.url()).run());
         assert_eq!(tunnel.targets(), [connect], "{name}");
         assert_eq!(tunnel.requests()[0].header("proxy-authorization"), None);
-        assert_eq!(story.requests(), 1);
+        assert_eq!(world.requests(), 1);
     }
 }
 
 #[test]
 fn https_proxy_comes_before_all_proxy_and_lower_case_before_upper() {
-    let (story, connect) = behind_a_proxy();
-    let (good, other) = (Tunnel::to(&story.emulator), Tunnel::to(&story.emulator));
+    let (world, connect) = behind_a_proxy();
+    let (good, other) = (Tunnel::to(&world.emulator), Tunnel::to(&world.emulator));
     let names = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
     for first in 0..names.len() {
-        let call = names.iter().enumerate().skip(first).fold(story.token(&["--force-refresh"]), |call, (at, name)| {
+        let call = names.iter().enumerate().skip(first).fold(world.token(&["--force-refresh"]), |call, (at, name)| {
             call.env(name, if at == first { good.url() } else { other.url() })
         });
         handed(call.run());
@@ -310,16 +313,16 @@ fn https_proxy_comes_before_all_proxy_and_lower_case_before_upper() {
 
 #[test]
 fn the_user_and_password_of_a_proxy_are_sent_to_it_and_shown_to_nobody() {
-    let (story, _) = behind_a_proxy();
-    let tunnel = Tunnel::to(&story.emulator);
+    let (world, _) = behind_a_proxy();
+    let tunnel = Tunnel::to(&world.emulator);
     let proxy = tunnel.url().replace("http://", "http://us%40er:hunter22%21hunter@");
-    let run = story.token(&["-v"]).env("HTTPS_PROXY", &proxy).run().exits(0).never_says("hunter22");
+    let run = world.token(&["-v"]).env("HTTPS_PROXY", &proxy).run().exits(0).never_says("hunter22");
     one_token(&run);
     let expected = basic("us@er", "hunter22!hunter");
     assert_eq!(tunnel.requests()[0].header("proxy-authorization"), Some(expected.as_str()));
     let broken = Tunnel::answering(|_| Response::new(502));
     let proxy = broken.url().replace("http://", "http://user:hunter22hunter@");
-    let call = story.token(&["--force-refresh"]).env("HTTPS_PROXY", &proxy);
+    let call = world.token(&["--force-refresh"]).env("HTTPS_PROXY", &proxy);
     let run = call.run().never_says("hunter22");
     refused(run, 4, &["the proxy"]);
 }
@@ -331,28 +334,28 @@ fn basic(name: &str, password: &str) -> String {
 
 #[test]
 fn a_proxy_that_wants_a_password_is_explained() {
-    let (story, _) = behind_a_proxy();
+    let (world, _) = behind_a_proxy();
     let proxy = Tunnel::answering(|_| Response::new(407).header("Proxy-Authenticate", "Basic realm=\"corp\""));
     let host = proxy.url().replace("http://", "");
-    let run = story.token(&[]).env("HTTPS_PROXY", proxy.url()).run();
+    let run = world.token(&[]).env("HTTPS_PROXY", proxy.url()).run();
     refused_with_hint(run, 3, &[&host, "407", "password"], "HTTPS_PROXY");
     assert_eq!(proxy.requests().len(), 1);
-    assert_eq!(story.emulator.server().connections(), 0);
+    assert_eq!(world.emulator.server().connections(), 0);
 }
 
 #[test]
 fn a_proxy_that_is_not_there_is_named() {
-    let (story, _) = behind_a_proxy();
-    let run = story.token(&[]).env("HTTPS_PROXY", "http://127.0.0.1:1").run();
+    let (world, _) = behind_a_proxy();
+    let run = world.token(&[]).env("HTTPS_PROXY", "http://127.0.0.1:1").run();
     refused_with_hint(run, 4, &["the proxy 127.0.0.1:1"], "HTTPS_PROXY");
 }
 
 #[test]
 fn a_proxy_variable_that_holds_no_url_is_an_error_that_does_not_show_it() {
-    let (story, _) = behind_a_proxy();
+    let (world, _) = behind_a_proxy();
     for name in ["HTTPS_PROXY", "all_proxy"] {
         for value in ["http://user:hunter22hunter@", "http://", "://x"] {
-            let run = story.token(&["--force-refresh"]).env(name, value).run().never_says("hunter22");
+            let run = world.token(&["--force-refresh"]).env(name, value).run().never_says("hunter22");
             refused_with_hint(run, 3, &[name], name);
         }
     }
@@ -360,18 +363,18 @@ fn a_proxy_variable_that_holds_no_url_is_an_error_that_does_not_show_it() {
 
 #[test]
 fn loopback_is_never_proxied() {
-    let mut story = Story::new();
+    let mut world = World::new();
     let dead = "http://127.0.0.1:1";
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
-        story.sandbox.set(name, dead);
+        world.sandbox.set(name, dead);
     }
-    story.get();
-    let story = tls_story(Tls::Good);
-    handed(story.token(&[]).env("HTTPS_PROXY", dead).run());
+    world.get();
+    let world = tls_story(Tls::Good);
+    handed(world.token(&[]).env("HTTPS_PROXY", dead).run());
 }
 
 /// A cloud at an address that is not loopback, in a network of its own.
-fn at_an_address(story: impl FnOnce(&Emulator, &Sandbox) + Send) {
+fn at_an_address(world: impl FnOnce(&Emulator, &Sandbox) + Send) {
     in_own_network(&["10.9.8.7/32"], || {
         let address = "10.9.8.7:0".parse().expect("an address");
         let names = vec!["10.9.8.7".to_owned()];
@@ -382,7 +385,7 @@ fn at_an_address(story: impl FnOnce(&Emulator, &Sandbox) + Send) {
         emulator.write_ca(sandbox.path("config/ca.pem")).expect("a certificate");
         let settings = "source = \"authorized-key\"\nkey-file = \"key.json\"\nca-file = \"ca.pem\"\n";
         sandbox.profile("default", &format!("{settings}iam-url = \"{}\"\n", emulator.url()));
-        story(&emulator, &sandbox);
+        world(&emulator, &sandbox);
     });
 }
 
@@ -435,13 +438,13 @@ fn a_socks_proxy_is_spoken_to_as_curl_does() {
 #[test]
 fn a_socks5h_proxy_is_given_the_name_and_resolves_it_itself() {
     let names = vec!["iam.nowhere.example".to_owned()];
-    let story = Story::bare(Config { names, ..Config::with_tls(Tls::Good) });
-    story.emulator.write_ca(story.sandbox.path("config/ca.pem")).expect("a certificate");
-    let url = format!("https://iam.nowhere.example:{}", story.emulator.address().port());
+    let world = World::bare(Config { names, ..Config::with_tls(Tls::Good) });
+    world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
+    let url = format!("https://iam.nowhere.example:{}", world.emulator.address().port());
     let settings = "source = \"authorized-key\"\nkey-file = \"key.json\"\nca-file = \"ca.pem\"\n";
-    story.sandbox.profile("default", &format!("{settings}iam-url = \"{url}\"\n"));
-    let (proxy, asked) = socks5(story.emulator.address());
-    handed(story.token(&["--no-cache"]).env("HTTPS_PROXY", format!("socks5h://{proxy}")).run());
+    world.sandbox.profile("default", &format!("{settings}iam-url = \"{url}\"\n"));
+    let (proxy, asked) = socks5(world.emulator.address());
+    handed(world.token(&["--no-cache"]).env("HTTPS_PROXY", format!("socks5h://{proxy}")).run());
     let request = asked.recv_timeout(PATIENCE).expect("the proxy was asked");
     assert_eq!(request[..4], [5, 1, 0, 3], "CONNECT to a name");
     assert!(request[4..].starts_with(b"iam.nowhere.example"));
@@ -478,15 +481,15 @@ fn no_proxy_is_obeyed_for_names_subdomains_and_blocks() {
 
 #[test]
 fn a_name_that_no_proxy_exempts_is_not_told_to_the_proxy() {
-    let (story, connect) = behind_a_proxy();
-    let tunnel = Tunnel::to(&story.emulator);
+    let (world, connect) = behind_a_proxy();
+    let tunnel = Tunnel::to(&world.emulator);
     for exempt in ["iam.test.example", "test.example", ".test.example", "*.example", "x,\ttest.example"] {
-        let call = story.token(&["--timeout", "3s", "--force-refresh"]).env("HTTPS_PROXY", tunnel.url());
+        let call = world.token(&["--timeout", "3s", "--force-refresh"]).env("HTTPS_PROXY", tunnel.url());
         // The name means nothing to this machine, so the way there ends; not at the proxy, which is all that matters.
         call.env("no_proxy", exempt).limit(PATIENCE).run().exits(4).stdout_is("");
         assert_eq!(tunnel.targets(), Vec::<String>::new(), "{exempt}");
     }
-    let call = story.token(&["--force-refresh"]).env("HTTPS_PROXY", tunnel.url());
+    let call = world.token(&["--force-refresh"]).env("HTTPS_PROXY", tunnel.url());
     handed(call.env("NO_PROXY", "m.test.example,est.example").run());
     assert_eq!(tunnel.targets(), [connect]);
 }
@@ -500,24 +503,24 @@ fn ipv6_works() {
     }
     let address = (Ipv6Addr::LOCALHOST, 0).into();
     for tls in [Tls::Off, Tls::Good] {
-        let story = Story::with(Config { address, ..Config::with_tls(tls) });
-        assert!(story.emulator.url().contains("[::1]"));
-        story.emulator.write_ca(story.sandbox.path("config/ca.pem")).expect("a certificate");
-        story.profile("ca-file = \"ca.pem\"");
-        let token = story.get();
-        assert_eq!(story.get(), token);
+        let world = World::with(Config { address, ..Config::with_tls(tls) });
+        assert!(world.emulator.url().contains("[::1]"));
+        world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
+        world.configure("ca-file = \"ca.pem\"");
+        let token = world.get();
+        assert_eq!(world.get(), token);
     }
 }
 
 #[test]
 fn a_name_that_does_not_resolve_is_told_as_such() {
     in_own_network(&[], || {
-        let story = Story::new();
-        story
+        let world = World::new();
+        world
             .sandbox
-            .profile("default", &story.settings().replace(&story.emulator.url(), "https://iam.no-such-name.invalid"));
+            .profile("default", &world.settings().replace(&world.emulator.url(), "https://iam.no-such-name.invalid"));
         refused_with_hint(
-            story.token(&[]).run(),
+            world.token(&[]).run(),
             4,
             &["https://iam.no-such-name.invalid", "cannot be resolved"],
             "HTTPS_PROXY",
@@ -529,15 +532,15 @@ fn a_name_that_does_not_resolve_is_told_as_such() {
 fn a_name_server_that_does_not_answer_ends_with_the_deadline() {
     in_own_network(&["10.9.8.53/32"], || {
         let silent = std::net::UdpSocket::bind("10.9.8.53:53").expect("port 53 of one's own");
-        let story = Story::new();
+        let world = World::new();
         let url = "https://iam.no-such-name.invalid";
-        story.sandbox.profile("default", &story.settings().replace(&story.emulator.url(), url));
+        world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), url));
         // The C library would wait for half a minute.
-        let resolver = story.sandbox.file("tmp/resolv.conf", "nameserver 10.9.8.53\noptions timeout:30 attempts:1\n");
+        let resolver = world.sandbox.file("tmp/resolv.conf", "nameserver 10.9.8.53\noptions timeout:30 attempts:1\n");
         let script = "mount --bind \"$0\" /etc/resolv.conf || exit 99\nexec \"$@\"";
         let before = ["-m", "sh", "-c", script].map(std::ffi::OsString::from).into_iter();
         let words = [resolver.into(), crate::harness::YCRED.into(), "token".into(), "--timeout".into(), "3s".into()];
-        let run = story.sandbox.call("unshare", before.chain(words)).limit(Duration::from_secs(25)).run();
+        let run = world.sandbox.call("unshare", before.chain(words)).limit(Duration::from_secs(25)).run();
         if run.status.code() == Some(99) {
             return skip("this user may not mount");
         }
@@ -549,31 +552,31 @@ fn a_name_server_that_does_not_answer_ends_with_the_deadline() {
 
 #[test]
 fn a_port_where_nothing_listens_is_told_as_such() {
-    let story = Story::new();
+    let world = World::new();
     let gone = Server::start(None, |_| Response::new(404)).url();
-    story.sandbox.profile("default", &story.settings().replace(&story.emulator.url(), &gone));
-    refused_with_hint(story.token(&[]).run(), 4, &[&gone, "nothing listens there"], "check the network");
+    world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), &gone));
+    refused_with_hint(world.token(&[]).run(), 4, &[&gone, "nothing listens there"], "check the network");
 }
 
 // ------------------------------------------------------------------------------------------------------------- TLS
 
-fn tls_story(tls: Tls) -> Story {
-    let story = Story::with(Config::with_tls(tls));
-    story.emulator.write_ca(story.sandbox.path("config/ca.pem")).expect("a certificate");
-    story.profile("ca-file = \"ca.pem\"");
-    story
+fn tls_story(tls: Tls) -> World {
+    let world = World::with(Config::with_tls(tls));
+    world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
+    world.configure("ca-file = \"ca.pem\"");
+    world
 }
 
 #[test]
 fn a_ca_file_is_trusted_besides_the_usual_roots() {
-    let story = tls_story(Tls::Good);
-    story.get();
+    let world = tls_story(Tls::Good);
+    world.get();
     // The usual roots are still there: one that a variable names, and a ca-file of somebody else.
-    let story = Story::with(Config::with_tls(Tls::Good));
-    let ca = story.sandbox.file("tmp/ca.pem", story.emulator.ca_pem());
-    story.sandbox.file("config/other.pem", Authority::new().pem());
-    story.profile("ca-file = \"other.pem\"");
-    handed(story.token(&[]).env("SSL_CERT_FILE", ca).run());
+    let world = World::with(Config::with_tls(Tls::Good));
+    let ca = world.sandbox.file("tmp/ca.pem", world.emulator.ca_pem());
+    world.sandbox.file("config/other.pem", Authority::new().pem());
+    world.configure("ca-file = \"other.pem\"");
+    handed(world.token(&[]).env("SSL_CERT_FILE", ca).run());
 }
 
 #[test]
@@ -584,52 +587,52 @@ fn a_certificate_that_cannot_be_trusted_is_named_for_what_it_is_and_gets_no_cred
         (Tls::WrongName, "for another name than 127.0.0.1", "URL"),
         (Tls::SelfSigned, "signed by an authority that is not among", "ca-file"),
     ] {
-        let story = tls_story(tls);
-        refused_with_hint(story.token(&[]).run(), 3, &[&story.emulator.url(), words], hint);
-        assert_eq!(story.emulator.calls(), 0, "{tls:?}");
-        assert_eq!(story.emulator.server().connections(), 1, "{tls:?}: trust is not a matter of trying again");
+        let world = tls_story(tls);
+        refused_with_hint(world.token(&[]).run(), 3, &[&world.emulator.url(), words], hint);
+        assert_eq!(world.emulator.calls(), 0, "{tls:?}");
+        assert_eq!(world.emulator.server().connections(), 1, "{tls:?}: trust is not a matter of trying again");
     }
 }
 
 #[test]
 fn an_unknown_authority_is_told_with_the_setting_that_would_name_it() {
-    let story = Story::with(Config::with_tls(Tls::Good));
-    refused_with_hint(story.token(&[]).run(), 3, &["signed by an authority", "this machine's roots"], "ca-file");
+    let world = World::with(Config::with_tls(Tls::Good));
+    refused_with_hint(world.token(&[]).run(), 3, &["signed by an authority", "this machine's roots"], "ca-file");
     // With the wrong ca-file, that file is named.
-    let other = story.sandbox.file("config/other.pem", Authority::new().pem());
-    story.profile("ca-file = \"other.pem\"");
-    refused(story.token(&[]).run(), 3, &["signed by an authority", &other.to_string_lossy()]);
-    assert_eq!(story.emulator.calls(), 0);
+    let other = world.sandbox.file("config/other.pem", Authority::new().pem());
+    world.configure("ca-file = \"other.pem\"");
+    refused(world.token(&[]).run(), 3, &["signed by an authority", &other.to_string_lossy()]);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
 fn a_ca_file_that_is_none_is_named() {
-    let story = Story::with(Config::with_tls(Tls::Good));
-    story.profile("ca-file = \"ca.pem\"");
-    refused(story.token(&[]).run(), 3, &["config/ca.pem", "no such file"]);
-    let ca = story.sandbox.file("config/ca.pem", "no certificate");
-    refused(story.token(&["--force-refresh"]).run(), 3, &["config/ca.pem", "no certificate in it"]);
-    story.sandbox.file("config/ca.pem", story.emulator.ca_pem());
-    super::set_mode(&ca, 0o666);
-    let run = story.token(&["--force-refresh"]).run();
+    let world = World::with(Config::with_tls(Tls::Good));
+    world.configure("ca-file = \"ca.pem\"");
+    refused(world.token(&[]).run(), 3, &["config/ca.pem", "no such file"]);
+    let ca = world.sandbox.file("config/ca.pem", "no certificate");
+    refused(world.token(&["--force-refresh"]).run(), 3, &["config/ca.pem", "no certificate in it"]);
+    world.sandbox.file("config/ca.pem", world.emulator.ca_pem());
+    set_mode(&ca, 0o666);
+    let run = world.token(&["--force-refresh"]).run();
     refused_with_hint(run, 3, &["config/ca.pem", "anyone may write it"], "chmod o-w");
-    assert_eq!(story.emulator.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
 fn what_is_no_tls_is_told_as_such() {
-    let story = Story::new();
-    let url = story.emulator.url().replace("http://", "https://");
-    story.sandbox.profile("default", &story.settings().replace(&story.emulator.url(), &url));
-    refused(story.token(&[]).run(), 4, &[&url]);
-    assert_eq!(story.emulator.calls(), 0);
+    let world = World::new();
+    let url = world.emulator.url().replace("http://", "https://");
+    world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), &url));
+    refused(world.token(&[]).run(), 4, &[&url]);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
 fn the_user_agent_and_the_body_are_what_the_cloud_documents() {
-    let story = tls_story(Tls::Good);
-    story.get();
-    let entry = story.emulator.log()[0].clone();
+    let world = tls_story(Tls::Good);
+    world.get();
+    let entry = world.emulator.log()[0].clone();
     assert!(matches!(entry.presented, Presented::Jwt { .. }), "{entry:?}");
     assert_eq!((entry.method.as_str(), entry.status), ("POST", Some(200)));
 }
@@ -639,10 +642,10 @@ fn the_user_agent_and_the_body_are_what_the_cloud_documents() {
 #[test]
 fn a_hit_makes_no_network_call_takes_no_lock_and_opens_no_key() {
     let Some(strace) = strace() else { return };
-    let story = Story::new();
-    let token = story.get();
-    let _held = HeldLock::of(&story.lock_file());
-    let trace = story.sandbox.path("tmp/trace");
+    let world = World::new();
+    let token = world.get();
+    let _held = HeldLock::of(&world.lock_file());
+    let trace = world.sandbox.path("tmp/trace");
     let words = [
         "-f",
         "-qq",
@@ -654,7 +657,7 @@ fn a_hit_makes_no_network_call_takes_no_lock_and_opens_no_key() {
     ];
     let words = words.map(std::ffi::OsString::from).into_iter();
     let rest = [trace.clone().into(), crate::harness::YCRED.into(), "token".into()];
-    let run = story.sandbox.call(strace, words.chain(rest)).run().exits(0).quietly();
+    let run = world.sandbox.call(strace, words.chain(rest)).run().exits(0).quietly();
     assert_eq!(one_token(&run), token);
     let calls = fs::read_to_string(&trace).expect("a trace");
     // Its memory is closed to a tracer that is not root, who sees no file's name; so the opened files are counted as well.

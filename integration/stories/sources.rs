@@ -6,20 +6,22 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{
-    HOUR, MINUTE, Story, Tunnel, handed, in_own_network, one_token, refused, refused_with_hint, wait_until, warned,
-};
+use super::tunnel::Tunnel;
 use crate::emulator::faults::{Endpoint, Fault, TokenForm};
 use crate::emulator::keys::{AuthorizedKey, Ends, Form, KeyFile, RsaKey};
 use crate::emulator::log::{Presented, fingerprint};
 use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, Emulator, Impersonation, METADATA, Tls, times};
+use crate::expect::{handed, one_token, refused, refused_with_hint, warned};
+use crate::harness::machine::in_own_network;
+use crate::harness::waiting::{HOUR, MINUTE, wait_until};
 use crate::harness::{Call, Sandbox};
+use crate::world::World;
 
 // -------------------------------------------------------------------------------------------------- authorized-key
 
 #[test]
 fn every_shape_of_an_authorized_key_file_buys_a_token() {
-    let story = Story::new();
+    let world = World::new();
     let vary: [fn(KeyFile<'_>) -> KeyFile<'_>; 14] = [
         |file| file,
         |file| file.form(Form::Camel),
@@ -37,59 +39,59 @@ fn every_shape_of_an_authorized_key_file_buys_a_token() {
         |file| file.trailing_lines(3),
     ];
     for (number, vary) in vary.into_iter().enumerate() {
-        let file = vary(story.key.file());
-        story.sandbox.file("config/key.json", file.json());
-        let token = one_token(&story.token(&["--force-refresh"]).run().exits(0).quietly());
-        let subject = story.emulator.subject_of(&token);
-        assert_eq!(subject.as_ref(), Some(&story.key.service_account_id), "shape {number}");
+        let file = vary(world.key.file());
+        world.sandbox.file("config/key.json", file.json());
+        let token = one_token(&world.token(&["--force-refresh"]).run().exits(0).quietly());
+        let subject = world.emulator.subject_of(&token);
+        assert_eq!(subject.as_ref(), Some(&world.key.service_account_id), "shape {number}");
     }
 }
 
 #[test]
 fn the_key_of_a_user_account_is_refused_with_the_reason() {
-    let story = Story::new();
+    let world = World::new();
     for form in [Form::Snake, Form::Camel, Form::CreateKeyResponse] {
-        story.sandbox.file("config/key.json", story.key.file().user_account().form(form).json());
+        world.sandbox.file("config/key.json", world.key.file().user_account().form(form).json());
         refused_with_hint(
-            story.token(&[]).run(),
+            world.token(&[]).run(),
             3,
             &["key.json", "is the key of a user account", "only a service account's key is"],
             "yc iam key create",
         );
     }
-    assert_eq!(story.emulator.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
 fn a_file_that_is_no_key_is_named_and_nothing_of_it_is_shown() {
-    let story = Story::new();
+    let world = World::new();
     for content in ["", "hunter22hunter22", "{\"private_key\": \"hunter22hunter22\"}", "[]", "\u{0}\u{1}"] {
-        story.sandbox.file("config/key.json", content);
-        let error = refused(story.token(&[]).run(), 3, &["key.json"]);
+        world.sandbox.file("config/key.json", content);
+        let error = refused(world.token(&[]).run(), 3, &["key.json"]);
         assert!(!error.contains("hunter"), "{error}");
     }
-    story.sandbox.file("config/key.json", b"\xff\xfe\x00".as_slice());
-    refused(story.token(&[]).run(), 3, &["key.json", "not UTF-8"]);
-    assert_eq!(story.emulator.calls(), 0);
+    world.sandbox.file("config/key.json", b"\xff\xfe\x00".as_slice());
+    refused(world.token(&[]).run(), 3, &["key.json", "not UTF-8"]);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
 fn a_key_shorter_than_the_cloud_takes_is_refused_here() {
-    let story = Story::new();
-    let short = AuthorizedKey::new(&story.key.service_account_id, RsaKey::generate(1024));
-    short.write(story.sandbox.path("config/key.json")).expect("a key file");
-    refused(story.token(&[]).run(), 3, &["key.json"]);
-    assert_eq!(story.emulator.calls(), 0);
+    let world = World::new();
+    let short = AuthorizedKey::new(&world.key.service_account_id, RsaKey::generate(1024));
+    short.write(world.sandbox.path("config/key.json")).expect("a key file");
+    refused(world.token(&[]).run(), 3, &["key.json"]);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
 fn a_jwt_is_good_for_the_url_that_it_is_sent_to_alone_and_dated_back_a_little() {
-    let story = Story::new();
-    story.get();
-    let log = story.emulator.log();
+    let world = World::new();
+    world.get();
+    let log = world.emulator.log();
     let Presented::Jwt { kid, iss, aud, iat, exp, .. } = &log[0].presented else { panic!("{log:?}") };
-    assert_eq!((kid.as_ref(), iss.as_ref()), (Some(&story.key.id), Some(&story.key.service_account_id)));
-    assert_eq!(*aud, [format!("{}/iam/v1/tokens", story.emulator.url())]);
+    assert_eq!((kid.as_ref(), iss.as_ref()), (Some(&world.key.id), Some(&world.key.service_account_id)));
+    assert_eq!(*aud, [format!("{}/iam/v1/tokens", world.emulator.url())]);
     let (iat, exp) = (iat.expect("iat"), exp.expect("exp"));
     assert!(exp - iat <= 3600, "the cloud takes an hour at most");
     let early = times::unix(log[0].received) - iat;
@@ -98,141 +100,141 @@ fn a_jwt_is_good_for_the_url_that_it_is_sent_to_alone_and_dated_back_a_little() 
 
 #[test]
 fn a_deleted_key_is_refused_with_the_clouds_words_and_what_to_check() {
-    let story = Story::new();
-    story.emulator.delete_key(&story.key.id);
+    let world = World::new();
+    world.emulator.delete_key(&world.key.id);
     let error = refused_with_hint(
-        story.token(&[]).run(),
+        world.token(&[]).run(),
         1,
-        &["401", "UNAUTHENTICATED", "does not exist", &story.key.service_account_id],
+        &["401", "UNAUTHENTICATED", "does not exist", &world.key.service_account_id],
         "yc iam key list",
     );
-    assert!(error.contains(&story.emulator.log()[0].request_id), "{error}");
-    assert_eq!(story.requests(), 1, "with clocks that agree, a refusal is final");
+    assert!(error.contains(&world.emulator.log()[0].request_id), "{error}");
+    assert_eq!(world.requests(), 1, "with clocks that agree, a refusal is final");
 }
 
 // ----------------------------------------------------------------------------------------------------------- oauth
 
 #[test]
 fn an_oauth_token_comes_from_a_file_a_variable_or_a_command() {
-    let story = Story::bare(Config::default());
-    let (oauth, subject) = story.emulator.new_oauth();
-    story.sandbox.file("config/oauth", format!("{oauth}\n"));
+    let world = World::bare(Config::default());
+    let (oauth, subject) = world.emulator.new_oauth();
+    world.sandbox.file("config/oauth", format!("{oauth}\n"));
     let ways = [
         "oauth-token-file = \"oauth\"",
         "oauth-token-env = \"MY_OAUTH\"",
         "oauth-token-command = [\"cat\", \"oauth\"]",
     ];
     for (number, way) in ways.iter().enumerate() {
-        let settings = format!("source = \"oauth\"\niam-url = \"{}\"\n{way}\n", story.emulator.url());
-        story.sandbox.profile("default", &settings);
-        let call = story.token(&[]).env("MY_OAUTH", &oauth);
+        let settings = format!("source = \"oauth\"\niam-url = \"{}\"\n{way}\n", world.emulator.url());
+        world.sandbox.profile("default", &settings);
+        let call = world.token(&[]).env("MY_OAUTH", &oauth);
         let token = handed(call.clone().run());
-        assert_eq!(story.emulator.subject_of(&token).as_ref(), Some(&subject), "{way}");
+        assert_eq!(world.emulator.subject_of(&token).as_ref(), Some(&subject), "{way}");
         assert_eq!(handed(call.run()), token);
-        assert_eq!(story.requests(), number + 1, "{way}");
+        assert_eq!(world.requests(), number + 1, "{way}");
     }
     let shown = Presented::Oauth { fingerprint: fingerprint(&oauth) };
-    assert!(story.emulator.log().iter().all(|entry| entry.presented == shown));
+    assert!(world.emulator.log().iter().all(|entry| entry.presented == shown));
 }
 
 #[test]
 fn an_oauth_token_that_the_cloud_refuses_is_told_with_what_to_use_instead() {
-    let story = Story::bare(Config::default());
+    let world = World::bare(Config::default());
     let settings =
-        format!("source = \"oauth\"\niam-url = \"{}\"\noauth-token-env = \"MY_OAUTH\"\n", story.emulator.url());
-    story.sandbox.profile("default", &settings);
-    let run = story.token(&[]).env("MY_OAUTH", "y0_hunter22hunter22").run().never_says("hunter22");
+        format!("source = \"oauth\"\niam-url = \"{}\"\noauth-token-env = \"MY_OAUTH\"\n", world.emulator.url());
+    world.sandbox.profile("default", &settings);
+    let run = world.token(&[]).env("MY_OAUTH", "y0_hunter22hunter22").run().never_says("hunter22");
     refused_with_hint(run, 1, &["401", "MY_OAUTH"], "authorized key");
-    refused_with_hint(story.token(&[]).run(), 3, &["default.toml:3", "MY_OAUTH", "not set"], "export MY_OAUTH");
-    let run = story.token(&[]).env("MY_OAUTH", "two words").run();
+    refused_with_hint(world.token(&[]).run(), 3, &["default.toml:3", "MY_OAUTH", "not set"], "export MY_OAUTH");
+    let run = world.token(&[]).env("MY_OAUTH", "two words").run();
     refused(run, 3, &["MY_OAUTH"]);
-    assert_eq!(story.requests(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn one_way_to_the_oauth_token_is_needed_and_no_more() {
-    let story = Story::bare(Config::default());
+    let world = World::bare(Config::default());
     for more in ["", "oauth-token-env = \"A\"\noauth-token-file = \"b\"\n"] {
-        story.sandbox.profile("default", &format!("source = \"oauth\"\n{more}"));
-        refused(story.token(&[]).run(), 3, &["oauth-token-file", "oauth-token-env", "oauth-token-command"]);
+        world.sandbox.profile("default", &format!("source = \"oauth\"\n{more}"));
+        refused(world.token(&[]).run(), 3, &["oauth-token-file", "oauth-token-env", "oauth-token-command"]);
     }
 }
 
 // -------------------------------------------------------------------------------------------------------- metadata
 
 /// A virtual machine with an account attached.
-fn machine() -> Story {
-    let story = Story::bare(Config::default());
-    story.emulator.attach(Some("ajeofthemachine00000"));
-    let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", story.emulator.metadata_addr());
-    story.sandbox.profile("default", &settings);
-    story
+fn machine() -> World {
+    let world = World::bare(Config::default());
+    world.emulator.attach(Some("ajeofthemachine00000"));
+    let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.emulator.metadata_addr());
+    world.sandbox.profile("default", &settings);
+    world
 }
 
 #[test]
 fn a_virtual_machine_gives_the_token_of_its_account() {
-    let story = machine();
+    let world = machine();
     for form in [TokenForm::T1, TokenForm::Old] {
-        story.emulator.set(|settings| settings.token_form = form);
-        let token = handed(story.token(&["--force-refresh"]).run());
-        assert_eq!(story.emulator.subject_of(&token).as_deref(), Some("ajeofthemachine00000"), "{form:?}");
-        assert_eq!(story.get(), token);
+        world.emulator.set(|settings| settings.token_form = form);
+        let token = handed(world.token(&["--force-refresh"]).run());
+        assert_eq!(world.emulator.subject_of(&token).as_deref(), Some("ajeofthemachine00000"), "{form:?}");
+        assert_eq!(world.get(), token);
     }
-    assert_eq!(story.emulator.requests(METADATA), 2);
-    assert!(story.emulator.log().iter().all(|entry| entry.presented == Presented::MetadataFlavor));
+    assert_eq!(world.emulator.requests(METADATA), 2);
+    assert!(world.emulator.log().iter().all(|entry| entry.presented == Presented::MetadataFlavor));
 }
 
 #[test]
 fn metadata_is_never_asked_for_through_a_proxy() {
-    let mut story = machine();
+    let mut world = machine();
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
-        story.sandbox.set(name, "http://127.0.0.1:1");
+        world.sandbox.set(name, "http://127.0.0.1:1");
     }
-    story.get();
+    world.get();
 }
 
 #[test]
 fn the_account_of_a_virtual_machine_may_be_swapped_which_is_noticed_after_a_minute() {
-    let story = machine();
-    let old = story.get();
-    story.emulator.attach(Some("ajeafter000000000000"));
-    assert_eq!(story.get(), old);
-    assert_eq!(story.emulator.requests(METADATA), 1);
-    story.age(Duration::from_secs(61));
+    let world = machine();
+    let old = world.get();
+    world.emulator.attach(Some("ajeafter000000000000"));
+    assert_eq!(world.get(), old);
+    assert_eq!(world.emulator.requests(METADATA), 1);
+    world.age(Duration::from_secs(61));
     // Though it may live shorter than the one before.
-    story.emulator.fault(Fault::short_life(HOUR).times(1));
-    let new = story.get();
-    assert_eq!(story.emulator.subject_of(&new).as_deref(), Some("ajeafter000000000000"));
-    assert_eq!(story.get(), new);
-    assert_eq!(story.emulator.requests(METADATA), 2);
+    world.emulator.fault(Fault::short_life(HOUR).times(1));
+    let new = world.get();
+    assert_eq!(world.emulator.subject_of(&new).as_deref(), Some("ajeafter000000000000"));
+    assert_eq!(world.get(), new);
+    assert_eq!(world.emulator.requests(METADATA), 2);
 }
 
 #[test]
 fn a_virtual_machine_without_an_account_is_refused_with_what_to_do() {
-    let story = machine();
-    story.emulator.attach(None);
-    refused_with_hint(story.token(&[]).run(), 1, &["metadata", "404"], "yc compute instance update");
-    assert_eq!(story.emulator.requests(METADATA), 1);
+    let world = machine();
+    world.emulator.attach(None);
+    refused_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "yc compute instance update");
+    assert_eq!(world.emulator.requests(METADATA), 1);
 }
 
 #[test]
 fn where_no_metadata_service_answers_the_hint_asks_whether_this_is_a_virtual_machine() {
-    let story = Story::bare(Config::default());
+    let world = World::bare(Config::default());
     let gone = crate::server::Server::start(None, |_| crate::server::Response::new(404)).address();
-    story.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{gone}\"\n"));
-    refused_with_hint(story.token(&[]).run(), 4, &["metadata", &gone.to_string()], "is this a VM");
+    world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{gone}\"\n"));
+    refused_with_hint(world.token(&[]).run(), 4, &["metadata", &gone.to_string()], "is this a VM");
 }
 
 #[test]
 fn metadata_is_asked_for_at_the_link_local_address_and_on_this_machine_alone() {
-    let story = Story::bare(Config::default());
+    let world = World::bare(Config::default());
     for address in ["example.com", "10.0.0.1", "169.254.169.253:80"] {
-        story.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"));
-        refused(story.token(&[]).run(), 3, &["default.toml:2", "metadata-addr", address]);
+        world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"));
+        refused(world.token(&[]).run(), 3, &["default.toml:2", "metadata-addr", address]);
     }
     for address in ["http://127.0.0.1", "127.0.0.1/x", "u@127.0.0.1", ""] {
-        story.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"));
-        refused(story.token(&[]).run(), 3, &["default.toml:2", "metadata-addr"]);
+        world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"));
+        refused(world.token(&[]).run(), 3, &["default.toml:2", "metadata-addr"]);
     }
 }
 
@@ -253,13 +255,13 @@ fn without_a_setting_metadata_is_asked_for_at_its_usual_address() {
 
 #[test]
 fn the_variable_overrides_the_usual_metadata_address_but_not_the_setting() {
-    let story = machine();
+    let world = machine();
     let dead = "127.0.0.1:1";
-    handed(story.token(&[]).env("YC_METADATA_ADDR", dead).run());
-    story.sandbox.profile("default", "source = \"metadata\"\n");
-    handed(story.token(&[]).env("YC_METADATA_ADDR", story.emulator.metadata_addr()).run());
+    handed(world.token(&[]).env("YC_METADATA_ADDR", dead).run());
+    world.sandbox.profile("default", "source = \"metadata\"\n");
+    handed(world.token(&[]).env("YC_METADATA_ADDR", world.emulator.metadata_addr()).run());
     // The same address from either place is the same identity.
-    assert_eq!(story.emulator.requests(METADATA), 1);
+    assert_eq!(world.emulator.requests(METADATA), 1);
 }
 
 // --------------------------------------------------------------------------------------------------------- command
@@ -370,30 +372,30 @@ fn a_command_that_calls_ycred_with_the_same_profile_is_refused() {
 
 #[test]
 fn a_command_may_call_ycred_with_another_profile() {
-    let story = Story::new();
+    let world = World::new();
     let ycred = crate::harness::YCRED;
-    story
+    world
         .sandbox
         .profile("outer", &format!("source = \"command\"\ncommand = [\"{ycred}\", \"token\", \"-p\", \"default\"]\n"));
-    let token = handed(story.token(&["-p", "outer"]).run());
-    assert_eq!(story.emulator.subject_of(&token), Some(story.key.service_account_id.clone()));
+    let token = handed(world.token(&["-p", "outer"]).run());
+    assert_eq!(world.emulator.subject_of(&token), Some(world.key.service_account_id.clone()));
 }
 
 #[test]
 fn the_token_of_a_command_is_renewed_after_five_minutes() {
-    let story = Story::bare(Config::default());
-    let runs = story.sandbox.path("tmp/runs");
+    let world = World::bare(Config::default());
+    let runs = world.sandbox.path("tmp/runs");
     let script = format!(
         "#!/bin/sh\necho run >> '{0}'\nn=$(wc -l < '{0}')\necho \"{{\\\"iam_token\\\":\\\"t1.number-$n.x\\\",\\\"expires_at\\\":\\\"2999-01-01T00:00:00Z\\\"}}\"\n",
         runs.display()
     );
-    story.sandbox.script("config/give", &script);
-    story.sandbox.profile("default", "source = \"command\"\ncommand = [\"./give\"]\n");
-    assert_eq!(story.get(), "t1.number-1.x");
-    story.age(4 * MINUTE);
-    assert_eq!(story.get(), "t1.number-1.x");
-    story.age(2 * MINUTE);
-    assert_eq!(story.get(), "t1.number-2.x");
+    world.sandbox.script("config/give", &script);
+    world.sandbox.profile("default", "source = \"command\"\ncommand = [\"./give\"]\n");
+    assert_eq!(world.get(), "t1.number-1.x");
+    world.age(4 * MINUTE);
+    assert_eq!(world.get(), "t1.number-1.x");
+    world.age(2 * MINUTE);
+    assert_eq!(world.get(), "t1.number-2.x");
     assert_eq!(count(&runs), 2);
 }
 
@@ -420,93 +422,93 @@ fn a_static_token_comes_from_a_file_or_a_variable_and_is_never_cached() {
 
 // ----------------------------------------------------------------------------------------------------- impersonate
 
-/// A service account that the story's own may become.
-fn steward(story: &Story) -> String {
-    let account = story.emulator.new_service_account();
-    let callers = [story.key.service_account_id.clone()].into();
-    story.emulator.set_impersonation(&account, Impersonation::By(callers));
+/// A service account that the default profile's own may become.
+fn steward(world: &World) -> String {
+    let account = world.emulator.new_service_account();
+    let callers = [world.key.service_account_id.clone()].into();
+    world.emulator.set_impersonation(&account, Impersonation::By(callers));
     account
 }
 
 #[test]
 fn impersonation_buys_the_token_of_another_account_with_ones_own() {
-    let story = Story::new();
-    let account = steward(&story);
-    story.profile(&format!("impersonate = \"{account}\""));
-    let token = story.get();
-    assert_eq!(story.emulator.subject_of(&token), Some(account.clone()));
-    assert_eq!(story.get(), token);
-    assert_eq!((story.requests(), story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 1));
-    let own = story.emulator.tokens()[0].clone();
+    let world = World::new();
+    let account = steward(&world);
+    world.configure(&format!("impersonate = \"{account}\""));
+    let token = world.get();
+    assert_eq!(world.emulator.subject_of(&token), Some(account.clone()));
+    assert_eq!(world.get(), token);
+    assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 1));
+    let own = world.emulator.tokens()[0].clone();
     let shown = Presented::Bearer { fingerprint: fingerprint(&own), service_account_id: Some(account) };
-    assert_eq!(story.emulator.log()[1].presented, shown);
+    assert_eq!(world.emulator.log()[1].presented, shown);
 }
 
 #[test]
 fn the_base_of_impersonation_is_fetched_once_and_cached_apart() {
-    let story = Story::new();
-    let (one, two) = (steward(&story), steward(&story));
+    let world = World::new();
+    let (one, two) = (steward(&world), steward(&world));
     for (name, account) in [("one", &one), ("two", &two)] {
-        story.sandbox.profile(name, &format!("{}impersonate = \"{account}\"\n", story.settings()));
+        world.sandbox.profile(name, &format!("{}impersonate = \"{account}\"\n", world.settings()));
     }
-    let tokens = [&["-p", "one"][..], &["-p", "two"], &[]].map(|words| handed(story.token(words).run()));
-    let subjects = tokens.clone().map(|token| story.emulator.subject_of(&token).expect("a subject"));
-    assert_eq!(subjects, [one, two, story.key.service_account_id.clone()]);
-    assert_eq!((story.requests(), story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 2));
-    assert_eq!(story.records().len(), 3);
-    let again = [&["-p", "one"][..], &["-p", "two"], &[]].map(|words| handed(story.token(words).run()));
+    let tokens = [&["-p", "one"][..], &["-p", "two"], &[]].map(|words| handed(world.token(words).run()));
+    let subjects = tokens.clone().map(|token| world.emulator.subject_of(&token).expect("a subject"));
+    assert_eq!(subjects, [one, two, world.key.service_account_id.clone()]);
+    assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 2));
+    assert_eq!(world.records().len(), 3);
+    let again = [&["-p", "one"][..], &["-p", "two"], &[]].map(|words| handed(world.token(words).run()));
     assert_eq!(again, tokens);
-    assert_eq!(story.emulator.calls(), 3);
+    assert_eq!(world.emulator.calls(), 3);
 }
 
 #[test]
 fn a_chain_of_impersonations_is_gone_through_in_its_order() {
-    let story = Story::new();
-    let first = steward(&story);
-    let second = story.emulator.new_service_account();
-    story.emulator.set_impersonation(&second, Impersonation::By([first.clone()].into()));
-    story.profile(&format!("impersonate = [\"{first}\", \"{second}\"]"));
-    let token = story.get();
-    assert_eq!(story.emulator.subject_of(&token), Some(second.clone()));
-    assert_eq!(story.get(), token);
-    assert_eq!(story.emulator.calls(), 3);
-    assert_eq!(story.records().len(), 3);
-    story.profile(&format!("impersonate = [\"{second}\", \"{first}\"]"));
-    refused(story.token(&[]).run(), 1, &[&second, "403", "Permission denied"]);
+    let world = World::new();
+    let first = steward(&world);
+    let second = world.emulator.new_service_account();
+    world.emulator.set_impersonation(&second, Impersonation::By([first.clone()].into()));
+    world.configure(&format!("impersonate = [\"{first}\", \"{second}\"]"));
+    let token = world.get();
+    assert_eq!(world.emulator.subject_of(&token), Some(second.clone()));
+    assert_eq!(world.get(), token);
+    assert_eq!(world.emulator.calls(), 3);
+    assert_eq!(world.records().len(), 3);
+    world.configure(&format!("impersonate = [\"{second}\", \"{first}\"]"));
+    refused(world.token(&[]).run(), 1, &[&second, "403", "Permission denied"]);
 }
 
 #[test]
 fn a_forced_refresh_goes_through_the_whole_chain() {
-    let story = Story::new();
-    let account = steward(&story);
-    story.profile(&format!("impersonate = \"{account}\""));
-    let old = story.get();
-    let new = handed(story.token(&["--force-refresh"]).run());
+    let world = World::new();
+    let account = steward(&world);
+    world.configure(&format!("impersonate = \"{account}\""));
+    let old = world.get();
+    let new = handed(world.token(&["--force-refresh"]).run());
     assert_ne!(new, old);
-    assert_eq!((story.requests(), story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 2));
+    assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 2));
 }
 
 #[test]
 fn a_base_that_has_been_revoked_is_had_anew_once() {
-    let story = Story::new();
-    let (one, two) = (steward(&story), steward(&story));
-    story.profile(&format!("impersonate = \"{one}\""));
-    story.get();
-    let base = story.emulator.tokens()[0].clone();
-    assert!(story.emulator.revoke(&base));
-    story.profile(&format!("impersonate = \"{two}\""));
-    let token = story.get();
-    assert_eq!(story.emulator.subject_of(&token), Some(two));
-    assert_eq!((story.requests(), story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 3));
+    let world = World::new();
+    let (one, two) = (steward(&world), steward(&world));
+    world.configure(&format!("impersonate = \"{one}\""));
+    world.get();
+    let base = world.emulator.tokens()[0].clone();
+    assert!(world.emulator.revoke(&base));
+    world.configure(&format!("impersonate = \"{two}\""));
+    let token = world.get();
+    assert_eq!(world.emulator.subject_of(&token), Some(two));
+    assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 3));
     // Where a new one is no better, that is the end of it.
-    let three = steward(&story);
-    story.profile(&format!("impersonate = \"{three}\""));
-    story.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
-    refused_with_hint(story.token(&[]).run(), 1, &[&three, "401", "Token is invalid"], "is not accepted");
-    assert_eq!((story.requests(), story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (3, 5));
+    let three = steward(&world);
+    world.configure(&format!("impersonate = \"{three}\""));
+    world.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
+    refused_with_hint(world.token(&[]).run(), 1, &[&three, "401", "Token is invalid"], "is not accepted");
+    assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (3, 5));
     // Nor is another one asked for in place of one that has just been had.
-    let cold = Story::new();
-    cold.profile(&format!("impersonate = \"{}\"", steward(&cold)));
+    let cold = World::new();
+    cold.configure(&format!("impersonate = \"{}\"", steward(&cold)));
     cold.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount));
     refused(cold.token(&[]).run(), 1, &["401"]);
     assert_eq!((cold.requests(), cold.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 1));
@@ -514,103 +516,103 @@ fn a_base_that_has_been_revoked_is_had_anew_once() {
 
 #[test]
 fn who_may_not_impersonate_is_told_which_role_is_missing_on_which_account() {
-    let story = Story::new();
-    let account = story.emulator.new_service_account_key().service_account_id;
-    story.profile(&format!("impersonate = \"{account}\""));
+    let world = World::new();
+    let account = world.emulator.new_service_account_key().service_account_id;
+    world.configure(&format!("impersonate = \"{account}\""));
     refused_with_hint(
-        story.token(&[]).run(),
+        world.token(&[]).run(),
         1,
         &[&account, "403", "PERMISSION_DENIED"],
         "needs the role iam.serviceAccounts.tokenCreator",
     );
-    refused(story.token(&[]).run(), 1, &["remembered"]);
-    assert_eq!(story.emulator.calls(), 2);
+    refused(world.token(&[]).run(), 1, &["remembered"]);
+    assert_eq!(world.emulator.calls(), 2);
 }
 
 #[test]
 fn when_the_base_is_refused_its_reason_is_told_and_the_account_not_asked_for() {
-    let story = Story::new();
-    let account = steward(&story);
-    story.profile(&format!("impersonate = \"{account}\""));
-    story.emulator.fault(Fault::refuse(401).on(Endpoint::Tokens).message("key deleted"));
-    refused(story.token(&[]).run(), 1, &["key deleted"]);
-    assert_eq!(story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT), 0);
+    let world = World::new();
+    let account = steward(&world);
+    world.configure(&format!("impersonate = \"{account}\""));
+    world.emulator.fault(Fault::refuse(401).on(Endpoint::Tokens).message("key deleted"));
+    refused(world.token(&[]).run(), 1, &["key deleted"]);
+    assert_eq!(world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT), 0);
 }
 
 #[test]
 fn when_the_base_is_refused_the_usable_token_of_the_account_is_handed_out_with_a_warning() {
-    let story = Story::new();
-    let account = steward(&story);
-    story.profile(&format!("impersonate = \"{account}\""));
-    let token = story.get();
-    story.age(11 * HOUR);
-    story.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
-    assert_eq!(warned(story.token(&[]).run(), &["the cached token is used", "Token is invalid"]), token);
-    assert_eq!(story.get(), token);
-    assert_eq!(story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT), 2);
+    let world = World::new();
+    let account = steward(&world);
+    world.configure(&format!("impersonate = \"{account}\""));
+    let token = world.get();
+    world.age(11 * HOUR);
+    world.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
+    assert_eq!(warned(world.token(&[]).run(), &["the cached token is used", "Token is invalid"]), token);
+    assert_eq!(world.get(), token);
+    assert_eq!(world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT), 2);
 }
 
 #[test]
 fn a_static_token_is_not_cached_but_what_it_buys_is() {
-    let story = Story::bare(Config::default());
-    let account = story.emulator.new_service_account();
+    let world = World::bare(Config::default());
+    let account = world.emulator.new_service_account();
     let settings = format!(
         "source = \"static\"\ntoken-env = \"MY_TOKEN\"\niam-url = \"{}\"\nimpersonate = \"{account}\"\n",
-        story.emulator.url()
+        world.emulator.url()
     );
-    story.sandbox.profile("default", &settings);
-    let (one, two) = (story.emulator.issue("ajeone"), story.emulator.issue("ajetwo"));
-    let call = |token: &str| handed(story.token(&[]).env("MY_TOKEN", token).run());
+    world.sandbox.profile("default", &settings);
+    let (one, two) = (world.emulator.issue("ajeone"), world.emulator.issue("ajetwo"));
+    let call = |token: &str| handed(world.token(&[]).env("MY_TOKEN", token).run());
     let first = call(&one);
     assert_eq!(call(&one), first);
-    assert_eq!(story.emulator.calls(), 1);
+    assert_eq!(world.emulator.calls(), 1);
     assert_ne!(call(&two), first, "another caller never gets it");
-    assert_eq!(story.emulator.calls(), 2);
-    assert!(story.emulator.revoke(&one));
-    story.emulator.clear_log();
-    let run = story.token(&["--force-refresh"]).env("MY_TOKEN", &one).run();
+    assert_eq!(world.emulator.calls(), 2);
+    assert!(world.emulator.revoke(&one));
+    world.emulator.clear_log();
+    let run = world.token(&["--force-refresh"]).env("MY_TOKEN", &one).run();
     refused_with_hint(run, 1, &[&account, "401"], "put a new one where it comes from");
-    assert_eq!(story.emulator.calls(), 1, "the same token is not shown twice");
+    assert_eq!(world.emulator.calls(), 1, "the same token is not shown twice");
 }
 
 #[test]
 fn an_impersonated_account_must_look_like_one() {
-    let story = Story::new();
+    let world = World::new();
     for bad in ["", "a b", "aje/../x", &"a".repeat(51)] {
-        story.profile(&format!("impersonate = \"{bad}\""));
-        refused(story.token(&[]).run(), 3, &["default.toml:4", "impersonate"]);
+        world.configure(&format!("impersonate = \"{bad}\""));
+        refused(world.token(&[]).run(), 3, &["default.toml:4", "impersonate"]);
     }
-    assert_eq!(story.emulator.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 // ----------------------------------------------------------------------------------- the environment, no profile
 
 /// A machine without profiles, on which the real cloud's name leads to the emulator.
 struct Bare {
-    story: Story,
+    world: World,
     _tunnel: Tunnel,
 }
 
 impl Bare {
     fn new(names: &[&str]) -> Bare {
         let names = names.iter().map(|&name| name.to_owned()).collect();
-        let mut story = Story::bare(Config { names, ..Config::with_tls(Tls::Good) });
-        let tunnel = Tunnel::to(&story.emulator);
-        let ca = story.sandbox.file("tmp/ca.pem", story.emulator.ca_pem());
-        story.sandbox.set("HTTPS_PROXY", tunnel.url()).set("SSL_CERT_FILE", ca);
-        Bare { story, _tunnel: tunnel }
+        let mut world = World::bare(Config { names, ..Config::with_tls(Tls::Good) });
+        let tunnel = Tunnel::to(&world.emulator);
+        let ca = world.sandbox.file("tmp/ca.pem", world.emulator.ca_pem());
+        world.sandbox.set("HTTPS_PROXY", tunnel.url()).set("SSL_CERT_FILE", ca);
+        Bare { world, _tunnel: tunnel }
     }
 
     fn subject(&self, call: Call) -> String {
         let token = handed(call.run());
-        self.story.emulator.subject_of(&token).expect("a subject")
+        self.world.emulator.subject_of(&token).expect("a subject")
     }
 }
 
 #[test]
 fn without_a_profile_the_environment_serves_in_the_documented_order() {
     let bare = Bare::new(&["iam.api.cloud.yandex.net"]);
-    let Story { emulator, sandbox, key } = &bare.story;
+    let World { emulator, sandbox, key } = &bare.world;
     emulator.attach(Some("ajeofthemachine00000"));
     let (oauth, user) = emulator.new_oauth();
     let (other_oauth, other_user) = emulator.new_oauth();
@@ -641,7 +643,7 @@ fn a_yc_token_that_looks_like_an_iam_token_is_one() {
 #[test]
 fn the_key_variable_holds_a_path_or_the_json_itself() {
     let bare = Bare::new(&["iam.api.cloud.yandex.net"]);
-    let Story { emulator, sandbox, key } = &bare.story;
+    let World { emulator, sandbox, key } = &bare.world;
     for value in [key.file().json(), key.file().ends(Ends::Literal).json(), format!("  \n{}", key.file().json())] {
         let call = sandbox.ycred(["token"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", &value);
         assert_eq!(bare.subject(call.clone()), key.service_account_id);
@@ -655,7 +657,7 @@ fn the_key_variable_holds_a_path_or_the_json_itself() {
 #[test]
 fn a_relative_key_file_in_two_directories_is_two_identities() {
     let bare = Bare::new(&["iam.api.cloud.yandex.net"]);
-    let Story { emulator, sandbox, .. } = &bare.story;
+    let World { emulator, sandbox, .. } = &bare.world;
     let accounts = ["a", "b"].map(|name| {
         let key = emulator.new_service_account_key();
         sandbox.file(format!("tmp/{name}/key.json"), key.file().json());
@@ -673,7 +675,7 @@ fn a_relative_key_file_in_two_directories_is_two_identities() {
 #[test]
 fn the_environment_names_endpoint_and_impersonation_too() {
     let bare = Bare::new(&["iam.api.example.test"]);
-    let Story { emulator, sandbox, key } = &bare.story;
+    let World { emulator, sandbox, key } = &bare.world;
     let account = emulator.new_service_account();
     let call = sandbox
         .ycred(["token"])
@@ -681,20 +683,20 @@ fn the_environment_names_endpoint_and_impersonation_too() {
         .env("YC_ENDPOINT", "api.example.test:443");
     assert_eq!(bare.subject(call.clone()), key.service_account_id);
     assert_eq!(bare.subject(call.env("YCRED_IMPERSONATE", &account)), account);
-    assert_eq!((bare.story.requests(), emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 1));
+    assert_eq!((bare.world.requests(), emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 1));
 }
 
 #[test]
 fn a_profile_is_never_overridden_by_the_environments_tokens() {
-    let mut story = Story::new();
-    story.another("prod");
-    story.sandbox.set("YC_IAM_TOKEN", "t1.of-the.environment").set("YC_METADATA_ADDR", "127.0.0.1:1");
+    let mut world = World::new();
+    world.profile("prod", "");
+    world.sandbox.set("YC_IAM_TOKEN", "t1.of-the.environment").set("YC_METADATA_ADDR", "127.0.0.1:1");
     for words in [&[][..], &["-p", "prod"]] {
-        let token = handed(story.token(words).run());
-        assert!(story.emulator.subject_of(&token).is_some(), "{words:?}");
+        let token = handed(world.token(words).run());
+        assert!(world.emulator.subject_of(&token).is_some(), "{words:?}");
     }
-    story.sandbox.profile("default", "source = 1\n");
-    refused(story.token(&[]).run(), 3, &["default.toml:1"]);
+    world.sandbox.profile("default", "source = 1\n");
+    refused(world.token(&[]).run(), 3, &["default.toml:1"]);
 }
 
 #[test]

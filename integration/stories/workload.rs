@@ -9,14 +9,18 @@ use std::time::Duration;
 use serde_json::json;
 use time::Duration as Span;
 
-use super::{HOUR, MINUTE, Story, Tunnel, handed, one_token, refused, refused_with_hint, set_mode, warned};
+use super::tunnel::Tunnel;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::exchange::{Algorithm, Issuer};
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::log::{Presented, fingerprint};
 use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, Emulator, TOKENS, Tls};
+use crate::expect::{handed, one_token, refused, refused_with_hint, warned};
+use crate::harness::files::set_mode;
+use crate::harness::waiting::{HOUR, MINUTE};
 use crate::harness::{Call, run_all};
 use crate::server::{Response, Stage};
+use crate::world::World;
 
 pub(super) const SUBJECT: &str = "repo:owner/name:ref:refs/heads/main";
 /// What the endpoint of GitHub's ID tokens demands.
@@ -25,7 +29,7 @@ const GITHUB: &str = "/github/idtoken";
 
 /// A workload with an issuer that the cloud knows, and an account that is its.
 pub(super) struct Workload {
-    pub(super) story: Story,
+    pub(super) world: World,
     pub(super) issuer: Issuer,
     pub(super) account: String,
 }
@@ -36,11 +40,11 @@ impl Workload {
     }
 
     pub(super) fn with(config: Config) -> Workload {
-        let story = Story::bare(config);
-        let issuer = story.emulator.new_federation(Algorithm::Rs256);
-        let account = story.emulator.new_service_account();
-        story.emulator.new_federated_credential(&issuer, &account, SUBJECT);
-        Workload { story, issuer, account }
+        let world = World::bare(config);
+        let issuer = world.emulator.new_federation(Algorithm::Rs256);
+        let account = world.emulator.new_service_account();
+        world.emulator.new_federated_credential(&issuer, &account, SUBJECT);
+        Workload { world, issuer, account }
     }
 
     /// One whose default profile reads a file, which holds a sound token.
@@ -52,7 +56,7 @@ impl Workload {
     }
 
     fn emulator(&self) -> &Emulator {
-        &self.story.emulator
+        &self.world.emulator
     }
 
     pub(super) fn settings(&self, way: &str) -> String {
@@ -64,7 +68,7 @@ impl Workload {
     }
 
     fn profile(&self, way: &str) {
-        self.story.sandbox.profile("default", &self.settings(way));
+        self.world.sandbox.profile("default", &self.settings(way));
     }
 
     /// A fresh token in the file, as the kubelet puts one there; the token.
@@ -73,12 +77,12 @@ impl Workload {
     }
 
     fn put(&self, token: &str) -> String {
-        self.story.sandbox.file("config/subject-token", format!("{token}\n"));
+        self.world.sandbox.file("config/subject-token", format!("{token}\n"));
         token.to_owned()
     }
 
     fn token(&self, more: &[&str]) -> Call {
-        self.story.token(more)
+        self.world.token(more)
     }
 
     /// How many tokens were exchanged, or tried to be.
@@ -136,9 +140,9 @@ fn a_file_is_read_anew_for_each_fetch_and_not_at_all_for_a_hit() {
     let first = workload.rotate();
     let old = handed(workload.token(&[]).run());
     assert_eq!(workload.emulator().subject_of(&old), Some(workload.account.clone()));
-    fs::remove_file(workload.story.sandbox.path("config/subject-token")).expect("the file");
+    fs::remove_file(workload.world.sandbox.path("config/subject-token")).expect("the file");
     assert_eq!(handed(workload.token(&[]).run()), old, "the subject token is not part of what is cached");
-    workload.story.age(12 * HOUR);
+    workload.world.age(12 * HOUR);
     let second = workload.rotate();
     let new = handed(workload.token(&[]).run());
     assert_ne!(new, old);
@@ -149,10 +153,10 @@ fn a_file_is_read_anew_for_each_fetch_and_not_at_all_for_a_hit() {
 #[test]
 fn a_volume_that_is_renewed_by_replacing_a_link_is_the_same_file() {
     let workload = Workload::new();
-    let volume = workload.story.sandbox.path("config/volume");
+    let volume = workload.world.sandbox.path("config/volume");
     let renew = |moment: &str| {
         let token = workload.issuer.token(SUBJECT);
-        workload.story.sandbox.file(format!("config/volume/{moment}/sa-token"), &token);
+        workload.world.sandbox.file(format!("config/volume/{moment}/sa-token"), &token);
         symlink(moment, volume.join("..tmp")).expect("a link");
         fs::rename(volume.join("..tmp"), volume.join("..data")).expect("the link in its place");
         token
@@ -163,7 +167,7 @@ fn a_volume_that_is_renewed_by_replacing_a_link_is_the_same_file() {
     let old = handed(workload.token(&[]).run());
     let second = renew("..second");
     assert_eq!(handed(workload.token(&[]).run()), old);
-    workload.story.age(12 * HOUR);
+    workload.world.age(12 * HOUR);
     handed(workload.token(&[]).run());
     assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
 }
@@ -172,7 +176,7 @@ fn a_volume_that_is_renewed_by_replacing_a_link_is_the_same_file() {
 fn the_mode_of_the_file_is_for_whoever_mounts_it() {
     let workload = Workload::of_file();
     // As the kubelet mounts it for a container of root.
-    set_mode(&workload.story.sandbox.path("config/subject-token"), 0o644);
+    set_mode(&workload.world.sandbox.path("config/subject-token"), 0o644);
     handed(workload.token(&[]).run());
 }
 
@@ -184,7 +188,7 @@ fn a_variable_with_a_renewed_token_of_the_same_subject_is_a_hit() {
     let old = handed(job(workload.issuer.token(SUBJECT)).run());
     assert_eq!(handed(job(workload.issuer.token(SUBJECT)).run()), old);
     assert_eq!(workload.requests(), 1);
-    workload.story.age(12 * HOUR);
+    workload.world.age(12 * HOUR);
     let renewed = workload.issuer.token(SUBJECT);
     assert_ne!(handed(job(renewed.clone()).run()), old);
     assert_eq!(workload.shown()[1..], [fingerprint(&renewed)]);
@@ -201,7 +205,7 @@ fn two_jobs_of_different_subjects_or_issuers_never_share_a_record() {
     let job = |token: &str| handed(workload.token(&[]).env("MY_ID_TOKEN", token).run());
     let tokens = [workload.issuer.token(SUBJECT), workload.issuer.token(pull), other_issuer.token(SUBJECT)];
     let first: Vec<String> = tokens.iter().map(|token| job(token)).collect();
-    assert_eq!((workload.requests(), workload.story.records().len()), (3, 3));
+    assert_eq!((workload.requests(), workload.world.records().len()), (3, 3));
     let again: Vec<String> = tokens.iter().map(|token| job(token)).collect();
     assert_eq!((workload.requests(), again), (3, first));
     // Whom the cloud does not know gets nothing, whatever others have in the cache.
@@ -228,7 +232,7 @@ fn a_command_prints_a_fresh_token_for_each_fetch() {
     let old = handed(workload.token(&[]).run());
     let second = workload.rotate();
     assert_eq!(handed(workload.token(&[]).run()), old);
-    workload.story.age(12 * HOUR);
+    workload.world.age(12 * HOUR);
     assert_ne!(handed(workload.token(&[]).run()), old);
     assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
 }
@@ -241,7 +245,7 @@ fn a_job_of_github_actions_asks_for_an_id_token_with_the_audience_once_for_each_
     assert_eq!(workload.emulator().subject_of(&old), Some(workload.account.clone()));
     assert_eq!(handed(workload.job(workload.token(&[])).run()), old);
     assert_eq!((workload.emulator().requests(GITHUB), workload.requests()), (1, 1));
-    workload.story.age(12 * HOUR);
+    workload.world.age(12 * HOUR);
     assert_ne!(handed(workload.job(workload.token(&[])).run()), old);
     assert_eq!((workload.emulator().requests(GITHUB), workload.requests()), (2, 2));
     let shown = workload.shown();
@@ -249,7 +253,7 @@ fn a_job_of_github_actions_asks_for_an_id_token_with_the_audience_once_for_each_
     // Another job has another request token, hence a record of its own.
     let other = workload.job(workload.token(&[])).env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-another-job");
     refused(other.run(), 1, &["GitHub Actions", "401", "bad token"]);
-    assert_eq!(workload.story.records().len(), 2);
+    assert_eq!(workload.world.records().len(), 2);
 }
 
 #[test]
@@ -298,7 +302,7 @@ fn an_answer_may_leave_the_life_out_and_hold_more_than_is_known() {
         r#"{"access_token":"t1.from-elsewhere.x","issued_token_type":"urn:x","scope":"openid","refresh_token":null}"#;
     workload.emulator().fault(Fault::body(body).times(1));
     assert_eq!(handed(workload.token(&[]).run()), "t1.from-elsewhere.x");
-    workload.story.age(5 * MINUTE);
+    workload.world.age(5 * MINUTE);
     assert_ne!(handed(workload.token(&[]).run()), "t1.from-elsewhere.x");
 }
 
@@ -394,7 +398,7 @@ fn another_host_than_the_auth_host_is_called_so() {
     let workload = Workload::of_file();
     // IAM has no such path.
     let settings = workload.settings(FILE).replace(&workload.emulator().auth_url(), &workload.emulator().url());
-    workload.story.sandbox.profile("default", &settings);
+    workload.world.sandbox.profile("default", &settings);
     refused_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "check auth-url");
 }
 
@@ -402,7 +406,7 @@ fn another_host_than_the_auth_host_is_called_so() {
 fn what_holds_no_subject_token_is_named_and_not_sent() {
     let workload = Workload::of_file();
     for content in ["", "\n", "hunter22 hunter22", "hunter22\nhunter22", &"hunter22".repeat(2049), "hunter22\u{1}"] {
-        workload.story.sandbox.file("config/subject-token", content);
+        workload.world.sandbox.file("config/subject-token", content);
         workload.profile(FILE);
         let run = workload.token(&["--force-refresh"]).run().never_says("hunter");
         refused(run, 3, &["subject token file", "config/subject-token"]);
@@ -443,7 +447,7 @@ fn a_profile_names_the_account_and_one_way() {
         workload.profile(more);
         refused(workload.token(&[]).run(), 3, &[&["default.toml", "needs one of"][..], &ways].concat());
     }
-    let sandbox = &workload.story.sandbox;
+    let sandbox = &workload.world.sandbox;
     sandbox.profile("default", "source = \"workload\"\nsubject-token-file = \"a\"\n");
     refused_with_hint(workload.token(&[]).run(), 3, &["`service-account-id`"], "service-account-id = ");
     sandbox.profile("default", "source = \"workload\"\nservice-account-id = \"a b\"\nsubject-token-file = \"a\"\n");
@@ -456,7 +460,7 @@ fn a_profile_names_the_account_and_one_way() {
 #[test]
 fn init_writes_the_profile_and_says_whose_it_is() {
     let workload = Workload::new();
-    let sandbox = &workload.story.sandbox;
+    let sandbox = &workload.world.sandbox;
     sandbox.file("work/token", workload.issuer.token(SUBJECT));
     let (url, account) = (workload.emulator().auth_url(), workload.account.as_str());
     let words = ["init", "ci", "--service-account-id", account, "--subject-token-file", "token", "--auth-url", &url];
@@ -516,7 +520,7 @@ fn github_down_or_out_of_its_mind_is_told_as_such() {
 fn a_program_gets_the_token_and_not_what_it_was_bought_with() {
     let workload = Workload::new();
     workload.profile(&github(&workload));
-    let exec = |words: &[&str]| workload.story.sandbox.ycred(["exec", "--"].iter().chain(words));
+    let exec = |words: &[&str]| workload.world.sandbox.ycred(["exec", "--"].iter().chain(words));
     let run = workload.job(exec(&["/usr/bin/env"])).run().exits(0).quietly();
     assert!(run.stdout.contains("\nYC_TOKEN=") || run.stdout.starts_with("YC_TOKEN="), "{run}");
     let run = run.never_says("ACTIONS_ID_TOKEN_REQUEST_TOKEN").never_says(REQUEST_TOKEN);
@@ -525,7 +529,7 @@ fn a_program_gets_the_token_and_not_what_it_was_bought_with() {
     let token = workload.issuer.token(SUBJECT);
     let run = exec(&["/usr/bin/env"]).env("MY_ID_TOKEN", &token).run().exits(0).quietly();
     run.never_says("MY_ID_TOKEN").never_says(&token);
-    let env = workload.story.sandbox.ycred(["env"]).env("MY_ID_TOKEN", &token).run().exits(0);
+    let env = workload.world.sandbox.ycred(["env"]).env("MY_ID_TOKEN", &token).run().exits(0);
     env.stdout_has("unset MY_ID_TOKEN;").never_says(&token);
 }
 
@@ -541,7 +545,7 @@ fn a_cloud_that_is_down_is_asked_again_and_the_cached_token_serves_meanwhile() {
     assert_eq!(workload.requests(), 4, "one request and three retries");
     workload.emulator().clear_faults();
     workload.emulator().fault(Fault::refuse(503).message("maintenance"));
-    workload.story.age(12 * HOUR - Duration::from_secs(50));
+    workload.world.age(12 * HOUR - Duration::from_secs(50));
     assert_eq!(warned(workload.token(&[]).run(), &["the cached token is used", "503", "maintenance"]), old);
     assert_eq!(workload.requests(), 8);
     let run = workload.token(&["--no-cache"]).run();
@@ -568,7 +572,7 @@ fn what_is_not_the_cloud_is_told_as_such() {
 #[test]
 fn by_tls_with_an_authority_of_ones_own() {
     let workload = Workload::with(Config::with_tls(Tls::Good));
-    workload.emulator().write_ca(workload.story.sandbox.path("config/ca.pem")).expect("the certificate");
+    workload.emulator().write_ca(workload.world.sandbox.path("config/ca.pem")).expect("the certificate");
     workload.rotate();
     workload.profile(FILE);
     refused(workload.token(&[]).run(), 3, &["/oauth/token", "signed by an authority"]);
@@ -605,7 +609,7 @@ fn one_exchange_serves_every_account_that_is_impersonated_with_it() {
         let name = format!("as-{number}");
         let account = workload.emulator().new_service_account();
         let iam = format!("{FILE}\niam-url = \"{}\"\nimpersonate = \"{account}\"", workload.emulator().url());
-        workload.story.sandbox.profile(&name, &workload.settings(&iam));
+        workload.world.sandbox.profile(&name, &workload.settings(&iam));
         let token = handed(workload.token(&["-p", &name]).run());
         assert_eq!(workload.emulator().subject_of(&token), Some(account));
         assert_eq!(handed(workload.token(&["-p", &name]).run()), token);
@@ -621,7 +625,7 @@ fn one_exchange_serves_every_account_that_is_impersonated_with_it() {
 fn bare() -> (Workload, Tunnel) {
     let names = ["auth.yandex.cloud", "iam.api.cloud.yandex.net"].map(str::to_owned).to_vec();
     let mut workload = Workload::with(Config { names, ..Config::with_tls(Tls::Good) });
-    let ca = workload.story.sandbox.path("tmp/ca.pem");
+    let ca = workload.world.sandbox.path("tmp/ca.pem");
     workload.emulator().write_ca(&ca).expect("the certificate");
     let address = |url: &str| -> SocketAddr {
         url.split_once("://").and_then(|(_, address)| address.parse().ok()).expect("an address")
@@ -630,7 +634,7 @@ fn bare() -> (Workload, Tunnel) {
     let tunnel = Tunnel::answering(move |request| {
         Response::tunnel(if request.target.starts_with("auth.yandex.cloud:") { auth } else { iam })
     });
-    workload.story.sandbox.set("HTTPS_PROXY", tunnel.url()).set("SSL_CERT_FILE", ca);
+    workload.world.sandbox.set("HTTPS_PROXY", tunnel.url()).set("SSL_CERT_FILE", ca);
     workload.rotate();
     (workload, tunnel)
 }
@@ -668,7 +672,7 @@ fn without_a_profile_a_variable_names_the_auth_host_of_another_installation() {
     let call = workload
         .token(&[])
         .env("YCRED_SERVICE_ACCOUNT_ID", &workload.account)
-        .env("YCRED_SUBJECT_TOKEN_FILE", workload.story.sandbox.path("config/subject-token"));
+        .env("YCRED_SUBJECT_TOKEN_FILE", workload.world.sandbox.path("config/subject-token"));
     let token = handed(call.clone().env("YCRED_AUTH_URL", workload.emulator().auth_url()).run());
     assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));
     refused(call.env("YCRED_AUTH_URL", "http://auth.example").run(), 3, &["`YCRED_AUTH_URL`", "plain http"]);
@@ -687,7 +691,7 @@ fn without_a_profile_a_job_of_github_actions_needs_the_account_alone() {
     assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));
     refused_with_hint(call.run(), 3, &["YCRED_SERVICE_ACCOUNT_ID"], "YCRED_GITHUB_AUDIENCE");
     // What runs inside gets the token, and not what it was bought with.
-    let exec = workload.job(workload.story.sandbox.ycred(["exec", "/usr/bin/env"]));
+    let exec = workload.job(workload.world.sandbox.ycred(["exec", "/usr/bin/env"]));
     let exec = exec.env("YCRED_SERVICE_ACCOUNT_ID", &workload.account).env("YCRED_GITHUB_AUDIENCE", &audience);
     exec.run().exits(0).quietly().never_says(REQUEST_TOKEN);
 }
@@ -705,7 +709,7 @@ fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
 
     let workload = Workload::new();
     let read = |text: &str| {
-        let path = workload.story.sandbox.path("config/x.toml");
+        let path = workload.world.sandbox.path("config/x.toml");
         Profile::from_text("x", &path, text, &Environment::default(), &Places::none()).expect("a profile")
     };
     let name = |profile: &Profile, subject: Option<&str>| {
@@ -727,7 +731,7 @@ fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
     for way in [FILE, VARIABLE, COMMAND, &github(&workload)] {
         assert_eq!(name(&read(&workload.settings(way)), Some(&token)).expect("a grant"), one, "{way}");
     }
-    let keyed = read(&workload.story.settings());
+    let keyed = read(&workload.world.settings());
     assert!(name(&keyed, Some(&token)).expect_err("another's rights").render().contains("has no use for it"));
 }
 
@@ -763,7 +767,7 @@ fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
     let workload = Workload::new();
     // A way of the profile's own that would fail.
     let text = workload.settings("subject-token-file = \"not-there\"");
-    let path = workload.story.sandbox.path("config/x.toml");
+    let path = workload.world.sandbox.path("config/x.toml");
     let environment = Environment::default();
     let profile = Profile::from_text("x", &path, &text, &environment, &Places::none()).expect("a profile");
     let clock = RealClock(Instant::now());
@@ -800,9 +804,9 @@ fn account_host_way_and_authority_are_part_of_the_identity() {
     let workload = Workload::of_file();
     let (first, second) = (workload.emulator().new_service_account(), workload.emulator().auth_url());
     workload.emulator().new_federated_credential(&workload.issuer, &first, SUBJECT);
-    fs::copy(workload.story.sandbox.path("config/subject-token"), workload.story.sandbox.path("config/other"))
+    fs::copy(workload.world.sandbox.path("config/subject-token"), workload.world.sandbox.path("config/other"))
         .expect("a copy");
-    workload.emulator().write_ca(workload.story.sandbox.path("config/ca.pem")).expect("the certificate");
+    workload.emulator().write_ca(workload.world.sandbox.path("config/ca.pem")).expect("the certificate");
     let settings = workload.settings(FILE);
     let profiles = [
         settings.clone(),
@@ -813,10 +817,10 @@ fn account_host_way_and_authority_are_part_of_the_identity() {
         workload.settings(COMMAND),
     ];
     for (number, profile) in profiles.iter().enumerate() {
-        workload.story.sandbox.profile("default", profile);
+        workload.world.sandbox.profile("default", profile);
         handed(workload.token(&[]).run());
         handed(workload.token(&[]).run());
-        assert_eq!((workload.requests(), workload.story.records().len()), (number + 1, number + 1), "{profile}");
+        assert_eq!((workload.requests(), workload.world.records().len()), (number + 1, number + 1), "{profile}");
     }
 }
 
@@ -827,6 +831,6 @@ fn the_record_says_whose_it_is_and_holds_no_subject_token() {
     let token = workload.issuer.token(SUBJECT);
     let run = workload.token(&["-vvv"]).env("MY_ID_TOKEN", &token).run().exits(0);
     run.stderr_has(SUBJECT).never_says(&token[token.len() - 40..]);
-    let record = fs::read_to_string(&workload.story.records()[0]).expect("a record");
+    let record = fs::read_to_string(&workload.world.records()[0]).expect("a record");
     assert!(record.contains(SUBJECT) && !record.contains(&token[token.len() - 40..]), "{record}");
 }
