@@ -12,6 +12,7 @@ use ycred::profile::{COMMON_KEYS, Profile};
 use ycred::protocol::PROTOCOLS;
 use ycred::source::{self, SOURCES};
 
+use crate::clients::versions;
 use crate::harness::Sandbox;
 
 fn root() -> &'static Path {
@@ -262,4 +263,14 @@ fn the_readme_names_the_toolchain_that_the_manifest_does() {
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
     let version = version.expect("Cargo.toml names a rust-version");
     assert!(read("README.md").contains(&format!("Rust {version} or later")), "README.md names another than {version}");
+}
+
+#[test]
+fn the_readme_names_the_versions_that_are_tried() {
+    let readme = read("README.md");
+    for package in versions::named_in_the_readme() {
+        let version = package.rsplit(['=', '@']).next().unwrap_or_default();
+        let row = readme.lines().find(|line| line.starts_with("| [") && line.contains(version));
+        assert!(row.is_some(), "README.md does not name {package}");
+    }
 }

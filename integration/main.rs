@@ -15,6 +15,7 @@ mod harness;
 mod hostile;
 mod layers;
 mod object_storage;
+mod packages;
 mod requirements;
 mod server;
 mod stories;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::clients::packages;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::exchange::Algorithm;
 use crate::emulator::faults::Fault;
@@ -18,6 +17,7 @@ use crate::emulator::{Config, TOKENS};
 use crate::expect::{refused, refused_with_hint};
 use crate::harness::waiting::{HOUR, MINUTE};
 use crate::harness::{Call, Run, Sandbox, run_all};
+use crate::packages;
 use crate::world::World;
 use ycred::protocol::PROTOCOLS;
 
