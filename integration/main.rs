@@ -12,6 +12,7 @@ mod docs;
 mod emulator;
 mod expect;
 mod harness;
+mod hooks;
 mod hostile;
 mod layers;
 mod object_storage;

@@ -8,250 +8,42 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use time::format_description::well_known::Rfc3339;
 
 use super::records::{record, records, token_in};
 use crate::emulator::faults::Fault;
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, traced};
-use crate::harness::{Call, Run, YCRED, require_client};
+use crate::harness::{YCRED, require_client};
+use crate::hooks::{Form, HOOKS, Hook, V1, expiry_in, forms, gave};
 use crate::world::World;
 
-const V1: &str =
-    r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{"interactive":true}}"#;
-
-/// One way in which a client calls us.
-struct Hook {
-    name: &'static str,
-    words: &'static [&'static str],
-    stdin: &'static str,
-    /// What stands on stdout with this token.
-    reply: fn(&str, &str) -> String,
-    /// What stands on stdout when there is none, given the lines on stderr.
-    refusal: fn(&Run) -> String,
-}
-
-/// Every hook that hands out a token. `EXPIRES` and `SECONDS` in a reply stand for the expiry.
-const HOOKS: &[Hook] = &[
-    Hook {
-        name: "kubectl",
-        words: &["kubectl"],
-        stdin: "",
-        reply: |token, expires| {
-            format!(
-                "{{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"spec\":\
-                 {{\"interactive\":true}},\"status\":{{\"expirationTimestamp\":\"{expires}\",\"token\":\"{token}\"}}}}\n"
-            )
-        },
-        refusal: |run| {
-            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                "message": format!("ycred: {}", told(run)), "reason": "Unauthorized", "code": 401});
-            format!("{status}\n")
-        },
-    },
-    Hook {
-        name: "docker",
-        words: &["docker", "get"],
-        stdin: "cr.yandex",
-        reply: |token, _| format!("{{\"ServerURL\":\"cr.yandex\",\"Username\":\"iam\",\"Secret\":\"{token}\"}}\n"),
-        refusal: |run| format!("ycred: {}\n", told(run)),
-    },
-    Hook {
-        name: "git",
-        words: &["git", "get"],
-        stdin: "protocol=https\nhost=cr.yandex\n\n",
-        reply: |token, expires| format!("username=iam\npassword={token}\npassword_expiry_utc={}\n", seconds(expires)),
-        refusal: |_| "quit=1\n".into(),
-    },
-    Hook {
-        name: "git, bearer",
-        words: &["git", "get"],
-        stdin: "capability[]=authtype\nprotocol=https\nhost=cr.yandex\n\n",
-        reply: |token, expires| {
-            format!(
-                "capability[]=authtype\nauthtype=Bearer\ncredential={token}\nephemeral=1\npassword_expiry_utc={}\n",
-                seconds(expires)
-            )
-        },
-        refusal: |_| "quit=1\n".into(),
-    },
-    Hook {
-        name: "terraform",
-        words: &["terraform", "get", "cr.yandex"],
-        stdin: "",
-        reply: |token, _| format!("{{\"token\":\"{token}\"}}\n"),
-        refusal: |_| String::new(),
-    },
-    Hook {
-        name: "bazel",
-        words: &["bazel", "get"],
-        stdin: r#"{"uri":"https://cr.yandex/v2/?x=y"}"#,
-        reply: |token, expires| {
-            format!("{{\"expires\":\"{expires}\",\"headers\":{{\"Authorization\":[\"Bearer {token}\"]}}}}\n")
-        },
-        refusal: |_| String::new(),
-    },
-    Hook {
-        name: CARGO,
-        words: &["--cargo-plugin"],
-        stdin: "{\"v\":1,\"registry\":{\"index-url\":\"sparse+https://cr.yandex/\",\"name\":\"yc\",\"headers\":[]},\
-                \"kind\":\"get\",\"operation\":\"read\",\"args\":[]}\n",
-        reply: |token, expires| {
-            format!(
-                "{{\"v\":[1]}}\n{{\"Ok\":{{\"cache\":\"expires\",\"expiration\":{},\"kind\":\"get\",\
-                 \"operation_independent\":true,\"token\":\"Bearer {token}\"}}}}\n",
-                seconds(expires)
-            )
-        },
-        refusal: |run| {
-            let part = |label: &str| run.lines_of_stderr(label).first().map(|line| line[label.len()..].to_owned());
-            let (error, causes) = (part("ycred: error: "), Vec::from_iter(part("ycred: hint: ")));
-            format!("{{\"v\":[1]}}\n{}\n", json!({"Err": {"kind": "other", "message": error, "caused-by": causes}}))
-        },
-    },
-    Hook {
-        name: "goauth",
-        words: &["goauth"],
-        stdin: "",
-        reply: |token, _| {
-            format!(
-                "https://cr.yandex\nhttps://cr.cloud.yandex.net\nhttps://container-registry.cloud.yandex.net\n\
-                 https://registry.yandexcloud.net\nhttps://registry.pe.yandexcloud.net\n\nAuthorization: {}\n\n",
-                basic(token)
-            )
-        },
-        refusal: |_| String::new(),
-    },
-    Hook {
-        name: "goauth, for a URL",
-        words: &["goauth", "https://registry.yandexcloud.net/go/x/@v/list"],
-        stdin: "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
-        reply: |token, _| format!("https://registry.yandexcloud.net\n\nAuthorization: {}\n\n", basic(token)),
-        refusal: |_| String::new(),
-    },
-    Hook {
-        name: "pnpm",
-        words: &["pnpm"],
-        stdin: "",
-        reply: |token, _| format!("Bearer {token}\n"),
-        refusal: |_| String::new(),
-    },
-    Hook {
-        name: "keyring, pip 23 and uv",
-        words: &["keyring", "get", "https://registry.yandexcloud.net/pypi/x/simple/", "iam"],
-        stdin: "",
-        reply: |token, _| format!("{token}\n"),
-        refusal: |_| String::new(),
-    },
-    Hook {
-        name: "keyring, pip 26",
-        words: &["keyring", "--mode=creds", "--output=json", "get", "https://registry.yandexcloud.net/pypi/x/simple/"],
-        stdin: "",
-        reply: |token, _| format!("{{\"password\":\"{token}\",\"username\":\"iam\"}}\n"),
-        refusal: |_| String::new(),
-    },
-    Hook {
-        name: "keyring, uv without a user",
-        words: &["keyring", "get", "https://registry.yandexcloud.net/pypi/x/simple/", "--mode", "creds"],
-        stdin: "",
-        reply: |token, _| format!("iam\n{token}\n"),
-        refusal: |_| String::new(),
-    },
-    Hook {
-        name: "token",
-        words: &["token"],
-        stdin: "",
-        reply: |token, _| format!("{token}\n"),
-        refusal: |_| String::new(),
-    },
-    Hook {
-        name: "token, json",
-        words: &["token", "--format", "json"],
-        stdin: "",
-        reply: |token, expires| format!("{}\n", json!({"iam_token": token, "expires_at": expires})),
-        refusal: |_| String::new(),
-    },
-    Hook {
-        name: "token, netrc",
-        words: &["token", "--format", "netrc", "--host", "cr.yandex"],
-        stdin: "",
-        reply: |token, _| format!("machine cr.yandex login iam password {token}\n"),
-        refusal: |_| String::new(),
-    },
-];
-
-/// The one hook whose failures are exit 0.
-const CARGO: &str = "cargo";
-
-/// The value of `Authorization` for the user `iam` and this password.
-fn basic(password: &str) -> String {
-    use base64::Engine as _;
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("iam:{password}")))
-}
-
-/// The error and the hint on stderr, as protocols with a text of their own repeat them.
-#[track_caller]
-fn told(run: &Run) -> String {
-    let part = |label: &str| run.lines_of_stderr(label).first().map(|line| line[label.len()..].to_owned());
-    let error = part("ycred: error: ").unwrap_or_else(|| panic!("no error\n{run}"));
-    match part("ycred: hint: ") {
-        Some(hint) => format!("{error} ({hint})"),
-        None => error,
-    }
-}
-
-/// Seconds since 1970 of a moment in RFC 3339.
-fn seconds(text: &str) -> i64 {
-    time::OffsetDateTime::parse(text, &Rfc3339).map_or(0, time::OffsetDateTime::unix_timestamp)
-}
-
-impl Hook {
-    /// The exit code of a failure that is this one elsewhere.
-    fn failing(&self, code: i32) -> i32 {
-        if self.name == CARGO { 0 } else { code }
-    }
-
-    fn call(&self, world: &World, flags: &[&str]) -> Call {
-        let words: Vec<&str> = flags.iter().chain(self.words).copied().collect();
-        let call = world.ycred(&words).env("KUBERNETES_EXEC_INFO", V1);
-        if self.stdin.is_empty() { call } else { call.stdin(self.stdin) }
-    }
-}
-
-/// The expiry that a reply names, whatever its form.
-fn expiry_in(stdout: &str) -> String {
-    if let Some(at) = stdout.find("20").filter(|at| stdout[*at..].get(10..11) == Some("T")) {
-        return stdout[at..at + 20].to_owned();
-    }
-    let after = ["password_expiry_utc=", "\"expiration\":"].iter().find_map(|name| stdout.rsplit_once(name));
-    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
-    let seconds = after.and_then(|(_, text)| digits(text).parse().ok());
-    let moment = seconds.and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok());
-    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
+/// Every form of every hook whose reply is known to the byte, with that reply.
+fn exact() -> impl Iterator<Item = (&'static Form, fn(&str, &str) -> String)> {
+    forms().filter_map(|(_, form)| Some((form, form.reply?)))
 }
 
 #[test]
 fn a_hooks_reply_is_exact_to_the_byte_and_stderr_is_empty_on_a_miss_and_on_a_hit() {
-    for hook in HOOKS {
+    for (form, reply) in exact() {
         let world = World::new();
         for what in ["miss", "hit"] {
-            let run = hook.call(&world, &[]).run().succeeds().quietly();
-            let expected = (hook.reply)(&world.last_token(), &expiry_in(&run.stdout));
-            assert_eq!(run.stdout, expected, "{}, {what}\n{run}", hook.name);
+            let run = form.call(&world.sandbox, &[]).run().succeeds().quietly();
+            let expected = reply(&world.last_token(), &expiry_in(&run.stdout));
+            assert_eq!(run.stdout, expected, "{}, {what}\n{run}", form.name);
         }
-        assert_eq!(world.requests(), 1, "{}", hook.name);
+        assert_eq!(world.requests(), 1, "{}", form.name);
     }
 }
 
 #[test]
 fn verbosity_changes_nothing_on_stdout_in_success() {
-    for hook in HOOKS {
+    for (form, reply) in exact() {
         for flags in [&["-v"][..], &["-vvv"], &["--verbose"]] {
             let world = World::new();
             for what in ["miss", "hit"] {
-                let run = hook.call(&world, flags).run().succeeds();
-                let expected = (hook.reply)(&world.last_token(), &expiry_in(&run.stdout));
-                assert_eq!(run.stdout, expected, "{}, {what}\n{run}", hook.name);
+                let run = form.call(&world.sandbox, flags).run().succeeds();
+                let expected = reply(&world.last_token(), &expiry_in(&run.stdout));
+                assert_eq!(run.stdout, expected, "{}, {what}\n{run}", form.name);
                 assert!(!run.stderr.is_empty() && run.stderr.lines().all(|line| line.starts_with("ycred: debug: ")));
             }
         }
@@ -260,12 +52,12 @@ fn verbosity_changes_nothing_on_stdout_in_success() {
 
 #[test]
 fn a_hooks_refusal_is_exact_to_the_byte_at_any_verbosity_and_is_one_error_and_one_hint_on_stderr() {
-    for hook in HOOKS {
+    for (hook, form) in forms() {
         for flags in [&[][..], &["-v"], &["-vvv"]] {
             let world = World::new();
             world.emulator.fault(Fault::refuse(403).message("Permission denied, says the test"));
-            let run = hook.call(&world, flags).run().exits(hook.failing(1));
-            assert_eq!(run.stdout, (hook.refusal)(&run), "{}\n{run}", hook.name);
+            let run = form.call(&world.sandbox, flags).run().exits((hook.failure)(1));
+            assert_eq!(run.stdout, (form.refusal)(&run), "{}\n{run}", form.name);
             assert!(run.stderr.contains("Permission denied, says the test (request id "), "{run}");
             let others: Vec<&str> = run.stderr.lines().filter(|line| !line.starts_with("ycred: debug: ")).collect();
             assert_eq!(others.len(), 2, "{run}");
@@ -409,15 +201,15 @@ fn with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_
 #[test]
 fn a_full_stdout_is_exit_5_and_one_line_and_the_token_is_kept() {
     let world = World::new();
-    for hook in HOOKS {
+    for (_, form) in forms() {
         let words: Vec<&str> =
-            ["-c", "exec \"$@\" >/dev/full", "sh", YCRED].iter().chain(hook.words).copied().collect();
-        let run = world.sandbox.call("sh", words).env("KUBERNETES_EXEC_INFO", V1).stdin(hook.stdin).run().exits(5);
+            ["-c", "exec \"$@\" >/dev/full", "sh", YCRED].iter().chain(form.words).copied().collect();
+        let run = world.sandbox.call("sh", words).env("KUBERNETES_EXEC_INFO", V1).stdin(form.stdin).run().exits(5);
         assert_eq!(run.stdout, "");
         assert_eq!(
             run.stderr, "ycred: error: the reply could not be written: No space left on device (os error 28)\n",
             "{}",
-            hook.name
+            form.name
         );
     }
     assert_eq!(world.requests(), 1);
@@ -479,15 +271,9 @@ fn hooks_without_a_request_leave_stdin_alone() {
         return;
     }
     let world = World::new();
-    for words in [
-        &["kubectl"][..],
-        &["terraform", "get", "cr.yandex"],
-        &["token"],
-        &["docker", "version"],
-        &["goauth", "https://cr.yandex/"],
-        &["pnpm"],
-        &["keyring", "get", "https://cr.yandex/", "iam"],
-    ] {
+    let without_request = forms().map(|(_, form)| form).filter(|form| form.stdin.is_empty()).map(|form| form.words);
+    let without_operation = [&["docker", "version"][..], &["goauth", "https://cr.yandex/"]];
+    for words in without_request.chain(without_operation) {
         for what in ["miss or hit", "hit"] {
             let steps = Step::of(&world.sandbox, |strace| {
                 traced(&world.sandbox, strace, words).env("KUBERNETES_EXEC_INFO", V1).stdin("the user's own typing\n")
@@ -507,15 +293,15 @@ fn hooks_without_a_request_leave_stdin_alone() {
 fn a_stdin_that_never_ends_does_not_hold_up_those_who_do_not_read_it() {
     let world = World::new();
     let script = "sleep 60 | { \"$@\" && kill 0; }";
-    for words in [&["kubectl"][..], &["token"], &["terraform", "get", "cr.yandex"]] {
+    for (_, form) in forms().filter(|(hook, form)| hook.gives_token && form.stdin.is_empty()) {
         // The group is killed at its end, so the run ends by that signal and not after a minute.
         let run = world
             .sandbox
-            .call("sh", ["-c", script, "sh", YCRED].iter().chain(words))
+            .call("sh", ["-c", script, "sh", YCRED].iter().chain(form.words))
             .limit(Duration::from_secs(30))
             .run();
         assert_eq!(run.status.signal(), Some(libc::SIGTERM), "{run}");
-        assert!(run.stdout.contains(&world.last_token()), "{run}");
+        gave(&run, &world.last_token());
     }
 }
 
@@ -524,8 +310,8 @@ fn a_request_that_never_ends_is_given_up_at_the_deadline() {
     let world = World::new();
     // The end of the pipe is with `sleep`, which the run's own end takes along.
     let script = "sleep 60 | { \"$@\"; echo \"exit $?\"; kill 0; }";
-    for (words, code) in [(&["docker", "get"][..], 1), (&["git", "get"], 2), (&["terraform", "store", "cr.yandex"], 2)]
-    {
+    let requests = HOOKS.iter().filter(|hook| hook.reads_one_request()).map(|hook| (hook.forms[0].words, hook.usage));
+    for (words, code) in requests.chain([(&["terraform", "store", "cr.yandex"][..], 2)]) {
         let run = world
             .sandbox
             .call("sh", ["-c", script, "sh", YCRED].iter().chain(words).chain(&["--timeout", "1s"]))
@@ -634,12 +420,11 @@ fn without_a_terminal_and_without_a_session_it_works() {
 #[test]
 fn an_endless_request_is_refused_with_bounded_memory() {
     let world = World::new();
-    for (words, code, stdout) in [
-        (&["docker", "get"][..], 1, "ycred: the request on stdin is larger than 65536 bytes\n"),
-        (&["docker", "store"], 1, "ycred: the request on stdin is larger than 65536 bytes\n"),
-        (&["git", "get"], 2, ""),
-        (&["terraform", "store", "cr.yandex"], 2, ""),
-    ] {
+    let too_large = "the request on stdin is larger than 65536 bytes";
+    let requests = HOOKS.iter().filter(|hook| hook.reads_one_request()).map(|hook| (hook.forms[0].words, hook));
+    let others = [(&["docker", "store"][..], "docker"), (&["terraform", "store", "cr.yandex"], "terraform")];
+    for (words, hook) in requests.chain(others.map(|(words, name)| (words, Hook::named(name)))) {
+        let (code, stdout) = (hook.usage, (hook.rejection)(too_large));
         for source in ["yes host=cr.yandex", "cat /dev/zero"] {
             let script = format!("{source} 2>/dev/null | (ulimit -v 300000; \"$@\"; echo \"exit $?\")");
             let run = world
@@ -648,7 +433,7 @@ fn an_endless_request_is_refused_with_bounded_memory() {
                 .limit(Duration::from_secs(30))
                 .run();
             assert_eq!(run.stdout, format!("{stdout}exit {code}\n"), "{source}\n{run}");
-            assert_eq!(run.stderr, "ycred: error: the request on stdin is larger than 65536 bytes\n", "{run}");
+            assert_eq!(run.stderr, format!("ycred: error: {too_large}\n"), "{run}");
         }
     }
     assert_eq!(world.emulator.calls(), 0);
@@ -873,10 +658,9 @@ fn a_server_cannot_put_a_line_into_a_reply() {
         world.emulator.clear_faults();
         let answer = json!({"iamToken": bad, "expiresAt": "2030-01-01T00:00:00Z"}).to_string();
         world.emulator.fault(Fault::body(answer));
-        for hook in HOOKS {
-            let run = hook.call(&world, &["--no-cache"]).run().exits(hook.failing(4));
-            let stdout = if hook.name == "kubectl" { run.stdout.clone() } else { (hook.refusal)(&run) };
-            assert_eq!(run.stdout, stdout, "{bad:?}\n{run}");
+        for (hook, form) in forms() {
+            let run = form.call(&world.sandbox, &["--no-cache"]).run().exits((hook.failure)(4));
+            assert_eq!(run.stdout, (form.refusal)(&run), "{bad:?}\n{run}");
             assert!(!run.stdout.contains("evil.example") && run.stderr.lines().count() <= 2, "{bad:?}\n{run}");
         }
     }
@@ -896,10 +680,10 @@ fn a_release_has_no_panic_on_demand() {
 fn a_panic_is_exit_5_with_one_clean_line_and_nothing_on_stdout() {
     let world = World::new();
     // What a conversation has said before, it has said.
-    for hook in HOOKS.iter().filter(|hook| hook.name != CARGO) {
+    for (_, form) in forms().filter(|(hook, _)| (hook.failure)(5) == 5) {
         for flags in [&[][..], &["-vvv"]] {
-            let run = hook
-                .call(&world, flags)
+            let run = form
+                .call(&world.sandbox, flags)
                 .env("YCRED_DEBUG_PANIC", "a defect\nof\u{1b}[31m the test: t1.9euelZqXsecretsecret.x")
                 .run();
             let run = run.exits(5).stdout_is("");

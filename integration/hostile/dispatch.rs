@@ -6,45 +6,17 @@ use std::os::unix::fs::symlink;
 use crate::world::World;
 use ycred::protocol::{Framing, PROTOCOLS};
 
-use crate::harness::{Call, Run, Sandbox, YCRED};
+use crate::harness::{Call, Sandbox, YCRED};
+use crate::hooks::{HOOKS, Hook, gave};
 
-/// What a hook is asked with, such that it hands out a token: the words behind its name, and its stdin.
-fn question(hook: &str) -> (&'static [&'static str], &'static str) {
-    match hook {
-        "kubectl" | "token" | "aws" | "pnpm" | "goauth" => (&[], ""),
-        "docker" => (&["get"], "cr.yandex"),
-        "git" => (&["get"], "protocol=https\nhost=cr.yandex\n\n"),
-        "terraform" => (&["get", "cr.yandex"], ""),
-        "bazel" => (&["get"], r#"{"uri":"https://cr.yandex/"}"#),
-        "cargo" => (&[], r#"{"v":1,"registry":{"index-url":"sparse+https://cr.yandex/"},"kind":"get","args":[]}"#),
-        "keyring" => (&["get", "https://cr.yandex/", "iam"], ""),
-        "kubelet" => (
-            &[],
-            r#"{"kind":"CredentialProviderRequest","apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"cr.yandex/a/b:1"}"#,
-        ),
-        _ => panic!("say here how `ycred {hook}` is asked"),
-    }
+/// The hooks that have a symlink, with it.
+fn linked() -> impl Iterator<Item = (&'static Hook, &'static str)> {
+    HOOKS.iter().filter_map(|hook| Some((hook, hook.symlink()?)))
 }
 
-/// The hooks that have a symlink, with what they are asked.
-fn linked() -> impl Iterator<Item = (&'static str, &'static str)> {
-    PROTOCOLS.iter().filter_map(|protocol| Some((protocol.hook().name, protocol.hook().symlink?)))
-}
-
-fn ask(sandbox: &Sandbox, hook: &str, program: &std::path::Path) -> Call {
-    let (words, stdin) = question(hook);
-    // Whoever else is called so on this machine is not to answer.
-    sandbox.call(program, words).stdin(stdin).env("PATH", sandbox.path("bin"))
-}
-
-fn encoded(token: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(format!("iam:{token}"))
-}
-
-#[track_caller]
-fn gave(run: &Run, token: &str) {
-    assert!(run.stdout.contains(token) || run.stdout.contains(&encoded(token)), "expected the token\n{run}");
+fn ask(sandbox: &Sandbox, hook: &Hook, program: &std::path::Path) -> Call {
+    // No other program of that name on this machine is to answer.
+    sandbox.call(program, hook.operands()).stdin(hook.forms[0].stdin).env("PATH", sandbox.path("bin"))
 }
 
 #[test]
@@ -85,7 +57,7 @@ fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() 
         gave(&ask(&world.sandbox, hook, &twice).run().succeeds().quietly(), &default);
         let suffixed = world.sandbox.path("bin").join(format!("{link}-prod"));
         gave(&ask(&world.sandbox, hook, &suffixed).env("YCRED_PROFILE", "my.prod-1").run().succeeds(), &prod);
-        assert_eq!(world.requests(), asked, "{hook}: all of these are hits");
+        assert_eq!(world.requests(), asked, "{hook:?}: all of these are hits");
     }
 }
 
@@ -114,20 +86,20 @@ fn every_other_name_is_the_peoples_command_line() {
 fn every_hook_answers_by_its_word_and_flags_may_stand_on_either_side() {
     let world = World::new();
     world.sandbox.ycred(["token"]).run().succeeds();
-    for hook in PROTOCOLS.iter().map(|protocol| protocol.hook().name).filter(|hook| *hook != "aws") {
-        let (words, stdin) = question(hook);
+    for hook in HOOKS.iter().filter(|hook| hook.gives_token) {
+        let (words, stdin) = (hook.operands(), hook.forms[0].stdin);
         for (before, behind) in
             [(&[][..], &[][..]), (&["-p", "default"], &[]), (&[], &["--profile=default"]), (&[], &["-v"])]
         {
-            if hook == "docker" && behind == ["-v"] {
-                continue; // docker's own.
+            if behind.iter().any(|flag| hook.own_flags.contains(flag)) {
+                continue;
             }
-            let all = before.iter().chain([&hook]).chain(words).chain(behind).copied();
+            let all = before.iter().chain([&hook.name]).chain(words).chain(behind).copied();
             let call = world.sandbox.ycred(all).stdin(stdin).env("PATH", world.sandbox.path("bin"));
             gave(&call.run().succeeds(), &world.last_token());
         }
         world
-            .ycred(&[hook, "--nope"])
+            .ycred(&[hook.name, "--nope"])
             .stdin(stdin)
             .env("PATH", world.sandbox.path("bin"))
             .run()
@@ -141,7 +113,7 @@ fn every_hook_answers_by_its_word_and_flags_may_stand_on_either_side() {
 #[test]
 fn a_flag_names_the_hook_that_has_one() {
     let world = World::new();
-    let (_, stdin) = question("cargo");
+    let stdin = Hook::named("cargo").forms[0].stdin;
     let link = world.sandbox.link("ycred-cargo");
     for call in [
         world.ycred(&["--cargo-plugin"]),
@@ -173,20 +145,12 @@ fn an_unknown_operation_is_dealt_with_as_each_protocol_demands() {
         let path = world.sandbox.link(link);
         let run = world.sandbox.call(&path, ["frobnicate"]).stdin("").env("PATH", &bin).run();
         let lines = run.stderr.lines().count();
-        let (code, stdout, errors) = match hook {
-            "docker" => (1, "ycred: unknown credential action `frobnicate`\n", 1),
-            "git" => (0, "", 0),
-            "terraform" | "bazel" => (2, "", 1),
-            "cargo" | "pnpm" => (2, "", 1),
-            "keyring" => (1, "", 2),
-            _ => panic!("say here what `{link} frobnicate` is"),
-        };
-        if hook == "cargo" {
-            // It is given no words; one that comes all the same does not keep it from its greeting.
-            assert_eq!((run.status.code(), run.stdout.as_str()), (Some(0), "{\"v\":[1]}\n"), "{run}");
-            continue;
-        }
-        assert_eq!((run.status.code(), run.stdout.as_str(), lines), (Some(code), stdout, errors), "{hook}\n{run}");
+        let expected = hook.unknown.as_ref().expect("a hook with a symlink says what an unknown operation is");
+        assert_eq!(
+            (run.status.code(), run.stdout.as_str(), lines),
+            (Some(expected.code), expected.stdout, expected.lines),
+            "{hook:?}\n{run}"
+        );
     }
     assert_eq!(world.emulator.calls(), 0);
 }
@@ -199,18 +163,14 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
     let run = world.ycred(&["token", "prod"]).run().exits(2).stdout_is("");
     assert!(run.stderr.ends_with("a profile is named by a flag: ycred token --profile prod\n"), "{run}");
     for protocol in PROTOCOLS.iter().filter(|protocol| !protocol.hook().ignores_unknown) {
-        let hook = protocol.hook().name;
-        if hook == "token" {
-            continue; // Nobody's but people's.
-        }
+        let hook = Hook::named(protocol.hook().name);
+        // A hook without one is called by people.
+        let (name, Some(way)) = (hook.name, hook.run_by) else { continue };
         let words = ["pods", "one", "more", "-v"];
-        let run =
-            world.sandbox.ycred([hook].into_iter().chain(words)).run().exits(if hook == "docker" { 1 } else { 2 });
-        assert!(run.stderr.contains(&format!("is called by {hook} itself")), "{run}");
-        // The AWS CLI wants keys, which no token in its environment stands for.
-        let way = if hook == "aws" { "ycred exec --serve" } else { "ycred exec" };
+        let run = world.sandbox.ycred([name].into_iter().chain(words)).run().exits(hook.usage);
+        assert!(run.stderr.contains(&format!("is called by {name} itself")), "{run}");
         assert!(
-            run.stderr.contains(&format!("ycred: hint: to run {hook} with a token: {way} -- {hook} pods one more")),
+            run.stderr.contains(&format!("ycred: hint: to run {name} with a token: {way} -- {name} pods one more")),
             "{run}"
         );
         assert!(!run.stdout.contains("t1."), "{run}");
@@ -221,15 +181,11 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
         "{run}"
     );
     // Nor is an operation of the hook's a command of its program's.
-    for (words, says) in [
-        (&["docker", "get", "cr.yandex"][..], "`ycred docker get` takes no further words"),
-        (&["bazel", "get", "https://cr.yandex/"], "`ycred bazel get` takes no further words"),
-        (&["git", "erase", "cr.yandex"], "`ycred git erase` takes no further words"),
-        (&["terraform", "get", "cr.yandex", "x"], "`ycred terraform get` takes HOST"),
-    ] {
-        let run = world.ycred(words).run().exits(if words[0] == "docker" { 1 } else { 2 }).never_says("ycred exec");
+    for (hook, (words, says)) in HOOKS.iter().filter_map(|hook| Some((hook, hook.surplus?))) {
+        let run = world.sandbox.ycred([&hook.name].into_iter().chain(words)).run();
+        let run = run.exits(hook.usage).never_says("ycred exec");
         assert!(run.stderr.contains(says), "{run}");
-        assert_eq!(run.stderr.contains("on standard input"), words[0] != "terraform", "{run}");
+        assert_eq!(run.stderr.contains("on standard input"), !hook.forms[0].stdin.is_empty(), "{run}");
     }
     let link = world.sandbox.link("docker-credential-ycred");
     let run = world.sandbox.call(&link, ["get", "cr.yandex"]).run().exits(1);
@@ -256,11 +212,11 @@ fn the_table_says_how_every_hook_is_asked() {
     use ycred::environment::Environment;
     use ycred::invocation::Options;
     for protocol in PROTOCOLS {
-        let (words, stdin) = question(protocol.hook().name);
-        let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let hook = Hook::named(protocol.hook().name);
+        let operands: Vec<String> = hook.operands().iter().map(|word| (*word).to_owned()).collect();
         let (options, environment) = (Options::default(), Environment::default());
         let call = ycred::protocol::Call { operands: &operands, options: &options, environment: &environment };
-        assert_eq!(protocol.framing(&call) == Framing::None, stdin.is_empty(), "{}", protocol.hook().name);
+        assert_eq!(protocol.framing(&call) == Framing::None, hook.forms[0].stdin.is_empty(), "{hook:?}");
     }
 }
 

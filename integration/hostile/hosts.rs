@@ -9,11 +9,16 @@ use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Emulator};
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, traced};
-use crate::harness::{Call, Run, Sandbox, YCRED, run_all, tried};
+use crate::harness::{Call, Sandbox, YCRED, run_all, tried};
+use crate::hooks::{HostHook, gave, has_token, link_all, programs, with_host};
 use crate::world::World;
-use ycred::protocol::{Hook as ProtocolHook, PROTOCOLS};
 
 const ABREAST: usize = 8;
+
+/// The hook of this name, which is told a host.
+fn client(name: &str) -> HostHook {
+    with_host().find(|client| client.hook.name == name).expect("a hook that is told a host")
+}
 
 const OURS: [&str; 5] = [
     "cr.yandex",
@@ -22,150 +27,6 @@ const OURS: [&str; 5] = [
     "registry.yandexcloud.net",
     "registry.pe.yandexcloud.net",
 ];
-
-/// The hooks that are told a host, by how they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Client {
-    Docker,
-    Git,
-    Terraform,
-    Bazel,
-    Cargo,
-    GoAuth,
-    Keyring,
-    Kubelet,
-    Token,
-}
-
-impl Client {
-    /// Every hook must be here, so that a new one says how it is told a host, or that it is told none.
-    fn of(hook: &str) -> Option<Client> {
-        Some(match hook {
-            "docker" => Client::Docker,
-            "git" => Client::Git,
-            "terraform" => Client::Terraform,
-            "bazel" => Client::Bazel,
-            "cargo" => Client::Cargo,
-            "goauth" => Client::GoAuth,
-            "keyring" => Client::Keyring,
-            "kubelet" => Client::Kubelet,
-            "token" => Client::Token,
-            // A kubeconfig, a profile of the AWS SDKs and an .npmrc name the server beside the helper, and do not tell it.
-            "kubectl" | "aws" | "pnpm" => return None,
-            _ => panic!("say here how `ycred {hook}` is told a host, or that it is told none"),
-        })
-    }
-
-    fn all() -> Vec<(Client, &'static ProtocolHook)> {
-        let hooks = PROTOCOLS.iter().map(|protocol| protocol.hook());
-        hooks.filter_map(|hook| Some((Client::of(hook.name)?, hook))).collect()
-    }
-
-    /// Programs that ask by themselves, and not people.
-    fn programs() -> Vec<Client> {
-        Client::all().into_iter().map(|(client, _)| client).filter(|client| *client != Client::Token).collect()
-    }
-
-    fn hook(self) -> &'static ProtocolHook {
-        Client::all().into_iter().find(|(client, _)| *client == self).expect("a hook of the table").1
-    }
-
-    /// What may be asked in this client's way: an argument has no NUL, a request of git's no line end, and docker trims.
-    fn can_ask(self, host: &str) -> bool {
-        match self {
-            Client::Docker => host.trim_ascii() == host || host.trim_ascii().is_empty(),
-            Client::Git => !host.contains(['\n', '\r']),
-            Client::Terraform | Client::Keyring => !host.contains('\0') && !host.starts_with('-'),
-            Client::GoAuth | Client::Token => !host.contains('\0'),
-            // The cloud's own APIs are for this one.
-            Client::Bazel => !host.ends_with(".api.cloud.yandex.net"),
-            Client::Cargo | Client::Kubelet => true,
-        }
-    }
-
-    /// The call for a host, by the subcommand or by the symlink if there is one.
-    fn ask(self, sandbox: &Sandbox, by_symlink: bool, host: &str) -> Call {
-        // As a client writes it that knows nothing but URLs.
-        let url = if host.contains("://") { host.to_owned() } else { format!("https://{host}/x?y=z") };
-        let words: Vec<String> = match self {
-            Client::Docker | Client::Git | Client::Bazel => vec!["get".into()],
-            Client::Terraform => vec!["get".into(), host.into()],
-            Client::Cargo if by_symlink => vec!["--cargo-plugin".into()],
-            Client::Cargo | Client::Kubelet => vec![],
-            Client::GoAuth => vec![url.clone()],
-            Client::Keyring => vec!["get".into(), host.into(), "iam".into()],
-            Client::Token => vec!["--format=netrc".into(), format!("--host={host}")],
-        };
-        let hook = self.hook();
-        let call = match hook.symlink.filter(|_| by_symlink) {
-            Some(link) => sandbox.call(sandbox.path("bin").join(link), words),
-            None => sandbox.call(YCRED, [hook.name.to_owned()].into_iter().chain(words)),
-        };
-        match self {
-            Client::Docker => call.stdin(host),
-            Client::Git => {
-                let (scheme, rest) = host.split_once("://").unwrap_or(("https", host));
-                call.stdin(format!("capability[]=authtype\nprotocol={scheme}\nhost={rest}\n\n"))
-            }
-            Client::Bazel => call.stdin(json!({"uri": url}).to_string()),
-            Client::Cargo => {
-                let registry = json!({"index-url": format!("sparse+{url}"), "name": "x", "headers": []});
-                let request = json!({"v": 1, "registry": registry, "kind": "get", "operation": "read", "args": []});
-                call.stdin(format!("{request}\n"))
-            }
-            Client::Kubelet => call.stdin(
-                json!({"kind": "CredentialProviderRequest", "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
-                    "image": format!("{host}/team/image:1")})
-                .to_string(),
-            ),
-            // No other keyring is to answer than those that a test puts there.
-            Client::Keyring => call.env("PATH", sandbox.path("bin")),
-            Client::Terraform | Client::GoAuth | Client::Token => call,
-        }
-    }
-
-    /// The exit code of a failure that is this one elsewhere.
-    fn failing(self, code: i32) -> i32 {
-        if self == Client::Cargo { 0 } else { code }
-    }
-
-    /// What it is told of a host that is none of ours: its own word for that, exactly.
-    #[track_caller]
-    fn is_turned_away(self, run: Run, what: &str) {
-        let (code, stdout) = match self {
-            Client::Docker if what.trim_ascii().is_empty() => (1, "no credentials server URL\n"),
-            Client::Docker => (1, "credentials not found in native keychain\n"),
-            Client::Git | Client::GoAuth => (0, ""),
-            Client::Terraform => (0, "{}\n"),
-            Client::Bazel | Client::Keyring => (1, ""),
-            Client::Cargo => (0, "{\"v\":[1]}\n{\"Err\":{\"kind\":\"url-not-supported\"}}\n"),
-            // An image is its own to name; that there is no token in the reply is looked at by each test.
-            Client::Kubelet => (0, run.stdout.as_str()),
-            Client::Token => (2, ""),
-        };
-        assert_eq!((run.status.code(), run.stdout.as_str()), (Some(code), stdout), "{self:?} for {what:?}\n{run}");
-        let lines: Vec<&str> = run.stderr.lines().collect();
-        match self {
-            Client::Bazel | Client::Token => {
-                assert!(lines.len() <= 2 && lines[0].starts_with("ycred: error: "), "{self:?} for {what:?}\n{run}");
-            }
-            _ => assert!(lines.is_empty() || what.trim_ascii().is_empty(), "{self:?} for {what:?}\n{run}"),
-        }
-    }
-}
-
-/// In the clear, or as Basic credentials have it: what begins `iam:t1.`.
-fn has_token(run: &Run) -> bool {
-    run.stdout.contains("t1.") || run.stdout.contains("aWFtOnQxL")
-}
-
-fn links(sandbox: &Sandbox) {
-    for (_, hook) in Client::all() {
-        if let Some(link) = hook.symlink {
-            sandbox.link(link);
-        }
-    }
-}
 
 /// Every way in which another host can look like one of ours, and some that do not even try.
 fn look_alikes() -> Vec<String> {
@@ -351,21 +212,21 @@ fn look_alikes() -> Vec<String> {
 #[test]
 fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_request() {
     let world = World::new();
-    links(&world.sandbox);
+    link_all(&world.sandbox);
     let hosts = look_alikes();
     let mut asked = 0;
-    for (client, hook) in Client::all() {
+    for client in with_host() {
         for by_symlink in [false, true] {
-            if by_symlink && hook.symlink.is_none() {
+            if by_symlink && client.hook.symlink().is_none() {
                 continue;
             }
-            let hosts: Vec<&String> = hosts.iter().filter(|host| client.can_ask(host)).collect();
+            let hosts: Vec<&String> = hosts.iter().filter(|host| (client.host.can_ask)(host)).collect();
             for part in hosts.chunks(ABREAST) {
                 let runs = run_all(part.iter().map(|host| client.ask(&world.sandbox, by_symlink, host)));
                 for (host, run) in part.iter().zip(runs) {
                     assert!(!has_token(&run), "{client:?} got a token for {host:?}\n{run}");
                     // A path is no part of a host for git; docker sends whole addresses.
-                    client.is_turned_away(run, host);
+                    client.is_turned_away(&run, host);
                     asked += 1;
                 }
             }
@@ -406,45 +267,26 @@ fn no_look_alike_gets_a_token_for_the_kubelet_and_none_costs_a_request() {
 #[test]
 fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
     let world = World::new();
-    links(&world.sandbox);
+    link_all(&world.sandbox);
     for ours in OURS {
-        for (client, spellings) in [
-            (
-                Client::Docker,
-                &[
-                    "{}",
-                    "{}:443",
-                    "https://{}",
-                    "https://{}/",
-                    "https://{}:443/v2/",
-                    "{}/crp123/app",
-                    "{}\n",
-                    "HTTPS://{}",
-                ][..],
-            ),
-            (Client::Git, &["{}", "{}:443"]),
-            (Client::Terraform, &["{}", "{}:443"]),
-            (Client::Bazel, &["{}", "{}:443", "https://{}", "https://{}:443/v2/?x=y@evil.example", "HTTPS://{}/"]),
-            (Client::Cargo, &["{}", "{}:443", "https://{}", "https://{}:443/index/"]),
-            (Client::Keyring, &["{}", "{}:443", "https://{}/pypi/x/simple/", "https://{}:443"]),
-            (Client::Token, &["{}", "{}:443"]),
-        ] {
+        for client in with_host() {
             for by_symlink in [false, true] {
                 for upper in [false, true] {
                     let name = if upper { ours.to_uppercase() } else { ours.to_owned() };
-                    for spelling in spellings {
+                    for spelling in client.host.spellings {
                         let host = spelling.replace("{}", &name);
                         let run = client.ask(&world.sandbox, by_symlink, &host).run().succeeds().quietly();
-                        assert!(run.stdout.contains(&world.last_token()), "{client:?} for {host:?}\n{run}");
+                        gave(&run, &world.last_token());
                     }
                 }
             }
         }
     }
-    // Go's is in the reply by its name alone.
+    // The reply to Go names the host that was asked about.
+    let goauth = client("goauth");
     for ours in OURS {
         for host in [ours.to_owned(), ours.to_uppercase(), format!("https://{ours}:443/go/x")] {
-            let run = Client::GoAuth.ask(&world.sandbox, false, &host).run().succeeds().quietly();
+            let run = goauth.ask(&world.sandbox, false, &host).run().succeeds().quietly();
             assert!(run.stdout.starts_with(&format!("https://{ours}")), "{host:?}\n{run}");
         }
     }
@@ -454,42 +296,35 @@ fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
 #[test]
 fn a_foreign_host_needs_no_profile_no_home_no_network_and_opens_no_socket() {
     let sandbox = Sandbox::new();
-    links(&sandbox);
+    link_all(&sandbox);
     let bare =
         |call: Call| ["HOME", "YCRED_CACHE_DIR", "YCRED_STATE_DIR", "PATH"].into_iter().fold(call, Call::without);
-    for client in Client::programs() {
+    for client in programs() {
         for by_symlink in [false, true] {
-            client.is_turned_away(bare(client.ask(&sandbox, by_symlink, "ghcr.io")).run(), "ghcr.io");
+            client.is_turned_away(&bare(client.ask(&sandbox, by_symlink, "ghcr.io")).run(), "ghcr.io");
         }
     }
     if !require_tracer() {
         return;
     }
     let world = World::new();
-    for (words, stdin) in [
-        (&["docker", "get"][..], "ghcr.io"),
-        (&["git", "get"], "protocol=https\nhost=ghcr.io\n\n"),
-        (&["terraform", "get", "ghcr.io"], ""),
-        (&["bazel", "get"], r#"{"uri":"https://ghcr.io/x"}"#),
-        (&["cargo"], r#"{"v":1,"registry":{"index-url":"sparse+https://ghcr.io/"},"kind":"get","args":[]}"#),
-        (&["goauth", "https://ghcr.io/x"], ""),
-        (&["keyring", "get", "https://ghcr.io/x", "iam"], ""),
-    ] {
+    for client in programs() {
+        let (words, stdin) = (client.host.request)("ghcr.io");
         let strace = |arguments: &[String]| {
             // Docker's word for a foreign host is exit 1, and a run under the tracer is to succeed.
             let all: Vec<&str> = ["-c", "\"$@\"; :", "sh", "strace"]
                 .into_iter()
                 .chain(arguments.iter().map(String::as_str))
-                .chain([YCRED])
-                .chain(words.iter().copied())
+                .chain([YCRED, client.hook.name])
+                .chain(words.iter().map(String::as_str))
                 .collect();
-            world.sandbox.call("sh", all).stdin(stdin)
+            world.sandbox.call("sh", all).stdin(stdin.as_str())
         };
         let steps = Step::of(&world.sandbox, strace);
         let network = steps.iter().find(|step| ["socket", "connect", "sendto"].contains(&step.name.as_str()));
-        assert_eq!(network, None, "{words:?}");
+        assert_eq!(network, None, "{client:?}");
         let wrote = steps.iter().find(|step| step.line.contains("O_CREAT") || step.name.starts_with("mkdir"));
-        assert_eq!(wrote, None, "{words:?}");
+        assert_eq!(wrote, None, "{client:?}");
     }
     // The oracle sees a socket where there is one.
     let steps = Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]));
@@ -512,25 +347,19 @@ const BROKEN: &[(&str, &str)] = &[
 fn a_broken_or_missing_profile_is_silent_for_foreign_hosts_and_an_error_for_ours() {
     for (what, text) in BROKEN.iter().copied().chain([("missing", "")]) {
         let sandbox = Sandbox::new();
-        links(&sandbox);
+        link_all(&sandbox);
         if what != "missing" {
             sandbox.profile("default", text);
         }
-        for client in Client::programs() {
+        for client in programs() {
             for by_symlink in [false, true] {
                 for host in ["ghcr.io", "git.example", "cr.yandex.evil.example"] {
-                    client.is_turned_away(client.ask(&sandbox, by_symlink, host).run(), host);
+                    client.is_turned_away(&client.ask(&sandbox, by_symlink, host).run(), host);
                 }
-                let run = client.ask(&sandbox, by_symlink, "cr.yandex").run().exits(client.failing(3));
+                let run = client.ask(&sandbox, by_symlink, "cr.yandex").run().exits((client.hook.failure)(3));
                 assert!(run.stderr.starts_with("ycred: error: "), "{what}\n{run}");
                 assert!(run.stderr.lines().count() <= 2, "{what}\n{run}");
-                match client {
-                    Client::Docker => assert!(run.stdout.starts_with("ycred: ") && run.stdout.lines().count() == 1),
-                    Client::Git => assert_eq!(run.stdout, "quit=1\n"),
-                    Client::Cargo => assert!(run.stdout.contains("\"kind\":\"other\""), "{run}"),
-                    Client::Kubelet => assert!(!run.stdout.contains("password"), "{run}"),
-                    _ => assert_eq!(run.stdout, ""),
-                }
+                assert_eq!(run.stdout, (client.hook.forms[0].refusal)(&run), "{what}\n{run}");
             }
         }
         // What only keeps or drops has nothing to complain of.
@@ -548,24 +377,12 @@ fn a_broken_or_missing_profile_is_silent_for_foreign_hosts_and_an_error_for_ours
 #[test]
 fn a_named_profile_that_is_missing_is_silent_for_foreign_hosts_too() {
     let world = World::new();
-    for name in ["docker-credential-ycred-gone", "git-credential-ycred-gone", "terraform-credentials-ycred-gone"] {
-        let link = world.sandbox.link(name);
-        let (words, stdin): (&[&str], &str) = match name.split('-').next() {
-            Some("docker") => (&["get"], "HOST"),
-            Some("git") => (&["get"], "protocol=https\nhost=HOST\n\n"),
-            _ => (&["get", "HOST"], ""),
-        };
-        let ask = |host: &str| {
-            let words: Vec<String> = words.iter().map(|word| word.replace("HOST", host)).collect();
-            world.sandbox.call(&link, words).stdin(stdin.replace("HOST", host)).run()
-        };
-        let client = match name.split('-').next() {
-            Some("docker") => Client::Docker,
-            Some("git") => Client::Git,
-            _ => Client::Terraform,
-        };
-        client.is_turned_away(ask("ghcr.io"), "ghcr.io");
-        let run = ask("cr.yandex").exits(3);
+    for client in programs() {
+        let Some(link) = client.hook.symlink() else { continue };
+        let link = format!("{link}-gone");
+        world.sandbox.link(&link);
+        client.is_turned_away(&client.ask_as(&world.sandbox, &link, "ghcr.io").run(), "ghcr.io");
+        let run = client.ask_as(&world.sandbox, &link, "cr.yandex").run().exits((client.hook.failure)(3));
         assert!(run.stderr.contains("profile gone"), "{run}");
     }
     assert_eq!(world.emulator.calls(), 0);
@@ -587,19 +404,19 @@ fn a_symlinks_suffix_is_never_a_path() {
 #[test]
 fn a_profiles_own_hosts_are_ours_to_the_port_and_not_beyond() {
     let world = World::new();
-    links(&world.sandbox);
+    link_all(&world.sandbox);
     let listed =
         r#"hosts = ["git.example", "registry.example:5000", "*.corp.example", "localhost:5001", "127.0.0.1:5002"]"#;
     world.profile("default", listed);
-    let gets = |client: Client, host: &str| {
+    let gets = |client: HostHook, host: &str| {
         let run = client.ask(&world.sandbox, false, host).run();
         let has = has_token(&run);
         if !has {
-            client.is_turned_away(run, host);
+            client.is_turned_away(&run, host);
         }
         has
     };
-    for client in Client::programs() {
+    for client in programs() {
         for host in [
             "git.example",
             "git.example:443",
@@ -643,16 +460,14 @@ fn a_profiles_own_hosts_are_ours_to_the_port_and_not_beyond() {
             assert!(!gets(client, host), "{client:?} got a token for {host}");
         }
     }
-    // Plain http to this machine alone, where it is listed; to git never.
-    assert!(gets(Client::Docker, "http://localhost:5001/v2/"));
-    assert!(gets(Client::Docker, "http://127.0.0.1:5002"));
-    assert!(!gets(Client::Docker, "http://localhost:5002"));
-    for client in [Client::Bazel, Client::Cargo, Client::Keyring] {
-        assert!(gets(client, "http://localhost:5001/x"), "{client:?}");
+    // Plain http to this machine alone, where it is listed; to some clients never.
+    for client in programs() {
+        let Some(plain_http) = client.host.plain_http else { continue };
+        for listed in ["http://localhost:5001", "http://localhost:5001/v2/", "http://127.0.0.1:5002"] {
+            assert_eq!(gets(client, listed), plain_http, "{client:?} for {listed}");
+        }
+        assert!(!gets(client, "http://localhost:5002"), "{client:?}");
         assert!(!gets(client, "http://localhost:5002/x"), "{client:?}");
-    }
-    for client in [Client::Git, Client::GoAuth] {
-        assert!(!gets(client, "http://localhost:5001"), "{client:?}");
     }
 }
 
@@ -666,13 +481,13 @@ fn another_installation_has_its_own_registries_and_an_unknown_one_none() {
     ] {
         let world = World::new();
         world.profile("default", &format!("endpoint = \"{endpoint}\""));
-        for client in Client::programs() {
+        for client in programs() {
             for host in ours {
                 let run = client.ask(&world.sandbox, false, host).run().succeeds().quietly();
                 assert!(has_token(&run), "{endpoint}: {client:?} got none for {host}\n{run}");
             }
             for host in foreign {
-                client.is_turned_away(client.ask(&world.sandbox, false, host).run(), host);
+                client.is_turned_away(&client.ask(&world.sandbox, false, host).run(), host);
             }
         }
     }
@@ -681,16 +496,17 @@ fn another_installation_has_its_own_registries_and_an_unknown_one_none() {
 #[test]
 fn the_apis_of_an_installation_are_answered_to_bazel_alone() {
     let world = World::new();
-    links(&world.sandbox);
+    link_all(&world.sandbox);
     for host in ["llm.api.cloud.yandex.net", "https://Storage.API.cloud.yandex.net:443/x", "a.b.api.cloud.yandex.net"] {
-        for client in Client::programs() {
+        for client in programs() {
             let run = client.ask(&world.sandbox, true, host).run();
-            match client {
-                Client::Bazel => assert!(has_token(&run), "{host}\n{run}"),
-                _ => client.is_turned_away(run, host),
+            match client.host.apis {
+                true => assert!(has_token(&run), "{host}\n{run}"),
+                false => client.is_turned_away(&run, host),
             }
         }
     }
+    let bazel = client("bazel");
     for host in [
         "api.cloud.yandex.net",
         "https://llm.api.cloud.yandex.net:8443/",
@@ -701,12 +517,12 @@ fn the_apis_of_an_installation_are_answered_to_bazel_alone() {
         "https://x@llm.api.cloud.yandex.net/",
         "llm.api.yandexcloud.kz",
     ] {
-        Client::Bazel.is_turned_away(Client::Bazel.ask(&world.sandbox, false, host).run(), host);
+        bazel.is_turned_away(&bazel.ask(&world.sandbox, false, host).run(), host);
     }
     world.profile("default", "endpoint = \"api.yandexcloud.kz\"");
-    assert!(has_token(&Client::Bazel.ask(&world.sandbox, false, "llm.api.yandexcloud.kz").run()));
-    let run = Client::Bazel.ask(&world.sandbox, false, "llm.api.cloud.yandex.net").run();
-    Client::Bazel.is_turned_away(run, "another installation's");
+    assert!(has_token(&bazel.ask(&world.sandbox, false, "llm.api.yandexcloud.kz").run()));
+    let run = bazel.ask(&world.sandbox, false, "llm.api.cloud.yandex.net").run();
+    bazel.is_turned_away(&run, "another installation's");
 }
 
 #[test]
@@ -721,11 +537,11 @@ fn a_token_for_a_host_that_is_not_ours_is_not_printed_by_the_token_command_eithe
 #[test]
 fn a_cloud_that_is_down_or_refuses_is_no_matter_for_foreign_hosts() {
     let world = World::new();
-    links(&world.sandbox);
+    link_all(&world.sandbox);
     world.emulator.fault(Fault::refuse(503));
     let dead = Emulator::start(Config::default()).url();
     world.sandbox.profile("default", &format!("source = \"metadata\"\niam-url = \"{dead}\"\n"));
-    for client in Client::programs() {
-        client.is_turned_away(client.ask(&world.sandbox, true, "docker.io").run(), "docker.io");
+    for client in programs() {
+        client.is_turned_away(&client.ask(&world.sandbox, true, "docker.io").run(), "docker.io");
     }
 }

@@ -23,6 +23,7 @@ use crate::harness::files::{make_private, mode, names, set_mode};
 use crate::harness::machine::{require_root, require_tracer};
 use crate::harness::strace::{Step, traced};
 use crate::harness::{Run, Sandbox, YCRED, run_all, tried};
+use crate::hooks::{HOOKS, forms};
 use crate::server::{Delivery, Request, Response, Server, Stage};
 use crate::stories::login::Person;
 use crate::world::World;
@@ -448,26 +449,14 @@ const SOURCES: &[Source] = &[
     },
 ];
 
-const KUBELET: &str = r#"{"kind":"CredentialProviderRequest","apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"cr.yandex/a/b"}"#;
+/// Commands that use a token without printing it on stdout, or that look at the cache.
+const COMMANDS: &[&[&str]] = &[&["env"], &["exec", "true"], &["exec", "--serve", "true"], &["refresh"], &["list"]];
 
-/// The calls by which a token goes out, or does not.
-const CALLS: &[(&[&str], &str)] = &[
-    (&["kubectl"], ""),
-    (&["docker", "get"], "https://cr.yandex"),
-    (&["git", "get"], "capability[]=authtype\nprotocol=https\nhost=cr.yandex\n\n"),
-    (&["terraform", "get", "cr.yandex"], ""),
-    (&["bazel", "get"], r#"{"uri":"https://cr.yandex/"}"#),
-    (&["cargo"], r#"{"v":1,"registry":{"index-url":"sparse+https://cr.yandex/"},"kind":"get","args":[]}"#),
-    (&["goauth"], ""),
-    (&["keyring", "get", "https://cr.yandex/", "iam", "--output=json"], ""),
-    (&["kubelet"], KUBELET),
-    (&["token", "--format", "curl"], ""),
-    (&["env"], ""),
-    (&["exec", "true"], ""),
-    (&["exec", "--serve", "true"], ""),
-    (&["refresh"], ""),
-    (&["list"], ""),
-];
+/// The calls by which a token goes out, or does not: arguments and stdin.
+fn calls() -> impl Iterator<Item = (&'static [&'static str], &'static str)> {
+    let hooks = forms().filter(|(hook, _)| hook.gives_token).map(|(_, form)| (form.words, form.stdin));
+    hooks.chain(COMMANDS.iter().map(|words| (*words, "")))
+}
 
 #[test]
 fn no_source_by_any_hook_in_any_failure_at_any_verbosity_tells_eight_bytes_of_a_secret() {
@@ -511,9 +500,9 @@ fn expose(source: &Source) -> usize {
         let cache = sandbox.path(format!("cache-{manner:?}"));
         for flags in [&["-vvv"][..], &["-vvv", "--no-cache"]] {
             eavesdropper.behave(*manner);
-            let runs = run_all(CALLS.iter().map(|(words, stdin)| {
-                let words: Vec<&str> = flags.iter().chain(*words).copied().collect();
-                sandbox.ycred(&words).stdin(*stdin).env("YCRED_CACHE_DIR", &cache)
+            let runs = run_all(calls().map(|(words, stdin)| {
+                let words: Vec<&str> = flags.iter().chain(words).copied().collect();
+                sandbox.ycred(&words).stdin(stdin).env("YCRED_CACHE_DIR", &cache)
             }));
             judge(&format!("{}, {manner:?}", source.name), &net, &eavesdropper, &runs);
             count += runs.len();
@@ -748,10 +737,10 @@ fn escape_sequences_and_bidi_controls_of_a_server_reach_no_terminal() {
     ] {
         world.emulator.clear_faults();
         world.emulator.fault(fault);
-        for (words, stdin) in &CALLS[..5] {
+        for form in HOOKS.iter().map(|hook| &hook.forms[0]) {
             for flags in [&["-vvv"][..], &["--no-cache"]] {
-                let words: Vec<&str> = flags.iter().chain(*words).copied().collect();
-                let run = world.ycred(&words).stdin(*stdin).run();
+                let words: Vec<&str> = flags.iter().chain(form.words).copied().collect();
+                let run = world.ycred(&words).stdin(form.stdin).env("PATH", world.sandbox.path("bin")).run();
                 is_clean(&run);
             }
         }
@@ -1155,9 +1144,8 @@ fn a_key_file_that_others_can_read_is_one_warning_on_a_miss_and_none_on_a_hit() 
 #[test]
 fn the_record_has_the_token_and_the_token_is_nowhere_else_after_any_command() {
     let world = World::new();
-    let calls: &[(&[&str], &str)] = CALLS;
-    for (words, stdin) in calls {
-        world.ycred(words).stdin(*stdin).run().succeeds();
+    for (words, stdin) in calls() {
+        world.ycred(words).stdin(stdin).run().succeeds();
     }
     let record = record(&world.sandbox.path("cache"));
     assert_eq!(token_in(&record), world.last_token());
