@@ -19,8 +19,7 @@ use crate::harness::{Call, Run, Running, YCRED, require_client, skip};
 use crate::world::World;
 
 /// A child that tells its environment, and then waits to be told to end.
-const WAITING: &str =
-    "env -0 > environment.new; mv environment.new environment; while [ ! -e over ]; do sleep 0.02; done";
+const WAITING: &str = "env -0 > environment.new; mv environment.new environment; for turn in $(seq 4000); do [ -e over ] && break; sleep 0.02; done";
 
 /// A child under `exec --serve` that waits.
 struct Served<'a> {
@@ -143,7 +142,7 @@ fn the_end_of_the_child_is_ours() {
         "sh",
         [
             "-c",
-            "\"$0\" exec --serve sh -c 'exec >&-; while [ ! -e seen ]; do sleep 0.02; done' | { cat; touch seen; }",
+            "\"$0\" exec --serve sh -c 'exec >&-; for turn in $(seq 4000); do [ -e seen ] && break; sleep 0.02; done' | { cat; touch seen; }",
             YCRED,
         ],
     );
@@ -155,7 +154,7 @@ fn signals_that_are_sent_to_us_reach_the_child_and_are_left_to_it() {
     let world = World::new();
     let script =
         "for s in HUP INT QUIT TERM USR1 USR2 ALRM; do trap \"echo $s\" $s; done; trap 'echo over; exit 3' WINCH
-echo ready; while :; do sleep 0.02; done";
+echo ready; for turn in $(seq 4000); do sleep 0.02; done";
     let running = world.sandbox.ycred(["exec", "--serve", "sh", "-c", script]).start();
     wait_until("the child is ready", || running.stdout().contains("ready"));
     let signals = [
@@ -205,7 +204,8 @@ fn a_child_that_stops_by_itself_stops_us_and_goes_on_with_us() {
 #[test]
 fn what_stops_and_continues_us_alone_does_so_with_the_child() {
     let world = World::new();
-    let script = "echo $$ > child.new; mv child.new child; while [ ! -e over ]; do sleep 0.02; done";
+    let script =
+        "echo $$ > child.new; mv child.new child; for turn in $(seq 4000); do [ -e over ] && break; sleep 0.02; done";
     let running = world.sandbox.ycred(["exec", "--serve", "sh", "-c", script]).start();
     let file = world.sandbox.path("work/child");
     wait_until("the child has started", || file.exists());
@@ -253,7 +253,7 @@ fn however_we_are_started_the_childs_end_is_seen_and_its_signals_are_as_without_
     }
     // A timer that whoever started us has set (`perl -e 'alarm 5; exec @ARGV'`) is for the program.
     let words = ["-c", STARTER, "alarm", YCRED, "exec", "--serve", "sh", "-c"];
-    let words = [&words[..], &["trap 'exit 6' ALRM; while :; do sleep 0.02; done"]].concat();
+    let words = [&words[..], &["trap 'exit 6' ALRM; for turn in $(seq 4000); do sleep 0.02; done"]].concat();
     world.sandbox.call(&python, words).run().exits(6).quietly();
 }
 
@@ -299,7 +299,7 @@ fn the_terminal_is_the_childs() {
     let world = World::new();
     let terminal = world.sandbox.script("terminal.py", TERMINAL).into_os_string().into_string().expect("plain text");
     let child = "trap 'echo int' INT; test -t 0 && test -t 1 && test -t 2 && echo a terminal
-while [ -z \"$line\" ]; do read line; done; echo got $line; exit 9";
+for turn in $(seq 100); do [ -z \"$line\" ] || break; read line; done; echo got $line; exit 9";
     let words = [&terminal, YCRED, "exec", "--serve", "sh", "-c", child, "a terminal=>\\x03|int=>words\\n"];
     let run = world.sandbox.call(&python, words).run().exits(9);
     assert_eq!(run.stdout.matches("int").count(), 1, "Ctrl-C reaches the child once\n{run}");
@@ -344,7 +344,7 @@ if pid == 0:
 os.read(master, 1)
 os.close(master)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
-    let child = "trap 'exit 8' HUP; echo ready; while :; do sleep 0.02; done";
+    let child = "trap 'exit 8' HUP; echo ready; for turn in $(seq 4000); do sleep 0.02; done";
     let words = ["-c", script, YCRED, "exec", "--serve", "sh", "-c", child];
     world.sandbox.call(&python, words).run().exits(8);
 }
