@@ -19,5 +19,6 @@ mod object_storage;
 mod packages;
 mod requirements;
 mod server;
+mod sources;
 mod stories;
 mod world;

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
-use rand::Rng as _;
 use serde_json::{Value, json};
 
 use super::commons::{Commons, NOBODY};
@@ -25,7 +24,9 @@ use crate::harness::strace::{Step, traced};
 use crate::harness::{Run, Sandbox, YCRED, run_all, tried};
 use crate::hooks::{HOOKS, forms};
 use crate::server::{Delivery, Request, Response, Server, Stage};
-use crate::stories::login::Person;
+use crate::sources::person::Person;
+use crate::sources::workload::GITHUB;
+use crate::sources::{SOURCES, Secrets, Source, Way, shapeless};
 use crate::world::World;
 
 // ------------------------------------------------------------------------------------------------------------- the net
@@ -67,11 +68,6 @@ impl Net {
         }
         net
     }
-}
-
-/// A secret without any shape that could be recognised: only who holds it can mask it.
-fn shapeless(length: usize) -> String {
-    rand::thread_rng().sample_iter(rand::distributions::Alphanumeric).take(length).map(char::from).collect()
 }
 
 #[test]
@@ -223,232 +219,6 @@ impl Heard {
     }
 }
 
-/// A way to a token with a secret in it.
-struct Source {
-    name: &'static str,
-    /// Writes its files, says its profile and its environment, and casts its secrets into the net.
-    prepare: fn(&Sandbox, &str, &mut Net) -> (String, Variables),
-}
-
-type Variables = Vec<(&'static str, String)>;
-
-/// Where a job asks for ID tokens.
-const GITHUB: &str = "/github/idtoken";
-
-/// A JWT of nobody's.
-fn jwt() -> String {
-    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
-    let (id, signature) = (shapeless(20), shapeless(86));
-    let payload = json!({"jti": id, "iss": "https://issuer.example", "sub": "somebody", "aud": "yc", "exp": 1});
-    format!("{}.{}.{signature}", encode(&json!({"kid": id}).to_string()), encode(&payload.to_string()))
-}
-
-fn workload(url: &str, way: &str) -> String {
-    format!("source = \"workload\"\nservice-account-id = \"ajeaaaaaaaaaaaaaaaaa\"\nauth-url = \"{url}\"\n{way}\n")
-}
-
-fn command(sandbox: &Sandbox, script: &str) -> PathBuf {
-    sandbox.script(format!("bin/{}", shapeless(8)), &format!("#!/bin/sh\n{script}\n"))
-}
-
-const SOURCES: &[Source] = &[
-    Source {
-        name: "authorized key in a file",
-        prepare: |sandbox, url, net| {
-            let key = AuthorizedKey::new("ajeaaaaaaaaaaaaaaaaa", RsaKey::shared());
-            key.write(sandbox.path("config/key.json")).expect("a key file");
-            net.add("key", &key.file().without_line().pem());
-            (format!("source = \"authorized-key\"\nkey-file = \"key.json\"\niam-url = \"{url}\"\n"), Vec::new())
-        },
-    },
-    Source {
-        name: "authorized key, to impersonate",
-        prepare: |sandbox, url, net| {
-            let key = AuthorizedKey::new("ajeaaaaaaaaaaaaaaaaa", RsaKey::shared());
-            key.write(sandbox.path("config/key.json")).expect("a key file");
-            net.add("key", &key.file().without_line().pem());
-            let more = "impersonate = [\"ajebbbbbbbbbbbbbbbbb\", \"ajeccccccccccccccccc\"]";
-            (format!("source = \"authorized-key\"\nkey-file = \"key.json\"\niam-url = \"{url}\"\n{more}\n"), Vec::new())
-        },
-    },
-    Source {
-        name: "OAuth token in a file",
-        prepare: |sandbox, url, net| {
-            let oauth = shapeless(58);
-            sandbox.file("config/oauth", format!("{oauth}\n"));
-            net.add("OAuth token", &oauth);
-            (format!("source = \"oauth\"\noauth-token-file = \"oauth\"\niam-url = \"{url}\"\n"), Vec::new())
-        },
-    },
-    Source {
-        name: "OAuth token in a variable",
-        prepare: |_, url, net| {
-            let oauth = shapeless(58);
-            net.add("OAuth token", &oauth);
-            (
-                format!("source = \"oauth\"\noauth-token-env = \"MY_OAUTH\"\niam-url = \"{url}\"\n"),
-                vec![("MY_OAUTH", oauth)],
-            )
-        },
-    },
-    Source {
-        name: "OAuth token of a command",
-        prepare: |sandbox, url, net| {
-            let oauth = shapeless(58);
-            net.add("OAuth token", &oauth);
-            // In a file of its own, as the script is not ours to keep clean.
-            let file = sandbox.file("config/oauth", format!("{oauth}\n"));
-            let script = command(sandbox, &format!("cat '{}'; cat '{0}' >&2", file.display()));
-            (
-                format!("source = \"oauth\"\noauth-token-command = [\"{}\"]\niam-url = \"{url}\"\n", script.display()),
-                Vec::new(),
-            )
-        },
-    },
-    Source {
-        name: "metadata",
-        prepare: |_, url, _| {
-            let address = url.trim_start_matches("http://");
-            (format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"), Vec::new())
-        },
-    },
-    Source {
-        name: "a subject token in a file",
-        prepare: |sandbox, url, net| {
-            let token = jwt();
-            net.add("subject token", &token);
-            sandbox.file("config/subject-token", format!("{token}\n"));
-            (workload(url, "subject-token-file = \"subject-token\""), Vec::new())
-        },
-    },
-    Source {
-        name: "an opaque subject token in a file, to impersonate",
-        prepare: |sandbox, url, net| {
-            let token = shapeless(200);
-            net.add("subject token", &token);
-            sandbox.file("config/subject-token", format!("{token}\n"));
-            let more = format!("iam-url = \"{url}\"\nimpersonate = \"ajebbbbbbbbbbbbbbbbb\"");
-            (workload(url, &format!("subject-token-file = \"subject-token\"\n{more}")), Vec::new())
-        },
-    },
-    Source {
-        name: "a subject token in a variable",
-        prepare: |_, url, net| {
-            let token = jwt();
-            net.add("subject token", &token);
-            (workload(url, "subject-token-env = \"MY_ID_TOKEN\""), vec![("MY_ID_TOKEN", token)])
-        },
-    },
-    Source {
-        name: "an opaque subject token in a variable",
-        prepare: |_, url, net| {
-            let token = shapeless(200);
-            net.add("subject token", &token);
-            (workload(url, "subject-token-env = \"MY_ID_TOKEN\""), vec![("MY_ID_TOKEN", token)])
-        },
-    },
-    Source {
-        name: "a subject token that is two",
-        prepare: |sandbox, url, net| {
-            let (first, second) = (jwt(), shapeless(60));
-            net.add("subject tokens", &format!("{first}\n{second}"));
-            sandbox.file("config/subject-token", format!("{first}\n{second}\n"));
-            (workload(url, "subject-token-file = \"subject-token\""), Vec::new())
-        },
-    },
-    Source {
-        name: "a subject token of a command",
-        prepare: |sandbox, url, net| {
-            let token = jwt();
-            net.add("subject token", &token);
-            let file = sandbox.file("config/subject-token", format!("{token}\n"));
-            let script = command(sandbox, &format!("cat '{}'; cat '{0}' >&2", file.display()));
-            (workload(url, &format!("subject-token-command = [\"{}\"]", script.display())), Vec::new())
-        },
-    },
-    Source {
-        name: "an ID token of GitHub Actions",
-        prepare: |_, url, net| {
-            let token = shapeless(200);
-            net.add("request token", &token);
-            let variables = vec![
-                ("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{url}{GITHUB}?api-version=2.0")),
-                ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", token),
-            ];
-            (workload(url, "github-audience = \"https://github.com/owner\""), variables)
-        },
-    },
-    Source {
-        name: "a command that succeeds and says too much",
-        prepare: |sandbox, _, net| {
-            let token = shapeless(100);
-            net.add("token", &token);
-            let file = sandbox.file("config/token", format!("{token}\n"));
-            let script = command(sandbox, &format!("cat '{}'; echo \"+ gave $(cat '{0}')\" >&2", file.display()));
-            (format!("source = \"command\"\ncommand = [\"{}\"]\n", script.display()), Vec::new())
-        },
-    },
-    Source {
-        name: "a command that fails after giving",
-        prepare: |sandbox, _, net| {
-            let token = shapeless(100);
-            net.add("command's output", &token);
-            let file = sandbox.file("config/token", format!("{token}\n"));
-            let script =
-                command(sandbox, &format!("cat '{}'; echo \"+ gave $(cat '{0}')\" >&2; exit 7", file.display()));
-            (format!("source = \"command\"\ncommand = [\"{}\"]\n", script.display()), Vec::new())
-        },
-    },
-    Source {
-        name: "a command that prints no token",
-        prepare: |sandbox, _, net| {
-            let (first, second) = (shapeless(60), shapeless(60));
-            net.add("command's output", &format!("{first}\n{second}"));
-            let file = sandbox.file("config/token", format!("{first} {second}\n"));
-            let script = command(sandbox, &format!("cat '{}'; cat '{0}' >&2", file.display()));
-            (format!("source = \"command\"\ncommand = [\"{}\"]\n", script.display()), Vec::new())
-        },
-    },
-    Source {
-        name: "a command whose JSON is broken",
-        prepare: |sandbox, _, net| {
-            let token = shapeless(100);
-            net.add("command's output", &token);
-            let file = sandbox.file("config/token", format!("{{\"iam_token\": \"{token}\", \"expires_at\": 7\n"));
-            let script = command(sandbox, &format!("cat '{}'", file.display()));
-            (format!("source = \"command\"\ncommand = [\"{}\"]\n", script.display()), Vec::new())
-        },
-    },
-    Source {
-        name: "a static token in a file",
-        prepare: |sandbox, _, net| {
-            let token = shapeless(100);
-            net.add("token", &token);
-            sandbox.file("config/token", format!("{token}\n"));
-            ("source = \"static\"\ntoken-file = \"token\"\n".to_owned(), Vec::new())
-        },
-    },
-    Source {
-        name: "a static token in a variable",
-        prepare: |_, _, net| {
-            let token = shapeless(100);
-            net.add("token", &token);
-            ("source = \"static\"\ntoken-env = \"MY_TOKEN\"\n".to_owned(), vec![("MY_TOKEN", token)])
-        },
-    },
-    Source {
-        name: "a static token that is none",
-        prepare: |_, _, net| {
-            let (first, second) = (shapeless(50), shapeless(50));
-            net.add("static token", &format!("{first}\n{second}"));
-            (
-                "source = \"static\"\ntoken-env = \"MY_TOKEN\"\n".to_owned(),
-                vec![("MY_TOKEN", format!("{first} '{second}"))],
-            )
-        },
-    },
-];
-
 /// Commands that use a token without printing it on stdout, or that look at the cache.
 const COMMANDS: &[&[&str]] = &[&["env"], &["exec", "true"], &["exec", "--serve", "true"], &["refresh"], &["list"]];
 
@@ -462,21 +232,27 @@ fn calls() -> impl Iterator<Item = (&'static [&'static str], &'static str)> {
 fn no_source_by_any_hook_in_any_failure_at_any_verbosity_tells_eight_bytes_of_a_secret() {
     // Much of it is waiting: for a lock, and before another try.
     let runs = std::thread::scope(|scope| {
+        let ways: Vec<_> = SOURCES.iter().flat_map(|source| source.ways.iter().map(move |way| (source, way))).collect();
+        let expose_all = |ways: &[(&Source, &Way)]| ways.iter().map(|(source, way)| expose(source, way)).sum::<usize>();
         let parts: Vec<_> =
-            SOURCES.chunks(3).map(|sources| scope.spawn(move || sources.iter().map(expose).sum::<usize>())).collect();
+            ways.chunks(3).map(<[_]>::to_vec).map(|ways| scope.spawn(move || expose_all(&ways))).collect();
         parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
     });
     tried("run searched for pieces of its secrets", runs);
 }
 
-/// Throws everything at one source, and counts the runs.
+/// Throws everything at one way of a source, and counts the runs.
 #[track_caller]
-fn expose(source: &Source) -> usize {
+fn expose(source: &Source, way: &Way) -> usize {
     let mut count = 0;
     let eavesdropper = Eavesdropper::start();
     let mut sandbox = Sandbox::new();
     let mut net = Net::default();
-    let (profile, variables) = (source.prepare)(&sandbox, &eavesdropper.server.url(), &mut net);
+    let mut secrets = Secrets::default();
+    let (profile, variables) = (way.prepare)(&sandbox, &eavesdropper.server.url(), &mut secrets);
+    for (name, secret) in secrets.0 {
+        net.add(name, &secret);
+    }
     sandbox.profile("default", &profile);
     for (name, value) in variables {
         sandbox.set(name, value);
@@ -487,16 +263,7 @@ fn expose(source: &Source) -> usize {
         net.add(name, &secret);
         sandbox.set(name, secret);
     }
-    let asks_the_cloud = ["iam-url", "auth-url", "metadata-addr"].iter().any(|key| profile.contains(key));
-    // Where a token came from is forgotten by the time it is sent.
-    let manners = match source.name {
-        "OAuth token in a variable" | "OAuth token of a command" => 3,
-        "a subject token in a variable" | "a subject token of a command" => 3,
-        "a subject token that is two" => 1,
-        _ if asks_the_cloud => MANNERS.len(),
-        _ => 1,
-    };
-    for manner in &MANNERS[..manners] {
+    for manner in &MANNERS[..way.answers.min(MANNERS.len())] {
         let cache = sandbox.path(format!("cache-{manner:?}"));
         for flags in [&["-vvv"][..], &["-vvv", "--no-cache"]] {
             eavesdropper.behave(*manner);
@@ -504,7 +271,7 @@ fn expose(source: &Source) -> usize {
                 let words: Vec<&str> = flags.iter().chain(words).copied().collect();
                 sandbox.ycred(&words).stdin(stdin).env("YCRED_CACHE_DIR", &cache)
             }));
-            judge(&format!("{}, {manner:?}", source.name), &net, &eavesdropper, &runs);
+            judge(&format!("{}, {manner:?}", way.name), &net, &eavesdropper, &runs);
             count += runs.len();
             // Apart, since to an access key the token is what buys it, and nothing to be seen.
             if profile.contains("iam-url") {
@@ -512,12 +279,12 @@ fn expose(source: &Source) -> usize {
                 let words: Vec<&str> = flags.iter().chain(&["aws"]).copied().collect();
                 let call = sandbox.ycred(&words).env("YCRED_CACHE_DIR", sandbox.path(format!("cache-aws-{manner:?}")));
                 let runs = [call.run()];
-                judge(&format!("{}, {manner:?}, aws", source.name), &net, &eavesdropper, &runs);
+                judge(&format!("{}, {manner:?}, aws", way.name), &net, &eavesdropper, &runs);
                 count += runs.len();
             }
         }
     }
-    look_around(source.name, &sandbox, &net, &eavesdropper);
+    look_around(source, way.name, &sandbox, &net, &eavesdropper);
     count
 }
 
@@ -549,7 +316,7 @@ fn judge(what: &str, net: &Net, eavesdropper: &Eavesdropper, runs: &[Run]) {
 
 /// No file's name has a piece of a secret, nor any file but a record, which has tokens alone and is 0600.
 #[track_caller]
-fn look_around(what: &str, sandbox: &Sandbox, net: &Net, eavesdropper: &Eavesdropper) {
+fn look_around(source: &Source, what: &str, sandbox: &Sandbox, net: &Net, eavesdropper: &Eavesdropper) {
     eavesdropper.behave(Manner::Good);
     let heard = lock(&eavesdropper.shared);
     let mut all = net.clone();
@@ -579,7 +346,7 @@ fn look_around(what: &str, sandbox: &Sandbox, net: &Net, eavesdropper: &Eavesdro
             assert_eq!(all.catch(&text), None, "{what}: in {name}");
         }
     }
-    assert_eq!(records == 0, what.contains("static"), "{what}: {records} records");
+    assert_eq!(records > 0, source.is_cached, "{what}: {records} records");
 }
 
 #[test]
@@ -1185,13 +952,15 @@ fn a_token_goes_to_no_terminal_by_a_childs_inherited_stdout() {
 /// Everything secret that there is of a login at this moment.
 fn net_of_login(person: &Person) -> Net {
     let mut net = Net::default();
-    for (at, token) in person.emulator.tokens().iter().enumerate() {
+    for (at, token) in person.world.emulator.tokens().iter().enumerate() {
         net.add(&format!("access token {at}"), token);
     }
-    for (at, secret) in person.emulator.logins(|logins| logins.secrets().to_vec()).iter().enumerate() {
+    for (at, secret) in person.world.emulator.logins(|logins| logins.secrets().to_vec()).iter().enumerate() {
         net.add(&format!("code or refresh token {at}"), secret);
     }
-    for path in person.sandbox.files("state").iter().filter(|path| path.extension().is_some_and(|end| end == "json")) {
+    for path in
+        person.world.sandbox.files("state").iter().filter(|path| path.extension().is_some_and(|end| end == "json"))
+    {
         let state: Value = serde_json::from_slice(&fs::read(path).expect("a state")).expect("JSON");
         // The head of the encoding is the same for every key.
         net.add("key", &state["key"].as_str().expect("a key")[40..]);
@@ -1203,9 +972,9 @@ fn net_of_login(person: &Person) -> Net {
 fn a_login_tells_nothing_of_itself_whatever_goes_wrong() {
     let person = Person::new();
     // What the browser is given, in its arguments and its environment.
-    let told = person.sandbox.path("tmp/told");
-    let inner = person.sandbox.path("bin/browser");
-    let browser = person.sandbox.script(
+    let told = person.world.sandbox.path("tmp/told");
+    let inner = person.world.sandbox.path("bin/browser");
+    let browser = person.world.sandbox.script(
         "bin/nosy",
         &format!(
             "#!/bin/sh\nprintf '%s\\n' \"$@\" >> {0}\nenv >> {0}\nexec {1} \"$1\"\n",
@@ -1215,7 +984,7 @@ fn a_login_tells_nothing_of_itself_whatever_goes_wrong() {
     );
     let mut runs = Vec::new();
     let mut call = |words: &[&str], stdin: Option<&str>| {
-        let call = person.sandbox.ycred(["-vvv"].iter().chain(words)).env("BROWSER", &browser);
+        let call = person.world.sandbox.ycred(["-vvv"].iter().chain(words)).env("BROWSER", &browser);
         let run = match stdin {
             Some(text) => call.stdin(text).run(),
             None => call.run(),
@@ -1223,39 +992,39 @@ fn a_login_tells_nothing_of_itself_whatever_goes_wrong() {
         runs.push(run.clone());
         run
     };
-    person.emulator.set(|settings| {
+    person.world.emulator.set(|settings| {
         settings.login.one_time = true;
         settings.login.nonce = Some(400);
     });
     call(&["login"], None).exits(0);
     // A code that is used up is known to the process alone that used it, and worth nothing; so it is not among these.
     let echo = || {
-        let secrets = person.emulator.logins(|logins| logins.secrets().last().cloned().unwrap_or_default());
-        format!("you said {secrets} and {}", person.emulator.tokens().join(" "))
+        let secrets = person.world.emulator.logins(|logins| logins.secrets().last().cloned().unwrap_or_default());
+        format!("you said {secrets} and {}", person.world.emulator.tokens().join(" "))
     };
     for fault in [
         Fault::refuse(400).message(echo()),
         Fault::refuse(401).message(echo()).header("DPoP-Nonce", "x"),
         Fault::body(json!({"access_token": "bad token", "refresh_token": echo()}).to_string()),
         Fault::body(echo()),
-        Fault::refuse(302).header("Location", &format!("https://evil.example/{}", person.emulator.tokens()[0])),
+        Fault::refuse(302).header("Location", &format!("https://evil.example/{}", person.world.emulator.tokens()[0])),
         Fault::broken(Stage::MidBody),
     ] {
-        person.emulator.clear_faults();
-        person.emulator.fault(fault.on(Endpoint::OauthToken));
+        person.world.emulator.clear_faults();
+        person.world.emulator.fault(fault.on(Endpoint::OauthToken));
         call(&["refresh", "--timeout", "2s"], None);
         call(&["kubectl", "--force-refresh", "--timeout", "2s"], None);
         call(&["login", "--force-refresh", "--timeout", "5s"], None);
     }
-    person.emulator.clear_faults();
+    person.world.emulator.clear_faults();
     call(&["login", "--force-refresh"], None).exits(0);
     call(&["refresh"], None).exits(0);
-    let token = person.emulator.tokens().last().expect("a token").clone();
+    let token = person.world.emulator.tokens().last().expect("a token").clone();
     call(&["revoke", "-"], Some(&token)).exits(0);
     call(&["revoke", &token], None).exits(2);
     let net = net_of_login(&person);
     call(&["login", "--no-browser", "--timeout", "1s"], Some("code=stolen-code-stolen&state=wrong\n"));
-    person.emulator.fault(Fault::refuse(500).on(Endpoint::Revoke).message(echo()));
+    person.world.emulator.fault(Fault::refuse(500).on(Endpoint::Revoke).message(echo()));
     call(&["logout", "--revoke", "--timeout", "2s"], None);
     assert!(net.secrets.len() > 10, "{}", net.secrets.len());
     for run in &runs {
@@ -1264,7 +1033,8 @@ fn a_login_tells_nothing_of_itself_whatever_goes_wrong() {
     }
     let given = fs::read(&told).expect("what the browser was given");
     assert_eq!(net.catch(&given), None, "{}", String::from_utf8_lossy(&given));
-    for path in ["state", "cache", "home", "config", "work", "tmp"].iter().flat_map(|place| person.sandbox.files(place))
+    for path in
+        ["state", "cache", "home", "config", "work", "tmp"].iter().flat_map(|place| person.world.sandbox.files(place))
     {
         let content = fs::read(&path).unwrap_or_default();
         assert_eq!(net.catch(&content), None, "after the logout, in {}", path.display());
@@ -1280,7 +1050,8 @@ fn a_logins_secrets_are_in_its_state_and_the_token_in_the_record_and_nowhere_els
     let net = net_of_login(&person);
     let token_alone = net.without("key");
     let mut holders = Vec::new();
-    for path in ["state", "cache", "home", "config", "work", "tmp"].iter().flat_map(|place| person.sandbox.files(place))
+    for path in
+        ["state", "cache", "home", "config", "work", "tmp"].iter().flat_map(|place| person.world.sandbox.files(place))
     {
         let content = fs::read(&path).unwrap_or_default();
         if net.catch(&content).is_some() {
@@ -1290,7 +1061,9 @@ fn a_logins_secrets_are_in_its_state_and_the_token_in_the_record_and_nowhere_els
         }
     }
     let [state, record] = holders.as_slice() else { panic!("a record and a state: {holders:?}") };
-    assert!(record.starts_with(person.sandbox.path("cache")) && state.starts_with(person.sandbox.path("state")));
-    let refresh = person.emulator.logins(|logins| logins.secrets()[1].clone());
+    assert!(
+        record.starts_with(person.world.sandbox.path("cache")) && state.starts_with(person.world.sandbox.path("state"))
+    );
+    let refresh = person.world.emulator.logins(|logins| logins.secrets()[1].clone());
     assert!(!fs::read_to_string(record).expect("a record").contains(&refresh), "the cache has no refresh token");
 }

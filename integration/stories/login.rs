@@ -2,132 +2,21 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::emulator::Config;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::emulator::login::{AUTHORIZE, Page};
-use crate::emulator::{Config, Emulator};
+use crate::emulator::login::Page;
 use crate::expect::{handed, refused, refused_with_hint, warned};
 use crate::harness::machine::strace;
 use crate::harness::waiting::{HOUR, HeldLock, MINUTE, PATIENCE, wait_until};
-use crate::harness::{Call, Run, Running, Sandbox, YCRED, require_client, run_all};
+use crate::harness::{YCRED, require_client, run_all};
+use crate::sources::person::Person;
 use crate::world::shift;
-
-/// A person with a cloud, a profile `default` of source `login`, and a browser.
-pub struct Person {
-    pub sandbox: Sandbox,
-    pub emulator: Emulator,
-}
-
-impl Person {
-    pub fn new() -> Person {
-        Person::with(Config::default(), "")
-    }
-
-    fn with(config: Config, more: &str) -> Person {
-        let emulator = Emulator::start(config);
-        let mut sandbox = Sandbox::new();
-        // Follows the redirect as a browser does, and notes what it was given and what it saw.
-        let browser = sandbox.script(
-            "bin/browser",
-            "#!/bin/sh\nprintf '%s\\n' \"$1\" >> \"$TMPDIR/urls\"\nexec curl -sSLk --noproxy '*' --max-time 60 -o \"$TMPDIR/page\" \"$1\"\n",
-        );
-        sandbox.set("BROWSER", browser);
-        let person = Person { sandbox, emulator };
-        person.profile(more);
-        person
-    }
-
-    fn profile(&self, more: &str) {
-        self.sandbox.profile(
-            "default",
-            &format!(
-                "source = \"login\"\niam-url = \"{}\"\nauth-url = \"{}\"\n{more}\n",
-                self.emulator.url(),
-                self.emulator.auth_url()
-            ),
-        );
-    }
-
-    pub fn login(&self, more: &[&str]) -> Call {
-        self.sandbox.ycred(["login"].iter().chain(more))
-    }
-
-    pub fn log_in(&self) {
-        self.login(&[]).run().exits(0).stdout_has("logged in");
-    }
-
-    pub fn token(&self, more: &[&str]) -> Call {
-        self.sandbox.ycred(["token"].iter().chain(more))
-    }
-
-    #[track_caller]
-    fn get(&self) -> String {
-        handed(self.token(&[]).run())
-    }
-
-    fn asked(&self) -> usize {
-        self.emulator.requests(AUTHORIZE)
-    }
-
-    fn tokens(&self) -> usize {
-        self.emulator.requests(TOKEN)
-    }
-
-    /// The file of the only login with this ending.
-    #[track_caller]
-    fn file(&self, ending: &str) -> PathBuf {
-        let mut found: Vec<PathBuf> = self.sandbox.files("state");
-        found.retain(|path| {
-            path.to_string_lossy().ends_with(ending) && !path.to_string_lossy().ends_with(".login.lock")
-        });
-        assert_eq!(found.len(), 1, "{ending}: {found:?}");
-        found.remove(0)
-    }
-
-    #[track_caller]
-    fn state(&self) -> Value {
-        serde_json::from_slice(&fs::read(self.file(".json")).expect("a state")).expect("JSON")
-    }
-
-    /// Lets state and cache be as they would be when so much time had passed.
-    #[track_caller]
-    fn age(&self, by: Duration) {
-        let by = i64::try_from(by.as_millis()).expect("a sensible time");
-        let files = [self.sandbox.files("state"), self.sandbox.files("cache/v1")].concat();
-        for path in files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "json")) {
-            let mut record = serde_json::from_slice(&fs::read(path).expect("a file")).expect("JSON");
-            shift(&mut record, -by);
-            fs::write(path, record.to_string()).expect("the file again");
-        }
-    }
-
-    /// The address that a login under way has printed.
-    #[track_caller]
-    fn address(&self, login: &Running) -> String {
-        let line = || login.stderr().lines().find(|line| line.starts_with("http")).map(str::to_owned);
-        wait_until("the address is printed", || {
-            line().is_some_and(|line| login.stderr().contains(&format!("{line}\n")))
-        });
-        line().expect("an address")
-    }
-
-    /// Where the emulator's page would send the browser.
-    #[track_caller]
-    fn callback(&self, address: &str) -> String {
-        let run = self.curl(&["-o", "/dev/null", "-w", "%{redirect_url}", address]);
-        run.stdout
-    }
-
-    #[track_caller]
-    fn curl(&self, words: &[&str]) -> Run {
-        self.sandbox.call("curl", ["-sSk", "--noproxy", "*", "--max-time", "60"].iter().chain(words)).run().exits(0)
-    }
-}
 
 const NOT_LOGGED_IN: &str = "ycred login --profile default";
 
@@ -139,7 +28,7 @@ fn a_person_logs_in_once_and_the_token_is_had_and_renewed_without_them() {
         run.stdout.contains("profile default: logged in; the token lives another 11h 59m and renews itself"),
         "{run}"
     );
-    let page = fs::read_to_string(person.sandbox.path("tmp/page")).expect("a page");
+    let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("You are logged in") && page.contains("profile default"), "{page}");
     let first = person.get();
     assert_eq!(person.get(), first, "cached");
@@ -150,8 +39,8 @@ fn a_person_logs_in_once_and_the_token_is_had_and_renewed_without_them() {
     person.age(13 * HOUR);
     assert_ne!(person.get(), second);
     assert_eq!((person.asked(), person.tokens()), (1, 3));
-    assert_eq!(person.emulator.subject_of(&first).as_deref(), Some(crate::emulator::login::PERSON));
-    let url = fs::read_to_string(person.sandbox.path("tmp/urls")).expect("the address");
+    assert_eq!(person.world.emulator.subject_of(&first).as_deref(), Some(crate::emulator::login::PERSON));
+    let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
     assert!(url.contains("scope=openid%20offline_access") && url.contains("client_id=yc.oauth.public-sdk"), "{url}");
     assert!(url.contains("redirect_uri=http%3A%2F%2F127.0.0.1%3A") && !url.contains("yc_federation_hint"), "{url}");
 }
@@ -163,15 +52,15 @@ fn whoever_is_not_logged_in_is_told_at_once_and_nobody_is_asked() {
         person.token(&[]),
         person.token(&["--no-cache"]),
         person.token(&["--force-refresh"]),
-        person.sandbox.ycred(["refresh"]),
-        person.sandbox.ycred(["exec", "--", "true"]),
+        person.world.sandbox.ycred(["refresh"]),
+        person.world.sandbox.ycred(["exec", "--", "true"]),
     ] {
         let code = if format!("{:?}", call.clone().run()).contains("\"exec\"") { 125 } else { 1 };
         refused_with_hint(call.run(), code, &["nobody is logged in"], NOT_LOGGED_IN);
     }
-    person.sandbox.ycred(["kubectl"]).run().exits(1);
-    assert_eq!(person.emulator.calls(), 0);
-    assert!(!person.sandbox.path("tmp/urls").exists(), "no browser");
+    person.world.sandbox.ycred(["kubectl"]).run().exits(1);
+    assert_eq!(person.world.emulator.calls(), 0);
+    assert!(!person.world.sandbox.path("tmp/urls").exists(), "no browser");
 }
 
 #[test]
@@ -180,9 +69,9 @@ fn neither_a_wiped_cache_nor_none_at_all_costs_the_login_or_a_request() {
     person.log_in();
     let first = handed(person.token(&["--no-cache"]).run());
     assert_eq!(handed(person.token(&["--no-cache"]).run()), first);
-    assert!(person.sandbox.files("cache").is_empty());
+    assert!(person.world.sandbox.files("cache").is_empty());
     assert_eq!(person.get(), first);
-    fs::remove_dir_all(person.sandbox.path("cache")).expect("wiped");
+    fs::remove_dir_all(person.world.sandbox.path("cache")).expect("wiped");
     assert_eq!(person.get(), first);
     person.profile("cache = \"none\"");
     assert_eq!(person.get(), first);
@@ -200,7 +89,7 @@ fn refresh_and_force_ask_the_cloud() {
     let person = Person::new();
     person.log_in();
     let first = person.get();
-    person.sandbox.ycred(["refresh"]).run().exits(0).quietly();
+    person.world.sandbox.ycred(["refresh"]).run().exits(0).quietly();
     let second = person.get();
     assert_ne!(second, first);
     assert_ne!(handed(person.token(&["--force-refresh"]).run()), second);
@@ -215,7 +104,7 @@ fn refresh_and_force_ask_the_cloud() {
 #[test]
 fn a_login_without_refresh_token_lasts_as_long_as_its_token() {
     let person = Person::new();
-    person.emulator.set(|settings| settings.login.refresh_tokens = false);
+    person.world.emulator.set(|settings| settings.login.refresh_tokens = false);
     person.login(&[]).run().exits(0).stdout_has("logged in for 11h 59m; after that log in again");
     let first = person.get();
     person.age(11 * HOUR + 30 * MINUTE);
@@ -238,7 +127,7 @@ fn a_login_that_the_cloud_has_ended_is_over_once_its_token_is() {
     let person = Person::new();
     person.log_in();
     let first = person.get();
-    person.emulator.logins(|logins| logins.end_all());
+    person.world.emulator.logins(|logins| logins.end_all());
     person.age(11 * HOUR);
     assert_eq!(warned(person.token(&[]).run(), &["the login has expired or was revoked", "invalid_grant"]), first);
     person.age(HOUR);
@@ -256,15 +145,15 @@ fn while_the_cloud_is_down_the_last_token_serves() {
     person.log_in();
     let first = person.get();
     person.age(11 * HOUR);
-    person.emulator.fault(Fault::refuse(503).on(Endpoint::OauthToken));
+    person.world.emulator.fault(Fault::refuse(503).on(Endpoint::OauthToken));
     assert_eq!(warned(person.token(&[]).run(), &["is used", "503"]), first);
     let no_cache = person.token(&["--no-cache", "--timeout", "2s"]);
     assert_eq!(warned(no_cache.run(), &["the login's last token is used", "503"]), first);
-    fs::remove_dir_all(person.sandbox.path("cache")).expect("wiped");
+    fs::remove_dir_all(person.world.sandbox.path("cache")).expect("wiped");
     assert_eq!(warned(person.token(&["--timeout", "2s"]).run(), &["the login's last token is used"]), first);
     person.age(2 * HOUR);
     refused(person.token(&["--no-cache", "--timeout", "2s"]).run(), 4, &["503"]);
-    person.emulator.clear_faults();
+    person.world.emulator.clear_faults();
     assert_ne!(handed(person.token(&["--no-cache"]).run()), first);
 }
 
@@ -272,7 +161,7 @@ fn while_the_cloud_is_down_the_last_token_serves() {
 fn a_clock_that_is_off_costs_a_second_request_and_no_login() {
     for minutes in [-10, 10] {
         let person = Person::new();
-        person.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(minutes));
+        person.world.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(minutes));
         let run = person.login(&[]).run().exits(0);
         let which = if minutes < 0 { "10 min fast" } else { "10 min slow" };
         assert!(run.stderr.contains(&format!("warning: this machine's clock is {which}")), "{run}");
@@ -289,13 +178,13 @@ fn a_clock_that_is_off_costs_a_second_request_and_no_login() {
 fn a_nonce_is_put_into_the_proof_when_it_is_demanded() {
     for status in [400, 401] {
         let person = Person::new();
-        person.emulator.set(|settings| settings.login.nonce = Some(status));
+        person.world.emulator.set(|settings| settings.login.nonce = Some(status));
         person.log_in();
         person.get();
         assert_eq!(person.tokens(), 2);
         person.age(13 * HOUR);
         // And does not eat the ordinary retries.
-        person.emulator.fault(Fault::refuse(503).on(Endpoint::OauthToken).after(1).times(2));
+        person.world.emulator.fault(Fault::refuse(503).on(Endpoint::OauthToken).after(1).times(2));
         person.get();
         assert_eq!(person.tokens(), 6);
     }
@@ -306,9 +195,9 @@ fn what_no_nonce_can_mend_is_not_asked_again() {
     let person = Person::new();
     person.log_in();
     person.get();
-    person.emulator.logins(|logins| logins.end_all());
+    person.world.emulator.logins(|logins| logins.end_all());
     person.age(13 * HOUR);
-    person.emulator.fault(Fault::default().on(Endpoint::OauthToken).header("DPoP-Nonce", "one-with-each-answer"));
+    person.world.emulator.fault(Fault::default().on(Endpoint::OauthToken).header("DPoP-Nonce", "one-with-each-answer"));
     refused_with_hint(person.token(&[]).run(), 1, &["invalid_grant"], NOT_LOGGED_IN);
     assert_eq!(person.tokens(), 2);
 }
@@ -323,7 +212,7 @@ fn a_token_that_was_got_by_a_clock_far_ahead_is_renewed_first() {
     let mut state = person.state();
     shift(&mut state, i64::try_from((24 * HOUR).as_millis()).expect("a day"));
     fs::write(path, state.to_string()).expect("written");
-    fs::remove_dir_all(person.sandbox.path("cache")).expect("wiped");
+    fs::remove_dir_all(person.world.sandbox.path("cache")).expect("wiped");
     let second = person.get();
     assert_ne!(second, first);
     assert_eq!(handed(person.token(&["--no-cache"]).run()), second);
@@ -337,7 +226,7 @@ fn a_token_that_a_server_has_rejected_is_not_handed_out_again() {
         person.log_in();
         let first = person.get();
         let request = format!("protocol=https\nhost=cr.yandex\nusername=iam\npassword={first}\n\n");
-        person.sandbox.ycred(["git", "erase"]).stdin(request).run().exits(0).quietly().stdout_is("");
+        person.world.sandbox.ycred(["git", "erase"]).stdin(request).run().exits(0).quietly().stdout_is("");
         assert_ne!(person.get(), first, "{cache}");
         assert_eq!(person.tokens(), 2);
     }
@@ -346,7 +235,7 @@ fn a_token_that_a_server_has_rejected_is_not_handed_out_again() {
 #[test]
 fn a_clock_that_is_off_and_a_nonce_that_is_demanded_cost_a_request_each() {
     let person = Person::new();
-    person.emulator.set(|settings| {
+    person.world.emulator.set(|settings| {
         settings.login.nonce = Some(401);
         settings.clock_shift = time::Duration::minutes(10);
     });
@@ -364,13 +253,13 @@ fn whoever_logs_in_next_gets_no_token_of_the_one_before() {
     person.log_in();
     let first = person.get();
     // Even one that lives longer, and one whose renewal is under way.
-    person.emulator.set(|settings| settings.life = HOUR);
-    person.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
+    person.world.emulator.set(|settings| settings.life = HOUR);
+    person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
     let renewal = person.token(&["--force-refresh"]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     let login = person.login(&[]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 3, PATIENCE));
-    person.emulator.clear_faults();
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 3, PATIENCE));
+    person.world.emulator.clear_faults();
     handed(renewal.finish());
     login.finish().exits(0);
     let own = person.state()["access"]["token"].as_str().expect("a token").to_owned();
@@ -381,14 +270,14 @@ fn whoever_logs_in_next_gets_no_token_of_the_one_before() {
 #[test]
 fn twenty_who_renew_at_once_send_a_one_time_refresh_token_once_and_lose_nobody() {
     let person = Person::new();
-    person.emulator.set(|settings| settings.login.one_time = true);
+    person.world.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
     let mut before = person.get();
     for (round, words) in [&[][..], &["--no-cache"]].into_iter().enumerate() {
         person.age(13 * HOUR);
-        person.emulator.fault(Fault::slow(Duration::from_millis(500)).on(Endpoint::OauthToken));
+        person.world.emulator.fault(Fault::slow(Duration::from_millis(500)).on(Endpoint::OauthToken));
         let tokens: Vec<String> = run_all((0..20).map(|_| person.token(words))).into_iter().map(handed).collect();
-        person.emulator.clear_faults();
+        person.world.emulator.clear_faults();
         assert!(tokens.iter().all(|token| *token == tokens[0]) && tokens[0] != before, "{words:?}");
         assert_eq!(person.tokens(), round + 2, "{words:?}");
         before.clone_from(&tokens[0]);
@@ -400,7 +289,7 @@ fn twenty_who_renew_at_once_send_a_one_time_refresh_token_once_and_lose_nobody()
         .for_each(|run| _ = handed(run));
     person.age(13 * HOUR);
     person.get();
-    assert_eq!(person.emulator.logins(|logins| (logins.reused, logins.living())), (0, 1));
+    assert_eq!(person.world.emulator.logins(|logins| (logins.reused, logins.living())), (0, 1));
 }
 
 #[test]
@@ -420,23 +309,23 @@ fn what_another_process_has_renewed_since_is_not_called_the_same_token_again() {
 fn without_a_working_lock_the_refresh_token_of_whoever_was_first_is_taken() {
     let Some(strace) = strace() else { return };
     let person = Person::new();
-    person.emulator.set(|settings| settings.login.one_time = true);
+    person.world.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
     person.age(13 * HOUR);
     let lockless = |out: &str| {
-        let trace = person.sandbox.path(out);
+        let trace = person.world.sandbox.path(out);
         let words = ["-f", "-qq", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK", "-o"];
-        let call = person.sandbox.call(&strace, words);
+        let call = person.world.sandbox.call(&strace, words);
         call.and([trace.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref(), "--no-cache".as_ref()])
     };
-    person.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
+    person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
     let slow = lockless("tmp/a").start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     let first = handed(lockless("tmp/b").run());
-    person.emulator.clear_faults();
+    person.world.emulator.clear_faults();
     // Refused, since the other one was first; then it finds what that has stored.
     assert_eq!(handed(slow.finish()), first);
-    assert_eq!(person.emulator.logins(|logins| logins.reused), 1);
+    assert_eq!(person.world.emulator.logins(|logins| logins.reused), 1);
     person.age(13 * HOUR);
     person.get();
 }
@@ -453,10 +342,10 @@ fn without_a_browser_the_address_is_pasted_or_the_page_comes_by_itself() {
     login.finish().exits(0).stdout_has("logged in");
     let first = person.get();
     // From stdin, at once or after something else.
-    let fifo = person.sandbox.path("tmp/fifo");
-    person.sandbox.call("mkfifo", [&fifo]).run().exits(0);
+    let fifo = person.world.sandbox.path("tmp/fifo");
+    person.world.sandbox.call("mkfifo", [&fifo]).run().exits(0);
     let shell = format!("exec {} login --no-browser < {}", crate::harness::YCRED, fifo.display());
-    let login = person.sandbox.call("sh", ["-c", &shell]).start();
+    let login = person.world.sandbox.call("sh", ["-c", &shell]).start();
     let mut keyboard = fs::OpenOptions::new().write(true).open(&fifo).expect("a reader");
     let callback = person.callback(&person.address(&login));
     let mut type_line = |line: &str| std::io::Write::write_all(&mut keyboard, line.as_bytes()).expect("typed");
@@ -465,7 +354,7 @@ fn without_a_browser_the_address_is_pasted_or_the_page_comes_by_itself() {
     type_line(&format!("{callback}\n"));
     login.finish().exits(0).stdout_has("logged in");
     assert_ne!(person.get(), first, "a new login is a new token");
-    assert!(!person.sandbox.path("tmp/urls").exists(), "no browser was opened");
+    assert!(!person.world.sandbox.path("tmp/urls").exists(), "no browser was opened");
 }
 
 #[test]
@@ -477,12 +366,12 @@ fn the_redirect_port_can_be_fixed_and_a_taken_one_is_told() {
     assert!(error.contains("in use"), "{error}");
     drop(taken);
     person.log_in();
-    let url = fs::read_to_string(person.sandbox.path("tmp/urls")).expect("the address");
+    let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
     assert!(url.contains(&format!("127.0.0.1%3A{port}%2Fauth%2Fcallback")), "{url}");
     // A number needs no quotes.
     person.profile(&format!("redirect-port = {port}"));
     person.log_in();
-    let urls = fs::read_to_string(person.sandbox.path("tmp/urls")).expect("the addresses");
+    let urls = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the addresses");
     assert_eq!(urls.matches(&format!("127.0.0.1%3A{port}%2F")).count(), 2, "{urls}");
     for wrong in ["\"0\"", "0", "-1", "65536", "0x10000", "\"http\""] {
         person.profile(&format!("redirect-port = {wrong}"));
@@ -521,16 +410,16 @@ fn strays_are_turned_away_and_the_wait_goes_on() {
 #[test]
 fn a_second_callback_while_the_first_is_answered_finds_nothing() {
     let person = Person::new();
-    person.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+    person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let login = person.login(&["--no-browser"]).start();
     let callback = person.callback(&person.address(&login));
     let words = ["-sS", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", &callback];
-    let first = person.sandbox.call("curl", words).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 1, PATIENCE));
-    let second = person.sandbox.call("curl", words).start();
+    let first = person.world.sandbox.call("curl", words).start();
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 1, PATIENCE));
+    let second = person.world.sandbox.call("curl", words).start();
     // It has connected, or else it finds nobody, which is as good.
     std::thread::sleep(Duration::from_millis(300));
-    person.emulator.clear_faults();
+    person.world.emulator.clear_faults();
     first.finish().exits(0).stdout_is("200");
     assert!(["404", "000"].contains(&second.finish().stdout.as_str()));
     login.finish().exits(0);
@@ -540,10 +429,10 @@ fn a_second_callback_while_the_first_is_answered_finds_nothing() {
 #[test]
 fn a_no_is_told_and_no_browser_opens_again_at_once() {
     let person = Person::new();
-    person.emulator.set(|settings| settings.login.deny = true);
+    person.world.emulator.set(|settings| settings.login.deny = true);
     let words = ["access_denied: The person said no"];
     refused_with_hint(person.login(&[]).run().without_address(), 1, &words, "said no in the browser");
-    let page = fs::read_to_string(person.sandbox.path("tmp/page")).expect("a page");
+    let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("You are not logged in") && page.contains("The person said no"), "{page}");
     let cooling = person.login(&[]).run();
     refused_with_hint(
@@ -555,7 +444,7 @@ fn a_no_is_told_and_no_browser_opens_again_at_once() {
     assert_eq!(person.asked(), 1);
     refused(person.login(&["--force-refresh"]).run().without_address(), 1, &words);
     assert_eq!(person.asked(), 2);
-    person.emulator.set(|settings| settings.login.deny = false);
+    person.world.emulator.set(|settings| settings.login.deny = false);
     let path = person.file(".failed");
     let mut failed: Value = serde_json::from_slice(&fs::read(&path).expect("remembered")).expect("JSON");
     shift(&mut failed, -31_000);
@@ -567,10 +456,10 @@ fn a_no_is_told_and_no_browser_opens_again_at_once() {
 #[test]
 fn a_code_that_buys_nothing_is_told_in_browser_and_terminal() {
     let person = Person::new();
-    person.emulator.fault(Fault::refuse(400).on(Endpoint::OauthToken).message("<b>not today</b>"));
+    person.world.emulator.fault(Fault::refuse(400).on(Endpoint::OauthToken).message("<b>not today</b>"));
     let run = person.login(&[]).run().without_address();
     refused(run, 1, &["the login went well, but gave no token", "<b>not today</b>"]);
-    let page = fs::read_to_string(person.sandbox.path("tmp/page")).expect("a page");
+    let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("&lt;b&gt;not today") && !page.contains("<b>"), "{page}");
     refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
 }
@@ -578,22 +467,22 @@ fn a_code_that_buys_nothing_is_told_in_browser_and_terminal() {
 #[test]
 fn two_who_log_in_at_once_open_one_browser() {
     let person = Person::new();
-    person.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+    person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let first = person.login(&[]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 1, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 1, PATIENCE));
     let second = person.login(&[]).start();
     wait_until("it waits", || second.stderr().contains("another `ycred login`"));
-    person.emulator.clear_faults();
+    person.world.emulator.clear_faults();
     first.finish().exits(0).stdout_has("logged in");
     second.finish().exits(0).stdout_has("logged in").stderr_has("went well");
     assert_eq!((person.asked(), person.tokens()), (1, 1));
     // And when it fails, both do, with one reason.
-    person.emulator.fault(Fault { hold: true, ..Fault::refuse(400) }.on(Endpoint::OauthToken).message("no more"));
+    person.world.emulator.fault(Fault { hold: true, ..Fault::refuse(400) }.on(Endpoint::OauthToken).message("no more"));
     let first = person.login(&[]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     let second = person.login(&[]).start();
     wait_until("it waits", || second.stderr().contains("another `ycred login`"));
-    person.emulator.clear_faults();
+    person.world.emulator.clear_faults();
     first.finish().exits(1).stderr_has("no more");
     second.finish().exits(1).stderr_has("the other `ycred login` for this profile failed").stderr_has("no more");
     assert_eq!((person.asked(), person.tokens()), (2, 2));
@@ -634,11 +523,11 @@ fn a_browser_that_does_not_start_leaves_the_address() {
     }
     // Who sits at a terminal may paste then, as with --no-browser: the machine may have no browser at all.
     let Some(python) = require_client("python3") else { return };
-    let terminal = person.sandbox.script("terminal.py", super::serve::TERMINAL);
+    let terminal = person.world.sandbox.script("terminal.py", super::serve::TERMINAL);
     for browser in ["/nowhere/browser", "false"] {
         let steps = r"press Enter=>what?\n|that is not the address=>\x03";
         let words = [terminal.to_str().expect("plain text"), YCRED, "login", "--force-refresh", steps];
-        let run = person.sandbox.call(&python, words).env("BROWSER", browser).run();
+        let run = person.world.sandbox.call(&python, words).env("BROWSER", browser).run();
         assert!(run.stdout.contains("that is not the address that the browser ends at"), "{run}");
     }
 }
@@ -646,29 +535,29 @@ fn a_browser_that_does_not_start_leaves_the_address() {
 #[test]
 fn init_makes_the_profile_and_logs_in() {
     let person = Person::new();
-    let (iam, auth) = (person.emulator.url(), person.emulator.auth_url());
-    person.emulator.set(|settings| settings.login.federation = Some("bpf00000000000000001".into()));
+    let (iam, auth) = (person.world.emulator.url(), person.world.emulator.auth_url());
+    person.world.emulator.set(|settings| settings.login.federation = Some("bpf00000000000000001".into()));
     let words =
         ["init", "work", "--login", "--federation-id", "bpf00000000000000001", "--iam-url", &iam, "--auth-url", &auth];
-    let run = person.sandbox.ycred(words).run().exits(0);
+    let run = person.world.sandbox.ycred(words).run().exits(0);
     assert!(run.stdout.contains("work.toml: whoever is logged in; logged in; the token lives"), "{run}");
-    let url = fs::read_to_string(person.sandbox.path("tmp/urls")).expect("the address");
+    let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
     assert!(url.contains("yc_federation_hint=bpf00000000000000001"), "{url}");
     handed(person.token(&["-p", "work"]).run());
     person.login(&["work"]).run().exits(0).stdout_has("profile work: logged in");
     refused_with_hint(person.login(&["nope"]).run(), 3, &["profile nope"], "ycred init nope --login");
     refused(person.login(&["work", "-p", "other"]).run(), 2, &["two profiles are named"]);
-    person.sandbox.profile("static", "source = \"static\"\ntoken-env = \"PATH\"\n");
+    person.world.sandbox.profile("static", "source = \"static\"\ntoken-env = \"PATH\"\n");
     refused(person.login(&["static"]).run(), 2, &["its source is \"static\", which needs no login"]);
     // What is written stays where nobody logs in.
-    person.emulator.set(|settings| settings.login.deny = true);
+    person.world.emulator.set(|settings| settings.login.deny = true);
     let words = ["init", "two", "--login", "--iam-url", &iam, "--auth-url", &auth];
     refused(
-        person.sandbox.ycred(words).run().without_address(),
+        person.world.sandbox.ycred(words).run().without_address(),
         1,
         &["two.toml is written, but nobody is logged in yet"],
     );
-    fs::remove_file(person.sandbox.path("config/default.toml")).expect("removed");
+    fs::remove_file(person.world.sandbox.path("config/default.toml")).expect("removed");
     refused_with_hint(person.login(&[]).run(), 3, &["no profile"], "ycred init default --login");
 }
 
@@ -678,27 +567,30 @@ fn logout_ends_the_login_and_says_so() {
     person.log_in();
     let token = person.get();
     let refresh = person.state()["refresh_token"].as_str().expect("one").to_owned();
-    let run = person.sandbox.ycred(["logout"]).run().exits(0).quietly();
+    let run = person.world.sandbox.ycred(["logout"]).run().exits(0).quietly();
     assert!(
         run.stdout.contains("logged out") && run.stdout.contains("the cached token of whoever is logged in"),
         "{run}"
     );
-    for path in [person.sandbox.files("state"), person.sandbox.files("cache")].concat() {
+    for path in [person.world.sandbox.files("state"), person.world.sandbox.files("cache")].concat() {
         let content = fs::read(&path).expect("readable");
         let content = String::from_utf8_lossy(&content);
         assert!(!content.contains(&token) && !content.contains(&refresh), "{}", path.display());
     }
     refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
     refused(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
-    person.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout_has("no token is cached");
-    assert!(person.emulator.is_live(&token), "the cloud was not asked");
+    person.world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout_has("no token is cached");
+    assert!(person.world.emulator.is_live(&token), "the cloud was not asked");
     assert_eq!(person.tokens(), 1);
     // All of them.
     person.log_in();
-    person.sandbox.profile("second", &fs::read_to_string(person.sandbox.path("config/default.toml")).expect("text"));
+    person
+        .world
+        .sandbox
+        .profile("second", &fs::read_to_string(person.world.sandbox.path("config/default.toml")).expect("text"));
     person.login(&["second"]).run().exits(0);
     handed(person.token(&["-p", "second"]).run());
-    let all = person.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly();
+    let all = person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly();
     assert!(all.stdout.contains("2 logins ended") && all.stdout.contains("1 cached tokens forgotten"), "{all}");
     refused(person.token(&["-p", "second"]).run(), 1, &["nobody is logged in"]);
 }
@@ -707,20 +599,20 @@ fn logout_ends_the_login_and_says_so() {
 fn a_refresh_under_way_does_not_bring_back_what_logout_ended() {
     for words in [&[][..], &["--no-cache"]] {
         let person = Person::new();
-        person.emulator.set(|settings| settings.login.one_time = true);
+        person.world.emulator.set(|settings| settings.login.one_time = true);
         person.log_in();
         person.age(13 * HOUR);
-        person.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+        person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
         let refresh = person.token(words).start();
-        assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
-        let logout = person.sandbox.ycred(["logout"]).start();
+        assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+        let logout = person.world.sandbox.ycred(["logout"]).start();
         wait_until("the login is over", || {
-            person.sandbox.files("state").iter().all(|path| !path.to_string_lossy().ends_with(".session"))
+            person.world.sandbox.files("state").iter().all(|path| !path.to_string_lossy().ends_with(".session"))
         });
-        person.emulator.clear_faults();
+        person.world.emulator.clear_faults();
         let token = handed(refresh.finish());
         logout.finish().exits(0).stdout_has("logged out");
-        for path in [person.sandbox.files("state"), person.sandbox.files("cache")].concat() {
+        for path in [person.world.sandbox.files("state"), person.world.sandbox.files("cache")].concat() {
             let content = fs::read(&path).expect("readable");
             assert!(!String::from_utf8_lossy(&content).contains(&token), "{}", path.display());
         }
@@ -733,13 +625,13 @@ fn a_refresh_that_outlasts_logouts_patience_stores_nothing_either() {
     let person = Person::new();
     person.log_in();
     person.age(13 * HOUR);
-    person.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+    person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let refresh = person.token(&["--no-cache"]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
-    person.sandbox.ycred(["logout", "--timeout", "1s"]).run().exits(0).stdout_has("logged out");
-    person.emulator.clear_faults();
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    person.world.sandbox.ycred(["logout", "--timeout", "1s"]).run().exits(0).stdout_has("logged out");
+    person.world.emulator.clear_faults();
     handed(refresh.finish());
-    let left = person.sandbox.files("state");
+    let left = person.world.sandbox.files("state");
     assert!(left.iter().all(|path| path.extension().is_some_and(|ending| ending == "lock")), "{left:?}");
     refused(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
 }
@@ -753,7 +645,7 @@ fn logout_of_all_clears_what_a_killed_process_left_of_a_login() {
     // A login under way has taken its room on the disk, and comes to its end all the same.
     let login = person.login(&["--no-browser"]).start();
     let address = person.address(&login);
-    person.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout_has("1 logins ended");
+    person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout_has("1 logins ended");
     assert!(!left.exists());
     person.curl(&["-o", "/dev/null", &person.callback(&address)]);
     login.finish().exits(0).stdout_has("logged in");
@@ -763,19 +655,19 @@ fn logout_of_all_clears_what_a_killed_process_left_of_a_login() {
 #[test]
 fn what_a_renewal_under_way_brings_is_revoked_with_the_rest() {
     let person = Person::new();
-    person.emulator.set(|settings| settings.login.one_time = true);
+    person.world.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
     person.age(13 * HOUR);
-    person.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+    person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let renewal = person.token(&["--no-cache"]).start();
-    assert!(person.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
-    let logout = person.sandbox.ycred(["logout", "--revoke", "-v"]).start();
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    let logout = person.world.sandbox.ycred(["logout", "--revoke", "-v"]).start();
     wait_until("it waits", || logout.stderr().contains("waiting"));
-    person.emulator.clear_faults();
+    person.world.emulator.clear_faults();
     let token = handed(renewal.finish());
     logout.finish().exits(0).stdout_has("the login is revoked");
-    assert!(!person.emulator.is_live(&token));
-    assert_eq!(person.emulator.logins(|logins| logins.living()), 0);
+    assert!(!person.world.emulator.is_live(&token));
+    assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
 }
 
 #[test]
@@ -783,36 +675,36 @@ fn logout_can_end_it_in_the_cloud_too() {
     let person = Person::new();
     person.log_in();
     let token = person.get();
-    let run = person.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly();
+    let run = person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly();
     for words in ["the login is revoked", "the token of ajeperson00000000000 is revoked, for every program"] {
         assert!(run.stdout.contains(words), "{run}");
     }
-    assert!(!person.emulator.is_live(&token));
-    assert_eq!(person.emulator.logins(|logins| logins.living()), 0);
+    assert!(!person.world.emulator.is_live(&token));
+    assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
     // Whose token is dead gets one more, to be allowed to end the login.
-    person.emulator.set(|settings| settings.login.one_time = true);
+    person.world.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
     person.age(13 * HOUR);
-    person.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly().stdout_has("the login is revoked");
-    assert_eq!(person.emulator.logins(|logins| logins.living()), 0);
+    person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly().stdout_has("the login is revoked");
+    assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
     assert!(
-        person.emulator.tokens().iter().filter(|token| person.emulator.is_live(token)).count() <= 1,
+        person.world.emulator.tokens().iter().filter(|token| person.world.emulator.is_live(token)).count() <= 1,
         "only the aged one"
     );
     // What cannot be revoked is forgotten all the same.
     person.log_in();
     person.get();
-    person.emulator.fault(Fault::refuse(403).on(Endpoint::RevokeRefresh));
-    let run = person.sandbox.ycred(["logout", "--revoke"]).run().exits(1);
+    person.world.emulator.fault(Fault::refuse(403).on(Endpoint::RevokeRefresh));
+    let run = person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(1);
     assert!(run.stdout.contains("logged out") && run.stdout.contains("is revoked, for every"), "{run}");
     assert!(run.stderr.contains("forgotten here, but not revoked in the cloud"), "{run}");
     refused(person.token(&[]).run(), 1, &["nobody is logged in"]);
     // All of them.
-    person.emulator.clear_faults();
+    person.world.emulator.clear_faults();
     person.log_in();
     let token = person.get();
-    let run = person.sandbox.ycred(["logout", "--revoke", "--all"]).run().exits(0).quietly();
-    assert!(run.stdout.contains("1 logins ended") && !person.emulator.is_live(&token), "{run}");
+    let run = person.world.sandbox.ycred(["logout", "--revoke", "--all"]).run().exits(0).quietly();
+    assert!(run.stdout.contains("1 logins ended") && !person.world.emulator.is_live(&token), "{run}");
 }
 
 #[test]
@@ -820,15 +712,15 @@ fn revoke_takes_a_token_from_standard_input_and_from_nowhere_else() {
     let person = Person::new();
     person.log_in();
     let cached = person.get();
-    let revoke = |words: &[&str]| person.sandbox.ycred(["revoke"].iter().chain(words));
+    let revoke = |words: &[&str]| person.world.sandbox.ycred(["revoke"].iter().chain(words));
     for words in [&["-"][..], &[]] {
-        let other = person.emulator.issue("ajeother000000000000");
+        let other = person.world.emulator.issue("ajeother000000000000");
         revoke(words)
             .stdin(format!("{other}\n"))
             .run()
             .exits(0)
             .stdout_has("the token of ajeother000000000000 is revoked");
-        assert!(!person.emulator.is_live(&other) && person.emulator.is_live(&cached));
+        assert!(!person.world.emulator.is_live(&other) && person.world.emulator.is_live(&cached));
         assert_eq!(person.get(), cached, "another one's end is not that of the cached one");
     }
     revoke(&["-"]).stdin(cached.clone()).run().exits(0);
@@ -839,7 +731,7 @@ fn revoke_takes_a_token_from_standard_input_and_from_nowhere_else() {
     refused(revoke(&["-"]).run(), 2, &["there is no token on standard input"]);
     refused(revoke(&["-"]).stdin("two words").run(), 2, &["what is on standard input is no token"]);
     refused(revoke(&["-"]).stdin("t1.unknown.token").run(), 1, &["Token is invalid or has expired"]);
-    person.sandbox.ycred(["logout"]).run().exits(0);
+    person.world.sandbox.ycred(["logout"]).run().exits(0);
     refused_with_hint(revoke(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
 }
 
@@ -849,16 +741,17 @@ fn revoke_ends_the_cached_token_and_the_login_goes_on() {
     person.log_in();
     let first = person.get();
     person
+        .world
         .sandbox
         .ycred(["revoke"])
         .run()
         .exits(0)
         .quietly()
         .stdout_is("profile default: the token of ajeperson00000000000 is revoked\n");
-    assert!(!person.emulator.is_live(&first));
+    assert!(!person.world.emulator.is_live(&first));
     let second = person.get();
     assert_ne!(second, first);
-    assert!(person.emulator.is_live(&second));
+    assert!(person.world.emulator.is_live(&second));
     assert_eq!(person.tokens(), 2);
 }
 
@@ -867,23 +760,23 @@ fn revoke_finds_the_token_that_only_the_login_has() {
     let person = Person::with(Config::default(), "cache = \"none\"");
     person.log_in();
     let first = person.get();
-    person.sandbox.ycred(["revoke"]).run().exits(0).quietly().stdout_has("is revoked");
-    assert!(!person.emulator.is_live(&first));
+    person.world.sandbox.ycred(["revoke"]).run().exits(0).quietly().stdout_has("is revoked");
+    assert!(!person.world.emulator.is_live(&first));
     assert_ne!(person.get(), first);
     // But not in place of another one's: whoever is impersonated has none now.
     let more = "cache = \"none\"\nimpersonate = \"ajeservice0000000000\"";
     let person = Person::with(Config::default(), more);
     person.log_in();
-    refused(person.sandbox.ycred(["revoke"]).run(), 2, &["no living token is cached"]);
+    refused(person.world.sandbox.ycred(["revoke"]).run(), 2, &["no living token is cached"]);
 }
 
 #[test]
 fn secrets_and_directories_of_a_login_are_its_owners_alone() {
     let person = Person::new();
     let shell = format!("umask 000; exec {} login", crate::harness::YCRED);
-    person.sandbox.call("sh", ["-c", &shell]).run().exits(0);
+    person.world.sandbox.call("sh", ["-c", &shell]).run().exits(0);
     let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-    for path in person.sandbox.files("state") {
+    for path in person.world.sandbox.files("state") {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         assert!(
@@ -893,18 +786,18 @@ fn secrets_and_directories_of_a_login_are_its_owners_alone() {
         );
     }
     for directory in ["state", "state/v1"] {
-        assert_eq!(mode(&person.sandbox.path(directory)), 0o700, "{directory}");
+        assert_eq!(mode(&person.world.sandbox.path(directory)), 0o700, "{directory}");
     }
     // Loosened by somebody, they are tightened by the next login.
-    fs::set_permissions(person.sandbox.path("state/v1"), fs::Permissions::from_mode(0o755)).expect("loosened");
+    fs::set_permissions(person.world.sandbox.path("state/v1"), fs::Permissions::from_mode(0o755)).expect("loosened");
     person.log_in();
-    assert_eq!(mode(&person.sandbox.path("state/v1")), 0o700);
+    assert_eq!(mode(&person.world.sandbox.path("state/v1")), 0o700);
 }
 
 #[test]
 fn a_login_that_cannot_be_kept_is_told_before_a_browser_opens() {
     let person = Person::new();
-    person.sandbox.file("state", "in the way");
+    person.world.sandbox.file("state", "in the way");
     refused(person.login(&[]).run(), 5, &["state/v1: a login cannot be kept"]);
     let nowhere = person.login(&[]).env("YCRED_STATE_DIR", "relative").run();
     refused_with_hint(
@@ -945,14 +838,14 @@ fn what_is_in_the_place_of_a_state_and_is_none_is_no_login() {
 fn on_a_full_disk_a_living_token_is_not_risked_and_a_dead_one_is_renewed_with_a_warning() {
     let Some(strace) = strace() else { return };
     let person = Person::new();
-    person.emulator.set(|settings| settings.login.one_time = true);
+    person.world.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
     let first = person.get();
     // Only what must be durable is synced: the login's state.
     let full = |words: &[&str]| {
-        let trace = person.sandbox.path("tmp/trace");
+        let trace = person.world.sandbox.path("tmp/trace");
         let head = ["-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:error=ENOSPC", "-o"];
-        let call = person.sandbox.call(&strace, head);
+        let call = person.world.sandbox.call(&strace, head);
         let call =
             call.and([trace.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref(), "--no-cache".as_ref()]);
         call.and(words)
@@ -963,14 +856,14 @@ fn on_a_full_disk_a_living_token_is_not_risked_and_a_dead_one_is_renewed_with_a_
     person.age(2 * HOUR);
     let told = ["the token cannot be kept, and neither can the renewed login", "the disk is full"];
     assert_ne!(warned(full(&[]).run(), &told), first);
-    let left = person.sandbox.files("state");
+    let left = person.world.sandbox.files("state");
     assert!(left.iter().all(|path| !path.to_string_lossy().contains("tmp-")), "{left:?}");
 }
 
 #[test]
 fn over_tls_with_an_authority_of_ones_own() {
     let person = Person::with(Config::with_tls(crate::emulator::Tls::Good), "ca-file = \"ca.pem\"");
-    person.emulator.write_ca(person.sandbox.path("config/ca.pem")).expect("a certificate");
+    person.world.emulator.write_ca(person.world.sandbox.path("config/ca.pem")).expect("a certificate");
     person.log_in();
     person.get();
     person.age(13 * HOUR);
@@ -983,13 +876,13 @@ fn over_tls_with_an_authority_of_ones_own() {
 #[test]
 fn a_person_may_impersonate_a_service_account() {
     let person = Person::new();
-    let account = person.emulator.new_service_account();
+    let account = person.world.emulator.new_service_account();
     person.profile(&format!("impersonate = \"{account}\""));
     refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
     person.log_in();
     let token = person.get();
-    assert_eq!(person.emulator.subject_of(&token), Some(account));
-    person.sandbox.ycred(["logout"]).run().exits(0);
+    assert_eq!(person.world.emulator.subject_of(&token), Some(account));
+    person.world.sandbox.ycred(["logout"]).run().exits(0);
     refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
 }
 
@@ -997,6 +890,7 @@ fn a_person_may_impersonate_a_service_account() {
 fn a_browsers_noise_reaches_nobody() {
     let person = Person::new();
     let noisy = person
+        .world
         .sandbox
         .script("bin/noisy", "#!/bin/sh\necho noise\necho noise >&2\nexec \"$PWD/../bin/browser\" \"$1\"\n");
     let run = person.login(&[]).env("BROWSER", noisy).run().exits(0);
@@ -1011,10 +905,10 @@ const CHROMIUM: &str = "--headless --no-sandbox --disable-gpu --disable-quic --n
 /// Logs in with Chromium; the page that it shows in the end, if it shows any.
 fn shown_by(chromium: &Path, tls: crate::emulator::Tls, page: Page) -> Option<String> {
     let person = Person::with(Config::with_tls(tls), "ca-file = \"ca.pem\"");
-    person.emulator.write_ca(person.sandbox.path("config/ca.pem")).expect("a certificate");
-    person.emulator.set(|settings| settings.login.page = page);
-    let dom = person.sandbox.path("tmp/dom");
-    let browser = person.sandbox.script(
+    person.world.emulator.write_ca(person.world.sandbox.path("config/ca.pem")).expect("a certificate");
+    person.world.emulator.set(|settings| settings.login.page = page);
+    let dom = person.world.sandbox.path("tmp/dom");
+    let browser = person.world.sandbox.script(
         "bin/chromium-here",
         &format!(
             "#!/bin/sh\ntimeout 80 {} {CHROMIUM} --user-data-dir=\"$TMPDIR/chromium\" --virtual-time-budget=20000 \
@@ -1068,11 +962,11 @@ fn a_hit_touches_the_logins_marker_and_nothing_else_of_it() {
     let person = Person::new();
     person.log_in();
     person.get();
-    let trace = person.sandbox.path("tmp/trace");
-    let call = person.sandbox.call(&strace, ["-f", "-qq", "-y", "-o"]);
+    let trace = person.world.sandbox.path("tmp/trace");
+    let call = person.world.sandbox.call(&strace, ["-f", "-qq", "-y", "-o"]);
     handed(call.and([trace.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref()]).run());
     let trace = fs::read_to_string(trace).expect("a trace");
-    let state = person.sandbox.path("state").display().to_string();
+    let state = person.world.sandbox.path("state").display().to_string();
     // The environment, which the first line has, names the directory too.
     let touched: Vec<&str> = trace.lines().filter(|line| line.contains(&state) && !line.contains("execve")).collect();
     assert!(matches!(touched.as_slice(), [one] if one.contains(".session") && one.contains("stat")), "{touched:#?}");
@@ -1090,7 +984,7 @@ fn killed_at_any_step_of_keeping_it_a_login_is_whole_or_the_one_before() {
             person.age(13 * HOUR);
             let inject = format!("inject={call}:signal=KILL:when={number}");
             let words = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"];
-            let renewal = person.sandbox.call(&strace, words);
+            let renewal = person.world.sandbox.call(&strace, words);
             let run = renewal.and([crate::harness::YCRED, "token", "--no-cache"]).run();
             let was_killed = run.stdout.is_empty();
             assert!(was_killed || run.status.success(), "{run}");
@@ -1107,7 +1001,7 @@ fn killed_at_any_step_of_keeping_it_a_login_is_whole_or_the_one_before() {
         for number in 1..10 {
             let inject = format!("inject={call}:signal=KILL:when={number}");
             let words = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"];
-            let login = person.sandbox.call(&strace, words);
+            let login = person.world.sandbox.call(&strace, words);
             let run = login.and([crate::harness::YCRED, "login", "--force-refresh"]).run();
             let token = person.token(&["--no-cache"]).run();
             if token.status.success() {

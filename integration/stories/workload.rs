@@ -10,127 +10,16 @@ use serde_json::json;
 use time::Duration as Span;
 
 use super::tunnel::Tunnel;
-use crate::emulator::auth::TOKEN;
-use crate::emulator::exchange::{Algorithm, Issuer};
+use crate::emulator::exchange::Algorithm;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::log::{Presented, fingerprint};
-use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, Emulator, TOKENS, Tls};
+use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, TOKENS, Tls};
 use crate::expect::{handed, one_token, refused, refused_with_hint, warned};
 use crate::harness::files::set_mode;
 use crate::harness::waiting::{HOUR, MINUTE};
 use crate::harness::{Call, run_all};
 use crate::server::{Response, Stage};
-use crate::world::World;
-
-pub(super) const SUBJECT: &str = "repo:owner/name:ref:refs/heads/main";
-/// What the endpoint of GitHub's ID tokens demands.
-const REQUEST_TOKEN: &str = "hunter22-of-the-job";
-const GITHUB: &str = "/github/idtoken";
-
-/// A workload with an issuer that the cloud knows, and an account that is its.
-pub(super) struct Workload {
-    pub(super) world: World,
-    pub(super) issuer: Issuer,
-    pub(super) account: String,
-}
-
-impl Workload {
-    fn new() -> Workload {
-        Workload::with(Config::default())
-    }
-
-    pub(super) fn with(config: Config) -> Workload {
-        let world = World::bare(config);
-        let issuer = world.emulator.new_federation(Algorithm::Rs256);
-        let account = world.emulator.new_service_account();
-        world.emulator.new_federated_credential(&issuer, &account, SUBJECT);
-        Workload { world, issuer, account }
-    }
-
-    /// One whose default profile reads a file, which holds a sound token.
-    fn of_file() -> Workload {
-        let workload = Workload::new();
-        workload.profile(FILE);
-        workload.rotate();
-        workload
-    }
-
-    fn emulator(&self) -> &Emulator {
-        &self.world.emulator
-    }
-
-    pub(super) fn settings(&self, way: &str) -> String {
-        format!(
-            "source = \"workload\"\nservice-account-id = \"{}\"\nauth-url = \"{}\"\n{way}\n",
-            self.account,
-            self.emulator().auth_url()
-        )
-    }
-
-    fn profile(&self, way: &str) {
-        self.world.sandbox.profile("default", &self.settings(way));
-    }
-
-    /// A fresh token in the file, as the kubelet puts one there; the token.
-    fn rotate(&self) -> String {
-        self.put(&self.issuer.token(SUBJECT))
-    }
-
-    fn put(&self, token: &str) -> String {
-        self.world.sandbox.file("config/subject-token", format!("{token}\n"));
-        token.to_owned()
-    }
-
-    fn token(&self, more: &[&str]) -> Call {
-        self.world.token(more)
-    }
-
-    /// How many tokens were exchanged, or tried to be.
-    fn requests(&self) -> usize {
-        self.emulator().requests(TOKEN)
-    }
-
-    /// The fingerprints of the subject tokens that the cloud was shown.
-    fn shown(&self) -> Vec<String> {
-        let presented = self.emulator().log().into_iter().map(|entry| entry.presented);
-        presented
-            .filter_map(|presented| match presented {
-                Presented::SubjectToken { service_account_id, fingerprint, .. } => {
-                    assert_eq!(service_account_id, self.account);
-                    Some(fingerprint)
-                }
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// A job of GitHub Actions: its variables for a call, and the endpoint that they lead to.
-    pub(super) fn job(&self, call: Call) -> Call {
-        let issuer = self.issuer.clone();
-        self.emulator().route(GITHUB, move |request| {
-            if request.header("authorization") != Some(&format!("bearer {REQUEST_TOKEN}")) {
-                return Response::json(401, r#"{"message":"bad token"}"#);
-            }
-            match (request.parameter("api-version"), request.parameter("audience")) {
-                (Some(_), Some(audience)) if request.method == "GET" => {
-                    let token = issuer.token_with(SUBJECT, &json!({"aud": audience}));
-                    Response::json(200, json!({"count": 1, "value": token}).to_string())
-                }
-                _ => Response::json(400, r#"{"message":"audience or api-version is missing"}"#),
-            }
-        });
-        call.env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}{GITHUB}?api-version=2.0", self.emulator().url()))
-            .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN)
-    }
-}
-
-pub(super) const FILE: &str = "subject-token-file = \"subject-token\"";
-pub(super) const VARIABLE: &str = "subject-token-env = \"MY_ID_TOKEN\"";
-pub(super) const COMMAND: &str = "subject-token-command = [\"cat\", \"subject-token\"]";
-
-pub(super) fn github(workload: &Workload) -> String {
-    format!("github-audience = \"{}\"", workload.issuer.audience)
-}
+use crate::sources::workload::{COMMAND, FILE, GITHUB, REQUEST_TOKEN, SUBJECT, VARIABLE, Workload, github};
 
 // ------------------------------------------------------------------------------------------------------- its whole life
 
