@@ -82,3 +82,11 @@ pub fn is_unharmed(world: &World, run: &Run, place: &Path) -> String {
     }
     world.printed_a_token(run)
 }
+
+/// A cache that has served once: the names in it are known.
+pub fn used_cache(world: &World, name: &str) -> (PathBuf, PathBuf) {
+    let cache = world.sandbox.path(format!("caches/{name}"));
+    world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
+    let record = record(&cache);
+    (cache, record)
+}
