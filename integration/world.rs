@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::emulator::faults::Fault;
 use crate::emulator::keys::AuthorizedKey;
-use crate::emulator::{Config, Emulator, TOKENS};
+use crate::emulator::{Config, Emulator, TOKENS, Tls};
 use crate::expect::handed;
 use crate::harness::waiting::PATIENCE;
 use crate::harness::{Call, Run, Sandbox};
@@ -32,6 +32,14 @@ impl World {
     pub fn with(config: Config) -> World {
         let world = World::bare(config);
         world.configure("");
+        world
+    }
+
+    /// The same with an emulator that speaks TLS, by an authority that the profile names.
+    pub fn with_tls(tls: Tls) -> World {
+        let world = World::with(Config::with_tls(tls));
+        world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
+        world.configure("ca-file = \"ca.pem\"");
         world
     }
 

@@ -18,6 +18,7 @@ mod profiles;
 mod serve;
 mod serverless;
 mod sources;
+mod terminal;
 mod time;
 mod tunnel;
 mod workload;
