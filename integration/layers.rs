@@ -35,8 +35,29 @@ const LAYERS: &[Layer] = &[
     Layer { name: "base", holds: "errors, secrets, time: what everything is written in" },
 ];
 
+/// The names at the top of `integration`, from top to bottom.
+const TEST_LAYERS: &[Layer] = &[
+    Layer { name: "main", holds: "the test binary" },
+    Layer { name: "layers", holds: "this check" },
+    Layer { name: "requirements", holds: "what broke tools of this kind, and the tests that cover it" },
+    Layer { name: "docs", holds: "the documentation against the tables" },
+    Layer { name: "clients", holds: "the real clients" },
+    Layer { name: "hostile", holds: "faults in cache, disk and channel, other hosts, and leaks of secrets" },
+    Layer { name: "stories", holds: "what a user sees, and what it costs" },
+    Layer { name: "hooks", holds: "the hooks as their clients call them, one row each" },
+    Layer { name: "sources", holds: "the sources as suites use them, one row each" },
+    Layer { name: "world", holds: "a user with a cloud: the fixture of every suite" },
+    Layer { name: "expect", holds: "what a run of ycred must have said" },
+    Layer { name: "packages", holds: "clients that come as packages" },
+    Layer { name: "object_storage", holds: "a stand-in for Object Storage" },
+    Layer { name: "harness", holds: "a sandbox, and the programs that run in it" },
+];
+
 /// `src` is being arranged in these layers; until it is, its check does not run.
 const SRC_IS_LAYERED: bool = false;
+
+/// The emulator and what it is made of: a crate of its own, of which `integration` is a user.
+const EMULATOR: &[&str] = &["emulator", "server", "authority"];
 
 const MOST_NAMES: usize = 17;
 const MOST_LINES: usize = 500;
@@ -71,4 +92,23 @@ fn src_has_one_way_layers() {
             rules::function_faults(&tree, "obtain.rs", "obtain", MOST_LINES_OF_OBTAIN),
         ],
     );
+}
+
+#[test]
+fn integration_has_one_way_layers() {
+    let tree = Tree::read(&root().join("integration"), &[]).without(EMULATOR);
+    holds(
+        "integration",
+        [rules::circle_faults(&tree), rules::order_faults(&tree, TEST_LAYERS), rules::length_faults(&tree, MOST_LINES)],
+    );
+}
+
+/// Checked as soon as the emulator is a package.
+#[test]
+fn emulator_has_one_way_layers() {
+    let sources = root().join("integration/emulator/src");
+    if sources.exists() {
+        let tree = Tree::read(&sources, &["ycred_emulator"]);
+        holds("the emulator", [rules::circle_faults(&tree), rules::length_faults(&tree, MOST_LINES)]);
+    }
 }

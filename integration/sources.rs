@@ -92,7 +92,7 @@ pub static SOURCES: &[Source] = &[
                 },
             },
         ],
-        ..SOURCE
+        is_cached: true,
     },
     Source {
         name: "oauth",
@@ -139,7 +139,7 @@ pub static SOURCES: &[Source] = &[
                 },
             },
         ],
-        ..SOURCE
+        is_cached: true,
     },
     Source {
         name: "metadata",
@@ -152,7 +152,7 @@ pub static SOURCES: &[Source] = &[
                 (format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"), Vec::new())
             },
         }],
-        ..SOURCE
+        is_cached: true,
     },
     Source {
         name: "workload",
@@ -237,10 +237,10 @@ pub static SOURCES: &[Source] = &[
                 },
             },
         ],
-        ..SOURCE
+        is_cached: true,
     },
     // A person logs in: the stories of logins have a fixture of their own, and look for secrets as well.
-    Source { name: "login", uses: &[], ways: &[], ..SOURCE },
+    Source { name: "login", uses: &[], ways: &[], is_cached: true },
     Source {
         name: "command",
         uses: &[Use { name: "a command", start: Case::command }],
@@ -295,7 +295,7 @@ pub static SOURCES: &[Source] = &[
                 },
             },
         ],
-        ..SOURCE
+        is_cached: true,
     },
     Source {
         name: "static",
@@ -334,11 +334,8 @@ pub static SOURCES: &[Source] = &[
             },
         ],
         is_cached: false,
-        ..SOURCE
     },
 ];
-
-const SOURCE: Source = Source { name: "", uses: &[], ways: &[], is_cached: true };
 
 impl Use {
     /// The use of this name of this source.

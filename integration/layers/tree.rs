@@ -70,6 +70,14 @@ impl Tree {
         let arrows = arrows(&files, crate_names);
         Tree { files, arrows }
     }
+
+    /// The tree without the files of these names at its top, and without the arrows from and to them.
+    pub fn without(mut self, names: &[&str]) -> Tree {
+        let is_left = |path: &str| !names.contains(&path.split(['/', '.']).next().unwrap_or_default());
+        self.files.retain(|file| is_left(&file.path));
+        self.arrows.retain(|arrow| is_left(&arrow.from) && is_left(&arrow.to));
+        self
+    }
 }
 
 /// The place of a file in the crate. A crate's root is `lib.rs`, or `main.rs` where there is no library.
