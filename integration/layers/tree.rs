@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::imports::{declared_modules, imports};
-use super::text::{without_comments_and_literals, without_tests};
+use super::text::{tokens, without_comments_and_literals, without_tests};
 
 /// A file of the crate.
 pub struct File {
@@ -122,17 +122,18 @@ fn arrows(files: &[File], crate_names: &[&str]) -> Vec<Arrow> {
     arrows.into_values().collect()
 }
 
-/// Whether a name of the root's is another crate under a name of ours: `use ycred_emulator as emulator;`.
+/// True if the root takes this name from another crate: `use ycred_emulator as emulator;`.
 fn is_external(files: &[File], root: &str, name: Option<&String>) -> bool {
     let Some(name) = name else { return false };
     let code = files.iter().find(|file| file.path == root).map_or("", |file| file.code.as_str());
-    let is_use = |line: &str| {
-        let line = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
-        let rest = line.strip_prefix("use ").or(line.strip_prefix("extern crate "));
-        rest.is_some_and(|rest| !declared_modules(code).iter().any(|module| rest.starts_with(&format!("{module}::"))))
-    };
-    let last_names = |line: &str| line.split(|c: char| !super::text::is_word(c)).any(|word| word == name);
-    code.lines().any(|line| is_use(line) && !line.contains("crate::") && last_names(line))
+    let own = declared_modules(code);
+    let tokens = tokens(code);
+    let uses = tokens.iter().enumerate().filter(|(_, token)| token.text == "use").map(|(at, _)| &tokens[at + 1..]);
+    let taken = uses.filter(|rest| {
+        let head = rest.first().map_or("", |token| token.text.as_str());
+        !["crate", "self", "super"].contains(&head) && !own.iter().any(|module| module == head)
+    });
+    taken.flat_map(|rest| rest.iter().take_while(|token| token.text != ";")).any(|token| token.text == *name)
 }
 
 #[cfg(test)]
@@ -165,10 +166,10 @@ mod tests {
     #[test]
     fn tests_comments_and_other_crates_make_no_arrows() {
         let files = [
-            ("main.rs", "use other_crate as emulator; mod a; mod b;"),
+            ("main.rs", "use other_crate as emulator;\nuse other_crate::{authority, server};\nmod a; mod b;"),
             (
                 "a.rs",
-                "// crate::b\nuse crate::emulator::E;\n#[cfg(test)]\nmod tests {\n  use crate::b::B;\n}\n#[cfg(test)]\nmod more;",
+                "// crate::b\nuse crate::emulator::E;\nuse crate::server::S;\n#[cfg(test)]\nmod tests {\n  use crate::b::B;\n}\n#[cfg(test)]\nmod more;",
             ),
             ("a/more.rs", "use crate::b::B;"),
             ("b.rs", "const X: &str = \"crate::a::A\";"),
