@@ -1,7 +1,7 @@
 //! The hooks as their clients call them: one row for each, which every suite that walks over hooks reads.
 //!
-//! A new hook is a row in [`HOOKS`]. What it says of calls and replies is written down from the client's documentation, not
-//! taken from ycred's own table.
+//! A new hook is a new row in [`HOOKS`]. Rows follow the documentation of the clients and take nothing from ycred's own table
+//! but the symlink.
 //!
 //! One subject: the rows of the table, each with the code of its wire format.
 
@@ -20,23 +20,23 @@ pub struct Hook {
     pub name: &'static str,
     /// The calls for a token to `cr.yandex` or to another host of the default list. The first one is `ycred NAME …`.
     pub forms: &'static [Form],
-    /// What a client does with the name of a host; `None` if it tells the hook no host.
+    /// How the client names a host; `None` if it names none.
     pub host: Option<Host>,
-    /// The reply has the token in it, and not something that the token was exchanged for.
+    /// The reply holds the token itself, not something that the token was exchanged for.
     pub gives_token: bool,
-    /// The exit code of a failure; of the argument is what other hooks have.
+    /// The exit code of a failure for which other hooks exit with this code.
     pub failure: fn(i32) -> i32,
-    /// The exit code of wrong arguments, and of a request that cannot be read.
+    /// The exit code for wrong arguments and for a request that cannot be read.
     pub usage: i32,
-    /// Stdout of a request that cannot be read for this reason.
+    /// Stdout for a request that cannot be read for this reason.
     pub rejection: fn(&str) -> String,
-    /// Flags of ycred's that are the client's own here, with another meaning.
+    /// Flags that mean something else to this client than to ycred.
     pub own_flags: &'static [&'static str],
-    /// What becomes of an operation that the protocol does not know, called by the symlink; `None` without a symlink.
+    /// The response to an unknown operation, called by the symlink; `None` if there is no symlink.
     pub unknown: Option<Reply>,
-    /// An operation with an argument that it does not take, and what is said of it.
+    /// An operation with an argument too many, and what the error says.
     pub surplus: Option<(&'static [&'static str], &'static str)>,
-    /// How a person runs the client with a token; `None` for a hook that people call themselves.
+    /// The command with which a person runs the client; `None` if people call the hook themselves.
     pub run_by: Option<&'static str>,
 }
 
@@ -47,9 +47,9 @@ pub struct Form {
     pub words: &'static [&'static str],
     /// Empty if the hook must not read it.
     pub stdin: &'static str,
-    /// The bytes on stdout with this token and this expiry; `None` if they depend on more than these.
+    /// Stdout for this token and this expiry, to the byte; `None` if it depends on more than these.
     pub reply: Option<fn(&str, &str) -> String>,
-    /// The bytes on stdout of a run that failed with an error of these lines on stderr.
+    /// Stdout of a run that failed with this stderr, to the byte.
     pub refusal: fn(&Run) -> String,
 }
 
@@ -60,25 +60,25 @@ pub struct Reply {
     pub lines: usize,
 }
 
-/// How a client tells its hook for which host it wants a token.
+/// How a client names the host that it wants a token for.
 pub struct Host {
-    /// The arguments behind the hook's name, and stdin. The host may be a whole URL.
+    /// The arguments after the hook's name, and stdin. The host may be a whole URL.
     pub request: fn(&str) -> (Vec<String>, String),
-    /// Further arguments of a call by symlink.
+    /// Arguments that only a call by symlink has.
     pub by_symlink: &'static [&'static str],
-    /// Whether the client can ask for this at all.
+    /// Whether the client can ask for this host at all.
     pub can_ask: fn(&str) -> bool,
-    /// Exit code and stdout of a run for a host that is not ours: the protocol's own response, exactly.
+    /// Exit code and stdout for a host that is not ours: the protocol's "not found" response, to the byte.
     pub not_mine: fn(&str, &Run) -> (i32, String),
-    /// A host that is not ours is explained on stderr.
+    /// Stderr explains why a host is not ours.
     pub explains: bool,
-    /// People name the host, not a program.
+    /// People name the host, not programs.
     pub by_people: bool,
-    /// Forms in which the client writes a host, `{}`, that is ours.
+    /// Spellings of a host of ours, `{}`, that the client sends.
     pub spellings: &'static [&'static str],
-    /// Whether the token goes to a listed host of this machine by plain http; `None` if the client names no scheme.
+    /// Whether a token is supplied for plain http to a listed host on this machine; `None` if the client names no scheme.
     pub plain_http: Option<bool>,
-    /// The token goes to the APIs of the installation, besides its registries.
+    /// A token is supplied for the installation's APIs, not only for its registries.
     pub apis: bool,
 }
 
@@ -113,7 +113,7 @@ pub static HOOKS: &[Hook] = &[
                 format!("{status}\n")
             },
         }],
-        // A kubeconfig names the server beside the plugin, and kubectl does not tell it.
+        // A kubeconfig names the server next to the plugin, and kubectl does not pass it on.
         host: None,
         run_by: Some("ycred exec"),
         ..PLAIN
@@ -131,7 +131,7 @@ pub static HOOKS: &[Hook] = &[
         }],
         host: Some(Host {
             request: |host| (words(&["get"]), host.to_owned()),
-            // docker trims what it is given.
+            // docker trims its input.
             can_ask: |host| host.trim_ascii() == host || host.trim_ascii().is_empty(),
             not_mine: |host, _| match host.trim_ascii().is_empty() {
                 true => (1, "no credentials server URL\n".into()),
@@ -188,7 +188,7 @@ pub static HOOKS: &[Hook] = &[
                 let (scheme, rest) = host.split_once("://").unwrap_or(("https", host));
                 (words(&["get"]), format!("capability[]=authtype\nprotocol={scheme}\nhost={rest}\n\n"))
             },
-            // A request has no line end in it.
+            // A value in a request cannot contain a line break.
             can_ask: |host| !host.contains(['\n', '\r']),
             not_mine: |_, _| (0, String::new()),
             spellings: &["{}", "{}:443"],
@@ -223,18 +223,18 @@ pub static HOOKS: &[Hook] = &[
     },
     Hook {
         name: "aws",
-        // The reply is an access key, which only the emulator knows: the stories of access keys read it.
+        // The reply is an access key, which only the emulator knows: stories/access_keys.rs checks it.
         forms: &[Form { name: "aws", words: &["aws"], stdin: "", reply: None, refusal: |_| String::new() }],
-        // A profile of the AWS SDKs names the server beside the helper, and they do not tell it.
+        // A profile of the AWS SDKs names the server next to the helper, and they do not pass it on.
         host: None,
         gives_token: false,
-        // The AWS CLI wants keys, which no token in its environment stands for.
+        // The AWS CLI needs keys. A token in its environment does not replace them.
         run_by: Some("ycred exec --serve"),
         ..PLAIN
     },
     Hook {
         name: "kubelet",
-        // The reply has the token's remaining life in it: the stories of the kubelet read it.
+        // The reply holds the token's remaining validity: stories/kubelet.rs checks it.
         forms: &[Form {
             name: "kubelet",
             words: &["kubelet"],
@@ -248,7 +248,7 @@ pub static HOOKS: &[Hook] = &[
                 let request = json!({"kind": "CredentialProviderRequest", "apiVersion": KUBELET, "image": image});
                 (Vec::new(), request.to_string())
             },
-            // An image is the kubelet's to name; that there is no token in the reply is looked at by each test.
+            // The reply repeats the image. Each test checks that it holds no token.
             not_mine: |_, run| (0, run.stdout.clone()),
             spellings: &["{}", "{}:443"],
             ..HOST
@@ -269,7 +269,7 @@ pub static HOOKS: &[Hook] = &[
         }],
         host: Some(Host {
             request: |host| (words(&["get"]), json!({"uri": url(host)}).to_string()),
-            // The cloud's own APIs are for this one.
+            // Bazel gets tokens for the cloud's own APIs.
             can_ask: |host| !host.ends_with(".api.cloud.yandex.net"),
             not_mine: |_, _| (1, String::new()),
             explains: true,
@@ -301,9 +301,9 @@ pub static HOOKS: &[Hook] = &[
             plain_http: Some(true),
             ..HOST
         }),
-        // A conversation ends well, however its requests fared.
+        // A conversation exits with 0, whatever its requests came to.
         failure: |_| 0,
-        // Cargo gives the hook no words; one that comes all the same does not keep it from its greeting.
+        // Cargo passes no arguments. The hook sends its greeting even if there is one.
         unknown: Some(Reply { code: 0, stdout: "{\"v\":[1]}\n", lines: 0 }),
         run_by: Some("ycred exec"),
         ..PLAIN
@@ -354,7 +354,7 @@ pub static HOOKS: &[Hook] = &[
             reply: Some(|token, _| format!("Bearer {token}\n")),
             refusal: |_| String::new(),
         }],
-        // An .npmrc names the server beside the helper, and pnpm does not tell it.
+        // An .npmrc names the server next to the helper, and pnpm does not pass it on.
         host: None,
         unknown: Some(Reply { code: 2, stdout: "", lines: 1 }),
         run_by: Some("ycred exec"),
@@ -500,13 +500,13 @@ impl Hook {
         HOOKS.iter().find(|hook| hook.name == name).unwrap_or_else(|| panic!("there is no row for the hook {name}"))
     }
 
-    /// The name under which its client finds it, by ycred's own table.
+    /// The name under which the client finds the hook, from ycred's own table.
     pub fn symlink(&self) -> Option<&'static str> {
         let hooks = PROTOCOLS.iter().map(|protocol| protocol.hook());
         hooks.into_iter().find(|hook| hook.name == self.name).and_then(|hook| hook.symlink)
     }
 
-    /// The arguments behind the hook's name in its first form.
+    /// The arguments after the hook's name in its first form.
     pub fn operands(&self) -> &'static [&'static str] {
         &self.forms[0].words[1..]
     }
@@ -524,7 +524,7 @@ impl fmt::Debug for Hook {
 }
 
 impl Form {
-    /// The call in the sandbox, with these flags before it.
+    /// The call in the sandbox, with these flags in front.
     pub fn call(&self, sandbox: &Sandbox, flags: &[&str]) -> Call {
         let call = sandbox.ycred(flags.iter().chain(self.words)).env("KUBERNETES_EXEC_INFO", V1);
         if self.stdin.is_empty() { call } else { call.stdin(self.stdin) }
@@ -536,19 +536,19 @@ pub fn forms() -> impl Iterator<Item = (&'static Hook, &'static Form)> {
     HOOKS.iter().flat_map(|hook| hook.forms.iter().map(move |form| (hook, form)))
 }
 
-/// A hook that is told a host.
+/// A hook whose client names a host.
 #[derive(Clone, Copy)]
 pub struct HostHook {
     pub hook: &'static Hook,
     pub host: &'static Host,
 }
 
-/// Every hook that is told a host.
+/// Every hook whose client names a host.
 pub fn with_host() -> impl Iterator<Item = HostHook> {
     HOOKS.iter().filter_map(|hook| Some(HostHook { hook, host: hook.host.as_ref()? }))
 }
 
-/// Those of them that programs call, and not people.
+/// Those of them that programs call, not people.
 pub fn programs() -> impl Iterator<Item = HostHook> {
     with_host().filter(|client| !client.host.by_people)
 }
@@ -577,7 +577,7 @@ impl HostHook {
         let (words, stdin) = (self.host.request)(host);
         let words = words.into_iter().chain(self.host.by_symlink.iter().map(|&word| word.to_owned()));
         let call = sandbox.call(sandbox.path("bin").join(link), words);
-        // No other program of that name is to answer than those that a test puts there.
+        // No other program of that name may respond, except those that the test installs.
         with_stdin(call, stdin).env("PATH", sandbox.path("bin"))
     }
 
@@ -596,7 +596,7 @@ impl HostHook {
     }
 }
 
-/// Makes the symlink of every hook that is told a host.
+/// Makes the symlink of every hook whose client names a host.
 pub fn link_all(sandbox: &Sandbox) {
     for link in with_host().filter_map(|client| client.hook.symlink()) {
         sandbox.link(link);
@@ -611,7 +611,7 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-/// As a client writes a host that knows nothing but URLs.
+/// The host as a client writes it that only knows URLs.
 fn url(host: &str) -> String {
     if host.contains("://") { host.to_owned() } else { format!("https://{host}/x?y=z") }
 }
@@ -622,7 +622,7 @@ pub fn basic(password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("iam:{password}")))
 }
 
-/// The reply has this token, in the clear or as Basic credentials have it.
+/// The reply holds this token, in the clear or as Basic credentials.
 #[track_caller]
 pub fn gave(run: &Run, token: &str) {
     let encoded = basic(token);
@@ -630,17 +630,17 @@ pub fn gave(run: &Run, token: &str) {
     assert!(run.stdout.contains(token) || run.stdout.contains(encoded), "expected the token\n{run}");
 }
 
-/// Whether the reply has any token in it: in the clear, or what begins `iam:t1.` as Basic credentials have it.
+/// True if the reply holds any token: in the clear, or as Basic credentials that start with `iam:t1.`.
 pub fn has_token(run: &Run) -> bool {
     run.stdout.contains("t1.") || run.stdout.contains("aWFtOnQxL")
 }
 
-/// What stands behind this label on stderr.
+/// The line of stderr with this label, without the label.
 fn line(run: &Run, label: &str) -> Option<String> {
     run.lines_of_stderr(label).first().map(|line| line[label.len()..].to_owned())
 }
 
-/// The error and the hint on stderr, as protocols with a message of their own repeat them.
+/// The error and the hint on stderr, as protocols with an error message repeat them.
 #[track_caller]
 fn told(run: &Run) -> String {
     let error = line(run, "ycred: error: ").unwrap_or_else(|| panic!("no error\n{run}"));

@@ -1,6 +1,6 @@
 //! The sources of tokens: one row for each, which every suite that walks over sources reads.
 //!
-//! A new source is a row in [`SOURCES`].
+//! A new source is a new row in [`SOURCES`].
 //!
 //! One subject: the rows of the table, each with the files and variables that its source reads.
 
@@ -23,9 +23,9 @@ use workload::{COMMAND, FILE, GITHUB, VARIABLE, github};
 pub struct Source {
     /// As in `source = "NAME"`.
     pub name: &'static str,
-    /// Its uses against the emulator; the last one stands for the source where one is enough.
+    /// Its uses against the emulator. Suites that need only one take the last.
     pub uses: &'static [Use],
-    /// Every way in which it comes by a secret.
+    /// Every way in which it gets a secret.
     pub ways: &'static [Way],
     /// ycred keeps its tokens.
     pub is_cached: bool,
@@ -40,7 +40,8 @@ pub struct Use {
 /// A way to a token with a secret in it.
 pub struct Way {
     pub name: &'static str,
-    /// How many of the cloud's answers are tried; the cloud is not asked, or does not learn how the secret was found.
+    /// How many of the cloud's answers are tried: all are, except where the cloud is not asked, or where only the place of the
+    /// secret is new.
     pub answers: usize,
     /// Writes its files below the sandbox and returns its profile for a cloud at this URL, and its variables.
     pub prepare: fn(&Sandbox, &str, &mut Secrets) -> (String, Variables),
@@ -51,7 +52,7 @@ const EVERY: usize = usize::MAX;
 
 pub type Variables = Vec<(&'static str, String)>;
 
-/// The secrets that a way has written down, by name.
+/// The secrets of a way, by name.
 #[derive(Default)]
 pub struct Secrets(pub Vec<(&'static str, String)>);
 
@@ -239,7 +240,7 @@ pub static SOURCES: &[Source] = &[
         ],
         is_cached: true,
     },
-    // A person logs in: the stories of logins have a fixture of their own, and look for secrets as well.
+    // A person logs in: the tests of logins have a fixture of their own, and search for secrets themselves.
     Source { name: "login", uses: &[], ways: &[], is_cached: true },
     Source {
         name: "command",
