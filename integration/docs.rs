@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use ycred::base::environment::Environment;
 use ycred::commands::COMMANDS;
 use ycred::disk::places::Places;
-use ycred::hooks::HOOKS;
+use ycred::hooks::HOOKS as TABLE;
 use ycred::process::flags::FLAGS;
 use ycred::profile::Profile;
 use ycred::profile::keys::COMMON_KEYS;
 use ycred::sources::SOURCES;
 
+use crate::clients::versions;
 use crate::harness::Sandbox;
 
 fn root() -> &'static Path {
@@ -82,7 +83,8 @@ fn code(page: &str) -> String {
 #[test]
 fn every_hook_has_a_page_with_something_to_paste_and_a_row_in_the_readme() {
     let readme = read("README.md");
-    for hook in HOOKS {
+    for protocol in TABLE {
+        let hook = protocol;
         let page = format!("docs/hooks/{}.md", hook.name);
         let row = readme.lines().find(|line| line.starts_with('|') && line.contains(&format!("({page})")));
         let row = row.unwrap_or_else(|| panic!("README.md has no row for {page}"));
@@ -152,7 +154,7 @@ fn no_key_is_explained_that_does_not_exist() {
 
 #[test]
 fn nothing_is_written_about_a_command_that_does_not_exist() {
-    let hooks = HOOKS.iter().map(|hook| hook.name);
+    let hooks = TABLE.iter().map(|protocol| protocol.name);
     let known: BTreeSet<&str> = COMMANDS.iter().map(|command| command.name).chain(hooks).collect();
     let mut seen = BTreeSet::new();
     for page in pages() {
@@ -262,4 +264,14 @@ fn the_readme_names_the_toolchain_that_the_manifest_does() {
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
     let version = version.expect("Cargo.toml names a rust-version");
     assert!(read("README.md").contains(&format!("Rust {version} or later")), "README.md names another than {version}");
+}
+
+#[test]
+fn the_readme_names_the_versions_that_are_tried() {
+    let readme = read("README.md");
+    for package in versions::named_in_the_readme() {
+        let version = package.rsplit(['=', '@']).next().unwrap_or_default();
+        let row = readme.lines().find(|line| line.starts_with("| [") && line.contains(version));
+        assert!(row.is_some(), "README.md does not name {package}");
+    }
 }

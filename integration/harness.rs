@@ -4,6 +4,11 @@
 
 #![allow(dead_code, reason = "not every set of tests needs all of it")]
 
+pub mod files;
+pub mod machine;
+pub mod strace;
+pub mod waiting;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -13,6 +18,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,7 +45,8 @@ impl Sandbox {
     pub fn new() -> Sandbox {
         let root = tempfile::Builder::new().prefix("ycred-").tempdir().expect("a temporary directory");
         let mut sandbox = Sandbox { root, environment: BTreeMap::new(), runs: AtomicUsize::new(0) };
-        for directory in ["home", "bin", "config", "work", "tmp", "runs"] {
+        // `caches` has room for the caches of many runs; it must be there, as ycred looks at every directory above a cache.
+        for directory in ["home", "bin", "config", "work", "tmp", "runs", "caches"] {
             make_directory(&sandbox.path(directory));
         }
         let inherited = std::env::var_os("PATH").unwrap_or_default();
@@ -244,6 +251,7 @@ impl Call {
             .stdout(create(&self.stdout))
             .stderr(create(&self.stderr))
             .process_group(0);
+        give_children_default_signals();
         let started = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{error}: {}", self.described()));
         if let (Some(mut pipe), Some(text)) = (child.stdin.take(), self.stdin.clone()) {
@@ -272,6 +280,23 @@ impl Call {
         }
         text
     }
+}
+
+/// Makes children start with the default action for signals that this process was started to ignore, as under `nohup`: a
+/// handler, unlike an ignored signal, is not inherited. This process goes on ignoring them.
+fn give_children_default_signals() {
+    static ONCE: Once = Once::new();
+    extern "C" fn nothing(_: libc::c_int) {}
+    ONCE.call_once(|| {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+            // SAFETY: the handler does nothing, so it may run at any time; `signal` restarts interrupted calls.
+            unsafe {
+                let former = libc::signal(signal, libc::SIG_IGN);
+                let new = if former == libc::SIG_IGN { nothing as *const () as libc::sighandler_t } else { former };
+                libc::signal(signal, new);
+            }
+        }
+    });
 }
 
 /// A program that runs. Dropped, it is killed with all that it started.
@@ -517,6 +542,15 @@ mod tests {
         let expected =
             ["HOME", "ONE", "PATH", "THREE", "TMPDIR", "YCRED_CACHE_DIR", "YCRED_CONFIG_DIR", "YCRED_STATE_DIR"];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn children_ignore_no_signal_that_this_process_ignores() {
+        let run = Sandbox::new().call("sed", ["-n", "s/^SigIgn:\t//p", "/proc/self/status"]).run().succeeds();
+        let mask = u64::from_str_radix(run.stdout.trim(), 16).expect("a mask");
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+            assert_eq!(mask & (1 << (signal - 1)), 0, "signal {signal} is ignored\n{run}");
+        }
     }
 
     #[test]

@@ -8,13 +8,19 @@
 
 mod clients;
 mod docs;
+mod expect;
 mod harness;
+mod hooks;
 mod hostile;
+mod layers;
 mod object_storage;
+mod packages;
 #[path = "../fuzz/readers.rs"]
 mod readers;
 mod requirements;
+mod sources;
 mod stories;
+mod world;
 
 use ycred_emulator as emulator;
 use ycred_emulator::{authority, server};

@@ -4,14 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Cloud, packages, runs_of, wrapper};
+use super::client::{runs_of, wrapper};
+use super::versions::{AWS_NODE, AWS_PYTHON};
+use crate::emulator::Config;
 use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::harness::{Call, Run, Sandbox, YCRED, require_client};
+use crate::harness::{Call, Run, YCRED, require_client};
 use crate::object_storage::ObjectStorage;
-
-pub const PYTHON: &[&str] = &["awscli==1.46.3", "boto3==1.44.5"];
-pub const NODE: &[&str] = &["@aws-sdk/client-s3@3.1169.0", "@aws-sdk/credential-providers@3.1169.0"];
+use crate::packages;
+use crate::world::World;
 
 /// A Python with these packages.
 fn python(packages: &[&str]) -> Option<PathBuf> {
@@ -20,20 +21,18 @@ fn python(packages: &[&str]) -> Option<PathBuf> {
 
 /// A sandbox whose AWS profile `yc` runs ycred, with Object Storage behind it.
 struct Workspace {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     storage: ObjectStorage,
     runs: PathBuf,
 }
 
 impl Workspace {
     fn new(flags: &str) -> Workspace {
-        let mut sandbox = Sandbox::new();
-        let cloud = Cloud::start();
-        let storage = ObjectStorage::start(Arc::clone(&cloud.gate.emulator));
-        cloud.profile(&sandbox, "prod", &[]);
-        let (helper, runs) = wrapper(&sandbox, "helper", Path::new(YCRED));
-        sandbox.file(
+        let mut world = World::bare(Config::default());
+        let storage = ObjectStorage::start(Arc::clone(&world.emulator));
+        world.profile_for("prod", &[]);
+        let (helper, runs) = wrapper(&world.sandbox, "helper", Path::new(YCRED));
+        world.sandbox.file(
             "home/.aws/config",
             format!(
                 "[profile yc]\nregion = ru-central1\nendpoint_url = {}\ncredential_process = {} aws --profile prod{flags}\n",
@@ -42,19 +41,19 @@ impl Workspace {
             ),
         );
         // No metadata service and no network is looked for.
-        sandbox.seal().set("AWS_EC2_METADATA_DISABLED", "true");
-        Workspace { sandbox, cloud, storage, runs }
+        world.sandbox.seal().set("AWS_EC2_METADATA_DISABLED", "true");
+        Workspace { world, storage, runs }
     }
 
     fn mints(&self) -> usize {
-        self.cloud.gate.emulator.requests(EPHEMERAL_ACCESS_KEYS)
+        self.world.emulator.requests(EPHEMERAL_ACCESS_KEYS)
     }
 
     /// Every request was signed with the one key that was minted.
     #[track_caller]
     fn all_by_one_key(&self) {
-        let (log, keys) = (self.storage.log(), self.cloud.gate.emulator.access_keys());
-        assert_eq!((keys.len(), self.cloud.exchanges(), self.mints()), (1, 1, 1), "{log:?}");
+        let (log, keys) = (self.storage.log(), self.world.emulator.access_keys());
+        assert_eq!((keys.len(), self.world.requests(), self.mints()), (1, 1, 1), "{log:?}");
         assert!(!log.is_empty(), "nothing was asked of the storage");
         for entry in log {
             assert_eq!(entry.key.as_ref(), Ok(&keys[0]), "{}", entry.what);
@@ -64,8 +63,7 @@ impl Workspace {
     /// Neither secret of the key was said by a client.
     #[track_caller]
     fn untold(&self, run: Run) -> Run {
-        self.cloud
-            .gate
+        self.world
             .emulator
             .access_keys()
             .iter()
@@ -75,14 +73,14 @@ impl Workspace {
 
 /// The AWS CLI in a workspace.
 fn aws(workspace: &Workspace, python: &Path, words: &[&str]) -> Call {
-    workspace.sandbox.call(python, ["-m", "awscli"].iter().chain(words))
+    workspace.world.sandbox.call(python, ["-m", "awscli"].iter().chain(words))
 }
 
 #[test]
 fn the_aws_cli_stores_lists_and_fetches_with_one_key() {
-    let Some(python) = python(PYTHON) else { return };
+    let Some(python) = python(AWS_PYTHON) else { return };
     let workspace = Workspace::new("");
-    workspace.sandbox.file("work/up.txt", "an object\n");
+    workspace.world.sandbox.file("work/up.txt", "an object\n");
     let run = |words: &[&str]| workspace.untold(aws(&workspace, &python, words).run().succeeds().quietly());
     run(&["--profile", "yc", "s3", "cp", "up.txt", "s3://bucket/dir/a b+c.txt", "--no-progress"]);
     assert_eq!(workspace.storage.object("/bucket/dir/a b+c.txt").as_deref(), Some(b"an object\n".as_slice()));
@@ -95,7 +93,7 @@ fn the_aws_cli_stores_lists_and_fetches_with_one_key() {
 /// The trap that the page tells of.
 #[test]
 fn a_profile_named_outright_wins_over_stale_keys_and_the_variable_loses() {
-    let Some(python) = python(PYTHON) else { return };
+    let Some(python) = python(AWS_PYTHON) else { return };
     let workspace = Workspace::new("");
     let list = |words: &[&str]| {
         let call =
@@ -104,17 +102,17 @@ fn a_profile_named_outright_wins_over_stale_keys_and_the_variable_loses() {
     };
     let run = list(&["s3", "ls", "s3://bucket/"]).fails().stderr_has("InvalidAccessKeyId");
     assert_eq!(runs_of(&workspace.runs), 0, "ycred was asked\n{run}");
-    workspace.sandbox.file("work/up.txt", "x");
+    workspace.world.sandbox.file("work/up.txt", "x");
     list(&["--profile", "yc", "s3", "cp", "up.txt", "s3://bucket/x"]).succeeds();
     assert!(workspace.storage.object("/bucket/x").is_some());
 }
 
 #[test]
 fn a_refusal_reaches_the_user_of_the_aws_cli_as_it_is() {
-    let Some(python) = python(PYTHON) else { return };
+    let Some(python) = python(AWS_PYTHON) else { return };
     let workspace = Workspace::new("");
     let words = "No access key for you, says the test";
-    workspace.cloud.gate.emulator.fault(Fault::refuse(403).message(words).on(Endpoint::EphemeralAccessKeys));
+    workspace.world.emulator.fault(Fault::refuse(403).message(words).on(Endpoint::EphemeralAccessKeys));
     let run = aws(&workspace, &python, &["--profile", "yc", "s3", "ls", "s3://bucket/"]).run().fails().stdout_is("");
     run.stderr_has("Error when retrieving credentials from custom-process: ycred: error: profile prod:")
         .stderr_has(words);
@@ -124,27 +122,28 @@ fn a_refusal_reaches_the_user_of_the_aws_cli_as_it_is() {
 
 #[test]
 fn boto3_asks_oftener_for_a_short_key_and_is_answered_from_the_cache() {
-    let Some(python) = python(PYTHON) else { return };
+    let Some(python) = python(AWS_PYTHON) else { return };
     let workspace = Workspace::new(" --duration 15m --session-name 'by boto3'");
     let script = "import boto3\n\
                   s3 = boto3.Session(profile_name='yc').client('s3')\n\
                   for n in range(3):\n    s3.put_object(Bucket='bucket', Key=f'n{n}', Body=b'from boto3')\n\
                   print(s3.get_object(Bucket='bucket', Key='n2')['Body'].read().decode())\n";
-    let failed = workspace.sandbox.call(&python, ["-c", script]).run().fails();
+    let failed = workspace.world.sandbox.call(&python, ["-c", script]).run().fails();
     let failed = failed.stderr_has("--session-name: \"by boto3\" is not a session's name");
-    assert_eq!(workspace.cloud.exchanges(), 0, "{failed}");
+    assert_eq!(workspace.world.requests(), 0, "{failed}");
 
     let workspace = Workspace::new(" --duration 15m --session-name by-boto3");
-    let run = workspace.sandbox.call(&python, ["-c", script]).run().succeeds().quietly().stdout_is("from boto3\n");
+    let run =
+        workspace.world.sandbox.call(&python, ["-c", script]).run().succeeds().quietly().stdout_is("from boto3\n");
     workspace.untold(run);
     assert!(runs_of(&workspace.runs) > 1, "less than 15 minutes are left, so that botocore asks again");
     workspace.all_by_one_key();
-    assert_eq!(workspace.cloud.gate.emulator.access_keys()[0].session_name, "by-boto3");
+    assert_eq!(workspace.world.emulator.access_keys()[0].session_name, "by-boto3");
 }
 
 #[test]
 fn the_sdk_for_javascript_stores_and_fetches() {
-    let (Some(node), Some(modules)) = (require_client("node"), packages::node(NODE)) else { return };
+    let (Some(node), Some(modules)) = (require_client("node"), packages::node(AWS_NODE)) else { return };
     let workspace = Workspace::new("");
     let script = format!(
         "const {{ S3Client, PutObjectCommand, GetObjectCommand }} = require('@aws-sdk/client-s3');\n\
@@ -158,8 +157,8 @@ fn the_sdk_for_javascript_stores_and_fetches() {
          }})();\n",
         workspace.storage.url()
     );
-    let script = workspace.sandbox.file("work/script.js", script);
-    let call = workspace.sandbox.call(node, [&script]).env("NODE_PATH", modules);
+    let script = workspace.world.sandbox.file("work/script.js", script);
+    let call = workspace.world.sandbox.call(node, [&script]).env("NODE_PATH", modules);
     workspace.untold(call.run().succeeds().stdout_is("from JavaScript\n"));
     workspace.all_by_one_key();
 }
@@ -173,10 +172,10 @@ fn rclone_copies_with_the_profile_of_its_remote() {
         "[yc]\ntype = s3\nprovider = Other\nenv_auth = true\nprofile = yc\nregion = ru-central1\nendpoint = {}\n",
         workspace.storage.url()
     );
-    workspace.sandbox.file("home/.config/rclone/rclone.conf", remote);
-    workspace.sandbox.file("work/up.txt", "by rclone\n");
+    workspace.world.sandbox.file("home/.config/rclone/rclone.conf", remote);
+    workspace.world.sandbox.file("work/up.txt", "by rclone\n");
     let run = |words: &[&str]| {
-        let call = workspace.sandbox.call(&rclone, words).env("RCLONE_S3_NO_CHECK_BUCKET", "true");
+        let call = workspace.world.sandbox.call(&rclone, words).env("RCLONE_S3_NO_CHECK_BUCKET", "true");
         workspace.untold(call.run().succeeds())
     };
     run(&["copyto", "up.txt", "yc:bucket/dir/up.txt"]);
@@ -189,9 +188,9 @@ fn rclone_copies_with_the_profile_of_its_remote() {
 fn terraform_keeps_its_state_in_object_storage() {
     let Some(terraform) = require_client("terraform") else { return };
     let mut workspace = Workspace::new("");
-    workspace.sandbox.set("CHECKPOINT_DISABLE", "1");
+    workspace.world.sandbox.set("CHECKPOINT_DISABLE", "1");
     // As in docs/hooks/aws.md, but for the addresses.
-    workspace.sandbox.file(
+    workspace.world.sandbox.file(
         "work/main.tf",
         format!(
             "terraform {{\n  backend \"s3\" {{\n    bucket = \"my-state\"\n    key = \"prod.tfstate\"\n    \
@@ -205,7 +204,7 @@ fn terraform_keeps_its_state_in_object_storage() {
     );
     let run = |words: &[&str]| {
         // Stale keys lose to the profile that the backend names.
-        let call = workspace.sandbox.call(&terraform, words).env("AWS_ACCESS_KEY_ID", "stale");
+        let call = workspace.world.sandbox.call(&terraform, words).env("AWS_ACCESS_KEY_ID", "stale");
         workspace.untold(call.env("AWS_SECRET_ACCESS_KEY", "stale").run().succeeds())
     };
     run(&["init", "-no-color", "-input=false"]);

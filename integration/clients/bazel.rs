@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::Cloud;
+use crate::emulator::Config;
 use crate::harness::{Run, Sandbox, YCRED, require_client};
+use crate::world::World;
 
-fn bench() -> (Sandbox, Cloud) {
-    let sandbox = Sandbox::new();
-    let cloud = Cloud::start();
-    cloud.profile(&sandbox, "prod", &["cache.example:8443".into()]);
-    (sandbox, cloud)
+fn bench() -> World {
+    let world = World::bare(Config::default());
+    world.profile_for("prod", &["cache.example:8443".into()]);
+    world
 }
 
 /// As Bazel calls it: in the workspace, with `get` alone, the request on stdin, without a line end.
@@ -26,9 +26,9 @@ fn get(sandbox: &Sandbox, uri: &str) -> Run {
 /// arrays of strings, and perhaps `expires`.
 #[test]
 fn a_reply_is_what_the_schema_wants_and_the_server_is_content_with() {
-    let (sandbox, cloud) = bench();
+    let world = bench();
     for uri in ["https://cache.example:8443/ac/0123?x=y#z", "https://registry.yandexcloud.net/", "https://cr.yandex"] {
-        let run = get(&sandbox, uri).succeeds().quietly();
+        let run = get(&world.sandbox, uri).succeeds().quietly();
         let reply: Value = serde_json::from_str(&run.stdout).expect("one JSON document");
         let object = reply.as_object().expect("an object");
         let names: BTreeSet<&str> = object.keys().map(String::as_str).collect();
@@ -38,17 +38,17 @@ fn a_reply_is_what_the_schema_wants_and_the_server_is_content_with() {
             let values = values.as_array().expect("an array");
             assert!(!values.is_empty() && values.iter().all(Value::is_string), "{run}");
         }
-        assert_eq!(reply["headers"], json!({"Authorization": [format!("Bearer {}", cloud.token())]}), "{run}");
+        assert_eq!(reply["headers"], json!({"Authorization": [format!("Bearer {}", world.last_token())]}), "{run}");
     }
-    assert_eq!(cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(world.requests(), 1, "IAM requests");
 }
 
 /// Bazel's `GetCredentialsResponse` reads `expires` with this pattern, and throws the reply away where it does not fit.
 #[test]
 fn javas_pattern_of_bazel_reads_when_a_token_expires() {
     let (Some(java), Some(_)) = (require_client("java"), require_client("javac")) else { return };
-    let (sandbox, _cloud) = bench();
-    let source = sandbox.file(
+    let world = bench();
+    let source = world.sandbox.file(
         "tmp/Expires.java",
         "import java.time.Instant;\n\
          import java.time.format.DateTimeFormatter;\n\
@@ -61,10 +61,10 @@ fn javas_pattern_of_bazel_reads_when_a_token_expires() {
            }\n\
          }\n",
     );
-    let run = get(&sandbox, "https://cr.yandex/").succeeds();
+    let run = get(&world.sandbox, "https://cr.yandex/").succeeds();
     let reply: Value = serde_json::from_str(&run.stdout).expect("JSON");
     let expires = reply["expires"].as_str().expect("a time");
-    let read = |text: &str| sandbox.call(&java, [source.as_os_str(), text.as_ref()]).run();
+    let read = |text: &str| world.sandbox.call(&java, [source.as_os_str(), text.as_ref()]).run();
     let seconds = time::OffsetDateTime::parse(expires, &time::format_description::well_known::Rfc3339).expect("a time");
     read(expires).succeeds().stdout_is(&format!("{}\n", seconds.unix_timestamp()));
     // The oracle minds what it is there for.
@@ -73,22 +73,22 @@ fn javas_pattern_of_bazel_reads_when_a_token_expires() {
 
 #[test]
 fn whatever_is_not_ours_or_no_request_is_an_exit_code_with_a_reason_and_nothing_on_stdout() {
-    let (sandbox, cloud) = bench();
-    let run = get(&sandbox, "https://github.com/x.zip").exits(1).stdout_is("");
+    let world = bench();
+    let run = get(&world.sandbox, "https://github.com/x.zip").exits(1).stdout_is("");
     assert_eq!(
         run.stderr,
         "ycred: error: the token may not go to github.com\n\
          ycred: hint: if it may, list the host in the profile: hosts = [\"github.com\"]\n"
     );
     for input in ["", "{}", "[]", "{\"uri\":7}", "{\"uri\":\"https://cr.yandex/\"", "\u{0}"] {
-        let run = sandbox.call(YCRED, ["bazel", "get"]).stdin(input).run().exits(2).stdout_is("");
+        let run = world.sandbox.call(YCRED, ["bazel", "get"]).stdin(input).run().exits(2).stdout_is("");
         assert!(run.stderr.starts_with("ycred: error: "), "{run}");
     }
     for words in [&["put"][..], &[], &["get", "get"]] {
-        let call = sandbox.call(sandbox.path("bin/ycred-bazel-prod"), words);
+        let call = world.sandbox.call(world.sandbox.path("bin/ycred-bazel-prod"), words);
         call.stdin(r#"{"uri":"https://cr.yandex/"}"#).run().exits(2).stdout_is("");
     }
-    let words = cloud.refuse();
-    get(&sandbox, "https://cr.yandex/").exits(1).stdout_is("").stderr_has(words);
-    assert_eq!(cloud.exchanges(), 1, "IAM requests");
+    let words = world.refuse();
+    get(&world.sandbox, "https://cr.yandex/").exits(1).stdout_is("").stderr_has(words);
+    assert_eq!(world.requests(), 1, "IAM requests");
 }

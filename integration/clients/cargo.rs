@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::{Cloud, Gate, StandIn, digest, json_answer, lock, runs_of, trust, wrapper};
+use super::client::{runs_of, wrapper};
+use super::stand_in::{Gate, StandIn, digest, json_answer, lock, trust};
 use crate::authority::Authority;
+use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox};
 use crate::server::{Request, Response};
+use crate::world::World;
 
 /// The cargo that builds these tests.
 const CARGO: &str = env!("CARGO");
@@ -56,8 +59,7 @@ fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
 }
 
 struct Bench {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     registry: StandIn,
     runs: PathBuf,
 }
@@ -66,18 +68,17 @@ impl Bench {
     /// `provider`: what stands in the configuration behind `credential-provider =`, with `YCRED` for our program and `LINK` for
     /// the link that names the hook.
     fn new(provider: &str, ours: bool) -> Bench {
-        let mut sandbox = Sandbox::new();
-        let cloud = Cloud::start();
+        let mut world = World::bare(Config::default());
         let authority = Authority::new();
-        let registry = registry(&authority, cloud.gate(), package(&sandbox));
+        let registry = registry(&authority, Gate::of(&world), package(&world.sandbox));
         let host = registry.host();
-        cloud.profile_for(&sandbox, "prod", &host, ours);
-        let (program, runs) = wrapper(&sandbox, "tmp/ycred", Path::new(crate::harness::YCRED));
-        let link = sandbox.link("ycred-cargo-prod");
+        world.profile_for("prod", ours.then(|| host.clone()).as_slice());
+        let (program, runs) = wrapper(&world.sandbox, "tmp/ycred", Path::new(crate::harness::YCRED));
+        let link = world.sandbox.link("ycred-cargo-prod");
         let provider =
             provider.replace("YCRED", &program.display().to_string()).replace("LINK", &link.display().to_string());
-        let ca = trust(&sandbox, &authority);
-        sandbox.file(
+        let ca = trust(&world.sandbox, &authority);
+        world.sandbox.file(
             "home/.cargo/config.toml",
             format!(
                 "[registries.yc]\nindex = \"sparse+https://{host}/index/\"\ncredential-provider = {provider}\n\
@@ -86,28 +87,28 @@ impl Bench {
             ),
         );
         let manifest = "[package]\nname = \"mine\"\nversion = \"1.0.0\"\nedition = \"2021\"\ndescription = \"x\"\nlicense = \"MIT\"\n";
-        sandbox.file(
+        world.sandbox.file(
             "work/Cargo.toml",
             format!("{manifest}[dependencies]\ntiny = {{ version = \"1.0.0\", registry = \"yc\" }}\n"),
         );
-        sandbox.file("work/src/lib.rs", "pub fn answer() -> u32 {\n    tiny::ANSWER\n}\n");
+        world.sandbox.file("work/src/lib.rs", "pub fn answer() -> u32 {\n    tiny::ANSWER\n}\n");
         let tools = Path::new(CARGO).parent().expect("its directory");
-        let path = format!("{}:{}:/usr/bin:/bin", sandbox.path("bin").display(), tools.display());
-        sandbox.seal().set("PATH", path);
-        Bench { sandbox, cloud, registry, runs }
+        let path = format!("{}:{}:/usr/bin:/bin", world.sandbox.path("bin").display(), tools.display());
+        world.sandbox.seal().set("PATH", path);
+        Bench { world, registry, runs }
     }
 
     fn cargo(&self, words: &[&str]) -> Call {
-        self.sandbox.call(CARGO, words)
+        self.world.sandbox.call(CARGO, words)
     }
 
     /// The registry has seen our token as cargo sends it, and the cloud was asked once.
     #[track_caller]
     fn is_let_in(&self, run: &Run) {
-        let ours = format!("Bearer {}", self.cloud.token());
+        let ours = format!("Bearer {}", self.world.last_token());
         let seen = self.registry.authorizations();
         assert!(!seen.is_empty() && seen.iter().all(|header| *header == ours), "{seen:?}\n{run}");
-        assert_eq!(self.cloud.exchanges(), 1, "IAM requests\n{run}");
+        assert_eq!(self.world.requests(), 1, "IAM requests\n{run}");
     }
 }
 
@@ -141,27 +142,27 @@ fn a_registry_that_is_not_ours_gets_no_token() {
     assert!(run.stderr.contains("no credential providers could handle the request"), "cargo's own words\n{run}");
     assert!(runs_of(&bench.runs) >= 1, "{run}");
     assert_eq!(bench.registry.authorizations(), Vec::<String>::new());
-    assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
+    assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
 /// Among the providers for all registries we are asked first, and leave what is not ours to the next.
 #[test]
 fn beside_cargos_own_provider_another_registrys_token_is_kept_found_and_forgotten() {
     let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, false);
-    let configuration = bench.sandbox.path("home/.cargo/config.toml");
+    let configuration = bench.world.sandbox.path("home/.cargo/config.toml");
     let text = fs::read_to_string(&configuration).expect("the configuration");
     let (before, after) = text.split_once("credential-provider = ").expect("the setting");
     let (provider, after) = after.split_once('\n').expect("a line");
     let words = provider.trim_matches(['[', ']']).replace("\", \"", " ");
     let text = format!("{before}\n{after}[registry]\nglobal-credential-providers = [\"cargo:token\", {words}]\n");
     fs::write(&configuration, text).expect("written");
-    let token = format!("Bearer {}", bench.cloud.mint());
+    let token = format!("Bearer {}", bench.world.mint());
     bench.cargo(&["login", "--registry", "yc"]).stdin(format!("{token}\n")).run().succeeds();
     bench.cargo(&["fetch", "--quiet"]).run().succeeds().quietly();
     assert!(bench.registry.authorizations().iter().all(|seen| *seen == token));
     assert!(!bench.registry.authorizations().is_empty() && runs_of(&bench.runs) >= 2);
     bench.cargo(&["logout", "--registry", "yc"]).run().succeeds();
-    assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
+    assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
 #[test]
@@ -179,10 +180,10 @@ fn login_and_logout_are_not_supported_in_cargos_own_words() {
 #[test]
 fn a_refused_key_is_told_by_cargo_itself() {
     let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, true);
-    let words = bench.cloud.refuse();
+    let words = bench.world.refuse();
     let run = bench.cargo(&["fetch"]).run().fails();
     let told = run.stderr.lines().filter(|line| !line.starts_with("ycred: ")).any(|line| line.contains(words));
     assert!(told, "the cloud's reason\n{run}");
     assert_eq!(run.lines_of_stderr("ycred: error: ").len(), runs_of(&bench.runs), "one line a run\n{run}");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }

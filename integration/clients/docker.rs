@@ -11,14 +11,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::{Cloud, StandIn, assert_nowhere, basic_value, registry, runs_of, wrapper};
+use super::client::{assert_nowhere, runs_of, troubles, wrapper};
+use super::stand_in::{Gate, StandIn, basic_value, registry};
 use crate::authority::Authority;
+use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox, require_client};
+use crate::world::World;
 
 /// A sandbox where docker's configuration names ycred for the registry, through a symlink with a profile in its name.
 struct Bench {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     registry: StandIn,
     docker: PathBuf,
     runs: PathBuf,
@@ -34,17 +36,16 @@ impl Bench {
     /// `ours`: whether the profile lists the registry.
     fn bare(ours: bool) -> Option<Bench> {
         let docker = require_client("docker")?;
-        let mut sandbox = Sandbox::new();
-        let cloud = Cloud::start();
-        let registry = registry(&Authority::new(), Some(cloud.gate()));
+        let mut world = World::bare(Config::default());
+        let registry = registry(&Authority::new(), Some(Gate::of(&world)));
         let host = registry.host();
-        cloud.profile_for(&sandbox, "prod", &host, ours);
+        world.profile_for("prod", ours.then(|| host.clone()).as_slice());
         // The wrapper hands the link's name on: the profile is in it.
-        let link = sandbox.link_at("tmp/docker-credential-ycred-prod");
-        let (_, runs) = wrapper(&sandbox, "bin/docker-credential-ycred-prod", &link);
-        let no_daemon = format!("unix://{}", sandbox.path("tmp/no-daemon.sock").display());
-        sandbox.seal().set("DOCKER_HOST", no_daemon);
-        Some(Bench { sandbox, cloud, registry, docker, runs })
+        let link = world.sandbox.link_at("tmp/docker-credential-ycred-prod");
+        let (_, runs) = wrapper(&world.sandbox, "bin/docker-credential-ycred-prod", &link);
+        let no_daemon = format!("unix://{}", world.sandbox.path("tmp/no-daemon.sock").display());
+        world.sandbox.seal().set("DOCKER_HOST", no_daemon);
+        Some(Bench { world, registry, docker, runs })
     }
 
     fn host(&self) -> String {
@@ -52,11 +53,11 @@ impl Bench {
     }
 
     fn configure(&self, configuration: &Value) {
-        self.sandbox.file("home/.docker/config.json", configuration.to_string());
+        self.world.sandbox.file("home/.docker/config.json", configuration.to_string());
     }
 
     fn docker(&self, arguments: &[&str]) -> Call {
-        self.sandbox.call(&self.docker, arguments)
+        self.world.sandbox.call(&self.docker, arguments)
     }
 
     fn inspect(&self) -> Run {
@@ -70,23 +71,23 @@ fn an_image_is_inspected_with_basic_credentials_for_one_run_and_one_iam_request(
     bench.inspect().succeeds().quietly().stdout_has("\"schemaVersion\": 2");
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
     let seen = bench.registry.authorizations();
-    let ours = basic_value("iam", &bench.cloud.token());
+    let ours = basic_value("iam", &bench.world.last_token());
     assert!(!seen.is_empty() && seen.iter().all(|header| *header == ours), "the registry saw {seen:?}");
 
     bench.inspect().succeeds().quietly();
     assert_eq!(runs_of(&bench.runs), 2, "runs of the helper");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
 fn a_refused_key_is_shown_by_docker_and_asked_about_once() {
     let Some(bench) = Bench::new() else { return };
-    let refusal = bench.cloud.refuse();
+    let refusal = bench.world.refuse();
     let run = bench.inspect().fails().stdout_is("").stderr_has("no basic auth credentials");
     let errors = run.lines_of_stderr("ycred: error: ");
     assert_eq!(errors.len(), runs_of(&bench.runs), "one error line a run\n{run}");
     assert!(!errors.is_empty() && errors.iter().all(|line| line.contains(refusal)), "the cloud's reason\n{run}");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
     assert_eq!(bench.registry.authorizations(), Vec::<String>::new());
 }
 
@@ -98,14 +99,14 @@ fn another_registry_gets_no_token_even_where_ycred_is_asked_about_all_of_them() 
     assert!(runs_of(&bench.runs) >= 1, "docker did not ask\n{run}");
     assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
     assert_eq!(bench.registry.authorizations(), Vec::<String>::new());
-    assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
+    assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
 #[test]
 fn login_with_a_password_keeps_nothing_and_logout_costs_no_token() {
     let Some(bench) = Bench::new() else { return };
     bench.inspect().succeeds();
-    let (host, password) = (bench.host(), bench.cloud.mint());
+    let (host, password) = (bench.host(), bench.world.mint());
     bench
         .docker(&["login", "--username", "iam", "--password-stdin", &host])
         .stdin(password.as_str())
@@ -113,10 +114,10 @@ fn login_with_a_password_keeps_nothing_and_logout_costs_no_token() {
         .succeeds()
         .stdout_has("Login Succeeded");
     assert_eq!(bench.registry.authorizations().pop(), Some(basic_value("iam", &password)));
-    assert_nowhere(&bench.sandbox, &password);
+    assert_nowhere(&bench.world.sandbox, &password);
     bench.docker(&["logout", &host]).run().succeeds().quietly().stdout_has("Removing login credentials");
     bench.inspect().succeeds();
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn login_to_a_registry_that_is_not_ours_is_refused_with_the_reason_and_keeps_not
     let Some(bench) = Bench::bare(false) else { return };
     bench.configure(&json!({"credsStore": "ycred-prod"}));
     // The registry takes it; that ycred would not keep it is what must fail.
-    let password = bench.cloud.mint();
+    let password = bench.world.mint();
     let run = bench
         .docker(&["login", "--username", "iam", "--password-stdin", &bench.host()])
         .stdin(password.as_str())
@@ -132,42 +133,42 @@ fn login_to_a_registry_that_is_not_ours_is_refused_with_the_reason_and_keeps_not
         .fails()
         .stderr_has("Error saving credentials: error storing credentials - err: exit status 1, out: ");
     assert!(run.stderr.contains(&bench.host()), "the reason names the host\n{run}");
-    assert_nowhere(&bench.sandbox, &password);
+    assert_nowhere(&bench.world.sandbox, &password);
 }
 
 #[test]
 fn pull_hands_the_daemon_iam_and_the_token_for_one_iam_request() {
     let Some(mut bench) = Bench::new() else { return };
-    let daemon = Daemon::start(&mut bench.sandbox);
+    let daemon = Daemon::start(&mut bench.world.sandbox);
     bench.docker(&["pull", &format!("{}/team/image", bench.host())]).run().succeeds().quietly();
     let pulled = daemon.asked("/images/create");
     assert_eq!(pulled.len(), 1, "{pulled:?}");
     let sent: Value = serde_json::from_slice(&unbase64(pulled[0].header("x-registry-auth"))).expect("a JSON header");
-    assert_eq!(sent, json!({"username": "iam", "password": bench.cloud.token(), "serveraddress": bench.host()}));
+    assert_eq!(sent, json!({"username": "iam", "password": bench.world.last_token(), "serveraddress": bench.host()}));
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
 fn a_pull_with_a_refused_key_is_anonymous_but_not_silent() {
     let Some(mut bench) = Bench::new() else { return };
-    let refusal = bench.cloud.refuse();
-    let daemon = Daemon::start(&mut bench.sandbox);
+    let refusal = bench.world.refuse();
+    let daemon = Daemon::start(&mut bench.world.sandbox);
     let run = bench.docker(&["pull", &format!("{}/team/image", bench.host())]).run().succeeds();
     let errors = run.lines_of_stderr("ycred: error: ");
     assert!(errors.len() == 1 && errors[0].contains(refusal), "one line with the reason\n{run}");
     let pulled = daemon.asked("/images/create");
     let sent: Value = serde_json::from_slice(&unbase64(pulled[0].header("x-registry-auth"))).expect("a JSON header");
     assert_eq!(sent.get("password"), None);
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
 fn whatever_keeps_a_user_from_a_token_is_shown_before_docker_goes_on_anonymously() {
     let Some(mut bench) = Bench::new() else { return };
-    bench.sandbox.link("docker-credential-ycred");
-    let daemon = Daemon::start(&mut bench.sandbox);
-    bench.cloud.troubles(&bench.sandbox, &bench.host(), |host, words| {
+    bench.world.sandbox.link("docker-credential-ycred");
+    let daemon = Daemon::start(&mut bench.world.sandbox);
+    troubles(&bench.world, &bench.host(), |host, words| {
         bench.configure(&json!({"credHelpers": {host: "ycred"}}));
         let run = bench.docker(&["pull", &format!("{host}/team/image")]).run().succeeds();
         for word in words {
@@ -175,22 +176,23 @@ fn whatever_keeps_a_user_from_a_token_is_shown_before_docker_goes_on_anonymously
         }
     });
     assert_eq!(daemon.asked("/images/create").len(), 3);
-    assert_eq!(bench.cloud.exchanges(), 2, "IAM requests");
+    assert_eq!(bench.world.requests(), 2, "IAM requests");
 }
 
 #[test]
 fn login_without_a_name_logs_in_with_our_token_and_keeps_nothing() {
     let Some(mut bench) = Bench::new() else { return };
-    let daemon = Daemon::start(&mut bench.sandbox);
+    let daemon = Daemon::start(&mut bench.world.sandbox);
     bench.docker(&["login", &bench.host()]).run().succeeds().stdout_has("Login Succeeded");
     let logins = daemon.asked("/auth");
     assert_eq!(logins.len(), 1, "{logins:?}");
     let sent: Value = serde_json::from_slice(&logins[0].body).expect("a JSON body");
-    assert_eq!((&sent["username"], &sent["password"]), (&json!("iam"), &json!(bench.cloud.token())));
-    let kept = std::fs::read_to_string(bench.sandbox.path("home/.docker/config.json")).expect("docker's configuration");
+    assert_eq!((&sent["username"], &sent["password"]), (&json!("iam"), &json!(bench.world.last_token())));
+    let kept =
+        std::fs::read_to_string(bench.world.sandbox.path("home/.docker/config.json")).expect("docker's configuration");
     let kept: Value = serde_json::from_str(&kept).expect("JSON");
     assert_eq!(kept["auths"], json!({bench.host(): {}}));
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 pub(super) fn unbase64(text: Option<&str>) -> Vec<u8> {

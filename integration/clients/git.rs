@@ -5,10 +5,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Cloud, Gate, StandIn, basic_value, runs_of, trust, wrapper};
+use super::client::{runs_of, wrapper};
+use super::stand_in::{Gate, StandIn, basic_value, trust};
 use crate::authority::Authority;
-use crate::harness::{Call, Run, Sandbox, find, skip};
+use crate::emulator::Config;
+use crate::harness::{Call, Run, find, skip};
 use crate::server::{Request, Response};
+use crate::world::World;
 
 /// From this release on git speaks of schemes (`authtype`) with its helpers.
 const BEARER_SINCE: (u32, u32) = (2, 46);
@@ -90,8 +93,7 @@ fn answer(git: &Path, repositories: &Path, gate: &Gate, offers: Offers, request:
 
 /// A sandbox with a repository behind a server, and ycred as git's helper for it.
 struct Forge {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     server: StandIn,
     git: PathBuf,
     runs: PathBuf,
@@ -105,8 +107,9 @@ impl Forge {
     /// `ours`: whether the profile lists the server. `tls`: whether it speaks https.
     fn with(modern: bool, offers: Offers, ours: bool, tls: bool) -> Option<Forge> {
         let git = git(modern)?;
-        let mut sandbox = Sandbox::new();
-        sandbox
+        let mut world = World::bare(Config::default());
+        world
+            .sandbox
             .seal()
             .set("GIT_CONFIG_NOSYSTEM", "1")
             .set("GIT_TERMINAL_PROMPT", "0")
@@ -114,32 +117,31 @@ impl Forge {
             .set("GIT_AUTHOR_EMAIL", "t@example.com")
             .set("GIT_COMMITTER_NAME", "t")
             .set("GIT_COMMITTER_EMAIL", "t@example.com");
-        sandbox.file("tmp/source/greeting", "hello\n");
+        world.sandbox.file("tmp/source/greeting", "hello\n");
         for arguments in [
             &["init", "--quiet", "--initial-branch=main", "../tmp/source"][..],
             &["-C", "../tmp/source", "add", "greeting"],
             &["-C", "../tmp/source", "commit", "--quiet", "--message=greeting"],
             &["clone", "--quiet", "--bare", "../tmp/source", "../tmp/repositories/a.git"],
         ] {
-            sandbox.call(&git, arguments).run().succeeds();
+            world.sandbox.call(&git, arguments).run().succeeds();
         }
-        let cloud = Cloud::start();
         let handler = {
-            let (git, gate, repositories) = (git.clone(), cloud.gate(), sandbox.path("tmp/repositories"));
+            let (git, gate, repositories) = (git.clone(), Gate::of(&world), world.sandbox.path("tmp/repositories"));
             move |request: &Request| answer(&git, &repositories, &gate, offers, request)
         };
         let authority = Authority::new();
         let server = if tls { StandIn::tls(&authority, handler) } else { StandIn::plain(handler) };
         let host = server.host();
-        cloud.profile_for(&sandbox, "default", &host, ours);
-        let link = sandbox.link_at("tmp/git-credential-ycred");
-        let (_, runs) = wrapper(&sandbox, "bin/git-credential-ycred", &link);
-        let ca = trust(&sandbox, &authority);
-        sandbox.file(
+        world.profile_for("default", ours.then(|| host.clone()).as_slice());
+        let link = world.sandbox.link_at("tmp/git-credential-ycred");
+        let (_, runs) = wrapper(&world.sandbox, "bin/git-credential-ycred", &link);
+        let ca = trust(&world.sandbox, &authority);
+        world.sandbox.file(
             "home/.gitconfig",
             format!("[http]\n\tsslCAInfo = {}\n[credential]\n\thelper = ycred\n", ca.display()),
         );
-        Some(Forge { sandbox, cloud, server, git, runs })
+        Some(Forge { world, server, git, runs })
     }
 
     fn url(&self) -> String {
@@ -147,7 +149,7 @@ impl Forge {
     }
 
     fn git(&self, arguments: &[&str]) -> Call {
-        self.sandbox.call(&self.git, arguments)
+        self.world.sandbox.call(&self.git, arguments)
     }
 
     fn clone_to(&self, name: &str) -> Run {
@@ -162,39 +164,42 @@ impl Forge {
     #[track_caller]
     fn assert_clones_with(&self, header: impl Fn(&str) -> String) {
         self.clone_to("first").succeeds().quietly();
-        assert_eq!(fs::read_to_string(self.sandbox.path("work/first/greeting")).expect("a working tree"), "hello\n");
+        assert_eq!(
+            fs::read_to_string(self.world.sandbox.path("work/first/greeting")).expect("a working tree"),
+            "hello\n"
+        );
         self.clone_to("second").succeeds().quietly();
-        let expected = header(&self.cloud.token());
+        let expected = header(&self.world.last_token());
         let seen = self.server.authorizations();
         assert!(!seen.is_empty() && seen.iter().all(|header| *header == expected), "the server saw {seen:?}");
-        assert_eq!(self.cloud.exchanges(), 1, "IAM requests");
+        assert_eq!(self.world.requests(), 1, "IAM requests");
     }
 
     /// The server takes the token no more: git says so to ycred, and the next fetch has another.
     #[track_caller]
     fn assert_erase_brings_another_token(&self) {
         self.list().succeeds();
-        let first = self.cloud.token();
-        self.cloud.revoke(&first);
+        let first = self.world.last_token();
+        self.world.revoke(&first);
         self.list().fails().stderr_has("Authentication failed");
-        assert_eq!(self.cloud.exchanges(), 1, "a rejected token is not renewed before it is asked for");
+        assert_eq!(self.world.requests(), 1, "a rejected token is not renewed before it is asked for");
         self.list().succeeds().quietly().stdout_has("refs/heads/main");
-        assert_eq!(self.cloud.exchanges(), 2, "IAM requests");
-        assert_ne!(self.cloud.token(), first);
+        assert_eq!(self.world.requests(), 2, "IAM requests");
+        assert_ne!(self.world.last_token(), first);
         self.list().succeeds();
-        assert_eq!(self.cloud.exchanges(), 2, "IAM requests");
+        assert_eq!(self.world.requests(), 2, "IAM requests");
     }
 
     #[track_caller]
     fn assert_a_refused_key_ends_it(&self) {
-        let refusal = self.cloud.refuse();
+        let refusal = self.world.refuse();
         let run = self.list().fails().stdout_is("").stderr_has("credential helper 'ycred' told us to quit");
         let errors = run.lines_of_stderr("ycred: error: ");
         assert!(errors.len() == 1 && errors[0].contains(refusal), "one line with the reason\n{run}");
         assert!(run.lines_of_stderr("ycred: hint: ").len() <= 1, "at most one hint\n{run}");
         assert_eq!(runs_of(&self.runs), 1, "runs of the helper");
         self.list().fails();
-        assert_eq!(self.cloud.exchanges(), 1, "IAM requests");
+        assert_eq!(self.world.requests(), 1, "IAM requests");
         assert_eq!(self.server.authorizations(), Vec::<String>::new());
     }
 
@@ -205,7 +210,7 @@ impl Forge {
         assert!(runs_of(&self.runs) >= 1, "git did not ask\n{run}");
         assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
         assert_eq!(self.server.authorizations(), Vec::<String>::new());
-        assert_eq!(self.cloud.exchanges(), 0, "IAM requests");
+        assert_eq!(self.world.requests(), 0, "IAM requests");
     }
 }
 
@@ -225,11 +230,11 @@ fn a_git_that_knows_bearer_sends_basic_where_the_server_offers_nothing_else() {
 fn a_git_that_does_not_wait_to_be_asked_sends_bearer_with_its_first_request() {
     let Some(forge) = Forge::new(true, BOTH) else { return };
     forge.git(&["-c", "http.proactiveAuth=auto", "ls-remote", &forge.url()]).run().succeeds().quietly();
-    let bearer = format!("Bearer {}", forge.cloud.token());
+    let bearer = format!("Bearer {}", forge.world.last_token());
     for request in forge.server.requests() {
         assert_eq!(request.header("authorization"), Some(bearer.as_str()), "{} {}", request.method, request.target);
     }
-    assert_eq!(forge.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(forge.world.requests(), 1, "IAM requests");
 }
 
 #[test]
@@ -243,7 +248,7 @@ fn a_bearer_token_is_not_kept_by_a_helper_that_keeps_passwords() {
     let Some(forge) = Forge::new(true, BOTH) else { return };
     forge.git(&["config", "--global", "--add", "credential.helper", "store"]).run().succeeds();
     forge.list().succeeds();
-    let kept = fs::read_to_string(forge.sandbox.path("home/.git-credentials")).unwrap_or_default();
+    let kept = fs::read_to_string(forge.world.sandbox.path("home/.git-credentials")).unwrap_or_default();
     assert_eq!(kept, "");
 }
 

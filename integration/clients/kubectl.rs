@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{Cloud, Gate, StandIn, json_answer, runs_of, trust, wrapper};
+use super::client::{runs_of, wrapper};
+use super::stand_in::{Gate, StandIn, json_answer, trust};
 use crate::authority::Authority;
-use crate::harness::{Call, Run, Sandbox, YCRED, require_client, run_all};
+use crate::emulator::Config;
+use crate::harness::{Call, Run, YCRED, require_client, run_all};
 use crate::server::Request;
+use crate::world::World;
 
 /// Google's packages put a dispatcher in kubectl's place, which runs the plugin once more to ask for the server's version
 /// and then becomes one of the real programs beside it. Counts of runs are about the real one.
@@ -60,8 +63,8 @@ fn api_server(authority: &Authority, gate: Gate) -> StandIn {
 
 /// A sandbox whose kubeconfig names this API server and ycred as its plugin, behind a wrapper that counts the runs.
 struct Cluster {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
+    gate: Gate,
     server: StandIn,
     kubectl: PathBuf,
     runs: PathBuf,
@@ -70,14 +73,14 @@ struct Cluster {
 impl Cluster {
     fn new(version: &str) -> Option<Cluster> {
         let kubectl = kubectl()?;
-        let mut sandbox = Sandbox::new();
-        let cloud = Cloud::start();
+        let mut world = World::bare(Config::default());
         let authority = Authority::new();
-        let server = api_server(&authority, cloud.gate());
-        cloud.profile(&sandbox, "default", &[]);
-        let (plugin, runs) = wrapper(&sandbox, "plugin", Path::new(YCRED));
-        let ca = trust(&sandbox, &authority);
-        let kubeconfig = sandbox.file(
+        let gate = Gate::of(&world);
+        let server = api_server(&authority, gate.clone());
+        world.profile_for("default", &[]);
+        let (plugin, runs) = wrapper(&world.sandbox, "plugin", Path::new(YCRED));
+        let ca = trust(&world.sandbox, &authority);
+        let kubeconfig = world.sandbox.file(
             "home/.kube/config",
             json!({
                 "apiVersion": "v1", "kind": "Config", "current-context": "test",
@@ -90,12 +93,12 @@ impl Cluster {
             })
             .to_string(),
         );
-        sandbox.seal().set("KUBECONFIG", kubeconfig);
-        Some(Cluster { sandbox, cloud, server, kubectl, runs })
+        world.sandbox.seal().set("KUBECONFIG", kubeconfig);
+        Some(Cluster { world, gate, server, kubectl, runs })
     }
 
     fn kubectl(&self, arguments: &[&str]) -> Call {
-        self.sandbox.call(&self.kubectl, arguments)
+        self.world.sandbox.call(&self.kubectl, arguments)
     }
 
     fn version(&self) -> Run {
@@ -121,53 +124,53 @@ fn a_good_token_takes_one_run_a_command_and_one_iam_request_for_both() {
     assert_eq!(runs_of(&cluster.runs), 1, "runs of the plugin");
     cluster.namespaces().succeeds().quietly().stdout_has("the-only-namespace");
     assert_eq!(runs_of(&cluster.runs), 2, "runs of the plugin");
-    assert_eq!(cluster.cloud.exchanges(), 1, "IAM requests");
-    cluster.assert_only_token_seen(&cluster.cloud.token());
+    assert_eq!(cluster.world.requests(), 1, "IAM requests");
+    cluster.assert_only_token_seen(&cluster.world.last_token());
 }
 
 #[test]
 fn an_old_kubeconfig_that_asks_for_v1beta1_is_answered_in_v1beta1() {
     let Some(cluster) = Cluster::new("v1beta1") else { return };
     cluster.version().succeeds().quietly().stdout_has("v1.32.4");
-    cluster.assert_only_token_seen(&cluster.cloud.token());
+    cluster.assert_only_token_seen(&cluster.world.last_token());
 }
 
 #[test]
 fn a_401_runs_the_plugin_again_and_asks_the_cloud_nothing_more() {
     let Some(cluster) = Cluster::new("v1") else { return };
-    cluster.cloud.gate().turn_away(1);
+    cluster.gate.turn_away(1);
     cluster.namespaces().succeeds().stdout_has("the-only-namespace");
     assert_eq!(runs_of(&cluster.runs), 2, "runs of the plugin");
-    assert_eq!(cluster.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(cluster.world.requests(), 1, "IAM requests");
 }
 
 #[test]
 fn a_revoked_token_is_offered_until_refresh_brings_another() {
     let Some(cluster) = Cluster::new("v1") else { return };
     cluster.namespaces().succeeds();
-    let first = cluster.cloud.token();
-    cluster.cloud.revoke(&first);
+    let first = cluster.world.last_token();
+    cluster.world.revoke(&first);
 
     // kubectl says nothing to a plugin about a 401, so all that ycred can do is not to hammer the cloud.
     cluster.version().fails().stderr_has("You must be logged in to the server");
     assert!(runs_of(&cluster.runs) > 2, "the plugin ran {} times", runs_of(&cluster.runs));
-    assert_eq!(cluster.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(cluster.world.requests(), 1, "IAM requests");
 
-    cluster.sandbox.ycred(["refresh"]).run().succeeds();
-    assert_eq!(cluster.cloud.exchanges(), 2, "IAM requests");
-    assert_ne!(cluster.cloud.token(), first);
+    cluster.world.sandbox.ycred(["refresh"]).run().succeeds();
+    assert_eq!(cluster.world.requests(), 2, "IAM requests");
+    assert_ne!(cluster.world.last_token(), first);
     cluster.version().succeeds().quietly();
-    assert_eq!(cluster.cloud.exchanges(), 2, "IAM requests");
+    assert_eq!(cluster.world.requests(), 2, "IAM requests");
 }
 
 #[test]
 fn a_refused_key_is_explained_by_every_run_but_asked_about_once() {
     let Some(cluster) = Cluster::new("v1") else { return };
-    let refusal = cluster.cloud.refuse();
+    let refusal = cluster.world.refuse();
     let run = cluster.namespaces().fails();
     let runs = runs_of(&cluster.runs);
     assert!(runs >= 2, "kubectl ran the failing plugin {runs} times\n{run}");
-    assert_eq!(cluster.cloud.exchanges(), 1, "IAM requests\n{run}");
+    assert_eq!(cluster.world.requests(), 1, "IAM requests\n{run}");
     assert!(cluster.server.requests().is_empty(), "the server was asked all the same");
 
     let errors = run.lines_of_stderr("ycred: error: ");
@@ -182,11 +185,11 @@ fn a_refused_key_is_explained_by_every_run_but_asked_about_once() {
 #[test]
 fn a_cloud_that_asks_for_patience_is_left_in_peace_by_all_further_runs() {
     let Some(cluster) = Cluster::new("v1") else { return };
-    let words = cluster.cloud.break_down();
+    let words = cluster.world.break_down();
     let run = cluster.namespaces().fails();
     let runs = runs_of(&cluster.runs);
     assert!(runs >= 2, "kubectl ran the failing plugin {runs} times\n{run}");
-    assert_eq!(cluster.cloud.exchanges(), 1, "IAM requests\n{run}");
+    assert_eq!(cluster.world.requests(), 1, "IAM requests\n{run}");
     let errors = run.lines_of_stderr("ycred: error: ");
     assert!(errors.len() == runs && errors.iter().all(|line| line.contains(words)), "the reason in each\n{run}");
 }
@@ -198,14 +201,14 @@ fn eight_kubectls_at_once_share_one_iam_request() {
         run.succeeds().quietly();
     }
     assert_eq!(runs_of(&cluster.runs), 8, "runs of the plugin");
-    assert_eq!(cluster.cloud.exchanges(), 1, "IAM requests");
-    cluster.assert_only_token_seen(&cluster.cloud.token());
+    assert_eq!(cluster.world.requests(), 1, "IAM requests");
+    cluster.assert_only_token_seen(&cluster.world.last_token());
 }
 
 #[test]
 fn a_token_about_to_die_is_handed_on_with_an_expiry_that_does_not_make_kubectl_ask_again() {
     let Some(cluster) = Cluster::new("v1") else { return };
-    cluster.cloud.lifetime(std::time::Duration::from_secs(90));
+    cluster.world.emulator.set(|settings| settings.life = std::time::Duration::from_secs(90));
     cluster.namespaces().succeeds().quietly().stdout_has("the-only-namespace");
     // An expiry in the past would cost a run for every HTTP request.
     assert_eq!(runs_of(&cluster.runs), 1, "runs of the plugin");
@@ -214,7 +217,7 @@ fn a_token_about_to_die_is_handed_on_with_an_expiry_that_does_not_make_kubectl_a
 #[test]
 fn kubectl_finds_ycred_as_a_subcommand_of_its_own() {
     let Some(cluster) = Cluster::new("v1") else { return };
-    cluster.sandbox.link("kubectl-ycred");
+    cluster.world.sandbox.link("kubectl-ycred");
     let run = cluster.kubectl(&["ycred", "token"]).run().succeeds().quietly();
-    run.stdout_is(&format!("{}\n", cluster.cloud.token()));
+    run.stdout_is(&format!("{}\n", cluster.world.last_token()));
 }

@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::packages::{node, python};
-use super::{Cloud, NODE, PYTHON, StandIn, basic_value, digest, json_answer, trust};
+use super::stand_in::{Gate, StandIn, basic_value, digest, json_answer, trust};
+use super::versions::{NODE, PYTHON};
 use crate::authority::Authority;
+use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox, require_client};
+use crate::packages::{node, python};
 use crate::server::{Request, Response};
+use crate::world::World;
 
 /// A sandbox with `ycred` on PATH and a registry.
 struct Bench {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     registry: StandIn,
 }
 
@@ -28,8 +30,8 @@ impl Bench {
         authority: Option<&Authority>,
         answer: impl Fn(&str, &Request) -> Response + Send + Sync + 'static,
     ) -> Bench {
-        let cloud = Cloud::start();
-        let gate = cloud.gate();
+        let mut world = World::bare(Config::default());
+        let gate = Gate::of(&world);
         let handler = move |request: &Request| {
             if gate.admits_bearer(request) || gate.admits_basic(request) {
                 return answer(&format!("http://{}", request.header("host").unwrap_or_default()), request);
@@ -40,16 +42,15 @@ impl Bench {
             Some(authority) => StandIn::tls(authority, handler),
             None => StandIn::plain(handler),
         };
-        let mut sandbox = Sandbox::new();
-        sandbox.link("ycred");
-        cloud.profile(&sandbox, "default", &[]);
-        sandbox.seal();
-        Bench { sandbox, cloud, registry }
+        world.sandbox.link("ycred");
+        world.profile_for("default", &[]);
+        world.sandbox.seal();
+        Bench { world, registry }
     }
 
     /// Under `ycred exec`.
     fn exec(&self, arguments: &[&str]) -> Call {
-        self.sandbox.ycred([&["exec", "--"], arguments].concat())
+        self.world.sandbox.ycred([&["exec", "--"], arguments].concat())
     }
 
     /// The registry was shown nothing but this, and the cloud was asked once.
@@ -57,21 +58,21 @@ impl Bench {
     fn was_shown(&self, header: &str) {
         let seen = self.registry.authorizations();
         assert!(!seen.is_empty() && seen.iter().all(|shown| shown == header), "the registry saw {seen:?}");
-        assert_eq!(self.cloud.exchanges(), 1, "IAM requests");
+        assert_eq!(self.world.requests(), 1, "IAM requests");
     }
 
     fn bearer(&self) -> String {
-        format!("Bearer {}", self.cloud.token())
+        format!("Bearer {}", self.world.last_token())
     }
 
     fn basic(&self) -> String {
-        basic_value("iam", &self.cloud.token())
+        basic_value("iam", &self.world.last_token())
     }
 
     /// Without `ycred exec` the program says this itself, which the pages explain.
     #[track_caller]
     fn says_when_exec_is_forgotten(&self, arguments: &[&str], words: &str) {
-        let run = self.sandbox.call(arguments[0], &arguments[1..]).run().fails();
+        let run = self.world.sandbox.call(arguments[0], &arguments[1..]).run().fails();
         assert!(run.stdout.contains(words) || run.stderr.contains(words), "not {words:?}\n{run}");
     }
 
@@ -79,8 +80,8 @@ impl Bench {
     #[track_caller]
     fn is_told_why(&self, call: impl Fn() -> Run) {
         let before = self.registry.requests().len();
-        self.cloud.profile(&self.sandbox, "default", &[]);
-        let refusal = self.cloud.refuse();
+        self.world.profile_for("default", &[]);
+        let refusal = self.world.refuse();
         let run = call();
         assert_eq!(run.status.code(), Some(125), "{run}");
         assert!(run.lines_of_stderr("ycred: error: ")[0].contains(refusal), "{run}");
@@ -122,6 +123,7 @@ fn npm_bench() -> Bench {
     // As docs/hooks/npm.md has it.
     let host = bench.registry.host();
     bench
+        .world
         .sandbox
         .file("home/.npmrc", format!("registry=http://{host}/npm/\n//{host}/npm/:_authToken=${{YC_IAM_TOKEN}}\n"));
     bench
@@ -133,15 +135,15 @@ fn npm_installs_and_publishes_with_the_token_from_its_environment() {
     let bench = npm_bench();
     let quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--fetch-retries=0"];
     let install = || bench.exec(&[&["npm", "install", "hello"], &quiet[..]].concat()).run();
-    bench.sandbox.file("work/package.json", "{}");
+    bench.world.sandbox.file("work/package.json", "{}");
     install().succeeds();
-    assert!(bench.sandbox.path("work/node_modules/hello/index.js").exists());
-    bench.sandbox.file("work/mine/package.json", r#"{"name": "mine", "version": "1.0.0"}"#);
-    let publish = bench.exec(&[&["npm", "publish"], &quiet[..]].concat()).within(bench.sandbox.path("work/mine"));
+    assert!(bench.world.sandbox.path("work/node_modules/hello/index.js").exists());
+    bench.world.sandbox.file("work/mine/package.json", r#"{"name": "mine", "version": "1.0.0"}"#);
+    let publish = bench.exec(&[&["npm", "publish"], &quiet[..]].concat()).within(bench.world.sandbox.path("work/mine"));
     publish.run().succeeds().stdout_has("mine@1.0.0");
     bench.was_shown(&bench.bearer());
     bench.is_told_why(install);
-    std::fs::remove_dir_all(bench.sandbox.path("work/node_modules")).expect("installed");
+    std::fs::remove_dir_all(bench.world.sandbox.path("work/node_modules")).expect("installed");
     bench.says_when_exec_is_forgotten(&[&["npm", "install", "hello"], &quiet[..]].concat(), "npm error code E401");
 }
 
@@ -151,11 +153,14 @@ fn yarn_installs_with_the_token_from_its_environment() {
     let yarn = modules.join("yarn/bin/yarn.js").display().to_string();
     let bench = npm_bench();
     // Without it yarn shows the token for scoped packages alone.
-    bench.sandbox.file("work/.npmrc", "always-auth=true\n");
-    bench.sandbox.file("work/package.json", r#"{"name": "t", "license": "MIT", "dependencies": {"hello": "1.0.0"}}"#);
+    bench.world.sandbox.file("work/.npmrc", "always-auth=true\n");
+    bench
+        .world
+        .sandbox
+        .file("work/package.json", r#"{"name": "t", "license": "MIT", "dependencies": {"hello": "1.0.0"}}"#);
     let install = || bench.exec(&["node", &yarn, "install", "--no-progress", "--non-interactive"]).run();
     install().succeeds();
-    assert!(bench.sandbox.path("work/node_modules/hello/index.js").exists());
+    assert!(bench.world.sandbox.path("work/node_modules/hello/index.js").exists());
     bench.was_shown(&bench.bearer());
     bench.is_told_why(install);
 }
@@ -165,9 +170,12 @@ fn modern_yarn_installs_with_the_token_from_its_environment() {
     let Some(modules) = node(NODE) else { return };
     let yarn = modules.join("@yarnpkg/cli-dist/bin/yarn.js").display().to_string();
     let bench = npm_bench();
-    bench.sandbox.file("work/package.json", r#"{"name": "t", "license": "MIT", "dependencies": {"hello": "1.0.0"}}"#);
+    bench
+        .world
+        .sandbox
+        .file("work/package.json", r#"{"name": "t", "license": "MIT", "dependencies": {"hello": "1.0.0"}}"#);
     // As docs/hooks/npm.md has it, but for plain http, and without a word to anybody else.
-    bench.sandbox.file(
+    bench.world.sandbox.file(
         "work/.yarnrc.yml",
         format!(
             "npmRegistryServer: \"{}/npm\"\nnpmAlwaysAuth: true\nnpmAuthToken: \"${{YC_IAM_TOKEN}}\"\nnodeLinker: node-modules\n\
@@ -181,7 +189,7 @@ fn modern_yarn_installs_with_the_token_from_its_environment() {
     );
     let install = || bench.exec(&["node", &yarn, "install", "--no-immutable"]).run();
     install().succeeds();
-    assert!(bench.sandbox.path("work/node_modules/hello/index.js").exists());
+    assert!(bench.world.sandbox.path("work/node_modules/hello/index.js").exists());
     bench.was_shown(&bench.bearer());
     bench.is_told_why(install);
 }
@@ -195,7 +203,7 @@ fn maven_fetches_a_parent_with_the_token_from_its_environment() {
         Some("") => Response::text(200, POM),
         _ => Response::new(404),
     });
-    bench.sandbox.file(
+    bench.world.sandbox.file(
         "work/pom.xml",
         format!(
             "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
@@ -207,13 +215,13 @@ fn maven_fetches_a_parent_with_the_token_from_its_environment() {
     );
     // As docs/hooks/maven.md has it, but named, as Maven's `user.home` is not HOME, and without a way to the outside: Java
     // knows nothing of the proxies of the environment.
-    let settings = bench.sandbox.file(
+    let settings = bench.world.sandbox.file(
         "home/.m2/settings.xml",
         format!(
             "<settings><localRepository>{}</localRepository><mirrors><mirror><id>nowhere</id><mirrorOf>central</mirrorOf>\
              <url>http://127.0.0.1:1/</url></mirror></mirrors><servers><server><id>cloud-registry</id><username>iam</username>\
              <password>${{env.YC_IAM_TOKEN}}</password></server></servers></settings>",
-            bench.sandbox.path("tmp/m2").display()
+            bench.world.sandbox.path("tmp/m2").display()
         ),
     );
     let settings = settings.display().to_string();
@@ -221,7 +229,7 @@ fn maven_fetches_a_parent_with_the_token_from_its_environment() {
     validate().succeeds().stdout_has("BUILD SUCCESS");
     bench.was_shown(&bench.basic());
     bench.is_told_why(validate);
-    std::fs::remove_dir_all(bench.sandbox.path("tmp/m2")).expect("the parent is there");
+    std::fs::remove_dir_all(bench.world.sandbox.path("tmp/m2")).expect("the parent is there");
     let forgotten = ["mvn", "--batch-mode", "--settings", &settings, "validate"];
     bench.says_when_exec_is_forgotten(&forgotten, "status: 401 Unauthorized");
 }
@@ -260,13 +268,13 @@ fn pip_installs_from_an_index_whose_password_is_in_its_environment() {
     });
     let requirements =
         format!("--index-url http://iam:${{YC_IAM_TOKEN}}@{}/pypi/simple/\nhello==1.0\n", bench.registry.host());
-    bench.sandbox.file("work/requirements.txt", requirements);
+    bench.world.sandbox.file("work/requirements.txt", requirements);
     let pip = bin.join("pip").display().to_string();
     let options = ["--disable-pip-version-check", "--no-cache-dir", "--retries", "0", "--target", "there"];
     let install = || bench.exec(&[&[&pip, "install", "-r", "requirements.txt"], &options[..]].concat()).run();
     let run = install().succeeds();
-    assert!(bench.sandbox.path("work/there/hello.py").exists());
-    let run = run.never_says(&bench.cloud.token());
+    assert!(bench.world.sandbox.path("work/there/hello.py").exists());
+    let run = run.never_says(&bench.world.last_token());
     assert!(run.stdout.contains("****"), "pip shows the index without its password\n{run}");
     bench.was_shown(&bench.basic());
     bench.is_told_why(install);
@@ -283,9 +291,9 @@ fn twine_uploads_with_the_password_from_its_environment() {
             ("POST", "/pypi/legacy/") => Response::text(200, "ok"),
             _ => Response::new(404),
         });
-    let ca = trust(&bench.sandbox, &authority);
-    bench.sandbox.set("REQUESTS_CA_BUNDLE", ca);
-    wheel(&bench.sandbox, &bin.join("python"));
+    let ca = trust(&bench.world.sandbox, &authority);
+    bench.world.sandbox.set("REQUESTS_CA_BUNDLE", ca);
+    wheel(&bench.world.sandbox, &bin.join("python"));
     // As docs/hooks/python.md has it.
     let line = format!(
         "TWINE_USERNAME=iam TWINE_PASSWORD=$YC_IAM_TOKEN {} upload --non-interactive --disable-progress-bar \
@@ -294,7 +302,7 @@ fn twine_uploads_with_the_password_from_its_environment() {
         bench.registry.url()
     );
     let upload = || bench.exec(&["sh", "-c", &line]).run();
-    upload().succeeds().never_says(&bench.cloud.token());
+    upload().succeeds().never_says(&bench.world.last_token());
     let uploaded = bench.registry.requests();
     assert!(uploaded.iter().any(|request| request.text().contains("hello-1.0-py3-none-any.whl")), "the wheel came");
     bench.was_shown(&bench.basic());
@@ -346,7 +354,7 @@ fn nuget_installs_and_pushes_with_the_password_from_its_environment() {
         _ => Response::new(404),
     });
     // As docs/hooks/nuget.md has it, but for plain http.
-    bench.sandbox.file(
+    bench.world.sandbox.file(
         "work/NuGet.Config",
         format!(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?><configuration><packageSources><clear/>\
@@ -360,12 +368,12 @@ fn nuget_installs_and_pushes_with_the_password_from_its_environment() {
     let install_hello = ["install", "hello", "-Version", "1.0.0", "-OutputDirectory", "there", "-NoCache"];
     let install = || bench.exec(&[&[mono.as_str(), &nuget], &install_hello[..], &common[..]].concat()).run();
     install().succeeds().stdout_has("Successfully installed");
-    assert!(bench.sandbox.path("work/there/hello.1.0.0/content/hello.txt").exists());
+    assert!(bench.world.sandbox.path("work/there/hello.1.0.0/content/hello.txt").exists());
     let made = maker.path("work/hello.1.0.0.nupkg").display().to_string();
     bench.exec(&[&[mono.as_str(), &nuget, "push", &made, "-Source", "cloud"], &common[..]].concat()).run().succeeds();
     bench.was_shown(&bench.basic());
     bench.is_told_why(install);
-    std::fs::remove_dir_all(bench.sandbox.path("work/there")).expect("installed");
+    std::fs::remove_dir_all(bench.world.sandbox.path("work/there")).expect("installed");
     let forgotten = [&[mono.as_str(), &nuget], &install_hello[..], &common[..]].concat();
     bench.says_when_exec_is_forgotten(&forgotten, "401 (Unauthorized)");
 }

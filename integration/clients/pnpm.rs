@@ -5,13 +5,15 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Cloud, Gate, StandIn, json_answer, packages, runs_of, trust, wrapper};
+use super::client::{runs_of, wrapper};
+use super::stand_in::{Gate, StandIn, json_answer, trust};
+use super::versions::PNPM;
 use crate::authority::Authority;
+use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox};
+use crate::packages;
 use crate::server::{Request, Response};
-
-/// The last that take no arguments, and the newest.
-pub const VERSIONS: [&str; 3] = ["9.15.9", "10.34.9", "12.21.0"];
+use crate::world::World;
 
 /// The only package, packed on the spot.
 fn package(sandbox: &Sandbox) -> Vec<u8> {
@@ -45,8 +47,7 @@ fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
 }
 
 struct Bench {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     registry: StandIn,
     pnpm: PathBuf,
     runs: PathBuf,
@@ -55,17 +56,16 @@ struct Bench {
 impl Bench {
     fn new(version: &str) -> Option<Bench> {
         let place = packages::node_with_scripts(&[&format!("pnpm@{version}")])?;
-        let mut sandbox = Sandbox::new();
-        let cloud = Cloud::start();
+        let mut world = World::bare(Config::default());
         let authority = Authority::new();
-        let registry = registry(&authority, cloud.gate(), package(&sandbox));
+        let registry = registry(&authority, Gate::of(&world), package(&world.sandbox));
         // pnpm says no host, so the profile lists none.
-        cloud.profile(&sandbox, "default", &[]);
-        let link = sandbox.link("ycred-pnpm");
-        let (helper, runs) = wrapper(&sandbox, "tmp/helper", &link);
-        let ca = trust(&sandbox, &authority);
+        world.profile_for("default", &[]);
+        let link = world.sandbox.link("ycred-pnpm");
+        let (helper, runs) = wrapper(&world.sandbox, "tmp/helper", &link);
+        let ca = trust(&world.sandbox, &authority);
         let place_of = format!("{}/npm/x/", registry.host());
-        sandbox.file(
+        world.sandbox.file(
             "home/.npmrc",
             format!(
                 "registry=https://{place_of}\ncafile={}\nfetch-retries=0\n//{place_of}:tokenHelper={}\n",
@@ -73,29 +73,29 @@ impl Bench {
                 helper.display()
             ),
         );
-        sandbox.file("work/package.json", r#"{"name":"work","version":"0.0.0","dependencies":{"tiny":"1.0.0"}}"#);
+        world.sandbox.file("work/package.json", r#"{"name":"work","version":"0.0.0","dependencies":{"tiny":"1.0.0"}}"#);
         // What it is started by must not be another version's environment; its own proxy variables are honoured.
-        sandbox.seal().set("NODE_EXTRA_CA_CERTS", ca).set("CI", "1");
-        Some(Bench { sandbox, cloud, registry, pnpm: place.join(".bin/pnpm"), runs })
+        world.sandbox.seal().set("NODE_EXTRA_CA_CERTS", ca).set("CI", "1");
+        Some(Bench { world, registry, pnpm: place.join(".bin/pnpm"), runs })
     }
 
     fn install(&self) -> Call {
-        self.sandbox.call(&self.pnpm, ["install", "--no-lockfile", "--ignore-scripts"])
+        self.world.sandbox.call(&self.pnpm, ["install", "--no-lockfile", "--ignore-scripts"])
     }
 
     #[track_caller]
     fn is_installed(&self, run: &Run) {
-        assert!(self.sandbox.path("work/node_modules/tiny/index.js").exists(), "{run}");
-        let ours = format!("Bearer {}", self.cloud.token());
+        assert!(self.world.sandbox.path("work/node_modules/tiny/index.js").exists(), "{run}");
+        let ours = format!("Bearer {}", self.world.last_token());
         let seen = self.registry.authorizations();
         assert!(!seen.is_empty() && seen.iter().all(|header| *header == ours), "{seen:?}\n{run}");
-        assert_eq!(self.cloud.exchanges(), 1, "IAM requests\n{run}");
+        assert_eq!(self.world.requests(), 1, "IAM requests\n{run}");
     }
 }
 
 #[test]
 fn each_pnpm_installs_from_a_registry_behind_the_token() {
-    for version in VERSIONS {
+    for version in PNPM {
         let Some(bench) = Bench::new(version) else { return };
         let run = bench.install().run().succeeds();
         bench.is_installed(&run);
@@ -107,25 +107,26 @@ fn each_pnpm_installs_from_a_registry_behind_the_token() {
 #[test]
 fn pnpm_12_takes_our_own_name_and_a_profile() {
     let Some(bench) = Bench::new("12.21.0") else { return };
-    fs::rename(bench.sandbox.path("config/default.toml"), bench.sandbox.path("config/prod.toml")).expect("renamed");
-    bench.sandbox.link("ycred");
-    let configuration = fs::read_to_string(bench.sandbox.path("home/.npmrc")).expect("the configuration");
+    fs::rename(bench.world.sandbox.path("config/default.toml"), bench.world.sandbox.path("config/prod.toml"))
+        .expect("renamed");
+    bench.world.sandbox.link("ycred");
+    let configuration = fs::read_to_string(bench.world.sandbox.path("home/.npmrc")).expect("the configuration");
     let (before, _) = configuration.split_once("tokenHelper=").expect("the setting");
-    bench.sandbox.file("home/.npmrc", format!("{before}tokenHelper=ycred pnpm --profile prod\n"));
+    bench.world.sandbox.file("home/.npmrc", format!("{before}tokenHelper=ycred pnpm --profile prod\n"));
     let run = bench.install().run().succeeds();
     bench.is_installed(&run);
 }
 
 #[test]
 fn a_refused_key_fails_the_installation_and_is_asked_about_once() {
-    for version in VERSIONS {
+    for version in PNPM {
         let Some(bench) = Bench::new(version) else { return };
-        bench.cloud.refuse();
+        bench.world.refuse();
         let run = bench.install().run().fails();
         // 12 goes on without a token, and none of them shows what the helper says.
         let says = if version.starts_with("12.") { "ERR_PNPM_FETCH_401" } else { "ERR_PNPM_TOKEN_HELPER_ERROR_STATUS" };
         assert!(run.stdout.contains(says) || run.stderr.contains(says), "{run}");
         assert_eq!(bench.registry.authorizations(), Vec::<String>::new());
-        assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+        assert_eq!(bench.world.requests(), 1, "IAM requests");
     }
 }

@@ -8,10 +8,13 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::client::{assert_nowhere, runs_of, troubles, wrapper};
 use super::registry::{Registry, token_server};
-use super::{Cloud, StandIn, assert_nowhere, basic_value, registry, runs_of, trust, wrapper};
+use super::stand_in::{Gate, StandIn, basic_value, registry, trust};
 use crate::authority::Authority;
-use crate::harness::{Call, Run, Sandbox, require_client, skip};
+use crate::emulator::Config;
+use crate::harness::{Call, Run, require_client, skip};
+use crate::world::World;
 
 /// The two, which differ in few words.
 const PODMAN: Tool = Tool { name: "podman", build: "build" };
@@ -25,8 +28,7 @@ struct Tool {
 
 /// A sandbox with a storage, where the tool knows ycred as its helper for some hosts.
 struct Bench {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     authority: Authority,
     tool: Tool,
     program: PathBuf,
@@ -41,53 +43,55 @@ impl Bench {
             skip(&format!("{} runs here as root alone", tool.name));
             return None;
         }
-        let mut sandbox = Sandbox::new();
-        let cloud = Cloud::start();
+        let mut world = World::bare(Config::default());
         let authority = Authority::new();
-        let link = sandbox.link_at("tmp/docker-credential-ycred");
-        let (_, runs) = wrapper(&sandbox, "bin/docker-credential-ycred", &link);
-        sandbox.file("home/.config/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#);
-        let runtime = sandbox.path("home/run");
+        let link = world.sandbox.link_at("tmp/docker-credential-ycred");
+        let (_, runs) = wrapper(&world.sandbox, "bin/docker-credential-ycred", &link);
+        world
+            .sandbox
+            .file("home/.config/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#);
+        let runtime = world.sandbox.path("home/run");
         fs::create_dir(&runtime).expect("a runtime directory");
-        // A JSON string is a TOML string. Plain directories need no mounts, and nothing is kept outside of the sandbox.
+        // A JSON string is a TOML string. Plain directories need no mounts, and nothing is kept outside of the world.sandbox.
         let storage = format!(
             "[storage]\ndriver = \"vfs\"\ngraphroot = {}\nrunroot = {}\n",
-            json!(sandbox.path("tmp/graph")),
-            json!(sandbox.path("tmp/run"))
+            json!(world.sandbox.path("tmp/graph")),
+            json!(world.sandbox.path("tmp/run"))
         );
         let engine = format!(
             "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\ntmp_dir = {}\nvolume_path = {}\n\
              [network]\nnetwork_config_dir = {}\n",
-            json!(sandbox.path("tmp/engine")),
-            json!(sandbox.path("tmp/volumes")),
-            json!(sandbox.path("tmp/net"))
+            json!(world.sandbox.path("tmp/engine")),
+            json!(world.sandbox.path("tmp/volumes")),
+            json!(world.sandbox.path("tmp/net"))
         );
-        let storage = sandbox.file("tmp/storage.conf", storage);
-        let engine = sandbox.file("tmp/containers.conf", engine);
-        let ca = trust(&sandbox, &authority);
-        sandbox
+        let storage = world.sandbox.file("tmp/storage.conf", storage);
+        let engine = world.sandbox.file("tmp/containers.conf", engine);
+        let ca = trust(&world.sandbox, &authority);
+        world
+            .sandbox
             .seal()
             .set("SSL_CERT_FILE", ca)
             .set("XDG_RUNTIME_DIR", runtime)
             .set("CONTAINERS_STORAGE_CONF", storage)
             .set("CONTAINERS_CONF", engine)
             .set("BUILDAH_ISOLATION", "chroot");
-        Some(Bench { sandbox, cloud, authority, tool, program, runs })
+        Some(Bench { world, authority, tool, program, runs })
     }
 
     /// ycred is asked about this host; `ours`: whether its profile lists it.
     fn use_host(&self, host: &str, ours: bool) {
         self.configure(host);
-        self.cloud.profile_for(&self.sandbox, "default", host, ours);
+        self.world.profile_for("default", ours.then(|| host.to_owned()).as_slice());
     }
 
     fn configure(&self, host: &str) {
         let configuration = json!({"credHelpers": {host: "ycred"}}).to_string();
-        self.sandbox.file("home/.docker/config.json", configuration);
+        self.world.sandbox.file("home/.docker/config.json", configuration);
     }
 
     fn call(&self, arguments: &[&str]) -> Call {
-        self.sandbox.call(&self.program, arguments)
+        self.world.sandbox.call(&self.program, arguments)
     }
 
     fn pull(&self, host: &str) -> Run {
@@ -96,8 +100,8 @@ impl Bench {
 
     /// Builds an image with one file in it.
     fn build(&self, host: &str) {
-        self.sandbox.file("work/Containerfile", "FROM scratch\nCOPY hello /hello\n");
-        self.sandbox.file("work/hello", "from the test\n");
+        self.world.sandbox.file("work/Containerfile", "FROM scratch\nCOPY hello /hello\n");
+        self.world.sandbox.file("work/hello", "from the test\n");
         self.call(&[self.tool.build, "-t", &image(host), "."]).run().succeeds();
     }
 }
@@ -108,12 +112,12 @@ fn image(host: &str) -> String {
 
 fn goes_there_and_comes_back(tool: Tool) {
     let Some(bench) = Bench::new(tool) else { return };
-    let tokens = token_server(&bench.authority, bench.cloud.gate());
-    let Some(registry) = Registry::start(&bench.sandbox, &bench.authority, &tokens) else { return };
+    let tokens = token_server(&bench.authority, Gate::of(&bench.world));
+    let Some(registry) = Registry::start(&bench.world.sandbox, &bench.authority, &tokens) else { return };
     let host = &registry.host;
     bench.use_host(host, true);
     bench.build(host);
-    assert_eq!(bench.cloud.exchanges(), 0, "an image from scratch needs no registry");
+    assert_eq!(bench.world.requests(), 0, "an image from scratch needs no registry");
     bench.call(&["push", "--quiet", &image(host)]).run().succeeds().quietly();
     bench.call(&["rmi", &image(host)]).run().succeeds();
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
@@ -121,9 +125,9 @@ fn goes_there_and_comes_back(tool: Tool) {
     bench.call(&["images"]).run().succeeds().stdout_has(&format!("{host}/team/image"));
     assert_eq!(runs_of(&bench.runs), 2, "runs of the helper");
     let seen = tokens.authorizations();
-    let ours = basic_value("iam", &bench.cloud.token());
+    let ours = basic_value("iam", &bench.world.last_token());
     assert!(seen.len() >= 2 && seen.iter().all(|header| *header == ours), "the token server saw {seen:?}");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
@@ -142,14 +146,14 @@ fn stays_anonymous(bench: &Bench, registry: &StandIn, run: &Run) {
     assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
     assert!(!registry.requests().is_empty(), "{} did not even try without us\n{run}", bench.tool.name);
     registry.saw_nobody_named_iam();
-    assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
+    assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
 #[test]
 fn a_registry_that_is_not_ours_gets_no_token_from_podman_and_buildah() {
     for tool in [PODMAN, BUILDAH] {
         let Some(bench) = Bench::new(tool) else { return };
-        let registry = registry(&bench.authority, Some(bench.cloud.gate()));
+        let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
         bench.use_host(&registry.host(), false);
         let run = bench.pull(&registry.host()).fails().stderr_has("unauthorized");
         stays_anonymous(&bench, &registry, &run);
@@ -162,8 +166,8 @@ fn a_registry_that_is_not_ours_gets_no_token_from_podman_and_buildah() {
 fn podman_and_buildah_end_with_the_reason_and_what_mends_it() {
     for tool in [PODMAN, BUILDAH] {
         let Some(bench) = Bench::new(tool) else { return };
-        let registry = registry(&bench.authority, Some(bench.cloud.gate()));
-        bench.cloud.troubles(&bench.sandbox, &registry.host(), |host, words| {
+        let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
+        troubles(&bench.world, &registry.host(), |host, words| {
             bench.configure(host);
             let run = bench.pull(host).fails().stdout_is("");
             let ours = run.lines_of_stderr("ycred: ").join("\n");
@@ -174,7 +178,7 @@ fn podman_and_buildah_end_with_the_reason_and_what_mends_it() {
             }
         });
         assert_eq!(registry.requests().len(), 0, "it is not tried anonymously");
-        assert_eq!(bench.cloud.exchanges(), 2, "IAM requests");
+        assert_eq!(bench.world.requests(), 2, "IAM requests");
     }
 }
 
@@ -182,22 +186,22 @@ fn podman_and_buildah_end_with_the_reason_and_what_mends_it() {
 fn podman_and_buildah_log_in_and_out_and_keep_nothing() {
     for tool in [PODMAN, BUILDAH] {
         let Some(bench) = Bench::new(tool) else { return };
-        let registry = registry(&bench.authority, Some(bench.cloud.gate()));
+        let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
         let host = registry.host();
         bench.use_host(&host, true);
         // A login with a password keeps it in this file, whatever docker's says, unless a helper is named here.
-        bench.sandbox.file("home/run/containers/auth.json", json!({"credHelpers": {&host: "ycred"}}).to_string());
+        bench.world.sandbox.file("home/run/containers/auth.json", json!({"credHelpers": {&host: "ycred"}}).to_string());
         bench.call(&["login", &host]).run().succeeds().quietly().stdout_has("Existing credentials are valid");
-        let password = bench.cloud.mint();
+        let password = bench.world.mint();
         bench
             .call(&["login", "--username", "iam", "--password-stdin", &host])
             .stdin(password.as_str())
             .run()
             .succeeds()
             .stdout_has("Login Succeeded");
-        assert_nowhere(&bench.sandbox, &password);
+        assert_nowhere(&bench.world.sandbox, &password);
         bench.call(&["logout", &host]).run().succeeds().quietly().stdout_has("Removed login credentials");
         bench.pull(&host).succeeds();
-        assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+        assert_eq!(bench.world.requests(), 1, "IAM requests");
     }
 }

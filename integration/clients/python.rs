@@ -3,19 +3,17 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Cloud, Gate, StandIn, basic_value, packages, runs_of, trust, wrapper};
+use super::client::{runs_of, wrapper};
+use super::stand_in::{Gate, StandIn, basic_value, trust};
+use super::versions::{PIP_23, PIP_26, UV};
 use crate::authority::Authority;
+use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox, YCRED};
+use crate::packages;
 use crate::server::{Request, Response};
+use crate::world::World;
 
 const WHEEL: &str = "tiny-1.0-py3-none-any.whl";
-
-/// The oldest pip that asks a program, and the newest; uv.
-const PIP_23: &str = "pip==23.2.1";
-const PIP_26: &str = "pip==26.3";
-const UV: &str = "uv==0.13.9";
-
-pub const PACKAGES: [&str; 3] = [PIP_23, PIP_26, UV];
 
 /// The only package, packed on the spot.
 fn wheel(sandbox: &Sandbox, python: &str) -> Vec<u8> {
@@ -48,8 +46,7 @@ fn index(authority: &Authority, gate: Gate, wheel: Vec<u8>) -> StandIn {
 }
 
 struct Bench {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     index: StandIn,
     /// The environment's `bin`.
     place: PathBuf,
@@ -61,18 +58,17 @@ impl Bench {
     /// `ours`: whether the profile lists the index.
     fn new(package: &str, ours: bool) -> Option<Bench> {
         let place = packages::python(&[package])?;
-        let mut sandbox = Sandbox::new();
-        let cloud = Cloud::start();
+        let mut world = World::bare(Config::default());
         let authority = Authority::new();
-        let wheel = wheel(&sandbox, &place.join("python").display().to_string());
-        let index = index(&authority, cloud.gate(), wheel);
+        let wheel = wheel(&world.sandbox, &place.join("python").display().to_string());
+        let index = index(&authority, Gate::of(&world), wheel);
         let host = index.host();
-        cloud.profile_for(&sandbox, "default", &host, ours);
-        let link = sandbox.link_at("tmp/keyring");
-        let (_, runs) = wrapper(&sandbox, "bin/keyring", &link);
-        let ca = trust(&sandbox, &authority);
-        sandbox.seal().set("SSL_CERT_FILE", &ca).set("UV_NO_CACHE", "1").set("UV_PYTHON_DOWNLOADS", "never");
-        Some(Bench { sandbox, cloud, index, place, ca, runs })
+        world.profile_for("default", ours.then(|| host.clone()).as_slice());
+        let link = world.sandbox.link_at("tmp/keyring");
+        let (_, runs) = wrapper(&world.sandbox, "bin/keyring", &link);
+        let ca = trust(&world.sandbox, &authority);
+        world.sandbox.seal().set("SSL_CERT_FILE", &ca).set("UV_NO_CACHE", "1").set("UV_PYTHON_DOWNLOADS", "never");
+        Some(Bench { world, index, place, ca, runs })
     }
 
     /// The index as the user writes it, perhaps with a user in front.
@@ -86,7 +82,7 @@ impl Bench {
         let more = ["--no-input", "--retries=0", "--keyring-provider=subprocess", "--target=site"];
         let words: Vec<&str> =
             words.into_iter().chain(more).chain(["--index-url", &url, "--cert", &ca, "tiny"]).collect();
-        self.sandbox.call(self.place.join("pip"), words)
+        self.world.sandbox.call(self.place.join("pip"), words)
     }
 
     fn uv(&self, user: &str, more: &[&str]) -> Call {
@@ -94,14 +90,14 @@ impl Bench {
         let words = ["pip", "install", "--quiet", "--no-config", "--no-deps", "--keyring-provider=subprocess"];
         let target = ["--target=site", "--python", &python, "tiny"];
         let words: Vec<&str> = words.into_iter().chain(more.iter().copied()).chain(target).collect();
-        self.sandbox.call(self.place.join("uv"), words).env("UV_DEFAULT_INDEX", url)
+        self.world.sandbox.call(self.place.join("uv"), words).env("UV_DEFAULT_INDEX", url)
     }
 
     /// The package is there, the index has seen our credentials and no others, and the cloud was asked once.
     #[track_caller]
     fn is_installed(&self, run: &Run) {
-        assert!(self.sandbox.path("work/site/tiny.py").exists(), "{run}");
-        let ours = basic_value("iam", &self.cloud.token());
+        assert!(self.world.sandbox.path("work/site/tiny.py").exists(), "{run}");
+        let ours = basic_value("iam", &self.world.last_token());
         let seen = self.index.authorizations();
         // pip tries the user alone first, with an empty password.
         let empty = basic_value("iam", "");
@@ -110,10 +106,10 @@ impl Bench {
             "{seen:?}\n{run}"
         );
         assert!(runs_of(&self.runs) >= 1, "keyring was not run\n{run}");
-        assert_eq!(self.cloud.exchanges(), 1, "IAM requests\n{run}");
-        for file in self.sandbox.files("work").into_iter().chain(self.sandbox.files("home")) {
+        assert_eq!(self.world.requests(), 1, "IAM requests\n{run}");
+        for file in self.world.sandbox.files("work").into_iter().chain(self.world.sandbox.files("home")) {
             let text = fs::read(&file).expect("a file");
-            let token = self.cloud.token();
+            let token = self.world.last_token();
             assert!(!text.windows(token.len()).any(|piece| piece == token.as_bytes()), "{}", file.display());
         }
     }
@@ -142,14 +138,14 @@ fn uv_installs_with_and_without_a_user_in_the_url() {
     bench.is_installed(&run);
 
     let Some(bench) = Bench::new(UV, true) else { return };
-    bench.sandbox.file(
+    bench.world.sandbox.file(
         "work/uv.toml",
         format!("[[index]]\nname = \"yc\"\nurl = \"{}\"\ndefault = true\nauthenticate = \"always\"\n", bench.url("")),
     );
     let python = bench.place.join("python").display().to_string();
     let words = ["pip", "install", "--quiet", "--config-file=uv.toml", "--no-deps", "--keyring-provider=subprocess"];
     let target = ["--target=site", "--python", &python, "tiny"];
-    let run = bench.sandbox.call(bench.place.join("uv"), words.into_iter().chain(target)).run().succeeds();
+    let run = bench.world.sandbox.call(bench.place.join("uv"), words.into_iter().chain(target)).run().succeeds();
     bench.is_installed(&run);
 }
 
@@ -161,24 +157,24 @@ fn an_index_that_is_not_ours_gets_no_token_and_pip_goes_on_as_without_us() {
         assert!(runs_of(&bench.runs) >= 1, "keyring was not run\n{run}");
         assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
         assert!(!run.stderr.contains("upgrade keyring") && !run.stderr.contains("unrecognized"), "{run}");
-        assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
+        assert_eq!(bench.world.requests(), 0, "IAM requests");
     }
     let Some(bench) = Bench::new(UV, false) else { return };
     let run = bench.uv("iam@", &[]).run().fails();
     assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
-    assert!(runs_of(&bench.runs) >= 1 && bench.cloud.exchanges() == 0, "{run}");
+    assert!(runs_of(&bench.runs) >= 1 && bench.world.requests() == 0, "{run}");
 }
 
 #[test]
 fn a_refused_key_is_asked_about_once_and_shown_where_pip_lets_us_speak() {
     for (package, shown) in [(PIP_23, true), (PIP_26, false)] {
         let Some(bench) = Bench::new(package, true) else { return };
-        let words = bench.cloud.refuse();
+        let words = bench.world.refuse();
         let run = bench.pip("iam@").run().fails();
         let errors = run.lines_of_stderr("ycred: error: ");
         assert_eq!(!errors.is_empty(), shown, "{run}");
         assert!(errors.iter().all(|line| line.contains(words)), "the cloud's reason\n{run}");
-        assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+        assert_eq!(bench.world.requests(), 1, "IAM requests");
     }
 }
 
@@ -186,19 +182,22 @@ fn a_refused_key_is_asked_about_once_and_shown_where_pip_lets_us_speak() {
 #[test]
 fn the_next_keyring_in_path_is_asked_about_what_is_not_ours() {
     let Some(bench) = Bench::new(PIP_26, false) else { return };
-    let token = bench.cloud.mint();
+    let token = bench.world.mint();
     let next = format!(
         "#!/bin/sh\necho \"$*\" >> '{}'\necho '{{\"username\": \"iam\", \"password\": \"{token}\"}}'\n",
-        bench.sandbox.path("tmp/next").display()
+        bench.world.sandbox.path("tmp/next").display()
     );
-    let next = bench.sandbox.script("later/keyring", &next);
-    let path =
-        format!("{}:{}:/usr/bin:/bin", bench.sandbox.path("bin").display(), next.parent().expect("one").display());
+    let next = bench.world.sandbox.script("later/keyring", &next);
+    let path = format!(
+        "{}:{}:/usr/bin:/bin",
+        bench.world.sandbox.path("bin").display(),
+        next.parent().expect("one").display()
+    );
     let run = bench.pip("iam@").env("PATH", path).run().succeeds();
-    assert!(bench.sandbox.path("work/site/tiny.py").exists(), "{run}");
-    let asked = fs::read_to_string(bench.sandbox.path("tmp/next")).expect("it was run");
+    assert!(bench.world.sandbox.path("work/site/tiny.py").exists(), "{run}");
+    let asked = fs::read_to_string(bench.world.sandbox.path("tmp/next")).expect("it was run");
     assert!(asked.starts_with("--mode=creds --output=json get https://localhost:"), "{asked}");
-    assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
+    assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
 /// The keyring that people have, behind us in PATH: it keeps what is set through us, and gives it back.

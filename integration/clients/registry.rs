@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 
-use super::{Gate, StandIn, json_answer, trust};
+use super::stand_in::{Gate, StandIn, json_answer, trust};
 use crate::authority::Authority;
 use crate::harness::{Running, Sandbox, require_client};
 

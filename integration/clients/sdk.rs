@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{lock, packages};
+use super::stand_in::lock;
+use super::versions::{SDK_NODE, SDK_PYTHON};
 use crate::authority::Authority;
 use crate::emulator::keys::{AuthorizedKey, RsaKey};
 use crate::emulator::log::Presented;
 use crate::emulator::{Config, Emulator, METADATA, TOKENS};
 use crate::harness::{Call, Run, Running, Sandbox, YCRED, require_client};
+use crate::packages;
 use crate::server::{Response, Server};
 
-const PYTHON: &[&str] = &["yandexcloud==0.413.0", "grpcio==1.85.1", "protobuf==6.33.6", "PyJWT==2.15.1"];
-const NODE: &[&str] = &["@yandex-cloud/nodejs-sdk@3.2.0"];
 /// The one audience that the Node SDK knows.
 const RUSSIAN: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
 /// The hosts that the Node SDK asks.
@@ -45,7 +45,7 @@ impl Cloud {
     }
 
     fn with(config: Config) -> Option<Cloud> {
-        let python = packages::python(PYTHON)?.join("python");
+        let python = packages::python(SDK_PYTHON)?.join("python");
         let (emulator, sandbox, authority) = (Emulator::start(config), Sandbox::new(), Authority::new());
         let certificate = authority.certificate(&HOSTS);
         let door = sandbox.file("tmp/door.pem", certificate.certificate);
@@ -219,7 +219,7 @@ impl Detour {
 
 #[test]
 fn the_node_sdk_buys_tokens_and_takes_what_ycred_prints() {
-    let (Some(node), Some(modules)) = (require_client("node"), packages::node(NODE)) else { return };
+    let (Some(node), Some(modules)) = (require_client("node"), packages::node(SDK_NODE)) else { return };
     let Some(cloud) = Cloud::start() else { return };
     let detour = Detour::to(&cloud);
     let sdk = |words: &[&str]| detour.node(&cloud, &node, &modules, words).run();
@@ -246,11 +246,11 @@ fn the_node_sdk_buys_tokens_and_takes_what_ycred_prints() {
 
 #[test]
 fn the_node_sdk_asks_the_metadata_service_at_its_real_address() {
-    let (Some(node), Some(modules)) = (require_client("node"), packages::node(NODE)) else { return };
-    if packages::python(PYTHON).is_none() {
+    let (Some(node), Some(modules)) = (require_client("node"), packages::node(SDK_NODE)) else { return };
+    if packages::python(SDK_PYTHON).is_none() {
         return;
     }
-    crate::stories::in_own_network(&["169.254.169.254/32"], || {
+    crate::harness::machine::in_own_network(&["169.254.169.254/32"], || {
         let metadata_address = "169.254.169.254:80".parse().expect("an address");
         let cloud = Cloud::with(Config { metadata_address, ..Config::default() }).expect("prepared a moment ago");
         cloud.emulator.attach(Some("ajeofthefunction0000"));

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::packages;
-use super::{Cloud, StandIn};
+use super::stand_in::{Gate, StandIn};
+use super::versions::{AWS_PYTHON, SDK_PYTHON_ALONE};
+use crate::emulator::Config;
 use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
-use crate::harness::{Sandbox, require_client};
+use crate::harness::require_client;
 use crate::object_storage::ObjectStorage;
+use crate::packages;
 use crate::server::Response;
-
-const YANDEX: &[&str] = &["yandexcloud==0.413.0"];
-const AWS: &[&str] = &["awscli==1.46.3", "boto3==1.44.5"];
+use crate::world::World;
 
 /// A service of the cloud's, over TLS, which lets in whom the emulator does; and a program that calls it by the SDK.
 ///
@@ -85,65 +85,62 @@ print(len(tokens), *dict.fromkeys(token.removeprefix("Bearer ") for token in tok
 
 #[test]
 fn the_sdk_for_python_outlives_three_tokens() {
-    let Some(bin) = packages::python(YANDEX) else { return };
-    let cloud = Cloud::start();
-    let sandbox = Sandbox::new();
-    let gate = cloud.gate();
+    let Some(bin) = packages::python(SDK_PYTHON_ALONE) else { return };
+    let world = World::bare(Config::default());
+    let gate = Gate::of(&world);
     // What is shown must live at that very moment.
     let door = StandIn::plain(move |request| match gate.admits_bearer(request) {
         true => Response::text(200, "come in"),
         false => Response::text(401, "this token does not live"),
     });
-    cloud.lifetime(Duration::from_secs(10));
-    cloud.profile(&sandbox, "prod", &[]);
-    let profile = sandbox.path("config/prod.toml");
+    world.emulator.set(|settings| settings.life = Duration::from_secs(10));
+    world.profile_for("prod", &[]);
+    let profile = world.sandbox.path("config/prod.toml");
     let toml = std::fs::read_to_string(&profile).expect("the profile");
     // Renewed at half of the life, and not handed out with less than four seconds left: what the slowest machine has from the
     // answer to the use.
-    sandbox.profile("prod", &format!("{toml}refresh-before = \"5s\"\nmin-ttl = \"4s\"\n"));
-    let program = sandbox.file("work/program.py", PROGRAM);
+    world.sandbox.profile("prod", &format!("{toml}refresh-before = \"5s\"\nmin-ttl = \"4s\"\n"));
+    let program = world.sandbox.file("work/program.py", PROGRAM);
     let words = ["exec", "--serve", "-p", "prod", "--"].map(Into::into);
     let words = words.into_iter().chain([bin.join("python").into_os_string(), program.into_os_string()]);
-    let run = sandbox.ycred(words).env("GATE", door.url()).env("GRPC_VERBOSITY", "NONE").run().exits(0);
+    let run = world.sandbox.ycred(words).env("GATE", door.url()).env("GRPC_VERBOSITY", "NONE").run().exits(0);
     let mut said = run.stdout.split_whitespace();
     let calls: usize = said.next().and_then(|count| count.parse().ok()).expect("a count");
     let used: Vec<&str> = said.collect();
     assert_eq!(used.len(), 6, "{run}");
     assert!(calls > used.len() && door.requests().len() == calls, "every call was let in\n{run}");
-    let emulator = &cloud.gate.emulator;
+    let emulator = &world.emulator;
     for token in &used[..3] {
         assert!(emulator.expiry_of(token).expect("the emulator's") < SystemTime::now(), "outlived");
     }
     // However often the program asked, each token was got once.
-    assert_eq!(cloud.exchanges(), emulator.tokens().len());
+    assert_eq!(world.requests(), emulator.tokens().len());
     assert_eq!(run.stderr, "", "{run}");
 }
 
 /// A sandbox without any configuration of AWS, with Object Storage behind it.
 struct Workspace {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     storage: ObjectStorage,
 }
 
 impl Workspace {
     fn new() -> Workspace {
-        let mut sandbox = Sandbox::new();
-        let cloud = Cloud::start();
-        let storage = ObjectStorage::start(Arc::clone(&cloud.gate.emulator));
-        cloud.profile(&sandbox, "prod", &[]);
+        let mut world = World::bare(Config::default());
+        let storage = ObjectStorage::start(Arc::clone(&world.emulator));
+        world.profile_for("prod", &[]);
         // What is stale in the environment must not come first.
-        sandbox.seal().set("AWS_EC2_METADATA_DISABLED", "true").set("AWS_REGION", "ru-central1");
-        sandbox.set("AWS_ACCESS_KEY_ID", "stale").set("AWS_SECRET_ACCESS_KEY", "stale");
-        Workspace { sandbox, cloud, storage }
+        world.sandbox.seal().set("AWS_EC2_METADATA_DISABLED", "true").set("AWS_REGION", "ru-central1");
+        world.sandbox.set("AWS_ACCESS_KEY_ID", "stale").set("AWS_SECRET_ACCESS_KEY", "stale");
+        Workspace { world, storage }
     }
 
     /// Every request was signed with the one key that was got.
     #[track_caller]
     fn all_by_one_key(&self) {
-        let emulator = &self.cloud.gate.emulator;
+        let emulator = &self.world.emulator;
         let (log, keys) = (self.storage.log(), emulator.access_keys());
-        assert_eq!((keys.len(), emulator.requests(EPHEMERAL_ACCESS_KEYS), self.cloud.exchanges()), (1, 1, 1));
+        assert_eq!((keys.len(), emulator.requests(EPHEMERAL_ACCESS_KEYS), self.world.requests()), (1, 1, 1));
         assert!(!log.is_empty(), "nothing was asked of the storage");
         for entry in log {
             assert_eq!(entry.key.as_ref(), Ok(&keys[0]), "{}", entry.what);
@@ -153,13 +150,13 @@ impl Workspace {
 
 #[test]
 fn the_aws_cli_and_boto3_take_their_keys_from_the_endpoint() {
-    let Some(bin) = packages::python(AWS) else { return };
+    let Some(bin) = packages::python(AWS_PYTHON) else { return };
     let workspace = Workspace::new();
-    workspace.sandbox.file("work/up.txt", "an object\n");
+    workspace.world.sandbox.file("work/up.txt", "an object\n");
     let python = bin.join("python").into_os_string().into_string().expect("plain text");
     let under = |words: &[&str]| {
         let words = [&["exec", "--serve", "-p", "prod", "--", python.as_str()], words].concat();
-        workspace.sandbox.ycred(words).env("AWS_ENDPOINT_URL", workspace.storage.url()).run().exits(0)
+        workspace.world.sandbox.ycred(words).env("AWS_ENDPOINT_URL", workspace.storage.url()).run().exits(0)
     };
     under(&["-m", "awscli", "s3", "cp", "up.txt", "s3://bucket/cli.txt", "--no-progress"]).quietly();
     assert_eq!(workspace.storage.object("/bucket/cli.txt").as_deref(), Some(b"an object\n".as_slice()));
@@ -172,7 +169,7 @@ fn the_aws_cli_and_boto3_take_their_keys_from_the_endpoint() {
 fn terraforms_state_is_kept_with_keys_from_the_endpoint_and_its_provider_has_the_token() {
     let Some(_) = require_client("terraform") else { return };
     let mut workspace = Workspace::new();
-    workspace.sandbox.set("CHECKPOINT_DISABLE", "1");
+    workspace.world.sandbox.set("CHECKPOINT_DISABLE", "1");
     // As in docs/hooks/aws.md, but for the addresses, and without a profile.
     let main = format!(
         "terraform {{\n  backend \"s3\" {{\n    bucket = \"my-state\"\n    key = \"prod.tfstate\"\n    \
@@ -183,16 +180,16 @@ fn terraforms_state_is_kept_with_keys_from_the_endpoint_and_its_provider_has_the
          provisioner \"local-exec\" {{\n    command = \"test $YC_TOKEN = $YC_IAM_TOKEN && echo $YC_TOKEN > token\"\n  }}\n}}\n",
         workspace.storage.url()
     );
-    workspace.sandbox.file("work/main.tf", main);
+    workspace.world.sandbox.file("work/main.tf", main);
     let under = |words: &[&str]| {
         let flags = ["exec", "--serve", "--with-token", "--min-ttl", "6h", "-p", "prod", "--", "terraform"];
-        workspace.sandbox.ycred([&flags, words].concat()).run().exits(0)
+        workspace.world.sandbox.ycred([&flags, words].concat()).run().exits(0)
     };
     under(&["init", "-no-color", "-input=false"]);
     under(&["apply", "-no-color", "-input=false", "-auto-approve"]).stdout_has("Apply complete!");
     let state = workspace.storage.object("/my-state/prod.tfstate").expect("the state");
     assert!(String::from_utf8_lossy(&state).contains("kept in the state"));
-    let token = std::fs::read_to_string(workspace.sandbox.path("work/token")).expect("the token");
-    assert_eq!(token.trim(), workspace.cloud.token());
+    let token = std::fs::read_to_string(workspace.world.sandbox.path("work/token")).expect("the token");
+    assert_eq!(token.trim(), workspace.world.last_token());
     workspace.all_by_one_key();
 }

@@ -5,15 +5,17 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::client::{assert_nowhere, runs_of, troubles, wrapper};
 use super::registry::{Registry, token_server};
-use super::{Cloud, assert_nowhere, basic_value, digest, registry, runs_of, trust, wrapper};
+use super::stand_in::{Gate, basic_value, digest, registry, trust};
 use crate::authority::Authority;
-use crate::harness::{Call, Run, Sandbox, require_client};
+use crate::emulator::Config;
+use crate::harness::{Call, Run, require_client};
+use crate::world::World;
 
 /// A sandbox where skopeo knows ycred as its helper for some hosts.
 struct Bench {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     authority: Authority,
     skopeo: PathBuf,
     runs: PathBuf,
@@ -22,33 +24,34 @@ struct Bench {
 impl Bench {
     fn new() -> Option<Bench> {
         let skopeo = require_client("skopeo")?;
-        let mut sandbox = Sandbox::new();
-        let cloud = Cloud::start();
+        let mut world = World::bare(Config::default());
         let authority = Authority::new();
-        let link = sandbox.link_at("tmp/docker-credential-ycred");
-        let (_, runs) = wrapper(&sandbox, "bin/docker-credential-ycred", &link);
+        let link = world.sandbox.link_at("tmp/docker-credential-ycred");
+        let (_, runs) = wrapper(&world.sandbox, "bin/docker-credential-ycred", &link);
         // Some machines have no policy of their own, and without one skopeo copies nothing.
-        sandbox.file("home/.config/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#);
-        let ca = trust(&sandbox, &authority);
-        let runtime = sandbox.path("home/run");
+        world
+            .sandbox
+            .file("home/.config/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#);
+        let ca = trust(&world.sandbox, &authority);
+        let runtime = world.sandbox.path("home/run");
         fs::create_dir(&runtime).expect("a runtime directory");
-        sandbox.seal().set("SSL_CERT_FILE", ca).set("XDG_RUNTIME_DIR", runtime);
-        Some(Bench { sandbox, cloud, authority, skopeo, runs })
+        world.sandbox.seal().set("SSL_CERT_FILE", ca).set("XDG_RUNTIME_DIR", runtime);
+        Some(Bench { world, authority, skopeo, runs })
     }
 
     /// ycred is asked about this host; `ours`: whether its profile lists it.
     fn use_host(&self, host: &str, ours: bool) {
         self.configure(host);
-        self.cloud.profile_for(&self.sandbox, "default", host, ours);
+        self.world.profile_for("default", ours.then(|| host.to_owned()).as_slice());
     }
 
     fn configure(&self, host: &str) {
         let configuration = json!({"credHelpers": {host: "ycred"}}).to_string();
-        self.sandbox.file("home/run/containers/auth.json", configuration);
+        self.world.sandbox.file("home/run/containers/auth.json", configuration);
     }
 
     fn skopeo(&self, arguments: &[&str]) -> Call {
-        self.sandbox.call(&self.skopeo, arguments)
+        self.world.sandbox.call(&self.skopeo, arguments)
     }
 
     fn inspect(&self, host: &str) -> Run {
@@ -65,43 +68,43 @@ impl Bench {
             "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": configuration.len(),
                 "digest": name},
         });
-        self.sandbox.file("tmp/image/version", "Directory Transport Version: 1.1\n");
-        self.sandbox.file("tmp/image/manifest.json", manifest.to_string());
-        self.sandbox.file(format!("tmp/image/{}", name.trim_start_matches("sha256:")), configuration);
-        format!("dir:{}", self.sandbox.path("tmp/image").display())
+        self.world.sandbox.file("tmp/image/version", "Directory Transport Version: 1.1\n");
+        self.world.sandbox.file("tmp/image/manifest.json", manifest.to_string());
+        self.world.sandbox.file(format!("tmp/image/{}", name.trim_start_matches("sha256:")), configuration);
+        format!("dir:{}", self.world.sandbox.path("tmp/image").display())
     }
 }
 
 #[test]
 fn an_image_goes_to_a_real_registry_and_comes_back_for_one_iam_request() {
     let Some(bench) = Bench::new() else { return };
-    let tokens = token_server(&bench.authority, bench.cloud.gate());
-    let Some(registry) = Registry::start(&bench.sandbox, &bench.authority, &tokens) else { return };
+    let tokens = token_server(&bench.authority, Gate::of(&bench.world));
+    let Some(registry) = Registry::start(&bench.world.sandbox, &bench.authority, &tokens) else { return };
     bench.use_host(&registry.host, true);
     let there = format!("docker://{}/team/image:1", registry.host);
 
     bench.skopeo(&["copy", &bench.image(), &there]).run().succeeds().quietly();
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
-    let back = format!("dir:{}", bench.sandbox.path("tmp/back").display());
+    let back = format!("dir:{}", bench.world.sandbox.path("tmp/back").display());
     bench.skopeo(&["copy", &there, &back]).run().succeeds().quietly();
     assert_eq!(runs_of(&bench.runs), 2, "runs of the helper");
-    let sent = fs::read(bench.sandbox.path("tmp/image/manifest.json")).expect("the image sent");
-    let got = fs::read(bench.sandbox.path("tmp/back/manifest.json")).expect("the image that came back");
+    let sent = fs::read(bench.world.sandbox.path("tmp/image/manifest.json")).expect("the image sent");
+    let got = fs::read(bench.world.sandbox.path("tmp/back/manifest.json")).expect("the image that came back");
     assert_eq!(got, sent);
 
     let seen = tokens.authorizations();
-    let ours = basic_value("iam", &bench.cloud.token());
+    let ours = basic_value("iam", &bench.world.last_token());
     assert!(seen.len() >= 2 && seen.iter().all(|header| *header == ours), "the token server saw {seen:?}");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
     let said = registry.running.stderr();
-    assert!(!said.contains(&bench.cloud.token()), "the registry itself never sees the IAM token");
+    assert!(!said.contains(&bench.world.last_token()), "the registry itself never sees the IAM token");
 }
 
 #[test]
 fn a_real_registry_that_is_not_ours_gets_no_token_and_keeps_skopeo_out() {
     let Some(bench) = Bench::new() else { return };
-    let tokens = token_server(&bench.authority, bench.cloud.gate());
-    let Some(registry) = Registry::start(&bench.sandbox, &bench.authority, &tokens) else { return };
+    let tokens = token_server(&bench.authority, Gate::of(&bench.world));
+    let Some(registry) = Registry::start(&bench.world.sandbox, &bench.authority, &tokens) else { return };
     bench.use_host(&registry.host, false);
     let run = bench.inspect(&registry.host).fails().stdout_is("");
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
@@ -109,7 +112,7 @@ fn a_real_registry_that_is_not_ours_gets_no_token_and_keeps_skopeo_out() {
     assert!(!tokens.requests().is_empty(), "skopeo did not even try without us\n{run}");
     let seen = tokens.authorizations();
     assert!(!seen.iter().any(|header| header.starts_with("Basic aWFt")), "somebody named iam: {seen:?}");
-    assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
+    assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
 #[test]
@@ -121,43 +124,43 @@ fn a_public_registry_that_is_not_ours_is_read_as_if_ycred_were_not_there() {
     bench.inspect(&registry.host()).succeeds().quietly().stdout_has("schemaVersion");
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
     assert_eq!(registry.authorizations(), Vec::<String>::new());
-    assert_eq!(bench.cloud.exchanges(), 0, "IAM requests");
+    assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
 #[test]
 fn a_registry_that_wants_basic_sees_iam_and_the_token() {
     let Some(bench) = Bench::new() else { return };
-    let registry = registry(&bench.authority, Some(bench.cloud.gate()));
+    let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
     bench.use_host(&registry.host(), true);
     bench.inspect(&registry.host()).succeeds().quietly().stdout_has("schemaVersion");
     let seen = registry.authorizations();
-    let ours = basic_value("iam", &bench.cloud.token());
+    let ours = basic_value("iam", &bench.world.last_token());
     assert!(!seen.is_empty() && seen.iter().all(|header| *header == ours), "the registry saw {seen:?}");
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
 fn a_refused_key_ends_skopeo_with_the_reason_on_both_streams_of_the_helper() {
     let Some(bench) = Bench::new() else { return };
-    let registry = registry(&bench.authority, Some(bench.cloud.gate()));
+    let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
     bench.use_host(&registry.host(), true);
-    let refusal = bench.cloud.refuse();
+    let refusal = bench.world.refuse();
     let run = bench.inspect(&registry.host()).fails().stdout_is("");
     // What the helper wrote to stderr passes through; what it wrote to stdout is what skopeo quotes.
     let errors = run.lines_of_stderr("ycred: error: ");
     assert!(errors.len() == 1 && errors[0].contains(refusal), "one line with the reason\n{run}");
     let quoted = run.stderr.lines().find(|line| line.contains("error getting credentials")).unwrap_or_default();
     assert!(quoted.contains(refusal), "skopeo quotes the reason\n{run}");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
     assert_eq!(registry.authorizations(), Vec::<String>::new());
 }
 
 #[test]
 fn whatever_keeps_a_user_from_a_token_ends_skopeo_with_the_reason_and_what_mends_it() {
     let Some(bench) = Bench::new() else { return };
-    let registry = registry(&bench.authority, Some(bench.cloud.gate()));
-    bench.cloud.troubles(&bench.sandbox, &registry.host(), |host, words| {
+    let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
+    troubles(&bench.world, &registry.host(), |host, words| {
         bench.configure(host);
         let run = bench.inspect(host).fails().stdout_is("");
         let quoted = run.stderr.lines().find(|line| line.contains("error getting credentials")).unwrap_or_default();
@@ -166,42 +169,42 @@ fn whatever_keeps_a_user_from_a_token_ends_skopeo_with_the_reason_and_what_mends
         }
     });
     assert_eq!(registry.requests().len(), 0, "it is not tried anonymously");
-    assert_eq!(bench.cloud.exchanges(), 2, "IAM requests");
+    assert_eq!(bench.world.requests(), 2, "IAM requests");
 }
 
 #[test]
 fn named_for_every_registry_at_once_ycred_answers_for_its_own_alone() {
     let Some(bench) = Bench::new() else { return };
-    bench.sandbox.file(
+    bench.world.sandbox.file(
         "home/.config/containers/registries.conf",
         "credential-helpers = [\"containers-auth.json\", \"ycred\"]\n",
     );
-    let ours = registry(&bench.authority, Some(bench.cloud.gate()));
+    let ours = registry(&bench.authority, Some(Gate::of(&bench.world)));
     let somebodys = registry(&bench.authority, None);
-    bench.cloud.profile(&bench.sandbox, "default", &[ours.host()]);
+    bench.world.profile_for("default", &[ours.host()]);
     bench.inspect(&somebodys.host()).succeeds().quietly();
-    assert_eq!((runs_of(&bench.runs), bench.cloud.exchanges()), (1, 0));
+    assert_eq!((runs_of(&bench.runs), bench.world.requests()), (1, 0));
     bench.inspect(&ours.host()).succeeds().quietly();
     assert_eq!(somebodys.authorizations(), Vec::<String>::new());
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
 fn login_and_logout_succeed_keep_nothing_and_cost_no_token() {
     let Some(bench) = Bench::new() else { return };
-    let registry = registry(&bench.authority, Some(bench.cloud.gate()));
+    let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
     let host = registry.host();
     bench.use_host(&host, true);
     bench.skopeo(&["login", &host]).run().succeeds().quietly().stdout_has("Existing credentials are valid");
-    let password = bench.cloud.mint();
+    let password = bench.world.mint();
     bench
         .skopeo(&["login", "--username", "iam", "--password-stdin", &host])
         .stdin(password.as_str())
         .run()
         .succeeds()
         .stdout_has("Login Succeeded");
-    assert_nowhere(&bench.sandbox, &password);
+    assert_nowhere(&bench.world.sandbox, &password);
     bench.skopeo(&["logout", &host]).run().succeeds().quietly().stdout_has("Removed login credentials");
     bench.inspect(&host).succeeds();
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Cloud, Gate, StandIn, json_answer, runs_of, trust, wrapper};
+use super::client::{runs_of, wrapper};
+use super::stand_in::{Gate, StandIn, json_answer, trust};
 use crate::authority::Authority;
+use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox, require_client};
 use crate::server::{Request, Response};
+use crate::world::World;
 
 /// The only module, packed on the spot.
 fn module(sandbox: &Sandbox) -> Vec<u8> {
@@ -42,8 +45,7 @@ fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
 
 /// A sandbox where terraform has a module to fetch and ycred as its credentials helper.
 struct Workspace {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     registry: StandIn,
     terraform: PathBuf,
     runs: PathBuf,
@@ -53,14 +55,13 @@ impl Workspace {
     /// `ours`: whether the profile lists the registry.
     fn new(ours: bool) -> Option<Workspace> {
         let terraform = require_client("terraform")?;
-        let mut sandbox = Sandbox::new();
-        let cloud = Cloud::start();
+        let mut world = World::bare(Config::default());
         let authority = Authority::new();
-        let registry = registry(&authority, cloud.gate(), module(&sandbox));
+        let registry = registry(&authority, Gate::of(&world), module(&world.sandbox));
         // Terraform wants a dot in the host's name.
         let host = format!("127.0.0.1:{}", registry.port());
-        cloud.profile_for(&sandbox, "prod", &host, ours);
-        sandbox.file(
+        world.profile_for("prod", ours.then(|| host.clone()).as_slice());
+        world.sandbox.file(
             "work/main.tf",
             format!(
                 "module \"answer\" {{\n  source  = \"{host}/acme/answer/test\"\n  version = \"1.0.0\"\n}}\n\
@@ -68,16 +69,22 @@ impl Workspace {
             ),
         );
         // Terraform looks for helpers here and nowhere on PATH; the wrapper hands its name on as the link's.
-        let link = sandbox.link("terraform-credentials-ycred");
-        let (helper, runs) = wrapper(&sandbox, "helper", &link);
-        let plugins = sandbox.path("home/.terraform.d/plugins");
+        let link = world.sandbox.link("terraform-credentials-ycred");
+        let (helper, runs) = wrapper(&world.sandbox, "helper", &link);
+        let plugins = world.sandbox.path("home/.terraform.d/plugins");
         fs::create_dir_all(&plugins).expect("terraform's directory of plugins");
         fs::copy(helper, plugins.join("terraform-credentials-ycred")).expect("the helper in its place");
-        let configuration = sandbox
+        let configuration = world
+            .sandbox
             .file("home/.terraformrc", "credentials_helper \"ycred\" {\n  args = [\"--profile\", \"prod\"]\n}\n");
-        let ca = trust(&sandbox, &authority);
-        sandbox.seal().set("TF_CLI_CONFIG_FILE", configuration).set("CHECKPOINT_DISABLE", "1").set("SSL_CERT_FILE", ca);
-        Some(Workspace { sandbox, cloud, registry, terraform, runs })
+        let ca = trust(&world.sandbox, &authority);
+        world
+            .sandbox
+            .seal()
+            .set("TF_CLI_CONFIG_FILE", configuration)
+            .set("CHECKPOINT_DISABLE", "1")
+            .set("SSL_CERT_FILE", ca);
+        Some(Workspace { world, registry, terraform, runs })
     }
 
     fn host(&self) -> String {
@@ -85,7 +92,7 @@ impl Workspace {
     }
 
     fn terraform(&self, arguments: &[&str]) -> Call {
-        self.sandbox.call(&self.terraform, arguments)
+        self.world.sandbox.call(&self.terraform, arguments)
     }
 
     fn init(&self) -> Run {
@@ -98,29 +105,29 @@ fn a_module_comes_from_a_private_registry_for_one_run_and_one_iam_request() {
     let Some(workspace) = Workspace::new(true) else { return };
     workspace.init().succeeds().quietly().stdout_has("acme/answer/test 1.0.0");
     assert_eq!(runs_of(&workspace.runs), 1, "runs of the helper");
-    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(workspace.world.requests(), 1, "IAM requests");
 
-    let bearer = Some(format!("Bearer {}", workspace.cloud.token()));
+    let bearer = Some(format!("Bearer {}", workspace.world.last_token()));
     for request in workspace.registry.requests() {
         let expected = if request.path.as_str() == "/package.tar.gz" { None } else { bearer.as_deref() };
         assert_eq!(request.header("authorization"), expected, "{}", request.path.as_str());
     }
     let apply = workspace.terraform(&["apply", "-no-color", "-input=false", "-auto-approve"]).run().succeeds();
     apply.stdout_has("answer = \"from-the-module\"");
-    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(workspace.world.requests(), 1, "IAM requests");
 }
 
 #[test]
 fn a_refused_key_makes_terraform_anonymous_and_ycred_itself_tells_why() {
     let Some(workspace) = Workspace::new(true) else { return };
-    let refusal = workspace.cloud.refuse();
+    let refusal = workspace.world.refuse();
     let run = workspace.init().fails().stderr_has("401 Unauthorized");
     assert!(runs_of(&workspace.runs) >= 1, "terraform did not run the helper\n{run}");
-    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests\n{run}");
+    assert_eq!(workspace.world.requests(), 1, "IAM requests\n{run}");
     assert_eq!(workspace.registry.authorizations(), Vec::<String>::new());
 
     // Terraform hides what a helper says, so whoever looks for the reason asks ycred.
-    let asked = workspace.sandbox.ycred(["token", "--profile", "prod"]).run().exits(1).stdout_is("");
+    let asked = workspace.world.sandbox.ycred(["token", "--profile", "prod"]).run().exits(1).stdout_is("");
     let errors = asked.lines_of_stderr("ycred: error: ");
     assert!(errors.len() == 1 && errors[0].contains(refusal), "one line with the reason\n{asked}");
 }
@@ -131,7 +138,7 @@ fn a_registry_that_is_not_ours_gets_no_token_and_no_iam_request() {
     workspace.init().fails().stderr_has("401 Unauthorized");
     assert_eq!(runs_of(&workspace.runs), 1, "runs of the helper");
     assert_eq!(workspace.registry.authorizations(), Vec::<String>::new());
-    assert_eq!(workspace.cloud.exchanges(), 0, "IAM requests");
+    assert_eq!(workspace.world.requests(), 0, "IAM requests");
 }
 
 #[test]
@@ -139,9 +146,9 @@ fn terraform_logout_succeeds_and_costs_no_token() {
     let Some(workspace) = Workspace::new(true) else { return };
     workspace.init().succeeds();
     workspace.terraform(&["logout", &workspace.host()]).run().succeeds().quietly();
-    fs::remove_dir_all(workspace.sandbox.path("work/.terraform")).expect("terraform's own cache");
+    fs::remove_dir_all(workspace.world.sandbox.path("work/.terraform")).expect("terraform's own cache");
     workspace.init().succeeds();
-    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(workspace.world.requests(), 1, "IAM requests");
 }
 
 /// Stands in for the Yandex provider: it notes its environment and ends before the handshake, as terraform itself sees it.
@@ -150,7 +157,7 @@ const PROVIDER: &str = "#!/bin/sh\nenv > \"$PROVIDER_SAW\"\nexit 1\n";
 #[test]
 fn under_exec_the_provider_process_sees_the_token_and_nothing_that_outranks_it() {
     let Some(workspace) = Workspace::new(true) else { return };
-    let sandbox = &workspace.sandbox;
+    let sandbox = &workspace.world.sandbox;
     sandbox.script("tmp/provider/terraform-provider-yandex", PROVIDER);
     let configuration = sandbox.file(
         "home/overrides.tfrc",
@@ -180,7 +187,7 @@ fn under_exec_the_provider_process_sees_the_token_and_nothing_that_outranks_it()
     let run = plan("terraform");
     let text = fs::read_to_string(&saw).unwrap_or_else(|error| panic!("no provider was started: {error}\n{run}"));
     let variable = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
-    let token = workspace.cloud.token();
+    let token = workspace.world.last_token();
     assert_eq!(variable("YC_TOKEN"), Some(token.as_str()));
     assert_eq!(variable("YC_IAM_TOKEN"), Some(token.as_str()));
     assert_eq!(variable("YCRED_PROFILE"), Some("prod"));
@@ -189,15 +196,15 @@ fn under_exec_the_provider_process_sees_the_token_and_nothing_that_outranks_it()
     assert_eq!(variable("YC_SERVICE_ACCOUNT_KEY_FILE"), None);
     assert_eq!(variable("YC_OAUTH_TOKEN"), None);
     run.never_says(&token);
-    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(workspace.world.requests(), 1, "IAM requests");
     plan("terraform");
-    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(workspace.world.requests(), 1, "IAM requests");
 }
 
 #[test]
 fn under_exec_an_apply_is_terraforms_own_and_leaves_no_token_behind() {
     let Some(workspace) = Workspace::new(true) else { return };
-    let sandbox = &workspace.sandbox;
+    let sandbox = &workspace.world.sandbox;
     // A child of terraform's, with what terraform itself was given.
     sandbox.file(
         "work/main.tf",
@@ -211,9 +218,9 @@ fn under_exec_an_apply_is_terraforms_own_and_leaves_no_token_behind() {
         .succeeds()
         .quietly()
         .stdout_has("Apply complete!");
-    let token = workspace.cloud.token();
+    let token = workspace.world.last_token();
     assert_eq!(fs::read_to_string(sandbox.path("tmp/seen")).expect("what the child saw"), token);
-    assert_eq!(workspace.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(workspace.world.requests(), 1, "IAM requests");
     let left = sandbox.files("work");
     assert!(left.iter().any(|path| path.ends_with("terraform.tfstate")), "terraform kept no state: {left:?}");
     for path in left {

@@ -6,60 +6,61 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::packages::{node, python};
-use super::{Cloud, NODE, PYTHON, StandIn, basic_value, digest, json_answer, trust};
+use super::stand_in::{Gate, StandIn, basic_value, digest, json_answer, trust};
+use super::versions::{NODE, PYTHON};
 use crate::authority::Authority;
-use crate::harness::{Run, Sandbox, require_client};
+use crate::emulator::Config;
+use crate::harness::{Run, require_client};
+use crate::packages::{node, python};
 use crate::server::{Request, Response};
+use crate::world::World;
 
 /// A sandbox with `ycred` on PATH, and a server that wants a token.
 struct Bench {
-    sandbox: Sandbox,
-    cloud: Cloud,
+    world: World,
     server: StandIn,
 }
 
 impl Bench {
     fn new() -> Bench {
-        let cloud = Cloud::start();
-        let gate = cloud.gate();
+        let world = World::bare(Config::default());
+        let gate = Gate::of(&world);
         let server = StandIn::plain(move |request| {
             if gate.admits_bearer(request) || gate.admits_basic(request) {
                 return json_answer(200, json!({"welcome": true}));
             }
             Response::text(401, "who are you?").header("WWW-Authenticate", "Basic realm=\"test\"")
         });
-        Bench::with(cloud, server)
+        Bench::with(world, server)
     }
 
-    fn with(cloud: Cloud, server: StandIn) -> Bench {
-        let mut sandbox = Sandbox::new();
-        sandbox.link("ycred");
+    fn with(mut world: World, server: StandIn) -> Bench {
+        world.sandbox.link("ycred");
         // Plain http is answered for a loopback host that is listed.
-        cloud.profile(&sandbox, "default", &[server.host()]);
+        world.profile_for("default", &[server.host()]);
         let (url, host) = (server.url(), server.host());
-        sandbox.seal().set("URL", url).set("SERVER", host);
-        Bench { sandbox, cloud, server }
+        world.sandbox.seal().set("URL", url).set("SERVER", host);
+        Bench { world, server }
     }
 
     /// A line of a page, in the shell that it is for.
     fn bash(&self, line: &str) -> Run {
-        self.sandbox.call("bash", ["-o", "pipefail", "-c", line]).run()
+        self.world.sandbox.call("bash", ["-o", "pipefail", "-c", line]).run()
     }
 
     /// The program was let in with just this, and the cloud was asked once.
     #[track_caller]
     fn was_shown(&self, header: &str) {
         assert_eq!(self.server.authorizations(), [header]);
-        assert_eq!(self.cloud.exchanges(), 1, "IAM requests");
+        assert_eq!(self.world.requests(), 1, "IAM requests");
     }
 
     fn bearer(&self) -> String {
-        format!("Bearer {}", self.cloud.token())
+        format!("Bearer {}", self.world.last_token())
     }
 
     fn basic(&self) -> String {
-        basic_value("iam", &self.cloud.token())
+        basic_value("iam", &self.world.last_token())
     }
 }
 
@@ -84,7 +85,7 @@ fn curl_reads_a_configuration_a_header_and_a_netrc_file() {
 fn a_recipe_of_curls_fails_with_the_reason_where_there_is_no_token() {
     let Some(_) = require_client("curl") else { return };
     let bench = Bench::new();
-    let refusal = bench.cloud.refuse();
+    let refusal = bench.world.refuse();
     // Without a token curl says what it gets without one, after ycred has said why.
     let run = bench.bash("ycred token --format curl | curl -sS --fail -K - $URL/x").fails().stdout_is("");
     assert!(run.lines_of_stderr("ycred: error: ")[0].contains(refusal), "{run}");
@@ -101,7 +102,7 @@ fn wget_and_requests_read_the_netrc_file_of_a_home() {
     bench.bash("wget --quiet --output-document=- $URL/x").succeeds().stdout_is("{\"welcome\":true}");
     bench.was_shown(&bench.basic());
     let script = "import os, requests; r = requests.get(os.environ['URL'] + '/x'); r.raise_for_status(); print(r.text)";
-    bench.sandbox.call(python.join("python"), ["-c", script]).run().succeeds().stdout_is("{\"welcome\":true}\n");
+    bench.world.sandbox.call(python.join("python"), ["-c", script]).run().succeeds().stdout_is("{\"welcome\":true}\n");
     assert_eq!(bench.server.authorizations(), [bench.basic(), bench.basic()]);
 }
 
@@ -117,9 +118,9 @@ answer = ycred('json')
 assert datetime.datetime.fromisoformat(answer['expires_at'].replace('Z', '+00:00')).tzinfo
 requests.get(os.environ['URL'], headers={'Authorization': 'Bearer ' + answer['iam_token']}).raise_for_status()
 ";
-    bench.sandbox.call(python.join("python"), ["-c", script]).run().succeeds().quietly();
+    bench.world.sandbox.call(python.join("python"), ["-c", script]).run().succeeds().quietly();
     assert_eq!(bench.server.authorizations(), [bench.bearer(), bench.bearer()]);
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
@@ -138,8 +139,8 @@ fn httpie_reads_a_header_from_a_file() {
 #[test]
 fn git_reads_the_netrc_file_of_a_home() {
     let Some(git) = require_client("git") else { return };
-    let cloud = Cloud::start();
-    let gate = cloud.gate();
+    let world = World::bare(Config::default());
+    let gate = Gate::of(&world);
     // What a repository without a branch answers to somebody who may read it (gitprotocol-http, "Smart Server Response").
     let server = StandIn::plain(move |request| {
         if !gate.admits_basic(request) {
@@ -149,10 +150,10 @@ fn git_reads_the_netrc_file_of_a_home() {
         let body = format!("001e# service=git-upload-pack\n0000{:04x}{line}0000", line.len() + 4);
         Response::typed(200, "application/x-git-upload-pack-advertisement", body)
     });
-    let mut bench = Bench::with(cloud, server);
-    bench.sandbox.set("GIT_TERMINAL_PROMPT", "0").set("GIT_CONFIG_NOSYSTEM", "1");
+    let mut bench = Bench::with(world, server);
+    bench.world.sandbox.set("GIT_TERMINAL_PROMPT", "0").set("GIT_CONFIG_NOSYSTEM", "1");
     bench.bash("(umask 077; ycred token --format netrc --host $SERVER > ~/.netrc)").succeeds();
-    bench.sandbox.call(git, ["ls-remote", &format!("{}/a.git", bench.server.url())]).run().succeeds().quietly();
+    bench.world.sandbox.call(git, ["ls-remote", &format!("{}/a.git", bench.server.url())]).run().succeeds().quietly();
     assert!(bench.server.authorizations().iter().all(|header| *header == bench.basic()));
     assert!(!bench.server.authorizations().is_empty());
 }
@@ -161,8 +162,8 @@ fn git_reads_the_netrc_file_of_a_home() {
 fn apt_reads_a_netrc_file_among_its_own() {
     const PACKAGE: &[u8] = b"not really a package: apt-get download looks at its size and digest alone";
     let Some(_) = require_client("apt-get") else { return };
-    let cloud = Cloud::start();
-    let (gate, authority) = (cloud.gate(), Authority::new());
+    let world = World::bare(Config::default());
+    let (gate, authority) = (Gate::of(&world), Authority::new());
     let name = |bytes: &[u8]| digest(bytes).trim_start_matches("sha256:").to_owned();
     let packages = format!(
         "Package: hello\nVersion: 1.0\nArchitecture: all\nMaintainer: t <t@example.com>\nDescription: t\n\
@@ -182,36 +183,39 @@ fn apt_reads_a_netrc_file_among_its_own() {
             _ => Response::new(404),
         }
     });
-    let bench = Bench::with(cloud, server);
-    let ca = trust(&bench.sandbox, &authority);
+    let bench = Bench::with(world, server);
+    let ca = trust(&bench.world.sandbox, &authority);
     for directory in ["state/lists/partial", "cache/archives/partial", "etc"] {
-        std::fs::create_dir_all(bench.sandbox.path("tmp/apt").join(directory)).expect("a directory");
+        std::fs::create_dir_all(bench.world.sandbox.path("tmp/apt").join(directory)).expect("a directory");
     }
-    let root = bench.sandbox.path("tmp/apt").display().to_string();
-    bench.sandbox.file("tmp/apt/etc/sources.list", format!("deb [trusted=yes] {}/debian/1 ./\n", bench.server.url()));
+    let root = bench.world.sandbox.path("tmp/apt").display().to_string();
+    bench
+        .world
+        .sandbox
+        .file("tmp/apt/etc/sources.list", format!("deb [trusted=yes] {}/debian/1 ./\n", bench.server.url()));
     let options = format!(
         "Dir::State \"{root}/state\";\nDir::State::status \"/dev/null\";\nDir::Cache \"{root}/cache\";\n\
          Dir::Etc \"{root}/etc\";\nDir::Log \"{root}\";\nAcquire::https::CAInfo \"{}\";\nAcquire::Retries \"0\";\n\
          Acquire::Languages \"none\";\nAPT::Sandbox::User \"root\";\nAPT::Architecture \"amd64\";\n",
         ca.display()
     );
-    let options = bench.sandbox.file("tmp/apt/options", options);
-    let apt = |words: &[&str]| bench.sandbox.call("apt-get", words).env("APT_CONFIG", &options).run();
+    let options = bench.world.sandbox.file("tmp/apt/options", options);
+    let apt = |words: &[&str]| bench.world.sandbox.call("apt-get", words).env("APT_CONFIG", &options).run();
     // Without the file the repository is closed.
     apt(&["update", "--error-on=any"]).fails().stderr_has("401");
     let write = format!("(umask 077; ycred token --format netrc --host $SERVER > {root}/etc/auth.conf)");
     bench.bash(&write).succeeds().quietly();
     apt(&["update", "--error-on=any"]).succeeds();
     apt(&["download", "hello"]).succeeds();
-    assert_eq!(std::fs::read(bench.sandbox.path("work/hello_1.0_all.deb")).expect("the package"), PACKAGE);
+    assert_eq!(std::fs::read(bench.world.sandbox.path("work/hello_1.0_all.deb")).expect("the package"), PACKAGE);
     let seen = bench.server.authorizations();
     assert!(!seen.is_empty() && seen.iter().all(|header| *header == bench.basic()), "{seen:?}");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 /// An MCP server of the streamable HTTP transport, with one tool.
-fn mcp_server(cloud: &Cloud) -> StandIn {
-    let gate = cloud.gate();
+fn mcp_server(world: &World) -> StandIn {
+    let gate = Gate::of(world);
     StandIn::plain(move |request: &Request| {
         if !gate.admits_bearer(request) {
             return json_answer(401, json!({"error": "invalid_token"}));
@@ -258,38 +262,38 @@ await client.close();
 
 /// The script in a directory where node finds the packages.
 fn script(bench: &Bench, modules: &Path, text: &str) -> PathBuf {
-    std::os::unix::fs::symlink(modules, bench.sandbox.path("work/node_modules")).expect("a link");
-    bench.sandbox.file("work/script.mjs", text)
+    std::os::unix::fs::symlink(modules, bench.world.sandbox.path("work/node_modules")).expect("a link");
+    bench.world.sandbox.file("work/script.mjs", text)
 }
 
 #[test]
 fn an_mcp_client_shows_the_headers_that_ycred_prints() {
     let Some(modules) = node(NODE) else { return };
-    let cloud = Cloud::start();
-    let server = mcp_server(&cloud);
-    let bench = Bench::with(cloud, server);
+    let world = World::bare(Config::default());
+    let server = mcp_server(&world);
+    let bench = Bench::with(world, server);
     let script = script(&bench, &modules, MCP_OVER_HTTP);
-    bench.sandbox.call("node", [script]).run().succeeds().stdout_is("greet\n");
+    bench.world.sandbox.call("node", [script]).run().succeeds().stdout_is("greet\n");
     let seen = bench.server.authorizations();
     assert!(seen.len() >= 3 && seen.iter().all(|header| *header == bench.bearer()), "{seen:?}");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
 fn an_mcp_bridge_under_exec_takes_the_token_from_its_environment() {
     let Some(modules) = node(NODE) else { return };
-    let cloud = Cloud::start();
-    let server = mcp_server(&cloud);
-    let mut bench = Bench::with(cloud, server);
-    let configuration = bench.sandbox.path("tmp/mcp-remote");
-    bench.sandbox.set("MCP_REMOTE_CONFIG_DIR", configuration);
+    let world = World::bare(Config::default());
+    let server = mcp_server(&world);
+    let mut bench = Bench::with(world, server);
+    let configuration = bench.world.sandbox.path("tmp/mcp-remote");
+    bench.world.sandbox.set("MCP_REMOTE_CONFIG_DIR", configuration);
     let script = script(&bench, &modules, MCP_OVER_A_BRIDGE);
     let bridge = modules.join("mcp-remote/dist/proxy.js");
     let arguments = [script.as_os_str(), bridge.as_os_str(), bench.server.url().as_ref()].map(ToOwned::to_owned);
-    bench.sandbox.call("node", arguments).run().succeeds().stdout_is("greet\n");
+    bench.world.sandbox.call("node", arguments).run().succeeds().stdout_is("greet\n");
     let seen = bench.server.authorizations();
     assert!(seen.len() >= 3 && seen.iter().all(|header| *header == bench.bearer()), "{seen:?}");
-    assert_eq!(bench.cloud.exchanges(), 1, "IAM requests");
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 /// A gRPC server that asks the stand-in about whoever calls, and a client of it: what `ycred token --format grpc` prints on
@@ -325,7 +329,7 @@ server.stop(None)
 fn a_grpc_client_takes_the_metadata_that_ycred_prints() {
     let Some(python) = python(PYTHON) else { return };
     let bench = Bench::new();
-    bench.sandbox.file("work/greet.py", GRPC);
+    bench.world.sandbox.file("work/greet.py", GRPC);
     let greet = |format: &str| {
         bench.bash(&format!("ycred token --format {format} | {} greet.py", python.join("python").display()))
     };
@@ -342,12 +346,12 @@ fn buf_reads_the_header_for_a_grpc_server() {
     let bench = Bench::new();
     let machine = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x64" };
     let buf = modules.join(format!("@bufbuild/buf-linux-{machine}/bin/buf"));
-    bench.sandbox.file(
+    bench.world.sandbox.file(
         "work/greet.proto",
         "syntax = \"proto3\";\npackage test;\nmessage Nothing {}\nservice Greeter { rpc Greet(Nothing) returns (Nothing); }\n",
     );
-    let script = bench.sandbox.file("work/greet.py", GRPC);
-    let server = bench.sandbox.call(python.join("python"), [script.as_os_str(), "serve".as_ref()]).start();
+    let script = bench.world.sandbox.file("work/greet.py", GRPC);
+    let server = bench.world.sandbox.call(python.join("python"), [script.as_os_str(), "serve".as_ref()]).start();
     let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while !server.stdout().ends_with('\n') {
         assert!(std::time::Instant::now() < end, "the server does not listen:\n{}", server.stderr());

@@ -8,15 +8,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{Step, World, age, inject, litter, records, require_tracer, token_in, traced};
+use super::records::{LeftRecord, litter, record, records, token_in};
+use crate::harness::files::age;
+use crate::harness::machine::require_tracer;
+use crate::harness::strace::{Step, inject, traced};
 use crate::harness::{Call, run_all, tried};
+use crate::world::World;
 
 /// How many processes run at a time; the machine may have two processors.
 const ABREAST: usize = 4;
 
 /// The steps from the first one that touches the cache on.
 fn steps_of_a_miss(world: &World, cache: &Path, arguments: &[&str]) -> Vec<Step> {
-    let steps = Step::of(world, |strace| traced(world, strace, arguments).env("YCRED_CACHE_DIR", cache));
+    let steps =
+        Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, arguments).env("YCRED_CACHE_DIR", cache));
     let place = cache.display().to_string();
     let from = steps.iter().position(|step| step.line.contains(&place)).expect("the miss touches the cache");
     let steps = steps.get(from..).unwrap_or_default().to_vec();
@@ -43,13 +48,13 @@ fn kill_at_each(
             (0..steps.len()).map(|at| world.sandbox.path(format!("caches/{}-{part}-{at}", arguments.len()))).collect();
         let runs = run_all(steps.iter().zip(&caches).map(|(step, cache)| {
             prepare(cache);
-            traced(world, &inject(step, "signal=KILL"), arguments).env("YCRED_CACHE_DIR", cache)
+            traced(&world.sandbox, &inject(step, "signal=KILL"), arguments).env("YCRED_CACHE_DIR", cache)
         }));
         for (step, run) in steps.iter().zip(&runs) {
             match run.status.signal() {
                 Some(libc::SIGKILL) => {
                     killed += 1;
-                    assert!(run.stdout.is_empty() || world.cloud.tokens().contains(&run.stdout.trim().to_owned()));
+                    assert!(run.stdout.is_empty() || world.emulator.tokens().contains(&run.stdout.trim().to_owned()));
                 }
                 // The kernel's scheduling may save a call (a retried poll), and then there is nothing to strike.
                 _ => assert_eq!(run.status.code(), Some(0), "{step:?}\n{run}"),
@@ -79,14 +84,14 @@ fn killed_at_any_system_call_of_a_first_miss_the_next_run_works_in_silence_and_l
         |_| (),
         |step, cache| {
             for record in records(cache) {
-                assert!(world.cloud.tokens().contains(&token_in(&record)), "{step:?}");
+                assert!(world.emulator.tokens().contains(&token_in(&record)), "{step:?}");
             }
             assert!(litter(cache).len() <= 1, "{step:?}: {:?}", litter(cache));
             world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache)
         },
         |step, cache, run| {
             assert!(run.status.success() && run.stderr.is_empty(), "killed at {step:?}, the next one\n{run}");
-            assert_eq!(world.printed_a_token(run), token_in(&world.record(cache)), "{step:?}");
+            assert_eq!(world.printed_a_token(run), token_in(&record(cache)), "{step:?}");
         },
     );
     tried("killed at a system call of a first miss", killed);
@@ -98,7 +103,7 @@ fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_
         return;
     }
     let world = World::new();
-    let left = world.left_record();
+    let left = LeftRecord::of(&world);
     // More than the cloud gives, so that the cached one counts as expired and a new one is fetched.
     let longer = ["token", "--min-ttl", "13h"];
     let steps = steps_of_a_miss(&world, &left.cache, &longer);
@@ -109,13 +114,13 @@ fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_
         |cache| left.put_into(cache),
         |step, cache| {
             assert!(litter(cache).len() <= 1, "{step:?}: {:?}", litter(cache));
-            let there = token_in(&world.record(cache));
-            assert!(there == left.token || world.cloud.tokens().contains(&there), "{step:?}");
+            let there = token_in(&record(cache));
+            assert!(there == left.token || world.emulator.tokens().contains(&there), "{step:?}");
             world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache)
         },
         |step, cache, run| {
             assert!(run.status.success() && run.stderr.is_empty(), "killed at {step:?}, the next one\n{run}");
-            assert_eq!(world.printed_a_token(run), token_in(&world.record(cache)), "{step:?}");
+            assert_eq!(world.printed_a_token(run), token_in(&record(cache)), "{step:?}");
         },
     );
     tried("killed at a system call of a renewal", killed);
@@ -124,9 +129,9 @@ fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_
 #[test]
 fn a_holder_of_the_lock_that_is_killed_blocks_nobody() {
     let world = World::new();
-    world.cloud.fault(crate::emulator::faults::Fault::held().times(1));
+    world.emulator.fault(crate::emulator::faults::Fault::held().times(1));
     let holder = world.ycred(&["token"]).start();
-    assert!(world.cloud.wait_for_requests(crate::emulator::TOKENS, 1, Duration::from_secs(30)));
+    assert!(world.emulator.wait_for_requests(crate::emulator::TOKENS, 1, Duration::from_secs(30)));
     holder.signal(libc::SIGKILL);
     assert_eq!(holder.finish().status.signal(), Some(libc::SIGKILL));
     // Within the patience with a silent leader, which would be 16 seconds.
@@ -162,10 +167,10 @@ fn readers_in_a_storm_of_writers_never_see_a_torn_or_empty_record() {
     const READERS: usize = 8;
     let world = World::new();
     // The same key and cloud, hence the same record, renewed by every run.
-    let storm = world.toml("default", "max-age = \"0s\"");
+    let storm = format!("{}max-age = \"0s\"\n", world.settings());
     world.sandbox.profile("storm", &storm);
     world.ycred(&["token"]).run().succeeds().quietly();
-    let record = world.record(&world.sandbox.path("cache"));
+    let record = record(&world.sandbox.path("cache"));
     let (over, reads, writing) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(WRITERS));
     let mut seen = HashSet::new();
     thread::scope(|scope| {
@@ -198,7 +203,7 @@ fn readers_in_a_storm_of_writers_never_see_a_torn_or_empty_record() {
     assert!(seen.len() > WRITES / 2, "only {} different records were seen", seen.len());
     assert!(reads.load(Ordering::SeqCst) > READERS, "the readers hardly ran");
     assert_eq!(litter(&world.sandbox.path("cache")), Vec::<PathBuf>::new());
-    let known: HashSet<String> = world.cloud.tokens().into_iter().collect();
+    let known: HashSet<String> = world.emulator.tokens().into_iter().collect();
     assert!(seen.is_subset(&known));
     tried("record replaced in a storm of writers", WRITERS * WRITES);
     tried("hit read in a storm of writers", reads.load(Ordering::SeqCst));
@@ -222,11 +227,11 @@ fn a_shorter_record_over_a_longer_one_leaves_no_tail() {
     // A failure with a long text is kept beside the token, and goes with the next success.
     world.ycred(&["token"]).run().succeeds();
     let words = "the reason ".repeat(40);
-    world.cloud.fault(crate::emulator::faults::Fault::refuse(403).message(words).times(1));
+    world.emulator.fault(crate::emulator::faults::Fault::refuse(403).message(words).times(1));
     world.ycred(&["token", "--force-refresh"]).run().exits(1);
-    let longer = fs::metadata(world.record(&cache)).expect("a record").len();
+    let longer = fs::metadata(record(&cache)).expect("a record").len();
     world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
-    let shorter = fs::metadata(world.record(&cache)).expect("a record").len();
+    let shorter = fs::metadata(record(&cache)).expect("a record").len();
     assert!(shorter + 300 < longer, "{shorter} and {longer} bytes");
-    assert_eq!(token_in(&world.record(&cache)), world.last_token());
+    assert_eq!(token_in(&record(&cache)), world.last_token());
 }

@@ -3,49 +3,21 @@
 
 use std::os::unix::fs::symlink;
 
-use ycred::hooks::HOOKS;
+use crate::world::World;
+use ycred::hooks::HOOKS as TABLE;
 use ycred::hooks::protocol::Framing;
 
-use super::World;
-use crate::harness::{Call, Run, Sandbox, YCRED};
+use crate::harness::{Call, Sandbox, YCRED};
+use crate::hooks::{HOOKS, Hook, gave};
 
-/// What a hook is asked with, such that it hands out a token: the words behind its name, and its stdin.
-fn question(hook: &str) -> (&'static [&'static str], &'static str) {
-    match hook {
-        "kubectl" | "token" | "aws" | "pnpm" | "goauth" => (&[], ""),
-        "docker" => (&["get"], "cr.yandex"),
-        "git" => (&["get"], "protocol=https\nhost=cr.yandex\n\n"),
-        "terraform" => (&["get", "cr.yandex"], ""),
-        "bazel" => (&["get"], r#"{"uri":"https://cr.yandex/"}"#),
-        "cargo" => (&[], r#"{"v":1,"registry":{"index-url":"sparse+https://cr.yandex/"},"kind":"get","args":[]}"#),
-        "keyring" => (&["get", "https://cr.yandex/", "iam"], ""),
-        "kubelet" => (
-            &[],
-            r#"{"kind":"CredentialProviderRequest","apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"cr.yandex/a/b:1"}"#,
-        ),
-        _ => panic!("say here how `ycred {hook}` is asked"),
-    }
+/// The hooks that have a symlink, with it.
+fn linked() -> impl Iterator<Item = (&'static Hook, &'static str)> {
+    HOOKS.iter().filter_map(|hook| Some((hook, hook.symlink()?)))
 }
 
-/// The hooks that have a symlink, with what they are asked.
-fn linked() -> impl Iterator<Item = (&'static str, &'static str)> {
-    HOOKS.iter().filter_map(|hook| Some((hook.name, hook.symlink?)))
-}
-
-fn ask(sandbox: &Sandbox, hook: &str, program: &std::path::Path) -> Call {
-    let (words, stdin) = question(hook);
-    // Whoever else is called so on this machine is not to answer.
-    sandbox.call(program, words).stdin(stdin).env("PATH", sandbox.path("bin"))
-}
-
-fn encoded(token: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(format!("iam:{token}"))
-}
-
-#[track_caller]
-fn gave(run: &Run, token: &str) {
-    assert!(run.stdout.contains(token) || run.stdout.contains(&encoded(token)), "expected the token\n{run}");
+fn ask(sandbox: &Sandbox, hook: &Hook, program: &std::path::Path) -> Call {
+    // No other program of that name on this machine is to answer.
+    sandbox.call(program, hook.operands()).stdin(hook.forms[0].stdin).env("PATH", sandbox.path("bin"))
 }
 
 #[test]
@@ -60,7 +32,7 @@ fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() 
         let dotted = world.last_token();
         world.sandbox.ycred(["token"]).run().succeeds();
         let default = world.last_token();
-        let asked = world.asked();
+        let asked = world.requests();
         for (name, token) in [
             (link.to_owned(), &default),
             (format!("{link}.exe"), &default),
@@ -86,7 +58,7 @@ fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() 
         gave(&ask(&world.sandbox, hook, &twice).run().succeeds().quietly(), &default);
         let suffixed = world.sandbox.path("bin").join(format!("{link}-prod"));
         gave(&ask(&world.sandbox, hook, &suffixed).env("YCRED_PROFILE", "my.prod-1").run().succeeds(), &prod);
-        assert_eq!(world.asked(), asked, "{hook}: all of these are hits");
+        assert_eq!(world.requests(), asked, "{hook:?}: all of these are hits");
     }
 }
 
@@ -108,41 +80,41 @@ fn every_other_name_is_the_peoples_command_line() {
         world.sandbox.call(&link, [""; 0]).run().exits(2).stderr_has("no command is given");
         world.sandbox.call(&link, ["--help"]).run().succeeds().stdout_has("COMMAND");
     }
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn every_hook_answers_by_its_word_and_flags_may_stand_on_either_side() {
     let world = World::new();
     world.sandbox.ycred(["token"]).run().succeeds();
-    for hook in HOOKS.iter().map(|hook| hook.name).filter(|hook| *hook != "aws") {
-        let (words, stdin) = question(hook);
+    for hook in HOOKS.iter().filter(|hook| hook.gives_token) {
+        let (words, stdin) = (hook.operands(), hook.forms[0].stdin);
         for (before, behind) in
             [(&[][..], &[][..]), (&["-p", "default"], &[]), (&[], &["--profile=default"]), (&[], &["-v"])]
         {
-            if hook == "docker" && behind == ["-v"] {
-                continue; // docker's own.
+            if behind.iter().any(|flag| hook.own_flags.contains(flag)) {
+                continue;
             }
-            let all = before.iter().chain([&hook]).chain(words).chain(behind).copied();
+            let all = before.iter().chain([&hook.name]).chain(words).chain(behind).copied();
             let call = world.sandbox.ycred(all).stdin(stdin).env("PATH", world.sandbox.path("bin"));
             gave(&call.run().succeeds(), &world.last_token());
         }
         world
-            .ycred(&[hook, "--nope"])
+            .ycred(&[hook.name, "--nope"])
             .stdin(stdin)
             .env("PATH", world.sandbox.path("bin"))
             .run()
             .fails()
             .stderr_has("--nope");
     }
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 /// Cargo cannot be told a word, so a flag names the hook; with it, anything else that is a hook's is not.
 #[test]
 fn a_flag_names_the_hook_that_has_one() {
     let world = World::new();
-    let (_, stdin) = question("cargo");
+    let stdin = Hook::named("cargo").forms[0].stdin;
     let link = world.sandbox.link("ycred-cargo");
     for call in [
         world.ycred(&["--cargo-plugin"]),
@@ -162,7 +134,7 @@ fn a_flag_names_the_hook_that_has_one() {
         .exits(1)
         .stderr_has("unknown flag --cargo-plugin");
     world.ycred(&["--cargo-plugin=x"]).run().exits(2);
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 /// Each protocol's own rule for what it does not know, called as its clients do.
@@ -174,22 +146,14 @@ fn an_unknown_operation_is_dealt_with_as_each_protocol_demands() {
         let path = world.sandbox.link(link);
         let run = world.sandbox.call(&path, ["frobnicate"]).stdin("").env("PATH", &bin).run();
         let lines = run.stderr.lines().count();
-        let (code, stdout, errors) = match hook {
-            "docker" => (1, "ycred: unknown credential action `frobnicate`\n", 1),
-            "git" => (0, "", 0),
-            "terraform" | "bazel" => (2, "", 1),
-            "cargo" | "pnpm" => (2, "", 1),
-            "keyring" => (1, "", 2),
-            _ => panic!("say here what `{link} frobnicate` is"),
-        };
-        if hook == "cargo" {
-            // It is given no words; one that comes all the same does not keep it from its greeting.
-            assert_eq!((run.status.code(), run.stdout.as_str()), (Some(0), "{\"v\":[1]}\n"), "{run}");
-            continue;
-        }
-        assert_eq!((run.status.code(), run.stdout.as_str(), lines), (Some(code), stdout, errors), "{hook}\n{run}");
+        let expected = hook.unknown.as_ref().expect("a hook with a symlink says what an unknown operation is");
+        assert_eq!(
+            (run.status.code(), run.stdout.as_str(), lines),
+            (Some(expected.code), expected.stdout, expected.lines),
+            "{hook:?}\n{run}"
+        );
     }
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 /// What a person types who takes a hook for a way to run its program.
@@ -199,18 +163,15 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
     // `token` is called by people, who mean a profile.
     let run = world.ycred(&["token", "prod"]).run().exits(2).stdout_is("");
     assert!(run.stderr.ends_with("a profile is named by a flag: ycred token --profile prod\n"), "{run}");
-    for hook in HOOKS.iter().filter(|hook| !hook.ignores_unknown).map(|hook| hook.name) {
-        if hook == "token" {
-            continue; // Nobody's but people's.
-        }
+    for protocol in TABLE.iter().filter(|protocol| !protocol.ignores_unknown) {
+        let hook = Hook::named(protocol.name);
+        // A hook without one is called by people.
+        let (name, Some(way)) = (hook.name, hook.run_by) else { continue };
         let words = ["pods", "one", "more", "-v"];
-        let run =
-            world.sandbox.ycred([hook].into_iter().chain(words)).run().exits(if hook == "docker" { 1 } else { 2 });
-        assert!(run.stderr.contains(&format!("is called by {hook} itself")), "{run}");
-        // The AWS CLI wants keys, which no token in its environment stands for.
-        let way = if hook == "aws" { "ycred exec --serve" } else { "ycred exec" };
+        let run = world.sandbox.ycred([name].into_iter().chain(words)).run().exits(hook.usage);
+        assert!(run.stderr.contains(&format!("is called by {name} itself")), "{run}");
         assert!(
-            run.stderr.contains(&format!("ycred: hint: to run {hook} with a token: {way} -- {hook} pods one more")),
+            run.stderr.contains(&format!("ycred: hint: to run {name} with a token: {way} -- {name} pods one more")),
             "{run}"
         );
         assert!(!run.stdout.contains("t1."), "{run}");
@@ -221,15 +182,11 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
         "{run}"
     );
     // Nor is an operation of the hook's a command of its program's.
-    for (words, says) in [
-        (&["docker", "get", "cr.yandex"][..], "`ycred docker get` takes no further words"),
-        (&["bazel", "get", "https://cr.yandex/"], "`ycred bazel get` takes no further words"),
-        (&["git", "erase", "cr.yandex"], "`ycred git erase` takes no further words"),
-        (&["terraform", "get", "cr.yandex", "x"], "`ycred terraform get` takes HOST"),
-    ] {
-        let run = world.ycred(words).run().exits(if words[0] == "docker" { 1 } else { 2 }).never_says("ycred exec");
+    for (hook, (words, says)) in HOOKS.iter().filter_map(|hook| Some((hook, hook.surplus?))) {
+        let run = world.sandbox.ycred([&hook.name].into_iter().chain(words)).run();
+        let run = run.exits(hook.usage).never_says("ycred exec");
         assert!(run.stderr.contains(says), "{run}");
-        assert_eq!(run.stderr.contains("on standard input"), words[0] != "terraform", "{run}");
+        assert_eq!(run.stderr.contains("on standard input"), !hook.forms[0].stdin.is_empty(), "{run}");
     }
     let link = world.sandbox.link("docker-credential-ycred");
     let run = world.sandbox.call(&link, ["get", "cr.yandex"]).run().exits(1);
@@ -247,7 +204,7 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
     // And what stands in for another program has no words of its own to mind.
     let run = world.ycred(&["keyring", "a", "b", "c", "d"]).env("PATH", "").run().exits(1).stdout_is("");
     assert!(run.stderr.contains("there is no other keyring in PATH to pass `a` on to"), "{run}");
-    assert_eq!(world.cloud.calls(), 0);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 /// What a hook reads no stdin for, it leaves to whoever comes next.
@@ -255,9 +212,9 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
 fn the_table_says_how_every_hook_is_asked() {
     use ycred::base::environment::Environment;
     use ycred::process::flags::Options;
-    for hook in HOOKS {
-        let (words, stdin) = question(hook.name);
-        let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    for protocol in TABLE {
+        let hook = Hook::named(protocol.name);
+        let operands: Vec<String> = hook.operands().iter().map(|word| (*word).to_owned()).collect();
         let (options, environment) = (Options::default(), Environment::default());
         let call = ycred::hooks::protocol::Call {
             operands: &operands,
@@ -265,7 +222,7 @@ fn the_table_says_how_every_hook_is_asked() {
             environment: &environment,
             parse: ycred::cli::hook::parse_options,
         };
-        assert_eq!((hook.framing)(&call) == Framing::None, stdin.is_empty(), "{}", hook.name);
+        assert_eq!((protocol.framing)(&call) == Framing::None, hook.forms[0].stdin.is_empty(), "{hook:?}");
     }
 }
 
@@ -322,12 +279,12 @@ fn what_is_not_for_us_goes_to_the_next_keyring_as_it_came() {
         chain.keyring(words).run().exits(7).quietly().stdout_is(&format!("next: {}\n", words.join(" ")));
     }
     chain.keyring(&["set", "a", "b"]).stdin("hunter22\n").run().exits(7).stdout_is("next: set a b\nhunter22\n");
-    assert_eq!(chain.world.cloud.calls(), 0);
+    assert_eq!(chain.world.emulator.calls(), 0);
     // What is for us is not.
     let run = chain.keyring(&["get", "https://cr.yandex/", "iam"]).run().succeeds().quietly();
     chain.world.printed_a_token(&run);
     // Nor is it when we have none: a password of somebody else's would only be refused.
-    chain.world.cloud.fault(crate::emulator::faults::Fault::refuse(403));
+    chain.world.emulator.fault(crate::emulator::faults::Fault::refuse(403));
     chain
         .keyring(&["get", "https://cr.yandex/", "iam"])
         .env("YCRED_CACHE_DIR", chain.world.sandbox.path("caches/other"))
@@ -354,7 +311,7 @@ fn flags_of_ours_before_the_words_of_a_script_go_to_no_other_keyring() {
             call(&[before, words].concat()).run().exits(7).quietly().stdout_is(&format!("next: {}\n", words.join(" ")));
         }
     }
-    assert_eq!(chain.world.cloud.calls(), 0);
+    assert_eq!(chain.world.emulator.calls(), 0);
 }
 
 #[test]

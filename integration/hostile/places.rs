@@ -5,8 +5,12 @@ use std::fs;
 use std::os::unix::fs::{chown, symlink};
 use std::path::{Path, PathBuf};
 
-use super::{Commons, NOBODY, STRANGER, World, make_private, mode, names, records, require_root};
+use super::commons::{Commons, NOBODY, STRANGER};
+use super::records::{is_unharmed, records};
+use crate::harness::files::{make_private, mode, names, set_mode};
+use crate::harness::machine::require_root;
 use crate::harness::{Call, Run, YCRED};
+use crate::world::World;
 
 /// ycred with the platform's own places, and nothing said about a home.
 fn at_home(world: &World, arguments: &[&str]) -> Call {
@@ -45,7 +49,7 @@ fn a_relative_xdg_directory_is_ignored_as_the_specification_says() {
     let world = World::new();
     let home = world.sandbox.path("tmp/home");
     fs::create_dir_all(home.join(".config/ycred")).expect("a configuration");
-    for file in ["default.toml", "default.json"] {
+    for file in ["default.toml", "key.json"] {
         fs::copy(world.sandbox.path("config").join(file), home.join(".config/ycred").join(file)).expect("copied");
     }
     let run = at_home(&world, &["token"])
@@ -69,13 +73,13 @@ fn a_home_that_is_none_costs_one_warning_at_most_and_no_token() {
     let file_text = file.display().to_string();
     let below = file.join("below").display().to_string();
     for home in ["/dev/null", file_text.as_str(), below.as_str(), "/proc", "/proc/none", "/dev/full/x"] {
-        let before = world.asked();
+        let before = world.requests();
         for _ in 0..2 {
             let run = at_home(&world, &["token"]).env("HOME", home).run();
-            world.is_unharmed(&run, Path::new(home));
+            is_unharmed(&world, &run, Path::new(home));
             assert!(!run.stderr.is_empty(), "HOME={home}: nothing can be kept there, and nothing is told\n{run}");
         }
-        assert_eq!(world.asked(), before + 2, "HOME={home}");
+        assert_eq!(world.requests(), before + 2, "HOME={home}");
     }
     assert_eq!(fs::read(&file).expect("the file"), b"not a home");
     nothing_was_written_here(&world);
@@ -173,7 +177,7 @@ fn under_sudo_with_the_callers_home_nothing_is_created_there_and_one_warning_nam
         let before = commons.contents("home");
         for _ in 0..2 {
             let run = at_home(&world, &["token"]).env("HOME", &home).run();
-            world.is_unharmed(&run, &home);
+            is_unharmed(&world, &run, &home);
             assert!(run.stderr.contains("belongs to user 65534, not to 0"), "{prepared}\n{run}");
         }
         assert_eq!(commons.contents("home"), before, "{prepared}: something was created");
@@ -181,10 +185,10 @@ fn under_sudo_with_the_callers_home_nothing_is_created_there_and_one_warning_nam
         commons.call(&world, &["token"]).run().succeeds().quietly();
         world.is_a_hit(commons.call(&world, &["token"]));
         // Root does not read the caller's token either.
-        let asked = world.asked();
+        let asked = world.requests();
         let run = at_home(&world, &["token"]).env("HOME", &home).run();
-        world.is_unharmed(&run, &home);
-        assert_eq!(world.asked(), asked + 1);
+        is_unharmed(&world, &run, &home);
+        assert_eq!(world.requests(), asked + 1);
         world.is_a_hit(commons.call(&world, &["token"]));
         let strangers: Vec<_> = commons.contents("home").into_iter().filter(|(_, owner)| *owner != NOBODY).collect();
         assert_eq!(strangers, []);
@@ -225,7 +229,7 @@ fn an_ordinary_user_without_a_usable_home_gets_the_token_and_one_warning() {
         ("relative", "YCRED_CACHE_DIR"),
     ] {
         let run = commons.call(&world, &["token"]).env("HOME", home).run();
-        world.is_unharmed(&run, Path::new(place));
+        is_unharmed(&world, &run, Path::new(place));
         assert!(!run.stderr.is_empty(), "HOME={home}\n{run}");
     }
     assert_eq!(names(Path::new(&foreign)), Vec::<PathBuf>::new());
@@ -242,7 +246,7 @@ fn a_user_whom_no_database_knows_needs_no_home_and_systemds_directory_serves() {
     let commons = Commons::new(&world, STRANGER);
     let call = || commons.call(&world, &["token"]).without("HOME");
     let run = call().run();
-    world.is_unharmed(&run, Path::new("YCRED_CACHE_DIR"));
+    is_unharmed(&world, &run, Path::new("YCRED_CACHE_DIR"));
     assert!(run.stderr.contains("there is no home directory"), "{run}");
     fs::create_dir(commons.path("given")).expect("systemd's directory");
     commons.give("given", STRANGER);
@@ -262,7 +266,7 @@ fn the_variables_must_be_absolute_and_a_relative_cache_costs_no_token() {
     let world = World::new();
     for relative in ["cache", "./cache", "../cache", "~/cache"] {
         let run = world.ycred(&["token"]).env("YCRED_CACHE_DIR", relative).run();
-        world.is_unharmed(&run, Path::new("YCRED_CACHE_DIR must be an absolute path"));
+        is_unharmed(&world, &run, Path::new("YCRED_CACHE_DIR must be an absolute path"));
         world.ycred(&["token"]).env("YCRED_CONFIG_DIR", relative).run().exits(2).stdout_is("");
         nothing_was_written_here(&world);
     }
@@ -323,7 +327,7 @@ fn a_cache_directory_that_is_a_users_own_link_works() {
     let dangling = world.sandbox.path("tmp/dangling");
     symlink(world.sandbox.path("tmp/nowhere"), &dangling).expect("a link");
     let run = world.ycred(&["token"]).env("YCRED_CACHE_DIR", &dangling).run();
-    world.is_unharmed(&run, &dangling);
+    is_unharmed(&world, &run, &dangling);
     assert!(!run.stderr.is_empty() && !world.sandbox.path("tmp/nowhere").exists(), "{run}");
 }
 
@@ -337,7 +341,7 @@ fn a_link_into_another_users_directory_is_refused() {
     let link = world.sandbox.path("tmp/link");
     symlink(commons.path("home"), &link).expect("a link");
     let run = world.ycred(&["token"]).env("YCRED_CACHE_DIR", &link).run();
-    world.is_unharmed(&run, &link);
+    is_unharmed(&world, &run, &link);
     assert!(run.stderr.contains("belongs to user 65534"), "{run}");
     assert_eq!(commons.contents("home"), []);
 }
@@ -357,20 +361,20 @@ fn a_profile_that_is_a_link_is_read_and_stays_one() {
     assert!(fs::symlink_metadata(config.join("default.toml")).expect("there").is_symlink());
     assert_eq!(fs::read_to_string(dotfiles.join("default.toml")).expect("there"), "use = \"other\"\n");
     assert_eq!(names(&dotfiles).len(), 1, "no litter beside it");
-    let before = world.asked();
+    let before = world.requests();
     world.ycred(&["token"]).run().succeeds().quietly();
-    assert_eq!(world.asked(), before + 1, "another profile, another token");
+    assert_eq!(world.requests(), before + 1, "another profile, another token");
 }
 
 #[test]
 fn a_profile_that_others_may_write_or_that_is_anothers_is_refused_with_the_mend() {
     let world = World::new();
     let path = world.sandbox.path("config/default.toml");
-    super::set_mode(&path, 0o602);
+    set_mode(&path, 0o602);
     let run = world.ycred(&["token"]).run().exits(3).stdout_is("");
     assert!(run.stderr.contains("anyone may write it"), "{run}");
     assert!(run.stderr.contains(&format!("hint: chmod o-w {}", path.display())), "{run}");
-    super::set_mode(&path, 0o644);
+    set_mode(&path, 0o644);
     world.ycred(&["token"]).run().succeeds().quietly();
     if !require_root(&["setpriv"]) {
         return;
@@ -393,7 +397,7 @@ fn under_sudo_logout_and_erase_leave_nothing_in_the_callers_cache() {
     }
     let world = World::new();
     let cache = world.sandbox.path("cache");
-    super::make_private(&cache.join("v1"));
+    make_private(&cache.join("v1"));
     for path in [cache.clone(), cache.join("v1")] {
         std::os::unix::fs::chown(&path, Some(65534), Some(65534)).expect("given away");
     }

@@ -2,21 +2,22 @@
 
 use std::fs;
 
-use super::{Story, handed};
 use crate::emulator::CREATE_FOR_SERVICE_ACCOUNT;
 use crate::emulator::{Config, keys};
+use crate::expect::handed;
+use crate::world::World;
 
 #[test]
 fn any_one_input_that_changes_makes_another_entry() {
-    let story = Story::new();
-    let url = story.emulator.url();
-    let aud = |host: &str| format!("http://{host}:{}/iam/v1/tokens", story.emulator.address().port());
-    fs::copy(story.sandbox.path("config/key.json"), story.sandbox.path("config/copy.json")).expect("a copy");
-    let ca = story.sandbox.file("config/ca.pem", story.emulator.ca_pem());
-    let account = story.emulator.new_service_account();
-    let second = story.emulator.new_service_account();
-    let localhost = format!("http://localhost:{}", story.emulator.address().port());
-    let base = story.settings();
+    let world = World::new();
+    let url = world.emulator.url();
+    let aud = |host: &str| format!("http://{host}:{}/iam/v1/tokens", world.emulator.address().port());
+    fs::copy(world.sandbox.path("config/key.json"), world.sandbox.path("config/copy.json")).expect("a copy");
+    let ca = world.sandbox.file("config/ca.pem", world.emulator.ca_pem());
+    let account = world.emulator.new_service_account();
+    let second = world.emulator.new_service_account();
+    let localhost = format!("http://localhost:{}", world.emulator.address().port());
+    let base = world.settings();
     let variants = [
         base.clone(),
         base.replace("key.json", "copy.json"),
@@ -30,88 +31,88 @@ fn any_one_input_that_changes_makes_another_entry() {
     ];
     let mut tokens = Vec::new();
     for (number, settings) in variants.iter().enumerate() {
-        story.sandbox.profile(&format!("v{number}"), settings);
-        let token = handed(story.token(&["-p", &format!("v{number}")]).run());
+        world.sandbox.profile(&format!("v{number}"), settings);
+        let token = handed(world.token(&["-p", &format!("v{number}")]).run());
         assert!(!tokens.contains(&token), "variant {number} shares another's entry");
         tokens.push(token);
     }
-    let requests = story.emulator.calls();
+    let requests = world.emulator.calls();
     for (number, token) in tokens.iter().enumerate() {
-        assert_eq!(handed(story.token(&["-p", &format!("v{number}")]).run()), *token);
+        assert_eq!(handed(world.token(&["-p", &format!("v{number}")]).run()), *token);
     }
-    assert_eq!(story.emulator.calls(), requests, "each has its own entry, and keeps it");
-    assert_eq!(story.records().len(), variants.len());
+    assert_eq!(world.emulator.calls(), requests, "each has its own entry, and keeps it");
+    assert_eq!(world.records().len(), variants.len());
     // Five without impersonation, and of the chains only the link that no other has.
-    assert_eq!((story.requests(), story.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (5, 4));
+    assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (5, 4));
 }
 
 #[test]
 fn two_profiles_with_the_same_identity_share_one_entry() {
-    let story = Story::new();
-    let token = story.get();
-    let absolute = story.sandbox.path("config/key.json");
-    let home = story.sandbox.path("home");
+    let world = World::new();
+    let token = world.get();
+    let absolute = world.sandbox.path("config/key.json");
+    let home = world.sandbox.path("home");
     fs::create_dir(home.join("keys")).expect("a directory");
     let variants = [
-        story.settings().lines().rev().collect::<Vec<_>>().join("\n"),
-        story.settings().replace("key.json", &absolute.to_string_lossy()),
-        format!("{}hosts = [\"git.example\"]\ntimeout = \"60s\"\nrefresh-before = \"30m\"\n", story.settings()),
-        format!("{}audience = \"{}/iam/v1/tokens\"\n", story.settings(), story.emulator.url()),
-        story.settings().replace(&story.emulator.url(), &format!("{}/", story.emulator.url())),
+        world.settings().lines().rev().collect::<Vec<_>>().join("\n"),
+        world.settings().replace("key.json", &absolute.to_string_lossy()),
+        format!("{}hosts = [\"git.example\"]\ntimeout = \"60s\"\nrefresh-before = \"30m\"\n", world.settings()),
+        format!("{}audience = \"{}/iam/v1/tokens\"\n", world.settings(), world.emulator.url()),
+        world.settings().replace(&world.emulator.url(), &format!("{}/", world.emulator.url())),
     ];
     for (number, settings) in variants.iter().enumerate() {
-        story.sandbox.profile("same", settings);
-        assert_eq!(handed(story.token(&["-p", "same"]).run()), token, "variant {number}");
+        world.sandbox.profile("same", settings);
+        assert_eq!(handed(world.token(&["-p", "same"]).run()), token, "variant {number}");
     }
-    let by_path = story.sandbox.path("config/same.toml");
-    assert_eq!(handed(story.token(&["-p", &by_path.to_string_lossy()]).run()), token);
-    let beside = story.token(&["-p", "./same.toml"]).within(story.sandbox.path("config"));
+    let by_path = world.sandbox.path("config/same.toml");
+    assert_eq!(handed(world.token(&["-p", &by_path.to_string_lossy()]).run()), token);
+    let beside = world.token(&["-p", "./same.toml"]).within(world.sandbox.path("config"));
     assert_eq!(handed(beside.run()), token);
-    assert_eq!(story.requests(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn the_same_identity_is_found_again_a_hundred_times() {
-    let story = Story::new();
-    let token = story.get();
-    let runs = crate::harness::run_all((0..100).map(|_| story.token(&[])));
+    let world = World::new();
+    let token = world.get();
+    let runs = crate::harness::run_all((0..100).map(|_| world.token(&[])));
     assert!(runs.into_iter().all(|run| handed(run) == token));
-    assert_eq!((story.requests(), story.records().len()), (1, 1));
+    assert_eq!((world.requests(), world.records().len()), (1, 1));
 }
 
 #[test]
 fn two_jobs_with_different_secrets_in_one_variable_never_share_an_entry() {
-    let story = Story::bare(Config::default());
-    story.sandbox.profile(
+    let world = World::bare(Config::default());
+    world.sandbox.profile(
         "default",
-        &format!("source = \"oauth\"\noauth-token-env = \"JOB_TOKEN\"\niam-url = \"{}\"\n", story.emulator.url()),
+        &format!("source = \"oauth\"\noauth-token-env = \"JOB_TOKEN\"\niam-url = \"{}\"\n", world.emulator.url()),
     );
-    let jobs = [story.emulator.new_oauth(), story.emulator.new_oauth()];
+    let jobs = [world.emulator.new_oauth(), world.emulator.new_oauth()];
     for _ in 0..3 {
         for (secret, subject) in &jobs {
-            let token = handed(story.token(&[]).env("JOB_TOKEN", secret).run());
-            assert_eq!(story.emulator.subject_of(&token).as_ref(), Some(subject));
+            let token = handed(world.token(&[]).env("JOB_TOKEN", secret).run());
+            assert_eq!(world.emulator.subject_of(&token).as_ref(), Some(subject));
         }
     }
-    assert_eq!(story.requests(), 2);
+    assert_eq!(world.requests(), 2);
     // The same secret under another name is another setting, and nothing is lost by asking once more.
-    assert_eq!(story.records().len(), 2);
+    assert_eq!(world.records().len(), 2);
 }
 
 #[test]
 fn two_virtual_machines_never_share_an_entry() {
-    let (one, two) = (Story::bare(Config::default()), Story::bare(Config::default()));
-    for (story, account) in [(&one, "ajeone"), (&two, "ajetwo")] {
-        story.emulator.attach(Some(account));
+    let (one, two) = (World::bare(Config::default()), World::bare(Config::default()));
+    for (world, account) in [(&one, "ajeone"), (&two, "ajetwo")] {
+        world.emulator.attach(Some(account));
         one.sandbox.profile(
             account,
-            &format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", story.emulator.metadata_addr()),
+            &format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.emulator.metadata_addr()),
         );
     }
     for _ in 0..2 {
-        for (story, account) in [(&one, "ajeone"), (&two, "ajetwo")] {
+        for (world, account) in [(&one, "ajeone"), (&two, "ajetwo")] {
             let token = handed(one.token(&["-p", account]).run());
-            assert_eq!(story.emulator.subject_of(&token).as_deref(), Some(account));
+            assert_eq!(world.emulator.subject_of(&token).as_deref(), Some(account));
         }
     }
     assert_eq!((one.emulator.calls(), two.emulator.calls()), (1, 1));
@@ -119,32 +120,32 @@ fn two_virtual_machines_never_share_an_entry() {
 
 #[test]
 fn two_commands_or_one_in_two_directories_never_share_an_entry() {
-    let story = Story::bare(Config::default());
+    let world = World::bare(Config::default());
     let script = "#!/bin/sh\nprintf 't1.%s.%s' \"$1\" \"$(basename \"$PWD\")\"\n";
-    let program = story.sandbox.script("bin/give", script);
+    let program = world.sandbox.script("bin/give", script);
     for directory in ["one", "two"] {
         for word in ["x", "y"] {
             let toml = format!("source = \"command\"\ncommand = [\"{}\", \"{word}\"]\n", program.display());
-            let path = story.sandbox.file(format!("config/{directory}/{word}.toml"), toml);
+            let path = world.sandbox.file(format!("config/{directory}/{word}.toml"), toml);
             let path = path.to_string_lossy().into_owned();
             for _ in 0..2 {
-                assert_eq!(handed(story.token(&["-p", &path]).run()), format!("t1.{word}.{directory}"));
+                assert_eq!(handed(world.token(&["-p", &path]).run()), format!("t1.{word}.{directory}"));
             }
         }
     }
-    assert_eq!(story.records().len(), 4);
+    assert_eq!(world.records().len(), 4);
 }
 
 #[test]
 fn names_in_the_cache_tell_neither_account_nor_secret() {
-    let story = Story::bare(Config::default());
-    let (oauth, subject) = story.emulator.new_oauth();
-    story.sandbox.profile(
+    let world = World::bare(Config::default());
+    let (oauth, subject) = world.emulator.new_oauth();
+    world.sandbox.profile(
         "default",
-        &format!("source = \"oauth\"\noauth-token-env = \"JOB_TOKEN\"\niam-url = \"{}\"\n", story.emulator.url()),
+        &format!("source = \"oauth\"\noauth-token-env = \"JOB_TOKEN\"\niam-url = \"{}\"\n", world.emulator.url()),
     );
-    let token = handed(story.token(&[]).env("JOB_TOKEN", &oauth).run());
-    for path in story.sandbox.files("cache") {
+    let token = handed(world.token(&[]).env("JOB_TOKEN", &oauth).run());
+    for path in world.sandbox.files("cache") {
         let name = path.to_string_lossy().into_owned();
         assert!(!name.contains(&subject) && !name.contains("oauth") && !name.contains(&oauth[3..11]), "{name}");
         let content = fs::read_to_string(&path).expect("text");
@@ -155,9 +156,9 @@ fn names_in_the_cache_tell_neither_account_nor_secret() {
 
 #[test]
 fn a_record_of_another_identity_under_the_same_name_is_a_miss() {
-    let story = Story::new();
-    let token = story.get();
-    story.edit(|record| record["settings"] = format!("source=\"x\"\naccount={}\n", keys::new_id()).into());
-    assert_ne!(story.get(), token);
-    assert_eq!(story.requests(), 2);
+    let world = World::new();
+    let token = world.get();
+    world.edit(|record| record["settings"] = format!("source=\"x\"\naccount={}\n", keys::new_id()).into());
+    assert_ne!(world.get(), token);
+    assert_eq!(world.requests(), 2);
 }

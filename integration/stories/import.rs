@@ -4,10 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use crate::expect::{handed, refused, refused_with_hint};
+use crate::harness::files::set_mode;
+use crate::world::World;
 use serde_json::Value;
 use ycred::sources;
 
-use super::{Story, handed, refused, refused_with_hint};
 use crate::emulator::keys::AuthorizedKey;
 use crate::emulator::{Config, METADATA};
 use crate::harness::{Call, Run};
@@ -35,51 +37,51 @@ fn inline(key: &AuthorizedKey) -> String {
 
 /// A user of yc's with a profile of every kind, who has nothing of ycred's yet.
 struct User {
-    story: Story,
+    world: World,
     oauth: String,
     machine: String,
 }
 
 impl User {
     fn new() -> User {
-        let story = Story::bare(Config::default());
-        fs::remove_file(story.sandbox.path("config/key.json")).expect("the key that yc has, not we");
-        let (oauth, _) = story.emulator.new_oauth();
-        let machine = story.emulator.new_service_account();
-        story.emulator.attach(Some(&machine));
+        let world = World::bare(Config::default());
+        fs::remove_file(world.sandbox.path("config/key.json")).expect("the key that yc has, not we");
+        let (oauth, _) = world.emulator.new_oauth();
+        let machine = world.emulator.new_service_account();
+        world.emulator.attach(Some(&machine));
         let yaml = format!(
             "current: Prod_EU\nprofiles:\n  default:\n    token: {oauth}\n    cloud-id: b1g0\n    folder-id: b1g1\n  Prod_EU:\n{}    endpoint: api.cloud.yandex.net:443\n    format: json\n  kz:\n    federation-id: bpf0000000000000000a\n    endpoint: api.yandexcloud.kz:443\n    quota-limit: 5\n  vm:\n    instance-service-account: true\n  nobody:\n    folder-id: b1g2\n",
-            inline(&story.key)
+            inline(&world.key)
         );
-        story.sandbox.file(YC, yaml);
-        User { story, oauth, machine }
+        world.sandbox.file(YC, yaml);
+        User { world, oauth, machine }
     }
 
     fn import(&self, more: &[&str]) -> Call {
-        self.story.sandbox.ycred(["import"].iter().chain(more))
+        self.world.sandbox.ycred(["import"].iter().chain(more))
     }
 
     fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.story.sandbox.path("config").join(name))
+        fs::read_to_string(self.world.sandbox.path("config").join(name))
             .unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     fn files(&self) -> Vec<String> {
-        let root = self.story.sandbox.path("config");
+        let root = self.world.sandbox.path("config");
         let name = |path: PathBuf| path.strip_prefix(&root).expect("below").to_string_lossy().into_owned();
-        self.story.sandbox.files("config").into_iter().map(name).collect()
+        self.world.sandbox.files("config").into_iter().map(name).collect()
     }
 
     /// A profile that was written, with the emulator in the cloud's place.
     fn token_of(&self, name: &str) -> Run {
-        let here = format!("{}iam-url = \"{}\"\n", self.read(&format!("{name}.toml")), self.story.emulator.url());
-        self.story.sandbox.profile("here", &here);
-        let run = self.story.token(&["--profile", "here"]);
-        run.env("YC_METADATA_ADDR", self.story.emulator.metadata_addr()).run()
+        let here = format!("{}iam-url = \"{}\"\n", self.read(&format!("{name}.toml")), self.world.emulator.url());
+        self.world.sandbox.profile("here", &here);
+        let run = self.world.token(&["--profile", "here"]);
+        run.env("YC_METADATA_ADDR", self.world.emulator.metadata_addr()).run()
     }
 
     fn private_line(&self) -> String {
-        let text = fs::read_to_string(self.story.sandbox.path(YC)).expect("yc's file");
+        let text = fs::read_to_string(self.world.sandbox.path(YC)).expect("yc's file");
         let line = text.lines().skip_while(|line| !line.contains("BEGIN PRIVATE KEY")).nth(1);
         line.expect("a line of the key").trim().to_owned()
     }
@@ -89,11 +91,11 @@ impl User {
 fn what_would_be_written_is_shown_whole_and_nothing_is_written() {
     let user = User::new();
     let run = user.import(&[]).run().exits(0).quietly();
-    let config = user.story.sandbox.path("config");
+    let config = user.world.sandbox.path("config");
     for shown in [
         &format!("{}/keys/ (0700) would be written\n", config.display()),
         &format!("{}/keys/prod-eu.json (0600) would be written:", config.display()),
-        &format!("the authorized key of service account {}", user.story.key.service_account_id),
+        &format!("the authorized key of service account {}", user.world.key.service_account_id),
         &format!("{}/prod-eu.toml (0600) would be written:", config.display()),
         "    source = \"authorized-key\"\n    key-file = \"keys/prod-eu.json\"\n",
         "    source = \"oauth\"\n    oauth-token-file = \"keys/yc-default.oauth-token\"\n",
@@ -120,8 +122,8 @@ fn what_would_be_written_is_shown_whole_and_nothing_is_written() {
 fn what_is_written_is_private_and_works() {
     let user = User::new();
     // A directory that was made with another umask.
-    fs::create_dir(user.story.sandbox.path("config/keys")).expect("a directory");
-    super::set_mode(&user.story.sandbox.path("config/keys"), 0o755);
+    fs::create_dir(user.world.sandbox.path("config/keys")).expect("a directory");
+    set_mode(&user.world.sandbox.path("config/keys"), 0o755);
     let run =
         user.import(&["--write"]).run().exits(0).quietly().never_says(&user.oauth).never_says(&user.private_line());
     assert!(run.stdout.contains("(0600) written:") && !run.stdout.contains("--write"), "{run}");
@@ -136,7 +138,7 @@ fn what_is_written_is_private_and_works() {
     ];
     assert_eq!(user.files(), written);
     let mode = |name: &str| {
-        let path = user.story.sandbox.path("config").join(name);
+        let path = user.world.sandbox.path("config").join(name);
         fs::metadata(path).expect("there").permissions().mode() & 0o777
     };
     for name in written {
@@ -144,24 +146,24 @@ fn what_is_written_is_private_and_works() {
     }
     assert_eq!(mode("keys"), 0o700);
     // The key file is what it was before yc took it in.
-    user.story.key.write(user.story.sandbox.path("tmp/key.json")).expect("a key file");
+    user.world.key.write(user.world.sandbox.path("tmp/key.json")).expect("a key file");
     let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
-    let before = fs::read_to_string(user.story.sandbox.path("tmp/key.json")).expect("the key");
+    let before = fs::read_to_string(user.world.sandbox.path("tmp/key.json")).expect("the key");
     assert!(json(&user.read("keys/prod-eu.json")) == json(&before), "another key");
     for (name, subject) in [
-        ("prod-eu", Some(user.story.key.service_account_id.clone())),
+        ("prod-eu", Some(user.world.key.service_account_id.clone())),
         ("yc-default", None),
         ("vm", Some(user.machine.clone())),
     ] {
         let token = handed(user.token_of(name));
-        let whose = user.story.emulator.subject_of(&token).expect("a token of the emulator's");
+        let whose = user.world.emulator.subject_of(&token).expect("a token of the emulator's");
         assert!(subject.is_none_or(|subject| subject == whose), "{name}: {whose}");
     }
-    assert_eq!(user.story.requests(), 2);
-    assert_eq!(user.story.emulator.requests(METADATA), 1);
+    assert_eq!(user.world.requests(), 2);
+    assert_eq!(user.world.emulator.requests(METADATA), 1);
     assert_eq!(user.read("default.toml"), "use = \"prod-eu\"\n");
     // Every profile of a source that this version has can be read.
-    let list = user.story.sandbox.ycred(["list"]).run().exits(0);
+    let list = user.world.sandbox.ycred(["list"]).run().exits(0);
     for line in list.stdout.lines().filter(|line| line.contains("broken")) {
         assert!(line.contains("kz") && sources::named("login").is_none(), "{list}");
     }
@@ -170,8 +172,8 @@ fn what_is_written_is_private_and_works() {
 #[test]
 fn a_profile_that_is_there_stays_unless_force_says_otherwise() {
     let user = User::new();
-    user.story.sandbox.profile("vm", "source = \"static\"\ntoken-env = \"MINE\"\n");
-    user.story.sandbox.profile("default", "use = \"vm\"\n");
+    user.world.sandbox.profile("vm", "source = \"static\"\ntoken-env = \"MINE\"\n");
+    user.world.sandbox.profile("default", "use = \"vm\"\n");
     let run = user.import(&["--write"]).run().exits(0).quietly();
     for said in ["vm: is left out", "is another; --force replaces it", "the default stays vm; `ycred use prod-eu`"] {
         assert!(run.stdout.contains(said), "{said:?} expected\n{run}");
@@ -189,7 +191,7 @@ fn a_profile_that_is_there_stays_unless_force_says_otherwise() {
     user.import(&["--write", "--force"]).run().exits(0).quietly();
     assert!(user.read("vm.toml").contains("metadata") && user.read("default.toml").contains("prod-eu"));
     // A default that is a profile itself is somebody's work.
-    user.story.sandbox.profile("default", "source = \"static\"\ntoken-env = \"MINE\"\n");
+    user.world.sandbox.profile("default", "source = \"static\"\ntoken-env = \"MINE\"\n");
     user.import(&["--write", "--force"]).run().exits(0).stdout_has("is a profile of its own and stays the default");
     assert!(user.read("default.toml").contains("MINE"));
 }
@@ -197,7 +199,7 @@ fn a_profile_that_is_there_stays_unless_force_says_otherwise() {
 #[test]
 fn a_key_file_of_another_profile_is_not_replaced_either() {
     let user = User::new();
-    user.story.sandbox.file("config/keys/prod-eu.json", "somebody's");
+    user.world.sandbox.file("config/keys/prod-eu.json", "somebody's");
     user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: is left out");
     assert_eq!(user.read("keys/prod-eu.json"), "somebody's");
     assert!(!user.files().contains(&"prod-eu.toml".to_owned()) && !user.files().contains(&"default.toml".to_owned()));
@@ -206,7 +208,7 @@ fn a_key_file_of_another_profile_is_not_replaced_either() {
 #[test]
 fn where_a_key_cannot_be_written_no_profile_is_there_that_names_it() {
     let user = User::new();
-    user.story.sandbox.file("config/keys", "a file in the way");
+    user.world.sandbox.file("config/keys", "a file in the way");
     refused(user.import(&["Prod_EU", "--write"]).run(), 3, &["keys/prod-eu.json", "cannot be written"]);
     assert_eq!(user.files(), ["keys"]);
 }
@@ -228,7 +230,7 @@ fn profiles_are_chosen_and_renamed_on_the_command_line() {
 fn names_that_come_to_the_same_are_refused_until_told_apart() {
     let user = User::new();
     let profile = "instance-service-account: \"true\"\n";
-    user.story.sandbox.file(YC, format!("profiles:\n  a_b:\n    {profile}  A-B:\n    {profile}  жук:\n    {profile}"));
+    user.world.sandbox.file(YC, format!("profiles:\n  a_b:\n    {profile}  A-B:\n    {profile}  жук:\n    {profile}"));
     let words = ["a_b", "A-B", "both be called a-b"];
     refused_with_hint(user.import(&[]).run(), 2, &words, "ycred import 'a_b=a-b' 'A-B=a-b-2'");
     refused_with_hint(user.import(&["жук"]).run(), 2, &["жук"], "=NAME");
@@ -239,7 +241,7 @@ fn names_that_come_to_the_same_are_refused_until_told_apart() {
 #[test]
 fn a_current_profile_called_default_is_the_default_itself() {
     let user = User::new();
-    user.story.sandbox.file(YC, "current: default\nprofiles:\n  default:\n    instance-service-account: true\n");
+    user.world.sandbox.file(YC, "current: default\nprofiles:\n  default:\n    instance-service-account: true\n");
     user.import(&["--write"]).run().exits(0).quietly();
     assert_eq!(user.files(), ["default.toml"]);
     assert!(user.read("default.toml").contains("source = \"metadata\""));
@@ -248,17 +250,17 @@ fn a_current_profile_called_default_is_the_default_itself() {
 #[test]
 fn a_key_that_is_one_text_and_a_machine_that_is_switched_off_are_understood() {
     let user = User::new();
-    let json = user.story.key.file().json();
+    let json = user.world.key.file().json();
     let key: String = json.lines().map(|line| format!("      {line}\n")).collect();
     let text = format!(
         "profiles:\n  text:\n    service-account-key: |\n{key}  off:\n    instance-service-account: FALSE\n  on:\n    instance-service-account: 'True'\n"
     );
-    user.story.sandbox.file(YC, text);
+    user.world.sandbox.file(YC, text);
     let run = user.import(&["--write"]).run().exits(0).quietly().never_says(&user.private_line());
     assert!(run.stdout.contains("off: has no credentials"), "{run}");
     assert_eq!(user.files(), ["keys/text.json", "on.toml", "text.toml"]);
     let token = handed(user.token_of("text"));
-    assert_eq!(user.story.emulator.subject_of(&token).as_ref(), Some(&user.story.key.service_account_id));
+    assert_eq!(user.world.emulator.subject_of(&token).as_ref(), Some(&user.world.key.service_account_id));
 }
 
 #[test]
@@ -274,15 +276,15 @@ fn imports_at_once_write_the_same_and_none_fails() {
 #[test]
 fn impersonation_and_several_credentials_in_one_profile() {
     let user = User::new();
-    let account = user.story.emulator.new_service_account();
+    let account = user.world.emulator.new_service_account();
     let text = format!(
         "profiles:\n  one:\n    token: {}\n    federation-id: bpf1\n    impersonate-service-account-id: {account}\n",
         user.oauth
     );
-    user.story.sandbox.file(YC, text);
+    user.world.sandbox.file(YC, text);
     user.import(&["--write"]).run().exits(0).stdout_has("one: has federation-id too, which token outranks");
     let token = handed(user.token_of("one"));
-    assert_eq!(user.story.emulator.subject_of(&token), Some(account));
+    assert_eq!(user.world.emulator.subject_of(&token), Some(account));
 }
 
 #[test]
@@ -293,7 +295,7 @@ fn the_docker_helpers_hosts_become_entries_to_paste() {
         let text: String = run.stdout[from..].lines().take_while(|line| line.starts_with("    ")).collect();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{run}"))
     };
-    user.story.sandbox.file(HELPER, "cr.yandex: Prod_EU\ncr.yandexcloud.kz: kz\ndefault: default\n");
+    user.world.sandbox.file(HELPER, "cr.yandex: Prod_EU\ncr.yandexcloud.kz: kz\ndefault: default\n");
     let run = user.import(&[]).run().exits(0).quietly();
     let expected = serde_json::json!({"credHelpers": {
         "cr.yandex": "ycred-prod-eu", "cr.yandexcloud.kz": "ycred-kz",
@@ -304,17 +306,17 @@ fn the_docker_helpers_hosts_become_entries_to_paste() {
         assert_eq!(run.stdout.matches(&link).count(), 1, "{link}\n{run}");
     }
     // The helper's file alone, its names as config.yaml beside it has them.
-    let helper = user.story.sandbox.path(HELPER);
+    let helper = user.world.sandbox.path(HELPER);
     let run = user.import(&["--from", &helper.to_string_lossy()]).run().exits(0).quietly();
     assert_eq!(json(&run), expected);
     // Somebody must be there to answer.
-    user.story.sandbox.file(HELPER, "cr.yandex: nobody\ncr.cloud.yandex.net: vm\n");
+    user.world.sandbox.file(HELPER, "cr.yandex: nobody\ncr.cloud.yandex.net: vm\n");
     let run = user.import(&[]).run().exits(0).stdout_has("cr.yandex: there is no profile nobody");
     assert!(!run.stdout.contains("no profile vm"), "{run}");
-    user.story.sandbox.profile("nobody", "source = \"metadata\"\n");
+    user.world.sandbox.profile("nobody", "source = \"metadata\"\n");
     let run = user.import(&[]).run().exits(0);
     assert!(!run.stdout.contains("there is no profile"), "{run}");
-    user.story.sandbox.file(HELPER, "registry.example.com: vm\n");
+    user.world.sandbox.file(HELPER, "registry.example.com: vm\n");
     let hosts = "registry.example.com: profile vm gives it no token unless its `hosts` lists it";
     user.import(&[]).run().exits(0).stdout_has(hosts);
 }
@@ -322,7 +324,7 @@ fn the_docker_helpers_hosts_become_entries_to_paste() {
 #[test]
 fn broken_files_of_yc_are_told_with_file_and_line_and_nothing_is_written() {
     let user = User::new();
-    let key = inline(&user.story.key).replace("service_account_id:", "user_account_id:");
+    let key = inline(&user.world.key).replace("service_account_id:", "user_account_id:");
     for (text, words) in [
         ("profiles:\n  a: [1\n  b: 2\n".to_owned(), vec!["config.yaml:", "is not YAML"]),
         ("profiles:\n  a: &x {}\n  b: *x\n".to_owned(), vec!["config.yaml:3", "alias"]),
@@ -340,7 +342,7 @@ fn broken_files_of_yc_are_told_with_file_and_line_and_nothing_is_written() {
         ),
         ("a".repeat(1024 * 1024 + 1), vec!["config.yaml", "larger than"]),
     ] {
-        user.story.sandbox.file(YC, &text);
+        user.world.sandbox.file(YC, &text);
         let run = user.import(&["--write"]).run();
         refused(run, 3, &words);
         assert_eq!(user.files(), [""; 0], "{text:.60}");
@@ -348,38 +350,38 @@ fn broken_files_of_yc_are_told_with_file_and_line_and_nothing_is_written() {
     // The others can be had without the one that is wrong.
     let text =
         "profiles:\n  bad:\n    token: t1.x.y\n  a:\n    token: y0_x\n  b c:\n    instance-service-account: true\n";
-    user.story.sandbox.file(YC, text);
+    user.world.sandbox.file(YC, text);
     let hint = "ycred import a 'b c'";
     refused_with_hint(user.import(&["--write"]).run(), 3, &["config.yaml:3", "profile bad"], hint);
-    user.story.sandbox.file(YC, format!("{text}  worse:\n{key}").replace("t1.x.y", "y0_y"));
+    user.world.sandbox.file(YC, format!("{text}  worse:\n{key}").replace("t1.x.y", "y0_y"));
     let hint = "ycred import bad a 'b c'";
     refused_with_hint(user.import(&["--write"]).run(), 3, &["profile worse: service-account-key"], hint);
     user.import(&["--write", "bad", "a", "b c"]).run().exits(0).quietly();
-    fs::remove_file(user.story.sandbox.path(YC)).expect("yc's file");
+    fs::remove_file(user.world.sandbox.path(YC)).expect("yc's file");
     refused_with_hint(user.import(&[]).run(), 3, &["config.yaml", "no such file"], "--from FILE");
 }
 
 #[test]
 fn a_file_of_yc_that_others_can_read_is_warned_of() {
     let user = User::new();
-    super::set_mode(&user.story.sandbox.path(YC), 0o644);
+    set_mode(&user.world.sandbox.path(YC), 0o644);
     user.import(&[]).run().exits(0).stderr_has("can be read by others");
 }
 
 #[test]
 fn the_environment_becomes_a_profile_that_serves_without_it() {
     let user = User::new();
-    let key = user.story.sandbox.path("home/key.json");
-    user.story.key.write(&key).expect("a key file");
+    let key = user.world.sandbox.path("home/key.json");
+    user.world.key.write(&key).expect("a key file");
     let json = fs::read_to_string(&key).expect("the key");
-    let subject = |name: &str| user.story.emulator.subject_of(&handed(user.token_of(name))).expect("a subject");
-    let account = user.story.key.service_account_id.clone();
+    let subject = |name: &str| user.world.emulator.subject_of(&handed(user.token_of(name))).expect("a subject");
+    let account = user.world.key.service_account_id.clone();
     let import = |name: &str, variable: &str, value: &str| {
         user.import(&["--environment", name, "--write"]).env(variable, value).run().exits(0).quietly()
     };
     // A path is relative to where the variable was set.
     let call = user.import(&["--environment", "path", "--write"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", "key.json");
-    call.within(user.story.sandbox.path("home")).run().exits(0).quietly();
+    call.within(user.world.sandbox.path("home")).run().exits(0).quietly();
     assert!(user.read("path.toml").contains(&format!("key-file = \"{}\"", key.display())));
     assert_eq!(subject("path"), account);
     import("inline", "YC_SERVICE_ACCOUNT_KEY_FILE", &json).never_says(&user.private_line());
@@ -388,18 +390,18 @@ fn the_environment_becomes_a_profile_that_serves_without_it() {
     import("oauth", "YC_TOKEN", &user.oauth).never_says(&user.oauth);
     assert_eq!(user.read("keys/oauth.oauth-token"), user.oauth);
     handed(user.token_of("oauth"));
-    import("vm", "YC_METADATA_ADDR", &user.story.emulator.metadata_addr());
+    import("vm", "YC_METADATA_ADDR", &user.world.emulator.metadata_addr());
     assert_eq!(subject("vm"), user.machine);
     import("held", "YC_IAM_TOKEN", "t1.held.x").never_says("t1.held.x").stdout_has("reads the variable");
     assert!(user.read("held.toml").contains("token-env = \"YC_IAM_TOKEN\""));
     let call = user.import(&["--environment", "job", "--write"]).env("YCRED_SERVICE_ACCOUNT_ID", "aje1");
     let call = call.env("YCRED_SUBJECT_TOKEN_FILE", "token").env("YCRED_AUTH_URL", "https://auth.example");
-    call.within(user.story.sandbox.path("home")).run().exits(0).quietly();
+    call.within(user.world.sandbox.path("home")).run().exits(0).quietly();
     let text = user.read("job.toml");
-    let file = format!("subject-token-file = \"{}/token\"\n", user.story.sandbox.path("home").display());
+    let file = format!("subject-token-file = \"{}/token\"\n", user.world.sandbox.path("home").display());
     assert!(text.contains("source = \"workload\"\nservice-account-id = \"aje1\"\n") && text.contains(&file), "{text}");
     assert!(text.contains("auth-url = \"https://auth.example\"\n"), "{text}");
-    let other = user.story.emulator.new_service_account();
+    let other = user.world.emulator.new_service_account();
     let call = user.import(&["--environment", "--write"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", key.as_os_str());
     call.env("YC_ENDPOINT", "api.yandexcloud.kz:443")
         .env("YCRED_IMPERSONATE", format!(" {other}"))

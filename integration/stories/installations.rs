@@ -1,20 +1,22 @@
 //! Other installations than the default one: where IAM is found, and whom a JWT is for.
 
-use super::{HOUR, MINUTE, Story, handed, refused, refused_with_hint};
 use crate::emulator::endpoints::{IAM, LIST};
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::log::Presented;
 use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, TOKENS, Tls};
+use crate::expect::{handed, refused, refused_with_hint};
 use crate::harness::run_all;
+use crate::harness::waiting::{HOUR, MINUTE};
+use crate::world::World;
 
 /// An installation that says where its IAM is, and a user who asks it for that.
-struct Installation(Story);
+struct Installation(World);
 
 impl Installation {
     fn new() -> Installation {
-        let story = Story::bare(Config::with_tls(Tls::Good));
-        story.emulator.write_ca(story.sandbox.path("config/ca.pem")).expect("a certificate");
-        let installation = Installation(story);
+        let world = World::bare(Config::with_tls(Tls::Good));
+        world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
+        let installation = Installation(world);
         installation.profile("");
         installation
     }

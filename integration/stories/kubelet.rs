@@ -10,14 +10,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{HOUR, MINUTE, Story, refused, refused_with_hint};
-use crate::clients::packages;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::exchange::Algorithm;
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, TOKENS};
+use crate::expect::{refused, refused_with_hint};
+use crate::harness::waiting::{HOUR, MINUTE};
 use crate::harness::{Call, Run, Sandbox, run_all};
-use ycred::hooks::HOOKS;
+use crate::packages;
+use crate::world::World;
+use ycred::hooks::HOOKS as TABLE;
 
 const API_VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
 
@@ -124,7 +126,7 @@ fn request(image: &str, token: Option<&str>) -> String {
     format!("{request}\n")
 }
 
-impl Story {
+impl World {
     fn kubelet(&self, image: &str, token: Option<&str>) -> Call {
         self.sandbox.ycred(["kubelet"]).stdin(request(image, token))
     }
@@ -136,27 +138,27 @@ const IMAGE: &str = "cr.yandex/crp0000000000000000/app:1";
 
 #[test]
 fn the_nodes_token_is_for_the_images_registry_and_as_long_as_it_lasts() {
-    let story = Story::new();
-    story.emulator.set(|settings| settings.life = 3 * HOUR);
-    let run = story.kubelet(IMAGE, None).run().exits(0).quietly();
-    let token = story.emulator.tokens()[0].clone();
+    let world = World::new();
+    world.emulator.set(|settings| settings.life = 3 * HOUR);
+    let run = world.kubelet(IMAGE, None).run().exits(0).quietly();
+    let token = world.emulator.tokens()[0].clone();
     assert_eq!(password(&run, "cr.yandex"), token);
     let (life, _) = accepted(&run);
     assert!(life <= 3 * HOUR - MINUTE + Duration::from_secs(1) && life > 2 * HOUR + 58 * MINUTE, "{run}");
-    story.age(2 * HOUR);
-    let run = story.kubelet("cr.yandex/other@sha256:0123", None).run().exits(0).quietly();
+    world.age(2 * HOUR);
+    let run = world.kubelet("cr.yandex/other@sha256:0123", None).run().exits(0).quietly();
     assert_eq!(password(&run, "cr.yandex"), token);
     assert!(accepted(&run).0 < HOUR, "what is left\n{run}");
-    assert_eq!(story.emulator.calls(), 1);
+    assert_eq!(world.emulator.calls(), 1);
 }
 
 #[test]
 fn a_dying_token_is_not_kept_longer_than_it_lives() {
-    let story = Story::new();
-    let token = story.get();
-    story.emulator.fault(Fault::refuse(503).retry_after(50));
-    story.age(12 * HOUR - Duration::from_secs(40));
-    let run = story.kubelet(IMAGE, None).run().exits(0);
+    let world = World::new();
+    let token = world.get();
+    world.emulator.fault(Fault::refuse(503).retry_after(50));
+    world.age(12 * HOUR - Duration::from_secs(40));
+    let run = world.kubelet(IMAGE, None).run().exits(0);
     assert_eq!(password(&run, "cr.yandex"), token);
     assert!(accepted(&run).0 <= Duration::from_secs(21), "{run}");
     assert_eq!(run.lines_of_stderr("ycred: warning: ").len(), 1, "{run}");
@@ -164,7 +166,7 @@ fn a_dying_token_is_not_kept_longer_than_it_lives() {
 
 #[test]
 fn images_of_other_registries_get_an_empty_answer_without_a_request() {
-    let story = Story::new();
+    let world = World::new();
     for image in [
         "nginx",
         "library/nginx:1.27",
@@ -175,35 +177,35 @@ fn images_of_other_registries_get_an_empty_answer_without_a_request() {
         "user@cr.yandex/app",
         "cr.yandex./app",
     ] {
-        let run = story.kubelet(image, None).run().exits(0).quietly();
+        let run = world.kubelet(image, None).run().exits(0).quietly();
         assert_eq!(accepted(&run), (Duration::ZERO, BTreeMap::new()), "{image}");
     }
-    fs::write(story.sandbox.path("config/default.toml"), "no profile").expect("a broken profile");
-    let run = story.kubelet("nginx", None).run().exits(0).quietly();
+    fs::write(world.sandbox.path("config/default.toml"), "no profile").expect("a broken profile");
+    let run = world.kubelet("nginx", None).run().exits(0).quietly();
     assert!(accepted(&run).1.is_empty(), "{run}");
-    refused(story.kubelet(IMAGE, None).run(), 3, &["default.toml"]);
-    assert_eq!(story.emulator.calls(), 0);
+    refused(world.kubelet(IMAGE, None).run(), 3, &["default.toml"]);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
 fn a_registry_of_ones_own_is_keyed_with_its_port() {
-    let story = Story::new();
-    story.profile("hosts = \"registry.example.com:5000\"");
-    let run = story.kubelet("registry.example.com:5000/team/app:1", None).run().exits(0).quietly();
-    assert_eq!(password(&run, "registry.example.com:5000"), story.emulator.tokens()[0]);
+    let world = World::new();
+    world.configure("hosts = \"registry.example.com:5000\"");
+    let run = world.kubelet("registry.example.com:5000/team/app:1", None).run().exits(0).quietly();
+    assert_eq!(password(&run, "registry.example.com:5000"), world.emulator.tokens()[0]);
 }
 
 #[test]
 fn a_refusal_is_on_stderr_with_nothing_on_stdout() {
-    let story = Story::new();
-    story.emulator.fault(Fault::refuse(401).message("The key was deleted"));
-    refused(story.kubelet(IMAGE, None).run(), 1, &["profile default: ", "The key was deleted"]);
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(401).message("The key was deleted"));
+    refused(world.kubelet(IMAGE, None).run(), 1, &["profile default: ", "The key was deleted"]);
 }
 
 #[test]
 fn what_is_no_request_of_version_1_is_refused() {
-    let story = Story::new();
-    let call = |input: String| story.sandbox.ycred(["kubelet"]).stdin(input).run();
+    let world = World::new();
+    let call = |input: String| world.sandbox.ycred(["kubelet"]).stdin(input).run();
     for input in ["", "no JSON", "{}", "[]", r#"{"kind":"Pod"}"#] {
         refused_with_hint(call(input.to_owned()), 2, &["the request on stdin"], "ycred token");
     }
@@ -211,73 +213,73 @@ fn what_is_no_request_of_version_1_is_refused() {
     refused_with_hint(call(beta), 2, &["v1beta1"], "CredentialProviderConfig");
     let long = request(&format!("cr.yandex/{}", "x".repeat(65 * 1024)), None);
     refused(call(long), 2, &["larger than 65536 bytes"]);
-    refused(story.sandbox.ycred(["kubelet", "run"]).run(), 2, &["takes no further words"]);
-    assert_eq!(story.emulator.calls(), 0);
+    refused(world.sandbox.ycred(["kubelet", "run"]).run(), 2, &["takes no further words"]);
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
 fn without_a_home_and_with_hardly_an_environment_a_path_to_a_profile_will_do() {
-    let story = Story::new();
-    let profile = story.sandbox.path("config/default.toml");
+    let world = World::new();
+    let profile = world.sandbox.path("config/default.toml");
     let call = |image: &str| {
         let call =
-            story.sandbox.ycred(["kubelet", "--profile", profile.to_str().expect("text")]).stdin(request(image, None));
+            world.sandbox.ycred(["kubelet", "--profile", profile.to_str().expect("text")]).stdin(request(image, None));
         ["HOME", "LANG", "TMPDIR", "YCRED_CONFIG_DIR", "YCRED_STATE_DIR"]
             .iter()
             .fold(call, |call, name| call.without(name))
     };
     let first = call(IMAGE).run().exits(0).quietly();
     assert_eq!(password(&call(IMAGE).run().exits(0).quietly(), "cr.yandex"), password(&first, "cr.yandex"));
-    assert_eq!(story.emulator.calls(), 1);
+    assert_eq!(world.emulator.calls(), 1);
 }
 
 // ------------------------------------------------------------------------------------------- service accounts' tokens
 
 #[test]
 fn each_service_account_pulls_with_its_own_token_and_shares_no_record() {
-    let story = Story::bare(Config::default());
-    let issuer = story.emulator.new_federation(Algorithm::Rs256);
-    let account = story.emulator.new_service_account();
+    let world = World::bare(Config::default());
+    let issuer = world.emulator.new_federation(Algorithm::Rs256);
+    let account = world.emulator.new_service_account();
     let subjects = ["system:serviceaccount:red:app", "system:serviceaccount:blue:app"];
     for subject in subjects {
-        story.emulator.new_federated_credential(&issuer, &account, subject);
+        world.emulator.new_federated_credential(&issuer, &account, subject);
     }
     // No way of its own to a subject token: each request brings one.
-    story.sandbox.profile(
+    world.sandbox.profile(
         "default",
         &format!(
             "source = \"workload\"\nservice-account-id = \"{account}\"\nauth-url = \"{}\"\n",
-            story.emulator.auth_url()
+            world.emulator.auth_url()
         ),
     );
-    let pull = |subject: &str| story.kubelet(IMAGE, Some(&issuer.token(subject))).run();
+    let pull = |subject: &str| world.kubelet(IMAGE, Some(&issuer.token(subject))).run();
     let first = subjects.map(|subject| password(&pull(subject).exits(0).quietly(), "cr.yandex"));
     assert_ne!(first[0], first[1]);
     let again = subjects.map(|subject| password(&pull(subject).exits(0).quietly(), "cr.yandex"));
     assert_eq!(again, first, "another pod of the account, with another token");
-    assert_eq!(story.emulator.requests(TOKEN), 2);
-    assert_eq!(story.records().len(), 2);
+    assert_eq!(world.emulator.requests(TOKEN), 2);
+    assert_eq!(world.records().len(), 2);
 
     let stranger = "system:serviceaccount:green:app";
     let presented = issuer.token(stranger);
-    let run = story.kubelet(IMAGE, Some(&presented)).run();
+    let run = world.kubelet(IMAGE, Some(&presented)).run();
     assert!(!run.stderr.contains(&presented), "{run}");
     refused_with_hint(run, 1, &["no federated credential"], stranger);
     // A static pod, which has no service account.
-    refused(story.kubelet(IMAGE, None).run(), 3, &["or a client that sends a token of its own"]);
+    refused(world.kubelet(IMAGE, None).run(), 3, &["or a client that sends a token of its own"]);
 }
 
 #[test]
 fn a_profile_without_use_for_a_service_accounts_token_gives_no_rights_of_its_own() {
-    let story = Story::new();
+    let world = World::new();
     let token = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJ4Iiwic3ViIjoieSJ9.c2lnbmF0dXJl";
-    let run = story.kubelet(IMAGE, Some(token)).run();
+    let run = world.kubelet(IMAGE, Some(token)).run();
     let said = ["profile default: the request has a service account's token with it, and source = \"authorized-key\""];
     refused_with_hint(run, 3, &said, "tokenAttributes");
-    let run = story.kubelet("nginx", Some(token)).run().exits(0).quietly();
+    let run = world.kubelet("nginx", Some(token)).run().exits(0).quietly();
     assert!(accepted(&run).1.is_empty(), "not ours, whoever asks\n{run}");
-    password(&story.kubelet(IMAGE, Some("")).run().exits(0).quietly(), "cr.yandex");
-    assert_eq!(story.emulator.calls(), 1);
+    password(&world.kubelet(IMAGE, Some("")).run().exits(0).quietly(), "cr.yandex");
+    assert_eq!(world.emulator.calls(), 1);
 }
 
 // ------------------------------------------------------------------------------------------------------- what is shipped
@@ -309,7 +311,7 @@ fn provider(file: &str) -> Option<Provider> {
     let [provider] = config.providers.as_slice() else { panic!("{file} has {} providers", config.providers.len()) };
     assert_eq!(provider.api_version, API_VERSION);
     assert!(go_duration(&provider.default_cache_duration) > Duration::ZERO);
-    assert!(HOOKS.iter().any(|hook| provider.args.first().is_some_and(|word| word == hook.name)));
+    assert!(TABLE.iter().any(|protocol| provider.args.first().is_some_and(|word| word == protocol.name)));
     Some(provider.clone())
 }
 
@@ -331,27 +333,27 @@ fn run_by(provider: &Provider, sandbox: &Sandbox, input: String) -> Call {
 fn with_the_configuration_that_is_shipped_many_images_are_pulled_at_once_for_one_request() {
     let Some(provider) = provider("credential-provider.yaml") else { return };
     assert!(provider.token_attributes.is_none());
-    let story = Story::new();
+    let world = World::new();
     let ours: Vec<String> = {
-        let list = story.sandbox.ycred(["docker", "list"]).run().succeeds().stdout;
+        let list = world.sandbox.ycred(["docker", "list"]).run().succeeds().stdout;
         serde_json::from_str::<BTreeMap<String, String>>(&list).expect("JSON").into_keys().collect()
     };
     let mut matched = provider.match_images.clone();
     matched.sort();
     assert_eq!(matched, ours, "what the kubelet asks for is what ycred answers for");
-    story.emulator.fault(Fault::slow(Duration::from_millis(200)));
+    world.emulator.fault(Fault::slow(Duration::from_millis(200)));
     let calls: Vec<Call> = (0..20)
         .map(|n| {
             let image = format!("{}/team/app-{n}:1", provider.match_images[n % provider.match_images.len()]);
-            run_by(&provider, &story.sandbox, request(&image, None))
+            run_by(&provider, &world.sandbox, request(&image, None))
         })
         .collect();
     for (n, run) in run_all(calls).into_iter().enumerate() {
         let run = run.exits(0).quietly();
         let registry = &provider.match_images[n % provider.match_images.len()];
-        assert_eq!(password(&run, registry), story.emulator.tokens()[0]);
+        assert_eq!(password(&run, registry), world.emulator.tokens()[0]);
     }
-    assert_eq!(story.emulator.requests(TOKENS), 1);
+    assert_eq!(world.emulator.requests(TOKENS), 1);
 }
 
 #[test]
@@ -361,21 +363,21 @@ fn the_configuration_for_service_accounts_that_is_shipped_keeps_them_apart() {
     // kubernetes `pkg/credentialprovider/plugin/config.go`, `validateCredentialProviderConfig`.
     assert!(!attributes.service_account_token_audience.is_empty() && attributes.require_service_account);
     assert_eq!(attributes.cache_type, "ServiceAccount");
-    let story = Story::bare(Config::default());
-    let issuer = story.emulator.new_federation(Algorithm::Rs256);
-    let account = story.emulator.new_service_account();
-    story.emulator.new_federated_credential(&issuer, &account, "system:serviceaccount:red:app");
-    story.sandbox.profile(
+    let world = World::bare(Config::default());
+    let issuer = world.emulator.new_federation(Algorithm::Rs256);
+    let account = world.emulator.new_service_account();
+    world.emulator.new_federated_credential(&issuer, &account, "system:serviceaccount:red:app");
+    world.sandbox.profile(
         "pods",
         &format!(
             "source = \"workload\"\nservice-account-id = \"{account}\"\nauth-url = \"{}\"\n",
-            story.emulator.auth_url()
+            world.emulator.auth_url()
         ),
     );
     let token = issuer.token("system:serviceaccount:red:app");
-    let run = run_by(&provider, &story.sandbox, request(IMAGE, Some(&token))).run().exits(0).quietly();
+    let run = run_by(&provider, &world.sandbox, request(IMAGE, Some(&token))).run().exits(0).quietly();
     let password = password(&run, "cr.yandex");
-    assert_eq!(story.emulator.subject_of(&password), Some(account));
+    assert_eq!(world.emulator.subject_of(&password), Some(account));
     assert_ne!(password, token, "a kubelet drops an answer that echoes the pod's token");
 }
 

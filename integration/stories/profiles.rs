@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use super::{Story, handed, refused, refused_with_hint, set_mode, warned};
+use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::harness::files::set_mode;
 use crate::harness::{Call, Sandbox, YCRED, require_client, skip};
+use crate::world::World;
 
 /// A sandbox with a profile that needs no network, of this name, which gives `t1.NAME.x`.
 fn give(sandbox: &Sandbox, name: &str) {
@@ -89,15 +91,15 @@ fn a_mistyped_key_or_source_gets_the_nearest_known_one() {
 
 #[test]
 fn an_alias_stands_for_the_profile_that_it_names() {
-    let story = Story::new();
-    let token = story.get();
-    story.sandbox.profile("prod", &story.settings());
-    story.sandbox.profile("default", "use = \"prod\"\n");
-    assert_eq!(story.get(), token, "and shares its entry");
-    story.another("test");
-    story.sandbox.profile("default", "use = \"test\"\n");
-    assert_ne!(story.get(), token);
-    assert_eq!(story.requests(), 2);
+    let world = World::new();
+    let token = world.get();
+    world.sandbox.profile("prod", &world.settings());
+    world.sandbox.profile("default", "use = \"prod\"\n");
+    assert_eq!(world.get(), token, "and shares its entry");
+    world.profile("test", "");
+    world.sandbox.profile("default", "use = \"test\"\n");
+    assert_ne!(world.get(), token);
+    assert_eq!(world.requests(), 2);
 }
 
 #[test]
@@ -360,25 +362,25 @@ fn a_relative_configuration_directory_is_a_usage_error() {
 
 #[test]
 fn a_relative_cache_directory_costs_a_warning_and_no_token_and_nothing_is_written() {
-    let story = Story::new();
-    let call = || story.token(&[]).env("YCRED_CACHE_DIR", "kept");
+    let world = World::new();
+    let call = || world.token(&[]).env("YCRED_CACHE_DIR", "kept");
     warned(call().run(), &["YCRED_CACHE_DIR", "absolute"]);
-    assert_eq!(story.sandbox.files("work"), Vec::<std::path::PathBuf>::new());
-    assert!(!story.sandbox.path("work/kept").exists());
+    assert_eq!(world.sandbox.files("work"), Vec::<std::path::PathBuf>::new());
+    assert!(!world.sandbox.path("work/kept").exists());
     warned(call().run(), &["YCRED_CACHE_DIR"]);
-    assert_eq!(story.requests(), 2);
+    assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn the_cache_is_in_xdgs_place_or_the_homes_and_private_from_the_start() {
-    let story = Story::new();
-    let xdg = story.sandbox.path("tmp/xdg");
-    handed(story.token(&[]).without("YCRED_CACHE_DIR").env("XDG_CACHE_HOME", &xdg).run());
-    handed(story.token(&[]).without("YCRED_CACHE_DIR").run());
+    let world = World::new();
+    let xdg = world.sandbox.path("tmp/xdg");
+    handed(world.token(&[]).without("YCRED_CACHE_DIR").env("XDG_CACHE_HOME", &xdg).run());
+    handed(world.token(&[]).without("YCRED_CACHE_DIR").run());
     for place in ["tmp/xdg/ycred", "home/.cache/ycred"] {
         let mode = |path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-        assert_eq!(mode(story.sandbox.path(place).join("v1")), 0o700);
-        let files = story.sandbox.files(place);
+        assert_eq!(mode(world.sandbox.path(place).join("v1")), 0o700);
+        let files = world.sandbox.files(place);
         assert_eq!(files.len(), 3, "{files:?}");
         assert!(files.into_iter().all(|path| mode(path) == 0o600));
     }
@@ -426,17 +428,17 @@ fn paths_that_are_not_text_work() {
     let call = token(&sandbox, &["-p", "x"]).env("YCRED_CONFIG_DIR", &directory);
     assert_eq!(handed(call.run()), "t1.odd.x");
     // The cache's place too.
-    let story = Story::new();
-    let call = || story.token(&[]).env("YCRED_CACHE_DIR", directory.join("cache"));
+    let world = World::new();
+    let call = || world.token(&[]).env("YCRED_CACHE_DIR", directory.join("cache"));
     assert_eq!(handed(call().run()), handed(call().run()));
-    assert_eq!(story.requests(), 1);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn a_profile_that_is_a_link_to_nowhere_is_an_error_and_nothing_serves_in_its_place() {
-    let story = Story::bare(crate::emulator::Config::default());
-    let link = story.sandbox.path("config/default.toml");
+    let world = World::bare(crate::emulator::Config::default());
+    let link = world.sandbox.path("config/default.toml");
     std::os::unix::fs::symlink("/nonexistent/profile.toml", &link).expect("a link");
-    let run = story.token(&[]).env("YC_IAM_TOKEN", "t1.of.environment").run();
+    let run = world.token(&[]).env("YC_IAM_TOKEN", "t1.of.environment").run();
     refused(run, 3, &["default.toml", "is a link to what is not there"]);
 }

@@ -4,120 +4,122 @@
 use std::fs;
 use std::time::Duration;
 
-use super::{APART, Story, handed, in_own_network, refused_with_hint, warned};
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, METADATA};
+use crate::expect::{handed, refused_with_hint, warned};
+use crate::harness::machine::{APART, in_own_network};
 use crate::server::{Response, Server};
+use crate::world::World;
 
 const ADDRESS: &str = "169.254.169.254/32";
 const ACCOUNT: &str = "ajeofthefunction0000";
 
 /// Where code runs in the cloud, with an account attached, and a profile that names the source alone.
-fn function() -> Story {
+fn function() -> World {
     let metadata_address = "169.254.169.254:80".parse().expect("an address");
-    let story = Story::bare(Config { metadata_address, ..Config::default() });
-    story.emulator.attach(Some(ACCOUNT));
-    story.sandbox.profile("default", "source = \"metadata\"\n");
-    story
+    let world = World::bare(Config { metadata_address, ..Config::default() });
+    world.emulator.attach(Some(ACCOUNT));
+    world.sandbox.profile("default", "source = \"metadata\"\n");
+    world
 }
 
-fn requests(story: &Story) -> usize {
-    story.emulator.requests(METADATA)
+fn requests(world: &World) -> usize {
+    world.emulator.requests(METADATA)
 }
 
 #[test]
 fn a_function_gets_its_accounts_token_at_the_real_address_past_every_proxy() {
     in_own_network(&[ADDRESS], || {
-        let story = function();
+        let world = function();
         let proxy = Server::start(None, |_| Response::text(200, "a proxy must not see this"));
-        let mut call = story.token(&[]);
+        let mut call = world.token(&[]);
         for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
             call = call.env(name, proxy.url());
         }
         let token = handed(call.run());
-        assert_eq!(story.emulator.subject_of(&token).as_deref(), Some(ACCOUNT));
-        assert_eq!((requests(&story), proxy.connections()), (1, 0));
+        assert_eq!(world.emulator.subject_of(&token).as_deref(), Some(ACCOUNT));
+        assert_eq!((requests(&world), proxy.connections()), (1, 0));
         // Every other program that starts in this minute has it from the disk.
-        let exec = story.sandbox.ycred(["exec", "--", "sh", "-c", "echo $YC_TOKEN"]).run();
+        let exec = world.sandbox.ycred(["exec", "--", "sh", "-c", "echo $YC_TOKEN"]).run();
         assert_eq!(handed(exec), token);
-        assert_eq!(requests(&story), 1);
+        assert_eq!(requests(&world), 1);
     });
 }
 
 #[test]
 fn a_function_that_stays_warm_hears_of_another_account_after_a_minute() {
     in_own_network(&[ADDRESS], || {
-        let story = function();
-        let old = story.get();
-        story.emulator.attach(Some("ajeswapped0000000000"));
-        story.age(Duration::from_secs(50));
-        assert_eq!((story.get(), requests(&story)), (old.clone(), 1));
-        story.age(Duration::from_secs(11));
-        let new = story.get();
-        assert_eq!(story.emulator.subject_of(&new).as_deref(), Some("ajeswapped0000000000"));
-        assert_eq!(requests(&story), 2);
+        let world = function();
+        let old = world.get();
+        world.emulator.attach(Some("ajeswapped0000000000"));
+        world.age(Duration::from_secs(50));
+        assert_eq!((world.get(), requests(&world)), (old.clone(), 1));
+        world.age(Duration::from_secs(11));
+        let new = world.get();
+        assert_eq!(world.emulator.subject_of(&new).as_deref(), Some("ajeswapped0000000000"));
+        assert_eq!(requests(&world), 2);
         // A service that is out of order: what is at hand lives on, and is not asked about at every call.
-        story.emulator.fault(Fault::refuse(503));
-        story.age(Duration::from_secs(61));
-        assert_eq!(warned(story.token(&[]).run(), &["503"]), new);
-        assert_eq!((story.get(), requests(&story)), (new, 3));
+        world.emulator.fault(Fault::refuse(503));
+        world.age(Duration::from_secs(61));
+        assert_eq!(warned(world.token(&[]).run(), &["503"]), new);
+        assert_eq!((world.get(), requests(&world)), (new, 3));
     });
 }
 
 #[test]
 fn a_function_without_an_account_is_told_how_to_get_one() {
     in_own_network(&[ADDRESS], || {
-        let story = function();
-        story.emulator.attach(None);
-        refused_with_hint(story.token(&[]).run(), 1, &["metadata", "404"], "a new version or revision");
-        assert_eq!(requests(&story), 1);
+        let world = function();
+        world.emulator.attach(None);
+        refused_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "a new version or revision");
+        assert_eq!(requests(&world), 1);
     });
 }
 
 #[test]
 fn where_the_metadata_service_is_switched_off_the_hint_says_so() {
     in_own_network(&[ADDRESS], || {
-        let story = function();
-        story.emulator.fault(Fault::refuse(403).message("disabled"));
-        refused_with_hint(story.token(&[]).run(), 1, &["metadata", "403"], "metadata options");
+        let world = function();
+        world.emulator.fault(Fault::refuse(403).message("disabled"));
+        refused_with_hint(world.token(&[]).run(), 1, &["metadata", "403"], "metadata options");
     });
     // Nobody listens there.
     in_own_network(&[ADDRESS], || {
-        let story = Story::bare(Config::default());
-        story.sandbox.profile("default", "source = \"metadata\"\n");
-        refused_with_hint(story.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "is this a VM");
+        let world = World::bare(Config::default());
+        world.sandbox.profile("default", "source = \"metadata\"\n");
+        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "is this a VM");
     });
     // There is no way there.
     in_own_network(&[], || {
-        let story = Story::bare(Config::default());
-        story.sandbox.profile("default", "source = \"metadata\"\n");
-        refused_with_hint(story.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "is this a VM");
+        let world = World::bare(Config::default());
+        world.sandbox.profile("default", "source = \"metadata\"\n");
+        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "is this a VM");
     });
 }
 
 #[test]
 fn a_container_whose_disk_cannot_be_written_gets_its_token_with_one_warning() {
     in_own_network(&[ADDRESS], || {
-        let story = function();
-        let call = || story.token(&[]).without("HOME").env("YCRED_CACHE_DIR", "/proc/nowhere");
+        let world = function();
+        let call = || world.token(&[]).without("HOME").env("YCRED_CACHE_DIR", "/proc/nowhere");
         warned(call().run(), &["/proc/nowhere"]);
         // With the one place that a function may write to there is a cache again.
-        let call = || call().env("YCRED_CACHE_DIR", story.sandbox.path("tmp/ycred"));
+        let call = || call().env("YCRED_CACHE_DIR", world.sandbox.path("tmp/ycred"));
         let token = handed(call().run());
-        assert_eq!((handed(call().run()), requests(&story)), (token, 2));
+        assert_eq!((handed(call().run()), requests(&world)), (token, 2));
     });
 }
 
 #[test]
 fn without_a_profile_the_variable_says_that_the_metadata_service_is_meant() {
     in_own_network(&[ADDRESS], || {
-        let story = function();
-        fs::remove_file(story.sandbox.path("config/default.toml")).expect("the profile");
-        let token = handed(story.token(&[]).env("YC_METADATA_ADDR", "169.254.169.254").run());
-        assert_eq!(story.emulator.subject_of(&token).as_deref(), Some(ACCOUNT));
+        let world = function();
+        fs::remove_file(world.sandbox.path("config/default.toml")).expect("the profile");
+        let token = handed(world.token(&[]).env("YC_METADATA_ADDR", "169.254.169.254").run());
+        assert_eq!(world.emulator.subject_of(&token).as_deref(), Some(ACCOUNT));
         // The same identity as the profile's.
-        story.sandbox.profile("default", "source = \"metadata\"\n");
-        assert_eq!((story.get(), requests(&story)), (token, 1));
+        world.sandbox.profile("default", "source = \"metadata\"\n");
+        assert_eq!((world.get(), requests(&world)), (token, 1));
     });
 }
 

@@ -7,11 +7,13 @@ use time::Duration as Span;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{HOUR, MINUTE, Story, handed, one_token, refused, warned};
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::{Config, METADATA, TOKENS};
+use crate::expect::{handed, one_token, refused, warned};
 use crate::harness::Run;
+use crate::harness::waiting::{HOUR, MINUTE};
 use crate::server::Response;
+use crate::world::{World, shift};
 
 /// The expiry that `--format json` tells, in seconds since 1970.
 #[track_caller]
@@ -28,153 +30,153 @@ fn seconds(time: SystemTime) -> i64 {
     i64::try_from(since.as_millis().div_ceil(1000)).expect("a moment")
 }
 
-fn shifted(minutes: i64) -> Story {
-    let story = Story::new();
-    story.emulator.set(|settings| settings.clock_shift = Span::minutes(minutes));
-    story
+fn shifted(minutes: i64) -> World {
+    let world = World::new();
+    world.emulator.set(|settings| settings.clock_shift = Span::minutes(minutes));
+    world
 }
 
 // ---------------------------------------------------------------------------------------------------- wrong clocks
 
 #[test]
 fn a_slow_clock_costs_one_warning_and_no_token() {
-    let story = shifted(10);
-    let token = warned(story.token(&[]).run(), &["this machine's clock is 10 min slow"]);
-    assert!(story.emulator.is_live(&token));
-    assert_eq!(story.requests(), 1, "a JWT of ten minutes ago is still good");
-    assert_eq!(story.get(), token, "a hit has nothing to warn of");
+    let world = shifted(10);
+    let token = warned(world.token(&[]).run(), &["this machine's clock is 10 min slow"]);
+    assert!(world.emulator.is_live(&token));
+    assert_eq!(world.requests(), 1, "a JWT of ten minutes ago is still good");
+    assert_eq!(world.get(), token, "a hit has nothing to warn of");
 }
 
 #[test]
 fn a_clock_so_slow_that_the_jwt_has_expired_is_mended_with_the_clouds_time() {
-    let story = shifted(20);
-    let token = warned(story.token(&[]).run(), &["this machine's clock is 20 min slow"]);
-    assert!(story.emulator.is_live(&token));
-    let statuses: Vec<_> = story.emulator.log().iter().map(|entry| entry.status).collect();
+    let world = shifted(20);
+    let token = warned(world.token(&[]).run(), &["this machine's clock is 20 min slow"]);
+    assert!(world.emulator.is_live(&token));
+    let statuses: Vec<_> = world.emulator.log().iter().map(|entry| entry.status).collect();
     assert_eq!(statuses, [Some(401), Some(200)]);
-    assert_eq!(story.get(), token);
-    assert_eq!(story.requests(), 2);
+    assert_eq!(world.get(), token);
+    assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn a_fast_clock_whose_jwt_is_of_the_future_is_mended_with_the_clouds_time() {
     for minutes in [10, 20] {
-        let story = shifted(-minutes);
+        let world = shifted(-minutes);
         let words = format!("this machine's clock is {minutes} min fast");
-        let token = warned(story.token(&[]).run(), &[&words]);
-        assert!(story.emulator.is_live(&token));
-        let statuses: Vec<_> = story.emulator.log().iter().map(|entry| entry.status).collect();
+        let token = warned(world.token(&[]).run(), &[&words]);
+        assert!(world.emulator.is_live(&token));
+        let statuses: Vec<_> = world.emulator.log().iter().map(|entry| entry.status).collect();
         assert_eq!(statuses, [Some(401), Some(200)]);
-        assert_eq!(story.get(), token);
+        assert_eq!(world.get(), token);
     }
 }
 
 #[test]
 fn a_refusal_with_a_wrong_clock_is_tried_once_more_and_no_oftener() {
-    let story = shifted(20);
-    story.emulator.delete_key(&story.key.id);
-    refused(story.token(&[]).run(), 1, &["401", "does not exist"]);
-    assert_eq!(story.requests(), 2);
+    let world = shifted(20);
+    world.emulator.delete_key(&world.key.id);
+    refused(world.token(&[]).run(), 1, &["401", "does not exist"]);
+    assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn a_date_that_is_off_while_the_clocks_agree_does_not_hurt() {
     for minutes in [-20, -10, 10, 20] {
-        let story = Story::new();
-        story.emulator.set(|settings| settings.date_shift = Span::minutes(minutes));
-        let token = warned(story.token(&[]).run(), &["this machine's clock is", "min"]);
-        assert!(story.emulator.is_live(&token));
-        assert_eq!(story.requests(), 1, "{minutes}");
-        assert_eq!(story.get(), token, "{minutes}");
+        let world = World::new();
+        world.emulator.set(|settings| settings.date_shift = Span::minutes(minutes));
+        let token = warned(world.token(&[]).run(), &["this machine's clock is", "min"]);
+        assert!(world.emulator.is_live(&token));
+        assert_eq!(world.requests(), 1, "{minutes}");
+        assert_eq!(world.get(), token, "{minutes}");
     }
 }
 
 #[test]
 fn a_token_that_is_shorter_lived_than_the_date_is_off_is_handed_out_all_the_same() {
-    let story = Story::new();
-    story.emulator.set(|settings| {
+    let world = World::new();
+    world.emulator.set(|settings| {
         settings.date_shift = Span::minutes(20);
         settings.life = 10 * MINUTE;
     });
-    let token = warned(story.token(&[]).run(), &["this machine's clock is 20 min slow"]);
-    assert!(story.emulator.is_live(&token), "by this machine's clock it lives another ten minutes");
+    let token = warned(world.token(&[]).run(), &["this machine's clock is 20 min slow"]);
+    assert!(world.emulator.is_live(&token), "by this machine's clock it lives another ten minutes");
 }
 
 #[test]
 fn an_answer_without_a_date_is_taken_by_this_machines_clock() {
-    let story = Story::new();
-    story.emulator.set(|settings| settings.send_date = false);
-    let token = story.get();
-    assert_eq!(story.get(), token);
-    assert_eq!(story.requests(), 1);
+    let world = World::new();
+    world.emulator.set(|settings| settings.send_date = false);
+    let token = world.get();
+    assert_eq!(world.get(), token);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn the_date_of_something_that_is_not_the_cloud_is_not_believed() {
-    let story = Story::new();
-    story.emulator.set(|settings| settings.date_shift = Span::minutes(20));
+    let world = World::new();
+    world.emulator.set(|settings| settings.date_shift = Span::minutes(20));
     // A page for people with status 403, as a proxy gives it.
-    story.emulator.fault(Fault::html().with_status(403));
-    refused(story.token(&[]).run(), 1, &["403"]);
-    assert_eq!(story.requests(), 1, "no second signature for a proxy's clock");
+    world.emulator.fault(Fault::html().with_status(403));
+    refused(world.token(&[]).run(), 1, &["403"]);
+    assert_eq!(world.requests(), 1, "no second signature for a proxy's clock");
 }
 
 #[test]
 fn with_a_wrong_clock_a_token_that_is_dead_by_the_clouds_clock_is_not_served() {
     for minutes in [-20, 20] {
-        let story = shifted(minutes);
-        story.emulator.set(|settings| settings.life = HOUR);
-        let token = one_token(&story.token(&[]).run().exits(0));
+        let world = shifted(minutes);
+        world.emulator.set(|settings| settings.life = HOUR);
+        let token = one_token(&world.token(&[]).run().exits(0));
         // Dead by either reckoning.
-        story.age(HOUR + 21 * MINUTE);
-        let new = one_token(&story.token(&[]).run().exits(0));
+        world.age(HOUR + 21 * MINUTE);
+        let new = one_token(&world.token(&[]).run().exits(0));
         assert_ne!(new, token, "{minutes}");
-        assert!(story.emulator.is_live(&new));
+        assert!(world.emulator.is_live(&new));
     }
 }
 
 #[test]
 fn with_a_wrong_clock_a_live_token_is_not_thrown_away() {
     // Ours is 20 minutes fast, the token lives 10: by the bare clock it is dead on arrival.
-    let story = shifted(-20);
-    story.emulator.set(|settings| settings.life = 10 * MINUTE);
-    let token = warned(story.token(&[]).run(), &["20 min fast"]);
-    assert!(story.emulator.is_live(&token));
-    story.emulator.fault(Fault::refuse(503).retry_after(0));
-    let again = one_token(&story.token(&[]).run().exits(0));
+    let world = shifted(-20);
+    world.emulator.set(|settings| settings.life = 10 * MINUTE);
+    let token = warned(world.token(&[]).run(), &["20 min fast"]);
+    assert!(world.emulator.is_live(&token));
+    world.emulator.fault(Fault::refuse(503).retry_after(0));
+    let again = one_token(&world.token(&[]).run().exits(0));
     assert_eq!(again, token);
 }
 
 #[test]
 fn a_record_from_the_future_is_fetched_anew_and_usable_if_that_fails() {
-    let story = Story::new();
-    let token = story.get();
-    story.edit(|record| super::shift(record, 2 * 3_600_000));
-    story.emulator.fault(Fault::refuse(503).times(4).retry_after(0));
-    assert_eq!(warned(story.token(&[]).run(), &["the cached token is used"]), token);
-    assert_eq!(story.requests(), 5);
+    let world = World::new();
+    let token = world.get();
+    world.edit(|record| shift(record, 2 * 3_600_000));
+    world.emulator.fault(Fault::refuse(503).times(4).retry_after(0));
+    assert_eq!(warned(world.token(&[]).run(), &["the cached token is used"]), token);
+    assert_eq!(world.requests(), 5);
 }
 
 #[test]
 fn a_token_of_a_fast_clock_does_not_outlive_itself_once_the_clock_is_mended() {
     // A machine that came up with a clock ten hours fast got a token that lives one hour; metadata tells a length, so its
     // end was reckoned by that clock. Then the clock was mended.
-    let story = Story::bare(Config::default());
-    story.emulator.attach(Some("ajeofthemachine00000"));
-    story.emulator.set(|settings| settings.life = HOUR);
-    let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", story.emulator.metadata_addr());
-    story.sandbox.profile("default", &settings);
-    let old = story.get();
-    story.edit(|record| super::shift(record, 10 * 3_600_000));
-    let new = story.get();
+    let world = World::bare(Config::default());
+    world.emulator.attach(Some("ajeofthemachine00000"));
+    world.emulator.set(|settings| settings.life = HOUR);
+    let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.emulator.metadata_addr());
+    world.sandbox.profile("default", &settings);
+    let old = world.get();
+    world.edit(|record| shift(record, 10 * 3_600_000));
+    let new = world.get();
     assert_ne!(new, old, "fetched first");
-    assert_eq!(story.get(), new, "and what was fetched is kept, though it expires earlier");
-    assert_eq!(story.emulator.requests(METADATA), 2);
+    assert_eq!(world.get(), new, "and what was fetched is kept, though it expires earlier");
+    assert_eq!(world.emulator.requests(METADATA), 2);
     // Also where the service repeats its token: its end is what is said of it now.
-    story.edit(|record| super::shift(record, 10 * 3_600_000));
-    story.emulator.set(|settings| settings.repeat = Some(Duration::ZERO));
-    let run = story.token(&["--format", "json"]).run().exits(0).quietly();
-    let end = seconds(story.emulator.expiry_of(&new).expect("a token"));
+    world.edit(|record| shift(record, 10 * 3_600_000));
+    world.emulator.set(|settings| settings.repeat = Some(Duration::ZERO));
+    let run = world.token(&["--format", "json"]).run().exits(0).quietly();
+    let end = seconds(world.emulator.expiry_of(&new).expect("a token"));
     assert!(advertised(&run) <= end, "{} is after {end}\n{run}", advertised(&run));
 }
 
@@ -182,22 +184,22 @@ fn a_token_of_a_fast_clock_does_not_outlive_itself_once_the_clock_is_mended() {
 
 #[test]
 fn the_advertised_expiry_is_a_minute_before_the_real_one() {
-    let story = Story::new();
-    let run = story.token(&["--format", "json"]).run().exits(0).quietly();
-    let token = story.emulator.tokens()[0].clone();
-    let expected = story.emulator.expiry_of(&token).expect("a token") - MINUTE;
+    let world = World::new();
+    let run = world.token(&["--format", "json"]).run().exits(0).quietly();
+    let token = world.emulator.tokens()[0].clone();
+    let expected = world.emulator.expiry_of(&token).expect("a token") - MINUTE;
     let told = advertised(&run);
     assert!((seconds(expected) - told).abs() <= 1, "{told} instead of {}\n{run}", seconds(expected));
-    assert_eq!(advertised(&story.token(&["--format", "json"]).run().exits(0).quietly()), told, "for a hit too");
+    assert_eq!(advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()), told, "for a hit too");
 }
 
 #[test]
 fn the_advertised_expiry_is_by_this_machines_clock() {
     for minutes in [-20, -10, 10, 20] {
-        let story = shifted(minutes);
-        let run = story.token(&["--format", "json"]).run().exits(0);
-        let token = story.emulator.tokens()[0].clone();
-        let theirs = seconds(story.emulator.expiry_of(&token).expect("a token"));
+        let world = shifted(minutes);
+        let run = world.token(&["--format", "json"]).run().exits(0);
+        let token = world.emulator.tokens()[0].clone();
+        let theirs = seconds(world.emulator.expiry_of(&token).expect("a token"));
         // `Date` has whole seconds, so the difference of the clocks is known to a second.
         let expected = theirs - minutes * 60 - 60;
         let told = advertised(&run);
@@ -207,13 +209,13 @@ fn the_advertised_expiry_is_by_this_machines_clock() {
 
 #[test]
 fn half_of_what_is_left_is_shaved_where_that_is_less_than_a_minute_and_never_into_the_past() {
-    let story = Story::new();
+    let world = World::new();
     for life in [3, 30, 60, 90] {
-        story.emulator.set(|settings| settings.life = Duration::from_secs(life));
+        world.emulator.set(|settings| settings.life = Duration::from_secs(life));
         let before = seconds(SystemTime::now());
-        let run = story.token(&["--format", "json", "--force-refresh", "--min-ttl", "1s"]).run().exits(0);
-        let token = story.emulator.tokens().pop().expect("a token");
-        let real = seconds(story.emulator.expiry_of(&token).expect("known"));
+        let run = world.token(&["--format", "json", "--force-refresh", "--min-ttl", "1s"]).run().exits(0);
+        let token = world.emulator.tokens().pop().expect("a token");
+        let real = seconds(world.emulator.expiry_of(&token).expect("known"));
         let told = advertised(&run);
         assert!(told >= before - 1, "life {life}: {told} is in the past of {before}\n{run}");
         assert!(told <= real, "life {life}: {told} is after {real}\n{run}");
@@ -222,31 +224,31 @@ fn half_of_what_is_left_is_shaved_where_that_is_less_than_a_minute_and_never_int
 
 #[test]
 fn a_token_that_lives_for_seconds_is_handed_out_once_and_not_asked_for_in_a_loop() {
-    let story = Story::new();
+    let world = World::new();
     for life in [3, 30] {
-        story.emulator.clear_log();
-        story.emulator.set(|settings| settings.life = Duration::from_secs(life));
-        let token = one_token(&story.token(&["--force-refresh"]).run().exits(0));
-        assert!(story.emulator.subject_of(&token).is_some());
-        assert_eq!(story.requests(), 1, "life {life}");
+        world.emulator.clear_log();
+        world.emulator.set(|settings| settings.life = Duration::from_secs(life));
+        let token = one_token(&world.token(&["--force-refresh"]).run().exits(0));
+        assert!(world.emulator.subject_of(&token).is_some());
+        assert_eq!(world.requests(), 1, "life {life}");
     }
     // Below min-ttl all its life, and the cloud gives nothing better: the same token until it is dead.
-    let token = warned(story.token(&[]).run(), &["less than the 60s asked for"]);
-    assert_eq!(warned(story.token(&[]).run(), &["less than the 60s asked for"]), token);
-    assert_eq!(story.requests(), 1);
+    let token = warned(world.token(&[]).run(), &["less than the 60s asked for"]);
+    assert_eq!(warned(world.token(&[]).run(), &["less than the 60s asked for"]), token);
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn lives_of_every_length_are_cached() {
     for hours in [1, 12, 24, 48, 24 * 400] {
-        let story = Story::new();
-        story.emulator.set(|settings| settings.life = hours * HOUR);
-        let token = story.get();
-        assert_eq!(story.get(), token);
+        let world = World::new();
+        world.emulator.set(|settings| settings.life = hours * HOUR);
+        let token = world.get();
+        assert_eq!(world.get(), token);
         // A day is the longest life that is believed.
-        story.age(Duration::from_secs(24 * 3600));
-        assert_ne!(one_token(&story.token(&[]).run().exits(0)), token, "{hours} h");
-        assert_eq!(story.requests(), 2, "{hours} h");
+        world.age(Duration::from_secs(24 * 3600));
+        assert_ne!(one_token(&world.token(&[]).run().exits(0)), token, "{hours} h");
+        assert_eq!(world.requests(), 2, "{hours} h");
     }
 }
 
@@ -260,9 +262,9 @@ fn an_expiry_is_read_with_any_fraction_and_offset() {
         whole.to_offset(time::UtcOffset::from_hms(5, 30, 0).expect("an offset")).format(&Rfc3339).expect("text"),
     ];
     for text in texts {
-        let story = Story::new();
-        story.emulator.fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": text}).to_string()));
-        let run = story.token(&["--format", "json"]).run().exits(0).quietly();
+        let world = World::new();
+        world.emulator.fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": text}).to_string()));
+        let run = world.token(&["--format", "json"]).run().exits(0).quietly();
         assert!(
             (whole.unix_timestamp() - 60..=whole.unix_timestamp() - 59).contains(&advertised(&run)),
             "{text}\n{run}"
@@ -282,40 +284,40 @@ fn an_expiry_that_is_missing_malformed_or_absurd_counts_as_five_minutes() {
         json!({"iamToken": "t1.told.x", "expiresAt": 1_795_000_000}),
         json!({"iamToken": "t1.told.x", "expiresAt": {"seconds": 1}}),
     ] {
-        let story = Story::new();
-        story.emulator.route(TOKENS, {
+        let world = World::new();
+        world.emulator.route(TOKENS, {
             let body = body.to_string();
             move |_| Response::json(200, body.clone())
         });
         let before = seconds(SystemTime::now());
-        let run = story.token(&["--format", "json"]).run().exits(0).quietly();
+        let run = world.token(&["--format", "json"]).run().exits(0).quietly();
         let after = seconds(SystemTime::now());
         let told = advertised(&run) + 60;
         assert!((before + 299..=after + 301).contains(&told), "{body}: {told} is not five minutes from {before}");
-        assert_eq!(one_token(&story.token(&[]).run().exits(0).quietly()), "t1.told.x");
-        assert_eq!(story.requests(), 1, "{body}");
+        assert_eq!(one_token(&world.token(&[]).run().exits(0).quietly()), "t1.told.x");
+        assert_eq!(world.requests(), 1, "{body}");
     }
 }
 
 #[test]
 fn an_expiry_in_the_year_9999_is_a_day() {
-    let story = Story::new();
-    story
+    let world = World::new();
+    world
         .emulator
         .fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": "9999-12-31T23:59:59Z"}).to_string()));
     let before = seconds(SystemTime::now());
-    let told = advertised(&story.token(&["--format", "json"]).run().exits(0).quietly()) + 60;
+    let told = advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()) + 60;
     let after = seconds(SystemTime::now());
     assert!((before + 86_399..=after + 86_401).contains(&told), "{told} is not a day from {before}");
 }
 
 #[test]
 fn a_token_that_is_dead_on_arrival_is_not_handed_out() {
-    let story = Story::new();
-    story
+    let world = World::new();
+    world
         .emulator
         .fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": "2020-01-01T00:00:00Z"}).to_string()));
-    refused(story.token(&[]).run(), 4, &["expired at 2020-01-01T00:00:00Z"]);
+    refused(world.token(&[]).run(), 4, &["expired at 2020-01-01T00:00:00Z"]);
 }
 
 #[test]
@@ -331,14 +333,14 @@ fn metadata_without_or_with_an_absurd_length_of_life_is_taken_for_five_minutes()
         (json!("soon"), 299, 301),
         (json!([3600]), 299, 301),
     ] {
-        let story = Story::bare(Config::default());
-        story.emulator.attach(Some("ajeofthemachine00000"));
-        let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", story.emulator.metadata_addr());
-        story.sandbox.profile("default", &settings);
+        let world = World::bare(Config::default());
+        world.emulator.attach(Some("ajeofthemachine00000"));
+        let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.emulator.metadata_addr());
+        world.sandbox.profile("default", &settings);
         let body = json!({"access_token": "t1.told.x", "expires_in": expires_in, "token_type": "Bearer"});
-        story.emulator.fault(Fault::body(body.to_string()).on(Endpoint::Metadata));
+        world.emulator.fault(Fault::body(body.to_string()).on(Endpoint::Metadata));
         let before = seconds(SystemTime::now());
-        let told = advertised(&story.token(&["--format", "json"]).run().exits(0).quietly()) + 60;
+        let told = advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()) + 60;
         let after = seconds(SystemTime::now());
         assert!((before + least..=after + most).contains(&told), "{expires_in}: {told} from {before}");
     }
@@ -347,12 +349,12 @@ fn metadata_without_or_with_an_absurd_length_of_life_is_taken_for_five_minutes()
 #[test]
 fn what_cannot_be_a_token_is_not_handed_out() {
     for token in [json!(""), json!("two words"), json!("a\"b"), json!("a\nb"), json!("x".repeat(4097)), json!(null)] {
-        let story = Story::new();
-        story.emulator.fault(Fault::body(json!({"iamToken": token}).to_string()));
-        refused(story.token(&[]).run(), 4, &["/iam/v1/tokens"]);
+        let world = World::new();
+        world.emulator.fault(Fault::body(json!({"iamToken": token}).to_string()));
+        refused(world.token(&[]).run(), 4, &["/iam/v1/tokens"]);
     }
-    let story = Story::new();
+    let world = World::new();
     let longest = "x".repeat(4096);
-    story.emulator.fault(Fault::body(json!({"iamToken": longest}).to_string()));
-    assert_eq!(handed(story.token(&[]).run()), longest);
+    world.emulator.fault(Fault::body(json!({"iamToken": longest}).to_string()));
+    assert_eq!(handed(world.token(&[]).run()), longest);
 }

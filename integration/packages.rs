@@ -20,7 +20,6 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::digest;
 use crate::harness::{find, skip};
 
 /// For one step of an installation. Registries answer in seconds; a large wheel on a busy machine takes longer.
@@ -98,7 +97,8 @@ fn interpreter() -> Option<&'static Path> {
 }
 
 fn fingerprint(parts: &[&str]) -> String {
-    digest(parts.join("\n").as_bytes()).trim_start_matches("sha256:").chars().take(16).collect()
+    let digest = ring::digest::digest(&ring::digest::SHA256, parts.join("\n").as_bytes());
+    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The directory of this name, made by `install` if it is not there or not whole.
@@ -193,17 +193,5 @@ fn a_set_that_was_not_finished_is_made_again_and_a_whole_one_is_kept() {
     fs::remove_dir_all(&place).expect("cleaned up");
     for left in [".ready", ".lock", "-refused.lock"] {
         fs::remove_file(place.with_file_name(format!("{name}{left}"))).expect("cleaned up");
-    }
-}
-
-#[test]
-fn the_readme_names_the_versions_that_are_tried() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
-    let all = super::python::PACKAGES.iter().chain(&super::go::VERSIONS).chain(&super::pnpm::VERSIONS);
-    let all = all.chain(super::aws::PYTHON).chain(super::aws::NODE);
-    for package in all {
-        let version = package.rsplit(['=', '@']).next().unwrap_or_default();
-        let row = readme.lines().find(|line| line.starts_with("| [") && line.contains(version));
-        assert!(row.is_some(), "README.md does not name {package}");
     }
 }

@@ -1,0 +1,169 @@
+//! Servers that clients talk to: who is let in, what was asked, and a registry with one image.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+use crate::authority::Authority;
+use crate::emulator::Emulator;
+use crate::harness::Sandbox;
+use crate::server::{Request, Response, Server};
+use crate::world::World;
+
+/// Lets in everybody who shows a valid token of the emulator's.
+#[derive(Clone)]
+pub struct Gate {
+    emulator: Arc<Emulator>,
+    unlucky: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    /// Lets in every valid token of this world's cloud.
+    pub fn of(world: &World) -> Gate {
+        Gate { emulator: Arc::clone(&world.emulator), unlucky: Arc::new(AtomicUsize::new(0)) }
+    }
+
+    /// The next so many are sent away whatever they show.
+    pub fn turn_away(&self, count: usize) {
+        self.unlucky.store(count, Ordering::SeqCst);
+    }
+
+    pub fn admits_bearer(&self, request: &Request) -> bool {
+        request.bearer().is_some_and(|token| self.admits(token))
+    }
+
+    pub fn admits_basic(&self, request: &Request) -> bool {
+        let Some(encoded) = request.header("authorization").and_then(|header| header.strip_prefix("Basic ")) else {
+            return false;
+        };
+        let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap_or_default();
+        let pair = String::from_utf8(decoded).unwrap_or_default();
+        pair.strip_prefix("iam:").is_some_and(|token| self.admits(token))
+    }
+
+    pub fn admits(&self, token: &str) -> bool {
+        let unlucky = self.unlucky.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| count.checked_sub(1));
+        unlucky.is_err() && self.emulator.is_live(token)
+    }
+}
+
+/// A server that a client talks to, and what it was asked.
+pub struct StandIn {
+    pub server: Server,
+    log: Arc<Mutex<Vec<Request>>>,
+}
+
+impl StandIn {
+    /// It can also prove that it is `cr.yandex`, to clients that come through a proxy.
+    pub fn tls(authority: &Authority, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> StandIn {
+        StandIn::start(Some(authority.server_config(&["cr.yandex"])), handler)
+    }
+
+    pub fn plain(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> StandIn {
+        StandIn::start(None, handler)
+    }
+
+    fn start(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+    ) -> StandIn {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let server = Server::start(tls, {
+            let log = Arc::clone(&log);
+            move |request| {
+                lock(&log).push(request.clone());
+                handler(request)
+            }
+        });
+        StandIn { server, log }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// The name by which clients know it.
+    pub fn host(&self) -> String {
+        format!("localhost:{}", self.port())
+    }
+
+    pub fn url(&self) -> String {
+        let scheme = self.server.url();
+        let scheme = scheme.split("://").next().unwrap_or_default();
+        format!("{scheme}://{}", self.host())
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        lock(&self.log).clone()
+    }
+
+    /// Some clients show an empty name and password where they have none.
+    #[track_caller]
+    pub fn saw_nobody_named_iam(&self) {
+        let seen = self.authorizations();
+        assert!(seen.iter().all(|header| header == "Basic Og=="), "somebody showed credentials: {seen:?}");
+    }
+
+    /// Every `Authorization` that it was sent, in order.
+    pub fn authorizations(&self) -> Vec<String> {
+        self.requests().iter().filter_map(|request| request.header("authorization").map(str::to_owned)).collect()
+    }
+}
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub fn json_answer(status: u16, value: Value) -> Response {
+    Response::json(status, value.to_string())
+}
+
+/// The value of `Authorization` for this name and password.
+pub fn basic_value(name: &str, password: &str) -> String {
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}")))
+}
+
+/// Writes the authority's certificate for clients to trust.
+pub fn trust(sandbox: &Sandbox, authority: &Authority) -> PathBuf {
+    sandbox.file("tmp/ca.pem", authority.pem())
+}
+
+/// A registry with one image in every repository, with Basic credentials before it or open to everybody. `docker manifest
+/// inspect` and `skopeo inspect` are content with it.
+pub fn registry(authority: &Authority, gate: Option<Gate>) -> StandIn {
+    const CONFIGURATION: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+    const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST_TYPE, "layers": [],
+        "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": CONFIGURATION.len(),
+            "digest": digest(CONFIGURATION.as_bytes())},
+    })
+    .to_string();
+    StandIn::tls(authority, move |request| {
+        if gate.as_ref().is_some_and(|gate| !gate.admits_basic(request)) {
+            let refusal = json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
+            return json_answer(401, refusal).header("WWW-Authenticate", "Basic realm=\"registry\"");
+        }
+        let path = request.path.as_str();
+        if path.contains("/manifests/") {
+            Response::typed(200, MANIFEST_TYPE, manifest.clone())
+                .header("Docker-Content-Digest", digest(manifest.as_bytes()))
+        } else if path.contains("/blobs/") {
+            Response::typed(200, "application/octet-stream", CONFIGURATION)
+        } else if path == "/v2/" {
+            json_answer(200, json!({})).header("Docker-Distribution-Api-Version", "registry/2.0")
+        } else {
+            json_answer(404, json!({"errors": [{"code": "NOT_FOUND", "message": "not found"}]}))
+        }
+    })
+}
+
+/// A blob's name.
+pub fn digest(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}

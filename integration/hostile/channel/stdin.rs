@@ -1,0 +1,200 @@
+//! Stdin: left alone, endless, or a conversation.
+
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::emulator::faults::Fault;
+use crate::harness::machine::require_tracer;
+use crate::harness::strace::{Step, traced};
+use crate::harness::{YCRED, require_client};
+use crate::hooks::{HOOKS, Hook, V1, forms, gave};
+use crate::world::World;
+
+/// Which calls read descriptor 0.
+fn reads_of_stdin(steps: &[Step]) -> Vec<&Step> {
+    let reading = |step: &&Step| {
+        let names = ["read", "readv", "pread64", "recvfrom", "recvmsg", "splice", "sendfile", "copy_file_range"];
+        names.contains(&step.name.as_str()) && step.line.starts_with(&format!("{}(0<", step.name))
+    };
+    steps.iter().filter(reading).collect()
+}
+
+#[test]
+fn hooks_without_a_request_leave_stdin_alone() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    let without_request = forms().map(|(_, form)| form).filter(|form| form.stdin.is_empty()).map(|form| form.words);
+    let without_operation = [&["docker", "version"][..], &["goauth", "https://cr.yandex/"]];
+    for words in without_request.chain(without_operation) {
+        for what in ["miss or hit", "hit"] {
+            let steps = Step::of(&world.sandbox, |strace| {
+                traced(&world.sandbox, strace, words).env("KUBERNETES_EXEC_INFO", V1).stdin("the user's own typing\n")
+            });
+            assert_eq!(reads_of_stdin(&steps), Vec::<&Step>::new(), "{words:?}, {what}");
+            let terminal = steps.iter().find(|step| step.line.contains("/dev/tty"));
+            assert_eq!(terminal, None, "{words:?}");
+        }
+    }
+    // The oracle sees a read where there is one.
+    let steps =
+        Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["docker", "get"]).stdin("cr.yandex"));
+    assert!(!reads_of_stdin(&steps).is_empty());
+}
+
+#[test]
+fn a_stdin_that_never_ends_does_not_hold_up_those_who_do_not_read_it() {
+    let world = World::new();
+    let script = "sleep 60 | { \"$@\" && kill 0; }";
+    for (_, form) in forms().filter(|(hook, form)| hook.gives_token && form.stdin.is_empty()) {
+        // The group is killed at its end, so the run ends by that signal and not after a minute.
+        let run = world
+            .sandbox
+            .call("sh", ["-c", script, "sh", YCRED].iter().chain(form.words))
+            .limit(Duration::from_secs(30))
+            .run();
+        assert_eq!(run.status.signal(), Some(libc::SIGTERM), "{run}");
+        gave(&run, &world.last_token());
+    }
+}
+
+#[test]
+fn a_request_that_never_ends_is_given_up_at_the_deadline() {
+    let world = World::new();
+    // The end of the pipe is with `sleep`, which the run's own end takes along.
+    let script = "sleep 60 | { \"$@\"; echo \"exit $?\"; kill 0; }";
+    let requests = HOOKS.iter().filter(|hook| hook.reads_one_request()).map(|hook| (hook.forms[0].words, hook.usage));
+    for (words, code) in requests.chain([(&["terraform", "store", "cr.yandex"][..], 2)]) {
+        let run = world
+            .sandbox
+            .call("sh", ["-c", script, "sh", YCRED].iter().chain(words).chain(&["--timeout", "1s"]))
+            .limit(Duration::from_secs(30))
+            .run();
+        assert!(run.stdout.ends_with(&format!("exit {code}\n")), "{run}");
+        assert!(run.stderr.contains("ycred: error: stdin has not ended in time\n"), "{run}");
+        assert_eq!(run.lines_of_stderr("ycred: hint: ").len(), 1, "{run}");
+    }
+}
+
+/// Bazel waits ten seconds and then tells no reason: neither a request that does not end nor a cloud that does not answer
+/// takes longer than eight, whatever flags and profile allow. The limit is far beyond that and far below what they allow.
+#[test]
+fn bazel_gets_a_reason_before_its_patience_is_over() {
+    let world = World::new();
+    world.profile("default", "timeout = \"10m\"");
+    world.emulator.fault(Fault::held());
+    let script = "sleep 600 | { \"$@\"; echo \"exit $?\"; kill 0; }";
+    let words = ["-c", script, "sh", YCRED, "bazel", "get", "--timeout", "10m"];
+    let endless = world.sandbox.call("sh", words).limit(Duration::from_secs(60)).start();
+    let request = r#"{"uri":"https://cr.yandex/"}"#;
+    let calls = [&["bazel", "get"][..], &["bazel", "get", "--timeout=10m"]];
+    let silent = calls.map(|words| world.ycred(words).stdin(request).limit(Duration::from_secs(60)).start());
+    for running in silent {
+        let run = running.finish().exits(4).stdout_is("");
+        assert!(run.stderr.starts_with("ycred: error: "), "{run}");
+        // Not that a longer timeout would help.
+        assert!(run.stderr.ends_with("ycred: hint: try again: bazel waits no longer\n"), "{run}");
+    }
+    let run = endless.finish().stdout_is("exit 2\n");
+    assert!(run.stderr.contains("ycred: error: stdin has not ended in time\n"), "{run}");
+}
+
+/// Cargo waits for each reply before it says more, so each must come at once and not at the end.
+#[test]
+fn cargo_is_replied_to_line_by_line_and_a_line_that_is_none_ends_nothing() {
+    let world = World::new();
+    let mut child = Command::new(YCRED)
+        .arg("--cargo-plugin")
+        .env_clear()
+        .env("HOME", world.sandbox.path("home"))
+        .env("YCRED_CONFIG_DIR", world.sandbox.path("config"))
+        .env("YCRED_CACHE_DIR", world.sandbox.path("cache"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("it runs");
+    let (mut stdin, stdout) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+    let (sender, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in std::io::BufRead::lines(std::io::BufReader::new(stdout)) {
+            let _ = sender.send(line.unwrap_or_default());
+        }
+    });
+    let next = || lines.recv_timeout(Duration::from_secs(30)).expect("a line");
+    assert_eq!(next(), r#"{"v":[1]}"#);
+    let request = |url: &str, kind: &str, args: Value| {
+        json!({"v": 1, "registry": {"index-url": url, "name": "x", "headers": ["WWW-Authenticate: Cargo"]}, "kind": kind,
+            "operation": "read", "args": args})
+        .to_string()
+    };
+    let ours = "sparse+https://cr.yandex/";
+    for (said, reply) in [
+        (request(ours, "get", json!([])), "{\"Ok\":{\"cache\":\"expires\","),
+        (request("sparse+https://evil.example/", "get", json!([])), "{\"Err\":{\"kind\":\"url-not-supported\"}}"),
+        (request("sparse+http://cr.yandex/", "get", json!([])), "{\"Err\":{\"kind\":\"url-not-supported\"}}"),
+        (request(ours, "login", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
+        (request(ours, "logout", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
+        (request(ours, "someday", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
+        (request("https://evil.example/", "login", json!([])), "{\"Err\":{\"kind\":\"url-not-supported\"}}"),
+        ("nonsense".into(), "{\"Err\":{\"caused-by\":[],\"kind\":\"other\","),
+        (String::new(), "{\"Err\":{\"caused-by\":[],\"kind\":\"other\","),
+        (r#"{"v":2,"kind":"get"}"#.into(), "{\"Err\":{\"caused-by\":[\"update ycred"),
+        (request(ours, "get", json!(["--profile", "gone"])), "{\"Err\":{\"caused-by\":["),
+        (request(ours, "get", json!(["-p", "./default.toml"])), "{\"Err\":{\"caused-by\":[],\"kind\":\"other\","),
+        (request(ours, "get", json!(["cargo", "--profile", "default"])), "{\"Ok\":{\"cache\":\"expires\","),
+    ] {
+        std::io::Write::write_all(&mut stdin, format!("{said}\n").as_bytes()).expect("written");
+        let line = next();
+        assert!(line.starts_with(reply), "{said}\n{line}");
+    }
+    // The last line may come without its end.
+    std::io::Write::write_all(&mut stdin, request(ours, "get", json!([])).as_bytes()).expect("written");
+    drop(stdin);
+    assert!(next().starts_with("{\"Ok\":"));
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr.lines().filter(|line| line.starts_with("ycred: error: ")).count(), 5, "{stderr}");
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn without_a_terminal_and_without_a_session_it_works() {
+    if require_client("setsid").is_none() {
+        return;
+    }
+    let world = World::new();
+    let run = world.sandbox.call("setsid", ["-w", YCRED, "token"]).run().succeeds().quietly();
+    world.printed_a_token(&run);
+}
+
+#[test]
+fn an_endless_request_is_refused_with_bounded_memory() {
+    let world = World::new();
+    let too_large = "the request on stdin is larger than 65536 bytes";
+    let requests = HOOKS.iter().filter(|hook| hook.reads_one_request()).map(|hook| (hook.forms[0].words, hook));
+    let others = [(&["docker", "store"][..], "docker"), (&["terraform", "store", "cr.yandex"], "terraform")];
+    for (words, hook) in requests.chain(others.map(|(words, name)| (words, Hook::named(name)))) {
+        let (code, stdout) = (hook.usage, (hook.rejection)(too_large));
+        for source in ["yes host=cr.yandex", "cat /dev/zero"] {
+            let script = format!("{source} 2>/dev/null | (ulimit -v 300000; \"$@\"; echo \"exit $?\")");
+            let run = world
+                .sandbox
+                .call("sh", ["-c", &script, "sh", YCRED].iter().chain(words))
+                .limit(Duration::from_secs(30))
+                .run();
+            assert_eq!(run.stdout, format!("{stdout}exit {code}\n"), "{source}\n{run}");
+            assert_eq!(run.stderr, format!("ycred: error: {too_large}\n"), "{run}");
+        }
+    }
+    assert_eq!(world.emulator.calls(), 0);
+    // The most that is taken is taken.
+    let padded = format!("protocol=https\nhost=cr.yandex\nx={}\n\n", "y".repeat(65_000));
+    world.ycred(&["git", "get"]).stdin(padded).run().succeeds().quietly().stdout_has("password=t1.");
+}

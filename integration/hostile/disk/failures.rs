@@ -1,0 +1,233 @@
+//! System calls that fail, one by one.
+
+use std::path::{Path, PathBuf};
+
+use crate::harness::files::names;
+use crate::harness::machine::require_tracer;
+use crate::harness::strace::{Step, inject, traced};
+use crate::harness::{Run, run_all, tried};
+use crate::hostile::records::{LeftRecord, is_unharmed, litter, record, records, token_in};
+use crate::world::World;
+
+const ABREAST: usize = 4;
+
+/// What a disk can say to which call. An interrupted call is no failure and must not show.
+const FAILURES: &[(&[&str], &[&str])] = &[
+    (
+        &["open", "openat"],
+        &["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EIO", "ENOENT", "EMFILE", "ESTALE", "EINTR"],
+    ),
+    (&["mkdir", "mkdirat"], &["ENOSPC", "EDQUOT", "EACCES", "EROFS", "EIO", "ENOENT"]),
+    (&["write"], &["ENOSPC", "EDQUOT", "EIO", "EFBIG", "EINTR"]),
+    (&["rename", "renameat", "renameat2"], &["ENOSPC", "EDQUOT", "EACCES", "EROFS", "EIO", "EXDEV"]),
+    (&["flock"], &["ENOLCK", "EOPNOTSUPP", "EIO", "EBADF", "EINTR"]),
+    (&["fstat", "statx", "newfstatat", "stat", "lstat"], &["EIO", "EACCES", "ESTALE"]),
+    (&["read"], &["EIO", "ESTALE", "EINTR"]),
+    (&["fchmod", "chmod", "fchmodat"], &["EIO", "EPERM", "EROFS"]),
+    (&["unlink", "unlinkat"], &["EIO", "EACCES", "EROFS"]),
+    (&["getdents64"], &["EIO"]),
+    (&["close"], &["EIO", "EINTR"]),
+];
+
+/// Every failure of every call of these steps that touches the cache.
+fn failures(steps: &[Step], cache: &Path) -> Vec<(Step, &'static str)> {
+    let place = cache.display().to_string();
+    let touching = steps.iter().filter(|step| step.line.contains(&place));
+    touching
+        .flat_map(|step| {
+            let fitting = FAILURES.iter().find(|(calls, _)| calls.contains(&step.name.as_str()));
+            fitting.map_or(&[][..], |(_, errors)| *errors).iter().map(|error| (step.clone(), *error))
+        })
+        .collect()
+}
+
+/// Runs ycred once per failure, each in a cache of its own.
+fn fail_at_each(
+    world: &World,
+    failures: &[(Step, &'static str)],
+    arguments: &[&str],
+    prepare: impl Fn(&Path),
+    judge: impl Fn(&str, &Path, &Run),
+) {
+    for (part, failures) in failures.chunks(ABREAST).enumerate() {
+        let cache = |at: usize| world.sandbox.path(format!("caches/{part}-{at}"));
+        let runs = run_all(failures.iter().enumerate().map(|(at, (step, error))| {
+            prepare(&cache(at));
+            traced(&world.sandbox, &inject(step, &format!("error={error}")), arguments)
+                .env("YCRED_CACHE_DIR", cache(at))
+        }));
+        for (at, ((step, error), run)) in failures.iter().zip(&runs).enumerate() {
+            judge(&format!("{error} at {step:?}\n{run}"), &cache(at), run);
+        }
+    }
+}
+
+#[test]
+fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_at_most() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    let first = world.sandbox.path("caches/first");
+    let steps =
+        Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]).env("YCRED_CACHE_DIR", &first));
+    let failures = failures(&steps, &first);
+    for (names, _) in &FAILURES[..6] {
+        assert!(failures.iter().any(|(step, _)| names.contains(&step.name.as_str())), "no {names:?} in {steps:#?}");
+    }
+    fail_at_each(
+        &world,
+        &failures,
+        &["token"],
+        |_| (),
+        |what, cache, run| {
+            let token = is_unharmed(&world, run, cache);
+            assert_eq!(litter(cache), Vec::<PathBuf>::new(), "{what}");
+            let kept = records(cache);
+            if what.starts_with("EINTR") {
+                assert_eq!(run.stderr, "", "an interruption is no failure: {what}");
+            }
+            // What was not kept was told.
+            assert!(kept.len() == 1 || !run.stderr.is_empty(), "nothing was kept, and nothing told: {what}");
+            for record in kept {
+                assert_eq!(token_in(&record), token, "{what}");
+            }
+        },
+    );
+    tried("a system call of a miss failed by the disk", failures.len());
+}
+
+#[test]
+fn whatever_call_of_a_renewal_the_disk_fails_the_old_record_is_whole_or_replaced() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    let left = LeftRecord::of(&world);
+    let longer = ["token", "--min-ttl", "13h"];
+    let steps =
+        Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &longer).env("YCRED_CACHE_DIR", &left.cache));
+    let failures = failures(&steps, &left.cache);
+    fail_at_each(
+        &world,
+        &failures,
+        &longer,
+        |cache| left.put_into(cache),
+        |what, cache, run| {
+            let token = world.printed_a_token(run);
+            // One warning there is in any case: the cloud gives no token as long as that.
+            assert!(run.status.success() && run.stderr.lines().count() == 1, "{what}");
+            assert_eq!(litter(cache), Vec::<PathBuf>::new(), "{what}");
+            let there = token_in(&record(cache));
+            assert!(there == left.token || there == token, "{what}");
+        },
+    );
+    tried("a system call of a renewal failed by the disk", failures.len());
+}
+
+#[test]
+fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    let left = LeftRecord::of(&world);
+    let steps = Step::of(&world.sandbox, |strace| {
+        traced(&world.sandbox, strace, &["token"]).env("YCRED_CACHE_DIR", &left.cache)
+    });
+    let failures = failures(&steps, &left.cache);
+    assert!(!failures.is_empty());
+    fail_at_each(
+        &world,
+        &failures,
+        &["token"],
+        |cache| left.put_into(cache),
+        |_, cache, run| {
+            is_unharmed(&world, run, cache);
+            world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache));
+        },
+    );
+    tried("a system call of a hit failed by the disk", failures.len());
+}
+
+#[test]
+fn a_disk_that_goes_on_failing_costs_one_warning_a_run_and_no_token() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    for (calls, error, words) in [
+        ("mkdir", "EROFS", "the file system is read-only"),
+        ("mkdir", "ENOSPC", "the disk is full"),
+        ("mkdir", "EACCES", "permission denied"),
+        ("rename", "EIO", "Input/output error"),
+        ("rename", "EDQUOT", "quota"),
+        ("rename,flock", "EIO", "Input/output error"),
+        ("mkdir,rename,flock,unlink", "EIO", "Input/output error"),
+    ] {
+        let cache = world.sandbox.path(format!("caches/{error}-{}", calls.replace(',', "-")));
+        let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:error={error}"));
+        let strace = ["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject].map(str::to_owned);
+        for _ in 0..2 {
+            let before = world.requests();
+            let run = traced(&world.sandbox, &strace, &["token"]).env("YCRED_CACHE_DIR", &cache).run();
+            is_unharmed(&world, &run, &cache);
+            assert!(run.stderr.contains(words), "expected {words:?} for {error} at {calls}\n{run}");
+            assert_eq!(world.requests(), before + 1, "{error} at {calls}");
+        }
+        assert_eq!(records(&cache), Vec::<PathBuf>::new(), "{error} at {calls}");
+        assert_eq!(litter(&cache), Vec::<PathBuf>::new(), "{error} at {calls}");
+        // And when it is well again, so is the cache.
+        world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
+        world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
+    }
+}
+
+#[test]
+fn where_locking_is_unsupported_the_warning_gives_the_real_cause_and_the_token_is_kept_all_the_same() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    for (error, words) in
+        [("ENOLCK", "No locks available"), ("EOPNOTSUPP", "not supported"), ("EIO", "Input/output error")]
+    {
+        let cache = world.sandbox.path(format!("caches/{error}"));
+        let strace =
+            ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", &format!("inject=flock:error={error}")]
+                .map(str::to_owned);
+        let run = traced(&world.sandbox, &strace, &["token"]).env("YCRED_CACHE_DIR", &cache).run();
+        is_unharmed(&world, &run, &cache);
+        assert!(run.stderr.to_lowercase().contains(&words.to_lowercase()), "expected {words:?}\n{run}");
+        assert!(!run.stderr.contains("cannot be kept"), "it is kept\n{run}");
+        world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
+    }
+}
+
+#[test]
+fn a_lock_call_that_is_interrupted_is_made_again() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    let strace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=EINTR:when=1..5"]
+        .map(str::to_owned);
+    let run = traced(&world.sandbox, &strace, &["token"]).run().succeeds().quietly();
+    world.printed_a_token(&run);
+}
+
+#[test]
+fn the_lock_is_polled_and_never_waited_for_in_the_kernel() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    let cache = world.sandbox.path("cache");
+    let steps = Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]));
+    let flocks: Vec<&Step> = steps.iter().filter(|step| step.name == "flock").collect();
+    assert!(!flocks.is_empty());
+    for step in flocks {
+        assert!(step.line.contains("LOCK_NB"), "{step:?}");
+    }
+    assert!(names(&cache.join("v1")).iter().any(|path| path.extension().is_some_and(|end| end == "lock")), "unlinked");
+}

@@ -1,0 +1,170 @@
+//! Hosts that are ours: those of the installation, and those that a profile lists.
+
+use crate::hooks::{HostHook, gave, has_token, link_all, programs, with_host};
+use crate::world::World;
+
+/// The hook of this name, which is told a host.
+fn client(name: &str) -> HostHook {
+    with_host().find(|client| client.hook.name == name).expect("a hook that is told a host")
+}
+
+pub const OURS: [&str; 5] = [
+    "cr.yandex",
+    "cr.cloud.yandex.net",
+    "container-registry.cloud.yandex.net",
+    "registry.yandexcloud.net",
+    "registry.pe.yandexcloud.net",
+];
+
+#[test]
+fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
+    let world = World::new();
+    link_all(&world.sandbox);
+    for ours in OURS {
+        for client in with_host() {
+            for by_symlink in [false, true] {
+                for upper in [false, true] {
+                    let name = if upper { ours.to_uppercase() } else { ours.to_owned() };
+                    for spelling in client.host.spellings {
+                        let host = spelling.replace("{}", &name);
+                        let run = client.ask(&world.sandbox, by_symlink, &host).run().succeeds().quietly();
+                        gave(&run, &world.last_token());
+                    }
+                }
+            }
+        }
+    }
+    // The reply to Go names the host that was asked about.
+    let goauth = client("goauth");
+    for ours in OURS {
+        for host in [ours.to_owned(), ours.to_uppercase(), format!("https://{ours}:443/go/x")] {
+            let run = goauth.ask(&world.sandbox, false, &host).run().succeeds().quietly();
+            assert!(run.stdout.starts_with(&format!("https://{ours}")), "{host:?}\n{run}");
+        }
+    }
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn a_profiles_own_hosts_are_ours_to_the_port_and_not_beyond() {
+    let world = World::new();
+    link_all(&world.sandbox);
+    let listed =
+        r#"hosts = ["git.example", "registry.example:5000", "*.corp.example", "localhost:5001", "127.0.0.1:5002"]"#;
+    world.profile("default", listed);
+    let gets = |client: HostHook, host: &str| {
+        let run = client.ask(&world.sandbox, false, host).run();
+        let has = has_token(&run);
+        if !has {
+            client.is_turned_away(&run, host);
+        }
+        has
+    };
+    for client in programs() {
+        for host in [
+            "git.example",
+            "git.example:443",
+            "GIT.example",
+            "registry.example:5000",
+            "a.corp.example",
+            "a.b.corp.example",
+            "A.corp.example:443",
+            "localhost:5001",
+            "127.0.0.1:5002",
+            "cr.yandex",
+        ] {
+            assert!(gets(client, host), "{client:?} got none for {host}");
+        }
+        for host in [
+            "git.example:80",
+            "git.example:8443",
+            "a.git.example",
+            "git.example.evil.example",
+            "registry.example",
+            "registry.example:443",
+            "registry.example:5001",
+            "corp.example",
+            "evilcorp.example",
+            "a.corp.example:5000",
+            "a.corp.example.evil.example",
+            ".corp.example",
+            "a..corp.example",
+            "localhost",
+            "localhost:443",
+            "127.0.0.1",
+            "127.0.0.2:5002",
+            "[::1]:5001",
+            "http://git.example",
+            "http://a.corp.example",
+            "http://registry.example:5000",
+            "user@git.example",
+            "git.example.",
+            "a.corp.example.",
+        ] {
+            assert!(!gets(client, host), "{client:?} got a token for {host}");
+        }
+    }
+    // Plain http to this machine alone, where it is listed; to some clients never.
+    for client in programs() {
+        let Some(plain_http) = client.host.plain_http else { continue };
+        for listed in ["http://localhost:5001", "http://localhost:5001/v2/", "http://127.0.0.1:5002"] {
+            assert_eq!(gets(client, listed), plain_http, "{client:?} for {listed}");
+        }
+        assert!(!gets(client, "http://localhost:5002"), "{client:?}");
+        assert!(!gets(client, "http://localhost:5002/x"), "{client:?}");
+    }
+}
+
+#[test]
+fn another_installation_has_its_own_registries_and_an_unknown_one_none() {
+    for (endpoint, ours, foreign) in [
+        ("api.yandexcloud.kz", &["cr.yandexcloud.kz"][..], &OURS[..]),
+        ("api.yandexcloud.kz:443", &["cr.yandexcloud.kz"], &OURS),
+        ("api.cloud.yandex.net:443", &OURS, &["cr.yandexcloud.kz"]),
+        ("api.private.example", &[], &["cr.yandex", "cr.yandexcloud.kz", "cr.private.example"]),
+    ] {
+        let world = World::new();
+        world.profile("default", &format!("endpoint = \"{endpoint}\""));
+        for client in programs() {
+            for host in ours {
+                let run = client.ask(&world.sandbox, false, host).run().succeeds().quietly();
+                assert!(has_token(&run), "{endpoint}: {client:?} got none for {host}\n{run}");
+            }
+            for host in foreign {
+                client.is_turned_away(&client.ask(&world.sandbox, false, host).run(), host);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_apis_of_an_installation_are_answered_to_bazel_alone() {
+    let world = World::new();
+    link_all(&world.sandbox);
+    for host in ["llm.api.cloud.yandex.net", "https://Storage.API.cloud.yandex.net:443/x", "a.b.api.cloud.yandex.net"] {
+        for client in programs() {
+            let run = client.ask(&world.sandbox, true, host).run();
+            match client.host.apis {
+                true => assert!(has_token(&run), "{host}\n{run}"),
+                false => client.is_turned_away(&run, host),
+            }
+        }
+    }
+    let bazel = client("bazel");
+    for host in [
+        "api.cloud.yandex.net",
+        "https://llm.api.cloud.yandex.net:8443/",
+        "http://llm.api.cloud.yandex.net/",
+        "llm.api.cloud.yandex.net.evil.example",
+        "llm.api.cloud.yandex.net.",
+        "evilapi.cloud.yandex.net",
+        "https://x@llm.api.cloud.yandex.net/",
+        "llm.api.yandexcloud.kz",
+    ] {
+        bazel.is_turned_away(&bazel.ask(&world.sandbox, false, host).run(), host);
+    }
+    world.profile("default", "endpoint = \"api.yandexcloud.kz\"");
+    assert!(has_token(&bazel.ask(&world.sandbox, false, "llm.api.yandexcloud.kz").run()));
+    let run = bazel.ask(&world.sandbox, false, "llm.api.cloud.yandex.net").run();
+    bazel.is_turned_away(&run, "another installation's");
+}

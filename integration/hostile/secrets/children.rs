@@ -1,0 +1,197 @@
+//! What children see of the environment: commands of a profile, and programs under `ycred exec`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::time::Duration;
+
+use crate::emulator::faults::Fault;
+use crate::harness::YCRED;
+use crate::sources::shapeless;
+use crate::world::World;
+
+/// The variables in `env -0`'s output.
+fn variables(text: &[u8]) -> BTreeMap<String, String> {
+    let pairs = text.split(|byte| *byte == 0).filter(|pair| !pair.is_empty());
+    pairs
+        .filter_map(|pair| {
+            let pair = String::from_utf8_lossy(pair).into_owned();
+            pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+#[test]
+fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_its_command_line() {
+    let mut world = World::new();
+    let (saw, args) = (world.sandbox.path("tmp/environ"), world.sandbox.path("tmp/cmdline"));
+    let script = world.sandbox.script(
+        "bin/helper",
+        &format!(
+            "#!/bin/sh\ncat /proc/$$/environ > '{}'; cat /proc/$$/cmdline > '{}'; ls /proc/$$/fd > '{}'; echo t1.{}.x\n",
+            saw.display(),
+            args.display(),
+            world.sandbox.path("tmp/fds").display(),
+            shapeless(40)
+        ),
+    );
+    let toml = format!("source = \"command\"\ncommand = [\"{}\", \"one\", \"t w o\"]\n", script.display());
+    world.sandbox.profile("default", &toml);
+    let inherited = variables(world.sandbox.call("env", ["-0"]).run().succeeds().stdout.as_bytes());
+    // What is open in it when the test itself runs it.
+    world.sandbox.call(&script, ["one"]).run().succeeds();
+    let descriptors = fs::read_to_string(world.sandbox.path("tmp/fds")).expect("its descriptors");
+    let run = world.ycred(&["token"]).run().succeeds().quietly();
+    let mut seen = variables(&fs::read(&saw).expect("what it saw"));
+    let mark = seen.remove("YCRED_RUNNING").expect("the mark");
+    assert!(mark.bytes().all(|byte| byte.is_ascii_hexdigit()), "{mark}");
+    seen.remove("PWD");
+    assert_eq!(seen, inherited, "{run}");
+    let cmdline = String::from_utf8(fs::read(&args).expect("its command line")).expect("text");
+    assert_eq!(cmdline, format!("/bin/sh\0{}\0one\0t w o\0", script.display()));
+    // No lock, no socket.
+    assert_eq!(fs::read_to_string(world.sandbox.path("tmp/fds")).expect("its descriptors"), descriptors);
+
+    // The same with the token of another source at hand: an OAuth token's command knows nothing of it.
+    let url = world.emulator.url();
+    let (oauth, _) = world.emulator.new_oauth();
+    world.sandbox.set("SOME_SECRET", "inherited-secret");
+    let script = world
+        .sandbox
+        .script("bin/oauth", &format!("#!/bin/sh\ncat /proc/$$/environ > '{}'; echo {oauth}\n", saw.display()));
+    let toml = format!("source = \"oauth\"\noauth-token-command = [\"{}\"]\niam-url = \"{url}\"\n", script.display());
+    world.sandbox.profile("default", &toml);
+    let run = world.ycred(&["token"]).run().succeeds().quietly();
+    let mut seen = variables(&fs::read(&saw).expect("what it saw"));
+    seen.remove("YCRED_RUNNING");
+    seen.remove("PWD");
+    let mut expected = inherited;
+    expected.insert("SOME_SECRET".into(), "inherited-secret".into());
+    assert_eq!(seen, expected);
+    world.printed_a_token(&run);
+}
+
+#[test]
+fn exec_changes_what_is_documented_in_the_environment_and_nothing_else() {
+    let mut world = World::new();
+    for (name, value) in [
+        ("YC_SERVICE_ACCOUNT_KEY_FILE", "/none"),
+        ("YC_OAUTH_TOKEN", "y0_other"),
+        ("YC_TOKEN", "t1.stale.x"),
+        ("YC_IAM_TOKEN", "t1.stale.x"),
+        ("YCRED_EXPIRES_AT", "stale"),
+        ("YCRED_PROFILE", "default"),
+        ("OTHER", "x\ny"),
+        ("YCRED_RUNNING", "00"),
+        ("EMPTY", ""),
+    ] {
+        world.sandbox.set(name, value);
+    }
+    let before = variables(world.sandbox.call("env", ["-0"]).run().succeeds().stdout.as_bytes());
+    let run = world.ycred(&["exec", "--", "env", "-0"]).run().succeeds().quietly();
+    let mut after = variables(run.stdout.as_bytes());
+    let token = world.last_token();
+    let mut expected = before.clone();
+    for gone in ["YC_SERVICE_ACCOUNT_KEY_FILE", "YC_OAUTH_TOKEN", "YCRED_EXPIRES_AT"] {
+        expected.remove(gone);
+    }
+    for name in ["YC_TOKEN", "YC_IAM_TOKEN"] {
+        expected.insert(name.to_owned(), token.clone());
+    }
+    let expires = after.remove("YCRED_EXPIRES_AT").expect("the expiry");
+    assert!(expires.len() == 20 && expires.ends_with('Z') && expires.contains('T'), "{expires}");
+    assert_eq!(after, expected);
+
+    // A secret that the profile reads from a variable is kept from the program.
+    let (oauth, _) = world.emulator.new_oauth();
+    let toml = format!("source = \"oauth\"\noauth-token-env = \"MY_OAUTH\"\niam-url = \"{}\"\n", world.emulator.url());
+    world.sandbox.profile("default", &toml);
+    world.sandbox.set("MY_OAUTH", oauth);
+    let run = world.ycred(&["exec", "env", "-0"]).run().succeeds().quietly();
+    let after = variables(run.stdout.as_bytes());
+    assert!(!after.contains_key("MY_OAUTH"), "{run}");
+    assert_eq!(after.get("YC_TOKEN"), Some(&world.last_token()));
+    // A static one that is read from YC_TOKEN itself is there again.
+    world.sandbox.profile("default", "source = \"static\"\ntoken-env = \"YC_TOKEN\"\n");
+    let run = world.ycred(&["exec", "env", "-0"]).env("YC_TOKEN", "t1.own.x").run().succeeds().quietly();
+    assert_eq!(variables(run.stdout.as_bytes()).get("YC_TOKEN").map(String::as_str), Some("t1.own.x"));
+    // From the environment alone, the program's own ycred is to find the token there.
+    fs::remove_file(world.sandbox.path("config/default.toml")).expect("no profile");
+    let call = world.ycred(&["exec", "env", "-0"]).without("YCRED_PROFILE").env("YC_IAM_TOKEN", "t1.env.x");
+    let after = variables(call.run().succeeds().quietly().stdout.as_bytes());
+    assert_eq!(after.get("YC_IAM_TOKEN").map(String::as_str), Some("t1.env.x"));
+    assert!(!after.contains_key("YCRED_PROFILE"));
+}
+
+#[test]
+fn exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signal() {
+    let world = World::new();
+    let exec = |words: &[&str]| world.ycred(&[&["exec"], words].concat());
+    for code in [0, 1, 7, 125, 126, 127, 255] {
+        exec(&["sh", "-c", &format!("exit {code}")]).run().exits(code).quietly();
+        exec(&["--", "sh", "-c", &format!("exit {code}")]).run().exits(code).quietly();
+    }
+    for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGUSR1, libc::SIGPIPE, libc::SIGSEGV] {
+        let run = exec(&["sh", "-c", &format!("kill -{signal} $$")]).run();
+        assert_eq!(run.status.signal(), Some(signal), "{run}");
+    }
+    exec(&["no-such-program"]).run().exits(127).stdout_is("").stderr_has("no-such-program: there is no such program");
+    exec(&["./no/such"]).run().exits(127);
+    let plain = world.sandbox.file("tmp/plain", "not a program").display().to_string();
+    let run = exec(&[&plain]).run().exits(126).stdout_is("");
+    assert!(run.stderr.contains("permission denied"), "{run}");
+    exec(&[&world.sandbox.path("tmp").display().to_string()]).run().exits(126);
+    world.emulator.fault(Fault::refuse(403));
+    let run = world.ycred(&["exec", "--force-refresh", "true"]).run();
+    let run = run.exits(125).stdout_is("").stderr_has("ycred: error: ");
+    assert_eq!(run.stderr.lines().count(), 2, "{run}");
+    world.ycred(&["exec", "-p", "none", "true"]).run().exits(125);
+}
+
+#[test]
+fn exec_is_the_program_itself_with_its_signals_as_they_were_and_no_descriptor_of_ours() {
+    let world = World::new();
+    let running = world.ycred(&["exec", "sh", "-c", "echo $$; sleep 30"]).start();
+    let id = running.id();
+    while !running.stdout().ends_with('\n') {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(running.stdout(), format!("{id}\n"), "another process");
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.finish().status.signal(), Some(libc::SIGTERM));
+
+    // Without the two that glibc keeps for itself.
+    let signals = "sed -n 's/^Sig\\(Ign\\|Blk\\):.*\\(.......[0-9a-f]\\)$/\\1 \\2/p' /proc/self/status";
+    let ignored = |text: &str| {
+        let masks = text.lines().filter_map(|line| u64::from_str_radix(line.split_once(' ')?.1, 16).ok());
+        masks.map(|mask| mask & 0x7fff_ffff).collect::<Vec<_>>()
+    };
+    let plain = ignored(&world.sandbox.call("sh", ["-c", signals]).run().succeeds().stdout);
+    // Some may be inherited from whoever runs the tests.
+    let descriptors = world.sandbox.call("sh", ["-c", "ls /proc/$$/fd"]).run().succeeds().stdout;
+    for what in ["miss", "hit"] {
+        if what == "miss" {
+            fs::remove_dir_all(world.sandbox.path("cache")).expect("a cold cache");
+        }
+        let run = world.ycred(&["exec", "sh", "-c", signals]).run().succeeds().quietly();
+        assert_eq!(ignored(&run.stdout), plain, "{what}\n{run}");
+        let run = world.ycred(&["exec", "sh", "-c", "ls /proc/$$/fd"]).run().succeeds().quietly();
+        assert_eq!(run.stdout, descriptors, "{what}");
+    }
+    // What the caller ignored stays ignored: `nohup ycred exec …`.
+    fs::remove_dir_all(world.sandbox.path("cache")).expect("a cold cache");
+    let script = "trap '' HUP XFSZ; exec \"$@\"";
+    let words = ["-c", script, "sh", YCRED, "exec", "sh", "-c", signals];
+    let run = world.sandbox.call("sh", words).run().succeeds().quietly();
+    let more = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGXFSZ - 1);
+    assert_eq!(ignored(&run.stdout), [plain[0], plain[1] | more], "{run}");
+}
+
+#[test]
+fn a_program_under_exec_may_dump_and_has_the_limits_it_would_have_had() {
+    let world = World::new();
+    let limits = "ulimit -a; ulimit -aH";
+    let plain = world.sandbox.call("sh", ["-c", limits]).run().succeeds().stdout;
+    let run = world.ycred(&["exec", "sh", "-c", limits]).run().succeeds().quietly();
+    assert_eq!(run.stdout, plain);
+}

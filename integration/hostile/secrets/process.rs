@@ -1,0 +1,90 @@
+//! The process itself: its memory, its command line.
+
+use super::net::Net;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::emulator::TOKENS;
+use crate::emulator::faults::Fault;
+use crate::harness::YCRED;
+use crate::harness::files::names;
+use crate::harness::machine::{require_root, require_tracer};
+use crate::harness::strace::{Step, traced};
+use crate::hostile::commons::{Commons, NOBODY};
+use crate::sources::shapeless;
+use crate::world::World;
+
+#[test]
+fn the_process_forbids_dumps_before_it_opens_any_file_of_ours() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    let steps = Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]));
+    let forbids = steps.iter().position(|step| step.line.starts_with("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE"));
+    let place = world.sandbox.path("config").display().to_string();
+    let opens = steps.iter().position(|step| step.line.contains(&place) && step.name.starts_with("open"));
+    let (forbids, opens) = (forbids.expect("dumps are forbidden"), opens.expect("a profile is read"));
+    assert!(forbids < opens, "{:?} after {:?}", steps[forbids], steps[opens]);
+    assert!(!steps.iter().any(|step| step.name.contains("rlimit") && step.line.contains("RLIMIT_CORE, {")));
+}
+
+#[test]
+fn the_memory_of_an_ordinary_users_run_belongs_to_root_and_leaves_no_core() {
+    if !require_root(&["setpriv"]) {
+        return;
+    }
+    let world = World::new();
+    let commons = Commons::new(&world, NOBODY);
+    world.emulator.fault(Fault::held().on(crate::emulator::faults::Endpoint::Tokens));
+    let running = commons.call(&world, &["token"]).start();
+    assert!(world.emulator.wait_for_requests(TOKENS, 1, Duration::from_secs(30)));
+    for name in ["environ", "mem", "maps"] {
+        let owner = fs::metadata(format!("/proc/{}/{name}", running.id())).expect("it runs").uid();
+        assert_eq!(owner, 0, "/proc/…/{name} belongs to the user");
+    }
+    running.signal(libc::SIGABRT);
+    let run = running.finish();
+    assert_eq!((run.status.signal(), run.status.core_dumped()), (Some(libc::SIGABRT), false), "{run}");
+
+    // Root's run, with the limit that allows a core.
+    let running = world.sandbox.call("sh", ["-c", "ulimit -c unlimited; exec \"$@\"", "sh", YCRED, "token"]).start();
+    assert!(world.emulator.wait_for_requests(TOKENS, 2, Duration::from_secs(30)));
+    running.signal(libc::SIGABRT);
+    let run = running.finish();
+    assert_eq!((run.status.signal(), run.status.core_dumped()), (Some(libc::SIGABRT), false), "{run}");
+    assert_eq!(names(&world.sandbox.path("work")), Vec::<PathBuf>::new());
+    world.emulator.clear_faults();
+}
+
+#[test]
+fn no_secret_is_ever_on_our_own_command_line_and_none_can_be_put_there() {
+    let world = World::new();
+    let secret = shapeless(40);
+    let mut net = Net::default();
+    net.add("typed secret", &secret);
+    for flag in ["--token", "--oauth-token", "--password", "--private-key", "--iam-token"] {
+        // It is no flag, and what stood behind it is not repeated.
+        let run = world.ycred(&["token", flag, &secret]).run().exits(2);
+        assert_eq!(net.catch(run.stderr.as_bytes()), None, "{run}");
+        let run = world.ycred(&["token", &format!("{flag}={secret}")]).run().exits(2);
+        assert_eq!(net.catch(run.stderr.as_bytes()), None, "{run}");
+    }
+    for key in ["oauth-token", "token", "private-key", "password", "iam-token"] {
+        world.sandbox.profile("wrong", &format!("source = \"static\"\n{key} = \"{secret}\"\n"));
+        let run = world.ycred(&["token", "-p", "wrong"]).run().exits(3);
+        assert!(run.stderr.contains(&format!("unknown key `{key}`")), "{run}");
+        assert_eq!(net.catch(run.stderr.as_bytes()), None, "{run}");
+    }
+    // A secret in the wrong place of a profile, which is no TOML then.
+    for text in
+        [format!("source = \"static\"\ntoken-file = {secret}\n"), format!("{secret}\n"), format!("\"{secret}\n")]
+    {
+        world.sandbox.profile("wrong", &text);
+        let run = world.ycred(&["token", "-p", "wrong"]).run().exits(3);
+        assert_eq!(net.catch(run.stderr.as_bytes()), None, "{run}");
+    }
+}

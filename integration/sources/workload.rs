@@ -1,0 +1,122 @@
+//! A workload with an issuer that the cloud trusts: the fixture of source `workload`.
+
+use serde_json::json;
+
+use crate::emulator::auth::TOKEN;
+use crate::emulator::exchange::{Algorithm, Issuer};
+use crate::emulator::log::Presented;
+use crate::emulator::{Config, Emulator};
+use crate::harness::Call;
+use crate::server::Response;
+use crate::world::World;
+
+pub const SUBJECT: &str = "repo:owner/name:ref:refs/heads/main";
+/// What the endpoint of GitHub's ID tokens demands.
+pub const REQUEST_TOKEN: &str = "hunter22-of-the-job";
+pub const GITHUB: &str = "/github/idtoken";
+
+/// A workload with an issuer that the cloud knows, and an account that is its.
+pub struct Workload {
+    pub world: World,
+    pub issuer: Issuer,
+    pub account: String,
+}
+
+impl Workload {
+    pub fn new() -> Workload {
+        Workload::with(Config::default())
+    }
+
+    pub fn with(config: Config) -> Workload {
+        let world = World::bare(config);
+        let issuer = world.emulator.new_federation(Algorithm::Rs256);
+        let account = world.emulator.new_service_account();
+        world.emulator.new_federated_credential(&issuer, &account, SUBJECT);
+        Workload { world, issuer, account }
+    }
+
+    /// One whose default profile reads a file, which holds a sound token.
+    pub fn of_file() -> Workload {
+        let workload = Workload::new();
+        workload.profile(FILE);
+        workload.rotate();
+        workload
+    }
+
+    pub fn emulator(&self) -> &Emulator {
+        &self.world.emulator
+    }
+
+    pub fn settings(&self, way: &str) -> String {
+        format!(
+            "source = \"workload\"\nservice-account-id = \"{}\"\nauth-url = \"{}\"\n{way}\n",
+            self.account,
+            self.emulator().auth_url()
+        )
+    }
+
+    pub fn profile(&self, way: &str) {
+        self.world.sandbox.profile("default", &self.settings(way));
+    }
+
+    /// A fresh token in the file, as the kubelet puts one there; the token.
+    pub fn rotate(&self) -> String {
+        self.put(&self.issuer.token(SUBJECT))
+    }
+
+    pub fn put(&self, token: &str) -> String {
+        self.world.sandbox.file("config/subject-token", format!("{token}\n"));
+        token.to_owned()
+    }
+
+    pub fn token(&self, more: &[&str]) -> Call {
+        self.world.token(more)
+    }
+
+    /// How many tokens were exchanged, or tried to be.
+    pub fn requests(&self) -> usize {
+        self.emulator().requests(TOKEN)
+    }
+
+    /// The fingerprints of the subject tokens that the cloud was shown.
+    pub fn shown(&self) -> Vec<String> {
+        let presented = self.emulator().log().into_iter().map(|entry| entry.presented);
+        presented
+            .filter_map(|presented| match presented {
+                Presented::SubjectToken { service_account_id, fingerprint, .. } => {
+                    assert_eq!(service_account_id, self.account);
+                    Some(fingerprint)
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// A job of GitHub Actions: its variables for a call, and the endpoint that they lead to.
+    pub fn job(&self, call: Call) -> Call {
+        let issuer = self.issuer.clone();
+        self.emulator().route(GITHUB, move |request| {
+            if request.header("authorization") != Some(&format!("bearer {REQUEST_TOKEN}")) {
+                return Response::json(401, r#"{"message":"bad token"}"#);
+            }
+            match (request.parameter("api-version"), request.parameter("audience")) {
+                (Some(_), Some(audience)) if request.method == "GET" => {
+                    let token = issuer.token_with(SUBJECT, &json!({"aud": audience}));
+                    Response::json(200, json!({"count": 1, "value": token}).to_string())
+                }
+                _ => Response::json(400, r#"{"message":"audience or api-version is missing"}"#),
+            }
+        });
+        call.env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}{GITHUB}?api-version=2.0", self.emulator().url()))
+            .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN)
+    }
+}
+
+pub const FILE: &str = "subject-token-file = \"subject-token\"";
+pub const VARIABLE: &str = "subject-token-env = \"MY_ID_TOKEN\"";
+pub const COMMAND: &str = "subject-token-command = [\"cat\", \"subject-token\"]";
+
+/// The setting that lets a job of GitHub Actions be asked for its ID token.
+pub fn github(workload: &Workload) -> String {
+    format!("github-audience = \"{}\"", workload.issuer.audience)
+}

@@ -1,0 +1,261 @@
+//! The way through the browser, and without one.
+
+use super::renewal::NOT_LOGGED_IN;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::emulator::Config;
+use crate::emulator::auth::TOKEN;
+use crate::emulator::faults::{Endpoint, Fault};
+use crate::emulator::login::Page;
+use crate::expect::{handed, refused, refused_with_hint};
+use crate::harness::waiting::{PATIENCE, wait_until};
+use crate::harness::{YCRED, require_client};
+use crate::sources::person::Person;
+use crate::stories::terminal::TERMINAL;
+use crate::world::shift;
+
+#[test]
+fn without_a_browser_the_address_is_pasted_or_the_page_comes_by_itself() {
+    let person = Person::new();
+    // Nothing on stdin: the callback comes through a tunnel.
+    let login = person.login(&["--no-browser"]).start();
+    let address = person.address(&login);
+    assert!(login.stderr().contains("ssh -N -L "), "{}", login.stderr());
+    let callback = person.callback(&address);
+    person.curl(&[&callback]).stdout_has("You are logged in");
+    login.finish().exits(0).stdout_has("logged in");
+    let first = person.get();
+    // From stdin, at once or after something else.
+    let fifo = person.world.sandbox.path("tmp/fifo");
+    person.world.sandbox.call("mkfifo", [&fifo]).run().exits(0);
+    let shell = format!("exec {} login --no-browser < {}", crate::harness::YCRED, fifo.display());
+    let login = person.world.sandbox.call("sh", ["-c", &shell]).start();
+    let mut keyboard = fs::OpenOptions::new().write(true).open(&fifo).expect("a reader");
+    let callback = person.callback(&person.address(&login));
+    let mut type_line = |line: &str| std::io::Write::write_all(&mut keyboard, line.as_bytes()).expect("typed");
+    type_line("what?\n\n");
+    wait_until("it is told", || login.stderr().contains("that is not the address"));
+    type_line(&format!("{callback}\n"));
+    login.finish().exits(0).stdout_has("logged in");
+    assert_ne!(person.get(), first, "a new login is a new token");
+    assert!(!person.world.sandbox.path("tmp/urls").exists(), "no browser was opened");
+}
+
+#[test]
+fn the_redirect_port_can_be_fixed_and_a_taken_one_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let person = Person::with(Config::default(), &format!("redirect-port = \"{port}\""));
+    let error = refused(person.login(&[]).run(), 4, &[&format!("cannot listen on port {port}")]);
+    assert!(error.contains("in use"), "{error}");
+    drop(taken);
+    person.log_in();
+    let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
+    assert!(url.contains(&format!("127.0.0.1%3A{port}%2Fauth%2Fcallback")), "{url}");
+    // A number needs no quotes.
+    person.profile(&format!("redirect-port = {port}"));
+    person.log_in();
+    let urls = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the addresses");
+    assert_eq!(urls.matches(&format!("127.0.0.1%3A{port}%2F")).count(), 2, "{urls}");
+    for wrong in ["\"0\"", "0", "-1", "65536", "0x10000", "\"http\""] {
+        person.profile(&format!("redirect-port = {wrong}"));
+        refused(person.login(&[]).run(), 3, &["default.toml:4", "redirect-port", "is not a port"]);
+    }
+}
+
+#[test]
+fn strays_are_turned_away_and_the_wait_goes_on() {
+    let person = Person::new();
+    let login = person.login(&["--no-browser", "-v"]).start();
+    let callback = person.callback(&person.address(&login));
+    let base = callback.split("/auth/").next().expect("a host").to_owned();
+    let port = base.rsplit(':').next().expect("a port").to_owned();
+    let silent = std::net::TcpStream::connect(("127.0.0.1", port.parse::<u16>().expect("a port"))).expect("connects");
+    let status = |words: &[&str]| person.curl(&[&["-o", "/dev/null", "-w", "%{http_code}"], words].concat()).stdout;
+    assert_eq!(status(&[&format!("{base}/favicon.ico")]), "404");
+    assert_eq!(status(&[&format!("{base}/")]), "404");
+    assert_eq!(status(&[&format!("{base}/auth/callback")]), "400");
+    assert_eq!(status(&[&format!("{base}/auth/callback?code=x&state=guessed")]), "400");
+    assert_eq!(status(&[&format!("{base}/auth/callback?error=access_denied&state=guessed")]), "400");
+    assert_eq!(status(&["-X", "POST", &callback]), "405");
+    assert_eq!(status(&["-H", "Host: evil.example", &callback]), "403");
+    assert_eq!(status(&["-H", "X-Forwarded-For: 10.0.0.1", &callback]), "403");
+    assert_eq!(person.tokens(), 0);
+    let page = person.curl(&["-i", &callback]).stdout;
+    assert!(
+        page.contains("You are logged in") && page.contains("Content-Security-Policy: default-src 'none'"),
+        "{page}"
+    );
+    login.finish().exits(0);
+    drop(silent);
+    assert_eq!(person.tokens(), 1);
+}
+
+#[test]
+fn a_second_callback_while_the_first_is_answered_finds_nothing() {
+    let person = Person::new();
+    person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+    let login = person.login(&["--no-browser"]).start();
+    let callback = person.callback(&person.address(&login));
+    let words = ["-sS", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", &callback];
+    let first = person.world.sandbox.call("curl", words).start();
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 1, PATIENCE));
+    let second = person.world.sandbox.call("curl", words).start();
+    // It has connected, or else it finds nobody, which is as good.
+    std::thread::sleep(Duration::from_millis(300));
+    person.world.emulator.clear_faults();
+    first.finish().exits(0).stdout_is("200");
+    assert!(["404", "000"].contains(&second.finish().stdout.as_str()));
+    login.finish().exits(0);
+    assert_eq!(person.tokens(), 1);
+}
+
+#[test]
+fn a_no_is_told_and_no_browser_opens_again_at_once() {
+    let person = Person::new();
+    person.world.emulator.set(|settings| settings.login.deny = true);
+    let words = ["access_denied: The person said no"];
+    refused_with_hint(person.login(&[]).run().without_address(), 1, &words, "said no in the browser");
+    let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
+    assert!(page.contains("You are not logged in") && page.contains("The person said no"), "{page}");
+    let cooling = person.login(&[]).run();
+    refused_with_hint(
+        cooling,
+        1,
+        &["no browser is opened", "the last login failed", "access_denied"],
+        "--force-refresh",
+    );
+    assert_eq!(person.asked(), 1);
+    refused(person.login(&["--force-refresh"]).run().without_address(), 1, &words);
+    assert_eq!(person.asked(), 2);
+    person.world.emulator.set(|settings| settings.login.deny = false);
+    let path = person.file(".failed");
+    let mut failed: Value = serde_json::from_slice(&fs::read(&path).expect("remembered")).expect("JSON");
+    shift(&mut failed, -31_000);
+    fs::write(&path, failed.to_string()).expect("aged");
+    person.log_in();
+    assert!(!path.exists(), "forgotten after a login");
+}
+
+#[test]
+fn a_code_that_buys_nothing_is_told_in_browser_and_terminal() {
+    let person = Person::new();
+    person.world.emulator.fault(Fault::refuse(400).on(Endpoint::OauthToken).message("<b>not today</b>"));
+    let run = person.login(&[]).run().without_address();
+    refused(run, 1, &["the login went well, but gave no token", "<b>not today</b>"]);
+    let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
+    assert!(page.contains("&lt;b&gt;not today") && !page.contains("<b>"), "{page}");
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+}
+
+#[test]
+fn nobody_comes_and_the_time_is_up() {
+    let person = Person::new();
+    let run = person.login(&["--no-browser", "--timeout", "1s"]).run().without_address();
+    refused_with_hint(run, 4, &["nobody has logged in within 1s"], "--timeout");
+}
+
+#[test]
+fn a_browser_that_does_not_start_leaves_the_address() {
+    let person = Person::new();
+    for (browser, told) in [
+        ("/nowhere/browser", "no browser can be started (/nowhere/browser: no such file)"),
+        ("false", "no browser has opened"),
+    ] {
+        let login = person.login(&["--force-refresh"]).env("BROWSER", browser).start();
+        let callback = person.callback(&person.address(&login));
+        wait_until("it is told", || login.stderr().contains(told));
+        person.curl(&[&callback]);
+        login.finish().exits(0).stdout_has("logged in");
+    }
+    // Who sits at a terminal may paste then, as with --no-browser: the machine may have no browser at all.
+    let Some(python) = require_client("python3") else { return };
+    let terminal = person.world.sandbox.script("terminal.py", TERMINAL);
+    for browser in ["/nowhere/browser", "false"] {
+        let steps = r"press Enter=>what?\n|that is not the address=>\x03";
+        let words = [terminal.to_str().expect("plain text"), YCRED, "login", "--force-refresh", steps];
+        let run = person.world.sandbox.call(&python, words).env("BROWSER", browser).run();
+        assert!(run.stdout.contains("that is not the address that the browser ends at"), "{run}");
+    }
+}
+
+#[test]
+fn init_makes_the_profile_and_logs_in() {
+    let person = Person::new();
+    let (iam, auth) = (person.world.emulator.url(), person.world.emulator.auth_url());
+    person.world.emulator.set(|settings| settings.login.federation = Some("bpf00000000000000001".into()));
+    let words =
+        ["init", "work", "--login", "--federation-id", "bpf00000000000000001", "--iam-url", &iam, "--auth-url", &auth];
+    let run = person.world.sandbox.ycred(words).run().exits(0);
+    assert!(run.stdout.contains("work.toml: whoever is logged in; logged in; the token lives"), "{run}");
+    let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
+    assert!(url.contains("yc_federation_hint=bpf00000000000000001"), "{url}");
+    handed(person.token(&["-p", "work"]).run());
+    person.login(&["work"]).run().exits(0).stdout_has("profile work: logged in");
+    refused_with_hint(person.login(&["nope"]).run(), 3, &["profile nope"], "ycred init nope --login");
+    refused(person.login(&["work", "-p", "other"]).run(), 2, &["two profiles are named"]);
+    person.world.sandbox.profile("static", "source = \"static\"\ntoken-env = \"PATH\"\n");
+    refused(person.login(&["static"]).run(), 2, &["its source is \"static\", which needs no login"]);
+    // What is written stays where nobody logs in.
+    person.world.emulator.set(|settings| settings.login.deny = true);
+    let words = ["init", "two", "--login", "--iam-url", &iam, "--auth-url", &auth];
+    refused(
+        person.world.sandbox.ycred(words).run().without_address(),
+        1,
+        &["two.toml is written, but nobody is logged in yet"],
+    );
+    fs::remove_file(person.world.sandbox.path("config/default.toml")).expect("removed");
+    refused_with_hint(person.login(&[]).run(), 3, &["no profile"], "ycred init default --login");
+}
+
+#[test]
+fn a_browsers_noise_reaches_nobody() {
+    let person = Person::new();
+    let noisy = person
+        .world
+        .sandbox
+        .script("bin/noisy", "#!/bin/sh\necho noise\necho noise >&2\nexec \"$PWD/../bin/browser\" \"$1\"\n");
+    let run = person.login(&[]).env("BROWSER", noisy).run().exits(0);
+    assert_eq!(run.stdout.lines().count(), 1, "{run}");
+    run.never_says("noise");
+}
+
+/// What Chromium must not do in a test: talk to anybody else, or keep anything.
+const CHROMIUM: &str = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
+    --disable-component-update --disable-sync --ignore-certificate-errors --no-proxy-server --disable-dev-shm-usage";
+
+/// Logs in with Chromium; the page that it shows in the end, if it shows any.
+fn shown_by(chromium: &Path, tls: crate::emulator::Tls, page: Page) -> Option<String> {
+    let person = Person::with(Config::with_tls(tls), "ca-file = \"ca.pem\"");
+    person.world.emulator.write_ca(person.world.sandbox.path("config/ca.pem")).expect("a certificate");
+    person.world.emulator.set(|settings| settings.login.page = page);
+    let dom = person.world.sandbox.path("tmp/dom");
+    let browser = person.world.sandbox.script(
+        "bin/chromium-here",
+        &format!(
+            "#!/bin/sh\ntimeout 80 {} {CHROMIUM} --user-data-dir=\"$TMPDIR/chromium\" --virtual-time-budget=20000 \
+             --dump-dom \"$1\" > {dom}.part\nmv {dom}.part {dom}\n",
+            chromium.display(),
+            dom = dom.display()
+        ),
+    );
+    person.login(&[]).env("BROWSER", browser).run().exits(0).stdout_has("logged in");
+    person.get();
+    assert_eq!((person.asked(), person.tokens()), (1, 1));
+    wait_until("the browser is done", || dom.exists());
+    Some(fs::read_to_string(&dom).expect("the page")).filter(|page| !page.is_empty())
+}
+
+#[test]
+fn a_real_browser_logs_in_and_shows_the_page() {
+    let Some(chromium) = require_client("chromium") else { return };
+    for (tls, page) in [(crate::emulator::Tls::Off, Page::Redirect), (crate::emulator::Tls::Good, Page::Auto)] {
+        // On a busy machine `--dump-dom` now and then prints nothing at all, though the login went well.
+        let shown = (0..3).find_map(|_| shown_by(&chromium, tls, page)).expect("a page");
+        assert!(shown.contains("You are logged in") && shown.contains("<svg"), "{shown}");
+    }
+}

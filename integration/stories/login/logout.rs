@@ -1,0 +1,220 @@
+//! The end of a login, and of its tokens.
+
+use super::renewal::NOT_LOGGED_IN;
+use std::fs;
+
+use crate::emulator::Config;
+use crate::emulator::auth::TOKEN;
+use crate::emulator::faults::{Endpoint, Fault};
+use crate::expect::{handed, refused, refused_with_hint};
+use crate::harness::waiting::{HOUR, PATIENCE, wait_until};
+use crate::sources::person::Person;
+
+#[test]
+fn logout_ends_the_login_and_says_so() {
+    let person = Person::new();
+    person.log_in();
+    let token = person.get();
+    let refresh = person.state()["refresh_token"].as_str().expect("one").to_owned();
+    let run = person.world.sandbox.ycred(["logout"]).run().exits(0).quietly();
+    assert!(
+        run.stdout.contains("logged out") && run.stdout.contains("the cached token of whoever is logged in"),
+        "{run}"
+    );
+    for path in [person.world.sandbox.files("state"), person.world.sandbox.files("cache")].concat() {
+        let content = fs::read(&path).expect("readable");
+        let content = String::from_utf8_lossy(&content);
+        assert!(!content.contains(&token) && !content.contains(&refresh), "{}", path.display());
+    }
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+    refused(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
+    person.world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout_has("no token is cached");
+    assert!(person.world.emulator.is_live(&token), "the cloud was not asked");
+    assert_eq!(person.tokens(), 1);
+    // All of them.
+    person.log_in();
+    person
+        .world
+        .sandbox
+        .profile("second", &fs::read_to_string(person.world.sandbox.path("config/default.toml")).expect("text"));
+    person.login(&["second"]).run().exits(0);
+    handed(person.token(&["-p", "second"]).run());
+    let all = person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly();
+    assert!(all.stdout.contains("2 logins ended") && all.stdout.contains("1 cached tokens forgotten"), "{all}");
+    refused(person.token(&["-p", "second"]).run(), 1, &["nobody is logged in"]);
+}
+
+#[test]
+fn a_refresh_under_way_does_not_bring_back_what_logout_ended() {
+    for words in [&[][..], &["--no-cache"]] {
+        let person = Person::new();
+        person.world.emulator.set(|settings| settings.login.one_time = true);
+        person.log_in();
+        person.age(13 * HOUR);
+        person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+        let refresh = person.token(words).start();
+        assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+        let logout = person.world.sandbox.ycred(["logout"]).start();
+        wait_until("the login is over", || {
+            person.world.sandbox.files("state").iter().all(|path| !path.to_string_lossy().ends_with(".session"))
+        });
+        person.world.emulator.clear_faults();
+        let token = handed(refresh.finish());
+        logout.finish().exits(0).stdout_has("logged out");
+        for path in [person.world.sandbox.files("state"), person.world.sandbox.files("cache")].concat() {
+            let content = fs::read(&path).expect("readable");
+            assert!(!String::from_utf8_lossy(&content).contains(&token), "{}", path.display());
+        }
+        refused(person.token(words).run(), 1, &["nobody is logged in"]);
+    }
+}
+
+#[test]
+fn a_refresh_that_outlasts_logouts_patience_stores_nothing_either() {
+    let person = Person::new();
+    person.log_in();
+    person.age(13 * HOUR);
+    person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+    let refresh = person.token(&["--no-cache"]).start();
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    person.world.sandbox.ycred(["logout", "--timeout", "1s"]).run().exits(0).stdout_has("logged out");
+    person.world.emulator.clear_faults();
+    handed(refresh.finish());
+    let left = person.world.sandbox.files("state");
+    assert!(left.iter().all(|path| path.extension().is_some_and(|ending| ending == "lock")), "{left:?}");
+    refused(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
+}
+
+#[test]
+fn logout_of_all_clears_what_a_killed_process_left_of_a_login() {
+    let person = Person::new();
+    person.log_in();
+    let left = person.file(".json").with_file_name("tmp-0123456789abcdef");
+    fs::copy(person.file(".json"), &left).expect("a copy");
+    // A login under way has taken its room on the disk, and comes to its end all the same.
+    let login = person.login(&["--no-browser"]).start();
+    let address = person.address(&login);
+    person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout_has("1 logins ended");
+    assert!(!left.exists());
+    person.curl(&["-o", "/dev/null", &person.callback(&address)]);
+    login.finish().exits(0).stdout_has("logged in");
+    person.get();
+}
+
+#[test]
+fn what_a_renewal_under_way_brings_is_revoked_with_the_rest() {
+    let person = Person::new();
+    person.world.emulator.set(|settings| settings.login.one_time = true);
+    person.log_in();
+    person.age(13 * HOUR);
+    person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+    let renewal = person.token(&["--no-cache"]).start();
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    let logout = person.world.sandbox.ycred(["logout", "--revoke", "-v"]).start();
+    wait_until("it waits", || logout.stderr().contains("waiting"));
+    person.world.emulator.clear_faults();
+    let token = handed(renewal.finish());
+    logout.finish().exits(0).stdout_has("the login is revoked");
+    assert!(!person.world.emulator.is_live(&token));
+    assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
+}
+
+#[test]
+fn logout_can_end_it_in_the_cloud_too() {
+    let person = Person::new();
+    person.log_in();
+    let token = person.get();
+    let run = person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly();
+    for words in ["the login is revoked", "the token of ajeperson00000000000 is revoked, for every program"] {
+        assert!(run.stdout.contains(words), "{run}");
+    }
+    assert!(!person.world.emulator.is_live(&token));
+    assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
+    // Whose token is dead gets one more, to be allowed to end the login.
+    person.world.emulator.set(|settings| settings.login.one_time = true);
+    person.log_in();
+    person.age(13 * HOUR);
+    person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly().stdout_has("the login is revoked");
+    assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
+    assert!(
+        person.world.emulator.tokens().iter().filter(|token| person.world.emulator.is_live(token)).count() <= 1,
+        "only the aged one"
+    );
+    // What cannot be revoked is forgotten all the same.
+    person.log_in();
+    person.get();
+    person.world.emulator.fault(Fault::refuse(403).on(Endpoint::RevokeRefresh));
+    let run = person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(1);
+    assert!(run.stdout.contains("logged out") && run.stdout.contains("is revoked, for every"), "{run}");
+    assert!(run.stderr.contains("forgotten here, but not revoked in the cloud"), "{run}");
+    refused(person.token(&[]).run(), 1, &["nobody is logged in"]);
+    // All of them.
+    person.world.emulator.clear_faults();
+    person.log_in();
+    let token = person.get();
+    let run = person.world.sandbox.ycred(["logout", "--revoke", "--all"]).run().exits(0).quietly();
+    assert!(run.stdout.contains("1 logins ended") && !person.world.emulator.is_live(&token), "{run}");
+}
+
+#[test]
+fn revoke_takes_a_token_from_standard_input_and_from_nowhere_else() {
+    let person = Person::new();
+    person.log_in();
+    let cached = person.get();
+    let revoke = |words: &[&str]| person.world.sandbox.ycred(["revoke"].iter().chain(words));
+    for words in [&["-"][..], &[]] {
+        let other = person.world.emulator.issue("ajeother000000000000");
+        revoke(words)
+            .stdin(format!("{other}\n"))
+            .run()
+            .exits(0)
+            .stdout_has("the token of ajeother000000000000 is revoked");
+        assert!(!person.world.emulator.is_live(&other) && person.world.emulator.is_live(&cached));
+        assert_eq!(person.get(), cached, "another one's end is not that of the cached one");
+    }
+    revoke(&["-"]).stdin(cached.clone()).run().exits(0);
+    assert_ne!(person.get(), cached, "the cached one is dropped");
+    let told =
+        refused_with_hint(revoke(&[&person.get()]).run(), 2, &["not given on the command line"], "ycred revoke -");
+    assert!(!told.contains("t1."), "{told}");
+    refused(revoke(&["-"]).run(), 2, &["there is no token on standard input"]);
+    refused(revoke(&["-"]).stdin("two words").run(), 2, &["what is on standard input is no token"]);
+    refused(revoke(&["-"]).stdin("t1.unknown.token").run(), 1, &["Token is invalid or has expired"]);
+    person.world.sandbox.ycred(["logout"]).run().exits(0);
+    refused_with_hint(revoke(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+}
+
+#[test]
+fn revoke_ends_the_cached_token_and_the_login_goes_on() {
+    let person = Person::new();
+    person.log_in();
+    let first = person.get();
+    person
+        .world
+        .sandbox
+        .ycred(["revoke"])
+        .run()
+        .exits(0)
+        .quietly()
+        .stdout_is("profile default: the token of ajeperson00000000000 is revoked\n");
+    assert!(!person.world.emulator.is_live(&first));
+    let second = person.get();
+    assert_ne!(second, first);
+    assert!(person.world.emulator.is_live(&second));
+    assert_eq!(person.tokens(), 2);
+}
+
+#[test]
+fn revoke_finds_the_token_that_only_the_login_has() {
+    let person = Person::with(Config::default(), "cache = \"none\"");
+    person.log_in();
+    let first = person.get();
+    person.world.sandbox.ycred(["revoke"]).run().exits(0).quietly().stdout_has("is revoked");
+    assert!(!person.world.emulator.is_live(&first));
+    assert_ne!(person.get(), first);
+    // But not in place of another one's: whoever is impersonated has none now.
+    let more = "cache = \"none\"\nimpersonate = \"ajeservice0000000000\"";
+    let person = Person::with(Config::default(), more);
+    person.log_in();
+    refused(person.world.sandbox.ycred(["revoke"]).run(), 2, &["no living token is cached"]);
+}

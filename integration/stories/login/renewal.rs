@@ -1,0 +1,265 @@
+//! From a login on, tokens are renewed without the person.
+
+use std::fs;
+
+use crate::emulator::Config;
+use crate::emulator::faults::{Endpoint, Fault};
+use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::harness::waiting::{HOUR, MINUTE};
+use crate::sources::person::Person;
+use crate::world::shift;
+
+pub const NOT_LOGGED_IN: &str = "ycred login --profile default";
+
+#[test]
+fn a_person_logs_in_once_and_the_token_is_had_and_renewed_without_them() {
+    let person = Person::new();
+    let run = person.login(&[]).run().exits(0);
+    assert!(
+        run.stdout.contains("profile default: logged in; the token lives another 11h 59m and renews itself"),
+        "{run}"
+    );
+    let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
+    assert!(page.contains("You are logged in") && page.contains("profile default"), "{page}");
+    let first = person.get();
+    assert_eq!(person.get(), first, "cached");
+    assert_eq!((person.asked(), person.tokens()), (1, 1));
+    person.age(11 * HOUR);
+    let second = person.get();
+    assert_ne!(second, first);
+    person.age(13 * HOUR);
+    assert_ne!(person.get(), second);
+    assert_eq!((person.asked(), person.tokens()), (1, 3));
+    assert_eq!(person.world.emulator.subject_of(&first).as_deref(), Some(crate::emulator::login::PERSON));
+    let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
+    assert!(url.contains("scope=openid%20offline_access") && url.contains("client_id=yc.oauth.public-sdk"), "{url}");
+    assert!(url.contains("redirect_uri=http%3A%2F%2F127.0.0.1%3A") && !url.contains("yc_federation_hint"), "{url}");
+}
+
+#[test]
+fn whoever_is_not_logged_in_is_told_at_once_and_nobody_is_asked() {
+    let person = Person::new();
+    for call in [
+        person.token(&[]),
+        person.token(&["--no-cache"]),
+        person.token(&["--force-refresh"]),
+        person.world.sandbox.ycred(["refresh"]),
+        person.world.sandbox.ycred(["exec", "--", "true"]),
+    ] {
+        let code = if format!("{:?}", call.clone().run()).contains("\"exec\"") { 125 } else { 1 };
+        refused_with_hint(call.run(), code, &["nobody is logged in"], NOT_LOGGED_IN);
+    }
+    person.world.sandbox.ycred(["kubectl"]).run().exits(1);
+    assert_eq!(person.world.emulator.calls(), 0);
+    assert!(!person.world.sandbox.path("tmp/urls").exists(), "no browser");
+}
+
+#[test]
+fn neither_a_wiped_cache_nor_none_at_all_costs_the_login_or_a_request() {
+    let person = Person::new();
+    person.log_in();
+    let first = handed(person.token(&["--no-cache"]).run());
+    assert_eq!(handed(person.token(&["--no-cache"]).run()), first);
+    assert!(person.world.sandbox.files("cache").is_empty());
+    assert_eq!(person.get(), first);
+    fs::remove_dir_all(person.world.sandbox.path("cache")).expect("wiped");
+    assert_eq!(person.get(), first);
+    person.profile("cache = \"none\"");
+    assert_eq!(person.get(), first);
+    assert_eq!(person.tokens(), 1);
+    // Due for renewal, it is renewed once for all that come after.
+    person.age(11 * HOUR);
+    let second = person.get();
+    assert_ne!(second, first);
+    assert_eq!([person.get(), person.get()], [second.clone(), second]);
+    assert_eq!(person.tokens(), 2);
+}
+
+#[test]
+fn refresh_and_force_ask_the_cloud() {
+    let person = Person::new();
+    person.log_in();
+    let first = person.get();
+    person.world.sandbox.ycred(["refresh"]).run().exits(0).quietly();
+    let second = person.get();
+    assert_ne!(second, first);
+    assert_ne!(handed(person.token(&["--force-refresh"]).run()), second);
+    assert_ne!(handed(person.token(&["--force-refresh", "--no-cache"]).run()), second);
+    assert_eq!(person.tokens(), 4);
+    // More than what is left: renewed for it.
+    person.age(3 * HOUR);
+    handed(person.token(&["--min-ttl", "11h"]).run());
+    assert_eq!(person.tokens(), 5);
+}
+
+#[test]
+fn a_login_without_refresh_token_lasts_as_long_as_its_token() {
+    let person = Person::new();
+    person.world.emulator.set(|settings| settings.login.refresh_tokens = false);
+    person.login(&[]).run().exits(0).stdout_has("logged in for 11h 59m; after that log in again");
+    let first = person.get();
+    person.age(11 * HOUR + 30 * MINUTE);
+    assert_eq!(person.get(), first);
+    assert_eq!(handed(person.token(&["--no-cache"]).run()), first);
+    warned(person.token(&["--min-ttl", "1h"]).run(), &["less than the 1h asked for"]);
+    refused_with_hint(
+        person.token(&["--force-refresh"]).run(),
+        1,
+        &["the login cannot be renewed: its organisation gives no refresh tokens"],
+        NOT_LOGGED_IN,
+    );
+    person.age(HOUR);
+    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &["the login has expired"], NOT_LOGGED_IN);
+    assert_eq!(person.tokens(), 1, "nobody was asked in vain");
+}
+
+#[test]
+fn a_login_that_the_cloud_has_ended_is_over_once_its_token_is() {
+    let person = Person::new();
+    person.log_in();
+    let first = person.get();
+    person.world.emulator.logins(|logins| logins.end_all());
+    person.age(11 * HOUR);
+    assert_eq!(warned(person.token(&[]).run(), &["the login has expired or was revoked", "invalid_grant"]), first);
+    person.age(HOUR);
+    let over = ["the login has expired or was revoked", "invalid_grant"];
+    refused_with_hint(person.token(&[]).run(), 1, &over, NOT_LOGGED_IN);
+    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &over, NOT_LOGGED_IN);
+    assert_eq!(person.tokens(), 4);
+    person.log_in();
+    assert_ne!(person.get(), first);
+}
+
+#[test]
+fn while_the_cloud_is_down_the_last_token_serves() {
+    let person = Person::new();
+    person.log_in();
+    let first = person.get();
+    person.age(11 * HOUR);
+    person.world.emulator.fault(Fault::refuse(503).on(Endpoint::OauthToken));
+    assert_eq!(warned(person.token(&[]).run(), &["is used", "503"]), first);
+    let no_cache = person.token(&["--no-cache", "--timeout", "2s"]);
+    assert_eq!(warned(no_cache.run(), &["the login's last token is used", "503"]), first);
+    fs::remove_dir_all(person.world.sandbox.path("cache")).expect("wiped");
+    assert_eq!(warned(person.token(&["--timeout", "2s"]).run(), &["the login's last token is used"]), first);
+    person.age(2 * HOUR);
+    refused(person.token(&["--no-cache", "--timeout", "2s"]).run(), 4, &["503"]);
+    person.world.emulator.clear_faults();
+    assert_ne!(handed(person.token(&["--no-cache"]).run()), first);
+}
+
+#[test]
+fn a_clock_that_is_off_costs_a_second_request_and_no_login() {
+    for minutes in [-10, 10] {
+        let person = Person::new();
+        person.world.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(minutes));
+        let run = person.login(&[]).run().exits(0);
+        let which = if minutes < 0 { "10 min fast" } else { "10 min slow" };
+        assert!(run.stderr.contains(&format!("warning: this machine's clock is {which}")), "{run}");
+        assert_eq!(person.tokens(), 2);
+        person.get();
+        person.age(13 * HOUR);
+        let renewed = person.token(&[]).run();
+        warned(renewed, &[which]);
+        assert_eq!(person.tokens(), 4);
+    }
+}
+
+#[test]
+fn a_nonce_is_put_into_the_proof_when_it_is_demanded() {
+    for status in [400, 401] {
+        let person = Person::new();
+        person.world.emulator.set(|settings| settings.login.nonce = Some(status));
+        person.log_in();
+        person.get();
+        assert_eq!(person.tokens(), 2);
+        person.age(13 * HOUR);
+        // And does not eat the ordinary retries.
+        person.world.emulator.fault(Fault::refuse(503).on(Endpoint::OauthToken).after(1).times(2));
+        person.get();
+        assert_eq!(person.tokens(), 6);
+    }
+}
+
+#[test]
+fn what_no_nonce_can_mend_is_not_asked_again() {
+    let person = Person::new();
+    person.log_in();
+    person.get();
+    person.world.emulator.logins(|logins| logins.end_all());
+    person.age(13 * HOUR);
+    person.world.emulator.fault(Fault::default().on(Endpoint::OauthToken).header("DPoP-Nonce", "one-with-each-answer"));
+    refused_with_hint(person.token(&[]).run(), 1, &["invalid_grant"], NOT_LOGGED_IN);
+    assert_eq!(person.tokens(), 2);
+}
+
+#[test]
+fn a_token_that_was_got_by_a_clock_far_ahead_is_renewed_first() {
+    let person = Person::new();
+    person.log_in();
+    let first = person.get();
+    // The clock has been put back by a day; the token is dead tomorrow at the latest, not the day after.
+    let path = person.file(".json");
+    let mut state = person.state();
+    shift(&mut state, i64::try_from((24 * HOUR).as_millis()).expect("a day"));
+    fs::write(path, state.to_string()).expect("written");
+    fs::remove_dir_all(person.world.sandbox.path("cache")).expect("wiped");
+    let second = person.get();
+    assert_ne!(second, first);
+    assert_eq!(handed(person.token(&["--no-cache"]).run()), second);
+    assert_eq!(person.tokens(), 2);
+}
+
+#[test]
+fn a_token_that_a_server_has_rejected_is_not_handed_out_again() {
+    for cache in ["", "cache = \"none\""] {
+        let person = Person::with(Config::default(), cache);
+        person.log_in();
+        let first = person.get();
+        let request = format!("protocol=https\nhost=cr.yandex\nusername=iam\npassword={first}\n\n");
+        person.world.sandbox.ycred(["git", "erase"]).stdin(request).run().exits(0).quietly().stdout_is("");
+        assert_ne!(person.get(), first, "{cache}");
+        assert_eq!(person.tokens(), 2);
+    }
+}
+
+#[test]
+fn a_clock_that_is_off_and_a_nonce_that_is_demanded_cost_a_request_each() {
+    let person = Person::new();
+    person.world.emulator.set(|settings| {
+        settings.login.nonce = Some(401);
+        settings.clock_shift = time::Duration::minutes(10);
+    });
+    person.log_in();
+    assert_eq!(person.tokens(), 3);
+    person.age(13 * HOUR);
+    warned(person.token(&[]).run(), &["10 min slow"]);
+    // A nonce that is known by now is not, to the next process.
+    assert_eq!(person.tokens(), 6);
+}
+
+#[test]
+fn over_tls_with_an_authority_of_ones_own() {
+    let person = Person::with(Config::with_tls(crate::emulator::Tls::Good), "ca-file = \"ca.pem\"");
+    person.world.emulator.write_ca(person.world.sandbox.path("config/ca.pem")).expect("a certificate");
+    person.log_in();
+    person.get();
+    person.age(13 * HOUR);
+    person.get();
+    person.profile("");
+    person.age(13 * HOUR);
+    refused(person.token(&["--no-cache"]).run(), 3, &["/oauth/token: its certificate is signed by an authority"]);
+}
+
+#[test]
+fn a_person_may_impersonate_a_service_account() {
+    let person = Person::new();
+    let account = person.world.emulator.new_service_account();
+    person.profile(&format!("impersonate = \"{account}\""));
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+    person.log_in();
+    let token = person.get();
+    assert_eq!(person.world.emulator.subject_of(&token), Some(account));
+    person.world.sandbox.ycred(["logout"]).run().exits(0);
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+}

@@ -1,0 +1,178 @@
+//! The file that holds a login.
+
+use super::renewal::NOT_LOGGED_IN;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::harness::machine::strace;
+use crate::harness::waiting::HOUR;
+use crate::sources::person::Person;
+
+#[test]
+fn a_login_that_is_killed_leaves_nothing_half() {
+    let person = Person::new();
+    let login = person.login(&["--no-browser"]).start();
+    person.address(&login);
+    login.signal(libc::SIGINT);
+    assert_eq!(login.finish().status.code(), None, "ended by the signal");
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+    person.log_in();
+    person.get();
+}
+
+#[test]
+fn secrets_and_directories_of_a_login_are_its_owners_alone() {
+    let person = Person::new();
+    let shell = format!("umask 000; exec {} login", crate::harness::YCRED);
+    person.world.sandbox.call("sh", ["-c", &shell]).run().exits(0);
+    let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    for path in person.world.sandbox.files("state") {
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        assert!(
+            name.starts_with(|c: char| c.is_ascii_hexdigit())
+                && name.split('.').next().is_some_and(|stem| stem.len() == 32),
+            "{name}"
+        );
+    }
+    for directory in ["state", "state/v1"] {
+        assert_eq!(mode(&person.world.sandbox.path(directory)), 0o700, "{directory}");
+    }
+    // Loosened by somebody, they are tightened by the next login.
+    fs::set_permissions(person.world.sandbox.path("state/v1"), fs::Permissions::from_mode(0o755)).expect("loosened");
+    person.log_in();
+    assert_eq!(mode(&person.world.sandbox.path("state/v1")), 0o700);
+}
+
+#[test]
+fn a_login_that_cannot_be_kept_is_told_before_a_browser_opens() {
+    let person = Person::new();
+    person.world.sandbox.file("state", "in the way");
+    refused(person.login(&[]).run(), 5, &["state/v1: a login cannot be kept"]);
+    let nowhere = person.login(&[]).env("YCRED_STATE_DIR", "relative").run();
+    refused_with_hint(
+        nowhere,
+        3,
+        &["a login cannot be kept", "YCRED_STATE_DIR must be an absolute path"],
+        "YCRED_STATE_DIR",
+    );
+    assert_eq!(person.asked(), 0);
+}
+
+#[test]
+fn what_is_in_the_place_of_a_state_and_is_none_is_no_login() {
+    let person = Person::new();
+    person.log_in();
+    let state = person.file(".json");
+    let good = fs::read(&state).expect("a state");
+    for bad in [&b""[..], b"{", b"{}", &good[..good.len() / 2], &[0xff; 100_000]] {
+        fs::write(&state, bad).expect("damaged");
+        refused_with_hint(person.token(&["--no-cache"]).run(), 1, &[], NOT_LOGGED_IN);
+    }
+    fs::remove_file(&state).expect("removed");
+    std::os::unix::fs::symlink("/etc/passwd", &state).expect("a link");
+    refused_with_hint(
+        person.token(&["--no-cache"]).run(),
+        1,
+        &["is not a file that a login has written"],
+        NOT_LOGGED_IN,
+    );
+    person.log_in();
+    handed(person.token(&["--no-cache"]).run());
+    // Another login's marker makes this one none.
+    fs::write(person.file(".session"), "another").expect("a marker");
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+}
+
+#[test]
+fn on_a_full_disk_a_living_token_is_not_risked_and_a_dead_one_is_renewed_with_a_warning() {
+    let Some(strace) = strace() else { return };
+    let person = Person::new();
+    person.world.emulator.set(|settings| settings.login.one_time = true);
+    person.log_in();
+    let first = person.get();
+    // Only what must be durable is synced: the login's state.
+    let full = |words: &[&str]| {
+        let trace = person.world.sandbox.path("tmp/trace");
+        let head = ["-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:error=ENOSPC", "-o"];
+        let call = person.world.sandbox.call(&strace, head);
+        let call =
+            call.and([trace.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref(), "--no-cache".as_ref()]);
+        call.and(words)
+    };
+    person.age(11 * HOUR);
+    assert_eq!(handed(full(&[]).run()), first);
+    assert_eq!(person.tokens(), 1, "the refresh token was not put at risk");
+    person.age(2 * HOUR);
+    let told = ["the token cannot be kept, and neither can the renewed login", "the disk is full"];
+    assert_ne!(warned(full(&[]).run(), &told), first);
+    let left = person.world.sandbox.files("state");
+    assert!(left.iter().all(|path| !path.to_string_lossy().contains("tmp-")), "{left:?}");
+}
+
+#[test]
+fn a_hit_touches_the_logins_marker_and_nothing_else_of_it() {
+    if !crate::harness::machine::require_tracer() {
+        return;
+    }
+    let Some(strace) = strace() else { return };
+    let person = Person::new();
+    person.log_in();
+    person.get();
+    let trace = person.world.sandbox.path("tmp/trace");
+    let call = person.world.sandbox.call(&strace, ["-f", "-qq", "-y", "-o"]);
+    handed(call.and([trace.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref()]).run());
+    let trace = fs::read_to_string(trace).expect("a trace");
+    let state = person.world.sandbox.path("state").display().to_string();
+    // The environment, which the first line has, names the directory too.
+    let touched: Vec<&str> = trace.lines().filter(|line| line.contains(&state) && !line.contains("execve")).collect();
+    assert!(matches!(touched.as_slice(), [one] if one.contains(".session") && one.contains("stat")), "{touched:#?}");
+    assert!(!trace.contains("socket(") && !trace.contains("flock("), "{trace}");
+}
+
+#[test]
+fn killed_at_any_step_of_keeping_it_a_login_is_whole_or_the_one_before() {
+    let Some(strace) = strace() else { return };
+    let person = Person::new();
+    person.log_in();
+    let mut killed = 0;
+    for call in ["fsync", "rename", "unlink", "openat"] {
+        for number in 1..40 {
+            person.age(13 * HOUR);
+            let inject = format!("inject={call}:signal=KILL:when={number}");
+            let words = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"];
+            let renewal = person.world.sandbox.call(&strace, words);
+            let run = renewal.and([crate::harness::YCRED, "token", "--no-cache"]).run();
+            let was_killed = run.stdout.is_empty();
+            assert!(was_killed || run.status.success(), "{run}");
+            handed(person.token(&["--no-cache"]).run());
+            if !was_killed {
+                break;
+            }
+            killed += 1;
+        }
+    }
+    assert!(killed > 8, "{killed}");
+    // A killed login leaves the one before, or none; never a half of each.
+    for call in ["fsync", "rename"] {
+        for number in 1..10 {
+            let inject = format!("inject={call}:signal=KILL:when={number}");
+            let words = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"];
+            let login = person.world.sandbox.call(&strace, words);
+            let run = login.and([crate::harness::YCRED, "login", "--force-refresh"]).run();
+            let token = person.token(&["--no-cache"]).run();
+            if token.status.success() {
+                handed(token);
+            } else {
+                refused_with_hint(token, 1, &["nobody is logged in"], NOT_LOGGED_IN);
+            }
+            if run.status.success() {
+                break;
+            }
+            person.log_in();
+        }
+    }
+    person.login(&["--force-refresh"]).run().exits(0);
+    person.get();
+}

@@ -1,0 +1,73 @@
+//! IPv6, name servers, and ports where nothing listens.
+
+use std::net::{Ipv6Addr, TcpListener};
+use std::time::Duration;
+
+use crate::emulator::{Config, Tls};
+use crate::expect::{refused, refused_with_hint};
+use crate::harness::machine::in_own_network;
+use crate::harness::skip;
+use crate::server::{Response, Server};
+use crate::world::World;
+
+#[test]
+fn ipv6_works() {
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        return skip("this machine has no IPv6");
+    }
+    let address = (Ipv6Addr::LOCALHOST, 0).into();
+    for tls in [Tls::Off, Tls::Good] {
+        let world = World::with(Config { address, ..Config::with_tls(tls) });
+        assert!(world.emulator.url().contains("[::1]"));
+        world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
+        world.configure("ca-file = \"ca.pem\"");
+        let token = world.get();
+        assert_eq!(world.get(), token);
+    }
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_told_as_such() {
+    in_own_network(&[], || {
+        let world = World::new();
+        world
+            .sandbox
+            .profile("default", &world.settings().replace(&world.emulator.url(), "https://iam.no-such-name.invalid"));
+        refused_with_hint(
+            world.token(&[]).run(),
+            4,
+            &["https://iam.no-such-name.invalid", "cannot be resolved"],
+            "HTTPS_PROXY",
+        );
+    });
+}
+
+#[test]
+fn a_name_server_that_does_not_answer_ends_with_the_deadline() {
+    in_own_network(&["10.9.8.53/32"], || {
+        let silent = std::net::UdpSocket::bind("10.9.8.53:53").expect("port 53 of one's own");
+        let world = World::new();
+        let url = "https://iam.no-such-name.invalid";
+        world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), url));
+        // The C library would wait for half a minute.
+        let resolver = world.sandbox.file("tmp/resolv.conf", "nameserver 10.9.8.53\noptions timeout:30 attempts:1\n");
+        let script = "mount --bind \"$0\" /etc/resolv.conf || exit 99\nexec \"$@\"";
+        let before = ["-m", "sh", "-c", script].map(std::ffi::OsString::from).into_iter();
+        let words = [resolver.into(), crate::harness::YCRED.into(), "token".into(), "--timeout".into(), "3s".into()];
+        let run = world.sandbox.call("unshare", before.chain(words)).limit(Duration::from_secs(25)).run();
+        if run.status.code() == Some(99) {
+            return skip("this user may not mount");
+        }
+        refused(run, 4, &[url, "no answer within"]);
+        silent.set_nonblocking(true).expect("a socket");
+        assert!(silent.recv_from(&mut [0; 512]).is_ok(), "it was asked");
+    });
+}
+
+#[test]
+fn a_port_where_nothing_listens_is_told_as_such() {
+    let world = World::new();
+    let gone = Server::start(None, |_| Response::new(404)).url();
+    world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), &gone));
+    refused_with_hint(world.token(&[]).run(), 4, &[&gone, "nothing listens there"], "check the network");
+}

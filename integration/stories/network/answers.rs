@@ -1,0 +1,127 @@
+//! Connections that break, answers that are not the cloud's, and redirects.
+
+use std::time::Duration;
+
+use crate::emulator::CREATE_FOR_SERVICE_ACCOUNT;
+use crate::emulator::faults::{Endpoint, Fault};
+use crate::expect::{refused, refused_with_hint};
+use crate::harness::waiting::PATIENCE;
+use crate::server::{Response, Server, Stage};
+use crate::world::World;
+
+#[test]
+fn a_connection_that_breaks_at_any_stage_is_tried_again() {
+    for stage in [Stage::BeforeAnswer, Stage::MidHeaders, Stage::MidBody, Stage::Reset] {
+        let world = World::new();
+        world.emulator.fault(Fault::broken(stage).times(1));
+        world.get();
+        assert_eq!(world.requests(), 2, "{stage:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_always_breaks_is_tried_four_times_and_then_told() {
+    for stage in [Stage::BeforeAnswer, Stage::MidHeaders, Stage::MidBody, Stage::Reset] {
+        let world = World::new();
+        world.emulator.fault(Fault::broken(stage));
+        refused(world.token(&[]).run(), 4, &[&world.emulator.url()]);
+        assert_eq!(world.requests(), 4, "{stage:?}");
+    }
+}
+
+#[test]
+fn a_page_for_people_in_place_of_a_token_is_told_as_such() {
+    let world = World::new();
+    world.emulator.fault(Fault::html());
+    refused_with_hint(world.token(&[]).run(), 4, &["200", "text/html", "not with a token"], "captive portal");
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn an_empty_answer_is_told_as_such() {
+    let world = World::new();
+    world.emulator.fault(Fault::body(""));
+    refused(world.token(&[]).run(), 4, &["an empty body"]);
+}
+
+#[test]
+fn json_of_another_shape_is_no_token() {
+    for body in ["{}", "[]", "null", "{\"iamToken\": 1}", "{\"iamToken\": \"t1.x.y\"", "42"] {
+        let world = World::new();
+        world.emulator.fault(Fault::body(body));
+        refused(world.token(&[]).run(), 4, &["not with a token"]);
+    }
+}
+
+#[test]
+fn an_endless_answer_is_cut_off() {
+    let world = World::new();
+    world.emulator.fault(Fault::endless());
+    refused(world.token(&[]).run(), 4, &["larger than 65536 bytes"]);
+    // Nor is it read into memory first: 64 MiB of address space hold the program and no more.
+    let words = ["-c", "ulimit -v 65536 && exec \"$@\"", "sh", crate::harness::YCRED, "token", "--force-refresh"];
+    refused(world.sandbox.call("sh", words).run(), 4, &["larger than 65536 bytes"]);
+    let world = World::new();
+    world.emulator.fault(Fault::body(format!("{{\"iamToken\":\"t1.x.y\",\"pad\":\"{}\"}}", "x".repeat(65_536))));
+    refused(world.token(&[]).run(), 4, &["larger than 65536 bytes"]);
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn a_dripping_answer_ends_with_the_deadline() {
+    let world = World::new();
+    world.configure("timeout = \"3s\"");
+    world.emulator.fault(Fault::dripping(1, Duration::from_millis(500)));
+    refused_with_hint(world.token(&[]).limit(PATIENCE).run(), 4, &["no answer within"], "--timeout");
+    assert!((1..=4).contains(&world.requests()), "{} requests", world.requests());
+}
+
+#[test]
+fn a_slow_answer_within_the_time_is_waited_for() {
+    let world = World::new();
+    world.emulator.fault(Fault::dripping(200, Duration::from_millis(50)));
+    world.get();
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn a_cloud_that_does_not_answer_ends_with_the_deadline() {
+    let world = World::new();
+    world.emulator.fault(Fault::held());
+    refused(world.token(&["--timeout", "2s"]).limit(PATIENCE).run(), 4, &["no answer within"]);
+    assert!((1..=4).contains(&world.requests()), "{} requests", world.requests());
+}
+
+#[test]
+fn no_redirect_carries_credentials() {
+    let elsewhere = Server::start(None, |_| Response::json(200, "{\"iamToken\":\"t1.stolen.x\"}"));
+    for status in [301, 302, 303, 307, 308] {
+        let world = World::new();
+        let account = world.emulator.new_service_account();
+        world.configure(&format!("impersonate = \"{account}\""));
+        for endpoint in [Endpoint::Tokens, Endpoint::CreateForServiceAccount] {
+            let to = format!("{}/x", elsewhere.url());
+            world.emulator.clear_faults();
+            world.emulator.fault(Fault::refuse(status).on(endpoint).header("Location", &to));
+            refused(world.token(&["--force-refresh"]).run(), 4, &["redirected", &to, &status.to_string()]);
+        }
+        assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 1));
+    }
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[test]
+fn plain_http_is_for_this_machine_alone() {
+    let world = World::new();
+    for url in
+        ["http://iam.example.test", "http://10.0.0.1:8080", "ftp://127.0.0.1", "iam.example.test", "http://u@127.0.0.1"]
+    {
+        world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), url));
+        refused(world.token(&[]).run(), 3, &["default.toml:3", "iam-url"]);
+    }
+    let port = world.emulator.address().port();
+    world
+        .sandbox
+        .profile("default", &world.settings().replace(&world.emulator.url(), &format!("http://localhost:{port}")));
+    world.get();
+}

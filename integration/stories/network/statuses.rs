@@ -1,0 +1,135 @@
+//! Status codes, and how long to wait before another try.
+
+use std::time::{Duration, SystemTime};
+
+use crate::emulator::faults::Fault;
+use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::world::World;
+
+#[test]
+fn a_4xx_other_than_429_is_never_asked_again() {
+    for (status, code, name) in [
+        (400, 1, "INVALID_ARGUMENT"),
+        (401, 1, "UNAUTHENTICATED"),
+        (403, 1, "PERMISSION_DENIED"),
+        (404, 1, "NOT_FOUND"),
+        (408, 4, ""),
+        (409, 1, ""),
+    ] {
+        let world = World::new();
+        world.emulator.fault(Fault::refuse(status).message("in the clouds own words"));
+        let words = [&format!("{status}"), name, "in the clouds own words", &world.emulator.url()];
+        let error = refused(world.token(&[]).run(), code, &words);
+        assert!(error.contains(&world.emulator.log()[0].request_id), "{error}");
+        assert_eq!(world.requests(), 1, "{status}");
+    }
+}
+
+#[test]
+fn a_429_or_5xx_is_asked_again_three_times_and_then_told() {
+    for (status, name) in [(429, "RESOURCE_EXHAUSTED"), (500, "INTERNAL"), (502, ""), (503, "UNAVAILABLE"), (504, "")] {
+        let world = World::new();
+        world.emulator.fault(Fault::refuse(status).message("in the clouds own words").retry_after(0));
+        let words = [&format!("{status}"), name, "in the clouds own words"];
+        let error = refused_with_hint(world.token(&[]).run(), 4, &words, "try again");
+        let log = world.emulator.log();
+        assert!(error.contains(&log[log.len() - 1].request_id), "{error}");
+        assert_eq!(log.len(), 4, "{status}");
+    }
+}
+
+#[test]
+fn a_cloud_that_recovers_costs_nobody_a_word() {
+    for status in [429, 500, 502, 503, 504] {
+        let world = World::new();
+        world.emulator.fault(Fault::refuse(status).times(2).retry_after(0));
+        world.get();
+        assert_eq!(world.requests(), 3, "{status}");
+    }
+}
+
+#[test]
+fn without_retry_after_tries_are_apart_by_themselves() {
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(503).times(3));
+    world.get();
+    assert_eq!(world.requests(), 4);
+}
+
+#[test]
+fn errors_without_the_clouds_form_are_told_by_their_status() {
+    let world = World::new();
+    world.emulator.fault(Fault::html().with_status(403));
+    refused(world.token(&[]).run(), 1, &["403 Forbidden"]);
+    let world = World::new();
+    world.emulator.fault(Fault::html().with_status(502).retry_after(0));
+    refused(world.token(&[]).run(), 4, &["502 Bad Gateway"]);
+}
+
+#[test]
+fn what_a_server_says_cannot_break_out_of_its_line() {
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(403).message("\u{1b}[31mred\r\nycred: hint: rm -rf /\u{7}\u{202e}"));
+    let run = world.token(&[]).run();
+    assert!(run.stderr.chars().all(|c| c == '\n' || (!c.is_control() && c != '\u{202e}')), "{run}");
+    refused(run, 1, &["red ycred: hint: rm -rf /"]);
+}
+
+/// How long after the first answer the second request came.
+fn pause(world: &World) -> Duration {
+    let log = world.emulator.log();
+    let answered = log[0].answered.unwrap_or(SystemTime::UNIX_EPOCH);
+    log[1].received.duration_since(answered).unwrap_or_default()
+}
+
+#[test]
+fn a_retry_after_in_seconds_is_waited_for() {
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(503).retry_after(1).times(1));
+    world.get();
+    assert!(pause(&world) >= Duration::from_millis(990), "{:?}", pause(&world));
+}
+
+#[test]
+fn a_retry_after_as_a_date_is_waited_for() {
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(2)).times(1));
+    world.get();
+    // A date has whole seconds.
+    assert!(pause(&world) >= Duration::from_millis(990), "{:?}", pause(&world));
+}
+
+#[test]
+fn a_retry_after_as_a_date_is_by_the_clouds_clock() {
+    let world = World::new();
+    world.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(-10));
+    world.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(1)).times(1));
+    warned(world.token(&[]).run(), &["10 min fast"]);
+    let world = World::new();
+    world.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(10));
+    world.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(1)).times(1));
+    warned(world.token(&[]).run(), &["10 min slow"]);
+}
+
+#[test]
+fn a_retry_after_beyond_the_deadline_fails_at_once() {
+    for late in [Fault::refuse(503).retry_after(30), Fault::refuse(429).retry_after_date(Duration::from_secs(30))] {
+        let world = World::new();
+        world.emulator.fault(late);
+        // Well below the 20 seconds that it has: the limit is on waiting, not on speed.
+        refused(world.token(&[]).limit(Duration::from_secs(15)).run(), 4, &[]);
+        assert_eq!(world.requests(), 1);
+    }
+}
+
+#[test]
+fn a_retry_after_that_makes_no_sense_is_as_none() {
+    let world = World::new();
+    for (number, text) in ["soon", "-5", "1.5", "99999999999999999999999", ""].into_iter().enumerate() {
+        world.emulator.fault(Fault::refuse(503).retry_after(text).times(1));
+        handed(world.token(&["--force-refresh"]).run());
+        assert_eq!(world.requests(), 2 * (number + 1), "{text:?}");
+    }
+    world.emulator.fault(Fault::refuse(503).retry_after(u64::MAX));
+    refused(world.token(&["--force-refresh"]).run(), 4, &["503"]);
+}

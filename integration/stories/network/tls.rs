@@ -1,0 +1,112 @@
+//! TLS and its authorities; what a request is, and that a hit makes none.
+
+use std::fs;
+
+use crate::authority::Authority;
+use crate::emulator::log::Presented;
+use crate::emulator::{Config, Tls};
+use crate::expect::{handed, one_token, refused, refused_with_hint};
+use crate::harness::files::set_mode;
+use crate::harness::machine::strace;
+use crate::harness::waiting::HeldLock;
+use crate::world::World;
+
+#[test]
+fn a_ca_file_is_trusted_besides_the_usual_roots() {
+    let world = World::with_tls(Tls::Good);
+    world.get();
+    // The usual roots are still there: one that a variable names, and a ca-file of somebody else.
+    let world = World::with(Config::with_tls(Tls::Good));
+    let ca = world.sandbox.file("tmp/ca.pem", world.emulator.ca_pem());
+    world.sandbox.file("config/other.pem", Authority::new().pem());
+    world.configure("ca-file = \"other.pem\"");
+    handed(world.token(&[]).env("SSL_CERT_FILE", ca).run());
+}
+
+#[test]
+fn a_certificate_that_cannot_be_trusted_is_named_for_what_it_is_and_gets_no_credential() {
+    for (tls, words, hint) in [
+        (Tls::Expired, "has expired", "clock"),
+        (Tls::Early, "not valid yet", "clock"),
+        (Tls::WrongName, "for another name than 127.0.0.1", "URL"),
+        (Tls::SelfSigned, "signed by an authority that is not among", "ca-file"),
+    ] {
+        let world = World::with_tls(tls);
+        refused_with_hint(world.token(&[]).run(), 3, &[&world.emulator.url(), words], hint);
+        assert_eq!(world.emulator.calls(), 0, "{tls:?}");
+        assert_eq!(world.emulator.server().connections(), 1, "{tls:?}: trust is not a matter of trying again");
+    }
+}
+
+#[test]
+fn an_unknown_authority_is_told_with_the_setting_that_would_name_it() {
+    let world = World::with(Config::with_tls(Tls::Good));
+    refused_with_hint(world.token(&[]).run(), 3, &["signed by an authority", "this machine's roots"], "ca-file");
+    // With the wrong ca-file, that file is named.
+    let other = world.sandbox.file("config/other.pem", Authority::new().pem());
+    world.configure("ca-file = \"other.pem\"");
+    refused(world.token(&[]).run(), 3, &["signed by an authority", &other.to_string_lossy()]);
+    assert_eq!(world.emulator.calls(), 0);
+}
+
+#[test]
+fn a_ca_file_that_is_none_is_named() {
+    let world = World::with(Config::with_tls(Tls::Good));
+    world.configure("ca-file = \"ca.pem\"");
+    refused(world.token(&[]).run(), 3, &["config/ca.pem", "no such file"]);
+    let ca = world.sandbox.file("config/ca.pem", "no certificate");
+    refused(world.token(&["--force-refresh"]).run(), 3, &["config/ca.pem", "no certificate in it"]);
+    world.sandbox.file("config/ca.pem", world.emulator.ca_pem());
+    set_mode(&ca, 0o666);
+    let run = world.token(&["--force-refresh"]).run();
+    refused_with_hint(run, 3, &["config/ca.pem", "anyone may write it"], "chmod o-w");
+    assert_eq!(world.emulator.calls(), 0);
+}
+
+#[test]
+fn what_is_no_tls_is_told_as_such() {
+    let world = World::new();
+    let url = world.emulator.url().replace("http://", "https://");
+    world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), &url));
+    refused(world.token(&[]).run(), 4, &[&url]);
+    assert_eq!(world.emulator.calls(), 0);
+}
+
+#[test]
+fn the_user_agent_and_the_body_are_what_the_cloud_documents() {
+    let world = World::with_tls(Tls::Good);
+    world.get();
+    let entry = world.emulator.log()[0].clone();
+    assert!(matches!(entry.presented, Presented::Jwt { .. }), "{entry:?}");
+    assert_eq!((entry.method.as_str(), entry.status), ("POST", Some(200)));
+}
+
+#[test]
+fn a_hit_makes_no_network_call_takes_no_lock_and_opens_no_key() {
+    let Some(strace) = strace() else { return };
+    let world = World::new();
+    let token = world.get();
+    let _held = HeldLock::of(&world.lock_file());
+    let trace = world.sandbox.path("tmp/trace");
+    let words = [
+        "-f",
+        "-qq",
+        "-s",
+        "4096",
+        "-e",
+        "trace=network,flock,openat,open,rename,renameat,renameat2,unlink,mkdir,write",
+        "-o",
+    ];
+    let words = words.map(std::ffi::OsString::from).into_iter();
+    let rest = [trace.clone().into(), crate::harness::YCRED.into(), "token".into()];
+    let run = world.sandbox.call(strace, words.chain(rest)).run().exits(0).quietly();
+    assert_eq!(one_token(&run), token);
+    let calls = fs::read_to_string(&trace).expect("a trace");
+    // Its memory is closed to a tracer that is not root, who sees no file's name; so the opened files are counted as well.
+    assert!(calls.contains("write(1, "), "the trace is one: {calls}");
+    assert_eq!(calls.matches("O_NONBLOCK").count(), 2, "the profile and the record\n{calls}");
+    for forbidden in ["socket(", "connect(", "flock(", "key.json", "rename", "mkdir(", "unlink(", "O_CREAT", ".lock"] {
+        assert!(!calls.contains(forbidden), "{forbidden} in\n{calls}");
+    }
+    assert_eq!(calls.matches("write(").count(), 1, "one write in all\n{calls}");
+}

@@ -1,0 +1,114 @@
+//! Source `metadata`.
+
+use std::time::Duration;
+
+use crate::emulator::faults::{Fault, TokenForm};
+use crate::emulator::log::Presented;
+use crate::emulator::{Config, Emulator, METADATA};
+use crate::expect::{handed, refused, refused_with_hint};
+use crate::harness::Sandbox;
+use crate::harness::machine::in_own_network;
+use crate::harness::waiting::HOUR;
+use crate::world::World;
+
+/// A virtual machine with an account attached.
+fn machine() -> World {
+    let world = World::bare(Config::default());
+    world.emulator.attach(Some("ajeofthemachine00000"));
+    let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.emulator.metadata_addr());
+    world.sandbox.profile("default", &settings);
+    world
+}
+
+#[test]
+fn a_virtual_machine_gives_the_token_of_its_account() {
+    let world = machine();
+    for form in [TokenForm::T1, TokenForm::Old] {
+        world.emulator.set(|settings| settings.token_form = form);
+        let token = handed(world.token(&["--force-refresh"]).run());
+        assert_eq!(world.emulator.subject_of(&token).as_deref(), Some("ajeofthemachine00000"), "{form:?}");
+        assert_eq!(world.get(), token);
+    }
+    assert_eq!(world.emulator.requests(METADATA), 2);
+    assert!(world.emulator.log().iter().all(|entry| entry.presented == Presented::MetadataFlavor));
+}
+
+#[test]
+fn metadata_is_never_asked_for_through_a_proxy() {
+    let mut world = machine();
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        world.sandbox.set(name, "http://127.0.0.1:1");
+    }
+    world.get();
+}
+
+#[test]
+fn the_account_of_a_virtual_machine_may_be_swapped_which_is_noticed_after_a_minute() {
+    let world = machine();
+    let old = world.get();
+    world.emulator.attach(Some("ajeafter000000000000"));
+    assert_eq!(world.get(), old);
+    assert_eq!(world.emulator.requests(METADATA), 1);
+    world.age(Duration::from_secs(61));
+    // Though it may live shorter than the one before.
+    world.emulator.fault(Fault::short_life(HOUR).times(1));
+    let new = world.get();
+    assert_eq!(world.emulator.subject_of(&new).as_deref(), Some("ajeafter000000000000"));
+    assert_eq!(world.get(), new);
+    assert_eq!(world.emulator.requests(METADATA), 2);
+}
+
+#[test]
+fn a_virtual_machine_without_an_account_is_refused_with_what_to_do() {
+    let world = machine();
+    world.emulator.attach(None);
+    refused_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "yc compute instance update");
+    assert_eq!(world.emulator.requests(METADATA), 1);
+}
+
+#[test]
+fn where_no_metadata_service_answers_the_hint_asks_whether_this_is_a_virtual_machine() {
+    let world = World::bare(Config::default());
+    let gone = crate::server::Server::start(None, |_| crate::server::Response::new(404)).address();
+    world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{gone}\"\n"));
+    refused_with_hint(world.token(&[]).run(), 4, &["metadata", &gone.to_string()], "is this a VM");
+}
+
+#[test]
+fn metadata_is_asked_for_at_the_link_local_address_and_on_this_machine_alone() {
+    let world = World::bare(Config::default());
+    for address in ["example.com", "10.0.0.1", "169.254.169.253:80"] {
+        world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"));
+        refused(world.token(&[]).run(), 3, &["default.toml:2", "metadata-addr", address]);
+    }
+    for address in ["http://127.0.0.1", "127.0.0.1/x", "u@127.0.0.1", ""] {
+        world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"));
+        refused(world.token(&[]).run(), 3, &["default.toml:2", "metadata-addr"]);
+    }
+}
+
+#[test]
+fn without_a_setting_metadata_is_asked_for_at_its_usual_address() {
+    in_own_network(&["169.254.169.254/32"], || {
+        let address = "169.254.169.254:80".parse().expect("an address");
+        let emulator = Emulator::start(Config { metadata_address: address, ..Config::default() });
+        emulator.attach(Some("ajeofthemachine00000"));
+        let sandbox = Sandbox::new();
+        sandbox.profile("default", "source = \"metadata\"\n");
+        // Not even the address of another installation's variable is asked when a profile names its own.
+        let token = handed(sandbox.ycred(["token"]).run());
+        assert_eq!(emulator.subject_of(&token).as_deref(), Some("ajeofthemachine00000"));
+        assert_eq!(emulator.requests(METADATA), 1);
+    });
+}
+
+#[test]
+fn the_variable_overrides_the_usual_metadata_address_but_not_the_setting() {
+    let world = machine();
+    let dead = "127.0.0.1:1";
+    handed(world.token(&[]).env("YC_METADATA_ADDR", dead).run());
+    world.sandbox.profile("default", "source = \"metadata\"\n");
+    handed(world.token(&[]).env("YC_METADATA_ADDR", world.emulator.metadata_addr()).run());
+    // The same address from either place is the same identity.
+    assert_eq!(world.emulator.requests(METADATA), 1);
+}

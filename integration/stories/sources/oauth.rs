@@ -1,0 +1,52 @@
+//! Source `oauth`.
+
+use crate::emulator::Config;
+use crate::emulator::log::{Presented, fingerprint};
+use crate::expect::{handed, refused, refused_with_hint};
+use crate::world::World;
+
+#[test]
+fn an_oauth_token_comes_from_a_file_a_variable_or_a_command() {
+    let world = World::bare(Config::default());
+    let (oauth, subject) = world.emulator.new_oauth();
+    world.sandbox.file("config/oauth", format!("{oauth}\n"));
+    let ways = [
+        "oauth-token-file = \"oauth\"",
+        "oauth-token-env = \"MY_OAUTH\"",
+        "oauth-token-command = [\"cat\", \"oauth\"]",
+    ];
+    for (number, way) in ways.iter().enumerate() {
+        let settings = format!("source = \"oauth\"\niam-url = \"{}\"\n{way}\n", world.emulator.url());
+        world.sandbox.profile("default", &settings);
+        let call = world.token(&[]).env("MY_OAUTH", &oauth);
+        let token = handed(call.clone().run());
+        assert_eq!(world.emulator.subject_of(&token).as_ref(), Some(&subject), "{way}");
+        assert_eq!(handed(call.run()), token);
+        assert_eq!(world.requests(), number + 1, "{way}");
+    }
+    let shown = Presented::Oauth { fingerprint: fingerprint(&oauth) };
+    assert!(world.emulator.log().iter().all(|entry| entry.presented == shown));
+}
+
+#[test]
+fn an_oauth_token_that_the_cloud_refuses_is_told_with_what_to_use_instead() {
+    let world = World::bare(Config::default());
+    let settings =
+        format!("source = \"oauth\"\niam-url = \"{}\"\noauth-token-env = \"MY_OAUTH\"\n", world.emulator.url());
+    world.sandbox.profile("default", &settings);
+    let run = world.token(&[]).env("MY_OAUTH", "y0_hunter22hunter22").run().never_says("hunter22");
+    refused_with_hint(run, 1, &["401", "MY_OAUTH"], "authorized key");
+    refused_with_hint(world.token(&[]).run(), 3, &["default.toml:3", "MY_OAUTH", "not set"], "export MY_OAUTH");
+    let run = world.token(&[]).env("MY_OAUTH", "two words").run();
+    refused(run, 3, &["MY_OAUTH"]);
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn one_way_to_the_oauth_token_is_needed_and_no_more() {
+    let world = World::bare(Config::default());
+    for more in ["", "oauth-token-env = \"A\"\noauth-token-file = \"b\"\n"] {
+        world.sandbox.profile("default", &format!("source = \"oauth\"\n{more}"));
+        refused(world.token(&[]).run(), 3, &["oauth-token-file", "oauth-token-env", "oauth-token-command"]);
+    }
+}

@@ -1,0 +1,26 @@
+//! A terminal, at which a script types.
+
+/// A program for Python: runs the arguments in a terminal of its own; the last one says what to type when.
+pub const TERMINAL: &str = r#"
+import os, pty, select, sys, time
+pid, master = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:-1])
+steps = sys.argv[-1].encode().decode("unicode_escape")
+seen, steps, end = b"", [step.split("=>") for step in steps.split("|")], time.monotonic() + 60
+while time.monotonic() < end:
+    if select.select([master], [], [], 0.05)[0]:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        seen += piece
+    if steps and steps[0][0].encode() in seen:
+        os.write(master, steps.pop(0)[1].encode())
+sys.stdout.write(seen.decode())
+if time.monotonic() >= end:
+    os.kill(pid, 9)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;

@@ -1,0 +1,85 @@
+//! Workloads that have no profile.
+
+use std::net::SocketAddr;
+
+use crate::emulator::{Config, TOKENS, Tls};
+use crate::expect::{handed, one_token, refused, refused_with_hint};
+use crate::harness::Call;
+use crate::server::Response;
+use crate::sources::workload::{REQUEST_TOKEN, Workload};
+use crate::stories::tunnel::Tunnel;
+
+/// A workload without a profile: the auth host of the cloud is reached through a proxy, by TLS.
+fn bare() -> (Workload, Tunnel) {
+    let names = ["auth.yandex.cloud", "iam.api.cloud.yandex.net"].map(str::to_owned).to_vec();
+    let mut workload = Workload::with(Config { names, ..Config::with_tls(Tls::Good) });
+    let ca = workload.world.sandbox.path("tmp/ca.pem");
+    workload.emulator().write_ca(&ca).expect("the certificate");
+    let address = |url: &str| -> SocketAddr {
+        url.split_once("://").and_then(|(_, address)| address.parse().ok()).expect("an address")
+    };
+    let (iam, auth) = (address(&workload.emulator().url()), address(&workload.emulator().auth_url()));
+    let tunnel = Tunnel::answering(move |request| {
+        Response::tunnel(if request.target.starts_with("auth.yandex.cloud:") { auth } else { iam })
+    });
+    workload.world.sandbox.set("HTTPS_PROXY", tunnel.url()).set("SSL_CERT_FILE", ca);
+    workload.rotate();
+    (workload, tunnel)
+}
+
+#[test]
+fn without_a_profile_the_variables_serve_after_other_credentials_and_before_metadata() {
+    let (workload, tunnel) = bare();
+    workload.emulator().attach(Some("ajeofthemachine00000"));
+    let (oauth, user) = workload.emulator().new_oauth();
+    let subject = |call: Call| workload.emulator().subject_of(&handed(call.run()));
+    let call = workload
+        .token(&[])
+        .env("YCRED_SERVICE_ACCOUNT_ID", &workload.account)
+        .env("YCRED_SUBJECT_TOKEN_FILE", "../config/subject-token")
+        .env("YC_METADATA_ADDR", workload.emulator().metadata_addr());
+    assert_eq!(subject(call.clone()), Some(workload.account.clone()));
+    assert_eq!((workload.requests(), tunnel.targets()), (1, vec!["CONNECT auth.yandex.cloud:443".to_owned()]));
+    assert_eq!(subject(call.clone().env("YC_OAUTH_TOKEN", oauth)), Some(user));
+    // An account alone is no way to a token.
+    let alone = call.clone().without("YCRED_SUBJECT_TOKEN_FILE");
+    assert_eq!(subject(alone.clone()).as_deref(), Some("ajeofthemachine00000"));
+    let alone = alone.without("YC_METADATA_ADDR");
+    refused_with_hint(alone.run(), 3, &["YCRED_SERVICE_ACCOUNT_ID"], "permissions: id-token: write");
+    let wrong = call.clone().env("YCRED_SERVICE_ACCOUNT_ID", "my account");
+    refused(wrong.run(), 3, &["`YCRED_SERVICE_ACCOUNT_ID`", "my account"]);
+    let account = workload.emulator().new_service_account();
+    assert_eq!(subject(call.env("YCRED_IMPERSONATE", &account)), Some(account));
+    assert_eq!((workload.requests(), workload.emulator().requests(TOKENS)), (1, 1));
+}
+
+#[test]
+fn without_a_profile_a_variable_names_the_auth_host_of_another_installation() {
+    let workload = Workload::new();
+    workload.rotate();
+    let call = workload
+        .token(&[])
+        .env("YCRED_SERVICE_ACCOUNT_ID", &workload.account)
+        .env("YCRED_SUBJECT_TOKEN_FILE", workload.world.sandbox.path("config/subject-token"));
+    let token = handed(call.clone().env("YCRED_AUTH_URL", workload.emulator().auth_url()).run());
+    assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));
+    refused(call.env("YCRED_AUTH_URL", "http://auth.example").run(), 3, &["`YCRED_AUTH_URL`", "plain http"]);
+}
+
+#[test]
+fn without_a_profile_a_job_of_github_actions_needs_the_account_alone() {
+    let (workload, _tunnel) = bare();
+    let audience = workload.issuer.audience.clone();
+    // The endpoint is on loopback, and behind the emulator's own authority.
+    let call = workload.job(workload.token(&[])).env("YCRED_SERVICE_ACCOUNT_ID", &workload.account);
+    let run = call.clone().env("GITHUB_REPOSITORY_OWNER", "owner").run();
+    refused_with_hint(run, 1, &["ID token of GitHub Actions"], "aud \"https://github.com/owner\"");
+    let run = call.clone().env("GITHUB_REPOSITORY_OWNER", "owner").env("YCRED_GITHUB_AUDIENCE", &audience).run();
+    let token = one_token(&run.exits(0).quietly());
+    assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));
+    refused_with_hint(call.run(), 3, &["YCRED_SERVICE_ACCOUNT_ID"], "YCRED_GITHUB_AUDIENCE");
+    // What runs inside gets the token, and not what it was bought with.
+    let exec = workload.job(workload.world.sandbox.ycred(["exec", "/usr/bin/env"]));
+    let exec = exec.env("YCRED_SERVICE_ACCOUNT_ID", &workload.account).env("YCRED_GITHUB_AUDIENCE", &audience);
+    exec.run().exits(0).quietly().never_says(REQUEST_TOKEN);
+}

@@ -1,0 +1,48 @@
+//! Jobs of GitHub Actions without their variables, or with an endpoint that fails.
+
+use crate::emulator::faults::{Endpoint, Fault};
+use crate::expect::{handed, refused, refused_with_hint};
+use crate::sources::workload::{GITHUB, Workload, github};
+
+#[test]
+fn without_githubs_variables_the_hint_has_the_permission() {
+    let workload = Workload::new();
+    workload.profile(&github(&workload));
+    let job = workload.job(workload.token(&[]));
+    for name in ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"] {
+        let run = job.clone().without(name).run();
+        refused_with_hint(run, 3, &["default.toml:4", "github-audience", name], "permissions: id-token: write");
+    }
+    for url in ["http://github.example/x", "https://u@github.example/", "ftp://127.0.0.1/", "127.0.0.1", "https://x/#y"]
+    {
+        let run = job.clone().env("ACTIONS_ID_TOKEN_REQUEST_URL", url).run();
+        refused(run, 3, &["ACTIONS_ID_TOKEN_REQUEST_URL", "is not an https URL"]);
+    }
+    let run = job.clone().env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "hunter22\nX-Header: x").run().never_says("hunter22");
+    refused(run, 3, &["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]);
+    assert_eq!(workload.emulator().calls(), 0);
+}
+
+#[test]
+fn github_down_or_out_of_its_mind_is_told_as_such() {
+    let workload = Workload::new();
+    workload.profile(&github(&workload));
+    let job = |words: &[&str]| workload.job(workload.token(words));
+    let at_github = |fault: Fault| workload.emulator().fault(fault.on(Endpoint::Other));
+    at_github(Fault::refuse(500).times(2));
+    let token = handed(job(&[]).run());
+    assert_eq!((workload.emulator().requests(GITHUB), workload.requests()), (3, 1), "one request and the retries");
+    assert_eq!(handed(job(&[]).run()), token);
+    for (fault, code, words) in [
+        (Fault::html(), 4, &["/github/idtoken", "text/html"][..]),
+        (Fault::body("{\"count\":0}"), 4, &["/github/idtoken", "not with a token"]),
+        (Fault::body("{\"value\":\"two words\"}"), 1, &["GitHub Actions", "one token on one line"]),
+        (Fault::refuse(403).message("no"), 1, &["GitHub Actions", "403", "no"]),
+        (Fault::refuse(302), 4, &["GitHub Actions", "redirected"]),
+    ] {
+        workload.emulator().clear_faults();
+        at_github(fault);
+        refused(job(&["--force-refresh"]).run(), code, words);
+    }
+    assert_eq!(workload.requests(), 1, "nothing was exchanged");
+}

@@ -1,0 +1,144 @@
+//! Whose record it is.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::emulator::log::fingerprint;
+use crate::expect::handed;
+use crate::sources::workload::{COMMAND, FILE, SUBJECT, VARIABLE, Workload, github};
+
+/// A client's own token takes the place of the profile's way, and another source refuses it.
+#[test]
+fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
+    use ycred::base::environment::Environment;
+    use ycred::base::secret::Secret;
+    use ycred::disk::places::Places;
+    use ycred::profile::Profile;
+
+    let workload = Workload::new();
+    let read = |text: &str| {
+        let path = workload.world.sandbox.path("config/x.toml");
+        Profile::from_text("x", &path, text, &Environment::default(), &Places::none()).expect("a profile")
+    };
+    let name = |profile: &Profile, subject: Option<&str>| {
+        let subject = subject.map(|text| Secret::new(text.to_owned()));
+        profile.open_for(subject.as_ref()).map(|grant| grant.identity().name())
+    };
+    let bare = read(&workload.settings(""));
+    let (one, renewed) = (workload.issuer.token(SUBJECT), workload.issuer.token(SUBJECT));
+    let other = workload.issuer.token("system:serviceaccount:default:other");
+    let [one, renewed, other] = [one, renewed, other].map(|token| name(&bare, Some(&token)).expect("a grant"));
+    assert!(one == renewed && one != other);
+    assert!(name(&bare, None).expect_err("no way").render().contains("a client that sends a token"));
+    for bad in ["", "two words"] {
+        let error = name(&bare, Some(bad)).expect_err("no token").render();
+        assert!(error.contains("came with the request") && !error.contains("words"), "{error}");
+    }
+    // A way of the profile's own gives way, and need not work.
+    let token = workload.issuer.token(SUBJECT);
+    for way in [FILE, VARIABLE, COMMAND, &github(&workload)] {
+        assert_eq!(name(&read(&workload.settings(way)), Some(&token)).expect("a grant"), one, "{way}");
+    }
+    let keyed = read(&workload.world.settings());
+    assert!(name(&keyed, Some(&token)).expect_err("another's rights").render().contains("has no use for it"));
+}
+
+/// The test's own process as a user of the library: what the hook of a client that sends a token does.
+#[test]
+fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
+    use std::time::{Instant, SystemTime};
+    use ycred::base::clock::Timestamp;
+    use ycred::base::clock::{Clock, Deadline};
+    use ycred::base::environment::Environment;
+    use ycred::base::notes::Notes;
+    use ycred::base::secret::Secret;
+    use ycred::cache::Cache;
+    use ycred::cloud::Context;
+    use ycred::cloud::http::Http;
+    use ycred::disk::places::Places;
+    use ycred::profile::Profile;
+
+    struct RealClock(Instant);
+    impl Clock for RealClock {
+        fn now(&self) -> Timestamp {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+            Timestamp(i64::try_from(since.as_millis()).expect("a moment"))
+        }
+        fn elapsed(&self) -> Duration {
+            self.0.elapsed()
+        }
+        fn sleep(&self, length: Duration) {
+            std::thread::sleep(length);
+        }
+    }
+
+    let workload = Workload::new();
+    // A way of the profile's own that would fail.
+    let text = workload.settings("subject-token-file = \"not-there\"");
+    let path = workload.world.sandbox.path("config/x.toml");
+    let environment = Environment::default();
+    let profile = Profile::from_text("x", &path, &text, &environment, &Places::none()).expect("a profile");
+    let clock = RealClock(Instant::now());
+    let (http, cache) = (Http::new(&environment, None), Cache::new(Err("none is wanted".into())));
+    let notes = Notes::new(0, &|_| ());
+    let cx = Context {
+        clock: &clock,
+        deadline: Deadline::of_run(Duration::from_secs(60)),
+        attempts: 4,
+        http: &http,
+        cache: &cache,
+        notes: &notes,
+        force_since: None,
+        profile: "profile x",
+        floor: Duration::ZERO,
+        is_inner: false,
+    };
+    let fetch = |token: &str| {
+        let token = Secret::new(token.to_owned());
+        profile.open_for(Some(&token)).expect("a grant").fetch(&cx)
+    };
+    let token = workload.issuer.token(SUBJECT);
+    let credential = fetch(&token).unwrap_or_else(|error| panic!("{}", error.render()));
+    assert_eq!(workload.emulator().subject_of(credential.secret.expose()), Some(workload.account.clone()));
+    assert_eq!(workload.shown(), [fingerprint(&token)]);
+    let stranger = workload.issuer.token("system:serviceaccount:default:stranger");
+    let error = fetch(&stranger).expect_err("no credential").render();
+    assert!(error.contains("subject token of the request") && error.contains("default:stranger"), "{error}");
+}
+
+/// Every setting that decides whose token it is makes a record of its own.
+#[test]
+fn account_host_way_and_authority_are_part_of_the_identity() {
+    let workload = Workload::of_file();
+    let (first, second) = (workload.emulator().new_service_account(), workload.emulator().auth_url());
+    workload.emulator().new_federated_credential(&workload.issuer, &first, SUBJECT);
+    fs::copy(workload.world.sandbox.path("config/subject-token"), workload.world.sandbox.path("config/other"))
+        .expect("a copy");
+    workload.emulator().write_ca(workload.world.sandbox.path("config/ca.pem")).expect("the certificate");
+    let settings = workload.settings(FILE);
+    let profiles = [
+        settings.clone(),
+        settings.replace(&workload.account, &first),
+        settings.replace(&second, &second.replace("127.0.0.1", "localhost")),
+        settings.replace("\"subject-token\"", "\"other\""),
+        format!("{settings}ca-file = \"ca.pem\"\n"),
+        workload.settings(COMMAND),
+    ];
+    for (number, profile) in profiles.iter().enumerate() {
+        workload.world.sandbox.profile("default", profile);
+        handed(workload.token(&[]).run());
+        handed(workload.token(&[]).run());
+        assert_eq!((workload.requests(), workload.world.records().len()), (number + 1, number + 1), "{profile}");
+    }
+}
+
+#[test]
+fn the_record_says_whose_it_is_and_holds_no_subject_token() {
+    let workload = Workload::new();
+    workload.profile(VARIABLE);
+    let token = workload.issuer.token(SUBJECT);
+    let run = workload.token(&["-vvv"]).env("MY_ID_TOKEN", &token).run().exits(0);
+    run.stderr_has(SUBJECT).never_says(&token[token.len() - 40..]);
+    let record = fs::read_to_string(&workload.world.records()[0]).expect("a record");
+    assert!(record.contains(SUBJECT) && !record.contains(&token[token.len() - 40..]), "{record}");
+}

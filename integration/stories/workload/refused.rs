@@ -1,0 +1,241 @@
+//! Refusals by the cloud, and profiles and subject tokens that are refused here.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::json;
+use time::Duration as Span;
+
+use crate::emulator::exchange::Algorithm;
+use crate::emulator::faults::Fault;
+use crate::emulator::{Config, Tls};
+use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::harness::waiting::HOUR;
+use crate::server::Stage;
+use crate::sources::workload::{COMMAND, FILE, REQUEST_TOKEN, SUBJECT, VARIABLE, Workload, github};
+
+#[test]
+fn a_refusal_keeps_the_clouds_words_and_shows_what_it_compares() {
+    let workload = Workload::of_file();
+    let wrong_sub = "repo:owner/name:ref:refs/heads/Main";
+    let unknown = workload.emulator().new_federation(Algorithm::Es256);
+    let elsewhere = json!({"iss": "https://elsewhere.example"});
+    for (token, why, shown) in [
+        (workload.issuer.token(wrong_sub), "no federated credential matches", format!("sub \"{wrong_sub}\"")),
+        (workload.issuer.token_with(SUBJECT, &json!({"aud": "yc"})), "aud is", "aud \"yc\"".to_owned()),
+        (
+            workload.issuer.token_with(SUBJECT, &elsewhere),
+            "no federation",
+            "iss \"https://elsewhere.example\"".to_owned(),
+        ),
+        (unknown.token(SUBJECT), "no federated credential matches", format!("iss \"{}\"", unknown.url)),
+        (workload.issuer.impostor().token(SUBJECT), "signature", format!("sub \"{SUBJECT}\"")),
+    ] {
+        workload.put(&token);
+        workload.emulator().clear_log();
+        let run = workload.token(&["--force-refresh"]).run().never_says(token.rsplit('.').next().expect("a signature"));
+        for part in [&shown, "yc iam workload-identity federated-credential list", &workload.account] {
+            assert!(run.lines_of_stderr("ycred: hint: ").concat().contains(part), "{part} expected\n{run}");
+        }
+        let words = ["profile default", &workload.account, "config/subject-token", "400", "invalid_request", why];
+        let error = refused(run, 1, &words);
+        assert!(error.contains(&workload.emulator().log()[0].request_id), "{error}");
+        assert_eq!(workload.requests(), 1, "a refusal is final");
+    }
+}
+
+#[test]
+fn a_refusal_in_the_words_of_the_clouds_other_apis_is_read_too() {
+    let workload = Workload::of_file();
+    let body = r#"{"code":7,"message":"the federation is disabled","details":[]}"#;
+    workload.emulator().fault(Fault::body(body).with_status(403));
+    refused_with_hint(workload.token(&[]).run(), 1, &["403", "PERMISSION_DENIED", "is disabled"], "sub \"repo:");
+}
+
+#[test]
+fn an_expired_subject_token_is_called_so_once_the_cloud_has_refused_it() {
+    let workload = Workload::new();
+    let now = workload.emulator().now().duration_since(std::time::UNIX_EPOCH).expect("a time").as_secs();
+    let expired = workload.issuer.token_with(SUBJECT, &json!({"exp": now - 720}));
+    workload.put(&expired);
+    for (way, named, mend) in [
+        (FILE, "config/subject-token (expired at 20", "whatever writes the file must renew it"),
+        (VARIABLE, "MY_ID_TOKEN (expired at 20", "not renewed while a job runs"),
+        (COMMAND, "command cat (expired at 20", "must print a fresh token"),
+    ] {
+        workload.profile(way);
+        let run = workload.token(&[]).env("MY_ID_TOKEN", &expired).run();
+        let run = run.stderr_has(&format!("sub \"{SUBJECT}\""));
+        refused_with_hint(run, 1, &[named, "Z, 12m ago)", "is expired"], mend);
+    }
+}
+
+#[test]
+fn a_clock_that_is_off_neither_spoils_a_good_token_nor_hides_a_dead_one() {
+    // Ours is 20 min fast: the token is dead by it, and good for the cloud, whose word counts.
+    let workload = Workload::of_file();
+    workload.emulator().set(|settings| settings.clock_shift = Span::minutes(-20));
+    workload.rotate();
+    let token = handed(workload.token(&[]).run());
+    assert!(workload.emulator().is_live(&token));
+    assert_eq!(handed(workload.token(&[]).run()), token, "its life was told as a length, so no clock has a say in it");
+    // Ours is 20 min slow: the token is good by it, and dead for the cloud.
+    let workload = Workload::of_file();
+    workload.emulator().set(|settings| settings.clock_shift = Span::minutes(20));
+    refused_with_hint(workload.token(&[]).run(), 1, &["(expired at ", "m ago)"], "whatever writes the file");
+    assert_eq!(workload.requests(), 1);
+}
+
+#[test]
+fn a_token_that_was_signed_by_a_fast_clock_is_refused_with_what_the_clock_says() {
+    let workload = Workload::of_file();
+    // Signed here, while ours is 20 min fast.
+    workload.emulator().set(|settings| settings.clock_shift = Span::minutes(-20));
+    let hint = "this machine's clock is 20 min fast";
+    refused_with_hint(workload.token(&[]).run(), 1, &["is in the future"], hint);
+    // Also where the claims leave no room for anything else.
+    let long = "x".repeat(400);
+    workload.put(&workload.issuer.token_with(&long, &json!({"iss": long, "aud": long})));
+    refused_with_hint(workload.token(&["--force-refresh"]).run(), 1, &["400"], hint);
+}
+
+#[test]
+fn another_host_than_the_auth_host_is_called_so() {
+    let workload = Workload::of_file();
+    // IAM has no such path.
+    let settings = workload.settings(FILE).replace(&workload.emulator().auth_url(), &workload.emulator().url());
+    workload.world.sandbox.profile("default", &settings);
+    refused_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "check auth-url");
+}
+
+#[test]
+fn what_holds_no_subject_token_is_named_and_not_sent() {
+    let workload = Workload::of_file();
+    for content in ["", "\n", "hunter22 hunter22", "hunter22\nhunter22", &"hunter22".repeat(2049), "hunter22\u{1}"] {
+        workload.world.sandbox.file("config/subject-token", content);
+        workload.profile(FILE);
+        let run = workload.token(&["--force-refresh"]).run().never_says("hunter");
+        refused(run, 3, &["subject token file", "config/subject-token"]);
+        workload.profile(COMMAND);
+        let run = workload.token(&["--force-refresh"]).run().never_says("hunter");
+        refused_with_hint(run, 1, &["command cat"], "run the command by hand");
+        workload.profile(VARIABLE);
+        let run = workload.token(&[]).env("MY_ID_TOKEN", content).run().never_says("hunter");
+        refused(run, 3, &["default.toml:4", "MY_ID_TOKEN"]);
+    }
+    refused_with_hint(
+        workload.token(&[]).run(),
+        3,
+        &["default.toml:4", "MY_ID_TOKEN", "not set"],
+        "export MY_ID_TOKEN",
+    );
+    workload.profile("subject-token-file = \"not-there\"");
+    refused_with_hint(
+        workload.token(&[]).run(),
+        3,
+        &["subject token file", "config/not-there", "no such file"],
+        "ls -l",
+    );
+    workload.profile("subject-token-command = [\"sh\", \"-c\", \"echo no login >&2; exit 3\"]");
+    refused(workload.token(&[]).run(), 1, &["command sh", "no login"]);
+    assert_eq!(workload.emulator().calls(), 0);
+}
+
+#[test]
+fn a_profile_names_the_account_and_one_way() {
+    let workload = Workload::new();
+    let ways = ["subject-token-file", "subject-token-env", "subject-token-command", "github-audience"];
+    for more in [
+        "",
+        "subject-token-file = \"a\"\nsubject-token-env = \"B\"",
+        "github-audience = \"a\"\nsubject-token-env = \"B\"",
+    ] {
+        workload.profile(more);
+        refused(workload.token(&[]).run(), 3, &[&["default.toml", "needs one of"][..], &ways].concat());
+    }
+    let sandbox = &workload.world.sandbox;
+    sandbox.profile("default", "source = \"workload\"\nsubject-token-file = \"a\"\n");
+    refused_with_hint(workload.token(&[]).run(), 3, &["`service-account-id`"], "service-account-id = ");
+    sandbox.profile("default", "source = \"workload\"\nservice-account-id = \"a b\"\nsubject-token-file = \"a\"\n");
+    refused(workload.token(&[]).run(), 3, &["default.toml:2", "`service-account-id`", "a b"]);
+    sandbox.profile("default", "source = \"workload\"\nservice-account = \"a\"\n");
+    refused_with_hint(workload.token(&[]).run(), 3, &["default.toml:2"], "service-account-id");
+    assert_eq!(workload.emulator().calls(), 0);
+}
+
+#[test]
+fn init_writes_the_profile_and_says_whose_it_is() {
+    let workload = Workload::new();
+    let sandbox = &workload.world.sandbox;
+    sandbox.file("work/token", workload.issuer.token(SUBJECT));
+    let (url, account) = (workload.emulator().auth_url(), workload.account.as_str());
+    let words = ["init", "ci", "--service-account-id", account, "--subject-token-file", "token", "--auth-url", &url];
+    sandbox.ycred(words).run().exits(0).quietly().stdout_has(&format!("service account {account} (workload"));
+    let text = fs::read_to_string(sandbox.path("config/ci.toml")).expect("the profile");
+    assert!(text.contains("source = \"workload\"") && text.contains("work/token\""), "{text}");
+    handed(workload.token(&["-p", "ci"]).run());
+    assert_eq!(workload.requests(), 1);
+}
+
+#[test]
+fn a_program_gets_the_token_and_not_what_it_was_bought_with() {
+    let workload = Workload::new();
+    workload.profile(&github(&workload));
+    let exec = |words: &[&str]| workload.world.sandbox.ycred(["exec", "--"].iter().chain(words));
+    let run = workload.job(exec(&["/usr/bin/env"])).run().exits(0).quietly();
+    assert!(run.stdout.contains("\nYC_TOKEN=") || run.stdout.starts_with("YC_TOKEN="), "{run}");
+    let run = run.never_says("ACTIONS_ID_TOKEN_REQUEST_TOKEN").never_says(REQUEST_TOKEN);
+    run.stdout_has("ACTIONS_ID_TOKEN_REQUEST_URL=");
+    workload.profile(VARIABLE);
+    let token = workload.issuer.token(SUBJECT);
+    let run = exec(&["/usr/bin/env"]).env("MY_ID_TOKEN", &token).run().exits(0).quietly();
+    run.never_says("MY_ID_TOKEN").never_says(&token);
+    let env = workload.world.sandbox.ycred(["env"]).env("MY_ID_TOKEN", &token).run().exits(0);
+    env.stdout_has("unset MY_ID_TOKEN;").never_says(&token);
+}
+
+#[test]
+fn a_cloud_that_is_down_is_asked_again_and_the_cached_token_serves_meanwhile() {
+    let workload = Workload::of_file();
+    workload.emulator().fault(Fault::refuse(500).times(1));
+    workload.emulator().fault(Fault::broken(Stage::BeforeAnswer).times(1));
+    workload.emulator().fault(Fault::refuse(429).retry_after(0).times(1));
+    let old = handed(workload.token(&[]).run());
+    assert_eq!(workload.requests(), 4, "one request and three retries");
+    workload.emulator().clear_faults();
+    workload.emulator().fault(Fault::refuse(503).message("maintenance"));
+    workload.world.age(12 * HOUR - Duration::from_secs(50));
+    assert_eq!(warned(workload.token(&[]).run(), &["the cached token is used", "503", "maintenance"]), old);
+    assert_eq!(workload.requests(), 8);
+    let run = workload.token(&["--no-cache"]).run();
+    refused(run, 4, &["service account", "subject token file", "/oauth/token", "503", "maintenance"]);
+}
+
+#[test]
+fn what_is_not_the_cloud_is_told_as_such() {
+    for (fault, words) in [
+        (Fault::html(), &["/oauth/token", "text/html", "not with a token"][..]),
+        (Fault::body(""), &["/oauth/token", "an empty body"]),
+        (Fault::body("{\"token_type\":\"Bearer\"}"), &["/oauth/token", "not with a token"]),
+        (Fault::body("{\"access_token\":\"two words\"}"), &["/oauth/token", "no token"]),
+        (Fault::refuse(302), &["/oauth/token", "redirected"]),
+        (Fault::endless(), &["/oauth/token", "larger than"]),
+    ] {
+        let workload = Workload::of_file();
+        workload.emulator().fault(fault);
+        refused(workload.token(&["--timeout", "5s"]).run(), 4, words);
+        assert_eq!(workload.requests(), 1);
+    }
+}
+
+#[test]
+fn by_tls_with_an_authority_of_ones_own() {
+    let workload = Workload::with(Config::with_tls(Tls::Good));
+    workload.emulator().write_ca(workload.world.sandbox.path("config/ca.pem")).expect("the certificate");
+    workload.rotate();
+    workload.profile(FILE);
+    refused(workload.token(&[]).run(), 3, &["/oauth/token", "signed by an authority"]);
+    workload.profile(&format!("{FILE}\nca-file = \"ca.pem\""));
+    handed(workload.token(&[]).run());
+    assert_eq!(workload.requests(), 1);
+}

@@ -1,0 +1,223 @@
+//! Where the subject token comes from, and how it is exchanged.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use crate::emulator::CREATE_FOR_SERVICE_ACCOUNT;
+use crate::emulator::exchange::Algorithm;
+use crate::emulator::faults::Fault;
+use crate::emulator::log::{Presented, fingerprint};
+use crate::expect::{handed, refused, refused_with_hint};
+use crate::harness::files::set_mode;
+use crate::harness::run_all;
+use crate::harness::waiting::{HOUR, MINUTE};
+use crate::sources::workload::{COMMAND, FILE, GITHUB, SUBJECT, VARIABLE, Workload, github};
+
+#[test]
+fn a_file_is_read_anew_for_each_fetch_and_not_at_all_for_a_hit() {
+    let workload = Workload::of_file();
+    let first = workload.rotate();
+    let old = handed(workload.token(&[]).run());
+    assert_eq!(workload.emulator().subject_of(&old), Some(workload.account.clone()));
+    fs::remove_file(workload.world.sandbox.path("config/subject-token")).expect("the file");
+    assert_eq!(handed(workload.token(&[]).run()), old, "the subject token is not part of what is cached");
+    workload.world.age(12 * HOUR);
+    let second = workload.rotate();
+    let new = handed(workload.token(&[]).run());
+    assert_ne!(new, old);
+    assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
+}
+
+/// As the kubelet does it: a link to a directory of the moment, replaced as a whole.
+#[test]
+fn a_volume_that_is_renewed_by_replacing_a_link_is_the_same_file() {
+    let workload = Workload::new();
+    let volume = workload.world.sandbox.path("config/volume");
+    let renew = |moment: &str| {
+        let token = workload.issuer.token(SUBJECT);
+        workload.world.sandbox.file(format!("config/volume/{moment}/sa-token"), &token);
+        symlink(moment, volume.join("..tmp")).expect("a link");
+        fs::rename(volume.join("..tmp"), volume.join("..data")).expect("the link in its place");
+        token
+    };
+    let first = renew("..first");
+    symlink("..data/sa-token", volume.join("sa-token")).expect("a link");
+    workload.profile("subject-token-file = \"volume/sa-token\"");
+    let old = handed(workload.token(&[]).run());
+    let second = renew("..second");
+    assert_eq!(handed(workload.token(&[]).run()), old);
+    workload.world.age(12 * HOUR);
+    handed(workload.token(&[]).run());
+    assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
+}
+
+#[test]
+fn the_mode_of_the_file_is_for_whoever_mounts_it() {
+    let workload = Workload::of_file();
+    // As the kubelet mounts it for a container of root.
+    set_mode(&workload.world.sandbox.path("config/subject-token"), 0o644);
+    handed(workload.token(&[]).run());
+}
+
+#[test]
+fn a_variable_with_a_renewed_token_of_the_same_subject_is_a_hit() {
+    let workload = Workload::new();
+    workload.profile(VARIABLE);
+    let job = |token: String| workload.token(&[]).env("MY_ID_TOKEN", token);
+    let old = handed(job(workload.issuer.token(SUBJECT)).run());
+    assert_eq!(handed(job(workload.issuer.token(SUBJECT)).run()), old);
+    assert_eq!(workload.requests(), 1);
+    workload.world.age(12 * HOUR);
+    let renewed = workload.issuer.token(SUBJECT);
+    assert_ne!(handed(job(renewed.clone()).run()), old);
+    assert_eq!(workload.shown()[1..], [fingerprint(&renewed)]);
+}
+
+#[test]
+fn two_jobs_of_different_subjects_or_issuers_never_share_a_record() {
+    let workload = Workload::new();
+    workload.profile(VARIABLE);
+    let other_issuer = workload.emulator().new_federation(Algorithm::Es256);
+    workload.emulator().new_federated_credential(&other_issuer, &workload.account, SUBJECT);
+    let pull = "repo:owner/name:pull_request";
+    workload.emulator().new_federated_credential(&workload.issuer, &workload.account, pull);
+    let job = |token: &str| handed(workload.token(&[]).env("MY_ID_TOKEN", token).run());
+    let tokens = [workload.issuer.token(SUBJECT), workload.issuer.token(pull), other_issuer.token(SUBJECT)];
+    let first: Vec<String> = tokens.iter().map(|token| job(token)).collect();
+    assert_eq!((workload.requests(), workload.world.records().len()), (3, 3));
+    let again: Vec<String> = tokens.iter().map(|token| job(token)).collect();
+    assert_eq!((workload.requests(), again), (3, first));
+    // Whom the cloud does not know gets nothing, whatever others have in the cache.
+    let stranger = workload.issuer.token("repo:owner/name:ref:refs/heads/dev");
+    refused(workload.token(&[]).env("MY_ID_TOKEN", stranger).run(), 1, &["no federated credential"]);
+}
+
+#[test]
+fn a_token_that_is_no_jwt_counts_by_its_content() {
+    let workload = Workload::new();
+    workload.profile(VARIABLE);
+    for (number, token) in ["opaque-hunter22", "opaque-hunter23", "a.b.c"].into_iter().enumerate() {
+        let run = workload.token(&[]).env("MY_ID_TOKEN", token).run().never_says("hunter2");
+        refused_with_hint(run, 1, &["subject token in MY_ID_TOKEN", "invalid_request"], "is no JWT");
+        assert_eq!(workload.requests(), number + 1, "no failure of another token is remembered for this one");
+    }
+}
+
+#[test]
+fn a_command_prints_a_fresh_token_for_each_fetch() {
+    let workload = Workload::new();
+    workload.profile(COMMAND);
+    let first = workload.rotate();
+    let old = handed(workload.token(&[]).run());
+    let second = workload.rotate();
+    assert_eq!(handed(workload.token(&[]).run()), old);
+    workload.world.age(12 * HOUR);
+    assert_ne!(handed(workload.token(&[]).run()), old);
+    assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
+}
+
+#[test]
+fn a_job_of_github_actions_asks_for_an_id_token_with_the_audience_once_for_each_fetch() {
+    let workload = Workload::new();
+    workload.profile(&github(&workload));
+    let old = handed(workload.job(workload.token(&[])).run());
+    assert_eq!(workload.emulator().subject_of(&old), Some(workload.account.clone()));
+    assert_eq!(handed(workload.job(workload.token(&[])).run()), old);
+    assert_eq!((workload.emulator().requests(GITHUB), workload.requests()), (1, 1));
+    workload.world.age(12 * HOUR);
+    assert_ne!(handed(workload.job(workload.token(&[])).run()), old);
+    assert_eq!((workload.emulator().requests(GITHUB), workload.requests()), (2, 2));
+    let shown = workload.shown();
+    assert_ne!(shown[0], shown[1]);
+    // Another job has another request token, hence a record of its own.
+    let other = workload.job(workload.token(&[])).env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-another-job");
+    refused(other.run(), 1, &["GitHub Actions", "401", "bad token"]);
+    assert_eq!(workload.world.records().len(), 2);
+}
+
+#[test]
+fn an_audience_is_encoded_as_it_must_be() {
+    let workload = Workload::new();
+    workload.profile("github-audience = \"a&audience=b c+d%/ж\"");
+    refused_with_hint(
+        workload.job(workload.token(&[])).run(),
+        1,
+        &["ID token of GitHub Actions"],
+        "aud \"a&audience=b c+d%/ж\"",
+    );
+}
+
+#[test]
+fn the_request_is_the_documented_one() {
+    let workload = Workload::of_file();
+    let token = workload.rotate();
+    handed(workload.token(&[]).run());
+    let presented = &workload.emulator().log()[0].presented;
+    let expected = Presented::SubjectToken {
+        service_account_id: workload.account.clone(),
+        iss: Some(workload.issuer.url.clone()),
+        sub: Some(SUBJECT.to_owned()),
+        fingerprint: fingerprint(&token),
+    };
+    assert_eq!(*presented, expected);
+    assert_eq!((workload.emulator().calls(), workload.requests()), (1, 1), "and nobody else was asked");
+}
+
+#[test]
+fn both_kinds_of_keys_that_issuers_sign_with_serve() {
+    for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
+        let workload = Workload::of_file();
+        let issuer = workload.emulator().new_federation(algorithm);
+        workload.emulator().new_federated_credential(&issuer, &workload.account, SUBJECT);
+        workload.put(&issuer.token(SUBJECT));
+        handed(workload.token(&[]).run());
+    }
+}
+
+#[test]
+fn an_answer_may_leave_the_life_out_and_hold_more_than_is_known() {
+    let workload = Workload::of_file();
+    let body =
+        r#"{"access_token":"t1.from-elsewhere.x","issued_token_type":"urn:x","scope":"openid","refresh_token":null}"#;
+    workload.emulator().fault(Fault::body(body).times(1));
+    assert_eq!(handed(workload.token(&[]).run()), "t1.from-elsewhere.x");
+    workload.world.age(5 * MINUTE);
+    assert_ne!(handed(workload.token(&[]).run()), "t1.from-elsewhere.x");
+}
+
+#[test]
+fn fifty_processes_make_one_request() {
+    let workload = Workload::of_file();
+    workload.profile(&format!("{FILE}\ntimeout = \"120s\""));
+    workload.emulator().fault(Fault::slow(Duration::from_millis(300)));
+    let limit = Duration::from_secs(180);
+    let runs = run_all((0..50).map(|_| workload.token(&[]).limit(limit)));
+    let tokens: Vec<String> = runs.into_iter().map(handed).collect();
+    assert!(tokens.iter().all(|token| *token == tokens[0]), "different tokens");
+    assert_eq!(workload.requests(), 1);
+    // And as many, of as many jobs with a renewed token each.
+    workload.profile(&format!("{VARIABLE}\ntimeout = \"120s\""));
+    let runs =
+        run_all((0..50).map(|_| workload.token(&[]).env("MY_ID_TOKEN", workload.issuer.token(SUBJECT)).limit(limit)));
+    let tokens: Vec<String> = runs.into_iter().map(handed).collect();
+    assert!(tokens.iter().all(|token| *token == tokens[0]), "different tokens");
+    assert_eq!(workload.requests(), 2);
+}
+
+#[test]
+fn one_exchange_serves_every_account_that_is_impersonated_with_it() {
+    let workload = Workload::of_file();
+    for number in 0..3 {
+        let name = format!("as-{number}");
+        let account = workload.emulator().new_service_account();
+        let iam = format!("{FILE}\niam-url = \"{}\"\nimpersonate = \"{account}\"", workload.emulator().url());
+        workload.world.sandbox.profile(&name, &workload.settings(&iam));
+        let token = handed(workload.token(&["-p", &name]).run());
+        assert_eq!(workload.emulator().subject_of(&token), Some(account));
+        assert_eq!(handed(workload.token(&["-p", &name]).run()), token);
+    }
+    assert_eq!((workload.requests(), workload.emulator().requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 3));
+    handed(workload.token(&[]).run());
+    assert_eq!(workload.requests(), 1, "the account's own token is the one that bought them");
+}
