@@ -14,7 +14,7 @@ use ycred::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use ycred::base::identity::Identity;
 use ycred::base::secret::Secret;
 use ycred::base::token::{Credential, Expiry};
-use ycred::cache::record::{Record, Rules, Verdict, Want};
+use ycred::cache::record::{Decision, Record, RenewalRules, Requirements};
 use ycred::cli;
 use ycred::cli::hook::parse_options;
 use ycred::cli::invocation::Invocation;
@@ -25,11 +25,11 @@ use ycred::disk::places::Places;
 use ycred::hooks::protocol::Hook;
 use ycred::hooks::{self, HOOKS};
 
-use ycred::hooks::protocol::{Call, Exchange, Handout, Refusal, Target};
+use ycred::hooks::protocol::{Call, Exchange, IssuedToken, Refusal, Target};
 use ycred::process::flags::Options;
 use ycred::profile::Profile;
 use ycred::sources::access_key::AccessKey;
-use ycred::sources::login::state::{Place, State};
+use ycred::sources::login::state::{LoginState, LoginStore};
 use ycred::sources::{authorized_key, command, metadata, workload};
 use ycred::system::loopback;
 
@@ -142,11 +142,11 @@ fn key_file(input: &[u8]) {
 
 fn record(input: &[u8]) {
     let Ok(record) = serde_json::from_slice::<Record>(input) else { return };
-    let rules = Rules { refresh_before: None, max_age: Some(std::time::Duration::from_secs(60)) };
+    let rules = RenewalRules { refresh_before: None, max_age: Some(std::time::Duration::from_secs(60)) };
     for now in [NOW, Timestamp(0), Timestamp(i64::MAX), Timestamp(i64::MIN)] {
         for force_since in [None, Some(NOW)] {
-            let want = Want { floor: std::time::Duration::from_secs(60), force_since };
-            if let Verdict::Serve(answer) = record.judge(&want, &rules, now) {
+            let requirements = Requirements { min_ttl: std::time::Duration::from_secs(60), force_since };
+            if let Decision::Serve(answer) = record.decide(&requirements, &rules, now) {
                 assert!(answer.credential.left(now).longer > 0, "a dead token is never handed out");
                 assert!(answer.credential.advertised(now, answer.skew_is_current) >= now);
             }
@@ -178,7 +178,7 @@ fn yaml(input: &[u8]) {
 }
 
 fn iam_answer(input: &[u8]) {
-    if let Ok(iam::Created { iam_token, expires_at }) = serde_json::from_slice(input)
+    if let Ok(iam::CreateIamTokenResponse { iam_token, expires_at }) = serde_json::from_slice(input)
         && let Ok(credential) = Credential::new(iam_token, &Expiry::At(expires_at), NOW, None, "the fuzzer")
     {
         check_credential(&credential);
@@ -205,7 +205,7 @@ fn access_key_answer(input: &[u8]) {
 }
 
 fn metadata_answer(input: &[u8]) {
-    if let Ok(metadata::Token { access_token, expires_in }) = serde_json::from_slice(input)
+    if let Ok(metadata::MetadataToken { access_token, expires_in }) = serde_json::from_slice(input)
         && let Ok(credential) = Credential::new(access_token, &Expiry::In(expires_in), NOW, None, "the fuzzer")
     {
         check_credential(&credential);
@@ -216,7 +216,7 @@ fn metadata_answer(input: &[u8]) {
 }
 
 fn auth_answer(input: &[u8]) {
-    if let Ok(auth::Token { access_token, expires_in, .. }) = serde_json::from_slice(input)
+    if let Ok(auth::TokenResponse { access_token, expires_in, .. }) = serde_json::from_slice(input)
         && let Ok(credential) = Credential::new(access_token, &Expiry::In(expires_in), NOW, None, "the fuzzer")
     {
         check_credential(&credential);
@@ -292,7 +292,7 @@ fn request(
     match (hook.read)(&call, input) {
         Ok(exchange) => {
             let token = Secret::new("t1.fuzzed-token.fuzzed".into());
-            exchange.write(&Handout::new(&token, NOW));
+            exchange.write(&IssuedToken::new(&token, NOW));
             exchange.done(&["cr.yandex".into()]);
             for reply in [exchange.refuse(Refusal::NotMine), exchange.refuse(Refusal::Failed(&Error::refused("no")))] {
                 assert!(!String::from_utf8_lossy(&reply.stdout).contains("fuzzed-token"), "a refusal holds no token");
@@ -329,7 +329,7 @@ fn git(input: &[u8]) {
     for word in ["get", "store", "erase", "capability"] {
         let Some(exchange) = request(named("git"), &[word], input, &Environment::default()) else { continue };
         let token = Secret::new("t1.fuzzed-token.fuzzed".into());
-        let reply = exchange.write(&Handout::new(&token, NOW));
+        let reply = exchange.write(&IssuedToken::new(&token, NOW));
         // A line without `=` would be shown to the user whole.
         assert!(String::from_utf8_lossy(&reply.stdout).lines().all(|line| line.contains('=')));
     }
@@ -359,7 +359,7 @@ fn cargo(input: &[u8]) {
                 let profile = request.options.as_ref().and_then(|options| options.profile.as_ref());
                 assert!(profile.is_none_or(|name| !name.as_encoded_bytes().contains(&b'/')), "a name, never a path");
                 let token = Secret::new("t1.fuzzed-token.fuzzed".into());
-                let written = exchange.write(&Handout::new(&token, NOW));
+                let written = exchange.write(&IssuedToken::new(&token, NOW));
                 vec![written, exchange.done(&[]), exchange.refuse(Refusal::Failed(&Error::refused("no")))]
             }
             Err(error) => {
@@ -390,7 +390,7 @@ fn goauth(input: &[u8]) {
     let Ok(exchange) = (hook.read)(&call, b"") else { return };
     let token = Secret::new("t1.fuzzed-token.fuzzed".into());
     let hosts = &Allowed::new(DEFAULT_ENDPOINT, &[]);
-    let reply = exchange.write(&Handout { hosts, ..Handout::new(&token, NOW) });
+    let reply = exchange.write(&IssuedToken { hosts, ..IssuedToken::new(&token, NOW) });
     let text = String::from_utf8_lossy(&reply.stdout);
     if let Some(Target::Host(host)) = &exchange.request().target {
         check_host(host);
@@ -439,7 +439,7 @@ fn kubelet(input: &[u8]) {
     if let Some(exchange) = request(named("kubelet"), &[], input, &Environment::default()) {
         let token = Secret::new("t1.fuzzed-token.fuzzed".into());
         let life = std::time::Duration::from_secs(3600);
-        let reply = exchange.write(&Handout { life, ..Handout::new(&token, NOW) });
+        let reply = exchange.write(&IssuedToken { life, ..IssuedToken::new(&token, NOW) });
         // Whatever the image is called, what the kubelet gets is JSON with one registry in it.
         let answer: serde_json::Value = serde_json::from_slice(&reply.stdout).expect("JSON");
         assert_eq!(answer["auth"].as_object().map(serde_json::Map::len), Some(1));
@@ -529,11 +529,11 @@ fn callback(input: &[u8]) {
     let state = "fuzzed-state-of-a-login";
     for query in [&*text, flow::query_of(&text)] {
         match flow::read_callback(query, state) {
-            Ok(flow::Answer::Code(code)) => {
+            Ok(flow::Callback::Code(code)) => {
                 assert!(query.contains("state=") && query.contains("code="), "{query}");
                 assert!(code.expose().bytes().all(|byte| byte.is_ascii_graphic()));
             }
-            Ok(flow::Answer::Refused(why)) => {
+            Ok(flow::Callback::Refused(why)) => {
                 assert!(query.contains("error="), "{query}");
                 check_error(&Error::refused(why));
             }
@@ -544,8 +544,8 @@ fn callback(input: &[u8]) {
 
 fn login_state(input: &[u8]) {
     let directory = Path::new("/nowhere");
-    let place = Place::new(directory, &Identity::of("login"), "ycred login");
-    if let Ok(state) = serde_json::from_slice::<State>(input) {
+    let place = LoginStore::new(directory, &Identity::of("login"), "ycred login");
+    if let Ok(state) = serde_json::from_slice::<LoginState>(input) {
         if let Err(error) = state.key(&place) {
             check_error(&error);
         }

@@ -27,12 +27,12 @@ use zeroize::Zeroizing;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::base::identity::{Identity, Watched};
+use crate::base::identity::{Identity, WatchedFile};
 use crate::base::secret::Secret;
-use crate::cache::record::{Attempt, Record, Rules, Want};
+use crate::cache::record::{Attempt, Record, RenewalRules, Requirements};
 use crate::cache::snapshot::Snapshot;
 use crate::disk::store;
-use crate::disk::store::{Found, Lock};
+use crate::disk::store::{FileState, Lock};
 
 /// The format's own directory: another version goes into another, so that old and new binaries can alternate.
 const VERSION: &str = "v1";
@@ -64,7 +64,7 @@ impl Cache {
 
     /// The place of something that is kept beside the tokens, is no secret, and can be had again: swept after a day,
     /// forgotten by `logout --all`.
-    pub fn beside(&self, what: &str, identity: &Identity) -> Slot<'_> {
+    pub fn auxiliary_slot(&self, what: &str, identity: &Identity) -> Slot<'_> {
         self.slot(format!("{what}-{}", identity.name()))
     }
 
@@ -74,7 +74,7 @@ impl Cache {
     /// What the disk says, or that there is no cache directory.
     pub fn slots(&self) -> io::Result<Vec<Slot<'_>>> {
         let directory = self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))?;
-        Ok(store::stems(directory)?.into_iter().map(|name| self.slot(name)).collect())
+        Ok(store::record_names(directory)?.into_iter().map(|name| self.slot(name)).collect())
     }
 
     /// The slots of those records that something is made of, and that. What is no record is passed over.
@@ -86,7 +86,7 @@ impl Cache {
             return Ok(Vec::new());
         }
         let record = |slot: &Slot<'_>| match store::read(&slot.path(store::RECORD).ok()?) {
-            Ok(Found::Content(content)) => serde_json::from_slice::<Record>(&content).ok(),
+            Ok(FileState::Content(content)) => serde_json::from_slice::<Record>(&content).ok(),
             _ => None,
         };
         let slots = self.slots()?.into_iter();
@@ -97,8 +97,8 @@ impl Cache {
     ///
     /// # Errors
     /// What the disk says.
-    pub fn clear_litter(&self) -> io::Result<()> {
-        self.directory.as_deref().map_or(Ok(()), store::clear_litter)
+    pub fn remove_temporary_files(&self) -> io::Result<()> {
+        self.directory.as_deref().map_or(Ok(()), store::remove_temporary_files)
     }
 }
 
@@ -133,8 +133,8 @@ impl Slot<'_> {
     /// What is there, if it is a file of ours.
     pub fn read(&self) -> Option<Zeroizing<Vec<u8>>> {
         match self.path(store::RECORD).and_then(|path| store::read(&path)) {
-            Ok(Found::Content(content)) => Some(content),
-            Ok(Found::Nothing | Found::Foreign) | Err(_) => None,
+            Ok(FileState::Content(content)) => Some(content),
+            Ok(FileState::Nothing | FileState::Foreign) | Err(_) => None,
         }
     }
 
@@ -168,12 +168,12 @@ impl Slot<'_> {
     ///
     /// # Errors
     /// What the disk says.
-    pub fn forget(&self, now: Timestamp) -> io::Result<Forgotten> {
-        let Ok(path) = self.path(store::RECORD) else { return Ok(Forgotten::Nothing) };
+    pub fn forget(&self, now: Timestamp) -> io::Result<RemovedToken> {
+        let Ok(path) = self.path(store::RECORD) else { return Ok(RemovedToken::Nothing) };
         let content = match store::read(&path)? {
-            Found::Nothing => return Ok(Forgotten::Nothing),
-            Found::Foreign => None,
-            Found::Content(content) => Some(content),
+            FileState::Nothing => return Ok(RemovedToken::Nothing),
+            FileState::Foreign => None,
+            FileState::Content(content) => Some(content),
         };
         store::refuse_foreign_directory(self.directory()?)?;
         // What cannot be read as a record may hold a token all the same.
@@ -181,7 +181,7 @@ impl Slot<'_> {
         let token = record.as_ref().and_then(|record| record.token.clone());
         let empty = Record::logged_out(record.map(|record| record.settings).unwrap_or_default(), now);
         store::replace(&path, &serde_json::to_vec(&empty)?, false)?;
-        Ok(token.map_or(Forgotten::Nothing, |kept| Forgotten::Token(kept.expires)))
+        Ok(token.map_or(RemovedToken::Nothing, |kept| RemovedToken::Token(kept.expires)))
     }
 }
 
@@ -189,7 +189,7 @@ impl Slot<'_> {
 pub struct Entry<'a> {
     pub slot: Slot<'a>,
     settings: String,
-    files: &'a [Watched],
+    files: &'a [WatchedFile],
 }
 
 impl Entry<'_> {
@@ -218,15 +218,15 @@ impl Entry<'_> {
     ///
     /// # Errors
     /// The record that would have been written, and why it could not be.
-    pub fn remember(
+    pub fn store_attempt(
         &self,
         files: &Snapshot,
         attempt: &Attempt<'_>,
         before: Option<&Record>,
-        want: &Want,
-        rules: &Rules,
+        requirements: &Requirements,
+        rules: &RenewalRules,
     ) -> Result<Record, Box<(Record, io::Error)>> {
-        let next = attempt.record(&self.settings, files, before, want, rules);
+        let next = attempt.record(&self.settings, files, before, requirements, rules);
         if let Ok(Some(current)) = self.load()
             && before.is_none_or(|before| before.attempt != current.attempt)
             && !(attempt.outcome.is_ok() && current.is_failure_alone(attempt.ended))
@@ -271,7 +271,7 @@ impl Entry<'_> {
     /// # Errors
     /// What the disk says.
     pub fn reject(&self, token: &Secret) -> io::Result<bool> {
-        let Lock::Held(_held) = self.slot.try_lock() else { return Ok(false) };
+        let Lock::LockGuard(_held) = self.slot.try_lock() else { return Ok(false) };
         let Ok(Some(record)) = self.load() else { return Ok(false) };
         if record.token.as_ref().is_none_or(|kept| kept.secret != *token) {
             return Ok(false);
@@ -282,7 +282,7 @@ impl Entry<'_> {
 
 /// What `logout` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forgotten {
+pub enum RemovedToken {
     Nothing,
     /// A token that would have lived until then.
     Token(Timestamp),
@@ -297,25 +297,25 @@ mod tests {
     use crate::base::error::{Error, Kind};
     use crate::base::token::Credential;
 
-    struct Desk {
+    struct Server {
         _directory: tempfile::TempDir,
         cache: Cache,
         identity: Identity,
     }
 
-    fn desk() -> Desk {
+    fn desk() -> Server {
         let directory = tempfile::tempdir().expect("a directory");
         let cache = Cache::new(Ok(directory.path().join("cache")));
-        let desk = Desk { _directory: directory, cache, identity: Identity::of("test") };
+        let desk = Server { _directory: directory, cache, identity: Identity::of("test") };
         desk.cache.entry(&desk.identity).slot.prepare().expect("prepared");
         desk
     }
 
-    impl Desk {
+    impl Server {
         fn store(&self, outcome: Result<Credential>, before: Option<&Record>) -> Record {
             let entry = self.cache.entry(&self.identity);
             let attempt = Attempt { began: NOW, ended: NOW, outcome: &outcome, is_relief: false };
-            let stored = entry.remember(&entry.snapshot().expect("no files"), &attempt, before, &ANY, &PLAIN);
+            let stored = entry.store_attempt(&entry.snapshot().expect("no files"), &attempt, before, &ANY, &PLAIN);
             stored.map_err(|unwritten| unwritten.1).expect("stored")
         }
 
@@ -386,7 +386,7 @@ mod tests {
         let outcome = Ok(token("t1.new", HOUR, HOUR));
         let attempt = Attempt { began: NOW, ended: NOW, outcome: &outcome, is_relief: false };
         entry
-            .remember(&entry.snapshot().expect("the key"), &attempt, None, &ANY, &PLAIN)
+            .store_attempt(&entry.snapshot().expect("the key"), &attempt, None, &ANY, &PLAIN)
             .map_err(|_| ())
             .expect("stored");
         let found = || entry.load().map(|record| record.is_some()).map_err(|error| error.kind);

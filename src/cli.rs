@@ -144,7 +144,7 @@ mod tests {
             // A flag that is a word of the protocol's own is no flag of the tree's.
             if matches!(&lexopt, Reading::Hook(name, operands, _)
             if hooks::named(name).is_some_and(|hook| {
-                hook.own_words.iter().any(|(_, word)| operands.iter().any(|operand| operand == word))
+                hook.operation_flags.iter().any(|(_, word)| operands.iter().any(|operand| operand == word))
             })) {
                 continue;
             }

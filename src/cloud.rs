@@ -14,8 +14,8 @@ use crate::base::clock::{Clock, Deadline, Timestamp, clock_off};
 use crate::base::error::Result;
 use crate::base::notes::{Notes, Warning};
 use crate::cache::Cache;
-use crate::cloud::http::failure::Explained;
-use crate::cloud::http::{Answer, Http, Proof, Request, RetryPolicy};
+use crate::cloud::http::failure::ServerError;
+use crate::cloud::http::{Http, HttpRequest, HttpResponse, Proof, RetryPolicy};
 
 /// What a fetch runs with.
 #[derive(Clone, Copy)]
@@ -30,7 +30,7 @@ pub struct Context<'a> {
     /// What is wanted of a grant inside another one (`--force-refresh` goes through the whole chain).
     pub force_since: Option<Timestamp>,
     /// What the token should have left at least: for a grant that keeps tokens of its own.
-    pub floor: Duration,
+    pub min_ttl: Duration,
     /// How messages call the profile.
     pub profile: &'a str,
     /// The token is to buy another one, and nobody sees how long it lives.
@@ -44,7 +44,7 @@ impl Context<'_> {
     ///
     /// # Errors
     /// As [`Http::send`].
-    pub fn send(&self, request: &Request<'_>, explain: fn(&[u8]) -> Option<Explained>) -> Result<Answer> {
+    pub fn send(&self, request: &HttpRequest<'_>, explain: fn(&[u8]) -> Option<ServerError>) -> Result<HttpResponse> {
         self.http.send(request, explain, &self.retry_policy())
     }
 
@@ -54,10 +54,10 @@ impl Context<'_> {
     /// As [`Http::send_proven`].
     pub fn send_proven(
         &self,
-        request: &Request<'_>,
+        request: &HttpRequest<'_>,
         proof: Option<Proof<'_>>,
-        explain: fn(&[u8]) -> Option<Explained>,
-    ) -> Result<Answer> {
+        explain: fn(&[u8]) -> Option<ServerError>,
+    ) -> Result<HttpResponse> {
         self.http.send_proven(request, proof, explain, &self.retry_policy())
     }
 

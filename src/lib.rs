@@ -41,11 +41,11 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         Invocation::Hook(call) => call.options.verbosity,
         Invocation::People(call) => call.options.verbosity,
     };
-    let notes = Notes::new(verbosity, process.tell);
+    let notes = Notes::new(verbosity, process.print_stderr);
     let stdin = RefCell::new(process.stdin);
     // A hook whose configuration directory is nonsense still answers in its protocol's own shape, so this is no early
     // return.
-    let (places, trouble) = match Places::of(&process.environment) {
+    let (places, places_error) = match Places::of(&process.environment) {
         Ok(places) => (places, None),
         Err(error) => (Places::none(), Some(error)),
     };
@@ -54,10 +54,10 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         clock: process.clock,
         notes: &notes,
         places: &places,
-        trouble,
+        places_error,
         stdin: &stdin,
-        tell: process.tell,
-        say: process.say,
+        print_stderr: process.print_stderr,
+        print_stdout: process.print_stdout,
         began: process.began,
         started: Cell::new(Duration::ZERO),
     };
@@ -70,7 +70,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
             }
         }
         Invocation::People(call) => {
-            let outcome = match &session.trouble {
+            let outcome = match &session.places_error {
                 Some(error) if call.command.needs_places => Err(error.clone()),
                 _ => (call.command.run)(&call, &session),
             };

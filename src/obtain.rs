@@ -11,9 +11,9 @@ use crate::base::notes::Warning;
 use crate::base::random;
 use crate::base::token::Credential;
 use crate::cache::Entry;
-use crate::cache::record::{Answer, Attempt, Record, Rules, Verdict, Want};
+use crate::cache::record::{Attempt, Decision, Record, RenewalRules, Requirements, ReturnedToken};
 use crate::cloud::Context;
-use crate::disk::store::{Held, Lock};
+use crate::disk::store::{Lock, LockGuard};
 
 /// What a renewal in the soft window may take, while its caller waits for a token that is at hand.
 const SOFT_RENEWAL: Duration = Duration::from_secs(5);
@@ -59,12 +59,12 @@ pub trait Grant {
 #[derive(Clone, Copy, Debug)]
 pub enum Caching {
     Never,
-    Kept(Rules),
+    StoredToken(RenewalRules),
 }
 
 /// A token to hand out.
 #[derive(Debug)]
-pub struct Obtained {
+pub struct ObtainedToken {
     pub credential: Credential,
     /// See [`Credential::advertised`].
     pub skew_is_current: bool,
@@ -74,30 +74,30 @@ pub struct Obtained {
 ///
 /// # Errors
 /// The reason of the one fetch that was made, by whichever process.
-pub fn obtain(grant: &dyn Grant, want: &Want, cx: &Context<'_>) -> Result<Obtained> {
+pub fn obtain(grant: &dyn Grant, requirements: &Requirements, cx: &Context<'_>) -> Result<ObtainedToken> {
     let rules = match grant.caching() {
-        Caching::Never => return uncached(grant, want, cx),
-        Caching::Kept(rules) => rules,
+        Caching::Never => return uncached(grant, requirements, cx),
+        Caching::StoredToken(rules) => rules,
     };
-    let run = Run { grant, want, cx, rules, entry: cx.cache.entry(grant.identity()) };
+    let run = Run { grant, requirements, cx, rules, entry: cx.cache.entry(grant.identity()) };
     let found = run.entry.load()?;
-    match run.judge(found.as_ref()) {
-        Verdict::Serve(answer) => Ok(run.serve(answer)),
-        Verdict::Refuse(error) => Err(error),
-        Verdict::Renew(credential) => Ok(run.renew(credential)),
-        Verdict::Fetch => run.lead_or_follow(found),
+    match run.decide(found.as_ref()) {
+        Decision::Serve(answer) => Ok(run.serve(answer)),
+        Decision::Refuse(error) => Err(error),
+        Decision::Renew(credential) => Ok(run.renew(credential)),
+        Decision::Fetch => run.lead_or_follow(found),
     }
 }
 
-fn uncached(grant: &dyn Grant, want: &Want, cx: &Context<'_>) -> Result<Obtained> {
+fn uncached(grant: &dyn Grant, requirements: &Requirements, cx: &Context<'_>) -> Result<ObtainedToken> {
     let credential = grant.fetch(cx)?;
-    let below_floor = credential.left(cx.clock.now()).longer < millis(want.floor);
-    let answer = Answer { credential, although: None, below_floor, skew_is_current: true };
-    Ok(serve(answer, want, cx))
+    let below_min_ttl = credential.left(cx.clock.now()).longer < millis(requirements.min_ttl);
+    let answer = ReturnedToken { credential, although: None, below_min_ttl, skew_is_current: true };
+    Ok(serve(answer, requirements, cx))
 }
 
-fn serve(answer: Answer, want: &Want, cx: &Context<'_>) -> Obtained {
-    let Answer { credential, although, below_floor, skew_is_current } = answer;
+fn serve(answer: ReturnedToken, requirements: &Requirements, cx: &Context<'_>) -> ObtainedToken {
+    let ReturnedToken { credential, although, below_min_ttl, skew_is_current } = answer;
     let left = || human(credential.left(cx.clock.now()).longer);
     if let Some(reason) = although {
         cx.notes.warn(
@@ -108,65 +108,67 @@ fn serve(answer: Answer, want: &Want, cx: &Context<'_>) -> Obtained {
                 left()
             ),
         );
-    } else if below_floor && !cx.is_inner {
-        let floor = human(millis(want.floor));
+    } else if below_min_ttl && !cx.is_inner {
+        let min_ttl = human(millis(requirements.min_ttl));
         let what = match credential.assumed {
             true => {
-                format!("its source does not say how long the token lives, so the {floor} asked for cannot be promised")
+                format!(
+                    "its source does not say how long the token lives, so the {min_ttl} asked for cannot be promised"
+                )
             }
             false => format!(
-                "the token lives another {}, less than the {floor} asked for; the cloud gives no longer one now",
+                "the token lives another {}, less than the {min_ttl} asked for; the cloud gives no longer one now",
                 left()
             ),
         };
-        cx.notes.warn(Warning::MinTtlUnmet, format!("{}: {what}", cx.profile));
+        cx.notes.warn(Warning::MinTtlNotMet, format!("{}: {what}", cx.profile));
     }
-    Obtained { credential, skew_is_current }
+    ObtainedToken { credential, skew_is_current }
 }
 
 /// One call of [`obtain`], with what all its steps share.
 struct Run<'a> {
     grant: &'a dyn Grant,
-    want: &'a Want,
+    requirements: &'a Requirements,
     cx: &'a Context<'a>,
-    rules: Rules,
+    rules: RenewalRules,
     entry: Entry<'a>,
 }
 
 impl Run<'_> {
-    fn judge(&self, record: Option<&Record>) -> Verdict {
+    fn decide(&self, record: Option<&Record>) -> Decision {
         let now = self.cx.clock.now();
-        let verdict = record.map_or(Verdict::Fetch, |record| record.judge(self.want, &self.rules, now));
+        let verdict = record.map_or(Decision::Fetch, |record| record.decide(self.requirements, &self.rules, now));
         self.cx.notes.debug(|| {
             let what = match &verdict {
-                Verdict::Serve(answer) => format!("cached token, {} left", human(answer.credential.left(now).longer)),
-                Verdict::Renew(credential) => {
+                Decision::Serve(answer) => format!("cached token, {} left", human(answer.credential.left(now).longer)),
+                Decision::Renew(credential) => {
                     format!("cached token, {} left, due for renewal", human(credential.left(now).longer))
                 }
-                Verdict::Fetch => "no cached token that will do".into(),
-                Verdict::Refuse(_) => "a failure is remembered".into(),
+                Decision::Fetch => "no cached token that will do".into(),
+                Decision::Refuse(_) => "a failure is remembered".into(),
             };
             format!("{}: {what}", self.cx.profile)
         });
         verdict
     }
 
-    fn serve(&self, answer: Answer) -> Obtained {
-        serve(answer, self.want, self.cx)
+    fn serve(&self, answer: ReturnedToken) -> ObtainedToken {
+        serve(answer, self.requirements, self.cx)
     }
 
     /// In the soft window: one process renews, if it can lock and store; everybody else has the cached token at once.
-    fn renew(&self, cached: Credential) -> Obtained {
-        let as_it_is = |credential| Obtained { credential, skew_is_current: false };
+    fn renew(&self, cached: Credential) -> ObtainedToken {
+        let as_it_is = |credential| ObtainedToken { credential, skew_is_current: false };
         if self.entry.slot.prepare().is_err() {
             return as_it_is(cached);
         }
-        let Lock::Held(_held) = self.entry.slot.try_lock() else { return as_it_is(cached) };
+        let Lock::LockGuard(_held) = self.entry.slot.try_lock() else { return as_it_is(cached) };
         let Ok(Some(before)) = self.entry.load() else { return as_it_is(cached) };
-        match self.judge(Some(&before)) {
-            Verdict::Renew(_) => {}
-            Verdict::Serve(answer) => return self.serve(answer),
-            Verdict::Fetch | Verdict::Refuse(_) => return as_it_is(cached),
+        match self.decide(Some(&before)) {
+            Decision::Renew(_) => {}
+            Decision::Serve(answer) => return self.serve(answer),
+            Decision::Fetch | Decision::Refuse(_) => return as_it_is(cached),
         }
         // Stored before the request: where nothing can be stored, every process would renew and none would know of it.
         let before = before.backing_off(self.cx.clock.now());
@@ -178,20 +180,20 @@ impl Run<'_> {
         let began = cx.clock.now();
         let outcome = self.grant.fetch(&cx);
         let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome, is_relief: false };
-        let kept = match self.entry.remember(&witness, &attempt, Some(&before), self.want, &self.rules) {
+        let kept = match self.entry.store_attempt(&witness, &attempt, Some(&before), self.requirements, &self.rules) {
             Ok(record) => record,
             Err(unwritten) => unwritten.0,
         };
-        match kept.brought(self.want, cx.clock.now()) {
+        match kept.result(self.requirements, cx.clock.now()) {
             Some(Ok(answer)) => self.serve(answer),
             _ => as_it_is(cached),
         }
     }
 
     /// Nothing that will do: whoever gets the lock fetches, the others take what that brings.
-    fn lead_or_follow(&self, found: Option<Record>) -> Result<Obtained> {
+    fn lead_or_follow(&self, found: Option<Record>) -> Result<ObtainedToken> {
         if let Err(error) = self.entry.slot.prepare() {
-            return self.lead(&Footing::NoLock(error), found);
+            return self.lead(&LeaderRole::NoLock(error), found);
         }
         let clock = self.cx.clock;
         let deadline = self.cx.deadline;
@@ -214,9 +216,9 @@ impl Run<'_> {
                 seen.clone_from(&current);
             }
             match lock {
-                Lock::Held(held) if impatient => return self.lead(&Footing::Relief(held), current),
-                Lock::Held(held) => return self.lead(&Footing::Lock(held), current),
-                Lock::Impossible(error) => return self.lead(&Footing::NoLock(error), current),
+                Lock::LockGuard(held) if impatient => return self.lead(&LeaderRole::Relief(held), current),
+                Lock::LockGuard(held) => return self.lead(&LeaderRole::Lock(held), current),
+                Lock::Impossible(error) => return self.lead(&LeaderRole::NoLock(error), current),
                 Lock::Busy => {}
             }
             if deadline.left(clock).is_zero() {
@@ -232,21 +234,21 @@ impl Run<'_> {
     }
 
     /// No new token for this reason: the cached one where it lives, else the reason. A forced refresh wants no old one.
-    fn fall_back(&self, record: Option<&Record>, error: Error) -> Result<Obtained> {
+    fn fall_back(&self, record: Option<&Record>, error: Error) -> Result<ObtainedToken> {
         let now = self.cx.clock.now();
         let usable = record.and_then(Record::credential).filter(|credential| credential.left(now).longer > 0);
-        match usable.filter(|_| self.want.force_since.is_none()) {
+        match usable.filter(|_| self.requirements.force_since.is_none()) {
             Some(credential) => {
                 let although = Some(error.reason());
-                Ok(self.serve(Answer { credential, although, below_floor: true, skew_is_current: false }))
+                Ok(self.serve(ReturnedToken { credential, although, below_min_ttl: true, skew_is_current: false }))
             }
             None => Err(error),
         }
     }
 
     /// What another process's attempt brought, if it counts for us.
-    fn news(&self, record: &Record) -> Option<Result<Obtained>> {
-        let counts = self.want.force_since.is_none_or(|since| record.counts_since(since));
+    fn news(&self, record: &Record) -> Option<Result<ObtainedToken>> {
+        let counts = self.requirements.force_since.is_none_or(|since| record.counts_since(since));
         self.cx.notes.debug(|| {
             format!(
                 "{}: another process has finished its fetch{}",
@@ -262,17 +264,17 @@ impl Run<'_> {
             return Some(Err(Error::unavailable("the profile was logged out while this process waited for its token")
                 .hint("run it again, if a token is still wanted")));
         }
-        Some(record.brought(self.want, self.cx.clock.now())?.map(|answer| self.serve(answer)))
+        Some(record.result(self.requirements, self.cx.clock.now())?.map(|answer| self.serve(answer)))
     }
 
     /// Fetches, and leaves what came of it for everybody else.
-    fn lead(&self, footing: &Footing, before: Option<Record>) -> Result<Obtained> {
-        let (cx, want) = (self.cx, self.want);
+    fn lead(&self, footing: &LeaderRole, before: Option<Record>) -> Result<ObtainedToken> {
+        let (cx, requirements) = (self.cx, self.requirements);
         let witness = self.entry.snapshot()?;
         let deadline = match footing {
-            Footing::NoLock(_) => cx.deadline,
-            Footing::Lock(_) | Footing::Relief(_) => {
-                if want.force_since.is_some() {
+            LeaderRole::NoLock(_) => cx.deadline,
+            LeaderRole::Lock(_) | LeaderRole::Relief(_) => {
+                if requirements.force_since.is_some() {
                     cx.clock.sleep(GATHER.min(cx.deadline.left(cx.clock) / 4));
                 }
                 cx.deadline.share(cx.clock, LEADER_SHARE)
@@ -281,42 +283,43 @@ impl Run<'_> {
         let began = cx.clock.now();
         cx.notes.debug(|| format!("{}: asking for a new token", cx.profile));
         let outcome = self.grant.fetch(&Context { deadline, ..*cx });
-        let is_relief = matches!(footing, Footing::Relief(_));
+        let is_relief = matches!(footing, LeaderRole::Relief(_));
         let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome, is_relief };
-        let (kept, unkept) = match self.entry.remember(&witness, &attempt, before.as_ref(), want, &self.rules) {
-            Ok(record) => (record, None),
-            Err(unwritten) => (unwritten.0, Some(unwritten.1)),
-        };
-        self.warn_of_disk(footing, unkept.as_ref());
+        let (kept, cannot_keep) =
+            match self.entry.store_attempt(&witness, &attempt, before.as_ref(), requirements, &self.rules) {
+                Ok(record) => (record, None),
+                Err(unwritten) => (unwritten.0, Some(unwritten.1)),
+            };
+        self.warn_of_disk(footing, cannot_keep.as_ref());
         match outcome {
             Ok(new) => Ok(self.serve(self.better_of(new, &kept, before.as_ref()))),
-            Err(error) => match kept.brought(want, cx.clock.now()) {
-                Some(Ok(answer)) if want.force_since.is_none() => Ok(self.serve(answer)),
+            Err(error) => match kept.result(requirements, cx.clock.now()) {
+                Some(Ok(answer)) if requirements.force_since.is_none() => Ok(self.serve(answer)),
                 _ => Err(error),
             },
         }
     }
 
-    fn warn_of_disk(&self, footing: &Footing, unkept: Option<&io::Error>) {
+    fn warn_of_disk(&self, footing: &LeaderRole, cannot_keep: Option<&io::Error>) {
         let place = self.cx.cache.place();
-        let what = match (unkept, footing) {
+        let what = match (cannot_keep, footing) {
             (Some(error), _) => format!("the token cannot be kept for later calls: {place}: {}", describe(error)),
-            (None, Footing::NoLock(error)) => {
+            (None, LeaderRole::NoLock(error)) => {
                 format!(
                     "{place} cannot be locked, so calls at one moment may each ask for a token: {}",
                     describe(error)
                 )
             }
-            (None, Footing::Lock(_) | Footing::Relief(_)) => return,
+            (None, LeaderRole::Lock(_) | LeaderRole::Relief(_)) => return,
         };
         self.cx.notes.warn(Warning::CacheUnusable, format!("{}: {what}", self.cx.profile));
     }
 
     /// What was fetched; or what is in the record, where that lives longer and nobody asked for another one.
-    fn better_of(&self, new: Credential, kept: &Record, before: Option<&Record>) -> Answer {
-        let (want, now) = (self.want, self.cx.clock.now());
-        if want.force_since.is_none() {
-            if let Some(Ok(answer)) = kept.brought(want, now)
+    fn better_of(&self, new: Credential, kept: &Record, before: Option<&Record>) -> ReturnedToken {
+        let (requirements, now) = (self.requirements, self.cx.clock.now());
+        if requirements.force_since.is_none() {
+            if let Some(Ok(answer)) = kept.result(requirements, now)
                 && answer.although.is_none()
                 && answer.credential.expires >= new.expires
             {
@@ -333,15 +336,15 @@ impl Run<'_> {
             );
             self.cx.notes.warn(Warning::SameTokenAgain, what);
         }
-        let below_floor = new.left(now).longer < millis(want.floor);
-        Answer { credential: new, although: None, below_floor, skew_is_current: true }
+        let below_min_ttl = new.left(now).longer < millis(requirements.min_ttl);
+        ReturnedToken { credential: new, although: None, below_min_ttl, skew_is_current: true }
     }
 }
 
 /// On what footing a process fetches.
-enum Footing {
-    Lock(#[expect(dead_code, reason = "held until the fetch is over")] Held),
+enum LeaderRole {
+    Lock(#[expect(dead_code, reason = "held until the fetch is over")] LockGuard),
     /// The holder of the lock is silent, and this one was the first to lose patience.
-    Relief(#[expect(dead_code, reason = "held until the fetch is over")] Held),
+    Relief(#[expect(dead_code, reason = "held until the fetch is over")] LockGuard),
     NoLock(io::Error),
 }

@@ -26,9 +26,9 @@ pub struct Process<'a> {
     /// When the process began, by the wall clock.
     pub began: Timestamp,
     /// Writes lines to stderr at once: what `-v` shows.
-    pub tell: &'static (dyn Fn(&str) + Sync),
+    pub print_stderr: &'static (dyn Fn(&str) + Sync),
     /// Writes to stdout at once, for the protocols that are conversations.
-    pub say: &'a dyn Fn(&[u8]) -> io::Result<()>,
+    pub print_stdout: &'a dyn Fn(&[u8]) -> io::Result<()>,
 }
 
 /// What the process must do.

@@ -18,14 +18,14 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use crate::base::secret::Secret;
 use crate::base::suggest::nearest;
-use crate::cache::record::Rules;
+use crate::cache::record::RenewalRules;
 use crate::cloud::discovery::{Discovery, WORD as DISCOVER};
 use crate::cloud::iam;
 use crate::cloud::installation::{Iam, Installation};
 use crate::disk::places::Places;
 use crate::obtain::Grant;
 use crate::profile::file::ProfileFile;
-use crate::sources::login::client::Login;
+use crate::sources::login::client::LoginClient;
 use crate::sources::settings::{Settings, WrittenAt};
 use crate::sources::source::{Assignment, Opening, Source};
 use crate::sources::{self, Resource, SOURCES, access_key, impersonate};
@@ -54,7 +54,7 @@ pub struct Profile {
 
 /// How a profile was asked for, which decides what may be in the name.
 #[derive(Clone, Debug)]
-pub enum Wanted {
+pub enum ProfileRef {
     /// `--profile` or `YCRED_PROFILE`, named in complaints: a name or a path.
     Typed { by: &'static str, text: std::ffi::OsString },
     /// A symlink's suffix or a client's input: a name, never a path.
@@ -69,9 +69,9 @@ impl Profile {
     /// # Errors
     /// Usage (2) for a name that cannot be one; Profile (3) for one that is not there, that others may write, or that
     /// is wrong, with file and line.
-    pub fn load(wanted: &Wanted, environment: &Environment, places: &Places) -> Result<Self> {
+    pub fn load(wanted: &ProfileRef, environment: &Environment, places: &Places) -> Result<Self> {
         match wanted {
-            Wanted::Typed { by, text } if has_separator(text) => {
+            ProfileRef::Typed { by, text } if has_separator(text) => {
                 let path = std::path::absolute(Path::new(text)).map_err(|error| {
                     Error::usage(format!("{by}: cannot make {} absolute", Path::new(text).display())).because(error)
                 })?;
@@ -81,13 +81,13 @@ impl Profile {
                 })?;
                 Self::read(found, path.to_string_lossy().into_owned(), environment, places, true)
             }
-            Wanted::Typed { by, text } => {
+            ProfileRef::Typed { by, text } => {
                 let name =
                     text.to_str().ok_or_else(|| Error::usage(format!("{by}: a profile's name is plain text")))?;
                 Self::named(by, name, environment, places)
             }
-            Wanted::Given { by, name } => Self::named(by, name, environment, places),
-            Wanted::Unnamed => match find::by_name("default", places)? {
+            ProfileRef::Given { by, name } => Self::named(by, name, environment, places),
+            ProfileRef::Unnamed => match find::by_name("default", places)? {
                 Some(found) => Self::read(found, "default".into(), environment, places, true),
                 None => Self::from_environment(environment, places),
             },
@@ -104,10 +104,10 @@ impl Profile {
         let table = file.parse()?;
         if let Some((target, at)) = file::alias(&file, &table)? {
             if !follow {
-                return Err(file.complain(at, "an alias of an alias").hint("name the profile that is meant itself"));
+                return Err(file.error_at(at, "an alias of an alias").hint("name the profile that is meant itself"));
             }
             find::check_name(&target).map_err(|_| {
-                file.complain(at.clone(), &format!("\"{target}\" is not a profile's name"))
+                file.error_at(at.clone(), &format!("\"{target}\" is not a profile's name"))
                     .hint("an alias names a profile: 1 to 63 of a-z, 0-9, dot and dash")
             })?;
             let found = find::by_name(&target, places)?
@@ -178,7 +178,7 @@ impl Profile {
         let source = source_of(&settings)?;
         let endpoint = settings.text("endpoint")?.unwrap_or(DEFAULT_ENDPOINT);
         let endpoint = Endpoint::parse(endpoint).ok_or_else(|| {
-            settings.complain(
+            settings.error_at(
                 "endpoint",
                 "is not a host such as api.cloud.yandex.net, with or without port, without scheme",
             )
@@ -196,20 +196,20 @@ impl Profile {
         let listed = settings.list("hosts")?;
         let listed = listed
             .iter()
-            .map(|host| Pattern::parse(host).map_err(|why| settings.complain("hosts", &format!("\"{host}\" {why}"))))
+            .map(|host| Pattern::parse(host).map_err(|why| settings.error_at("hosts", &format!("\"{host}\" {why}"))))
             .collect::<Result<Vec<_>>>()?;
         let impersonate = settings.list("impersonate")?;
         if let Some(account) = impersonate.iter().find(|account| !iam::is_account_id(account)) {
-            return Err(settings.complain("impersonate", &format!("\"{account}\" is not a service account's id")));
+            return Err(settings.error_at("impersonate", &format!("\"{account}\" is not a service account's id")));
         }
         let timeout = settings.duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT);
         if timeout < Duration::from_secs(1) {
-            return Err(settings.complain("timeout", "is shorter than one second"));
+            return Err(settings.error_at("timeout", "is shorter than one second"));
         }
         let cached = match settings.text("cache")? {
             None | Some("file") => true,
             Some("none") => false,
-            Some(_) => return Err(settings.complain("cache", "is neither \"file\" nor \"none\"")),
+            Some(_) => return Err(settings.error_at("cache", "is neither \"file\" nor \"none\"")),
         };
         Ok(Self {
             name,
@@ -233,7 +233,7 @@ impl Profile {
             settings: &self.settings,
             installation: &self.installation,
             ca_file: self.ca_file.as_deref(),
-            rules: Rules { refresh_before: self.refresh_before, max_age: self.max_age },
+            rules: RenewalRules { refresh_before: self.refresh_before, max_age: self.max_age },
             cached: self.cached,
             name: self.name.as_deref(),
             label: self,
@@ -283,9 +283,9 @@ impl Profile {
     /// Its login, where its source needs a person.
     ///
     /// # Errors
-    /// As [`Login::of`].
-    pub fn login(&self) -> Result<Option<Login>> {
-        self.source.needs_person.then(|| Login::of(&self.opening(None))).transpose()
+    /// As [`LoginClient::of`].
+    pub fn login(&self) -> Result<Option<LoginClient>> {
+        self.source.needs_person.then(|| LoginClient::of(&self.opening(None))).transpose()
     }
 
     /// The variables that this profile reads secrets from: what `exec` keeps from its child.
@@ -308,7 +308,7 @@ fn source_of(settings: &Settings) -> Result<&'static Source> {
             || format!("the sources are {}", names().join(", ")),
             |known| format!("did you mean \"{known}\"?"),
         );
-        settings.complain("source", &why).hint(hint)
+        settings.error_at("source", &why).hint(hint)
     })
 }
 

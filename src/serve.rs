@@ -17,13 +17,13 @@ use crate::base::environment::Environment;
 use crate::base::error::{Error, describe};
 use crate::base::secret::Secret;
 use crate::base::{environment as env, error, random};
-use crate::obtain::Obtained;
+use crate::obtain::ObtainedToken;
 use crate::process::flags::Options;
 use crate::process::launch::{Change, Launch, not_run};
 use crate::profile::Profile;
-use crate::serve::credentials::{Item, Stock};
-use crate::serve::endpoints::Desk;
-use crate::serve::refresher::{KeeperSeed, LOOK_MOST};
+use crate::serve::credentials::{CredentialStore, Item};
+use crate::serve::endpoints::Server;
+use crate::serve::refresher::{LONGEST_PAUSE, RefresherSetup};
 use crate::session::Session;
 use crate::session::child::{common_changes, token_changes};
 use crate::sources::metadata;
@@ -39,13 +39,13 @@ mod refresher;
 pub const NO_TOKEN: u8 = 125;
 
 /// A child to be, and what it is to find.
-pub struct Order {
+pub struct ServeOptions {
     pub program: OsString,
     pub arguments: Vec<OsString>,
     pub profile: Profile,
     pub options: Options,
     /// The token to begin with.
-    pub first: Obtained,
+    pub first: ObtainedToken,
     /// The child gets the token itself too, for programs that ask nobody.
     pub with_token: bool,
 }
@@ -71,9 +71,9 @@ const OF_THE_TERMINAL: [i32; 5] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, li
 ///
 /// # Errors
 /// Why there is no child, and the exit code that says so.
-pub fn serve(order: Order, session: &Session<'_>) -> Result<ExitStatus, (Error, u8)> {
+pub fn serve(order: ServeOptions, session: &Session<'_>) -> Result<ExitStatus, (Error, u8)> {
     let own = |error: Error| (error, NO_TOKEN);
-    let Order { program, arguments, profile, options, first, with_token } = order;
+    let ServeOptions { program, arguments, profile, options, first, with_token } = order;
     let listener = Listener::bind(0).and_then(|listener| listener.check().map(|()| listener)).map_err(|error| {
         own(Error::unavailable(format!("exec --serve: cannot listen on 127.0.0.1: {}", describe(&error)))
             .hint("is the loopback interface up? without --serve no endpoint is needed"))
@@ -83,13 +83,13 @@ pub fn serve(order: Order, session: &Session<'_>) -> Result<ExitStatus, (Error, 
         Ok(()) => Some(us),
         Err(why) => {
             let what = "no metadata endpoint, since whose a connection is cannot be told here, and the program gets the token as without --serve";
-            (session.tell)(&error::line("warning", &format!("exec --serve: {what}: {why}")));
+            (session.print_stderr)(&error::line("warning", &format!("exec --serve: {what}: {why}")));
             None
         }
     };
     let password = random::secret::<32>().map_err(own)?;
-    let stock = Arc::new(Stock::new(session, &profile, &options).map_err(own)?);
-    stock.keep(Item::Token, &first, session.clock.now());
+    let credentials = Arc::new(CredentialStore::new(session, &profile, &options).map_err(own)?);
+    credentials.keep(Item::Token, &first, session.clock.now());
 
     let mut changes = common_changes(&profile);
     if profile.name.is_none() {
@@ -102,16 +102,17 @@ pub fn serve(order: Order, session: &Session<'_>) -> Result<ExitStatus, (Error, 
         changes.extend(token_changes(&first.credential.secret, expires));
     }
 
-    let (keeper, work) = mpsc::channel();
-    let desk = Desk { clock: session.clock, port, user, password, stock: Arc::clone(&stock), keeper };
-    let keeper = KeeperSeed::new(session, profile, options, stock);
+    let (refresher, work) = mpsc::channel();
+    let server =
+        Server { clock: session.clock, port, user, password, credentials: Arc::clone(&credentials), refresher };
+    let refresher = RefresherSetup::new(session, profile, options, credentials);
     let started =
-        thread::Builder::new().name("desk".into()).spawn(move || while_open(&listener, &desk)).and_then(|_| {
-            let tell = session.tell;
+        thread::Builder::new().name("desk".into()).spawn(move || while_open(&listener, &server)).and_then(|_| {
+            let print_stderr = session.print_stderr;
             thread::Builder::new().name("keeper".into()).spawn(move || {
                 // Without it the desk still answers what the cache has.
-                if catch_unwind(AssertUnwindSafe(|| keeper.keep(&work))).is_err() {
-                    tell(&error::line("error", "a defect of ycred: exec --serve renews nothing any more"));
+                if catch_unwind(AssertUnwindSafe(|| refresher.keep(&work))).is_err() {
+                    print_stderr(&error::line("error", "a defect of ycred: exec --serve renews nothing any more"));
                 }
             })
         });
@@ -123,16 +124,16 @@ pub fn serve(order: Order, session: &Session<'_>) -> Result<ExitStatus, (Error, 
     let launch = Launch { program, arguments, changes };
     let mut child = launch.command().spawn().map_err(|error| not_run(&launch.program, &error))?;
     drop(launch);
-    system::step_back();
+    system::release_terminal();
     watch(&mut child, &mut signals)
         .or_else(|_| child.wait())
         .map_err(|error| own(Error::internal("the program cannot be waited for").because(error)))
 }
 
-fn while_open(listener: &Listener, desk: &Desk) {
+fn while_open(listener: &Listener, server: &Server) {
     loop {
-        if let Some(incoming) = listener.next(LOOK_MOST) {
-            desk.take(incoming);
+        if let Some(incoming) = listener.next(LONGEST_PAUSE) {
+            server.take(incoming);
         }
     }
 }
@@ -177,10 +178,10 @@ fn watch(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus> {
             if let Some(status) = child.try_wait()? {
                 return Ok(status);
             }
-            system::stop_with(child.id());
+            system::stop_like_child(child.id());
         } else if arrived.was_sent
             || !OF_THE_TERMINAL.contains(&arrived.signal)
-            || (arrived.signal == libc::SIGHUP && system::leads_session())
+            || (arrived.signal == libc::SIGHUP && system::is_session_leader())
         {
             // What else comes from the terminal the child has got itself: twice would mean something else to it.
             system::send_signal(child.id(), arrived.signal);

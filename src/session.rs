@@ -15,16 +15,16 @@ use crate::base::error::{Error, Result};
 use crate::base::notes::Notes;
 use crate::base::secret::Secret;
 use crate::cache::Cache;
-use crate::cache::record::Want;
+use crate::cache::record::Requirements;
 use crate::cloud::http::Http;
 use crate::cloud::{ATTEMPTS, Context};
 use crate::disk::places::Places;
-use crate::obtain::{Grant, Obtained, obtain};
+use crate::obtain::{Grant, ObtainedToken, obtain};
 use crate::process::flags::Options;
 use crate::process::stdin;
 use crate::process::stdin::{Input, Lines};
 use crate::profile;
-use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
+use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef};
 use crate::sources::Resource;
 use crate::sources::access_key::AccessKey;
 
@@ -35,12 +35,12 @@ pub struct Session<'a> {
     pub notes: &'a Notes<'a>,
     pub places: &'a Places,
     /// Why the places are not known, if they are not: told when a profile is wanted.
-    pub trouble: Option<Error>,
+    pub places_error: Option<Error>,
     pub stdin: &'a RefCell<Box<dyn Input>>,
     /// Writes to stderr at once: for what a person must see while the run goes on.
-    pub tell: &'static (dyn Fn(&str) + Sync),
+    pub print_stderr: &'static (dyn Fn(&str) + Sync),
     /// Writes a piece of a conversation to stdout at once. A reply that is one piece is returned instead.
-    pub say: &'a dyn Fn(&[u8]) -> io::Result<()>,
+    pub print_stdout: &'a dyn Fn(&[u8]) -> io::Result<()>,
     /// When this process began, by the wall clock: what `--force-refresh` counts from.
     pub began: Timestamp,
     /// When what is being done began, by the steady clock: what deadlines count from. The start of the process, but for
@@ -53,12 +53,12 @@ impl Session<'_> {
     ///
     /// # Errors
     /// As [`Profile::load`].
-    pub fn profile(&self, wanted: &Wanted) -> Result<Profile> {
-        if let Some(error) = &self.trouble {
+    pub fn profile(&self, wanted: &ProfileRef) -> Result<Profile> {
+        if let Some(error) = &self.places_error {
             return Err(error.clone());
         }
         let named = match (wanted, self.environment.get(env::YCRED_PROFILE)) {
-            (Wanted::Unnamed, Some(text)) => &Wanted::Typed { by: env::YCRED_PROFILE, text: text.to_owned() },
+            (ProfileRef::Unnamed, Some(text)) => &ProfileRef::Typed { by: env::YCRED_PROFILE, text: text.to_owned() },
             _ => wanted,
         };
         let profile = Profile::load(named, self.environment, self.places)?;
@@ -70,8 +70,8 @@ impl Session<'_> {
     ///
     /// # Errors
     /// See [`obtain`].
-    pub fn obtain(&self, profile: &Profile, options: &Options, floor: Duration) -> Result<Obtained> {
-        self.obtain_need(profile, options, &Resource::default(), floor)
+    pub fn obtain(&self, profile: &Profile, options: &Options, min_ttl: Duration) -> Result<ObtainedToken> {
+        self.obtain_need(profile, options, &Resource::default(), min_ttl)
     }
 
     /// [`Self::obtain`], for what a protocol needs.
@@ -83,11 +83,11 @@ impl Session<'_> {
         profile: &Profile,
         options: &Options,
         need: &Resource,
-        floor: Duration,
-    ) -> Result<Obtained> {
+        min_ttl: Duration,
+    ) -> Result<ObtainedToken> {
         let profile = &Profile { cached: profile.cached && !options.no_cache, ..profile.clone() };
-        let (grant, floor) = self.open(profile, need, floor)?;
-        let obtained = self.obtain_from(grant.as_ref(), profile, options, floor)?;
+        let (grant, min_ttl) = self.open(profile, need, min_ttl)?;
+        let obtained = self.obtain_from(grant.as_ref(), profile, options, min_ttl)?;
         match need {
             Resource::AccessKey(_) if AccessKey::unpack(&obtained.credential.secret).is_none() => {
                 Err(Error::internal(format!("{profile}: what the cache has is no access key"))
@@ -101,12 +101,12 @@ impl Session<'_> {
     ///
     /// # Errors
     /// As [`sources::open`].
-    pub fn open(&self, profile: &Profile, need: &Resource, floor: Duration) -> Result<(Box<dyn Grant>, Duration)> {
-        let floor = profile.min_ttl.max(floor);
+    pub fn open(&self, profile: &Profile, need: &Resource, min_ttl: Duration) -> Result<(Box<dyn Grant>, Duration)> {
+        let min_ttl = profile.min_ttl.max(min_ttl);
         let grant = profile.open_resource(need, self.places.home.as_deref())?;
         Ok(match need {
-            Resource::Token { .. } => (grant, floor),
-            Resource::AccessKey(request) => (grant, request.floor(floor)),
+            Resource::Token { .. } => (grant, min_ttl),
+            Resource::AccessKey(request) => (grant, request.min_ttl(min_ttl)),
         })
     }
 
@@ -116,12 +116,14 @@ impl Session<'_> {
         grant: &dyn Grant,
         profile: &Profile,
         options: &Options,
-        floor: Duration,
-    ) -> Result<Obtained> {
+        min_ttl: Duration,
+    ) -> Result<ObtainedToken> {
         let timeout = options.timeout.unwrap_or(profile.timeout);
-        let floor = options.min_ttl.unwrap_or(floor);
-        self.ask(profile, options, floor, timeout, |cx| obtain(grant, &Want { floor, force_since: cx.force_since }, cx))
-            .map_err(|error| error.context(profile))
+        let min_ttl = options.min_ttl.unwrap_or(min_ttl);
+        self.ask(profile, options, min_ttl, timeout, |cx| {
+            obtain(grant, &Requirements { min_ttl, force_since: cx.force_since }, cx)
+        })
+        .map_err(|error| error.context(profile))
     }
 
     /// Does something with the network, as this profile has it.
@@ -132,13 +134,13 @@ impl Session<'_> {
         &self,
         profile: &Profile,
         options: &Options,
-        floor: Duration,
+        min_ttl: Duration,
         timeout: Duration,
         act: impl FnOnce(&Context<'_>) -> Result<T>,
     ) -> Result<T> {
         // Trusted like the profile itself, so judged like it, on every call.
         if let Some(path) = &profile.ca_file {
-            profile::find::judge_named(path, "ca-file")?;
+            profile::find::check_named_file(path, "ca-file")?;
         }
         let http = Http::new(self.environment, profile.ca_file.as_deref());
         let cache = match profile.cached {
@@ -155,7 +157,7 @@ impl Session<'_> {
             cache: &cache,
             notes: self.notes,
             force_since,
-            floor,
+            min_ttl,
             profile: &label,
             is_inner: false,
         };

@@ -31,7 +31,7 @@ pub fn effective_uid() -> u32 {
 ///
 /// `PR_SET_DUMPABLE` and not `RLIMIT_CORE`: a limit would be inherited by the programs that `ycred exec` becomes. A
 /// kernel that refuses is no reason to refuse the user.
-pub fn forbid_dumps() {
+pub fn disable_core_dumps() {
     #[cfg(target_os = "linux")]
     // SAFETY: PR_SET_DUMPABLE takes plain integers and changes a flag of this process alone.
     unsafe {
@@ -55,7 +55,7 @@ static CHILD_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 /// Makes the ends of children known to us, before the first is started. Daemons that ignore SIGCHLD bequeath that, and the
 /// kernel then throws a child's exit status away. What has been caught of it stays so.
-pub fn watch_children() {
+pub fn reset_sigchld() {
     if handler_of(libc::SIGCHLD) == Some(libc::SIG_IGN) {
         CHILD_SIGNAL_WAS_IGNORED.store(true, Ordering::Relaxed);
         // SAFETY: SIG_DFL runs no code of ours in signal context.
@@ -89,9 +89,9 @@ static BEFORE_START: extern "C" fn() = {
 static HELD_BACK: OnceLock<libc::sigset_t> = OnceLock::new();
 
 /// Makes a program that we start, or become, inherit the signals as we did: undoes [`ignore_file_size_signal`],
-/// [`watch_children`] and [`Signals::catch`], and std's default for SIGPIPE. (What we catch is the default again by execve
+/// [`reset_sigchld`] and [`Signals::catch`], and std's default for SIGPIPE. (What we catch is the default again by execve
 /// itself.)
-pub fn pass_on_signals(command: &mut Command) {
+pub fn restore_signals(command: &mut Command) {
     let found = [
         (&FILE_SIZE_SIGNAL_WAS_DEFAULT, libc::SIGXFSZ, libc::SIG_DFL),
         (&CHILD_SIGNAL_WAS_IGNORED, libc::SIGCHLD, libc::SIG_IGN),
@@ -139,7 +139,7 @@ impl Signals {
     /// # Errors
     /// No descriptors are left.
     pub fn catch(signals: &[i32]) -> io::Result<Self> {
-        watch_children();
+        reset_sigchld();
         let (reader, writer) = io::pipe()?;
         let writer = writer.into_raw_fd();
         ARRIVALS.store(writer, Ordering::Relaxed);
@@ -204,7 +204,7 @@ pub fn send_signal(child: u32, signal: i32) {
 
 /// Stops us where a child of ours has stopped (by Ctrl-Z, or by itself as a shell's `suspend`), so that whoever waits for us
 /// sees it, as if it had taken our place; continued, we continue it.
-pub fn stop_with(child: u32) {
+pub fn stop_like_child(child: u32) {
     // The first process of a container cannot be stopped from inside.
     if std::process::id() == 1 || !is_stopped(child) {
         return;
@@ -215,7 +215,7 @@ pub fn stop_with(child: u32) {
         // A shell has a group of its own, which the terminal was for, and gets it back: whoever continues us knows ours alone.
         let terminal = File::open("/dev/tty").ok();
         // SAFETY: these take and give plain integers, and the descriptor is open while `terminal` lives; SIGTTOU, which the
-        // last could bring about, is ignored ([`step_back`]).
+        // last could bring about, is ignored ([`release_terminal`]).
         unsafe {
             let in_front = |terminal: &File| libc::tcgetpgrp(terminal.as_raw_fd());
             let before = terminal.as_ref().map(in_front);
@@ -264,14 +264,14 @@ pub fn become_program(command: &mut Command) -> io::Error {
 }
 
 /// Whether the end of our terminal (a connection that breaks) is told to us alone, as the leader of its session.
-pub fn leads_session() -> bool {
+pub fn is_session_leader() -> bool {
     // SAFETY: both take and give plain integers, and touch no memory of ours.
     unsafe { libc::getsid(0) == libc::getpid() }
 }
 
 /// Leaves the terminal and the standard streams to a child of ours: its end of a pipe is the only one from now on, and what
-/// the child does with a terminal that is another group's stops the child, and us with it ([`stop_with`]).
-pub fn step_back() {
+/// the child does with a terminal that is another group's stops the child, and us with it ([`stop_like_child`]).
+pub fn release_terminal() {
     for signal in [libc::SIGTTIN, libc::SIGTTOU] {
         // SAFETY: SIG_IGN runs no code of ours in signal context.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
@@ -284,7 +284,7 @@ pub fn step_back() {
 }
 
 /// Makes a child end when we are killed, instead of going on unseen. (What it has started itself is not reached.)
-pub fn end_with_us(command: &mut Command) {
+pub fn kill_child_on_exit(command: &mut Command) {
     #[cfg(target_os = "linux")]
     // SAFETY: prctl with plain integers, and nothing else is done between fork and exec.
     unsafe {

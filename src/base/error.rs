@@ -134,7 +134,7 @@ impl Error {
     }
 
     /// The mend, cleaned, without prefix.
-    pub fn mend(&self) -> Option<String> {
+    pub fn hint_text(&self) -> Option<String> {
         self.hint.as_deref().map(|hint| cap(&clean(hint), LINE))
     }
 

@@ -175,7 +175,7 @@ pub static NONE: Allowed = Allowed { hosts: Vec::new(), apis: None };
 
 /// How far among the hosts of an installation a hook's clients go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reach {
+pub enum HostScope {
     /// To its registries.
     #[default]
     Registries,
@@ -223,12 +223,12 @@ impl Allowed {
 
     /// For clients that go to registries.
     pub fn covers(&self, asked: &Host) -> bool {
-        self.covers_for(Reach::Registries, asked)
+        self.covers_for(HostScope::Registries, asked)
     }
 
     /// Whether the token may go there, by a client that goes so far.
-    pub fn covers_for(&self, reach: Reach, asked: &Host) -> bool {
-        let apis = self.apis.iter().filter(|_| reach == Reach::Apis);
+    pub fn covers_for(&self, reach: HostScope, asked: &Host) -> bool {
+        let apis = self.apis.iter().filter(|_| reach == HostScope::Apis);
         self.hosts.iter().chain(apis).any(|pattern| pattern.covers(asked))
     }
 
@@ -240,7 +240,7 @@ impl Allowed {
 
 /// Whether the host is ours where no profile says anything, so that a missing or broken profile is an error worth
 /// telling and not just "not mine".
-pub fn is_built_in(reach: Reach, asked: &Host) -> bool {
+pub fn is_built_in(reach: HostScope, asked: &Host) -> bool {
     Allowed::new(crate::base::hosts::DEFAULT_ENDPOINT, &[]).covers_for(reach, asked)
 }
 
@@ -378,7 +378,7 @@ mod tests {
         assert!(kazakhstan.covers(&host("cr.yandexcloud.kz")) && !kazakhstan.covers(&host("cr.yandex")));
         let unknown = Allowed::new("api.example", &[]);
         assert!(!unknown.covers(&host("cr.yandex")) && !unknown.covers(&host("cr.yandexcloud.kz")));
-        let is_built_in = |text: &str| is_built_in(Reach::Registries, &host(text));
+        let is_built_in = |text: &str| is_built_in(HostScope::Registries, &host(text));
         assert!(is_built_in("cr.yandex") && !is_built_in("cr.yandexcloud.kz"));
     }
 
@@ -388,10 +388,10 @@ mod tests {
         let ours = Allowed::new("api.cloud.yandex.net", &[]);
         let (api, deeper) = (host("https://llm.api.cloud.yandex.net/v1"), host("a.b.api.cloud.yandex.net:443"));
         for asked in [&api, &deeper] {
-            assert!(ours.covers_for(Reach::Apis, asked) && !ours.covers(asked), "{asked}");
-            assert!(is_built_in(Reach::Apis, asked) && !is_built_in(Reach::Registries, asked), "{asked}");
+            assert!(ours.covers_for(HostScope::Apis, asked) && !ours.covers(asked), "{asked}");
+            assert!(is_built_in(HostScope::Apis, asked) && !is_built_in(HostScope::Registries, asked), "{asked}");
         }
-        assert!(ours.covers_for(Reach::Apis, &host("cr.yandex")));
+        assert!(ours.covers_for(HostScope::Apis, &host("cr.yandex")));
         for asked in [
             "api.cloud.yandex.net",
             "evilapi.cloud.yandex.net",
@@ -400,12 +400,12 @@ mod tests {
             "iam.api.cloud.yandex.net:8443",
             "iam.api.yandexcloud.kz",
         ] {
-            assert!(!ours.covers_for(Reach::Apis, &host(asked)), "{asked}");
+            assert!(!ours.covers_for(HostScope::Apis, &host(asked)), "{asked}");
         }
         let kazakhstan = Allowed::new("api.yandexcloud.kz", &[]);
-        assert!(kazakhstan.covers_for(Reach::Apis, &host("iam.api.yandexcloud.kz")));
-        assert!(!kazakhstan.covers_for(Reach::Apis, &api));
-        assert!(!Allowed::new("api.example", &[]).covers_for(Reach::Apis, &api));
+        assert!(kazakhstan.covers_for(HostScope::Apis, &host("iam.api.yandexcloud.kz")));
+        assert!(!kazakhstan.covers_for(HostScope::Apis, &api));
+        assert!(!Allowed::new("api.example", &[]).covers_for(HostScope::Apis, &api));
         assert!(!ours.singles().any(|host| host.contains('*')), "what is listed is hosts");
     }
 }

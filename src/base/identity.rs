@@ -18,12 +18,12 @@ const ACCESS_KEY: &str = "access-key=";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     lines: Vec<String>,
-    files: Vec<Watched>,
+    files: Vec<WatchedFile>,
 }
 
 /// A file whose content belongs to an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
+pub struct WatchedFile {
     pub path: PathBuf,
     absent: Option<Absent>,
 }
@@ -36,7 +36,7 @@ pub struct Absent {
     pub hint: String,
 }
 
-impl Watched {
+impl WatchedFile {
     /// The error where it is not there, if that means something of its own.
     pub fn absent(&self) -> Option<Error> {
         self.absent.as_ref().map(Absent::error)
@@ -74,14 +74,14 @@ impl Identity {
     /// Adds a file: its absolute path to the settings, its content to what the cache compares.
     #[must_use]
     pub fn with_file(mut self, key: &str, path: &Path) -> Self {
-        self.files.push(Watched { path: path.to_owned(), absent: None });
+        self.files.push(WatchedFile { path: path.to_owned(), absent: None });
         self.with(key, path)
     }
 
     /// The same for a file of our own, whose absence is no fault of the profile.
     #[must_use]
     pub fn with_marker(mut self, key: &str, path: &Path, absent: Absent) -> Self {
-        self.files.push(Watched { path: path.to_owned(), absent: Some(absent) });
+        self.files.push(WatchedFile { path: path.to_owned(), absent: Some(absent) });
         self.with(key, path)
     }
 
@@ -124,7 +124,7 @@ impl Identity {
     }
 
     /// The files whose content belongs to the identity.
-    pub fn files(&self) -> &[Watched] {
+    pub fn files(&self) -> &[WatchedFile] {
         &self.files
     }
 

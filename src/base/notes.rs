@@ -12,9 +12,9 @@ pub enum Warning {
     /// `--force-refresh` brought the same token again.
     SameTokenAgain,
     /// The token lives shorter than was asked for.
-    MinTtlUnmet,
+    MinTtlNotMet,
     /// A login's new state cannot be kept, which may cost the login.
-    LoginUnkept,
+    LoginNotSaved,
     /// This machine's clock is off.
     ClockOff,
     /// Nothing can be kept on disk or locked.
@@ -27,13 +27,13 @@ pub enum Warning {
 pub struct Notes<'a> {
     warning: RefCell<Option<(Warning, String)>>,
     verbosity: u8,
-    tell: &'a dyn Fn(&str),
+    print_stderr: &'a dyn Fn(&str),
 }
 
 impl<'a> Notes<'a> {
     /// `tell` writes a line to stderr at once, so that `-v` shows where a run hangs.
-    pub fn new(verbosity: u8, tell: &'a dyn Fn(&str)) -> Self {
-        Self { warning: RefCell::new(None), verbosity, tell }
+    pub fn new(verbosity: u8, print_stderr: &'a dyn Fn(&str)) -> Self {
+        Self { warning: RefCell::new(None), verbosity, print_stderr }
     }
 
     /// Warns, unless something that comes before it has been warned of.
@@ -47,7 +47,7 @@ impl<'a> Notes<'a> {
     /// What `-v` shows; the text is made only where it is wanted.
     pub fn debug(&self, text: impl FnOnce() -> String) {
         if self.verbosity > 0 {
-            (self.tell)(&error::line("debug", &text()));
+            (self.print_stderr)(&error::line("debug", &text()));
         }
     }
 
@@ -79,9 +79,9 @@ mod tests {
     #[test]
     fn nothing_is_told_unless_asked() {
         let told = RefCell::new(String::new());
-        let tell = |line: &str| told.borrow_mut().push_str(line);
-        Notes::new(0, &tell).debug(|| unreachable!("made for nobody"));
-        Notes::new(1, &tell).debug(|| "a\nb".into());
+        let print_stderr = |line: &str| told.borrow_mut().push_str(line);
+        Notes::new(0, &print_stderr).debug(|| unreachable!("made for nobody"));
+        Notes::new(1, &print_stderr).debug(|| "a\nb".into());
         assert_eq!(*told.borrow(), "ycred: debug: a b\n");
     }
 }

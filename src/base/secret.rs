@@ -31,7 +31,7 @@ const PIECE: usize = 8;
 
 impl Secret {
     pub fn new(text: String) -> Self {
-        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).meet(text)
+        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).add(text)
     }
 
     /// A text with a secret somewhere in it, such as a request's body: wiped and never shown like any other, but
@@ -46,7 +46,7 @@ impl Secret {
     }
 
     /// Drops the renderer's copies, so that the buffers are wiped before the process ends or becomes another.
-    pub fn forget_known() {
+    pub fn clear_known() {
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
     }
 
@@ -60,7 +60,7 @@ impl Secret {
 struct Known(Vec<Secret>);
 
 impl Known {
-    fn meet(&mut self, text: String) -> Secret {
+    fn add(&mut self, text: String) -> Secret {
         let secret = Secret::wrapping(text);
         // The same once more, as a record that is read anew has it: the one copy moves to the end.
         if let Some(at) = self.0.iter().rposition(|other| *other == secret) {
@@ -142,7 +142,7 @@ mod tests {
 
     fn knowing(secret: &str) -> Known {
         let mut known = Known(Vec::new());
-        known.meet(secret.to_owned());
+        known.add(secret.to_owned());
         known
     }
 
@@ -157,11 +157,11 @@ mod tests {
     #[test]
     fn a_process_that_meets_secrets_without_end_knows_the_latest_and_those_in_use() {
         let mut known = Known(Vec::new());
-        let in_use = known.meet("in-use-from-the-first-day".into());
-        drop(known.meet("left-on-the-first-day".into()));
+        let in_use = known.add("in-use-from-the-first-day".into());
+        drop(known.add("left-on-the-first-day".into()));
         for number in 0..4 * MOST_KNOWN {
-            drop(known.meet(format!("again-and-again{}", "!".repeat(number % 7))));
-            drop(known.meet(format!("number<{number:08}>")));
+            drop(known.add(format!("again-and-again{}", "!".repeat(number % 7))));
+            drop(known.add(format!("number<{number:08}>")));
         }
         assert_eq!(known.0.len(), MOST_KNOWN);
         assert_eq!(known.mask("in-use-from-the-first-day, left-on-the-first-day"), "***, left-on***");

@@ -35,7 +35,7 @@ pub struct Record {
     /// When that fetch began and ended, by this machine's clock.
     pub began: Timestamp,
     pub ended: Timestamp,
-    pub(super) token: Option<Kept>,
+    pub(super) token: Option<StoredToken>,
     /// Before it nobody asks for something better than a usable token.
     retry_at: Option<Timestamp>,
     /// Why the last attempt failed, if it did.
@@ -49,7 +49,7 @@ pub struct Record {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct StoredToken {
     #[serde(serialize_with = "expose")]
     pub(super) secret: Secret,
     issued: Timestamp,
@@ -73,25 +73,25 @@ struct Failure {
 
 /// What a caller wants.
 #[derive(Clone, Copy, Debug)]
-pub struct Want {
+pub struct Requirements {
     /// A token with less left than this is expired.
-    pub floor: Duration,
+    pub min_ttl: Duration,
     /// Only a fetch that began at this moment or later counts (`--force-refresh`).
     pub force_since: Option<Timestamp>,
 }
 
 /// When a token of this grant is due for renewal.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct RenewalRules {
     pub refresh_before: Option<Duration>,
     pub max_age: Option<Duration>,
 }
 
 /// What to do about what was found.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Decision {
     /// Hand it out.
-    Serve(Answer),
+    Serve(ReturnedToken),
     /// Hand it out, and if nobody else is at it, renew it.
     Renew(Credential),
     /// Fetch first.
@@ -102,41 +102,43 @@ pub enum Verdict {
 
 /// A token to hand out, and what must be said with it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ReturnedToken {
     pub credential: Credential,
     /// Renewing failed; the reason.
     pub although: Option<String>,
     /// It has less left than was asked for.
-    pub below_floor: bool,
+    pub below_min_ttl: bool,
     /// The skew was measured within the last minute.
     pub skew_is_current: bool,
 }
 
 impl Record {
     /// The life of a token (see the head of this file).
-    pub fn judge(&self, want: &Want, rules: &Rules, now: Timestamp) -> Verdict {
-        if let Some(since) = want.force_since {
-            return match self.brought(want, now).filter(|_| self.counts_since(since)) {
-                Some(Ok(answer)) => Verdict::Serve(answer),
-                Some(Err(error)) => Verdict::Refuse(error),
-                None => Verdict::Fetch,
+    pub fn decide(&self, requirements: &Requirements, rules: &RenewalRules, now: Timestamp) -> Decision {
+        if let Some(since) = requirements.force_since {
+            return match self.result(requirements, now).filter(|_| self.counts_since(since)) {
+                Some(Ok(answer)) => Decision::Serve(answer),
+                Some(Err(error)) => Decision::Refuse(error),
+                None => Decision::Fetch,
             };
         }
-        let Some(kept) = &self.token else { return self.remembered(now).map_or(Verdict::Fetch, Verdict::Refuse) };
+        let Some(kept) = &self.token else {
+            return self.remembered_failure(now).map_or(Decision::Fetch, Decision::Refuse);
+        };
         let credential = kept.credential();
         let left = credential.left(now);
         let backing_off = self.retry_at.is_some_and(|at| now < at) && self.ended <= now.plus(FUTURE);
         if left.longer <= 0 {
-            return self.remembered(now).map_or(Verdict::Fetch, Verdict::Refuse);
+            return self.remembered_failure(now).map_or(Decision::Fetch, Decision::Refuse);
         }
-        if left.longer < millis(want.floor) || kept.is_from_the_future(now) {
-            return if backing_off { Verdict::Serve(self.answer(kept, want, now)) } else { Verdict::Fetch };
+        if left.longer < millis(requirements.min_ttl) || kept.is_from_the_future(now) {
+            return if backing_off { Decision::Serve(self.answer(kept, requirements, now)) } else { Decision::Fetch };
         }
         let due = rules.is_due(kept, now);
         if due && !backing_off {
-            Verdict::Renew(credential)
+            Decision::Renew(credential)
         } else {
-            Verdict::Serve(Answer { although: None, ..self.answer(kept, want, now) })
+            Decision::Serve(ReturnedToken { although: None, ..self.answer(kept, requirements, now) })
         }
     }
 
@@ -170,28 +172,30 @@ impl Record {
     }
 
     /// What the attempt that wrote this record brought: for whoever waited for it. None: a record without either.
-    pub fn brought(&self, want: &Want, now: Timestamp) -> Option<Result<Answer>> {
+    pub fn result(&self, requirements: &Requirements, now: Timestamp) -> Option<Result<ReturnedToken>> {
         let usable = self.token.as_ref().filter(|kept| kept.credential().left(now).longer > 0);
         match (&self.failure, usable) {
-            (None, Some(kept)) => Some(Ok(self.answer(kept, want, now))),
-            (Some(_), Some(kept)) if want.force_since.is_none() => Some(Ok(self.answer(kept, want, now))),
+            (None, Some(kept)) => Some(Ok(self.answer(kept, requirements, now))),
+            (Some(_), Some(kept)) if requirements.force_since.is_none() => {
+                Some(Ok(self.answer(kept, requirements, now)))
+            }
             (Some(failure), _) => Some(Err(failure.error())),
             (None, None) => None,
         }
     }
 
-    fn answer(&self, kept: &Kept, want: &Want, now: Timestamp) -> Answer {
+    fn answer(&self, kept: &StoredToken, requirements: &Requirements, now: Timestamp) -> ReturnedToken {
         let credential = kept.credential();
-        Answer {
+        ReturnedToken {
             although: self.failure.as_ref().map(|failure| failure.message.clone()),
-            below_floor: credential.left(now).longer < millis(want.floor),
+            below_min_ttl: credential.left(now).longer < millis(requirements.min_ttl),
             skew_is_current: now.since(kept.fetched).unsigned_abs() < FUTURE.as_millis() as u64,
             credential,
         }
     }
 
     /// The failure as it answers later arrivals, while it does.
-    fn remembered(&self, now: Timestamp) -> Option<Error> {
+    fn remembered_failure(&self, now: Timestamp) -> Option<Error> {
         let failure = self.failure.as_ref().filter(|_| !self.relief)?;
         if failure.until <= now || failure.at > now.plus(FUTURE) {
             return None;
@@ -207,7 +211,7 @@ impl Record {
 
     /// The token, if one is kept, dead or alive.
     pub fn credential(&self) -> Option<Credential> {
-        self.token.as_ref().map(Kept::credential)
+        self.token.as_ref().map(StoredToken::credential)
     }
 
     /// Whether there is neither a token nor a reason: `logout` has emptied it, or the token was rejected.
@@ -239,18 +243,18 @@ impl Record {
     }
 }
 
-impl Rules {
+impl RenewalRules {
     /// Whether a token that was got at `fetched` should be renewed: for one that is in no record.
-    pub fn call_for(&self, credential: &Credential, fetched: Timestamp, now: Timestamp) -> bool {
-        self.is_due(&Kept::new(credential, fetched), now)
+    pub fn is_renewal_due(&self, credential: &Credential, fetched: Timestamp, now: Timestamp) -> bool {
+        self.is_due(&StoredToken::new(credential, fetched), now)
     }
 
     /// Whether a token that is not expired should be renewed.
-    fn is_due(&self, kept: &Kept, now: Timestamp) -> bool {
+    fn is_due(&self, kept: &StoredToken, now: Timestamp) -> bool {
         self.is_in_soft_window(kept, now) || kept.is_older_than(self.max_age, now)
     }
 
-    fn is_in_soft_window(&self, kept: &Kept, now: Timestamp) -> bool {
+    fn is_in_soft_window(&self, kept: &StoredToken, now: Timestamp) -> bool {
         let credential = kept.credential();
         credential.left(now).shorter <= self.soft_window(&credential)
     }
@@ -262,7 +266,7 @@ impl Rules {
     }
 }
 
-impl Kept {
+impl StoredToken {
     fn new(credential: &Credential, fetched: Timestamp) -> Self {
         let Credential { secret, issued, expires, skew, assumed } = credential.clone();
         Self { secret, issued, expires, skew, fetched, assumed }
@@ -283,7 +287,7 @@ impl Kept {
 }
 
 /// How long a failure answers later arrivals.
-pub fn remembering(error: &Error) -> Duration {
+pub fn failure_lifetime(error: &Error) -> Duration {
     match error.kind {
         Kind::Unavailable => {
             error.retry_after.unwrap_or(REMEMBER_UNAVAILABLE).clamp(REMEMBER_UNAVAILABLE, REMEMBER_MOST)
@@ -294,10 +298,10 @@ pub fn remembering(error: &Error) -> Duration {
 
 impl Failure {
     fn new(error: &Error, at: Timestamp) -> Self {
-        let length = remembering(error);
+        let length = failure_lifetime(error);
         // Short enough that "(remembered, N ago)" still fits on the line behind it.
         let message: String = error.reason().chars().take(400).collect();
-        Self { kind: error.kind.exit_code(), message, hint: error.mend(), at, until: at.plus(length) }
+        Self { kind: error.kind.exit_code(), message, hint: error.hint_text(), at, until: at.plus(length) }
     }
 
     fn error(&self) -> Error {
@@ -335,26 +339,29 @@ impl Attempt<'_> {
         settings: &str,
         files: &Snapshot,
         before: Option<&Record>,
-        want: &Want,
-        rules: &Rules,
+        requirements: &Requirements,
+        rules: &RenewalRules,
     ) -> Record {
         let now = self.ended;
         let old = before.and_then(|record| record.token.as_ref()).filter(|kept| kept.credential().left(now).longer > 0);
         let (token, better) = match (self.outcome, old) {
             (Err(_), old) => (old.cloned(), false),
-            (Ok(new), None) => (Some(Kept::new(new, now)), true),
+            (Ok(new), None) => (Some(StoredToken::new(new, now)), true),
             // Reckoned by a clock that has been put back since: what is told now is right, even if it is earlier.
-            (Ok(new), Some(old)) if old.is_from_the_future(self.began) => (Some(Kept::new(new, now)), true),
+            (Ok(new), Some(old)) if old.is_from_the_future(self.began) => (Some(StoredToken::new(new, now)), true),
             (Ok(new), Some(old)) if new.secret == old.secret => {
                 // The same token: its source vouches for it anew, but its life began when it did (unless nobody knows
                 // when).
-                let same = if new.assumed { Kept::new(new, now) } else { old.clone() };
-                let was_for_its_age = want.force_since.is_none() && self.was_due_for_age_alone(old, want, rules);
-                (Some(Kept { fetched: now, skew: new.skew, ..same }), was_for_its_age)
+                let same = if new.assumed { StoredToken::new(new, now) } else { old.clone() };
+                let was_for_its_age =
+                    requirements.force_since.is_none() && self.was_due_for_age_alone(old, requirements, rules);
+                (Some(StoredToken { fetched: now, skew: new.skew, ..same }), was_for_its_age)
             }
-            (Ok(new), Some(old)) if new.expires > old.expires => (Some(Kept::new(new, now)), true),
-            (Ok(new), Some(old)) if want.force_since.is_some() || old.is_older_than(rules.max_age, self.began) => {
-                (Some(Kept::new(new, now)), true)
+            (Ok(new), Some(old)) if new.expires > old.expires => (Some(StoredToken::new(new, now)), true),
+            (Ok(new), Some(old))
+                if requirements.force_since.is_some() || old.is_older_than(rules.max_age, self.began) =>
+            {
+                (Some(StoredToken::new(new, now)), true)
             }
             (Ok(_), Some(old)) => (Some(old.clone()), false),
         };
@@ -362,7 +369,8 @@ impl Attempt<'_> {
         // clock, a very short life), counts as "nothing better", or every run would make a request.
         let satisfied = better
             && token.as_ref().is_none_or(|kept| {
-                kept.credential().left(now).longer >= millis(want.floor) && !rules.is_in_soft_window(kept, now)
+                kept.credential().left(now).longer >= millis(requirements.min_ttl)
+                    && !rules.is_in_soft_window(kept, now)
             });
         Record {
             settings: settings.to_owned(),
@@ -379,11 +387,11 @@ impl Attempt<'_> {
     }
 
     /// Whether only `max-age` asked for this renewal: then the same token again is all that was wanted.
-    fn was_due_for_age_alone(&self, old: &Kept, want: &Want, rules: &Rules) -> bool {
+    fn was_due_for_age_alone(&self, old: &StoredToken, requirements: &Requirements, rules: &RenewalRules) -> bool {
         let now = self.began;
         old.is_older_than(rules.max_age, now)
             && !rules.is_in_soft_window(old, now)
-            && old.credential().left(now).longer >= millis(want.floor)
+            && old.credential().left(now).longer >= millis(requirements.min_ttl)
     }
 }
 
@@ -396,8 +404,8 @@ pub(super) mod tests {
     const MINUTE: i64 = 60 * SECOND;
     pub const HOUR: i64 = 60 * MINUTE;
 
-    pub const PLAIN: Rules = Rules { refresh_before: None, max_age: None };
-    pub const ANY: Want = Want { floor: Duration::from_secs(60), force_since: None };
+    pub const PLAIN: RenewalRules = RenewalRules { refresh_before: None, max_age: None };
+    pub const ANY: Requirements = Requirements { min_ttl: Duration::from_secs(60), force_since: None };
 
     fn length(ms: i64) -> Duration {
         Duration::from_millis(u64::try_from(ms).expect("not negative"))
@@ -415,12 +423,12 @@ pub(super) mod tests {
     }
 
     /// A token of `life` of which `left` is left now, fetched when its life began.
-    fn kept(left: i64, life: i64) -> Kept {
+    fn kept(left: i64, life: i64) -> StoredToken {
         let credential = token("t1.old", left, life);
-        Kept::new(&credential, credential.issued)
+        StoredToken::new(&credential, credential.issued)
     }
 
-    fn record(token: Option<Kept>) -> Record {
+    fn record(token: Option<StoredToken>) -> Record {
         let moment = token.as_ref().map_or(NOW, |kept| kept.fetched);
         Record {
             settings: String::new(),
@@ -436,21 +444,21 @@ pub(super) mod tests {
         }
     }
 
-    fn backing_off(token: Kept, until: i64) -> Record {
+    fn backing_off(token: StoredToken, until: i64) -> Record {
         Record { retry_at: Some(NOW.shifted(until)), ..record(Some(token)) }
     }
 
-    fn failed(token: Option<Kept>, error: &Error, at: i64) -> Record {
+    fn failed(token: Option<StoredToken>, error: &Error, at: i64) -> Record {
         Record { failure: Some(Failure::new(error, NOW.shifted(at))), ..record(token) }
     }
 
-    fn verdict(record: &Record, want: &Want, rules: &Rules) -> &'static str {
-        match record.judge(want, rules, NOW) {
-            Verdict::Serve(Answer { below_floor: true, .. }) => "serve, short",
-            Verdict::Serve(_) => "serve",
-            Verdict::Renew(_) => "renew",
-            Verdict::Fetch => "fetch",
-            Verdict::Refuse(_) => "refuse",
+    fn verdict(record: &Record, requirements: &Requirements, rules: &RenewalRules) -> &'static str {
+        match record.decide(requirements, rules, NOW) {
+            Decision::Serve(ReturnedToken { below_min_ttl: true, .. }) => "serve, short",
+            Decision::Serve(_) => "serve",
+            Decision::Renew(_) => "renew",
+            Decision::Fetch => "fetch",
+            Decision::Refuse(_) => "refuse",
         }
     }
 
@@ -466,7 +474,7 @@ pub(super) mod tests {
 
     #[test]
     fn refresh_before_moves_the_soft_window_up_to_half_of_the_life() {
-        let rules = |ms| Rules { refresh_before: Some(length(ms)), ..PLAIN };
+        let rules = |ms| RenewalRules { refresh_before: Some(length(ms)), ..PLAIN };
         let at = |left, before| verdict(&record(Some(kept(left, 12 * HOUR))), &ANY, &rules(before));
         assert_eq!([at(HOUR + 1, HOUR), at(HOUR, HOUR)], ["serve", "renew"]);
         assert_eq!([at(6 * HOUR + 1, 11 * HOUR), at(6 * HOUR, 11 * HOUR)], ["serve", "renew"]);
@@ -481,19 +489,19 @@ pub(super) mod tests {
     fn below_the_floor_a_token_is_expired_to_the_millisecond() {
         let at = |left| plain(&record(Some(kept(left, 12 * HOUR))));
         assert_eq!([at(MINUTE), at(MINUTE - 1), at(1), at(0), at(-1)], ["renew", "fetch", "fetch", "fetch", "fetch"]);
-        let want = Want { floor: length(12 * HOUR), ..ANY };
-        assert_eq!(verdict(&record(Some(kept(12 * HOUR, 12 * HOUR))), &want, &PLAIN), "serve");
-        assert_eq!(verdict(&record(Some(kept(12 * HOUR - 1, 12 * HOUR))), &want, &PLAIN), "fetch");
+        let requirements = Requirements { min_ttl: length(12 * HOUR), ..ANY };
+        assert_eq!(verdict(&record(Some(kept(12 * HOUR, 12 * HOUR))), &requirements, &PLAIN), "serve");
+        assert_eq!(verdict(&record(Some(kept(12 * HOUR - 1, 12 * HOUR))), &requirements, &PLAIN), "fetch");
         assert_eq!(plain(&record(None)), "fetch");
     }
 
     #[test]
     fn max_age_makes_a_token_refreshable_to_the_millisecond() {
-        let rules = Rules { max_age: Some(length(MINUTE)), ..PLAIN };
+        let rules = RenewalRules { max_age: Some(length(MINUTE)), ..PLAIN };
         let at = |age| verdict(&record(Some(kept(12 * HOUR - age, 12 * HOUR))), &ANY, &rules);
         assert_eq!([at(MINUTE - 1), at(MINUTE), at(HOUR)], ["serve", "renew", "renew"]);
         // Counted from when it was last confirmed, not from its birth.
-        let confirmed = Kept { fetched: NOW.shifted(-MINUTE + 1), ..kept(6 * HOUR, 12 * HOUR) };
+        let confirmed = StoredToken { fetched: NOW.shifted(-MINUTE + 1), ..kept(6 * HOUR, 12 * HOUR) };
         assert_eq!(verdict(&record(Some(confirmed)), &ANY, &rules), "serve");
     }
 
@@ -504,22 +512,22 @@ pub(super) mod tests {
         assert_eq!(plain(&backing_off(soft(), 0)), "renew");
         assert_eq!(plain(&backing_off(kept(30 * SECOND, 12 * HOUR), 1)), "serve, short");
         assert_eq!(plain(&backing_off(kept(30 * SECOND, 12 * HOUR), 0)), "fetch");
-        let rules = Rules { max_age: Some(Duration::ZERO), ..PLAIN };
+        let rules = RenewalRules { max_age: Some(Duration::ZERO), ..PLAIN };
         assert_eq!(verdict(&backing_off(kept(11 * HOUR, 12 * HOUR), 1), &ANY, &rules), "serve");
         assert_eq!(plain(&backing_off(kept(0, 12 * HOUR), 1)), "fetch", "a dead token is not handed out for it");
-        let forced = Want { force_since: Some(NOW), ..ANY };
+        let forced = Requirements { force_since: Some(NOW), ..ANY };
         assert_eq!(verdict(&backing_off(soft(), 1), &forced, &PLAIN), "fetch");
     }
 
     #[test]
     fn a_record_from_the_future_is_fetched_first() {
         let at = |ahead| {
-            let token = Kept { fetched: NOW.shifted(ahead), ..kept(11 * HOUR, 12 * HOUR) };
+            let token = StoredToken { fetched: NOW.shifted(ahead), ..kept(11 * HOUR, 12 * HOUR) };
             plain(&record(Some(token)))
         };
         assert_eq!([at(MINUTE), at(MINUTE + 1), at(24 * HOUR)], ["serve", "fetch", "fetch"]);
         // Nor does its back-off count, which would last as long as the clock was wrong.
-        let future = Kept { fetched: NOW.shifted(HOUR), ..kept(11 * HOUR, 12 * HOUR) };
+        let future = StoredToken { fetched: NOW.shifted(HOUR), ..kept(11 * HOUR, 12 * HOUR) };
         assert_eq!(plain(&backing_off(future, 2 * HOUR)), "fetch");
         let late = Record { ended: NOW.shifted(MINUTE + 1), ..backing_off(kept(HOUR, 12 * HOUR), 2 * HOUR) };
         assert_eq!(plain(&late), "renew");
@@ -527,7 +535,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_shorter_reckoning_decides_when_to_renew_and_the_longer_whether_it_is_dead() {
-        let skewed = |left, skew| record(Some(Kept { skew, ..kept(left, 12 * HOUR) }));
+        let skewed = |left, skew| record(Some(StoredToken { skew, ..kept(left, 12 * HOUR) }));
         // By our clock there are 80 minutes left; the cloud's is ten minutes ahead, so there are 70.
         assert_eq!(plain(&skewed(80 * MINUTE, 10 * MINUTE)), "renew");
         assert_eq!(plain(&skewed(83 * MINUTE, 10 * MINUTE)), "serve");
@@ -567,7 +575,7 @@ pub(super) mod tests {
     #[test]
     fn a_remembered_failure_is_the_same_one_and_says_how_old_it_is() {
         let error = Error::refused("the cloud says no").hint("ask it nicely");
-        let Verdict::Refuse(again) = failed(None, &error, -3 * SECOND).judge(&ANY, &PLAIN, NOW) else {
+        let Decision::Refuse(again) = failed(None, &error, -3 * SECOND).decide(&ANY, &PLAIN, NOW) else {
             panic!("it is not remembered");
         };
         assert_eq!(again.kind, error.kind);
@@ -576,7 +584,7 @@ pub(super) mod tests {
             "ycred: error: the cloud says no (remembered, 3s ago)\nycred: hint: ask it nicely\n"
         );
         // Whoever waited for that very attempt hears it as it was.
-        let Some(Err(fresh)) = failed(None, &error, -3 * SECOND).brought(&ANY, NOW) else { panic!("no failure") };
+        let Some(Err(fresh)) = failed(None, &error, -3 * SECOND).result(&ANY, NOW) else { panic!("no failure") };
         assert_eq!(fresh.render(), error.render());
     }
 
@@ -587,7 +595,7 @@ pub(super) mod tests {
             failure: failure.map(|error| Failure::new(error, NOW)),
             ..record(token)
         };
-        let forced = Want { force_since: Some(NOW), ..ANY };
+        let forced = Requirements { force_since: Some(NOW), ..ANY };
         let fresh = || Some(kept(12 * HOUR, 12 * HOUR));
         assert_eq!(verdict(&began(-1, fresh(), None), &forced, &PLAIN), "fetch");
         assert_eq!(verdict(&began(0, fresh(), None), &forced, &PLAIN), "serve");
@@ -599,7 +607,7 @@ pub(super) mod tests {
 
     #[test]
     fn force_refresh_is_not_answered_by_an_old_token_that_outlived_a_new_one() {
-        let forced = Want { force_since: Some(NOW.shifted(-SECOND)), ..ANY };
+        let forced = Requirements { force_since: Some(NOW.shifted(-SECOND)), ..ANY };
         let before = record(Some(kept(HOUR, 12 * HOUR)));
         let shorter = after(Some(&before), Ok(token("t1.new", MINUTE, MINUTE)), &ANY, &PLAIN);
         assert_eq!(name(&shorter).as_deref(), Some("t1.old"));
@@ -614,19 +622,24 @@ pub(super) mod tests {
     fn a_waiter_takes_the_usable_token_with_the_reason_why_it_is_no_newer() {
         let error = Error::unavailable("the cloud is down");
         let held = failed(Some(kept(30 * SECOND, HOUR)), &error, 0);
-        let Some(Ok(answer)) = held.brought(&ANY, NOW) else { panic!("no token") };
+        let Some(Ok(answer)) = held.result(&ANY, NOW) else { panic!("no token") };
         assert_eq!(answer.although.as_deref(), Some("the cloud is down"));
-        assert!(answer.below_floor);
-        assert!(matches!(failed(Some(kept(0, HOUR)), &error, 0).brought(&ANY, NOW), Some(Err(_))));
-        assert!(record(None).brought(&ANY, NOW).is_none());
+        assert!(answer.below_min_ttl);
+        assert!(matches!(failed(Some(kept(0, HOUR)), &error, 0).result(&ANY, NOW), Some(Err(_))));
+        assert!(record(None).result(&ANY, NOW).is_none());
     }
 
     // -------------------------------------------------------------------------------------------------------- attempts
 
     /// The record after an attempt that began a second ago and ended now.
-    fn after(before: Option<&Record>, outcome: Result<Credential>, want: &Want, rules: &Rules) -> Record {
+    fn after(
+        before: Option<&Record>,
+        outcome: Result<Credential>,
+        requirements: &Requirements,
+        rules: &RenewalRules,
+    ) -> Record {
         let attempt = Attempt { began: NOW.shifted(-SECOND), ended: NOW, outcome: &outcome, is_relief: false };
-        attempt.record("settings", &Snapshot::default(), before, want, rules)
+        attempt.record("settings", &Snapshot::default(), before, requirements, rules)
     }
 
     /// The failure as it is told, and until when it answers.
@@ -684,14 +697,14 @@ pub(super) mod tests {
     fn what_was_to_be_got_rid_of_is_replaced_by_a_shorter_one_too() {
         let short = || Ok(token("t1.new", 30 * MINUTE, 30 * MINUTE));
         let before = record(Some(kept(HOUR, 12 * HOUR)));
-        let forced = Want { force_since: Some(NOW.shifted(-SECOND)), ..ANY };
+        let forced = Requirements { force_since: Some(NOW.shifted(-SECOND)), ..ANY };
         let next = after(Some(&before), short(), &forced, &PLAIN);
         assert_eq!((name(&next).as_deref(), pause(&next)), (Some("t1.new"), None));
-        let aged = Rules { max_age: Some(length(11 * HOUR)), ..PLAIN };
+        let aged = RenewalRules { max_age: Some(length(11 * HOUR)), ..PLAIN };
         assert_eq!(name(&after(Some(&before), short(), &ANY, &aged)).as_deref(), Some("t1.old"), "a second too young");
-        let aged = Rules { max_age: Some(length(11 * HOUR - SECOND)), ..PLAIN };
+        let aged = RenewalRules { max_age: Some(length(11 * HOUR - SECOND)), ..PLAIN };
         assert_eq!(name(&after(Some(&before), short(), &ANY, &aged)).as_deref(), Some("t1.new"));
-        let ahead = Kept { fetched: NOW.shifted(2 * MINUTE), ..kept(10 * HOUR, 12 * HOUR) };
+        let ahead = StoredToken { fetched: NOW.shifted(2 * MINUTE), ..kept(10 * HOUR, 12 * HOUR) };
         let next = after(Some(&record(Some(ahead.clone()))), short(), &ANY, &PLAIN);
         assert_eq!((name(&next).as_deref(), pause(&next)), (Some("t1.new"), None));
         // Of a wrong clock the same token too: what is told of its end now is right.
@@ -708,24 +721,28 @@ pub(super) mod tests {
         let held = next.token.as_ref().expect("a token");
         assert_eq!(held.fetched, NOW, "its source has vouched for it");
         assert_eq!(held.issued, NOW.shifted(-11 * HOUR), "but its life began when it did");
-        let forced = Want { force_since: Some(NOW), ..ANY };
+        let forced = Requirements { force_since: Some(NOW), ..ANY };
         assert_eq!(pause(&after(Some(&soft), same(HOUR), &forced, &PLAIN)), Some(5 * MINUTE));
-        let aged = Rules { max_age: Some(length(MINUTE)), ..PLAIN };
+        let aged = RenewalRules { max_age: Some(length(MINUTE)), ..PLAIN };
         let young = record(Some(kept(11 * HOUR, 12 * HOUR)));
         assert_eq!(pause(&after(Some(&young), same(11 * HOUR), &ANY, &aged)), None, "for its age alone");
         assert_eq!(pause(&after(Some(&soft), same(HOUR), &ANY, &aged)), Some(5 * MINUTE), "for its end as well");
-        let want = Want { floor: length(12 * HOUR), ..ANY };
-        assert_eq!(pause(&after(Some(&young), same(11 * HOUR), &want, &aged)), Some(5 * MINUTE), "for min-ttl as well");
+        let requirements = Requirements { min_ttl: length(12 * HOUR), ..ANY };
+        assert_eq!(
+            pause(&after(Some(&young), same(11 * HOUR), &requirements, &aged)),
+            Some(5 * MINUTE),
+            "for min-ttl as well"
+        );
     }
 
     #[test]
     fn a_new_token_that_is_short_of_what_was_asked_is_not_asked_for_again_at_once() {
-        let want = Want { floor: length(2 * HOUR), ..ANY };
-        let next = after(None, Ok(token("t1.new", HOUR, HOUR)), &want, &PLAIN);
+        let requirements = Requirements { min_ttl: length(2 * HOUR), ..ANY };
+        let next = after(None, Ok(token("t1.new", HOUR, HOUR)), &requirements, &PLAIN);
         assert_eq!((name(&next).as_deref(), pause(&next)), (Some("t1.new"), Some(5 * MINUTE)));
-        assert_eq!(verdict(&next, &want, &PLAIN), "serve, short");
+        assert_eq!(verdict(&next, &requirements, &PLAIN), "serve, short");
         assert_eq!(verdict(&next, &ANY, &PLAIN), "serve", "who asks for less has enough");
-        let next = after(None, Ok(token("t1.new", 2 * HOUR, 2 * HOUR)), &want, &PLAIN);
+        let next = after(None, Ok(token("t1.new", 2 * HOUR, 2 * HOUR)), &requirements, &PLAIN);
         assert_eq!(pause(&next), None);
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::{Error, Result, describe};
-use crate::base::identity::{Watched, hex, value_digest};
+use crate::base::identity::{WatchedFile, hex, value_digest};
 
 /// A file's stat and content, by which a replaced key is noticed without reading it on every hit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// Profile (3): one cannot be read.
-    pub(super) fn take(files: &[Watched]) -> Result<Self> {
+    pub(super) fn take(files: &[WatchedFile]) -> Result<Self> {
         let stamp = |file| {
             // The stat first: if the file is replaced between the two, its stat is the old one, and the next load
             // compares the content.
@@ -45,7 +45,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// Profile (3): one cannot be read.
-    pub(super) fn agrees_with(&self, files: &[Watched], found: &[fs::Metadata]) -> Result<bool> {
+    pub(super) fn agrees_with(&self, files: &[WatchedFile], found: &[fs::Metadata]) -> Result<bool> {
         if self.0.len() != found.len() {
             return Ok(false);
         }
@@ -62,11 +62,11 @@ impl Snapshot {
 ///
 /// # Errors
 /// Profile (3): one is gone.
-pub(super) fn look(files: &[Watched]) -> Result<Vec<fs::Metadata>> {
+pub(super) fn look(files: &[WatchedFile]) -> Result<Vec<fs::Metadata>> {
     files.iter().map(stat).collect()
 }
 
-fn stat(file: &Watched) -> Result<fs::Metadata> {
+fn stat(file: &WatchedFile) -> Result<fs::Metadata> {
     let path = &file.path;
     fs::metadata(path).map_err(|error| {
         if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
@@ -80,7 +80,7 @@ fn stat(file: &Watched) -> Result<fs::Metadata> {
     })
 }
 
-fn digest_of(file: &Watched) -> Result<String> {
+fn digest_of(file: &WatchedFile) -> Result<String> {
     match crate::disk::files::read(&file.path) {
         Ok(content) => Ok(hex(&value_digest(&content))),
         // Gone since its stat was taken.

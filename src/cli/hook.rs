@@ -33,8 +33,8 @@ pub fn by_name(argv0: &OsStr) -> Option<(&'static Hook, Option<String>)> {
 }
 
 /// The hook that a flag names.
-fn by_flag(long: &str) -> Option<&'static Hook> {
-    HOOKS.iter().find(|hook| hook.by_flag == Some(long)).copied()
+fn flag_alias(long: &str) -> Option<&'static Hook> {
+    HOOKS.iter().find(|hook| hook.flag_alias == Some(long)).copied()
 }
 
 /// Reads a hook's flags out of words that came with a request instead of by argv.
@@ -51,7 +51,7 @@ pub fn parse_options(hook: &'static Hook, words: &[OsString]) -> Result<(Options
 
 /// Reads a hook's call with lexopt. None: no word names a hook, so it is for people, faults and all.
 pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, arguments: &[OsString]) -> Option<Invocation> {
-    let mut words = Words { hook: named, foreign: named.is_some_and(|hook| hook.stands_in), ..Words::default() };
+    let mut words = Words { hook: named, foreign: named.is_some_and(|hook| hook.replaces_program), ..Words::default() };
     let read = words.read(arguments);
     let Words { hook, operands, options, read: until, .. } = words;
     let hook = hook?;
@@ -121,7 +121,7 @@ impl Words {
                 Word::Short(short) => self.find_flag(|flag| flag.short == Some(short)),
                 Word::Long(long) => {
                     if let Some(named) =
-                        by_flag(long).filter(|_| self.hook.is_none_or(|known| known.by_flag == Some(long)))
+                        flag_alias(long).filter(|_| self.hook.is_none_or(|known| known.flag_alias == Some(long)))
                     {
                         self.hook = Some(named);
                         continue;
@@ -131,7 +131,7 @@ impl Words {
             };
             let flag = flag.ok_or_else(|| self.unknown_flag(&word))?;
             // A protocol may have a word of its own for a flag (docker's `version`).
-            if let Some(word) = self.hook.and_then(|hook| hook.own_word(flag)) {
+            if let Some(word) = self.hook.and_then(|hook| hook.operation_of_flag(flag)) {
                 self.operands.push(word.to_owned());
                 continue;
             }
@@ -168,7 +168,7 @@ impl Words {
         };
         let near = nearest(typed.trim_start_matches('-'), self.flags().map(|flag| flag.long));
         // Where `--help` is a word of the protocol's own it lists no flags.
-        let named = self.hook.filter(|hook| hook.own_words.is_empty()).map(|hook| hook.name);
+        let named = self.hook.filter(|hook| hook.operation_flags.is_empty()).map(|hook| hook.name);
         let hint = near.map_or_else(|| see_help(named), |known| format!("did you mean --{known}?"));
         Error::usage(format!("unknown flag {typed}")).hint(hint)
     }

@@ -21,7 +21,7 @@ pub enum Invocation {
     Hook(Box<HookCall>),
     /// For stdout, exit 0.
     Print(String),
-    People(Box<commands::command::Call>),
+    People(Box<commands::command::CommandCall>),
 }
 
 pub const SEE_HELP: &str = "`ycred --help` lists commands and flags";

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use crate::base::error::{Error, Result};
 use crate::cli::invocation::{Fault, Invocation, SEE_HELP, see_help, version};
 use crate::commands::COMMANDS;
-use crate::commands::command::Call;
+use crate::commands::command::CommandCall;
 use crate::hooks::HOOKS;
 use crate::process::flags::{FLAGS, Flag, Options};
 use crate::profile::find::check_name;
@@ -19,11 +19,11 @@ pub fn tree() -> clap::Command {
         let operands = hook.operands.iter().enumerate().map(|(at, name)| {
             Arg::new(format!("operand-{at}")).value_name(*name).value_parser(clap::value_parser!(OsString))
         });
-        let own_words = |flag: &&Flag| hook.own_word(flag).is_none();
+        let operation_flags = |flag: &&Flag| hook.operation_of_flag(flag).is_none();
         clap::Command::new(hook.name)
             .about(hook.about)
             .args(operands)
-            .args(hook.flags.iter().chain(FLAGS.iter().filter(own_words)).map(argument))
+            .args(hook.flags.iter().chain(FLAGS.iter().filter(operation_flags)).map(argument))
             .disable_help_flag(true)
             .disable_version_flag(true)
             .args_override_self(true)
@@ -147,7 +147,7 @@ pub fn parse_people(arguments: &[OsString]) -> Result<Invocation, Fault> {
     // clap sees a hook where lexopt sees none only if the two read the words differently.
     let command =
         command.ok_or_else(|| Error::usage(format!("`{name}` cannot be read in these words")).hint(SEE_HELP))?;
-    Ok(Invocation::People(Box::new(Call { command, options, matches: of_command.clone(), tree })))
+    Ok(Invocation::People(Box::new(CommandCall { command, options, matches: of_command.clone(), tree })))
 }
 
 /// The flags before and behind the command's name, the later ones winning.

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use crate::base::error::Result;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, lenient_seconds};
-use crate::cloud::http::failure::Explained;
-use crate::cloud::http::{CONNECT, Proof, Request};
+use crate::cloud::http::failure::ServerError;
+use crate::cloud::http::{CONNECT, HttpRequest, Proof};
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, http, status};
 
@@ -15,16 +15,16 @@ use crate::cloud::{Context, http, status};
 pub const TOKEN_PATH: &str = "/oauth/token";
 
 /// An answer with an access token (RFC 6749, 5.1), and when it came.
-pub struct Granted {
-    pub token: Token,
-    answer: http::Answer,
+pub struct AuthResponse {
+    pub token: TokenResponse,
+    answer: http::HttpResponse,
     url: String,
 }
 
 /// What such an answer holds; whatever else is in it is let be. `issued_token_type`, which RFC 8693 demands, is not in
 /// what the cloud's documentation shows.
 #[derive(Deserialize)]
-pub struct Token {
+pub struct TokenResponse {
     pub access_token: Secret,
     /// Seconds from now.
     #[serde(default, deserialize_with = "lenient_seconds")]
@@ -32,7 +32,7 @@ pub struct Token {
     pub refresh_token: Option<Secret>,
 }
 
-impl Granted {
+impl AuthResponse {
     /// The host's clock less ours, in milliseconds, where they differ.
     pub fn skew(&self) -> i64 {
         self.answer.skew.unwrap_or(0)
@@ -57,7 +57,7 @@ pub fn token(
     parameters: &[(&str, &str)],
     headers: &[(&'static str, &str)],
     cx: &Context<'_>,
-) -> Result<Granted> {
+) -> Result<AuthResponse> {
     proven_token(installation, parameters, headers, None, cx)
 }
 
@@ -71,10 +71,10 @@ pub fn proven_token(
     headers: &[(&'static str, &str)],
     proof: Option<Proof<'_>>,
     cx: &Context<'_>,
-) -> Result<Granted> {
+) -> Result<AuthResponse> {
     let url = token_url(installation);
     let body = form(parameters);
-    let request = Request {
+    let request = HttpRequest {
         url: &url,
         headers,
         body: Some(("application/x-www-form-urlencoded", &body)),
@@ -82,7 +82,7 @@ pub fn proven_token(
         direct: false,
     };
     let answer = cx.send_proven(&request, proof, explain)?;
-    Ok(Granted { token: answer.json(&url)?, answer, url })
+    Ok(AuthResponse { token: answer.json(&url)?, answer, url })
 }
 
 /// Where tokens are asked for.
@@ -115,20 +115,20 @@ fn form(parameters: &[(&str, &str)]) -> Secret {
 }
 
 #[derive(Deserialize)]
-struct Refused {
+struct ErrorBody {
     error: String,
     error_description: Option<String>,
 }
 
 /// The host's error in its own words (RFC 6749, 5.2), or in those of the cloud's other APIs.
-pub fn explain(body: &[u8]) -> Option<Explained> {
-    let Ok(Refused { error, error_description }) = serde_json::from_slice(body) else { return status::explain(body) };
+pub fn explain(body: &[u8]) -> Option<ServerError> {
+    let Ok(ErrorBody { error, error_description }) = serde_json::from_slice(body) else { return status::explain(body) };
     let words = match error_description {
         Some(description) if !description.is_empty() => format!("{error}: {description}"),
         _ => error.clone(),
     };
     // Capped as the API's messages are.
-    Some(Explained { message: words.chars().take(250).collect(), request_id: None, code: Some(error) })
+    Some(ServerError { message: words.chars().take(250).collect(), request_id: None, code: Some(error) })
 }
 
 #[cfg(test)]
@@ -147,18 +147,19 @@ mod tests {
 
     #[test]
     fn an_answer_may_have_more_fields_or_less() {
-        let token: Token = serde_json::from_str(
+        let token: TokenResponse = serde_json::from_str(
             r#"{"access_token":"t1.x","token_type":"Bearer","expires_in":43200,"issued_token_type":"x"}"#,
         )
         .expect("read");
         assert!(token.access_token.expose() == "t1.x" && token.expires_in == Some(43200));
-        let token: Token = serde_json::from_str(r#"{"access_token":"t1.x","refresh_token":"r"}"#).expect("read");
+        let token: TokenResponse =
+            serde_json::from_str(r#"{"access_token":"t1.x","refresh_token":"r"}"#).expect("read");
         assert!(token.expires_in.is_none() && token.refresh_token.is_some());
         for (told, read) in [("\"43200\"", Some(43200)), ("43200.9", Some(43200)), ("{}", None), ("true", None)] {
             let body = format!(r#"{{"access_token":"t1.x","expires_in":{told}}}"#);
-            assert_eq!(serde_json::from_str::<Token>(&body).expect("read").expires_in, read, "{told}");
+            assert_eq!(serde_json::from_str::<TokenResponse>(&body).expect("read").expires_in, read, "{told}");
         }
-        assert!(serde_json::from_str::<Token>(r#"{"token_type":"Bearer"}"#).is_err());
+        assert!(serde_json::from_str::<TokenResponse>(r#"{"token_type":"Bearer"}"#).is_err());
     }
 
     #[test]
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(words(r#"{"error":"server_error","error_description":""}"#).as_deref(), Some("server_error"));
         assert_eq!(
             words(r#"{"code":16,"message":"Token is invalid"}"#).as_deref(),
-            Some("UNAUTHENTICATED: Token is invalid")
+            Some("UNAUTHENTICATED: TokenResponse is invalid")
         );
         assert_eq!(words(r#"{"error":{"code":1}}"#), None);
         assert_eq!(words("<html>"), None);

@@ -16,9 +16,9 @@ use crate::base::hosts::Host;
 use crate::base::identity::Identity;
 use crate::base::random;
 use crate::cache::Slot;
-use crate::cloud::http::{Answer, CONNECT, Request};
+use crate::cloud::http::{CONNECT, HttpRequest, HttpResponse};
 use crate::cloud::{Context, status};
-use crate::disk::store::{Held, Lock};
+use crate::disk::store::{Lock, LockGuard};
 
 /// What a profile writes in place of a URL.
 pub const WORD: &str = "discover";
@@ -34,12 +34,12 @@ pub struct Discovery {
     /// `host` or `host:port`.
     endpoint: String,
     /// For the rest of this run: without a cache too, the links of a chain ask once.
-    found: Arc<Mutex<Option<Found>>>,
+    found: Arc<Mutex<Option<DiscoveredEndpoint>>>,
 }
 
 /// An answer, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Found {
+struct DiscoveredEndpoint {
     /// Whose: a record of another endpoint under the same name is none.
     endpoint: String,
     iam_url: String,
@@ -49,14 +49,14 @@ struct Found {
 
 /// `ApiEndpoint`; what else is in it is let be.
 #[derive(Deserialize)]
-struct Listed {
+struct ApiEndpoint {
     id: String,
     address: String,
 }
 
 #[derive(Deserialize)]
-struct List {
-    endpoints: Vec<Listed>,
+struct ListApiEndpointsResponse {
+    endpoints: Vec<ApiEndpoint>,
 }
 
 impl Discovery {
@@ -85,9 +85,9 @@ impl Discovery {
         Ok(url)
     }
 
-    fn look_up(&self, cx: &Context<'_>) -> Result<Found> {
+    fn look_up(&self, cx: &Context<'_>) -> Result<DiscoveredEndpoint> {
         let identity = Identity::of(WORD).with("endpoint", &self.endpoint);
-        let slot = cx.cache.beside("endpoint", &identity);
+        let slot = cx.cache.auxiliary_slot("endpoint", &identity);
         if let Some(found) = self.kept(&slot).filter(|found| found.serves(cx)) {
             return Ok(found);
         }
@@ -101,7 +101,7 @@ impl Discovery {
         let half = Context { deadline: cx.deadline.share(cx.clock, 0.4), ..*cx };
         match (self.ask(&half), before) {
             (Ok(iam_url), _) => {
-                let found = Found { endpoint: self.endpoint.clone(), iam_url, asked };
+                let found = DiscoveredEndpoint { endpoint: self.endpoint.clone(), iam_url, asked };
                 let kept = serde_json::to_vec(&found).map_err(Into::into).and_then(|content| slot.replace(&content));
                 if let Err(error) = kept {
                     // The token record tells a person that nothing can be kept; this one costs a request.
@@ -119,8 +119,8 @@ impl Discovery {
         }
     }
 
-    fn kept(&self, slot: &Slot<'_>) -> Option<Found> {
-        let found: Found = serde_json::from_slice(&slot.read()?).ok()?;
+    fn kept(&self, slot: &Slot<'_>) -> Option<DiscoveredEndpoint> {
+        let found: DiscoveredEndpoint = serde_json::from_slice(&slot.read()?).ok()?;
         (found.endpoint == self.endpoint).then_some(found)
     }
 
@@ -129,7 +129,7 @@ impl Discovery {
         let list = self.url();
         let one = format!("{list}/iam");
         match get(&one, cx) {
-            Ok(answer) => base_url(&read::<Listed>(&answer.body, &one)?.address, &one),
+            Ok(answer) => base_url(&read::<ApiEndpoint>(&answer.body, &one)?.address, &one),
             Err(error) if error.status == Some(404) => {
                 let answer = get(&list, cx)?;
                 iam_in_list(&answer.body, &list)
@@ -139,7 +139,7 @@ impl Discovery {
     }
 }
 
-impl Found {
+impl DiscoveredEndpoint {
     /// Whether it is used without asking again; a forced refresh asks, as it may be the address that is wrong.
     fn serves(&self, cx: &Context<'_>) -> bool {
         let age = cx.clock.now().since(self.asked);
@@ -149,12 +149,12 @@ impl Found {
 }
 
 /// Waits for the lock, but not longer than is good for what follows; none where it cannot be had, which costs a request.
-fn await_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<Held> {
+fn await_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<LockGuard> {
     slot.prepare().ok()?;
     let patience = cx.deadline.share(cx.clock, 0.5);
     loop {
         match slot.try_lock() {
-            Lock::Held(held) => return Some(held),
+            Lock::LockGuard(held) => return Some(held),
             Lock::Impossible(_) => return None,
             Lock::Busy if patience.left(cx.clock).is_zero() => return None,
             Lock::Busy => cx.clock.sleep(random::between(POLL.0, POLL.1)),
@@ -162,8 +162,8 @@ fn await_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<Held> {
     }
 }
 
-fn get(url: &str, cx: &Context<'_>) -> Result<Answer> {
-    let request = Request { url, headers: &[], body: None, connect: CONNECT, direct: false };
+fn get(url: &str, cx: &Context<'_>) -> Result<HttpResponse> {
+    let request = HttpRequest { url, headers: &[], body: None, connect: CONNECT, direct: false };
     cx.send(&request, status::explain)
 }
 
@@ -174,13 +174,13 @@ fn read<T: serde::de::DeserializeOwned>(body: &[u8], url: &str) -> Result<T> {
 
 /// For the fuzzer: either answer.
 pub fn iam_in(body: &[u8]) -> Result<String> {
-    read::<Listed>(body, "url")
+    read::<ApiEndpoint>(body, "url")
         .and_then(|listed| base_url(&listed.address, "url"))
         .or_else(|_| iam_in_list(body, "url"))
 }
 
 fn iam_in_list(body: &[u8], url: &str) -> Result<String> {
-    let List { endpoints } = read(body, url)?;
+    let ListApiEndpointsResponse { endpoints } = read(body, url)?;
     let listed = endpoints.iter().find(|listed| listed.id == "iam");
     let listed = listed.ok_or_else(|| Error::profile(format!("{url}: has no endpoint called iam")))?;
     base_url(&listed.address, url)
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn both_answers_are_read_with_whatever_else_is_in_them() {
-        let listed: Listed = read(br#"{"id":"iam","address":"a:443","new":1}"#, "url").expect("one");
+        let listed: ApiEndpoint = read(br#"{"id":"iam","address":"a:443","new":1}"#, "url").expect("one");
         assert_eq!(listed.address, "a:443");
         let list = br#"{"endpoints":[{"id":"ai","address":"b"},{"id":"iam","address":"a:443"}],"nextPageToken":""}"#;
         assert_eq!(iam_in_list(list, "url").expect("a list"), "https://a");

@@ -23,7 +23,7 @@ use crate::base::error::{Error, RAISE_TIMEOUT, Result};
 use crate::base::notes::Notes;
 use crate::base::random;
 use crate::base::secret::Secret;
-use crate::cloud::http::failure::{Explained, Failure, LARGEST_BODY, PORTAL, name_trouble, refusal, too_large};
+use crate::cloud::http::failure::{Failure, LARGEST_BODY, PORTAL, ServerError, name_trouble, refusal, too_large};
 use crate::cloud::http::proxy::choose_proxy;
 use crate::disk::files;
 
@@ -43,7 +43,7 @@ pub struct Http {
 }
 
 /// One request.
-pub struct Request<'a> {
+pub struct HttpRequest<'a> {
     pub url: &'a str,
     pub headers: &'a [(&'static str, &'a str)],
     /// A POST with this content type and body; none is a GET.
@@ -70,7 +70,7 @@ pub struct Proof<'a> {
 }
 
 /// A 2xx answer.
-pub struct Answer {
+pub struct HttpResponse {
     pub body: Zeroizing<Vec<u8>>,
     /// The server's clock less ours, in milliseconds, where it told its time; 0 where they agree to 30 s.
     pub skew: Option<i64>,
@@ -98,10 +98,10 @@ impl Http {
     /// Unavailable (4).
     pub fn send(
         &self,
-        request: &Request<'_>,
-        explain: fn(&[u8]) -> Option<Explained>,
+        request: &HttpRequest<'_>,
+        explain: fn(&[u8]) -> Option<ServerError>,
         policy: &RetryPolicy<'_>,
-    ) -> Result<Answer> {
+    ) -> Result<HttpResponse> {
         self.send_proven(request, None, explain, policy)
     }
 
@@ -112,11 +112,11 @@ impl Http {
     /// As [`Self::send`], and what making the header brings.
     pub fn send_proven(
         &self,
-        request: &Request<'_>,
+        request: &HttpRequest<'_>,
         proof: Option<Proof<'_>>,
-        explain: fn(&[u8]) -> Option<Explained>,
+        explain: fn(&[u8]) -> Option<ServerError>,
         policy: &RetryPolicy<'_>,
-    ) -> Result<Answer> {
+    ) -> Result<HttpResponse> {
         let mut pause = PAUSE_FIRST;
         let mut before: Option<Error> = None;
         for attempt in 1.. {
@@ -149,12 +149,12 @@ impl Http {
 
     fn attempt(
         &self,
-        request: &Request<'_>,
+        request: &HttpRequest<'_>,
         fresh: Option<(&'static str, &str)>,
         budget: Duration,
-        explain: fn(&[u8]) -> Option<Explained>,
+        explain: fn(&[u8]) -> Option<ServerError>,
         policy: &RetryPolicy<'_>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<HttpResponse, Failure> {
         let uri: Uri =
             request.url.parse().map_err(|_| Failure::last(Error::profile(format!("{}: not a URL", request.url))))?;
         let proxy = if request.direct { None } else { choose_proxy(&uri, &self.environment).map_err(Failure::last)? };
@@ -217,7 +217,7 @@ impl Http {
         }
         policy.notes.debug(|| format!("{}: {status}, {} bytes", request.url, body.len()));
         if (200..300).contains(&status) {
-            return Ok(Answer { body, skew, received, content_type });
+            return Ok(HttpResponse { body, skew, received, content_type });
         }
         if (300..400).contains(&status) {
             let to = location.map(|location| format!(" to {location}")).unwrap_or_default();
@@ -265,7 +265,7 @@ impl ClampSmall for i64 {
     }
 }
 
-impl Answer {
+impl HttpResponse {
     /// The body as JSON of the expected shape.
     ///
     /// # Errors
@@ -284,17 +284,17 @@ impl Answer {
 
 /// Reads and judges a profile's `ca-file`.
 fn read_ca_file(path: &Path) -> Result<Vec<Certificate<'static>>> {
-    let complain = |why: &str| {
+    let error_at = |why: &str| {
         Error::profile(format!("ca-file {}: {why}", path.display())).hint("it must hold PEM blocks BEGIN CERTIFICATE")
     };
     let content = files::read(path).map_err(|error| error.context("ca-file"))?;
     let certificates = CertificateDer::pem_slice_iter(&content)
         .map(|item| {
-            item.map(|der| Certificate::from_der(&der).to_owned()).map_err(|_| complain("a PEM block in it is broken"))
+            item.map(|der| Certificate::from_der(&der).to_owned()).map_err(|_| error_at("a PEM block in it is broken"))
         })
         .collect::<Result<Vec<_>>>()?;
     if certificates.is_empty() {
-        return Err(complain("has no certificate in it"));
+        return Err(error_at("has no certificate in it"));
     }
     Ok(certificates)
 }

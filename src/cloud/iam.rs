@@ -9,14 +9,14 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, lenient_moment};
-use crate::cloud::http::{Answer, CONNECT, Request};
+use crate::cloud::http::{CONNECT, HttpRequest, HttpResponse};
 use crate::cloud::installation::{Installation, TOKENS_PATH};
 use crate::cloud::{Context, status};
 
 /// What a token is made from: exactly one of the two (`CreateIamTokenRequest.identity`).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Identity<'a> {
+pub enum CreateIamTokenRequest<'a> {
     /// At most 8000 characters.
     Jwt(&'a str),
     /// At most 4000 characters.
@@ -25,32 +25,32 @@ pub enum Identity<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ForServiceAccount<'a> {
+struct CreateForServiceAccountRequest<'a> {
     service_account_id: &'a str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Revoke<'a> {
+struct RevokeRequest<'a> {
     iam_token: &'a str,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Revoked {
+struct RevokeResponse {
     subject_id: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RevokeRefreshToken<'a> {
+struct RevokeRefreshTokenRequest<'a> {
     /// At most 1000 characters.
     refresh_token: &'a str,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Created {
+pub struct CreateIamTokenResponse {
     pub iam_token: Secret,
     #[serde(default, deserialize_with = "lenient_moment")]
     pub expires_at: Option<String>,
@@ -67,7 +67,11 @@ pub fn is_account_id(text: &str) -> bool {
 ///
 /// # Errors
 /// As [`crate::cloud::http::Http::send`].
-pub fn create(installation: &Installation, identity: &Identity<'_>, cx: &Context<'_>) -> Result<Credential> {
+pub fn create(
+    installation: &Installation,
+    identity: &CreateIamTokenRequest<'_>,
+    cx: &Context<'_>,
+) -> Result<Credential> {
     call(installation, TOKENS_PATH, &body(identity)?, None, cx)
 }
 
@@ -82,16 +86,16 @@ pub fn create_for_service_account(
     cx: &Context<'_>,
 ) -> Result<Credential> {
     let path = format!("{TOKENS_PATH}:createForServiceAccount");
-    call(installation, &path, &body(&ForServiceAccount { service_account_id: account })?, Some(caller), cx)
+    call(installation, &path, &body(&CreateForServiceAccountRequest { service_account_id: account })?, Some(caller), cx)
         .map_err(|error| error.context(format!("impersonating {account}")))
 }
 
-/// `TemporaryAccessKeyService.CreateEphemeral`, below the base URL
+/// `TemporaryAccessKeyService.CreateEphemeralRequest`, below the base URL
 /// (cloudapi `yandex/cloud/iam/v1/awscompatibility/temporary_access_key_service.proto`).
 const EPHEMERAL_ACCESS_KEYS_PATH: &str = "/iam/aws-compatibility/v1/ephemeralAccessKeys";
 
 /// An ephemeral access key that is asked for. Whose it is goes unsaid: the caller's.
-pub struct KeyOrder<'a> {
+pub struct EphemeralKeyRequest<'a> {
     /// 1 to 64 of `[\w+=,.@-]`.
     pub session_name: &'a str,
     /// At most 2048 characters of JSON.
@@ -102,7 +106,7 @@ pub struct KeyOrder<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct CreateEphemeral<'a> {
+struct CreateEphemeralRequest<'a> {
     session_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<&'a str>,
@@ -121,27 +125,27 @@ pub struct EphemeralKey {
 }
 
 /// An access key that was created, and what the answer said of its life.
-pub struct CreatedKey {
+pub struct EphemeralKeyResponse {
     pub key: EphemeralKey,
     /// Where it came from.
     pub url: String,
     /// When the answer came, by this machine's clock.
     pub received: Timestamp,
-    /// See [`Answer::skew`].
+    /// See [`HttpResponse::skew`].
     pub skew: Option<i64>,
 }
 
-/// `CreateEphemeral`: an access key of Object Storage for the caller.
+/// `CreateEphemeralRequest`: an access key of Object Storage for the caller.
 ///
 /// # Errors
 /// As [`crate::cloud::http::Http::send`].
 pub fn create_ephemeral_access_key(
     installation: &Installation,
     caller: &Secret,
-    order: &KeyOrder<'_>,
+    order: &EphemeralKeyRequest<'_>,
     cx: &Context<'_>,
-) -> Result<CreatedKey> {
-    let message = CreateEphemeral {
+) -> Result<EphemeralKeyResponse> {
+    let message = CreateEphemeralRequest {
         session_name: order.session_name,
         policy: order.policy,
         duration: format!("{}s", order.duration.as_secs()),
@@ -150,7 +154,7 @@ pub fn create_ephemeral_access_key(
         .map_err(|error| error.context("asking for an access key"))?;
     let key = answer.json(&url)?;
     cx.warn_of_clock(answer.skew.unwrap_or(0));
-    Ok(CreatedKey { key, url, received: answer.received, skew: answer.skew })
+    Ok(EphemeralKeyResponse { key, url, received: answer.received, skew: answer.skew })
 }
 
 fn body(message: &impl Serialize) -> Result<Secret> {
@@ -159,18 +163,19 @@ fn body(message: &impl Serialize) -> Result<Secret> {
         .map_err(|_| Error::internal("a request could not be written as JSON"))
 }
 
-/// `Revoke`: ends a token, by its own authority; whose it was.
+/// `RevokeRequest`: ends a token, by its own authority; whose it was.
 ///
 /// # Errors
 /// As [`crate::cloud::http::Http::send`].
 pub fn revoke(installation: &Installation, token: &Secret, cx: &Context<'_>) -> Result<String> {
     let path = format!("{TOKENS_PATH}:revoke");
-    let (url, answer) = send(installation, &path, &body(&Revoke { iam_token: token.expose() })?, Some(token), cx)?;
-    let Revoked { subject_id } = answer.json(&url)?;
+    let (url, answer) =
+        send(installation, &path, &body(&RevokeRequest { iam_token: token.expose() })?, Some(token), cx)?;
+    let RevokeResponse { subject_id } = answer.json(&url)?;
     Ok(subject_id.unwrap_or_else(|| "an unnamed subject".into()))
 }
 
-/// `RefreshTokenService.Revoke` (cloudapi `yandex/cloud/iam/v1/refresh_token_service.proto`): ends a login.
+/// `RefreshTokenService.RevokeRequest` (cloudapi `yandex/cloud/iam/v1/refresh_token_service.proto`): ends a login.
 ///
 /// # Errors
 /// As [`crate::cloud::http::Http::send`].
@@ -180,7 +185,7 @@ pub fn revoke_refresh_token(
     refresh_token: &Secret,
     cx: &Context<'_>,
 ) -> Result<()> {
-    let message = body(&RevokeRefreshToken { refresh_token: refresh_token.expose() })?;
+    let message = body(&RevokeRefreshTokenRequest { refresh_token: refresh_token.expose() })?;
     send(installation, "/iam/v1/refreshTokens:revoke", &message, Some(caller), cx).map(|_| ())
 }
 
@@ -202,11 +207,11 @@ fn send(
     body: &Secret,
     caller: Option<&Secret>,
     cx: &Context<'_>,
-) -> Result<(String, Answer)> {
+) -> Result<(String, HttpResponse)> {
     let url = format!("{}{path}", installation.iam_url(cx)?);
     let bearer = caller.map(|token| Secret::wrapping(format!("Bearer {}", token.expose())));
     let headers: Vec<(&'static str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.expose())).collect();
-    let request = Request {
+    let request = HttpRequest {
         url: &url,
         headers: &headers,
         body: Some(("application/json", body)),
@@ -217,8 +222,8 @@ fn send(
     Ok((url, answer))
 }
 
-fn credential(answer: &Answer, url: &str, cx: &Context<'_>) -> Result<Credential> {
-    let Created { iam_token, expires_at } = answer.json(url)?;
+fn credential(answer: &HttpResponse, url: &str, cx: &Context<'_>) -> Result<Credential> {
+    let CreateIamTokenResponse { iam_token, expires_at } = answer.json(url)?;
     cx.warn_of_clock(answer.skew.unwrap_or(0));
     Credential::new(iam_token, &Expiry::At(expires_at), answer.received, answer.skew, url)
 }
@@ -229,12 +234,15 @@ mod tests {
 
     #[test]
     fn requests_are_as_the_api_has_them() {
-        let json = |identity: &Identity<'_>| serde_json::to_string(identity).expect("JSON");
-        assert_eq!(json(&Identity::Jwt("a.b.c")), r#"{"jwt":"a.b.c"}"#);
-        assert_eq!(json(&Identity::YandexPassportOauthToken("y0_x")), r#"{"yandexPassportOauthToken":"y0_x"}"#);
-        let account = ForServiceAccount { service_account_id: "aje1" };
+        let json = |identity: &CreateIamTokenRequest<'_>| serde_json::to_string(identity).expect("JSON");
+        assert_eq!(json(&CreateIamTokenRequest::Jwt("a.b.c")), r#"{"jwt":"a.b.c"}"#);
+        assert_eq!(
+            json(&CreateIamTokenRequest::YandexPassportOauthToken("y0_x")),
+            r#"{"yandexPassportOauthToken":"y0_x"}"#
+        );
+        let account = CreateForServiceAccountRequest { service_account_id: "aje1" };
         assert_eq!(serde_json::to_string(&account).expect("JSON"), r#"{"serviceAccountId":"aje1"}"#);
-        let key = |policy| CreateEphemeral { session_name: "ycred", policy, duration: "3600s".into() };
+        let key = |policy| CreateEphemeralRequest { session_name: "ycred", policy, duration: "3600s".into() };
         assert_eq!(serde_json::to_string(&key(None)).expect("JSON"), r#"{"sessionName":"ycred","duration":"3600s"}"#);
         assert_eq!(
             serde_json::to_string(&key(Some(r#"{"Version":"2012-10-17"}"#))).expect("JSON"),
@@ -244,9 +252,9 @@ mod tests {
 
     #[test]
     fn answers_may_have_more_fields_and_no_expiry() {
-        let created: Created =
+        let created: CreateIamTokenResponse =
             serde_json::from_str(r#"{"iamToken":"t1.x","expiresAt":null,"newField":{}}"#).expect("read");
         assert!(created.iam_token.expose() == "t1.x" && created.expires_at.is_none());
-        assert!(serde_json::from_str::<Created>(r#"{"expiresAt":"2026-01-01T00:00:00Z"}"#).is_err());
+        assert!(serde_json::from_str::<CreateIamTokenResponse>(r#"{"expiresAt":"2026-01-01T00:00:00Z"}"#).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::cloud::http::failure::Explained;
+use crate::cloud::http::failure::ServerError;
 
 /// `google.rpc.Status` as the API's JSON has it.
 #[derive(Deserialize)]
@@ -14,7 +14,7 @@ struct Status {
 }
 
 /// The API's error in its own words, with the id that support asks for.
-pub fn explain(body: &[u8]) -> Option<Explained> {
+pub fn explain(body: &[u8]) -> Option<ServerError> {
     let Status { code, message, details } = serde_json::from_slice(body).ok()?;
     let name = match code.unwrap_or_default() {
         3 => "INVALID_ARGUMENT",
@@ -31,7 +31,7 @@ pub fn explain(body: &[u8]) -> Option<Explained> {
         details.into_iter().flatten().find_map(|detail| Some(detail.get("requestId")?.as_str()?.to_owned()));
     // Capped here, so that a talkative server does not push the request id, and what else we say, off the line.
     let message: String = message.chars().take(250).collect();
-    Some(Explained { message: format!("{name}: {message}"), request_id, code: None })
+    Some(ServerError { message: format!("{name}: {message}"), request_id, code: None })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use clap::{Arg, ArgMatches};
 use crate::base::error::{Error, Result};
 use crate::process::Outcome;
 use crate::process::flags::Options;
-use crate::profile::Wanted;
+use crate::profile::ProfileRef;
 use crate::session::Session;
 
 /// A command of the people's command line.
@@ -20,7 +20,7 @@ pub struct Command {
     pub failure_code: Option<u8>,
     /// # Errors
     /// See [`crate::base::error::Kind`].
-    pub run: fn(&Call, &Session<'_>) -> Result<Outcome>,
+    pub run: fn(&CommandCall, &Session<'_>) -> Result<Outcome>,
 }
 
 impl Command {
@@ -29,7 +29,7 @@ impl Command {
         name: &'static str,
         about: &'static str,
         arguments: fn(clap::Command) -> clap::Command,
-        run: fn(&Call, &Session<'_>) -> Result<Outcome>,
+        run: fn(&CommandCall, &Session<'_>) -> Result<Outcome>,
     ) -> Self {
         Self { name, about, arguments, needs_places: true, failure_code: None, run }
     }
@@ -41,7 +41,7 @@ impl Command {
 }
 
 /// A command that was typed.
-pub struct Call {
+pub struct CommandCall {
     pub command: &'static Command,
     pub options: Options,
     pub matches: ArgMatches,
@@ -49,12 +49,12 @@ pub struct Call {
     pub tree: fn() -> clap::Command,
 }
 
-impl Call {
+impl CommandCall {
     /// The profile that the flags name.
-    pub fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> ProfileRef {
         match &self.options.profile {
-            Some(text) => Wanted::Typed { by: "--profile", text: text.clone() },
-            None => Wanted::Unnamed,
+            Some(text) => ProfileRef::Typed { by: "--profile", text: text.clone() },
+            None => ProfileRef::Unnamed,
         }
     }
 
@@ -73,13 +73,13 @@ pub fn named() -> Arg {
 ///
 /// # Errors
 /// Usage (2): two are.
-pub fn wanted(call: &Call) -> Result<Wanted> {
+pub fn wanted(call: &CommandCall) -> Result<ProfileRef> {
     match (call.text("name"), &call.options.profile) {
         (Some(name), Some(other)) if other != name => {
             Err(Error::usage(format!("two profiles are named: {name} and {}", other.to_string_lossy()))
                 .hint("name one"))
         }
-        (Some(name), None) => Ok(Wanted::Typed { by: call.command.name, text: name.into() }),
+        (Some(name), None) => Ok(ProfileRef::Typed { by: call.command.name, text: name.into() }),
         _ => Ok(call.wanted()),
     }
 }

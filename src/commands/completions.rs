@@ -4,7 +4,7 @@ use clap::Arg;
 use clap_complete::Shell;
 
 use crate::base::error::{Error, Result};
-use crate::commands::command::{Call, Command};
+use crate::commands::command::{Command, CommandCall};
 use crate::process::Outcome;
 use crate::process::Reply;
 use crate::session::Session;
@@ -24,7 +24,7 @@ fn arguments(command: clap::Command) -> clap::Command {
     ]))
 }
 
-fn run(call: &Call, _: &Session<'_>) -> Result<Outcome> {
+fn run(call: &CommandCall, _: &Session<'_>) -> Result<Outcome> {
     let shell: Shell =
         call.text("shell").and_then(|name| name.parse().ok()).ok_or_else(|| Error::usage("no shell is named"))?;
     let mut script = Vec::new();

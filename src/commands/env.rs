@@ -6,7 +6,7 @@ use clap::Arg;
 
 use crate::base::environment::SHELL;
 use crate::base::error::{Error, Result};
-use crate::commands::command::{Call, Command};
+use crate::commands::command::{Command, CommandCall};
 use crate::process::Outcome;
 use crate::process::Reply;
 use crate::process::launch::Change;
@@ -26,7 +26,7 @@ fn arguments(command: clap::Command) -> clap::Command {
     )
 }
 
-fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let from_environment =
         || session.environment.get(SHELL).is_some_and(|shell| shell.as_encoded_bytes().ends_with(b"/fish"));
     let shell = call.text("shell").unwrap_or_else(|| if from_environment() { "fish" } else { "sh" });

@@ -8,10 +8,10 @@ use clap::{Arg, ArgAction};
 
 use crate::base::environment as env;
 use crate::base::error::Result;
-use crate::commands::command::{Call, Command};
+use crate::commands::command::{Command, CommandCall};
 use crate::process::Outcome;
 use crate::process::launch::Launch;
-use crate::serve::{NO_TOKEN, Order, serve};
+use crate::serve::{NO_TOKEN, ServeOptions, serve};
 use crate::session::Session;
 use crate::session::child::changes;
 
@@ -43,7 +43,7 @@ fn arguments(command: clap::Command) -> clap::Command {
         .after_help("The token is not renewed inside the program: ask for one that lives long enough with --min-ttl 6h, or use --serve.\nExit codes of its own: 125 no token, 126 the program cannot be run, 127 there is no such program.")
 }
 
-fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let mut words = call.matches.get_many::<OsString>("command").into_iter().flatten().cloned();
     let program = match words.next() {
         Some(program) => program,
@@ -54,7 +54,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     let first = session.obtain(&profile, &call.options, Duration::ZERO)?;
     if call.matches.get_flag("serve") {
         let (options, with_token) = (call.options.clone(), call.matches.get_flag("with-token"));
-        let order = Order { program, arguments, profile, options, first, with_token };
+        let order = ServeOptions { program, arguments, profile, options, first, with_token };
         return Ok(match serve(order, session) {
             Ok(status) => Outcome::EndAs(status),
             Err((error, code)) => Outcome::failed(&error, code),

@@ -21,7 +21,7 @@ use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host};
 use crate::base::secret::Secret;
 use crate::base::token::is_iam_token;
 use crate::cloud::iam;
-use crate::commands::command::{Call, Command};
+use crate::commands::command::{Command, CommandCall};
 use crate::disk::{files, store};
 use crate::process::Outcome;
 use crate::process::Reply;
@@ -69,7 +69,7 @@ const YC_REGISTRIES: [&str; 3] = ["cr.yandex", "cr.cloud.yandex.net", "container
 /// The name of yc's profile `default`, where that is not the current one and `default` is to be the one that is.
 const NOT_THE_DEFAULT: &str = "yc-default";
 
-fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     if call.options.profile.is_some() {
         return Err(Error::usage("import takes the profiles' names as they are, without --profile")
             .hint("ycred import NAME, or NAME=OTHER to call it otherwise"));
@@ -78,7 +78,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
         Error::profile("there is no home directory to keep a profile in").hint("set YCRED_CONFIG_DIR")
     })?;
     let wanted = call.matches.get_many::<String>("profiles").into_iter().flatten().map(String::as_str);
-    let wanted = wanted.map(Wanted::read).collect::<Result<Vec<_>>>()?;
+    let wanted = wanted.map(Selection::read).collect::<Result<Vec<_>>>()?;
     let found = if call.matches.get_flag("environment") {
         from_environment(&wanted, session)?
     } else {
@@ -97,12 +97,12 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
 }
 
 /// A profile that was asked for by name, and what to call it.
-struct Wanted<'a> {
+struct Selection<'a> {
     theirs: &'a str,
     ours: Option<&'a str>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> Selection<'a> {
     fn read(word: &'a str) -> Result<Self> {
         let (theirs, ours) = match word.split_once('=') {
             Some((theirs, ours)) => (theirs, Some(ours)),
@@ -115,7 +115,7 @@ impl<'a> Wanted<'a> {
 
 /// What was found, in our terms; nothing of it is written yet.
 #[derive(Default)]
-struct Found {
+struct ImportSource {
     drafts: Vec<Draft>,
     /// The name, ours, that `default` is to stand for.
     default: Option<String>,
@@ -189,10 +189,10 @@ const KEYS: &str = "keys";
 // -------------------------------------------------------------------------------------------------------- environment
 
 /// The profile that stands for what the environment says where there is none.
-fn from_environment(wanted: &[Wanted<'_>], session: &Session<'_>) -> Result<Found> {
+fn from_environment(wanted: &[Selection<'_>], session: &Session<'_>) -> Result<ImportSource> {
     let name = match wanted {
         [] => "default",
-        [Wanted { theirs, ours: None }] => theirs,
+        [Selection { theirs, ours: None }] => theirs,
         _ => return Err(Error::usage("the environment makes one profile: give one name for it, or none")),
     };
     check_name(name)?;
@@ -235,7 +235,7 @@ fn from_environment(wanted: &[Wanted<'_>], session: &Session<'_>) -> Result<Foun
         let accounts = value(env::YCRED_IMPERSONATE)?.split(',').map(|account| account.trim().to_owned()).collect();
         draft.settings.push(("impersonate", Setting { values: accounts, is_list: true }));
     }
-    Ok(Found { drafts: vec![draft], ..Found::default() })
+    Ok(ImportSource { drafts: vec![draft], ..ImportSource::default() })
 }
 
 fn plain(environment: &Environment, variable: &str) -> Result<String> {
@@ -273,13 +273,13 @@ impl YcFile {
         }
     }
 
-    fn complain(&self, line: usize, why: &str) -> Error {
+    fn error_at(&self, line: usize, why: &str) -> Error {
         Error::profile(format!("{}:{line}: {why}", self.path.display()))
     }
 
     /// What is wrong with one profile, and how the others are had without it.
-    fn spoilt(&self, line: usize, theirs: &str, why: &str) -> Error {
-        let error = self.complain(line, &format!("profile {theirs}: {why}"));
+    fn profile_error(&self, line: usize, theirs: &str, why: &str) -> Error {
+        let error = self.error_at(line, &format!("profile {theirs}: {why}"));
         let all = self.root.member("profiles").and_then(Node::members).unwrap_or_default().iter();
         let others: Vec<String> = all
             .filter(|(name, settings)| name != theirs && settings.members().is_some())
@@ -292,7 +292,7 @@ impl YcFile {
     }
 }
 
-fn from_yc(from: Option<&Path>, wanted: &[Wanted<'_>], session: &Session<'_>) -> Result<Found> {
+fn from_yc(from: Option<&Path>, wanted: &[Selection<'_>], session: &Session<'_>) -> Result<ImportSource> {
     let path = match (from, &session.places.home) {
         (Some(path), _) => path.to_owned(),
         (None, Some(home)) => home.join(YC_CONFIG),
@@ -305,17 +305,17 @@ fn from_yc(from: Option<&Path>, wanted: &[Wanted<'_>], session: &Session<'_>) ->
     let file = YcFile::read(&path, session)?.ok_or_else(empty)?;
     if file.root.member("profiles").is_none() && is_helper_config(&file.root) {
         // The names are what config.yaml makes of them.
-        let beside = path.with_file_name("config.yaml");
-        let config = if beside.exists() { YcFile::read(&beside, session)? } else { None };
+        let auxiliary_slot = path.with_file_name("config.yaml");
+        let config = if auxiliary_slot.exists() { YcFile::read(&auxiliary_slot, session)? } else { None };
         let names = match &config {
             Some(config) => Names::of(config, &[])?,
             None => Names::default(),
         };
-        return registries(&file, &names).map(|registries| Found { registries, ..Found::default() });
+        return registries(&file, &names).map(|registries| ImportSource { registries, ..ImportSource::default() });
     }
     let profiles = file.root.member("profiles").and_then(Node::members).filter(|members| !members.is_empty());
     let profiles = profiles.ok_or_else(empty)?;
-    for Wanted { theirs, .. } in wanted {
+    for Selection { theirs, .. } in wanted {
         if !profiles.iter().any(|(name, _)| name == theirs) {
             let known: Vec<&str> = profiles.iter().map(|(name, _)| name.as_str()).collect();
             return Err(Error::usage(format!("{}: has no profile {theirs}", path.display()))
@@ -323,7 +323,7 @@ fn from_yc(from: Option<&Path>, wanted: &[Wanted<'_>], session: &Session<'_>) ->
         }
     }
     let names = Names::of(&file, wanted)?;
-    let mut found = Found::default();
+    let mut found = ImportSource::default();
     for (theirs, settings) in profiles {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted.theirs == theirs) {
             continue;
@@ -371,7 +371,7 @@ struct Names {
 }
 
 impl Names {
-    fn of(file: &YcFile, wanted: &[Wanted<'_>]) -> Result<Self> {
+    fn of(file: &YcFile, wanted: &[Selection<'_>]) -> Result<Self> {
         let current = file.root.member("current").and_then(Node::text).map(str::to_owned);
         let chosen = wanted.iter().filter_map(|wanted| Some((wanted.theirs.to_owned(), wanted.ours?.to_owned())));
         let all = file.root.member("profiles").and_then(Node::members).unwrap_or_default();
@@ -457,9 +457,9 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
             let line = key.map_or(settings.line, |key| key.line);
             let json = Secret::wrapping(key.map(key_file).unwrap_or_default());
             let kept = authorized_key::keep(json).map_err(|error| {
-                let spoilt = file.spoilt(line, theirs, "service-account-key");
-                let error = error.context(spoilt.reason());
-                match spoilt.mend() {
+                let profile_error = file.profile_error(line, theirs, "service-account-key");
+                let error = error.context(profile_error.reason());
+                match profile_error.hint_text() {
                     Some(others) => error.replace_hint(others),
                     None => error,
                 }
@@ -475,7 +475,7 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
                 false => Some("the token is not one OAuth token"),
             };
             if let Some(why) = why {
-                return Err(file.spoilt(line, theirs, why));
+                return Err(file.profile_error(line, theirs, why));
             }
             draft.keep(oauth::keep(Secret::wrapping(value.to_owned()))?);
         }
@@ -491,7 +491,7 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
         && let Some(value) = endpoint.text()
     {
         let host = Host::parse(value).filter(|host| host.scheme.is_none() && !value.contains('/'));
-        host.ok_or_else(|| file.spoilt(endpoint.line, theirs, "endpoint is not host or host:port"))?;
+        host.ok_or_else(|| file.profile_error(endpoint.line, theirs, "endpoint is not host or host:port"))?;
         draft.endpoint(value);
     }
     // The global flag of this name is documented; as a setting it has not been seen.
@@ -500,7 +500,7 @@ fn draft(file: &YcFile, theirs: &str, ours: &str, settings: &Node, session: &Ses
     {
         if !iam::is_account_id(account) {
             let why = "impersonate-service-account-id is not a service account's id";
-            return Err(file.spoilt(impersonate.line, theirs, why));
+            return Err(file.profile_error(impersonate.line, theirs, why));
         }
         draft.set("impersonate", account);
     }
@@ -546,7 +546,7 @@ fn registries(file: &YcFile, names: &Names) -> Result<BTreeMap<String, String>> 
     let lines = file.root.members().unwrap_or_default();
     let mut default = None;
     for (host, profile) in lines {
-        let Some(profile) = profile.text() else { return Err(file.complain(profile.line, "is not host: profile")) };
+        let Some(profile) = profile.text() else { return Err(file.error_at(profile.line, "is not host: profile")) };
         let ours = names.ours(profile)?;
         if host == "default" {
             default = Some(ours);
@@ -584,20 +584,26 @@ struct Planned {
 
 enum Content {
     Profile(String),
-    Kept(Secret, String),
+    StoredToken(Secret, String),
 }
 
 impl Content {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Profile(text) => text.as_bytes(),
-            Self::Kept(secret, _) => secret.expose().as_bytes(),
+            Self::StoredToken(secret, _) => secret.expose().as_bytes(),
         }
     }
 }
 
 impl Plan {
-    fn of(found: Found, wanted: &[Wanted<'_>], force: bool, directory: &Path, session: &Session<'_>) -> Result<Self> {
+    fn of(
+        found: ImportSource,
+        wanted: &[Selection<'_>],
+        force: bool,
+        directory: &Path,
+        session: &Session<'_>,
+    ) -> Result<Self> {
         let is_there = |name: &str| {
             found.drafts.iter().any(|draft| draft.name == name)
                 || session.places.profile_candidates(name).iter().any(|path| path.exists())
@@ -644,7 +650,7 @@ impl Plan {
         let kept_path = draft.kept_path().map(|relative| directory.join(relative));
         let mut files = vec![];
         if let (Some(kept), Some(path)) = (draft.kept, kept_path) {
-            let content = Content::Kept(kept.content, kept.about);
+            let content = Content::StoredToken(kept.content, kept.about);
             files.push(Planned { path, content, overwrite: force });
         }
         files.push(Planned { path, content: Content::Profile(text), overwrite: force });
@@ -691,7 +697,7 @@ impl Plan {
     fn write(&self) -> Result<()> {
         for (done, file) in self.files.iter().enumerate() {
             let written = match &file.content {
-                Content::Kept(..) => store::make_private(&self.keys),
+                Content::StoredToken(..) => store::make_private(&self.keys),
                 Content::Profile(_) => Ok(()),
             };
             let written = written.and_then(|()| store::write_config(&file.path, file.content.bytes(), file.overwrite));
@@ -713,7 +719,7 @@ impl Plan {
     /// For people: every file with its mode and content, but for secrets; then what to know and to do.
     fn report(&self, done: &str, end: Option<&str>) -> String {
         let mut text = String::new();
-        if self.files.iter().any(|file| matches!(file.content, Content::Kept(..))) {
+        if self.files.iter().any(|file| matches!(file.content, Content::StoredToken(..))) {
             let _ = writeln!(text, "{} (0700) {done}", clean(&format!("{}/", self.keys.display())));
         }
         for file in &self.files {
@@ -724,7 +730,7 @@ impl Plan {
                         let _ = writeln!(text, "    {}", clean(line));
                     }
                 }
-                Content::Kept(_, about) => {
+                Content::StoredToken(_, about) => {
                     let _ = writeln!(text, "    ({})", clean(about));
                 }
             }

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction};
 
 use crate::base::clock::human;
 use crate::base::error::{Error, Result, clean};
-use crate::commands::command::{Call, Command};
+use crate::commands::command::{Command, CommandCall};
 use crate::commands::login;
 use crate::commands::login::flow;
 use crate::disk::store;
@@ -66,7 +66,7 @@ fn taken(name: &str) -> bool {
     keys().any(|key| key.name == name)
 }
 
-fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     // `--profile` names a profile everywhere else, so here too; only a path is not what init writes.
     let by_flag = call.options.profile.as_ref().map(|name| name.to_string_lossy().into_owned());
     let name = match (call.text("name"), by_flag.as_deref()) {
@@ -116,7 +116,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
 }
 
 /// The profile's text, from the flags.
-fn write(call: &Call, session: &Session<'_>) -> Result<String> {
+fn write(call: &CommandCall, session: &Session<'_>) -> Result<String> {
     let mut values: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for key in keys() {
         let given: Vec<String> = call.matches.get_many::<String>(key.name).into_iter().flatten().cloned().collect();
@@ -156,7 +156,7 @@ fn write(call: &Call, session: &Session<'_>) -> Result<String> {
 }
 
 /// By `--source`, by its switch, or by the one key that only it has.
-fn choose_source(call: &Call, values: &BTreeMap<&'static str, Vec<String>>) -> Result<&'static Source> {
+fn choose_source(call: &CommandCall, values: &BTreeMap<&'static str, Vec<String>>) -> Result<&'static Source> {
     if let Some(name) = call.text("source") {
         let names: Vec<&str> = SOURCES.iter().map(|source| source.name).collect();
         return sources::named(name)

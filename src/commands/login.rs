@@ -9,12 +9,12 @@ use clap::{Arg, ArgAction};
 
 use crate::base::clock::human;
 use crate::base::error::{Error, Result};
-use crate::commands::command::{Call, Command, named, wanted};
+use crate::commands::command::{Command, CommandCall, named, wanted};
 use crate::process::{Outcome, Reply};
-use crate::profile::{Profile, Wanted};
+use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
-use crate::sources::login::client::Login;
-use flow::{LoggedIn, Manner};
+use crate::sources::login::client::LoginClient;
+use flow::{LoggedIn, LoginOptions};
 
 pub const COMMAND: Command =
     Command::new("login", "log in with a browser, for a profile of source login", arguments, run);
@@ -33,7 +33,7 @@ pub fn no_browser() -> Arg {
         .help("print the address only, and take the one that the browser ends at from stdin")
 }
 
-fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let wanted = wanted(call)?;
     let profile = session.profile(&wanted).map_err(|error| match make(&wanted, session) {
         Some(command) => error.replace_hint(command),
@@ -45,11 +45,11 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
 }
 
 /// The command that makes the profile, where it is missing rather than broken.
-fn make(wanted: &Wanted, session: &Session<'_>) -> Option<String> {
+fn make(wanted: &ProfileRef, session: &Session<'_>) -> Option<String> {
     let name = match wanted {
-        Wanted::Typed { text, .. } => text.to_str()?,
-        Wanted::Given { name, .. } => name,
-        Wanted::Unnamed => "default",
+        ProfileRef::Typed { text, .. } => text.to_str()?,
+        ProfileRef::Given { name, .. } => name,
+        ProfileRef::Unnamed => "default",
     };
     let is_missing = !name.contains('/')
         && session.places.profile_candidates(name).iter().all(|path| path.symlink_metadata().is_err());
@@ -60,7 +60,7 @@ fn make(wanted: &Wanted, session: &Session<'_>) -> Option<String> {
 ///
 /// # Errors
 /// Usage (2): the profile's tokens come from elsewhere; and as [`flow::log_in`].
-pub fn log_in(profile: &Profile, call: &Call, timeout: Duration, session: &Session<'_>) -> Result<String> {
+pub fn log_in(profile: &Profile, call: &CommandCall, timeout: Duration, session: &Session<'_>) -> Result<String> {
     if !profile.source.needs_person {
         return Err(Error::usage(format!(
             "{profile}: its source is \"{}\", which needs no login",
@@ -70,8 +70,8 @@ pub fn log_in(profile: &Profile, call: &Call, timeout: Duration, session: &Sessi
     }
     // Whatever else may be wrong with it is told before a browser opens.
     profile.open()?;
-    let login = Login::of(&profile.opening(None))?;
-    let manner = Manner { browser: !call.matches.get_flag("no-browser"), again: call.options.force_refresh };
+    let login = LoginClient::of(&profile.opening(None))?;
+    let manner = LoginOptions { browser: !call.matches.get_flag("no-browser"), again: call.options.force_refresh };
     let LoggedIn { credential, renews } = session
         .ask(profile, &call.options, Duration::ZERO, timeout, |cx| flow::log_in(&login, manner, session, cx))
         .map_err(|error| error.context(profile))?;

@@ -13,17 +13,17 @@ use crate::base::clock::Deadline;
 use crate::base::error::{Error, Result, describe};
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
-use crate::cache::{Forgotten, Slot};
+use crate::cache::{RemovedToken, Slot};
 use crate::cloud::{Context, iam};
-use crate::commands::command::{Call, Command, named, wanted};
+use crate::commands::command::{Command, CommandCall, named, wanted};
 use crate::disk::store::Lock;
 use crate::obtain::Grant;
 use crate::process::{Done, Outcome, Reply};
-use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted, find};
+use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef, find};
 use crate::session::Session;
 use crate::sources::access_key;
-use crate::sources::login::client::Login;
-use crate::sources::login::state::{Place, Removed, State};
+use crate::sources::login::client::LoginClient;
+use crate::sources::login::state::{LoginState, LoginStore, Removed};
 
 pub const COMMAND: Command =
     Command::new("logout", "forget the cached token and the login of a profile, or of all", arguments, run);
@@ -40,14 +40,14 @@ fn arguments(command: clap::Command) -> clap::Command {
         )
 }
 
-fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
-    let mut told = Told::default();
+fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
+    let mut told = Report::default();
     if call.matches.get_flag("all") {
         if call.options.profile.is_some() || call.text("name").is_some() {
             return Err(Error::usage("--all and --profile are two different things").hint("leave one of them out"));
         }
         let holdings = if call.matches.get_flag("revoke") { all_holdings(call, session) } else { Vec::new() };
-        forget_all(call, session, &mut told)?;
+        delete_all(call, session, &mut told)?;
         for held in holdings {
             held.revoke(call, session, &mut told);
         }
@@ -55,8 +55,8 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     }
     let profile = session.profile(&wanted(call)?)?;
     // Read before they are gone.
-    let held = call.matches.get_flag("revoke").then(|| Holding::of(&profile, call, session)).transpose()?;
-    forget_one(&profile, call, session, &mut told)?;
+    let held = call.matches.get_flag("revoke").then(|| LocalState::of(&profile, call, session)).transpose()?;
+    delete_one(&profile, call, session, &mut told)?;
     if told.text.is_empty() {
         let _ = writeln!(told.text, "{profile}: no token is cached");
     }
@@ -68,12 +68,12 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
 
 /// What is said in the end: what was done, and the first thing that went wrong.
 #[derive(Default)]
-struct Told {
+struct Report {
     text: String,
     error: Option<Error>,
 }
 
-impl Told {
+impl Report {
     fn outcome(self) -> Outcome {
         let code = self.error.as_ref().map_or(0, |error| error.kind.exit_code());
         let stderr = self.error.map(|error| error.render()).unwrap_or_default();
@@ -81,18 +81,18 @@ impl Told {
     }
 }
 
-fn forget_all(call: &Call, session: &Session<'_>, told: &mut Told) -> Result<()> {
+fn delete_all(call: &CommandCall, session: &Session<'_>, told: &mut Report) -> Result<()> {
     let cache = session.cache();
-    let disk = |error| unforgotten(Path::new(&cache.place()), &error);
+    let disk = |error| cannot_delete(Path::new(&cache.place()), &error);
     let deadline = Deadline::of_run(call.options.timeout.unwrap_or(DEFAULT_TIMEOUT));
     // Logins first: as long as there is one, a hook may bring a token back.
     if let Ok(state) = &session.places.state {
-        let unforgotten = |error| unforgotten(state, &error);
+        let cannot_delete = |error| cannot_delete(state, &error);
         let mut ended = 0;
-        for place in Place::all(state).map_err(unforgotten)? {
-            ended += usize::from(end(&place, &deadline, session).map_err(unforgotten)?.any);
+        for place in LoginStore::all(state).map_err(cannot_delete)? {
+            ended += usize::from(end(&place, &deadline, session).map_err(cannot_delete)?.any);
         }
-        Place::clear_litter(state).map_err(unforgotten)?;
+        LoginStore::remove_temporary_files(state).map_err(cannot_delete)?;
         if ended > 0 {
             let _ = writeln!(told.text, "{}: {ended} logins ended", state.display());
         }
@@ -100,28 +100,28 @@ fn forget_all(call: &Call, session: &Session<'_>, told: &mut Told) -> Result<()>
     let mut forgotten = 0;
     for slot in cache.slots().map_err(disk)? {
         let found = forget(&slot, &deadline, session).map_err(disk)?;
-        forgotten += usize::from(found != Forgotten::Nothing);
+        forgotten += usize::from(found != RemovedToken::Nothing);
     }
-    cache.clear_litter().map_err(disk)?;
+    cache.remove_temporary_files().map_err(disk)?;
     let _ = writeln!(told.text, "{}: {forgotten} cached tokens forgotten", cache.place());
     Ok(())
 }
 
-fn forget_one(profile: &Profile, call: &Call, session: &Session<'_>, told: &mut Told) -> Result<()> {
+fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, told: &mut Report) -> Result<()> {
     let cache = session.cache();
     let grant = profile.open()?;
     let deadline = Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout));
     if let Some(login) = profile.login()? {
         let place = &login.place;
-        if end(place, &deadline, session).map_err(|error| unforgotten(place.directory(), &error))?.any {
+        if end(place, &deadline, session).map_err(|error| cannot_delete(place.directory(), &error))?.any {
             let _ = writeln!(told.text, "{profile}: logged out; what was kept of the login is removed");
         }
     }
-    let disk = |error| unforgotten(Path::new(&cache.place()), &error);
+    let disk = |error| cannot_delete(Path::new(&cache.place()), &error);
     // Access keys first: one that is being minted waits for a token of the grant.
     let keys = cache.slots_where(|record| access_key::request_of(record.settings(), grant.identity())).map_err(disk)?;
     for (slot, request) in keys {
-        if let Forgotten::Token(expires) = forget(&slot, &deadline, session).map_err(disk)? {
+        if let RemovedToken::Token(expires) = forget(&slot, &deadline, session).map_err(disk)? {
             let session_name = request.session_name;
             let _ = writeln!(
                 told.text,
@@ -133,7 +133,9 @@ fn forget_one(profile: &Profile, call: &Call, session: &Session<'_>, told: &mut 
     while let Some(grant) = link {
         let entry = cache.entry(grant.identity());
         let forgotten = forget(&entry.slot, &deadline, session);
-        if let Forgotten::Token(expires) = forgotten.map_err(|error| unforgotten(Path::new(&cache.place()), &error))? {
+        if let RemovedToken::Token(expires) =
+            forgotten.map_err(|error| cannot_delete(Path::new(&cache.place()), &error))?
+        {
             let account = grant.account().unwrap_or_else(|_| "an account".into());
             let _ = writeln!(
                 told.text,
@@ -145,7 +147,7 @@ fn forget_one(profile: &Profile, call: &Call, session: &Session<'_>, told: &mut 
     Ok(())
 }
 
-fn unforgotten(place: &Path, error: &io::Error) -> Error {
+fn cannot_delete(place: &Path, error: &io::Error) -> Error {
     let place = place.display();
     Error::internal(format!("{place}: cannot be emptied"))
         .because(describe(error))
@@ -154,7 +156,7 @@ fn unforgotten(place: &Path, error: &io::Error) -> Error {
 
 /// Forgets; and if a fetch is under way, waits for its end and forgets what it may have stored between its last look at the
 /// record and its rename.
-fn forget(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<Forgotten> {
+fn forget(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<RemovedToken> {
     let forgotten = slot.forget(session.clock.now())?;
     while let Lock::Busy = slot.try_lock() {
         if deadline.left(session.clock).is_zero() {
@@ -163,7 +165,7 @@ fn forget(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Re
         session.clock.sleep(POLL);
     }
     match slot.forget(session.clock.now())? {
-        Forgotten::Nothing => Ok(forgotten),
+        RemovedToken::Nothing => Ok(forgotten),
         found => Ok(found),
     }
 }
@@ -171,7 +173,7 @@ fn forget(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Re
 const POLL: Duration = Duration::from_millis(20);
 
 /// Ends a login: at once for whoever asks from now on; and once nobody is renewing it, what is kept of it goes.
-fn end(place: &Place, deadline: &Deadline, session: &Session<'_>) -> io::Result<Removed> {
+fn end(place: &LoginStore, deadline: &Deadline, session: &Session<'_>) -> io::Result<Removed> {
     let ended = place.end()?;
     // Whoever renews looks at the marker before it stores, so this is for the moment in between.
     let _held = place.wait_for_lock(deadline, session.clock);
@@ -179,24 +181,24 @@ fn end(place: &Place, deadline: &Deadline, session: &Session<'_>) -> io::Result<
 }
 
 /// What a profile has that can be ended in the cloud.
-struct Holding {
+struct LocalState {
     profile: Profile,
     /// Of each link of a chain, outermost first, as far as they live.
     tokens: Vec<Secret>,
-    login: Option<(Login, State)>,
+    login: Option<(LoginClient, LoginState)>,
 }
 
-fn all_holdings(call: &Call, session: &Session<'_>) -> Vec<Holding> {
-    let load = |name: String| session.profile(&Wanted::Given { by: "logout", name: name.clone() }).ok();
+fn all_holdings(call: &CommandCall, session: &Session<'_>) -> Vec<LocalState> {
+    let load = |name: String| session.profile(&ProfileRef::Given { by: "logout", name: name.clone() }).ok();
     // An alias's profile is among them under its own name.
     let profiles = find::names(session.places)
         .into_iter()
         .filter_map(|name| load(name.clone()).filter(|profile| profile.name.as_ref() == Some(&name)));
-    profiles.filter_map(|profile| Holding::of(&profile, call, session).ok()).collect()
+    profiles.filter_map(|profile| LocalState::of(&profile, call, session).ok()).collect()
 }
 
-impl Holding {
-    fn of(profile: &Profile, call: &Call, session: &Session<'_>) -> Result<Self> {
+impl LocalState {
+    fn of(profile: &Profile, call: &CommandCall, session: &Session<'_>) -> Result<Self> {
         let grant = profile.open()?;
         let cache = session.cache();
         let now = session.clock.now();
@@ -226,10 +228,10 @@ impl Holding {
     }
 
     /// Ends it all in the cloud. What fails is told, and stops nothing.
-    fn revoke(&self, call: &Call, session: &Session<'_>, told: &mut Told) {
+    fn revoke(&self, call: &CommandCall, session: &Session<'_>, told: &mut Report) {
         let profile = &self.profile;
         let timeout = call.options.timeout.unwrap_or(profile.timeout);
-        let fail = |error: Error, told: &mut Told| {
+        let fail = |error: Error, told: &mut Report| {
             told.error.get_or_insert(error.context(format!("{profile}: forgotten here, but not revoked in the cloud")));
         };
         let done = session.ask(profile, &call.options, Duration::ZERO, timeout, |cx| {
@@ -256,7 +258,7 @@ impl Holding {
     }
 
     /// Ends the refresh token. The call wants a living token besides, which a dead login must get first.
-    fn revoke_login(&self, cx: &Context<'_>, told: &mut Told) -> Result<()> {
+    fn revoke_login(&self, cx: &Context<'_>, told: &mut Report) -> Result<()> {
         let Some((login, state)) = &self.login else { return Ok(()) };
         let Some(refresh_token) = &state.refresh_token else { return Ok(()) };
         let installation = &self.profile.installation;

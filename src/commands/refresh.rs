@@ -8,8 +8,8 @@ use crate::base::error::Result;
 use crate::base::notes::Warning;
 use crate::base::token::Credential;
 use crate::cache::record::Record;
-use crate::commands::command::{Call, Command, named, wanted};
-use crate::obtain::Obtained;
+use crate::commands::command::{Command, CommandCall, named, wanted};
+use crate::obtain::ObtainedToken;
 use crate::process::flags::Options;
 use crate::process::{Outcome, Reply};
 use crate::profile::Profile;
@@ -23,7 +23,7 @@ fn arguments(command: clap::Command) -> clap::Command {
     command.arg(named())
 }
 
-fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let profile = session.profile(&wanted(call)?)?;
     let options = Options { force_refresh: true, ..call.options.clone() };
     let credential = session.obtain(&profile, &options, Duration::ZERO)?.credential;
@@ -32,7 +32,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     for request in keys_of(&profile, &options, session)? {
         let session_name = request.session_name.clone();
         match session.obtain_need(&profile, &options, &Resource::AccessKey(request), Duration::ZERO) {
-            Ok(Obtained { credential, .. }) => {
+            Ok(ObtainedToken { credential, .. }) => {
                 let (expires, left) = (credential.expires, left(&credential));
                 let _ = writeln!(text, "{profile}: access key of session {session_name} until {expires} ({left} left)");
             }

@@ -8,7 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, token_text};
 use crate::cloud::iam;
-use crate::commands::command::{Call, Command};
+use crate::commands::command::{Command, CommandCall};
 use crate::process::Outcome;
 use crate::process::Reply;
 use crate::profile::{Profile, find};
@@ -26,7 +26,7 @@ fn arguments(command: clap::Command) -> clap::Command {
 /// More than a token may have; a line feed and a BOM fit in.
 const LARGEST: usize = 8 * 1024;
 
-fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let words: Vec<&String> = call.matches.get_many("token").into_iter().flatten().collect();
     let by_stdin = match words.as_slice() {
         [] => false,
@@ -63,7 +63,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
     Ok(Outcome::reply(Reply::text(format!("{profile}: the token of {subject} is revoked\n"))))
 }
 
-fn read(call: &Call, session: &Session<'_>) -> Result<Option<Secret>> {
+fn read(call: &CommandCall, session: &Session<'_>) -> Result<Option<Secret>> {
     let input = session.read_stdin(LARGEST, &call.options)?;
     let text = std::str::from_utf8(&input).map_err(|_| Error::usage("what is on standard input is no token"))?.trim();
     if text.is_empty() {

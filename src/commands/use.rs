@@ -4,12 +4,12 @@ use clap::Arg;
 
 use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result};
-use crate::commands::command::{Call, Command};
+use crate::commands::command::{Command, CommandCall};
 use crate::disk::store;
 use crate::process::Outcome;
 use crate::process::Reply;
 use crate::profile::find::check_name;
-use crate::profile::{Wanted, find};
+use crate::profile::{ProfileRef, find};
 use crate::session::Session;
 
 pub const COMMAND: Command = Command::new("use", "make a profile the default one", arguments, run);
@@ -18,7 +18,7 @@ fn arguments(command: clap::Command) -> clap::Command {
     command.arg(Arg::new("name").value_name("PROFILE").required(true).help("the profile's name"))
 }
 
-fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
+fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let name = call.text("name").unwrap_or_default();
     check_name(name)?;
     let directory = session.places.config.as_ref().ok_or_else(|| {
@@ -30,7 +30,7 @@ fn run(call: &Call, session: &Session<'_>) -> Result<Outcome> {
             .hint("`ycred list` shows the profiles that there are"));
     }
     // It must be there and be right, and no alias itself: an alias goes one level.
-    let target = session.profile(&Wanted::Given { by: "use", name: name.to_owned() })?;
+    let target = session.profile(&ProfileRef::Given { by: "use", name: name.to_owned() })?;
     if target.name.as_deref() != Some(name) {
         return Err(Error::usage(format!("{name} is an alias itself, of {}", target.name.unwrap_or_default()))
             .hint("use the profile that it names"));

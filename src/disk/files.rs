@@ -20,21 +20,21 @@ const LARGEST: u64 = 1024 * 1024;
 /// # Errors
 /// Profile (3), naming the path.
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
-    let complain = |why: String| Error::profile(format!("{}: {why}", path.display()));
+    let error_at = |why: String| Error::profile(format!("{}: {why}", path.display()));
     // O_NONBLOCK: a FIFO in its place must not hang us.
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let mut file = opened.map_err(|error| {
-        complain(describe(&error))
+        error_at(describe(&error))
             .hint(format!("check the path in the profile, and that you may read it: ls -l {}", path.display()))
     })?;
-    let found = file.metadata().map_err(|error| complain(describe(&error)))?;
+    let found = file.metadata().map_err(|error| error_at(describe(&error)))?;
     if !found.is_file() {
-        return Err(complain("is not a regular file".into()));
+        return Err(error_at("is not a regular file".into()));
     }
     if found.len() > LARGEST {
-        return Err(complain(format!("is larger than {LARGEST} bytes")));
+        return Err(error_at(format!("is larger than {LARGEST} bytes")));
     }
-    read_promised(&mut file, found.len()).map_err(|error| complain(describe(&error)))
+    read_promised(&mut file, found.len()).map_err(|error| error_at(describe(&error)))
 }
 
 /// Reads as many bytes as the file's stat has promised, in one call where it keeps its word; the call that would only

@@ -20,7 +20,7 @@ use crate::disk::files;
 use crate::system;
 
 /// What stands at a path of ours.
-pub enum Found {
+pub enum FileState {
     Nothing,
     /// Something that we did not write: a link, a directory, a FIFO, another user's file, a file of absurd size.
     Foreign,
@@ -35,20 +35,20 @@ const LARGEST: u64 = 64 * 1024;
 ///
 /// # Errors
 /// Only what the disk says beyond "not there" (EIO, EACCES on the way).
-pub fn read(path: &Path) -> io::Result<Found> {
+pub fn read(path: &Path) -> io::Result<FileState> {
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let mut file = match opened {
         Ok(file) => file,
         Err(error) => {
             return match error.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR) => Ok(Found::Nothing),
-                Some(libc::ELOOP | libc::ENXIO) => Ok(Found::Foreign),
+                Some(libc::ENOENT | libc::ENOTDIR) => Ok(FileState::Nothing),
+                Some(libc::ELOOP | libc::ENXIO) => Ok(FileState::Foreign),
                 // A directory or socket opens with other errors on other systems; a file of ours that we may not read
                 // is not as we made it.
                 _ if fs::symlink_metadata(path)
                     .is_ok_and(|found| !is_ours(&found) || error.kind() == ErrorKind::PermissionDenied) =>
                 {
-                    Ok(Found::Foreign)
+                    Ok(FileState::Foreign)
                 }
                 _ => Err(error),
             };
@@ -56,9 +56,9 @@ pub fn read(path: &Path) -> io::Result<Found> {
     };
     let found = file.metadata()?;
     if !is_ours(&found) || found.len() > LARGEST {
-        return Ok(Found::Foreign);
+        return Ok(FileState::Foreign);
     }
-    files::read_promised(&mut file, found.len()).map(Found::Content)
+    files::read_promised(&mut file, found.len()).map(FileState::Content)
 }
 
 /// Refuses a directory that belongs to another user; one that is not there is none.
@@ -111,7 +111,7 @@ fn put_in_place(temporary: &Path, path: &Path, durable: bool) -> io::Result<()> 
 }
 
 /// Room on the disk for what is about to be got and cannot be got twice: taken before it is asked for.
-pub struct Reserved {
+pub struct ReservedSpace {
     temporary: PathBuf,
     path: PathBuf,
 }
@@ -120,16 +120,16 @@ pub struct Reserved {
 ///
 /// # Errors
 /// What the disk says: nothing of that size can be kept here.
-pub fn reserve(path: &Path, size: usize) -> io::Result<Reserved> {
+pub fn reserve(path: &Path, size: usize) -> io::Result<ReservedSpace> {
     system::ignore_file_size_signal();
     let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
     let reserved =
-        Reserved { temporary: directory.join(format!("{TEMPORARY}{}", random::id())), path: path.to_owned() };
+        ReservedSpace { temporary: directory.join(format!("{TEMPORARY}{}", random::id())), path: path.to_owned() };
     write_new(&reserved.temporary, &vec![b' '; size], true)?;
     Ok(reserved)
 }
 
-impl Reserved {
+impl ReservedSpace {
     /// Replaces the file by this content, durably: into blocks that are there already.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl Reserved {
     }
 }
 
-impl Drop for Reserved {
+impl Drop for ReservedSpace {
     fn drop(&mut self) {
         // It is not there any more where it was filled.
         let _ = fs::remove_file(&self.temporary);
@@ -287,7 +287,8 @@ pub fn sweep(directory: &Path, now: Timestamp, dead: impl Fn(&[u8]) -> bool) {
             age > 24 * HOUR.as_millis() as i64
         } else if name.ends_with(RECORD) {
             // Not looked into before it has lain still for a day, so that a sweep costs a stat for each live record.
-            age > 24 * HOUR.as_millis() as i64 && matches!(read(&path), Ok(Found::Content(content)) if dead(&content))
+            age > 24 * HOUR.as_millis() as i64
+                && matches!(read(&path), Ok(FileState::Content(content)) if dead(&content))
         } else {
             false
         };
@@ -301,7 +302,7 @@ pub fn sweep(directory: &Path, now: Timestamp, dead: impl Fn(&[u8]) -> bool) {
 ///
 /// # Errors
 /// What the disk says.
-pub fn stems(directory: &Path) -> io::Result<BTreeSet<String>> {
+pub fn record_names(directory: &Path) -> io::Result<BTreeSet<String>> {
     let stem = |name: &str| {
         let stem = name.strip_suffix(RECORD).or_else(|| name.strip_suffix(".lock"))?;
         (!is_litter(name)).then(|| stem.trim_end_matches(".relief").to_owned())
@@ -313,7 +314,7 @@ pub fn stems(directory: &Path) -> io::Result<BTreeSet<String>> {
 ///
 /// # Errors
 /// What the disk says.
-pub fn clear_litter(directory: &Path) -> io::Result<()> {
+pub fn remove_temporary_files(directory: &Path) -> io::Result<()> {
     names(directory)?.iter().filter(|name| is_litter(name)).try_for_each(|name| {
         let path = directory.join(name);
         // A directory that was set aside holds nothing of ours.
@@ -322,7 +323,7 @@ pub fn clear_litter(directory: &Path) -> io::Result<()> {
 }
 
 /// Removes temporary files that killed processes left more than an hour ago.
-pub fn clear_old_litter(directory: &Path, now: Timestamp) {
+pub fn remove_old_temporary_files(directory: &Path, now: Timestamp) {
     for name in names(directory).unwrap_or_default() {
         let path = directory.join(&name);
         let age = fs::symlink_metadata(&path).map_or(0, |found| now.since(modified(&found)));
@@ -336,7 +337,7 @@ pub fn clear_old_litter(directory: &Path, now: Timestamp) {
 ///
 /// # Errors
 /// What the disk says.
-pub fn first_names(directory: &Path) -> io::Result<BTreeSet<String>> {
+pub fn names_before_dot(directory: &Path) -> io::Result<BTreeSet<String>> {
     let first = |name: &String| name.split('.').next().unwrap_or_default().to_owned();
     Ok(names(directory)?.iter().filter(|name| !is_litter(name) && name.contains('.')).map(first).collect())
 }
@@ -364,14 +365,16 @@ fn modified(found: &fs::Metadata) -> Timestamp {
 
 /// The outcome of one try for a side lock.
 pub enum Lock {
-    Held(Held),
+    LockGuard(LockGuard),
     Busy,
     /// This directory or file system cannot lock; losing mutual exclusion costs a request, never correctness.
     Impossible(io::Error),
 }
 
 /// A lock held until it is dropped, or the process ends however it ends.
-pub struct Held(#[expect(dead_code, reason = "owned for its Drop: closing the descriptor releases the lock")] File);
+pub struct LockGuard(
+    #[expect(dead_code, reason = "owned for its Drop: closing the descriptor releases the lock")] File,
+);
 
 /// Tries once for the lock file at `path`. Never blocks: a blocking flock on a sick NFS hangs for ever.
 pub fn try_lock(path: &Path) -> Lock {
@@ -399,7 +402,7 @@ pub fn try_lock(path: &Path) -> Lock {
     for _ in 0..16 {
         // By its full path: std's own method of this name, which clippy.toml bans, would be taken otherwise.
         match fs2::FileExt::try_lock_exclusive(&file) {
-            Ok(()) => return Lock::Held(Held(file)),
+            Ok(()) => return Lock::LockGuard(LockGuard(file)),
             Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Lock::Busy,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Lock::Impossible(error),
@@ -446,9 +449,9 @@ mod tests {
         tempfile::tempdir().expect("a temporary directory")
     }
 
-    fn content(found: io::Result<Found>) -> Option<Vec<u8>> {
+    fn content(found: io::Result<FileState>) -> Option<Vec<u8>> {
         match found {
-            Ok(Found::Content(content)) => Some(content.to_vec()),
+            Ok(FileState::Content(content)) => Some(content.to_vec()),
             _ => None,
         }
     }
@@ -478,7 +481,7 @@ mod tests {
             |path| std::os::unix::net::UnixListener::bind(path).map(drop),
         ] {
             make(&path).expect("planted");
-            assert!(matches!(read(&path), Ok(Found::Foreign)));
+            assert!(matches!(read(&path), Ok(FileState::Foreign)));
             replace(&path, b"{}", false).expect("replaced");
             assert_eq!(content(read(&path)).as_deref(), Some(&b"{}"[..]));
             fs::remove_file(&path).expect("removed");
@@ -505,10 +508,10 @@ mod tests {
         let dir = directory();
         let path = dir.path().join("x.lock");
         let held = try_lock(&path);
-        assert!(matches!(held, Lock::Held(_)));
+        assert!(matches!(held, Lock::LockGuard(_)));
         assert!(matches!(try_lock(&path), Lock::Busy));
         drop(held);
-        assert!(matches!(try_lock(&path), Lock::Held(_)));
+        assert!(matches!(try_lock(&path), Lock::LockGuard(_)));
         assert!(path.exists(), "never unlinked");
     }
 

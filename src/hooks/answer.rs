@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 
 use crate::base::error::{Error, Kind, RAISE_TIMEOUT, Result};
 use crate::base::hosts;
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, HookCall, Operation, Refusal, Request, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, HookCall, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
 use crate::process::flags::Options;
-use crate::profile::{DEFAULT_TIMEOUT, Profile, Wanted};
+use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef};
 use crate::session::Session;
 
 /// The most that a client may send; the longest real one (kubelet's, with a pod's token) is a few KiB.
@@ -53,15 +53,15 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
 /// Greets, and replies to each line with a line, until stdin ends.
 fn converse(hook_call: &HookCall, call: &Call<'_>, greeting: &str, session: &Session<'_>) -> Result<()> {
     let unsaid = |error| Error::internal("the reply could not be written").because(error);
-    (session.say)(format!("{greeting}\n").as_bytes()).map_err(unsaid)?;
+    (session.print_stdout)(format!("{greeting}\n").as_bytes()).map_err(unsaid)?;
     let mut lines = session.lines(LARGEST_INPUT, &hook_call.options);
     while let Some(line) = session.next_line(&mut lines)? {
         session.started.set(session.clock.elapsed());
         let (reply, error) = reply_to(hook_call, call, &line, session);
         if let Some(error) = error {
-            (session.tell)(&error.render());
+            (session.print_stderr)(&error.render());
         }
-        (session.say)(&reply.stdout).map_err(unsaid)?;
+        (session.print_stdout)(&reply.stdout).map_err(unsaid)?;
     }
     Ok(())
 }
@@ -82,11 +82,11 @@ fn reply_to(hook_call: &HookCall, call: &Call<'_>, input: &[u8], session: &Sessi
 
 fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) -> Result<Reply> {
     let request = exchange.request();
-    if matches!(request.operation, Operation::Nothing) {
+    if matches!(request.operation, Operation::Ignore) {
         return Ok(exchange.done(&[]));
     }
     let loaded = session.profile(&wanted(hook_call, request));
-    if let Operation::Describe = request.operation {
+    if let Operation::List = request.operation {
         // Asked by every build of the classic docker builder: without a profile there is nothing to list, and no error.
         let hosts: Vec<String> = loaded.map(|profile| profile.hosts.singles().collect()).unwrap_or_default();
         return Ok(exchange.done(&hosts));
@@ -115,11 +115,11 @@ fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) 
     };
     match &request.operation {
         Operation::Get => get(hook_call, exchange, &profile, session),
-        Operation::Drop(Some(token)) => {
+        Operation::Erase(Some(token)) => {
             session.reject_token(&profile, options(hook_call, request), token);
             Ok(exchange.done(&[]))
         }
-        Operation::Keep | Operation::Drop(None) | Operation::Describe | Operation::Nothing => Ok(exchange.done(&[])),
+        Operation::Store | Operation::Erase(None) | Operation::List | Operation::Ignore => Ok(exchange.done(&[])),
     }
 }
 
@@ -127,9 +127,9 @@ fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session
     let request = exchange.request();
     let options = within_patience(hook_call, options(hook_call, request), profile.timeout);
     let obtained =
-        session.obtain_need(profile, &options, &request.resource, request.floor).map_err(|error| match options {
+        session.obtain_need(profile, &options, &request.resource, request.min_ttl).map_err(|error| match options {
             // More time than its client waits would help nobody.
-            Cow::Owned(_) if error.mend().as_deref() == Some(RAISE_TIMEOUT) => {
+            Cow::Owned(_) if error.hint_text().as_deref() == Some(RAISE_TIMEOUT) => {
                 error.replace_hint(format!("try again: {} waits no longer", hook_call.hook.name))
             }
             _ => error,
@@ -137,15 +137,15 @@ fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session
     let now = session.clock.now();
     let expires = obtained.credential.advertised(now, obtained.skew_is_current);
     let life = Duration::from_millis(u64::try_from(expires.since(now)).unwrap_or(0));
-    let handout = Handout { life, hosts: &profile.hosts, ..Handout::new(&obtained.credential.secret, expires) };
-    Ok(exchange.write(&handout))
+    let issued = IssuedToken { life, hosts: &profile.hosts, ..IssuedToken::new(&obtained.credential.secret, expires) };
+    Ok(exchange.write(&issued))
 }
 
 /// The flags with the deadline that the protocol's clients impose; `otherwise` is the one that holds without a flag.
 fn within_patience<'a>(call: &HookCall, options: &'a Options, otherwise: Duration) -> Cow<'a, Options> {
-    match call.hook.patience {
-        Some(patience) if patience < options.timeout.unwrap_or(otherwise) => {
-            Cow::Owned(Options { timeout: Some(patience), ..options.clone() })
+    match call.hook.client_timeout {
+        Some(client_timeout) if client_timeout < options.timeout.unwrap_or(otherwise) => {
+            Cow::Owned(Options { timeout: Some(client_timeout), ..options.clone() })
         }
         _ => Cow::Borrowed(options),
     }
@@ -156,29 +156,30 @@ fn options<'a>(call: &'a HookCall, request: &'a Request) -> &'a Options {
 }
 
 /// The profile, by whoever named it nearest to the call.
-fn wanted(call: &HookCall, request: &Request) -> Wanted {
+fn wanted(call: &HookCall, request: &Request) -> ProfileRef {
     if let Some(text) = &options(call, request).profile {
-        return Wanted::Typed { by: "--profile", text: text.clone() };
+        return ProfileRef::Typed { by: "--profile", text: text.clone() };
     }
     if let Some(name) = &call.suffix {
-        return Wanted::Given { by: "the name it was called by", name: name.clone() };
+        return ProfileRef::Given { by: "the name it was called by", name: name.clone() };
     }
     match &request.profile {
-        Some(name) => Wanted::Given { by: "the client's request", name: name.clone() },
-        None => Wanted::Unnamed,
+        Some(name) => ProfileRef::Given { by: "the client's request", name: name.clone() },
+        None => ProfileRef::Unnamed,
     }
 }
 
 /// Tells a fault in the words; a person who types `ycred kubectl get pods -n x` means something else.
 fn check_words(call: &HookCall) -> Result<()> {
     let hook = call.hook;
-    let is_own = |word: &String| hook.own_words.iter().any(|(_, own)| own == word);
+    let is_own = |word: &String| hook.operation_flags.iter().any(|(_, own)| own == word);
     let is_operation =
         |word: &String| hook.operands.first().is_none_or(|known| known.split('|').any(|known| known == word));
     let means_another = call.operands.len() > hook.operands.len()
-        || (!hook.ignores_unknown && call.operands.first().is_some_and(|word| !is_operation(word) && !is_own(word)));
+        || (!hook.ignores_unknown_operations
+            && call.operands.first().is_some_and(|word| !is_operation(word) && !is_own(word)));
     // The words of a program that we stand in for are that program's to judge.
-    if call.by_symlink || call.hook.stands_in || !means_another {
+    if call.by_symlink || call.hook.replaces_program || !means_another {
         return call.fault.clone().map_or(Ok(()), Err);
     }
     let taken = |operands: &[&str]| match operands {
@@ -203,7 +204,7 @@ fn check_words(call: &HookCall) -> Result<()> {
                 None => format!("a profile is named by a flag: ycred {} --profile {first}", hook.name),
             }));
     };
-    let way = call.hook.way_to_run;
+    let way = call.hook.wrapper;
     Err(Error::usage(format!("`ycred {}` is called by {program} itself, and takes {takes}", hook.name))
         .hint(format!("to run {program} with a token: {way} -- {program} {}", call.operands.join(" "))))
 }

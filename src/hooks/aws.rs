@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::base::clock::parse_duration;
 use crate::base::error::{Error, Kind, Result};
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Request};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Request};
 use crate::process::Reply;
 use crate::process::flags::Flag;
 use crate::sources::Resource;
@@ -24,9 +24,9 @@ pub const HOOK: Hook = Hook {
         Flag::new("session-name", Some("NAME"), "name of the key's session as the cloud knows it; default ycred"),
     ],
     // A token in its environment is nothing to it; the endpoint gives it keys.
-    way_to_run: "ycred exec --serve",
+    wrapper: "ycred exec --serve",
     // The Go SDK kills the process after a minute.
-    patience: Some(Duration::from_secs(50)),
+    client_timeout: Some(Duration::from_secs(50)),
     ..Hook::new("aws", "answer AWS tools and SDKs: credential_process, for Object Storage", framing, read)
 };
 
@@ -58,15 +58,15 @@ impl Exchange for Process {
         &self.request
     }
 
-    fn write(&self, handout: &Handout<'_>) -> Reply {
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
         // What comes from the mint or a record was packed there.
-        let Some(key) = AccessKey::unpack(handout.token) else { return Reply::nothing(Kind::Internal.exit_code()) };
+        let Some(key) = AccessKey::unpack(issued.token) else { return Reply::nothing(Kind::Internal.exit_code()) };
         Reply::text(format!(
             "{{\"Version\":1,\"AccessKeyId\":{},\"SecretAccessKey\":{},\"SessionToken\":{},\"Expiration\":\"{}\"}}\n",
             json!(key.id.expose()),
             json!(key.secret.expose()),
             json!(key.session_token.expose()),
-            handout.expires
+            issued.expires
         ))
     }
 }
@@ -96,14 +96,14 @@ mod tests {
     #[test]
     fn the_reply_has_the_five_fields_and_no_other() {
         let packed = Secret::new("ajekey|YCsecret|s1.token".into());
-        let handout = Handout::new(&packed, Timestamp(1_787_421_600_000));
-        let reply = read(&[]).expect("read").write(&handout);
+        let issued = IssuedToken::new(&packed, Timestamp(1_787_421_600_000));
+        let reply = read(&[]).expect("read").write(&issued);
         assert_eq!(
             String::from_utf8_lossy(&reply.stdout),
             "{\"Version\":1,\"AccessKeyId\":\"ajekey\",\"SecretAccessKey\":\"YCsecret\",\"SessionToken\":\"s1.token\",\"Expiration\":\"2026-08-22T18:00:00Z\"}\n"
         );
         let foreign = Secret::new("t1.no-key".into());
-        let reply = read(&[]).expect("read").write(&Handout::new(&foreign, Timestamp(0)));
+        let reply = read(&[]).expect("read").write(&IssuedToken::new(&foreign, Timestamp(0)));
         assert!(reply.code == 5 && reply.stdout.is_empty());
     }
 

@@ -11,15 +11,15 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::base::error::{Error, Kind, Result};
-use crate::base::hosts::{Host, Reach, Scheme, is_loopback};
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Refusal, Request, Target};
+use crate::base::hosts::{Host, HostScope, Scheme, is_loopback};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request, Target};
 use crate::process::Reply;
 
 pub const HOOK: Hook = Hook {
     symlink: Some("ycred-bazel"),
     operands: &["get"],
-    reach: Reach::Apis,
-    patience: Some(PATIENCE),
+    reach: HostScope::Apis,
+    client_timeout: Some(PATIENCE),
     ..Hook::new("bazel", "answer bazel: credential helper", framing, read)
 };
 
@@ -27,7 +27,7 @@ pub const HOOK: Hook = Hook {
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A build asks once for each URI.
-const FLOOR: Duration = Duration::from_secs(120);
+const MIN_TTL: Duration = Duration::from_secs(120);
 
 fn framing(call: &Call<'_>) -> Framing {
     if matches!(call.operands, [word] if word == "get") { Framing::Whole } else { Framing::None }
@@ -44,7 +44,7 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
     // A URI has a scheme; what is read without one is read by nobody else.
     let host = uri.contains("://").then(|| Host::parse(&uri)).flatten();
     let target = Some(host.map_or(Target::Unreadable, Target::Host));
-    Ok(Box::new(Helper { request: Request { target, floor: FLOOR, ..Request::default() } }))
+    Ok(Box::new(Helper { request: Request { target, min_ttl: MIN_TTL, ..Request::default() } }))
 }
 
 #[derive(Deserialize)]
@@ -62,10 +62,10 @@ impl Exchange for Helper {
         &self.request
     }
 
-    fn write(&self, handout: &Handout<'_>) -> Reply {
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
         Reply::json(&json!({
-            "headers": {"Authorization": [format!("Bearer {}", handout.token.expose())]},
-            "expires": handout.expires.to_string(),
+            "headers": {"Authorization": [format!("Bearer {}", issued.token.expose())]},
+            "expires": issued.expires.to_string(),
         }))
     }
 
@@ -111,7 +111,7 @@ mod tests {
     fn a_reply_has_values_in_arrays_and_whole_seconds() {
         let token = Secret::new("t1.XXX".into());
         let exchange = read(&["get"], r#"{"uri":"https://cr.yandex/v2/?a=b"}"#).expect("read");
-        let reply = exchange.write(&Handout::new(&token, Timestamp(1_787_421_600_999)));
+        let reply = exchange.write(&IssuedToken::new(&token, Timestamp(1_787_421_600_999)));
         assert_eq!(
             std::str::from_utf8(&reply.stdout).expect("UTF-8"),
             "{\"expires\":\"2026-08-22T18:00:00Z\",\"headers\":{\"Authorization\":[\"Bearer t1.XXX\"]}}\n"

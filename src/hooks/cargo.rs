@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Operation, Refusal, Request, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
 use crate::process::flags::Options;
 
 pub const HOOK: Hook = Hook {
     symlink: Some("ycred-cargo"),
-    by_flag: Some("cargo-plugin"),
+    flag_alias: Some("cargo-plugin"),
     reject,
     ..Hook::new("cargo", "answer cargo: credential provider", framing, read)
 };
@@ -29,7 +29,7 @@ const VERSION: u64 = 1;
 const GREETING: &str = r#"{"v":[1]}"#;
 
 /// Cargo asks anew when less than a minute is left.
-const FLOOR: Duration = Duration::from_secs(120);
+const MIN_TTL: Duration = Duration::from_secs(120);
 
 fn framing(_: &Call<'_>) -> Framing {
     Framing::Lines { greeting: GREETING }
@@ -49,13 +49,15 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
     let act = match request.kind.as_str() {
         "get" => Operation::Get,
         // Whose registry it is decides between "not ours" and "we do not do that".
-        _ => Operation::Keep,
+        _ => Operation::Store,
     };
     let options = request.options(call)?;
     let url = &request.registry.index_url;
     let host = Host::parse(url.strip_prefix("sparse+").unwrap_or(url)).filter(|_| url.contains("://"));
     let target = Some(host.map_or(Target::Unreadable, Target::Host));
-    Ok(Box::new(Provider { request: Request { operation: act, target, options, floor: FLOOR, ..Request::default() } }))
+    Ok(Box::new(Provider {
+        request: Request { operation: act, target, options, min_ttl: MIN_TTL, ..Request::default() },
+    }))
 }
 
 fn reject(_: &Call<'_>, error: &Error) -> Reply {
@@ -115,7 +117,7 @@ fn error(kind: &str) -> Reply {
 }
 
 fn failure(error: &Error) -> Reply {
-    let causes: Vec<Value> = error.mend().map(Value::from).into_iter().collect();
+    let causes: Vec<Value> = error.hint_text().map(Value::from).into_iter().collect();
     Reply::json(&json!({"Err": {"kind": "other", "message": error.reason(), "caused-by": causes}}))
 }
 
@@ -129,12 +131,12 @@ impl Exchange for Provider {
         &self.request
     }
 
-    fn write(&self, handout: &Handout<'_>) -> Reply {
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
         Reply::json(&json!({"Ok": {
             "kind": "get",
-            "token": format!("Bearer {}", handout.token.expose()),
+            "token": format!("Bearer {}", issued.token.expose()),
             "cache": "expires",
-            "expiration": handout.expires.unix_seconds(),
+            "expiration": issued.expires.unix_seconds(),
             "operation_independent": true,
         }}))
     }
@@ -186,7 +188,7 @@ mod tests {
         let token = Secret::new("t1.XXX".into());
         let exchange = read(&request("get", "sparse+https://cr.yandex/cargo/", &json!([]))).expect("read");
         assert!(matches!(&exchange.request().target, Some(Target::Host(host)) if host.to_string() == "cr.yandex"));
-        let reply = exchange.write(&Handout::new(&token, Timestamp(1_787_421_600_000)));
+        let reply = exchange.write(&IssuedToken::new(&token, Timestamp(1_787_421_600_000)));
         assert_eq!(
             text(&reply),
             "{\"Ok\":{\"cache\":\"expires\",\"expiration\":1787421600,\"kind\":\"get\",\"operation_independent\":true,\
@@ -202,7 +204,7 @@ mod tests {
     fn another_operation_is_not_supported() {
         for kind in ["login", "logout", "owner", ""] {
             let exchange = read(&request(kind, "https://cr.yandex/index", &json!([]))).expect("read");
-            assert!(matches!(exchange.request().operation, Operation::Keep), "{kind}");
+            assert!(matches!(exchange.request().operation, Operation::Store), "{kind}");
             assert_eq!(text(&exchange.done(&[])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}\n");
         }
     }

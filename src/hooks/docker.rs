@@ -9,13 +9,13 @@ use serde_json::json;
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Operation, Refusal, Request, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
 
 pub const HOOK: Hook = Hook {
     symlink: Some("docker-credential-ycred"),
     operands: &["get|store|erase|list|version"],
-    own_words: &[("version", "version"), ("verbose", "version"), ("help", "help")],
+    operation_flags: &[("version", "version"), ("verbose", "version"), ("help", "help")],
     reject,
     ..Hook::new("docker", "answer docker, podman, skopeo: docker credential helper", framing, read)
 };
@@ -56,20 +56,20 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
     };
     let fixed = |text: String| Helper {
         server: String::new(),
-        request: Request { operation: Operation::Nothing, ..Request::default() },
+        request: Request { operation: Operation::Ignore, ..Request::default() },
         fixed: Some(text),
     };
     Ok(Box::new(match word {
         "get" => of_host(Operation::Get, text()?)?,
-        "erase" => of_host(Operation::Drop(None), text()?)?,
+        "erase" => of_host(Operation::Erase(None), text()?)?,
         "store" => {
             let stored: Stored = serde_json::from_str(text()?)
                 .map_err(|_| Error::usage("what came on stdin is not a credential in JSON"))?;
-            of_host(Operation::Keep, &stored.server_url)?
+            of_host(Operation::Store, &stored.server_url)?
         }
         "list" => Helper {
             server: String::new(),
-            request: Request { operation: Operation::Describe, ..Request::default() },
+            request: Request { operation: Operation::List, ..Request::default() },
             fixed: None,
         },
         "version" => fixed(concat!("docker-credential-ycred (ycred) v", env!("CARGO_PKG_VERSION"), "\n").to_owned()),
@@ -101,18 +101,18 @@ impl Exchange for Helper {
         &self.request
     }
 
-    fn write(&self, handout: &Handout<'_>) -> Reply {
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
         Reply::text(format!(
             "{{\"ServerURL\":{},\"Username\":\"{USER}\",\"Secret\":{}}}\n",
             json!(self.server),
-            json!(handout.token.expose())
+            json!(issued.token.expose())
         ))
     }
 
     fn done(&self, hosts: &[String]) -> Reply {
         match (&self.request.operation, &self.fixed) {
             (_, Some(text)) => Reply::text(text.clone()),
-            (Operation::Describe, None) => Reply::json(
+            (Operation::List, None) => Reply::json(
                 &hosts.iter().map(|host| (host.clone(), json!(USER))).collect::<serde_json::Map<_, _>>().into(),
             ),
             _ => Reply::default(),
@@ -122,7 +122,7 @@ impl Exchange for Helper {
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match (why, &self.request.operation) {
             (Refusal::Failed(error), _) => told(error),
-            (Refusal::NotMine, Operation::Keep) => {
+            (Refusal::NotMine, Operation::Store) => {
                 let text = format!(
                     "ycred keeps no passwords, and {} is not a host of its own: configure another credential helper for it\n",
                     crate::base::error::clean(&self.server)
@@ -140,7 +140,7 @@ fn told(error: &Error) -> Reply {
     if error.reason() == NO_SERVER {
         return Reply::text(format!("{NO_SERVER}\n")).with_code(1);
     }
-    let hint = error.mend().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let hint = error.hint_text().map(|hint| format!(" ({hint})")).unwrap_or_default();
     Reply::text(format!("ycred: {}{hint}\n", error.reason())).with_code(error.kind.exit_code())
 }
 
@@ -173,7 +173,7 @@ mod tests {
     fn get_answers_with_the_server_as_it_was_asked_for() {
         let token = Secret::new("t1.XXX".into());
         for asked in ["cr.yandex", "cr.yandex\n", "https://cr.yandex/v2/"] {
-            let reply = read("get", asked).expect("read").write(&Handout::new(&token, Timestamp(0)));
+            let reply = read("get", asked).expect("read").write(&IssuedToken::new(&token, Timestamp(0)));
             assert_eq!(
                 stdout(&reply),
                 format!("{{\"ServerURL\":\"{}\",\"Username\":\"iam\",\"Secret\":\"t1.XXX\"}}\n", asked.trim())
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn what_is_to_be_stored_is_not_read() {
         let exchange = read("store", r#"{"ServerURL":"ghcr.io","Username":"u","Secret":"hunter22"}"#).expect("read");
-        assert!(matches!(exchange.request().operation, Operation::Keep));
+        assert!(matches!(exchange.request().operation, Operation::Store));
         let reply = exchange.refuse(Refusal::NotMine);
         assert!(reply.code == 1 && stdout(&reply).contains("ghcr.io") && !stdout(&reply).contains("hunter22"));
         assert_eq!(exchange.done(&[]).code, 0);

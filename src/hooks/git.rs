@@ -10,18 +10,18 @@ use std::time::Duration;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme};
 use crate::base::secret::Secret;
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Operation, Refusal, Request, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
 
 pub const HOOK: Hook = Hook {
     symlink: Some("git-credential-ycred"),
     operands: &["get|store|erase|capability"],
-    ignores_unknown: true,
+    ignores_unknown_operations: true,
     ..Hook::new("git", "answer git: git credential helper", framing, read)
 };
 
 /// A clone may take a while, and git asks once.
-const FLOOR: Duration = Duration::from_secs(120);
+const MIN_TTL: Duration = Duration::from_secs(120);
 
 fn framing(call: &Call<'_>) -> Framing {
     if matches!(call.operands.last().map(String::as_str), Some("get" | "erase" | "store")) {
@@ -39,7 +39,7 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
         .map(String::as_str)
         .ok_or_else(|| Error::usage("an operation is wanted: get, store, erase or capability"))?;
     let nothing = |text: &str| Helper {
-        request: Request { operation: Operation::Nothing, ..Request::default() },
+        request: Request { operation: Operation::Ignore, ..Request::default() },
         bearer: false,
         announced: text.to_owned(),
     };
@@ -54,10 +54,10 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
     let bearer = request.as_ref().is_some_and(WireRequest::takes_bearer);
     let act = match word {
         "get" => Operation::Get,
-        _ => Operation::Drop(request.and_then(|request| request.secret)),
+        _ => Operation::Erase(request.and_then(|request| request.secret)),
     };
     Ok(Box::new(Helper {
-        request: Request { operation: act, target: Some(target), floor: FLOOR, ..Request::default() },
+        request: Request { operation: act, target: Some(target), min_ttl: MIN_TTL, ..Request::default() },
         bearer,
         announced: String::new(),
     }))
@@ -131,15 +131,15 @@ impl Exchange for Helper {
         &self.request
     }
 
-    fn write(&self, handout: &Handout<'_>) -> Reply {
-        let token = handout.token.expose();
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
+        let token = issued.token.expose();
         let mut text = if self.bearer {
             // Ephemeral: other helpers (`store`) are not to write it down.
             format!("capability[]=authtype\nauthtype=Bearer\ncredential={token}\nephemeral=1\n")
         } else {
             format!("username=iam\npassword={token}\n")
         };
-        let _ = writeln!(text, "password_expiry_utc={}", handout.expires.unix_seconds());
+        let _ = writeln!(text, "password_expiry_utc={}", issued.expires.unix_seconds());
         Reply::text(text)
     }
 
@@ -176,7 +176,7 @@ mod tests {
 
     fn reply(input: &str) -> String {
         let token = Secret::new("t1.XXX".into());
-        let reply = read("get", input).write(&Handout::new(&token, Timestamp(1_795_290_924_000)));
+        let reply = read("get", input).write(&IssuedToken::new(&token, Timestamp(1_795_290_924_000)));
         String::from_utf8(reply.stdout.to_vec()).expect("UTF-8")
     }
 
@@ -225,7 +225,7 @@ mod tests {
         for line in ["password=t1.XXX", "credential=t1.XXX"] {
             let exchange = read("erase", &format!("protocol=https\nhost=cr.yandex\nusername=iam\n{line}\n"));
             assert!(
-                matches!(&exchange.request().operation, Operation::Drop(Some(token)) if token.expose() == "t1.XXX")
+                matches!(&exchange.request().operation, Operation::Erase(Some(token)) if token.expose() == "t1.XXX")
             );
         }
     }

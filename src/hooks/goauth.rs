@@ -7,12 +7,12 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme};
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Request, Target, basic};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Request, Target, basic};
 use crate::process::Reply;
 
 pub const HOOK: Hook = Hook {
     operands: &["URL"],
-    ignores_unknown: true,
+    ignores_unknown_operations: true,
     program: Some("go"),
     ..Hook::new("goauth", "answer go: GOAUTH command", framing, read)
 };
@@ -41,12 +41,12 @@ struct Helper {
 }
 
 impl Helper {
-    fn block(handout: &Handout<'_>, hosts: impl Iterator<Item = String>) -> Reply {
+    fn block(issued: &IssuedToken<'_>, hosts: impl Iterator<Item = String>) -> Reply {
         let urls: String = hosts.map(|host| format!("https://{host}\n")).collect();
         if urls.is_empty() {
             return Reply::default();
         }
-        Reply::text(format!("{urls}\nAuthorization: {}\n\n", basic(handout.token)))
+        Reply::text(format!("{urls}\nAuthorization: {}\n\n", basic(issued.token)))
     }
 }
 
@@ -56,11 +56,11 @@ impl Exchange for Helper {
     }
 
     /// For the host that was asked about; for all where none was: go keeps them in memory, and need not be refused first.
-    fn write(&self, handout: &Handout<'_>) -> Reply {
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
         match &self.request.target {
-            Some(Target::Host(host)) => Self::block(handout, std::iter::once(host.to_string())),
+            Some(Target::Host(host)) => Self::block(issued, std::iter::once(host.to_string())),
             Some(_) => Reply::default(),
-            None => Self::block(handout, handout.hosts.singles()),
+            None => Self::block(issued, issued.hosts.singles()),
         }
     }
 }
@@ -91,7 +91,7 @@ mod tests {
         let listed: Vec<Pattern> = listed.iter().map(|text| Pattern::parse(text).expect(text)).collect();
         let token = Secret::new("t1.XXX".into());
         let hosts = &Allowed::new(endpoint, &listed);
-        let reply = read(words).write(&Handout { hosts, ..Handout::new(&token, Timestamp(0)) });
+        let reply = read(words).write(&IssuedToken { hosts, ..IssuedToken::new(&token, Timestamp(0)) });
         String::from_utf8(reply.stdout.to_vec()).expect("UTF-8")
     }
 

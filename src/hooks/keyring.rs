@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::Host;
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Refusal, Request, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request, Target};
 use crate::process::Reply;
 use crate::process::flags::Flag;
 
@@ -20,8 +20,8 @@ pub const HOOK: Hook = Hook {
         Flag::new("mode", Some("MODE"), "what is wanted").choices(&["password", "creds"]),
         Flag::new("output", Some("FORMAT"), "shape of the output").choices(&["plain", "json"]),
     ],
-    ignores_unknown: true,
-    stands_in: true,
+    ignores_unknown_operations: true,
+    replaces_program: true,
     reject,
     ..Hook::new("keyring", "answer pip and uv: keyring's command line", framing, read)
 };
@@ -79,8 +79,8 @@ impl Exchange for Helper {
         &self.request
     }
 
-    fn write(&self, handout: &Handout<'_>) -> Reply {
-        let token = handout.token.expose();
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
+        let token = issued.token.expose();
         match (self.json, self.creds) {
             (true, true) => Reply::json(&json!({"username": USER, "password": token})),
             (true, false) => Reply::json(&json!({"password": token})),
@@ -147,7 +147,7 @@ mod tests {
         ] {
             let exchange = read(words, own).expect("read");
             assert!(matches!(exchange.request().target, Some(Target::Host(_))), "{words:?}");
-            let reply = exchange.write(&Handout::new(&token, Timestamp(0)));
+            let reply = exchange.write(&IssuedToken::new(&token, Timestamp(0)));
             assert_eq!(std::str::from_utf8(&reply.stdout).expect("UTF-8"), wanted, "{words:?}");
         }
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::base::environment::KUBERNETES_EXEC_INFO;
 use crate::base::error::{Error, Kind, Result};
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Refusal, Request};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request};
 use crate::process::Reply;
 
 pub const HOOK: Hook =
@@ -104,14 +104,14 @@ impl Exchange for Plugin {
         &self.request
     }
 
-    fn write(&self, handout: &Handout<'_>) -> Reply {
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
         // Written out rather than through a tree of values, for the order of the fields.
         Reply::text(format!(
             "{{\"kind\":\"ExecCredential\",\"apiVersion\":{},\"spec\":{{\"interactive\":{}}},\"status\":{{\"expirationTimestamp\":\"{}\",\"token\":{}}}}}\n",
             json!(self.api_version),
             self.interactive,
-            handout.expires,
-            json!(handout.token.expose())
+            issued.expires,
+            json!(issued.token.expose())
         ))
     }
 
@@ -131,7 +131,7 @@ fn status(error: &Error) -> Reply {
         Kind::Usage | Kind::Profile => ("BadRequest", 400),
         Kind::Internal => ("InternalError", 500),
     };
-    let message = match error.mend() {
+    let message = match error.hint_text() {
         Some(hint) => format!("{} ({hint})", error.reason()),
         None => error.reason(),
     };
@@ -162,7 +162,7 @@ mod tests {
 
     fn reply(info: Option<&str>) -> String {
         let token = Secret::new("t1.XXX".into());
-        let reply = read(info).map(|plugin| plugin.write(&Handout::new(&token, Timestamp(1_787_421_600_000))));
+        let reply = read(info).map(|plugin| plugin.write(&IssuedToken::new(&token, Timestamp(1_787_421_600_000))));
         String::from_utf8(reply.map(|reply| reply.stdout.to_vec()).unwrap_or_default()).expect("UTF-8")
     }
 

@@ -12,13 +12,13 @@ use serde_json::json;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::base::secret::Secret;
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Refusal, Request, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request, Target};
 use crate::process::Reply;
 use crate::sources::Resource;
 
 pub const HOOK: Hook = Hook {
     // The kubelet kills a provider after a minute.
-    patience: Some(Duration::from_secs(50)),
+    client_timeout: Some(Duration::from_secs(50)),
     ..Hook::new("kubelet", "answer the kubelet: image credential provider v1", framing, read)
 };
 
@@ -116,10 +116,10 @@ impl Exchange for Provider {
         &self.request
     }
 
-    fn write(&self, handout: &Handout<'_>) -> Reply {
-        let (registry, token) = (json!(self.registry), json!(handout.token.expose()));
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
+        let (registry, token) = (json!(self.registry), json!(issued.token.expose()));
         let credential = format!("{{{registry}:{{\"username\":\"{USER}\",\"password\":{token}}}}}");
-        Self::answer(handout.life, &credential)
+        Self::answer(issued.life, &credential)
     }
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn the_answer_has_what_the_kubelet_knows_and_nothing_else() {
         let token = Secret::new("t1.XXX".into());
-        let handout = Handout::new(&token, Timestamp(0));
+        let issued = IssuedToken::new(&token, Timestamp(0));
         let exchange = read(&request("cr.yandex/crp0/app:1")).expect("read");
-        let reply = exchange.write(&Handout { life: Duration::from_secs(10_800), ..handout });
+        let reply = exchange.write(&IssuedToken { life: Duration::from_secs(10_800), ..issued });
         assert_eq!(
             text(&reply),
             "{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":\"credentialprovider.kubelet.k8s.io/v1\",\"cacheKeyType\":\"Registry\",\"cacheDuration\":\"3h0m0s\",\"auth\":{\"cr.yandex\":{\"username\":\"iam\",\"password\":\"t1.XXX\"}}}\n"

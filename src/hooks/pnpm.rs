@@ -5,7 +5,7 @@
 //! says no host: whoever writes the setting has named it, in a file of the user's own.
 
 use crate::base::error::{Error, Result};
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Request};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Request};
 use crate::process::Reply;
 
 pub const HOOK: Hook =
@@ -32,8 +32,8 @@ impl Exchange for Helper {
         &self.request
     }
 
-    fn write(&self, handout: &Handout<'_>) -> Reply {
-        Reply::text(format!("Bearer {}\n", handout.token.expose()))
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
+        Reply::text(format!("Bearer {}\n", issued.token.expose()))
     }
 }
 
@@ -60,7 +60,7 @@ mod tests {
             )
         };
         let token = Secret::new("t1.XXX".into());
-        let reply = read(&[]).expect("read").write(&Handout::new(&token, Timestamp(0)));
+        let reply = read(&[]).expect("read").write(&IssuedToken::new(&token, Timestamp(0)));
         assert_eq!(reply.stdout.as_slice(), b"Bearer t1.XXX\n");
         assert!(read(&["get".into()]).is_err());
     }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::base::clock::Timestamp;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
-use crate::base::hosts::{self, Allowed, Host, Reach};
+use crate::base::hosts::{self, Allowed, Host, HostScope};
 use crate::base::secret::Secret;
 use crate::process::Reply;
 use crate::process::flags::{Flag, Options};
@@ -25,26 +25,26 @@ pub struct Hook {
     /// The name under which its caller finds it, to which `-PROFILE` may be added.
     pub symlink: Option<&'static str>,
     /// A flag that alone names the hook, for a caller that cannot be told a word (`ycred --cargo-plugin`).
-    pub by_flag: Option<&'static str>,
+    pub flag_alias: Option<&'static str>,
     /// Names of the words it takes, all of them.
     pub operands: &'static [&'static str],
     pub flags: &'static [Flag],
     /// Flags that are words of the protocol's own instead of ours: the flag, and the operand it stands for.
-    pub own_words: &'static [(&'static str, &'static str)],
+    pub operation_flags: &'static [(&'static str, &'static str)],
     /// The protocol demands that operations which are not known are ignored.
-    pub ignores_unknown: bool,
+    pub ignores_unknown_operations: bool,
     /// The program that calls it; none where a person does.
     pub program: Option<&'static str>,
     /// The command line of ours by which that program finds what it needs.
-    pub way_to_run: &'static str,
+    pub wrapper: &'static str,
     /// How far among the cloud's own hosts its clients go.
-    pub reach: Reach,
+    pub reach: HostScope,
     /// How long its clients wait at most, where that is known: no run of the hook takes longer, whatever flags and profile
     /// say.
-    pub patience: Option<Duration>,
+    pub client_timeout: Option<Duration>,
     /// It goes by the name of another program, and stands in for it: called by that name, every flag is that program's, and
     /// what is not for us is passed on to it ([`Reply::pass_on`]).
-    pub stands_in: bool,
+    pub replaces_program: bool,
     /// How this call's requests come.
     pub framing: fn(&Call<'_>) -> Framing,
     /// Reads the request. Pure.
@@ -68,16 +68,16 @@ impl Hook {
             name,
             about,
             symlink: None,
-            by_flag: None,
+            flag_alias: None,
             operands: &[],
             flags: &[],
-            own_words: &[],
-            ignores_unknown: false,
+            operation_flags: &[],
+            ignores_unknown_operations: false,
             program: Some(name),
-            way_to_run: "ycred exec",
-            reach: Reach::Registries,
-            patience: None,
-            stands_in: false,
+            wrapper: "ycred exec",
+            reach: HostScope::Registries,
+            client_timeout: None,
+            replaces_program: false,
             framing,
             read,
             reject: |_, error| Reply::nothing(error.kind.exit_code()),
@@ -85,8 +85,8 @@ impl Hook {
     }
 
     /// The word of the protocol's own that this flag is.
-    pub fn own_word(&self, flag: &Flag) -> Option<&'static str> {
-        self.own_words.iter().find(|(long, _)| *long == flag.long).map(|(_, word)| *word)
+    pub fn operation_of_flag(&self, flag: &Flag) -> Option<&'static str> {
+        self.operation_flags.iter().find(|(long, _)| *long == flag.long).map(|(_, word)| *word)
     }
 }
 
@@ -138,7 +138,7 @@ pub trait Exchange: std::fmt::Debug {
     fn request(&self) -> &Request;
 
     /// The reply with a token in it.
-    fn write(&self, token: &Handout<'_>) -> Reply;
+    fn write(&self, token: &IssuedToken<'_>) -> Reply;
 
     /// The reply to anything but [`Operation::Get`], once it has been done; `hosts` are those that the token may go to.
     fn done(&self, hosts: &[String]) -> Reply {
@@ -168,7 +168,7 @@ pub struct Request {
     /// Flags in the client's own input, in place of those on the command line.
     pub options: Option<Options>,
     /// The least life that the protocol's clients need, where that is more than the profile's.
-    pub floor: Duration,
+    pub min_ttl: Duration,
 }
 
 /// What is to be done.
@@ -177,13 +177,13 @@ pub enum Operation {
     #[default]
     Get,
     /// Keep a credential of the user's: we keep none.
-    Keep,
+    Store,
     /// Drop a credential; with the very token where the protocol tells it.
-    Drop(Option<Secret>),
+    Erase(Option<Secret>),
     /// Say which hosts are ours.
-    Describe,
+    List,
     /// Nothing to do, whoever asks.
-    Nothing,
+    Ignore,
 }
 
 /// Where the token would go.
@@ -197,7 +197,7 @@ pub enum Target {
 }
 
 /// A token on its way out.
-pub struct Handout<'a> {
+pub struct IssuedToken<'a> {
     pub token: &'a Secret,
     /// By this machine's clock, shaved, never in the past.
     pub expires: Timestamp,
@@ -207,7 +207,7 @@ pub struct Handout<'a> {
     pub hosts: &'a Allowed,
 }
 
-impl<'a> Handout<'a> {
+impl<'a> IssuedToken<'a> {
     /// One of which it is known only until when it is good.
     pub fn new(token: &'a Secret, expires: Timestamp) -> Self {
         Self { token, expires, life: Duration::ZERO, hosts: &hosts::NONE }

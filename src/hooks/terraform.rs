@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Operation, Refusal, Request, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
 
 pub const HOOK: Hook = Hook {
@@ -28,7 +28,7 @@ fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
     };
     let act = match word {
         "get" => Operation::Get,
-        "forget" => Operation::Nothing,
+        "forget" => Operation::Ignore,
         "store" => {
             return Err(Error::usage(format!("ycred keeps no tokens of others, so that of {host} is not stored"))
                 .hint("remove the credentials_helper block to use `terraform login`, or set TF_TOKEN_<host>"));
@@ -51,8 +51,8 @@ impl Exchange for Helper {
         &self.request
     }
 
-    fn write(&self, handout: &Handout<'_>) -> Reply {
-        Reply::json(&json!({"token": handout.token.expose()}))
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
+        Reply::json(&json!({"token": issued.token.expose()}))
     }
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
@@ -88,7 +88,10 @@ mod tests {
     fn get_gives_a_token_and_for_others_an_empty_object() {
         let exchange = read(&["get", "registry.example:8443"]).expect("read");
         let token = Secret::new("t1.XXX".into());
-        assert_eq!(exchange.write(&Handout::new(&token, Timestamp(0))).stdout.as_slice(), b"{\"token\":\"t1.XXX\"}\n");
+        assert_eq!(
+            exchange.write(&IssuedToken::new(&token, Timestamp(0))).stdout.as_slice(),
+            b"{\"token\":\"t1.XXX\"}\n"
+        );
         let other = exchange.refuse(Refusal::NotMine);
         assert_eq!((other.stdout.as_slice(), other.code), (&b"{}\n"[..], 0));
     }
@@ -97,7 +100,7 @@ mod tests {
     fn store_is_refused_forget_is_silent_and_the_rest_is_usage() {
         assert!(read(&["store", "registry.example"]).expect_err("refused").render().contains("keeps no tokens"));
         let forget = read(&["forget", "registry.example"]).expect("read");
-        assert!(matches!(forget.request().operation, Operation::Nothing) && forget.done(&[]).stdout.is_empty());
+        assert!(matches!(forget.request().operation, Operation::Ignore) && forget.done(&[]).stdout.is_empty());
         for words in [&["get"][..], &["frob", "x"], &[], &["get", "a", "b"]] {
             assert!(read(words).is_err(), "{words:?}");
         }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::Host;
-use crate::hooks::protocol::{Call, Exchange, Framing, Handout, Hook, Refusal, Request, Target};
+use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request, Target};
 use crate::process::Reply;
 use crate::process::flags::Flag;
 
@@ -54,13 +54,13 @@ impl Exchange for Print {
         &self.request
     }
 
-    fn write(&self, handout: &Handout<'_>) -> Reply {
-        let token = handout.token.expose();
+    fn write(&self, issued: &IssuedToken<'_>) -> Reply {
+        let token = issued.token.expose();
         Reply::text(match self.format.as_str() {
             "bearer" => format!("Bearer {token}\n"),
             "header" => format!("Authorization: Bearer {token}\n"),
             // As `yc iam create-token --format json` prints it, so that one can stand in for the other.
-            "json" => format!("{}\n", json!({"iam_token": token, "expires_at": handout.expires.to_string()})),
+            "json" => format!("{}\n", json!({"iam_token": token, "expires_at": issued.expires.to_string()})),
             // For `curl -K -` (curl(1), --config): a token has no quote and no backslash.
             "curl" => format!("header = \"Authorization: Bearer {token}\"\n"),
             "netrc" => format!("machine {} login iam password {token}\n", self.machine),
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn every_format_is_one_whole_text() {
         let token = Secret::new("t1.X".into());
-        let handout = Handout::new(&token, Timestamp(1_787_421_600_000));
+        let issued = IssuedToken::new(&token, Timestamp(1_787_421_600_000));
         let written = |format: &str| {
             let options = Options {
                 own: vec![("format", format.to_owned()), ("host", "cr.yandex".to_owned())],
@@ -105,7 +105,7 @@ mod tests {
                 },
                 b"",
             );
-            String::from_utf8(exchange.expect("read").write(&handout).stdout.to_vec()).expect("UTF-8")
+            String::from_utf8(exchange.expect("read").write(&issued).stdout.to_vec()).expect("UTF-8")
         };
         let all: Vec<String> = FORMATS.iter().map(|format| written(format)).collect();
         assert_eq!(

@@ -27,7 +27,7 @@ impl Launch {
                 Change::Unset(name) => command.env_remove(name),
             };
         }
-        system::pass_on_signals(&mut command);
+        system::restore_signals(&mut command);
         command
     }
 }

@@ -11,13 +11,13 @@ use crate::system::{self, Readable};
 ///
 /// # Errors
 /// What the system says.
-pub fn say(piece: &[u8]) -> io::Result<()> {
+pub fn print_stdout(piece: &[u8]) -> io::Result<()> {
     let mut channel = io::stdout().lock();
     channel.write_all(piece).and_then(|()| channel.flush())
 }
 
 /// Writes to stderr at once. A stderr that cannot be written to is no reason to fail.
-pub fn tell(text: &str) {
+pub fn print_stderr(text: &str) {
     if !text.is_empty() {
         let _ = io::stderr().write_all(text.as_bytes());
     }

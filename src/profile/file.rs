@@ -25,7 +25,7 @@ impl ProfileFile {
         // The parser's message is its own; what it quotes of the input may be a secret in the wrong place, so it is not
         // shown.
         DeTable::parse(&self.text).map(toml::Spanned::into_inner).map_err(|error| {
-            self.complain(error.span().unwrap_or(0..0), error.message().lines().next().unwrap_or("is not TOML"))
+            self.error_at(error.span().unwrap_or(0..0), error.message().lines().next().unwrap_or("is not TOML"))
                 .hint("a setting is written key = \"value\"")
         })
     }
@@ -38,7 +38,7 @@ impl ProfileFile {
         format!("profile {}:{}", self.path.display(), self.line(&at))
     }
 
-    pub fn complain(&self, at: Range<usize>, why: &str) -> Error {
+    pub fn error_at(&self, at: Range<usize>, why: &str) -> Error {
         Error::profile(format!("{}: {why}", self.place(at)))
     }
 }
@@ -48,12 +48,12 @@ pub fn alias(file: &ProfileFile, table: &DeTable<'_>) -> Result<Option<(String, 
     let Some((key, value)) = table.iter().find(|(key, _)| key.get_ref() == "use") else { return Ok(None) };
     if table.len() > 1 {
         return Err(file
-            .complain(key.span(), "an alias (`use`) stands alone in its file")
+            .error_at(key.span(), "an alias (`use`) stands alone in its file")
             .hint("put the other settings into the profile that it names"));
     }
     match value.get_ref().as_str() {
         Some(target) => Ok(Some((target.to_owned(), value.span()))),
-        None => Err(file.complain(value.span(), "`use` takes a profile's name, in quotes")),
+        None => Err(file.error_at(value.span(), "`use` takes a profile's name, in quotes")),
     }
 }
 
@@ -71,7 +71,7 @@ pub fn settings(
     if let Some((key, value)) = table.iter().find(|(key, _)| key.get_ref() == "source")
         && value.get_ref().as_str().is_none()
     {
-        return Err(file.complain(key.span(), "`source` takes one text in quotes"));
+        return Err(file.error_at(key.span(), "`source` takes one text in quotes"));
     }
     let source_name =
         table.iter().find(|(key, _)| key.get_ref() == "source").and_then(|(_, value)| value.get_ref().as_str());
@@ -95,14 +95,14 @@ pub fn settings(
                     items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect();
                 (
                     items.ok_or_else(|| {
-                        file.complain(value.span(), &format!("`{name}`: a list holds texts, each in quotes"))
+                        file.error_at(value.span(), &format!("`{name}`: a list holds texts, each in quotes"))
                     })?,
                     true,
                 )
             }
             _ => {
                 return Err(file
-                    .complain(value.span(), &format!("`{name}` takes a text in quotes"))
+                    .error_at(value.span(), &format!("`{name}` takes a text in quotes"))
                     .hint(format!("write {name} = \"…\"")));
             }
         };
@@ -117,14 +117,14 @@ fn unknown_key(file: &ProfileFile, at: Range<usize>, name: &str, source: Option<
     if let Some(other) = SOURCES.iter().find(|other| other.keys.iter().any(|key| key.name == name))
         && source.is_some()
     {
-        return file.complain(at, &format!("`{name}` belongs to source \"{}\"", other.name));
+        return file.error_at(at, &format!("`{name}` belongs to source \"{}\"", other.name));
     }
     let known = COMMON_KEYS.iter().chain(own).map(|key| key.name).chain(["source", "use"]);
     if let Some(known) = nearest(name, known) {
-        return file.complain(at, &format!("unknown key `{name}`")).hint(format!("did you mean `{known}`?"));
+        return file.error_at(at, &format!("unknown key `{name}`")).hint(format!("did you mean `{known}`?"));
     }
     let own: Vec<&str> = own.iter().map(|key| key.name).collect();
-    file.complain(at, &format!("unknown key `{name}`")).hint(if own.is_empty() {
+    file.error_at(at, &format!("unknown key `{name}`")).hint(if own.is_empty() {
         "write source = \"…\" first; README.md lists the keys of each source".to_owned()
     } else {
         format!("this source's own keys are {}; README.md lists all", own.join(", "))

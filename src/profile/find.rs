@@ -68,30 +68,30 @@ const LARGEST: u64 = 256 * 1024;
 
 /// Reads a profile after judging who may have written it. None: there is no such file.
 pub fn open(path: &Path) -> Result<Option<ProfileFile>> {
-    let complain = |why: &dyn fmt::Display| Error::profile(format!("profile {}: {why}", path.display()));
+    let error_at = |why: &dyn fmt::Display| Error::profile(format!("profile {}: {why}", path.display()));
     let mut file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             // A link that leads nowhere was somebody's profile; another identity must not serve in its place.
             return match fs::symlink_metadata(path) {
-                Ok(_) => Err(complain(&"is a link to what is not there").hint(format!("ls -l {}", path.display()))),
+                Ok(_) => Err(error_at(&"is a link to what is not there").hint(format!("ls -l {}", path.display()))),
                 Err(_) => Ok(None),
             };
         }
         Err(error) => {
-            return Err(complain(&format!("cannot be read: {error}"))
+            return Err(error_at(&format!("cannot be read: {error}"))
                 .hint(format!("make it readable: chmod u+r {}", path.display())));
         }
     };
-    let meta = file.metadata().map_err(|error| complain(&error))?;
+    let meta = file.metadata().map_err(|error| error_at(&error))?;
     if !meta.is_file() {
-        return Err(complain(&"is not a regular file"));
+        return Err(error_at(&"is not a regular file"));
     }
-    judge(path, &meta).map_err(|error| error.context(format!("profile {}", path.display())))?;
+    check_trust(path, &meta).map_err(|error| error.context(format!("profile {}", path.display())))?;
     if meta.len() > LARGEST {
-        return Err(complain(&format!("is larger than {LARGEST} bytes")));
+        return Err(error_at(&format!("is larger than {LARGEST} bytes")));
     }
-    let bytes = files::read_promised(&mut file, meta.len()).map_err(|error| complain(&error))?.to_vec();
+    let bytes = files::read_promised(&mut file, meta.len()).map_err(|error| error_at(&error))?.to_vec();
     let text = String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -104,7 +104,7 @@ pub fn open(path: &Path) -> Result<Option<ProfileFile>> {
 ///
 /// # Errors
 /// Profile (3), with the chmod in the hint.
-pub fn judge(path: &Path, meta: &fs::Metadata) -> Result<()> {
+pub fn check_trust(path: &Path, meta: &fs::Metadata) -> Result<()> {
     if meta.mode() & 0o002 != 0 {
         return Err(Error::profile(format!("anyone may write it (mode {:04o})", meta.mode() & 0o7777))
             .hint(format!("chmod o-w {}", path.display())));
@@ -121,16 +121,16 @@ pub fn judge(path: &Path, meta: &fs::Metadata) -> Result<()> {
     Ok(())
 }
 
-/// [`judge`], for a file that a profile names.
+/// [`check_trust`], for a file that a profile names.
 ///
 /// # Errors
 /// Profile (3): also where it is not there.
-pub fn judge_named(path: &Path, what: &str) -> Result<()> {
+pub fn check_named_file(path: &Path, what: &str) -> Result<()> {
     let meta = fs::metadata(path).map_err(|error| {
         Error::profile(format!("{what} {}: {}", path.display(), crate::base::error::describe(&error)))
             .hint(format!("correct `{what}` in the profile, or remove it"))
     })?;
-    judge(path, &meta).map_err(|error| error.context(format!("{what} {}", path.display())))
+    check_trust(path, &meta).map_err(|error| error.context(format!("{what} {}", path.display())))
 }
 
 /// The name that `default.toml` is an alias of, if it is one: for `list` and `use`.

@@ -10,14 +10,14 @@ use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::Cache;
-use crate::cache::record::{Rules, Verdict, Want};
-use crate::obtain::{Caching, Obtained};
+use crate::cache::record::{Decision, RenewalRules, Requirements};
+use crate::obtain::{Caching, ObtainedToken};
 use crate::process::flags::Options;
 use crate::profile::Profile;
 use crate::session::Session;
 use crate::sources::Resource;
 use crate::sources::access_key::{AccessKey, KeyRequest};
-use crate::system::loopback::Response;
+use crate::system::loopback::LocalResponse;
 
 /// What is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +38,9 @@ impl Item {
     }
 
     /// The reply with a token or a key in it.
-    pub fn response(self, got: &Obtained, now: Timestamp) -> Response {
+    pub fn response(self, got: &ObtainedToken, now: Timestamp) -> LocalResponse {
         let until = got.credential.advertised(now, got.skew_is_current);
-        let json = |body: String| Response::new(200, "application/json", body);
+        let json = |body: String| LocalResponse::new(200, "application/json", body);
         match self {
             // A token has no character that JSON would escape.
             Self::Token => json(format!(
@@ -51,7 +51,7 @@ impl Item {
             )),
             Self::AccessKey => {
                 let Some(key) = AccessKey::unpack(&got.credential.secret) else {
-                    return Response::text(503, "what the cache has is no access key\n");
+                    return LocalResponse::text(503, "what the cache has is no access key\n");
                 };
                 let text = |part: &Secret| serde_json::Value::from(part.expose()).to_string();
                 json(format!(
@@ -74,69 +74,69 @@ impl Item {
 }
 
 /// Both, with where they are kept.
-pub struct Stock {
+pub struct CredentialStore {
     cache: Cache,
-    shelves: [Shelf; 2],
+    slots: [CredentialSlot; 2],
 }
 
-struct Shelf {
+struct CredentialSlot {
     identity: Identity,
     /// None: its source wants to be asked each time.
-    rules: Option<Rules>,
+    rules: Option<RenewalRules>,
     has_record: bool,
-    want: Want,
+    requirements: Requirements,
     /// What could not be kept in a record, and when it was got.
-    held: Mutex<Option<(Obtained, Timestamp)>>,
+    held: Mutex<Option<(ObtainedToken, Timestamp)>>,
     /// The keeper has been told that it is due.
-    is_called_for: AtomicBool,
+    is_requested: AtomicBool,
 }
 
 /// Something to hand out.
 #[derive(Debug)]
-pub struct Found {
-    pub got: Obtained,
+pub struct CacheLookup {
+    pub got: ObtainedToken,
     /// It should be renewed.
     pub is_due: bool,
 }
 
-impl Stock {
+impl CredentialStore {
     /// # Errors
     /// As [`Session::open`].
     pub fn new(session: &Session<'_>, profile: &Profile, options: &Options) -> Result<Self> {
         let has_record = profile.cached && !options.no_cache;
         // Opened as if it were cached, for the rules: memory keeps to them too.
         let profile = Profile { cached: true, ..profile.clone() };
-        let shelf = |item: Item| -> Result<Shelf> {
-            let (grant, floor) = session.open(&profile, &item.need(), Duration::ZERO)?;
+        let slot = |item: Item| -> Result<CredentialSlot> {
+            let (grant, min_ttl) = session.open(&profile, &item.need(), Duration::ZERO)?;
             let rules = match grant.caching() {
                 Caching::Never => None,
-                Caching::Kept(rules) => Some(rules),
+                Caching::StoredToken(rules) => Some(rules),
             };
-            let floor = item.options(options).min_ttl.unwrap_or(floor);
-            Ok(Shelf {
+            let min_ttl = item.options(options).min_ttl.unwrap_or(min_ttl);
+            Ok(CredentialSlot {
                 identity: grant.identity().clone(),
                 rules,
                 has_record,
-                want: Want { floor, force_since: None },
+                requirements: Requirements { min_ttl, force_since: None },
                 held: Mutex::new(None),
-                is_called_for: AtomicBool::new(false),
+                is_requested: AtomicBool::new(false),
             })
         };
-        Ok(Self { cache: session.cache(), shelves: [shelf(Item::Token)?, shelf(Item::AccessKey)?] })
+        Ok(Self { cache: session.cache(), slots: [slot(Item::Token)?, slot(Item::AccessKey)?] })
     }
 
-    fn shelf(&self, item: Item) -> &Shelf {
-        &self.shelves[item as usize]
+    fn slot(&self, item: Item) -> &CredentialSlot {
+        &self.slots[item as usize]
     }
 
     /// What can be handed out at once.
-    pub fn find(&self, item: Item, now: Timestamp) -> Option<Found> {
-        let shelf = self.shelf(item);
-        let rules = shelf.rules.as_ref()?;
-        let mut held = shelf.held();
-        let record = match shelf.has_record {
+    pub fn find(&self, item: Item, now: Timestamp) -> Option<CacheLookup> {
+        let slot = self.slot(item);
+        let rules = slot.rules.as_ref()?;
+        let mut held = slot.held();
+        let record = match slot.has_record {
             // Why it cannot be handed out (a key file is gone) will be told by who asks for another.
-            true => self.cache.entry(&shelf.identity).load().ok()?,
+            true => self.cache.entry(&slot.identity).load().ok()?,
             false => None,
         };
         if record.as_ref().is_some_and(|record| record.is_emptied()) {
@@ -149,48 +149,51 @@ impl Stock {
             (Some((record, credential)), held)
                 if held.is_none_or(|(held, _)| held.credential.expires <= credential.expires) =>
             {
-                let is_due = !matches!(record.judge(&shelf.want, rules, now), Verdict::Serve(_));
-                Some(Found { got: Obtained { credential, skew_is_current: false }, is_due })
+                let is_due = !matches!(record.decide(&slot.requirements, rules, now), Decision::Serve(_));
+                Some(CacheLookup { got: ObtainedToken { credential, skew_is_current: false }, is_due })
             }
             (_, Some((got, fetched))) => {
-                let is_due = got.credential.left(now).longer < crate::base::clock::millis(shelf.want.floor)
-                    || rules.call_for(&got.credential, *fetched, now);
-                Some(Found { got: Obtained { credential: got.credential.clone(), skew_is_current: false }, is_due })
+                let is_due = got.credential.left(now).longer < crate::base::clock::millis(slot.requirements.min_ttl)
+                    || rules.is_renewal_due(&got.credential, *fetched, now);
+                Some(CacheLookup {
+                    got: ObtainedToken { credential: got.credential.clone(), skew_is_current: false },
+                    is_due,
+                })
             }
             (_, None) => None,
         }
     }
 
     /// Whether its source wants to be asked each time.
-    pub fn is_asked_each_time(&self, item: Item) -> bool {
-        self.shelf(item).rules.is_none()
+    pub fn is_never_cached(&self, item: Item) -> bool {
+        self.slot(item).rules.is_none()
     }
 
     /// Notes that a renewal is called for, or (false) taken up. Returns what was noted before.
-    pub fn call_for(&self, item: Item, is_called_for: bool) -> bool {
-        self.shelf(item).is_called_for.swap(is_called_for, Ordering::Relaxed)
+    pub fn mark_requested(&self, item: Item, is_requested: bool) -> bool {
+        self.slot(item).is_requested.swap(is_requested, Ordering::Relaxed)
     }
 
     /// Keeps what was got, where it is in no record.
-    pub fn keep(&self, item: Item, got: &Obtained, now: Timestamp) {
-        let shelf = self.shelf(item);
-        let is_recorded = shelf.has_record
-            && self.cache.entry(&shelf.identity).load().is_ok_and(|record| {
+    pub fn keep(&self, item: Item, got: &ObtainedToken, now: Timestamp) {
+        let slot = self.slot(item);
+        let is_recorded = slot.has_record
+            && self.cache.entry(&slot.identity).load().is_ok_and(|record| {
                 record.and_then(|record| record.credential()).is_some_and(|kept| kept.secret == got.credential.secret)
             });
-        let copy = Obtained { credential: got.credential.clone(), skew_is_current: got.skew_is_current };
-        let mut held = shelf.held();
+        let copy = ObtainedToken { credential: got.credential.clone(), skew_is_current: got.skew_is_current };
+        let mut held = slot.held();
         let since = match held.as_ref() {
             // Handed out again by a source that could not be asked: no younger for that.
             Some((old, since)) if old.credential.secret == copy.credential.secret => *since,
             _ => now,
         };
-        *held = (!is_recorded && shelf.rules.is_some()).then_some((copy, since));
+        *held = (!is_recorded && slot.rules.is_some()).then_some((copy, since));
     }
 }
 
-impl Shelf {
-    fn held(&self) -> MutexGuard<'_, Option<(Obtained, Timestamp)>> {
+impl CredentialSlot {
+    fn held(&self) -> MutexGuard<'_, Option<(ObtainedToken, Timestamp)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -209,7 +212,7 @@ mod tests {
             skew: 0,
             assumed: false,
         };
-        let response = item.response(&Obtained { credential, skew_is_current: true }, NOW);
+        let response = item.response(&ObtainedToken { credential, skew_is_current: true }, NOW);
         assert_eq!(response.status, 200);
         String::from_utf8_lossy(&response.body).into_owned()
     }

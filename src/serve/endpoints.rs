@@ -12,9 +12,9 @@ use subtle::ConstantTimeEq as _;
 
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
-use crate::serve::credentials::{Found, Item, Stock};
-use crate::serve::refresher::Work;
-use crate::system::loopback::{Incoming, Request, Response};
+use crate::serve::credentials::{CacheLookup, CredentialStore, Item};
+use crate::serve::refresher::RefreshTask;
+use crate::system::loopback::{LocalRequest, LocalResponse, PendingRequest};
 use crate::system::peer;
 
 /// Where the metadata service is on its host, and the one thing of it that we have.
@@ -24,31 +24,31 @@ const TOKEN: &str = "/computeMetadata/v1/instance/service-accounts/default/token
 pub const ACCESS_KEY: &str = "/credentials";
 
 /// Who answers the child's requests, and by what they are judged.
-pub struct Desk {
+pub struct Server {
     pub clock: &'static dyn Clock,
     pub port: u16,
     /// Our own user, where the users of others can be told; none: no metadata is answered.
     pub user: Option<u32>,
     pub password: Secret,
-    pub stock: Arc<Stock>,
-    pub keeper: Sender<Work>,
+    pub credentials: Arc<CredentialStore>,
+    pub refresher: Sender<RefreshTask>,
 }
 
-impl Desk {
+impl Server {
     /// Answers at once where there is something to answer with; else it is the keeper's.
-    pub fn take(&self, incoming: Incoming) {
+    pub fn take(&self, incoming: PendingRequest) {
         let item = match self.judge(&incoming.request) {
             Ok(item) => item,
-            Err(refusal) => return incoming.hand_over(refusal),
+            Err(refusal) => return incoming.respond_without_waiting(refusal),
         };
         let now = self.clock.now();
         // Where the keeper is gone, the connection is closed.
-        let _ = match self.stock.find(item, now) {
-            None => self.keeper.send(Work::Answer(item, incoming)),
-            Some(Found { got, is_due }) => {
-                incoming.hand_over(item.response(&got, now));
-                match is_due && !self.stock.call_for(item, true) {
-                    true => self.keeper.send(Work::Renew(item)),
+        let _ = match self.credentials.find(item, now) {
+            None => self.refresher.send(RefreshTask::Answer(item, incoming)),
+            Some(CacheLookup { got, is_due }) => {
+                incoming.respond_without_waiting(item.response(&got, now));
+                match is_due && !self.credentials.mark_requested(item, true) {
+                    true => self.refresher.send(RefreshTask::Renew(item)),
                     false => Ok(()),
                 }
             }
@@ -56,8 +56,8 @@ impl Desk {
     }
 
     /// What is asked for, by one who may.
-    fn judge(&self, request: &Request) -> Result<Item, Response> {
-        let refuse = |status: u16, why: &str| Err(Response::text(status, format!("{why}\n")));
+    fn judge(&self, request: &LocalRequest) -> Result<Item, LocalResponse> {
+        let refuse = |status: u16, why: &str| Err(LocalResponse::text(status, format!("{why}\n")));
         if request.path == ACCESS_KEY {
             return match request.header("authorization") {
                 Some(presented) if is_same(presented, &self.password) => Ok(Item::AccessKey),

@@ -13,7 +13,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry};
-use crate::cache::record::{Rules, Want};
+use crate::cache::record::{RenewalRules, Requirements};
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam};
 use crate::disk::files;
@@ -30,7 +30,7 @@ const LARGEST_POLICY: usize = 2048;
 const MARGIN: Duration = Duration::from_secs(60);
 /// With less left, a key is minted anew first: botocore asks again at every call below 15 minutes, and is told of a
 /// minute less than there is.
-const FLOOR: Duration = Duration::from_secs(20 * 60);
+const MIN_TTL: Duration = Duration::from_secs(20 * 60);
 
 // ------------------------------------------------------------------------------------------------------------------- key
 
@@ -148,8 +148,8 @@ impl KeyRequest {
 
     /// The least that a key must have left to be handed out: 20 minutes, or `wanted` by the profile where that is more,
     /// but at most half of its life, or a short one would be minted anew at every call.
-    pub fn floor(&self, wanted: Duration) -> Duration {
-        FLOOR.max(wanted).min(self.duration() / 2)
+    pub fn min_ttl(&self, wanted: Duration) -> Duration {
+        MIN_TTL.max(wanted).min(self.duration() / 2)
     }
 }
 
@@ -192,13 +192,13 @@ pub fn link(
     // A source's own `max-age` is for its tokens: a key that nobody can take back is not minted every minute.
     let max_age = opening.settings.duration("max-age")?;
     let caching = match opening.cached {
-        true => Caching::Kept(Rules { max_age, ..opening.rules }),
+        true => Caching::StoredToken(RenewalRules { max_age, ..opening.rules }),
         false => Caching::Never,
     };
-    Ok(Box::new(AccessKeys { inner, request, identity, installation: opening.installation.clone(), caching }))
+    Ok(Box::new(AccessKeyGrant { inner, request, identity, installation: opening.installation.clone(), caching }))
 }
 
-struct AccessKeys {
+struct AccessKeyGrant {
     inner: Box<dyn Grant>,
     request: KeyRequest,
     identity: Identity,
@@ -206,7 +206,7 @@ struct AccessKeys {
     caching: Caching,
 }
 
-impl Grant for AccessKeys {
+impl Grant for AccessKeyGrant {
     fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -220,14 +220,14 @@ impl Grant for AccessKeys {
         let policy = self.request.policy_file.as_deref().map(read_policy).transpose()?;
         // A token that is too short for the key is renewed first; where that brings no longer one, the cache's back-off
         // sees to it that it is not tried at every call.
-        let want = Want { floor: self.request.duration() + MARGIN, force_since: cx.force_since };
-        let caller = obtain(self.inner.as_ref(), &want, &Context { is_inner: true, ..*cx })?;
+        let requirements = Requirements { min_ttl: self.request.duration() + MARGIN, force_since: cx.force_since };
+        let caller = obtain(self.inner.as_ref(), &requirements, &Context { is_inner: true, ..*cx })?;
         let now = cx.clock.now();
         let last = caller.credential.advertised(now, caller.skew_is_current);
         let duration = match caller.credential.assumed {
             // Nobody knows how long it lives but the cloud.
             true => self.request.duration(),
-            false => affordable(self.request.duration(), now, last).ok_or_else(|| {
+            false => possible_duration(self.request.duration(), now, last).ok_or_else(|| {
                 Error::unavailable(format!(
                     "the IAM token lasts another {}, the cloud gives no longer one now, and an access key needs {} of it at least",
                     human(caller.credential.left(now).longer),
@@ -236,14 +236,15 @@ impl Grant for AccessKeys {
                 .hint("try again in some minutes; `ycred aws --force-refresh` asks for another IAM token at once")
             })?,
         };
-        let order = iam::KeyOrder { session_name: &self.request.session_name, policy: policy.as_deref(), duration };
+        let order =
+            iam::EphemeralKeyRequest { session_name: &self.request.session_name, policy: policy.as_deref(), duration };
         // Which role it takes is nowhere documented; what the cloud says of it is in the error.
         let created = iam::create_ephemeral_access_key(&self.installation, &caller.credential.secret, &order, cx)
             .map_err(|error| match error.kind {
                 Kind::Refused => error.hint("should the IAM token have been revoked: ycred aws --force-refresh"),
                 _ => error,
             })?;
-        let iam::CreatedKey { key, url, received, skew } = created;
+        let iam::EphemeralKeyResponse { key, url, received, skew } = created;
         let iam::EphemeralKey { access_key_id, secret, session_token, expires_at } = key;
         let key = AccessKey { id: access_key_id, secret, session_token }.pack(&url)?;
         Credential::new(key, &Expiry::At(expires_at), received, skew, &url)
@@ -259,7 +260,7 @@ impl Grant for AccessKeys {
 }
 
 /// The life to ask for: what is wanted, as far as the token lasts that buys it; none where that is too short for a key.
-fn affordable(wanted: Duration, now: Timestamp, last: Timestamp) -> Option<Duration> {
+fn possible_duration(wanted: Duration, now: Timestamp, last: Timestamp) -> Option<Duration> {
     let left = Duration::from_millis(u64::try_from(last.since(now)).ok()?);
     (left >= SHORTEST).then_some(wanted.min(left))
 }
@@ -268,13 +269,13 @@ fn affordable(wanted: Duration, now: Timestamp, last: Timestamp) -> Option<Durat
 fn read_policy(path: &Path) -> Result<String> {
     let text = files::read_text(path)?;
     let text = text.trim();
-    let complain = |why: String| Error::profile(format!("{}: {why}", path.display()));
+    let error_at = |why: String| Error::profile(format!("{}: {why}", path.display()));
     if let Err(error) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
-        return Err(complain("is no policy in JSON".into()).because(error));
+        return Err(error_at("is no policy in JSON".into()).because(error));
     }
     let length = text.chars().count();
     if length > LARGEST_POLICY {
-        return Err(complain(format!("has {length} characters, and a policy may have {LARGEST_POLICY}"))
+        return Err(error_at(format!("has {length} characters, and a policy may have {LARGEST_POLICY}"))
             .hint(format!("without its blanks it may fit: jq -c . {}", path.display())));
     }
     Ok(text.to_owned())
@@ -330,21 +331,22 @@ mod tests {
 
     #[test]
     fn the_floor_is_twenty_minutes_and_at_most_half_of_the_life() {
-        let floor = |duration, wanted| request(duration).expect("good").floor(Duration::from_secs(wanted)).as_secs();
-        assert_eq!(floor("1h", 60), 1200);
-        assert_eq!(floor("15m", 60), 450);
-        assert_eq!(floor("12h", 6 * 3600), 6 * 3600);
-        assert_eq!(floor("1h", 6 * 3600), 1800, "a profile's min-ttl is for tokens of half a day");
+        let min_ttl =
+            |duration, wanted| request(duration).expect("good").min_ttl(Duration::from_secs(wanted)).as_secs();
+        assert_eq!(min_ttl("1h", 60), 1200);
+        assert_eq!(min_ttl("15m", 60), 450);
+        assert_eq!(min_ttl("12h", 6 * 3600), 6 * 3600);
+        assert_eq!(min_ttl("1h", 6 * 3600), 1800, "a profile's min-ttl is for tokens of half a day");
     }
 
     #[test]
     fn a_key_never_outlives_the_token_that_buys_it() {
         let now = Timestamp(1_795_000_000_000);
         let hour = Duration::from_secs(3600);
-        let lasting = |seconds| affordable(hour, now, now.plus(Duration::from_secs(seconds)));
+        let lasting = |seconds| possible_duration(hour, now, now.plus(Duration::from_secs(seconds)));
         assert_eq!([lasting(7200), lasting(1800)], [Some(hour), Some(hour / 2)]);
         assert_eq!([lasting(900), lasting(899)], [Some(hour / 4), None]);
-        assert_eq!(affordable(hour, now, now.minus(hour)), None);
+        assert_eq!(possible_duration(hour, now, now.minus(hour)), None);
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
             .hint("write key-file = \"PATH\" (for `ycred init`: --key-file PATH), the file that `yc iam key create --output PATH` wrote")
     })?;
     let identity = key.identify(identity);
-    Ok(Box::new(AuthorizedKey { key, identity, installation: installation.clone(), caching: opening.caching() }))
+    Ok(Box::new(AuthorizedKeyGrant { key, identity, installation: installation.clone(), caching: opening.caching() }))
 }
 
 /// `YC_SERVICE_ACCOUNT_KEY_FILE` is a path or the JSON itself, as the Terraform provider has it.
@@ -75,7 +75,7 @@ pub fn keep(json: Secret) -> Result<KeptSecret> {
     Ok(KeptSecret { key: KEY.file, ending: "json", content: json, about, remark: None })
 }
 
-struct AuthorizedKey {
+struct AuthorizedKeyGrant {
     key: Origin,
     identity: Identity,
     installation: Installation,
@@ -96,7 +96,7 @@ const BACK_DATED: i64 = 10;
 /// Long enough for a slow clock, short enough that `exp - iat` stays far below the hour that the cloud allows.
 const LIFE: i64 = 720;
 
-impl Grant for AuthorizedKey {
+impl Grant for AuthorizedKeyGrant {
     fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -133,7 +133,7 @@ impl Grant for AuthorizedKey {
     }
 }
 
-impl AuthorizedKey {
+impl AuthorizedKeyGrant {
     fn parse(&self, json: &Secret) -> Result<AccountKey> {
         AccountKey::parse(json.expose()).map_err(|why| why.context(&self.key))
     }
@@ -144,7 +144,7 @@ impl AuthorizedKey {
         let claims = Claims { iss: &key.account, aud: &audience, iat: issued, exp: issued + LIFE };
         let jwt = jwt::ps256(&claims, &key.id, &key.private_key)
             .map_err(|why| Error::profile(format!("{}: {why}", self.key)).hint(NEW_KEY))?;
-        iam::create(&self.installation, &iam::Identity::Jwt(jwt.expose()), cx)
+        iam::create(&self.installation, &iam::CreateIamTokenRequest::Jwt(jwt.expose()), cx)
             .map_err(|error| error.context(format!("service account {}", key.account)))
     }
 }

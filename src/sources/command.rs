@@ -34,13 +34,13 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     }
     let command = Program::from_settings(opening.settings, "command")?;
     let identity = command.identify(Identity::of(SOURCE.name), "command");
-    Ok(Box::new(External { command, identity, caching: opening.caching() }))
+    Ok(Box::new(CommandGrant { command, identity, caching: opening.caching() }))
 }
 
 /// A token and its expiry, from what a command printed.
 pub fn parse(text: &str) -> Option<(Secret, Option<String>)> {
     let (token, expiry) = if text.starts_with('{') {
-        let Printed { iam_token, expires_at } = serde_json::from_str(text).ok()?;
+        let CommandOutput { iam_token, expires_at } = serde_json::from_str(text).ok()?;
         (iam_token, expires_at)
     } else {
         // Known as a secret only once it can be one: what a command says in prose is not to blot out our own words.
@@ -50,7 +50,7 @@ pub fn parse(text: &str) -> Option<(Secret, Option<String>)> {
     Some((Secret::new(token.expose().to_owned()), expiry))
 }
 
-struct External {
+struct CommandGrant {
     command: Program,
     identity: Identity,
     caching: Caching,
@@ -58,14 +58,14 @@ struct External {
 
 /// `yc iam create-token --format json`, and the same in the spelling of the API.
 #[derive(Deserialize)]
-struct Printed {
+struct CommandOutput {
     #[serde(alias = "iamToken")]
     iam_token: Secret,
     #[serde(alias = "expiresAt", default, deserialize_with = "lenient_moment")]
     expires_at: Option<String>,
 }
 
-impl Grant for External {
+impl Grant for CommandGrant {
     fn identity(&self) -> &Identity {
         &self.identity
     }

@@ -8,12 +8,12 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
-use crate::cache::record::Want;
+use crate::cache::record::Requirements;
 use crate::cloud::Context;
 use crate::cloud::iam;
 use crate::cloud::installation::Installation;
 use crate::obtain::{Caching, Grant};
-use crate::obtain::{Obtained, obtain};
+use crate::obtain::{ObtainedToken, obtain};
 use crate::sources::source::Opening;
 
 /// A grant of `account`'s tokens, bought with those of `inner`.
@@ -21,7 +21,7 @@ pub fn link(inner: Box<dyn Grant>, account: &str, opening: &Opening<'_>) -> Box<
     let identity = opening.installation.identify(inner.identity().clone()).impersonating(account);
     // A static token is not kept, but what it buys is: its digest, or the file whose content is compared, is part of
     // the identity that this one continues, so that it never serves another caller.
-    Box::new(Impersonated {
+    Box::new(ImpersonatedGrant {
         inner,
         account: account.to_owned(),
         identity,
@@ -30,7 +30,7 @@ pub fn link(inner: Box<dyn Grant>, account: &str, opening: &Opening<'_>) -> Box<
     })
 }
 
-struct Impersonated {
+struct ImpersonatedGrant {
     inner: Box<dyn Grant>,
     account: String,
     identity: Identity,
@@ -38,14 +38,14 @@ struct Impersonated {
     caching: Caching,
 }
 
-impl Impersonated {
+impl ImpersonatedGrant {
     /// The token to buy with.
-    fn caller(&self, force_since: Option<Timestamp>, cx: &Context<'_>) -> Result<Obtained> {
-        let want = Want { floor: FLOOR, force_since };
-        obtain(self.inner.as_ref(), &want, &Context { is_inner: true, floor: FLOOR, ..*cx })
+    fn caller(&self, force_since: Option<Timestamp>, cx: &Context<'_>) -> Result<ObtainedToken> {
+        let requirements = Requirements { min_ttl: MIN_TTL, force_since };
+        obtain(self.inner.as_ref(), &requirements, &Context { is_inner: true, min_ttl: MIN_TTL, ..*cx })
     }
 
-    fn buy(&self, caller: &Secret, cx: &Context<'_>) -> Result<Credential> {
+    fn exchange(&self, caller: &Secret, cx: &Context<'_>) -> Result<Credential> {
         iam::create_for_service_account(&self.installation, caller, &self.account, cx)
     }
 }
@@ -61,9 +61,9 @@ fn is_older(credential: &Credential, moment: Timestamp) -> bool {
 }
 
 /// The least that the buying token must have left: enough for the call.
-const FLOOR: Duration = Duration::from_secs(60);
+const MIN_TTL: Duration = Duration::from_secs(60);
 
-impl Grant for Impersonated {
+impl Grant for ImpersonatedGrant {
     fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -75,13 +75,13 @@ impl Grant for Impersonated {
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let began = cx.clock.now();
         let caller = self.caller(cx.force_since, cx)?;
-        let bought = match self.buy(&caller.credential.secret, cx) {
+        let bought = match self.exchange(&caller.credential.secret, cx) {
             // The one that was at hand has been revoked, perhaps; a new one is had once, unless a cached token serves
             // meanwhile. One that has just been had is as good as any.
             Err(error) if cx.attempts > 1 && is_older(&caller.credential, began) && is_unauthenticated(&error) => {
                 match self.caller(Some(began), cx) {
                     Ok(fresh) if fresh.credential.secret != caller.credential.secret => {
-                        self.buy(&fresh.credential.secret, cx)
+                        self.exchange(&fresh.credential.secret, cx)
                     }
                     _ => Err(error),
                 }
@@ -94,7 +94,7 @@ impl Grant for Impersonated {
                 (true, Caching::Never) => {
                     format!("the token of {caller} is not accepted; put a new one where it comes from")
                 }
-                (true, Caching::Kept(_)) => {
+                (true, Caching::StoredToken(_)) => {
                     format!("the token of {caller} is not accepted; a new one is had by `ycred refresh`")
                 }
                 (false, _) => format!("{caller} needs the role iam.serviceAccounts.tokenCreator on {}", self.account),

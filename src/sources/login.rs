@@ -14,12 +14,12 @@ use crate::base::identity::Identity;
 use crate::base::notes::Warning;
 use crate::base::random;
 use crate::base::token::Credential;
-use crate::cache::record::{FUTURE, Rules};
+use crate::cache::record::{FUTURE, RenewalRules};
 use crate::cloud::Context;
 use crate::disk::store::Lock;
 use crate::obtain::{Caching, Grant};
-use crate::sources::login::client::{Login, is_grant_refused, refresh_token};
-use crate::sources::login::state::{Access, State};
+use crate::sources::login::client::{LoginClient, is_grant_refused, refresh_token};
+use crate::sources::login::state::{AccessToken, LoginState};
 use crate::sources::source::{Key, Opening, Source};
 
 pub const SOURCE: Source =
@@ -32,8 +32,8 @@ const KEYS: &[Key] = &[
 ];
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
-    let login = Login::of(opening)?;
-    Ok(Box::new(Person {
+    let login = LoginClient::of(opening)?;
+    Ok(Box::new(LoginGrant {
         identity: login.identity(opening),
         login,
         caching: opening.caching(),
@@ -42,19 +42,19 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     }))
 }
 
-struct Person {
-    login: Login,
+struct LoginGrant {
+    login: LoginClient,
     identity: Identity,
     caching: Caching,
     /// When the login's own token is due for renewal: as in the cache, which may be switched off.
-    rules: Rules,
+    rules: RenewalRules,
     name: String,
 }
 
 /// How often a process looks whether another one has renewed the login.
 const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
 
-impl Grant for Person {
+impl Grant for LoginGrant {
     fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -66,14 +66,14 @@ impl Grant for Person {
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         loop {
             let state = self.login.place.load()?;
-            if let Some(credential) = self.at_hand(&state, cx) {
+            if let Some(credential) = self.usable_token(&state, cx) {
                 return Ok(credential);
             }
             match self.login.place.try_lock() {
-                Lock::Held(_held) => {
+                Lock::LockGuard(_held) => {
                     // Whoever held it before has perhaps renewed.
                     let state = self.login.place.load()?;
-                    return self.at_hand(&state, cx).map_or_else(|| self.renew(state, cx), Ok);
+                    return self.usable_token(&state, cx).map_or_else(|| self.renew(state, cx), Ok);
                 }
                 Lock::Impossible(error) => {
                     cx.notes.debug(|| format!("{}: the login cannot be locked: {}", self.name, describe(&error)));
@@ -95,9 +95,9 @@ impl Grant for Person {
     }
 }
 
-impl Person {
+impl LoginGrant {
     /// The login's own token, where it will do: nothing is asked for it.
-    fn at_hand(&self, state: &State, cx: &Context<'_>) -> Option<Credential> {
+    fn usable_token(&self, state: &LoginState, cx: &Context<'_>) -> Option<Credential> {
         let access = state.access.as_ref()?;
         let credential = access.credential();
         let now = cx.clock.now();
@@ -109,7 +109,7 @@ impl Person {
             // Got while this machine's clock was ahead, so that nothing it says of its end is true: as in the cache.
             None if access.began > now.plus(FUTURE) => false,
             None => {
-                left.longer >= millis(cx.floor).max(1)
+                left.longer >= millis(cx.min_ttl).max(1)
                     && left.shorter > self.rules.soft_window(&credential)
                     && self.rules.max_age.is_none_or(|age| now.since(access.began) < millis(age))
             }
@@ -118,18 +118,18 @@ impl Person {
     }
 
     /// A new token for the refresh token, which is stored before anything else is done with the answer.
-    fn renew(&self, state: State, cx: &Context<'_>) -> Result<Credential> {
+    fn renew(&self, state: LoginState, cx: &Context<'_>) -> Result<Credential> {
         let Some(current) = &state.refresh_token else {
-            let what = if self.alive(&state, cx).is_some() { "cannot be renewed" } else { "has expired" };
+            let what = if self.unexpired(&state, cx).is_some() { "cannot be renewed" } else { "has expired" };
             return Err(Error::refused(format!("the login {what}: its organisation gives no refresh tokens"))
                 .hint(self.login.place.absent().hint));
         };
         let key = state.key(&self.login.place)?;
         // Taken before the request, which may bring the only refresh token that there is.
         let room = self.login.place.reserve();
-        if let (Err(error), Some(credential)) = (&room, self.alive(&state, cx))
+        if let (Err(error), Some(credential)) = (&room, self.unexpired(&state, cx))
             && cx.force_since.is_none()
-            && credential.left(cx.clock.now()).longer >= millis(cx.floor)
+            && credential.left(cx.clock.now()).longer >= millis(cx.min_ttl)
         {
             cx.notes.debug(|| format!("{}: not renewed, since nothing can be kept: {}", self.name, describe(error)));
             return Ok(credential);
@@ -141,7 +141,7 @@ impl Person {
                 // Without a working lock somebody else may have been first.
                 let now = self.login.place.load()?;
                 if now.refresh_token != state.refresh_token {
-                    return self.at_hand(&now, cx).map_or_else(|| self.renew(now, cx), Ok);
+                    return self.usable_token(&now, cx).map_or_else(|| self.renew(now, cx), Ok);
                 }
                 return self.fall_back(&state, self.over(&error.reason()), cx);
             }
@@ -150,7 +150,7 @@ impl Person {
         let credential = granted.credential();
         let renewed = refresh_token(&granted);
         let rotated = renewed.is_some();
-        let access = credential.as_ref().ok().map(|credential| Access::new(credential, began));
+        let access = credential.as_ref().ok().map(|credential| AccessToken::new(credential, began));
         let next = state.renewed(renewed, access);
         // Logged out meanwhile, or anew: then this is to be forgotten.
         if !self.login.place.is_current(&next) {
@@ -167,21 +167,21 @@ impl Person {
                 if rotated { ", and neither can the renewed login: `ycred login` may be needed next time" } else { "" };
             let place = self.login.place.directory().display();
             let what = format!("{}: the token cannot be kept{lost}: {place}: {}", self.name, describe(&error));
-            cx.notes.warn(Warning::LoginUnkept, what);
+            cx.notes.warn(Warning::LoginNotSaved, what);
         }
         credential
     }
 
     /// Renewing failed. The login's own token goes on while it lives, where the cache has none that would.
-    fn fall_back(&self, state: &State, error: Error, cx: &Context<'_>) -> Result<Credential> {
+    fn fall_back(&self, state: &LoginState, error: Error, cx: &Context<'_>) -> Result<Credential> {
         let cached = match self.caching {
             Caching::Never => None,
-            Caching::Kept(_) => cx.cache.entry(&self.identity).load().ok().flatten(),
+            Caching::StoredToken(_) => cx.cache.entry(&self.identity).load().ok().flatten(),
         };
         let is_cached = cached
             .and_then(|record| record.credential())
             .is_some_and(|credential| credential.left(cx.clock.now()).longer > 0);
-        match self.alive(state, cx).filter(|_| cx.force_since.is_none() && !is_cached) {
+        match self.unexpired(state, cx).filter(|_| cx.force_since.is_none() && !is_cached) {
             Some(credential) => {
                 let left = human(credential.left(cx.clock.now()).longer);
                 let reason = error.reason();
@@ -195,7 +195,7 @@ impl Person {
         }
     }
 
-    fn alive(&self, state: &State, cx: &Context<'_>) -> Option<Credential> {
+    fn unexpired(&self, state: &LoginState, cx: &Context<'_>) -> Option<Credential> {
         let credential = state.access.as_ref()?.credential();
         (credential.left(cx.clock.now()).longer > 0).then_some(credential)
     }

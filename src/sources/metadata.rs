@@ -15,8 +15,8 @@ use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, lenient_seconds};
 use crate::cloud::Context;
-use crate::cloud::http::Request;
-use crate::cloud::http::failure::Explained;
+use crate::cloud::http::HttpRequest;
+use crate::cloud::http::failure::ServerError;
 use crate::obtain::{Caching, Grant};
 use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, Source, Variable};
 
@@ -53,17 +53,17 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     };
     // A host alone: a scheme or a path would end in another URL than the one meant.
     let host = if text.contains(['/', '@', '?', '#']) { None } else { Host::parse(&text) };
-    let host = host.ok_or_else(|| settings.complain(key, "is not host or host:port"))?;
+    let host = host.ok_or_else(|| settings.error_at(key, "is not host or host:port"))?;
     // Plain http is for the link-local address of the metadata service and for this machine alone.
     let near = host.name == ADDRESS || crate::base::hosts::is_loopback(&host.name);
     if !near {
         return Err(
-            settings.complain(key, &format!("names {host}, and plain http goes to {ADDRESS} and this machine alone"))
+            settings.error_at(key, &format!("names {host}, and plain http goes to {ADDRESS} and this machine alone"))
         );
     }
     let url = format!("http://{host}{PATH}");
     let identity = Identity::of(SOURCE.name).with("metadata-addr", host.to_string());
-    Ok(Box::new(Metadata { url, identity, caching: opening.caching() }))
+    Ok(Box::new(MetadataGrant { url, identity, caching: opening.caching() }))
 }
 
 fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
@@ -75,20 +75,20 @@ fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     })
 }
 
-struct Metadata {
+struct MetadataGrant {
     url: String,
     identity: Identity,
     caching: Caching,
 }
 
 #[derive(Deserialize)]
-pub struct Token {
+pub struct MetadataToken {
     pub access_token: Secret,
     #[serde(default, deserialize_with = "lenient_seconds")]
     pub expires_in: Option<i64>,
 }
 
-impl Grant for Metadata {
+impl Grant for MetadataGrant {
     fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -98,7 +98,7 @@ impl Grant for Metadata {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let request = Request {
+        let request = HttpRequest {
             url: &self.url,
             headers: &[("metadata-flavor", "Google")],
             body: None,
@@ -116,7 +116,7 @@ impl Grant for Metadata {
                 _ => error.replace_hint("is this a VM in Yandex Cloud? elsewhere use another source: ycred init --key-file FILE"),
             }
         })?;
-        let Token { access_token, expires_in } = answer.json(&self.url)?;
+        let MetadataToken { access_token, expires_in } = answer.json(&self.url)?;
         Credential::new(access_token, &Expiry::In(expires_in), answer.received, None, &self.url)
     }
 
@@ -126,8 +126,8 @@ impl Grant for Metadata {
 }
 
 /// The form of its errors is not documented; a short plain text is shown.
-pub fn explain(body: &[u8]) -> Option<Explained> {
+pub fn explain(body: &[u8]) -> Option<ServerError> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let fits = !text.is_empty() && text.len() <= 200 && !text.starts_with('<');
-    fits.then(|| Explained { message: text.to_owned(), request_id: None, code: None })
+    fits.then(|| ServerError { message: text.to_owned(), request_id: None, code: None })
 }

@@ -52,7 +52,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let token = Origin::from_settings(settings, &TOKEN)?.ok_or_else(|| settings.missing("no OAuth token is named"))?;
     let identity = token.identify(identity);
     let (installation, caching) = (opening.installation.clone(), opening.caching());
-    Ok(Box::new(OAuth { token, identity, installation, caching }))
+    Ok(Box::new(OAuthGrant { token, identity, installation, caching }))
 }
 
 /// `YC_TOKEN` unless it is an IAM token, as the Terraform provider tells them apart; then `YC_OAUTH_TOKEN`.
@@ -78,13 +78,13 @@ pub fn keep(text: Secret) -> Result<KeptSecret> {
         content: Secret::new(token.to_owned()),
         about: "an OAuth token".to_owned(),
         remark: Some(
-            "OAuth tokens are on their way out, none are issued since June 2026: make a key in time and replace this \
+            "OAuthGrant tokens are on their way out, none are issued since June 2026: make a key in time and replace this \
              profile, ycred init {name} --key-file FILE --force",
         ),
     })
 }
 
-struct OAuth {
+struct OAuthGrant {
     token: Origin,
     identity: Identity,
     installation: Installation,
@@ -99,7 +99,7 @@ pub fn is_oauth_token(text: &str) -> bool {
     (1..=LONGEST).contains(&text.len()) && !text.contains(char::is_whitespace)
 }
 
-impl Grant for OAuth {
+impl Grant for OAuthGrant {
     fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -115,7 +115,7 @@ impl Grant for OAuth {
             return Err(Error::profile(format!("{origin}: does not hold one OAuth token"))
                 .hint("it must be the token alone, on one line"));
         }
-        iam::create(&self.installation, &iam::Identity::YandexPassportOauthToken(text.expose()), cx).map_err(|error| {
+        iam::create(&self.installation, &iam::CreateIamTokenRequest::YandexPassportOauthToken(text.expose()), cx).map_err(|error| {
             error
                 .context(&origin)
                 .hint("OAuth tokens issued since June 2026 are not accepted; use an authorized key: ycred init --key-file FILE")

@@ -36,11 +36,11 @@ impl Program {
     pub fn from_settings(settings: &Settings, key: &str) -> Result<Self> {
         let words = settings.list(key)?;
         if words.is_empty() {
-            return Err(settings.complain(key, "is empty"));
+            return Err(settings.error_at(key, "is empty"));
         }
         if words.len() == 1 && words.iter().any(|word| word.contains(' ')) && !PathBuf::from(&words[0]).exists() {
             return Err(settings
-                .complain(key, "is one text with blanks in it, and no shell takes it apart")
+                .error_at(key, "is one text with blanks in it, and no shell takes it apart")
                 .hint("write a list: [\"prog\", \"arg\"]"));
         }
         let directory = settings.directory.clone();
@@ -50,7 +50,7 @@ impl Program {
         let running = settings.environment().get(env::YCRED_RUNNING);
         if running.is_some_and(|marks| marks.to_string_lossy().split(',').any(|other| other == mark)) {
             return Err(settings
-                .complain(key, "calls ycred with the profile that runs it, without end")
+                .error_at(key, "calls ycred with the profile that runs it, without end")
                 .hint("name another profile in the command with --profile"));
         }
         Ok(Self { words, directory, mark })
@@ -72,7 +72,7 @@ impl Program {
     /// Profile (3): it cannot be started. Refused (1): it failed; the last line of its stderr is told. Unavailable (4):
     /// it took too long.
     pub fn run(&self, cx: &Context<'_>) -> Result<Secret> {
-        let complain = |error: fn(String) -> Error, why: String| error(format!("{self}: {why}"));
+        let error_at = |error: fn(String) -> Error, why: String| error(format!("{self}: {why}"));
         let left = cx.deadline.left(cx.clock);
         let mut marks: OsString =
             cx.http.environment().get(env::YCRED_RUNNING).map(|marks| marks.to_owned()).unwrap_or_default();
@@ -89,12 +89,12 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        system::end_with_us(&mut process);
-        system::watch_children();
+        system::kill_child_on_exit(&mut process);
+        system::reset_sigchld();
         let mut child = process
             .spawn()
             .map_err(|error| {
-                complain(Error::profile, format!("cannot be run: {}", describe(&error)))
+                error_at(Error::profile, format!("cannot be run: {}", describe(&error)))
                     .hint("give the program's absolute path; it is looked for in PATH, and GUI programs and daemons have a short one")
             })?;
         cx.notes.debug(|| format!("{}: runs {self}", cx.profile));
@@ -109,7 +109,7 @@ impl Program {
                 let _ = child.wait();
                 let why = format!("cannot be listened to: {}", describe(&error));
                 return Err(
-                    complain(Error::unavailable, why).hint("this machine or user has too many processes; try again")
+                    error_at(Error::unavailable, why).hint("this machine or user has too many processes; try again")
                 );
             }
         }
@@ -122,11 +122,11 @@ impl Program {
             Ok(None) => {
                 let _ = child.wait();
                 let why = format!("has not ended within {}, and was killed", human(millis(left)));
-                return Err(complain(Error::unavailable, why).hint(
+                return Err(error_at(Error::unavailable, why).hint(
                     "run it by hand; does it wait for input? --timeout or `timeout` in the profile gives it longer",
                 ));
             }
-            Err(error) => return Err(complain(Error::unavailable, error.to_string())),
+            Err(error) => return Err(error_at(Error::unavailable, error.to_string())),
         };
         let (mut output, mut errors) = (Zeroizing::new(Vec::new()), Zeroizing::new(Vec::new()));
         // The pipes end with the group; one that has been carried out of it is not waited for.
@@ -145,17 +145,17 @@ impl Program {
             let last = errors.trim().lines().rfind(|line| !line.starts_with("ycred: hint: ")).unwrap_or_default();
             let last: String = last.chars().take(250).collect();
             let why = if last.is_empty() { format!("{status}, and no message") } else { format!("{status}: {last}") };
-            return Err(complain(Error::refused, why).hint("run the command by hand, and mend what it complains about"));
+            return Err(error_at(Error::refused, why).hint("run the command by hand, and mend what it complains about"));
         }
         if output.len() > LARGEST_OUTPUT {
-            return Err(complain(
+            return Err(error_at(
                 Error::refused,
                 format!("printed more than {LARGEST_OUTPUT} bytes, which no token has"),
             ));
         }
         String::from_utf8(std::mem::take(&mut *output)).map(Secret::wrapping).map_err(|error| {
             drop(Zeroizing::new(error.into_bytes()));
-            complain(Error::refused, "printed something that is not text".into())
+            error_at(Error::refused, "printed something that is not text".into())
         })
     }
 }

@@ -81,7 +81,7 @@ impl Settings {
     }
 
     /// An error about a setting: file, line, key, why; without a file the variable that set it.
-    pub fn complain(&self, key: &str, why: &str) -> Error {
+    pub fn error_at(&self, key: &str, why: &str) -> Error {
         match self.entry(key).map_or(WrittenAt::Unknown, |entry| entry.place) {
             WrittenAt::Line(line) => Error::profile(format!("{}:{line}: `{key}` {why}", self.origin)),
             WrittenAt::Variable(variable) => Error::profile(format!("{}: `{variable}` {why}", self.origin)),
@@ -105,10 +105,10 @@ impl Settings {
     pub fn text(&self, key: &str) -> Result<Option<&str>> {
         match self.entry(key) {
             None => Ok(None),
-            Some(entry) if entry.is_list => Err(self.complain(key, "takes one text, not a list")),
+            Some(entry) if entry.is_list => Err(self.error_at(key, "takes one text, not a list")),
             Some(entry) => match entry.values.first().map(String::as_str) {
-                None | Some("") => Err(self.complain(key, "is empty")),
-                Some(text) if text.contains('\0') => Err(self.complain(key, "holds a NUL")),
+                None | Some("") => Err(self.error_at(key, "is empty")),
+                Some(text) if text.contains('\0') => Err(self.error_at(key, "holds a NUL")),
                 text => Ok(text),
             },
         }
@@ -122,7 +122,7 @@ impl Settings {
         match self.entry(key) {
             None => Ok(Vec::new()),
             Some(entry) if entry.values.iter().any(|value| value.is_empty() || value.contains('\0')) => {
-                Err(self.complain(key, "has an empty entry"))
+                Err(self.error_at(key, "has an empty entry"))
             }
             Some(entry) => Ok(entry.values.clone()),
         }
@@ -139,7 +139,7 @@ impl Settings {
                 let home = self
                     .home
                     .as_ref()
-                    .ok_or_else(|| self.complain(key, "starts with ~, and there is no home directory"))?;
+                    .ok_or_else(|| self.error_at(key, "starts with ~, and there is no home directory"))?;
                 home.join(rest.trim_start_matches('/'))
             }
             _ => self.directory.join(text),
@@ -153,7 +153,7 @@ impl Settings {
     /// Profile (3).
     pub fn duration(&self, key: &str) -> Result<Option<Duration>> {
         self.text(key)?
-            .map(|text| parse_duration(text).map_err(|why| self.complain(key, &format!(": {why}"))))
+            .map(|text| parse_duration(text).map_err(|why| self.error_at(key, &format!(": {why}"))))
             .transpose()
     }
 
@@ -167,7 +167,7 @@ impl Settings {
         let Some(text) = self.text(key)? else { return Ok(None) };
         let url = text.trim_end_matches('/');
         if url.contains(['?', '#', '@', ' ', '\\']) {
-            return Err(self.complain(key, "is a base URL: scheme, host, perhaps port and path, nothing more"));
+            return Err(self.error_at(key, "is a base URL: scheme, host, perhaps port and path, nothing more"));
         }
         let host = url.contains("://").then(|| Host::parse(url)).flatten();
         let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
@@ -178,9 +178,9 @@ impl Settings {
             Some(host) if host.scheme == Some(Scheme::Https) => Ok(Some(written("https", 443, host))),
             Some(host) if is_loopback(&host.name) => Ok(Some(written("http", 80, host))),
             Some(_) => Err(self
-                .complain(key, "is plain http, which would show the token to the network")
+                .error_at(key, "is plain http, which would show the token to the network")
                 .hint("write https://…; http is for loopback alone")),
-            None => Err(self.complain(key, "is not a URL such as https://iam.example.net")),
+            None => Err(self.error_at(key, "is not a URL such as https://iam.example.net")),
         }
     }
 
@@ -193,9 +193,9 @@ impl Settings {
         match self.environment.text(name) {
             Ok(Some(value)) => Ok(Some((name, value))),
             Ok(None) => Err(self
-                .complain(key, &format!("names the variable {name}, which is not set"))
+                .error_at(key, &format!("names the variable {name}, which is not set"))
                 .hint(format!("export {name}, or use another profile"))),
-            Err(_) => Err(self.complain(key, &format!("names the variable {name}, whose value is not plain text"))),
+            Err(_) => Err(self.error_at(key, &format!("names the variable {name}, whose value is not plain text"))),
         }
     }
 

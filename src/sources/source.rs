@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::environment::Environment;
 use crate::base::error::Result;
 use crate::base::secret::Secret;
-use crate::cache::record::Rules;
+use crate::cache::record::RenewalRules;
 use crate::cloud::installation::Installation;
 use crate::obtain::{Caching, Grant};
 use crate::sources::settings::Settings;
@@ -114,7 +114,7 @@ pub struct Opening<'a> {
     pub installation: &'a Installation,
     pub ca_file: Option<&'a Path>,
     /// When its tokens are due for renewal.
-    pub rules: Rules,
+    pub rules: RenewalRules,
     /// Its tokens are kept on disk.
     pub cached: bool,
     /// The profile's name, or its path; none: the environment.
@@ -128,6 +128,6 @@ pub struct Opening<'a> {
 impl Opening<'_> {
     /// Whether and how tokens are kept.
     pub fn caching(&self) -> Caching {
-        if self.cached { Caching::Kept(self.rules) } else { Caching::Never }
+        if self.cached { Caching::StoredToken(self.rules) } else { Caching::Never }
     }
 }

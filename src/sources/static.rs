@@ -43,7 +43,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
             .hint("write token-file = \"FILE\" into the profile; for `ycred init` it is --token-file FILE")
     })?;
     let identity = token.identify(Identity::of(SOURCE.name));
-    Ok(Box::new(Static { token, identity }))
+    Ok(Box::new(StaticGrant { token, identity }))
 }
 
 /// `YC_IAM_TOKEN` before all else; `YC_TOKEN` where it is an IAM token.
@@ -57,12 +57,12 @@ fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     environment.get(env::YC_TOKEN).filter(|value| is_iam_token(value)).and_then(|_| found(2, env::YC_TOKEN))
 }
 
-struct Static {
+struct StaticGrant {
     token: Origin,
     identity: Identity,
 }
 
-impl Grant for Static {
+impl Grant for StaticGrant {
     fn identity(&self) -> &Identity {
         &self.identity
     }

@@ -72,13 +72,13 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     })?;
     if !is_account_id(account) {
         return Err(
-            settings.complain("service-account-id", &format!("is \"{account}\", which is not a service account's id"))
+            settings.error_at("service-account-id", &format!("is \"{account}\", which is not a service account's id"))
         );
     }
     let identity = Identity::of(SOURCE.name).with("auth-url", &opening.installation.auth_url);
     let identity = identity.with_some("ca-file", opening.ca_file).with("service-account-id", account);
     let (origin, identity) = choose(opening, identity)?;
-    Ok(Box::new(Workload {
+    Ok(Box::new(WorkloadGrant {
         account: account.to_owned(),
         origin,
         identity,
@@ -107,7 +107,7 @@ fn choose(opening: &Opening<'_>, identity: Identity) -> Result<(SubjectOrigin, I
             Location::File(path) => identity.with(FILE, path),
             Location::Variable(variable, value) => {
                 let token = subject_token(value.expose()).map_err(|why| {
-                    settings.complain(VARIABLE, &format!("names the variable {variable}, which {why}"))
+                    settings.error_at(VARIABLE, &format!("names the variable {variable}, which {why}"))
                 })?;
                 identify(identity.with(VARIABLE, variable), VARIABLE, &token)
             }
@@ -165,7 +165,7 @@ fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     }
 }
 
-struct Workload {
+struct WorkloadGrant {
     account: String,
     origin: SubjectOrigin,
     identity: Identity,
@@ -173,7 +173,7 @@ struct Workload {
     caching: Caching,
 }
 
-impl Grant for Workload {
+impl Grant for WorkloadGrant {
     fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -210,7 +210,7 @@ impl Grant for Workload {
     }
 }
 
-impl Workload {
+impl WorkloadGrant {
     /// What the cloud compares stands in the token, and is no secret: told, so that it can be compared by eye.
     fn refused(&self, error: Error, claims: Option<&Claims>, cx: &Context<'_>) -> Error {
         let skew = error.clock_skew.unwrap_or(0);

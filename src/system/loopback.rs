@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// A request for something that a GET may be for.
 #[derive(Debug)]
-pub struct Request {
+pub struct LocalRequest {
     pub path: String,
     /// As it was sent, percent-encoded; empty without one.
     pub query: String,
@@ -38,7 +38,7 @@ pub struct Request {
     headers: Vec<(String, String)>,
 }
 
-impl Request {
+impl LocalRequest {
     /// The first header of this name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
@@ -46,14 +46,14 @@ impl Request {
 }
 
 /// What is answered. It is never cached, sniffed, or shown in a frame.
-pub struct Response {
+pub struct LocalResponse {
     pub status: u16,
     pub content_type: &'static str,
     /// May hold a token.
     pub body: Zeroizing<Vec<u8>>,
 }
 
-impl Response {
+impl LocalResponse {
     pub fn new(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
         Self { status, content_type, body: Zeroizing::new(body.into()) }
     }
@@ -65,7 +65,7 @@ impl Response {
     fn head(&self) -> String {
         let phrase = match self.status {
             200 => "OK",
-            400 => "Bad Request",
+            400 => "Bad LocalRequest",
             401 => "Unauthorized",
             403 => "Forbidden",
             404 => "Not Found",
@@ -86,22 +86,22 @@ impl Response {
 }
 
 /// A request that waits for its answer. Dropped without one, its connection is closed.
-pub struct Incoming {
-    pub request: Request,
-    reply: Sender<Response>,
+pub struct PendingRequest {
+    pub request: LocalRequest,
+    reply: Sender<LocalResponse>,
     written: Receiver<()>,
 }
 
-impl Incoming {
+impl PendingRequest {
     /// Answers, and returns once the answer is written or cannot be.
-    pub fn answer(self, response: Response) {
+    pub fn answer(self, response: LocalResponse) {
         if self.reply.send(response).is_ok() {
             let _ = self.written.recv_timeout(SILENCE);
         }
     }
 
     /// Answers, without waiting for the peer to take it.
-    pub fn hand_over(self, response: Response) {
+    pub fn respond_without_waiting(self, response: LocalResponse) {
         let _ = self.reply.send(response);
     }
 }
@@ -109,7 +109,7 @@ impl Incoming {
 /// Listens until it is dropped.
 pub struct Listener {
     port: u16,
-    incoming: Receiver<Incoming>,
+    incoming: Receiver<PendingRequest>,
     ended: Arc<AtomicBool>,
 }
 
@@ -141,7 +141,7 @@ impl Listener {
     }
 
     /// The next request, if one comes within `patience`.
-    pub fn next(&self, patience: Duration) -> Option<Incoming> {
+    pub fn next(&self, patience: Duration) -> Option<PendingRequest> {
         self.incoming.recv_timeout(patience).ok()
     }
 }
@@ -154,7 +154,7 @@ impl Drop for Listener {
     }
 }
 
-fn accept(socket: &TcpListener, send: &Sender<Incoming>, ended: &AtomicBool) {
+fn accept(socket: &TcpListener, send: &Sender<PendingRequest>, ended: &AtomicBool) {
     let open = Arc::new(AtomicUsize::new(0));
     for connection in socket.incoming() {
         if ended.load(Ordering::Relaxed) {
@@ -181,7 +181,7 @@ fn accept(socket: &TcpListener, send: &Sender<Incoming>, ended: &AtomicBool) {
     }
 }
 
-fn serve(mut connection: TcpStream, send: &Sender<Incoming>) -> io::Result<()> {
+fn serve(mut connection: TcpStream, send: &Sender<PendingRequest>) -> io::Result<()> {
     connection.set_write_timeout(Some(SILENCE))?;
     let began = Instant::now();
     let (peer, local) = (connection.peer_addr()?, connection.local_addr()?);
@@ -198,34 +198,34 @@ fn serve(mut connection: TcpStream, send: &Sender<Incoming>) -> io::Result<()> {
         match read_head(&head[..filled], peer, local.port()) {
             Ok(Some(request)) => break request,
             Ok(None) if filled < LARGEST => {}
-            Ok(None) => return write(&mut connection, &Response::text(400, "the request is too large\n")),
+            Ok(None) => return write(&mut connection, &LocalResponse::text(400, "the request is too large\n")),
             Err(refusal) => return write(&mut connection, &refusal),
         }
     };
     let ((reply, answer), (done, written)) = (mpsc::channel(), mpsc::channel());
-    if send.send(Incoming { request, reply, written }).is_err() {
+    if send.send(PendingRequest { request, reply, written }).is_err() {
         return Ok(());
     }
     let Ok(response) = answer.recv_timeout(PATIENCE) else { return Ok(()) };
-    let outcome = send_off(&mut connection, &response);
+    let outcome = write_response(&mut connection, &response);
     // Before the rest is heard: whoever waits for this takes one request after the other, and a peer may talk on.
     let _ = done.send(());
-    outcome.and_then(|()| hear_out(&mut connection))
+    outcome.and_then(|()| drain(&mut connection))
 }
 
-fn write(connection: &mut TcpStream, response: &Response) -> io::Result<()> {
-    send_off(connection, response)?;
-    hear_out(connection)
+fn write(connection: &mut TcpStream, response: &LocalResponse) -> io::Result<()> {
+    write_response(connection, response)?;
+    drain(connection)
 }
 
-fn send_off(connection: &mut TcpStream, response: &Response) -> io::Result<()> {
+fn write_response(connection: &mut TcpStream, response: &LocalResponse) -> io::Result<()> {
     connection.write_all(response.head().as_bytes())?;
     connection.write_all(&response.body)?;
     connection.shutdown(Shutdown::Write)
 }
 
 /// What the peer still has to say is taken off its hands, or a reset would overtake the answer.
-fn hear_out(connection: &mut TcpStream) -> io::Result<()> {
+fn drain(connection: &mut TcpStream) -> io::Result<()> {
     let mut rest = [0; 1024];
     connection.set_read_timeout(Some(Duration::from_millis(500)))?;
     for _ in 0..64 {
@@ -240,17 +240,17 @@ fn hear_out(connection: &mut TcpStream) -> io::Result<()> {
 ///
 /// # Errors
 /// The answer to what is not for us.
-pub fn read_head(head: &[u8], peer: SocketAddr, port: u16) -> Result<Option<Request>, Response> {
+pub fn read_head(head: &[u8], peer: SocketAddr, port: u16) -> Result<Option<LocalRequest>, LocalResponse> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(Response::text(400, "this is no HTTP request\n")),
+        Err(_) => return Err(LocalResponse::text(400, "this is no HTTP request\n")),
     }
     let target = parsed.path.unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let request = Request {
+    let request = LocalRequest {
         path: path.to_owned(),
         query: query.to_owned(),
         peer,
@@ -262,13 +262,13 @@ pub fn read_head(head: &[u8], peer: SocketAddr, port: u16) -> Result<Option<Requ
     };
     let ours = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
     if !request.header("host").is_some_and(|host| ours.iter().any(|our| our.eq_ignore_ascii_case(host))) {
-        return Err(Response::text(403, "this is not the host that was asked for\n"));
+        return Err(LocalResponse::text(403, "this is not the host that was asked for\n"));
     }
     if ["x-forwarded-for", "forwarded"].iter().any(|name| request.header(name).is_some()) {
-        return Err(Response::text(403, "forwarded requests are not answered\n"));
+        return Err(LocalResponse::text(403, "forwarded requests are not answered\n"));
     }
     if parsed.method != Some("GET") {
-        return Err(Response::text(405, "only GET is answered\n"));
+        return Err(LocalResponse::text(405, "only GET is answered\n"));
     }
     Ok(Some(request))
 }
@@ -277,7 +277,7 @@ pub fn read_head(head: &[u8], peer: SocketAddr, port: u16) -> Result<Option<Requ
 mod tests {
     use super::*;
 
-    fn read(head: &str) -> Result<Option<Request>, u16> {
+    fn read(head: &str) -> Result<Option<LocalRequest>, u16> {
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         read_head(head.as_bytes(), peer, 8080).map_err(|response| response.status)
     }
@@ -319,7 +319,7 @@ mod tests {
             let mut answer = String::new();
             speaking.read_to_string(&mut answer).map(|_| answer)
         });
-        incoming.answer(Response::text(200, "hello"));
+        incoming.answer(LocalResponse::text(200, "hello"));
         let answer = reading.join().expect("no panic").expect("read");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"), "{answer}");
         drop(silent);
@@ -330,14 +330,14 @@ mod tests {
         let listener = Listener::bind(0).expect("a port");
         let mut peer = TcpStream::connect((Ipv4Addr::LOCALHOST, listener.port())).expect("connects");
         write!(peer, "GET /x HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", listener.port()).expect("sent");
-        let Incoming { request: _, reply, written } = listener.next(Duration::from_secs(20)).expect("a request");
+        let PendingRequest { request: _, reply, written } = listener.next(Duration::from_secs(20)).expect("a request");
         let talking = thread::spawn(move || {
             // Until the other side has had enough.
             while peer.write_all(b"x").is_ok() {
                 thread::sleep(Duration::from_millis(50));
             }
         });
-        reply.send(Response::text(200, "hello")).expect("taken");
+        reply.send(LocalResponse::text(200, "hello")).expect("taken");
         assert!(written.recv_timeout(SILENCE / 2).is_ok(), "the answer is out while the peer talks on");
         talking.join().expect("no panic");
     }

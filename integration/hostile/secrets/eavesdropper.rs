@@ -12,7 +12,7 @@ use crate::sources::workload::GITHUB;
 
 /// What the cloud does with what it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub enum LoginOptions {
     /// Gives a token.
     Good,
     /// Refuses with google.rpc.Status, quoting the request.
@@ -33,16 +33,16 @@ pub enum Manner {
     IsBusy,
 }
 
-pub const MANNERS: [Manner; 9] = [
-    Manner::Good,
-    Manner::QuotesInStatus,
-    Manner::QuotesInText,
-    Manner::QuotesInHeaders,
-    Manner::Redirects,
-    Manner::Garbles,
-    Manner::GivesBadToken,
-    Manner::BreaksOff,
-    Manner::IsBusy,
+pub const MANNERS: [LoginOptions; 9] = [
+    LoginOptions::Good,
+    LoginOptions::QuotesInStatus,
+    LoginOptions::QuotesInText,
+    LoginOptions::QuotesInHeaders,
+    LoginOptions::Redirects,
+    LoginOptions::Garbles,
+    LoginOptions::GivesBadToken,
+    LoginOptions::BreaksOff,
+    LoginOptions::IsBusy,
 ];
 
 /// A cloud that repeats what it hears, and remembers it.
@@ -53,7 +53,7 @@ pub struct Eavesdropper {
 
 #[derive(Default)]
 pub struct Heard {
-    pub manner: Option<Manner>,
+    pub manner: Option<LoginOptions>,
     /// What it was shown since it was last told how to behave: JWTs, OAuth tokens, bearers.
     pub shown: Vec<(String, String)>,
     /// What it gave since then.
@@ -77,7 +77,7 @@ impl Eavesdropper {
         Eavesdropper { server, shared }
     }
 
-    pub fn behave(&self, manner: Manner) {
+    pub fn behave(&self, manner: LoginOptions) {
         let mut heard = lock(&self.shared);
         let Heard { shown, given, all_shown, all_given, .. } = &mut *heard;
         all_shown.append(shown);
@@ -122,27 +122,29 @@ impl Heard {
             let details = json!([{"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": flat}]);
             Response::json(code, json!({"code": 16, "message": message, "details": details}).to_string())
         };
-        match self.manner.unwrap_or(Manner::Good) {
-            Manner::Good => Response::json(200, good.to_string()),
-            Manner::QuotesInStatus => status(401, &format!("who showed {quoted}?")),
+        match self.manner.unwrap_or(LoginOptions::Good) {
+            LoginOptions::Good => Response::json(200, good.to_string()),
+            LoginOptions::QuotesInStatus => status(401, &format!("who showed {quoted}?")),
             // Short, as whoever shows plain text at all shows no long one; and in pieces.
-            Manner::QuotesInText => {
+            LoginOptions::QuotesInText => {
                 let end =
                     |text: &str| text.chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<String>();
                 Response::text(403, format!("no: {}", end(&flat)))
             }
-            Manner::QuotesInHeaders => Response::text(403, "")
+            LoginOptions::QuotesInHeaders => Response::text(403, "")
                 .header("x-request-id", flat.as_str())
                 .header("x-server-trace-id", flat.as_str())
                 .header("Retry-After", flat.as_str())
                 .header("Date", flat.as_str()),
-            Manner::Redirects => Response::new(302).header("Location", format!("https://evil.example/{flat}/?{flat}")),
-            Manner::Garbles => Response::typed(200, &format!("text/x-{flat}"), format!("{quoted} {token}")),
-            Manner::GivesBadToken => {
+            LoginOptions::Redirects => {
+                Response::new(302).header("Location", format!("https://evil.example/{flat}/?{flat}"))
+            }
+            LoginOptions::Garbles => Response::typed(200, &format!("text/x-{flat}"), format!("{quoted} {token}")),
+            LoginOptions::GivesBadToken => {
                 Response::json(200, good.to_string().replace(&token, &format!("{token} \\\" {token}")))
             }
-            Manner::BreaksOff => Response::json(200, good.to_string()).delivered(Delivery::Break(Stage::MidBody)),
-            Manner::IsBusy => status(503, &format!("not now, {quoted}")).header("Retry-After", "50"),
+            LoginOptions::BreaksOff => Response::json(200, good.to_string()).delivered(Delivery::Break(Stage::MidBody)),
+            LoginOptions::IsBusy => status(503, &format!("not now, {quoted}")).header("Retry-After", "50"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Every source by every hook, in every failure: no piece of a secret is printed or stored.
 
 use super::calls::calls;
-use super::eavesdropper::{Eavesdropper, MANNERS, Manner, lock};
+use super::eavesdropper::{Eavesdropper, LoginOptions, MANNERS, lock};
 use super::net::Net;
 use std::fs;
 
@@ -101,7 +101,7 @@ fn judge(what: &str, net: &Net, eavesdropper: &Eavesdropper, runs: &[Run]) {
 /// No file's name has a piece of a secret, nor any file but a record, which has tokens alone and is 0600.
 #[track_caller]
 fn look_around(source: &Source, what: &str, sandbox: &Sandbox, net: &Net, eavesdropper: &Eavesdropper) {
-    eavesdropper.behave(Manner::Good);
+    eavesdropper.behave(LoginOptions::Good);
     let heard = lock(&eavesdropper.shared);
     let mut all = net.clone();
     // A bearer is a token that was given before.

@@ -90,7 +90,7 @@ fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
         notes: &notes,
         force_since: None,
         profile: "profile x",
-        floor: Duration::ZERO,
+        min_ttl: Duration::ZERO,
         is_inner: false,
     };
     let fetch = |token: &str| {

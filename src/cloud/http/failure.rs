@@ -32,7 +32,7 @@ impl Failure {
 }
 
 /// A server's error in its own words.
-pub struct Explained {
+pub struct ServerError {
     pub message: String,
     pub request_id: Option<String>,
     /// The auth host's word for it.
@@ -46,7 +46,7 @@ pub(super) fn refusal(
     request_id: Option<String>,
     retry_after: Option<Duration>,
     skew: Option<i64>,
-    explain: fn(&[u8]) -> Option<Explained>,
+    explain: fn(&[u8]) -> Option<ServerError>,
 ) -> Failure {
     let explained = explain(body);
     let mut text = format!("{url}: {status}");

@@ -17,14 +17,14 @@ use crate::base::identity::value_digest;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cloud::Context;
-use crate::cloud::auth::Granted;
+use crate::cloud::auth::AuthResponse;
 use crate::commands::login::page;
-use crate::disk::store::{Held, Lock, Reserved};
+use crate::disk::store::{Lock, LockGuard, ReservedSpace};
 use crate::session::Session;
-use crate::sources::login::client::{Ask, CALLBACK, Login, refresh_token};
-use crate::sources::login::state::{Access, Failed, State};
+use crate::sources::login::client::{AuthorizationRequest, CALLBACK, LoginClient, refresh_token};
+use crate::sources::login::state::{AccessToken, Failed, LoginState};
 use crate::system;
-use crate::system::loopback::{Incoming, Listener};
+use crate::system::loopback::{Listener, PendingRequest};
 
 /// How long a person has.
 pub const PATIENCE: Duration = Duration::from_secs(300);
@@ -45,7 +45,7 @@ const PASTE: &str = "then paste the address that it leads to, though the page ma
 
 /// How to log in.
 #[derive(Clone, Copy)]
-pub struct Manner {
+pub struct LoginOptions {
     /// Open a browser; else the URL is only printed, and the callback may be pasted.
     pub browser: bool,
     /// Also right after a login that has failed.
@@ -64,11 +64,11 @@ pub struct LoggedIn {
 /// # Errors
 /// Refused (1): by the person, by the cloud, or right after a failed login; Unavailable (4): nobody came, the port is
 /// taken, the cloud is not there; Internal (5): the login cannot be kept.
-pub fn log_in(login: &Login, manner: Manner, session: &Session<'_>, cx: &Context<'_>) -> Result<LoggedIn> {
+pub fn log_in(login: &LoginClient, manner: LoginOptions, session: &Session<'_>, cx: &Context<'_>) -> Result<LoggedIn> {
     let place = &login.place;
-    let disk = |error: io::Error| unkept(login, &error);
+    let disk = |error: io::Error| cannot_keep(login, &error);
     place.prepare(cx.clock.now()).map_err(disk)?;
-    let _turn = match take_turn(login, session, cx)? {
+    let _turn = match wait_for_turn(login, session, cx)? {
         Turn::Ours(held) => held,
         Turn::Done(logged_in) => return Ok(logged_in),
     };
@@ -82,14 +82,14 @@ pub fn log_in(login: &Login, manner: Manner, session: &Session<'_>, cx: &Context
         Error::unavailable(format!("127.0.0.1: cannot listen on {port} for the browser: {}", describe(&error)))
             .hint("end what holds the port (another login, perhaps), or change `redirect-port` in the profile")
     })?;
-    let ask = Ask::new()?;
+    let ask = AuthorizationRequest::new()?;
     let room = RefCell::new(Some(room));
     Waiting { login, ask: &ask, listener: &listener, room, session, cx }.run(manner).inspect_err(|error| {
-        place.remember_failure(&Failed { at: cx.clock.now(), reason: error.reason() });
+        place.record_failure(&Failed { at: cx.clock.now(), reason: error.reason() });
     })
 }
 
-fn unkept(login: &Login, error: &io::Error) -> Error {
+fn cannot_keep(login: &LoginClient, error: &io::Error) -> Error {
     Error::internal(format!("{}: a login cannot be kept", login.place.directory().display()))
         .because(describe(error))
         .hint("mend that, or set YCRED_STATE_DIR to another directory of yours")
@@ -97,26 +97,28 @@ fn unkept(login: &Login, error: &io::Error) -> Error {
 
 /// Whose turn it is to open a browser.
 enum Turn {
-    Ours(Option<Held>),
+    Ours(Option<LockGuard>),
     /// Somebody else's login was waited for and went well.
     Done(LoggedIn),
 }
 
 /// Waits while another process has a browser open for this login; what comes of that is ours too.
-fn take_turn(login: &Login, session: &Session<'_>, cx: &Context<'_>) -> Result<Turn> {
+fn wait_for_turn(login: &LoginClient, session: &Session<'_>, cx: &Context<'_>) -> Result<Turn> {
     let before = login.place.load().ok();
     let began = cx.clock.now();
     let mut waited = false;
     loop {
         match login.place.try_browser_lock() {
-            Lock::Held(held) if !waited => return Ok(Turn::Ours(Some(held))),
-            Lock::Held(_) => break,
+            Lock::LockGuard(held) if !waited => return Ok(Turn::Ours(Some(held))),
+            Lock::LockGuard(_) => break,
             Lock::Impossible(_) => return Ok(Turn::Ours(None)),
             Lock::Busy => {}
         }
         if !waited {
             waited = true;
-            (session.tell)("ycred: another `ycred login` has a browser open for this profile; waiting for it\n");
+            (session.print_stderr)(
+                "ycred: another `ycred login` has a browser open for this profile; waiting for it\n",
+            );
         }
         if cx.deadline.left(cx.clock).is_zero() {
             return Err(Error::unavailable("another `ycred login` for this profile has not come to an end")
@@ -128,7 +130,7 @@ fn take_turn(login: &Login, session: &Session<'_>, cx: &Context<'_>) -> Result<T
     if let Some(state) = now
         && let Some(access) = &state.access
     {
-        (session.tell)("ycred: the other `ycred login` went well\n");
+        (session.print_stderr)("ycred: the other `ycred login` went well\n");
         return Ok(Turn::Done(LoggedIn { credential: access.credential(), renews: state.refresh_token.is_some() }));
     }
     let reason = login.place.last_failure().filter(|failed| failed.at >= began).map(|failed| failed.reason);
@@ -137,7 +139,7 @@ fn take_turn(login: &Login, session: &Session<'_>, cx: &Context<'_>) -> Result<T
         .hint(login.place.absent().hint))
 }
 
-fn cool_down(login: &Login, cx: &Context<'_>) -> Result<()> {
+fn cool_down(login: &LoginClient, cx: &Context<'_>) -> Result<()> {
     let Some(failed) = login.place.last_failure() else { return Ok(()) };
     let age = cx.clock.now().since(failed.at);
     if !(0..millis(COOL_DOWN)).contains(&age) {
@@ -152,7 +154,7 @@ fn cool_down(login: &Login, cx: &Context<'_>) -> Result<()> {
 }
 
 /// What the callback said.
-pub enum Answer {
+pub enum Callback {
     Code(Secret),
     /// The person or the cloud said no.
     Refused(String),
@@ -162,7 +164,7 @@ pub enum Answer {
 ///
 /// # Errors
 /// It is not the answer to what was asked: why, in words.
-pub fn read_callback(query: &str, state: &str) -> Result<Answer, &'static str> {
+pub fn read_callback(query: &str, state: &str) -> Result<Callback, &'static str> {
     let mut found: [Option<Zeroizing<String>>; 4] = Default::default();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -182,11 +184,11 @@ pub fn read_callback(query: &str, state: &str) -> Result<Answer, &'static str> {
     if let Some(error) = error.filter(|error| !error.is_empty()) {
         let description: String = description.iter().flat_map(|text| text.chars()).take(250).collect();
         let error: String = error.chars().take(60).collect();
-        return Ok(Answer::Refused(if description.is_empty() { error } else { format!("{error}: {description}") }));
+        return Ok(Callback::Refused(if description.is_empty() { error } else { format!("{error}: {description}") }));
     }
     match code {
         Some(code) if (1..=4096).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Ok(Answer::Code(Secret::new(code.to_string())))
+            Ok(Callback::Code(Secret::new(code.to_string())))
         }
         _ => Err("there is no code in it"),
     }
@@ -201,11 +203,11 @@ pub fn query_of(line: &str) -> &str {
 
 /// One login, from the URL to the tokens.
 struct Waiting<'a> {
-    login: &'a Login,
-    ask: &'a Ask,
+    login: &'a LoginClient,
+    ask: &'a AuthorizationRequest,
     listener: &'a Listener,
     /// Taken on the disk for what comes of it.
-    room: RefCell<Option<Reserved>>,
+    room: RefCell<Option<ReservedSpace>>,
     session: &'a Session<'a>,
     cx: &'a Context<'a>,
 }
@@ -215,39 +217,39 @@ impl Waiting<'_> {
         format!("http://127.0.0.1:{}{CALLBACK}", self.listener.port())
     }
 
-    fn tell(&self, text: &str) {
-        (self.session.tell)(&format!("ycred: {text}\n"));
+    fn print_stderr(&self, text: &str) {
+        (self.session.print_stderr)(&format!("ycred: {text}\n"));
     }
 
     /// Whoever must open the address may have to do so on another machine.
     fn take_paste(&self, paste: &mut Paste) {
         if self.session.stdin.borrow().is_terminal() {
             paste.wanted = true;
-            self.tell(PASTE);
+            self.print_stderr(PASTE);
         }
     }
 
-    fn run(&self, manner: Manner) -> Result<LoggedIn> {
+    fn run(&self, manner: LoginOptions) -> Result<LoggedIn> {
         let url = self.login.authorize_url(self.ask, &self.redirect());
-        self.tell("to log in, open this address in a browser:");
+        self.print_stderr("to log in, open this address in a browser:");
         // As it is, since a masked or shortened address leads nowhere; whatever could act on a terminal is not in it.
         let url: String = url.chars().filter(char::is_ascii_graphic).collect();
-        (self.session.tell)(&format!("{url}\n"));
+        (self.session.print_stderr)(&format!("{url}\n"));
         let mut browser = None;
         let mut paste = Paste::default();
         if manner.browser {
             match open_browser(&url, self.session.environment) {
                 Ok(child) => browser = Some(child),
                 Err(why) => {
-                    self.tell(&format!("{why}; open the address yourself"));
+                    self.print_stderr(&format!("{why}; open the address yourself"));
                     self.take_paste(&mut paste);
                 }
             }
         } else {
             paste.wanted = true;
-            self.tell(PASTE);
+            self.print_stderr(PASTE);
             let port = self.listener.port();
-            self.tell(&format!(
+            self.print_stderr(&format!(
                 "or, from the browser's machine, let the page load: ssh -N -L {port}:127.0.0.1:{port} USER@THIS-HOST"
             ));
         }
@@ -261,15 +263,15 @@ impl Waiting<'_> {
             if let Some(incoming) = self.listener.next(POLL.min(left))
                 && let Some(outcome) = self.take(incoming)
             {
-                self.turn_away();
+                self.close_pending();
                 return outcome;
             }
             if let Some(line) = paste.line(self.session) {
                 match read_callback(query_of(&line), &self.ask.state) {
-                    Ok(answer) => return self.judge(answer),
-                    Err(why) => {
-                        self.tell(&format!("that is not the address that the browser ends at: {why}; paste it whole"))
-                    }
+                    Ok(answer) => return self.complete(answer),
+                    Err(why) => self.print_stderr(&format!(
+                        "that is not the address that the browser ends at: {why}; paste it whole"
+                    )),
                 }
             }
             if let Some(child) = &mut browser
@@ -277,7 +279,7 @@ impl Waiting<'_> {
             {
                 browser = None;
                 if !status.success() {
-                    self.tell("no browser has opened; open the address yourself");
+                    self.print_stderr("no browser has opened; open the address yourself");
                     self.take_paste(&mut paste);
                 }
             }
@@ -285,7 +287,7 @@ impl Waiting<'_> {
     }
 
     /// Answers a request; an outcome if it was the callback that is waited for.
-    fn take(&self, incoming: Incoming) -> Option<Result<LoggedIn>> {
+    fn take(&self, incoming: PendingRequest) -> Option<Result<LoggedIn>> {
         let request = &incoming.request;
         if request.path != CALLBACK {
             incoming.answer(page::not_here());
@@ -298,7 +300,7 @@ impl Waiting<'_> {
                 None
             }
             Ok(answer) => {
-                let outcome = self.judge(answer);
+                let outcome = self.complete(answer);
                 incoming.answer(match &outcome {
                     Ok(_) => page::logged_in(self.cx.profile),
                     Err(error) => page::refused(&error.reason()),
@@ -309,19 +311,19 @@ impl Waiting<'_> {
     }
 
     /// What is said in the browser is true: it is answered once the login is kept, or is not.
-    fn judge(&self, answer: Answer) -> Result<LoggedIn> {
+    fn complete(&self, answer: Callback) -> Result<LoggedIn> {
         match answer {
-            Answer::Refused(why) => {
+            Callback::Refused(why) => {
                 Err(Error::refused(format!("{}: {why}", self.login.installation.auth_url)).hint(if why.starts_with("access_denied") {
                     "somebody said no in the browser, or the account may not log in here; ask the organisation's administrator"
                 } else {
                     "log in again; if it goes on, the account or `federation-id` and `client-id` in the profile may be wrong"
                 }))
             }
-            Answer::Code(code) => {
+            Callback::Code(code) => {
                 let cx = Context { deadline: self.cx.deadline.at_most(self.cx.clock, REQUEST), ..*self.cx };
                 let began = cx.clock.now();
-                let granted = self.login.redeem(self.ask, &code, &self.redirect(), &cx);
+                let granted = self.login.exchange_code(self.ask, &code, &self.redirect(), &cx);
                 granted
                     .and_then(|granted| granted.credential().map(|credential| (granted, credential)))
                     .map_err(|error| error.context("the login went well, but gave no token"))
@@ -330,21 +332,21 @@ impl Waiting<'_> {
         }
     }
 
-    fn keep(&self, granted: &Granted, credential: Credential, began: Timestamp) -> Result<LoggedIn> {
+    fn keep(&self, granted: &AuthResponse, credential: Credential, began: Timestamp) -> Result<LoggedIn> {
         let place = &self.login.place;
         let refresh_token = refresh_token(granted);
         let renews = refresh_token.is_some();
-        let state = State::new(place, &self.ask.key, refresh_token, Access::new(&credential, began));
+        let state = LoginState::new(place, &self.ask.key, refresh_token, AccessToken::new(&credential, began));
         // Whoever renews the login before this one finishes first; what it stores is then replaced. Where it cannot be
         // waited for, it finds the marker changed and stores nothing.
         let _lock = place.wait_for_lock(&self.cx.deadline.at_most(self.cx.clock, REQUEST), self.cx.clock);
         let room = self.room.take().ok_or_else(|| Error::internal("a login came twice"))?;
-        place.establish(&state, room).map_err(|error| unkept(self.login, &error))?;
+        place.establish(&state, room).map_err(|error| cannot_keep(self.login, &error))?;
         Ok(LoggedIn { credential, renews })
     }
 
     /// Whoever else asks, now that it is over.
-    fn turn_away(&self) {
+    fn close_pending(&self) {
         for _ in 0..32 {
             let Some(incoming) = self.listener.next(Duration::from_millis(20)) else { return };
             incoming.answer(page::not_here());
@@ -429,13 +431,13 @@ fn browsers(url: &str, environment: &Environment) -> Vec<Vec<OsString>> {
 /// for it.
 fn open_browser(url: &str, environment: &Environment) -> Result<Child, String> {
     use std::os::unix::process::CommandExt as _;
-    system::watch_children();
+    system::reset_sigchld();
     let mut why = String::new();
     for words in browsers(url, environment) {
         let Some((program, arguments)) = words.split_first() else { continue };
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        system::pass_on_signals(&mut command);
+        system::restore_signals(&mut command);
         match command.spawn() {
             Ok(child) => return Ok(child),
             Err(error) => why = format!("{}: {}", program.to_string_lossy(), describe(&error)),
@@ -450,8 +452,8 @@ mod tests {
 
     fn read(query: &str) -> Result<String, &'static str> {
         read_callback(query, "abc").map(|answer| match answer {
-            Answer::Code(code) => format!("code {}", code.expose()),
-            Answer::Refused(why) => format!("refused {why}"),
+            Callback::Code(code) => format!("code {}", code.expose()),
+            Callback::Refused(why) => format!("refused {why}"),
         })
     }
 

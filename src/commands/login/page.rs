@@ -1,7 +1,7 @@
 //! What the browser shows at the end of a login: plain pages without script or anything from elsewhere.
 
 use crate::base::error::clean;
-use crate::system::loopback::Response;
+use crate::system::loopback::LocalResponse;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--text:#1c2026;--quiet:#5c6572;--line:#e1e5ea;--mark:#12824c}\
@@ -22,30 +22,30 @@ const TICK: &str = r#"<path d="M14 22.5l6 6 11-12"/>"#;
 const CROSS: &str = r#"<path d="M16 16l12 12M28 16L16 28"/>"#;
 
 /// The login went well.
-pub fn logged_in(profile: &str) -> Response {
+pub fn logged_in(profile: &str) -> LocalResponse {
     let text = format!("<p>ycred has your token for {}.</p>", escape(profile));
     page(200, "yes", TICK, "You are logged in", &text, "You can close this page and go back to the terminal.")
 }
 
 /// The login failed, for this reason.
-pub fn refused(reason: &str) -> Response {
+pub fn refused(reason: &str) -> LocalResponse {
     let text = format!("<p class=\"why\">{}</p>", escape(&clean(reason)));
     page(200, "no", CROSS, "You are not logged in", &text, "The terminal says what can be done about it.")
 }
 
 /// A callback that nobody waits for.
-pub fn stray(why: &str) -> Response {
+pub fn stray(why: &str) -> LocalResponse {
     let text = format!("<p>This answer does not belong to the login that ycred waits for: {}.</p>", escape(why));
     let what = "If you have started another login since, finish that one.";
     page(400, "no", CROSS, "Nothing has happened", &text, what)
 }
 
 /// Any other path, or a callback after the first.
-pub fn not_here() -> Response {
-    Response::text(404, "there is nothing here; a login that ended here is done\n")
+pub fn not_here() -> LocalResponse {
+    LocalResponse::text(404, "there is nothing here; a login that ended here is done\n")
 }
 
-fn page(status: u16, class: &str, mark: &str, title: &str, text: &str, what: &str) -> Response {
+fn page(status: u16, class: &str, mark: &str, title: &str, text: &str, what: &str) -> LocalResponse {
     let html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\" class=\"{class}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{title} - ycred</title>\n\
@@ -54,7 +54,7 @@ fn page(status: u16, class: &str, mark: &str, title: &str, text: &str, what: &st
          stroke-linejoin=\"round\" aria-hidden=\"true\"><circle cx=\"22\" cy=\"22\" r=\"20\"/>{mark}</svg>\n\
          <h1>{title}</h1>\n{text}\n<footer>{what}</footer>\n</main>\n</body>\n</html>\n"
     );
-    Response::new(status, "text/html; charset=utf-8", html)
+    LocalResponse::new(status, "text/html; charset=utf-8", html)
 }
 
 fn escape(text: &str) -> String {

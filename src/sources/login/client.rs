@@ -8,12 +8,12 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::{Identity, value_digest};
 use crate::base::random;
 use crate::base::secret::Secret;
-use crate::cloud::auth::Granted;
+use crate::cloud::auth::AuthResponse;
 use crate::cloud::http::Proof;
 use crate::cloud::installation::Installation;
 use crate::cloud::jwt::ProofKey;
 use crate::cloud::{Context, auth};
-use crate::sources::login::state::Place;
+use crate::sources::login::state::LoginStore;
 use crate::sources::source::Opening;
 
 /// The page that people log in on, below the auth host's base URL.
@@ -27,8 +27,8 @@ const DEFAULT_CLIENT: &str = "yc.oauth.public-sdk";
 
 /// What a profile says of a login, and where it is kept.
 #[derive(Clone, Debug)]
-pub struct Login {
-    pub place: Place,
+pub struct LoginClient {
+    pub place: LoginStore,
     pub installation: Installation,
     client_id: String,
     federation: Option<String>,
@@ -36,7 +36,7 @@ pub struct Login {
     pub port: Option<u16>,
 }
 
-impl Login {
+impl LoginClient {
     /// Reads a profile whose source is `login`.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Login {
         let settings = opening.settings;
         let plain = |key: &str| match settings.text(key)? {
             Some(text) if text.len() > 256 || !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                Err(settings.complain(key, "is not an id"))
+                Err(settings.error_at(key, "is not an id"))
             }
             text => Ok(text.map(str::to_owned)),
         };
@@ -53,7 +53,7 @@ impl Login {
             text.parse::<u16>()
                 .ok()
                 .filter(|port| *port != 0)
-                .ok_or_else(|| settings.complain("redirect-port", "is not a port").hint("a number from 1 to 65535"))
+                .ok_or_else(|| settings.error_at("redirect-port", "is not a port").hint("a number from 1 to 65535"))
         });
         let installation = opening.installation.clone();
         let (client_id, federation) = (plain("client-id")?, plain("federation-id")?);
@@ -68,7 +68,7 @@ impl Login {
             .with("auth-url", &installation.auth_url)
             .with("client-id", &client_id)
             .with_some("federation-id", federation.as_ref());
-        let place = Place::new(directory, &identity, &command(opening.name));
+        let place = LoginStore::new(directory, &identity, &command(opening.name));
         Ok(Self { place, installation, client_id, federation, port: port.transpose()? })
     }
 
@@ -83,7 +83,7 @@ impl Login {
     }
 
     /// The URL that the browser is sent to (RFC 6749, 4.1.1).
-    pub fn authorize_url(&self, ask: &Ask, redirect: &str) -> String {
+    pub fn authorize_url(&self, ask: &AuthorizationRequest, redirect: &str) -> String {
         let challenge = ask.challenge();
         let thumbprint = ask.key.thumbprint();
         let mut parameters = vec![
@@ -110,7 +110,13 @@ impl Login {
     ///
     /// # Errors
     /// As [`auth::token`].
-    pub fn redeem(&self, ask: &Ask, code: &Secret, redirect: &str, cx: &Context<'_>) -> Result<Granted> {
+    pub fn exchange_code(
+        &self,
+        ask: &AuthorizationRequest,
+        code: &Secret,
+        redirect: &str,
+        cx: &Context<'_>,
+    ) -> Result<AuthResponse> {
         let parameters = [
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
@@ -125,7 +131,7 @@ impl Login {
     ///
     /// # Errors
     /// As [`auth::token`]; `invalid_grant` means that the login is over.
-    pub fn refresh(&self, refresh_token: &Secret, key: &ProofKey, cx: &Context<'_>) -> Result<Granted> {
+    pub fn refresh(&self, refresh_token: &Secret, key: &ProofKey, cx: &Context<'_>) -> Result<AuthResponse> {
         let parameters = [
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh_token.expose()),
@@ -136,11 +142,11 @@ impl Login {
 
     /// A token request with a proof of possession: once more with the nonce that the host wants to see in it, and once
     /// more with the host's own time where ours may be what it objects to.
-    fn request(&self, parameters: &[(&str, &str)], key: &ProofKey, cx: &Context<'_>) -> Result<Granted> {
+    fn request(&self, parameters: &[(&str, &str)], key: &ProofKey, cx: &Context<'_>) -> Result<AuthResponse> {
         let url = auth::token_url(&self.installation);
         let (mut nonce, mut shift) = (None::<String>, 0);
         loop {
-            let make = || prove(key, &url, cx.clock.now().shifted(shift), nonce.as_deref());
+            let make = || make_proof(key, &url, cx.clock.now().shifted(shift), nonce.as_deref());
             let proof = Proof { header: "dpop", make: &make };
             let error = match auth::proven_token(&self.installation, parameters, &[], Some(proof), cx) {
                 Ok(granted) => {
@@ -179,7 +185,7 @@ pub fn is_grant_refused(error: &Error) -> bool {
 }
 
 /// The refresh token of an answer, if there is one that could be. (The API's limit is 1000.)
-pub fn refresh_token(granted: &Granted) -> Option<Secret> {
+pub fn refresh_token(granted: &AuthResponse) -> Option<Secret> {
     let token = granted.token.refresh_token.as_ref()?;
     let text = token.expose();
     ((1..=4096).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| token.clone())
@@ -206,20 +212,20 @@ struct Claims<'a> {
     nonce: Option<&'a str>,
 }
 
-fn prove(key: &ProofKey, url: &str, now: Timestamp, nonce: Option<&str>) -> Result<Secret> {
+fn make_proof(key: &ProofKey, url: &str, now: Timestamp, nonce: Option<&str>) -> Result<Secret> {
     let claims = Claims { htu: url, htm: "POST", iat: now.unix_seconds(), jti: random::id(), nonce };
     key.proof(&claims).map_err(|why| Error::internal(format!("a proof of possession cannot be made: {why}")))
 }
 
 /// One login that is asked for: what must come back, and what proves that we asked.
-pub struct Ask {
+pub struct AuthorizationRequest {
     pub key: ProofKey,
     /// In the URL, and so no secret: whoever answers must have seen it.
     pub state: String,
     verifier: Secret,
 }
 
-impl Ask {
+impl AuthorizationRequest {
     pub fn new() -> Result<Self> {
         Ok(Self {
             key: ProofKey::generate().map_err(Error::internal)?,

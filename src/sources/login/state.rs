@@ -22,7 +22,7 @@ use crate::base::secret::expose;
 use crate::base::token::Credential;
 use crate::cloud::jwt::ProofKey;
 use crate::disk::store;
-use crate::disk::store::{Found, Held, Lock, Reserved};
+use crate::disk::store::{FileState, Lock, LockGuard, ReservedSpace};
 
 /// The format's own directory, as the cache has one.
 const VERSION: &str = "v1";
@@ -33,7 +33,7 @@ const ROOM: usize = 12 * 1024;
 
 /// Where one login is kept.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct LoginStore {
     directory: PathBuf,
     /// A digest, which says nothing about the account.
     name: String,
@@ -45,7 +45,7 @@ pub struct Place {
 
 /// A login.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct State {
+pub struct LoginState {
     settings: String,
     /// The login's id, which is in the marker too.
     session: String,
@@ -55,12 +55,12 @@ pub struct State {
     /// None: the organisation gives none, so that the login ends with its access token.
     #[serde(serialize_with = "expose_some")]
     pub refresh_token: Option<Secret>,
-    pub access: Option<Access>,
+    pub access: Option<AccessToken>,
 }
 
 /// The last access token, which is an IAM token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Access {
+pub struct AccessToken {
     #[serde(serialize_with = "expose")]
     token: Secret,
     issued: Timestamp,
@@ -77,9 +77,9 @@ fn expose_some<S: serde::Serializer>(secret: &Option<Secret>, serializer: S) -> 
     }
 }
 
-impl State {
+impl LoginState {
     /// A new login, under a new id.
-    pub fn new(place: &Place, key: &ProofKey, refresh_token: Option<Secret>, access: Access) -> Self {
+    pub fn new(place: &LoginStore, key: &ProofKey, refresh_token: Option<Secret>, access: AccessToken) -> Self {
         Self {
             settings: place.settings.clone(),
             session: crate::base::random::id(),
@@ -93,14 +93,14 @@ impl State {
     ///
     /// # Errors
     /// Refused (1): the file is damaged, so that only another login helps.
-    pub fn key(&self, place: &Place) -> Result<ProofKey> {
+    pub fn key(&self, place: &LoginStore) -> Result<ProofKey> {
         ProofKey::from_text(self.key.clone())
             .map_err(|why| Error::refused(format!("{}: {why}", place.path(STATE).display())).hint(&place.absent.hint))
     }
 
     /// The same login with what a renewal has brought.
     #[must_use]
-    pub fn renewed(self, refresh_token: Option<Secret>, access: Option<Access>) -> Self {
+    pub fn renewed(self, refresh_token: Option<Secret>, access: Option<AccessToken>) -> Self {
         Self { refresh_token: refresh_token.or(self.refresh_token), access, ..self }
     }
 
@@ -110,7 +110,7 @@ impl State {
     }
 }
 
-impl Access {
+impl AccessToken {
     pub fn new(credential: &Credential, began: Timestamp) -> Self {
         let Credential { secret, issued, expires, skew, assumed: _ } = credential.clone();
         Self { token: secret, issued, expires, skew, began }
@@ -144,7 +144,7 @@ pub struct Failed {
     pub reason: String,
 }
 
-impl Place {
+impl LoginStore {
     /// `identity` is whose login it is; `command` what logs in.
     pub fn new(state_dir: &Path, identity: &Identity, command: &str) -> Self {
         let absent = Absent { kind: Kind::Refused, message: "nobody is logged in".into(), hint: command.to_owned() };
@@ -159,15 +159,15 @@ impl Place {
         let directory = state_dir.join(VERSION);
         let absent = Absent { kind: Kind::Refused, message: String::new(), hint: String::new() };
         let place = |name| Self { directory: directory.clone(), name, settings: String::new(), absent: absent.clone() };
-        Ok(store::first_names(&directory)?.into_iter().map(place).collect())
+        Ok(store::names_before_dot(&directory)?.into_iter().map(place).collect())
     }
 
     /// Removes what killed processes have left in a state directory, which may hold a refresh token.
     ///
     /// # Errors
     /// What the disk says.
-    pub fn clear_litter(state_dir: &Path) -> io::Result<()> {
-        store::clear_litter(&state_dir.join(VERSION))
+    pub fn remove_temporary_files(state_dir: &Path) -> io::Result<()> {
+        store::remove_temporary_files(&state_dir.join(VERSION))
     }
 
     fn path(&self, ending: &str) -> PathBuf {
@@ -198,7 +198,7 @@ impl Place {
             store::tighten(above)?;
         }
         store::make_private(&self.directory)?;
-        store::clear_old_litter(&self.directory, now);
+        store::remove_old_temporary_files(&self.directory, now);
         Ok(())
     }
 
@@ -206,9 +206,9 @@ impl Place {
     ///
     /// # Errors
     /// Refused (1): nobody is logged in, or what is there is no login of ours; Internal (5): the disk fails.
-    pub fn load(&self) -> Result<State> {
+    pub fn load(&self) -> Result<LoginState> {
         let state = match self.read(STATE)? {
-            Some(content) => serde_json::from_slice::<State>(&content).ok(),
+            Some(content) => serde_json::from_slice::<LoginState>(&content).ok(),
             None => None,
         };
         let marker = self.read(MARKER)?;
@@ -221,9 +221,9 @@ impl Place {
     fn read(&self, ending: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let path = self.path(ending);
         match store::read(&path) {
-            Ok(Found::Content(content)) => Ok(Some(content)),
-            Ok(Found::Nothing) => Ok(None),
-            Ok(Found::Foreign) => {
+            Ok(FileState::Content(content)) => Ok(Some(content)),
+            Ok(FileState::Nothing) => Ok(None),
+            Ok(FileState::Foreign) => {
                 Err(Error::refused(format!("{}: is not a file that a login has written", path.display()))
                     .hint(&self.absent.hint))
             }
@@ -234,7 +234,7 @@ impl Place {
     }
 
     /// Whether this is still the login that is in force: it has neither been logged out nor replaced.
-    pub fn is_current(&self, state: &State) -> bool {
+    pub fn is_current(&self, state: &LoginState) -> bool {
         self.read(MARKER).is_ok_and(|marker| marker.is_some_and(|marker| *marker == *state.session.as_bytes()))
     }
 
@@ -244,10 +244,10 @@ impl Place {
     }
 
     /// The lock, once whoever renews has come to an end; none where that takes longer than this, or nothing can be locked.
-    pub fn wait_for_lock(&self, deadline: &Deadline, clock: &dyn Clock) -> Option<Held> {
+    pub fn wait_for_lock(&self, deadline: &Deadline, clock: &dyn Clock) -> Option<LockGuard> {
         loop {
             match self.try_lock_if_there() {
-                Lock::Held(held) => return Some(held),
+                Lock::LockGuard(held) => return Some(held),
                 Lock::Busy if !deadline.left(clock).is_zero() => clock.sleep(POLL),
                 Lock::Busy | Lock::Impossible(_) => return None,
             }
@@ -291,7 +291,7 @@ impl Place {
     ///
     /// # Errors
     /// What the disk says: nothing can be kept.
-    pub fn reserve(&self) -> io::Result<Reserved> {
+    pub fn reserve(&self) -> io::Result<ReservedSpace> {
         store::refuse_foreign_directory(&self.directory)?;
         store::reserve(&self.path(STATE), ROOM)
     }
@@ -300,7 +300,7 @@ impl Place {
     ///
     /// # Errors
     /// What the disk says; the old state is then still there.
-    pub fn store(&self, state: &State, room: Option<Reserved>) -> io::Result<()> {
+    pub fn store(&self, state: &LoginState, room: Option<ReservedSpace>) -> io::Result<()> {
         let content = Zeroizing::new(serde_json::to_vec(state)?);
         match room {
             Some(room) => room.fill(&content),
@@ -315,7 +315,7 @@ impl Place {
     ///
     /// # Errors
     /// What the disk says.
-    pub fn establish(&self, state: &State, room: Reserved) -> io::Result<()> {
+    pub fn establish(&self, state: &LoginState, room: ReservedSpace) -> io::Result<()> {
         self.store(state, Some(room))?;
         store::replace(&self.marker(), state.session.as_bytes(), true)?;
         let _ = store::remove(&self.path(FAILED));
@@ -344,7 +344,7 @@ impl Place {
     }
 
     /// Remembers why a login failed, as well as can be.
-    pub fn remember_failure(&self, failed: &Failed) {
+    pub fn record_failure(&self, failed: &Failed) {
         if let Ok(content) = serde_json::to_vec(failed) {
             let _ = store::replace(&self.path(FAILED), &content, false);
         }
@@ -362,7 +362,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_795_000_000_000);
 
-    fn access(token: &str) -> Access {
+    fn access(token: &str) -> AccessToken {
         let credential = Credential {
             secret: Secret::new(token.into()),
             issued: NOW,
@@ -370,18 +370,18 @@ mod tests {
             skew: 0,
             assumed: false,
         };
-        Access::new(&credential, NOW)
+        AccessToken::new(&credential, NOW)
     }
 
-    fn place(directory: &Path) -> Place {
-        let place = Place::new(directory, &Identity::of("login").with("profile", "/x.toml"), "ycred login");
+    fn place(directory: &Path) -> LoginStore {
+        let place = LoginStore::new(directory, &Identity::of("login").with("profile", "/x.toml"), "ycred login");
         place.prepare(NOW).expect("a directory");
         place
     }
 
-    fn log_in(place: &Place, token: &str) -> State {
+    fn log_in(place: &LoginStore, token: &str) -> LoginState {
         let key = ProofKey::generate().expect("a key");
-        let state = State::new(place, &key, Some(Secret::new("refresh-me".into())), access(token));
+        let state = LoginState::new(place, &key, Some(Secret::new("refresh-me".into())), access(token));
         place.establish(&state, place.reserve().expect("room")).expect("stored");
         state
     }
@@ -421,7 +421,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let place = place(directory.path());
         log_in(&place, "t1.one");
-        let other = Place { settings: "source=\"login\"\n".into(), ..place.clone() };
+        let other = LoginStore { settings: "source=\"login\"\n".into(), ..place.clone() };
         assert!(other.load().is_err() && place.load().is_ok());
     }
 }

@@ -6,8 +6,8 @@ use crate::base::environment as env;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme, is_loopback};
 use crate::base::secret::Secret;
-use crate::cloud::http::failure::Explained;
-use crate::cloud::http::{CONNECT, Request};
+use crate::cloud::http::failure::ServerError;
+use crate::cloud::http::{CONNECT, HttpRequest};
 use crate::cloud::{Context, auth};
 use crate::sources::metadata;
 use crate::sources::settings::Settings;
@@ -36,19 +36,19 @@ impl GitHub {
         let get = |name: &'static str| match settings.environment().text(name) {
             Ok(Some(value)) => Ok(value),
             Ok(None) => Err(settings
-                .complain(GITHUB, &format!("is for jobs of GitHub Actions, and the variable {name} is not set"))
+                .error_at(GITHUB, &format!("is for jobs of GitHub Actions, and the variable {name} is not set"))
                 .hint("give the job, or the whole workflow, `permissions: id-token: write`")),
-            Err(_) => Err(settings.complain(GITHUB, &format!("needs the variable {name}, which is not plain text"))),
+            Err(_) => Err(settings.error_at(GITHUB, &format!("needs the variable {name}, which is not plain text"))),
         };
         let (url, token) = (get(env::ACTIONS_ID_TOKEN_REQUEST_URL)?, get(env::ACTIONS_ID_TOKEN_REQUEST_TOKEN)?);
-        let complain =
-            |name: &str, why: &str| settings.complain(GITHUB, &format!("needs the variable {name}, which {why}"));
+        let error_at =
+            |name: &str, why: &str| settings.error_at(GITHUB, &format!("needs the variable {name}, which {why}"));
         let host = url.contains("://").then(|| Host::parse(url)).flatten().filter(|_| !url.contains(['#', ' ']));
         let is_safe = host.is_some_and(|host| host.scheme == Some(Scheme::Https) || is_loopback(&host.name));
         if !is_safe {
-            return Err(complain(env::ACTIONS_ID_TOKEN_REQUEST_URL, "is not an https URL"));
+            return Err(error_at(env::ACTIONS_ID_TOKEN_REQUEST_URL, "is not an https URL"));
         }
-        let token = subject_token(token).map_err(|why| complain(env::ACTIONS_ID_TOKEN_REQUEST_TOKEN, why))?;
+        let token = subject_token(token).map_err(|why| error_at(env::ACTIONS_ID_TOKEN_REQUEST_TOKEN, why))?;
         Ok(Self { url: url.to_owned(), token, audience: audience.to_owned() })
     }
 
@@ -58,7 +58,7 @@ impl GitHub {
         let url = format!("{}{separator}audience={}", self.url, auth::encode(&self.audience).collect::<String>());
         let bearer = Secret::wrapping(format!("bearer {}", self.token.expose()));
         let headers = [("authorization", bearer.expose()), ("accept", "application/json")];
-        let request = Request { url: &url, headers: &headers, body: None, connect: CONNECT, direct: false };
+        let request = HttpRequest { url: &url, headers: &headers, body: None, connect: CONNECT, direct: false };
         let answer = cx.send(&request, explain).map_err(|error| {
             let hint =
                 "GitHub gives ID tokens while the job runs, with `permissions: id-token: write`; run the job again";
@@ -72,14 +72,14 @@ impl GitHub {
 }
 
 /// GitHub's error, or a short plain text.
-pub fn explain(body: &[u8]) -> Option<Explained> {
+pub fn explain(body: &[u8]) -> Option<ServerError> {
     #[derive(Deserialize)]
     struct Refused {
         message: String,
     }
     match serde_json::from_slice(body) {
         Ok(Refused { message }) => {
-            Some(Explained { message: message.chars().take(250).collect(), request_id: None, code: None })
+            Some(ServerError { message: message.chars().take(250).collect(), request_id: None, code: None })
         }
         Err(_) => metadata::explain(body),
     }
