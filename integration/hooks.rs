@@ -511,6 +511,14 @@ impl Hook {
         &self.forms[0].words[1..]
     }
 
+    /// The reply holds this token: as Basic credentials if the hook writes them, and in the clear otherwise.
+    #[track_caller]
+    pub fn gave(&self, run: &Run, token: &str) {
+        let is_basic = self.forms[0].reply.is_some_and(|reply| !reply(token, "").contains(token));
+        let shown = if is_basic { basic(token) } else { token.to_owned() };
+        assert!(run.stdout.contains(&shown), "{self:?}: expected the token\n{run}");
+    }
+
     /// The hook reads one request, up to the end of stdin.
     pub fn reads_one_request(&self) -> bool {
         !self.forms[0].stdin.is_empty() && (self.failure)(1) != 0
@@ -617,17 +625,9 @@ fn url(host: &str) -> String {
 }
 
 /// The value of `Authorization` for the user `iam` and this password.
-pub fn basic(password: &str) -> String {
+fn basic(password: &str) -> String {
     use base64::Engine as _;
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("iam:{password}")))
-}
-
-/// The reply holds this token, in the clear or as Basic credentials.
-#[track_caller]
-pub fn gave(run: &Run, token: &str) {
-    let encoded = basic(token);
-    let encoded = encoded.trim_start_matches("Basic ");
-    assert!(run.stdout.contains(token) || run.stdout.contains(encoded), "expected the token\n{run}");
 }
 
 /// True if the reply holds any token: in the clear, or as Basic credentials that start with `iam:t1.`.

@@ -7,7 +7,7 @@ use crate::world::World;
 use ycred::protocol::{Framing, PROTOCOLS};
 
 use crate::harness::{Call, Sandbox, YCRED};
-use crate::hooks::{HOOKS, Hook, gave};
+use crate::hooks::{HOOKS, Hook};
 
 /// The hooks that have a symlink, with it.
 fn linked() -> impl Iterator<Item = (&'static Hook, &'static str)> {
@@ -45,18 +45,18 @@ fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() 
         ] {
             let path = world.sandbox.link(&name);
             let run = ask(&world.sandbox, hook, &path).run().succeeds().quietly();
-            gave(&run, token);
+            hook.gave(&run, token);
         }
         // The link's path does not matter, nor does a link to the link; `YCRED_PROFILE` counts where the name says nothing.
         let far = world.sandbox.link_at(format!("work/a b/{link}"));
-        gave(&ask(&world.sandbox, hook, &far).run().succeeds().quietly(), &default);
-        gave(&ask(&world.sandbox, hook, &far).env("YCRED_PROFILE", "prod").run().succeeds().quietly(), &prod);
+        hook.gave(&ask(&world.sandbox, hook, &far).run().succeeds().quietly(), &default);
+        hook.gave(&ask(&world.sandbox, hook, &far).env("YCRED_PROFILE", "prod").run().succeeds().quietly(), &prod);
         let twice = world.sandbox.path("work/twice").join(link);
         std::fs::create_dir(world.sandbox.path("work/twice")).expect("a directory");
         symlink(&far, &twice).expect("a link to the link");
-        gave(&ask(&world.sandbox, hook, &twice).run().succeeds().quietly(), &default);
+        hook.gave(&ask(&world.sandbox, hook, &twice).run().succeeds().quietly(), &default);
         let suffixed = world.sandbox.path("bin").join(format!("{link}-prod"));
-        gave(&ask(&world.sandbox, hook, &suffixed).env("YCRED_PROFILE", "my.prod-1").run().succeeds(), &prod);
+        hook.gave(&ask(&world.sandbox, hook, &suffixed).env("YCRED_PROFILE", "my.prod-1").run().succeeds(), &prod);
         assert_eq!(world.requests(), asked, "{hook:?}: all of these are hits");
     }
 }
@@ -96,7 +96,7 @@ fn every_hook_answers_by_its_word_and_flags_may_stand_on_either_side() {
             }
             let all = before.iter().chain([&hook.name]).chain(words).chain(behind).copied();
             let call = world.sandbox.ycred(all).stdin(stdin).env("PATH", world.sandbox.path("bin"));
-            gave(&call.run().succeeds(), &world.last_token());
+            hook.gave(&call.run().succeeds(), &world.last_token());
         }
         world
             .ycred(&[hook.name, "--nope"])

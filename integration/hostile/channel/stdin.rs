@@ -10,7 +10,7 @@ use crate::emulator::faults::Fault;
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, traced};
 use crate::harness::{YCRED, require_client};
-use crate::hooks::{HOOKS, Hook, V1, forms, gave};
+use crate::hooks::{HOOKS, Hook, V1, forms};
 use crate::world::World;
 
 /// Which calls read descriptor 0.
@@ -50,7 +50,7 @@ fn hooks_without_a_request_leave_stdin_alone() {
 fn a_stdin_that_never_ends_does_not_hold_up_those_who_do_not_read_it() {
     let world = World::new();
     let script = "sleep 60 | { \"$@\" && kill 0; }";
-    for (_, form) in forms().filter(|(hook, form)| hook.gives_token && form.stdin.is_empty()) {
+    for (hook, form) in forms().filter(|(hook, form)| hook.gives_token && form.stdin.is_empty()) {
         // The group is killed at its end, so the run ends by that signal and not after a minute.
         let run = world
             .sandbox
@@ -58,7 +58,7 @@ fn a_stdin_that_never_ends_does_not_hold_up_those_who_do_not_read_it() {
             .limit(Duration::from_secs(30))
             .run();
         assert_eq!(run.status.signal(), Some(libc::SIGTERM), "{run}");
-        gave(&run, &world.last_token());
+        hook.gave(&run, &world.last_token());
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hosts that are ours: those of the installation, and those that a profile lists.
 
-use crate::hooks::{HostHook, gave, has_token, link_all, programs, with_host};
+use crate::hooks::{HostHook, has_token, link_all, programs, with_host};
 use crate::world::World;
 
 /// The hook of this name, which is told a host.
@@ -28,7 +28,7 @@ fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
                     for spelling in client.host.spellings {
                         let host = spelling.replace("{}", &name);
                         let run = client.ask(&world.sandbox, by_symlink, &host).run().succeeds().quietly();
-                        gave(&run, &world.last_token());
+                        client.hook.gave(&run, &world.last_token());
                     }
                 }
             }
