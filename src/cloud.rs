@@ -8,12 +8,11 @@ pub mod installation;
 pub mod jwt;
 pub mod status;
 
-use std::time::Duration;
-
-use crate::base::clock::{Clock, Deadline, Timestamp, clock_off};
+use crate::base::clock::{Clock, Deadline, clock_off};
 use crate::base::error::Result;
 use crate::base::notes::{Notes, Warning};
 use crate::cache::Cache;
+use crate::cache::record::Requirements;
 use crate::cloud::http::failure::ServerError;
 use crate::cloud::http::{Http, HttpRequest, HttpResponse, Proof, RetryPolicy};
 
@@ -27,10 +26,8 @@ pub struct Context<'a> {
     pub http: &'a Http,
     pub cache: &'a Cache,
     pub notes: &'a Notes<'a>,
-    /// What is wanted of a grant inside another one (`--force-refresh` goes through the whole chain).
-    pub force_since: Option<Timestamp>,
-    /// What the token should have left at least: for a grant that keeps tokens of its own.
-    pub min_ttl: Duration,
+    /// What the token must be good for. A grant inside another one has requirements of its own.
+    pub requirements: Requirements,
     /// How messages call the profile.
     pub profile: &'a str,
     /// The token is to buy another one, and nobody sees how long it lives.

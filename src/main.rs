@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             clock,
             began,
             print_stderr: &print_stderr,
-            print_stdout: &say,
+            print_stdout: &print_stdout,
         })
     }));
     let code = outcome.map_or_else(|panic| defect(panic.as_ref()), |(outcome, warning)| carry_out(outcome, &warning));

@@ -11,7 +11,7 @@ use crate::base::notes::Warning;
 use crate::base::random;
 use crate::base::token::Credential;
 use crate::cache::Entry;
-use crate::cache::record::{Attempt, Decision, Record, RenewalRules, Requirements, ReturnedToken};
+use crate::cache::record::{Attempt, Decision, Record, RenewalRules, ReturnedToken};
 use crate::cloud::Context;
 use crate::disk::store::{Lock, LockGuard};
 
@@ -74,12 +74,12 @@ pub struct ObtainedToken {
 ///
 /// # Errors
 /// The reason of the one fetch that was made, by whichever process.
-pub fn obtain(grant: &dyn Grant, requirements: &Requirements, cx: &Context<'_>) -> Result<ObtainedToken> {
+pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     let rules = match grant.caching() {
-        Caching::Never => return uncached(grant, requirements, cx),
+        Caching::Never => return uncached(grant, cx),
         Caching::StoredToken(rules) => rules,
     };
-    let run = Run { grant, requirements, cx, rules, entry: cx.cache.entry(grant.identity()) };
+    let run = Run { grant, cx, rules, entry: cx.cache.entry(grant.identity()) };
     let found = run.entry.load()?;
     match run.decide(found.as_ref()) {
         Decision::Serve(answer) => Ok(run.serve(answer)),
@@ -89,14 +89,14 @@ pub fn obtain(grant: &dyn Grant, requirements: &Requirements, cx: &Context<'_>) 
     }
 }
 
-fn uncached(grant: &dyn Grant, requirements: &Requirements, cx: &Context<'_>) -> Result<ObtainedToken> {
+fn uncached(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     let credential = grant.fetch(cx)?;
-    let below_min_ttl = credential.left(cx.clock.now()).longer < millis(requirements.min_ttl);
+    let below_min_ttl = credential.left(cx.clock.now()).longer < millis(cx.requirements.min_ttl);
     let answer = ReturnedToken { credential, although: None, below_min_ttl, skew_is_current: true };
-    Ok(serve(answer, requirements, cx))
+    Ok(serve(answer, cx))
 }
 
-fn serve(answer: ReturnedToken, requirements: &Requirements, cx: &Context<'_>) -> ObtainedToken {
+fn serve(answer: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
     let ReturnedToken { credential, although, below_min_ttl, skew_is_current } = answer;
     let left = || human(credential.left(cx.clock.now()).longer);
     if let Some(reason) = although {
@@ -109,7 +109,7 @@ fn serve(answer: ReturnedToken, requirements: &Requirements, cx: &Context<'_>) -
             ),
         );
     } else if below_min_ttl && !cx.is_inner {
-        let min_ttl = human(millis(requirements.min_ttl));
+        let min_ttl = human(millis(cx.requirements.min_ttl));
         let what = match credential.assumed {
             true => {
                 format!(
@@ -129,7 +129,6 @@ fn serve(answer: ReturnedToken, requirements: &Requirements, cx: &Context<'_>) -
 /// One call of [`obtain`], with what all its steps share.
 struct Run<'a> {
     grant: &'a dyn Grant,
-    requirements: &'a Requirements,
     cx: &'a Context<'a>,
     rules: RenewalRules,
     entry: Entry<'a>,
@@ -138,7 +137,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn decide(&self, record: Option<&Record>) -> Decision {
         let now = self.cx.clock.now();
-        let verdict = record.map_or(Decision::Fetch, |record| record.decide(self.requirements, &self.rules, now));
+        let verdict = record.map_or(Decision::Fetch, |record| record.decide(&self.cx.requirements, &self.rules, now));
         self.cx.notes.debug(|| {
             let what = match &verdict {
                 Decision::Serve(answer) => format!("cached token, {} left", human(answer.credential.left(now).longer)),
@@ -154,7 +153,7 @@ impl Run<'_> {
     }
 
     fn serve(&self, answer: ReturnedToken) -> ObtainedToken {
-        serve(answer, self.requirements, self.cx)
+        serve(answer, self.cx)
     }
 
     /// In the soft window: one process renews, if it can lock and store; everybody else has the cached token at once.
@@ -180,11 +179,12 @@ impl Run<'_> {
         let began = cx.clock.now();
         let outcome = self.grant.fetch(&cx);
         let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome, is_relief: false };
-        let kept = match self.entry.store_attempt(&witness, &attempt, Some(&before), self.requirements, &self.rules) {
+        let kept = match self.entry.store_attempt(&witness, &attempt, Some(&before), &self.cx.requirements, &self.rules)
+        {
             Ok(record) => record,
             Err(unwritten) => unwritten.0,
         };
-        match kept.result(self.requirements, cx.clock.now()) {
+        match kept.result(&self.cx.requirements, cx.clock.now()) {
             Some(Ok(answer)) => self.serve(answer),
             _ => as_it_is(cached),
         }
@@ -237,7 +237,7 @@ impl Run<'_> {
     fn fall_back(&self, record: Option<&Record>, error: Error) -> Result<ObtainedToken> {
         let now = self.cx.clock.now();
         let usable = record.and_then(Record::credential).filter(|credential| credential.left(now).longer > 0);
-        match usable.filter(|_| self.requirements.force_since.is_none()) {
+        match usable.filter(|_| self.cx.requirements.force_since.is_none()) {
             Some(credential) => {
                 let although = Some(error.reason());
                 Ok(self.serve(ReturnedToken { credential, although, below_min_ttl: true, skew_is_current: false }))
@@ -248,7 +248,7 @@ impl Run<'_> {
 
     /// What another process's attempt brought, if it counts for us.
     fn news(&self, record: &Record) -> Option<Result<ObtainedToken>> {
-        let counts = self.requirements.force_since.is_none_or(|since| record.counts_since(since));
+        let counts = self.cx.requirements.force_since.is_none_or(|since| record.counts_since(since));
         self.cx.notes.debug(|| {
             format!(
                 "{}: another process has finished its fetch{}",
@@ -264,12 +264,12 @@ impl Run<'_> {
             return Some(Err(Error::unavailable("the profile was logged out while this process waited for its token")
                 .hint("run it again, if a token is still wanted")));
         }
-        Some(record.result(self.requirements, self.cx.clock.now())?.map(|answer| self.serve(answer)))
+        Some(record.result(&self.cx.requirements, self.cx.clock.now())?.map(|answer| self.serve(answer)))
     }
 
     /// Fetches, and leaves what came of it for everybody else.
     fn lead(&self, footing: &LeaderRole, before: Option<Record>) -> Result<ObtainedToken> {
-        let (cx, requirements) = (self.cx, self.requirements);
+        let (cx, requirements) = (self.cx, &self.cx.requirements);
         let witness = self.entry.snapshot()?;
         let deadline = match footing {
             LeaderRole::NoLock(_) => cx.deadline,
@@ -317,7 +317,7 @@ impl Run<'_> {
 
     /// What was fetched; or what is in the record, where that lives longer and nobody asked for another one.
     fn better_of(&self, new: Credential, kept: &Record, before: Option<&Record>) -> ReturnedToken {
-        let (requirements, now) = (self.requirements, self.cx.clock.now());
+        let (requirements, now) = (&self.cx.requirements, self.cx.clock.now());
         if requirements.force_since.is_none() {
             if let Some(Ok(answer)) = kept.result(requirements, now)
                 && answer.although.is_none()

@@ -120,10 +120,7 @@ impl Session<'_> {
     ) -> Result<ObtainedToken> {
         let timeout = options.timeout.unwrap_or(profile.timeout);
         let min_ttl = options.min_ttl.unwrap_or(min_ttl);
-        self.ask(profile, options, min_ttl, timeout, |cx| {
-            obtain(grant, &Requirements { min_ttl, force_since: cx.force_since }, cx)
-        })
-        .map_err(|error| error.context(profile))
+        self.ask(profile, options, min_ttl, timeout, |cx| obtain(grant, cx)).map_err(|error| error.context(profile))
     }
 
     /// Does something with the network, as this profile has it.
@@ -156,8 +153,7 @@ impl Session<'_> {
             http: &http,
             cache: &cache,
             notes: self.notes,
-            force_since,
-            min_ttl,
+            requirements: Requirements { min_ttl, force_since },
             profile: &label,
             is_inner: false,
         };

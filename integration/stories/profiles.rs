@@ -442,3 +442,13 @@ fn a_profile_that_is_a_link_to_nowhere_is_an_error_and_nothing_serves_in_its_pla
     let run = world.token(&[]).env("YC_IAM_TOKEN", "t1.of.environment").run();
     refused(run, 3, &["default.toml", "is a link to what is not there"]);
 }
+
+#[test]
+fn a_fault_in_the_arguments_is_usage_whatever_word_is_among_them() {
+    let world = World::new();
+    // 125 belongs to `exec`; a profile of that name does not make this a call of it.
+    world.sandbox.ycred(["--profile", "exec", "lst"]).run().exits(2).stdout_is("");
+    world.sandbox.ycred(["exec", "--min-ttl", "soon", "--", "true"]).run().exits(125).stdout_is("");
+    world.sandbox.ycred(["--timeout", "5", "exec", "--", "true"]).run().exits(125).stdout_is("");
+    world.sandbox.ycred(["exec", "--nonesuch"]).run().exits(125).stdout_is("");
+}

@@ -142,11 +142,12 @@ pub fn parse_people(arguments: &[OsString]) -> Result<Invocation, Fault> {
     if of_command.get_flag("version") {
         return Ok(Invocation::Print(version()));
     }
-    let options = options_of(&matches, of_command, &[])?;
     let command = COMMANDS.iter().find(|command| command.name == name);
     // clap sees a hook where lexopt sees none only if the two read the words differently.
     let command =
         command.ok_or_else(|| Error::usage(format!("`{name}` cannot be read in these words")).hint(SEE_HELP))?;
+    let options =
+        options_of(&matches, of_command, &[]).map_err(|error| Fault { code: command.exit_code(&error), error })?;
     Ok(Invocation::People(Box::new(CommandCall { command, options, matches: of_command.clone(), tree })))
 }
 

@@ -220,8 +220,8 @@ impl Grant for AccessKeyGrant {
         let policy = self.request.policy_file.as_deref().map(read_policy).transpose()?;
         // A token that is too short for the key is renewed first; where that brings no longer one, the cache's back-off
         // sees to it that it is not tried at every call.
-        let requirements = Requirements { min_ttl: self.request.duration() + MARGIN, force_since: cx.force_since };
-        let caller = obtain(self.inner.as_ref(), &requirements, &Context { is_inner: true, ..*cx })?;
+        let requirements = Requirements { min_ttl: self.request.duration() + MARGIN, ..cx.requirements };
+        let caller = obtain(self.inner.as_ref(), &Context { is_inner: true, requirements, ..*cx })?;
         let now = cx.clock.now();
         let last = caller.credential.advertised(now, caller.skew_is_current);
         let duration = match caller.credential.assumed {

@@ -42,7 +42,7 @@ impl ImpersonatedGrant {
     /// The token to buy with.
     fn caller(&self, force_since: Option<Timestamp>, cx: &Context<'_>) -> Result<ObtainedToken> {
         let requirements = Requirements { min_ttl: MIN_TTL, force_since };
-        obtain(self.inner.as_ref(), &requirements, &Context { is_inner: true, min_ttl: MIN_TTL, ..*cx })
+        obtain(self.inner.as_ref(), &Context { is_inner: true, requirements, ..*cx })
     }
 
     fn exchange(&self, caller: &Secret, cx: &Context<'_>) -> Result<Credential> {
@@ -74,7 +74,7 @@ impl Grant for ImpersonatedGrant {
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let began = cx.clock.now();
-        let caller = self.caller(cx.force_since, cx)?;
+        let caller = self.caller(cx.requirements.force_since, cx)?;
         let bought = match self.exchange(&caller.credential.secret, cx) {
             // The one that was at hand has been revoked, perhaps; a new one is had once, unless a cached token serves
             // meanwhile. One that has just been had is as good as any.

@@ -102,14 +102,14 @@ impl LoginGrant {
         let credential = access.credential();
         let now = cx.clock.now();
         let left = credential.left(now);
-        let will_do = match cx.force_since {
+        let will_do = match cx.requirements.force_since {
             Some(since) => access.began >= since && left.longer > 0,
             // Without a refresh token there is no better one.
             None if state.refresh_token.is_none() => left.longer > 0,
             // Got while this machine's clock was ahead, so that nothing it says of its end is true: as in the cache.
             None if access.began > now.plus(FUTURE) => false,
             None => {
-                left.longer >= millis(cx.min_ttl).max(1)
+                left.longer >= millis(cx.requirements.min_ttl).max(1)
                     && left.shorter > self.rules.soft_window(&credential)
                     && self.rules.max_age.is_none_or(|age| now.since(access.began) < millis(age))
             }
@@ -128,8 +128,8 @@ impl LoginGrant {
         // Taken before the request, which may bring the only refresh token that there is.
         let room = self.login.place.reserve();
         if let (Err(error), Some(credential)) = (&room, self.unexpired(&state, cx))
-            && cx.force_since.is_none()
-            && credential.left(cx.clock.now()).longer >= millis(cx.min_ttl)
+            && cx.requirements.force_since.is_none()
+            && credential.left(cx.clock.now()).longer >= millis(cx.requirements.min_ttl)
         {
             cx.notes.debug(|| format!("{}: not renewed, since nothing can be kept: {}", self.name, describe(error)));
             return Ok(credential);
@@ -181,7 +181,7 @@ impl LoginGrant {
         let is_cached = cached
             .and_then(|record| record.credential())
             .is_some_and(|credential| credential.left(cx.clock.now()).longer > 0);
-        match self.unexpired(state, cx).filter(|_| cx.force_since.is_none() && !is_cached) {
+        match self.unexpired(state, cx).filter(|_| cx.requirements.force_since.is_none() && !is_cached) {
             Some(credential) => {
                 let left = human(credential.left(cx.clock.now()).longer);
                 let reason = error.reason();

@@ -263,3 +263,33 @@ fn a_person_may_impersonate_a_service_account() {
     person.world.sandbox.ycred(["logout"]).run().exits(0);
     refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
 }
+
+#[test]
+fn an_access_key_that_outlasts_the_login_token_renews_it_first() {
+    let person = Person::new();
+    person.log_in();
+    person.get();
+    // Fresh by itself, but too short for a key of two hours.
+    person.age(10 * HOUR + 30 * MINUTE);
+    person.get();
+    assert_eq!(person.tokens(), 1, "still fresh");
+    person.world.sandbox.ycred(["aws", "--duration", "2h"]).run().exits(0).quietly();
+    let keys = person.world.emulator.access_keys();
+    assert_eq!(keys.iter().map(|key| key.duration).collect::<Vec<_>>(), [2 * HOUR]);
+    assert_eq!(person.tokens(), 2, "the login was renewed once");
+}
+
+#[test]
+fn a_revoked_login_token_behind_impersonation_is_renewed_once() {
+    let person = Person::new();
+    let [first, second] = [(); 2].map(|()| person.world.emulator.new_service_account());
+    person.profile(&format!("impersonate = \"{first}\""));
+    person.log_in();
+    person.get();
+    let login_token = person.state()["access"]["token"].as_str().expect("a token").to_owned();
+    assert!(person.world.emulator.revoke(&login_token));
+    person.profile(&format!("impersonate = \"{second}\""));
+    let token = person.get();
+    assert_eq!(person.world.emulator.subject_of(&token), Some(second));
+    assert_eq!(person.tokens(), 2, "the login was renewed once");
+}

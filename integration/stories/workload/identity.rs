@@ -88,9 +88,8 @@ fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
         http: &http,
         cache: &cache,
         notes: &notes,
-        force_since: None,
         profile: "profile x",
-        min_ttl: Duration::ZERO,
+        requirements: ycred::cache::record::Requirements { min_ttl: Duration::ZERO, force_since: None },
         is_inner: false,
     };
     let fetch = |token: &str| {
