@@ -20,7 +20,7 @@ use ycred::cli::hook::parse_options;
 use ycred::cli::invocation::Invocation;
 use ycred::cloud::{auth, discovery, http, iam, jwt, status};
 use ycred::commands::import::yaml::{Node, Value};
-use ycred::commands::login::flow;
+use ycred::commands::login::callback;
 use ycred::disk::places::Places;
 use ycred::hooks::protocol::Hook;
 use ycred::hooks::{self, HOOKS};
@@ -82,7 +82,7 @@ const READERS: &[(&str, fn(&[u8]))] = &[
     ("yaml", yaml),
     ("message", message),
     ("request_head", request_head),
-    ("callback", callback),
+    ("callback", login_callback),
     ("login_state", login_state),
 ];
 
@@ -524,16 +524,16 @@ fn request_head(input: &[u8]) {
 }
 
 /// A callback's query, which any page and any program here can send; or the line that a person pastes.
-fn callback(input: &[u8]) {
+fn login_callback(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let state = "fuzzed-state-of-a-login";
-    for query in [&*text, flow::query_of(&text)] {
-        match flow::read_callback(query, state) {
-            Ok(flow::Callback::Code(code)) => {
+    for query in [&*text, callback::query_of(&text)] {
+        match callback::read_callback(query, state) {
+            Ok(callback::Callback::Code(code)) => {
                 assert!(query.contains("state=") && query.contains("code="), "{query}");
                 assert!(code.expose().bytes().all(|byte| byte.is_ascii_graphic()));
             }
-            Ok(flow::Callback::Refused(why)) => {
+            Ok(callback::Callback::Refused(why)) => {
                 assert!(query.contains("error="), "{query}");
                 check_error(&Error::refused(why));
             }

@@ -5,8 +5,7 @@ use clap_complete::Shell;
 
 use crate::base::error::{Error, Result};
 use crate::commands::command::{Command, CommandCall};
-use crate::process::Outcome;
-use crate::process::Reply;
+use crate::process::{Outcome, Reply};
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {

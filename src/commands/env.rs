@@ -7,9 +7,8 @@ use clap::Arg;
 use crate::base::environment::SHELL;
 use crate::base::error::{Error, Result};
 use crate::commands::command::{Command, CommandCall};
-use crate::process::Outcome;
-use crate::process::Reply;
 use crate::process::launch::Change;
+use crate::process::{Outcome, Reply};
 use crate::session::Session;
 use crate::session::child::changes;
 

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use crate::base::error::{Result, clean};
 use crate::commands::command::{Command, CommandCall};
-use crate::process::Outcome;
-use crate::process::Reply;
+use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, ProfileRef, find};
 use crate::session::Session;
 

@@ -1,7 +1,10 @@
 //! `login`: lets a person log in with a browser, for a profile whose source is `login`.
 
+mod browser;
+pub mod callback;
 pub mod flow;
 mod page;
+mod paste;
 
 use std::time::Duration;
 

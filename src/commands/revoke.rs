@@ -9,8 +9,7 @@ use crate::base::secret::Secret;
 use crate::base::token::{Credential, token_text};
 use crate::cloud::iam;
 use crate::commands::command::{Command, CommandCall};
-use crate::process::Outcome;
-use crate::process::Reply;
+use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, find};
 use crate::session::Session;
 

@@ -1,29 +1,22 @@
 //! A login with a person: one browser, one callback, and nothing kept unless all of it went well.
 
 use std::cell::RefCell;
-use std::ffi::OsString;
 use std::io;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
-use zeroize::Zeroizing;
-
 use crate::base::clock::{Timestamp, human, millis};
-use crate::base::environment::{BROWSER, Environment};
-use crate::base::error::describe;
-use crate::base::error::{Error, Result, clean};
-use crate::base::identity::value_digest;
-use crate::base::secret::Secret;
+use crate::base::error::{Error, Result, describe};
 use crate::base::token::Credential;
 use crate::cloud::Context;
 use crate::cloud::auth::AuthResponse;
+use crate::commands::login::browser::open_browser;
+use crate::commands::login::callback::{Callback, query_of, read_callback};
 use crate::commands::login::page;
+use crate::commands::login::paste::Paste;
 use crate::disk::store::{Lock, LockGuard, ReservedSpace};
 use crate::session::Session;
 use crate::sources::login::client::{AuthorizationRequest, CALLBACK, LoginClient, refresh_token};
 use crate::sources::login::state::{AccessToken, Failed, LoginState};
-use crate::system;
 use crate::system::loopback::{Listener, PendingRequest};
 
 /// How long a person has.
@@ -35,12 +28,6 @@ const COOL_DOWN: Duration = Duration::from_secs(30);
 const REQUEST: Duration = Duration::from_secs(30);
 /// How often what cannot wake us is looked at.
 const POLL: Duration = Duration::from_millis(50);
-/// The longest line that is pasted; a callback has a few hundred bytes.
-const LONGEST_LINE: usize = 8 * 1024;
-
-/// What is read at once: more than std's own buffer, in which a rest would lie unseen.
-const AT_ONCE: usize = 12 * 1024;
-
 const PASTE: &str = "then paste the address that it leads to, though the page may not load, and press Enter";
 
 /// How to log in.
@@ -151,54 +138,6 @@ fn cool_down(login: &LoginClient, cx: &Context<'_>) -> Result<()> {
             COOL_DOWN.as_secs(),
             login.place.absent().hint
         )))
-}
-
-/// What the callback said.
-pub enum Callback {
-    Code(Secret),
-    /// The person or the cloud said no.
-    Refused(String),
-}
-
-/// Reads the query of a callback.
-///
-/// # Errors
-/// It is not the answer to what was asked: why, in words.
-pub fn read_callback(query: &str, state: &str) -> Result<Callback, &'static str> {
-    let mut found: [Option<Zeroizing<String>>; 4] = Default::default();
-    for pair in query.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let names = ["state", "code", "error", "error_description"];
-        let Some(at) = names.iter().position(|known| *known == name) else { continue };
-        let value = Zeroizing::new(value.replace('+', " "));
-        let value = percent_decode_str(&value).decode_utf8().map_err(|_| "it is not text")?;
-        if found[at].replace(Zeroizing::new(value.into_owned())).is_some() {
-            return Err("a parameter comes twice");
-        }
-    }
-    let [given, code, error, description] = found;
-    // By digests, so that the time it takes tells nothing of where they differ.
-    if given.is_none_or(|given| value_digest(given.as_bytes()) != value_digest(state.as_bytes())) {
-        return Err("its state is not that of this login");
-    }
-    if let Some(error) = error.filter(|error| !error.is_empty()) {
-        let description: String = description.iter().flat_map(|text| text.chars()).take(250).collect();
-        let error: String = error.chars().take(60).collect();
-        return Ok(Callback::Refused(if description.is_empty() { error } else { format!("{error}: {description}") }));
-    }
-    match code {
-        Some(code) if (1..=4096).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Ok(Callback::Code(Secret::new(code.to_string())))
-        }
-        _ => Err("there is no code in it"),
-    }
-}
-
-/// The query in what a person has pasted: an address, or what stands in it behind the question mark.
-pub fn query_of(line: &str) -> &str {
-    let line = line.trim().trim_matches(['"', '\'']);
-    let query = line.split_once('?').map_or(line, |(_, query)| query);
-    query.split('#').next().unwrap_or_default()
 }
 
 /// One login, from the URL to the tokens.
@@ -351,164 +290,5 @@ impl Waiting<'_> {
             let Some(incoming) = self.listener.next(Duration::from_millis(20)) else { return };
             incoming.answer(page::not_here());
         }
-    }
-}
-
-/// Lines from stdin, which may come at any time or never.
-#[derive(Default)]
-struct Paste {
-    wanted: bool,
-    text: Zeroizing<Vec<u8>>,
-}
-
-impl Paste {
-    /// The next line, if there is one by now.
-    fn line(&mut self, session: &Session<'_>) -> Option<Zeroizing<String>> {
-        loop {
-            let end = match self.text.iter().position(|byte| *byte == b'\n') {
-                Some(end) => end,
-                // The last line may have no end.
-                None if !self.wanted || self.text.len() > LONGEST_LINE => self.text.len(),
-                None if self.read_more(session) => continue,
-                None => return None,
-            };
-            if self.text.is_empty() {
-                return None;
-            }
-            let rest = self.text.get(end + 1..).unwrap_or_default().to_vec();
-            let line = std::mem::replace(&mut self.text, Zeroizing::new(rest));
-            let line = String::from_utf8_lossy(&line[..end]).into_owned();
-            if !line.trim().is_empty() {
-                return Some(Zeroizing::new(line));
-            }
-        }
-    }
-
-    /// Whether there was something to read by now.
-    fn read_more(&mut self, session: &Session<'_>) -> bool {
-        let mut stdin = session.stdin.borrow_mut();
-        if !stdin.wait(Duration::from_millis(1)) {
-            return false;
-        }
-        let mut buffer = Zeroizing::new(vec![0; AT_ONCE]);
-        match stdin.read(&mut buffer[..]) {
-            Ok(0) | Err(_) => self.wanted = false,
-            Ok(n) => self.text.extend_from_slice(&buffer[..n]),
-        }
-        true
-    }
-}
-
-/// What opens a URL on this system, tried in turn. (A crate for it would bring four more, to run these.)
-const OPENERS: &[&[&str]] =
-    if cfg!(target_os = "macos") { &[&["open"]] } else { &[&["xdg-open"], &["gio", "open"], &["wslview"]] };
-
-/// The command lines to try.
-fn browsers(url: &str, environment: &Environment) -> Vec<Vec<OsString>> {
-    let Some(chosen) = environment.get(BROWSER) else {
-        let with_url = |words: &&[&str]| words.iter().copied().chain([url]).map(OsString::from).collect();
-        return OPENERS.iter().map(with_url).collect();
-    };
-    // A path with blanks in it is a program nevertheless.
-    if std::path::Path::new(chosen).is_file() {
-        return vec![vec![chosen.to_owned(), url.into()]];
-    }
-    let text = chosen.to_string_lossy();
-    let commands = text.split(':').filter(|command| !command.trim().is_empty());
-    commands
-        .map(|command| {
-            let mut words: Vec<OsString> =
-                command.split_whitespace().map(|word| word.replace("%s", url).into()).collect();
-            if !command.contains("%s") {
-                words.push(url.into());
-            }
-            words
-        })
-        .collect()
-}
-
-/// Starts a browser that outlives us and has nothing of ours: stdout is a protocol channel, and Ctrl-C here is not meant
-/// for it.
-fn open_browser(url: &str, environment: &Environment) -> Result<Child, String> {
-    use std::os::unix::process::CommandExt as _;
-    system::reset_sigchld();
-    let mut why = String::new();
-    for words in browsers(url, environment) {
-        let Some((program, arguments)) = words.split_first() else { continue };
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        system::restore_signals(&mut command);
-        match command.spawn() {
-            Ok(child) => return Ok(child),
-            Err(error) => why = format!("{}: {}", program.to_string_lossy(), describe(&error)),
-        }
-    }
-    Err(clean(&format!("no browser can be started ({why})")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(query: &str) -> Result<String, &'static str> {
-        read_callback(query, "abc").map(|answer| match answer {
-            Callback::Code(code) => format!("code {}", code.expose()),
-            Callback::Refused(why) => format!("refused {why}"),
-        })
-    }
-
-    #[test]
-    fn a_callback_counts_only_with_our_state() {
-        assert_eq!(read("code=c1&state=abc").as_deref(), Ok("code c1"));
-        assert_eq!(read("state=%61bc&x=y&code=a%2Bb").as_deref(), Ok("code a+b"));
-        assert_eq!(
-            read("error=access_denied&error_description=not+to%20day&state=abc").as_deref(),
-            Ok("refused access_denied: not to day")
-        );
-        assert_eq!(read("error=server_error&code=c&state=abc").as_deref(), Ok("refused server_error"));
-        for stray in [
-            "",
-            "code=c1",
-            "code=c1&state=abd",
-            "code=c1&state=ab",
-            "error=access_denied&state=",
-            "state=abc",
-            "error&state=abc",
-        ] {
-            assert!(read(stray).is_err(), "{stray}");
-        }
-        for wrong in [
-            "code=a&code=b&state=abc",
-            "code=a&state=abc&state=abc",
-            "code=%FF&state=abc",
-            "code=&state=abc",
-            "code=a+b&state=abc",
-        ] {
-            assert!(read(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn what_is_pasted_may_be_the_whole_address_or_its_query() {
-        for line in [
-            "http://127.0.0.1:1234/auth/callback?code=c&state=abc\n",
-            "  code=c&state=abc ",
-            "\"http://127.0.0.1/auth/callback?code=c&state=abc#x\"",
-            "?code=c&state=abc",
-        ] {
-            assert_eq!(query_of(line), "code=c&state=abc", "{line}");
-        }
-    }
-
-    #[test]
-    fn the_browser_variable_is_read_as_xdg_open_reads_it() {
-        let lines = |value: &str| {
-            let environment = Environment::new([(BROWSER.into(), value.into())]);
-            let join = |words: Vec<OsString>| words.join(std::ffi::OsStr::new(" ")).to_string_lossy().into_owned();
-            browsers("http://x/", &environment).into_iter().map(join).collect::<Vec<_>>()
-        };
-        assert_eq!(lines("firefox"), ["firefox http://x/"]);
-        assert_eq!(lines("a --new %s -q:b"), ["a --new http://x/ -q", "b http://x/"]);
-        assert_eq!(browsers("u", &Environment::default()).len(), OPENERS.len());
     }
 }
