@@ -13,7 +13,7 @@ use ycred::base::error::{Error, clean};
 use ycred::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use ycred::base::identity::Identity;
 use ycred::base::secret::Secret;
-use ycred::base::token::{Credential, Expiry};
+use ycred::base::token::{Credential, Expiry, SkewReading};
 use ycred::cache::record::{Decision, Record, RenewalRules, Requirements};
 use ycred::cli;
 use ycred::cli::hook::parse_options;
@@ -106,7 +106,10 @@ fn check_error(error: &Error) {
 
 fn check_credential(credential: &Credential) {
     assert!(credential.life() > 0 && credential.life() <= 24 * 3600 * 1000);
-    assert!(credential.advertised(NOW, true) >= NOW && credential.advertised(NOW, false) >= NOW);
+    assert!(
+        credential.advertised(NOW, SkewReading::Current) >= NOW
+            && credential.advertised(NOW, SkewReading::Earlier) >= NOW
+    );
     assert!(!credential.secret.expose().contains(['"', '\\', '\n', ' ']));
 }
 
@@ -148,7 +151,7 @@ fn record(input: &[u8]) {
             let requirements = Requirements { min_ttl: std::time::Duration::from_secs(60), force_since };
             if let Decision::Serve(answer) = record.decide(&requirements, &rules, now) {
                 assert!(answer.credential.left(now).longer > 0, "a dead token is never handed out");
-                assert!(answer.credential.advertised(now, answer.skew_is_current) >= now);
+                assert!(answer.credential.advertised(now, answer.skew) >= now);
             }
         }
     }
@@ -552,7 +555,7 @@ fn login_state(input: &[u8]) {
         if let Some(access) = &state.access {
             let credential = access.credential();
             for now in [NOW, Timestamp(0)] {
-                assert!(credential.advertised(now, false) >= now);
+                assert!(credential.advertised(now, SkewReading::Earlier) >= now);
             }
         }
     }

@@ -271,7 +271,7 @@ impl Entry<'_> {
     /// # Errors
     /// What the disk says.
     pub fn reject(&self, token: &Secret) -> io::Result<bool> {
-        let Lock::LockGuard(_held) = self.slot.try_lock() else { return Ok(false) };
+        let Lock::Held(_held) = self.slot.try_lock() else { return Ok(false) };
         let Ok(Some(record)) = self.load() else { return Ok(false) };
         if record.token.as_ref().is_none_or(|kept| kept.secret != *token) {
             return Ok(false);

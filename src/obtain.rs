@@ -4,15 +4,16 @@
 use std::io;
 use std::time::Duration;
 
-use crate::base::clock::{human, millis};
-use crate::base::error::{Error, RAISE_TIMEOUT, Result, describe};
+use crate::base::clock::{Timestamp, human, millis};
+use crate::base::error::{Error, Result, describe};
 use crate::base::identity::Identity;
 use crate::base::notes::Warning;
 use crate::base::random;
-use crate::base::token::Credential;
+use crate::base::token::{Credential, SkewReading};
 use crate::cache::Entry;
 use crate::cache::record::{Attempt, Decision, Record, RenewalRules, ReturnedToken};
 use crate::cloud::Context;
+use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
 
 /// What a renewal in the soft window may take, while its caller waits for a token that is at hand.
@@ -21,9 +22,6 @@ const SOFT_RENEWAL: Duration = Duration::from_secs(5);
 const LEADER_SHARE: f64 = 0.75;
 /// When a waiter loses patience with a silent leader: drawn between these shares of the whole time.
 const PATIENCE: (f64, f64) = (0.80, 0.90);
-/// How often a waiter looks.
-const POLL_LEAST: Duration = Duration::from_millis(5);
-const POLL_MOST: Duration = Duration::from_millis(50);
 /// How long a forced refresh lets others that were started with it arrive. Only a fetch that began after a process did
 /// counts for it, so without this pause N started at once would make two or three requests.
 const GATHER: Duration = Duration::from_millis(200);
@@ -67,7 +65,14 @@ pub enum Caching {
 pub struct ObtainedToken {
     pub credential: Credential,
     /// See [`Credential::advertised`].
-    pub skew_is_current: bool,
+    pub skew: SkewReading,
+}
+
+impl ObtainedToken {
+    /// The expiry to give to a client: see [`Credential::advertised`].
+    pub fn advertised(&self, now: Timestamp) -> Timestamp {
+        self.credential.advertised(now, self.skew)
+    }
 }
 
 /// Gets a token of `grant`.
@@ -92,12 +97,12 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
 fn uncached(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     let credential = grant.fetch(cx)?;
     let below_min_ttl = credential.left(cx.clock.now()).longer < millis(cx.requirements.min_ttl);
-    let answer = ReturnedToken { credential, although: None, below_min_ttl, skew_is_current: true };
+    let answer = ReturnedToken { credential, although: None, below_min_ttl, skew: SkewReading::Current };
     Ok(serve(answer, cx))
 }
 
 fn serve(answer: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
-    let ReturnedToken { credential, although, below_min_ttl, skew_is_current } = answer;
+    let ReturnedToken { credential, although, below_min_ttl, skew } = answer;
     let left = || human(credential.left(cx.clock.now()).longer);
     if let Some(reason) = although {
         cx.notes.warn(
@@ -123,7 +128,7 @@ fn serve(answer: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
         };
         cx.notes.warn(Warning::MinTtlNotMet, format!("{}: {what}", cx.profile));
     }
-    ObtainedToken { credential, skew_is_current }
+    ObtainedToken { credential, skew }
 }
 
 /// One call of [`obtain`], with what all its steps share.
@@ -158,11 +163,11 @@ impl Run<'_> {
 
     /// In the soft window: one process renews, if it can lock and store; everybody else has the cached token at once.
     fn renew(&self, cached: Credential) -> ObtainedToken {
-        let as_it_is = |credential| ObtainedToken { credential, skew_is_current: false };
+        let as_it_is = |credential| ObtainedToken { credential, skew: SkewReading::Earlier };
         if self.entry.slot.prepare().is_err() {
             return as_it_is(cached);
         }
-        let Lock::LockGuard(_held) = self.entry.slot.try_lock() else { return as_it_is(cached) };
+        let Lock::Held(_held) = self.entry.slot.try_lock() else { return as_it_is(cached) };
         let Ok(Some(before)) = self.entry.load() else { return as_it_is(cached) };
         match self.decide(Some(&before)) {
             Decision::Renew(_) => {}
@@ -199,38 +204,40 @@ impl Run<'_> {
         let deadline = self.cx.deadline;
         let patience = random::between(deadline.point(PATIENCE.0), deadline.point(PATIENCE.1));
         let mut seen = found;
-        let mut pause = POLL_LEAST;
-        loop {
+        let mut current = None;
+        let outcome = store::poll(&deadline, clock, || {
             let impatient = clock.elapsed() >= patience;
             let lock = if impatient { self.entry.slot.try_relief_lock() } else { self.entry.slot.try_lock() };
             // With the lock or without it: has somebody finished since we looked?
-            let current = self.entry.load()?;
+            current = match self.entry.load() {
+                Ok(record) => record,
+                Err(error) => return Some(Err(error)),
+            };
             let news =
                 current.as_ref().filter(|current| seen.as_ref().is_none_or(|seen| seen.attempt != current.attempt));
             // Whoever still has patience leaves the failure of one who had none: the leader may yet succeed.
             let news = news.filter(|current| impatient || !current.is_failed_relief());
             if let Some(outcome) = news.and_then(|record| self.news(record)) {
-                return outcome;
+                return Some(outcome);
             }
             if news.is_some() {
                 seen.clone_from(&current);
             }
-            match lock {
-                Lock::LockGuard(held) if impatient => return self.lead(&LeaderRole::Relief(held), current),
-                Lock::LockGuard(held) => return self.lead(&LeaderRole::Lock(held), current),
-                Lock::Impossible(error) => return self.lead(&LeaderRole::NoLock(error), current),
-                Lock::Busy => {}
-            }
-            if deadline.left(clock).is_zero() {
-                let error = Error::unavailable(format!(
-                    "another ycred process has been asking for this token for {} and has not come back",
-                    human(millis(deadline.whole))
-                ));
-                return self.fall_back(current.as_ref(), error.hint(RAISE_TIMEOUT));
-            }
-            clock.sleep(random::between(pause / 2, pause).min(deadline.left(clock)));
-            pause = (pause * 2).min(POLL_MOST);
-        }
+            let role = match lock {
+                Lock::Held(held) if impatient => LeaderRole::Relief(held),
+                Lock::Held(held) => LeaderRole::Lock(held),
+                Lock::Impossible(error) => LeaderRole::NoLock(error),
+                Lock::Busy => return None,
+            };
+            Some(self.lead(&role, current.take()))
+        });
+        outcome.unwrap_or_else(|| {
+            let error = Error::unavailable(format!(
+                "another ycred process has been asking for this token for {} and has not come back",
+                human(millis(deadline.whole))
+            ));
+            self.fall_back(current.as_ref(), error.timed_out())
+        })
     }
 
     /// No new token for this reason: the cached one where it lives, else the reason. A forced refresh wants no old one.
@@ -240,7 +247,7 @@ impl Run<'_> {
         match usable.filter(|_| self.cx.requirements.force_since.is_none()) {
             Some(credential) => {
                 let although = Some(error.reason());
-                Ok(self.serve(ReturnedToken { credential, although, below_min_ttl: true, skew_is_current: false }))
+                Ok(self.serve(ReturnedToken { credential, although, below_min_ttl: true, skew: SkewReading::Earlier }))
             }
             None => Err(error),
         }
@@ -337,7 +344,7 @@ impl Run<'_> {
             self.cx.notes.warn(Warning::SameTokenAgain, what);
         }
         let below_min_ttl = new.left(now).longer < millis(requirements.min_ttl);
-        ReturnedToken { credential: new, although: None, below_min_ttl, skew_is_current: true }
+        ReturnedToken { credential: new, although: None, below_min_ttl, skew: SkewReading::Current }
     }
 }
 

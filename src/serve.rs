@@ -98,7 +98,7 @@ pub fn serve(order: ServeOptions, session: &Session<'_>) -> Result<ExitStatus, (
     }
     changes.extend(endpoints(port, user.is_some(), &password, session.environment));
     if with_token || user.is_none() {
-        let expires = first.credential.advertised(session.clock.now(), first.skew_is_current);
+        let expires = first.advertised(session.clock.now());
         changes.extend(token_changes(&first.credential.secret, expires));
     }
 

@@ -9,7 +9,9 @@ pub mod peer;
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsRawFd as _, IntoRawFd as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -25,6 +27,25 @@ pub fn effective_uid() -> u32 {
     // SAFETY: geteuid takes nothing, touches no memory of ours and cannot fail (POSIX).
     let uid = unsafe { libc::geteuid() };
     uid
+}
+
+/// The file that this process runs; also where there is no `/proc` to ask (getauxval(3), `AT_EXECFN`).
+pub fn executable() -> Option<PathBuf> {
+    if let Ok(path) = std::env::current_exe() {
+        return Some(path);
+    }
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: the kernel has put a pointer to a string with a NUL at its end there, which stays as long as the process.
+        let path = unsafe {
+            let name = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+            (!name.is_null()).then(|| std::ffi::CStr::from_ptr(name))
+        }?;
+        let path = PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes()));
+        return Some(std::path::absolute(&path).unwrap_or(path));
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 /// Keeps this process's memory, and with it every token, out of core dumps and away from other processes of the user.

@@ -7,6 +7,8 @@ use crate::world::World;
 use ycred::hooks::HOOKS as TABLE;
 use ycred::hooks::protocol::Framing;
 
+use crate::harness::machine::is_root;
+use crate::harness::skip;
 use crate::harness::{Call, Sandbox, YCRED};
 use crate::hooks::{HOOKS, Hook};
 
@@ -291,6 +293,22 @@ fn what_is_not_for_us_goes_to_the_next_keyring_as_it_came() {
         .run()
         .exits(1)
         .stdout_is("");
+}
+
+#[test]
+fn without_proc_a_call_is_not_passed_on_to_ycred_itself() {
+    if !is_root() {
+        return skip("only root may mount over /proc");
+    }
+    let chain = Chain::new(&[("later", "#!/bin/sh\nenv | sed -n 's/.*_PASSED_ON=//p'\n")]);
+    let keyring = chain.world.sandbox.path("bin/keyring");
+    let script = format!("mount -t tmpfs none /proc && exec {} diagnose", keyring.display());
+    let call = chain.world.sandbox.call("unshare", ["--mount", "sh", "-c", &script]);
+    let passed_on = chain.world.sandbox.path("later/keyring");
+    call.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", chain.path))
+        .run()
+        .succeeds()
+        .stdout_is(&format!("{}\n", passed_on.display()));
 }
 
 /// The script of the page: what ycred was told stays with ycred, whatever the rest is.

@@ -51,6 +51,10 @@ pub struct Error {
     pub clock_skew: Option<i64>,
     /// What a server answered, in HTTP's number; none where there was no answer.
     pub status: Option<u16>,
+    /// Time ran out: it may go better with more of it.
+    pub has_timed_out: bool,
+    /// Clients compare this message whole, so that it is shown as it is.
+    pub is_verbatim: bool,
     /// What the auth host says besides.
     pub auth: Box<AuthHost>,
 }
@@ -75,6 +79,8 @@ impl Error {
             retry_after: None,
             clock_skew: None,
             status: None,
+            has_timed_out: false,
+            is_verbatim: false,
             auth: Box::default(),
         }
     }
@@ -120,6 +126,18 @@ impl Error {
     pub fn context(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);
         self
+    }
+
+    /// Time ran out; the hint says how to give it more.
+    #[must_use]
+    pub fn timed_out(self) -> Self {
+        Self { has_timed_out: true, ..self }.hint("try again; --timeout or `timeout` in the profile gives it longer")
+    }
+
+    /// Clients compare the message whole.
+    #[must_use]
+    pub fn verbatim(self) -> Self {
+        Self { is_verbatim: true, ..self }
     }
 
     #[must_use]
@@ -169,9 +187,6 @@ pub fn describe(error: &io::Error) -> String {
         }
     }
 }
-
-/// What helps where time ran out.
-pub const RAISE_TIMEOUT: &str = "try again; --timeout or `timeout` in the profile gives it longer";
 
 /// The most characters that a line of ours has.
 const LINE: usize = 500;

@@ -138,16 +138,27 @@ impl Credential {
     /// The expiry to tell a client: by this machine's clock, earlier than the real one by the lesser of a minute and
     /// half of what is left, never in the past.
     ///
-    /// `skew_is_current`: the skew was measured about now, so the expiry by the mended clock is the real one. Later it
-    /// may have been mended in the meantime, and the shorter reckoning is the one that can do no harm.
-    pub fn advertised(&self, now: Timestamp, skew_is_current: bool) -> Timestamp {
+    /// With a current skew, the expiry by the corrected clock is the real one. Later the clock may have been corrected in the
+    /// meantime, and the shorter reckoning is the one that can do no harm.
+    pub fn advertised(&self, now: Timestamp, skew: SkewReading) -> Timestamp {
         let left = self.left(now);
-        let real = if skew_is_current { self.expires.since(now.shifted(self.skew)) } else { left.shorter };
+        let real = match skew {
+            SkewReading::Current => self.expires.since(now.shifted(self.skew)),
+            SkewReading::Earlier => left.shorter,
+        };
         let left = if real > 0 { real } else { left.longer.max(0) };
         // Rounded up, since clients get whole seconds and one in the past makes kubectl ask again for every request.
         let shaved = left - (left / 2).min(60_000);
         Timestamp(now.0.saturating_add(shaved).saturating_add(999).div_euclid(1000).saturating_mul(1000))
     }
+}
+
+/// When the skew of a credential was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkewReading {
+    /// Within the last minute.
+    Current,
+    Earlier,
 }
 
 /// What is left of a life, in milliseconds; negative once it is over.
@@ -193,7 +204,10 @@ mod tests {
 
     #[test]
     fn the_advertised_expiry_is_shaved_by_our_clock_and_never_past() {
-        let at = |life, skew, current| credential(life, skew).advertised(NOW, current).since(NOW);
+        let at = |life, skew, current| {
+            let reading = if current { SkewReading::Current } else { SkewReading::Earlier };
+            credential(life, skew).advertised(NOW, reading).since(NOW)
+        };
         assert_eq!(at(3_600_000, 0, true), 3_540_000);
         assert_eq!(at(60_000, 0, true), 30_000);
         assert_eq!(at(1_000, 0, true), 1_000, "rounded up to a whole second, not into the past");
@@ -205,7 +219,7 @@ mod tests {
         assert_eq!(at(3_600_000, 600_000, true), 3_540_000);
         assert_eq!(at(3_600_000, -600_000, false), 2_940_000, "perhaps mended since: the shorter");
         assert_eq!(at(300_000, -600_000, false), 240_000, "dead by the bare clock alone: the longer");
-        let dead = credential(1000, 0).advertised(NOW.plus(Duration::from_secs(60)), true);
+        let dead = credential(1000, 0).advertised(NOW.plus(Duration::from_secs(60)), SkewReading::Current);
         assert_eq!(dead.since(NOW), 60_000, "never in the past, even for a dead one");
     }
 

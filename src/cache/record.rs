@@ -8,7 +8,7 @@ use crate::base::clock::{Timestamp, human, millis};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::random;
 use crate::base::secret::{Secret, expose};
-use crate::base::token::Credential;
+use crate::base::token::{Credential, SkewReading};
 use crate::cache::snapshot::Snapshot;
 
 /// A record from further ahead than this was written by a clock that has been put back since.
@@ -67,6 +67,9 @@ struct Failure {
     kind: u8,
     message: String,
     hint: Option<String>,
+    /// Time ran out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    timed_out: bool,
     at: Timestamp,
     until: Timestamp,
 }
@@ -109,7 +112,7 @@ pub struct ReturnedToken {
     /// It has less left than was asked for.
     pub below_min_ttl: bool,
     /// The skew was measured within the last minute.
-    pub skew_is_current: bool,
+    pub skew: SkewReading,
 }
 
 impl Record {
@@ -189,7 +192,10 @@ impl Record {
         ReturnedToken {
             although: self.failure.as_ref().map(|failure| failure.message.clone()),
             below_min_ttl: credential.left(now).longer < millis(requirements.min_ttl),
-            skew_is_current: now.since(kept.fetched).unsigned_abs() < FUTURE.as_millis() as u64,
+            skew: match now.since(kept.fetched).unsigned_abs() < FUTURE.as_millis() as u64 {
+                true => SkewReading::Current,
+                false => SkewReading::Earlier,
+            },
             credential,
         }
     }
@@ -301,11 +307,19 @@ impl Failure {
         let length = failure_lifetime(error);
         // Short enough that "(remembered, N ago)" still fits on the line behind it.
         let message: String = error.reason().chars().take(400).collect();
-        Self { kind: error.kind.exit_code(), message, hint: error.hint_text(), at, until: at.plus(length) }
+        Self {
+            kind: error.kind.exit_code(),
+            message,
+            hint: error.hint_text(),
+            timed_out: error.has_timed_out,
+            at,
+            until: at.plus(length),
+        }
     }
 
     fn error(&self) -> Error {
-        let error = Error::new(Kind::from_exit_code(self.kind), &self.message);
+        let mut error = Error::new(Kind::from_exit_code(self.kind), &self.message);
+        error.has_timed_out = self.timed_out;
         match &self.hint {
             Some(hint) => error.hint(hint),
             None => error,

@@ -14,10 +14,10 @@ use crate::base::clock::{Timestamp, millis};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::Host;
 use crate::base::identity::Identity;
-use crate::base::random;
 use crate::cache::Slot;
 use crate::cloud::http::{CONNECT, HttpRequest, HttpResponse};
 use crate::cloud::{Context, status};
+use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
 
 /// What a profile writes in place of a URL.
@@ -25,8 +25,6 @@ pub const WORD: &str = "discover";
 
 /// How long an address is used without asking again.
 const KEPT: Duration = Duration::from_secs(3600);
-/// How often one looks who waits for another's answer.
-const POLL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 
 /// The IAM API of an installation that is asked where that is.
 #[derive(Clone, Debug)]
@@ -151,14 +149,9 @@ impl DiscoveredEndpoint {
 /// Waits for the lock, but not longer than is good for what follows; none where it cannot be had, which costs a request.
 fn await_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<LockGuard> {
     slot.prepare().ok()?;
-    let patience = cx.deadline.share(cx.clock, 0.5);
-    loop {
-        match slot.try_lock() {
-            Lock::LockGuard(held) => return Some(held),
-            Lock::Impossible(_) => return None,
-            Lock::Busy if patience.left(cx.clock).is_zero() => return None,
-            Lock::Busy => cx.clock.sleep(random::between(POLL.0, POLL.1)),
-        }
+    match store::wait_for_lock(&cx.deadline.share(cx.clock, 0.5), cx.clock, || slot.try_lock()) {
+        Lock::Held(held) => Some(held),
+        Lock::Busy | Lock::Impossible(_) => None,
     }
 }
 

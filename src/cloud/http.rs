@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::base::clock::{Clock, Deadline, Timestamp, millis};
 use crate::base::environment::Environment;
-use crate::base::error::{Error, RAISE_TIMEOUT, Result};
+use crate::base::error::{Error, Result};
 use crate::base::notes::Notes;
 use crate::base::random;
 use crate::base::secret::Secret;
@@ -123,8 +123,7 @@ impl Http {
             let left = policy.deadline.left(policy.clock);
             if left.is_zero() {
                 // What went wrong before says more than that there was no time to try again.
-                let no_time =
-                    || Error::unavailable(format!("{}: no time is left to ask", request.url)).hint(RAISE_TIMEOUT);
+                let no_time = || Error::unavailable(format!("{}: no time is left to ask", request.url)).timed_out();
                 return Err(before.unwrap_or_else(no_time));
             }
             let last = attempt >= policy.attempts;

@@ -31,7 +31,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let shell = call.text("shell").unwrap_or_else(|| if from_environment() { "fish" } else { "sh" });
     let profile = session.profile(&call.wanted())?;
     let obtained = session.obtain(&profile, &call.options, Duration::ZERO)?;
-    let expires = obtained.credential.advertised(session.clock.now(), obtained.skew_is_current);
+    let expires = obtained.advertised(session.clock.now());
     let mut text = String::new();
     for change in changes(&profile, &obtained.credential.secret, expires) {
         let line = match &change {

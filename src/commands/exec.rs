@@ -60,7 +60,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             Err((error, code)) => Outcome::failed(&error, code),
         });
     }
-    let expires = first.credential.advertised(session.clock.now(), first.skew_is_current);
+    let expires = first.advertised(session.clock.now());
     let changes = changes(&profile, &first.credential.secret, expires);
     Ok(Outcome::Become(Launch { program, arguments, changes }))
 }

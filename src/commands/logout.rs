@@ -16,6 +16,7 @@ use crate::base::token::Credential;
 use crate::cache::{RemovedToken, Slot};
 use crate::cloud::{Context, iam};
 use crate::commands::command::{Command, CommandCall, named, wanted};
+use crate::disk::store;
 use crate::disk::store::Lock;
 use crate::obtain::Grant;
 use crate::process::{Done, Outcome, Reply};
@@ -158,19 +159,14 @@ fn cannot_delete(place: &Path, error: &io::Error) -> Error {
 /// record and its rename.
 fn forget(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<RemovedToken> {
     let forgotten = slot.forget(session.clock.now())?;
-    while let Lock::Busy = slot.try_lock() {
-        if deadline.left(session.clock).is_zero() {
-            return Ok(forgotten);
-        }
-        session.clock.sleep(POLL);
+    if let Lock::Busy = store::wait_for_lock(deadline, session.clock, || slot.try_lock()) {
+        return Ok(forgotten);
     }
     match slot.forget(session.clock.now())? {
         RemovedToken::Nothing => Ok(forgotten),
         found => Ok(found),
     }
 }
-
-const POLL: Duration = Duration::from_millis(20);
 
 /// Ends a login: at once for whoever asks from now on; and once nobody is renewing it, what is kept of it goes.
 fn end(place: &LoginStore, deadline: &Deadline, session: &Session<'_>) -> io::Result<Removed> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Clock, Deadline, Timestamp};
 use crate::base::random;
 use crate::disk::files;
 use crate::system;
@@ -365,7 +365,7 @@ fn modified(found: &fs::Metadata) -> Timestamp {
 
 /// The outcome of one try for a side lock.
 pub enum Lock {
-    LockGuard(LockGuard),
+    Held(LockGuard),
     Busy,
     /// This directory or file system cannot lock; losing mutual exclusion costs a request, never correctness.
     Impossible(io::Error),
@@ -375,6 +375,37 @@ pub enum Lock {
 pub struct LockGuard(
     #[expect(dead_code, reason = "owned for its Drop: closing the descriptor releases the lock")] File,
 );
+
+/// The first pause of a process that waits for a lock, and the longest; each is drawn between half of it and all of it.
+const POLL_FIRST: Duration = Duration::from_millis(5);
+const POLL_LONGEST: Duration = Duration::from_millis(50);
+
+/// Attempts something again and again, with growing pauses, until it has a result; none once the deadline is over.
+///
+/// This is the one way in which ycred waits for a lock: a blocking flock on a sick NFS hangs for ever.
+pub fn poll<T>(deadline: &Deadline, clock: &dyn Clock, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    let mut pause = POLL_FIRST;
+    loop {
+        if let Some(result) = attempt() {
+            return Some(result);
+        }
+        let left = deadline.left(clock);
+        if left.is_zero() {
+            return None;
+        }
+        clock.sleep(random::between(pause / 2, pause).min(left));
+        pause = (pause * 2).min(POLL_LONGEST);
+    }
+}
+
+/// Waits while a lock is busy. Returns [`Lock::Busy`] if it still is once the deadline is over.
+pub fn wait_for_lock(deadline: &Deadline, clock: &dyn Clock, mut try_lock: impl FnMut() -> Lock) -> Lock {
+    let settled = poll(deadline, clock, || match try_lock() {
+        Lock::Busy => None,
+        lock => Some(lock),
+    });
+    settled.unwrap_or(Lock::Busy)
+}
 
 /// Tries once for the lock file at `path`. Never blocks: a blocking flock on a sick NFS hangs for ever.
 pub fn try_lock(path: &Path) -> Lock {
@@ -402,7 +433,7 @@ pub fn try_lock(path: &Path) -> Lock {
     for _ in 0..16 {
         // By its full path: std's own method of this name, which clippy.toml bans, would be taken otherwise.
         match fs2::FileExt::try_lock_exclusive(&file) {
-            Ok(()) => return Lock::LockGuard(LockGuard(file)),
+            Ok(()) => return Lock::Held(LockGuard(file)),
             Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Lock::Busy,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Lock::Impossible(error),
@@ -508,10 +539,10 @@ mod tests {
         let dir = directory();
         let path = dir.path().join("x.lock");
         let held = try_lock(&path);
-        assert!(matches!(held, Lock::LockGuard(_)));
+        assert!(matches!(held, Lock::Held(_)));
         assert!(matches!(try_lock(&path), Lock::Busy));
         drop(held);
-        assert!(matches!(try_lock(&path), Lock::LockGuard(_)));
+        assert!(matches!(try_lock(&path), Lock::Held(_)));
         assert!(path.exists(), "never unlinked");
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::base::error::{Error, Kind, RAISE_TIMEOUT, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts;
 use crate::hooks::protocol::{Call, Exchange, Framing, HookCall, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
@@ -129,13 +129,13 @@ fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session
     let obtained =
         session.obtain_need(profile, &options, &request.resource, request.min_ttl).map_err(|error| match options {
             // More time than its client waits would help nobody.
-            Cow::Owned(_) if error.hint_text().as_deref() == Some(RAISE_TIMEOUT) => {
+            Cow::Owned(_) if error.has_timed_out => {
                 error.replace_hint(format!("try again: {} waits no longer", hook_call.hook.name))
             }
             _ => error,
         })?;
     let now = session.clock.now();
-    let expires = obtained.credential.advertised(now, obtained.skew_is_current);
+    let expires = obtained.advertised(now);
     let life = Duration::from_millis(u64::try_from(expires.since(now)).unwrap_or(0));
     let issued = IssuedToken { life, hosts: &profile.hosts, ..IssuedToken::new(&obtained.credential.secret, expires) };
     Ok(exchange.write(&issued))

@@ -22,6 +22,7 @@ pub const HOOK: Hook = Hook {
 
 /// Compared whole by every client: then it goes on anonymously.
 const NOT_FOUND: &str = "credentials not found in native keychain\n";
+/// Compared whole by docker's client.
 const NO_SERVER: &str = "no credentials server URL";
 const USER: &str = "iam";
 const USAGE: &str = "Usage: docker-credential-ycred <store|get|erase|list|version>\n";
@@ -43,7 +44,7 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
         }
     };
     let host = |text: &str| match text.trim_ascii() {
-        "" => Err(Error::usage(NO_SERVER)),
+        "" => Err(Error::usage(NO_SERVER).verbatim()),
         text => Ok(Host::parse(text).map_or(Target::Unreadable, Target::Host)),
     };
     let text = || std::str::from_utf8(input).map_err(|_| Error::usage("what came on stdin is not text"));
@@ -136,9 +137,8 @@ impl Exchange for Helper {
 
 /// The reason where podman, skopeo and BuildKit look for it.
 fn told(error: &Error) -> Reply {
-    // Compared whole by clients, like "not found".
-    if error.reason() == NO_SERVER {
-        return Reply::text(format!("{NO_SERVER}\n")).with_code(1);
+    if error.is_verbatim {
+        return Reply::text(format!("{}\n", error.reason())).with_code(1);
     }
     let hint = error.hint_text().map(|hint| format!(" ({hint})")).unwrap_or_default();
     Reply::text(format!("ycred: {}{hint}\n", error.reason())).with_code(error.kind.exit_code())

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::base::environment::{Environment, PATH, YCRED_PASSED_ON};
 use crate::hooks::protocol::HookCall;
 use crate::process::launch::{Change, Launch};
+use crate::system;
 
 /// The program that a hook's call is passed on to, with the words that it came with; none if there is none.
 pub fn of(call: &HookCall, environment: &Environment) -> Option<Launch> {
@@ -39,14 +40,15 @@ fn list(environment: &Environment, name: &str) -> Vec<PathBuf> {
 }
 
 fn next(name: &str, directories: &[PathBuf], tried: &[PathBuf]) -> Option<PathBuf> {
-    let ourselves = identity(Path::new("/proc/self/exe"));
+    // Who we are must be known, or the call would be passed on to ourselves.
+    let ourselves = identity(&system::executable()?)?;
     directories
         .iter()
         // What a relative entry means depends on where one stands, which is no ground to run a program on.
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(name))
         .filter(|file| !tried.contains(file))
-        .find(|file| is_program(file) && identity(file) != ourselves)
+        .find(|file| is_program(file) && identity(file) != Some(ourselves))
 }
 
 fn is_program(file: &Path) -> bool {

@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
-use crate::base::token::Credential;
+use crate::base::token::{Credential, SkewReading};
 use crate::cache::Cache;
 use crate::cache::record::{Decision, RenewalRules, Requirements};
 use crate::obtain::{Caching, ObtainedToken};
@@ -39,7 +39,7 @@ impl Item {
 
     /// The reply with a token or a key in it.
     pub fn response(self, got: &ObtainedToken, now: Timestamp) -> LocalResponse {
-        let until = got.credential.advertised(now, got.skew_is_current);
+        let until = got.advertised(now);
         let json = |body: String| LocalResponse::new(200, "application/json", body);
         match self {
             // A token has no character that JSON would escape.
@@ -150,13 +150,13 @@ impl CredentialStore {
                 if held.is_none_or(|(held, _)| held.credential.expires <= credential.expires) =>
             {
                 let is_due = !matches!(record.decide(&slot.requirements, rules, now), Decision::Serve(_));
-                Some(CacheLookup { got: ObtainedToken { credential, skew_is_current: false }, is_due })
+                Some(CacheLookup { got: ObtainedToken { credential, skew: SkewReading::Earlier }, is_due })
             }
             (_, Some((got, fetched))) => {
                 let is_due = got.credential.left(now).longer < crate::base::clock::millis(slot.requirements.min_ttl)
                     || rules.is_renewal_due(&got.credential, *fetched, now);
                 Some(CacheLookup {
-                    got: ObtainedToken { credential: got.credential.clone(), skew_is_current: false },
+                    got: ObtainedToken { credential: got.credential.clone(), skew: SkewReading::Earlier },
                     is_due,
                 })
             }
@@ -181,7 +181,7 @@ impl CredentialStore {
             && self.cache.entry(&slot.identity).load().is_ok_and(|record| {
                 record.and_then(|record| record.credential()).is_some_and(|kept| kept.secret == got.credential.secret)
             });
-        let copy = ObtainedToken { credential: got.credential.clone(), skew_is_current: got.skew_is_current };
+        let copy = ObtainedToken { credential: got.credential.clone(), skew: got.skew };
         let mut held = slot.held();
         let since = match held.as_ref() {
             // Handed out again by a source that could not be asked: no younger for that.
@@ -212,7 +212,7 @@ mod tests {
             skew: 0,
             assumed: false,
         };
-        let response = item.response(&ObtainedToken { credential, skew_is_current: true }, NOW);
+        let response = item.response(&ObtainedToken { credential, skew: SkewReading::Current }, NOW);
         assert_eq!(response.status, 200);
         String::from_utf8_lossy(&response.body).into_owned()
     }

@@ -223,7 +223,7 @@ impl Grant for AccessKeyGrant {
         let requirements = Requirements { min_ttl: self.request.duration() + MARGIN, ..cx.requirements };
         let caller = obtain(self.inner.as_ref(), &Context { is_inner: true, requirements, ..*cx })?;
         let now = cx.clock.now();
-        let last = caller.credential.advertised(now, caller.skew_is_current);
+        let last = caller.advertised(now);
         let duration = match caller.credential.assumed {
             // Nobody knows how long it lives but the cloud.
             true => self.request.duration(),

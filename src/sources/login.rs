@@ -6,16 +6,14 @@
 pub mod client;
 pub mod state;
 
-use std::time::Duration;
-
 use crate::base::clock::{human, millis};
 use crate::base::error::{Error, Kind, Result, describe};
 use crate::base::identity::Identity;
 use crate::base::notes::Warning;
-use crate::base::random;
 use crate::base::token::Credential;
 use crate::cache::record::{FUTURE, RenewalRules};
 use crate::cloud::Context;
+use crate::disk::store;
 use crate::disk::store::Lock;
 use crate::obtain::{Caching, Grant};
 use crate::sources::login::client::{LoginClient, is_grant_refused, refresh_token};
@@ -51,9 +49,6 @@ struct LoginGrant {
     name: String,
 }
 
-/// How often a process looks whether another one has renewed the login.
-const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
-
 impl Grant for LoginGrant {
     fn identity(&self) -> &Identity {
         &self.identity
@@ -64,30 +59,33 @@ impl Grant for LoginGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        loop {
-            let state = self.login.place.load()?;
+        let outcome = store::poll(&cx.deadline, cx.clock, || {
+            let state = match self.login.place.load() {
+                Ok(state) => state,
+                Err(error) => return Some(Err(error)),
+            };
             if let Some(credential) = self.usable_token(&state, cx) {
-                return Ok(credential);
+                return Some(Ok(credential));
             }
             match self.login.place.try_lock() {
-                Lock::LockGuard(_held) => {
-                    // Whoever held it before has perhaps renewed.
-                    let state = self.login.place.load()?;
-                    return self.usable_token(&state, cx).map_or_else(|| self.renew(state, cx), Ok);
-                }
+                // Whoever held it before has perhaps renewed.
+                Lock::Held(_held) => Some(
+                    self.login
+                        .place
+                        .load()
+                        .and_then(|state| self.usable_token(&state, cx).map_or_else(|| self.renew(state, cx), Ok)),
+                ),
                 Lock::Impossible(error) => {
                     cx.notes.debug(|| format!("{}: the login cannot be locked: {}", self.name, describe(&error)));
-                    return self.renew(state, cx);
+                    Some(self.renew(state, cx))
                 }
-                Lock::Busy if cx.deadline.left(cx.clock).is_zero() => {
-                    let error =
-                        Error::unavailable("another ycred process has been renewing this login and has not come back")
-                            .hint("try again; --timeout or `timeout` in the profile gives it longer");
-                    return self.fall_back(&state, error, cx);
-                }
-                Lock::Busy => cx.clock.sleep(random::between(POLL.0, POLL.1).min(cx.deadline.left(cx.clock))),
+                Lock::Busy => None,
             }
-        }
+        });
+        outcome.unwrap_or_else(|| {
+            let error = Error::unavailable("another ycred process has been renewing this login and has not come back");
+            self.fall_back(&self.login.place.load()?, error.timed_out(), cx)
+        })
     }
 
     fn account(&self) -> Result<String> {

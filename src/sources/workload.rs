@@ -214,7 +214,7 @@ impl WorkloadGrant {
     /// What the cloud compares stands in the token, and is no secret: told, so that it can be compared by eye.
     fn refused(&self, error: Error, claims: Option<&Claims>, cx: &Context<'_>) -> Error {
         let skew = error.clock_skew.unwrap_or(0);
-        if error.reason().contains(&format!("{}: 404", auth::TOKEN_PATH)) {
+        if error.status == Some(404) {
             return error.context(&self.origin).hint("is that the cloud's auth host? check auth-url in the profile");
         }
         let Some(claims) = claims else {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ureq::http::Uri;
 
 use crate::base::clock::{human, millis};
-use crate::base::error::{Error, RAISE_TIMEOUT};
+use crate::base::error::Error;
 
 /// The most that an answer may hold; the longest real one is a few KiB.
 pub(super) const LARGEST_BODY: u64 = 64 * 1024;
@@ -116,7 +116,7 @@ pub(super) fn name_trouble(
                 "{url}: no answer within {}{through} ({what})",
                 if budget < Duration::from_secs(1) { "a second".to_owned() } else { human(millis(budget)) }
             ))
-            .hint(RAISE_TIMEOUT),
+            .timed_out(),
         ),
         ureq::Error::HostNotFound => Failure::last(name_not_found(url, looked_up)),
         ureq::Error::ConnectProxyFailed(text) => name_connect(text, url, via),

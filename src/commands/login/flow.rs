@@ -13,6 +13,7 @@ use crate::commands::login::browser::open_browser;
 use crate::commands::login::callback::{Callback, query_of, read_callback};
 use crate::commands::login::page;
 use crate::commands::login::paste::Paste;
+use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard, ReservedSpace};
 use crate::session::Session;
 use crate::sources::login::client::{AuthorizationRequest, CALLBACK, LoginClient, refresh_token};
@@ -94,24 +95,24 @@ fn wait_for_turn(login: &LoginClient, session: &Session<'_>, cx: &Context<'_>) -
     let before = login.place.load().ok();
     let began = cx.clock.now();
     let mut waited = false;
-    loop {
-        match login.place.try_browser_lock() {
-            Lock::LockGuard(held) if !waited => return Ok(Turn::Ours(Some(held))),
-            Lock::LockGuard(_) => break,
-            Lock::Impossible(_) => return Ok(Turn::Ours(None)),
-            Lock::Busy => {}
-        }
-        if !waited {
+    let lock = store::wait_for_lock(&cx.deadline, cx.clock, || {
+        let lock = login.place.try_browser_lock();
+        if matches!(lock, Lock::Busy) && !waited {
             waited = true;
             (session.print_stderr)(
                 "ycred: another `ycred login` has a browser open for this profile; waiting for it\n",
             );
         }
-        if cx.deadline.left(cx.clock).is_zero() {
+        lock
+    });
+    match lock {
+        Lock::Held(held) if !waited => return Ok(Turn::Ours(Some(held))),
+        Lock::Held(_) => {}
+        Lock::Impossible(_) => return Ok(Turn::Ours(None)),
+        Lock::Busy => {
             return Err(Error::unavailable("another `ycred login` for this profile has not come to an end")
                 .hint("finish it in its browser, or end it with Ctrl-C"));
         }
-        cx.clock.sleep(POLL.min(cx.deadline.left(cx.clock)));
     }
     let now = login.place.load().ok().filter(|now| before.is_none_or(|before| !before.is_of_the_same_login(now)));
     if let Some(state) = now

@@ -8,7 +8,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -121,9 +120,6 @@ impl AccessToken {
         Credential { secret: token, issued, expires, skew, assumed: false }
     }
 }
-
-/// How often it is looked whether the lock is free.
-const POLL: Duration = Duration::from_millis(20);
 
 const STATE: &str = store::RECORD;
 const MARKER: &str = ".session";
@@ -245,12 +241,9 @@ impl LoginStore {
 
     /// The lock, once whoever renews has come to an end; none where that takes longer than this, or nothing can be locked.
     pub fn wait_for_lock(&self, deadline: &Deadline, clock: &dyn Clock) -> Option<LockGuard> {
-        loop {
-            match self.try_lock_if_there() {
-                Lock::LockGuard(held) => return Some(held),
-                Lock::Busy if !deadline.left(clock).is_zero() => clock.sleep(POLL),
-                Lock::Busy | Lock::Impossible(_) => return None,
-            }
+        match store::wait_for_lock(deadline, clock, || self.try_lock_if_there()) {
+            Lock::Held(held) => Some(held),
+            Lock::Busy | Lock::Impossible(_) => None,
         }
     }
 
