@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(words(r#"{"error":"server_error","error_description":""}"#).as_deref(), Some("server_error"));
         assert_eq!(
             words(r#"{"code":16,"message":"Token is invalid"}"#).as_deref(),
-            Some("UNAUTHENTICATED: TokenResponse is invalid")
+            Some("UNAUTHENTICATED: Token is invalid")
         );
         assert_eq!(words(r#"{"error":{"code":1}}"#), None);
         assert_eq!(words("<html>"), None);
