@@ -39,9 +39,12 @@ pub struct Reader {
     read: Kind,
 }
 
+/// Reads one input, and panics if what comes of it breaks a promise.
+type Read = fn(&[u8]);
+
 enum Kind {
     /// A function of its own.
-    Function(fn(&[u8])),
+    Function(Read),
     /// Requests to a hook, however its client sends them.
     Hook(&'static Hook),
 }
@@ -64,7 +67,7 @@ pub fn all() -> Vec<Reader> {
 }
 
 /// Those that are no hook's.
-const READERS: &[(&str, fn(&[u8]))] = &[
+const READERS: &[(&str, Read)] = &[
     ("profile", profile),
     ("key_file", key_file),
     ("record", record),
@@ -87,7 +90,7 @@ const READERS: &[(&str, fn(&[u8]))] = &[
 ];
 
 /// What must hold of a hook's replies besides what must hold of all.
-const BESIDES: &[(&str, fn(&[u8]))] =
+const BESIDES: &[(&str, Read)] =
     &[("git", git), ("bazel", bazel), ("cargo", cargo), ("goauth", goauth), ("keyring", keyring), ("kubelet", kubelet)];
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000);

@@ -502,7 +502,7 @@ impl Hook {
 
     /// The name under which the client finds the hook, from ycred's own table.
     pub fn symlink(&self) -> Option<&'static str> {
-        let hooks = TABLE.iter().map(|protocol| protocol);
+        let hooks = TABLE.iter();
         hooks.into_iter().find(|hook| hook.name == self.name).and_then(|hook| hook.symlink)
     }
 

@@ -83,6 +83,7 @@ fn src_has_one_way_layers() {
             rules::length_faults(&tree, MOST_LINES),
             rules::name_faults(&tree),
             rules::file_faults(&tree, "main.rs", MOST_LINES_OF_MAIN),
+            rules::platform_faults(&tree, "system", &["libc::", "std::os::", "/proc/", "target_os"]),
             rules::function_faults(&tree, "obtain.rs", "obtain", MOST_LINES_OF_OBTAIN),
         ],
     );

@@ -14,7 +14,7 @@ use ycred::system;
 fn main() -> ExitCode {
     let clock = system::clock::clock();
     let began = clock.now();
-    system::disable_core_dumps();
+    system::process::disable_core_dumps();
     // A panic is one line and exit 5, with nothing on stdout; what it says may hold anything, so it goes through the
     // renderer.
     panic::set_hook(Box::new(|_| ()));
@@ -54,7 +54,7 @@ fn carry_out(outcome: Outcome, warning: &str) -> u8 {
         Outcome::EndAs(status) => {
             // A signal may end us, so there is no later moment.
             Secret::clear_known();
-            system::end_as(status)
+            system::process::end_as(status)
         }
     }
 }

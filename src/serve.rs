@@ -27,9 +27,9 @@ use crate::serve::refresher::{LONGEST_PAUSE, RefresherSetup};
 use crate::session::Session;
 use crate::session::child::{common_changes, token_changes};
 use crate::sources::metadata;
-use crate::system;
 use crate::system::loopback::Listener;
-use crate::system::{Signals, peer};
+use crate::system::signals::{SignalEvent, Signals};
+use crate::system::{peer, process, signals};
 
 mod credentials;
 mod endpoints;
@@ -50,23 +50,6 @@ pub struct ServeOptions {
     pub with_token: bool,
 }
 
-/// What is passed on to the child: what a process would send to a program. We stop when the child does, and not before.
-const PASSED_ON: [i32; 10] = [
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGTERM,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGALRM,
-    libc::SIGWINCH,
-    libc::SIGTSTP,
-    libc::SIGCONT,
-];
-
-/// Those that the terminal sends, to every process of its group.
-const OF_THE_TERMINAL: [i32; 5] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGWINCH, libc::SIGTSTP];
-
 /// Runs the child to its end.
 ///
 /// # Errors
@@ -78,7 +61,7 @@ pub fn serve(order: ServeOptions, session: &Session<'_>) -> Result<ExitStatus, (
         own(Error::unavailable(format!("exec --serve: cannot listen on 127.0.0.1: {}", describe(&error)))
             .hint("is the loopback interface up? without --serve no endpoint is needed"))
     })?;
-    let (port, us) = (listener.port(), system::effective_uid());
+    let (port, us) = (listener.port(), process::effective_uid());
     let user = match peer::can_tell(port, us) {
         Ok(()) => Some(us),
         Err(why) => {
@@ -116,15 +99,14 @@ pub fn serve(order: ServeOptions, session: &Session<'_>) -> Result<ExitStatus, (
                 }
             })
         });
-    let mut signals =
-        started.and_then(|_| Signals::catch(&[&PASSED_ON[..], &[libc::SIGCHLD]].concat())).map_err(|error| {
-            own(Error::unavailable(format!("exec --serve: {}", describe(&error)))
-                .hint("this machine or user has too many processes or open files; try again"))
-        })?;
+    let mut signals = started.and_then(|_| Signals::catch()).map_err(|error| {
+        own(Error::unavailable(format!("exec --serve: {}", describe(&error)))
+            .hint("this machine or user has too many processes or open files; try again"))
+    })?;
     let launch = Launch { program, arguments, changes };
     let mut child = launch.command().spawn().map_err(|error| not_run(&launch.program, &error))?;
     drop(launch);
-    system::release_terminal();
+    signals::release_terminal();
     watch(&mut child, &mut signals)
         .or_else(|_| child.wait())
         .map_err(|error| own(Error::internal("the program cannot be waited for").because(error)))
@@ -173,18 +155,15 @@ fn endpoints(port: u16, metadata: bool, password: &Secret, environment: &Environ
 /// Passes signals on until the child has ended.
 fn watch(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus> {
     loop {
-        let arrived = signals.wait()?;
-        if arrived.signal == libc::SIGCHLD {
-            if let Some(status) = child.try_wait()? {
-                return Ok(status);
+        match signals.wait()? {
+            SignalEvent::ChildChanged => {
+                if let Some(status) = child.try_wait()? {
+                    return Ok(status);
+                }
+                signals::stop_like_child(child.id());
             }
-            system::stop_like_child(child.id());
-        } else if arrived.was_sent
-            || !OF_THE_TERMINAL.contains(&arrived.signal)
-            || (arrived.signal == libc::SIGHUP && system::is_session_leader())
-        {
-            // What else comes from the terminal the child has got itself: twice would mean something else to it.
-            system::send_signal(child.id(), arrived.signal);
+            SignalEvent::Received(signal) if signal.must_be_forwarded() => signal.forward(child.id()),
+            SignalEvent::Received(_) => {}
         }
     }
 }

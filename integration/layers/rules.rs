@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::circles::{Graph, circles};
-use super::text::{lines_of_code, lines_of_function, tokens};
+use super::text::{lines_of_code, lines_of_function, tokens, without_tests};
 use super::tree::{Arrow, File, Tree};
 
 /// A name at the top of the crate, and what it holds.
@@ -57,6 +57,29 @@ pub fn circle_faults(tree: &Tree) -> Vec<String> {
             let files: BTreeSet<&str> = steps.iter().flat_map(|arrow| [&*arrow.from, &*arrow.to]).collect();
             if files.len() > circle.shortest.len() {
                 faults.push(circle_fault("folders", &circle.members, steps));
+            }
+        }
+    }
+    faults
+}
+
+/// What only one operating system has stands in one folder. Searches the code for these strings outside of it, and the string
+/// literals too, where a path such as `/proc` would stand.
+pub fn platform_faults(tree: &Tree, folder: &str, words: &[&str]) -> Vec<String> {
+    let inside = format!("{folder}/");
+    let outside =
+        tree.files.iter().filter(|file| !file.path.starts_with(&inside) && file.path != format!("{folder}.rs"));
+    let mut faults = Vec::new();
+    for file in outside {
+        let (lines, _) = without_tests(&file.source);
+        for word in words {
+            let found = lines.lines().find(|line| !line.trim_start().starts_with("//") && line.contains(word));
+            if let Some(line) = found {
+                faults.push(format!(
+                    "{} has `{word}`: {}\n    what only one operating system has stands in {folder}/, in the product's words",
+                    file.path,
+                    line.trim()
+                ));
             }
         }
     }
@@ -346,5 +369,17 @@ mod tests {
         assert_eq!(function_faults(&files, "main.rs", "main", 3), [""; 0]);
         one_fault(&function_faults(&files, "main.rs", "main", 2), &["main has 3 lines"]);
         one_fault(&function_faults(&files, "main.rs", "gone", 2), &["no function gone"]);
+    }
+
+    #[test]
+    fn a_platform_call_outside_of_its_folder_is_found() {
+        let tree = tree(&[
+            ("system/unix.rs", "use libc::kill;\n"),
+            ("store.rs", "// libc::kill\nfn f() { libc::kill(1) }\n"),
+            ("peer.rs", "const TABLE: &str = \"/proc/net/tcp\";\n#[cfg(test)]\nmod tests { use libc::x; }\n"),
+        ]);
+        let faults = platform_faults(&tree, "system", &["libc::", "/proc"]);
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].starts_with("peer.rs has `/proc`") || faults[1].starts_with("peer.rs has `/proc`"));
     }
 }

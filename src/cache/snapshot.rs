@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::{WatchedFile, hex, value_digest};
+use crate::system::files;
 
 /// A file's stat and content, by which a replaced key is noticed without reading it on every hit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,10 +91,10 @@ fn digest_of(file: &WatchedFile) -> Result<String> {
 impl Stamp {
     fn new(found: &fs::Metadata, digest: String) -> Self {
         Self {
-            inode: found.ino(),
-            size: found.size(),
-            modified: nanos(found.mtime(), found.mtime_nsec()),
-            changed: nanos(found.ctime(), found.ctime_nsec()),
+            inode: files::identity(found).1,
+            size: found.len(),
+            modified: files::modified_nanos(found),
+            changed: files::changed_nanos(found),
             digest,
         }
     }
@@ -102,8 +102,4 @@ impl Stamp {
     fn has_stat(&self, found: &fs::Metadata) -> bool {
         *self == Self::new(found, self.digest.clone())
     }
-}
-
-fn nanos(seconds: i64, nanoseconds: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }

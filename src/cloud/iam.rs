@@ -163,7 +163,7 @@ fn body(message: &impl Serialize) -> Result<Secret> {
         .map_err(|_| Error::internal("a request could not be written as JSON"))
 }
 
-/// `RevokeRequest`: ends a token, by its own authority; whose it was.
+/// `Revoke`: ends a token, by its own authority; whose it was.
 ///
 /// # Errors
 /// As [`crate::cloud::http::Http::send`].
@@ -175,7 +175,7 @@ pub fn revoke(installation: &Installation, token: &Secret, cx: &Context<'_>) -> 
     Ok(subject_id.unwrap_or_else(|| "an unnamed subject".into()))
 }
 
-/// `RefreshTokenService.RevokeRequest` (cloudapi `yandex/cloud/iam/v1/refresh_token_service.proto`): ends a login.
+/// `RefreshTokenService.Revoke` (cloudapi `yandex/cloud/iam/v1/refresh_token_service.proto`): ends a login.
 ///
 /// # Errors
 /// As [`crate::cloud::http::Http::send`].

@@ -1,8 +1,7 @@
 //! Files that others own and we only read: keys, tokens, certificates.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -22,7 +21,7 @@ const LARGEST: u64 = 1024 * 1024;
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let error_at = |why: String| Error::profile(format!("{}: {why}", path.display()));
     // O_NONBLOCK: a FIFO in its place must not hang us.
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let opened = system::files::open_for_reading(path);
     let mut file = opened.map_err(|error| {
         error_at(describe(&error))
             .hint(format!("check the path in the profile, and that you may read it: ls -l {}", path.display()))
@@ -64,12 +63,12 @@ pub fn read_promised(file: &mut File, size: u64) -> io::Result<Zeroizing<Vec<u8>
 pub fn read_secret(path: &Path, notes: &Notes<'_>) -> Result<Zeroizing<String>> {
     let text = read_text(path)?;
     if let Ok(found) = std::fs::metadata(path)
-        && found.mode() & 0o077 != 0
-        && found.uid() == system::effective_uid()
+        && system::files::mode(&found) & 0o077 != 0
+        && system::files::is_own(&found)
         // Kubernetes mounts secrets for a group, read-only; nobody can chmod there.
-        && found.mode() & 0o200 != 0
+        && system::files::mode(&found) & 0o200 != 0
     {
-        let mode = found.mode() & 0o7777;
+        let mode = system::files::mode(&found);
         notes.warn(
             Warning::KeyFileReadable,
             format!("{path} can be read by others (mode {mode:04o}): chmod 600 {path}", path = path.display()),

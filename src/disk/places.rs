@@ -54,7 +54,7 @@ impl Places {
             {
                 Some(directory) => Ok(directory.join(APP)),
                 None => first_of(environment, env::CACHE_DIRECTORY)
-                    .or_else(|| (system::effective_uid() == 0).then(|| Path::new("/run").join(APP)))
+                    .or_else(|| (system::process::effective_uid() == 0).then(|| Path::new("/run").join(APP)))
                     .ok_or_else(|| format!("there is no home directory; {} can name a place", env::YCRED_CACHE_DIR)),
             },
         };

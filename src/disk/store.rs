@@ -6,9 +6,8 @@
 #![expect(clippy::disallowed_methods, reason = "the one place that writes, renames, removes and locks files of ours")]
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,13 +35,13 @@ const LARGEST: u64 = 64 * 1024;
 /// # Errors
 /// Only what the disk says beyond "not there" (EIO, EACCES on the way).
 pub fn read(path: &Path) -> io::Result<FileState> {
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let opened = system::files::open_own(path);
     let mut file = match opened {
         Ok(file) => file,
         Err(error) => {
-            return match error.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR) => Ok(FileState::Nothing),
-                Some(libc::ELOOP | libc::ENXIO) => Ok(FileState::Foreign),
+            return match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(FileState::Nothing),
+                _ if system::files::is_other_object(&error) => Ok(FileState::Foreign),
                 // A directory or socket opens with other errors on other systems; a file of ours that we may not read
                 // is not as we made it.
                 _ if fs::symlink_metadata(path)
@@ -73,12 +72,12 @@ pub fn refuse_foreign_directory(directory: &Path) -> io::Result<()> {
 }
 
 fn is_open_to_others(found: &fs::Metadata) -> bool {
-    let mode = found.permissions().mode();
+    let mode = system::files::mode(found);
     mode & 0o022 != 0 && mode & 0o1000 == 0
 }
 
 fn is_ours(found: &fs::Metadata) -> bool {
-    found.is_file() && found.uid() == system::effective_uid()
+    found.is_file() && system::files::is_own(found)
 }
 
 /// Replaces the file at `path` whole: a temporary file in the same directory, 0600 at creation, renamed over it.
@@ -89,7 +88,7 @@ fn is_ours(found: &fs::Metadata) -> bool {
 /// # Errors
 /// What the disk says; the old content is then still there, and no temporary file.
 pub fn replace(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
-    system::ignore_file_size_signal();
+    system::signals::ignore_file_size_signal();
     let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
     let temporary = directory.join(format!("{TEMPORARY}{}", random::id()));
     let written = write_new(&temporary, content, durable).and_then(|()| put_in_place(&temporary, path, durable));
@@ -121,7 +120,7 @@ pub struct ReservedSpace {
 /// # Errors
 /// What the disk says: nothing of that size can be kept here.
 pub fn reserve(path: &Path, size: usize) -> io::Result<ReservedSpace> {
-    system::ignore_file_size_signal();
+    system::signals::ignore_file_size_signal();
     let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
     let reserved =
         ReservedSpace { temporary: directory.join(format!("{TEMPORARY}{}", random::id())), path: path.to_owned() };
@@ -135,7 +134,7 @@ impl ReservedSpace {
     /// # Errors
     /// What the disk says; the old content is then still there.
     pub fn fill(self, content: &[u8]) -> io::Result<()> {
-        let opened = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&self.temporary);
+        let opened = system::files::open_own_for_writing(&self.temporary);
         let mut file = match opened {
             // Somebody has cleaned up meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound => return replace(&self.path, content, true),
@@ -159,8 +158,7 @@ const TEMPORARY: &str = "tmp-";
 const SET_ASIDE: &str = "set-aside-";
 
 fn write_new(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let mut file = system::files::create_private(path)?;
     file.write_all(content)?;
     if durable { file.sync_all() } else { Ok(()) }
 }
@@ -210,8 +208,8 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
                     format!("{} is not a directory", directory.display()),
                 ));
             }
-            if found.permissions().mode() & 0o077 != 0 {
-                fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+            if system::files::mode(&found) & 0o077 != 0 {
+                system::files::make_directory_private(directory)?;
             }
             return Ok(());
         }
@@ -221,7 +219,7 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     let ancestor = directory.ancestors().skip(1).find(|ancestor| fs::metadata(ancestor).is_ok());
     let ancestor = ancestor.ok_or(ErrorKind::NotFound)?;
     refuse_foreign(ancestor, &fs::metadata(ancestor)?)?;
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+    system::files::create_private_directories(directory)
 }
 
 /// Takes from others the right to write into a directory of ours that holds a private one, since they could put another
@@ -232,18 +230,23 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
 /// What the disk says.
 pub fn tighten(directory: &Path) -> io::Result<()> {
     match fs::metadata(directory) {
-        Ok(found) if found.uid() == system::effective_uid() && is_open_to_others(&found) => {
-            fs::set_permissions(directory, Permissions::from_mode(0o700))
+        Ok(found) if system::files::is_own(&found) && is_open_to_others(&found) => {
+            system::files::make_directory_private(directory)
         }
         _ => Ok(()),
     }
 }
 
 fn refuse_foreign(path: &Path, found: &fs::Metadata) -> io::Result<()> {
-    if found.uid() == system::effective_uid() {
+    if system::files::is_own(found) {
         return Ok(());
     }
-    let whose = format!("{} belongs to user {}, not to {}", path.display(), found.uid(), system::effective_uid());
+    let whose = format!(
+        "{} belongs to user {}, not to {}",
+        path.display(),
+        system::files::owner(found),
+        system::process::effective_uid()
+    );
     Err(io::Error::new(ErrorKind::PermissionDenied, whose))
 }
 
@@ -360,7 +363,7 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
 pub const RECORD: &str = ".json";
 
 fn modified(found: &fs::Metadata) -> Timestamp {
-    Timestamp(found.mtime().saturating_mul(1000).saturating_add(found.mtime_nsec() / 1_000_000))
+    Timestamp(system::files::modified_nanos(found).div_euclid(1_000_000))
 }
 
 /// The outcome of one try for a side lock.
@@ -409,20 +412,12 @@ pub fn wait_for_lock(deadline: &Deadline, clock: &dyn Clock, mut try_lock: impl 
 
 /// Tries once for the lock file at `path`. Never blocks: a blocking flock on a sick NFS hangs for ever.
 pub fn try_lock(path: &Path) -> Lock {
-    // Opened for writing, since NFS maps flock to a byte-range lock, which an exclusive one needs a writable file for.
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path);
+    let opened = system::files::open_lock(path);
     let file = match opened.and_then(|file| file.metadata().map(|found| (file, found))) {
         Ok((file, found)) if is_ours(&found) => {
-            if found.permissions().mode() & 0o077 != 0 {
+            if system::files::mode(&found) & 0o077 != 0 {
                 // Best effort: whoever can open it can hold it, which costs us a wait and no more.
-                let _ = file.set_permissions(Permissions::from_mode(0o600));
+                let _ = system::files::make_file_private(&file);
             }
             file
         }
@@ -453,7 +448,7 @@ pub fn write_config(path: &Path, content: &[u8], overwrite: bool) -> io::Result<
         if let Some((ancestor, found)) = directory.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?))) {
             refuse_foreign(ancestor, &found)?;
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        system::files::create_private_directories(directory)?;
     }
     if overwrite {
         let temporary = target.with_file_name(format!(".ycred-{TEMPORARY}{}", random::id()));
@@ -473,7 +468,11 @@ pub fn write_config(path: &Path, content: &[u8], overwrite: bool) -> io::Result<
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_types, reason = "the tests set up modes and links")]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn directory() -> tempfile::TempDir {

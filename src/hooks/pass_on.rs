@@ -5,13 +5,12 @@
 //! goes along in [`YCRED_PASSED_ON`]. Each step takes one of `PATH` away, so there is an end.
 
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::base::environment::{Environment, PATH, YCRED_PASSED_ON};
 use crate::hooks::protocol::HookCall;
 use crate::process::launch::{Change, Launch};
-use crate::system;
+use crate::system::{files, process};
 
 /// The program that a hook's call is passed on to, with the words that it came with; none if there is none.
 pub fn of(call: &HookCall, environment: &Environment) -> Option<Launch> {
@@ -41,7 +40,7 @@ fn list(environment: &Environment, name: &str) -> Vec<PathBuf> {
 
 fn next(name: &str, directories: &[PathBuf], tried: &[PathBuf]) -> Option<PathBuf> {
     // Who we are must be known, or the call would be passed on to ourselves.
-    let ourselves = identity(&system::executable()?)?;
+    let ourselves = identity(&process::executable()?)?;
     directories
         .iter()
         // What a relative entry means depends on where one stands, which is no ground to run a program on.
@@ -52,10 +51,10 @@ fn next(name: &str, directories: &[PathBuf], tried: &[PathBuf]) -> Option<PathBu
 }
 
 fn is_program(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
+    std::fs::metadata(file).is_ok_and(|found| found.is_file() && files::mode(&found) & 0o111 != 0)
 }
 
 /// Which file it is, whatever its name.
 fn identity(file: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(file).ok().map(|found| (found.dev(), found.ino()))
+    std::fs::metadata(file).ok().map(|found| files::identity(&found))
 }

@@ -51,10 +51,13 @@ pub struct Hook {
     ///
     /// # Errors
     /// Usage (2): it is none of this protocol.
-    pub read: fn(&Call<'_>, &[u8]) -> Result<Box<dyn Exchange>>,
+    pub read: ReadRequest,
     /// The answer to a request that could not be read.
     pub reject: fn(&Call<'_>, &Error) -> Reply,
 }
+
+/// Reads a request: bytes of stdin, or what the call itself says.
+pub type ReadRequest = fn(&Call<'_>, &[u8]) -> Result<Box<dyn Exchange>>;
 
 impl Hook {
     /// What most hooks have; each names what differs.
@@ -62,7 +65,7 @@ impl Hook {
         name: &'static str,
         about: &'static str,
         framing: fn(&Call<'_>) -> Framing,
-        read: fn(&Call<'_>, &[u8]) -> Result<Box<dyn Exchange>>,
+        read: ReadRequest,
     ) -> Self {
         Self {
             name,

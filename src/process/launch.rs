@@ -27,7 +27,7 @@ impl Launch {
                 Change::Unset(name) => command.env_remove(name),
             };
         }
-        system::restore_signals(&mut command);
+        system::signals::restore_signals(&mut command);
         command
     }
 }
@@ -35,7 +35,7 @@ impl Launch {
 impl Launch {
     /// Becomes the program. Returns only where that cannot be: why, and the exit code that says so.
     pub fn become_it(&self) -> (Error, u8) {
-        not_run(&self.program, &system::become_program(&mut self.command()))
+        not_run(&self.program, &system::process::become_program(&mut self.command()))
     }
 }
 

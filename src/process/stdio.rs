@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::time::Duration;
 
 use crate::process::stdin::Input;
-use crate::system::{self, Readable};
+use crate::system::process::{self, Readable};
 
 /// Writes to stdout at once.
 ///
@@ -32,7 +32,7 @@ pub struct Stdin {
 
 impl Input for Stdin {
     fn wait(&mut self, patience: Duration) -> bool {
-        let found = if self.has_ended { Readable::ToTheEnd } else { system::wait_for_stdin(patience) };
+        let found = if self.has_ended { Readable::ToTheEnd } else { process::wait_for_stdin(patience) };
         self.has_ended = found == Readable::ToTheEnd;
         found != Readable::NotYet
     }

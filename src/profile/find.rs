@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use crate::base::error::{Error, Result};
@@ -69,7 +68,7 @@ const LARGEST: u64 = 256 * 1024;
 /// Reads a profile after judging who may have written it. None: there is no such file.
 pub fn open(path: &Path) -> Result<Option<ProfileFile>> {
     let error_at = |why: &dyn fmt::Display| Error::profile(format!("profile {}: {why}", path.display()));
-    let mut file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+    let mut file = match system::files::open_for_reading(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             // A link that leads nowhere was somebody's profile; another identity must not serve in its place.
@@ -105,18 +104,20 @@ pub fn open(path: &Path) -> Result<Option<ProfileFile>> {
 /// # Errors
 /// Profile (3), with the chmod in the hint.
 pub fn check_trust(path: &Path, meta: &fs::Metadata) -> Result<()> {
-    if meta.mode() & 0o002 != 0 {
-        return Err(Error::profile(format!("anyone may write it (mode {:04o})", meta.mode() & 0o7777))
+    if system::files::mode(meta) & 0o002 != 0 {
+        return Err(Error::profile(format!("anyone may write it (mode {:04o})", system::files::mode(meta)))
             .hint(format!("chmod o-w {}", path.display())));
     }
-    let us = system::effective_uid();
-    if us != 0 && meta.uid() != us && meta.uid() != 0 {
-        return Err(Error::profile(format!("it belongs to another user ({}), who may write it", meta.uid())).hint(
-            format!(
-                "if you trust it, copy it and use the copy, or: sudo chown {us} {path} && chmod 600 {path}",
-                path = path.display()
-            ),
-        ));
+    let us = system::process::effective_uid();
+    if us != 0 && system::files::owner(meta) != us && system::files::owner(meta) != 0 {
+        return Err(Error::profile(format!(
+            "it belongs to another user ({}), who may write it",
+            system::files::owner(meta)
+        ))
+        .hint(format!(
+            "if you trust it, copy it and use the copy, or: sudo chown {us} {path} && chmod 600 {path}",
+            path = path.display()
+        )));
     }
     Ok(())
 }

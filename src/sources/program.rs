@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Read as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -87,10 +86,10 @@ impl Program {
             .env(env::YCRED_RUNNING, marks)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        system::kill_child_on_exit(&mut process);
-        system::reset_sigchld();
+            .stderr(Stdio::piped());
+        system::process::in_own_group(&mut process);
+        system::process::kill_child_on_exit(&mut process);
+        system::signals::reset_sigchld();
         let mut child = process
             .spawn()
             .map_err(|error| {
@@ -105,7 +104,7 @@ impl Program {
             let send = send.clone();
             let reader = thread::Builder::new().spawn(move || send.send((is_stdout, pipe.drain())));
             if let Err(error) = reader {
-                system::kill_group(group);
+                system::process::kill_group(group);
                 let _ = child.wait();
                 let why = format!("cannot be listened to: {}", describe(&error));
                 return Err(
@@ -116,7 +115,7 @@ impl Program {
         drop(send);
         let ended = wait(&mut child, cx);
         // What it has left running holds its pipes open and would outlive the deadline.
-        system::kill_group(group);
+        system::process::kill_group(group);
         let status = match ended {
             Ok(Some(status)) => status,
             Ok(None) => {

@@ -65,7 +65,7 @@ impl LocalResponse {
     fn head(&self) -> String {
         let phrase = match self.status {
             200 => "OK",
-            400 => "Bad LocalRequest",
+            400 => "Bad Request",
             401 => "Unauthorized",
             403 => "Forbidden",
             404 => "Not Found",

@@ -2,19 +2,15 @@
 
 use crate::base::environment::{BROWSER, Environment};
 use crate::base::error::{Result, clean, describe};
-use crate::system;
+use crate::system::{self, URL_OPENERS};
 use std::ffi::OsString;
 use std::process::{Child, Command, Stdio};
-
-/// What opens a URL on this system, tried in turn. (A crate for it would bring four more, to run these.)
-const OPENERS: &[&[&str]] =
-    if cfg!(target_os = "macos") { &[&["open"]] } else { &[&["xdg-open"], &["gio", "open"], &["wslview"]] };
 
 /// The command lines to try.
 fn browsers(url: &str, environment: &Environment) -> Vec<Vec<OsString>> {
     let Some(chosen) = environment.get(BROWSER) else {
         let with_url = |words: &&[&str]| words.iter().copied().chain([url]).map(OsString::from).collect();
-        return OPENERS.iter().map(with_url).collect();
+        return URL_OPENERS.iter().map(with_url).collect();
     };
     // A path with blanks in it is a program nevertheless.
     if std::path::Path::new(chosen).is_file() {
@@ -37,14 +33,14 @@ fn browsers(url: &str, environment: &Environment) -> Vec<Vec<OsString>> {
 /// Starts a browser that outlives us and has nothing of ours: stdout is a protocol channel, and Ctrl-C here is not meant
 /// for it.
 pub(super) fn open_browser(url: &str, environment: &Environment) -> Result<Child, String> {
-    use std::os::unix::process::CommandExt as _;
-    system::reset_sigchld();
+    system::signals::reset_sigchld();
     let mut why = String::new();
     for words in browsers(url, environment) {
         let Some((program, arguments)) = words.split_first() else { continue };
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        system::restore_signals(&mut command);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        system::process::in_own_group(&mut command);
+        system::signals::restore_signals(&mut command);
         match command.spawn() {
             Ok(child) => return Ok(child),
             Err(error) => why = format!("{}: {}", program.to_string_lossy(), describe(&error)),
@@ -66,6 +62,6 @@ mod tests {
         };
         assert_eq!(lines("firefox"), ["firefox http://x/"]);
         assert_eq!(lines("a --new %s -q:b"), ["a --new http://x/ -q", "b http://x/"]);
-        assert_eq!(browsers("u", &Environment::default()).len(), OPENERS.len());
+        assert_eq!(browsers("u", &Environment::default()).len(), URL_OPENERS.len());
     }
 }
