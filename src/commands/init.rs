@@ -11,7 +11,7 @@ use crate::base::error::{Error, Result, clean};
 use crate::commands::command::{Command, CommandCall};
 use crate::commands::login;
 use crate::commands::login::flow;
-use crate::disk::store;
+use crate::disk::{places, store};
 use crate::process::{Outcome, Reply};
 use crate::profile::Profile;
 use crate::profile::find::check_name;
@@ -176,12 +176,6 @@ fn choose_source(call: &CommandCall, values: &BTreeMap<&'static str, Vec<String>
 
 /// A path on the command line is relative to where it was typed, one in a profile to the profile.
 fn absolute(path: &str, session: &Session<'_>) -> Result<String> {
-    let full = match path.strip_prefix("~/").zip(session.places.home.as_ref()) {
-        Some((rest, home)) => home.join(rest),
-        None => std::path::absolute(Path::new(path))
-            .map_err(|error| Error::usage(format!("{path}: cannot be made absolute")).because(error))?,
-    };
-    full.into_os_string()
-        .into_string()
-        .map_err(|_| Error::usage(format!("{path}: is not plain text, which a profile is")))
+    places::absolute(Path::new(path), session.places.home.as_deref())
+        .map_err(|why| Error::usage(format!("{path}: {why}")))
 }

@@ -87,6 +87,28 @@ impl Places {
     }
 }
 
+/// A path with `~` and `~/…` expanded to the home directory. Any other path is returned as it is.
+///
+/// # Errors
+/// There is no home directory; in words that fit behind the name of the setting.
+pub fn expand_home(path: &Path, home: Option<&Path>) -> Result<PathBuf, &'static str> {
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => Ok(home.join(rest)),
+        (Ok(_), None) => Err("starts with ~, and there is no home directory"),
+        (Err(_), _) => Ok(path.to_owned()),
+    }
+}
+
+/// A path as it was typed, made absolute, as a string for a profile or a record.
+///
+/// # Errors
+/// Why that cannot be, in words that fit behind the path.
+pub fn absolute(path: &Path, home: Option<&Path>) -> Result<String, String> {
+    let expanded = expand_home(path, home)?;
+    let absolute = std::path::absolute(expanded).map_err(|error| format!("cannot be made absolute: {error}"))?;
+    absolute.into_os_string().into_string().map_err(|_| "is not plain text".to_owned())
+}
+
 fn chosen(environment: &Environment, variable: &str) -> Option<Result<PathBuf, String>> {
     let path = PathBuf::from(environment.get(variable)?);
     Some(if path.is_absolute() { Ok(path) } else { Err(format!("{variable} must be an absolute path")) })

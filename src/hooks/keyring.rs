@@ -15,6 +15,7 @@ use crate::process::flags::Flag;
 
 pub const HOOK: Hook = Hook {
     symlink: Some("keyring"),
+    is_linked_on_path: false,
     operands: &["get", "URL", "USER"],
     flags: &[
         Flag::new("mode", Some("MODE"), "what is wanted").choices(&["password", "creds"]),

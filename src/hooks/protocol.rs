@@ -24,6 +24,9 @@ pub struct Hook {
     pub about: &'static str,
     /// The name under which its caller finds it, to which `-PROFILE` may be added.
     pub symlink: Option<&'static str>,
+    /// The installer puts that name into a directory on PATH. (Not where the client looks elsewhere, nor where the name is
+    /// another program's.)
+    pub is_linked_on_path: bool,
     /// A flag that alone names the hook, for a caller that cannot be told a word (`ycred --cargo-plugin`).
     pub flag_alias: Option<&'static str>,
     /// Names of the words it takes, all of them.
@@ -71,6 +74,7 @@ impl Hook {
             name,
             about,
             symlink: None,
+            is_linked_on_path: true,
             flag_alias: None,
             operands: &[],
             flags: &[],

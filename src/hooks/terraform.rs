@@ -12,6 +12,7 @@ use crate::process::Reply;
 
 pub const HOOK: Hook = Hook {
     symlink: Some("terraform-credentials-ycred"),
+    is_linked_on_path: false,
     operands: &["get|store|forget", "HOST"],
     ..Hook::new("terraform", "answer terraform and tofu: CLI credentials helper", framing, read)
 };

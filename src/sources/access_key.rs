@@ -16,7 +16,7 @@ use crate::base::token::{Credential, Expiry};
 use crate::cache::record::{RenewalRules, Requirements};
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam};
-use crate::disk::files;
+use crate::disk::{files, places};
 use crate::obtain::{Caching, Grant, obtain};
 use crate::sources::source::Opening;
 
@@ -126,18 +126,9 @@ impl KeyRequest {
     /// Usage (2): it cannot be.
     pub fn resolved(&self, home: Option<&Path>) -> Result<Self> {
         let Some(path) = &self.policy_file else { return Ok(self.clone()) };
-        let path = match (path.strip_prefix("~"), home) {
-            (Ok(rest), Some(home)) => home.join(rest),
-            (Ok(_), None) => {
-                return Err(Error::usage("--policy-file: starts with ~, and there is no home directory"));
-            }
-            (Err(_), _) => std::path::absolute(path).map_err(|error| {
-                Error::usage(format!("--policy-file: cannot make {} absolute", path.display())).because(error)
-            })?,
-        };
-        if path.to_str().is_none() {
-            return Err(Error::usage(format!("--policy-file: {}: the path is not plain text", path.display())));
-        }
+        let path = places::absolute(path, home)
+            .map_err(|why| Error::usage(format!("--policy-file: {}: {why}", path.display())))?
+            .into();
         Ok(Self { policy_file: Some(path), ..self.clone() })
     }
 

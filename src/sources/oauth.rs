@@ -78,7 +78,7 @@ pub fn keep(text: Secret) -> Result<KeptSecret> {
         content: Secret::new(token.to_owned()),
         about: "an OAuth token".to_owned(),
         remark: Some(
-            "OAuthGrant tokens are on their way out, none are issued since June 2026: make a key in time and replace this \
+            "OAuth tokens are on their way out, none are issued since June 2026: make a key in time and replace this \
              profile, ycred init {name} --key-file FILE --force",
         ),
     })

@@ -7,6 +7,7 @@ use crate::base::clock::parse_duration;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme, is_loopback};
+use crate::disk::places;
 use crate::disk::places::Places;
 
 /// A profile's settings as they were written, each with its place, checked for name and form.
@@ -134,17 +135,8 @@ impl Settings {
     /// Profile (3): empty, or `~` without a home.
     pub fn path(&self, key: &str) -> Result<Option<PathBuf>> {
         let Some(text) = self.text(key)? else { return Ok(None) };
-        let path = match text.strip_prefix('~') {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
-                let home = self
-                    .home
-                    .as_ref()
-                    .ok_or_else(|| self.error_at(key, "starts with ~, and there is no home directory"))?;
-                home.join(rest.trim_start_matches('/'))
-            }
-            _ => self.directory.join(text),
-        };
-        Ok(Some(path))
+        let path = places::expand_home(Path::new(text), self.home.as_deref()).map_err(|why| self.error_at(key, why))?;
+        Ok(Some(self.directory.join(path)))
     }
 
     /// A duration.

@@ -5,12 +5,13 @@ use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::commands::import::draft::{Draft, ImportSource, Selection, Setting};
+use crate::disk::places;
 use crate::profile::Profile;
 use crate::profile::find::check_name;
 use crate::session::Session;
 use crate::sources;
 use crate::sources::source::Assignment;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// The profile that stands for what the environment says where there is none.
 pub(super) fn from_environment(wanted: &[Selection<'_>], session: &Session<'_>) -> Result<ImportSource> {
@@ -68,8 +69,9 @@ pub(super) fn plain(environment: &Environment, variable: &str) -> Result<String>
 }
 
 pub(super) fn absolute(path: &str) -> Result<String> {
-    let absolute = if path.starts_with('~') { Ok(PathBuf::from(path)) } else { std::path::absolute(path) };
-    let absolute =
-        absolute.map_err(|error| Error::profile(format!("{path}: cannot be made absolute")).because(error))?;
-    absolute.into_os_string().into_string().map_err(|_| Error::profile(format!("{path}: is not plain text")))
+    // A profile knows `~` too.
+    if path.starts_with('~') {
+        return Ok(path.to_owned());
+    }
+    places::absolute(Path::new(path), None).map_err(|why| Error::profile(format!("{path}: {why}")))
 }
