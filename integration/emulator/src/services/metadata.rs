@@ -12,7 +12,7 @@ use crate::state::State;
 
 /// Responds to a request to the metadata service.
 pub(crate) fn respond(state: &State, request: &Request, fault: Option<&Fault>) -> Result<Granted, Refusal> {
-    // The documentation shows the header in every request. Google's service, whose interface this is, rejects requests
+    // The documentation shows the header in every request. Google's service, which has the same interface, rejects requests
     // without it and forwarded ones; otherwise a page in a browser could fetch the token.
     if request.header("metadata-flavor") != Some("Google") {
         return Err(Refusal::denied("Missing header: Metadata-Flavor: Google"));
