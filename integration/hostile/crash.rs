@@ -94,7 +94,7 @@ fn killed_at_any_system_call_of_a_first_miss_the_next_run_works_in_silence_and_l
             assert_eq!(world.printed_a_token(run), token_in(&record(cache)), "{step:?}");
         },
     );
-    tried("killed at a system call of a first miss", killed);
+    tried("process killed at a system call of a first miss", killed);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_
             assert_eq!(world.printed_a_token(run), token_in(&record(cache)), "{step:?}");
         },
     );
-    tried("killed at a system call of a renewal", killed);
+    tried("process killed at a system call of a renewal", killed);
 }
 
 #[test]
@@ -205,8 +205,8 @@ fn readers_in_a_storm_of_writers_never_see_a_torn_or_empty_record() {
     assert_eq!(litter(&world.sandbox.path("cache")), Vec::<PathBuf>::new());
     let known: HashSet<String> = world.emulator.tokens().into_iter().collect();
     assert!(seen.is_subset(&known));
-    tried("record replaced in a storm of writers", WRITERS * WRITES);
-    tried("hit read in a storm of writers", reads.load(Ordering::SeqCst));
+    tried("record replaced while other processes read and write", WRITERS * WRITES);
+    tried("hit while other processes write", reads.load(Ordering::SeqCst));
 }
 
 /// Says when the last of several is done.

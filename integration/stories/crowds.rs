@@ -336,6 +336,6 @@ fn a_thousand_processes_at_once_with_a_cold_cache_make_one_request() {
     assert_eq!(world.requests(), 1);
     let names: Vec<_> = world.sandbox.files("cache/v1");
     assert_eq!(names.len(), 3, "a record, a lock and the tag, and no litter: {names:?}");
-    tried("process of a thousand at once, cold", 1000);
-    tried("process of a thousand at once, warm", 1000);
+    tried("process started together with a thousand others, empty cache", 1000);
+    tried("process started together with a thousand others, valid cache", 1000);
 }

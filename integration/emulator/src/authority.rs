@@ -10,7 +10,7 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// The names of the local machine, which every valid certificate carries.
+/// The names of the local machine. Every valid certificate has them.
 pub const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// A certificate authority.
@@ -80,7 +80,7 @@ impl Authority {
         self.signed(&names, Validity::Past)
     }
 
-    /// Like `server_config`, but not valid for many years to come, as a machine whose clock was reset sees it.
+    /// Like `server_config`, but not valid before 2200. A machine with a reset clock sees certificates like this.
     pub fn early_config(&self, names: &[&str]) -> Arc<rustls::ServerConfig> {
         let names: Vec<&str> = LOOPBACK.iter().chain(names).copied().collect();
         self.signed(&names, Validity::Future)
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_trusts_the_good_certificate_and_none_of_the_others() {
+    fn a_client_trusts_only_the_valid_certificate() {
         let authority = Authority::new();
         let good = fetch(&authority, authority.server_config(&["iam.example"])).unwrap();
         assert!(good.ends_with("over TLS"), "{good}");

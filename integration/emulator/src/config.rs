@@ -7,7 +7,7 @@ use crate::settings::Settings;
 /// The certificate of the IAM endpoint and the auth host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tls {
-    /// None: plain http.
+    /// No certificate: plain http.
     #[default]
     Off,
     /// A valid one, issued by the emulator's own authority.

@@ -14,7 +14,7 @@ pub(crate) const PREFIX: &str = "/_emulator";
 
 /// A summary of the control interface, printed by `--help` and returned by `GET /_emulator`.
 pub const HELP: &str = r#"Control interface, on the port of the IAM endpoint:
-  GET    /_emulator            print this text
+  GET    /_emulator            print this summary
   GET    /_emulator/log        list all requests with credentials (as fingerprints), responses and reasons for rejection
   DELETE /_emulator/log        clear the log
   PUT    /_emulator/faults     replace all faults with one fault or a list
@@ -57,7 +57,7 @@ Settings:
     "page"             redirect, auto, button
     "deny"             whether the person refuses to log in
     "refresh-tokens"   whether to issue refresh tokens
-    "one-time"         whether a refresh token is valid once and the response brings the next
+    "one-time"         whether a refresh token is valid once and each response carries the next one
     "nonce"            require a nonce in proofs and ask for it with this status: 400, 401 or null
     "tolerance"        how far a proof's iat may be off
     "client"           the id of the OAuth client

@@ -1,4 +1,4 @@
-//! The path of a request: it is logged, meets its fault, is passed to its service, and its response is logged too.
+//! Handles a request: logs it, applies its fault, passes it to its service and logs the response.
 
 use std::time::{Duration, SystemTime};
 
@@ -35,10 +35,10 @@ pub(crate) fn respond(state: &State, listener: Listener, request: &Request) -> R
             state.wait(&state.released, LONGEST_HOLD, |cloud| cloud.stopping || cloud.releases != releases);
         }
     }
-    let spoiled = fault.as_ref().and_then(|fault| substitute(fault, listener, &request_id));
-    let (response, issued, refused) = match spoiled {
+    let substitute = fault.as_ref().and_then(|fault| substitute_response(fault, listener, &request_id));
+    let (response, issued, refused) = match substitute {
         Some(response) => {
-            let refused = format!("told to answer {}", response.status);
+            let refused = format!("a fault sets the response to {}", response.status);
             (response, None, Some(refused))
         }
         None => match serve(state, listener, endpoint, request, fault.as_ref()) {
@@ -134,8 +134,8 @@ fn serve(
     }
 }
 
-/// Returns the response that a fault substitutes for the cloud's, if it does.
-fn substitute(fault: &Fault, listener: Listener, request_id: &str) -> Option<Response> {
+/// Returns the response that a fault substitutes for the cloud's, if any.
+fn substitute_response(fault: &Fault, listener: Listener, request_id: &str) -> Option<Response> {
     let status = fault.status;
     if fault.html {
         let page = "<!DOCTYPE html>\n<html><head><title>Sign in to the network</title></head>\
@@ -146,7 +146,7 @@ fn substitute(fault: &Fault, listener: Listener, request_id: &str) -> Option<Res
         return Some(Response::json(status.unwrap_or(200), body.clone()));
     }
     let status = status?;
-    let message = fault.message.clone().unwrap_or_else(|| "The emulator was told to refuse".to_owned());
+    let message = fault.message.clone().unwrap_or_else(|| "A fault of the emulator rejects this request".to_owned());
     Some(match listener {
         Listener::Iam => Refusal::other(status, message).response(request_id),
         Listener::Auth => {
@@ -157,7 +157,7 @@ fn substitute(fault: &Fault, listener: Listener, request_id: &str) -> Option<Res
     })
 }
 
-/// Adds the headers of every response, and whatever the fault changes.
+/// Adds the common headers, and applies the fault to the delivery.
 fn finish(state: &State, mut response: Response, fault: Option<&Fault>, request_id: &str) -> Response {
     let cloud = state.cloud();
     if cloud.settings.send_date {

@@ -111,7 +111,7 @@ impl Emulator {
         &self.metadata
     }
 
-    /// Returns the certificate of the emulator's authority, which a client has to trust.
+    /// Returns the certificate of the emulator's authority in PEM. A client has to trust it.
     pub fn ca_pem(&self) -> String {
         self.authority.pem()
     }
@@ -190,7 +190,7 @@ impl Emulator {
         issuer
     }
 
-    /// Creates a federated credential: the issuer's tokens for this subject can be exchanged for the account's.
+    /// Creates a federated credential: allows the issuer's tokens for this subject to be exchanged for the account's.
     pub fn new_federated_credential(&self, issuer: &Issuer, account: &str, subject: &str) {
         self.state.cloud().federations.add_credential(&issuer.federation, account, subject);
     }
@@ -223,7 +223,7 @@ impl Emulator {
         self.state.cloud().now()
     }
 
-    /// Adds a fault after the existing ones.
+    /// Adds a fault behind the existing ones.
     pub fn fault(&self, fault: Fault) {
         self.state.cloud().faults.push(fault);
     }

@@ -21,7 +21,7 @@ pub struct Drip {
     pub every: Duration,
 }
 
-/// Something that goes wrong with a request. Only the first fault in the list that covers a request and isn't used up
+/// A fault that a test injects into requests. Only the first fault in the list that covers a request and isn't used up
 /// applies to it. Its parts combine: `Fault::refuse(503).delayed(second).retry_after(3)`.
 ///
 /// Faults of delivery (`drip`, `break`, `endless`, `delay`, `hold`) don't change how the request is processed. In
@@ -126,7 +126,7 @@ impl Fault {
         Fault { endless: true, ..Fault::default() }
     }
 
-    /// Issues tokens that live only so long.
+    /// Issues tokens that are valid only for this long.
     pub fn short_life(life: Duration) -> Fault {
         Fault { life: Some(life), ..Fault::default() }
     }
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_are_used_up_in_their_order() {
+    fn faults_apply_in_order_until_used_up() {
         let mut faults = vec![
             Fault::refuse(503).on(Endpoint::Iam).times(2),
             Fault::refuse(404).on(Endpoint::Metadata),
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(next(Endpoint::Tokens), None, "the third request to it still passes");
         assert_eq!(next(Endpoint::Tokens), Some(500));
         assert_eq!(next(Endpoint::Tokens), None);
-        assert_eq!(next(Endpoint::Metadata), Some(404), "until told otherwise");
+        assert_eq!(next(Endpoint::Metadata), Some(404), "a fault without `times` stays");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Forms in `application/x-www-form-urlencoded`, as OAuth's token endpoint takes them.
+//! Forms in `application/x-www-form-urlencoded`, the format of OAuth's token endpoint.
 
 use std::collections::HashMap;
 
@@ -15,12 +15,12 @@ pub fn read(request: &Request) -> Result<Form, Refusal> {
     if kind.split(';').next().map(str::trim) != Some("application/x-www-form-urlencoded") {
         return Err(wrong("the content type must be application/x-www-form-urlencoded"));
     }
-    let text = std::str::from_utf8(&request.body).map_err(|_| wrong("the body is not text"))?;
+    let text = std::str::from_utf8(&request.body).map_err(|_| wrong("the body is not UTF-8"))?;
     let mut form = Form::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').ok_or_else(|| wrong("a parameter has no value"))?;
         if form.insert(decode(name), decode(value)).is_some() {
-            return Err(wrong("a parameter comes twice"));
+            return Err(wrong("a parameter occurs twice"));
         }
     }
     Ok(form)

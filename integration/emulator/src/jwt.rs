@@ -19,7 +19,7 @@ const SALT: usize = 32;
 /// The longest validity of a JWT, in seconds.
 const LONGEST: i64 = 3600;
 
-/// The claims of a JWT, not verified.
+/// The claims of a JWT. They are not verified.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Claims {
     /// The header.
@@ -95,21 +95,22 @@ pub(crate) fn verify(
 ) -> Result<String, String> {
     let parts: Vec<&str> = jwt.split('.').collect();
     let &[header, payload, signature] = parts.as_slice() else {
-        return Err("JWT has not three parts".to_owned());
+        return Err("JWT does not have three parts".to_owned());
     };
     for part in [header, payload] {
         let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| "JWT is not base64url without padding".to_owned())?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|_| "JWT holds no JSON".to_owned())?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|_| "JWT part is not JSON".to_owned())?;
         if !value.is_object() {
-            return Err("JWT holds no JSON object".to_owned());
+            return Err("JWT part is not a JSON object".to_owned());
         }
     }
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "JWT is not base64url without padding".to_owned())?;
     let claims = Claims::peek(jwt);
     for (name, wanted) in [("typ", "JWT"), ("alg", "PS256")] {
         let found = claims.header.get(name).and_then(Value::as_str);
-        if found != Some(wanted) {
-            return Err(format!("JWT header: {name} is {}, not {wanted}", found.unwrap_or("missing")));
+        let Some(found) = found else { return Err(format!("JWT header: {name} is missing")) };
+        if found != wanted {
+            return Err(format!("JWT header: {name} is {found:?}, expected {wanted:?}"));
         }
     }
     if claims.header.get("crit").is_some() {
@@ -137,7 +138,7 @@ fn verify_claims(claims: &Claims, expected: &Expected<'_>) -> Result<(), String>
     if aud.is_empty() || !aud.iter().all(|aud| expected.audiences.contains(aud)) {
         return Err(format!("JWT: aud is {aud:?}, expected {:?}", expected.audiences));
     }
-    let time = |name: &str| claims.time(name).ok_or_else(|| format!("JWT: {name} is missing or no number"));
+    let time = |name: &str| claims.time(name).ok_or_else(|| format!("JWT: {name} is missing or not a number"));
     let (iat, exp, now) = (time("iat")?, time("exp")?, expected.now);
     let life = exp.saturating_sub(iat);
     if life <= 0 {

@@ -1,4 +1,4 @@
-//! Authorized keys of service accounts, and every form of key file that users have.
+//! Authorized keys of service accounts, and every form of key file in use.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -228,7 +228,7 @@ impl KeyFile<'_> {
         };
         let text = serde_json::to_string_pretty(&value).unwrap_or_default();
         match self.escaped {
-            // Only strings hold angle brackets, so replacing them in the whole text is sound.
+            // Only strings hold angle brackets, so replacing them in the whole file is safe.
             true => text.replace('<', "\\u003c").replace('>', "\\u003e"),
             false => text,
         }
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_files_come_in_every_form() {
+    fn writes_key_files_in_every_form() {
         let key = AuthorizedKey::new("ajeq7dsmihqple6761c5", RsaKey::shared());
         let read = |file: KeyFile<'_>| serde_json::from_str::<Value>(&file.json()).unwrap();
         let snake = read(key.file());

@@ -13,7 +13,7 @@ use crate::routes::{Endpoint, Listener};
 use crate::server::Request;
 use crate::times;
 
-/// Returns a short digest of a secret, by which two mentions of it can be compared.
+/// Returns a short digest of a secret. Equal secrets have equal digests.
 pub fn fingerprint(secret: &str) -> String {
     Sha256::digest(secret).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -48,7 +48,7 @@ pub enum Presented {
     Bearer {
         /// The fingerprint of the IAM token.
         fingerprint: String,
-        /// The service account whose token is requested.
+        /// The service account that the request is for.
         #[serde(skip_serializing_if = "Option::is_none")]
         service_account_id: Option<String>,
     },
@@ -56,7 +56,7 @@ pub enum Presented {
     MetadataFlavor,
     /// Another issuer's token, for token exchange.
     SubjectToken {
-        /// The service account whose token is requested.
+        /// The service account that the request is for.
         service_account_id: String,
         /// The issuer.
         iss: Option<String>,

@@ -15,7 +15,7 @@ pub(crate) fn fields(request: &Request, known: &[(&str, usize)]) -> Result<HashM
         return Err(Refusal::invalid(format!("Content-Type is `{essence}`, not application/json")));
     }
     let object: Map<String, Value> = serde_json::from_slice(&request.body)
-        .map_err(|error| Refusal::invalid(format!("Request body is no JSON object: {error}")))?;
+        .map_err(|error| Refusal::invalid(format!("Request body is not a JSON object: {error}")))?;
     let mut fields = HashMap::new();
     for (name, value) in object {
         let Some((_, limit)) = known.iter().find(|(known, _)| *known == name) else {
@@ -28,7 +28,7 @@ pub(crate) fn fields(request: &Request, known: &[(&str, usize)]) -> Result<HashM
             Value::String(text) => _ = fields.insert(name, text),
             // In proto3's JSON, null means that the field was not sent.
             Value::Null => {}
-            _ => return Err(Refusal::invalid(format!("Request body: `{name}` is no string"))),
+            _ => return Err(Refusal::invalid(format!("Request body: `{name}` is not a string"))),
         }
     }
     Ok(fields)

@@ -13,7 +13,7 @@ pub struct Refusal {
     pub message: String,
     /// A more precise reason, for the log only.
     pub reason: Option<String>,
-    /// The error code of the auth host (RFC 6749, 5.2), whose description is the message.
+    /// The error code of the auth host (RFC 6749, 5.2). `message` is its description.
     pub error: Option<&'static str>,
     /// Further headers of the response.
     pub headers: Vec<(&'static str, String)>,

@@ -64,7 +64,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Returns true if a request to the endpoint `actual` is meant.
+    /// Returns true if this selects requests to the endpoint `actual`.
     pub fn covers(self, actual: Endpoint) -> bool {
         let iam = [Endpoint::Tokens, Endpoint::CreateForServiceAccount, Endpoint::Revoke];
         self == actual || self == Endpoint::Any || (self == Endpoint::Iam && iam.contains(&actual))

@@ -92,7 +92,7 @@ pub struct Settings {
     /// API "may return the same token in response to different requests", but not when.
     #[serde(with = "times::optional")]
     pub repeat: Option<Duration>,
-    /// The account whose tokens the metadata service returns; without one it responds 404.
+    /// The service account of the metadata service. Without one, the service responds 404.
     pub metadata_account: Option<String>,
     /// The form of new tokens.
     pub token_form: TokenForm,

@@ -20,13 +20,13 @@ use crate::times;
 /// The cloud's message for every bearer token that it rejects (docs, _includes/errors-handling.md).
 const BAD_TOKEN: &str = "Token is invalid or has expired.";
 
-/// Everything that the emulated cloud knows.
+/// All records and settings of the emulated cloud.
 #[derive(Default)]
 pub(crate) struct Cloud {
     pub(crate) settings: Settings,
     pub(crate) initial_settings: Settings,
     pub(crate) faults: Vec<Fault>,
-    /// Counts how often all faults were replaced. A held response waits for it to change.
+    /// Counts how often all faults were replaced. A held response waits until this changes.
     pub(crate) releases: u64,
     pub(crate) keys: HashMap<String, KnownKey>,
     pub(crate) accounts: Accounts,
@@ -39,7 +39,7 @@ pub(crate) struct Cloud {
     pub(crate) logins: Logins,
     /// The auth host's base URL, which proofs of possession name.
     pub(crate) auth_url: String,
-    /// The audiences under which the emulator itself is reached.
+    /// The audiences that name the emulator itself.
     pub(crate) own_audiences: Vec<String>,
     /// The address of IAM in the list of endpoints.
     pub(crate) iam_address: String,
@@ -66,7 +66,7 @@ impl Cloud {
     /// Returns the subject of a request's bearer token.
     pub(crate) fn authenticate(&self, request: &Request) -> Result<String, Refusal> {
         let Some(bearer) = request.bearer() else {
-            return Err(Refusal::unauthenticated(BAD_TOKEN).because("there is no Authorization: Bearer"));
+            return Err(Refusal::unauthenticated(BAD_TOKEN).because("missing header: Authorization: Bearer"));
         };
         match self.tokens.check(bearer, self.now()) {
             Ok(record) => Ok(record.subject.clone()),
@@ -75,7 +75,7 @@ impl Cloud {
     }
 }
 
-/// Answers requests to a path that a test has added.
+/// The handler of a path that a test has added.
 pub(crate) type Route = dyn Fn(&Request) -> Response + Send + Sync;
 
 /// The cloud, and the signals that threads wait for.

@@ -1,4 +1,4 @@
-//! What the emulated cloud keeps: records without any knowledge of requests.
+//! The records of the emulated cloud. They know nothing of requests.
 
 pub(crate) mod access_keys;
 pub(crate) mod accounts;

@@ -1,4 +1,4 @@
-//! Tests of the emulator over real connections: every rule of the documentation, one breach at a time.
+//! Tests of the emulator over real connections: each rule of the documentation, broken one at a time.
 
 mod access_keys;
 mod control;
@@ -54,7 +54,7 @@ pub fn send(to: SocketAddr, head: &str, body: &str) -> Option<Answer> {
     let mut text = Vec::new();
     // A connection that breaks on purpose may end in an error. What came before it counts.
     let _ = stream.read_to_end(&mut text);
-    let text = String::from_utf8(text).expect("text");
+    let text = String::from_utf8(text).expect("UTF-8");
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some(Answer { status, head: head.to_owned(), body: body.to_owned() })
@@ -64,7 +64,7 @@ pub fn send(to: SocketAddr, head: &str, body: &str) -> Option<Answer> {
 pub fn post(emulator: &Emulator, path: &str, bearer: Option<&str>, body: &str) -> Answer {
     let authorization = bearer.map(|bearer| format!("\r\nAuthorization: Bearer {bearer}")).unwrap_or_default();
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json{authorization}");
-    send(emulator.address(), &head, body).expect("an answer")
+    send(emulator.address(), &head, body).expect("a response")
 }
 
 /// Requests an IAM token for a JWT.

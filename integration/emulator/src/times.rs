@@ -1,4 +1,4 @@
-//! Durations such as `90s`, `1h30m` and `-10m`, and times in the form of the cloud.
+//! Durations such as `90s`, `1h30m` and `-10m`, and times in the cloud's form.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 /// Parses durations such as `500ms`, `90s`, `15m`, `12h` and `1h30m`, with or without a sign.
 pub fn parse(text: &str) -> Result<time::Duration, String> {
-    let bad = || format!("`{text}` is no duration; write it like 500ms, 90s, 15m, 12h or 1h30m");
+    let bad = || format!("`{text}` is not a duration; expected a form like 500ms, 90s, 15m, 12h or 1h30m");
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_and_written() {
+    fn parses_and_formats_durations() {
         for (text, seconds) in [("90s", 90), ("1h30m", 5400), ("12h", 43200), ("-10m", -600), ("0s", 0), ("+1m", 60)] {
             assert_eq!(parse(text).unwrap(), time::Duration::seconds(seconds), "{text}");
         }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn times_carry_nanoseconds() {
+    fn times_have_nanoseconds() {
         let time = SystemTime::UNIX_EPOCH + Duration::new(1_765_866_231, 383_485_065);
         assert_eq!(rfc3339(time), "2025-12-16T06:23:51.383485065Z");
         assert_eq!(rfc3339(shifted(time, time::Duration::seconds(-1_765_866_231))), "1970-01-01T00:00:00.383485065Z");

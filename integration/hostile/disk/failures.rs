@@ -94,7 +94,7 @@ fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_
             }
         },
     );
-    tried("a system call of a miss failed by the disk", failures.len());
+    tried("disk error in a system call of a miss", failures.len());
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn whatever_call_of_a_renewal_the_disk_fails_the_old_record_is_whole_or_replaced
             assert!(there == left.token || there == token, "{what}");
         },
     );
-    tried("a system call of a renewal failed by the disk", failures.len());
+    tried("disk error in a system call of a renewal", failures.len());
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
             world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache));
         },
     );
-    tried("a system call of a hit failed by the disk", failures.len());
+    tried("disk error in a system call of a hit", failures.len());
 }
 
 #[test]

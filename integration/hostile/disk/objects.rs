@@ -94,7 +94,7 @@ fn whatever_stands_in_a_records_place_is_a_miss_in_silence_and_the_next_run_is_a
         assert!(!record.with_file_name("nothing").exists(), "{what}: made what a link led to");
         assert!(litter(&cache).len() <= 1, "{what}: {:?}", litter(&cache));
     }
-    tried("something else in the record's place", objects);
+    tried("wrong object in place of the cache record", objects);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn whatever_stands_in_a_locks_place_costs_one_warning_and_no_token_and_is_not_to
         assert_eq!(fs::read_to_string(&victim).expect("the victim"), "innocent", "{what}");
         assert!(!record.with_file_name("nothing").exists(), "{what}: made what a link led to");
     }
-    tried("something else in the lock's place", objects);
+    tried("wrong object in place of the lock file", objects);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn whatever_stands_in_the_directorys_place_costs_one_warning_and_no_token_and_is
             assert_eq!(fs::read_to_string(place.with_file_name("victim")).expect("the victim"), "innocent");
         }
     }
-    tried("something else in the directory's place", objects);
+    tried("wrong object in place of the cache directory", objects);
 }
 
 #[test]

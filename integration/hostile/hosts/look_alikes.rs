@@ -216,7 +216,7 @@ fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_reques
     }
     assert_eq!(world.emulator.calls(), 0);
     assert!(!world.sandbox.path("cache").exists());
-    tried("look-alike of a host asked for by a hook", asked);
+    tried("look-alike host in the request of a client", asked);
 }
 
 /// The kubelet names images; their first part is the host.
@@ -243,5 +243,5 @@ fn no_look_alike_gets_a_token_for_the_kubelet_and_none_costs_a_request() {
         }
     }
     assert_eq!(world.emulator.calls(), 0);
-    tried("look-alike of a host in the name of an image", images.len());
+    tried("look-alike host in an image name", images.len());
 }

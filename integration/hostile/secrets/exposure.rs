@@ -22,7 +22,7 @@ fn no_source_by_any_hook_in_any_failure_at_any_verbosity_tells_eight_bytes_of_a_
             ways.chunks(3).map(<[_]>::to_vec).map(|ways| scope.spawn(move || expose_all(&ways))).collect();
         parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
     });
-    tried("run searched for pieces of its secrets", runs);
+    tried("run searched for fragments of its secrets", runs);
 }
 
 /// Throws everything at one way of a source, and counts the runs.

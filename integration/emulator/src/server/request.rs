@@ -11,7 +11,7 @@ pub struct Request {
     pub target: String,
     /// The target's path, still percent-encoded.
     pub path: String,
-    /// The target's query without the `?`; empty if there is none.
+    /// The query of the target without the `?`, or an empty string.
     pub query: String,
     /// The body, without chunked framing.
     pub body: Vec<u8>,
@@ -51,7 +51,7 @@ impl Request {
         &self.headers
     }
 
-    /// Returns the body as text, with invalid UTF-8 replaced.
+    /// Returns the body as a string, with invalid UTF-8 replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

@@ -195,6 +195,6 @@ pub(super) fn reason(status: u16) -> &'static str {
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
-        _ => "Answer",
+        _ => "Unknown",
     }
 }

@@ -36,7 +36,7 @@ impl Stream {
         {
             use std::os::fd::AsRawFd;
             let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-            // SAFETY: the descriptor is open, and the pointer and the length describe a live `linger`.
+            // SAFETY: the descriptor is open, and the pointer and the length describe a valid `linger`.
             unsafe {
                 libc::setsockopt(
                     self.tcp().as_raw_fd(),

@@ -19,7 +19,7 @@ fn echo() -> Server {
 }
 
 #[test]
-fn a_connection_serves_many_requests_with_either_kind_of_body() {
+fn a_connection_serves_several_requests_with_either_kind_of_body() {
     let answer = talk(
         &echo(),
         b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\none\
@@ -32,7 +32,7 @@ fn a_connection_serves_many_requests_with_either_kind_of_body() {
 }
 
 #[test]
-fn what_is_not_http_is_answered_with_400() {
+fn responds_400_to_malformed_requests() {
     let server = echo();
     for bytes in [
         b"\x16\x03\x01\x00\xa5\x01\x00\r\n\r\n".as_slice(),
@@ -46,7 +46,7 @@ fn what_is_not_http_is_answered_with_400() {
 }
 
 #[test]
-fn answers_break_off_where_they_are_told_to() {
+fn responses_break_off_at_the_requested_stage() {
     let broken = |stage| {
         let server = Server::start(None, move |_| Response::text(200, "0123456789").delivered(Delivery::Break(stage)));
         talk(&server, b"GET / HTTP/1.1\r\n\r\n")
@@ -60,7 +60,7 @@ fn answers_break_off_where_they_are_told_to() {
 }
 
 #[test]
-fn dripping_chunked_and_unframed_answers_arrive_whole() {
+fn dripping_chunked_and_unframed_responses_arrive_whole() {
     let server = Server::start(None, |request| match request.path.as_str() {
         "/drip" => Response::text(200, "slowly")
             .delivered(Delivery::Drip { bytes: 40, every: Duration::from_millis(1) })
@@ -91,7 +91,7 @@ fn a_tunnel_carries_bytes_both_ways() {
 }
 
 #[test]
-fn a_dropped_server_lets_go_of_its_port_and_its_connections() {
+fn dropping_the_server_closes_its_port_and_its_connections() {
     let server = echo();
     let address = server.address();
     let mut idle = TcpStream::connect(address).unwrap();
@@ -104,7 +104,7 @@ fn a_dropped_server_lets_go_of_its_port_and_its_connections() {
 }
 
 #[test]
-fn queries_are_decoded_and_headers_found_in_any_case() {
+fn queries_are_decoded_and_header_names_ignore_case() {
     let server = Server::start(None, |request| {
         let (name, bearer) = (request.parameter("na me").unwrap_or_default(), request.bearer().unwrap_or_default());
         Response::text(200, format!("{} {name} {bearer}", request.path)).framed(Framing::Close)
@@ -114,7 +114,7 @@ fn queries_are_decoded_and_headers_found_in_any_case() {
 }
 
 #[test]
-fn ipv6_is_served_where_the_machine_has_it() {
+fn serves_ipv6_if_the_machine_has_it() {
     let Ok(probe) = TcpListener::bind("[::1]:0") else { return };
     let server = Server::listen(probe, None, |_| Response::text(200, "six").framed(Framing::Close)).unwrap();
     assert_eq!(server.url(), format!("http://[::1]:{}", server.port()));

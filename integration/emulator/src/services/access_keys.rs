@@ -19,7 +19,7 @@ use crate::state::State;
 use crate::store::access_keys::AccessKey;
 use crate::times;
 
-/// The duration of a request without one. The documentation does not name it.
+/// The duration if the request names none. The documentation does not give a default.
 const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
 /// The accepted durations. The documentation and `yc` say 15 minutes to 12 hours; the proto file says 8760 hours.
 const SHORTEST: Duration = Duration::from_secs(15 * 60);
@@ -43,11 +43,13 @@ pub(crate) fn create(state: &State, request: &Request, fault: Option<&Fault>) ->
     if let Some(policy) = &policy
         && let Err(error) = serde_json::from_str::<Map<String, Value>>(policy)
     {
-        return Err(violation("policy", &format!("is no JSON: {error}")));
+        return Err(violation("policy", &format!("is not a JSON object: {error}")));
     }
     let duration = match fields.get("duration") {
         None => DEFAULT_LIFE,
-        Some(text) => read_duration(text).ok_or_else(|| violation("duration", "is no Duration such as \"3600s\""))?,
+        Some(text) => {
+            read_duration(text).ok_or_else(|| violation("duration", "is not a Duration such as \"3600s\""))?
+        }
     };
     if duration < SHORTEST || duration > LONGEST {
         return Err(violation("duration", "must be within 15m and 12h"));
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_protobuf_writes_them() {
+    fn reads_durations_in_protobuf_json() {
         let seconds = |text| read_duration(text).map(|duration| duration.as_secs_f64());
         assert_eq!([seconds("3600s"), seconds("1.5s"), seconds("0s")], [Some(3600.0), Some(1.5), Some(0.0)]);
         for wrong in ["", "s", "3600", "1h", "-1s", "+1s", "1.0123456789s", ".5s", "1e3s", " 1s"] {

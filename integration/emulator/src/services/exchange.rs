@@ -1,7 +1,8 @@
-//! Token exchange (RFC 8693; cloudapi, iam/v1/workload): a token of another issuer for a service account's IAM token.
+//! Token exchange (RFC 8693; cloudapi, iam/v1/workload): exchanges a token of another issuer for an IAM token of a
+//! service account.
 //!
 //! The cloud's own messages and error codes for rejected tokens are not documented. RFC 8693, 2.2.2, asks for
-//! `invalid_request` whatever is wrong with a subject token, so this file returns that.
+//! `invalid_request` for every invalid subject token, so this file returns that.
 
 use super::granted::{self, Granted};
 use crate::faults::Fault;
@@ -14,7 +15,7 @@ use crate::times;
 /// The grant type.
 pub(super) const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
-/// The parameters whose values are fixed.
+/// The parameters with fixed values.
 const FIXED: &[(&str, &str)] = &[
     ("grant_type", GRANT),
     ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),

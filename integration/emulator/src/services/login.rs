@@ -35,7 +35,7 @@ pub(crate) fn authorize(state: &State, request: &Request) -> Result<Granted, Ref
         let mut found = request.query.split('&').filter(|pair| pair.split('=').next() == Some(name));
         match (found.next(), found.next(), request.parameter(name)) {
             (Some(_), None, Some(value)) if !value.is_empty() => Ok(value),
-            (Some(_), Some(_), _) => Err(wrong(&format!("{name} comes twice"))),
+            (Some(_), Some(_), _) => Err(wrong(&format!("{name} occurs twice"))),
             _ => Err(wrong(&format!("{name} is missing"))),
         }
     };
@@ -43,7 +43,7 @@ pub(crate) fn authorize(state: &State, request: &Request) -> Result<Granted, Ref
     cloud.logins.asked += 1;
     let settings = cloud.settings.login.clone();
     if need("client_id")? != settings.client {
-        return Err(wrong("there is no such client"));
+        return Err(wrong("unknown client"));
     }
     let redirect = need("redirect_uri")?;
     if !is_loopback(&redirect) {
@@ -51,7 +51,7 @@ pub(crate) fn authorize(state: &State, request: &Request) -> Result<Granted, Ref
     }
     let given = need("state")?;
     if given.len() < 22 {
-        return Err(wrong("state has less than 128 bits"));
+        return Err(wrong("state is shorter than 128 bits"));
     }
     if need("response_type")? != "code" {
         return Err(wrong("response_type is not code"));
@@ -75,7 +75,7 @@ pub(crate) fn authorize(state: &State, request: &Request) -> Result<Granted, Ref
     if let Some(hint) = request.parameter("yc_federation_hint")
         && settings.federation.as_ref() != Some(&hint)
     {
-        return Err(wrong("there is no such federation"));
+        return Err(wrong("unknown federation"));
     }
     let back = if settings.deny {
         format!("{redirect}?error=access_denied&error_description=The+person+said+no&state={given}")
@@ -126,7 +126,7 @@ pub(super) fn redeem_code(
     let (given, verifier, redirect) =
         (field(form, "code")?, field(form, "code_verifier")?, field(form, "redirect_uri")?);
     let now = cloud.now();
-    let Some(code) = cloud.logins.codes.get_mut(given) else { return Err(refuse("there is no such code")) };
+    let Some(code) = cloud.logins.codes.get_mut(given) else { return Err(refuse("unknown code")) };
     if code.used {
         cloud.logins.reused += 1;
         return Err(refuse("the code has been used"));
@@ -137,13 +137,13 @@ pub(super) fn redeem_code(
         return Err(refuse("the code has expired"));
     }
     if code.redirect != redirect {
-        return Err(refuse("redirect_uri is not the one of the code"));
+        return Err(refuse("redirect_uri differs from the authorization request"));
     }
     if !(43..=128).contains(&verifier.len()) || URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)) != code.challenge {
-        return Err(refuse("code_verifier does not fit the code"));
+        return Err(refuse("code_verifier does not match the code_challenge"));
     }
     if code.thumbprint != thumbprint {
-        return Err(refuse("the proof is by another key than the code was asked for with"));
+        return Err(refuse("the proof is by another key than the one in the authorization request"));
     }
     let refreshes = code.offline && cloud.settings.login.refresh_tokens;
     Ok(issue(state, cloud, refreshes.then_some(thumbprint), fault))
@@ -163,7 +163,7 @@ pub(super) fn refresh(
     let given = field(form, "refresh_token")?;
     let (now, one_time) = (cloud.now(), cloud.settings.login.one_time);
     let Some(record) = cloud.logins.refresh.get_mut(given) else {
-        return Err(refuse("there is no such refresh token"));
+        return Err(refuse("unknown refresh token"));
     };
     if record.over {
         cloud.logins.reused += 1;
@@ -179,7 +179,7 @@ pub(super) fn refresh(
     Ok(issue(state, cloud, one_time.then_some(thumbprint), fault))
 }
 
-/// Issues a token and, if it is to be bound to a key, a refresh token.
+/// Issues a token. If `bound_to` is a thumbprint, also issues a refresh token bound to that key.
 fn issue(state: &State, mut cloud: MutexGuard<'_, Cloud>, bound_to: Option<String>, fault: Option<&Fault>) -> Granted {
     let (token, issued) = cloud.issue(PERSON, fault);
     let mut more = vec![("scope", json!("openid"))];
@@ -197,7 +197,7 @@ fn issue(state: &State, mut cloud: MutexGuard<'_, Cloud>, bound_to: Option<Strin
 fn client(cloud: &Cloud, form: &Form) -> Result<(), Refusal> {
     match field(form, "client_id")? == cloud.settings.login.client {
         true => Ok(()),
-        false => Err(Refusal::oauth(401, "invalid_client", "there is no such client")),
+        false => Err(Refusal::oauth(401, "invalid_client", "unknown client")),
     }
 }
 

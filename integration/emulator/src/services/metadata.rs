@@ -12,8 +12,8 @@ use crate::state::State;
 
 /// Responds to a request to the metadata service.
 pub(crate) fn respond(state: &State, request: &Request, fault: Option<&Fault>) -> Result<Granted, Refusal> {
-    // The documentation shows the header in every request. Google's service, whose interface this is, rejects requests
-    // without it and forwarded ones; otherwise a page in a browser could fetch the token.
+    // The documentation shows the header in every request. Google's service has the same interface. It rejects requests
+    // without the header and forwarded ones, so that a page in a browser can't fetch the token.
     if request.header("metadata-flavor") != Some("Google") {
         return Err(Refusal::denied("Missing header: Metadata-Flavor: Google"));
     }

@@ -1,5 +1,5 @@
-//! Proofs of possession (DPoP, RFC 9449), verified by an implementation of ES256 of the emulator's own. Where the cloud is
-//! known to differ from the RFC (its thumbprints use SHA-512), the emulator follows the cloud.
+//! Verifies proofs of possession (DPoP, RFC 9449) with an ES256 implementation that ycred does not use. Where the cloud
+//! is known to differ from the RFC (its thumbprints use SHA-512), the emulator follows the cloud.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,7 +30,7 @@ pub(super) fn check(cloud: &mut Cloud, request: &Request) -> Result<String, Refu
     let proof = verify(proof, &request.method, &url).map_err(wrong)?;
     let tolerance = i64::try_from(cloud.settings.login.tolerance.as_secs()).unwrap_or(i64::MAX);
     if (times::unix(cloud.now()) - proof.iat).abs() > tolerance {
-        return Err(wrong("iat is not now"));
+        return Err(wrong("iat is too far from the current time"));
     }
     if let Some(status) = cloud.settings.login.nonce
         && (cloud.logins.nonce.is_empty() || proof.nonce.as_ref() != Some(&cloud.logins.nonce))
@@ -53,14 +53,14 @@ struct Proof {
     nonce: Option<String>,
 }
 
-/// Verifies everything about a proof that needs neither a clock nor memory (RFC 9449, 4.3).
+/// Verifies a proof, except for the checks that need the clock or earlier proofs (RFC 9449, 4.3).
 fn verify(proof: &str, method: &str, url: &str) -> Result<Proof, &'static str> {
     let parts: Vec<&str> = proof.split('.').collect();
-    let [header, payload, signature] = parts.as_slice() else { return Err("the proof is no JWS") };
+    let [header, payload, signature] = parts.as_slice() else { return Err("the proof is not a JWS") };
     let object =
         |part: &str| -> Option<Map<String, Value>> { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok() };
-    let header_object = object(header).ok_or("its header is no JSON")?;
-    let claims = object(payload).ok_or("its payload is no JSON")?;
+    let header_object = object(header).ok_or("its header is not a JSON object")?;
+    let claims = object(payload).ok_or("its payload is not a JSON object")?;
     let text = |object: &Map<String, Value>, name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
     if text(&header_object, "typ").as_deref() != Some("dpop+jwt") {
         return Err("typ is not dpop+jwt");
@@ -68,12 +68,12 @@ fn verify(proof: &str, method: &str, url: &str) -> Result<Proof, &'static str> {
     if text(&header_object, "alg").as_deref() != Some("ES256") {
         return Err("alg is not ES256");
     }
-    let jwk = header_object.get("jwk").and_then(Value::as_object).ok_or("there is no jwk")?;
+    let jwk = header_object.get("jwk").and_then(Value::as_object).ok_or("jwk is missing")?;
     if jwk.contains_key("d") {
         return Err("jwk is a private key");
     }
     if text(jwk, "kty").as_deref() != Some("EC") || text(jwk, "crv").as_deref() != Some("P-256") {
-        return Err("jwk is no P-256 key");
+        return Err("jwk is not a P-256 key");
     }
     let (x, y) = (text(jwk, "x").unwrap_or_default(), text(jwk, "y").unwrap_or_default());
     let coordinate = |text: &str| -> Option<FieldBytes> {
@@ -82,18 +82,19 @@ fn verify(proof: &str, method: &str, url: &str) -> Result<Proof, &'static str> {
     };
     let (Some(px), Some(py)) = (coordinate(&x), coordinate(&y)) else { return Err("jwk has no coordinates") };
     let point = EncodedPoint::from_affine_coordinates(&px, &py, false);
-    let key = VerifyingKey::from_encoded_point(&point).map_err(|_| "jwk is no point of P-256")?;
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "the signature is no base64url")?;
+    let key = VerifyingKey::from_encoded_point(&point).map_err(|_| "jwk is not a point on P-256")?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "the signature is not base64url")?;
     let signature = Signature::from_slice(&signature).map_err(|_| "the signature is not r and s of 32 bytes each")?;
     key.verify(format!("{header}.{payload}").as_bytes(), &signature).map_err(|_| "the signature is wrong")?;
     if text(&claims, "htm").as_deref() != Some(method) {
-        return Err("htm is not the method");
+        return Err("htm is not the request method");
     }
     if text(&claims, "htu").as_deref() != Some(url) {
-        return Err("htu is not the URL");
+        return Err("htu is not the request URL");
     }
-    let iat = claims.get("iat").and_then(Value::as_i64).ok_or("there is no iat")?;
-    let jti = text(&claims, "jti").filter(|jti| jti.len() >= 16).ok_or("jti is not unique enough")?;
+    let iat = claims.get("iat").and_then(Value::as_i64).ok_or("iat is missing")?;
+    let jti =
+        text(&claims, "jti").filter(|jti| jti.len() >= 16).ok_or("jti is missing or shorter than 16 characters")?;
     let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
     let thumbprint = URL_SAFE_NO_PAD.encode(Sha512::digest(canonical));
     Ok(Proof { thumbprint, iat, jti, nonce: text(&claims, "nonce") })

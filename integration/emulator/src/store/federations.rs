@@ -60,7 +60,7 @@ impl Federations {
         };
         let claims = Claims::peek(token);
         if !claims.header.is_object() || !claims.payload.is_object() {
-            return Err("subject token: is no JWT".to_owned());
+            return Err("subject token: is not a JWT".to_owned());
         }
         if claims.header.get("crit").is_some() {
             return Err("subject token: crit names extensions that are not supported".to_owned());
@@ -100,7 +100,7 @@ impl Federations {
     }
 }
 
-/// Verifies a signature with the algorithm that the key is for, whatever the token names.
+/// Verifies a signature with the algorithm of the key. Rejects a token that names another algorithm.
 fn verify_signature(alg: &str, key: &Value, signed: &[u8], signature: &[u8]) -> Result<bool, String> {
     let part = |name: &str| {
         let text = key[name].as_str().unwrap_or_default();
@@ -109,7 +109,7 @@ fn verify_signature(alg: &str, key: &Value, signed: &[u8], signature: &[u8]) -> 
     match (alg, key["kty"].as_str()) {
         ("RS256", Some("RSA")) => {
             let (n, e) = (BigUint::from_bytes_be(&part("n")?), BigUint::from_bytes_be(&part("e")?));
-            let public = RsaPublicKey::new(n, e).map_err(|_| "the issuer's key is no RSA key".to_owned())?;
+            let public = RsaPublicKey::new(n, e).map_err(|_| "the issuer's key is not an RSA key".to_owned())?;
             let signature = pkcs1v15::Signature::try_from(signature);
             let verifier = pkcs1v15::VerifyingKey::<Sha256>::new(public);
             Ok(signature.is_ok_and(|signature| verifier.verify(signed, &signature).is_ok()))
@@ -117,7 +117,7 @@ fn verify_signature(alg: &str, key: &Value, signed: &[u8], signature: &[u8]) -> 
         ("ES256", Some("EC")) => {
             let point = [vec![4], part("x")?, part("y")?].concat();
             let verifier = p256::ecdsa::VerifyingKey::from_sec1_bytes(&point)
-                .map_err(|_| "the issuer's key is no P-256 key".to_owned())?;
+                .map_err(|_| "the issuer's key is not a P-256 key".to_owned())?;
             let signature = p256::ecdsa::Signature::from_slice(signature);
             Ok(signature.is_ok_and(|signature| verifier.verify(signed, &signature).is_ok()))
         }

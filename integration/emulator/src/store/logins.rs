@@ -1,4 +1,4 @@
-//! Logins of people: authorization codes, refresh tokens, and the proofs already used.
+//! Logins of people: authorization codes, refresh tokens and used proofs.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
@@ -42,7 +42,7 @@ pub struct Logins {
     secrets: Vec<String>,
     /// How often a code or a one-time refresh token was used again.
     pub reused: usize,
-    /// How often somebody was asked to log in.
+    /// How often the login page was opened.
     pub asked: usize,
 }
 

@@ -85,8 +85,8 @@ impl Tokens {
     /// Returns a valid token's record, or the reason why the token isn't valid.
     pub(crate) fn check(&self, token: &str, now: SystemTime) -> Result<&Record, &'static str> {
         match self.records.get(token) {
-            None => Err("the token is not one of ours"),
-            Some(record) if record.revoked => Err("the token is revoked"),
+            None => Err("the token is unknown"),
+            Some(record) if record.revoked => Err("the token has been revoked"),
             Some(record) if record.expires <= now => Err("the token has expired"),
             Some(record) => Ok(record),
         }

@@ -12,48 +12,51 @@ use crate::settings::Settings;
 use crate::{CREATE_FOR_SERVICE_ACCOUNT, Config, Emulator, TOKENS};
 
 #[test]
-fn faults_do_what_they_are_told() {
+fn each_fault_has_its_effect() {
     let emulator = Emulator::start(Config::default());
     let key = emulator.new_service_account_key();
     let ask = || {
         let head = format!("POST {TOKENS} HTTP/1.1\r\nContent-Type: application/json");
         send(emulator.address(), &head, &json!({"jwt": good_jwt(&emulator, &key)}).to_string())
     };
-    let told = |fault: Fault| {
+    let with_fault = |fault: Fault| {
         emulator.clear_faults();
         emulator.fault(fault.on(Endpoint::Tokens).times(1));
         ask()
     };
-    let refused = told(Fault::refuse(429).retry_after(7).message("slow down")).expect("an answer");
+    let refused = with_fault(Fault::refuse(429).retry_after(7).message("slow down")).expect("a response");
     assert_eq!((refused.status, refused.header("retry-after").as_deref()), (429, Some("7")));
     assert_eq!((&refused.json()["code"], &refused.json()["message"]), (&json!(8), &json!("slow down")));
-    let dated = told(Fault::refuse(503).retry_after_date(Duration::from_secs(90))).expect("an answer");
+    let dated = with_fault(Fault::refuse(503).retry_after_date(Duration::from_secs(90))).expect("a response");
     let (date, later) = (dated.header("date").expect("Date"), dated.header("retry-after").expect("Retry-After"));
     let parse = |text: &str| httpdate::parse_http_date(text).expect("an HTTP date");
     let ahead = parse(&later).duration_since(parse(&date)).expect("a later date");
     assert!((89..=91).contains(&ahead.as_secs()), "{ahead:?}");
-    let page = told(Fault::html()).expect("an answer");
+    let page = with_fault(Fault::html()).expect("a response");
     assert!(page.status == 200 && page.body.starts_with("<!DOCTYPE html>"), "{}", page.body);
-    let moved = told(Fault::refuse(302).header("Location", "https://example.com/")).expect("an answer");
+    let moved = with_fault(Fault::refuse(302).header("Location", "https://example.com/")).expect("a response");
     assert_eq!((moved.status, moved.header("location").as_deref()), (302, Some("https://example.com/")));
-    assert_eq!(told(Fault::body("{}")).expect("an answer").body, "{}");
-    told(Fault::dripping(64, Duration::from_millis(1))).expect("an answer").token();
-    told(Fault::slow(Duration::from_millis(1))).expect("an answer").token();
+    assert_eq!(with_fault(Fault::body("{}")).expect("a response").body, "{}");
+    with_fault(Fault::dripping(64, Duration::from_millis(1))).expect("a response").token();
+    with_fault(Fault::slow(Duration::from_millis(1))).expect("a response").token();
     for stage in [Stage::BeforeAnswer, Stage::MidHeaders, Stage::Reset] {
-        assert!(told(Fault::broken(stage)).is_none(), "{stage:?}");
+        assert!(with_fault(Fault::broken(stage)).is_none(), "{stage:?}");
     }
-    let half = told(Fault::broken(Stage::MidBody)).expect("a head");
+    let half = with_fault(Fault::broken(Stage::MidBody)).expect("a head");
     assert!(half.status == 200 && serde_json::from_str::<Value>(&half.body).is_err(), "{}", half.body);
-    ask().expect("no fault is left").token();
+    ask().expect("no fault remains").token();
     let log = emulator.log();
     let before =
         log.iter().find(|entry| entry.fault.as_ref().is_some_and(|fault| fault.break_at == Some(Stage::BeforeAnswer)));
     let before = before.expect("the broken request is in the log");
-    assert!(before.status.is_none() && before.issued.is_some(), "the token was issued, the answer lost: {before:?}");
+    assert!(
+        before.status.is_none() && before.issued.is_some(),
+        "the token was issued, the response was lost: {before:?}"
+    );
 }
 
 #[test]
-fn held_answers_wait_for_the_test_and_the_log_shows_them_waiting() {
+fn held_responses_wait_and_the_log_shows_them() {
     let emulator = Emulator::start(Config::default());
     let key = emulator.new_service_account_key();
     emulator.fault(Fault::held().on(Endpoint::Iam));
@@ -70,7 +73,7 @@ fn held_answers_wait_for_the_test_and_the_log_shows_them_waiting() {
 }
 
 #[test]
-fn the_log_tells_what_was_shown_without_telling_secrets() {
+fn the_log_shows_credentials_as_fingerprints() {
     let emulator = Emulator::start(Config::default());
     let key = emulator.new_service_account_key();
     let jwt = good_jwt(&emulator, &key);
@@ -84,12 +87,12 @@ fn the_log_tells_what_was_shown_without_telling_secrets() {
     let Presented::Jwt { kid, iss, iat, exp, fingerprint, .. } = &log[0].presented else { panic!("{log:?}") };
     assert_eq!((kid.as_deref(), iss.as_deref()), (Some(key.id.as_str()), Some(key.service_account_id.as_str())));
     assert_eq!((exp.expect("exp") - iat.expect("iat"), fingerprint), (600, &log::fingerprint(&jwt)));
-    assert_eq!(log[1].refused.as_deref(), Some("JWT has not three parts"));
+    assert_eq!(log[1].refused.as_deref(), Some("JWT does not have three parts"));
     assert_eq!(
         log[2].presented,
         Presented::Bearer { fingerprint: log::fingerprint(&token), service_account_id: Some(account) }
     );
-    let text = send(emulator.address(), "GET /_emulator/log HTTP/1.1", "").expect("an answer").body;
+    let text = send(emulator.address(), "GET /_emulator/log HTTP/1.1", "").expect("a response").body;
     assert!(text.contains(&key.id) && !text.contains(&jwt), "{text}");
     assert!(emulator.tokens().iter().all(|token| !text.contains(token.as_str())), "{text}");
     emulator.clear_log();
@@ -97,17 +100,17 @@ fn the_log_tells_what_was_shown_without_telling_secrets() {
 }
 
 #[test]
-fn another_process_controls_it_by_http() {
+fn the_control_interface_changes_faults_and_settings() {
     let emulator = Emulator::start(Config::default());
     let control = |method: &str, what: &str, body: &str| {
-        send(emulator.address(), &format!("{method} /_emulator{what} HTTP/1.1"), body).expect("an answer")
+        send(emulator.address(), &format!("{method} /_emulator{what} HTTP/1.1"), body).expect("a response")
     };
     assert!(control("GET", "", "").body.contains("/_emulator/faults"));
     let set = control("PUT", "/faults", r#"[{"status": 503, "times": 2}, {"delay": "1ms"}]"#);
     assert_eq!((set.status, emulator.faults().len()), (200, 2));
     assert_eq!(control("POST", "/faults", r#"{"html": true}"#).json().as_array().map(Vec::len), Some(3));
     assert_eq!(control("PUT", "/faults", r#"{"statsu": 503}"#).status, 400);
-    assert_eq!(emulator.faults().len(), 3, "a wrong command changes nothing");
+    assert_eq!(emulator.faults().len(), 3, "an invalid request changes nothing");
     assert_eq!(control("DELETE", "/faults", "").status, 204);
     assert_eq!(control("GET", "/faults", "").body, "[]\n");
     let settings = control("PUT", "/settings", r#"{"life": "90s", "clock-shift": "-10m"}"#);
@@ -118,11 +121,11 @@ fn another_process_controls_it_by_http() {
     assert_eq!(emulator.settings(), Settings::default());
     assert_eq!(control("GET", "/nothing", "").status, 404);
     assert_eq!(control("DELETE", "/log", "").status, 204);
-    assert_eq!(control("GET", "/log", "").body, "[]\n", "control is not logged");
+    assert_eq!(control("GET", "/log", "").body, "[]\n", "control requests are not logged");
 }
 
 #[test]
-fn further_paths_can_be_routed() {
+fn a_test_can_add_paths() {
     let emulator = Emulator::start(Config::default());
     emulator.route("/iam/v1/whoami", |request| Response::text(200, request.method.clone()));
     assert_eq!(post(&emulator, "/iam/v1/whoami", None, "").body, "POST");

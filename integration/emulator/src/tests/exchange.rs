@@ -1,4 +1,4 @@
-//! Token exchange: every rule for the request and the subject token, one breach at a time.
+//! Token exchange: each rule for the request and the subject token, broken one at a time.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::exchange::{Algorithm, Issuer};
 use crate::{Config, Emulator, times};
 
 const ACCOUNT: &str = "aje00000000000000001";
-/// The parameters whose values are fixed.
+/// The parameters with fixed values.
 const FIXED: [(&str, &str); 3] = [
     ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
     ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
@@ -31,7 +31,7 @@ fn parameters(token: &str) -> Vec<(String, String)> {
 fn post(emulator: &Emulator, parameters: &[(String, String)]) -> Answer {
     let form: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded", TOKEN);
-    send(emulator.auth_address(), &head, &form.join("&")).expect("an answer")
+    send(emulator.auth_address(), &head, &form.join("&")).expect("a response")
 }
 
 fn present(emulator: &Emulator, token: &str) -> Answer {
@@ -46,7 +46,7 @@ fn is_refused(answer: &Answer, why: &str) {
 }
 
 #[test]
-fn a_sound_subject_token_buys_a_token_of_the_account() {
+fn a_valid_subject_token_is_exchanged_for_a_token_of_the_account() {
     for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
         let (emulator, issuer) = cloud(algorithm);
         let answer = present(&emulator, &issuer.token(SUBJECT));
@@ -65,7 +65,7 @@ fn a_sound_subject_token_buys_a_token_of_the_account() {
 }
 
 #[test]
-fn each_parameter_must_be_there_once_with_its_value_and_no_other() {
+fn each_parameter_is_required_exactly_once_and_others_are_rejected() {
     let (emulator, issuer) = cloud(Algorithm::Es256);
     let good = parameters(&issuer.token(SUBJECT));
     for (at, (name, value)) in good.iter().enumerate() {
@@ -91,7 +91,7 @@ fn each_parameter_must_be_there_once_with_its_value_and_no_other() {
 }
 
 #[test]
-fn each_claim_is_judged() {
+fn each_claim_is_verified() {
     let (emulator, issuer) = cloud(Algorithm::Es256);
     let now = times::unix(emulator.now());
     for (changes, why) in [
@@ -116,7 +116,7 @@ fn each_claim_is_judged() {
 }
 
 #[test]
-fn the_signature_must_be_the_issuers_by_the_keys_own_algorithm() {
+fn rejects_signatures_by_another_key_or_algorithm() {
     for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
         let (emulator, issuer) = cloud(algorithm);
         is_refused(&present(&emulator, &issuer.impostor().token(SUBJECT)), "the signature is not by key");
@@ -142,6 +142,6 @@ fn the_signature_must_be_the_issuers_by_the_keys_own_algorithm() {
         let other = issuer.token("somebody else");
         let (other, _) = other.rsplit_once('.').expect("three parts");
         is_refused(&present(&emulator, &format!("{other}.{signature}")), "the signature is not by key");
-        is_refused(&present(&emulator, "a.b.c"), "is no JWT");
+        is_refused(&present(&emulator, "a.b.c"), "is not a JWT");
     }
 }

@@ -1,4 +1,4 @@
-//! Logins: every rule for the page, the code, the refresh token and the proof, one breach at a time.
+//! Logins: each rule for the page, the code, the refresh token and the proof, broken one at a time.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +14,7 @@ use crate::login::{AUTHORIZE, LoginSettings, PERSON, Page, REVOKE_REFRESH};
 use crate::store::logins::random;
 use crate::{Config, Emulator, times};
 
-/// A client that does everything right until a test changes something.
+/// A client that sends valid requests until a test changes something.
 struct Client {
     emulator: Emulator,
     key: SigningKey,
@@ -58,7 +58,7 @@ impl Client {
         let query: Vec<String> =
             query.iter().map(|(name, value)| format!("{name}={}", value.replace(' ', "+"))).collect();
         let head = format!("GET {AUTHORIZE}?{} HTTP/1.1\r\nHost: x", query.join("&"));
-        send(self.emulator.auth_address(), &head, "").expect("an answer")
+        send(self.emulator.auth_address(), &head, "").expect("a response")
     }
 
     fn code(&self) -> String {
@@ -94,7 +94,7 @@ impl Client {
             TOKEN
         );
         let form: Vec<String> = form.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        send(self.emulator.auth_address(), &head, &form.join("&")).expect("an answer")
+        send(self.emulator.auth_address(), &head, &form.join("&")).expect("a response")
     }
 
     fn code_form<'a>(&'a self, code: &'a str) -> Vec<(&'static str, &'a str)> {
@@ -128,7 +128,7 @@ fn refused(answer: &Answer, error: &str, why: &str) {
 }
 
 #[test]
-fn a_code_buys_tokens_once_and_a_refresh_token_more() {
+fn a_code_is_valid_once_and_a_refresh_token_repeatedly() {
     let client = Client::new();
     let code = client.code();
     let answer = client.token(&client.proof(), &client.code_form(&code));
@@ -147,7 +147,7 @@ fn a_code_buys_tokens_once_and_a_refresh_token_more() {
 }
 
 #[test]
-fn an_authorize_request_must_be_right_in_every_point() {
+fn rejects_every_invalid_authorization_request() {
     let client = Client::new();
     for (name, value) in [
         ("client_id", "other"),
@@ -200,7 +200,7 @@ fn a_code_is_bound_to_redirect_verifier_client_and_key() {
 }
 
 #[test]
-fn a_refresh_token_is_bound_to_its_key_and_its_month() {
+fn a_refresh_token_is_bound_to_its_key_and_expires_after_31_days() {
     let mut client = Client::new();
     let refresh = client.log_in();
     let old = std::mem::replace(&mut client.key, SigningKey::random(&mut rand::thread_rng()));
@@ -211,7 +211,7 @@ fn a_refresh_token_is_bound_to_its_key_and_its_month() {
 }
 
 #[test]
-fn a_proof_must_be_right_in_every_point() {
+fn rejects_every_invalid_proof() {
     let client = Client::new();
     let refresh = client.log_in();
     let (header, payload) = client.claims();
@@ -227,7 +227,7 @@ fn a_proof_must_be_right_in_every_point() {
     for (header, payload, why) in [
         (changed(&header, "typ", json!("JWT")), payload.clone(), "typ"),
         (changed(&header, "alg", json!("none")), payload.clone(), "alg"),
-        (changed(&header, "jwk", json!(null)), payload.clone(), "no jwk"),
+        (changed(&header, "jwk", json!(null)), payload.clone(), "jwk is missing"),
         (changed(&header, "jwk", private), payload.clone(), "private"),
         (changed(&header, "jwk", other), payload.clone(), "signature is wrong"),
         (changed(&header, "jwk", json!({"kty": "RSA"})), payload.clone(), "P-256"),
@@ -242,7 +242,7 @@ fn a_proof_must_be_right_in_every_point() {
     let proof = client.proof();
     assert_eq!(client.refresh(&proof, &refresh).status, 200);
     refused(&client.refresh(&proof, &refresh), "invalid_dpop_proof", "has been used");
-    refused(&client.refresh("x.y", &refresh), "invalid_dpop_proof", "no JWS");
+    refused(&client.refresh("x.y", &refresh), "invalid_dpop_proof", "not a JWS");
     let twice = format!("{}\r\nDPoP: {}", client.proof(), client.proof());
     refused(&client.refresh(&twice, &refresh), "invalid_dpop_proof", "one DPoP header");
     // DER in place of r and s.
@@ -255,7 +255,7 @@ fn a_proof_must_be_right_in_every_point() {
 }
 
 #[test]
-fn a_nonce_is_asked_for_and_then_demanded() {
+fn a_required_nonce_is_requested_and_then_verified() {
     let client = Client::new();
     let refresh = client.log_in();
     for status in [400, 401] {
@@ -272,7 +272,7 @@ fn a_nonce_is_asked_for_and_then_demanded() {
 }
 
 #[test]
-fn people_may_say_no_and_organisations_give_no_refresh_tokens() {
+fn a_person_can_refuse_and_an_organization_can_disable_refresh_tokens() {
     let client = Client::new();
     client.emulator.set(|settings| settings.login.deny = true);
     let location = client.authorize(&client.query()).header("location").expect("a redirect");
@@ -288,7 +288,7 @@ fn people_may_say_no_and_organisations_give_no_refresh_tokens() {
 }
 
 #[test]
-fn a_refresh_token_is_revoked_by_whoever_has_a_token() {
+fn any_valid_token_can_revoke_a_refresh_token() {
     let client = Client::new();
     let refresh = client.log_in();
     let body = json!({"refreshToken": refresh}).to_string();

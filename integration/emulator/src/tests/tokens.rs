@@ -16,16 +16,18 @@ use crate::{CREATE_FOR_SERVICE_ACCOUNT, Config, Emulator, Impersonation, REVOKE,
 
 /// Returns true if a token is of the documented form `t1\.[A-Z0-9a-z_-]+[=]{0,2}\.[A-Z0-9a-z_-]{86}[=]{0,2}`.
 fn documented(token: &str) -> bool {
-    let word =
-        |text: &str| text.trim_end_matches('=').chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let is_base64url =
+        |part: &str| part.trim_end_matches('=').chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     match token.split('.').collect::<Vec<_>>().as_slice() {
-        ["t1", claims, signature] => !claims.is_empty() && word(claims) && word(signature) && signature.len() == 86,
+        ["t1", claims, signature] => {
+            !claims.is_empty() && is_base64url(claims) && is_base64url(signature) && signature.len() == 86
+        }
         _ => false,
     }
 }
 
 #[test]
-fn a_sound_jwt_buys_a_token() {
+fn a_valid_jwt_is_exchanged_for_a_token() {
     let emulator = Emulator::start(Config::default());
     let key = emulator.new_service_account_key();
     let answer = exchange(&emulator, &good_jwt(&emulator, &key));
@@ -40,7 +42,7 @@ fn a_sound_jwt_buys_a_token() {
 }
 
 #[test]
-fn signatures_by_ring_pass_and_the_shape_of_aud_is_free() {
+fn accepts_signatures_by_ring_and_aud_as_string_or_array() {
     let emulator = Emulator::start(Config::default());
     let key = emulator.new_service_account_key();
     let ring = ring::rsa::KeyPair::from_pkcs8(&key.rsa.pkcs8_der()).expect("ring reads the key");
@@ -55,7 +57,7 @@ fn signatures_by_ring_pass_and_the_shape_of_aud_is_free() {
 }
 
 #[test]
-fn every_breach_of_the_jwt_rules_is_unauthenticated() {
+fn every_invalid_jwt_is_unauthenticated() {
     let emulator = Emulator::start(Config::default());
     let (key, stranger) = (emulator.new_service_account_key(), emulator.new_service_account_key());
     let (header, payload) = claims(&emulator, &key);
@@ -99,21 +101,21 @@ fn every_breach_of_the_jwt_rules_is_unauthenticated() {
     let unsigned = format!("{}.", encode(&json!({"typ": "JWT", "alg": "none", "kid": key.id}), &payload));
     let stripped = format!("{}.", encode(&header, &payload));
     let padded = format!("{good}=");
-    let breaches = [
+    let invalid = [
         (sign(&header, &payload, &key.rsa, 20), "salt length 32"),
         (sign(&header, &payload, &key.rsa, 222), "salt length 32"),
         (sign(&header, &payload, &key.rsa, 0), "salt length 32"),
         (sign(&header, &payload, &RsaKey::another(), 32), "salt length 32"),
-        (rs256, "alg is RS256"),
+        (rs256, "alg is \"RS256\""),
         (mislabelled, "salt length 32"),
-        (unsigned, "alg is none"),
+        (unsigned, "alg is \"none\""),
         (stripped, "signature"),
         (tampered, "salt length 32"),
         (padded, "base64url"),
         ("not.a-jwt".to_owned(), "three parts"),
         ("a.b.c".to_owned(), "JWT"),
         (headed("typ", Value::Null), "typ is missing"),
-        (headed("alg", json!("ps256")), "alg is ps256"),
+        (headed("alg", json!("ps256")), "alg is \"ps256\""),
         (headed("kid", Value::Null), "kid is missing"),
         (headed("kid", json!("ajeunknown0000000000")), "does not exist"),
         (headed("kid", json!(stranger.id)), "does not belong"),
@@ -125,7 +127,7 @@ fn every_breach_of_the_jwt_rules_is_unauthenticated() {
         (with("aud", json!([])), "aud is"),
         (with("aud", json!(format!("{}{TOKENS}/", emulator.url()))), "aud is"),
         (with("iat", Value::Null), "iat is missing"),
-        (with("exp", json!("soon")), "exp is missing or no number"),
+        (with("exp", json!("soon")), "exp is missing or not a number"),
         (with("nbf", json!(now + 60)), "nbf is in the future"),
         (aged(now - 60, now - 10), "expired"),
         (aged(now - 3601, now), "more than 3600"),
@@ -134,7 +136,7 @@ fn every_breach_of_the_jwt_rules_is_unauthenticated() {
         (aged(now + 60, now + 600), "in the future"),
         (aged(now, now - 1), "exp - iat is -1"),
     ];
-    for (jwt, why) in &breaches {
+    for (jwt, why) in &invalid {
         let answer = exchange(&emulator, jwt);
         assert_eq!(answer.status, 401, "{why}: {}", answer.body);
         let status = answer.json();
@@ -143,7 +145,7 @@ fn every_breach_of_the_jwt_rules_is_unauthenticated() {
         assert_eq!(status["details"][0]["@type"], "type.googleapis.com/google.rpc.RequestInfo");
         assert_eq!(status["details"][0]["requestId"].as_str(), answer.header("x-request-id").as_deref());
     }
-    assert_eq!(emulator.requests(TOKENS), breaches.len());
+    assert_eq!(emulator.requests(TOKENS), invalid.len());
     assert!(emulator.tokens().is_empty());
     exchange(&emulator, &good).token();
     exchange(&emulator, &aged(now - 60, now + 3540)).token();
@@ -152,7 +154,7 @@ fn every_breach_of_the_jwt_rules_is_unauthenticated() {
 }
 
 #[test]
-fn the_audience_can_be_the_clouds_if_the_emulator_is_told_so() {
+fn a_setting_adds_the_audience_of_the_cloud() {
     let cloud = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
     let emulator = Emulator::start(Config::default());
     emulator.set(|settings| settings.audiences = vec![cloud.to_owned()]);
@@ -163,7 +165,7 @@ fn the_audience_can_be_the_clouds_if_the_emulator_is_told_so() {
 }
 
 #[test]
-fn requests_of_a_wrong_form_are_invalid_arguments() {
+fn malformed_requests_are_invalid_arguments() {
     let emulator = Emulator::start(Config::default());
     let (oauth, _) = emulator.new_oauth();
     let identity = "Validation failed:\n  - identity: One of the options must be selected";
@@ -173,24 +175,24 @@ fn requests_of_a_wrong_form_are_invalid_arguments() {
         (json!({"jwt": null}).to_string(), identity),
         (json!({"jwt": "a.b.c", "subject": "me"}).to_string(), "unknown field `subject`"),
         (json!({"yandex_passport_oauth_token": oauth}).to_string(), "unknown field"),
-        (json!({"jwt": 1}).to_string(), "no string"),
+        (json!({"jwt": 1}).to_string(), "is not a string"),
         (json!({"jwt": "j".repeat(8001)}).to_string(), "at most 8000"),
         (json!({"yandexPassportOauthToken": "y".repeat(4001)}).to_string(), "at most 4000"),
-        ("[]".to_owned(), "no JSON object"),
-        ("{\"jwt\":".to_owned(), "no JSON object"),
-        (String::new(), "no JSON object"),
+        ("[]".to_owned(), "is not a JSON object"),
+        ("{\"jwt\":".to_owned(), "is not a JSON object"),
+        (String::new(), "is not a JSON object"),
     ] {
         let answer = post(&emulator, TOKENS, None, &body);
         assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(3)), "{body}: {}", answer.body);
         assert!(answer.json()["message"].as_str().is_some_and(|text| text.contains(message)), "{}", answer.body);
     }
     let body = json!({"yandexPassportOauthToken": oauth}).to_string();
-    let form =
-        send(emulator.address(), "POST /iam/v1/tokens HTTP/1.1\r\nContent-Type: text/plain", &body).expect("an answer");
+    let form = send(emulator.address(), "POST /iam/v1/tokens HTTP/1.1\r\nContent-Type: text/plain", &body)
+        .expect("a response");
     assert_eq!(form.status, 400);
-    let get = send(emulator.address(), "GET /iam/v1/tokens HTTP/1.1", "").expect("an answer");
+    let get = send(emulator.address(), "GET /iam/v1/tokens HTTP/1.1", "").expect("a response");
     assert_eq!(get.status, 405);
-    let lost = send(emulator.address(), "POST /iam/v1/token HTTP/1.1", "{}").expect("an answer");
+    let lost = send(emulator.address(), "POST /iam/v1/token HTTP/1.1", "{}").expect("a response");
     assert_eq!((lost.status, &lost.json()["code"]), (404, &json!(5)));
     assert!(emulator.tokens().is_empty());
 }
@@ -218,7 +220,7 @@ fn oauth_impersonation_and_revocation() {
     let locked = emulator.new_service_account_key().service_account_id;
     assert_eq!(impersonate(Some(&own), &locked).status, 403);
     emulator.set_impersonation(&locked, Impersonation::By([user.clone()].into()));
-    assert_eq!(impersonate(Some(&token), &locked).status, 403, "only the user was granted it");
+    assert_eq!(impersonate(Some(&token), &locked).status, 403, "only the user has the role");
     impersonate(Some(&own), &locked).token();
 
     let revoke =
@@ -233,7 +235,7 @@ fn oauth_impersonation_and_revocation() {
 }
 
 #[test]
-fn the_clock_can_be_shifted_and_tokens_expire_by_it() {
+fn tokens_expire_by_the_shifted_clock() {
     let emulator = Emulator::start(Config::default());
     emulator.set(|settings| settings.life = Duration::from_secs(60));
     let key = emulator.new_service_account_key();
@@ -245,17 +247,17 @@ fn the_clock_can_be_shifted_and_tokens_expire_by_it() {
     let answer = exchange(&emulator, &good_jwt(&emulator, &key));
     let date =
         |answer: &Answer| httpdate::parse_http_date(&answer.header("date").expect("a Date")).expect("an HTTP date");
-    let ahead = date(&answer).duration_since(SystemTime::now()).expect("a date to come");
+    let ahead = date(&answer).duration_since(SystemTime::now()).expect("a date in the future");
     assert!(ahead > Duration::from_secs(7100), "{ahead:?}");
     emulator.set(|settings| settings.date_shift = time::Duration::hours(-4));
     let answer = exchange(&emulator, &good_jwt(&emulator, &key));
-    assert!(date(&answer) < SystemTime::now() && answer.status == 200, "Date is off, the clock is as it was");
+    assert!(date(&answer) < SystemTime::now() && answer.status == 200, "Date is shifted, the clock is not");
     emulator.set(|settings| settings.send_date = false);
     assert_eq!(exchange(&emulator, &jwt).header("date"), None);
 }
 
 #[test]
-fn tokens_can_be_repeated_and_short_lived() {
+fn tokens_can_be_repeated_or_expire_soon() {
     let emulator = Emulator::start(Config::default());
     let key = emulator.new_service_account_key();
     let get = || exchange(&emulator, &good_jwt(&emulator, &key)).token();
@@ -268,7 +270,7 @@ fn tokens_can_be_repeated_and_short_lived() {
     assert_eq!(get(), second);
     emulator.set(|settings| settings.clock_shift = time::Duration::hours(2));
     let third = get();
-    assert_ne!(third, second, "only ten hours are left of it");
+    assert_ne!(third, second, "it is valid for only ten more hours");
     emulator.revoke(&third);
     assert_ne!(get(), third, "a revoked token is not repeated");
     emulator.clear_faults();
@@ -283,7 +285,7 @@ fn tokens_can_be_repeated_and_short_lived() {
 }
 
 #[test]
-fn with_tls_the_url_and_the_audience_are_https() {
+fn with_tls_url_and_audience_use_https() {
     let config = Config { names: vec!["iam.api.cloud.yandex.net".to_owned()], ..Config::with_tls(Tls::Good) };
     let emulator = Emulator::start(config);
     assert!(emulator.url().starts_with("https://127.0.0.1:"));
