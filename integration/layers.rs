@@ -41,6 +41,7 @@ const TEST_LAYERS: &[Layer] = &[
     Layer { name: "layers", holds: "this check" },
     Layer { name: "requirements", holds: "what broke tools of this kind, and the tests that cover it" },
     Layer { name: "docs", holds: "the documentation against the tables" },
+    Layer { name: "messages", holds: "every message of the program in one list" },
     Layer { name: "clients", holds: "the real clients" },
     Layer { name: "hostile", holds: "faults in cache, disk and channel, other hosts, and leaks of secrets" },
     Layer { name: "stories", holds: "what a user sees, and what it costs" },

@@ -13,6 +13,7 @@ mod harness;
 mod hooks;
 mod hostile;
 mod layers;
+mod messages;
 mod object_storage;
 mod packages;
 #[path = "../fuzz/readers.rs"]

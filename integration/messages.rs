@@ -1,0 +1,152 @@
+//! Every message of the program in one list: `cargo test --test integration messages -- --nocapture` prints it, to be read from
+//! top to bottom as a user would.
+//!
+//! The list is made from the sources: string literals outside of tests that read as prose. What must hold of all of them is
+//! asserted here; whether a hint helps, only a reader can tell.
+
+use std::path::{Path, PathBuf};
+
+/// A string literal of the program.
+struct Message {
+    file: String,
+    line: usize,
+    kind: Kind,
+    text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Error,
+    Hint,
+    /// Help, reports, warnings, and fragments of the other two.
+    Other,
+}
+
+/// Reads the literals of one file, up to its unit tests.
+fn messages(file: &str, source: &str) -> Vec<Message> {
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let bytes = source.as_bytes();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let rest = &source[at..];
+        if rest.starts_with("//") {
+            at += rest.find('\n').unwrap_or(rest.len());
+        } else if rest.starts_with("r#\"") {
+            at += 3 + rest[3..].find("\"#").map_or(rest.len() - 3, |end| end + 2);
+        } else if rest.starts_with("'\"'") || rest.starts_with("'\\\"'") {
+            at += rest[1..].find('\'').map_or(1, |end| end + 2);
+        } else if rest.starts_with('"') {
+            let mut end = at + 1;
+            while bytes.get(end).is_some_and(|byte| *byte != b'"') {
+                end += if bytes[end] == b'\\' { 2 } else { 1 };
+            }
+            let literal = unescape(&source[at + 1..end.min(source.len())]);
+            let line = source[..at].matches('\n').count() + 1;
+            found.push(Message { file: file.to_owned(), line, kind: kind(&source[..at]), text: literal });
+            at = end + 1;
+        } else {
+            at += rest.chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    found.retain(|message| is_prose(&message.text) && !source_is_a_lint(source, message));
+    found
+}
+
+/// Joins continued lines, and resolves the escapes that messages have.
+fn unescape(literal: &str) -> String {
+    let mut text = String::new();
+    let mut lines = literal.split("\\\n");
+    text.push_str(lines.next().unwrap_or_default());
+    for line in lines {
+        text.push_str(line.trim_start());
+    }
+    text.replace("\\\"", "\"").replace("\\n", "\n")
+}
+
+/// What the literal is an argument of.
+fn kind(before: &str) -> Kind {
+    let code: String = before.chars().rev().filter(|c| !c.is_whitespace()).take(60).collect::<String>();
+    let code: String = code.chars().rev().collect();
+    let call = code.strip_suffix("format!(").or_else(|| code.strip_suffix("&format!(")).unwrap_or(&code);
+    let errors = ["Error::usage(", "Error::profile(", "Error::refused(", "Error::unavailable(", "Error::internal("];
+    if call.ends_with("hint(") {
+        Kind::Hint
+    } else if errors.iter().any(|error| call.ends_with(error)) {
+        Kind::Error
+    } else {
+        Kind::Other
+    }
+}
+
+/// At least two words of letters: not a key, a path, a header or a format of one value.
+fn is_prose(text: &str) -> bool {
+    let is_word = |word: &&str| word.len() > 1 && word.chars().all(|c| c.is_alphabetic() || c == '\'' || c == ',');
+    text.split(' ').filter(is_word).count() >= 2 && !text.starts_with(['<', ':', '*'])
+}
+
+/// The reason of a lint is for contributors.
+fn source_is_a_lint(source: &str, message: &Message) -> bool {
+    let line = source.lines().nth(message.line - 1).unwrap_or_default();
+    line.contains("reason = \"") || line.contains(".expect(\"")
+}
+
+fn all() -> Vec<Message> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder of the sources").flatten() {
+            if entry.path().is_dir() { folders.push(entry.path()) } else { files.push(entry.path()) }
+        }
+    }
+    files.sort();
+    let read = |path: &PathBuf| {
+        let name = path.strip_prefix(&root).expect("below src").display().to_string();
+        messages(&name, &std::fs::read_to_string(path).expect("a source file"))
+    };
+    files.iter().flat_map(read).collect()
+}
+
+#[test]
+fn every_message_is_one_plain_line() {
+    let all = all();
+    let mut faults = Vec::new();
+    for Message { file, line, kind, text } in &all {
+        let label = format!("{kind:?}").to_lowercase();
+        println!("{file}:{line}: {label}: {}", text.replace('\n', " ⏎ "));
+        let mut fault = |why: &str| faults.push(format!("{file}:{line}: {why}: {text}"));
+        // An installed program has no repository beside it.
+        if ["README", "docs/", "ARCHITECTURE", "yandex-cloud.md"].iter().any(|name| text.contains(name)) {
+            fault("names a file of the repository");
+        }
+        if *kind == Kind::Other {
+            continue;
+        }
+        if text.contains('\n') || text.contains("  ") {
+            fault("is not one line with single spaces");
+        }
+        if text.ends_with('.') && !text.ends_with("…") {
+            fault("ends in a full stop");
+        }
+        let first = text.split(' ').next().unwrap_or_default();
+        let is_name = first.chars().skip(1).any(|c| c.is_uppercase() || c == '_') || first.starts_with("OAuth");
+        if first.starts_with(char::is_uppercase) && !is_name && !["Git", "GitHub", "Ctrl-C"].contains(&first) {
+            fault("starts with a capital");
+        }
+        if text.chars().count() > 400 {
+            fault("is too long for a line");
+        }
+    }
+    let count = |kind| all.iter().filter(|message| message.kind == kind).count();
+    assert!(count(Kind::Error) > 150 && count(Kind::Hint) > 100, "{} messages were found", all.len());
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn messages_are_found_with_their_kinds() {
+    let source = "fn f() {\n    // \"not a message of ours\"\n    Error::usage(format!(\"cannot read {x}\")).hint(\"try it \\\n        once more\");\n    \
+                  let c = '\"';\n    \"Plain-Header: x\";\n}\n#[cfg(test)]\nmod tests { \"a test says this\" }\n";
+    let found = messages("x.rs", source);
+    let brief: Vec<_> = found.iter().map(|it| (it.line, it.kind, it.text.as_str())).collect();
+    assert_eq!(brief, [(3, Kind::Error, "cannot read {x}"), (3, Kind::Hint, "try it once more")]);
+}
