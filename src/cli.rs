@@ -1,8 +1,8 @@
 //! Parses argv, `argv[0]` included, into the call of a hook or of a command.
 //!
-//! There are two parsers: lexopt for hooks and clap for commands. Building clap's tree takes ten times as long as parsing
-//! a hook's arguments (docs/performance.md). Both parsers use the same tables, and a test compares them on random
-//! arguments.
+//! There are two parsers: lexopt for hooks and clap for commands. Building clap's tree takes ten times as long as
+//! parsing a hook's arguments (docs/performance.md). Both parsers use the same tables, and a test compares them on
+//! random arguments.
 
 pub mod hook;
 pub mod invocation;
@@ -17,7 +17,8 @@ use crate::cli::people::parse_people;
 /// Parses argv.
 ///
 /// # Errors
-/// Usage (2) for a command, or the command's own exit code. An error in a hook's arguments is part of the returned call.
+/// Usage (2) for a command, or the command's own exit code. An error in a hook's arguments is part of the returned
+/// call.
 pub fn parse(argv: &[OsString]) -> Result<Invocation, Fault> {
     let arguments = argv.get(1..).unwrap_or_default();
     let (hook, suffix) = argv.first().and_then(|name| by_name(name)).unzip();
@@ -144,7 +145,7 @@ mod tests {
             // clap does not know the flags that are operations of the protocol.
             if matches!(&lexopt, Reading::Hook(name, operands, _)
             if hooks::named(name).is_some_and(|hook| {
-                hook.operation_flags.iter().any(|(_, word)| operands.iter().any(|operand| operand == word))
+                hook.operation_flags.iter().any(|(_, operation)| operands.iter().any(|operand| operand == operation))
             })) {
                 continue;
             }

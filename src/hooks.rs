@@ -1,5 +1,5 @@
-//! The table of hooks. A hook is an interface of a client program that ycred implements. To add one, add a file here and a
-//! line in [`HOOKS`].
+//! The table of hooks. A hook is an interface of a client program that ycred implements. To add one, add a file here
+//! and a line in [`HOOKS`].
 
 pub mod answer;
 mod aws;

@@ -39,12 +39,13 @@ pub struct Session<'a> {
     pub stdin: &'a RefCell<Box<dyn Input>>,
     /// Writes to stderr immediately, for messages that the user must see during the run.
     pub print_stderr: &'static (dyn Fn(&str) + Sync),
-    /// Writes to stdout immediately, for protocols with several replies per process. A single reply is returned instead.
+    /// Writes to stdout immediately, for protocols with several replies per process. A single reply is returned
+    /// instead.
     pub print_stdout: &'a dyn Fn(&[u8]) -> io::Result<()>,
     /// When the process started, by the wall clock. With `--force-refresh`, only tokens fetched later count.
     pub began: Timestamp,
-    /// When the current request started, by the steady clock. Deadlines count from here. This is the start of the process,
-    /// except in a process that serves several requests.
+    /// When the current request started, by the steady clock. Deadlines count from here. This is the start of the
+    /// process, except in a process that serves several requests.
     pub started: Cell<Duration>,
 }
 
@@ -66,8 +67,8 @@ impl Session<'_> {
         Ok(profile)
     }
 
-    /// Obtains a token of the profile, as the flags require. It is valid for at least `min_ttl`, unless the profile or
-    /// `--min-ttl` sets another minimum.
+    /// Obtains a token of the profile, as the flags require. Its minimum remaining validity is `min_ttl` or that of the
+    /// profile, whichever is longer; `--min-ttl` overrides both.
     ///
     /// # Errors
     /// As [`obtain`].
@@ -172,8 +173,8 @@ impl Session<'_> {
         Cache::new(self.places.cache.clone())
     }
 
-    /// Removes a token that a server rejected from the cache, so that the next call fetches a new one. Failures are only
-    /// logged: the client that reports the rejection does not read errors.
+    /// Removes a token that a server rejected from the cache, so that the next call fetches a new one. Failures are
+    /// only logged: the client that reports the rejection does not read errors.
     pub fn reject_token(&self, profile: &Profile, options: &Options, token: &Secret) {
         // A login stores its last token outside the cache, and would return it again.
         if let Ok(Some(login)) = profile.login() {

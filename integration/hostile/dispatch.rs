@@ -172,7 +172,7 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
         let words = ["pods", "one", "more", "-v"];
         let run = world.sandbox.ycred([name].into_iter().chain(words)).run().exits(hook.usage);
         assert!(run.stderr.contains(&format!("{name} runs it by itself")), "{run}");
-        assert!(run.stderr.contains(&format!(": {way}{name} pods one more\n")), "{run}");
+        assert!(run.stderr.contains(&format!(": {way}{name} pods one more")), "{run}");
         assert!(!run.stdout.contains("t1."), "{run}");
     }
     let run = world.ycred(&["goauth", "build", "./..."]).run().exits(2).stdout_is("");

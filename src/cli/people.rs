@@ -52,8 +52,8 @@ pub fn tree() -> clap::Command {
         )
 }
 
-/// Returns the clap argument for a flag. `--help` and `--version` are plain switches: clap's own actions would print and
-/// exit, unlike the parser of hooks.
+/// Returns the clap argument for a flag. `--help` and `--version` are plain switches: clap's own actions would print
+/// and exit, unlike the parser of hooks.
 fn argument(flag: &'static Flag) -> Arg {
     let arg = Arg::new(flag.long).long(flag.long).help(flag.about);
     let arg = match flag.short {

@@ -44,7 +44,7 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
     match input {
         Ok(Some(input)) => reply_to(hook_call, &call, &input, session),
         Ok(None) => (Reply::default(), None),
-        // stdout is closed, so no further reply can be sent.
+        // stdout cannot be written, so no further reply can be sent.
         Err(error) if error.kind == Kind::Internal => (Reply::nothing(error.kind.exit_code()), Some(error)),
         Err(error) => ((hook_call.hook.reject)(&call, &error), Some(error)),
     }
@@ -171,8 +171,8 @@ fn profile_ref(call: &HookCall, request: &Request) -> ProfileRef {
     }
 }
 
-/// Rejects invalid arguments. An extra argument, as in `ycred kubectl get pods -n x`, usually means that the user takes the
-/// hook for a wrapper of its client, so the hint says how to run that.
+/// Rejects invalid arguments. An extra argument, as in `ycred kubectl get pods -n x`, usually means that the user takes
+/// the hook for a wrapper of its client, so the hint says how to run that.
 fn check_arguments(call: &HookCall) -> Result<()> {
     let hook = call.hook;
     let is_flag_operation = |operand: &String| hook.operation_flags.iter().any(|(_, operation)| operation == operand);

@@ -1,5 +1,5 @@
-//! `aws`: the `credential_process` of the AWS CLI, the AWS SDKs and programs built on them. It returns an ephemeral access
-//! key for Object Storage.
+//! `aws`: the `credential_process` of the AWS CLI, the AWS SDKs and programs built on them. It returns an ephemeral
+//! access key for Object Storage.
 //!
 //! Specification: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>. `Version` is the
 //! number 1. Without `Expiration`, a client would assume that the key never expires. On failure stdout stays empty: the

@@ -3,8 +3,8 @@
 //! Specification: EngFlow/credential-helper-spec `spec.md` and its schemas; Bazel's `GetCredentialsResponse.java`.
 //!
 //! * The values of a header are an array.
-//! * Bazel parses `expires` with the pattern `yyyy-MM-dd'T'HH:mm:ssXXX`. A fraction of a second would make the whole reply
-//!   invalid.
+//! * Bazel parses `expires` with the pattern `yyyy-MM-dd'T'HH:mm:ssXXX`. A fraction of a second would make the whole
+//!   reply invalid.
 //! * Bazel passes no argument other than `get` and waits ten seconds.
 //! * Bazel asks for every URI that matches its `--credential_helper` pattern, the cloud's APIs included. A URI of any
 //!   other host is an error.

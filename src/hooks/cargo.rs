@@ -4,7 +4,8 @@
 //!
 //! * Cargo always runs `PROVIDER --cargo-plugin`. The configured arguments are in the request.
 //! * The provider sends the first message.
-//! * A failure is an `Err` object and exit code 0: with any other exit code, cargo does not show the provider's message.
+//! * A failure is an `Err` object and exit code 0: with any other exit code, cargo does not show the provider's
+//!   message.
 //! * Cargo sends the token as the value of `Authorization`, so the token includes the scheme.
 
 use std::ffi::OsString;

@@ -1,4 +1,5 @@
-//! `docker`: the credential helper protocol of docker, podman, skopeo and other programs that read docker's configuration.
+//! `docker`: the credential helper protocol of docker, podman, skopeo and other programs that read docker's
+//! configuration.
 //!
 //! Source: docker/docker-credential-helpers `credentials/credentials.go`, `error.go`, `client/client.go`.
 //!

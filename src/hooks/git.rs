@@ -1,7 +1,7 @@
 //! `git`: the credential helper protocol of gitcredentials(7) and git-credential(1).
 //!
-//! * Git ignores the exit code and uses whatever is on stdout. On failure ycred therefore writes only `quit=1`, and only
-//!   for its own hosts.
+//! * Git ignores the exit code and uses whatever is on stdout. On failure ycred therefore writes only `quit=1`, and
+//!   only for its own hosts.
 //! * Git shows the user any line without `=`, even one that contains a token.
 //! * CR, LF or NUL in a value has let a request for one host pass for that of another (CVE-2020-5260, CVE-2024-50338).
 

@@ -3,8 +3,8 @@
 //! Sources: `go help goauth`; golang/go `src/cmd/go/internal/auth/userauth.go`.
 //!
 //! * Go first calls the command without arguments and uses everything that it prints.
-//! * If a server responds with a 4xx status, Go calls it again with the URL as argument and the response on stdin. ycred
-//!   ignores the response.
+//! * If a server responds with a 4xx status, Go calls it again with the URL as argument and the response on stdin.
+//!   ycred ignores the response.
 //! * The output is blocks of URLs, a blank line, headers and a blank line. A URL also covers everything below it.
 //! * URLs are https only.
 
@@ -59,8 +59,8 @@ impl Exchange for Helper {
         &self.request
     }
 
-    /// Covers the requested host. If none was requested, it covers all hosts: Go keeps them in memory and then sends the
-    /// token with the first request.
+    /// Covers the requested host. If none was requested, it covers all hosts: Go keeps them in memory and then sends
+    /// the token with the first request.
     fn write(&self, issued: &IssuedToken<'_>) -> Reply {
         match &self.request.target {
             Some(Target::Host(host)) => Self::block(issued, std::iter::once(host.to_string())),

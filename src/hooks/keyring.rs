@@ -4,7 +4,7 @@
 //!
 //! * They run the first `keyring` in `PATH`, each with different arguments.
 //! * Any exit code other than 0 means "no password". With 2, pip warns of an outdated keyring.
-//! * ycred does not replace the user's keyring. It passes calls for another host, user or operation on to the next
+//! * Calls for another host, user or operation are meant for the user's own keyring. ycred passes them on to the next
 //!   `keyring` in `PATH`, with arguments and stdin unchanged.
 
 use serde_json::json;

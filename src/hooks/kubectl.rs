@@ -90,7 +90,8 @@ struct Cluster {
     config: Option<Config>,
 }
 
-/// The cluster extension `client.authentication.k8s.io/exec` of the kubeconfig, in which a cluster can name its profile.
+/// The cluster extension `client.authentication.k8s.io/exec` of the kubeconfig, in which a cluster can name its
+/// profile.
 #[derive(Deserialize)]
 struct Config {
     profile: Option<String>,
@@ -132,7 +133,8 @@ impl Exchange for Plugin {
     }
 }
 
-/// Returns the error as a `metav1.Status` (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>).
+/// Returns the error as a `metav1.Status`
+/// (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>).
 fn status(error: &Error) -> Reply {
     let (reason, code) = match error.kind {
         Kind::Refused => ("Unauthorized", 401),

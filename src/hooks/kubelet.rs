@@ -1,8 +1,8 @@
 //! `kubelet`: the image credential provider of the kubelet, version v1, with or without a service account's token.
 //!
 //! Sources: <https://kubernetes.io/docs/reference/config-api/kubelet-credentialprovider.v1/>; kubernetes
-//! `pkg/credentialprovider/plugin/plugin.go`. The kubelet silently drops a reply with an unknown field. On failure it logs
-//! stderr and pulls without credentials.
+//! `pkg/credentialprovider/plugin/plugin.go`. The kubelet silently drops a reply with an unknown field. On failure it
+//! logs stderr and pulls without credentials.
 
 use std::time::Duration;
 
@@ -74,8 +74,9 @@ struct WireRequest {
     service_account_token: Option<Secret>,
 }
 
-/// Returns the registry part of an image reference, or `None` for Docker Hub's short names (`nginx`, `library/nginx`). The
-/// first part is a registry if it has a dot or a port, or is `localhost` (distribution/reference, `splitDockerDomain`).
+/// Returns the registry part of an image reference, or `None` for Docker Hub's short names (`nginx`, `library/nginx`).
+/// The first part is a registry if it has a dot or a port, or is `localhost` (distribution/reference,
+/// `splitDockerDomain`).
 fn registry(image: &str) -> Option<&str> {
     let (first, _) = image.split_once('/')?;
     // These characters would end the host in a URL.
@@ -100,8 +101,8 @@ struct Provider {
 }
 
 impl Provider {
-    /// Returns a response that the kubelet caches for this long under the registry's name. That is safe even with a service
-    /// account's token: the kubelet separates service accounts itself (`generateCacheKey`).
+    /// Returns a response that the kubelet caches for this long under the registry's name. That is safe even with a
+    /// service account's token: the kubelet separates service accounts itself (`generateCacheKey`).
     fn response(cache_duration: Duration, auth: &str) -> Reply {
         // A format string keeps the fields in this order.
         Reply::text(format!(

@@ -24,8 +24,8 @@ pub fn of(call: &HookCall, environment: &Environment) -> Option<Launch> {
     })
 }
 
-/// Returns the original arguments. For `ycred keyring`, it leaves out ycred's global flags: another program does not know
-/// them, or uses them for something else.
+/// Returns the original arguments. For `ycred keyring`, it leaves out ycred's global flags: another program does not
+/// know them, or uses them for something else.
 fn arguments(call: &HookCall) -> Vec<OsString> {
     let parsed = (!call.by_symlink).then(|| {
         let own = call.options.own.iter().map(|(flag, value)| format!("--{flag}={value}"));

@@ -46,8 +46,8 @@ pub struct Hook {
     pub reach: HostScope,
     /// How long a run may take before the client gives up, if known. It limits `--timeout` and the profile's `timeout`.
     pub client_timeout: Option<Duration>,
-    /// True if the link has the name of another program and replaces it. When called by that name, ycred accepts only that
-    /// program's flags, and passes calls that are not for ycred on to the program ([`Reply::pass_on`]).
+    /// True if the link has the name of another program and precedes it in `PATH`. When called by that name, ycred
+    /// accepts only that program's flags, and passes calls that are not for ycred on to it ([`Reply::pass_on`]).
     pub replaces_program: bool,
     /// Returns how the requests of this call arrive.
     pub framing: fn(&Call<'_>) -> Framing,
@@ -136,8 +136,8 @@ pub enum Framing {
     None,
     /// All of stdin is one request.
     Whole,
-    /// ycred sends a greeting, then replies to each line with a line until the end of stdin. The exit code does not depend
-    /// on the replies.
+    /// ycred sends a greeting, then replies to each line with a line until the end of stdin. The exit code does not
+    /// depend on the replies.
     Lines { greeting: &'static str },
 }
 
@@ -148,7 +148,8 @@ pub trait Exchange: std::fmt::Debug {
     /// Returns the reply that carries the token.
     fn write(&self, token: &IssuedToken<'_>) -> Reply;
 
-    /// Returns the reply after any operation other than [`Operation::Get`]. `hosts` is the result of [`Operation::List`].
+    /// Returns the reply after any operation other than [`Operation::Get`]. `hosts` is the result of
+    /// [`Operation::List`].
     fn done(&self, hosts: &[String]) -> Reply {
         let _ = hosts;
         Reply::default()

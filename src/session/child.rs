@@ -7,8 +7,8 @@ use crate::process::launch::Change;
 use crate::profile::Profile;
 
 /// Returns the changes for `exec` and `env` (docs/hooks/exec.md). They set the token. They remove the variables that
-/// programs prefer over it (the Terraform provider prefers `YC_SERVICE_ACCOUNT_KEY_FILE` over `YC_TOKEN`) and those from
-/// which the profile reads its secrets.
+/// programs prefer over it (the Terraform provider prefers `YC_SERVICE_ACCOUNT_KEY_FILE` over `YC_TOKEN`) and those
+/// from which the profile reads its secrets.
 pub fn changes(profile: &Profile, token: &Secret, expires: Timestamp) -> Vec<Change> {
     // The token comes last: a `static` profile may read YC_TOKEN, which is then removed first.
     common_changes(profile).into_iter().chain(token_changes(token, expires)).collect()
