@@ -115,7 +115,7 @@ pub static HOOKS: &[Hook] = &[
         }],
         // A kubeconfig names the server next to the plugin, and kubectl does not pass it on.
         host: None,
-        run_by: Some("ycred exec"),
+        run_by: Some(""),
         ..PLAIN
     },
     Hook {
@@ -154,8 +154,8 @@ pub static HOOKS: &[Hook] = &[
         rejection: |reason| format!("ycred: {reason}\n"),
         own_flags: &["-v"],
         unknown: Some(Reply { code: 1, stdout: "ycred: unknown credential action `frobnicate`\n", lines: 1 }),
-        surplus: Some((&["get", "cr.yandex"], "`ycred docker get` takes no further words")),
-        run_by: Some("ycred exec"),
+        surplus: Some((&["get", "cr.yandex"], "`ycred docker get` takes no arguments")),
+        run_by: Some(""),
         ..PLAIN
     },
     Hook {
@@ -196,8 +196,8 @@ pub static HOOKS: &[Hook] = &[
             ..HOST
         }),
         unknown: Some(Reply { code: 0, stdout: "", lines: 0 }),
-        surplus: Some((&["erase", "cr.yandex"], "`ycred git erase` takes no further words")),
-        run_by: Some("ycred exec"),
+        surplus: Some((&["erase", "cr.yandex"], "`ycred git erase` takes no arguments")),
+        run_by: Some(""),
         ..PLAIN
     },
     Hook {
@@ -218,7 +218,7 @@ pub static HOOKS: &[Hook] = &[
         }),
         unknown: Some(Reply { code: 2, stdout: "", lines: 1 }),
         surplus: Some((&["get", "cr.yandex", "x"], "`ycred terraform get` takes HOST")),
-        run_by: Some("ycred exec"),
+        run_by: Some("ycred exec -- "),
         ..PLAIN
     },
     Hook {
@@ -229,7 +229,7 @@ pub static HOOKS: &[Hook] = &[
         host: None,
         gives_token: false,
         // The AWS CLI needs keys. A token in its environment does not replace them.
-        run_by: Some("ycred exec --serve"),
+        run_by: Some("ycred exec --serve -- "),
         ..PLAIN
     },
     Hook {
@@ -253,7 +253,7 @@ pub static HOOKS: &[Hook] = &[
             spellings: &["{}", "{}:443"],
             ..HOST
         }),
-        run_by: Some("ycred exec"),
+        run_by: Some(""),
         ..PLAIN
     },
     Hook {
@@ -279,8 +279,8 @@ pub static HOOKS: &[Hook] = &[
             ..HOST
         }),
         unknown: Some(Reply { code: 2, stdout: "", lines: 1 }),
-        surplus: Some((&["get", "https://cr.yandex/"], "`ycred bazel get` takes no further words")),
-        run_by: Some("ycred exec"),
+        surplus: Some((&["get", "https://cr.yandex/"], "`ycred bazel get` takes no arguments")),
+        run_by: Some(""),
         ..PLAIN
     },
     Hook {
@@ -305,7 +305,7 @@ pub static HOOKS: &[Hook] = &[
         failure: |_| 0,
         // Cargo passes no arguments. The hook sends its greeting even if there is one.
         unknown: Some(Reply { code: 0, stdout: "{\"v\":[1]}\n", lines: 0 }),
-        run_by: Some("ycred exec"),
+        run_by: Some(""),
         ..PLAIN
     },
     Hook {
@@ -342,7 +342,7 @@ pub static HOOKS: &[Hook] = &[
             plain_http: Some(false),
             ..HOST
         }),
-        run_by: Some("ycred exec"),
+        run_by: Some(""),
         ..PLAIN
     },
     Hook {
@@ -357,7 +357,7 @@ pub static HOOKS: &[Hook] = &[
         // An .npmrc names the server next to the helper, and pnpm does not pass it on.
         host: None,
         unknown: Some(Reply { code: 2, stdout: "", lines: 1 }),
-        run_by: Some("ycred exec"),
+        run_by: Some(""),
         ..PLAIN
     },
     Hook {
@@ -400,7 +400,7 @@ pub static HOOKS: &[Hook] = &[
             ..HOST
         }),
         unknown: Some(Reply { code: 1, stdout: "", lines: 2 }),
-        run_by: Some("ycred exec"),
+        run_by: Some(""),
         ..PLAIN
     },
     Hook {

@@ -1,7 +1,8 @@
-//! From argv (and `argv[0]`) to what is to be done: a hook, read by lexopt, or the people's command line, read by clap.
-//! Both parsers are fed from the same tables; a test throws random arguments at the two and compares.
+//! Parses argv, `argv[0]` included, into the call of a hook or of a command.
 //!
-//! Hooks do not touch clap: building its tree costs ten times what parsing a hook does (docs/performance.md).
+//! There are two parsers: lexopt for hooks and clap for commands. Building clap's tree takes ten times as long as
+//! parsing a hook's arguments (docs/performance.md). Both parsers use the same tables, and a test compares them on
+//! random arguments.
 
 pub mod hook;
 pub mod invocation;
@@ -13,14 +14,15 @@ use crate::cli::hook::{by_name, parse_hook};
 use crate::cli::invocation::{Fault, Invocation};
 use crate::cli::people::parse_people;
 
-/// Reads argv.
+/// Parses argv.
 ///
 /// # Errors
-/// Usage (2), for people; a hook's faults are in its call.
+/// Usage (2) for a command, or the command's own exit code. An error in a hook's arguments is part of the returned
+/// call.
 pub fn parse(argv: &[OsString]) -> Result<Invocation, Fault> {
     let arguments = argv.get(1..).unwrap_or_default();
-    let (protocol, suffix) = argv.first().and_then(|name| by_name(name)).unzip();
-    match parse_hook(protocol, suffix.flatten(), arguments) {
+    let (hook, suffix) = argv.first().and_then(|name| by_name(name)).unzip();
+    match parse_hook(hook, suffix.flatten(), arguments) {
         Some(invocation) => Ok(invocation),
         None => parse_people(arguments),
     }
@@ -38,11 +40,11 @@ mod tests {
     use crate::hooks::{self, HOOKS};
     use crate::process::flags::Options;
 
-    fn words(words: &[&str]) -> Vec<OsString> {
-        words.iter().map(OsString::from).collect()
+    fn os_strings(arguments: &[&str]) -> Vec<OsString> {
+        arguments.iter().map(OsString::from).collect()
     }
 
-    /// What either parser makes of an argv, in comparable form.
+    /// The result of either parser, in a form that can be compared.
     #[derive(Debug, PartialEq)]
     enum Reading {
         Hook(&'static str, Vec<String>, Options),
@@ -54,7 +56,7 @@ mod tests {
         match parse_hook(None, None, arguments) {
             Some(Invocation::Hook(call)) if call.fault.is_some() => Some(Reading::Error),
             Some(Invocation::Hook(mut call)) => {
-                // Of two flags neither is first; of one the last counts.
+                // The order of different flags does not matter; of one flag the last value wins.
                 call.options.own.sort_by_key(|(flag, _)| *flag);
                 Some(Reading::Hook(call.hook.name, call.operands, call.options))
             }
@@ -75,7 +77,7 @@ mod tests {
                     .get_many::<OsString>(&format!("operand-{at}"))
                     .into_iter()
                     .flatten()
-                    .map(|word| word.to_string_lossy().into_owned()),
+                    .map(|operand| operand.to_string_lossy().into_owned()),
             );
         }
         let is_set = |long: &str| of_hook.try_get_one::<bool>(long).ok().flatten().copied().unwrap_or(false);
@@ -89,10 +91,9 @@ mod tests {
         }
     }
 
-    /// Both parsers, fed from the same tables, read random arguments alike. Where lexopt sees no hook there is nothing
-    /// to compare: clap alone reads it then.
+    /// Arguments without a hook are skipped: only clap parses those.
     #[test]
-    fn both_parsers_read_the_same() {
+    fn both_parsers_agree_on_random_arguments() {
         let mut pool: Vec<String> = [
             "get",
             "cr.yandex",
@@ -134,25 +135,25 @@ mod tests {
         }
         let mut compared = 0;
         for _ in 0..20_000 {
-            // A hook's name among them more often than not.
+            // Most of these contain a hook's name.
             let hook = HOOKS[random::below(HOOKS.len())].name;
             let at = random::below(6);
             let arguments: Vec<OsString> = (0..=random::below(5))
                 .map(|here| OsString::from(if here == at { hook } else { &pool[random::below(pool.len())] }))
                 .collect();
             let Some(lexopt) = by_lexopt(&arguments) else { continue };
-            // A flag that is a word of the protocol's own is no flag of the tree's.
+            // clap does not know the flags that are operations of the protocol.
             if matches!(&lexopt, Reading::Hook(name, operands, _)
             if hooks::named(name).is_some_and(|hook| {
-                hook.operation_flags.iter().any(|(_, word)| operands.iter().any(|operand| operand == word))
+                hook.operation_flags.iter().any(|(_, operation)| operands.iter().any(|operand| operand == operation))
             })) {
                 continue;
             }
             let clap = by_clap(&arguments);
-            // How many operands a hook takes is judged behind lexopt, by clap itself.
+            // clap checks the number of operands; for hooks that happens after parsing.
             let too_many = matches!(&lexopt, Reading::Hook(name, operands, _)
                 if hooks::named(name).is_some_and(|hook| operands.len() > hook.operands.len()));
-            // Whichever of two faults is met first, or help asked for behind a fault, is a matter of taste.
+            // If there are two errors, or an error and `--help`, the parsers may stop at different ones.
             let both_stop =
                 matches!(lexopt, Reading::Error | Reading::Print) && matches!(clap, Reading::Error | Reading::Print);
             assert!(
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn symlinks_name_hook_and_profile() {
+    fn a_symlink_names_the_hook_and_the_profile() {
         let named = |name: &str| by_name(OsStr::new(name)).map(|(hook, suffix)| (hook.name, suffix));
         let prod = Some("prod".to_owned());
         assert_eq!(named("docker-credential-ycred"), Some(("docker", None)));
@@ -195,51 +196,51 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mistyped_is_told_in_one_line_with_a_hint() {
-        let told = |arguments: &[&str]| match parse(&words(&[&["ycred"], arguments].concat())) {
+    fn a_mistake_is_reported_in_one_line_with_a_hint() {
+        let message = |arguments: &[&str]| match parse(&os_strings(&[&["ycred"], arguments].concat())) {
             Err(fault) => fault.error.render(),
             Ok(Invocation::Hook(call)) => call.fault.expect("a fault").render(),
             Ok(_) => panic!("an error"),
         };
         assert_eq!(
-            told(&["token", "--profil", "x"]),
+            message(&["token", "--profil", "x"]),
             "ycred: error: unknown flag --profil\nycred: hint: did you mean --profile?\n"
         );
         assert_eq!(
-            told(&["tokn"]),
+            message(&["tokn"]),
             "ycred: error: unrecognized subcommand \"tokn\"\nycred: hint: did you mean token?\n"
         );
-        assert_eq!(told(&["token", "--format", "xml"]).lines().count(), 1);
-        assert!(told(&[]).contains("no command"));
+        assert_eq!(message(&["token", "--format", "xml"]).lines().count(), 1);
+        assert!(message(&[]).contains("no command given"));
         assert_eq!(
-            told(&["env", "prod"]).lines().last(),
-            Some("ycred: hint: a profile is named by a flag: ycred env --profile prod")
+            message(&["env", "prod"]).lines().last(),
+            Some("ycred: hint: to select a profile: ycred env --profile prod")
         );
-        assert!(told(&["env", "Prod X"]).ends_with("`ycred env --help` lists its words and flags\n"));
-        assert!(told(&["aws", "--nonesuch"]).ends_with("`ycred aws --help` lists its words and flags\n"));
+        assert!(message(&["env", "Prod X"]).ends_with("`ycred env --help` lists its arguments and flags\n"));
+        assert!(message(&["aws", "--nonesuch"]).ends_with("`ycred aws --help` lists its arguments and flags\n"));
         assert_eq!(
-            told(&["completions", "tcsh"]).lines().last(),
-            Some("ycred: hint: it is one of bash, zsh, fish, powershell, elvish")
+            message(&["completions", "tcsh"]).lines().last(),
+            Some("ycred: hint: use one of bash, zsh, fish, powershell, elvish")
         );
         assert_eq!(
-            told(&["use"]),
-            "ycred: error: <PROFILE> is missing\nycred: hint: `ycred use --help` lists its words and flags\n"
+            message(&["use"]),
+            "ycred: error: missing <PROFILE>\nycred: hint: `ycred use --help` lists its arguments and flags\n"
         );
     }
 
     #[test]
-    fn every_command_tells_about_itself_whatever_else_is_left_out() {
-        let printed = |arguments: &[&str]| match parse(&words(&[&["ycred"], arguments].concat())) {
+    fn every_command_has_help_even_if_arguments_are_missing() {
+        let printed = |arguments: &[&str]| match parse(&os_strings(&[&["ycred"], arguments].concat())) {
             Ok(Invocation::Print(text)) => text,
             Ok(_) => panic!("{arguments:?}: not help"),
             Err(fault) => panic!("{arguments:?}: {}", fault.error.render()),
         };
         let commands = COMMANDS.iter().map(|command| (command.name, command.about));
         for (name, about) in commands.chain(HOOKS.iter().map(|it| (it.name, it.about))) {
-            for asked in [[name, "--help"], [name, "-h"], ["help", name], ["--help", name]] {
-                // docker's helper has these flags as words of its own.
-                if asked[0] != "docker" {
-                    assert!(printed(&asked).starts_with(about), "{asked:?}");
+            for arguments in [[name, "--help"], [name, "-h"], ["help", name], ["--help", name]] {
+                // In docker's protocol these flags are operations.
+                if arguments[0] != "docker" {
+                    assert!(printed(&arguments).starts_with(about), "{arguments:?}");
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! The table of hooks: what a client program calls ycred by. A new one is a file here and a line in [`HOOKS`].
+//! The table of hooks. A hook is an interface of a client program that ycred implements. To add one, add a file here
+//! and a line in [`HOOKS`].
 
 pub mod answer;
 mod aws;
@@ -34,7 +35,7 @@ pub const HOOKS: &[&Hook] = &[
     &token::HOOK,
 ];
 
-/// The hook of this name.
+/// Returns the hook with this name.
 pub fn named(name: &str) -> Option<&'static Hook> {
     HOOKS.iter().find(|hook| hook.name == name).copied()
 }

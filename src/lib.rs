@@ -1,7 +1,8 @@
-//! ycred as a library: the whole program is [`run`], a function from what the process was given to what it must do, so
-//! that fuzzers, benchmarks and tests reach in. `main.rs` alone touches stdio, the clock's source and the exit.
+//! ycred as a library, so that fuzzers, benchmarks and tests can call it. The whole program is the function [`run`]: it
+//! takes what the process was given and returns what the process must do. Only `main.rs` exits, and only `main.rs` sets
+//! up stdio and the clock.
 //!
-//! A reader starts with [`cache`], the heart, and [`obtain`], the flow.
+//! Read [`cache`] first (how long a token is used), then [`obtain`] (how a token is fetched).
 
 #![deny(unsafe_code)]
 
@@ -30,7 +31,7 @@ use crate::hooks::{answer, pass_on};
 use crate::process::{Done, Outcome, Process, Reply};
 use crate::session::Session;
 
-/// Runs ycred. The second value is the warning's line for stderr, empty if there is none.
+/// Runs ycred. The second value is a warning, one line for stderr; it is empty if there is nothing to warn about.
 pub fn run(process: Process<'_>) -> (Outcome, String) {
     let invocation = match cli::parse(&process.arguments) {
         Ok(invocation) => invocation,
@@ -43,8 +44,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     };
     let notes = Notes::new(verbosity, process.print_stderr);
     let stdin = RefCell::new(process.stdin);
-    // A hook whose configuration directory is nonsense still answers in its protocol's own shape, so this is no early
-    // return.
+    // Not an early return: a hook must report an invalid configuration directory in the format of its protocol.
     let (places, places_error) = match Places::of(&process.environment) {
         Ok(places) => (places, None),
         Err(error) => (Places::none(), Some(error)),
@@ -78,12 +78,12 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         }
         Invocation::Print(text) => Outcome::reply(Reply::text(text)),
     };
-    // A defect on demand, at the worst moment: the reply is at hand. Not in a release.
+    // In debug builds, tests can cause a panic here, where the reply already exists and could leak.
     #[cfg(debug_assertions)]
     if let Some(text) = process.environment.get(base::environment::YCRED_DEBUG_PANIC) {
         panic!("{}", text.to_string_lossy());
     }
-    // A failure is one line and its hint; what else was amiss would only hide it.
+    // On failure, print the error and its hint only: a warning would distract from them.
     let failed = matches!(&outcome, Outcome::Done(done) if !done.stderr.is_empty());
     (outcome, if failed { String::new() } else { notes.finish() })
 }

@@ -1,4 +1,4 @@
-//! What the process is given, and what it must do.
+//! The input and the outcome of a run: what the process is given, and what it must do.
 
 pub mod flags;
 pub mod launch;
@@ -17,31 +17,31 @@ use crate::base::error::Error;
 use crate::process::launch::Launch;
 use crate::process::stdin::Input;
 
-/// What the process was given.
+/// The input of a run.
 pub struct Process<'a> {
     pub arguments: Vec<OsString>,
     pub environment: Environment,
     pub stdin: Box<dyn Input>,
     pub clock: &'static dyn Clock,
-    /// When the process began, by the wall clock.
+    /// When the process started, by the wall clock.
     pub began: Timestamp,
-    /// Writes lines to stderr at once: what `-v` shows.
+    /// Writes to stderr immediately, for the log of `-v`.
     pub print_stderr: &'static (dyn Fn(&str) + Sync),
-    /// Writes to stdout at once, for the protocols that are conversations.
+    /// Writes to stdout immediately, for protocols with more than one request per process.
     pub print_stdout: &'a dyn Fn(&[u8]) -> io::Result<()>,
 }
 
-/// What the process must do.
+/// What the process must do to finish.
 pub enum Outcome {
-    /// Write and exit.
+    /// Write the output and exit.
     Done(Done),
-    /// Become another program, after writing the warning if there is one.
+    /// Print the warning, if there is one, and become another program.
     Become(Launch),
-    /// End as a child has ended.
+    /// End as a child process ended: with the same exit code or signal.
     EndAs(ExitStatus),
 }
 
-/// What to write, each in one piece, and the exit code.
+/// The output of a run and its exit code. Each stream is written in one piece.
 #[derive(Default)]
 pub struct Done {
     pub reply: Reply,
@@ -53,20 +53,20 @@ impl Outcome {
         Self::Done(Done { reply, stderr: String::new() })
     }
 
-    /// An error on stderr alone, with this exit code.
+    /// Prints an error on stderr, nothing on stdout, and exits with this code.
     pub fn failed(error: &Error, code: u8) -> Self {
         Self::Done(Done { reply: Reply::nothing(code), stderr: error.render() })
     }
 }
 
-/// What goes to stdout, and the exit code. Stderr gets the error's lines by themselves.
+/// A hook's or command's stdout and exit code. Errors for stderr are kept separately.
 #[derive(Default)]
 pub struct Reply {
     pub stdout: Zeroizing<Vec<u8>>,
     pub code: u8,
-    /// What stderr gets with it, where the protocol wants a reason for what is no failure.
+    /// The reason to print on stderr if the protocol requires one although nothing failed.
     pub reason: Option<Error>,
-    /// The next program of the name that ycred was called by may answer instead, if there is one.
+    /// The next program in `PATH` with the name that ycred was called by, if there is one, replies instead.
     pub pass_on: bool,
 }
 
@@ -75,11 +75,12 @@ impl Reply {
         Self { stdout: Zeroizing::new(text.into().into_bytes()), ..Self::default() }
     }
 
-    /// A line of JSON. What ycred builds itself always can be written.
+    /// A line of JSON.
     pub fn json(value: &serde_json::Value) -> Self {
         Self::text(format!("{value}\n"))
     }
 
+    /// Empty stdout with this exit code.
     pub fn nothing(code: u8) -> Self {
         Self { code, ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! One run: what the process was given, and the steps that hooks and people's commands share.
+//! One run of ycred: its inputs, and the steps that hooks and commands share.
 
 pub mod child;
 
@@ -28,89 +28,97 @@ use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef};
 use crate::sources::Resource;
 use crate::sources::access_key::AccessKey;
 
-/// What a run has at hand.
+/// The inputs and services of one run.
 pub struct Session<'a> {
     pub environment: &'a Environment,
     pub clock: &'static dyn Clock,
     pub notes: &'a Notes<'a>,
     pub places: &'a Places,
-    /// Why the places are not known, if they are not: told when a profile is wanted.
+    /// Why the directories in `places` are unknown, if they are. Loading a profile returns this error.
     pub places_error: Option<Error>,
     pub stdin: &'a RefCell<Box<dyn Input>>,
-    /// Writes to stderr at once: for what a person must see while the run goes on.
+    /// Writes to stderr immediately, for messages that the user must see during the run.
     pub print_stderr: &'static (dyn Fn(&str) + Sync),
-    /// Writes a piece of a conversation to stdout at once. A reply that is one piece is returned instead.
+    /// Writes to stdout immediately, for protocols with several replies per process. A single reply is returned
+    /// instead.
     pub print_stdout: &'a dyn Fn(&[u8]) -> io::Result<()>,
-    /// When this process began, by the wall clock: what `--force-refresh` counts from.
+    /// When the process started, by the wall clock. With `--force-refresh`, only tokens fetched later count.
     pub began: Timestamp,
-    /// When what is being done began, by the steady clock: what deadlines count from. The start of the process, but for
-    /// one that answers request after request.
+    /// When the current request started, by the steady clock. Deadlines count from here. This is the start of the
+    /// process, except in a process that serves several requests.
     pub started: Cell<Duration>,
 }
 
 impl Session<'_> {
-    /// The profile that a call names, or the environment names, or the default.
+    /// Loads the profile that the call names; else the one in `YCRED_PROFILE`; else the default.
     ///
     /// # Errors
     /// As [`Profile::load`].
-    pub fn profile(&self, wanted: &ProfileRef) -> Result<Profile> {
+    pub fn profile(&self, profile_ref: &ProfileRef) -> Result<Profile> {
         if let Some(error) = &self.places_error {
             return Err(error.clone());
         }
-        let named = match (wanted, self.environment.get(env::YCRED_PROFILE)) {
+        let selected = match (profile_ref, self.environment.get(env::YCRED_PROFILE)) {
             (ProfileRef::Unnamed, Some(text)) => &ProfileRef::Typed { by: env::YCRED_PROFILE, text: text.to_owned() },
-            _ => wanted,
+            _ => profile_ref,
         };
-        let profile = Profile::load(named, self.environment, self.places)?;
+        let profile = Profile::load(selected, self.environment, self.places)?;
         self.notes.debug(|| format!("{profile}: source {}", profile.source.name));
         Ok(profile)
     }
 
-    /// A token of the profile, as the flags want it; `floor` is what the caller's protocol needs at least.
+    /// Obtains a token of the profile, as the flags require. Its minimum remaining validity is `min_ttl` or that of the
+    /// profile, whichever is longer; `--min-ttl` overrides both.
     ///
     /// # Errors
-    /// See [`obtain`].
+    /// As [`obtain`].
     pub fn obtain(&self, profile: &Profile, options: &Options, min_ttl: Duration) -> Result<ObtainedToken> {
         self.obtain_need(profile, options, &Resource::default(), min_ttl)
     }
 
-    /// [`Self::obtain`], for what a protocol needs.
+    /// Obtains a token or an access key. Otherwise like [`Self::obtain`].
     ///
     /// # Errors
-    /// See [`obtain`].
+    /// As [`obtain`]; Internal (5): the cached entry is not an access key.
     pub fn obtain_need(
         &self,
         profile: &Profile,
         options: &Options,
-        need: &Resource,
+        resource: &Resource,
         min_ttl: Duration,
     ) -> Result<ObtainedToken> {
         let profile = &Profile { cached: profile.cached && !options.no_cache, ..profile.clone() };
-        let (grant, min_ttl) = self.open(profile, need, min_ttl)?;
+        let (grant, min_ttl) = self.open(profile, resource, min_ttl)?;
         let obtained = self.obtain_from(grant.as_ref(), profile, options, min_ttl)?;
-        match need {
+        match resource {
             Resource::AccessKey(_) if AccessKey::unpack(&obtained.credential.secret).is_none() => {
-                Err(Error::internal(format!("{profile}: what the cache has is no access key"))
-                    .hint("`ycred logout` forgets it"))
+                Err(Error::internal(format!("{profile}: the cached entry is not an access key"))
+                    .hint("to delete it, run `ycred logout`"))
             }
             _ => Ok(obtained),
         }
     }
 
-    /// The grant of what is needed, and what is left at least of what it hands out, unless `--min-ttl` says otherwise.
+    /// Opens the grant for a token or an access key. Also returns its minimum remaining validity, which `--min-ttl`
+    /// overrides.
     ///
     /// # Errors
-    /// As [`sources::open`].
-    pub fn open(&self, profile: &Profile, need: &Resource, min_ttl: Duration) -> Result<(Box<dyn Grant>, Duration)> {
+    /// As [`Profile::open_resource`].
+    pub fn open(
+        &self,
+        profile: &Profile,
+        resource: &Resource,
+        min_ttl: Duration,
+    ) -> Result<(Box<dyn Grant>, Duration)> {
         let min_ttl = profile.min_ttl.max(min_ttl);
-        let grant = profile.open_resource(need, self.places.home.as_deref())?;
-        Ok(match need {
+        let grant = profile.open_resource(resource, self.places.home.as_deref())?;
+        Ok(match resource {
             Resource::Token { .. } => (grant, min_ttl),
             Resource::AccessKey(request) => (grant, request.min_ttl(min_ttl)),
         })
     }
 
-    /// `floor` is what is left at least of what comes, unless `--min-ttl` says otherwise.
+    /// `--min-ttl` overrides `min_ttl`.
     fn obtain_from(
         &self,
         grant: &dyn Grant,
@@ -123,26 +131,26 @@ impl Session<'_> {
         self.ask(profile, options, min_ttl, timeout, |cx| obtain(grant, cx)).map_err(|error| error.context(profile))
     }
 
-    /// Does something with the network, as this profile has it.
+    /// Runs an operation with the network settings, cache and deadline of this profile.
     ///
     /// # Errors
-    /// Profile (3): its `ca-file`; and what `act` brings.
+    /// Profile (3): the `ca-file` is unusable; and the errors of the operation.
     pub fn ask<T>(
         &self,
         profile: &Profile,
         options: &Options,
         min_ttl: Duration,
         timeout: Duration,
-        act: impl FnOnce(&Context<'_>) -> Result<T>,
+        operation: impl FnOnce(&Context<'_>) -> Result<T>,
     ) -> Result<T> {
-        // Trusted like the profile itself, so judged like it, on every call.
+        // The file is as sensitive as the profile itself, so every call checks it in the same way.
         if let Some(path) = &profile.ca_file {
             profile::find::check_named_file(path, "ca-file")?;
         }
         let http = Http::new(self.environment, profile.ca_file.as_deref());
         let cache = match profile.cached {
             true => self.cache(),
-            false => Cache::new(Err("no cache is wanted".into())),
+            false => Cache::new(Err("the cache is turned off".into())),
         };
         let label = profile.to_string();
         let force_since = options.force_refresh.then_some(self.began);
@@ -157,18 +165,18 @@ impl Session<'_> {
             profile: &label,
             is_inner: false,
         };
-        act(&cx)
+        operation(&cx)
     }
 
-    /// The cache, for those who do not want a token of it.
+    /// The cache, for operations other than obtaining a token.
     pub fn cache(&self) -> Cache {
         Cache::new(self.places.cache.clone())
     }
 
-    /// A server has rejected this very token: the cache forgets it, so that the next call fetches. Best effort, since
-    /// the program that tells us has no use for an error.
+    /// Removes a token that a server rejected from the cache, so that the next call fetches a new one. Failures are
+    /// only logged: the client that reports the rejection does not read errors.
     pub fn reject_token(&self, profile: &Profile, options: &Options, token: &Secret) {
-        // It would be handed out again otherwise: a login keeps its last token beside the cache.
+        // A login stores its last token outside the cache, and would return it again.
         if let Ok(Some(login)) = profile.login() {
             login.place.drop_access(token);
         }
@@ -177,16 +185,16 @@ impl Session<'_> {
         }
         let Ok(grant) = profile.open() else { return };
         match self.cache().entry(grant.identity()).reject(token) {
-            Ok(true) => {
-                self.notes.debug(|| format!("{profile}: the token was rejected, and is dropped from the cache"))
-            }
+            Ok(true) => self.notes.debug(|| format!("{profile}: removed the rejected token from the cache")),
             Ok(false) => self.notes.debug(|| format!("{profile}: the rejected token is not the cached one")),
-            Err(error) => self.notes.debug(|| format!("{profile}: the rejected token stays in the cache: {error}")),
+            Err(error) => {
+                self.notes.debug(|| format!("{profile}: cannot remove the rejected token from the cache: {error}"))
+            }
         }
     }
 
-    /// All of stdin, up to `most` bytes. The profile is not known yet, so it is `--timeout` or the default that bounds
-    /// this.
+    /// Reads all of stdin, at most `most` bytes, within `--timeout` or the default time. The profile's `timeout` is not
+    /// known yet.
     ///
     /// # Errors
     /// As [`stdin::read_whole`].
@@ -195,12 +203,12 @@ impl Session<'_> {
         stdin::read_whole(self.stdin.borrow_mut().as_mut(), most, &deadline, self.clock)
     }
 
-    /// stdin line by line, each at most `most` bytes.
+    /// Returns a reader for stdin, with at most `most` bytes per line and `--timeout` or the default time for each.
     pub fn lines(&self, most: usize, options: &Options) -> Lines {
         Lines::new(most, options.timeout.unwrap_or(DEFAULT_TIMEOUT))
     }
 
-    /// The next of these lines; none once stdin has ended.
+    /// Returns the next line, or `None` at the end of stdin.
     ///
     /// # Errors
     /// As [`Lines::next`].

@@ -77,8 +77,8 @@ fn whatever_is_not_ours_or_no_request_is_an_exit_code_with_a_reason_and_nothing_
     let run = get(&world.sandbox, "https://github.com/x.zip").exits(1).stdout_is("");
     assert_eq!(
         run.stderr,
-        "ycred: error: the token may not go to github.com\n\
-         ycred: hint: if it may, list the host in the profile: hosts = [\"github.com\"]\n"
+        "ycred: error: the token may not be sent to github.com\n\
+         ycred: hint: to allow it, list the host in the profile: hosts = [\"github.com\"]\n"
     );
     for input in ["", "{}", "[]", "{\"uri\":7}", "{\"uri\":\"https://cr.yandex/\"", "\u{0}"] {
         let run = world.sandbox.call(YCRED, ["bazel", "get"]).stdin(input).run().exits(2).stdout_is("");

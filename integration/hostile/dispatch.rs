@@ -79,7 +79,7 @@ fn every_other_name_is_the_peoples_command_line() {
         let run = world.sandbox.call(&link, ["token"]).run().succeeds().quietly();
         world.printed_a_token(&run);
         world.sandbox.call(&link, ["--version"]).run().succeeds().stdout_has("ycred 0.");
-        world.sandbox.call(&link, [""; 0]).run().exits(2).stderr_has("no command is given");
+        world.sandbox.call(&link, [""; 0]).run().exits(2).stderr_has("no command given");
         world.sandbox.call(&link, ["--help"]).run().succeeds().stdout_has("COMMAND");
     }
     assert_eq!(world.requests(), 1);
@@ -164,23 +164,20 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
     let world = World::new();
     // `token` is called by people, who mean a profile.
     let run = world.ycred(&["token", "prod"]).run().exits(2).stdout_is("");
-    assert!(run.stderr.ends_with("a profile is named by a flag: ycred token --profile prod\n"), "{run}");
+    assert!(run.stderr.ends_with("to select a profile: ycred token --profile prod\n"), "{run}");
     for protocol in TABLE.iter().filter(|protocol| !protocol.ignores_unknown_operations) {
         let hook = Hook::named(protocol.name);
         // A hook without one is called by people.
         let (name, Some(way)) = (hook.name, hook.run_by) else { continue };
         let words = ["pods", "one", "more", "-v"];
         let run = world.sandbox.ycred([name].into_iter().chain(words)).run().exits(hook.usage);
-        assert!(run.stderr.contains(&format!("is called by {name} itself")), "{run}");
-        assert!(
-            run.stderr.contains(&format!("ycred: hint: to run {name} with a token: {way} -- {name} pods one more")),
-            "{run}"
-        );
+        assert!(run.stderr.contains(&format!("{name} runs it by itself")), "{run}");
+        assert!(run.stderr.contains(&format!(": {way}{name} pods one more")), "{run}");
         assert!(!run.stdout.contains("t1."), "{run}");
     }
     let run = world.ycred(&["goauth", "build", "./..."]).run().exits(2).stdout_is("");
     assert!(
-        run.stderr.contains("is called by go itself") && run.stderr.contains("ycred exec -- go build ./..."),
+        run.stderr.contains("go runs it by itself") && run.stderr.contains("run it as usual: go build ./..."),
         "{run}"
     );
     // Nor is an operation of the hook's a command of its program's.
@@ -197,15 +194,18 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
     for (words, hint) in [
         (&["token", "json"][..], "did you mean --format json?"),
         (&["token", "for", "headers-json"], "did you mean --format headers-json?"),
-        (&["token", "cr.yandex"], "a profile is named by a flag: ycred token --profile cr.yandex"),
+        (&["token", "cr.yandex"], "to select a profile: ycred token --profile cr.yandex"),
         (&["token", "--format", "JSON"], "did you mean --format json?"),
     ] {
         let run = world.ycred(words).run().exits(2).stdout_is("");
-        assert!(run.stderr.ends_with(&format!("ycred: hint: {hint}\n")) && !run.stderr.contains("called by"), "{run}");
+        assert!(
+            run.stderr.ends_with(&format!("ycred: hint: {hint}\n")) && !run.stderr.contains("runs it by itself"),
+            "{run}"
+        );
     }
     // And what stands in for another program has no words of its own to mind.
     let run = world.ycred(&["keyring", "a", "b", "c", "d"]).env("PATH", "").run().exits(1).stdout_is("");
-    assert!(run.stderr.contains("there is no other keyring in PATH to pass `a` on to"), "{run}");
+    assert!(run.stderr.contains("there is no other keyring in PATH to run `a`"), "{run}");
     assert_eq!(world.emulator.calls(), 0);
 }
 

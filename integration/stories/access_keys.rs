@@ -223,12 +223,7 @@ fn what_cannot_be_asked_for_is_refused_before_anybody_is_asked() {
         refused(world.aws(&[words[0], words[1], "--no-cache"]).run(), code, &[error]);
     }
     refused_with_hint(world.aws(&["--policy-file", "gone.json"]).run(), 3, &["no such file"], "--policy-file");
-    refused_with_hint(
-        world.aws(&["s3", "ls"]).run(),
-        2,
-        &["takes no further words"],
-        "ycred exec --serve -- aws s3 ls",
-    );
+    refused_with_hint(world.aws(&["s3", "ls"]).run(), 2, &["takes no arguments"], "ycred exec --serve -- aws s3 ls");
     assert_eq!(world.emulator.calls(), 0);
 }
 
@@ -391,7 +386,7 @@ fn what_is_no_key_is_an_error_and_not_handed_out() {
             record["token"]["secret"] = "t1.not.a.key".into();
         }
     });
-    refused_with_hint(world.aws(&[]).run(), 5, &["what the cache has is no access key"], "ycred logout");
+    refused_with_hint(world.aws(&[]).run(), 5, &["the cached entry is not an access key"], "ycred logout");
     world.sandbox.ycred(["logout"]).run().exits(0);
     world.key(&[]);
 }

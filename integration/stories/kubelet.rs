@@ -213,7 +213,7 @@ fn what_is_no_request_of_version_1_is_refused() {
     refused_with_hint(call(beta), 2, &["v1beta1"], "CredentialProviderConfig");
     let long = request(&format!("cr.yandex/{}", "x".repeat(65 * 1024)), None);
     refused(call(long), 2, &["larger than 65536 bytes"]);
-    refused(world.sandbox.ycred(["kubelet", "run"]).run(), 2, &["takes no further words"]);
+    refused(world.sandbox.ycred(["kubelet", "run"]).run(), 2, &["takes no arguments"]);
     assert_eq!(world.emulator.calls(), 0);
 }
 

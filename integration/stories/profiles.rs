@@ -393,7 +393,7 @@ fn arguments_and_variables_that_are_not_text_never_panic() {
     let sandbox = with(&["default"]);
     let foul = || OsString::from_vec(b"x\xff\xfe".to_vec());
     let call = |words: Vec<OsString>| sandbox.ycred(words).run();
-    refused(call(vec!["token".into(), foul()]), 2, &["not plain text"]);
+    refused(call(vec!["token".into(), foul()]), 2, &["not valid UTF-8"]);
     refused(call(vec!["token".into(), "--profile".into(), foul()]), 2, &["--profile"]);
     refused(call(vec!["token".into(), "--min-ttl".into(), foul()]), 2, &["--min-ttl"]);
     refused(call(vec![foul()]), 2, &[]);

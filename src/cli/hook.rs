@@ -1,9 +1,9 @@
-//! The call of a hook, read by lexopt.
+//! The command line of a hook, parsed with lexopt.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use lexopt::Arg as Word;
+use lexopt::Arg;
 
 use crate::base::error::{Error, Result};
 use crate::base::suggest::nearest;
@@ -13,8 +13,8 @@ use crate::hooks::protocol::{Hook, HookCall};
 use crate::hooks::{self, HOOKS};
 use crate::process::flags::{FLAGS, Flag, Options};
 
-/// The hook that argv[0] names, and the profile in its suffix: `docker-credential-ycred-prod`, with or without a path,
-/// an `.exe`, a `_v1.2.3` (Terraform's plugin names) and capitals.
+/// Returns the hook that argv[0] names, and the profile in its suffix, as in `docker-credential-ycred-prod`. Ignores
+/// the directory, case, a final `.exe`, and the version in Terraform's plugin names (`_v1.2.3`).
 pub fn by_name(argv0: &OsStr) -> Option<(&'static Hook, Option<String>)> {
     let name = Path::new(argv0).file_name()?.to_str()?.to_ascii_lowercase();
     let name = name.strip_suffix(".exe").unwrap_or(&name);
@@ -32,34 +32,38 @@ pub fn by_name(argv0: &OsStr) -> Option<(&'static Hook, Option<String>)> {
     })
 }
 
-/// The hook that a flag names.
+/// Returns the hook that this flag selects.
 fn flag_alias(long: &str) -> Option<&'static Hook> {
     HOOKS.iter().find(|hook| hook.flag_alias == Some(long)).copied()
 }
 
-/// Reads a hook's flags out of words that came with a request instead of by argv.
+/// Parses a hook's flags and operands that arrived in a request, not in argv.
 ///
 /// # Errors
-/// Usage (2).
-pub fn parse_options(hook: &'static Hook, words: &[OsString]) -> Result<(Options, Vec<String>)> {
-    let mut read = Words { hook: Some(hook), ..Words::default() };
-    match read.read(words)? {
-        End::All => Ok((read.options, read.operands)),
-        End::Help | End::Version | End::People => Err(Error::usage("--help and --version have no place here")),
+/// Usage (2): an invalid flag or value.
+pub fn parse_options(hook: &'static Hook, arguments: &[OsString]) -> Result<(Options, Vec<String>)> {
+    let mut parser = HookParser { hook: Some(hook), ..HookParser::default() };
+    match parser.parse(arguments)? {
+        Parsed::Call => Ok((parser.options, parser.operands)),
+        Parsed::Help | Parsed::Version | Parsed::NotAHook => {
+            Err(Error::usage("--help and --version are not allowed here"))
+        }
     }
 }
 
-/// Reads a hook's call with lexopt. None: no word names a hook, so it is for people, faults and all.
+/// Parses the call of a hook. Returns `None` if no argument names a hook: the command line is then for people, whatever
+/// its errors.
 pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, arguments: &[OsString]) -> Option<Invocation> {
-    let mut words = Words { hook: named, foreign: named.is_some_and(|hook| hook.replaces_program), ..Words::default() };
-    let read = words.read(arguments);
-    let Words { hook, operands, options, read: until, .. } = words;
+    let only_own_flags = named.is_some_and(|hook| hook.replaces_program);
+    let mut parser = HookParser { hook: named, only_own_flags, ..HookParser::default() };
+    let parsed = parser.parse(arguments);
+    let HookParser { hook, operands, options, consumed, .. } = parser;
     let hook = hook?;
-    let fault = match read {
-        Ok(End::All) => None,
-        Ok(End::Help) => return Some(Invocation::Print(help(hook.name))),
-        Ok(End::Version) => return Some(Invocation::Print(version())),
-        Ok(End::People) => return None,
+    let fault = match parsed {
+        Ok(Parsed::Call) => None,
+        Ok(Parsed::Help) => return Some(Invocation::Print(help(hook.name))),
+        Ok(Parsed::Version) => return Some(Invocation::Print(version())),
+        Ok(Parsed::NotAHook) => return None,
         Err(error) => Some(error),
     };
     Some(Invocation::Hook(Box::new(HookCall {
@@ -70,76 +74,77 @@ pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, argument
         by_symlink: named.is_some(),
         fault,
         parse: parse_options,
-        unread: arguments[if named.is_some() { 0 } else { until }..].to_vec(),
+        unread: arguments[if named.is_some() { 0 } else { consumed }..].to_vec(),
     })))
 }
 
-/// A hook's words as far as they have been read.
+/// Parses a hook's arguments, and holds what it has parsed so far.
 #[derive(Default)]
-struct Words {
+struct HookParser {
     hook: Option<&'static Hook>,
     operands: Vec<String>,
     options: Options,
-    /// The flags are another program's, so that none of ours is among them but the hook's own.
-    foreign: bool,
-    /// How many have been read; where one is at fault, how many stand before it.
-    read: usize,
+    /// The arguments are meant for another program: accept the hook's own flags, but no global ones.
+    only_own_flags: bool,
+    /// The number of arguments parsed without an error.
+    consumed: usize,
 }
 
-/// Where the reading of a hook's words came to an end.
-enum End {
-    All,
+/// The result of parsing a hook's arguments.
+enum Parsed {
+    Call,
     Help,
     Version,
-    People,
+    /// No argument names a hook.
+    NotAHook,
 }
 
-impl Words {
-    fn read(&mut self, arguments: &[OsString]) -> Result<End> {
+impl HookParser {
+    fn parse(&mut self, arguments: &[OsString]) -> Result<Parsed> {
         let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
-        // Behind `--` a word is no command, whatever it says.
-        let mut ended = false;
+        // An argument after `--` never names a hook.
+        let mut is_after_separator = false;
         loop {
             if let Some(rest) = parser.try_raw_args() {
-                self.read = arguments.len() - rest.as_slice().len();
-                ended |= rest.peek().is_some_and(|word| word == "--");
+                self.consumed = arguments.len() - rest.as_slice().len();
+                is_after_separator |= rest.peek().is_some_and(|argument| argument == "--");
             }
-            let Some(word) = parser.next().map_err(|error| usage(&error))? else { break };
-            let flag = match word {
-                Word::Value(value) if self.hook.is_some() => {
-                    let text = value.into_string().map_err(|_| Error::usage("an argument is not plain text"))?;
-                    self.operands.push(text);
+            let Some(argument) = parser.next().map_err(|error| usage(&error))? else { break };
+            let flag = match argument {
+                Arg::Value(value) if self.hook.is_some() => {
+                    let operand = value.into_string().map_err(|_| Error::usage("an argument is not valid UTF-8"))?;
+                    self.operands.push(operand);
                     continue;
                 }
-                Word::Value(value) => {
-                    self.hook = value.to_str().filter(|_| !ended).and_then(hooks::named);
+                Arg::Value(value) => {
+                    self.hook = value.to_str().filter(|_| !is_after_separator).and_then(hooks::named);
                     if self.hook.is_none() {
-                        return Ok(End::People);
+                        return Ok(Parsed::NotAHook);
                     }
                     continue;
                 }
-                Word::Short(short) => self.find_flag(|flag| flag.short == Some(short)),
-                Word::Long(long) => {
-                    if let Some(named) =
+                Arg::Short(short) => self.find_flag(|flag| flag.short == Some(short)),
+                Arg::Long(long) => {
+                    if let Some(selected) =
                         flag_alias(long).filter(|_| self.hook.is_none_or(|known| known.flag_alias == Some(long)))
                     {
-                        self.hook = Some(named);
+                        self.hook = Some(selected);
                         continue;
                     }
                     self.find_flag(|flag| flag.long == long)
                 }
             };
-            let flag = flag.ok_or_else(|| self.unknown_flag(&word))?;
-            // A protocol may have a word of its own for a flag (docker's `version`).
-            if let Some(word) = self.hook.and_then(|hook| hook.operation_of_flag(flag)) {
-                self.operands.push(word.to_owned());
+            let flag = flag.ok_or_else(|| self.unknown_flag(&argument))?;
+            // In some protocols a flag is an operation: docker's `--version`.
+            if let Some(operation) = self.hook.and_then(|hook| hook.operation_of_flag(flag)) {
+                self.operands.push(operation.to_owned());
                 continue;
             }
             match (flag.long, self.hook) {
-                // Without a hook in sight yet, it is the people's help.
-                ("help" | "version", None) => return Ok(End::People),
-                ("help", _) => return Ok(End::Help),
-                ("version", _) => return Ok(End::Version),
+                // No hook so far: the other parser prints the help of ycred itself.
+                ("help" | "version", None) => return Ok(Parsed::NotAHook),
+                ("help", _) => return Ok(Parsed::Help),
+                ("version", _) => return Ok(Parsed::Version),
                 _ => {}
             }
             let value = match flag.value {
@@ -148,28 +153,28 @@ impl Words {
             };
             self.options.set(flag, value)?;
         }
-        Ok(End::All)
+        Ok(Parsed::Call)
     }
 
     fn flags(&self) -> impl Iterator<Item = &'static Flag> {
-        let general = if self.foreign { &[] } else { FLAGS };
-        self.hook.map_or(&[][..], |hook| hook.flags).iter().chain(general)
+        let global = if self.only_own_flags { &[] } else { FLAGS };
+        self.hook.map_or(&[][..], |hook| hook.flags).iter().chain(global)
     }
 
-    fn find_flag(&self, fits: impl Fn(&Flag) -> bool) -> Option<&'static Flag> {
-        self.flags().find(|flag| fits(flag))
+    fn find_flag(&self, matches: impl Fn(&Flag) -> bool) -> Option<&'static Flag> {
+        self.flags().find(|flag| matches(flag))
     }
 
-    fn unknown_flag(&self, word: &Word<'_>) -> Error {
-        let typed = match word {
-            Word::Short(short) => format!("-{short}"),
-            Word::Long(long) => format!("--{long}"),
-            Word::Value(_) => String::new(),
+    fn unknown_flag(&self, argument: &Arg<'_>) -> Error {
+        let typed = match argument {
+            Arg::Short(short) => format!("-{short}"),
+            Arg::Long(long) => format!("--{long}"),
+            Arg::Value(_) => String::new(),
         };
         let near = nearest(typed.trim_start_matches('-'), self.flags().map(|flag| flag.long));
-        // Where `--help` is a word of the protocol's own it lists no flags.
-        let named = self.hook.filter(|hook| hook.operation_flags.is_empty()).map(|hook| hook.name);
-        let hint = near.map_or_else(|| see_help(named), |known| format!("did you mean --{known}?"));
+        // If `--help` is an operation of the protocol, it does not list ycred's flags.
+        let command = self.hook.filter(|hook| hook.operation_flags.is_empty()).map(|hook| hook.name);
+        let hint = near.map_or_else(|| see_help(command), |known| format!("did you mean --{known}?"));
         Error::usage(format!("unknown flag {typed}")).hint(hint)
     }
 }

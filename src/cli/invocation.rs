@@ -1,10 +1,10 @@
-//! What argv asks for; and where its words are listed, for those who mistype one.
+//! The parsed command line, and the hint that refers to `--help`.
 
 use crate::base::error::Error;
 use crate::commands;
 use crate::hooks::protocol::HookCall;
 
-/// Words that cannot be read, and the exit code that says so.
+/// An error in the command line, and its exit code.
 pub struct Fault {
     pub error: Error,
     pub code: u8,
@@ -16,22 +16,24 @@ impl From<Error> for Fault {
     }
 }
 
-/// What argv asks for.
+/// The parsed command line.
 pub enum Invocation {
+    /// A hook, as client programs call it.
     Hook(Box<HookCall>),
-    /// For stdout, exit 0.
+    /// Print this on stdout and exit with 0.
     Print(String),
+    /// A command, as people type it.
     People(Box<commands::command::CommandCall>),
 }
 
 pub const SEE_HELP: &str = "`ycred --help` lists commands and flags";
 
-/// Where the words of a command are listed, or the commands.
+/// Returns the hint that refers to the help of this command, or to the list of commands.
 pub fn see_help(command: Option<&str>) -> String {
-    command.map_or_else(|| SEE_HELP.to_owned(), |name| format!("`ycred {name} --help` lists its words and flags"))
+    command.map_or_else(|| SEE_HELP.to_owned(), |name| format!("`ycred {name} --help` lists its arguments and flags"))
 }
 
-/// The line that `--version` prints.
+/// Returns the line that `--version` prints.
 pub fn version() -> String {
     concat!("ycred ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
 }

@@ -1,4 +1,4 @@
-//! The people's command line, read by clap; and help, completions and man pages, which are made from the same tree.
+//! The command line that people type, parsed with clap. Help, completions and man pages use the same clap tree.
 
 use std::ffi::OsString;
 
@@ -13,7 +13,7 @@ use crate::hooks::HOOKS;
 use crate::process::flags::{FLAGS, Flag, Options};
 use crate::profile::find::check_name;
 
-/// The whole command line as clap sees it: for people, for help, completions and the man page.
+/// Returns the clap tree of the whole command line, hooks included.
 pub fn tree() -> clap::Command {
     let hooks = HOOKS.iter().map(|hook| {
         let operands = hook.operands.iter().enumerate().map(|(at, name)| {
@@ -29,15 +29,15 @@ pub fn tree() -> clap::Command {
             .args_override_self(true)
     });
     let people = COMMANDS.iter().map(|command| {
-        let made = clap::Command::new(command.name)
+        let named = clap::Command::new(command.name)
             .about(command.about)
             .disable_help_flag(true)
             .disable_version_flag(true)
             .args_override_self(true);
-        (command.arguments)(made).args(FLAGS.iter().map(argument))
+        (command.arguments)(named).args(FLAGS.iter().map(argument))
     });
     clap::Command::new("ycred")
-        .about("Yandex Cloud IAM tokens for every program that can ask a credential helper")
+        .about(env!("CARGO_PKG_DESCRIPTION"))
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
@@ -48,11 +48,12 @@ pub fn tree() -> clap::Command {
         .subcommands(hooks)
         .subcommand_value_name("COMMAND")
         .after_help(
-            "Profiles are TOML files in the configuration directory; `ycred init --help` shows how to make one.",
+            "Profiles are TOML files in the configuration directory; `ycred init --help` shows how to create one.",
         )
 }
 
-/// Our own actions for help and version, so that the two parsers agree on what comes of them.
+/// Returns the clap argument for a flag. `--help` and `--version` are plain switches: clap's own actions would print
+/// and exit, unlike the parser of hooks.
 fn argument(flag: &'static Flag) -> Arg {
     let arg = Arg::new(flag.long).long(flag.long).help(flag.about);
     let arg = match flag.short {
@@ -67,8 +68,7 @@ fn argument(flag: &'static Flag) -> Arg {
             } else {
                 format!("{}: {}", flag.about, flag.choices.join(", "))
             };
-            // Read as it comes and judged by `Options::set`, as lexopt's are: a dash in front makes no value another
-            // flag.
+            // `Options::set` checks the value, as it does for hooks. A value may start with a dash, as with lexopt.
             arg.value_name(name)
                 .help(help)
                 .action(ArgAction::Append)
@@ -79,7 +79,7 @@ fn argument(flag: &'static Flag) -> Arg {
     }
 }
 
-/// The help of a command, or of all for an empty name.
+/// Returns the help of a command, or of ycred itself if no command has this name.
 pub fn help(name: &str) -> String {
     let mut tree = tree();
     tree.build();
@@ -90,22 +90,26 @@ pub fn help(name: &str) -> String {
     command.render_help().to_string()
 }
 
+/// Parses the command line that people type.
+///
+/// # Errors
+/// Usage (2), or the command's own exit code.
 pub fn parse_people(arguments: &[OsString]) -> Result<Invocation, Fault> {
-    // As other programs have it.
+    // Accept `ycred version` and `ycred help COMMAND`, as many programs do.
     match arguments {
-        [word] if word == "version" => return Ok(Invocation::Print(version())),
-        [word, named @ ..] if word == "help" => {
-            let name = named.first().and_then(|name| name.to_str()).unwrap_or_default();
+        [name] if name == "version" => return Ok(Invocation::Print(version())),
+        [name, topic @ ..] if name == "help" => {
+            let name = topic.first().and_then(|name| name.to_str()).unwrap_or_default();
             return Ok(Invocation::Print(help(name)));
         }
         _ => {}
     }
-    let words = || std::iter::once(OsString::from("ycred")).chain(arguments.iter().cloned());
-    let matches = match tree().try_get_matches_from(words()) {
+    let argv = || std::iter::once(OsString::from("ycred")).chain(arguments.iter().cloned());
+    let matches = match tree().try_get_matches_from(argv()) {
         Ok(matches) => matches,
         Err(error) => {
-            // What can be read all the same: whose words they are, and whether it is help that is wanted with some left out.
-            let partial = tree().ignore_errors(true).try_get_matches_from(words()).unwrap_or_default();
+            // Parse again without errors, to find the command and to allow `--help` where an argument is missing.
+            let partial = tree().ignore_errors(true).try_get_matches_from(argv()).unwrap_or_default();
             let named = partial.subcommand();
             let is_help = |matches: &ArgMatches| matches.try_get_one("help").ok().flatten() == Some(&true);
             return match named {
@@ -132,8 +136,8 @@ pub fn parse_people(arguments: &[OsString]) -> Result<Invocation, Fault> {
         if matches.get_flag("help") {
             return Ok(Invocation::Print(help("")));
         }
-        return Err(Error::usage("no command is given")
-            .hint("`ycred --help` lists them; a first profile: ycred init --key-file FILE")
+        return Err(Error::usage("no command given")
+            .hint("`ycred --help` lists the commands; `ycred init --key-file FILE` creates a profile")
             .into());
     };
     if matches.get_flag("help") || of_command.get_flag("help") {
@@ -143,18 +147,18 @@ pub fn parse_people(arguments: &[OsString]) -> Result<Invocation, Fault> {
         return Ok(Invocation::Print(version()));
     }
     let command = COMMANDS.iter().find(|command| command.name == name);
-    // clap sees a hook where lexopt sees none only if the two read the words differently.
+    // clap finds a hook that lexopt did not find only if the two parsers disagree.
     let command =
-        command.ok_or_else(|| Error::usage(format!("`{name}` cannot be read in these words")).hint(SEE_HELP))?;
+        command.ok_or_else(|| Error::usage(format!("cannot parse the arguments of `{name}`")).hint(SEE_HELP))?;
     let options =
         options_of(&matches, of_command, &[]).map_err(|error| Fault { code: command.exit_code(&error), error })?;
     Ok(Invocation::People(Box::new(CommandCall { command, options, matches: of_command.clone(), tree })))
 }
 
-/// The flags before and behind the command's name, the later ones winning.
-pub(super) fn options_of(before: &ArgMatches, behind: &ArgMatches, own: &'static [Flag]) -> Result<Options> {
+/// Collects the flags before and after the command's name; later ones win.
+pub(super) fn options_of(before: &ArgMatches, after: &ArgMatches, own: &'static [Flag]) -> Result<Options> {
     let mut options = Options::default();
-    for matches in [before, behind] {
+    for matches in [before, after] {
         for flag in FLAGS.iter().chain(own) {
             if matches!(flag.long, "help" | "version") || !matches.ids().any(|id| id == flag.long) {
                 continue;
@@ -176,11 +180,11 @@ pub(super) fn options_of(before: &ArgMatches, behind: &ArgMatches, own: &'static
     Ok(options)
 }
 
-fn takes_no_words(command: &str) -> bool {
+fn takes_no_arguments(command: &str) -> bool {
     tree().find_subcommand(command).is_some_and(|command| command.get_positionals().next().is_none())
 }
 
-/// clap's complaint, of a command's words where it came so far, as our one line and one hint.
+/// Turns clap's error into one line and one hint. `command` is the command's name, if clap found it.
 fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => vec![text.clone()],
@@ -188,27 +192,28 @@ fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
         _ => Vec::new(),
     };
     if error.kind() == ErrorKind::MissingRequiredArgument {
-        return Error::usage(format!("{} is missing", context(ContextKind::InvalidArg).join(", ")))
+        return Error::usage(format!("missing {}", context(ContextKind::InvalidArg).join(", ")))
             .hint(see_help(command));
     }
     let choices = context(ContextKind::ValidValue);
-    let is_stray = |word: &String| error.kind() == ErrorKind::UnknownArgument && check_name(word).is_ok();
-    let stray = context(ContextKind::InvalidArg).pop().filter(is_stray);
-    let text = error.render().to_string();
-    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").trim().to_owned();
-    // Of several suggestions clap has the best one last.
+    // An unexpected argument that could be a profile's name.
+    let could_be_profile = |name: &String| error.kind() == ErrorKind::UnknownArgument && check_name(name).is_ok();
+    let profile = context(ContextKind::InvalidArg).pop().filter(could_be_profile);
+    let rendered = error.render().to_string();
+    let message = rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").trim().to_owned();
+    // clap sorts its suggestions; the last one is the best.
     let suggestion = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
         .into_iter()
         .find_map(|kind| context(kind).pop());
     let hint = match suggestion {
-        _ if !choices.is_empty() => format!("it is one of {}", choices.join(", ")),
+        _ if !choices.is_empty() => format!("use one of {}", choices.join(", ")),
         Some(known) => format!("did you mean {known}?"),
-        None => match (command.filter(|name| takes_no_words(name)), stray) {
+        None => match (command.filter(|name| takes_no_arguments(name)), profile) {
             (Some(name), Some(profile)) => {
-                format!("a profile is named by a flag: ycred {name} --profile {profile}")
+                format!("to select a profile: ycred {name} --profile {profile}")
             }
             _ => see_help(command),
         },
     };
-    Error::usage(first.replace('\'', "\"")).hint(hint)
+    Error::usage(message.replace('\'', "\"")).hint(hint)
 }

@@ -1,4 +1,4 @@
-//! Carries a hook's call through: request in, reply out.
+//! Serves a hook's call: reads the request, obtains the token, writes the reply.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::process::flags::Options;
 use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef};
 use crate::session::Session;
 
-/// The most that a client may send; the longest real one (kubelet's, with a pod's token) is a few KiB.
+/// The maximum size of a request. The longest real one, kubelet's with a pod's token, is a few KiB.
 pub const LARGEST_INPUT: usize = 64 * 1024;
 
-/// Carries a hook's call through: request in, reply out, and the error for stderr if there is one.
+/// Serves a hook's call. Returns the reply, and the error for stderr if there is one.
 pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Error>) {
     let call = Call {
         operands: &hook_call.operands,
@@ -25,9 +25,9 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
         parse: hook_call.parse,
     };
     let framing = (hook_call.hook.framing)(&call);
-    if let Err(error) = check_words(hook_call) {
+    if let Err(error) = check_arguments(hook_call) {
         let reply = match framing {
-            // There is no request yet that could be replied to.
+            // No request has been read, so there is nothing to reply to.
             Framing::Lines { .. } => Reply::nothing(error.kind.exit_code()),
             Framing::None | Framing::Whole => (hook_call.hook.reject)(&call, &error),
         };
@@ -36,24 +36,24 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
     let input = match framing {
         Framing::None => Ok(Some(Zeroizing::default())),
         Framing::Whole => {
-            let options = within_patience(hook_call, &hook_call.options, DEFAULT_TIMEOUT);
+            let options = limit_timeout(hook_call, &hook_call.options, DEFAULT_TIMEOUT);
             session.read_stdin(LARGEST_INPUT, &options).map(Some)
         }
-        Framing::Lines { greeting } => converse(hook_call, &call, greeting, session).map(|()| None),
+        Framing::Lines { greeting } => serve_lines(hook_call, &call, greeting, session).map(|()| None),
     };
     match input {
         Ok(Some(input)) => reply_to(hook_call, &call, &input, session),
         Ok(None) => (Reply::default(), None),
-        // A conversation whose channel is gone: there is nobody to reply to.
+        // stdout cannot be written, so no further reply can be sent.
         Err(error) if error.kind == Kind::Internal => (Reply::nothing(error.kind.exit_code()), Some(error)),
         Err(error) => ((hook_call.hook.reject)(&call, &error), Some(error)),
     }
 }
 
-/// Greets, and replies to each line with a line, until stdin ends.
-fn converse(hook_call: &HookCall, call: &Call<'_>, greeting: &str, session: &Session<'_>) -> Result<()> {
-    let unsaid = |error| Error::internal("the reply could not be written").because(error);
-    (session.print_stdout)(format!("{greeting}\n").as_bytes()).map_err(unsaid)?;
+/// Sends the greeting, then replies to each line with a line until the end of stdin.
+fn serve_lines(hook_call: &HookCall, call: &Call<'_>, greeting: &str, session: &Session<'_>) -> Result<()> {
+    let not_written = |error| Error::internal("cannot write the reply").because(error);
+    (session.print_stdout)(format!("{greeting}\n").as_bytes()).map_err(not_written)?;
     let mut lines = session.lines(LARGEST_INPUT, &hook_call.options);
     while let Some(line) = session.next_line(&mut lines)? {
         session.started.set(session.clock.elapsed());
@@ -61,7 +61,7 @@ fn converse(hook_call: &HookCall, call: &Call<'_>, greeting: &str, session: &Ses
         if let Some(error) = error {
             (session.print_stderr)(&error.render());
         }
-        (session.print_stdout)(&reply.stdout).map_err(unsaid)?;
+        (session.print_stdout)(&reply.stdout).map_err(not_written)?;
     }
     Ok(())
 }
@@ -71,7 +71,7 @@ fn reply_to(hook_call: &HookCall, call: &Call<'_>, input: &[u8], session: &Sessi
         Ok(exchange) => exchange,
         Err(error) => return ((hook_call.hook.reject)(call, &error), Some(error)),
     };
-    match answer(hook_call, exchange.as_ref(), session) {
+    match carry_out(hook_call, exchange.as_ref(), session) {
         Ok(mut reply) => {
             let reason = reply.reason.take();
             (reply, reason)
@@ -80,37 +80,38 @@ fn reply_to(hook_call: &HookCall, call: &Call<'_>, input: &[u8], session: &Sessi
     }
 }
 
-fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) -> Result<Reply> {
+/// Carries out the operation of a request. An error means that there is no token.
+fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) -> Result<Reply> {
     let request = exchange.request();
     if matches!(request.operation, Operation::Ignore) {
         return Ok(exchange.done(&[]));
     }
-    let loaded = session.profile(&wanted(hook_call, request));
+    let loaded = session.profile(&profile_ref(hook_call, request));
     if let Operation::List = request.operation {
-        // Asked by every build of the classic docker builder: without a profile there is nothing to list, and no error.
+        // The classic docker builder asks this on every build, so a missing profile is not an error: the list is empty.
         let hosts: Vec<String> = loaded.map(|profile| profile.hosts.singles().collect()).unwrap_or_default();
         return Ok(exchange.done(&hosts));
     }
-    let reach = hook_call.hook.reach;
+    let scope = hook_call.hook.reach;
     let profile = match (&request.target, loaded) {
         (None, loaded) => loaded?,
         (Some(Target::Typed(host)), loaded) => {
             let profile = loaded?;
-            if !profile.hosts.covers_for(reach, host) {
-                return Err(Error::usage(format!("{profile}: its token may not go to {host}"))
-                    .hint(format!("if it may, list the host in the profile: hosts = [\"{host}\"]")));
+            if !profile.hosts.covers_for(scope, host) {
+                return Err(Error::usage(format!("{profile}: the token may not be sent to {host}"))
+                    .hint(format!("to allow it, list the host in the profile: hosts = [\"{host}\"]")));
             }
             profile
         }
         (Some(Target::Unreadable), _) => return Ok(exchange.refuse(Refusal::NotMine)),
-        (Some(Target::Host(host)), Ok(profile)) if profile.hosts.covers_for(reach, host) => profile,
-        // A broken profile is worth a word only where the host is ours whatever the profile says.
+        (Some(Target::Host(host)), Ok(profile)) if profile.hosts.covers_for(scope, host) => profile,
+        // A broken profile is an error only for the built-in hosts: it cannot say which other hosts are its own.
         (Some(Target::Host(host)), Err(error))
-            if hosts::is_built_in(reach, host) && matches!(request.operation, Operation::Get) =>
+            if hosts::is_built_in(scope, host) && matches!(request.operation, Operation::Get) =>
         {
             return Err(error);
         }
-        (Some(Target::Host(host)), Err(_)) if hosts::is_built_in(reach, host) => return Ok(exchange.done(&[])),
+        (Some(Target::Host(host)), Err(_)) if hosts::is_built_in(scope, host) => return Ok(exchange.done(&[])),
         (Some(Target::Host(_)), _) => return Ok(exchange.refuse(Refusal::NotMine)),
     };
     match &request.operation {
@@ -125,12 +126,12 @@ fn answer(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_>) 
 
 fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session: &Session<'_>) -> Result<Reply> {
     let request = exchange.request();
-    let options = within_patience(hook_call, options(hook_call, request), profile.timeout);
+    let options = limit_timeout(hook_call, options(hook_call, request), profile.timeout);
     let obtained =
         session.obtain_need(profile, &options, &request.resource, request.min_ttl).map_err(|error| match options {
-            // More time than its client waits would help nobody.
+            // A longer timeout would not help: the client does not wait for it.
             Cow::Owned(_) if error.has_timed_out => {
-                error.replace_hint(format!("try again: {} waits no longer", hook_call.hook.name))
+                error.replace_hint(format!("try again: {} does not wait any longer", hook_call.hook.name))
             }
             _ => error,
         })?;
@@ -141,22 +142,23 @@ fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session
     Ok(exchange.write(&issued))
 }
 
-/// The flags with the deadline that the protocol's clients impose; `otherwise` is the one that holds without a flag.
-fn within_patience<'a>(call: &HookCall, options: &'a Options, otherwise: Duration) -> Cow<'a, Options> {
+/// Returns the flags with the timeout limited to how long the client waits. `default` is the timeout without a flag.
+fn limit_timeout<'a>(call: &HookCall, options: &'a Options, default: Duration) -> Cow<'a, Options> {
     match call.hook.client_timeout {
-        Some(client_timeout) if client_timeout < options.timeout.unwrap_or(otherwise) => {
+        Some(client_timeout) if client_timeout < options.timeout.unwrap_or(default) => {
             Cow::Owned(Options { timeout: Some(client_timeout), ..options.clone() })
         }
         _ => Cow::Borrowed(options),
     }
 }
 
+/// Returns the flags in the request, or else those on the command line.
 fn options<'a>(call: &'a HookCall, request: &'a Request) -> &'a Options {
     request.options.as_ref().unwrap_or(&call.options)
 }
 
-/// The profile, by whoever named it nearest to the call.
-fn wanted(call: &HookCall, request: &Request) -> ProfileRef {
+/// Returns the profile to use, from the first of these that names one: a flag, the link's name, the request.
+fn profile_ref(call: &HookCall, request: &Request) -> ProfileRef {
     if let Some(text) = &options(call, request).profile {
         return ProfileRef::Typed { by: "--profile", text: text.clone() };
     }
@@ -169,42 +171,46 @@ fn wanted(call: &HookCall, request: &Request) -> ProfileRef {
     }
 }
 
-/// Tells a fault in the words; a person who types `ycred kubectl get pods -n x` means something else.
-fn check_words(call: &HookCall) -> Result<()> {
+/// Rejects invalid arguments. An extra argument, as in `ycred kubectl get pods -n x`, usually means that the user takes
+/// the hook for a wrapper of its client, so the hint says how to run that.
+fn check_arguments(call: &HookCall) -> Result<()> {
     let hook = call.hook;
-    let is_own = |word: &String| hook.operation_flags.iter().any(|(_, own)| own == word);
+    let is_flag_operation = |operand: &String| hook.operation_flags.iter().any(|(_, operation)| operation == operand);
     let is_operation =
-        |word: &String| hook.operands.first().is_none_or(|known| known.split('|').any(|known| known == word));
-    let means_another = call.operands.len() > hook.operands.len()
+        |operand: &String| hook.operands.first().is_none_or(|known| known.split('|').any(|known| known == operand));
+    let is_unexpected = call.operands.len() > hook.operands.len()
         || (!hook.ignores_unknown_operations
-            && call.operands.first().is_some_and(|word| !is_operation(word) && !is_own(word)));
-    // The words of a program that we stand in for are that program's to judge.
-    if call.by_symlink || call.hook.replaces_program || !means_another {
+            && call.operands.first().is_some_and(|operand| !is_operation(operand) && !is_flag_operation(operand)));
+    // A hook that replaces a program leaves it to that program to check its arguments.
+    if call.by_symlink || hook.replaces_program || !is_unexpected {
         return call.fault.clone().map_or(Ok(()), Err);
     }
-    let taken = |operands: &[&str]| match operands {
-        [] => "no further words".to_owned(),
+    let describe = |operands: &[&str]| match operands {
+        [] => "no arguments".to_owned(),
         operands => operands.join(" "),
     };
-    // `ycred docker get cr.yandex` means the hook, and no command of its program's.
-    if let ([word, ..], [_, rest @ ..]) = (&call.operands[..], hook.operands)
-        && is_operation(word)
+    // `ycred docker get cr.yandex` means the hook, not a command of docker.
+    if let ([operation, ..], [_, rest @ ..]) = (&call.operands[..], hook.operands)
+        && is_operation(operation)
     {
-        let error = Error::usage(format!("`ycred {} {word}` takes {}", hook.name, taken(rest)));
-        return Err(if rest.is_empty() { error.hint("what it is asked comes on standard input") } else { error });
+        let error = Error::usage(format!("`ycred {} {operation}` takes {}", hook.name, describe(rest)));
+        return Err(if rest.is_empty() { error.hint("pass the request on standard input") } else { error });
     }
-    let takes = taken(hook.operands);
-    let Some(program) = call.hook.program else {
-        let is_given = |value: &&&str| call.operands.iter().any(|word| word == **value);
-        let meant = hook.flags.iter().find_map(|flag| Some((flag.long, flag.choices.iter().find(is_given)?)));
+    let takes = describe(hook.operands);
+    let typed = call.operands.join(" ");
+    let Some(program) = hook.program else {
+        let is_given = |value: &&&str| call.operands.iter().any(|operand| operand == **value);
+        let choice = hook.flags.iter().find_map(|flag| Some((flag.long, flag.choices.iter().find(is_given)?)));
         let first = call.operands.first().map_or("", String::as_str);
-        return Err(Error::usage(format!("`ycred {}` takes {takes}: \"{}\"", hook.name, call.operands.join(" ")))
-            .hint(match meant {
-                Some((flag, value)) => format!("did you mean --{flag} {value}?"),
-                None => format!("a profile is named by a flag: ycred {} --profile {first}", hook.name),
-            }));
+        return Err(Error::usage(format!("`ycred {}` takes {takes}: \"{typed}\"", hook.name)).hint(match choice {
+            Some((flag, value)) => format!("did you mean --{flag} {value}?"),
+            None => format!("to select a profile: ycred {} --profile {first}", hook.name),
+        }));
     };
-    let way = call.hook.wrapper;
-    Err(Error::usage(format!("`ycred {}` is called by {program} itself, and takes {takes}", hook.name))
-        .hint(format!("to run {program} with a token: {way} -- {program} {}", call.operands.join(" "))))
+    Err(Error::usage(format!("`ycred {}` takes {takes}: {program} runs it by itself", hook.name)).hint(
+        match hook.wrapper {
+            Some(wrapper) => format!("to run {program} with credentials: {wrapper} -- {program} {typed}"),
+            None => format!("once {program} is configured to use ycred, run it as usual: {program} {typed}"),
+        },
+    ))
 }

@@ -1,9 +1,9 @@
-//! `aws`: the `credential_process` of AWS's own tools and of everything built on their SDKs, answered with an ephemeral
-//! access key of Object Storage.
+//! `aws`: the `credential_process` of the AWS CLI, the AWS SDKs and programs built on them. It returns an ephemeral
+//! access key for Object Storage.
 //!
 //! Specification: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>. `Version` is the
-//! number 1; without `Expiration` a client would take the key for an everlasting one. The Go SDK prints the whole of a
-//! stdout that it cannot read, so on failure there is nothing on it.
+//! number 1. Without `Expiration`, a client would assume that the key never expires. On failure stdout stays empty: the
+//! Go SDK prints all of a stdout that it cannot parse.
 
 use std::time::Duration;
 
@@ -19,22 +19,22 @@ use crate::sources::access_key::{AccessKey, KeyRequest};
 
 pub const HOOK: Hook = Hook {
     flags: &[
-        Flag::new("duration", Some("DURATION"), "life of the access key, 15m to 12h; default 1h"),
-        Flag::new("policy-file", Some("FILE"), "AWS policy in JSON that narrows what the key may do"),
-        Flag::new("session-name", Some("NAME"), "name of the key's session as the cloud knows it; default ycred"),
+        Flag::new("duration", Some("DURATION"), "validity of the access key, 15m to 12h [default: 1h]"),
+        Flag::new("policy-file", Some("FILE"), "JSON file with an AWS policy that restricts the key"),
+        Flag::new("session-name", Some("NAME"), "session name of the key in the cloud [default: ycred]"),
     ],
-    // A token in its environment is nothing to it; the endpoint gives it keys.
-    wrapper: "ycred exec --serve",
+    // AWS tools do not read a token from variables, but they get keys from the endpoint of `--serve`.
+    wrapper: Some("ycred exec --serve"),
     // The Go SDK kills the process after a minute.
     client_timeout: Some(Duration::from_secs(50)),
-    ..Hook::new("aws", "answer AWS tools and SDKs: credential_process, for Object Storage", framing, read)
+    ..Hook::new("aws", "credential_process for AWS tools and SDKs (run by them; Object Storage)", framing, read)
 };
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(3600);
 const DEFAULT_SESSION: &str = "ycred";
 
 fn framing(_: &Call<'_>) -> Framing {
-    // Stdin is whatever the AWS program has, perhaps a terminal, perhaps what it uploads.
+    // Stdin is that of the AWS program: a terminal, or the data that it uploads.
     Framing::None
 }
 
@@ -45,21 +45,21 @@ fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
     };
     let session = call.options.own("session-name").unwrap_or(DEFAULT_SESSION);
     let request = KeyRequest::new(session, duration, call.options.own("policy-file"))?;
-    Ok(Box::new(Process { request: Request { resource: Resource::AccessKey(request), ..Request::default() } }))
+    Ok(Box::new(Plugin { request: Request { resource: Resource::AccessKey(request), ..Request::default() } }))
 }
 
 #[derive(Debug)]
-struct Process {
+struct Plugin {
     request: Request,
 }
 
-impl Exchange for Process {
+impl Exchange for Plugin {
     fn request(&self) -> &Request {
         &self.request
     }
 
     fn write(&self, issued: &IssuedToken<'_>) -> Reply {
-        // What comes from the mint or a record was packed there.
+        // Both the cloud's response and the cache record hold a packed key.
         let Some(key) = AccessKey::unpack(issued.token) else { return Reply::nothing(Kind::Internal.exit_code()) };
         Reply::text(format!(
             "{{\"Version\":1,\"AccessKeyId\":{},\"SecretAccessKey\":{},\"SessionToken\":{},\"Expiration\":\"{}\"}}\n",
@@ -87,14 +87,14 @@ mod tests {
                 operands: &[],
                 options: &options,
                 environment: &Environment::default(),
-                parse: |_, _| panic!("no words come with a request"),
+                parse: |_, _| panic!("the request has no arguments"),
             },
             b"",
         )
     }
 
     #[test]
-    fn the_reply_has_the_five_fields_and_no_other() {
+    fn the_reply_has_exactly_five_fields() {
         let packed = Secret::new("ajekey|YCsecret|s1.token".into());
         let issued = IssuedToken::new(&packed, Timestamp(1_787_421_600_000));
         let reply = read(&[]).expect("read").write(&issued);
@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn flags_decide_the_key() {
-        let need = |flags: &[(&'static str, &str)]| match &read(flags).expect("read").request().resource {
+    fn flags_determine_the_key() {
+        let key_request = |flags: &[(&'static str, &str)]| match &read(flags).expect("read").request().resource {
             Resource::AccessKey(request) => request.clone(),
             Resource::Token { .. } => panic!("not a token"),
         };
-        assert_eq!(need(&[]), KeyRequest::new("ycred", Duration::from_secs(3600), None).expect("good"));
+        assert_eq!(key_request(&[]), KeyRequest::new("ycred", Duration::from_secs(3600), None).expect("good"));
         assert_eq!(
-            need(&[("duration", "15m"), ("session-name", "ci@7"), ("policy-file", "p.json")]),
+            key_request(&[("duration", "15m"), ("session-name", "ci@7"), ("policy-file", "p.json")]),
             KeyRequest::new("ci@7", Duration::from_secs(900), Some("p.json")).expect("good")
         );
         for wrong in [("duration", "14m"), ("duration", "13h"), ("duration", "soon"), ("session-name", "a b")] {

@@ -1,9 +1,13 @@
 //! `bazel`: the credential helper protocol of Bazel, Buck2 and others.
 //!
-//! Specification: EngFlow/credential-helper-spec `spec.md` and its schemas; Bazel's `GetCredentialsResponse.java`. A
-//! header's values are an array. `expires` is read with the pattern `yyyy-MM-dd'T'HH:mm:ssXXX`: a fraction of a second would
-//! make the whole reply invalid. Bazel gives a helper no arguments but `get`, waits ten seconds, and asks about every URI
-//! that its `--credential_helper` pattern fits, the cloud's APIs among them. A URI that is not ours is an error.
+//! Specification: EngFlow/credential-helper-spec `spec.md` and its schemas; Bazel's `GetCredentialsResponse.java`.
+//!
+//! * The values of a header are an array.
+//! * Bazel parses `expires` with the pattern `yyyy-MM-dd'T'HH:mm:ssXXX`. A fraction of a second would make the whole
+//!   reply invalid.
+//! * Bazel passes no argument other than `get` and waits ten seconds.
+//! * Bazel asks for every URI that matches its `--credential_helper` pattern, the cloud's APIs included. A URI of any
+//!   other host is an error.
 
 use std::time::Duration;
 
@@ -19,29 +23,29 @@ pub const HOOK: Hook = Hook {
     symlink: Some("ycred-bazel"),
     operands: &["get"],
     reach: HostScope::Apis,
-    client_timeout: Some(PATIENCE),
-    ..Hook::new("bazel", "answer bazel: credential helper", framing, read)
+    client_timeout: Some(CLIENT_TIMEOUT),
+    ..Hook::new("bazel", "credential helper for bazel (run by it)", framing, read)
 };
 
-/// Bazel's own patience is ten seconds (`--credential_helper_timeout`), and it tells no reason when that is over.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// Less than the ten seconds that Bazel waits (`--credential_helper_timeout`): after those it reports no reason.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A build asks once for each URI.
+/// A build asks only once for each URI, so the token must stay valid for a while.
 const MIN_TTL: Duration = Duration::from_secs(120);
 
 fn framing(call: &Call<'_>) -> Framing {
-    if matches!(call.operands, [word] if word == "get") { Framing::Whole } else { Framing::None }
+    if matches!(call.operands, [operation] if operation == "get") { Framing::Whole } else { Framing::None }
 }
 
 fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
     match call.operands {
-        [word] if word == "get" => {}
-        [word] => return Err(Error::usage(format!("unknown operation \"{word}\": bazel's is get"))),
-        _ => return Err(Error::usage("one word is wanted: get")),
+        [operation] if operation == "get" => {}
+        [operation] => return Err(Error::usage(format!("unknown operation \"{operation}\": expected get"))),
+        _ => return Err(Error::usage("expected one operation: get")),
     }
     let WireRequest { uri } = serde_json::from_slice(input)
-        .map_err(|_| Error::usage("what came on stdin is not a request for credentials in JSON: {\"uri\": …}"))?;
-    // A URI has a scheme; what is read without one is read by nobody else.
+        .map_err(|_| Error::usage("the request on stdin is not JSON of the form {\"uri\": …}"))?;
+    // `Host::parse` also accepts a bare host, but a URI has a scheme.
     let host = uri.contains("://").then(|| Host::parse(&uri)).flatten();
     let target = Some(host.map_or(Target::Unreadable, Target::Host));
     Ok(Box::new(Helper { request: Request { target, min_ttl: MIN_TTL, ..Request::default() } }))
@@ -74,11 +78,11 @@ impl Exchange for Helper {
             Refusal::NotMine => {
                 let reason = match &self.request.target {
                     Some(Target::Host(host)) if host.scheme == Some(Scheme::Http) && !is_loopback(&host.name) => {
-                        Error::usage(format!("the token does not go over plain http, to {host}")).hint("use https")
+                        Error::usage(format!("the token may not be sent over plain http: {host}")).hint("use https")
                     }
-                    Some(Target::Host(host)) => Error::usage(format!("the token may not go to {host}"))
-                        .hint(format!("if it may, list the host in the profile: hosts = [\"{host}\"]")),
-                    _ => Error::usage("the URI names no host that the token may go to"),
+                    Some(Target::Host(host)) => Error::usage(format!("the token may not be sent to {host}"))
+                        .hint(format!("to allow it, list the host in the profile: hosts = [\"{host}\"]")),
+                    _ => Error::usage("the URI does not name a host that the token may be sent to"),
                 };
                 Reply::nothing(Kind::Refused.exit_code()).with_reason(reason)
             }
@@ -95,20 +99,20 @@ mod tests {
     use crate::base::secret::Secret;
     use crate::process::flags::Options;
 
-    fn read(words: &[&str], input: &str) -> Result<Box<dyn Exchange>> {
-        let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    fn read(arguments: &[&str], input: &str) -> Result<Box<dyn Exchange>> {
+        let operands: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let options = Options::default();
         let call = Call {
             operands: &operands,
             options: &options,
             environment: &Environment::default(),
-            parse: |_, _| panic!("no words come with a request"),
+            parse: |_, _| panic!("the request has no arguments"),
         };
         (HOOK.read)(&call, input.as_bytes())
     }
 
     #[test]
-    fn a_reply_has_values_in_arrays_and_whole_seconds() {
+    fn the_reply_has_header_values_in_arrays_and_whole_seconds() {
         let token = Secret::new("t1.XXX".into());
         let exchange = read(&["get"], r#"{"uri":"https://cr.yandex/v2/?a=b"}"#).expect("read");
         let reply = exchange.write(&IssuedToken::new(&token, Timestamp(1_787_421_600_999)));
@@ -119,30 +123,30 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_that_is_not_ours_is_exit_1_with_a_reason_on_stderr() {
-        for (uri, says) in [
-            ("https://github.com/x", "the token may not go to github.com"),
+    fn another_hosts_uri_is_exit_1_with_a_reason_on_stderr() {
+        for (uri, message) in [
+            ("https://github.com/x", "the token may not be sent to github.com"),
             ("http://cr.yandex/", "plain http"),
             ("http://localhost:8080/", "hosts = [\"localhost:8080\"]"),
-            ("https://cr.yandex@evil.example/", "the URI names no host"),
-            ("cr.yandex/v2", "the URI names no host"),
-            ("", "the URI names no host"),
+            ("https://cr.yandex@evil.example/", "the URI does not name a host"),
+            ("cr.yandex/v2", "the URI does not name a host"),
+            ("", "the URI does not name a host"),
         ] {
             let exchange = read(&["get"], &json!({"uri": uri}).to_string()).expect("read");
             let reply = exchange.refuse(Refusal::NotMine);
             assert!(reply.code == 1 && reply.stdout.is_empty(), "{uri}");
-            assert!(reply.reason.expect("a reason").render().contains(says), "{uri}");
+            assert!(reply.reason.expect("a reason").render().contains(message), "{uri}");
         }
     }
 
     #[test]
-    fn requests_that_are_none() {
+    fn invalid_requests_are_errors() {
         for input in ["", "{}", "[]", "null", r#"{"uri":1}"#, r#"{"uri":"a","uri":"b"}"#, r#"{"uri":"https://a"} x"#] {
             assert!(read(&["get"], input).is_err(), "{input}");
         }
-        assert!(read(&["get"], r#"{"uri":"https://cr.yandex","more":[1]}"#).is_ok(), "what is new is ignored");
-        for words in [&[][..], &["put"], &["get", "x"]] {
-            assert!(read(words, r#"{"uri":"https://cr.yandex"}"#).is_err(), "{words:?}");
+        assert!(read(&["get"], r#"{"uri":"https://cr.yandex","more":[1]}"#).is_ok(), "new fields are ignored");
+        for arguments in [&[][..], &["put"], &["get", "x"]] {
+            assert!(read(arguments, r#"{"uri":"https://cr.yandex"}"#).is_err(), "{arguments:?}");
         }
     }
 }

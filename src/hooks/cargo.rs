@@ -1,9 +1,12 @@
-//! `cargo`: the credential provider protocol of cargo, for registries that demand a token.
+//! `cargo`: the credential provider protocol of cargo, for registries that require a token.
 //!
-//! Sources: the cargo book, "Credential Provider Protocol"; rust-lang/cargo `credential/cargo-credential/src/lib.rs`. Cargo
-//! runs `PROVIDER --cargo-plugin` and nothing else: the configured arguments are in the request. The provider speaks first.
-//! A failure is an `Err` object and exit 0, since cargo shows no message of a provider that exits otherwise. The token goes
-//! into `Authorization` as it is, so the scheme is part of it.
+//! Sources: the cargo book, "Credential Provider Protocol"; rust-lang/cargo `credential/cargo-credential/src/lib.rs`.
+//!
+//! * Cargo always runs `PROVIDER --cargo-plugin`. The configured arguments are in the request.
+//! * The provider sends the first message.
+//! * A failure is an `Err` object and exit code 0: with any other exit code, cargo does not show the provider's
+//!   message.
+//! * Cargo sends the token as the value of `Authorization`, so the token includes the scheme.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -21,14 +24,14 @@ pub const HOOK: Hook = Hook {
     symlink: Some("ycred-cargo"),
     flag_alias: Some("cargo-plugin"),
     reject,
-    ..Hook::new("cargo", "answer cargo: credential provider", framing, read)
+    ..Hook::new("cargo", "credential provider for cargo (run by it)", framing, read)
 };
 
-/// The version of the protocol that we speak, and greet with.
+/// The supported version of the protocol, which the greeting announces.
 const VERSION: u64 = 1;
 const GREETING: &str = r#"{"v":[1]}"#;
 
-/// Cargo asks anew when less than a minute is left.
+/// Cargo asks again if the token expires within a minute.
 const MIN_TTL: Duration = Duration::from_secs(120);
 
 fn framing(_: &Call<'_>) -> Framing {
@@ -36,28 +39,28 @@ fn framing(_: &Call<'_>) -> Framing {
 }
 
 fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
-    let unreadable = |why: &dyn std::fmt::Display| {
-        Error::usage("what came on stdin is not a request of cargo's to a credential provider").because(why)
+    let invalid = |why: &dyn std::fmt::Display| {
+        Error::usage("the request on stdin is not a cargo credential request").because(why)
     };
-    // The version first: another one may have another shape.
-    let Versioned { v } = serde_json::from_slice(input).map_err(|_| unreadable(&"no JSON with a version `v`"))?;
+    // Check the version first: the fields of another version may differ.
+    let Versioned { v } = serde_json::from_slice(input).map_err(|_| invalid(&"expected JSON with a version `v`"))?;
     if v != VERSION {
-        return Err(Error::usage(format!("cargo speaks version {v} of its protocol, and ycred version {VERSION}"))
-            .hint("update ycred, or use a cargo that it knows"));
+        return Err(Error::usage(format!(
+            "cargo uses protocol version {v}, but ycred supports only version {VERSION}"
+        ))
+        .hint("update ycred, or use a cargo that supports version 1"));
     }
-    let request: WireRequest = serde_json::from_slice(input).map_err(|_| unreadable(&"a part is missing or wrong"))?;
-    let act = match request.kind.as_str() {
+    let request: WireRequest = serde_json::from_slice(input).map_err(|_| invalid(&"a field is missing or invalid"))?;
+    let operation = match request.kind.as_str() {
         "get" => Operation::Get,
-        // Whose registry it is decides between "not ours" and "we do not do that".
+        // Not supported. The host decides between the replies `url-not-supported` and `operation-not-supported`.
         _ => Operation::Store,
     };
     let options = request.options(call)?;
     let url = &request.registry.index_url;
     let host = Host::parse(url.strip_prefix("sparse+").unwrap_or(url)).filter(|_| url.contains("://"));
     let target = Some(host.map_or(Target::Unreadable, Target::Host));
-    Ok(Box::new(Provider {
-        request: Request { operation: act, target, options, min_ttl: MIN_TTL, ..Request::default() },
-    }))
+    Ok(Box::new(Provider { request: Request { operation, target, options, min_ttl: MIN_TTL, ..Request::default() } }))
 }
 
 fn reject(_: &Call<'_>, error: &Error) -> Reply {
@@ -69,7 +72,7 @@ struct Versioned {
     v: u64,
 }
 
-/// What cargo sent; what we do not know is ignored.
+/// Cargo's request. Unknown fields are ignored.
 #[derive(Deserialize)]
 struct WireRequest {
     kind: String,
@@ -85,26 +88,26 @@ struct Registry {
 }
 
 impl WireRequest {
-    /// The configured arguments: `["--profile", "prod"]`, perhaps with our own name in front, as where
-    /// `credential-provider = "ycred cargo --profile prod"`. None where there are none.
+    /// Parses the configured arguments, such as `["--profile", "prod"]`. The hook's name may come first, as in
+    /// `credential-provider = "ycred cargo --profile prod"`. Returns `None` if there are no arguments.
     fn options(&self, call: &Call<'_>) -> Result<Option<Options>> {
-        let words: Vec<OsString> = self.args.iter().map(OsString::from).collect();
-        if words.is_empty() {
+        let arguments: Vec<OsString> = self.args.iter().map(OsString::from).collect();
+        if arguments.is_empty() {
             return Ok(None);
         }
-        let (options, operands) = (call.parse)(&HOOK, &words)
-            .map_err(|error| error.context("credential-provider of cargo's configuration"))?;
-        if let Some(word) = operands.iter().find(|word| *word != HOOK.name) {
+        let (options, operands) = (call.parse)(&HOOK, &arguments)
+            .map_err(|error| error.context("credential-provider in cargo's configuration"))?;
+        if let Some(operand) = operands.iter().find(|operand| *operand != HOOK.name) {
             return Err(Error::usage(format!(
-                "credential-provider of cargo's configuration: \"{word}\" is no argument of ycred's"
+                "credential-provider in cargo's configuration: unexpected argument \"{operand}\""
             ))
             .hint("write credential-provider = [\"ycred\", \"--profile\", \"NAME\"]"));
         }
         let profile = options.profile.or_else(|| call.options.profile.clone());
-        // Cargo reads its configuration from the directories that it works in, and somebody may have sent those along.
+        // Cargo also reads its configuration from the working directory, which may come from a stranger.
         if let Some(text) = profile.as_ref().filter(|text| text.as_encoded_bytes().contains(&b'/')) {
             return Err(Error::usage(format!(
-                "{}: a profile in cargo's configuration is a name, never a path",
+                "credential-provider in cargo's configuration: profile {}: expected a name, not a path",
                 text.to_string_lossy()
             )));
         }
@@ -141,14 +144,14 @@ impl Exchange for Provider {
         }}))
     }
 
-    /// Neither `login` nor `logout`, nor what is not known yet: the book wants this word for all of them.
+    /// The reply to `login`, `logout` and unknown operations, as the cargo book requires.
     fn done(&self, _: &[String]) -> Reply {
         error("operation-not-supported")
     }
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
-            // Cargo goes on to its next provider.
+            // Cargo then tries its next provider.
             Refusal::NotMine => error("url-not-supported"),
             Refusal::Failed(why) => failure(why),
         }
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn get_gives_a_token_with_its_scheme_and_its_expiry() {
+    fn get_returns_a_token_with_its_scheme_and_expiry() {
         let token = Secret::new("t1.XXX".into());
         let exchange = read(&request("get", "sparse+https://cr.yandex/cargo/", &json!([]))).expect("read");
         assert!(matches!(&exchange.request().target, Some(Target::Host(host)) if host.to_string() == "cr.yandex"));
@@ -195,13 +198,13 @@ mod tests {
              \"token\":\"Bearer t1.XXX\"}}\n"
         );
         assert_eq!(text(&exchange.refuse(Refusal::NotMine)), "{\"Err\":{\"kind\":\"url-not-supported\"}}\n");
-        let failed = exchange.refuse(Refusal::Failed(&Error::refused("no").hint("mend")));
-        assert_eq!(text(&failed), "{\"Err\":{\"caused-by\":[\"mend\"],\"kind\":\"other\",\"message\":\"no\"}}\n");
+        let failed = exchange.refuse(Refusal::Failed(&Error::refused("no").hint("fix")));
+        assert_eq!(text(&failed), "{\"Err\":{\"caused-by\":[\"fix\"],\"kind\":\"other\",\"message\":\"no\"}}\n");
         assert_eq!(failed.code, 0);
     }
 
     #[test]
-    fn another_operation_is_not_supported() {
+    fn other_operations_are_not_supported() {
         for kind in ["login", "logout", "owner", ""] {
             let exchange = read(&request(kind, "https://cr.yandex/index", &json!([]))).expect("read");
             assert!(matches!(exchange.request().operation, Operation::Store), "{kind}");
@@ -210,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_in_the_request_are_flags() {
+    fn arguments_in_the_request_are_parsed_as_flags() {
         let profile = |args: Value| {
             let exchange = read(&request("get", "sparse+https://cr.yandex/", &args)).expect("read");
             exchange.request().options.as_ref().and_then(|options| options.profile.clone())
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_are_none() {
+    fn invalid_requests_are_errors() {
         for input in [
             "",
             "{}",

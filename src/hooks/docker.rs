@@ -1,8 +1,11 @@
-//! `docker`: the credential helper protocol of docker, podman, skopeo and all who read docker's configuration.
+//! `docker`: the credential helper protocol of docker, podman, skopeo and other programs that read docker's
+//! configuration.
 //!
-//! Source: docker/docker-credential-helpers `credentials/credentials.go`, `error.go`, `client/client.go`. Errors go to
-//! stdout with exit 1 and some texts are compared whole; docker itself shows the user stderr alone, so the reason goes
-//! to both. The username is `iam`, never `<token>`, which would make docker treat the token as an OAuth refresh token.
+//! Source: docker/docker-credential-helpers `credentials/credentials.go`, `error.go`, `client/client.go`.
+//!
+//! * Errors go to stdout with exit code 1. Clients compare some of these messages literally.
+//! * docker shows the user only stderr, so ycred writes the reason to both streams.
+//! * The username is `iam`. With `<token>`, docker would treat the token as an OAuth refresh token.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -17,18 +20,18 @@ pub const HOOK: Hook = Hook {
     operands: &["get|store|erase|list|version"],
     operation_flags: &[("version", "version"), ("verbose", "version"), ("help", "help")],
     reject,
-    ..Hook::new("docker", "answer docker, podman, skopeo: docker credential helper", framing, read)
+    ..Hook::new("docker", "credential helper for docker, podman and skopeo (run by them)", framing, read)
 };
 
-/// Compared whole by every client: then it goes on anonymously.
+/// All clients compare this message literally, and continue without credentials.
 const NOT_FOUND: &str = "credentials not found in native keychain\n";
-/// Compared whole by docker's client.
+/// docker's client compares this message literally.
 const NO_SERVER: &str = "no credentials server URL";
 const USER: &str = "iam";
 const USAGE: &str = "Usage: docker-credential-ycred <store|get|erase|list|version>\n";
 
 fn framing(call: &Call<'_>) -> Framing {
-    if matches!(call.operands, [word] if matches!(word.as_str(), "get" | "store" | "erase")) {
+    if matches!(call.operands, [operation] if matches!(operation.as_str(), "get" | "store" | "erase")) {
         Framing::Whole
     } else {
         Framing::None
@@ -36,22 +39,22 @@ fn framing(call: &Call<'_>) -> Framing {
 }
 
 fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
-    let word = match call.operands {
-        [word] => word.as_str(),
+    let name = match call.operands {
+        [name] => name.as_str(),
         _ => {
-            return Err(Error::usage("one word is wanted: get, store, erase, list or version")
-                .hint("the host comes on standard input: echo cr.yandex | docker-credential-ycred get"));
+            return Err(Error::usage("expected one operation: get, store, erase, list or version")
+                .hint("pass the host on standard input: echo cr.yandex | docker-credential-ycred get"));
         }
     };
     let host = |text: &str| match text.trim_ascii() {
         "" => Err(Error::usage(NO_SERVER).verbatim()),
         text => Ok(Host::parse(text).map_or(Target::Unreadable, Target::Host)),
     };
-    let text = || std::str::from_utf8(input).map_err(|_| Error::usage("what came on stdin is not text"));
-    let of_host = |act, server: &str| -> Result<Helper> {
+    let text = || std::str::from_utf8(input).map_err(|_| Error::usage("the request on stdin is not valid UTF-8"));
+    let for_host = |operation, server: &str| -> Result<Helper> {
         Ok(Helper {
             server: server.trim_ascii().to_owned(),
-            request: Request { operation: act, target: Some(host(server)?), ..Request::default() },
+            request: Request { operation, target: Some(host(server)?), ..Request::default() },
             fixed: None,
         })
     };
@@ -60,13 +63,13 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
         request: Request { operation: Operation::Ignore, ..Request::default() },
         fixed: Some(text),
     };
-    Ok(Box::new(match word {
-        "get" => of_host(Operation::Get, text()?)?,
-        "erase" => of_host(Operation::Erase(None), text()?)?,
+    Ok(Box::new(match name {
+        "get" => for_host(Operation::Get, text()?)?,
+        "erase" => for_host(Operation::Erase(None), text()?)?,
         "store" => {
             let stored: Stored = serde_json::from_str(text()?)
-                .map_err(|_| Error::usage("what came on stdin is not a credential in JSON"))?;
-            of_host(Operation::Store, &stored.server_url)?
+                .map_err(|_| Error::usage("the request on stdin is not a JSON credential"))?;
+            for_host(Operation::Store, &stored.server_url)?
         }
         "list" => Helper {
             server: String::new(),
@@ -75,15 +78,15 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
         },
         "version" => fixed(concat!("docker-credential-ycred (ycred) v", env!("CARGO_PKG_VERSION"), "\n").to_owned()),
         "help" => fixed(USAGE.to_owned()),
-        _ => return Err(Error::usage(format!("unknown credential action `{word}`"))),
+        _ => return Err(Error::usage(format!("unknown credential action `{name}`"))),
     }))
 }
 
 fn reject(call: &Call<'_>, error: &Error) -> Reply {
-    if call.operands.len() == 1 { told(error).with_code(1) } else { Reply::text(USAGE).with_code(1) }
+    if call.operands.len() == 1 { failure(error).with_code(1) } else { Reply::text(USAGE).with_code(1) }
 }
 
-/// Only the host of what `docker login` wants kept; the user's name and password are not even read.
+/// A credential from `docker login`. ycred reads only its host, not the username and password.
 #[derive(Deserialize)]
 struct Stored {
     #[serde(rename = "ServerURL", default)]
@@ -94,6 +97,7 @@ struct Stored {
 struct Helper {
     server: String,
     request: Request,
+    /// The whole reply, if it does not depend on profile or host.
     fixed: Option<String>,
 }
 
@@ -122,21 +126,21 @@ impl Exchange for Helper {
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match (why, &self.request.operation) {
-            (Refusal::Failed(error), _) => told(error),
+            (Refusal::Failed(error), _) => failure(error),
             (Refusal::NotMine, Operation::Store) => {
-                let text = format!(
-                    "ycred keeps no passwords, and {} is not a host of its own: configure another credential helper for it\n",
+                let message = format!(
+                    "ycred does not store passwords, and {} is not one of its hosts: configure another credential helper for it\n",
                     crate::base::error::clean(&self.server)
                 );
-                Reply::text(text).with_code(1)
+                Reply::text(message).with_code(1)
             }
             (Refusal::NotMine, _) => Reply::text(NOT_FOUND).with_code(1),
         }
     }
 }
 
-/// The reason where podman, skopeo and BuildKit look for it.
-fn told(error: &Error) -> Reply {
+/// Returns the error on stdout, where podman, skopeo and BuildKit look for it.
+fn failure(error: &Error) -> Reply {
     if error.is_verbatim {
         return Reply::text(format!("{}\n", error.reason())).with_code(1);
     }
@@ -152,14 +156,14 @@ mod tests {
     use crate::base::secret::Secret;
     use crate::process::flags::Options;
 
-    fn read(word: &str, input: &str) -> Result<Box<dyn Exchange>> {
-        let operands = [word.to_owned()];
+    fn read(operation: &str, input: &str) -> Result<Box<dyn Exchange>> {
+        let operands = [operation.to_owned()];
         (HOOK.read)(
             &Call {
                 operands: &operands,
                 options: &Options::default(),
                 environment: &Environment::default(),
-                parse: |_, _| panic!("no words come with a request"),
+                parse: |_, _| panic!("the request has no arguments"),
             },
             input.as_bytes(),
         )
@@ -170,25 +174,25 @@ mod tests {
     }
 
     #[test]
-    fn get_answers_with_the_server_as_it_was_asked_for() {
+    fn get_returns_the_server_as_requested() {
         let token = Secret::new("t1.XXX".into());
-        for asked in ["cr.yandex", "cr.yandex\n", "https://cr.yandex/v2/"] {
-            let reply = read("get", asked).expect("read").write(&IssuedToken::new(&token, Timestamp(0)));
+        for server in ["cr.yandex", "cr.yandex\n", "https://cr.yandex/v2/"] {
+            let reply = read("get", server).expect("read").write(&IssuedToken::new(&token, Timestamp(0)));
             assert_eq!(
                 stdout(&reply),
-                format!("{{\"ServerURL\":\"{}\",\"Username\":\"iam\",\"Secret\":\"t1.XXX\"}}\n", asked.trim())
+                format!("{{\"ServerURL\":\"{}\",\"Username\":\"iam\",\"Secret\":\"t1.XXX\"}}\n", server.trim())
             );
         }
     }
 
     #[test]
-    fn another_host_is_not_found_in_the_exact_words() {
+    fn another_host_is_not_found_with_the_exact_message() {
         let reply = read("get", "https://index.docker.io/v1/").expect("read").refuse(Refusal::NotMine);
         assert_eq!((stdout(&reply).trim(), reply.code), ("credentials not found in native keychain", 1));
     }
 
     #[test]
-    fn what_is_to_be_stored_is_not_read() {
+    fn store_does_not_read_the_password() {
         let exchange = read("store", r#"{"ServerURL":"ghcr.io","Username":"u","Secret":"hunter22"}"#).expect("read");
         assert!(matches!(exchange.request().operation, Operation::Store));
         let reply = exchange.refuse(Refusal::NotMine);
@@ -197,16 +201,16 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_are_none() {
+    fn invalid_requests_are_errors() {
         let empty = read("get", "\n").expect_err("refused");
-        assert_eq!(stdout(&told(&empty)), "no credentials server URL\n", "compared whole by docker's client");
+        assert_eq!(stdout(&failure(&empty)), "no credentials server URL\n", "docker's client compares this literally");
         assert!(read("store", "x").is_err() && read("frobnicate", "").is_err());
         let reply = (HOOK.reject)(
             &Call {
                 operands: &[],
                 options: &Options::default(),
                 environment: &Environment::default(),
-                parse: |_, _| panic!("no words come with a request"),
+                parse: |_, _| panic!("the request has no arguments"),
             },
             &Error::usage("x"),
         );
@@ -214,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn list_names_our_hosts() {
+    fn list_returns_the_hosts() {
         let reply = read("list", "unused").expect("read").done(&["cr.yandex".into()]);
         assert_eq!(stdout(&reply), "{\"cr.yandex\":\"iam\"}\n");
     }

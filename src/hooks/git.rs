@@ -1,8 +1,9 @@
 //! `git`: the credential helper protocol of gitcredentials(7) and git-credential(1).
 //!
-//! Git ignores the exit status and takes whatever stdout has, so on failure there is nothing but `quit=1`, and that
-//! only where the host is ours. A line without `=` would be shown to the user whole, with the token in it. Values with
-//! CR, LF or NUL in them have let one host's request pass for another's (CVE-2020-5260, CVE-2024-50338).
+//! * Git ignores the exit code and uses whatever is on stdout. On failure ycred therefore writes only `quit=1`, and
+//!   only for its own hosts.
+//! * Git shows the user any line without `=`, even one that contains a token.
+//! * CR, LF or NUL in a value has let a request for one host pass for that of another (CVE-2020-5260, CVE-2024-50338).
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -17,10 +18,10 @@ pub const HOOK: Hook = Hook {
     symlink: Some("git-credential-ycred"),
     operands: &["get|store|erase|capability"],
     ignores_unknown_operations: true,
-    ..Hook::new("git", "answer git: git credential helper", framing, read)
+    ..Hook::new("git", "credential helper for git (run by it)", framing, read)
 };
 
-/// A clone may take a while, and git asks once.
+/// A clone may take a while, and git asks only once.
 const MIN_TTL: Duration = Duration::from_secs(120);
 
 fn framing(call: &Call<'_>) -> Framing {
@@ -32,52 +33,52 @@ fn framing(call: &Call<'_>) -> Framing {
 }
 
 fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
-    // Git puts the operation last; one that we do not know is to be ignored.
-    let word = call
+    // Git passes the operation last. Its protocol requires unknown operations to be ignored.
+    let operation = call
         .operands
         .last()
         .map(String::as_str)
-        .ok_or_else(|| Error::usage("an operation is wanted: get, store, erase or capability"))?;
-    let nothing = |text: &str| Helper {
+        .ok_or_else(|| Error::usage("missing operation: expected get, store, erase or capability"))?;
+    let fixed = |reply: &str| Helper {
         request: Request { operation: Operation::Ignore, ..Request::default() },
-        bearer: false,
-        announced: text.to_owned(),
+        is_bearer: false,
+        fixed: reply.to_owned(),
     };
-    if word == "capability" {
-        return Ok(Box::new(nothing("version 0\ncapability authtype\n")));
+    if operation == "capability" {
+        return Ok(Box::new(fixed("version 0\ncapability authtype\n")));
     }
-    if !matches!(word, "get" | "erase") {
-        return Ok(Box::new(nothing("")));
+    if !matches!(operation, "get" | "erase") {
+        return Ok(Box::new(fixed("")));
     }
     let request = WireRequest::parse(input);
     let target = request.as_ref().and_then(WireRequest::host).map_or(Target::Unreadable, Target::Host);
-    let bearer = request.as_ref().is_some_and(WireRequest::takes_bearer);
-    let act = match word {
+    let is_bearer = request.as_ref().is_some_and(WireRequest::takes_bearer);
+    let operation = match operation {
         "get" => Operation::Get,
         _ => Operation::Erase(request.and_then(|request| request.secret)),
     };
     Ok(Box::new(Helper {
-        request: Request { operation: act, target: Some(target), min_ttl: MIN_TTL, ..Request::default() },
-        bearer,
-        announced: String::new(),
+        request: Request { operation, target: Some(target), min_ttl: MIN_TTL, ..Request::default() },
+        is_bearer,
+        fixed: String::new(),
     }))
 }
 
-/// What git said; keys that we do not know are ignored.
+/// Git's request. Unknown keys are ignored.
 #[derive(Default)]
 struct WireRequest {
     protocol: String,
     host: String,
     /// The rejected token, in an `erase`.
     secret: Option<Secret>,
-    /// Git can take `authtype` and `credential` (2.46 and later).
-    authtype: bool,
-    /// The schemes of the server's WWW-Authenticate (2.41 and later), in lower case.
+    /// Git supports `authtype` and `credential` (2.46 and later).
+    supports_authtype: bool,
+    /// The schemes in the server's WWW-Authenticate headers, in lower case (2.41 and later).
     schemes: Vec<String>,
 }
 
 impl WireRequest {
-    /// None: what came is not of this protocol, or two readers could read it differently.
+    /// Returns `None` if the input does not follow the protocol, or if two programs could read it differently.
     fn parse(input: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(input).ok()?;
         if text.contains(['\0', '\r']) {
@@ -93,9 +94,9 @@ impl WireRequest {
             match key {
                 "protocol" => request.protocol = value.to_owned(),
                 "host" => request.host = value.to_owned(),
-                "url" => return None, // Git itself takes URLs apart before it asks a helper.
+                "url" => return None, // Git splits URLs before it calls a helper.
                 "password" | "credential" => request.secret = Some(Secret::new(value.to_owned())),
-                "capability[]" if value == "authtype" => request.authtype = true,
+                "capability[]" if value == "authtype" => request.supports_authtype = true,
                 "wwwauth[]" => {
                     request.schemes.push(value.split([' ', ',']).next().unwrap_or_default().to_ascii_lowercase())
                 }
@@ -106,24 +107,26 @@ impl WireRequest {
     }
 
     fn host(&self) -> Option<Host> {
-        // Percent-escapes are no part of a host, and plain http is never answered to git.
+        // ycred serves git over https only.
         if self.protocol != "https" || self.host.is_empty() || self.host.contains(['/', '?', '#']) {
             return None;
         }
         Host::parse(&self.host).map(|host| Host { scheme: Some(Scheme::Https), ..host })
     }
 
-    /// Bearer where git can send it and the server wants it, or has not said what it wants (`http.proactiveAuth`).
+    /// Returns true if git can send a Bearer token and the server accepts it. A server that has not been asked yet
+    /// (`http.proactiveAuth`) counts as accepting it.
     fn takes_bearer(&self) -> bool {
-        self.authtype && (self.schemes.is_empty() || self.schemes.iter().any(|scheme| scheme == "bearer"))
+        self.supports_authtype && (self.schemes.is_empty() || self.schemes.iter().any(|scheme| scheme == "bearer"))
     }
 }
 
 #[derive(Debug)]
 struct Helper {
     request: Request,
-    bearer: bool,
-    announced: String,
+    is_bearer: bool,
+    /// The whole reply to an operation other than `get`.
+    fixed: String,
 }
 
 impl Exchange for Helper {
@@ -133,8 +136,8 @@ impl Exchange for Helper {
 
     fn write(&self, issued: &IssuedToken<'_>) -> Reply {
         let token = issued.token.expose();
-        let mut text = if self.bearer {
-            // Ephemeral: other helpers (`store`) are not to write it down.
+        let mut text = if self.is_bearer {
+            // `ephemeral` keeps other helpers, such as git's `store`, from saving it.
             format!("capability[]=authtype\nauthtype=Bearer\ncredential={token}\nephemeral=1\n")
         } else {
             format!("username=iam\npassword={token}\n")
@@ -144,13 +147,13 @@ impl Exchange for Helper {
     }
 
     fn done(&self, _: &[String]) -> Reply {
-        Reply::text(self.announced.clone())
+        Reply::text(self.fixed.clone())
     }
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
             Refusal::NotMine => Reply::nothing(0),
-            // The host is ours and there is no token: without this git would ask the user for a password.
+            // Without `quit`, git would ask the user for a password.
             Refusal::Failed(error) => Reply::text("quit=1\n").with_code(error.kind.exit_code()),
         }
     }
@@ -163,13 +166,13 @@ mod tests {
     use crate::base::environment::Environment;
     use crate::process::flags::Options;
 
-    fn read(word: &str, input: &str) -> Box<dyn Exchange> {
-        let operands = [word.to_owned()];
+    fn read(operation: &str, input: &str) -> Box<dyn Exchange> {
+        let operands = [operation.to_owned()];
         let call = Call {
             operands: &operands,
             options: &Options::default(),
             environment: &Environment::default(),
-            parse: |_, _| panic!("no words come with a request"),
+            parse: |_, _| panic!("the request has no arguments"),
         };
         (HOOK.read)(&call, input.as_bytes()).expect("read")
     }
@@ -186,19 +189,19 @@ mod tests {
     const BASIC: &str = "username=iam\npassword=t1.XXX\npassword_expiry_utc=1795290924\n";
 
     #[test]
-    fn bearer_where_git_and_server_offer_it_else_basic() {
+    fn bearer_if_git_and_server_support_it_else_basic() {
         assert_eq!(
             reply(&format!("{NEW}wwwauth[]=Bearer realm=\"yc\",service=\"x\"\nwwwauth[]=Basic realm=\"git\"\n")),
             BEARER
         );
-        assert_eq!(reply(NEW), BEARER, "the server has not said");
+        assert_eq!(reply(NEW), BEARER, "the server has sent no header");
         assert_eq!(reply(&format!("{NEW}wwwauth[]=Basic realm=\"git\"\n")), BASIC);
         assert_eq!(reply("protocol=https\nhost=git.example\n"), BASIC, "git 2.39");
         assert_eq!(reply("protocol=https\nhost=git.example\nwwwauth[]=Bearer\n"), BASIC, "git 2.41 to 2.45");
     }
 
     #[test]
-    fn requests_that_could_be_read_in_two_ways_are_nobodys() {
+    fn ambiguous_requests_have_no_host() {
         for input in [
             "",
             "protocol=https\n",
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn erase_carries_the_very_token() {
+    fn erase_carries_the_rejected_token() {
         for line in ["password=t1.XXX", "credential=t1.XXX"] {
             let exchange = read("erase", &format!("protocol=https\nhost=cr.yandex\nusername=iam\n{line}\n"));
             assert!(
@@ -231,15 +234,15 @@ mod tests {
     }
 
     #[test]
-    fn unknown_operations_are_ignored_and_capabilities_told() {
-        for word in ["store", "approve", "x"] {
-            assert!(read(word, "").done(&[]).stdout.is_empty());
+    fn unknown_operations_are_ignored_and_capabilities_listed() {
+        for operation in ["store", "approve", "x"] {
+            assert!(read(operation, "").done(&[]).stdout.is_empty());
         }
         assert_eq!(read("capability", "").done(&[]).stdout.as_slice(), b"version 0\ncapability authtype\n");
     }
 
     #[test]
-    fn failure_is_quit_and_not_ours_is_silence() {
+    fn a_failure_is_quit_and_another_host_is_silent() {
         let exchange = read("get", NEW);
         assert_eq!(exchange.refuse(Refusal::Failed(&Error::refused("x"))).stdout.as_slice(), b"quit=1\n");
         assert!(exchange.refuse(Refusal::NotMine).stdout.is_empty());

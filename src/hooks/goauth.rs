@@ -1,9 +1,12 @@
 //! `goauth`: the `GOAUTH` command of Go 1.24 and later, for module proxies and private modules.
 //!
-//! Sources: `go help goauth`; golang/go `src/cmd/go/internal/auth/userauth.go`. Go calls it once without words and takes
-//! whatever it prints; when a server then answers with any 4xx it calls it again with the URL, and the response on stdin,
-//! which does not matter to us. A block is URLs, a blank line, headers, a blank line; a URL counts for all below it. URLs are
-//! https alone.
+//! Sources: `go help goauth`; golang/go `src/cmd/go/internal/auth/userauth.go`.
+//!
+//! * Go first calls the command without arguments and uses everything that it prints.
+//! * If a server responds with a 4xx status, Go calls it again with the URL as argument and the response on stdin.
+//!   ycred ignores the response.
+//! * The output is blocks of URLs, a blank line, headers and a blank line. A URL also covers everything below it.
+//! * URLs are https only.
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme};
@@ -14,10 +17,10 @@ pub const HOOK: Hook = Hook {
     operands: &["URL"],
     ignores_unknown_operations: true,
     program: Some("go"),
-    ..Hook::new("goauth", "answer go: GOAUTH command", framing, read)
+    ..Hook::new("goauth", "GOAUTH command for go (run by it)", framing, read)
 };
 
-/// The server's response is left unread: go does not mind.
+/// The server's response on stdin stays unread, which Go allows.
 fn framing(_: &Call<'_>) -> Framing {
     Framing::None
 }
@@ -26,7 +29,7 @@ fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
     let url = match call.operands {
         [] => None,
         [url] => Some(url),
-        _ => return Err(Error::usage("no word is wanted, or one: the URL")),
+        _ => return Err(Error::usage("expected at most one argument: URL")),
     };
     let target = url.map(|url| match Host::parse(url) {
         Some(host) if host.scheme == Some(Scheme::Https) => Target::Host(host),
@@ -41,6 +44,7 @@ struct Helper {
 }
 
 impl Helper {
+    /// Returns the block for these hosts; an empty reply if there are none.
     fn block(issued: &IssuedToken<'_>, hosts: impl Iterator<Item = String>) -> Reply {
         let urls: String = hosts.map(|host| format!("https://{host}\n")).collect();
         if urls.is_empty() {
@@ -55,7 +59,8 @@ impl Exchange for Helper {
         &self.request
     }
 
-    /// For the host that was asked about; for all where none was: go keeps them in memory, and need not be refused first.
+    /// Covers the requested host. If none was requested, it covers all hosts: Go keeps them in memory and then sends
+    /// the token with the first request.
     fn write(&self, issued: &IssuedToken<'_>) -> Reply {
         match &self.request.target {
             Some(Target::Host(host)) => Self::block(issued, std::iter::once(host.to_string())),
@@ -75,40 +80,40 @@ mod tests {
     use crate::hooks::protocol::Refusal;
     use crate::process::flags::Options;
 
-    fn read(words: &[&str]) -> Box<dyn Exchange> {
-        let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    fn read(arguments: &[&str]) -> Box<dyn Exchange> {
+        let operands: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let options = Options::default();
         let call = Call {
             operands: &operands,
             options: &options,
             environment: &Environment::default(),
-            parse: |_, _| panic!("no words come with a request"),
+            parse: |_, _| panic!("the request has no arguments"),
         };
         (HOOK.read)(&call, b"").expect("read")
     }
 
-    fn written(words: &[&str], endpoint: &str, listed: &[&str]) -> String {
+    fn stdout(arguments: &[&str], endpoint: &str, listed: &[&str]) -> String {
         let listed: Vec<Pattern> = listed.iter().map(|text| Pattern::parse(text).expect(text)).collect();
         let token = Secret::new("t1.XXX".into());
         let hosts = &Allowed::new(endpoint, &listed);
-        let reply = read(words).write(&IssuedToken { hosts, ..IssuedToken::new(&token, Timestamp(0)) });
+        let reply = read(arguments).write(&IssuedToken { hosts, ..IssuedToken::new(&token, Timestamp(0)) });
         String::from_utf8(reply.stdout.to_vec()).expect("UTF-8")
     }
 
     #[test]
-    fn the_first_question_is_answered_for_every_single_host() {
+    fn the_first_call_lists_every_host_without_wildcard() {
         assert_eq!(
-            written(&[], "api.yandexcloud.kz", &["go.example:8443", "*.corp.example", "[::1]:5000"]),
+            stdout(&[], "api.yandexcloud.kz", &["go.example:8443", "*.corp.example", "[::1]:5000"]),
             "https://cr.yandexcloud.kz\nhttps://go.example:8443\nhttps://[::1]:5000\n\n\
              Authorization: Basic aWFtOnQxLlhYWA==\n\n"
         );
-        assert_eq!(written(&[], "api.example", &["*.corp.example"]), "", "no URL, no header");
+        assert_eq!(stdout(&[], "api.example", &["*.corp.example"]), "", "no URL, no header");
     }
 
     #[test]
-    fn a_question_about_a_url_is_answered_for_its_host() {
+    fn a_call_with_a_url_returns_its_host() {
         assert_eq!(
-            written(&["https://CR.yandex:443/go/@v/list?x=y"], "api.cloud.yandex.net", &[]),
+            stdout(&["https://CR.yandex:443/go/@v/list?x=y"], "api.cloud.yandex.net", &[]),
             "https://cr.yandex:443\n\nAuthorization: Basic aWFtOnQxLlhYWA==\n\n"
         );
         for url in ["http://cr.yandex", "cr.yandex", "https://iam:x@cr.yandex/", "ftp://cr.yandex", ""] {

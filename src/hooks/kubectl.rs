@@ -1,9 +1,10 @@
 //! `kubectl`: the exec credential plugin of client-go (kubectl, helm, k9s, the Terraform providers for Kubernetes).
 //!
-//! Specification: <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>. The reply's `apiVersion`
-//! must be the request's; a client so old that it sends no request speaks v1beta1. `expirationTimestamp` is always
-//! there: without it client-go keeps the token for the life of its process. On failure stdout has a `metav1.Status`,
-//! which newer clients show.
+//! Specification: <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>.
+//!
+//! * The reply has the same `apiVersion` as the request. Clients that are too old to send a request use v1beta1.
+//! * The reply always has an `expirationTimestamp`. Without it, client-go would use the token until its process ends.
+//! * On failure, stdout has a `metav1.Status`, which newer clients show.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -13,8 +14,15 @@ use crate::base::error::{Error, Kind, Result};
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request};
 use crate::process::Reply;
 
-pub const HOOK: Hook =
-    Hook { reject, ..Hook::new("kubectl", "answer kubectl, helm, k9s: ExecCredential v1 and v1beta1", framing, read) };
+pub const HOOK: Hook = Hook {
+    reject,
+    ..Hook::new(
+        "kubectl",
+        "credential plugin for kubectl, helm and k9s (run by them; ExecCredential v1, v1beta1)",
+        framing,
+        read,
+    )
+};
 
 const GROUP: &str = "client.authentication.k8s.io/";
 const OLDEST: &str = "client.authentication.k8s.io/v1beta1";
@@ -24,20 +32,20 @@ fn framing(_: &Call<'_>) -> Framing {
 }
 
 fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
-    let text = call.environment.text(KUBERNETES_EXEC_INFO).map_err(|_| unreadable("is not plain text"))?;
+    let text = call.environment.text(KUBERNETES_EXEC_INFO).map_err(|_| invalid("is not valid UTF-8"))?;
     let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
         return Ok(Box::new(Plugin { api_version: OLDEST.into(), interactive: false, request: Request::default() }));
     };
-    let info: ExecInfo = serde_json::from_str(text).map_err(|_| unreadable("is not an ExecCredential in JSON"))?;
+    let info: ExecInfo = serde_json::from_str(text).map_err(|_| invalid("is not an ExecCredential in JSON"))?;
     if info.kind != "ExecCredential" {
-        return Err(unreadable("has another kind than ExecCredential"));
+        return Err(invalid("has a kind other than ExecCredential"));
     }
     if !matches!(info.api_version.strip_prefix(GROUP), Some("v1" | "v1beta1")) {
         return Err(Error::usage(format!(
-            "kubectl asks for apiVersion \"{}\", and ycred speaks {GROUP}v1 and v1beta1",
+            "kubectl requested apiVersion \"{}\", but ycred supports only {GROUP}v1 and v1beta1",
             info.api_version
         ))
-        .hint(format!("set apiVersion: {GROUP}v1 in the user's exec section of the kubeconfig")));
+        .hint(format!("in the kubeconfig, set apiVersion: {GROUP}v1 in the user's exec section")));
     }
     let profile = info.spec.cluster.and_then(|cluster| cluster.config).and_then(|config| config.profile);
     Ok(Box::new(Plugin {
@@ -51,9 +59,10 @@ fn reject(_: &Call<'_>, error: &Error) -> Reply {
     status(error)
 }
 
-fn unreadable(why: &str) -> Error {
-    // The text itself is not shown: a cluster's `config` in it may hold anything.
-    Error::usage(format!("{KUBERNETES_EXEC_INFO} {why}")).hint("it is kubectl that sets it; by hand run `ycred token`")
+fn invalid(why: &str) -> Error {
+    // Do not show the value: its cluster `config` may contain a secret.
+    Error::usage(format!("{KUBERNETES_EXEC_INFO} {why}"))
+        .hint("kubectl sets this variable; to print a token, run `ycred token`")
 }
 
 #[derive(Deserialize)]
@@ -71,7 +80,7 @@ struct ExecInfo {
 #[serde(default)]
 struct Spec {
     interactive: bool,
-    /// Only with `provideClusterInfo: true`.
+    /// Present only with `provideClusterInfo: true`.
     cluster: Option<Cluster>,
 }
 
@@ -81,13 +90,14 @@ struct Cluster {
     config: Option<Config>,
 }
 
-/// The kubeconfig cluster extension `client.authentication.k8s.io/exec`, in which a cluster can name its profile.
+/// The cluster extension `client.authentication.k8s.io/exec` of the kubeconfig, in which a cluster can name its
+/// profile.
 #[derive(Deserialize)]
 struct Config {
     profile: Option<String>,
 }
 
-/// The extension belongs to the user, who may keep other things in it.
+/// Treats anything else as an absent value: the extension is the user's and may have other contents.
 fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Config>, D::Error> {
     Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
 }
@@ -105,7 +115,7 @@ impl Exchange for Plugin {
     }
 
     fn write(&self, issued: &IssuedToken<'_>) -> Reply {
-        // Written out rather than through a tree of values, for the order of the fields.
+        // A format string keeps the fields in this order.
         Reply::text(format!(
             "{{\"kind\":\"ExecCredential\",\"apiVersion\":{},\"spec\":{{\"interactive\":{}}},\"status\":{{\"expirationTimestamp\":\"{}\",\"token\":{}}}}}\n",
             json!(self.api_version),
@@ -123,7 +133,8 @@ impl Exchange for Plugin {
     }
 }
 
-/// A `metav1.Status` (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>).
+/// Returns the error as a `metav1.Status`
+/// (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>).
 fn status(error: &Error) -> Reply {
     let (reason, code) = match error.kind {
         Kind::Refused => ("Unauthorized", 401),
@@ -154,7 +165,7 @@ mod tests {
                 operands: &[],
                 options: &Options::default(),
                 environment: &environment,
-                parse: |_, _| panic!("no words come with a request"),
+                parse: |_, _| panic!("the request has no arguments"),
             },
             b"",
         )
@@ -178,7 +189,7 @@ mod tests {
             "{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"spec\":{\"interactive\":false},\"status\":{\"expirationTimestamp\":\"2026-08-22T18:00:00Z\",\"token\":\"t1.XXX\"}}\n"
         );
         assert!(reply(Some(&info("v1beta1"))).contains("/v1beta1\""));
-        assert!(reply(None).contains("/v1beta1\""), "only clients of that age leave it out");
+        assert!(reply(None).contains("/v1beta1\""), "only old clients send no request");
     }
 
     #[test]
@@ -196,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused_without_showing_it() {
+    fn an_invalid_request_is_rejected_and_not_shown() {
         for info in [
             "hunter22",
             "{}",

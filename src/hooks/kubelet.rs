@@ -1,8 +1,8 @@
 //! `kubelet`: the image credential provider of the kubelet, version v1, with or without a service account's token.
 //!
 //! Sources: <https://kubernetes.io/docs/reference/config-api/kubelet-credentialprovider.v1/>; kubernetes
-//! `pkg/credentialprovider/plugin/plugin.go`. The kubelet reads the answer strictly: one field too many, and it is dropped
-//! without a word of why. On failure it logs stderr and pulls without credentials.
+//! `pkg/credentialprovider/plugin/plugin.go`. The kubelet silently drops a reply with an unknown field. On failure it
+//! logs stderr and pulls without credentials.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use crate::process::Reply;
 use crate::sources::Resource;
 
 pub const HOOK: Hook = Hook {
-    // The kubelet kills a provider after a minute.
+    // The kubelet kills a provider after one minute.
     client_timeout: Some(Duration::from_secs(50)),
-    ..Hook::new("kubelet", "answer the kubelet: image credential provider v1", framing, read)
+    ..Hook::new("kubelet", "image credential provider for the kubelet (run by it; v1)", framing, read)
 };
 
 const API_VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
@@ -31,21 +31,21 @@ fn framing(_: &Call<'_>) -> Framing {
 }
 
 fn read(_: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
-    // What was sent is not shown: a service account's token may be in it.
+    // Do not show the request: it may contain a service account's token.
     let request: WireRequest =
-        serde_json::from_slice(input).map_err(|_| unreadable(format!("is no {REQUEST} in JSON")))?;
+        serde_json::from_slice(input).map_err(|_| invalid(format!("is not a {REQUEST} in JSON")))?;
     if request.kind != REQUEST {
-        return Err(unreadable(format!("has another kind than {REQUEST}")));
+        return Err(invalid(format!("has a kind other than {REQUEST}")));
     }
     if request.api_version != API_VERSION {
         return Err(Error::usage(format!(
-            "the kubelet asks for apiVersion \"{}\", and ycred speaks {API_VERSION}",
+            "the kubelet requested apiVersion \"{}\", but ycred supports only {API_VERSION}",
             request.api_version
         ))
-        .hint(format!("set apiVersion: {API_VERSION} of the provider in the kubelet's CredentialProviderConfig")));
+        .hint(format!("in the kubelet's CredentialProviderConfig, set the provider's apiVersion: {API_VERSION}")));
     }
     if request.image.is_empty() {
-        return Err(unreadable("names no image".to_owned()));
+        return Err(invalid("does not name an image".to_owned()));
     }
     let registry = registry(&request.image).unwrap_or_default().to_owned();
     let subject = request.service_account_token.filter(|token| !token.expose().is_empty());
@@ -54,13 +54,13 @@ fn read(_: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
     Ok(Box::new(Provider { registry, request }))
 }
 
-fn unreadable(why: String) -> Error {
+fn invalid(why: String) -> Error {
     Error::usage(format!("the request on stdin {why}"))
-        .hint("it is the kubelet that sends it; by hand run `ycred token`")
+        .hint("the kubelet sends this request; to print a token, run `ycred token`")
 }
 
-/// Fields that a later kubelet adds are none of our business, nor are the annotations of the service account: whose token
-/// it is, profile and subject say.
+/// The kubelet's request. Unknown fields are ignored, and so are the annotations of the service account: profile and
+/// subject determine the token.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireRequest {
@@ -70,20 +70,21 @@ struct WireRequest {
     api_version: String,
     #[serde(default)]
     image: String,
-    /// Of the pod that the image is for, where the configuration has `tokenAttributes`.
+    /// The token of the pod that the image is for. Present if the kubelet's configuration has `tokenAttributes`.
     service_account_token: Option<Secret>,
 }
 
-/// The registry that an image is in, as the reference has it; none for Docker Hub's short names (`nginx`, `library/nginx`):
-/// a first part is a host if it has a dot or a port, or is `localhost` (distribution/reference, `splitDockerDomain`).
+/// Returns the registry part of an image reference, or `None` for Docker Hub's short names (`nginx`, `library/nginx`).
+/// The first part is a registry if it has a dot or a port, or is `localhost` (distribution/reference,
+/// `splitDockerDomain`).
 fn registry(image: &str) -> Option<&str> {
     let (first, _) = image.split_once('/')?;
-    // What would end a host in a URL has no place in a reference.
+    // These characters would end the host in a URL.
     (!first.contains(['?', '#'])).then_some(())?;
     (first == "localhost" || first.contains(['.', ':'])).then_some(first)
 }
 
-/// As Go writes a `time.Duration` of whole seconds: `3h0m0s`, `59m0s`, `45s`, `0s`.
+/// Formats whole seconds as Go's `time.Duration` does: `3h0m0s`, `59m0s`, `45s`, `0s`.
 fn go_duration(length: Duration) -> String {
     let seconds = length.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -100,13 +101,13 @@ struct Provider {
 }
 
 impl Provider {
-    /// Keyed by the registry also where a service account's token came with the request: the kubelet itself keeps answers
-    /// for different service accounts apart (`generateCacheKey`).
-    fn answer(life: Duration, auth: &str) -> Reply {
-        // Written out rather than through a tree of values, for the order of the fields.
+    /// Returns a response that the kubelet caches for this long under the registry's name. That is safe even with a
+    /// service account's token: the kubelet separates service accounts itself (`generateCacheKey`).
+    fn response(cache_duration: Duration, auth: &str) -> Reply {
+        // A format string keeps the fields in this order.
         Reply::text(format!(
             "{{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":\"{API_VERSION}\",\"cacheKeyType\":\"Registry\",\"cacheDuration\":\"{}\",\"auth\":{auth}}}\n",
-            go_duration(life)
+            go_duration(cache_duration)
         ))
     }
 }
@@ -119,13 +120,13 @@ impl Exchange for Provider {
     fn write(&self, issued: &IssuedToken<'_>) -> Reply {
         let (registry, token) = (json!(self.registry), json!(issued.token.expose()));
         let credential = format!("{{{registry}:{{\"username\":\"{USER}\",\"password\":{token}}}}}");
-        Self::answer(issued.life, &credential)
+        Self::response(issued.life, &credential)
     }
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
-            // Not to be remembered, since a profile may come to list the host.
-            Refusal::NotMine => Self::answer(Duration::ZERO, "{}"),
+            // Not cached: the profile may list the host later.
+            Refusal::NotMine => Self::response(Duration::ZERO, "{}"),
             Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
         }
     }
@@ -144,7 +145,7 @@ mod tests {
             operands: &[],
             options: &Options::default(),
             environment: &Environment::default(),
-            parse: |_, _| panic!("no words come with a request"),
+            parse: |_, _| panic!("the request has no arguments"),
         };
         (HOOK.read)(&call, input.as_bytes())
     }
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_has_what_the_kubelet_knows_and_nothing_else() {
+    fn the_response_has_exactly_the_known_fields() {
         let token = Secret::new("t1.XXX".into());
         let issued = IssuedToken::new(&token, Timestamp(0));
         let exchange = read(&request("cr.yandex/crp0/app:1")).expect("read");
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn images_name_their_registry() {
+    fn the_registry_is_read_from_the_image() {
         for (image, expected) in [
             ("cr.yandex/crp0/app:1", Some("cr.yandex")),
             ("cr.yandex/crp0/app@sha256:0123", Some("cr.yandex")),
@@ -197,16 +198,16 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_written_as_go_does() {
-        let written = |seconds| go_duration(Duration::from_secs(seconds));
+    fn durations_are_formatted_as_in_go() {
+        let format = |seconds| go_duration(Duration::from_secs(seconds));
         assert_eq!(
-            [written(0), written(45), written(60), written(3540), written(10_800), written(43_141)],
+            [format(0), format(45), format(60), format(3540), format(10_800), format(43_141)],
             ["0s", "45s", "1m0s", "59m0s", "3h0m0s", "11h59m1s"]
         );
     }
 
     #[test]
-    fn a_service_accounts_token_is_handed_on_and_whatever_else_comes_is_not_read() {
+    fn a_service_accounts_token_is_used_and_unknown_fields_are_ignored() {
         let subject = |more: &str| {
             let input = request("cr.yandex/app").replace("}\n", &format!("{more}}}\n"));
             match &read(&input).expect("read").request().resource {
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused_without_showing_it() {
+    fn an_invalid_request_is_rejected_and_not_shown() {
         let beta = request("cr.yandex/app").replace("/v1\"", "/v1beta1\"");
         assert!(read(&beta).expect_err("refused").render().contains("v1beta1"));
         for input in [

@@ -1,8 +1,8 @@
-//! Whom a call is passed on to that is not for us: the next program in `PATH` of the name that ycred stands in for.
+//! Finds the next program of the same name in `PATH`, for calls that are not for ycred (e.g. the real `keyring`).
 //!
-//! It must never be ycred once more: neither by a link, nor by a script of the same name that calls ycred back. So a
-//! program that is this very file is passed over, and so is one that the call has been passed on to before; who they are
-//! goes along in [`YCRED_PASSED_ON`]. Each step takes one of `PATH` away, so there is an end.
+//! That program must not be ycred again, neither through a link nor through a script of that name that calls ycred. So
+//! ycred skips links to its own file, and programs that the call was already passed on to. [`YCRED_PASSED_ON`] lists
+//! those. Each step uses up one entry of `PATH`, so a loop ends.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::hooks::protocol::HookCall;
 use crate::process::launch::{Change, Launch};
 use crate::system::{files, process};
 
-/// The program that a hook's call is passed on to, with the words that it came with; none if there is none.
+/// Returns the program to pass the call on to, with the original arguments; `None` if there is no such program.
 pub fn of(call: &HookCall, environment: &Environment) -> Option<Launch> {
     let tried = list(environment, YCRED_PASSED_ON);
     let program = next(call.hook.symlink?, &list(environment, PATH), &tried)?;
@@ -24,37 +24,38 @@ pub fn of(call: &HookCall, environment: &Environment) -> Option<Launch> {
     })
 }
 
-/// As they came; but flags of ours, which go to `ycred keyring` alone, would mean nothing to another program, or something
-/// else.
+/// Returns the original arguments. For `ycred keyring`, it leaves out ycred's global flags: another program does not
+/// know them, or uses them for something else.
 fn arguments(call: &HookCall) -> Vec<OsString> {
-    let read = (!call.by_symlink).then(|| {
+    let parsed = (!call.by_symlink).then(|| {
         let own = call.options.own.iter().map(|(flag, value)| format!("--{flag}={value}"));
         own.chain(call.operands.iter().cloned()).map(OsString::from)
     });
-    read.into_iter().flatten().chain(call.unread.iter().cloned()).collect()
+    parsed.into_iter().flatten().chain(call.unread.iter().cloned()).collect()
 }
 
+/// Splits a variable in the format of `PATH`.
 fn list(environment: &Environment, name: &str) -> Vec<PathBuf> {
     environment.get(name).map(|value| std::env::split_paths(value).collect()).unwrap_or_default()
 }
 
 fn next(name: &str, directories: &[PathBuf], tried: &[PathBuf]) -> Option<PathBuf> {
-    // Who we are must be known, or the call would be passed on to ourselves.
-    let ourselves = identity(&process::executable()?)?;
+    // Without ycred's own identity, the call could be passed on to ycred itself.
+    let ycred = identity(&process::executable()?)?;
     directories
         .iter()
-        // What a relative entry means depends on where one stands, which is no ground to run a program on.
+        // A relative entry depends on the working directory, so it is not safe to run a program from it.
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(name))
         .filter(|file| !tried.contains(file))
-        .find(|file| is_program(file) && identity(file) != Some(ourselves))
+        .find(|file| is_program(file) && identity(file) != Some(ycred))
 }
 
 fn is_program(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|found| found.is_file() && files::mode(&found) & 0o111 != 0)
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && files::mode(&metadata) & 0o111 != 0)
 }
 
-/// Which file it is, whatever its name.
+/// Returns the device and inode, which are the same for every link to a file.
 fn identity(file: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(file).ok().map(|found| files::identity(&found))
+    std::fs::metadata(file).ok().map(|metadata| files::identity(&metadata))
 }

@@ -1,15 +1,17 @@
 //! `pnpm`: pnpm's `tokenHelper`, a program that prints the value of `Authorization`.
 //!
-//! Sources: pnpm's settings reference (`tokenHelper`), and pnpm 9, 10 and 12 themselves. 9 and 10 take an absolute path
-//! and no arguments, hence the link; what is printed goes out as it is, so that it must be one line with its scheme. pnpm
-//! says no host: whoever writes the setting has named it, in a file of the user's own.
+//! Sources: pnpm's settings reference (`tokenHelper`), and pnpm 9, 10 and 12 themselves.
+//!
+//! * pnpm 9 and 10 require an absolute path without arguments, so ycred has a link for it.
+//! * pnpm sends the output unchanged, so it must be one line that includes the scheme.
+//! * pnpm does not pass a host. The user names the host in the setting, in a file of their own.
 
 use crate::base::error::{Error, Result};
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Request};
 use crate::process::Reply;
 
 pub const HOOK: Hook =
-    Hook { symlink: Some("ycred-pnpm"), ..Hook::new("pnpm", "answer pnpm: tokenHelper", framing, read) };
+    Hook { symlink: Some("ycred-pnpm"), ..Hook::new("pnpm", "tokenHelper for pnpm (run by it)", framing, read) };
 
 fn framing(_: &Call<'_>) -> Framing {
     Framing::None
@@ -18,7 +20,9 @@ fn framing(_: &Call<'_>) -> Framing {
 fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
     match call.operands {
         [] => Ok(Box::new(Helper { request: Request::default() })),
-        [word, ..] => Err(Error::usage(format!("\"{word}\": pnpm's tokenHelper has no words"))),
+        [argument, ..] => Err(Error::usage(format!(
+            "unexpected argument \"{argument}\": pnpm runs its tokenHelper without arguments"
+        ))),
     }
 }
 
@@ -47,14 +51,14 @@ mod tests {
 
     #[test]
     fn the_header_is_one_line_with_its_scheme() {
-        let read = |words: &[String]| {
+        let read = |arguments: &[String]| {
             let options = Options::default();
             (HOOK.read)(
                 &Call {
-                    operands: words,
+                    operands: arguments,
                     options: &options,
                     environment: &Environment::default(),
-                    parse: |_, _| panic!("no words come with a request"),
+                    parse: |_, _| panic!("the request has no arguments"),
                 },
                 b"",
             )

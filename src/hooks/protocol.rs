@@ -1,6 +1,6 @@
-//! What a hook is: its line in the table, a request that it has read, and what it makes of a token.
+//! The interface of a hook: its row in the table, its requests and its replies.
 //!
-//! A hook turns bytes into a [`Request`] and a token into bytes, and touches nothing else.
+//! A hook turns bytes into a [`Request`] and a token into bytes. It does no I/O.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -17,53 +17,54 @@ use crate::process::Reply;
 use crate::process::flags::{Flag, Options};
 use crate::sources::Resource;
 
-/// A hook: what the parsers must know of it, and its wire format.
+/// A row in the table of hooks: the hook's command line and its wire format.
 pub struct Hook {
-    /// As in `ycred NAME`.
+    /// The name in `ycred NAME`.
     pub name: &'static str,
+    /// The description in help: what it is, for which clients, and whether they run it.
     pub about: &'static str,
-    /// The name under which its caller finds it, to which `-PROFILE` may be added.
+    /// The name of the link by which the client finds ycred. `-PROFILE` may follow.
     pub symlink: Option<&'static str>,
-    /// The installer puts that name into a directory on PATH. (Not where the client looks elsewhere, nor where the name is
-    /// another program's.)
+    /// True if the installer creates that link in a directory in `PATH`. False if the client looks elsewhere, or if the
+    /// name belongs to another program.
     pub is_linked_on_path: bool,
-    /// A flag that alone names the hook, for a caller that cannot be told a word (`ycred --cargo-plugin`).
+    /// A flag that selects the hook, for a client that passes no hook name (`ycred --cargo-plugin`).
     pub flag_alias: Option<&'static str>,
-    /// Names of the words it takes, all of them.
+    /// The names of all operands, for help. Alternatives are separated by `|`.
     pub operands: &'static [&'static str],
+    /// The hook's own flags, in addition to the global ones.
     pub flags: &'static [Flag],
-    /// Flags that are words of the protocol's own instead of ours: the flag, and the operand it stands for.
+    /// Flags that are operations of the protocol, not ycred's flags: the flag, and the operation.
     pub operation_flags: &'static [(&'static str, &'static str)],
-    /// The protocol demands that operations which are not known are ignored.
+    /// True if the protocol requires unknown operations to be ignored.
     pub ignores_unknown_operations: bool,
-    /// The program that calls it; none where a person does.
+    /// The client program that calls the hook; `None` if people call it.
     pub program: Option<&'static str>,
-    /// The command line of ours by which that program finds what it needs.
-    pub wrapper: &'static str,
-    /// How far among the cloud's own hosts its clients go.
+    /// The ycred command that supplies that program with credentials through variables; `None` if it reads none.
+    pub wrapper: Option<&'static str>,
+    /// Which of the cloud's own hosts its clients connect to.
     pub reach: HostScope,
-    /// How long its clients wait at most, where that is known: no run of the hook takes longer, whatever flags and profile
-    /// say.
+    /// How long a run may take before the client gives up, if known. It limits `--timeout` and the profile's `timeout`.
     pub client_timeout: Option<Duration>,
-    /// It goes by the name of another program, and stands in for it: called by that name, every flag is that program's, and
-    /// what is not for us is passed on to it ([`Reply::pass_on`]).
+    /// True if the link has the name of another program and precedes it in `PATH`. When called by that name, ycred
+    /// accepts only that program's flags, and passes calls that are not for ycred on to it ([`Reply::pass_on`]).
     pub replaces_program: bool,
-    /// How this call's requests come.
+    /// Returns how the requests of this call arrive.
     pub framing: fn(&Call<'_>) -> Framing,
-    /// Reads the request. Pure.
+    /// Parses a request, without I/O.
     ///
     /// # Errors
-    /// Usage (2): it is none of this protocol.
+    /// Usage (2): the request does not follow the protocol.
     pub read: ReadRequest,
-    /// The answer to a request that could not be read.
+    /// Returns the reply to a request that cannot be parsed.
     pub reject: fn(&Call<'_>, &Error) -> Reply,
 }
 
-/// Reads a request: bytes of stdin, or what the call itself says.
+/// Parses a request: the bytes of stdin, or the call itself.
 pub type ReadRequest = fn(&Call<'_>, &[u8]) -> Result<Box<dyn Exchange>>;
 
 impl Hook {
-    /// What most hooks have; each names what differs.
+    /// Returns a hook with the most common settings; a hook overrides those that differ.
     pub const fn new(
         name: &'static str,
         about: &'static str,
@@ -81,7 +82,7 @@ impl Hook {
             operation_flags: &[],
             ignores_unknown_operations: false,
             program: Some(name),
-            wrapper: "ycred exec",
+            wrapper: None,
             reach: HostScope::Registries,
             client_timeout: None,
             replaces_program: false,
@@ -91,36 +92,36 @@ impl Hook {
         }
     }
 
-    /// The word of the protocol's own that this flag is.
+    /// Returns the operation that this flag stands for in the protocol, if it does.
     pub fn operation_of_flag(&self, flag: &Flag) -> Option<&'static str> {
-        self.operation_flags.iter().find(|(long, _)| *long == flag.long).map(|(_, word)| *word)
+        self.operation_flags.iter().find(|(long, _)| *long == flag.long).map(|(_, operation)| *operation)
     }
 }
 
-/// A call of a hook, as argv has it.
+/// The call of a hook, parsed from argv.
 pub struct HookCall {
     pub hook: &'static Hook,
     pub operands: Vec<String>,
     pub options: Options,
-    /// The profile that the symlink's name ends in.
+    /// The profile in the link's name, after the hook's own name.
     pub suffix: Option<String>,
-    /// It was called by that name, and not as a word of ycred's.
+    /// True if it was called by the link's name, not as `ycred NAME`.
     pub by_symlink: bool,
-    /// What is wrong with the words; told in the protocol's own shape.
+    /// The error in the arguments. It is reported in the format of the protocol.
     pub fault: Option<Error>,
-    /// From the first word that could not be read: what another program is to get.
+    /// The arguments that were not parsed, to pass on to another program. All of them if called by the link's name.
     pub unread: Vec<OsString>,
-    /// Reads words that come with a request.
+    /// Parses arguments that arrive in a request.
     pub parse: ParseWords,
 }
 
-/// Reads a hook's flags and operands.
+/// Parses a hook's flags and operands.
 ///
 /// # Errors
-/// Usage (2).
+/// Usage (2): an invalid flag or value.
 pub type ParseWords = fn(&'static Hook, &[OsString]) -> Result<(Options, Vec<String>)>;
 
-/// A call, as far as a wire format sees it.
+/// The part of a call that the wire formats use.
 pub struct Call<'a> {
     pub operands: &'a [String],
     pub options: &'a Options,
@@ -128,32 +129,33 @@ pub struct Call<'a> {
     pub parse: ParseWords,
 }
 
-/// How requests come and replies go.
+/// How requests arrive and replies are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Nothing comes on stdin, which is left untouched: it may be the user's terminal.
+    /// There is no request on stdin. ycred does not read it: it may be the user's terminal.
     None,
-    /// One request: all of stdin.
+    /// All of stdin is one request.
     Whole,
-    /// A conversation: a greeting of ours, then a line in reply to each line, to the end of stdin; the exit code tells
-    /// nothing of how the requests fared.
+    /// ycred sends a greeting, then replies to each line with a line until the end of stdin. The exit code does not
+    /// depend on the replies.
     Lines { greeting: &'static str },
 }
 
-/// A request that has been read, and the answers to it.
+/// A parsed request, and the replies to it.
 pub trait Exchange: std::fmt::Debug {
     fn request(&self) -> &Request;
 
-    /// The reply with a token in it.
+    /// Returns the reply that carries the token.
     fn write(&self, token: &IssuedToken<'_>) -> Reply;
 
-    /// The reply to anything but [`Operation::Get`], once it has been done; `hosts` are those that the token may go to.
+    /// Returns the reply after any operation other than [`Operation::Get`]. `hosts` is the result of
+    /// [`Operation::List`].
     fn done(&self, hosts: &[String]) -> Reply {
         let _ = hosts;
         Reply::default()
     }
 
-    /// The reply without a token in it. Nothing, unless the protocol has a word for it.
+    /// Returns the reply without a token: empty, unless the protocol defines one.
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
             Refusal::NotMine => Reply::nothing(0),
@@ -162,73 +164,73 @@ pub trait Exchange: std::fmt::Debug {
     }
 }
 
-/// What a client asks for.
+/// A client's request, independent of the wire format.
 #[derive(Debug, Default)]
 pub struct Request {
     pub operation: Operation,
-    /// Where the token would go; none where the protocol does not say.
+    /// The host that the token is for; `None` if the protocol does not send one.
     pub target: Option<Target>,
-    /// What the token must be good for.
+    /// The kind of credential requested.
     pub resource: Resource,
-    /// A profile's name in the client's own input.
+    /// The profile named in the request.
     pub profile: Option<String>,
-    /// Flags in the client's own input, in place of those on the command line.
+    /// Flags in the request; they replace those on the command line.
     pub options: Option<Options>,
-    /// The least life that the protocol's clients need, where that is more than the profile's.
+    /// The remaining validity that the client needs. The profile may require more.
     pub min_ttl: Duration,
 }
 
-/// What is to be done.
+/// The requested operation.
 #[derive(Debug, Default)]
 pub enum Operation {
     #[default]
     Get,
-    /// Keep a credential of the user's: we keep none.
+    /// Store a credential. ycred stores none.
     Store,
-    /// Drop a credential; with the very token where the protocol tells it.
+    /// Delete a rejected credential. The token is present if the protocol sends it.
     Erase(Option<Secret>),
-    /// Say which hosts are ours.
+    /// List the hosts that the token may be sent to.
     List,
-    /// Nothing to do, whoever asks.
+    /// Do nothing, for any host.
     Ignore,
 }
 
-/// Where the token would go.
+/// The host that a token is for.
 #[derive(Debug)]
 pub enum Target {
     Host(Host),
-    /// A host that a person typed, so that a refusal is an error and not a word of the protocol.
+    /// A host that a person typed. If the token may not be sent there, that is an error.
     Typed(Host),
-    /// What was named is no host that could be ours.
+    /// Not a valid host, or one that ycred never serves.
     Unreadable,
 }
 
-/// A token on its way out.
+/// A token to write into a reply.
 pub struct IssuedToken<'a> {
     pub token: &'a Secret,
-    /// By this machine's clock, shaved, never in the past.
+    /// The expiry to report, by this machine's clock: up to a minute early, never in the past.
     pub expires: Timestamp,
-    /// The same as a length, for a protocol that has no clock in it.
+    /// The time until `expires`, for protocols that send a duration.
     pub life: Duration,
-    /// Where the token may go, for a protocol that tells.
+    /// The hosts that the token may be sent to, for protocols that list them.
     pub hosts: &'a Allowed,
 }
 
 impl<'a> IssuedToken<'a> {
-    /// One of which it is known only until when it is good.
+    /// Returns a token without a duration or hosts.
     pub fn new(token: &'a Secret, expires: Timestamp) -> Self {
         Self { token, expires, life: Duration::ZERO, hosts: &hosts::NONE }
     }
 }
 
-/// Why there is no token.
+/// The reason for a reply without a token.
 pub enum Refusal<'a> {
-    /// The host is none of ours: the protocol's own word for that.
+    /// The token may not be sent to this host. The reply is the protocol's own "not found".
     NotMine,
     Failed(&'a Error),
 }
 
-/// The value of `Authorization` for registries: Basic, by the user `iam`.
+/// Returns the value of `Authorization` for registries: Basic, with the user `iam`.
 pub fn basic(token: &Secret) -> String {
     let pair = Zeroizing::new(format!("iam:{}", token.expose()));
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()))

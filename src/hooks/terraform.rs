@@ -1,7 +1,8 @@
 //! `terraform`: the CLI credentials helper of Terraform and OpenTofu, for module and provider registries.
 //!
-//! Source: hashicorp/terraform-svchost `auth/helper_program.go`. The helper is found in `~/.terraform.d/plugins` only.
-//! (The Yandex provider's own token comes by the environment: `ycred exec -- terraform`.)
+//! Source: hashicorp/terraform-svchost `auth/helper_program.go`. Terraform looks for the helper only in
+//! `~/.terraform.d/plugins`. The Yandex provider does not use it: it reads a token from the environment, which
+//! `ycred exec -- terraform` sets.
 
 use serde_json::json;
 
@@ -14,32 +15,35 @@ pub const HOOK: Hook = Hook {
     symlink: Some("terraform-credentials-ycred"),
     is_linked_on_path: false,
     operands: &["get|store|forget", "HOST"],
-    ..Hook::new("terraform", "answer terraform and tofu: CLI credentials helper", framing, read)
+    wrapper: Some("ycred exec"),
+    ..Hook::new("terraform", "credentials helper for terraform and tofu (run by them)", framing, read)
 };
 
-/// `store` sends the credential; it is drained so that terraform gets no broken pipe, and thrown away.
+/// `store` sends a credential on stdin. ycred reads and drops it, so that terraform does not get a broken pipe.
 fn framing(call: &Call<'_>) -> Framing {
-    if matches!(call.operands, [word, _] if word == "store") { Framing::Whole } else { Framing::None }
+    if matches!(call.operands, [operation, _] if operation == "store") { Framing::Whole } else { Framing::None }
 }
 
 fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
-    let (word, host) = match call.operands {
-        [word, host] => (word.as_str(), host),
-        _ => return Err(Error::usage("two words are wanted: get, store or forget, and a host")),
+    let (name, host) = match call.operands {
+        [name, host] => (name.as_str(), host),
+        _ => return Err(Error::usage("expected an operation and a host: get, store or forget, and HOST")),
     };
-    let act = match word {
+    let operation = match name {
         "get" => Operation::Get,
         "forget" => Operation::Ignore,
         "store" => {
-            return Err(Error::usage(format!("ycred keeps no tokens of others, so that of {host} is not stored"))
-                .hint("remove the credentials_helper block to use `terraform login`, or set TF_TOKEN_<host>"));
+            return Err(Error::usage(format!(
+                "cannot store the token for {host}: ycred does not store tokens of other services"
+            ))
+            .hint("remove the credentials_helper block to use `terraform login`, or set TF_TOKEN_<host>"));
         }
         _ => {
-            return Err(Error::usage(format!("unknown operation \"{word}\": terraform's are get, store and forget")));
+            return Err(Error::usage(format!("unknown operation \"{name}\": expected get, store or forget")));
         }
     };
     let target = Some(Host::parse(host).map_or(Target::Unreadable, Target::Host));
-    Ok(Box::new(Helper { request: Request { operation: act, target, ..Request::default() } }))
+    Ok(Box::new(Helper { request: Request { operation, target, ..Request::default() } }))
 }
 
 #[derive(Debug)]
@@ -72,21 +76,21 @@ mod tests {
     use crate::base::secret::Secret;
     use crate::process::flags::Options;
 
-    fn read(words: &[&str]) -> Result<Box<dyn Exchange>> {
-        let operands: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    fn read(arguments: &[&str]) -> Result<Box<dyn Exchange>> {
+        let operands: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         (HOOK.read)(
             &Call {
                 operands: &operands,
                 options: &Options::default(),
                 environment: &Environment::default(),
-                parse: |_, _| panic!("no words come with a request"),
+                parse: |_, _| panic!("the request has no arguments"),
             },
             b"",
         )
     }
 
     #[test]
-    fn get_gives_a_token_and_for_others_an_empty_object() {
+    fn get_returns_a_token_or_an_empty_object_for_other_hosts() {
         let exchange = read(&["get", "registry.example:8443"]).expect("read");
         let token = Secret::new("t1.XXX".into());
         assert_eq!(
@@ -98,12 +102,12 @@ mod tests {
     }
 
     #[test]
-    fn store_is_refused_forget_is_silent_and_the_rest_is_usage() {
-        assert!(read(&["store", "registry.example"]).expect_err("refused").render().contains("keeps no tokens"));
+    fn store_is_refused_forget_is_silent_and_the_rest_is_a_usage_error() {
+        assert!(read(&["store", "registry.example"]).expect_err("refused").render().contains("does not store tokens"));
         let forget = read(&["forget", "registry.example"]).expect("read");
         assert!(matches!(forget.request().operation, Operation::Ignore) && forget.done(&[]).stdout.is_empty());
-        for words in [&["get"][..], &["frob", "x"], &[], &["get", "a", "b"]] {
-            assert!(read(words).is_err(), "{words:?}");
+        for arguments in [&["get"][..], &["frob", "x"], &[], &["get", "a", "b"]] {
+            assert!(read(arguments).is_err(), "{arguments:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `token`: the token itself, for scripts, in the shape that the next program reads.
+//! `token`: prints the token for scripts, in the format that the next program reads.
 
 use serde_json::json;
 
@@ -10,8 +10,8 @@ use crate::process::flags::Flag;
 
 pub const HOOK: Hook = Hook {
     flags: &[
-        Flag::new("format", Some("FORMAT"), "shape of the output").choices(FORMATS),
-        Flag::new("host", Some("HOST"), "host that the token is for; needed by netrc"),
+        Flag::new("format", Some("FORMAT"), "output format").choices(FORMATS),
+        Flag::new("host", Some("HOST"), "host that the token is for; required by netrc"),
     ],
     program: None,
     ..Hook::new("token", "print the token, for scripts", framing, read)
@@ -27,7 +27,7 @@ fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
     let format = call.options.own("format").unwrap_or("plain").to_owned();
     let host = call.options.own("host");
     if format == "netrc" && host.is_none() {
-        return Err(Error::usage("--format netrc needs --host").hint("such as --host registry.yandexcloud.net"));
+        return Err(Error::usage("--format netrc requires --host").hint("for example, --host registry.yandexcloud.net"));
     }
     let target = match host {
         None => None,
@@ -44,7 +44,7 @@ fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
 #[derive(Debug)]
 struct Print {
     format: String,
-    /// netrc(5) knows names without ports.
+    /// The host without its port: netrc(5) has no ports.
     machine: String,
     request: Request,
 }
@@ -59,13 +59,13 @@ impl Exchange for Print {
         Reply::text(match self.format.as_str() {
             "bearer" => format!("Bearer {token}\n"),
             "header" => format!("Authorization: Bearer {token}\n"),
-            // As `yc iam create-token --format json` prints it, so that one can stand in for the other.
+            // The format of `yc iam create-token --format json`, which this can replace.
             "json" => format!("{}\n", json!({"iam_token": token, "expires_at": issued.expires.to_string()})),
-            // For `curl -K -` (curl(1), --config): a token has no quote and no backslash.
+            // For `curl -K -` (curl(1), --config). A token contains no quote or backslash, so nothing is escaped.
             "curl" => format!("header = \"Authorization: Bearer {token}\"\n"),
             "netrc" => format!("machine {} login iam password {token}\n", self.machine),
             "headers-json" => format!("{}\n", json!({"Authorization": format!("Bearer {token}")})),
-            // gRPC's libraries refuse metadata whose keys are not in lower case.
+            // gRPC libraries reject metadata keys that are not in lower case.
             "grpc" => format!("{}\n", json!({"authorization": format!("Bearer {token}")})),
             _ => format!("{token}\n"),
         })
@@ -88,10 +88,10 @@ mod tests {
     use crate::process::flags::Options;
 
     #[test]
-    fn every_format_is_one_whole_text() {
+    fn each_format_is_as_documented() {
         let token = Secret::new("t1.X".into());
         let issued = IssuedToken::new(&token, Timestamp(1_787_421_600_000));
-        let written = |format: &str| {
+        let output = |format: &str| {
             let options = Options {
                 own: vec![("format", format.to_owned()), ("host", "cr.yandex".to_owned())],
                 ..Options::default()
@@ -101,13 +101,13 @@ mod tests {
                     operands: &[],
                     options: &options,
                     environment: &Environment::default(),
-                    parse: |_, _| panic!("no words come with a request"),
+                    parse: |_, _| panic!("the request has no arguments"),
                 },
                 b"",
             );
             String::from_utf8(exchange.expect("read").write(&issued).stdout.to_vec()).expect("UTF-8")
         };
-        let all: Vec<String> = FORMATS.iter().map(|format| written(format)).collect();
+        let all: Vec<String> = FORMATS.iter().map(|format| output(format)).collect();
         assert_eq!(
             all,
             [

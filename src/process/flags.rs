@@ -1,4 +1,4 @@
-//! The flags that go everywhere, and what they said.
+//! The global flags, and the values of the flags in one call.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use crate::base::clock::parse_duration;
 use crate::base::error::{Error, Result};
 use crate::base::suggest::nearest;
 
-/// A flag, for both parsers, help, completions and man page.
+/// A command-line flag. Both parsers, the help, the completions and the man pages use it.
 #[derive(Debug)]
 pub struct Flag {
     pub long: &'static str,
     pub short: Option<char>,
-    /// What stands for its value in help; none for a switch.
+    /// The placeholder for the value in help; `None` for a flag without a value.
     pub value: Option<&'static str>,
-    /// The values that it takes, where they are a closed set.
+    /// The accepted values; empty if any value is accepted.
     pub choices: &'static [&'static str],
     pub about: &'static str,
 }
@@ -33,19 +33,19 @@ impl Flag {
     }
 }
 
-/// The flags that go everywhere.
+/// The global flags: every hook and command accepts them.
 pub const FLAGS: &[Flag] = &[
-    Flag::new("profile", Some("PROFILE"), "profile to use: a name, or a path with a slash in it").short('p'),
-    Flag::new("min-ttl", Some("DURATION"), "least life that the token must have left, such as 15m"),
-    Flag::new("timeout", Some("DURATION"), "one deadline for everything that is done, such as 20s"),
-    Flag::new("no-cache", None, "neither read nor write the cache"),
+    Flag::new("profile", Some("PROFILE"), "profile to use: a name, or a path with a slash").short('p'),
+    Flag::new("min-ttl", Some("DURATION"), "fetch a new token if the cached one expires sooner than this [e.g. 15m]"),
+    Flag::new("timeout", Some("DURATION"), "overall time limit [e.g. 20s]"),
+    Flag::new("no-cache", None, "do not read or write the cache"),
     Flag::new("force-refresh", None, "fetch a new token even if the cached one is fresh"),
-    Flag::new("verbose", None, "say on stderr what is done, without secrets").short('v'),
+    Flag::new("verbose", None, "log to stderr; never includes secrets").short('v'),
     Flag::new("help", None, "print help").short('h'),
     Flag::new("version", None, "print the version").short('V'),
 ];
 
-/// What the flags said.
+/// The values of the flags in one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     pub profile: Option<OsString>,
@@ -54,23 +54,23 @@ pub struct Options {
     pub no_cache: bool,
     pub force_refresh: bool,
     pub verbosity: u8,
-    /// Values of the hook's own flags, in order.
+    /// The hook's own flags with their values, in the order given.
     pub own: Vec<(&'static str, String)>,
 }
 
 impl Options {
-    /// The last value of a hook's own flag.
+    /// Returns the last value given for one of the hook's own flags.
     pub fn own(&self, long: &str) -> Option<&str> {
         self.own.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_str())
     }
 
-    /// Takes the value of one flag.
+    /// Stores the value of one flag. A flag without a value ignores `value`.
     ///
     /// # Errors
-    /// Usage (2).
+    /// Usage (2): the value is not UTF-8, not a duration or not one of the choices.
     pub fn set(&mut self, flag: &'static Flag, value: OsString) -> Result<()> {
         let text = || {
-            value.to_str().map(str::to_owned).ok_or_else(|| Error::usage(format!("--{}: is not plain text", flag.long)))
+            value.to_str().map(str::to_owned).ok_or_else(|| Error::usage(format!("--{}: not valid UTF-8", flag.long)))
         };
         let duration = || parse_duration(&text()?).map_err(|why| Error::usage(format!("--{}: {why}", flag.long)));
         match flag.long {
@@ -79,7 +79,7 @@ impl Options {
             "timeout" => {
                 let length = duration()?;
                 if length.is_zero() {
-                    return Err(Error::usage("--timeout: is no time at all"));
+                    return Err(Error::usage("--timeout: must be more than 0s"));
                 }
                 self.timeout = Some(length);
             }

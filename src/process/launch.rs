@@ -1,4 +1,4 @@
-//! A program to start, or to become.
+//! A program to start, or to replace this process with.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::system;
 
-/// A program to become.
+/// A program with its arguments and the changes to its environment.
 pub struct Launch {
     pub program: OsString,
     pub arguments: Vec<OsString>,
@@ -16,7 +16,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// The program with its environment, and with the signals that we were given.
+    /// Returns the command to start, with the changed environment and the signal dispositions that ycred inherited.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
@@ -33,31 +33,31 @@ impl Launch {
 }
 
 impl Launch {
-    /// Becomes the program. Returns only where that cannot be: why, and the exit code that says so.
+    /// Replaces this process with the program. Returns only on failure: the error and the exit code for it.
     pub fn become_it(&self) -> (Error, u8) {
         not_run(&self.program, &system::process::become_program(&mut self.command()))
     }
 }
 
-/// One change to the environment of a program.
+/// A change to a program's environment.
 pub enum Change {
     Set(&'static str, OsString),
-    /// The token itself.
+    /// Sets a variable to a secret, such as the token.
     SetSecret(&'static str, Secret),
     Unset(String),
 }
 
-/// The error and exit code for a program that could not be become.
+/// Returns the error and the exit code, as in a shell, for a program that cannot be started.
 pub fn not_run(program: &OsString, error: &std::io::Error) -> (Error, u8) {
     let name = Path::new(program).display();
     let why = crate::base::error::describe(error);
     match error.kind() {
         std::io::ErrorKind::NotFound => {
-            (Error::usage(format!("{name}: there is no such program")).hint("check the spelling and PATH"), 127)
+            (Error::usage(format!("cannot run {name}: program not found")).hint("check the spelling and PATH"), 127)
         }
         _ => (
-            Error::usage(format!("{name}: cannot be run: {why}"))
-                .hint(format!("check that it may be executed: ls -l {name}")),
+            Error::usage(format!("cannot run {name}: {why}"))
+                .hint(format!("check that it is executable: ls -l {name}")),
             126,
         ),
     }

@@ -1,4 +1,4 @@
-//! Standard input, read within bounds of size and time.
+//! Standard input, read within limits of size and time.
 
 use std::io;
 use std::time::Duration;
@@ -8,51 +8,55 @@ use zeroize::Zeroizing;
 use crate::base::clock::{Clock, Deadline};
 use crate::base::error::{Error, Result};
 
-/// Where a request comes from.
+/// The standard input of the process.
 pub trait Input {
-    /// Waits until there is something to read, or the end; false where `patience` is over first.
+    /// Waits until a read would not block. Returns false if `patience` has passed first.
     fn wait(&mut self, patience: Duration) -> bool;
 
+    /// Reads what is available into `buffer` and returns the number of bytes; 0 is the end.
+    ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system call.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Whether a person is there: stdin and stderr are a terminal.
+    /// Returns true if both stdin and stderr are a terminal, so that a person can be asked.
     fn is_terminal(&self) -> bool;
 }
 
-/// Above the size from which std reads into our buffer and not through one of its own, which nobody wipes.
+/// The first buffer's size. std passes reads of this size straight through, so no copy stays in std's own buffer, which
+/// is not wiped.
 const FIRST_READ: usize = 12 * 1024;
 
-/// Reads all of stdin, up to `most` bytes.
+/// Reads all of stdin, at most `most` bytes.
 ///
 /// # Errors
-/// Usage (2): there is more, or it cannot be read, or it does not end in time.
+/// Usage (2): stdin is longer, cannot be read, or does not end before the deadline.
 pub fn read_whole(
     stdin: &mut dyn Input,
     most: usize,
     deadline: &Deadline,
     clock: &dyn Clock,
 ) -> Result<Zeroizing<Vec<u8>>> {
-    // A real request fits; room for the largest would be cleared, and touched, on every hit of a hook with stdin.
+    // Real requests fit into this. A buffer for the largest one would have to be zeroed on every cache hit.
     let mut input = Zeroizing::new(vec![0; FIRST_READ.min(most + 1)]);
     let mut filled = 0;
     while filled <= most {
         if filled == input.len() {
-            // Into another buffer, since one that grows by itself leaves an unwiped copy behind.
+            // A vector that grows by itself would leave an unwiped copy behind.
             let mut larger = Zeroizing::new(vec![0; most + 1]);
             larger[..filled].copy_from_slice(&input);
             input = larger;
         }
         if !stdin.wait(deadline.left(clock)) {
-            return Err(Error::usage("stdin has not ended in time")
-                .hint("a hook reads its request from stdin, to the end; it is another program that calls it"));
+            return Err(Error::usage("stdin did not end in time").hint(
+                "hooks read a request from stdin and are run by their client; to print a token, run `ycred token`",
+            ));
         }
         match stdin.read(&mut input[filled..]) {
             Ok(0) => break,
             Ok(n) => filled += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::usage("stdin cannot be read").because(error)),
+            Err(error) => return Err(Error::usage("cannot read stdin").because(error)),
         }
     }
     if filled > most {
@@ -62,53 +66,53 @@ pub fn read_whole(
     Ok(input)
 }
 
-/// Reads stdin line by line.
+/// Reads stdin line by line. Buffers are wiped after use.
 pub struct Lines {
     most: usize,
-    /// For each line.
+    /// How long to wait for each line.
     patience: Duration,
-    /// Read, and not handed out yet.
-    waiting: Zeroizing<Vec<u8>>,
+    /// Bytes that have been read but not returned yet.
+    pending: Zeroizing<Vec<u8>>,
 }
 
 impl Lines {
-    /// Lines of at most `most` bytes, each of which comes within `patience`.
+    /// Limits each line to `most` bytes and the wait for it to `patience`.
     pub fn new(most: usize, patience: Duration) -> Self {
-        Self { most, patience, waiting: Zeroizing::default() }
+        Self { most, patience, pending: Zeroizing::default() }
     }
 
-    /// The next line, without its end; none once stdin has ended. A last line without an end counts.
+    /// Returns the next line without its line feed, or `None` at the end of stdin. The last line may lack a line feed.
     ///
     /// # Errors
-    /// Usage (2): it is longer than it may be, or cannot be read, or does not come in time.
+    /// Usage (2): the line is too long, cannot be read, or does not arrive in time.
     pub fn next(&mut self, stdin: &mut dyn Input, clock: &dyn Clock) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let deadline = Deadline::after(clock, self.patience);
         loop {
-            if let Some(end) = self.waiting.iter().position(|byte| *byte == b'\n') {
-                let rest = Zeroizing::new(self.waiting[end + 1..].to_vec());
-                let mut line = std::mem::replace(&mut self.waiting, rest);
+            if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+                let rest = Zeroizing::new(self.pending[end + 1..].to_vec());
+                let mut line = std::mem::replace(&mut self.pending, rest);
                 line.truncate(end);
                 return Ok(Some(line));
             }
-            if self.waiting.len() > self.most {
+            if self.pending.len() > self.most {
                 return Err(Error::usage(format!("a request on stdin is longer than {} bytes", self.most)));
             }
             if !stdin.wait(deadline.left(clock)) {
-                return Err(Error::usage("stdin has neither brought a request nor ended in time"));
+                return Err(Error::usage("no request arrived on stdin in time"));
             }
-            // Room made anew, since a vector that grows by itself leaves an unwiped copy behind.
-            let mut larger = Zeroizing::new(vec![0; self.waiting.len() + FIRST_READ]);
-            let filled = self.waiting.len();
-            larger[..filled].copy_from_slice(&self.waiting);
+            // A vector that grows by itself would leave an unwiped copy behind.
+            let mut larger = Zeroizing::new(vec![0; self.pending.len() + FIRST_READ]);
+            let filled = self.pending.len();
+            larger[..filled].copy_from_slice(&self.pending);
             match stdin.read(&mut larger[filled..]) {
                 Ok(0) if filled == 0 => return Ok(None),
-                Ok(0) => return Ok(Some(std::mem::take(&mut self.waiting))),
+                Ok(0) => return Ok(Some(std::mem::take(&mut self.pending))),
                 Ok(n) => {
                     larger.truncate(filled + n);
-                    self.waiting = larger;
+                    self.pending = larger;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::usage("stdin cannot be read").because(error)),
+                Err(error) => return Err(Error::usage("cannot read stdin").because(error)),
             }
         }
     }

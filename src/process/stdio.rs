@@ -1,4 +1,4 @@
-//! The standard streams of this process.
+//! The real standard streams.
 #![expect(clippy::disallowed_methods, reason = "the one place that touches stdout and stderr")]
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
@@ -7,16 +7,16 @@ use std::time::Duration;
 use crate::process::stdin::Input;
 use crate::system::process::{self, Readable};
 
-/// Writes to stdout at once.
+/// Writes to stdout and flushes.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system call.
 pub fn print_stdout(piece: &[u8]) -> io::Result<()> {
-    let mut channel = io::stdout().lock();
-    channel.write_all(piece).and_then(|()| channel.flush())
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(piece).and_then(|()| stdout.flush())
 }
 
-/// Writes to stderr at once. A stderr that cannot be written to is no reason to fail.
+/// Writes to stderr immediately. Ignores errors: a broken stderr must not cost the user a token.
 pub fn print_stderr(text: &str) {
     if !text.is_empty() {
         let _ = io::stderr().write_all(text.as_bytes());
@@ -26,15 +26,15 @@ pub fn print_stderr(text: &str) {
 /// Standard input.
 #[derive(Default)]
 pub struct Stdin {
-    /// Its writers are gone, so that no wait is needed any more.
+    /// Every writer has closed its end, so reads no longer block.
     has_ended: bool,
 }
 
 impl Input for Stdin {
     fn wait(&mut self, patience: Duration) -> bool {
-        let found = if self.has_ended { Readable::ToTheEnd } else { process::wait_for_stdin(patience) };
-        self.has_ended = found == Readable::ToTheEnd;
-        found != Readable::NotYet
+        let readable = if self.has_ended { Readable::ToTheEnd } else { process::wait_for_stdin(patience) };
+        self.has_ended = readable == Readable::ToTheEnd;
+        readable != Readable::NotYet
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

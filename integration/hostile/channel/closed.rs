@@ -63,7 +63,7 @@ fn a_full_stdout_is_exit_5_and_one_line_and_the_token_is_kept() {
         let run = world.sandbox.call("sh", words).env("KUBERNETES_EXEC_INFO", V1).stdin(form.stdin).run().exits(5);
         assert_eq!(run.stdout, "");
         assert_eq!(
-            run.stderr, "ycred: error: the reply could not be written: No space left on device (os error 28)\n",
+            run.stderr, "ycred: error: cannot write the reply: No space left on device (os error 28)\n",
             "{}",
             form.name
         );
@@ -92,7 +92,7 @@ fn a_reader_that_has_gone_is_exit_5_and_one_line_and_the_token_is_kept() {
             .expect("it runs");
         assert_eq!((output.status.code(), output.status.signal()), (Some(5), None), "{words:?}");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(stderr, "ycred: error: the reply could not be written: Broken pipe (os error 32)\n", "{words:?}");
+        assert_eq!(stderr, "ycred: error: cannot write the reply: Broken pipe (os error 32)\n", "{words:?}");
     }
     world.is_a_hit(world.ycred(&["token"]));
     assert_eq!(world.requests(), 1);

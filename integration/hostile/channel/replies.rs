@@ -176,7 +176,7 @@ fn a_panic_is_exit_5_with_one_clean_line_and_nothing_on_stdout() {
                 .run();
             let run = run.exits(5).stdout_is("");
             let lines: Vec<&str> = run.stderr.lines().filter(|line| !line.starts_with("ycred: debug: ")).collect();
-            assert_eq!(lines, ["ycred: error: a defect of ycred: a defect of the test: ***"], "{run}");
+            assert_eq!(lines, ["ycred: error: internal error: a defect of the test: ***"], "{run}");
         }
     }
     // With the very token at hand that is masked.
@@ -184,7 +184,7 @@ fn a_panic_is_exit_5_with_one_clean_line_and_nothing_on_stdout() {
     let token = world.last_token();
     let piece = &token[20..40];
     let run = world.ycred(&["token"]).env("YCRED_DEBUG_PANIC", format!("at {piece} it broke")).run().exits(5);
-    assert_eq!(run.stderr, "ycred: error: a defect of ycred: at *** it broke\n");
+    assert_eq!(run.stderr, "ycred: error: internal error: at *** it broke\n");
     world.is_a_hit(world.ycred(&["token"]));
     // Commands for people do it alike.
     world.ycred(&["list"]).env("YCRED_DEBUG_PANIC", "x").run().exits(5).stdout_is("");

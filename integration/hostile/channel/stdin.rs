@@ -75,7 +75,7 @@ fn a_request_that_never_ends_is_given_up_at_the_deadline() {
             .limit(Duration::from_secs(30))
             .run();
         assert!(run.stdout.ends_with(&format!("exit {code}\n")), "{run}");
-        assert!(run.stderr.contains("ycred: error: stdin has not ended in time\n"), "{run}");
+        assert!(run.stderr.contains("ycred: error: stdin did not end in time\n"), "{run}");
         assert_eq!(run.lines_of_stderr("ycred: hint: ").len(), 1, "{run}");
     }
 }
@@ -97,10 +97,10 @@ fn bazel_gets_a_reason_before_its_patience_is_over() {
         let run = running.finish().exits(4).stdout_is("");
         assert!(run.stderr.starts_with("ycred: error: "), "{run}");
         // Not that a longer timeout would help.
-        assert!(run.stderr.ends_with("ycred: hint: try again: bazel waits no longer\n"), "{run}");
+        assert!(run.stderr.ends_with("ycred: hint: try again: bazel does not wait any longer\n"), "{run}");
     }
     let run = endless.finish().stdout_is("exit 2\n");
-    assert!(run.stderr.contains("ycred: error: stdin has not ended in time\n"), "{run}");
+    assert!(run.stderr.contains("ycred: error: stdin did not end in time\n"), "{run}");
 }
 
 /// Cargo waits for each reply before it says more, so each must come at once and not at the end.

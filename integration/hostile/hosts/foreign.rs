@@ -89,7 +89,7 @@ fn a_broken_or_missing_profile_is_silent_for_foreign_hosts_and_an_error_for_ours
         sandbox.ycred(["git", "erase"]).stdin(erase).run().succeeds().quietly().stdout_is("");
         sandbox.ycred(["terraform", "forget", "cr.yandex"]).run().succeeds().quietly().stdout_is("");
         let run = sandbox.ycred(["docker", "store"]).stdin(stored("ghcr.io")).run().exits(1).quietly();
-        assert!(run.stdout.contains("ghcr.io") && run.stdout.contains("keeps no passwords"), "{run}");
+        assert!(run.stdout.contains("ghcr.io") && run.stdout.contains("does not store passwords"), "{run}");
     }
 }
 

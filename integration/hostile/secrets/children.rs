@@ -135,7 +135,7 @@ fn exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signa
         let run = exec(&["sh", "-c", &format!("kill -{signal} $$")]).run();
         assert_eq!(run.status.signal(), Some(signal), "{run}");
     }
-    exec(&["no-such-program"]).run().exits(127).stdout_is("").stderr_has("no-such-program: there is no such program");
+    exec(&["no-such-program"]).run().exits(127).stdout_is("").stderr_has("no-such-program: program not found");
     exec(&["./no/such"]).run().exits(127);
     let plain = world.sandbox.file("tmp/plain", "not a program").display().to_string();
     let run = exec(&[&plain]).run().exits(126).stdout_is("");

@@ -21,7 +21,7 @@ fn the_end_of_the_child_is_ours() {
         assert_eq!(run.status.signal(), Some(signal), "{run}");
         assert_eq!(run.stderr, "", "{run}");
     }
-    exec(&["no-such-program"]).exits(127).stderr_has("there is no such program");
+    exec(&["no-such-program"]).exits(127).stderr_has("program not found");
     exec(&["/"]).exits(126);
     exec(&["-p", "none", "true"]).exits(125);
     world.sandbox.ycred(["exec", "--with-token", "true"]).run().exits(125).stderr_has("--serve");
