@@ -67,7 +67,10 @@ fn seconds(time: SystemTime) -> i64 {
 #[track_caller]
 fn warns(run: Run, expected: &[&str]) -> Run {
     let run = run.exits(0);
-    assert!(run.stderr.lines().count() == 1 && run.stderr.starts_with("ycred: warning: "), "expected one warning\n{run}");
+    assert!(
+        run.stderr.lines().count() == 1 && run.stderr.starts_with("ycred: warning: "),
+        "expected one warning\n{run}"
+    );
     for part in expected {
         assert!(run.stderr.contains(part), "expected {part:?} in the warning\n{run}");
     }
@@ -83,7 +86,10 @@ fn the_first_key_takes_two_requests_and_later_calls_use_the_cache() {
     let key = world.access_key_in(&first);
     assert_eq!((key.session_name.as_str(), key.duration, &key.policy), ("ycred", HOUR, &None));
     assert_eq!(key.subject, world.key.service_account_id);
-    assert!((seconds(key.expires) - 60 - expiration(&first)).abs() <= 1, "expected the expiration a minute before the real one\n{first}");
+    assert!(
+        (seconds(key.expires) - 60 - expiration(&first)).abs() <= 1,
+        "expected the expiration a minute before the real one\n{first}"
+    );
     for _ in 0..3 {
         assert_eq!(world.access_key(&[]), key);
     }
@@ -186,7 +192,11 @@ fn each_session_duration_policy_account_and_profile_has_its_own_key() {
     assert_eq!(again, keys);
     assert_eq!(world.key_requests(), calls.len());
     let absolute = world.sandbox.path("work/one.json");
-    assert_eq!(world.access_key(&["--policy-file", absolute.to_str().expect("UTF-8")]), keys[3], "the same file gets the same key");
+    assert_eq!(
+        world.access_key(&["--policy-file", absolute.to_str().expect("UTF-8")]),
+        keys[3],
+        "the same file gets the same key"
+    );
 }
 
 #[test]
@@ -475,7 +485,11 @@ fn logout_deletes_every_key_of_the_profile_whatever_its_flags() {
         let leaked = keys.iter().find(|key| content.contains(&key.secret) || content.contains(&key.session_token));
         assert_eq!(leaked, None, "{} contains a key", path.display());
     }
-    assert_eq!((world.access_key(&["-p", "second"]), world.access_key(&["-p", "third"])), (second, third), "other profiles keep their keys");
+    assert_eq!(
+        (world.access_key(&["-p", "second"]), world.access_key(&["-p", "third"])),
+        (second, third),
+        "other profiles keep their keys"
+    );
     for (arguments, key) in calls.iter().zip(&keys) {
         assert_ne!(world.access_key(arguments), *key);
     }

@@ -267,7 +267,8 @@ fn without_a_lock_tokens_are_still_fetched_and_the_warning_has_the_cause() {
 /// `ycred token`, with this error injected into flock.
 fn with_flock(world: &World, strace: &std::path::Path, error: &str) -> Call {
     let inject = format!("inject=flock:error={error}");
-    let arguments = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", &inject, crate::harness::YCRED, "token"];
+    let arguments =
+        ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", &inject, crate::harness::YCRED, "token"];
     world.sandbox.call(strace, arguments)
 }
 

@@ -175,7 +175,8 @@ fn existing_profiles_are_kept_without_force() {
     user.world.sandbox.profile("vm", "source = \"static\"\ntoken-env = \"MINE\"\n");
     user.world.sandbox.profile("default", "use = \"vm\"\n");
     let run = user.import(&["--write"]).run().exits(0).quietly();
-    for expected in ["vm: is left out", "is another; --force replaces it", "the default stays vm; `ycred use prod-eu`"] {
+    for expected in ["vm: is left out", "is another; --force replaces it", "the default stays vm; `ycred use prod-eu`"]
+    {
         assert!(run.stdout.contains(expected), "expected {expected:?}\n{run}");
     }
     assert!(user.read("vm.toml").contains("MINE") && user.read("default.toml").contains("vm"));
@@ -399,7 +400,10 @@ fn variables_become_a_profile_that_works_without_them() {
     call.within(user.world.sandbox.path("home")).run().exits(0).quietly();
     let profile = user.read("job.toml");
     let file = format!("subject-token-file = \"{}/token\"\n", user.world.sandbox.path("home").display());
-    assert!(profile.contains("source = \"workload\"\nservice-account-id = \"aje1\"\n") && profile.contains(&file), "{profile}");
+    assert!(
+        profile.contains("source = \"workload\"\nservice-account-id = \"aje1\"\n") && profile.contains(&file),
+        "{profile}"
+    );
     assert!(profile.contains("auth-url = \"https://auth.example\"\n"), "{profile}");
     let other = user.world.emulator.new_service_account();
     let call = user.import(&["--environment", "--write"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", key.as_os_str());
@@ -410,7 +414,8 @@ fn variables_become_a_profile_that_works_without_them() {
         .quietly();
     let profile = user.read("default.toml");
     assert!(
-        profile.contains("endpoint = \"api.yandexcloud.kz\"\n") && profile.contains(&format!("impersonate = [\"{other}\"]")),
+        profile.contains("endpoint = \"api.yandexcloud.kz\"\n")
+            && profile.contains(&format!("impersonate = [\"{other}\"]")),
         "{profile}"
     );
     refused_with_hint(

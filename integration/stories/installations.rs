@@ -224,6 +224,13 @@ fn init_writes_a_profile_with_discovery() {
     let files =
         [std::ffi::OsStr::new("--key-file"), key.as_os_str(), std::ffi::OsStr::new("--ca-file"), ca.as_os_str()];
     let arguments = arguments.map(std::ffi::OsStr::new);
-    installation.0.sandbox.ycred(arguments.into_iter().chain(files)).run().exits(0).quietly().stdout_has("service account");
+    installation
+        .0
+        .sandbox
+        .ycred(arguments.into_iter().chain(files))
+        .run()
+        .exits(0)
+        .quietly()
+        .stdout_has("service account");
     assert_eq!(installation.requests(), (1, 0, 1));
 }

@@ -291,7 +291,7 @@ fn a_retry_after_beyond_the_deadline_fails_at_once_and_later_processes_obey_it_f
 }
 
 #[test]
-fn a_remembered_rejection_ends_with_a_new_key_a_deleted_record_or_a_forced_refresh() {
+fn a_remembered_rejection_ends_with_a_new_key_or_a_forced_refresh() {
     let world = World::new();
     let refuse = || world.emulator.fault(Fault::refuse(401).message("deleted").times(1));
     refuse();
