@@ -1,5 +1,4 @@
-//! Access keys for Object Storage (`ycred aws`): the requests they take, when they are replaced, and what happens if the
-//! cloud is down, rejects the request or issues tokens that are too short.
+//! Access keys for Object Storage (`ycred aws`): requests, lifetime, cache identity and failures of the cloud.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -161,7 +160,7 @@ fn a_twelve_hour_key_expires_with_its_iam_token() {
     assert_eq!(world.emulator.calls(), 2);
 }
 
-// --------------------------------------------------------------------------------------------------------- cache keys
+// ---------------------------------------------------------------------------------------------------------- cache keys
 
 #[test]
 fn each_session_duration_policy_account_and_profile_has_its_own_key() {
@@ -251,7 +250,7 @@ fn without_a_cache_each_call_requests_a_key() {
     assert_eq!((world.requests(), world.key_requests()), (2, 2));
 }
 
-// --------------------------------------------------------------------------------------------- short and unknown tokens
+// -------------------------------------------------------------------------------------------- short and unknown tokens
 
 #[test]
 fn a_token_that_expires_before_the_key_is_renewed_first() {
@@ -424,7 +423,7 @@ fn with_a_wrong_clock_keys_are_issued_and_expire_by_this_machines_clock() {
     }
 }
 
-// --------------------------------------------------------------------------------------------------------------- crowds
+// -------------------------------------------------------------------------------------------------------------- concurrency
 
 #[test]
 fn fifty_processes_share_one_token_and_one_key() {
@@ -437,7 +436,7 @@ fn fifty_processes_share_one_token_and_one_key() {
     assert_eq!((world.requests(), world.key_requests()), (1, 1));
 }
 
-// --------------------------------------------------------------------------------------------------- refresh and logout
+// -------------------------------------------------------------------------------------------------- refresh and logout
 
 #[test]
 fn force_refresh_fetches_a_new_token_and_a_new_key() {

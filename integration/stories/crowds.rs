@@ -127,7 +127,7 @@ fn a_client_that_calls_again_at_once_does_not_repeat_a_rejected_request() {
     assert_eq!(world.requests(), 1);
 }
 
-// ---------------------------------------------------------------------------------------------------------- locks
+// --------------------------------------------------------------------------------------------------------------- locks
 
 #[test]
 fn a_fresh_token_is_returned_while_the_lock_is_held() {
@@ -284,7 +284,7 @@ fn a_file_system_without_locking_causes_one_warning_and_no_failure() {
 }
 
 #[test]
-fn an_interrupted_lock_is_tried_again() {
+fn an_interrupted_lock_call_is_retried() {
     let Some(strace) = strace() else { return };
     let world = World::new();
     let call = with_flock(&world, &strace, "EINTR:when=1..3");
@@ -323,7 +323,7 @@ fn concurrent_impersonations_share_one_request_for_the_base_token() {
     assert_eq!((world.requests(), world.emulator.calls()), (1, 4));
 }
 
-// ------------------------------------------------------------------------------------------------------- thousands
+// ----------------------------------------------------------------------------------------------------------- thousands
 
 #[test]
 fn a_thousand_processes_at_once_with_a_cold_cache_make_one_request() {

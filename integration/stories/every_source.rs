@@ -1,5 +1,6 @@
-//! The same scenarios for every source, over TLS: first use, cache hit, renewal, cloud down, rejection, wrong clock. Then every
-//! source as the base of impersonation.
+//! The same scenarios for every source, over TLS: first use, cache hit, renewal, cloud down, rejection and wrong clock.
+//!
+//! Every source is also tested as the base of impersonation.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::sources::{SOURCES, Use};
 use crate::world::World;
 
 #[track_caller]
-fn check_all(make: impl Fn() -> Case) {
+fn check_lifecycle(make: impl Fn() -> Case) {
     check_renewal_and_recovery(&make());
     check_rejection(&make());
     for minutes in [-20, 20] {
@@ -83,67 +84,67 @@ fn check_wrong_clock(case: &Case, minutes: i64) {
 }
 
 #[test]
-fn an_authorized_key() {
-    check_all(Use::of("authorized-key", "a key file").start);
+fn an_authorized_key_passes_every_scenario() {
+    check_lifecycle(Use::of("authorized-key", "a key file").start);
 }
 
 #[test]
-fn an_oauth_token() {
-    check_all(Use::of("oauth", "a token file").start);
+fn an_oauth_token_passes_every_scenario() {
+    check_lifecycle(Use::of("oauth", "a token file").start);
 }
 
 #[test]
-fn the_metadata_service() {
-    check_all(Use::of("metadata", "the metadata service").start);
+fn the_metadata_service_passes_every_scenario() {
+    check_lifecycle(Use::of("metadata", "the metadata service").start);
 }
 
 #[test]
-fn a_workload_with_a_file() {
-    check_all(Use::of("workload", "a file").start);
+fn a_workload_with_a_file_passes_every_scenario() {
+    check_lifecycle(Use::of("workload", "a file").start);
 }
 
 #[test]
-fn a_workload_with_a_variable() {
-    check_all(Use::of("workload", "a variable").start);
+fn a_workload_with_a_variable_passes_every_scenario() {
+    check_lifecycle(Use::of("workload", "a variable").start);
 }
 
 #[test]
-fn a_workload_with_a_command() {
-    check_all(Use::of("workload", "a command").start);
+fn a_workload_with_a_command_passes_every_scenario() {
+    check_lifecycle(Use::of("workload", "a command").start);
 }
 
 #[test]
-fn a_workload_in_github_actions() {
-    check_all(Use::of("workload", "GitHub Actions").start);
+fn a_workload_in_github_actions_passes_every_scenario() {
+    check_lifecycle(Use::of("workload", "GitHub Actions").start);
 }
 
 #[test]
-fn a_command() {
-    check_all(Use::of("command", "a command").start);
+fn a_command_passes_every_scenario() {
+    check_lifecycle(Use::of("command", "a command").start);
 }
 
 /// Covers new sources as soon as they have a row. Sources with their own test run in parallel.
 #[test]
-fn every_source_without_its_own_test() {
+fn every_other_source_passes_every_scenario() {
     let tested = ["authorized-key", "oauth", "metadata", "workload", "command", "static"];
     for used in SOURCES.iter().filter(|source| !tested.contains(&source.name)).flat_map(|source| source.uses) {
-        check_all(used.start);
+        check_lifecycle(used.start);
     }
 }
 
 #[test]
-fn an_account_impersonated_with_a_key() {
-    check_all(|| Case::authorized_key().impersonating());
+fn an_account_impersonated_with_a_key_passes_every_scenario() {
+    check_lifecycle(|| Case::authorized_key().impersonating());
 }
 
 #[test]
-fn an_account_impersonated_by_a_workload() {
-    check_all(|| Case::workload(|_| FILE.to_owned()).impersonating());
+fn an_account_impersonated_by_a_workload_passes_every_scenario() {
+    check_lifecycle(|| Case::workload(|_| FILE.to_owned()).impersonating());
 }
 
 #[test]
-fn an_account_impersonated_by_a_virtual_machine() {
-    check_all(|| Case::metadata().impersonating());
+fn an_account_impersonated_by_a_virtual_machine_passes_every_scenario() {
+    check_lifecycle(|| Case::metadata().impersonating());
 }
 
 #[test]
@@ -189,7 +190,7 @@ fn many_accounts_need_one_base_token_from_any_source() {
     }
 }
 
-/// If the cloud hangs, every source fails at the deadline. A command is killed in time.
+/// Includes sources that run a command: ycred kills the command in time.
 #[test]
 fn if_the_cloud_hangs_each_source_fails_at_its_deadline() {
     let started = SOURCES.iter().filter_map(|source| Some((source.uses.last()?.start)()));

@@ -1,6 +1,7 @@
-//! The image credential provider for the kubelet. A stand-in for the kubelet reads the configuration in `packaging/`, runs the
-//! provider and parses its response like kubernetes' `pkg/credentialprovider/plugin/plugin.go`. Like the kubelet, it rejects
-//! unknown fields.
+//! The image credential provider for the kubelet.
+//!
+//! A stand-in for the kubelet reads the configuration in `packaging/`, runs the provider and parses its response like
+//! kubernetes' `pkg/credentialprovider/plugin/plugin.go`. Like the kubelet, it rejects unknown fields.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -134,7 +135,7 @@ impl World {
 
 const IMAGE: &str = "cr.yandex/crp0000000000000000/app:1";
 
-// --------------------------------------------------------------------------------------------------------- the hook
+// ------------------------------------------------------------------------------------------------------------ the hook
 
 #[test]
 fn the_nodes_token_is_for_the_images_registry_until_it_expires() {
@@ -233,7 +234,7 @@ fn a_profile_path_works_without_home_and_other_variables() {
     assert_eq!(world.emulator.calls(), 1);
 }
 
-// ------------------------------------------------------------------------------------------- service accounts' tokens
+// -------------------------------------------------------------------------------------------- service accounts' tokens
 
 #[test]
 fn each_service_account_pulls_with_its_own_token_and_record() {
@@ -283,7 +284,7 @@ fn a_profile_that_cannot_use_a_service_accounts_token_rejects_the_request() {
     assert_eq!(world.emulator.calls(), 1);
 }
 
-// -------------------------------------------------------------------------------------------------------- shipped files
+// ------------------------------------------------------------------------------------------------------- shipped files
 
 fn packaging(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/kubelet").join(file)

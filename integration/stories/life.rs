@@ -11,7 +11,7 @@ use crate::harness::run_all;
 use crate::harness::waiting::{HOUR, HeldLock, MINUTE, started};
 use crate::world::{World, shift};
 
-// ----------------------------------------------------------------------------------------------------------- fresh
+// --------------------------------------------------------------------------------------------------------------- fresh
 
 #[test]
 fn a_token_is_requested_once_and_then_printed_from_the_cache_byte_for_byte() {
@@ -72,7 +72,7 @@ fn refresh_before_moves_the_soft_window_up_to_half_the_lifetime() {
     assert_eq!(world.requests(), requests + 1);
 }
 
-// ----------------------------------------------------------------------------------------------------- refreshable
+// --------------------------------------------------------------------------------------------------------- refreshable
 
 #[test]
 fn in_the_soft_window_one_process_renews_and_all_others_return_the_cached_token_at_once() {
@@ -183,7 +183,7 @@ fn a_token_older_than_max_age_is_replaced_even_by_a_shorter_one() {
     assert_eq!(world.get(), second);
 }
 
-// --------------------------------------------------------------------------------------------------------- expired
+// ------------------------------------------------------------------------------------------------------------- expired
 
 #[test]
 fn an_expired_token_is_never_returned() {
@@ -234,7 +234,7 @@ fn a_min_ttl_that_the_cloud_cannot_meet_gets_the_longest_token_with_one_warning(
     assert_eq!(world.get(), token);
 }
 
-// ----------------------------------------------------------------------------------------------- remembered failures
+// ------------------------------------------------------------------------------------------------- remembered failures
 
 #[test]
 fn a_rejection_has_the_clouds_message_and_request_id_and_is_remembered_for_five_seconds() {
@@ -308,7 +308,7 @@ fn a_remembered_rejection_ends_with_a_new_key_or_a_forced_refresh() {
     assert_eq!(world.emulator.subject_of(&token).as_deref(), Some(key.service_account_id.as_str()));
 }
 
-// ---------------------------------------------------------------------------------------------------- force-refresh
+// ------------------------------------------------------------------------------------------------------- force-refresh
 
 #[test]
 fn force_refresh_replaces_a_fresh_token_and_caches_the_new_one() {
@@ -399,7 +399,7 @@ fn refresh_prints_the_new_tokens_expiry_and_not_the_token() {
     assert_eq!(world.requests(), 2);
 }
 
-// -------------------------------------------------------------------------------------------------------- no cache
+// ------------------------------------------------------------------------------------------------------------ no cache
 
 #[test]
 fn no_cache_neither_reads_nor_writes_a_record_or_a_lock() {
@@ -428,7 +428,7 @@ fn a_profile_with_cache_none_stores_nothing() {
     assert_eq!(world.requests(), 2);
 }
 
-// ------------------------------------------------------------------------------------------- other reasons to fetch
+// ---------------------------------------------------------------------------------------------- other reasons to fetch
 
 #[test]
 fn a_replaced_key_file_causes_an_immediate_fetch() {

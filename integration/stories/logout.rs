@@ -67,8 +67,8 @@ fn logout_of_all_waits_for_a_first_fetch_and_deletes_its_token() {
     let fetch = world.token(&[]).start();
     world.wait_for_requests(1);
     let logout = world.sandbox.ycred(["logout", "--all"]).start();
-    // There is no record to empty yet, so logout waits for the lock. If it has not got that far, the test still passes but
-    // proves less.
+    // There is no record to empty yet, so logout waits for the lock. If it has not got that far, the test still passes
+    // but proves less.
     std::thread::sleep(std::time::Duration::from_millis(300));
     world.emulator.clear_faults();
     let fetched = handed(fetch.finish());

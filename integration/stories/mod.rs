@@ -1,8 +1,7 @@
-//! End-to-end tests of ycred against the emulator. Each checks what the user sees and, in the emulator's log, which requests
-//! were made.
+//! End-to-end tests of ycred against the emulator. They check its output, and its requests in the emulator's log.
 //!
-//! Tests avoid waiting for time to pass. They age records on disk ([`age`](crate::world::World::age)), shift the cloud's clock
-//! or delay a response until they release it. Time limits only stop tests that hang.
+//! Tests avoid waiting for time to pass. They age records on disk ([`age`](crate::world::World::age)), shift the clock of
+//! the cloud, or delay a response until they release it. Time limits only stop tests that hang.
 
 mod access_keys;
 mod crowds;

@@ -26,7 +26,7 @@ fn token_call(sandbox: &Sandbox, arguments: &[&str]) -> Call {
     sandbox.ycred(["token"].iter().chain(arguments))
 }
 
-// --------------------------------------------------------------------------------------------------------- errors
+// -------------------------------------------------------------------------------------------------------------- errors
 
 #[test]
 fn every_error_in_a_profile_has_file_and_line() {
@@ -87,7 +87,7 @@ fn a_mistyped_key_or_source_gets_a_suggestion() {
     refused(token_call(&sandbox, &[]).run().never_says("hunter22"), 3, &["default.toml:2", "`password`"]);
 }
 
-// -------------------------------------------------------------------------------------------------------- aliases
+// ------------------------------------------------------------------------------------------------------------- aliases
 
 #[test]
 fn an_alias_selects_the_profile_that_it_names() {
@@ -137,7 +137,7 @@ fn use_writes_the_default_alias_and_never_replaces_a_profile() {
     assert_eq!(fs::read(sandbox.path("config/default.toml")).expect("the profile"), before);
 }
 
-// ---------------------------------------------------------------------------------------------------- permissions
+// --------------------------------------------------------------------------------------------------------- permissions
 
 #[test]
 fn a_world_writable_profile_is_rejected_with_a_chmod_hint() {
@@ -205,7 +205,7 @@ fn a_profile_must_be_a_regular_file_of_limited_size() {
     refused(token_call(&sandbox, &["-p", "huge"]).run(), 3, &["huge.toml", "larger"]);
 }
 
-// ------------------------------------------------------------------------------------------------- names and paths
+// ----------------------------------------------------------------------------------------------------- names and paths
 
 #[test]
 fn a_profile_argument_with_a_slash_is_a_path_otherwise_a_name() {
@@ -288,7 +288,7 @@ fn paths_in_a_profile_are_relative_to_its_directory_or_to_home() {
     assert_eq!(handed(run), "t1.rel.x");
 }
 
-// ----------------------------------------------------------------------------------------------------- directories
+// --------------------------------------------------------------------------------------------------------- directories
 
 #[test]
 fn the_configuration_directory_comes_from_the_variable_then_xdg_then_home() {
@@ -400,7 +400,7 @@ fn the_cache_is_in_the_xdg_directory_or_home_and_is_private() {
     }
 }
 
-// ------------------------------------------------------------------------------------------------------- not UTF-8
+// ----------------------------------------------------------------------------------------------------------- not UTF-8
 
 #[test]
 fn arguments_and_variables_that_are_not_utf8_never_panic() {

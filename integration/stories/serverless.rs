@@ -1,5 +1,6 @@
-//! Functions, containers and virtual machines with the metadata service at its real address, in a separate network namespace.
-//! No setting names that address.
+//! Functions, containers and virtual machines with the metadata service at its default address.
+//!
+//! A separate network namespace makes that address available. No setting names it.
 
 use std::fs;
 use std::time::Duration;

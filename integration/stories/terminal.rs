@@ -1,7 +1,9 @@
 //! A pseudo-terminal with scripted input.
 
-/// A Python program that runs a command in a new terminal. The last argument is a script of `OUTPUT=>INPUT` steps, separated
-/// by `|`: each input is typed once its output has appeared.
+/// A Python program that runs a command in a new terminal.
+///
+/// The last argument is a list of `OUTPUT=>INPUT` steps, separated by `|`. Each input is typed once its output has
+/// appeared.
 pub const TERMINAL: &str = r#"
 import os, pty, select, sys, time
 pid, master = pty.fork()

@@ -36,7 +36,7 @@ fn world_with_clock_shift(minutes: i64) -> World {
     world
 }
 
-// ---------------------------------------------------------------------------------------------------- wrong clocks
+// -------------------------------------------------------------------------------------------------------- wrong clocks
 
 #[test]
 fn with_a_slow_clock_a_token_is_fetched_with_one_warning() {
@@ -137,7 +137,7 @@ fn with_a_wrong_clock_a_token_expired_by_the_clouds_clock_is_not_returned() {
 
 #[test]
 fn with_a_wrong_clock_a_valid_token_is_not_discarded() {
-    // This machine's clock is 20 minutes fast and the token is valid for 10: by that clock alone, it has expired on arrival.
+    // This machine's clock is 20 minutes fast, so a token that is valid for 10 minutes looks expired on arrival.
     let world = world_with_clock_shift(-20);
     world.emulator.set(|settings| settings.life = 10 * MINUTE);
     let token = warned(world.token(&[]).run(), &["20 min fast"]);
@@ -159,8 +159,8 @@ fn a_record_from_the_future_is_replaced_and_used_if_the_fetch_fails() {
 
 #[test]
 fn a_token_fetched_with_a_fast_clock_is_not_used_beyond_its_expiry_after_the_clock_is_corrected() {
-    // At boot the clock was ten hours fast, and the machine got a token that is valid for one hour. The metadata service returns
-    // a duration, so the expiry was computed by that clock. Then the clock was corrected.
+    // At boot the clock was ten hours fast, and the machine got a token valid for one hour. The metadata service
+    // returns a duration, so the expiry was computed by that clock. Then the clock was corrected.
     let world = World::bare(Config::default());
     world.emulator.attach(Some("ajeofthemachine00000"));
     world.emulator.set(|settings| settings.life = HOUR);
@@ -180,7 +180,7 @@ fn a_token_fetched_with_a_fast_clock_is_not_used_beyond_its_expiry_after_the_clo
     assert!(advertised(&run) <= end, "{} is after {end}\n{run}", advertised(&run));
 }
 
-// ------------------------------------------------------------------------------------------------------- lifetimes
+// ----------------------------------------------------------------------------------------------------------- lifetimes
 
 #[test]
 fn the_advertised_expiry_is_a_minute_before_the_real_one() {

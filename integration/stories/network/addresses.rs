@@ -61,7 +61,7 @@ fn a_name_server_that_does_not_respond_is_abandoned_at_the_deadline() {
         }
         refused(run, 4, &[url, "no answer within"]);
         silent.set_nonblocking(true).expect("a socket");
-        assert!(silent.recv_from(&mut [0; 512]).is_ok(), "the name server must have got a query");
+        assert!(silent.recv_from(&mut [0; 512]).is_ok(), "the name server must have received a query");
     });
 }
 

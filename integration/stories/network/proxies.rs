@@ -103,13 +103,13 @@ fn a_proxy_variable_without_a_valid_url_is_an_error_that_hides_its_value() {
 #[test]
 fn loopback_is_never_proxied() {
     let mut world = World::new();
-    let dead = "http://127.0.0.1:1";
+    let unreachable = "http://127.0.0.1:1";
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
-        world.sandbox.set(name, dead);
+        world.sandbox.set(name, unreachable);
     }
     world.get();
     let world = World::with_tls(Tls::Good);
-    handed(world.token(&[]).env("HTTPS_PROXY", dead).run());
+    handed(world.token(&[]).env("HTTPS_PROXY", unreachable).run());
 }
 
 /// Runs a test with a cloud at a non-loopback address in a separate network namespace.
@@ -128,8 +128,9 @@ fn at_a_non_loopback_address(test: impl FnOnce(&Emulator, &Sandbox) + Send) {
     });
 }
 
-/// A SOCKS5 proxy (RFC 1928, without authentication) for one connection, which always connects to this address. Returns its own
-/// address and a channel with the request that it got.
+/// Starts a SOCKS5 proxy (RFC 1928, without authentication) for one connection, which always leads to this address.
+///
+/// Returns the proxy's address and a channel that receives the client's request.
 fn start_socks5_proxy(to: std::net::SocketAddr) -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Vec<u8>>) {
     use std::io::{Read as _, Write as _};
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -203,7 +204,7 @@ fn an_unsupported_proxy_scheme_is_an_error_and_is_not_bypassed() {
 }
 
 #[test]
-fn no_proxy_is_obeyed_for_names_addresses_and_blocks() {
+fn no_proxy_is_obeyed_for_addresses_blocks_and_wildcards() {
     at_a_non_loopback_address(|emulator, sandbox| {
         let tunnel = Tunnel::to(emulator);
         let call = |no_proxy: &str| {

@@ -102,7 +102,7 @@ fn a_hit_makes_no_network_call_takes_no_lock_and_opens_no_key() {
     let run = world.sandbox.call(strace, arguments.chain(rest)).run().exits(0).quietly();
     assert_eq!(one_token(&run), token);
     let calls = fs::read_to_string(&trace).expect("a trace");
-    // A tracer that is not root cannot read the process's memory and sees no file names. So count the opened files as well.
+    // A tracer without root cannot read the process's memory and sees no file names, so count the opened files as well.
     assert!(calls.contains("write(1, "), "expected a complete trace: {calls}");
     assert_eq!(calls.matches("O_NONBLOCK").count(), 2, "the profile and the record\n{calls}");
     for forbidden in ["socket(", "connect(", "flock(", "key.json", "rename", "mkdir(", "unlink(", "O_CREAT", ".lock"] {
