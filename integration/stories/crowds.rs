@@ -27,7 +27,7 @@ fn same_token(runs: Vec<Run>) -> String {
 }
 
 /// The error without its "remembered" suffix.
-fn without_age(error: &str) -> String {
+fn without_suffix(error: &str) -> String {
     match error.split_once(" (remembered, ") {
         Some((error, _)) => error.to_owned(),
         None => error.to_owned(),
@@ -77,7 +77,7 @@ fn if_the_leader_is_rejected_all_waiters_report_its_error() {
     world.emulator.fault(Fault::refuse(403).message("the test says no").delayed(Duration::from_secs(1)));
     let errors: Vec<String> = run_many(&world, 50, &[])
         .into_iter()
-        .map(|run| without_age(&refused(run, 1, &["403", "the test says no"])))
+        .map(|run| without_suffix(&refused(run, 1, &["403", "the test says no"])))
         .collect();
     let id = world.emulator.log()[0].request_id.clone();
     assert!(errors.iter().all(|error| *error == errors[0] && error.contains(&id)), "{errors:?}");
@@ -110,7 +110,7 @@ fn if_the_cloud_is_down_all_waiters_report_the_error_of_one_request_and_its_retr
                 .lines()
                 .filter(|line| !line.starts_with("ycred: debug: "))
                 .fold(String::new(), |text, line| text + line + "\n");
-            errors.push(without_age(&refused(run, 4, &[])));
+            errors.push(without_suffix(&refused(run, 4, &[])));
         }
         assert!(errors.iter().all(|error| *error == errors[0]), "{errors:?}");
         assert_eq!(world.requests(), 4, "one request and three retries");

@@ -15,6 +15,7 @@ use crate::sources::workload::FILE;
 use crate::sources::{SOURCES, Use};
 use crate::world::World;
 
+/// Runs every scenario, each with a new case.
 #[track_caller]
 fn check_lifecycle(make: impl Fn() -> Case) {
     check_renewal_and_recovery(&make());
@@ -66,6 +67,7 @@ fn check_rejection(case: &Case) {
     handed((case.call)(case.world.token(&["--force-refresh"])).run());
 }
 
+/// With a clock that is this many minutes off, tokens are cached and never used beyond their expiry.
 #[track_caller]
 fn check_wrong_clock(case: &Case, minutes: i64) {
     case.world.emulator.set(|settings| settings.clock_shift = Span::minutes(minutes));
