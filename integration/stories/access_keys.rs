@@ -94,7 +94,7 @@ fn the_first_key_takes_two_requests_and_later_calls_use_the_cache() {
     }
     assert_eq!(world.emulator.calls(), 2, "one request for the token, one for the key");
     assert_eq!((world.requests(), world.key_requests()), (1, 1));
-    assert_eq!(world.get(), world.emulator.tokens()[0], "the token that it was exchanged for is cached as usual");
+    assert_eq!(world.get(), world.emulator.tokens()[0], "the IAM token is cached as usual");
     assert_eq!(world.emulator.calls(), 2);
 }
 

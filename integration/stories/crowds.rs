@@ -221,7 +221,7 @@ fn a_valid_token_is_returned_even_if_leader_and_relief_both_fail() {
 }
 
 #[test]
-fn with_a_silent_leader_and_the_cloud_down_the_waiters_make_the_requests_of_one() {
+fn with_a_silent_leader_and_the_cloud_down_the_waiters_share_one_request_and_its_retries() {
     let world = World::new();
     world.get();
     world.age(13 * HOUR);

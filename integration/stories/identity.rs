@@ -42,7 +42,7 @@ fn a_change_to_any_input_selects_another_record() {
     }
     assert_eq!(world.emulator.calls(), requests, "each variant uses its own record again");
     assert_eq!(world.records().len(), variants.len());
-    // Five base tokens. The chains share the links that they have in common.
+    // Five base tokens and four links: the chains share their common links.
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (5, 4));
 }
 

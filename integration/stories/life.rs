@@ -230,7 +230,7 @@ fn a_min_ttl_that_the_cloud_cannot_meet_gets_the_longest_token_with_one_warning(
     world.emulator.set(|settings| settings.life = HOUR);
     let token = warned(world.token(&["--min-ttl", "10h"]).run(), &["less than the 10h asked for"]);
     assert_eq!(warned(world.token(&["--min-ttl", "10h"]).run(), &["less than the 10h"]), token);
-    assert_eq!(world.requests(), 1, "the cloud has no longer token, so later runs make no request");
+    assert_eq!(world.requests(), 1, "later runs make no request: the cloud cannot issue a longer token");
     assert_eq!(world.get(), token);
 }
 

@@ -236,7 +236,7 @@ fn a_token_valid_for_seconds_is_requested_once_and_not_in_a_loop() {
         assert!(world.emulator.subject_of(&token).is_some());
         assert_eq!(world.requests(), 1, "life {life}");
     }
-    // The token is always below min-ttl and the cloud has no longer one: it is used until it expires.
+    // The token is always below min-ttl, but the cloud cannot issue a longer one: it is used until it expires.
     let token = warned(world.token(&[]).run(), &["less than the 60s asked for"]);
     assert_eq!(warned(world.token(&[]).run(), &["less than the 60s asked for"]), token);
     assert_eq!(world.requests(), 1);

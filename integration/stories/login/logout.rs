@@ -212,7 +212,7 @@ fn revoke_finds_a_token_that_only_the_login_state_has() {
     person.world.sandbox.ycred(["revoke"]).run().exits(0).quietly().stdout_has("is revoked");
     assert!(!person.world.emulator.is_live(&first));
     assert_ne!(person.get(), first);
-    // With impersonation the login's own token is not revoked in its place: the account has no cached token.
+    // With impersonation, `revoke` does not fall back to the login's own token.
     let more = "cache = \"none\"\nimpersonate = \"ajeservice0000000000\"";
     let person = Person::with(Config::default(), more);
     person.log_in();
