@@ -1,4 +1,4 @@
-//! Many processes at once (F01 to F08, F12, F14): one request, one token or one reason, and nobody hangs.
+//! Many processes at once (F01 to F08, F12, F14): they make one request, share its token or error, and never hang.
 
 use std::fs;
 use std::time::Duration;
@@ -11,26 +11,26 @@ use crate::harness::{Call, Run, run_all, tried};
 use crate::server::Stage;
 use crate::world::World;
 
-/// Limits that only a hang reaches, also where a machine is busy with other tests.
+/// Limits that only a hang exceeds, even if other tests keep the machine busy.
 const LONG: &str = "120s";
 const LIMIT: Duration = Duration::from_secs(180);
 
-fn crowd(world: &World, count: usize, words: &[&str]) -> Vec<Run> {
-    run_all((0..count).map(|_| world.token(words).limit(LIMIT)))
+fn run_many(world: &World, count: usize, arguments: &[&str]) -> Vec<Run> {
+    run_all((0..count).map(|_| world.token(arguments).limit(LIMIT)))
 }
 
 #[track_caller]
-fn all_the_same(runs: Vec<Run>) -> String {
+fn same_token(runs: Vec<Run>) -> String {
     let tokens: Vec<String> = runs.into_iter().map(handed).collect();
     assert!(tokens.iter().all(|token| *token == tokens[0]), "different tokens");
     tokens[0].clone()
 }
 
-/// A reason as it was when it was fresh.
-fn without_age(reason: &str) -> String {
-    match reason.split_once(" (remembered, ") {
-        Some((reason, _)) => reason.to_owned(),
-        None => reason.to_owned(),
+/// The error without its "remembered" suffix.
+fn without_suffix(error: &str) -> String {
+    match error.split_once(" (remembered, ") {
+        Some((error, _)) => error.to_owned(),
+        None => error.to_owned(),
     }
 }
 
@@ -39,12 +39,12 @@ fn a_hundred_processes_with_a_cold_cache_make_one_request_and_print_the_same_tok
     let world = World::new();
     world.configure(&format!("timeout = \"{LONG}\""));
     world.emulator.fault(Fault::slow(Duration::from_millis(500)));
-    all_the_same(crowd(&world, 100, &[]));
+    same_token(run_many(&world, 100, &[]));
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
-fn a_hundred_processes_at_the_moment_of_expiry_make_one_request_while_the_cloud_is_slow() {
+fn a_hundred_processes_at_expiry_make_one_request_to_a_slow_cloud() {
     let world = World::new();
     world.configure(&format!("timeout = \"{LONG}\""));
     let old = world.get();
@@ -53,39 +53,39 @@ fn a_hundred_processes_at_the_moment_of_expiry_make_one_request_while_the_cloud_
     let running: Vec<_> = (0..100).map(|_| world.token(&[]).limit(LIMIT).start()).collect();
     world.wait_for_requests(2);
     world.emulator.clear_faults();
-    let new = all_the_same(running.into_iter().map(crate::harness::Running::finish).collect());
+    let new = same_token(running.into_iter().map(crate::harness::Running::finish).collect());
     assert_ne!(new, old);
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
-fn below_min_ttl_the_others_wait_for_the_one_that_fetches() {
+fn below_min_ttl_the_waiters_wait_for_the_leader() {
     let world = World::new();
     world.configure(&format!("timeout = \"{LONG}\""));
     let old = world.get();
     world.age(12 * HOUR - Duration::from_secs(50));
     world.emulator.fault(Fault::slow(Duration::from_secs(1)));
-    let new = all_the_same(crowd(&world, 30, &[]));
+    let new = same_token(run_many(&world, 30, &[]));
     assert_ne!(new, old);
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
-fn when_the_one_that_fetches_is_refused_all_hear_the_same_reason_of_one_request() {
+fn if_the_leader_is_rejected_all_waiters_report_its_error() {
     let world = World::new();
     world.configure(&format!("timeout = \"{LONG}\""));
     world.emulator.fault(Fault::refuse(403).message("the test says no").delayed(Duration::from_secs(1)));
-    let reasons: Vec<String> = crowd(&world, 50, &[])
+    let errors: Vec<String> = run_many(&world, 50, &[])
         .into_iter()
-        .map(|run| without_age(&refused(run, 1, &["403", "the test says no"])))
+        .map(|run| without_suffix(&refused(run, 1, &["403", "the test says no"])))
         .collect();
     let id = world.emulator.log()[0].request_id.clone();
-    assert!(reasons.iter().all(|reason| *reason == reasons[0] && reason.contains(&id)), "{reasons:?}");
+    assert!(errors.iter().all(|error| *error == errors[0] && error.contains(&id)), "{errors:?}");
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
-fn when_the_cloud_is_down_all_hear_the_same_reason_of_one_request_and_its_retries() {
+fn if_the_cloud_is_down_all_waiters_report_the_error_of_one_request_and_its_retries() {
     for fault in [
         Fault::refuse(500).message("the test says no").retry_after(0).delayed(Duration::from_millis(300)),
         Fault::broken(Stage::BeforeAnswer).delayed(Duration::from_millis(300)),
@@ -93,7 +93,7 @@ fn when_the_cloud_is_down_all_hear_the_same_reason_of_one_request_and_its_retrie
         let world = World::new();
         world.configure(&format!("timeout = \"{LONG}\""));
         world.emulator.fault(fault);
-        // All are there before the first try, so that none comes after the two seconds for which it is remembered.
+        // A failure is remembered for two seconds, so all processes must wait for the lock before the first attempt.
         let lock = {
             world.token(&["--timeout", "1s", "--force-refresh"]).run().exits(4);
             world.edit(|record| record["failure"]["until"] = 0.into());
@@ -102,7 +102,7 @@ fn when_the_cloud_is_down_all_hear_the_same_reason_of_one_request_and_its_retrie
         };
         let running: Vec<_> = (0..30).map(|_| started(world.token(&["-v"]).limit(LIMIT))).collect();
         drop(lock);
-        let mut reasons = Vec::new();
+        let mut errors = Vec::new();
         for run in running {
             let mut run = run.finish();
             run.stderr = run
@@ -110,15 +110,15 @@ fn when_the_cloud_is_down_all_hear_the_same_reason_of_one_request_and_its_retrie
                 .lines()
                 .filter(|line| !line.starts_with("ycred: debug: "))
                 .fold(String::new(), |text, line| text + line + "\n");
-            reasons.push(without_age(&refused(run, 4, &[])));
+            errors.push(without_suffix(&refused(run, 4, &[])));
         }
-        assert!(reasons.iter().all(|reason| *reason == reasons[0]), "{reasons:?}");
+        assert!(errors.iter().all(|error| *error == errors[0]), "{errors:?}");
         assert_eq!(world.requests(), 4, "one request and three retries");
     }
 }
 
 #[test]
-fn a_client_that_runs_us_again_at_once_costs_no_second_refused_request() {
+fn a_client_that_calls_again_at_once_does_not_repeat_a_rejected_request() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(401).message("deleted"));
     for _ in 0..4 {
@@ -127,19 +127,19 @@ fn a_client_that_runs_us_again_at_once_costs_no_second_refused_request() {
     assert_eq!(world.requests(), 1);
 }
 
-// ---------------------------------------------------------------------------------------------------------- locks
+// --------------------------------------------------------------------------------------------------------------- locks
 
 #[test]
-fn a_fresh_token_is_handed_out_while_the_lock_is_held_all_the_time() {
+fn a_fresh_token_is_returned_while_the_lock_is_held() {
     let world = World::new();
     let token = world.get();
     let _held = HeldLock::of(&world.lock_file());
-    assert_eq!(all_the_same(crowd(&world, 50, &[])), token);
+    assert_eq!(same_token(run_many(&world, 50, &[])), token);
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
-fn a_leader_that_is_killed_blocks_nobody() {
+fn a_killed_leader_does_not_block_the_waiters() {
     let world = World::new();
     world.configure(&format!("timeout = \"{LONG}\""));
     world.emulator.fault(Fault::held().times(1));
@@ -149,12 +149,12 @@ fn a_leader_that_is_killed_blocks_nobody() {
     leader.signal(libc::SIGKILL);
     let tokens: Vec<String> = waiting.into_iter().map(|run| one_token(&run.finish().exits(0))).collect();
     assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
-    assert_eq!(world.requests(), 2, "the dead one's and one more");
+    assert_eq!(world.requests(), 2, "the killed leader's request and one more");
     assert_eq!(world.get(), tokens[0]);
 }
 
 #[test]
-fn a_leader_that_is_killed_alone_leaves_no_lock_behind() {
+fn a_killed_leader_without_waiters_leaves_no_lock_behind() {
     let world = World::new();
     world.emulator.fault(Fault::held().times(1));
     let leader = world.token(&[]).start();
@@ -166,18 +166,18 @@ fn a_leader_that_is_killed_alone_leaves_no_lock_behind() {
 }
 
 #[test]
-fn a_leader_that_hangs_is_relieved_by_exactly_one_within_the_deadline() {
+fn exactly_one_waiter_replaces_a_hanging_leader_within_the_deadline() {
     let world = World::new();
     world.configure("timeout = \"10s\"");
     world.emulator.fault(Fault::held().times(1));
     let leader = world.token(&[]).start();
     world.wait_for_requests(1);
     leader.signal(libc::SIGSTOP);
-    let runs = crowd(&world, 8, &[]);
-    let token = all_the_same(runs);
-    assert_eq!(world.requests(), 2, "the hanging one's and one more");
+    let runs = run_many(&world, 8, &[]);
+    let token = same_token(runs);
+    assert_eq!(world.requests(), 2, "the hanging leader's request and one more");
     assert_eq!(world.get(), token);
-    // It wakes up to find that another has been there: it takes what that brought, and replaces nothing.
+    // The leader resumes after its relief has stored a token. It must not replace that record.
     leader.signal(libc::SIGCONT);
     world.emulator.clear_faults();
     let late = leader.finish().exits(0);
@@ -186,55 +186,55 @@ fn a_leader_that_hangs_is_relieved_by_exactly_one_within_the_deadline() {
 }
 
 #[test]
-fn a_relief_that_fails_leaves_the_others_to_the_leader() {
+fn if_the_relief_fails_the_others_wait_for_the_leader() {
     let world = World::new();
     world.configure(&format!("timeout = \"{LONG}\""));
     world.emulator.fault(Fault::held());
     let patient: Vec<_> = (0..5).map(|_| world.token(&[]).limit(LIMIT).start()).collect();
     world.wait_for_requests(1);
-    // It asks in the silent leader's place, and has no time to be answered.
+    // It requests a token in place of the silent leader, and runs out of time.
     let hasty = world.token(&["--timeout", "1s"]).start();
     world.wait_for_requests(2);
     refused(hasty.finish(), 4, &["no answer within"]);
     world.emulator.clear_faults();
-    let token = all_the_same(patient.into_iter().map(crate::harness::Running::finish).collect());
-    let asked = world.requests();
-    assert_eq!(world.get(), token, "what the leader got is kept");
-    assert_eq!(world.requests(), asked);
+    let token = same_token(patient.into_iter().map(crate::harness::Running::finish).collect());
+    let requests = world.requests();
+    assert_eq!(world.get(), token, "the leader's token is cached");
+    assert_eq!(world.requests(), requests);
 }
 
 #[test]
-fn whoever_has_a_live_token_gets_it_also_when_leader_and_relief_both_fail() {
+fn a_valid_token_is_returned_even_if_leader_and_relief_both_fail() {
     let world = World::new();
     let token = world.get();
     world.age(12 * HOUR - Duration::from_secs(100));
     world.emulator.fault(Fault::refuse(503).message("the test says no"));
     let lock = HeldLock::of(&world.lock_file());
-    let words = ["--min-ttl", "10m", "--timeout", "8s"];
-    assert_eq!(warned(world.token(&words).run(), &["the cached token is used", "the test says no"]), token);
-    // And when nobody can even ask.
+    let arguments = ["--min-ttl", "10m", "--timeout", "8s"];
+    assert_eq!(warned(world.token(&arguments).run(), &["the cached token is used", "the test says no"]), token);
+    // And if no process can make a request.
     world.edit(|record| record["retry_at"] = serde_json::Value::Null);
     let relief = world.lock_file().to_string_lossy().replace(".lock", ".relief.lock");
     let _relief = HeldLock::of(relief.as_ref());
-    assert_eq!(warned(world.token(&words).run(), &["the cached token is used", "has not come back"]), token);
+    assert_eq!(warned(world.token(&arguments).run(), &["the cached token is used", "has not come back"]), token);
     drop(lock);
 }
 
 #[test]
-fn with_a_silent_leader_and_a_sick_cloud_the_waiters_make_the_requests_of_one() {
+fn with_a_silent_leader_and_the_cloud_down_the_waiters_share_one_request_and_its_retries() {
     let world = World::new();
     world.get();
     world.age(13 * HOUR);
     world.emulator.fault(Fault::refuse(503).message("the test says no"));
     let _lock = HeldLock::of(&world.lock_file());
-    for run in crowd(&world, 20, &["--timeout", "12s"]) {
+    for run in run_many(&world, 20, &["--timeout", "12s"]) {
         refused(run, 4, &["the test says no"]);
     }
     assert!(world.requests() <= 1 + 4, "{} requests", world.requests());
 }
 
 #[test]
-fn nobody_waits_beyond_the_deadline_for_a_lock() {
+fn no_process_waits_for_a_lock_beyond_its_deadline() {
     let world = World::new();
     world.get();
     let relief = world.lock_file().to_string_lossy().replace(".lock", ".relief.lock");
@@ -246,7 +246,7 @@ fn nobody_waits_beyond_the_deadline_for_a_lock() {
 }
 
 #[test]
-fn where_a_lock_is_impossible_tokens_are_had_without_it_and_the_cause_is_told() {
+fn without_a_lock_tokens_are_still_fetched_and_the_warning_has_the_cause() {
     let world = World::new();
     world.get();
     let lock = world.lock_file();
@@ -255,8 +255,8 @@ fn where_a_lock_is_impossible_tokens_are_had_without_it_and_the_cause_is_told() 
     world.age(13 * HOUR);
     let token = warned(world.token(&[]).run(), &["cannot be locked", "Is a directory"]);
     assert_eq!(world.requests(), 2);
-    assert_eq!(world.get(), token, "the record is kept all the same");
-    // In the soft window there is no renewal without a lock: every process would make one.
+    assert_eq!(world.get(), token, "the record is still written");
+    // Without a lock, no process renews in the soft window: otherwise each of them would.
     world.age(11 * HOUR);
     for _ in 0..3 {
         assert_eq!(world.get(), token);
@@ -264,26 +264,27 @@ fn where_a_lock_is_impossible_tokens_are_had_without_it_and_the_cause_is_told() 
     assert_eq!(world.requests(), 2);
 }
 
-/// `ycred token` with every flock failing so.
+/// `ycred token`, with this error injected into flock.
 fn with_flock(world: &World, strace: &std::path::Path, error: &str) -> Call {
     let inject = format!("inject=flock:error={error}");
-    let words = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", &inject, crate::harness::YCRED, "token"];
-    world.sandbox.call(strace, words)
+    let arguments =
+        ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", &inject, crate::harness::YCRED, "token"];
+    world.sandbox.call(strace, arguments)
 }
 
 #[test]
-fn a_file_system_that_cannot_lock_costs_one_warning_and_no_token() {
+fn a_file_system_without_locking_causes_one_warning_and_no_failure() {
     let Some(strace) = strace() else { return };
-    for (error, words) in [("ENOLCK", "No locks available"), ("EOPNOTSUPP", "not supported")] {
+    for (error, expected) in [("ENOLCK", "No locks available"), ("EOPNOTSUPP", "not supported")] {
         let world = World::new();
-        let token = warned(with_flock(&world, &strace, error).run(), &["cannot be locked", words]);
-        assert_eq!(handed(with_flock(&world, &strace, error).run()), token, "a hit does not even try to lock");
+        let token = warned(with_flock(&world, &strace, error).run(), &["cannot be locked", expected]);
+        assert_eq!(handed(with_flock(&world, &strace, error).run()), token, "a hit takes no lock");
         assert_eq!(world.requests(), 1);
     }
 }
 
 #[test]
-fn an_interrupted_lock_is_tried_again() {
+fn an_interrupted_lock_call_is_retried() {
     let Some(strace) = strace() else { return };
     let world = World::new();
     let call = with_flock(&world, &strace, "EINTR:when=1..3");
@@ -298,7 +299,7 @@ fn different_profiles_do_not_wait_for_each_other() {
     world.emulator.fault(Fault::held().times(1));
     let held = world.token(&[]).start();
     world.wait_for_requests(1);
-    // The first is held back for as long as this one runs.
+    // The first process cannot finish while this one runs.
     let token = handed(world.token(&["-p", "other"]).run());
     assert_eq!(world.emulator.subject_of(&token), Some(other.service_account_id));
     world.emulator.clear_faults();
@@ -307,7 +308,7 @@ fn different_profiles_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn two_users_of_one_base_impersonate_at_once_with_one_request_for_it() {
+fn concurrent_impersonations_share_one_request_for_the_base_token() {
     let world = World::new();
     world.emulator.fault(Fault::slow(Duration::from_millis(300)));
     for name in ["one", "two", "three"] {
@@ -322,20 +323,20 @@ fn two_users_of_one_base_impersonate_at_once_with_one_request_for_it() {
     assert_eq!((world.requests(), world.emulator.calls()), (1, 4));
 }
 
-// ------------------------------------------------------------------------------------------------------- thousands
+// ----------------------------------------------------------------------------------------------------------- thousands
 
 #[test]
 fn a_thousand_processes_at_once_with_a_cold_cache_make_one_request() {
     let world = World::new();
     world.configure(&format!("timeout = \"{LONG}\""));
     world.emulator.fault(Fault::slow(Duration::from_secs(1)));
-    let token = all_the_same(crowd(&world, 1000, &[]));
+    let token = same_token(run_many(&world, 1000, &[]));
     assert_eq!(world.requests(), 1);
-    // And a thousand hits none.
-    assert_eq!(all_the_same(crowd(&world, 1000, &[])), token);
+    // A thousand hits make no request.
+    assert_eq!(same_token(run_many(&world, 1000, &[])), token);
     assert_eq!(world.requests(), 1);
     let names: Vec<_> = world.sandbox.files("cache/v1");
-    assert_eq!(names.len(), 3, "a record, a lock and the tag, and no litter: {names:?}");
+    assert_eq!(names.len(), 3, "expected a record, a lock and the tag only: {names:?}");
     tried("process started together with a thousand others, empty cache", 1000);
     tried("process started together with a thousand others, valid cache", 1000);
 }

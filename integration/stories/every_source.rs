@@ -1,5 +1,6 @@
-//! Every source through its whole life, by TLS: first use, cached, renewed, the cloud down, refused, a clock that is off;
-//! and every source as the base of impersonation.
+//! The same scenarios for every source, over TLS: first use, cache hit, renewal, cloud down, rejection and wrong clock.
+//!
+//! Every source is also tested as the base of impersonation.
 
 use std::time::Duration;
 
@@ -14,18 +15,19 @@ use crate::sources::workload::FILE;
 use crate::sources::{SOURCES, Use};
 use crate::world::World;
 
+/// Runs every scenario, each with a new case.
 #[track_caller]
-fn lives(make: impl Fn() -> Case) {
-    is_used_renewed_and_recovers(&make());
-    is_refused(&make());
+fn check_lifecycle(make: impl Fn() -> Case) {
+    check_renewal_and_recovery(&make());
+    check_rejection(&make());
     for minutes in [-20, 20] {
-        bears_a_clock_that_is_off(&make(), minutes);
+        check_wrong_clock(&make(), minutes);
     }
 }
 
-/// First use, cached, renewed, the cloud down, up again.
+/// First use, cache hits, a renewal, then a cloud that goes down and comes back.
 #[track_caller]
-fn is_used_renewed_and_recovers(case: &Case) {
+fn check_renewal_and_recovery(case: &Case) {
     let World { emulator, .. } = &case.world;
     let first = case.get();
     assert_eq!((case.get(), case.get()), (first.clone(), first.clone()));
@@ -35,38 +37,39 @@ fn is_used_renewed_and_recovers(case: &Case) {
     assert_ne!(second, first);
     assert_eq!(case.get(), second);
     case.has_asked(2);
-    // The cloud is down: the cached token serves while it lives, with a word, and nobody asks again at once.
+    // The cloud is down: the cached token is used while it is valid, with one warning and no immediate retry.
     emulator.fault(Fault::refuse(503).message("the test says no"));
     case.world.age(11 * HOUR);
     assert_eq!(warned(case.call().run(), &["the cached token is used", "the test says no"]), second);
-    let asked = emulator.calls();
+    let before = emulator.calls();
     assert_eq!(case.get(), second);
-    assert_eq!(emulator.calls(), asked);
-    // It is dead: nothing serves.
+    assert_eq!(emulator.calls(), before);
+    // The token has expired: the run fails.
     case.world.age(2 * HOUR);
     refused(case.call().run(), case.down, &["the test says no"]);
-    let asked = emulator.calls();
+    let before = emulator.calls();
     refused(case.call().run(), case.down, &["the test says no", "remembered"]);
-    assert_eq!(emulator.calls(), asked);
+    assert_eq!(emulator.calls(), before);
     emulator.clear_faults();
     case.world.age(HOUR);
     assert_ne!(case.get(), second);
 }
 
-/// Refused: at once, once, in the cloud's words, and from then on from memory.
+/// A rejection is reported at once with the cloud's message. The next run reports it from the cache.
 #[track_caller]
-fn is_refused(case: &Case) {
+fn check_rejection(case: &Case) {
     case.world.emulator.fault(Fault::refuse(403).message("the test says no"));
     refused(case.call().run(), 1, &["403", "the test says no"]);
-    let asked = case.world.emulator.calls();
+    let before = case.world.emulator.calls();
     refused(case.call().run(), 1, &["the test says no", "remembered"]);
-    assert_eq!(case.world.emulator.calls(), asked);
+    assert_eq!(case.world.emulator.calls(), before);
     case.world.emulator.clear_faults();
     handed((case.call)(case.world.token(&["--force-refresh"])).run());
 }
 
+/// With a clock that is this many minutes off, tokens are cached and never used beyond their expiry.
 #[track_caller]
-fn bears_a_clock_that_is_off(case: &Case, minutes: i64) {
+fn check_wrong_clock(case: &Case, minutes: i64) {
     case.world.emulator.set(|settings| settings.clock_shift = Span::minutes(minutes));
     let token = match case.knows_time {
         true => {
@@ -76,78 +79,78 @@ fn bears_a_clock_that_is_off(case: &Case, minutes: i64) {
     };
     assert!(case.world.emulator.is_live(&token));
     assert_eq!(case.get(), token);
-    // Once it is dead for the cloud, it is not served.
+    // A token that has expired by the cloud's clock is not returned.
     case.world.age(13 * HOUR);
     let run = case.call().run().exits(0);
     assert_ne!(one_token(&run), token);
 }
 
 #[test]
-fn an_authorized_key() {
-    lives(Use::of("authorized-key", "a key file").start);
+fn an_authorized_key_passes_every_scenario() {
+    check_lifecycle(Use::of("authorized-key", "a key file").start);
 }
 
 #[test]
-fn an_oauth_token() {
-    lives(Use::of("oauth", "a token file").start);
+fn an_oauth_token_passes_every_scenario() {
+    check_lifecycle(Use::of("oauth", "a token file").start);
 }
 
 #[test]
-fn the_metadata_service() {
-    lives(Use::of("metadata", "the metadata service").start);
+fn the_metadata_service_passes_every_scenario() {
+    check_lifecycle(Use::of("metadata", "the metadata service").start);
 }
 
 #[test]
-fn a_workload_with_a_file() {
-    lives(Use::of("workload", "a file").start);
+fn a_workload_with_a_file_passes_every_scenario() {
+    check_lifecycle(Use::of("workload", "a file").start);
 }
 
 #[test]
-fn a_workload_with_a_variable() {
-    lives(Use::of("workload", "a variable").start);
+fn a_workload_with_a_variable_passes_every_scenario() {
+    check_lifecycle(Use::of("workload", "a variable").start);
 }
 
 #[test]
-fn a_workload_with_a_command() {
-    lives(Use::of("workload", "a command").start);
+fn a_workload_with_a_command_passes_every_scenario() {
+    check_lifecycle(Use::of("workload", "a command").start);
 }
 
 #[test]
-fn a_workload_in_github_actions() {
-    lives(Use::of("workload", "GitHub Actions").start);
+fn a_workload_in_github_actions_passes_every_scenario() {
+    check_lifecycle(Use::of("workload", "GitHub Actions").start);
 }
 
 #[test]
-fn a_command() {
-    lives(Use::of("command", "a command").start);
+fn a_command_passes_every_scenario() {
+    check_lifecycle(Use::of("command", "a command").start);
 }
 
-/// A source is tested as soon as it has a row; those with a test of their own run beside each other.
+/// Covers new sources as soon as they have a row. Sources with their own test run in parallel.
 #[test]
-fn every_source_without_a_test_of_its_own() {
-    let have_one = ["authorized-key", "oauth", "metadata", "workload", "command", "static"];
-    for used in SOURCES.iter().filter(|source| !have_one.contains(&source.name)).flat_map(|source| source.uses) {
-        lives(used.start);
+fn every_other_source_passes_every_scenario() {
+    let tested = ["authorized-key", "oauth", "metadata", "workload", "command", "static"];
+    for used in SOURCES.iter().filter(|source| !tested.contains(&source.name)).flat_map(|source| source.uses) {
+        check_lifecycle(used.start);
     }
 }
 
 #[test]
-fn an_account_that_a_key_impersonates() {
-    lives(|| Case::authorized_key().impersonating());
+fn an_account_impersonated_with_a_key_passes_every_scenario() {
+    check_lifecycle(|| Case::authorized_key().impersonating());
 }
 
 #[test]
-fn an_account_that_a_workload_impersonates() {
-    lives(|| Case::workload(|_| FILE.to_owned()).impersonating());
+fn an_account_impersonated_by_a_workload_passes_every_scenario() {
+    check_lifecycle(|| Case::workload(|_| FILE.to_owned()).impersonating());
 }
 
 #[test]
-fn an_account_that_a_machine_impersonates() {
-    lives(|| Case::metadata().impersonating());
+fn an_account_impersonated_by_a_virtual_machine_passes_every_scenario() {
+    check_lifecycle(|| Case::metadata().impersonating());
 }
 
 #[test]
-fn a_static_token_needs_no_cloud_and_is_as_old_as_it_is() {
+fn a_static_token_needs_no_cloud_and_is_never_cached() {
     let case = Case::fixed();
     case.world.emulator.fault(Fault::refuse(503));
     case.world.emulator.set(|settings| settings.clock_shift = Span::minutes(20));
@@ -160,9 +163,9 @@ fn a_static_token_needs_no_cloud_and_is_as_old_as_it_is() {
     assert_eq!(case.world.emulator.calls(), 0);
 }
 
-/// On any source: each link of a chain is bought and kept by itself, so that many accounts cost one token of the base.
+/// For every source: each link of a chain is exchanged and cached separately, so many accounts need one base token.
 #[test]
-fn many_accounts_cost_one_token_of_the_base_whatever_that_is() {
+fn many_accounts_need_one_base_token_from_any_source() {
     for source in SOURCES {
         let (name, Some(used)) = (source.name, source.uses.last()) else { continue };
         let case = (used.start)();
@@ -180,7 +183,7 @@ fn many_accounts_cost_one_token_of_the_base_whatever_that_is() {
         case.write("");
         case.get();
         case.has_asked(usize::from(case.asks.is_some()));
-        // A refusal in the midst of a chain is told with its link, and does not cost the base again.
+        // A rejection inside a chain names its link and does not fetch the base token again.
         let last = emulator.new_service_account();
         case.write(&format!("impersonate = [\"{shared}\", \"{last}\"]\n"));
         emulator.fault(Fault::refuse(403).on(Endpoint::CreateForServiceAccount).message("the test says no"));
@@ -189,9 +192,9 @@ fn many_accounts_cost_one_token_of_the_base_whatever_that_is() {
     }
 }
 
-/// What a program makes of the cloud's deadline: it is killed in time for our own.
+/// Includes sources that run a command: ycred kills the command in time.
 #[test]
-fn a_cloud_that_hangs_ends_each_source_with_its_deadline() {
+fn if_the_cloud_hangs_each_source_fails_at_its_deadline() {
     let started = SOURCES.iter().filter_map(|source| Some((source.uses.last()?.start)()));
     for case in started.filter(|case| case.asks.is_some()) {
         case.world.emulator.fault(Fault::slow(Duration::from_secs(300)));

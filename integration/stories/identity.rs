@@ -1,4 +1,4 @@
-//! Whose token a record holds: another input, another entry.
+//! Cache identities: any input that decides which token is issued selects its own record.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::expect::handed;
 use crate::world::World;
 
 #[test]
-fn any_one_input_that_changes_makes_another_entry() {
+fn a_change_to_any_input_selects_another_record() {
     let world = World::new();
     let url = world.emulator.url();
     let aud = |host: &str| format!("http://{host}:{}/iam/v1/tokens", world.emulator.address().port());
@@ -33,21 +33,21 @@ fn any_one_input_that_changes_makes_another_entry() {
     for (number, settings) in variants.iter().enumerate() {
         world.sandbox.profile(&format!("v{number}"), settings);
         let token = handed(world.token(&["-p", &format!("v{number}")]).run());
-        assert!(!tokens.contains(&token), "variant {number} shares another's entry");
+        assert!(!tokens.contains(&token), "variant {number} shares the record of another");
         tokens.push(token);
     }
     let requests = world.emulator.calls();
     for (number, token) in tokens.iter().enumerate() {
         assert_eq!(handed(world.token(&["-p", &format!("v{number}")]).run()), *token);
     }
-    assert_eq!(world.emulator.calls(), requests, "each has its own entry, and keeps it");
+    assert_eq!(world.emulator.calls(), requests, "each variant uses its own record again");
     assert_eq!(world.records().len(), variants.len());
-    // Five without impersonation, and of the chains only the link that no other has.
+    // Five base tokens and four links: the chains share their common links.
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (5, 4));
 }
 
 #[test]
-fn two_profiles_with_the_same_identity_share_one_entry() {
+fn profiles_with_the_same_identity_share_one_record() {
     let world = World::new();
     let token = world.get();
     let absolute = world.sandbox.path("config/key.json");
@@ -66,13 +66,13 @@ fn two_profiles_with_the_same_identity_share_one_entry() {
     }
     let by_path = world.sandbox.path("config/same.toml");
     assert_eq!(handed(world.token(&["-p", &by_path.to_string_lossy()]).run()), token);
-    let beside = world.token(&["-p", "./same.toml"]).within(world.sandbox.path("config"));
-    assert_eq!(handed(beside.run()), token);
+    let relative = world.token(&["-p", "./same.toml"]).within(world.sandbox.path("config"));
+    assert_eq!(handed(relative.run()), token);
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
-fn the_same_identity_is_found_again_a_hundred_times() {
+fn a_hundred_processes_find_the_same_record() {
     let world = World::new();
     let token = world.get();
     let runs = crate::harness::run_all((0..100).map(|_| world.token(&[])));
@@ -81,7 +81,7 @@ fn the_same_identity_is_found_again_a_hundred_times() {
 }
 
 #[test]
-fn two_jobs_with_different_secrets_in_one_variable_never_share_an_entry() {
+fn jobs_with_different_secrets_in_one_variable_never_share_a_record() {
     let world = World::bare(Config::default());
     world.sandbox.profile(
         "default",
@@ -95,12 +95,12 @@ fn two_jobs_with_different_secrets_in_one_variable_never_share_an_entry() {
         }
     }
     assert_eq!(world.requests(), 2);
-    // The same secret under another name is another setting, and nothing is lost by asking once more.
+    // One record for each secret.
     assert_eq!(world.records().len(), 2);
 }
 
 #[test]
-fn two_virtual_machines_never_share_an_entry() {
+fn two_virtual_machines_never_share_a_record() {
     let (one, two) = (World::bare(Config::default()), World::bare(Config::default()));
     for (world, account) in [(&one, "ajeone"), (&two, "ajetwo")] {
         world.emulator.attach(Some(account));
@@ -119,17 +119,17 @@ fn two_virtual_machines_never_share_an_entry() {
 }
 
 #[test]
-fn two_commands_or_one_in_two_directories_never_share_an_entry() {
+fn different_commands_or_directories_never_share_a_record() {
     let world = World::bare(Config::default());
     let script = "#!/bin/sh\nprintf 't1.%s.%s' \"$1\" \"$(basename \"$PWD\")\"\n";
     let program = world.sandbox.script("bin/give", script);
     for directory in ["one", "two"] {
-        for word in ["x", "y"] {
-            let toml = format!("source = \"command\"\ncommand = [\"{}\", \"{word}\"]\n", program.display());
-            let path = world.sandbox.file(format!("config/{directory}/{word}.toml"), toml);
+        for argument in ["x", "y"] {
+            let toml = format!("source = \"command\"\ncommand = [\"{}\", \"{argument}\"]\n", program.display());
+            let path = world.sandbox.file(format!("config/{directory}/{argument}.toml"), toml);
             let path = path.to_string_lossy().into_owned();
             for _ in 0..2 {
-                assert_eq!(handed(world.token(&["-p", &path]).run()), format!("t1.{word}.{directory}"));
+                assert_eq!(handed(world.token(&["-p", &path]).run()), format!("t1.{argument}.{directory}"));
             }
         }
     }
@@ -137,7 +137,7 @@ fn two_commands_or_one_in_two_directories_never_share_an_entry() {
 }
 
 #[test]
-fn names_in_the_cache_tell_neither_account_nor_secret() {
+fn cache_file_names_reveal_neither_account_nor_secret() {
     let world = World::bare(Config::default());
     let (oauth, subject) = world.emulator.new_oauth();
     world.sandbox.profile(
@@ -148,8 +148,8 @@ fn names_in_the_cache_tell_neither_account_nor_secret() {
     for path in world.sandbox.files("cache") {
         let name = path.to_string_lossy().into_owned();
         assert!(!name.contains(&subject) && !name.contains("oauth") && !name.contains(&oauth[3..11]), "{name}");
-        let content = fs::read_to_string(&path).expect("text");
-        assert!(!content.contains(&oauth), "the long-lived secret is in no file: {name}");
+        let content = fs::read_to_string(&path).expect("UTF-8");
+        assert!(!content.contains(&oauth), "{name} contains the long-lived secret");
         assert!(!content.contains(&token) || name.ends_with(".json"), "{name}");
     }
 }

@@ -1,4 +1,4 @@
-//! `ycred import`: what yc has becomes profiles that work, nothing of anybody's is lost, and no secret is shown.
+//! `ycred import`: profiles of yc become working profiles, existing files are kept, and no secret is printed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,25 +17,25 @@ use crate::harness::{Call, Run};
 const YC: &str = "home/.config/yandex-cloud/config.yaml";
 const HELPER: &str = "home/.config/yandex-cloud/credhelper-config.yaml";
 
-/// A key as yc keeps it inline.
+/// An authorized key in the form that yc stores inline in `config.yaml`.
 fn inline(key: &AuthorizedKey) -> String {
     let file = tempfile::NamedTempFile::new().expect("a file");
     key.write(file.path()).expect("a key file");
     let json: Value = serde_json::from_slice(&fs::read(file.path()).expect("a key")).expect("JSON");
-    let mut text = "    service-account-key:\n".to_owned();
+    let mut yaml = "    service-account-key:\n".to_owned();
     for (name, value) in json.as_object().expect("an object") {
-        let value = value.as_str().expect("a text");
+        let value = value.as_str().expect("a string");
         if value.contains('\n') {
-            text += &format!("      {name}: |\n");
-            text.extend(value.lines().map(|line| format!("        {line}\n")));
+            yaml += &format!("      {name}: |\n");
+            yaml.extend(value.lines().map(|line| format!("        {line}\n")));
         } else {
-            text += &format!("      {name}: {value}\n");
+            yaml += &format!("      {name}: {value}\n");
         }
     }
-    text
+    yaml
 }
 
-/// A user of yc's with a profile of every kind, who has nothing of ycred's yet.
+/// A yc user with one profile of every kind and no ycred profiles.
 struct User {
     world: World,
     oauth: String,
@@ -45,15 +45,15 @@ struct User {
 impl User {
     fn new() -> User {
         let world = World::bare(Config::default());
-        fs::remove_file(world.sandbox.path("config/key.json")).expect("the key that yc has, not we");
+        fs::remove_file(world.sandbox.path("config/key.json")).expect("the sandbox's key file");
         let (oauth, _) = world.emulator.new_oauth();
         let machine = world.emulator.new_service_account();
         world.emulator.attach(Some(&machine));
-        let yaml = format!(
+        let config = format!(
             "current: Prod_EU\nprofiles:\n  default:\n    token: {oauth}\n    cloud-id: b1g0\n    folder-id: b1g1\n  Prod_EU:\n{}    endpoint: api.cloud.yandex.net:443\n    format: json\n  kz:\n    federation-id: bpf0000000000000000a\n    endpoint: api.yandexcloud.kz:443\n    quota-limit: 5\n  vm:\n    instance-service-account: true\n  nobody:\n    folder-id: b1g2\n",
             inline(&world.key)
         );
-        world.sandbox.file(YC, yaml);
+        world.sandbox.file(YC, config);
         User { world, oauth, machine }
     }
 
@@ -72,7 +72,7 @@ impl User {
         self.world.sandbox.files("config").into_iter().map(name).collect()
     }
 
-    /// A profile that was written, with the emulator in the cloud's place.
+    /// Runs `ycred token` with an imported profile, pointed at the emulator.
     fn token_of(&self, name: &str) -> Run {
         let here = format!("{}iam-url = \"{}\"\n", self.read(&format!("{name}.toml")), self.world.emulator.url());
         self.world.sandbox.profile("here", &here);
@@ -81,14 +81,14 @@ impl User {
     }
 
     fn private_line(&self) -> String {
-        let text = fs::read_to_string(self.world.sandbox.path(YC)).expect("yc's file");
-        let line = text.lines().skip_while(|line| !line.contains("BEGIN PRIVATE KEY")).nth(1);
+        let config = fs::read_to_string(self.world.sandbox.path(YC)).expect("yc's file");
+        let line = config.lines().skip_while(|line| !line.contains("BEGIN PRIVATE KEY")).nth(1);
         line.expect("a line of the key").trim().to_owned()
     }
 }
 
 #[test]
-fn what_would_be_written_is_shown_whole_and_nothing_is_written() {
+fn the_preview_shows_everything_and_writes_nothing() {
     let user = User::new();
     let run = user.import(&[]).run().exits(0).quietly();
     let config = user.world.sandbox.path("config");
@@ -110,7 +110,7 @@ fn what_would_be_written_is_shown_whole_and_nothing_is_written() {
         "OAuth tokens are on their way out",
         "nothing is written yet: the same with --write does it",
     ] {
-        assert!(run.stdout.contains(shown), "{shown:?} expected\n{run}");
+        assert!(run.stdout.contains(shown), "expected {shown:?}\n{run}");
     }
     let run = run.never_says(&user.oauth).never_says(&user.private_line());
     assert!(!run.stdout.contains("quota-limit"), "{run}");
@@ -119,9 +119,9 @@ fn what_would_be_written_is_shown_whole_and_nothing_is_written() {
 }
 
 #[test]
-fn what_is_written_is_private_and_works() {
+fn imported_profiles_are_private_and_work() {
     let user = User::new();
-    // A directory that was made with another umask.
+    // The directory exists, made with another umask.
     fs::create_dir(user.world.sandbox.path("config/keys")).expect("a directory");
     set_mode(&user.world.sandbox.path("config/keys"), 0o755);
     let run =
@@ -139,30 +139,30 @@ fn what_is_written_is_private_and_works() {
     assert_eq!(user.files(), written);
     let mode = |name: &str| {
         let path = user.world.sandbox.path("config").join(name);
-        fs::metadata(path).expect("there").permissions().mode() & 0o777
+        fs::metadata(path).expect("an existing file").permissions().mode() & 0o777
     };
     for name in written {
         assert_eq!(mode(name), 0o600, "{name}");
     }
     assert_eq!(mode("keys"), 0o700);
-    // The key file is what it was before yc took it in.
+    // The key file equals the one that yc imported.
     user.world.key.write(user.world.sandbox.path("tmp/key.json")).expect("a key file");
     let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
     let before = fs::read_to_string(user.world.sandbox.path("tmp/key.json")).expect("the key");
-    assert!(json(&user.read("keys/prod-eu.json")) == json(&before), "another key");
+    assert!(json(&user.read("keys/prod-eu.json")) == json(&before), "the key differs");
     for (name, subject) in [
         ("prod-eu", Some(user.world.key.service_account_id.clone())),
         ("yc-default", None),
         ("vm", Some(user.machine.clone())),
     ] {
         let token = handed(user.token_of(name));
-        let whose = user.world.emulator.subject_of(&token).expect("a token of the emulator's");
-        assert!(subject.is_none_or(|subject| subject == whose), "{name}: {whose}");
+        let owner = user.world.emulator.subject_of(&token).expect("a token of the emulator's");
+        assert!(subject.is_none_or(|subject| subject == owner), "{name}: {owner}");
     }
     assert_eq!(user.world.requests(), 2);
     assert_eq!(user.world.emulator.requests(METADATA), 1);
     assert_eq!(user.read("default.toml"), "use = \"prod-eu\"\n");
-    // Every profile of a source that this version has can be read.
+    // Every profile can be read, if this version has its source.
     let list = user.world.sandbox.ycred(["list"]).run().exits(0);
     for line in list.stdout.lines().filter(|line| line.contains("broken")) {
         assert!(line.contains("kz") && sources::named("login").is_none(), "{list}");
@@ -170,16 +170,17 @@ fn what_is_written_is_private_and_works() {
 }
 
 #[test]
-fn a_profile_that_is_there_stays_unless_force_says_otherwise() {
+fn existing_profiles_are_kept_without_force() {
     let user = User::new();
     user.world.sandbox.profile("vm", "source = \"static\"\ntoken-env = \"MINE\"\n");
     user.world.sandbox.profile("default", "use = \"vm\"\n");
     let run = user.import(&["--write"]).run().exits(0).quietly();
-    for said in ["vm: is left out", "is another; --force replaces it", "the default stays vm; `ycred use prod-eu`"] {
-        assert!(run.stdout.contains(said), "{said:?} expected\n{run}");
+    for expected in ["vm: is left out", "is another; --force replaces it", "the default stays vm; `ycred use prod-eu`"]
+    {
+        assert!(run.stdout.contains(expected), "expected {expected:?}\n{run}");
     }
     assert!(user.read("vm.toml").contains("MINE") && user.read("default.toml").contains("vm"));
-    // One that was asked for by name is not left out in passing.
+    // A profile named on the command line is an error, not skipped.
     refused_with_hint(
         user.import(&["vm", "--write"]).run(),
         2,
@@ -190,14 +191,14 @@ fn a_profile_that_is_there_stays_unless_force_says_otherwise() {
     assert!(!again.stdout.contains("(0600)"), "{again}");
     user.import(&["--write", "--force"]).run().exits(0).quietly();
     assert!(user.read("vm.toml").contains("metadata") && user.read("default.toml").contains("prod-eu"));
-    // A default that is a profile itself is somebody's work.
+    // A default that is a profile and not an alias is kept.
     user.world.sandbox.profile("default", "source = \"static\"\ntoken-env = \"MINE\"\n");
     user.import(&["--write", "--force"]).run().exits(0).stdout_has("is a profile of its own and stays the default");
     assert!(user.read("default.toml").contains("MINE"));
 }
 
 #[test]
-fn a_key_file_of_another_profile_is_not_replaced_either() {
+fn an_existing_key_file_is_not_replaced() {
     let user = User::new();
     user.world.sandbox.file("config/keys/prod-eu.json", "somebody's");
     user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: is left out");
@@ -206,7 +207,7 @@ fn a_key_file_of_another_profile_is_not_replaced_either() {
 }
 
 #[test]
-fn where_a_key_cannot_be_written_no_profile_is_there_that_names_it() {
+fn if_a_key_cannot_be_written_its_profile_is_not_written() {
     let user = User::new();
     user.world.sandbox.file("config/keys", "a file in the way");
     refused(user.import(&["Prod_EU", "--write"]).run(), 3, &["keys/prod-eu.json", "cannot be written"]);
@@ -214,11 +215,11 @@ fn where_a_key_cannot_be_written_no_profile_is_there_that_names_it() {
 }
 
 #[test]
-fn profiles_are_chosen_and_renamed_on_the_command_line() {
+fn profiles_are_selected_and_renamed_on_the_command_line() {
     let user = User::new();
     user.import(&["--write", "vm=machine-1", "kz"]).run().exits(0).quietly().stdout_has("vm: is called machine-1 here");
     assert_eq!(user.files(), ["kz.toml", "machine-1.toml"]);
-    // Whoever calls another one `default` wants no alias of that name.
+    // If another profile is renamed to `default`, no alias of that name is written.
     user.import(&["--write", "vm=default", "Prod_EU"]).run().exits(0).quietly();
     assert!(user.read("default.toml").contains("source = \"metadata\""), "{}", user.read("default.toml"));
     refused_with_hint(user.import(&["gone"]).run(), 2, &["config.yaml", "has no profile gone"], "Prod_EU");
@@ -227,19 +228,19 @@ fn profiles_are_chosen_and_renamed_on_the_command_line() {
 }
 
 #[test]
-fn names_that_come_to_the_same_are_refused_until_told_apart() {
+fn colliding_names_are_rejected_until_one_is_renamed() {
     let user = User::new();
     let profile = "instance-service-account: \"true\"\n";
     user.world.sandbox.file(YC, format!("profiles:\n  a_b:\n    {profile}  A-B:\n    {profile}  жук:\n    {profile}"));
-    let words = ["a_b", "A-B", "both be called a-b"];
-    refused_with_hint(user.import(&[]).run(), 2, &words, "ycred import 'a_b=a-b' 'A-B=a-b-2'");
+    let expected = ["a_b", "A-B", "both be called a-b"];
+    refused_with_hint(user.import(&[]).run(), 2, &expected, "ycred import 'a_b=a-b' 'A-B=a-b-2'");
     refused_with_hint(user.import(&["жук"]).run(), 2, &["жук"], "=NAME");
     user.import(&["--write", "a_b", "A-B=other", "жук=beetle"]).run().exits(0).quietly();
     assert_eq!(user.files(), ["a-b.toml", "beetle.toml", "other.toml"]);
 }
 
 #[test]
-fn a_current_profile_called_default_is_the_default_itself() {
+fn a_current_profile_named_default_becomes_the_default() {
     let user = User::new();
     user.world.sandbox.file(YC, "current: default\nprofiles:\n  default:\n    instance-service-account: true\n");
     user.import(&["--write"]).run().exits(0).quietly();
@@ -248,14 +249,14 @@ fn a_current_profile_called_default_is_the_default_itself() {
 }
 
 #[test]
-fn a_key_that_is_one_text_and_a_machine_that_is_switched_off_are_understood() {
+fn a_key_in_one_string_and_a_disabled_instance_account_are_read_correctly() {
     let user = User::new();
     let json = user.world.key.file().json();
     let key: String = json.lines().map(|line| format!("      {line}\n")).collect();
-    let text = format!(
+    let config = format!(
         "profiles:\n  text:\n    service-account-key: |\n{key}  off:\n    instance-service-account: FALSE\n  on:\n    instance-service-account: 'True'\n"
     );
-    user.world.sandbox.file(YC, text);
+    user.world.sandbox.file(YC, config);
     let run = user.import(&["--write"]).run().exits(0).quietly().never_says(&user.private_line());
     assert!(run.stdout.contains("off: has no credentials"), "{run}");
     assert_eq!(user.files(), ["keys/text.json", "on.toml", "text.toml"]);
@@ -264,7 +265,7 @@ fn a_key_that_is_one_text_and_a_machine_that_is_switched_off_are_understood() {
 }
 
 #[test]
-fn imports_at_once_write_the_same_and_none_fails() {
+fn concurrent_imports_write_the_same_files_and_all_succeed() {
     let user = User::new();
     for run in crate::harness::run_all((0..20).map(|_| user.import(&["--write"]))) {
         run.exits(0).quietly();
@@ -274,26 +275,26 @@ fn imports_at_once_write_the_same_and_none_fails() {
 }
 
 #[test]
-fn impersonation_and_several_credentials_in_one_profile() {
+fn a_profile_with_impersonation_and_several_credentials_is_imported() {
     let user = User::new();
     let account = user.world.emulator.new_service_account();
-    let text = format!(
+    let config = format!(
         "profiles:\n  one:\n    token: {}\n    federation-id: bpf1\n    impersonate-service-account-id: {account}\n",
         user.oauth
     );
-    user.world.sandbox.file(YC, text);
+    user.world.sandbox.file(YC, config);
     user.import(&["--write"]).run().exits(0).stdout_has("one: has federation-id too, which token outranks");
     let token = handed(user.token_of("one"));
     assert_eq!(user.world.emulator.subject_of(&token), Some(account));
 }
 
 #[test]
-fn the_docker_helpers_hosts_become_entries_to_paste() {
+fn hosts_of_the_docker_helper_become_entries_to_paste() {
     let user = User::new();
     let json = |run: &Run| -> Value {
         let from = run.stdout.find("    {").unwrap_or_else(|| panic!("no JSON\n{run}"));
-        let text: String = run.stdout[from..].lines().take_while(|line| line.starts_with("    ")).collect();
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{run}"))
+        let snippet: String = run.stdout[from..].lines().take_while(|line| line.starts_with("    ")).collect();
+        serde_json::from_str(&snippet).unwrap_or_else(|error| panic!("{error}\n{run}"))
     };
     user.world.sandbox.file(HELPER, "cr.yandex: Prod_EU\ncr.yandexcloud.kz: kz\ndefault: default\n");
     let run = user.import(&[]).run().exits(0).quietly();
@@ -305,11 +306,11 @@ fn the_docker_helpers_hosts_become_entries_to_paste() {
         let link = format!("    ln -s \"$(command -v ycred)\" ~/.local/bin/docker-credential-ycred-{name}\n");
         assert_eq!(run.stdout.matches(&link).count(), 1, "{link}\n{run}");
     }
-    // The helper's file alone, its names as config.yaml beside it has them.
+    // The helper's file alone: names are resolved with the config.yaml next to it.
     let helper = user.world.sandbox.path(HELPER);
     let run = user.import(&["--from", &helper.to_string_lossy()]).run().exits(0).quietly();
     assert_eq!(json(&run), expected);
-    // Somebody must be there to answer.
+    // The profile must exist.
     user.world.sandbox.file(HELPER, "cr.yandex: nobody\ncr.cloud.yandex.net: vm\n");
     let run = user.import(&[]).run().exits(0).stdout_has("cr.yandex: there is no profile nobody");
     assert!(!run.stdout.contains("no profile vm"), "{run}");
@@ -322,10 +323,10 @@ fn the_docker_helpers_hosts_become_entries_to_paste() {
 }
 
 #[test]
-fn broken_files_of_yc_are_told_with_file_and_line_and_nothing_is_written() {
+fn errors_in_yc_files_have_file_and_line_and_nothing_is_written() {
     let user = User::new();
     let key = inline(&user.world.key).replace("service_account_id:", "user_account_id:");
-    for (text, words) in [
+    for (config, expected) in [
         ("profiles:\n  a: [1\n  b: 2\n".to_owned(), vec!["config.yaml:", "is not YAML"]),
         ("profiles:\n  a: &x {}\n  b: *x\n".to_owned(), vec!["config.yaml:3", "alias"]),
         ("current:\n  - a\n".to_owned(), vec!["config.yaml", "has no profiles"]),
@@ -342,18 +343,18 @@ fn broken_files_of_yc_are_told_with_file_and_line_and_nothing_is_written() {
         ),
         ("a".repeat(1024 * 1024 + 1), vec!["config.yaml", "larger than"]),
     ] {
-        user.world.sandbox.file(YC, &text);
+        user.world.sandbox.file(YC, &config);
         let run = user.import(&["--write"]).run();
-        refused(run, 3, &words);
-        assert_eq!(user.files(), [""; 0], "{text:.60}");
+        refused(run, 3, &expected);
+        assert_eq!(user.files(), [""; 0], "{config:.60}");
     }
-    // The others can be had without the one that is wrong.
-    let text =
+    // The other profiles can be imported without the broken one.
+    let config =
         "profiles:\n  bad:\n    token: t1.x.y\n  a:\n    token: y0_x\n  b c:\n    instance-service-account: true\n";
-    user.world.sandbox.file(YC, text);
+    user.world.sandbox.file(YC, config);
     let hint = "ycred import a 'b c'";
     refused_with_hint(user.import(&["--write"]).run(), 3, &["config.yaml:3", "profile bad"], hint);
-    user.world.sandbox.file(YC, format!("{text}  worse:\n{key}").replace("t1.x.y", "y0_y"));
+    user.world.sandbox.file(YC, format!("{config}  worse:\n{key}").replace("t1.x.y", "y0_y"));
     let hint = "ycred import bad a 'b c'";
     refused_with_hint(user.import(&["--write"]).run(), 3, &["profile worse: service-account-key"], hint);
     user.import(&["--write", "bad", "a", "b c"]).run().exits(0).quietly();
@@ -362,14 +363,14 @@ fn broken_files_of_yc_are_told_with_file_and_line_and_nothing_is_written() {
 }
 
 #[test]
-fn a_file_of_yc_that_others_can_read_is_warned_of() {
+fn a_yc_file_that_others_can_read_causes_a_warning() {
     let user = User::new();
     set_mode(&user.world.sandbox.path(YC), 0o644);
     user.import(&[]).run().exits(0).stderr_has("can be read by others");
 }
 
 #[test]
-fn the_environment_becomes_a_profile_that_serves_without_it() {
+fn variables_become_a_profile_that_works_without_them() {
     let user = User::new();
     let key = user.world.sandbox.path("home/key.json");
     user.world.key.write(&key).expect("a key file");
@@ -379,7 +380,7 @@ fn the_environment_becomes_a_profile_that_serves_without_it() {
     let import = |name: &str, variable: &str, value: &str| {
         user.import(&["--environment", name, "--write"]).env(variable, value).run().exits(0).quietly()
     };
-    // A path is relative to where the variable was set.
+    // A path is relative to the working directory.
     let call = user.import(&["--environment", "path", "--write"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", "key.json");
     call.within(user.world.sandbox.path("home")).run().exits(0).quietly();
     assert!(user.read("path.toml").contains(&format!("key-file = \"{}\"", key.display())));
@@ -397,10 +398,13 @@ fn the_environment_becomes_a_profile_that_serves_without_it() {
     let call = user.import(&["--environment", "job", "--write"]).env("YCRED_SERVICE_ACCOUNT_ID", "aje1");
     let call = call.env("YCRED_SUBJECT_TOKEN_FILE", "token").env("YCRED_AUTH_URL", "https://auth.example");
     call.within(user.world.sandbox.path("home")).run().exits(0).quietly();
-    let text = user.read("job.toml");
+    let profile = user.read("job.toml");
     let file = format!("subject-token-file = \"{}/token\"\n", user.world.sandbox.path("home").display());
-    assert!(text.contains("source = \"workload\"\nservice-account-id = \"aje1\"\n") && text.contains(&file), "{text}");
-    assert!(text.contains("auth-url = \"https://auth.example\"\n"), "{text}");
+    assert!(
+        profile.contains("source = \"workload\"\nservice-account-id = \"aje1\"\n") && profile.contains(&file),
+        "{profile}"
+    );
+    assert!(profile.contains("auth-url = \"https://auth.example\"\n"), "{profile}");
     let other = user.world.emulator.new_service_account();
     let call = user.import(&["--environment", "--write"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", key.as_os_str());
     call.env("YC_ENDPOINT", "api.yandexcloud.kz:443")
@@ -408,10 +412,11 @@ fn the_environment_becomes_a_profile_that_serves_without_it() {
         .run()
         .exits(0)
         .quietly();
-    let text = user.read("default.toml");
+    let profile = user.read("default.toml");
     assert!(
-        text.contains("endpoint = \"api.yandexcloud.kz\"\n") && text.contains(&format!("impersonate = [\"{other}\"]")),
-        "{text}"
+        profile.contains("endpoint = \"api.yandexcloud.kz\"\n")
+            && profile.contains(&format!("impersonate = [\"{other}\"]")),
+        "{profile}"
     );
     refused_with_hint(
         user.import(&["--environment"]).run(),
@@ -420,8 +425,8 @@ fn the_environment_becomes_a_profile_that_serves_without_it() {
         "YC_SERVICE_ACCOUNT_KEY_FILE",
     );
     refused(user.import(&["--environment", "a", "b"]).run(), 2, &["one profile"]);
-    // What would serve nobody without a profile is told in the environment's own terms.
-    for (variables, words) in [
+    // Invalid variables are reported by name.
+    for (variables, expected) in [
         (&[("YC_METADATA_ADDR", "example.com")][..], ["YC_METADATA_ADDR", "example.com"]),
         (
             &[("YC_METADATA_ADDR", "127.0.0.1"), ("YCRED_IMPERSONATE", "a,,b")],
@@ -433,7 +438,7 @@ fn the_environment_becomes_a_profile_that_serves_without_it() {
     ] {
         let call = user.import(&["--environment", "wrong", "--write"]);
         let call = variables.iter().fold(call, |call, (name, value)| call.env(name, *value));
-        refused(call.run(), 3, &words);
+        refused(call.run(), 3, &expected);
         assert!(!user.files().iter().any(|name| name.contains("wrong")), "{variables:?}");
     }
 }

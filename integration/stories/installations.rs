@@ -1,4 +1,4 @@
-//! Other installations than the default one: where IAM is found, and whom a JWT is for.
+//! Installations other than the default one: how ycred discovers IAM, and the audience of its JWTs.
 
 use crate::emulator::endpoints::{IAM, LIST};
 use crate::emulator::faults::{Endpoint, Fault};
@@ -9,7 +9,7 @@ use crate::harness::run_all;
 use crate::harness::waiting::{HOUR, MINUTE};
 use crate::world::World;
 
-/// An installation that says where its IAM is, and a user who asks it for that.
+/// An installation that publishes its endpoints, and a user with `iam-url = "discover"`.
 struct Installation(World);
 
 impl Installation {
@@ -37,41 +37,42 @@ impl Installation {
         self.0.sandbox.profile("default", &format!("{}{more}", self.settings("key.json")));
     }
 
-    /// A profile of this name with an account of its own.
-    fn another(&self, name: &str) {
+    /// Writes a profile with its own account.
+    fn add_profile(&self, name: &str) {
         let key = self.0.emulator.new_service_account_key();
         key.write(self.0.sandbox.path(format!("config/{name}.json"))).expect("a key file");
         self.0.sandbox.profile(name, &self.settings(&format!("{name}.json")));
     }
 
-    /// How often the one endpoint was asked for, the list of all, and a token.
+    /// The numbers of requests for the IAM endpoint, for the list of all endpoints, and for a token.
     fn requests(&self) -> (usize, usize, usize) {
         let count = |path| self.0.emulator.requests(path);
         (count(IAM), count(LIST), count(TOKENS))
     }
 
-    fn says(&self, status: u16, body: &str) {
+    /// From now on discovery gets this response.
+    fn responds(&self, status: u16, body: &str) {
         self.0.emulator.clear_faults();
         self.0.emulator.fault(Fault::body(body).with_status(status).on(Endpoint::Other));
     }
 }
 
 #[test]
-fn where_iam_is_says_the_installation_and_a_hit_does_not_ask() {
+fn iam_is_discovered_and_a_hit_makes_no_request() {
     let installation = Installation::new();
     let token = installation.0.get();
     assert_eq!(installation.requests(), (1, 0, 1));
     assert_eq!(installation.0.get(), token);
     assert_eq!(installation.requests(), (1, 0, 1));
-    // The JWT is for the URL that it was sent to.
+    // The audience is the URL that the JWT was sent to.
     let log = installation.0.emulator.log();
     let expected = vec![format!("https://localhost:{}{TOKENS}", installation.port())];
     assert!(matches!(&log[1].presented, Presented::Jwt { aud, .. } if *aud == expected), "{:?}", log[1].presented);
-    assert_eq!(log[0].presented, Presented::Nothing, "the list is public");
+    assert_eq!(log[0].presented, Presented::Nothing, "the list needs no credential");
 }
 
 #[test]
-fn where_the_one_endpoint_is_not_known_the_list_is_read() {
+fn if_the_iam_endpoint_is_not_found_the_list_is_read() {
     let installation = Installation::new();
     installation.0.emulator.fault(Fault::refuse(404).times(1).on(Endpoint::Other));
     installation.0.get();
@@ -79,7 +80,7 @@ fn where_the_one_endpoint_is_not_known_the_list_is_read() {
 }
 
 #[test]
-fn an_audience_that_is_set_stays_though_iam_is_discovered() {
+fn a_configured_audience_is_kept_with_discovery() {
     let installation = Installation::new();
     installation.0.emulator.set(|settings| settings.audiences.push("https://iam.elsewhere.example/x".to_owned()));
     installation.profile("audience = \"https://iam.elsewhere.example/x\"\n");
@@ -93,11 +94,11 @@ fn an_audience_that_is_set_stays_though_iam_is_discovered() {
 }
 
 #[test]
-fn many_misses_of_many_profiles_ask_once_where_iam_is() {
+fn concurrent_misses_of_many_profiles_discover_iam_once() {
     let installation = Installation::new();
     let names = ["one", "two", "three", "four", "five", "six"];
     for name in names {
-        installation.another(name);
+        installation.add_profile(name);
     }
     let calls = names.iter().flat_map(|name| (0..4).map(|_| installation.0.token(&["--profile", name])));
     for run in run_all(calls) {
@@ -107,10 +108,10 @@ fn many_misses_of_many_profiles_ask_once_where_iam_is() {
 }
 
 #[test]
-fn what_was_found_serves_for_an_hour_and_longer_while_the_list_cannot_be_had() {
+fn a_discovered_address_is_used_for_an_hour_and_longer_if_discovery_fails() {
     let installation = Installation::new();
     for name in ["one", "two", "three"] {
-        installation.another(name);
+        installation.add_profile(name);
     }
     installation.0.get();
     installation.0.age(HOUR - MINUTE);
@@ -126,7 +127,7 @@ fn what_was_found_serves_for_an_hour_and_longer_while_the_list_cannot_be_had() {
 }
 
 #[test]
-fn a_forced_refresh_asks_anew_where_iam_is_once_for_the_whole_chain() {
+fn a_forced_refresh_discovers_iam_once_for_the_whole_chain() {
     let installation = Installation::new();
     let account = installation.0.emulator.new_service_account();
     installation.profile(&format!("impersonate = \"{account}\"\n"));
@@ -138,7 +139,7 @@ fn a_forced_refresh_asks_anew_where_iam_is_once_for_the_whole_chain() {
 }
 
 #[test]
-fn without_a_cache_a_run_asks_once_and_leaves_nothing() {
+fn without_a_cache_a_run_discovers_iam_once_and_writes_nothing() {
     let installation = Installation::new();
     let account = installation.0.emulator.new_service_account();
     installation.profile(&format!("impersonate = \"{account}\"\n"));
@@ -148,34 +149,34 @@ fn without_a_cache_a_run_asks_once_and_leaves_nothing() {
 }
 
 #[test]
-fn a_discovery_that_fails_names_the_url_and_the_way_round_it() {
+fn a_discovery_error_has_the_url_and_suggests_iam_url() {
     let installation = Installation::new();
     let url = format!("https://localhost:{}{IAM}", installation.port());
     let list = format!("https://localhost:{}{LIST}:", installation.port());
     let hint = "iam-url";
-    let fails = |code, words: &[&str]| {
+    let check = |code, expected: &[&str]| {
         let run = installation.0.token(&["--force-refresh"]).run();
-        let error = refused_with_hint(run, code, words, hint);
+        let error = refused_with_hint(run, code, expected, hint);
         assert!(error.contains("discovery of the IAM address"), "{error}");
     };
     installation.0.emulator.fault(Fault::refuse(403).message("not for you").on(Endpoint::Other));
-    fails(1, &[&url, "PERMISSION_DENIED: not for you"]);
-    installation.says(200, "<html>Welcome</html>");
-    fails(4, &[&url, "not a list of endpoints"]);
-    installation.says(200, r#"{"id":"iam","address":"http://iam.example/"}"#);
-    fails(4, &[&url, "http://iam.example/", "is not host or host:port"]);
-    installation.says(404, r#"{"code":5,"message":"no such thing"}"#);
-    fails(1, &[&list, "no such thing"]);
+    check(1, &[&url, "PERMISSION_DENIED: not for you"]);
+    installation.responds(200, "<html>Welcome</html>");
+    check(4, &[&url, "not a list of endpoints"]);
+    installation.responds(200, r#"{"id":"iam","address":"http://iam.example/"}"#);
+    check(4, &[&url, "http://iam.example/", "is not host or host:port"]);
+    installation.responds(404, r#"{"code":5,"message":"no such thing"}"#);
+    check(1, &[&list, "no such thing"]);
     installation.0.emulator.clear_faults();
     installation.0.emulator.fault(Fault::refuse(404).times(1).on(Endpoint::Other));
     let body = r#"{"endpoints":[{"id":"ai","address":"a:443"}]}"#;
     installation.0.emulator.fault(Fault::body(body).on(Endpoint::Other));
-    fails(3, &[&list, "has no endpoint called iam"]);
-    assert_eq!(installation.0.requests(), 0, "no JWT went anywhere");
+    check(3, &[&list, "has no endpoint called iam"]);
+    assert_eq!(installation.0.requests(), 0, "no JWT was sent");
 }
 
 #[test]
-fn a_refused_discovery_is_remembered_like_any_refusal() {
+fn a_rejected_discovery_is_remembered_like_any_rejection() {
     let installation = Installation::new();
     installation.0.emulator.fault(Fault::refuse(403).on(Endpoint::Other));
     refused(installation.0.token(&[]).run(), 1, &["discovery"]);
@@ -184,7 +185,7 @@ fn a_refused_discovery_is_remembered_like_any_refusal() {
 }
 
 #[test]
-fn logout_of_all_forgets_where_iam_is_and_counts_tokens_alone() {
+fn logout_of_all_deletes_the_discovered_address_and_counts_only_tokens() {
     let installation = Installation::new();
     installation.0.get();
     let run = installation.0.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly();
@@ -194,35 +195,42 @@ fn logout_of_all_forgets_where_iam_is_and_counts_tokens_alone() {
 }
 
 #[test]
-fn a_discovered_address_and_a_written_one_never_share_a_record() {
+fn a_discovered_and_a_configured_address_never_share_a_record() {
     let installation = Installation::new();
     let discovered = installation.0.get();
-    let written = installation
+    let configured = installation
         .settings("key.json")
         .replace("\"discover\"", &format!("\"https://localhost:{}\"", installation.port()));
-    installation.0.sandbox.profile("default", &written);
+    installation.0.sandbox.profile("default", &configured);
     assert_ne!(installation.0.get(), discovered);
 }
 
 #[test]
-fn what_is_neither_a_url_nor_the_word_is_refused_with_both() {
+fn an_iam_url_that_is_neither_a_url_nor_discover_is_rejected() {
     let installation = Installation::new();
     let wrong = installation.settings("key.json").replace("discover", "discovery");
     installation.0.sandbox.profile("default", &wrong);
-    let words = ["default.toml:5", "`iam-url` is not a URL such as https://"];
-    refused_with_hint(installation.0.token(&[]).run(), 3, &words, "\"discover\"");
+    let expected = ["default.toml:5", "`iam-url` is not a URL such as https://"];
+    refused_with_hint(installation.0.token(&[]).run(), 3, &expected, "\"discover\"");
 }
 
 #[test]
-fn init_writes_a_profile_that_discovers() {
+fn init_writes_a_profile_with_discovery() {
     let installation = Installation::new();
     let key = installation.0.sandbox.path("config/key.json");
     let endpoint = format!("localhost:{}", installation.port());
     let ca = installation.0.sandbox.path("config/ca.pem");
-    let words = ["init", "new", "--endpoint", &endpoint, "--iam-url", "discover"];
+    let arguments = ["init", "new", "--endpoint", &endpoint, "--iam-url", "discover"];
     let files =
         [std::ffi::OsStr::new("--key-file"), key.as_os_str(), std::ffi::OsStr::new("--ca-file"), ca.as_os_str()];
-    let words = words.map(std::ffi::OsStr::new);
-    installation.0.sandbox.ycred(words.into_iter().chain(files)).run().exits(0).quietly().stdout_has("service account");
+    let arguments = arguments.map(std::ffi::OsStr::new);
+    installation
+        .0
+        .sandbox
+        .ycred(arguments.into_iter().chain(files))
+        .run()
+        .exits(0)
+        .quietly()
+        .stdout_has("service account");
     assert_eq!(installation.requests(), (1, 0, 1));
 }

@@ -1,6 +1,7 @@
-//! The kubelet's image credential provider: a stand-in for the kubelet that reads the configuration in `packaging/`, runs the
-//! provider and takes its answer as kubernetes' `pkg/credentialprovider/plugin/plugin.go` does, down to the unknown field for
-//! which an answer is dropped.
+//! The image credential provider for the kubelet.
+//!
+//! A stand-in for the kubelet reads the configuration in `packaging/`, runs the provider and parses its response like
+//! kubernetes' `pkg/credentialprovider/plugin/plugin.go`. Like the kubelet, it rejects unknown fields.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +24,7 @@ use ycred::hooks::HOOKS as TABLE;
 
 const API_VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
 
-/// kubelet `config/v1` `CredentialProviderConfig`, read as strictly.
+/// kubelet `config/v1` `CredentialProviderConfig`, parsed as strictly as the kubelet does.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ProviderConfig {
@@ -79,44 +80,44 @@ struct Auth {
     password: String,
 }
 
-/// An answer that the kubelet would take: how long it keeps it, and the credentials.
+/// Parses a response as the kubelet does. Returns the cache duration and the credentials.
 #[track_caller]
-fn accepted(run: &Run) -> (Duration, BTreeMap<String, Auth>) {
+fn parse_response(run: &Run) -> (Duration, BTreeMap<String, Auth>) {
     let response: Response = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
     assert_eq!((response.kind.as_str(), response.api_version.as_str()), ("CredentialProviderResponse", API_VERSION));
     assert_eq!(response.cache_key_type, "Registry", "{run}");
     (go_duration(&response.cache_duration), response.auth)
 }
 
-/// The credential for the only registry.
+/// The password for the only registry in the response.
 #[track_caller]
 fn password(run: &Run, registry: &str) -> String {
-    let (_, mut auth) = accepted(run);
-    let credential = auth.remove(registry).unwrap_or_else(|| panic!("nothing for {registry}\n{run}"));
+    let (_, mut auth) = parse_response(run);
+    let credential = auth.remove(registry).unwrap_or_else(|| panic!("no credential for {registry}\n{run}"));
     assert_eq!((credential.username.as_str(), auth.len()), ("iam", 0), "{run}");
     credential.password
 }
 
-/// Go's `time.ParseDuration`, as far as whole hours, minutes and seconds go.
+/// Go's `time.ParseDuration`, for whole hours, minutes and seconds.
 #[track_caller]
-fn go_duration(text: &str) -> Duration {
+fn go_duration(duration: &str) -> Duration {
     let (mut total, mut number) = (0, String::new());
-    for c in text.chars() {
-        match c {
-            '0'..='9' => number.push(c),
+    for character in duration.chars() {
+        match character {
+            '0'..='9' => number.push(character),
             unit => {
                 let factor = ["s", "m", "h"].iter().position(|known| *known == unit.to_string());
-                let factor = 60_u64.pow(factor.unwrap_or_else(|| panic!("{text:?}")).try_into().expect("small"));
-                total += number.parse::<u64>().unwrap_or_else(|error| panic!("{error}: {text:?}")) * factor;
+                let factor = 60_u64.pow(factor.unwrap_or_else(|| panic!("{duration:?}")).try_into().expect("small"));
+                total += number.parse::<u64>().unwrap_or_else(|error| panic!("{error}: {duration:?}")) * factor;
                 number.clear();
             }
         }
     }
-    assert!(number.is_empty() && !text.is_empty(), "{text:?} ends without a unit");
+    assert!(number.is_empty() && !duration.is_empty(), "{duration:?} ends without a unit");
     Duration::from_secs(total)
 }
 
-/// As the kubelet encodes it.
+/// A request as the kubelet encodes it.
 fn request(image: &str, token: Option<&str>) -> String {
     let mut request = json!({"kind": "CredentialProviderRequest", "apiVersion": API_VERSION, "image": image});
     if let Some(token) = token {
@@ -134,38 +135,38 @@ impl World {
 
 const IMAGE: &str = "cr.yandex/crp0000000000000000/app:1";
 
-// --------------------------------------------------------------------------------------------------------- the hook
+// ------------------------------------------------------------------------------------------------------------ the hook
 
 #[test]
-fn the_nodes_token_is_for_the_images_registry_and_as_long_as_it_lasts() {
+fn the_nodes_token_is_for_the_images_registry_until_it_expires() {
     let world = World::new();
     world.emulator.set(|settings| settings.life = 3 * HOUR);
     let run = world.kubelet(IMAGE, None).run().exits(0).quietly();
     let token = world.emulator.tokens()[0].clone();
     assert_eq!(password(&run, "cr.yandex"), token);
-    let (life, _) = accepted(&run);
-    assert!(life <= 3 * HOUR - MINUTE + Duration::from_secs(1) && life > 2 * HOUR + 58 * MINUTE, "{run}");
+    let (duration, _) = parse_response(&run);
+    assert!(duration <= 3 * HOUR - MINUTE + Duration::from_secs(1) && duration > 2 * HOUR + 58 * MINUTE, "{run}");
     world.age(2 * HOUR);
     let run = world.kubelet("cr.yandex/other@sha256:0123", None).run().exits(0).quietly();
     assert_eq!(password(&run, "cr.yandex"), token);
-    assert!(accepted(&run).0 < HOUR, "what is left\n{run}");
+    assert!(parse_response(&run).0 < HOUR, "expected the remaining lifetime\n{run}");
     assert_eq!(world.emulator.calls(), 1);
 }
 
 #[test]
-fn a_dying_token_is_not_kept_longer_than_it_lives() {
+fn the_kubelet_does_not_cache_a_token_beyond_its_expiry() {
     let world = World::new();
     let token = world.get();
     world.emulator.fault(Fault::refuse(503).retry_after(50));
     world.age(12 * HOUR - Duration::from_secs(40));
     let run = world.kubelet(IMAGE, None).run().exits(0);
     assert_eq!(password(&run, "cr.yandex"), token);
-    assert!(accepted(&run).0 <= Duration::from_secs(21), "{run}");
+    assert!(parse_response(&run).0 <= Duration::from_secs(21), "{run}");
     assert_eq!(run.lines_of_stderr("ycred: warning: ").len(), 1, "{run}");
 }
 
 #[test]
-fn images_of_other_registries_get_an_empty_answer_without_a_request() {
+fn images_of_other_registries_get_an_empty_response_without_a_request() {
     let world = World::new();
     for image in [
         "nginx",
@@ -178,17 +179,17 @@ fn images_of_other_registries_get_an_empty_answer_without_a_request() {
         "cr.yandex./app",
     ] {
         let run = world.kubelet(image, None).run().exits(0).quietly();
-        assert_eq!(accepted(&run), (Duration::ZERO, BTreeMap::new()), "{image}");
+        assert_eq!(parse_response(&run), (Duration::ZERO, BTreeMap::new()), "{image}");
     }
     fs::write(world.sandbox.path("config/default.toml"), "no profile").expect("a broken profile");
     let run = world.kubelet("nginx", None).run().exits(0).quietly();
-    assert!(accepted(&run).1.is_empty(), "{run}");
+    assert!(parse_response(&run).1.is_empty(), "{run}");
     refused(world.kubelet(IMAGE, None).run(), 3, &["default.toml"]);
     assert_eq!(world.emulator.calls(), 0);
 }
 
 #[test]
-fn a_registry_of_ones_own_is_keyed_with_its_port() {
+fn a_custom_registry_is_keyed_with_its_port() {
     let world = World::new();
     world.configure("hosts = \"registry.example.com:5000\"");
     let run = world.kubelet("registry.example.com:5000/team/app:1", None).run().exits(0).quietly();
@@ -196,14 +197,14 @@ fn a_registry_of_ones_own_is_keyed_with_its_port() {
 }
 
 #[test]
-fn a_refusal_is_on_stderr_with_nothing_on_stdout() {
+fn a_rejection_is_on_stderr_and_stdout_is_empty() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(401).message("The key was deleted"));
     refused(world.kubelet(IMAGE, None).run(), 1, &["profile default: ", "The key was deleted"]);
 }
 
 #[test]
-fn what_is_no_request_of_version_1_is_refused() {
+fn anything_but_a_version_1_request_is_rejected() {
     let world = World::new();
     let call = |input: String| world.sandbox.ycred(["kubelet"]).stdin(input).run();
     for input in ["", "no JSON", "{}", "[]", r#"{"kind":"Pod"}"#] {
@@ -218,12 +219,12 @@ fn what_is_no_request_of_version_1_is_refused() {
 }
 
 #[test]
-fn without_a_home_and_with_hardly_an_environment_a_path_to_a_profile_will_do() {
+fn a_profile_path_works_without_home_and_other_variables() {
     let world = World::new();
     let profile = world.sandbox.path("config/default.toml");
     let call = |image: &str| {
         let call =
-            world.sandbox.ycred(["kubelet", "--profile", profile.to_str().expect("text")]).stdin(request(image, None));
+            world.sandbox.ycred(["kubelet", "--profile", profile.to_str().expect("UTF-8")]).stdin(request(image, None));
         ["HOME", "LANG", "TMPDIR", "YCRED_CONFIG_DIR", "YCRED_STATE_DIR"]
             .iter()
             .fold(call, |call, name| call.without(name))
@@ -233,10 +234,10 @@ fn without_a_home_and_with_hardly_an_environment_a_path_to_a_profile_will_do() {
     assert_eq!(world.emulator.calls(), 1);
 }
 
-// ------------------------------------------------------------------------------------------- service accounts' tokens
+// -------------------------------------------------------------------------------------------- service accounts' tokens
 
 #[test]
-fn each_service_account_pulls_with_its_own_token_and_shares_no_record() {
+fn each_service_account_pulls_with_its_own_token_and_record() {
     let world = World::bare(Config::default());
     let issuer = world.emulator.new_federation(Algorithm::Rs256);
     let account = world.emulator.new_service_account();
@@ -244,7 +245,7 @@ fn each_service_account_pulls_with_its_own_token_and_shares_no_record() {
     for subject in subjects {
         world.emulator.new_federated_credential(&issuer, &account, subject);
     }
-    // No way of its own to a subject token: each request brings one.
+    // The profile has no source of subject tokens: each request supplies one.
     world.sandbox.profile(
         "default",
         &format!(
@@ -256,7 +257,7 @@ fn each_service_account_pulls_with_its_own_token_and_shares_no_record() {
     let first = subjects.map(|subject| password(&pull(subject).exits(0).quietly(), "cr.yandex"));
     assert_ne!(first[0], first[1]);
     let again = subjects.map(|subject| password(&pull(subject).exits(0).quietly(), "cr.yandex"));
-    assert_eq!(again, first, "another pod of the account, with another token");
+    assert_eq!(again, first, "another token of the same account");
     assert_eq!(world.emulator.requests(TOKEN), 2);
     assert_eq!(world.records().len(), 2);
 
@@ -265,24 +266,25 @@ fn each_service_account_pulls_with_its_own_token_and_shares_no_record() {
     let run = world.kubelet(IMAGE, Some(&presented)).run();
     assert!(!run.stderr.contains(&presented), "{run}");
     refused_with_hint(run, 1, &["no federated credential"], stranger);
-    // A static pod, which has no service account.
+    // A static pod has no service account.
     refused(world.kubelet(IMAGE, None).run(), 3, &["or a client that sends a token of its own"]);
 }
 
 #[test]
-fn a_profile_without_use_for_a_service_accounts_token_gives_no_rights_of_its_own() {
+fn a_profile_that_cannot_use_a_service_accounts_token_rejects_the_request() {
     let world = World::new();
     let token = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJ4Iiwic3ViIjoieSJ9.c2lnbmF0dXJl";
     let run = world.kubelet(IMAGE, Some(token)).run();
-    let said = ["profile default: the request has a service account's token with it, and source = \"authorized-key\""];
-    refused_with_hint(run, 3, &said, "tokenAttributes");
+    let expected =
+        ["profile default: the request has a service account's token with it, and source = \"authorized-key\""];
+    refused_with_hint(run, 3, &expected, "tokenAttributes");
     let run = world.kubelet("nginx", Some(token)).run().exits(0).quietly();
-    assert!(accepted(&run).1.is_empty(), "not ours, whoever asks\n{run}");
+    assert!(parse_response(&run).1.is_empty(), "another registry gets an empty response\n{run}");
     password(&world.kubelet(IMAGE, Some("")).run().exits(0).quietly(), "cr.yandex");
     assert_eq!(world.emulator.calls(), 1);
 }
 
-// ------------------------------------------------------------------------------------------------------- what is shipped
+// ------------------------------------------------------------------------------------------------------- shipped files
 
 fn packaging(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/kubelet").join(file)
@@ -293,11 +295,11 @@ fn packaging(file: &str) -> PathBuf {
 fn yaml(path: &Path) -> Option<Vec<Value>> {
     let python = packages::python(&["PyYAML==6.0.3"])?.join("python");
     let script = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
-    let run = Sandbox::new().call(python, ["-c", script, path.to_str().expect("text")]).run().succeeds().quietly();
+    let run = Sandbox::new().call(python, ["-c", script, path.to_str().expect("UTF-8")]).run().succeeds().quietly();
     Some(serde_json::from_str(&run.stdout).expect("JSON"))
 }
 
-/// The only provider of a configuration that the kubelet would take.
+/// The only provider in a shipped configuration. Checks the fields that the kubelet validates.
 #[track_caller]
 fn provider(file: &str) -> Option<Provider> {
     let documents = yaml(&packaging(file))?;
@@ -311,41 +313,41 @@ fn provider(file: &str) -> Option<Provider> {
     let [provider] = config.providers.as_slice() else { panic!("{file} has {} providers", config.providers.len()) };
     assert_eq!(provider.api_version, API_VERSION);
     assert!(go_duration(&provider.default_cache_duration) > Duration::ZERO);
-    assert!(TABLE.iter().any(|protocol| provider.args.first().is_some_and(|word| word == protocol.name)));
+    assert!(TABLE.iter().any(|protocol| provider.args.first().is_some_and(|name| name == protocol.name)));
     Some(provider.clone())
 }
 
-/// What the kubelet does with a provider: its program in a directory, its arguments, its environment.
-fn run_by(provider: &Provider, sandbox: &Sandbox, input: String) -> Call {
+/// The provider's program, run like the kubelet does: from a directory, with its arguments and environment.
+fn provider_call(provider: &Provider, sandbox: &Sandbox, input: String) -> Call {
     let program = sandbox.path("bin").join(&provider.name);
     if !program.exists() {
         sandbox.link(&provider.name);
     }
     let call = sandbox.call(program, &provider.args).stdin(input).without("HOME").without("YCRED_CACHE_DIR");
     provider.env.iter().fold(call, |call, variable| {
-        // In the sandbox what on a node is below /run.
+        // The sandbox's cache takes the place of /run/ycred.
         let value = variable.value.replace("/run/ycred", &sandbox.path("cache").to_string_lossy());
         call.env(&variable.name, value)
     })
 }
 
 #[test]
-fn with_the_configuration_that_is_shipped_many_images_are_pulled_at_once_for_one_request() {
+fn with_the_shipped_configuration_many_concurrent_pulls_share_one_request() {
     let Some(provider) = provider("credential-provider.yaml") else { return };
     assert!(provider.token_attributes.is_none());
     let world = World::new();
-    let ours: Vec<String> = {
+    let served: Vec<String> = {
         let list = world.sandbox.ycred(["docker", "list"]).run().succeeds().stdout;
         serde_json::from_str::<BTreeMap<String, String>>(&list).expect("JSON").into_keys().collect()
     };
     let mut matched = provider.match_images.clone();
     matched.sort();
-    assert_eq!(matched, ours, "what the kubelet asks for is what ycred answers for");
+    assert_eq!(matched, served, "the kubelet must ask exactly for the registries that ycred serves");
     world.emulator.fault(Fault::slow(Duration::from_millis(200)));
     let calls: Vec<Call> = (0..20)
         .map(|n| {
             let image = format!("{}/team/app-{n}:1", provider.match_images[n % provider.match_images.len()]);
-            run_by(&provider, &world.sandbox, request(&image, None))
+            provider_call(&provider, &world.sandbox, request(&image, None))
         })
         .collect();
     for (n, run) in run_all(calls).into_iter().enumerate() {
@@ -357,7 +359,7 @@ fn with_the_configuration_that_is_shipped_many_images_are_pulled_at_once_for_one
 }
 
 #[test]
-fn the_configuration_for_service_accounts_that_is_shipped_keeps_them_apart() {
+fn the_shipped_configuration_for_service_accounts_separates_them() {
     let Some(provider) = provider("credential-provider-workload.yaml") else { return };
     let attributes = provider.token_attributes.clone().expect("tokenAttributes");
     // kubernetes `pkg/credentialprovider/plugin/config.go`, `validateCredentialProviderConfig`.
@@ -375,14 +377,14 @@ fn the_configuration_for_service_accounts_that_is_shipped_keeps_them_apart() {
         ),
     );
     let token = issuer.token("system:serviceaccount:red:app");
-    let run = run_by(&provider, &world.sandbox, request(IMAGE, Some(&token))).run().exits(0).quietly();
+    let run = provider_call(&provider, &world.sandbox, request(IMAGE, Some(&token))).run().exits(0).quietly();
     let password = password(&run, "cr.yandex");
     assert_eq!(world.emulator.subject_of(&password), Some(account));
-    assert_ne!(password, token, "a kubelet drops an answer that echoes the pod's token");
+    assert_ne!(password, token, "the kubelet rejects a response that returns the pod's token");
 }
 
 #[test]
-fn the_installer_puts_every_file_where_the_pages_say_also_over_old_ones() {
+fn the_installer_writes_every_file_to_its_documented_place_and_replaces_old_ones() {
     let Some(documents) = yaml(&packaging("install.yaml")) else { return };
     let set = &documents[0];
     assert_eq!((&set["apiVersion"], &set["kind"]), (&json!("apps/v1"), &json!("DaemonSet")));
@@ -404,7 +406,7 @@ fn the_installer_puts_every_file_where_the_pages_say_also_over_old_ones() {
         .collect();
     assert_eq!(host_paths, ["/opt/ycred/bin", "/etc/ycred", "/etc/kubernetes"]);
 
-    // The script itself, with the sandbox in the place of the node and of the image.
+    // Runs the script with the paths of the node and of the image replaced by the sandbox.
     let sandbox = Sandbox::new();
     for directory in ["host/bin", "host/profile", "host/kubernetes"] {
         fs::create_dir_all(sandbox.path(directory)).expect("a directory");
@@ -416,14 +418,14 @@ fn the_installer_puts_every_file_where_the_pages_say_also_over_old_ones() {
     sandbox.script("host/bin/ycred", "#!/bin/sh\necho old\n");
     let script = install["args"][0].as_str().expect("a script");
     let root = sandbox.path("");
-    let root = root.to_str().expect("text").trim_end_matches('/');
+    let root = root.to_str().expect("UTF-8").trim_end_matches('/');
     let script = script
         .replace("/host/", &format!("{root}/host/"))
         .replace("/profile/*", &format!("{root}/profile/*"))
         .replace("/bin/ycred /", &format!("{root}/image/ycred /"))
         .replace("/config/", &format!("{root}/config/"));
-    let words: Vec<&str> = install["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    assert_eq!(words, ["/bin/sh", "-euc"]);
+    let command: Vec<&str> = install["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    assert_eq!(command, ["/bin/sh", "-euc"]);
     for _ in 0..2 {
         sandbox.call("/bin/sh", ["-euc", &script]).run().succeeds().quietly();
     }
@@ -435,5 +437,5 @@ fn the_installer_puts_every_file_where_the_pages_say_also_over_old_ones() {
     assert_eq!([mode("host/profile/default.toml"), mode("host/profile/key.json")], [0o600, 0o600]);
     assert_eq!(mode("host/kubernetes/credential-provider.yaml"), 0o644);
     assert!(fs::read_to_string(sandbox.path("host/bin/ycred")).expect("the program").contains("new"));
-    assert_eq!(sandbox.files("host").len(), 4, "nothing half is left");
+    assert_eq!(sandbox.files("host").len(), 4, "no temporary files are left");
 }

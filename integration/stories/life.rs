@@ -1,4 +1,4 @@
-//! The life of a token: fresh, refreshable, expired, dead; and what is remembered of failures.
+//! The lifecycle of a cached token (fresh, refreshable, expired) and of remembered failures.
 
 use std::fs;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::harness::run_all;
 use crate::harness::waiting::{HOUR, HeldLock, MINUTE, started};
 use crate::world::{World, shift};
 
-// ----------------------------------------------------------------------------------------------------------- fresh
+// --------------------------------------------------------------------------------------------------------------- fresh
 
 #[test]
-fn a_token_is_asked_for_once_and_then_handed_out_with_the_same_bytes_and_no_request() {
+fn a_token_is_requested_once_and_then_printed_from_the_cache_byte_for_byte() {
     let world = World::new();
     let first = world.token(&[]).run().exits(0).quietly();
     assert_eq!(first.stdout, format!("{}\n", world.emulator.tokens()[0]));
@@ -42,7 +42,7 @@ fn a_hit_writes_nothing() {
 }
 
 #[test]
-fn a_token_is_fresh_until_a_tenth_of_its_life_is_left() {
+fn a_token_is_fresh_until_a_tenth_of_its_lifetime_is_left() {
     let world = World::new();
     let token = world.get();
     world.age(10 * HOUR + 47 * MINUTE);
@@ -54,7 +54,7 @@ fn a_token_is_fresh_until_a_tenth_of_its_life_is_left() {
 }
 
 #[test]
-fn refresh_before_moves_the_soft_window_and_never_beyond_half_of_the_life() {
+fn refresh_before_moves_the_soft_window_up_to_half_the_lifetime() {
     let world = World::new();
     world.configure("refresh-before = \"3h\"");
     let token = world.get();
@@ -66,23 +66,23 @@ fn refresh_before_moves_the_soft_window_and_never_beyond_half_of_the_life() {
     let requests = world.requests();
     let token = world.get();
     world.age(5 * HOUR + 58 * MINUTE);
-    assert_eq!((world.get(), world.requests()), (token.clone(), requests), "over half of the life is left");
+    assert_eq!((world.get(), world.requests()), (token.clone(), requests), "more than half of the lifetime is left");
     world.age(4 * MINUTE);
     assert_ne!(world.get(), token);
     assert_eq!(world.requests(), requests + 1);
 }
 
-// ----------------------------------------------------------------------------------------------------- refreshable
+// --------------------------------------------------------------------------------------------------------- refreshable
 
 #[test]
-fn in_the_soft_window_one_process_renews_and_all_others_hand_out_the_cached_token_at_once() {
+fn in_the_soft_window_one_process_renews_and_all_others_return_the_cached_token_at_once() {
     let world = World::new();
     let old = world.get();
     world.age(11 * HOUR);
     world.emulator.fault(Fault::held());
     let leader = world.token(&[]).start();
     world.wait_for_requests(2);
-    // The renewal is held back for as long as these run, so they cannot have waited for it.
+    // The emulator delays the renewal until these have finished, so they cannot have waited for it.
     for run in run_all((0..20).map(|_| world.token(&[]))) {
         assert_eq!(handed(run), old);
     }
@@ -94,7 +94,7 @@ fn in_the_soft_window_one_process_renews_and_all_others_hand_out_the_cached_toke
 }
 
 #[test]
-fn in_the_soft_window_the_cached_token_is_handed_out_while_somebody_else_holds_the_lock() {
+fn in_the_soft_window_the_cached_token_is_returned_while_another_process_holds_the_lock() {
     let world = World::new();
     let token = world.get();
     let _held = HeldLock::of(&world.lock_file());
@@ -106,7 +106,7 @@ fn in_the_soft_window_the_cached_token_is_handed_out_while_somebody_else_holds_t
 }
 
 #[test]
-fn a_renewal_that_fails_serves_the_cached_token_with_one_warning_and_is_not_repeated_at_once() {
+fn after_a_failed_renewal_the_cached_token_is_used_with_one_warning_and_a_back_off() {
     let world = World::new();
     let token = world.get();
     world.age(11 * HOUR);
@@ -114,14 +114,14 @@ fn a_renewal_that_fails_serves_the_cached_token_with_one_warning_and_is_not_repe
     assert_eq!(warned(world.token(&[]).run(), &["the cached token is used", "the test says no"]), token);
     assert_eq!(world.requests(), 2, "a renewal is one request, without retries");
     assert_eq!(world.get(), token);
-    assert_eq!(world.requests(), 2, "nobody asks before retry-at");
+    assert_eq!(world.requests(), 2, "no request before retry-at");
     world.age(Duration::from_secs(5 * 60 + 1));
     assert_eq!(warned(world.token(&[]).run(), &["the test says no"]), token);
-    assert_eq!(world.requests(), 3, "back-off ends after five minutes at most");
+    assert_eq!(world.requests(), 3, "the back-off lasts five minutes at most");
 }
 
 #[test]
-fn a_cloud_that_repeats_the_same_token_is_not_asked_again_before_the_back_off_ends() {
+fn if_the_cloud_repeats_the_token_there_is_no_request_before_the_back_off_ends() {
     let world = World::new();
     let token = world.get();
     world.emulator.set(|settings| settings.repeat = Some(Duration::ZERO));
@@ -136,7 +136,7 @@ fn a_cloud_that_repeats_the_same_token_is_not_asked_again_before_the_back_off_en
 }
 
 #[test]
-fn of_two_tokens_the_later_expiring_is_kept_and_a_shorter_one_is_no_reason_to_ask_again() {
+fn a_renewal_with_a_shorter_token_keeps_the_old_one_and_is_not_repeated() {
     let world = World::new();
     let token = world.get();
     world.age(11 * HOUR);
@@ -147,7 +147,7 @@ fn of_two_tokens_the_later_expiring_is_kept_and_a_shorter_one_is_no_reason_to_as
 }
 
 #[test]
-fn a_token_older_than_max_age_is_renewed_however_long_it_lives() {
+fn a_token_older_than_max_age_is_renewed_whatever_its_expiry() {
     let world = World::new();
     world.configure("max-age = \"10m\"");
     let token = world.get();
@@ -158,7 +158,7 @@ fn a_token_older_than_max_age_is_renewed_however_long_it_lives() {
     let second = world.get();
     assert_ne!(second, token);
     assert_eq!(world.requests(), 2);
-    // The same token again is all that was wanted: its age counts from now, without a back-off.
+    // The cloud confirms the same token: its age restarts, and there is no back-off.
     world.emulator.set(|settings| settings.repeat = Some(Duration::ZERO));
     world.age(11 * MINUTE);
     assert_eq!(world.get(), second);
@@ -172,7 +172,7 @@ fn a_token_older_than_max_age_is_renewed_however_long_it_lives() {
 }
 
 #[test]
-fn a_token_that_max_age_renews_is_replaced_even_by_one_that_lives_shorter() {
+fn a_token_older_than_max_age_is_replaced_even_by_a_shorter_one() {
     let world = World::new();
     world.configure("max-age = \"1m\"");
     let token = world.get();
@@ -183,10 +183,10 @@ fn a_token_that_max_age_renews_is_replaced_even_by_one_that_lives_shorter() {
     assert_eq!(world.get(), second);
 }
 
-// --------------------------------------------------------------------------------------------------------- expired
+// ------------------------------------------------------------------------------------------------------------- expired
 
 #[test]
-fn an_expired_token_is_never_handed_out() {
+fn an_expired_token_is_never_returned() {
     let world = World::new();
     let token = world.get();
     world.age(12 * HOUR);
@@ -213,7 +213,7 @@ fn below_min_ttl_a_new_token_is_fetched_first() {
 }
 
 #[test]
-fn a_token_below_min_ttl_is_handed_out_with_one_warning_when_the_cloud_is_down() {
+fn a_token_below_min_ttl_is_returned_with_one_warning_if_the_cloud_is_down() {
     let world = World::new();
     let token = world.get();
     world.age(12 * HOUR - Duration::from_secs(50));
@@ -221,23 +221,23 @@ fn a_token_below_min_ttl_is_handed_out_with_one_warning_when_the_cloud_is_down()
     assert_eq!(warned(world.token(&[]).run(), &["the cached token is used", "the test says no"]), token);
     assert_eq!(world.requests(), 5, "one request and three retries");
     warned(world.token(&[]).run(), &["the cached token is used"]);
-    assert_eq!(world.requests(), 5, "and none before retry-at");
+    assert_eq!(world.requests(), 5, "no request before retry-at");
 }
 
 #[test]
-fn a_min_ttl_that_the_cloud_does_not_meet_gets_the_best_token_with_one_warning() {
+fn a_min_ttl_that_the_cloud_cannot_meet_gets_the_longest_token_with_one_warning() {
     let world = World::new();
     world.emulator.set(|settings| settings.life = HOUR);
     let token = warned(world.token(&["--min-ttl", "10h"]).run(), &["less than the 10h asked for"]);
     assert_eq!(warned(world.token(&["--min-ttl", "10h"]).run(), &["less than the 10h"]), token);
-    assert_eq!(world.requests(), 1, "the cloud gives no longer one, so it is not asked at each run");
+    assert_eq!(world.requests(), 1, "later runs make no request: the cloud cannot issue a longer token");
     assert_eq!(world.get(), token);
 }
 
-// ----------------------------------------------------------------------------------------------- remembered failures
+// ------------------------------------------------------------------------------------------------- remembered failures
 
 #[test]
-fn a_refusal_is_told_with_the_clouds_words_and_request_id_and_remembered_for_five_seconds() {
+fn a_rejection_has_the_clouds_message_and_request_id_and_is_remembered_for_five_seconds() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(403).message("the test says no"));
     let first =
@@ -245,13 +245,13 @@ fn a_refusal_is_told_with_the_clouds_words_and_request_id_and_remembered_for_fiv
     let id = world.emulator.log()[0].request_id.clone();
     assert!(first.contains(&id), "{first}");
     assert!(!first.contains("remembered"), "{first}");
-    // As if it had happened just now, however slow this machine is.
+    // Moves the failure to the present, so that a slow machine does not matter.
     world.edit(|record| shift(&mut record["failure"], 20_000));
     let again = refused(world.token(&[]).run(), 1, &[&id, "(remembered, ", " ago)"]);
-    assert!(again.starts_with(&first), "the same reason: {again}");
+    assert!(again.starts_with(&first), "expected the same error: {again}");
     world.age(Duration::from_secs(21));
     let later = refused(world.token(&[]).run(), 1, &["(remembered, "]);
-    assert!(!later.contains("remembered, 0s"), "it says how old it is: {later}");
+    assert!(!later.contains("remembered, 0s"), "expected the age of the failure: {later}");
     assert_eq!(world.requests(), 1);
     world.age(Duration::from_secs(5));
     let fresh = refused(world.token(&[]).run(), 1, &["the test says no"]);
@@ -265,7 +265,7 @@ fn an_unavailable_cloud_is_remembered_for_two_seconds() {
     world.emulator.fault(Fault::refuse(500).retry_after(0));
     refused(world.token(&[]).run(), 4, &["500", "INTERNAL"]);
     assert_eq!(world.requests(), 4);
-    // As if it had happened just now, however slow this machine is.
+    // Moves the failure to the present, so that a slow machine does not matter.
     world.edit(|record| shift(&mut record["failure"], 20_000));
     refused(world.token(&[]).run(), 4, &["remembered"]);
     assert_eq!(world.requests(), 4);
@@ -276,7 +276,7 @@ fn an_unavailable_cloud_is_remembered_for_two_seconds() {
 }
 
 #[test]
-fn a_retry_after_beyond_the_deadline_fails_at_once_and_is_obeyed_by_later_processes_up_to_a_minute() {
+fn a_retry_after_beyond_the_deadline_fails_at_once_and_later_processes_obey_it_for_up_to_a_minute() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(429).message("slow down").retry_after(3600));
     refused(world.token(&[]).run(), 4, &["429", "slow down"]);
@@ -291,7 +291,7 @@ fn a_retry_after_beyond_the_deadline_fails_at_once_and_is_obeyed_by_later_proces
 }
 
 #[test]
-fn a_remembered_refusal_is_forgotten_when_the_key_or_the_profile_changes_or_a_refresh_is_forced() {
+fn a_remembered_rejection_ends_with_a_new_key_or_a_forced_refresh() {
     let world = World::new();
     let refuse = || world.emulator.fault(Fault::refuse(401).message("deleted").times(1));
     refuse();
@@ -308,17 +308,17 @@ fn a_remembered_refusal_is_forgotten_when_the_key_or_the_profile_changes_or_a_re
     assert_eq!(world.emulator.subject_of(&token).as_deref(), Some(key.service_account_id.as_str()));
 }
 
-// ---------------------------------------------------------------------------------------------------- force-refresh
+// ------------------------------------------------------------------------------------------------------- force-refresh
 
 #[test]
-fn force_refresh_fetches_though_the_token_is_fresh_and_what_it_brings_is_kept() {
+fn force_refresh_replaces_a_fresh_token_and_caches_the_new_one() {
     let world = World::new();
     let old = world.get();
     let new = handed(world.token(&["--force-refresh"]).run());
     assert_ne!(new, old);
     assert_eq!(world.get(), new);
     assert_eq!(world.requests(), 2);
-    // Though it expires earlier: the old one may have been revoked.
+    // A forced token replaces the old one even if it expires earlier: the old one may have been revoked.
     world.emulator.fault(Fault::short_life(HOUR).times(1));
     let short = handed(world.token(&["--force-refresh"]).run());
     assert_eq!(world.get(), short);
@@ -329,7 +329,7 @@ fn force_refresh_fetches_though_the_token_is_fresh_and_what_it_brings_is_kept() 
 fn many_forced_refreshes_at_once_make_one_request() {
     let world = World::new();
     let old = world.get();
-    // The lock is ours until all have begun, so that one fetch can count for all of them.
+    // The test holds the lock until all have begun, so that one fetch can count for all of them.
     let held = HeldLock::of(&world.lock_file());
     let running: Vec<_> = (0..20).map(|_| started(world.token(&["--force-refresh", "-v"]))).collect();
     drop(held);
@@ -353,13 +353,13 @@ fn a_fetch_that_began_before_the_forced_refresh_does_not_count_for_it() {
 }
 
 #[test]
-fn a_forced_refresh_is_not_answered_by_an_old_token_that_outlived_what_another_process_got() {
+fn a_forced_refresh_does_not_accept_an_old_token_that_another_process_kept() {
     let world = World::new();
     let old = world.get();
     world.emulator.fault(Fault::short_life(HOUR));
     let held = HeldLock::of(&world.lock_file());
     let forced = started(world.token(&["--force-refresh", "-v"]));
-    // It sleeps while another process, which came later, finds nothing better than what there was.
+    // The forced process is stopped while a later process fetches a shorter token and keeps the old one.
     forced.signal(libc::SIGSTOP);
     let other = started(world.token(&["--min-ttl", "24h", "-v"]));
     drop(held);
@@ -371,7 +371,7 @@ fn a_forced_refresh_is_not_answered_by_an_old_token_that_outlived_what_another_p
 }
 
 #[test]
-fn a_forced_refresh_that_brings_the_same_token_warns_once() {
+fn a_forced_refresh_that_returns_the_same_token_warns_once() {
     let world = World::new();
     let token = world.get();
     world.emulator.set(|settings| settings.repeat = Some(Duration::ZERO));
@@ -385,11 +385,11 @@ fn a_forced_refresh_never_falls_back_to_the_cached_token() {
     let token = world.get();
     world.emulator.fault(Fault::refuse(403).message("the test says no"));
     refused(world.token(&["--force-refresh"]).run(), 1, &["the test says no"]);
-    assert_eq!(world.get(), token, "who does not force still has it");
+    assert_eq!(world.get(), token, "an ordinary call still returns it");
 }
 
 #[test]
-fn refresh_says_until_when_the_new_token_lives_and_does_not_show_it() {
+fn refresh_prints_the_new_tokens_expiry_and_not_the_token() {
     let world = World::new();
     let old = world.get();
     let run = world.sandbox.ycred(["refresh"]).run().exits(0).quietly().stdout_has("profile default: token until ");
@@ -399,7 +399,7 @@ fn refresh_says_until_when_the_new_token_lives_and_does_not_show_it() {
     assert_eq!(world.requests(), 2);
 }
 
-// -------------------------------------------------------------------------------------------------------- no cache
+// ------------------------------------------------------------------------------------------------------------ no cache
 
 #[test]
 fn no_cache_neither_reads_nor_writes_a_record_or_a_lock() {
@@ -420,7 +420,7 @@ fn no_cache_neither_reads_nor_writes_a_record_or_a_lock() {
 }
 
 #[test]
-fn a_profile_with_cache_none_keeps_nothing() {
+fn a_profile_with_cache_none_stores_nothing() {
     let world = World::new();
     world.configure("cache = \"none\"");
     assert_ne!(world.get(), world.get());
@@ -428,10 +428,10 @@ fn a_profile_with_cache_none_keeps_nothing() {
     assert_eq!(world.requests(), 2);
 }
 
-// ------------------------------------------------------------------------------------------- what else ends a life
+// ---------------------------------------------------------------------------------------------- other reasons to fetch
 
 #[test]
-fn a_replaced_key_file_brings_a_new_token_at_once() {
+fn a_replaced_key_file_causes_an_immediate_fetch() {
     let world = World::new();
     let old = world.get();
     let key = world.emulator.new_service_account_key();
@@ -444,7 +444,7 @@ fn a_replaced_key_file_brings_a_new_token_at_once() {
 }
 
 #[test]
-fn a_replaced_key_that_is_refused_does_not_bring_back_the_token_of_the_old_one() {
+fn if_a_replaced_key_is_rejected_the_old_keys_token_is_not_used() {
     let world = World::new();
     world.get();
     let key = world.emulator.new_service_account_key();
@@ -454,7 +454,7 @@ fn a_replaced_key_that_is_refused_does_not_bring_back_the_token_of_the_old_one()
 }
 
 #[test]
-fn a_key_that_is_replaced_during_a_fetch_does_not_lend_its_name_to_the_old_ones_token() {
+fn a_key_replaced_during_a_fetch_does_not_get_the_old_keys_token() {
     let world = World::new();
     world.emulator.fault(Fault::held().times(1));
     let leader = world.token(&[]).start();
@@ -471,7 +471,7 @@ fn a_key_that_is_replaced_during_a_fetch_does_not_lend_its_name_to_the_old_ones_
 }
 
 #[test]
-fn a_key_file_that_is_touched_or_written_anew_with_the_same_content_is_still_a_hit() {
+fn a_key_file_touched_or_rewritten_with_the_same_content_is_still_a_hit() {
     let world = World::new();
     let token = world.get();
     let path = world.sandbox.path("config/key.json");
@@ -485,7 +485,7 @@ fn a_key_file_that_is_touched_or_written_anew_with_the_same_content_is_still_a_h
 }
 
 #[test]
-fn without_its_key_file_no_cached_token_is_handed_out() {
+fn without_its_key_file_the_cached_token_is_not_returned() {
     let world = World::new();
     world.get();
     let path = world.sandbox.path("config/key.json");
@@ -502,7 +502,7 @@ fn an_edited_profile_takes_effect_with_the_next_call() {
     let world = World::new();
     let old = world.get();
     world.configure("timeout = \"30s\"\n# a comment");
-    assert_eq!(world.get(), old, "what does not say whose token it is costs none");
+    assert_eq!(world.get(), old, "settings outside the identity keep the token");
     let other = world.profile("other", "");
     world.sandbox.profile("default", &world.settings().replace("key.json", "other.json"));
     let new = world.get();
@@ -513,7 +513,7 @@ fn an_edited_profile_takes_effect_with_the_next_call() {
 }
 
 #[test]
-fn git_erase_drops_the_very_token_and_no_other() {
+fn git_erase_drops_only_the_given_token() {
     let world = World::new();
     let token = world.get();
     let erase = |password: &str| {
@@ -521,7 +521,7 @@ fn git_erase_drops_the_very_token_and_no_other() {
         world.sandbox.ycred(["git", "erase"]).stdin(request).run().exits(0).quietly().stdout_is("");
     };
     erase(&world.emulator.issue("ajesomebodyelse00000"));
-    assert_eq!(world.get(), token, "a sibling's token is not this one");
+    assert_eq!(world.get(), token, "another token does not match");
     erase(&token);
     let new = world.get();
     assert_ne!(new, token);
@@ -531,7 +531,7 @@ fn git_erase_drops_the_very_token_and_no_other() {
 }
 
 #[test]
-fn a_key_file_that_others_can_read_is_warned_of_on_a_miss_alone() {
+fn a_key_file_that_others_can_read_causes_a_warning_only_on_a_miss() {
     let world = World::new();
     let path = world.sandbox.path("config/key.json");
     set_mode(&path, 0o644);

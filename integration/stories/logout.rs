@@ -1,4 +1,4 @@
-//! Logging out: what ycred holds is forgotten for good, and what that was is told.
+//! `ycred logout`: the cached tokens are deleted for good, and the command lists them.
 
 use crate::emulator::faults::Fault;
 use crate::expect::{handed, refused, refused_with_hint};
@@ -6,20 +6,20 @@ use crate::harness::waiting::wait_until;
 use crate::world::World;
 
 #[test]
-fn logout_forgets_every_link_says_what_it_forgot_and_is_content_with_nothing() {
+fn logout_deletes_and_lists_every_link_and_succeeds_with_an_empty_cache() {
     let world = World::new();
     let account = world.emulator.new_service_account();
     world.configure(&format!("impersonate = \"{account}\""));
     let logout = || world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout;
     assert!(logout().contains("no token is cached"));
     let token = world.get();
-    let told = logout();
-    assert_eq!(told.lines().count(), 2, "the impersonated account's and the key's: {told}");
-    assert!(told.contains(&account) && told.contains(&world.key.service_account_id), "{told}");
-    assert!(!told.contains("t1."), "{told}");
+    let output = logout();
+    assert_eq!(output.lines().count(), 2, "one line for the impersonated account, one for the key: {output}");
+    assert!(output.contains(&account) && output.contains(&world.key.service_account_id), "{output}");
+    assert!(!output.contains("t1."), "{output}");
     for path in world.sandbox.files("cache") {
         let content = std::fs::read(&path).expect("readable");
-        assert!(!String::from_utf8_lossy(&content).contains("t1."), "{} holds a token", path.display());
+        assert!(!String::from_utf8_lossy(&content).contains("t1."), "{} contains a token", path.display());
     }
     assert!(logout().contains("no token is cached"));
     assert_ne!(world.get(), token);
@@ -31,16 +31,16 @@ fn logout_of_all_empties_the_cache_and_counts() {
     world.profile("second", "");
     world.get();
     handed(world.token(&["-p", "second"]).run());
-    let told = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
-    assert!(told.contains("2 cached tokens forgotten"), "{told}");
-    let told = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
-    assert!(told.contains("0 cached tokens forgotten"), "{told}");
+    let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
+    assert!(output.contains("2 cached tokens forgotten"), "{output}");
+    let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
+    assert!(output.contains("0 cached tokens forgotten"), "{output}");
     world.get();
     assert_eq!(world.requests(), 3);
 }
 
 #[test]
-fn a_fetch_under_way_does_not_bring_back_what_logout_forgot() {
+fn a_concurrent_fetch_does_not_restore_what_logout_deleted() {
     let world = World::new();
     let old = world.get();
     world.emulator.fault(Fault::held());
@@ -55,32 +55,32 @@ fn a_fetch_under_way_does_not_bring_back_what_logout_forgot() {
     logout.finish().exits(0).quietly().stdout_has("is forgotten");
     for path in world.records() {
         let record = std::fs::read_to_string(&path).expect("a record");
-        assert!(!record.contains(&fetched) && !record.contains(&old), "a token came back");
+        assert!(!record.contains(&fetched) && !record.contains(&old), "a token is cached again");
     }
-    assert_ne!(world.get(), fetched, "the next call asks anew");
+    assert_ne!(world.get(), fetched, "the next call fetches a new token");
 }
 
 #[test]
-fn logout_of_all_outlasts_a_first_fetch_that_is_under_way() {
+fn logout_of_all_waits_for_a_first_fetch_and_deletes_its_token() {
     let world = World::new();
     world.emulator.fault(Fault::held());
     let fetch = world.token(&[]).start();
     world.wait_for_requests(1);
     let logout = world.sandbox.ycred(["logout", "--all"]).start();
-    // There is no record yet to be emptied; it waits for the lock. (If it has not come so far yet, the test is the weaker for
-    // it, and not wrong.)
+    // There is no record to empty yet, so logout waits for the lock. If it has not got that far, the test still passes
+    // but proves less.
     std::thread::sleep(std::time::Duration::from_millis(300));
     world.emulator.clear_faults();
     let fetched = handed(fetch.finish());
     logout.finish().exits(0).quietly().stdout_has("1 cached tokens forgotten");
     for path in world.sandbox.files("cache") {
         let content = std::fs::read(&path).expect("readable");
-        assert!(!String::from_utf8_lossy(&content).contains(&fetched), "{} holds it", path.display());
+        assert!(!String::from_utf8_lossy(&content).contains(&fetched), "{} contains the token", path.display());
     }
 }
 
 #[test]
-fn logout_of_all_clears_what_killed_processes_left() {
+fn logout_of_all_deletes_the_files_of_killed_processes() {
     let world = World::new();
     world.get();
     for name in ["tmp-0123", "set-aside-x.json"] {
@@ -93,7 +93,7 @@ fn logout_of_all_clears_what_killed_processes_left() {
 }
 
 #[test]
-fn who_waits_for_a_token_is_told_of_a_logout_and_asks_for_none() {
+fn a_logout_ends_the_waiters_without_a_request() {
     let world = World::new();
     world.get();
     world.age(13 * crate::harness::waiting::HOUR);
@@ -102,7 +102,7 @@ fn who_waits_for_a_token_is_told_of_a_logout_and_asks_for_none() {
     world.wait_for_requests(2);
     let waiting: Vec<_> = (0..5).map(|_| world.token(&["-v"]).start()).collect();
     for waiter in &waiting {
-        wait_until("it has seen the record", || waiter.stderr().contains("no cached token that will do"));
+        wait_until("the waiter has read the record", || waiter.stderr().contains("no cached token that will do"));
     }
     let logout = world.sandbox.ycred(["logout"]).start();
     for waiter in waiting {
@@ -116,7 +116,7 @@ fn who_waits_for_a_token_is_told_of_a_logout_and_asks_for_none() {
 }
 
 #[test]
-fn logout_with_two_meanings_or_without_a_place_is_an_error() {
+fn logout_with_conflicting_arguments_or_without_a_cache_directory_is_an_error() {
     let world = World::new();
     world.get();
     let all_of_one = world.sandbox.ycred(["logout", "--all", "-p", "default"]).run();
@@ -130,14 +130,14 @@ fn logout_with_two_meanings_or_without_a_place_is_an_error() {
 }
 
 #[test]
-fn the_profile_may_be_a_word_of_its_own() {
+fn the_profile_may_be_a_positional_argument() {
     let world = World::new();
     world.get();
     world.sandbox.profile("other", "source = \"static\"\ntoken-env = \"TOKEN\"");
     world.sandbox.ycred(["logout", "other"]).env("TOKEN", "t1.other.one").run().exits(0).stdout_has("profile other");
-    assert!(!world.records().is_empty(), "it was another one's");
+    assert!(!world.records().is_empty(), "only the other profile was logged out");
     world.sandbox.ycred(["refresh", "default"]).run().exits(0).stdout_has("profile default: token until");
     world.sandbox.ycred(["logout", "default"]).run().exits(0).stdout_has("profile default: the cached token");
-    // What stands there for `revoke` may be a token.
+    // For `revoke`, this argument might be a token.
     refused_with_hint(world.sandbox.ycred(["revoke", "other"]).run(), 2, &["--profile"], "--profile other");
 }

@@ -1,7 +1,7 @@
-//! Stories of ycred against the emulator, whose log of requests is the oracle: what a user sees, and what it cost.
+//! End-to-end tests of ycred against the emulator. They check its output, and its requests in the emulator's log.
 //!
-//! Where they can, tests do not wait for time to pass: they make records older on disk ([`age`](crate::world::World::age)),
-//! shift the cloud's clock, or hold an answer back until they release it. Upper bounds on time only keep a hang from lasting.
+//! Tests avoid waiting for time to pass. They age records on disk ([`age`](crate::world::World::age)), shift the clock of
+//! the cloud, or delay a response until they release it. Time limits only stop tests that hang.
 
 mod access_keys;
 mod crowds;

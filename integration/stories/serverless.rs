@@ -1,5 +1,6 @@
-//! Functions, containers and virtual machines as they are: the metadata service at its real address and port, in a network
-//! of its own, and nothing that says where it is.
+//! Functions, containers and virtual machines with the metadata service at its default address.
+//!
+//! A separate network namespace makes that address available. No setting names it.
 
 use std::fs;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use crate::world::World;
 const ADDRESS: &str = "169.254.169.254/32";
 const ACCOUNT: &str = "ajeofthefunction0000";
 
-/// Where code runs in the cloud, with an account attached, and a profile that names the source alone.
-fn function() -> World {
+/// A cloud function with an account attached. Its profile sets only the source.
+fn cloud_function() -> World {
     let metadata_address = "169.254.169.254:80".parse().expect("an address");
     let world = World::bare(Config { metadata_address, ..Config::default() });
     world.emulator.attach(Some(ACCOUNT));
@@ -28,9 +29,9 @@ fn requests(world: &World) -> usize {
 }
 
 #[test]
-fn a_function_gets_its_accounts_token_at_the_real_address_past_every_proxy() {
+fn a_function_gets_its_accounts_token_at_the_real_address_without_a_proxy() {
     in_own_network(&[ADDRESS], || {
-        let world = function();
+        let world = cloud_function();
         let proxy = Server::start(None, |_| Response::text(200, "a proxy must not see this"));
         let mut call = world.token(&[]);
         for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
@@ -39,7 +40,7 @@ fn a_function_gets_its_accounts_token_at_the_real_address_past_every_proxy() {
         let token = handed(call.run());
         assert_eq!(world.emulator.subject_of(&token).as_deref(), Some(ACCOUNT));
         assert_eq!((requests(&world), proxy.connections()), (1, 0));
-        // Every other program that starts in this minute has it from the disk.
+        // Other programs that start within this minute read the token from the cache.
         let exec = world.sandbox.ycred(["exec", "--", "sh", "-c", "echo $YC_TOKEN"]).run();
         assert_eq!(handed(exec), token);
         assert_eq!(requests(&world), 1);
@@ -47,9 +48,9 @@ fn a_function_gets_its_accounts_token_at_the_real_address_past_every_proxy() {
 }
 
 #[test]
-fn a_function_that_stays_warm_hears_of_another_account_after_a_minute() {
+fn a_warm_function_uses_a_newly_attached_account_after_a_minute() {
     in_own_network(&[ADDRESS], || {
-        let world = function();
+        let world = cloud_function();
         let old = world.get();
         world.emulator.attach(Some("ajeswapped0000000000"));
         world.age(Duration::from_secs(50));
@@ -58,7 +59,7 @@ fn a_function_that_stays_warm_hears_of_another_account_after_a_minute() {
         let new = world.get();
         assert_eq!(world.emulator.subject_of(&new).as_deref(), Some("ajeswapped0000000000"));
         assert_eq!(requests(&world), 2);
-        // A service that is out of order: what is at hand lives on, and is not asked about at every call.
+        // The service is down: the cached token is used, and not every call makes a request.
         world.emulator.fault(Fault::refuse(503));
         world.age(Duration::from_secs(61));
         assert_eq!(warned(world.token(&[]).run(), &["503"]), new);
@@ -67,9 +68,9 @@ fn a_function_that_stays_warm_hears_of_another_account_after_a_minute() {
 }
 
 #[test]
-fn a_function_without_an_account_is_told_how_to_get_one() {
+fn a_function_without_an_account_gets_a_hint_to_attach_one() {
     in_own_network(&[ADDRESS], || {
-        let world = function();
+        let world = cloud_function();
         world.emulator.attach(None);
         refused_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "a new version or revision");
         assert_eq!(requests(&world), 1);
@@ -77,19 +78,19 @@ fn a_function_without_an_account_is_told_how_to_get_one() {
 }
 
 #[test]
-fn where_the_metadata_service_is_switched_off_the_hint_says_so() {
+fn a_disabled_or_unreachable_metadata_service_is_explained_in_the_hint() {
     in_own_network(&[ADDRESS], || {
-        let world = function();
+        let world = cloud_function();
         world.emulator.fault(Fault::refuse(403).message("disabled"));
         refused_with_hint(world.token(&[]).run(), 1, &["metadata", "403"], "metadata options");
     });
-    // Nobody listens there.
+    // Nothing listens at the address.
     in_own_network(&[ADDRESS], || {
         let world = World::bare(Config::default());
         world.sandbox.profile("default", "source = \"metadata\"\n");
         refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "is this a VM");
     });
-    // There is no way there.
+    // There is no route to the address.
     in_own_network(&[], || {
         let world = World::bare(Config::default());
         world.sandbox.profile("default", "source = \"metadata\"\n");
@@ -98,12 +99,12 @@ fn where_the_metadata_service_is_switched_off_the_hint_says_so() {
 }
 
 #[test]
-fn a_container_whose_disk_cannot_be_written_gets_its_token_with_one_warning() {
+fn a_container_with_a_read_only_disk_gets_its_token_with_one_warning() {
     in_own_network(&[ADDRESS], || {
-        let world = function();
+        let world = cloud_function();
         let call = || world.token(&[]).without("HOME").env("YCRED_CACHE_DIR", "/proc/nowhere");
         warned(call().run(), &["/proc/nowhere"]);
-        // With the one place that a function may write to there is a cache again.
+        // A writable directory in the variable restores the cache.
         let call = || call().env("YCRED_CACHE_DIR", world.sandbox.path("tmp/ycred"));
         let token = handed(call().run());
         assert_eq!((handed(call().run()), requests(&world)), (token, 2));
@@ -111,30 +112,30 @@ fn a_container_whose_disk_cannot_be_written_gets_its_token_with_one_warning() {
 }
 
 #[test]
-fn without_a_profile_the_variable_says_that_the_metadata_service_is_meant() {
+fn without_a_profile_the_variable_selects_the_metadata_service() {
     in_own_network(&[ADDRESS], || {
-        let world = function();
+        let world = cloud_function();
         fs::remove_file(world.sandbox.path("config/default.toml")).expect("the profile");
         let token = handed(world.token(&[]).env("YC_METADATA_ADDR", "169.254.169.254").run());
         assert_eq!(world.emulator.subject_of(&token).as_deref(), Some(ACCOUNT));
-        // The same identity as the profile's.
+        // The profile has the same identity.
         world.sandbox.profile("default", "source = \"metadata\"\n");
         assert_eq!((world.get(), requests(&world)), (token, 1));
     });
 }
 
-/// A test of this shape must not pass by running nothing.
+/// Tests in a network namespace must not pass without running.
 #[test]
-fn an_ordinary_user_runs_such_a_story_as_root_of_a_user_namespace() {
+fn an_ordinary_user_runs_these_tests_as_root_of_a_user_namespace() {
     let Some(setpriv) = crate::harness::require_client("setpriv") else { return };
     if std::env::var_os(APART).is_some() {
         return crate::harness::skip("a user namespace has no other users");
     }
     let this = std::env::current_exe().expect("a program");
-    let test = "stories::serverless::without_a_profile_the_variable_says_that_the_metadata_service_is_meant";
-    let as_nobody = |words: &[&std::ffi::OsStr]| {
+    let test = "stories::serverless::without_a_profile_the_variable_selects_the_metadata_service";
+    let as_nobody = |arguments: &[&std::ffi::OsStr]| {
         let mut command = std::process::Command::new(&setpriv);
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(words).current_dir("/");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(arguments).current_dir("/");
         command.env("TMPDIR", "/tmp").output().expect("setpriv")
     };
     let probe = as_nobody(&["test".as_ref(), "-x".as_ref(), this.as_ref()]);
@@ -143,6 +144,6 @@ fn an_ordinary_user_runs_such_a_story_as_root_of_a_user_namespace() {
         return crate::harness::skip("an ordinary user may not run this test's program, or make namespaces");
     }
     let output = as_nobody(&[this.as_ref(), "--exact".as_ref(), test.as_ref()]);
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.contains("1 passed") && !said.contains("SKIPPED"), "{said}");
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && printed.contains("1 passed") && !printed.contains("SKIPPED"), "{printed}");
 }

@@ -1,6 +1,9 @@
-//! A terminal, at which a script types.
+//! A pseudo-terminal with scripted input.
 
-/// A program for Python: runs the arguments in a terminal of its own; the last one says what to type when.
+/// A Python program that runs a command in a new terminal.
+///
+/// The last argument is a list of `OUTPUT=>INPUT` steps, separated by `|`. Each input is typed once its output has
+/// appeared.
 pub const TERMINAL: &str = r#"
 import os, pty, select, sys, time
 pid, master = pty.fork()

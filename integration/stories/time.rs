@@ -1,4 +1,4 @@
-//! Clocks that are off, and lives of every length (F33 to F41).
+//! Wrong clocks, and token lifetimes of every length (F33 to F41).
 
 use std::time::{Duration, SystemTime};
 
@@ -15,41 +15,41 @@ use crate::harness::waiting::{HOUR, MINUTE};
 use crate::server::Response;
 use crate::world::{World, shift};
 
-/// The expiry that `--format json` tells, in seconds since 1970.
+/// The expiry in the output of `--format json`, in seconds since 1970.
 #[track_caller]
 fn advertised(run: &Run) -> i64 {
     let reply: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
-    let text = reply["expires_at"].as_str().unwrap_or_else(|| panic!("no expiry\n{run}"));
-    assert!(text.len() == 20 && text.ends_with('Z'), "whole seconds and Z: {text}");
-    OffsetDateTime::parse(text, &Rfc3339).unwrap_or_else(|error| panic!("{error}: {text}")).unix_timestamp()
+    let timestamp = reply["expires_at"].as_str().unwrap_or_else(|| panic!("no expiry\n{run}"));
+    assert!(timestamp.len() == 20 && timestamp.ends_with('Z'), "expected whole seconds and Z: {timestamp}");
+    OffsetDateTime::parse(timestamp, &Rfc3339).unwrap_or_else(|error| panic!("{error}: {timestamp}")).unix_timestamp()
 }
 
-/// Seconds since 1970, rounded up, of a moment in whole milliseconds: how ycred keeps moments.
+/// Seconds since 1970, rounded up from milliseconds like the timestamps of ycred.
 fn seconds(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     i64::try_from(since.as_millis().div_ceil(1000)).expect("a moment")
 }
 
-fn shifted(minutes: i64) -> World {
+fn world_with_clock_shift(minutes: i64) -> World {
     let world = World::new();
     world.emulator.set(|settings| settings.clock_shift = Span::minutes(minutes));
     world
 }
 
-// ---------------------------------------------------------------------------------------------------- wrong clocks
+// -------------------------------------------------------------------------------------------------------- wrong clocks
 
 #[test]
-fn a_slow_clock_costs_one_warning_and_no_token() {
-    let world = shifted(10);
+fn with_a_slow_clock_a_token_is_fetched_with_one_warning() {
+    let world = world_with_clock_shift(10);
     let token = warned(world.token(&[]).run(), &["this machine's clock is 10 min slow"]);
     assert!(world.emulator.is_live(&token));
-    assert_eq!(world.requests(), 1, "a JWT of ten minutes ago is still good");
-    assert_eq!(world.get(), token, "a hit has nothing to warn of");
+    assert_eq!(world.requests(), 1, "a ten-minute-old JWT is still accepted");
+    assert_eq!(world.get(), token, "a hit prints no warning");
 }
 
 #[test]
-fn a_clock_so_slow_that_the_jwt_has_expired_is_mended_with_the_clouds_time() {
-    let world = shifted(20);
+fn if_a_slow_clock_makes_the_jwt_expired_it_is_signed_again_with_the_clouds_time() {
+    let world = world_with_clock_shift(20);
     let token = warned(world.token(&[]).run(), &["this machine's clock is 20 min slow"]);
     assert!(world.emulator.is_live(&token));
     let statuses: Vec<_> = world.emulator.log().iter().map(|entry| entry.status).collect();
@@ -59,11 +59,11 @@ fn a_clock_so_slow_that_the_jwt_has_expired_is_mended_with_the_clouds_time() {
 }
 
 #[test]
-fn a_fast_clock_whose_jwt_is_of_the_future_is_mended_with_the_clouds_time() {
+fn if_a_fast_clock_dates_the_jwt_in_the_future_it_is_signed_again_with_the_clouds_time() {
     for minutes in [10, 20] {
-        let world = shifted(-minutes);
-        let words = format!("this machine's clock is {minutes} min fast");
-        let token = warned(world.token(&[]).run(), &[&words]);
+        let world = world_with_clock_shift(-minutes);
+        let expected = format!("this machine's clock is {minutes} min fast");
+        let token = warned(world.token(&[]).run(), &[&expected]);
         assert!(world.emulator.is_live(&token));
         let statuses: Vec<_> = world.emulator.log().iter().map(|entry| entry.status).collect();
         assert_eq!(statuses, [Some(401), Some(200)]);
@@ -72,15 +72,15 @@ fn a_fast_clock_whose_jwt_is_of_the_future_is_mended_with_the_clouds_time() {
 }
 
 #[test]
-fn a_refusal_with_a_wrong_clock_is_tried_once_more_and_no_oftener() {
-    let world = shifted(20);
+fn a_rejection_with_a_wrong_clock_is_retried_exactly_once() {
+    let world = world_with_clock_shift(20);
     world.emulator.delete_key(&world.key.id);
     refused(world.token(&[]).run(), 1, &["401", "does not exist"]);
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
-fn a_date_that_is_off_while_the_clocks_agree_does_not_hurt() {
+fn a_wrong_date_header_does_no_harm_if_the_clocks_agree() {
     for minutes in [-20, -10, 10, 20] {
         let world = World::new();
         world.emulator.set(|settings| settings.date_shift = Span::minutes(minutes));
@@ -92,18 +92,18 @@ fn a_date_that_is_off_while_the_clocks_agree_does_not_hurt() {
 }
 
 #[test]
-fn a_token_that_is_shorter_lived_than_the_date_is_off_is_handed_out_all_the_same() {
+fn a_token_that_lasts_less_than_the_error_of_the_date_header_is_returned() {
     let world = World::new();
     world.emulator.set(|settings| {
         settings.date_shift = Span::minutes(20);
         settings.life = 10 * MINUTE;
     });
     let token = warned(world.token(&[]).run(), &["this machine's clock is 20 min slow"]);
-    assert!(world.emulator.is_live(&token), "by this machine's clock it lives another ten minutes");
+    assert!(world.emulator.is_live(&token), "by this machine's clock the token is valid for ten more minutes");
 }
 
 #[test]
-fn an_answer_without_a_date_is_taken_by_this_machines_clock() {
+fn a_response_without_a_date_is_read_by_this_machines_clock() {
     let world = World::new();
     world.emulator.set(|settings| settings.send_date = false);
     let token = world.get();
@@ -112,22 +112,22 @@ fn an_answer_without_a_date_is_taken_by_this_machines_clock() {
 }
 
 #[test]
-fn the_date_of_something_that_is_not_the_cloud_is_not_believed() {
+fn the_date_of_a_response_that_is_not_from_the_cloud_is_ignored() {
     let world = World::new();
     world.emulator.set(|settings| settings.date_shift = Span::minutes(20));
-    // A page for people with status 403, as a proxy gives it.
+    // An HTML page with status 403, as a proxy sends it.
     world.emulator.fault(Fault::html().with_status(403));
     refused(world.token(&[]).run(), 1, &["403"]);
-    assert_eq!(world.requests(), 1, "no second signature for a proxy's clock");
+    assert_eq!(world.requests(), 1, "no second JWT for a proxy's clock");
 }
 
 #[test]
-fn with_a_wrong_clock_a_token_that_is_dead_by_the_clouds_clock_is_not_served() {
+fn with_a_wrong_clock_a_token_expired_by_the_clouds_clock_is_not_returned() {
     for minutes in [-20, 20] {
-        let world = shifted(minutes);
+        let world = world_with_clock_shift(minutes);
         world.emulator.set(|settings| settings.life = HOUR);
         let token = one_token(&world.token(&[]).run().exits(0));
-        // Dead by either reckoning.
+        // Expired by either clock.
         world.age(HOUR + 21 * MINUTE);
         let new = one_token(&world.token(&[]).run().exits(0));
         assert_ne!(new, token, "{minutes}");
@@ -136,9 +136,9 @@ fn with_a_wrong_clock_a_token_that_is_dead_by_the_clouds_clock_is_not_served() {
 }
 
 #[test]
-fn with_a_wrong_clock_a_live_token_is_not_thrown_away() {
-    // Ours is 20 minutes fast, the token lives 10: by the bare clock it is dead on arrival.
-    let world = shifted(-20);
+fn with_a_wrong_clock_a_valid_token_is_not_discarded() {
+    // This machine's clock is 20 minutes fast, so a token that is valid for 10 minutes looks expired on arrival.
+    let world = world_with_clock_shift(-20);
     world.emulator.set(|settings| settings.life = 10 * MINUTE);
     let token = warned(world.token(&[]).run(), &["20 min fast"]);
     assert!(world.emulator.is_live(&token));
@@ -148,7 +148,7 @@ fn with_a_wrong_clock_a_live_token_is_not_thrown_away() {
 }
 
 #[test]
-fn a_record_from_the_future_is_fetched_anew_and_usable_if_that_fails() {
+fn a_record_from_the_future_is_replaced_and_used_if_the_fetch_fails() {
     let world = World::new();
     let token = world.get();
     world.edit(|record| shift(record, 2 * 3_600_000));
@@ -158,9 +158,9 @@ fn a_record_from_the_future_is_fetched_anew_and_usable_if_that_fails() {
 }
 
 #[test]
-fn a_token_of_a_fast_clock_does_not_outlive_itself_once_the_clock_is_mended() {
-    // A machine that came up with a clock ten hours fast got a token that lives one hour; metadata tells a length, so its
-    // end was reckoned by that clock. Then the clock was mended.
+fn a_token_fetched_with_a_fast_clock_is_not_used_beyond_its_expiry_after_the_clock_is_corrected() {
+    // At boot the clock was ten hours fast, and the machine got a token valid for one hour. The metadata service
+    // returns a duration, so the expiry was computed by that clock. Then the clock was corrected.
     let world = World::bare(Config::default());
     world.emulator.attach(Some("ajeofthemachine00000"));
     world.emulator.set(|settings| settings.life = HOUR);
@@ -169,10 +169,10 @@ fn a_token_of_a_fast_clock_does_not_outlive_itself_once_the_clock_is_mended() {
     let old = world.get();
     world.edit(|record| shift(record, 10 * 3_600_000));
     let new = world.get();
-    assert_ne!(new, old, "fetched first");
-    assert_eq!(world.get(), new, "and what was fetched is kept, though it expires earlier");
+    assert_ne!(new, old, "expected a new token");
+    assert_eq!(world.get(), new, "the new token is cached although it expires earlier");
     assert_eq!(world.emulator.requests(METADATA), 2);
-    // Also where the service repeats its token: its end is what is said of it now.
+    // If the service repeats its token, the latest expiry counts.
     world.edit(|record| shift(record, 10 * 3_600_000));
     world.emulator.set(|settings| settings.repeat = Some(Duration::ZERO));
     let run = world.token(&["--format", "json"]).run().exits(0).quietly();
@@ -180,7 +180,7 @@ fn a_token_of_a_fast_clock_does_not_outlive_itself_once_the_clock_is_mended() {
     assert!(advertised(&run) <= end, "{} is after {end}\n{run}", advertised(&run));
 }
 
-// ----------------------------------------------------------------------------------------------------------- lives
+// ----------------------------------------------------------------------------------------------------------- lifetimes
 
 #[test]
 fn the_advertised_expiry_is_a_minute_before_the_real_one() {
@@ -188,27 +188,31 @@ fn the_advertised_expiry_is_a_minute_before_the_real_one() {
     let run = world.token(&["--format", "json"]).run().exits(0).quietly();
     let token = world.emulator.tokens()[0].clone();
     let expected = world.emulator.expiry_of(&token).expect("a token") - MINUTE;
-    let told = advertised(&run);
-    assert!((seconds(expected) - told).abs() <= 1, "{told} instead of {}\n{run}", seconds(expected));
-    assert_eq!(advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()), told, "for a hit too");
+    let expiry = advertised(&run);
+    assert!((seconds(expected) - expiry).abs() <= 1, "{expiry} instead of {}\n{run}", seconds(expected));
+    assert_eq!(
+        advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()),
+        expiry,
+        "a hit advertises the same expiry"
+    );
 }
 
 #[test]
 fn the_advertised_expiry_is_by_this_machines_clock() {
     for minutes in [-20, -10, 10, 20] {
-        let world = shifted(minutes);
+        let world = world_with_clock_shift(minutes);
         let run = world.token(&["--format", "json"]).run().exits(0);
         let token = world.emulator.tokens()[0].clone();
-        let theirs = seconds(world.emulator.expiry_of(&token).expect("a token"));
-        // `Date` has whole seconds, so the difference of the clocks is known to a second.
-        let expected = theirs - minutes * 60 - 60;
-        let told = advertised(&run);
-        assert!((expected - told).abs() <= 2, "{minutes} min: {told} instead of {expected}\n{run}");
+        let cloud_expiry = seconds(world.emulator.expiry_of(&token).expect("a token"));
+        // `Date` has whole seconds, so the clock difference is known to within a second.
+        let expected = cloud_expiry - minutes * 60 - 60;
+        let expiry = advertised(&run);
+        assert!((expected - expiry).abs() <= 2, "{minutes} min: {expiry} instead of {expected}\n{run}");
     }
 }
 
 #[test]
-fn half_of_what_is_left_is_shaved_where_that_is_less_than_a_minute_and_never_into_the_past() {
+fn the_advertised_expiry_of_a_short_token_is_neither_past_nor_after_the_real_one() {
     let world = World::new();
     for life in [3, 30, 60, 90] {
         world.emulator.set(|settings| settings.life = Duration::from_secs(life));
@@ -216,14 +220,14 @@ fn half_of_what_is_left_is_shaved_where_that_is_less_than_a_minute_and_never_int
         let run = world.token(&["--format", "json", "--force-refresh", "--min-ttl", "1s"]).run().exits(0);
         let token = world.emulator.tokens().pop().expect("a token");
         let real = seconds(world.emulator.expiry_of(&token).expect("known"));
-        let told = advertised(&run);
-        assert!(told >= before - 1, "life {life}: {told} is in the past of {before}\n{run}");
-        assert!(told <= real, "life {life}: {told} is after {real}\n{run}");
+        let expiry = advertised(&run);
+        assert!(expiry >= before - 1, "life {life}: {expiry} is in the past of {before}\n{run}");
+        assert!(expiry <= real, "life {life}: {expiry} is after {real}\n{run}");
     }
 }
 
 #[test]
-fn a_token_that_lives_for_seconds_is_handed_out_once_and_not_asked_for_in_a_loop() {
+fn a_token_valid_for_seconds_is_requested_once_and_not_in_a_loop() {
     let world = World::new();
     for life in [3, 30] {
         world.emulator.clear_log();
@@ -232,20 +236,20 @@ fn a_token_that_lives_for_seconds_is_handed_out_once_and_not_asked_for_in_a_loop
         assert!(world.emulator.subject_of(&token).is_some());
         assert_eq!(world.requests(), 1, "life {life}");
     }
-    // Below min-ttl all its life, and the cloud gives nothing better: the same token until it is dead.
+    // The token is always below min-ttl, but the cloud cannot issue a longer one: it is used until it expires.
     let token = warned(world.token(&[]).run(), &["less than the 60s asked for"]);
     assert_eq!(warned(world.token(&[]).run(), &["less than the 60s asked for"]), token);
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
-fn lives_of_every_length_are_cached() {
+fn tokens_of_every_lifetime_are_cached() {
     for hours in [1, 12, 24, 48, 24 * 400] {
         let world = World::new();
         world.emulator.set(|settings| settings.life = hours * HOUR);
         let token = world.get();
         assert_eq!(world.get(), token);
-        // A day is the longest life that is believed.
+        // Lifetimes are capped at one day.
         world.age(Duration::from_secs(24 * 3600));
         assert_ne!(one_token(&world.token(&[]).run().exits(0)), token, "{hours} h");
         assert_eq!(world.requests(), 2, "{hours} h");
@@ -253,21 +257,21 @@ fn lives_of_every_length_are_cached() {
 }
 
 #[test]
-fn an_expiry_is_read_with_any_fraction_and_offset() {
+fn an_expiry_may_have_any_fraction_and_offset() {
     let end = OffsetDateTime::now_utc() + Span::hours(3);
     let whole = end.replace_nanosecond(0).expect("a moment");
-    let texts = [
-        whole.format(&Rfc3339).expect("text"),
-        end.replace_nanosecond(123_456_789).expect("a moment").format(&Rfc3339).expect("text"),
-        whole.to_offset(time::UtcOffset::from_hms(5, 30, 0).expect("an offset")).format(&Rfc3339).expect("text"),
+    let timestamps = [
+        whole.format(&Rfc3339).expect("a timestamp"),
+        end.replace_nanosecond(123_456_789).expect("a moment").format(&Rfc3339).expect("a timestamp"),
+        whole.to_offset(time::UtcOffset::from_hms(5, 30, 0).expect("an offset")).format(&Rfc3339).expect("a timestamp"),
     ];
-    for text in texts {
+    for timestamp in timestamps {
         let world = World::new();
-        world.emulator.fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": text}).to_string()));
+        world.emulator.fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": timestamp}).to_string()));
         let run = world.token(&["--format", "json"]).run().exits(0).quietly();
         assert!(
             (whole.unix_timestamp() - 60..=whole.unix_timestamp() - 59).contains(&advertised(&run)),
-            "{text}\n{run}"
+            "{timestamp}\n{run}"
         );
     }
 }
@@ -292,27 +296,27 @@ fn an_expiry_that_is_missing_malformed_or_absurd_counts_as_five_minutes() {
         let before = seconds(SystemTime::now());
         let run = world.token(&["--format", "json"]).run().exits(0).quietly();
         let after = seconds(SystemTime::now());
-        let told = advertised(&run) + 60;
-        assert!((before + 299..=after + 301).contains(&told), "{body}: {told} is not five minutes from {before}");
+        let expiry = advertised(&run) + 60;
+        assert!((before + 299..=after + 301).contains(&expiry), "{body}: {expiry} is not five minutes from {before}");
         assert_eq!(one_token(&world.token(&[]).run().exits(0).quietly()), "t1.told.x");
         assert_eq!(world.requests(), 1, "{body}");
     }
 }
 
 #[test]
-fn an_expiry_in_the_year_9999_is_a_day() {
+fn an_expiry_in_the_year_9999_counts_as_one_day() {
     let world = World::new();
     world
         .emulator
         .fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": "9999-12-31T23:59:59Z"}).to_string()));
     let before = seconds(SystemTime::now());
-    let told = advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()) + 60;
+    let expiry = advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()) + 60;
     let after = seconds(SystemTime::now());
-    assert!((before + 86_399..=after + 86_401).contains(&told), "{told} is not a day from {before}");
+    assert!((before + 86_399..=after + 86_401).contains(&expiry), "{expiry} is not a day from {before}");
 }
 
 #[test]
-fn a_token_that_is_dead_on_arrival_is_not_handed_out() {
+fn a_token_that_has_expired_on_arrival_is_not_returned() {
     let world = World::new();
     world
         .emulator
@@ -321,7 +325,7 @@ fn a_token_that_is_dead_on_arrival_is_not_handed_out() {
 }
 
 #[test]
-fn metadata_without_or_with_an_absurd_length_of_life_is_taken_for_five_minutes() {
+fn a_missing_or_malformed_lifetime_from_metadata_counts_as_five_minutes_and_an_absurd_one_as_a_day() {
     for (expires_in, least, most) in [
         (json!(null), 299, 301),
         (json!(-5), 299, 301),
@@ -340,14 +344,14 @@ fn metadata_without_or_with_an_absurd_length_of_life_is_taken_for_five_minutes()
         let body = json!({"access_token": "t1.told.x", "expires_in": expires_in, "token_type": "Bearer"});
         world.emulator.fault(Fault::body(body.to_string()).on(Endpoint::Metadata));
         let before = seconds(SystemTime::now());
-        let told = advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()) + 60;
+        let expiry = advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()) + 60;
         let after = seconds(SystemTime::now());
-        assert!((before + least..=after + most).contains(&told), "{expires_in}: {told} from {before}");
+        assert!((before + least..=after + most).contains(&expiry), "{expires_in}: {expiry} from {before}");
     }
 }
 
 #[test]
-fn what_cannot_be_a_token_is_not_handed_out() {
+fn a_malformed_token_is_not_returned() {
     for token in [json!(""), json!("two words"), json!("a\"b"), json!("a\nb"), json!("x".repeat(4097)), json!(null)] {
         let world = World::new();
         world.emulator.fault(Fault::body(json!({"iamToken": token}).to_string()));

@@ -5,25 +5,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::emulator::Emulator;
 use crate::server::{Request, Response, Server};
 
-/// A proxy that connects to one address, whatever it is asked for, and notes what it is asked.
+/// A proxy that records its requests.
 pub struct Tunnel {
     server: Server,
     log: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Tunnel {
+    /// A proxy that connects every request to the emulator.
     pub fn to(emulator: &Emulator) -> Tunnel {
-        let to = emulator.address();
-        Tunnel::answering(move |_| Response::tunnel(to))
+        let address = emulator.address();
+        Tunnel::responding(move |_| Response::tunnel(address))
     }
 
-    pub fn answering(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Tunnel {
+    /// A proxy that computes its own responses.
+    pub fn responding(respond: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Tunnel {
         let log = Arc::new(Mutex::new(Vec::new()));
         let server = Server::start(None, {
             let log = Arc::clone(&log);
             move |request| {
                 log.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
-                answer(request)
+                respond(request)
             }
         });
         Tunnel { server, log }
@@ -37,7 +39,7 @@ impl Tunnel {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What it was asked to connect to.
+    /// The method and target of each request.
     pub fn targets(&self) -> Vec<String> {
         self.requests().iter().map(|request| format!("{} {}", request.method, request.target)).collect()
     }

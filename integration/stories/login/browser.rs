@@ -1,6 +1,6 @@
-//! The way through the browser, and without one.
+//! Logins with and without a browser.
 
-use super::renewal::NOT_LOGGED_IN;
+use super::renewal::LOGIN_HINT;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -19,9 +19,9 @@ use crate::stories::terminal::TERMINAL;
 use crate::world::shift;
 
 #[test]
-fn without_a_browser_the_address_is_pasted_or_the_page_comes_by_itself() {
+fn without_a_browser_the_callback_arrives_by_request_or_is_pasted() {
     let person = Person::new();
-    // Nothing on stdin: the callback comes through a tunnel.
+    // Without input on stdin: the callback arrives through a tunnel.
     let login = person.login(&["--no-browser"]).start();
     let address = person.address(&login);
     assert!(login.stderr().contains("ssh -N -L "), "{}", login.stderr());
@@ -29,7 +29,7 @@ fn without_a_browser_the_address_is_pasted_or_the_page_comes_by_itself() {
     person.curl(&[&callback]).stdout_has("You are logged in");
     login.finish().exits(0).stdout_has("logged in");
     let first = person.get();
-    // From stdin, at once or after something else.
+    // The address is pasted on stdin, after other input.
     let fifo = person.world.sandbox.path("tmp/fifo");
     person.world.sandbox.call("mkfifo", [&fifo]).run().exits(0);
     let shell = format!("exec {} login --no-browser < {}", crate::harness::YCRED, fifo.display());
@@ -38,21 +38,21 @@ fn without_a_browser_the_address_is_pasted_or_the_page_comes_by_itself() {
     let callback = person.callback(&person.address(&login));
     let mut type_line = |line: &str| std::io::Write::write_all(&mut keyboard, line.as_bytes()).expect("typed");
     type_line("what?\n\n");
-    wait_until("it is told", || login.stderr().contains("that is not the address"));
+    wait_until("ycred has printed the message", || login.stderr().contains("that is not the address"));
     type_line(&format!("{callback}\n"));
     login.finish().exits(0).stdout_has("logged in");
-    assert_ne!(person.get(), first, "a new login is a new token");
+    assert_ne!(person.get(), first, "a new login must issue a new token");
     assert!(!person.world.sandbox.path("tmp/urls").exists(), "no browser was opened");
 }
 
 #[test]
-fn the_redirect_port_can_be_fixed_and_a_taken_one_is_told() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = taken.local_addr().expect("an address").port();
+fn the_redirect_port_can_be_set_and_a_port_in_use_is_an_error() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
     let person = Person::with(Config::default(), &format!("redirect-port = \"{port}\""));
     let error = refused(person.login(&[]).run(), 4, &[&format!("cannot listen on port {port}")]);
     assert!(error.contains("in use"), "{error}");
-    drop(taken);
+    drop(listener);
     person.log_in();
     let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
     assert!(url.contains(&format!("127.0.0.1%3A{port}%2Fauth%2Fcallback")), "{url}");
@@ -68,14 +68,15 @@ fn the_redirect_port_can_be_fixed_and_a_taken_one_is_told() {
 }
 
 #[test]
-fn strays_are_turned_away_and_the_wait_goes_on() {
+fn unrelated_requests_are_rejected_and_the_login_continues() {
     let person = Person::new();
     let login = person.login(&["--no-browser", "-v"]).start();
     let callback = person.callback(&person.address(&login));
     let base = callback.split("/auth/").next().expect("a host").to_owned();
     let port = base.rsplit(':').next().expect("a port").to_owned();
     let silent = std::net::TcpStream::connect(("127.0.0.1", port.parse::<u16>().expect("a port"))).expect("connects");
-    let status = |words: &[&str]| person.curl(&[&["-o", "/dev/null", "-w", "%{http_code}"], words].concat()).stdout;
+    let status =
+        |arguments: &[&str]| person.curl(&[&["-o", "/dev/null", "-w", "%{http_code}"], arguments].concat()).stdout;
     assert_eq!(status(&[&format!("{base}/favicon.ico")]), "404");
     assert_eq!(status(&[&format!("{base}/")]), "404");
     assert_eq!(status(&[&format!("{base}/auth/callback")]), "400");
@@ -96,16 +97,16 @@ fn strays_are_turned_away_and_the_wait_goes_on() {
 }
 
 #[test]
-fn a_second_callback_while_the_first_is_answered_finds_nothing() {
+fn a_second_callback_during_the_first_is_not_accepted() {
     let person = Person::new();
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let login = person.login(&["--no-browser"]).start();
     let callback = person.callback(&person.address(&login));
-    let words = ["-sS", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", &callback];
-    let first = person.world.sandbox.call("curl", words).start();
+    let arguments = ["-sS", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", &callback];
+    let first = person.world.sandbox.call("curl", arguments).start();
     assert!(person.world.emulator.wait_for_requests(TOKEN, 1, PATIENCE));
-    let second = person.world.sandbox.call("curl", words).start();
-    // It has connected, or else it finds nobody, which is as good.
+    let second = person.world.sandbox.call("curl", arguments).start();
+    // By now it has connected. If it has not, it finds the port closed, which is also accepted.
     std::thread::sleep(Duration::from_millis(300));
     person.world.emulator.clear_faults();
     first.finish().exits(0).stdout_is("200");
@@ -115,82 +116,77 @@ fn a_second_callback_while_the_first_is_answered_finds_nothing() {
 }
 
 #[test]
-fn a_no_is_told_and_no_browser_opens_again_at_once() {
+fn a_denied_login_is_reported_and_the_browser_does_not_reopen_at_once() {
     let person = Person::new();
     person.world.emulator.set(|settings| settings.login.deny = true);
-    let words = ["access_denied: The person said no"];
-    refused_with_hint(person.login(&[]).run().without_address(), 1, &words, "said no in the browser");
+    let expected = ["access_denied: The person said no"];
+    refused_with_hint(person.login(&[]).run().without_address(), 1, &expected, "said no in the browser");
     let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("You are not logged in") && page.contains("The person said no"), "{page}");
-    let cooling = person.login(&[]).run();
-    refused_with_hint(
-        cooling,
-        1,
-        &["no browser is opened", "the last login failed", "access_denied"],
-        "--force-refresh",
-    );
+    let retry = person.login(&[]).run();
+    refused_with_hint(retry, 1, &["no browser is opened", "the last login failed", "access_denied"], "--force-refresh");
     assert_eq!(person.asked(), 1);
-    refused(person.login(&["--force-refresh"]).run().without_address(), 1, &words);
+    refused(person.login(&["--force-refresh"]).run().without_address(), 1, &expected);
     assert_eq!(person.asked(), 2);
     person.world.emulator.set(|settings| settings.login.deny = false);
     let path = person.file(".failed");
-    let mut failed: Value = serde_json::from_slice(&fs::read(&path).expect("remembered")).expect("JSON");
+    let mut failed: Value = serde_json::from_slice(&fs::read(&path).expect("the failure file")).expect("JSON");
     shift(&mut failed, -31_000);
     fs::write(&path, failed.to_string()).expect("aged");
     person.log_in();
-    assert!(!path.exists(), "forgotten after a login");
+    assert!(!path.exists(), "a login deletes the failure file");
 }
 
 #[test]
-fn a_code_that_buys_nothing_is_told_in_browser_and_terminal() {
+fn a_rejected_code_is_reported_in_browser_and_terminal() {
     let person = Person::new();
     person.world.emulator.fault(Fault::refuse(400).on(Endpoint::OauthToken).message("<b>not today</b>"));
     let run = person.login(&[]).run().without_address();
     refused(run, 1, &["the login went well, but gave no token", "<b>not today</b>"]);
     let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("&lt;b&gt;not today") && !page.contains("<b>"), "{page}");
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
 }
 
 #[test]
-fn nobody_comes_and_the_time_is_up() {
+fn a_login_without_a_callback_times_out() {
     let person = Person::new();
     let run = person.login(&["--no-browser", "--timeout", "1s"]).run().without_address();
     refused_with_hint(run, 4, &["nobody has logged in within 1s"], "--timeout");
 }
 
 #[test]
-fn a_browser_that_does_not_start_leaves_the_address() {
+fn if_the_browser_does_not_start_the_printed_address_still_works() {
     let person = Person::new();
-    for (browser, told) in [
+    for (browser, message) in [
         ("/nowhere/browser", "no browser can be started (/nowhere/browser: no such file)"),
         ("false", "no browser has opened"),
     ] {
         let login = person.login(&["--force-refresh"]).env("BROWSER", browser).start();
         let callback = person.callback(&person.address(&login));
-        wait_until("it is told", || login.stderr().contains(told));
+        wait_until("ycred has printed the message", || login.stderr().contains(message));
         person.curl(&[&callback]);
         login.finish().exits(0).stdout_has("logged in");
     }
-    // Who sits at a terminal may paste then, as with --no-browser: the machine may have no browser at all.
+    // At a terminal the address can then be pasted, as with --no-browser: the machine may not have a browser.
     let Some(python) = require_client("python3") else { return };
     let terminal = person.world.sandbox.script("terminal.py", TERMINAL);
     for browser in ["/nowhere/browser", "false"] {
         let steps = r"press Enter=>what?\n|that is not the address=>\x03";
-        let words = [terminal.to_str().expect("plain text"), YCRED, "login", "--force-refresh", steps];
-        let run = person.world.sandbox.call(&python, words).env("BROWSER", browser).run();
+        let arguments = [terminal.to_str().expect("UTF-8"), YCRED, "login", "--force-refresh", steps];
+        let run = person.world.sandbox.call(&python, arguments).env("BROWSER", browser).run();
         assert!(run.stdout.contains("that is not the address that the browser ends at"), "{run}");
     }
 }
 
 #[test]
-fn init_makes_the_profile_and_logs_in() {
+fn init_writes_the_profile_and_logs_in() {
     let person = Person::new();
     let (iam, auth) = (person.world.emulator.url(), person.world.emulator.auth_url());
     person.world.emulator.set(|settings| settings.login.federation = Some("bpf00000000000000001".into()));
-    let words =
+    let arguments =
         ["init", "work", "--login", "--federation-id", "bpf00000000000000001", "--iam-url", &iam, "--auth-url", &auth];
-    let run = person.world.sandbox.ycred(words).run().exits(0);
+    let run = person.world.sandbox.ycred(arguments).run().exits(0);
     assert!(run.stdout.contains("work.toml: whoever is logged in; logged in; the token lives"), "{run}");
     let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
     assert!(url.contains("yc_federation_hint=bpf00000000000000001"), "{url}");
@@ -200,11 +196,11 @@ fn init_makes_the_profile_and_logs_in() {
     refused(person.login(&["work", "-p", "other"]).run(), 2, &["two profiles are named"]);
     person.world.sandbox.profile("static", "source = \"static\"\ntoken-env = \"PATH\"\n");
     refused(person.login(&["static"]).run(), 2, &["its source is \"static\", which needs no login"]);
-    // What is written stays where nobody logs in.
+    // The profile is kept if the login fails.
     person.world.emulator.set(|settings| settings.login.deny = true);
-    let words = ["init", "two", "--login", "--iam-url", &iam, "--auth-url", &auth];
+    let arguments = ["init", "two", "--login", "--iam-url", &iam, "--auth-url", &auth];
     refused(
-        person.world.sandbox.ycred(words).run().without_address(),
+        person.world.sandbox.ycred(arguments).run().without_address(),
         1,
         &["two.toml is written, but nobody is logged in yet"],
     );
@@ -213,7 +209,7 @@ fn init_makes_the_profile_and_logs_in() {
 }
 
 #[test]
-fn a_browsers_noise_reaches_nobody() {
+fn output_of_the_browser_is_discarded() {
     let person = Person::new();
     let noisy = person
         .world
@@ -224,12 +220,12 @@ fn a_browsers_noise_reaches_nobody() {
     run.never_says("noise");
 }
 
-/// What Chromium must not do in a test: talk to anybody else, or keep anything.
+/// Flags that keep Chromium from contacting other hosts and from storing data.
 const CHROMIUM: &str = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
     --disable-component-update --disable-sync --ignore-certificate-errors --no-proxy-server --disable-dev-shm-usage";
 
-/// Logs in with Chromium; the page that it shows in the end, if it shows any.
-fn shown_by(chromium: &Path, tls: crate::emulator::Tls, page: Page) -> Option<String> {
+/// Logs in with Chromium. Returns the final page, if Chromium printed it.
+fn page_after_login(chromium: &Path, tls: crate::emulator::Tls, page: Page) -> Option<String> {
     let person = Person::with(Config::with_tls(tls), "ca-file = \"ca.pem\"");
     person.world.emulator.write_ca(person.world.sandbox.path("config/ca.pem")).expect("a certificate");
     person.world.emulator.set(|settings| settings.login.page = page);
@@ -254,8 +250,8 @@ fn shown_by(chromium: &Path, tls: crate::emulator::Tls, page: Page) -> Option<St
 fn a_real_browser_logs_in_and_shows_the_page() {
     let Some(chromium) = require_client("chromium") else { return };
     for (tls, page) in [(crate::emulator::Tls::Off, Page::Redirect), (crate::emulator::Tls::Good, Page::Auto)] {
-        // On a busy machine `--dump-dom` now and then prints nothing at all, though the login went well.
-        let shown = (0..3).find_map(|_| shown_by(&chromium, tls, page)).expect("a page");
+        // On a busy machine `--dump-dom` occasionally prints nothing although the login succeeded.
+        let shown = (0..3).find_map(|_| page_after_login(&chromium, tls, page)).expect("a page");
         assert!(shown.contains("You are logged in") && shown.contains("<svg"), "{shown}");
     }
 }

@@ -1,6 +1,6 @@
-//! The end of a login, and of its tokens.
+//! How `logout` and `revoke` end a login and its tokens.
 
-use super::renewal::NOT_LOGGED_IN;
+use super::renewal::LOGIN_HINT;
 use std::fs;
 
 use crate::emulator::Config;
@@ -11,11 +11,11 @@ use crate::harness::waiting::{HOUR, PATIENCE, wait_until};
 use crate::sources::person::Person;
 
 #[test]
-fn logout_ends_the_login_and_says_so() {
+fn logout_ends_the_login_and_reports_it() {
     let person = Person::new();
     person.log_in();
     let token = person.get();
-    let refresh = person.state()["refresh_token"].as_str().expect("one").to_owned();
+    let refresh = person.state()["refresh_token"].as_str().expect("a refresh token").to_owned();
     let run = person.world.sandbox.ycred(["logout"]).run().exits(0).quietly();
     assert!(
         run.stdout.contains("logged out") && run.stdout.contains("the cached token of whoever is logged in"),
@@ -26,17 +26,17 @@ fn logout_ends_the_login_and_says_so() {
         let content = String::from_utf8_lossy(&content);
         assert!(!content.contains(&token) && !content.contains(&refresh), "{}", path.display());
     }
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
     refused(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
     person.world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout_has("no token is cached");
-    assert!(person.world.emulator.is_live(&token), "the cloud was not asked");
+    assert!(person.world.emulator.is_live(&token), "logout alone must not revoke the token");
     assert_eq!(person.tokens(), 1);
-    // All of them.
+    // With --all.
     person.log_in();
     person
         .world
         .sandbox
-        .profile("second", &fs::read_to_string(person.world.sandbox.path("config/default.toml")).expect("text"));
+        .profile("second", &fs::read_to_string(person.world.sandbox.path("config/default.toml")).expect("UTF-8"));
     person.login(&["second"]).run().exits(0);
     handed(person.token(&["-p", "second"]).run());
     let all = person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly();
@@ -45,17 +45,17 @@ fn logout_ends_the_login_and_says_so() {
 }
 
 #[test]
-fn a_refresh_under_way_does_not_bring_back_what_logout_ended() {
-    for words in [&[][..], &["--no-cache"]] {
+fn a_concurrent_refresh_does_not_restore_a_login_that_logout_ended() {
+    for arguments in [&[][..], &["--no-cache"]] {
         let person = Person::new();
         person.world.emulator.set(|settings| settings.login.one_time = true);
         person.log_in();
         person.age(13 * HOUR);
         person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
-        let refresh = person.token(words).start();
+        let refresh = person.token(arguments).start();
         assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
         let logout = person.world.sandbox.ycred(["logout"]).start();
-        wait_until("the login is over", || {
+        wait_until("the session file is deleted", || {
             person.world.sandbox.files("state").iter().all(|path| !path.to_string_lossy().ends_with(".session"))
         });
         person.world.emulator.clear_faults();
@@ -65,12 +65,12 @@ fn a_refresh_under_way_does_not_bring_back_what_logout_ended() {
             let content = fs::read(&path).expect("readable");
             assert!(!String::from_utf8_lossy(&content).contains(&token), "{}", path.display());
         }
-        refused(person.token(words).run(), 1, &["nobody is logged in"]);
+        refused(person.token(arguments).run(), 1, &["nobody is logged in"]);
     }
 }
 
 #[test]
-fn a_refresh_that_outlasts_logouts_patience_stores_nothing_either() {
+fn a_refresh_that_outlasts_the_timeout_of_logout_stores_nothing() {
     let person = Person::new();
     person.log_in();
     person.age(13 * HOUR);
@@ -86,12 +86,12 @@ fn a_refresh_that_outlasts_logouts_patience_stores_nothing_either() {
 }
 
 #[test]
-fn logout_of_all_clears_what_a_killed_process_left_of_a_login() {
+fn logout_of_all_deletes_login_files_of_killed_processes() {
     let person = Person::new();
     person.log_in();
     let left = person.file(".json").with_file_name("tmp-0123456789abcdef");
     fs::copy(person.file(".json"), &left).expect("a copy");
-    // A login under way has taken its room on the disk, and comes to its end all the same.
+    // A login in progress has reserved its space on disk and still completes.
     let login = person.login(&["--no-browser"]).start();
     let address = person.address(&login);
     person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout_has("1 logins ended");
@@ -102,7 +102,7 @@ fn logout_of_all_clears_what_a_killed_process_left_of_a_login() {
 }
 
 #[test]
-fn what_a_renewal_under_way_brings_is_revoked_with_the_rest() {
+fn the_token_of_a_concurrent_renewal_is_revoked_too() {
     let person = Person::new();
     person.world.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
@@ -111,7 +111,7 @@ fn what_a_renewal_under_way_brings_is_revoked_with_the_rest() {
     let renewal = person.token(&["--no-cache"]).start();
     assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     let logout = person.world.sandbox.ycred(["logout", "--revoke", "-v"]).start();
-    wait_until("it waits", || logout.stderr().contains("waiting"));
+    wait_until("logout waits", || logout.stderr().contains("waiting"));
     person.world.emulator.clear_faults();
     let token = handed(renewal.finish());
     logout.finish().exits(0).stdout_has("the login is revoked");
@@ -120,17 +120,17 @@ fn what_a_renewal_under_way_brings_is_revoked_with_the_rest() {
 }
 
 #[test]
-fn logout_can_end_it_in_the_cloud_too() {
+fn logout_can_revoke_the_login_in_the_cloud() {
     let person = Person::new();
     person.log_in();
     let token = person.get();
     let run = person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly();
-    for words in ["the login is revoked", "the token of ajeperson00000000000 is revoked, for every program"] {
-        assert!(run.stdout.contains(words), "{run}");
+    for expected in ["the login is revoked", "the token of ajeperson00000000000 is revoked, for every program"] {
+        assert!(run.stdout.contains(expected), "{run}");
     }
     assert!(!person.world.emulator.is_live(&token));
     assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
-    // Whose token is dead gets one more, to be allowed to end the login.
+    // If the token has expired, a new one is fetched to authorize the revocation.
     person.world.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
     person.age(13 * HOUR);
@@ -138,9 +138,9 @@ fn logout_can_end_it_in_the_cloud_too() {
     assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
     assert!(
         person.world.emulator.tokens().iter().filter(|token| person.world.emulator.is_live(token)).count() <= 1,
-        "only the aged one"
+        "expected the aged token only"
     );
-    // What cannot be revoked is forgotten all the same.
+    // If revocation fails, local data is still deleted.
     person.log_in();
     person.get();
     person.world.emulator.fault(Fault::refuse(403).on(Endpoint::RevokeRefresh));
@@ -148,7 +148,7 @@ fn logout_can_end_it_in_the_cloud_too() {
     assert!(run.stdout.contains("logged out") && run.stdout.contains("is revoked, for every"), "{run}");
     assert!(run.stderr.contains("forgotten here, but not revoked in the cloud"), "{run}");
     refused(person.token(&[]).run(), 1, &["nobody is logged in"]);
-    // All of them.
+    // With --all.
     person.world.emulator.clear_faults();
     person.log_in();
     let token = person.get();
@@ -157,35 +157,35 @@ fn logout_can_end_it_in_the_cloud_too() {
 }
 
 #[test]
-fn revoke_takes_a_token_from_standard_input_and_from_nowhere_else() {
+fn revoke_takes_a_token_only_from_standard_input() {
     let person = Person::new();
     person.log_in();
     let cached = person.get();
-    let revoke = |words: &[&str]| person.world.sandbox.ycred(["revoke"].iter().chain(words));
-    for words in [&["-"][..], &[]] {
+    let revoke = |arguments: &[&str]| person.world.sandbox.ycred(["revoke"].iter().chain(arguments));
+    for arguments in [&["-"][..], &[]] {
         let other = person.world.emulator.issue("ajeother000000000000");
-        revoke(words)
+        revoke(arguments)
             .stdin(format!("{other}\n"))
             .run()
             .exits(0)
             .stdout_has("the token of ajeother000000000000 is revoked");
         assert!(!person.world.emulator.is_live(&other) && person.world.emulator.is_live(&cached));
-        assert_eq!(person.get(), cached, "another one's end is not that of the cached one");
+        assert_eq!(person.get(), cached, "revoking another token keeps the cached one");
     }
     revoke(&["-"]).stdin(cached.clone()).run().exits(0);
-    assert_ne!(person.get(), cached, "the cached one is dropped");
-    let told =
+    assert_ne!(person.get(), cached, "the cached token is dropped");
+    let error =
         refused_with_hint(revoke(&[&person.get()]).run(), 2, &["not given on the command line"], "ycred revoke -");
-    assert!(!told.contains("t1."), "{told}");
+    assert!(!error.contains("t1."), "{error}");
     refused(revoke(&["-"]).run(), 2, &["there is no token on standard input"]);
     refused(revoke(&["-"]).stdin("two words").run(), 2, &["what is on standard input is no token"]);
     refused(revoke(&["-"]).stdin("t1.unknown.token").run(), 1, &["Token is invalid or has expired"]);
     person.world.sandbox.ycred(["logout"]).run().exits(0);
-    refused_with_hint(revoke(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+    refused_with_hint(revoke(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
 }
 
 #[test]
-fn revoke_ends_the_cached_token_and_the_login_goes_on() {
+fn revoke_ends_the_cached_token_and_keeps_the_login() {
     let person = Person::new();
     person.log_in();
     let first = person.get();
@@ -205,14 +205,14 @@ fn revoke_ends_the_cached_token_and_the_login_goes_on() {
 }
 
 #[test]
-fn revoke_finds_the_token_that_only_the_login_has() {
+fn revoke_finds_a_token_that_only_the_login_state_has() {
     let person = Person::with(Config::default(), "cache = \"none\"");
     person.log_in();
     let first = person.get();
     person.world.sandbox.ycred(["revoke"]).run().exits(0).quietly().stdout_has("is revoked");
     assert!(!person.world.emulator.is_live(&first));
     assert_ne!(person.get(), first);
-    // But not in place of another one's: whoever is impersonated has none now.
+    // With impersonation, `revoke` does not fall back to the login's own token.
     let more = "cache = \"none\"\nimpersonate = \"ajeservice0000000000\"";
     let person = Person::with(Config::default(), more);
     person.log_in();

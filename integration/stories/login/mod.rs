@@ -1,4 +1,4 @@
-//! People who log in, by a script in the place of the browser.
+//! Logins by people. A script takes the place of the browser.
 
 mod browser;
 mod logout;

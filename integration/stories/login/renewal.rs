@@ -1,4 +1,4 @@
-//! From a login on, tokens are renewed without the person.
+//! Token renewal after a login, without the user.
 
 use std::fs;
 
@@ -9,10 +9,10 @@ use crate::harness::waiting::{HOUR, MINUTE};
 use crate::sources::person::Person;
 use crate::world::shift;
 
-pub const NOT_LOGGED_IN: &str = "ycred login --profile default";
+pub const LOGIN_HINT: &str = "ycred login --profile default";
 
 #[test]
-fn a_person_logs_in_once_and_the_token_is_had_and_renewed_without_them() {
+fn after_one_login_the_token_is_cached_and_renewed_without_the_user() {
     let person = Person::new();
     let run = person.login(&[]).run().exits(0);
     assert!(
@@ -37,7 +37,7 @@ fn a_person_logs_in_once_and_the_token_is_had_and_renewed_without_them() {
 }
 
 #[test]
-fn whoever_is_not_logged_in_is_told_at_once_and_nobody_is_asked() {
+fn without_a_login_there_is_an_immediate_error_and_no_request() {
     let person = Person::new();
     for call in [
         person.token(&[]),
@@ -47,15 +47,15 @@ fn whoever_is_not_logged_in_is_told_at_once_and_nobody_is_asked() {
         person.world.sandbox.ycred(["exec", "--", "true"]),
     ] {
         let code = if format!("{:?}", call.clone().run()).contains("\"exec\"") { 125 } else { 1 };
-        refused_with_hint(call.run(), code, &["nobody is logged in"], NOT_LOGGED_IN);
+        refused_with_hint(call.run(), code, &["nobody is logged in"], LOGIN_HINT);
     }
     person.world.sandbox.ycred(["kubectl"]).run().exits(1);
     assert_eq!(person.world.emulator.calls(), 0);
-    assert!(!person.world.sandbox.path("tmp/urls").exists(), "no browser");
+    assert!(!person.world.sandbox.path("tmp/urls").exists(), "no browser must open");
 }
 
 #[test]
-fn neither_a_wiped_cache_nor_none_at_all_costs_the_login_or_a_request() {
+fn without_a_cache_the_login_still_supplies_its_token_without_a_request() {
     let person = Person::new();
     person.log_in();
     let first = handed(person.token(&["--no-cache"]).run());
@@ -67,7 +67,7 @@ fn neither_a_wiped_cache_nor_none_at_all_costs_the_login_or_a_request() {
     person.profile("cache = \"none\"");
     assert_eq!(person.get(), first);
     assert_eq!(person.tokens(), 1);
-    // Due for renewal, it is renewed once for all that come after.
+    // A token due for renewal is renewed once, and later calls use the new one.
     person.age(11 * HOUR);
     let second = person.get();
     assert_ne!(second, first);
@@ -76,7 +76,7 @@ fn neither_a_wiped_cache_nor_none_at_all_costs_the_login_or_a_request() {
 }
 
 #[test]
-fn refresh_and_force_ask_the_cloud() {
+fn refresh_and_force_refresh_make_a_request() {
     let person = Person::new();
     person.log_in();
     let first = person.get();
@@ -86,14 +86,14 @@ fn refresh_and_force_ask_the_cloud() {
     assert_ne!(handed(person.token(&["--force-refresh"]).run()), second);
     assert_ne!(handed(person.token(&["--force-refresh", "--no-cache"]).run()), second);
     assert_eq!(person.tokens(), 4);
-    // More than what is left: renewed for it.
+    // A min-ttl beyond the remaining lifetime causes a renewal.
     person.age(3 * HOUR);
     handed(person.token(&["--min-ttl", "11h"]).run());
     assert_eq!(person.tokens(), 5);
 }
 
 #[test]
-fn a_login_without_refresh_token_lasts_as_long_as_its_token() {
+fn a_login_without_a_refresh_token_lasts_as_long_as_its_token() {
     let person = Person::new();
     person.world.emulator.set(|settings| settings.login.refresh_tokens = false);
     person.login(&[]).run().exits(0).stdout_has("logged in for 11h 59m; after that log in again");
@@ -106,15 +106,15 @@ fn a_login_without_refresh_token_lasts_as_long_as_its_token() {
         person.token(&["--force-refresh"]).run(),
         1,
         &["the login cannot be renewed: its organisation gives no refresh tokens"],
-        NOT_LOGGED_IN,
+        LOGIN_HINT,
     );
     person.age(HOUR);
-    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &["the login has expired"], NOT_LOGGED_IN);
-    assert_eq!(person.tokens(), 1, "nobody was asked in vain");
+    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &["the login has expired"], LOGIN_HINT);
+    assert_eq!(person.tokens(), 1, "expected no further requests");
 }
 
 #[test]
-fn a_login_that_the_cloud_has_ended_is_over_once_its_token_is() {
+fn a_login_revoked_in_the_cloud_works_until_its_token_expires() {
     let person = Person::new();
     person.log_in();
     let first = person.get();
@@ -122,16 +122,16 @@ fn a_login_that_the_cloud_has_ended_is_over_once_its_token_is() {
     person.age(11 * HOUR);
     assert_eq!(warned(person.token(&[]).run(), &["the login has expired or was revoked", "invalid_grant"]), first);
     person.age(HOUR);
-    let over = ["the login has expired or was revoked", "invalid_grant"];
-    refused_with_hint(person.token(&[]).run(), 1, &over, NOT_LOGGED_IN);
-    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &over, NOT_LOGGED_IN);
+    let expected = ["the login has expired or was revoked", "invalid_grant"];
+    refused_with_hint(person.token(&[]).run(), 1, &expected, LOGIN_HINT);
+    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &expected, LOGIN_HINT);
     assert_eq!(person.tokens(), 4);
     person.log_in();
     assert_ne!(person.get(), first);
 }
 
 #[test]
-fn while_the_cloud_is_down_the_last_token_serves() {
+fn while_the_cloud_is_down_the_last_token_is_used() {
     let person = Person::new();
     person.log_in();
     let first = person.get();
@@ -149,7 +149,7 @@ fn while_the_cloud_is_down_the_last_token_serves() {
 }
 
 #[test]
-fn a_clock_that_is_off_costs_a_second_request_and_no_login() {
+fn with_a_wrong_clock_a_login_takes_a_second_request_and_succeeds() {
     for minutes in [-10, 10] {
         let person = Person::new();
         person.world.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(minutes));
@@ -166,7 +166,7 @@ fn a_clock_that_is_off_costs_a_second_request_and_no_login() {
 }
 
 #[test]
-fn a_nonce_is_put_into_the_proof_when_it_is_demanded() {
+fn a_required_nonce_is_added_to_the_proof() {
     for status in [400, 401] {
         let person = Person::new();
         person.world.emulator.set(|settings| settings.login.nonce = Some(status));
@@ -174,7 +174,7 @@ fn a_nonce_is_put_into_the_proof_when_it_is_demanded() {
         person.get();
         assert_eq!(person.tokens(), 2);
         person.age(13 * HOUR);
-        // And does not eat the ordinary retries.
+        // The nonce does not use up ordinary retries.
         person.world.emulator.fault(Fault::refuse(503).on(Endpoint::OauthToken).after(1).times(2));
         person.get();
         assert_eq!(person.tokens(), 6);
@@ -182,23 +182,23 @@ fn a_nonce_is_put_into_the_proof_when_it_is_demanded() {
 }
 
 #[test]
-fn what_no_nonce_can_mend_is_not_asked_again() {
+fn an_error_unrelated_to_the_nonce_is_not_retried() {
     let person = Person::new();
     person.log_in();
     person.get();
     person.world.emulator.logins(|logins| logins.end_all());
     person.age(13 * HOUR);
     person.world.emulator.fault(Fault::default().on(Endpoint::OauthToken).header("DPoP-Nonce", "one-with-each-answer"));
-    refused_with_hint(person.token(&[]).run(), 1, &["invalid_grant"], NOT_LOGGED_IN);
+    refused_with_hint(person.token(&[]).run(), 1, &["invalid_grant"], LOGIN_HINT);
     assert_eq!(person.tokens(), 2);
 }
 
 #[test]
-fn a_token_that_was_got_by_a_clock_far_ahead_is_renewed_first() {
+fn a_token_fetched_with_a_clock_far_ahead_is_renewed_first() {
     let person = Person::new();
     person.log_in();
     let first = person.get();
-    // The clock has been put back by a day; the token is dead tomorrow at the latest, not the day after.
+    // The clock was set back by a day after the login, so the stored expiry is a day too late.
     let path = person.file(".json");
     let mut state = person.state();
     shift(&mut state, i64::try_from((24 * HOUR).as_millis()).expect("a day"));
@@ -211,7 +211,7 @@ fn a_token_that_was_got_by_a_clock_far_ahead_is_renewed_first() {
 }
 
 #[test]
-fn a_token_that_a_server_has_rejected_is_not_handed_out_again() {
+fn a_token_that_a_server_rejected_is_not_returned_again() {
     for cache in ["", "cache = \"none\""] {
         let person = Person::with(Config::default(), cache);
         person.log_in();
@@ -224,7 +224,7 @@ fn a_token_that_a_server_has_rejected_is_not_handed_out_again() {
 }
 
 #[test]
-fn a_clock_that_is_off_and_a_nonce_that_is_demanded_cost_a_request_each() {
+fn a_wrong_clock_and_a_required_nonce_take_one_extra_request_each() {
     let person = Person::new();
     person.world.emulator.set(|settings| {
         settings.login.nonce = Some(401);
@@ -234,12 +234,12 @@ fn a_clock_that_is_off_and_a_nonce_that_is_demanded_cost_a_request_each() {
     assert_eq!(person.tokens(), 3);
     person.age(13 * HOUR);
     warned(person.token(&[]).run(), &["10 min slow"]);
-    // A nonce that is known by now is not, to the next process.
+    // Each process has to learn the nonce again.
     assert_eq!(person.tokens(), 6);
 }
 
 #[test]
-fn over_tls_with_an_authority_of_ones_own() {
+fn login_works_over_tls_with_a_custom_ca() {
     let person = Person::with(Config::with_tls(crate::emulator::Tls::Good), "ca-file = \"ca.pem\"");
     person.world.emulator.write_ca(person.world.sandbox.path("config/ca.pem")).expect("a certificate");
     person.log_in();
@@ -252,16 +252,16 @@ fn over_tls_with_an_authority_of_ones_own() {
 }
 
 #[test]
-fn a_person_may_impersonate_a_service_account() {
+fn a_logged_in_user_can_impersonate_a_service_account() {
     let person = Person::new();
     let account = person.world.emulator.new_service_account();
     person.profile(&format!("impersonate = \"{account}\""));
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
     person.log_in();
     let token = person.get();
     assert_eq!(person.world.emulator.subject_of(&token), Some(account));
     person.world.sandbox.ycred(["logout"]).run().exits(0);
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn an_access_key_that_outlasts_the_login_token_renews_it_first() {
     let person = Person::new();
     person.log_in();
     person.get();
-    // Fresh by itself, but too short for a key of two hours.
+    // Still fresh, but too short for a two-hour key.
     person.age(10 * HOUR + 30 * MINUTE);
     person.get();
     assert_eq!(person.tokens(), 1, "still fresh");

@@ -1,6 +1,6 @@
-//! The file that holds a login.
+//! The files that store a login.
 
-use super::renewal::NOT_LOGGED_IN;
+use super::renewal::LOGIN_HINT;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -10,23 +10,23 @@ use crate::harness::waiting::HOUR;
 use crate::sources::person::Person;
 
 #[test]
-fn a_login_that_is_killed_leaves_nothing_half() {
+fn a_killed_login_leaves_no_partial_state() {
     let person = Person::new();
     let login = person.login(&["--no-browser"]).start();
     person.address(&login);
     login.signal(libc::SIGINT);
     assert_eq!(login.finish().status.code(), None, "ended by the signal");
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
     person.log_in();
     person.get();
 }
 
 #[test]
-fn secrets_and_directories_of_a_login_are_its_owners_alone() {
+fn login_files_and_directories_are_accessible_to_their_owner_only() {
     let person = Person::new();
     let shell = format!("umask 000; exec {} login", crate::harness::YCRED);
     person.world.sandbox.call("sh", ["-c", &shell]).run().exits(0);
-    let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    let mode = |path: &std::path::Path| fs::metadata(path).expect("an existing file").permissions().mode() & 0o777;
     for path in person.world.sandbox.files("state") {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
@@ -39,14 +39,14 @@ fn secrets_and_directories_of_a_login_are_its_owners_alone() {
     for directory in ["state", "state/v1"] {
         assert_eq!(mode(&person.world.sandbox.path(directory)), 0o700, "{directory}");
     }
-    // Loosened by somebody, they are tightened by the next login.
+    // The next login tightens a loosened mode.
     fs::set_permissions(person.world.sandbox.path("state/v1"), fs::Permissions::from_mode(0o755)).expect("loosened");
     person.log_in();
     assert_eq!(mode(&person.world.sandbox.path("state/v1")), 0o700);
 }
 
 #[test]
-fn a_login_that_cannot_be_kept_is_told_before_a_browser_opens() {
+fn a_login_that_cannot_be_saved_is_an_error_before_a_browser_opens() {
     let person = Person::new();
     person.world.sandbox.file("state", "in the way");
     refused(person.login(&[]).run(), 5, &["state/v1: a login cannot be kept"]);
@@ -61,58 +61,53 @@ fn a_login_that_cannot_be_kept_is_told_before_a_browser_opens() {
 }
 
 #[test]
-fn what_is_in_the_place_of_a_state_and_is_none_is_no_login() {
+fn an_invalid_state_file_counts_as_not_logged_in() {
     let person = Person::new();
     person.log_in();
     let state = person.file(".json");
     let good = fs::read(&state).expect("a state");
     for bad in [&b""[..], b"{", b"{}", &good[..good.len() / 2], &[0xff; 100_000]] {
         fs::write(&state, bad).expect("damaged");
-        refused_with_hint(person.token(&["--no-cache"]).run(), 1, &[], NOT_LOGGED_IN);
+        refused_with_hint(person.token(&["--no-cache"]).run(), 1, &[], LOGIN_HINT);
     }
     fs::remove_file(&state).expect("removed");
     std::os::unix::fs::symlink("/etc/passwd", &state).expect("a link");
-    refused_with_hint(
-        person.token(&["--no-cache"]).run(),
-        1,
-        &["is not a file that a login has written"],
-        NOT_LOGGED_IN,
-    );
+    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &["is not a file that a login has written"], LOGIN_HINT);
     person.log_in();
     handed(person.token(&["--no-cache"]).run());
-    // Another login's marker makes this one none.
+    // The marker of another login invalidates this one.
     fs::write(person.file(".session"), "another").expect("a marker");
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
+    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
 }
 
 #[test]
-fn on_a_full_disk_a_living_token_is_not_risked_and_a_dead_one_is_renewed_with_a_warning() {
+fn on_a_full_disk_a_valid_token_is_kept_and_an_expired_one_is_renewed_with_a_warning() {
     let Some(strace) = strace() else { return };
     let person = Person::new();
     person.world.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
     let first = person.get();
-    // Only what must be durable is synced: the login's state.
-    let full = |words: &[&str]| {
+    // Only the login's state is synced, so only its write fails.
+    let call_on_full_disk = |arguments: &[&str]| {
         let trace = person.world.sandbox.path("tmp/trace");
         let head = ["-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:error=ENOSPC", "-o"];
         let call = person.world.sandbox.call(&strace, head);
         let call =
             call.and([trace.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref(), "--no-cache".as_ref()]);
-        call.and(words)
+        call.and(arguments)
     };
     person.age(11 * HOUR);
-    assert_eq!(handed(full(&[]).run()), first);
-    assert_eq!(person.tokens(), 1, "the refresh token was not put at risk");
+    assert_eq!(handed(call_on_full_disk(&[]).run()), first);
+    assert_eq!(person.tokens(), 1, "the refresh token must not be used while it cannot be saved");
     person.age(2 * HOUR);
-    let told = ["the token cannot be kept, and neither can the renewed login", "the disk is full"];
-    assert_ne!(warned(full(&[]).run(), &told), first);
+    let expected = ["the token cannot be kept, and neither can the renewed login", "the disk is full"];
+    assert_ne!(warned(call_on_full_disk(&[]).run(), &expected), first);
     let left = person.world.sandbox.files("state");
     assert!(left.iter().all(|path| !path.to_string_lossy().contains("tmp-")), "{left:?}");
 }
 
 #[test]
-fn a_hit_touches_the_logins_marker_and_nothing_else_of_it() {
+fn a_hit_reads_only_the_marker_of_the_login() {
     if !crate::harness::machine::require_tracer() {
         return;
     }
@@ -125,14 +120,14 @@ fn a_hit_touches_the_logins_marker_and_nothing_else_of_it() {
     handed(call.and([trace.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref()]).run());
     let trace = fs::read_to_string(trace).expect("a trace");
     let state = person.world.sandbox.path("state").display().to_string();
-    // The environment, which the first line has, names the directory too.
+    // The execve line contains the environment, which names the directory too.
     let touched: Vec<&str> = trace.lines().filter(|line| line.contains(&state) && !line.contains("execve")).collect();
     assert!(matches!(touched.as_slice(), [one] if one.contains(".session") && one.contains("stat")), "{touched:#?}");
     assert!(!trace.contains("socket(") && !trace.contains("flock("), "{trace}");
 }
 
 #[test]
-fn killed_at_any_step_of_keeping_it_a_login_is_whole_or_the_one_before() {
+fn a_login_killed_at_any_step_of_saving_is_complete_or_unchanged() {
     let Some(strace) = strace() else { return };
     let person = Person::new();
     person.log_in();
@@ -141,8 +136,8 @@ fn killed_at_any_step_of_keeping_it_a_login_is_whole_or_the_one_before() {
         for number in 1..40 {
             person.age(13 * HOUR);
             let inject = format!("inject={call}:signal=KILL:when={number}");
-            let words = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"];
-            let renewal = person.world.sandbox.call(&strace, words);
+            let arguments = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"];
+            let renewal = person.world.sandbox.call(&strace, arguments);
             let run = renewal.and([crate::harness::YCRED, "token", "--no-cache"]).run();
             let was_killed = run.stdout.is_empty();
             assert!(was_killed || run.status.success(), "{run}");
@@ -154,18 +149,18 @@ fn killed_at_any_step_of_keeping_it_a_login_is_whole_or_the_one_before() {
         }
     }
     assert!(killed > 8, "{killed}");
-    // A killed login leaves the one before, or none; never a half of each.
+    // A killed login leaves the previous login or none, never a mixture.
     for call in ["fsync", "rename"] {
         for number in 1..10 {
             let inject = format!("inject={call}:signal=KILL:when={number}");
-            let words = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"];
-            let login = person.world.sandbox.call(&strace, words);
+            let arguments = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"];
+            let login = person.world.sandbox.call(&strace, arguments);
             let run = login.and([crate::harness::YCRED, "login", "--force-refresh"]).run();
             let token = person.token(&["--no-cache"]).run();
             if token.status.success() {
                 handed(token);
             } else {
-                refused_with_hint(token, 1, &["nobody is logged in"], NOT_LOGGED_IN);
+                refused_with_hint(token, 1, &["nobody is logged in"], LOGIN_HINT);
             }
             if run.status.success() {
                 break;

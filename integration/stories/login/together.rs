@@ -1,4 +1,4 @@
-//! Several processes, and several people, with one login.
+//! Several processes or users that share one login.
 
 use std::fs;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::harness::waiting::{HOUR, HeldLock, PATIENCE, wait_until};
 use crate::sources::person::Person;
 
 #[test]
-fn whoever_logs_in_next_gets_no_token_of_the_one_before() {
+fn a_new_login_does_not_use_a_token_of_the_previous_one() {
     let person = Person::new();
     person.log_in();
     let first = person.get();
-    // Even one that lives longer, and one whose renewal is under way.
+    // Not even if the old token expires later or its renewal is in progress.
     person.world.emulator.set(|settings| settings.life = HOUR);
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
     let renewal = person.token(&["--force-refresh"]).start();
@@ -32,21 +32,21 @@ fn whoever_logs_in_next_gets_no_token_of_the_one_before() {
 }
 
 #[test]
-fn twenty_who_renew_at_once_send_a_one_time_refresh_token_once_and_lose_nobody() {
+fn twenty_concurrent_renewals_send_a_one_time_refresh_token_once_and_all_succeed() {
     let person = Person::new();
     person.world.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
     let mut before = person.get();
-    for (round, words) in [&[][..], &["--no-cache"]].into_iter().enumerate() {
+    for (round, arguments) in [&[][..], &["--no-cache"]].into_iter().enumerate() {
         person.age(13 * HOUR);
         person.world.emulator.fault(Fault::slow(Duration::from_millis(500)).on(Endpoint::OauthToken));
-        let tokens: Vec<String> = run_all((0..20).map(|_| person.token(words))).into_iter().map(handed).collect();
+        let tokens: Vec<String> = run_all((0..20).map(|_| person.token(arguments))).into_iter().map(handed).collect();
         person.world.emulator.clear_faults();
-        assert!(tokens.iter().all(|token| *token == tokens[0]) && tokens[0] != before, "{words:?}");
-        assert_eq!(person.tokens(), round + 2, "{words:?}");
+        assert!(tokens.iter().all(|token| *token == tokens[0]) && tokens[0] != before, "{arguments:?}");
+        assert_eq!(person.tokens(), round + 2, "{arguments:?}");
         before.clone_from(&tokens[0]);
     }
-    // For one that is forced only a fetch counts that began after it did, so there may be more than one here.
+    // A forced refresh needs a fetch that began after it, so there may be more than one request here.
     run_all((0..20).map(|_| person.token(&["--force-refresh"]))).into_iter().for_each(|run| _ = handed(run));
     run_all((0..20).map(|_| person.token(&["--force-refresh", "--no-cache"])))
         .into_iter()
@@ -57,11 +57,11 @@ fn twenty_who_renew_at_once_send_a_one_time_refresh_token_once_and_lose_nobody()
 }
 
 #[test]
-fn what_another_process_has_renewed_since_is_not_called_the_same_token_again() {
+fn a_token_that_another_process_just_renewed_causes_no_same_token_warning() {
     let person = Person::new();
     person.log_in();
     let token = person.get();
-    // Asked for by whoever renews the login, after this process began; and in the cache by a fetch that began before it.
+    // The login was renewed after this process began, but the cache record is from a fetch that began before.
     let mut state = person.state();
     state["access"]["began"] = (state["access"]["began"].as_i64().expect("a moment") + 30_000).into();
     fs::write(person.file(".json"), state.to_string()).expect("written");
@@ -70,7 +70,7 @@ fn what_another_process_has_renewed_since_is_not_called_the_same_token_again() {
 }
 
 #[test]
-fn without_a_working_lock_the_refresh_token_of_whoever_was_first_is_taken() {
+fn without_a_working_lock_the_slower_renewal_uses_the_token_of_the_faster_one() {
     let Some(strace) = strace() else { return };
     let person = Person::new();
     person.world.emulator.set(|settings| settings.login.one_time = true);
@@ -78,8 +78,8 @@ fn without_a_working_lock_the_refresh_token_of_whoever_was_first_is_taken() {
     person.age(13 * HOUR);
     let lockless = |out: &str| {
         let trace = person.world.sandbox.path(out);
-        let words = ["-f", "-qq", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK", "-o"];
-        let call = person.world.sandbox.call(&strace, words);
+        let arguments = ["-f", "-qq", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK", "-o"];
+        let call = person.world.sandbox.call(&strace, arguments);
         call.and([trace.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref(), "--no-cache".as_ref()])
     };
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
@@ -87,7 +87,7 @@ fn without_a_working_lock_the_refresh_token_of_whoever_was_first_is_taken() {
     assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     let first = handed(lockless("tmp/b").run());
     person.world.emulator.clear_faults();
-    // Refused, since the other one was first; then it finds what that has stored.
+    // The slow process is rejected because the other one was first. It then finds the token that the other one stored.
     assert_eq!(handed(slow.finish()), first);
     assert_eq!(person.world.emulator.logins(|logins| logins.reused), 1);
     person.age(13 * HOUR);
@@ -95,23 +95,23 @@ fn without_a_working_lock_the_refresh_token_of_whoever_was_first_is_taken() {
 }
 
 #[test]
-fn two_who_log_in_at_once_open_one_browser() {
+fn two_concurrent_logins_open_one_browser() {
     let person = Person::new();
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let first = person.login(&[]).start();
     assert!(person.world.emulator.wait_for_requests(TOKEN, 1, PATIENCE));
     let second = person.login(&[]).start();
-    wait_until("it waits", || second.stderr().contains("another `ycred login`"));
+    wait_until("the second login waits", || second.stderr().contains("another `ycred login`"));
     person.world.emulator.clear_faults();
     first.finish().exits(0).stdout_has("logged in");
     second.finish().exits(0).stdout_has("logged in").stderr_has("went well");
     assert_eq!((person.asked(), person.tokens()), (1, 1));
-    // And when it fails, both do, with one reason.
+    // If the first login fails, both report the same error.
     person.world.emulator.fault(Fault { hold: true, ..Fault::refuse(400) }.on(Endpoint::OauthToken).message("no more"));
     let first = person.login(&[]).start();
     assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     let second = person.login(&[]).start();
-    wait_until("it waits", || second.stderr().contains("another `ycred login`"));
+    wait_until("the second login waits", || second.stderr().contains("another `ycred login`"));
     person.world.emulator.clear_faults();
     first.finish().exits(1).stderr_has("no more");
     second.finish().exits(1).stderr_has("the other `ycred login` for this profile failed").stderr_has("no more");
@@ -120,7 +120,7 @@ fn two_who_log_in_at_once_open_one_browser() {
 }
 
 #[test]
-fn whoever_renews_for_ever_is_not_waited_for_for_ever() {
+fn a_hanging_renewal_is_waited_for_only_until_the_deadline() {
     let person = Person::new();
     person.log_in();
     let first = person.get();
@@ -128,12 +128,12 @@ fn whoever_renews_for_ever_is_not_waited_for_for_ever() {
     handed(person.token(&["--no-cache"]).run());
     person.age(11 * HOUR);
     let held = HeldLock::of(&person.file(".lock"));
-    let words = ["--no-cache", "--timeout", "1s"];
-    let told = ["the login's last token is used", "another ycred process has been renewing this login"];
-    assert_ne!(warned(person.token(&words).run(), &told), first);
+    let arguments = ["--no-cache", "--timeout", "1s"];
+    let expected = ["the login's last token is used", "another ycred process has been renewing this login"];
+    assert_ne!(warned(person.token(&arguments).run(), &expected), first);
     person.age(2 * HOUR);
-    refused_with_hint(person.token(&words).run(), 4, &["another ycred process has been renewing"], "--timeout");
+    refused_with_hint(person.token(&arguments).run(), 4, &["another ycred process has been renewing"], "--timeout");
     drop(held);
-    handed(person.token(&words).run());
+    handed(person.token(&arguments).run());
     assert_eq!(person.tokens(), 3);
 }

@@ -1,4 +1,4 @@
-//! IPv6, name servers, and ports where nothing listens.
+//! IPv6, name resolution and closed ports.
 
 use std::net::{Ipv6Addr, TcpListener};
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn ipv6_works() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_told_as_such() {
+fn a_name_that_does_not_resolve_is_reported() {
     in_own_network(&[], || {
         let world = World::new();
         world
@@ -43,29 +43,30 @@ fn a_name_that_does_not_resolve_is_told_as_such() {
 }
 
 #[test]
-fn a_name_server_that_does_not_answer_ends_with_the_deadline() {
+fn a_name_server_that_does_not_respond_is_abandoned_at_the_deadline() {
     in_own_network(&["10.9.8.53/32"], || {
-        let silent = std::net::UdpSocket::bind("10.9.8.53:53").expect("port 53 of one's own");
+        let silent = std::net::UdpSocket::bind("10.9.8.53:53").expect("a private port 53");
         let world = World::new();
         let url = "https://iam.no-such-name.invalid";
         world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), url));
-        // The C library would wait for half a minute.
+        // The C library would wait for 30 seconds.
         let resolver = world.sandbox.file("tmp/resolv.conf", "nameserver 10.9.8.53\noptions timeout:30 attempts:1\n");
         let script = "mount --bind \"$0\" /etc/resolv.conf || exit 99\nexec \"$@\"";
         let before = ["-m", "sh", "-c", script].map(std::ffi::OsString::from).into_iter();
-        let words = [resolver.into(), crate::harness::YCRED.into(), "token".into(), "--timeout".into(), "3s".into()];
-        let run = world.sandbox.call("unshare", before.chain(words)).limit(Duration::from_secs(25)).run();
+        let arguments =
+            [resolver.into(), crate::harness::YCRED.into(), "token".into(), "--timeout".into(), "3s".into()];
+        let run = world.sandbox.call("unshare", before.chain(arguments)).limit(Duration::from_secs(25)).run();
         if run.status.code() == Some(99) {
             return skip("this user may not mount");
         }
         refused(run, 4, &[url, "no answer within"]);
         silent.set_nonblocking(true).expect("a socket");
-        assert!(silent.recv_from(&mut [0; 512]).is_ok(), "it was asked");
+        assert!(silent.recv_from(&mut [0; 512]).is_ok(), "the name server must have received a query");
     });
 }
 
 #[test]
-fn a_port_where_nothing_listens_is_told_as_such() {
+fn a_port_where_nothing_listens_is_reported() {
     let world = World::new();
     let gone = Server::start(None, |_| Response::new(404)).url();
     world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), &gone));

@@ -1,4 +1,4 @@
-//! Connections that break, answers that are not the cloud's, and redirects.
+//! Broken connections, malformed responses and redirects.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::server::{Response, Server, Stage};
 use crate::world::World;
 
 #[test]
-fn a_connection_that_breaks_at_any_stage_is_tried_again() {
+fn a_connection_that_breaks_at_any_stage_is_retried() {
     for stage in [Stage::BeforeAnswer, Stage::MidHeaders, Stage::MidBody, Stage::Reset] {
         let world = World::new();
         world.emulator.fault(Fault::broken(stage).times(1));
@@ -20,7 +20,7 @@ fn a_connection_that_breaks_at_any_stage_is_tried_again() {
 }
 
 #[test]
-fn a_connection_that_always_breaks_is_tried_four_times_and_then_told() {
+fn a_connection_that_always_breaks_is_reported_after_four_attempts() {
     for stage in [Stage::BeforeAnswer, Stage::MidHeaders, Stage::MidBody, Stage::Reset] {
         let world = World::new();
         world.emulator.fault(Fault::broken(stage));
@@ -30,7 +30,7 @@ fn a_connection_that_always_breaks_is_tried_four_times_and_then_told() {
 }
 
 #[test]
-fn a_page_for_people_in_place_of_a_token_is_told_as_such() {
+fn an_html_page_in_place_of_a_token_is_reported() {
     let world = World::new();
     world.emulator.fault(Fault::html());
     refused_with_hint(world.token(&[]).run(), 4, &["200", "text/html", "not with a token"], "captive portal");
@@ -38,14 +38,14 @@ fn a_page_for_people_in_place_of_a_token_is_told_as_such() {
 }
 
 #[test]
-fn an_empty_answer_is_told_as_such() {
+fn an_empty_response_is_reported() {
     let world = World::new();
     world.emulator.fault(Fault::body(""));
     refused(world.token(&[]).run(), 4, &["an empty body"]);
 }
 
 #[test]
-fn json_of_another_shape_is_no_token() {
+fn json_without_a_token_is_an_error() {
     for body in ["{}", "[]", "null", "{\"iamToken\": 1}", "{\"iamToken\": \"t1.x.y\"", "42"] {
         let world = World::new();
         world.emulator.fault(Fault::body(body));
@@ -54,13 +54,13 @@ fn json_of_another_shape_is_no_token() {
 }
 
 #[test]
-fn an_endless_answer_is_cut_off() {
+fn an_endless_response_is_cut_off() {
     let world = World::new();
     world.emulator.fault(Fault::endless());
     refused(world.token(&[]).run(), 4, &["larger than 65536 bytes"]);
-    // Nor is it read into memory first: 64 MiB of address space hold the program and no more.
-    let words = ["-c", "ulimit -v 65536 && exec \"$@\"", "sh", crate::harness::YCRED, "token", "--force-refresh"];
-    refused(world.sandbox.call("sh", words).run(), 4, &["larger than 65536 bytes"]);
+    // The response is not read into memory first: the program runs in 64 MiB of address space.
+    let arguments = ["-c", "ulimit -v 65536 && exec \"$@\"", "sh", crate::harness::YCRED, "token", "--force-refresh"];
+    refused(world.sandbox.call("sh", arguments).run(), 4, &["larger than 65536 bytes"]);
     let world = World::new();
     world.emulator.fault(Fault::body(format!("{{\"iamToken\":\"t1.x.y\",\"pad\":\"{}\"}}", "x".repeat(65_536))));
     refused(world.token(&[]).run(), 4, &["larger than 65536 bytes"]);
@@ -68,7 +68,7 @@ fn an_endless_answer_is_cut_off() {
 }
 
 #[test]
-fn a_dripping_answer_ends_with_the_deadline() {
+fn a_dripping_response_ends_at_the_deadline() {
     let world = World::new();
     world.configure("timeout = \"3s\"");
     world.emulator.fault(Fault::dripping(1, Duration::from_millis(500)));
@@ -77,7 +77,7 @@ fn a_dripping_answer_ends_with_the_deadline() {
 }
 
 #[test]
-fn a_slow_answer_within_the_time_is_waited_for() {
+fn a_slow_response_within_the_deadline_is_accepted() {
     let world = World::new();
     world.emulator.fault(Fault::dripping(200, Duration::from_millis(50)));
     world.get();
@@ -85,7 +85,7 @@ fn a_slow_answer_within_the_time_is_waited_for() {
 }
 
 #[test]
-fn a_cloud_that_does_not_answer_ends_with_the_deadline() {
+fn a_cloud_that_does_not_respond_is_abandoned_at_the_deadline() {
     let world = World::new();
     world.emulator.fault(Fault::held());
     refused(world.token(&["--timeout", "2s"]).limit(PATIENCE).run(), 4, &["no answer within"]);
@@ -93,7 +93,7 @@ fn a_cloud_that_does_not_answer_ends_with_the_deadline() {
 }
 
 #[test]
-fn no_redirect_carries_credentials() {
+fn redirects_never_receive_credentials() {
     let elsewhere = Server::start(None, |_| Response::json(200, "{\"iamToken\":\"t1.stolen.x\"}"));
     for status in [301, 302, 303, 307, 308] {
         let world = World::new();
@@ -111,7 +111,7 @@ fn no_redirect_carries_credentials() {
 }
 
 #[test]
-fn plain_http_is_for_this_machine_alone() {
+fn plain_http_is_limited_to_loopback() {
     let world = World::new();
     for url in
         ["http://iam.example.test", "http://10.0.0.1:8080", "ftp://127.0.0.1", "iam.example.test", "http://u@127.0.0.1"]

@@ -1,4 +1,4 @@
-//! The network: every failure of a server, a proxy or a wire, and what it costs.
+//! Network failures (servers, proxies, connections) and the requests that they take.
 
 mod addresses;
 mod answers;

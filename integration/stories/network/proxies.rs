@@ -1,4 +1,4 @@
-//! Proxies, by HTTP and SOCKS.
+//! HTTP and SOCKS proxies.
 
 use std::net::TcpListener;
 
@@ -11,7 +11,7 @@ use crate::server::Response;
 use crate::stories::tunnel::Tunnel;
 use crate::world::World;
 
-/// A cloud behind a proxy: its name is known to the proxy alone.
+/// A cloud behind a proxy, and the CONNECT request for it. Only the proxy can resolve the cloud's name.
 fn behind_a_proxy() -> (World, String) {
     let names = vec!["iam.test.example".to_owned()];
     let world = World::bare(Config { names, ..Config::with_tls(Tls::Good) });
@@ -24,7 +24,7 @@ fn behind_a_proxy() -> (World, String) {
 }
 
 #[test]
-fn a_proxy_is_asked_to_connect_and_sees_neither_jwt_nor_token() {
+fn a_proxy_gets_a_connect_request_and_sees_neither_jwt_nor_token() {
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         let (world, connect) = behind_a_proxy();
         let tunnel = Tunnel::to(&world.emulator);
@@ -36,7 +36,7 @@ fn a_proxy_is_asked_to_connect_and_sees_neither_jwt_nor_token() {
 }
 
 #[test]
-fn https_proxy_comes_before_all_proxy_and_lower_case_before_upper() {
+fn https_proxy_overrides_all_proxy_and_lower_case_overrides_upper_case() {
     let (world, connect) = behind_a_proxy();
     let (good, other) = (Tunnel::to(&world.emulator), Tunnel::to(&world.emulator));
     let names = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
@@ -51,7 +51,7 @@ fn https_proxy_comes_before_all_proxy_and_lower_case_before_upper() {
 }
 
 #[test]
-fn the_user_and_password_of_a_proxy_are_sent_to_it_and_shown_to_nobody() {
+fn a_proxys_user_and_password_are_sent_to_it_and_never_printed() {
     let (world, _) = behind_a_proxy();
     let tunnel = Tunnel::to(&world.emulator);
     let proxy = tunnel.url().replace("http://", "http://us%40er:hunter22%21hunter@");
@@ -59,7 +59,7 @@ fn the_user_and_password_of_a_proxy_are_sent_to_it_and_shown_to_nobody() {
     one_token(&run);
     let expected = basic("us@er", "hunter22!hunter");
     assert_eq!(tunnel.requests()[0].header("proxy-authorization"), Some(expected.as_str()));
-    let broken = Tunnel::answering(|_| Response::new(502));
+    let broken = Tunnel::responding(|_| Response::new(502));
     let proxy = broken.url().replace("http://", "http://user:hunter22hunter@");
     let call = world.token(&["--force-refresh"]).env("HTTPS_PROXY", &proxy);
     let run = call.run().never_says("hunter22");
@@ -72,9 +72,9 @@ fn basic(name: &str, password: &str) -> String {
 }
 
 #[test]
-fn a_proxy_that_wants_a_password_is_explained() {
+fn a_proxy_that_requires_a_password_is_explained() {
     let (world, _) = behind_a_proxy();
-    let proxy = Tunnel::answering(|_| Response::new(407).header("Proxy-Authenticate", "Basic realm=\"corp\""));
+    let proxy = Tunnel::responding(|_| Response::new(407).header("Proxy-Authenticate", "Basic realm=\"corp\""));
     let host = proxy.url().replace("http://", "");
     let run = world.token(&[]).env("HTTPS_PROXY", proxy.url()).run();
     refused_with_hint(run, 3, &[&host, "407", "password"], "HTTPS_PROXY");
@@ -83,14 +83,14 @@ fn a_proxy_that_wants_a_password_is_explained() {
 }
 
 #[test]
-fn a_proxy_that_is_not_there_is_named() {
+fn an_unreachable_proxy_is_named() {
     let (world, _) = behind_a_proxy();
     let run = world.token(&[]).env("HTTPS_PROXY", "http://127.0.0.1:1").run();
     refused_with_hint(run, 4, &["the proxy 127.0.0.1:1"], "HTTPS_PROXY");
 }
 
 #[test]
-fn a_proxy_variable_that_holds_no_url_is_an_error_that_does_not_show_it() {
+fn a_proxy_variable_without_a_valid_url_is_an_error_that_hides_its_value() {
     let (world, _) = behind_a_proxy();
     for name in ["HTTPS_PROXY", "all_proxy"] {
         for value in ["http://user:hunter22hunter@", "http://", "://x"] {
@@ -103,17 +103,17 @@ fn a_proxy_variable_that_holds_no_url_is_an_error_that_does_not_show_it() {
 #[test]
 fn loopback_is_never_proxied() {
     let mut world = World::new();
-    let dead = "http://127.0.0.1:1";
+    let unreachable = "http://127.0.0.1:1";
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
-        world.sandbox.set(name, dead);
+        world.sandbox.set(name, unreachable);
     }
     world.get();
     let world = World::with_tls(Tls::Good);
-    handed(world.token(&[]).env("HTTPS_PROXY", dead).run());
+    handed(world.token(&[]).env("HTTPS_PROXY", unreachable).run());
 }
 
-/// A cloud at an address that is not loopback, in a network of its own.
-fn at_an_address(test: impl FnOnce(&Emulator, &Sandbox) + Send) {
+/// Runs a test with a cloud at a non-loopback address in a separate network namespace.
+fn at_a_non_loopback_address(test: impl FnOnce(&Emulator, &Sandbox) + Send) {
     in_own_network(&["10.9.8.7/32"], || {
         let address = "10.9.8.7:0".parse().expect("an address");
         let names = vec!["10.9.8.7".to_owned()];
@@ -128,13 +128,15 @@ fn at_an_address(test: impl FnOnce(&Emulator, &Sandbox) + Send) {
     });
 }
 
-/// A SOCKS5 proxy (RFC 1928, without authentication) for one connection after another, which connects to one address.
-fn socks5(to: std::net::SocketAddr) -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Vec<u8>>) {
+/// Starts a SOCKS5 proxy (RFC 1928, without authentication) for one connection, which always leads to this address.
+///
+/// Returns the proxy's address and a channel that receives the client's request.
+fn start_socks5_proxy(to: std::net::SocketAddr) -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Vec<u8>>) {
     use std::io::{Read as _, Write as _};
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let (tell, asked) = std::sync::mpsc::channel();
-    // It ends with the test's process; the test makes one connection.
+    let (sender, requests) = std::sync::mpsc::channel();
+    // The thread ends with the connection, or with the process.
     std::thread::spawn(move || {
         let (mut client, _) = listener.accept()?;
         let mut greeting = [0; 2];
@@ -143,31 +145,31 @@ fn socks5(to: std::net::SocketAddr) -> (std::net::SocketAddr, std::sync::mpsc::R
         client.write_all(&[5, 0])?;
         let mut request = [0; 4];
         client.read_exact(&mut request)?;
-        // An IPv4 address, or a name with its length in front (RFC 1928, 5); then the port.
+        // An IPv4 address or a length-prefixed name, then the port (RFC 1928, section 5).
         let mut length = [4; 1];
         if request[3] == 3 {
             client.read_exact(&mut length)?;
         }
         let mut rest = vec![0; usize::from(length[0]) + 2];
         client.read_exact(&mut rest)?;
-        let _ = tell.send([request.to_vec(), rest].concat());
+        let _ = sender.send([request.to_vec(), rest].concat());
         let mut server = std::net::TcpStream::connect(to)?;
         client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
         let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
         std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
         std::io::copy(&mut server, &mut client)
     });
-    (address, asked)
+    (address, requests)
 }
 
 #[test]
-fn a_socks_proxy_is_spoken_to_as_curl_does() {
-    at_an_address(|emulator, sandbox| {
+fn a_socks5_proxy_gets_the_resolved_address_as_from_curl() {
+    at_a_non_loopback_address(|emulator, sandbox| {
         for variable in ["ALL_PROXY", "https_proxy"] {
-            let (proxy, asked) = socks5(emulator.address());
+            let (proxy, requests) = start_socks5_proxy(emulator.address());
             let call = sandbox.ycred(["token", "--no-cache"]).env(variable, format!("socks5://{proxy}"));
             handed(call.run());
-            let request = asked.recv_timeout(PATIENCE).expect("the proxy was asked");
+            let request = requests.recv_timeout(PATIENCE).expect("a request to the proxy");
             assert_eq!(request[..4], [5, 1, 0, 1], "CONNECT to an IPv4 address");
             assert_eq!(request[4..8], [10, 9, 8, 7]);
         }
@@ -175,23 +177,23 @@ fn a_socks_proxy_is_spoken_to_as_curl_does() {
 }
 
 #[test]
-fn a_socks5h_proxy_is_given_the_name_and_resolves_it_itself() {
+fn a_socks5h_proxy_gets_the_name_to_resolve() {
     let names = vec!["iam.nowhere.example".to_owned()];
     let world = World::bare(Config { names, ..Config::with_tls(Tls::Good) });
     world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
     let url = format!("https://iam.nowhere.example:{}", world.emulator.address().port());
     let settings = "source = \"authorized-key\"\nkey-file = \"key.json\"\nca-file = \"ca.pem\"\n";
     world.sandbox.profile("default", &format!("{settings}iam-url = \"{url}\"\n"));
-    let (proxy, asked) = socks5(world.emulator.address());
+    let (proxy, requests) = start_socks5_proxy(world.emulator.address());
     handed(world.token(&["--no-cache"]).env("HTTPS_PROXY", format!("socks5h://{proxy}")).run());
-    let request = asked.recv_timeout(PATIENCE).expect("the proxy was asked");
+    let request = requests.recv_timeout(PATIENCE).expect("a request to the proxy");
     assert_eq!(request[..4], [5, 1, 0, 3], "CONNECT to a name");
     assert!(request[4..].starts_with(b"iam.nowhere.example"));
 }
 
 #[test]
-fn a_proxy_of_a_kind_that_is_not_spoken_is_an_error_and_nothing_goes_past_it() {
-    at_an_address(|emulator, sandbox| {
+fn an_unsupported_proxy_scheme_is_an_error_and_is_not_bypassed() {
+    at_a_non_loopback_address(|emulator, sandbox| {
         for kind in ["ftp", "quic"] {
             let call = sandbox.ycred(["token", "--no-cache", "--timeout", "5s"]);
             let run = call.env("HTTPS_PROXY", format!("{kind}://127.0.0.1:1")).limit(PATIENCE).run();
@@ -202,29 +204,29 @@ fn a_proxy_of_a_kind_that_is_not_spoken_is_an_error_and_nothing_goes_past_it() {
 }
 
 #[test]
-fn no_proxy_is_obeyed_for_names_subdomains_and_blocks() {
-    at_an_address(|emulator, sandbox| {
+fn no_proxy_is_obeyed_for_addresses_blocks_and_wildcards() {
+    at_a_non_loopback_address(|emulator, sandbox| {
         let tunnel = Tunnel::to(emulator);
         let call = |no_proxy: &str| {
             let call = sandbox.ycred(["token", "--no-cache"]).env("HTTPS_PROXY", tunnel.url());
             handed(call.env("NO_PROXY", no_proxy).run());
             tunnel.requests().len()
         };
-        assert_eq!(call("example.com, 11.0.0.0/8"), 1, "through the proxy");
+        assert_eq!(call("example.com, 11.0.0.0/8"), 1, "expected a request through the proxy");
         for direct in ["10.9.8.7", "10.0.0.0/8", "example.com 10.9.8.0/24", "*"] {
-            assert_eq!(call(direct), 1, "{direct}: directly");
+            assert_eq!(call(direct), 1, "{direct}: expected a direct connection");
         }
         assert_eq!(emulator.calls(), 5);
     });
 }
 
 #[test]
-fn a_name_that_no_proxy_exempts_is_not_told_to_the_proxy() {
+fn a_name_exempted_by_no_proxy_is_not_sent_to_the_proxy() {
     let (world, connect) = behind_a_proxy();
     let tunnel = Tunnel::to(&world.emulator);
     for exempt in ["iam.test.example", "test.example", ".test.example", "*.example", "x,\ttest.example"] {
         let call = world.token(&["--timeout", "3s", "--force-refresh"]).env("HTTPS_PROXY", tunnel.url());
-        // The name means nothing to this machine, so the way there ends; not at the proxy, which is all that matters.
+        // This machine cannot resolve the name, so the run fails. The proxy must not get a request.
         call.env("no_proxy", exempt).limit(PATIENCE).run().exits(4).stdout_is("");
         assert_eq!(tunnel.targets(), Vec::<String>::new(), "{exempt}");
     }

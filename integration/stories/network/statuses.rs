@@ -1,4 +1,4 @@
-//! Status codes, and how long to wait before another try.
+//! Status codes and the delay before a retry.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use crate::expect::{handed, refused, refused_with_hint, warned};
 use crate::world::World;
 
 #[test]
-fn a_4xx_other_than_429_is_never_asked_again() {
+fn a_4xx_other_than_429_is_never_retried() {
     for (status, code, name) in [
         (400, 1, "INVALID_ARGUMENT"),
         (401, 1, "UNAUTHENTICATED"),
@@ -18,20 +18,20 @@ fn a_4xx_other_than_429_is_never_asked_again() {
     ] {
         let world = World::new();
         world.emulator.fault(Fault::refuse(status).message("in the clouds own words"));
-        let words = [&format!("{status}"), name, "in the clouds own words", &world.emulator.url()];
-        let error = refused(world.token(&[]).run(), code, &words);
+        let expected = [&format!("{status}"), name, "in the clouds own words", &world.emulator.url()];
+        let error = refused(world.token(&[]).run(), code, &expected);
         assert!(error.contains(&world.emulator.log()[0].request_id), "{error}");
         assert_eq!(world.requests(), 1, "{status}");
     }
 }
 
 #[test]
-fn a_429_or_5xx_is_asked_again_three_times_and_then_told() {
+fn a_429_or_5xx_is_retried_three_times_and_then_reported() {
     for (status, name) in [(429, "RESOURCE_EXHAUSTED"), (500, "INTERNAL"), (502, ""), (503, "UNAVAILABLE"), (504, "")] {
         let world = World::new();
         world.emulator.fault(Fault::refuse(status).message("in the clouds own words").retry_after(0));
-        let words = [&format!("{status}"), name, "in the clouds own words"];
-        let error = refused_with_hint(world.token(&[]).run(), 4, &words, "try again");
+        let expected = [&format!("{status}"), name, "in the clouds own words"];
+        let error = refused_with_hint(world.token(&[]).run(), 4, &expected, "try again");
         let log = world.emulator.log();
         assert!(error.contains(&log[log.len() - 1].request_id), "{error}");
         assert_eq!(log.len(), 4, "{status}");
@@ -39,7 +39,7 @@ fn a_429_or_5xx_is_asked_again_three_times_and_then_told() {
 }
 
 #[test]
-fn a_cloud_that_recovers_costs_nobody_a_word() {
+fn if_the_cloud_recovers_nothing_is_printed() {
     for status in [429, 500, 502, 503, 504] {
         let world = World::new();
         world.emulator.fault(Fault::refuse(status).times(2).retry_after(0));
@@ -49,7 +49,7 @@ fn a_cloud_that_recovers_costs_nobody_a_word() {
 }
 
 #[test]
-fn without_retry_after_tries_are_apart_by_themselves() {
+fn without_retry_after_a_request_is_retried_up_to_three_times() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(503).times(3));
     world.get();
@@ -57,7 +57,7 @@ fn without_retry_after_tries_are_apart_by_themselves() {
 }
 
 #[test]
-fn errors_without_the_clouds_form_are_told_by_their_status() {
+fn errors_in_another_format_are_reported_by_status() {
     let world = World::new();
     world.emulator.fault(Fault::html().with_status(403));
     refused(world.token(&[]).run(), 1, &["403 Forbidden"]);
@@ -67,7 +67,7 @@ fn errors_without_the_clouds_form_are_told_by_their_status() {
 }
 
 #[test]
-fn what_a_server_says_cannot_break_out_of_its_line() {
+fn a_servers_message_cannot_break_out_of_its_line() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(403).message("\u{1b}[31mred\r\nycred: hint: rm -rf /\u{7}\u{202e}"));
     let run = world.token(&[]).run();
@@ -75,32 +75,32 @@ fn what_a_server_says_cannot_break_out_of_its_line() {
     refused(run, 1, &["red ycred: hint: rm -rf /"]);
 }
 
-/// How long after the first answer the second request came.
-fn pause(world: &World) -> Duration {
+/// The time between the first response and the second request.
+fn retry_delay(world: &World) -> Duration {
     let log = world.emulator.log();
     let answered = log[0].answered.unwrap_or(SystemTime::UNIX_EPOCH);
     log[1].received.duration_since(answered).unwrap_or_default()
 }
 
 #[test]
-fn a_retry_after_in_seconds_is_waited_for() {
+fn a_retry_after_in_seconds_is_obeyed() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(503).retry_after(1).times(1));
     world.get();
-    assert!(pause(&world) >= Duration::from_millis(990), "{:?}", pause(&world));
+    assert!(retry_delay(&world) >= Duration::from_millis(990), "{:?}", retry_delay(&world));
 }
 
 #[test]
-fn a_retry_after_as_a_date_is_waited_for() {
+fn a_retry_after_as_a_date_is_obeyed() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(2)).times(1));
     world.get();
-    // A date has whole seconds.
-    assert!(pause(&world) >= Duration::from_millis(990), "{:?}", pause(&world));
+    // A date has whole seconds, so up to one second may be missing.
+    assert!(retry_delay(&world) >= Duration::from_millis(990), "{:?}", retry_delay(&world));
 }
 
 #[test]
-fn a_retry_after_as_a_date_is_by_the_clouds_clock() {
+fn a_retry_after_date_is_read_by_the_clouds_clock() {
     let world = World::new();
     world.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(-10));
     world.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(1)).times(1));
@@ -116,19 +116,19 @@ fn a_retry_after_beyond_the_deadline_fails_at_once() {
     for late in [Fault::refuse(503).retry_after(30), Fault::refuse(429).retry_after_date(Duration::from_secs(30))] {
         let world = World::new();
         world.emulator.fault(late);
-        // Well below the 20 seconds that it has: the limit is on waiting, not on speed.
+        // The limit is well below the default deadline of 20 seconds, so the run must fail without waiting.
         refused(world.token(&[]).limit(Duration::from_secs(15)).run(), 4, &[]);
         assert_eq!(world.requests(), 1);
     }
 }
 
 #[test]
-fn a_retry_after_that_makes_no_sense_is_as_none() {
+fn an_invalid_retry_after_is_ignored() {
     let world = World::new();
-    for (number, text) in ["soon", "-5", "1.5", "99999999999999999999999", ""].into_iter().enumerate() {
-        world.emulator.fault(Fault::refuse(503).retry_after(text).times(1));
+    for (number, value) in ["soon", "-5", "1.5", "99999999999999999999999", ""].into_iter().enumerate() {
+        world.emulator.fault(Fault::refuse(503).retry_after(value).times(1));
         handed(world.token(&["--force-refresh"]).run());
-        assert_eq!(world.requests(), 2 * (number + 1), "{text:?}");
+        assert_eq!(world.requests(), 2 * (number + 1), "{value:?}");
     }
     world.emulator.fault(Fault::refuse(503).retry_after(u64::MAX));
     refused(world.token(&["--force-refresh"]).run(), 4, &["503"]);

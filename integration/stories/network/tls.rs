@@ -1,4 +1,4 @@
-//! TLS and its authorities; what a request is, and that a hit makes none.
+//! TLS and certificate authorities, the form of a request, and cache hits without network access.
 
 use std::fs;
 
@@ -12,10 +12,10 @@ use crate::harness::waiting::HeldLock;
 use crate::world::World;
 
 #[test]
-fn a_ca_file_is_trusted_besides_the_usual_roots() {
+fn a_ca_file_is_trusted_in_addition_to_the_usual_roots() {
     let world = World::with_tls(Tls::Good);
     world.get();
-    // The usual roots are still there: one that a variable names, and a ca-file of somebody else.
+    // An unrelated ca-file does not replace the usual roots, which the variable sets here.
     let world = World::with(Config::with_tls(Tls::Good));
     let ca = world.sandbox.file("tmp/ca.pem", world.emulator.ca_pem());
     world.sandbox.file("config/other.pem", Authority::new().pem());
@@ -24,25 +24,25 @@ fn a_ca_file_is_trusted_besides_the_usual_roots() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_trusted_is_named_for_what_it_is_and_gets_no_credential() {
-    for (tls, words, hint) in [
+fn an_untrusted_certificate_is_reported_with_its_defect_and_no_credential_is_sent() {
+    for (tls, expected, hint) in [
         (Tls::Expired, "has expired", "clock"),
         (Tls::Early, "not valid yet", "clock"),
         (Tls::WrongName, "for another name than 127.0.0.1", "URL"),
         (Tls::SelfSigned, "signed by an authority that is not among", "ca-file"),
     ] {
         let world = World::with_tls(tls);
-        refused_with_hint(world.token(&[]).run(), 3, &[&world.emulator.url(), words], hint);
+        refused_with_hint(world.token(&[]).run(), 3, &[&world.emulator.url(), expected], hint);
         assert_eq!(world.emulator.calls(), 0, "{tls:?}");
-        assert_eq!(world.emulator.server().connections(), 1, "{tls:?}: trust is not a matter of trying again");
+        assert_eq!(world.emulator.server().connections(), 1, "{tls:?}: certificate errors are not retried");
     }
 }
 
 #[test]
-fn an_unknown_authority_is_told_with_the_setting_that_would_name_it() {
+fn an_unknown_authority_is_reported_with_a_ca_file_hint() {
     let world = World::with(Config::with_tls(Tls::Good));
     refused_with_hint(world.token(&[]).run(), 3, &["signed by an authority", "this machine's roots"], "ca-file");
-    // With the wrong ca-file, that file is named.
+    // With an unrelated ca-file, the error names that file.
     let other = world.sandbox.file("config/other.pem", Authority::new().pem());
     world.configure("ca-file = \"other.pem\"");
     refused(world.token(&[]).run(), 3, &["signed by an authority", &other.to_string_lossy()]);
@@ -50,7 +50,7 @@ fn an_unknown_authority_is_told_with_the_setting_that_would_name_it() {
 }
 
 #[test]
-fn a_ca_file_that_is_none_is_named() {
+fn an_unusable_ca_file_is_named() {
     let world = World::with(Config::with_tls(Tls::Good));
     world.configure("ca-file = \"ca.pem\"");
     refused(world.token(&[]).run(), 3, &["config/ca.pem", "no such file"]);
@@ -64,7 +64,7 @@ fn a_ca_file_that_is_none_is_named() {
 }
 
 #[test]
-fn what_is_no_tls_is_told_as_such() {
+fn a_server_without_tls_is_reported() {
     let world = World::new();
     let url = world.emulator.url().replace("http://", "https://");
     world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), &url));
@@ -73,7 +73,7 @@ fn what_is_no_tls_is_told_as_such() {
 }
 
 #[test]
-fn the_user_agent_and_the_body_are_what_the_cloud_documents() {
+fn a_token_request_is_a_post_with_a_jwt() {
     let world = World::with_tls(Tls::Good);
     world.get();
     let entry = world.emulator.log()[0].clone();
@@ -88,7 +88,7 @@ fn a_hit_makes_no_network_call_takes_no_lock_and_opens_no_key() {
     let token = world.get();
     let _held = HeldLock::of(&world.lock_file());
     let trace = world.sandbox.path("tmp/trace");
-    let words = [
+    let arguments = [
         "-f",
         "-qq",
         "-s",
@@ -97,16 +97,16 @@ fn a_hit_makes_no_network_call_takes_no_lock_and_opens_no_key() {
         "trace=network,flock,openat,open,rename,renameat,renameat2,unlink,mkdir,write",
         "-o",
     ];
-    let words = words.map(std::ffi::OsString::from).into_iter();
+    let arguments = arguments.map(std::ffi::OsString::from).into_iter();
     let rest = [trace.clone().into(), crate::harness::YCRED.into(), "token".into()];
-    let run = world.sandbox.call(strace, words.chain(rest)).run().exits(0).quietly();
+    let run = world.sandbox.call(strace, arguments.chain(rest)).run().exits(0).quietly();
     assert_eq!(one_token(&run), token);
     let calls = fs::read_to_string(&trace).expect("a trace");
-    // Its memory is closed to a tracer that is not root, who sees no file's name; so the opened files are counted as well.
-    assert!(calls.contains("write(1, "), "the trace is one: {calls}");
+    // A tracer without root cannot read the process's memory and sees no file names, so count the opened files as well.
+    assert!(calls.contains("write(1, "), "expected a complete trace: {calls}");
     assert_eq!(calls.matches("O_NONBLOCK").count(), 2, "the profile and the record\n{calls}");
     for forbidden in ["socket(", "connect(", "flock(", "key.json", "rename", "mkdir(", "unlink(", "O_CREAT", ".lock"] {
         assert!(!calls.contains(forbidden), "{forbidden} in\n{calls}");
     }
-    assert_eq!(calls.matches("write(").count(), 1, "one write in all\n{calls}");
+    assert_eq!(calls.matches("write(").count(), 1, "expected one write\n{calls}");
 }

@@ -1,6 +1,6 @@
-//! The child is itself: its end, its signals, its terminal.
+//! The child process: its exit status, signals and terminal.
 
-use super::served::Served;
+use super::served::ServedChild;
 use crate::stories::terminal::TERMINAL;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -11,9 +11,9 @@ use crate::harness::{YCRED, require_client};
 use crate::world::World;
 
 #[test]
-fn the_end_of_the_child_is_ours() {
+fn ycred_exits_like_the_child() {
     let world = World::new();
-    let exec = |words: &[&str]| world.sandbox.ycred([&["exec", "--serve"], words].concat()).run();
+    let exec = |arguments: &[&str]| world.sandbox.ycred([&["exec", "--serve"], arguments].concat()).run();
     exec(&["true"]).exits(0).quietly();
     exec(&["--", "sh", "-c", "cat; echo said; exit 7"]).exits(7).quietly().stdout_is("said\n");
     for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGINT, libc::SIGSEGV] {
@@ -26,7 +26,7 @@ fn the_end_of_the_child_is_ours() {
     exec(&["-p", "none", "true"]).exits(125);
     world.sandbox.ycred(["exec", "--with-token", "true"]).run().exits(125).stderr_has("--serve");
     assert_eq!(world.requests(), 1);
-    // A pipe that the child has let go of has ended: we hold no end of it.
+    // Once the child closes its stdout the pipe ends, since ycred has closed its copies.
     let run = world.sandbox.call(
         "sh",
         [
@@ -39,7 +39,7 @@ fn the_end_of_the_child_is_ours() {
 }
 
 #[test]
-fn signals_that_are_sent_to_us_reach_the_child_and_are_left_to_it() {
+fn signals_sent_to_ycred_are_forwarded_to_the_child_once() {
     let world = World::new();
     let script =
         "for s in HUP INT QUIT TERM USR1 USR2 ALRM; do trap \"echo $s\" $s; done; trap 'echo over; exit 3' WINCH
@@ -61,37 +61,37 @@ echo ready; for turn in $(seq 4000); do sleep 0.02; done";
     }
     running.signal(libc::SIGWINCH);
     let run = running.finish().exits(3).quietly();
-    assert_eq!(run.stdout, "ready\nHUP\nINT\nQUIT\nTERM\nUSR1\nUSR2\nALRM\nover\n", "each of them once");
+    assert_eq!(run.stdout, "ready\nHUP\nINT\nQUIT\nTERM\nUSR1\nUSR2\nALRM\nover\n", "expected each signal once");
 }
 
 #[test]
-fn the_child_has_the_signals_that_we_were_given_and_no_descriptor_of_ours() {
+fn the_child_inherits_the_signal_state_and_no_descriptors_of_ycred() {
     let world = World::new();
     let signals = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status";
-    let seen = |words: &[&str]| world.sandbox.call("sh", words).run().exits(0).stdout;
-    // sh itself, so that only what is inherited differs.
+    let output_of = |arguments: &[&str]| world.sandbox.call("sh", arguments).run().exits(0).stdout;
+    // Both runs use sh, so that only inherited state can differ.
     for before in ["", "trap '' INT HUP PIPE CHLD XFSZ; "] {
-        let direct = seen(&["-c", &format!("{before}exec sh -c \"$0\""), signals]);
-        let served = seen(&["-c", &format!("{before}exec \"$1\" exec --serve sh -c \"$0\""), signals, YCRED]);
+        let direct = output_of(&["-c", &format!("{before}exec sh -c \"$0\""), signals]);
+        let served = output_of(&["-c", &format!("{before}exec \"$1\" exec --serve sh -c \"$0\""), signals, YCRED]);
         assert_eq!(served, direct, "{before}");
     }
     let open = "ls /proc/$$/fd";
     let served = world.sandbox.ycred(["exec", "--serve", "sh", "-c", open]).run().exits(0).stdout;
-    assert_eq!(served, seen(&["-c", open]));
+    assert_eq!(served, output_of(&["-c", open]));
 }
 
 #[test]
-fn a_child_that_stops_by_itself_stops_us_and_goes_on_with_us() {
+fn ycred_stops_with_the_child_and_continues_it() {
     let world = World::new();
     let running = world.sandbox.ycred(["exec", "--serve", "sh", "-c", "kill -STOP $$; echo on"]).start();
     let state = || fs::read_to_string(format!("/proc/{}/stat", running.id())).unwrap_or_default();
-    wait_until("we stop too", || state().contains(") T "));
+    wait_until("ycred stops too", || state().contains(") T "));
     running.signal(libc::SIGCONT);
     running.finish().exits(0).stdout_is("on\n").quietly();
 }
 
 #[test]
-fn what_stops_and_continues_us_alone_does_so_with_the_child() {
+fn sigtstp_and_sigcont_sent_to_ycred_also_stop_and_continue_the_child() {
     let world = World::new();
     let script =
         "echo $$ > child.new; mv child.new child; for turn in $(seq 4000); do [ -e over ] && break; sleep 0.02; done";
@@ -100,18 +100,18 @@ fn what_stops_and_continues_us_alone_does_so_with_the_child() {
     wait_until("the child has started", || file.exists());
     let child = fs::read_to_string(file).expect("its id").trim().to_owned();
     let is_stopped = |id: &str| fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default().contains(") T ");
-    let both = |stopped: bool| [child.clone(), running.id().to_string()].iter().all(|id| is_stopped(id) == stopped);
+    let both_are = |stopped: bool| [child.clone(), running.id().to_string()].iter().all(|id| is_stopped(id) == stopped);
     for _ in 0..3 {
         running.signal(libc::SIGTSTP);
-        wait_until("both have stopped", || both(true));
+        wait_until("both have stopped", || both_are(true));
         running.signal(libc::SIGCONT);
-        wait_until("both go on", || both(false));
+        wait_until("both continue", || both_are(false));
     }
     world.sandbox.file("work/over", "");
     running.finish().exits(0).quietly();
 }
 
-/// Becomes another program as one that is not a shell would start it.
+/// A Python program that changes its signal state and then executes another program.
 const STARTER: &str = "
 import os, signal, sys
 if sys.argv[1] == 'held back':
@@ -124,83 +124,84 @@ os.execvp(sys.argv[2], sys.argv[2:])
 ";
 
 #[test]
-fn however_we_are_started_the_childs_end_is_seen_and_its_signals_are_as_without_us() {
+fn with_any_inherited_signal_state_the_childs_exit_is_seen_and_its_signals_are_unchanged() {
     let Some(python) = require_client("python3") else { return };
     let world = World::new();
     world.get();
-    // Blocked and ignored, of the 31 that programs have; the C library keeps some above for itself.
-    let seen = |how: &str, words: &[&str]| -> Vec<u64> {
-        let words = [&["-c", STARTER, how], words, &["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]].concat();
-        let run = world.sandbox.call(&python, words).run().exits(0);
-        let sets = run.stdout.split_whitespace().filter_map(|word| u64::from_str_radix(word, 16).ok());
+    // The blocked and ignored signals among the 31 standard ones; the C library reserves some real-time signals.
+    let signal_sets = |state: &str, arguments: &[&str]| -> Vec<u64> {
+        let arguments =
+            [&["-c", STARTER, state], arguments, &["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]].concat();
+        let run = world.sandbox.call(&python, arguments).run().exits(0);
+        let sets = run.stdout.split_whitespace().filter_map(|field| u64::from_str_radix(field, 16).ok());
         sets.map(|set| set & 0x7fff_ffff).collect()
     };
-    for how in ["held back", "ignored", "plain"] {
-        let direct = seen(how, &[]);
-        assert_eq!(direct.len(), 2, "{how}");
-        assert_eq!(seen(how, &[YCRED, "exec", "--serve"]), direct, "{how}");
+    for state in ["held back", "ignored", "plain"] {
+        let direct = signal_sets(state, &[]);
+        assert_eq!(direct.len(), 2, "{state}");
+        assert_eq!(signal_sets(state, &[YCRED, "exec", "--serve"]), direct, "{state}");
     }
-    // A timer that whoever started us has set (`perl -e 'alarm 5; exec @ARGV'`) is for the program.
-    let words = ["-c", STARTER, "alarm", YCRED, "exec", "--serve", "sh", "-c"];
-    let words = [&words[..], &["trap 'exit 6' ALRM; for turn in $(seq 4000); do sleep 0.02; done"]].concat();
-    world.sandbox.call(&python, words).run().exits(6).quietly();
+    // A timer inherited by ycred (`perl -e 'alarm 5; exec @ARGV'`) signals the child.
+    let arguments = ["-c", STARTER, "alarm", YCRED, "exec", "--serve", "sh", "-c"];
+    let arguments = [&arguments[..], &["trap 'exit 6' ALRM; for turn in $(seq 4000); do sleep 0.02; done"]].concat();
+    world.sandbox.call(&python, arguments).run().exits(6).quietly();
 }
 
 #[test]
-fn a_source_that_runs_commands_hides_nothing_of_the_child() {
+fn a_source_that_runs_commands_does_not_disturb_the_child() {
     let world = World::new();
     world.sandbox.script("config/count", "#!/bin/sh\necho x >> counted\necho t1.$(wc -l < counted).x\n");
     world.sandbox.profile("counting", "source = \"command\"\ncommand = [\"./count\"]\nmax-age = \"1s\"\n");
-    let served = Served::start(&world, &["-p", "counting"]);
+    let served = ServedChild::start(&world, &["-p", "counting"]);
     let first = served.token();
     wait_until("the command has been run again", || served.token() != first);
     served.end().exits(0).quietly();
 }
 
 #[test]
-fn the_terminal_is_the_childs() {
+fn the_child_owns_the_terminal() {
     let Some(python) = require_client("python3") else { return };
     let world = World::new();
-    let terminal = world.sandbox.script("terminal.py", TERMINAL).into_os_string().into_string().expect("plain text");
+    let terminal = world.sandbox.script("terminal.py", TERMINAL).into_os_string().into_string().expect("UTF-8");
     let child = "trap 'echo int' INT; test -t 0 && test -t 1 && test -t 2 && echo a terminal
 for turn in $(seq 100); do [ -z \"$line\" ] || break; read line; done; echo got $line; exit 9";
-    let words = [&terminal, YCRED, "exec", "--serve", "sh", "-c", child, "a terminal=>\\x03|int=>words\\n"];
-    let run = world.sandbox.call(&python, words).run().exits(9);
+    let arguments = [&terminal, YCRED, "exec", "--serve", "sh", "-c", child, "a terminal=>\\x03|int=>words\\n"];
+    let run = world.sandbox.call(&python, arguments).run().exits(9);
     assert_eq!(run.stdout.matches("int").count(), 1, "Ctrl-C reaches the child once\n{run}");
     assert!(run.stdout.contains("got words"), "{run}");
-    // It could not tell two from one if both came before it looked: we send none at all.
+    // The child may see two pending signals as one, so the trace must show that ycred sends none.
     let Some(strace) = strace() else { return };
     let calls = world.sandbox.path("work/calls");
-    let [strace, calls] = [strace, calls].map(|path| path.into_os_string().into_string().expect("plain text"));
+    let [strace, calls] = [strace, calls].map(|path| path.into_os_string().into_string().expect("UTF-8"));
     let traced = ["-f", "-qq", "-o", &calls, "-e", "trace=kill,tkill,tgkill", YCRED, "exec", "--serve", "sh", "-c"];
     let typed = [child, "a terminal=>\\x03|int=>words\\n"];
-    let words = [&[terminal.as_str(), strace.as_str()], &traced[..], &typed].concat();
-    world.sandbox.call(&python, words).run().exits(9);
+    let arguments = [&[terminal.as_str(), strace.as_str()], &traced[..], &typed].concat();
+    world.sandbox.call(&python, arguments).run().exits(9);
     let sent = fs::read_to_string(calls).expect("the calls");
     assert!(!sent.contains("kill("), "{sent}");
-    // Ctrl-Z stops both and `fg` goes on with both, for a shell with job control.
+    // In a shell with job control, Ctrl-Z stops both processes and `fg` continues both.
     let Some(bash) = require_client("bash") else { return };
-    // What is typed is seen too, so it is spelt otherwise than what is waited for.
+    // The terminal echoes its input, so the typed command must not contain the expected output.
     let job = format!("{YCRED} exec --serve sh -c 'echo sta\"\"rted; read line; echo go\"\"t $line'");
     let steps = format!("bash=>{job}\\n|started=>\\x1a|line'\\r\\nbash=>fg\\n|fg\\r\\n=>words\\n|got words=>exit 4\\n");
-    let words = [&terminal, bash.to_str().expect("plain text"), "--norc", "--noediting", "-i", &steps];
-    let run = world.sandbox.call(&python, words).run().exits(4);
+    let arguments = [&terminal, bash.to_str().expect("UTF-8"), "--norc", "--noediting", "-i", &steps];
+    let run = world.sandbox.call(&python, arguments).run().exits(4);
     assert!(run.stdout.contains("got words"), "{run}");
-    // A shell inside that is suspended has the terminal again when it goes on, or it would end for want of it.
+    // A suspended inner shell must get the terminal back when it continues. Otherwise it exits.
     let job = format!("{YCRED} exec --serve bash --norc --noediting -i\\necho in$((40+2))ner");
     let typed = "in42ner=>suspend\\n|Stopped=>fg\\n|fg\\r\\n=>echo ba$((40+3))ck; exit 4\\n|ba43ck=>exit $?\\n";
     let steps = format!("bash=>{job}\\n|{typed}");
-    let words = [&terminal, bash.to_str().expect("plain text"), "--norc", "--noediting", "-i", &steps];
-    let run = world.sandbox.call(&python, words).run().exits(4);
+    let arguments = [&terminal, bash.to_str().expect("UTF-8"), "--norc", "--noediting", "-i", &steps];
+    let run = world.sandbox.call(&python, arguments).run().exits(4);
     assert!(run.stdout.contains("ba43ck"), "{run}");
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
-fn a_terminal_that_is_taken_away_ends_the_child_too() {
+fn a_closed_terminal_ends_the_child_too() {
     let Some(python) = require_client("python3") else { return };
     let world = World::new();
-    // The leader of a terminal's session alone is told of its end, and here that is us.
+    // Only the session leader gets SIGHUP when the terminal closes. Here that is ycred.
     let script = "import os, pty, sys
 pid, master = pty.fork()
 if pid == 0:
@@ -209,6 +210,6 @@ os.read(master, 1)
 os.close(master)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
     let child = "trap 'exit 8' HUP; echo ready; for turn in $(seq 4000); do sleep 0.02; done";
-    let words = ["-c", script, YCRED, "exec", "--serve", "sh", "-c", child];
-    world.sandbox.call(&python, words).run().exits(8);
+    let arguments = ["-c", script, YCRED, "exec", "--serve", "sh", "-c", child];
+    world.sandbox.call(&python, arguments).run().exits(8);
 }

@@ -1,4 +1,4 @@
-//! `exec --serve`: a child that finds a valid token, and keys, as long as it runs.
+//! `exec --serve`: a child that can get a valid token and access keys for as long as it runs.
 
 mod child;
 mod endpoints;

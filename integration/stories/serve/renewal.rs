@@ -1,6 +1,6 @@
-//! Tokens and keys are renewed as long as the child runs.
+//! Renewal of tokens and keys while the child runs.
 
-use super::served::{Answer, Served, WAITING, ask};
+use super::served::{HttpResponse, ServedChild, WAITING, request};
 use std::fs;
 use std::thread;
 use std::time::Duration;
@@ -14,44 +14,44 @@ use crate::harness::waiting::{HOUR, MINUTE, wait_until};
 use crate::world::World;
 
 #[test]
-fn three_hundred_at_once_make_one_request() {
+fn three_hundred_concurrent_clients_share_one_request() {
     let world = World::new();
-    let served = Served::start(&world, &[]);
+    let served = ServedChild::start(&world, &[]);
     let before = served.token();
     world.sandbox.ycred(["logout"]).run().exits(0);
-    // Nothing is at hand while they come.
+    // The cache is empty while the requests arrive.
     world.emulator.fault(Fault::slow(Duration::from_millis(300)).times(1));
     let port = served.port();
     let clients: Vec<_> =
-        (0..300).map(|_| thread::spawn(move || ask(port, "GET", METADATA, &["Metadata-Flavor: Google"]))).collect();
-    let bodies: Vec<Answer> = clients.into_iter().map(|client| client.join().expect("no panic")).collect();
+        (0..300).map(|_| thread::spawn(move || request(port, "GET", METADATA, &["Metadata-Flavor: Google"]))).collect();
+    let responses: Vec<HttpResponse> = clients.into_iter().map(|client| client.join().expect("no panic")).collect();
     let token = served.token();
-    assert_ne!(token, before, "what was logged out of is not handed out");
-    for answer in bodies {
-        assert!(answer.status == 200 && answer.body.contains(&token), "{answer:?}");
+    assert_ne!(token, before, "the token from before the logout is not served");
+    for response in responses {
+        assert!(response.status == 200 && response.body.contains(&token), "{response:?}");
     }
     served.end().exits(0).quietly();
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
-fn a_token_is_renewed_ahead_of_need_and_its_record_is_everybodys() {
+fn a_token_is_renewed_ahead_of_its_expiry_and_its_record_is_shared() {
     let world = World::new();
-    let served = Served::start(&world, &[]);
+    let served = ServedChild::start(&world, &[]);
     let first = served.token();
-    assert_eq!(first, world.get(), "from the record");
-    // In the soft window: the old one at once, and a new one is got meanwhile.
+    assert_eq!(first, world.get(), "expected the token of the cache record");
+    // In the soft window the old token is served at once, and a new one is fetched in the background.
     world.age(11 * HOUR);
     assert_eq!(served.token(), first);
     world.wait_for_requests(2);
-    wait_until("the new one is handed out", || served.token() != first);
+    wait_until("the renewed credential is served", || served.token() != first);
     let second = served.token();
     assert_eq!(second, world.get());
-    // And again as soon as that is due, however short it lived.
+    // The next renewal follows as soon as it is due.
     world.age(11 * HOUR);
-    wait_until("the next one is handed out", || served.token() != second);
+    wait_until("the next token is served", || served.token() != second);
     let second = served.token();
-    // What another process got is handed out too.
+    // A token that another process fetched is served too.
     world.sandbox.ycred(["refresh"]).run().exits(0);
     let third = served.token();
     assert_ne!(third, second);
@@ -61,9 +61,9 @@ fn a_token_is_renewed_ahead_of_need_and_its_record_is_everybodys() {
 }
 
 #[test]
-fn a_cloud_that_is_down_costs_no_token_and_is_told_once() {
+fn while_the_cloud_is_down_the_token_is_served_and_one_error_is_printed() {
     let world = World::new();
-    let served = Served::start(&world, &[]);
+    let served = ServedChild::start(&world, &[]);
     let first = served.token();
     world.emulator.fault(Fault::refuse(503).message("Back in a moment, says the test"));
     world.age(11 * HOUR);
@@ -72,48 +72,48 @@ fn a_cloud_that_is_down_costs_no_token_and_is_told_once() {
     }
     world.age(HOUR);
     for _ in 0..20 {
-        let answer = served.metadata();
-        assert_eq!(answer.status, 503, "{answer:?}");
-        assert!(answer.body.starts_with("ycred: ") && answer.body.contains("Back in a moment"), "{answer:?}");
-        assert_eq!(answer.body.lines().count(), 1);
+        let response = served.metadata();
+        assert_eq!(response.status, 503, "{response:?}");
+        assert!(response.body.starts_with("ycred: ") && response.body.contains("Back in a moment"), "{response:?}");
+        assert_eq!(response.body.lines().count(), 1);
     }
-    // And when it has been asked in vain once more.
-    let asked = world.requests();
-    wait_until("the cloud is asked again", || served.metadata().status == 503 && world.requests() >= asked + 4);
-    wait_until("it has failed again", || served.metadata().status == 503);
-    let told = served.running.stderr();
-    assert_eq!(told.matches("ycred: error: ").count(), 1, "{told}");
+    // A further failed request prints no second error.
+    let before = world.requests();
+    wait_until("the cloud gets more requests", || served.metadata().status == 503 && world.requests() >= before + 4);
+    wait_until("the renewal has failed again", || served.metadata().status == 503);
+    let stderr = served.running.stderr();
+    assert_eq!(stderr.matches("ycred: error: ").count(), 1, "{stderr}");
     world.emulator.clear_faults();
     wait_until("there is a token again", || served.metadata().status == 200);
     assert_ne!(served.token(), first);
     let run = served.end().exits(0);
-    assert_eq!(run.stderr, told, "nothing more was said");
+    assert_eq!(run.stderr, stderr, "expected no further output");
 }
 
 #[test]
-fn a_key_is_renewed_too_and_a_refusal_of_it_costs_no_token() {
+fn a_key_is_renewed_too_and_its_rejection_does_not_affect_the_token() {
     let world = World::new();
-    let served = Served::start(&world, &[]);
+    let served = ServedChild::start(&world, &[]);
     world.emulator.fault(Fault::refuse(403).message("No access key, says the test").on(Endpoint::EphemeralAccessKeys));
     let authorization = format!("Authorization: {}", served.password());
-    let answer = ask(served.port(), "GET", "/credentials", &[&authorization]);
-    assert!(answer.status == 503 && answer.body.contains("No access key, says the test"), "{answer:?}");
+    let response = request(served.port(), "GET", "/credentials", &[&authorization]);
+    assert!(response.status == 503 && response.body.contains("No access key, says the test"), "{response:?}");
     let token = served.token();
     assert!(world.emulator.is_live(&token));
     world.emulator.clear_faults();
-    // Another process need not wait until the refusal is forgotten.
+    // A forced request in another process bypasses the remembered rejection.
     world.sandbox.ycred(["--force-refresh", "aws"]).run().exits(0).quietly();
     let first = served.key()["AccessKeyId"].clone();
     world.age(50 * MINUTE);
     assert_eq!(served.key()["AccessKeyId"], first);
-    wait_until("the new one is handed out", || served.key()["AccessKeyId"] != first);
+    wait_until("the renewed credential is served", || served.key()["AccessKeyId"] != first);
     served.end().exits(0);
 }
 
 #[test]
 fn without_a_record_the_token_is_kept_in_memory() {
     let world = World::new();
-    let served = Served::start(&world, &["--no-cache"]);
+    let served = ServedChild::start(&world, &["--no-cache"]);
     let token = served.token();
     for _ in 0..50 {
         assert_eq!(served.token(), token);
@@ -121,18 +121,18 @@ fn without_a_record_the_token_is_kept_in_memory() {
     }
     served.end().exits(0).quietly();
     assert!(world.sandbox.files("cache").is_empty());
-    // A key is bought with a token of its own where tokens are kept nowhere.
+    // Without a cache, a key request fetches its own token.
     assert_eq!((world.requests(), world.emulator.requests(EPHEMERAL_ACCESS_KEYS)), (2, 1));
-    // A directory that cannot be: the same, with one warning.
+    // The same with a cache directory that cannot be created, and one warning.
     world.sandbox.file("work/file", "");
     let cache = world.sandbox.path("work/file/cache");
-    let words = ["exec", "--serve", "--", "sh", "-c", WAITING];
-    let served = Served::of(&world, world.sandbox.ycred(words).env("YCRED_CACHE_DIR", &cache));
+    let arguments = ["exec", "--serve", "--", "sh", "-c", WAITING];
+    let served = ServedChild::start_call(&world, world.sandbox.ycred(arguments).env("YCRED_CACHE_DIR", &cache));
     let token = served.token();
     for _ in 0..50 {
         assert_eq!(served.token(), token);
     }
-    // Once it can be, what others leave there counts: a later token, and that it is to be forgotten.
+    // Once the directory can be created, a later token and a logout by other processes take effect.
     fs::remove_file(world.sandbox.path("work/file")).expect("removed");
     fs::create_dir(world.sandbox.path("work/file")).expect("made");
     let later = handed(world.token(&[]).env("YCRED_CACHE_DIR", &cache).run());
@@ -146,11 +146,11 @@ fn without_a_record_the_token_is_kept_in_memory() {
 }
 
 #[test]
-fn a_static_token_is_read_anew_each_time() {
+fn a_static_token_is_read_for_each_request() {
     let world = World::new();
     let file = world.sandbox.file("config/token", "t1.first.x\n");
     world.sandbox.profile("fixed", &format!("source = \"static\"\ntoken-file = \"{}\"\n", file.display()));
-    let served = Served::start(&world, &["-p", "fixed"]);
+    let served = ServedChild::start(&world, &["-p", "fixed"]);
     assert_eq!(served.token(), "t1.first.x");
     world.sandbox.file("config/token", "t1.second.x\n");
     assert_eq!(served.token(), "t1.second.x");
@@ -168,62 +168,62 @@ fn a_ycred_inside_uses_the_same_profile_and_record() {
     world.profile("prod", "");
     let run = world.sandbox.ycred(["exec", "--serve", "-p", "prod", "--", YCRED, "token"]).run().exits(0).quietly();
     assert_eq!(world.emulator.tokens(), [run.stdout.trim()]);
-    // Without a profile file it asks the endpoint, since it has nothing else.
+    // Without a profile file the inner ycred uses the endpoint, its only source.
     let world = World::bare(Config::default());
     let token = "t1.given.by-the-environment";
-    let words = ["exec", "--serve", "--", YCRED, "-v", "token"];
-    let run = world.sandbox.ycred(words).env("YC_IAM_TOKEN", token).run().exits(0);
+    let arguments = ["exec", "--serve", "--", YCRED, "-v", "token"];
+    let run = world.sandbox.ycred(arguments).env("YC_IAM_TOKEN", token).run().exits(0);
     assert_eq!(run.stdout.trim(), token, "{run}");
     run.stderr_has("source metadata");
 }
 
 #[test]
-fn a_profile_inside_that_asks_the_metadata_service_asks_the_real_one() {
+fn an_inner_profile_with_source_metadata_uses_the_real_metadata_service() {
     let world = World::new();
     let account = world.emulator.new_service_account();
     world.emulator.attach(Some(&account));
     world.sandbox.profile("vm", "source = \"metadata\"\n");
-    let words = ["exec", "--serve", YCRED, "token", "-p", "vm"];
-    let inside = |words: &[&str]| {
-        let call = world.sandbox.ycred(words).env("YC_METADATA_ADDR", world.emulator.metadata_addr());
+    let arguments = ["exec", "--serve", YCRED, "token", "-p", "vm"];
+    let inside = |arguments: &[&str]| {
+        let call = world.sandbox.ycred(arguments).env("YC_METADATA_ADDR", world.emulator.metadata_addr());
         handed(call.run())
     };
-    let token = inside(&words);
-    assert_eq!(world.emulator.subject_of(&token), Some(account.clone()), "not the default profile's");
-    assert_eq!(inside(&["token", "-p", "vm"]), token, "one record inside and outside");
-    // And so it does within another one.
+    let token = inside(&arguments);
+    assert_eq!(world.emulator.subject_of(&token), Some(account.clone()), "expected the token of the machine's account");
+    assert_eq!(inside(&["token", "-p", "vm"]), token, "expected the same record inside and outside");
+    // The same holds for a nested `exec --serve`.
     assert_eq!(inside(&["exec", "--serve", YCRED, "exec", "--serve", YCRED, "token", "-p", "vm"]), token);
 }
 
 #[test]
-fn thousands_of_requests_take_no_memory() {
+fn thousands_of_requests_do_not_leak_memory() {
     let world = World::new();
-    let served = Served::start(&world, &[]);
+    let served = ServedChild::start(&world, &[]);
     let resident = || -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", served.running.id())).expect("a status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a size");
         line.split_whitespace().nth(1).and_then(|size| size.parse().ok()).expect("KiB")
     };
-    let ask = |count: usize| {
+    let make_requests = |count: usize| {
         for number in 0..count {
             served.token();
             if number % 10 == 0 {
                 served.key();
             }
-            // Every so often another token, so that old ones would heap up.
+            // Changes the token now and then, so that a leak of old tokens would show.
             if number % 100 == 0 {
                 world.edit(|record| {
                     if let Some(token) = record.pointer_mut("/token/secret") {
-                        let text = token.as_str().expect("a secret").to_owned();
-                        *token = if text.contains('|') { text } else { format!("t1.{number:0>3000}.x") }.into();
+                        let secret = token.as_str().expect("a secret").to_owned();
+                        *token = if secret.contains('|') { secret } else { format!("t1.{number:0>3000}.x") }.into();
                     }
                 });
             }
         }
     };
-    ask(300);
+    make_requests(300);
     let before = resident();
-    ask(2000);
+    make_requests(2000);
     let after = resident();
     assert!(after < before + 2048, "{before} KiB became {after} KiB");
     served.end().exits(0).quietly();

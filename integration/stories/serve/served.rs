@@ -11,33 +11,35 @@ use crate::harness::waiting::{PATIENCE, wait_until};
 use crate::harness::{Call, Run, Running};
 use crate::world::World;
 
-/// A child that tells its environment, and then waits to be told to end.
+/// A shell script that writes its environment to a file and then waits for the file `over`.
 pub const WAITING: &str = "env -0 > environment.new; mv environment.new environment; for turn in $(seq 4000); do [ -e over ] && break; sleep 0.02; done";
 
-/// A child under `exec --serve` that waits.
-pub struct Served<'a> {
+/// A running `exec --serve` with a child that waits for [`Self::end`].
+pub struct ServedChild<'a> {
     pub world: &'a World,
     pub running: Running,
     pub environment: Vec<(String, String)>,
 }
 
-impl<'a> Served<'a> {
+impl<'a> ServedChild<'a> {
+    /// Starts `ycred exec --serve` with these flags.
     #[track_caller]
-    pub fn start(world: &'a World, flags: &[&str]) -> Served<'a> {
-        let words = [&["exec", "--serve"], flags, &["--", "sh", "-c", WAITING]].concat();
-        Served::of(world, world.sandbox.ycred(words))
+    pub fn start(world: &'a World, flags: &[&str]) -> ServedChild<'a> {
+        let arguments = [&["exec", "--serve"], flags, &["--", "sh", "-c", WAITING]].concat();
+        ServedChild::start_call(world, world.sandbox.ycred(arguments))
     }
 
+    /// Starts this call, which must run [`WAITING`], and reads the environment that it writes.
     #[track_caller]
-    pub fn of(world: &'a World, call: Call) -> Served<'a> {
+    pub fn start_call(world: &'a World, call: Call) -> ServedChild<'a> {
         let file = world.sandbox.path("work/environment");
         let _ = fs::remove_file(&file);
         let running = call.start();
         wait_until("the child has started", || file.exists());
-        let text = fs::read_to_string(&file).expect("its environment");
-        let pairs = text.split_terminator('\0').map(|pair| pair.split_once('=').expect("a pair"));
+        let variables = fs::read_to_string(&file).expect("its environment");
+        let pairs = variables.split_terminator('\0').map(|pair| pair.split_once('=').expect("a pair"));
         let environment = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Served { world, running, environment }
+        ServedChild { world, running, environment }
     }
 
     pub fn variable(&self, name: &str) -> Option<&str> {
@@ -57,16 +59,16 @@ impl<'a> Served<'a> {
     }
 
     #[track_caller]
-    pub fn metadata(&self) -> Answer {
-        ask(self.port(), "GET", METADATA, &["Metadata-Flavor: Google"])
+    pub fn metadata(&self) -> HttpResponse {
+        request(self.port(), "GET", METADATA, &["Metadata-Flavor: Google"])
     }
 
-    /// The token that the endpoint hands out.
+    /// The token that the metadata endpoint returns.
     #[track_caller]
     pub fn token(&self) -> String {
-        let answer = self.metadata();
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        let reply: Value = serde_json::from_str(&answer.body).expect("JSON");
+        let response = self.metadata();
+        assert_eq!(response.status, 200, "{}", response.body);
+        let reply: Value = serde_json::from_str(&response.body).expect("JSON");
         assert_eq!(reply["token_type"], "Bearer");
         assert!(reply["expires_in"].as_u64().is_some_and(|seconds| seconds >= 1), "{reply}");
         reply["access_token"].as_str().expect("a token").to_owned()
@@ -74,12 +76,12 @@ impl<'a> Served<'a> {
 
     #[track_caller]
     pub fn key(&self) -> Value {
-        let answer = ask(self.port(), "GET", "/credentials", &[&format!("Authorization: {}", self.password())]);
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        serde_json::from_str(&answer.body).expect("JSON")
+        let response = request(self.port(), "GET", "/credentials", &[&format!("Authorization: {}", self.password())]);
+        assert_eq!(response.status, 200, "{}", response.body);
+        serde_json::from_str(&response.body).expect("JSON")
     }
 
-    /// Lets the child end.
+    /// Ends the child.
     #[track_caller]
     pub fn end(self) -> Run {
         let over = self.world.sandbox.file("work/over", "");
@@ -90,13 +92,13 @@ impl<'a> Served<'a> {
 }
 
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     pub status: u16,
     pub body: String,
 }
 
 #[track_caller]
-pub fn ask(port: u16, method: &str, path: &str, headers: &[&str]) -> Answer {
+pub fn request(port: u16, method: &str, path: &str, headers: &[&str]) -> HttpResponse {
     let host = format!("Host: 127.0.0.1:{port}");
     let headers: Vec<&str> = match headers.iter().any(|header| header.starts_with("Host:")) {
         true => headers.to_vec(),
@@ -105,9 +107,9 @@ pub fn ask(port: u16, method: &str, path: &str, headers: &[&str]) -> Answer {
     let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connects");
     connection.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     write!(connection, "{method} {path} HTTP/1.1\r\n{}\r\n\r\n", headers.join("\r\n")).expect("sent");
-    let mut text = String::new();
-    connection.read_to_string(&mut text).expect("an answer");
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let mut reply = String::new();
+    connection.read_to_string(&mut reply).expect("a response");
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no response: {reply:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    Answer { status, body: body.to_owned() }
+    HttpResponse { status, body: body.to_owned() }
 }

@@ -7,9 +7,9 @@ use crate::expect::{one_token, refused, refused_with_hint};
 use crate::world::World;
 
 #[test]
-fn every_shape_of_an_authorized_key_file_buys_a_token() {
+fn every_format_of_an_authorized_key_file_works() {
     let world = World::new();
-    let vary: [fn(KeyFile<'_>) -> KeyFile<'_>; 14] = [
+    let format: [fn(KeyFile<'_>) -> KeyFile<'_>; 14] = [
         |file| file,
         |file| file.form(Form::Camel),
         |file| file.form(Form::CreateKeyResponse),
@@ -25,17 +25,17 @@ fn every_shape_of_an_authorized_key_file_buys_a_token() {
         |file| file.escaped(),
         |file| file.trailing_lines(3),
     ];
-    for (number, vary) in vary.into_iter().enumerate() {
-        let file = vary(world.key.file());
+    for (number, format) in format.into_iter().enumerate() {
+        let file = format(world.key.file());
         world.sandbox.file("config/key.json", file.json());
         let token = one_token(&world.token(&["--force-refresh"]).run().exits(0).quietly());
         let subject = world.emulator.subject_of(&token);
-        assert_eq!(subject.as_ref(), Some(&world.key.service_account_id), "shape {number}");
+        assert_eq!(subject.as_ref(), Some(&world.key.service_account_id), "format {number}");
     }
 }
 
 #[test]
-fn the_key_of_a_user_account_is_refused_with_the_reason() {
+fn the_key_of_a_user_account_is_rejected_with_the_reason() {
     let world = World::new();
     for form in [Form::Snake, Form::Camel, Form::CreateKeyResponse] {
         world.sandbox.file("config/key.json", world.key.file().user_account().form(form).json());
@@ -50,7 +50,7 @@ fn the_key_of_a_user_account_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_file_that_is_no_key_is_named_and_nothing_of_it_is_shown() {
+fn an_invalid_key_file_is_named_and_its_contents_are_not_printed() {
     let world = World::new();
     for content in ["", "hunter22hunter22", "{\"private_key\": \"hunter22hunter22\"}", "[]", "\u{0}\u{1}"] {
         world.sandbox.file("config/key.json", content);
@@ -63,7 +63,7 @@ fn a_file_that_is_no_key_is_named_and_nothing_of_it_is_shown() {
 }
 
 #[test]
-fn a_key_shorter_than_the_cloud_takes_is_refused_here() {
+fn a_key_shorter_than_the_cloud_accepts_is_rejected_without_a_request() {
     let world = World::new();
     let short = AuthorizedKey::new(&world.key.service_account_id, RsaKey::generate(1024));
     short.write(world.sandbox.path("config/key.json")).expect("a key file");
@@ -72,7 +72,7 @@ fn a_key_shorter_than_the_cloud_takes_is_refused_here() {
 }
 
 #[test]
-fn a_jwt_is_good_for_the_url_that_it_is_sent_to_alone_and_dated_back_a_little() {
+fn a_jwt_has_the_request_url_as_its_audience_and_is_slightly_backdated() {
     let world = World::new();
     world.get();
     let log = world.emulator.log();
@@ -80,13 +80,13 @@ fn a_jwt_is_good_for_the_url_that_it_is_sent_to_alone_and_dated_back_a_little() 
     assert_eq!((kid.as_ref(), iss.as_ref()), (Some(&world.key.id), Some(&world.key.service_account_id)));
     assert_eq!(*aud, [format!("{}/iam/v1/tokens", world.emulator.url())]);
     let (iat, exp) = (iat.expect("iat"), exp.expect("exp"));
-    assert!(exp - iat <= 3600, "the cloud takes an hour at most");
+    assert!(exp - iat <= 3600, "the cloud accepts one hour at most");
     let early = times::unix(log[0].received) - iat;
     assert!((5..60).contains(&early), "iat is {early} s before the request");
 }
 
 #[test]
-fn a_deleted_key_is_refused_with_the_clouds_words_and_what_to_check() {
+fn a_deleted_key_is_reported_with_the_clouds_message_and_a_hint() {
     let world = World::new();
     world.emulator.delete_key(&world.key.id);
     let error = refused_with_hint(
@@ -96,5 +96,5 @@ fn a_deleted_key_is_refused_with_the_clouds_words_and_what_to_check() {
         "yc iam key list",
     );
     assert!(error.contains(&world.emulator.log()[0].request_id), "{error}");
-    assert_eq!(world.requests(), 1, "with clocks that agree, a refusal is final");
+    assert_eq!(world.requests(), 1, "a rejection is final if the clocks agree");
 }

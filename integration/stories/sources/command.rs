@@ -10,8 +10,8 @@ use crate::harness::Sandbox;
 use crate::harness::waiting::{MINUTE, wait_until};
 use crate::world::World;
 
-/// A sandbox whose default profile runs a script.
-fn scripted(script: &str, more: &str) -> (Sandbox, PathBuf) {
+/// A sandbox with a default profile that runs this script, and the file in which the script counts its runs.
+fn sandbox_with_script(script: &str, more: &str) -> (Sandbox, PathBuf) {
     let sandbox = Sandbox::new();
     let runs = sandbox.path("tmp/runs");
     let script = format!("#!/bin/sh\necho run >> '{}'\n{script}\n", runs.display());
@@ -21,14 +21,14 @@ fn scripted(script: &str, more: &str) -> (Sandbox, PathBuf) {
 }
 
 /// Ten times the deadline that the tests of hanging commands set.
-const WELL_BEFORE: Duration = Duration::from_secs(20);
+const RUN_LIMIT: Duration = Duration::from_secs(20);
 
-fn count(runs: &std::path::Path) -> usize {
-    fs::read_to_string(runs).map_or(0, |text| text.lines().count())
+fn run_count(runs: &std::path::Path) -> usize {
+    fs::read_to_string(runs).map_or(0, |log| log.lines().count())
 }
 
 #[test]
-fn a_command_prints_a_token_bare_or_as_yc_or_the_api_writes_it() {
+fn a_command_may_print_a_bare_token_or_the_json_of_yc_or_the_api() {
     for printed in [
         "t1.from-a-command.x",
         "{\"iam_token\": \"t1.from-a-command.x\", \"expires_at\": \"2999-01-01T00:00:00.123456789Z\"}",
@@ -36,28 +36,28 @@ fn a_command_prints_a_token_bare_or_as_yc_or_the_api_writes_it() {
         "{\"iam_token\": \"t1.from-a-command.x\"}",
         "{\"iam_token\": \"t1.from-a-command.x\", \"expires_at\": 32472144000}",
     ] {
-        let (sandbox, runs) = scripted(&format!("printf '%s\\n' '{printed}'"), "");
+        let (sandbox, runs) = sandbox_with_script(&format!("printf '%s\\n' '{printed}'"), "");
         sandbox.ycred(["token"]).run().exits(0).quietly().stdout_is("t1.from-a-command.x\n");
         sandbox.ycred(["token"]).run().exits(0).quietly().stdout_is("t1.from-a-command.x\n");
-        assert_eq!(count(&runs), 1, "{printed}");
+        assert_eq!(run_count(&runs), 1, "{printed}");
     }
 }
 
 #[test]
-fn a_command_runs_in_the_profiles_directory_with_nothing_on_stdin_and_says_nothing_to_the_user() {
+fn a_command_runs_in_the_profiles_directory_without_stdin_and_its_stderr_is_not_printed() {
     let (sandbox, _) =
-        scripted("cat >&2; pwd >&2; echo noise >&2; printf 't1.%s.%s' \"$1\" \"$(basename \"$PWD\")\"", "");
+        sandbox_with_script("cat >&2; pwd >&2; echo noise >&2; printf 't1.%s.%s' \"$1\" \"$(basename \"$PWD\")\"", "");
     sandbox.ycred(["token"]).stdin("from the terminal").run().exits(0).quietly().stdout_is("t1.me.config\n");
 }
 
 #[test]
-fn a_command_that_fails_is_told_by_the_last_line_of_its_stderr_and_not_run_again_at_once() {
-    let (sandbox, runs) = scripted("echo first >&2; echo 'please log in' >&2; exit 7", "");
+fn a_failed_command_is_reported_with_its_last_stderr_line_and_not_run_again_at_once() {
+    let (sandbox, runs) = sandbox_with_script("echo first >&2; echo 'please log in' >&2; exit 7", "");
     let error = refused(sandbox.ycred(["token"]).run(), 1, &["command ./give", "exit status: 7", "please log in"]);
     assert!(!error.contains("first"), "{error}");
     refused(sandbox.ycred(["token"]).run(), 1, &["please log in", "remembered"]);
-    assert_eq!(count(&runs), 1, "failures of local commands count too");
-    let (sandbox, _) = scripted("kill -9 $$", "");
+    assert_eq!(run_count(&runs), 1, "failures of local commands are remembered too");
+    let (sandbox, _) = sandbox_with_script("kill -9 $$", "");
     refused(sandbox.ycred(["token"]).run(), 1, &["signal: 9"]);
 }
 
@@ -70,45 +70,46 @@ fn a_command_that_cannot_be_run_is_named() {
 }
 
 #[test]
-fn what_a_command_prints_must_be_a_token() {
+fn the_output_of_a_command_must_be_a_token() {
     for printed in ["", "two words", "{}", "{\"token\": 1}", "<!DOCTYPE html>", "жетон", "{\"iam_token\": \"\"}"] {
-        let (sandbox, _) = scripted(&format!("printf '%s' '{printed}'"), "");
+        let (sandbox, _) = sandbox_with_script(&format!("printf '%s' '{printed}'"), "");
         refused(sandbox.ycred(["token"]).run(), 1, &["command ./give", "neither a token nor JSON"]);
     }
-    let (sandbox, _) = scripted("head -c 100000 /dev/zero | tr '\\0' x", "");
+    let (sandbox, _) = sandbox_with_script("head -c 100000 /dev/zero | tr '\\0' x", "");
     refused(sandbox.ycred(["token"]).run(), 1, &["command ./give"]);
-    let (sandbox, _) = scripted("printf '\\377\\376'", "");
+    let (sandbox, _) = sandbox_with_script("printf '\\377\\376'", "");
     refused(sandbox.ycred(["token"]).run(), 1, &["command ./give", "not text"]);
 }
 
 #[test]
-fn a_command_that_hangs_is_killed_at_the_deadline_with_all_that_it_started() {
-    let (sandbox, _) = scripted("sleep 1000 & echo $! > ../tmp/child; echo $$ > ../tmp/self; wait", "timeout = \"2s\"");
-    let call = sandbox.ycred(["token"]).limit(WELL_BEFORE);
+fn a_hanging_command_is_killed_with_its_children_at_the_deadline() {
+    let (sandbox, _) =
+        sandbox_with_script("sleep 1000 & echo $! > ../tmp/child; echo $$ > ../tmp/self; wait", "timeout = \"2s\"");
+    let call = sandbox.ycred(["token"]).limit(RUN_LIMIT);
     refused_with_hint(call.run(), 4, &["command ./give", "killed"], "--timeout");
     for name in ["self", "child"] {
         let id = fs::read_to_string(sandbox.path("tmp").join(name)).expect("a process id");
         let stat = PathBuf::from(format!("/proc/{}/stat", id.trim()));
-        // Dead or a zombie, if nobody collects it.
-        wait_until("it is dead", || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
+        // Gone, or a zombie that no parent has reaped.
+        wait_until("the process has ended", || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
     }
 }
 
 #[test]
 fn a_command_that_leaves_a_child_with_its_stdout_open_does_not_hang_the_caller() {
-    let (sandbox, _) = scripted("sleep 1000 & echo t1.quick.x", "timeout = \"2s\"");
-    // The command's own end is the end; what it has left running is killed.
-    assert_eq!(handed(sandbox.ycred(["token"]).limit(WELL_BEFORE).run()), "t1.quick.x");
+    let (sandbox, _) = sandbox_with_script("sleep 1000 & echo t1.quick.x", "timeout = \"2s\"");
+    // The command ends when its own process does. Its remaining children are killed.
+    assert_eq!(handed(sandbox.ycred(["token"]).limit(RUN_LIMIT).run()), "t1.quick.x");
 }
 
 #[test]
-fn a_command_that_calls_ycred_with_the_same_profile_is_refused() {
+fn a_command_that_calls_ycred_with_the_same_profile_is_rejected() {
     let sandbox = Sandbox::new();
     let ycred = crate::harness::YCRED;
     sandbox.profile("default", &format!("source = \"command\"\ncommand = [\"{ycred}\", \"token\"]\n"));
     let run = sandbox.ycred(["token"]).run();
     refused(run, 1, &["calls ycred with the profile that runs it"]);
-    // Also when there is a script in between, and the cache is out of the way.
+    // Also through a script and without the cache.
     sandbox.script("config/give", &format!("#!/bin/sh\nexec {ycred} token -p default --no-cache\n"));
     sandbox.profile("default", "source = \"command\"\ncommand = [\"./give\"]\n");
     refused(sandbox.ycred(["token"]).run(), 1, &["calls ycred with the profile that runs it"]);
@@ -140,13 +141,13 @@ fn the_token_of_a_command_is_renewed_after_five_minutes() {
     assert_eq!(world.get(), "t1.number-1.x");
     world.age(2 * MINUTE);
     assert_eq!(world.get(), "t1.number-2.x");
-    assert_eq!(count(&runs), 2);
+    assert_eq!(run_count(&runs), 2);
 }
 
 #[test]
-fn a_command_works_where_the_ends_of_children_are_ignored() {
-    let (sandbox, _) = scripted("echo t1.quick.x", "");
-    // What some daemons and cron wrappers bequeath.
+fn a_command_works_if_sigchld_is_ignored() {
+    let (sandbox, _) = sandbox_with_script("echo t1.quick.x", "");
+    // Some daemons and cron wrappers start programs like this.
     let call = sandbox.call("sh", ["-c", "trap '' CHLD; exec \"$@\"", "sh", crate::harness::YCRED, "token"]);
     assert_eq!(handed(call.run()), "t1.quick.x");
 }

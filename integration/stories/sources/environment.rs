@@ -1,4 +1,4 @@
-//! The environment in place of a profile.
+//! Credentials from environment variables, without a profile.
 
 use serde_json::json;
 
@@ -10,20 +10,20 @@ use crate::harness::{Call, Sandbox};
 use crate::stories::tunnel::Tunnel;
 use crate::world::World;
 
-/// A machine without profiles, on which the real cloud's name leads to the emulator.
-struct Bare {
+/// A machine without profiles, on which the cloud's real host names lead to the emulator.
+struct MachineWithoutProfiles {
     world: World,
     _tunnel: Tunnel,
 }
 
-impl Bare {
-    fn new(names: &[&str]) -> Bare {
+impl MachineWithoutProfiles {
+    fn new(names: &[&str]) -> MachineWithoutProfiles {
         let names = names.iter().map(|&name| name.to_owned()).collect();
         let mut world = World::bare(Config { names, ..Config::with_tls(Tls::Good) });
         let tunnel = Tunnel::to(&world.emulator);
         let ca = world.sandbox.file("tmp/ca.pem", world.emulator.ca_pem());
         world.sandbox.set("HTTPS_PROXY", tunnel.url()).set("SSL_CERT_FILE", ca);
-        Bare { world, _tunnel: tunnel }
+        MachineWithoutProfiles { world, _tunnel: tunnel }
     }
 
     fn subject(&self, call: Call) -> String {
@@ -33,13 +33,13 @@ impl Bare {
 }
 
 #[test]
-fn without_a_profile_the_environment_serves_in_the_documented_order() {
-    let bare = Bare::new(&["iam.api.cloud.yandex.net"]);
-    let World { emulator, sandbox, key } = &bare.world;
+fn without_a_profile_the_variables_are_used_in_the_documented_order() {
+    let machine = MachineWithoutProfiles::new(&["iam.api.cloud.yandex.net"]);
+    let World { emulator, sandbox, key } = &machine.world;
     emulator.attach(Some("ajeofthemachine00000"));
     let (oauth, user) = emulator.new_oauth();
     let (other_oauth, other_user) = emulator.new_oauth();
-    let key_file = sandbox.path("config/key.json").into_os_string().into_string().expect("text");
+    let key_file = sandbox.path("config/key.json").into_os_string().into_string().expect("UTF-8");
     let ranked = [
         ("YC_IAM_TOKEN", emulator.issue("ajestatic"), "ajestatic".to_owned()),
         ("YC_SERVICE_ACCOUNT_KEY_FILE", key_file, key.service_account_id.clone()),
@@ -51,13 +51,13 @@ fn without_a_profile_the_environment_serves_in_the_documented_order() {
         let call = ranked[first..]
             .iter()
             .fold(sandbox.ycred(["token"]), |call, (name, value, _)| call.env(name, value.as_str()));
-        assert_eq!(bare.subject(call), ranked[first].2, "{} comes first", ranked[first].0);
+        assert_eq!(machine.subject(call), ranked[first].2, "expected {} to win", ranked[first].0);
     }
-    assert_eq!(emulator.calls(), 4, "the first of them needs no request, the others one each");
+    assert_eq!(emulator.calls(), 4, "YC_IAM_TOKEN needs no request, the others one each");
 }
 
 #[test]
-fn a_yc_token_that_looks_like_an_iam_token_is_one() {
+fn a_yc_token_variable_may_contain_an_iam_token() {
     let sandbox = Sandbox::new();
     sandbox.ycred(["token"]).env("YC_TOKEN", "t1.a.b").run().exits(0).quietly().stdout_is("t1.a.b\n");
     assert!(!sandbox.path("cache").exists(), "never cached");
@@ -65,22 +65,22 @@ fn a_yc_token_that_looks_like_an_iam_token_is_one() {
 
 #[test]
 fn the_key_variable_holds_a_path_or_the_json_itself() {
-    let bare = Bare::new(&["iam.api.cloud.yandex.net"]);
-    let World { emulator, sandbox, key } = &bare.world;
+    let machine = MachineWithoutProfiles::new(&["iam.api.cloud.yandex.net"]);
+    let World { emulator, sandbox, key } = &machine.world;
     for value in [key.file().json(), key.file().ends(Ends::Literal).json(), format!("  \n{}", key.file().json())] {
         let call = sandbox.ycred(["token"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", &value);
-        assert_eq!(bare.subject(call.clone()), key.service_account_id);
-        assert_eq!(bare.subject(call), key.service_account_id);
+        assert_eq!(machine.subject(call.clone()), key.service_account_id);
+        assert_eq!(machine.subject(call), key.service_account_id);
     }
     assert_eq!(emulator.calls(), 3);
     let relative = sandbox.ycred(["token"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", "key.json");
-    assert_eq!(bare.subject(relative.within(sandbox.path("config"))), key.service_account_id);
+    assert_eq!(machine.subject(relative.within(sandbox.path("config"))), key.service_account_id);
 }
 
 #[test]
-fn a_relative_key_file_in_two_directories_is_two_identities() {
-    let bare = Bare::new(&["iam.api.cloud.yandex.net"]);
-    let World { emulator, sandbox, .. } = &bare.world;
+fn a_relative_key_file_in_two_directories_has_two_identities() {
+    let machine = MachineWithoutProfiles::new(&["iam.api.cloud.yandex.net"]);
+    let World { emulator, sandbox, .. } = &machine.world;
     let accounts = ["a", "b"].map(|name| {
         let key = emulator.new_service_account_key();
         sandbox.file(format!("tmp/{name}/key.json"), key.file().json());
@@ -89,41 +89,41 @@ fn a_relative_key_file_in_two_directories_is_two_identities() {
     for _ in 0..3 {
         for (name, account) in ["a", "b"].iter().zip(&accounts) {
             let call = sandbox.ycred(["token"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", "key.json");
-            assert_eq!(bare.subject(call.within(sandbox.path("tmp").join(name))), *account);
+            assert_eq!(machine.subject(call.within(sandbox.path("tmp").join(name))), *account);
         }
     }
-    assert_eq!(emulator.calls(), 2, "each is asked for once");
+    assert_eq!(emulator.calls(), 2, "one request for each account");
 }
 
 #[test]
-fn the_environment_names_endpoint_and_impersonation_too() {
-    let bare = Bare::new(&["iam.api.example.test"]);
-    let World { emulator, sandbox, key } = &bare.world;
+fn the_endpoint_and_impersonation_can_be_set_by_variables() {
+    let machine = MachineWithoutProfiles::new(&["iam.api.example.test"]);
+    let World { emulator, sandbox, key } = &machine.world;
     let account = emulator.new_service_account();
     let call = sandbox
         .ycred(["token"])
         .env("YC_SERVICE_ACCOUNT_KEY_FILE", sandbox.path("config/key.json"))
         .env("YC_ENDPOINT", "api.example.test:443");
-    assert_eq!(bare.subject(call.clone()), key.service_account_id);
-    assert_eq!(bare.subject(call.env("YCRED_IMPERSONATE", &account)), account);
-    assert_eq!((bare.world.requests(), emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 1));
+    assert_eq!(machine.subject(call.clone()), key.service_account_id);
+    assert_eq!(machine.subject(call.env("YCRED_IMPERSONATE", &account)), account);
+    assert_eq!((machine.world.requests(), emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 1));
 }
 
 #[test]
-fn a_profile_is_never_overridden_by_the_environments_tokens() {
+fn tokens_in_variables_never_override_a_profile() {
     let mut world = World::new();
     world.profile("prod", "");
     world.sandbox.set("YC_IAM_TOKEN", "t1.of-the.environment").set("YC_METADATA_ADDR", "127.0.0.1:1");
-    for words in [&[][..], &["-p", "prod"]] {
-        let token = handed(world.token(words).run());
-        assert!(world.emulator.subject_of(&token).is_some(), "{words:?}");
+    for arguments in [&[][..], &["-p", "prod"]] {
+        let token = handed(world.token(arguments).run());
+        assert!(world.emulator.subject_of(&token).is_some(), "{arguments:?}");
     }
     world.sandbox.profile("default", "source = 1\n");
     refused(world.token(&[]).run(), 3, &["default.toml:1"]);
 }
 
 #[test]
-fn where_nothing_says_whose_token_one_error_names_the_ways_and_metadata_is_not_probed() {
+fn without_any_credentials_one_error_lists_the_variables_and_metadata_is_not_probed() {
     in_own_network(&["169.254.169.254/32"], || {
         let address = "169.254.169.254:80".parse().expect("an address");
         let emulator = Emulator::start(Config { metadata_address: address, ..Config::default() });
@@ -143,9 +143,10 @@ fn where_nothing_says_whose_token_one_error_names_the_ways_and_metadata_is_not_p
 }
 
 #[test]
-fn an_iam_token_that_is_shorter_lived_than_asked_for_is_still_handed_on() {
+fn an_iam_token_of_unknown_expiry_is_returned_with_a_warning_below_min_ttl() {
     let sandbox = Sandbox::new();
-    let call = |words: &[&str]| sandbox.ycred(["token"].iter().chain(words)).env("YC_IAM_TOKEN", "t1.a.b").run();
+    let call =
+        |arguments: &[&str]| sandbox.ycred(["token"].iter().chain(arguments)).env("YC_IAM_TOKEN", "t1.a.b").run();
     assert_eq!(
         warned(call(&["--min-ttl", "1h"]), &["does not say how long the token lives, so the 1h asked for"]),
         "t1.a.b"

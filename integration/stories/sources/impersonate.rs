@@ -1,4 +1,4 @@
-//! Impersonation, on any source.
+//! Impersonation of service accounts.
 
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::log::{Presented, fingerprint};
@@ -7,8 +7,8 @@ use crate::expect::{handed, refused, refused_with_hint, warned};
 use crate::harness::waiting::HOUR;
 use crate::world::World;
 
-/// A service account that the default profile's own may become.
-fn steward(world: &World) -> String {
+/// A new service account that the default profile's account may impersonate.
+fn impersonable_account(world: &World) -> String {
     let account = world.emulator.new_service_account();
     let callers = [world.key.service_account_id.clone()].into();
     world.emulator.set_impersonation(&account, Impersonation::By(callers));
@@ -16,40 +16,40 @@ fn steward(world: &World) -> String {
 }
 
 #[test]
-fn impersonation_buys_the_token_of_another_account_with_ones_own() {
+fn impersonation_exchanges_the_base_token_for_the_accounts_token() {
     let world = World::new();
-    let account = steward(&world);
+    let account = impersonable_account(&world);
     world.configure(&format!("impersonate = \"{account}\""));
     let token = world.get();
     assert_eq!(world.emulator.subject_of(&token), Some(account.clone()));
     assert_eq!(world.get(), token);
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 1));
-    let own = world.emulator.tokens()[0].clone();
-    let shown = Presented::Bearer { fingerprint: fingerprint(&own), service_account_id: Some(account) };
-    assert_eq!(world.emulator.log()[1].presented, shown);
+    let base = world.emulator.tokens()[0].clone();
+    let expected = Presented::Bearer { fingerprint: fingerprint(&base), service_account_id: Some(account) };
+    assert_eq!(world.emulator.log()[1].presented, expected);
 }
 
 #[test]
-fn the_base_of_impersonation_is_fetched_once_and_cached_apart() {
+fn the_base_token_is_fetched_once_and_cached_separately() {
     let world = World::new();
-    let (one, two) = (steward(&world), steward(&world));
+    let (one, two) = (impersonable_account(&world), impersonable_account(&world));
     for (name, account) in [("one", &one), ("two", &two)] {
         world.sandbox.profile(name, &format!("{}impersonate = \"{account}\"\n", world.settings()));
     }
-    let tokens = [&["-p", "one"][..], &["-p", "two"], &[]].map(|words| handed(world.token(words).run()));
+    let tokens = [&["-p", "one"][..], &["-p", "two"], &[]].map(|arguments| handed(world.token(arguments).run()));
     let subjects = tokens.clone().map(|token| world.emulator.subject_of(&token).expect("a subject"));
     assert_eq!(subjects, [one, two, world.key.service_account_id.clone()]);
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 2));
     assert_eq!(world.records().len(), 3);
-    let again = [&["-p", "one"][..], &["-p", "two"], &[]].map(|words| handed(world.token(words).run()));
+    let again = [&["-p", "one"][..], &["-p", "two"], &[]].map(|arguments| handed(world.token(arguments).run()));
     assert_eq!(again, tokens);
     assert_eq!(world.emulator.calls(), 3);
 }
 
 #[test]
-fn a_chain_of_impersonations_is_gone_through_in_its_order() {
+fn a_chain_of_impersonations_is_followed_in_order() {
     let world = World::new();
-    let first = steward(&world);
+    let first = impersonable_account(&world);
     let second = world.emulator.new_service_account();
     world.emulator.set_impersonation(&second, Impersonation::By([first.clone()].into()));
     world.configure(&format!("impersonate = [\"{first}\", \"{second}\"]"));
@@ -63,9 +63,9 @@ fn a_chain_of_impersonations_is_gone_through_in_its_order() {
 }
 
 #[test]
-fn a_forced_refresh_goes_through_the_whole_chain() {
+fn a_forced_refresh_renews_the_whole_chain() {
     let world = World::new();
-    let account = steward(&world);
+    let account = impersonable_account(&world);
     world.configure(&format!("impersonate = \"{account}\""));
     let old = world.get();
     let new = handed(world.token(&["--force-refresh"]).run());
@@ -74,9 +74,9 @@ fn a_forced_refresh_goes_through_the_whole_chain() {
 }
 
 #[test]
-fn a_base_that_has_been_revoked_is_had_anew_once() {
+fn a_revoked_base_token_is_fetched_again_once() {
     let world = World::new();
-    let (one, two) = (steward(&world), steward(&world));
+    let (one, two) = (impersonable_account(&world), impersonable_account(&world));
     world.configure(&format!("impersonate = \"{one}\""));
     world.get();
     let base = world.emulator.tokens()[0].clone();
@@ -85,22 +85,22 @@ fn a_base_that_has_been_revoked_is_had_anew_once() {
     let token = world.get();
     assert_eq!(world.emulator.subject_of(&token), Some(two));
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 3));
-    // Where a new one is no better, that is the end of it.
-    let three = steward(&world);
+    // If the new base token is rejected too, there is no further attempt.
+    let three = impersonable_account(&world);
     world.configure(&format!("impersonate = \"{three}\""));
     world.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
     refused_with_hint(world.token(&[]).run(), 1, &[&three, "401", "Token is invalid"], "is not accepted");
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (3, 5));
-    // Nor is another one asked for in place of one that has just been had.
+    // A base token that was just fetched is not replaced.
     let cold = World::new();
-    cold.configure(&format!("impersonate = \"{}\"", steward(&cold)));
+    cold.configure(&format!("impersonate = \"{}\"", impersonable_account(&cold)));
     cold.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount));
     refused(cold.token(&[]).run(), 1, &["401"]);
     assert_eq!((cold.requests(), cold.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 1));
 }
 
 #[test]
-fn who_may_not_impersonate_is_told_which_role_is_missing_on_which_account() {
+fn a_denied_impersonation_is_reported_with_account_and_missing_role() {
     let world = World::new();
     let account = world.emulator.new_service_account_key().service_account_id;
     world.configure(&format!("impersonate = \"{account}\""));
@@ -115,9 +115,9 @@ fn who_may_not_impersonate_is_told_which_role_is_missing_on_which_account() {
 }
 
 #[test]
-fn when_the_base_is_refused_its_reason_is_told_and_the_account_not_asked_for() {
+fn if_the_base_is_rejected_its_error_is_reported_and_no_account_token_is_requested() {
     let world = World::new();
-    let account = steward(&world);
+    let account = impersonable_account(&world);
     world.configure(&format!("impersonate = \"{account}\""));
     world.emulator.fault(Fault::refuse(401).on(Endpoint::Tokens).message("key deleted"));
     refused(world.token(&[]).run(), 1, &["key deleted"]);
@@ -125,9 +125,9 @@ fn when_the_base_is_refused_its_reason_is_told_and_the_account_not_asked_for() {
 }
 
 #[test]
-fn when_the_base_is_refused_the_usable_token_of_the_account_is_handed_out_with_a_warning() {
+fn if_the_base_token_is_rejected_the_accounts_valid_token_is_used_with_a_warning() {
     let world = World::new();
-    let account = steward(&world);
+    let account = impersonable_account(&world);
     world.configure(&format!("impersonate = \"{account}\""));
     let token = world.get();
     world.age(11 * HOUR);
@@ -138,7 +138,7 @@ fn when_the_base_is_refused_the_usable_token_of_the_account_is_handed_out_with_a
 }
 
 #[test]
-fn a_static_token_is_not_cached_but_what_it_buys_is() {
+fn a_static_token_is_not_cached_but_the_accounts_token_is() {
     let world = World::bare(Config::default());
     let account = world.emulator.new_service_account();
     let settings = format!(
@@ -151,17 +151,17 @@ fn a_static_token_is_not_cached_but_what_it_buys_is() {
     let first = call(&one);
     assert_eq!(call(&one), first);
     assert_eq!(world.emulator.calls(), 1);
-    assert_ne!(call(&two), first, "another caller never gets it");
+    assert_ne!(call(&two), first, "another caller must get its own token");
     assert_eq!(world.emulator.calls(), 2);
     assert!(world.emulator.revoke(&one));
     world.emulator.clear_log();
     let run = world.token(&["--force-refresh"]).env("MY_TOKEN", &one).run();
     refused_with_hint(run, 1, &[&account, "401"], "put a new one where it comes from");
-    assert_eq!(world.emulator.calls(), 1, "the same token is not shown twice");
+    assert_eq!(world.emulator.calls(), 1, "the same token must not be sent twice");
 }
 
 #[test]
-fn an_impersonated_account_must_look_like_one() {
+fn an_invalid_account_id_is_rejected() {
     let world = World::new();
     for bad in ["", "a b", "aje/../x", &"a".repeat(51)] {
         world.configure(&format!("impersonate = \"{bad}\""));

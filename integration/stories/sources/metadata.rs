@@ -12,7 +12,7 @@ use crate::harness::waiting::HOUR;
 use crate::world::World;
 
 /// A virtual machine with an account attached.
-fn machine() -> World {
+fn virtual_machine() -> World {
     let world = World::bare(Config::default());
     world.emulator.attach(Some("ajeofthemachine00000"));
     let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.emulator.metadata_addr());
@@ -21,8 +21,8 @@ fn machine() -> World {
 }
 
 #[test]
-fn a_virtual_machine_gives_the_token_of_its_account() {
-    let world = machine();
+fn the_metadata_service_returns_the_token_of_the_machines_account() {
+    let world = virtual_machine();
     for form in [TokenForm::T1, TokenForm::Old] {
         world.emulator.set(|settings| settings.token_form = form);
         let token = handed(world.token(&["--force-refresh"]).run());
@@ -34,8 +34,8 @@ fn a_virtual_machine_gives_the_token_of_its_account() {
 }
 
 #[test]
-fn metadata_is_never_asked_for_through_a_proxy() {
-    let mut world = machine();
+fn metadata_requests_never_use_a_proxy() {
+    let mut world = virtual_machine();
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         world.sandbox.set(name, "http://127.0.0.1:1");
     }
@@ -43,14 +43,14 @@ fn metadata_is_never_asked_for_through_a_proxy() {
 }
 
 #[test]
-fn the_account_of_a_virtual_machine_may_be_swapped_which_is_noticed_after_a_minute() {
-    let world = machine();
+fn a_changed_account_of_a_virtual_machine_is_noticed_after_a_minute() {
+    let world = virtual_machine();
     let old = world.get();
     world.emulator.attach(Some("ajeafter000000000000"));
     assert_eq!(world.get(), old);
     assert_eq!(world.emulator.requests(METADATA), 1);
     world.age(Duration::from_secs(61));
-    // Though it may live shorter than the one before.
+    // The new token is used even if it expires earlier than the old one.
     world.emulator.fault(Fault::short_life(HOUR).times(1));
     let new = world.get();
     assert_eq!(world.emulator.subject_of(&new).as_deref(), Some("ajeafter000000000000"));
@@ -59,15 +59,15 @@ fn the_account_of_a_virtual_machine_may_be_swapped_which_is_noticed_after_a_minu
 }
 
 #[test]
-fn a_virtual_machine_without_an_account_is_refused_with_what_to_do() {
-    let world = machine();
+fn a_virtual_machine_without_an_account_is_an_error_with_a_hint() {
+    let world = virtual_machine();
     world.emulator.attach(None);
     refused_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "yc compute instance update");
     assert_eq!(world.emulator.requests(METADATA), 1);
 }
 
 #[test]
-fn where_no_metadata_service_answers_the_hint_asks_whether_this_is_a_virtual_machine() {
+fn if_no_metadata_service_responds_the_hint_asks_whether_this_is_a_virtual_machine() {
     let world = World::bare(Config::default());
     let gone = crate::server::Server::start(None, |_| crate::server::Response::new(404)).address();
     world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{gone}\"\n"));
@@ -75,7 +75,7 @@ fn where_no_metadata_service_answers_the_hint_asks_whether_this_is_a_virtual_mac
 }
 
 #[test]
-fn metadata_is_asked_for_at_the_link_local_address_and_on_this_machine_alone() {
+fn the_metadata_address_is_limited_to_link_local_and_loopback() {
     let world = World::bare(Config::default());
     for address in ["example.com", "10.0.0.1", "169.254.169.253:80"] {
         world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"));
@@ -88,14 +88,13 @@ fn metadata_is_asked_for_at_the_link_local_address_and_on_this_machine_alone() {
 }
 
 #[test]
-fn without_a_setting_metadata_is_asked_for_at_its_usual_address() {
+fn by_default_the_usual_metadata_address_is_used() {
     in_own_network(&["169.254.169.254/32"], || {
         let address = "169.254.169.254:80".parse().expect("an address");
         let emulator = Emulator::start(Config { metadata_address: address, ..Config::default() });
         emulator.attach(Some("ajeofthemachine00000"));
         let sandbox = Sandbox::new();
         sandbox.profile("default", "source = \"metadata\"\n");
-        // Not even the address of another installation's variable is asked when a profile names its own.
         let token = handed(sandbox.ycred(["token"]).run());
         assert_eq!(emulator.subject_of(&token).as_deref(), Some("ajeofthemachine00000"));
         assert_eq!(emulator.requests(METADATA), 1);
@@ -103,12 +102,12 @@ fn without_a_setting_metadata_is_asked_for_at_its_usual_address() {
 }
 
 #[test]
-fn the_variable_overrides_the_usual_metadata_address_but_not_the_setting() {
-    let world = machine();
-    let dead = "127.0.0.1:1";
-    handed(world.token(&[]).env("YC_METADATA_ADDR", dead).run());
+fn the_variable_overrides_the_default_metadata_address_but_not_the_setting() {
+    let world = virtual_machine();
+    let unreachable = "127.0.0.1:1";
+    handed(world.token(&[]).env("YC_METADATA_ADDR", unreachable).run());
     world.sandbox.profile("default", "source = \"metadata\"\n");
     handed(world.token(&[]).env("YC_METADATA_ADDR", world.emulator.metadata_addr()).run());
-    // The same address from either place is the same identity.
+    // The address selects the same identity, whether set in the profile or by the variable.
     assert_eq!(world.emulator.requests(METADATA), 1);
 }

@@ -1,4 +1,4 @@
-//! Sources of tokens: what each takes, and what it says when it has none.
+//! Token sources: the inputs that each accepts, and its errors.
 
 mod authorized_key;
 mod command;

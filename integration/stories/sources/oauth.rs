@@ -10,26 +10,26 @@ fn an_oauth_token_comes_from_a_file_a_variable_or_a_command() {
     let world = World::bare(Config::default());
     let (oauth, subject) = world.emulator.new_oauth();
     world.sandbox.file("config/oauth", format!("{oauth}\n"));
-    let ways = [
+    let settings_lines = [
         "oauth-token-file = \"oauth\"",
         "oauth-token-env = \"MY_OAUTH\"",
         "oauth-token-command = [\"cat\", \"oauth\"]",
     ];
-    for (number, way) in ways.iter().enumerate() {
-        let settings = format!("source = \"oauth\"\niam-url = \"{}\"\n{way}\n", world.emulator.url());
+    for (number, line) in settings_lines.iter().enumerate() {
+        let settings = format!("source = \"oauth\"\niam-url = \"{}\"\n{line}\n", world.emulator.url());
         world.sandbox.profile("default", &settings);
         let call = world.token(&[]).env("MY_OAUTH", &oauth);
         let token = handed(call.clone().run());
-        assert_eq!(world.emulator.subject_of(&token).as_ref(), Some(&subject), "{way}");
+        assert_eq!(world.emulator.subject_of(&token).as_ref(), Some(&subject), "{line}");
         assert_eq!(handed(call.run()), token);
-        assert_eq!(world.requests(), number + 1, "{way}");
+        assert_eq!(world.requests(), number + 1, "{line}");
     }
-    let shown = Presented::Oauth { fingerprint: fingerprint(&oauth) };
-    assert!(world.emulator.log().iter().all(|entry| entry.presented == shown));
+    let expected = Presented::Oauth { fingerprint: fingerprint(&oauth) };
+    assert!(world.emulator.log().iter().all(|entry| entry.presented == expected));
 }
 
 #[test]
-fn an_oauth_token_that_the_cloud_refuses_is_told_with_what_to_use_instead() {
+fn a_rejected_oauth_token_is_reported_with_an_alternative() {
     let world = World::bare(Config::default());
     let settings =
         format!("source = \"oauth\"\niam-url = \"{}\"\noauth-token-env = \"MY_OAUTH\"\n", world.emulator.url());
@@ -43,7 +43,7 @@ fn an_oauth_token_that_the_cloud_refuses_is_told_with_what_to_use_instead() {
 }
 
 #[test]
-fn one_way_to_the_oauth_token_is_needed_and_no_more() {
+fn a_profile_needs_exactly_one_source_of_the_oauth_token() {
     let world = World::bare(Config::default());
     for more in ["", "oauth-token-env = \"A\"\noauth-token-file = \"b\"\n"] {
         world.sandbox.profile("default", &format!("source = \"oauth\"\n{more}"));

@@ -1,4 +1,4 @@
-//! Workloads that have no profile.
+//! Workloads configured by variables, without a profile.
 
 use std::net::SocketAddr;
 
@@ -9,8 +9,8 @@ use crate::server::Response;
 use crate::sources::workload::{REQUEST_TOKEN, Workload};
 use crate::stories::tunnel::Tunnel;
 
-/// A workload without a profile: the auth host of the cloud is reached through a proxy, by TLS.
-fn bare() -> (Workload, Tunnel) {
+/// A workload without a profile. A proxy connects the cloud's real host names to the emulator, over TLS.
+fn without_profile() -> (Workload, Tunnel) {
     let names = ["auth.yandex.cloud", "iam.api.cloud.yandex.net"].map(str::to_owned).to_vec();
     let mut workload = Workload::with(Config { names, ..Config::with_tls(Tls::Good) });
     let ca = workload.world.sandbox.path("tmp/ca.pem");
@@ -19,7 +19,7 @@ fn bare() -> (Workload, Tunnel) {
         url.split_once("://").and_then(|(_, address)| address.parse().ok()).expect("an address")
     };
     let (iam, auth) = (address(&workload.emulator().url()), address(&workload.emulator().auth_url()));
-    let tunnel = Tunnel::answering(move |request| {
+    let tunnel = Tunnel::responding(move |request| {
         Response::tunnel(if request.target.starts_with("auth.yandex.cloud:") { auth } else { iam })
     });
     workload.world.sandbox.set("HTTPS_PROXY", tunnel.url()).set("SSL_CERT_FILE", ca);
@@ -28,8 +28,8 @@ fn bare() -> (Workload, Tunnel) {
 }
 
 #[test]
-fn without_a_profile_the_variables_serve_after_other_credentials_and_before_metadata() {
-    let (workload, tunnel) = bare();
+fn without_a_profile_workload_variables_rank_after_other_credentials_and_before_metadata() {
+    let (workload, tunnel) = without_profile();
     workload.emulator().attach(Some("ajeofthemachine00000"));
     let (oauth, user) = workload.emulator().new_oauth();
     let subject = |call: Call| workload.emulator().subject_of(&handed(call.run()));
@@ -41,7 +41,7 @@ fn without_a_profile_the_variables_serve_after_other_credentials_and_before_meta
     assert_eq!(subject(call.clone()), Some(workload.account.clone()));
     assert_eq!((workload.requests(), tunnel.targets()), (1, vec!["CONNECT auth.yandex.cloud:443".to_owned()]));
     assert_eq!(subject(call.clone().env("YC_OAUTH_TOKEN", oauth)), Some(user));
-    // An account alone is no way to a token.
+    // An account without a subject token selects nothing.
     let alone = call.clone().without("YCRED_SUBJECT_TOKEN_FILE");
     assert_eq!(subject(alone.clone()).as_deref(), Some("ajeofthemachine00000"));
     let alone = alone.without("YC_METADATA_ADDR");
@@ -54,7 +54,7 @@ fn without_a_profile_the_variables_serve_after_other_credentials_and_before_meta
 }
 
 #[test]
-fn without_a_profile_a_variable_names_the_auth_host_of_another_installation() {
+fn without_a_profile_a_variable_sets_the_auth_host_of_another_installation() {
     let workload = Workload::new();
     workload.rotate();
     let call = workload
@@ -67,8 +67,8 @@ fn without_a_profile_a_variable_names_the_auth_host_of_another_installation() {
 }
 
 #[test]
-fn without_a_profile_a_job_of_github_actions_needs_the_account_alone() {
-    let (workload, _tunnel) = bare();
+fn without_a_profile_a_github_actions_job_needs_only_the_account() {
+    let (workload, _tunnel) = without_profile();
     let audience = workload.issuer.audience.clone();
     // The endpoint is on loopback, and behind the emulator's own authority.
     let call = workload.job(workload.token(&[])).env("YCRED_SERVICE_ACCOUNT_ID", &workload.account);
@@ -78,7 +78,7 @@ fn without_a_profile_a_job_of_github_actions_needs_the_account_alone() {
     let token = one_token(&run.exits(0).quietly());
     assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));
     refused_with_hint(call.run(), 3, &["YCRED_SERVICE_ACCOUNT_ID"], "YCRED_GITHUB_AUDIENCE");
-    // What runs inside gets the token, and not what it was bought with.
+    // A program under `exec` gets the token, but not the secret used to request it.
     let exec = workload.job(workload.world.sandbox.ycred(["exec", "/usr/bin/env"]));
     let exec = exec.env("YCRED_SERVICE_ACCOUNT_ID", &workload.account).env("YCRED_GITHUB_AUDIENCE", &audience);
     exec.run().exits(0).quietly().never_says(REQUEST_TOKEN);

@@ -1,11 +1,11 @@
-//! Jobs of GitHub Actions without their variables, or with an endpoint that fails.
+//! GitHub Actions jobs without their variables or with a failing token endpoint.
 
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::expect::{handed, refused, refused_with_hint};
 use crate::sources::workload::{GITHUB, Workload, github};
 
 #[test]
-fn without_githubs_variables_the_hint_has_the_permission() {
+fn without_githubs_variables_the_hint_names_the_permission() {
     let workload = Workload::new();
     workload.profile(&github(&workload));
     let job = workload.job(workload.token(&[]));
@@ -24,16 +24,16 @@ fn without_githubs_variables_the_hint_has_the_permission() {
 }
 
 #[test]
-fn github_down_or_out_of_its_mind_is_told_as_such() {
+fn failures_of_githubs_token_endpoint_are_retried_or_reported() {
     let workload = Workload::new();
     workload.profile(&github(&workload));
-    let job = |words: &[&str]| workload.job(workload.token(words));
+    let job = |arguments: &[&str]| workload.job(workload.token(arguments));
     let at_github = |fault: Fault| workload.emulator().fault(fault.on(Endpoint::Other));
     at_github(Fault::refuse(500).times(2));
     let token = handed(job(&[]).run());
     assert_eq!((workload.emulator().requests(GITHUB), workload.requests()), (3, 1), "one request and the retries");
     assert_eq!(handed(job(&[]).run()), token);
-    for (fault, code, words) in [
+    for (fault, code, expected) in [
         (Fault::html(), 4, &["/github/idtoken", "text/html"][..]),
         (Fault::body("{\"count\":0}"), 4, &["/github/idtoken", "not with a token"]),
         (Fault::body("{\"value\":\"two words\"}"), 1, &["GitHub Actions", "one token on one line"]),
@@ -42,7 +42,7 @@ fn github_down_or_out_of_its_mind_is_told_as_such() {
     ] {
         workload.emulator().clear_faults();
         at_github(fault);
-        refused(job(&["--force-refresh"]).run(), code, words);
+        refused(job(&["--force-refresh"]).run(), code, expected);
     }
-    assert_eq!(workload.requests(), 1, "nothing was exchanged");
+    assert_eq!(workload.requests(), 1, "expected no further exchange");
 }

@@ -1,4 +1,4 @@
-//! Whose record it is.
+//! Cache identities of workloads.
 
 use std::fs;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use crate::emulator::log::fingerprint;
 use crate::expect::handed;
 use crate::sources::workload::{COMMAND, FILE, SUBJECT, VARIABLE, Workload, github};
 
-/// A client's own token takes the place of the profile's way, and another source refuses it.
+/// A token from the request replaces the profile's subject token. Other sources reject it.
 #[test]
-fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
+fn a_token_in_the_request_selects_the_cache_record() {
     use ycred::base::environment::Environment;
     use ycred::base::secret::Secret;
     use ycred::disk::places::Places;
     use ycred::profile::Profile;
 
     let workload = Workload::new();
-    let read = |text: &str| {
+    let read = |toml: &str| {
         let path = workload.world.sandbox.path("config/x.toml");
-        Profile::from_text("x", &path, text, &Environment::default(), &Places::none()).expect("a profile")
+        Profile::from_text("x", &path, toml, &Environment::default(), &Places::none()).expect("a profile")
     };
     let name = |profile: &Profile, subject: Option<&str>| {
-        let subject = subject.map(|text| Secret::new(text.to_owned()));
+        let subject = subject.map(|token| Secret::new(token.to_owned()));
         profile.open_for(subject.as_ref()).map(|grant| grant.identity().name())
     };
     let bare = read(&workload.settings(""));
@@ -29,23 +29,27 @@ fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
     let other = workload.issuer.token("system:serviceaccount:default:other");
     let [one, renewed, other] = [one, renewed, other].map(|token| name(&bare, Some(&token)).expect("a grant"));
     assert!(one == renewed && one != other);
-    assert!(name(&bare, None).expect_err("no way").render().contains("a client that sends a token"));
+    assert!(name(&bare, None).expect_err("no subject token").render().contains("a client that sends a token"));
     for bad in ["", "two words"] {
         let error = name(&bare, Some(bad)).expect_err("no token").render();
         assert!(error.contains("came with the request") && !error.contains("words"), "{error}");
     }
-    // A way of the profile's own gives way, and need not work.
+    // The profile's own subject token is not used, so it need not work.
     let token = workload.issuer.token(SUBJECT);
-    for way in [FILE, VARIABLE, COMMAND, &github(&workload)] {
-        assert_eq!(name(&read(&workload.settings(way)), Some(&token)).expect("a grant"), one, "{way}");
+    for subject_token in [FILE, VARIABLE, COMMAND, &github(&workload)] {
+        assert_eq!(
+            name(&read(&workload.settings(subject_token)), Some(&token)).expect("a grant"),
+            one,
+            "{subject_token}"
+        );
     }
     let keyed = read(&workload.world.settings());
     assert!(name(&keyed, Some(&token)).expect_err("another's rights").render().contains("has no use for it"));
 }
 
-/// The test's own process as a user of the library: what the hook of a client that sends a token does.
+/// Uses the library from the test's process, as the hook of a client that sends a token does.
 #[test]
-fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
+fn a_token_in_the_request_is_the_one_exchanged() {
     use std::time::{Instant, SystemTime};
     use ycred::base::clock::Timestamp;
     use ycred::base::clock::{Clock, Deadline};
@@ -73,13 +77,13 @@ fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
     }
 
     let workload = Workload::new();
-    // A way of the profile's own that would fail.
-    let text = workload.settings("subject-token-file = \"not-there\"");
+    // The profile's own subject token file does not exist.
+    let toml = workload.settings("subject-token-file = \"not-there\"");
     let path = workload.world.sandbox.path("config/x.toml");
     let environment = Environment::default();
-    let profile = Profile::from_text("x", &path, &text, &environment, &Places::none()).expect("a profile");
+    let profile = Profile::from_text("x", &path, &toml, &environment, &Places::none()).expect("a profile");
     let clock = RealClock(Instant::now());
-    let (http, cache) = (Http::new(&environment, None), Cache::new(Err("none is wanted".into())));
+    let (http, cache) = (Http::new(&environment, None), Cache::new(Err("not used by this test".into())));
     let notes = Notes::new(0, &|_| ());
     let cx = Context {
         clock: &clock,
@@ -105,9 +109,9 @@ fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
     assert!(error.contains("subject token of the request") && error.contains("default:stranger"), "{error}");
 }
 
-/// Every setting that decides whose token it is makes a record of its own.
+/// Every setting that decides which token is issued selects its own record.
 #[test]
-fn account_host_way_and_authority_are_part_of_the_identity() {
+fn account_host_subject_token_and_ca_are_part_of_the_identity() {
     let workload = Workload::of_file();
     let (first, second) = (workload.emulator().new_service_account(), workload.emulator().auth_url());
     workload.emulator().new_federated_credential(&workload.issuer, &first, SUBJECT);
@@ -132,7 +136,7 @@ fn account_host_way_and_authority_are_part_of_the_identity() {
 }
 
 #[test]
-fn the_record_says_whose_it_is_and_holds_no_subject_token() {
+fn the_record_contains_the_subject_and_not_the_subject_token() {
     let workload = Workload::new();
     workload.profile(VARIABLE);
     let token = workload.issuer.token(SUBJECT);

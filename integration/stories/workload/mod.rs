@@ -1,5 +1,4 @@
-//! Workload identity federation: every way of the subject token, from its first use to its refusal, against a cloud that
-//! verifies it.
+//! Workload identity federation with every source of subject tokens. The emulator verifies each token.
 
 mod environment;
 mod github;

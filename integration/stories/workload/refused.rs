@@ -1,4 +1,4 @@
-//! Refusals by the cloud, and profiles and subject tokens that are refused here.
+//! Rejections by the cloud, and profiles and subject tokens that ycred itself rejects.
 
 use std::fs;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::server::Stage;
 use crate::sources::workload::{COMMAND, FILE, REQUEST_TOKEN, SUBJECT, VARIABLE, Workload, github};
 
 #[test]
-fn a_refusal_keeps_the_clouds_words_and_shows_what_it_compares() {
+fn a_rejection_has_the_clouds_message_and_the_tokens_claims() {
     let workload = Workload::of_file();
     let wrong_sub = "repo:owner/name:ref:refs/heads/Main";
     let unknown = workload.emulator().new_federation(Algorithm::Es256);
@@ -35,17 +35,17 @@ fn a_refusal_keeps_the_clouds_words_and_shows_what_it_compares() {
         workload.emulator().clear_log();
         let run = workload.token(&["--force-refresh"]).run().never_says(token.rsplit('.').next().expect("a signature"));
         for part in [&shown, "yc iam workload-identity federated-credential list", &workload.account] {
-            assert!(run.lines_of_stderr("ycred: hint: ").concat().contains(part), "{part} expected\n{run}");
+            assert!(run.lines_of_stderr("ycred: hint: ").concat().contains(part), "expected {part}\n{run}");
         }
-        let words = ["profile default", &workload.account, "config/subject-token", "400", "invalid_request", why];
-        let error = refused(run, 1, &words);
+        let expected = ["profile default", &workload.account, "config/subject-token", "400", "invalid_request", why];
+        let error = refused(run, 1, &expected);
         assert!(error.contains(&workload.emulator().log()[0].request_id), "{error}");
-        assert_eq!(workload.requests(), 1, "a refusal is final");
+        assert_eq!(workload.requests(), 1, "a rejection is final");
     }
 }
 
 #[test]
-fn a_refusal_in_the_words_of_the_clouds_other_apis_is_read_too() {
+fn a_rejection_in_the_format_of_other_apis_is_parsed_too() {
     let workload = Workload::of_file();
     let body = r#"{"code":7,"message":"the federation is disabled","details":[]}"#;
     workload.emulator().fault(Fault::body(body).with_status(403));
@@ -53,33 +53,33 @@ fn a_refusal_in_the_words_of_the_clouds_other_apis_is_read_too() {
 }
 
 #[test]
-fn an_expired_subject_token_is_called_so_once_the_cloud_has_refused_it() {
+fn an_expired_subject_token_is_named_as_such_after_the_cloud_rejects_it() {
     let workload = Workload::new();
     let now = workload.emulator().now().duration_since(std::time::UNIX_EPOCH).expect("a time").as_secs();
     let expired = workload.issuer.token_with(SUBJECT, &json!({"exp": now - 720}));
     workload.put(&expired);
-    for (way, named, mend) in [
+    for (setting, expected, hint) in [
         (FILE, "config/subject-token (expired at 20", "whatever writes the file must renew it"),
         (VARIABLE, "MY_ID_TOKEN (expired at 20", "not renewed while a job runs"),
         (COMMAND, "command cat (expired at 20", "must print a fresh token"),
     ] {
-        workload.profile(way);
+        workload.profile(setting);
         let run = workload.token(&[]).env("MY_ID_TOKEN", &expired).run();
         let run = run.stderr_has(&format!("sub \"{SUBJECT}\""));
-        refused_with_hint(run, 1, &[named, "Z, 12m ago)", "is expired"], mend);
+        refused_with_hint(run, 1, &[expected, "Z, 12m ago)", "is expired"], hint);
     }
 }
 
 #[test]
-fn a_clock_that_is_off_neither_spoils_a_good_token_nor_hides_a_dead_one() {
-    // Ours is 20 min fast: the token is dead by it, and good for the cloud, whose word counts.
+fn with_a_wrong_clock_valid_tokens_are_sent_and_expired_ones_are_reported() {
+    // This machine's clock is 20 min fast: the token has expired by it, but the cloud's clock counts.
     let workload = Workload::of_file();
     workload.emulator().set(|settings| settings.clock_shift = Span::minutes(-20));
     workload.rotate();
     let token = handed(workload.token(&[]).run());
     assert!(workload.emulator().is_live(&token));
-    assert_eq!(handed(workload.token(&[]).run()), token, "its life was told as a length, so no clock has a say in it");
-    // Ours is 20 min slow: the token is good by it, and dead for the cloud.
+    assert_eq!(handed(workload.token(&[]).run()), token, "the lifetime is a duration, so the clocks do not matter");
+    // This machine's clock is 20 min slow: the token is valid by it, but expired for the cloud.
     let workload = Workload::of_file();
     workload.emulator().set(|settings| settings.clock_shift = Span::minutes(20));
     refused_with_hint(workload.token(&[]).run(), 1, &["(expired at ", "m ago)"], "whatever writes the file");
@@ -87,29 +87,29 @@ fn a_clock_that_is_off_neither_spoils_a_good_token_nor_hides_a_dead_one() {
 }
 
 #[test]
-fn a_token_that_was_signed_by_a_fast_clock_is_refused_with_what_the_clock_says() {
+fn a_token_signed_with_a_fast_clock_is_rejected_with_a_hint_about_the_clock() {
     let workload = Workload::of_file();
-    // Signed here, while ours is 20 min fast.
+    // The token is signed with this machine's clock, which is 20 min fast.
     workload.emulator().set(|settings| settings.clock_shift = Span::minutes(-20));
     let hint = "this machine's clock is 20 min fast";
     refused_with_hint(workload.token(&[]).run(), 1, &["is in the future"], hint);
-    // Also where the claims leave no room for anything else.
+    // Long claims must not push this hint out.
     let long = "x".repeat(400);
     workload.put(&workload.issuer.token_with(&long, &json!({"iss": long, "aud": long})));
     refused_with_hint(workload.token(&["--force-refresh"]).run(), 1, &["400"], hint);
 }
 
 #[test]
-fn another_host_than_the_auth_host_is_called_so() {
+fn a_wrong_auth_host_causes_a_hint_to_check_auth_url() {
     let workload = Workload::of_file();
-    // IAM has no such path.
+    // IAM does not have this path.
     let settings = workload.settings(FILE).replace(&workload.emulator().auth_url(), &workload.emulator().url());
     workload.world.sandbox.profile("default", &settings);
     refused_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "check auth-url");
 }
 
 #[test]
-fn what_holds_no_subject_token_is_named_and_not_sent() {
+fn an_invalid_subject_token_is_reported_with_its_origin_and_not_sent() {
     let workload = Workload::of_file();
     for content in ["", "\n", "hunter22 hunter22", "hunter22\nhunter22", &"hunter22".repeat(2049), "hunter22\u{1}"] {
         workload.world.sandbox.file("config/subject-token", content);
@@ -142,16 +142,16 @@ fn what_holds_no_subject_token_is_named_and_not_sent() {
 }
 
 #[test]
-fn a_profile_names_the_account_and_one_way() {
+fn a_profile_needs_an_account_and_exactly_one_subject_token_source() {
     let workload = Workload::new();
-    let ways = ["subject-token-file", "subject-token-env", "subject-token-command", "github-audience"];
+    let keys = ["subject-token-file", "subject-token-env", "subject-token-command", "github-audience"];
     for more in [
         "",
         "subject-token-file = \"a\"\nsubject-token-env = \"B\"",
         "github-audience = \"a\"\nsubject-token-env = \"B\"",
     ] {
         workload.profile(more);
-        refused(workload.token(&[]).run(), 3, &[&["default.toml", "needs one of"][..], &ways].concat());
+        refused(workload.token(&[]).run(), 3, &[&["default.toml", "needs one of"][..], &keys].concat());
     }
     let sandbox = &workload.world.sandbox;
     sandbox.profile("default", "source = \"workload\"\nsubject-token-file = \"a\"\n");
@@ -164,24 +164,25 @@ fn a_profile_names_the_account_and_one_way() {
 }
 
 #[test]
-fn init_writes_the_profile_and_says_whose_it_is() {
+fn init_writes_the_profile_and_prints_the_account() {
     let workload = Workload::new();
     let sandbox = &workload.world.sandbox;
     sandbox.file("work/token", workload.issuer.token(SUBJECT));
     let (url, account) = (workload.emulator().auth_url(), workload.account.as_str());
-    let words = ["init", "ci", "--service-account-id", account, "--subject-token-file", "token", "--auth-url", &url];
-    sandbox.ycred(words).run().exits(0).quietly().stdout_has(&format!("service account {account} (workload"));
-    let text = fs::read_to_string(sandbox.path("config/ci.toml")).expect("the profile");
-    assert!(text.contains("source = \"workload\"") && text.contains("work/token\""), "{text}");
+    let arguments =
+        ["init", "ci", "--service-account-id", account, "--subject-token-file", "token", "--auth-url", &url];
+    sandbox.ycred(arguments).run().exits(0).quietly().stdout_has(&format!("service account {account} (workload"));
+    let profile = fs::read_to_string(sandbox.path("config/ci.toml")).expect("the profile");
+    assert!(profile.contains("source = \"workload\"") && profile.contains("work/token\""), "{profile}");
     handed(workload.token(&["-p", "ci"]).run());
     assert_eq!(workload.requests(), 1);
 }
 
 #[test]
-fn a_program_gets_the_token_and_not_what_it_was_bought_with() {
+fn a_program_gets_the_token_and_not_the_subject_token() {
     let workload = Workload::new();
     workload.profile(&github(&workload));
-    let exec = |words: &[&str]| workload.world.sandbox.ycred(["exec", "--"].iter().chain(words));
+    let exec = |arguments: &[&str]| workload.world.sandbox.ycred(["exec", "--"].iter().chain(arguments));
     let run = workload.job(exec(&["/usr/bin/env"])).run().exits(0).quietly();
     assert!(run.stdout.contains("\nYC_TOKEN=") || run.stdout.starts_with("YC_TOKEN="), "{run}");
     let run = run.never_says("ACTIONS_ID_TOKEN_REQUEST_TOKEN").never_says(REQUEST_TOKEN);
@@ -195,7 +196,7 @@ fn a_program_gets_the_token_and_not_what_it_was_bought_with() {
 }
 
 #[test]
-fn a_cloud_that_is_down_is_asked_again_and_the_cached_token_serves_meanwhile() {
+fn if_the_cloud_is_down_requests_are_retried_and_the_cached_token_is_used() {
     let workload = Workload::of_file();
     workload.emulator().fault(Fault::refuse(500).times(1));
     workload.emulator().fault(Fault::broken(Stage::BeforeAnswer).times(1));
@@ -212,8 +213,8 @@ fn a_cloud_that_is_down_is_asked_again_and_the_cached_token_serves_meanwhile() {
 }
 
 #[test]
-fn what_is_not_the_cloud_is_told_as_such() {
-    for (fault, words) in [
+fn responses_that_are_not_from_the_cloud_are_reported() {
+    for (fault, expected) in [
         (Fault::html(), &["/oauth/token", "text/html", "not with a token"][..]),
         (Fault::body(""), &["/oauth/token", "an empty body"]),
         (Fault::body("{\"token_type\":\"Bearer\"}"), &["/oauth/token", "not with a token"]),
@@ -223,13 +224,13 @@ fn what_is_not_the_cloud_is_told_as_such() {
     ] {
         let workload = Workload::of_file();
         workload.emulator().fault(fault);
-        refused(workload.token(&["--timeout", "5s"]).run(), 4, words);
+        refused(workload.token(&["--timeout", "5s"]).run(), 4, expected);
         assert_eq!(workload.requests(), 1);
     }
 }
 
 #[test]
-fn by_tls_with_an_authority_of_ones_own() {
+fn exchange_works_over_tls_with_a_custom_ca() {
     let workload = Workload::with(Config::with_tls(Tls::Good));
     workload.emulator().write_ca(workload.world.sandbox.path("config/ca.pem")).expect("the certificate");
     workload.rotate();

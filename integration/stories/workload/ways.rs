@@ -1,4 +1,4 @@
-//! Where the subject token comes from, and how it is exchanged.
+//! Sources of the subject token, and its exchange.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,13 +15,13 @@ use crate::harness::waiting::{HOUR, MINUTE};
 use crate::sources::workload::{COMMAND, FILE, GITHUB, SUBJECT, VARIABLE, Workload, github};
 
 #[test]
-fn a_file_is_read_anew_for_each_fetch_and_not_at_all_for_a_hit() {
+fn the_file_is_read_for_each_fetch_and_not_for_a_hit() {
     let workload = Workload::of_file();
     let first = workload.rotate();
     let old = handed(workload.token(&[]).run());
     assert_eq!(workload.emulator().subject_of(&old), Some(workload.account.clone()));
     fs::remove_file(workload.world.sandbox.path("config/subject-token")).expect("the file");
-    assert_eq!(handed(workload.token(&[]).run()), old, "the subject token is not part of what is cached");
+    assert_eq!(handed(workload.token(&[]).run()), old, "a hit needs no subject token");
     workload.world.age(12 * HOUR);
     let second = workload.rotate();
     let new = handed(workload.token(&[]).run());
@@ -29,23 +29,23 @@ fn a_file_is_read_anew_for_each_fetch_and_not_at_all_for_a_hit() {
     assert_eq!(workload.shown(), [fingerprint(&first), fingerprint(&second)]);
 }
 
-/// As the kubelet does it: a link to a directory of the moment, replaced as a whole.
+/// Rotates a projected volume as the kubelet does, by atomically replacing a symlink to a directory.
 #[test]
-fn a_volume_that_is_renewed_by_replacing_a_link_is_the_same_file() {
+fn a_volume_rotated_by_replacing_a_link_keeps_its_record() {
     let workload = Workload::new();
     let volume = workload.world.sandbox.path("config/volume");
-    let renew = |moment: &str| {
+    let rotate = |directory: &str| {
         let token = workload.issuer.token(SUBJECT);
-        workload.world.sandbox.file(format!("config/volume/{moment}/sa-token"), &token);
-        symlink(moment, volume.join("..tmp")).expect("a link");
+        workload.world.sandbox.file(format!("config/volume/{directory}/sa-token"), &token);
+        symlink(directory, volume.join("..tmp")).expect("a link");
         fs::rename(volume.join("..tmp"), volume.join("..data")).expect("the link in its place");
         token
     };
-    let first = renew("..first");
+    let first = rotate("..first");
     symlink("..data/sa-token", volume.join("sa-token")).expect("a link");
     workload.profile("subject-token-file = \"volume/sa-token\"");
     let old = handed(workload.token(&[]).run());
-    let second = renew("..second");
+    let second = rotate("..second");
     assert_eq!(handed(workload.token(&[]).run()), old);
     workload.world.age(12 * HOUR);
     handed(workload.token(&[]).run());
@@ -53,15 +53,15 @@ fn a_volume_that_is_renewed_by_replacing_a_link_is_the_same_file() {
 }
 
 #[test]
-fn the_mode_of_the_file_is_for_whoever_mounts_it() {
+fn the_mode_of_the_file_is_not_checked() {
     let workload = Workload::of_file();
-    // As the kubelet mounts it for a container of root.
+    // The mode that the kubelet sets for a container that runs as root.
     set_mode(&workload.world.sandbox.path("config/subject-token"), 0o644);
     handed(workload.token(&[]).run());
 }
 
 #[test]
-fn a_variable_with_a_renewed_token_of_the_same_subject_is_a_hit() {
+fn a_renewed_token_of_the_same_subject_in_a_variable_is_a_hit() {
     let workload = Workload::new();
     workload.profile(VARIABLE);
     let job = |token: String| workload.token(&[]).env("MY_ID_TOKEN", token);
@@ -75,7 +75,7 @@ fn a_variable_with_a_renewed_token_of_the_same_subject_is_a_hit() {
 }
 
 #[test]
-fn two_jobs_of_different_subjects_or_issuers_never_share_a_record() {
+fn jobs_of_different_subjects_or_issuers_never_share_a_record() {
     let workload = Workload::new();
     workload.profile(VARIABLE);
     let other_issuer = workload.emulator().new_federation(Algorithm::Es256);
@@ -88,24 +88,24 @@ fn two_jobs_of_different_subjects_or_issuers_never_share_a_record() {
     assert_eq!((workload.requests(), workload.world.records().len()), (3, 3));
     let again: Vec<String> = tokens.iter().map(|token| job(token)).collect();
     assert_eq!((workload.requests(), again), (3, first));
-    // Whom the cloud does not know gets nothing, whatever others have in the cache.
+    // An unknown subject gets no token from the cache either.
     let stranger = workload.issuer.token("repo:owner/name:ref:refs/heads/dev");
     refused(workload.token(&[]).env("MY_ID_TOKEN", stranger).run(), 1, &["no federated credential"]);
 }
 
 #[test]
-fn a_token_that_is_no_jwt_counts_by_its_content() {
+fn a_token_that_is_not_a_jwt_is_identified_by_its_content() {
     let workload = Workload::new();
     workload.profile(VARIABLE);
     for (number, token) in ["opaque-hunter22", "opaque-hunter23", "a.b.c"].into_iter().enumerate() {
         let run = workload.token(&[]).env("MY_ID_TOKEN", token).run().never_says("hunter2");
         refused_with_hint(run, 1, &["subject token in MY_ID_TOKEN", "invalid_request"], "is no JWT");
-        assert_eq!(workload.requests(), number + 1, "no failure of another token is remembered for this one");
+        assert_eq!(workload.requests(), number + 1, "the failure of another token must not apply to this one");
     }
 }
 
 #[test]
-fn a_command_prints_a_fresh_token_for_each_fetch() {
+fn the_command_runs_for_each_fetch() {
     let workload = Workload::new();
     workload.profile(COMMAND);
     let first = workload.rotate();
@@ -118,7 +118,7 @@ fn a_command_prints_a_fresh_token_for_each_fetch() {
 }
 
 #[test]
-fn a_job_of_github_actions_asks_for_an_id_token_with_the_audience_once_for_each_fetch() {
+fn a_github_actions_job_requests_one_id_token_for_each_fetch() {
     let workload = Workload::new();
     workload.profile(&github(&workload));
     let old = handed(workload.job(workload.token(&[])).run());
@@ -130,14 +130,14 @@ fn a_job_of_github_actions_asks_for_an_id_token_with_the_audience_once_for_each_
     assert_eq!((workload.emulator().requests(GITHUB), workload.requests()), (2, 2));
     let shown = workload.shown();
     assert_ne!(shown[0], shown[1]);
-    // Another job has another request token, hence a record of its own.
+    // Another job has another request token, so it gets its own record.
     let other = workload.job(workload.token(&[])).env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-another-job");
     refused(other.run(), 1, &["GitHub Actions", "401", "bad token"]);
     assert_eq!(workload.world.records().len(), 2);
 }
 
 #[test]
-fn an_audience_is_encoded_as_it_must_be() {
+fn the_audience_is_percent_encoded() {
     let workload = Workload::new();
     workload.profile("github-audience = \"a&audience=b c+d%/ж\"");
     refused_with_hint(
@@ -149,7 +149,7 @@ fn an_audience_is_encoded_as_it_must_be() {
 }
 
 #[test]
-fn the_request_is_the_documented_one() {
+fn the_request_has_the_documented_form() {
     let workload = Workload::of_file();
     let token = workload.rotate();
     handed(workload.token(&[]).run());
@@ -161,11 +161,11 @@ fn the_request_is_the_documented_one() {
         fingerprint: fingerprint(&token),
     };
     assert_eq!(*presented, expected);
-    assert_eq!((workload.emulator().calls(), workload.requests()), (1, 1), "and nobody else was asked");
+    assert_eq!((workload.emulator().calls(), workload.requests()), (1, 1), "expected no other requests");
 }
 
 #[test]
-fn both_kinds_of_keys_that_issuers_sign_with_serve() {
+fn tokens_signed_with_rs256_and_es256_work() {
     for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
         let workload = Workload::of_file();
         let issuer = workload.emulator().new_federation(algorithm);
@@ -176,7 +176,7 @@ fn both_kinds_of_keys_that_issuers_sign_with_serve() {
 }
 
 #[test]
-fn an_answer_may_leave_the_life_out_and_hold_more_than_is_known() {
+fn a_response_may_omit_the_lifetime_and_have_unknown_fields() {
     let workload = Workload::of_file();
     let body =
         r#"{"access_token":"t1.from-elsewhere.x","issued_token_type":"urn:x","scope":"openid","refresh_token":null}"#;
@@ -196,7 +196,7 @@ fn fifty_processes_make_one_request() {
     let tokens: Vec<String> = runs.into_iter().map(handed).collect();
     assert!(tokens.iter().all(|token| *token == tokens[0]), "different tokens");
     assert_eq!(workload.requests(), 1);
-    // And as many, of as many jobs with a renewed token each.
+    // The same for fifty jobs that each have a renewed subject token.
     workload.profile(&format!("{VARIABLE}\ntimeout = \"120s\""));
     let runs =
         run_all((0..50).map(|_| workload.token(&[]).env("MY_ID_TOKEN", workload.issuer.token(SUBJECT)).limit(limit)));
@@ -206,7 +206,7 @@ fn fifty_processes_make_one_request() {
 }
 
 #[test]
-fn one_exchange_serves_every_account_that_is_impersonated_with_it() {
+fn one_exchange_is_enough_to_impersonate_several_accounts() {
     let workload = Workload::of_file();
     for number in 0..3 {
         let name = format!("as-{number}");
@@ -219,5 +219,5 @@ fn one_exchange_serves_every_account_that_is_impersonated_with_it() {
     }
     assert_eq!((workload.requests(), workload.emulator().requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 3));
     handed(workload.token(&[]).run());
-    assert_eq!(workload.requests(), 1, "the account's own token is the one that bought them");
+    assert_eq!(workload.requests(), 1, "the account's own token was cached as the base of the others");
 }
