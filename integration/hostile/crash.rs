@@ -70,7 +70,7 @@ fn kill_at_each(
 }
 
 #[test]
-fn killed_at_any_system_call_of_a_first_miss_the_next_run_works_in_silence_and_leaves_a_whole_record() {
+fn after_a_kill_at_any_call_of_a_first_miss_the_next_run_succeeds_silently_and_leaves_an_intact_record() {
     if !require_tracer() {
         return;
     }
@@ -98,7 +98,7 @@ fn killed_at_any_system_call_of_a_first_miss_the_next_run_works_in_silence_and_l
 }
 
 #[test]
-fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_whole() {
+fn after_a_kill_at_any_call_of_a_renewal_the_old_or_the_new_record_is_intact() {
     if !require_tracer() {
         return;
     }
@@ -127,7 +127,7 @@ fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_
 }
 
 #[test]
-fn a_holder_of_the_lock_that_is_killed_blocks_nobody() {
+fn a_killed_lock_holder_blocks_no_other_process() {
     let world = World::new();
     world.emulator.fault(crate::emulator::faults::Fault::held().times(1));
     let holder = world.ycred(&["token"]).start();
@@ -140,7 +140,7 @@ fn a_holder_of_the_lock_that_is_killed_blocks_nobody() {
 }
 
 #[test]
-fn what_killed_processes_left_is_swept_by_a_later_store() {
+fn a_later_store_sweeps_the_files_of_killed_processes() {
     let world = World::new();
     let cache = world.sandbox.path("cache");
     world.ycred(&["token"]).run().succeeds().quietly();
@@ -161,7 +161,7 @@ fn what_killed_processes_left_is_swept_by_a_later_store() {
 }
 
 #[test]
-fn readers_in_a_storm_of_writers_never_see_a_torn_or_empty_record() {
+fn concurrent_readers_never_see_a_torn_or_empty_record() {
     const WRITERS: usize = 3;
     const WRITES: usize = 60;
     const READERS: usize = 8;
@@ -221,7 +221,7 @@ impl Drop for Countdown<'_> {
 }
 
 #[test]
-fn a_shorter_record_over_a_longer_one_leaves_no_tail() {
+fn a_shorter_record_replaces_a_longer_one_without_a_tail() {
     let world = World::new();
     let cache = world.sandbox.path("cache");
     // A failure with a long text is kept beside the token, and goes with the next success.

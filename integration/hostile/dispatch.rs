@@ -23,7 +23,7 @@ fn ask(sandbox: &Sandbox, hook: &Hook, program: &std::path::Path) -> Call {
 }
 
 #[test]
-fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() {
+fn every_spelling_of_a_symlink_runs_its_hook_with_the_profile_in_the_suffix() {
     for (hook, link) in linked() {
         let world = World::new();
         world.profile("prod", "");
@@ -66,7 +66,7 @@ fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() 
 
 /// A name is ours as a whole or not at all; what is not is the command line for people, as is `kubectl ycred`.
 #[test]
-fn every_other_name_is_the_peoples_command_line() {
+fn every_other_program_name_runs_the_command_line_interface() {
     let world = World::new();
     let near = linked().flat_map(|(_, link)| {
         ["{}x", "x{}", "{}-", "{}_prod", "{}prod", "{}_vx", "{}.sh", "{}.exe.exe", " {}", "{}\u{e9}"]
@@ -86,7 +86,7 @@ fn every_other_name_is_the_peoples_command_line() {
 }
 
 #[test]
-fn every_hook_answers_by_its_word_and_flags_may_stand_on_either_side() {
+fn every_subcommand_runs_its_hook_and_flags_may_precede_or_follow_it() {
     let world = World::new();
     world.sandbox.ycred(["token"]).run().succeeds();
     for hook in HOOKS.iter().filter(|hook| hook.gives_token) {
@@ -114,7 +114,7 @@ fn every_hook_answers_by_its_word_and_flags_may_stand_on_either_side() {
 
 /// Cargo cannot be told a word, so a flag names the hook; with it, anything else that is a hook's is not.
 #[test]
-fn a_flag_names_the_hook_that_has_one() {
+fn the_cargo_plugin_flag_selects_the_cargo_hook() {
     let world = World::new();
     let stdin = Hook::named("cargo").forms[0].stdin;
     let link = world.sandbox.link("ycred-cargo");
@@ -141,7 +141,7 @@ fn a_flag_names_the_hook_that_has_one() {
 
 /// Each protocol's own rule for what it does not know, called as its clients do.
 #[test]
-fn an_unknown_operation_is_dealt_with_as_each_protocol_demands() {
+fn an_unknown_operation_gets_the_response_that_the_protocol_defines() {
     let world = World::new();
     let bin = world.sandbox.path("bin");
     for (hook, link) in linked() {
@@ -160,7 +160,7 @@ fn an_unknown_operation_is_dealt_with_as_each_protocol_demands() {
 
 /// What a person types who takes a hook for a way to run its program.
 #[test]
-fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the_program() {
+fn extra_arguments_after_a_hook_are_rejected_with_a_hint() {
     let world = World::new();
     // `token` is called by people, who mean a profile.
     let run = world.ycred(&["token", "prod"]).run().exits(2).stdout_is("");
@@ -211,7 +211,7 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
 
 /// What a hook reads no stdin for, it leaves to whoever comes next.
 #[test]
-fn the_table_says_how_every_hook_is_asked() {
+fn a_hook_has_a_framing_exactly_if_it_reads_stdin() {
     use ycred::base::environment::Environment;
     use ycred::process::flags::Options;
     for protocol in TABLE {
@@ -258,7 +258,7 @@ impl Chain {
 }
 
 #[test]
-fn what_is_not_for_us_goes_to_the_next_keyring_as_it_came() {
+fn calls_that_are_not_for_ycred_go_to_the_next_keyring_unchanged() {
     let chain = Chain::new(&[("later", NEXT)]);
     for words in [
         &["get", "https://pypi.example/simple/", "iam"][..],
@@ -296,7 +296,7 @@ fn what_is_not_for_us_goes_to_the_next_keyring_as_it_came() {
 }
 
 #[test]
-fn without_proc_a_call_is_not_passed_on_to_ycred_itself() {
+fn without_proc_a_call_is_not_passed_to_ycred_itself() {
     if !is_root() {
         return skip("only root may mount over /proc");
     }
@@ -313,7 +313,7 @@ fn without_proc_a_call_is_not_passed_on_to_ycred_itself() {
 
 /// The script of the page: what ycred was told stays with ycred, whatever the rest is.
 #[test]
-fn flags_of_ours_before_the_words_of_a_script_go_to_no_other_keyring() {
+fn ycreds_own_flags_are_not_passed_to_the_next_keyring() {
     let chain = Chain::new(&[("later", NEXT)]);
     let call = |words: &[&str]| chain.world.sandbox.call(YCRED, words).env("PATH", &chain.path);
     for words in [
@@ -333,7 +333,7 @@ fn flags_of_ours_before_the_words_of_a_script_go_to_no_other_keyring() {
 }
 
 #[test]
-fn without_a_next_keyring_it_is_exit_1_and_silent_where_a_client_asks() {
+fn without_a_next_keyring_lookups_exit_1_silently_and_other_operations_report_an_error() {
     let chain = Chain::new(&[]);
     for words in [
         &["get", "https://pypi.example/simple/", "iam"][..],
@@ -354,7 +354,7 @@ fn without_a_next_keyring_it_is_exit_1_and_silent_where_a_client_asks() {
 /// Links and copies of ourselves, scripts that call us back, directories and files that are no programs: the call ends, and
 /// reaches the one that is another program.
 #[test]
-fn a_call_is_never_passed_round_in_a_circle() {
+fn calls_are_never_passed_in_a_loop() {
     let back = "#!/bin/sh\nexec 'YCRED' keyring --profile gone \"$@\"\n";
     let by_name = "#!/bin/sh\nexec keyring \"$@\"\n";
     let foreign = ["get", "https://pypi.example/simple/", "iam"];

@@ -25,7 +25,7 @@ fn nothing_was_written_here(world: &World) {
 }
 
 #[test]
-fn the_cache_is_below_home_and_xdg_goes_before_it() {
+fn the_cache_is_below_home_unless_xdg_cache_home_is_set() {
     let world = World::new();
     let (home, xdg) = (world.sandbox.path("tmp/home"), world.sandbox.path("tmp/xdg"));
     make_private(&home);
@@ -45,7 +45,7 @@ fn the_cache_is_below_home_and_xdg_goes_before_it() {
 }
 
 #[test]
-fn a_relative_xdg_directory_is_ignored_as_the_specification_says() {
+fn a_relative_xdg_directory_is_ignored() {
     let world = World::new();
     let home = world.sandbox.path("tmp/home");
     fs::create_dir_all(home.join(".config/ycred")).expect("a configuration");
@@ -67,7 +67,7 @@ fn a_relative_xdg_directory_is_ignored_as_the_specification_says() {
 }
 
 #[test]
-fn a_home_that_is_none_costs_one_warning_at_most_and_no_token() {
+fn an_unusable_home_costs_one_warning_and_no_token() {
     let world = World::new();
     let file = world.sandbox.file("tmp/a-file", "not a home");
     let file_text = file.display().to_string();
@@ -86,7 +86,7 @@ fn a_home_that_is_none_costs_one_warning_at_most_and_no_token() {
 }
 
 #[test]
-fn a_home_that_is_missing_is_made_private_down_to_the_cache() {
+fn a_missing_home_is_created_with_mode_0700_down_to_the_cache() {
     let world = World::new();
     let home = world.sandbox.path("tmp/new/home");
     at_home(&world, &["token"]).env("HOME", &home).run().succeeds().quietly();
@@ -107,7 +107,7 @@ fn in_a_sealed_root(world: &World, script: &str) -> Call {
 }
 
 #[test]
-fn without_home_it_is_the_password_databases_and_home_beats_that() {
+fn without_home_the_password_database_is_used_and_home_overrides_it() {
     if !require_root(&["unshare", "getent"]) {
         return;
     }
@@ -130,7 +130,7 @@ fn without_home_it_is_the_password_databases_and_home_beats_that() {
 }
 
 #[test]
-fn a_relative_home_is_no_home_and_nothing_is_written_to_the_current_directory() {
+fn a_relative_home_is_ignored_and_nothing_is_written_to_the_current_directory() {
     if !require_root(&["unshare", "getent"]) {
         return;
     }
@@ -160,7 +160,7 @@ fn a_relative_home_is_no_home_and_nothing_is_written_to_the_current_directory() 
 }
 
 #[test]
-fn under_sudo_with_the_callers_home_nothing_is_created_there_and_one_warning_names_it() {
+fn under_sudo_with_the_callers_home_nothing_is_created_and_one_warning_names_the_directory() {
     if !require_root(&["setpriv"]) {
         return;
     }
@@ -196,7 +196,7 @@ fn under_sudo_with_the_callers_home_nothing_is_created_there_and_one_warning_nam
 }
 
 #[test]
-fn an_ordinary_user_with_a_home_of_its_own_has_a_cache_of_its_own() {
+fn a_user_with_a_private_home_has_a_private_cache() {
     if !require_root(&["setpriv"]) {
         return;
     }
@@ -210,7 +210,7 @@ fn an_ordinary_user_with_a_home_of_its_own_has_a_cache_of_its_own() {
 }
 
 #[test]
-fn an_ordinary_user_without_a_usable_home_gets_the_token_and_one_warning() {
+fn a_user_without_a_usable_home_gets_the_token_and_one_warning() {
     if !require_root(&["setpriv"]) {
         return;
     }
@@ -238,7 +238,7 @@ fn an_ordinary_user_without_a_usable_home_gets_the_token_and_one_warning() {
 }
 
 #[test]
-fn a_user_whom_no_database_knows_needs_no_home_and_systemds_directory_serves() {
+fn a_user_missing_from_the_password_database_needs_no_home_and_can_use_systemds_cache_directory() {
     if !require_root(&["setpriv"]) {
         return;
     }
@@ -262,7 +262,7 @@ fn a_user_whom_no_database_knows_needs_no_home_and_systemds_directory_serves() {
 }
 
 #[test]
-fn the_variables_must_be_absolute_and_a_relative_cache_costs_no_token() {
+fn directory_variables_must_be_absolute_and_a_relative_cache_costs_no_token() {
     let world = World::new();
     for relative in ["cache", "./cache", "../cache", "~/cache"] {
         let run = world.ycred(&["token"]).env("YCRED_CACHE_DIR", relative).run();
@@ -306,7 +306,7 @@ fn nothing_is_ever_written_to_the_current_directory() {
 }
 
 #[test]
-fn a_cache_directory_that_is_a_users_own_link_works() {
+fn a_cache_directory_may_be_the_users_own_symlink() {
     let world = World::new();
     let (real, link) = (world.sandbox.path("tmp/real"), world.sandbox.path("tmp/link"));
     make_private(&real);
@@ -332,7 +332,7 @@ fn a_cache_directory_that_is_a_users_own_link_works() {
 }
 
 #[test]
-fn a_link_into_another_users_directory_is_refused() {
+fn a_symlink_into_another_users_directory_is_rejected() {
     if !require_root(&["setpriv"]) {
         return;
     }
@@ -347,7 +347,7 @@ fn a_link_into_another_users_directory_is_refused() {
 }
 
 #[test]
-fn a_profile_that_is_a_link_is_read_and_stays_one() {
+fn a_symlinked_profile_is_read_and_stays_a_symlink() {
     let world = World::new();
     world.profile("other", "");
     let config = world.sandbox.path("config");
@@ -367,7 +367,7 @@ fn a_profile_that_is_a_link_is_read_and_stays_one() {
 }
 
 #[test]
-fn a_profile_that_others_may_write_or_that_is_anothers_is_refused_with_the_mend() {
+fn a_profile_that_another_user_owns_or_can_write_is_rejected() {
     let world = World::new();
     let path = world.sandbox.path("config/default.toml");
     set_mode(&path, 0o602);
@@ -391,7 +391,7 @@ fn a_profile_that_others_may_write_or_that_is_anothers_is_refused_with_the_mend(
 }
 
 #[test]
-fn under_sudo_logout_and_erase_leave_nothing_in_the_callers_cache() {
+fn under_sudo_logout_and_erase_create_nothing_in_the_callers_cache() {
     if !require_root(&["setpriv"]) {
         return;
     }

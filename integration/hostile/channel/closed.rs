@@ -11,7 +11,7 @@ use crate::hostile::records::{record, token_in};
 use crate::world::World;
 
 #[test]
-fn with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_record() {
+fn with_any_standard_descriptor_closed_no_file_but_the_record_contains_the_token() {
     if require_client("bash").is_none() {
         return;
     }
@@ -55,7 +55,7 @@ fn with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_
 }
 
 #[test]
-fn a_full_stdout_is_exit_5_and_one_line_and_the_token_is_kept() {
+fn a_full_stdout_exits_5_with_one_error_line_and_the_token_stays_cached() {
     let world = World::new();
     for (_, form) in forms() {
         let words: Vec<&str> =
@@ -73,7 +73,7 @@ fn a_full_stdout_is_exit_5_and_one_line_and_the_token_is_kept() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_exit_5_and_one_line_and_the_token_is_kept() {
+fn a_closed_stdout_pipe_exits_5_with_one_error_line_and_the_token_stays_cached() {
     let world = World::new();
     for words in [&["token"][..], &["kubectl"], &["env"]] {
         let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -99,7 +99,7 @@ fn a_reader_that_has_gone_is_exit_5_and_one_line_and_the_token_is_kept() {
 }
 
 #[test]
-fn a_stderr_that_cannot_be_written_to_costs_nothing() {
+fn an_unwritable_stderr_changes_neither_stdout_nor_the_exit_code() {
     let world = World::new();
     let script = "exec \"$@\" 2>/dev/full";
     for words in [&["-vvv", "token"][..], &["token"]] {

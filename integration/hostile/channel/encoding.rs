@@ -14,7 +14,7 @@ fn foul(text: &[u8]) -> OsString {
 }
 
 #[test]
-fn what_is_not_utf_8_never_panics_and_is_told_in_one_line() {
+fn input_that_is_not_utf_8_never_panics_and_is_reported_as_one_error() {
     let world = World::new();
     let raw = foul(b"\xff\xfe\xc3(");
     let words = |text: &[&str]| -> Vec<OsString> { text.iter().map(OsString::from).chain([raw.clone()]).collect() };

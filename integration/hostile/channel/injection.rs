@@ -11,7 +11,7 @@ const BREAKS: &[&str] = &[
 ];
 
 #[test]
-fn a_request_of_gits_with_a_break_in_it_gets_nothing() {
+fn a_git_request_with_an_injected_line_break_gets_no_token() {
     let world = World::new();
     for text in BREAKS {
         for request in [
@@ -68,7 +68,7 @@ fn a_request_of_gits_with_a_break_in_it_gets_nothing() {
 }
 
 #[test]
-fn a_request_of_dockers_with_a_break_in_it_is_not_ours() {
+fn a_docker_request_with_an_injected_line_break_is_declined() {
     let world = World::new();
     for text in BREAKS {
         for request in [
@@ -92,7 +92,7 @@ fn a_request_of_dockers_with_a_break_in_it_is_not_ours() {
 }
 
 #[test]
-fn a_host_of_terraforms_with_a_break_in_it_is_not_ours() {
+fn a_terraform_host_with_an_injected_line_break_is_declined() {
     let world = World::new();
     for text in BREAKS.iter().filter(|text| **text != "\0") {
         for host in [

@@ -12,7 +12,7 @@ fn exact() -> impl Iterator<Item = (&'static Form, fn(&str, &str) -> String)> {
 }
 
 #[test]
-fn a_hooks_reply_is_exact_to_the_byte_and_stderr_is_empty_on_a_miss_and_on_a_hit() {
+fn on_a_miss_and_on_a_hit_the_reply_is_byte_exact_and_stderr_is_empty() {
     for (form, reply) in exact() {
         let world = World::new();
         for what in ["miss", "hit"] {
@@ -25,7 +25,7 @@ fn a_hooks_reply_is_exact_to_the_byte_and_stderr_is_empty_on_a_miss_and_on_a_hit
 }
 
 #[test]
-fn verbosity_changes_nothing_on_stdout_in_success() {
+fn verbosity_does_not_change_stdout_on_success() {
     for (form, reply) in exact() {
         for flags in [&["-v"][..], &["-vvv"], &["--verbose"]] {
             let world = World::new();
@@ -40,7 +40,7 @@ fn verbosity_changes_nothing_on_stdout_in_success() {
 }
 
 #[test]
-fn a_hooks_refusal_is_exact_to_the_byte_at_any_verbosity_and_is_one_error_and_one_hint_on_stderr() {
+fn a_refusal_is_byte_exact_at_any_verbosity_with_one_error_and_one_hint_on_stderr() {
     for (hook, form) in forms() {
         for flags in [&[][..], &["-v"], &["-vvv"]] {
             let world = World::new();
@@ -57,7 +57,7 @@ fn a_hooks_refusal_is_exact_to_the_byte_at_any_verbosity_and_is_one_error_and_on
 }
 
 #[test]
-fn calls_that_hand_nothing_out_are_exact_to_the_byte_too() {
+fn operations_without_a_token_have_byte_exact_replies() {
     let world = World::new();
     let version = format!("docker-credential-ycred (ycred) v{}\n", env!("CARGO_PKG_VERSION"));
     let hosts = json!({"cr.yandex": "iam", "cr.cloud.yandex.net": "iam", "container-registry.cloud.yandex.net": "iam",
@@ -86,7 +86,7 @@ fn calls_that_hand_nothing_out_are_exact_to_the_byte_too() {
 }
 
 #[test]
-fn the_version_that_kubectl_speaks_is_echoed_and_an_unknown_one_is_an_error_in_its_own_shape() {
+fn kubectls_api_version_is_echoed_and_an_unknown_one_is_rejected_with_a_status() {
     let world = World::new();
     let group = "client.authentication.k8s.io";
     let info = |version: &str| json!({"kind": "ExecCredential", "apiVersion": version, "spec": {}}).to_string();
@@ -114,7 +114,7 @@ fn the_version_that_kubectl_speaks_is_echoed_and_an_unknown_one_is_an_error_in_i
 }
 
 #[test]
-fn what_git_erases_is_that_very_token_and_no_newer_one() {
+fn git_erase_deletes_only_the_token_it_names() {
     let world = World::new();
     let request = |token: &str| format!("protocol=https\nhost=cr.yandex\nusername=iam\npassword={token}\n\n");
     let erase = |token: &str| {
@@ -142,7 +142,7 @@ fn what_git_erases_is_that_very_token_and_no_newer_one() {
 }
 
 #[test]
-fn a_server_cannot_put_a_line_into_a_reply() {
+fn a_server_cannot_inject_a_line_into_a_reply() {
     let world = World::new();
     for bad in ["t1.a\nhost=evil.example", "t1.a\r\nquit=1", "t1.a\"}", "t1.a b", "t1.a\u{0}b", "t1.жетон", ""] {
         world.emulator.clear_faults();
@@ -158,14 +158,14 @@ fn a_server_cannot_put_a_line_into_a_reply() {
 
 #[cfg(not(debug_assertions))]
 #[test]
-fn a_release_has_no_panic_on_demand() {
+fn a_release_build_ignores_the_panic_variable() {
     let world = World::new();
     world.ycred(&["token"]).env("YCRED_DEBUG_PANIC", "x").run().succeeds().quietly();
 }
 
 #[cfg(debug_assertions)]
 #[test]
-fn a_panic_is_exit_5_with_one_clean_line_and_nothing_on_stdout() {
+fn a_panic_exits_5_with_one_masked_line_and_an_empty_stdout() {
     let world = World::new();
     // What a conversation has said before, it has said.
     for (_, form) in forms().filter(|(hook, _)| (hook.failure)(5) == 5) {

@@ -23,7 +23,7 @@ fn reads_of_stdin(steps: &[Step]) -> Vec<&Step> {
 }
 
 #[test]
-fn hooks_without_a_request_leave_stdin_alone() {
+fn hooks_without_a_request_do_not_read_stdin() {
     if !require_tracer() {
         return;
     }
@@ -47,7 +47,7 @@ fn hooks_without_a_request_leave_stdin_alone() {
 }
 
 #[test]
-fn a_stdin_that_never_ends_does_not_hold_up_those_who_do_not_read_it() {
+fn an_endless_stdin_does_not_delay_hooks_that_do_not_read_it() {
     let world = World::new();
     let script = "sleep 60 | { \"$@\" && kill 0; }";
     for (hook, form) in forms().filter(|(hook, form)| hook.gives_token && form.stdin.is_empty()) {
@@ -63,7 +63,7 @@ fn a_stdin_that_never_ends_does_not_hold_up_those_who_do_not_read_it() {
 }
 
 #[test]
-fn a_request_that_never_ends_is_given_up_at_the_deadline() {
+fn an_unfinished_request_fails_at_the_deadline() {
     let world = World::new();
     // The end of the pipe is with `sleep`, which the run's own end takes along.
     let script = "sleep 60 | { \"$@\"; echo \"exit $?\"; kill 0; }";
@@ -83,7 +83,7 @@ fn a_request_that_never_ends_is_given_up_at_the_deadline() {
 /// Bazel waits ten seconds and then tells no reason: neither a request that does not end nor a cloud that does not answer
 /// takes longer than eight, whatever flags and profile allow. The limit is far beyond that and far below what they allow.
 #[test]
-fn bazel_gets_a_reason_before_its_patience_is_over() {
+fn bazel_gets_an_error_before_its_own_timeout() {
     let world = World::new();
     world.profile("default", "timeout = \"10m\"");
     world.emulator.fault(Fault::held());
@@ -105,7 +105,7 @@ fn bazel_gets_a_reason_before_its_patience_is_over() {
 
 /// Cargo waits for each reply before it says more, so each must come at once and not at the end.
 #[test]
-fn cargo_is_replied_to_line_by_line_and_a_line_that_is_none_ends_nothing() {
+fn cargo_gets_a_reply_to_each_line_and_an_invalid_line_does_not_end_the_session() {
     let world = World::new();
     let mut child = Command::new(YCRED)
         .arg("--cargo-plugin")
@@ -165,7 +165,7 @@ fn cargo_is_replied_to_line_by_line_and_a_line_that_is_none_ends_nothing() {
 }
 
 #[test]
-fn without_a_terminal_and_without_a_session_it_works() {
+fn a_token_is_printed_in_a_new_session_without_a_terminal() {
     if require_client("setsid").is_none() {
         return;
     }
@@ -175,7 +175,7 @@ fn without_a_terminal_and_without_a_session_it_works() {
 }
 
 #[test]
-fn an_endless_request_is_refused_with_bounded_memory() {
+fn an_endless_request_is_rejected_within_bounded_memory() {
     let world = World::new();
     let too_large = "the request on stdin is larger than 65536 bytes";
     let requests = HOOKS.iter().filter(|hook| hook.reads_one_request()).map(|hook| (hook.forms[0].words, hook));

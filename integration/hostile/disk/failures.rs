@@ -63,7 +63,7 @@ fn fail_at_each(
 }
 
 #[test]
-fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_at_most() {
+fn a_disk_error_at_any_call_of_a_miss_costs_at_most_one_warning_and_no_token() {
     if !require_tracer() {
         return;
     }
@@ -98,7 +98,7 @@ fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_
 }
 
 #[test]
-fn whatever_call_of_a_renewal_the_disk_fails_the_old_record_is_whole_or_replaced() {
+fn a_disk_error_at_any_call_of_a_renewal_leaves_the_old_or_the_new_record_intact() {
     if !require_tracer() {
         return;
     }
@@ -126,7 +126,7 @@ fn whatever_call_of_a_renewal_the_disk_fails_the_old_record_is_whole_or_replaced
 }
 
 #[test]
-fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
+fn a_disk_error_at_any_call_of_a_hit_costs_no_token() {
     if !require_tracer() {
         return;
     }
@@ -151,7 +151,7 @@ fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
 }
 
 #[test]
-fn a_disk_that_goes_on_failing_costs_one_warning_a_run_and_no_token() {
+fn a_persistent_disk_error_costs_one_warning_per_run_and_no_token() {
     if !require_tracer() {
         return;
     }
@@ -184,7 +184,7 @@ fn a_disk_that_goes_on_failing_costs_one_warning_a_run_and_no_token() {
 }
 
 #[test]
-fn where_locking_is_unsupported_the_warning_gives_the_real_cause_and_the_token_is_kept_all_the_same() {
+fn without_lock_support_the_warning_names_the_cause_and_the_token_is_cached() {
     if !require_tracer() {
         return;
     }
@@ -205,7 +205,7 @@ fn where_locking_is_unsupported_the_warning_gives_the_real_cause_and_the_token_i
 }
 
 #[test]
-fn a_lock_call_that_is_interrupted_is_made_again() {
+fn an_interrupted_lock_call_is_retried() {
     if !require_tracer() {
         return;
     }
@@ -217,7 +217,7 @@ fn a_lock_call_that_is_interrupted_is_made_again() {
 }
 
 #[test]
-fn the_lock_is_polled_and_never_waited_for_in_the_kernel() {
+fn the_lock_is_polled_and_never_blocks_in_the_kernel() {
     if !require_tracer() {
         return;
     }

@@ -49,7 +49,7 @@ fn mounted(world: &World, script: &str) -> Call {
 }
 
 #[test]
-fn on_a_file_system_that_is_read_only_the_token_is_printed_with_one_warning() {
+fn on_a_read_only_file_system_the_token_is_printed_with_one_warning() {
     if !require_root(&["unshare"]) {
         return;
     }
@@ -64,7 +64,7 @@ fn on_a_file_system_that_is_read_only_the_token_is_printed_with_one_warning() {
 }
 
 #[test]
-fn on_a_full_disk_the_token_is_printed_with_one_warning_and_the_old_record_is_as_it_was() {
+fn on_a_full_disk_the_token_is_printed_with_one_warning_and_the_old_record_is_unchanged() {
     if !require_root(&["unshare"]) {
         return;
     }
@@ -90,7 +90,7 @@ fn on_a_full_disk_the_token_is_printed_with_one_warning_and_the_old_record_is_as
 }
 
 #[test]
-fn a_disk_with_room_for_the_record_alone_keeps_it_in_silence() {
+fn a_disk_with_room_for_one_record_stores_it_without_a_warning() {
     if !require_root(&["unshare"]) {
         return;
     }
@@ -102,7 +102,7 @@ fn a_disk_with_room_for_the_record_alone_keeps_it_in_silence() {
 }
 
 #[test]
-fn under_a_file_size_limit_of_nothing_the_token_is_printed_and_no_signal_kills() {
+fn with_a_file_size_limit_of_zero_the_token_is_printed_and_no_signal_kills_the_process() {
     let world = World::new();
     // The limit is for files alone; the reply goes through a pipe, as it does to every client.
     let script = "(ulimit -f 0; trap - XFSZ; \"$@\"; echo \"exit $?\") 2>\"$ERRORS\" | cat; cat \"$ERRORS\" >&2";
@@ -123,7 +123,7 @@ fn under_a_file_size_limit_of_nothing_the_token_is_printed_and_no_signal_kills()
 }
 
 #[test]
-fn a_refusal_where_nothing_can_be_kept_is_told_as_a_refusal_and_no_more() {
+fn with_an_unusable_cache_a_refusal_is_reported_without_a_cache_warning() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(403).message("Permission denied, says the test"));
     for _ in 0..2 {

@@ -31,7 +31,7 @@ fn under_umask_zero_files_are_0600_and_directories_0700() {
 }
 
 #[test]
-fn files_are_private_at_their_making_and_not_a_moment_later() {
+fn files_are_private_from_creation() {
     if !require_tracer() {
         return;
     }
@@ -77,7 +77,7 @@ fn loose_modes_are_tightened_by_the_next_store() {
 }
 
 #[test]
-fn the_cache_is_tagged_for_backup_programs() {
+fn the_cache_has_a_tag_for_backup_programs() {
     let world = World::new();
     let (cache, _) = used_cache(&world, "tagged");
     let tag = fs::read_to_string(cache.join("v1/CACHEDIR.TAG")).expect("a tag");

@@ -69,7 +69,7 @@ fn clear(path: &Path) {
 }
 
 #[test]
-fn whatever_stands_in_a_records_place_is_a_miss_in_silence_and_the_next_run_is_a_hit() {
+fn a_wrong_object_in_place_of_the_record_is_a_silent_miss_and_the_next_run_is_a_hit() {
     let world = World::new();
     let mut objects = 0;
     for (at, (what, make)) in OBJECTS.iter().enumerate() {
@@ -98,7 +98,7 @@ fn whatever_stands_in_a_records_place_is_a_miss_in_silence_and_the_next_run_is_a
 }
 
 #[test]
-fn what_is_set_aside_again_and_again_does_not_pile_up() {
+fn objects_set_aside_do_not_accumulate() {
     let world = World::new();
     let (cache, record) = used_cache(&world, "again");
     for _ in 0..5 {
@@ -110,7 +110,7 @@ fn what_is_set_aside_again_and_again_does_not_pile_up() {
 }
 
 #[test]
-fn whatever_stands_in_a_locks_place_costs_one_warning_and_no_token_and_is_not_touched() {
+fn a_wrong_object_in_place_of_the_lock_file_costs_at_most_one_warning_and_is_not_changed() {
     let world = World::new();
     let mut objects = 0;
     for (at, (what, make)) in OBJECTS.iter().enumerate() {
@@ -141,7 +141,7 @@ fn whatever_stands_in_a_locks_place_costs_one_warning_and_no_token_and_is_not_to
 }
 
 #[test]
-fn whatever_stands_in_the_directorys_place_costs_one_warning_and_no_token_and_is_not_touched() {
+fn a_wrong_object_in_place_of_the_cache_directory_costs_one_warning_and_is_not_changed() {
     let world = World::new();
     let mut objects = 0;
     for (at, (what, make)) in OBJECTS.iter().enumerate() {
@@ -168,7 +168,7 @@ fn whatever_stands_in_the_directorys_place_costs_one_warning_and_no_token_and_is
 }
 
 #[test]
-fn a_directory_of_another_user_is_refused_with_a_warning_that_says_whose_it_is() {
+fn another_users_cache_directory_is_rejected_with_a_warning_that_names_the_owner() {
     if !require_root(&[]) {
         return;
     }
@@ -185,7 +185,7 @@ fn a_directory_of_another_user_is_refused_with_a_warning_that_says_whose_it_is()
 }
 
 #[test]
-fn a_user_whose_record_belongs_to_root_gets_a_new_one_in_its_place() {
+fn a_users_record_that_root_owns_is_replaced() {
     if !require_root(&["setpriv"]) {
         return;
     }

@@ -9,7 +9,7 @@ use crate::hostile::records::{litter, used_cache};
 use crate::world::World;
 
 #[test]
-fn a_sweep_takes_dead_records_and_old_litter_and_leaves_what_is_alive_or_not_ours() {
+fn a_sweep_removes_only_expired_records_and_old_temporary_files() {
     let world = World::new();
     let (cache, record) = used_cache(&world, "swept");
     let here = |name: &str| cache.join("v1").join(name);
@@ -74,7 +74,7 @@ fn shift_moments(text: &str, by: i64) -> String {
 }
 
 #[test]
-fn a_sweep_looks_at_64_entries_at_most_and_once_an_hour() {
+fn a_sweep_checks_at_most_64_entries_once_an_hour() {
     let world = World::new();
     let (cache, _) = used_cache(&world, "crowded");
     for number in 0..200 {
@@ -99,7 +99,7 @@ fn a_sweep_looks_at_64_entries_at_most_and_once_an_hour() {
 }
 
 #[test]
-fn old_and_new_formats_live_side_by_side() {
+fn cache_directories_of_other_format_versions_are_left_unchanged() {
     let world = World::new();
     let cache = world.sandbox.path("cache");
     make_private(&cache.join("v0"));

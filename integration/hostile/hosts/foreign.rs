@@ -13,7 +13,7 @@ use crate::hooks::{link_all, programs};
 use crate::world::World;
 
 #[test]
-fn a_foreign_host_needs_no_profile_no_home_no_network_and_opens_no_socket() {
+fn a_foreign_host_is_declined_without_a_profile_a_home_or_a_socket() {
     let sandbox = Sandbox::new();
     link_all(&sandbox);
     let bare =
@@ -63,7 +63,7 @@ const BROKEN: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_broken_or_missing_profile_is_silent_for_foreign_hosts_and_an_error_for_ours() {
+fn a_broken_or_missing_profile_is_reported_only_for_accepted_hosts() {
     for (what, text) in BROKEN.iter().copied().chain([("missing", "")]) {
         let sandbox = Sandbox::new();
         link_all(&sandbox);
@@ -94,7 +94,7 @@ fn a_broken_or_missing_profile_is_silent_for_foreign_hosts_and_an_error_for_ours
 }
 
 #[test]
-fn a_named_profile_that_is_missing_is_silent_for_foreign_hosts_too() {
+fn a_missing_named_profile_is_reported_only_for_accepted_hosts() {
     let world = World::new();
     for client in programs() {
         let Some(link) = client.hook.symlink() else { continue };
@@ -121,7 +121,7 @@ fn a_symlinks_suffix_is_never_a_path() {
 }
 
 #[test]
-fn a_token_for_a_host_that_is_not_ours_is_not_printed_by_the_token_command_either() {
+fn the_token_command_prints_no_token_for_a_foreign_host() {
     let world = World::new();
     for host in ["ghcr.io", "cr.yandex.evil.example", "http://cr.yandex", "user@cr.yandex", "cr.yandex."] {
         world.ycred(&["token", "--format", "netrc", "--host", host]).run().exits(2).stdout_is("");
@@ -130,7 +130,7 @@ fn a_token_for_a_host_that_is_not_ours_is_not_printed_by_the_token_command_eithe
 }
 
 #[test]
-fn a_cloud_that_is_down_or_refuses_is_no_matter_for_foreign_hosts() {
+fn a_foreign_host_is_declined_as_usual_while_the_cloud_is_down() {
     let world = World::new();
     link_all(&world.sandbox);
     world.emulator.fault(Fault::refuse(503));

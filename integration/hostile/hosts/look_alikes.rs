@@ -192,7 +192,7 @@ fn look_alikes() -> Vec<String> {
 }
 
 #[test]
-fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_request() {
+fn no_look_alike_host_gets_a_token_or_causes_a_request() {
     let world = World::new();
     link_all(&world.sandbox);
     let hosts = look_alikes();
@@ -221,7 +221,7 @@ fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_reques
 
 /// The kubelet names images; their first part is the host.
 #[test]
-fn no_look_alike_gets_a_token_for_the_kubelet_and_none_costs_a_request() {
+fn no_look_alike_image_host_gets_a_token_or_causes_a_request() {
     let world = World::new();
     let images: Vec<String> = look_alikes()
         .into_iter()

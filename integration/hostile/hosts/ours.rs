@@ -17,7 +17,7 @@ pub const OURS: [&str; 5] = [
 ];
 
 #[test]
-fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
+fn every_client_spelling_of_a_registry_gets_the_token() {
     let world = World::new();
     link_all(&world.sandbox);
     for ours in OURS {
@@ -46,7 +46,7 @@ fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
 }
 
 #[test]
-fn a_profiles_own_hosts_are_ours_to_the_port_and_not_beyond() {
+fn a_profiles_hosts_are_accepted_only_as_listed_including_the_port() {
     let world = World::new();
     link_all(&world.sandbox);
     let listed =
@@ -116,7 +116,7 @@ fn a_profiles_own_hosts_are_ours_to_the_port_and_not_beyond() {
 }
 
 #[test]
-fn another_installation_has_its_own_registries_and_an_unknown_one_none() {
+fn each_installation_has_its_own_registries_and_an_unknown_one_has_none() {
     for (endpoint, ours, foreign) in [
         ("api.yandexcloud.kz", &["cr.yandexcloud.kz"][..], &OURS[..]),
         ("api.yandexcloud.kz:443", &["cr.yandexcloud.kz"], &OURS),
@@ -138,7 +138,7 @@ fn another_installation_has_its_own_registries_and_an_unknown_one_none() {
 }
 
 #[test]
-fn the_apis_of_an_installation_are_answered_to_bazel_alone() {
+fn only_bazel_gets_a_token_for_an_installations_apis() {
     let world = World::new();
     link_all(&world.sandbox);
     for host in ["llm.api.cloud.yandex.net", "https://Storage.API.cloud.yandex.net:443/x", "a.b.api.cloud.yandex.net"] {

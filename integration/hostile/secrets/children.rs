@@ -22,7 +22,7 @@ fn variables(text: &[u8]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_its_command_line() {
+fn a_profiles_command_gets_the_inherited_environment_one_marker_and_no_secret_argument() {
     let mut world = World::new();
     let (saw, args) = (world.sandbox.path("tmp/environ"), world.sandbox.path("tmp/cmdline"));
     let script = world.sandbox.script(
@@ -72,7 +72,7 @@ fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_
 }
 
 #[test]
-fn exec_changes_what_is_documented_in_the_environment_and_nothing_else() {
+fn exec_makes_only_the_documented_changes_to_the_environment() {
     let mut world = World::new();
     for (name, value) in [
         ("YC_SERVICE_ACCOUNT_KEY_FILE", "/none"),
@@ -124,7 +124,7 @@ fn exec_changes_what_is_documented_in_the_environment_and_nothing_else() {
 }
 
 #[test]
-fn exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signal() {
+fn exec_exits_125_126_or_127_for_its_own_errors_and_otherwise_ends_like_the_program() {
     let world = World::new();
     let exec = |words: &[&str]| world.ycred(&[&["exec"], words].concat());
     for code in [0, 1, 7, 125, 126, 127, 255] {
@@ -149,7 +149,7 @@ fn exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signa
 }
 
 #[test]
-fn exec_is_the_program_itself_with_its_signals_as_they_were_and_no_descriptor_of_ours() {
+fn exec_becomes_the_program_and_leaves_signals_and_descriptors_unchanged() {
     let world = World::new();
     let running = world.ycred(&["exec", "sh", "-c", "echo $$; sleep 30"]).start();
     let id = running.id();
@@ -188,7 +188,7 @@ fn exec_is_the_program_itself_with_its_signals_as_they_were_and_no_descriptor_of
 }
 
 #[test]
-fn a_program_under_exec_may_dump_and_has_the_limits_it_would_have_had() {
+fn a_program_under_exec_has_the_inherited_resource_limits() {
     let world = World::new();
     let limits = "ulimit -a; ulimit -aH";
     let plain = world.sandbox.call("sh", ["-c", limits]).run().succeeds().stdout;

@@ -32,7 +32,7 @@ fn is_clean(run: &Run) {
 }
 
 #[test]
-fn escape_sequences_and_bidi_controls_of_a_server_reach_no_terminal() {
+fn escape_sequences_and_bidi_controls_from_a_server_never_reach_the_terminal() {
     let world = World::new();
     for fault in [
         Fault::refuse(401).message(FOUL),
@@ -67,7 +67,7 @@ fn escape_sequences_and_bidi_controls_of_a_server_reach_no_terminal() {
 }
 
 #[test]
-fn escape_sequences_of_a_commands_stderr_and_of_file_names_reach_no_terminal() {
+fn escape_sequences_from_commands_paths_and_clients_never_reach_the_terminal() {
     let world = World::new();
     let text = world.sandbox.file("tmp/foul", FOUL);
     let script = world.sandbox.script("bin/foul", &format!("#!/bin/sh\ncat '{}' >&2; exit 3\n", text.display()));

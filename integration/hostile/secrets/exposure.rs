@@ -13,7 +13,7 @@ use crate::sources::{SOURCES, Secrets, Source, Way, shapeless};
 use crate::world::World;
 
 #[test]
-fn no_source_by_any_hook_in_any_failure_at_any_verbosity_tells_eight_bytes_of_a_secret() {
+fn no_source_hook_or_failure_exposes_eight_bytes_of_a_secret() {
     // Much of it is waiting: for a lock, and before another try.
     let runs = std::thread::scope(|scope| {
         let ways: Vec<_> = SOURCES.iter().flat_map(|source| source.ways.iter().map(move |way| (source, way))).collect();
@@ -134,7 +134,7 @@ fn look_around(source: &Source, what: &str, sandbox: &Sandbox, net: &Net, eavesd
 }
 
 #[test]
-fn a_key_in_a_variable_is_told_by_no_message_and_the_accounts_id_is() {
+fn messages_about_a_key_in_a_variable_name_the_account_but_never_the_key() {
     let mut sandbox = Sandbox::new();
     let key = AuthorizedKey::new("ajeaaaaaaaaaaaaaaaaa", RsaKey::shared());
     let mut net = Net::default();
@@ -167,7 +167,7 @@ fn a_key_in_a_variable_is_told_by_no_message_and_the_accounts_id_is() {
 }
 
 #[test]
-fn what_is_no_secret_is_not_masked_in_messages() {
+fn values_that_are_not_secret_are_not_masked_in_messages() {
     let world = World::new();
     let target = world.emulator.new_service_account();
     world.emulator.set_impersonation(&target, crate::emulator::Impersonation::Nobody);

@@ -30,7 +30,7 @@ fn net_of_login(person: &Person) -> Net {
 }
 
 #[test]
-fn a_login_tells_nothing_of_itself_whatever_goes_wrong() {
+fn a_login_never_exposes_its_secrets_even_if_it_fails() {
     let person = Person::new();
     // What the browser is given, in its arguments and its environment.
     let told = person.world.sandbox.path("tmp/told");
@@ -104,7 +104,7 @@ fn a_login_tells_nothing_of_itself_whatever_goes_wrong() {
 }
 
 #[test]
-fn a_logins_secrets_are_in_its_state_and_the_token_in_the_record_and_nowhere_else() {
+fn only_the_state_and_the_record_contain_a_logins_secrets() {
     let person = Person::new();
     person.log_in();
     person.token(&[]).run().exits(0);

@@ -42,7 +42,7 @@ impl Net {
 }
 
 #[test]
-fn the_net_catches_pieces_of_eight_bytes_and_none_of_seven() {
+fn fragments_of_eight_bytes_are_found_and_fragments_of_seven_are_not() {
     let mut net = Net::default();
     net.add("secret", "correct-horse");
     assert!(net.catch(b"a correct-").is_some());

@@ -18,7 +18,7 @@ use crate::sources::shapeless;
 use crate::world::World;
 
 #[test]
-fn the_process_forbids_dumps_before_it_opens_any_file_of_ours() {
+fn dumps_are_disabled_before_any_configuration_file_is_opened() {
     if !require_tracer() {
         return;
     }
@@ -33,7 +33,7 @@ fn the_process_forbids_dumps_before_it_opens_any_file_of_ours() {
 }
 
 #[test]
-fn the_memory_of_an_ordinary_users_run_belongs_to_root_and_leaves_no_core() {
+fn a_users_process_memory_belongs_to_root_and_an_abort_leaves_no_core_file() {
     if !require_root(&["setpriv"]) {
         return;
     }
@@ -61,7 +61,7 @@ fn the_memory_of_an_ordinary_users_run_belongs_to_root_and_leaves_no_core() {
 }
 
 #[test]
-fn no_secret_is_ever_on_our_own_command_line_and_none_can_be_put_there() {
+fn secrets_in_arguments_or_in_a_profile_are_rejected_and_never_repeated() {
     let world = World::new();
     let secret = shapeless(40);
     let mut net = Net::default();

@@ -10,7 +10,7 @@ use crate::server::{Response, Server};
 use crate::sources::shapeless;
 
 #[test]
-fn a_proxys_password_is_told_by_no_message_and_the_proxy_is_named() {
+fn messages_name_the_proxy_but_never_its_password() {
     let password = shapeless(24);
     let encoded = format!("{}%40{}", &password[..12], &password[12..]);
     let decoded = format!("{}@{}", &password[..12], &password[12..]);

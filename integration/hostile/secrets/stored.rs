@@ -15,7 +15,7 @@ use crate::sources::shapeless;
 use crate::world::World;
 
 #[test]
-fn a_password_given_to_docker_login_is_neither_kept_nor_told() {
+fn a_docker_login_password_is_neither_stored_nor_printed() {
     let world = World::new();
     let mut net = Net::default();
     let password = shapeless(40);
@@ -36,7 +36,7 @@ fn a_password_given_to_docker_login_is_neither_kept_nor_told() {
 }
 
 #[test]
-fn a_key_file_that_others_can_read_is_one_warning_on_a_miss_and_none_on_a_hit() {
+fn a_key_file_that_others_can_read_causes_one_warning_on_a_miss_and_none_on_a_hit() {
     let world = World::new();
     let key = world.sandbox.path("config/key.json");
     for loose in [0o644, 0o640, 0o604] {
@@ -68,7 +68,7 @@ fn a_key_file_that_others_can_read_is_one_warning_on_a_miss_and_none_on_a_hit() 
 }
 
 #[test]
-fn the_record_has_the_token_and_the_token_is_nowhere_else_after_any_command() {
+fn after_any_command_only_the_record_contains_the_token() {
     let world = World::new();
     for (words, stdin) in calls() {
         world.ycred(words).stdin(stdin).run().succeeds();
@@ -87,7 +87,7 @@ fn the_record_has_the_token_and_the_token_is_nowhere_else_after_any_command() {
 }
 
 #[test]
-fn a_token_goes_to_no_terminal_by_a_childs_inherited_stdout() {
+fn a_profiles_command_cannot_write_to_the_stdout_of_ycred() {
     // What a profile's command prints on its stdout is read, and never ours: our stdout is the reply alone.
     let world = World::new();
     let script = world.sandbox.script("bin/noisy", "#!/bin/sh\necho noise >&2\necho t1.abcdefgh.x\n");
