@@ -1,4 +1,4 @@
-//! Descriptors that are closed, full, or read by nobody.
+//! Standard descriptors that are closed, full, or without a reader.
 
 use std::fs;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -22,20 +22,20 @@ fn with_any_standard_descriptor_closed_no_file_but_the_record_contains_the_token
             .filter_map(|(bit, text)| (closed & bit != 0).then_some(text))
             .collect();
         let script = format!("\"$@\"{redirections}; exit $?");
-        for what in ["miss", "hit"] {
-            // A hook that reads no stdin, and one that does: without any it has no request.
+        for case in ["miss", "hit"] {
+            // One hook that does not read stdin, and one that reads its request there.
             for words in [&["token"][..], &["docker", "get"]] {
                 let run = world
                     .sandbox
                     .call("bash", ["-c", &script, "bash", YCRED].iter().chain(words))
                     .stdin("cr.yandex")
                     .run();
-                let reads_nothing = words.len() == 2 && closed & 1 != 0;
-                assert_eq!(run.status.code(), Some(if reads_nothing { 1 } else { 0 }), "{what}{redirections}\n{run}");
+                let lacks_request = words.len() == 2 && closed & 1 != 0;
+                assert_eq!(run.status.code(), Some(if lacks_request { 1 } else { 0 }), "{case}{redirections}\n{run}");
                 let token = world.last_token();
-                let is_open = closed & 2 == 0 && !reads_nothing;
-                assert_eq!(run.stdout.contains(&token), is_open, "{what}{redirections}\n{run}");
-                assert!(!run.stderr.contains(&token), "{what}{redirections}\n{run}");
+                let is_printed = closed & 2 == 0 && !lacks_request;
+                assert_eq!(run.stdout.contains(&token), is_printed, "{case}{redirections}\n{run}");
+                assert!(!run.stderr.contains(&token), "{case}{redirections}\n{run}");
             }
         }
         let token = world.last_token();
@@ -44,11 +44,11 @@ fn with_any_standard_descriptor_closed_no_file_but_the_record_contains_the_token
             if path == record || path.starts_with(world.sandbox.path("runs")) {
                 continue;
             }
-            let text = fs::read(&path).expect("a file");
-            let found = text.windows(token.len()).any(|window| window == token.as_bytes());
-            assert!(!found, "{} has the token, with{redirections}", path.display());
+            let content = fs::read(&path).expect("a file");
+            let has_token = content.windows(token.len()).any(|window| window == token.as_bytes());
+            assert!(!has_token, "{} contains the token after{redirections}", path.display());
         }
-        // Nor did anything else get in: the record is whole, the lock empty.
+        // A file opened as descriptor 0, 1 or 2 would also have received other output.
         assert_eq!(token_in(&record), token);
         assert_eq!(fs::read(record.with_extension("lock")).expect("the lock"), b"");
     }

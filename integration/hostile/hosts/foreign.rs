@@ -1,4 +1,4 @@
-//! Hosts that are not ours: declined in silence, whatever else is wrong.
+//! Foreign hosts: ycred declines them silently, even if profile, home or cloud are unusable.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ fn a_foreign_host_is_declined_without_a_profile_a_home_or_a_socket() {
     for client in programs() {
         let (words, stdin) = (client.host.request)("ghcr.io");
         let strace = |arguments: &[String]| {
-            // Docker's word for a foreign host is exit 1, and a run under the tracer is to succeed.
+            // For docker, the response to a foreign host includes exit code 1. The tracer expects success, hence the shell.
             let all: Vec<&str> = ["-c", "\"$@\"; :", "sh", "strace"]
                 .into_iter()
                 .chain(arguments.iter().map(String::as_str))
@@ -40,17 +40,17 @@ fn a_foreign_host_is_declined_without_a_profile_a_home_or_a_socket() {
             world.sandbox.call("sh", all).stdin(stdin.as_str())
         };
         let steps = Step::of(&world.sandbox, strace);
-        let network = steps.iter().find(|step| ["socket", "connect", "sendto"].contains(&step.name.as_str()));
-        assert_eq!(network, None, "{client:?}");
-        let wrote = steps.iter().find(|step| step.line.contains("O_CREAT") || step.name.starts_with("mkdir"));
-        assert_eq!(wrote, None, "{client:?}");
+        let socket = steps.iter().find(|step| ["socket", "connect", "sendto"].contains(&step.name.as_str()));
+        assert_eq!(socket, None, "{client:?}");
+        let creation = steps.iter().find(|step| step.line.contains("O_CREAT") || step.name.starts_with("mkdir"));
+        assert_eq!(creation, None, "{client:?}");
     }
-    // The oracle sees a socket where there is one.
+    // Control: the check finds the socket of a fetch.
     let steps = Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]));
     assert!(steps.iter().any(|step| step.name == "connect"));
 }
 
-/// What can be wrong with a profile, such that nobody can say which hosts it lists.
+/// Profiles with errors that make their list of hosts unknown.
 const BROKEN: &[(&str, &str)] = &[
     ("toml", "source = "),
     ("key", "source = \"authorized-key\"\nkey-fiel = \"x\"\nhosts = [\"git.example\"]\n"),
@@ -81,7 +81,7 @@ fn a_broken_or_missing_profile_is_reported_only_for_accepted_hosts() {
                 assert_eq!(run.stdout, (client.hook.forms[0].refusal)(&run), "{what}\n{run}");
             }
         }
-        // What only keeps or drops has nothing to complain of.
+        // Operations that store or erase report no error: they do not need a profile.
         let stored = |host: &str| json!({"ServerURL": host, "Username": "u", "Secret": "p"}).to_string();
         sandbox.ycred(["docker", "store"]).stdin(stored("cr.yandex")).run().succeeds().quietly().stdout_is("");
         sandbox.ycred(["docker", "erase"]).stdin("cr.yandex").run().succeeds().quietly().stdout_is("");
@@ -134,8 +134,9 @@ fn a_foreign_host_is_declined_as_usual_while_the_cloud_is_down() {
     let world = World::new();
     link_all(&world.sandbox);
     world.emulator.fault(Fault::refuse(503));
-    let dead = Emulator::start(Config::default()).url();
-    world.sandbox.profile("default", &format!("source = \"metadata\"\niam-url = \"{dead}\"\n"));
+    // The URL of an emulator that has stopped.
+    let url = Emulator::start(Config::default()).url();
+    world.sandbox.profile("default", &format!("source = \"metadata\"\niam-url = \"{url}\"\n"));
     for client in programs() {
         client.is_turned_away(&client.ask(&world.sandbox, true, "docker.io").run(), "docker.io");
     }
