@@ -90,14 +90,14 @@ fn every_subcommand_runs_its_hook_and_flags_may_precede_or_follow_it() {
     let world = World::new();
     world.sandbox.ycred(["token"]).run().succeeds();
     for hook in HOOKS.iter().filter(|hook| hook.gives_token) {
-        let (words, stdin) = (hook.operands(), hook.forms[0].stdin);
+        let (arguments, stdin) = (hook.operands(), hook.forms[0].stdin);
         for (before, after) in
             [(&[][..], &[][..]), (&["-p", "default"], &[]), (&[], &["--profile=default"]), (&[], &["-v"])]
         {
             if after.iter().any(|flag| hook.own_flags.contains(flag)) {
                 continue;
             }
-            let all = before.iter().chain([&hook.name]).chain(words).chain(after).copied();
+            let all = before.iter().chain([&hook.name]).chain(arguments).chain(after).copied();
             let call = world.sandbox.ycred(all).stdin(stdin).env("PATH", world.sandbox.path("bin"));
             hook.gave(&call.run().succeeds(), &world.last_token());
         }
@@ -169,8 +169,8 @@ fn extra_arguments_after_a_hook_are_rejected_with_a_hint() {
         let hook = Hook::named(protocol.name);
         // People call the hooks without `run_by` themselves.
         let (name, Some(command)) = (hook.name, hook.run_by) else { continue };
-        let words = ["pods", "one", "more", "-v"];
-        let run = world.sandbox.ycred([name].into_iter().chain(words)).run().exits(hook.usage);
+        let arguments = ["pods", "one", "more", "-v"];
+        let run = world.sandbox.ycred([name].into_iter().chain(arguments)).run().exits(hook.usage);
         assert!(run.stderr.contains(&format!("is called by {name} itself")), "{run}");
         assert!(
             run.stderr.contains(&format!("ycred: hint: to run {name} with a token: {command} -- {name} pods one more")),
@@ -184,8 +184,8 @@ fn extra_arguments_after_a_hook_are_rejected_with_a_hint() {
         "{run}"
     );
     // After a known operation the hint does not suggest `ycred exec`.
-    for (hook, (words, message)) in HOOKS.iter().filter_map(|hook| Some((hook, hook.surplus?))) {
-        let run = world.sandbox.ycred([&hook.name].into_iter().chain(words)).run();
+    for (hook, (arguments, message)) in HOOKS.iter().filter_map(|hook| Some((hook, hook.surplus?))) {
+        let run = world.sandbox.ycred([&hook.name].into_iter().chain(arguments)).run();
         let run = run.exits(hook.usage).never_says("ycred exec");
         assert!(run.stderr.contains(message), "{run}");
         assert_eq!(run.stderr.contains("on standard input"), !hook.forms[0].stdin.is_empty(), "{run}");
@@ -194,13 +194,13 @@ fn extra_arguments_after_a_hook_are_rejected_with_a_hint() {
     let run = world.sandbox.call(&link, ["get", "cr.yandex"]).run().exits(1);
     assert!(run.stderr.contains("echo cr.yandex | docker-credential-ycred get"), "{run}");
     // The errors of `token`, which no client calls, do not name a client.
-    for (words, hint) in [
+    for (arguments, hint) in [
         (&["token", "json"][..], "did you mean --format json?"),
         (&["token", "for", "headers-json"], "did you mean --format headers-json?"),
         (&["token", "cr.yandex"], "a profile is named by a flag: ycred token --profile cr.yandex"),
         (&["token", "--format", "JSON"], "did you mean --format json?"),
     ] {
-        let run = world.ycred(words).run().exits(2).stdout_is("");
+        let run = world.ycred(arguments).run().exits(2).stdout_is("");
         assert!(run.stderr.ends_with(&format!("ycred: hint: {hint}\n")) && !run.stderr.contains("called by"), "{run}");
     }
     // `keyring` stands in for another program, so it accepts any arguments and passes them on.
@@ -252,16 +252,16 @@ impl KeyringPath {
         KeyringPath { world, path }
     }
 
-    fn keyring(&self, words: &[&str]) -> Call {
+    fn keyring(&self, arguments: &[&str]) -> Call {
         let program = self.world.sandbox.path("bin/keyring");
-        self.world.sandbox.call(program, words).env("PATH", &self.path)
+        self.world.sandbox.call(program, arguments).env("PATH", &self.path)
     }
 }
 
 #[test]
 fn calls_that_are_not_for_ycred_go_to_the_next_keyring_unchanged() {
     let keyrings = KeyringPath::new(&[("later", NEXT)]);
-    for words in [
+    for arguments in [
         &["get", "https://pypi.example/simple/", "iam"][..],
         &["--mode=creds", "--output=json", "get", "https://pypi.example/simple/"],
         &["get", "https://cr.yandex/", "somebody"],
@@ -279,7 +279,7 @@ fn calls_that_are_not_for_ycred_go_to_the_next_keyring_unchanged() {
         &["-v"],
         &[],
     ] {
-        keyrings.keyring(words).run().exits(7).quietly().stdout_is(&format!("next: {}\n", words.join(" ")));
+        keyrings.keyring(arguments).run().exits(7).quietly().stdout_is(&format!("next: {}\n", arguments.join(" ")));
     }
     keyrings.keyring(&["set", "a", "b"]).stdin("hunter22\n").run().exits(7).stdout_is("next: set a b\nhunter22\n");
     assert_eq!(keyrings.world.emulator.calls(), 0);
@@ -316,8 +316,8 @@ fn without_proc_a_call_is_not_passed_to_ycred_itself() {
 #[test]
 fn ycreds_own_flags_are_not_passed_to_the_next_keyring() {
     let keyrings = KeyringPath::new(&[("later", NEXT)]);
-    let call = |words: &[&str]| keyrings.world.sandbox.call(YCRED, words).env("PATH", &keyrings.path);
-    for words in [
+    let call = |arguments: &[&str]| keyrings.world.sandbox.call(YCRED, arguments).env("PATH", &keyrings.path);
+    for arguments in [
         &["--list-backends"][..],
         &["-b", "some.backend", "get", "https://pypi.example/", "me"],
         &["get", "--mode=nonsense", "-p", "x"],
@@ -327,7 +327,11 @@ fn ycreds_own_flags_are_not_passed_to_the_next_keyring() {
         &[],
     ] {
         for before in [&["keyring", "--profile", "default"][..], &["-p", "keyring", "keyring", "--no-cache"]] {
-            call(&[before, words].concat()).run().exits(7).quietly().stdout_is(&format!("next: {}\n", words.join(" ")));
+            call(&[before, arguments].concat())
+                .run()
+                .exits(7)
+                .quietly()
+                .stdout_is(&format!("next: {}\n", arguments.join(" ")));
         }
     }
     assert_eq!(keyrings.world.emulator.calls(), 0);
@@ -336,16 +340,16 @@ fn ycreds_own_flags_are_not_passed_to_the_next_keyring() {
 #[test]
 fn without_a_next_keyring_lookups_exit_1_silently_and_other_operations_report_an_error() {
     let keyrings = KeyringPath::new(&[]);
-    for words in [
+    for arguments in [
         &["get", "https://pypi.example/simple/", "iam"][..],
         &["--mode=creds", "--output=json", "get", "https://pypi.example/simple/"],
         &["get", "https://cr.yandex/", "somebody"],
         &["get", "", ""],
     ] {
-        keyrings.keyring(words).run().exits(1).quietly().stdout_is("");
+        keyrings.keyring(arguments).run().exits(1).quietly().stdout_is("");
     }
-    for words in [&["set", "a", "b"][..], &["del", "a", "b"], &["diagnose"], &["--list-backends"], &["get"], &[]] {
-        let run = keyrings.keyring(words).stdin("hunter22\n").run().exits(1).stdout_is("").never_says("hunter22");
+    for arguments in [&["set", "a", "b"][..], &["del", "a", "b"], &["diagnose"], &["--list-backends"], &["get"], &[]] {
+        let run = keyrings.keyring(arguments).stdin("hunter22\n").run().exits(1).stdout_is("").never_says("hunter22");
         assert!(run.stderr.starts_with("ycred: error: ") && run.stderr.lines().count() <= 2, "{run}");
         // From this message pip concludes that the keyring is too old.
         assert!(!run.stderr.contains("unrecognized arguments"), "{run}");

@@ -101,8 +101,8 @@ fn with_empty_home_and_run(world: &World, script: &str) -> Call {
     let script = format!(
         "set -e; home=$(getent passwd 0 | cut -d: -f6); mount -t tmpfs none \"$home\"; mount -t tmpfs none /run; {script}"
     );
-    let words = ["-m", "--propagation", "private", "sh", "-c", &script, "sh", YCRED].map(OsString::from);
-    let call = world.sandbox.call("unshare", words);
+    let arguments = ["-m", "--propagation", "private", "sh", "-c", &script, "sh", YCRED].map(OsString::from);
+    let call = world.sandbox.call("unshare", arguments);
     ["YCRED_CACHE_DIR", "YCRED_STATE_DIR", "HOME"].into_iter().fold(call, Call::without)
 }
 
@@ -303,7 +303,7 @@ fn nothing_is_ever_written_to_the_current_directory() {
         &["--help"],
     ]
     .into_iter()
-    .map(|words| world.ycred(words).within(&work))
+    .map(|arguments| world.ycred(arguments).within(&work))
     .collect();
     for call in calls {
         let run: Run = call.run();

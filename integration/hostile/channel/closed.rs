@@ -24,13 +24,13 @@ fn with_any_standard_descriptor_closed_no_file_but_the_record_contains_the_token
         let script = format!("\"$@\"{redirections}; exit $?");
         for case in ["miss", "hit"] {
             // One hook that does not read stdin, and one that reads its request there.
-            for words in [&["token"][..], &["docker", "get"]] {
+            for arguments in [&["token"][..], &["docker", "get"]] {
                 let run = world
                     .sandbox
-                    .call("bash", ["-c", &script, "bash", YCRED].iter().chain(words))
+                    .call("bash", ["-c", &script, "bash", YCRED].iter().chain(arguments))
                     .stdin("cr.yandex")
                     .run();
-                let lacks_request = words.len() == 2 && closed & 1 != 0;
+                let lacks_request = arguments.len() == 2 && closed & 1 != 0;
                 assert_eq!(run.status.code(), Some(if lacks_request { 1 } else { 0 }), "{case}{redirections}\n{run}");
                 let token = world.last_token();
                 let is_printed = closed & 2 == 0 && !lacks_request;
@@ -58,9 +58,9 @@ fn with_any_standard_descriptor_closed_no_file_but_the_record_contains_the_token
 fn a_full_stdout_exits_5_with_one_error_line_and_the_token_stays_cached() {
     let world = World::new();
     for (_, form) in forms() {
-        let words: Vec<&str> =
+        let arguments: Vec<&str> =
             ["-c", "exec \"$@\" >/dev/full", "sh", YCRED].iter().chain(form.words).copied().collect();
-        let run = world.sandbox.call("sh", words).env("KUBERNETES_EXEC_INFO", V1).stdin(form.stdin).run().exits(5);
+        let run = world.sandbox.call("sh", arguments).env("KUBERNETES_EXEC_INFO", V1).stdin(form.stdin).run().exits(5);
         assert_eq!(run.stdout, "");
         assert_eq!(
             run.stderr, "ycred: error: the reply could not be written: No space left on device (os error 28)\n",
@@ -75,11 +75,11 @@ fn a_full_stdout_exits_5_with_one_error_line_and_the_token_stays_cached() {
 #[test]
 fn a_closed_stdout_pipe_exits_5_with_one_error_line_and_the_token_stays_cached() {
     let world = World::new();
-    for words in [&["token"][..], &["kubectl"], &["env"]] {
+    for arguments in [&["token"][..], &["kubectl"], &["env"]] {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let output = Command::new(YCRED)
-            .args(words)
+            .args(arguments)
             .env_clear()
             .env("HOME", world.sandbox.path("home"))
             .env("YCRED_CONFIG_DIR", world.sandbox.path("config"))
@@ -90,9 +90,12 @@ fn a_closed_stdout_pipe_exits_5_with_one_error_line_and_the_token_stays_cached()
             .process_group(0)
             .output()
             .expect("it runs");
-        assert_eq!((output.status.code(), output.status.signal()), (Some(5), None), "{words:?}");
+        assert_eq!((output.status.code(), output.status.signal()), (Some(5), None), "{arguments:?}");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(stderr, "ycred: error: the reply could not be written: Broken pipe (os error 32)\n", "{words:?}");
+        assert_eq!(
+            stderr, "ycred: error: the reply could not be written: Broken pipe (os error 32)\n",
+            "{arguments:?}"
+        );
     }
     world.is_a_hit(world.ycred(&["token"]));
     assert_eq!(world.requests(), 1);
@@ -102,8 +105,8 @@ fn a_closed_stdout_pipe_exits_5_with_one_error_line_and_the_token_stays_cached()
 fn an_unwritable_stderr_changes_neither_stdout_nor_the_exit_code() {
     let world = World::new();
     let script = "exec \"$@\" 2>/dev/full";
-    for words in [&["-vvv", "token"][..], &["token"]] {
-        let run = world.sandbox.call("sh", ["-c", script, "sh", YCRED].iter().chain(words)).run().succeeds();
+    for arguments in [&["-vvv", "token"][..], &["token"]] {
+        let run = world.sandbox.call("sh", ["-c", script, "sh", YCRED].iter().chain(arguments)).run().succeeds();
         world.printed_a_token(&run);
     }
     world.emulator.fault(Fault::refuse(403));

@@ -64,7 +64,7 @@ fn operations_without_a_token_have_byte_exact_replies() {
         "registry.yandexcloud.net": "iam", "registry.pe.yandexcloud.net": "iam"});
     let stored = r#"{"ServerURL":"https://cr.yandex","Username":"u","Secret":"p"}"#;
     let request = "protocol=https\nhost=cr.yandex\n\n";
-    for (words, stdin, stdout) in [
+    for (arguments, stdin, stdout) in [
         (&["docker", "erase"][..], "cr.yandex", ""),
         (&["docker", "store"], stored, ""),
         (&["docker", "version"], "", version.as_str()),
@@ -76,7 +76,7 @@ fn operations_without_a_token_have_byte_exact_replies() {
         (&["git", "frobnicate"], request, ""),
         (&["terraform", "forget", "cr.yandex"], "", ""),
     ] {
-        world.ycred(words).stdin(stdin).run().succeeds().quietly().stdout_is(stdout);
+        world.ycred(arguments).stdin(stdin).run().succeeds().quietly().stdout_is(stdout);
     }
     let run = world.ycred(&["docker", "list"]).run().succeeds().quietly();
     assert_eq!(serde_json::from_str::<Value>(&run.stdout).expect("JSON"), hosts);

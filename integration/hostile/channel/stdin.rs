@@ -30,14 +30,16 @@ fn hooks_without_a_request_do_not_read_stdin() {
     let world = World::new();
     let without_request = forms().map(|(_, form)| form).filter(|form| form.stdin.is_empty()).map(|form| form.words);
     let without_operation = [&["docker", "version"][..], &["goauth", "https://cr.yandex/"]];
-    for words in without_request.chain(without_operation) {
+    for arguments in without_request.chain(without_operation) {
         for case in ["miss or hit", "hit"] {
             let steps = Step::of(&world.sandbox, |strace| {
-                traced(&world.sandbox, strace, words).env("KUBERNETES_EXEC_INFO", V1).stdin("the user's own typing\n")
+                traced(&world.sandbox, strace, arguments)
+                    .env("KUBERNETES_EXEC_INFO", V1)
+                    .stdin("the user's own typing\n")
             });
-            assert_eq!(reads_of_stdin(&steps), Vec::<&Step>::new(), "{words:?}, {case}");
+            assert_eq!(reads_of_stdin(&steps), Vec::<&Step>::new(), "{arguments:?}, {case}");
             let terminal = steps.iter().find(|step| step.line.contains("/dev/tty"));
-            assert_eq!(terminal, None, "{words:?}");
+            assert_eq!(terminal, None, "{arguments:?}");
         }
     }
     // Control: the check finds the read of a hook that reads stdin.
@@ -68,10 +70,10 @@ fn an_unfinished_request_fails_at_the_deadline() {
     // `sleep` holds the pipe open until the script kills the process group.
     let script = "sleep 60 | { \"$@\"; echo \"exit $?\"; kill 0; }";
     let requests = HOOKS.iter().filter(|hook| hook.reads_one_request()).map(|hook| (hook.forms[0].words, hook.usage));
-    for (words, code) in requests.chain([(&["terraform", "store", "cr.yandex"][..], 2)]) {
+    for (arguments, code) in requests.chain([(&["terraform", "store", "cr.yandex"][..], 2)]) {
         let run = world
             .sandbox
-            .call("sh", ["-c", script, "sh", YCRED].iter().chain(words).chain(&["--timeout", "1s"]))
+            .call("sh", ["-c", script, "sh", YCRED].iter().chain(arguments).chain(&["--timeout", "1s"]))
             .limit(Duration::from_secs(30))
             .run();
         assert!(run.stdout.ends_with(&format!("exit {code}\n")), "{run}");
@@ -89,11 +91,12 @@ fn bazel_gets_an_error_before_its_own_timeout() {
     world.profile("default", "timeout = \"10m\"");
     world.emulator.fault(Fault::held());
     let script = "sleep 600 | { \"$@\"; echo \"exit $?\"; kill 0; }";
-    let words = ["-c", script, "sh", YCRED, "bazel", "get", "--timeout", "10m"];
-    let unfinished = world.sandbox.call("sh", words).limit(Duration::from_secs(60)).start();
+    let arguments = ["-c", script, "sh", YCRED, "bazel", "get", "--timeout", "10m"];
+    let unfinished = world.sandbox.call("sh", arguments).limit(Duration::from_secs(60)).start();
     let request = r#"{"uri":"https://cr.yandex/"}"#;
     let calls = [&["bazel", "get"][..], &["bazel", "get", "--timeout=10m"]];
-    let unanswered = calls.map(|words| world.ycred(words).stdin(request).limit(Duration::from_secs(60)).start());
+    let unanswered =
+        calls.map(|arguments| world.ycred(arguments).stdin(request).limit(Duration::from_secs(60)).start());
     for running in unanswered {
         let run = running.finish().exits(4).stdout_is("");
         assert!(run.stderr.starts_with("ycred: error: "), "{run}");
@@ -181,13 +184,13 @@ fn an_endless_request_is_rejected_within_bounded_memory() {
     let too_large = "the request on stdin is larger than 65536 bytes";
     let requests = HOOKS.iter().filter(|hook| hook.reads_one_request()).map(|hook| (hook.forms[0].words, hook));
     let others = [(&["docker", "store"][..], "docker"), (&["terraform", "store", "cr.yandex"], "terraform")];
-    for (words, hook) in requests.chain(others.map(|(words, name)| (words, Hook::named(name)))) {
+    for (arguments, hook) in requests.chain(others.map(|(arguments, name)| (arguments, Hook::named(name)))) {
         let (code, stdout) = (hook.usage, (hook.rejection)(too_large));
         for source in ["yes host=cr.yandex", "cat /dev/zero"] {
             let script = format!("{source} 2>/dev/null | (ulimit -v 300000; \"$@\"; echo \"exit $?\")");
             let run = world
                 .sandbox
-                .call("sh", ["-c", &script, "sh", YCRED].iter().chain(words))
+                .call("sh", ["-c", &script, "sh", YCRED].iter().chain(arguments))
                 .limit(Duration::from_secs(30))
                 .run();
             assert_eq!(run.stdout, format!("{stdout}exit {code}\n"), "{source}\n{run}");

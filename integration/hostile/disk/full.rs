@@ -44,8 +44,8 @@ fn in_mount_namespace(world: &World, script: &str) -> Call {
     let cache = world.sandbox.path("cache");
     make_private(&cache);
     let script = format!("set -e; {script}");
-    let words = ["-m", "--propagation", "private", "sh", "-c", &script, "sh"].map(std::ffi::OsString::from);
-    world.sandbox.call("unshare", words.into_iter().chain([cache.into_os_string(), YCRED.into()]))
+    let arguments = ["-m", "--propagation", "private", "sh", "-c", &script, "sh"].map(std::ffi::OsString::from);
+    world.sandbox.call("unshare", arguments.into_iter().chain([cache.into_os_string(), YCRED.into()]))
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Disks that fail at any call, and foreign objects in place of cache files: ycred prints the token anyway.
+//! Disks that fail at any call, and wrong objects in place of cache files: ycred prints the token anyway.
 
 mod failures;
 mod full;

@@ -1,4 +1,4 @@
-//! Foreign objects in place of a record, a lock file or a cache directory.
+//! Wrong objects in place of a record, a lock file or a cache directory.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};

@@ -3,9 +3,9 @@
 use crate::hooks::{HostHook, has_token, link_all, programs, with_host};
 use crate::world::World;
 
-/// The hook with this name, whose requests name a host.
+/// The hook with this name. Its requests must name a host.
 fn client(name: &str) -> HostHook {
-    with_host().find(|client| client.hook.name == name).expect("a hook whose requests name a host")
+    with_host().find(|client| client.hook.name == name).expect("a hook with a host in its requests")
 }
 
 /// The registries of the default installation.

@@ -28,14 +28,14 @@ fn a_foreign_host_is_declined_without_a_profile_a_home_or_a_socket() {
     }
     let world = World::new();
     for client in programs() {
-        let (words, stdin) = (client.host.request)("ghcr.io");
+        let (operands, stdin) = (client.host.request)("ghcr.io");
         let strace = |arguments: &[String]| {
-            // For docker, the response to a foreign host includes exit code 1. The tracer expects success, hence the shell.
+            // `Step::of` requires exit code 0, but docker's response to a foreign host is exit code 1. The shell hides it.
             let all: Vec<&str> = ["-c", "\"$@\"; :", "sh", "strace"]
                 .into_iter()
                 .chain(arguments.iter().map(String::as_str))
                 .chain([YCRED, client.hook.name])
-                .chain(words.iter().map(String::as_str))
+                .chain(operands.iter().map(String::as_str))
                 .collect();
             world.sandbox.call("sh", all).stdin(stdin.as_str())
         };

@@ -8,5 +8,5 @@ const COMMANDS: &[&[&str]] = &[&["env"], &["exec", "true"], &["exec", "--serve",
 /// Every call that prints, uses or looks up a token: arguments and stdin.
 pub fn calls() -> impl Iterator<Item = (&'static [&'static str], &'static str)> {
     let hooks = forms().filter(|(hook, _)| hook.gives_token).map(|(_, form)| (form.words, form.stdin));
-    hooks.chain(COMMANDS.iter().map(|words| (*words, "")))
+    hooks.chain(COMMANDS.iter().map(|arguments| (*arguments, "")))
 }

@@ -126,7 +126,7 @@ fn exec_makes_only_the_documented_changes_to_the_environment() {
 #[test]
 fn exec_exits_125_126_or_127_for_its_own_errors_and_otherwise_ends_like_the_program() {
     let world = World::new();
-    let exec = |words: &[&str]| world.ycred(&[&["exec"], words].concat());
+    let exec = |arguments: &[&str]| world.ycred(&[&["exec"], arguments].concat());
     for code in [0, 1, 7, 125, 126, 127, 255] {
         exec(&["sh", "-c", &format!("exit {code}")]).run().exits(code).quietly();
         exec(&["--", "sh", "-c", &format!("exit {code}")]).run().exits(code).quietly();
@@ -181,8 +181,8 @@ fn exec_becomes_the_program_and_leaves_signals_and_descriptors_unchanged() {
     // Signals that the caller ignores stay ignored, as under `nohup ycred exec …`.
     fs::remove_dir_all(world.sandbox.path("cache")).expect("a cold cache");
     let script = "trap '' HUP XFSZ; exec \"$@\"";
-    let words = ["-c", script, "sh", YCRED, "exec", "sh", "-c", signals];
-    let run = world.sandbox.call("sh", words).run().succeeds().quietly();
+    let arguments = ["-c", script, "sh", YCRED, "exec", "sh", "-c", signals];
+    let run = world.sandbox.call("sh", arguments).run().succeeds().quietly();
     let ignored = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGXFSZ - 1);
     assert_eq!(masks(&run.stdout), [inherited[0], inherited[1] | ignored], "{run}");
 }

@@ -48,8 +48,8 @@ fn escape_sequences_and_bidi_controls_from_a_server_never_reach_the_terminal() {
         world.emulator.fault(fault);
         for form in HOOKS.iter().map(|hook| &hook.forms[0]) {
             for flags in [&["-vvv"][..], &["--no-cache"]] {
-                let words: Vec<&str> = flags.iter().chain(form.words).copied().collect();
-                let run = world.ycred(&words).stdin(form.stdin).env("PATH", world.sandbox.path("bin")).run();
+                let arguments: Vec<&str> = flags.iter().chain(form.words).copied().collect();
+                let run = world.ycred(&arguments).stdin(form.stdin).env("PATH", world.sandbox.path("bin")).run();
                 is_clean(&run);
             }
         }
@@ -83,7 +83,7 @@ fn escape_sequences_from_commands_paths_and_clients_never_reach_the_terminal() {
     make_private(&directory);
     let profile = directory.join("default.toml");
     fs::write(&profile, "source = \"authorized-key\"\nkey-file = \"gone.json\"\n").expect("a profile");
-    let call = |words: &[&str]| world.ycred(words).env("YCRED_CONFIG_DIR", &directory);
+    let call = |arguments: &[&str]| world.ycred(arguments).env("YCRED_CONFIG_DIR", &directory);
     is_clean(&call(&["-vvv", "token"]).run().exits(3));
     is_clean(&call(&["kubectl"]).run().exits(3));
     is_clean(&call(&["docker", "get"]).stdin("cr.yandex").run().exits(3));
@@ -99,7 +99,7 @@ fn escape_sequences_from_commands_paths_and_clients_never_reach_the_terminal() {
     is_clean(&run);
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
     // Arguments, and requests of clients.
-    for words in [
+    for arguments in [
         &["token", "-p", &odd][..],
         &["token", "--format", &odd],
         &["token", "--host", &odd],
@@ -116,7 +116,7 @@ fn escape_sequences_from_commands_paths_and_clients_never_reach_the_terminal() {
         &["bazel", &odd],
         &["cargo", &odd],
     ] {
-        is_clean(&world.ycred(words).env("PATH", world.sandbox.path("bin")).run());
+        is_clean(&world.ycred(arguments).env("PATH", world.sandbox.path("bin")).run());
     }
     for uri in [UNSAFE.to_owned(), format!("https://cr.yandex/{UNSAFE}"), format!("https://{UNSAFE}")] {
         is_clean(&world.ycred(&["bazel", "get"]).stdin(json!({"uri": uri}).to_string()).run().exits(1));

@@ -50,18 +50,18 @@ fn try_way(source: &Source, way: &Way) -> usize {
         let cache = sandbox.path(format!("cache-{behavior:?}"));
         for flags in [&["-vvv"][..], &["-vvv", "--no-cache"]] {
             cloud.behave(*behavior);
-            let runs = run_all(calls().map(|(words, stdin)| {
-                let words: Vec<&str> = flags.iter().chain(words).copied().collect();
-                sandbox.ycred(&words).stdin(stdin).env("YCRED_CACHE_DIR", &cache)
+            let runs = run_all(calls().map(|(arguments, stdin)| {
+                let arguments: Vec<&str> = flags.iter().chain(arguments).copied().collect();
+                sandbox.ycred(&arguments).stdin(stdin).env("YCRED_CACHE_DIR", &cache)
             }));
             check_output(&format!("{}, {behavior:?}", way.name), &fragments, &cloud, &runs);
             count += runs.len();
             // The hook `aws` runs separately: it exchanges the token for an access key, so the token must not be printed.
             if profile.contains("iam-url") {
                 cloud.behave(*behavior);
-                let words: Vec<&str> = flags.iter().chain(&["aws"]).copied().collect();
+                let arguments: Vec<&str> = flags.iter().chain(&["aws"]).copied().collect();
                 let call =
-                    sandbox.ycred(&words).env("YCRED_CACHE_DIR", sandbox.path(format!("cache-aws-{behavior:?}")));
+                    sandbox.ycred(&arguments).env("YCRED_CACHE_DIR", sandbox.path(format!("cache-aws-{behavior:?}")));
                 let runs = [call.run()];
                 check_output(&format!("{}, {behavior:?}, aws", way.name), &fragments, &cloud, &runs);
                 count += runs.len();
@@ -149,8 +149,8 @@ fn messages_about_a_key_in_a_variable_name_the_account_but_never_the_key() {
         (key.file().user_account().json(), 3),
         (format!("{{ {}", key.file().json()), 3),
     ] {
-        for words in [&["-vvv", "token"][..], &["-vvv", "kubectl"], &["-vvv", "token", "--no-cache"]] {
-            let run = sandbox.ycred(words).env("YC_SERVICE_ACCOUNT_KEY_FILE", &key_json).run().exits(code);
+        for arguments in [&["-vvv", "token"][..], &["-vvv", "kubectl"], &["-vvv", "token", "--no-cache"]] {
+            let run = sandbox.ycred(arguments).env("YC_SERVICE_ACCOUNT_KEY_FILE", &key_json).run().exits(code);
             assert_eq!(fragments.find_in(run.stderr.as_bytes()), None, "{run}");
             assert_eq!(fragments.find_in(run.stdout.as_bytes()), None, "{run}");
             let expected = if code == 4 { "ajeaaaaaaaaaaaaaaaaa" } else { "YC_SERVICE_ACCOUNT_KEY_FILE" };

@@ -33,7 +33,7 @@ fn fragments_of_login(person: &Person) -> Fragments {
 fn a_login_never_exposes_its_secrets_even_if_it_fails() {
     let person = Person::new();
     // The browser's arguments and environment.
-    let browser_input = person.world.sandbox.path("tmp/told");
+    let browser_input = person.world.sandbox.path("tmp/browser-input");
     let real_browser = person.world.sandbox.path("bin/browser");
     let browser = person.world.sandbox.script(
         "bin/nosy",
@@ -44,8 +44,8 @@ fn a_login_never_exposes_its_secrets_even_if_it_fails() {
         ),
     );
     let mut runs = Vec::new();
-    let mut call = |words: &[&str], stdin: Option<&str>| {
-        let call = person.world.sandbox.ycred(["-vvv"].iter().chain(words)).env("BROWSER", &browser);
+    let mut call = |arguments: &[&str], stdin: Option<&str>| {
+        let call = person.world.sandbox.ycred(["-vvv"].iter().chain(arguments)).env("BROWSER", &browser);
         let run = match stdin {
             Some(stdin) => call.stdin(stdin).run(),
             None => call.run(),
@@ -58,8 +58,7 @@ fn a_login_never_exposes_its_secrets_even_if_it_fails() {
         settings.login.nonce = Some(400);
     });
     call(&["login"], None).exits(0);
-    // The server quotes the last secret only. Earlier codes are used up, so they are worthless, and only the process that used
-    // them knows them.
+    // The server quotes only the last secret. Earlier codes are worthless, because they are used up.
     let echo = || {
         let secrets = person.world.emulator.logins(|logins| logins.secrets().last().cloned().unwrap_or_default());
         format!("you said {secrets} and {}", person.world.emulator.tokens().join(" "))

@@ -45,8 +45,8 @@ fn messages_name_the_proxy_but_never_its_password() {
             format!("robot:{encoded}@{address}"),
         ];
         let runs = run_all(urls.iter().flat_map(|url| {
-            let words = [&["-vvv", "token", "--no-cache"][..], &["-vvv", "kubectl", "--no-cache"]];
-            words.map(|words| sandbox.ycred(words).env("HTTPS_PROXY", url))
+            let arguments = [&["-vvv", "token", "--no-cache"][..], &["-vvv", "kubectl", "--no-cache"]];
+            arguments.map(|arguments| sandbox.ycred(arguments).env("HTTPS_PROXY", url))
         }));
         for run in runs.into_iter().map(Run::fails) {
             assert_ne!(run.status.code(), Some(5), "{run}");

@@ -70,8 +70,8 @@ fn a_key_file_that_others_can_read_causes_one_warning_on_a_miss_and_none_on_a_hi
 #[test]
 fn after_any_command_only_the_record_contains_the_token() {
     let world = World::new();
-    for (words, stdin) in calls() {
-        world.ycred(words).stdin(stdin).run().succeeds();
+    for (arguments, stdin) in calls() {
+        world.ycred(arguments).stdin(stdin).run().succeeds();
     }
     let record = record(&world.sandbox.path("cache"));
     assert_eq!(token_in(&record), world.last_token());
