@@ -19,7 +19,7 @@ use crate::world::World;
 /// How many processes run at a time. The machine may have only two processors.
 const PARALLEL: usize = 4;
 
-/// The system calls of a miss, starting with the first one that touches the cache.
+/// Returns the system calls of a miss, starting with the first one that touches the cache.
 fn steps_of_a_miss(world: &World, cache: &Path, arguments: &[&str]) -> Vec<Step> {
     let steps =
         Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, arguments).env("YCRED_CACHE_DIR", cache));

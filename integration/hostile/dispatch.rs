@@ -12,7 +12,7 @@ use crate::harness::skip;
 use crate::harness::{Call, Sandbox, YCRED};
 use crate::hooks::{HOOKS, Hook};
 
-/// The hooks that have a symlink, and its name.
+/// Returns the hooks that have a symlink, each with the name of the symlink.
 fn hooks_with_symlink() -> impl Iterator<Item = (&'static Hook, &'static str)> {
     HOOKS.iter().filter_map(|hook| Some((hook, hook.symlink()?)))
 }
@@ -158,7 +158,7 @@ fn an_unknown_operation_gets_the_response_that_the_protocol_defines() {
     assert_eq!(world.emulator.calls(), 0);
 }
 
-/// For calls by people who take a hook for a wrapper around its client.
+/// People may take a hook for a wrapper around its client. The hint tells them how to run the client with a token.
 #[test]
 fn extra_arguments_after_a_hook_are_rejected_with_a_hint() {
     let world = World::new();
@@ -216,7 +216,7 @@ fn a_hook_has_a_framing_exactly_if_it_reads_stdin() {
     use ycred::process::flags::Options;
     for protocol in TABLE {
         let hook = Hook::named(protocol.name);
-        let operands: Vec<String> = hook.operands().iter().map(|word| (*word).to_owned()).collect();
+        let operands: Vec<String> = hook.operands().iter().map(|operand| (*operand).to_owned()).collect();
         let (options, environment) = (Options::default(), Environment::default());
         let call = ycred::hooks::protocol::Call {
             operands: &operands,

@@ -47,12 +47,12 @@ impl OtherUser {
         self.root.path().join(relative)
     }
 
-    /// Gives a file to this user and the group with the same id. Needs root.
+    /// Changes the owner of a file to the user and the group with this id. Needs root.
     pub fn chown(&self, relative: &str, id: u32) {
         chown(self.path(relative), Some(id), Some(id)).expect("root may change owners");
     }
 
-    /// The binary run as this user, with the platform's default directories below its home.
+    /// Returns a call of the binary as this user, with the platform's default directories below its home.
     pub fn call(&self, world: &World, arguments: &[&str]) -> Call {
         let identity = [format!("--reuid={}", self.id), format!("--regid={}", self.id), "--clear-groups".into()];
         let program = self.path("bin/ycred").into_os_string();
@@ -73,7 +73,7 @@ impl OtherUser {
             .without("TMPDIR")
     }
 
-    /// Every path below a directory with its owner, sorted.
+    /// Returns every path below a directory with its owner, sorted by path.
     pub fn owners_below(&self, relative: &str) -> Vec<(PathBuf, u32)> {
         let mut owners = Vec::new();
         let mut pending = vec![self.path(relative)];

@@ -12,7 +12,7 @@ use crate::harness::machine::require_root;
 use crate::harness::{Call, Run, YCRED};
 use crate::world::World;
 
-/// ycred with the platform's default directories, and without `HOME`.
+/// Returns a call of ycred with the platform's default directories and without `HOME`.
 fn in_default_directories(world: &World, arguments: &[&str]) -> Call {
     let call = world.ycred(arguments);
     ["YCRED_CACHE_DIR", "YCRED_STATE_DIR", "HOME"].into_iter().fold(call, Call::without)
@@ -96,7 +96,7 @@ fn a_missing_home_is_created_with_mode_0700_down_to_the_cache() {
     world.is_a_hit(in_default_directories(&world, &["token"]).env("HOME", &home));
 }
 
-/// A script in a mount namespace, in which root's home and `/run` are empty and temporary.
+/// Returns a call of a script in a mount namespace where root's home and `/run` are empty temporary file systems.
 fn with_empty_home_and_run(world: &World, script: &str) -> Call {
     let script = format!(
         "set -e; home=$(getent passwd 0 | cut -d: -f6); mount -t tmpfs none \"$home\"; mount -t tmpfs none /run; {script}"

@@ -39,12 +39,12 @@ impl SavedRecord {
     }
 }
 
-/// The records in a cache directory.
+/// Returns the records in a cache directory.
 pub fn records(cache: &Path) -> Vec<PathBuf> {
     names(&cache.join("v1")).into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
 }
 
-/// The temporary files in a cache directory, and the objects that were set aside there.
+/// Returns the temporary files in a cache directory, and the objects that ycred has set aside there.
 pub fn temporary_files(cache: &Path) -> Vec<PathBuf> {
     let is_temporary = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -53,7 +53,7 @@ pub fn temporary_files(cache: &Path) -> Vec<PathBuf> {
     names(&cache.join("v1")).into_iter().filter(is_temporary).collect()
 }
 
-/// The token in a record, which must be complete JSON.
+/// Returns the token in a record, which must be complete JSON.
 #[track_caller]
 pub fn token_in(record: &Path) -> String {
     let text = fs::read(record).unwrap_or_else(|error| panic!("{}: {error}", record.display()));
@@ -62,7 +62,7 @@ pub fn token_in(record: &Path) -> String {
     value["token"]["secret"].as_str().expect("a record with a token").to_owned()
 }
 
-/// The only record in a cache directory.
+/// Returns the only record in a cache directory.
 #[track_caller]
 pub fn record(cache: &Path) -> PathBuf {
     let mut records = records(cache);
@@ -70,7 +70,7 @@ pub fn record(cache: &Path) -> PathBuf {
     records.remove(0)
 }
 
-/// Returns the token of a run that exited with 0, printed one token and at most one warning, which must name `place`.
+/// Asserts that a run succeeded with at most one warning, which names `place`. Returns the token that it printed.
 #[track_caller]
 pub fn at_most_one_warning(world: &World, run: &Run, place: &Path) -> String {
     assert_eq!(run.status.code(), Some(0), "expected success\n{run}");
@@ -83,7 +83,7 @@ pub fn at_most_one_warning(world: &World, run: &Run, place: &Path) -> String {
     world.printed_a_token(run)
 }
 
-/// A new cache directory after one run that fetched a token, and its record.
+/// Runs ycred with a new cache directory. Returns the directory and the record in it.
 pub fn warm_cache(world: &World, name: &str) -> (PathBuf, PathBuf) {
     let cache = world.sandbox.path(format!("caches/{name}"));
     world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();

@@ -6,7 +6,7 @@ use crate::emulator::faults::Fault;
 use crate::hooks::{Form, expiry_in, forms};
 use crate::world::World;
 
-/// Every form of every hook with a known reply, and that reply.
+/// Returns every form with a known reply, and that reply.
 fn forms_with_reply() -> impl Iterator<Item = (&'static Form, fn(&str, &str) -> String)> {
     forms().filter_map(|(_, form)| Some((form, form.reply?)))
 }

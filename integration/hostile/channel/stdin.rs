@@ -13,7 +13,7 @@ use crate::harness::{YCRED, require_client};
 use crate::hooks::{HOOKS, Hook, V1, forms};
 use crate::world::World;
 
-/// The system calls that read descriptor 0.
+/// Returns the system calls that read descriptor 0.
 fn reads_of_stdin(steps: &[Step]) -> Vec<&Step> {
     let is_read = |step: &&Step| {
         let names = ["read", "readv", "pread64", "recvfrom", "recvmsg", "splice", "sendfile", "copy_file_range"];

@@ -29,7 +29,7 @@ const FAILURES: &[(&[&str], &[&str])] = &[
     (&["close"], &["EIO", "EINTR"]),
 ];
 
-/// Every error of every one of these calls that touches the cache.
+/// Returns every error that a disk can cause in those of these calls that touch the cache.
 fn failures(steps: &[Step], cache: &Path) -> Vec<(Step, &'static str)> {
     let cache = cache.display().to_string();
     let touching = steps.iter().filter(|step| step.line.contains(&cache));
@@ -41,8 +41,9 @@ fn failures(steps: &[Step], cache: &Path) -> Vec<(Step, &'static str)> {
         .collect()
 }
 
-/// Runs ycred once per failure, each time with its own cache. `prepare` sets up the cache, `check` gets a description, the
-/// cache and the run.
+/// Runs ycred once per failure, each time with its own cache.
+///
+/// `prepare` sets up the cache before the run. `check` gets a description of the failure, the cache and the run.
 fn fail_at_each(
     world: &World,
     failures: &[(Step, &'static str)],

@@ -39,7 +39,7 @@ fn a_user_with_a_read_only_cache_gets_the_token_and_one_warning() {
     assert_eq!(names(&other_user.path("work")), Vec::<PathBuf>::new());
 }
 
-/// A script in its own mount namespace, with the cache directory as `$1` and the binary as `$2`.
+/// Returns a call of a script in its own mount namespace. `$1` is the cache directory, `$2` the binary.
 fn in_mount_namespace(world: &World, script: &str) -> Call {
     let cache = world.sandbox.path("cache");
     make_private(&cache);

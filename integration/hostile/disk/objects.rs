@@ -55,7 +55,7 @@ fn make_fifo(path: &Path) {
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0, "a FIFO at {}", path.display());
 }
 
-/// `ycred token` with little memory and time, so that it fails if it reads a gigabyte or blocks.
+/// Returns a call of `ycred token` with limited memory and time, so that it fails if it reads a gigabyte or blocks.
 fn with_limits(world: &World, cache: &Path) -> Call {
     world
         .sandbox

@@ -52,7 +52,7 @@ fn a_sweep_removes_only_expired_records_and_old_temporary_files() {
     );
 }
 
-/// A record with every number of thirteen digits (a timestamp in milliseconds) reduced by this much.
+/// Returns a record with every number of thirteen digits, which is a timestamp in milliseconds, reduced by `by`.
 fn shift_timestamps(text: &str, by: i64) -> String {
     let mut out = String::new();
     let mut digits = String::new();

@@ -3,7 +3,7 @@
 use crate::hooks::{HostHook, has_token, link_all, programs, with_host};
 use crate::world::World;
 
-/// The hook with this name. Its requests must name a host.
+/// Returns the hook with this name. Its requests must name a host.
 fn client(name: &str) -> HostHook {
     with_host().find(|client| client.hook.name == name).expect("a hook with a host in its requests")
 }

@@ -10,7 +10,7 @@ use crate::world::World;
 
 const PARALLEL: usize = 8;
 
-/// Hosts that resemble a registry in every known way, and some that do not.
+/// Returns hosts that resemble a registry in every known way, and some that do not.
 fn look_alikes() -> Vec<String> {
     let mut hosts: Vec<String> = [
         "docker.io",

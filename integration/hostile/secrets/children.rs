@@ -10,7 +10,7 @@ use crate::harness::YCRED;
 use crate::sources::shapeless;
 use crate::world::World;
 
-/// The variables in the output of `env -0`.
+/// Returns the variables in the output of `env -0`.
 fn variables(output: &[u8]) -> BTreeMap<String, String> {
     let pairs = output.split(|byte| *byte == 0).filter(|pair| !pair.is_empty());
     pairs

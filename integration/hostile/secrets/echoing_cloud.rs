@@ -51,7 +51,7 @@ pub struct EchoingCloud {
     pub traffic: Arc<Mutex<Traffic>>,
 }
 
-/// The secrets that the cloud has received and issued, with their names where there are several kinds.
+/// The secrets that the cloud has received, with their names, and those that it has issued.
 #[derive(Default)]
 pub struct Traffic {
     pub behavior: Option<Behavior>,

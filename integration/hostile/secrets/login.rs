@@ -10,7 +10,7 @@ use crate::harness::files::mode;
 use crate::server::Stage;
 use crate::sources::person::Person;
 
-/// All secrets of a login up to now: access tokens, codes, refresh tokens and the key in the state.
+/// Returns all secrets of a login up to now: access tokens, codes, refresh tokens and the key in the state.
 fn fragments_of_login(person: &Person) -> Fragments {
     let mut fragments = Fragments::default();
     for (at, token) in person.world.emulator.tokens().iter().enumerate() {
