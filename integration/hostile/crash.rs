@@ -1,5 +1,5 @@
-//! Processes killed at every system call, and records read while they are written: a record is complete or absent, and the
-//! next run succeeds.
+//! Processes killed at every system call, and records read while they are written: a record is complete or absent, and
+//! the next run succeeds.
 
 use std::collections::HashSet;
 use std::fs;
@@ -35,8 +35,8 @@ fn steps_of_a_miss(world: &World, cache: &Path, arguments: &[&str]) -> Vec<Step>
 
 /// Kills one run at each of these steps and returns the number of killed runs.
 ///
-/// Each run has its own cache, which `prepare` sets up. After the kill, `inspect` checks the cache and returns the next call;
-/// `check_next` checks the run of that call.
+/// Each run has its own cache, which `prepare` sets up. After the kill, `inspect` checks the cache and returns the next
+/// call; `check_next` checks the run of that call.
 fn kill_at_each(
     world: &World,
     steps: &[Step],

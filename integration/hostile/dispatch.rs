@@ -1,5 +1,5 @@
-//! How program name and arguments select a hook: symlinks with suffixes and extensions, names that are not hooks, unknown
-//! operations, and calls that go to the next `keyring` in `PATH`.
+//! How program name and arguments select a hook: symlinks with suffixes and extensions, names that are not hooks,
+//! unknown operations, and calls that go to the next `keyring` in `PATH`.
 
 use std::os::unix::fs::symlink;
 
@@ -64,7 +64,8 @@ fn every_spelling_of_a_symlink_runs_its_hook_with_the_profile_in_the_suffix() {
     }
 }
 
-/// Only a complete symlink name selects a hook. Any other name, including `kubectl-ycred`, gets the command-line interface.
+/// Only a complete symlink name selects a hook. Any other name, including `kubectl-ycred`, gets the command-line
+/// interface.
 #[test]
 fn every_other_program_name_runs_the_command_line_interface() {
     let world = World::new();
@@ -312,7 +313,8 @@ fn without_proc_a_call_is_not_passed_to_ycred_itself() {
         .stdout_is(&format!("{}\n", next.display()));
 }
 
-/// The documentation has a script named `keyring` that calls `ycred keyring` with flags. These flags are for ycred only.
+/// The documentation has a script named `keyring` that calls `ycred keyring` with flags. These flags are for ycred
+/// only.
 #[test]
 fn ycreds_own_flags_are_not_passed_to_the_next_keyring() {
     let keyrings = KeyringPath::new(&[("later", NEXT)]);
@@ -377,8 +379,8 @@ fn calls_are_never_passed_in_a_loop() {
     let sandbox = &keyrings.world.sandbox;
     sandbox.link_at("linked/keyring");
     std::fs::create_dir_all(sandbox.path("copied")).expect("a directory");
-    // Copied by another process: a child that this process is just starting could inherit the open copy, and the kernel does
-    // not run a file that is open for writing.
+    // Copied by another process: a child that this process is just starting could inherit the open copy, and the kernel
+    // does not run a file that is open for writing.
     sandbox.call("cp", [YCRED.as_ref(), sandbox.path("copied/keyring").as_os_str()]).run().succeeds();
     std::fs::create_dir_all(sandbox.path("directory/keyring")).expect("a directory");
     sandbox.file("unexecutable/keyring", NEXT);

@@ -82,9 +82,9 @@ fn an_unfinished_request_fails_at_the_deadline() {
     }
 }
 
-/// Bazel gives up after ten seconds without printing a reason. Therefore ycred fails after eight at the latest, even if flags
-/// and profile allow more, both for an unfinished request and for a cloud that does not respond. The limit of 60 seconds is
-/// far above eight seconds and far below the ten minutes that flags and profile allow here.
+/// Bazel gives up after ten seconds without printing a reason. Therefore ycred fails after eight at the latest, even if
+/// flags and profile allow more, both for an unfinished request and for a cloud that does not respond. The limit of 60
+/// seconds is far above eight seconds and far below the ten minutes that flags and profile allow here.
 #[test]
 fn bazel_gets_an_error_before_its_own_timeout() {
     let world = World::new();

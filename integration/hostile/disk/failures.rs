@@ -200,7 +200,7 @@ fn without_lock_support_the_warning_names_the_cause_and_the_token_is_cached() {
         let run = traced(&world.sandbox, &strace, &["token"]).env("YCRED_CACHE_DIR", &cache).run();
         at_most_one_warning(&world, &run, &cache);
         assert!(run.stderr.to_lowercase().contains(&cause.to_lowercase()), "expected {cause:?}\n{run}");
-        assert!(!run.stderr.contains("cannot be kept"), "the token is stored\n{run}");
+        assert!(!run.stderr.contains("cannot be kept"), "the warning denies that the token is stored\n{run}");
         world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
     }
 }

@@ -132,7 +132,7 @@ fn a_wrong_object_in_place_of_the_lock_file_costs_at_most_one_warning_and_is_not
         let run = with_limits(&world, &cache).run();
         at_most_one_warning(&world, &run, &cache);
         assert_eq!(run.stderr.is_empty(), is_valid, "{what}\n{run}");
-        assert!(!run.stderr.contains("cannot be kept"), "{what}: the token is stored\n{run}");
+        assert!(!run.stderr.contains("cannot be kept"), "{what}: the warning denies that the token is stored\n{run}");
         assert_eq!(
             fs::symlink_metadata(&lock).expect("the object").file_type(),
             kind,

@@ -30,7 +30,8 @@ fn a_foreign_host_is_declined_without_a_profile_a_home_or_a_socket() {
     for client in programs() {
         let (operands, stdin) = (client.host.request)("ghcr.io");
         let strace = |arguments: &[String]| {
-            // `Step::of` requires exit code 0, but docker's response to a foreign host is exit code 1. The shell hides it.
+            // `Step::of` requires exit code 0, but docker's response to a foreign host is exit code 1. The shell hides
+            // it.
             let all: Vec<&str> = ["-c", "\"$@\"; :", "sh", "strace"]
                 .into_iter()
                 .chain(arguments.iter().map(String::as_str))

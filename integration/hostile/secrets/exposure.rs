@@ -1,4 +1,5 @@
-//! Every source with every hook in every failure: no fragment of a secret is printed, and none is stored outside of records.
+//! Every source with every hook in every failure: no fragment of a secret is printed, and none is stored outside of
+//! records.
 
 use super::calls::calls;
 use super::echoing_cloud::{BEHAVIORS, Behavior, EchoingCloud, lock};
@@ -56,7 +57,8 @@ fn try_way(source: &Source, way: &Way) -> usize {
             }));
             check_output(&format!("{}, {behavior:?}", way.name), &fragments, &cloud, &runs);
             count += runs.len();
-            // The hook `aws` runs separately: it exchanges the token for an access key, so the token must not be printed.
+            // The hook `aws` runs separately: it exchanges the token for an access key, so the token must not be
+            // printed.
             if profile.contains("iam-url") {
                 cloud.behave(*behavior);
                 let arguments: Vec<&str> = flags.iter().chain(&["aws"]).copied().collect();
@@ -80,7 +82,8 @@ fn check_output(what: &str, fragments: &Fragments, cloud: &EchoingCloud, runs: &
     for (name, secret) in &traffic.received {
         all.add(name, secret);
     }
-    // In a chain of exchanges every token but the last is the bearer token of the next request, and must not be printed.
+    // In a chain of exchanges every token but the last is the bearer token of the next request, and must not be
+    // printed.
     let is_bearer = |token: &str| traffic.received.iter().any(|(_, received)| received == token);
     for token in traffic.issued.iter().filter(|token| !is_bearer(token)) {
         all.add("token", token);

@@ -1,4 +1,5 @@
-//! Searches for leaked secrets: no fragment of eight bytes may be outside the places for secrets, even if something fails.
+//! Searches for leaked secrets: no fragment of eight bytes may be outside the places for secrets, even if something
+//! fails.
 
 mod calls;
 mod children;
