@@ -1,4 +1,5 @@
-//! Killed at every step, and read while being written: a record is whole or not there, and the next run works.
+//! Processes killed at every system call, and records read while they are written: a record is complete or absent, and
+//! the next run succeeds.
 
 use std::collections::HashSet;
 use std::fs;
@@ -8,42 +9,44 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::records::{LeftRecord, litter, record, records, token_in};
+use super::records::{SavedRecord, record, records, temporary_files, token_in};
 use crate::harness::files::age;
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, inject, traced};
 use crate::harness::{Call, run_all, tried};
 use crate::world::World;
 
-/// How many processes run at a time; the machine may have two processors.
-const ABREAST: usize = 4;
+/// How many processes run at a time. The machine may have only two processors.
+const PARALLEL: usize = 4;
 
-/// The steps from the first one that touches the cache on.
+/// Returns the system calls of a miss, starting with the first one that touches the cache.
 fn steps_of_a_miss(world: &World, cache: &Path, arguments: &[&str]) -> Vec<Step> {
     let steps =
         Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, arguments).env("YCRED_CACHE_DIR", cache));
-    let place = cache.display().to_string();
-    let from = steps.iter().position(|step| step.line.contains(&place)).expect("the miss touches the cache");
-    let steps = steps.get(from..).unwrap_or_default().to_vec();
-    let writes = ["openat", "write", "rename", "flock"];
-    for name in writes {
+    let cache = cache.display().to_string();
+    let first = steps.iter().position(|step| step.line.contains(&cache)).expect("the miss touches the cache");
+    let steps = steps.get(first..).unwrap_or_default().to_vec();
+    for name in ["openat", "write", "rename", "flock"] {
         assert!(steps.iter().any(|step| step.name == name), "no {name} in {steps:#?}");
     }
-    // A process cannot be killed in a call that only ends it.
+    // `exit_group` ends the process before the signal can.
     steps.into_iter().filter(|step| step.name != "exit_group").collect()
 }
 
-/// Kills a run at each of these steps, each in a cache of its own that `prepare` has made, and shows what came of it.
+/// Kills one run at each of these steps and returns the number of killed runs.
+///
+/// Each run has its own cache, which `prepare` sets up. After the kill, `inspect` checks the cache and returns the next
+/// call; `check_next` checks the run of that call.
 fn kill_at_each(
     world: &World,
     steps: &[Step],
     arguments: &[&str],
     prepare: impl Fn(&Path),
-    judge: impl Fn(&Step, &Path) -> Call,
-    conclude: impl Fn(&Step, &Path, &crate::harness::Run),
+    inspect: impl Fn(&Step, &Path) -> Call,
+    check_next: impl Fn(&Step, &Path, &crate::harness::Run),
 ) -> usize {
     let mut killed = 0;
-    for (part, steps) in steps.chunks(ABREAST).enumerate() {
+    for (part, steps) in steps.chunks(PARALLEL).enumerate() {
         let caches: Vec<PathBuf> =
             (0..steps.len()).map(|at| world.sandbox.path(format!("caches/{}-{part}-{at}", arguments.len()))).collect();
         let runs = run_all(steps.iter().zip(&caches).map(|(step, cache)| {
@@ -56,13 +59,13 @@ fn kill_at_each(
                     killed += 1;
                     assert!(run.stdout.is_empty() || world.emulator.tokens().contains(&run.stdout.trim().to_owned()));
                 }
-                // The kernel's scheduling may save a call (a retried poll), and then there is nothing to strike.
+                // Depending on scheduling, a run may poll once less, so that it never reaches this step.
                 _ => assert_eq!(run.status.code(), Some(0), "{step:?}\n{run}"),
             }
         }
-        let next = run_all(steps.iter().zip(&caches).map(|(step, cache)| judge(step, cache)));
+        let next = run_all(steps.iter().zip(&caches).map(|(step, cache)| inspect(step, cache)));
         for ((step, cache), run) in steps.iter().zip(&caches).zip(&next) {
-            conclude(step, cache, run);
+            check_next(step, cache, run);
         }
     }
     assert!(killed * 10 >= steps.len() * 9, "only {killed} of {} runs were killed", steps.len());
@@ -70,7 +73,7 @@ fn kill_at_each(
 }
 
 #[test]
-fn killed_at_any_system_call_of_a_first_miss_the_next_run_works_in_silence_and_leaves_a_whole_record() {
+fn after_a_kill_at_any_call_of_a_first_miss_the_next_run_succeeds_silently_and_leaves_an_intact_record() {
     if !require_tracer() {
         return;
     }
@@ -86,11 +89,14 @@ fn killed_at_any_system_call_of_a_first_miss_the_next_run_works_in_silence_and_l
             for record in records(cache) {
                 assert!(world.emulator.tokens().contains(&token_in(&record)), "{step:?}");
             }
-            assert!(litter(cache).len() <= 1, "{step:?}: {:?}", litter(cache));
+            assert!(temporary_files(cache).len() <= 1, "{step:?}: {:?}", temporary_files(cache));
             world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache)
         },
         |step, cache, run| {
-            assert!(run.status.success() && run.stderr.is_empty(), "killed at {step:?}, the next one\n{run}");
+            assert!(
+                run.status.success() && run.stderr.is_empty(),
+                "killed at {step:?}, the next run failed or warned\n{run}"
+            );
             assert_eq!(world.printed_a_token(run), token_in(&record(cache)), "{step:?}");
         },
     );
@@ -98,28 +104,31 @@ fn killed_at_any_system_call_of_a_first_miss_the_next_run_works_in_silence_and_l
 }
 
 #[test]
-fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_whole() {
+fn after_a_kill_at_any_call_of_a_renewal_the_old_or_the_new_record_is_intact() {
     if !require_tracer() {
         return;
     }
     let world = World::new();
-    let left = LeftRecord::of(&world);
-    // More than the cloud gives, so that the cached one counts as expired and a new one is fetched.
+    let saved = SavedRecord::of(&world);
+    // The cloud's tokens are valid for less than 13 hours, so ycred treats the cached one as expired.
     let longer = ["token", "--min-ttl", "13h"];
-    let steps = steps_of_a_miss(&world, &left.cache, &longer);
+    let steps = steps_of_a_miss(&world, &saved.cache, &longer);
     let killed = kill_at_each(
         &world,
         &steps,
         &longer,
-        |cache| left.put_into(cache),
+        |cache| saved.put_into(cache),
         |step, cache| {
-            assert!(litter(cache).len() <= 1, "{step:?}: {:?}", litter(cache));
-            let there = token_in(&record(cache));
-            assert!(there == left.token || world.emulator.tokens().contains(&there), "{step:?}");
+            assert!(temporary_files(cache).len() <= 1, "{step:?}: {:?}", temporary_files(cache));
+            let cached = token_in(&record(cache));
+            assert!(cached == saved.token || world.emulator.tokens().contains(&cached), "{step:?}");
             world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache)
         },
         |step, cache, run| {
-            assert!(run.status.success() && run.stderr.is_empty(), "killed at {step:?}, the next one\n{run}");
+            assert!(
+                run.status.success() && run.stderr.is_empty(),
+                "killed at {step:?}, the next run failed or warned\n{run}"
+            );
             assert_eq!(world.printed_a_token(run), token_in(&record(cache)), "{step:?}");
         },
     );
@@ -127,57 +136,57 @@ fn killed_at_any_system_call_of_a_renewal_the_old_token_or_the_new_one_is_there_
 }
 
 #[test]
-fn a_holder_of_the_lock_that_is_killed_blocks_nobody() {
+fn a_killed_lock_holder_blocks_no_other_process() {
     let world = World::new();
     world.emulator.fault(crate::emulator::faults::Fault::held().times(1));
     let holder = world.ycred(&["token"]).start();
     assert!(world.emulator.wait_for_requests(crate::emulator::TOKENS, 1, Duration::from_secs(30)));
     holder.signal(libc::SIGKILL);
     assert_eq!(holder.finish().status.signal(), Some(libc::SIGKILL));
-    // Within the patience with a silent leader, which would be 16 seconds.
+    // Less than the 16 seconds that a waiter gives a silent leader.
     let run = world.ycred(&["token"]).limit(Duration::from_secs(12)).run().succeeds().quietly();
     world.printed_a_token(&run);
 }
 
 #[test]
-fn what_killed_processes_left_is_swept_by_a_later_store() {
+fn a_later_store_sweeps_the_files_of_killed_processes() {
     let world = World::new();
     let cache = world.sandbox.path("cache");
     world.ycred(&["token"]).run().succeeds().quietly();
     for number in 0..40 {
         let path = cache.join(format!("v1/tmp-{number:032x}"));
-        fs::write(&path, "half a rec").expect("litter");
+        fs::write(&path, "half a rec").expect("a temporary file");
         age(&path, Duration::from_secs(2 * 3600));
     }
     let young = cache.join("v1/tmp-young");
-    fs::write(&young, "someone is at it").expect("a temporary file of this moment");
+    fs::write(&young, "someone is at it").expect("a new temporary file");
     world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
-    assert_eq!(litter(&cache).len(), 41, "swept within the hour");
+    assert_eq!(temporary_files(&cache).len(), 41, "swept within the hour");
     age(&cache.join("v1/CACHEDIR.TAG"), Duration::from_secs(3700));
     world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
-    assert_eq!(litter(&cache), [young]);
+    assert_eq!(temporary_files(&cache), [young]);
     let token = world.last_token();
     assert_eq!(world.is_a_hit(world.ycred(&["token"])), token);
 }
 
 #[test]
-fn readers_in_a_storm_of_writers_never_see_a_torn_or_empty_record() {
+fn concurrent_readers_never_see_a_torn_or_empty_record() {
     const WRITERS: usize = 3;
     const WRITES: usize = 60;
     const READERS: usize = 8;
     let world = World::new();
-    // The same key and cloud, hence the same record, renewed by every run.
-    let storm = format!("{}max-age = \"0s\"\n", world.settings());
-    world.sandbox.profile("storm", &storm);
+    // The same key and cloud as the default profile, hence the same record. Every run renews it.
+    let renewing = format!("{}max-age = \"0s\"\n", world.settings());
+    world.sandbox.profile("storm", &renewing);
     world.ycred(&["token"]).run().succeeds().quietly();
     let record = record(&world.sandbox.path("cache"));
-    let (over, reads, writing) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(WRITERS));
+    let (is_over, reads, writers) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(WRITERS));
     let mut seen = HashSet::new();
     thread::scope(|scope| {
         for _ in 0..WRITERS {
             scope.spawn(|| {
-                // Counted down also where this fails, or the readers would go on for ever.
-                let _last = Countdown(&writing, &over);
+                // Counts down even if this thread panics, so that the readers stop.
+                let _countdown = Countdown { running: &writers, is_over: &is_over };
                 for _ in 0..WRITES {
                     let run = world.ycred(&["token", "--profile", "storm"]).run().succeeds().quietly();
                     world.printed_a_token(&run);
@@ -186,48 +195,51 @@ fn readers_in_a_storm_of_writers_never_see_a_torn_or_empty_record() {
         }
         for _ in 0..READERS {
             scope.spawn(|| {
-                while !over.load(Ordering::SeqCst) {
+                while !is_over.load(Ordering::SeqCst) {
                     let run = world.ycred(&["token"]).run().succeeds().quietly();
                     world.printed_a_token(&run);
                     reads.fetch_add(1, Ordering::SeqCst);
                 }
             });
         }
-        // And one that looks as fast as it can.
-        while !over.load(Ordering::SeqCst) {
+        // This thread reads the record file directly, as fast as it can.
+        while !is_over.load(Ordering::SeqCst) {
             for _ in 0..50 {
                 seen.insert(token_in(&record));
             }
         }
     });
     assert!(seen.len() > WRITES / 2, "only {} different records were seen", seen.len());
-    assert!(reads.load(Ordering::SeqCst) > READERS, "the readers hardly ran");
-    assert_eq!(litter(&world.sandbox.path("cache")), Vec::<PathBuf>::new());
-    let known: HashSet<String> = world.emulator.tokens().into_iter().collect();
-    assert!(seen.is_subset(&known));
+    assert!(reads.load(Ordering::SeqCst) > READERS, "the readers ran too rarely");
+    assert_eq!(temporary_files(&world.sandbox.path("cache")), Vec::<PathBuf>::new());
+    let issued: HashSet<String> = world.emulator.tokens().into_iter().collect();
+    assert!(seen.is_subset(&issued));
     tried("record replaced while other processes read and write", WRITERS * WRITES);
     tried("hit while other processes write", reads.load(Ordering::SeqCst));
 }
 
-/// Says when the last of several is done.
-struct Countdown<'a>(&'a AtomicUsize, &'a AtomicBool);
+/// Sets `is_over` when the last running writer ends.
+struct Countdown<'a> {
+    running: &'a AtomicUsize,
+    is_over: &'a AtomicBool,
+}
 
 impl Drop for Countdown<'_> {
     fn drop(&mut self) {
-        if self.0.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.1.store(true, Ordering::SeqCst);
+        if self.running.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.is_over.store(true, Ordering::SeqCst);
         }
     }
 }
 
 #[test]
-fn a_shorter_record_over_a_longer_one_leaves_no_tail() {
+fn a_shorter_record_replaces_a_longer_one_without_a_tail() {
     let world = World::new();
     let cache = world.sandbox.path("cache");
-    // A failure with a long text is kept beside the token, and goes with the next success.
+    // A failure with a long message is stored next to the token. The next success removes it.
     world.ycred(&["token"]).run().succeeds();
-    let words = "the reason ".repeat(40);
-    world.emulator.fault(crate::emulator::faults::Fault::refuse(403).message(words).times(1));
+    let message = "the reason ".repeat(40);
+    world.emulator.fault(crate::emulator::faults::Fault::refuse(403).message(message).times(1));
     world.ycred(&["token", "--force-refresh"]).run().exits(1);
     let longer = fs::metadata(record(&cache)).expect("a record").len();
     world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();

@@ -1,5 +1,5 @@
-//! By which names and words a hook is called: every symlink of the table with its suffixes and endings, the names that are
-//! nobody's, and what becomes of an operation that a protocol does not know.
+//! How program name and arguments select a hook: symlinks with suffixes and extensions, names that are not hooks,
+//! unknown operations, and calls that go to the next `keyring` in `PATH`.
 
 use std::os::unix::fs::symlink;
 
@@ -12,19 +12,19 @@ use crate::harness::skip;
 use crate::harness::{Call, Sandbox, YCRED};
 use crate::hooks::{HOOKS, Hook};
 
-/// The hooks that have a symlink, with it.
-fn linked() -> impl Iterator<Item = (&'static Hook, &'static str)> {
+/// Returns the hooks that have a symlink, each with the name of the symlink.
+fn hooks_with_symlink() -> impl Iterator<Item = (&'static Hook, &'static str)> {
     HOOKS.iter().filter_map(|hook| Some((hook, hook.symlink()?)))
 }
 
 fn ask(sandbox: &Sandbox, hook: &Hook, program: &std::path::Path) -> Call {
-    // No other program of that name on this machine is to answer.
+    // PATH has only `bin`, so that an installed program with that name is not run.
     sandbox.call(program, hook.operands()).stdin(hook.forms[0].stdin).env("PATH", sandbox.path("bin"))
 }
 
 #[test]
-fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() {
-    for (hook, link) in linked() {
+fn every_spelling_of_a_symlink_runs_its_hook_with_the_profile_in_the_suffix() {
+    for (hook, link) in hooks_with_symlink() {
         let world = World::new();
         world.profile("prod", "");
         world.profile("my.prod-1", "");
@@ -34,7 +34,7 @@ fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() 
         let dotted = world.last_token();
         world.sandbox.ycred(["token"]).run().succeeds();
         let default = world.last_token();
-        let asked = world.requests();
+        let before = world.requests();
         for (name, token) in [
             (link.to_owned(), &default),
             (format!("{link}.exe"), &default),
@@ -50,31 +50,32 @@ fn every_symlink_in_every_spelling_is_its_hook_with_the_profile_of_its_suffix() 
             let run = ask(&world.sandbox, hook, &path).run().succeeds().quietly();
             hook.gave(&run, token);
         }
-        // The link's path does not matter, nor does a link to the link; `YCRED_PROFILE` counts where the name says nothing.
+        // Directories and chains of links make no difference. `YCRED_PROFILE` applies only to names without a suffix.
         let far = world.sandbox.link_at(format!("work/a b/{link}"));
         hook.gave(&ask(&world.sandbox, hook, &far).run().succeeds().quietly(), &default);
         hook.gave(&ask(&world.sandbox, hook, &far).env("YCRED_PROFILE", "prod").run().succeeds().quietly(), &prod);
-        let twice = world.sandbox.path("work/twice").join(link);
+        let link_to_link = world.sandbox.path("work/twice").join(link);
         std::fs::create_dir(world.sandbox.path("work/twice")).expect("a directory");
-        symlink(&far, &twice).expect("a link to the link");
-        hook.gave(&ask(&world.sandbox, hook, &twice).run().succeeds().quietly(), &default);
+        symlink(&far, &link_to_link).expect("a link to the link");
+        hook.gave(&ask(&world.sandbox, hook, &link_to_link).run().succeeds().quietly(), &default);
         let suffixed = world.sandbox.path("bin").join(format!("{link}-prod"));
         hook.gave(&ask(&world.sandbox, hook, &suffixed).env("YCRED_PROFILE", "my.prod-1").run().succeeds(), &prod);
-        assert_eq!(world.requests(), asked, "{hook:?}: all of these are hits");
+        assert_eq!(world.requests(), before, "{hook:?}: all of these are hits");
     }
 }
 
-/// A name is ours as a whole or not at all; what is not is the command line for people, as is `kubectl ycred`.
+/// Only a complete symlink name selects a hook. Any other name, including `kubectl-ycred`, gets the command-line
+/// interface.
 #[test]
-fn every_other_name_is_the_peoples_command_line() {
+fn every_other_program_name_runs_the_command_line_interface() {
     let world = World::new();
-    let near = linked().flat_map(|(_, link)| {
+    let near_misses = hooks_with_symlink().flat_map(|(_, link)| {
         ["{}x", "x{}", "{}-", "{}_prod", "{}prod", "{}_vx", "{}.sh", "{}.exe.exe", " {}", "{}\u{e9}"]
             .map(|form| form.replace("{}", link))
     });
     let names =
         ["ycred", "ycred.exe", "YCRED", "kubectl-ycred", "kubectl-ycred-prod", "yc", "ycred-", "ycred-prod", "x"];
-    for name in names.into_iter().map(str::to_owned).chain(near) {
+    for name in names.into_iter().map(str::to_owned).chain(near_misses) {
         let link = world.sandbox.link_at(format!("work/{name}"));
         let run = world.sandbox.call(&link, ["token"]).run().succeeds().quietly();
         world.printed_a_token(&run);
@@ -86,18 +87,18 @@ fn every_other_name_is_the_peoples_command_line() {
 }
 
 #[test]
-fn every_hook_answers_by_its_word_and_flags_may_stand_on_either_side() {
+fn every_subcommand_runs_its_hook_and_flags_may_precede_or_follow_it() {
     let world = World::new();
     world.sandbox.ycred(["token"]).run().succeeds();
     for hook in HOOKS.iter().filter(|hook| hook.gives_token) {
-        let (words, stdin) = (hook.operands(), hook.forms[0].stdin);
-        for (before, behind) in
+        let (arguments, stdin) = (hook.operands(), hook.forms[0].stdin);
+        for (before, after) in
             [(&[][..], &[][..]), (&["-p", "default"], &[]), (&[], &["--profile=default"]), (&[], &["-v"])]
         {
-            if behind.iter().any(|flag| hook.own_flags.contains(flag)) {
+            if after.iter().any(|flag| hook.own_flags.contains(flag)) {
                 continue;
             }
-            let all = before.iter().chain([&hook.name]).chain(words).chain(behind).copied();
+            let all = before.iter().chain([&hook.name]).chain(arguments).chain(after).copied();
             let call = world.sandbox.ycred(all).stdin(stdin).env("PATH", world.sandbox.path("bin"));
             hook.gave(&call.run().succeeds(), &world.last_token());
         }
@@ -112,9 +113,9 @@ fn every_hook_answers_by_its_word_and_flags_may_stand_on_either_side() {
     assert_eq!(world.requests(), 1);
 }
 
-/// Cargo cannot be told a word, so a flag names the hook; with it, anything else that is a hook's is not.
+/// Cargo passes a fixed flag instead of a subcommand, so `--cargo-plugin` selects the hook. Other hooks reject it.
 #[test]
-fn a_flag_names_the_hook_that_has_one() {
+fn the_cargo_plugin_flag_selects_the_cargo_hook() {
     let world = World::new();
     let stdin = Hook::named("cargo").forms[0].stdin;
     let link = world.sandbox.link("ycred-cargo");
@@ -139,16 +140,16 @@ fn a_flag_names_the_hook_that_has_one() {
     assert_eq!(world.requests(), 1);
 }
 
-/// Each protocol's own rule for what it does not know, called as its clients do.
+/// The hooks are called by symlink, as their clients do.
 #[test]
-fn an_unknown_operation_is_dealt_with_as_each_protocol_demands() {
+fn an_unknown_operation_gets_the_response_that_the_protocol_defines() {
     let world = World::new();
     let bin = world.sandbox.path("bin");
-    for (hook, link) in linked() {
+    for (hook, link) in hooks_with_symlink() {
         let path = world.sandbox.link(link);
         let run = world.sandbox.call(&path, ["frobnicate"]).stdin("").env("PATH", &bin).run();
         let lines = run.stderr.lines().count();
-        let expected = hook.unknown.as_ref().expect("a hook with a symlink says what an unknown operation is");
+        let expected = hook.unknown.as_ref().expect("the row of a hook with a symlink has `unknown`");
         assert_eq!(
             (run.status.code(), run.stdout.as_str(), lines),
             (Some(expected.code), expected.stdout, expected.lines),
@@ -158,21 +159,21 @@ fn an_unknown_operation_is_dealt_with_as_each_protocol_demands() {
     assert_eq!(world.emulator.calls(), 0);
 }
 
-/// What a person types who takes a hook for a way to run its program.
+/// People may take a hook for a wrapper around its client. The hint tells them how to run the client with a token.
 #[test]
-fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the_program() {
+fn extra_arguments_after_a_hook_are_rejected_with_a_hint() {
     let world = World::new();
-    // `token` is called by people, who mean a profile.
+    // `token` is for people, who probably mean a profile.
     let run = world.ycred(&["token", "prod"]).run().exits(2).stdout_is("");
     assert!(run.stderr.ends_with("to select a profile: ycred token --profile prod\n"), "{run}");
     for protocol in TABLE.iter().filter(|protocol| !protocol.ignores_unknown_operations) {
         let hook = Hook::named(protocol.name);
-        // A hook without one is called by people.
-        let (name, Some(way)) = (hook.name, hook.run_by) else { continue };
-        let words = ["pods", "one", "more", "-v"];
-        let run = world.sandbox.ycred([name].into_iter().chain(words)).run().exits(hook.usage);
+        // People call the hooks without `run_by` themselves.
+        let (name, Some(prefix)) = (hook.name, hook.run_by) else { continue };
+        let arguments = ["pods", "one", "more", "-v"];
+        let run = world.sandbox.ycred([name].into_iter().chain(arguments)).run().exits(hook.usage);
         assert!(run.stderr.contains(&format!("{name} runs it by itself")), "{run}");
-        assert!(run.stderr.contains(&format!(": {way}{name} pods one more")), "{run}");
+        assert!(run.stderr.contains(&format!(": {prefix}{name} pods one more")), "{run}");
         assert!(!run.stdout.contains("t1."), "{run}");
     }
     let run = world.ycred(&["goauth", "build", "./..."]).run().exits(2).stdout_is("");
@@ -180,43 +181,43 @@ fn words_behind_a_hook_that_are_none_of_its_own_are_answered_with_how_to_run_the
         run.stderr.contains("go runs it by itself") && run.stderr.contains("run it as usual: go build ./..."),
         "{run}"
     );
-    // Nor is an operation of the hook's a command of its program's.
-    for (hook, (words, says)) in HOOKS.iter().filter_map(|hook| Some((hook, hook.surplus?))) {
-        let run = world.sandbox.ycred([&hook.name].into_iter().chain(words)).run();
+    // After a known operation the hint does not suggest `ycred exec`.
+    for (hook, (arguments, message)) in HOOKS.iter().filter_map(|hook| Some((hook, hook.surplus?))) {
+        let run = world.sandbox.ycred([&hook.name].into_iter().chain(arguments)).run();
         let run = run.exits(hook.usage).never_says("ycred exec");
-        assert!(run.stderr.contains(says), "{run}");
+        assert!(run.stderr.contains(message), "{run}");
         assert_eq!(run.stderr.contains("on standard input"), !hook.forms[0].stdin.is_empty(), "{run}");
     }
     let link = world.sandbox.link("docker-credential-ycred");
     let run = world.sandbox.call(&link, ["get", "cr.yandex"]).run().exits(1);
     assert!(run.stderr.contains("echo cr.yandex | docker-credential-ycred get"), "{run}");
-    // A hook that no program calls is not called by itself.
-    for (words, hint) in [
+    // The errors of `token`, which no client calls, do not name a client.
+    for (arguments, hint) in [
         (&["token", "json"][..], "did you mean --format json?"),
         (&["token", "for", "headers-json"], "did you mean --format headers-json?"),
         (&["token", "cr.yandex"], "to select a profile: ycred token --profile cr.yandex"),
         (&["token", "--format", "JSON"], "did you mean --format json?"),
     ] {
-        let run = world.ycred(words).run().exits(2).stdout_is("");
+        let run = world.ycred(arguments).run().exits(2).stdout_is("");
         assert!(
             run.stderr.ends_with(&format!("ycred: hint: {hint}\n")) && !run.stderr.contains("runs it by itself"),
             "{run}"
         );
     }
-    // And what stands in for another program has no words of its own to mind.
+    // `keyring` stands in for another program, so it accepts any arguments and passes them on.
     let run = world.ycred(&["keyring", "a", "b", "c", "d"]).env("PATH", "").run().exits(1).stdout_is("");
     assert!(run.stderr.contains("there is no other keyring in PATH to run `a`"), "{run}");
     assert_eq!(world.emulator.calls(), 0);
 }
 
-/// What a hook reads no stdin for, it leaves to whoever comes next.
+/// ycred must not consume stdin that belongs to another program, so a hook's framing matches its requests.
 #[test]
-fn the_table_says_how_every_hook_is_asked() {
+fn a_hook_has_a_framing_exactly_if_it_reads_stdin() {
     use ycred::base::environment::Environment;
     use ycred::process::flags::Options;
     for protocol in TABLE {
         let hook = Hook::named(protocol.name);
-        let operands: Vec<String> = hook.operands().iter().map(|word| (*word).to_owned()).collect();
+        let operands: Vec<String> = hook.operands().iter().map(|operand| (*operand).to_owned()).collect();
         let (options, environment) = (Options::default(), Environment::default());
         let call = ycred::hooks::protocol::Call {
             operands: &operands,
@@ -228,39 +229,40 @@ fn the_table_says_how_every_hook_is_asked() {
     }
 }
 
-// ------------------------------------------------------------------------------------------------- another's name
+// ------------------------------------------------------------------------------------------------- the next keyring
 
-/// Says how it was called, with what came on stdin.
+/// A keyring that prints its arguments, and for `set` its stdin, and exits with 7.
 const NEXT: &str = "#!/bin/sh\necho \"next: $*\"\n[ \"$1\" = set ] && /bin/cat\nexit 7\n";
 
-/// A `keyring` that is ycred, and behind it in PATH what the test puts there.
-struct Chain {
+/// A PATH with ycred as the first `keyring` and the test's own programs after it.
+struct KeyringPath {
     world: World,
     path: String,
 }
 
-impl Chain {
-    fn new(behind: &[(&str, &str)]) -> Chain {
+impl KeyringPath {
+    /// `next` has a directory and a script for each further `keyring`.
+    fn new(next: &[(&str, &str)]) -> KeyringPath {
         let world = World::new();
         world.sandbox.link("keyring");
         let mut path = world.sandbox.path("bin").display().to_string();
-        for (directory, script) in behind {
+        for (directory, script) in next {
             let program = world.sandbox.script(format!("{directory}/keyring"), &script.replace("YCRED", YCRED));
             path = format!("{path}:{}", program.parent().expect("its directory").display());
         }
-        Chain { world, path }
+        KeyringPath { world, path }
     }
 
-    fn keyring(&self, words: &[&str]) -> Call {
+    fn keyring(&self, arguments: &[&str]) -> Call {
         let program = self.world.sandbox.path("bin/keyring");
-        self.world.sandbox.call(program, words).env("PATH", &self.path)
+        self.world.sandbox.call(program, arguments).env("PATH", &self.path)
     }
 }
 
 #[test]
-fn what_is_not_for_us_goes_to_the_next_keyring_as_it_came() {
-    let chain = Chain::new(&[("later", NEXT)]);
-    for words in [
+fn calls_that_are_not_for_ycred_go_to_the_next_keyring_unchanged() {
+    let keyrings = KeyringPath::new(&[("later", NEXT)]);
+    for arguments in [
         &["get", "https://pypi.example/simple/", "iam"][..],
         &["--mode=creds", "--output=json", "get", "https://pypi.example/simple/"],
         &["get", "https://cr.yandex/", "somebody"],
@@ -278,45 +280,46 @@ fn what_is_not_for_us_goes_to_the_next_keyring_as_it_came() {
         &["-v"],
         &[],
     ] {
-        chain.keyring(words).run().exits(7).quietly().stdout_is(&format!("next: {}\n", words.join(" ")));
+        keyrings.keyring(arguments).run().exits(7).quietly().stdout_is(&format!("next: {}\n", arguments.join(" ")));
     }
-    chain.keyring(&["set", "a", "b"]).stdin("hunter22\n").run().exits(7).stdout_is("next: set a b\nhunter22\n");
-    assert_eq!(chain.world.emulator.calls(), 0);
-    // What is for us is not.
-    let run = chain.keyring(&["get", "https://cr.yandex/", "iam"]).run().succeeds().quietly();
-    chain.world.printed_a_token(&run);
-    // Nor is it when we have none: a password of somebody else's would only be refused.
-    chain.world.emulator.fault(crate::emulator::faults::Fault::refuse(403));
-    chain
+    keyrings.keyring(&["set", "a", "b"]).stdin("hunter22\n").run().exits(7).stdout_is("next: set a b\nhunter22\n");
+    assert_eq!(keyrings.world.emulator.calls(), 0);
+    // A call for ycred stays with ycred.
+    let run = keyrings.keyring(&["get", "https://cr.yandex/", "iam"]).run().succeeds().quietly();
+    keyrings.world.printed_a_token(&run);
+    // The same if ycred has no token: the registry would reject a password from another keyring.
+    keyrings.world.emulator.fault(crate::emulator::faults::Fault::refuse(403));
+    keyrings
         .keyring(&["get", "https://cr.yandex/", "iam"])
-        .env("YCRED_CACHE_DIR", chain.world.sandbox.path("caches/other"))
+        .env("YCRED_CACHE_DIR", keyrings.world.sandbox.path("caches/other"))
         .run()
         .exits(1)
         .stdout_is("");
 }
 
 #[test]
-fn without_proc_a_call_is_not_passed_on_to_ycred_itself() {
+fn without_proc_a_call_is_not_passed_to_ycred_itself() {
     if !is_root() {
         return skip("only root may mount over /proc");
     }
-    let chain = Chain::new(&[("later", "#!/bin/sh\nenv | sed -n 's/.*_PASSED_ON=//p'\n")]);
-    let keyring = chain.world.sandbox.path("bin/keyring");
+    let keyrings = KeyringPath::new(&[("later", "#!/bin/sh\nenv | sed -n 's/.*_PASSED_ON=//p'\n")]);
+    let keyring = keyrings.world.sandbox.path("bin/keyring");
     let script = format!("mount -t tmpfs none /proc && exec {} diagnose", keyring.display());
-    let call = chain.world.sandbox.call("unshare", ["--mount", "sh", "-c", &script]);
-    let passed_on = chain.world.sandbox.path("later/keyring");
-    call.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", chain.path))
+    let call = keyrings.world.sandbox.call("unshare", ["--mount", "sh", "-c", &script]);
+    let next = keyrings.world.sandbox.path("later/keyring");
+    call.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", keyrings.path))
         .run()
         .succeeds()
-        .stdout_is(&format!("{}\n", passed_on.display()));
+        .stdout_is(&format!("{}\n", next.display()));
 }
 
-/// The script of the page: what ycred was told stays with ycred, whatever the rest is.
+/// The documentation has a script named `keyring` that calls `ycred keyring` with flags. These flags are for ycred
+/// only.
 #[test]
-fn flags_of_ours_before_the_words_of_a_script_go_to_no_other_keyring() {
-    let chain = Chain::new(&[("later", NEXT)]);
-    let call = |words: &[&str]| chain.world.sandbox.call(YCRED, words).env("PATH", &chain.path);
-    for words in [
+fn ycreds_own_flags_are_not_passed_to_the_next_keyring() {
+    let keyrings = KeyringPath::new(&[("later", NEXT)]);
+    let call = |arguments: &[&str]| keyrings.world.sandbox.call(YCRED, arguments).env("PATH", &keyrings.path);
+    for arguments in [
         &["--list-backends"][..],
         &["-b", "some.backend", "get", "https://pypi.example/", "me"],
         &["get", "--mode=nonsense", "-p", "x"],
@@ -326,60 +329,69 @@ fn flags_of_ours_before_the_words_of_a_script_go_to_no_other_keyring() {
         &[],
     ] {
         for before in [&["keyring", "--profile", "default"][..], &["-p", "keyring", "keyring", "--no-cache"]] {
-            call(&[before, words].concat()).run().exits(7).quietly().stdout_is(&format!("next: {}\n", words.join(" ")));
+            call(&[before, arguments].concat())
+                .run()
+                .exits(7)
+                .quietly()
+                .stdout_is(&format!("next: {}\n", arguments.join(" ")));
         }
     }
-    assert_eq!(chain.world.emulator.calls(), 0);
+    assert_eq!(keyrings.world.emulator.calls(), 0);
 }
 
 #[test]
-fn without_a_next_keyring_it_is_exit_1_and_silent_where_a_client_asks() {
-    let chain = Chain::new(&[]);
-    for words in [
+fn without_a_next_keyring_lookups_exit_1_silently_and_other_operations_report_an_error() {
+    let keyrings = KeyringPath::new(&[]);
+    for arguments in [
         &["get", "https://pypi.example/simple/", "iam"][..],
         &["--mode=creds", "--output=json", "get", "https://pypi.example/simple/"],
         &["get", "https://cr.yandex/", "somebody"],
         &["get", "", ""],
     ] {
-        chain.keyring(words).run().exits(1).quietly().stdout_is("");
+        keyrings.keyring(arguments).run().exits(1).quietly().stdout_is("");
     }
-    for words in [&["set", "a", "b"][..], &["del", "a", "b"], &["diagnose"], &["--list-backends"], &["get"], &[]] {
-        let run = chain.keyring(words).stdin("hunter22\n").run().exits(1).stdout_is("").never_says("hunter22");
+    for arguments in [&["set", "a", "b"][..], &["del", "a", "b"], &["diagnose"], &["--list-backends"], &["get"], &[]] {
+        let run = keyrings.keyring(arguments).stdin("hunter22\n").run().exits(1).stdout_is("").never_says("hunter22");
         assert!(run.stderr.starts_with("ycred: error: ") && run.stderr.lines().count() <= 2, "{run}");
-        // What makes pip complain of an old keyring.
+        // From this message pip concludes that the keyring is too old.
         assert!(!run.stderr.contains("unrecognized arguments"), "{run}");
     }
 }
 
-/// Links and copies of ourselves, scripts that call us back, directories and files that are no programs: the call ends, and
-/// reaches the one that is another program.
+/// Other entries of PATH may be links to ycred, copies of it, scripts that call it, directories or files that are not
+/// executable. The call ends anyway, and reaches another keyring if there is one.
 #[test]
-fn a_call_is_never_passed_round_in_a_circle() {
-    let back = "#!/bin/sh\nexec 'YCRED' keyring --profile gone \"$@\"\n";
-    let by_name = "#!/bin/sh\nexec keyring \"$@\"\n";
+fn calls_are_never_passed_in_a_loop() {
+    let calls_ycred = "#!/bin/sh\nexec 'YCRED' keyring --profile gone \"$@\"\n";
+    let calls_keyring = "#!/bin/sh\nexec keyring \"$@\"\n";
     let foreign = ["get", "https://pypi.example/simple/", "iam"];
-    for behind in [&[("a", back)][..], &[("a", by_name)], &[("a", back), ("b", by_name), ("c", back)]] {
-        Chain::new(behind).keyring(&foreign).run().exits(1).quietly().stdout_is("");
-        let with_next: Vec<(&str, &str)> = behind.iter().copied().chain([("z", NEXT)]).collect();
-        let run = Chain::new(&with_next).keyring(&foreign).run().exits(7).quietly();
+    for scripts in [
+        &[("a", calls_ycred)][..],
+        &[("a", calls_keyring)],
+        &[("a", calls_ycred), ("b", calls_keyring), ("c", calls_ycred)],
+    ] {
+        KeyringPath::new(scripts).keyring(&foreign).run().exits(1).quietly().stdout_is("");
+        let with_next: Vec<(&str, &str)> = scripts.iter().copied().chain([("z", NEXT)]).collect();
+        let run = KeyringPath::new(&with_next).keyring(&foreign).run().exits(7).quietly();
         assert_eq!(run.stdout, "next: get https://pypi.example/simple/ iam\n", "{run}");
     }
-    let chain = Chain::new(&[]);
-    let sandbox = &chain.world.sandbox;
+    let keyrings = KeyringPath::new(&[]);
+    let sandbox = &keyrings.world.sandbox;
     sandbox.link_at("linked/keyring");
     std::fs::create_dir_all(sandbox.path("copied")).expect("a directory");
-    // By another process, so that no child of ours that is just being started holds the copy open for writing.
+    // Copied by another process: a child that this process is just starting could inherit the open copy, and the kernel
+    // does not run a file that is open for writing.
     sandbox.call("cp", [YCRED.as_ref(), sandbox.path("copied/keyring").as_os_str()]).run().succeeds();
     std::fs::create_dir_all(sandbox.path("directory/keyring")).expect("a directory");
     sandbox.file("unexecutable/keyring", NEXT);
     symlink("/nowhere/at/all", sandbox.path("runs/keyring")).expect("a link to nowhere");
     sandbox.script("work/relative/keyring", NEXT);
-    let all = ["bin", "linked", "copied", "directory", "unexecutable", "runs"];
-    let all: Vec<String> = all.iter().map(|place| sandbox.path(place).display().to_string()).collect();
-    let path = format!("{}:relative::.", all.join(":"));
-    chain.keyring(&foreign).env("PATH", &path).run().exits(1).quietly().stdout_is("");
-    chain.keyring(&foreign).env("PATH", "").run().exits(1).quietly().stdout_is("");
+    let directories = ["bin", "linked", "copied", "directory", "unexecutable", "runs"];
+    let directories: Vec<String> = directories.iter().map(|name| sandbox.path(name).display().to_string()).collect();
+    let path = format!("{}:relative::.", directories.join(":"));
+    keyrings.keyring(&foreign).env("PATH", &path).run().exits(1).quietly().stdout_is("");
+    keyrings.keyring(&foreign).env("PATH", "").run().exits(1).quietly().stdout_is("");
     let next = sandbox.script("z/keyring", NEXT);
     let path = format!("{path}:{}", next.parent().expect("its directory").display());
-    chain.keyring(&foreign).env("PATH", &path).run().exits(7).quietly().stdout_has("next: get");
+    keyrings.keyring(&foreign).env("PATH", &path).run().exits(7).quietly().stdout_has("next: get");
 }

@@ -1,15 +1,15 @@
-//! A hostile world: processes killed at every step, disks that fail at every call, homes that are none, closed and full
-//! channels, look-alike hosts, and whoever would like to see a secret.
+//! Fault injection: killed processes, failing disks, unusable home directories, closed and full channels, look-alike
+//! hosts, and searches for leaked secrets.
 //!
-//! What must hold is the promise: no trouble with the cache, the disk or the channel ever costs a token that could be
-//! had, and no secret is anywhere but where it belongs.
+//! Two promises must hold. If a token can be obtained, no fault of the cache, the disk or a channel prevents it.
+//! Secrets are only where they belong.
 
 mod channel;
-mod commons;
 mod crash;
 mod disk;
 mod dispatch;
 mod hosts;
+mod other_user;
 mod places;
 mod records;
 mod secrets;

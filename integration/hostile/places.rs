@@ -1,58 +1,58 @@
-//! Homes that are none, directories that belong to others, links that users made: where things go, and where nothing does.
+//! Where ycred writes: unusable home directories, directories of other users, and symlinks that users made.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
 use std::path::{Path, PathBuf};
 
-use super::commons::{Commons, NOBODY, STRANGER};
-use super::records::{is_unharmed, records};
+use super::other_user::{NOBODY, OtherUser, UNKNOWN_USER};
+use super::records::{at_most_one_warning, records};
 use crate::harness::files::{make_private, mode, names, set_mode};
 use crate::harness::machine::require_root;
 use crate::harness::{Call, Run, YCRED};
 use crate::world::World;
 
-/// ycred with the platform's own places, and nothing said about a home.
-fn at_home(world: &World, arguments: &[&str]) -> Call {
+/// Returns a call of ycred with the platform's default directories and without `HOME`.
+fn in_default_directories(world: &World, arguments: &[&str]) -> Call {
     let call = world.ycred(arguments);
     ["YCRED_CACHE_DIR", "YCRED_STATE_DIR", "HOME"].into_iter().fold(call, Call::without)
 }
 
-/// Nothing is in the directory that the sandbox's programs start in.
+/// Asserts that the working directory of the sandbox's programs is empty.
 #[track_caller]
-fn nothing_was_written_here(world: &World) {
+fn work_is_empty(world: &World) {
     assert_eq!(names(&world.sandbox.path("work")), Vec::<PathBuf>::new());
 }
 
 #[test]
-fn the_cache_is_below_home_and_xdg_goes_before_it() {
+fn the_cache_is_below_home_unless_xdg_cache_home_is_set() {
     let world = World::new();
     let (home, xdg) = (world.sandbox.path("tmp/home"), world.sandbox.path("tmp/xdg"));
     make_private(&home);
-    let call = || at_home(&world, &["token"]).env("HOME", &home);
+    let call = || in_default_directories(&world, &["token"]).env("HOME", &home);
     call().run().succeeds().quietly();
     assert_eq!(records(&home.join(".cache/ycred")).len(), 1);
     call().env("XDG_CACHE_HOME", &xdg).run().succeeds().quietly();
     assert_eq!(records(&xdg.join("ycred")).len(), 1);
-    // What systemd gives is for those without a home.
-    let given = world.sandbox.path("tmp/given");
-    make_private(&given);
-    world.is_a_hit(call().env("CACHE_DIRECTORY", &given));
-    assert_eq!(names(&given), Vec::<PathBuf>::new());
+    // systemd's `CACHE_DIRECTORY` is used only without a home.
+    let systemd = world.sandbox.path("tmp/given");
+    make_private(&systemd);
+    world.is_a_hit(call().env("CACHE_DIRECTORY", &systemd));
+    assert_eq!(names(&systemd), Vec::<PathBuf>::new());
     for empty in ["XDG_CACHE_HOME", "YCRED_CACHE_DIR", "YCRED_STATE_DIR"] {
         world.is_a_hit(call().env(empty, ""));
     }
 }
 
 #[test]
-fn a_relative_xdg_directory_is_ignored_as_the_specification_says() {
+fn a_relative_xdg_directory_is_ignored() {
     let world = World::new();
     let home = world.sandbox.path("tmp/home");
     fs::create_dir_all(home.join(".config/ycred")).expect("a configuration");
     for file in ["default.toml", "key.json"] {
-        fs::copy(world.sandbox.path("config").join(file), home.join(".config/ycred").join(file)).expect("copied");
+        fs::copy(world.sandbox.path("config").join(file), home.join(".config/ycred").join(file)).expect("a copy");
     }
-    let run = at_home(&world, &["token"])
+    let run = in_default_directories(&world, &["token"])
         .without("YCRED_CONFIG_DIR")
         .env("HOME", &home)
         .env("XDG_CACHE_HOME", "relative/cache")
@@ -63,51 +63,51 @@ fn a_relative_xdg_directory_is_ignored_as_the_specification_says() {
         .quietly();
     world.printed_a_token(&run);
     assert_eq!(records(&home.join(".cache/ycred")).len(), 1);
-    nothing_was_written_here(&world);
+    work_is_empty(&world);
 }
 
 #[test]
-fn a_home_that_is_none_costs_one_warning_at_most_and_no_token() {
+fn an_unusable_home_costs_one_warning_and_no_token() {
     let world = World::new();
     let file = world.sandbox.file("tmp/a-file", "not a home");
-    let file_text = file.display().to_string();
+    let regular_file = file.display().to_string();
     let below = file.join("below").display().to_string();
-    for home in ["/dev/null", file_text.as_str(), below.as_str(), "/proc", "/proc/none", "/dev/full/x"] {
+    for home in ["/dev/null", regular_file.as_str(), below.as_str(), "/proc", "/proc/none", "/dev/full/x"] {
         let before = world.requests();
         for _ in 0..2 {
-            let run = at_home(&world, &["token"]).env("HOME", home).run();
-            is_unharmed(&world, &run, Path::new(home));
-            assert!(!run.stderr.is_empty(), "HOME={home}: nothing can be kept there, and nothing is told\n{run}");
+            let run = in_default_directories(&world, &["token"]).env("HOME", home).run();
+            at_most_one_warning(&world, &run, Path::new(home));
+            assert!(!run.stderr.is_empty(), "HOME={home}: nothing can be stored there, but there is no warning\n{run}");
         }
         assert_eq!(world.requests(), before + 2, "HOME={home}");
     }
     assert_eq!(fs::read(&file).expect("the file"), b"not a home");
-    nothing_was_written_here(&world);
+    work_is_empty(&world);
 }
 
 #[test]
-fn a_home_that_is_missing_is_made_private_down_to_the_cache() {
+fn a_missing_home_is_created_with_mode_0700_down_to_the_cache() {
     let world = World::new();
     let home = world.sandbox.path("tmp/new/home");
-    at_home(&world, &["token"]).env("HOME", &home).run().succeeds().quietly();
+    in_default_directories(&world, &["token"]).env("HOME", &home).run().succeeds().quietly();
     for directory in ["tmp/new", "tmp/new/home", "tmp/new/home/.cache", "tmp/new/home/.cache/ycred"] {
         assert_eq!(mode(&world.sandbox.path(directory)), 0o700, "{directory}");
     }
-    world.is_a_hit(at_home(&world, &["token"]).env("HOME", &home));
+    world.is_a_hit(in_default_directories(&world, &["token"]).env("HOME", &home));
 }
 
-/// A script in a mount namespace where root's own home and `/run` are empty and gone afterwards.
-fn in_a_sealed_root(world: &World, script: &str) -> Call {
+/// Returns a call of a script in a mount namespace where root's home and `/run` are empty temporary file systems.
+fn with_empty_home_and_run(world: &World, script: &str) -> Call {
     let script = format!(
         "set -e; home=$(getent passwd 0 | cut -d: -f6); mount -t tmpfs none \"$home\"; mount -t tmpfs none /run; {script}"
     );
-    let words = ["-m", "--propagation", "private", "sh", "-c", &script, "sh", YCRED].map(OsString::from);
-    let call = world.sandbox.call("unshare", words);
+    let arguments = ["-m", "--propagation", "private", "sh", "-c", &script, "sh", YCRED].map(OsString::from);
+    let call = world.sandbox.call("unshare", arguments);
     ["YCRED_CACHE_DIR", "YCRED_STATE_DIR", "HOME"].into_iter().fold(call, Call::without)
 }
 
 #[test]
-fn without_home_it_is_the_password_databases_and_home_beats_that() {
+fn without_home_the_password_database_is_used_and_home_overrides_it() {
     if !require_root(&["unshare", "getent"]) {
         return;
     }
@@ -115,112 +115,119 @@ fn without_home_it_is_the_password_databases_and_home_beats_that() {
     for unset in ["unset HOME", "export HOME="] {
         let script =
             format!("{unset}; \"$1\" token; \"$1\" token; ls \"$home/.cache/ycred/v1\"/*.json >&2; ls -A /run >&2");
-        let run = in_a_sealed_root(&world, &script).run().succeeds();
+        let run = with_empty_home_and_run(&world, &script).run().succeeds();
         let token = world.last_token();
         assert_eq!(run.stdout, format!("{token}\n{token}\n"), "{run}");
         assert!(run.stderr.lines().count() == 1 && run.stderr.ends_with(".json\n"), "{run}");
     }
     let home = world.sandbox.path("tmp/other-home");
     make_private(&home);
-    let run =
-        in_a_sealed_root(&world, "\"$1\" token; ls -A \"$home\" >&2").env("HOME", &home).run().succeeds().quietly();
+    let run = with_empty_home_and_run(&world, "\"$1\" token; ls -A \"$home\" >&2")
+        .env("HOME", &home)
+        .run()
+        .succeeds()
+        .quietly();
     world.printed_a_token(&run);
     assert_eq!(records(&home.join(".cache/ycred")).len(), 1);
-    nothing_was_written_here(&world);
+    work_is_empty(&world);
 }
 
 #[test]
-fn a_relative_home_is_no_home_and_nothing_is_written_to_the_current_directory() {
+fn a_relative_home_is_ignored_and_nothing_is_written_to_the_current_directory() {
     if !require_root(&["unshare", "getent"]) {
         return;
     }
     let world = World::new();
     for home in [".", "home", "./x", "~"] {
-        // Root without a home keeps its tokens in /run.
+        // Without a home, root's cache is in /run.
         let script = format!(
             "export HOME='{home}'; \"$1\" token; \"$1\" token; ls /run/ycred/v1/*.json >&2; ls -A \"$home\" >&2"
         );
-        let run = in_a_sealed_root(&world, &script).run().succeeds();
+        let run = with_empty_home_and_run(&world, &script).run().succeeds();
         let token = world.last_token();
         assert_eq!(run.stdout, format!("{token}\n{token}\n"), "HOME={home}\n{run}");
         assert!(run.stderr.lines().count() == 1 && run.stderr.ends_with(".json\n"), "HOME={home}\n{run}");
-        nothing_was_written_here(&world);
+        work_is_empty(&world);
     }
-    // systemd's directory goes before /run, the first of several, and only an absolute one counts.
-    let given = world.sandbox.path("tmp/given");
-    let list = format!("{}:/elsewhere", given.display());
-    let run =
-        in_a_sealed_root(&world, "export HOME=x; \"$1\" token; ls -A /run >&2").env("CACHE_DIRECTORY", list).run();
+    // The first directory in systemd's list takes precedence over /run, if it is absolute.
+    let systemd = world.sandbox.path("tmp/given");
+    let list = format!("{}:/elsewhere", systemd.display());
+    let run = with_empty_home_and_run(&world, "export HOME=x; \"$1\" token; ls -A /run >&2")
+        .env("CACHE_DIRECTORY", list)
+        .run();
     world.printed_a_token(&run.succeeds().quietly());
-    assert_eq!(records(&given).len(), 1);
-    let run =
-        in_a_sealed_root(&world, "export HOME=x; \"$1\" token; ls -A /run >&2").env("CACHE_DIRECTORY", "given").run();
+    assert_eq!(records(&systemd).len(), 1);
+    let run = with_empty_home_and_run(&world, "export HOME=x; \"$1\" token; ls -A /run >&2")
+        .env("CACHE_DIRECTORY", "given")
+        .run();
     assert_eq!(run.succeeds().stderr, "ycred\n");
-    nothing_was_written_here(&world);
+    work_is_empty(&world);
 }
 
 #[test]
-fn under_sudo_with_the_callers_home_nothing_is_created_there_and_one_warning_names_it() {
+fn under_sudo_with_the_callers_home_nothing_is_created_and_one_warning_names_the_directory() {
     if !require_root(&["setpriv"]) {
         return;
     }
     let world = World::new();
     for prepared in ["", ".cache", ".cache/ycred", ".cache/ycred/v1"] {
-        let commons = Commons::new(&world, NOBODY);
-        let home = commons.path("home");
-        let mut made = home.clone();
+        let other_user = OtherUser::new(&world, NOBODY);
+        let home = other_user.path("home");
+        let mut directory = home.clone();
         for part in Path::new(prepared) {
-            made.push(part);
-            make_private(&made);
-            chown(&made, Some(NOBODY), Some(NOBODY)).expect("given away");
+            directory.push(part);
+            make_private(&directory);
+            chown(&directory, Some(NOBODY), Some(NOBODY)).expect("a new owner");
         }
-        let before = commons.contents("home");
+        let before = other_user.owners_below("home");
         for _ in 0..2 {
-            let run = at_home(&world, &["token"]).env("HOME", &home).run();
-            is_unharmed(&world, &run, &home);
+            let run = in_default_directories(&world, &["token"]).env("HOME", &home).run();
+            at_most_one_warning(&world, &run, &home);
             assert!(run.stderr.contains("belongs to user 65534, not to 0"), "{prepared}\n{run}");
         }
-        assert_eq!(commons.contents("home"), before, "{prepared}: something was created");
-        // And the caller is not locked out.
-        commons.call(&world, &["token"]).run().succeeds().quietly();
-        world.is_a_hit(commons.call(&world, &["token"]));
-        // Root does not read the caller's token either.
-        let asked = world.requests();
-        let run = at_home(&world, &["token"]).env("HOME", &home).run();
-        is_unharmed(&world, &run, &home);
-        assert_eq!(world.requests(), asked + 1);
-        world.is_a_hit(commons.call(&world, &["token"]));
-        let strangers: Vec<_> = commons.contents("home").into_iter().filter(|(_, owner)| *owner != NOBODY).collect();
-        assert_eq!(strangers, []);
+        assert_eq!(other_user.owners_below("home"), before, "{prepared}: something was created");
+        // The caller can still use the home.
+        other_user.call(&world, &["token"]).run().succeeds().quietly();
+        world.is_a_hit(other_user.call(&world, &["token"]));
+        // Root does not read the caller's token.
+        let before = world.requests();
+        let run = in_default_directories(&world, &["token"]).env("HOME", &home).run();
+        at_most_one_warning(&world, &run, &home);
+        assert_eq!(world.requests(), before + 1);
+        world.is_a_hit(other_user.call(&world, &["token"]));
+        let foreign_files: Vec<_> =
+            other_user.owners_below("home").into_iter().filter(|(_, owner)| *owner != NOBODY).collect();
+        assert_eq!(foreign_files, []);
     }
 }
 
 #[test]
-fn an_ordinary_user_with_a_home_of_its_own_has_a_cache_of_its_own() {
+fn a_user_with_a_private_home_has_a_private_cache() {
     if !require_root(&["setpriv"]) {
         return;
     }
     let world = World::new();
-    let commons = Commons::new(&world, NOBODY);
-    commons.call(&world, &["token"]).run().succeeds().quietly();
-    world.is_a_hit(commons.call(&world, &["token"]));
-    let strangers: Vec<_> = commons.contents("home").into_iter().filter(|(_, owner)| *owner != NOBODY).collect();
-    assert_eq!(strangers, []);
-    assert_eq!(names(&commons.path("work")), Vec::<PathBuf>::new());
+    let other_user = OtherUser::new(&world, NOBODY);
+    other_user.call(&world, &["token"]).run().succeeds().quietly();
+    world.is_a_hit(other_user.call(&world, &["token"]));
+    let foreign_files: Vec<_> =
+        other_user.owners_below("home").into_iter().filter(|(_, owner)| *owner != NOBODY).collect();
+    assert_eq!(foreign_files, []);
+    assert_eq!(names(&other_user.path("work")), Vec::<PathBuf>::new());
 }
 
 #[test]
-fn an_ordinary_user_without_a_usable_home_gets_the_token_and_one_warning() {
+fn a_user_without_a_usable_home_gets_the_token_and_one_warning() {
     if !require_root(&["setpriv"]) {
         return;
     }
     let world = World::new();
-    let commons = Commons::new(&world, NOBODY);
-    let foreign = commons.path("foreign");
+    let other_user = OtherUser::new(&world, NOBODY);
+    let foreign = other_user.path("foreign");
     fs::create_dir(&foreign).expect("root's directory");
     let foreign = foreign.display().to_string();
-    let roots = || ["/.cache", "/nonexistent"].map(|path| Path::new(path).exists());
-    let at_the_root = roots();
+    let exist_at_root = || ["/.cache", "/nonexistent"].map(|path| Path::new(path).exists());
+    let before = exist_at_root();
     for (home, place) in [
         ("/", "/.cache/ycred"),
         ("/nonexistent", "/nonexistent"),
@@ -228,47 +235,47 @@ fn an_ordinary_user_without_a_usable_home_gets_the_token_and_one_warning() {
         (foreign.as_str(), foreign.as_str()),
         ("relative", "YCRED_CACHE_DIR"),
     ] {
-        let run = commons.call(&world, &["token"]).env("HOME", home).run();
-        is_unharmed(&world, &run, Path::new(place));
+        let run = other_user.call(&world, &["token"]).env("HOME", home).run();
+        at_most_one_warning(&world, &run, Path::new(place));
         assert!(!run.stderr.is_empty(), "HOME={home}\n{run}");
     }
     assert_eq!(names(Path::new(&foreign)), Vec::<PathBuf>::new());
-    assert_eq!(roots(), at_the_root, "something was made at the root");
-    assert_eq!(names(&commons.path("work")), Vec::<PathBuf>::new());
+    assert_eq!(exist_at_root(), before, "something was created in /");
+    assert_eq!(names(&other_user.path("work")), Vec::<PathBuf>::new());
 }
 
 #[test]
-fn a_user_whom_no_database_knows_needs_no_home_and_systemds_directory_serves() {
+fn a_user_missing_from_the_password_database_needs_no_home_and_can_use_systemds_cache_directory() {
     if !require_root(&["setpriv"]) {
         return;
     }
     let world = World::new();
-    let commons = Commons::new(&world, STRANGER);
-    let call = || commons.call(&world, &["token"]).without("HOME");
+    let other_user = OtherUser::new(&world, UNKNOWN_USER);
+    let call = || other_user.call(&world, &["token"]).without("HOME");
     let run = call().run();
-    is_unharmed(&world, &run, Path::new("YCRED_CACHE_DIR"));
+    at_most_one_warning(&world, &run, Path::new("YCRED_CACHE_DIR"));
     assert!(run.stderr.contains("there is no home directory"), "{run}");
-    fs::create_dir(commons.path("given")).expect("systemd's directory");
-    commons.give("given", STRANGER);
-    let given = || call().env("CACHE_DIRECTORY", commons.path("given"));
-    given().run().succeeds().quietly();
-    world.is_a_hit(given());
-    // Without a configuration directory either, the machine's own profiles and the environment are left.
+    fs::create_dir(other_user.path("given")).expect("systemd's directory");
+    other_user.chown("given", UNKNOWN_USER);
+    let with_systemd = || call().env("CACHE_DIRECTORY", other_user.path("given"));
+    with_systemd().run().succeeds().quietly();
+    world.is_a_hit(with_systemd());
+    // Without a configuration directory, ycred uses /etc/ycred and the environment.
     let run = call().without("YCRED_CONFIG_DIR").env("YC_IAM_TOKEN", "t1.given.x").run();
     assert_eq!((run.status.code(), run.stdout.as_str(), run.stderr.as_str()), (Some(0), "t1.given.x\n", ""), "{run}");
     let run = call().without("YCRED_CONFIG_DIR").run().exits(3);
     assert!(run.stderr.contains("/etc/ycred/default.toml"), "{run}");
-    assert_eq!(names(&commons.path("work")), Vec::<PathBuf>::new());
+    assert_eq!(names(&other_user.path("work")), Vec::<PathBuf>::new());
 }
 
 #[test]
-fn the_variables_must_be_absolute_and_a_relative_cache_costs_no_token() {
+fn directory_variables_must_be_absolute_and_a_relative_cache_costs_no_token() {
     let world = World::new();
     for relative in ["cache", "./cache", "../cache", "~/cache"] {
         let run = world.ycred(&["token"]).env("YCRED_CACHE_DIR", relative).run();
-        is_unharmed(&world, &run, Path::new("YCRED_CACHE_DIR must be an absolute path"));
+        at_most_one_warning(&world, &run, Path::new("YCRED_CACHE_DIR must be an absolute path"));
         world.ycred(&["token"]).env("YCRED_CONFIG_DIR", relative).run().exits(2).stdout_is("");
-        nothing_was_written_here(&world);
+        work_is_empty(&world);
     }
 }
 
@@ -276,7 +283,7 @@ fn the_variables_must_be_absolute_and_a_relative_cache_costs_no_token() {
 fn nothing_is_ever_written_to_the_current_directory() {
     let world = World::new();
     world.profile("other", "");
-    let foul = world.sandbox.path("work");
+    let work = world.sandbox.path("work");
     let calls: Vec<Call> = [
         &["token"][..],
         &["kubectl"],
@@ -296,17 +303,17 @@ fn nothing_is_ever_written_to_the_current_directory() {
         &["--help"],
     ]
     .into_iter()
-    .map(|words| world.ycred(words).within(&foul))
+    .map(|arguments| world.ycred(arguments).within(&work))
     .collect();
     for call in calls {
         let run: Run = call.run();
         assert!(run.status.code().is_some_and(|code| code <= 3), "{run}");
-        nothing_was_written_here(&world);
+        work_is_empty(&world);
     }
 }
 
 #[test]
-fn a_cache_directory_that_is_a_users_own_link_works() {
+fn a_cache_directory_may_be_the_users_own_symlink() {
     let world = World::new();
     let (real, link) = (world.sandbox.path("tmp/real"), world.sandbox.path("tmp/link"));
     make_private(&real);
@@ -315,39 +322,39 @@ fn a_cache_directory_that_is_a_users_own_link_works() {
     assert_eq!(records(&real).len(), 1);
     world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &link));
     world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &real));
-    assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
-    // Also where the version's directory is one.
+    assert!(fs::symlink_metadata(&link).expect("the link").is_symlink());
+    // The same for the format's directory, `v1`.
     let (other, inner) = (world.sandbox.path("tmp/other"), world.sandbox.path("tmp/cache"));
     make_private(&other);
     make_private(&inner);
     symlink(&other, inner.join("v1")).expect("a link");
     world.ycred(&["token"]).env("YCRED_CACHE_DIR", &inner).run().succeeds().quietly();
     world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &inner));
-    // A link that leads nowhere is not followed into making what it names.
+    // The target of a dangling link is not created.
     let dangling = world.sandbox.path("tmp/dangling");
     symlink(world.sandbox.path("tmp/nowhere"), &dangling).expect("a link");
     let run = world.ycred(&["token"]).env("YCRED_CACHE_DIR", &dangling).run();
-    is_unharmed(&world, &run, &dangling);
+    at_most_one_warning(&world, &run, &dangling);
     assert!(!run.stderr.is_empty() && !world.sandbox.path("tmp/nowhere").exists(), "{run}");
 }
 
 #[test]
-fn a_link_into_another_users_directory_is_refused() {
+fn a_symlink_into_another_users_directory_is_rejected() {
     if !require_root(&["setpriv"]) {
         return;
     }
     let world = World::new();
-    let commons = Commons::new(&world, NOBODY);
+    let other_user = OtherUser::new(&world, NOBODY);
     let link = world.sandbox.path("tmp/link");
-    symlink(commons.path("home"), &link).expect("a link");
+    symlink(other_user.path("home"), &link).expect("a link");
     let run = world.ycred(&["token"]).env("YCRED_CACHE_DIR", &link).run();
-    is_unharmed(&world, &run, &link);
+    at_most_one_warning(&world, &run, &link);
     assert!(run.stderr.contains("belongs to user 65534"), "{run}");
-    assert_eq!(commons.contents("home"), []);
+    assert_eq!(other_user.owners_below("home"), []);
 }
 
 #[test]
-fn a_profile_that_is_a_link_is_read_and_stays_one() {
+fn a_symlinked_profile_is_read_and_stays_a_symlink() {
     let world = World::new();
     world.profile("other", "");
     let config = world.sandbox.path("config");
@@ -358,16 +365,16 @@ fn a_profile_that_is_a_link_is_read_and_stays_one() {
     symlink(dotfiles.join("default.toml"), config.join("default.toml")).expect("a link");
     world.ycred(&["token"]).run().succeeds().quietly();
     world.ycred(&["use", "other"]).run().succeeds().quietly().stdout_is("the default profile is now other\n");
-    assert!(fs::symlink_metadata(config.join("default.toml")).expect("there").is_symlink());
-    assert_eq!(fs::read_to_string(dotfiles.join("default.toml")).expect("there"), "use = \"other\"\n");
-    assert_eq!(names(&dotfiles).len(), 1, "no litter beside it");
+    assert!(fs::symlink_metadata(config.join("default.toml")).expect("the link").is_symlink());
+    assert_eq!(fs::read_to_string(dotfiles.join("default.toml")).expect("the alias"), "use = \"other\"\n");
+    assert_eq!(names(&dotfiles).len(), 1, "a temporary file was left behind");
     let before = world.requests();
     world.ycred(&["token"]).run().succeeds().quietly();
-    assert_eq!(world.requests(), before + 1, "another profile, another token");
+    assert_eq!(world.requests(), before + 1, "another profile needs another token");
 }
 
 #[test]
-fn a_profile_that_others_may_write_or_that_is_anothers_is_refused_with_the_mend() {
+fn a_profile_that_another_user_owns_or_can_write_is_rejected() {
     let world = World::new();
     let path = world.sandbox.path("config/default.toml");
     set_mode(&path, 0o602);
@@ -379,19 +386,19 @@ fn a_profile_that_others_may_write_or_that_is_anothers_is_refused_with_the_mend(
     if !require_root(&["setpriv"]) {
         return;
     }
-    let commons = Commons::new(&world, NOBODY);
-    commons.give("config/default.toml", STRANGER);
-    let run = commons.call(&world, &["token"]).run().exits(3).stdout_is("");
+    let other_user = OtherUser::new(&world, NOBODY);
+    other_user.chown("config/default.toml", UNKNOWN_USER);
+    let run = other_user.call(&world, &["token"]).run().exits(3).stdout_is("");
     assert!(run.stderr.contains("belongs to another user (54321)"), "{run}");
-    // Root's is as good as one's own; and root may use anybody's.
-    commons.give("config/default.toml", 0);
-    commons.call(&world, &["token"]).run().succeeds().quietly();
-    chown(&path, Some(NOBODY), Some(NOBODY)).expect("given away");
+    // A user may use root's profiles, and root may use any user's.
+    other_user.chown("config/default.toml", 0);
+    other_user.call(&world, &["token"]).run().succeeds().quietly();
+    chown(&path, Some(NOBODY), Some(NOBODY)).expect("a new owner");
     world.ycred(&["token", "--no-cache"]).run().succeeds().quietly();
 }
 
 #[test]
-fn under_sudo_logout_and_erase_leave_nothing_in_the_callers_cache() {
+fn under_sudo_logout_and_erase_create_nothing_in_the_callers_cache() {
     if !require_root(&["setpriv"]) {
         return;
     }
@@ -399,12 +406,12 @@ fn under_sudo_logout_and_erase_leave_nothing_in_the_callers_cache() {
     let cache = world.sandbox.path("cache");
     make_private(&cache.join("v1"));
     for path in [cache.clone(), cache.join("v1")] {
-        std::os::unix::fs::chown(&path, Some(65534), Some(65534)).expect("given away");
+        std::os::unix::fs::chown(&path, Some(65534), Some(65534)).expect("a new owner");
     }
     world.ycred(&["logout"]).run().succeeds();
     world.ycred(&["logout", "--all"]).run().succeeds();
     let erase = "protocol=https\nhost=cr.yandex\nusername=iam\npassword=t1.abcdefgh.x\n";
     world.ycred(&["git", "erase"]).stdin(erase).run().succeeds();
-    let left = world.sandbox.files("cache");
-    assert!(left.is_empty(), "{left:?}");
+    let created = world.sandbox.files("cache");
+    assert!(created.is_empty(), "{created:?}");
 }

@@ -1,4 +1,4 @@
-//! The records in a cache directory, and what a trouble with it may cost.
+//! The files in a cache directory, and the check that a cache fault costs at most one warning.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,22 +10,22 @@ use crate::harness::Run;
 use crate::harness::files::{make_private, names, write_private};
 use crate::world::World;
 
-/// A record that an untroubled run has left, to be put into other cache directories.
-pub struct LeftRecord {
-    /// Where it was left.
+/// The record of an undisturbed run, to be copied into other cache directories.
+pub struct SavedRecord {
+    /// The cache directory of that run.
     pub cache: PathBuf,
     pub name: OsString,
     pub content: Vec<u8>,
     pub token: String,
 }
 
-impl LeftRecord {
+impl SavedRecord {
     #[track_caller]
-    pub fn of(world: &World) -> LeftRecord {
+    pub fn of(world: &World) -> SavedRecord {
         let cache = world.sandbox.path("caches/first");
         world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds();
         let path = record(&cache);
-        LeftRecord {
+        SavedRecord {
             content: fs::read(&path).expect("the record"),
             name: path.file_name().expect("its name").to_owned(),
             token: world.last_token(),
@@ -39,21 +39,21 @@ impl LeftRecord {
     }
 }
 
-/// The records below a cache directory.
+/// Returns the records in a cache directory.
 pub fn records(cache: &Path) -> Vec<PathBuf> {
     names(&cache.join("v1")).into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
 }
 
-/// Temporary files and things set aside below a cache directory.
-pub fn litter(cache: &Path) -> Vec<PathBuf> {
-    let is_litter = |path: &PathBuf| {
+/// Returns the temporary files in a cache directory, and the objects that ycred has set aside there.
+pub fn temporary_files(cache: &Path) -> Vec<PathBuf> {
+    let is_temporary = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.starts_with("tmp-") || name.starts_with("set-aside-")
     };
-    names(&cache.join("v1")).into_iter().filter(is_litter).collect()
+    names(&cache.join("v1")).into_iter().filter(is_temporary).collect()
 }
 
-/// The token in a record, which must be whole.
+/// Returns the token in a record, which must be complete JSON.
 #[track_caller]
 pub fn token_in(record: &Path) -> String {
     let text = fs::read(record).unwrap_or_else(|error| panic!("{}: {error}", record.display()));
@@ -62,7 +62,7 @@ pub fn token_in(record: &Path) -> String {
     value["token"]["secret"].as_str().expect("a record with a token").to_owned()
 }
 
-/// The one record that is in this cache directory.
+/// Returns the only record in a cache directory.
 #[track_caller]
 pub fn record(cache: &Path) -> PathBuf {
     let mut records = records(cache);
@@ -70,9 +70,9 @@ pub fn record(cache: &Path) -> PathBuf {
     records.remove(0)
 }
 
-/// What was meant by "costs no token": exit 0, one token, at most one line of warning that names `place`.
+/// Asserts that a run succeeded with at most one warning, which names `place`. Returns the token that it printed.
 #[track_caller]
-pub fn is_unharmed(world: &World, run: &Run, place: &Path) -> String {
+pub fn at_most_one_warning(world: &World, run: &Run, place: &Path) -> String {
     assert_eq!(run.status.code(), Some(0), "expected success\n{run}");
     assert!(run.stderr.lines().count() <= 1, "expected one warning at most\n{run}");
     if !run.stderr.is_empty() {
@@ -83,8 +83,8 @@ pub fn is_unharmed(world: &World, run: &Run, place: &Path) -> String {
     world.printed_a_token(run)
 }
 
-/// A cache that has served once: the names in it are known.
-pub fn used_cache(world: &World, name: &str) -> (PathBuf, PathBuf) {
+/// Runs ycred with a new cache directory. Returns the directory and the record in it.
+pub fn warm_cache(world: &World, name: &str) -> (PathBuf, PathBuf) {
     let cache = world.sandbox.path(format!("caches/{name}"));
     world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
     let record = record(&cache);

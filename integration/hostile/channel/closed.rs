@@ -1,4 +1,4 @@
-//! Descriptors that are closed, full, or read by nobody.
+//! Standard descriptors that are closed, full, or without a reader.
 
 use std::fs;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -11,7 +11,7 @@ use crate::hostile::records::{record, token_in};
 use crate::world::World;
 
 #[test]
-fn with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_record() {
+fn with_any_standard_descriptor_closed_no_file_but_the_record_contains_the_token() {
     if require_client("bash").is_none() {
         return;
     }
@@ -22,20 +22,20 @@ fn with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_
             .filter_map(|(bit, text)| (closed & bit != 0).then_some(text))
             .collect();
         let script = format!("\"$@\"{redirections}; exit $?");
-        for what in ["miss", "hit"] {
-            // A hook that reads no stdin, and one that does: without any it has no request.
-            for words in [&["token"][..], &["docker", "get"]] {
+        for case in ["miss", "hit"] {
+            // One hook that does not read stdin, and one that reads its request there.
+            for arguments in [&["token"][..], &["docker", "get"]] {
                 let run = world
                     .sandbox
-                    .call("bash", ["-c", &script, "bash", YCRED].iter().chain(words))
+                    .call("bash", ["-c", &script, "bash", YCRED].iter().chain(arguments))
                     .stdin("cr.yandex")
                     .run();
-                let reads_nothing = words.len() == 2 && closed & 1 != 0;
-                assert_eq!(run.status.code(), Some(if reads_nothing { 1 } else { 0 }), "{what}{redirections}\n{run}");
+                let lacks_request = arguments.len() == 2 && closed & 1 != 0;
+                assert_eq!(run.status.code(), Some(if lacks_request { 1 } else { 0 }), "{case}{redirections}\n{run}");
                 let token = world.last_token();
-                let is_open = closed & 2 == 0 && !reads_nothing;
-                assert_eq!(run.stdout.contains(&token), is_open, "{what}{redirections}\n{run}");
-                assert!(!run.stderr.contains(&token), "{what}{redirections}\n{run}");
+                let is_printed = closed & 2 == 0 && !lacks_request;
+                assert_eq!(run.stdout.contains(&token), is_printed, "{case}{redirections}\n{run}");
+                assert!(!run.stderr.contains(&token), "{case}{redirections}\n{run}");
             }
         }
         let token = world.last_token();
@@ -44,23 +44,23 @@ fn with_any_of_the_three_descriptors_closed_the_token_gets_into_no_file_but_the_
             if path == record || path.starts_with(world.sandbox.path("runs")) {
                 continue;
             }
-            let text = fs::read(&path).expect("a file");
-            let found = text.windows(token.len()).any(|window| window == token.as_bytes());
-            assert!(!found, "{} has the token, with{redirections}", path.display());
+            let content = fs::read(&path).expect("a file");
+            let has_token = content.windows(token.len()).any(|window| window == token.as_bytes());
+            assert!(!has_token, "{} contains the token after{redirections}", path.display());
         }
-        // Nor did anything else get in: the record is whole, the lock empty.
+        // A file opened as descriptor 0, 1 or 2 would also have received other output.
         assert_eq!(token_in(&record), token);
         assert_eq!(fs::read(record.with_extension("lock")).expect("the lock"), b"");
     }
 }
 
 #[test]
-fn a_full_stdout_is_exit_5_and_one_line_and_the_token_is_kept() {
+fn a_full_stdout_exits_5_with_one_error_line_and_the_token_stays_cached() {
     let world = World::new();
     for (_, form) in forms() {
-        let words: Vec<&str> =
+        let arguments: Vec<&str> =
             ["-c", "exec \"$@\" >/dev/full", "sh", YCRED].iter().chain(form.words).copied().collect();
-        let run = world.sandbox.call("sh", words).env("KUBERNETES_EXEC_INFO", V1).stdin(form.stdin).run().exits(5);
+        let run = world.sandbox.call("sh", arguments).env("KUBERNETES_EXEC_INFO", V1).stdin(form.stdin).run().exits(5);
         assert_eq!(run.stdout, "");
         assert_eq!(
             run.stderr, "ycred: error: cannot write the reply: No space left on device (os error 28)\n",
@@ -73,13 +73,13 @@ fn a_full_stdout_is_exit_5_and_one_line_and_the_token_is_kept() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_exit_5_and_one_line_and_the_token_is_kept() {
+fn a_closed_stdout_pipe_exits_5_with_one_error_line_and_the_token_stays_cached() {
     let world = World::new();
-    for words in [&["token"][..], &["kubectl"], &["env"]] {
+    for arguments in [&["token"][..], &["kubectl"], &["env"]] {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let output = Command::new(YCRED)
-            .args(words)
+            .args(arguments)
             .env_clear()
             .env("HOME", world.sandbox.path("home"))
             .env("YCRED_CONFIG_DIR", world.sandbox.path("config"))
@@ -90,20 +90,20 @@ fn a_reader_that_has_gone_is_exit_5_and_one_line_and_the_token_is_kept() {
             .process_group(0)
             .output()
             .expect("it runs");
-        assert_eq!((output.status.code(), output.status.signal()), (Some(5), None), "{words:?}");
+        assert_eq!((output.status.code(), output.status.signal()), (Some(5), None), "{arguments:?}");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(stderr, "ycred: error: cannot write the reply: Broken pipe (os error 32)\n", "{words:?}");
+        assert_eq!(stderr, "ycred: error: cannot write the reply: Broken pipe (os error 32)\n", "{arguments:?}");
     }
     world.is_a_hit(world.ycred(&["token"]));
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
-fn a_stderr_that_cannot_be_written_to_costs_nothing() {
+fn an_unwritable_stderr_changes_neither_stdout_nor_the_exit_code() {
     let world = World::new();
     let script = "exec \"$@\" 2>/dev/full";
-    for words in [&["-vvv", "token"][..], &["token"]] {
-        let run = world.sandbox.call("sh", ["-c", script, "sh", YCRED].iter().chain(words)).run().succeeds();
+    for arguments in [&["-vvv", "token"][..], &["token"]] {
+        let run = world.sandbox.call("sh", ["-c", script, "sh", YCRED].iter().chain(arguments)).run().succeeds();
         world.printed_a_token(&run);
     }
     world.emulator.fault(Fault::refuse(403));

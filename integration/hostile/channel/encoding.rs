@@ -9,31 +9,33 @@ use serde_json::Value;
 use crate::hostile::records::records;
 use crate::world::World;
 
-fn foul(text: &[u8]) -> OsString {
-    OsString::from_vec(text.to_vec())
+fn os_string(bytes: &[u8]) -> OsString {
+    OsString::from_vec(bytes.to_vec())
 }
 
 #[test]
-fn what_is_not_utf_8_never_panics_and_is_told_in_one_line() {
+fn input_that_is_not_utf_8_never_panics_and_is_reported_as_one_error() {
     let world = World::new();
-    let raw = foul(b"\xff\xfe\xc3(");
-    let words = |text: &[&str]| -> Vec<OsString> { text.iter().map(OsString::from).chain([raw.clone()]).collect() };
+    let invalid = os_string(b"\xff\xfe\xc3(");
+    let with_invalid = |arguments: &[&str]| -> Vec<OsString> {
+        arguments.iter().map(OsString::from).chain([invalid.clone()]).collect()
+    };
     for arguments in [
-        words(&[]),
-        words(&["token"]),
-        words(&["token", "--profile"]),
-        words(&["token", "--format"]),
-        words(&["token", "--min-ttl"]),
-        words(&["token", "--host"]),
-        words(&["kubectl"]),
-        words(&["docker"]),
-        words(&["docker", "get"]),
-        words(&["git"]),
-        words(&["terraform", "get"]),
-        words(&["use"]),
-        words(&["init"]),
-        words(&["env", "--shell"]),
-        words(&["completions"]),
+        with_invalid(&[]),
+        with_invalid(&["token"]),
+        with_invalid(&["token", "--profile"]),
+        with_invalid(&["token", "--format"]),
+        with_invalid(&["token", "--min-ttl"]),
+        with_invalid(&["token", "--host"]),
+        with_invalid(&["kubectl"]),
+        with_invalid(&["docker"]),
+        with_invalid(&["docker", "get"]),
+        with_invalid(&["git"]),
+        with_invalid(&["terraform", "get"]),
+        with_invalid(&["use"]),
+        with_invalid(&["init"]),
+        with_invalid(&["env", "--shell"]),
+        with_invalid(&["completions"]),
     ] {
         let run = world.sandbox.ycred(&arguments).stdin("cr.yandex").run();
         let code = run.status.code();
@@ -41,8 +43,8 @@ fn what_is_not_utf_8_never_panics_and_is_told_in_one_line() {
         assert!(!run.stderr.contains("panic") && run.stderr.lines().count() <= 2, "{run}");
         assert!(run.stderr.starts_with("ycred: error: "), "{run}");
     }
-    // A program of that name is looked for, in vain.
-    world.sandbox.ycred(words(&["exec", "--"])).run().exits(127);
+    // `exec` takes the argument as a program name and does not find it.
+    world.sandbox.ycred(with_invalid(&["exec", "--"])).run().exits(127);
     for variable in [
         "KUBERNETES_EXEC_INFO",
         "YCRED_PROFILE",
@@ -63,10 +65,10 @@ fn what_is_not_utf_8_never_panics_and_is_told_in_one_line() {
         "YCRED_CACHE_DIR",
         "YCRED_STATE_DIR",
     ] {
-        let run = world.ycred(&["kubectl"]).env(variable, raw.clone()).run();
-        let used = ["KUBERNETES_EXEC_INFO", "YCRED_PROFILE"].contains(&variable);
-        assert_eq!(run.status.code(), Some(if used { 2 } else { 0 }), "{variable}\n{run}");
-        if used {
+        let run = world.ycred(&["kubectl"]).env(variable, invalid.clone()).run();
+        let is_read = ["KUBERNETES_EXEC_INFO", "YCRED_PROFILE"].contains(&variable);
+        assert_eq!(run.status.code(), Some(if is_read { 2 } else { 0 }), "{variable}\n{run}");
+        if is_read {
             let status: Value = serde_json::from_str(&run.stdout).expect("a metav1.Status");
             assert_eq!(status["kind"], "Status", "{variable}\n{run}");
         }
@@ -81,10 +83,10 @@ fn what_is_not_utf_8_never_panics_and_is_told_in_one_line() {
 #[test]
 fn paths_that_are_not_utf_8_work() {
     let world = World::new();
-    let odd = world.sandbox.path("work").parent().expect("the root").join(foul(b"odd \xff\xfe dir"));
+    let odd = world.sandbox.path("work").parent().expect("the root").join(os_string(b"odd \xff\xfe dir"));
     fs::create_dir(&odd).expect("a directory of that name");
     for file in ["default.toml", "key.json"] {
-        fs::copy(world.sandbox.path("config").join(file), odd.join(file)).expect("copied");
+        fs::copy(world.sandbox.path("config").join(file), odd.join(file)).expect("a copy");
     }
     let cache = odd.join("cache");
     let call = || world.ycred(&["token"]).env("YCRED_CONFIG_DIR", &odd).env("YCRED_CACHE_DIR", &cache);
@@ -92,21 +94,21 @@ fn paths_that_are_not_utf_8_work() {
     world.printed_a_token(&run);
     world.is_a_hit(call());
     assert_eq!(records(&cache).len(), 1);
-    // By its path, too.
+    // The profile can also be given by path.
     let path = odd.join("default.toml");
     let arguments = [OsString::from("token"), "--profile".into(), path.clone().into_os_string()];
     world.is_a_hit(world.sandbox.ycred(&arguments).env("YCRED_CACHE_DIR", &cache));
-    // Two names that look alike where they are shown share nothing.
-    let twin = odd.parent().expect("the root").join(foul(b"odd \xfe\xff dir"));
+    // Two names that are displayed alike do not share records.
+    let twin = odd.parent().expect("the root").join(os_string(b"odd \xfe\xff dir"));
     fs::create_dir(&twin).expect("another directory");
     for file in ["default.toml", "key.json"] {
-        fs::copy(odd.join(file), twin.join(file)).expect("copied");
+        fs::copy(odd.join(file), twin.join(file)).expect("a copy");
     }
     let before = world.requests();
     world.ycred(&["token"]).env("YCRED_CONFIG_DIR", &twin).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
     assert_eq!((world.requests(), records(&cache).len()), (before + 1, 2));
-    // And a complaint about them is a line of text.
-    fs::remove_file(odd.join("key.json")).expect("the key goes");
+    // An error that names such a path is still one line.
+    fs::remove_file(odd.join("key.json")).expect("the key is removed");
     let run = call().run().exits(3);
     assert!(run.stderr.is_char_boundary(0) && run.stderr.lines().count() <= 2, "{run}");
 }

@@ -1,42 +1,42 @@
-//! Requests with line breaks where another reader may see two lines.
+//! Requests with injected line breaks, which another parser could read as two lines.
 
 use serde_json::Value;
 
 use crate::world::World;
 
-/// What parts one line from the next for some reader or other.
+/// Characters and escapes that some parser treats as the end of a line.
 const BREAKS: &[&str] = &[
     "\r", "\n", "\r\n", "\0", "%0a", "%0A", "%0d%0a", "%00", "%2e", "\u{b}", "\u{c}", "\u{85}", "\u{2028}", "\t", " ",
     "\\n",
 ];
 
 #[test]
-fn a_request_of_gits_with_a_break_in_it_gets_nothing() {
+fn a_git_request_with_an_injected_line_break_gets_no_token() {
     let world = World::new();
-    for text in BREAKS {
+    for line_break in BREAKS {
         for request in [
-            format!("protocol=https\nhost=cr.yandex{text}evil.example\n\n"),
-            format!("protocol=https\nhost=evil.example{text}cr.yandex\n\n"),
-            format!("protocol=https{text}\nhost=evil.example\n\n"),
-            format!("protocol=https\nhost={text}cr.yandex.evil.example\n\n"),
+            format!("protocol=https\nhost=cr.yandex{line_break}evil.example\n\n"),
+            format!("protocol=https\nhost=evil.example{line_break}cr.yandex\n\n"),
+            format!("protocol=https{line_break}\nhost=evil.example\n\n"),
+            format!("protocol=https\nhost={line_break}cr.yandex.evil.example\n\n"),
         ] {
-            // A line feed that makes a line of its own is no injection: without a key it is no request at all.
+            // With "\n" the rest is a separate line without a key, which makes the request invalid.
             world.ycred(&["git", "get"]).stdin(request.as_str()).run().succeeds().quietly().stdout_is("");
         }
-        if *text == "\n" {
+        if *line_break == "\n" {
             continue;
         }
         for request in [
-            format!("protocol=https\nhost=cr.yandex{text}\n\n"),
-            format!("protocol=https\nhost={text}cr.yandex\n\n"),
-            format!("protocol=https{text}\nhost=cr.yandex\n\n"),
-            format!("protocol=https\nhost{text}=cr.yandex\n\n"),
+            format!("protocol=https\nhost=cr.yandex{line_break}\n\n"),
+            format!("protocol=https\nhost={line_break}cr.yandex\n\n"),
+            format!("protocol=https{line_break}\nhost=cr.yandex\n\n"),
+            format!("protocol=https\nhost{line_break}=cr.yandex\n\n"),
         ] {
             world.ycred(&["git", "get"]).stdin(request.as_str()).run().succeeds().quietly().stdout_is("");
         }
-        if ["\r", "\r\n", "\0"].contains(text) {
-            // Refused wherever it stands, since another reader may see two lines.
-            let request = format!("protocol=https\nhost=cr.yandex\npath=x{text}y\n\n");
+        if ["\r", "\r\n", "\0"].contains(line_break) {
+            // Rejected in any field, even one that ycred does not use.
+            let request = format!("protocol=https\nhost=cr.yandex\npath=x{line_break}y\n\n");
             world.ycred(&["git", "get"]).stdin(request).run().succeeds().quietly().stdout_is("");
         }
     }
@@ -62,28 +62,28 @@ fn a_request_of_gits_with_a_break_in_it_gets_nothing() {
         world.ycred(&["git", "get"]).stdin(request).run().succeeds().quietly().stdout_is("");
     }
     assert_eq!(world.emulator.calls(), 0);
-    // Keys of a later git are no reason to refuse.
-    let known = "protocol=https\nhost=cr.yandex\npath=a/b\nnew-key=%0a\nstate[]=x\nwwwauth[]=Basic realm=\"x\"\n\n";
-    world.ycred(&["git", "get"]).stdin(known).run().succeeds().quietly().stdout_has("username=iam\n");
+    // Unknown keys, as a later git may send them, are ignored.
+    let request = "protocol=https\nhost=cr.yandex\npath=a/b\nnew-key=%0a\nstate[]=x\nwwwauth[]=Basic realm=\"x\"\n\n";
+    world.ycred(&["git", "get"]).stdin(request).run().succeeds().quietly().stdout_has("username=iam\n");
 }
 
 #[test]
-fn a_request_of_dockers_with_a_break_in_it_is_not_ours() {
+fn a_docker_request_with_an_injected_line_break_is_declined() {
     let world = World::new();
-    for text in BREAKS {
+    for line_break in BREAKS {
         for request in [
-            format!("cr.yandex{text}evil.example"),
-            format!("evil.example{text}cr.yandex"),
-            format!("https://cr.yandex{text}evil.example/"),
-            format!("https://evil.example/{text}cr.yandex"),
-            format!("https://cr.yandex{text}@evil.example/"),
+            format!("cr.yandex{line_break}evil.example"),
+            format!("evil.example{line_break}cr.yandex"),
+            format!("https://cr.yandex{line_break}evil.example/"),
+            format!("https://evil.example/{line_break}cr.yandex"),
+            format!("https://cr.yandex{line_break}@evil.example/"),
         ] {
             let run = world.ycred(&["docker", "get"]).stdin(request.as_str()).run();
             run.exits(1).quietly().stdout_is("credentials not found in native keychain\n");
         }
     }
     assert_eq!(world.emulator.calls(), 0);
-    // A line end behind the address is docker's own doing.
+    // docker itself may end the address with a line break.
     for end in ["", "\n", "\r\n"] {
         let run = world.ycred(&["docker", "get"]).stdin(format!("https://cr.yandex{end}")).run().succeeds().quietly();
         let reply: Value = serde_json::from_str(&run.stdout).expect("JSON");
@@ -92,14 +92,14 @@ fn a_request_of_dockers_with_a_break_in_it_is_not_ours() {
 }
 
 #[test]
-fn a_host_of_terraforms_with_a_break_in_it_is_not_ours() {
+fn a_terraform_host_with_an_injected_line_break_is_declined() {
     let world = World::new();
-    for text in BREAKS.iter().filter(|text| **text != "\0") {
+    for line_break in BREAKS.iter().filter(|line_break| **line_break != "\0") {
         for host in [
-            format!("cr.yandex{text}evil.example"),
-            format!("evil.example{text}cr.yandex"),
-            format!("cr.yandex{text}"),
-            format!("{text}cr.yandex"),
+            format!("cr.yandex{line_break}evil.example"),
+            format!("evil.example{line_break}cr.yandex"),
+            format!("cr.yandex{line_break}"),
+            format!("{line_break}cr.yandex"),
         ] {
             world.ycred(&["terraform", "get", &host]).run().succeeds().quietly().stdout_is("{}\n");
         }

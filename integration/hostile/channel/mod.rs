@@ -1,4 +1,4 @@
-//! Stdin, stdout, stderr: the channels of a protocol, exact to the byte, closed, full, and fed with what does not belong there.
+//! Stdin, stdout and stderr: byte-exact replies, closed and full channels, and unexpected input.
 
 mod closed;
 mod encoding;

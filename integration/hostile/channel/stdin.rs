@@ -1,4 +1,4 @@
-//! Stdin: left alone, endless, or a conversation.
+//! Stdin that hooks do not read, that never ends, or that carries several requests.
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Stdio};
@@ -13,45 +13,47 @@ use crate::harness::{YCRED, require_client};
 use crate::hooks::{HOOKS, Hook, V1, forms};
 use crate::world::World;
 
-/// Which calls read descriptor 0.
+/// Returns the system calls that read descriptor 0.
 fn reads_of_stdin(steps: &[Step]) -> Vec<&Step> {
-    let reading = |step: &&Step| {
+    let is_read = |step: &&Step| {
         let names = ["read", "readv", "pread64", "recvfrom", "recvmsg", "splice", "sendfile", "copy_file_range"];
         names.contains(&step.name.as_str()) && step.line.starts_with(&format!("{}(0<", step.name))
     };
-    steps.iter().filter(reading).collect()
+    steps.iter().filter(is_read).collect()
 }
 
 #[test]
-fn hooks_without_a_request_leave_stdin_alone() {
+fn hooks_without_a_request_do_not_read_stdin() {
     if !require_tracer() {
         return;
     }
     let world = World::new();
     let without_request = forms().map(|(_, form)| form).filter(|form| form.stdin.is_empty()).map(|form| form.words);
     let without_operation = [&["docker", "version"][..], &["goauth", "https://cr.yandex/"]];
-    for words in without_request.chain(without_operation) {
-        for what in ["miss or hit", "hit"] {
+    for arguments in without_request.chain(without_operation) {
+        for case in ["miss or hit", "hit"] {
             let steps = Step::of(&world.sandbox, |strace| {
-                traced(&world.sandbox, strace, words).env("KUBERNETES_EXEC_INFO", V1).stdin("the user's own typing\n")
+                traced(&world.sandbox, strace, arguments)
+                    .env("KUBERNETES_EXEC_INFO", V1)
+                    .stdin("the user's own typing\n")
             });
-            assert_eq!(reads_of_stdin(&steps), Vec::<&Step>::new(), "{words:?}, {what}");
+            assert_eq!(reads_of_stdin(&steps), Vec::<&Step>::new(), "{arguments:?}, {case}");
             let terminal = steps.iter().find(|step| step.line.contains("/dev/tty"));
-            assert_eq!(terminal, None, "{words:?}");
+            assert_eq!(terminal, None, "{arguments:?}");
         }
     }
-    // The oracle sees a read where there is one.
+    // Control: the check finds the read of a hook that reads stdin.
     let steps =
         Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["docker", "get"]).stdin("cr.yandex"));
     assert!(!reads_of_stdin(&steps).is_empty());
 }
 
 #[test]
-fn a_stdin_that_never_ends_does_not_hold_up_those_who_do_not_read_it() {
+fn an_endless_stdin_does_not_delay_hooks_that_do_not_read_it() {
     let world = World::new();
     let script = "sleep 60 | { \"$@\" && kill 0; }";
     for (hook, form) in forms().filter(|(hook, form)| hook.gives_token && form.stdin.is_empty()) {
-        // The group is killed at its end, so the run ends by that signal and not after a minute.
+        // After a success the script kills its process group, so the run ends by SIGTERM and not after a minute.
         let run = world
             .sandbox
             .call("sh", ["-c", script, "sh", YCRED].iter().chain(form.words))
@@ -63,15 +65,15 @@ fn a_stdin_that_never_ends_does_not_hold_up_those_who_do_not_read_it() {
 }
 
 #[test]
-fn a_request_that_never_ends_is_given_up_at_the_deadline() {
+fn an_unfinished_request_fails_at_the_deadline() {
     let world = World::new();
-    // The end of the pipe is with `sleep`, which the run's own end takes along.
+    // `sleep` holds the pipe open until the script kills the process group.
     let script = "sleep 60 | { \"$@\"; echo \"exit $?\"; kill 0; }";
     let requests = HOOKS.iter().filter(|hook| hook.reads_one_request()).map(|hook| (hook.forms[0].words, hook.usage));
-    for (words, code) in requests.chain([(&["terraform", "store", "cr.yandex"][..], 2)]) {
+    for (arguments, code) in requests.chain([(&["terraform", "store", "cr.yandex"][..], 2)]) {
         let run = world
             .sandbox
-            .call("sh", ["-c", script, "sh", YCRED].iter().chain(words).chain(&["--timeout", "1s"]))
+            .call("sh", ["-c", script, "sh", YCRED].iter().chain(arguments).chain(&["--timeout", "1s"]))
             .limit(Duration::from_secs(30))
             .run();
         assert!(run.stdout.ends_with(&format!("exit {code}\n")), "{run}");
@@ -80,32 +82,34 @@ fn a_request_that_never_ends_is_given_up_at_the_deadline() {
     }
 }
 
-/// Bazel waits ten seconds and then tells no reason: neither a request that does not end nor a cloud that does not answer
-/// takes longer than eight, whatever flags and profile allow. The limit is far beyond that and far below what they allow.
+/// Bazel gives up after ten seconds without printing a reason. Therefore ycred fails after eight at the latest, even if
+/// flags and profile allow more, both for an unfinished request and for a cloud that does not respond. The limit of 60
+/// seconds is far above eight seconds and far below the ten minutes that flags and profile allow here.
 #[test]
-fn bazel_gets_a_reason_before_its_patience_is_over() {
+fn bazel_gets_an_error_before_its_own_timeout() {
     let world = World::new();
     world.profile("default", "timeout = \"10m\"");
     world.emulator.fault(Fault::held());
     let script = "sleep 600 | { \"$@\"; echo \"exit $?\"; kill 0; }";
-    let words = ["-c", script, "sh", YCRED, "bazel", "get", "--timeout", "10m"];
-    let endless = world.sandbox.call("sh", words).limit(Duration::from_secs(60)).start();
+    let arguments = ["-c", script, "sh", YCRED, "bazel", "get", "--timeout", "10m"];
+    let unfinished = world.sandbox.call("sh", arguments).limit(Duration::from_secs(60)).start();
     let request = r#"{"uri":"https://cr.yandex/"}"#;
     let calls = [&["bazel", "get"][..], &["bazel", "get", "--timeout=10m"]];
-    let silent = calls.map(|words| world.ycred(words).stdin(request).limit(Duration::from_secs(60)).start());
-    for running in silent {
+    let unanswered =
+        calls.map(|arguments| world.ycred(arguments).stdin(request).limit(Duration::from_secs(60)).start());
+    for running in unanswered {
         let run = running.finish().exits(4).stdout_is("");
         assert!(run.stderr.starts_with("ycred: error: "), "{run}");
-        // Not that a longer timeout would help.
+        // The hint must not suggest a longer timeout, which would not help.
         assert!(run.stderr.ends_with("ycred: hint: try again: bazel does not wait any longer\n"), "{run}");
     }
-    let run = endless.finish().stdout_is("exit 2\n");
+    let run = unfinished.finish().stdout_is("exit 2\n");
     assert!(run.stderr.contains("ycred: error: stdin did not end in time\n"), "{run}");
 }
 
-/// Cargo waits for each reply before it says more, so each must come at once and not at the end.
+/// Cargo waits for each reply before it sends the next request, so ycred must reply to each line immediately.
 #[test]
-fn cargo_is_replied_to_line_by_line_and_a_line_that_is_none_ends_nothing() {
+fn cargo_gets_a_reply_to_each_line_and_an_invalid_line_does_not_end_the_session() {
     let world = World::new();
     let mut child = Command::new(YCRED)
         .arg("--cargo-plugin")
@@ -133,31 +137,31 @@ fn cargo_is_replied_to_line_by_line_and_a_line_that_is_none_ends_nothing() {
             "operation": "read", "args": args})
         .to_string()
     };
-    let ours = "sparse+https://cr.yandex/";
-    for (said, reply) in [
-        (request(ours, "get", json!([])), "{\"Ok\":{\"cache\":\"expires\","),
+    let registry = "sparse+https://cr.yandex/";
+    for (sent, reply) in [
+        (request(registry, "get", json!([])), "{\"Ok\":{\"cache\":\"expires\","),
         (request("sparse+https://evil.example/", "get", json!([])), "{\"Err\":{\"kind\":\"url-not-supported\"}}"),
         (request("sparse+http://cr.yandex/", "get", json!([])), "{\"Err\":{\"kind\":\"url-not-supported\"}}"),
-        (request(ours, "login", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
-        (request(ours, "logout", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
-        (request(ours, "someday", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
+        (request(registry, "login", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
+        (request(registry, "logout", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
+        (request(registry, "someday", json!([])), "{\"Err\":{\"kind\":\"operation-not-supported\"}}"),
         (request("https://evil.example/", "login", json!([])), "{\"Err\":{\"kind\":\"url-not-supported\"}}"),
         ("nonsense".into(), "{\"Err\":{\"caused-by\":[],\"kind\":\"other\","),
         (String::new(), "{\"Err\":{\"caused-by\":[],\"kind\":\"other\","),
         (r#"{"v":2,"kind":"get"}"#.into(), "{\"Err\":{\"caused-by\":[\"update ycred"),
-        (request(ours, "get", json!(["--profile", "gone"])), "{\"Err\":{\"caused-by\":["),
-        (request(ours, "get", json!(["-p", "./default.toml"])), "{\"Err\":{\"caused-by\":[],\"kind\":\"other\","),
-        (request(ours, "get", json!(["cargo", "--profile", "default"])), "{\"Ok\":{\"cache\":\"expires\","),
+        (request(registry, "get", json!(["--profile", "gone"])), "{\"Err\":{\"caused-by\":["),
+        (request(registry, "get", json!(["-p", "./default.toml"])), "{\"Err\":{\"caused-by\":[],\"kind\":\"other\","),
+        (request(registry, "get", json!(["cargo", "--profile", "default"])), "{\"Ok\":{\"cache\":\"expires\","),
     ] {
-        std::io::Write::write_all(&mut stdin, format!("{said}\n").as_bytes()).expect("written");
+        std::io::Write::write_all(&mut stdin, format!("{sent}\n").as_bytes()).expect("cargo's line is written");
         let line = next();
-        assert!(line.starts_with(reply), "{said}\n{line}");
+        assert!(line.starts_with(reply), "{sent}\n{line}");
     }
-    // The last line may come without its end.
-    std::io::Write::write_all(&mut stdin, request(ours, "get", json!([])).as_bytes()).expect("written");
+    // The last line may lack a line feed.
+    std::io::Write::write_all(&mut stdin, request(registry, "get", json!([])).as_bytes()).expect("written");
     drop(stdin);
     assert!(next().starts_with("{\"Ok\":"));
-    let output = child.wait_with_output().expect("its end");
+    let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(stderr.lines().filter(|line| line.starts_with("ycred: error: ")).count(), 5, "{stderr}");
@@ -165,7 +169,7 @@ fn cargo_is_replied_to_line_by_line_and_a_line_that_is_none_ends_nothing() {
 }
 
 #[test]
-fn without_a_terminal_and_without_a_session_it_works() {
+fn a_token_is_printed_in_a_new_session_without_a_terminal() {
     if require_client("setsid").is_none() {
         return;
     }
@@ -175,18 +179,18 @@ fn without_a_terminal_and_without_a_session_it_works() {
 }
 
 #[test]
-fn an_endless_request_is_refused_with_bounded_memory() {
+fn an_endless_request_is_rejected_within_bounded_memory() {
     let world = World::new();
     let too_large = "the request on stdin is larger than 65536 bytes";
     let requests = HOOKS.iter().filter(|hook| hook.reads_one_request()).map(|hook| (hook.forms[0].words, hook));
     let others = [(&["docker", "store"][..], "docker"), (&["terraform", "store", "cr.yandex"], "terraform")];
-    for (words, hook) in requests.chain(others.map(|(words, name)| (words, Hook::named(name)))) {
+    for (arguments, hook) in requests.chain(others.map(|(arguments, name)| (arguments, Hook::named(name)))) {
         let (code, stdout) = (hook.usage, (hook.rejection)(too_large));
         for source in ["yes host=cr.yandex", "cat /dev/zero"] {
             let script = format!("{source} 2>/dev/null | (ulimit -v 300000; \"$@\"; echo \"exit $?\")");
             let run = world
                 .sandbox
-                .call("sh", ["-c", &script, "sh", YCRED].iter().chain(words))
+                .call("sh", ["-c", &script, "sh", YCRED].iter().chain(arguments))
                 .limit(Duration::from_secs(30))
                 .run();
             assert_eq!(run.stdout, format!("{stdout}exit {code}\n"), "{source}\n{run}");
@@ -194,7 +198,7 @@ fn an_endless_request_is_refused_with_bounded_memory() {
         }
     }
     assert_eq!(world.emulator.calls(), 0);
-    // The most that is taken is taken.
+    // A large request within the limit is accepted.
     let padded = format!("protocol=https\nhost=cr.yandex\nx={}\n\n", "y".repeat(65_000));
     world.ycred(&["git", "get"]).stdin(padded).run().succeeds().quietly().stdout_has("password=t1.");
 }

@@ -1,4 +1,4 @@
-//! System calls that fail, one by one.
+//! Disk errors injected into system calls, one at a time or all at once.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,12 @@ use crate::harness::files::names;
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, inject, traced};
 use crate::harness::{Run, run_all, tried};
-use crate::hostile::records::{LeftRecord, is_unharmed, litter, record, records, token_in};
+use crate::hostile::records::{SavedRecord, at_most_one_warning, record, records, temporary_files, token_in};
 use crate::world::World;
 
-const ABREAST: usize = 4;
+const PARALLEL: usize = 4;
 
-/// What a disk can say to which call. An interrupted call is no failure and must not show.
+/// System calls and the errors that a disk can cause in them. EINTR is not a failure and must have no visible effect.
 const FAILURES: &[(&[&str], &[&str])] = &[
     (
         &["open", "openat"],
@@ -29,27 +29,29 @@ const FAILURES: &[(&[&str], &[&str])] = &[
     (&["close"], &["EIO", "EINTR"]),
 ];
 
-/// Every failure of every call of these steps that touches the cache.
+/// Returns every error that a disk can cause in those of these calls that touch the cache.
 fn failures(steps: &[Step], cache: &Path) -> Vec<(Step, &'static str)> {
-    let place = cache.display().to_string();
-    let touching = steps.iter().filter(|step| step.line.contains(&place));
+    let cache = cache.display().to_string();
+    let touching = steps.iter().filter(|step| step.line.contains(&cache));
     touching
         .flat_map(|step| {
-            let fitting = FAILURES.iter().find(|(calls, _)| calls.contains(&step.name.as_str()));
-            fitting.map_or(&[][..], |(_, errors)| *errors).iter().map(|error| (step.clone(), *error))
+            let entry = FAILURES.iter().find(|(calls, _)| calls.contains(&step.name.as_str()));
+            entry.map_or(&[][..], |(_, errors)| *errors).iter().map(|error| (step.clone(), *error))
         })
         .collect()
 }
 
-/// Runs ycred once per failure, each in a cache of its own.
+/// Runs ycred once per failure, each time with its own cache.
+///
+/// `prepare` sets up the cache before the run. `check` gets a description of the failure, the cache and the run.
 fn fail_at_each(
     world: &World,
     failures: &[(Step, &'static str)],
     arguments: &[&str],
     prepare: impl Fn(&Path),
-    judge: impl Fn(&str, &Path, &Run),
+    check: impl Fn(&str, &Path, &Run),
 ) {
-    for (part, failures) in failures.chunks(ABREAST).enumerate() {
+    for (part, failures) in failures.chunks(PARALLEL).enumerate() {
         let cache = |at: usize| world.sandbox.path(format!("caches/{part}-{at}"));
         let runs = run_all(failures.iter().enumerate().map(|(at, (step, error))| {
             prepare(&cache(at));
@@ -57,13 +59,13 @@ fn fail_at_each(
                 .env("YCRED_CACHE_DIR", cache(at))
         }));
         for (at, ((step, error), run)) in failures.iter().zip(&runs).enumerate() {
-            judge(&format!("{error} at {step:?}\n{run}"), &cache(at), run);
+            check(&format!("{error} at {step:?}\n{run}"), &cache(at), run);
         }
     }
 }
 
 #[test]
-fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_at_most() {
+fn a_disk_error_at_any_call_of_a_miss_costs_at_most_one_warning_and_no_token() {
     if !require_tracer() {
         return;
     }
@@ -81,15 +83,14 @@ fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_
         &["token"],
         |_| (),
         |what, cache, run| {
-            let token = is_unharmed(&world, run, cache);
-            assert_eq!(litter(cache), Vec::<PathBuf>::new(), "{what}");
-            let kept = records(cache);
+            let token = at_most_one_warning(&world, run, cache);
+            assert_eq!(temporary_files(cache), Vec::<PathBuf>::new(), "{what}");
+            let records = records(cache);
             if what.starts_with("EINTR") {
-                assert_eq!(run.stderr, "", "an interruption is no failure: {what}");
+                assert_eq!(run.stderr, "", "an interruption is not a failure: {what}");
             }
-            // What was not kept was told.
-            assert!(kept.len() == 1 || !run.stderr.is_empty(), "nothing was kept, and nothing told: {what}");
-            for record in kept {
+            assert!(records.len() == 1 || !run.stderr.is_empty(), "neither a record nor a warning: {what}");
+            for record in records {
                 assert_eq!(token_in(&record), token, "{what}");
             }
         },
@@ -98,52 +99,52 @@ fn whatever_call_of_a_miss_the_disk_fails_the_token_is_printed_with_one_warning_
 }
 
 #[test]
-fn whatever_call_of_a_renewal_the_disk_fails_the_old_record_is_whole_or_replaced() {
+fn a_disk_error_at_any_call_of_a_renewal_leaves_the_old_or_the_new_record_intact() {
     if !require_tracer() {
         return;
     }
     let world = World::new();
-    let left = LeftRecord::of(&world);
+    let saved = SavedRecord::of(&world);
     let longer = ["token", "--min-ttl", "13h"];
     let steps =
-        Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &longer).env("YCRED_CACHE_DIR", &left.cache));
-    let failures = failures(&steps, &left.cache);
+        Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &longer).env("YCRED_CACHE_DIR", &saved.cache));
+    let failures = failures(&steps, &saved.cache);
     fail_at_each(
         &world,
         &failures,
         &longer,
-        |cache| left.put_into(cache),
+        |cache| saved.put_into(cache),
         |what, cache, run| {
             let token = world.printed_a_token(run);
-            // One warning there is in any case: the cloud gives no token as long as that.
+            // Every run has one warning, because the cloud's tokens are valid for less than `--min-ttl`.
             assert!(run.status.success() && run.stderr.lines().count() == 1, "{what}");
-            assert_eq!(litter(cache), Vec::<PathBuf>::new(), "{what}");
-            let there = token_in(&record(cache));
-            assert!(there == left.token || there == token, "{what}");
+            assert_eq!(temporary_files(cache), Vec::<PathBuf>::new(), "{what}");
+            let cached = token_in(&record(cache));
+            assert!(cached == saved.token || cached == token, "{what}");
         },
     );
     tried("disk error in a system call of a renewal", failures.len());
 }
 
 #[test]
-fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
+fn a_disk_error_at_any_call_of_a_hit_costs_no_token() {
     if !require_tracer() {
         return;
     }
     let world = World::new();
-    let left = LeftRecord::of(&world);
+    let saved = SavedRecord::of(&world);
     let steps = Step::of(&world.sandbox, |strace| {
-        traced(&world.sandbox, strace, &["token"]).env("YCRED_CACHE_DIR", &left.cache)
+        traced(&world.sandbox, strace, &["token"]).env("YCRED_CACHE_DIR", &saved.cache)
     });
-    let failures = failures(&steps, &left.cache);
+    let failures = failures(&steps, &saved.cache);
     assert!(!failures.is_empty());
     fail_at_each(
         &world,
         &failures,
         &["token"],
-        |cache| left.put_into(cache),
+        |cache| saved.put_into(cache),
         |_, cache, run| {
-            is_unharmed(&world, run, cache);
+            at_most_one_warning(&world, run, cache);
             world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache));
         },
     );
@@ -151,12 +152,12 @@ fn whatever_call_of_a_hit_the_disk_fails_a_token_is_printed() {
 }
 
 #[test]
-fn a_disk_that_goes_on_failing_costs_one_warning_a_run_and_no_token() {
+fn a_persistent_disk_error_costs_one_warning_per_run_and_no_token() {
     if !require_tracer() {
         return;
     }
     let world = World::new();
-    for (calls, error, words) in [
+    for (calls, error, cause) in [
         ("mkdir", "EROFS", "the file system is read-only"),
         ("mkdir", "ENOSPC", "the disk is full"),
         ("mkdir", "EACCES", "permission denied"),
@@ -171,25 +172,25 @@ fn a_disk_that_goes_on_failing_costs_one_warning_a_run_and_no_token() {
         for _ in 0..2 {
             let before = world.requests();
             let run = traced(&world.sandbox, &strace, &["token"]).env("YCRED_CACHE_DIR", &cache).run();
-            is_unharmed(&world, &run, &cache);
-            assert!(run.stderr.contains(words), "expected {words:?} for {error} at {calls}\n{run}");
+            at_most_one_warning(&world, &run, &cache);
+            assert!(run.stderr.contains(cause), "expected {cause:?} for {error} at {calls}\n{run}");
             assert_eq!(world.requests(), before + 1, "{error} at {calls}");
         }
         assert_eq!(records(&cache), Vec::<PathBuf>::new(), "{error} at {calls}");
-        assert_eq!(litter(&cache), Vec::<PathBuf>::new(), "{error} at {calls}");
-        // And when it is well again, so is the cache.
+        assert_eq!(temporary_files(&cache), Vec::<PathBuf>::new(), "{error} at {calls}");
+        // Once the disk works again, so does the cache.
         world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
         world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
     }
 }
 
 #[test]
-fn where_locking_is_unsupported_the_warning_gives_the_real_cause_and_the_token_is_kept_all_the_same() {
+fn without_lock_support_the_warning_names_the_cause_and_the_token_is_cached() {
     if !require_tracer() {
         return;
     }
     let world = World::new();
-    for (error, words) in
+    for (error, cause) in
         [("ENOLCK", "No locks available"), ("EOPNOTSUPP", "not supported"), ("EIO", "Input/output error")]
     {
         let cache = world.sandbox.path(format!("caches/{error}"));
@@ -197,15 +198,15 @@ fn where_locking_is_unsupported_the_warning_gives_the_real_cause_and_the_token_i
             ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", &format!("inject=flock:error={error}")]
                 .map(str::to_owned);
         let run = traced(&world.sandbox, &strace, &["token"]).env("YCRED_CACHE_DIR", &cache).run();
-        is_unharmed(&world, &run, &cache);
-        assert!(run.stderr.to_lowercase().contains(&words.to_lowercase()), "expected {words:?}\n{run}");
-        assert!(!run.stderr.contains("cannot be kept"), "it is kept\n{run}");
+        at_most_one_warning(&world, &run, &cache);
+        assert!(run.stderr.to_lowercase().contains(&cause.to_lowercase()), "expected {cause:?}\n{run}");
+        assert!(!run.stderr.contains("cannot be kept"), "the warning denies that the token is stored\n{run}");
         world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
     }
 }
 
 #[test]
-fn a_lock_call_that_is_interrupted_is_made_again() {
+fn an_interrupted_lock_call_is_retried() {
     if !require_tracer() {
         return;
     }
@@ -217,7 +218,7 @@ fn a_lock_call_that_is_interrupted_is_made_again() {
 }
 
 #[test]
-fn the_lock_is_polled_and_never_waited_for_in_the_kernel() {
+fn the_lock_is_polled_and_never_blocks_in_the_kernel() {
     if !require_tracer() {
         return;
     }
@@ -229,5 +230,8 @@ fn the_lock_is_polled_and_never_waited_for_in_the_kernel() {
     for step in flocks {
         assert!(step.line.contains("LOCK_NB"), "{step:?}");
     }
-    assert!(names(&cache.join("v1")).iter().any(|path| path.extension().is_some_and(|end| end == "lock")), "unlinked");
+    assert!(
+        names(&cache.join("v1")).iter().any(|path| path.extension().is_some_and(|end| end == "lock")),
+        "the lock file was deleted"
+    );
 }

@@ -1,4 +1,4 @@
-//! Disks that are read-only or full, and limits of a process.
+//! Read-only and full disks, and the file size limit of a process.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use crate::emulator::faults::Fault;
 use crate::harness::files::{make_private, names, set_mode};
 use crate::harness::machine::require_root;
 use crate::harness::{Call, YCRED};
-use crate::hostile::commons::{Commons, NOBODY};
-use crate::hostile::records::{is_unharmed, litter};
+use crate::hostile::other_user::{NOBODY, OtherUser};
+use crate::hostile::records::{at_most_one_warning, temporary_files};
 use crate::world::World;
 
 #[test]
@@ -17,64 +17,64 @@ fn a_user_with_a_read_only_cache_gets_the_token_and_one_warning() {
         return;
     }
     let world = World::new();
-    let commons = Commons::new(&world, NOBODY);
+    let other_user = OtherUser::new(&world, NOBODY);
     for place in ["home", "home/.cache/ycred", "home/.cache/ycred/v1"] {
-        fs::create_dir_all(commons.path(place)).expect("a directory");
+        fs::create_dir_all(other_user.path(place)).expect("a directory");
         for path in ["home/.cache", "home/.cache/ycred", "home/.cache/ycred/v1"] {
-            if commons.path(path).exists() {
-                commons.give(path, NOBODY);
-                set_mode(&commons.path(path), 0o700);
+            if other_user.path(path).exists() {
+                other_user.chown(path, NOBODY);
+                set_mode(&other_user.path(path), 0o700);
             }
         }
-        set_mode(&commons.path(place), 0o500);
+        set_mode(&other_user.path(place), 0o500);
         for _ in 0..2 {
             let before = world.requests();
-            let run = commons.call(&world, &["token"]).run();
-            is_unharmed(&world, &run, &commons.path("home/.cache/ycred"));
+            let run = other_user.call(&world, &["token"]).run();
+            at_most_one_warning(&world, &run, &other_user.path("home/.cache/ycred"));
             assert!(run.stderr.contains("permission denied"), "{place}\n{run}");
-            assert_eq!(world.requests(), before + 1, "{place}: without a cache every run asks once");
+            assert_eq!(world.requests(), before + 1, "{place}: without a cache every run makes one request");
         }
-        set_mode(&commons.path(place), 0o700);
+        set_mode(&other_user.path(place), 0o700);
     }
-    assert_eq!(names(&commons.path("work")), Vec::<PathBuf>::new());
+    assert_eq!(names(&other_user.path("work")), Vec::<PathBuf>::new());
 }
 
-/// A script run in a mount namespace of its own, with the cache directory as `$1` and the binary as `$2`.
-fn mounted(world: &World, script: &str) -> Call {
+/// Returns a call of a script in its own mount namespace. `$1` is the cache directory, `$2` the binary.
+fn in_mount_namespace(world: &World, script: &str) -> Call {
     let cache = world.sandbox.path("cache");
     make_private(&cache);
     let script = format!("set -e; {script}");
-    let words = ["-m", "--propagation", "private", "sh", "-c", &script, "sh"].map(std::ffi::OsString::from);
-    world.sandbox.call("unshare", words.into_iter().chain([cache.into_os_string(), YCRED.into()]))
+    let arguments = ["-m", "--propagation", "private", "sh", "-c", &script, "sh"].map(std::ffi::OsString::from);
+    world.sandbox.call("unshare", arguments.into_iter().chain([cache.into_os_string(), YCRED.into()]))
 }
 
 #[test]
-fn on_a_file_system_that_is_read_only_the_token_is_printed_with_one_warning() {
+fn on_a_read_only_file_system_the_token_is_printed_with_one_warning() {
     if !require_root(&["unshare"]) {
         return;
     }
     let world = World::new();
-    let run = mounted(&world, "mount -t tmpfs -o ro,mode=0700 none \"$1\"; exec \"$2\" token").run();
-    is_unharmed(&world, &run, &world.sandbox.path("cache"));
+    let run = in_mount_namespace(&world, "mount -t tmpfs -o ro,mode=0700 none \"$1\"; exec \"$2\" token").run();
+    at_most_one_warning(&world, &run, &world.sandbox.path("cache"));
     assert!(run.stderr.contains("the file system is read-only"), "{run}");
-    // With a record on it, that is served in silence.
+    // A record on a read-only file system is served without a warning.
     world.ycred(&["token"]).run().succeeds().quietly();
     let script = "mount --bind \"$1\" \"$1\"; mount -o remount,ro,bind \"$1\"; exec \"$2\" token";
-    world.is_a_hit(mounted(&world, script));
+    world.is_a_hit(in_mount_namespace(&world, script));
 }
 
 #[test]
-fn on_a_full_disk_the_token_is_printed_with_one_warning_and_the_old_record_is_as_it_was() {
+fn on_a_full_disk_the_token_is_printed_with_one_warning_and_the_old_record_is_unchanged() {
     if !require_root(&["unshare"]) {
         return;
     }
     let world = World::new();
     let mount = "mount -t tmpfs -o size=4k,mode=0700 none \"$1\"";
-    let run = mounted(&world, &format!("{mount}; echo x > \"$1/ballast\"; exec \"$2\" token")).run();
-    is_unharmed(&world, &run, &world.sandbox.path("cache"));
+    let run = in_mount_namespace(&world, &format!("{mount}; echo x > \"$1/ballast\"; exec \"$2\" token")).run();
+    at_most_one_warning(&world, &run, &world.sandbox.path("cache"));
     assert!(run.stderr.contains("the disk is full"), "{run}");
 
-    // The old record takes all the room there is.
+    // The old record takes all the space.
     world.ycred(&["token"]).run().succeeds().quietly();
     let old = world.last_token();
     let script = format!(
@@ -82,48 +82,48 @@ fn on_a_full_disk_the_token_is_printed_with_one_warning_and_the_old_record_is_as
          cp -p ../tmp/kept/*.json \"$1/v1\"; \"$2\" token --min-ttl 13h; cmp \"$1\"/v1/*.json ../tmp/kept/*.json; \
          ls \"$1/v1\" >&2; \"$2\" token"
     );
-    let run = mounted(&world, &script).run().succeeds();
+    let run = in_mount_namespace(&world, &script).run().succeeds();
     assert_eq!(run.stdout, format!("{}\n{old}\n", world.last_token()), "{run}");
     assert_ne!(old, world.last_token());
     assert_eq!(run.lines_of_stderr("ycred: ").len(), 1, "{run}");
-    assert!(!run.stderr.contains("tmp-"), "litter\n{run}");
+    assert!(!run.stderr.contains("tmp-"), "a temporary file was left behind\n{run}");
 }
 
 #[test]
-fn a_disk_with_room_for_the_record_alone_keeps_it_in_silence() {
+fn a_disk_with_room_for_one_record_stores_it_without_a_warning() {
     if !require_root(&["unshare"]) {
         return;
     }
     let world = World::new();
     let script = "mount -t tmpfs -o size=4k,mode=0700 none \"$1\"; \"$2\" token; exec \"$2\" token";
-    let run = mounted(&world, script).run().succeeds().quietly();
+    let run = in_mount_namespace(&world, script).run().succeeds().quietly();
     assert_eq!(run.stdout, format!("{0}\n{0}\n", world.last_token()));
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
-fn under_a_file_size_limit_of_nothing_the_token_is_printed_and_no_signal_kills() {
+fn with_a_file_size_limit_of_zero_the_token_is_printed_and_no_signal_kills_the_process() {
     let world = World::new();
-    // The limit is for files alone; the reply goes through a pipe, as it does to every client.
+    // The limit applies to files only. The reply goes through a pipe, as with every client.
     let script = "(ulimit -f 0; trap - XFSZ; \"$@\"; echo \"exit $?\") 2>\"$ERRORS\" | cat; cat \"$ERRORS\" >&2";
     let run = world
         .sandbox
         .call("sh", ["-c", script, "sh", YCRED, "token"])
         .env("ERRORS", world.sandbox.path("tmp/errors"))
         .run();
-    // What the warning said could not be written either, its file having no room.
+    // The warning is lost here, because stderr is a file. The second run sends it to a pipe.
     assert_eq!(run.stdout, format!("{}\nexit 0\n", world.last_token()), "{run}");
-    assert_eq!(litter(&world.sandbox.path("cache")), Vec::<PathBuf>::new());
+    assert_eq!(temporary_files(&world.sandbox.path("cache")), Vec::<PathBuf>::new());
     let script = "(ulimit -f 0; \"$@\" 2>&1 >/dev/null; echo \"exit $?\") | cat";
     let run = world.sandbox.call("sh", ["-c", script, "sh", YCRED, "token"]).run().succeeds();
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert!(lines.len() == 2 && lines[0].starts_with("ycred: warning: ") && lines[1] == "exit 0", "{run}");
     assert!(lines[0].contains(&world.sandbox.path("cache").display().to_string()), "{run}");
-    assert!(lines[0].contains("File too large"), "the real cause\n{run}");
+    assert!(lines[0].contains("File too large"), "the warning lacks the cause\n{run}");
 }
 
 #[test]
-fn a_refusal_where_nothing_can_be_kept_is_told_as_a_refusal_and_no_more() {
+fn with_an_unusable_cache_a_refusal_is_reported_without_a_cache_warning() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(403).message("Permission denied, says the test"));
     for _ in 0..2 {
@@ -132,5 +132,5 @@ fn a_refusal_where_nothing_can_be_kept_is_told_as_a_refusal_and_no_more() {
         assert!(lines.len() == 2 && lines[0].contains("Permission denied, says the test"), "{run}");
         assert!(lines[0].starts_with("ycred: error: ") && lines[1].starts_with("ycred: hint: "), "{run}");
     }
-    assert_eq!(world.requests(), 2, "nothing can be remembered either");
+    assert_eq!(world.requests(), 2, "an unusable cache cannot store the failure either");
 }

@@ -1,4 +1,4 @@
-//! Disks that fail at any call, and foreign things in every place: the token is printed all the same.
+//! Disks that fail at any call, and wrong objects in place of cache files: ycred prints the token anyway.
 
 mod failures;
 mod full;

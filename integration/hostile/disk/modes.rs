@@ -1,4 +1,4 @@
-//! Modes of files and directories, and what backup programs see.
+//! Modes of the cache's files and directories, and its tag for backup programs.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::harness::YCRED;
 use crate::harness::files::{mode, names, set_mode};
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, traced};
-use crate::hostile::records::used_cache;
+use crate::hostile::records::warm_cache;
 use crate::world::World;
 
 #[test]
@@ -31,33 +31,33 @@ fn under_umask_zero_files_are_0600_and_directories_0700() {
 }
 
 #[test]
-fn files_are_private_at_their_making_and_not_a_moment_later() {
+fn files_are_private_from_creation() {
     if !require_tracer() {
         return;
     }
     let world = World::new();
-    let place = world.sandbox.path("cache").display().to_string();
+    let cache = world.sandbox.path("cache").display().to_string();
     let steps = Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]));
-    let making: Vec<&Step> =
-        steps.iter().filter(|step| step.line.contains(&place) && step.line.contains("O_CREAT")).collect();
-    assert!(making.len() >= 2, "{steps:#?}");
-    for step in making {
+    let creating: Vec<&Step> =
+        steps.iter().filter(|step| step.line.contains(&cache) && step.line.contains("O_CREAT")).collect();
+    assert!(creating.len() >= 2, "{steps:#?}");
+    for step in creating {
         assert!(step.line.contains("0600") && step.line.contains("O_NOFOLLOW"), "{step:?}");
     }
-    let directories = steps.iter().filter(|step| step.name.starts_with("mkdir") && step.line.contains(&place));
+    let directories = steps.iter().filter(|step| step.name.starts_with("mkdir") && step.line.contains(&cache));
     for step in directories {
         assert!(step.line.contains("0700"), "{step:?}");
     }
     // Replaced by a rename within one directory, hence never across file systems.
     let rename = steps.iter().find(|step| step.name.starts_with("rename")).expect("a rename");
-    assert_eq!(rename.line.matches(&format!("{place}/v1/")).count(), 2, "{rename:?}");
+    assert_eq!(rename.line.matches(&format!("{cache}/v1/")).count(), 2, "{rename:?}");
     assert!(!steps.iter().any(|step| step.name.contains("sync")), "a record needs no fsync");
 }
 
 #[test]
 fn loose_modes_are_tightened_by_the_next_store() {
     let world = World::new();
-    let (cache, record) = used_cache(&world, "loose");
+    let (cache, record) = warm_cache(&world, "loose");
     let loosen = || {
         set_mode(&cache.join("v1"), 0o777);
         set_mode(&record, 0o666);
@@ -67,19 +67,19 @@ fn loose_modes_are_tightened_by_the_next_store() {
     world.ycred(&["token", "--force-refresh"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
     assert_eq!((mode(&cache.join("v1")), mode(&record)), (0o700, 0o600));
 
-    // A renewal in the soft window is a store as well.
+    // A renewal in the soft window also stores a record.
     loosen();
     world.sandbox.profile("aged", &format!("{}max-age = \"0s\"\n", world.settings()));
     let before = world.requests();
     world.ycred(&["token", "--profile", "aged"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
-    assert_eq!(world.requests(), before + 1, "it was due");
+    assert_eq!(world.requests(), before + 1, "the token was due for renewal");
     assert_eq!((mode(&cache.join("v1")), mode(&record)), (0o700, 0o600));
 }
 
 #[test]
-fn the_cache_is_tagged_for_backup_programs() {
+fn the_cache_has_a_tag_for_backup_programs() {
     let world = World::new();
-    let (cache, _) = used_cache(&world, "tagged");
+    let (cache, _) = warm_cache(&world, "tagged");
     let tag = fs::read_to_string(cache.join("v1/CACHEDIR.TAG")).expect("a tag");
     assert!(tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55\n"), "{tag}");
 }

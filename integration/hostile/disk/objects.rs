@@ -1,4 +1,4 @@
-//! What stands in the place of a record, a lock or a directory.
+//! Wrong objects in place of a record, a lock file or a cache directory.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -9,14 +9,14 @@ use std::time::Duration;
 use crate::harness::files::{make_private, mode, names, write_private};
 use crate::harness::machine::{is_root, require_root};
 use crate::harness::{Call, YCRED, tried};
-use crate::hostile::commons::{Commons, NOBODY};
-use crate::hostile::records::{is_unharmed, litter, record, used_cache};
+use crate::hostile::other_user::{NOBODY, OtherUser};
+use crate::hostile::records::{at_most_one_warning, record, temporary_files, warm_cache};
 use crate::world::World;
 
-/// Its name, and how to put it there.
+/// The name of an object, and the function that creates it at a path.
 type Object = (&'static str, fn(&Path));
 
-/// What can stand in a file's place.
+/// The objects that can be in a file's place. They may refer to a file `victim` next to them, which must not change.
 const OBJECTS: &[Object] = &[
     ("empty", |path| write_private(path, b"")),
     ("garbage", |path| write_private(path, b"\x00\xff\xfe not a record \x1b[31m")),
@@ -37,26 +37,26 @@ const OBJECTS: &[Object] = &[
     ("a symlink", |path| symlink(path.with_file_name("victim"), path).expect("a link")),
     ("a dangling symlink", |path| symlink(path.with_file_name("nothing"), path).expect("a link")),
     ("a symlink to itself", |path| symlink(path, path).expect("a link")),
-    // Which would be served, were it not for its owner.
+    // Only its owner makes this record invalid.
     ("another user's good record", |path| {
         fs::copy(path.with_file_name("victim"), path).expect("a copy");
-        chown(path, Some(NOBODY), Some(NOBODY)).expect("given away");
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("a new owner");
     }),
     ("another user's file", |path| {
         write_private(path, b"{}");
-        chown(path, Some(NOBODY), Some(NOBODY)).expect("given away");
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("a new owner");
     }),
 ];
 
 fn make_fifo(path: &Path) {
     use std::os::unix::ffi::OsStrExt as _;
     let name = std::ffi::CString::new(path.as_os_str().as_bytes()).expect("no NUL in it");
-    // SAFETY: the string lives beyond the call.
+    // SAFETY: `name` is a NUL-terminated string that outlives the call.
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0, "a FIFO at {}", path.display());
 }
 
-/// With little memory, so that what reads a gigabyte dies of it, and not for long.
-fn frugal(world: &World, cache: &Path) -> Call {
+/// Returns a call of `ycred token` with limited memory and time, so that it fails if it reads a gigabyte or blocks.
+fn with_limits(world: &World, cache: &Path) -> Call {
     world
         .sandbox
         .call("sh", ["-c", "ulimit -v 500000; exec \"$@\"", "sh", YCRED, "token"])
@@ -64,87 +64,92 @@ fn frugal(world: &World, cache: &Path) -> Call {
         .limit(Duration::from_secs(30))
 }
 
-fn clear(path: &Path) {
+/// Removes a file or a directory.
+fn remove(path: &Path) {
     fs::remove_file(path).or_else(|_| fs::remove_dir_all(path)).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
-fn whatever_stands_in_a_records_place_is_a_miss_in_silence_and_the_next_run_is_a_hit() {
+fn a_wrong_object_in_place_of_the_record_is_a_silent_miss_and_the_next_run_is_a_hit() {
     let world = World::new();
-    let mut objects = 0;
-    for (at, (what, make)) in OBJECTS.iter().enumerate() {
+    let mut count = 0;
+    for (at, (what, create)) in OBJECTS.iter().enumerate() {
         if what.contains("user") && !is_root() {
             continue;
         }
-        let (cache, record) = used_cache(&world, &format!("record-{at}"));
+        let (cache, record) = warm_cache(&world, &format!("record-{at}"));
         let victim = record.with_file_name("victim");
-        let innocent = fs::read(&record).expect("the record");
-        write_private(&victim, &innocent);
-        clear(&record);
-        make(&record);
-        objects += 1;
+        let original = fs::read(&record).expect("the record");
+        write_private(&victim, &original);
+        remove(&record);
+        create(&record);
+        count += 1;
         let before = world.requests();
-        let run = frugal(&world, &cache).run();
+        let run = with_limits(&world, &cache).run();
         assert!(run.status.success() && run.stderr.is_empty(), "{what}\n{run}");
-        assert_eq!(world.requests(), before + 1, "{what}: is a miss\n{run}");
+        assert_eq!(world.requests(), before + 1, "{what}: not a miss\n{run}");
         assert_eq!(world.printed_a_token(&run), world.last_token(), "{what}");
         world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
         assert_eq!(mode(&record), 0o600, "{what}");
-        assert_eq!(fs::read(&victim).expect("the victim"), innocent, "{what}: touched what a link led to");
-        assert!(!record.with_file_name("nothing").exists(), "{what}: made what a link led to");
-        assert!(litter(&cache).len() <= 1, "{what}: {:?}", litter(&cache));
+        assert_eq!(fs::read(&victim).expect("the victim"), original, "{what}: the target of a link was changed");
+        assert!(!record.with_file_name("nothing").exists(), "{what}: the target of a dangling link was created");
+        assert!(temporary_files(&cache).len() <= 1, "{what}: {:?}", temporary_files(&cache));
     }
-    tried("wrong object in place of the cache record", objects);
+    tried("wrong object in place of the cache record", count);
 }
 
 #[test]
-fn what_is_set_aside_again_and_again_does_not_pile_up() {
+fn objects_set_aside_do_not_accumulate() {
     let world = World::new();
-    let (cache, record) = used_cache(&world, "again");
+    let (cache, record) = warm_cache(&world, "again");
     for _ in 0..5 {
-        clear(&record);
+        remove(&record);
         make_fifo(&record);
         world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
     }
-    assert_eq!(litter(&cache).len(), 1, "{:?}", litter(&cache));
+    assert_eq!(temporary_files(&cache).len(), 1, "{:?}", temporary_files(&cache));
 }
 
 #[test]
-fn whatever_stands_in_a_locks_place_costs_one_warning_and_no_token_and_is_not_touched() {
+fn a_wrong_object_in_place_of_the_lock_file_costs_at_most_one_warning_and_is_not_changed() {
     let world = World::new();
-    let mut objects = 0;
-    for (at, (what, make)) in OBJECTS.iter().enumerate() {
-        // A lock file's content is of no interest, so these are no foreign objects.
-        let harmless = ["empty", "garbage", "json", "utf-8", "gigabyte"].iter().any(|word| what.contains(word));
+    let mut count = 0;
+    for (at, (what, create)) in OBJECTS.iter().enumerate() {
+        // ycred ignores the content of a lock file, so these are valid lock files.
+        let is_valid = ["empty", "garbage", "json", "utf-8", "gigabyte"].iter().any(|word| what.contains(word));
         if what.contains("user") && !is_root() {
             continue;
         }
-        let (cache, record) = used_cache(&world, &format!("lock-{at}"));
+        let (cache, record) = warm_cache(&world, &format!("lock-{at}"));
         let victim = record.with_file_name("victim");
         fs::write(&victim, "innocent").expect("the victim");
         let lock = record.with_extension("lock");
-        clear(&lock);
-        make(&lock);
-        objects += 1;
-        let kind = fs::symlink_metadata(&lock).expect("there").file_type();
-        fs::remove_file(&record).expect("the record goes");
-        let run = frugal(&world, &cache).run();
-        is_unharmed(&world, &run, &cache);
-        assert_eq!(run.stderr.is_empty(), harmless, "{what}\n{run}");
-        assert!(!run.stderr.contains("cannot be kept"), "{what}: it is kept\n{run}");
-        assert_eq!(fs::symlink_metadata(&lock).expect("still there").file_type(), kind, "{what}: was touched");
+        remove(&lock);
+        create(&lock);
+        count += 1;
+        let kind = fs::symlink_metadata(&lock).expect("the object").file_type();
+        fs::remove_file(&record).expect("the record is removed");
+        let run = with_limits(&world, &cache).run();
+        at_most_one_warning(&world, &run, &cache);
+        assert_eq!(run.stderr.is_empty(), is_valid, "{what}\n{run}");
+        assert!(!run.stderr.contains("cannot be kept"), "{what}: the warning denies that the token is stored\n{run}");
+        assert_eq!(
+            fs::symlink_metadata(&lock).expect("the object").file_type(),
+            kind,
+            "{what}: the object was changed"
+        );
         world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
         assert_eq!(fs::read_to_string(&victim).expect("the victim"), "innocent", "{what}");
-        assert!(!record.with_file_name("nothing").exists(), "{what}: made what a link led to");
+        assert!(!record.with_file_name("nothing").exists(), "{what}: the target of a dangling link was created");
     }
-    tried("wrong object in place of the lock file", objects);
+    tried("wrong object in place of the lock file", count);
 }
 
 #[test]
-fn whatever_stands_in_the_directorys_place_costs_one_warning_and_no_token_and_is_not_touched() {
+fn a_wrong_object_in_place_of_the_cache_directory_costs_one_warning_and_is_not_changed() {
     let world = World::new();
-    let mut objects = 0;
-    for (at, (what, make)) in OBJECTS.iter().enumerate() {
+    let mut count = 0;
+    for (at, (what, create)) in OBJECTS.iter().enumerate() {
         if what.contains("directory") || (what.contains("user") && !is_root()) {
             continue;
         }
@@ -153,50 +158,54 @@ fn whatever_stands_in_the_directorys_place_costs_one_warning_and_no_token_and_is
             let (cache, place) = (base.join("cache"), base.join(inner));
             make_private(place.parent().expect("a parent"));
             fs::write(place.with_file_name("victim"), "innocent").expect("the victim");
-            make(&place);
-            objects += 1;
-            let kind = fs::symlink_metadata(&place).expect("there").file_type();
-            let run = frugal(&world, &cache).run();
-            is_unharmed(&world, &run, &cache);
-            assert!(!run.stderr.is_empty(), "{what} at {inner}: nothing was kept, and nothing told\n{run}");
-            assert_eq!(fs::symlink_metadata(&place).expect("still there").file_type(), kind, "{what}: was touched");
-            assert!(!place.with_file_name("nothing").exists(), "{what}: made what a link led to");
+            create(&place);
+            count += 1;
+            let kind = fs::symlink_metadata(&place).expect("the object").file_type();
+            let run = with_limits(&world, &cache).run();
+            at_most_one_warning(&world, &run, &cache);
+            assert!(!run.stderr.is_empty(), "{what} at {inner}: nothing was stored, but there is no warning\n{run}");
+            assert_eq!(
+                fs::symlink_metadata(&place).expect("the object").file_type(),
+                kind,
+                "{what}: the object was changed"
+            );
+            assert!(!place.with_file_name("nothing").exists(), "{what}: the target of a dangling link was created");
             assert_eq!(fs::read_to_string(place.with_file_name("victim")).expect("the victim"), "innocent");
         }
     }
-    tried("wrong object in place of the cache directory", objects);
+    tried("wrong object in place of the cache directory", count);
 }
 
 #[test]
-fn a_directory_of_another_user_is_refused_with_a_warning_that_says_whose_it_is() {
+fn another_users_cache_directory_is_rejected_with_a_warning_that_names_the_owner() {
     if !require_root(&[]) {
         return;
     }
     let world = World::new();
     let cache = world.sandbox.path("cache");
     make_private(&cache.join("v1"));
-    chown(cache.join("v1"), Some(NOBODY), Some(NOBODY)).expect("given away");
+    chown(cache.join("v1"), Some(NOBODY), Some(NOBODY)).expect("a new owner");
     for _ in 0..2 {
         let run = world.ycred(&["token"]).run();
-        is_unharmed(&world, &run, &cache);
+        at_most_one_warning(&world, &run, &cache);
         assert!(run.stderr.contains("belongs to user 65534, not to 0"), "{run}");
     }
     assert_eq!(names(&cache.join("v1")), Vec::<PathBuf>::new());
 }
 
 #[test]
-fn a_user_whose_record_belongs_to_root_gets_a_new_one_in_its_place() {
+fn a_users_record_that_root_owns_is_replaced() {
     if !require_root(&["setpriv"]) {
         return;
     }
     let world = World::new();
-    let commons = Commons::new(&world, NOBODY);
-    let cache = commons.path("home/.cache/ycred");
-    commons.call(&world, &["token"]).run().succeeds().quietly();
+    let other_user = OtherUser::new(&world, NOBODY);
+    let cache = other_user.path("home/.cache/ycred");
+    other_user.call(&world, &["token"]).run().succeeds().quietly();
     let record = record(&cache);
-    chown(&record, Some(0), Some(0)).expect("root takes it");
-    let run = commons.call(&world, &["token"]).run().succeeds().quietly();
+    chown(&record, Some(0), Some(0)).expect("a new owner");
+    let run = other_user.call(&world, &["token"]).run().succeeds().quietly();
     assert_eq!(world.printed_a_token(&run), world.last_token());
     assert_eq!(world.requests(), 2);
-    world.is_a_hit(commons.call(&world, &["token"]));
+    world.is_a_hit(other_user.call(&world, &["token"]));
 }

@@ -1,26 +1,26 @@
-//! What is removed from a cache, and what stays.
+//! Which files a sweep removes from a cache, and which it leaves.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::harness::files::{age, make_private, names, write_private};
-use crate::hostile::records::{litter, used_cache};
+use crate::hostile::records::{temporary_files, warm_cache};
 use crate::world::World;
 
 #[test]
-fn a_sweep_takes_dead_records_and_old_litter_and_leaves_what_is_alive_or_not_ours() {
+fn a_sweep_removes_only_expired_records_and_old_temporary_files() {
     let world = World::new();
-    let (cache, record) = used_cache(&world, "swept");
-    let here = |name: &str| cache.join("v1").join(name);
+    let (cache, record) = warm_cache(&world, "swept");
+    let in_cache = |name: &str| cache.join("v1").join(name);
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
-    let text = fs::read_to_string(&record).expect("the record");
-    // The same record as it was long ago: every moment in it counts in milliseconds.
-    let moments = shift_moments(&text, 3 * 24 * 3600 * 1000);
-    for (name, content, old) in [
-        ("dead.json", moments.as_str(), days(3)),
-        ("alive.json", text.as_str(), days(3)),
-        ("dead-but-young.json", moments.as_str(), days(0)),
+    let valid = fs::read_to_string(&record).expect("the record");
+    // The same record three days earlier. Its timestamps are in milliseconds.
+    let expired = shift_timestamps(&valid, 3 * 24 * 3600 * 1000);
+    for (name, content, file_age) in [
+        ("dead.json", expired.as_str(), days(3)),
+        ("alive.json", valid.as_str(), days(3)),
+        ("dead-but-young.json", expired.as_str(), days(0)),
         ("tmp-old", "x", Duration::from_secs(3700)),
         ("tmp-young", "x", Duration::from_secs(3000)),
         ("set-aside-old", "x", days(2)),
@@ -28,18 +28,18 @@ fn a_sweep_takes_dead_records_and_old_litter_and_leaves_what_is_alive_or_not_our
         ("old.lock", "", days(30)),
         ("somebody's notes.txt", "x", days(30)),
     ] {
-        write_private(&here(name), content.as_bytes());
-        age(&here(name), old);
+        write_private(&in_cache(name), content.as_bytes());
+        age(&in_cache(name), file_age);
     }
-    age(&here("CACHEDIR.TAG"), Duration::from_secs(3700));
+    age(&in_cache("CACHEDIR.TAG"), Duration::from_secs(3700));
     world.ycred(&["token", "--force-refresh"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
-    let left: Vec<String> = names(&cache.join("v1"))
+    let remaining: Vec<String> = names(&cache.join("v1"))
         .iter()
         .map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
         .filter(|name| !record.ends_with(name) && !record.with_extension("lock").ends_with(name))
         .collect();
     assert_eq!(
-        left,
+        remaining,
         [
             "CACHEDIR.TAG",
             "alive.json",
@@ -52,8 +52,8 @@ fn a_sweep_takes_dead_records_and_old_litter_and_leaves_what_is_alive_or_not_our
     );
 }
 
-/// The text with every number of thirteen digits (a moment in milliseconds) made smaller.
-fn shift_moments(text: &str, by: i64) -> String {
+/// Returns a record with every number of thirteen digits, which is a timestamp in milliseconds, reduced by `by`.
+fn shift_timestamps(text: &str, by: i64) -> String {
     let mut out = String::new();
     let mut digits = String::new();
     for c in text.chars().chain(['\0']) {
@@ -74,32 +74,32 @@ fn shift_moments(text: &str, by: i64) -> String {
 }
 
 #[test]
-fn a_sweep_looks_at_64_entries_at_most_and_once_an_hour() {
+fn a_sweep_checks_at_most_64_entries_once_an_hour() {
     let world = World::new();
-    let (cache, _) = used_cache(&world, "crowded");
+    let (cache, _) = warm_cache(&world, "crowded");
     for number in 0..200 {
         let path = cache.join(format!("v1/tmp-{number:032x}"));
-        fs::write(&path, "x").expect("litter");
+        fs::write(&path, "x").expect("a temporary file");
         age(&path, Duration::from_secs(7200));
     }
     let store = || {
         world.ycred(&["token", "--force-refresh"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
-        litter(&cache).len()
+        temporary_files(&cache).len()
     };
-    assert_eq!(store(), 200, "the hour is not over");
+    assert_eq!(store(), 200, "swept within the hour");
     age(&cache.join("v1/CACHEDIR.TAG"), Duration::from_secs(3700));
     let after = store();
-    assert!((200 - 64..200).contains(&after), "{after} are left");
-    assert_eq!(store(), after, "within the hour again");
+    assert!((200 - 64..200).contains(&after), "{after} remain");
+    assert_eq!(store(), after, "swept again within the hour");
     for _ in 0..12 {
         age(&cache.join("v1/CACHEDIR.TAG"), Duration::from_secs(3700));
         store();
     }
-    assert!(litter(&cache).len() < after / 2, "{} are left", litter(&cache).len());
+    assert!(temporary_files(&cache).len() < after / 2, "{} remain", temporary_files(&cache).len());
 }
 
 #[test]
-fn old_and_new_formats_live_side_by_side() {
+fn cache_directories_of_other_format_versions_are_left_unchanged() {
     let world = World::new();
     let cache = world.sandbox.path("cache");
     make_private(&cache.join("v0"));

@@ -1,4 +1,4 @@
-//! Hosts that are not ours: declined in silence, whatever else is wrong.
+//! Foreign hosts: ycred declines them silently, even if profile, home or cloud are unusable.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use crate::hooks::{link_all, programs};
 use crate::world::World;
 
 #[test]
-fn a_foreign_host_needs_no_profile_no_home_no_network_and_opens_no_socket() {
+fn a_foreign_host_is_declined_without_a_profile_a_home_or_a_socket() {
     let sandbox = Sandbox::new();
     link_all(&sandbox);
     let bare =
@@ -28,29 +28,30 @@ fn a_foreign_host_needs_no_profile_no_home_no_network_and_opens_no_socket() {
     }
     let world = World::new();
     for client in programs() {
-        let (words, stdin) = (client.host.request)("ghcr.io");
+        let (operands, stdin) = (client.host.request)("ghcr.io");
         let strace = |arguments: &[String]| {
-            // Docker's word for a foreign host is exit 1, and a run under the tracer is to succeed.
+            // `Step::of` requires exit code 0, but docker's response to a foreign host is exit code 1. The shell hides
+            // it.
             let all: Vec<&str> = ["-c", "\"$@\"; :", "sh", "strace"]
                 .into_iter()
                 .chain(arguments.iter().map(String::as_str))
                 .chain([YCRED, client.hook.name])
-                .chain(words.iter().map(String::as_str))
+                .chain(operands.iter().map(String::as_str))
                 .collect();
             world.sandbox.call("sh", all).stdin(stdin.as_str())
         };
         let steps = Step::of(&world.sandbox, strace);
-        let network = steps.iter().find(|step| ["socket", "connect", "sendto"].contains(&step.name.as_str()));
-        assert_eq!(network, None, "{client:?}");
-        let wrote = steps.iter().find(|step| step.line.contains("O_CREAT") || step.name.starts_with("mkdir"));
-        assert_eq!(wrote, None, "{client:?}");
+        let socket = steps.iter().find(|step| ["socket", "connect", "sendto"].contains(&step.name.as_str()));
+        assert_eq!(socket, None, "{client:?}");
+        let creation = steps.iter().find(|step| step.line.contains("O_CREAT") || step.name.starts_with("mkdir"));
+        assert_eq!(creation, None, "{client:?}");
     }
-    // The oracle sees a socket where there is one.
+    // Control: the check finds the socket of a fetch.
     let steps = Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &["token"]));
     assert!(steps.iter().any(|step| step.name == "connect"));
 }
 
-/// What can be wrong with a profile, such that nobody can say which hosts it lists.
+/// Profiles with errors that make their list of hosts unknown.
 const BROKEN: &[(&str, &str)] = &[
     ("toml", "source = "),
     ("key", "source = \"authorized-key\"\nkey-fiel = \"x\"\nhosts = [\"git.example\"]\n"),
@@ -63,7 +64,7 @@ const BROKEN: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_broken_or_missing_profile_is_silent_for_foreign_hosts_and_an_error_for_ours() {
+fn a_broken_or_missing_profile_is_reported_only_for_accepted_hosts() {
     for (what, text) in BROKEN.iter().copied().chain([("missing", "")]) {
         let sandbox = Sandbox::new();
         link_all(&sandbox);
@@ -81,7 +82,7 @@ fn a_broken_or_missing_profile_is_silent_for_foreign_hosts_and_an_error_for_ours
                 assert_eq!(run.stdout, (client.hook.forms[0].refusal)(&run), "{what}\n{run}");
             }
         }
-        // What only keeps or drops has nothing to complain of.
+        // Operations that store or erase report no error: they do not need a profile.
         let stored = |host: &str| json!({"ServerURL": host, "Username": "u", "Secret": "p"}).to_string();
         sandbox.ycred(["docker", "store"]).stdin(stored("cr.yandex")).run().succeeds().quietly().stdout_is("");
         sandbox.ycred(["docker", "erase"]).stdin("cr.yandex").run().succeeds().quietly().stdout_is("");
@@ -94,7 +95,7 @@ fn a_broken_or_missing_profile_is_silent_for_foreign_hosts_and_an_error_for_ours
 }
 
 #[test]
-fn a_named_profile_that_is_missing_is_silent_for_foreign_hosts_too() {
+fn a_missing_named_profile_is_reported_only_for_accepted_hosts() {
     let world = World::new();
     for client in programs() {
         let Some(link) = client.hook.symlink() else { continue };
@@ -121,7 +122,7 @@ fn a_symlinks_suffix_is_never_a_path() {
 }
 
 #[test]
-fn a_token_for_a_host_that_is_not_ours_is_not_printed_by_the_token_command_either() {
+fn the_token_command_prints_no_token_for_a_foreign_host() {
     let world = World::new();
     for host in ["ghcr.io", "cr.yandex.evil.example", "http://cr.yandex", "user@cr.yandex", "cr.yandex."] {
         world.ycred(&["token", "--format", "netrc", "--host", host]).run().exits(2).stdout_is("");
@@ -130,12 +131,13 @@ fn a_token_for_a_host_that_is_not_ours_is_not_printed_by_the_token_command_eithe
 }
 
 #[test]
-fn a_cloud_that_is_down_or_refuses_is_no_matter_for_foreign_hosts() {
+fn a_foreign_host_is_declined_as_usual_while_the_cloud_is_down() {
     let world = World::new();
     link_all(&world.sandbox);
     world.emulator.fault(Fault::refuse(503));
-    let dead = Emulator::start(Config::default()).url();
-    world.sandbox.profile("default", &format!("source = \"metadata\"\niam-url = \"{dead}\"\n"));
+    // The URL of an emulator that has stopped.
+    let url = Emulator::start(Config::default()).url();
+    world.sandbox.profile("default", &format!("source = \"metadata\"\niam-url = \"{url}\"\n"));
     for client in programs() {
         client.is_turned_away(&client.ask(&world.sandbox, true, "docker.io").run(), "docker.io");
     }

@@ -1,6 +1,6 @@
-//! Hosts that look like ours.
+//! Hosts that resemble those of the installation.
 
-use super::ours::OURS;
+use super::accepted::DEFAULT_HOSTS;
 
 use serde_json::json;
 
@@ -8,9 +8,9 @@ use crate::harness::{run_all, tried};
 use crate::hooks::{has_token, link_all, with_host};
 use crate::world::World;
 
-const ABREAST: usize = 8;
+const PARALLEL: usize = 8;
 
-/// Every way in which another host can look like one of ours, and some that do not even try.
+/// Returns hosts that resemble a registry in every known way, and some that do not.
 fn look_alikes() -> Vec<String> {
     let mut hosts: Vec<String> = [
         "docker.io",
@@ -109,8 +109,8 @@ fn look_alikes() -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    for ours in OURS {
-        for text in [
+    for registry in DEFAULT_HOSTS {
+        for form in [
             "{}.evil.example",
             "{}.",
             "{}.:443",
@@ -182,7 +182,7 @@ fn look_alikes() -> Vec<String> {
             "{}\u{7f}",
             "{}\u{a0}",
         ] {
-            hosts.push(text.replace("{}", ours));
+            hosts.push(form.replace("{}", registry));
         }
     }
     hosts.push(format!("{}.cr.yandex", ["a"; 200].join(".")));
@@ -192,46 +192,45 @@ fn look_alikes() -> Vec<String> {
 }
 
 #[test]
-fn no_look_alike_gets_a_token_by_any_hook_in_either_form_and_none_costs_a_request() {
+fn no_look_alike_host_gets_a_token_or_causes_a_request() {
     let world = World::new();
     link_all(&world.sandbox);
     let hosts = look_alikes();
-    let mut asked = 0;
+    let mut requests = 0;
     for client in with_host() {
         for by_symlink in [false, true] {
             if by_symlink && client.hook.symlink().is_none() {
                 continue;
             }
             let hosts: Vec<&String> = hosts.iter().filter(|host| (client.host.can_ask)(host)).collect();
-            for part in hosts.chunks(ABREAST) {
+            for part in hosts.chunks(PARALLEL) {
                 let runs = run_all(part.iter().map(|host| client.ask(&world.sandbox, by_symlink, host)));
                 for (host, run) in part.iter().zip(runs) {
                     assert!(!has_token(&run), "{client:?} got a token for {host:?}\n{run}");
-                    // A path is no part of a host for git; docker sends whole addresses.
                     client.is_turned_away(&run, host);
-                    asked += 1;
+                    requests += 1;
                 }
             }
         }
     }
     assert_eq!(world.emulator.calls(), 0);
     assert!(!world.sandbox.path("cache").exists());
-    tried("look-alike host in the request of a client", asked);
+    tried("look-alike host in the request of a client", requests);
 }
 
-/// The kubelet names images; their first part is the host.
+/// The kubelet sends image names, which start with the host.
 #[test]
-fn no_look_alike_gets_a_token_for_the_kubelet_and_none_costs_a_request() {
+fn no_look_alike_image_host_gets_a_token_or_causes_a_request() {
     let world = World::new();
-    let images: Vec<String> = look_alikes()
-        .into_iter()
-        .chain(
-            OURS.iter()
-                .flat_map(|ours| ["{}?x", "{}#x", "{}?@evil.example", "{}"].map(|form| form.replace("{}", ours))),
-        )
-        .map(|host| if OURS.contains(&host.as_str()) { host } else { format!("{host}/team/app:1") })
-        .collect();
-    for part in images.chunks(ABREAST) {
+    let images: Vec<String> =
+        look_alikes()
+            .into_iter()
+            .chain(DEFAULT_HOSTS.iter().flat_map(|registry| {
+                ["{}?x", "{}#x", "{}?@evil.example", "{}"].map(|form| form.replace("{}", registry))
+            }))
+            .map(|host| if DEFAULT_HOSTS.contains(&host.as_str()) { host } else { format!("{host}/team/app:1") })
+            .collect();
+    for part in images.chunks(PARALLEL) {
         let runs = run_all(part.iter().map(|image| {
             let request = json!({"kind": "CredentialProviderRequest", "image": image,
                 "apiVersion": "credentialprovider.kubelet.k8s.io/v1"});

@@ -1,5 +1,6 @@
-//! Which hosts a token goes to, by every hook and in both forms of its call, without network and without a profile.
+//! Which hosts get a token from which hook, called as a subcommand and by symlink. Other hosts are declined without a
+//! profile and without network.
 
+mod accepted;
 mod foreign;
 mod look_alikes;
-mod ours;

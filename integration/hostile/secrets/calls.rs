@@ -1,12 +1,12 @@
-//! The calls by which a token goes out, or does not.
+//! Calls that print, use or look up a token.
 
 use crate::hooks::forms;
 
 /// Commands that use a token without printing it on stdout, or that look at the cache.
 const COMMANDS: &[&[&str]] = &[&["env"], &["exec", "true"], &["exec", "--serve", "true"], &["refresh"], &["list"]];
 
-/// The calls by which a token goes out, or does not: arguments and stdin.
+/// Returns every call that prints, uses or looks up a token, as arguments and stdin.
 pub fn calls() -> impl Iterator<Item = (&'static [&'static str], &'static str)> {
     let hooks = forms().filter(|(hook, _)| hook.gives_token).map(|(_, form)| (form.words, form.stdin));
-    hooks.chain(COMMANDS.iter().map(|words| (*words, "")))
+    hooks.chain(COMMANDS.iter().map(|arguments| (*arguments, "")))
 }

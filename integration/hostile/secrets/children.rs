@@ -1,4 +1,4 @@
-//! What children see of the environment: commands of a profile, and programs under `ycred exec`.
+//! What child processes inherit: the commands of a profile, and programs under `ycred exec`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,9 +10,9 @@ use crate::harness::YCRED;
 use crate::sources::shapeless;
 use crate::world::World;
 
-/// The variables in `env -0`'s output.
-fn variables(text: &[u8]) -> BTreeMap<String, String> {
-    let pairs = text.split(|byte| *byte == 0).filter(|pair| !pair.is_empty());
+/// Returns the variables in the output of `env -0`.
+fn variables(output: &[u8]) -> BTreeMap<String, String> {
+    let pairs = output.split(|byte| *byte == 0).filter(|pair| !pair.is_empty());
     pairs
         .filter_map(|pair| {
             let pair = String::from_utf8_lossy(pair).into_owned();
@@ -22,15 +22,15 @@ fn variables(text: &[u8]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_its_command_line() {
+fn a_profiles_command_gets_the_inherited_environment_one_marker_and_no_secret_argument() {
     let mut world = World::new();
-    let (saw, args) = (world.sandbox.path("tmp/environ"), world.sandbox.path("tmp/cmdline"));
+    let (environ, cmdline) = (world.sandbox.path("tmp/environ"), world.sandbox.path("tmp/cmdline"));
     let script = world.sandbox.script(
         "bin/helper",
         &format!(
             "#!/bin/sh\ncat /proc/$$/environ > '{}'; cat /proc/$$/cmdline > '{}'; ls /proc/$$/fd > '{}'; echo t1.{}.x\n",
-            saw.display(),
-            args.display(),
+            environ.display(),
+            cmdline.display(),
             world.sandbox.path("tmp/fds").display(),
             shapeless(40)
         ),
@@ -38,31 +38,31 @@ fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_
     let toml = format!("source = \"command\"\ncommand = [\"{}\", \"one\", \"t w o\"]\n", script.display());
     world.sandbox.profile("default", &toml);
     let inherited = variables(world.sandbox.call("env", ["-0"]).run().succeeds().stdout.as_bytes());
-    // What is open in it when the test itself runs it.
+    // The descriptors that are open if the test runs the script itself.
     world.sandbox.call(&script, ["one"]).run().succeeds();
-    let descriptors = fs::read_to_string(world.sandbox.path("tmp/fds")).expect("its descriptors");
+    let descriptors = fs::read_to_string(world.sandbox.path("tmp/fds")).expect("the script's descriptors");
     let run = world.ycred(&["token"]).run().succeeds().quietly();
-    let mut seen = variables(&fs::read(&saw).expect("what it saw"));
-    let mark = seen.remove("YCRED_RUNNING").expect("the mark");
-    assert!(mark.bytes().all(|byte| byte.is_ascii_hexdigit()), "{mark}");
+    let mut seen = variables(&fs::read(&environ).expect("the script's environment"));
+    let marker = seen.remove("YCRED_RUNNING").expect("the marker");
+    assert!(marker.bytes().all(|byte| byte.is_ascii_hexdigit()), "{marker}");
     seen.remove("PWD");
     assert_eq!(seen, inherited, "{run}");
-    let cmdline = String::from_utf8(fs::read(&args).expect("its command line")).expect("text");
+    let cmdline = String::from_utf8(fs::read(&cmdline).expect("the script's command line")).expect("UTF-8");
     assert_eq!(cmdline, format!("/bin/sh\0{}\0one\0t w o\0", script.display()));
-    // No lock, no socket.
-    assert_eq!(fs::read_to_string(world.sandbox.path("tmp/fds")).expect("its descriptors"), descriptors);
+    // The script does not inherit a lock or a socket.
+    assert_eq!(fs::read_to_string(world.sandbox.path("tmp/fds")).expect("the script's descriptors"), descriptors);
 
-    // The same with the token of another source at hand: an OAuth token's command knows nothing of it.
+    // The command of an OAuth source does not get the token that the previous profile has cached.
     let url = world.emulator.url();
     let (oauth, _) = world.emulator.new_oauth();
     world.sandbox.set("SOME_SECRET", "inherited-secret");
     let script = world
         .sandbox
-        .script("bin/oauth", &format!("#!/bin/sh\ncat /proc/$$/environ > '{}'; echo {oauth}\n", saw.display()));
+        .script("bin/oauth", &format!("#!/bin/sh\ncat /proc/$$/environ > '{}'; echo {oauth}\n", environ.display()));
     let toml = format!("source = \"oauth\"\noauth-token-command = [\"{}\"]\niam-url = \"{url}\"\n", script.display());
     world.sandbox.profile("default", &toml);
     let run = world.ycred(&["token"]).run().succeeds().quietly();
-    let mut seen = variables(&fs::read(&saw).expect("what it saw"));
+    let mut seen = variables(&fs::read(&environ).expect("the script's environment"));
     seen.remove("YCRED_RUNNING");
     seen.remove("PWD");
     let mut expected = inherited;
@@ -72,7 +72,7 @@ fn a_command_of_a_profile_sees_what_was_inherited_and_one_mark_and_no_secret_on_
 }
 
 #[test]
-fn exec_changes_what_is_documented_in_the_environment_and_nothing_else() {
+fn exec_makes_only_the_documented_changes_to_the_environment() {
     let mut world = World::new();
     for (name, value) in [
         ("YC_SERVICE_ACCOUNT_KEY_FILE", "/none"),
@@ -92,8 +92,8 @@ fn exec_changes_what_is_documented_in_the_environment_and_nothing_else() {
     let mut after = variables(run.stdout.as_bytes());
     let token = world.last_token();
     let mut expected = before.clone();
-    for gone in ["YC_SERVICE_ACCOUNT_KEY_FILE", "YC_OAUTH_TOKEN", "YCRED_EXPIRES_AT"] {
-        expected.remove(gone);
+    for removed in ["YC_SERVICE_ACCOUNT_KEY_FILE", "YC_OAUTH_TOKEN", "YCRED_EXPIRES_AT"] {
+        expected.remove(removed);
     }
     for name in ["YC_TOKEN", "YC_IAM_TOKEN"] {
         expected.insert(name.to_owned(), token.clone());
@@ -102,7 +102,7 @@ fn exec_changes_what_is_documented_in_the_environment_and_nothing_else() {
     assert!(expires.len() == 20 && expires.ends_with('Z') && expires.contains('T'), "{expires}");
     assert_eq!(after, expected);
 
-    // A secret that the profile reads from a variable is kept from the program.
+    // The program does not get a variable from which the profile reads a secret.
     let (oauth, _) = world.emulator.new_oauth();
     let toml = format!("source = \"oauth\"\noauth-token-env = \"MY_OAUTH\"\niam-url = \"{}\"\n", world.emulator.url());
     world.sandbox.profile("default", &toml);
@@ -111,12 +111,12 @@ fn exec_changes_what_is_documented_in_the_environment_and_nothing_else() {
     let after = variables(run.stdout.as_bytes());
     assert!(!after.contains_key("MY_OAUTH"), "{run}");
     assert_eq!(after.get("YC_TOKEN"), Some(&world.last_token()));
-    // A static one that is read from YC_TOKEN itself is there again.
+    // If that variable is YC_TOKEN, the program gets it with the token, which is the same here.
     world.sandbox.profile("default", "source = \"static\"\ntoken-env = \"YC_TOKEN\"\n");
     let run = world.ycred(&["exec", "env", "-0"]).env("YC_TOKEN", "t1.own.x").run().succeeds().quietly();
     assert_eq!(variables(run.stdout.as_bytes()).get("YC_TOKEN").map(String::as_str), Some("t1.own.x"));
-    // From the environment alone, the program's own ycred is to find the token there.
-    fs::remove_file(world.sandbox.path("config/default.toml")).expect("no profile");
+    // Without a profile, a ycred that the program runs must find the token in the environment.
+    fs::remove_file(world.sandbox.path("config/default.toml")).expect("the profile is removed");
     let call = world.ycred(&["exec", "env", "-0"]).without("YCRED_PROFILE").env("YC_IAM_TOKEN", "t1.env.x");
     let after = variables(call.run().succeeds().quietly().stdout.as_bytes());
     assert_eq!(after.get("YC_IAM_TOKEN").map(String::as_str), Some("t1.env.x"));
@@ -124,9 +124,9 @@ fn exec_changes_what_is_documented_in_the_environment_and_nothing_else() {
 }
 
 #[test]
-fn exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signal() {
+fn exec_exits_125_126_or_127_for_its_own_errors_and_otherwise_ends_like_the_program() {
     let world = World::new();
-    let exec = |words: &[&str]| world.ycred(&[&["exec"], words].concat());
+    let exec = |arguments: &[&str]| world.ycred(&[&["exec"], arguments].concat());
     for code in [0, 1, 7, 125, 126, 127, 255] {
         exec(&["sh", "-c", &format!("exit {code}")]).run().exits(code).quietly();
         exec(&["--", "sh", "-c", &format!("exit {code}")]).run().exits(code).quietly();
@@ -149,49 +149,49 @@ fn exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signa
 }
 
 #[test]
-fn exec_is_the_program_itself_with_its_signals_as_they_were_and_no_descriptor_of_ours() {
+fn exec_becomes_the_program_and_leaves_signals_and_descriptors_unchanged() {
     let world = World::new();
     let running = world.ycred(&["exec", "sh", "-c", "echo $$; sleep 30"]).start();
     let id = running.id();
     while !running.stdout().ends_with('\n') {
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(running.stdout(), format!("{id}\n"), "another process");
+    assert_eq!(running.stdout(), format!("{id}\n"), "the program has another process id than ycred");
     running.signal(libc::SIGTERM);
     assert_eq!(running.finish().status.signal(), Some(libc::SIGTERM));
 
-    // Without the two that glibc keeps for itself.
+    // The masks without signals 32 and above, two of which glibc reserves.
     let signals = "sed -n 's/^Sig\\(Ign\\|Blk\\):.*\\(.......[0-9a-f]\\)$/\\1 \\2/p' /proc/self/status";
-    let ignored = |text: &str| {
-        let masks = text.lines().filter_map(|line| u64::from_str_radix(line.split_once(' ')?.1, 16).ok());
+    let masks = |status: &str| {
+        let masks = status.lines().filter_map(|line| u64::from_str_radix(line.split_once(' ')?.1, 16).ok());
         masks.map(|mask| mask & 0x7fff_ffff).collect::<Vec<_>>()
     };
-    let plain = ignored(&world.sandbox.call("sh", ["-c", signals]).run().succeeds().stdout);
-    // Some may be inherited from whoever runs the tests.
+    let inherited = masks(&world.sandbox.call("sh", ["-c", signals]).run().succeeds().stdout);
+    // The process that runs the tests may leave some descriptors open.
     let descriptors = world.sandbox.call("sh", ["-c", "ls /proc/$$/fd"]).run().succeeds().stdout;
-    for what in ["miss", "hit"] {
-        if what == "miss" {
+    for case in ["miss", "hit"] {
+        if case == "miss" {
             fs::remove_dir_all(world.sandbox.path("cache")).expect("a cold cache");
         }
         let run = world.ycred(&["exec", "sh", "-c", signals]).run().succeeds().quietly();
-        assert_eq!(ignored(&run.stdout), plain, "{what}\n{run}");
+        assert_eq!(masks(&run.stdout), inherited, "{case}\n{run}");
         let run = world.ycred(&["exec", "sh", "-c", "ls /proc/$$/fd"]).run().succeeds().quietly();
-        assert_eq!(run.stdout, descriptors, "{what}");
+        assert_eq!(run.stdout, descriptors, "{case}");
     }
-    // What the caller ignored stays ignored: `nohup ycred exec …`.
+    // Signals that the caller ignores stay ignored, as under `nohup ycred exec …`.
     fs::remove_dir_all(world.sandbox.path("cache")).expect("a cold cache");
     let script = "trap '' HUP XFSZ; exec \"$@\"";
-    let words = ["-c", script, "sh", YCRED, "exec", "sh", "-c", signals];
-    let run = world.sandbox.call("sh", words).run().succeeds().quietly();
-    let more = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGXFSZ - 1);
-    assert_eq!(ignored(&run.stdout), [plain[0], plain[1] | more], "{run}");
+    let arguments = ["-c", script, "sh", YCRED, "exec", "sh", "-c", signals];
+    let run = world.sandbox.call("sh", arguments).run().succeeds().quietly();
+    let ignored = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGXFSZ - 1);
+    assert_eq!(masks(&run.stdout), [inherited[0], inherited[1] | ignored], "{run}");
 }
 
 #[test]
-fn a_program_under_exec_may_dump_and_has_the_limits_it_would_have_had() {
+fn a_program_under_exec_has_the_inherited_resource_limits() {
     let world = World::new();
     let limits = "ulimit -a; ulimit -aH";
-    let plain = world.sandbox.call("sh", ["-c", limits]).run().succeeds().stdout;
+    let inherited = world.sandbox.call("sh", ["-c", limits]).run().succeeds().stdout;
     let run = world.ycred(&["exec", "sh", "-c", limits]).run().succeeds().quietly();
-    assert_eq!(run.stdout, plain);
+    assert_eq!(run.stdout, inherited);
 }

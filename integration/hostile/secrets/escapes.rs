@@ -1,4 +1,4 @@
-//! Escape sequences and bidi controls reach no terminal.
+//! Escape sequences and bidi controls, which must never reach the terminal.
 
 use std::fs;
 
@@ -10,21 +10,22 @@ use crate::harness::files::make_private;
 use crate::hooks::HOOKS;
 use crate::world::World;
 
-/// What must not get to a terminal, in all its forms.
-const FOUL: &str = "one\u{1b}[31mtwo\u{1b}]0;title\u{7}three\u{9b}32mfour\u{90}five\r\nsix\u{8}\u{7f}\0seven\u{202e}eight\
+/// Text with every kind of character that must not reach a terminal.
+const UNSAFE: &str = "one\u{1b}[31mtwo\u{1b}]0;title\u{7}three\u{9b}32mfour\u{90}five\r\nsix\u{8}\u{7f}\0seven\u{202e}eight\
     \u{2066}nine\u{200f}ten\u{2028}eleven\u{85}twelve\u{1b}Pthirteen\u{1b}\\fourteen\u{61c}\u{feff}\u{200b}end";
 
+/// Asserts that both streams are safe for a terminal, and that stderr has at most one error and one hint.
 #[track_caller]
 fn is_clean(run: &Run) {
     for (name, text) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
-        let foul = text.chars().find(|c| {
+        let unsafe_char = text.chars().find(|c| {
             (c.is_control() && *c != '\n')
                 || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
         });
-        assert_eq!(foul, None, "on {name}\n{run}");
+        assert_eq!(unsafe_char, None, "on {name}\n{run}");
     }
     for line in run.stderr.lines() {
-        assert!(line.starts_with("ycred: "), "a line that is not ours\n{run}");
+        assert!(line.starts_with("ycred: "), "a line without ycred's prefix\n{run}");
         assert!(line.chars().count() <= 500, "a line of {} characters\n{run}", line.chars().count());
     }
     let lines = run.stderr.lines().filter(|line| !line.starts_with("ycred: debug: ")).count();
@@ -32,14 +33,14 @@ fn is_clean(run: &Run) {
 }
 
 #[test]
-fn escape_sequences_and_bidi_controls_of_a_server_reach_no_terminal() {
+fn escape_sequences_and_bidi_controls_from_a_server_never_reach_the_terminal() {
     let world = World::new();
     for fault in [
-        Fault::refuse(401).message(FOUL),
-        Fault::refuse(401).message(FOUL.repeat(50)),
-        Fault::body(FOUL),
-        Fault::body(format!("{{\"iamToken\":{}}}", json!(FOUL))),
-        Fault::body(json!({"iamToken": "t1.a.b", "expiresAt": FOUL}).to_string()),
+        Fault::refuse(401).message(UNSAFE),
+        Fault::refuse(401).message(UNSAFE.repeat(50)),
+        Fault::body(UNSAFE),
+        Fault::body(format!("{{\"iamToken\":{}}}", json!(UNSAFE))),
+        Fault::body(json!({"iamToken": "t1.a.b", "expiresAt": UNSAFE}).to_string()),
         Fault::refuse(302).header("Location", "https://evil.example/\u{9b}31m"),
         Fault::refuse(403).header("x-request-id", "a\u{9b}31mb"),
     ] {
@@ -47,16 +48,16 @@ fn escape_sequences_and_bidi_controls_of_a_server_reach_no_terminal() {
         world.emulator.fault(fault);
         for form in HOOKS.iter().map(|hook| &hook.forms[0]) {
             for flags in [&["-vvv"][..], &["--no-cache"]] {
-                let words: Vec<&str> = flags.iter().chain(form.words).copied().collect();
-                let run = world.ycred(&words).stdin(form.stdin).env("PATH", world.sandbox.path("bin")).run();
+                let arguments: Vec<&str> = flags.iter().chain(form.words).copied().collect();
+                let run = world.ycred(&arguments).stdin(form.stdin).env("PATH", world.sandbox.path("bin")).run();
                 is_clean(&run);
             }
         }
         let _ = fs::remove_dir_all(world.sandbox.path("cache"));
     }
-    // And the words are there all the same.
+    // The rest of the server's message is still printed.
     world.emulator.clear_faults();
-    world.emulator.fault(Fault::refuse(401).message(FOUL));
+    world.emulator.fault(Fault::refuse(401).message(UNSAFE));
     let run = world.ycred(&["token"]).run().exits(1);
     assert!(run.stderr.contains("onetwo") && run.stderr.contains("end"), "{run}");
     world.emulator.attach(Some("ajemetadata000000000"));
@@ -67,38 +68,38 @@ fn escape_sequences_and_bidi_controls_of_a_server_reach_no_terminal() {
 }
 
 #[test]
-fn escape_sequences_of_a_commands_stderr_and_of_file_names_reach_no_terminal() {
+fn escape_sequences_from_commands_paths_and_clients_never_reach_the_terminal() {
     let world = World::new();
-    let text = world.sandbox.file("tmp/foul", FOUL);
+    let text = world.sandbox.file("tmp/foul", UNSAFE);
     let script = world.sandbox.script("bin/foul", &format!("#!/bin/sh\ncat '{}' >&2; exit 3\n", text.display()));
     world.sandbox.profile("command", &format!("source = \"command\"\ncommand = [\"{}\"]\n", script.display()));
     let run = world.ycred(&["-vvv", "token", "-p", "command"]).run().exits(1);
     is_clean(&run);
-    assert!(run.stderr.contains("end"), "the command's last line is told\n{run}");
+    assert!(run.stderr.contains("end"), "the error lacks the command's last line\n{run}");
 
-    // A name with everything that a name can have.
-    let odd = FOUL.replace(['\0', '/'], "");
+    // A path may contain everything but NUL and `/`.
+    let odd = UNSAFE.replace(['\0', '/'], "");
     let directory = world.sandbox.path(format!("tmp/{odd}"));
     make_private(&directory);
     let profile = directory.join("default.toml");
     fs::write(&profile, "source = \"authorized-key\"\nkey-file = \"gone.json\"\n").expect("a profile");
-    let call = |words: &[&str]| world.ycred(words).env("YCRED_CONFIG_DIR", &directory);
+    let call = |arguments: &[&str]| world.ycred(arguments).env("YCRED_CONFIG_DIR", &directory);
     is_clean(&call(&["-vvv", "token"]).run().exits(3));
     is_clean(&call(&["kubectl"]).run().exits(3));
     is_clean(&call(&["docker", "get"]).stdin("cr.yandex").run().exits(3));
-    fs::write(&profile, format!("source = \"metadata\"\n{} = \"x\"\n", json!(FOUL))).expect("a profile");
+    fs::write(&profile, format!("source = \"metadata\"\n{} = \"x\"\n", json!(UNSAFE))).expect("a profile");
     is_clean(&call(&["token"]).run().exits(3));
-    fs::write(&profile, format!("source = {}\n", json!(FOUL).to_string().replace("\\b", "\\u0008")))
+    fs::write(&profile, format!("source = {}\n", json!(UNSAFE).to_string().replace("\\b", "\\u0008")))
         .expect("a profile");
     is_clean(&call(&["token"]).run().exits(3));
-    // In the cache's name, which a warning tells.
+    // A warning contains the path of the cache.
     let file = directory.join("file");
     fs::write(&file, "").expect("a file");
     let run = world.ycred(&["token"]).env("YCRED_CACHE_DIR", file.join("cache")).run().succeeds();
     is_clean(&run);
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
-    // In what is typed, and in what clients send.
-    for words in [
+    // Arguments, and requests of clients.
+    for arguments in [
         &["token", "-p", &odd][..],
         &["token", "--format", &odd],
         &["token", "--host", &odd],
@@ -115,19 +116,21 @@ fn escape_sequences_of_a_commands_stderr_and_of_file_names_reach_no_terminal() {
         &["bazel", &odd],
         &["cargo", &odd],
     ] {
-        is_clean(&world.ycred(words).env("PATH", world.sandbox.path("bin")).run());
+        is_clean(&world.ycred(arguments).env("PATH", world.sandbox.path("bin")).run());
     }
-    for uri in [FOUL.to_owned(), format!("https://cr.yandex/{FOUL}"), format!("https://{FOUL}")] {
+    for uri in [UNSAFE.to_owned(), format!("https://cr.yandex/{UNSAFE}"), format!("https://{UNSAFE}")] {
         is_clean(&world.ycred(&["bazel", "get"]).stdin(json!({"uri": uri}).to_string()).run().exits(1));
         let registry = json!({"index-url": uri});
-        for args in [json!([]), json!([FOUL]), json!(["--profile", FOUL])] {
-            let request = json!({"v": 1, "registry": registry, "kind": FOUL, "args": args}).to_string();
+        for args in [json!([]), json!([UNSAFE]), json!(["--profile", UNSAFE])] {
+            let request = json!({"v": 1, "registry": registry, "kind": UNSAFE, "args": args}).to_string();
             is_clean(&world.ycred(&["cargo"]).stdin(request).run().succeeds());
         }
     }
-    let stored = json!({"ServerURL": FOUL, "Username": FOUL, "Secret": FOUL}).to_string();
+    let stored = json!({"ServerURL": UNSAFE, "Username": UNSAFE, "Secret": UNSAFE}).to_string();
     is_clean(&world.ycred(&["docker", "store"]).stdin(stored).run().exits(1));
-    is_clean(&world.ycred(&["kubectl"]).env("KUBERNETES_EXEC_INFO", json!({"kind": FOUL}).to_string()).run().exits(2));
-    let version = json!({"kind": "ExecCredential", "apiVersion": FOUL}).to_string();
+    is_clean(
+        &world.ycred(&["kubectl"]).env("KUBERNETES_EXEC_INFO", json!({"kind": UNSAFE}).to_string()).run().exits(2),
+    );
+    let version = json!({"kind": "ExecCredential", "apiVersion": UNSAFE}).to_string();
     is_clean(&world.ycred(&["kubectl"]).env("KUBERNETES_EXEC_INFO", version).run().exits(2));
 }

@@ -1,6 +1,6 @@
-//! A login's secrets: in its state, and nowhere else.
+//! The secrets of a login, which must be only in its state and its record.
 
-use super::net::Net;
+use super::fragments::Fragments;
 use std::fs;
 
 use serde_json::{Value, json};
@@ -10,44 +10,44 @@ use crate::harness::files::mode;
 use crate::server::Stage;
 use crate::sources::person::Person;
 
-/// Everything secret that there is of a login at this moment.
-fn net_of_login(person: &Person) -> Net {
-    let mut net = Net::default();
+/// Returns all secrets of a login up to now: access tokens, codes, refresh tokens and the key in the state.
+fn fragments_of_login(person: &Person) -> Fragments {
+    let mut fragments = Fragments::default();
     for (at, token) in person.world.emulator.tokens().iter().enumerate() {
-        net.add(&format!("access token {at}"), token);
+        fragments.add(&format!("access token {at}"), token);
     }
     for (at, secret) in person.world.emulator.logins(|logins| logins.secrets().to_vec()).iter().enumerate() {
-        net.add(&format!("code or refresh token {at}"), secret);
+        fragments.add(&format!("code or refresh token {at}"), secret);
     }
     for path in
         person.world.sandbox.files("state").iter().filter(|path| path.extension().is_some_and(|end| end == "json"))
     {
         let state: Value = serde_json::from_slice(&fs::read(path).expect("a state")).expect("JSON");
-        // The head of the encoding is the same for every key.
-        net.add("key", &state["key"].as_str().expect("a key")[40..]);
+        // The first 40 characters are the same for every key.
+        fragments.add("key", &state["key"].as_str().expect("a key")[40..]);
     }
-    net
+    fragments
 }
 
 #[test]
-fn a_login_tells_nothing_of_itself_whatever_goes_wrong() {
+fn a_login_never_exposes_its_secrets_even_if_it_fails() {
     let person = Person::new();
-    // What the browser is given, in its arguments and its environment.
-    let told = person.world.sandbox.path("tmp/told");
-    let inner = person.world.sandbox.path("bin/browser");
+    // The browser's arguments and environment.
+    let browser_input = person.world.sandbox.path("tmp/browser-input");
+    let real_browser = person.world.sandbox.path("bin/browser");
     let browser = person.world.sandbox.script(
         "bin/nosy",
         &format!(
             "#!/bin/sh\nprintf '%s\\n' \"$@\" >> {0}\nenv >> {0}\nexec {1} \"$1\"\n",
-            told.display(),
-            inner.display()
+            browser_input.display(),
+            real_browser.display()
         ),
     );
     let mut runs = Vec::new();
-    let mut call = |words: &[&str], stdin: Option<&str>| {
-        let call = person.world.sandbox.ycred(["-vvv"].iter().chain(words)).env("BROWSER", &browser);
+    let mut call = |arguments: &[&str], stdin: Option<&str>| {
+        let call = person.world.sandbox.ycred(["-vvv"].iter().chain(arguments)).env("BROWSER", &browser);
         let run = match stdin {
-            Some(text) => call.stdin(text).run(),
+            Some(stdin) => call.stdin(stdin).run(),
             None => call.run(),
         };
         runs.push(run.clone());
@@ -58,7 +58,7 @@ fn a_login_tells_nothing_of_itself_whatever_goes_wrong() {
         settings.login.nonce = Some(400);
     });
     call(&["login"], None).exits(0);
-    // A code that is used up is known to the process alone that used it, and worth nothing; so it is not among these.
+    // The server quotes only the last secret. Earlier codes are worthless, because they are used up.
     let echo = || {
         let secrets = person.world.emulator.logins(|logins| logins.secrets().last().cloned().unwrap_or_default());
         format!("you said {secrets} and {}", person.world.emulator.tokens().join(" "))
@@ -83,48 +83,48 @@ fn a_login_tells_nothing_of_itself_whatever_goes_wrong() {
     let token = person.world.emulator.tokens().last().expect("a token").clone();
     call(&["revoke", "-"], Some(&token)).exits(0);
     call(&["revoke", &token], None).exits(2);
-    let net = net_of_login(&person);
+    let fragments = fragments_of_login(&person);
     call(&["login", "--no-browser", "--timeout", "1s"], Some("code=stolen-code-stolen&state=wrong\n"));
     person.world.emulator.fault(Fault::refuse(500).on(Endpoint::Revoke).message(echo()));
     call(&["logout", "--revoke", "--timeout", "2s"], None);
-    assert!(net.secrets.len() > 10, "{}", net.secrets.len());
+    assert!(fragments.secrets.len() > 10, "{}", fragments.secrets.len());
     for run in &runs {
-        assert_eq!(net.catch(run.stderr.as_bytes()), None, "{run}");
-        assert_eq!(net.catch(run.stdout.as_bytes()), None, "{run}");
+        assert_eq!(fragments.find_in(run.stderr.as_bytes()), None, "{run}");
+        assert_eq!(fragments.find_in(run.stdout.as_bytes()), None, "{run}");
     }
-    let given = fs::read(&told).expect("what the browser was given");
-    assert_eq!(net.catch(&given), None, "{}", String::from_utf8_lossy(&given));
+    let content = fs::read(&browser_input).expect("the browser's input");
+    assert_eq!(fragments.find_in(&content), None, "{}", String::from_utf8_lossy(&content));
     for path in
         ["state", "cache", "home", "config", "work", "tmp"].iter().flat_map(|place| person.world.sandbox.files(place))
     {
         let content = fs::read(&path).unwrap_or_default();
-        assert_eq!(net.catch(&content), None, "after the logout, in {}", path.display());
-        assert_eq!(net.catch(path.as_os_str().as_encoded_bytes()), None, "{}", path.display());
+        assert_eq!(fragments.find_in(&content), None, "after the logout, in {}", path.display());
+        assert_eq!(fragments.find_in(path.as_os_str().as_encoded_bytes()), None, "{}", path.display());
     }
 }
 
 #[test]
-fn a_logins_secrets_are_in_its_state_and_the_token_in_the_record_and_nowhere_else() {
+fn only_the_state_and_the_record_contain_a_logins_secrets() {
     let person = Person::new();
     person.log_in();
     person.token(&[]).run().exits(0);
-    let net = net_of_login(&person);
-    let token_alone = net.without("key");
+    let fragments = fragments_of_login(&person);
+    let without_key = fragments.without("key");
     let mut holders = Vec::new();
     for path in
         ["state", "cache", "home", "config", "work", "tmp"].iter().flat_map(|place| person.world.sandbox.files(place))
     {
         let content = fs::read(&path).unwrap_or_default();
-        if net.catch(&content).is_some() {
+        if fragments.find_in(&content).is_some() {
             assert_eq!(mode(&path), 0o600, "{}", path.display());
-            assert!(token_alone.catch(&content).is_some());
+            assert!(without_key.find_in(&content).is_some());
             holders.push(path);
         }
     }
-    let [state, record] = holders.as_slice() else { panic!("a record and a state: {holders:?}") };
+    let [state, record] = holders.as_slice() else { panic!("expected a state and a record: {holders:?}") };
     assert!(
         record.starts_with(person.world.sandbox.path("cache")) && state.starts_with(person.world.sandbox.path("state"))
     );
     let refresh = person.world.emulator.logins(|logins| logins.secrets()[1].clone());
-    assert!(!fs::read_to_string(record).expect("a record").contains(&refresh), "the cache has no refresh token");
+    assert!(!fs::read_to_string(record).expect("a record").contains(&refresh), "the record contains the refresh token");
 }

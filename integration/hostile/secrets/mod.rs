@@ -1,12 +1,13 @@
-//! Secrets: none of them, nor any eight bytes of one, is anywhere but where it belongs, whatever goes wrong.
+//! Searches for leaked secrets: no fragment of eight bytes may be outside the places for secrets, even if something
+//! fails.
 
 mod calls;
 mod children;
-mod eavesdropper;
+mod echoing_cloud;
 mod escapes;
 mod exposure;
+mod fragments;
 mod login;
-mod net;
 mod process;
 mod proxy;
 mod stored;

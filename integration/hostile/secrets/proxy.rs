@@ -1,6 +1,6 @@
-//! The password of a proxy.
+//! The password of a proxy, which must not be printed.
 
-use super::net::Net;
+use super::fragments::Fragments;
 
 use base64::Engine as _;
 
@@ -10,30 +10,30 @@ use crate::server::{Response, Server};
 use crate::sources::shapeless;
 
 #[test]
-fn a_proxys_password_is_told_by_no_message_and_the_proxy_is_named() {
+fn messages_name_the_proxy_but_never_its_password() {
     let password = shapeless(24);
     let encoded = format!("{}%40{}", &password[..12], &password[12..]);
     let decoded = format!("{}@{}", &password[..12], &password[12..]);
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("robot:{decoded}"));
-    let mut net = Net::default();
+    let mut fragments = Fragments::default();
     for secret in [&password, &encoded, &decoded, &basic] {
-        net.add("proxy password", secret);
+        fragments.add("proxy password", secret);
     }
     for status in [407, 403, 502, 200] {
-        // It quotes what it was shown wherever an answer has room for it.
+        // The proxy quotes the credentials in its body and in headers.
         let proxy = Server::start(None, {
             let (decoded, encoded) = (decoded.clone(), encoded.clone());
             move |request| {
-                let shown = request.header("proxy-authorization").unwrap_or_default().to_owned();
-                Response::text(status, format!("{shown} {decoded} {encoded}"))
-                    .header("Proxy-Authenticate", format!("Basic realm=\"{shown} {decoded}\""))
+                let authorization = request.header("proxy-authorization").unwrap_or_default().to_owned();
+                Response::text(status, format!("{authorization} {decoded} {encoded}"))
+                    .header("Proxy-Authenticate", format!("Basic realm=\"{authorization} {decoded}\""))
                     .header("x-request-id", encoded.as_str())
             }
         });
         let sandbox = Sandbox::new();
         let key = AuthorizedKey::new("ajeaaaaaaaaaaaaaaaaa", RsaKey::shared());
         key.write(sandbox.path("config/key.json")).expect("a key file");
-        net.add("key", &key.file().without_line().pem());
+        fragments.add("key", &key.file().without_line().pem());
         sandbox.profile(
             "default",
             "source = \"authorized-key\"\nkey-file = \"key.json\"\niam-url = \"https://iam.example\"\ntimeout = \"2s\"\n",
@@ -45,19 +45,19 @@ fn a_proxys_password_is_told_by_no_message_and_the_proxy_is_named() {
             format!("robot:{encoded}@{address}"),
         ];
         let runs = run_all(urls.iter().flat_map(|url| {
-            let words = [&["-vvv", "token", "--no-cache"][..], &["-vvv", "kubectl", "--no-cache"]];
-            words.map(|words| sandbox.ycred(words).env("HTTPS_PROXY", url))
+            let arguments = [&["-vvv", "token", "--no-cache"][..], &["-vvv", "kubectl", "--no-cache"]];
+            arguments.map(|arguments| sandbox.ycred(arguments).env("HTTPS_PROXY", url))
         }));
         for run in runs.into_iter().map(Run::fails) {
             assert_ne!(run.status.code(), Some(5), "{run}");
-            assert_eq!(net.catch(run.stderr.as_bytes()), None, "{status}\n{run}");
-            assert_eq!(net.catch(run.stdout.as_bytes()), None, "{status}\n{run}");
-            // One that opens the way and then speaks no TLS is not known for the culprit.
-            let named = run.stderr.contains(&address.to_string());
-            assert!(named || status == 200, "{status}: the proxy is not named\n{run}");
+            assert_eq!(fragments.find_in(run.stderr.as_bytes()), None, "{status}\n{run}");
+            assert_eq!(fragments.find_in(run.stdout.as_bytes()), None, "{status}\n{run}");
+            // After 200 the failure looks like a TLS error of the server, so ycred cannot blame the proxy.
+            let is_named = run.stderr.contains(&address.to_string());
+            assert!(is_named || status == 200, "{status}: the proxy is not named\n{run}");
         }
     }
-    // What is no URL at all is not shown either.
+    // An invalid URL is not printed either.
     let mut sandbox = Sandbox::new();
     sandbox.profile("default", "source = \"oauth\"\noauth-token-env = \"O\"\niam-url = \"https://iam.example\"\n");
     for url in [
@@ -72,6 +72,6 @@ fn a_proxys_password_is_told_by_no_message_and_the_proxy_is_named() {
         sandbox.set("https_proxy", &url).set("O", "y0_x");
         let run = sandbox.ycred(["-vvv", "token", "--no-cache", "--timeout", "2s"]).run().fails();
         assert_ne!(run.status.code(), Some(5), "{url}\n{run}");
-        assert_eq!(net.catch(run.stderr.as_bytes()), None, "{url}\n{run}");
+        assert_eq!(fragments.find_in(run.stderr.as_bytes()), None, "{url}\n{run}");
     }
 }

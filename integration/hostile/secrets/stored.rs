@@ -1,7 +1,7 @@
-//! Where a secret is stored: in key files and records, and nowhere else.
+//! Secrets in files: only key files, token files and records may contain them.
 
 use super::calls::calls;
-use super::net::Net;
+use super::fragments::Fragments;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -15,28 +15,28 @@ use crate::sources::shapeless;
 use crate::world::World;
 
 #[test]
-fn a_password_given_to_docker_login_is_neither_kept_nor_told() {
+fn a_docker_login_password_is_neither_stored_nor_printed() {
     let world = World::new();
-    let mut net = Net::default();
+    let mut fragments = Fragments::default();
     let password = shapeless(40);
-    net.add("password", &password);
+    fragments.add("password", &password);
     for (host, code) in [("cr.yandex", 0), ("https://ghcr.io", 1), ("", 1)] {
         let stored = json!({"ServerURL": host, "Username": "u", "Secret": password}).to_string();
-        for text in [stored.clone(), stored[..stored.len() - 1].to_owned(), format!("[{stored}]")] {
-            let run = world.ycred(&["-vvv", "docker", "store"]).stdin(text.as_str()).run();
-            assert_eq!(run.status.code(), Some(if text == stored { code } else { 1 }), "{run}");
-            assert_eq!(net.catch(run.stderr.as_bytes()), None, "{run}");
-            assert_eq!(net.catch(run.stdout.as_bytes()), None, "{run}");
+        for stdin in [stored.clone(), stored[..stored.len() - 1].to_owned(), format!("[{stored}]")] {
+            let run = world.ycred(&["-vvv", "docker", "store"]).stdin(stdin.as_str()).run();
+            assert_eq!(run.status.code(), Some(if stdin == stored { code } else { 1 }), "{run}");
+            assert_eq!(fragments.find_in(run.stderr.as_bytes()), None, "{run}");
+            assert_eq!(fragments.find_in(run.stdout.as_bytes()), None, "{run}");
         }
     }
     world.ycred(&["terraform", "store", "cr.yandex"]).stdin(json!({"token": password}).to_string()).run().exits(2);
     for path in world.sandbox.files("") {
-        assert_eq!(net.catch(&fs::read(&path).expect("a file")), None, "{}", path.display());
+        assert_eq!(fragments.find_in(&fs::read(&path).expect("a file")), None, "{}", path.display());
     }
 }
 
 #[test]
-fn a_key_file_that_others_can_read_is_one_warning_on_a_miss_and_none_on_a_hit() {
+fn a_key_file_that_others_can_read_causes_one_warning_on_a_miss_and_none_on_a_hit() {
     let world = World::new();
     let key = world.sandbox.path("config/key.json");
     for loose in [0o644, 0o640, 0o604] {
@@ -52,7 +52,7 @@ fn a_key_file_that_others_can_read_is_one_warning_on_a_miss_and_none_on_a_hit() 
     }
     set_mode(&key, 0o600);
     world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
-    // As Kubernetes mounts it: nobody can mend that.
+    // Kubernetes mounts secrets with this mode, and users cannot change it.
     set_mode(&key, 0o440);
     world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
     for (source, file) in [("oauth", "oauth-token-file"), ("static", "token-file")] {
@@ -68,10 +68,10 @@ fn a_key_file_that_others_can_read_is_one_warning_on_a_miss_and_none_on_a_hit() 
 }
 
 #[test]
-fn the_record_has_the_token_and_the_token_is_nowhere_else_after_any_command() {
+fn after_any_command_only_the_record_contains_the_token() {
     let world = World::new();
-    for (words, stdin) in calls() {
-        world.ycred(words).stdin(stdin).run().succeeds();
+    for (arguments, stdin) in calls() {
+        world.ycred(arguments).stdin(stdin).run().succeeds();
     }
     let record = record(&world.sandbox.path("cache"));
     assert_eq!(token_in(&record), world.last_token());
@@ -79,16 +79,16 @@ fn the_record_has_the_token_and_the_token_is_nowhere_else_after_any_command() {
         if path == record || path.starts_with(world.sandbox.path("runs")) {
             continue;
         }
-        let text = fs::read(&path).expect("a file");
+        let content = fs::read(&path).expect("a file");
         for token in world.emulator.tokens() {
-            assert!(!text.windows(token.len()).any(|window| window == token.as_bytes()), "{}", path.display());
+            assert!(!content.windows(token.len()).any(|window| window == token.as_bytes()), "{}", path.display());
         }
     }
 }
 
 #[test]
-fn a_token_goes_to_no_terminal_by_a_childs_inherited_stdout() {
-    // What a profile's command prints on its stdout is read, and never ours: our stdout is the reply alone.
+fn a_profiles_command_cannot_write_to_the_stdout_of_ycred() {
+    // ycred reads the command's stdout through a pipe, so its own stdout has only the reply.
     let world = World::new();
     let script = world.sandbox.script("bin/noisy", "#!/bin/sh\necho noise >&2\necho t1.abcdefgh.x\n");
     world.sandbox.profile("default", &format!("source = \"command\"\ncommand = [\"{}\"]\n", script.display()));

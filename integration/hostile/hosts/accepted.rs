@@ -1,14 +1,15 @@
-//! Hosts that are ours: those of the installation, and those that a profile lists.
+//! Hosts that get a token: those of the installation, and those that a profile lists.
 
 use crate::hooks::{HostHook, has_token, link_all, programs, with_host};
 use crate::world::World;
 
-/// The hook of this name, which is told a host.
+/// Returns the hook with this name. Its requests must name a host.
 fn client(name: &str) -> HostHook {
-    with_host().find(|client| client.hook.name == name).expect("a hook that is told a host")
+    with_host().find(|client| client.hook.name == name).expect("a hook with a host in its requests")
 }
 
-pub const OURS: [&str; 5] = [
+/// The registries of the default installation.
+pub const DEFAULT_HOSTS: [&str; 5] = [
     "cr.yandex",
     "cr.cloud.yandex.net",
     "container-registry.cloud.yandex.net",
@@ -17,14 +18,14 @@ pub const OURS: [&str; 5] = [
 ];
 
 #[test]
-fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
+fn every_client_spelling_of_a_registry_gets_the_token() {
     let world = World::new();
     link_all(&world.sandbox);
-    for ours in OURS {
+    for registry in DEFAULT_HOSTS {
         for client in with_host() {
             for by_symlink in [false, true] {
-                for upper in [false, true] {
-                    let name = if upper { ours.to_uppercase() } else { ours.to_owned() };
+                for is_upper in [false, true] {
+                    let name = if is_upper { registry.to_uppercase() } else { registry.to_owned() };
                     for spelling in client.host.spellings {
                         let host = spelling.replace("{}", &name);
                         let run = client.ask(&world.sandbox, by_symlink, &host).run().succeeds().quietly();
@@ -34,31 +35,31 @@ fn every_spelling_of_ours_that_a_client_sends_gets_the_token() {
             }
         }
     }
-    // The reply to Go names the host that was asked about.
+    // The reply to Go repeats the requested host.
     let goauth = client("goauth");
-    for ours in OURS {
-        for host in [ours.to_owned(), ours.to_uppercase(), format!("https://{ours}:443/go/x")] {
+    for registry in DEFAULT_HOSTS {
+        for host in [registry.to_owned(), registry.to_uppercase(), format!("https://{registry}:443/go/x")] {
             let run = goauth.ask(&world.sandbox, false, &host).run().succeeds().quietly();
-            assert!(run.stdout.starts_with(&format!("https://{ours}")), "{host:?}\n{run}");
+            assert!(run.stdout.starts_with(&format!("https://{registry}")), "{host:?}\n{run}");
         }
     }
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
-fn a_profiles_own_hosts_are_ours_to_the_port_and_not_beyond() {
+fn a_profiles_hosts_are_accepted_only_as_listed_including_the_port() {
     let world = World::new();
     link_all(&world.sandbox);
     let listed =
         r#"hosts = ["git.example", "registry.example:5000", "*.corp.example", "localhost:5001", "127.0.0.1:5002"]"#;
     world.profile("default", listed);
-    let gets = |client: HostHook, host: &str| {
+    let gets_token = |client: HostHook, host: &str| {
         let run = client.ask(&world.sandbox, false, host).run();
-        let has = has_token(&run);
-        if !has {
+        let has_token = has_token(&run);
+        if !has_token {
             client.is_turned_away(&run, host);
         }
-        has
+        has_token
     };
     for client in programs() {
         for host in [
@@ -73,7 +74,7 @@ fn a_profiles_own_hosts_are_ours_to_the_port_and_not_beyond() {
             "127.0.0.1:5002",
             "cr.yandex",
         ] {
-            assert!(gets(client, host), "{client:?} got none for {host}");
+            assert!(gets_token(client, host), "{client:?} got no token for {host}");
         }
         for host in [
             "git.example:80",
@@ -101,34 +102,34 @@ fn a_profiles_own_hosts_are_ours_to_the_port_and_not_beyond() {
             "git.example.",
             "a.corp.example.",
         ] {
-            assert!(!gets(client, host), "{client:?} got a token for {host}");
+            assert!(!gets_token(client, host), "{client:?} got a token for {host}");
         }
     }
-    // Plain http to this machine alone, where it is listed; to some clients never.
+    // Plain http is accepted only for listed hosts on this machine, and for some clients not at all.
     for client in programs() {
         let Some(plain_http) = client.host.plain_http else { continue };
         for listed in ["http://localhost:5001", "http://localhost:5001/v2/", "http://127.0.0.1:5002"] {
-            assert_eq!(gets(client, listed), plain_http, "{client:?} for {listed}");
+            assert_eq!(gets_token(client, listed), plain_http, "{client:?} for {listed}");
         }
-        assert!(!gets(client, "http://localhost:5002"), "{client:?}");
-        assert!(!gets(client, "http://localhost:5002/x"), "{client:?}");
+        assert!(!gets_token(client, "http://localhost:5002"), "{client:?}");
+        assert!(!gets_token(client, "http://localhost:5002/x"), "{client:?}");
     }
 }
 
 #[test]
-fn another_installation_has_its_own_registries_and_an_unknown_one_none() {
-    for (endpoint, ours, foreign) in [
-        ("api.yandexcloud.kz", &["cr.yandexcloud.kz"][..], &OURS[..]),
-        ("api.yandexcloud.kz:443", &["cr.yandexcloud.kz"], &OURS),
-        ("api.cloud.yandex.net:443", &OURS, &["cr.yandexcloud.kz"]),
+fn each_installation_has_its_own_registries_and_an_unknown_one_has_none() {
+    for (endpoint, registries, foreign) in [
+        ("api.yandexcloud.kz", &["cr.yandexcloud.kz"][..], &DEFAULT_HOSTS[..]),
+        ("api.yandexcloud.kz:443", &["cr.yandexcloud.kz"], &DEFAULT_HOSTS),
+        ("api.cloud.yandex.net:443", &DEFAULT_HOSTS, &["cr.yandexcloud.kz"]),
         ("api.private.example", &[], &["cr.yandex", "cr.yandexcloud.kz", "cr.private.example"]),
     ] {
         let world = World::new();
         world.profile("default", &format!("endpoint = \"{endpoint}\""));
         for client in programs() {
-            for host in ours {
+            for host in registries {
                 let run = client.ask(&world.sandbox, false, host).run().succeeds().quietly();
-                assert!(has_token(&run), "{endpoint}: {client:?} got none for {host}\n{run}");
+                assert!(has_token(&run), "{endpoint}: {client:?} got no token for {host}\n{run}");
             }
             for host in foreign {
                 client.is_turned_away(&client.ask(&world.sandbox, false, host).run(), host);
@@ -138,7 +139,7 @@ fn another_installation_has_its_own_registries_and_an_unknown_one_none() {
 }
 
 #[test]
-fn the_apis_of_an_installation_are_answered_to_bazel_alone() {
+fn only_bazel_gets_a_token_for_an_installations_apis() {
     let world = World::new();
     link_all(&world.sandbox);
     for host in ["llm.api.cloud.yandex.net", "https://Storage.API.cloud.yandex.net:443/x", "a.b.api.cloud.yandex.net"] {
