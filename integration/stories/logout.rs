@@ -102,7 +102,7 @@ fn who_waits_for_a_token_is_told_of_a_logout_and_asks_for_none() {
     world.wait_for_requests(2);
     let waiting: Vec<_> = (0..5).map(|_| world.token(&["-v"]).start()).collect();
     for waiter in &waiting {
-        wait_until("it has seen the record", || waiter.stderr().contains("no cached token that will do"));
+        wait_until("it has seen the record", || waiter.stderr().contains("no suitable cached token"));
     }
     let logout = world.sandbox.ycred(["logout"]).start();
     for waiter in waiting {

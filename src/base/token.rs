@@ -225,8 +225,9 @@ mod tests {
 
     #[test]
     fn an_unknown_or_absurd_expiry_is_five_minutes_and_a_long_one_a_day() {
-        let life =
-            |expiry| Credential::new(Secret::new("t1.x".into()), &expiry, NOW, Some(0), "the test").map(|c| c.life());
+        let life = |expiry| {
+            Credential::new(Secret::new("t1.x".into()), &expiry, NOW, Some(0), "the test").map(|c| c.life())
+        };
         for unknown in [None, Some(""), Some("null"), Some("soon"), Some("0001-01-01T00:00:00Z")] {
             assert_eq!(life(Expiry::At(unknown.map(str::to_owned))).ok(), Some(300_000), "{unknown:?}");
         }

@@ -146,10 +146,7 @@ fn where_nothing_says_whose_token_one_error_names_the_ways_and_metadata_is_not_p
 fn an_iam_token_that_is_shorter_lived_than_asked_for_is_still_handed_on() {
     let sandbox = Sandbox::new();
     let call = |words: &[&str]| sandbox.ycred(["token"].iter().chain(words)).env("YC_IAM_TOKEN", "t1.a.b").run();
-    assert_eq!(
-        warned(call(&["--min-ttl", "1h"]), &["does not say how long the token lives, so the 1h asked for"]),
-        "t1.a.b"
-    );
+    assert_eq!(warned(call(&["--min-ttl", "1h"]), &["the token's expiry is unknown, so the 1h asked for"]), "t1.a.b");
     let json = call(&["--format", "json"]).exits(0).quietly().stdout;
     let reply: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(reply["iam_token"], json!("t1.a.b"));
