@@ -1,7 +1,7 @@
 //! Token cache: the records, their freshness rules, and how concurrent processes coordinate through them.
 //!
-//! Each identity has one record, a file under `<cache dir>/v1/` that is replaced atomically, and a lock file next to it.
-//! [`Record::decide`] applies these rules:
+//! Each identity has one record, a file under `<cache dir>/v1/` that is replaced atomically, and a lock file next to
+//! it. [`Record::decide`] applies these rules:
 //!
 //! ```text
 //!   issued                        refresh-before remains            min-ttl remains           expiry
@@ -11,12 +11,13 @@
 //!                                            immediately                    fetch fails
 //! ```
 //!
-//! The process that fetches is the *leader* and holds the lock; the others are *waiters*. Every finished fetch, successful
-//! or not, stores a new random *attempt id* in the record. A waiter that sees the id change uses the result of that
-//! attempt, token or error, without taking the lock. So any number of processes makes one request and reports one error.
+//! The process that fetches is the *leader* and holds the lock; the others are *waiters*. Every finished fetch,
+//! successful or not, stores a new random *attempt id* in the record. A waiter that sees the id change uses the result
+//! of that attempt, token or error, without taking the lock. So any number of processes makes one request and reports
+//! one error.
 //!
-//! If the leader takes too long, one waiter takes a second lock and fetches as the *relief leader*. A lock that does not
-//! work costs an extra request, but never the token.
+//! If the leader takes too long, one waiter takes a second lock and fetches as the *relief leader*. A lock that does
+//! not work costs an extra request, but never the token.
 //!
 //! Nothing here uses the network: [`crate::obtain`] makes the requests.
 

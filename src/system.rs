@@ -1,7 +1,7 @@
 //! Operating system interfaces that std does not have, and all `unsafe` code of the project.
 //!
 //! Code outside of this folder does not depend on the operating system.
-#![expect(clippy::disallowed_types, reason = "the one place that knows the operating system")]
+#![expect(clippy::disallowed_types, reason = "the only place that knows the operating system")]
 
 pub mod clock;
 pub mod files;

@@ -46,7 +46,8 @@ pub const YC_OAUTH_TOKEN: &str = "YC_OAUTH_TOKEN";
 pub const YC_SERVICE_ACCOUNT_KEY_FILE: &str = "YC_SERVICE_ACCOUNT_KEY_FILE";
 /// `host[:port]` of the metadata service, as the Yandex Cloud SDKs read it.
 pub const YC_METADATA_ADDR: &str = "YC_METADATA_ADDR";
-/// Set by `exec --serve`: the real address of the metadata service, for profiles. `YC_METADATA_ADDR` has ycred's own there.
+/// Set by `exec --serve`: the real address of the metadata service, for profiles. `YC_METADATA_ADDR` has ycred's own
+/// there.
 pub const YCRED_METADATA_ADDR: &str = "YCRED_METADATA_ADDR";
 /// The installation's API endpoint, as the Terraform provider reads it: without a scheme, with an optional port.
 pub const YC_ENDPOINT: &str = "YC_ENDPOINT";

@@ -1,8 +1,8 @@
 //! Errors, their exit codes, and the only renderer of messages.
 //!
-//! A message is one `ycred: error: ` line with the causes joined by colons, and at most one `ycred: hint: ` line that says
-//! how to fix it. Messages start in lower case and have no full stop. [`clean`] filters all text from servers, files and
-//! commands, so that no terminal escape and no secret is printed.
+//! A message is one `ycred: error: ` line with the causes joined by colons, and at most one `ycred: hint: ` line that
+//! says how to fix it. Messages start in lower case and have no full stop. [`clean`] filters all text from servers,
+//! files and commands, so that no terminal escape and no secret is printed.
 
 use std::fmt;
 use std::io;
@@ -207,7 +207,8 @@ pub fn clean(text: &str) -> String {
     mask_secret_formats(&Secret::mask_known(&single_line))
 }
 
-/// Removes terminal escape sequences and bidirectional controls. Turns line breaks and other C0/C1 controls into a space.
+/// Removes terminal escape sequences and bidirectional controls. Turns line breaks and other C0/C1 controls into a
+/// space.
 fn strip_controls(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();

@@ -1,7 +1,7 @@
 //! The hosts that may receive a token.
 //!
-//! Some clients ask for a credential for any host (docker's `credsStore`, a global git helper). They must not get an IAM
-//! token for a foreign host: similar tools leaked tokens to Docker Hub that way.
+//! Some clients ask for a credential for any host (docker's `credsStore`, a global git helper). They must not get an
+//! IAM token for a foreign host: similar tools leaked tokens to Docker Hub that way.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

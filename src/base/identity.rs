@@ -105,7 +105,8 @@ impl Identity {
         self
     }
 
-    /// Adds the access key that this identity's token is exchanged for. `terms` determines the key, as one line of JSON.
+    /// Adds the access key that this identity's token is exchanged for. `terms` determines the key, as one line of
+    /// JSON.
     #[must_use]
     pub fn with_access_key(mut self, terms: &str) -> Self {
         self.lines.push(format!("{ACCESS_KEY}{terms}"));

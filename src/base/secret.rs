@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 /// A secret string, which is wiped when its last copy is dropped.
 ///
-/// It has no `Display` and no `Serialize`, and its `Debug` shows nothing. The error renderer knows every secret and masks
-/// any part of it that has at least eight bytes.
+/// It has no `Display` and no `Serialize`, and its `Debug` shows nothing. The error renderer knows every secret and
+/// masks any part of it that has at least eight bytes.
 ///
 /// ```
 /// let secret = ycred::base::secret::Secret::new("t1.9euelZq".into());
@@ -21,8 +21,8 @@ pub struct Secret(Arc<Zeroizing<String>>);
 
 /// The secrets that [`Secret::mask_known`] masks.
 ///
-/// They are held until the process ends or executes another program, because an error about a secret is rendered after the
-/// code that held the secret has returned.
+/// They are held until the process ends or executes another program, because an error about a secret is rendered after
+/// the code that held the secret has returned.
 static KNOWN: Mutex<KnownSecrets> = Mutex::new(KnownSecrets(Vec::new()));
 
 /// The maximum number of known secrets, apart from those still in use.

@@ -132,8 +132,8 @@ impl Credential {
 
     /// Returns the remaining validity at `now`, by this machine's clock and by that clock corrected by the skew.
     ///
-    /// Somebody may have set the clock since the skew was measured, so either value may be wrong. The shorter one decides
-    /// when to renew, and the longer one whether the token has expired.
+    /// Somebody may have set the clock since the skew was measured, so either value may be wrong. The shorter one
+    /// decides when to renew, and the longer one whether the token has expired.
     pub fn left(&self, now: Timestamp) -> Left {
         let (as_is, corrected) = (self.expires.since(now), self.expires.since(now.shifted(self.skew)));
         Left { shorter: as_is.min(corrected), longer: as_is.max(corrected) }

@@ -32,7 +32,8 @@ impl Snapshot {
     /// Profile (3): a file cannot be read.
     pub(super) fn take(files: &[WatchedFile]) -> Result<Self> {
         let state = |file| {
-            // Metadata first: if the file is replaced in between, the old metadata makes the next load compare contents.
+            // Metadata first: if the file is replaced in between, the old metadata makes the next load compare
+            // contents.
             let metadata = stat(file)?;
             Ok(FileState::new(&metadata, digest_of(file)?))
         };

@@ -23,7 +23,8 @@ pub struct AuthResponse {
 
 /// The body of a token response. Other fields are ignored.
 ///
-/// `issued_token_type` is not required: RFC 8693 demands it, but the examples in the cloud's documentation do not have it.
+/// `issued_token_type` is not required: RFC 8693 demands it, but the examples in the cloud's documentation do not have
+/// it.
 #[derive(Deserialize)]
 pub struct TokenResponse {
     pub access_token: Secret,
@@ -52,7 +53,8 @@ impl AuthResponse {
 /// Sends a form to the token endpoint.
 ///
 /// # Errors
-/// As [`crate::cloud::http::Http::send`]. A rejection contains the host's own error: `invalid_grant: …` (RFC 6749, 5.2).
+/// As [`crate::cloud::http::Http::send`]. A rejection contains the host's own error: `invalid_grant: …` (RFC 6749,
+/// 5.2).
 pub fn token(
     installation: &Installation,
     parameters: &[(&str, &str)],

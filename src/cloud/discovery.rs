@@ -1,9 +1,9 @@
 //! Discovery of the IAM address from the installation's list of endpoints
 //! (cloudapi `yandex/cloud/endpoint/api_endpoint_service.proto`; docs `cli/concepts/endpoints.md`).
 //!
-//! Used with `iam-url = "discover"`, and only when a token is fetched: a cache hit does not need the address. The address
-//! is cached for an hour in its own record with its own lock, so that one process asks for any number of misses and
-//! profiles.
+//! Used with `iam-url = "discover"`, and only when a token is fetched: a cache hit does not need the address. The
+//! address is cached for an hour in its own record with its own lock, so that one process asks for any number of misses
+//! and profiles.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -71,8 +71,8 @@ impl Discovery {
     /// Returns the base URL of the IAM API. If the list is unavailable, returns the last known address.
     ///
     /// # Errors
-    /// As [`crate::cloud::http::Http::send`]. Unavailable (4): the response is not a list. Profile (3): the list has no IAM
-    /// address.
+    /// As [`crate::cloud::http::Http::send`]. Unavailable (4): the response is not a list. Profile (3): the list has no
+    /// IAM address.
     pub fn iam_url(&self, cx: &Context<'_>) -> Result<String> {
         let known = self.result.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let discovered = match known.filter(|known| known.is_usable(cx)) {

@@ -1,5 +1,6 @@
-//! HTTP requests: proxies, TLS roots, retries within the deadline, and error messages. All outgoing requests are made here.
-#![expect(clippy::disallowed_types, reason = "the one place that talks to the network")]
+//! HTTP requests: proxies, TLS roots, retries within the deadline, and error messages. All outgoing requests are made
+//! here.
+#![expect(clippy::disallowed_types, reason = "the only place that talks to the network")]
 
 pub mod failure;
 pub mod proxy;
@@ -172,7 +173,8 @@ impl Http {
         let proxy =
             if request.direct { None } else { choose_proxy(&uri, &self.environment).map_err(Failure::permanent)? };
         let proxy_address = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        // The proxy that this machine looks up the name of. `None` if it looks up the target: some SOCKS proxies need that.
+        // The proxy that this machine looks up the name of. `None` if it looks up the target: some SOCKS proxies need
+        // that.
         let resolved_proxy =
             if proxy.as_ref().is_some_and(Proxy::resolve_target) { None } else { proxy_address.clone() };
         let mut config = Agent::config_builder()

@@ -43,7 +43,8 @@ impl Installation {
         }
     }
 
-    /// Returns the `aud` of a JWT: the profile's, or the URL that the JWT is sent to, so that no other server accepts it.
+    /// Returns the `aud` of a JWT: the profile's, or the URL that the JWT is sent to, so that no other server accepts
+    /// it.
     ///
     /// # Errors
     /// As [`Self::iam_url`].

@@ -1,7 +1,7 @@
 //! Signs JWTs with PS256 and ES256.
 //!
-//! jsonwebtoken writes the JWT and ring signs it, through jsonwebtoken's provider interface. This avoids a second crypto
-//! library.
+//! jsonwebtoken writes the JWT and ring signs it, through jsonwebtoken's provider interface. This avoids a second
+//! crypto library.
 
 use std::sync::Once;
 

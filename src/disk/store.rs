@@ -5,7 +5,10 @@
 //! * Replacing is atomic: a reader sees the old content or the new one, never a mixture.
 //! * Nothing is created in a directory that belongs to another user.
 //! * A foreign object in the place of a file is moved out of the way.
-#![expect(clippy::disallowed_methods, reason = "the one place that writes, renames, removes and locks files of ours")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the only place that writes, renames, removes and locks files that ycred owns"
+)]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -226,8 +229,8 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
 
 /// Makes the parent of a private directory private, if other users can write to it and this user owns it.
 ///
-/// They could otherwise replace the private directory. Directories with the sticky bit, such as `/tmp`, and missing ones
-/// stay unchanged.
+/// They could otherwise replace the private directory. Directories with the sticky bit, such as `/tmp`, and missing
+/// ones stay unchanged.
 ///
 /// # Errors
 /// The mode cannot be changed.
@@ -262,8 +265,8 @@ const CACHE_TAG_TEXT: &[u8] =
 
 /// Removes leftovers from a directory, at most once an hour and at most 64 of them at a time.
 ///
-/// Leftovers are temporary files older than an hour, foreign objects moved away more than a day ago, and obsolete records.
-/// Lock files stay: removing one would break the lock for the processes that have it open.
+/// Leftovers are temporary files older than an hour, foreign objects moved away more than a day ago, and obsolete
+/// records. Lock files stay: removing one would break the lock for the processes that have it open.
 pub fn sweep(directory: &Path, now: Timestamp, is_obsolete: impl Fn(&[u8]) -> bool) {
     const HOUR: Duration = Duration::from_secs(3600);
     let tag = directory.join(CACHE_TAG);

@@ -1,5 +1,5 @@
 //! Reads the system clocks.
-#![expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+#![expect(clippy::disallowed_methods, reason = "the only place that reads the wall clock")]
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

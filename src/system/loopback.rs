@@ -190,8 +190,8 @@ fn serve(mut connection: TcpStream, send: &Sender<PendingRequest>) -> io::Result
     let mut head = Zeroizing::new(vec![0; REQUEST_MAX]);
     let mut filled = 0;
     let request = loop {
-        // The limit is for the whole request: a peer that sends one byte at a time must not keep the connection for hours.
-        // A timeout of zero is an error.
+        // The limit is for the whole request: a peer that sends one byte at a time must not keep the connection for
+        // hours. A timeout of zero is an error.
         connection.set_read_timeout(Some(TRANSFER.saturating_sub(began.elapsed())))?;
         let n = connection.read(&mut head[filled..])?;
         if n == 0 {

@@ -28,7 +28,8 @@ pub fn disable_core_dumps() {
 
 /// Ends this process as its child ended: with the same signal, or with the returned exit code.
 ///
-/// The first process of a container survives its own signals. It gets the exit code that a shell would use for the signal.
+/// The first process of a container survives its own signals. It gets the exit code that a shell would use for the
+/// signal.
 pub fn end_as(status: ExitStatus) -> u8 {
     match (status.code(), status.signal()) {
         (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),

@@ -45,8 +45,8 @@ static INHERITED_MASK: OnceLock<libc::sigset_t> = OnceLock::new();
 
 /// Makes a program that ycred runs inherit the signal settings that ycred inherited.
 ///
-/// Undoes [`ignore_file_size_signal`], [`reset_sigchld`], [`Signals::catch`], and std's setting for SIGPIPE. execve itself
-/// resets the handlers.
+/// Undoes [`ignore_file_size_signal`], [`reset_sigchld`], [`Signals::catch`], and std's setting for SIGPIPE. execve
+/// itself resets the handlers.
 pub fn restore_signals(command: &mut Command) {
     let inherited = [
         (&FILE_SIZE_SIGNAL_WAS_DEFAULT, libc::SIGXFSZ, libc::SIG_DFL),
@@ -128,8 +128,8 @@ pub struct Signals(PipeReader);
 impl Signals {
     /// Catches SIGCHLD and the signals to forward, and unblocks them.
     ///
-    /// Signals that were ignored at the start stay ignored (nohup(1), background jobs of a shell). Signals may be blocked
-    /// at the start, for example by a parent that uses signalfd(2).
+    /// Signals that were ignored at the start stay ignored (nohup(1), background jobs of a shell). Signals may be
+    /// blocked at the start, for example by a parent that uses signalfd(2).
     ///
     /// # Errors
     /// No descriptors are left.
@@ -207,11 +207,11 @@ pub fn stop_like_child(child: u32) {
     // After Ctrl-Z and `fg`, the child may have been continued already. Check again.
     std::thread::sleep(Duration::from_millis(20));
     if is_stopped(child) {
-        // A shell as the child has its own process group, which was in the foreground. The parent puts only ycred's group
-        // into the foreground, so ycred passes the terminal on to that group.
+        // A shell as the child has its own process group, which was in the foreground. The parent puts only ycred's
+        // group into the foreground, so ycred passes the terminal on to that group.
         let terminal = File::open("/dev/tty").ok();
-        // SAFETY: these functions take and return plain integers, and `terminal` keeps the descriptor open. tcsetpgrp may
-        // cause SIGTTOU, which is ignored ([`release_terminal`]).
+        // SAFETY: these functions take and return plain integers, and `terminal` keeps the descriptor open. tcsetpgrp
+        // may cause SIGTTOU, which is ignored ([`release_terminal`]).
         unsafe {
             let foreground_group = |terminal: &File| libc::tcgetpgrp(terminal.as_raw_fd());
             let before = terminal.as_ref().map(foreground_group);
@@ -238,7 +238,8 @@ fn is_stopped(child: u32) -> bool {
     }
 }
 
-/// Returns true if ycred leads its session. If the terminal is closed, the kernel sends SIGHUP to the session leader only.
+/// Returns true if ycred leads its session. If the terminal is closed, the kernel sends SIGHUP to the session leader
+/// only.
 fn is_session_leader() -> bool {
     // SAFETY: both take and return plain integers and write no memory.
     unsafe { libc::getsid(0) == libc::getpid() }
@@ -246,8 +247,8 @@ fn is_session_leader() -> bool {
 
 /// Leaves the terminal and the standard streams to the child.
 ///
-/// The child then has the only open end of a pipe. If the child uses a terminal in the background, the kernel stops it, and
-/// ycred stops with it ([`stop_like_child`]).
+/// The child then has the only open end of a pipe. If the child uses a terminal in the background, the kernel stops it,
+/// and ycred stops with it ([`stop_like_child`]).
 pub fn release_terminal() {
     for signal in [libc::SIGTTIN, libc::SIGTTOU] {
         // SAFETY: SIG_IGN runs no code of this program in signal context.
