@@ -1,4 +1,4 @@
-//! What everything else is written in.
+//! Types and helpers that every other module uses.
 
 pub mod clock;
 pub mod environment;

@@ -1,21 +1,25 @@
-//! The heart: what is kept of a token, when it is fresh, and what every process may conclude from what it finds.
+//! Token cache: the records, their freshness rules, and how concurrent processes coordinate through them.
 //!
-//! One record per identity, a file replaced whole under `<cache dir>/v1/`, with a lock file at its side.
-//! [`Record::judge`] is the life of a token:
+//! Each identity has one record, a file under `<cache dir>/v1/` that is replaced atomically, and a lock file next to
+//! it. [`Record::decide`] applies these rules:
 //!
 //! ```text
-//!   issued                              refresh-before is left          min-ttl is left      dead
-//!     |------------- fresh -------------------|------ refreshable -----------|--- expired ----|
-//!       handed out at once, no lock,            one process renews it,         fetch first;
-//!       no network, nothing written             the others hand it out         if that fails,
-//!                                               at once                        it is still usable
+//!   issued                        refresh-before remains            min-ttl remains           expiry
+//!     |------------ fresh -----------------|------- refreshable ----------|---- expired --------|
+//!       returned immediately: no lock,       one process renews it,         fetched first;
+//!       no network, no write                 the others return it           still usable if the
+//!                                            immediately                    fetch fails
 //! ```
 //!
-//! Every finished fetch, good or bad, leaves a fresh random *attempt id* in the record. A waiter that finds another id
-//! than on its arrival takes what that attempt brought, token or reason, and needs no lock for it. So however many
-//! processes ask, there is one request and one reason; and losing the lock costs a request, never a token.
+//! The process that fetches is the *leader* and holds the lock; the others are *waiters*. Every finished fetch,
+//! successful or not, stores a new random *attempt id* in the record. A waiter that sees the id change uses the result
+//! of that attempt, token or error, without taking the lock. So any number of processes makes one request and reports
+//! one error.
 //!
-//! Nothing here talks to the network; [`crate::obtain`] is the flow that does.
+//! If the leader takes too long, one waiter takes a second lock and fetches as the *relief leader*. A lock that does
+//! not work costs an extra request, but never the token.
+//!
+//! Nothing here uses the network: [`crate::obtain`] makes the requests.
 
 pub mod record;
 mod snapshot;
@@ -34,26 +38,26 @@ use crate::cache::snapshot::Snapshot;
 use crate::disk::store;
 use crate::disk::store::{FileState, Lock};
 
-/// The format's own directory: another version goes into another, so that old and new binaries can alternate.
+/// The directory of this record format. Each format version has its own, so old and new binaries can alternate.
 const VERSION: &str = "v1";
 
-/// The directory of all records; or why there is none, for the warning.
+/// The directory of all records, or the reason why there is no such directory.
 pub struct Cache {
     directory: Result<PathBuf, String>,
 }
 
 impl Cache {
-    /// Records below this directory, in one of their format's own.
+    /// Creates a cache in the version directory below `cache_dir`. An `Err` holds the reason for the warning.
     pub fn new(cache_dir: Result<PathBuf, String>) -> Self {
         Self { directory: cache_dir.map(|dir| dir.join(VERSION)) }
     }
 
-    /// What to call it in messages.
+    /// Returns the directory's name for messages.
     pub fn place(&self) -> String {
         self.directory.as_ref().map_or_else(|_| "no cache".into(), |directory| directory.display().to_string())
     }
 
-    /// The place of one identity.
+    /// Returns the cache entry of an identity.
     pub fn entry<'a>(&'a self, identity: &'a Identity) -> Entry<'a> {
         Entry { slot: self.slot(identity.name()), settings: identity.settings(), files: identity.files() }
     }
@@ -62,26 +66,29 @@ impl Cache {
         Slot { directory: &self.directory, name }
     }
 
-    /// The place of something that is kept beside the tokens, is no secret, and can be had again: swept after a day,
-    /// forgotten by `logout --all`.
-    pub fn auxiliary_slot(&self, what: &str, identity: &Identity) -> Slot<'_> {
-        self.slot(format!("{what}-{}", identity.name()))
+    /// Returns a slot for data that is not a token, not secret, and can be fetched again.
+    ///
+    /// Such data is swept after a day and deleted by `logout --all`.
+    pub fn auxiliary_slot(&self, prefix: &str, identity: &Identity) -> Slot<'_> {
+        self.slot(format!("{prefix}-{}", identity.name()))
     }
 
-    /// Every slot that has been used, whosever token is or was in it.
+    /// Returns every slot that has a record or a lock, of any identity.
     ///
     /// # Errors
-    /// What the disk says, or that there is no cache directory.
+    /// The directory cannot be read, or there is no cache directory.
     pub fn slots(&self) -> io::Result<Vec<Slot<'_>>> {
         let directory = self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))?;
         Ok(store::record_names(directory)?.into_iter().map(|name| self.slot(name)).collect())
     }
 
-    /// The slots of those records that something is made of, and that. What is no record is passed over.
+    /// Applies `select` to every record. Returns the slots with a result, and their results.
+    ///
+    /// Files that are not records are skipped. Without a cache directory the list is empty.
     ///
     /// # Errors
-    /// What the disk says. Without a cache directory there is none.
-    pub fn slots_where<T>(&self, made: impl Fn(&Record) -> Option<T>) -> io::Result<Vec<(Slot<'_>, T)>> {
+    /// The directory cannot be read.
+    pub fn slots_where<T>(&self, select: impl Fn(&Record) -> Option<T>) -> io::Result<Vec<(Slot<'_>, T)>> {
         if self.directory.is_err() {
             return Ok(Vec::new());
         }
@@ -90,20 +97,22 @@ impl Cache {
             _ => None,
         };
         let slots = self.slots()?.into_iter();
-        Ok(slots.filter_map(|slot| record(&slot).and_then(|record| made(&record)).map(|it| (slot, it))).collect())
+        let selected = |slot| record(&slot).and_then(|record| select(&record)).map(|result| (slot, result));
+        Ok(slots.filter_map(selected).collect())
     }
 
-    /// Removes what killed processes and foreign objects have left, which may hold tokens too.
+    /// Removes temporary files of killed processes and files that were moved out of the way. Both may hold tokens.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The directory cannot be read, or a file cannot be removed.
     pub fn remove_temporary_files(&self) -> io::Result<()> {
         self.directory.as_deref().map_or(Ok(()), store::remove_temporary_files)
     }
 }
 
-/// Where one name's record and locks are. Every method works without a cache directory too: nothing is found, nothing
-/// can be locked.
+/// The record file and the lock files of one name.
+///
+/// Without a cache directory, reads find nothing, and writes and locks fail.
 pub struct Slot<'a> {
     directory: &'a Result<PathBuf, String>,
     name: String,
@@ -114,23 +123,23 @@ impl Slot<'_> {
         self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))
     }
 
-    fn path(&self, ending: &str) -> io::Result<PathBuf> {
-        Ok(self.directory()?.join(format!("{}{ending}", self.name)))
+    fn path(&self, extension: &str) -> io::Result<PathBuf> {
+        Ok(self.directory()?.join(format!("{}{extension}", self.name)))
     }
 
-    /// Makes the directory, so that a lock and a record can be put there.
+    /// Creates the directory for the record and its lock, and makes it private.
     ///
     /// # Errors
-    /// Why nothing can be kept.
+    /// The directory cannot be created or made private, or belongs to another user.
     pub fn prepare(&self) -> io::Result<()> {
         let directory = self.directory()?;
-        if let Some(above) = directory.parent() {
-            store::tighten(above)?;
+        if let Some(parent) = directory.parent() {
+            store::tighten(parent)?;
         }
         store::make_private(directory)
     }
 
-    /// What is there, if it is a file of ours.
+    /// Returns the content of the record file, if the file belongs to ycred.
     pub fn read(&self) -> Option<Zeroizing<Vec<u8>>> {
         match self.path(store::RECORD).and_then(|path| store::read(&path)) {
             Ok(FileState::Content(content)) => Some(content),
@@ -138,36 +147,39 @@ impl Slot<'_> {
         }
     }
 
-    /// Puts this there, into a directory that has been judged, and tightened, anew: root could write into another
-    /// user's.
+    /// Replaces the record file.
+    ///
+    /// Checks the directory again first, because root could otherwise write into another user's directory.
     ///
     /// # Errors
-    /// What the disk says; what was there before is then still there.
+    /// The file cannot be written. The old content is then still there.
     pub fn replace(&self, content: &[u8]) -> io::Result<()> {
         self.prepare()?;
         store::replace(&self.path(store::RECORD)?, content, false)
     }
 
-    /// One try for the lock.
+    /// Tries once to take the lock.
     pub fn try_lock(&self) -> Lock {
         self.try_lock_file(".lock")
     }
 
-    /// One try for the lock of those who lost patience with the holder of the first: one of them asks, not all.
+    /// Tries once to take the relief leader's lock. It lets only one waiter fetch next to a leader that takes too long.
     pub fn try_relief_lock(&self) -> Lock {
         self.try_lock_file(".relief.lock")
     }
 
-    fn try_lock_file(&self, ending: &str) -> Lock {
-        let path = self.directory().and_then(store::refuse_foreign_directory).and_then(|()| self.path(ending));
+    fn try_lock_file(&self, extension: &str) -> Lock {
+        let path = self.directory().and_then(store::refuse_foreign_directory).and_then(|()| self.path(extension));
         path.map_or_else(Lock::Impossible, |path| store::try_lock(&path))
     }
 
-    /// Forgets the token for good, whosever it is. The record stays, empty and under a fresh attempt id: a fetch that is
-    /// under way finds another id than it began with and stores nothing.
+    /// Deletes the token. Returns when the deleted token expires.
+    ///
+    /// The record stays, empty and with a new attempt id. A fetch in progress then sees another id than the one that it
+    /// began with, and stores nothing.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The file cannot be read or written, or the directory belongs to another user.
     pub fn forget(&self, now: Timestamp) -> io::Result<RemovedToken> {
         let Ok(path) = self.path(store::RECORD) else { return Ok(RemovedToken::Nothing) };
         let content = match store::read(&path)? {
@@ -176,16 +188,16 @@ impl Slot<'_> {
             FileState::Content(content) => Some(content),
         };
         store::refuse_foreign_directory(self.directory()?)?;
-        // What cannot be read as a record may hold a token all the same.
+        // A file that cannot be parsed may hold a token too, so it is replaced as well.
         let record = content.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
         let token = record.as_ref().and_then(|record| record.token.clone());
-        let empty = Record::logged_out(record.map(|record| record.settings).unwrap_or_default(), now);
-        store::replace(&path, &serde_json::to_vec(&empty)?, false)?;
-        Ok(token.map_or(RemovedToken::Nothing, |kept| RemovedToken::Token(kept.expires)))
+        let empty_record = Record::logged_out(record.map(|record| record.settings).unwrap_or_default(), now);
+        store::replace(&path, &serde_json::to_vec(&empty_record)?, false)?;
+        Ok(token.map_or(RemovedToken::Nothing, |token| RemovedToken::Token(token.expires)))
     }
 }
 
-/// One identity in the cache.
+/// The cache entry of one identity.
 pub struct Entry<'a> {
     pub slot: Slot<'a>,
     settings: String,
@@ -193,31 +205,34 @@ pub struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// The record, if there is one of this identity that its files still agree with. Takes no lock and writes nothing.
+    /// Returns the record, if there is one for this identity and the identity's files are unchanged.
+    ///
+    /// Takes no lock and writes nothing.
     ///
     /// # Errors
-    /// Profile (3): a file of the identity is gone, so no cached token is handed out either.
+    /// Profile (3): a file of the identity is missing. A cached token is not returned then either.
     pub fn load(&self) -> Result<Option<Record>> {
-        let found = snapshot::look(self.files)?;
+        let metadata = snapshot::stat_all(self.files)?;
         let Some(content) = self.slot.read() else { return Ok(None) };
-        // Whatever is no record of ours, torn, foreign or of another make, is a miss and will be replaced.
+        // A torn, foreign or incompatible record is a miss and gets replaced.
         let Ok(record) = serde_json::from_slice::<Record>(&content) else { return Ok(None) };
         if record.settings != self.settings {
             return Ok(None);
         }
-        // An empty record holds for whatever the files hold.
+        // An empty record is valid whatever the files contain.
         if record.logged_out {
             return Ok(Some(record));
         }
-        Ok(record.files.agrees_with(self.files, &found)?.then_some(record))
+        Ok(record.files.is_current(self.files, &metadata)?.then_some(record))
     }
 
-    /// Replaces the record by the one after `attempt`, unless somebody else's attempt has come in since `before` was
-    /// read: a late leader never undoes what was got without it. (A failure is nothing got: a token takes its place.)
-    /// Returns what is in the record then.
+    /// Stores the result of `attempt`, unless another attempt was stored since `before` was read.
+    ///
+    /// This keeps a late leader from overwriting a newer result. A token still replaces a stored failure. Returns the
+    /// record that is in the cache afterwards.
     ///
     /// # Errors
-    /// The record that would have been written, and why it could not be.
+    /// The record that would have been written, and why it could not be written.
     pub fn store_attempt(
         &self,
         files: &Snapshot,
@@ -229,7 +244,7 @@ impl Entry<'_> {
         let next = attempt.record(&self.settings, files, before, requirements, rules);
         if let Ok(Some(current)) = self.load()
             && before.is_none_or(|before| before.attempt != current.attempt)
-            && !(attempt.outcome.is_ok() && current.is_failure_alone(attempt.ended))
+            && !(attempt.outcome.is_ok() && current.has_only_failure(attempt.ended))
         {
             return Ok(current);
         }
@@ -238,7 +253,7 @@ impl Entry<'_> {
                 let now = attempt.ended;
                 if let Ok(directory) = self.slot.directory() {
                     store::sweep(directory, now, |content| {
-                        serde_json::from_slice::<Record>(content).map_or(true, |record| record.is_dead(now))
+                        serde_json::from_slice::<Record>(content).map_or(true, |record| record.is_obsolete(now))
                     });
                 }
                 Ok(next)
@@ -247,44 +262,44 @@ impl Entry<'_> {
         }
     }
 
-    /// Writes a record as it is.
+    /// Writes a record unchanged.
     ///
     /// # Errors
-    /// What the disk says; the old record is then still there.
+    /// The file cannot be written. The old record is then still there.
     pub fn write(&self, record: &Record) -> io::Result<()> {
         self.slot.replace(&Zeroizing::new(serde_json::to_vec(record)?))
     }
 
-    /// Reads the identity's files before a fetch, so that the token is never filed under content that it was not got
-    /// with.
+    /// Reads the identity's files before a fetch, so that a token is never stored for content that it does not match.
     ///
     /// # Errors
-    /// Profile (3): one cannot be read.
+    /// Profile (3): a file cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot> {
         Snapshot::take(self.files)
     }
 
-    /// Drops the kept token if it is this very one: the server that it was given to has rejected it. A sibling's newer
-    /// one stays (git-ecosystem/git-credential-manager#1555). While somebody fetches nothing is done, since a newer one
-    /// is on its way; and the attempt id stays, since no attempt was made.
+    /// Deletes `token`, which a server rejected, from the record. Returns true if it was the stored one.
+    ///
+    /// A newer token stays, because another process has fetched it since (git-ecosystem/git-credential-manager#1555).
+    /// Nothing changes while another process fetches. The attempt id stays, because there was no attempt.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The record cannot be written.
     pub fn reject(&self, token: &Secret) -> io::Result<bool> {
-        let Lock::Held(_held) = self.slot.try_lock() else { return Ok(false) };
+        let Lock::Held(_guard) = self.slot.try_lock() else { return Ok(false) };
         let Ok(Some(record)) = self.load() else { return Ok(false) };
-        if record.token.as_ref().is_none_or(|kept| kept.secret != *token) {
+        if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
             return Ok(false);
         }
         self.write(&record.without_token()).map(|()| true)
     }
 }
 
-/// What `logout` found.
+/// The token that `logout` deleted, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemovedToken {
     Nothing,
-    /// A token that would have lived until then.
+    /// When the deleted token expires.
     Token(Timestamp),
 }
 
@@ -292,26 +307,26 @@ pub enum RemovedToken {
 mod tests {
     use std::time::Duration;
 
-    use super::record::tests::{ANY, HOUR, NOW, PLAIN, SECOND, failure, name, plain, token};
+    use super::record::tests::{ANY, HOUR, NOW, PLAIN, SECOND, default_decision, failure, secret_of, token};
     use super::*;
     use crate::base::error::{Error, Kind};
     use crate::base::token::Credential;
 
-    struct Server {
+    struct Fixture {
         _directory: tempfile::TempDir,
         cache: Cache,
         identity: Identity,
     }
 
-    fn desk() -> Server {
+    fn fixture() -> Fixture {
         let directory = tempfile::tempdir().expect("a directory");
         let cache = Cache::new(Ok(directory.path().join("cache")));
-        let desk = Server { _directory: directory, cache, identity: Identity::of("test") };
-        desk.cache.entry(&desk.identity).slot.prepare().expect("prepared");
-        desk
+        let fixture = Fixture { _directory: directory, cache, identity: Identity::of("test") };
+        fixture.cache.entry(&fixture.identity).slot.prepare().expect("prepared");
+        fixture
     }
 
-    impl Server {
+    impl Fixture {
         fn store(&self, outcome: Result<Credential>, before: Option<&Record>) -> Record {
             let entry = self.cache.entry(&self.identity);
             let attempt = Attempt { began: NOW, ended: NOW, outcome: &outcome, is_relief: false };
@@ -326,58 +341,61 @@ mod tests {
 
     #[test]
     fn a_record_is_read_back_as_it_was_written() {
-        let desk = desk();
-        assert!(desk.load().is_none());
-        let first = desk.store(Ok(token("t1.new", HOUR, HOUR)), None);
-        let read = desk.load().expect("a record");
-        assert_eq!((name(&read), &read.attempt, read.ended), (Some("t1.new".into()), &first.attempt, NOW));
+        let fixture = fixture();
+        assert!(fixture.load().is_none());
+        let first = fixture.store(Ok(token("t1.new", HOUR, HOUR)), None);
+        let read = fixture.load().expect("a record");
+        assert_eq!((secret_of(&read), &read.attempt, read.ended), (Some("t1.new".into()), &first.attempt, NOW));
         let error = Error::unavailable("down").hint("wait").retry_after(Some(Duration::from_secs(10)));
-        desk.store(Err(error.clone()), Some(&first));
-        let read = desk.load().expect("a record");
-        let told = failure(&read);
-        assert_eq!(told, Some((error.render(), NOW.shifted(10 * SECOND))));
+        fixture.store(Err(error.clone()), Some(&first));
+        let read = fixture.load().expect("a record");
+        assert_eq!(failure(&read), Some((error.render(), NOW.shifted(10 * SECOND))));
     }
 
     #[test]
-    fn a_late_leader_never_replaces_what_was_got_without_it() {
-        let desk = desk();
-        let relief = desk.store(Ok(token("t1.relief", HOUR, HOUR)), None);
+    fn a_late_leader_never_replaces_a_newer_result() {
+        let fixture = fixture();
+        let relief = fixture.store(Ok(token("t1.relief", HOUR, HOUR)), None);
         for late in [Ok(token("t1.late", 2 * HOUR, 2 * HOUR)), Err(Error::unavailable("late"))] {
-            assert_eq!(desk.store(late, None).attempt, relief.attempt);
-            assert_eq!(desk.load().expect("a record").attempt, relief.attempt);
+            assert_eq!(fixture.store(late, None).attempt, relief.attempt);
+            assert_eq!(fixture.load().expect("a record").attempt, relief.attempt);
         }
-        let next = desk.store(Ok(token("t1.next", 2 * HOUR, 2 * HOUR)), Some(&relief));
-        assert_eq!(desk.load().expect("a record").attempt, next.attempt, "who has read it may");
+        let next = fixture.store(Ok(token("t1.next", 2 * HOUR, 2 * HOUR)), Some(&relief));
+        assert_eq!(
+            fixture.load().expect("a record").attempt,
+            next.attempt,
+            "a process that has read it may replace it"
+        );
     }
 
     #[test]
-    fn a_late_leaders_token_takes_the_place_of_a_failure_and_of_no_logout() {
-        let desk = desk();
-        let failed = desk.store(Err(Error::refused("another's")), None);
-        assert_eq!(desk.store(Err(Error::refused("late")), None).attempt, failed.attempt);
-        let late = desk.store(Ok(token("t1.late", HOUR, HOUR)), None);
-        assert_eq!(name(&desk.load().expect("a record")).as_deref(), Some("t1.late"));
-        desk.cache.entry(&desk.identity).slot.forget(NOW).expect("forgotten");
-        desk.store(Ok(token("t1.later", HOUR, HOUR)), Some(&late));
-        assert_eq!(name(&desk.load().expect("a record")), None);
+    fn a_late_leaders_token_replaces_a_failure_but_not_a_logout() {
+        let fixture = fixture();
+        let failed = fixture.store(Err(Error::refused("another's")), None);
+        assert_eq!(fixture.store(Err(Error::refused("late")), None).attempt, failed.attempt);
+        let late = fixture.store(Ok(token("t1.late", HOUR, HOUR)), None);
+        assert_eq!(secret_of(&fixture.load().expect("a record")).as_deref(), Some("t1.late"));
+        fixture.cache.entry(&fixture.identity).slot.forget(NOW).expect("deleted");
+        fixture.store(Ok(token("t1.later", HOUR, HOUR)), Some(&late));
+        assert_eq!(secret_of(&fixture.load().expect("a record")), None);
     }
 
     #[test]
     fn only_the_very_token_is_rejected() {
-        let desk = desk();
-        desk.store(Ok(token("t1.new", HOUR, HOUR)), None);
-        let entry = desk.cache.entry(&desk.identity);
+        let fixture = fixture();
+        fixture.store(Ok(token("t1.new", HOUR, HOUR)), None);
+        let entry = fixture.cache.entry(&fixture.identity);
         assert!(!entry.reject(&Secret::new("t1.other".into())).expect("read"));
         assert!(entry.reject(&Secret::new("t1.new".into())).expect("written"));
-        assert_eq!(plain(&desk.load().expect("a record")), "fetch");
-        assert!(!entry.reject(&Secret::new("t1.new".into())).expect("read"), "it is gone already");
+        assert_eq!(default_decision(&fixture.load().expect("a record")), "fetch");
+        assert!(!entry.reject(&Secret::new("t1.new".into())).expect("read"), "already deleted");
     }
 
     #[test]
-    fn files_are_known_by_their_stat_and_then_by_their_content() {
+    fn a_changed_file_is_compared_by_its_content() {
         let directory = tempfile::tempdir().expect("a directory");
         let key = directory.path().join("key");
-        let write = |text: &str| store::write_config(&key, text.as_bytes(), true).expect("written");
+        let write = |content: &str| store::write_config(&key, content.as_bytes(), true).expect("written");
         write("one");
         let cache = Cache::new(Ok(directory.path().join("cache")));
         let identity = Identity::of("test").with_file("key-file", &key);
@@ -389,15 +407,15 @@ mod tests {
             .store_attempt(&entry.snapshot().expect("the key"), &attempt, None, &ANY, &PLAIN)
             .map_err(|_| ())
             .expect("stored");
-        let found = || entry.load().map(|record| record.is_some()).map_err(|error| error.kind);
-        assert_eq!(found(), Ok(true));
+        let is_hit = || entry.load().map(|record| record.is_some()).map_err(|error| error.kind);
+        assert_eq!(is_hit(), Ok(true));
         write("one");
-        assert_eq!(found(), Ok(true), "another inode, the same content");
+        assert_eq!(is_hit(), Ok(true), "another inode, the same content");
         write("two");
-        assert_eq!(found(), Ok(false), "of the same size");
+        assert_eq!(is_hit(), Ok(false), "of the same size");
         write("one");
-        assert_eq!(found(), Ok(true));
+        assert_eq!(is_hit(), Ok(true));
         store::remove(&key).expect("removed");
-        assert_eq!(found(), Err(Kind::Profile));
+        assert_eq!(is_hit(), Err(Kind::Profile));
     }
 }

@@ -1,4 +1,4 @@
-//! The cloud: what a fetch runs with, and the calls that it makes.
+//! The cloud's APIs: the context of a fetch, and the calls that it makes.
 
 pub mod auth;
 pub mod discovery;
@@ -16,28 +16,29 @@ use crate::cache::record::Requirements;
 use crate::cloud::http::failure::ServerError;
 use crate::cloud::http::{Http, HttpRequest, HttpResponse, Proof, RetryPolicy};
 
-/// What a fetch runs with.
+/// The context of a fetch.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub clock: &'a dyn Clock,
     pub deadline: Deadline,
-    /// Requests that one fetch may make: one in the soft window, else one and the retries.
+    /// The maximum number of requests: one in the soft window, otherwise one plus the retries.
     pub attempts: u32,
     pub http: &'a Http,
     pub cache: &'a Cache,
     pub notes: &'a Notes<'a>,
-    /// What the token must be good for. A grant inside another one has requirements of its own.
+    /// The requirements for the token. A grant inside another one has its own.
     pub requirements: Requirements,
-    /// How messages call the profile.
+    /// The profile's name in messages.
     pub profile: &'a str,
-    /// The token is to buy another one, and nobody sees how long it lives.
+    /// The token is only exchanged for another one, so the user does not see its expiry.
     pub is_inner: bool,
 }
 
 /// One request and three retries.
 pub const ATTEMPTS: u32 = 4;
+
 impl Context<'_> {
-    /// Sends a request, within the deadline and the attempts of this fetch.
+    /// Sends a request within the deadline and the attempts of this fetch.
     ///
     /// # Errors
     /// As [`Http::send`].
@@ -45,7 +46,7 @@ impl Context<'_> {
         self.http.send(request, explain, &self.retry_policy())
     }
 
-    /// [`Self::send`], with a proof of possession made for each attempt.
+    /// Sends a request as [`Self::send`] does, with a new proof of possession in each attempt.
     ///
     /// # Errors
     /// As [`Http::send_proven`].
@@ -62,10 +63,10 @@ impl Context<'_> {
         RetryPolicy { clock: self.clock, deadline: self.deadline, attempts: self.attempts, notes: self.notes }
     }
 
-    /// Tells whoever fetched that this machine's clock is off; tokens are had all the same, other programs may fare worse.
+    /// Warns that this machine's clock is wrong. ycred corrects for that, but other programs may fail.
     pub fn warn_of_clock(&self, skew: i64) {
         if skew != 0 {
-            self.notes.warn(Warning::ClockOff, format!("{}: set it, or turn time synchronisation on", clock_off(skew)));
+            self.notes.warn(Warning::ClockOff, format!("{}: set it, or enable time synchronization", clock_off(skew)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which files may be touched, and how.
+//! Access to files: where they are, and how they are read and written.
 
 pub mod files;
 pub mod places;

@@ -1,5 +1,5 @@
-//! The flow: from a grant to a token, through the cache if it has what is wanted, with at most one request however many
-//! processes ask.
+//! Gets a token for a grant: from the cache if it has a suitable one, or else with one request for all processes that
+//! need the token at the same time.
 
 use std::io;
 use std::time::Duration;
@@ -16,99 +16,103 @@ use crate::cloud::Context;
 use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
 
-/// What a renewal in the soft window may take, while its caller waits for a token that is at hand.
+/// The time limit of a renewal in the soft window: the caller waits for it although its token is still valid.
 const SOFT_RENEWAL: Duration = Duration::from_secs(5);
-/// The leader's share of the time, so that those who wait for it hear its reason before their own deadline.
+/// The leader's share of the remaining time. The rest lets the waiters read its error before their own deadline.
 const LEADER_SHARE: f64 = 0.75;
-/// When a waiter loses patience with a silent leader: drawn between these shares of the whole time.
+/// When a waiter stops waiting for the leader: a random point between these shares of the time limit.
 const PATIENCE: (f64, f64) = (0.80, 0.90);
-/// How long a forced refresh lets others that were started with it arrive. Only a fetch that began after a process did
-/// counts for it, so without this pause N started at once would make two or three requests.
+/// The pause before a forced refresh fetches, in which processes started at the same time arrive.
+///
+/// A process accepts only a fetch that began after its own start. Without the pause, N processes started together would
+/// make two or three requests.
 const GATHER: Duration = Duration::from_millis(200);
 
-/// One way to a token, opened from a profile's settings. Opening reads no secret and talks to nobody, so that a hit
-/// costs neither.
+/// A way to obtain a token, built from a profile's settings.
+///
+/// Building a grant reads no secret and uses no network, so a cache hit does neither.
 pub trait Grant {
-    /// Whose token it is.
+    /// Returns the identity of the grant's tokens.
     fn identity(&self) -> &Identity;
 
-    /// Whether and how its tokens are kept.
+    /// Returns whether and how the tokens are cached.
     fn caching(&self) -> Caching;
 
-    /// Asks for a new token, once or with the retries that `cx` allows.
+    /// Requests a new token, with the attempts that `cx` allows.
     ///
     /// # Errors
     /// Refused (1), Profile (3), Unavailable (4): see [`crate::base::error::Kind`].
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential>;
 
-    /// The grant that this one buys its tokens with, if it is a link of a chain.
+    /// Returns the grant with the token that this one exchanges, if there is one.
     fn inner(&self) -> Option<&dyn Grant> {
         None
     }
 
-    /// The account, for people: `service account aje… (key aje…)`.
+    /// Returns the account for display: `service account aje… (key aje…)`.
     ///
     /// # Errors
-    /// Profile (3): a file that says it cannot be read.
+    /// Profile (3): the file that names the account cannot be read.
     fn account(&self) -> Result<String>;
 }
 
-/// Whether and how the tokens of a grant are kept.
+/// Whether and how the tokens of a grant are cached.
 #[derive(Clone, Copy, Debug)]
 pub enum Caching {
     Never,
     StoredToken(RenewalRules),
 }
 
-/// A token to hand out.
+/// A token to return to the client.
 #[derive(Debug)]
 pub struct ObtainedToken {
     pub credential: Credential,
-    /// See [`Credential::advertised`].
+    /// When the skew was measured: see [`Credential::advertised`].
     pub skew: SkewReading,
 }
 
 impl ObtainedToken {
-    /// The expiry to give to a client: see [`Credential::advertised`].
+    /// Returns the expiry to report to a client: see [`Credential::advertised`].
     pub fn advertised(&self, now: Timestamp) -> Timestamp {
         self.credential.advertised(now, self.skew)
     }
 }
 
-/// Gets a token of `grant`.
+/// Returns a token of `grant`, cached or new.
 ///
 /// # Errors
-/// The reason of the one fetch that was made, by whichever process.
+/// The error of the fetch, made by this process or by another one.
 pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     let rules = match grant.caching() {
         Caching::Never => return uncached(grant, cx),
         Caching::StoredToken(rules) => rules,
     };
     let run = Run { grant, cx, rules, entry: cx.cache.entry(grant.identity()) };
-    let found = run.entry.load()?;
-    match run.decide(found.as_ref()) {
-        Decision::Serve(answer) => Ok(run.serve(answer)),
+    let record = run.entry.load()?;
+    match run.decide(record.as_ref()) {
+        Decision::Serve(token) => Ok(run.serve(token)),
         Decision::Refuse(error) => Err(error),
         Decision::Renew(credential) => Ok(run.renew(credential)),
-        Decision::Fetch => run.lead_or_follow(found),
+        Decision::Fetch => run.lead_or_wait(record),
     }
 }
 
 fn uncached(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     let credential = grant.fetch(cx)?;
     let below_min_ttl = credential.left(cx.clock.now()).longer < millis(cx.requirements.min_ttl);
-    let answer = ReturnedToken { credential, although: None, below_min_ttl, skew: SkewReading::Current };
-    Ok(serve(answer, cx))
+    let token = ReturnedToken { credential, renewal_error: None, below_min_ttl, skew: SkewReading::Current };
+    Ok(serve(token, cx))
 }
 
-fn serve(answer: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
-    let ReturnedToken { credential, although, below_min_ttl, skew } = answer;
+/// Returns a token, and warns if its renewal failed or if it expires too soon.
+fn serve(token: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
+    let ReturnedToken { credential, renewal_error, below_min_ttl, skew } = token;
     let left = || human(credential.left(cx.clock.now()).longer);
-    if let Some(reason) = although {
+    if let Some(reason) = renewal_error {
         cx.notes.warn(
             Warning::ServedAlthoughRenewingFailed,
             format!(
-                "{}: the cached token is used, {} before it expires, since a new one could not be had: {reason}",
+                "{}: the cached token is used, {} before it expires, because renewing it failed: {reason}",
                 cx.profile,
                 left()
             ),
@@ -117,12 +121,10 @@ fn serve(answer: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
         let min_ttl = human(millis(cx.requirements.min_ttl));
         let what = match credential.assumed {
             true => {
-                format!(
-                    "its source does not say how long the token lives, so the {min_ttl} asked for cannot be promised"
-                )
+                format!("the token's expiry is unknown, so the {min_ttl} asked for cannot be guaranteed")
             }
             false => format!(
-                "the token lives another {}, less than the {min_ttl} asked for; the cloud gives no longer one now",
+                "the token expires in {}, less than the {min_ttl} asked for; the cloud issues no longer one now",
                 left()
             ),
         };
@@ -131,7 +133,7 @@ fn serve(answer: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
     ObtainedToken { credential, skew }
 }
 
-/// One call of [`obtain`], with what all its steps share.
+/// The state of one call of [`obtain`].
 struct Run<'a> {
     grant: &'a dyn Grant,
     cx: &'a Context<'a>,
@@ -142,90 +144,89 @@ struct Run<'a> {
 impl Run<'_> {
     fn decide(&self, record: Option<&Record>) -> Decision {
         let now = self.cx.clock.now();
-        let verdict = record.map_or(Decision::Fetch, |record| record.decide(&self.cx.requirements, &self.rules, now));
+        let decision = record.map_or(Decision::Fetch, |record| record.decide(&self.cx.requirements, &self.rules, now));
         self.cx.notes.debug(|| {
-            let what = match &verdict {
-                Decision::Serve(answer) => format!("cached token, {} left", human(answer.credential.left(now).longer)),
+            let what = match &decision {
+                Decision::Serve(token) => format!("cached token, {} left", human(token.credential.left(now).longer)),
                 Decision::Renew(credential) => {
                     format!("cached token, {} left, due for renewal", human(credential.left(now).longer))
                 }
-                Decision::Fetch => "no cached token that will do".into(),
-                Decision::Refuse(_) => "a failure is remembered".into(),
+                Decision::Fetch => "no suitable cached token".into(),
+                Decision::Refuse(_) => "the last failure is still remembered".into(),
             };
             format!("{}: {what}", self.cx.profile)
         });
-        verdict
+        decision
     }
 
-    fn serve(&self, answer: ReturnedToken) -> ObtainedToken {
-        serve(answer, self.cx)
+    fn serve(&self, token: ReturnedToken) -> ObtainedToken {
+        serve(token, self.cx)
     }
 
-    /// In the soft window: one process renews, if it can lock and store; everybody else has the cached token at once.
+    /// Renews a token in its soft window, if this process gets the lock and can store the result.
+    ///
+    /// Otherwise returns the cached token immediately.
     fn renew(&self, cached: Credential) -> ObtainedToken {
-        let as_it_is = |credential| ObtainedToken { credential, skew: SkewReading::Earlier };
+        let unchanged = |credential| ObtainedToken { credential, skew: SkewReading::Earlier };
         if self.entry.slot.prepare().is_err() {
-            return as_it_is(cached);
+            return unchanged(cached);
         }
-        let Lock::Held(_held) = self.entry.slot.try_lock() else { return as_it_is(cached) };
-        let Ok(Some(before)) = self.entry.load() else { return as_it_is(cached) };
+        let Lock::Held(_guard) = self.entry.slot.try_lock() else { return unchanged(cached) };
+        let Ok(Some(before)) = self.entry.load() else { return unchanged(cached) };
         match self.decide(Some(&before)) {
             Decision::Renew(_) => {}
-            Decision::Serve(answer) => return self.serve(answer),
-            Decision::Fetch | Decision::Refuse(_) => return as_it_is(cached),
+            Decision::Serve(token) => return self.serve(token),
+            Decision::Fetch | Decision::Refuse(_) => return unchanged(cached),
         }
-        // Stored before the request: where nothing can be stored, every process would renew and none would know of it.
-        let before = before.backing_off(self.cx.clock.now());
-        let Ok(witness) = self.entry.snapshot() else { return as_it_is(cached) };
+        // Written before the request: if nothing can be stored, every process would renew without the others knowing.
+        let before = before.with_back_off(self.cx.clock.now());
+        let Ok(snapshot) = self.entry.snapshot() else { return unchanged(cached) };
         if self.entry.write(&before).is_err() {
-            return as_it_is(cached);
+            return unchanged(cached);
         }
         let cx = Context { deadline: self.cx.deadline.at_most(self.cx.clock, SOFT_RENEWAL), attempts: 1, ..*self.cx };
         let began = cx.clock.now();
         let outcome = self.grant.fetch(&cx);
         let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome, is_relief: false };
-        let kept = match self.entry.store_attempt(&witness, &attempt, Some(&before), &self.cx.requirements, &self.rules)
-        {
-            Ok(record) => record,
-            Err(unwritten) => unwritten.0,
-        };
-        match kept.result(&self.cx.requirements, cx.clock.now()) {
-            Some(Ok(answer)) => self.serve(answer),
-            _ => as_it_is(cached),
+        let stored = self.entry.store_attempt(&snapshot, &attempt, Some(&before), &self.cx.requirements, &self.rules);
+        let record = stored.unwrap_or_else(|unwritten| unwritten.0);
+        match record.result(&self.cx.requirements, cx.clock.now()) {
+            Some(Ok(token)) => self.serve(token),
+            _ => unchanged(cached),
         }
     }
 
-    /// Nothing that will do: whoever gets the lock fetches, the others take what that brings.
-    fn lead_or_follow(&self, found: Option<Record>) -> Result<ObtainedToken> {
+    /// Fetches a token if this process gets the lock. Otherwise waits for the leader and returns its result.
+    fn lead_or_wait(&self, record: Option<Record>) -> Result<ObtainedToken> {
         if let Err(error) = self.entry.slot.prepare() {
-            return self.lead(&LeaderRole::NoLock(error), found);
+            return self.lead(&LeaderRole::NoLock(error), record);
         }
         let clock = self.cx.clock;
         let deadline = self.cx.deadline;
         let patience = random::between(deadline.point(PATIENCE.0), deadline.point(PATIENCE.1));
-        let mut seen = found;
+        let mut seen = record;
         let mut current = None;
         let outcome = store::poll(&deadline, clock, || {
-            let impatient = clock.elapsed() >= patience;
-            let lock = if impatient { self.entry.slot.try_relief_lock() } else { self.entry.slot.try_lock() };
-            // With the lock or without it: has somebody finished since we looked?
+            let is_impatient = clock.elapsed() >= patience;
+            let lock = if is_impatient { self.entry.slot.try_relief_lock() } else { self.entry.slot.try_lock() };
+            // With or without the lock, check whether another process has finished since the last look.
             current = match self.entry.load() {
                 Ok(record) => record,
                 Err(error) => return Some(Err(error)),
             };
-            let news =
+            let updated =
                 current.as_ref().filter(|current| seen.as_ref().is_none_or(|seen| seen.attempt != current.attempt));
-            // Whoever still has patience leaves the failure of one who had none: the leader may yet succeed.
-            let news = news.filter(|current| impatient || !current.is_failed_relief());
-            if let Some(outcome) = news.and_then(|record| self.news(record)) {
+            // A waiter that can still wait ignores a relief leader's failure: the original leader may succeed.
+            let updated = updated.filter(|current| is_impatient || !current.is_failed_relief());
+            if let Some(outcome) = updated.and_then(|record| self.result_of_other(record)) {
                 return Some(outcome);
             }
-            if news.is_some() {
+            if updated.is_some() {
                 seen.clone_from(&current);
             }
             let role = match lock {
-                Lock::Held(held) if impatient => LeaderRole::Relief(held),
-                Lock::Held(held) => LeaderRole::Lock(held),
+                Lock::Held(guard) if is_impatient => LeaderRole::Relief(guard),
+                Lock::Held(guard) => LeaderRole::Lock(guard),
                 Lock::Impossible(error) => LeaderRole::NoLock(error),
                 Lock::Busy => return None,
             };
@@ -233,52 +234,57 @@ impl Run<'_> {
         });
         outcome.unwrap_or_else(|| {
             let error = Error::unavailable(format!(
-                "another ycred process has been asking for this token for {} and has not come back",
+                "another ycred process has been asking for this token for {} and has not finished",
                 human(millis(deadline.whole))
             ));
             self.fall_back(current.as_ref(), error.timed_out())
         })
     }
 
-    /// No new token for this reason: the cached one where it lives, else the reason. A forced refresh wants no old one.
+    /// Returns the cached token if it is valid and no refresh was forced, and otherwise `error`.
     fn fall_back(&self, record: Option<&Record>, error: Error) -> Result<ObtainedToken> {
         let now = self.cx.clock.now();
         let usable = record.and_then(Record::credential).filter(|credential| credential.left(now).longer > 0);
         match usable.filter(|_| self.cx.requirements.force_since.is_none()) {
             Some(credential) => {
-                let although = Some(error.reason());
-                Ok(self.serve(ReturnedToken { credential, although, below_min_ttl: true, skew: SkewReading::Earlier }))
+                let renewal_error = Some(error.reason());
+                Ok(self.serve(ReturnedToken {
+                    credential,
+                    renewal_error,
+                    below_min_ttl: true,
+                    skew: SkewReading::Earlier,
+                }))
             }
             None => Err(error),
         }
     }
 
-    /// What another process's attempt brought, if it counts for us.
-    fn news(&self, record: &Record) -> Option<Result<ObtainedToken>> {
-        let counts = self.cx.requirements.force_since.is_none_or(|since| record.counts_since(since));
+    /// Returns the result of another process's attempt, if this call accepts it.
+    fn result_of_other(&self, record: &Record) -> Option<Result<ObtainedToken>> {
+        let is_accepted = self.cx.requirements.force_since.is_none_or(|since| record.is_attempt_since(since));
         self.cx.notes.debug(|| {
             format!(
                 "{}: another process has finished its fetch{}",
                 self.cx.profile,
-                if counts { "" } else { ", which does not count for this one" }
+                if is_accepted { "" } else { ", but it began before this refresh was forced" }
             )
         });
-        if !counts {
+        if !is_accepted {
             return None;
         }
         if record.logged_out {
-            // To fetch for whoever waited would bring back what was to be forgotten, once for each.
+            // Fetching now would put back the token that the user has just deleted, once for each waiter.
             return Some(Err(Error::unavailable("the profile was logged out while this process waited for its token")
-                .hint("run it again, if a token is still wanted")));
+                .hint("run the command again if you still need a token")));
         }
-        Some(record.result(&self.cx.requirements, self.cx.clock.now())?.map(|answer| self.serve(answer)))
+        Some(record.result(&self.cx.requirements, self.cx.clock.now())?.map(|token| self.serve(token)))
     }
 
-    /// Fetches, and leaves what came of it for everybody else.
-    fn lead(&self, footing: &LeaderRole, before: Option<Record>) -> Result<ObtainedToken> {
+    /// Fetches a token, and stores the result for all other processes.
+    fn lead(&self, role: &LeaderRole, before: Option<Record>) -> Result<ObtainedToken> {
         let (cx, requirements) = (self.cx, &self.cx.requirements);
-        let witness = self.entry.snapshot()?;
-        let deadline = match footing {
+        let snapshot = self.entry.snapshot()?;
+        let deadline = match role {
             LeaderRole::NoLock(_) => cx.deadline,
             LeaderRole::Lock(_) | LeaderRole::Relief(_) => {
                 if requirements.force_since.is_some() {
@@ -288,70 +294,71 @@ impl Run<'_> {
             }
         };
         let began = cx.clock.now();
-        cx.notes.debug(|| format!("{}: asking for a new token", cx.profile));
+        cx.notes.debug(|| format!("{}: requesting a new token", cx.profile));
         let outcome = self.grant.fetch(&Context { deadline, ..*cx });
-        let is_relief = matches!(footing, LeaderRole::Relief(_));
+        let is_relief = matches!(role, LeaderRole::Relief(_));
         let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome, is_relief };
-        let (kept, cannot_keep) =
-            match self.entry.store_attempt(&witness, &attempt, before.as_ref(), requirements, &self.rules) {
+        let (record, write_error) =
+            match self.entry.store_attempt(&snapshot, &attempt, before.as_ref(), requirements, &self.rules) {
                 Ok(record) => (record, None),
                 Err(unwritten) => (unwritten.0, Some(unwritten.1)),
             };
-        self.warn_of_disk(footing, cannot_keep.as_ref());
+        self.warn_of_disk(role, write_error.as_ref());
         match outcome {
-            Ok(new) => Ok(self.serve(self.better_of(new, &kept, before.as_ref()))),
-            Err(error) => match kept.result(requirements, cx.clock.now()) {
-                Some(Ok(answer)) if requirements.force_since.is_none() => Ok(self.serve(answer)),
+            Ok(new) => Ok(self.serve(self.better_of(new, &record, before.as_ref()))),
+            Err(error) => match record.result(requirements, cx.clock.now()) {
+                Some(Ok(token)) if requirements.force_since.is_none() => Ok(self.serve(token)),
                 _ => Err(error),
             },
         }
     }
 
-    fn warn_of_disk(&self, footing: &LeaderRole, cannot_keep: Option<&io::Error>) {
+    fn warn_of_disk(&self, role: &LeaderRole, write_error: Option<&io::Error>) {
         let place = self.cx.cache.place();
-        let what = match (cannot_keep, footing) {
+        let what = match (write_error, role) {
             (Some(error), _) => format!("the token cannot be kept for later calls: {place}: {}", describe(error)),
             (None, LeaderRole::NoLock(error)) => {
-                format!(
-                    "{place} cannot be locked, so calls at one moment may each ask for a token: {}",
-                    describe(error)
-                )
+                format!("{place} cannot be locked, so simultaneous calls may each request a token: {}", describe(error))
             }
             (None, LeaderRole::Lock(_) | LeaderRole::Relief(_)) => return,
         };
         self.cx.notes.warn(Warning::CacheUnusable, format!("{}: {what}", self.cx.profile));
     }
 
-    /// What was fetched; or what is in the record, where that lives longer and nobody asked for another one.
-    fn better_of(&self, new: Credential, kept: &Record, before: Option<&Record>) -> ReturnedToken {
+    /// Returns the fetched token, or the stored one if that expires later and no refresh was forced.
+    ///
+    /// `record` is the record after the fetch, and `before` the one before it.
+    fn better_of(&self, new: Credential, record: &Record, before: Option<&Record>) -> ReturnedToken {
         let (requirements, now) = (&self.cx.requirements, self.cx.clock.now());
         if requirements.force_since.is_none() {
-            if let Some(Ok(answer)) = kept.result(requirements, now)
-                && answer.although.is_none()
-                && answer.credential.expires >= new.expires
+            if let Some(Ok(token)) = record.result(requirements, now)
+                && token.renewal_error.is_none()
+                && token.credential.expires >= new.expires
             {
-                return answer;
+                return token;
             }
         } else if before
             .and_then(Record::credential)
-            // With the same moment of issue too, it is what a login has got since this process began, and not the cloud's answer.
+            // With the same time of issue, the token is from a login since this process started, not from the cloud.
             .is_some_and(|old| old.secret == new.secret && old.issued != new.issued)
         {
             let what = format!(
-                "{}: the cloud gave the same token again, as it may while that has long to live",
+                "{}: the cloud returned the same token again, which it may do while the token is far from its expiry",
                 self.cx.profile
             );
             self.cx.notes.warn(Warning::SameTokenAgain, what);
         }
         let below_min_ttl = new.left(now).longer < millis(requirements.min_ttl);
-        ReturnedToken { credential: new, although: None, below_min_ttl, skew: SkewReading::Current }
+        ReturnedToken { credential: new, renewal_error: None, below_min_ttl, skew: SkewReading::Current }
     }
 }
 
-/// On what footing a process fetches.
+/// Why this process is the one that fetches.
 enum LeaderRole {
+    /// It holds the lock.
     Lock(#[expect(dead_code, reason = "held until the fetch is over")] LockGuard),
-    /// The holder of the lock is silent, and this one was the first to lose patience.
+    /// The leader took too long, and this process holds the relief leader's lock.
     Relief(#[expect(dead_code, reason = "held until the fetch is over")] LockGuard),
+    /// Locking does not work.
     NoLock(io::Error),
 }

@@ -1,6 +1,7 @@
-//! What the operating system is asked for, in the product's words, and the only `unsafe` of the project. Nothing outside of
-//! this folder knows which system it runs on.
-#![expect(clippy::disallowed_types, reason = "the one place that knows the operating system")]
+//! Operating system interfaces that std does not have, and all `unsafe` code of the project.
+//!
+//! Code outside of this folder does not depend on the operating system.
+#![expect(clippy::disallowed_types, reason = "the only place that knows the operating system")]
 
 pub mod clock;
 pub mod files;
@@ -20,5 +21,5 @@ use linux as os;
 #[cfg(not(target_os = "linux"))]
 use macos as os;
 
-/// The programs that open a URL, tried in turn. (A crate for it would bring four more, to run these.)
+/// The programs that open a URL, in the order to try. (A crate would run the same ones and add four dependencies.)
 pub const URL_OPENERS: &[&[&str]] = os::URL_OPENERS;

@@ -296,7 +296,7 @@ fn a_valid_key_is_used_while_the_clouds_tokens_are_too_short() {
     world.emulator.set(|settings| settings.life = 10 * MINUTE);
     world.sandbox.ycred(["token", "--force-refresh"]).run().exits(0);
     world.age(45 * MINUTE);
-    let run = warns(world.aws(&[]).run(), &["the cached token is used", "a new one could not be had"]);
+    let run = warns(world.aws(&[]).run(), &["the cached token is used", "renewing it failed"]);
     assert_eq!(world.access_key_in(&run), key);
 }
 

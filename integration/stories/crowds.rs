@@ -216,7 +216,7 @@ fn a_valid_token_is_returned_even_if_leader_and_relief_both_fail() {
     world.edit(|record| record["retry_at"] = serde_json::Value::Null);
     let relief = world.lock_file().to_string_lossy().replace(".lock", ".relief.lock");
     let _relief = HeldLock::of(relief.as_ref());
-    assert_eq!(warned(world.token(&arguments).run(), &["the cached token is used", "has not come back"]), token);
+    assert_eq!(warned(world.token(&arguments).run(), &["the cached token is used", "has not finished"]), token);
     drop(lock);
 }
 
@@ -241,7 +241,7 @@ fn no_process_waits_for_a_lock_beyond_its_deadline() {
     fs::write(&relief, "").expect("a lock file");
     world.age(13 * HOUR);
     let _held = (HeldLock::of(&world.lock_file()), HeldLock::of(relief.as_ref()));
-    refused(world.token(&["--timeout", "2s"]).run(), 4, &["another ycred process", "has not come back"]);
+    refused(world.token(&["--timeout", "2s"]).run(), 4, &["another ycred process", "has not finished"]);
     assert_eq!(world.requests(), 1);
 }
 

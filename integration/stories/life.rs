@@ -491,7 +491,7 @@ fn without_its_key_file_the_cached_token_is_not_returned() {
     let path = world.sandbox.path("config/key.json");
     fs::rename(&path, world.sandbox.path("config/away.json")).expect("moved");
     let path = path.to_string_lossy().into_owned();
-    refused_with_hint(world.token(&[]).run(), 3, &[&path, "no such file"], "put the file back");
+    refused_with_hint(world.token(&[]).run(), 3, &[&path, "no such file"], "restore the file");
     refused(world.token(&["--force-refresh"]).run(), 3, &[&path]);
     refused(world.token(&["--no-cache"]).run(), 3, &[&path]);
     assert_eq!(world.requests(), 1);

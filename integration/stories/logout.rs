@@ -102,7 +102,7 @@ fn a_logout_ends_the_waiters_without_a_request() {
     world.wait_for_requests(2);
     let waiting: Vec<_> = (0..5).map(|_| world.token(&["-v"]).start()).collect();
     for waiter in &waiting {
-        wait_until("the waiter has read the record", || waiter.stderr().contains("no cached token that will do"));
+        wait_until("the waiter has read the record", || waiter.stderr().contains("no suitable cached token"));
     }
     let logout = world.sandbox.ycred(["logout"]).start();
     for waiter in waiting {

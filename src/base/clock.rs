@@ -1,5 +1,4 @@
-//! Time: moments and lengths as tokens have them, the clock that main hands in, and the one deadline that a run has.
-//! The time is always an argument.
+//! Time: timestamps, durations, the process's clock, and the deadline of a run. The time is always an argument.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A moment: milliseconds since 1970-01-01T00:00:00Z. Arithmetic saturates.
+/// A point in time, in milliseconds since 1970-01-01T00:00:00Z. Arithmetic saturates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
@@ -22,12 +21,12 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis(length)))
     }
 
-    /// The same moment as a clock shows it that is `skew` milliseconds ahead.
+    /// Returns this time on a clock that is `skew` milliseconds ahead.
     pub fn shifted(self, skew: i64) -> Self {
         Self(self.0.saturating_add(skew))
     }
 
-    /// Milliseconds from `earlier` to here; negative if this is the earlier one.
+    /// Returns the milliseconds from `earlier` to this time. Negative if this time is earlier.
     pub fn since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -36,37 +35,37 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// Reads RFC 3339 with 0 to 9 fraction digits and any offset.
+    /// Parses RFC 3339 with up to 9 fraction digits and any offset.
     pub fn parse(text: &str) -> Option<Self> {
-        let moment = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?;
-        Some(Self(i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()?))
+        let time = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?;
+        Some(Self(i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()?))
     }
 }
 
-/// RFC 3339 in UTC, whole seconds, `Z`: the one form that every client reads (Bazel refuses fractions).
+/// RFC 3339 in UTC with whole seconds and `Z`: the format that every client accepts (Bazel rejects fractions).
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.unix_seconds().clamp(-62_135_596_800, 253_402_300_799); // years 1 to 9999
-        let moment = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         write!(
             f,
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
-            moment.year(),
-            u8::from(moment.month()),
-            moment.day(),
-            moment.hour(),
-            moment.minute(),
-            moment.second()
+            time.year(),
+            u8::from(time.month()),
+            time.day(),
+            time.hour(),
+            time.minute(),
+            time.second()
         )
     }
 }
 
-/// A length in milliseconds, saturating.
+/// Returns a duration in milliseconds. Saturates.
 pub fn millis(length: Duration) -> i64 {
     i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A length for people: `90s`, `12m`, `11h 59m`.
+/// Formats milliseconds for display: `90s`, `12m`, `11h 59m`. Ignores the sign.
 pub fn human(ms: i64) -> String {
     let seconds = ms.unsigned_abs() / 1000;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -77,12 +76,12 @@ pub fn human(ms: i64) -> String {
     }
 }
 
-/// `this machine's clock is 10 min fast`.
+/// Describes a skew: `this machine's clock is 10 min fast`.
 pub fn clock_off(skew: i64) -> String {
     format!("this machine's clock is {} {}", minutes(skew), if skew < 0 { "fast" } else { "slow" })
 }
 
-/// A clock's difference, in whole minutes where it has some.
+/// Formats a skew: in minutes, or in seconds if it is short.
 fn minutes(skew: i64) -> String {
     match (skew.abs() + 30_000) / 60_000 {
         0 | 1 => human(skew),
@@ -90,84 +89,87 @@ fn minutes(skew: i64) -> String {
     }
 }
 
-/// Reads `90s`, `15m`, `12h`, `1h30m`.
+/// Parses a duration: `90s`, `15m`, `12h`, `1h30m`.
 ///
 /// # Errors
-/// Anything else, in words that fit behind the name of the setting.
+/// The message fits after the name of the setting.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is not a duration such as 90s, 15m, 12h or 1h30m");
+    let error = || format!("\"{text}\" is not a duration; expected a form like 90s, 15m, 12h or 1h30m");
     let mut total: u64 = 0;
     let mut rest = text;
     let mut last_unit = u64::MAX;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| error())?;
         let unit = match rest.as_bytes()[digits] {
             b'h' => 3600,
             b'm' => 60,
             b's' => 1,
-            _ => return Err(wrong()),
+            _ => return Err(error()),
         };
         if unit >= last_unit {
-            return Err(wrong());
+            return Err(error());
         }
         last_unit = unit;
-        total = number.checked_mul(unit).and_then(|seconds| total.checked_add(seconds)).ok_or_else(wrong)?;
+        total = number.checked_mul(unit).and_then(|seconds| total.checked_add(seconds)).ok_or_else(error)?;
         rest = &rest[digits + 1..];
     }
-    // A year: beyond it is a slip of the finger, and sums of times stay far from overflow.
-    if text.is_empty() || total > 365 * 24 * 3600 { Err(wrong()) } else { Ok(Duration::from_secs(total)) }
+    // More than a year is a typing error. The limit also keeps sums of times far from an overflow.
+    if text.is_empty() || total > 365 * 24 * 3600 { Err(error()) } else { Ok(Duration::from_secs(total)) }
 }
 
-/// The process's clock. The wall clock decides over tokens (a laptop that slept must notice); the steady one over
-/// waiting.
+/// The process's clock.
+///
+/// Tokens use the wall clock, which continues while a laptop sleeps. Waiting uses the monotonic clock.
 pub trait Clock: Sync {
-    /// The wall clock.
+    /// Returns the wall-clock time.
     fn now(&self) -> Timestamp;
-    /// The steady clock: how long this process has been running.
+    /// Returns the monotonic clock: how long this process has been running.
     fn elapsed(&self) -> Duration;
     fn sleep(&self, length: Duration);
 }
 
-/// When everything a run does must have ended, by the steady clock.
+/// The time by which a run must end, by the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     end: Duration,
-    /// The length that it was set with, of which waiters draw their patience.
+    /// The full time limit. Waiters choose a share of it to wait for the leader.
     pub whole: Duration,
 }
 
 impl Deadline {
+    /// Creates a deadline that is `length` from now.
     pub fn after(clock: &dyn Clock, length: Duration) -> Self {
         Self { end: clock.elapsed() + length, whole: length }
     }
 
-    /// One for the whole run: counted from the start of the process, so that what came before counts too.
+    /// Creates the deadline of a run. It counts from the start of the process, so earlier work counts too.
     pub fn of_run(length: Duration) -> Self {
         Self { end: length, whole: length }
     }
 
-    /// One that was set at `start`, by the steady clock.
+    /// Creates a deadline that counts from `start`, a value of the monotonic clock.
     pub fn since(start: Duration, length: Duration) -> Self {
         Self { end: start + length, whole: length }
     }
 
+    /// Returns the remaining time.
     pub fn left(&self, clock: &dyn Clock) -> Duration {
         self.end.saturating_sub(clock.elapsed())
     }
 
-    /// When this share of the whole time is over, by the steady clock.
+    /// Returns when this share of the full time limit is over, by the monotonic clock.
     pub fn point(&self, share: f64) -> Duration {
         self.end.saturating_sub(self.whole.mul_f64(1.0 - share))
     }
 
-    /// An earlier deadline after `share` of what is left.
+    /// Returns an earlier deadline, after `share` of the remaining time.
     #[must_use]
     pub fn share(&self, clock: &dyn Clock, share: f64) -> Self {
         Self::after(clock, self.left(clock).mul_f64(share))
     }
 
-    /// The earlier of this and `length` from now.
+    /// Returns the earlier of this deadline and `length` from now.
     #[must_use]
     pub fn at_most(&self, clock: &dyn Clock, length: Duration) -> Self {
         Self::after(clock, self.left(clock).min(length))
@@ -180,7 +182,7 @@ pub mod tests {
 
     use super::*;
 
-    /// A clock that moves only when told to, or by sleeping.
+    /// A clock that moves only by `advance` and `sleep`.
     pub struct FixedClock(Mutex<(Timestamp, Duration)>);
 
     impl FixedClock {
@@ -219,7 +221,7 @@ pub mod tests {
     }
 
     #[test]
-    fn moments_are_read_with_any_fraction_and_offset_and_written_in_whole_seconds() {
+    fn timestamps_parse_any_fraction_and_offset_and_print_whole_seconds() {
         for text in [
             "2026-11-21T10:11:12Z",
             "2026-11-21T10:11:12.383485065Z",
@@ -248,7 +250,7 @@ pub mod tests {
     }
 
     #[test]
-    fn lengths_for_people() {
+    fn durations_for_display() {
         assert_eq!(
             [human(5_000), human(90_000), human(600_000), human(43_140_000), human(-7_200_000)],
             ["5s", "90s", "10m", "11h 59m", "2h"]
@@ -256,7 +258,7 @@ pub mod tests {
     }
 
     #[test]
-    fn clock_differences_for_people() {
+    fn skews_for_display() {
         assert_eq!(
             [minutes(-600_000), minutes(599_000), minutes(45_000), minutes(-3_720_000)],
             ["10 min", "10 min", "45s", "62 min"]

@@ -1,8 +1,8 @@
-//! What went wrong, what the caller should do next (the exit code), and the one place that turns either into text.
+//! Errors, their exit codes, and the only renderer of messages.
 //!
-//! The voice: `ycred: error: ` and a line that says why, cause after cause joined by colons; then at most one `ycred:
-//! hint: ` line with what mends it. No capital at the start, no full stop at the end. Whatever a server, a file or a
-//! command contributed passes through [`clean`], so no terminal escape and no secret gets out this way.
+//! A message is one `ycred: error: ` line with the causes joined by colons, and at most one `ycred: hint: ` line that
+//! says how to fix it. Messages start in lower case and have no full stop. [`clean`] filters all text from servers,
+//! files and commands, so that no terminal escape and no secret is printed.
 
 use std::fmt;
 use std::io;
@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use crate::base::secret::Secret;
 
-/// Failures by what the caller should do next; the number is the exit code.
+/// Failures, grouped by what the caller should do next. The number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The cloud said no, and will again until a person acts.
+    /// The cloud rejected the request, and will do so again until somebody fixes the cause.
     Refused = 1,
-    /// The command line was wrong.
+    /// The command line is wrong.
     Usage = 2,
-    /// The profile, a file that it names, or the trust in a TLS certificate is wrong.
+    /// The profile or a file that it names is wrong, or a TLS certificate is not trusted.
     Profile = 3,
-    /// Not now; the same call may work later.
+    /// Temporary: the same call may succeed later.
     Unavailable = 4,
-    /// A defect of ycred, or an output that could not be written.
+    /// A bug in ycred, or output that could not be written.
     Internal = 5,
 }
 
@@ -30,7 +30,7 @@ impl Kind {
         self as u8
     }
 
-    /// The way back from a stored exit code; anything unknown is "try again".
+    /// Returns the kind for a stored exit code. An unknown code counts as temporary.
     pub fn from_exit_code(code: u8) -> Self {
         [Self::Refused, Self::Usage, Self::Profile, Self::Internal]
             .into_iter()
@@ -39,32 +39,32 @@ impl Kind {
     }
 }
 
-/// A failure: its kind, the line that says why, and perhaps the line that mends it.
+/// A failure: its kind, the message, and an optional hint that says how to fix it.
 #[derive(Clone, Debug)]
 pub struct Error {
     pub kind: Kind,
     message: String,
     hint: Option<String>,
-    /// How long the server asked us to stay away (`Retry-After`).
+    /// How long to wait before the next request, as requested by the server (`Retry-After`).
     pub retry_after: Option<Duration>,
-    /// The cloud's `Date` at the moment of a refusal, less this machine's clock, in milliseconds.
+    /// The cloud's clock minus this machine's clock in milliseconds, from the `Date` of a rejection.
     pub clock_skew: Option<i64>,
-    /// What a server answered, in HTTP's number; none where there was no answer.
+    /// The HTTP status, if a server responded.
     pub status: Option<u16>,
-    /// Time ran out: it may go better with more of it.
+    /// The time limit was reached. A longer one may help.
     pub has_timed_out: bool,
-    /// Clients compare this message whole, so that it is shown as it is.
+    /// Clients compare the whole message, so it is printed unchanged.
     pub is_verbatim: bool,
-    /// What the auth host says besides.
+    /// Machine-readable details from the auth host.
     pub auth: Box<AuthHost>,
 }
 
-/// What the auth host says with a refusal, for programs.
+/// The machine-readable details of a rejection by the auth host.
 #[derive(Clone, Debug, Default)]
 pub struct AuthHost {
-    /// Its word for it (RFC 6749, 5.2): `invalid_grant`.
+    /// The error code, such as `invalid_grant` (RFC 6749, 5.2).
     pub code: Option<String>,
-    /// What it wants to see in the next proof of possession (`DPoP-Nonce`, RFC 9449, 8).
+    /// The nonce for the next proof of possession (`DPoP-Nonce`, RFC 9449, 8).
     pub dpop_nonce: Option<String>,
 }
 
@@ -100,14 +100,14 @@ impl Error {
         Self::new(Kind::Internal, message)
     }
 
-    /// The command or change that mends it; the first one given stays, since it was nearest to the cause.
+    /// Adds a hint, unless there is one already: the first hint was given closest to the cause.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert_with(|| hint.into());
         self
     }
 
-    /// The mend of one who knows better than whoever raised it.
+    /// Replaces the hint, for a caller that knows more than the code that raised the error.
     #[must_use]
     pub fn replace_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -121,20 +121,21 @@ impl Error {
         self
     }
 
-    /// Puts what was being done in front.
+    /// Prepends the operation that failed.
     #[must_use]
-    pub fn context(mut self, what: impl fmt::Display) -> Self {
-        self.message = format!("{what}: {}", self.message);
+    pub fn context(mut self, operation: impl fmt::Display) -> Self {
+        self.message = format!("{operation}: {}", self.message);
         self
     }
 
-    /// Time ran out; the hint says how to give it more.
+    /// Marks the error as a timeout. The hint says how to allow more time.
     #[must_use]
     pub fn timed_out(self) -> Self {
-        Self { has_timed_out: true, ..self }.hint("try again; --timeout or `timeout` in the profile gives it longer")
+        Self { has_timed_out: true, ..self }
+            .hint("try again, or allow more time with --timeout or `timeout` in the profile")
     }
 
-    /// Clients compare the message whole.
+    /// Marks the message as one that clients compare as a whole.
     #[must_use]
     pub fn verbatim(self) -> Self {
         Self { is_verbatim: true, ..self }
@@ -146,34 +147,34 @@ impl Error {
         self
     }
 
-    /// The reason, cleaned, without prefix: for protocols that carry a message of their own, and for the cache.
+    /// Returns the cleaned message without prefix, for protocols with their own error field and for the cache.
     pub fn reason(&self) -> String {
-        cap(&clean(&self.message), LINE)
+        cap(&clean(&self.message), LINE_MAX)
     }
 
-    /// The mend, cleaned, without prefix.
+    /// Returns the cleaned hint without prefix.
     pub fn hint_text(&self) -> Option<String> {
-        self.hint.as_deref().map(|hint| cap(&clean(hint), LINE))
+        self.hint.as_deref().map(|hint| cap(&clean(hint), LINE_MAX))
     }
 
-    /// The lines for stderr, each ending in a line feed.
+    /// Returns the lines for stderr, each with a line feed at the end.
     pub fn render(&self) -> String {
-        let mut text = line("error", &self.message);
+        let mut lines = line("error", &self.message);
         if let Some(hint) = &self.hint {
-            text.push_str(&line("hint", hint));
+            lines.push_str(&line("hint", hint));
         }
-        text
+        lines
     }
 }
 
-/// One line for stderr: `ycred: LABEL: TEXT`, cleaned and capped.
-pub fn line(label: &str, text: &str) -> String {
-    let mut line = cap(&format!("ycred: {label}: {}", clean(text)), LINE);
+/// Returns one line for stderr, `ycred: LABEL: MESSAGE`, cleaned and shortened.
+pub fn line(label: &str, message: &str) -> String {
+    let mut line = cap(&format!("ycred: {label}: {}", clean(message)), LINE_MAX);
     line.push('\n');
     line
 }
 
-/// An I/O error in words, without the errno that std adds.
+/// Describes an I/O error, without the error number that std adds.
 pub fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file".into(),
@@ -181,32 +182,32 @@ pub fn describe(error: &io::Error) -> String {
         io::ErrorKind::StorageFull => "the disk is full".into(),
         io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
         _ => {
-            // Without the number that std adds: "File too large (os error 27)".
-            let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_owned()
+            // For example "File too large (os error 27)".
+            let message = error.to_string();
+            message.split(" (os error").next().unwrap_or_default().to_owned()
         }
     }
 }
 
-/// The most characters that a line of ours has.
-const LINE: usize = 500;
+/// The maximum length of a line, in characters.
+const LINE_MAX: usize = 500;
 
-fn cap(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
+fn cap(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
         return text.to_owned();
     }
-    let mut short: String = text.chars().take(most - 1).collect();
-    short.push('…');
-    short
+    let mut shortened: String = text.chars().take(max - 1).collect();
+    shortened.push('…');
+    shortened
 }
 
-/// Makes foreign text fit to be shown: one line, no control characters, no secrets.
+/// Makes foreign text safe to print: one line, no control characters, no secrets.
 pub fn clean(text: &str) -> String {
-    let flat = strip_controls(text);
-    mask_shapes(&Secret::mask_known(&flat))
+    let single_line = strip_controls(text);
+    mask_secret_formats(&Secret::mask_known(&single_line))
 }
 
-/// Removes terminal escape sequences and bidirectional controls; turns line breaks and other C0/C1 controls into a
+/// Removes terminal escape sequences and bidirectional controls. Turns line breaks and other C0/C1 controls into a
 /// space.
 fn strip_controls(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -238,10 +239,11 @@ fn strip_controls(text: &str) -> String {
 
 const MASK: &str = "***";
 
-/// Masks what looks like a credential although we never held it: a server may echo somebody else's.
+/// Masks everything that looks like a credential, since a server may echo one that ycred never held.
 ///
-/// Shapes: yandex-cloud.md section 14 (IAM, OAuth, ephemeral and API keys), JWTs, PEM blocks, userinfo in URLs.
-fn mask_shapes(text: &str) -> String {
+/// Covers IAM, OAuth, ephemeral and API keys (docs/reference/yandex-cloud.md, section 14), JWTs, PEM blocks, and user
+/// names and passwords in URLs.
+fn mask_secret_formats(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
@@ -263,16 +265,16 @@ fn mask_shapes(text: &str) -> String {
             }
             continue;
         }
-        let word = &rest[..rest.find(|c: char| !is_word(c)).unwrap_or(rest.len())];
+        let word = &rest[..rest.find(|c: char| !is_token_char(c)).unwrap_or(rest.len())];
         if word.is_empty() {
             let c = rest.chars().next().unwrap_or(' ');
             out.push(c);
             rest = &rest[c.len_utf8()..];
             continue;
         }
-        // `=` pads a token and parts a name from its value, so a secret may begin behind one.
+        // `=` pads a token, but also separates a name from its value: a secret may begin after one.
         let starts = std::iter::once(0).chain(word.match_indices('=').map(|(at, _)| at + 1));
-        match starts.into_iter().find(|at| has_secret_shape(&word[*at..])) {
+        match starts.into_iter().find(|at| has_secret_format(&word[*at..])) {
             Some(at) => {
                 out.push_str(&word[..at]);
                 out.push_str(MASK);
@@ -284,20 +286,20 @@ fn mask_shapes(text: &str) -> String {
     out
 }
 
-fn is_word(c: char) -> bool {
+fn is_token_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '=' | '+' | '~')
 }
 
-fn has_secret_shape(word: &str) -> bool {
-    let long = |prefix: &str, least: usize| word.strip_prefix(prefix).is_some_and(|rest| rest.len() >= least);
-    // A host may be called `c1.internal.example`; a token's first part is long.
-    let long_part = |prefix: &str| {
+fn has_secret_format(word: &str) -> bool {
+    let has_prefix = |prefix: &str, min: usize| word.strip_prefix(prefix).is_some_and(|rest| rest.len() >= min);
+    // The length distinguishes a token from a host name such as `c1.internal.example`.
+    let has_long_part = |prefix: &str| {
         word.strip_prefix(prefix).and_then(|rest| rest.split('.').next()).is_some_and(|part| part.len() >= 16)
     };
-    ["t1.", "c1.", "s1."].iter().any(|prefix| long_part(prefix))
-        || ["y0_", "y1_", "y2_", "y3_", "AQVN", "pv1_"].iter().any(|prefix| long(prefix, 8))
-        || long("eyJ", 12)
-        || (long("YC", 36) && word.len() <= 46)
+    ["t1.", "c1.", "s1."].iter().any(|prefix| has_long_part(prefix))
+        || ["y0_", "y1_", "y2_", "y3_", "AQVN", "pv1_"].iter().any(|prefix| has_prefix(prefix, 8))
+        || has_prefix("eyJ", 12)
+        || (has_prefix("YC", 36) && word.len() <= 46)
 }
 
 #[cfg(test)]
@@ -313,15 +315,15 @@ mod tests {
     }
 
     #[test]
-    fn controls_and_escapes_of_a_server_do_not_reach_the_terminal() {
-        let foul = "a\u{1b}[31mb\r\nc\u{1b}]0;title\u{7}d\u{202e}e\u{9b}f\tg\0h";
-        assert_eq!(clean(foul), "ab c d e f g h".replace(" d e", " de"));
-        let line = line("error", foul);
+    fn control_characters_and_escape_sequences_are_removed() {
+        let input = "a\u{1b}[31mb\r\nc\u{1b}]0;title\u{7}d\u{202e}e\u{9b}f\tg\0h";
+        assert_eq!(clean(input), "ab c d e f g h".replace(" d e", " de"));
+        let line = line("error", input);
         assert!(line.trim_end_matches('\n').chars().all(|c| !c.is_control()));
     }
 
     #[test]
-    fn a_line_is_capped_at_500_characters() {
+    fn a_line_has_at_most_500_characters() {
         let rendered = Error::refused("ж".repeat(2000)).render();
         assert_eq!(rendered.trim_end().chars().count(), 500);
         assert!(rendered.ends_with("…\n"));
@@ -329,14 +331,14 @@ mod tests {
 
     #[test]
     fn token_shaped_text_is_masked() {
-        for foul in [
+        for input in [
             "got t1.9euelZqXabcdefgh.AAAA_bbbb-cc== here",
             "token=y0_AgAAAAABbbbbCCCC",
             "jwt eyJhbGciOiJQUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln",
             "key -----BEGIN PRIVATE KEY----- MIIEvQ -----END PRIVATE KEY----- tail",
             "proxy http://user:hunter22@proxy:3128/ refused",
         ] {
-            let cleaned = clean(foul);
+            let cleaned = clean(input);
             assert!(cleaned.contains("***"), "{cleaned}");
             for secret in ["9euelZqX", "AgAAAAAB", "hbGciOiJ", "MIIEvQ", "hunter22"] {
                 assert!(!cleaned.contains(secret), "{cleaned}");
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_survive_the_cache() {
+    fn exit_codes_convert_back_to_kinds() {
         for kind in [Kind::Refused, Kind::Usage, Kind::Profile, Kind::Unavailable, Kind::Internal] {
             assert_eq!(Kind::from_exit_code(kind.exit_code()), kind);
         }

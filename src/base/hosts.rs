@@ -1,22 +1,22 @@
-//! To whom a token may go: the hosts that clients ask for, and the list that answers.
+//! The hosts that may receive a token.
 //!
-//! A client that asks for every host on earth (docker's `credsStore`, a global git helper) must not carry an IAM token
-//! to any of them: peers leaked theirs to Docker Hub that way.
+//! Some clients ask for a credential for any host (docker's `credsStore`, a global git helper). They must not get an
+//! IAM token for a foreign host: similar tools leaked tokens to Docker Hub that way.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where a client wants to go.
+/// A host that a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// `http` or `https` where the client said; docker and terraform send a bare name.
+    /// The scheme, if the client sent one: docker and terraform send only a name.
     pub scheme: Option<Scheme>,
-    /// Lower case; an IPv6 address without its brackets.
+    /// In lower case. An IPv6 address has no brackets.
     pub name: String,
     pub port: Option<u16>,
 }
 
-/// The schemes that a token may be asked for by; with any other one a host is nobody's.
+/// The accepted schemes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     Http,
@@ -24,11 +24,11 @@ pub enum Scheme {
 }
 
 impl Host {
-    /// Reads `host`, `host:port`, `host/path`, `scheme://host:port/path`.
+    /// Parses `host`, `host:port`, `host/path` or `scheme://host:port/path`.
     ///
-    /// None for whatever could mean two things to two readers: userinfo, a trailing dot, non-ASCII, blanks, controls,
-    /// percent-escapes, a backslash, a foreign scheme. None of these is ours. A line end that belongs to a protocol's
-    /// frame is for the protocol to take off.
+    /// Returns `None` for input that two parsers might read differently: userinfo, a trailing dot, non-ASCII, blanks,
+    /// controls, percent-escapes, a backslash, or another scheme. No allowed host contains any of these. The caller
+    /// removes the line end that belongs to its protocol.
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = match text.split_once("://") {
             None => (None, text),
@@ -37,8 +37,8 @@ impl Host {
             Some(_) => return None,
         };
         let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-        // The path does not decide, but a line break in it would let two readers see two requests; and old readers of URLs
-        // know no end of userinfo but the slash, so that to them `cr.yandex#@evil.example` is evil.example (CVE-2016-8624).
+        // The path is ignored, but a line break in it could split the request. Old URL parsers end the userinfo only at
+        // a slash, so they read `cr.yandex#@evil.example` as evil.example (CVE-2016-8624).
         if rest.bytes().any(|byte| byte.is_ascii_control()) || rest.split('/').next().is_some_and(|it| it.contains('@'))
         {
             return None;
@@ -56,7 +56,7 @@ impl Host {
             },
         };
         let is_address = authority.starts_with('[');
-        let labels_fit = || {
+        let has_valid_labels = || {
             name.len() <= 253
                 && name.split('.').all(|label| {
                     !label.is_empty()
@@ -66,12 +66,12 @@ impl Host {
                             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
                 })
         };
-        if !is_address && !labels_fit() {
+        if !is_address && !has_valid_labels() {
             return None;
         }
         let port = match port {
             None => None,
-            // Digits alone: `+443` and `0443` are how a look-alike starts.
+            // Only digits without a leading zero: parsers may disagree about `+443` and `0443`.
             Some(port) if port.bytes().all(|b| b.is_ascii_digit()) && !port.starts_with('0') => {
                 Some(port.parse().ok()?)
             }
@@ -85,12 +85,12 @@ impl Host {
     }
 }
 
-/// Whether a host name without brackets is this machine, and no name service has a say in it.
+/// Returns true if a host, without brackets, is this machine without asking a name service.
 pub fn is_loopback(name: &str) -> bool {
     name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// `host` or `host:port`, as one would type it.
+/// Prints `host` or `host:port`, with brackets around an IPv6 address.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.name.contains(':') {
@@ -105,99 +105,99 @@ impl fmt::Display for Host {
     }
 }
 
-/// One entry of the list: `host`, `host:port` or `*.domain`.
+/// One entry of a list of hosts: `host`, `host:port` or `*.domain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     host: Host,
-    wildcard: bool,
-    /// From the profile's own `hosts`, which alone may open plain http to a loopback host.
-    listed: bool,
+    is_wildcard: bool,
+    /// The entry is from the profile's `hosts`. Only such an entry allows plain http, and only to a loopback host.
+    is_from_profile: bool,
 }
 
 impl Pattern {
-    /// Reads an entry of a profile's `hosts`.
+    /// Parses an entry of a profile's `hosts`.
     ///
     /// # Errors
-    /// In words that fit behind the entry.
+    /// The message fits after the entry.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let (wildcard, rest) = text.strip_prefix("*.").map_or((false, text), |rest| (true, rest));
+        let (is_wildcard, rest) = text.strip_prefix("*.").map_or((false, text), |rest| (true, rest));
         if rest.contains(['/', '*', ' ', '?', '#']) {
-            return Err("is not host, host:port or *.domain");
+            return Err("is not a host, host:port or *.domain");
         }
-        let host = Host::parse(rest).ok_or("is not host, host:port or *.domain")?;
-        if wildcard
+        let host = Host::parse(rest).ok_or("is not a host, host:port or *.domain")?;
+        if is_wildcard
             && (!host.name.contains('.')
                 || host.port.is_some()
                 || host.name.parse::<Ipv4Addr>().is_ok()
                 || host.name.contains(':'))
         {
-            return Err("is too wide: a wildcard needs a domain of two labels at least, and no port");
+            return Err("is too wide: a wildcard needs a domain of at least two labels, and no port");
         }
-        Ok(Self { host, wildcard, listed: true })
+        Ok(Self { host, is_wildcard, is_from_profile: true })
     }
 
     fn built_in(text: &str) -> Option<Self> {
-        Self::parse(text).ok().map(|pattern| Self { listed: false, ..pattern })
+        Self::parse(text).ok().map(|pattern| Self { is_from_profile: false, ..pattern })
     }
 
     fn covers(&self, asked: &Host) -> bool {
-        let name = if self.wildcard {
+        let has_name = if self.is_wildcard {
             asked.name.strip_suffix(&self.host.name).is_some_and(|front| front.len() > 1 && front.ends_with('.'))
         } else {
             asked.name == self.host.name
         };
         let default_port = if asked.scheme == Some(Scheme::Http) { 80 } else { 443 };
-        let port = match self.host.port {
+        let has_port = match self.host.port {
             None => matches!(asked.port, None | Some(443)),
             Some(port) => asked.port.unwrap_or(default_port) == port,
         };
-        let scheme = asked.scheme != Some(Scheme::Http) || (self.listed && asked.is_loopback());
-        name && port && scheme
+        let has_scheme = asked.scheme != Some(Scheme::Http) || (self.is_from_profile && asked.is_loopback());
+        has_name && has_port && has_scheme
     }
 
-    /// As it would be typed, where it is one host.
+    /// Returns the host as a string, unless the pattern is a wildcard.
     pub fn single(&self) -> Option<String> {
-        (!self.wildcard).then(|| self.host.to_string())
+        (!self.is_wildcard).then(|| self.host.to_string())
     }
 }
 
-/// The hosts of one profile.
+/// The hosts that may receive the token of one profile.
 #[derive(Clone, Debug)]
 pub struct Allowed {
-    /// The registries of the installation, and what the profile lists.
+    /// The registries of the installation, and the profile's `hosts`.
     hosts: Vec<Pattern>,
     /// The installation's own APIs.
     apis: Option<Pattern>,
 }
 
-/// Nobody's hosts.
+/// The list without any host.
 pub static NONE: Allowed = Allowed { hosts: Vec::new(), apis: None };
 
-/// How far among the hosts of an installation a hook's clients go.
+/// Which hosts of an installation a hook's clients may send a token to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HostScope {
-    /// To its registries.
+    /// Only the registries.
     #[default]
     Registries,
-    /// To its APIs as well.
+    /// The registries and the APIs.
     Apis,
 }
 
-/// What an installation has.
+/// The built-in hosts of an installation.
 struct Installation {
-    /// The endpoint that a profile names.
+    /// The API endpoint, as in the profile.
     endpoint: &'static str,
     registries: &'static [&'static str],
     apis: &'static str,
 }
 
-/// The installation that a profile means when it names none.
+/// The endpoint of the default installation.
 pub const DEFAULT_ENDPOINT: &str = "api.cloud.yandex.net";
 
-/// Sources: yandex-cloud.md sections 9 and 10. The first is the default.
+/// Sources: docs/reference/yandex-cloud.md, sections 9 and 10. The first is the default.
 const INSTALLATIONS: &[Installation] = &[
     Installation {
-        endpoint: crate::base::hosts::DEFAULT_ENDPOINT,
+        endpoint: DEFAULT_ENDPOINT,
         registries: &[
             "cr.yandex",
             "cr.cloud.yandex.net",
@@ -211,37 +211,42 @@ const INSTALLATIONS: &[Installation] = &[
 ];
 
 impl Allowed {
-    /// The built-in hosts of an installation and a profile's own.
-    pub fn new(endpoint_host: &str, listed: &[Pattern]) -> Self {
+    /// Combines the built-in hosts of an installation with a profile's `hosts`.
+    pub fn new(endpoint_host: &str, profile_hosts: &[Pattern]) -> Self {
         let installation = INSTALLATIONS.iter().find(|installation| installation.endpoint == endpoint_host);
         let registries = installation.map_or(&[][..], |installation| installation.registries);
         Self {
-            hosts: registries.iter().filter_map(|host| Pattern::built_in(host)).chain(listed.iter().cloned()).collect(),
+            hosts: registries
+                .iter()
+                .filter_map(|host| Pattern::built_in(host))
+                .chain(profile_hosts.iter().cloned())
+                .collect(),
             apis: installation.and_then(|installation| Pattern::built_in(installation.apis)),
         }
     }
 
-    /// For clients that go to registries.
+    /// Returns true if a client of a registry may send the token to the host.
     pub fn covers(&self, asked: &Host) -> bool {
         self.covers_for(HostScope::Registries, asked)
     }
 
-    /// Whether the token may go there, by a client that goes so far.
-    pub fn covers_for(&self, reach: HostScope, asked: &Host) -> bool {
-        let apis = self.apis.iter().filter(|_| reach == HostScope::Apis);
+    /// Returns true if a client of this scope may send the token to the host.
+    pub fn covers_for(&self, scope: HostScope, asked: &Host) -> bool {
+        let apis = self.apis.iter().filter(|_| scope == HostScope::Apis);
         self.hosts.iter().chain(apis).any(|pattern| pattern.covers(asked))
     }
 
-    /// The single hosts, for docker's `list` and go's first question.
+    /// Returns the hosts that are not wildcards, for docker's `list` and go's first request.
     pub fn singles(&self) -> impl Iterator<Item = String> + '_ {
         self.hosts.iter().filter_map(Pattern::single)
     }
 }
 
-/// Whether the host is ours where no profile says anything, so that a missing or broken profile is an error worth
-/// telling and not just "not mine".
-pub fn is_built_in(reach: HostScope, asked: &Host) -> bool {
-    Allowed::new(crate::base::hosts::DEFAULT_ENDPOINT, &[]).covers_for(reach, asked)
+/// Returns true if the default installation has the host.
+///
+/// For such a host, a missing or broken profile is an error, and not a reason to decline.
+pub fn is_built_in(scope: HostScope, asked: &Host) -> bool {
+    Allowed::new(DEFAULT_ENDPOINT, &[]).covers_for(scope, asked)
 }
 
 #[cfg(test)]
@@ -258,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn our_registries_are_ours_in_every_spelling_of_a_client() {
+    fn registries_are_allowed_in_every_spelling_of_a_client() {
         for asked in [
             "cr.yandex",
             "CR.Yandex",
@@ -275,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn look_alikes_are_not() {
+    fn look_alikes_of_registries_are_not_allowed() {
         for asked in [
             "",
             ".",
@@ -351,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_are_too_wide_or_no_hosts_are_refused() {
+    fn entries_that_are_too_wide_or_not_hosts_are_rejected() {
         for bad in [
             "*",
             "*.example",
@@ -372,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn each_installation_has_its_own_list_and_an_unknown_one_none() {
+    fn each_known_installation_has_its_own_list() {
         let host = |text: &str| Host::parse(text).expect("a host");
         let kazakhstan = Allowed::new("api.yandexcloud.kz", &[]);
         assert!(kazakhstan.covers(&host("cr.yandexcloud.kz")) && !kazakhstan.covers(&host("cr.yandex")));
@@ -383,15 +388,15 @@ mod tests {
     }
 
     #[test]
-    fn the_apis_of_an_installation_are_for_those_who_go_there() {
+    fn the_apis_of_an_installation_are_allowed_in_the_api_scope_only() {
         let host = |text: &str| Host::parse(text).expect("a host");
-        let ours = Allowed::new("api.cloud.yandex.net", &[]);
+        let default = Allowed::new("api.cloud.yandex.net", &[]);
         let (api, deeper) = (host("https://llm.api.cloud.yandex.net/v1"), host("a.b.api.cloud.yandex.net:443"));
         for asked in [&api, &deeper] {
-            assert!(ours.covers_for(HostScope::Apis, asked) && !ours.covers(asked), "{asked}");
+            assert!(default.covers_for(HostScope::Apis, asked) && !default.covers(asked), "{asked}");
             assert!(is_built_in(HostScope::Apis, asked) && !is_built_in(HostScope::Registries, asked), "{asked}");
         }
-        assert!(ours.covers_for(HostScope::Apis, &host("cr.yandex")));
+        assert!(default.covers_for(HostScope::Apis, &host("cr.yandex")));
         for asked in [
             "api.cloud.yandex.net",
             "evilapi.cloud.yandex.net",
@@ -400,12 +405,12 @@ mod tests {
             "iam.api.cloud.yandex.net:8443",
             "iam.api.yandexcloud.kz",
         ] {
-            assert!(!ours.covers_for(HostScope::Apis, &host(asked)), "{asked}");
+            assert!(!default.covers_for(HostScope::Apis, &host(asked)), "{asked}");
         }
         let kazakhstan = Allowed::new("api.yandexcloud.kz", &[]);
         assert!(kazakhstan.covers_for(HostScope::Apis, &host("iam.api.yandexcloud.kz")));
         assert!(!kazakhstan.covers_for(HostScope::Apis, &api));
         assert!(!Allowed::new("api.example", &[]).covers_for(HostScope::Apis, &api));
-        assert!(!ours.singles().any(|host| host.contains('*')), "what is listed is hosts");
+        assert!(!default.singles().any(|host| host.contains('*')), "no wildcards");
     }
 }

@@ -1,8 +1,9 @@
-//! Whose token a record holds: the canonical text of everything that decides it, and the digest that names the record.
+//! The identity of a token: a canonical string of every setting that determines the token, and its digest, which names
+//! the cache record.
 //!
-//! The text is made of settings alone, so that it is known without the network and without reading a secret. What files
-//! hold is compared by the cache, not named here. Peers that left an input out served one account's token to another
-//! (Azure/kubelogin#137, kubernetes/cloud-provider-gcp#1122).
+//! The string contains settings only, so it needs neither the network nor a secret. The cache compares the contents of
+//! files itself. Similar tools that left a setting out served one account's token to another (Azure/kubelogin#137,
+//! kubernetes/cloud-provider-gcp#1122).
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -14,21 +15,23 @@ use crate::base::error::{Error, Kind};
 
 const ACCESS_KEY: &str = "access-key=";
 
-/// The settings that decide whose token it is, and the files whose content does.
+/// The settings and the files that determine a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     lines: Vec<String>,
     files: Vec<WatchedFile>,
 }
 
-/// A file whose content belongs to an identity.
+/// A file with content that belongs to an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedFile {
     pub path: PathBuf,
+    /// The setting that names the file.
+    pub setting: String,
     absent: Option<Absent>,
 }
 
-/// What it means that a file is not there.
+/// The error to report if a file does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
     pub kind: Kind,
@@ -37,7 +40,7 @@ pub struct Absent {
 }
 
 impl WatchedFile {
-    /// The error where it is not there, if that means something of its own.
+    /// Returns the specific error for a missing file, if there is one.
     pub fn absent(&self) -> Option<Error> {
         self.absent.as_ref().map(Absent::error)
     }
@@ -50,19 +53,19 @@ impl Absent {
 }
 
 impl Identity {
-    /// Starts with the source's name.
+    /// Starts an identity with the source's name.
     pub fn of(source: &str) -> Self {
         Self { lines: vec![format!("source={source:?}")], files: Vec::new() }
     }
 
-    /// Adds a setting. Debug form: unambiguous, and lossless for paths that are not UTF-8.
+    /// Adds a setting. Uses the debug format, which is unambiguous, and lossless for paths that are not UTF-8.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
         self.lines.push(format!("{key}={:?}", value.as_ref()));
         self
     }
 
-    /// Adds a setting where there is one.
+    /// Adds a setting if it has a value.
     #[must_use]
     pub fn with_some(self, key: &str, value: Option<impl AsRef<OsStr>>) -> Self {
         match value {
@@ -71,47 +74,51 @@ impl Identity {
         }
     }
 
-    /// Adds a file: its absolute path to the settings, its content to what the cache compares.
+    /// Adds a file: its absolute path becomes a setting, and the cache compares its content.
     #[must_use]
-    pub fn with_file(mut self, key: &str, path: &Path) -> Self {
-        self.files.push(WatchedFile { path: path.to_owned(), absent: None });
+    pub fn with_file(self, key: &str, path: &Path) -> Self {
+        self.with_watched(key, path, None)
+    }
+
+    /// Adds a file of ycred's own. `absent` is the error if it does not exist, since the profile is not at fault then.
+    #[must_use]
+    pub fn with_marker(self, key: &str, path: &Path, absent: Absent) -> Self {
+        self.with_watched(key, path, Some(absent))
+    }
+
+    fn with_watched(mut self, key: &str, path: &Path, absent: Option<Absent>) -> Self {
+        self.files.push(WatchedFile { path: path.to_owned(), setting: key.to_owned(), absent });
         self.with(key, path)
     }
 
-    /// The same for a file of our own, whose absence is no fault of the profile.
-    #[must_use]
-    pub fn with_marker(mut self, key: &str, path: &Path, absent: Absent) -> Self {
-        self.files.push(WatchedFile { path: path.to_owned(), absent: Some(absent) });
-        self.with(key, path)
-    }
-
-    /// Adds a secret that comes with the environment: its digest, so that two CI jobs never share a record.
+    /// Adds the digest of a secret from an environment variable, so that two CI jobs never share a record.
     #[must_use]
     pub fn with_secret(self, key: &str, variable: &str, value: &[u8]) -> Self {
         let digest = hex(&value_digest(value));
         self.with(key, variable).with(&format!("{key}-digest"), digest)
     }
 
-    /// The identity of an account that this one impersonates.
+    /// Adds a service account that this identity impersonates.
     #[must_use]
     pub fn impersonating(mut self, account: &str) -> Self {
         self.lines.push(format!("impersonate={account:?}"));
         self
     }
 
-    /// The identity of an access key that this one's tokens buy; `terms` is what decides the key, as a line of JSON.
+    /// Adds the access key that this identity's token is exchanged for. `terms` determines the key, as one line of
+    /// JSON.
     #[must_use]
     pub fn with_access_key(mut self, terms: &str) -> Self {
         self.lines.push(format!("{ACCESS_KEY}{terms}"));
         self
     }
 
-    /// What [`Self::with_access_key`] was told, by the whole text.
+    /// Returns the terms given to [`Self::with_access_key`], from the string that [`Self::settings`] returned.
     pub fn access_key_terms(settings: &str) -> Option<&str> {
         settings.lines().find_map(|line| line.strip_prefix(ACCESS_KEY))
     }
 
-    /// Everything in one text, independent of the order in which it was told; links of a chain keep theirs.
+    /// Returns all settings as one string. The order of the calls does not matter, except among impersonated accounts.
     pub fn settings(&self) -> String {
         let (mut chain, mut lines): (Vec<&String>, Vec<&String>) =
             self.lines.iter().partition(|line| line.starts_with("impersonate="));
@@ -123,25 +130,25 @@ impl Identity {
         })
     }
 
-    /// The files whose content belongs to the identity.
+    /// Returns the files with content that belongs to the identity.
     pub fn files(&self) -> &[WatchedFile] {
         &self.files
     }
 
-    /// The record's file name, without ending: 128 bits of SHA-256, which say nothing about the account.
+    /// Returns the record's file name without extension: 128 bits of SHA-256, which do not reveal the account.
     pub fn name(&self) -> String {
         hex(&value_digest(self.settings().as_bytes())[..16])
     }
 }
 
-/// SHA-256, for names and for telling whether content changed.
+/// Returns the SHA-256 of a value, for names and to detect changed content.
 pub fn value_digest(value: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest::digest(&digest::SHA256, value).as_ref());
     bytes
 }
 
-/// Lower-case hexadecimal.
+/// Returns bytes as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -190,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_there_as_a_digest_only() {
+    fn a_secret_appears_as_a_digest_only() {
         let identity = base().with_secret("token-env", "A", b"hunter22hunter22");
         assert!(!identity.settings().contains("hunter22"));
     }

@@ -1,29 +1,29 @@
-//! What a run has to say besides its reply: at most one warning, and at `-v` what it did, free of secrets.
+//! Messages besides the reply: at most one warning, and the debug lines of `-v`. They contain no secrets.
 
 use std::cell::RefCell;
 
 use crate::base::error;
 
-/// What may be warned of; of several in one run the first in this order is told.
+/// The reasons for a warning. If a run has several, it prints the first in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Warning {
-    /// The cached token was handed out although a fetch failed.
+    /// ycred returned the cached token because a fetch failed.
     ServedAlthoughRenewingFailed,
-    /// `--force-refresh` brought the same token again.
+    /// A forced refresh returned the same token again.
     SameTokenAgain,
-    /// The token lives shorter than was asked for.
+    /// The token expires sooner than the caller asked for.
     MinTtlNotMet,
-    /// A login's new state cannot be kept, which may cost the login.
+    /// The new state of a login cannot be saved, so the login may be lost.
     LoginNotSaved,
-    /// This machine's clock is off.
+    /// This machine's clock is wrong.
     ClockOff,
-    /// Nothing can be kept on disk or locked.
+    /// The cache directory cannot be written or locked.
     CacheUnusable,
-    /// A key file of ours that others can read.
+    /// Other users can read a key file of this user.
     KeyFileReadable,
 }
 
-/// Collects the warning and passes on what `-v` shows.
+/// Collects the warning of a run, and prints the debug lines.
 pub struct Notes<'a> {
     warning: RefCell<Option<(Warning, String)>>,
     verbosity: u8,
@@ -31,34 +31,34 @@ pub struct Notes<'a> {
 }
 
 impl<'a> Notes<'a> {
-    /// `tell` writes a line to stderr at once, so that `-v` shows where a run hangs.
+    /// Creates the notes of a run. `print_stderr` must print immediately, so that `-v` shows where a run hangs.
     pub fn new(verbosity: u8, print_stderr: &'a dyn Fn(&str)) -> Self {
         Self { warning: RefCell::new(None), verbosity, print_stderr }
     }
 
-    /// Warns, unless something that comes before it has been warned of.
-    pub fn warn(&self, warning: Warning, text: impl Into<String>) {
-        let mut kept = self.warning.borrow_mut();
-        if kept.as_ref().is_none_or(|(other, _)| warning < *other) {
-            *kept = Some((warning, text.into()));
+    /// Sets the warning, unless one that comes first in the order is set.
+    pub fn warn(&self, warning: Warning, message: impl Into<String>) {
+        let mut current = self.warning.borrow_mut();
+        if current.as_ref().is_none_or(|(other, _)| warning < *other) {
+            *current = Some((warning, message.into()));
         }
     }
 
-    /// What `-v` shows; the text is made only where it is wanted.
-    pub fn debug(&self, text: impl FnOnce() -> String) {
+    /// Prints a debug line with `-v`. Without it, `message` is not called.
+    pub fn debug(&self, message: impl FnOnce() -> String) {
         if self.verbosity > 0 {
-            (self.print_stderr)(&error::line("debug", &text()));
+            (self.print_stderr)(&error::line("debug", &message()));
         }
     }
 
-    /// The warning, if there is one, which then counts as told: for a run of many requests.
+    /// Returns and clears the warning, for a run with many requests.
     pub fn take(&self) -> Option<(Warning, String)> {
         self.warning.take()
     }
 
-    /// The warning's line for stderr, if there is one.
+    /// Returns the warning as a line for stderr, or an empty string.
     pub fn finish(&self) -> String {
-        self.warning.borrow().as_ref().map(|(_, text)| error::line("warning", text)).unwrap_or_default()
+        self.warning.borrow().as_ref().map(|(_, message)| error::line("warning", message)).unwrap_or_default()
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_warnings_the_gravest_is_told() {
+    fn only_the_first_warning_in_the_order_is_printed() {
         let notes = Notes::new(0, &|_| ());
         assert_eq!(notes.finish(), "");
         notes.warn(Warning::CacheUnusable, "the cache");
@@ -77,11 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_unless_asked() {
-        let told = RefCell::new(String::new());
-        let print_stderr = |line: &str| told.borrow_mut().push_str(line);
-        Notes::new(0, &print_stderr).debug(|| unreachable!("made for nobody"));
+    fn debug_lines_are_printed_with_v_only() {
+        let printed = RefCell::new(String::new());
+        let print_stderr = |line: &str| printed.borrow_mut().push_str(line);
+        Notes::new(0, &print_stderr).debug(|| unreachable!("called without -v"));
         Notes::new(1, &print_stderr).debug(|| "a\nb".into());
-        assert_eq!(*told.borrow(), "ycred: debug: a b\n");
+        assert_eq!(*printed.borrow(), "ycred: debug: a b\n");
     }
 }

@@ -1,4 +1,4 @@
-//! Text that must not get out: the type that holds it, and the list by which messages are masked.
+//! Secrets: the type that holds them, and the list of known secrets that messages are masked with.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serializer};
 use zeroize::Zeroizing;
 
-/// A text that must not get out: no `Display`, no `Serialize`, a blind `Debug`, wiped when the last copy goes.
+/// A secret string, which is wiped when its last copy is dropped.
 ///
-/// Every secret is known to the error renderer from its making on, which masks any piece of it of eight bytes and more.
+/// It has no `Display` and no `Serialize`, and its `Debug` shows nothing. The error renderer knows every secret and
+/// masks any part of it that has at least eight bytes.
 ///
 /// ```
 /// let secret = ycred::base::secret::Secret::new("t1.9euelZq".into());
@@ -18,57 +19,62 @@ use zeroize::Zeroizing;
 #[derive(Clone)]
 pub struct Secret(Arc<Zeroizing<String>>);
 
-/// What [`Secret::mask_known`] knows, the latest last. Held until the process ends or becomes another: an error about a
-/// secret is rendered after the code that held it has returned.
-static KNOWN: Mutex<Known> = Mutex::new(Known(Vec::new()));
+/// The secrets that [`Secret::mask_known`] masks.
+///
+/// They are held until the process ends or executes another program, because an error about a secret is rendered after
+/// the code that held the secret has returned.
+static KNOWN: Mutex<KnownSecrets> = Mutex::new(KnownSecrets(Vec::new()));
 
-/// How many secrets are known at most, of those that nobody holds any more: no single call comes near it, and a process
-/// that serves for weeks does not grow.
-const MOST_KNOWN: usize = 256;
+/// The maximum number of known secrets, apart from those still in use.
+///
+/// No single call comes near it. It keeps a process that runs for weeks from growing.
+const KNOWN_MAX: usize = 256;
 
-/// The shortest piece of a secret that counts as the secret.
-const PIECE: usize = 8;
+/// The length in bytes of the shortest part of a secret that is masked.
+const PART_MIN: usize = 8;
 
 impl Secret {
-    pub fn new(text: String) -> Self {
-        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).add(text)
+    pub fn new(value: String) -> Self {
+        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).add(value)
     }
 
-    /// A text with a secret somewhere in it, such as a request's body: wiped and never shown like any other, but
-    /// messages may speak of its other parts. The secret inside has a `Secret` of its own, by which it is masked.
-    pub fn wrapping(text: String) -> Self {
-        Self(Arc::new(Zeroizing::new(text)))
+    /// Wraps a string that contains a secret, such as a request body.
+    ///
+    /// The string is wiped and never printed, but messages may contain its other parts. The secret in it has its own
+    /// `Secret`, which masks it.
+    pub fn wrapping(value: String) -> Self {
+        Self(Arc::new(Zeroizing::new(value)))
     }
 
-    /// The text itself. Whoever calls this answers for where it goes.
+    /// Returns the secret itself. The caller is responsible for where it goes.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Drops the renderer's copies, so that the buffers are wiped before the process ends or becomes another.
+    /// Drops the renderer's copies, so that they are wiped before the process ends or executes another program.
     pub fn clear_known() {
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
     }
 
-    /// The text with every piece (eight bytes and more) of any known secret replaced by `***`.
+    /// Returns `text` with `***` in place of every part of a known secret that has at least eight bytes.
     pub fn mask_known(text: &str) -> String {
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).mask(text)
     }
 }
 
-/// Secrets that the renderer masks, the latest last.
-struct Known(Vec<Secret>);
+/// The secrets that the renderer masks, in the order of use: the latest is last.
+struct KnownSecrets(Vec<Secret>);
 
-impl Known {
-    fn add(&mut self, text: String) -> Secret {
-        let secret = Secret::wrapping(text);
-        // The same once more, as a record that is read anew has it: the one copy moves to the end.
+impl KnownSecrets {
+    fn add(&mut self, value: String) -> Secret {
+        let secret = Secret::wrapping(value);
+        // A known secret, for example from a record that is read again: reuse the copy and move it to the end.
         if let Some(at) = self.0.iter().rposition(|other| *other == secret) {
-            let same = self.0.remove(at);
-            self.0.push(same.clone());
-            return same;
+            let known = self.0.remove(at);
+            self.0.push(known.clone());
+            return known;
         }
-        if self.0.len() >= MOST_KNOWN
+        if self.0.len() >= KNOWN_MAX
             && let Some(at) = self.0.iter().position(|other| Arc::strong_count(&other.0) == 1)
         {
             self.0.remove(at);
@@ -78,22 +84,22 @@ impl Known {
     }
 
     fn mask(&self, text: &str) -> String {
-        let mut pieces: HashSet<&[u8]> = HashSet::new();
+        let mut parts: HashSet<&[u8]> = HashSet::new();
         for secret in &self.0 {
-            // The armour of a PEM is no secret, and messages speak of it.
+            // The first and last line of a PEM block are not secret, and messages mention them.
             for line in
                 secret.expose().lines().filter(|line| !line.starts_with("-----") && !line.starts_with("PLEASE DO NOT"))
             {
-                pieces.extend(line.as_bytes().windows(PIECE));
+                parts.extend(line.as_bytes().windows(PART_MIN));
             }
         }
-        if pieces.is_empty() {
+        if parts.is_empty() {
             return text.to_owned();
         }
         let mut masked = vec![false; text.len()];
-        for (at, window) in text.as_bytes().windows(PIECE).enumerate() {
-            if pieces.contains(window) {
-                masked[at..at + PIECE].fill(true);
+        for (at, window) in text.as_bytes().windows(PART_MIN).enumerate() {
+            if parts.contains(window) {
+                masked[at..at + PART_MIN].fill(true);
             }
         }
         let mut out = String::with_capacity(text.len());
@@ -128,10 +134,10 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Serialises a secret's text: the one way to do so, for the private files that ycred writes.
+/// Serializes a secret, for the private files that ycred writes. There is no other way to serialize one.
 ///
 /// # Errors
-/// Those of the serializer.
+/// The serializer fails.
 pub fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
 }
@@ -140,39 +146,39 @@ pub fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S:
 mod tests {
     use super::*;
 
-    fn knowing(secret: &str) -> Known {
-        let mut known = Known(Vec::new());
+    fn known_secret(secret: &str) -> KnownSecrets {
+        let mut known = KnownSecrets(Vec::new());
         known.add(secret.to_owned());
         known
     }
 
     #[test]
-    fn known_secrets_are_masked_in_any_piece_of_eight_bytes() {
-        let known = knowing("correct-horse-battery-staple");
+    fn every_part_of_eight_bytes_of_a_known_secret_is_masked() {
+        let known = known_secret("correct-horse-battery-staple");
         assert_eq!(known.mask("said horse-battery today"), "said *** today");
         assert_eq!(known.mask("short: correct"), "short: correct");
         assert_eq!(known.mask("жжж correct-horse жжж"), "жжж *** жжж");
     }
 
     #[test]
-    fn a_process_that_meets_secrets_without_end_knows_the_latest_and_those_in_use() {
-        let mut known = Known(Vec::new());
+    fn the_list_keeps_the_latest_secrets_and_those_in_use() {
+        let mut known = KnownSecrets(Vec::new());
         let in_use = known.add("in-use-from-the-first-day".into());
         drop(known.add("left-on-the-first-day".into()));
-        for number in 0..4 * MOST_KNOWN {
+        for number in 0..4 * KNOWN_MAX {
             drop(known.add(format!("again-and-again{}", "!".repeat(number % 7))));
             drop(known.add(format!("number<{number:08}>")));
         }
-        assert_eq!(known.0.len(), MOST_KNOWN);
+        assert_eq!(known.0.len(), KNOWN_MAX);
         assert_eq!(known.mask("in-use-from-the-first-day, left-on-the-first-day"), "***, left-on***");
-        let latest = format!("number<{:08}>", 4 * MOST_KNOWN - 1);
+        let latest = format!("number<{:08}>", 4 * KNOWN_MAX - 1);
         assert_eq!(known.mask(&latest), "***");
         drop(in_use);
     }
 
     #[test]
-    fn the_armour_of_a_key_is_no_secret() {
-        let known = knowing("-----BEGIN PRIVATE KEY-----\nTUlJRXZRSUJBREFOQmdrcWhr\n-----END PRIVATE KEY-----\n");
+    fn the_begin_and_end_lines_of_a_key_are_not_masked() {
+        let known = known_secret("-----BEGIN PRIVATE KEY-----\nTUlJRXZRSUJBREFOQmdrcWhr\n-----END PRIVATE KEY-----\n");
         assert_eq!(known.mask("no BEGIN PRIVATE KEY line"), "no BEGIN PRIVATE KEY line");
         assert_eq!(known.mask("has TUlJRXZRSUJB"), "has ***");
     }

@@ -1,8 +1,8 @@
-//! What a mistyped word may have meant.
+//! Suggestions for mistyped names.
 
-/// The known word that is nearest to a mistyped one, if any is near enough to be meant.
-pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let typed = word.to_ascii_lowercase().replace('_', "-");
+/// Returns the known name that is closest to a mistyped one, if one is close enough.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = name.to_ascii_lowercase().replace('_', "-");
     known
         .map(|known| (strsim::osa_distance(&typed, known), known))
         .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_word_is_offered_only_when_it_is_near() {
+    fn only_a_similar_name_is_suggested() {
         let keys = || ["impersonate", "iam-url", "ca-file", "hosts", "max-age", "timeout", "key-file"].into_iter();
         assert_eq!(nearest("keyfile", keys()), Some("key-file"));
         assert_eq!(nearest("key_file", keys()), Some("key-file"));

@@ -1,4 +1,4 @@
-//! Tokens, and how long one still lives. Pure: the time is always an argument.
+//! Tokens and their validity. Pure functions: the time is always an argument.
 
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -10,52 +10,59 @@ use crate::base::clock::{Timestamp, human};
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 
-/// Takes text as a token, or says why it cannot be one. Nothing is demanded of its form but that it fits into a header,
-/// a JSON string and a shell word: 1 to 4096 bytes of printable ASCII without blank, quote or backslash.
+/// Checks that a string can be a token: 1 to 4096 bytes of printable ASCII without blanks, quotes and backslashes.
 ///
-/// 4096 is the limit of `RevokeIamTokenRequest.iam_token` (cloudapi, iam_token_service.proto).
-pub fn token_text(text: Secret) -> Result<Secret, &'static str> {
-    match text.expose() {
+/// Such a string fits into a header, a JSON string and a shell word. 4096 is the limit of
+/// `RevokeIamTokenRequest.iam_token` (cloudapi, iam_token_service.proto).
+///
+/// # Errors
+/// What is wrong with the string, without its subject: `is empty`.
+pub fn token_text(value: Secret) -> Result<Secret, &'static str> {
+    match value.expose() {
         "" => Err("is empty"),
-        text if text.len() > 4096 => Err("is longer than 4096 bytes"),
-        text if !text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'\\')) => {
-            Err("has characters that no token has (blanks, quotes, a backslash, controls or non-ASCII)")
+        value if value.len() > 4096 => Err("is longer than 4096 bytes"),
+        value if !value.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'\\')) => {
+            Err("contains characters that tokens never have (blanks, quotes, backslashes, controls or non-ASCII)")
         }
-        _ => Ok(text),
+        _ => Ok(value),
     }
 }
 
-/// Whether the Terraform provider would take a `YC_TOKEN` for an IAM token
-/// (`yandex-framework/provider/config/config.go`, `Credentials`): it starts with `t1.` and has two dots.
+/// Returns true if the Terraform provider accepts this value of `YC_TOKEN` as an IAM token.
+///
+/// Such a value starts with `t1.` and has two dots (`yandex-framework/provider/config/config.go`, `Credentials`).
 pub fn is_iam_token(value: &OsStr) -> bool {
     let bytes = value.as_encoded_bytes();
     bytes.starts_with(b"t1.") && bytes.iter().filter(|byte| **byte == b'.').count() == 2
 }
 
-/// The longest life believed, and the one assumed where the source names none.
-const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
-const UNKNOWN_LIFE: Duration = Duration::from_secs(5 * 60);
+/// The maximum lifetime of a token. A later expiry is moved to this point.
+const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The lifetime to assume if the source gives no expiry.
+const LIFETIME_ASSUMED: Duration = Duration::from_secs(5 * 60);
 
-/// A token and what is known of its life.
+/// A token and its validity.
 #[derive(Clone, Debug)]
 pub struct Credential {
     pub secret: Secret,
-    /// When its life began as far as we know: when it was received, by the clock that `expires` is by, or by ours where
-    /// it would have been dead on arrival by that one.
+    /// When this process received the token, by the same clock as `expires`.
+    ///
+    /// By this machine's clock if the token would otherwise count as expired on arrival.
     pub issued: Timestamp,
-    /// When it dies, by the cloud's clock (by ours where the source told a length instead of a moment).
+    /// When the token expires, by the cloud's clock. By this machine's clock if the source gave a number of seconds.
     pub expires: Timestamp,
-    /// The cloud's clock less ours, in milliseconds; 0 where they agree to 30 s, or the source told a length.
+    /// The cloud's clock minus this machine's clock, in milliseconds.
+    ///
+    /// 0 if they differ by less than 30 s, or if the source gave a number of seconds.
     pub skew: i64,
-    /// Its source named no end, so that one is assumed.
+    /// The source gave no expiry, so `expires` is an assumption.
     pub assumed: bool,
 }
 
-/// Reads a member that tells a token's end: of another type than it should be it counts as not there, since a token that
-/// is good is not thrown away for that.
+/// Deserializes an expiry time. A value of another type counts as missing, so that it does not cost a valid token.
 ///
 /// # Errors
-/// Where it is not JSON at all.
+/// The input is not JSON.
 pub fn lenient_moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::String(text) => Some(text),
@@ -63,10 +70,10 @@ pub fn lenient_moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     })
 }
 
-/// [`lenient_moment`], for seconds from now: with a fraction or in quotes they are what they say.
+/// Deserializes a number of seconds. Accepts a fraction and a quoted number; any other value counts as missing.
 ///
 /// # Errors
-/// As there.
+/// The input is not JSON.
 pub fn lenient_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     #[allow(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
     let whole = |seconds: f64| seconds as i64;
@@ -77,69 +84,73 @@ pub fn lenient_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     })
 }
 
-/// What a source says of a token's end.
+/// The expiry that a source gives for a token.
 pub enum Expiry {
-    /// A moment in RFC 3339 by the cloud's clock; unreadable or absurd ones count as unknown.
+    /// A time in RFC 3339, by the cloud's clock. An unreadable or absurd time counts as unknown.
     At(Option<String>),
-    /// Seconds from now.
+    /// A number of seconds from now.
     In(Option<i64>),
 }
 
 impl Credential {
-    /// Builds a credential from an answer received `now` by our clock, `skew` being the cloud's clock less ours where
-    /// the source told the time.
+    /// Creates a credential from a response received at `now` by this machine's clock.
+    ///
+    /// `skew` is the cloud's clock minus this machine's clock, if the response had a time. `origin` names the source in
+    /// errors.
     ///
     /// # Errors
-    /// The text cannot be a token, or by its source's own clock it is dead on arrival; `origin` names the source.
-    pub fn new(text: Secret, expiry: &Expiry, now: Timestamp, skew: Option<i64>, origin: &str) -> Result<Self> {
-        let secret = token_text(text)
-            .map_err(|why| Error::unavailable(format!("{origin} gave something that is no token: it {why}")))?;
-        // Go's zero time and the like are "unknown" in the clothes of a moment.
+    /// Unavailable (4): the string cannot be a token, or the token has expired already by the source's own clock.
+    pub fn new(value: Secret, expiry: &Expiry, now: Timestamp, skew: Option<i64>, origin: &str) -> Result<Self> {
+        let secret = token_text(value)
+            .map_err(|why| Error::unavailable(format!("{origin} returned an invalid token: it {why}")))?;
+        // Earlier times, such as Go's zero time, mean "unknown".
         let year_2000 = Timestamp(946_684_800_000);
         let (issued, skew, end) = match expiry {
-            Expiry::At(text) => {
-                let there = now.shifted(skew.unwrap_or(0));
-                let moment = text.as_deref().and_then(Timestamp::parse).filter(|moment| *moment > year_2000);
-                // Just made, and over by a clock that nobody has compared with another: then it is the clock that is
-                // wrong.
-                (there, skew.unwrap_or(0), moment.filter(|moment| skew.is_some() || *moment > there))
+            Expiry::At(time) => {
+                let cloud_now = now.shifted(skew.unwrap_or(0));
+                let end = time.as_deref().and_then(Timestamp::parse).filter(|end| *end > year_2000);
+                // A new token that has expired by a clock of unknown skew: the clock is wrong, not the token.
+                (cloud_now, skew.unwrap_or(0), end.filter(|end| skew.is_some() || *end > cloud_now))
             }
             Expiry::In(seconds) => {
                 let length = seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-                (now, 0, length.map(|length| now.plus(length.min(LONGEST_LIFE))))
+                (now, 0, length.map(|length| now.plus(length.min(LIFETIME_MAX))))
             }
         };
-        let expires = end.unwrap_or_else(|| issued.plus(UNKNOWN_LIFE));
-        // `Date` may be wrong where our clock is right: dead is what is dead by both.
+        let expires = end.unwrap_or_else(|| issued.plus(LIFETIME_ASSUMED));
+        // The server's `Date` may be wrong, so a token counts as expired only if it has expired by both clocks.
         let issued = if expires > issued { issued } else { issued.min(now) };
         if expires <= issued {
             return Err(Error::unavailable(format!(
-                "{origin} gave a token that expired at {expires}, {} ago",
+                "{origin} returned a token that expired at {expires}, {} ago",
                 human(issued.since(expires))
             ))
             .hint("check this machine's clock and try again"));
         }
-        Ok(Self { secret, issued, expires: expires.min(issued.plus(LONGEST_LIFE)), skew, assumed: end.is_none() })
+        Ok(Self { secret, issued, expires: expires.min(issued.plus(LIFETIME_MAX)), skew, assumed: end.is_none() })
     }
 
-    /// What is left at `now` by our clock, and by our clock mended by the skew found when the token was fetched. A
-    /// clock may have been mended since, so neither is the truth: the shorter decides when to renew, the longer whether
-    /// it is dead.
+    /// Returns the remaining validity at `now`, by this machine's clock and by that clock corrected by the skew.
+    ///
+    /// Somebody may have set the clock since the skew was measured, so either value may be wrong. The shorter one
+    /// decides when to renew, and the longer one whether the token has expired.
     pub fn left(&self, now: Timestamp) -> Left {
-        let (ours, theirs) = (self.expires.since(now), self.expires.since(now.shifted(self.skew)));
-        Left { shorter: ours.min(theirs), longer: ours.max(theirs) }
+        let (as_is, corrected) = (self.expires.since(now), self.expires.since(now.shifted(self.skew)));
+        Left { shorter: as_is.min(corrected), longer: as_is.max(corrected) }
     }
 
-    /// The whole life, in milliseconds.
+    /// Returns the total lifetime in milliseconds.
     pub fn life(&self) -> i64 {
         self.expires.since(self.issued)
     }
 
-    /// The expiry to tell a client: by this machine's clock, earlier than the real one by the lesser of a minute and
-    /// half of what is left, never in the past.
+    /// Returns the expiry to report to a client, by this machine's clock.
     ///
-    /// With a current skew, the expiry by the corrected clock is the real one. Later the clock may have been corrected in the
-    /// meantime, and the shorter reckoning is the one that can do no harm.
+    /// It is earlier than the real expiry by a minute or by half of the remaining validity, whichever is less. It is
+    /// never in the past.
+    ///
+    /// With a current skew, the corrected clock gives the real expiry. With an earlier one, the clock may have been set
+    /// since, so the shorter validity is the safe choice.
     pub fn advertised(&self, now: Timestamp, skew: SkewReading) -> Timestamp {
         let left = self.left(now);
         let real = match skew {
@@ -147,9 +158,9 @@ impl Credential {
             SkewReading::Earlier => left.shorter,
         };
         let left = if real > 0 { real } else { left.longer.max(0) };
-        // Rounded up, since clients get whole seconds and one in the past makes kubectl ask again for every request.
-        let shaved = left - (left / 2).min(60_000);
-        Timestamp(now.0.saturating_add(shaved).saturating_add(999).div_euclid(1000).saturating_mul(1000))
+        let reported = left - (left / 2).min(60_000);
+        // Rounded up to a whole second, because an expiry in the past makes kubectl call again for every request.
+        Timestamp(now.0.saturating_add(reported).saturating_add(999).div_euclid(1000).saturating_mul(1000))
     }
 }
 
@@ -161,7 +172,7 @@ pub enum SkewReading {
     Earlier,
 }
 
-/// What is left of a life, in milliseconds; negative once it is over.
+/// The remaining validity in milliseconds, by two clocks. Negative if the token has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
     pub shorter: i64,
@@ -186,8 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn token_texts() {
-        let check = |text: &str| token_text(Secret::new(text.into())).is_ok();
+    fn tokens_are_printable_ascii_of_at_most_4096_bytes() {
+        let check = |value: &str| token_text(Secret::new(value.into())).is_ok();
         assert!(check("t1.x.y") && check("CggVAgAAA") && check(&"x".repeat(4096)));
         for bad in ["", "a b", "a\n", "a\"b", "a'b", "a\\b", "жетон", "a\0", &"x".repeat(4097)] {
             assert!(!check(bad), "{bad:?}");
@@ -195,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_clock_neither_kills_a_live_token_nor_revives_a_dead_one() {
+    fn the_remaining_validity_is_computed_by_both_clocks() {
         let fast = credential(3_600_000, -600_000); // our clock is ten minutes ahead
         assert_eq!(fast.left(NOW), Left { shorter: 3_000_000, longer: 3_600_000 });
         let slow = credential(3_600_000, 600_000);
@@ -203,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_advertised_expiry_is_shaved_by_our_clock_and_never_past() {
+    fn the_advertised_expiry_is_early_but_never_in_the_past() {
         let at = |life, skew, current| {
             let reading = if current { SkewReading::Current } else { SkewReading::Earlier };
             credential(life, skew).advertised(NOW, reading).since(NOW)
@@ -211,20 +222,16 @@ mod tests {
         assert_eq!(at(3_600_000, 0, true), 3_540_000);
         assert_eq!(at(60_000, 0, true), 30_000);
         assert_eq!(at(1_000, 0, true), 1_000, "rounded up to a whole second, not into the past");
-        assert_eq!(
-            at(3_600_000, -600_000, true),
-            3_540_000,
-            "a fast clock: the real expiry as this clock will show it"
-        );
+        assert_eq!(at(3_600_000, -600_000, true), 3_540_000, "a fast clock: the real expiry by this clock");
         assert_eq!(at(3_600_000, 600_000, true), 3_540_000);
-        assert_eq!(at(3_600_000, -600_000, false), 2_940_000, "perhaps mended since: the shorter");
-        assert_eq!(at(300_000, -600_000, false), 240_000, "dead by the bare clock alone: the longer");
-        let dead = credential(1000, 0).advertised(NOW.plus(Duration::from_secs(60)), SkewReading::Current);
-        assert_eq!(dead.since(NOW), 60_000, "never in the past, even for a dead one");
+        assert_eq!(at(3_600_000, -600_000, false), 2_940_000, "the clock may have been set since: the shorter one");
+        assert_eq!(at(300_000, -600_000, false), 240_000, "expired by one clock only: the longer one");
+        let expired = credential(1000, 0).advertised(NOW.plus(Duration::from_secs(60)), SkewReading::Current);
+        assert_eq!(expired.since(NOW), 60_000, "never in the past, even for an expired token");
     }
 
     #[test]
-    fn an_unknown_or_absurd_expiry_is_five_minutes_and_a_long_one_a_day() {
+    fn an_unknown_expiry_is_five_minutes_and_the_maximum_is_a_day() {
         let life =
             |expiry| Credential::new(Secret::new("t1.x".into()), &expiry, NOW, Some(0), "the test").map(|c| c.life());
         for unknown in [None, Some(""), Some("null"), Some("soon"), Some("0001-01-01T00:00:00Z")] {

@@ -1,4 +1,6 @@
-//! The record of one identity, and the life of a token in it. Pure: the time is an argument, and nothing is read or written.
+//! The cache record of one identity, and the rules that decide when its token is valid, renewed or expired.
+//!
+//! Pure functions: the time is an argument, and nothing here reads or writes a file.
 
 use std::time::Duration;
 
@@ -11,39 +13,39 @@ use crate::base::secret::{Secret, expose};
 use crate::base::token::{Credential, SkewReading};
 use crate::cache::snapshot::Snapshot;
 
-/// A record from further ahead than this was written by a clock that has been put back since.
+/// A record further in the future than this was written before the clock was set back.
 pub const FUTURE: Duration = Duration::from_secs(60);
 
-/// How long a failure answers later arrivals: refusals, and what may be over in a moment.
+/// How long a failure is remembered: a rejection, then the bounds for an outage.
 const REMEMBER_REFUSED: Duration = Duration::from_secs(5);
 const REMEMBER_UNAVAILABLE: Duration = Duration::from_secs(2);
-const REMEMBER_MOST: Duration = Duration::from_secs(60);
+const REMEMBER_MAX: Duration = Duration::from_secs(60);
 
-/// Bounds of the back-off after an attempt that brought nothing better.
-const BACK_OFF_LEAST: i64 = 30_000;
-const BACK_OFF_MOST: i64 = 300_000;
+/// Bounds of the back-off after an attempt that returned no better token, in milliseconds.
+const BACK_OFF_MIN: i64 = 30_000;
+const BACK_OFF_MAX: i64 = 300_000;
 
-/// What is on disk for one identity.
+/// The cache record of one identity, as stored on disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// The identity whole: another one under the same name is a miss.
+    /// The full identity settings. A record with other settings under the same file name is a miss.
     pub(super) settings: String,
-    /// What the files of the identity held when the token was asked for.
+    /// The state of the identity's files when the token was requested.
     pub(super) files: Snapshot,
-    /// Drawn anew by every finished fetch.
+    /// A random id that each finished fetch replaces.
     pub attempt: String,
     /// When that fetch began and ended, by this machine's clock.
     pub began: Timestamp,
     pub ended: Timestamp,
     pub(super) token: Option<StoredToken>,
-    /// Before it nobody asks for something better than a usable token.
+    /// No process requests a better token before this time, as long as the stored one is usable.
     retry_at: Option<Timestamp>,
     /// Why the last attempt failed, if it did.
     failure: Option<Failure>,
-    /// `logout` wrote this. Whoever began before it may use what it fetches, but not keep it.
+    /// `logout` wrote this record. A fetch that began earlier may use its token but must not store it.
     #[serde(default)]
     pub logged_out: bool,
-    /// The attempt was made by one who lost patience with a leader that may still succeed.
+    /// The attempt was made by a relief leader; the original leader may still succeed.
     #[serde(default)]
     relief: bool,
 }
@@ -55,9 +57,9 @@ pub(super) struct StoredToken {
     issued: Timestamp,
     pub(super) expires: Timestamp,
     skew: i64,
-    /// When it was last confirmed by its source, by this machine's clock: what `max-age` counts from.
+    /// When the source last returned this token, by this machine's clock. `max-age` counts from here.
     fetched: Timestamp,
-    /// Its source named no end.
+    /// The source gave no expiry, so `expires` is a guess.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     assumed: bool,
 }
@@ -67,85 +69,89 @@ struct Failure {
     kind: u8,
     message: String,
     hint: Option<String>,
-    /// Time ran out.
+    /// The attempt timed out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     timed_out: bool,
     at: Timestamp,
     until: Timestamp,
 }
 
-/// What a caller wants.
+/// The requirements of one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Requirements {
-    /// A token with less left than this is expired.
+    /// A token that expires sooner than this counts as expired.
     pub min_ttl: Duration,
-    /// Only a fetch that began at this moment or later counts (`--force-refresh`).
+    /// If set, accept only a fetch that began at this time or later (`--force-refresh`).
     pub force_since: Option<Timestamp>,
 }
 
-/// When a token of this grant is due for renewal.
+/// When a token of a grant is due for renewal.
 #[derive(Clone, Copy, Debug)]
 pub struct RenewalRules {
     pub refresh_before: Option<Duration>,
     pub max_age: Option<Duration>,
 }
 
-/// What to do about what was found.
+/// How to answer a call from its cache record.
 #[derive(Debug)]
 pub enum Decision {
-    /// Hand it out.
+    /// Return this token.
     Serve(ReturnedToken),
-    /// Hand it out, and if nobody else is at it, renew it.
+    /// Return this token. Renew it if no other process is doing so.
     Renew(Credential),
-    /// Fetch first.
+    /// Fetch a token first.
     Fetch,
-    /// A failure is remembered, and nothing usable is there.
+    /// Report this remembered failure: there is no usable token.
     Refuse(Error),
 }
 
-/// A token to hand out, and what must be said with it.
+/// A token to return, and the facts that the caller may have to warn about.
 #[derive(Debug)]
 pub struct ReturnedToken {
     pub credential: Credential,
-    /// Renewing failed; the reason.
-    pub although: Option<String>,
-    /// It has less left than was asked for.
+    /// Why the last renewal failed, if it did.
+    pub renewal_error: Option<String>,
+    /// The token expires sooner than the caller asked for.
     pub below_min_ttl: bool,
-    /// The skew was measured within the last minute.
+    /// Whether the skew was measured within the last minute.
     pub skew: SkewReading,
 }
 
 impl Record {
-    /// The life of a token (see the head of this file).
+    /// Decides how to answer a call from this record. The diagram in [`crate::cache`] shows the rules.
     pub fn decide(&self, requirements: &Requirements, rules: &RenewalRules, now: Timestamp) -> Decision {
         if let Some(since) = requirements.force_since {
-            return match self.result(requirements, now).filter(|_| self.counts_since(since)) {
-                Some(Ok(answer)) => Decision::Serve(answer),
+            return match self.result(requirements, now).filter(|_| self.is_attempt_since(since)) {
+                Some(Ok(returned)) => Decision::Serve(returned),
                 Some(Err(error)) => Decision::Refuse(error),
                 None => Decision::Fetch,
             };
         }
-        let Some(kept) = &self.token else {
-            return self.remembered_failure(now).map_or(Decision::Fetch, Decision::Refuse);
+        let Some(stored) = &self.token else {
+            return self.active_failure(now).map_or(Decision::Fetch, Decision::Refuse);
         };
-        let credential = kept.credential();
+        let credential = stored.credential();
         let left = credential.left(now);
-        let backing_off = self.retry_at.is_some_and(|at| now < at) && self.ended <= now.plus(FUTURE);
+        let is_backing_off = self.retry_at.is_some_and(|at| now < at) && self.ended <= now.plus(FUTURE);
         if left.longer <= 0 {
-            return self.remembered_failure(now).map_or(Decision::Fetch, Decision::Refuse);
+            return self.active_failure(now).map_or(Decision::Fetch, Decision::Refuse);
         }
-        if left.longer < millis(requirements.min_ttl) || kept.is_from_the_future(now) {
-            return if backing_off { Decision::Serve(self.answer(kept, requirements, now)) } else { Decision::Fetch };
+        if left.longer < millis(requirements.min_ttl) || stored.is_fetched_in_future(now) {
+            return if is_backing_off {
+                Decision::Serve(self.token_with_facts(stored, requirements, now))
+            } else {
+                Decision::Fetch
+            };
         }
-        let due = rules.is_due(kept, now);
-        if due && !backing_off {
+        let due = rules.is_due(stored, now);
+        if due && !is_backing_off {
             Decision::Renew(credential)
         } else {
-            Decision::Serve(ReturnedToken { although: None, ..self.answer(kept, requirements, now) })
+            Decision::Serve(ReturnedToken { renewal_error: None, ..self.token_with_facts(stored, requirements, now) })
         }
     }
 
-    /// What `logout` leaves: nothing, under a fresh attempt id.
+    /// Creates the empty record that `logout` leaves, with a new attempt id.
     pub(super) fn logged_out(settings: String, now: Timestamp) -> Self {
         Self {
             settings,
@@ -161,38 +167,42 @@ impl Record {
         }
     }
 
-    /// The same record without its token and without a failure.
+    /// Returns this record without its token and its failure.
     #[must_use]
     pub(super) fn without_token(self) -> Self {
         Self { token: None, retry_at: None, failure: None, ..self }
     }
 
-    /// Whether this record answers a refresh that was forced at `since`: its attempt began no earlier, and the token,
-    /// if that is the answer, is what it got and not an older one that lives longer.
-    pub fn counts_since(&self, since: Timestamp) -> bool {
+    /// Returns true if this record is a valid answer to a refresh that was forced at `since`.
+    ///
+    /// Its attempt must have begun at `since` or later. Without a failure, the token must also come from that attempt,
+    /// and not be an older one that expires later.
+    pub fn is_attempt_since(&self, since: Timestamp) -> bool {
         self.began >= since
-            && (self.failure.is_some() || self.token.as_ref().is_none_or(|kept| kept.fetched >= self.began))
+            && (self.failure.is_some() || self.token.as_ref().is_none_or(|stored| stored.fetched >= self.began))
     }
 
-    /// What the attempt that wrote this record brought: for whoever waited for it. None: a record without either.
+    /// Returns the result of the attempt that wrote this record, for the processes that waited for it.
+    ///
+    /// `None` if the record has neither a usable token nor a failure.
     pub fn result(&self, requirements: &Requirements, now: Timestamp) -> Option<Result<ReturnedToken>> {
-        let usable = self.token.as_ref().filter(|kept| kept.credential().left(now).longer > 0);
+        let usable = self.token.as_ref().filter(|stored| stored.credential().left(now).longer > 0);
         match (&self.failure, usable) {
-            (None, Some(kept)) => Some(Ok(self.answer(kept, requirements, now))),
-            (Some(_), Some(kept)) if requirements.force_since.is_none() => {
-                Some(Ok(self.answer(kept, requirements, now)))
+            (None, Some(stored)) => Some(Ok(self.token_with_facts(stored, requirements, now))),
+            (Some(_), Some(stored)) if requirements.force_since.is_none() => {
+                Some(Ok(self.token_with_facts(stored, requirements, now)))
             }
             (Some(failure), _) => Some(Err(failure.error())),
             (None, None) => None,
         }
     }
 
-    fn answer(&self, kept: &StoredToken, requirements: &Requirements, now: Timestamp) -> ReturnedToken {
-        let credential = kept.credential();
+    fn token_with_facts(&self, stored: &StoredToken, requirements: &Requirements, now: Timestamp) -> ReturnedToken {
+        let credential = stored.credential();
         ReturnedToken {
-            although: self.failure.as_ref().map(|failure| failure.message.clone()),
+            renewal_error: self.failure.as_ref().map(|failure| failure.message.clone()),
             below_min_ttl: credential.left(now).longer < millis(requirements.min_ttl),
-            skew: match now.since(kept.fetched).unsigned_abs() < FUTURE.as_millis() as u64 {
+            skew: match now.since(stored.fetched).unsigned_abs() < FUTURE.as_millis() as u64 {
                 true => SkewReading::Current,
                 false => SkewReading::Earlier,
             },
@@ -200,73 +210,76 @@ impl Record {
         }
     }
 
-    /// The failure as it answers later arrivals, while it does.
-    fn remembered_failure(&self, now: Timestamp) -> Option<Error> {
+    /// Returns the failure for later calls, with its age, as long as it is remembered.
+    fn active_failure(&self, now: Timestamp) -> Option<Error> {
         let failure = self.failure.as_ref().filter(|_| !self.relief)?;
         if failure.until <= now || failure.at > now.plus(FUTURE) {
             return None;
         }
         let age = format!("{} (remembered, {} ago)", failure.message, human(now.since(failure.at).max(0)));
-        Some(Failure { message: age, ..failure.clone() }.error().hint("`ycred refresh` asks again at once"))
+        Some(Failure { message: age, ..failure.clone() }.error().hint("to ask again at once, run `ycred refresh`"))
     }
 
-    /// The identity whole.
+    /// Returns the full identity settings.
     pub fn settings(&self) -> &str {
         &self.settings
     }
 
-    /// The token, if one is kept, dead or alive.
+    /// Returns the stored token, valid or expired.
     pub fn credential(&self) -> Option<Credential> {
         self.token.as_ref().map(StoredToken::credential)
     }
 
-    /// Whether there is neither a token nor a reason: `logout` has emptied it, or the token was rejected.
+    /// Returns true if there is neither a token nor a failure: after `logout`, or after a server rejected the token.
     pub fn is_emptied(&self) -> bool {
         self.token.is_none() && self.failure.is_none()
     }
 
-    /// The same record with the back-off set before a renewal is tried: if we are killed in the middle, or cannot store
-    /// what we get, nobody repeats it at once.
+    /// Returns this record with the back-off set, to be written before a renewal.
+    ///
+    /// If ycred is killed during the renewal or cannot store the result, no other process repeats it immediately.
     #[must_use]
-    pub fn backing_off(&self, now: Timestamp) -> Self {
-        Self { retry_at: self.token.as_ref().map(|kept| back_off(&kept.credential(), now)), ..self.clone() }
+    pub fn with_back_off(&self, now: Timestamp) -> Self {
+        Self { retry_at: self.token.as_ref().map(|stored| back_off(&stored.credential(), now)), ..self.clone() }
     }
 
-    /// Whether one who lost patience with the leader has failed too; the leader may still succeed.
+    /// Returns true if a relief leader failed. The original leader may still succeed.
     pub fn is_failed_relief(&self) -> bool {
         self.relief && self.failure.is_some()
     }
 
-    /// Whether all that came of the last attempt is a reason.
-    pub(super) fn is_failure_alone(&self, now: Timestamp) -> bool {
-        self.failure.is_some() && self.token.as_ref().is_none_or(|kept| kept.credential().left(now).longer <= 0)
+    /// Returns true if the last attempt failed and no usable token is stored.
+    pub(super) fn has_only_failure(&self, now: Timestamp) -> bool {
+        self.failure.is_some() && self.token.as_ref().is_none_or(|stored| stored.credential().left(now).longer <= 0)
     }
 
-    /// Whether this record serves nobody any more.
-    pub(super) fn is_dead(&self, now: Timestamp) -> bool {
+    /// Returns true if this record can be deleted: its token and its attempt are more than a day in the past.
+    pub(super) fn is_obsolete(&self, now: Timestamp) -> bool {
         let a_day_ago = now.minus(Duration::from_secs(24 * 3600));
-        self.ended < a_day_ago && self.token.as_ref().is_none_or(|kept| kept.credential().left(a_day_ago).longer <= 0)
+        self.ended < a_day_ago
+            && self.token.as_ref().is_none_or(|stored| stored.credential().left(a_day_ago).longer <= 0)
     }
 }
 
 impl RenewalRules {
-    /// Whether a token that was got at `fetched` should be renewed: for one that is in no record.
+    /// Returns true if a token that is not in a record, fetched at `fetched`, should be renewed.
     pub fn is_renewal_due(&self, credential: &Credential, fetched: Timestamp, now: Timestamp) -> bool {
         self.is_due(&StoredToken::new(credential, fetched), now)
     }
 
-    /// Whether a token that is not expired should be renewed.
-    fn is_due(&self, kept: &StoredToken, now: Timestamp) -> bool {
-        self.is_in_soft_window(kept, now) || kept.is_older_than(self.max_age, now)
+    /// Returns true if a token that has not expired should be renewed.
+    fn is_due(&self, stored: &StoredToken, now: Timestamp) -> bool {
+        self.is_in_soft_window(stored, now) || stored.is_older_than(self.max_age, now)
     }
 
-    fn is_in_soft_window(&self, kept: &StoredToken, now: Timestamp) -> bool {
-        let credential = kept.credential();
+    fn is_in_soft_window(&self, stored: &StoredToken, now: Timestamp) -> bool {
+        let credential = stored.credential();
         credential.left(now).shorter <= self.soft_window(&credential)
     }
 
-    /// Milliseconds before the end at which renewing begins: as configured or a tenth of the life, never over half of
-    /// it.
+    /// Returns how long before its expiry a token is renewed, in milliseconds.
+    ///
+    /// This is `refresh-before` or a tenth of the token's lifetime, and at most half of the lifetime.
     pub fn soft_window(&self, credential: &Credential) -> i64 {
         self.refresh_before.map_or(credential.life() / 10, millis).min(credential.life() / 2)
     }
@@ -283,7 +296,7 @@ impl StoredToken {
         Credential { secret, issued, expires, skew, assumed }
     }
 
-    fn is_from_the_future(&self, now: Timestamp) -> bool {
+    fn is_fetched_in_future(&self, now: Timestamp) -> bool {
         self.fetched > now.plus(FUTURE)
     }
 
@@ -292,11 +305,11 @@ impl StoredToken {
     }
 }
 
-/// How long a failure answers later arrivals.
+/// Returns how long a failure is remembered.
 pub fn failure_lifetime(error: &Error) -> Duration {
     match error.kind {
         Kind::Unavailable => {
-            error.retry_after.unwrap_or(REMEMBER_UNAVAILABLE).clamp(REMEMBER_UNAVAILABLE, REMEMBER_MOST)
+            error.retry_after.unwrap_or(REMEMBER_UNAVAILABLE).clamp(REMEMBER_UNAVAILABLE, REMEMBER_MAX)
         }
         _ => REMEMBER_REFUSED,
     }
@@ -304,8 +317,7 @@ pub fn failure_lifetime(error: &Error) -> Duration {
 
 impl Failure {
     fn new(error: &Error, at: Timestamp) -> Self {
-        let length = failure_lifetime(error);
-        // Short enough that "(remembered, N ago)" still fits on the line behind it.
+        // Short enough to leave room on the line for "(remembered, N ago)".
         let message: String = error.reason().chars().take(400).collect();
         Self {
             kind: error.kind.exit_code(),
@@ -313,7 +325,7 @@ impl Failure {
             hint: error.hint_text(),
             timed_out: error.has_timed_out,
             at,
-            until: at.plus(length),
+            until: at.plus(failure_lifetime(error)),
         }
     }
 
@@ -327,27 +339,30 @@ impl Failure {
     }
 }
 
-/// Until when nobody asks for something better than this: for a tenth of what is left, within 30 seconds and 5 minutes.
+/// Returns until when no process requests a better token than this one.
+///
+/// The wait is a tenth of the remaining validity, between 30 seconds and 5 minutes.
 pub fn back_off(credential: &Credential, now: Timestamp) -> Timestamp {
-    let wait = (credential.left(now).longer / 10).clamp(BACK_OFF_LEAST, BACK_OFF_MOST);
+    let wait = (credential.left(now).longer / 10).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
     now.shifted(wait)
 }
 
-/// A finished fetch, on its way into a record.
+/// A finished fetch, not yet stored.
 pub struct Attempt<'a> {
     pub began: Timestamp,
     pub ended: Timestamp,
     pub outcome: &'a Result<Credential>,
-    /// Made beside a silent holder of the lock.
+    /// Made by a relief leader, while the original leader still holds the lock.
     pub is_relief: bool,
 }
 
 impl Attempt<'_> {
-    /// The record after this attempt, given the one before it.
+    /// Returns the record to store after this attempt. `before` is the record that it replaces.
     ///
-    /// Of two tokens the later-expiring is kept, unless the old one was to be got rid of: by `--force-refresh` (it may
-    /// be revoked), for its age (a VM's service account may have been swapped), or since its times are of a wrong
-    /// clock.
+    /// The record keeps the token that expires later. The new token replaces an old one that expires later:
+    /// * with `--force-refresh`, because the old one may be revoked;
+    /// * if the old one is older than `max-age`, because a VM may have another service account now;
+    /// * if the old one was stored by a clock that was set back since.
     pub(super) fn record(
         &self,
         settings: &str,
@@ -357,19 +372,19 @@ impl Attempt<'_> {
         rules: &RenewalRules,
     ) -> Record {
         let now = self.ended;
-        let old = before.and_then(|record| record.token.as_ref()).filter(|kept| kept.credential().left(now).longer > 0);
-        let (token, better) = match (self.outcome, old) {
+        let old =
+            before.and_then(|record| record.token.as_ref()).filter(|stored| stored.credential().left(now).longer > 0);
+        let (token, is_better) = match (self.outcome, old) {
             (Err(_), old) => (old.cloned(), false),
             (Ok(new), None) => (Some(StoredToken::new(new, now)), true),
-            // Reckoned by a clock that has been put back since: what is told now is right, even if it is earlier.
-            (Ok(new), Some(old)) if old.is_from_the_future(self.began) => (Some(StoredToken::new(new, now)), true),
+            // The old expiry was computed by a wrong clock. The new one is right, even if it is earlier.
+            (Ok(new), Some(old)) if old.is_fetched_in_future(self.began) => (Some(StoredToken::new(new, now)), true),
             (Ok(new), Some(old)) if new.secret == old.secret => {
-                // The same token: its source vouches for it anew, but its life began when it did (unless nobody knows
-                // when).
+                // The source returned the same token again: its time of issue stays, unless that was a guess.
                 let same = if new.assumed { StoredToken::new(new, now) } else { old.clone() };
-                let was_for_its_age =
-                    requirements.force_since.is_none() && self.was_due_for_age_alone(old, requirements, rules);
-                (Some(StoredToken { fetched: now, skew: new.skew, ..same }), was_for_its_age)
+                let was_due_by_age =
+                    requirements.force_since.is_none() && self.was_due_by_age_only(old, requirements, rules);
+                (Some(StoredToken { fetched: now, skew: new.skew, ..same }), was_due_by_age)
             }
             (Ok(new), Some(old)) if new.expires > old.expires => (Some(StoredToken::new(new, now)), true),
             (Ok(new), Some(old))
@@ -379,12 +394,12 @@ impl Attempt<'_> {
             }
             (Ok(_), Some(old)) => (Some(old.clone()), false),
         };
-        // A token that is better, but still short of what was asked or in its soft window from the start (a wrong
-        // clock, a very short life), counts as "nothing better", or every run would make a request.
-        let satisfied = better
-            && token.as_ref().is_none_or(|kept| {
-                kept.credential().left(now).longer >= millis(requirements.min_ttl)
-                    && !rules.is_in_soft_window(kept, now)
+        // Back off even after a better token if it is below min_ttl or already in its soft window (wrong clock, very
+        // short lifetime). Otherwise every run would make a request.
+        let is_satisfied = is_better
+            && token.as_ref().is_none_or(|stored| {
+                stored.credential().left(now).longer >= millis(requirements.min_ttl)
+                    && !rules.is_in_soft_window(stored, now)
             });
         Record {
             settings: settings.to_owned(),
@@ -392,7 +407,7 @@ impl Attempt<'_> {
             attempt: random::id(),
             began: self.began,
             ended: self.ended,
-            retry_at: token.as_ref().filter(|_| !satisfied).map(|kept| back_off(&kept.credential(), now)),
+            retry_at: token.as_ref().filter(|_| !is_satisfied).map(|stored| back_off(&stored.credential(), now)),
             failure: self.outcome.as_ref().err().map(|error| Failure::new(error, now)),
             logged_out: false,
             relief: self.is_relief,
@@ -400,8 +415,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether only `max-age` asked for this renewal: then the same token again is all that was wanted.
-    fn was_due_for_age_alone(&self, old: &StoredToken, requirements: &Requirements, rules: &RenewalRules) -> bool {
+    /// Returns true if only `max-age` was the reason to renew. In that case the same token again is a success.
+    fn was_due_by_age_only(&self, old: &StoredToken, requirements: &Requirements, rules: &RenewalRules) -> bool {
         let now = self.began;
         old.is_older_than(rules.max_age, now)
             && !rules.is_in_soft_window(old, now)
@@ -425,25 +440,25 @@ pub(super) mod tests {
         Duration::from_millis(u64::try_from(ms).expect("not negative"))
     }
 
-    pub fn token(name: &str, left: i64, life: i64) -> Credential {
+    pub fn token(secret: &str, left: i64, lifetime: i64) -> Credential {
         let expires = NOW.shifted(left);
         Credential {
-            secret: Secret::new(name.into()),
-            issued: expires.shifted(-life),
+            secret: Secret::new(secret.into()),
+            issued: expires.shifted(-lifetime),
             expires,
             skew: 0,
             assumed: false,
         }
     }
 
-    /// A token of `life` of which `left` is left now, fetched when its life began.
-    fn kept(left: i64, life: i64) -> StoredToken {
-        let credential = token("t1.old", left, life);
+    /// A token that is valid for `lifetime` in total, expires `left` from now, and was fetched when it was issued.
+    fn stored(left: i64, lifetime: i64) -> StoredToken {
+        let credential = token("t1.old", left, lifetime);
         StoredToken::new(&credential, credential.issued)
     }
 
     fn record(token: Option<StoredToken>) -> Record {
-        let moment = token.as_ref().map_or(NOW, |kept| kept.fetched);
+        let moment = token.as_ref().map_or(NOW, |stored| stored.fetched);
         Record {
             settings: String::new(),
             files: Snapshot::default(),
@@ -458,7 +473,7 @@ pub(super) mod tests {
         }
     }
 
-    fn backing_off(token: StoredToken, until: i64) -> Record {
+    fn with_back_off(token: StoredToken, until: i64) -> Record {
         Record { retry_at: Some(NOW.shifted(until)), ..record(Some(token)) }
     }
 
@@ -466,7 +481,7 @@ pub(super) mod tests {
         Record { failure: Some(Failure::new(error, NOW.shifted(at))), ..record(token) }
     }
 
-    fn verdict(record: &Record, requirements: &Requirements, rules: &RenewalRules) -> &'static str {
+    fn decision(record: &Record, requirements: &Requirements, rules: &RenewalRules) -> &'static str {
         match record.decide(requirements, rules, NOW) {
             Decision::Serve(ReturnedToken { below_min_ttl: true, .. }) => "serve, short",
             Decision::Serve(_) => "serve",
@@ -476,91 +491,95 @@ pub(super) mod tests {
         }
     }
 
-    pub fn plain(record: &Record) -> &'static str {
-        verdict(record, &ANY, &PLAIN)
+    pub fn default_decision(record: &Record) -> &'static str {
+        decision(record, &ANY, &PLAIN)
     }
 
     #[test]
     fn the_soft_window_begins_to_the_millisecond_when_a_tenth_is_left() {
-        assert_eq!(plain(&record(Some(kept(72 * MINUTE + 1, 12 * HOUR)))), "serve");
-        assert_eq!(plain(&record(Some(kept(72 * MINUTE, 12 * HOUR)))), "renew");
+        assert_eq!(default_decision(&record(Some(stored(72 * MINUTE + 1, 12 * HOUR)))), "serve");
+        assert_eq!(default_decision(&record(Some(stored(72 * MINUTE, 12 * HOUR)))), "renew");
     }
 
     #[test]
     fn refresh_before_moves_the_soft_window_up_to_half_of_the_life() {
         let rules = |ms| RenewalRules { refresh_before: Some(length(ms)), ..PLAIN };
-        let at = |left, before| verdict(&record(Some(kept(left, 12 * HOUR))), &ANY, &rules(before));
+        let at = |left, before| decision(&record(Some(stored(left, 12 * HOUR))), &ANY, &rules(before));
         assert_eq!([at(HOUR + 1, HOUR), at(HOUR, HOUR)], ["serve", "renew"]);
         assert_eq!([at(6 * HOUR + 1, 11 * HOUR), at(6 * HOUR, 11 * HOUR)], ["serve", "renew"]);
         assert_eq!([at(6 * HOUR + 1, 6 * HOUR + 1), at(6 * HOUR, 6 * HOUR + 1)], ["serve", "renew"]);
         assert_eq!([at(2 * MINUTE, 0), at(MINUTE, 0)], ["serve", "serve"], "no window at all");
-        // Longer than the life of a short token: it still has a fresh half.
-        let short = |left| verdict(&record(Some(kept(left, 10 * MINUTE))), &ANY, &rules(HOUR));
+        // refresh-before exceeds the lifetime: the first half of it is still fresh.
+        let short = |left| decision(&record(Some(stored(left, 10 * MINUTE))), &ANY, &rules(HOUR));
         assert_eq!([short(5 * MINUTE + 1), short(5 * MINUTE)], ["serve", "renew"]);
     }
 
     #[test]
-    fn below_the_floor_a_token_is_expired_to_the_millisecond() {
-        let at = |left| plain(&record(Some(kept(left, 12 * HOUR))));
+    fn a_token_below_min_ttl_counts_as_expired() {
+        let at = |left| default_decision(&record(Some(stored(left, 12 * HOUR))));
         assert_eq!([at(MINUTE), at(MINUTE - 1), at(1), at(0), at(-1)], ["renew", "fetch", "fetch", "fetch", "fetch"]);
         let requirements = Requirements { min_ttl: length(12 * HOUR), ..ANY };
-        assert_eq!(verdict(&record(Some(kept(12 * HOUR, 12 * HOUR))), &requirements, &PLAIN), "serve");
-        assert_eq!(verdict(&record(Some(kept(12 * HOUR - 1, 12 * HOUR))), &requirements, &PLAIN), "fetch");
-        assert_eq!(plain(&record(None)), "fetch");
+        assert_eq!(decision(&record(Some(stored(12 * HOUR, 12 * HOUR))), &requirements, &PLAIN), "serve");
+        assert_eq!(decision(&record(Some(stored(12 * HOUR - 1, 12 * HOUR))), &requirements, &PLAIN), "fetch");
+        assert_eq!(default_decision(&record(None)), "fetch");
     }
 
     #[test]
-    fn max_age_makes_a_token_refreshable_to_the_millisecond() {
+    fn a_token_older_than_max_age_is_renewed() {
         let rules = RenewalRules { max_age: Some(length(MINUTE)), ..PLAIN };
-        let at = |age| verdict(&record(Some(kept(12 * HOUR - age, 12 * HOUR))), &ANY, &rules);
+        let at = |age| decision(&record(Some(stored(12 * HOUR - age, 12 * HOUR))), &ANY, &rules);
         assert_eq!([at(MINUTE - 1), at(MINUTE), at(HOUR)], ["serve", "renew", "renew"]);
-        // Counted from when it was last confirmed, not from its birth.
-        let confirmed = StoredToken { fetched: NOW.shifted(-MINUTE + 1), ..kept(6 * HOUR, 12 * HOUR) };
-        assert_eq!(verdict(&record(Some(confirmed)), &ANY, &rules), "serve");
+        // max-age counts from the last confirmation by the source, not from the time of issue.
+        let confirmed = StoredToken { fetched: NOW.shifted(-MINUTE + 1), ..stored(6 * HOUR, 12 * HOUR) };
+        assert_eq!(decision(&record(Some(confirmed)), &ANY, &rules), "serve");
     }
 
     #[test]
-    fn before_retry_at_nobody_asks_for_something_better() {
-        let soft = || kept(HOUR, 12 * HOUR);
-        assert_eq!(plain(&backing_off(soft(), 1)), "serve");
-        assert_eq!(plain(&backing_off(soft(), 0)), "renew");
-        assert_eq!(plain(&backing_off(kept(30 * SECOND, 12 * HOUR), 1)), "serve, short");
-        assert_eq!(plain(&backing_off(kept(30 * SECOND, 12 * HOUR), 0)), "fetch");
+    fn no_better_token_is_requested_before_retry_at() {
+        let soft = || stored(HOUR, 12 * HOUR);
+        assert_eq!(default_decision(&with_back_off(soft(), 1)), "serve");
+        assert_eq!(default_decision(&with_back_off(soft(), 0)), "renew");
+        assert_eq!(default_decision(&with_back_off(stored(30 * SECOND, 12 * HOUR), 1)), "serve, short");
+        assert_eq!(default_decision(&with_back_off(stored(30 * SECOND, 12 * HOUR), 0)), "fetch");
         let rules = RenewalRules { max_age: Some(Duration::ZERO), ..PLAIN };
-        assert_eq!(verdict(&backing_off(kept(11 * HOUR, 12 * HOUR), 1), &ANY, &rules), "serve");
-        assert_eq!(plain(&backing_off(kept(0, 12 * HOUR), 1)), "fetch", "a dead token is not handed out for it");
+        assert_eq!(decision(&with_back_off(stored(11 * HOUR, 12 * HOUR), 1), &ANY, &rules), "serve");
+        assert_eq!(
+            default_decision(&with_back_off(stored(0, 12 * HOUR), 1)),
+            "fetch",
+            "an expired token is not returned"
+        );
         let forced = Requirements { force_since: Some(NOW), ..ANY };
-        assert_eq!(verdict(&backing_off(soft(), 1), &forced, &PLAIN), "fetch");
+        assert_eq!(decision(&with_back_off(soft(), 1), &forced, &PLAIN), "fetch");
     }
 
     #[test]
     fn a_record_from_the_future_is_fetched_first() {
         let at = |ahead| {
-            let token = StoredToken { fetched: NOW.shifted(ahead), ..kept(11 * HOUR, 12 * HOUR) };
-            plain(&record(Some(token)))
+            let token = StoredToken { fetched: NOW.shifted(ahead), ..stored(11 * HOUR, 12 * HOUR) };
+            default_decision(&record(Some(token)))
         };
         assert_eq!([at(MINUTE), at(MINUTE + 1), at(24 * HOUR)], ["serve", "fetch", "fetch"]);
-        // Nor does its back-off count, which would last as long as the clock was wrong.
-        let future = StoredToken { fetched: NOW.shifted(HOUR), ..kept(11 * HOUR, 12 * HOUR) };
-        assert_eq!(plain(&backing_off(future, 2 * HOUR)), "fetch");
-        let late = Record { ended: NOW.shifted(MINUTE + 1), ..backing_off(kept(HOUR, 12 * HOUR), 2 * HOUR) };
-        assert_eq!(plain(&late), "renew");
+        // Its back-off is ignored too, or it would last as long as the clock was wrong.
+        let future = StoredToken { fetched: NOW.shifted(HOUR), ..stored(11 * HOUR, 12 * HOUR) };
+        assert_eq!(default_decision(&with_back_off(future, 2 * HOUR)), "fetch");
+        let late = Record { ended: NOW.shifted(MINUTE + 1), ..with_back_off(stored(HOUR, 12 * HOUR), 2 * HOUR) };
+        assert_eq!(default_decision(&late), "renew");
     }
 
     #[test]
-    fn the_shorter_reckoning_decides_when_to_renew_and_the_longer_whether_it_is_dead() {
-        let skewed = |left, skew| record(Some(StoredToken { skew, ..kept(left, 12 * HOUR) }));
-        // By our clock there are 80 minutes left; the cloud's is ten minutes ahead, so there are 70.
-        assert_eq!(plain(&skewed(80 * MINUTE, 10 * MINUTE)), "renew");
-        assert_eq!(plain(&skewed(83 * MINUTE, 10 * MINUTE)), "serve");
-        // By our clock it died five minutes ago; the cloud's is ten minutes behind, so five are left.
-        assert_eq!(plain(&skewed(-5 * MINUTE, -10 * MINUTE)), "renew");
-        assert_eq!(plain(&skewed(-9 * MINUTE - 1, -10 * MINUTE)), "fetch", "less than the floor is left");
-        assert_eq!(plain(&skewed(-10 * MINUTE, -10 * MINUTE)), "fetch");
+    fn the_shorter_validity_decides_renewal_and_the_longer_one_expiry() {
+        let skewed = |left, skew| record(Some(StoredToken { skew, ..stored(left, 12 * HOUR) }));
+        // 80 minutes left by our clock. The cloud's clock is ten minutes ahead: 70 minutes.
+        assert_eq!(default_decision(&skewed(80 * MINUTE, 10 * MINUTE)), "renew");
+        assert_eq!(default_decision(&skewed(83 * MINUTE, 10 * MINUTE)), "serve");
+        // Expired five minutes ago by our clock. The cloud's clock is ten minutes behind: five minutes left.
+        assert_eq!(default_decision(&skewed(-5 * MINUTE, -10 * MINUTE)), "renew");
+        assert_eq!(default_decision(&skewed(-9 * MINUTE - 1, -10 * MINUTE)), "fetch", "below min_ttl");
+        assert_eq!(default_decision(&skewed(-10 * MINUTE, -10 * MINUTE)), "fetch");
     }
 
     #[test]
-    fn a_failure_answers_later_arrivals_for_its_time_and_no_longer() {
+    fn a_failure_is_remembered_for_as_long_as_its_kind_allows() {
         let refused = Error::refused("no");
         let unavailable = |after: Option<u64>| Error::unavailable("down").retry_after(after.map(Duration::from_secs));
         for (error, lasts) in [
@@ -573,21 +592,25 @@ pub(super) mod tests {
             (unavailable(Some(60)), 60 * SECOND),
             (unavailable(Some(3600)), 60 * SECOND),
         ] {
-            assert_eq!(plain(&failed(None, &error, 1 - lasts)), "refuse", "{error:?}");
-            assert_eq!(plain(&failed(None, &error, -lasts)), "fetch", "{error:?}");
+            assert_eq!(default_decision(&failed(None, &error, 1 - lasts)), "refuse", "{error:?}");
+            assert_eq!(default_decision(&failed(None, &error, -lasts)), "fetch", "{error:?}");
             assert_eq!(
-                plain(&failed(Some(kept(0, HOUR)), &error, 1 - lasts)),
+                default_decision(&failed(Some(stored(0, HOUR)), &error, 1 - lasts)),
                 "refuse",
-                "a dead token changes nothing"
+                "an expired token changes nothing"
             );
-            assert_eq!(plain(&failed(Some(kept(30 * MINUTE, HOUR)), &error, 1 - lasts)), "serve", "a usable one does");
+            assert_eq!(
+                default_decision(&failed(Some(stored(30 * MINUTE, HOUR)), &error, 1 - lasts)),
+                "serve",
+                "a usable one is returned"
+            );
         }
-        assert_eq!(plain(&failed(None, &refused, MINUTE)), "refuse");
-        assert_eq!(plain(&failed(None, &refused, MINUTE + 1)), "fetch", "a failure from the future");
+        assert_eq!(default_decision(&failed(None, &refused, MINUTE)), "refuse");
+        assert_eq!(default_decision(&failed(None, &refused, MINUTE + 1)), "fetch", "a failure from the future");
     }
 
     #[test]
-    fn a_remembered_failure_is_the_same_one_and_says_how_old_it_is() {
+    fn a_remembered_failure_reports_the_same_error_with_its_age() {
         let error = Error::refused("the cloud says no").hint("ask it nicely");
         let Decision::Refuse(again) = failed(None, &error, -3 * SECOND).decide(&ANY, &PLAIN, NOW) else {
             panic!("it is not remembered");
@@ -597,53 +620,51 @@ pub(super) mod tests {
             again.render(),
             "ycred: error: the cloud says no (remembered, 3s ago)\nycred: hint: ask it nicely\n"
         );
-        // Whoever waited for that very attempt hears it as it was.
+        // A waiter of that attempt gets the error without the age.
         let Some(Err(fresh)) = failed(None, &error, -3 * SECOND).result(&ANY, NOW) else { panic!("no failure") };
         assert_eq!(fresh.render(), error.render());
     }
 
     #[test]
-    fn force_refresh_counts_only_fetches_that_began_since() {
+    fn force_refresh_accepts_only_fetches_that_began_since() {
         let began = |ms, token, failure: Option<&Error>| Record {
             began: NOW.shifted(ms),
             failure: failure.map(|error| Failure::new(error, NOW)),
             ..record(token)
         };
         let forced = Requirements { force_since: Some(NOW), ..ANY };
-        let fresh = || Some(kept(12 * HOUR, 12 * HOUR));
-        assert_eq!(verdict(&began(-1, fresh(), None), &forced, &PLAIN), "fetch");
-        assert_eq!(verdict(&began(0, fresh(), None), &forced, &PLAIN), "serve");
+        let fresh = || Some(stored(12 * HOUR, 12 * HOUR));
+        assert_eq!(decision(&began(-1, fresh(), None), &forced, &PLAIN), "fetch");
+        assert_eq!(decision(&began(0, fresh(), None), &forced, &PLAIN), "serve");
         let error = Error::refused("no");
-        assert_eq!(verdict(&began(0, fresh(), Some(&error)), &forced, &PLAIN), "refuse", "it never falls back");
-        assert_eq!(verdict(&began(-1, fresh(), Some(&error)), &forced, &PLAIN), "fetch");
-        assert_eq!(verdict(&began(0, None, None), &forced, &PLAIN), "fetch");
+        assert_eq!(decision(&began(0, fresh(), Some(&error)), &forced, &PLAIN), "refuse", "it never falls back");
+        assert_eq!(decision(&began(-1, fresh(), Some(&error)), &forced, &PLAIN), "fetch");
+        assert_eq!(decision(&began(0, None, None), &forced, &PLAIN), "fetch");
     }
 
     #[test]
-    fn force_refresh_is_not_answered_by_an_old_token_that_outlived_a_new_one() {
+    fn force_refresh_rejects_an_old_token_that_expires_after_the_new_one() {
         let forced = Requirements { force_since: Some(NOW.shifted(-SECOND)), ..ANY };
-        let before = record(Some(kept(HOUR, 12 * HOUR)));
+        let before = record(Some(stored(HOUR, 12 * HOUR)));
         let shorter = after(Some(&before), Ok(token("t1.new", MINUTE, MINUTE)), &ANY, &PLAIN);
-        assert_eq!(name(&shorter).as_deref(), Some("t1.old"));
-        assert_eq!(verdict(&shorter, &forced, &PLAIN), "fetch");
+        assert_eq!(secret_of(&shorter).as_deref(), Some("t1.old"));
+        assert_eq!(decision(&shorter, &forced, &PLAIN), "fetch");
         let longer = after(Some(&before), Ok(token("t1.new", 2 * HOUR, 2 * HOUR)), &ANY, &PLAIN);
-        assert_eq!(verdict(&longer, &forced, &PLAIN), "serve");
+        assert_eq!(decision(&longer, &forced, &PLAIN), "serve");
         let same = after(Some(&before), Ok(token("t1.old", HOUR, HOUR)), &ANY, &PLAIN);
-        assert_eq!(verdict(&same, &forced, &PLAIN), "serve", "the cloud gives it again");
+        assert_eq!(decision(&same, &forced, &PLAIN), "serve", "the cloud returned it again");
     }
 
     #[test]
-    fn a_waiter_takes_the_usable_token_with_the_reason_why_it_is_no_newer() {
+    fn a_waiter_gets_the_usable_token_and_the_renewal_error() {
         let error = Error::unavailable("the cloud is down");
-        let held = failed(Some(kept(30 * SECOND, HOUR)), &error, 0);
-        let Some(Ok(answer)) = held.result(&ANY, NOW) else { panic!("no token") };
-        assert_eq!(answer.although.as_deref(), Some("the cloud is down"));
-        assert!(answer.below_min_ttl);
-        assert!(matches!(failed(Some(kept(0, HOUR)), &error, 0).result(&ANY, NOW), Some(Err(_))));
+        let waited = failed(Some(stored(30 * SECOND, HOUR)), &error, 0);
+        let Some(Ok(returned)) = waited.result(&ANY, NOW) else { panic!("no token") };
+        assert_eq!(returned.renewal_error.as_deref(), Some("the cloud is down"));
+        assert!(returned.below_min_ttl);
+        assert!(matches!(failed(Some(stored(0, HOUR)), &error, 0).result(&ANY, NOW), Some(Err(_))));
         assert!(record(None).result(&ANY, NOW).is_none());
     }
-
-    // -------------------------------------------------------------------------------------------------------- attempts
 
     /// The record after an attempt that began a second ago and ended now.
     fn after(
@@ -656,21 +677,21 @@ pub(super) mod tests {
         attempt.record("settings", &Snapshot::default(), before, requirements, rules)
     }
 
-    /// The failure as it is told, and until when it answers.
+    /// Returns the rendered failure, and until when it is remembered.
     pub fn failure(record: &Record) -> Option<(String, Timestamp)> {
         record.failure.as_ref().map(|failure| (failure.error().render(), failure.until))
     }
 
-    pub fn name(record: &Record) -> Option<String> {
+    pub fn secret_of(record: &Record) -> Option<String> {
         record.credential().map(|credential| credential.secret.expose().to_owned())
     }
 
-    fn pause(record: &Record) -> Option<i64> {
+    fn back_off_of(record: &Record) -> Option<i64> {
         record.retry_at.map(|at| at.since(NOW))
     }
 
     #[test]
-    fn the_back_off_is_a_tenth_of_what_is_left_within_half_a_minute_and_five() {
+    fn the_back_off_is_a_tenth_of_the_remaining_validity_within_bounds() {
         for (left, expected) in [
             (1, 30 * SECOND),
             (MINUTE, 30 * SECOND),
@@ -681,104 +702,117 @@ pub(super) mod tests {
             (50 * MINUTE + 10, 5 * MINUTE),
             (12 * HOUR, 5 * MINUTE),
         ] {
-            let before = record(Some(kept(left, 12 * HOUR)));
-            assert_eq!(pause(&after(Some(&before), Err(Error::refused("no")), &ANY, &PLAIN)), Some(expected), "{left}");
-            assert_eq!(pause(&before.backing_off(NOW)), Some(expected), "{left}");
+            let before = record(Some(stored(left, 12 * HOUR)));
+            assert_eq!(
+                back_off_of(&after(Some(&before), Err(Error::refused("no")), &ANY, &PLAIN)),
+                Some(expected),
+                "{left}"
+            );
+            assert_eq!(back_off_of(&before.with_back_off(NOW)), Some(expected), "{left}");
         }
-        let dead = record(Some(kept(0, HOUR)));
-        let next = after(Some(&dead), Err(Error::refused("no")), &ANY, &PLAIN);
-        assert_eq!((name(&next), pause(&next)), (None, None), "there is nothing to go on with");
+        let expired = record(Some(stored(0, HOUR)));
+        let next = after(Some(&expired), Err(Error::refused("no")), &ANY, &PLAIN);
+        assert_eq!((secret_of(&next), back_off_of(&next)), (None, None), "the expired token is dropped");
     }
 
     #[test]
-    fn of_two_tokens_the_later_expiring_is_kept() {
-        let before = record(Some(kept(HOUR, 12 * HOUR)));
+    fn the_token_that_expires_later_is_kept() {
+        let before = record(Some(stored(HOUR, 12 * HOUR)));
         let next = |left| after(Some(&before), Ok(token("t1.new", left, left)), &ANY, &PLAIN);
-        assert_eq!((name(&next(HOUR + 1)).as_deref(), pause(&next(HOUR + 1))), (Some("t1.new"), None));
+        assert_eq!((secret_of(&next(HOUR + 1)).as_deref(), back_off_of(&next(HOUR + 1))), (Some("t1.new"), None));
         for left in [HOUR, HOUR - 1, 2 * MINUTE] {
             assert_eq!(
-                (name(&next(left)).as_deref(), pause(&next(left))),
+                (secret_of(&next(left)).as_deref(), back_off_of(&next(left))),
                 (Some("t1.old"), Some(5 * MINUTE)),
                 "{left}"
             );
         }
-        let dead = record(Some(kept(0, 12 * HOUR)));
-        assert_eq!(name(&after(Some(&dead), Ok(token("t1.new", 1, 1)), &ANY, &PLAIN)).as_deref(), Some("t1.new"));
-        assert_eq!(name(&after(None, Ok(token("t1.new", 1, 1)), &ANY, &PLAIN)).as_deref(), Some("t1.new"));
+        let expired = record(Some(stored(0, 12 * HOUR)));
+        assert_eq!(
+            secret_of(&after(Some(&expired), Ok(token("t1.new", 1, 1)), &ANY, &PLAIN)).as_deref(),
+            Some("t1.new")
+        );
+        assert_eq!(secret_of(&after(None, Ok(token("t1.new", 1, 1)), &ANY, &PLAIN)).as_deref(), Some("t1.new"));
     }
 
     #[test]
-    fn what_was_to_be_got_rid_of_is_replaced_by_a_shorter_one_too() {
+    fn forced_aged_and_wrong_clock_tokens_are_replaced_even_by_a_shorter_one() {
         let short = || Ok(token("t1.new", 30 * MINUTE, 30 * MINUTE));
-        let before = record(Some(kept(HOUR, 12 * HOUR)));
+        let before = record(Some(stored(HOUR, 12 * HOUR)));
         let forced = Requirements { force_since: Some(NOW.shifted(-SECOND)), ..ANY };
         let next = after(Some(&before), short(), &forced, &PLAIN);
-        assert_eq!((name(&next).as_deref(), pause(&next)), (Some("t1.new"), None));
+        assert_eq!((secret_of(&next).as_deref(), back_off_of(&next)), (Some("t1.new"), None));
         let aged = RenewalRules { max_age: Some(length(11 * HOUR)), ..PLAIN };
-        assert_eq!(name(&after(Some(&before), short(), &ANY, &aged)).as_deref(), Some("t1.old"), "a second too young");
+        assert_eq!(
+            secret_of(&after(Some(&before), short(), &ANY, &aged)).as_deref(),
+            Some("t1.old"),
+            "a second too young"
+        );
         let aged = RenewalRules { max_age: Some(length(11 * HOUR - SECOND)), ..PLAIN };
-        assert_eq!(name(&after(Some(&before), short(), &ANY, &aged)).as_deref(), Some("t1.new"));
-        let ahead = StoredToken { fetched: NOW.shifted(2 * MINUTE), ..kept(10 * HOUR, 12 * HOUR) };
+        assert_eq!(secret_of(&after(Some(&before), short(), &ANY, &aged)).as_deref(), Some("t1.new"));
+        let ahead = StoredToken { fetched: NOW.shifted(2 * MINUTE), ..stored(10 * HOUR, 12 * HOUR) };
         let next = after(Some(&record(Some(ahead.clone()))), short(), &ANY, &PLAIN);
-        assert_eq!((name(&next).as_deref(), pause(&next)), (Some("t1.new"), None));
-        // Of a wrong clock the same token too: what is told of its end now is right.
+        assert_eq!((secret_of(&next).as_deref(), back_off_of(&next)), (Some("t1.new"), None));
+        // After a wrong clock, the new expiry is right even for the same token.
         let next = after(Some(&record(Some(ahead))), Ok(token("t1.old", 30 * MINUTE, HOUR)), &ANY, &PLAIN);
         assert_eq!(next.credential().map(|credential| credential.expires), Some(NOW.shifted(30 * MINUTE)));
     }
 
     #[test]
-    fn the_same_token_again_is_nothing_better_unless_its_age_was_all() {
+    fn the_same_token_again_backs_off_unless_only_max_age_was_due() {
         let same = |left| Ok(token("t1.old", left, left));
-        let soft = record(Some(kept(HOUR, 12 * HOUR)));
+        let soft = record(Some(stored(HOUR, 12 * HOUR)));
         let next = after(Some(&soft), same(HOUR), &ANY, &PLAIN);
-        assert_eq!(pause(&next), Some(5 * MINUTE));
-        let held = next.token.as_ref().expect("a token");
-        assert_eq!(held.fetched, NOW, "its source has vouched for it");
-        assert_eq!(held.issued, NOW.shifted(-11 * HOUR), "but its life began when it did");
+        assert_eq!(back_off_of(&next), Some(5 * MINUTE));
+        let waited = next.token.as_ref().expect("a token");
+        assert_eq!(waited.fetched, NOW, "the source has confirmed it");
+        assert_eq!(waited.issued, NOW.shifted(-11 * HOUR), "the time of issue stays");
         let forced = Requirements { force_since: Some(NOW), ..ANY };
-        assert_eq!(pause(&after(Some(&soft), same(HOUR), &forced, &PLAIN)), Some(5 * MINUTE));
+        assert_eq!(back_off_of(&after(Some(&soft), same(HOUR), &forced, &PLAIN)), Some(5 * MINUTE));
         let aged = RenewalRules { max_age: Some(length(MINUTE)), ..PLAIN };
-        let young = record(Some(kept(11 * HOUR, 12 * HOUR)));
-        assert_eq!(pause(&after(Some(&young), same(11 * HOUR), &ANY, &aged)), None, "for its age alone");
-        assert_eq!(pause(&after(Some(&soft), same(HOUR), &ANY, &aged)), Some(5 * MINUTE), "for its end as well");
+        let young = record(Some(stored(11 * HOUR, 12 * HOUR)));
+        assert_eq!(back_off_of(&after(Some(&young), same(11 * HOUR), &ANY, &aged)), None, "due by age only");
+        assert_eq!(
+            back_off_of(&after(Some(&soft), same(HOUR), &ANY, &aged)),
+            Some(5 * MINUTE),
+            "due by expiry as well"
+        );
         let requirements = Requirements { min_ttl: length(12 * HOUR), ..ANY };
         assert_eq!(
-            pause(&after(Some(&young), same(11 * HOUR), &requirements, &aged)),
+            back_off_of(&after(Some(&young), same(11 * HOUR), &requirements, &aged)),
             Some(5 * MINUTE),
-            "for min-ttl as well"
+            "due by min-ttl as well"
         );
     }
 
     #[test]
-    fn a_new_token_that_is_short_of_what_was_asked_is_not_asked_for_again_at_once() {
+    fn a_new_token_below_min_ttl_is_not_requested_again_immediately() {
         let requirements = Requirements { min_ttl: length(2 * HOUR), ..ANY };
         let next = after(None, Ok(token("t1.new", HOUR, HOUR)), &requirements, &PLAIN);
-        assert_eq!((name(&next).as_deref(), pause(&next)), (Some("t1.new"), Some(5 * MINUTE)));
-        assert_eq!(verdict(&next, &requirements, &PLAIN), "serve, short");
-        assert_eq!(verdict(&next, &ANY, &PLAIN), "serve", "who asks for less has enough");
+        assert_eq!((secret_of(&next).as_deref(), back_off_of(&next)), (Some("t1.new"), Some(5 * MINUTE)));
+        assert_eq!(decision(&next, &requirements, &PLAIN), "serve, short");
+        assert_eq!(decision(&next, &ANY, &PLAIN), "serve", "enough for a smaller min_ttl");
         let next = after(None, Ok(token("t1.new", 2 * HOUR, 2 * HOUR)), &requirements, &PLAIN);
-        assert_eq!(pause(&next), None);
+        assert_eq!(back_off_of(&next), None);
     }
 
     #[test]
-    fn a_failed_attempt_keeps_the_usable_token_and_a_good_one_forgets_the_failure() {
-        let before = record(Some(kept(HOUR, 12 * HOUR)));
-        let broken = after(Some(&before), Err(Error::refused("no")), &ANY, &PLAIN);
-        assert_eq!(name(&broken).as_deref(), Some("t1.old"));
-        assert!(broken.failure.is_some());
-        let mended = after(Some(&broken), Ok(token("t1.new", 12 * HOUR, 12 * HOUR)), &ANY, &PLAIN);
-        assert!(mended.failure.is_none() && mended.retry_at.is_none());
-        assert!(before.attempt != broken.attempt && broken.attempt != mended.attempt, "each has an id of its own");
+    fn a_failed_attempt_keeps_the_usable_token_and_a_success_clears_the_failure() {
+        let before = record(Some(stored(HOUR, 12 * HOUR)));
+        let failing = after(Some(&before), Err(Error::refused("no")), &ANY, &PLAIN);
+        assert_eq!(secret_of(&failing).as_deref(), Some("t1.old"));
+        assert!(failing.failure.is_some());
+        let fixed = after(Some(&failing), Ok(token("t1.new", 12 * HOUR, 12 * HOUR)), &ANY, &PLAIN);
+        assert!(fixed.failure.is_none() && fixed.retry_at.is_none());
+        assert!(before.attempt != failing.attempt && failing.attempt != fixed.attempt, "each attempt has its own id");
     }
 
     #[test]
-    fn a_record_is_dead_a_day_after_its_end() {
-        let ended = |left, ago: i64| Record { ended: NOW.shifted(-ago), ..record(Some(kept(left, 12 * HOUR))) };
-        assert!(ended(-24 * HOUR, 36 * HOUR).is_dead(NOW));
-        assert!(!ended(-24 * HOUR + 1, 36 * HOUR).is_dead(NOW));
-        assert!(!ended(-24 * HOUR, HOUR).is_dead(NOW), "its failure may be of interest");
-        assert!(Record { ended: NOW.shifted(-24 * HOUR - 1), ..record(None) }.is_dead(NOW));
+    fn a_record_is_obsolete_a_day_after_its_token_expired() {
+        let ended = |left, ago: i64| Record { ended: NOW.shifted(-ago), ..record(Some(stored(left, 12 * HOUR))) };
+        assert!(ended(-24 * HOUR, 36 * HOUR).is_obsolete(NOW));
+        assert!(!ended(-24 * HOUR + 1, 36 * HOUR).is_obsolete(NOW));
+        assert!(!ended(-24 * HOUR, HOUR).is_obsolete(NOW), "a recent attempt is kept for its failure");
+        assert!(Record { ended: NOW.shifted(-24 * HOUR - 1), ..record(None) }.is_obsolete(NOW));
     }
-
-    // ------------------------------------------------------------------------------------------------------------ disk
 }

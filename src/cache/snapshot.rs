@@ -1,4 +1,4 @@
-//! What the files of an identity hold: noticed by their stat, decided by their content.
+//! Detects changes to the files of an identity: by metadata first, and by content if the metadata differs.
 
 use std::fs;
 use std::io;
@@ -9,9 +9,9 @@ use crate::base::error::{Error, Result, describe};
 use crate::base::identity::{WatchedFile, hex, value_digest};
 use crate::system::files;
 
-/// A file's stat and content, by which a replaced key is noticed without reading it on every hit.
+/// A file's metadata and content digest. They detect a replaced key without reading the file on every hit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
+struct FileState {
     inode: u64,
     size: u64,
     /// Nanoseconds since 1970.
@@ -20,37 +20,38 @@ struct Stamp {
     digest: String,
 }
 
-/// What the files of an identity held at one moment.
+/// The state of an identity's files at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Snapshot(Vec<Stamp>);
+pub struct Snapshot(Vec<FileState>);
 
 impl Snapshot {
     /// Reads the files.
     ///
     /// # Errors
-    /// Profile (3): one cannot be read.
+    /// Profile (3): a file cannot be read.
     pub(super) fn take(files: &[WatchedFile]) -> Result<Self> {
-        let stamp = |file| {
-            // The stat first: if the file is replaced between the two, its stat is the old one, and the next load
-            // compares the content.
-            let found = stat(file)?;
-            Ok(Stamp::new(&found, digest_of(file)?))
+        let state = |file| {
+            // Metadata first: if the file is replaced in between, the old metadata makes the next load compare
+            // contents.
+            let metadata = stat(file)?;
+            Ok(FileState::new(&metadata, digest_of(file)?))
         };
-        files.iter().map(stamp).collect::<Result<_>>().map(Self)
+        files.iter().map(state).collect::<Result<_>>().map(Self)
     }
 
-    /// Whether the files still hold this, `found` being what [`look`] has just found. Only a file whose stat differs is
-    /// read.
+    /// Returns true if the files are unchanged. `metadata` comes from [`stat_all`].
+    ///
+    /// Reads a file only if its metadata differs.
     ///
     /// # Errors
-    /// Profile (3): one cannot be read.
-    pub(super) fn agrees_with(&self, files: &[WatchedFile], found: &[fs::Metadata]) -> Result<bool> {
-        if self.0.len() != found.len() {
+    /// Profile (3): a file cannot be read.
+    pub(super) fn is_current(&self, files: &[WatchedFile], metadata: &[fs::Metadata]) -> Result<bool> {
+        if self.0.len() != metadata.len() {
             return Ok(false);
         }
-        for ((stamp, found), file) in self.0.iter().zip(found).zip(files) {
-            if !stamp.has_stat(found) && stamp.digest != digest_of(file)? {
+        for ((state, metadata), file) in self.0.iter().zip(metadata).zip(files) {
+            if !state.has_metadata(metadata) && state.digest != digest_of(file)? {
                 return Ok(false);
             }
         }
@@ -58,11 +59,11 @@ impl Snapshot {
     }
 }
 
-/// The stat of each file.
+/// Returns the metadata of each file.
 ///
 /// # Errors
-/// Profile (3): one is gone.
-pub(super) fn look(files: &[WatchedFile]) -> Result<Vec<fs::Metadata>> {
+/// Profile (3): a file is missing.
+pub(super) fn stat_all(files: &[WatchedFile]) -> Result<Vec<fs::Metadata>> {
     files.iter().map(stat).collect()
 }
 
@@ -70,36 +71,37 @@ fn stat(file: &WatchedFile) -> Result<fs::Metadata> {
     let path = &file.path;
     fs::metadata(path).map_err(|error| {
         if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-            && let Some(absent) = file.absent()
+            && let Some(missing) = file.absent()
         {
-            return absent;
+            return missing;
         }
+        let place = if file.setting == "policy-file" { "--policy-file" } else { "its path" };
         Error::profile(format!("{}", path.display()))
             .because(describe(&error))
-            .hint("put the file back, or correct its path, in the profile or behind --policy-file")
+            .hint(format!("restore the file, or correct {place}"))
     })
 }
 
 fn digest_of(file: &WatchedFile) -> Result<String> {
     match crate::disk::files::read(&file.path) {
         Ok(content) => Ok(hex(&value_digest(&content))),
-        // Gone since its stat was taken.
+        // Removed since its metadata was read.
         Err(error) => Err(file.absent().filter(|_| !file.path.exists()).unwrap_or(error)),
     }
 }
 
-impl Stamp {
-    fn new(found: &fs::Metadata, digest: String) -> Self {
+impl FileState {
+    fn new(metadata: &fs::Metadata, digest: String) -> Self {
         Self {
-            inode: files::identity(found).1,
-            size: found.len(),
-            modified: files::modified_nanos(found),
-            changed: files::changed_nanos(found),
+            inode: files::identity(metadata).1,
+            size: metadata.len(),
+            modified: files::modified_nanos(metadata),
+            changed: files::changed_nanos(metadata),
             digest,
         }
     }
 
-    fn has_stat(&self, found: &fs::Metadata) -> bool {
-        *self == Self::new(found, self.digest.clone())
+    fn has_metadata(&self, metadata: &fs::Metadata) -> bool {
+        *self == Self::new(metadata, self.digest.clone())
     }
 }

@@ -1,4 +1,4 @@
-//! The token endpoint of the auth host: OAuth 2.0 (RFC 6749, 3.2), which hands out IAM tokens as access tokens.
+//! The token endpoint of the auth host: OAuth 2.0 (RFC 6749, 3.2) with IAM tokens as access tokens.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -11,47 +11,50 @@ use crate::cloud::http::{CONNECT, HttpRequest, Proof};
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, http, status};
 
-/// The token endpoint, below the auth host's base URL.
+/// The path of the token endpoint, below the auth host's base URL.
 pub const TOKEN_PATH: &str = "/oauth/token";
 
-/// An answer with an access token (RFC 6749, 5.1), and when it came.
+/// A response with an access token (RFC 6749, 5.1).
 pub struct AuthResponse {
     pub token: TokenResponse,
-    answer: http::HttpResponse,
+    response: http::HttpResponse,
     url: String,
 }
 
-/// What such an answer holds; whatever else is in it is let be. `issued_token_type`, which RFC 8693 demands, is not in
-/// what the cloud's documentation shows.
+/// The body of a token response. Other fields are ignored.
+///
+/// `issued_token_type` is not required: RFC 8693 demands it, but the examples in the cloud's documentation do not have
+/// it.
 #[derive(Deserialize)]
 pub struct TokenResponse {
     pub access_token: Secret,
-    /// Seconds from now.
+    /// The remaining validity in seconds.
     #[serde(default, deserialize_with = "lenient_seconds")]
     pub expires_in: Option<i64>,
     pub refresh_token: Option<Secret>,
 }
 
 impl AuthResponse {
-    /// The host's clock less ours, in milliseconds, where they differ.
+    /// Returns the host's clock minus this machine's clock, in milliseconds.
     pub fn skew(&self) -> i64 {
-        self.answer.skew.unwrap_or(0)
+        self.response.skew.unwrap_or(0)
     }
 
-    /// The access token, with the life that the answer told of: a length, so that no clock has a say in it.
+    /// Returns the access token with its expiry. The response has a number of seconds, so the skew does not matter.
     ///
     /// # Errors
-    /// Unavailable (4): it cannot be a token.
+    /// Unavailable (4): the string cannot be a token.
     pub fn credential(&self) -> Result<Credential> {
         let expiry = Expiry::In(self.token.expires_in);
-        Credential::new(self.token.access_token.clone(), &expiry, self.answer.received, None, &self.url)
+        Credential::new(self.token.access_token.clone(), &expiry, self.response.received, None, &self.url)
     }
 }
 
 /// Sends a form to the token endpoint.
 ///
 /// # Errors
-/// As [`crate::cloud::http::Http::send`]. Of a refusal the host's words are kept: `invalid_grant: …` (RFC 6749, 5.2).
+/// As [`crate::cloud::http::Http::send`]. A rejection contains the host's own error: `invalid_grant: …` (RFC 6749,
+/// 5.2).
 pub fn token(
     installation: &Installation,
     parameters: &[(&str, &str)],
@@ -61,7 +64,7 @@ pub fn token(
     proven_token(installation, parameters, headers, None, cx)
 }
 
-/// [`token`], with a proof that is made anew for each try.
+/// Sends a form as [`token`] does, with a new proof of possession in each attempt.
 ///
 /// # Errors
 /// As [`token`].
@@ -81,37 +84,37 @@ pub fn proven_token(
         connect: CONNECT,
         direct: false,
     };
-    let answer = cx.send_proven(&request, proof, explain)?;
-    Ok(AuthResponse { token: answer.json(&url)?, answer, url })
+    let response = cx.send_proven(&request, proof, explain)?;
+    Ok(AuthResponse { token: response.json(&url)?, response, url })
 }
 
-/// Where tokens are asked for.
+/// Returns the URL of the token endpoint.
 pub fn token_url(installation: &Installation) -> String {
     format!("{}{TOKEN_PATH}", installation.auth_url)
 }
 
-/// What stays as it is in a form and in a query (RFC 3986, 2.3).
-const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The characters to encode in a form and in a query: all but the unreserved ones (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A value for a form or a query.
-pub fn encode(text: &str) -> impl Iterator<Item = &str> {
-    utf8_percent_encode(text, KEPT)
+/// Percent-encodes a value for a form or a query.
+pub fn encode(value: &str) -> impl Iterator<Item = &str> {
+    utf8_percent_encode(value, RESERVED)
 }
 
-/// `application/x-www-form-urlencoded`.
+/// Encodes parameters as `application/x-www-form-urlencoded`.
 fn form(parameters: &[(&str, &str)]) -> Secret {
-    // Room for all of it from the start, since a text that grows leaves unwiped copies behind.
-    let most = parameters.iter().map(|(name, value)| name.len() + 3 * value.len() + 2).sum();
-    let mut text = String::with_capacity(most);
+    // Enough capacity from the start: a string that grows leaves copies that are not wiped.
+    let capacity = parameters.iter().map(|(name, value)| name.len() + 3 * value.len() + 2).sum();
+    let mut form = String::with_capacity(capacity);
     for (name, value) in parameters {
-        if !text.is_empty() {
-            text.push('&');
+        if !form.is_empty() {
+            form.push('&');
         }
-        text.push_str(name);
-        text.push('=');
-        text.extend(encode(value));
+        form.push_str(name);
+        form.push('=');
+        form.extend(encode(value));
     }
-    Secret::wrapping(text)
+    Secret::wrapping(form)
 }
 
 #[derive(Deserialize)]
@@ -120,15 +123,15 @@ struct ErrorBody {
     error_description: Option<String>,
 }
 
-/// The host's error in its own words (RFC 6749, 5.2), or in those of the cloud's other APIs.
+/// Extracts the error from a response body, in the form of OAuth (RFC 6749, 5.2) or of the cloud's other APIs.
 pub fn explain(body: &[u8]) -> Option<ServerError> {
     let Ok(ErrorBody { error, error_description }) = serde_json::from_slice(body) else { return status::explain(body) };
-    let words = match error_description {
+    let message = match error_description {
         Some(description) if !description.is_empty() => format!("{error}: {description}"),
         _ => error.clone(),
     };
-    // Capped as the API's messages are.
-    Some(ServerError { message: words.chars().take(250).collect(), request_id: None, code: Some(error) })
+    // The same limit as for the API's messages.
+    Some(ServerError { message: message.chars().take(250).collect(), request_id: None, code: Some(error) })
 }
 
 #[cfg(test)]
@@ -136,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_is_encoded_and_has_room_for_the_worst() {
+    fn a_form_is_percent_encoded() {
         let text = form(&[("grant_type", "urn:ietf:x"), ("subject_token", "a.b-c_d~e"), ("c", "я+ &=%")]);
         assert_eq!(
             text.expose(),
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_may_have_more_fields_or_less() {
+    fn a_response_may_have_more_fields_or_less() {
         let token: TokenResponse = serde_json::from_str(
             r#"{"access_token":"t1.x","token_type":"Bearer","expires_in":43200,"issued_token_type":"x"}"#,
         )
@@ -155,27 +158,27 @@ mod tests {
         let token: TokenResponse =
             serde_json::from_str(r#"{"access_token":"t1.x","refresh_token":"r"}"#).expect("read");
         assert!(token.expires_in.is_none() && token.refresh_token.is_some());
-        for (told, read) in [("\"43200\"", Some(43200)), ("43200.9", Some(43200)), ("{}", None), ("true", None)] {
-            let body = format!(r#"{{"access_token":"t1.x","expires_in":{told}}}"#);
-            assert_eq!(serde_json::from_str::<TokenResponse>(&body).expect("read").expires_in, read, "{told}");
+        for (expires_in, read) in [("\"43200\"", Some(43200)), ("43200.9", Some(43200)), ("{}", None), ("true", None)] {
+            let body = format!(r#"{{"access_token":"t1.x","expires_in":{expires_in}}}"#);
+            assert_eq!(serde_json::from_str::<TokenResponse>(&body).expect("read").expires_in, read, "{expires_in}");
         }
         assert!(serde_json::from_str::<TokenResponse>(r#"{"token_type":"Bearer"}"#).is_err());
     }
 
     #[test]
-    fn errors_are_read_in_either_form() {
-        let words = |body: &str| explain(body.as_bytes()).map(|explained| explained.message);
+    fn errors_are_read_in_both_forms() {
+        let message = |body: &str| explain(body.as_bytes()).map(|explained| explained.message);
         assert_eq!(
-            words(r#"{"error":"invalid_grant","error_description":"no such credential","error_uri":"x"}"#).as_deref(),
+            message(r#"{"error":"invalid_grant","error_description":"no such credential","error_uri":"x"}"#).as_deref(),
             Some("invalid_grant: no such credential")
         );
-        assert_eq!(words(r#"{"error":"invalid_request"}"#).as_deref(), Some("invalid_request"));
-        assert_eq!(words(r#"{"error":"server_error","error_description":""}"#).as_deref(), Some("server_error"));
+        assert_eq!(message(r#"{"error":"invalid_request"}"#).as_deref(), Some("invalid_request"));
+        assert_eq!(message(r#"{"error":"server_error","error_description":""}"#).as_deref(), Some("server_error"));
         assert_eq!(
-            words(r#"{"code":16,"message":"Token is invalid"}"#).as_deref(),
+            message(r#"{"code":16,"message":"Token is invalid"}"#).as_deref(),
             Some("UNAUTHENTICATED: Token is invalid")
         );
-        assert_eq!(words(r#"{"error":{"code":1}}"#), None);
-        assert_eq!(words("<html>"), None);
+        assert_eq!(message(r#"{"error":{"code":1}}"#), None);
+        assert_eq!(message("<html>"), None);
     }
 }

@@ -1,9 +1,9 @@
-//! Discovery: where the IAM API of an installation is, by the installation's own list of endpoints
+//! Discovery of the IAM address from the installation's list of endpoints
 //! (cloudapi `yandex/cloud/endpoint/api_endpoint_service.proto`; docs `cli/concepts/endpoints.md`).
 //!
-//! Asked for by `iam-url = "discover"`, and then at a fetch alone: a hit knows nothing of it. What was found is kept for an
-//! hour in a small record of its own beside the token records, under a lock of its own, so that however many misses there
-//! are, of however many profiles, one of them asks.
+//! Used with `iam-url = "discover"`, and only when a token is fetched: a cache hit does not need the address. The
+//! address is cached for an hour in its own record with its own lock, so that one process asks for any number of misses
+//! and profiles.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,32 +20,32 @@ use crate::cloud::{Context, status};
 use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
 
-/// What a profile writes in place of a URL.
+/// The value of `iam-url` that turns discovery on.
 pub const WORD: &str = "discover";
 
-/// How long an address is used without asking again.
-const KEPT: Duration = Duration::from_secs(3600);
+/// How long a discovered address is used.
+const VALIDITY: Duration = Duration::from_secs(3600);
 
-/// The IAM API of an installation that is asked where that is.
+/// The discovery of an installation's IAM address.
 #[derive(Clone, Debug)]
 pub struct Discovery {
     /// `host` or `host:port`.
     endpoint: String,
-    /// For the rest of this run: without a cache too, the links of a chain ask once.
-    found: Arc<Mutex<Option<DiscoveredEndpoint>>>,
+    /// The result for the rest of this run. Without a cache, a chain of impersonations still asks only once.
+    result: Arc<Mutex<Option<DiscoveredEndpoint>>>,
 }
 
-/// An answer, as it is kept.
+/// A discovered address, as cached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct DiscoveredEndpoint {
-    /// Whose: a record of another endpoint under the same name is none.
+    /// The installation's endpoint. A record of another endpoint under the same file name is a miss.
     endpoint: String,
     iam_url: String,
-    /// When it was asked for, by this machine's clock.
+    /// The time of the request, by this machine's clock.
     asked: Timestamp,
 }
 
-/// `ApiEndpoint`; what else is in it is let be.
+/// The API's `ApiEndpoint`. Other fields are ignored.
 #[derive(Deserialize)]
 struct ApiEndpoint {
     id: String,
@@ -58,79 +58,81 @@ struct ListApiEndpointsResponse {
 }
 
 impl Discovery {
-    /// `endpoint`: `host` or `host:port` of the installation.
+    /// Creates a discovery. `endpoint` is `host` or `host:port` of the installation.
     pub fn of(endpoint: String) -> Self {
-        Self { endpoint, found: Arc::default() }
+        Self { endpoint, result: Arc::default() }
     }
 
-    /// The list's URL: what identities and messages call it.
+    /// Returns the URL of the list, for identities and messages.
     pub fn url(&self) -> String {
         format!("https://{}/endpoints", self.endpoint)
     }
 
-    /// Base URL of the IAM API. An address that was found earlier is better than none while the list cannot be had.
+    /// Returns the base URL of the IAM API. If the list is unavailable, returns the last known address.
     ///
     /// # Errors
-    /// As [`crate::cloud::http::Http::send`]; Unavailable (4) for an answer that is no list; Profile (3) for a list without IAM.
+    /// As [`crate::cloud::http::Http::send`]. Unavailable (4): the response is not a list. Profile (3): the list has no
+    /// IAM address.
     pub fn iam_url(&self, cx: &Context<'_>) -> Result<String> {
-        let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let found = match known.filter(|found| found.serves(cx)) {
-            Some(found) => found,
+        let known = self.result.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let discovered = match known.filter(|known| known.is_usable(cx)) {
+            Some(known) => known,
             None => self.look_up(cx)?,
         };
-        let url = found.iam_url.clone();
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        let url = discovered.iam_url.clone();
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(discovered);
         Ok(url)
     }
 
     fn look_up(&self, cx: &Context<'_>) -> Result<DiscoveredEndpoint> {
         let identity = Identity::of(WORD).with("endpoint", &self.endpoint);
         let slot = cx.cache.auxiliary_slot("endpoint", &identity);
-        if let Some(found) = self.kept(&slot).filter(|found| found.serves(cx)) {
-            return Ok(found);
+        if let Some(cached) = self.cached(&slot).filter(|cached| cached.is_usable(cx)) {
+            return Ok(cached);
         }
-        let _held = await_lock(&slot, cx);
-        let before = self.kept(&slot);
-        if let Some(found) = before.as_ref().filter(|found| found.serves(cx)) {
-            return Ok(found.clone());
+        let _guard = wait_for_lock(&slot, cx);
+        let before = self.cached(&slot);
+        if let Some(cached) = before.as_ref().filter(|cached| cached.is_usable(cx)) {
+            return Ok(cached.clone());
         }
         let asked = cx.clock.now();
-        // The better half of the time is for what the address is wanted for.
-        let half = Context { deadline: cx.deadline.share(cx.clock, 0.4), ..*cx };
-        match (self.ask(&half), before) {
+        // Leave more than half of the time for the token request.
+        let limited = Context { deadline: cx.deadline.share(cx.clock, 0.4), ..*cx };
+        match (self.request(&limited), before) {
             (Ok(iam_url), _) => {
-                let found = DiscoveredEndpoint { endpoint: self.endpoint.clone(), iam_url, asked };
-                let kept = serde_json::to_vec(&found).map_err(Into::into).and_then(|content| slot.replace(&content));
-                if let Err(error) = kept {
-                    // The token record tells a person that nothing can be kept; this one costs a request.
-                    cx.notes.debug(|| format!("{}: the answer cannot be kept: {error}", self.url()));
+                let discovered = DiscoveredEndpoint { endpoint: self.endpoint.clone(), iam_url, asked };
+                let stored =
+                    serde_json::to_vec(&discovered).map_err(Into::into).and_then(|content| slot.replace(&content));
+                if let Err(error) = stored {
+                    // Not a warning: it only costs a request, and storing the token will warn about the same cause.
+                    cx.notes.debug(|| format!("{}: the IAM address cannot be cached: {error}", self.url()));
                 }
-                Ok(found)
+                Ok(discovered)
             }
             (Err(error), Some(before)) if error.kind == Kind::Unavailable => {
-                cx.notes.debug(|| format!("{}; the address found earlier is used", error.reason()));
+                cx.notes.debug(|| format!("{}; the last known IAM address is used", error.reason()));
                 Ok(before)
             }
             (Err(error), _) => Err(error
                 .context("discovery of the IAM address")
-                .hint("check `endpoint` in the profile, or name the address itself: iam-url = \"https://…\"")),
+                .hint("check `endpoint` in the profile, or set the address: iam-url = \"https://…\"")),
         }
     }
 
-    fn kept(&self, slot: &Slot<'_>) -> Option<DiscoveredEndpoint> {
-        let found: DiscoveredEndpoint = serde_json::from_slice(&slot.read()?).ok()?;
-        (found.endpoint == self.endpoint).then_some(found)
+    fn cached(&self, slot: &Slot<'_>) -> Option<DiscoveredEndpoint> {
+        let cached: DiscoveredEndpoint = serde_json::from_slice(&slot.read()?).ok()?;
+        (cached.endpoint == self.endpoint).then_some(cached)
     }
 
-    /// The one endpoint; or the whole list, where an installation does not know that call.
-    fn ask(&self, cx: &Context<'_>) -> Result<String> {
+    /// Requests the IAM endpoint alone, or the whole list if the installation does not support that call.
+    fn request(&self, cx: &Context<'_>) -> Result<String> {
         let list = self.url();
         let one = format!("{list}/iam");
         match get(&one, cx) {
-            Ok(answer) => base_url(&read::<ApiEndpoint>(&answer.body, &one)?.address, &one),
+            Ok(response) => base_url(&read::<ApiEndpoint>(&response.body, &one)?.address, &one),
             Err(error) if error.status == Some(404) => {
-                let answer = get(&list, cx)?;
-                iam_in_list(&answer.body, &list)
+                let response = get(&list, cx)?;
+                iam_in_list(&response.body, &list)
             }
             Err(error) => Err(error),
         }
@@ -138,19 +140,19 @@ impl Discovery {
 }
 
 impl DiscoveredEndpoint {
-    /// Whether it is used without asking again; a forced refresh asks, as it may be the address that is wrong.
-    fn serves(&self, cx: &Context<'_>) -> bool {
+    /// Returns true if the address can be used. A forced refresh asks again, because the address may be wrong.
+    fn is_usable(&self, cx: &Context<'_>) -> bool {
         let age = cx.clock.now().since(self.asked);
-        let is_fresh = (0..millis(KEPT)).contains(&age);
+        let is_fresh = (0..millis(VALIDITY)).contains(&age);
         cx.requirements.force_since.map_or(is_fresh, |since| self.asked >= since)
     }
 }
 
-/// Waits for the lock, but not longer than is good for what follows; none where it cannot be had, which costs a request.
-fn await_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<LockGuard> {
+/// Waits for the lock for half of the remaining time. Without the lock, there is only an extra request.
+fn wait_for_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<LockGuard> {
     slot.prepare().ok()?;
     match store::wait_for_lock(&cx.deadline.share(cx.clock, 0.5), cx.clock, || slot.try_lock()) {
-        Lock::Held(held) => Some(held),
+        Lock::Held(guard) => Some(guard),
         Lock::Busy | Lock::Impossible(_) => None,
     }
 }
@@ -162,10 +164,10 @@ fn get(url: &str, cx: &Context<'_>) -> Result<HttpResponse> {
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8], url: &str) -> Result<T> {
     serde_json::from_slice(body)
-        .map_err(|_| Error::unavailable(format!("{url}: the answer is not a list of endpoints")))
+        .map_err(|_| Error::unavailable(format!("{url}: the response is not a list of endpoints")))
 }
 
-/// For the fuzzer: either answer.
+/// Reads either response, for the fuzzer.
 pub fn iam_in(body: &[u8]) -> Result<String> {
     read::<ApiEndpoint>(body, "url")
         .and_then(|listed| base_url(&listed.address, "url"))
@@ -179,12 +181,11 @@ fn iam_in_list(body: &[u8], url: &str) -> Result<String> {
     base_url(&listed.address, url)
 }
 
-/// An address has no scheme, and is always https.
+/// Returns the base URL for an address, which has no scheme: always https.
 fn base_url(address: &str, url: &str) -> Result<String> {
     let host = Host::parse(address).filter(|host| host.scheme.is_none() && !address.contains(['/', '?', '#']));
-    let host = host.ok_or_else(|| {
-        Error::unavailable(format!("{url}: says that IAM is at \"{address}\", which is not host or host:port"))
-    })?;
+    let host = host
+        .ok_or_else(|| Error::unavailable(format!("{url}: the IAM address \"{address}\" is not host or host:port")))?;
     Ok(format!("https://{}", Host { port: host.port.filter(|port| *port != 443), ..host }))
 }
 
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn both_answers_are_read_with_whatever_else_is_in_them() {
+    fn both_responses_are_read_and_other_fields_are_ignored() {
         let listed: ApiEndpoint = read(br#"{"id":"iam","address":"a:443","new":1}"#, "url").expect("one");
         assert_eq!(listed.address, "a:443");
         let list = br#"{"endpoints":[{"id":"ai","address":"b"},{"id":"iam","address":"a:443"}],"nextPageToken":""}"#;

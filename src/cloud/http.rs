@@ -1,6 +1,6 @@
-//! The network, and nothing else touches it: one agent, the proxy choice, retries inside the deadline, and failures
-//! named so that a user knows what to do.
-#![expect(clippy::disallowed_types, reason = "the one place that talks to the network")]
+//! HTTP requests: proxies, TLS roots, retries within the deadline, and error messages. All outgoing requests are made
+//! here.
+#![expect(clippy::disallowed_types, reason = "the only place that talks to the network")]
 
 pub mod failure;
 pub mod proxy;
@@ -23,19 +23,21 @@ use crate::base::error::{Error, Result};
 use crate::base::notes::Notes;
 use crate::base::random;
 use crate::base::secret::Secret;
-use crate::cloud::http::failure::{Failure, LARGEST_BODY, PORTAL, ServerError, name_trouble, refusal, too_large};
+use crate::cloud::http::failure::{
+    BODY_MAX, Failure, PORTAL_HINT, ServerError, connection_failure, error_response, too_large,
+};
 use crate::cloud::http::proxy::choose_proxy;
 use crate::disk::files;
 
-/// A clock difference below this is none.
-const SKEW_LEAST: i64 = 30_000;
-/// How long a TCP connection may take to come up.
+/// A smaller skew counts as 0, in milliseconds.
+const SKEW_MIN: i64 = 30_000;
+/// The time limit for a TCP connection.
 pub const CONNECT: Duration = Duration::from_secs(3);
-/// First and longest pause between tries; each is drawn evenly from 0 to it ("full jitter").
+/// The first and the longest pause between attempts. The actual pause is random, from 0 up to it ("full jitter").
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
-const PAUSE_MOST: Duration = Duration::from_secs(4);
+const PAUSE_MAX: Duration = Duration::from_secs(4);
 
-/// What the network needs of a profile and an environment; the agent itself is made when the first request goes out.
+/// The HTTP client of a run, configured by a profile and the environment.
 pub struct Http {
     environment: Environment,
     ca_file: Option<PathBuf>,
@@ -46,56 +48,60 @@ pub struct Http {
 pub struct HttpRequest<'a> {
     pub url: &'a str,
     pub headers: &'a [(&'static str, &'a str)],
-    /// A POST with this content type and body; none is a GET.
+    /// The content type and body of a POST. Without a body, the request is a GET.
     pub body: Option<(&'static str, &'a Secret)>,
+    /// The time limit for the connection.
     pub connect: Duration,
-    /// Metadata is never asked for through a proxy.
+    /// Do not use a proxy, as for the metadata service.
     pub direct: bool,
 }
 
-/// How long and how often a request may be tried, and who is told of it.
+/// How long and how often to try a request.
 pub struct RetryPolicy<'a> {
     pub clock: &'a dyn Clock,
     pub deadline: Deadline,
-    /// Requests at most.
+    /// The maximum number of requests.
     pub attempts: u32,
     pub notes: &'a Notes<'a>,
 }
 
-/// A header that each try has another value of.
+/// A header with a new value for each attempt.
 #[derive(Clone, Copy)]
 pub struct Proof<'a> {
     pub header: &'static str,
     pub make: &'a dyn Fn() -> Result<Secret>,
 }
 
-/// A 2xx answer.
+/// A 2xx response.
 pub struct HttpResponse {
     pub body: Zeroizing<Vec<u8>>,
-    /// The server's clock less ours, in milliseconds, where it told its time; 0 where they agree to 30 s.
+    /// The server's clock minus this machine's clock, in milliseconds, if the response has a `Date`.
+    ///
+    /// 0 if they differ by less than 30 s.
     pub skew: Option<i64>,
+    /// When the response arrived, by this machine's clock.
     pub received: Timestamp,
     content_type: String,
 }
 
 impl Http {
-    /// Reads nothing yet: proxies and roots are looked at by the first request.
+    /// Creates a client. The first request reads the proxy variables and the TLS roots.
     pub fn new(environment: &Environment, ca_file: Option<&Path>) -> Self {
         Self { environment: environment.clone(), ca_file: ca_file.map(Path::to_owned), roots: OnceCell::new() }
     }
 
-    /// What the process was given: commands of a profile get it too, with one mark more.
+    /// Returns the environment of this process, for the commands that a profile runs.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// Sends a request, again after 429, 5xx and broken connections, until it is answered, refused, or the time is up.
+    /// Sends a request. Repeats it after 429, 5xx and broken connections, within the policy's limits.
     ///
-    /// `explain` turns the body of an error answer into the server's own words.
+    /// `explain` extracts the server's error from the body of an error response.
     ///
     /// # Errors
-    /// Refused (1) for a 4xx; Profile (3) for distrusted certificates and proxies that want a password; else
-    /// Unavailable (4).
+    /// Refused (1): the server responded with 4xx. Profile (3): a certificate is not trusted, or a proxy requires a
+    /// password. Unavailable (4): any other failure.
     pub fn send(
         &self,
         request: &HttpRequest<'_>,
@@ -105,11 +111,12 @@ impl Http {
         self.send_proven(request, None, explain, policy)
     }
 
-    /// [`Self::send`], with a header whose value is made anew for each try: a proof of possession that came twice would be
-    /// taken for a stolen one (RFC 9449, 11.1).
+    /// Sends a request as [`Self::send`] does, with a new proof of possession in each attempt.
+    ///
+    /// A server may treat a repeated proof as a stolen one (RFC 9449, 11.1).
     ///
     /// # Errors
-    /// As [`Self::send`], and what making the header brings.
+    /// As [`Self::send`], and the errors of `proof`.
     pub fn send_proven(
         &self,
         request: &HttpRequest<'_>,
@@ -118,30 +125,35 @@ impl Http {
         policy: &RetryPolicy<'_>,
     ) -> Result<HttpResponse> {
         let mut pause = PAUSE_FIRST;
-        let mut before: Option<Error> = None;
+        let mut last_error: Option<Error> = None;
         for attempt in 1.. {
             let left = policy.deadline.left(policy.clock);
             if left.is_zero() {
-                // What went wrong before says more than that there was no time to try again.
-                let no_time = || Error::unavailable(format!("{}: no time is left to ask", request.url)).timed_out();
-                return Err(before.unwrap_or_else(no_time));
+                // The error of the last attempt says more than this one.
+                let no_time = || {
+                    let message = format!("{}: the time limit was reached before the request", request.url);
+                    Error::unavailable(message).timed_out()
+                };
+                return Err(last_error.unwrap_or_else(no_time));
             }
-            let last = attempt >= policy.attempts;
+            let is_last = attempt >= policy.attempts;
             let budget = if policy.attempts == 1 { left } else { left / 2 };
             let value = proof.map(|proof| (proof.make)().map(|value| (proof.header, value))).transpose()?;
-            let fresh = value.as_ref().map(|(name, value)| (*name, value.expose()));
-            let (error, again) = match self.attempt(request, fresh, budget, explain, policy) {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => (failure.error, failure.again),
+            let proof_header = value.as_ref().map(|(name, value)| (*name, value.expose()));
+            let (error, is_temporary) = match self.attempt(request, proof_header, budget, explain, policy) {
+                Ok(response) => return Ok(response),
+                Err(failure) => (failure.error, failure.is_temporary),
             };
             let wait = error.retry_after.unwrap_or_else(|| random::between(Duration::ZERO, pause));
-            if !again || last || wait >= policy.deadline.left(policy.clock) {
+            if !is_temporary || is_last || wait >= policy.deadline.left(policy.clock) {
                 return Err(error);
             }
-            policy.notes.debug(|| format!("try {attempt}: {}; again in {} ms", error.reason(), wait.as_millis()));
+            policy
+                .notes
+                .debug(|| format!("attempt {attempt}: {}; next one in {} ms", error.reason(), wait.as_millis()));
             policy.clock.sleep(wait);
-            pause = (pause * 2).min(PAUSE_MOST);
-            before = Some(error);
+            pause = (pause * 2).min(PAUSE_MAX);
+            last_error = Some(error);
         }
         unreachable!("the loop ends by returning")
     }
@@ -149,17 +161,22 @@ impl Http {
     fn attempt(
         &self,
         request: &HttpRequest<'_>,
-        fresh: Option<(&'static str, &str)>,
+        proof_header: Option<(&'static str, &str)>,
         budget: Duration,
         explain: fn(&[u8]) -> Option<ServerError>,
         policy: &RetryPolicy<'_>,
     ) -> Result<HttpResponse, Failure> {
-        let uri: Uri =
-            request.url.parse().map_err(|_| Failure::last(Error::profile(format!("{}: not a URL", request.url))))?;
-        let proxy = if request.direct { None } else { choose_proxy(&uri, &self.environment).map_err(Failure::last)? };
-        let via = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        // Whose name it is that this machine looks up: some kinds of SOCKS leave the target's to us.
-        let looked_up = if proxy.as_ref().is_some_and(Proxy::resolve_target) { None } else { via.clone() };
+        let uri: Uri = request
+            .url
+            .parse()
+            .map_err(|_| Failure::permanent(Error::profile(format!("{}: not a URL", request.url))))?;
+        let proxy =
+            if request.direct { None } else { choose_proxy(&uri, &self.environment).map_err(Failure::permanent)? };
+        let proxy_address = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
+        // The proxy that this machine looks up the name of. `None` if it looks up the target: some SOCKS proxies need
+        // that.
+        let resolved_proxy =
+            if proxy.as_ref().is_some_and(Proxy::resolve_target) { None } else { proxy_address.clone() };
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -167,14 +184,14 @@ impl Http {
             .proxy(proxy)
             .user_agent(concat!("ycred/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(budget))
-            // ureq divides its connect budget over the addresses unless told.
+            // Without this, ureq divides the connect budget over the addresses.
             .timeout_connect(Some(request.connect.min(budget)));
         if uri.scheme_str() == Some("https") {
-            let roots = RootCerts::Specific(self.roots().map_err(Failure::last)?);
+            let roots = RootCerts::Specific(self.roots().map_err(Failure::permanent)?);
             config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
         }
         let agent: Agent = config.build().into();
-        let headers = || request.headers.iter().copied().chain(fresh);
+        let headers = || request.headers.iter().copied().chain(proof_header);
         let sent = match request.body {
             Some((content_type, body)) => {
                 let mut call = agent.post(request.url).header("content-type", content_type);
@@ -191,28 +208,29 @@ impl Http {
                 call.call()
             }
         };
-        let trouble = |error: ureq::Error| {
-            name_trouble(&error, request.url, (via.as_deref(), looked_up.as_deref()), budget, self.ca_file.as_deref())
+        let failure = |error: ureq::Error| {
+            connection_failure(
+                &error,
+                request.url,
+                (proxy_address.as_deref(), resolved_proxy.as_deref()),
+                budget,
+                self.ca_file.as_deref(),
+            )
         };
-        let mut response = sent.map_err(trouble)?;
+        let mut response = sent.map_err(failure)?;
         let received = policy.clock.now();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let skew = header("date").and_then(http_date).map(|date| date.since(received).clamp_small());
+        let skew = header("date").and_then(http_date).map(|date| significant_skew(date.since(received)));
         let retry_after = header("retry-after").and_then(|text| retry_after(text, received.shifted(skew.unwrap_or(0))));
         let content_type = header("content-type").unwrap_or("no content type").to_owned();
         let request_id = ["x-request-id", "x-server-trace-id"].iter().find_map(|name| header(name).map(str::to_owned));
         let location = header("location").map(str::to_owned);
         let dpop_nonce = header("dpop-nonce").map(str::to_owned);
         let status = response.status().as_u16();
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(LARGEST_BODY + 1)
-            .read_to_vec()
-            .map(Zeroizing::new)
-            .map_err(trouble)?;
-        if body.len() as u64 > LARGEST_BODY {
-            return Err(Failure::last(too_large(request.url)));
+        let body =
+            response.body_mut().with_config().limit(BODY_MAX + 1).read_to_vec().map(Zeroizing::new).map_err(failure)?;
+        if body.len() as u64 > BODY_MAX {
+            return Err(Failure::permanent(too_large(request.url)));
         }
         policy.notes.debug(|| format!("{}: {status}, {} bytes", request.url, body.len()));
         if (200..300).contains(&status) {
@@ -220,15 +238,15 @@ impl Http {
         }
         if (300..400).contains(&status) {
             let to = location.map(|location| format!(" to {location}")).unwrap_or_default();
-            return Err(Failure::last(
+            return Err(Failure::permanent(
                 Error::unavailable(format!(
-                    "{}: redirected{to} ({status}), and a credential follows no redirect",
+                    "{}: redirected{to} ({status}); ycred does not follow redirects",
                     request.url
                 ))
-                .hint(PORTAL),
+                .hint(PORTAL_HINT),
             ));
         }
-        let mut failure = refusal(request.url, status, &body, request_id, retry_after, skew, explain);
+        let mut failure = error_response(request.url, status, &body, request_id, retry_after, skew, explain);
         failure.error.auth.dpop_nonce = dpop_nonce;
         Err(failure)
     }
@@ -254,63 +272,59 @@ impl Http {
     }
 }
 
-trait ClampSmall {
-    fn clamp_small(self) -> Self;
-}
-
-impl ClampSmall for i64 {
-    fn clamp_small(self) -> Self {
-        if self.abs() < SKEW_LEAST { 0 } else { self }
-    }
+/// Returns 0 for a small skew.
+fn significant_skew(skew: i64) -> i64 {
+    if skew.abs() < SKEW_MIN { 0 } else { skew }
 }
 
 impl HttpResponse {
-    /// The body as JSON of the expected shape.
+    /// Parses the body as JSON.
     ///
     /// # Errors
-    /// Unavailable (4): it is something else, such as the page of a captive portal.
+    /// Unavailable (4): the body is something else, such as the page of a captive portal.
     pub fn json<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T> {
         serde_json::from_slice(&self.body).map_err(|_| {
-            let what = if self.body.is_empty() {
+            let content = if self.body.is_empty() {
                 "an empty body".to_owned()
             } else {
                 format!("{} bytes of {}", self.body.len(), self.content_type)
             };
-            Error::unavailable(format!("{url}: answered 200 with {what}, not with a token")).hint(PORTAL)
+            Error::unavailable(format!("{url}: answered 200 with {content}, not with a token")).hint(PORTAL_HINT)
         })
     }
 }
 
-/// Reads and judges a profile's `ca-file`.
+/// Reads the certificates in a profile's `ca-file`.
 fn read_ca_file(path: &Path) -> Result<Vec<Certificate<'static>>> {
     let error_at = |why: &str| {
-        Error::profile(format!("ca-file {}: {why}", path.display())).hint("it must hold PEM blocks BEGIN CERTIFICATE")
+        Error::profile(format!("ca-file {}: {why}", path.display()))
+            .hint("set `ca-file` to a PEM file with BEGIN CERTIFICATE blocks")
     };
     let content = files::read(path).map_err(|error| error.context("ca-file"))?;
     let certificates = CertificateDer::pem_slice_iter(&content)
         .map(|item| {
-            item.map(|der| Certificate::from_der(&der).to_owned()).map_err(|_| error_at("a PEM block in it is broken"))
+            item.map(|der| Certificate::from_der(&der).to_owned()).map_err(|_| error_at("contains a broken PEM block"))
         })
         .collect::<Result<Vec<_>>>()?;
     if certificates.is_empty() {
-        return Err(error_at("has no certificate in it"));
+        return Err(error_at("contains no certificate"));
     }
     Ok(certificates)
 }
 
-/// Reads an HTTP date in any of the three forms of RFC 9110, 5.6.7.
+/// Parses an HTTP date in any of the three formats of RFC 9110, 5.6.7.
 pub fn http_date(text: &str) -> Option<Timestamp> {
     let moment = httpdate::parse_http_date(text).ok()?;
     let since = moment.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(Timestamp(millis(since)))
 }
 
-/// Reads `Retry-After`: seconds or a date (RFC 9110, 10.2.3); `there` is the server's own time.
-pub fn retry_after(text: &str, there: Timestamp) -> Option<Duration> {
+/// Parses `Retry-After`: seconds or a date (RFC 9110, 10.2.3). `server_now` is the time by the server's clock.
+pub fn retry_after(text: &str, server_now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let wait = http_date(text.trim())?.since(there).max(0);
+    let wait = http_date(text.trim())?.since(server_now).max(0);
     Some(Duration::from_millis(wait.unsigned_abs()))
 }
 
@@ -319,23 +333,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_comes_in_seconds_and_as_a_date() {
-        let there = http_date("Sat, 21 Nov 2026 10:00:00 GMT").expect("a date");
-        assert_eq!(retry_after("7", there), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(" Sat, 21 Nov 2026 10:01:30 GMT", there), Some(Duration::from_secs(90)));
-        assert_eq!(retry_after("Sat, 21 Nov 2026 09:00:00 GMT", there), Some(Duration::ZERO));
-        assert_eq!(retry_after("soon", there), None);
+    fn retry_after_is_in_seconds_or_a_date() {
+        let server_now = http_date("Sat, 21 Nov 2026 10:00:00 GMT").expect("a date");
+        assert_eq!(retry_after("7", server_now), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after(" Sat, 21 Nov 2026 10:01:30 GMT", server_now), Some(Duration::from_secs(90)));
+        assert_eq!(retry_after("Sat, 21 Nov 2026 09:00:00 GMT", server_now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", server_now), None);
     }
 
     #[test]
-    fn small_clock_differences_are_none() {
+    fn a_small_skew_counts_as_zero() {
         assert_eq!(
-            [
-                29_999_i64.clamp_small(),
-                -29_999_i64.clamp_small(),
-                30_000_i64.clamp_small(),
-                (-600_000_i64).clamp_small()
-            ],
+            [significant_skew(29_999), significant_skew(-29_999), significant_skew(30_000), significant_skew(-600_000)],
             [0, 0, 30_000, -600_000]
         );
     }

@@ -1,5 +1,6 @@
-//! The calls of the cloud's IamTokenService over REST
-//! (cloudapi `yandex/cloud/iam/v1/iam_token_service.proto`) and its errors, `google.rpc.Status`.
+//! Calls of the IAM API over REST: tokens, access keys and revocation.
+//!
+//! Most are from cloudapi `yandex/cloud/iam/v1/iam_token_service.proto`.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::cloud::http::{CONNECT, HttpRequest, HttpResponse};
 use crate::cloud::installation::{Installation, TOKENS_PATH};
 use crate::cloud::{Context, status};
 
-/// What a token is made from: exactly one of the two (`CreateIamTokenRequest.identity`).
+/// The credential to exchange for a token: exactly one of the two (`CreateIamTokenRequest.identity`).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CreateIamTokenRequest<'a> {
@@ -56,14 +57,14 @@ pub struct CreateIamTokenResponse {
     pub expires_at: Option<String>,
 }
 
-/// Whether this can be a service account's id.
-pub fn is_account_id(text: &str) -> bool {
-    // Ids are 20 characters today; the API's limit is 50 (cloudapi, iam_token_service.proto).
-    (1..=50).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+/// Returns true if a string can be the id of a service account.
+pub fn is_account_id(id: &str) -> bool {
+    // Ids have 20 characters today. The API's limit is 50 (cloudapi, iam_token_service.proto).
+    (1..=50).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// `Create`: a token for a JWT or an OAuth token.
+/// Requests a token for a JWT or an OAuth token (`Create`).
 ///
 /// # Errors
 /// As [`crate::cloud::http::Http::send`].
@@ -75,10 +76,10 @@ pub fn create(
     call(installation, TOKENS_PATH, &body(identity)?, None, cx)
 }
 
-/// `CreateForServiceAccount`: a token of the account, for a caller who may impersonate it.
+/// Requests a token of a service account for a caller that may impersonate it (`CreateForServiceAccount`).
 ///
 /// # Errors
-/// As [`crate::cloud::http::Http::send`]; the hint names the role.
+/// As [`crate::cloud::http::Http::send`].
 pub fn create_for_service_account(
     installation: &Installation,
     caller: &Secret,
@@ -90,17 +91,17 @@ pub fn create_for_service_account(
         .map_err(|error| error.context(format!("impersonating {account}")))
 }
 
-/// `TemporaryAccessKeyService.CreateEphemeralRequest`, below the base URL
+/// The path of `TemporaryAccessKeyService.CreateEphemeral`, below the base URL
 /// (cloudapi `yandex/cloud/iam/v1/awscompatibility/temporary_access_key_service.proto`).
 const EPHEMERAL_ACCESS_KEYS_PATH: &str = "/iam/aws-compatibility/v1/ephemeralAccessKeys";
 
-/// An ephemeral access key that is asked for. Whose it is goes unsaid: the caller's.
+/// A request for an ephemeral access key. The key belongs to the caller.
 pub struct EphemeralKeyRequest<'a> {
     /// 1 to 64 of `[\w+=,.@-]`.
     pub session_name: &'a str,
     /// At most 2048 characters of JSON.
     pub policy: Option<&'a str>,
-    /// 15 minutes to 12 hours, and never longer than the caller's token.
+    /// 15 minutes to 12 hours, and at most the remaining validity of the caller's token.
     pub duration: Duration,
 }
 
@@ -124,58 +125,59 @@ pub struct EphemeralKey {
     pub expires_at: Option<String>,
 }
 
-/// An access key that was created, and what the answer said of its life.
+/// A new access key, with the details of the response that determine its expiry.
 pub struct EphemeralKeyResponse {
     pub key: EphemeralKey,
-    /// Where it came from.
+    /// The URL of the response, for messages.
     pub url: String,
-    /// When the answer came, by this machine's clock.
+    /// When the response arrived, by this machine's clock.
     pub received: Timestamp,
-    /// See [`HttpResponse::skew`].
+    /// The clock skew: see [`HttpResponse::skew`].
     pub skew: Option<i64>,
 }
 
-/// `CreateEphemeralRequest`: an access key of Object Storage for the caller.
+/// Requests an access key of Object Storage for the caller (`CreateEphemeral`).
 ///
 /// # Errors
 /// As [`crate::cloud::http::Http::send`].
 pub fn create_ephemeral_access_key(
     installation: &Installation,
     caller: &Secret,
-    order: &EphemeralKeyRequest<'_>,
+    key_request: &EphemeralKeyRequest<'_>,
     cx: &Context<'_>,
 ) -> Result<EphemeralKeyResponse> {
     let message = CreateEphemeralRequest {
-        session_name: order.session_name,
-        policy: order.policy,
-        duration: format!("{}s", order.duration.as_secs()),
+        session_name: key_request.session_name,
+        policy: key_request.policy,
+        duration: format!("{}s", key_request.duration.as_secs()),
     };
-    let (url, answer) = send(installation, EPHEMERAL_ACCESS_KEYS_PATH, &body(&message)?, Some(caller), cx)
+    let (url, response) = send(installation, EPHEMERAL_ACCESS_KEYS_PATH, &body(&message)?, Some(caller), cx)
         .map_err(|error| error.context("asking for an access key"))?;
-    let key = answer.json(&url)?;
-    cx.warn_of_clock(answer.skew.unwrap_or(0));
-    Ok(EphemeralKeyResponse { key, url, received: answer.received, skew: answer.skew })
+    let key = response.json(&url)?;
+    cx.warn_of_clock(response.skew.unwrap_or(0));
+    Ok(EphemeralKeyResponse { key, url, received: response.received, skew: response.skew })
 }
 
 fn body(message: &impl Serialize) -> Result<Secret> {
     serde_json::to_string(message)
         .map(Secret::wrapping)
-        .map_err(|_| Error::internal("a request could not be written as JSON"))
+        .map_err(|_| Error::internal("cannot serialize the request as JSON"))
 }
 
-/// `Revoke`: ends a token, by its own authority; whose it was.
+/// Revokes a token, authorized by the token itself (`Revoke`). Returns the id of its subject.
 ///
 /// # Errors
 /// As [`crate::cloud::http::Http::send`].
 pub fn revoke(installation: &Installation, token: &Secret, cx: &Context<'_>) -> Result<String> {
     let path = format!("{TOKENS_PATH}:revoke");
-    let (url, answer) =
+    let (url, response) =
         send(installation, &path, &body(&RevokeRequest { iam_token: token.expose() })?, Some(token), cx)?;
-    let RevokeResponse { subject_id } = answer.json(&url)?;
-    Ok(subject_id.unwrap_or_else(|| "an unnamed subject".into()))
+    let RevokeResponse { subject_id } = response.json(&url)?;
+    Ok(subject_id.unwrap_or_else(|| "an unknown subject".into()))
 }
 
-/// `RefreshTokenService.Revoke` (cloudapi `yandex/cloud/iam/v1/refresh_token_service.proto`): ends a login.
+/// Revokes the refresh token of a login (`RefreshTokenService.Revoke`, cloudapi
+/// `yandex/cloud/iam/v1/refresh_token_service.proto`).
 ///
 /// # Errors
 /// As [`crate::cloud::http::Http::send`].
@@ -196,11 +198,11 @@ fn call(
     caller: Option<&Secret>,
     cx: &Context<'_>,
 ) -> Result<Credential> {
-    let (url, answer) = send(installation, path, body, caller, cx)?;
-    credential(&answer, &url, cx)
+    let (url, response) = send(installation, path, body, caller, cx)?;
+    credential(&response, &url, cx)
 }
 
-/// Posts a message; the answer, and the URL that it came from.
+/// Posts a request body. Returns the response and its URL.
 fn send(
     installation: &Installation,
     path: &str,
@@ -218,14 +220,14 @@ fn send(
         connect: CONNECT,
         direct: false,
     };
-    let answer = cx.send(&request, status::explain)?;
-    Ok((url, answer))
+    let response = cx.send(&request, status::explain)?;
+    Ok((url, response))
 }
 
-fn credential(answer: &HttpResponse, url: &str, cx: &Context<'_>) -> Result<Credential> {
-    let CreateIamTokenResponse { iam_token, expires_at } = answer.json(url)?;
-    cx.warn_of_clock(answer.skew.unwrap_or(0));
-    Credential::new(iam_token, &Expiry::At(expires_at), answer.received, answer.skew, url)
+fn credential(response: &HttpResponse, url: &str, cx: &Context<'_>) -> Result<Credential> {
+    let CreateIamTokenResponse { iam_token, expires_at } = response.json(url)?;
+    cx.warn_of_clock(response.skew.unwrap_or(0));
+    Credential::new(iam_token, &Expiry::At(expires_at), response.received, response.skew, url)
 }
 
 #[cfg(test)]
@@ -233,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_as_the_api_has_them() {
+    fn requests_have_the_form_of_the_api() {
         let json = |identity: &CreateIamTokenRequest<'_>| serde_json::to_string(identity).expect("JSON");
         assert_eq!(json(&CreateIamTokenRequest::Jwt("a.b.c")), r#"{"jwt":"a.b.c"}"#);
         assert_eq!(
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_may_have_more_fields_and_no_expiry() {
+    fn responses_may_have_more_fields_and_no_expiry() {
         let created: CreateIamTokenResponse =
             serde_json::from_str(r#"{"iamToken":"t1.x","expiresAt":null,"newField":{}}"#).expect("read");
         assert!(created.iam_token.expose() == "t1.x" && created.expires_at.is_none());

@@ -1,28 +1,29 @@
-//! An installation of the cloud: where its IAM API and its auth host are.
+//! An installation of the cloud: the addresses of its IAM API and its auth host.
 
 use crate::base::error::Result;
 use crate::base::identity::Identity;
 use crate::cloud::Context;
 use crate::cloud::discovery::{Discovery, WORD as DISCOVER};
 
-/// `IamTokenService.Create`, below the base URL; the base URL and this are a JWT's default audience.
+/// The path of `IamTokenService.Create`, below the base URL. The full URL is the default audience of a JWT.
 pub const TOKENS_PATH: &str = "/iam/v1/tokens";
 
-/// Where the cloud is.
+/// The addresses of an installation.
 #[derive(Clone, Debug)]
 pub struct Installation {
     iam: Iam,
     /// Base URL of the auth host.
     pub auth_url: String,
-    /// The `aud` of a JWT, where the profile sets one.
+    /// The `aud` of a JWT, if the profile sets it.
     audience: Option<String>,
 }
 
-/// Where the IAM API is.
+/// The address of the IAM API.
 #[derive(Clone, Debug)]
 pub enum Iam {
-    /// Base URL, without a slash at the end.
+    /// The base URL, without a slash at the end.
     At(String),
+    /// Looked up when a token is fetched.
     Discovered(Discovery),
 }
 
@@ -31,7 +32,7 @@ impl Installation {
         Self { iam, auth_url, audience }
     }
 
-    /// Base URL of the IAM API, without a slash at the end. Known at a fetch alone, where it is to be discovered.
+    /// Returns the base URL of the IAM API, without a slash at the end. May use the network for discovery.
     ///
     /// # Errors
     /// As [`Discovery::iam_url`].
@@ -42,7 +43,8 @@ impl Installation {
         }
     }
 
-    /// The `aud` of a JWT: as the profile has it, or the URL that the JWT is sent to, so that it is worth nothing elsewhere.
+    /// Returns the `aud` of a JWT: the profile's, or the URL that the JWT is sent to, so that no other server accepts
+    /// it.
     ///
     /// # Errors
     /// As [`Self::iam_url`].
@@ -53,7 +55,7 @@ impl Installation {
         }
     }
 
-    /// The `aud` of a JWT, where it is known without the network.
+    /// Returns the `aud` of a JWT, if it is known without the network.
     pub fn known_audience(&self) -> Option<String> {
         match (&self.audience, &self.iam) {
             (Some(audience), _) => Some(audience.clone()),
@@ -62,7 +64,7 @@ impl Installation {
         }
     }
 
-    /// Adds where IAM is, or whom to ask for that, to an identity.
+    /// Adds the IAM address, or the URL for its discovery, to an identity.
     #[must_use]
     pub fn identify(&self, identity: Identity) -> Identity {
         match &self.iam {

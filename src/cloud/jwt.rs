@@ -1,5 +1,7 @@
-//! PS256 and ES256 by ring, behind jsonwebtoken's provider hook: the crate writes the JWT, ring signs it, and no second
-//! crypto backend comes into the tree.
+//! Signs JWTs with PS256 and ES256.
+//!
+//! jsonwebtoken writes the JWT and ring signs it, through jsonwebtoken's provider interface. This avoids a second
+//! crypto library.
 
 use std::sync::Once;
 
@@ -22,13 +24,14 @@ use zeroize::Zeroizing;
 
 use crate::base::secret::Secret;
 
-/// Signs claims as a JWT with PS256 (RFC 7518, 3.5: salt as long as the hash, which is what ring does) and the key's
-/// id.
+/// Signs claims as a JWT with PS256, with the key's id in the header.
+///
+/// The salt is as long as the hash (RFC 7518, 3.5), as ring makes it.
 ///
 /// # Errors
-/// In words that fit behind the key file's name; nothing of the key is in them.
+/// The message fits after the key file's name. It contains nothing of the key.
 pub fn ps256(claims: &impl Serialize, key_id: &str, private_key_pem: &Secret) -> Result<Secret, &'static str> {
-    // Judged before the crate sees it, so that what is wrong with a key is told in our words.
+    // Checked first, because jsonwebtoken's error would be less specific.
     let der = read_key(private_key_pem)?;
     let mut header = Header::new(Algorithm::PS256);
     header.kid = Some(key_id.to_owned());
@@ -52,14 +55,14 @@ fn encode(header: &Header, claims: &impl Serialize, key: &EncodingKey) -> Result
     jsonwebtoken::encode(header, claims, key).map(Secret::new).map_err(|_| "its private key cannot sign")
 }
 
-/// Reads the PEM, with whatever text stands before it ("PLEASE DO NOT REMOVE THIS LINE!"), in PKCS#8 or PKCS#1.
+/// Reads a PEM key in PKCS#8 or PKCS#1. Ignores text before it ("PLEASE DO NOT REMOVE THIS LINE!").
 fn read_key(pem: &Secret) -> Result<PrivateKeyDer<'static>, &'static str> {
     let der = PrivateKeyDer::from_pem_slice(pem.expose().trim().as_bytes())
         .map_err(|_| "its private_key is not a PEM private key")?;
     match key_pair(der.secret_der()) {
         Ok(pair) if pair.public().modulus_len() < 256 => Err("its private key is shorter than 2048 bits"),
         Ok(_) => Ok(der),
-        Err(_) => Err("its private_key is not a whole RSA key"),
+        Err(_) => Err("its private_key is not a valid RSA key"),
     }
 }
 
@@ -85,8 +88,7 @@ impl JwtSigner for RingPs256 {
     }
 }
 
-/// A P-256 key that a login's refresh token is bound to, and that signs the proofs of possession that go with it (DPoP,
-/// RFC 9449).
+/// The P-256 key that a login's refresh token is bound to. It signs the proofs of possession (DPoP, RFC 9449).
 pub struct ProofKey {
     /// PKCS#8 in base64url.
     pkcs8: Secret,
@@ -96,20 +98,20 @@ pub struct ProofKey {
 }
 
 impl ProofKey {
-    /// Makes a new one.
+    /// Generates a new key.
     ///
     /// # Errors
-    /// The system has no random numbers.
+    /// The system provides no random numbers.
     pub fn generate() -> Result<Self, &'static str> {
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-            .map_err(|_| "the system has no random numbers to make a key of")?;
+            .map_err(|_| "the system provides no random numbers for a key")?;
         Self::from_text(Secret::new(URL_SAFE_NO_PAD.encode(document.as_ref())))
     }
 
-    /// Reads what [`Self::text`] was.
+    /// Reads a key that [`Self::text`] returned.
     ///
     /// # Errors
-    /// In words that fit behind the file's name.
+    /// The message fits after the file's name.
     pub fn from_text(pkcs8: Secret) -> Result<Self, &'static str> {
         let pair = ec_key_pair(&decode(&pkcs8)?).map_err(|_| "its key is not a P-256 key")?;
         // Uncompressed: 4, then two coordinates of 32 bytes (SEC 1, 2.3.3).
@@ -118,22 +120,24 @@ impl ProofKey {
         Ok(Self { pkcs8, x, y })
     }
 
-    /// The key as text, to be kept.
+    /// Returns the key as a string to be stored.
     pub fn text(&self) -> &Secret {
         &self.pkcs8
     }
 
-    /// The thumbprint of its public half, base64url, for `dpop_jkt`. By SHA-512, which is what the cloud takes: RFC 7638
-    /// and RFC 9449 have SHA-256 (yandex-cloud.md 4.3).
+    /// Returns the thumbprint of the public key for `dpop_jkt`, in base64url.
+    ///
+    /// Uses SHA-512, as the cloud requires, and not SHA-256, as in RFC 7638 and RFC 9449
+    /// (docs/reference/yandex-cloud.md, section 4.3).
     pub fn thumbprint(&self) -> String {
         let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, self.x, self.y);
         URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA512, canonical.as_bytes()))
     }
 
-    /// A proof with these claims: ES256, the public key in the header (RFC 9449, 4.2).
+    /// Signs a proof with these claims: ES256, with the public key in the header (RFC 9449, 4.2).
     ///
     /// # Errors
-    /// In words; not to be expected of a key that could be read.
+    /// The key cannot sign. Not expected for a key that could be read.
     pub fn proof(&self, claims: &impl Serialize) -> Result<Secret, &'static str> {
         let public = EllipticCurveKeyParameters {
             key_type: EllipticCurveKeyType::EC,
@@ -178,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proof_is_three_parts_with_the_public_key_alone_in_it() {
+    fn a_proof_contains_only_the_public_key() {
         let key = ProofKey::generate().expect("a key");
         let again = ProofKey::from_text(key.text().clone()).expect("reads what it wrote");
         assert_eq!(key.thumbprint(), again.thumbprint());
@@ -210,19 +214,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proof_key_is_refused() {
+    fn invalid_proof_keys_are_rejected() {
         for text in ["", "!", "AAAA"] {
             assert!(ProofKey::from_text(Secret::wrapping(text.into())).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_key_is_told_without_showing_it() {
+    fn an_invalid_key_is_reported_without_its_content() {
         for (pem, why) in [
             ("", "its private_key is not a PEM private key"),
             (
                 "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-                "its private_key is not a whole RSA key",
+                "its private_key is not a valid RSA key",
             ),
             (
                 "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",

@@ -1,19 +1,19 @@
-//! `google.rpc.Status`: how the cloud's APIs say what went wrong.
+//! Reads `google.rpc.Status`, the form of the errors of the cloud's APIs.
 
 use serde::Deserialize;
 
 use crate::cloud::http::failure::ServerError;
 
-/// `google.rpc.Status` as the API's JSON has it.
+/// A `google.rpc.Status` in JSON.
 #[derive(Deserialize)]
 struct Status {
     code: Option<i64>,
     message: String,
-    /// Read leniently: the message counts, in whatever company it comes.
+    /// Of any type, because an unexpected one must not hide the message.
     details: Option<serde_json::Value>,
 }
 
-/// The API's error in its own words, with the id that support asks for.
+/// Extracts the error and the request id from a response body.
 pub fn explain(body: &[u8]) -> Option<ServerError> {
     let Status { code, message, details } = serde_json::from_slice(body).ok()?;
     let name = match code.unwrap_or_default() {
@@ -29,7 +29,7 @@ pub fn explain(body: &[u8]) -> Option<ServerError> {
     let details = details.as_ref().and_then(|details| details.as_array());
     let request_id =
         details.into_iter().flatten().find_map(|detail| Some(detail.get("requestId")?.as_str()?.to_owned()));
-    // Capped here, so that a talkative server does not push the request id, and what else we say, off the line.
+    // Shortened here, so that the request id and the rest of the message still fit on the line.
     let message: String = message.chars().take(250).collect();
     Some(ServerError { message: format!("{name}: {message}"), request_id, code: None })
 }

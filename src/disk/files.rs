@@ -1,4 +1,4 @@
-//! Files that others own and we only read: keys, tokens, certificates.
+//! Reads files that ycred does not own: keys, tokens and certificates.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,36 +11,35 @@ use crate::base::error::{Error, Result};
 use crate::base::notes::{Notes, Warning};
 use crate::system;
 
-/// The most that such a file may hold: an authorized key has 4 KiB, a bundle of authorities a quarter of a MiB.
-const LARGEST: u64 = 1024 * 1024;
+/// The maximum size in bytes. An authorized key has 4 KiB, a bundle of certificates a quarter of a MiB.
+const SIZE_MAX: u64 = 1024 * 1024;
 
-/// Reads a whole file; links are followed (Kubernetes mounts secrets so), anything but a regular file is refused.
+/// Reads a whole regular file. Follows links, because Kubernetes mounts secrets as links.
 ///
 /// # Errors
-/// Profile (3), naming the path.
+/// Profile (3), with the path.
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let error_at = |why: String| Error::profile(format!("{}: {why}", path.display()));
-    // O_NONBLOCK: a FIFO in its place must not hang us.
     let opened = system::files::open_for_reading(path);
     let mut file = opened.map_err(|error| {
-        error_at(describe(&error))
-            .hint(format!("check the path in the profile, and that you may read it: ls -l {}", path.display()))
+        error_at(describe(&error)).hint(format!("check the path and its permissions: ls -l {}", path.display()))
     })?;
-    let found = file.metadata().map_err(|error| error_at(describe(&error)))?;
-    if !found.is_file() {
+    let metadata = file.metadata().map_err(|error| error_at(describe(&error)))?;
+    if !metadata.is_file() {
         return Err(error_at("is not a regular file".into()));
     }
-    if found.len() > LARGEST {
-        return Err(error_at(format!("is larger than {LARGEST} bytes")));
+    if metadata.len() > SIZE_MAX {
+        return Err(error_at(format!("is larger than {SIZE_MAX} bytes")));
     }
-    read_promised(&mut file, found.len()).map_err(|error| error_at(describe(&error)))
+    read_promised(&mut file, metadata.len()).map_err(|error| error_at(describe(&error)))
 }
 
-/// Reads as many bytes as the file's stat has promised, in one call where it keeps its word; the call that would only
-/// say "end" is saved.
+/// Reads the first `size` bytes of a file, where `size` is from its metadata.
+///
+/// Usually takes one call, since it does not check for the end of the file.
 ///
 /// # Errors
-/// What the disk says.
+/// The file cannot be read.
 pub fn read_promised(file: &mut File, size: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut content = Zeroizing::new(vec![0; usize::try_from(size).unwrap_or(0)]);
     let mut filled = 0;
@@ -56,19 +55,19 @@ pub fn read_promised(file: &mut File, size: u64) -> io::Result<Zeroizing<Vec<u8>
     Ok(content)
 }
 
-/// Reads a file with a long-lived secret in it, and warns where it is ours and others can read it.
+/// Reads a file that contains a long-lived secret. Warns if this user owns it and other users can read it.
 ///
 /// # Errors
-/// As [`read`]; also where it is not UTF-8.
+/// As [`read`]. Profile (3) if the content is not UTF-8.
 pub fn read_secret(path: &Path, notes: &Notes<'_>) -> Result<Zeroizing<String>> {
     let text = read_text(path)?;
-    if let Ok(found) = std::fs::metadata(path)
-        && system::files::mode(&found) & 0o077 != 0
-        && system::files::is_own(&found)
-        // Kubernetes mounts secrets for a group, read-only; nobody can chmod there.
-        && system::files::mode(&found) & 0o200 != 0
+    if let Ok(metadata) = std::fs::metadata(path)
+        && system::files::mode(&metadata) & 0o077 != 0
+        && system::files::is_own(&metadata)
+        // Kubernetes mounts secrets read-only and readable by a group. The user cannot change that.
+        && system::files::mode(&metadata) & 0o200 != 0
     {
-        let mode = system::files::mode(&found);
+        let mode = system::files::mode(&metadata);
         notes.warn(
             Warning::KeyFileReadable,
             format!("{path} can be read by others (mode {mode:04o}): chmod 600 {path}", path = path.display()),
@@ -77,10 +76,10 @@ pub fn read_secret(path: &Path, notes: &Notes<'_>) -> Result<Zeroizing<String>> 
     Ok(text)
 }
 
-/// Reads a whole file as text.
+/// Reads a whole file as UTF-8.
 ///
 /// # Errors
-/// As [`read`]; also where it is not UTF-8.
+/// As [`read`]. Profile (3) if the content is not UTF-8.
 pub fn read_text(path: &Path) -> Result<Zeroizing<String>> {
     let content = read(path)?;
     let text =

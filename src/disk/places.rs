@@ -1,4 +1,4 @@
-//! Where things are: profiles, token records, login sessions. Nothing is made here.
+//! The directories of profiles, cache records and logins. Only computes the paths and creates nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -10,43 +10,45 @@ use crate::base::error::{Error, Result};
 use crate::system;
 
 const APP: &str = "ycred";
-/// The machine's own profiles, after the user's.
+/// The machine-wide profiles, which are searched after the user's.
 const SYSTEM_CONFIG: &str = "/etc/ycred";
 
-/// Where things are on this machine, for this user.
+/// The directories for this user on this machine.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// None: no home and no variable; then `/etc/ycred` alone.
+    /// The user's profiles. `None` without a home directory and a variable.
     pub config: Option<PathBuf>,
-    /// `Err` holds why there is none, in words for the warning.
+    /// The cache. `Err` has the reason for the warning.
     pub cache: Result<PathBuf, String>,
-    /// Where login sessions are. `Err` holds why there is no such place.
+    /// The logins. `Err` has the reason why there is no such directory.
     pub state: Result<PathBuf, String>,
     pub home: Option<PathBuf>,
 }
 
 impl Places {
+    /// Finds the directories by the environment and the password database.
+    ///
     /// # Errors
-    /// Usage (2): `YCRED_CONFIG_DIR` is relative. (A relative `YCRED_CACHE_DIR` means no cache, and costs no token.)
+    /// Usage (2): `YCRED_CONFIG_DIR` is relative. A relative `YCRED_CACHE_DIR` only turns the cache off.
     pub fn of(environment: &Environment) -> Result<Self> {
-        // HOME first and the password database only without it; `directories` knows nothing without either, and it
-        // reads HOME itself, so a relative one (which would put files into the current directory) is sorted out here.
+        // `directories` uses HOME, and the password database without it. A relative HOME would put files into the
+        // current directory, so it is rejected here.
         let base = if environment.get("HOME").is_some_and(|home| Path::new(home).is_relative()) {
             None
         } else {
             BaseDirs::new()
         };
         let base = base.as_ref();
-        let config = match chosen(environment, env::YCRED_CONFIG_DIR) {
-            Some(Err(why)) => return Err(Error::usage(why).hint("give it an absolute path, or unset it")),
+        let config = match directory_in(environment, env::YCRED_CONFIG_DIR) {
+            Some(Err(why)) => return Err(Error::usage(why).hint("set it to an absolute path, or unset it")),
             Some(Ok(path)) => Some(path),
-            // The XDG variables count without a home too, which `directories` would not see.
+            // `directories` ignores the XDG variables without a home directory.
             None => environment
                 .absolute(env::XDG_CONFIG_HOME)
                 .or_else(|| base.map(|base| base.config_dir().to_owned()))
                 .map(|directory| directory.join(APP)),
         };
-        let cache = match chosen(environment, env::YCRED_CACHE_DIR) {
+        let cache = match directory_in(environment, env::YCRED_CACHE_DIR) {
             Some(chosen) => chosen,
             None => match environment
                 .absolute(env::XDG_CACHE_HOME)
@@ -55,66 +57,67 @@ impl Places {
                 Some(directory) => Ok(directory.join(APP)),
                 None => first_of(environment, env::CACHE_DIRECTORY)
                     .or_else(|| (system::process::effective_uid() == 0).then(|| Path::new("/run").join(APP)))
-                    .ok_or_else(|| format!("there is no home directory; {} can name a place", env::YCRED_CACHE_DIR)),
+                    .ok_or_else(|| format!("there is no home directory; set {} to a directory", env::YCRED_CACHE_DIR)),
             },
         };
-        let state = match chosen(environment, env::YCRED_STATE_DIR) {
+        let state = match directory_in(environment, env::YCRED_STATE_DIR) {
             Some(chosen) => chosen,
             None => environment
                 .absolute(env::XDG_STATE_HOME)
                 .or_else(|| base.map(|base| base.state_dir().unwrap_or_else(|| base.data_local_dir()).to_owned()))
                 .map(|directory| directory.join(APP))
                 .or_else(|| first_of(environment, env::STATE_DIRECTORY))
-                .ok_or_else(|| format!("there is no home directory; {} can name a place", env::YCRED_STATE_DIR)),
+                .ok_or_else(|| format!("there is no home directory; set {} to a directory", env::YCRED_STATE_DIR)),
         };
         Ok(Self { config, cache, state, home: base.map(|base| base.home_dir().to_owned()) })
     }
 
-    /// No places at all.
+    /// Returns no directories at all.
     pub fn none() -> Self {
-        let nowhere = || Err("no place is known".into());
-        Self { config: None, cache: nowhere(), state: nowhere(), home: None }
+        let unknown = || Err("the directory is unknown".into());
+        Self { config: None, cache: unknown(), state: unknown(), home: None }
     }
 
-    /// The files that a profile's name may mean, in the order of looking.
+    /// Returns the possible files of a profile, in search order.
     pub fn profile_candidates(&self, name: &str) -> Vec<PathBuf> {
         self.profile_directories().map(|directory| directory.join(format!("{name}.toml"))).collect()
     }
 
-    /// Where profiles are looked for, in this order.
+    /// Returns the directories of profiles, in search order.
     pub fn profile_directories(&self) -> impl Iterator<Item = &Path> {
         self.config.as_deref().into_iter().chain([Path::new(SYSTEM_CONFIG)])
     }
 }
 
-/// A path with `~` and `~/…` expanded to the home directory. Any other path is returned as it is.
+/// Expands `~` and `~/…` to the home directory. Returns any other path unchanged.
 ///
 /// # Errors
-/// There is no home directory; in words that fit behind the name of the setting.
+/// There is no home directory. The message fits after the name of the setting.
 pub fn expand_home(path: &Path, home: Option<&Path>) -> Result<PathBuf, &'static str> {
     match (path.strip_prefix("~"), home) {
         (Ok(rest), Some(home)) => Ok(home.join(rest)),
-        (Ok(_), None) => Err("starts with ~, and there is no home directory"),
+        (Ok(_), None) => Err("starts with ~, but there is no home directory"),
         (Err(_), _) => Ok(path.to_owned()),
     }
 }
 
-/// A path as it was typed, made absolute, as a string for a profile or a record.
+/// Returns a path from the command line as an absolute path, as a string for a profile or a record.
 ///
 /// # Errors
-/// Why that cannot be, in words that fit behind the path.
+/// The message fits after the path.
 pub fn absolute(path: &Path, home: Option<&Path>) -> Result<String, String> {
     let expanded = expand_home(path, home)?;
     let absolute = std::path::absolute(expanded).map_err(|error| format!("cannot be made absolute: {error}"))?;
-    absolute.into_os_string().into_string().map_err(|_| "is not plain text".to_owned())
+    absolute.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned())
 }
 
-fn chosen(environment: &Environment, variable: &str) -> Option<Result<PathBuf, String>> {
+/// Returns the directory in a variable, or an error if it is relative.
+fn directory_in(environment: &Environment, variable: &str) -> Option<Result<PathBuf, String>> {
     let path = PathBuf::from(environment.get(variable)?);
     Some(if path.is_absolute() { Ok(path) } else { Err(format!("{variable} must be an absolute path")) })
 }
 
-/// systemd joins several directories with colons; the first is the unit's main one.
+/// Returns the first directory in a variable. systemd separates several with colons.
 fn first_of(environment: &Environment, variable: &str) -> Option<PathBuf> {
     let first = std::env::split_paths(environment.get(variable)?).next();
     first.filter(|path| path.is_absolute())
@@ -129,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variables_come_first_and_must_be_absolute() {
+    fn the_variables_override_the_defaults_and_must_be_absolute() {
         let all = [(env::YCRED_CONFIG_DIR, "/c"), (env::YCRED_CACHE_DIR, "/k"), (env::YCRED_STATE_DIR, "/s")];
         let both = places(&all).expect("good");
         assert_eq!(

@@ -1,9 +1,14 @@
-//! Files that ycred owns: opened without following links, replaced whole, locked on the side, set aside when they are
-//! not what they should be, and swept. Nothing here knows what the files hold.
+//! Files that ycred owns: how they are read, replaced, locked and cleaned up, whatever they contain.
 //!
-//! Rules: a file is 0600 and a directory 0700 from the moment of its making; a reader sees the old content or the new
-//! one, never a mixture; nothing is made under a directory that belongs to somebody else.
-#![expect(clippy::disallowed_methods, reason = "the one place that writes, renames, removes and locks files of ours")]
+//! * Links are never followed.
+//! * Files are created with mode 0600 and directories with 0700.
+//! * Replacing is atomic: a reader sees the old content or the new one, never a mixture.
+//! * Nothing is created in a directory that belongs to another user.
+//! * A foreign object in the place of a file is moved out of the way.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the only place that writes, renames, removes and locks files that ycred owns"
+)]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -18,22 +23,23 @@ use crate::base::random;
 use crate::disk::files;
 use crate::system;
 
-/// What stands at a path of ours.
+/// What exists at the path of a file that ycred owns.
 pub enum FileState {
     Nothing,
-    /// Something that we did not write: a link, a directory, a FIFO, another user's file, a file of absurd size.
+    /// An object that ycred did not create: a link, a directory, a FIFO, another user's file, a file of absurd size.
     Foreign,
     Content(Zeroizing<Vec<u8>>),
 }
 
-/// The most that a file of ours may hold.
-const LARGEST: u64 = 64 * 1024;
+/// The maximum size of a file that ycred owns, in bytes.
+const SIZE_MAX: u64 = 64 * 1024;
 
-/// Reads a file of ours: no link is followed, a FIFO does not block, and nothing but a regular file of our own user is
-/// read.
+/// Reads a file that ycred owns.
+///
+/// Follows no link, does not block on a FIFO, and reads only regular files of this user.
 ///
 /// # Errors
-/// Only what the disk says beyond "not there" (EIO, EACCES on the way).
+/// The file exists but cannot be read, such as EIO, or EACCES on a parent directory.
 pub fn read(path: &Path) -> io::Result<FileState> {
     let opened = system::files::open_own(path);
     let mut file = match opened {
@@ -42,10 +48,10 @@ pub fn read(path: &Path) -> io::Result<FileState> {
             return match error.kind() {
                 ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(FileState::Nothing),
                 _ if system::files::is_other_object(&error) => Ok(FileState::Foreign),
-                // A directory or socket opens with other errors on other systems; a file of ours that we may not read
-                // is not as we made it.
+                // Directories and sockets fail with other errors on other systems. A file of this user that cannot be
+                // read does not have the mode that ycred gave it.
                 _ if fs::symlink_metadata(path)
-                    .is_ok_and(|found| !is_ours(&found) || error.kind() == ErrorKind::PermissionDenied) =>
+                    .is_ok_and(|metadata| !is_ours(&metadata) || error.kind() == ErrorKind::PermissionDenied) =>
                 {
                     Ok(FileState::Foreign)
                 }
@@ -53,72 +59,72 @@ pub fn read(path: &Path) -> io::Result<FileState> {
             };
         }
     };
-    let found = file.metadata()?;
-    if !is_ours(&found) || found.len() > LARGEST {
+    let metadata = file.metadata()?;
+    if !is_ours(&metadata) || metadata.len() > SIZE_MAX {
         return Ok(FileState::Foreign);
     }
-    files::read_promised(&mut file, found.len()).map(FileState::Content)
+    files::read_promised(&mut file, metadata.len()).map(FileState::Content)
 }
 
-/// Refuses a directory that belongs to another user; one that is not there is none.
+/// Checks that a directory does not belong to another user. A missing directory is fine.
 ///
 /// # Errors
-/// A refusal, naming the owner.
+/// The directory belongs to another user. The message names the owner.
 pub fn refuse_foreign_directory(directory: &Path) -> io::Result<()> {
     match fs::metadata(directory) {
-        Ok(found) => refuse_foreign(directory, &found),
+        Ok(metadata) => refuse_foreign(directory, &metadata),
         Err(_) => Ok(()),
     }
 }
 
-fn is_open_to_others(found: &fs::Metadata) -> bool {
-    let mode = system::files::mode(found);
+fn is_open_to_others(metadata: &fs::Metadata) -> bool {
+    let mode = system::files::mode(metadata);
     mode & 0o022 != 0 && mode & 0o1000 == 0
 }
 
-fn is_ours(found: &fs::Metadata) -> bool {
-    found.is_file() && system::files::is_own(found)
+fn is_ours(metadata: &fs::Metadata) -> bool {
+    metadata.is_file() && system::files::is_own(metadata)
 }
 
-/// Replaces the file at `path` whole: a temporary file in the same directory, 0600 at creation, renamed over it.
+/// Replaces a file atomically: writes a temporary file in the same directory, and renames it.
 ///
-/// `durable` adds an fsync, for what cannot be fetched again (a rotated refresh token). A token record goes without: a
-/// torn one is a miss.
+/// `is_durable` adds an fsync, for data that cannot be fetched again (a rotated refresh token). A token record does not
+/// need one: a torn record is a miss.
 ///
 /// # Errors
-/// What the disk says; the old content is then still there, and no temporary file.
-pub fn replace(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
+/// The file cannot be written. The old content is then still there, and no temporary file is left.
+pub fn replace(path: &Path, content: &[u8], is_durable: bool) -> io::Result<()> {
     system::signals::ignore_file_size_signal();
     let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
     let temporary = directory.join(format!("{TEMPORARY}{}", random::id()));
-    let written = write_new(&temporary, content, durable).and_then(|()| put_in_place(&temporary, path, durable));
+    let written = write_new(&temporary, content, is_durable).and_then(|()| put_in_place(&temporary, path, is_durable));
     if written.is_err() {
-        // Best effort: the sweep finds what this cannot remove.
+        // Best effort: the next sweep removes it otherwise.
         let _ = fs::remove_file(&temporary);
     }
     written
 }
 
-fn put_in_place(temporary: &Path, path: &Path, durable: bool) -> io::Result<()> {
+fn put_in_place(temporary: &Path, path: &Path, is_durable: bool) -> io::Result<()> {
     set_aside_if_foreign(path)?;
     fs::rename(temporary, path)?;
-    if durable && let Some(directory) = path.parent() {
-        // The name is on disk only with its directory. Not every file system can do that; the content is there anyway.
+    if is_durable && let Some(directory) = path.parent() {
+        // Makes the new name durable too. Not every file system supports this.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
     }
     Ok(())
 }
 
-/// Room on the disk for what is about to be got and cannot be got twice: taken before it is asked for.
+/// Disk space reserved for a secret that can be obtained only once, before it is requested.
 pub struct ReservedSpace {
     temporary: PathBuf,
     path: PathBuf,
 }
 
-/// Takes room for a file of at most `size` bytes.
+/// Reserves space for a file of `size` bytes.
 ///
 /// # Errors
-/// What the disk says: nothing of that size can be kept here.
+/// A file of this size cannot be written.
 pub fn reserve(path: &Path, size: usize) -> io::Result<ReservedSpace> {
     system::signals::ignore_file_size_signal();
     let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
@@ -129,14 +135,14 @@ pub fn reserve(path: &Path, size: usize) -> io::Result<ReservedSpace> {
 }
 
 impl ReservedSpace {
-    /// Replaces the file by this content, durably: into blocks that are there already.
+    /// Replaces the file durably, using the reserved space for `content`.
     ///
     /// # Errors
-    /// What the disk says; the old content is then still there.
+    /// The file cannot be written. The old content is then still there.
     pub fn fill(self, content: &[u8]) -> io::Result<()> {
         let opened = system::files::open_own_for_writing(&self.temporary);
         let mut file = match opened {
-            // Somebody has cleaned up meanwhile.
+            // Another process has removed it in the meantime.
             Err(error) if error.kind() == ErrorKind::NotFound => return replace(&self.path, content, true),
             opened => opened?,
         };
@@ -149,7 +155,7 @@ impl ReservedSpace {
 
 impl Drop for ReservedSpace {
     fn drop(&mut self) {
-        // It is not there any more where it was filled.
+        // After `fill` there is nothing to remove.
         let _ = fs::remove_file(&self.temporary);
     }
 }
@@ -157,22 +163,21 @@ impl Drop for ReservedSpace {
 const TEMPORARY: &str = "tmp-";
 const SET_ASIDE: &str = "set-aside-";
 
-fn write_new(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
+fn write_new(path: &Path, content: &[u8], is_durable: bool) -> io::Result<()> {
     let mut file = system::files::create_private(path)?;
     file.write_all(content)?;
-    if durable { file.sync_all() } else { Ok(()) }
+    if is_durable { file.sync_all() } else { Ok(()) }
 }
 
-/// Moves what stands in a record's place and is none out of the way, so that it is neither lost nor in the way for
-/// ever.
+/// Renames a foreign object at `path`, so that it is not lost and does not block the path.
 fn set_aside_if_foreign(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(found) if !is_ours(&found) || found.len() > LARGEST => {
+        Ok(metadata) if !is_ours(&metadata) || metadata.len() > SIZE_MAX => {
             let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
             let mut aside = std::ffi::OsString::from(SET_ASIDE);
             aside.push(name);
-            // One per name, so that a disk that keeps doing this does not fill up; what is there already and cannot be
-            // replaced (a directory) makes us take a fresh name.
+            // A fixed name replaces the last such object, so they do not fill the disk. If that one cannot be replaced
+            // (a directory), take a new name.
             fs::rename(path, directory.join(&aside)).or_else(|_| {
                 aside.push(random::id());
                 fs::rename(path, directory.join(&aside))
@@ -182,10 +187,10 @@ fn set_aside_if_foreign(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file of ours; that it is not there is fine.
+/// Removes a file that ycred owns. A missing file is not an error.
 ///
 /// # Errors
-/// What the disk says.
+/// The file cannot be removed.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Err(error),
@@ -193,22 +198,22 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes `directory` with every parent that is missing, all 0700, or tightens the one that is there.
+/// Creates a directory and its missing parents with mode 0700, or changes the mode of an existing one.
 ///
 /// # Errors
-/// What the disk says; and a refusal, naming the owner, where it or the nearest existing ancestor belongs to another
-/// user: under `sudo` with the caller's HOME, root would leave files there that lock the caller out for ever.
+/// The directory cannot be created, or it or its nearest existing parent belongs to another user. Under `sudo` with the
+/// caller's HOME, root would otherwise leave files there that the caller can no longer access.
 pub fn make_private(directory: &Path) -> io::Result<()> {
     match fs::symlink_metadata(directory).and_then(|_| fs::metadata(directory)) {
-        Ok(found) => {
-            refuse_foreign(directory, &found)?;
-            if !found.is_dir() {
+        Ok(metadata) => {
+            refuse_foreign(directory, &metadata)?;
+            if !metadata.is_dir() {
                 return Err(io::Error::new(
                     ErrorKind::NotADirectory,
                     format!("{} is not a directory", directory.display()),
                 ));
             }
-            if system::files::mode(&found) & 0o077 != 0 {
+            if system::files::mode(&metadata) & 0o077 != 0 {
                 system::files::make_directory_private(directory)?;
             }
             return Ok(());
@@ -222,59 +227,62 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     system::files::create_private_directories(directory)
 }
 
-/// Takes from others the right to write into a directory of ours that holds a private one, since they could put another
-/// in its place. (`/tmp` and the like, where the sticky bit forbids that, stay as they are, and so does what is not
-/// there.)
+/// Makes the parent of a private directory private, if other users can write to it and this user owns it.
+///
+/// They could otherwise replace the private directory. Directories with the sticky bit, such as `/tmp`, and missing
+/// ones stay unchanged.
 ///
 /// # Errors
-/// What the disk says.
+/// The mode cannot be changed.
 pub fn tighten(directory: &Path) -> io::Result<()> {
     match fs::metadata(directory) {
-        Ok(found) if system::files::is_own(&found) && is_open_to_others(&found) => {
+        Ok(metadata) if system::files::is_own(&metadata) && is_open_to_others(&metadata) => {
             system::files::make_directory_private(directory)
         }
         _ => Ok(()),
     }
 }
 
-fn refuse_foreign(path: &Path, found: &fs::Metadata) -> io::Result<()> {
-    if system::files::is_own(found) {
+fn refuse_foreign(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
+    if system::files::is_own(metadata) {
         return Ok(());
     }
-    let whose = format!(
+    let message = format!(
         "{} belongs to user {}, not to {}",
         path.display(),
-        system::files::owner(found),
+        system::files::owner(metadata),
         system::process::effective_uid()
     );
-    Err(io::Error::new(ErrorKind::PermissionDenied, whose))
+    Err(io::Error::new(ErrorKind::PermissionDenied, message))
 }
 
-/// Marks a directory as a cache for backup programs (<https://bford.info/cachedir/>), and says when it was last swept:
-/// the tag's own modification time.
+/// Marks a directory as a cache for backup programs (<https://bford.info/cachedir/>).
+///
+/// Its modification time is the time of the last sweep.
 const CACHE_TAG: &str = "CACHEDIR.TAG";
 const CACHE_TAG_TEXT: &[u8] =
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Tokens cached by ycred. Safe to delete.\n";
 
-/// Collects litter, at most once an hour and 64 entries at a time: records for which `dead` says so, temporary files
-/// older than an hour, things set aside a day ago. Lock files stay: unlinking one breaks the exclusion of those who
-/// hold it open.
-pub fn sweep(directory: &Path, now: Timestamp, dead: impl Fn(&[u8]) -> bool) {
+/// Removes leftovers from a directory, at most once an hour and at most 64 of them at a time.
+///
+/// Leftovers are temporary files older than an hour, foreign objects moved away more than a day ago, and obsolete
+/// records. Lock files stay: removing one would break the lock for the processes that have it open.
+pub fn sweep(directory: &Path, now: Timestamp, is_obsolete: impl Fn(&[u8]) -> bool) {
     const HOUR: Duration = Duration::from_secs(3600);
     let tag = directory.join(CACHE_TAG);
     match fs::symlink_metadata(&tag) {
-        Ok(found) if now.since(modified(&found)).unsigned_abs() < HOUR.as_millis() as u64 => return,
+        Ok(metadata) if now.since(modified(&metadata)).unsigned_abs() < HOUR.as_millis() as u64 => return,
         _ => {}
     }
-    // Renewing the tag comes first: whoever comes next within the hour leaves the sweeping to us.
+    // Update the tag first, so that other processes skip the sweep.
     if replace(&tag, CACHE_TAG_TEXT, false).is_err() {
         return;
     }
     let Ok(mut stream) = fs::read_dir(directory) else { return };
     let mut entries: Vec<_> = stream.by_ref().flatten().collect();
-    // Left open until the process ends: std panics where a sick disk fails the closing, which would cost the token.
+    // Never closed, because std panics if closing fails (on a faulty disk), and that would cost the token.
     std::mem::forget(stream);
-    // From another place each time, or a directory with many live records would keep its litter for ever.
+    // A random start, or a directory with many valid records would never be cleaned up completely.
     if !entries.is_empty() {
         let from = random::below(entries.len());
         entries.rotate_left(from);
@@ -282,70 +290,70 @@ pub fn sweep(directory: &Path, now: Timestamp, dead: impl Fn(&[u8]) -> bool) {
     for entry in entries.into_iter().take(64) {
         let (name, path) = (entry.file_name(), entry.path());
         let Some(name) = name.to_str() else { continue };
-        let Ok(found) = fs::symlink_metadata(&path) else { continue };
-        let age = now.since(modified(&found));
-        let litter = if name.starts_with(TEMPORARY) {
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        let age = now.since(modified(&metadata));
+        let is_leftover = if name.starts_with(TEMPORARY) {
             age > HOUR.as_millis() as i64
         } else if name.starts_with(SET_ASIDE) {
             age > 24 * HOUR.as_millis() as i64
         } else if name.ends_with(RECORD) {
-            // Not looked into before it has lain still for a day, so that a sweep costs a stat for each live record.
+            // Read only if unchanged for a day, so that the sweep costs one stat for each valid record.
             age > 24 * HOUR.as_millis() as i64
-                && matches!(read(&path), Ok(FileState::Content(content)) if dead(&content))
+                && matches!(read(&path), Ok(FileState::Content(content)) if is_obsolete(&content))
         } else {
             false
         };
-        if litter {
-            let _ = if found.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+        if is_leftover {
+            let _ = if metadata.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
         }
     }
 }
 
-/// The names, without ending, that have a record or a lock in a directory; none where there is no directory.
+/// Returns the names, without extension, of all records and locks in a directory. Empty without a directory.
 ///
 /// # Errors
-/// What the disk says.
+/// The directory cannot be read.
 pub fn record_names(directory: &Path) -> io::Result<BTreeSet<String>> {
     let stem = |name: &str| {
         let stem = name.strip_suffix(RECORD).or_else(|| name.strip_suffix(".lock"))?;
-        (!is_litter(name)).then(|| stem.trim_end_matches(".relief").to_owned())
+        (!is_leftover_name(name)).then(|| stem.trim_end_matches(".relief").to_owned())
     };
     Ok(names(directory)?.iter().filter_map(|name| stem(name)).collect())
 }
 
-/// Removes temporary files and what was set aside, however young.
+/// Removes temporary files and foreign objects that were moved away, of any age.
 ///
 /// # Errors
-/// What the disk says.
+/// The directory cannot be read, or a file cannot be removed.
 pub fn remove_temporary_files(directory: &Path) -> io::Result<()> {
-    names(directory)?.iter().filter(|name| is_litter(name)).try_for_each(|name| {
+    names(directory)?.iter().filter(|name| is_leftover_name(name)).try_for_each(|name| {
         let path = directory.join(name);
-        // A directory that was set aside holds nothing of ours.
+        // A directory is always foreign, so it contains no token.
         if path.is_dir() { Ok(()) } else { remove(&path) }
     })
 }
 
-/// Removes temporary files that killed processes left more than an hour ago.
+/// Removes temporary files older than an hour, which killed processes left.
 pub fn remove_old_temporary_files(directory: &Path, now: Timestamp) {
     for name in names(directory).unwrap_or_default() {
         let path = directory.join(&name);
-        let age = fs::symlink_metadata(&path).map_or(0, |found| now.since(modified(&found)));
+        let age = fs::symlink_metadata(&path).map_or(0, |metadata| now.since(modified(&metadata)));
         if name.starts_with(TEMPORARY) && age > 3_600_000 {
             let _ = fs::remove_file(path);
         }
     }
 }
 
-/// The names in a directory up to their first dot, without litter; none where there is no directory.
+/// Returns the file names in a directory up to the first dot, without leftovers. Empty without a directory.
 ///
 /// # Errors
-/// What the disk says.
+/// The directory cannot be read.
 pub fn names_before_dot(directory: &Path) -> io::Result<BTreeSet<String>> {
     let first = |name: &String| name.split('.').next().unwrap_or_default().to_owned();
-    Ok(names(directory)?.iter().filter(|name| !is_litter(name) && name.contains('.')).map(first).collect())
+    Ok(names(directory)?.iter().filter(|name| !is_leftover_name(name) && name.contains('.')).map(first).collect())
 }
 
-fn is_litter(name: &str) -> bool {
+fn is_leftover_name(name: &str) -> bool {
     name.starts_with(TEMPORARY) || name.starts_with(SET_ASIDE)
 }
 
@@ -359,33 +367,33 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
     }
 }
 
-/// The ending of a record's file name, by which the sweep knows one.
+/// The extension of a record file.
 pub const RECORD: &str = ".json";
 
-fn modified(found: &fs::Metadata) -> Timestamp {
-    Timestamp(system::files::modified_nanos(found).div_euclid(1_000_000))
+fn modified(metadata: &fs::Metadata) -> Timestamp {
+    Timestamp(system::files::modified_nanos(metadata).div_euclid(1_000_000))
 }
 
-/// The outcome of one try for a side lock.
+/// The result of one attempt to take a lock.
 pub enum Lock {
     Held(LockGuard),
     Busy,
-    /// This directory or file system cannot lock; losing mutual exclusion costs a request, never correctness.
+    /// Locking does not work here. Without a lock there may be extra requests, but no wrong results.
     Impossible(io::Error),
 }
 
-/// A lock held until it is dropped, or the process ends however it ends.
+/// A lock that is released when it is dropped or when the process ends.
 pub struct LockGuard(
     #[expect(dead_code, reason = "owned for its Drop: closing the descriptor releases the lock")] File,
 );
 
-/// The first pause of a process that waits for a lock, and the longest; each is drawn between half of it and all of it.
+/// The first and the longest pause between two attempts. The actual pause is random, at least half of it.
 const POLL_FIRST: Duration = Duration::from_millis(5);
-const POLL_LONGEST: Duration = Duration::from_millis(50);
+const POLL_MAX: Duration = Duration::from_millis(50);
 
-/// Attempts something again and again, with growing pauses, until it has a result; none once the deadline is over.
+/// Repeats `attempt` with growing pauses until it returns a result. Returns `None` at the deadline.
 ///
-/// This is the one way in which ycred waits for a lock: a blocking flock on a sick NFS hangs for ever.
+/// ycred waits for locks only in this way, because a blocking flock on a faulty NFS hangs forever.
 pub fn poll<T>(deadline: &Deadline, clock: &dyn Clock, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let mut pause = POLL_FIRST;
     loop {
@@ -397,36 +405,36 @@ pub fn poll<T>(deadline: &Deadline, clock: &dyn Clock, mut attempt: impl FnMut()
             return None;
         }
         clock.sleep(random::between(pause / 2, pause).min(left));
-        pause = (pause * 2).min(POLL_LONGEST);
+        pause = (pause * 2).min(POLL_MAX);
     }
 }
 
-/// Waits while a lock is busy. Returns [`Lock::Busy`] if it still is once the deadline is over.
+/// Waits while a lock is busy. Returns [`Lock::Busy`] at the deadline.
 pub fn wait_for_lock(deadline: &Deadline, clock: &dyn Clock, mut try_lock: impl FnMut() -> Lock) -> Lock {
-    let settled = poll(deadline, clock, || match try_lock() {
+    let result = poll(deadline, clock, || match try_lock() {
         Lock::Busy => None,
         lock => Some(lock),
     });
-    settled.unwrap_or(Lock::Busy)
+    result.unwrap_or(Lock::Busy)
 }
 
-/// Tries once for the lock file at `path`. Never blocks: a blocking flock on a sick NFS hangs for ever.
+/// Tries once to take the lock file at `path`. Never blocks.
 pub fn try_lock(path: &Path) -> Lock {
     let opened = system::files::open_lock(path);
-    let file = match opened.and_then(|file| file.metadata().map(|found| (file, found))) {
-        Ok((file, found)) if is_ours(&found) => {
-            if system::files::mode(&found) & 0o077 != 0 {
-                // Best effort: whoever can open it can hold it, which costs us a wait and no more.
+    let file = match opened.and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
+        Ok((file, metadata)) if is_ours(&metadata) => {
+            if system::files::mode(&metadata) & 0o077 != 0 {
+                // Best effort: another user who can open the file can hold the lock and make ycred wait.
                 let _ = system::files::make_file_private(&file);
             }
             file
         }
-        Ok(_) => return Lock::Impossible(io::Error::other(format!("{} is not a lock file of ours", path.display()))),
+        Ok(_) => return Lock::Impossible(io::Error::other(format!("{} is not a lock file of ycred", path.display()))),
         Err(error) => return Lock::Impossible(error),
     };
-    // A signal may interrupt even this; a file system that says so for ever cannot lock.
+    // A signal may interrupt even this call. A file system that reports an interruption every time cannot lock.
     for _ in 0..16 {
-        // By its full path: std's own method of this name, which clippy.toml bans, would be taken otherwise.
+        // The full path avoids std's method of the same name, which clippy.toml bans.
         match fs2::FileExt::try_lock_exclusive(&file) {
             Ok(()) => return Lock::Held(LockGuard(file)),
             Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Lock::Busy,
@@ -437,16 +445,19 @@ pub fn try_lock(path: &Path) -> Lock {
     Lock::Impossible(ErrorKind::Interrupted.into())
 }
 
-/// Writes a file for people (a profile): 0600, whole, following a link that stands in its place so that a link stays
-/// one.
+/// Writes a file that users edit (a profile) atomically, with mode 0600.
+///
+/// If the path is a link, the file that it points to is replaced and the link stays.
 ///
 /// # Errors
-/// What the disk says; with `AlreadyExists` where `overwrite` is not given and something is there.
+/// The file cannot be written. `AlreadyExists` if it exists and `overwrite` is false.
 pub fn write_config(path: &Path, content: &[u8], overwrite: bool) -> io::Result<()> {
     let target = if overwrite { fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()) } else { path.to_owned() };
     if let Some(directory) = target.parent() {
-        if let Some((ancestor, found)) = directory.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?))) {
-            refuse_foreign(ancestor, &found)?;
+        if let Some((ancestor, metadata)) =
+            directory.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?)))
+        {
+            refuse_foreign(ancestor, &metadata)?;
         }
         system::files::create_private_directories(directory)?;
     }
@@ -456,10 +467,10 @@ pub fn write_config(path: &Path, content: &[u8], overwrite: bool) -> io::Result<
             let _ = fs::remove_file(&temporary);
         });
     }
-    // hard_link fails where the name is taken, so nobody's file is lost to a race, and a profile is there whole or not.
+    // hard_link fails if the name is taken. So no existing file is lost in a race, and no profile is incomplete.
     let temporary = target.with_file_name(format!(".ycred-{TEMPORARY}{}", random::id()));
     let linked = write_new(&temporary, content, true).and_then(|()| match fs::hard_link(&temporary, &target) {
-        // FAT and some network file systems have no links.
+        // FAT and some network file systems have no hard links.
         Err(error) if error.kind() != ErrorKind::AlreadyExists && !target.exists() => write_new(&target, content, true),
         linked => linked,
     });
@@ -479,8 +490,8 @@ mod tests {
         tempfile::tempdir().expect("a temporary directory")
     }
 
-    fn content(found: io::Result<FileState>) -> Option<Vec<u8>> {
-        match found {
+    fn content(metadata: io::Result<FileState>) -> Option<Vec<u8>> {
+        match metadata {
             Ok(FileState::Content(content)) => Some(content.to_vec()),
             _ => None,
         }
@@ -492,13 +503,13 @@ mod tests {
         let path = dir.path().join("x.json");
         replace(&path, b"a longer text", false).expect("first");
         replace(&path, b"short", true).expect("second");
-        assert_eq!(content(read(&path)).as_deref(), Some(&b"short"[..]), "no tail of the longer one");
+        assert_eq!(content(read(&path)).as_deref(), Some(&b"short"[..]), "nothing is left of the longer content");
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "no litter");
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "no leftovers");
     }
 
     #[test]
-    fn what_is_no_file_of_ours_is_foreign_and_set_aside_by_the_next_replace() {
+    fn a_foreign_object_is_moved_away_by_the_next_replace() {
         let dir = directory();
         let victim = dir.path().join("victim");
         fs::write(&victim, "untouched").expect("victim");
@@ -520,17 +531,17 @@ mod tests {
     }
 
     #[test]
-    fn room_that_was_taken_is_filled_or_given_back() {
+    fn reserved_space_is_used_or_released() {
         let dir = directory();
         let path = dir.path().join("x.json");
-        drop(reserve(&path, 1000).expect("room"));
-        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0, "given back");
-        reserve(&path, 1000).expect("room").fill(b"short").expect("filled");
-        assert_eq!(content(read(&path)).as_deref(), Some(&b"short"[..]), "no tail of what was reserved");
-        reserve(&path, 10).expect("room").fill(b"longer than was thought").expect("filled");
+        drop(reserve(&path, 1000).expect("space"));
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0, "released");
+        reserve(&path, 1000).expect("space").fill(b"short").expect("filled");
+        assert_eq!(content(read(&path)).as_deref(), Some(&b"short"[..]), "nothing is left of the reserved content");
+        reserve(&path, 10).expect("space").fill(b"longer than was thought").expect("filled");
         assert_eq!(content(read(&path)).as_deref(), Some(&b"longer than was thought"[..]));
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "no litter");
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "no leftovers");
     }
 
     #[test]
@@ -546,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_locked_it_says_why() {
+    fn an_impossible_lock_has_its_cause() {
         let dir = directory();
         assert!(
             matches!(try_lock(&dir.path().join("missing/x.lock")), Lock::Impossible(error) if error.kind() == ErrorKind::NotFound)
@@ -558,26 +569,26 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_private_even_if_found_loose() {
+    fn directories_become_private() {
         let dir = directory();
         let deep = dir.path().join("a/b/v1");
         make_private(&deep).expect("made");
         for path in [&deep, deep.parent().expect("b"), deep.parent().and_then(Path::parent).expect("a")] {
             assert_eq!(fs::metadata(path).expect("there").permissions().mode() & 0o777, 0o700, "{}", path.display());
         }
-        fs::set_permissions(&deep, Permissions::from_mode(0o777)).expect("loosened");
-        make_private(&deep).expect("tightened");
+        fs::set_permissions(&deep, Permissions::from_mode(0o777)).expect("mode changed");
+        make_private(&deep).expect("private");
         assert_eq!(fs::metadata(&deep).expect("there").permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
-    fn the_sweep_takes_litter_alone() {
+    fn the_sweep_removes_only_leftovers() {
         let dir = directory();
         let now = Timestamp(4_000_000_000_000); // far enough ahead that all of these are old
-        for name in ["tmp-1", "set-aside-x.json", "dead.json", "live.json", "x.lock", "note.txt"] {
+        for name in ["tmp-1", "set-aside-x.json", "obsolete.json", "live.json", "x.lock", "note.txt"] {
             fs::write(dir.path().join(name), name).expect("written");
         }
-        sweep(dir.path(), now, |content| content == b"dead.json");
+        sweep(dir.path(), now, |content| content == b"obsolete.json");
         let mut left: Vec<_> = fs::read_dir(dir.path())
             .expect("readable")
             .flatten()
@@ -588,24 +599,24 @@ mod tests {
     }
 
     #[test]
-    fn the_sweep_rests_for_an_hour() {
+    fn the_sweep_runs_at_most_once_an_hour() {
         let dir = directory();
         sweep(dir.path(), Timestamp(0), |_| false);
         let tag = modified(&fs::metadata(dir.path().join(CACHE_TAG)).expect("tag"));
-        fs::write(dir.path().join("dead.json"), "x").expect("written");
+        fs::write(dir.path().join("obsolete.json"), "x").expect("written");
         sweep(dir.path(), tag.plus(Duration::from_secs(3599)), |_| true);
-        assert!(dir.path().join("dead.json").exists());
+        assert!(dir.path().join("obsolete.json").exists());
     }
 
     #[test]
-    fn a_profile_is_not_overwritten_unasked() {
+    fn an_existing_profile_is_overwritten_only_on_request() {
         let dir = directory();
         let path = dir.path().join("new/prod.toml");
         write_config(&path, b"one", false).expect("first");
         assert_eq!(write_config(&path, b"two", false).expect_err("taken").kind(), ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).expect("readable"), b"one");
-        write_config(&path, b"two", true).expect("told to");
+        write_config(&path, b"two", true).expect("overwrite");
         assert_eq!(fs::read(&path).expect("readable"), b"two");
-        assert_eq!(fs::read_dir(path.parent().expect("new")).expect("readable").count(), 1, "no litter");
+        assert_eq!(fs::read_dir(path.parent().expect("new")).expect("readable").count(), 1, "no leftovers");
     }
 }

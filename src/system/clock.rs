@@ -1,5 +1,5 @@
-//! The clock's source.
-#![expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+//! Reads the system clocks.
+#![expect(clippy::disallowed_methods, reason = "the only place that reads the wall clock")]
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,9 +10,9 @@ struct SystemClock {
     started: Instant,
 }
 
-/// The process's clock, which starts with the first call.
+/// Returns the process's clock. Its monotonic part starts at the first call.
 pub fn clock() -> &'static dyn Clock {
-    // As long-lived as any thread.
+    // Static, so that all threads can use it.
     static CLOCK: OnceLock<SystemClock> = OnceLock::new();
     CLOCK.get_or_init(|| SystemClock { started: Instant::now() })
 }

@@ -1,4 +1,4 @@
-//! Files, as the operating system has them: opened in the few ways that ycred needs, with their owners and modes.
+//! Files: the few ways in which ycred opens them, and their owners and modes.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::system::process::effective_uid;
 
-/// Opens a file that somebody else wrote, for reading. Links are followed; a FIFO does not block.
+/// Opens a file that ycred does not own for reading. Follows links and does not block on a FIFO.
 ///
 /// # Errors
 /// Those of open(2).
@@ -15,15 +15,15 @@ pub fn open_for_reading(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
-/// Opens a file of ycred's own for reading. No link is followed; a FIFO does not block.
+/// Opens a file that ycred owns for reading. Follows no link and does not block on a FIFO.
 ///
 /// # Errors
-/// Those of open(2); see [`is_other_object`].
+/// Those of open(2). See [`is_other_object`].
 pub fn open_own(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
-/// Opens a file of ycred's own for writing. No link is followed.
+/// Opens a file that ycred owns for writing. Follows no link.
 ///
 /// # Errors
 /// Those of open(2).
@@ -31,17 +31,17 @@ pub fn open_own_for_writing(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
-/// Creates a file that only its owner may read and write. No link is followed.
+/// Creates a file that only its owner can read and write. Follows no link.
 ///
 /// # Errors
-/// Those of open(2); with `AlreadyExists` where there is something.
+/// Those of open(2). `AlreadyExists` if the path exists.
 pub fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
-/// Opens a lock file, which is created if there is none. No link is followed.
+/// Opens a lock file, or creates it. Follows no link.
 ///
-/// It is opened for writing, since NFS maps flock to a byte-range lock, and an exclusive one needs a writable file.
+/// Opens it for writing, because NFS maps flock to a byte-range lock, and an exclusive one needs a writable file.
 ///
 /// # Errors
 /// Those of open(2).
@@ -56,12 +56,12 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Whether a file of ycred's own could not be opened because something else has its name: a link, or a socket.
+/// Returns true if opening a file failed because the path is a link or a socket.
 pub fn is_other_object(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO))
 }
 
-/// Creates a directory with every parent that is missing, all of them for their owner alone.
+/// Creates a directory and its missing parents, accessible only to their owner.
 ///
 /// # Errors
 /// Those of mkdir(2).
@@ -69,7 +69,7 @@ pub fn create_private_directories(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-/// Makes a directory its owner's alone.
+/// Makes a directory accessible only to its owner.
 ///
 /// # Errors
 /// Those of chmod(2).
@@ -77,7 +77,7 @@ pub fn make_directory_private(directory: &Path) -> io::Result<()> {
     fs::set_permissions(directory, Permissions::from_mode(0o700))
 }
 
-/// Makes an open file its owner's alone.
+/// Makes an open file accessible only to its owner.
 ///
 /// # Errors
 /// Those of fchmod(2).
@@ -85,34 +85,34 @@ pub fn make_file_private(file: &File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))
 }
 
-/// The permission bits, as chmod(1) takes them.
-pub fn mode(found: &Metadata) -> u32 {
-    found.mode() & 0o7777
+/// Returns the permission bits, as in chmod(1).
+pub fn mode(metadata: &Metadata) -> u32 {
+    metadata.mode() & 0o7777
 }
 
-/// The owner's user id.
-pub fn owner(found: &Metadata) -> u32 {
-    found.uid()
+/// Returns the owner's user id.
+pub fn owner(metadata: &Metadata) -> u32 {
+    metadata.uid()
 }
 
 /// Returns true if the file belongs to the user that this process runs as.
-pub fn is_own(found: &Metadata) -> bool {
-    found.uid() == effective_uid()
+pub fn is_own(metadata: &Metadata) -> bool {
+    metadata.uid() == effective_uid()
 }
 
-/// Which file it is, by whatever name: device and inode.
-pub fn identity(found: &Metadata) -> (u64, u64) {
-    (found.dev(), found.ino())
+/// Returns the device and the inode, which identify a file under any name.
+pub fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
-/// When the content was modified, in nanoseconds since 1970.
-pub fn modified_nanos(found: &Metadata) -> i64 {
-    nanos(found.mtime(), found.mtime_nsec())
+/// Returns when the content was modified, in nanoseconds since 1970.
+pub fn modified_nanos(metadata: &Metadata) -> i64 {
+    nanos(metadata.mtime(), metadata.mtime_nsec())
 }
 
-/// When the file was changed in any way, in nanoseconds since 1970.
-pub fn changed_nanos(found: &Metadata) -> i64 {
-    nanos(found.ctime(), found.ctime_nsec())
+/// Returns when the content or the metadata changed, in nanoseconds since 1970.
+pub fn changed_nanos(metadata: &Metadata) -> i64 {
+    nanos(metadata.ctime(), metadata.ctime_nsec())
 }
 
 fn nanos(seconds: i64, nanoseconds: i64) -> i64 {

@@ -1,4 +1,4 @@
-//! What only Linux has.
+//! Functions that are specific to Linux.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
 use std::ffi::{CStr, OsStr};
@@ -8,18 +8,18 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The programs that open a URL, tried in turn.
+/// The programs that open a URL, in the order to try.
 pub const URL_OPENERS: &[&[&str]] = &[&["xdg-open"], &["gio", "open"], &["wslview"]];
 
-/// The effective user id. The kernel has left it beside the arguments (getauxval(3)), which saves a hit a system call.
+/// Returns the effective user id. getauxval(3) saves a system call on each cache hit.
 pub fn effective_uid() -> u32 {
-    // SAFETY: getauxval takes a plain integer and reads what the kernel put there before our first instruction.
+    // SAFETY: getauxval takes a plain integer, and reads memory that the kernel initialized before the process started.
     u32::try_from(unsafe { libc::getauxval(libc::AT_EUID) }).unwrap_or(u32::MAX)
 }
 
-/// The file that this process runs, as the kernel left it beside the arguments (getauxval(3), `AT_EXECFN`).
+/// Returns the path that this process was started with (getauxval(3), `AT_EXECFN`).
 pub fn executable() -> Option<PathBuf> {
-    // SAFETY: the kernel has put a pointer to a string with a NUL at its end there, which stays as long as the process.
+    // SAFETY: the kernel stores a pointer to a NUL-terminated string, which is valid as long as the process runs.
     let path = unsafe {
         let name = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
         (!name.is_null()).then(|| CStr::from_ptr(name))
@@ -30,9 +30,9 @@ pub fn executable() -> Option<PathBuf> {
 
 /// See [`super::process::disable_core_dumps`].
 ///
-/// `PR_SET_DUMPABLE` and not `RLIMIT_CORE`: a limit would be inherited by the programs that `ycred exec` becomes.
+/// Uses `PR_SET_DUMPABLE`, because programs that `ycred exec` runs would inherit `RLIMIT_CORE`.
 pub fn disable_core_dumps() {
-    // SAFETY: PR_SET_DUMPABLE takes plain integers and changes a flag of this process alone.
+    // SAFETY: PR_SET_DUMPABLE takes plain integers and changes only a flag of this process.
     unsafe {
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
     }
@@ -40,7 +40,7 @@ pub fn disable_core_dumps() {
 
 /// See [`super::process::kill_child_on_exit`].
 pub fn kill_child_on_exit(command: &mut Command) {
-    // SAFETY: prctl with plain integers, and nothing else is done between fork and exec.
+    // SAFETY: prctl takes plain integers, and nothing else runs between fork and exec.
     unsafe {
         command.pre_exec(|| {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -49,16 +49,16 @@ pub fn kill_child_on_exit(command: &mut Command) {
     }
 }
 
-/// Where libc keeps `errno`, which a signal handler must put back.
+/// Returns the address of `errno`, which a signal handler must restore.
 ///
 /// # Safety
-/// The pointer is the calling thread's own and is valid as long as the thread.
+/// The pointer belongs to the calling thread and is valid as long as the thread runs.
 pub unsafe fn errno() -> *mut libc::c_int {
-    // SAFETY: takes nothing, and touches no memory of ours.
+    // SAFETY: takes no arguments and writes no memory.
     unsafe { libc::__errno_location() }
 }
 
-/// Whether SIGPIPE was ignored when we were started: std's own start-up overwrites it, so it is read before that.
+/// Whether SIGPIPE was ignored when ycred was started. Read before std's startup code, which changes it.
 pub static PIPE_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 #[used]

@@ -1,10 +1,10 @@
-//! A listener on this machine's loopback, for what a browser or a child of ours sends: the callback of a login, the
-//! endpoints of `exec --serve`. HTTP/1.1, GET alone, one request a connection.
+//! An HTTP server on loopback, for the callback of a login and the endpoints of `exec --serve`.
 //!
-//! Any page in a browser, and any program of any user here, can reach it. So nothing is answered that names another
-//! host than ours (a name that somebody has bent to 127.0.0.1) or that was forwarded; what else must hold of a request,
-//! whoever takes it here decides.
-#![expect(clippy::disallowed_types, reason = "listens on loopback; whoever connects is on this machine")]
+//! It supports HTTP/1.1, GET only, with one request per connection.
+//!
+//! Any web page in a browser and any local program of any user can reach it. The server therefore rejects requests that
+//! name another host (DNS rebinding) and forwarded requests. The caller makes all other checks.
+#![expect(clippy::disallowed_types, reason = "listens on loopback only")]
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -16,40 +16,41 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-/// The most that a request may hold, line and headers.
-const LARGEST: usize = 16 * 1024;
-/// Header lines; a browser sends about twenty.
-const HEADERS: usize = 64;
-/// How long a request may take to come, and an answer to go. Browsers open connections in advance and never use them.
-const SILENCE: Duration = Duration::from_secs(5);
-/// How long a request may wait for its answer.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Connections at a time; more wait until one is done, which each is in bounded time.
-const CONNECTIONS: usize = 256;
-const LOOK: Duration = Duration::from_millis(2);
+/// The maximum size of a request line with its headers, in bytes.
+const REQUEST_MAX: usize = 16 * 1024;
+/// The maximum number of headers. A browser sends about twenty.
+const HEADERS_MAX: usize = 64;
+/// The time limit for reading a request and for writing a response. Browsers open connections that they never use.
+const TRANSFER: Duration = Duration::from_secs(5);
+/// The time limit for computing a response.
+const RESPONSE: Duration = Duration::from_secs(60);
+/// The maximum number of open connections. More wait until one is closed, which takes a bounded time.
+const CONNECTIONS_MAX: usize = 256;
+/// How often to check for a closed connection.
+const POLL: Duration = Duration::from_millis(2);
 
-/// A request for something that a GET may be for.
+/// A GET request.
 #[derive(Debug)]
 pub struct LocalRequest {
     pub path: String,
-    /// As it was sent, percent-encoded; empty without one.
+    /// The query as sent, percent-encoded. Empty without a query.
     pub query: String,
     pub peer: SocketAddr,
     headers: Vec<(String, String)>,
 }
 
 impl LocalRequest {
-    /// The first header of this name, in any case.
+    /// Returns the first header with this name, in upper or lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
-/// What is answered. It is never cached, sniffed, or shown in a frame.
+/// A response. Its headers forbid caching, content sniffing and frames.
 pub struct LocalResponse {
     pub status: u16,
     pub content_type: &'static str,
-    /// May hold a token.
+    /// May contain a token.
     pub body: Zeroizing<Vec<u8>>,
 }
 
@@ -75,9 +76,10 @@ impl LocalResponse {
             _ => "Answer",
         };
         format!(
-            "HTTP/1.1 {} {phrase}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\nCache-Control: no-store\r\n\
-             X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nContent-Security-Policy: default-src 'none'; \
-             style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'\r\n\r\n",
+            "HTTP/1.1 {} {phrase}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\
+             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\
+             Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+             frame-ancestors 'none'\r\n\r\n",
             self.status,
             self.content_type,
             self.body.len()
@@ -85,7 +87,7 @@ impl LocalResponse {
     }
 }
 
-/// A request that waits for its answer. Dropped without one, its connection is closed.
+/// A request that waits for its response. If dropped without one, the connection is closed.
 pub struct PendingRequest {
     pub request: LocalRequest,
     reply: Sender<LocalResponse>,
@@ -93,14 +95,14 @@ pub struct PendingRequest {
 }
 
 impl PendingRequest {
-    /// Answers, and returns once the answer is written or cannot be.
+    /// Responds, and returns when the response is written or writing has failed.
     pub fn answer(self, response: LocalResponse) {
         if self.reply.send(response).is_ok() {
-            let _ = self.written.recv_timeout(SILENCE);
+            let _ = self.written.recv_timeout(TRANSFER);
         }
     }
 
-    /// Answers, without waiting for the peer to take it.
+    /// Responds without waiting for the peer to read the response.
     pub fn respond_without_waiting(self, response: LocalResponse) {
         let _ = self.reply.send(response);
     }
@@ -114,10 +116,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on 127.0.0.1, on this port or (0) on a free one.
+    /// Listens on a port of 127.0.0.1. 0 selects a free port.
     ///
     /// # Errors
-    /// The port is taken, or there is no loopback.
+    /// The port is in use, or there is no loopback interface.
     pub fn bind(port: u16) -> io::Result<Self> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let port = socket.local_addr()?.port();
@@ -132,17 +134,17 @@ impl Listener {
         self.port
     }
 
-    /// That somebody can come: a port can be had on a loopback that is down, and is reached by nobody.
+    /// Checks that clients can connect, because listening also succeeds on a loopback interface that is down.
     ///
     /// # Errors
-    /// What the system says.
+    /// Connecting failed.
     pub fn check(&self) -> io::Result<()> {
         TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map(drop)
     }
 
-    /// The next request, if one comes within `patience`.
-    pub fn next(&self, patience: Duration) -> Option<PendingRequest> {
-        self.incoming.recv_timeout(patience).ok()
+    /// Waits for the next request, at most for `timeout`.
+    pub fn next(&self, timeout: Duration) -> Option<PendingRequest> {
+        self.incoming.recv_timeout(timeout).ok()
     }
 }
 
@@ -161,17 +163,17 @@ fn accept(socket: &TcpListener, send: &Sender<PendingRequest>, ended: &AtomicBoo
             return;
         }
         let Ok(connection) = connection else {
-            // Out of descriptors, perhaps; no reason to spin.
+            // Perhaps no descriptors are left: avoid a busy loop.
             thread::sleep(Duration::from_millis(20));
             continue;
         };
-        while open.load(Ordering::Relaxed) >= CONNECTIONS && !ended.load(Ordering::Relaxed) {
-            thread::sleep(LOOK);
+        while open.load(Ordering::Relaxed) >= CONNECTIONS_MAX && !ended.load(Ordering::Relaxed) {
+            thread::sleep(POLL);
         }
         open.fetch_add(1, Ordering::Relaxed);
         let (send, counter) = (send.clone(), Arc::clone(&open));
         let started = thread::Builder::new().spawn(move || {
-            // A peer that breaks off is no concern of ours.
+            // A peer that disconnects is not an error.
             let _ = serve(connection, &send);
             counter.fetch_sub(1, Ordering::Relaxed);
         });
@@ -182,14 +184,15 @@ fn accept(socket: &TcpListener, send: &Sender<PendingRequest>, ended: &AtomicBoo
 }
 
 fn serve(mut connection: TcpStream, send: &Sender<PendingRequest>) -> io::Result<()> {
-    connection.set_write_timeout(Some(SILENCE))?;
+    connection.set_write_timeout(Some(TRANSFER))?;
     let began = Instant::now();
     let (peer, local) = (connection.peer_addr()?, connection.local_addr()?);
-    let mut head = Zeroizing::new(vec![0; LARGEST]);
+    let mut head = Zeroizing::new(vec![0; REQUEST_MAX]);
     let mut filled = 0;
     let request = loop {
-        // Of the whole request and not of each read, or a peer that drips would hold its place for hours. None left: an error.
-        connection.set_read_timeout(Some(SILENCE.saturating_sub(began.elapsed())))?;
+        // The limit is for the whole request: a peer that sends one byte at a time must not keep the connection for
+        // hours. A timeout of zero is an error.
+        connection.set_read_timeout(Some(TRANSFER.saturating_sub(began.elapsed())))?;
         let n = connection.read(&mut head[filled..])?;
         if n == 0 {
             return Ok(());
@@ -197,18 +200,18 @@ fn serve(mut connection: TcpStream, send: &Sender<PendingRequest>) -> io::Result
         filled += n;
         match read_head(&head[..filled], peer, local.port()) {
             Ok(Some(request)) => break request,
-            Ok(None) if filled < LARGEST => {}
+            Ok(None) if filled < REQUEST_MAX => {}
             Ok(None) => return write(&mut connection, &LocalResponse::text(400, "the request is too large\n")),
-            Err(refusal) => return write(&mut connection, &refusal),
+            Err(rejection) => return write(&mut connection, &rejection),
         }
     };
-    let ((reply, answer), (done, written)) = (mpsc::channel(), mpsc::channel());
+    let ((reply, response), (done, written)) = (mpsc::channel(), mpsc::channel());
     if send.send(PendingRequest { request, reply, written }).is_err() {
         return Ok(());
     }
-    let Ok(response) = answer.recv_timeout(PATIENCE) else { return Ok(()) };
+    let Ok(response) = response.recv_timeout(RESPONSE) else { return Ok(()) };
     let outcome = write_response(&mut connection, &response);
-    // Before the rest is heard: whoever waits for this takes one request after the other, and a peer may talk on.
+    // Before draining: the thread that waits for this handles one request after another, and a peer may keep sending.
     let _ = done.send(());
     outcome.and_then(|()| drain(&mut connection))
 }
@@ -224,7 +227,7 @@ fn write_response(connection: &mut TcpStream, response: &LocalResponse) -> io::R
     connection.shutdown(Shutdown::Write)
 }
 
-/// What the peer still has to say is taken off its hands, or a reset would overtake the answer.
+/// Reads what the peer still sends. Otherwise a TCP reset could reach the peer before the response.
 fn drain(connection: &mut TcpStream) -> io::Result<()> {
     let mut rest = [0; 1024];
     connection.set_read_timeout(Some(Duration::from_millis(500)))?;
@@ -236,17 +239,17 @@ fn drain(connection: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a request's head. None: it is not whole yet.
+/// Parses a request line with its headers. Returns `None` if it is not complete yet.
 ///
 /// # Errors
-/// The answer to what is not for us.
+/// The response that rejects the request.
 pub fn read_head(head: &[u8], peer: SocketAddr, port: u16) -> Result<Option<LocalRequest>, LocalResponse> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(LocalResponse::text(400, "this is no HTTP request\n")),
+        Err(_) => return Err(LocalResponse::text(400, "this is not an HTTP request\n")),
     }
     let target = parsed.path.unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -260,15 +263,18 @@ pub fn read_head(head: &[u8], peer: SocketAddr, port: u16) -> Result<Option<Loca
             .map(|header| (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned()))
             .collect(),
     };
-    let ours = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
-    if !request.header("host").is_some_and(|host| ours.iter().any(|our| our.eq_ignore_ascii_case(host))) {
-        return Err(LocalResponse::text(403, "this is not the host that was asked for\n"));
+    let allowed_hosts = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+    if !request
+        .header("host")
+        .is_some_and(|host| allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)))
+    {
+        return Err(LocalResponse::text(403, "the Host header does not name this server\n"));
     }
     if ["x-forwarded-for", "forwarded"].iter().any(|name| request.header(name).is_some()) {
-        return Err(LocalResponse::text(403, "forwarded requests are not answered\n"));
+        return Err(LocalResponse::text(403, "forwarded requests are not allowed\n"));
     }
     if parsed.method != Some("GET") {
-        return Err(LocalResponse::text(405, "only GET is answered\n"));
+        return Err(LocalResponse::text(405, "only GET is allowed\n"));
     }
     Ok(Some(request))
 }
@@ -283,9 +289,9 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_read_once_it_is_whole() {
+    fn a_request_is_parsed_once_it_is_complete() {
         let head = "GET /auth/callback?code=a%20b&state=x HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAccept: */*\r\n\r\n";
-        let request = read(head).expect("good").expect("whole");
+        let request = read(head).expect("good").expect("complete");
         assert_eq!((request.path.as_str(), request.query.as_str()), ("/auth/callback", "code=a%20b&state=x"));
         assert_eq!(request.header("ACCEPT"), Some("*/*"));
         for end in 0..head.len() {
@@ -294,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_another_host_is_refused() {
+    fn requests_for_another_host_are_rejected() {
         let status = |lines: &str| read(&format!("{lines}\r\n\r\n")).map(|_| ());
         assert_eq!(status("GET / HTTP/1.1\r\nHost: LOCALHOST:8080"), Ok(()));
         for host in ["evil.example:8080", "127.0.0.1", "127.0.0.1:80", "127.0.0.1:8080.evil.example", ""] {
@@ -316,34 +322,34 @@ mod tests {
         let incoming = listener.next(Duration::from_secs(20)).expect("a request");
         assert_eq!(incoming.request.path, "/x");
         let reading = thread::spawn(move || {
-            let mut answer = String::new();
-            speaking.read_to_string(&mut answer).map(|_| answer)
+            let mut response = String::new();
+            speaking.read_to_string(&mut response).map(|_| response)
         });
         incoming.answer(LocalResponse::text(200, "hello"));
-        let answer = reading.join().expect("no panic").expect("read");
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"), "{answer}");
+        let response = reading.join().expect("no panic").expect("read");
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\nhello"), "{response}");
         drop(silent);
     }
 
     #[test]
-    fn a_peer_that_talks_on_after_its_request_keeps_nobody_waiting() {
+    fn a_peer_that_keeps_sending_does_not_delay_the_response() {
         let listener = Listener::bind(0).expect("a port");
         let mut peer = TcpStream::connect((Ipv4Addr::LOCALHOST, listener.port())).expect("connects");
         write!(peer, "GET /x HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", listener.port()).expect("sent");
         let PendingRequest { request: _, reply, written } = listener.next(Duration::from_secs(20)).expect("a request");
         let talking = thread::spawn(move || {
-            // Until the other side has had enough.
+            // Until the server closes the connection.
             while peer.write_all(b"x").is_ok() {
                 thread::sleep(Duration::from_millis(50));
             }
         });
         reply.send(LocalResponse::text(200, "hello")).expect("taken");
-        assert!(written.recv_timeout(SILENCE / 2).is_ok(), "the answer is out while the peer talks on");
+        assert!(written.recv_timeout(TRANSFER / 2).is_ok(), "the response is written while the peer keeps sending");
         talking.join().expect("no panic");
     }
 
     #[test]
-    fn a_peer_that_drips_holds_its_place_no_longer_than_a_silent_one() {
+    fn a_peer_that_sends_slowly_is_cut_off() {
         let listener = Listener::bind(0).expect("a port");
         let mut dripping = TcpStream::connect((Ipv4Addr::LOCALHOST, listener.port())).expect("connects");
         dripping.write_all(b"GET / HTTP/1.1\r\nHost: ").expect("sent");

@@ -1,33 +1,33 @@
-//! Whose a connection on loopback is: the kernel's table of sockets names the user of each (proc_net_tcp(5), "uid").
+//! Finds the user at the other end of a loopback connection, in the kernel's table of sockets (proc_net_tcp(5), "uid").
 //!
-//! The metadata protocol carries no secret, so this is all that keeps another user's programs from our token.
+//! The metadata protocol has no secret, so only this check keeps other users' programs from the token.
 
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// Sockets of IPv4; and those of IPv6, among which are the ones that speak IPv4 through it, as Java's do.
+/// The tables of IPv4 and IPv6 sockets. Some programs, such as Java, use IPv4 through IPv6 sockets.
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 
-/// The state of a socket that listens (include/net/tcp_states.h).
+/// The state of a listening socket (include/net/tcp_states.h).
 const LISTEN: u8 = 0x0a;
 
-/// Whether users can be told here: our own listener is in the table as ours.
+/// Checks that the table works here: it must contain ycred's own listener on `port`, with the user id `us`.
 ///
 /// # Errors
-/// Why not.
+/// The table cannot be read, or does not contain the listener.
 pub fn can_tell(port: u16, us: u32) -> Result<(), String> {
-    let ours = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+    let own = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
     let file =
         File::open(TABLES[0]).map_err(|error| format!("{}: {}", TABLES[0], crate::base::error::describe(&error)))?;
-    match find(BufReader::new(file), ours.0, ours.1) {
+    match find(BufReader::new(file), own.0, own.1) {
         Ok(Some(socket)) if socket.state == LISTEN && socket.user == us => Ok(()),
-        Ok(_) => Err(format!("{} does not have our own socket", TABLES[0])),
+        Ok(_) => Err(format!("{} does not contain ycred's own socket", TABLES[0])),
         Err(error) => Err(format!("{}: {}", TABLES[0], crate::base::error::describe(&error))),
     }
 }
 
-/// The user who holds the other end of a connection to our `port`; none where that cannot be told.
+/// Returns the user id at the other end of a connection to `port`, if it can be determined.
 pub fn user(peer: SocketAddr, port: u16) -> Option<u32> {
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     TABLES.iter().find_map(|table| find(BufReader::new(File::open(table).ok()?), peer, here).ok()?).map(|s| s.user)
@@ -39,7 +39,7 @@ struct Socket {
     user: u32,
 }
 
-/// The socket with these two ends, if a process holds it. One that has been closed is nobody's, and has 0 for its user.
+/// Returns the socket with these two addresses, if a process has it open. A closed one has no inode, and its user is 0.
 fn find(table: impl io::BufRead, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Socket>> {
     let (local, remote) = (forms(local), forms(remote));
     for line in table.lines().skip(1) {
@@ -51,7 +51,7 @@ fn find(table: impl io::BufRead, local: SocketAddr, remote: SocketAddr) -> io::R
             continue;
         }
         let state = fields.next().and_then(|field| u8::from_str_radix(field, 16).ok());
-        // Behind the queues, the timer and the retransmissions.
+        // After the queues, the timer and the retransmissions.
         let user = fields.nth(3).and_then(|field| field.parse().ok());
         let inode: Option<u64> = fields.nth(1).and_then(|field| field.parse().ok());
         if let (Some(state), Some(user), Some(1..)) = (state, user, inode) {
@@ -61,7 +61,7 @@ fn find(table: impl io::BufRead, local: SocketAddr, remote: SocketAddr) -> io::R
     Ok(None)
 }
 
-/// An IPv4 end as the tables write it: the address in the machine's own byte order, by itself and inside IPv6.
+/// Formats an IPv4 address as in the two tables, in the machine's byte order: as IPv4, and mapped to IPv6.
 fn forms(end: SocketAddr) -> [String; 2] {
     let SocketAddr::V4(end) = end else { return Default::default() };
     let word = |bytes: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(bytes));
@@ -89,16 +89,16 @@ mod tests {
 
     #[test]
     #[cfg(target_endian = "little")]
-    fn the_table_names_the_user_of_a_socket_that_somebody_holds() {
+    fn the_table_has_the_user_of_an_open_socket() {
         let found = |port| find(TABLE.as_bytes(), at(port), at(8080)).expect("read");
         assert_eq!(found(50000), Some(Socket { state: 1, user: 65534 }));
-        assert_eq!(found(50001), None, "closed, so that its user is no longer known");
+        assert_eq!(found(50001), None, "closed, so its user is unknown");
         assert_eq!(found(50002), Some(Socket { state: 1, user: 1001 }), "IPv4 through IPv6");
         assert_eq!(found(50003), None, "a line that is cut off");
         assert_eq!(found(50004), None);
         let listener = find(TABLE.as_bytes(), at(8080), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         assert_eq!(listener.expect("read"), Some(Socket { state: LISTEN, user: 1000 }));
-        // The same two ports the other way round are our own end.
+        // The two ports in reverse are ycred's own end.
         assert_eq!(find(TABLE.as_bytes(), at(8080), at(50000)).expect("read"), None);
     }
 }

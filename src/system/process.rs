@@ -1,4 +1,4 @@
-//! This process and its children, as the operating system has them.
+//! Functions for this process and its children.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
 use std::io;
@@ -9,31 +9,33 @@ use std::time::Duration;
 
 use crate::system::os;
 
-/// The effective user id, which decides whether a file is ours.
+/// Returns the effective user id, which decides whether this user owns a file.
 pub fn effective_uid() -> u32 {
     os::effective_uid()
 }
 
-/// The file that this process runs; also where there is no `/proc` to ask.
+/// Returns the executable of this process. On Linux this works without `/proc` too.
 pub fn executable() -> Option<PathBuf> {
     std::env::current_exe().ok().or_else(os::executable)
 }
 
-/// Keeps this process's memory, and with it every token, out of core dumps and away from other processes of the user. A
-/// kernel that refuses is no reason to refuse the user.
+/// Keeps this process's memory, which contains tokens, out of core dumps and away from other processes of the user.
+///
+/// A failure is ignored.
 pub fn disable_core_dumps() {
     os::disable_core_dumps();
 }
 
-/// Ends as a child of ours did: by the same signal where it was one, as if it had taken our place, whatever was caught of it.
-/// What is left of us then (the first process of a container survives its own signals) says it as shells do, by the exit code
-/// that is returned.
+/// Ends this process as its child ended: with the same signal, or with the returned exit code.
+///
+/// The first process of a container survives its own signals. It gets the exit code that a shell would use for the
+/// signal.
 pub fn end_as(status: ExitStatus) -> u8 {
     match (status.code(), status.signal()) {
         (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
         (None, signal) => {
             let signal = signal.unwrap_or_default();
-            // SAFETY: SIG_DFL runs no code of ours, and raise takes a plain integer.
+            // SAFETY: SIG_DFL runs no code of this program, and raise takes a plain integer.
             unsafe {
                 libc::signal(signal, libc::SIG_DFL);
                 libc::raise(signal);
@@ -43,48 +45,48 @@ pub fn end_as(status: ExitStatus) -> u8 {
     }
 }
 
-/// Becomes a program. Returns only where that cannot be.
+/// Replaces this process with a program. Returns only on failure.
 pub fn become_program(command: &mut Command) -> io::Error {
     command.exec()
 }
 
-/// Puts a program into a process group of its own.
+/// Starts a program in its own process group.
 pub fn in_own_group(command: &mut Command) -> &mut Command {
     command.process_group(0)
 }
 
-/// Makes a child end when we are killed, instead of going on unseen. (What it has started itself is not reached.)
+/// Makes the kernel kill the child when ycred is killed. Does not affect the child's own children.
 pub fn kill_child_on_exit(command: &mut Command) {
     os::kill_child_on_exit(command);
 }
 
-/// What waiting for a descriptor came to.
+/// The result of waiting for input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Readable {
-    /// The patience was over first.
+    /// The time limit was reached.
     NotYet,
     Some,
-    /// Nobody will write any more, so that no further read will block.
+    /// No writer is left, so no further read will block.
     ToTheEnd,
 }
 
-/// Waits until standard input has something to read, or has ended.
-pub fn wait_for_stdin(patience: Duration) -> Readable {
+/// Waits until standard input is readable or has ended.
+pub fn wait_for_stdin(timeout: Duration) -> Readable {
     let mut poll = libc::pollfd { fd: libc::STDIN_FILENO, events: libc::POLLIN, revents: 0 };
-    let patience = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: one pollfd, whose address and count are right. An error (EINTR, a file that cannot be polled) counts as
-    // readable: the read that follows tells.
-    match unsafe { libc::poll(&raw mut poll, 1, patience) } {
+    let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // An error (EINTR, a file that cannot be polled) counts as readable: the following read reports it.
+    // SAFETY: `poll` is one valid pollfd, and the count is 1.
+    match unsafe { libc::poll(&raw mut poll, 1, timeout) } {
         0 => Readable::NotYet,
         _ if poll.revents & libc::POLLHUP != 0 => Readable::ToTheEnd,
         _ => Readable::Some,
     }
 }
 
-/// Ends a whole process group, which a command of a profile was started in.
+/// Kills a whole process group, such as that of a profile's command.
 pub fn kill_group(leader: u32) {
     if let Ok(pid) = i32::try_from(leader) {
-        // SAFETY: kill takes plain integers. A group that is gone already gives ESRCH, which is what was wanted.
+        // SAFETY: kill takes plain integers. ESRCH means that the group has ended already.
         unsafe { libc::kill(-pid, libc::SIGKILL) };
     }
 }

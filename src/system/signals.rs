@@ -1,4 +1,4 @@
-//! Signals: those that come for us, and those that the programs that we start inherit.
+//! Signals: those that ycred receives, and the settings that the programs it runs inherit.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
 use std::fs::File;
@@ -15,10 +15,11 @@ use crate::system::unix::handler_of;
 
 static FILE_SIZE_SIGNAL_WAS_DEFAULT: AtomicBool = AtomicBool::new(false);
 
-/// Makes a write beyond `ulimit -f` fail with `EFBIG`, which the cache survives, instead of killing us before the token
-/// is printed. Called before the first write; a hit never writes a file and so never gets here.
+/// Makes a write beyond `ulimit -f` fail with `EFBIG`, instead of killing ycred before it prints the token.
+///
+/// Called before the first write to a file. A cache hit writes no file.
 pub fn ignore_file_size_signal() {
-    // SAFETY: installing SIG_IGN runs no code of ours in signal context.
+    // SAFETY: SIG_IGN runs no code of this program in signal context.
     let before = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     if before == libc::SIG_DFL {
         FILE_SIZE_SIGNAL_WAS_DEFAULT.store(true, Ordering::Relaxed);
@@ -27,30 +28,33 @@ pub fn ignore_file_size_signal() {
 
 static CHILD_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
-/// Makes the ends of children known to us, before the first is started. Daemons that ignore SIGCHLD bequeath that, and the
-/// kernel then throws a child's exit status away. What has been caught of it stays so.
+/// Resets SIGCHLD to its default before the first child starts.
+///
+/// If SIGCHLD is inherited as ignored (some daemons do this), the kernel discards exit statuses. A handler that is
+/// installed already stays.
 pub fn reset_sigchld() {
     if handler_of(libc::SIGCHLD) == Some(libc::SIG_IGN) {
         CHILD_SIGNAL_WAS_IGNORED.store(true, Ordering::Relaxed);
-        // SAFETY: SIG_DFL runs no code of ours in signal context.
+        // SAFETY: SIG_DFL runs no code of this program in signal context.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     }
 }
 
-/// The signals that were held back when we were started, where [`Signals::catch`] has let some of them in.
-static HELD_BACK: OnceLock<libc::sigset_t> = OnceLock::new();
+/// The signal mask that ycred inherited, if [`Signals::catch`] has changed it.
+static INHERITED_MASK: OnceLock<libc::sigset_t> = OnceLock::new();
 
-/// Makes a program that we start, or become, inherit the signals as we did: undoes [`ignore_file_size_signal`],
-/// [`reset_sigchld`] and [`Signals::catch`], and std's default for SIGPIPE. (What we catch is the default again by execve
-/// itself.)
+/// Makes a program that ycred runs inherit the signal settings that ycred inherited.
+///
+/// Undoes [`ignore_file_size_signal`], [`reset_sigchld`], [`Signals::catch`], and std's setting for SIGPIPE. execve
+/// itself resets the handlers.
 pub fn restore_signals(command: &mut Command) {
-    let found = [
+    let inherited = [
         (&FILE_SIZE_SIGNAL_WAS_DEFAULT, libc::SIGXFSZ, libc::SIG_DFL),
         (&CHILD_SIGNAL_WAS_IGNORED, libc::SIGCHLD, libc::SIG_IGN),
         (&os::PIPE_SIGNAL_WAS_IGNORED, libc::SIGPIPE, libc::SIG_IGN),
     ];
-    for (_, signal, disposition) in found.into_iter().filter(|(was_so, ..)| was_so.load(Ordering::Relaxed)) {
-        // SAFETY: signal is async-signal-safe (signal-safety(7)), and nothing else is done between fork and exec.
+    for (_, signal, disposition) in inherited.into_iter().filter(|(is_set, ..)| is_set.load(Ordering::Relaxed)) {
+        // SAFETY: signal is async-signal-safe (signal-safety(7)), and nothing else runs between fork and exec.
         unsafe {
             command.pre_exec(move || {
                 libc::signal(signal, disposition);
@@ -58,19 +62,18 @@ pub fn restore_signals(command: &mut Command) {
             });
         }
     }
-    if let Some(held_back) = HELD_BACK.get().copied() {
-        // SAFETY: as above for sigprocmask, which gets the address of a whole set.
+    if let Some(inherited_mask) = INHERITED_MASK.get().copied() {
+        // SAFETY: sigprocmask is async-signal-safe as well, and gets the address of an initialized set.
         unsafe {
             command.pre_exec(move || {
-                libc::sigprocmask(libc::SIG_SETMASK, &raw const held_back, std::ptr::null_mut());
+                libc::sigprocmask(libc::SIG_SETMASK, &raw const inherited_mask, std::ptr::null_mut());
                 Ok(())
             });
         }
     }
 }
 
-/// What a process would send to a program, and `exec --serve` passes on to its child. (It stops when the child does, and not
-/// before.)
+/// The signals that `exec --serve` forwards to its child. On SIGTSTP, ycred stops only after the child has stopped.
 const FORWARDED: [i32; 10] = [
     libc::SIGHUP,
     libc::SIGINT,
@@ -84,48 +87,49 @@ const FORWARDED: [i32; 10] = [
     libc::SIGCONT,
 ];
 
-/// Those that the terminal sends, to every process of its group.
+/// The signals that the terminal sends to every process in its foreground group.
 const FROM_THE_TERMINAL: [i32; 5] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGWINCH, libc::SIGTSTP];
 
-/// What has come.
+/// An event for the process that runs a child.
 pub enum SignalEvent {
-    /// A child has ended, stopped or gone on.
+    /// A child has ended, stopped or continued.
     ChildChanged,
     Received(ReceivedSignal),
 }
 
-/// A signal that has come for us.
+/// A signal that ycred received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceivedSignal {
     number: i32,
-    /// A process has sent it, by kill(2). Otherwise it is the kernel's: the terminal's, for one, which every process of the
-    /// group gets for itself.
+    /// Another process sent the signal with kill(2). Otherwise the kernel did, for example for the terminal.
     was_sent: bool,
 }
 
 impl ReceivedSignal {
-    /// Returns true if the child does not get the signal by itself: twice would mean something else to it.
+    /// Returns true if the child does not get the signal by itself. A second one might have another effect.
     pub fn must_be_forwarded(self) -> bool {
         self.was_sent
             || !FROM_THE_TERMINAL.contains(&self.number)
             || (self.number == libc::SIGHUP && is_session_leader())
     }
 
-    /// Sends it to a child of ours that has not been waited for.
+    /// Sends the signal to a child that has not been waited for.
     pub fn forward(self, child: u32) {
         send_signal(child, self.number);
     }
 }
 
-/// Where the handler writes to; the end of a pipe that is never closed.
-static ARRIVALS: AtomicI32 = AtomicI32::new(-1);
+/// The pipe that the handler writes to. It is never closed.
+static HANDLER_PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// Signals that are caught from here on, instead of what they did.
+/// The signals that ycred catches.
 pub struct Signals(PipeReader);
 
 impl Signals {
-    /// Catches what is to be passed on and the ends of children, but for those signals that we were told to ignore (nohup(1), and a shell's background jobs), also where we were
-    /// started with them held back, as by a program that takes its own by signalfd(2).
+    /// Catches SIGCHLD and the signals to forward, and unblocks them.
+    ///
+    /// Signals that were ignored at the start stay ignored (nohup(1), background jobs of a shell). Signals may be
+    /// blocked at the start, for example by a parent that uses signalfd(2).
     ///
     /// # Errors
     /// No descriptors are left.
@@ -133,86 +137,90 @@ impl Signals {
         reset_sigchld();
         let (reader, writer) = io::pipe()?;
         let writer = writer.into_raw_fd();
-        ARRIVALS.store(writer, Ordering::Relaxed);
-        // SAFETY: fcntl on a descriptor of ours, with plain integers: the handler must never block. The handler itself
-        // does nothing but write to that descriptor, and sigaction gets pointers to whole structs.
+        HANDLER_PIPE.store(writer, Ordering::Relaxed);
+        // The handler must never block, so the pipe does not block either.
+        // SAFETY: fcntl takes plain integers and gets an open descriptor. The handler only writes to that descriptor.
+        // sigaction and the set functions get pointers to initialized structs.
         unsafe {
             libc::fcntl(writer, libc::F_SETFL, libc::O_NONBLOCK);
-            let mut let_in: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&raw mut let_in);
+            let mut unblocked: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut unblocked);
             for signal in FORWARDED.iter().chain(&[libc::SIGCHLD]) {
                 if matches!(handler_of(*signal), None | Some(libc::SIG_IGN)) {
                     continue;
                 }
                 let mut action: libc::sigaction = std::mem::zeroed();
-                action.sa_sigaction = arrive as *const () as usize;
+                action.sa_sigaction = handle_signal as *const () as usize;
                 action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
                 libc::sigaction(*signal, &raw const action, std::ptr::null_mut());
-                libc::sigaddset(&raw mut let_in, *signal);
+                libc::sigaddset(&raw mut unblocked, *signal);
             }
-            let mut held_back: libc::sigset_t = std::mem::zeroed();
-            libc::sigprocmask(libc::SIG_UNBLOCK, &raw const let_in, &raw mut held_back);
-            let _ = HELD_BACK.set(held_back);
+            let mut inherited_mask: libc::sigset_t = std::mem::zeroed();
+            libc::sigprocmask(libc::SIG_UNBLOCK, &raw const unblocked, &raw mut inherited_mask);
+            let _ = INHERITED_MASK.set(inherited_mask);
         }
         Ok(Self(reader))
     }
 
-    /// Waits for the next one.
+    /// Waits for the next event.
     ///
     /// # Errors
-    /// What the system says; nothing is known to bring it about.
+    /// Reading the pipe failed, which is not expected.
     pub fn wait(&mut self) -> io::Result<SignalEvent> {
-        let mut note = [0; 2];
-        self.0.read_exact(&mut note)?;
-        Ok(match i32::from(note[0]) {
+        let mut message = [0; 2];
+        self.0.read_exact(&mut message)?;
+        Ok(match i32::from(message[0]) {
             libc::SIGCHLD => SignalEvent::ChildChanged,
-            number => SignalEvent::Received(ReceivedSignal { number, was_sent: note[1] != 0 }),
+            number => SignalEvent::Received(ReceivedSignal { number, was_sent: message[1] != 0 }),
         })
     }
 }
 
-extern "C" fn arrive(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
-    // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo. write is async-signal-safe (signal-safety(7)); two
-    // bytes of a pipe are written whole or not at all; and errno, which the interrupted code may be about to read, is
-    // put back.
+extern "C" fn handle_signal(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
+    // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo. write is async-signal-safe (signal-safety(7)), and
+    // writes two bytes to a pipe completely or not at all. errno is restored, because the interrupted code may read it.
     unsafe {
         let errno = *os::errno();
-        // SI_USER, SI_QUEUE and SI_TKILL are not positive (sigaction(2)); what the kernel itself sends is.
-        let note = [signal as u8, u8::from((*info).si_code <= 0)];
-        libc::write(ARRIVALS.load(Ordering::Relaxed), note.as_ptr().cast(), note.len());
+        // si_code is positive only for signals from the kernel (sigaction(2)).
+        let message = [signal as u8, u8::from((*info).si_code <= 0)];
+        libc::write(HANDLER_PIPE.load(Ordering::Relaxed), message.as_ptr().cast(), message.len());
         *os::errno() = errno;
     }
 }
 
-/// Sends a signal to a child of ours that has not been waited for.
+/// Sends a signal to a child that has not been waited for.
 fn send_signal(child: u32, signal: i32) {
     if let Ok(pid) = i32::try_from(child) {
-        // SAFETY: kill takes plain integers; until it is waited for, the id is the child's.
+        // SAFETY: kill takes plain integers. The id belongs to the child until it is waited for.
         unsafe { libc::kill(pid, signal) };
     }
 }
 
-/// Stops us where a child of ours has stopped (by Ctrl-Z, or by itself as a shell's `suspend`), so that whoever waits for us
-/// sees it, as if it had taken our place; continued, we continue it.
+/// Stops ycred if its child has stopped, so that the parent sees it. Continues the child after ycred is continued.
+///
+/// A child stops by Ctrl-Z, or by itself, as with a shell's `suspend`.
 pub fn stop_like_child(child: u32) {
     // The first process of a container cannot be stopped from inside.
     if std::process::id() == 1 || !is_stopped(child) {
         return;
     }
-    // After Ctrl-Z and `fg` the news of its stop may be older than its going on.
+    // After Ctrl-Z and `fg`, the child may have been continued already. Check again.
     std::thread::sleep(Duration::from_millis(20));
     if is_stopped(child) {
-        // A shell has a group of its own, which the terminal was for, and gets it back: whoever continues us knows ours alone.
+        // A shell as the child has its own process group, which was in the foreground. The parent puts only ycred's
+        // group into the foreground, so ycred passes the terminal on to that group.
         let terminal = File::open("/dev/tty").ok();
-        // SAFETY: these take and give plain integers, and the descriptor is open while `terminal` lives; SIGTTOU, which the
-        // last could bring about, is ignored ([`release_terminal`]).
+        // SAFETY: these functions take and return plain integers, and `terminal` keeps the descriptor open. tcsetpgrp
+        // may cause SIGTTOU, which is ignored ([`release_terminal`]).
         unsafe {
-            let in_front = |terminal: &File| libc::tcgetpgrp(terminal.as_raw_fd());
-            let before = terminal.as_ref().map(in_front);
+            let foreground_group = |terminal: &File| libc::tcgetpgrp(terminal.as_raw_fd());
+            let before = terminal.as_ref().map(foreground_group);
             libc::raise(libc::SIGSTOP);
             let group = libc::getpgid(i32::try_from(child).unwrap_or(-1));
-            let has_its_own = group > 0 && group != libc::getpgrp() && before == Some(group);
-            if let Some(terminal) = terminal.filter(|terminal| has_its_own && in_front(terminal) == libc::getpgrp()) {
+            let had_terminal = group > 0 && group != libc::getpgrp() && before == Some(group);
+            if let Some(terminal) =
+                terminal.filter(|terminal| had_terminal && foreground_group(terminal) == libc::getpgrp())
+            {
                 libc::tcsetpgrp(terminal.as_raw_fd(), group);
             }
         }
@@ -220,9 +228,9 @@ pub fn stop_like_child(child: u32) {
     }
 }
 
-/// Whether a child of ours is stopped at this moment.
+/// Returns true if the child is stopped now.
 fn is_stopped(child: u32) -> bool {
-    // SAFETY: waitid fills a whole siginfo_t, which is plain data; WNOWAIT leaves everything as it is.
+    // SAFETY: waitid fills a siginfo_t, which is plain data. WNOWAIT leaves the child's state unchanged.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         let options = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
@@ -230,22 +238,25 @@ fn is_stopped(child: u32) -> bool {
     }
 }
 
-/// Whether the end of our terminal (a connection that breaks) is told to us alone, as the leader of its session.
+/// Returns true if ycred leads its session. If the terminal is closed, the kernel sends SIGHUP to the session leader
+/// only.
 fn is_session_leader() -> bool {
-    // SAFETY: both take and give plain integers, and touch no memory of ours.
+    // SAFETY: both take and return plain integers and write no memory.
     unsafe { libc::getsid(0) == libc::getpid() }
 }
 
-/// Leaves the terminal and the standard streams to a child of ours: its end of a pipe is the only one from now on, and what
-/// the child does with a terminal that is another group's stops the child, and us with it ([`stop_like_child`]).
+/// Leaves the terminal and the standard streams to the child.
+///
+/// The child then has the only open end of a pipe. If the child uses a terminal in the background, the kernel stops it,
+/// and ycred stops with it ([`stop_like_child`]).
 pub fn release_terminal() {
     for signal in [libc::SIGTTIN, libc::SIGTTOU] {
-        // SAFETY: SIG_IGN runs no code of ours in signal context.
+        // SAFETY: SIG_IGN runs no code of this program in signal context.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
-    let Ok(nothing) = File::options().read(true).write(true).open("/dev/null") else { return };
+    let Ok(null) = File::options().read(true).write(true).open("/dev/null") else { return };
     for descriptor in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
-        // SAFETY: dup2 takes plain integers, and what std keeps of these two are their numbers alone.
-        unsafe { libc::dup2(nothing.as_raw_fd(), descriptor) };
+        // SAFETY: dup2 takes plain integers. std stores only the numbers of these descriptors.
+        unsafe { libc::dup2(null.as_raw_fd(), descriptor) };
     }
 }

@@ -1,9 +1,9 @@
-//! What every Unix has.
+//! Functions that are the same on every Unix.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
-/// What is done with a signal; none for one that the system does not know.
+/// Returns the handler of a signal. `None` if the system does not have the signal.
 pub fn handler_of(signal: i32) -> Option<libc::sighandler_t> {
-    // SAFETY: with a null pointer for the new action sigaction only reads; the struct is plain data.
+    // SAFETY: with a null pointer as the new action, sigaction only reads. The struct is plain data.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         (libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0).then_some(action.sa_sigaction)

@@ -148,7 +148,7 @@ fn an_iam_token_of_unknown_expiry_is_returned_with_a_warning_below_min_ttl() {
     let call =
         |arguments: &[&str]| sandbox.ycred(["token"].iter().chain(arguments)).env("YC_IAM_TOKEN", "t1.a.b").run();
     assert_eq!(
-        warned(call(&["--min-ttl", "1h"]), &["does not say how long the token lives, so the 1h asked for"]),
+        warned(call(&["--min-ttl", "1h"]), &["the token's expiry is unknown, so the 1h asked for"]),
         "t1.a.b"
     );
     let json = call(&["--format", "json"]).exits(0).quietly().stdout;

@@ -1,4 +1,4 @@
-//! What a failed request means for a user: the error, what to do, and whether trying again may help.
+//! Errors of failed requests: what to report, what to advise, and whether another attempt may succeed.
 
 use std::fmt::Write as _;
 use std::io;
@@ -10,36 +10,38 @@ use ureq::http::Uri;
 use crate::base::clock::{human, millis};
 use crate::base::error::Error;
 
-/// The most that an answer may hold; the longest real one is a few KiB.
-pub(super) const LARGEST_BODY: u64 = 64 * 1024;
+/// The maximum size of a response in bytes. Real ones have at most a few KiB.
+pub(super) const BODY_MAX: u64 = 64 * 1024;
 
-pub(super) const PORTAL: &str =
-    "a captive portal, a proxy or a wrong URL may stand in between: open a browser, or check that URL and HTTPS_PROXY";
+pub(super) const PORTAL_HINT: &str =
+    "open a browser and sign in if there is a captive portal; otherwise check the URL and HTTPS_PROXY";
 
-/// A failed try, and whether another may go better.
+/// A failed attempt.
 pub(super) struct Failure {
     pub(super) error: Error,
-    pub(super) again: bool,
+    /// Another attempt may succeed.
+    pub(super) is_temporary: bool,
 }
 
 impl Failure {
-    pub(super) fn last(error: Error) -> Self {
-        Self { error, again: false }
+    pub(super) fn permanent(error: Error) -> Self {
+        Self { error, is_temporary: false }
     }
-    pub(super) fn passing(error: Error) -> Self {
-        Self { error, again: true }
+    pub(super) fn temporary(error: Error) -> Self {
+        Self { error, is_temporary: true }
     }
 }
 
-/// A server's error in its own words.
+/// The error in a server's response.
 pub struct ServerError {
     pub message: String,
     pub request_id: Option<String>,
-    /// The auth host's word for it.
+    /// The error code of the auth host.
     pub code: Option<String>,
 }
 
-pub(super) fn refusal(
+/// Returns the failure for a response with an error status.
+pub(super) fn error_response(
     url: &str,
     status: u16,
     body: &[u8],
@@ -59,21 +61,21 @@ pub(super) fn refusal(
     if let Some(id) = explained.as_ref().and_then(|explained| explained.request_id.clone()).or(request_id) {
         let _ = write!(text, " (request id {id})");
     }
-    // A skew is believed only where the words show that the cloud itself answered.
+    // Trust the skew only if the body shows that the cloud itself responded.
     let clock_skew = skew.filter(|_| explained.is_some());
-    let again = status == 429 || status >= 500;
-    let kind = if again || status == 408 { Error::unavailable(text) } else { Error::refused(text) };
-    let mut error = kind.retry_after(retry_after.filter(|_| again));
+    let is_temporary = status == 429 || status >= 500;
+    let kind = if is_temporary || status == 408 { Error::unavailable(text) } else { Error::refused(text) };
+    let mut error = kind.retry_after(retry_after.filter(|_| is_temporary));
     error.clock_skew = clock_skew;
     error.status = Some(status);
     error.auth.code = explained.and_then(|explained| explained.code);
-    if again {
-        error = error.hint("the cloud is busy or out of order; try again in a moment");
+    if is_temporary {
+        error = error.hint("the cloud is overloaded or unavailable; try again in a moment");
     }
     if status == 407 {
-        return Failure::last(proxy_wants_password(url, None));
+        return Failure::permanent(proxy_requires_password(url, None));
     }
-    Failure { error, again }
+    Failure { error, is_temporary }
 }
 
 fn reason_phrase(status: u16) -> &'static str {
@@ -92,123 +94,129 @@ fn reason_phrase(status: u16) -> &'static str {
 }
 
 pub(super) fn too_large(url: &str) -> Error {
-    Error::unavailable(format!("{url}: the answer is larger than {LARGEST_BODY} bytes, which no token is")).hint(PORTAL)
+    Error::unavailable(format!("{url}: the response is larger than {BODY_MAX} bytes")).hint(PORTAL_HINT)
 }
 
-fn proxy_wants_password(url: &str, via: Option<&str>) -> Error {
-    let proxy = via.map_or_else(|| "the proxy".to_owned(), |via| format!("the proxy {via}"));
-    Error::profile(format!("{url}: {proxy} wants a user and password (407)"))
-        .hint("put them in front of the host in HTTPS_PROXY, percent-encoded: USER:PASSWORD@HOST:PORT")
+fn proxy_requires_password(url: &str, proxy: Option<&str>) -> Error {
+    let proxy = proxy.map_or_else(|| "the proxy".to_owned(), |proxy| format!("the proxy {proxy}"));
+    Error::profile(format!("{url}: {proxy} requires a user and password (407)"))
+        .hint("add them to the URL in HTTPS_PROXY, percent-encoded: http://USER:PASSWORD@HOST:PORT")
 }
 
-/// Names what a failed connection means for a user.
-pub(super) fn name_trouble(
+/// Returns the failure for a request without a response.
+///
+/// `proxy` is the proxy in use, and `resolved_proxy` is set if this machine had to resolve the proxy's name.
+pub(super) fn connection_failure(
     error: &ureq::Error,
     url: &str,
-    (via, looked_up): (Option<&str>, Option<&str>),
+    (proxy, resolved_proxy): (Option<&str>, Option<&str>),
     budget: Duration,
     ca_file: Option<&Path>,
 ) -> Failure {
-    let through = via.map(|via| format!(" through the proxy {via}")).unwrap_or_default();
+    let through = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
     match error {
-        ureq::Error::Timeout(what) => Failure::passing(
+        ureq::Error::Timeout(what) => Failure::temporary(
             Error::unavailable(format!(
                 "{url}: no answer within {}{through} ({what})",
                 if budget < Duration::from_secs(1) { "a second".to_owned() } else { human(millis(budget)) }
             ))
             .timed_out(),
         ),
-        ureq::Error::HostNotFound => Failure::last(name_not_found(url, looked_up)),
-        ureq::Error::ConnectProxyFailed(text) => name_connect(text, url, via),
-        ureq::Error::BodyExceedsLimit(_) => Failure::last(too_large(url)),
-        ureq::Error::Rustls(tls) => name_tls(tls, url, &through, ca_file),
+        ureq::Error::HostNotFound => Failure::permanent(name_not_resolved(url, resolved_proxy)),
+        ureq::Error::ConnectProxyFailed(text) => proxy_connect_failure(text, url, proxy),
+        ureq::Error::BodyExceedsLimit(_) => Failure::permanent(too_large(url)),
+        ureq::Error::Rustls(tls) => tls_failure(tls, url, &through, ca_file),
         ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(tls) => name_tls(tls, url, &through, ca_file),
-            None => name_io(error, url, &through, (via, looked_up)),
+            Some(tls) => tls_failure(tls, url, &through, ca_file),
+            None => io_failure(error, url, &through, (proxy, resolved_proxy)),
         },
-        ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) | ureq::Error::Http(_) => Failure::passing(
-            Error::unavailable(format!("{url}: the answer is broken off or is not HTTP{through}: {error}"))
-                .hint(PORTAL),
+        ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) | ureq::Error::Http(_) => Failure::temporary(
+            Error::unavailable(format!("{url}: the response is incomplete or not HTTP{through}: {error}"))
+                .hint(PORTAL_HINT),
         ),
-        other => Failure::passing(Error::unavailable(format!("{url}: {other}{through}")).hint(PORTAL)),
+        other => Failure::temporary(Error::unavailable(format!("{url}: {other}{through}")).hint(PORTAL_HINT)),
     }
 }
 
-/// What a proxy said to CONNECT; ureq has it as text alone: "proxy server responded 502/502".
-fn name_connect(text: &str, url: &str, via: Option<&str>) -> Failure {
+/// Returns the failure for a rejected CONNECT. ureq reports it only as a message: "proxy server responded 502/502".
+fn proxy_connect_failure(text: &str, url: &str, proxy: Option<&str>) -> Failure {
     let status: Option<u16> = text.rsplit(['/', ' ']).next().and_then(|number| number.parse().ok());
     let what = match status {
-        Some(407) => return Failure::last(proxy_wants_password(url, via)),
+        Some(407) => return Failure::permanent(proxy_requires_password(url, proxy)),
         Some(status) => format!("{status}{}", reason_phrase(status)),
-        None => "it gave no answer".to_owned(),
+        None => "no response".to_owned(),
     };
-    let error = Error::unavailable(format!("{url}: the proxy {} would not connect: {what}", via.unwrap_or("?")))
+    let error = Error::unavailable(format!("{url}: the proxy {} did not connect: {what}", proxy.unwrap_or("?")))
         .hint("check HTTPS_PROXY and NO_PROXY");
-    // Its own refusals are final; that it could not reach the server, or is ill, may pass.
-    if status.is_none_or(|status| status >= 500) { Failure::passing(error) } else { Failure::last(error) }
+    // A 4xx is the proxy's own decision. A 5xx may be temporary: it is overloaded or cannot reach the server.
+    if status.is_none_or(|status| status >= 500) { Failure::temporary(error) } else { Failure::permanent(error) }
 }
 
-fn name_not_found(url: &str, via: Option<&str>) -> Error {
-    let what = via.map_or("its host".to_owned(), |via| format!("the proxy {via}"));
-    Error::unavailable(format!("{url}: the name of {what} cannot be resolved"))
-        .hint("check the network, the VPN and the spelling; behind a proxy set HTTPS_PROXY")
+fn name_not_resolved(url: &str, proxy: Option<&str>) -> Error {
+    let name = proxy.map_or("the host name".to_owned(), |proxy| format!("the name of the proxy {proxy}"));
+    Error::unavailable(format!("{url}: {name} cannot be resolved"))
+        .hint("check the network, the VPN and the spelling; behind a proxy, set HTTPS_PROXY")
 }
 
-fn name_io(error: &io::Error, url: &str, through: &str, (via, looked_up): (Option<&str>, Option<&str>)) -> Failure {
+fn io_failure(
+    error: &io::Error,
+    url: &str,
+    through: &str,
+    (proxy, resolved_proxy): (Option<&str>, Option<&str>),
+) -> Failure {
     let why = match error.kind() {
         io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".to_owned(),
         io::ErrorKind::UnexpectedEof
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => "the connection broke before the answer was whole".to_owned(),
+        | io::ErrorKind::BrokenPipe => "the connection was closed before the response was complete".to_owned(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "the connection timed out".to_owned(),
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-            "there is no way there from this machine".to_owned()
+            "this machine has no route to the host".to_owned()
         }
         // getaddrinfo's own failures come without an errno.
         _ if error.raw_os_error().is_none() && error.to_string().contains("lookup") => {
-            return Failure::last(name_not_found(url, looked_up));
+            return Failure::permanent(name_not_resolved(url, resolved_proxy));
         }
         _ => error.to_string(),
     };
-    let hint = if via.is_some() {
+    let hint = if proxy.is_some() {
         "check the proxy in HTTPS_PROXY"
     } else {
-        "check the network; behind a proxy set HTTPS_PROXY"
+        "check the network; behind a proxy, set HTTPS_PROXY"
     };
-    Failure::passing(Error::unavailable(format!("{url}: {why}{through}")).hint(hint))
+    Failure::temporary(Error::unavailable(format!("{url}: {why}{through}")).hint(hint))
 }
 
-/// Which TLS failures are a matter of trust, which a person must mend, and which may pass.
-fn name_tls(error: &rustls::Error, url: &str, through: &str, ca_file: Option<&Path>) -> Failure {
+/// Returns the failure for a TLS error. An untrusted certificate is permanent, and any other error is temporary.
+fn tls_failure(error: &rustls::Error, url: &str, through: &str, ca_file: Option<&Path>) -> Failure {
     use rustls::CertificateError as C;
     let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
     let rustls::Error::InvalidCertificate(why) = error else {
-        let hint = "is it TLS that is spoken there? check the URL and HTTPS_PROXY";
-        return Failure::passing(Error::unavailable(format!("{url}: TLS{through}: {error}")).hint(hint));
+        let hint = "check the URL and HTTPS_PROXY: the server may not use TLS";
+        return Failure::temporary(Error::unavailable(format!("{url}: TLS{through}: {error}")).hint(hint));
     };
-    let trusted =
-        ca_file.map_or("this machine's roots".to_owned(), |path| format!("this machine's roots or {}", path.display()));
+    let trusted = ca_file
+        .map_or("this machine's roots".to_owned(), |path| format!("this machine's roots and {}", path.display()));
     let (why, hint) = match why {
         C::UnknownIssuer => (
             format!("its certificate is signed by an authority that is not among {trusted}"),
-            "behind a TLS-inspecting proxy, name its authority's PEM file: ca-file = \"…\" in the profile, or SSL_CERT_FILE",
+            "behind a TLS-inspecting proxy, add the PEM file of its authority: ca-file = \"…\" in the profile, or \
+             SSL_CERT_FILE",
         ),
         C::Expired | C::ExpiredContext { .. } => (
             "its certificate has expired".to_owned(),
-            "check this machine's clock; else the server's owner must renew it",
+            "check this machine's clock; if it is right, the server's owner must renew the certificate",
         ),
         C::NotValidYet | C::NotValidYetContext { .. } => {
             ("its certificate is not valid yet".to_owned(), "check this machine's clock")
         }
         C::NotValidForName | C::NotValidForNameContext { .. } => (
             format!("its certificate is for another name than {host}"),
-            "check the URL, and whether a captive portal answers",
+            "check the URL, or open a browser if there may be a captive portal",
         ),
-        C::Revoked => {
-            ("its certificate has been revoked".to_owned(), "do not send credentials there; ask the server's owner")
-        }
-        other => (format!("its certificate cannot be trusted: {other}"), "check iam-url and ca-file"),
+        C::Revoked => ("its certificate has been revoked".to_owned(), "do not use this server; ask its owner"),
+        other => (format!("its certificate cannot be trusted: {other}"), "check the URL, and `ca-file` in the profile"),
     };
-    Failure::last(Error::profile(format!("{url}: {why}{through}")).hint(hint))
+    Failure::permanent(Error::profile(format!("{url}: {why}{through}")).hint(hint))
 }

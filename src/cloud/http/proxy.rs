@@ -1,4 +1,4 @@
-//! The proxy of a request, as curl chooses it.
+//! Chooses the proxy for a request, as curl does.
 
 use std::net::IpAddr;
 
@@ -10,11 +10,13 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::is_loopback;
 use crate::base::secret::Secret;
 
-/// The proxy for a URL, as curl chooses it: only for https (plain http goes to loopback and the metadata service
-/// alone), `https_proxy` before `all_proxy`, and none for the hosts of `no_proxy` and for this machine.
+/// Returns the proxy for a URL, as curl chooses it: `https_proxy`, then `all_proxy`.
+///
+/// Returns `None` for the hosts in `no_proxy`, for this machine, and for plain http, which ycred uses only for loopback
+/// and the metadata service.
 ///
 /// # Errors
-/// Profile (3): the variable holds no proxy's URL. Going direct then would take traffic where the user forbade it.
+/// Profile (3): the variable is not a proxy URL. A direct connection might not be allowed.
 pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
     let Some(host) = uri.host().filter(|_| uri.scheme_str() == Some("https")) else { return Ok(None) };
     let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
@@ -32,34 +34,34 @@ pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Optio
     else {
         return Ok(None);
     };
-    let wrong = || {
-        Error::profile(format!("{name}: is not a proxy's URL"))
-            .hint(format!("export {name}=http://HOST:PORT, or unset it"))
+    let error = || {
+        Error::profile(format!("{name}: not a proxy URL")).hint(format!("export {name}=http://HOST:PORT, or unset it"))
     };
-    let text = value.to_str().map(str::trim).ok_or_else(wrong)?;
-    // Known to the renderer before anything can go wrong: the value may be broken and have a password in it all the
-    // same.
+    let text = value.to_str().map(str::trim).ok_or_else(error)?;
+    // Register the password before any error, so that messages mask it even if the value is invalid.
     if let Some((userinfo, _)) = text.rsplit_once('@') {
         let userinfo = userinfo.rsplit_once("://").map_or(userinfo, |(_, userinfo)| userinfo);
         let _known = Secret::new(userinfo.to_owned());
     }
-    // ureq takes a port that is none for the default one.
+    // ureq uses the default port if the port is invalid.
     let authority = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
     let authority = authority.rsplit_once("://").map_or(authority, |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
     let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return Err(wrong());
+        return Err(error());
     }
-    let proxy = Proxy::new(text).map_err(|_| wrong())?;
+    let proxy = Proxy::new(text).map_err(|_| error())?;
     if let Some(password) = proxy.password() {
         let _known = Secret::new(password.to_owned());
     }
     Ok(Some(proxy))
 }
 
-/// Whether `no_proxy` names the host: names cover their subdomains, with or without a leading dot or `*.`; addresses
-/// may be CIDR blocks; entries are parted by commas and blanks; `*` is everything.
+/// Returns true if `no_proxy` contains the host.
+///
+/// Entries are separated by commas or blanks. A name covers its subdomains, with or without a leading dot or `*.`. An
+/// address may be a CIDR block. `*` covers everything.
 pub fn is_exempt(host: &str, port: u16, list: &str) -> bool {
     let address: Option<IpAddr> = host.parse().ok();
     list.split([',', ' ', '\t', '\n']).map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
@@ -114,15 +116,18 @@ mod tests {
     #[test]
     fn proxies_are_chosen_as_curl_does() {
         let url = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
-        let is = |pairs: &[(&str, &str)], wanted: Option<&str>| {
-            assert_eq!(chosen(url, pairs).as_deref(), wanted, "{pairs:?}")
+        let check = |pairs: &[(&str, &str)], expected: Option<&str>| {
+            assert_eq!(chosen(url, pairs).as_deref(), expected, "{pairs:?}")
         };
-        is(&[], None);
-        is(&[("HTTPS_PROXY", "http://p:3128")], Some("p:3128"));
-        is(&[("https_proxy", "low:1"), ("HTTPS_PROXY", "http://up:2"), ("ALL_PROXY", "http://all:3")], Some("low:1"));
-        is(&[("ALL_PROXY", "http://all:3")], Some("all:3"));
-        is(&[("HTTP_PROXY", "http://plain:4")], None);
-        is(&[("HTTPS_PROXY", "")], None);
+        check(&[], None);
+        check(&[("HTTPS_PROXY", "http://p:3128")], Some("p:3128"));
+        check(
+            &[("https_proxy", "low:1"), ("HTTPS_PROXY", "http://up:2"), ("ALL_PROXY", "http://all:3")],
+            Some("low:1"),
+        );
+        check(&[("ALL_PROXY", "http://all:3")], Some("all:3"));
+        check(&[("HTTP_PROXY", "http://plain:4")], None);
+        check(&[("HTTPS_PROXY", "")], None);
         for exempt in [
             "*",
             "api.cloud.yandex.net",
@@ -133,17 +138,17 @@ mod tests {
             "IAM.api.cloud.yandex.net",
             "yandex.net.",
         ] {
-            is(&[("HTTPS_PROXY", "http://p:3128"), ("NO_PROXY", exempt)], None);
+            check(&[("HTTPS_PROXY", "http://p:3128"), ("NO_PROXY", exempt)], None);
         }
         for other in
             ["dex.net", "am.api.cloud.yandex.net", "yandex.net:8443", "10.0.0.0/8", ",", "x.iam.api.cloud.yandex.net"]
         {
-            is(&[("HTTPS_PROXY", "http://p:3128"), ("NO_PROXY", other)], Some("p:3128"));
+            check(&[("HTTPS_PROXY", "http://p:3128"), ("NO_PROXY", other)], Some("p:3128"));
         }
     }
 
     #[test]
-    fn addresses_are_exempt_by_block_and_this_machine_always() {
+    fn addresses_match_cidr_blocks_and_loopback_needs_no_proxy() {
         let proxy = ("HTTPS_PROXY", "http://p:3128");
         for (url, list, direct) in [
             ("https://10.1.2.3/x", "10.0.0.0/8", true),
