@@ -145,7 +145,7 @@ impl Settings {
     /// As [`Self::text`]; or the value is not a duration.
     pub fn duration(&self, key: &str) -> Result<Option<Duration>> {
         self.text(key)?
-            .map(|text| parse_duration(text).map_err(|why| self.error_at(key, &format!(": {why}"))))
+            .map(|text| parse_duration(text).map_err(|why| self.error_at(key, &why)))
             .transpose()
     }
 
