@@ -29,7 +29,7 @@ pub const SHORTEST: Duration = Duration::from_secs(15 * 60);
 pub const LONGEST: Duration = Duration::from_secs(12 * 3600);
 /// Maximum length of a policy, in characters.
 const MAX_POLICY: usize = 2048;
-/// How much longer than the key its IAM token must be valid. [`Credential::advertised`] subtracts up to as much.
+/// How much longer than the key its IAM token must be valid. [`Credential::advertised`] subtracts up to that much.
 const MARGIN: Duration = Duration::from_secs(60);
 /// Default minimum remaining validity of a key. Below 15 minutes, botocore asks for credentials at each call, and the
 /// advertised expiry is up to a minute early.
@@ -60,7 +60,9 @@ impl AccessKey {
         let parts = [("accessKeyId", &self.id), ("secret", &self.secret), ("sessionToken", &self.session_token)];
         for (name, part) in parts {
             if part.expose().is_empty() || part.expose().contains(SEPARATOR) {
-                return Err(Error::unavailable(format!("{origin}: the response contains an access key without a valid {name}")));
+                return Err(Error::unavailable(format!(
+                    "{origin}: the response contains an access key without a valid {name}"
+                )));
             }
         }
         let [id, secret, token] = parts.map(|(_, part)| part.expose());
@@ -178,7 +180,8 @@ pub fn link(
 ) -> Result<Box<dyn Grant>> {
     let request = request.resolved(home)?;
     let terms = Terms { of: inner.identity().name(), request: request.clone() };
-    let terms = serde_json::to_string(&terms).map_err(|_| Error::internal("cannot serialize the parameters of an access key"))?;
+    let terms = serde_json::to_string(&terms)
+        .map_err(|_| Error::internal("cannot serialize the parameters of an access key"))?;
     let identity = opening.installation.identify(inner.identity().clone()).with_access_key(&terms);
     let identity = match &request.policy_file {
         Some(path) => identity.with_file("policy-file", path),
@@ -333,7 +336,11 @@ mod tests {
         assert_eq!(min_ttl("1h", 60), 1200);
         assert_eq!(min_ttl("15m", 60), 450);
         assert_eq!(min_ttl("12h", 6 * 3600), 6 * 3600);
-        assert_eq!(min_ttl("1h", 6 * 3600), 1800, "a profile's min-ttl is meant for tokens that are valid for 12 hours");
+        assert_eq!(
+            min_ttl("1h", 6 * 3600),
+            1800,
+            "a profile's min-ttl is meant for tokens that are valid for 12 hours"
+        );
     }
 
     #[test]

@@ -26,11 +26,8 @@ pub const SOURCE: Source = Source {
     ..Source::new("authorized-key", "a service account's authorized key", KEYS, open)
 };
 
-const KEYS: &[Key] = &[Key {
-    name: "key-file",
-    value: "FILE",
-    about: "JSON file of the key; a relative path starts at the profile",
-}];
+const KEYS: &[Key] =
+    &[Key { name: "key-file", value: "FILE", about: "JSON file of the key; a relative path starts at the profile" }];
 
 const KEY: origin::SecretKind = origin::SecretKind {
     what: "key",
@@ -124,8 +121,9 @@ impl Grant for AuthorizedKeyGrant {
         if skew == 0 || cx.deadline.left(cx.clock).is_zero() {
             return Err(rejection.hint(hint));
         }
-        cx.notes
-            .debug(|| format!("rejected, and the clocks differ by {} s: signing again with the cloud's time", skew / 1000));
+        cx.notes.debug(|| {
+            format!("rejected, and the clocks differ by {} s: signing again with the cloud's time", skew / 1000)
+        });
         self.exchange(&key, cx.clock.now().shifted(skew), cx).map_err(|error| {
             let clock = clock_off(skew);
             error.hint(format!("set the clock ({clock}), and {hint}"))

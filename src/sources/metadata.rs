@@ -60,8 +60,9 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let host = host.ok_or_else(|| settings.error_at(key, "is not a host or host:port"))?;
     let is_local = host.name == ADDRESS || crate::base::hosts::is_loopback(&host.name);
     if !is_local {
-        return Err(settings
-            .error_at(key, &format!("names {host}, but only {ADDRESS} and loopback addresses are allowed")));
+        return Err(
+            settings.error_at(key, &format!("names {host}, but only {ADDRESS} and loopback addresses are allowed"))
+        );
     }
     let url = format!("http://{host}{PATH}");
     let identity = Identity::of(SOURCE.name).with("metadata-addr", host.to_string());

@@ -25,7 +25,11 @@ pub const SOURCE: Source = Source {
 const KEYS: &[Key] = &[
     Key { name: "oauth-token-file", value: "FILE", about: "file that contains the OAuth token" },
     Key { name: "oauth-token-env", value: "VARIABLE", about: "environment variable that contains the OAuth token" },
-    Key { name: "oauth-token-command", value: "COMMAND", about: "command that prints the OAuth token: [\"prog\", \"arg\"]" },
+    Key {
+        name: "oauth-token-command",
+        value: "COMMAND",
+        about: "command that prints the OAuth token: [\"prog\", \"arg\"]",
+    },
 ];
 
 const TOKEN: SecretKind = SecretKind {

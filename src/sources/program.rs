@@ -95,12 +95,10 @@ impl Program {
         system::process::in_own_group(&mut process);
         system::process::kill_child_on_exit(&mut process);
         system::signals::reset_sigchld();
-        let mut child = process
-            .spawn()
-            .map_err(|error| {
-                error_at(Error::profile, format!("cannot start the program: {}", describe(&error)))
-                    .hint("use the program's absolute path: GUI programs and daemons often have a shorter PATH")
-            })?;
+        let mut child = process.spawn().map_err(|error| {
+            error_at(Error::profile, format!("cannot start the program: {}", describe(&error)))
+                .hint("use the program's absolute path: GUI programs and daemons often have a shorter PATH")
+        })?;
         cx.notes.debug(|| format!("{}: running {self}", cx.profile));
         let group = child.id();
         let (send, outputs) = mpsc::channel();

@@ -144,9 +144,7 @@ impl Settings {
     /// # Errors
     /// As [`Self::text`]; or the value is not a duration.
     pub fn duration(&self, key: &str) -> Result<Option<Duration>> {
-        self.text(key)?
-            .map(|text| parse_duration(text).map_err(|why| self.error_at(key, &why)))
-            .transpose()
+        self.text(key)?.map(|text| parse_duration(text).map_err(|why| self.error_at(key, &why))).transpose()
     }
 
     /// Returns a base URL: https, or http to a loopback host, without userinfo, query or fragment.
