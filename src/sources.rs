@@ -35,7 +35,8 @@ pub fn named(name: &str) -> Option<&'static Source> {
     SOURCES.iter().find(|source| source.name == name).copied()
 }
 
-/// Returns the source that the environment configures, with its settings. The lowest [`EnvironmentSettings::rank`] wins.
+/// Returns the source that the environment configures, with its settings. The lowest [`EnvironmentSettings::rank`]
+/// wins.
 ///
 /// [`EnvironmentSettings::rank`]: source::EnvironmentSettings::rank
 pub fn from_environment(environment: &Environment) -> Option<(&'static Source, Vec<Assignment>)> {

@@ -1,8 +1,8 @@
-//! Ephemeral access keys of Object Storage, for any source: a grant that exchanges the source's IAM token for a key with
-//! the parts of an AWS key.
+//! Ephemeral access keys of Object Storage, for any source: a grant that exchanges the source's IAM token for a key
+//! with the parts of an AWS key.
 //!
-//! A key is valid no longer than the token it was exchanged for. Each combination of identity and request parameters has
-//! its own cache record and lock.
+//! A key is valid no longer than the token it was exchanged for. Each combination of identity and request parameters
+//! has its own cache record and lock.
 //!
 //! Source: cloudapi `yandex/cloud/iam/v1/awscompatibility/temporary_access_key_service.proto`.
 
@@ -35,7 +35,8 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// advertised expiry is up to a minute early.
 const MIN_TTL: Duration = Duration::from_secs(20 * 60);
 
-// ------------------------------------------------------------------------------------------------------------------- key
+// -------------------------------------------------------------------------------------------------------------------
+// key
 
 /// An access key. The cache stores its three parts as one secret, like a token.
 #[derive(Debug)]
@@ -81,7 +82,8 @@ impl AccessKey {
     }
 }
 
-// --------------------------------------------------------------------------------------------------------------- request
+// ---------------------------------------------------------------------------------------------------------------
+// request
 
 /// The parameters of a key. The cache record contains them as JSON, so that `refresh` can request the same key again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +127,8 @@ impl KeyRequest {
         Ok(Self { session_name: session_name.to_owned(), duration: duration.as_secs(), policy_file })
     }
 
-    /// Returns the request with an absolute path to the policy. Expands `~`, because clients may run ycred without a shell.
+    /// Returns the request with an absolute path to the policy. Expands `~`, because clients may run ycred without a
+    /// shell.
     ///
     /// # Errors
     /// Usage (2): the path cannot be made absolute.
@@ -159,14 +162,16 @@ struct Terms {
     request: KeyRequest,
 }
 
-/// Reads the request from a record's settings. Returns `None` if the record is not an access key for tokens of `identity`.
+/// Reads the request from a record's settings. Returns `None` if the record is not an access key for tokens of
+/// `identity`.
 pub fn request_of(settings: &str, identity: &Identity) -> Option<KeyRequest> {
     let terms = Identity::access_key_terms(settings)?;
     let Terms { of, request } = serde_json::from_str(terms).ok()?;
     (of == identity.name()).then_some(request)
 }
 
-// ----------------------------------------------------------------------------------------------------------------- grant
+// -----------------------------------------------------------------------------------------------------------------
+// grant
 
 /// Creates a grant that exchanges the tokens of `inner` for access keys.
 ///
@@ -187,8 +192,8 @@ pub fn link(
         Some(path) => identity.with_file("policy-file", path),
         None => identity,
     };
-    // A source's default `max-age` is for its tokens, which can be revoked. Access keys cannot, so only a `max-age` in the
-    // profile applies. Otherwise ycred would request a key every minute.
+    // A source's default `max-age` is for its tokens, which can be revoked. Access keys cannot, so only a `max-age` in
+    // the profile applies. Otherwise ycred would request a key every minute.
     let max_age = opening.settings.duration("max-age")?;
     let caching = match opening.cached {
         true => Caching::StoredToken(RenewalRules { max_age, ..opening.rules }),
@@ -228,7 +233,8 @@ impl Grant for AccessKeyGrant {
             true => self.request.duration(),
             false => possible_duration(self.request.duration(), now, token_expiry).ok_or_else(|| {
                 Error::unavailable(format!(
-                    "the IAM token expires in {}, and an access key needs one that is valid for at least {}; the cloud issues none at the moment",
+                    "the IAM token expires in {}, and an access key needs one that is valid for at least {}; \
+                     the cloud issues none at the moment",
                     human(caller.credential.left(now).longer),
                     human(millis(SHORTEST + MARGIN)),
                 ))
@@ -258,8 +264,8 @@ impl Grant for AccessKeyGrant {
     }
 }
 
-/// Returns the validity to request: `requested`, but no longer than the IAM token. Returns `None` if the token expires too
-/// early for any key.
+/// Returns the validity to request: `requested`, but no longer than the IAM token. Returns `None` if the token expires
+/// too early for any key.
 fn possible_duration(requested: Duration, now: Timestamp, token_expiry: Timestamp) -> Option<Duration> {
     let left = Duration::from_millis(u64::try_from(token_expiry.since(now)).ok()?);
     (left >= SHORTEST).then_some(requested.min(left))

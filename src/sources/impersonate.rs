@@ -21,8 +21,8 @@ use crate::sources::source::Opening;
 /// Creates a grant that exchanges the tokens of `inner` for tokens of `account`.
 pub fn link(inner: Box<dyn Grant>, account: &str, opening: &Opening<'_>) -> Box<dyn Grant> {
     let identity = opening.installation.identify(inner.identity().clone()).impersonating(account);
-    // A static token is not cached, but the token it is exchanged for is. The identity extends the one of `inner`, which
-    // contains the static token's digest or watches its file. So another caller never gets this cached token.
+    // A static token is not cached, but the token it is exchanged for is. The identity extends the one of `inner`,
+    // which contains the static token's digest or watches its file. So another caller never gets this cached token.
     Box::new(ImpersonatedGrant {
         inner,
         account: account.to_owned(),
@@ -79,8 +79,8 @@ impl Grant for ImpersonatedGrant {
         let started = cx.clock.now();
         let caller = self.caller_token(cx.requirements.force_since, cx)?;
         let result = match self.exchange(&caller.credential.secret, cx) {
-            // The cached caller's token may have been revoked. Get a new one and try once more, unless this is a background
-            // renewal (one attempt). If the token was issued during this call, a new one would not help.
+            // The cached caller's token may have been revoked. Get a new one and try once more, unless this is a
+            // background renewal (one attempt). If the token was issued during this call, a new one would not help.
             Err(error) if cx.attempts > 1 && is_older(&caller.credential, started) && is_unauthenticated(&error) => {
                 match self.caller_token(Some(started), cx) {
                     Ok(fresh) if fresh.credential.secret != caller.credential.secret => {

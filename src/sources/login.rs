@@ -2,8 +2,8 @@
 //! issues one.
 //!
 //! A refresh token may be valid for one use only. So the renewing process holds the login's lock from reading the old
-//! refresh token until the next one is stored. The lock is independent of the cache: twenty processes without a cache send
-//! the refresh token once.
+//! refresh token until the next one is stored. The lock is independent of the cache: twenty processes without a cache
+//! send the refresh token once.
 
 pub mod client;
 pub mod state;
@@ -28,11 +28,7 @@ pub const SOURCE: Source =
 const KEYS: &[Key] = &[
     Key { name: "federation-id", value: "ID", about: "identity federation to log in through" },
     Key { name: "client-id", value: "ID", about: "OAuth client [default: yc.oauth.public-sdk]" },
-    Key {
-        name: "redirect-port",
-        value: "PORT",
-        about: "local port to which the browser returns [default: a free one]",
-    },
+    Key { name: "redirect-port", value: "PORT", about: "local port the browser returns to [default: a free one]" },
 ];
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
@@ -110,8 +106,8 @@ impl LoginGrant {
             Some(since) => access.began >= since && left.longer > 0,
             // Without a refresh token, the login has no other token.
             None if state.refresh_token.is_none() => left.longer > 0,
-            // The token was obtained while this machine's clock was ahead, so its times are unreliable. The cache has the same
-            // rule.
+            // The token was obtained while this machine's clock was ahead, so its times are unreliable. The cache has
+            // the same rule.
             None if access.began > now.plus(FUTURE) => false,
             None => {
                 left.longer >= millis(cx.requirements.min_ttl).max(1)
@@ -200,7 +196,8 @@ impl LoginGrant {
                 cx.notes.warn(
                     Warning::ServedAlthoughRenewingFailed,
                     format!(
-                        "{}: the login's last token is used, {left} before it expires, because renewing failed: {reason}",
+                        "{}: the login's last token is used, {left} before it expires, because renewing \
+                         failed: {reason}",
                         self.name
                     ),
                 );

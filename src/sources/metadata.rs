@@ -1,7 +1,7 @@
 //! `metadata`: the service account of the VM, function or container that ycred runs in.
 //!
-//! Source: docs `compute/operations/vm-connect/auth-inside-vm.md`. `expires_in` is the remaining validity. The token may
-//! have an older format than `t1.`.
+//! Source: docs `compute/operations/vm-connect/auth-inside-vm.md`. `expires_in` is the remaining validity. The token
+//! may have an older format than `t1.`.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub const SOURCE: Source = Source {
 const KEYS: &[Key] = &[Key {
     name: "metadata-addr",
     value: "HOST[:PORT]",
-    about: "metadata service [default: YC_METADATA_ADDR or 169.254.169.254]",
+    about: "address [default: YC_METADATA_ADDR or 169.254.169.254]",
 }];
 
 /// The link-local address of the metadata service.
@@ -111,14 +111,12 @@ impl Grant for MetadataGrant {
         let response = cx.send(&request, explain).map_err(|error| {
             let error = error.context("metadata");
             match error.kind {
-                Kind::Refused if error.status == Some(404) => {
-                    error.replace_hint(
-                        "attach a service account: yc compute instance update NAME --service-account-id ID (or deploy a \
-                         new version of the function or revision of the container with one)",
-                    )
-                }
+                Kind::Refused if error.status == Some(404) => error.replace_hint(
+                    "attach a service account: yc compute instance update NAME --service-account-id ID (or deploy \
+                         a new version of the function or revision of the container with one)",
+                ),
                 Kind::Refused => error.replace_hint(
-                    "the metadata service may not issue tokens: enable gce-http-token in the instance's metadata options",
+                    "enable gce-http-token in the instance's metadata options, so that the service may issue tokens",
                 ),
                 _ if error.status.is_some() => error,
                 _ => error.replace_hint(

@@ -76,8 +76,8 @@ impl Origin {
         }
     }
 
-    /// Reads the secret, with any white space around it. Runs the program if the origin is one. Warns if others can read
-    /// the file, unless the secret is short-lived.
+    /// Reads the secret, with any white space around it. Runs the program if the origin is one. Warns if others can
+    /// read the file, unless the secret is short-lived.
     ///
     /// # Errors
     /// Profile (3): the file cannot be read. For a program, as [`Program::run`].

@@ -35,7 +35,8 @@ impl Program {
     /// Reads the program from a profile's settings.
     ///
     /// # Errors
-    /// Profile (3): the list is empty; it is a command line in one string; or this process was started by the same program.
+    /// Profile (3): the list is empty; it is a command line in one string; or this process was started by the same
+    /// program.
     pub fn from_settings(settings: &Settings, key: &str) -> Result<Self> {
         let command_line = settings.list(key)?;
         if command_line.is_empty() {
@@ -48,8 +49,8 @@ impl Program {
         }
         let directory = settings.directory.clone();
         let marker = hex(&value_digest(format!("{command_line:?} {directory:?}").as_bytes())[..16]);
-        // Checked before the cache is used. The ycred that runs the program holds the cache lock, so this process would wait
-        // for it until the deadline.
+        // Checked before the cache is used. The ycred that runs the program holds the cache lock, so this process would
+        // wait for it until the deadline.
         let running = settings.environment().get(env::YCRED_RUNNING);
         if running.is_some_and(|markers| markers.to_string_lossy().split(',').any(|other| other == marker)) {
             return Err(settings
@@ -69,8 +70,8 @@ impl Program {
         identity.with(&format!("{key}-directory"), &self.directory)
     }
 
-    /// Runs the program and returns its stdout. It gets an empty stdin and a process group of its own. At the deadline, ycred
-    /// kills the whole group.
+    /// Runs the program and returns its stdout. It gets an empty stdin and a process group of its own. At the deadline,
+    /// ycred kills the whole group.
     ///
     /// # Errors
     /// Profile (3): the program cannot be started. Refused (1): it failed, and the message has the last line of its
@@ -124,7 +125,7 @@ impl Program {
                 let _ = child.wait();
                 let why = format!("killed, because it did not exit within {}", human(millis(time_limit)));
                 return Err(error_at(Error::unavailable, why).hint(
-                    "run the command by hand to see if it waits for input; to allow more time, use --timeout or `timeout` in the profile",
+                    "run the command by hand to see if it waits for input; --timeout or `timeout` in the profile allows more time",
                 ));
             }
             Err(error) => return Err(error_at(Error::unavailable, error.to_string())),
@@ -135,8 +136,8 @@ impl Program {
             *(if is_stdout { &mut output } else { &mut errors }) = bytes;
         }
         if !status.success() {
-            // The message on stderr may repeat a secret from stdout, so register possible secrets for redaction: strings
-            // without white space that are long enough. Ordinary words are shorter.
+            // The message on stderr may repeat a secret from stdout, so register possible secrets for redaction:
+            // strings without white space that are long enough. Ordinary words are shorter.
             let output = Zeroizing::new(String::from_utf8_lossy(&output).into_owned());
             for word in output.split_whitespace().filter(|word| word.len() >= 16) {
                 let _known = Secret::new(word.to_owned());
@@ -198,7 +199,8 @@ enum Pipe {
 }
 
 impl Pipe {
-    /// Reads to the end of the pipe. Returns at most [`MAX_OUTPUT`] + 1 bytes: enough to detect output that is too long.
+    /// Reads to the end of the pipe. Returns at most [`MAX_OUTPUT`] + 1 bytes: enough to detect output that is too
+    /// long.
     fn drain(&mut self) -> Zeroizing<Vec<u8>> {
         let reader: &mut dyn std::io::Read = match self {
             Self::Out(Some(pipe)) => pipe,

@@ -39,8 +39,8 @@ pub struct Source {
     pub variables: &'static [Variable],
     /// Converts those variables to settings. Returns `None` if they do not select this source.
     pub from_environment: fn(&Environment) -> Option<EnvironmentSettings>,
-    /// Variables that contain a secret, as pairs of key and variable: the source reads the variable if the key is set. Keys that
-    /// end in `-env` need no pair, because their value is the name of the variable.
+    /// Variables that contain a secret, as pairs of key and variable: the source reads the variable if the key is set.
+    /// Keys that end in `-env` need no pair, because their value is the name of the variable.
     pub secret_variables: &'static [(&'static str, &'static str)],
     /// Prepares a long-lived secret from the environment for storing in a file. `import` uses this.
     pub keep: Option<fn(Secret) -> Result<KeptSecret>>,

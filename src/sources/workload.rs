@@ -1,9 +1,9 @@
-//! `workload`: a subject token from another issuer (GitHub Actions, GitLab, Kubernetes, any OIDC provider), exchanged for
-//! a service account's IAM token (RFC 8693).
+//! `workload`: a subject token from another issuer (GitHub Actions, GitLab, Kubernetes, any OIDC provider), exchanged
+//! for a service account's IAM token (RFC 8693).
 //!
-//! Source: docs `iam/operations/wlif/setup-wlif.md`. A workload identity federation defines the issuer and the audiences
-//! of its tokens. A federated credential of the service account defines one subject, which the token's `sub` must match
-//! exactly.
+//! Source: docs `iam/operations/wlif/setup-wlif.md`. A workload identity federation defines the issuer and the
+//! audiences of its tokens. A federated credential of the service account defines one subject, which the token's `sub`
+//! must match exactly.
 
 pub mod github;
 pub mod subject;
@@ -31,7 +31,7 @@ pub const SOURCE: Source = Source {
     from_environment,
     secret_variables: &[(GITHUB, env::ACTIONS_ID_TOKEN_REQUEST_TOKEN)],
     takes_subject: true,
-    ..Source::new("workload", "workload identity federation: GitHub, GitLab, Kubernetes, OIDC", KEYS, open)
+    ..Source::new("workload", "workload identity federation (GitHub, GitLab, Kubernetes …)", KEYS, open)
 };
 
 const KEYS: &[Key] = &[
@@ -211,8 +211,8 @@ impl Grant for WorkloadGrant {
 }
 
 impl WorkloadGrant {
-    /// Adds context and a hint to a rejection. The hint shows the claims that the cloud compares, for comparison with the
-    /// federated credential. They are not secret.
+    /// Adds context and a hint to a rejection. The hint shows the claims that the cloud compares, for comparison with
+    /// the federated credential. They are not secret.
     fn explain_rejection(&self, error: Error, claims: Option<&Claims>, cx: &Context<'_>) -> Error {
         let skew = error.clock_skew.unwrap_or(0);
         if error.status == Some(404) {
@@ -223,8 +223,8 @@ impl WorkloadGrant {
         let Some(claims) = claims else {
             return error.context(&self.origin).hint("use an OIDC ID token: the subject token is not a JWT");
         };
-        // A token signed on this machine is dated by its clock. The clock is named first, because the claims may fill the
-        // line.
+        // A token signed on this machine is dated by its clock. The clock is named first, because the claims may fill
+        // the line.
         let clock = if skew == 0 { String::new() } else { format!("{}; ", clock_off(skew)) };
         // Checked only after a rejection, because this machine's clock may be wrong; and by the cloud's clock if known.
         let now = cx.clock.now().shifted(skew);

@@ -1,5 +1,5 @@
-//! Requests to the auth host for a login: the authorization code flow with PKCE (RFC 7636) and proofs of possession (DPoP,
-//! RFC 9449), and the refresh grant. The protocol is only partly documented (docs/reference/yandex-cloud.md 4).
+//! Requests to the auth host for a login: the authorization code flow with PKCE (RFC 7636) and proofs of possession
+//! (DPoP, RFC 9449), and the refresh grant. The protocol is only partly documented (docs/reference/yandex-cloud.md 4).
 
 use serde::Serialize;
 
@@ -141,8 +141,8 @@ impl LoginClient {
         self.request_token(&parameters, key, cx)
     }
 
-    /// Sends a token request with a proof of possession. Tries again once with a nonce if the host requires one, and once with
-    /// the host's time if the clocks differ.
+    /// Sends a token request with a proof of possession. Tries again once with a nonce if the host requires one, and
+    /// once with the host's time if the clocks differ.
     fn request_token(&self, parameters: &[(&str, &str)], key: &ProofKey, cx: &Context<'_>) -> Result<AuthResponse> {
         let url = auth::token_url(&self.installation);
         let (mut nonce, mut shift) = (None::<String>, 0);
@@ -158,8 +158,8 @@ impl LoginClient {
                 Err(error) => error,
             };
             match (&error.auth.dpop_nonce, error.clock_skew.unwrap_or(0)) {
-                // Some hosts send a nonce with each response (RFC 9449, 8.2). If the grant itself was rejected, a nonce does
-                // not help.
+                // Some hosts send a nonce with each response (RFC 9449, 8.2). If the grant itself was rejected, a nonce
+                // does not help.
                 (Some(required), _) if nonce.is_none() && !is_grant_refused(&error) => {
                     cx.notes.debug(|| format!("{url}: requires a nonce in the proof: trying again with it"));
                     nonce = Some(required.clone());
@@ -189,7 +189,8 @@ pub fn is_grant_refused(error: &Error) -> bool {
     error.kind == Kind::Refused && error.auth.code.as_deref() == Some("invalid_grant")
 }
 
-/// Returns the refresh token of a response, if there is one and it can be valid. The limit is generous: the API's is 1000.
+/// Returns the refresh token of a response, if there is one and it can be valid. The limit is generous: the API's is
+/// 1000.
 pub fn refresh_token(response: &AuthResponse) -> Option<Secret> {
     let token = response.token.refresh_token.as_ref()?;
     let value = token.expose();

@@ -150,7 +150,8 @@ impl LoginStore {
         Self { directory: state_dir.join(VERSION), name: identity.name(), settings: identity.settings(), absent }
     }
 
-    /// Lists the stores of all logins in a state directory. They can only be removed, because their identities are unknown.
+    /// Lists the stores of all logins in a state directory. They can only be removed, because their identities are
+    /// unknown.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -204,7 +205,8 @@ impl LoginStore {
     /// Reads the state.
     ///
     /// # Errors
-    /// Refused (1): nobody is logged in, or the file is not a login of this user. Internal (5): the file cannot be read.
+    /// Refused (1): nobody is logged in, or the file is not a login of this user. Internal (5): the file cannot be
+    /// read.
     pub fn load(&self) -> Result<LoginState> {
         let state = match self.read(STATE)? {
             Some(content) => serde_json::from_slice::<LoginState>(&content).ok(),
@@ -237,8 +239,8 @@ impl LoginStore {
         self.read(MARKER).is_ok_and(|marker| marker.is_some_and(|marker| *marker == *state.session.as_bytes()))
     }
 
-    /// Tries once to take the login's lock. The renewing process holds it from reading the refresh token until the next one
-    /// is stored.
+    /// Tries once to take the login's lock. The renewing process holds it from reading the refresh token until the next
+    /// one is stored.
     pub fn try_lock(&self) -> Lock {
         self.try_lock_file(LOCK)
     }
@@ -260,11 +262,11 @@ impl LoginStore {
         }
     }
 
-    /// Deletes the access token from the state if it is `token`, which the cloud has rejected or revoked. The login remains.
-    /// Best effort.
+    /// Deletes the access token from the state if it is `token`, which the cloud has rejected or revoked. The login
+    /// remains. Best effort.
     pub fn drop_access(&self, token: &Secret) {
-        // If locking is impossible, continue without the lock. That might overwrite a concurrent renewal, but otherwise the
-        // invalid token would be returned for hours.
+        // If locking is impossible, continue without the lock. That might overwrite a concurrent renewal, but otherwise
+        // the invalid token would be returned for hours.
         let lock = self.try_lock_if_there();
         if matches!(lock, Lock::Busy) {
             return;
@@ -287,7 +289,8 @@ impl LoginStore {
         }
     }
 
-    /// Reserves space for the next state. Call this before requesting tokens, because the old refresh token may become invalid.
+    /// Reserves space for the next state. Call this before requesting tokens, because the old refresh token may become
+    /// invalid.
     ///
     /// # Errors
     /// The state cannot be saved.
@@ -322,7 +325,8 @@ impl LoginStore {
         Ok(())
     }
 
-    /// Ends the login at once for all processes, by removing the marker. [`Self::remove`] removes the rest, under the lock.
+    /// Ends the login at once for all processes, by removing the marker. [`Self::remove`] removes the rest, under the
+    /// lock.
     ///
     /// # Errors
     /// The marker cannot be removed.
