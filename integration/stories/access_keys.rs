@@ -210,10 +210,10 @@ fn what_cannot_be_asked_for_is_refused_before_anybody_is_asked() {
     world.sandbox.file("work/list.json", "[]");
     world.sandbox.file("work/long.json", json!({"Id": "x".repeat(2048)}).to_string());
     for (words, code, error) in [
-        (["--duration", "14m"], 2, "--duration: 14m is not within 15m and 12h"),
-        (["--duration", "13h"], 2, "--duration: 13h is not within 15m and 12h"),
+        (["--duration", "14m"], 2, "--duration: 14m is not between 15m and 12h"),
+        (["--duration", "13h"], 2, "--duration: 13h is not between 15m and 12h"),
         (["--duration", "1d"], 2, "--duration: \"1d\" is not a duration"),
-        (["--session-name", "two words"], 2, "--session-name: \"two words\" is not a session's name"),
+        (["--session-name", "two words"], 2, "--session-name: \"two words\" is not a valid session name"),
         (["--policy-file", "gone.json"], 3, "work/gone.json: no such file"),
         (["--policy-file", "text.json"], 3, "work/text.json: is no policy in JSON"),
         (["--policy-file", "list.json"], 3, "work/list.json: is no policy in JSON"),
@@ -278,7 +278,7 @@ fn a_token_too_short_for_any_key_is_an_error_that_says_so_and_costs_one_request(
     let world = World::new();
     world.emulator.set(|settings| settings.life = 14 * MINUTE + MINUTE / 2);
     let words = ["profile default: ", "the IAM token lasts another 14m", "an access key needs 16m of it at least"];
-    refused_with_hint(world.aws(&[]).run(), 4, &words, "try again in some minutes");
+    refused_with_hint(world.aws(&[]).run(), 4, &words, "try again in a few minutes");
     // The failure is forgotten after two seconds, and what is known of the token is not.
     world.age(3 * Duration::from_secs(1));
     refused(world.aws(&[]).run(), 4, &words);

@@ -266,7 +266,7 @@ fn each_service_account_pulls_with_its_own_token_and_shares_no_record() {
     assert!(!run.stderr.contains(&presented), "{run}");
     refused_with_hint(run, 1, &["no federated credential"], stranger);
     // A static pod, which has no service account.
-    refused(world.kubelet(IMAGE, None).run(), 3, &["or a client that sends a token of its own"]);
+    refused(world.kubelet(IMAGE, None).run(), 3, &["or a client that sends a subject token"]);
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_profile_without_use_for_a_service_accounts_token_gives_no_rights_of_its_own
     let world = World::new();
     let token = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJ4Iiwic3ViIjoieSJ9.c2lnbmF0dXJl";
     let run = world.kubelet(IMAGE, Some(token)).run();
-    let said = ["profile default: the request has a service account's token with it, and source = \"authorized-key\""];
+    let said = ["profile default: the request contains a service account token, but source \"authorized-key\""];
     refused_with_hint(run, 3, &said, "tokenAttributes");
     let run = world.kubelet("nginx", Some(token)).run().exits(0).quietly();
     assert!(accepted(&run).1.is_empty(), "not ours, whoever asks\n{run}");

@@ -71,7 +71,7 @@ fn a_function_without_an_account_is_told_how_to_get_one() {
     in_own_network(&[ADDRESS], || {
         let world = function();
         world.emulator.attach(None);
-        refused_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "a new version or revision");
+        refused_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "attach a service account: yc compute");
         assert_eq!(requests(&world), 1);
     });
 }
@@ -87,13 +87,13 @@ fn where_the_metadata_service_is_switched_off_the_hint_says_so() {
     in_own_network(&[ADDRESS], || {
         let world = World::bare(Config::default());
         world.sandbox.profile("default", "source = \"metadata\"\n");
-        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "is this a VM");
+        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "outside a Yandex Cloud VM");
     });
     // There is no way there.
     in_own_network(&[], || {
         let world = World::bare(Config::default());
         world.sandbox.profile("default", "source = \"metadata\"\n");
-        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "is this a VM");
+        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "outside a Yandex Cloud VM");
     });
 }
 

@@ -54,7 +54,7 @@ fn a_login_that_cannot_be_kept_is_told_before_a_browser_opens() {
     refused_with_hint(
         nowhere,
         3,
-        &["a login cannot be kept", "YCRED_STATE_DIR must be an absolute path"],
+        &["cannot save a login", "YCRED_STATE_DIR must be an absolute path"],
         "YCRED_STATE_DIR",
     );
     assert_eq!(person.asked(), 0);
@@ -75,7 +75,7 @@ fn what_is_in_the_place_of_a_state_and_is_none_is_no_login() {
     refused_with_hint(
         person.token(&["--no-cache"]).run(),
         1,
-        &["is not a file that a login has written"],
+        &["is not a login file of this user"],
         NOT_LOGGED_IN,
     );
     person.log_in();
@@ -105,7 +105,7 @@ fn on_a_full_disk_a_living_token_is_not_risked_and_a_dead_one_is_renewed_with_a_
     assert_eq!(handed(full(&[]).run()), first);
     assert_eq!(person.tokens(), 1, "the refresh token was not put at risk");
     person.age(2 * HOUR);
-    let told = ["the token cannot be kept, and neither can the renewed login", "the disk is full"];
+    let told = ["the token cannot be saved, and neither can the renewed login", "the disk is full"];
     assert_ne!(warned(full(&[]).run(), &told), first);
     let left = person.world.sandbox.files("state");
     assert!(left.iter().all(|path| !path.to_string_lossy().contains("tmp-")), "{left:?}");

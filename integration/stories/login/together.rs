@@ -129,10 +129,10 @@ fn whoever_renews_for_ever_is_not_waited_for_for_ever() {
     person.age(11 * HOUR);
     let held = HeldLock::of(&person.file(".lock"));
     let words = ["--no-cache", "--timeout", "1s"];
-    let told = ["the login's last token is used", "another ycred process has been renewing this login"];
+    let told = ["the login's last token is used", "another ycred process is renewing this login"];
     assert_ne!(warned(person.token(&words).run(), &told), first);
     person.age(2 * HOUR);
-    refused_with_hint(person.token(&words).run(), 4, &["another ycred process has been renewing"], "--timeout");
+    refused_with_hint(person.token(&words).run(), 4, &["another ycred process is renewing"], "--timeout");
     drop(held);
     handed(person.token(&words).run());
     assert_eq!(person.tokens(), 3);

@@ -107,11 +107,11 @@ fn a_command_that_calls_ycred_with_the_same_profile_is_refused() {
     let ycred = crate::harness::YCRED;
     sandbox.profile("default", &format!("source = \"command\"\ncommand = [\"{ycred}\", \"token\"]\n"));
     let run = sandbox.ycred(["token"]).run();
-    refused(run, 1, &["calls ycred with the profile that runs it"]);
+    refused(run, 1, &["runs ycred with the same profile"]);
     // Also when there is a script in between, and the cache is out of the way.
     sandbox.script("config/give", &format!("#!/bin/sh\nexec {ycred} token -p default --no-cache\n"));
     sandbox.profile("default", "source = \"command\"\ncommand = [\"./give\"]\n");
-    refused(sandbox.ycred(["token"]).run(), 1, &["calls ycred with the profile that runs it"]);
+    refused(sandbox.ycred(["token"]).run(), 1, &["runs ycred with the same profile"]);
 }
 
 #[test]

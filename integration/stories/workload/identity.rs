@@ -29,7 +29,7 @@ fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
     let other = workload.issuer.token("system:serviceaccount:default:other");
     let [one, renewed, other] = [one, renewed, other].map(|token| name(&bare, Some(&token)).expect("a grant"));
     assert!(one == renewed && one != other);
-    assert!(name(&bare, None).expect_err("no way").render().contains("a client that sends a token"));
+    assert!(name(&bare, None).expect_err("no way").render().contains("a client that sends a subject token"));
     for bad in ["", "two words"] {
         let error = name(&bare, Some(bad)).expect_err("no token").render();
         assert!(error.contains("came with the request") && !error.contains("words"), "{error}");
@@ -40,7 +40,7 @@ fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
         assert_eq!(name(&read(&workload.settings(way)), Some(&token)).expect("a grant"), one, "{way}");
     }
     let keyed = read(&workload.world.settings());
-    assert!(name(&keyed, Some(&token)).expect_err("another's rights").render().contains("has no use for it"));
+    assert!(name(&keyed, Some(&token)).expect_err("another's rights").render().contains("cannot use it"));
 }
 
 /// The test's own process as a user of the library: what the hook of a client that sends a token does.
@@ -102,7 +102,7 @@ fn a_token_that_comes_with_the_request_is_the_one_that_is_exchanged() {
     assert_eq!(workload.shown(), [fingerprint(&token)]);
     let stranger = workload.issuer.token("system:serviceaccount:default:stranger");
     let error = fetch(&stranger).expect_err("no credential").render();
-    assert!(error.contains("subject token of the request") && error.contains("default:stranger"), "{error}");
+    assert!(error.contains("subject token in the request") && error.contains("default:stranger"), "{error}");
 }
 
 /// Every setting that decides whose token it is makes a record of its own.

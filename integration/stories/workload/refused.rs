@@ -59,9 +59,9 @@ fn an_expired_subject_token_is_called_so_once_the_cloud_has_refused_it() {
     let expired = workload.issuer.token_with(SUBJECT, &json!({"exp": now - 720}));
     workload.put(&expired);
     for (way, named, mend) in [
-        (FILE, "config/subject-token (expired at 20", "whatever writes the file must renew it"),
-        (VARIABLE, "MY_ID_TOKEN (expired at 20", "not renewed while a job runs"),
-        (COMMAND, "command cat (expired at 20", "must print a fresh token"),
+        (FILE, "config/subject-token (expired at 20", "renew the token with the program that writes the file"),
+        (VARIABLE, "MY_ID_TOKEN (expired at 20", "the variable is not renewed"),
+        (COMMAND, "command cat (expired at 20", "prints a new token each time"),
     ] {
         workload.profile(way);
         let run = workload.token(&[]).env("MY_ID_TOKEN", &expired).run();
@@ -82,7 +82,7 @@ fn a_clock_that_is_off_neither_spoils_a_good_token_nor_hides_a_dead_one() {
     // Ours is 20 min slow: the token is good by it, and dead for the cloud.
     let workload = Workload::of_file();
     workload.emulator().set(|settings| settings.clock_shift = Span::minutes(20));
-    refused_with_hint(workload.token(&[]).run(), 1, &["(expired at ", "m ago)"], "whatever writes the file");
+    refused_with_hint(workload.token(&[]).run(), 1, &["(expired at ", "m ago)"], "the program that writes the file");
     assert_eq!(workload.requests(), 1);
 }
 
@@ -105,7 +105,7 @@ fn another_host_than_the_auth_host_is_called_so() {
     // IAM has no such path.
     let settings = workload.settings(FILE).replace(&workload.emulator().auth_url(), &workload.emulator().url());
     workload.world.sandbox.profile("default", &settings);
-    refused_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "check auth-url");
+    refused_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "auth-url");
 }
 
 #[test]

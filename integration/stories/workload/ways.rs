@@ -99,7 +99,7 @@ fn a_token_that_is_no_jwt_counts_by_its_content() {
     workload.profile(VARIABLE);
     for (number, token) in ["opaque-hunter22", "opaque-hunter23", "a.b.c"].into_iter().enumerate() {
         let run = workload.token(&[]).env("MY_ID_TOKEN", token).run().never_says("hunter2");
-        refused_with_hint(run, 1, &["subject token in MY_ID_TOKEN", "invalid_request"], "is no JWT");
+        refused_with_hint(run, 1, &["subject token in MY_ID_TOKEN", "invalid_request"], "is not a JWT");
         assert_eq!(workload.requests(), number + 1, "no failure of another token is remembered for this one");
     }
 }
@@ -143,7 +143,7 @@ fn an_audience_is_encoded_as_it_must_be() {
     refused_with_hint(
         workload.job(workload.token(&[])).run(),
         1,
-        &["ID token of GitHub Actions"],
+        &["ID token from GitHub Actions"],
         "aud \"a&audience=b c+d%/ж\"",
     );
 }
