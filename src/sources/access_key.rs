@@ -35,8 +35,7 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// advertised expiry is up to a minute early.
 const MIN_TTL: Duration = Duration::from_secs(20 * 60);
 
-// -------------------------------------------------------------------------------------------------------------------
-// key
+// ----------------------------------------------------------------------------------------------------------------- key
 
 /// An access key. The cache stores its three parts as one secret, like a token.
 #[derive(Debug)]
@@ -82,8 +81,7 @@ impl AccessKey {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------
-// request
+// ------------------------------------------------------------------------------------------------------------- request
 
 /// The parameters of a key. The cache record contains them as JSON, so that `refresh` can request the same key again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +119,7 @@ impl KeyRequest {
                 .hint("pass --duration with a value from 15m to 12h, or omit it for 1h"));
         }
         if policy_file.is_some_and(str::is_empty) {
-            return Err(Error::usage("--policy-file: is empty"));
+            return Err(Error::usage("--policy-file: the path is empty"));
         }
         let policy_file = policy_file.map(PathBuf::from);
         Ok(Self { session_name: session_name.to_owned(), duration: duration.as_secs(), policy_file })
@@ -170,8 +168,7 @@ pub fn request_of(settings: &str, identity: &Identity) -> Option<KeyRequest> {
     (of == identity.name()).then_some(request)
 }
 
-// -----------------------------------------------------------------------------------------------------------------
-// grant
+// --------------------------------------------------------------------------------------------------------------- grant
 
 /// Creates a grant that exchanges the tokens of `inner` for access keys.
 ///

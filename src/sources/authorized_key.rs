@@ -72,7 +72,7 @@ fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
 /// # Errors
 /// As [`AccountKey::parse`].
 pub fn keep(json: Secret) -> Result<KeptSecret> {
-    let about = format!("the authorized key of {}", AccountKey::parse(json.expose())?.whose());
+    let about = format!("the authorized key of {}", AccountKey::parse(json.expose())?.description());
     Ok(KeptSecret { key: KEY.file, ending: "json", content: json, about, remark: None })
 }
 
@@ -131,7 +131,7 @@ impl Grant for AuthorizedKeyGrant {
     }
 
     fn account(&self) -> Result<String> {
-        Ok(self.parse(&self.key.read_quietly()?)?.whose())
+        Ok(self.parse(&self.key.read_quietly()?)?.description())
     }
 }
 
@@ -186,7 +186,7 @@ struct NestedKey {
 
 impl AccountKey {
     /// Returns the service account and the key's ID, for messages.
-    pub fn whose(&self) -> String {
+    pub fn description(&self) -> String {
         format!("service account {} (key {})", self.account, self.id)
     }
 

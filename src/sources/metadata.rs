@@ -38,7 +38,7 @@ const KEYS: &[Key] = &[Key {
 /// The link-local address of the metadata service.
 pub const ADDRESS: &str = "169.254.169.254";
 const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
-/// Time limit for connecting. The service runs on the same host, so a slower response means that there is none.
+/// Time limit for connecting. The service runs on the same host, so it responds faster if it exists.
 const CONNECT: Duration = Duration::from_secs(1);
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {

@@ -124,7 +124,8 @@ impl Grant for OAuthGrant {
         let request = iam::CreateIamTokenRequest::YandexPassportOauthToken(token.expose());
         iam::create(&self.installation, &request, cx).map_err(|error| {
             error.context(&origin).hint(
-                "use an authorized key, because OAuth tokens issued since June 2026 are rejected: ycred init --key-file FILE",
+                "use an authorized key, because OAuth tokens issued since June 2026 are rejected: \
+                 ycred init --key-file FILE",
             )
         })
     }

@@ -125,7 +125,8 @@ impl Program {
                 let _ = child.wait();
                 let why = format!("killed, because it did not exit within {}", human(millis(time_limit)));
                 return Err(error_at(Error::unavailable, why).hint(
-                    "run the command by hand to see if it waits for input; --timeout or `timeout` in the profile allows more time",
+                    "run the command by hand to see if it waits for input; \
+                     --timeout or `timeout` in the profile allows more time",
                 ));
             }
             Err(error) => return Err(error_at(Error::unavailable, error.to_string())),

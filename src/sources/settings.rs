@@ -19,7 +19,7 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// Base of relative paths.
     pub directory: PathBuf,
-    /// The directory of logins, or the reason why there is none.
+    /// The directory of logins, or the reason why it does not exist.
     pub state: Result<PathBuf, String>,
     home: Option<PathBuf>,
     entries: Vec<Entry>,

@@ -72,12 +72,7 @@ fn what_is_in_the_place_of_a_state_and_is_none_is_no_login() {
     }
     fs::remove_file(&state).expect("removed");
     std::os::unix::fs::symlink("/etc/passwd", &state).expect("a link");
-    refused_with_hint(
-        person.token(&["--no-cache"]).run(),
-        1,
-        &["is not a login file of this user"],
-        NOT_LOGGED_IN,
-    );
+    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &["is not a login file of this user"], NOT_LOGGED_IN);
     person.log_in();
     handed(person.token(&["--no-cache"]).run());
     // Another login's marker makes this one none.

@@ -89,7 +89,12 @@ fn a_base_that_has_been_revoked_is_had_anew_once() {
     let three = steward(&world);
     world.configure(&format!("impersonate = \"{three}\""));
     world.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
-    refused_with_hint(world.token(&[]).run(), 1, &[&three, "401", "Token is invalid"], "the cloud rejected the token of");
+    refused_with_hint(
+        world.token(&[]).run(),
+        1,
+        &[&three, "401", "Token is invalid"],
+        "the cloud rejected the token of",
+    );
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (3, 5));
     // Nor is another one asked for in place of one that has just been had.
     let cold = World::new();
