@@ -77,7 +77,7 @@ impl Source {
 /// A variable that selects a source if there is no profile file.
 #[derive(Debug)]
 pub struct Variable {
-    /// Precedence among the variables of all sources; the lowest wins. docs/profiles.md lists the order.
+    /// Position in the order in which ycred checks the variables of all sources (docs/profiles.md). The lowest wins.
     pub rank: u8,
     pub name: &'static str,
 }

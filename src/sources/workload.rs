@@ -138,8 +138,8 @@ fn subject_origin(opening: &Opening<'_>, identity: Identity) -> Result<(SubjectO
 
 /// Selects this source if `YCRED_SERVICE_ACCOUNT_ID` is set.
 ///
-/// With a subject token file or the variables of a GitHub Actions job, the rank is 4. Without them it is the lowest, 6:
-/// the client may send a subject token; otherwise the error says what is missing.
+/// With a subject token file or the variables of a GitHub Actions job, the rank is 4. Without them it is 6, so all other
+/// sources come first: the client may still send a subject token, and otherwise the error says what is missing.
 fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     let get = |name: &str| environment.get(name).map(|value| value.to_string_lossy().into_owned());
     let assign = |key, variable, value| Assignment::Value { key, variable, value };
