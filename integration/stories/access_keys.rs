@@ -215,9 +215,9 @@ fn what_cannot_be_asked_for_is_refused_before_anybody_is_asked() {
         (["--duration", "1d"], 2, "--duration: \"1d\" is not a duration"),
         (["--session-name", "two words"], 2, "--session-name: \"two words\" is not a valid session name"),
         (["--policy-file", "gone.json"], 3, "work/gone.json: no such file"),
-        (["--policy-file", "text.json"], 3, "work/text.json: is no policy in JSON"),
-        (["--policy-file", "list.json"], 3, "work/list.json: is no policy in JSON"),
-        (["--policy-file", "long.json"], 3, "has 2057 characters, and a policy may have 2048"),
+        (["--policy-file", "text.json"], 3, "work/text.json: is not a policy in JSON"),
+        (["--policy-file", "list.json"], 3, "work/list.json: is not a policy in JSON"),
+        (["--policy-file", "long.json"], 3, "has 2057 characters, but a policy may have at most 2048"),
     ] {
         refused(world.aws(&words).run(), code, &[error]);
         refused(world.aws(&[words[0], words[1], "--no-cache"]).run(), code, &[error]);
@@ -277,7 +277,7 @@ fn where_the_cloud_repeats_its_token_the_key_is_as_short_and_nobody_asks_in_a_lo
 fn a_token_too_short_for_any_key_is_an_error_that_says_so_and_costs_one_request() {
     let world = World::new();
     world.emulator.set(|settings| settings.life = 14 * MINUTE + MINUTE / 2);
-    let words = ["profile default: ", "the IAM token lasts another 14m", "an access key needs 16m of it at least"];
+    let words = ["profile default: ", "the IAM token expires in 14m", "one that is valid for at least 16m"];
     refused_with_hint(world.aws(&[]).run(), 4, &words, "try again in a few minutes");
     // The failure is forgotten after two seconds, and what is known of the token is not.
     world.age(3 * Duration::from_secs(1));
@@ -376,8 +376,8 @@ fn what_is_no_key_is_an_error_and_not_handed_out() {
     let world = World::new();
     for (body, words) in [
         ("{}", "not with a token"),
-        (r#"{"accessKeyId":"","secret":"YC","sessionToken":"s1.x"}"#, "accessKeyId is none"),
-        (r#"{"accessKeyId":"a","secret":"Y|C","sessionToken":"s1.x"}"#, "secret is none"),
+        (r#"{"accessKeyId":"","secret":"YC","sessionToken":"s1.x"}"#, "without a valid accessKeyId"),
+        (r#"{"accessKeyId":"a","secret":"Y|C","sessionToken":"s1.x"}"#, "without a valid secret"),
         (r#"{"accessKeyId":"a","secret":"YC","sessionToken":"s1. x"}"#, "no token"),
     ] {
         world.emulator.fault(Fault::body(body).on(Endpoint::EphemeralAccessKeys).times(1));

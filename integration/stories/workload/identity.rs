@@ -32,7 +32,7 @@ fn a_token_that_comes_with_the_request_decides_whose_record_it_is() {
     assert!(name(&bare, None).expect_err("no way").render().contains("a client that sends a subject token"));
     for bad in ["", "two words"] {
         let error = name(&bare, Some(bad)).expect_err("no token").render();
-        assert!(error.contains("came with the request") && !error.contains("words"), "{error}");
+        assert!(error.contains("in the request") && !error.contains("words"), "{error}");
     }
     // A way of the profile's own gives way, and need not work.
     let token = workload.issuer.token(SUBJECT);
