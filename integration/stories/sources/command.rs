@@ -78,7 +78,7 @@ fn what_a_command_prints_must_be_a_token() {
     let (sandbox, _) = scripted("head -c 100000 /dev/zero | tr '\\0' x", "");
     refused(sandbox.ycred(["token"]).run(), 1, &["command ./give"]);
     let (sandbox, _) = scripted("printf '\\377\\376'", "");
-    refused(sandbox.ycred(["token"]).run(), 1, &["command ./give", "not text"]);
+    refused(sandbox.ycred(["token"]).run(), 1, &["command ./give", "not UTF-8"]);
 }
 
 #[test]

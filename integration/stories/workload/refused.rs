@@ -151,7 +151,7 @@ fn a_profile_names_the_account_and_one_way() {
         "github-audience = \"a\"\nsubject-token-env = \"B\"",
     ] {
         workload.profile(more);
-        refused(workload.token(&[]).run(), 3, &[&["default.toml", "needs one of"][..], &ways].concat());
+        refused(workload.token(&[]).run(), 3, &[&["default.toml", "one of"][..], &ways].concat());
     }
     let sandbox = &workload.world.sandbox;
     sandbox.profile("default", "source = \"workload\"\nsubject-token-file = \"a\"\n");
