@@ -1,7 +1,8 @@
-//! Finds, judges and reads a profile: the file that says whose token it is, or the environment where there is none.
+//! Profiles: a profile determines which account's tokens to get, and how. It is a TOML file, or the environment if
+//! there is no file.
 //!
-//! A profile is trusted like code (it names commands, URLs, hosts), so who may write it is checked first; and every
-//! complaint about its content names the file and the line.
+//! A profile is trusted like code, because it names commands, URLs and hosts. So ycred first checks who can write it.
+//! Each error in a profile names the file and the line.
 
 pub mod file;
 pub mod find;
@@ -30,14 +31,14 @@ use crate::sources::settings::{Settings, WrittenAt};
 use crate::sources::source::{Assignment, Opening, Source};
 use crate::sources::{self, Resource, SOURCES, access_key, impersonate};
 
-/// The deadline of a run where nothing else is said.
+/// Default of the key `timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 const DEFAULT_AUTH_URL: &str = "https://auth.yandex.cloud";
 
-/// A profile that has been read: settings checked for form, nothing fetched, no secret read.
+/// A profile with checked settings. Loading it makes no request and reads no secret.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// What to call it when another program is to use the same one: a name, or an absolute path. None: the environment.
+    /// Name or absolute path, also for passing the profile to another process. `None` for the environment.
     pub name: Option<String>,
     pub source: &'static Source,
     pub settings: Settings,
@@ -52,43 +53,42 @@ pub struct Profile {
     pub cached: bool,
 }
 
-/// How a profile was asked for, which decides what may be in the name.
+/// A reference to a profile. The variant determines whether a path is allowed.
 #[derive(Clone, Debug)]
 pub enum ProfileRef {
-    /// `--profile` or `YCRED_PROFILE`, named in complaints: a name or a path.
+    /// A name or path from `--profile` or `YCRED_PROFILE`. `by` names the flag or variable, for messages.
     Typed { by: &'static str, text: std::ffi::OsString },
-    /// A symlink's suffix or a client's input: a name, never a path.
+    /// A name from a symlink's suffix or a client's input. Never a path.
     Given { by: &'static str, name: String },
-    /// Nobody named one: `default`, or the environment where there is none.
+    /// No reference: `default`, or the environment if there is no default profile.
     Unnamed,
 }
 
 impl Profile {
-    /// Finds and reads the profile that is wanted.
+    /// Finds and reads a profile.
     ///
     /// # Errors
-    /// Usage (2) for a name that cannot be one; Profile (3) for one that is not there, that others may write, or that
-    /// is wrong, with file and line.
-    pub fn load(wanted: &ProfileRef, environment: &Environment, places: &Places) -> Result<Self> {
-        match wanted {
+    /// Usage (2): the name is invalid. Profile (3): the profile does not exist, untrusted users can write it, or it has
+    /// an error.
+    pub fn load(reference: &ProfileRef, environment: &Environment, places: &Places) -> Result<Self> {
+        match reference {
             ProfileRef::Typed { by, text } if has_separator(text) => {
                 let path = std::path::absolute(Path::new(text)).map_err(|error| {
                     Error::usage(format!("{by}: cannot make {} absolute", Path::new(text).display())).because(error)
                 })?;
-                let found = find::open(&path)?.ok_or_else(|| {
+                let file = find::open(&path)?.ok_or_else(|| {
                     Error::profile(format!("profile {}: no such file", path.display()))
-                        .hint("`ycred list` shows the profiles that there are")
+                        .hint("list your profiles with `ycred list`")
                 })?;
-                Self::read(found, path.to_string_lossy().into_owned(), environment, places, true)
+                Self::read(file, path.to_string_lossy().into_owned(), environment, places, true)
             }
             ProfileRef::Typed { by, text } => {
-                let name =
-                    text.to_str().ok_or_else(|| Error::usage(format!("{by}: a profile's name is plain text")))?;
+                let name = text.to_str().ok_or_else(|| Error::usage(format!("{by}: the profile name is not UTF-8")))?;
                 Self::named(by, name, environment, places)
             }
             ProfileRef::Given { by, name } => Self::named(by, name, environment, places),
             ProfileRef::Unnamed => match find::by_name("default", places)? {
-                Some(found) => Self::read(found, "default".into(), environment, places, true),
+                Some(file) => Self::read(file, "default".into(), environment, places, true),
                 None => Self::from_environment(environment, places),
             },
         }
@@ -96,31 +96,40 @@ impl Profile {
 
     fn named(by: &str, name: &str, environment: &Environment, places: &Places) -> Result<Self> {
         find::check_name(name).map_err(|error| error.context(by))?;
-        let found = find::by_name(name, places)?.ok_or_else(|| find::not_found(name, places))?;
-        Self::read(found, name.to_owned(), environment, places, true)
+        let file = find::by_name(name, places)?.ok_or_else(|| find::not_found(name, places))?;
+        Self::read(file, name.to_owned(), environment, places, true)
     }
 
-    fn read(file: ProfileFile, name: String, environment: &Environment, places: &Places, follow: bool) -> Result<Self> {
+    /// Reads a profile. `follow_alias` allows the file to be an alias.
+    fn read(
+        file: ProfileFile,
+        name: String,
+        environment: &Environment,
+        places: &Places,
+        follow_alias: bool,
+    ) -> Result<Self> {
         let table = file.parse()?;
         if let Some((target, at)) = file::alias(&file, &table)? {
-            if !follow {
-                return Err(file.error_at(at, "an alias of an alias").hint("name the profile that is meant itself"));
+            if !follow_alias {
+                return Err(file
+                    .error_at(at, "an alias of an alias is not allowed")
+                    .hint(format!("set use = \"{target}\" in the first alias")));
             }
             find::check_name(&target).map_err(|_| {
-                file.error_at(at.clone(), &format!("\"{target}\" is not a profile's name"))
-                    .hint("an alias names a profile: 1 to 63 of a-z, 0-9, dot and dash")
+                file.error_at(at.clone(), &format!("\"{target}\" is not a profile name"))
+                    .hint("set `use` to the name of a profile: 1 to 63 characters from a-z, 0-9, dot and dash")
             })?;
-            let found = find::by_name(&target, places)?
+            let file = find::by_name(&target, places)?
                 .ok_or_else(|| find::not_found(&target, places).context(format!("{}: alias", file.place(at))))?;
-            return Self::read(found, target, environment, places, false);
+            return Self::read(file, target, environment, places, false);
         }
         Self::from_settings(Some(name), file::settings(&file, &table, environment, places)?)
     }
 
-    /// Reads a profile that is not written yet.
+    /// Reads a profile from a string, before it is written to `path`.
     ///
     /// # Errors
-    /// Profile (3).
+    /// Profile (3): the profile has an error or is an alias.
     pub fn from_text(name: &str, path: &Path, text: &str, environment: &Environment, places: &Places) -> Result<Self> {
         Self::read(
             ProfileFile { path: path.to_owned(), text: text.to_owned() },
@@ -131,24 +140,25 @@ impl Profile {
         )
     }
 
-    /// The environment in a profile's place (docs/profiles.md); metadata is never probed unasked.
+    /// Creates a profile from the environment (docs/profiles.md). Does not probe the metadata service: a variable must
+    /// select it.
     ///
     /// # Errors
-    /// Profile (3): nothing in it says whose token is wanted, or what says so is wrong.
+    /// Profile (3): no variable selects a source, or the value of a variable is wrong.
     pub fn from_environment(environment: &Environment, places: &Places) -> Result<Self> {
         let mut settings = Settings::of_environment(environment, places);
         let Some((source, assignments)) = sources::from_environment(environment) else {
             return Err(Error::profile(format!(
-                "no profile: no {}, and none of {} is set",
+                "no profile found: {} does not exist, and none of {} is set",
                 places
                     .profile_candidates("default")
                     .iter()
                     .map(|path| path.display().to_string())
                     .collect::<Vec<_>>()
-                    .join(", no "),
+                    .join(" or "),
                 sources::variables().join(", ")
             ))
-            .hint("run `ycred init --key-file FILE` to make one, or name one with --profile"));
+            .hint("create a profile with `ycred init --key-file FILE`, or select one with --profile"));
         };
         let mut add = |key, value: String, place| settings.add(key, vec![value], false, place);
         add("source", source.name.to_owned(), WrittenAt::Unknown);
@@ -159,8 +169,7 @@ impl Profile {
             }
         }
         for (variable, key) in keys::COMMON_VARIABLES {
-            let value =
-                environment.text(variable).map_err(|_| Error::profile(format!("{variable} is not plain text")))?;
+            let value = environment.text(variable).map_err(|_| Error::profile(format!("{variable} is not UTF-8")))?;
             let place = WrittenAt::Variable(variable);
             match value {
                 Some(value) if key == "impersonate" => {
@@ -180,14 +189,16 @@ impl Profile {
         let endpoint = Endpoint::parse(endpoint).ok_or_else(|| {
             settings.error_at(
                 "endpoint",
-                "is not a host such as api.cloud.yandex.net, with or without port, without scheme",
+                "must be a host such as api.cloud.yandex.net, with an optional port and without a scheme",
             )
         })?;
         let iam = match settings.text("iam-url")? {
             Some(DISCOVER) => Iam::Discovered(Discovery::of(endpoint.to_string())),
             _ => {
                 let url = settings.base_url("iam-url");
-                let url = url.map_err(|error| error.hint(format!("or write \"{DISCOVER}\", to ask the endpoint")))?;
+                let url = url.map_err(|error| {
+                    error.hint(format!("set a base URL, or \"{DISCOVER}\" to ask the endpoint for it"))
+                })?;
                 Iam::At(url.unwrap_or_else(|| format!("https://iam.{endpoint}")))
             }
         };
@@ -200,16 +211,16 @@ impl Profile {
             .collect::<Result<Vec<_>>>()?;
         let impersonate = settings.list("impersonate")?;
         if let Some(account) = impersonate.iter().find(|account| !iam::is_account_id(account)) {
-            return Err(settings.error_at("impersonate", &format!("\"{account}\" is not a service account's id")));
+            return Err(settings.error_at("impersonate", &format!("\"{account}\" is not the ID of a service account")));
         }
         let timeout = settings.duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT);
         if timeout < Duration::from_secs(1) {
-            return Err(settings.error_at("timeout", "is shorter than one second"));
+            return Err(settings.error_at("timeout", "must be at least 1s"));
         }
         let cached = match settings.text("cache")? {
             None | Some("file") => true,
             Some("none") => false,
-            Some(_) => return Err(settings.error_at("cache", "is neither \"file\" nor \"none\"")),
+            Some(_) => return Err(settings.error_at("cache", "must be \"file\" or \"none\"")),
         };
         Ok(Self {
             name,
@@ -227,7 +238,7 @@ impl Profile {
         })
     }
 
-    /// What its source opens with.
+    /// Returns the input for [`Source::open`].
     pub fn opening<'a>(&'a self, subject: Option<&'a Secret>) -> Opening<'a> {
         Opening {
             settings: &self.settings,
@@ -241,38 +252,39 @@ impl Profile {
         }
     }
 
-    /// Its grant: that of its source, and around it a link for each account to impersonate.
+    /// Opens the grant of the source, wrapped in one grant for each account to impersonate.
     ///
     /// # Errors
-    /// Profile (3), with file and line.
+    /// Profile (3): a setting is wrong or missing.
     pub fn open(&self) -> Result<Box<dyn Grant>> {
         self.open_for(None)
     }
 
-    /// [`Self::open`], for a caller whose request has a token of its own with it.
+    /// [`Self::open`], with the subject token from the client's request.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// As [`Self::open`]; or there is a subject token and the source cannot use it.
     pub fn open_for(&self, subject: Option<&Secret>) -> Result<Box<dyn Grant>> {
-        // Whoever sends one wants the rights of its subject, and would get those of the profile's own account.
+        // The client expects a token with the subject's permissions. One with the permissions of the profile's account
+        // would be wrong.
         if subject.is_some() && !self.source.takes_subject {
             let name = self.source.name;
             return Err(Error::profile(format!(
-                "{self}: the request has a service account's token with it, and source = \"{name}\" has no use for it"
+                "{self}: the request contains a service account token, but source \"{name}\" cannot use it"
             ))
             .hint(
-                "name a profile with source = \"workload\", or let the client send none (the kubelet: tokenAttributes)",
+                "use a profile with source = \"workload\", or make the client send no token (kubelet: tokenAttributes)",
             ));
         }
         let opening = self.opening(subject);
-        let base = (self.source.open)(&opening)?;
-        Ok(self.impersonate.iter().fold(base, |inner, account| impersonate::link(inner, account, &opening)))
+        let source_grant = (self.source.open)(&opening)?;
+        Ok(self.impersonate.iter().fold(source_grant, |inner, account| impersonate::link(inner, account, &opening)))
     }
 
-    /// The grant of what is asked for; `home` is what `~` means to a caller without a shell.
+    /// Opens the grant for a token or an access key. `home` replaces `~` in the policy's path.
     ///
     /// # Errors
-    /// As [`Self::open`]; Usage (2) for a policy's path.
+    /// As [`Self::open`]. Usage (2): the policy's path is wrong.
     pub fn open_resource(&self, resource: &Resource, home: Option<&Path>) -> Result<Box<dyn Grant>> {
         match resource {
             Resource::Token { subject } => self.open_for(subject.as_ref()),
@@ -280,7 +292,7 @@ impl Profile {
         }
     }
 
-    /// Its login, where its source needs a person.
+    /// Returns the login client if the source needs a person to log in.
     ///
     /// # Errors
     /// As [`LoginClient::of`].
@@ -288,10 +300,10 @@ impl Profile {
         self.source.needs_person.then(|| LoginClient::of(&self.opening(None))).transpose()
     }
 
-    /// The variables that this profile reads secrets from: what `exec` keeps from its child.
+    /// Returns the variables that this profile reads secrets from. `exec` removes them from its child's environment.
     pub fn secret_variables(&self) -> impl Iterator<Item = &str> {
-        let own = self.source.secret_variables.iter().filter(|(key, _)| self.settings.has(key));
-        self.settings.values_of("-env").chain(own.map(|(_, variable)| *variable))
+        let fixed = self.source.secret_variables.iter().filter(|(key, _)| self.settings.has(key));
+        self.settings.values_of("-env").chain(fixed.map(|(_, variable)| *variable))
     }
 }
 
@@ -299,20 +311,18 @@ fn source_of(settings: &Settings) -> Result<&'static Source> {
     let names = || SOURCES.iter().map(|source| source.name).collect::<Vec<_>>();
     let Some(name) = settings.text("source")? else {
         return Err(settings
-            .missing("has no `source`")
-            .hint(format!("write source = \"…\", one of {}", names().join(", "))));
+            .missing("missing `source`")
+            .hint(format!("set `source` to one of {}", names().join(", "))));
     };
     sources::named(name).ok_or_else(|| {
         let why = format!("\"{name}\" is not a source");
-        let hint = nearest(name, names().iter().copied()).map_or_else(
-            || format!("the sources are {}", names().join(", ")),
-            |known| format!("did you mean \"{known}\"?"),
-        );
+        let hint = nearest(name, names().iter().copied())
+            .map_or_else(|| format!("use one of {}", names().join(", ")), |known| format!("did you mean \"{known}\"?"));
         settings.error_at("source", &why).hint(hint)
     })
 }
 
-/// `profile prod` or `the environment`, for messages.
+/// Writes `profile prod` or `the environment's profile`, for messages.
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
@@ -326,7 +336,7 @@ fn has_separator(text: &OsStr) -> bool {
     text.as_encoded_bytes().contains(&b'/')
 }
 
-/// `host[:port]` of an installation; the port 443 goes without saying.
+/// The `host[:port]` of an installation. Port 443 is the default and is removed.
 struct Endpoint {
     host: String,
     port: Option<u16>,
@@ -405,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_discovered_is_told_apart_by_whom_to_ask() {
+    fn identities_with_discovery_depend_on_the_endpoint() {
         let settings = |text: &str| installation(text).installation.identify(Identity::of("x")).settings();
         let plain = settings("");
         let discovered = settings("iam-url = \"discover\"\n");
@@ -413,13 +423,13 @@ mod tests {
         assert!(discovered.contains("discover https://api.cloud.yandex.net/endpoints"), "{discovered}");
         assert!(plain != discovered && discovered != elsewhere, "{elsewhere}");
         let discovered = installation("iam-url = \"discover\"\n").installation;
-        assert_eq!(discovered.known_audience(), None, "nobody knows yet");
+        assert_eq!(discovered.known_audience(), None, "unknown before discovery");
         let set = installation("iam-url = \"discover\"\naudience = \"x\"\n").installation;
         assert_eq!(set.known_audience().as_deref(), Some("x"));
     }
 
     #[test]
-    fn endpoints_come_with_and_without_port() {
+    fn an_endpoint_may_have_a_port() {
         let url = |text: &str| Endpoint::parse(text).map(|endpoint| format!("https://iam.{endpoint}"));
         assert_eq!(url("api.cloud.yandex.net").as_deref(), Some("https://iam.api.cloud.yandex.net"));
         assert_eq!(url("api.cloud.yandex.net:443").as_deref(), Some("https://iam.api.cloud.yandex.net"));

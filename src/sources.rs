@@ -1,4 +1,4 @@
-//! Where tokens come from: the table of every source. A new one is a file here and a line in [`SOURCES`].
+//! The token sources. To add one, write a file in this directory and add a line to [`SOURCES`].
 
 pub mod access_key;
 pub mod authorized_key;
@@ -30,38 +30,41 @@ pub const SOURCES: &[&Source] = &[
     &r#static::SOURCE,
 ];
 
-/// The source of this name.
+/// Finds a source by its name, as in `source = "…"`.
 pub fn named(name: &str) -> Option<&'static Source> {
     SOURCES.iter().find(|source| source.name == name).copied()
 }
 
-/// The first source that the environment has settings for.
+/// Returns the source that the environment configures, with its settings. The lowest [`EnvironmentSettings::rank`]
+/// wins.
+///
+/// [`EnvironmentSettings::rank`]: source::EnvironmentSettings::rank
 pub fn from_environment(environment: &Environment) -> Option<(&'static Source, Vec<Assignment>)> {
     SOURCES
         .iter()
         .filter_map(|source| Some((*source, (source.from_environment)(environment)?)))
-        .min_by_key(|(_, found)| found.rank)
-        .map(|(source, found)| (source, found.assignments))
+        .min_by_key(|(_, settings)| settings.rank)
+        .map(|(source, settings)| (source, settings.assignments))
 }
 
-/// The variables that stand for a source where there is no profile file, in the order in which they are searched.
+/// Returns the variables that select a source if there is no profile file, in the order in which ycred checks them.
 pub fn variables() -> Vec<&'static str> {
-    let mut all: Vec<_> = SOURCES.iter().flat_map(|source| source.variables).map(|it| (it.rank, it.name)).collect();
-    all.sort_unstable();
-    all.dedup();
-    all.into_iter().map(|(_, name)| name).collect()
+    let mut ranked: Vec<_> = SOURCES.iter().flat_map(|source| source.variables).map(|it| (it.rank, it.name)).collect();
+    ranked.sort_unstable();
+    ranked.dedup();
+    ranked.into_iter().map(|(_, name)| name).collect()
 }
 
-/// What is asked of a profile.
+/// The kind of credential to get from a profile.
 #[derive(Debug)]
 pub enum Resource {
     /// An IAM token.
     Token {
-        /// A token of the caller's own that comes with the request and stands in for the one that a `workload` profile
-        /// names (the kubelet sends the pod's).
+        /// The subject token in the client's request. It replaces the one that a `workload` profile names. The kubelet
+        /// sends the token of the pod's service account.
         subject: Option<Secret>,
     },
-    /// An access key of Object Storage, bought with an IAM token.
+    /// An Object Storage access key, which an IAM token is exchanged for.
     AccessKey(KeyRequest),
 }
 

@@ -129,7 +129,7 @@ fn boto3_asks_oftener_for_a_short_key_and_is_answered_from_the_cache() {
                   for n in range(3):\n    s3.put_object(Bucket='bucket', Key=f'n{n}', Body=b'from boto3')\n\
                   print(s3.get_object(Bucket='bucket', Key='n2')['Body'].read().decode())\n";
     let failed = workspace.world.sandbox.call(&python, ["-c", script]).run().fails();
-    let failed = failed.stderr_has("--session-name: \"by boto3\" is not a session's name");
+    let failed = failed.stderr_has("--session-name: \"by boto3\" is not a valid session name");
     assert_eq!(workspace.world.requests(), 0, "{failed}");
 
     let workspace = Workspace::new(" --duration 15m --session-name by-boto3");

@@ -219,14 +219,14 @@ fn invalid_arguments_are_rejected_without_a_request() {
     world.sandbox.file("work/list.json", "[]");
     world.sandbox.file("work/long.json", json!({"Id": "x".repeat(2048)}).to_string());
     for (arguments, code, error) in [
-        (["--duration", "14m"], 2, "--duration: 14m is not within 15m and 12h"),
-        (["--duration", "13h"], 2, "--duration: 13h is not within 15m and 12h"),
+        (["--duration", "14m"], 2, "--duration: 14m is not between 15m and 12h"),
+        (["--duration", "13h"], 2, "--duration: 13h is not between 15m and 12h"),
         (["--duration", "1d"], 2, "--duration: \"1d\" is not a duration"),
-        (["--session-name", "two words"], 2, "--session-name: \"two words\" is not a session's name"),
+        (["--session-name", "two words"], 2, "--session-name: \"two words\" is not a valid session name"),
         (["--policy-file", "gone.json"], 3, "work/gone.json: no such file"),
-        (["--policy-file", "text.json"], 3, "work/text.json: is no policy in JSON"),
-        (["--policy-file", "list.json"], 3, "work/list.json: is no policy in JSON"),
-        (["--policy-file", "long.json"], 3, "has 2057 characters, and a policy may have 2048"),
+        (["--policy-file", "text.json"], 3, "work/text.json: is not a policy in JSON"),
+        (["--policy-file", "list.json"], 3, "work/list.json: is not a policy in JSON"),
+        (["--policy-file", "long.json"], 3, "has 2057 characters, but a policy may have at most 2048"),
     ] {
         refused(world.aws(&arguments).run(), code, &[error]);
         refused(world.aws(&[arguments[0], arguments[1], "--no-cache"]).run(), code, &[error]);
@@ -281,8 +281,8 @@ fn if_the_cloud_repeats_a_short_token_the_key_is_short_and_requests_do_not_loop(
 fn a_token_too_short_for_any_key_is_an_error_after_one_request() {
     let world = World::new();
     world.emulator.set(|settings| settings.life = 14 * MINUTE + MINUTE / 2);
-    let expected = ["profile default: ", "the IAM token lasts another 14m", "an access key needs 16m of it at least"];
-    refused_with_hint(world.aws(&[]).run(), 4, &expected, "try again in some minutes");
+    let expected = ["profile default: ", "the IAM token expires in 14m", "one that is valid for at least 16m"];
+    refused_with_hint(world.aws(&[]).run(), 4, &expected, "try again in a few minutes");
     // The failure expires after two seconds; the token stays cached.
     world.age(3 * Duration::from_secs(1));
     refused(world.aws(&[]).run(), 4, &expected);
@@ -380,8 +380,8 @@ fn a_malformed_key_is_an_error_and_is_not_printed() {
     let world = World::new();
     for (body, expected) in [
         ("{}", "not with a token"),
-        (r#"{"accessKeyId":"","secret":"YC","sessionToken":"s1.x"}"#, "accessKeyId is none"),
-        (r#"{"accessKeyId":"a","secret":"Y|C","sessionToken":"s1.x"}"#, "secret is none"),
+        (r#"{"accessKeyId":"","secret":"YC","sessionToken":"s1.x"}"#, "without a valid accessKeyId"),
+        (r#"{"accessKeyId":"a","secret":"Y|C","sessionToken":"s1.x"}"#, "without a valid secret"),
         (r#"{"accessKeyId":"a","secret":"YC","sessionToken":"s1. x"}"#, "no token"),
     ] {
         world.emulator.fault(Fault::body(body).on(Endpoint::EphemeralAccessKeys).times(1));

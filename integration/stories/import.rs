@@ -107,7 +107,7 @@ fn the_preview_shows_everything_and_writes_nothing() {
         "nobody: has no credentials, and is left out",
         "kz: is a person's: log in with `ycred login --profile kz`",
         "yc-default: cloud-id, folder-id stay with yc",
-        "OAuth tokens are on their way out",
+        "the cloud rejects OAuth tokens issued since June 2026",
         "nothing is written yet: the same with --write does it",
     ] {
         assert!(run.stdout.contains(shown), "expected {shown:?}\n{run}");
@@ -433,7 +433,7 @@ fn variables_become_a_profile_that_works_without_them() {
             ["the environment", "`YCRED_IMPERSONATE`"],
         ),
         (&[("YC_METADATA_ADDR", "127.0.0.1"), ("YC_ENDPOINT", "https://x")], ["the environment", "`YC_ENDPOINT`"]),
-        (&[("YCRED_SERVICE_ACCOUNT_ID", "aje1")], ["YCRED_SERVICE_ACCOUNT_ID", "no way to a subject token"]),
+        (&[("YCRED_SERVICE_ACCOUNT_ID", "aje1")], ["YCRED_SERVICE_ACCOUNT_ID", "but no subject token source is"]),
         (&[("YC_TOKEN", "two words")], ["YC_TOKEN", "one OAuth token"]),
     ] {
         let call = user.import(&["--environment", "wrong", "--write"]);

@@ -267,7 +267,7 @@ fn each_service_account_pulls_with_its_own_token_and_record() {
     assert!(!run.stderr.contains(&presented), "{run}");
     refused_with_hint(run, 1, &["no federated credential"], stranger);
     // A static pod has no service account.
-    refused(world.kubelet(IMAGE, None).run(), 3, &["or a client that sends a token of its own"]);
+    refused(world.kubelet(IMAGE, None).run(), 3, &["or a client that sends a subject token"]);
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn a_profile_that_cannot_use_a_service_accounts_token_rejects_the_request() {
     let token = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJ4Iiwic3ViIjoieSJ9.c2lnbmF0dXJl";
     let run = world.kubelet(IMAGE, Some(token)).run();
     let expected =
-        ["profile default: the request has a service account's token with it, and source = \"authorized-key\""];
+        ["profile default: the request contains a service account token, but source \"authorized-key\""];
     refused_with_hint(run, 3, &expected, "tokenAttributes");
     let run = world.kubelet("nginx", Some(token)).run().exits(0).quietly();
     assert!(parse_response(&run).1.is_empty(), "another registry gets an empty response\n{run}");

@@ -32,18 +32,18 @@ fn token_call(sandbox: &Sandbox, arguments: &[&str]) -> Call {
 fn every_error_in_a_profile_has_file_and_line() {
     let sandbox = Sandbox::new();
     for (toml, line, expected) in [
-        ("source = \"authorized-key\"\nkey-file = 1\n", 2, "`key-file` takes a text in quotes"),
+        ("source = \"authorized-key\"\nkey-file = 1\n", 2, "`key-file` must be a string in quotes"),
         ("\n\nsource = \"nonsense\"\n", 3, "\"nonsense\" is not a source"),
         ("source = \"static\"\ntoken-env = \"X\"\ntimeout = \"soon\"\n", 3, "is not a duration"),
         ("source = \"static\"\ntoken-env = \"X\"\ntimeout = \"0s\"\n", 3, "timeout"),
-        ("source = \"static\"\ntoken-env = \"X\"\n\nhosts = [1]\n", 4, "a list holds texts"),
+        ("source = \"static\"\ntoken-env = \"X\"\n\nhosts = [1]\n", 4, "must be a list of strings"),
         ("source = \"static\"\ntoken-env = \"X\"\nhosts = [\"http://x/y\"]\n", 3, "hosts"),
         ("source = \"static\"\ntoken-env = \"X\"\nhosts = [\"*.com\"]\n", 3, "hosts"),
-        ("source = \"static\"\ntoken-env = \"X\"\ncache = \"maybe\"\n", 3, "neither \"file\" nor \"none\""),
+        ("source = \"static\"\ntoken-env = \"X\"\ncache = \"maybe\"\n", 3, "must be \"file\" or \"none\""),
         ("source = \"static\"\ntoken-env = \"X\"\nendpoint = \"https://x\"\n", 3, "endpoint"),
         ("source = \"static\"\ntoken-env = \"\"\n", 2, "is empty"),
-        ("source = \"static\"\ntoken-env = [\"A\"]\n", 2, "takes one text"),
-        ("source = \"static\"\ntoken-env = \"X\"\nkey-file = \"k\"\n", 3, "belongs to source \"authorized-key\""),
+        ("source = \"static\"\ntoken-env = [\"A\"]\n", 2, "must be a string"),
+        ("source = \"static\"\ntoken-env = \"X\"\nkey-file = \"k\"\n", 3, "is a key of source \"authorized-key\""),
         ("source = \"static\"\n[token-env]\nx = 1\n", 2, "token-env"),
         ("source = \"static\"\nsource = \"oauth\"\n", 2, ""),
         ("source = \"static\ntoken-env = 1\n", 1, ""),
@@ -55,7 +55,7 @@ fn every_error_in_a_profile_has_file_and_line() {
         refused(run, 3, &[&location, expected]);
     }
     for (toml, expected) in
-        [("", "has no `source`"), ("source = \"static\"\n", "token-file"), ("source = \"command\"\n", "`command`")]
+        [("", "missing `source`"), ("source = \"static\"\n", "token-file"), ("source = \"command\"\n", "`command`")]
     {
         let path = sandbox.profile("default", toml);
         refused(token_call(&sandbox, &[]).run(), 3, &[&path.to_string_lossy(), expected]);
@@ -112,7 +112,7 @@ fn an_alias_has_no_other_keys_and_names_an_existing_profile_directly() {
     sandbox.profile("a", "use = \"a\"\n");
     refused(token_call(&sandbox, &["-p", "a"]).run(), 3, &["alias of an alias"]);
     sandbox.profile("a", "\nuse = \"prod\"\ntimeout = \"5s\"\n");
-    refused(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:2", "stands alone"]);
+    refused(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:2", "cannot contain other keys"]);
     sandbox.profile("a", "use = \"gone\"\n");
     refused(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:1", "profile gone"]);
     sandbox.profile("a", "use = 1\n");
@@ -256,7 +256,7 @@ fn a_symlinks_suffix_names_a_profile_and_never_a_path() {
     get("docker-credential-ycred-prod").run().exits(0).quietly().stdout_has("t1.prod.x");
     get("docker-credential-ycred").run().exits(0).quietly().stdout_has("t1.default.x");
     get("docker-credential-ycred-gone").run().exits(3).stderr_has("profile gone");
-    get("docker-credential-ycred-..").run().exits(2).stderr_has("is not a profile's name");
+    get("docker-credential-ycred-..").run().exits(2).stderr_has("is not a profile name");
     // The suffix takes precedence over the variable.
     let call = sandbox.call(sandbox.path("bin/docker-credential-ycred-prod"), ["get"]).stdin("cr.yandex");
     call.env("YCRED_PROFILE", "default").run().exits(0).stdout_has("t1.prod.x");
@@ -320,7 +320,7 @@ fn init_writes_nothing_if_it_cannot_create_the_profile() {
     for (arguments, hint) in [
         (&["--static"][..], "--token-file FILE"),
         (&["--oauth"], "--oauth-token-file FILE"),
-        (&["--authorized-key"], "--key-file PATH"),
+        (&["--authorized-key"], "--key-file FILE"),
         (&["--workload"], "--service-account-id ID"),
         (&["--key-file", "/nonexistent/key.json"], "check the path"),
         (&["--key-file", key.to_str().expect("UTF-8")], "yc iam key create"),
@@ -455,7 +455,7 @@ fn a_profile_that_is_a_dangling_link_is_an_error_without_fallback() {
     let link = world.sandbox.path("config/default.toml");
     std::os::unix::fs::symlink("/nonexistent/profile.toml", &link).expect("a link");
     let run = world.token(&[]).env("YC_IAM_TOKEN", "t1.of.environment").run();
-    refused(run, 3, &["default.toml", "is a link to what is not there"]);
+    refused(run, 3, &["default.toml", "is a dangling symbolic link"]);
 }
 
 #[test]

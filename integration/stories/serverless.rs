@@ -72,7 +72,7 @@ fn a_function_without_an_account_gets_a_hint_to_attach_one() {
     in_own_network(&[ADDRESS], || {
         let world = cloud_function();
         world.emulator.attach(None);
-        refused_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "a new version or revision");
+        refused_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "attach a service account: yc compute");
         assert_eq!(requests(&world), 1);
     });
 }
@@ -88,13 +88,13 @@ fn a_disabled_or_unreachable_metadata_service_is_explained_in_the_hint() {
     in_own_network(&[ADDRESS], || {
         let world = World::bare(Config::default());
         world.sandbox.profile("default", "source = \"metadata\"\n");
-        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "is this a VM");
+        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "outside a Yandex Cloud VM");
     });
     // There is no route to the address.
     in_own_network(&[], || {
         let world = World::bare(Config::default());
         world.sandbox.profile("default", "source = \"metadata\"\n");
-        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "is this a VM");
+        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "outside a Yandex Cloud VM");
     });
 }
 

@@ -1,8 +1,8 @@
-//! The text of a profile that is to be written.
+//! Writes profiles as TOML.
 
 use std::fmt::Write as _;
 
-/// One setting, as a line.
+/// Appends a setting as a line.
 pub fn setting(text: &mut String, key: &str, values: &[impl AsRef<str>], is_list: bool) {
     let quoted: Vec<String> = values.iter().map(|value| quote(value.as_ref())).collect();
     let _ = match is_list {
@@ -11,12 +11,12 @@ pub fn setting(text: &mut String, key: &str, values: &[impl AsRef<str>], is_list
     };
 }
 
-/// An alias of the profile `name`.
+/// Returns the content of a profile that is an alias of the profile `name`.
 pub fn alias(name: &str) -> String {
     format!("use = {}\n", quote(name))
 }
 
-/// A TOML basic string.
+/// Quotes a string as a TOML basic string.
 pub fn quote(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_quoted_as_toml_has_it() {
+    fn special_characters_are_escaped() {
         assert_eq!(quote("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000A\"");
     }
 }

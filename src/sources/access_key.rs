@@ -1,5 +1,8 @@
-//! Ephemeral access keys of Object Storage, around any source: its IAM token buys a key of the AWS kind, which the cloud
-//! lets live no longer than that token. Each kind of key that was asked for has a record and a lock of its own.
+//! Ephemeral access keys of Object Storage, for any source: a grant that exchanges the source's IAM token for a key
+//! with the parts of an AWS key.
+//!
+//! A key is valid no longer than the token it was exchanged for. Each combination of identity and request parameters
+//! has its own cache record and lock.
 //!
 //! Source: cloudapi `yandex/cloud/iam/v1/awscompatibility/temporary_access_key_service.proto`.
 
@@ -20,53 +23,55 @@ use crate::disk::{files, places};
 use crate::obtain::{Caching, Grant, obtain};
 use crate::sources::source::Opening;
 
-/// What an access key may live (the proto allows more, the documentation and `yc` do not).
+/// Minimum validity of an access key.
 pub const SHORTEST: Duration = Duration::from_secs(15 * 60);
+/// Maximum validity of an access key, by the documentation and `yc`. The proto allows more.
 pub const LONGEST: Duration = Duration::from_secs(12 * 3600);
-/// The most characters that a policy has.
-const LARGEST_POLICY: usize = 2048;
-/// What an IAM token must have left beyond the life of the key that it buys: [`Credential::advertised`] takes as much
-/// off.
+/// Maximum length of a policy, in characters.
+const MAX_POLICY: usize = 2048;
+/// How much longer than the key its IAM token must be valid. [`Credential::advertised`] subtracts up to that much.
 const MARGIN: Duration = Duration::from_secs(60);
-/// With less left, a key is minted anew first: botocore asks again at every call below 15 minutes, and is told of a
-/// minute less than there is.
+/// Default minimum remaining validity of a key. Below 15 minutes, botocore asks for credentials at each call, and the
+/// advertised expiry is up to a minute early.
 const MIN_TTL: Duration = Duration::from_secs(20 * 60);
 
-// ------------------------------------------------------------------------------------------------------------------- key
+// ----------------------------------------------------------------------------------------------------------------- key
 
-/// An access key. In the cache its three parts are one secret, as every other token is.
+/// An access key. The cache stores its three parts as one secret, like a token.
 #[derive(Debug)]
 pub struct AccessKey {
-    /// Names the key, and is seen in every request signed with it.
+    /// Key ID. Each request signed with the key contains it.
     pub id: Secret,
-    /// Signs.
+    /// Signs requests.
     pub secret: Secret,
-    /// Goes with every request (`x-amz-security-token`).
+    /// Sent with each request (`x-amz-security-token`).
     pub session_token: Secret,
 }
 
-/// Between the parts: in no part of a key, and allowed in a token.
-const BAR: char = '|';
+/// Separates the parts in the stored secret. It is valid in a token and does not occur in a key.
+const SEPARATOR: char = '|';
 
 impl AccessKey {
-    /// The three in one text.
+    /// Joins the three parts into one secret.
     ///
     /// # Errors
-    /// Unavailable (4): the cloud gave something that is no key; `origin` names it.
+    /// Unavailable (4): the cloud's response does not contain a valid key. `origin` names the response in the message.
     pub fn pack(&self, origin: &str) -> Result<Secret> {
         let parts = [("accessKeyId", &self.id), ("secret", &self.secret), ("sessionToken", &self.session_token)];
         for (name, part) in parts {
-            if part.expose().is_empty() || part.expose().contains(BAR) {
-                return Err(Error::unavailable(format!("{origin} gave an access key whose {name} is none")));
+            if part.expose().is_empty() || part.expose().contains(SEPARATOR) {
+                return Err(Error::unavailable(format!(
+                    "{origin}: the response contains an access key without a valid {name}"
+                )));
             }
         }
         let [id, secret, token] = parts.map(|(_, part)| part.expose());
-        Ok(Secret::new(format!("{id}{BAR}{secret}{BAR}{token}")))
+        Ok(Secret::new(format!("{id}{SEPARATOR}{secret}{SEPARATOR}{token}")))
     }
 
-    /// The parts of what [`Self::pack`] made; none of anything else.
+    /// Splits the result of [`Self::pack`] into the three parts. Returns `None` for any other secret.
     pub fn unpack(packed: &Secret) -> Option<Self> {
-        let parts: Vec<&str> = packed.expose().split(BAR).collect();
+        let parts: Vec<&str> = packed.expose().split(SEPARATOR).collect();
         let [id, secret, session_token] = parts.as_slice() else { return None };
         if parts.iter().any(|part| part.is_empty()) {
             return None;
@@ -76,22 +81,22 @@ impl AccessKey {
     }
 }
 
-// --------------------------------------------------------------------------------------------------------------- request
+// ------------------------------------------------------------------------------------------------------------- request
 
-/// Which key is asked for. In a record's settings it is a line of JSON, so that `refresh` can ask for the same again.
+/// The parameters of a key. The cache record contains them as JSON, so that `refresh` can request the same key again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRequest {
     /// 1 to 64 of `[\w+=,.@-]`.
     #[serde(rename = "session")]
     pub session_name: String,
-    /// In seconds.
+    /// Validity in seconds.
     duration: u64,
-    /// What the key may do at most, an AWS policy in JSON.
+    /// File with an AWS policy in JSON, which limits what the key permits.
     #[serde(rename = "policy", skip_serializing_if = "Option::is_none")]
     policy_file: Option<PathBuf>,
 }
 
-/// An hour's key.
+/// A key that is valid for an hour.
 impl Default for KeyRequest {
     fn default() -> Self {
         Self { session_name: "ycred".into(), duration: 3600, policy_file: None }
@@ -99,31 +104,32 @@ impl Default for KeyRequest {
 }
 
 impl KeyRequest {
-    /// Checks what can be checked here.
+    /// Checks the values of the flags, but does not read the policy.
     ///
     /// # Errors
-    /// Usage (2), naming the flag.
+    /// Usage (2): a value is invalid; the message names the flag.
     pub fn new(session_name: &str, duration: Duration, policy_file: Option<&str>) -> Result<Self> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
         if !(1..=64).contains(&session_name.len()) || !session_name.chars().all(allowed) {
-            return Err(Error::usage(format!("--session-name: \"{session_name}\" is not a session's name"))
-                .hint("a name is 1 to 64 of letters, digits and _ + = , . @ -"));
+            return Err(Error::usage(format!("--session-name: \"{session_name}\" is not a valid session name"))
+                .hint("use 1 to 64 letters, digits and characters from _ + = , . @ -"));
         }
         if duration < SHORTEST || duration > LONGEST {
-            return Err(Error::usage(format!("--duration: {} is not within 15m and 12h", human(millis(duration))))
-                .hint("access keys live 15 minutes to 12 hours; the default is 1h"));
+            return Err(Error::usage(format!("--duration: {} is not between 15m and 12h", human(millis(duration))))
+                .hint("pass --duration with a value from 15m to 12h, or omit it for 1h"));
         }
         if policy_file.is_some_and(str::is_empty) {
-            return Err(Error::usage("--policy-file: is empty"));
+            return Err(Error::usage("--policy-file: the path is empty"));
         }
         let policy_file = policy_file.map(PathBuf::from);
         Ok(Self { session_name: session_name.to_owned(), duration: duration.as_secs(), policy_file })
     }
 
-    /// The same with the policy's path made absolute; `~` is the home, for callers without a shell in between.
+    /// Returns the request with an absolute path to the policy. Expands `~`, because clients may run ycred without a
+    /// shell.
     ///
     /// # Errors
-    /// Usage (2): it cannot be.
+    /// Usage (2): the path cannot be made absolute.
     pub fn resolved(&self, home: Option<&Path>) -> Result<Self> {
         let Some(path) = &self.policy_file else { return Ok(self.clone()) };
         let path = places::absolute(path, home)
@@ -132,40 +138,42 @@ impl KeyRequest {
         Ok(Self { policy_file: Some(path), ..self.clone() })
     }
 
-    /// The life that is asked for.
+    /// Returns the requested validity.
     pub fn duration(&self) -> Duration {
         Duration::from_secs(self.duration)
     }
 
-    /// The least that a key must have left to be handed out: 20 minutes, or `wanted` by the profile where that is more,
-    /// but at most half of its life, or a short one would be minted anew at every call.
-    pub fn min_ttl(&self, wanted: Duration) -> Duration {
-        MIN_TTL.max(wanted).min(self.duration() / 2)
+    /// Returns the minimum remaining validity of a cached key: 20 minutes, or the profile's `min_ttl` if it is longer.
+    ///
+    /// It is at most half of the key's validity. Otherwise each call would request a new short-lived key.
+    pub fn min_ttl(&self, min_ttl: Duration) -> Duration {
+        MIN_TTL.max(min_ttl).min(self.duration() / 2)
     }
 }
 
-/// What stands in a record's settings: the request, and whose tokens buy the key.
+/// The JSON in a record's settings: the request, and the identity of the token to exchange.
 #[derive(Serialize, Deserialize)]
 struct Terms {
-    /// The name of the identity that it continues.
+    /// Name of the token's identity.
     of: String,
     #[serde(flatten)]
     request: KeyRequest,
 }
 
-/// The request that made a record, by the record's settings, if it is a key bought with tokens of `identity`.
+/// Reads the request from a record's settings. Returns `None` if the record is not an access key for tokens of
+/// `identity`.
 pub fn request_of(settings: &str, identity: &Identity) -> Option<KeyRequest> {
     let terms = Identity::access_key_terms(settings)?;
     let Terms { of, request } = serde_json::from_str(terms).ok()?;
     (of == identity.name()).then_some(request)
 }
 
-// ----------------------------------------------------------------------------------------------------------------- grant
+// --------------------------------------------------------------------------------------------------------------- grant
 
-/// A grant of keys, bought with the tokens of `inner`.
+/// Creates a grant that exchanges the tokens of `inner` for access keys.
 ///
 /// # Errors
-/// Usage (2), Profile (3): the policy's path or a setting cannot be read.
+/// Usage (2): the policy's path cannot be made absolute. Profile (3): `max-age` is wrong.
 pub fn link(
     inner: Box<dyn Grant>,
     request: &KeyRequest,
@@ -174,13 +182,15 @@ pub fn link(
 ) -> Result<Box<dyn Grant>> {
     let request = request.resolved(home)?;
     let terms = Terms { of: inner.identity().name(), request: request.clone() };
-    let terms = serde_json::to_string(&terms).map_err(|_| Error::internal("an identity could not be written"))?;
+    let terms = serde_json::to_string(&terms)
+        .map_err(|_| Error::internal("cannot serialize the parameters of an access key"))?;
     let identity = opening.installation.identify(inner.identity().clone()).with_access_key(&terms);
     let identity = match &request.policy_file {
         Some(path) => identity.with_file("policy-file", path),
         None => identity,
     };
-    // A source's own `max-age` is for its tokens: a key that nobody can take back is not minted every minute.
+    // A source's default `max-age` is for its tokens, which can be revoked. Access keys cannot, so only a `max-age` in
+    // the profile applies. Otherwise ycred would request a key every minute.
     let max_age = opening.settings.duration("max-age")?;
     let caching = match opening.cached {
         true => Caching::StoredToken(RenewalRules { max_age, ..opening.rules }),
@@ -207,32 +217,33 @@ impl Grant for AccessKeyGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        // Before anything is asked for: a policy that is wrong costs no request.
+        // Read the policy first: if it is wrong, no request is made.
         let policy = self.request.policy_file.as_deref().map(read_policy).transpose()?;
-        // A token that is too short for the key is renewed first; where that brings no longer one, the cache's back-off
-        // sees to it that it is not tried at every call.
+        // A token that expires too early for the key is renewed first. If the new one is not valid longer, the cache's
+        // back-off prevents a renewal at each call.
         let requirements = Requirements { min_ttl: self.request.duration() + MARGIN, ..cx.requirements };
         let caller = obtain(self.inner.as_ref(), &Context { is_inner: true, requirements, ..*cx })?;
         let now = cx.clock.now();
-        let last = caller.advertised(now);
+        let token_expiry = caller.advertised(now);
         let duration = match caller.credential.assumed {
-            // Nobody knows how long it lives but the cloud.
+            // The token's expiry is unknown: let the cloud decide.
             true => self.request.duration(),
-            false => possible_duration(self.request.duration(), now, last).ok_or_else(|| {
+            false => possible_duration(self.request.duration(), now, token_expiry).ok_or_else(|| {
                 Error::unavailable(format!(
-                    "the IAM token lasts another {}, the cloud gives no longer one now, and an access key needs {} of it at least",
+                    "the IAM token expires in {}, and an access key needs one that is valid for at least {}; \
+                     the cloud issues none at the moment",
                     human(caller.credential.left(now).longer),
                     human(millis(SHORTEST + MARGIN)),
                 ))
-                .hint("try again in some minutes; `ycred aws --force-refresh` asks for another IAM token at once")
+                .hint("try again in a few minutes, or request a new IAM token now with `ycred aws --force-refresh`")
             })?,
         };
-        let order =
+        let key_request =
             iam::EphemeralKeyRequest { session_name: &self.request.session_name, policy: policy.as_deref(), duration };
-        // Which role it takes is nowhere documented; what the cloud says of it is in the error.
-        let created = iam::create_ephemeral_access_key(&self.installation, &caller.credential.secret, &order, cx)
+        // The required role is not documented, so there is no hint for 403. The error has the cloud's reason.
+        let created = iam::create_ephemeral_access_key(&self.installation, &caller.credential.secret, &key_request, cx)
             .map_err(|error| match error.kind {
-                Kind::Refused => error.hint("should the IAM token have been revoked: ycred aws --force-refresh"),
+                Kind::Refused => error.hint("if the IAM token was revoked, get a new one: ycred aws --force-refresh"),
                 _ => error,
             })?;
         let iam::EphemeralKeyResponse { key, url, received, skew } = created;
@@ -250,24 +261,25 @@ impl Grant for AccessKeyGrant {
     }
 }
 
-/// The life to ask for: what is wanted, as far as the token lasts that buys it; none where that is too short for a key.
-fn possible_duration(wanted: Duration, now: Timestamp, last: Timestamp) -> Option<Duration> {
-    let left = Duration::from_millis(u64::try_from(last.since(now)).ok()?);
-    (left >= SHORTEST).then_some(wanted.min(left))
+/// Returns the validity to request: `requested`, but no longer than the IAM token. Returns `None` if the token expires
+/// too early for any key.
+fn possible_duration(requested: Duration, now: Timestamp, token_expiry: Timestamp) -> Option<Duration> {
+    let left = Duration::from_millis(u64::try_from(token_expiry.since(now)).ok()?);
+    (left >= SHORTEST).then_some(requested.min(left))
 }
 
-/// Reads a policy as it is to be sent.
+/// Reads a policy and checks that it is JSON of a valid length.
 fn read_policy(path: &Path) -> Result<String> {
     let text = files::read_text(path)?;
     let text = text.trim();
     let error_at = |why: String| Error::profile(format!("{}: {why}", path.display()));
     if let Err(error) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
-        return Err(error_at("is no policy in JSON".into()).because(error));
+        return Err(error_at("is not a policy in JSON".into()).because(error));
     }
     let length = text.chars().count();
-    if length > LARGEST_POLICY {
-        return Err(error_at(format!("has {length} characters, and a policy may have {LARGEST_POLICY}"))
-            .hint(format!("without its blanks it may fit: jq -c . {}", path.display())));
+    if length > MAX_POLICY {
+        return Err(error_at(format!("has {length} characters, but a policy may have at most {MAX_POLICY}"))
+            .hint(format!("remove the white space: jq -c . {}", path.display())));
     }
     Ok(text.to_owned())
 }
@@ -286,12 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_one_secret_and_comes_apart_again() {
+    fn a_packed_key_is_a_valid_token_and_can_be_unpacked() {
         let packed = key(["ajeid", "YCsecret", "s1.x/+=y"]).pack("the test").expect("packed");
-        assert!(crate::base::token::token_text(packed.clone()).is_ok(), "it is kept as any token is");
-        let again = AccessKey::unpack(&packed).expect("unpacked");
+        assert!(crate::base::token::token_text(packed.clone()).is_ok(), "the cache stores it like a token");
+        let unpacked = AccessKey::unpack(&packed).expect("unpacked");
         assert_eq!(
-            [again.id, again.secret, again.session_token].map(|part| part.expose().to_owned()),
+            [unpacked.id, unpacked.secret, unpacked.session_token].map(|part| part.expose().to_owned()),
             ["ajeid", "YCsecret", "s1.x/+=y"]
         );
         for wrong in [["", "b", "c"], ["a", "b|c", "d"], ["a", "b", ""]] {
@@ -303,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_judged_before_anybody_is_asked() {
+    fn flag_values_are_checked() {
         let hour = Duration::from_secs(3600);
         for name in ["a", "user@host.example", "a+b=c,d_e-f", &"x".repeat(64)] {
             assert!(KeyRequest::new(name, hour, None).is_ok(), "{name}");
@@ -321,27 +333,31 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_is_twenty_minutes_and_at_most_half_of_the_life() {
+    fn min_ttl_is_twenty_minutes_and_at_most_half_of_the_validity() {
         let min_ttl =
-            |duration, wanted| request(duration).expect("good").min_ttl(Duration::from_secs(wanted)).as_secs();
+            |duration, seconds| request(duration).expect("valid").min_ttl(Duration::from_secs(seconds)).as_secs();
         assert_eq!(min_ttl("1h", 60), 1200);
         assert_eq!(min_ttl("15m", 60), 450);
         assert_eq!(min_ttl("12h", 6 * 3600), 6 * 3600);
-        assert_eq!(min_ttl("1h", 6 * 3600), 1800, "a profile's min-ttl is for tokens of half a day");
+        assert_eq!(
+            min_ttl("1h", 6 * 3600),
+            1800,
+            "a profile's min-ttl is meant for tokens that are valid for 12 hours"
+        );
     }
 
     #[test]
-    fn a_key_never_outlives_the_token_that_buys_it() {
+    fn a_key_expires_no_later_than_its_token() {
         let now = Timestamp(1_795_000_000_000);
         let hour = Duration::from_secs(3600);
-        let lasting = |seconds| possible_duration(hour, now, now.plus(Duration::from_secs(seconds)));
-        assert_eq!([lasting(7200), lasting(1800)], [Some(hour), Some(hour / 2)]);
-        assert_eq!([lasting(900), lasting(899)], [Some(hour / 4), None]);
+        let of_token = |seconds| possible_duration(hour, now, now.plus(Duration::from_secs(seconds)));
+        assert_eq!([of_token(7200), of_token(1800)], [Some(hour), Some(hour / 2)]);
+        assert_eq!([of_token(900), of_token(899)], [Some(hour / 4), None]);
         assert_eq!(possible_duration(hour, now, now.minus(hour)), None);
     }
 
     #[test]
-    fn the_request_is_found_again_in_the_settings_of_its_record() {
+    fn the_request_is_read_back_from_the_settings_of_its_record() {
         let inner = Identity::of("metadata").with("metadata-addr", "x");
         let request =
             KeyRequest::new("se\u{73}sion", Duration::from_secs(900), Some("/a \"b\"\\c.json")).expect("good");
@@ -349,12 +365,12 @@ mod tests {
         let terms = serde_json::to_string(&terms).expect("JSON");
         let settings = inner.clone().with("iam-url", "https://x").with_access_key(&terms).settings();
         assert_eq!(request_of(&settings, &inner), Some(request));
-        assert_eq!(request_of(&settings, &Identity::of("metadata")), None, "another's");
+        assert_eq!(request_of(&settings, &Identity::of("metadata")), None, "another identity");
         assert_eq!(request_of(&inner.settings(), &inner), None, "a token's record");
     }
 
     #[test]
-    fn a_home_is_for_those_without_a_shell() {
+    fn a_policy_path_is_made_absolute() {
         let of = |path: &str| KeyRequest::new("a", Duration::from_secs(900), Some(path)).expect("good");
         let resolved = |path: &str, home: Option<&str>| {
             of(path).resolved(home.map(Path::new)).map(|request| request.policy_file.expect("a path"))

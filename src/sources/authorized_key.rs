@@ -1,7 +1,7 @@
-//! `authorized-key`: a service account's key file signs a JWT, which the cloud exchanges for a token.
+//! `authorized-key`: a JWT, signed with a service account's key and exchanged for an IAM token.
 //!
-//! Key file shapes: gosdk2 `pkg/iamkey/iamkey.proto` (snake and camel case), and the answer of `POST /iam/v1/keys`,
-//! which users save as it is (cloudapi `key_service.proto`, `CreateKeyResponse`).
+//! A key file has one of two layouts: gosdk2 `pkg/iamkey/iamkey.proto` in snake or camel case, or the response of
+//! `POST /iam/v1/keys`, which users save unchanged (cloudapi `key_service.proto`, `CreateKeyResponse`).
 
 use serde::{Deserialize, Serialize};
 
@@ -26,16 +26,13 @@ pub const SOURCE: Source = Source {
     ..Source::new("authorized-key", "a service account's authorized key", KEYS, open)
 };
 
-const KEYS: &[Key] = &[Key {
-    name: "key-file",
-    value: "FILE",
-    about: "the key's JSON file; `~` works, a relative path starts at the profile",
-}];
+const KEYS: &[Key] =
+    &[Key { name: "key-file", value: "FILE", about: "JSON file of the key; a relative path starts at the profile" }];
 
 const KEY: origin::SecretKind = origin::SecretKind {
     what: "key",
     file: "key-file",
-    // Set by [`from_environment`] alone: the variable that holds the key's JSON itself.
+    // Not a key that a profile may contain. `from_environment` sets it to the name of the variable with the key's JSON.
     variable: "key-env",
     command: None,
     is_document: true,
@@ -51,13 +48,14 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let key = Origin::from_settings(settings, &KEY)?.ok_or_else(|| {
         settings
             .missing("source \"authorized-key\" needs `key-file`")
-            .hint("write key-file = \"PATH\" (for `ycred init`: --key-file PATH), the file that `yc iam key create --output PATH` wrote")
+            .hint("set key-file = \"FILE\" in the profile (`ycred init` has --key-file FILE)")
     })?;
     let identity = key.identify(identity);
     Ok(Box::new(AuthorizedKeyGrant { key, identity, installation: installation.clone(), caching: opening.caching() }))
 }
 
-/// `YC_SERVICE_ACCOUNT_KEY_FILE` is a path or the JSON itself, as the Terraform provider has it.
+/// Selects this source if `YC_SERVICE_ACCOUNT_KEY_FILE` is set: to a path or to the JSON itself, as for the Terraform
+/// provider.
 fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     let variable = env::YC_SERVICE_ACCOUNT_KEY_FILE;
     let value = environment.get(variable)?.to_string_lossy();
@@ -69,9 +67,12 @@ fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     Some(EnvironmentSettings { rank: 1, assignments: vec![assignment] })
 }
 
-/// The JSON as it is, in a file.
+/// Prepares a key's JSON for storing in a file, unchanged.
+///
+/// # Errors
+/// As [`AccountKey::parse`].
 pub fn keep(json: Secret) -> Result<KeptSecret> {
-    let about = format!("the authorized key of {}", AccountKey::parse(json.expose())?.whose());
+    let about = format!("the authorized key of {}", AccountKey::parse(json.expose())?.description());
     Ok(KeptSecret { key: KEY.file, ending: "json", content: json, about, remark: None })
 }
 
@@ -82,7 +83,7 @@ struct AuthorizedKeyGrant {
     caching: Caching,
 }
 
-/// The claims of the cloud's JWT (yandex-cloud.md 2.1): `exp - iat` at most an hour.
+/// The claims of the JWT (docs/reference/yandex-cloud.md 2.1). `exp - iat` is at most an hour.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
@@ -91,10 +92,10 @@ struct Claims<'a> {
     exp: i64,
 }
 
-/// Dated back a little, so that a clock a few seconds fast does not make a JWT of the future.
-const BACK_DATED: i64 = 10;
-/// Long enough for a slow clock, short enough that `exp - iat` stays far below the hour that the cloud allows.
-const LIFE: i64 = 720;
+/// Seconds by which `iat` is set back, so that a slightly fast clock does not put it in the future.
+const IAT_LEEWAY: i64 = 10;
+/// Validity of the JWT in seconds: enough for a slow clock, and far below the hour that the cloud allows.
+const JWT_VALIDITY: i64 = 720;
 
 impl Grant for AuthorizedKeyGrant {
     fn identity(&self) -> &Identity {
@@ -107,7 +108,7 @@ impl Grant for AuthorizedKeyGrant {
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let key = self.parse(&self.key.read(cx)?)?;
-        let refused = match self.exchange(&key, cx.clock.now(), cx) {
+        let rejection = match self.exchange(&key, cx.clock.now(), cx) {
             Err(error) if error.kind == crate::base::error::Kind::Refused => error,
             outcome => return outcome,
         };
@@ -115,21 +116,22 @@ impl Grant for AuthorizedKeyGrant {
             "check that the key exists and belongs to the account: yc iam key list --service-account-id {}",
             key.account
         );
-        // Refused, and the cloud's clock is another than ours: perhaps only the times in the JWT were wrong.
-        let skew = refused.clock_skew.unwrap_or(0);
+        // If the clocks differ, the rejection may be due to the times in the JWT. Sign again with the cloud's time.
+        let skew = rejection.clock_skew.unwrap_or(0);
         if skew == 0 || cx.deadline.left(cx.clock).is_zero() {
-            return Err(refused.hint(hint));
+            return Err(rejection.hint(hint));
         }
-        cx.notes
-            .debug(|| format!("refused while the clocks differ by {} s; signing with the cloud's time", skew / 1000));
+        cx.notes.debug(|| {
+            format!("rejected, and the clocks differ by {} s: signing again with the cloud's time", skew / 1000)
+        });
         self.exchange(&key, cx.clock.now().shifted(skew), cx).map_err(|error| {
             let clock = clock_off(skew);
-            error.hint(format!("{hint}; and set the clock: {clock}"))
+            error.hint(format!("set the clock ({clock}), and {hint}"))
         })
     }
 
     fn account(&self) -> Result<String> {
-        Ok(self.parse(&self.key.read_quietly()?)?.whose())
+        Ok(self.parse(&self.key.read_quietly()?)?.description())
     }
 }
 
@@ -139,9 +141,9 @@ impl AuthorizedKeyGrant {
     }
 
     fn exchange(&self, key: &AccountKey, now: Timestamp, cx: &Context<'_>) -> Result<Credential> {
-        let issued = now.unix_seconds() - BACK_DATED;
+        let issued = now.unix_seconds() - IAT_LEEWAY;
         let audience = self.installation.audience(cx)?;
-        let claims = Claims { iss: &key.account, aud: &audience, iat: issued, exp: issued + LIFE };
+        let claims = Claims { iss: &key.account, aud: &audience, iat: issued, exp: issued + JWT_VALIDITY };
         let jwt = jwt::ps256(&claims, &key.id, &key.private_key)
             .map_err(|why| Error::profile(format!("{}: {why}", self.key)).hint(NEW_KEY))?;
         iam::create(&self.installation, &iam::CreateIamTokenRequest::Jwt(jwt.expose()), cx)
@@ -149,19 +151,19 @@ impl AuthorizedKeyGrant {
     }
 }
 
-const NEW_KEY: &str = "make a new one: yc iam key create --service-account-name NAME --output key.json";
+const NEW_KEY: &str = "create a new key: yc iam key create --service-account-name NAME --output key.json";
 
-/// What is needed of a key file.
+/// The contents of a key file that ycred uses.
 pub struct AccountKey {
     id: String,
     account: String,
     private_key: Secret,
 }
 
-/// The flat shapes of a key file; unknown fields (`created_at`, `description`, an `endpoint` that YDB's SDK reads) are
-/// let be.
+/// A key file in either layout. Other fields (`created_at`, `description`, the `endpoint` that YDB's SDK reads) are
+/// ignored.
 #[derive(Deserialize)]
-struct Flat {
+struct KeyFile {
     id: Option<String>,
     #[serde(alias = "serviceAccountId")]
     service_account_id: Option<String>,
@@ -169,12 +171,12 @@ struct Flat {
     user_account_id: Option<String>,
     #[serde(alias = "privateKey")]
     private_key: Option<Secret>,
-    /// `CreateKeyResponse` has the key's data in here and `privateKey` beside it.
-    key: Option<Nested>,
+    /// In `CreateKeyResponse`, the fields other than `privateKey` are in here.
+    key: Option<NestedKey>,
 }
 
 #[derive(Deserialize)]
-struct Nested {
+struct NestedKey {
     id: Option<String>,
     #[serde(alias = "serviceAccountId")]
     service_account_id: Option<String>,
@@ -183,37 +185,40 @@ struct Nested {
 }
 
 impl AccountKey {
-    /// The account, for people.
-    pub fn whose(&self) -> String {
+    /// Returns the service account and the key's ID, for messages.
+    pub fn description(&self) -> String {
         format!("service account {} (key {})", self.account, self.id)
     }
 
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// Profile (3): the file is not the key of a service account.
     pub fn parse(json: &str) -> Result<Self> {
-        let wrong = |why: &str| Error::profile(why).hint(NEW_KEY);
-        let flat: Flat = serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| {
-            // serde's message may quote a value; the place is all that is safe to tell.
-            wrong(&format!("is not an authorized key's JSON (line {}, column {})", error.line(), error.column()))
+        let error = |why: &str| Error::profile(why).hint(NEW_KEY);
+        let file: KeyFile = serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|cause| {
+            // serde's message may quote a secret, so only its position is shown.
+            error(&format!("is not an authorized key in JSON (line {}, column {})", cause.line(), cause.column()))
         })?;
-        let (id, account, user) = match flat.key {
+        let (id, account, user) = match file.key {
             Some(key) => (key.id, key.service_account_id, key.user_account_id),
-            None => (flat.id, flat.service_account_id, flat.user_account_id),
+            None => (file.id, file.service_account_id, file.user_account_id),
         };
         let account = match (account, user) {
             (Some(account), _) if !account.is_empty() => account,
             (_, Some(_)) => {
-                return Err(wrong(
-                    "is the key of a user account, which the cloud does not accept for tokens; only a service account's key is",
+                return Err(error(
+                    "is the key of a user account, but the cloud issues tokens only for keys of service accounts",
                 ));
             }
-            _ => return Err(wrong("has no service_account_id")),
+            _ => return Err(error("has no service_account_id")),
         };
-        let id = id.filter(|id| !id.is_empty()).ok_or_else(|| wrong("has no id"))?;
-        let private_key = flat
+        let id = id.filter(|id| !id.is_empty()).ok_or_else(|| error("has no id"))?;
+        let private_key = file
             .private_key
             .filter(|key| !key.expose().trim().is_empty())
-            .ok_or_else(|| wrong("has no private_key"))?;
-        // A key that went through an environment variable or a CI secret often comes with its line feeds as two
-        // characters.
+            .ok_or_else(|| error("has no private_key"))?;
+        // Environment variables and CI secrets often turn the line feeds of a key into the two characters `\n`.
         let private_key = if private_key.expose().contains("\\n") {
             Secret::new(private_key.expose().replace("\\n", "\n"))
         } else {
@@ -234,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_of_a_key_file_is_read() {
+    fn every_layout_of_a_key_file_is_read() {
         for json in [
             format!(
                 r#"{{"id":"ajek","service_account_id":"ajes","created_at":"2018-10-31T09:30:52Z","key_algorithm":"RSA_2048","public_key":"x","private_key":"{PEM}"}}"#
@@ -254,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn literal_line_feeds_are_mended() {
+    fn escaped_line_feeds_are_converted() {
         let key =
             parse(&format!(r#"{{"id":"k","service_account_id":"s","private_key":"{}"}}"#, PEM.replace("\\n", "\\\\n")))
                 .expect("read");
@@ -262,15 +267,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_service_account_key_is_refused_with_the_reason() {
+    fn a_file_without_a_service_account_key_is_rejected_with_the_reason() {
         for (json, why) in [
             (format!(r#"{{"id":"k","user_account_id":"u","private_key":"{PEM}"}}"#), "user account"),
             (format!(r#"{{"id":"k","private_key":"{PEM}"}}"#), "no service_account_id"),
             (format!(r#"{{"service_account_id":"s","private_key":"{PEM}"}}"#), "no id"),
             (r#"{"id":"k","service_account_id":"s"}"#.to_owned(), "no private_key"),
-            ("hello".to_owned(), "not an authorized key's JSON (line 1"),
-            (String::new(), "not an authorized key's JSON"),
-            ("[]".to_owned(), "not an authorized key's JSON"),
+            ("hello".to_owned(), "not an authorized key in JSON (line 1"),
+            (String::new(), "not an authorized key in JSON"),
+            ("[]".to_owned(), "not an authorized key in JSON"),
         ] {
             let error = parse(&json).err().expect("refused");
             assert!(error.render().contains(why) && error.kind.exit_code() == 3, "{}", error.render());

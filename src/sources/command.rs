@@ -1,4 +1,4 @@
-//! `command`: whatever program already knows how to get a token.
+//! `command`: any program that prints an IAM token.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::sources::program::Program;
 use crate::sources::source::{Key, Opening, Source};
 
 pub const SOURCE: Source = Source {
-    // Whose token a command gives may change behind our back (`yc config profile activate`).
+    // The account of a command may change without ycred noticing (`yc config profile activate`).
     max_age: Some(Duration::from_secs(300)),
     ..Source::new("command", "a program that prints a token, such as yc", KEYS, open)
 };
@@ -22,7 +22,7 @@ pub const SOURCE: Source = Source {
 const KEYS: &[Key] = &[Key {
     name: "command",
     value: "COMMAND",
-    about: "the program and its arguments: [\"yc\", \"iam\", \"create-token\", \"--format\", \"json\"]",
+    about: "command that prints a token: [\"yc\", \"iam\", \"create-token\"]",
 }];
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
@@ -30,21 +30,22 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
         return Err(opening
             .settings
             .missing("source \"command\" needs `command`")
-            .hint("write command = [\"yc\", \"iam\", \"create-token\", \"--format\", \"json\"]"));
+            .hint("set command = [\"yc\", \"iam\", \"create-token\", \"--format\", \"json\"]"));
     }
     let command = Program::from_settings(opening.settings, "command")?;
     let identity = command.identify(Identity::of(SOURCE.name), "command");
     Ok(Box::new(CommandGrant { command, identity, caching: opening.caching() }))
 }
 
-/// A token and its expiry, from what a command printed.
-pub fn parse(text: &str) -> Option<(Secret, Option<String>)> {
-    let (token, expiry) = if text.starts_with('{') {
-        let CommandOutput { iam_token, expires_at } = serde_json::from_str(text).ok()?;
+/// Reads a token and its expiry from a command's output. Returns `None` if the output is neither a token nor JSON.
+pub fn parse(output: &str) -> Option<(Secret, Option<String>)> {
+    let (token, expiry) = if output.starts_with('{') {
+        let CommandOutput { iam_token, expires_at } = serde_json::from_str(output).ok()?;
         (iam_token, expires_at)
     } else {
-        // Known as a secret only once it can be one: what a command says in prose is not to blot out our own words.
-        (Secret::wrapping(text.to_owned()), None)
+        // Registered as a secret only after the check below. Otherwise ordinary text in the output, such as an error
+        // message, would be redacted from ycred's own messages.
+        (Secret::wrapping(output.to_owned()), None)
     };
     let token = token_text(token).ok()?;
     Some((Secret::new(token.expose().to_owned()), expiry))
@@ -56,7 +57,7 @@ struct CommandGrant {
     caching: Caching,
 }
 
-/// `yc iam create-token --format json`, and the same in the spelling of the API.
+/// The output of `yc iam create-token --format json`. The API's spelling of the fields is accepted too.
 #[derive(Deserialize)]
 struct CommandOutput {
     #[serde(alias = "iamToken")]
@@ -76,19 +77,19 @@ impl Grant for CommandGrant {
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let output = self.command.run(cx)?;
-        let text = output.expose().trim();
+        let output = output.expose().trim();
         let no_token = || {
             Error::refused(format!(
-                "{}: what it printed is neither a token nor JSON with iam_token and expires_at",
+                "{}: the output is neither a token nor JSON with iam_token and expires_at",
                 self.command
             ))
-            .hint("run the command by hand and look at what it prints")
+            .hint("run the command by hand and check its output")
         };
-        let (token, expiry) = parse(text).ok_or_else(no_token)?;
+        let (token, expiry) = parse(output).ok_or_else(no_token)?;
         Credential::new(token, &Expiry::At(expiry), cx.clock.now(), None, &self.command.to_string())
     }
 
     fn account(&self) -> Result<String> {
-        Ok(format!("whoever {} is logged in as", self.command))
+        Ok(format!("the account of {}", self.command))
     }
 }

@@ -1,5 +1,7 @@
-//! Impersonation, around any source: the token of the account before buys one of the account after. Each link has its
-//! own record and lock, so N impersonated accounts cost one token of the base, and a hit touches the outermost alone.
+//! Impersonation, for any source: a grant that exchanges the token of another grant for a service account's token.
+//!
+//! Grants can be chained. Each has its own cache record and lock, so profiles that impersonate different accounts share
+//! the source's token. A cache hit reads only the record of the last account.
 
 use std::time::Duration;
 
@@ -16,11 +18,11 @@ use crate::obtain::{Caching, Grant};
 use crate::obtain::{ObtainedToken, obtain};
 use crate::sources::source::Opening;
 
-/// A grant of `account`'s tokens, bought with those of `inner`.
+/// Creates a grant that exchanges the tokens of `inner` for tokens of `account`.
 pub fn link(inner: Box<dyn Grant>, account: &str, opening: &Opening<'_>) -> Box<dyn Grant> {
     let identity = opening.installation.identify(inner.identity().clone()).impersonating(account);
-    // A static token is not kept, but what it buys is: its digest, or the file whose content is compared, is part of
-    // the identity that this one continues, so that it never serves another caller.
+    // A static token is not cached, but the token it is exchanged for is. The identity extends the one of `inner`,
+    // which contains the static token's digest or watches its file. So another caller never gets this cached token.
     Box::new(ImpersonatedGrant {
         inner,
         account: account.to_owned(),
@@ -39,28 +41,29 @@ struct ImpersonatedGrant {
 }
 
 impl ImpersonatedGrant {
-    /// The token to buy with.
-    fn caller(&self, force_since: Option<Timestamp>, cx: &Context<'_>) -> Result<ObtainedToken> {
+    /// Gets the token of the calling account, from the cache if possible.
+    fn caller_token(&self, force_since: Option<Timestamp>, cx: &Context<'_>) -> Result<ObtainedToken> {
         let requirements = Requirements { min_ttl: MIN_TTL, force_since };
         obtain(self.inner.as_ref(), &Context { is_inner: true, requirements, ..*cx })
     }
 
-    fn exchange(&self, caller: &Secret, cx: &Context<'_>) -> Result<Credential> {
-        iam::create_for_service_account(&self.installation, caller, &self.account, cx)
+    /// Exchanges the caller's token for one of the impersonated account.
+    fn exchange(&self, caller_token: &Secret, cx: &Context<'_>) -> Result<Credential> {
+        iam::create_for_service_account(&self.installation, caller_token, &self.account, cx)
     }
 }
 
-/// Whether it was the token that was refused, and not what was asked for with it.
+/// Returns true if the cloud rejected the caller's token, rather than the request made with it.
 fn is_unauthenticated(error: &Error) -> bool {
     error.kind == Kind::Refused && error.status == Some(401)
 }
 
-/// Whether a token was there before this moment of our clock.
+/// Returns true if a token was issued before `moment`, by this machine's clock.
 fn is_older(credential: &Credential, moment: Timestamp) -> bool {
     credential.issued.shifted(-credential.skew) < moment
 }
 
-/// The least that the buying token must have left: enough for the call.
+/// Minimum remaining validity of the caller's token: enough for the API call.
 const MIN_TTL: Duration = Duration::from_secs(60);
 
 impl Grant for ImpersonatedGrant {
@@ -73,31 +76,31 @@ impl Grant for ImpersonatedGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let began = cx.clock.now();
-        let caller = self.caller(cx.requirements.force_since, cx)?;
-        let bought = match self.exchange(&caller.credential.secret, cx) {
-            // The one that was at hand has been revoked, perhaps; a new one is had once, unless a cached token serves
-            // meanwhile. One that has just been had is as good as any.
-            Err(error) if cx.attempts > 1 && is_older(&caller.credential, began) && is_unauthenticated(&error) => {
-                match self.caller(Some(began), cx) {
+        let started = cx.clock.now();
+        let caller = self.caller_token(cx.requirements.force_since, cx)?;
+        let result = match self.exchange(&caller.credential.secret, cx) {
+            // The cached caller's token may have been revoked. Get a new one and try once more, unless this is a
+            // background renewal (one attempt). If the token was issued during this call, a new one would not help.
+            Err(error) if cx.attempts > 1 && is_older(&caller.credential, started) && is_unauthenticated(&error) => {
+                match self.caller_token(Some(started), cx) {
                     Ok(fresh) if fresh.credential.secret != caller.credential.secret => {
                         self.exchange(&fresh.credential.secret, cx)
                     }
                     _ => Err(error),
                 }
             }
-            bought => bought,
+            result => result,
         };
-        bought.map_err(|error| {
-            let caller = self.inner.account().unwrap_or_else(|_| "the caller".into());
+        result.map_err(|error| {
+            let caller = self.inner.account().unwrap_or_else(|_| "the calling account".into());
             let hint = match (is_unauthenticated(&error), self.inner.caching()) {
                 (true, Caching::Never) => {
-                    format!("the token of {caller} is not accepted; put a new one where it comes from")
+                    format!("the cloud rejected the token of {caller}: replace the token where the profile reads it")
                 }
                 (true, Caching::StoredToken(_)) => {
-                    format!("the token of {caller} is not accepted; a new one is had by `ycred refresh`")
+                    format!("the cloud rejected the token of {caller}: get a new one with `ycred refresh`")
                 }
-                (false, _) => format!("{caller} needs the role iam.serviceAccounts.tokenCreator on {}", self.account),
+                (false, _) => format!("grant {caller} the role iam.serviceAccounts.tokenCreator on {}", self.account),
             };
             error.hint(hint)
         })

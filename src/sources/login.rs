@@ -1,7 +1,9 @@
-//! `login`: a person, once logged in by `ycred login`; from then on the refresh token, where the organisation gives one.
+//! `login`: a person's account. After `ycred login`, ycred renews the token with the refresh token, if the organization
+//! issues one.
 //!
-//! A refresh token may be good for one use only, so whoever renews holds the login's own lock from reading it to storing
-//! the next one, whatever the cache does: twenty processes without a cache still send it once.
+//! A refresh token may be valid for one use only. So the renewing process holds the login's lock from reading the old
+//! refresh token until the next one is stored. The lock is independent of the cache: twenty processes without a cache
+//! send the refresh token once.
 
 pub mod client;
 pub mod state;
@@ -21,12 +23,12 @@ use crate::sources::login::state::{AccessToken, LoginState};
 use crate::sources::source::{Key, Opening, Source};
 
 pub const SOURCE: Source =
-    Source { needs_person: true, ..Source::new("login", "a person, who logs in with a browser", KEYS, open) };
+    Source { needs_person: true, ..Source::new("login", "a person who logs in with a browser", KEYS, open) };
 
 const KEYS: &[Key] = &[
-    Key { name: "federation-id", value: "ID", about: "the identity federation to log in through" },
-    Key { name: "client-id", value: "ID", about: "the OAuth client; default yc.oauth.public-sdk" },
-    Key { name: "redirect-port", value: "PORT", about: "the port that the browser comes back to; default a free one" },
+    Key { name: "federation-id", value: "ID", about: "identity federation to log in through" },
+    Key { name: "client-id", value: "ID", about: "OAuth client [default: yc.oauth.public-sdk]" },
+    Key { name: "redirect-port", value: "PORT", about: "local port the browser returns to [default: a free one]" },
 ];
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
@@ -44,7 +46,7 @@ struct LoginGrant {
     login: LoginClient,
     identity: Identity,
     caching: Caching,
-    /// When the login's own token is due for renewal: as in the cache, which may be switched off.
+    /// When to renew the token that is stored with the login. The same rules as for the cache, which may be disabled.
     rules: RenewalRules,
     name: String,
 }
@@ -68,43 +70,44 @@ impl Grant for LoginGrant {
                 return Some(Ok(credential));
             }
             match self.login.place.try_lock() {
-                // Whoever held it before has perhaps renewed.
-                Lock::Held(_held) => Some(
+                // Another process may have renewed the login while it held the lock.
+                Lock::Held(_guard) => Some(
                     self.login
                         .place
                         .load()
                         .and_then(|state| self.usable_token(&state, cx).map_or_else(|| self.renew(state, cx), Ok)),
                 ),
                 Lock::Impossible(error) => {
-                    cx.notes.debug(|| format!("{}: the login cannot be locked: {}", self.name, describe(&error)));
+                    cx.notes.debug(|| format!("{}: cannot lock the login: {}", self.name, describe(&error)));
                     Some(self.renew(state, cx))
                 }
                 Lock::Busy => None,
             }
         });
         outcome.unwrap_or_else(|| {
-            let error = Error::unavailable("another ycred process has been renewing this login and has not come back");
+            let error = Error::unavailable("another ycred process is renewing this login and did not finish in time");
             self.fall_back(&self.login.place.load()?, error.timed_out(), cx)
         })
     }
 
     fn account(&self) -> Result<String> {
-        Ok("whoever is logged in".into())
+        Ok("the logged-in user".into())
     }
 }
 
 impl LoginGrant {
-    /// The login's own token, where it will do: nothing is asked for it.
+    /// Returns the token stored with the login if it meets the requirements. Makes no request.
     fn usable_token(&self, state: &LoginState, cx: &Context<'_>) -> Option<Credential> {
         let access = state.access.as_ref()?;
         let credential = access.credential();
         let now = cx.clock.now();
         let left = credential.left(now);
-        let will_do = match cx.requirements.force_since {
+        let is_usable = match cx.requirements.force_since {
             Some(since) => access.began >= since && left.longer > 0,
-            // Without a refresh token there is no better one.
+            // Without a refresh token, the login has no other token.
             None if state.refresh_token.is_none() => left.longer > 0,
-            // Got while this machine's clock was ahead, so that nothing it says of its end is true: as in the cache.
+            // The token was obtained while this machine's clock was ahead, so its times are unreliable. The cache has
+            // the same rule.
             None if access.began > now.plus(FUTURE) => false,
             None => {
                 left.longer >= millis(cx.requirements.min_ttl).max(1)
@@ -112,65 +115,72 @@ impl LoginGrant {
                     && self.rules.max_age.is_none_or(|age| now.since(access.began) < millis(age))
             }
         };
-        will_do.then_some(credential)
+        is_usable.then_some(credential)
     }
 
-    /// A new token for the refresh token, which is stored before anything else is done with the answer.
+    /// Exchanges the refresh token for a new token. Stores the new refresh token before the new token is used.
     fn renew(&self, state: LoginState, cx: &Context<'_>) -> Result<Credential> {
         let Some(current) = &state.refresh_token else {
             let what = if self.unexpired(&state, cx).is_some() { "cannot be renewed" } else { "has expired" };
-            return Err(Error::refused(format!("the login {what}: its organisation gives no refresh tokens"))
+            return Err(Error::refused(format!("the login {what}: the organization issues no refresh tokens"))
                 .hint(self.login.place.absent().hint));
         };
         let key = state.key(&self.login.place)?;
-        // Taken before the request, which may bring the only refresh token that there is.
-        let room = self.login.place.reserve();
-        if let (Err(error), Some(credential)) = (&room, self.unexpired(&state, cx))
+        // Reserve the space before the request: the response may contain the only valid refresh token.
+        let space = self.login.place.reserve();
+        if let (Err(error), Some(credential)) = (&space, self.unexpired(&state, cx))
             && cx.requirements.force_since.is_none()
             && credential.left(cx.clock.now()).longer >= millis(cx.requirements.min_ttl)
         {
-            cx.notes.debug(|| format!("{}: not renewed, since nothing can be kept: {}", self.name, describe(error)));
+            cx.notes.debug(|| {
+                format!("{}: not renewed, because the new login cannot be saved: {}", self.name, describe(error))
+            });
             return Ok(credential);
         }
         let began = cx.clock.now();
-        let granted = match self.login.refresh(current, &key, cx) {
-            Ok(granted) => granted,
+        let response = match self.login.refresh(current, &key, cx) {
+            Ok(response) => response,
             Err(error) if is_grant_refused(&error) => {
-                // Without a working lock somebody else may have been first.
-                let now = self.login.place.load()?;
-                if now.refresh_token != state.refresh_token {
-                    return self.usable_token(&now, cx).map_or_else(|| self.renew(now, cx), Ok);
+                // If locking does not work, another process may have used the refresh token first.
+                let latest = self.login.place.load()?;
+                if latest.refresh_token != state.refresh_token {
+                    return self.usable_token(&latest, cx).map_or_else(|| self.renew(latest, cx), Ok);
                 }
-                return self.fall_back(&state, self.over(&error.reason()), cx);
+                return self.fall_back(&state, self.ended(&error.reason()), cx);
             }
             Err(error) => return self.fall_back(&state, error, cx),
         };
-        let credential = granted.credential();
-        let renewed = refresh_token(&granted);
-        let rotated = renewed.is_some();
+        let credential = response.credential();
+        let new_refresh_token = refresh_token(&response);
+        let is_rotated = new_refresh_token.is_some();
         let access = credential.as_ref().ok().map(|credential| AccessToken::new(credential, began));
-        let next = state.renewed(renewed, access);
-        // Logged out meanwhile, or anew: then this is to be forgotten.
+        let next = state.renewed(new_refresh_token, access);
+        // If the user logged out or logged in again during the request, the result must not be stored.
         if !self.login.place.is_current(&next) {
-            cx.notes.debug(|| format!("{}: logged out meanwhile; the new token is not kept", self.name));
+            cx.notes.debug(|| format!("{}: logged out during the request: the new token is not saved", self.name));
             return credential;
         }
-        let stored = match room {
-            Ok(room) => self.login.place.store(&next, Some(room)),
-            // There may be room again.
+        let result = match space {
+            Ok(space) => self.login.place.store(&next, Some(space)),
+            // There may be space again.
             Err(_) => self.login.place.store(&next, None),
         };
-        if let Err(error) = stored {
-            let lost =
-                if rotated { ", and neither can the renewed login: `ycred login` may be needed next time" } else { "" };
+        if let Err(error) = result {
+            let consequence = match is_rotated {
+                true => ", and neither can the renewed login: the next call may need `ycred login`",
+                false => "",
+            };
             let place = self.login.place.directory().display();
-            let what = format!("{}: the token cannot be kept{lost}: {place}: {}", self.name, describe(&error));
+            let what = format!("{}: the token cannot be saved{consequence}: {place}: {}", self.name, describe(&error));
             cx.notes.warn(Warning::LoginNotSaved, what);
         }
         credential
     }
 
-    /// Renewing failed. The login's own token goes on while it lives, where the cache has none that would.
+    /// Handles a failed renewal: returns the token stored with the login if it is valid and the cache has no valid one.
+    ///
+    /// # Errors
+    /// `error`, in all other cases.
     fn fall_back(&self, state: &LoginState, error: Error, cx: &Context<'_>) -> Result<Credential> {
         let cached = match self.caching {
             Caching::Never => None,
@@ -185,7 +195,11 @@ impl LoginGrant {
                 let reason = error.reason();
                 cx.notes.warn(
                     Warning::ServedAlthoughRenewingFailed,
-                    format!("{}: the login's last token is used, {left} before it expires, since it could not be renewed: {reason}", self.name),
+                    format!(
+                        "{}: the login's last token is used, {left} before it expires, because renewing \
+                         failed: {reason}",
+                        self.name
+                    ),
                 );
                 Ok(credential)
             }
@@ -193,12 +207,13 @@ impl LoginGrant {
         }
     }
 
+    /// Returns the token stored with the login if it has not expired.
     fn unexpired(&self, state: &LoginState, cx: &Context<'_>) -> Option<Credential> {
         let credential = state.access.as_ref()?.credential();
         (credential.left(cx.clock.now()).longer > 0).then_some(credential)
     }
 
-    fn over(&self, why: &str) -> Error {
+    fn ended(&self, why: &str) -> Error {
         Error::new(Kind::Refused, format!("the login has expired or was revoked ({why})"))
             .hint(self.login.place.absent().hint)
     }

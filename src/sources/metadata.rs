@@ -1,7 +1,7 @@
-//! `metadata`: the service account of the VM (or function, or container) that we run in.
+//! `metadata`: the service account of the VM, function or container that ycred runs in.
 //!
-//! Facts: docs `compute/operations/vm-connect/auth-inside-vm.md`; `expires_in` is what is left, and the token may be of
-//! an older form than `t1.`.
+//! Source: docs `compute/operations/vm-connect/auth-inside-vm.md`. `expires_in` is the remaining validity. The token
+//! may have an older format than `t1.`.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::obtain::{Caching, Grant};
 use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, Source, Variable};
 
 pub const SOURCE: Source = Source {
-    // A VM's account can be swapped or taken away, and the service's own token stays cached after that (gosdk2,
+    // A VM's account can be replaced or detached, and a token cached for long would still be the old one (gosdk2,
     // credentials/metadata_service.go).
     max_age: Some(Duration::from_secs(60)),
     variables: &[Variable { rank: 5, name: env::YC_METADATA_ADDR }],
@@ -29,12 +29,16 @@ pub const SOURCE: Source = Source {
     ..Source::new("metadata", "the service account of this VM, function or container", KEYS, open)
 };
 
-const KEYS: &[Key] =
-    &[Key { name: "metadata-addr", value: "HOST[:PORT]", about: "default 169.254.169.254, or YC_METADATA_ADDR" }];
+const KEYS: &[Key] = &[Key {
+    name: "metadata-addr",
+    value: "HOST[:PORT]",
+    about: "address [default: YC_METADATA_ADDR or 169.254.169.254]",
+}];
 
+/// The link-local address of the metadata service.
 pub const ADDRESS: &str = "169.254.169.254";
 const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
-/// The service is on the same host; what takes longer is not there.
+/// Time limit for connecting. The service runs on the same host, so it responds faster if it exists.
 const CONNECT: Duration = Duration::from_secs(1);
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
@@ -47,18 +51,17 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
                 _ => env::YC_METADATA_ADDR,
             };
             let text = settings.environment().text(variable);
-            let text = text.map_err(|_| settings.missing(&format!("{variable} is not plain text")))?;
+            let text = text.map_err(|_| settings.missing(&format!("{variable} is not UTF-8")))?;
             (variable, text.unwrap_or(ADDRESS).to_owned())
         }
     };
-    // A host alone: a scheme or a path would end in another URL than the one meant.
+    // With a scheme or a path, the URL below would have a different meaning.
     let host = if text.contains(['/', '@', '?', '#']) { None } else { Host::parse(&text) };
-    let host = host.ok_or_else(|| settings.error_at(key, "is not host or host:port"))?;
-    // Plain http is for the link-local address of the metadata service and for this machine alone.
-    let near = host.name == ADDRESS || crate::base::hosts::is_loopback(&host.name);
-    if !near {
+    let host = host.ok_or_else(|| settings.error_at(key, "is not a host or host:port"))?;
+    let is_local = host.name == ADDRESS || crate::base::hosts::is_loopback(&host.name);
+    if !is_local {
         return Err(
-            settings.error_at(key, &format!("names {host}, and plain http goes to {ADDRESS} and this machine alone"))
+            settings.error_at(key, &format!("names {host}, but only {ADDRESS} and loopback addresses are allowed"))
         );
     }
     let url = format!("http://{host}{PATH}");
@@ -105,19 +108,24 @@ impl Grant for MetadataGrant {
             connect: CONNECT,
             direct: true,
         };
-        let answer = cx.send(&request, explain).map_err(|error| {
+        let response = cx.send(&request, explain).map_err(|error| {
             let error = error.context("metadata");
             match error.kind {
-                Kind::Refused if error.status == Some(404) => {
-                    error.replace_hint("no service account is attached: yc compute instance update NAME --service-account-id ID; a function or container gets one with a new version or revision")
-                }
-                Kind::Refused => error.replace_hint("the metadata service does not give tokens here: check the instance's metadata options (gce-http-token)"),
+                Kind::Refused if error.status == Some(404) => error.replace_hint(
+                    "attach a service account: yc compute instance update NAME --service-account-id ID (or deploy \
+                         a new version of the function or revision of the container with one)",
+                ),
+                Kind::Refused => error.replace_hint(
+                    "enable gce-http-token in the instance's metadata options, so that the service may issue tokens",
+                ),
                 _ if error.status.is_some() => error,
-                _ => error.replace_hint("is this a VM in Yandex Cloud? elsewhere use another source: ycred init --key-file FILE"),
+                _ => error.replace_hint(
+                    "outside a Yandex Cloud VM, function or container, use another source: ycred init --key-file FILE",
+                ),
             }
         })?;
-        let MetadataToken { access_token, expires_in } = answer.json(&self.url)?;
-        Credential::new(access_token, &Expiry::In(expires_in), answer.received, None, &self.url)
+        let MetadataToken { access_token, expires_in } = response.json(&self.url)?;
+        Credential::new(access_token, &Expiry::In(expires_in), response.received, None, &self.url)
     }
 
     fn account(&self) -> Result<String> {
@@ -125,9 +133,10 @@ impl Grant for MetadataGrant {
     }
 }
 
-/// The form of its errors is not documented; a short plain text is shown.
+/// Extracts the error message from a response body. The format of the service's errors is not documented, so any short
+/// string that is not HTML counts as the message.
 pub fn explain(body: &[u8]) -> Option<ServerError> {
     let text = std::str::from_utf8(body).ok()?.trim();
-    let fits = !text.is_empty() && text.len() <= 200 && !text.starts_with('<');
-    fits.then(|| ServerError { message: text.to_owned(), request_id: None, code: None })
+    let is_message = !text.is_empty() && text.len() <= 200 && !text.starts_with('<');
+    is_message.then(|| ServerError { message: text.to_owned(), request_id: None, code: None })
 }

@@ -1,7 +1,7 @@
-//! `oauth`: a Yandex OAuth token, exchanged by the same call as a JWT.
+//! `oauth`: a Yandex OAuth token, exchanged for an IAM token with the same API call as a JWT.
 //!
-//! A way out of use: since June 2026 the cloud accepts no newly issued OAuth tokens (docs
-//! `_includes/iam/oauth-unavailable.md`); those issued before live on for up to a year.
+//! This source is being phased out. The cloud rejects OAuth tokens issued since June 2026 (docs
+//! `_includes/iam/oauth-unavailable.md`). Tokens issued before remain valid for up to a year.
 
 use crate::base::environment as env;
 use crate::base::environment::Environment;
@@ -19,13 +19,17 @@ pub const SOURCE: Source = Source {
     variables: &[Variable { rank: 2, name: env::YC_TOKEN }, Variable { rank: 3, name: env::YC_OAUTH_TOKEN }],
     from_environment,
     keep: Some(keep),
-    ..Source::new("oauth", "a Yandex OAuth token (no longer issued since June 2026)", KEYS, open)
+    ..Source::new("oauth", "a Yandex OAuth token issued before June 2026", KEYS, open)
 };
 
 const KEYS: &[Key] = &[
-    Key { name: "oauth-token-file", value: "FILE", about: "the file that holds the OAuth token" },
-    Key { name: "oauth-token-env", value: "VARIABLE", about: "the environment variable that holds it" },
-    Key { name: "oauth-token-command", value: "COMMAND", about: "the command that prints it: [\"prog\", \"arg\"]" },
+    Key { name: "oauth-token-file", value: "FILE", about: "file that contains the OAuth token" },
+    Key { name: "oauth-token-env", value: "VARIABLE", about: "environment variable that contains the OAuth token" },
+    Key {
+        name: "oauth-token-command",
+        value: "COMMAND",
+        about: "command that prints the OAuth token: [\"prog\", \"arg\"]",
+    },
 ];
 
 const TOKEN: SecretKind = SecretKind {
@@ -39,38 +43,40 @@ const TOKEN: SecretKind = SecretKind {
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let settings = opening.settings;
-    let ways = KEYS.iter().filter(|key| settings.has(key.name)).count();
-    if ways != 1 {
+    let count = KEYS.iter().filter(|key| settings.has(key.name)).count();
+    if count != 1 {
         let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
         return Err(settings
-            .missing(&format!("source \"oauth\" needs one of {}, and has {ways}", names.join(", ")))
-            .hint(
-                "write oauth-token-file = \"FILE\" into the profile; for `ycred init` it is --oauth-token-file FILE",
-            ));
+            .missing(&format!("source \"oauth\" needs exactly one of {}, but has {count}", names.join(", ")))
+            .hint("set oauth-token-file = \"FILE\" in the profile (`ycred init` has --oauth-token-file FILE)"));
     }
     let identity = opening.installation.identify(Identity::of(SOURCE.name)).with_some("ca-file", opening.ca_file);
-    let token = Origin::from_settings(settings, &TOKEN)?.ok_or_else(|| settings.missing("no OAuth token is named"))?;
+    let token = Origin::from_settings(settings, &TOKEN)?.ok_or_else(|| settings.missing("missing OAuth token"))?;
     let identity = token.identify(identity);
     let (installation, caching) = (opening.installation.clone(), opening.caching());
     Ok(Box::new(OAuthGrant { token, identity, installation, caching }))
 }
 
-/// `YC_TOKEN` unless it is an IAM token, as the Terraform provider tells them apart; then `YC_OAUTH_TOKEN`.
+/// Selects this source if `YC_TOKEN` is set and not an IAM token, or if `YC_OAUTH_TOKEN` is set. The Terraform provider
+/// distinguishes IAM tokens in the same way.
 fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
-    let found = |rank, variable| {
+    let settings = |rank, variable| {
         Some(EnvironmentSettings { rank, assignments: vec![Assignment::Secret { key: TOKEN.variable, variable }] })
     };
     if environment.get(env::YC_TOKEN).is_some_and(|value| !is_iam_token(value)) {
-        return found(2, env::YC_TOKEN);
+        return settings(2, env::YC_TOKEN);
     }
-    environment.get(env::YC_OAUTH_TOKEN).and_then(|_| found(3, env::YC_OAUTH_TOKEN))
+    environment.get(env::YC_OAUTH_TOKEN).and_then(|_| settings(3, env::YC_OAUTH_TOKEN))
 }
 
-/// The token alone, in a file.
+/// Prepares an OAuth token for storing in a file, without the white space around it.
+///
+/// # Errors
+/// Profile (3): the string is not an OAuth token.
 pub fn keep(text: Secret) -> Result<KeptSecret> {
     let token = text.expose().trim();
     if !is_oauth_token(token) {
-        return Err(Error::profile("does not hold one OAuth token"));
+        return Err(Error::profile("does not contain exactly one OAuth token"));
     }
     Ok(KeptSecret {
         key: TOKEN.file,
@@ -78,8 +84,8 @@ pub fn keep(text: Secret) -> Result<KeptSecret> {
         content: Secret::new(token.to_owned()),
         about: "an OAuth token".to_owned(),
         remark: Some(
-            "OAuth tokens are on their way out, none are issued since June 2026: make a key in time and replace this \
-             profile, ycred init {name} --key-file FILE --force",
+            "the cloud rejects OAuth tokens issued since June 2026; create an authorized key and replace this profile: \
+             ycred init {name} --key-file FILE --force",
         ),
     })
 }
@@ -91,12 +97,12 @@ struct OAuthGrant {
     caching: Caching,
 }
 
-/// The API's limit on the OAuth token (cloudapi, iam_token_service.proto).
-const LONGEST: usize = 4000;
+/// The API's limit for an OAuth token, in bytes (cloudapi, iam_token_service.proto).
+const MAX_LENGTH: usize = 4000;
 
-/// Whether a text can be an OAuth token: one word that the API would take.
+/// Returns true if a string can be an OAuth token: no white space, and within the API's limit.
 pub fn is_oauth_token(text: &str) -> bool {
-    (1..=LONGEST).contains(&text.len()) && !text.contains(char::is_whitespace)
+    (1..=MAX_LENGTH).contains(&text.len()) && !text.contains(char::is_whitespace)
 }
 
 impl Grant for OAuthGrant {
@@ -109,16 +115,18 @@ impl Grant for OAuthGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let text = Secret::new(self.token.read(cx)?.expose().trim().to_owned());
+        let token = Secret::new(self.token.read(cx)?.expose().trim().to_owned());
         let origin = self.token.to_string();
-        if !is_oauth_token(text.expose()) {
-            return Err(Error::profile(format!("{origin}: does not hold one OAuth token"))
-                .hint("it must be the token alone, on one line"));
+        if !is_oauth_token(token.expose()) {
+            return Err(Error::profile(format!("{origin}: does not contain exactly one OAuth token"))
+                .hint("the content must be just the token, on one line"));
         }
-        iam::create(&self.installation, &iam::CreateIamTokenRequest::YandexPassportOauthToken(text.expose()), cx).map_err(|error| {
-            error
-                .context(&origin)
-                .hint("OAuth tokens issued since June 2026 are not accepted; use an authorized key: ycred init --key-file FILE")
+        let request = iam::CreateIamTokenRequest::YandexPassportOauthToken(token.expose());
+        iam::create(&self.installation, &request, cx).map_err(|error| {
+            error.context(&origin).hint(
+                "use an authorized key, because OAuth tokens issued since June 2026 are rejected: \
+                 ycred init --key-file FILE",
+            )
         })
     }
 

@@ -1,4 +1,4 @@
-//! Where a source's secret is: in a file, in a variable, or in what a program prints. One reader for all.
+//! Reads a source's secret from its origin: a file, a variable, or the output of a program.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,38 +11,43 @@ use crate::disk::files;
 use crate::sources::program::Program;
 use crate::sources::settings::Settings;
 
-/// A kind of secret, and the settings that say where one is.
+/// A kind of secret, and the profile keys that say where it is.
 #[derive(Debug)]
 pub struct SecretKind {
-    /// As in "OAuth token file".
+    /// Name of the secret in messages, such as `OAuth token`.
     pub what: &'static str,
+    /// The key that names a file.
     pub file: &'static str,
+    /// The key that names a variable.
     pub variable: &'static str,
+    /// The key that contains a command, if the source accepts one.
     pub command: Option<&'static str>,
-    /// The secret is somewhere in the text, which is not one as a whole.
+    /// True if the secret is a part of the content, such as a private key in JSON. Then messages do not redact the
+    /// content as a whole.
     pub is_document: bool,
-    /// Whoever keeps its file fresh chooses the mode too: it is not judged.
+    /// True if another program renews the file. That program chooses the file's mode, so ycred does not warn about it.
     pub is_short_lived: bool,
 }
 
-/// Where one secret is.
+/// The origin of one secret.
 pub struct Origin {
     kind: &'static SecretKind,
     pub location: Location,
 }
 
+/// The place to read a secret from.
 pub enum Location {
     File(PathBuf),
-    /// The variable's name, and its value.
+    /// Name and value of the variable.
     Variable(String, Secret),
     Command(Program),
 }
 
 impl Origin {
-    /// Where the profile says that it is; none: it says nothing of it.
+    /// Reads the origin from a profile's settings. Returns `None` if none of the keys is set.
     ///
     /// # Errors
-    /// Profile (3): the variable is not set, or the setting is wrong.
+    /// Profile (3): the value of a key is wrong, or the variable is not set.
     pub fn from_settings(settings: &Settings, kind: &'static SecretKind) -> Result<Option<Self>> {
         let location = if let Some(path) = settings.path(kind.file)? {
             Location::File(path)
@@ -58,7 +63,8 @@ impl Origin {
         Ok(Some(Self { kind, location }))
     }
 
-    /// Adds it to an identity: a file by its path and content, a variable by a digest of its value, a program by its words.
+    /// Adds the origin to an identity: path and content of a file, digest of a variable's value, or arguments and
+    /// directory of a program.
     #[must_use]
     pub fn identify(&self, identity: Identity) -> Identity {
         match &self.location {
@@ -70,10 +76,11 @@ impl Origin {
         }
     }
 
-    /// Reads it as it is, with whatever stands around it.
+    /// Reads the secret, with any white space around it. Runs the program if the origin is one. Warns if others can
+    /// read the file, unless the secret is short-lived.
     ///
     /// # Errors
-    /// Profile (3): the file cannot be read; and as [`Program::run`].
+    /// Profile (3): the file cannot be read. For a program, as [`Program::run`].
     pub fn read(&self, cx: &Context<'_>) -> Result<Secret> {
         match &self.location {
             Location::File(path) if !self.kind.is_short_lived => {
@@ -85,10 +92,10 @@ impl Origin {
         }
     }
 
-    /// [`Self::read`], of what is at hand without running anything, and without a word on who else can read it.
+    /// Reads the secret without running a program and without warnings. For a program, the result is empty.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// Profile (3): the file cannot be read.
     pub fn read_quietly(&self) -> Result<Secret> {
         match &self.location {
             Location::File(path) => {
@@ -105,7 +112,7 @@ impl Origin {
     }
 }
 
-/// `OAuth token file PATH`, the variable's name, or `command PROGRAM`.
+/// Writes `OAuth token file PATH`, the name of the variable, or `command PROGRAM`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {

@@ -1,4 +1,4 @@
-//! A program that a profile names, such as one that prints a secret: started, bounded, and read.
+//! Runs a program from a profile, such as one that prints a secret, with a time limit, and captures its output.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -20,158 +20,166 @@ use crate::cloud::Context;
 use crate::sources::settings::Settings;
 use crate::system;
 
-/// A program of a profile, with its arguments.
+/// A program from a profile, with its arguments.
 pub struct Program {
-    words: Vec<String>,
-    /// The profile's directory, in which it runs.
+    /// The program and its arguments. Never empty.
+    command_line: Vec<String>,
+    /// The working directory: the profile's directory.
     directory: PathBuf,
-    /// What a ycred started by it finds in its environment: a digest of the words and the directory.
-    mark: String,
+    /// A digest of the command line and the directory, passed in `YCRED_RUNNING`. A ycred that the program starts uses
+    /// it to detect endless recursion.
+    marker: String,
 }
 
 impl Program {
+    /// Reads the program from a profile's settings.
+    ///
     /// # Errors
-    /// Profile (3): there is none, or it is one text instead of a list, or we were started by this very command.
+    /// Profile (3): the list is empty; it is a command line in one string; or this process was started by the same
+    /// program.
     pub fn from_settings(settings: &Settings, key: &str) -> Result<Self> {
-        let words = settings.list(key)?;
-        if words.is_empty() {
+        let command_line = settings.list(key)?;
+        if command_line.is_empty() {
             return Err(settings.error_at(key, "is empty"));
         }
-        if words.len() == 1 && words.iter().any(|word| word.contains(' ')) && !PathBuf::from(&words[0]).exists() {
+        if command_line.len() == 1 && command_line[0].contains(' ') && !PathBuf::from(&command_line[0]).exists() {
             return Err(settings
-                .error_at(key, "is one text with blanks in it, and no shell takes it apart")
-                .hint("write a list: [\"prog\", \"arg\"]"));
+                .error_at(key, "is one string with spaces, but commands run without a shell")
+                .hint(format!("write a list: {key} = [\"prog\", \"arg\"]")));
         }
         let directory = settings.directory.clone();
-        let mark = hex(&value_digest(format!("{words:?} {directory:?}").as_bytes())[..16]);
-        // Judged before the cache is asked: the ycred that runs the command holds the lock that this one would wait
-        // for.
+        let marker = hex(&value_digest(format!("{command_line:?} {directory:?}").as_bytes())[..16]);
+        // Checked before the cache is used. The ycred that runs the program holds the cache lock, so this process would
+        // wait for it until the deadline.
         let running = settings.environment().get(env::YCRED_RUNNING);
-        if running.is_some_and(|marks| marks.to_string_lossy().split(',').any(|other| other == mark)) {
+        if running.is_some_and(|markers| markers.to_string_lossy().split(',').any(|other| other == marker)) {
             return Err(settings
-                .error_at(key, "calls ycred with the profile that runs it, without end")
-                .hint("name another profile in the command with --profile"));
+                .error_at(key, "runs ycred with the same profile, which would recurse endlessly")
+                .hint("select another profile in the command: ycred … --profile NAME"));
         }
-        Ok(Self { words, directory, mark })
+        Ok(Self { command_line, directory, marker })
     }
 
-    /// The words, and where they are run, as part of whose token it is.
+    /// Adds the command line and the working directory to an identity.
     pub fn identify(&self, identity: Identity, key: &str) -> Identity {
         let identity = self
-            .words
+            .command_line
             .iter()
             .enumerate()
-            .fold(identity, |identity, (at, word)| identity.with(&format!("{key}[{at}]"), word));
+            .fold(identity, |identity, (index, argument)| identity.with(&format!("{key}[{index}]"), argument));
         identity.with(&format!("{key}-directory"), &self.directory)
     }
 
-    /// Runs it: no stdin, its own process group, killed with everything it started at the deadline.
+    /// Runs the program and returns its stdout. It gets an empty stdin and a process group of its own. At the deadline,
+    /// ycred kills the whole group.
     ///
     /// # Errors
-    /// Profile (3): it cannot be started. Refused (1): it failed; the last line of its stderr is told. Unavailable (4):
-    /// it took too long.
+    /// Profile (3): the program cannot be started. Refused (1): it failed, and the message has the last line of its
+    /// stderr; or the output is too large or not UTF-8. Unavailable (4): it did not exit in time.
     pub fn run(&self, cx: &Context<'_>) -> Result<Secret> {
         let error_at = |error: fn(String) -> Error, why: String| error(format!("{self}: {why}"));
-        let left = cx.deadline.left(cx.clock);
-        let mut marks: OsString =
-            cx.http.environment().get(env::YCRED_RUNNING).map(|marks| marks.to_owned()).unwrap_or_default();
-        if !marks.is_empty() {
-            marks.push(",");
+        let time_limit = cx.deadline.left(cx.clock);
+        let mut markers: OsString =
+            cx.http.environment().get(env::YCRED_RUNNING).map(|markers| markers.to_owned()).unwrap_or_default();
+        if !markers.is_empty() {
+            markers.push(",");
         }
-        marks.push(&self.mark);
-        let mut process = Command::new(&self.words[0]);
+        markers.push(&self.marker);
+        let mut process = Command::new(&self.command_line[0]);
         process
-            .args(&self.words[1..])
+            .args(&self.command_line[1..])
             .current_dir(&self.directory)
-            .env(env::YCRED_RUNNING, marks)
+            .env(env::YCRED_RUNNING, markers)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         system::process::in_own_group(&mut process);
         system::process::kill_child_on_exit(&mut process);
         system::signals::reset_sigchld();
-        let mut child = process
-            .spawn()
-            .map_err(|error| {
-                error_at(Error::profile, format!("cannot be run: {}", describe(&error)))
-                    .hint("give the program's absolute path; it is looked for in PATH, and GUI programs and daemons have a short one")
-            })?;
-        cx.notes.debug(|| format!("{}: runs {self}", cx.profile));
+        let mut child = process.spawn().map_err(|error| {
+            error_at(Error::profile, format!("cannot start the program: {}", describe(&error)))
+                .hint("use the program's absolute path: GUI programs and daemons often have a shorter PATH")
+        })?;
+        cx.notes.debug(|| format!("{}: running {self}", cx.profile));
         let group = child.id();
         let (send, outputs) = mpsc::channel();
-        // Both pipes are drained while it runs, or a full one would stop it.
+        // Both pipes are read while the program runs. If one filled up, the program would block.
         for (is_stdout, mut pipe) in [(true, Pipe::Out(child.stdout.take())), (false, Pipe::Err(child.stderr.take()))] {
             let send = send.clone();
             let reader = thread::Builder::new().spawn(move || send.send((is_stdout, pipe.drain())));
             if let Err(error) = reader {
                 system::process::kill_group(group);
                 let _ = child.wait();
-                let why = format!("cannot be listened to: {}", describe(&error));
-                return Err(
-                    error_at(Error::unavailable, why).hint("this machine or user has too many processes; try again")
-                );
+                let why = format!("cannot start a thread to read its output: {}", describe(&error));
+                return Err(error_at(Error::unavailable, why)
+                    .hint("try again when fewer processes are running: the limit may be reached"));
             }
         }
         drop(send);
-        let ended = wait(&mut child, cx);
-        // What it has left running holds its pipes open and would outlive the deadline.
+        let exit_status = wait(&mut child, cx);
+        // Processes that the program left running keep the pipes open and would run beyond the deadline.
         system::process::kill_group(group);
-        let status = match ended {
+        let status = match exit_status {
             Ok(Some(status)) => status,
             Ok(None) => {
                 let _ = child.wait();
-                let why = format!("has not ended within {}, and was killed", human(millis(left)));
+                let why = format!("killed, because it did not exit within {}", human(millis(time_limit)));
                 return Err(error_at(Error::unavailable, why).hint(
-                    "run it by hand; does it wait for input? --timeout or `timeout` in the profile gives it longer",
+                    "run the command by hand to see if it waits for input; \
+                     --timeout or `timeout` in the profile allows more time",
                 ));
             }
             Err(error) => return Err(error_at(Error::unavailable, error.to_string())),
         };
         let (mut output, mut errors) = (Zeroizing::new(Vec::new()), Zeroizing::new(Vec::new()));
-        // The pipes end with the group; one that has been carried out of it is not waited for.
-        for (is_stdout, bytes) in std::iter::from_fn(|| outputs.recv_timeout(PIPES_END).ok()) {
+        // The pipes close when the group ends. A process that left the group may keep one open; do not wait for it.
+        for (is_stdout, bytes) in std::iter::from_fn(|| outputs.recv_timeout(LAST_OUTPUT_TIMEOUT).ok()) {
             *(if is_stdout { &mut output } else { &mut errors }) = bytes;
         }
         if !status.success() {
-            // It may have said on stderr what it had on stdout.
+            // The message on stderr may repeat a secret from stdout, so register possible secrets for redaction:
+            // strings without white space that are long enough. Ordinary words are shorter.
             let output = Zeroizing::new(String::from_utf8_lossy(&output).into_owned());
-            // Words long enough to be secrets, not prose that it repeats.
             for word in output.split_whitespace().filter(|word| word.len() >= 16) {
                 let _known = Secret::new(word.to_owned());
             }
-            // Of a ycred that was called, the reason comes before the hint.
+            // If the program is ycred, skip its hint line and use the error line before it.
             let errors = String::from_utf8_lossy(&errors);
-            let last = errors.trim().lines().rfind(|line| !line.starts_with("ycred: hint: ")).unwrap_or_default();
-            let last: String = last.chars().take(250).collect();
-            let why = if last.is_empty() { format!("{status}, and no message") } else { format!("{status}: {last}") };
-            return Err(error_at(Error::refused, why).hint("run the command by hand, and mend what it complains about"));
+            let message = errors.trim().lines().rfind(|line| !line.starts_with("ycred: hint: ")).unwrap_or_default();
+            let message: String = message.chars().take(250).collect();
+            let why = match message.is_empty() {
+                true => format!("{status}, without a message on stderr"),
+                false => format!("{status}: {message}"),
+            };
+            return Err(error_at(Error::refused, why).hint("run the command by hand and fix the error it reports"));
         }
-        if output.len() > LARGEST_OUTPUT {
+        if output.len() > MAX_OUTPUT {
             return Err(error_at(
                 Error::refused,
-                format!("printed more than {LARGEST_OUTPUT} bytes, which no token has"),
+                format!("the output is longer than {MAX_OUTPUT} bytes, which is too long for a token"),
             ));
         }
         String::from_utf8(std::mem::take(&mut *output)).map(Secret::wrapping).map_err(|error| {
             drop(Zeroizing::new(error.into_bytes()));
-            error_at(Error::refused, "printed something that is not text".into())
+            error_at(Error::refused, "the output is not UTF-8".into())
         })
     }
 }
 
-/// The program's name alone: arguments may hold what should not be shown.
+/// Writes `command PROGRAM`, without the arguments, because they may contain secrets.
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "command {}", self.words.first().map_or("", String::as_str))
+        write!(f, "command {}", self.command_line.first().map_or("", String::as_str))
     }
 }
 
-const LARGEST_OUTPUT: usize = 64 * 1024;
+/// Limit for the output, in bytes.
+const MAX_OUTPUT: usize = 64 * 1024;
 
-/// How long the last bytes may take from a pipe whose writers are gone.
-const PIPES_END: Duration = Duration::from_secs(1);
+/// Time limit for reading the rest of the output after the process group has ended.
+const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Waits for its end; none where the deadline comes first.
+/// Waits until the child exits. Returns `None` if the deadline passes first.
 fn wait(child: &mut std::process::Child, cx: &Context<'_>) -> std::io::Result<Option<std::process::ExitStatus>> {
     let mut pause = Duration::from_millis(1);
     loop {
@@ -192,7 +200,8 @@ enum Pipe {
 }
 
 impl Pipe {
-    /// Reads to the end, keeping no more than is needed to see that it is too much.
+    /// Reads to the end of the pipe. Returns at most [`MAX_OUTPUT`] + 1 bytes: enough to detect output that is too
+    /// long.
     fn drain(&mut self) -> Zeroizing<Vec<u8>> {
         let reader: &mut dyn std::io::Read = match self {
             Self::Out(Some(pipe)) => pipe,
@@ -200,8 +209,8 @@ impl Pipe {
             _ => return Zeroizing::new(Vec::new()),
         };
         let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-        let _ = reader.take(LARGEST_OUTPUT as u64 + 1).read_to_end(&mut bytes);
-        // The rest is thrown away, so that the program can end.
+        let _ = reader.take(MAX_OUTPUT as u64 + 1).read_to_end(&mut bytes);
+        // Discard the rest, so that the program does not block on a full pipe.
         let _ = std::io::copy(reader, &mut std::io::sink());
         bytes
     }

@@ -1,4 +1,4 @@
-//! The settings of a profile, each with the place where it was written.
+//! The settings of a profile. Each setting remembers its line or variable, for messages.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,16 +10,16 @@ use crate::base::hosts::{Host, Scheme, is_loopback};
 use crate::disk::places;
 use crate::disk::places::Places;
 
-/// A profile's settings as they were written, each with its place, checked for name and form.
+/// The settings of a profile, with the keys already checked. The getters check the values.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What complaints start with, up to the line.
+    /// Prefix of error messages, before the line number: `profile PATH` or `the environment`.
     origin: String,
-    /// The file that they stand in; none: the environment.
+    /// The profile's file. `None` for settings from the environment.
     pub file: Option<PathBuf>,
-    /// Relative paths start here.
+    /// Base of relative paths.
     pub directory: PathBuf,
-    /// Where login sessions are, or why there is no such place.
+    /// The directory of logins, or the reason why it does not exist.
     pub state: Result<PathBuf, String>,
     home: Option<PathBuf>,
     entries: Vec<Entry>,
@@ -34,18 +34,18 @@ struct Entry {
     place: WrittenAt,
 }
 
-/// Where a setting was written.
+/// The place that a setting was read from.
 #[derive(Clone, Copy, Debug)]
 pub enum WrittenAt {
-    /// In the profile's file.
+    /// A line of the profile's file, counted from 1.
     Line(usize),
-    /// In the environment.
+    /// An environment variable.
     Variable(&'static str),
     Unknown,
 }
 
 impl Settings {
-    /// None yet, of a file.
+    /// Creates an empty set of settings for a file.
     pub fn of_file(path: &Path, environment: &Environment, places: &Places) -> Self {
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         Self {
@@ -55,7 +55,7 @@ impl Settings {
         }
     }
 
-    /// None yet, of the environment.
+    /// Creates an empty set of settings for the environment.
     pub fn of_environment(environment: &Environment, places: &Places) -> Self {
         Self::empty(std::env::current_dir().unwrap_or_default(), environment, places)
     }
@@ -81,7 +81,7 @@ impl Settings {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
-    /// An error about a setting: file, line, key, why; without a file the variable that set it.
+    /// Returns an error about a setting, with file, line and key; or with the variable if there is no file.
     pub fn error_at(&self, key: &str, why: &str) -> Error {
         match self.entry(key).map_or(WrittenAt::Unknown, |entry| entry.place) {
             WrittenAt::Line(line) => Error::profile(format!("{}:{line}: `{key}` {why}", self.origin)),
@@ -90,7 +90,7 @@ impl Settings {
         }
     }
 
-    /// An error about what is not there.
+    /// Returns an error about a missing setting, or about several settings.
     pub fn missing(&self, why: &str) -> Error {
         Error::profile(format!("{}: {why}", self.origin))
     }
@@ -99,105 +99,104 @@ impl Settings {
         self.entry(key).is_some()
     }
 
-    /// One text.
+    /// Returns a string.
     ///
     /// # Errors
-    /// Profile (3): it is a list, or empty.
+    /// Profile (3): the value is a list, is empty or contains NUL.
     pub fn text(&self, key: &str) -> Result<Option<&str>> {
         match self.entry(key) {
             None => Ok(None),
-            Some(entry) if entry.is_list => Err(self.error_at(key, "takes one text, not a list")),
+            Some(entry) if entry.is_list => Err(self.error_at(key, "must be a string, not a list")),
             Some(entry) => match entry.values.first().map(String::as_str) {
                 None | Some("") => Err(self.error_at(key, "is empty")),
-                Some(text) if text.contains('\0') => Err(self.error_at(key, "holds a NUL")),
+                Some(text) if text.contains('\0') => Err(self.error_at(key, "contains a NUL character")),
                 text => Ok(text),
             },
         }
     }
 
-    /// A list, or one text as a list of one.
+    /// Returns a list of strings. A single string is a list of one.
     ///
     /// # Errors
-    /// Profile (3): an entry is empty.
+    /// Profile (3): an entry is empty or contains NUL.
     pub fn list(&self, key: &str) -> Result<Vec<String>> {
         match self.entry(key) {
             None => Ok(Vec::new()),
             Some(entry) if entry.values.iter().any(|value| value.is_empty() || value.contains('\0')) => {
-                Err(self.error_at(key, "has an empty entry"))
+                Err(self.error_at(key, "has an entry that is empty or contains NUL"))
             }
             Some(entry) => Ok(entry.values.clone()),
         }
     }
 
-    /// A path: `~` is the home, a relative one is relative to the profile's own directory.
+    /// Returns an absolute path. `~` is the home directory; a relative path starts at the profile's directory.
     ///
     /// # Errors
-    /// Profile (3): empty, or `~` without a home.
+    /// As [`Self::text`]; or the path starts with `~` and there is no home directory.
     pub fn path(&self, key: &str) -> Result<Option<PathBuf>> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         let path = places::expand_home(Path::new(text), self.home.as_deref()).map_err(|why| self.error_at(key, why))?;
         Ok(Some(self.directory.join(path)))
     }
 
-    /// A duration.
+    /// Returns a duration.
     ///
     /// # Errors
-    /// Profile (3).
+    /// As [`Self::text`]; or the value is not a duration.
     pub fn duration(&self, key: &str) -> Result<Option<Duration>> {
-        self.text(key)?
-            .map(|text| parse_duration(text).map_err(|why| self.error_at(key, &format!(": {why}"))))
-            .transpose()
+        self.text(key)?.map(|text| parse_duration(text).map_err(|why| self.error_at(key, &why))).transpose()
     }
 
-    /// A base URL: https, or http to a loopback host; no userinfo, query or fragment; without the slash at the end. In the
-    /// one spelling that a server knows itself by, since a JWT names it: small letters, without the port that goes
-    /// without saying.
+    /// Returns a base URL: https, or http to a loopback host, without userinfo, query or fragment.
+    ///
+    /// The URL is normalized: scheme and host in lower case, no default port, no slash at the end. It may become the
+    /// audience of a JWT, and the server accepts only this spelling.
     ///
     /// # Errors
-    /// Profile (3).
+    /// As [`Self::text`]; or the value is not such a URL.
     pub fn base_url(&self, key: &str) -> Result<Option<String>> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         let url = text.trim_end_matches('/');
         if url.contains(['?', '#', '@', ' ', '\\']) {
-            return Err(self.error_at(key, "is a base URL: scheme, host, perhaps port and path, nothing more"));
+            return Err(self.error_at(key, "must contain only scheme, host, optional port and optional path"));
         }
         let host = url.contains("://").then(|| Host::parse(url)).flatten();
         let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
-        let written = |scheme: &str, usual: u16, host: Host| {
-            format!("{scheme}://{}{path}", Host { port: host.port.filter(|port| *port != usual), ..host })
+        let normalized = |scheme: &str, default_port: u16, host: Host| {
+            format!("{scheme}://{}{path}", Host { port: host.port.filter(|port| *port != default_port), ..host })
         };
         match host {
-            Some(host) if host.scheme == Some(Scheme::Https) => Ok(Some(written("https", 443, host))),
-            Some(host) if is_loopback(&host.name) => Ok(Some(written("http", 80, host))),
+            Some(host) if host.scheme == Some(Scheme::Https) => Ok(Some(normalized("https", 443, host))),
+            Some(host) if is_loopback(&host.name) => Ok(Some(normalized("http", 80, host))),
             Some(_) => Err(self
-                .error_at(key, "is plain http, which would show the token to the network")
-                .hint("write https://…; http is for loopback alone")),
+                .error_at(key, "uses plain http, which would expose the token on the network")
+                .hint("use https://…; http is allowed only for loopback addresses")),
             None => Err(self.error_at(key, "is not a URL such as https://iam.example.net")),
         }
     }
 
-    /// The value of the variable that a setting names. None: the setting is not there.
+    /// Returns the name and value of the variable that a setting names. Returns `None` if the setting is missing.
     ///
     /// # Errors
-    /// Profile (3): the variable is not set, or not text.
+    /// As [`Self::text`]; or the variable is not set or not UTF-8.
     pub fn variable(&self, key: &str) -> Result<Option<(&str, &str)>> {
         let Some(name) = self.text(key)? else { return Ok(None) };
         match self.environment.text(name) {
             Ok(Some(value)) => Ok(Some((name, value))),
             Ok(None) => Err(self
                 .error_at(key, &format!("names the variable {name}, which is not set"))
-                .hint(format!("export {name}, or use another profile"))),
-            Err(_) => Err(self.error_at(key, &format!("names the variable {name}, whose value is not plain text"))),
+                .hint(format!("export {name}=VALUE, or use another profile"))),
+            Err(_) => Err(self.error_at(key, &format!("names the variable {name}, which is not UTF-8"))),
         }
     }
 
-    /// The values of all settings whose key ends in this.
+    /// Returns the values of all settings with a key that ends in `ending`.
     pub fn values_of(&self, ending: &str) -> impl Iterator<Item = &str> {
         let entries = self.entries.iter().filter(move |entry| entry.key.ends_with(ending));
         entries.flat_map(|entry| entry.values.iter().map(String::as_str))
     }
 
-    /// For a source's own look at the environment (`YC_METADATA_ADDR`).
+    /// Returns the environment, for sources that read variables directly (`YC_METADATA_ADDR`).
     pub fn environment(&self) -> &Environment {
         &self.environment
     }

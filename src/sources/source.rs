@@ -1,4 +1,4 @@
-//! What a source is: its line in the table, and what it opens a grant with.
+//! The interface of a source: its entry in the table, and the input from which it opens a grant.
 
 use std::fmt;
 use std::path::Path;
@@ -12,44 +12,46 @@ use crate::cloud::installation::Installation;
 use crate::obtain::{Caching, Grant};
 use crate::sources::settings::Settings;
 
-/// One setting that a profile may have.
+/// A key that a profile may contain.
 #[derive(Debug)]
 pub struct Key {
     pub name: &'static str,
-    /// What stands for the value in help and man page.
+    /// Placeholder for the value in the help and the man page, such as `FILE`.
     pub value: &'static str,
+    /// Help text.
     pub about: &'static str,
 }
 
-/// A kind of source.
+/// A token source.
 #[derive(Debug)]
 pub struct Source {
     /// As in `source = "…"`.
     pub name: &'static str,
+    /// Help text.
     pub about: &'static str,
-    /// Its own settings, next to [`crate::profile::keys::COMMON_KEYS`].
+    /// The keys of this source, in addition to [`crate::profile::keys::COMMON_KEYS`].
     pub keys: &'static [Key],
-    /// The age at which its tokens become refreshable where the profile says nothing.
+    /// Default of the key `max-age`: tokens older than this are renewed.
     pub max_age: Option<Duration>,
-    /// Checks the settings and makes the grant.
+    /// Checks the settings and creates the grant. Reads no secret and makes no request.
     pub open: fn(&Opening<'_>) -> Result<Box<dyn Grant>>,
-    /// The variables that stand for it where there is no profile file.
+    /// The variables that select this source if there is no profile file.
     pub variables: &'static [Variable],
-    /// The settings that these come to, if they are set.
+    /// Converts those variables to settings. Returns `None` if they do not select this source.
     pub from_environment: fn(&Environment) -> Option<EnvironmentSettings>,
-    /// Variables that hold a secret, each with the setting that makes the source read it. (A setting that ends in `-env` names
-    /// its variable itself.)
+    /// Variables that contain a secret, as pairs of key and variable: the source reads the variable if the key is set.
+    /// Keys that end in `-env` need no pair, because their value is the name of the variable.
     pub secret_variables: &'static [(&'static str, &'static str)],
-    /// How a long-lived secret that the environment holds is kept in a file, for `import`.
+    /// Prepares a long-lived secret from the environment for storing in a file. `import` uses this.
     pub keep: Option<fn(Secret) -> Result<KeptSecret>>,
-    /// A person must log in before it has tokens.
+    /// True if a person must log in before the source can get tokens.
     pub needs_person: bool,
-    /// It can use a token of the caller's own that comes with the request.
+    /// True if the source can use a subject token from the client's request.
     pub takes_subject: bool,
 }
 
 impl Source {
-    /// What most sources have; each names what differs.
+    /// Creates a source with the defaults. Each source overrides the fields that differ.
     pub const fn new(
         name: &'static str,
         about: &'static str,
@@ -72,61 +74,61 @@ impl Source {
     }
 }
 
-/// A variable that stands for a source where there is no profile file.
+/// A variable that selects a source if there is no profile file.
 #[derive(Debug)]
 pub struct Variable {
-    /// Its place in the order in which the environment is searched (docs/profiles.md); lower comes first.
+    /// Position in the order in which ycred checks the variables of all sources (docs/profiles.md). The lowest wins.
     pub rank: u8,
     pub name: &'static str,
 }
 
-/// The settings that a source finds in the environment.
+/// The settings of a source, read from the environment.
 pub struct EnvironmentSettings {
-    /// That of the variable that was found.
+    /// Rank of the variable that selected the source.
     pub rank: u8,
     pub assignments: Vec<Assignment>,
 }
 
-/// One setting by a variable.
+/// A setting read from a variable.
 pub enum Assignment {
-    /// The variable's value is the setting's.
+    /// The variable's value is the value of the key.
     Value { key: &'static str, variable: &'static str, value: String },
-    /// The variable holds a secret, and the setting names the variable.
+    /// The variable contains a secret. The value of the key is the name of the variable.
     Secret { key: &'static str, variable: &'static str },
 }
 
-/// A secret in a file of its own, which a setting names.
+/// A secret to store in a file of its own, and the key that names the file.
 pub struct KeptSecret {
-    /// The setting.
+    /// The key that names the file.
     pub key: &'static str,
-    /// The file name's.
+    /// Extension of the file name.
     pub ending: &'static str,
     pub content: Secret,
-    /// What it is, without telling it.
+    /// Description of the secret that does not reveal it.
     pub about: String,
-    /// What the user should know, if anything; `{name}` is the profile's.
+    /// Advice for the user. `{name}` is a placeholder for the profile's name.
     pub remark: Option<&'static str>,
 }
 
-/// What a source opens with: what it may know of the profile.
+/// Input for [`Source::open`]: the parts of a profile that a source may use.
 pub struct Opening<'a> {
     pub settings: &'a Settings,
     pub installation: &'a Installation,
     pub ca_file: Option<&'a Path>,
-    /// When its tokens are due for renewal.
+    /// When to renew the tokens.
     pub rules: RenewalRules,
-    /// Its tokens are kept on disk.
+    /// True if the tokens are cached on disk.
     pub cached: bool,
-    /// The profile's name, or its path; none: the environment.
+    /// The profile's name or path. `None` for settings from the environment.
     pub name: Option<&'a str>,
-    /// How messages call the profile.
+    /// Name of the profile in messages.
     pub label: &'a dyn fmt::Display,
-    /// A token of the caller's own that came with the request.
+    /// Subject token from the client's request.
     pub subject: Option<&'a Secret>,
 }
 
 impl Opening<'_> {
-    /// Whether and how tokens are kept.
+    /// Returns whether and how to cache tokens.
     pub fn caching(&self) -> Caching {
         if self.cached { Caching::StoredToken(self.rules) } else { Caching::Never }
     }

@@ -1,4 +1,4 @@
-//! `static`: a token that somebody else keeps fresh, handed on as it is and never cached.
+//! `static`: an IAM token that another program keeps up to date. ycred passes it through and never caches it.
 
 use crate::base::environment as env;
 use crate::base::environment::Environment;
@@ -14,12 +14,12 @@ use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, Sour
 pub const SOURCE: Source = Source {
     variables: &[Variable { rank: 0, name: env::YC_IAM_TOKEN }, Variable { rank: 2, name: env::YC_TOKEN }],
     from_environment,
-    ..Source::new("static", "a token that is there already, in a file or a variable; never cached", KEYS, open)
+    ..Source::new("static", "an IAM token in a file or variable, passed through uncached", KEYS, open)
 };
 
 const KEYS: &[Key] = &[
-    Key { name: "token-file", value: "FILE", about: "the file that holds the IAM token, read anew each time" },
-    Key { name: "token-env", value: "VARIABLE", about: "the environment variable that holds it" },
+    Key { name: "token-file", value: "FILE", about: "file that contains the IAM token; ycred reads it each time" },
+    Key { name: "token-env", value: "VARIABLE", about: "environment variable that contains the IAM token" },
 ];
 
 const TOKEN: SecretKind = SecretKind {
@@ -39,22 +39,22 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     };
     let token = token.ok_or_else(|| {
         settings
-            .missing("source \"static\" needs either `token-file` or `token-env`")
-            .hint("write token-file = \"FILE\" into the profile; for `ycred init` it is --token-file FILE")
+            .missing("source \"static\" needs exactly one of `token-file` and `token-env`")
+            .hint("set token-file = \"FILE\" in the profile (`ycred init` has --token-file FILE)")
     })?;
     let identity = token.identify(Identity::of(SOURCE.name));
     Ok(Box::new(StaticGrant { token, identity }))
 }
 
-/// `YC_IAM_TOKEN` before all else; `YC_TOKEN` where it is an IAM token.
+/// Selects this source if `YC_IAM_TOKEN` is set, or if `YC_TOKEN` is an IAM token.
 fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
-    let found = |rank, variable| {
+    let settings = |rank, variable| {
         Some(EnvironmentSettings { rank, assignments: vec![Assignment::Secret { key: TOKEN.variable, variable }] })
     };
     if environment.get(env::YC_IAM_TOKEN).is_some() {
-        return found(0, env::YC_IAM_TOKEN);
+        return settings(0, env::YC_IAM_TOKEN);
     }
-    environment.get(env::YC_TOKEN).filter(|value| is_iam_token(value)).and_then(|_| found(2, env::YC_TOKEN))
+    environment.get(env::YC_TOKEN).filter(|value| is_iam_token(value)).and_then(|_| settings(2, env::YC_TOKEN))
 }
 
 struct StaticGrant {
@@ -72,14 +72,13 @@ impl Grant for StaticGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let text = Secret::new(self.token.read(cx)?.expose().trim().to_owned());
+        let token = Secret::new(self.token.read(cx)?.expose().trim().to_owned());
         let origin = self.token.to_string();
-        let text =
-            token_text(text).map_err(|why| Error::profile(format!("{origin}: what it holds is no token: it {why}")))?;
-        Credential::new(text, &Expiry::At(None), cx.clock.now(), None, &origin)
+        let token = token_text(token).map_err(|why| Error::profile(format!("{origin}: not a token: it {why}")))?;
+        Credential::new(token, &Expiry::At(None), cx.clock.now(), None, &origin)
     }
 
     fn account(&self) -> Result<String> {
-        Ok("whoever the token belongs to".into())
+        Ok("the account that the token belongs to".into())
     }
 }

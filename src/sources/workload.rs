@@ -1,9 +1,9 @@
-//! `workload`: a token of another issuer (GitHub Actions, GitLab, Kubernetes, any OIDC provider), exchanged for one of a
-//! service account (RFC 8693).
+//! `workload`: a subject token from another issuer (GitHub Actions, GitLab, Kubernetes, any OIDC provider), exchanged
+//! for a service account's IAM token (RFC 8693).
 //!
-//! Facts: docs `iam/operations/wlif/setup-wlif.md`. The cloud knows the issuer as a workload identity federation, with
-//! the audiences that its tokens may name; a federated credential of the account names one subject of it, and the
-//! token's `sub` must be exactly that.
+//! Source: docs `iam/operations/wlif/setup-wlif.md`. A workload identity federation defines the issuer and the
+//! audiences of its tokens. A federated credential of the service account defines one subject, which the token's `sub`
+//! must match exactly.
 
 pub mod github;
 pub mod subject;
@@ -31,23 +31,18 @@ pub const SOURCE: Source = Source {
     from_environment,
     secret_variables: &[(GITHUB, env::ACTIONS_ID_TOKEN_REQUEST_TOKEN)],
     takes_subject: true,
-    ..Source::new(
-        "workload",
-        "a token of GitHub, GitLab, Kubernetes or another issuer, by workload identity federation",
-        KEYS,
-        open,
-    )
+    ..Source::new("workload", "workload identity federation (GitHub, GitLab, Kubernetes …)", KEYS, open)
 };
 
 const KEYS: &[Key] = &[
-    Key { name: "service-account-id", value: "ACCOUNT", about: "the service account whose token is wanted" },
-    Key { name: FILE, value: "FILE", about: "the file that holds the issuer's token, read anew each time" },
-    Key { name: VARIABLE, value: "VARIABLE", about: "the environment variable that holds it" },
-    Key { name: COMMAND, value: "COMMAND", about: "the command that prints it: [\"prog\", \"arg\"]" },
-    Key { name: GITHUB, value: "AUDIENCE", about: "in GitHub Actions: ask GitHub for one with this audience" },
+    Key { name: "service-account-id", value: "ACCOUNT", about: "service account with the federated credential" },
+    Key { name: FILE, value: "FILE", about: "file that contains the issuer's token, read at each fetch" },
+    Key { name: VARIABLE, value: "VARIABLE", about: "environment variable that contains the issuer's token" },
+    Key { name: COMMAND, value: "COMMAND", about: "command that prints the issuer's token: [\"prog\", \"arg\"]" },
+    Key { name: GITHUB, value: "AUDIENCE", about: "in GitHub Actions: audience of the ID token to request" },
 ];
 
-// The ways to the subject token, of which a profile has one.
+// Keys that name the origin of the subject token. A profile may set one of them.
 const FILE: &str = "subject-token-file";
 const VARIABLE: &str = "subject-token-env";
 const COMMAND: &str = "subject-token-command";
@@ -61,23 +56,23 @@ const SUBJECT_TOKEN: SecretKind = SecretKind {
     is_short_lived: true,
 };
 
-const WAYS: &[&str] = &[FILE, VARIABLE, COMMAND, GITHUB];
+const SUBJECT_KEYS: &[&str] = &[FILE, VARIABLE, COMMAND, GITHUB];
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let settings = opening.settings;
     let account = settings.text("service-account-id")?.ok_or_else(|| {
         settings
             .missing("source \"workload\" needs `service-account-id`")
-            .hint("write service-account-id = \"ID\" (for `ycred init`: --service-account-id ID), the account that has the federated credential")
+            .hint("set service-account-id = \"ID\" in the profile (`ycred init` has --service-account-id ID)")
     })?;
     if !is_account_id(account) {
         return Err(
-            settings.error_at("service-account-id", &format!("is \"{account}\", which is not a service account's id"))
+            settings.error_at("service-account-id", &format!("\"{account}\" is not the ID of a service account"))
         );
     }
     let identity = Identity::of(SOURCE.name).with("auth-url", &opening.installation.auth_url);
     let identity = identity.with_some("ca-file", opening.ca_file).with("service-account-id", account);
-    let (origin, identity) = choose(opening, identity)?;
+    let (origin, identity) = subject_origin(opening, identity)?;
     Ok(Box::new(WorkloadGrant {
         account: account.to_owned(),
         origin,
@@ -87,23 +82,23 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     }))
 }
 
-/// Where the subject token comes from, and what of it belongs to the identity.
-fn choose(opening: &Opening<'_>, identity: Identity) -> Result<(SubjectOrigin, Identity)> {
+/// Determines the origin of the subject token, and adds the subject to the identity. A token in the request wins.
+fn subject_origin(opening: &Opening<'_>, identity: Identity) -> Result<(SubjectOrigin, Identity)> {
     let settings = opening.settings;
-    let found = WAYS.iter().filter(|way| settings.has(way)).count();
-    if found > 1 {
-        let why = format!("source \"workload\" needs one of {}, and has {found}", WAYS.join(", "));
+    let count = SUBJECT_KEYS.iter().filter(|key| settings.has(key)).count();
+    if count > 1 {
+        let why = format!("source \"workload\" needs exactly one of {}, but has {count}", SUBJECT_KEYS.join(", "));
         return Err(settings.missing(&why));
     }
     if let Some(token) = opening.subject {
         let token = subject_token(token.expose())
-            .map_err(|why| Error::refused(format!("the subject token that came with the request {why}")))?;
+            .map_err(|why| Error::refused(format!("the subject token in the request {why}")))?;
         let identity = identify(identity, "request", &token);
         return Ok((SubjectOrigin::Request(token), identity));
     }
     if let Some(origin) = Origin::from_settings(settings, &SUBJECT_TOKEN)? {
         let identity = match &origin.location {
-            // What is in it is replaced every few minutes, and speaks for the same subject: its path alone counts.
+            // The token in the file is replaced every few minutes, but its subject stays. So the path identifies it.
             Location::File(path) => identity.with(FILE, path),
             Location::Variable(variable, value) => {
                 let token = subject_token(value.expose()).map_err(|why| {
@@ -126,39 +121,44 @@ fn choose(opening: &Opening<'_>, identity: Identity) -> Result<(SubjectOrigin, I
     }
     let (why, hint) = match settings.file {
         Some(_) => (
-            format!("source \"workload\" needs one of {}, or a client that sends a token of its own", WAYS.join(", ")),
-            "write subject-token-file = \"PATH\", or see docs/workload.md for GitHub, GitLab and Kubernetes",
+            format!(
+                "source \"workload\" needs one of {}, or a client that sends a subject token",
+                SUBJECT_KEYS.join(", ")
+            ),
+            "set subject-token-file = \"FILE\"; `ycred init --help` describes each key",
         ),
         None => (
-            format!("{} is set, and no way to a subject token", env::YCRED_SERVICE_ACCOUNT_ID),
-            "set YCRED_SUBJECT_TOKEN_FILE; in GitHub Actions give the job `permissions: id-token: write` \
-             (and YCRED_GITHUB_AUDIENCE where GITHUB_REPOSITORY_OWNER is not set)",
+            format!("{} is set, but no subject token source is", env::YCRED_SERVICE_ACCOUNT_ID),
+            "set YCRED_SUBJECT_TOKEN_FILE; in GitHub Actions, give the job `permissions: id-token: write` (and set \
+             YCRED_GITHUB_AUDIENCE if GITHUB_REPOSITORY_OWNER is not set)",
         ),
     };
     Err(settings.missing(&why).hint(hint))
 }
 
-/// `YCRED_SERVICE_ACCOUNT_ID` with a file, or with what a job of GitHub Actions has. Alone it serves where nothing else
-/// is set, to say what is missing, or for a client that sends a subject token.
+/// Selects this source if `YCRED_SERVICE_ACCOUNT_ID` is set.
+///
+/// With a subject token file or the variables of a GitHub Actions job, the rank is 4. Without them it is 6, so all other
+/// sources come first: the client may still send a subject token, and otherwise the error says what is missing.
 fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
-    let text = |name: &str| environment.get(name).map(|value| value.to_string_lossy().into_owned());
-    let value = |key, variable, value| Assignment::Value { key, variable, value };
+    let get = |name: &str| environment.get(name).map(|value| value.to_string_lossy().into_owned());
+    let assign = |key, variable, value| Assignment::Value { key, variable, value };
     let account = env::YCRED_SERVICE_ACCOUNT_ID;
-    let mut assignments = vec![value("service-account-id", account, text(account)?)];
-    if let Some(path) = text(env::YCRED_SUBJECT_TOKEN_FILE) {
-        assignments.push(value(FILE, env::YCRED_SUBJECT_TOKEN_FILE, path));
+    let mut assignments = vec![assign("service-account-id", account, get(account)?)];
+    if let Some(path) = get(env::YCRED_SUBJECT_TOKEN_FILE) {
+        assignments.push(assign(FILE, env::YCRED_SUBJECT_TOKEN_FILE, path));
         return Some(EnvironmentSettings { rank: 4, assignments });
     }
     let is_github = [env::ACTIONS_ID_TOKEN_REQUEST_URL, env::ACTIONS_ID_TOKEN_REQUEST_TOKEN]
         .iter()
         .all(|name| environment.get(name).is_some());
-    // The audience that yc-actions/yc-iam-token-fed asks for.
-    let of_owner =
-        || Some((env::GITHUB_REPOSITORY_OWNER, format!("https://github.com/{}", text(env::GITHUB_REPOSITORY_OWNER)?)));
-    let chosen = text(env::YCRED_GITHUB_AUDIENCE).map(|audience| (env::YCRED_GITHUB_AUDIENCE, audience));
-    match chosen.or_else(of_owner).filter(|_| is_github) {
+    // The same default as the action yc-actions/yc-iam-token-fed.
+    let default_audience =
+        || Some((env::GITHUB_REPOSITORY_OWNER, format!("https://github.com/{}", get(env::GITHUB_REPOSITORY_OWNER)?)));
+    let audience = get(env::YCRED_GITHUB_AUDIENCE).map(|audience| (env::YCRED_GITHUB_AUDIENCE, audience));
+    match audience.or_else(default_audience).filter(|_| is_github) {
         Some((variable, audience)) => {
-            assignments.push(value(GITHUB, variable, audience));
+            assignments.push(assign(GITHUB, variable, audience));
             Some(EnvironmentSettings { rank: 4, assignments })
         }
         None => Some(EnvironmentSettings { rank: 6, assignments }),
@@ -183,22 +183,22 @@ impl Grant for WorkloadGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let subject = self.origin.read(cx)?;
-        let claims = Claims::read(subject.expose());
+        let subject_token = self.origin.read(cx)?;
+        let claims = Claims::read(subject_token.expose());
         cx.notes.debug(|| {
-            let whose = claims.as_ref().map_or_else(|| "which is no JWT".to_owned(), Claims::to_string);
-            format!("{}: exchanges the {}, {whose}", cx.profile, self.origin)
+            let subject = claims.as_ref().map_or_else(|| "not a JWT".to_owned(), Claims::to_string);
+            format!("{}: exchanging the {} ({subject})", cx.profile, self.origin)
         });
         let parameters = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
             ("audience", &self.account),
-            ("subject_token", subject.expose()),
+            ("subject_token", subject_token.expose()),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
         ];
         auth::token(&self.installation, &parameters, &[], cx)
             .map_err(|error| match error.kind {
-                Kind::Refused => self.refused(error, claims.as_ref(), cx),
+                Kind::Refused => self.explain_rejection(error, claims.as_ref(), cx),
                 _ => error.context(&self.origin),
             })
             .and_then(|granted| granted.credential())
@@ -211,72 +211,79 @@ impl Grant for WorkloadGrant {
 }
 
 impl WorkloadGrant {
-    /// What the cloud compares stands in the token, and is no secret: told, so that it can be compared by eye.
-    fn refused(&self, error: Error, claims: Option<&Claims>, cx: &Context<'_>) -> Error {
+    /// Adds context and a hint to a rejection. The hint shows the claims that the cloud compares, for comparison with
+    /// the federated credential. They are not secret.
+    fn explain_rejection(&self, error: Error, claims: Option<&Claims>, cx: &Context<'_>) -> Error {
         let skew = error.clock_skew.unwrap_or(0);
         if error.status == Some(404) {
-            return error.context(&self.origin).hint("is that the cloud's auth host? check auth-url in the profile");
+            return error.context(&self.origin).hint(
+                "check that the auth host is the one of your installation (auth-url in the profile, or YCRED_AUTH_URL)",
+            );
         }
         let Some(claims) = claims else {
-            return error.context(&self.origin).hint("what was presented is no JWT; it must be an OIDC ID token");
+            return error.context(&self.origin).hint("use an OIDC ID token: the subject token is not a JWT");
         };
-        // Whatever signs on this machine dates by its clock too. It comes first, since claims may fill a line.
+        // A token signed on this machine is dated by its clock. The clock is named first, because the claims may fill
+        // the line.
         let clock = if skew == 0 { String::new() } else { format!("{}; ", clock_off(skew)) };
-        // By the cloud's clock where it told the time; and only now that it has refused, since ours may be wrong.
+        // Checked only after a rejection, because this machine's clock may be wrong; and by the cloud's clock if known.
         let now = cx.clock.now().shifted(skew);
         if let Some(exp) = claims.exp.filter(|exp| *exp <= now) {
             let ago = human(now.since(exp));
             return error
                 .context(format!("{} (expired at {exp}, {ago} ago)", self.origin))
-                .hint(format!("{clock}{}; it has {claims}", self.origin.renewal()));
+                .hint(format!("{clock}{}; the token has {claims}", self.origin.renewal()));
         }
         error.context(&self.origin).hint(format!(
-            "{clock}the token has {claims}; federation and credential must have exactly these: \
+            "{clock}the token has {claims}; compare these with the federation and the credential: \
              yc iam workload-identity federated-credential list --service-account-id {}",
             self.account
         ))
     }
 }
 
-/// Where the subject token comes from.
+/// The origin of the subject token.
 enum SubjectOrigin {
+    /// A file, variable or command in the profile.
     Configured(Origin),
     GitHub(GitHub),
-    /// From the client, with its request.
+    /// The client's request, with the token.
     Request(Secret),
 }
 
 impl SubjectOrigin {
+    /// Gets the subject token.
+    ///
     /// # Errors
-    /// Profile (3): what the profile names holds no token. Refused (1): what a program or GitHub gave is none.
+    /// Profile (3): the file or variable does not contain a token. Refused (1): a program or GitHub did not supply one.
     fn read(&self, cx: &Context<'_>) -> Result<Secret> {
         let origin = match self {
             Self::Configured(origin) => origin,
             Self::GitHub(github) => return github.ask(cx),
             Self::Request(token) => return Ok(token.clone()),
         };
-        let text = origin.read(cx)?;
-        subject_token(text.expose()).map_err(|why| match &origin.location {
-            Location::Command(program) => Error::refused(format!("{program}: what it printed {why}"))
-                .hint("run the command by hand; it must print the token alone, on one line"),
+        let content = origin.read(cx)?;
+        subject_token(content.expose()).map_err(|why| match &origin.location {
+            Location::Command(program) => Error::refused(format!("{program}: the output {why}"))
+                .hint("run the command by hand: it must print just the token, on one line"),
             Location::File(_) | Location::Variable(..) => {
-                Error::profile(format!("{self}: {why}")).hint("it must hold the token alone, on one line")
+                Error::profile(format!("{self}: {why}")).hint("the content must be just the token, on one line")
             }
         })
     }
 
-    /// How an expired one is mended.
+    /// Says how to replace an expired subject token, for hints.
     fn renewal(&self) -> &'static str {
         match self {
             Self::Configured(origin) => match origin.location {
-                Location::File(_) => "whatever writes the file must renew it",
+                Location::File(_) => "renew the token with the program that writes the file",
                 Location::Variable(..) => {
-                    "a variable is not renewed while a job runs: ask for the first token early, or use a file or a command"
+                    "run ycred earlier in the job (the variable is not renewed), or use a file or a command"
                 }
-                Location::Command(_) => "the command must print a fresh token",
+                Location::Command(_) => "change the command so that it prints a new token each time",
             },
-            Self::GitHub(_) => "GitHub must give a fresh token; run the job again",
-            Self::Request(_) => "the client must send a fresh token",
+            Self::GitHub(_) => "run the job again to get a new token from GitHub",
+            Self::Request(_) => "make the client send a new token",
         }
     }
 }
@@ -287,10 +294,10 @@ impl fmt::Display for SubjectOrigin {
             Self::Configured(origin) => match &origin.location {
                 Location::File(_) => origin.fmt(f),
                 Location::Variable(..) => write!(f, "subject token in {origin}"),
-                Location::Command(_) => write!(f, "subject token of {origin}"),
+                Location::Command(_) => write!(f, "subject token from {origin}"),
             },
-            Self::GitHub(_) => f.write_str("ID token of GitHub Actions"),
-            Self::Request(_) => f.write_str("subject token of the request"),
+            Self::GitHub(_) => f.write_str("ID token from GitHub Actions"),
+            Self::Request(_) => f.write_str("subject token in the request"),
         }
     }
 }
@@ -300,8 +307,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_environment_serves_only_where_it_has_a_way() {
-        let found = |pairs: &[(&str, &str)]| {
+    fn the_environment_has_rank_4_only_with_a_subject_token() {
+        let settings = |pairs: &[(&str, &str)]| {
             from_environment(&Environment::new(pairs.iter().map(|(name, value)| (name.into(), value.into()))))
         };
         let account = (env::YCRED_SERVICE_ACCOUNT_ID, "aje1");
@@ -309,23 +316,29 @@ mod tests {
         let token = (env::ACTIONS_ID_TOKEN_REQUEST_TOKEN, "secret");
         let owner = (env::GITHUB_REPOSITORY_OWNER, "me");
         let file = (env::YCRED_SUBJECT_TOKEN_FILE, "/t");
-        let audience = |found: Option<EnvironmentSettings>| {
-            found.map(|found| {
+        let rank_and_subject = |settings: Option<EnvironmentSettings>| {
+            settings.map(|settings| {
                 let setting = |assignment: &Assignment| match assignment {
                     Assignment::Value { key, value, .. } => (*key, value.clone()),
-                    Assignment::Secret { .. } => panic!("no secret"),
+                    Assignment::Secret { .. } => panic!("no secret expected"),
                 };
-                (found.rank, found.assignments[1..].iter().map(setting).collect::<Vec<_>>())
+                (settings.rank, settings.assignments[1..].iter().map(setting).collect::<Vec<_>>())
             })
         };
-        assert!(found(&[file, url, token, owner]).is_none());
-        assert_eq!(audience(found(&[account, file, url, token, owner])), Some((4, vec![(FILE, "/t".to_owned())])));
-        let of_owner = vec![(GITHUB, "https://github.com/me".to_owned())];
-        assert_eq!(audience(found(&[account, url, token, owner])), Some((4, of_owner)));
-        let own = (env::YCRED_GITHUB_AUDIENCE, "mine");
-        assert_eq!(audience(found(&[account, url, token, owner, own])), Some((4, vec![(GITHUB, "mine".to_owned())])));
+        assert!(settings(&[file, url, token, owner]).is_none());
+        assert_eq!(
+            rank_and_subject(settings(&[account, file, url, token, owner])),
+            Some((4, vec![(FILE, "/t".to_owned())]))
+        );
+        let default_audience = vec![(GITHUB, "https://github.com/me".to_owned())];
+        assert_eq!(rank_and_subject(settings(&[account, url, token, owner])), Some((4, default_audience)));
+        let own_audience = (env::YCRED_GITHUB_AUDIENCE, "mine");
+        assert_eq!(
+            rank_and_subject(settings(&[account, url, token, owner, own_audience])),
+            Some((4, vec![(GITHUB, "mine".to_owned())]))
+        );
         for missing in [&[account][..], &[account, url, owner], &[account, token, owner], &[account, url, token]] {
-            assert_eq!(audience(found(missing)), Some((6, Vec::new())), "{missing:?}");
+            assert_eq!(rank_and_subject(settings(missing)), Some((6, Vec::new())), "{missing:?}");
         }
     }
 }

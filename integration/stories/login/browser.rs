@@ -187,7 +187,7 @@ fn init_writes_the_profile_and_logs_in() {
     let arguments =
         ["init", "work", "--login", "--federation-id", "bpf00000000000000001", "--iam-url", &iam, "--auth-url", &auth];
     let run = person.world.sandbox.ycred(arguments).run().exits(0);
-    assert!(run.stdout.contains("work.toml: whoever is logged in; logged in; the token lives"), "{run}");
+    assert!(run.stdout.contains("work.toml: the logged-in user; logged in; the token lives"), "{run}");
     let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
     assert!(url.contains("yc_federation_hint=bpf00000000000000001"), "{url}");
     handed(person.token(&["-p", "work"]).run());

@@ -18,7 +18,7 @@ fn logout_ends_the_login_and_reports_it() {
     let refresh = person.state()["refresh_token"].as_str().expect("a refresh token").to_owned();
     let run = person.world.sandbox.ycred(["logout"]).run().exits(0).quietly();
     assert!(
-        run.stdout.contains("logged out") && run.stdout.contains("the cached token of whoever is logged in"),
+        run.stdout.contains("logged out") && run.stdout.contains("the cached token of the logged-in user"),
         "{run}"
     );
     for path in [person.world.sandbox.files("state"), person.world.sandbox.files("cache")].concat() {

@@ -105,7 +105,7 @@ fn a_login_without_a_refresh_token_lasts_as_long_as_its_token() {
     refused_with_hint(
         person.token(&["--force-refresh"]).run(),
         1,
-        &["the login cannot be renewed: its organisation gives no refresh tokens"],
+        &["the login cannot be renewed: the organization issues no refresh tokens"],
         LOGIN_HINT,
     );
     person.age(HOUR);

@@ -54,7 +54,7 @@ fn a_login_that_cannot_be_saved_is_an_error_before_a_browser_opens() {
     refused_with_hint(
         nowhere,
         3,
-        &["a login cannot be kept", "YCRED_STATE_DIR must be an absolute path"],
+        &["cannot save a login", "YCRED_STATE_DIR must be an absolute path"],
         "YCRED_STATE_DIR",
     );
     assert_eq!(person.asked(), 0);
@@ -72,7 +72,7 @@ fn an_invalid_state_file_counts_as_not_logged_in() {
     }
     fs::remove_file(&state).expect("removed");
     std::os::unix::fs::symlink("/etc/passwd", &state).expect("a link");
-    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &["is not a file that a login has written"], LOGIN_HINT);
+    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &["is not a login file of this user"], LOGIN_HINT);
     person.log_in();
     handed(person.token(&["--no-cache"]).run());
     // The marker of another login invalidates this one.
@@ -100,7 +100,7 @@ fn on_a_full_disk_a_valid_token_is_kept_and_an_expired_one_is_renewed_with_a_war
     assert_eq!(handed(call_on_full_disk(&[]).run()), first);
     assert_eq!(person.tokens(), 1, "the refresh token must not be used while it cannot be saved");
     person.age(2 * HOUR);
-    let expected = ["the token cannot be kept, and neither can the renewed login", "the disk is full"];
+    let expected = ["the token cannot be saved, and neither can the renewed login", "the disk is full"];
     assert_ne!(warned(call_on_full_disk(&[]).run(), &expected), first);
     let left = person.world.sandbox.files("state");
     assert!(left.iter().all(|path| !path.to_string_lossy().contains("tmp-")), "{left:?}");

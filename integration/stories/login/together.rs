@@ -129,10 +129,10 @@ fn a_hanging_renewal_is_waited_for_only_until_the_deadline() {
     person.age(11 * HOUR);
     let held = HeldLock::of(&person.file(".lock"));
     let arguments = ["--no-cache", "--timeout", "1s"];
-    let expected = ["the login's last token is used", "another ycred process has been renewing this login"];
+    let expected = ["the login's last token is used", "another ycred process is renewing this login"];
     assert_ne!(warned(person.token(&arguments).run(), &expected), first);
     person.age(2 * HOUR);
-    refused_with_hint(person.token(&arguments).run(), 4, &["another ycred process has been renewing"], "--timeout");
+    refused_with_hint(person.token(&arguments).run(), 4, &["another ycred process is renewing"], "--timeout");
     drop(held);
     handed(person.token(&arguments).run());
     assert_eq!(person.tokens(), 3);

@@ -42,7 +42,7 @@ fn the_key_of_a_user_account_is_rejected_with_the_reason() {
         refused_with_hint(
             world.token(&[]).run(),
             3,
-            &["key.json", "is the key of a user account", "only a service account's key is"],
+            &["key.json", "is the key of a user account", "only for keys of service accounts"],
             "yc iam key create",
         );
     }

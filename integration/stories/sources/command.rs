@@ -78,7 +78,7 @@ fn the_output_of_a_command_must_be_a_token() {
     let (sandbox, _) = sandbox_with_script("head -c 100000 /dev/zero | tr '\\0' x", "");
     refused(sandbox.ycred(["token"]).run(), 1, &["command ./give"]);
     let (sandbox, _) = sandbox_with_script("printf '\\377\\376'", "");
-    refused(sandbox.ycred(["token"]).run(), 1, &["command ./give", "not text"]);
+    refused(sandbox.ycred(["token"]).run(), 1, &["command ./give", "not UTF-8"]);
 }
 
 #[test]
@@ -108,11 +108,11 @@ fn a_command_that_calls_ycred_with_the_same_profile_is_rejected() {
     let ycred = crate::harness::YCRED;
     sandbox.profile("default", &format!("source = \"command\"\ncommand = [\"{ycred}\", \"token\"]\n"));
     let run = sandbox.ycred(["token"]).run();
-    refused(run, 1, &["calls ycred with the profile that runs it"]);
+    refused(run, 1, &["runs ycred with the same profile"]);
     // Also through a script and without the cache.
     sandbox.script("config/give", &format!("#!/bin/sh\nexec {ycred} token -p default --no-cache\n"));
     sandbox.profile("default", "source = \"command\"\ncommand = [\"./give\"]\n");
-    refused(sandbox.ycred(["token"]).run(), 1, &["calls ycred with the profile that runs it"]);
+    refused(sandbox.ycred(["token"]).run(), 1, &["runs ycred with the same profile"]);
 }
 
 #[test]

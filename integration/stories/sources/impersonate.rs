@@ -89,7 +89,12 @@ fn a_revoked_base_token_is_fetched_again_once() {
     let three = impersonable_account(&world);
     world.configure(&format!("impersonate = \"{three}\""));
     world.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
-    refused_with_hint(world.token(&[]).run(), 1, &[&three, "401", "Token is invalid"], "is not accepted");
+    refused_with_hint(
+        world.token(&[]).run(),
+        1,
+        &[&three, "401", "Token is invalid"],
+        "the cloud rejected the token of",
+    );
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (3, 5));
     // A base token that was just fetched is not replaced.
     let cold = World::new();
@@ -108,7 +113,7 @@ fn a_denied_impersonation_is_reported_with_account_and_missing_role() {
         world.token(&[]).run(),
         1,
         &[&account, "403", "PERMISSION_DENIED"],
-        "needs the role iam.serviceAccounts.tokenCreator",
+        "the role iam.serviceAccounts.tokenCreator",
     );
     refused(world.token(&[]).run(), 1, &["remembered"]);
     assert_eq!(world.emulator.calls(), 2);
@@ -156,7 +161,7 @@ fn a_static_token_is_not_cached_but_the_accounts_token_is() {
     assert!(world.emulator.revoke(&one));
     world.emulator.clear_log();
     let run = world.token(&["--force-refresh"]).env("MY_TOKEN", &one).run();
-    refused_with_hint(run, 1, &[&account, "401"], "put a new one where it comes from");
+    refused_with_hint(run, 1, &[&account, "401"], "replace the token where the profile reads it");
     assert_eq!(world.emulator.calls(), 1, "the same token must not be sent twice");
 }
 

@@ -71,7 +71,7 @@ fn if_no_metadata_service_responds_the_hint_asks_whether_this_is_a_virtual_machi
     let world = World::bare(Config::default());
     let gone = crate::server::Server::start(None, |_| crate::server::Response::new(404)).address();
     world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{gone}\"\n"));
-    refused_with_hint(world.token(&[]).run(), 4, &["metadata", &gone.to_string()], "is this a VM");
+    refused_with_hint(world.token(&[]).run(), 4, &["metadata", &gone.to_string()], "outside a Yandex Cloud VM");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn without_a_profile_a_github_actions_job_needs_only_the_account() {
     // The endpoint is on loopback, and behind the emulator's own authority.
     let call = workload.job(workload.token(&[])).env("YCRED_SERVICE_ACCOUNT_ID", &workload.account);
     let run = call.clone().env("GITHUB_REPOSITORY_OWNER", "owner").run();
-    refused_with_hint(run, 1, &["ID token of GitHub Actions"], "aud \"https://github.com/owner\"");
+    refused_with_hint(run, 1, &["ID token from GitHub Actions"], "aud \"https://github.com/owner\"");
     let run = call.clone().env("GITHUB_REPOSITORY_OWNER", "owner").env("YCRED_GITHUB_AUDIENCE", &audience).run();
     let token = one_token(&run.exits(0).quietly());
     assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));

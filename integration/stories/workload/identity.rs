@@ -29,10 +29,10 @@ fn a_token_in_the_request_selects_the_cache_record() {
     let other = workload.issuer.token("system:serviceaccount:default:other");
     let [one, renewed, other] = [one, renewed, other].map(|token| name(&bare, Some(&token)).expect("a grant"));
     assert!(one == renewed && one != other);
-    assert!(name(&bare, None).expect_err("no subject token").render().contains("a client that sends a token"));
+    assert!(name(&bare, None).expect_err("no subject token").render().contains("a client that sends a subject token"));
     for bad in ["", "two words"] {
         let error = name(&bare, Some(bad)).expect_err("no token").render();
-        assert!(error.contains("came with the request") && !error.contains("words"), "{error}");
+        assert!(error.contains("in the request") && !error.contains("words"), "{error}");
     }
     // The profile's own subject token is not used, so it need not work.
     let token = workload.issuer.token(SUBJECT);
@@ -44,7 +44,7 @@ fn a_token_in_the_request_selects_the_cache_record() {
         );
     }
     let keyed = read(&workload.world.settings());
-    assert!(name(&keyed, Some(&token)).expect_err("another's rights").render().contains("has no use for it"));
+    assert!(name(&keyed, Some(&token)).expect_err("another's rights").render().contains("cannot use it"));
 }
 
 /// Uses the library from the test's process, as the hook of a client that sends a token does.
@@ -106,7 +106,7 @@ fn a_token_in_the_request_is_the_one_exchanged() {
     assert_eq!(workload.shown(), [fingerprint(&token)]);
     let stranger = workload.issuer.token("system:serviceaccount:default:stranger");
     let error = fetch(&stranger).expect_err("no credential").render();
-    assert!(error.contains("subject token of the request") && error.contains("default:stranger"), "{error}");
+    assert!(error.contains("subject token in the request") && error.contains("default:stranger"), "{error}");
 }
 
 /// Every setting that decides which token is issued selects its own record.

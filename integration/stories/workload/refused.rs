@@ -59,9 +59,9 @@ fn an_expired_subject_token_is_named_as_such_after_the_cloud_rejects_it() {
     let expired = workload.issuer.token_with(SUBJECT, &json!({"exp": now - 720}));
     workload.put(&expired);
     for (setting, expected, hint) in [
-        (FILE, "config/subject-token (expired at 20", "whatever writes the file must renew it"),
-        (VARIABLE, "MY_ID_TOKEN (expired at 20", "not renewed while a job runs"),
-        (COMMAND, "command cat (expired at 20", "must print a fresh token"),
+        (FILE, "config/subject-token (expired at 20", "renew the token with the program that writes the file"),
+        (VARIABLE, "MY_ID_TOKEN (expired at 20", "the variable is not renewed"),
+        (COMMAND, "command cat (expired at 20", "prints a new token each time"),
     ] {
         workload.profile(setting);
         let run = workload.token(&[]).env("MY_ID_TOKEN", &expired).run();
@@ -82,7 +82,7 @@ fn with_a_wrong_clock_valid_tokens_are_sent_and_expired_ones_are_reported() {
     // This machine's clock is 20 min slow: the token is valid by it, but expired for the cloud.
     let workload = Workload::of_file();
     workload.emulator().set(|settings| settings.clock_shift = Span::minutes(20));
-    refused_with_hint(workload.token(&[]).run(), 1, &["(expired at ", "m ago)"], "whatever writes the file");
+    refused_with_hint(workload.token(&[]).run(), 1, &["(expired at ", "m ago)"], "the program that writes the file");
     assert_eq!(workload.requests(), 1);
 }
 
@@ -105,7 +105,7 @@ fn a_wrong_auth_host_causes_a_hint_to_check_auth_url() {
     // IAM does not have this path.
     let settings = workload.settings(FILE).replace(&workload.emulator().auth_url(), &workload.emulator().url());
     workload.world.sandbox.profile("default", &settings);
-    refused_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "check auth-url");
+    refused_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "auth-url");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_profile_needs_an_account_and_exactly_one_subject_token_source() {
         "github-audience = \"a\"\nsubject-token-env = \"B\"",
     ] {
         workload.profile(more);
-        refused(workload.token(&[]).run(), 3, &[&["default.toml", "needs one of"][..], &keys].concat());
+        refused(workload.token(&[]).run(), 3, &[&["default.toml", "one of"][..], &keys].concat());
     }
     let sandbox = &workload.world.sandbox;
     sandbox.profile("default", "source = \"workload\"\nsubject-token-file = \"a\"\n");

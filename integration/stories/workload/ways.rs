@@ -99,7 +99,7 @@ fn a_token_that_is_not_a_jwt_is_identified_by_its_content() {
     workload.profile(VARIABLE);
     for (number, token) in ["opaque-hunter22", "opaque-hunter23", "a.b.c"].into_iter().enumerate() {
         let run = workload.token(&[]).env("MY_ID_TOKEN", token).run().never_says("hunter2");
-        refused_with_hint(run, 1, &["subject token in MY_ID_TOKEN", "invalid_request"], "is no JWT");
+        refused_with_hint(run, 1, &["subject token in MY_ID_TOKEN", "invalid_request"], "is not a JWT");
         assert_eq!(workload.requests(), number + 1, "the failure of another token must not apply to this one");
     }
 }
@@ -143,7 +143,7 @@ fn the_audience_is_percent_encoded() {
     refused_with_hint(
         workload.job(workload.token(&[])).run(),
         1,
-        &["ID token of GitHub Actions"],
+        &["ID token from GitHub Actions"],
         "aud \"a&audience=b c+d%/ж\"",
     );
 }

@@ -1,5 +1,5 @@
-//! A person's login at the auth host: the authorization-code flow with PKCE (RFC 7636) and proofs of possession (DPoP,
-//! RFC 9449), and the refresh grant, as far as they are known (yandex-cloud.md 4).
+//! Requests to the auth host for a login: the authorization code flow with PKCE (RFC 7636) and proofs of possession
+//! (DPoP, RFC 9449), and the refresh grant. The protocol is only partly documented (docs/reference/yandex-cloud.md 4).
 
 use serde::Serialize;
 
@@ -16,63 +16,64 @@ use crate::cloud::{Context, auth};
 use crate::sources::login::state::LoginStore;
 use crate::sources::source::Opening;
 
-/// The page that people log in on, below the auth host's base URL.
+/// Path of the sign-in page, relative to the auth host's base URL.
 const AUTHORIZE_PATH: &str = "/oauth/authorize";
-/// The path of the redirect; the host is this machine's loopback.
+/// Path of the redirect URL. Its host is the loopback address of this machine.
 pub const CALLBACK: &str = "/auth/callback";
-/// `offline_access` asks for a refresh token, which the organisation may grant or not.
+/// `offline_access` requests a refresh token. The organization may not grant it.
 const SCOPE: &str = "openid offline_access";
-/// The cloud's public client for programs on a person's machine.
+/// The cloud's public OAuth client for programs on a person's machine.
 const DEFAULT_CLIENT: &str = "yc.oauth.public-sdk";
 
-/// What a profile says of a login, and where it is kept.
+/// The login settings of a profile, and the store of the login.
 #[derive(Clone, Debug)]
 pub struct LoginClient {
     pub place: LoginStore,
     pub installation: Installation,
     client_id: String,
     federation: Option<String>,
-    /// The port of the redirect; none: a free one.
+    /// Port of the redirect URL. `None` for a free port.
     pub port: Option<u16>,
 }
 
 impl LoginClient {
-    /// Reads a profile whose source is `login`.
+    /// Reads the settings of a profile with the source `login`.
     ///
     /// # Errors
-    /// Profile (3): a key is wrong, or there is no place to keep a login.
+    /// Profile (3): the value of a key is wrong, or there is no state directory.
     pub fn of(opening: &Opening<'_>) -> Result<Self> {
         let settings = opening.settings;
-        let plain = |key: &str| match settings.text(key)? {
+        let id = |key: &str| match settings.text(key)? {
             Some(text) if text.len() > 256 || !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                Err(settings.error_at(key, "is not an id"))
+                Err(settings.error_at(key, "is not a valid ID (at most 256 printable ASCII characters, no spaces)"))
             }
             text => Ok(text.map(str::to_owned)),
         };
         let port = settings.text("redirect-port")?.map(|text| {
-            text.parse::<u16>()
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or_else(|| settings.error_at("redirect-port", "is not a port").hint("a number from 1 to 65535"))
+            text.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(|| {
+                settings
+                    .error_at("redirect-port", &format!("\"{text}\" is not a port"))
+                    .hint("use a number from 1 to 65535")
+            })
         });
         let installation = opening.installation.clone();
-        let (client_id, federation) = (plain("client-id")?, plain("federation-id")?);
+        let (client_id, federation) = (id("client-id")?, id("federation-id")?);
         let client_id = client_id.unwrap_or_else(|| DEFAULT_CLIENT.to_owned());
         let directory = settings.state.as_ref().map_err(|why| {
             settings
-                .missing(&format!("a login cannot be kept: {why}"))
-                .hint("set YCRED_STATE_DIR to a directory of yours")
+                .missing(&format!("cannot save a login: {why}"))
+                .hint("set YCRED_STATE_DIR to a directory that you own")
         })?;
         let identity = Identity::of("login")
             .with_some("profile", settings.file.as_ref())
             .with("auth-url", &installation.auth_url)
             .with("client-id", &client_id)
             .with_some("federation-id", federation.as_ref());
-        let place = LoginStore::new(directory, &identity, &command(opening.name));
+        let place = LoginStore::new(directory, &identity, &login_command(opening.name));
         Ok(Self { place, installation, client_id, federation, port: port.transpose()? })
     }
 
-    /// The identity of its tokens, as far as it is the login's own.
+    /// Returns the identity of the login's tokens.
     pub fn identity(&self, opening: &Opening<'_>) -> Identity {
         Identity::of("login")
             .with("auth-url", &self.installation.auth_url)
@@ -82,10 +83,10 @@ impl LoginClient {
             .with_marker("session", &self.place.marker(), self.place.absent())
     }
 
-    /// The URL that the browser is sent to (RFC 6749, 4.1.1).
-    pub fn authorize_url(&self, ask: &AuthorizationRequest, redirect: &str) -> String {
-        let challenge = ask.challenge();
-        let thumbprint = ask.key.thumbprint();
+    /// Returns the URL to open in the browser (RFC 6749, 4.1.1).
+    pub fn authorize_url(&self, request: &AuthorizationRequest, redirect: &str) -> String {
+        let challenge = request.challenge();
+        let thumbprint = request.key.thumbprint();
         let mut parameters = vec![
             ("client_id", self.client_id.as_str()),
             ("code_challenge", &challenge),
@@ -93,7 +94,7 @@ impl LoginClient {
             ("redirect_uri", redirect),
             ("response_type", "code"),
             ("scope", SCOPE),
-            ("state", &ask.state),
+            ("state", &request.state),
             ("dpop_jkt", &thumbprint),
         ];
         if let Some(federation) = &self.federation {
@@ -106,13 +107,13 @@ impl LoginClient {
         format!("{}{AUTHORIZE_PATH}?{}", self.installation.auth_url, query.join("&"))
     }
 
-    /// A code for tokens (RFC 6749, 4.1.3).
+    /// Exchanges an authorization code for tokens (RFC 6749, 4.1.3).
     ///
     /// # Errors
     /// As [`auth::token`].
     pub fn exchange_code(
         &self,
-        ask: &AuthorizationRequest,
+        request: &AuthorizationRequest,
         code: &Secret,
         redirect: &str,
         cx: &Context<'_>,
@@ -120,53 +121,57 @@ impl LoginClient {
         let parameters = [
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
-            ("code_verifier", ask.verifier.expose()),
+            ("code_verifier", request.verifier.expose()),
             ("redirect_uri", redirect),
             ("client_id", self.client_id.as_str()),
         ];
-        self.request(&parameters, &ask.key, cx)
+        self.request_token(&parameters, &request.key, cx)
     }
 
-    /// A refresh token for tokens (RFC 6749, 6).
+    /// Exchanges a refresh token for tokens (RFC 6749, 6).
     ///
     /// # Errors
-    /// As [`auth::token`]; `invalid_grant` means that the login is over.
+    /// As [`auth::token`]. `invalid_grant` means that the login has ended.
     pub fn refresh(&self, refresh_token: &Secret, key: &ProofKey, cx: &Context<'_>) -> Result<AuthResponse> {
         let parameters = [
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh_token.expose()),
             ("client_id", self.client_id.as_str()),
         ];
-        self.request(&parameters, key, cx)
+        self.request_token(&parameters, key, cx)
     }
 
-    /// A token request with a proof of possession: once more with the nonce that the host wants to see in it, and once
-    /// more with the host's own time where ours may be what it objects to.
-    fn request(&self, parameters: &[(&str, &str)], key: &ProofKey, cx: &Context<'_>) -> Result<AuthResponse> {
+    /// Sends a token request with a proof of possession. Tries again once with a nonce if the host requires one, and
+    /// once with the host's time if the clocks differ.
+    fn request_token(&self, parameters: &[(&str, &str)], key: &ProofKey, cx: &Context<'_>) -> Result<AuthResponse> {
         let url = auth::token_url(&self.installation);
         let (mut nonce, mut shift) = (None::<String>, 0);
         loop {
             let make = || make_proof(key, &url, cx.clock.now().shifted(shift), nonce.as_deref());
             let proof = Proof { header: "dpop", make: &make };
             let error = match auth::proven_token(&self.installation, parameters, &[], Some(proof), cx) {
-                Ok(granted) => {
-                    cx.warn_of_clock(granted.skew());
-                    return Ok(granted);
+                Ok(response) => {
+                    cx.warn_of_clock(response.skew());
+                    return Ok(response);
                 }
                 Err(error) if error.kind != Kind::Refused || cx.deadline.left(cx.clock).is_zero() => return Err(error),
                 Err(error) => error,
             };
             match (&error.auth.dpop_nonce, error.clock_skew.unwrap_or(0)) {
-                // What the grant itself is refused for, no nonce mends: some hosts send one with each answer (RFC 9449, 8.2).
-                (Some(wanted), _) if nonce.is_none() && !is_grant_refused(&error) => {
-                    cx.notes.debug(|| format!("{url}: wants a nonce in the proof; asking again with it"));
-                    nonce = Some(wanted.clone());
+                // Some hosts send a nonce with each response (RFC 9449, 8.2). If the grant itself was rejected, a nonce
+                // does not help.
+                (Some(required), _) if nonce.is_none() && !is_grant_refused(&error) => {
+                    cx.notes.debug(|| format!("{url}: requires a nonce in the proof: trying again with it"));
+                    nonce = Some(required.clone());
                 }
-                (wanted, skew) if skew != 0 && shift == 0 => {
-                    // The latest one counts, where each answer brings another.
-                    nonce = wanted.clone().or(nonce);
+                (latest, skew) if skew != 0 && shift == 0 => {
+                    // If each response contains a nonce, the latest one is valid.
+                    nonce = latest.clone().or(nonce);
                     cx.notes.debug(|| {
-                        format!("refused while the clocks differ by {} s; proving with its time", skew / 1000)
+                        format!(
+                            "rejected, and the clocks differ by {} s: trying again with the auth host's time",
+                            skew / 1000
+                        )
                     });
                     shift = skew;
                 }
@@ -179,29 +184,31 @@ impl LoginClient {
     }
 }
 
-/// The code or the refresh token is worth nothing, or not any more.
+/// Returns true if the code or the refresh token is invalid, has expired or was revoked.
 pub fn is_grant_refused(error: &Error) -> bool {
     error.kind == Kind::Refused && error.auth.code.as_deref() == Some("invalid_grant")
 }
 
-/// The refresh token of an answer, if there is one that could be. (The API's limit is 1000.)
-pub fn refresh_token(granted: &AuthResponse) -> Option<Secret> {
-    let token = granted.token.refresh_token.as_ref()?;
-    let text = token.expose();
-    ((1..=4096).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| token.clone())
+/// Returns the refresh token of a response, if there is one and it can be valid. The limit is generous: the API's is
+/// 1000.
+pub fn refresh_token(response: &AuthResponse) -> Option<Secret> {
+    let token = response.token.refresh_token.as_ref()?;
+    let value = token.expose();
+    ((1..=4096).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic())).then(|| token.clone())
 }
 
-/// What logs in with this profile.
-fn command(name: Option<&str>) -> String {
-    let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./+@".contains(&byte));
+/// Returns the command that logs in with this profile, quoted for a shell.
+fn login_command(name: Option<&str>) -> String {
+    let needs_no_quotes =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./+@".contains(&byte));
     match name {
         None => "ycred login".into(),
-        Some(name) if plain(name) => format!("ycred login --profile {name}"),
+        Some(name) if needs_no_quotes(name) => format!("ycred login --profile {name}"),
         Some(name) => format!("ycred login --profile '{}'", name.replace('\'', r"'\''")),
     }
 }
 
-/// The claims of a proof (RFC 9449, 4.2).
+/// The claims of a proof of possession (RFC 9449, 4.2).
 #[derive(Serialize)]
 struct Claims<'a> {
     htu: &'a str,
@@ -214,18 +221,21 @@ struct Claims<'a> {
 
 fn make_proof(key: &ProofKey, url: &str, now: Timestamp, nonce: Option<&str>) -> Result<Secret> {
     let claims = Claims { htu: url, htm: "POST", iat: now.unix_seconds(), jti: random::id(), nonce };
-    key.proof(&claims).map_err(|why| Error::internal(format!("a proof of possession cannot be made: {why}")))
+    key.proof(&claims).map_err(|why| Error::internal(format!("cannot create a proof of possession: {why}")))
 }
 
-/// One login that is asked for: what must come back, and what proves that we asked.
+/// The secrets of one run of the authorization code flow.
 pub struct AuthorizationRequest {
+    /// Signs the proofs of possession.
     pub key: ProofKey,
-    /// In the URL, and so no secret: whoever answers must have seen it.
+    /// The callback must contain it. Not a secret, because it is part of the URL.
     pub state: String,
+    /// Proves to the auth host that the token request comes from the process that started the flow (PKCE).
     verifier: Secret,
 }
 
 impl AuthorizationRequest {
+    /// Generates the key and the random values.
     pub fn new() -> Result<Self> {
         Ok(Self {
             key: ProofKey::generate().map_err(Error::internal)?,
@@ -234,7 +244,7 @@ impl AuthorizationRequest {
         })
     }
 
-    /// S256 of the verifier (RFC 7636, 4.2).
+    /// Returns the PKCE challenge: S256 of the verifier (RFC 7636, 4.2).
     fn challenge(&self) -> String {
         use base64::Engine as _;
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value_digest(self.verifier.expose().as_bytes()))

@@ -1,10 +1,12 @@
-//! What a login leaves on disk: a state file with the refresh token, the key that it is bound to and the last access
-//! token, and beside it a marker with the login's random id.
+//! Files of a login: the state file with the refresh token, its key and the last access token, and next to it a marker
+//! with the login's random ID.
 //!
-//! The marker is what the cache watches, so that a hit need not touch the state, and a renewed refresh token makes no
-//! miss. `login` writes the state first and the marker last, `logout` removes the marker first; and a state counts only
-//! under the marker of its own login. So whatever a crash leaves between the two serves nobody: neither another
-//! person's token nor half a login.
+//! The cache watches the marker and not the state file. So a cache hit does not read the state, and a new refresh token
+//! does not cause a cache miss.
+//!
+//! `login` writes the state first and the marker last; `logout` removes the marker first. A state is valid only if the
+//! marker contains its ID. So after a crash between these steps nobody is logged in, and the token of another login is
+//! never used.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,35 +25,35 @@ use crate::cloud::jwt::ProofKey;
 use crate::disk::store;
 use crate::disk::store::{FileState, Lock, LockGuard, ReservedSpace};
 
-/// The format's own directory, as the cache has one.
+/// Directory of this version of the format.
 const VERSION: &str = "v1";
 
-/// More than a state holds: an access token has at most 4096 bytes, a refresh token 1000 (cloudapi,
+/// Space to reserve for a state, in bytes. An access token has at most 4096 bytes, a refresh token 1000 (cloudapi,
 /// refresh_token_service.proto).
-const ROOM: usize = 12 * 1024;
+const STATE_SPACE: usize = 12 * 1024;
 
-/// Where one login is kept.
+/// The store of one login.
 #[derive(Clone, Debug)]
 pub struct LoginStore {
     directory: PathBuf,
-    /// A digest, which says nothing about the account.
+    /// File name without extension: a digest, which does not reveal the account.
     name: String,
-    /// Whose login it is, whole: another one under the same name is none.
+    /// Settings of the login's identity. A state with other settings is ignored, even if its name is the same.
     settings: String,
-    /// What to say where nobody is logged in.
+    /// The error if nobody is logged in.
     absent: Absent,
 }
 
-/// A login.
+/// The state of a login.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoginState {
     settings: String,
-    /// The login's id, which is in the marker too.
+    /// Random ID of the login. The marker contains it too.
     session: String,
     /// PKCS#8 of the P-256 key that signs the proofs of possession.
     #[serde(serialize_with = "expose")]
     key: Secret,
-    /// None: the organisation gives none, so that the login ends with its access token.
+    /// `None` if the organization issues none. Then the login ends when its access token expires.
     #[serde(serialize_with = "expose_some")]
     pub refresh_token: Option<Secret>,
     pub access: Option<AccessToken>,
@@ -65,7 +67,7 @@ pub struct AccessToken {
     issued: Timestamp,
     expires: Timestamp,
     skew: i64,
-    /// When it was asked for, by this machine's clock: what `--force-refresh` counts from.
+    /// When it was requested, by this machine's clock. `--force-refresh` accepts tokens requested after its own start.
     pub began: Timestamp,
 }
 
@@ -77,10 +79,10 @@ fn expose_some<S: serde::Serializer>(secret: &Option<Secret>, serializer: S) -> 
 }
 
 impl LoginState {
-    /// A new login, under a new id.
-    pub fn new(place: &LoginStore, key: &ProofKey, refresh_token: Option<Secret>, access: AccessToken) -> Self {
+    /// Creates the state of a new login, with a new ID.
+    pub fn new(store: &LoginStore, key: &ProofKey, refresh_token: Option<Secret>, access: AccessToken) -> Self {
         Self {
-            settings: place.settings.clone(),
+            settings: store.settings.clone(),
             session: crate::base::random::id(),
             key: key.text().clone(),
             refresh_token,
@@ -88,22 +90,22 @@ impl LoginState {
         }
     }
 
-    /// The key that the refresh token is bound to.
+    /// Returns the key that the refresh token is bound to.
     ///
     /// # Errors
-    /// Refused (1): the file is damaged, so that only another login helps.
-    pub fn key(&self, place: &LoginStore) -> Result<ProofKey> {
+    /// Refused (1): the file is damaged. The user must log in again.
+    pub fn key(&self, store: &LoginStore) -> Result<ProofKey> {
         ProofKey::from_text(self.key.clone())
-            .map_err(|why| Error::refused(format!("{}: {why}", place.path(STATE).display())).hint(&place.absent.hint))
+            .map_err(|why| Error::refused(format!("{}: {why}", store.path(STATE).display())).hint(&store.absent.hint))
     }
 
-    /// The same login with what a renewal has brought.
+    /// Returns the state after a renewal. Without a new refresh token, the old one remains.
     #[must_use]
     pub fn renewed(self, refresh_token: Option<Secret>, access: Option<AccessToken>) -> Self {
         Self { refresh_token: refresh_token.or(self.refresh_token), access, ..self }
     }
 
-    /// Both come of one login, however often renewed since.
+    /// Returns true if both states belong to the same login, even if it was renewed in between.
     pub fn is_of_the_same_login(&self, other: &Self) -> bool {
         self.session == other.session
     }
@@ -127,13 +129,14 @@ const LOCK: &str = ".lock";
 const BROWSER_LOCK: &str = ".login.lock";
 const FAILED: &str = ".failed";
 
-/// What was removed.
+/// The result of a removal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
+    /// True if there was a file.
     pub any: bool,
 }
 
-/// Why the last login failed, which keeps the next one from opening a browser for a moment.
+/// The reason why the last login failed. For some seconds after `at`, the next login opens no browser.
 #[derive(Serialize, Deserialize)]
 pub struct Failed {
     pub at: Timestamp,
@@ -141,27 +144,28 @@ pub struct Failed {
 }
 
 impl LoginStore {
-    /// `identity` is whose login it is; `command` what logs in.
+    /// Creates the store for a login with this identity. `command` is the command that logs in, for hints.
     pub fn new(state_dir: &Path, identity: &Identity, command: &str) -> Self {
         let absent = Absent { kind: Kind::Refused, message: "nobody is logged in".into(), hint: command.to_owned() };
         Self { directory: state_dir.join(VERSION), name: identity.name(), settings: identity.settings(), absent }
     }
 
-    /// Every place in a state directory that has been used, for whom nothing but removing is possible.
+    /// Lists the stores of all logins in a state directory. They can only be removed, because their identities are
+    /// unknown.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The directory cannot be read.
     pub fn all(state_dir: &Path) -> io::Result<Vec<Self>> {
         let directory = state_dir.join(VERSION);
         let absent = Absent { kind: Kind::Refused, message: String::new(), hint: String::new() };
-        let place = |name| Self { directory: directory.clone(), name, settings: String::new(), absent: absent.clone() };
-        Ok(store::names_before_dot(&directory)?.into_iter().map(place).collect())
+        let store = |name| Self { directory: directory.clone(), name, settings: String::new(), absent: absent.clone() };
+        Ok(store::names_before_dot(&directory)?.into_iter().map(store).collect())
     }
 
-    /// Removes what killed processes have left in a state directory, which may hold a refresh token.
+    /// Removes temporary files that killed processes left in a state directory. They may contain a refresh token.
     ///
     /// # Errors
-    /// What the disk says.
+    /// A file cannot be removed.
     pub fn remove_temporary_files(state_dir: &Path) -> io::Result<()> {
         store::remove_temporary_files(&state_dir.join(VERSION))
     }
@@ -170,38 +174,39 @@ impl LoginStore {
         self.directory.join(format!("{}{ending}", self.name))
     }
 
-    /// What the cache watches.
+    /// Returns the path of the marker, which the cache watches.
     pub fn marker(&self) -> PathBuf {
         self.path(MARKER)
     }
 
-    /// What it means that there is no marker.
+    /// Returns the error for a missing marker: nobody is logged in.
     pub fn absent(&self) -> Absent {
         self.absent.clone()
     }
 
-    /// What to call it in messages.
+    /// Returns the directory, for messages.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Makes the directory, so that something can be kept there.
+    /// Creates the directory if necessary, and removes old temporary files.
     ///
     /// # Errors
-    /// What the disk says, or that it belongs to somebody else.
+    /// The directory cannot be created, or it belongs to another user.
     pub fn prepare(&self, now: Timestamp) -> io::Result<()> {
-        if let Some(above) = self.directory.parent() {
-            store::tighten(above)?;
+        if let Some(parent) = self.directory.parent() {
+            store::tighten(parent)?;
         }
         store::make_private(&self.directory)?;
         store::remove_old_temporary_files(&self.directory, now);
         Ok(())
     }
 
-    /// The login, if there is one.
+    /// Reads the state.
     ///
     /// # Errors
-    /// Refused (1): nobody is logged in, or what is there is no login of ours; Internal (5): the disk fails.
+    /// Refused (1): nobody is logged in, or the file is not a login of this user. Internal (5): the file cannot be
+    /// read.
     pub fn load(&self) -> Result<LoginState> {
         let state = match self.read(STATE)? {
             Some(content) => serde_json::from_slice::<LoginState>(&content).ok(),
@@ -220,34 +225,36 @@ impl LoginStore {
             Ok(FileState::Content(content)) => Ok(Some(content)),
             Ok(FileState::Nothing) => Ok(None),
             Ok(FileState::Foreign) => {
-                Err(Error::refused(format!("{}: is not a file that a login has written", path.display()))
+                Err(Error::refused(format!("{}: is not a login file of this user", path.display()))
                     .hint(&self.absent.hint))
             }
             Err(error) => Err(Error::internal(format!("{}: cannot be read", path.display()))
                 .because(crate::base::error::describe(&error))
-                .hint(format!("look at the disk: ls -ld {}", self.directory.display()))),
+                .hint(format!("check the directory: ls -ld {}", self.directory.display()))),
         }
     }
 
-    /// Whether this is still the login that is in force: it has neither been logged out nor replaced.
+    /// Returns true if this login is the current one, that is, the user has not logged out or logged in again.
     pub fn is_current(&self, state: &LoginState) -> bool {
         self.read(MARKER).is_ok_and(|marker| marker.is_some_and(|marker| *marker == *state.session.as_bytes()))
     }
 
-    /// One try for the lock that is held from reading the refresh token to storing the next one.
+    /// Tries once to take the login's lock. The renewing process holds it from reading the refresh token until the next
+    /// one is stored.
     pub fn try_lock(&self) -> Lock {
         self.try_lock_file(LOCK)
     }
 
-    /// The lock, once whoever renews has come to an end; none where that takes longer than this, or nothing can be locked.
+    /// Waits until no process renews the login, and takes the lock. Returns `None` if the deadline passes or locking is
+    /// impossible.
     pub fn wait_for_lock(&self, deadline: &Deadline, clock: &dyn Clock) -> Option<LockGuard> {
         match store::wait_for_lock(deadline, clock, || self.try_lock_if_there()) {
-            Lock::Held(held) => Some(held),
+            Lock::Held(guard) => Some(guard),
             Lock::Busy | Lock::Impossible(_) => None,
         }
     }
 
-    /// [`Self::try_lock`], for those who would not make a place where there is none.
+    /// [`Self::try_lock`], without creating a lock file if there is no directory.
     pub fn try_lock_if_there(&self) -> Lock {
         match self.directory.is_dir() {
             true => self.try_lock(),
@@ -255,9 +262,11 @@ impl LoginStore {
         }
     }
 
-    /// Forgets the access token if it is this one, which is worth nothing any more; the login stays. Best effort.
+    /// Deletes the access token from the state if it is `token`, which the cloud has rejected or revoked. The login
+    /// remains. Best effort.
     pub fn drop_access(&self, token: &Secret) {
-        // Where nothing can be locked, the moment up to storing is risked: a dead token would be served for hours.
+        // If locking is impossible, continue without the lock. That might overwrite a concurrent renewal, but otherwise
+        // the invalid token would be returned for hours.
         let lock = self.try_lock_if_there();
         if matches!(lock, Lock::Busy) {
             return;
@@ -268,7 +277,7 @@ impl LoginStore {
         }
     }
 
-    /// One try for the lock of whoever has a browser open.
+    /// Tries once to take the lock of the process that has a browser open.
     pub fn try_browser_lock(&self) -> Lock {
         self.try_lock_file(BROWSER_LOCK)
     }
@@ -280,23 +289,24 @@ impl LoginStore {
         }
     }
 
-    /// Takes room for the next state before a token is asked for that may be the only one.
+    /// Reserves space for the next state. Call this before requesting tokens, because the old refresh token may become
+    /// invalid.
     ///
     /// # Errors
-    /// What the disk says: nothing can be kept.
+    /// The state cannot be saved.
     pub fn reserve(&self) -> io::Result<ReservedSpace> {
         store::refuse_foreign_directory(&self.directory)?;
-        store::reserve(&self.path(STATE), ROOM)
+        store::reserve(&self.path(STATE), STATE_SPACE)
     }
 
-    /// Replaces the state, durably, in the room that was taken for it, or without.
+    /// Replaces the state and syncs it to disk, in the reserved space if there is any.
     ///
     /// # Errors
-    /// What the disk says; the old state is then still there.
-    pub fn store(&self, state: &LoginState, room: Option<ReservedSpace>) -> io::Result<()> {
+    /// The state cannot be written. Then the old one remains.
+    pub fn store(&self, state: &LoginState, space: Option<ReservedSpace>) -> io::Result<()> {
         let content = Zeroizing::new(serde_json::to_vec(state)?);
-        match room {
-            Some(room) => room.fill(&content),
+        match space {
+            Some(space) => space.fill(&content),
             None => {
                 store::refuse_foreign_directory(&self.directory)?;
                 store::replace(&self.path(STATE), &content, true)
@@ -304,46 +314,46 @@ impl LoginStore {
         }
     }
 
-    /// Puts a new login in force: its state first, then the marker.
+    /// Makes a new login the current one: writes its state, then the marker.
     ///
     /// # Errors
-    /// What the disk says.
-    pub fn establish(&self, state: &LoginState, room: ReservedSpace) -> io::Result<()> {
-        self.store(state, Some(room))?;
+    /// A file cannot be written.
+    pub fn establish(&self, state: &LoginState, space: ReservedSpace) -> io::Result<()> {
+        self.store(state, Some(space))?;
         store::replace(&self.marker(), state.session.as_bytes(), true)?;
         let _ = store::remove(&self.path(FAILED));
         Ok(())
     }
 
-    /// Ends the login for everybody who asks from now on. What is kept of it is removed by [`Self::remove`], under the
+    /// Ends the login at once for all processes, by removing the marker. [`Self::remove`] removes the rest, under the
     /// lock.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The marker cannot be removed.
     pub fn end(&self) -> io::Result<Removed> {
         let any = self.marker().symlink_metadata().is_ok();
         store::remove(&self.marker())?;
         Ok(Removed { any })
     }
 
-    /// Removes whatever is kept, also what a crash has left of a login.
+    /// Removes all files except the locks, including those that a crash left.
     ///
     /// # Errors
-    /// What the disk says.
+    /// A file cannot be removed.
     pub fn remove(&self) -> io::Result<Removed> {
         let any = [MARKER, STATE].iter().any(|ending| self.path(ending).symlink_metadata().is_ok());
         [MARKER, STATE, FAILED].iter().try_for_each(|ending| store::remove(&self.path(ending)))?;
         Ok(Removed { any })
     }
 
-    /// Remembers why a login failed, as well as can be.
+    /// Saves the reason why a login failed. Best effort.
     pub fn record_failure(&self, failed: &Failed) {
         if let Ok(content) = serde_json::to_vec(failed) {
             let _ = store::replace(&self.path(FAILED), &content, false);
         }
     }
 
-    /// Why the last login failed, if it did.
+    /// Returns the reason why the last login failed, if it did.
     pub fn last_failure(&self) -> Option<Failed> {
         serde_json::from_slice(&self.read(FAILED).ok()??).ok()
     }
@@ -366,55 +376,55 @@ mod tests {
         AccessToken::new(&credential, NOW)
     }
 
-    fn place(directory: &Path) -> LoginStore {
-        let place = LoginStore::new(directory, &Identity::of("login").with("profile", "/x.toml"), "ycred login");
-        place.prepare(NOW).expect("a directory");
-        place
+    fn new_store(directory: &Path) -> LoginStore {
+        let login = LoginStore::new(directory, &Identity::of("login").with("profile", "/x.toml"), "ycred login");
+        login.prepare(NOW).expect("a directory");
+        login
     }
 
-    fn log_in(place: &LoginStore, token: &str) -> LoginState {
+    fn log_in(login: &LoginStore, token: &str) -> LoginState {
         let key = ProofKey::generate().expect("a key");
-        let state = LoginState::new(place, &key, Some(Secret::new("refresh-me".into())), access(token));
-        place.establish(&state, place.reserve().expect("room")).expect("stored");
+        let state = LoginState::new(login, &key, Some(Secret::new("refresh-me".into())), access(token));
+        login.establish(&state, login.reserve().expect("space")).expect("stored");
         state
     }
 
     #[test]
-    fn a_login_is_read_back_and_is_over_once_it_is_ended() {
+    fn a_login_is_read_back_until_it_is_ended() {
         let directory = tempfile::tempdir().expect("a directory");
-        let place = place(directory.path());
-        assert_eq!(place.load().expect_err("nobody").kind, Kind::Refused);
-        let state = log_in(&place, "t1.one");
-        let read = place.load().expect("a login");
-        assert!(read.is_of_the_same_login(&state) && place.is_current(&state));
+        let login = new_store(directory.path());
+        assert_eq!(login.load().expect_err("nobody").kind, Kind::Refused);
+        let state = log_in(&login, "t1.one");
+        let read = login.load().expect("a login");
+        assert!(read.is_of_the_same_login(&state) && login.is_current(&state));
         assert_eq!(read.access.expect("a token").credential().secret.expose(), "t1.one");
         assert_eq!(read.refresh_token.expect("a token").expose(), "refresh-me");
-        assert!(place.end().expect("ended").any);
-        assert!(place.load().is_err() && !place.is_current(&state));
-        assert!(place.remove().expect("removed").any && !place.remove().expect("removed").any);
+        assert!(login.end().expect("ended").any);
+        assert!(login.load().is_err() && !login.is_current(&state));
+        assert!(login.remove().expect("removed").any && !login.remove().expect("removed").any);
     }
 
     #[test]
-    fn what_a_crash_leaves_between_state_and_marker_serves_nobody() {
+    fn after_a_crash_between_state_and_marker_nobody_is_logged_in() {
         let directory = tempfile::tempdir().expect("a directory");
-        let place = place(directory.path());
-        let first = log_in(&place, "t1.one");
-        let marker = std::fs::read(place.marker()).expect("a marker");
-        // A second login dies before its marker is there.
-        let second = log_in(&place, "t1.two");
-        store::replace(&place.marker(), &marker, false).expect("the old marker");
-        assert!(place.load().is_err() && !place.is_current(&second) && place.is_current(&first));
-        // A first one, likewise.
-        place.end().expect("no marker");
-        assert!(place.load().is_err());
+        let login = new_store(directory.path());
+        let first = log_in(&login, "t1.one");
+        let marker = std::fs::read(login.marker()).expect("a marker");
+        // A second login crashes before it writes its marker.
+        let second = log_in(&login, "t1.two");
+        store::replace(&login.marker(), &marker, false).expect("the old marker");
+        assert!(login.load().is_err() && !login.is_current(&second) && login.is_current(&first));
+        // The same for a first login.
+        login.end().expect("no marker");
+        assert!(login.load().is_err());
     }
 
     #[test]
-    fn another_login_under_the_same_name_is_none() {
+    fn a_login_with_other_settings_is_ignored() {
         let directory = tempfile::tempdir().expect("a directory");
-        let place = place(directory.path());
-        log_in(&place, "t1.one");
-        let other = LoginStore { settings: "source=\"login\"\n".into(), ..place.clone() };
-        assert!(other.load().is_err() && place.load().is_ok());
+        let login = new_store(directory.path());
+        log_in(&login, "t1.one");
+        let other = LoginStore { settings: "source=\"login\"\n".into(), ..login.clone() };
+        assert!(other.load().is_err() && login.load().is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! ID tokens of GitHub Actions.
+//! Gets ID tokens from GitHub Actions.
 
 use serde::Deserialize;
 
@@ -13,11 +13,11 @@ use crate::sources::metadata;
 use crate::sources::settings::Settings;
 use crate::sources::workload::subject::subject_token;
 
-/// The setting: the audience to ask for.
+/// The key that sets the audience of the ID token.
 pub const GITHUB: &str = "github-audience";
 
-/// What a job of GitHub Actions asks for its ID tokens (GitHub's documentation, "About security hardening with OpenID
-/// Connect").
+/// The endpoint that issues ID tokens to a GitHub Actions job (GitHub's documentation, "About security hardening with
+/// OpenID Connect").
 pub struct GitHub {
     pub url: String,
     pub token: Secret,
@@ -30,15 +30,17 @@ pub struct IdToken {
 }
 
 impl GitHub {
+    /// Reads the endpoint from the variables of the job.
+    ///
     /// # Errors
-    /// Profile (3): the variables are not there, or the URL is none that a token may go to.
+    /// Profile (3): a variable is missing, or the URL uses plain http to another machine.
     pub fn of(settings: &Settings, audience: &str) -> Result<Self> {
         let get = |name: &'static str| match settings.environment().text(name) {
             Ok(Some(value)) => Ok(value),
             Ok(None) => Err(settings
-                .error_at(GITHUB, &format!("is for jobs of GitHub Actions, and the variable {name} is not set"))
-                .hint("give the job, or the whole workflow, `permissions: id-token: write`")),
-            Err(_) => Err(settings.error_at(GITHUB, &format!("needs the variable {name}, which is not plain text"))),
+                .error_at(GITHUB, &format!("works only in GitHub Actions jobs, and the variable {name} is not set"))
+                .hint("give the job or the workflow `permissions: id-token: write`")),
+            Err(_) => Err(settings.error_at(GITHUB, &format!("needs the variable {name}, which is not UTF-8"))),
         };
         let (url, token) = (get(env::ACTIONS_ID_TOKEN_REQUEST_URL)?, get(env::ACTIONS_ID_TOKEN_REQUEST_TOKEN)?);
         let error_at =
@@ -52,33 +54,33 @@ impl GitHub {
         Ok(Self { url: url.to_owned(), token, audience: audience.to_owned() })
     }
 
-    /// Asks for an ID token with the audience.
+    /// Requests an ID token for the audience.
     pub fn ask(&self, cx: &Context<'_>) -> Result<Secret> {
         let separator = if self.url.contains('?') { '&' } else { '?' };
         let url = format!("{}{separator}audience={}", self.url, auth::encode(&self.audience).collect::<String>());
         let bearer = Secret::wrapping(format!("bearer {}", self.token.expose()));
         let headers = [("authorization", bearer.expose()), ("accept", "application/json")];
         let request = HttpRequest { url: &url, headers: &headers, body: None, connect: CONNECT, direct: false };
-        let answer = cx.send(&request, explain).map_err(|error| {
+        let response = cx.send(&request, explain).map_err(|error| {
             let hint =
-                "GitHub gives ID tokens while the job runs, with `permissions: id-token: write`; run the job again";
+                "run the job again with `permissions: id-token: write` (GitHub issues ID tokens only during the job)";
             let error = error.context("GitHub Actions");
             if error.status.is_some() { error.replace_hint(hint) } else { error }
         })?;
-        let IdToken { value } = answer.json(&url)?;
+        let IdToken { value } = response.json(&url)?;
         subject_token(value.expose())
             .map_err(|why| Error::refused(format!("GitHub Actions: the ID token of {url} {why}")))
     }
 }
 
-/// GitHub's error, or a short plain text.
+/// Extracts the error message from a response body: GitHub's `message`, or any short string that is not HTML.
 pub fn explain(body: &[u8]) -> Option<ServerError> {
     #[derive(Deserialize)]
-    struct Refused {
+    struct ErrorBody {
         message: String,
     }
     match serde_json::from_slice(body) {
-        Ok(Refused { message }) => {
+        Ok(ErrorBody { message }) => {
             Some(ServerError { message: message.chars().take(250).collect(), request_id: None, code: None })
         }
         Err(_) => metadata::explain(body),
@@ -90,10 +92,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_github_are_shown_if_they_are_words() {
-        let words = |body: &str| explain(body.as_bytes()).map(|explained| explained.message);
-        assert_eq!(words(r#"{"message":"Bad token","typeKey":"x"}"#).as_deref(), Some("Bad token"));
-        assert_eq!(words("nope").as_deref(), Some("nope"));
-        assert_eq!(words("<html>"), None);
+    fn error_messages_are_extracted_but_html_is_not() {
+        let message = |body: &str| explain(body.as_bytes()).map(|explained| explained.message);
+        assert_eq!(message(r#"{"message":"Bad token","typeKey":"x"}"#).as_deref(), Some("Bad token"));
+        assert_eq!(message("nope").as_deref(), Some("nope"));
+        assert_eq!(message("<html>"), None);
     }
 }
