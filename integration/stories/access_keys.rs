@@ -445,7 +445,7 @@ fn refresh_mints_the_living_keys_of_the_profile_anew_and_says_so() {
     let (first, other) = (world.key(&["--session-name", "one"]), world.key(&["-p", "second"]));
     let told = world.sandbox.ycred(["refresh"]).run().exits(0).quietly().stdout;
     assert_eq!(told.lines().count(), 2, "{told}");
-    assert!(told.contains("profile default: access key of session one until "), "{told}");
+    assert!(told.contains("profile default: access key of session one expires at "), "{told}");
     assert_eq!((world.requests(), world.mints()), (3, 3), "one token for both");
     assert_ne!(world.key(&["--session-name", "one"]), first);
     assert_eq!(world.key(&["-p", "second"]), other, "another profile's");
@@ -453,7 +453,7 @@ fn refresh_mints_the_living_keys_of_the_profile_anew_and_says_so() {
     world.key(&["--policy-file", "gone.json"]);
     fs::remove_file(world.sandbox.path("work/gone.json")).expect("a file");
     let run = world.sandbox.ycred(["refresh"]).run();
-    warns(run, &["the access key of session ycred stays as it is", "gone.json"]).stdout_has("session one until");
+    warns(run, &["cannot renew the access key of session ycred", "gone.json"]).stdout_has("session one expires at");
 }
 
 #[test]
@@ -469,7 +469,7 @@ fn logout_forgets_every_key_of_the_profile_whatever_flags_it_was_asked_for_with(
     let (second, third) = (world.key(&["-p", "second"]), world.key(&["-p", "third"]));
     let told = world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout;
     assert_eq!(told.lines().count(), 4, "three keys and the token: {told}");
-    assert!(told.contains("the cached access key of session other is forgotten"), "{told}");
+    assert!(told.contains("removed the cached access key of session other"), "{told}");
     for path in world.sandbox.files("cache") {
         let content = String::from_utf8_lossy(&fs::read(&path).expect("readable")).into_owned();
         let held = keys.iter().find(|key| content.contains(&key.secret) || content.contains(&key.session_token));
@@ -480,5 +480,5 @@ fn logout_forgets_every_key_of_the_profile_whatever_flags_it_was_asked_for_with(
         assert_ne!(world.key(words), *key);
     }
     let told = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
-    assert!(told.contains("8 cached tokens forgotten"), "{told}");
+    assert!(told.contains("8 cached tokens removed"), "{told}");
 }

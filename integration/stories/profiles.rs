@@ -312,7 +312,7 @@ fn what_init_cannot_make_is_not_written_and_that_is_said() {
         (&["--key-file", key.to_str().expect("plain text")], "yc iam key create"),
     ] {
         let run = sandbox.ycred([&["init", "new"], words].concat()).run();
-        refused_with_hint(run, 3, &["nothing is written: "], hint);
+        refused_with_hint(run, 3, &["profile not created: "], hint);
         assert!(!sandbox.path("config/new.toml").exists(), "{words:?}");
     }
 }

@@ -59,7 +59,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let found = if call.matches.get_flag("environment") {
         environment::from_environment(&wanted, session)?
     } else {
-        yc::from_yc(call.text("from").map(Path::new), &wanted, session)?
+        yc::from_yc(call.value("from").map(Path::new), &wanted, session)?
     };
     let force = call.matches.get_flag("force");
     let plan = Plan::of(found, &wanted, force, directory, session)?;

@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction};
 
 use crate::base::clock::human;
 use crate::base::error::{Error, Result};
-use crate::commands::command::{Command, CommandCall, named, wanted};
+use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
 use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
@@ -24,7 +24,7 @@ pub const COMMAND: Command =
 
 fn arguments(command: clap::Command) -> clap::Command {
     command
-        .arg(named())
+        .arg(profile_argument())
         .arg(no_browser())
         .after_help("A person has five minutes, or --timeout. After a failed login no browser is opened for 30 s, but with --force-refresh.")
 }
@@ -37,7 +37,7 @@ pub fn no_browser() -> Arg {
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
-    let wanted = wanted(call)?;
+    let wanted = selected_profile(call)?;
     let profile = session.profile(&wanted).map_err(|error| match make(&wanted, session) {
         Some(command) => error.replace_hint(command),
         None => error,

@@ -15,7 +15,7 @@ use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::{RemovedToken, Slot};
 use crate::cloud::{Context, iam};
-use crate::commands::command::{Command, CommandCall, named, wanted};
+use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
 use crate::disk::store;
 use crate::disk::store::Lock;
 use crate::obtain::Grant;
@@ -31,7 +31,7 @@ pub const COMMAND: Command =
 
 fn arguments(command: clap::Command) -> clap::Command {
     command
-        .arg(named())
+        .arg(profile_argument())
         .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("forget every cached token and every login"))
         .arg(
             Arg::new("revoke")
@@ -44,7 +44,7 @@ fn arguments(command: clap::Command) -> clap::Command {
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let mut told = Report::default();
     if call.matches.get_flag("all") {
-        if call.options.profile.is_some() || call.text("name").is_some() {
+        if call.options.profile.is_some() || call.value("name").is_some() {
             return Err(Error::usage("--all and --profile are two different things").hint("leave one of them out"));
         }
         let holdings = if call.matches.get_flag("revoke") { all_holdings(call, session) } else { Vec::new() };
@@ -54,7 +54,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         }
         return Ok(told.outcome());
     }
-    let profile = session.profile(&wanted(call)?)?;
+    let profile = session.profile(&selected_profile(call)?)?;
     // Read before they are gone.
     let held = call.matches.get_flag("revoke").then(|| LocalState::of(&profile, call, session)).transpose()?;
     delete_one(&profile, call, session, &mut told)?;
