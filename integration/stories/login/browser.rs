@@ -123,12 +123,7 @@ fn a_no_is_told_and_no_browser_opens_again_at_once() {
     let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("You are not logged in") && page.contains("The person said no"), "{page}");
     let cooling = person.login(&[]).run();
-    refused_with_hint(
-        cooling,
-        1,
-        &["no browser is opened", "the last login failed", "access_denied"],
-        "--force-refresh",
-    );
+    refused_with_hint(cooling, 1, &["browser not opened", "the last login failed", "access_denied"], "--force-refresh");
     assert_eq!(person.asked(), 1);
     refused(person.login(&["--force-refresh"]).run().without_address(), 1, &words);
     assert_eq!(person.asked(), 2);
@@ -146,7 +141,7 @@ fn a_code_that_buys_nothing_is_told_in_browser_and_terminal() {
     let person = Person::new();
     person.world.emulator.fault(Fault::refuse(400).on(Endpoint::OauthToken).message("<b>not today</b>"));
     let run = person.login(&[]).run().without_address();
-    refused(run, 1, &["the login went well, but gave no token", "<b>not today</b>"]);
+    refused(run, 1, &["the login succeeded, but no token was issued", "<b>not today</b>"]);
     let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("&lt;b&gt;not today") && !page.contains("<b>"), "{page}");
     refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], NOT_LOGGED_IN);
@@ -156,15 +151,15 @@ fn a_code_that_buys_nothing_is_told_in_browser_and_terminal() {
 fn nobody_comes_and_the_time_is_up() {
     let person = Person::new();
     let run = person.login(&["--no-browser", "--timeout", "1s"]).run().without_address();
-    refused_with_hint(run, 4, &["nobody has logged in within 1s"], "--timeout");
+    refused_with_hint(run, 4, &["login not completed within 1s"], "--timeout");
 }
 
 #[test]
 fn a_browser_that_does_not_start_leaves_the_address() {
     let person = Person::new();
     for (browser, told) in [
-        ("/nowhere/browser", "no browser can be started (/nowhere/browser: no such file)"),
-        ("false", "no browser has opened"),
+        ("/nowhere/browser", "cannot start a browser (/nowhere/browser: no such file)"),
+        ("false", "the browser failed to start"),
     ] {
         let login = person.login(&["--force-refresh"]).env("BROWSER", browser).start();
         let callback = person.callback(&person.address(&login));
@@ -179,7 +174,7 @@ fn a_browser_that_does_not_start_leaves_the_address() {
         let steps = r"press Enter=>what?\n|that is not the address=>\x03";
         let words = [terminal.to_str().expect("plain text"), YCRED, "login", "--force-refresh", steps];
         let run = person.world.sandbox.call(&python, words).env("BROWSER", browser).run();
-        assert!(run.stdout.contains("that is not the address that the browser ends at"), "{run}");
+        assert!(run.stdout.contains("not the URL of a completed login"), "{run}");
     }
 }
 
@@ -197,16 +192,16 @@ fn init_makes_the_profile_and_logs_in() {
     handed(person.token(&["-p", "work"]).run());
     person.login(&["work"]).run().exits(0).stdout_has("profile work: logged in");
     refused_with_hint(person.login(&["nope"]).run(), 3, &["profile nope"], "ycred init nope --login");
-    refused(person.login(&["work", "-p", "other"]).run(), 2, &["two profiles are named"]);
+    refused(person.login(&["work", "-p", "other"]).run(), 2, &["two different profiles given"]);
     person.world.sandbox.profile("static", "source = \"static\"\ntoken-env = \"PATH\"\n");
-    refused(person.login(&["static"]).run(), 2, &["its source is \"static\", which needs no login"]);
+    refused(person.login(&["static"]).run(), 2, &["source \"static\" doesn't need a login"]);
     // What is written stays where nobody logs in.
     person.world.emulator.set(|settings| settings.login.deny = true);
     let words = ["init", "two", "--login", "--iam-url", &iam, "--auth-url", &auth];
     refused(
         person.world.sandbox.ycred(words).run().without_address(),
         1,
-        &["two.toml is written, but nobody is logged in yet"],
+        &["two.toml: profile created, but the login failed"],
     );
     fs::remove_file(person.world.sandbox.path("config/default.toml")).expect("removed");
     refused_with_hint(person.login(&[]).run(), 3, &["no profile"], "ycred init default --login");

@@ -104,7 +104,7 @@ fn two_who_log_in_at_once_open_one_browser() {
     wait_until("it waits", || second.stderr().contains("another `ycred login`"));
     person.world.emulator.clear_faults();
     first.finish().exits(0).stdout_has("logged in");
-    second.finish().exits(0).stdout_has("logged in").stderr_has("went well");
+    second.finish().exits(0).stdout_has("logged in").stderr_has("succeeded");
     assert_eq!((person.asked(), person.tokens()), (1, 1));
     // And when it fails, both do, with one reason.
     person.world.emulator.fault(Fault { hold: true, ..Fault::refuse(400) }.on(Endpoint::OauthToken).message("no more"));
