@@ -11,7 +11,7 @@ fn logout_forgets_every_link_says_what_it_forgot_and_is_content_with_nothing() {
     let account = world.emulator.new_service_account();
     world.configure(&format!("impersonate = \"{account}\""));
     let logout = || world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout;
-    assert!(logout().contains("no token is cached"));
+    assert!(logout().contains("no token in the cache"));
     let token = world.get();
     let told = logout();
     assert_eq!(told.lines().count(), 2, "the impersonated account's and the key's: {told}");
@@ -21,7 +21,7 @@ fn logout_forgets_every_link_says_what_it_forgot_and_is_content_with_nothing() {
         let content = std::fs::read(&path).expect("readable");
         assert!(!String::from_utf8_lossy(&content).contains("t1."), "{} holds a token", path.display());
     }
-    assert!(logout().contains("no token is cached"));
+    assert!(logout().contains("no token in the cache"));
     assert_ne!(world.get(), token);
 }
 
@@ -32,9 +32,9 @@ fn logout_of_all_empties_the_cache_and_counts() {
     world.get();
     handed(world.token(&["-p", "second"]).run());
     let told = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
-    assert!(told.contains("2 cached tokens forgotten"), "{told}");
+    assert!(told.contains("2 cached tokens removed"), "{told}");
     let told = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
-    assert!(told.contains("0 cached tokens forgotten"), "{told}");
+    assert!(told.contains("0 cached tokens removed"), "{told}");
     world.get();
     assert_eq!(world.requests(), 3);
 }
@@ -52,7 +52,7 @@ fn a_fetch_under_way_does_not_bring_back_what_logout_forgot() {
     });
     world.emulator.clear_faults();
     let fetched = handed(refresh.finish());
-    logout.finish().exits(0).quietly().stdout_has("is forgotten");
+    logout.finish().exits(0).quietly().stdout_has("removed the cached token");
     for path in world.records() {
         let record = std::fs::read_to_string(&path).expect("a record");
         assert!(!record.contains(&fetched) && !record.contains(&old), "a token came back");
@@ -72,7 +72,7 @@ fn logout_of_all_outlasts_a_first_fetch_that_is_under_way() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     world.emulator.clear_faults();
     let fetched = handed(fetch.finish());
-    logout.finish().exits(0).quietly().stdout_has("1 cached tokens forgotten");
+    logout.finish().exits(0).quietly().stdout_has("1 cached token removed");
     for path in world.sandbox.files("cache") {
         let content = std::fs::read(&path).expect("readable");
         assert!(!String::from_utf8_lossy(&content).contains(&fetched), "{} holds it", path.display());
@@ -123,7 +123,7 @@ fn logout_with_two_meanings_or_without_a_place_is_an_error() {
     refused(all_of_one, 2, &["--all and --profile"]);
     refused(world.sandbox.ycred(["logout", "--all", "default"]).run(), 2, &["--all and --profile"]);
     let two = world.sandbox.ycred(["logout", "default", "-p", "other"]).run();
-    refused(two, 2, &["two profiles are named: default and other"]);
+    refused(two, 2, &["two different profiles given: default and --profile other"]);
     let nowhere = world.sandbox.ycred(["logout", "--all"]).env("YCRED_CACHE_DIR", "relative").run();
     refused(nowhere, 5, &["YCRED_CACHE_DIR must be an absolute path"]);
     assert!(!world.records().is_empty());
@@ -136,7 +136,7 @@ fn the_profile_may_be_a_word_of_its_own() {
     world.sandbox.profile("other", "source = \"static\"\ntoken-env = \"TOKEN\"");
     world.sandbox.ycred(["logout", "other"]).env("TOKEN", "t1.other.one").run().exits(0).stdout_has("profile other");
     assert!(!world.records().is_empty(), "it was another one's");
-    world.sandbox.ycred(["refresh", "default"]).run().exits(0).stdout_has("profile default: token until");
+    world.sandbox.ycred(["refresh", "default"]).run().exits(0).stdout_has("profile default: token expires at");
     world.sandbox.ycred(["logout", "default"]).run().exits(0).stdout_has("profile default: the cached token");
     // What stands there for `revoke` may be a token.
     refused_with_hint(world.sandbox.ycred(["revoke", "other"]).run(), 2, &["--profile"], "--profile other");
