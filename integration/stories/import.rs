@@ -102,20 +102,20 @@ fn what_would_be_written_is_shown_whole_and_nothing_is_written() {
         "    source = \"login\"\n    federation-id = \"bpf0000000000000000a\"\n    endpoint = \"api.yandexcloud.kz\"\n",
         "    source = \"metadata\"\n",
         "default.toml (0600) would be written:\n    use = \"prod-eu\"\n",
-        "Prod_EU: is called prod-eu here",
-        "default: is called yc-default here",
-        "nobody: has no credentials, and is left out",
-        "kz: is a person's: log in with `ycred login --profile kz`",
-        "yc-default: cloud-id, folder-id stay with yc",
+        "Prod_EU: renamed to prod-eu",
+        "default: renamed to yc-default",
+        "nobody: skipped, because it has no credentials",
+        "kz: belongs to a person; to log in, run `ycred login --profile kz`",
+        "yc-default: cloud-id, folder-id not imported",
         "OAuth tokens are on their way out",
-        "nothing is written yet: the same with --write does it",
+        "Nothing written. Run again with --write to apply.",
     ] {
         assert!(run.stdout.contains(shown), "{shown:?} expected\n{run}");
     }
     let run = run.never_says(&user.oauth).never_says(&user.private_line());
     assert!(!run.stdout.contains("quota-limit"), "{run}");
     assert_eq!(user.files(), [""; 0]);
-    user.import(&["-v"]).run().exits(0).stderr_has("`quota-limit` of profile kz is not known");
+    user.import(&["-v"]).run().exits(0).stderr_has("ignored the unknown setting `quota-limit` of profile kz");
 }
 
 #[test]
@@ -175,7 +175,11 @@ fn a_profile_that_is_there_stays_unless_force_says_otherwise() {
     user.world.sandbox.profile("vm", "source = \"static\"\ntoken-env = \"MINE\"\n");
     user.world.sandbox.profile("default", "use = \"vm\"\n");
     let run = user.import(&["--write"]).run().exits(0).quietly();
-    for said in ["vm: is left out", "is another; --force replaces it", "the default stays vm; `ycred use prod-eu`"] {
+    for said in [
+        "vm: skipped",
+        "exists and differs; --force replaces it",
+        "default profile unchanged: vm; to change it, run `ycred use prod-eu`",
+    ] {
         assert!(run.stdout.contains(said), "{said:?} expected\n{run}");
     }
     assert!(user.read("vm.toml").contains("MINE") && user.read("default.toml").contains("vm"));
@@ -183,16 +187,16 @@ fn a_profile_that_is_there_stays_unless_force_says_otherwise() {
     refused_with_hint(
         user.import(&["vm", "--write"]).run(),
         2,
-        &["vm.toml", "there is another one already"],
+        &["vm.toml", "a different file already exists"],
         "--force",
     );
-    let again = user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: is there already, just so");
+    let again = user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: unchanged");
     assert!(!again.stdout.contains("(0600)"), "{again}");
     user.import(&["--write", "--force"]).run().exits(0).quietly();
     assert!(user.read("vm.toml").contains("metadata") && user.read("default.toml").contains("prod-eu"));
     // A default that is a profile itself is somebody's work.
     user.world.sandbox.profile("default", "source = \"static\"\ntoken-env = \"MINE\"\n");
-    user.import(&["--write", "--force"]).run().exits(0).stdout_has("is a profile of its own and stays the default");
+    user.import(&["--write", "--force"]).run().exits(0).stdout_has("is a profile, not an alias");
     assert!(user.read("default.toml").contains("MINE"));
 }
 
@@ -200,7 +204,7 @@ fn a_profile_that_is_there_stays_unless_force_says_otherwise() {
 fn a_key_file_of_another_profile_is_not_replaced_either() {
     let user = User::new();
     user.world.sandbox.file("config/keys/prod-eu.json", "somebody's");
-    user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: is left out");
+    user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: skipped");
     assert_eq!(user.read("keys/prod-eu.json"), "somebody's");
     assert!(!user.files().contains(&"prod-eu.toml".to_owned()) && !user.files().contains(&"default.toml".to_owned()));
 }
@@ -209,19 +213,19 @@ fn a_key_file_of_another_profile_is_not_replaced_either() {
 fn where_a_key_cannot_be_written_no_profile_is_there_that_names_it() {
     let user = User::new();
     user.world.sandbox.file("config/keys", "a file in the way");
-    refused(user.import(&["Prod_EU", "--write"]).run(), 3, &["keys/prod-eu.json", "cannot be written"]);
+    refused(user.import(&["Prod_EU", "--write"]).run(), 3, &["keys/prod-eu.json", "cannot write the file"]);
     assert_eq!(user.files(), ["keys"]);
 }
 
 #[test]
 fn profiles_are_chosen_and_renamed_on_the_command_line() {
     let user = User::new();
-    user.import(&["--write", "vm=machine-1", "kz"]).run().exits(0).quietly().stdout_has("vm: is called machine-1 here");
+    user.import(&["--write", "vm=machine-1", "kz"]).run().exits(0).quietly().stdout_has("vm: renamed to machine-1");
     assert_eq!(user.files(), ["kz.toml", "machine-1.toml"]);
     // Whoever calls another one `default` wants no alias of that name.
     user.import(&["--write", "vm=default", "Prod_EU"]).run().exits(0).quietly();
     assert!(user.read("default.toml").contains("source = \"metadata\""), "{}", user.read("default.toml"));
-    refused_with_hint(user.import(&["gone"]).run(), 2, &["config.yaml", "has no profile gone"], "Prod_EU");
+    refused_with_hint(user.import(&["gone"]).run(), 2, &["config.yaml", "no profile gone"], "Prod_EU");
     refused(user.import(&["vm=Not_A_Name"]).run(), 2, &["Not_A_Name"]);
     refused(user.import(&["--profile", "vm"]).run(), 2, &["--profile"]);
 }
@@ -231,7 +235,7 @@ fn names_that_come_to_the_same_are_refused_until_told_apart() {
     let user = User::new();
     let profile = "instance-service-account: \"true\"\n";
     user.world.sandbox.file(YC, format!("profiles:\n  a_b:\n    {profile}  A-B:\n    {profile}  жук:\n    {profile}"));
-    let words = ["a_b", "A-B", "both be called a-b"];
+    let words = ["a_b", "A-B", "both become a-b"];
     refused_with_hint(user.import(&[]).run(), 2, &words, "ycred import 'a_b=a-b' 'A-B=a-b-2'");
     refused_with_hint(user.import(&["жук"]).run(), 2, &["жук"], "=NAME");
     user.import(&["--write", "a_b", "A-B=other", "жук=beetle"]).run().exits(0).quietly();
@@ -257,7 +261,7 @@ fn a_key_that_is_one_text_and_a_machine_that_is_switched_off_are_understood() {
     );
     user.world.sandbox.file(YC, text);
     let run = user.import(&["--write"]).run().exits(0).quietly().never_says(&user.private_line());
-    assert!(run.stdout.contains("off: has no credentials"), "{run}");
+    assert!(run.stdout.contains("off: skipped, because it has no credentials"), "{run}");
     assert_eq!(user.files(), ["keys/text.json", "on.toml", "text.toml"]);
     let token = handed(user.token_of("text"));
     assert_eq!(user.world.emulator.subject_of(&token).as_ref(), Some(&user.world.key.service_account_id));
@@ -282,7 +286,7 @@ fn impersonation_and_several_credentials_in_one_profile() {
         user.oauth
     );
     user.world.sandbox.file(YC, text);
-    user.import(&["--write"]).run().exits(0).stdout_has("one: has federation-id too, which token outranks");
+    user.import(&["--write"]).run().exits(0).stdout_has("one: federation-id ignored, because token takes precedence");
     let token = handed(user.token_of("one"));
     assert_eq!(user.world.emulator.subject_of(&token), Some(account));
 }
@@ -311,13 +315,13 @@ fn the_docker_helpers_hosts_become_entries_to_paste() {
     assert_eq!(json(&run), expected);
     // Somebody must be there to answer.
     user.world.sandbox.file(HELPER, "cr.yandex: nobody\ncr.cloud.yandex.net: vm\n");
-    let run = user.import(&[]).run().exits(0).stdout_has("cr.yandex: there is no profile nobody");
-    assert!(!run.stdout.contains("no profile vm"), "{run}");
+    let run = user.import(&[]).run().exits(0).stdout_has("cr.yandex: profile nobody doesn't exist");
+    assert!(!run.stdout.contains("profile vm doesn't exist"), "{run}");
     user.world.sandbox.profile("nobody", "source = \"metadata\"\n");
     let run = user.import(&[]).run().exits(0);
-    assert!(!run.stdout.contains("there is no profile"), "{run}");
+    assert!(!run.stdout.contains("doesn't exist"), "{run}");
     user.world.sandbox.file(HELPER, "registry.example.com: vm\n");
-    let hosts = "registry.example.com: profile vm gives it no token unless its `hosts` lists it";
+    let hosts = "registry.example.com: gets no token unless you add it to `hosts` in profile vm";
     user.import(&[]).run().exits(0).stdout_has(hosts);
 }
 
@@ -326,15 +330,15 @@ fn broken_files_of_yc_are_told_with_file_and_line_and_nothing_is_written() {
     let user = User::new();
     let key = inline(&user.world.key).replace("service_account_id:", "user_account_id:");
     for (text, words) in [
-        ("profiles:\n  a: [1\n  b: 2\n".to_owned(), vec!["config.yaml:", "is not YAML"]),
+        ("profiles:\n  a: [1\n  b: 2\n".to_owned(), vec!["config.yaml:", "not valid YAML"]),
         ("profiles:\n  a: &x {}\n  b: *x\n".to_owned(), vec!["config.yaml:3", "alias"]),
-        ("current:\n  - a\n".to_owned(), vec!["config.yaml", "has no profiles"]),
-        ("a: b\n".to_owned(), vec!["config.yaml", "has no profiles"]),
-        (String::new(), vec!["config.yaml", "has no profiles"]),
+        ("current:\n  - a\n".to_owned(), vec!["config.yaml", "no profiles"]),
+        ("a: b\n".to_owned(), vec!["config.yaml", "no profiles"]),
+        (String::new(), vec!["config.yaml", "no profiles"]),
         (format!("profiles:\n  a:\n{key}"), vec!["config.yaml:4", "profile a: service-account-key", "user account"]),
         ("profiles:\n  a:\n    token: t1.x.y\n".to_owned(), vec!["config.yaml:3", "an IAM token"]),
         ("profiles:\n  a:\n    token: y0_x\n    endpoint: https://x/\n".to_owned(), vec!["config.yaml:4", "endpoint"]),
-        ("profiles:\n  a:\n    token: two words\n".to_owned(), vec!["config.yaml:3", "not one OAuth token"]),
+        ("profiles:\n  a:\n    token: two words\n".to_owned(), vec!["config.yaml:3", "not an OAuth token"]),
         ("profiles:\n  a:\n    service-account-key: k.json\n".to_owned(), vec!["config.yaml:3", "JSON"]),
         (
             "profiles:\n  a:\n    token: y0_x\n    impersonate-service-account-id: a b\n".to_owned(),
@@ -416,7 +420,7 @@ fn the_environment_becomes_a_profile_that_serves_without_it() {
     refused_with_hint(
         user.import(&["--environment"]).run(),
         3,
-        &["nothing that a profile"],
+        &["no credentials in the environment"],
         "YC_SERVICE_ACCOUNT_KEY_FILE",
     );
     refused(user.import(&["--environment", "a", "b"]).run(), 2, &["one profile"]);
