@@ -1,4 +1,4 @@
-//! What people type: the table of commands. A new one is a file here and a line in [`COMMANDS`].
+//! The commands that people type. To add one, write a file here and add a line to [`COMMANDS`].
 
 pub mod command;
 mod completions;
@@ -15,7 +15,7 @@ mod r#use;
 
 use crate::commands::command::Command;
 
-/// Every command, in the order of the help.
+/// Every command, in the order in which the help lists them.
 pub const COMMANDS: &[&Command] = &[
     &init::COMMAND,
     &import::COMMAND,

@@ -1,9 +1,13 @@
-//! `exec --serve`: a child of ours that always finds a living token, on loopback, as long as it runs.
+//! `exec --serve`: runs a child process next to a local endpoint that always has valid credentials.
 //!
-//! Three threads. This one waits: for signals, of which it passes on what the child has not got itself, and for the child's
-//! end, which is the end of all. The *desk* answers requests from what is at hand. The *keeper* renews it ahead of need and
-//! answers what had to wait for that. The keeper is a session like any other, so the record on disk is shared with every other
-//! process, and all rules of the cache hold. Neither is waited for: when the child has ended nobody asks any more.
+//! There are three threads:
+//!
+//! * The main thread forwards signals that the child has not received itself, waits for the child, and then exits.
+//! * The server answers requests from the cache.
+//! * The refresher renews credentials before they expire. It also answers the requests that have to wait for a fetch.
+//!
+//! The refresher uses an ordinary session. So it shares the cache record with other processes, and all rules of the cache
+//! apply. The main thread doesn't wait for the other two, because nobody sends requests after the child has ended.
 
 use std::ffi::OsString;
 use std::io;
@@ -21,9 +25,9 @@ use crate::obtain::ObtainedToken;
 use crate::process::flags::Options;
 use crate::process::launch::{Change, Launch, not_run};
 use crate::profile::Profile;
-use crate::serve::credentials::{CredentialStore, Item};
+use crate::serve::credentials::{CredentialKind, CredentialStore};
 use crate::serve::endpoints::Server;
-use crate::serve::refresher::{LONGEST_PAUSE, RefresherSetup};
+use crate::serve::refresher::{MAX_PAUSE, RefresherSetup};
 use crate::session::Session;
 use crate::session::child::{common_changes, token_changes};
 use crate::sources::metadata;
@@ -35,73 +39,87 @@ mod credentials;
 mod endpoints;
 mod refresher;
 
-/// The exit code of `exec` where there is no token, as env(1), nice(1) and docker-run have it.
+/// The exit code of `exec` if there is no token: the one that env(1), nice(1) and docker-run use for their own failures.
 pub const NO_TOKEN: u8 = 125;
 
-/// A child to be, and what it is to find.
+/// The program to run, and the credentials to serve to it.
 pub struct ServeOptions {
     pub program: OsString,
     pub arguments: Vec<OsString>,
     pub profile: Profile,
     pub options: Options,
-    /// The token to begin with.
+    /// The token at the start.
     pub first: ObtainedToken,
-    /// The child gets the token itself too, for programs that ask nobody.
+    /// Also sets the token in the child's environment, for programs that don't use an endpoint.
     pub with_token: bool,
 }
 
-/// Runs the child to its end.
+/// Runs the child and waits for its end.
 ///
 /// # Errors
-/// Why there is no child, and the exit code that says so.
-pub fn serve(order: ServeOptions, session: &Session<'_>) -> Result<ExitStatus, (Error, u8)> {
-    let own = |error: Error| (error, NO_TOKEN);
-    let ServeOptions { program, arguments, profile, options, first, with_token } = order;
+/// Why the child could not be run, and the exit code for that.
+pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitStatus, (Error, u8)> {
+    let with_code = |error: Error| (error, NO_TOKEN);
+    let ServeOptions { program, arguments, profile, options, first, with_token } = serve_options;
     let listener = Listener::bind(0).and_then(|listener| listener.check().map(|()| listener)).map_err(|error| {
-        own(Error::unavailable(format!("exec --serve: cannot listen on 127.0.0.1: {}", describe(&error)))
-            .hint("is the loopback interface up? without --serve no endpoint is needed"))
+        with_code(
+            Error::unavailable(format!("exec --serve: cannot listen on 127.0.0.1: {}", describe(&error)))
+                .hint("check that the loopback interface is up, or run without --serve"),
+        )
     })?;
-    let (port, us) = (listener.port(), process::effective_uid());
-    let user = match peer::can_tell(port, us) {
-        Ok(()) => Some(us),
+    let (port, own_user) = (listener.port(), process::effective_uid());
+    let user = match peer::can_tell(port, own_user) {
+        Ok(()) => Some(own_user),
         Err(why) => {
-            let what = "no metadata endpoint, since whose a connection is cannot be told here, and the program gets the token as without --serve";
-            (session.print_stderr)(&error::line("warning", &format!("exec --serve: {what}: {why}")));
+            let consequence =
+                "no metadata endpoint, so the program gets the token in its environment, where it is not renewed";
+            let cause = "cannot determine the user of a connection";
+            (session.print_stderr)(&error::line("warning", &format!("exec --serve: {consequence}: {cause}: {why}")));
             None
         }
     };
-    let password = random::secret::<32>().map_err(own)?;
-    let credentials = Arc::new(CredentialStore::new(session, &profile, &options).map_err(own)?);
-    credentials.keep(Item::Token, &first, session.clock.now());
+    let password = random::secret::<32>().map_err(with_code)?;
+    let credentials = Arc::new(CredentialStore::new(session, &profile, &options).map_err(with_code)?);
+    credentials.remember(CredentialKind::Token, &first, session.clock.now());
 
     let mut changes = common_changes(&profile);
     if profile.name.is_none() {
-        // A ycred inside asks the endpoint, as other programs do.
+        // A ycred that the child runs uses the endpoint, like other programs.
         changes.push(Change::Unset(env::YCRED_SERVICE_ACCOUNT_ID.to_owned()));
     }
-    changes.extend(endpoints(port, user.is_some(), &password, session.environment));
+    changes.extend(endpoint_changes(port, user.is_some(), &password, session.environment));
     if with_token || user.is_none() {
         let expires = first.advertised(session.clock.now());
         changes.extend(token_changes(&first.credential.secret, expires));
     }
 
-    let (refresher, work) = mpsc::channel();
-    let server =
-        Server { clock: session.clock, port, user, password, credentials: Arc::clone(&credentials), refresher };
+    let (task_sender, tasks) = mpsc::channel();
+    let server = Server {
+        clock: session.clock,
+        port,
+        user,
+        password,
+        credentials: Arc::clone(&credentials),
+        refresher: task_sender,
+    };
     let refresher = RefresherSetup::new(session, profile, options, credentials);
-    let started =
-        thread::Builder::new().name("desk".into()).spawn(move || while_open(&listener, &server)).and_then(|_| {
+    let started = thread::Builder::new()
+        .name("server".into())
+        .spawn(move || handle_requests(&listener, &server))
+        .and_then(|_| {
             let print_stderr = session.print_stderr;
-            thread::Builder::new().name("keeper".into()).spawn(move || {
-                // Without it the desk still answers what the cache has.
-                if catch_unwind(AssertUnwindSafe(|| refresher.keep(&work))).is_err() {
-                    print_stderr(&error::line("error", "a defect of ycred: exec --serve renews nothing any more"));
+            thread::Builder::new().name("refresher".into()).spawn(move || {
+                // If the refresher panics, the server still answers from the cache.
+                if catch_unwind(AssertUnwindSafe(|| refresher.run(&tasks))).is_err() {
+                    print_stderr(&error::line("error", "bug in ycred: exec --serve no longer renews credentials"));
                 }
             })
         });
     let mut signals = started.and_then(|_| Signals::catch()).map_err(|error| {
-        own(Error::unavailable(format!("exec --serve: {}", describe(&error)))
-            .hint("this machine or user has too many processes or open files; try again"))
+        with_code(
+            Error::unavailable(format!("exec --serve: {}", describe(&error)))
+                .hint("check the limits on processes and open files (ulimit -a), then try again"),
+        )
     })?;
     let launch = Launch { program, arguments, changes };
     let mut child = launch.command().spawn().map_err(|error| not_run(&launch.program, &error))?;
@@ -109,32 +127,37 @@ pub fn serve(order: ServeOptions, session: &Session<'_>) -> Result<ExitStatus, (
     signals::release_terminal();
     watch(&mut child, &mut signals)
         .or_else(|_| child.wait())
-        .map_err(|error| own(Error::internal("the program cannot be waited for").because(error)))
+        .map_err(|error| with_code(Error::internal("cannot wait for the program").because(error)))
 }
 
-fn while_open(listener: &Listener, server: &Server) {
+/// Handles requests until the process ends.
+fn handle_requests(listener: &Listener, server: &Server) {
     loop {
-        if let Some(incoming) = listener.next(LONGEST_PAUSE) {
-            server.take(incoming);
+        if let Some(incoming) = listener.next(MAX_PAUSE) {
+            server.handle(incoming);
         }
     }
 }
 
-/// What the child finds of the endpoints, and what would come before them.
-fn endpoints(port: u16, metadata: bool, password: &Secret, environment: &Environment) -> Vec<Change> {
+/// Returns the changes to the child's environment: sets the variables of the endpoints, and removes those that take
+/// precedence over them.
+fn endpoint_changes(port: u16, has_metadata: bool, password: &Secret, environment: &Environment) -> Vec<Change> {
     let mut changes: Vec<Change> = env::BEFORE_CONTAINER_CREDENTIALS.map(|name| Change::Unset(name.to_owned())).into();
     let url = format!("http://127.0.0.1:{port}{}", endpoints::ACCESS_KEY);
     changes.push(Change::Set(env::AWS_CONTAINER_CREDENTIALS_FULL_URI, url.into()));
     changes.push(Change::SetSecret(env::AWS_CONTAINER_AUTHORIZATION_TOKEN, password.clone()));
-    if metadata {
-        // A token in the environment comes before any endpoint, and is never renewed.
+    if has_metadata {
+        // Programs prefer a token in the environment over the endpoint, but that token is never renewed.
         changes.extend([env::YC_TOKEN, env::YC_IAM_TOKEN, env::YCRED_EXPIRES_AT].map(|n| Change::Unset(n.to_owned())));
         changes.push(Change::Set(env::YC_METADATA_ADDR, format!("127.0.0.1:{port}").into()));
-        // A profile of this kind means the real one, or it would be given another profile's token.
-        let usual = [env::YCRED_METADATA_ADDR, env::YC_METADATA_ADDR].into_iter().find_map(|n| environment.get(n));
-        changes.push(Change::Set(env::YCRED_METADATA_ADDR, usual.unwrap_or(metadata::ADDRESS.as_ref()).to_owned()));
+        // A ycred that the child runs with a `metadata` profile needs the real service. This endpoint would return the token of
+        // another profile.
+        let real_address =
+            [env::YCRED_METADATA_ADDR, env::YC_METADATA_ADDR].into_iter().find_map(|n| environment.get(n));
+        changes
+            .push(Change::Set(env::YCRED_METADATA_ADDR, real_address.unwrap_or(metadata::ADDRESS.as_ref()).to_owned()));
     }
-    // Python's clients send even what is for loopback to the proxy, unless they are told not to.
+    // Python's clients send even loopback requests to the proxy, unless `NO_PROXY` lists the address.
     if env::PROXIES.iter().any(|name| environment.get(name).is_some()) {
         let lists: Vec<_> = env::NO_PROXIES.iter().filter(|name| environment.get(name).is_some()).collect();
         for name in if lists.is_empty() { env::NO_PROXIES.iter().collect() } else { lists } {
@@ -152,7 +175,7 @@ fn endpoints(port: u16, metadata: bool, password: &Secret, environment: &Environ
     changes
 }
 
-/// Passes signals on until the child has ended.
+/// Forwards signals until the child has ended.
 fn watch(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus> {
     loop {
         match signals.wait()? {

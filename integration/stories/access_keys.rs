@@ -449,7 +449,7 @@ fn refresh_replaces_and_lists_the_profiles_valid_keys() {
     let (first, other) = (world.access_key(&["--session-name", "one"]), world.access_key(&["-p", "second"]));
     let output = world.sandbox.ycred(["refresh"]).run().exits(0).quietly().stdout;
     assert_eq!(output.lines().count(), 2, "{output}");
-    assert!(output.contains("profile default: access key of session one until "), "{output}");
+    assert!(output.contains("profile default: access key of session one expires at "), "{output}");
     assert_eq!((world.requests(), world.key_requests()), (3, 3), "one new token for both requests");
     assert_ne!(world.access_key(&["--session-name", "one"]), first);
     assert_eq!(world.access_key(&["-p", "second"]), other, "the other profile's key is unchanged");
@@ -457,7 +457,7 @@ fn refresh_replaces_and_lists_the_profiles_valid_keys() {
     world.access_key(&["--policy-file", "gone.json"]);
     fs::remove_file(world.sandbox.path("work/gone.json")).expect("a file");
     let run = world.sandbox.ycred(["refresh"]).run();
-    warns(run, &["the access key of session ycred stays as it is", "gone.json"]).stdout_has("session one until");
+    warns(run, &["cannot renew the access key of session ycred", "gone.json"]).stdout_has("session one expires at");
 }
 
 #[test]
@@ -473,7 +473,7 @@ fn logout_deletes_every_key_of_the_profile_whatever_its_flags() {
     let (second, third) = (world.access_key(&["-p", "second"]), world.access_key(&["-p", "third"]));
     let output = world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout;
     assert_eq!(output.lines().count(), 4, "three keys and the token: {output}");
-    assert!(output.contains("the cached access key of session other is forgotten"), "{output}");
+    assert!(output.contains("removed the cached access key of session other"), "{output}");
     for path in world.sandbox.files("cache") {
         let content = String::from_utf8_lossy(&fs::read(&path).expect("readable")).into_owned();
         let leaked = keys.iter().find(|key| content.contains(&key.secret) || content.contains(&key.session_token));
@@ -488,5 +488,5 @@ fn logout_deletes_every_key_of_the_profile_whatever_its_flags() {
         assert_ne!(world.access_key(arguments), *key);
     }
     let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
-    assert!(output.contains("8 cached tokens forgotten"), "{output}");
+    assert!(output.contains("8 cached tokens removed"), "{output}");
 }

@@ -102,20 +102,20 @@ fn the_preview_shows_everything_and_writes_nothing() {
         "    source = \"login\"\n    federation-id = \"bpf0000000000000000a\"\n    endpoint = \"api.yandexcloud.kz\"\n",
         "    source = \"metadata\"\n",
         "default.toml (0600) would be written:\n    use = \"prod-eu\"\n",
-        "Prod_EU: is called prod-eu here",
-        "default: is called yc-default here",
-        "nobody: has no credentials, and is left out",
-        "kz: is a person's: log in with `ycred login --profile kz`",
-        "yc-default: cloud-id, folder-id stay with yc",
+        "Prod_EU: renamed to prod-eu",
+        "default: renamed to yc-default",
+        "nobody: skipped, because it has no credentials",
+        "kz: belongs to a person; to log in, run `ycred login --profile kz`",
+        "yc-default: cloud-id, folder-id not imported",
         "the cloud rejects OAuth tokens issued since June 2026",
-        "nothing is written yet: the same with --write does it",
+        "Nothing written. Run again with --write to apply.",
     ] {
         assert!(run.stdout.contains(shown), "expected {shown:?}\n{run}");
     }
     let run = run.never_says(&user.oauth).never_says(&user.private_line());
     assert!(!run.stdout.contains("quota-limit"), "{run}");
     assert_eq!(user.files(), [""; 0]);
-    user.import(&["-v"]).run().exits(0).stderr_has("`quota-limit` of profile kz is not known");
+    user.import(&["-v"]).run().exits(0).stderr_has("ignored the unknown setting `quota-limit` of profile kz");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn existing_profiles_are_kept_without_force() {
     user.world.sandbox.profile("vm", "source = \"static\"\ntoken-env = \"MINE\"\n");
     user.world.sandbox.profile("default", "use = \"vm\"\n");
     let run = user.import(&["--write"]).run().exits(0).quietly();
-    for expected in ["vm: is left out", "is another; --force replaces it", "the default stays vm; `ycred use prod-eu`"]
+    for expected in ["vm: skipped", "exists and differs; --force replaces it", "default profile unchanged: vm; to change it, run `ycred use prod-eu`"]
     {
         assert!(run.stdout.contains(expected), "expected {expected:?}\n{run}");
     }
@@ -184,16 +184,16 @@ fn existing_profiles_are_kept_without_force() {
     refused_with_hint(
         user.import(&["vm", "--write"]).run(),
         2,
-        &["vm.toml", "there is another one already"],
+        &["vm.toml", "a different file already exists"],
         "--force",
     );
-    let again = user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: is there already, just so");
+    let again = user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: unchanged");
     assert!(!again.stdout.contains("(0600)"), "{again}");
     user.import(&["--write", "--force"]).run().exits(0).quietly();
     assert!(user.read("vm.toml").contains("metadata") && user.read("default.toml").contains("prod-eu"));
     // A default that is a profile and not an alias is kept.
     user.world.sandbox.profile("default", "source = \"static\"\ntoken-env = \"MINE\"\n");
-    user.import(&["--write", "--force"]).run().exits(0).stdout_has("is a profile of its own and stays the default");
+    user.import(&["--write", "--force"]).run().exits(0).stdout_has("is a profile, not an alias");
     assert!(user.read("default.toml").contains("MINE"));
 }
 
@@ -201,7 +201,7 @@ fn existing_profiles_are_kept_without_force() {
 fn an_existing_key_file_is_not_replaced() {
     let user = User::new();
     user.world.sandbox.file("config/keys/prod-eu.json", "somebody's");
-    user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: is left out");
+    user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: skipped");
     assert_eq!(user.read("keys/prod-eu.json"), "somebody's");
     assert!(!user.files().contains(&"prod-eu.toml".to_owned()) && !user.files().contains(&"default.toml".to_owned()));
 }
@@ -210,19 +210,19 @@ fn an_existing_key_file_is_not_replaced() {
 fn if_a_key_cannot_be_written_its_profile_is_not_written() {
     let user = User::new();
     user.world.sandbox.file("config/keys", "a file in the way");
-    refused(user.import(&["Prod_EU", "--write"]).run(), 3, &["keys/prod-eu.json", "cannot be written"]);
+    refused(user.import(&["Prod_EU", "--write"]).run(), 3, &["keys/prod-eu.json", "cannot write the file"]);
     assert_eq!(user.files(), ["keys"]);
 }
 
 #[test]
 fn profiles_are_selected_and_renamed_on_the_command_line() {
     let user = User::new();
-    user.import(&["--write", "vm=machine-1", "kz"]).run().exits(0).quietly().stdout_has("vm: is called machine-1 here");
+    user.import(&["--write", "vm=machine-1", "kz"]).run().exits(0).quietly().stdout_has("vm: renamed to machine-1");
     assert_eq!(user.files(), ["kz.toml", "machine-1.toml"]);
     // If another profile is renamed to `default`, no alias of that name is written.
     user.import(&["--write", "vm=default", "Prod_EU"]).run().exits(0).quietly();
     assert!(user.read("default.toml").contains("source = \"metadata\""), "{}", user.read("default.toml"));
-    refused_with_hint(user.import(&["gone"]).run(), 2, &["config.yaml", "has no profile gone"], "Prod_EU");
+    refused_with_hint(user.import(&["gone"]).run(), 2, &["config.yaml", "no profile gone"], "Prod_EU");
     refused(user.import(&["vm=Not_A_Name"]).run(), 2, &["Not_A_Name"]);
     refused(user.import(&["--profile", "vm"]).run(), 2, &["--profile"]);
 }
@@ -232,7 +232,7 @@ fn colliding_names_are_rejected_until_one_is_renamed() {
     let user = User::new();
     let profile = "instance-service-account: \"true\"\n";
     user.world.sandbox.file(YC, format!("profiles:\n  a_b:\n    {profile}  A-B:\n    {profile}  жук:\n    {profile}"));
-    let expected = ["a_b", "A-B", "both be called a-b"];
+    let expected = ["a_b", "A-B", "both become a-b"];
     refused_with_hint(user.import(&[]).run(), 2, &expected, "ycred import 'a_b=a-b' 'A-B=a-b-2'");
     refused_with_hint(user.import(&["жук"]).run(), 2, &["жук"], "=NAME");
     user.import(&["--write", "a_b", "A-B=other", "жук=beetle"]).run().exits(0).quietly();
@@ -258,7 +258,7 @@ fn a_key_in_one_string_and_a_disabled_instance_account_are_read_correctly() {
     );
     user.world.sandbox.file(YC, config);
     let run = user.import(&["--write"]).run().exits(0).quietly().never_says(&user.private_line());
-    assert!(run.stdout.contains("off: has no credentials"), "{run}");
+    assert!(run.stdout.contains("off: skipped, because it has no credentials"), "{run}");
     assert_eq!(user.files(), ["keys/text.json", "on.toml", "text.toml"]);
     let token = handed(user.token_of("text"));
     assert_eq!(user.world.emulator.subject_of(&token).as_ref(), Some(&user.world.key.service_account_id));
@@ -283,7 +283,7 @@ fn a_profile_with_impersonation_and_several_credentials_is_imported() {
         user.oauth
     );
     user.world.sandbox.file(YC, config);
-    user.import(&["--write"]).run().exits(0).stdout_has("one: has federation-id too, which token outranks");
+    user.import(&["--write"]).run().exits(0).stdout_has("one: federation-id ignored, because token takes precedence");
     let token = handed(user.token_of("one"));
     assert_eq!(user.world.emulator.subject_of(&token), Some(account));
 }
@@ -312,13 +312,13 @@ fn hosts_of_the_docker_helper_become_entries_to_paste() {
     assert_eq!(json(&run), expected);
     // The profile must exist.
     user.world.sandbox.file(HELPER, "cr.yandex: nobody\ncr.cloud.yandex.net: vm\n");
-    let run = user.import(&[]).run().exits(0).stdout_has("cr.yandex: there is no profile nobody");
-    assert!(!run.stdout.contains("no profile vm"), "{run}");
+    let run = user.import(&[]).run().exits(0).stdout_has("cr.yandex: profile nobody doesn't exist");
+    assert!(!run.stdout.contains("profile vm doesn't exist"), "{run}");
     user.world.sandbox.profile("nobody", "source = \"metadata\"\n");
     let run = user.import(&[]).run().exits(0);
-    assert!(!run.stdout.contains("there is no profile"), "{run}");
+    assert!(!run.stdout.contains("doesn't exist"), "{run}");
     user.world.sandbox.file(HELPER, "registry.example.com: vm\n");
-    let hosts = "registry.example.com: profile vm gives it no token unless its `hosts` lists it";
+    let hosts = "registry.example.com: gets no token unless you add it to `hosts` in profile vm";
     user.import(&[]).run().exits(0).stdout_has(hosts);
 }
 
@@ -327,15 +327,15 @@ fn errors_in_yc_files_have_file_and_line_and_nothing_is_written() {
     let user = User::new();
     let key = inline(&user.world.key).replace("service_account_id:", "user_account_id:");
     for (config, expected) in [
-        ("profiles:\n  a: [1\n  b: 2\n".to_owned(), vec!["config.yaml:", "is not YAML"]),
+        ("profiles:\n  a: [1\n  b: 2\n".to_owned(), vec!["config.yaml:", "not valid YAML"]),
         ("profiles:\n  a: &x {}\n  b: *x\n".to_owned(), vec!["config.yaml:3", "alias"]),
-        ("current:\n  - a\n".to_owned(), vec!["config.yaml", "has no profiles"]),
-        ("a: b\n".to_owned(), vec!["config.yaml", "has no profiles"]),
-        (String::new(), vec!["config.yaml", "has no profiles"]),
+        ("current:\n  - a\n".to_owned(), vec!["config.yaml", "no profiles"]),
+        ("a: b\n".to_owned(), vec!["config.yaml", "no profiles"]),
+        (String::new(), vec!["config.yaml", "no profiles"]),
         (format!("profiles:\n  a:\n{key}"), vec!["config.yaml:4", "profile a: service-account-key", "user account"]),
         ("profiles:\n  a:\n    token: t1.x.y\n".to_owned(), vec!["config.yaml:3", "an IAM token"]),
         ("profiles:\n  a:\n    token: y0_x\n    endpoint: https://x/\n".to_owned(), vec!["config.yaml:4", "endpoint"]),
-        ("profiles:\n  a:\n    token: two words\n".to_owned(), vec!["config.yaml:3", "not one OAuth token"]),
+        ("profiles:\n  a:\n    token: two words\n".to_owned(), vec!["config.yaml:3", "not an OAuth token"]),
         ("profiles:\n  a:\n    service-account-key: k.json\n".to_owned(), vec!["config.yaml:3", "JSON"]),
         (
             "profiles:\n  a:\n    token: y0_x\n    impersonate-service-account-id: a b\n".to_owned(),
@@ -421,7 +421,7 @@ fn variables_become_a_profile_that_works_without_them() {
     refused_with_hint(
         user.import(&["--environment"]).run(),
         3,
-        &["nothing that a profile"],
+        &["no credentials in the environment"],
         "YC_SERVICE_ACCOUNT_KEY_FILE",
     );
     refused(user.import(&["--environment", "a", "b"]).run(), 2, &["one profile"]);

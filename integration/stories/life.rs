@@ -392,7 +392,8 @@ fn a_forced_refresh_never_falls_back_to_the_cached_token() {
 fn refresh_prints_the_new_tokens_expiry_and_not_the_token() {
     let world = World::new();
     let old = world.get();
-    let run = world.sandbox.ycred(["refresh"]).run().exits(0).quietly().stdout_has("profile default: token until ");
+    let run =
+        world.sandbox.ycred(["refresh"]).run().exits(0).quietly().stdout_has("profile default: token expires at ");
     let new = world.get();
     assert_ne!(new, old);
     run.never_says(&new).never_says(&old);

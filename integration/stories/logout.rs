@@ -11,7 +11,7 @@ fn logout_deletes_and_lists_every_link_and_succeeds_with_an_empty_cache() {
     let account = world.emulator.new_service_account();
     world.configure(&format!("impersonate = \"{account}\""));
     let logout = || world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout;
-    assert!(logout().contains("no token is cached"));
+    assert!(logout().contains("no token in the cache"));
     let token = world.get();
     let output = logout();
     assert_eq!(output.lines().count(), 2, "one line for the impersonated account, one for the key: {output}");
@@ -21,7 +21,7 @@ fn logout_deletes_and_lists_every_link_and_succeeds_with_an_empty_cache() {
         let content = std::fs::read(&path).expect("readable");
         assert!(!String::from_utf8_lossy(&content).contains("t1."), "{} contains a token", path.display());
     }
-    assert!(logout().contains("no token is cached"));
+    assert!(logout().contains("no token in the cache"));
     assert_ne!(world.get(), token);
 }
 
@@ -32,9 +32,9 @@ fn logout_of_all_empties_the_cache_and_counts() {
     world.get();
     handed(world.token(&["-p", "second"]).run());
     let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
-    assert!(output.contains("2 cached tokens forgotten"), "{output}");
+    assert!(output.contains("2 cached tokens removed"), "{output}");
     let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
-    assert!(output.contains("0 cached tokens forgotten"), "{output}");
+    assert!(output.contains("0 cached tokens removed"), "{output}");
     world.get();
     assert_eq!(world.requests(), 3);
 }
@@ -52,7 +52,7 @@ fn a_concurrent_fetch_does_not_restore_what_logout_deleted() {
     });
     world.emulator.clear_faults();
     let fetched = handed(refresh.finish());
-    logout.finish().exits(0).quietly().stdout_has("is forgotten");
+    logout.finish().exits(0).quietly().stdout_has("removed the cached token");
     for path in world.records() {
         let record = std::fs::read_to_string(&path).expect("a record");
         assert!(!record.contains(&fetched) && !record.contains(&old), "a token is cached again");
@@ -72,7 +72,7 @@ fn logout_of_all_waits_for_a_first_fetch_and_deletes_its_token() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     world.emulator.clear_faults();
     let fetched = handed(fetch.finish());
-    logout.finish().exits(0).quietly().stdout_has("1 cached tokens forgotten");
+    logout.finish().exits(0).quietly().stdout_has("1 cached token removed");
     for path in world.sandbox.files("cache") {
         let content = std::fs::read(&path).expect("readable");
         assert!(!String::from_utf8_lossy(&content).contains(&fetched), "{} contains the token", path.display());
@@ -123,7 +123,7 @@ fn logout_with_conflicting_arguments_or_without_a_cache_directory_is_an_error() 
     refused(all_of_one, 2, &["--all and --profile"]);
     refused(world.sandbox.ycred(["logout", "--all", "default"]).run(), 2, &["--all and --profile"]);
     let two = world.sandbox.ycred(["logout", "default", "-p", "other"]).run();
-    refused(two, 2, &["two profiles are named: default and other"]);
+    refused(two, 2, &["two different profiles given: default and --profile other"]);
     let nowhere = world.sandbox.ycred(["logout", "--all"]).env("YCRED_CACHE_DIR", "relative").run();
     refused(nowhere, 5, &["YCRED_CACHE_DIR must be an absolute path"]);
     assert!(!world.records().is_empty());
@@ -136,7 +136,7 @@ fn the_profile_may_be_a_positional_argument() {
     world.sandbox.profile("other", "source = \"static\"\ntoken-env = \"TOKEN\"");
     world.sandbox.ycred(["logout", "other"]).env("TOKEN", "t1.other.one").run().exits(0).stdout_has("profile other");
     assert!(!world.records().is_empty(), "only the other profile was logged out");
-    world.sandbox.ycred(["refresh", "default"]).run().exits(0).stdout_has("profile default: token until");
+    world.sandbox.ycred(["refresh", "default"]).run().exits(0).stdout_has("profile default: token expires at");
     world.sandbox.ycred(["logout", "default"]).run().exits(0).stdout_has("profile default: the cached token");
     // For `revoke`, this argument might be a token.
     refused_with_hint(world.sandbox.ycred(["revoke", "other"]).run(), 2, &["--profile"], "--profile other");

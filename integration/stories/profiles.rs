@@ -326,7 +326,7 @@ fn init_writes_nothing_if_it_cannot_create_the_profile() {
         (&["--key-file", key.to_str().expect("UTF-8")], "yc iam key create"),
     ] {
         let run = sandbox.ycred([&["init", "new"], arguments].concat()).run();
-        refused_with_hint(run, 3, &["nothing is written: "], hint);
+        refused_with_hint(run, 3, &["profile not created: "], hint);
         assert!(!sandbox.path("config/new.toml").exists(), "{arguments:?}");
     }
 }

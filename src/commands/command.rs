@@ -1,4 +1,4 @@
-//! What a command is: its line in the table, and a call of it.
+//! A command's row in the table, and a call of it.
 
 use clap::{Arg, ArgMatches};
 
@@ -8,15 +8,15 @@ use crate::process::flags::Options;
 use crate::profile::ProfileRef;
 use crate::session::Session;
 
-/// A command of the people's command line.
+/// A command that people type, such as `ycred init`.
 pub struct Command {
     pub name: &'static str,
     pub about: &'static str,
-    /// Adds its arguments to clap's tree.
+    /// Adds the command's arguments to its clap command.
     pub arguments: fn(clap::Command) -> clap::Command,
-    /// Whether it is of no use where the directories are misnamed.
+    /// True if the command fails when the configuration, state or cache directory is set incorrectly.
     pub needs_places: bool,
-    /// The exit code of its failures, where it has one of its own instead of the error's (`exec`).
+    /// The exit code of every failure, if the command doesn't use the error's own. Only `exec` sets it.
     pub failure_code: Option<u8>,
     /// # Errors
     /// See [`crate::base::error::Kind`].
@@ -24,7 +24,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// What most commands have; each names what differs.
+    /// Returns a command with the defaults. A command that differs sets the field.
     pub const fn new(
         name: &'static str,
         about: &'static str,
@@ -34,52 +34,53 @@ impl Command {
         Self { name, about, arguments, needs_places: true, failure_code: None, run }
     }
 
-    /// The exit code of this failure.
+    /// Returns the exit code for this error.
     pub fn exit_code(&self, error: &Error) -> u8 {
         self.failure_code.unwrap_or(error.kind.exit_code())
     }
 }
 
-/// A command that was typed.
+/// A command with its parsed command line.
 pub struct CommandCall {
     pub command: &'static Command,
     pub options: Options,
     pub matches: ArgMatches,
-    /// The whole command line as clap sees it.
+    /// Builds the clap command of the whole program.
     pub tree: fn() -> clap::Command,
 }
 
 impl CommandCall {
-    /// The profile that the flags name.
-    pub fn wanted(&self) -> ProfileRef {
+    /// Returns the profile that `--profile` names.
+    pub fn profile_by_flag(&self) -> ProfileRef {
         match &self.options.profile {
             Some(text) => ProfileRef::Typed { by: "--profile", text: text.clone() },
             None => ProfileRef::Unnamed,
         }
     }
 
-    /// A positional argument or value, as text.
-    pub fn text(&self, id: &str) -> Option<&str> {
+    /// Returns the value of a positional argument or an option.
+    pub fn value(&self, id: &str) -> Option<&str> {
         self.matches.get_one::<String>(id).map(String::as_str)
     }
 }
 
-/// A profile as a word of its own, which reads better than a flag where a command is about nothing else.
-pub fn named() -> Arg {
-    Arg::new("name").value_name("PROFILE").help("the profile; default: as everywhere")
+/// The argument `PROFILE`, for commands that take a profile and nothing else.
+pub fn profile_argument() -> Arg {
+    Arg::new("name").value_name("PROFILE").help("profile to use [default: the default profile]")
 }
 
-/// The profile that is meant, by [`named`] or as everywhere.
+/// Returns the profile that [`profile_argument`] or `--profile` names.
 ///
 /// # Errors
-/// Usage (2): two are.
-pub fn wanted(call: &CommandCall) -> Result<ProfileRef> {
-    match (call.text("name"), &call.options.profile) {
+/// Usage (2): they name two different profiles.
+pub fn selected_profile(call: &CommandCall) -> Result<ProfileRef> {
+    match (call.value("name"), &call.options.profile) {
         (Some(name), Some(other)) if other != name => {
-            Err(Error::usage(format!("two profiles are named: {name} and {}", other.to_string_lossy()))
-                .hint("name one"))
+            let flag = other.to_string_lossy();
+            Err(Error::usage(format!("two different profiles given: {name} and --profile {flag}"))
+                .hint(format!("omit --profile {flag}")))
         }
         (Some(name), None) => Ok(ProfileRef::Typed { by: call.command.name, text: name.into() }),
-        _ => Ok(call.wanted()),
+        _ => Ok(call.profile_by_flag()),
     }
 }

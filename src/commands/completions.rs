@@ -1,4 +1,4 @@
-//! `completions`: the shell's own completion script, made from the same tree that parses.
+//! `completions`: prints a shell's completion script, generated from the clap command that parses arguments.
 
 use clap::Arg;
 use clap_complete::Shell;
@@ -8,24 +8,24 @@ use crate::commands::command::{Command, CommandCall};
 use crate::process::{Outcome, Reply};
 use crate::session::Session;
 
-pub const COMMAND: Command = Command {
-    needs_places: false,
-    ..Command::new("completions", "print the completion script of a shell", arguments, run)
-};
+pub const COMMAND: Command =
+    Command { needs_places: false, ..Command::new("completions", "print a shell's completion script", arguments, run) };
 
 fn arguments(command: clap::Command) -> clap::Command {
-    command.arg(Arg::new("shell").value_name("SHELL").required(true).help("the shell").value_parser([
-        "bash",
-        "zsh",
-        "fish",
-        "powershell",
-        "elvish",
-    ]))
+    command.arg(
+        Arg::new("shell").value_name("SHELL").required(true).help("shell to generate the script for").value_parser([
+            "bash",
+            "zsh",
+            "fish",
+            "powershell",
+            "elvish",
+        ]),
+    )
 }
 
 fn run(call: &CommandCall, _: &Session<'_>) -> Result<Outcome> {
     let shell: Shell =
-        call.text("shell").and_then(|name| name.parse().ok()).ok_or_else(|| Error::usage("no shell is named"))?;
+        call.value("shell").and_then(|name| name.parse().ok()).ok_or_else(|| Error::usage("missing shell"))?;
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut (call.tree)(), "ycred", &mut script);
     Ok(Outcome::reply(Reply { stdout: script.into(), ..Reply::default() }))

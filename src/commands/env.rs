@@ -1,4 +1,4 @@
-//! `env`: the same changes as `exec`, as text for a shell to evaluate, or for a file that is read like one.
+//! `env`: prints the changes that `exec` makes to the environment, in the syntax of a shell or of a dotenv file.
 
 use std::time::Duration;
 
@@ -13,31 +13,31 @@ use crate::session::Session;
 use crate::session::child::changes;
 
 pub const COMMAND: Command =
-    Command::new("env", "print the token as variables for a shell: eval \"$(ycred env)\"", arguments, run);
+    Command::new("env", "print the token as shell variables: eval \"$(ycred env)\"", arguments, run);
 
 fn arguments(command: clap::Command) -> clap::Command {
     command.arg(
         Arg::new("shell")
             .long("shell")
             .value_name("SHELL")
-            .help("sh, fish, powershell or dotenv; default by $SHELL")
+            .help("output syntax [default: fish if $SHELL is fish, else sh]")
             .value_parser(["sh", "fish", "powershell", "dotenv"]),
     )
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
-    let from_environment =
-        || session.environment.get(SHELL).is_some_and(|shell| shell.as_encoded_bytes().ends_with(b"/fish"));
-    let shell = call.text("shell").unwrap_or_else(|| if from_environment() { "fish" } else { "sh" });
-    let profile = session.profile(&call.wanted())?;
+    let is_fish = || session.environment.get(SHELL).is_some_and(|shell| shell.as_encoded_bytes().ends_with(b"/fish"));
+    let shell = call.value("shell").unwrap_or_else(|| if is_fish() { "fish" } else { "sh" });
+    let profile = session.profile(&call.profile_by_flag())?;
     let obtained = session.obtain(&profile, &call.options, Duration::ZERO)?;
     let expires = obtained.advertised(session.clock.now());
     let mut text = String::new();
     for change in changes(&profile, &obtained.credential.secret, expires) {
         let line = match &change {
             Change::Set(name, value) => {
-                let value =
-                    value.to_str().ok_or_else(|| Error::profile(format!("{profile}: its path is not plain text")))?;
+                let value = value
+                    .to_str()
+                    .ok_or_else(|| Error::profile(format!("{profile}: path of the profile is not valid UTF-8")))?;
                 set(shell, name, value)
             }
             Change::SetSecret(name, secret) => set(shell, name, secret.expose()),
@@ -58,7 +58,7 @@ fn set(shell: &str, name: &str, value: &str) -> String {
 }
 
 fn unset(shell: &str, name: &str) -> String {
-    // A name that is none (a profile's `token-env` can be anything) is not for a shell to read.
+    // The name may come from a profile's `token-env`, which can be any string. A shell must not evaluate it.
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return String::new();
     }

@@ -1,5 +1,5 @@
-//! `exec`: becomes another program, with a token in its environment: for Terraform's provider, scripts, anything that
-//! reads `YC_TOKEN` or `YC_IAM_TOKEN`.
+//! `exec`: runs a program with a token in its environment, for Terraform's provider, scripts and other programs that read
+//! `YC_TOKEN` or `YC_IAM_TOKEN`. Without `--serve`, ycred replaces itself with the program.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -25,37 +25,37 @@ fn arguments(command: clap::Command) -> clap::Command {
         .arg(
             Arg::new("command")
                 .value_name("CMD")
-                .help("program and arguments; without one, your shell")
+                .help("program and its arguments [default: your shell]")
                 .action(ArgAction::Append)
                 .value_parser(clap::value_parser!(OsString))
                 .trailing_var_arg(true),
         )
         .arg(Arg::new("serve").long("serve").action(ArgAction::SetTrue).help(
-            "stay, and answer on loopback as the metadata service and AWS containers' credentials do, with a token and keys that never expire",
+            "keep running and serve fresh credentials on loopback, as the metadata service and as an AWS container credentials endpoint",
         ))
         .arg(
             Arg::new("with-token")
                 .long("with-token")
                 .action(ArgAction::SetTrue)
                 .requires("serve")
-                .help("with --serve: the token in the environment too"),
+                .help("with --serve: also set the token in the environment"),
         )
-        .after_help("The token is not renewed inside the program: ask for one that lives long enough with --min-ttl 6h, or use --serve.\nExit codes of its own: 125 no token, 126 the program cannot be run, 127 there is no such program.")
+        .after_help("The token in the environment is not renewed. For a long run, pass --min-ttl 6h or use --serve.\nExit codes: 125 no token, 126 the program cannot be run, 127 the program was not found, any other: the program's own.")
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
-    let mut words = call.matches.get_many::<OsString>("command").into_iter().flatten().cloned();
-    let program = match words.next() {
+    let mut command = call.matches.get_many::<OsString>("command").into_iter().flatten().cloned();
+    let program = match command.next() {
         Some(program) => program,
         None => session.environment.get(env::SHELL).map(ToOwned::to_owned).unwrap_or_else(|| "/bin/sh".into()),
     };
-    let arguments = words.collect();
-    let profile = session.profile(&call.wanted())?;
+    let arguments = command.collect();
+    let profile = session.profile(&call.profile_by_flag())?;
     let first = session.obtain(&profile, &call.options, Duration::ZERO)?;
     if call.matches.get_flag("serve") {
         let (options, with_token) = (call.options.clone(), call.matches.get_flag("with-token"));
-        let order = ServeOptions { program, arguments, profile, options, first, with_token };
-        return Ok(match serve(order, session) {
+        let serve_options = ServeOptions { program, arguments, profile, options, first, with_token };
+        return Ok(match serve(serve_options, session) {
             Ok(status) => Outcome::EndAs(status),
             Err((error, code)) => Outcome::failed(&error, code),
         });

@@ -1,8 +1,8 @@
-//! `import`: profiles out of what yc has in its configuration, or out of the environment. Says what it would write;
-//! writes when told to.
+//! `import`: creates profiles from yc's configuration or from the environment. It prints a preview, and writes the files if
+//! `--write` is given.
 //!
-//! yc's files are read, never written, and its token cache is not touched. Facts: yandex-cloud.md 10.2 and 12; what is not
-//! known of them is read leniently, and what is not understood is told at `-v`.
+//! It reads yc's files, never writes them, and doesn't touch yc's token cache. Facts: docs/reference/yandex-cloud.md 10.2
+//! and 12. Where those are incomplete, parsing is lenient, and `-v` lists the settings that it ignores.
 
 mod draft;
 mod environment;
@@ -22,53 +22,53 @@ use crate::process::{Outcome, Reply};
 use crate::session::Session;
 
 pub const COMMAND: Command =
-    Command::new("import", "make profiles from yc's configuration or from the environment", arguments, run);
+    Command::new("import", "create profiles from yc's configuration or the environment", arguments, run);
 
 fn arguments(command: clap::Command) -> clap::Command {
-    let names = Arg::new("profiles")
+    let profiles = Arg::new("profiles")
         .value_name("PROFILE[=NAME]")
         .action(ArgAction::Append)
-        .help("only these profiles of yc's, perhaps under another name; with --environment the new profile's name");
+        .help("yc profiles to import, optionally renamed [default: all]");
     let from = Arg::new("from")
         .long("from")
         .value_name("FILE")
-        .help("yc's config.yaml or credhelper-config.yaml; default: ~/.config/yandex-cloud/config.yaml");
+        .help("yc's config.yaml or credhelper-config.yaml [default: ~/.config/yandex-cloud/config.yaml]");
     let environment = Arg::new("environment")
         .long("environment")
         .action(ArgAction::SetTrue)
         .conflicts_with("from")
-        .help("make a profile from the variables that serve where there is no profile");
-    let write = Arg::new("write")
-        .long("write")
-        .action(ArgAction::SetTrue)
-        .help("write the files; without it they are only shown");
-    let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace profiles that are there");
-    command.args([names, from, environment, write, force])
+        .help("create a profile from the YC_* and YCRED_* variables");
+    let write =
+        Arg::new("write").long("write").action(ArgAction::SetTrue).help("write the files [default: only preview them]");
+    let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace existing profiles");
+    command
+        .args([profiles, from, environment, write, force])
+        .after_help("With --environment, PROFILE is the name of the new profile [default: default].")
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     if call.options.profile.is_some() {
-        return Err(Error::usage("import takes the profiles' names as they are, without --profile")
-            .hint("ycred import NAME, or NAME=OTHER to call it otherwise"));
+        return Err(Error::usage("cannot use --profile with import")
+            .hint("name yc's profile as an argument: ycred import PROFILE, or PROFILE=NAME to rename it"));
     }
     let directory = session.places.config.as_ref().ok_or_else(|| {
-        Error::profile("there is no home directory to keep a profile in").hint("set YCRED_CONFIG_DIR")
+        Error::profile("cannot find the configuration directory: no home directory").hint("set YCRED_CONFIG_DIR")
     })?;
-    let wanted = call.matches.get_many::<String>("profiles").into_iter().flatten().map(String::as_str);
-    let wanted = wanted.map(Selection::read).collect::<Result<Vec<_>>>()?;
-    let found = if call.matches.get_flag("environment") {
-        environment::from_environment(&wanted, session)?
+    let arguments = call.matches.get_many::<String>("profiles").into_iter().flatten().map(String::as_str);
+    let selections = arguments.map(Selection::parse).collect::<Result<Vec<_>>>()?;
+    let import_source = if call.matches.get_flag("environment") {
+        environment::from_environment(&selections, session)?
     } else {
-        yc::from_yc(call.text("from").map(Path::new), &wanted, session)?
+        yc::from_yc(call.value("from").map(Path::new), &selections, session)?
     };
     let force = call.matches.get_flag("force");
-    let plan = Plan::of(found, &wanted, force, directory, session)?;
+    let plan = Plan::of(import_source, &selections, force, directory, session)?;
     let text = if call.matches.get_flag("write") {
         plan.write()?;
-        plan.report("written", (!plan.files.is_empty()).then_some("what there is now: ycred list"))
+        plan.report("written", (!plan.files.is_empty()).then_some("To see all profiles, run `ycred list`."))
     } else {
-        let more = (!plan.files.is_empty()).then_some("nothing is written yet: the same with --write does it");
-        plan.report("would be written", more)
+        let next_step = (!plan.files.is_empty()).then_some("Nothing written. Run again with --write to apply.");
+        plan.report("would be written", next_step)
     };
     Ok(Outcome::reply(Reply::text(text)))
 }

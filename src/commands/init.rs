@@ -1,4 +1,4 @@
-//! `init`: writes a profile, fetches a token with it, and says whose it is.
+//! `init`: creates a profile, fetches a token with it, and prints the account.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,23 +22,22 @@ use crate::sources;
 use crate::sources::SOURCES;
 use crate::sources::source::{Key, Source};
 
-pub const COMMAND: Command =
-    Command::new("init", "write a profile, fetch a token with it, say whose it is", arguments, run);
+pub const COMMAND: Command = Command::new("init", "create a profile and verify it by fetching a token", arguments, run);
 
 fn arguments(command: clap::Command) -> clap::Command {
-    let named = Arg::new("name").value_name("PROFILE").help("the profile's name; default: default");
-    let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace a profile that is there");
+    let name = Arg::new("name").value_name("PROFILE").help("name of the new profile [default: default]");
+    let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace an existing profile");
     let source = Arg::new("source")
         .long("source")
         .value_name("SOURCE")
-        .help("where tokens come from; most follow from their own flag");
-    let words = Arg::new("words")
+        .help("credential source [default: inferred from the other flags]");
+    let source_command = Arg::new("source-command")
         .value_name("CMD")
         .last(true)
         .action(ArgAction::Append)
-        .help("the command of a source that runs one, such as: -- yc iam create-token");
-    // A source without a key of its own to name it by has a switch: --metadata.
-    let switches = SOURCES.iter().filter(|source| !taken(source.name)).map(|source| {
+        .help("command for the source to run [e.g. -- yc iam create-token]");
+    // A source gets a switch, such as --metadata, unless a key has the same name.
+    let switches = SOURCES.iter().filter(|source| !is_key(source.name)).map(|source| {
         Arg::new(source.name)
             .long(source.name)
             .action(ArgAction::SetTrue)
@@ -52,70 +51,72 @@ fn arguments(command: clap::Command) -> clap::Command {
             .help(key.about)
             .allow_hyphen_values(true)
     });
-    command.arg(login::no_browser()).arg(named).arg(force).arg(source).args(switches).args(keys).arg(words)
+    command.arg(login::no_browser()).arg(name).arg(force).arg(source).args(switches).args(keys).arg(source_command)
 }
 
-/// Every key of the schema is a flag, except those that are flags of every command.
+/// Returns the profile keys that are flags of `init`: all of them, except those that are flags of every command.
 fn keys() -> impl Iterator<Item = &'static Key> {
     let own = SOURCES.iter().flat_map(|source| source.keys);
     COMMON_KEYS.iter().chain(own).filter(|key| !crate::process::flags::FLAGS.iter().any(|flag| flag.long == key.name))
 }
 
-fn taken(name: &str) -> bool {
+/// Returns true if a flag for a profile key has this name.
+fn is_key(name: &str) -> bool {
     keys().any(|key| key.name == name)
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
-    // `--profile` names a profile everywhere else, so here too; only a path is not what init writes.
+    // `--profile` works here as in other commands, but `check_name` rejects a path.
     let by_flag = call.options.profile.as_ref().map(|name| name.to_string_lossy().into_owned());
-    let name = match (call.text("name"), by_flag.as_deref()) {
+    let name = match (call.value("name"), by_flag.as_deref()) {
         (Some(name), Some(other)) if name != other => {
-            return Err(Error::usage(format!("two names are given: {name} and --profile {other}")).hint("give one"));
+            return Err(Error::usage(format!("two different profiles given: {name} and --profile {other}"))
+                .hint(format!("omit --profile {other}")));
         }
         (name, other) => name.or(other).unwrap_or("default"),
     };
     check_name(name)?;
     let directory = session.places.config.as_ref().ok_or_else(|| {
-        Error::profile("there is no home directory to keep a profile in").hint("set YCRED_CONFIG_DIR")
+        Error::profile("cannot find the configuration directory: no home directory").hint("set YCRED_CONFIG_DIR")
     })?;
     let path = directory.join(format!("{name}.toml"));
     let overwrite = call.matches.get_flag("force");
     if !overwrite && path.symlink_metadata().is_ok() {
-        return Err(Error::usage(format!("{}: there is such a profile already", path.display()))
-            .hint("choose another name, or replace it with --force"));
+        return Err(Error::usage(format!("{}: profile already exists", path.display()))
+            .hint("choose another name, or pass --force to replace it"));
     }
-    let text = write(call, session)?;
-    // Read back before it is written, so that what is written is right, and its key file can be read.
-    let unwritten = |error: Error| error.context("nothing is written");
+    let text = profile_text(call, session)?;
+    // Parse the profile and read its key file before writing anything.
+    let unwritten = |error: Error| error.context("profile not created");
     let profile = Profile::from_text(name, &path, &text, session.environment, session.places).map_err(unwritten)?;
     let account = profile.open().and_then(|grant| grant.account()).map_err(unwritten)?;
     store::write_config(&path, text.as_bytes(), overwrite).map_err(|error| {
-        Error::profile(format!("{}: cannot be written", path.display()))
+        Error::profile(format!("{}: cannot write the profile", path.display()))
             .because(crate::base::error::describe(&error))
-            .hint("set YCRED_CONFIG_DIR to a directory of yours")
+            .hint("set YCRED_CONFIG_DIR to a writable directory")
     })?;
-    // The one source that needs a person, who is there now.
-    let logged_in =
-        match profile.source.needs_person {
-            true => Some(login::log_in(&profile, call, flow::PATIENCE, session).map_err(|error| {
-                error.context(format!("{} is written, but nobody is logged in yet", path.display()))
-            })?),
-            false => None,
-        };
+    // Source `login` needs a person, so log in while one is at the terminal.
+    let login_report = match profile.source.needs_person {
+        true => Some(
+            login::log_in(&profile, call, flow::PATIENCE, session)
+                .map_err(|error| error.context(format!("{}: profile created, but the login failed", path.display())))?,
+        ),
+        false => None,
+    };
     let obtained = session
         .obtain(&profile, &call.options, Duration::ZERO)
-        .map_err(|error| error.context(format!("{} is written, but gives no token yet", path.display())))?;
+        .map_err(|error| error.context(format!("{}: profile created, but cannot get a token", path.display())))?;
     let credential = obtained.credential;
-    let until = match credential.assumed {
-        _ if logged_in.is_some() => logged_in.unwrap_or_default(),
-        true => "there is a token".to_owned(),
-        false => format!("token for another {}", human(credential.left(session.clock.now()).longer)),
+    let status = match credential.assumed {
+        _ if login_report.is_some() => login_report.unwrap_or_default(),
+        true => "got a token".to_owned(),
+        false => format!("got a token, valid for {}", human(credential.left(session.clock.now()).longer)),
     };
-    Ok(Outcome::reply(Reply::text(format!("{}: {account}; {until}\n", clean(&path.display().to_string())))))
+    Ok(Outcome::reply(Reply::text(format!("{}: {account}; {status}\n", clean(&path.display().to_string())))))
 }
 
-/// The profile's text, from the flags.
-fn write(call: &CommandCall, session: &Session<'_>) -> Result<String> {
+/// Builds the content of the profile's file from the flags.
+fn profile_text(call: &CommandCall, session: &Session<'_>) -> Result<String> {
     let mut values: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for key in keys() {
         let given: Vec<String> = call.matches.get_many::<String>(key.name).into_iter().flatten().cloned().collect();
@@ -124,18 +125,19 @@ fn write(call: &CommandCall, session: &Session<'_>) -> Result<String> {
         }
     }
     let source = choose_source(call, &values)?;
-    let words: Vec<String> = call.matches.get_many::<String>("words").into_iter().flatten().cloned().collect();
-    if !words.is_empty() {
+    let command: Vec<String> =
+        call.matches.get_many::<String>("source-command").into_iter().flatten().cloned().collect();
+    if !command.is_empty() {
         let key = source
             .keys
             .iter()
             .find(|key| key.value == "COMMAND")
-            .ok_or_else(|| Error::usage(format!("source \"{}\" runs no command", source.name)))?;
-        values.insert(key.name, words);
+            .ok_or_else(|| Error::usage(format!("source \"{}\" doesn't run a command", source.name)))?;
+        values.insert(key.name, command);
     }
-    for (flag, length) in [("min-ttl", call.options.min_ttl), ("timeout", call.options.timeout)] {
-        if let Some(length) = length {
-            values.insert(flag, vec![format!("{}s", length.as_secs())]);
+    for (flag, duration) in [("min-ttl", call.options.min_ttl), ("timeout", call.options.timeout)] {
+        if let Some(duration) = duration {
+            values.insert(flag, vec![format!("{}s", duration.as_secs())]);
         }
     }
     let mut text = String::new();
@@ -145,36 +147,39 @@ fn write(call: &CommandCall, session: &Session<'_>) -> Result<String> {
         if key.value == "FILE" {
             given = given.iter().map(|path| absolute(path, session)).collect::<Result<_>>()?;
         }
-        let many = given.len() > 1 || matches!(key.value, "COMMAND" | "HOST") && key.name != "endpoint";
-        setting(&mut text, key.name, &given, many);
+        let is_list = given.len() > 1 || matches!(key.value, "COMMAND" | "HOST") && key.name != "endpoint";
+        setting(&mut text, key.name, &given, is_list);
     }
     match values.keys().next() {
-        Some(stray) => Err(Error::usage(format!("--{stray} is not for source \"{}\"", source.name))),
+        Some(key) => Err(Error::usage(format!("--{key} cannot be used with source \"{}\"", source.name))),
         None => Ok(text),
     }
 }
 
-/// By `--source`, by its switch, or by the one key that only it has.
+/// Returns the source that the command line selects. The first of these wins: `--source`, the switch of a source, a key
+/// that belongs to a source, a command after `--`.
 fn choose_source(call: &CommandCall, values: &BTreeMap<&'static str, Vec<String>>) -> Result<&'static Source> {
-    if let Some(name) = call.text("source") {
+    if let Some(name) = call.value("source") {
         let names: Vec<&str> = SOURCES.iter().map(|source| source.name).collect();
         return sources::named(name)
             .ok_or_else(|| Error::usage(format!("--source: \"{name}\" is not one of {}", names.join(", "))));
     }
-    // A command after `--` is for the source that is named after it.
-    let named_command =
-        |source: &&&Source| call.matches.contains_id("words") && source.keys.iter().any(|key| key.name == source.name);
-    let switched = |source: &&&Source| !taken(source.name) && call.matches.get_flag(source.name);
-    let keyed = |source: &&&Source| source.keys.iter().any(|key| values.contains_key(key.name));
-    let found = [SOURCES.iter().find(switched), SOURCES.iter().find(keyed), SOURCES.iter().find(named_command)];
-    found.into_iter().flatten().next().copied().ok_or_else(|| {
-        Error::usage("where tokens are to come from is not said").hint(
-            "ycred init --key-file FILE (a service account's key), or --metadata (on a VM); `ycred init --help` lists all",
+    let has_switch = |source: &&&Source| !is_key(source.name) && call.matches.get_flag(source.name);
+    let has_key = |source: &&&Source| source.keys.iter().any(|key| values.contains_key(key.name));
+    // A command after `--` selects source `command`, the only one that has a key of its own name.
+    let runs_command = |source: &&&Source| {
+        call.matches.contains_id("source-command") && source.keys.iter().any(|key| key.name == source.name)
+    };
+    let matching = [SOURCES.iter().find(has_switch), SOURCES.iter().find(has_key), SOURCES.iter().find(runs_command)];
+    matching.into_iter().flatten().next().copied().ok_or_else(|| {
+        Error::usage("no credential source given").hint(
+            "pass --key-file FILE (a service account's key) or --metadata (on a VM); `ycred init --help` lists all sources",
         )
     })
 }
 
-/// A path on the command line is relative to where it was typed, one in a profile to the profile.
+/// Makes a path absolute. On the command line it is relative to the current directory, but in a profile it would be
+/// relative to the profile.
 fn absolute(path: &str, session: &Session<'_>) -> Result<String> {
     places::absolute(Path::new(path), session.places.home.as_deref())
         .map_err(|why| Error::usage(format!("{path}: {why}")))

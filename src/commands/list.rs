@@ -1,4 +1,4 @@
-//! `list`: the profiles that there are, and which is the default. A broken one is listed with what is wrong with it.
+//! `list`: prints the profiles and marks the default with `*`. For an invalid profile it prints the error.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, ProfileRef, find};
 use crate::session::Session;
 
-pub const COMMAND: Command = Command::new("list", "list the profiles", arguments, run);
+pub const COMMAND: Command = Command::new("list", "list profiles", arguments, run);
 
 fn arguments(command: clap::Command) -> clap::Command {
     command
@@ -16,12 +16,12 @@ fn arguments(command: clap::Command) -> clap::Command {
 
 fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let names = find::names(session.places);
-    let chosen = session.profile(&ProfileRef::Unnamed).ok().and_then(|profile| profile.name);
+    let current = session.profile(&ProfileRef::Unnamed).ok().and_then(|profile| profile.name);
     let mut text = String::new();
     for name in &names {
-        let mark = if chosen.as_ref() == Some(name) { '*' } else { ' ' };
+        let mark = if current.as_ref() == Some(name) { '*' } else { ' ' };
         let path = session.places.profile_candidates(name).into_iter().find(|path| path.exists()).unwrap_or_default();
-        let what = match Profile::load(
+        let description = match Profile::load(
             &ProfileRef::Given { by: "list", name: name.clone() },
             session.environment,
             session.places,
@@ -32,13 +32,14 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             Ok(profile) => profile.source.name.to_owned(),
             Err(error) => format!("broken: {}", error.reason()),
         };
-        // A directory's name may hold anything, and this goes to a terminal.
-        let _ = writeln!(text, "{mark} {name:20} {what:16} {}", clean(&path.display().to_string()));
+        // The path may contain control characters, and the output goes to a terminal.
+        let _ = writeln!(text, "{mark} {name:20} {description:16} {}", clean(&path.display().to_string()));
     }
     if names.is_empty() {
         let places: Vec<String> =
             session.places.profile_directories().map(|directory| directory.display().to_string()).collect();
-        let _ = writeln!(text, "no profiles in {}; make one: ycred init --key-file FILE", places.join(" or "));
+        let _ =
+            writeln!(text, "no profiles in {}; to create one, run `ycred init --key-file FILE`", places.join(" or "));
     }
     Ok(Outcome::reply(Reply::text(text)))
 }

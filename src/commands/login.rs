@@ -1,4 +1,4 @@
-//! `login`: lets a person log in with a browser, for a profile whose source is `login`.
+//! `login`: logs a person in with a browser, for a profile with source `login`.
 
 mod browser;
 pub mod callback;
@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction};
 
 use crate::base::clock::human;
 use crate::base::error::{Error, Result};
-use crate::commands::command::{Command, CommandCall, named, wanted};
+use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
 use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
@@ -20,69 +20,70 @@ use crate::sources::login::client::LoginClient;
 use flow::{LoggedIn, LoginOptions};
 
 pub const COMMAND: Command =
-    Command::new("login", "log in with a browser, for a profile of source login", arguments, run);
+    Command::new("login", "log in with a browser (profiles with source login)", arguments, run);
 
 fn arguments(command: clap::Command) -> clap::Command {
     command
-        .arg(named())
+        .arg(profile_argument())
         .arg(no_browser())
-        .after_help("A person has five minutes, or --timeout. After a failed login no browser is opened for 30 s, but with --force-refresh.")
+        .after_help("The login must be completed within 5 minutes; --timeout changes that.\nFor 30 seconds after a failed login, no browser opens unless you pass --force-refresh.")
 }
 
+/// The flag `--no-browser` of `login` and `init`.
 pub fn no_browser() -> Arg {
     Arg::new("no-browser")
         .long("no-browser")
         .action(ArgAction::SetTrue)
-        .help("print the address only, and take the one that the browser ends at from stdin")
+        .help("don't open a browser; print the URL, read the result on stdin")
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
-    let wanted = wanted(call)?;
-    let profile = session.profile(&wanted).map_err(|error| match make(&wanted, session) {
-        Some(command) => error.replace_hint(command),
+    let profile_ref = selected_profile(call)?;
+    let profile = session.profile(&profile_ref).map_err(|error| match hint_to_create(&profile_ref, session) {
+        Some(hint) => error.replace_hint(hint),
         None => error,
     })?;
     let timeout = call.options.timeout.unwrap_or(flow::PATIENCE);
-    let told = log_in(&profile, call, timeout, session)?;
-    Ok(Outcome::reply(Reply::text(format!("{profile}: {told}\n"))))
+    let report = log_in(&profile, call, timeout, session)?;
+    Ok(Outcome::reply(Reply::text(format!("{profile}: {report}\n"))))
 }
 
-/// The command that makes the profile, where it is missing rather than broken.
-fn make(wanted: &ProfileRef, session: &Session<'_>) -> Option<String> {
-    let name = match wanted {
+/// Returns a hint with the command that creates the profile, or `None` if the profile exists.
+fn hint_to_create(profile_ref: &ProfileRef, session: &Session<'_>) -> Option<String> {
+    let name = match profile_ref {
         ProfileRef::Typed { text, .. } => text.to_str()?,
         ProfileRef::Given { name, .. } => name,
         ProfileRef::Unnamed => "default",
     };
     let is_missing = !name.contains('/')
         && session.places.profile_candidates(name).iter().all(|path| path.symlink_metadata().is_err());
-    is_missing.then(|| format!("make it, and log in: ycred init {name} --login"))
+    is_missing.then(|| format!("to create the profile and log in, run `ycred init {name} --login`"))
 }
 
-/// Lets a person log in, and says what came of it.
+/// Logs a person in. Returns the report to print.
 ///
 /// # Errors
-/// Usage (2): the profile's tokens come from elsewhere; and as [`flow::log_in`].
+/// Usage (2): the profile's source is not `login`. Otherwise as [`flow::log_in`].
 pub fn log_in(profile: &Profile, call: &CommandCall, timeout: Duration, session: &Session<'_>) -> Result<String> {
     if !profile.source.needs_person {
-        return Err(Error::usage(format!(
-            "{profile}: its source is \"{}\", which needs no login",
-            profile.source.name
-        ))
-        .hint("`ycred init NAME --login` makes a profile that does"));
+        return Err(Error::usage(format!("{profile}: source \"{}\" doesn't need a login", profile.source.name))
+            .hint("to create a profile that logs in with a browser, run `ycred init NAME --login`"));
     }
-    // Whatever else may be wrong with it is told before a browser opens.
+    // Report any error in the profile before a browser opens.
     profile.open()?;
     let login = LoginClient::of(&profile.opening(None))?;
-    let manner = LoginOptions { browser: !call.matches.get_flag("no-browser"), again: call.options.force_refresh };
-    let LoggedIn { credential, renews } = session
-        .ask(profile, &call.options, Duration::ZERO, timeout, |cx| flow::log_in(&login, manner, session, cx))
+    let login_options = LoginOptions {
+        opens_browser: !call.matches.get_flag("no-browser"),
+        ignores_cool_down: call.options.force_refresh,
+    };
+    let LoggedIn { credential, is_renewable } = session
+        .ask(profile, &call.options, Duration::ZERO, timeout, |cx| flow::log_in(&login, login_options, session, cx))
         .map_err(|error| error.context(profile))?;
     let left = human(credential.left(session.clock.now()).longer);
-    Ok(match renews {
-        true => format!("logged in; the token lives another {left} and renews itself"),
+    Ok(match is_renewable {
+        true => format!("logged in; the token is valid for {left} and renewed automatically"),
         false => {
-            format!("logged in for {left}; after that log in again, since the organisation gives no refresh tokens")
+            format!("logged in for {left}; after that, log in again: the organization doesn't issue refresh tokens")
         }
     })
 }

@@ -1,6 +1,7 @@
-//! `logout`: forgets what ycred holds for a profile, or for all, and says what that was. The tokens themselves live on in
-//! the cloud, where other programs may have been given the same one, unless `--revoke` ends them there too. Access keys that
-//! a token bought are forgotten with it.
+//! `logout`: deletes the cached tokens and the login of a profile, or of all profiles, and reports what it deleted.
+//!
+//! Access keys that were issued for a deleted token are deleted too. In the cloud, the tokens stay valid, because other
+//! programs may use the same ones. `--revoke` revokes them there as well.
 
 use std::fmt::Write as _;
 use std::io;
@@ -15,7 +16,7 @@ use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::{RemovedToken, Slot};
 use crate::cloud::{Context, iam};
-use crate::commands::command::{Command, CommandCall, named, wanted};
+use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
 use crate::disk::store;
 use crate::disk::store::Lock;
 use crate::obtain::Grant;
@@ -27,47 +28,44 @@ use crate::sources::login::client::LoginClient;
 use crate::sources::login::state::{LoginState, LoginStore, Removed};
 
 pub const COMMAND: Command =
-    Command::new("logout", "forget the cached token and the login of a profile, or of all", arguments, run);
+    Command::new("logout", "delete the login and cached tokens of a profile, or of all", arguments, run);
 
 fn arguments(command: clap::Command) -> clap::Command {
     command
-        .arg(named())
-        .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("forget every cached token and every login"))
-        .arg(
-            Arg::new("revoke")
-                .long("revoke")
-                .action(ArgAction::SetTrue)
-                .help("also end them in the cloud, for every program that has been given the same token"),
-        )
+        .arg(profile_argument())
+        .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("delete every login and every cached token"))
+        .arg(Arg::new("revoke").long("revoke").action(ArgAction::SetTrue).help("also revoke the tokens in the cloud"))
+        .after_help("With --revoke, the tokens stop working in every program that uses them.")
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
-    let mut told = Report::default();
+    let mut report = Report::default();
+    let must_revoke = call.matches.get_flag("revoke");
     if call.matches.get_flag("all") {
-        if call.options.profile.is_some() || call.text("name").is_some() {
-            return Err(Error::usage("--all and --profile are two different things").hint("leave one of them out"));
+        if call.options.profile.is_some() || call.value("name").is_some() {
+            return Err(Error::usage("cannot combine --all with a profile").hint("omit one of them"));
         }
-        let holdings = if call.matches.get_flag("revoke") { all_holdings(call, session) } else { Vec::new() };
-        delete_all(call, session, &mut told)?;
-        for held in holdings {
-            held.revoke(call, session, &mut told);
+        let local_states = if must_revoke { all_local_states(call, session) } else { Vec::new() };
+        delete_all(call, session, &mut report)?;
+        for local_state in local_states {
+            local_state.revoke(call, session, &mut report);
         }
-        return Ok(told.outcome());
+        return Ok(report.outcome());
     }
-    let profile = session.profile(&wanted(call)?)?;
-    // Read before they are gone.
-    let held = call.matches.get_flag("revoke").then(|| LocalState::of(&profile, call, session)).transpose()?;
-    delete_one(&profile, call, session, &mut told)?;
-    if told.text.is_empty() {
-        let _ = writeln!(told.text, "{profile}: no token is cached");
+    let profile = session.profile(&selected_profile(call)?)?;
+    // Read the tokens before they are deleted.
+    let local_state = must_revoke.then(|| LocalState::of(&profile, call, session)).transpose()?;
+    delete_one(&profile, call, session, &mut report)?;
+    if report.text.is_empty() {
+        let _ = writeln!(report.text, "{profile}: no token in the cache");
     }
-    if let Some(held) = held {
-        held.revoke(call, session, &mut told);
+    if let Some(local_state) = local_state {
+        local_state.revoke(call, session, &mut report);
     }
-    Ok(told.outcome())
+    Ok(report.outcome())
 }
 
-/// What is said in the end: what was done, and the first thing that went wrong.
+/// The lines to print at the end, and the first error.
 #[derive(Default)]
 struct Report {
     text: String,
@@ -82,66 +80,73 @@ impl Report {
     }
 }
 
-fn delete_all(call: &CommandCall, session: &Session<'_>, told: &mut Report) -> Result<()> {
+fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) -> Result<()> {
     let cache = session.cache();
-    let disk = |error| cannot_delete(Path::new(&cache.place()), &error);
+    let cache_error = |error| cannot_delete(Path::new(&cache.place()), &error);
     let deadline = Deadline::of_run(call.options.timeout.unwrap_or(DEFAULT_TIMEOUT));
-    // Logins first: as long as there is one, a hook may bring a token back.
+    // Logins first: a hook can use a login to put a token back into the cache.
     if let Ok(state) = &session.places.state {
-        let cannot_delete = |error| cannot_delete(state, &error);
+        let state_error = |error| cannot_delete(state, &error);
         let mut ended = 0;
-        for place in LoginStore::all(state).map_err(cannot_delete)? {
-            ended += usize::from(end(&place, &deadline, session).map_err(cannot_delete)?.any);
+        for login_store in LoginStore::all(state).map_err(state_error)? {
+            ended += usize::from(end_login(&login_store, &deadline, session).map_err(state_error)?.any);
         }
-        LoginStore::remove_temporary_files(state).map_err(cannot_delete)?;
+        LoginStore::remove_temporary_files(state).map_err(state_error)?;
         if ended > 0 {
-            let _ = writeln!(told.text, "{}: {ended} logins ended", state.display());
+            let _ = writeln!(report.text, "{}: {} ended", state.display(), counted(ended, "login"));
         }
     }
-    let mut forgotten = 0;
-    for slot in cache.slots().map_err(disk)? {
-        let found = forget(&slot, &deadline, session).map_err(disk)?;
-        forgotten += usize::from(found != RemovedToken::Nothing);
+    let mut removed = 0;
+    for slot in cache.slots().map_err(cache_error)? {
+        let token = remove_token(&slot, &deadline, session).map_err(cache_error)?;
+        removed += usize::from(token != RemovedToken::Nothing);
     }
-    cache.remove_temporary_files().map_err(disk)?;
-    let _ = writeln!(told.text, "{}: {forgotten} cached tokens forgotten", cache.place());
+    cache.remove_temporary_files().map_err(cache_error)?;
+    let _ = writeln!(report.text, "{}: {} removed", cache.place(), counted(removed, "cached token"));
     Ok(())
 }
 
-fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, told: &mut Report) -> Result<()> {
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, report: &mut Report) -> Result<()> {
     let cache = session.cache();
     let grant = profile.open()?;
     let deadline = Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout));
     if let Some(login) = profile.login()? {
-        let place = &login.place;
-        if end(place, &deadline, session).map_err(|error| cannot_delete(place.directory(), &error))?.any {
-            let _ = writeln!(told.text, "{profile}: logged out; what was kept of the login is removed");
+        let login_store = &login.place;
+        let removed = end_login(login_store, &deadline, session)
+            .map_err(|error| cannot_delete(login_store.directory(), &error))?;
+        if removed.any {
+            let _ = writeln!(report.text, "{profile}: logged out and removed the login's data");
         }
     }
-    let disk = |error| cannot_delete(Path::new(&cache.place()), &error);
-    // Access keys first: one that is being minted waits for a token of the grant.
-    let keys = cache.slots_where(|record| access_key::request_of(record.settings(), grant.identity())).map_err(disk)?;
+    let cache_error = |error| cannot_delete(Path::new(&cache.place()), &error);
+    // Access keys first: a process that is getting one waits for a token of the grant.
+    let keys =
+        cache.slots_where(|record| access_key::request_of(record.settings(), grant.identity())).map_err(cache_error)?;
     for (slot, request) in keys {
-        if let RemovedToken::Token(expires) = forget(&slot, &deadline, session).map_err(disk)? {
+        if let RemovedToken::Token(expires) = remove_token(&slot, &deadline, session).map_err(cache_error)? {
             let session_name = request.session_name;
             let _ = writeln!(
-                told.text,
-                "{profile}: the cached access key of session {session_name} is forgotten (the cloud honours it until {expires})"
+                report.text,
+                "{profile}: removed the cached access key of session {session_name} (still valid in the cloud until {expires})"
             );
         }
     }
+    let validity = |expires| match call.matches.get_flag("revoke") {
+        true => format!("expires at {expires}"),
+        false => format!("still valid in the cloud until {expires}; `ycred logout --revoke` also revokes it there"),
+    };
     let mut link: Option<&dyn Grant> = Some(grant.as_ref());
     while let Some(grant) = link {
         let entry = cache.entry(grant.identity());
-        let forgotten = forget(&entry.slot, &deadline, session);
-        if let RemovedToken::Token(expires) =
-            forgotten.map_err(|error| cannot_delete(Path::new(&cache.place()), &error))?
-        {
+        if let RemovedToken::Token(expires) = remove_token(&entry.slot, &deadline, session).map_err(cache_error)? {
             let account = grant.account().unwrap_or_else(|_| "an account".into());
-            let _ = writeln!(
-                told.text,
-                "{profile}: the cached token of {account} is forgotten (the cloud honours it until {expires})"
-            );
+            let validity = validity(expires);
+            let _ = writeln!(report.text, "{profile}: removed the cached token of {account} ({validity})");
         }
         link = grant.inner();
     }
@@ -150,43 +155,45 @@ fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, told
 
 fn cannot_delete(place: &Path, error: &io::Error) -> Error {
     let place = place.display();
-    Error::internal(format!("{place}: cannot be emptied"))
+    Error::internal(format!("{place}: cannot delete its contents"))
         .because(describe(error))
-        .hint(format!("remove it by hand: rm -r {place}"))
+        .hint(format!("delete the directory yourself: rm -r {place}"))
 }
 
-/// Forgets; and if a fetch is under way, waits for its end and forgets what it may have stored between its last look at the
-/// record and its rename.
-fn forget(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<RemovedToken> {
-    let forgotten = slot.forget(session.clock.now())?;
+/// Deletes a token from the cache.
+///
+/// If a fetch is running, waits for its end and deletes again. The fetch may have stored a token if it checked the record
+/// just before the first deletion.
+fn remove_token(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<RemovedToken> {
+    let removed = slot.forget(session.clock.now())?;
     if let Lock::Busy = store::wait_for_lock(deadline, session.clock, || slot.try_lock()) {
-        return Ok(forgotten);
+        return Ok(removed);
     }
     match slot.forget(session.clock.now())? {
-        RemovedToken::Nothing => Ok(forgotten),
-        found => Ok(found),
+        RemovedToken::Nothing => Ok(removed),
+        token => Ok(token),
     }
 }
 
-/// Ends a login: at once for whoever asks from now on; and once nobody is renewing it, what is kept of it goes.
-fn end(place: &LoginStore, deadline: &Deadline, session: &Session<'_>) -> io::Result<Removed> {
-    let ended = place.end()?;
-    // Whoever renews looks at the marker before it stores, so this is for the moment in between.
-    let _held = place.wait_for_lock(deadline, session.clock);
-    place.remove().map(|removed| Removed { any: ended.any || removed.any })
+/// Ends a login. It stops working immediately; its files are deleted once no process is renewing it.
+fn end_login(login_store: &LoginStore, deadline: &Deadline, session: &Session<'_>) -> io::Result<Removed> {
+    let ended = login_store.end()?;
+    // A renewing process checks the marker before it stores. The lock covers the moment between the two.
+    let _lock = login_store.wait_for_lock(deadline, session.clock);
+    login_store.remove().map(|removed| Removed { any: ended.any || removed.any })
 }
 
-/// What a profile has that can be ended in the cloud.
+/// The tokens and the login of a profile, as far as they can be revoked in the cloud.
 struct LocalState {
     profile: Profile,
-    /// Of each link of a chain, outermost first, as far as they live.
+    /// The valid tokens of each link of the impersonation chain, outermost first.
     tokens: Vec<Secret>,
     login: Option<(LoginClient, LoginState)>,
 }
 
-fn all_holdings(call: &CommandCall, session: &Session<'_>) -> Vec<LocalState> {
+fn all_local_states(call: &CommandCall, session: &Session<'_>) -> Vec<LocalState> {
     let load = |name: String| session.profile(&ProfileRef::Given { by: "logout", name: name.clone() }).ok();
-    // An alias's profile is among them under its own name.
+    // Skips aliases: the profile of an alias is in the list under its own name.
     let profiles = find::names(session.places)
         .into_iter()
         .filter_map(|name| load(name.clone()).filter(|profile| profile.name.as_ref() == Some(&name)));
@@ -198,10 +205,10 @@ impl LocalState {
         let grant = profile.open()?;
         let cache = session.cache();
         let now = session.clock.now();
-        let is_alive = |credential: &Credential| credential.left(now).longer > 0;
+        let is_valid = |credential: &Credential| credential.left(now).longer > 0;
         let mut tokens: Vec<Secret> = Vec::new();
         let mut add = |credential: Option<Credential>| {
-            if let Some(credential) = credential.filter(is_alive)
+            if let Some(credential) = credential.filter(is_valid)
                 && !tokens.contains(&credential.secret)
             {
                 tokens.push(credential.secret);
@@ -214,47 +221,48 @@ impl LocalState {
         }
         let deadline = Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout));
         let login = profile.login()?.and_then(|login| {
-            // Whoever renews brings the refresh token that is to be revoked, in place of the one that is there.
-            session.notes.debug(|| format!("{profile}: waiting for whoever renews the login, if anybody does"));
-            let _held = login.place.wait_for_lock(&deadline, session.clock);
+            // A renewing process replaces the refresh token. The new one must be revoked, so wait for it.
+            session.notes.debug(|| format!("{profile}: waiting until no process is renewing the login"));
+            let _lock = login.place.wait_for_lock(&deadline, session.clock);
             login.place.load().ok().map(|state| (login, state))
         });
         add(login.as_ref().and_then(|(_, state)| state.access.as_ref()).map(|access| access.credential()));
         Ok(Self { profile: profile.clone(), tokens, login })
     }
 
-    /// Ends it all in the cloud. What fails is told, and stops nothing.
-    fn revoke(&self, call: &CommandCall, session: &Session<'_>, told: &mut Report) {
+    /// Revokes the login and the tokens in the cloud. Reports a failure and continues with the next token.
+    fn revoke(&self, call: &CommandCall, session: &Session<'_>, report: &mut Report) {
         let profile = &self.profile;
         let timeout = call.options.timeout.unwrap_or(profile.timeout);
-        let fail = |error: Error, told: &mut Report| {
-            told.error.get_or_insert(error.context(format!("{profile}: forgotten here, but not revoked in the cloud")));
+        let fail = |error: Error, report: &mut Report| {
+            let error = error.context(format!("{profile}: removed from this machine, but not revoked in the cloud"));
+            report.error.get_or_insert(error);
         };
-        let done = session.ask(profile, &call.options, Duration::ZERO, timeout, |cx| {
-            if let Err(error) = self.revoke_login(cx, told) {
-                fail(error, told);
+        let outcome = session.ask(profile, &call.options, Duration::ZERO, timeout, |cx| {
+            if let Err(error) = self.revoke_login(cx, report) {
+                fail(error, report);
             }
-            // The innermost last, though any of them may revoke itself.
+            // Outermost first. Any token may revoke itself, so the order is not essential.
             for token in &self.tokens {
                 match iam::revoke(&profile.installation, token, cx) {
                     Ok(subject) => {
                         let _ = writeln!(
-                            told.text,
-                            "{profile}: the token of {subject} is revoked, for every program that was given the same one"
+                            report.text,
+                            "{profile}: revoked the token of {subject}, for every program that uses it"
                         );
                     }
-                    Err(error) => fail(error, told),
+                    Err(error) => fail(error, report),
                 }
             }
             Ok(())
         });
-        if let Err(error) = done {
-            fail(error, told);
+        if let Err(error) = outcome {
+            fail(error, report);
         }
     }
 
-    /// Ends the refresh token. The call wants a living token besides, which a dead login must get first.
-    fn revoke_login(&self, cx: &Context<'_>, told: &mut Report) -> Result<()> {
+    /// Revokes the refresh token. The request also needs a valid access token, so an expired login is renewed first.
+    fn revoke_login(&self, cx: &Context<'_>, report: &mut Report) -> Result<()> {
         let Some((login, state)) = &self.login else { return Ok(()) };
         let Some(refresh_token) = &state.refresh_token else { return Ok(()) };
         let installation = &self.profile.installation;
@@ -268,7 +276,7 @@ impl LocalState {
                 iam::revoke(installation, &granted.access_token, cx)?;
             }
         }
-        let _ = writeln!(told.text, "{}: the login is revoked", self.profile);
+        let _ = writeln!(report.text, "{}: revoked the login", self.profile);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `revoke`: ends a token in the cloud: the profile's cached one, or one that comes on standard input.
+//! `revoke`: revokes a token in the cloud, either the profile's cached token or one from standard input.
 
 use std::time::Duration;
 
@@ -14,78 +14,80 @@ use crate::profile::{Profile, find};
 use crate::session::Session;
 
 pub const COMMAND: Command =
-    Command::new("revoke", "end the cached token in the cloud, or one from standard input", arguments, run);
+    Command::new("revoke", "revoke the cached token, or one from standard input", arguments, run);
 
 fn arguments(command: clap::Command) -> clap::Command {
     command
-        .arg(Arg::new("token").value_name("-").action(ArgAction::Append).help("take the token from standard input"))
-        .after_help("Standard input is read without - too, where it is no terminal; if it is empty, the cached token is meant.\nEvery program that has been given the same token loses it.")
+        .arg(Arg::new("token").value_name("-").action(ArgAction::Append).help("read the token from standard input"))
+        .after_help("Without -, standard input is read unless it is a terminal. If it is empty, the cached token is revoked.\nThe token stops working in every program that uses it.")
 }
 
-/// More than a token may have; a line feed and a BOM fit in.
+/// The most bytes read from standard input: more than the longest token with a line feed and a BOM.
 const LARGEST: usize = 8 * 1024;
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
-    let words: Vec<&String> = call.matches.get_many("token").into_iter().flatten().collect();
-    let by_stdin = match words.as_slice() {
+    let arguments: Vec<&String> = call.matches.get_many("token").into_iter().flatten().collect();
+    let is_from_stdin = match arguments.as_slice() {
         [] => false,
-        [word] if *word == "-" => true,
+        [argument] if *argument == "-" => true,
         [name] if find::names(session.places).contains(*name) => {
-            return Err(Error::usage("which profile is meant is said with --profile")
-                .hint(format!("ycred revoke --profile {name}")));
+            return Err(Error::usage(format!("unexpected argument {name}: expected - or no argument"))
+                .hint(format!("to select the profile, run `ycred revoke --profile {name}`")));
         }
         _ => {
-            // It may well be a token, and every user of this machine has seen it by now.
-            words.iter().for_each(|word| drop(Secret::new((*word).clone())));
-            return Err(Error::usage("a token is not given on the command line, where everybody can read it")
-                .hint("give it on standard input: ycred revoke -"));
+            // It may be a token, so register it as a secret: no message may contain it.
+            arguments.iter().for_each(|argument| drop(Secret::new((*argument).clone())));
+            return Err(Error::usage("unexpected argument: other users can read a token on the command line")
+                .hint("pass the token on standard input: ycred revoke - < FILE"));
         }
     };
-    let given = match by_stdin || !session.stdin.borrow().is_terminal() {
-        true => read(call, session)?,
+    let given = match is_from_stdin || !session.stdin.borrow().is_terminal() {
+        true => read_token(call, session)?,
         false => None,
     };
-    if by_stdin && given.is_none() {
-        return Err(Error::usage("there is no token on standard input").hint("ycred revoke - < FILE"));
+    if is_from_stdin && given.is_none() {
+        return Err(Error::usage("missing token on standard input").hint("run `ycred revoke - < FILE`"));
     }
-    let profile = session.profile(&call.wanted())?;
+    let profile = session.profile(&call.profile_by_flag())?;
     let token = match given {
         Some(token) => token,
-        None => cached(&profile, session)?,
+        None => cached_token(&profile, session)?,
     };
     let timeout = call.options.timeout.unwrap_or(profile.timeout);
     let subject = session
         .ask(&profile, &call.options, Duration::ZERO, timeout, |cx| iam::revoke(&profile.installation, &token, cx))
         .map_err(|error| error.context(&profile))?;
-    // Best effort: what stays is refused by the first server that sees it.
+    // Best effort: if the token stays in the cache, the first server that gets it rejects it.
     session.reject_token(&profile, &call.options, &token);
-    Ok(Outcome::reply(Reply::text(format!("{profile}: the token of {subject} is revoked\n"))))
+    Ok(Outcome::reply(Reply::text(format!("{profile}: revoked the token of {subject}\n"))))
 }
 
-fn read(call: &CommandCall, session: &Session<'_>) -> Result<Option<Secret>> {
+/// Reads a token from standard input. Returns `None` if standard input is empty.
+fn read_token(call: &CommandCall, session: &Session<'_>) -> Result<Option<Secret>> {
     let input = session.read_stdin(LARGEST, &call.options)?;
-    let text = std::str::from_utf8(&input).map_err(|_| Error::usage("what is on standard input is no token"))?.trim();
+    let text = std::str::from_utf8(&input).map_err(|_| Error::usage("standard input is not a token"))?.trim();
     if text.is_empty() {
         return Ok(None);
     }
     let token = token_text(Secret::new(text.to_owned()));
-    token.map(Some).map_err(|why| Error::usage(format!("what is on standard input is no token: it {why}")))
+    token.map(Some).map_err(|why| Error::usage(format!("standard input is not a token: it {why}")))
 }
 
-fn cached(profile: &Profile, session: &Session<'_>) -> Result<Secret> {
+/// Returns the profile's valid token from the cache or, if there is none, from the login.
+fn cached_token(profile: &Profile, session: &Session<'_>) -> Result<Secret> {
     let grant = profile.open()?;
     let record = session.cache().entry(grant.identity()).load().map_err(|error| error.context(profile))?;
-    // Where nothing is cached, a login still has its last token, and would hand it out.
-    let own = || {
+    // A login keeps its last token and returns it even if nothing is cached.
+    let login_token = || {
         let login = profile.login().ok().flatten().filter(|_| grant.inner().is_none())?;
         login.place.load().ok()?.access.map(|access| access.credential())
     };
     let now = session.clock.now();
-    let is_living = |credential: &Credential| credential.left(now).longer > 0;
-    let cached = record.and_then(|record| record.credential()).filter(is_living);
-    let living = cached.or_else(|| own().filter(is_living));
-    living.map(|credential| credential.secret).ok_or_else(|| {
-        Error::usage(format!("{profile}: no living token is cached"))
-            .hint("another one is revoked by giving it on standard input: ycred revoke -")
+    let is_valid = |credential: &Credential| credential.left(now).longer > 0;
+    let cached = record.and_then(|record| record.credential()).filter(is_valid);
+    let token = cached.or_else(|| login_token().filter(is_valid));
+    token.map(|credential| credential.secret).ok_or_else(|| {
+        Error::usage(format!("{profile}: no valid token in the cache"))
+            .hint("to revoke another token, pass it on standard input: ycred revoke - < FILE")
     })
 }

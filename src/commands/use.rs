@@ -1,4 +1,4 @@
-//! `use`: makes a profile the default, by an alias in `default.toml`.
+//! `use`: makes a profile the default by writing an alias to `default.toml`.
 
 use clap::Arg;
 
@@ -11,50 +11,45 @@ use crate::profile::find::check_name;
 use crate::profile::{ProfileRef, find};
 use crate::session::Session;
 
-pub const COMMAND: Command = Command::new("use", "make a profile the default one", arguments, run);
+pub const COMMAND: Command = Command::new("use", "make a profile the default", arguments, run);
 
 fn arguments(command: clap::Command) -> clap::Command {
-    command.arg(Arg::new("name").value_name("PROFILE").required(true).help("the profile's name"))
+    command.arg(Arg::new("name").value_name("PROFILE").required(true).help("name of the profile"))
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
-    let name = call.text("name").unwrap_or_default();
+    let name = call.value("name").unwrap_or_default();
     check_name(name)?;
     let directory = session.places.config.as_ref().ok_or_else(|| {
-        Error::profile("there is no home directory to keep a default in").hint("set YCRED_CONFIG_DIR")
+        Error::profile("cannot find the configuration directory: no home directory").hint("set YCRED_CONFIG_DIR")
     })?;
     let path = directory.join("default.toml");
     if name == "default" {
-        return Err(Error::usage("the default cannot be an alias of itself")
-            .hint("`ycred list` shows the profiles that there are"));
+        return Err(Error::usage("cannot make `default` an alias of itself")
+            .hint("name another profile; `ycred list` lists them"));
     }
-    // It must be there and be right, and no alias itself: an alias goes one level.
+    // The target must be a valid profile and not an alias, because an alias of an alias is not allowed.
     let target = session.profile(&ProfileRef::Given { by: "use", name: name.to_owned() })?;
     if target.name.as_deref() != Some(name) {
-        return Err(Error::usage(format!("{name} is an alias itself, of {}", target.name.unwrap_or_default()))
-            .hint("use the profile that it names"));
+        let profile = target.name.unwrap_or_default();
+        return Err(Error::usage(format!("{name} is an alias of {profile}")).hint(format!("run `ycred use {profile}`")));
     }
     match find::alias_target(&path) {
         Ok(Some(_)) => {}
         Ok(None) if !path.exists() => {}
-        // A broken file may be a person's work as much as a good one.
+        // A file that cannot be read as a profile may still contain the user's work.
         Ok(None) | Err(_) => {
-            return Err(Error::profile(format!(
-                "{}: is a profile of its own, no alias, and is not replaced",
-                path.display()
-            ))
-            .hint(format!(
-                "give it a name first: mv {} {}",
-                path.display(),
-                directory.join("NAME.toml").display()
-            )));
+            return Err(Error::profile(format!("{}: cannot replace a profile, only an alias", path.display()))
+                .hint(format!("rename it first: mv {} {}", path.display(), directory.join("NAME.toml").display())));
         }
     }
     store::write_config(&path, format!("use = \"{name}\"\n").as_bytes(), true)
-        .map_err(|error| Error::profile(format!("{}: cannot be written", path.display())).because(error))?;
+        .map_err(|error| Error::profile(format!("{}: cannot write the alias", path.display())).because(error))?;
     let mut text = format!("the default profile is now {name}\n");
     if session.environment.get(YCRED_PROFILE).is_some() {
-        text.push_str("but not in this shell, where YCRED_PROFILE names another: unset YCRED_PROFILE\n");
+        text.push_str(
+            "YCRED_PROFILE is set and takes precedence in this shell; to use the default, run `unset YCRED_PROFILE`\n",
+        );
     }
     Ok(Outcome::reply(Reply::text(text)))
 }

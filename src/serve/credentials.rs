@@ -1,4 +1,5 @@
-//! What `exec --serve` has at hand: by the same record as every other process, and in memory where no record can be.
+//! The credentials that `exec --serve` can return immediately. They are in the cache record that all processes share, or in
+//! memory if they cannot be cached.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,52 +20,53 @@ use crate::sources::Resource;
 use crate::sources::access_key::{AccessKey, KeyRequest};
 use crate::system::loopback::LocalResponse;
 
-/// What is handed out.
+/// The kinds of credential that `exec --serve` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Item {
+pub enum CredentialKind {
     Token,
     AccessKey,
 }
 
-impl Item {
+impl CredentialKind {
     pub const ALL: [Self; 2] = [Self::Token, Self::AccessKey];
 
-    pub fn need(self) -> Resource {
+    /// Returns the resource to obtain.
+    pub fn resource(self) -> Resource {
         match self {
             Self::Token => Resource::default(),
-            // The same as `ycred aws` asks for, so that they share a record.
+            // The same request as that of `ycred aws`, so that both share a record.
             Self::AccessKey => Resource::AccessKey(KeyRequest::default()),
         }
     }
 
-    /// The reply with a token or a key in it.
-    pub fn response(self, got: &ObtainedToken, now: Timestamp) -> LocalResponse {
-        let until = got.advertised(now);
+    /// Returns the HTTP response with this credential.
+    pub fn response(self, obtained: &ObtainedToken, now: Timestamp) -> LocalResponse {
+        let expires = obtained.advertised(now);
         let json = |body: String| LocalResponse::new(200, "application/json", body);
         match self {
-            // A token has no character that JSON would escape.
+            // A token contains no characters that JSON escapes.
             Self::Token => json(format!(
                 "{{\"access_token\":\"{}\",\"expires_in\":{},\"token_type\":\"Bearer\"}}",
-                got.credential.secret.expose(),
-                // Whole seconds; of a last fraction one is made, or clients would take the token for a dead one.
-                (until.since(now) / 1000).max(1)
+                obtained.credential.secret.expose(),
+                // At least 1 second: clients would take 0 for an expired token.
+                (expires.since(now) / 1000).max(1)
             )),
             Self::AccessKey => {
-                let Some(key) = AccessKey::unpack(&got.credential.secret) else {
-                    return LocalResponse::text(503, "what the cache has is no access key\n");
+                let Some(key) = AccessKey::unpack(&obtained.credential.secret) else {
+                    return LocalResponse::text(503, "the cached credential is not an access key\n");
                 };
-                let text = |part: &Secret| serde_json::Value::from(part.expose()).to_string();
+                let json_string = |part: &Secret| serde_json::Value::from(part.expose()).to_string();
                 json(format!(
-                    "{{\"AccessKeyId\":{},\"SecretAccessKey\":{},\"Token\":{},\"Expiration\":\"{until}\"}}",
-                    text(&key.id),
-                    text(&key.secret),
-                    text(&key.session_token)
+                    "{{\"AccessKeyId\":{},\"SecretAccessKey\":{},\"Token\":{},\"Expiration\":\"{expires}\"}}",
+                    json_string(&key.id),
+                    json_string(&key.secret),
+                    json_string(&key.session_token)
                 ))
             }
         }
     }
 
-    /// The flags as they hold for it: `--min-ttl` is for tokens of half a day.
+    /// Returns the flags that apply to this kind. `--min-ttl` applies to tokens only, which are valid for half a day.
     pub fn options(self, options: &Options) -> Options {
         match self {
             Self::Token => options.clone(),
@@ -73,7 +75,7 @@ impl Item {
     }
 }
 
-/// Both, with where they are kept.
+/// The token and the access key, in the cache and in memory. All threads share it.
 pub struct CredentialStore {
     cache: Cache,
     slots: [CredentialSlot; 2],
@@ -81,82 +83,86 @@ pub struct CredentialStore {
 
 struct CredentialSlot {
     identity: Identity,
-    /// None: its source wants to be asked each time.
+    /// `None` if the credential must be fetched for each request.
     rules: Option<RenewalRules>,
+    /// True if the profile and the flags allow caching on disk.
     has_record: bool,
     requirements: Requirements,
-    /// What could not be kept in a record, and when it was got.
-    held: Mutex<Option<(ObtainedToken, Timestamp)>>,
-    /// The keeper has been told that it is due.
-    is_requested: AtomicBool,
+    /// The credential that could not be stored in a record, and the time when it was fetched.
+    in_memory: Mutex<Option<(ObtainedToken, Timestamp)>>,
+    /// True while a renewal is queued for the refresher.
+    is_renewal_queued: AtomicBool,
 }
 
-/// Something to hand out.
+/// A valid credential from the store.
 #[derive(Debug)]
 pub struct CacheLookup {
-    pub got: ObtainedToken,
-    /// It should be renewed.
+    pub obtained: ObtainedToken,
+    /// True if the credential should be renewed.
     pub is_due: bool,
 }
 
 impl CredentialStore {
+    /// Opens the store for a profile.
+    ///
     /// # Errors
     /// As [`Session::open`].
     pub fn new(session: &Session<'_>, profile: &Profile, options: &Options) -> Result<Self> {
         let has_record = profile.cached && !options.no_cache;
-        // Opened as if it were cached, for the rules: memory keeps to them too.
+        // Opens the profile as if it were cached to get the renewal rules, which also apply in memory.
         let profile = Profile { cached: true, ..profile.clone() };
-        let slot = |item: Item| -> Result<CredentialSlot> {
-            let (grant, min_ttl) = session.open(&profile, &item.need(), Duration::ZERO)?;
+        let slot = |kind: CredentialKind| -> Result<CredentialSlot> {
+            let (grant, min_ttl) = session.open(&profile, &kind.resource(), Duration::ZERO)?;
             let rules = match grant.caching() {
                 Caching::Never => None,
                 Caching::StoredToken(rules) => Some(rules),
             };
-            let min_ttl = item.options(options).min_ttl.unwrap_or(min_ttl);
+            let min_ttl = kind.options(options).min_ttl.unwrap_or(min_ttl);
             Ok(CredentialSlot {
                 identity: grant.identity().clone(),
                 rules,
                 has_record,
                 requirements: Requirements { min_ttl, force_since: None },
-                held: Mutex::new(None),
-                is_requested: AtomicBool::new(false),
+                in_memory: Mutex::new(None),
+                is_renewal_queued: AtomicBool::new(false),
             })
         };
-        Ok(Self { cache: session.cache(), slots: [slot(Item::Token)?, slot(Item::AccessKey)?] })
+        Ok(Self { cache: session.cache(), slots: [slot(CredentialKind::Token)?, slot(CredentialKind::AccessKey)?] })
     }
 
-    fn slot(&self, item: Item) -> &CredentialSlot {
-        &self.slots[item as usize]
+    fn slot(&self, kind: CredentialKind) -> &CredentialSlot {
+        &self.slots[kind as usize]
     }
 
-    /// What can be handed out at once.
-    pub fn find(&self, item: Item, now: Timestamp) -> Option<CacheLookup> {
-        let slot = self.slot(item);
+    /// Returns the credential that can be returned to a client now, if there is one.
+    pub fn lookup(&self, kind: CredentialKind, now: Timestamp) -> Option<CacheLookup> {
+        let slot = self.slot(kind);
         let rules = slot.rules.as_ref()?;
-        let mut held = slot.held();
+        let mut in_memory = slot.lock_memory();
         let record = match slot.has_record {
-            // Why it cannot be handed out (a key file is gone) will be told by who asks for another.
+            // On an error (such as a deleted key file), the refresher tries to fetch and reports the reason.
             true => self.cache.entry(&slot.identity).load().ok()?,
             false => None,
         };
         if record.as_ref().is_some_and(|record| record.is_emptied()) {
-            *held = None;
+            *in_memory = None;
         }
         let is_usable = |credential: &Credential| credential.left(now).longer > 0;
         let recorded = record.as_ref().and_then(|record| Some((record, record.credential().filter(is_usable)?)));
-        let held = held.as_ref().filter(|(got, _)| is_usable(&got.credential));
-        match (recorded, held) {
-            (Some((record, credential)), held)
-                if held.is_none_or(|(held, _)| held.credential.expires <= credential.expires) =>
+        let in_memory = in_memory.as_ref().filter(|(obtained, _)| is_usable(&obtained.credential));
+        match (recorded, in_memory) {
+            (Some((record, credential)), in_memory)
+                if in_memory.is_none_or(|(obtained, _)| obtained.credential.expires <= credential.expires) =>
             {
                 let is_due = !matches!(record.decide(&slot.requirements, rules, now), Decision::Serve(_));
-                Some(CacheLookup { got: ObtainedToken { credential, skew: SkewReading::Earlier }, is_due })
+                Some(CacheLookup { obtained: ObtainedToken { credential, skew: SkewReading::Earlier }, is_due })
             }
-            (_, Some((got, fetched))) => {
-                let is_due = got.credential.left(now).longer < crate::base::clock::millis(slot.requirements.min_ttl)
-                    || rules.is_renewal_due(&got.credential, *fetched, now);
+            (_, Some((obtained, fetched))) => {
+                let is_due = obtained.credential.left(now).longer
+                    < crate::base::clock::millis(slot.requirements.min_ttl)
+                    || rules.is_renewal_due(&obtained.credential, *fetched, now);
                 Some(CacheLookup {
-                    got: ObtainedToken { credential: got.credential.clone(), skew: SkewReading::Earlier },
+                    obtained: ObtainedToken { credential: obtained.credential.clone(), skew: SkewReading::Earlier },
                     is_due,
                 })
             }
@@ -164,37 +170,39 @@ impl CredentialStore {
         }
     }
 
-    /// Whether its source wants to be asked each time.
-    pub fn is_never_cached(&self, item: Item) -> bool {
-        self.slot(item).rules.is_none()
+    /// Returns true if the credential must be fetched for each request.
+    pub fn is_never_cached(&self, kind: CredentialKind) -> bool {
+        self.slot(kind).rules.is_none()
     }
 
-    /// Notes that a renewal is called for, or (false) taken up. Returns what was noted before.
-    pub fn mark_requested(&self, item: Item, is_requested: bool) -> bool {
-        self.slot(item).is_requested.swap(is_requested, Ordering::Relaxed)
+    /// Records whether a renewal is queued. Returns the previous value.
+    pub fn set_renewal_queued(&self, kind: CredentialKind, is_queued: bool) -> bool {
+        self.slot(kind).is_renewal_queued.swap(is_queued, Ordering::Relaxed)
     }
 
-    /// Keeps what was got, where it is in no record.
-    pub fn keep(&self, item: Item, got: &ObtainedToken, now: Timestamp) {
-        let slot = self.slot(item);
+    /// Stores a credential in memory if it could not be stored in a record.
+    pub fn remember(&self, kind: CredentialKind, obtained: &ObtainedToken, now: Timestamp) {
+        let slot = self.slot(kind);
         let is_recorded = slot.has_record
             && self.cache.entry(&slot.identity).load().is_ok_and(|record| {
-                record.and_then(|record| record.credential()).is_some_and(|kept| kept.secret == got.credential.secret)
+                record
+                    .and_then(|record| record.credential())
+                    .is_some_and(|recorded| recorded.secret == obtained.credential.secret)
             });
-        let copy = ObtainedToken { credential: got.credential.clone(), skew: got.skew };
-        let mut held = slot.held();
-        let since = match held.as_ref() {
-            // Handed out again by a source that could not be asked: no younger for that.
-            Some((old, since)) if old.credential.secret == copy.credential.secret => *since,
+        let copy = ObtainedToken { credential: obtained.credential.clone(), skew: obtained.skew };
+        let mut in_memory = slot.lock_memory();
+        let fetched = match in_memory.as_ref() {
+            // The source returned the same token again. Its age counts from the first fetch.
+            Some((old, fetched)) if old.credential.secret == copy.credential.secret => *fetched,
             _ => now,
         };
-        *held = (!is_recorded && slot.rules.is_some()).then_some((copy, since));
+        *in_memory = (!is_recorded && slot.rules.is_some()).then_some((copy, fetched));
     }
 }
 
 impl CredentialSlot {
-    fn held(&self) -> MutexGuard<'_, Option<(ObtainedToken, Timestamp)>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_memory(&self) -> MutexGuard<'_, Option<(ObtainedToken, Timestamp)>> {
+        self.in_memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,7 +212,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_795_000_000_000);
 
-    fn body(item: Item, secret: &str, left: i64) -> String {
+    fn body(kind: CredentialKind, secret: &str, left: i64) -> String {
         let credential = Credential {
             secret: Secret::new(secret.into()),
             issued: NOW,
@@ -212,24 +220,24 @@ mod tests {
             skew: 0,
             assumed: false,
         };
-        let response = item.response(&ObtainedToken { credential, skew: SkewReading::Current }, NOW);
+        let response = kind.response(&ObtainedToken { credential, skew: SkewReading::Current }, NOW);
         assert_eq!(response.status, 200);
         String::from_utf8_lossy(&response.body).into_owned()
     }
 
     #[test]
-    fn a_token_is_told_with_its_seconds_less_a_margin() {
+    fn a_token_response_has_the_remaining_seconds_less_a_margin() {
         assert_eq!(
-            body(Item::Token, "t1.x.y", 3_600_000),
+            body(CredentialKind::Token, "t1.x.y", 3_600_000),
             r#"{"access_token":"t1.x.y","expires_in":3540,"token_type":"Bearer"}"#
         );
-        assert!(body(Item::Token, "t1.x.y", 300).contains(r#""expires_in":1,"#));
+        assert!(body(CredentialKind::Token, "t1.x.y", 300).contains(r#""expires_in":1,"#));
     }
 
     #[test]
-    fn a_key_has_the_four_fields_of_container_credentials() {
+    fn an_access_key_response_has_the_four_fields_of_container_credentials() {
         assert_eq!(
-            body(Item::AccessKey, "ajekey|YC/s|s1.t", 3_600_000),
+            body(CredentialKind::AccessKey, "ajekey|YC/s|s1.t", 3_600_000),
             r#"{"AccessKeyId":"ajekey","SecretAccessKey":"YC/s","Token":"s1.t","Expiration":"2026-11-18T12:05:40Z"}"#
         );
     }

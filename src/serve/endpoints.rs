@@ -1,9 +1,10 @@
-//! Who is answered what at the endpoints of `exec --serve`.
+//! The HTTP endpoints of `exec --serve`.
 //!
-//! The metadata service's protocol (docs `compute/operations/vm-connect/auth-inside-vm.md`), as the Yandex Cloud SDKs speak it,
-//! has no secret in it: it is for programs of our own user alone. That of AWS containers
-//! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>) is for whoever knows the password
-//! that our child was given.
+//! * The metadata service, as the Yandex Cloud SDKs use it (cloud documentation,
+//!   `compute/operations/vm-connect/auth-inside-vm.md`). Its protocol has no password, so ycred answers only programs of its
+//!   own user.
+//! * AWS container credentials (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>). They
+//!   require the password that ycred gives to the child.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -12,22 +13,23 @@ use subtle::ConstantTimeEq as _;
 
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
-use crate::serve::credentials::{CacheLookup, CredentialStore, Item};
+use crate::serve::credentials::{CacheLookup, CredentialKind, CredentialStore};
 use crate::serve::refresher::RefreshTask;
 use crate::system::loopback::{LocalRequest, LocalResponse, PendingRequest};
 use crate::system::peer;
 
-/// Where the metadata service is on its host, and the one thing of it that we have.
+/// The prefix of every path of the metadata service.
 const METADATA: &str = "/computeMetadata/";
+/// The only path of the metadata service that ycred implements.
 const TOKEN: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
-/// Ours to choose, since the child is given the URL.
+/// The path of the access keys. Any path would do, because the child gets the whole URL.
 pub const ACCESS_KEY: &str = "/credentials";
 
-/// Who answers the child's requests, and by what they are judged.
+/// Answers the child's requests.
 pub struct Server {
     pub clock: &'static dyn Clock,
     pub port: u16,
-    /// Our own user, where the users of others can be told; none: no metadata is answered.
+    /// The user of this process. `None` disables the metadata endpoint, because the user of a connection is unknown.
     pub user: Option<u32>,
     pub password: Secret,
     pub credentials: Arc<CredentialStore>,
@@ -35,54 +37,54 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers at once where there is something to answer with; else it is the keeper's.
-    pub fn take(&self, incoming: PendingRequest) {
-        let item = match self.judge(&incoming.request) {
-            Ok(item) => item,
+    /// Responds immediately if a credential is cached; otherwise passes the request to the refresher.
+    pub fn handle(&self, incoming: PendingRequest) {
+        let kind = match self.authorize(&incoming.request) {
+            Ok(kind) => kind,
             Err(refusal) => return incoming.respond_without_waiting(refusal),
         };
         let now = self.clock.now();
-        // Where the keeper is gone, the connection is closed.
-        let _ = match self.credentials.find(item, now) {
-            None => self.refresher.send(RefreshTask::Answer(item, incoming)),
-            Some(CacheLookup { got, is_due }) => {
-                incoming.respond_without_waiting(item.response(&got, now));
-                match is_due && !self.credentials.mark_requested(item, true) {
-                    true => self.refresher.send(RefreshTask::Renew(item)),
+        // If the refresher has panicked, sending fails. The request is dropped, which closes its connection.
+        let _ = match self.credentials.lookup(kind, now) {
+            None => self.refresher.send(RefreshTask::Respond(kind, incoming)),
+            Some(CacheLookup { obtained, is_due }) => {
+                incoming.respond_without_waiting(kind.response(&obtained, now));
+                match is_due && !self.credentials.set_renewal_queued(kind, true) {
+                    true => self.refresher.send(RefreshTask::Renew(kind)),
                     false => Ok(()),
                 }
             }
         };
     }
 
-    /// What is asked for, by one who may.
-    fn judge(&self, request: &LocalRequest) -> Result<Item, LocalResponse> {
+    /// Returns the requested kind of credential, or the response to a request that is not allowed.
+    fn authorize(&self, request: &LocalRequest) -> Result<CredentialKind, LocalResponse> {
         let refuse = |status: u16, why: &str| Err(LocalResponse::text(status, format!("{why}\n")));
         if request.path == ACCESS_KEY {
             return match request.header("authorization") {
-                Some(presented) if is_same(presented, &self.password) => Ok(Item::AccessKey),
-                Some(_) => refuse(403, "this is not the authorization token that was given out"),
-                None => refuse(401, "the authorization token is missing"),
+                Some(presented) if is_same(presented, &self.password) => Ok(CredentialKind::AccessKey),
+                Some(_) => refuse(403, "wrong authorization token"),
+                None => refuse(401, "missing authorization token"),
             };
         }
-        let Some(us) = self.user.filter(|_| request.path.starts_with(METADATA)) else {
-            return refuse(404, "there is nothing here");
+        let Some(own_user) = self.user.filter(|_| request.path.starts_with(METADATA)) else {
+            return refuse(404, "not found");
         };
-        // Before anything is told of what is here.
-        if peer::user(request.peer, self.port) != Some(us) {
-            return refuse(403, "this is for programs of the user who started it");
+        // Checked first, so that other users cannot find out which paths exist.
+        if peer::user(request.peer, self.port) != Some(own_user) {
+            return refuse(403, "only programs of the user who started ycred may use this endpoint");
         }
         if request.header("metadata-flavor").is_none_or(|flavor| !flavor.eq_ignore_ascii_case("google")) {
-            return refuse(403, "the header Metadata-Flavor: Google is missing");
+            return refuse(403, "missing header Metadata-Flavor: Google");
         }
         match request.path.as_str() {
-            TOKEN => Ok(Item::Token),
-            _ => refuse(404, "of the metadata service there is the token alone"),
+            TOKEN => Ok(CredentialKind::Token),
+            _ => refuse(404, "only the token endpoint is implemented"),
         }
     }
 }
 
-/// Compares in a time that tells nothing of where the two differ.
+/// Compares in constant time, so that the duration does not reveal where the two differ.
 fn is_same(presented: &str, password: &Secret) -> bool {
     presented.as_bytes().ct_eq(password.expose().as_bytes()).into()
 }
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_compared_whole() {
+    fn only_the_whole_password_matches() {
         let password = Secret::new("abcdefgh".into());
         assert!(is_same("abcdefgh", &password));
         for wrong in ["", "abcdefg", "abcdefghi", "abcdefgx", "xbcdefgh", "Bearer abcdefgh"] {

@@ -1,4 +1,4 @@
-//! Renews what `exec --serve` hands out, ahead of need, and answers the requests that had to wait for that.
+//! Renews the credentials of `exec --serve` before they expire, and answers the requests that had to wait for a fetch.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -18,24 +18,24 @@ use crate::obtain::ObtainedToken;
 use crate::process::flags::Options;
 use crate::process::stdin::Input;
 use crate::profile::Profile;
-use crate::serve::credentials::{CredentialStore, Item};
+use crate::serve::credentials::{CredentialKind, CredentialStore};
 use crate::session::Session;
 use crate::system::loopback::{LocalResponse, PendingRequest};
 
-/// What the keeper has to do.
+/// A task from the server.
 pub enum RefreshTask {
-    /// Somebody waits for this.
-    Answer(Item, PendingRequest),
-    /// It was handed out, and is due.
-    Renew(Item),
+    /// Responds to a request for which no valid credential is cached.
+    Respond(CredentialKind, PendingRequest),
+    /// Renews a credential that was returned from the cache and is due.
+    Renew(CredentialKind),
 }
 
-/// How often the keeper looks: so many times in what is left of a life, within these bounds. A look reads one file.
-const PAUSES: u32 = 20;
-const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How many times the refresher checks the credentials in the token's remaining validity. A check reads one file.
+const CHECKS_BEFORE_EXPIRY: u32 = 20;
+const MIN_PAUSE: Duration = Duration::from_millis(250);
+pub const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// What the keeper's session is made of, in its own thread.
+/// Everything from which the refresher's thread builds its own session.
 pub struct RefresherSetup {
     environment: Environment,
     places: Places,
@@ -45,13 +45,13 @@ pub struct RefresherSetup {
     profile: Profile,
     options: Options,
     credentials: Arc<CredentialStore>,
-    told: BTreeSet<Warning>,
+    printed_warnings: BTreeSet<Warning>,
 }
 
 impl RefresherSetup {
-    /// What the session has to warn of is told now, and not again.
+    /// Prints the session's pending warning, so that the refresher does not repeat it.
     pub fn new(session: &Session<'_>, profile: Profile, options: Options, credentials: Arc<CredentialStore>) -> Self {
-        let told = session.notes.take().map(|(kind, text)| {
+        let printed_warning = session.notes.take().map(|(kind, text)| {
             (session.print_stderr)(&error::line("warning", &text));
             kind
         });
@@ -64,11 +64,12 @@ impl RefresherSetup {
             profile,
             options: Options { force_refresh: false, ..options },
             credentials,
-            told: told.into_iter().collect(),
+            printed_warnings: printed_warning.into_iter().collect(),
         }
     }
 
-    pub fn keep(self, work: &Receiver<RefreshTask>) {
+    /// Runs the refresher until the server has gone.
+    pub fn run(self, tasks: &Receiver<RefreshTask>) {
         let notes = Notes::new(self.options.verbosity, self.print_stderr);
         let session = Session {
             environment: &self.environment,
@@ -87,15 +88,15 @@ impl RefresherSetup {
             profile: &self.profile,
             options: &self.options,
             credentials: &self.credentials,
-            told: self.told,
-            // A key is got when it is first asked for: few programs want one.
-            states: [RefreshState { is_wanted: true, ..RefreshState::default() }, RefreshState::default()],
+            printed_warnings: self.printed_warnings,
+            // An access key is not fetched before the first request for one, because few programs use it.
+            states: [RefreshState { is_in_use: true, ..RefreshState::default() }, RefreshState::default()],
         };
-        refresher.run(work);
+        refresher.run(tasks);
     }
 }
 
-/// The child has stdin.
+/// An empty standard input, because the real one belongs to the child.
 struct NoInput;
 
 impl Input for NoInput {
@@ -115,38 +116,42 @@ struct Refresher<'a> {
     profile: &'a Profile,
     options: &'a Options,
     credentials: &'a CredentialStore,
-    /// Warnings that have been given since all was well.
-    told: BTreeSet<Warning>,
+    /// The warnings printed since the last renewal without a warning.
+    printed_warnings: BTreeSet<Warning>,
+    /// Indexed by [`CredentialKind`].
     states: [RefreshState; 2],
 }
 
-/// How it stands with an item.
+/// The state of a credential's renewal.
 #[derive(Default)]
 struct RefreshState {
-    is_wanted: bool,
+    /// True if the credential is renewed without a request.
+    is_in_use: bool,
+    /// The secret that the last successful fetch returned.
     last: Option<Secret>,
-    /// Why there is none, and until when nobody asks again.
+    /// The error of the last fetch, and the time before which the refresher doesn't try again.
     failure: Option<(Error, Timestamp)>,
-    /// Something is at hand that is due, but could not be bettered; until when that is left at rest.
-    rests_until: Option<Timestamp>,
+    /// Set if the last fetch succeeded but the credential is still due: the time before which the refresher doesn't try
+    /// again.
+    paused_until: Option<Timestamp>,
 }
 
 impl Refresher<'_> {
-    fn run(mut self, work: &Receiver<RefreshTask>) {
+    fn run(mut self, tasks: &Receiver<RefreshTask>) {
         loop {
-            match work.recv_timeout(self.pause()) {
-                Ok(RefreshTask::Answer(item, incoming)) => {
-                    let response = self.respond(item);
+            match tasks.recv_timeout(self.pause()) {
+                Ok(RefreshTask::Respond(kind, incoming)) => {
+                    let response = self.response(kind);
                     incoming.respond_without_waiting(response);
                 }
-                Ok(RefreshTask::Renew(item)) => {
-                    self.credentials.mark_requested(item, false);
-                    self.tend(item);
+                Ok(RefreshTask::Renew(kind)) => {
+                    self.credentials.set_renewal_queued(kind, false);
+                    self.renew_if_due(kind);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    for item in Item::ALL {
-                        if self.states[item as usize].is_wanted {
-                            self.tend(item);
+                    for kind in CredentialKind::ALL {
+                        if self.states[kind as usize].is_in_use {
+                            self.renew_if_due(kind);
                         }
                     }
                 }
@@ -155,71 +160,74 @@ impl Refresher<'_> {
         }
     }
 
-    /// Until the next look.
+    /// Returns the time until the next check.
     fn pause(&self) -> Duration {
         let now = self.session.clock.now();
-        let left = self.credentials.find(Item::Token, now).map_or(0, |found| found.got.credential.left(now).shorter);
-        (Duration::from_millis(left.max(0).unsigned_abs()) / PAUSES).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+        let lookup = self.credentials.lookup(CredentialKind::Token, now);
+        let left = lookup.map_or(0, |lookup| lookup.obtained.credential.left(now).shorter);
+        (Duration::from_millis(left.max(0).unsigned_abs()) / CHECKS_BEFORE_EXPIRY).clamp(MIN_PAUSE, MAX_PAUSE)
     }
 
-    fn respond(&mut self, item: Item) -> LocalResponse {
-        self.states[item as usize].is_wanted = true;
-        let got = self.tend(item);
+    /// Returns the response to a request that had to wait.
+    fn response(&mut self, kind: CredentialKind) -> LocalResponse {
+        self.states[kind as usize].is_in_use = true;
+        let fetched = self.renew_if_due(kind);
         let now = self.session.clock.now();
-        let found = self.credentials.find(item, now).map(|found| found.got);
-        match (found.or(got), &self.states[item as usize].failure) {
-            (Some(got), _) => item.response(&got, now),
+        let stored = self.credentials.lookup(kind, now).map(|lookup| lookup.obtained);
+        match (stored.or(fetched), &self.states[kind as usize].failure) {
+            (Some(obtained), _) => kind.response(&obtained, now),
             (None, Some((error, _))) => LocalResponse::text(503, format!("ycred: {}\n", error.reason())),
-            (None, None) => LocalResponse::text(503, "ycred: there is nothing that lives\n"),
+            (None, None) => LocalResponse::text(503, "ycred: no valid credential\n"),
         }
     }
 
-    /// Renews what is due, unless that was tried just now. Returns what it got.
-    fn tend(&mut self, item: Item) -> Option<ObtainedToken> {
+    /// Renews a credential that is due, unless a renewal was tried recently. Returns the new credential.
+    fn renew_if_due(&mut self, kind: CredentialKind) -> Option<ObtainedToken> {
         let Self { session, credentials, .. } = *self;
         let now = session.clock.now();
-        let found = credentials.find(item, now);
-        if found.as_ref().is_some_and(|found| !found.is_due) {
+        let lookup = credentials.lookup(kind, now);
+        if lookup.as_ref().is_some_and(|lookup| !lookup.is_due) {
             return None;
         }
-        let states = &mut self.states[item as usize];
-        if !credentials.is_never_cached(item) {
+        let state = &mut self.states[kind as usize];
+        if !credentials.is_never_cached(kind) {
             let is_early = |until: Timestamp| now < until;
-            let rests = found.is_some() && states.rests_until.is_some_and(is_early);
-            if rests || states.failure.as_ref().is_some_and(|(_, until)| is_early(*until)) {
+            let is_paused = lookup.is_some() && state.paused_until.is_some_and(is_early);
+            if is_paused || state.failure.as_ref().is_some_and(|(_, until)| is_early(*until)) {
                 return None;
             }
         }
         session.started.set(session.clock.elapsed());
-        let options = item.options(self.options);
-        let outcome = session.obtain_need(self.profile, &options, &item.need(), Duration::ZERO);
+        let options = kind.options(self.options);
+        let outcome = session.obtain_need(self.profile, &options, &kind.resource(), Duration::ZERO);
         let now = session.clock.now();
         let warning = session.notes.take();
         match outcome {
-            Ok(got) => {
-                credentials.keep(item, &got, now);
-                states.failure = None;
-                // Only where it is due all the same: of a short life, a rest after good news would be what is left of it.
-                let could_be_better = credentials.find(item, now).is_none_or(|found| found.is_due);
-                states.rests_until = could_be_better.then(|| record::back_off(&got.credential, now));
-                let is_new = states.last.as_ref() != Some(&got.credential.secret);
-                states.last = Some(got.credential.secret.clone());
+            Ok(obtained) => {
+                credentials.remember(kind, &obtained, now);
+                state.failure = None;
+                // Pauses only if the new credential is due as well. Otherwise, for a short-lived one, the pause could outlast
+                // its validity.
+                let is_still_due = credentials.lookup(kind, now).is_none_or(|lookup| lookup.is_due);
+                state.paused_until = is_still_due.then(|| record::back_off(&obtained.credential, now));
+                let is_new = state.last.as_ref() != Some(&obtained.credential.secret);
+                state.last = Some(obtained.credential.secret.clone());
                 match warning {
-                    Some((kind, text)) if self.told.insert(kind) => {
+                    Some((warning, text)) if self.printed_warnings.insert(warning) => {
                         (session.print_stderr)(&error::line("warning", &text))
                     }
-                    None if is_new => self.told.clear(),
+                    None if is_new => self.printed_warnings.clear(),
                     _ => {}
                 }
-                Some(got)
+                Some(obtained)
             }
             Err(error) => {
-                // Once, not for every request.
-                if states.failure.is_none() {
+                // Prints the error once, not for every request.
+                if state.failure.is_none() {
                     (session.print_stderr)(&error.render());
                 }
                 let until = now.plus(record::failure_lifetime(&error));
-                states.failure = Some((error, until));
+                state.failure = Some((error, until));
                 None
             }
         }

@@ -124,7 +124,7 @@ fn a_denied_login_is_reported_and_the_browser_does_not_reopen_at_once() {
     let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("You are not logged in") && page.contains("The person said no"), "{page}");
     let retry = person.login(&[]).run();
-    refused_with_hint(retry, 1, &["no browser is opened", "the last login failed", "access_denied"], "--force-refresh");
+    refused_with_hint(retry, 1, &["browser not opened", "the last login failed", "access_denied"], "--force-refresh");
     assert_eq!(person.asked(), 1);
     refused(person.login(&["--force-refresh"]).run().without_address(), 1, &expected);
     assert_eq!(person.asked(), 2);
@@ -142,7 +142,7 @@ fn a_rejected_code_is_reported_in_browser_and_terminal() {
     let person = Person::new();
     person.world.emulator.fault(Fault::refuse(400).on(Endpoint::OauthToken).message("<b>not today</b>"));
     let run = person.login(&[]).run().without_address();
-    refused(run, 1, &["the login went well, but gave no token", "<b>not today</b>"]);
+    refused(run, 1, &["the login succeeded, but no token was issued", "<b>not today</b>"]);
     let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("&lt;b&gt;not today") && !page.contains("<b>"), "{page}");
     refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
@@ -152,15 +152,15 @@ fn a_rejected_code_is_reported_in_browser_and_terminal() {
 fn a_login_without_a_callback_times_out() {
     let person = Person::new();
     let run = person.login(&["--no-browser", "--timeout", "1s"]).run().without_address();
-    refused_with_hint(run, 4, &["nobody has logged in within 1s"], "--timeout");
+    refused_with_hint(run, 4, &["login not completed within 1s"], "--timeout");
 }
 
 #[test]
 fn if_the_browser_does_not_start_the_printed_address_still_works() {
     let person = Person::new();
     for (browser, message) in [
-        ("/nowhere/browser", "no browser can be started (/nowhere/browser: no such file)"),
-        ("false", "no browser has opened"),
+        ("/nowhere/browser", "cannot start a browser (/nowhere/browser: no such file)"),
+        ("false", "the browser failed to start"),
     ] {
         let login = person.login(&["--force-refresh"]).env("BROWSER", browser).start();
         let callback = person.callback(&person.address(&login));
@@ -175,7 +175,7 @@ fn if_the_browser_does_not_start_the_printed_address_still_works() {
         let steps = r"press Enter=>what?\n|that is not the address=>\x03";
         let arguments = [terminal.to_str().expect("UTF-8"), YCRED, "login", "--force-refresh", steps];
         let run = person.world.sandbox.call(&python, arguments).env("BROWSER", browser).run();
-        assert!(run.stdout.contains("that is not the address that the browser ends at"), "{run}");
+        assert!(run.stdout.contains("not the URL of a completed login"), "{run}");
     }
 }
 
@@ -193,16 +193,16 @@ fn init_writes_the_profile_and_logs_in() {
     handed(person.token(&["-p", "work"]).run());
     person.login(&["work"]).run().exits(0).stdout_has("profile work: logged in");
     refused_with_hint(person.login(&["nope"]).run(), 3, &["profile nope"], "ycred init nope --login");
-    refused(person.login(&["work", "-p", "other"]).run(), 2, &["two profiles are named"]);
+    refused(person.login(&["work", "-p", "other"]).run(), 2, &["two different profiles given"]);
     person.world.sandbox.profile("static", "source = \"static\"\ntoken-env = \"PATH\"\n");
-    refused(person.login(&["static"]).run(), 2, &["its source is \"static\", which needs no login"]);
+    refused(person.login(&["static"]).run(), 2, &["source \"static\" doesn't need a login"]);
     // The profile is kept if the login fails.
     person.world.emulator.set(|settings| settings.login.deny = true);
     let arguments = ["init", "two", "--login", "--iam-url", &iam, "--auth-url", &auth];
     refused(
         person.world.sandbox.ycred(arguments).run().without_address(),
         1,
-        &["two.toml is written, but nobody is logged in yet"],
+        &["two.toml: profile created, but the login failed"],
     );
     fs::remove_file(person.world.sandbox.path("config/default.toml")).expect("removed");
     refused_with_hint(person.login(&[]).run(), 3, &["no profile"], "ycred init default --login");

@@ -28,7 +28,7 @@ fn logout_ends_the_login_and_reports_it() {
     }
     refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
     refused(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
-    person.world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout_has("no token is cached");
+    person.world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout_has("no token in the cache");
     assert!(person.world.emulator.is_live(&token), "logout alone must not revoke the token");
     assert_eq!(person.tokens(), 1);
     // With --all.
@@ -40,7 +40,7 @@ fn logout_ends_the_login_and_reports_it() {
     person.login(&["second"]).run().exits(0);
     handed(person.token(&["-p", "second"]).run());
     let all = person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly();
-    assert!(all.stdout.contains("2 logins ended") && all.stdout.contains("1 cached tokens forgotten"), "{all}");
+    assert!(all.stdout.contains("2 logins ended") && all.stdout.contains("1 cached token removed"), "{all}");
     refused(person.token(&["-p", "second"]).run(), 1, &["nobody is logged in"]);
 }
 
@@ -94,7 +94,7 @@ fn logout_of_all_deletes_login_files_of_killed_processes() {
     // A login in progress has reserved its space on disk and still completes.
     let login = person.login(&["--no-browser"]).start();
     let address = person.address(&login);
-    person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout_has("1 logins ended");
+    person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout_has("1 login ended");
     assert!(!left.exists());
     person.curl(&["-o", "/dev/null", &person.callback(&address)]);
     login.finish().exits(0).stdout_has("logged in");
@@ -114,7 +114,7 @@ fn the_token_of_a_concurrent_renewal_is_revoked_too() {
     wait_until("logout waits", || logout.stderr().contains("waiting"));
     person.world.emulator.clear_faults();
     let token = handed(renewal.finish());
-    logout.finish().exits(0).stdout_has("the login is revoked");
+    logout.finish().exits(0).stdout_has("revoked the login");
     assert!(!person.world.emulator.is_live(&token));
     assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
 }
@@ -125,7 +125,7 @@ fn logout_can_revoke_the_login_in_the_cloud() {
     person.log_in();
     let token = person.get();
     let run = person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly();
-    for expected in ["the login is revoked", "the token of ajeperson00000000000 is revoked, for every program"] {
+    for expected in ["revoked the login", "revoked the token of ajeperson00000000000, for every program"] {
         assert!(run.stdout.contains(expected), "{run}");
     }
     assert!(!person.world.emulator.is_live(&token));
@@ -134,7 +134,7 @@ fn logout_can_revoke_the_login_in_the_cloud() {
     person.world.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
     person.age(13 * HOUR);
-    person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly().stdout_has("the login is revoked");
+    person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly().stdout_has("revoked the login");
     assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
     assert!(
         person.world.emulator.tokens().iter().filter(|token| person.world.emulator.is_live(token)).count() <= 1,
@@ -145,15 +145,15 @@ fn logout_can_revoke_the_login_in_the_cloud() {
     person.get();
     person.world.emulator.fault(Fault::refuse(403).on(Endpoint::RevokeRefresh));
     let run = person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(1);
-    assert!(run.stdout.contains("logged out") && run.stdout.contains("is revoked, for every"), "{run}");
-    assert!(run.stderr.contains("forgotten here, but not revoked in the cloud"), "{run}");
+    assert!(run.stdout.contains("logged out") && run.stdout.contains(", for every program"), "{run}");
+    assert!(run.stderr.contains("removed from this machine, but not revoked in the cloud"), "{run}");
     refused(person.token(&[]).run(), 1, &["nobody is logged in"]);
     // With --all.
     person.world.emulator.clear_faults();
     person.log_in();
     let token = person.get();
     let run = person.world.sandbox.ycred(["logout", "--revoke", "--all"]).run().exits(0).quietly();
-    assert!(run.stdout.contains("1 logins ended") && !person.world.emulator.is_live(&token), "{run}");
+    assert!(run.stdout.contains("1 login ended") && !person.world.emulator.is_live(&token), "{run}");
 }
 
 #[test]
@@ -168,17 +168,17 @@ fn revoke_takes_a_token_only_from_standard_input() {
             .stdin(format!("{other}\n"))
             .run()
             .exits(0)
-            .stdout_has("the token of ajeother000000000000 is revoked");
+            .stdout_has("revoked the token of ajeother000000000000");
         assert!(!person.world.emulator.is_live(&other) && person.world.emulator.is_live(&cached));
         assert_eq!(person.get(), cached, "revoking another token keeps the cached one");
     }
     revoke(&["-"]).stdin(cached.clone()).run().exits(0);
     assert_ne!(person.get(), cached, "the cached token is dropped");
     let error =
-        refused_with_hint(revoke(&[&person.get()]).run(), 2, &["not given on the command line"], "ycred revoke -");
+        refused_with_hint(revoke(&[&person.get()]).run(), 2, &["other users can read a token on the command line"], "ycred revoke -");
     assert!(!error.contains("t1."), "{error}");
-    refused(revoke(&["-"]).run(), 2, &["there is no token on standard input"]);
-    refused(revoke(&["-"]).stdin("two words").run(), 2, &["what is on standard input is no token"]);
+    refused(revoke(&["-"]).run(), 2, &["missing token on standard input"]);
+    refused(revoke(&["-"]).stdin("two words").run(), 2, &["standard input is not a token"]);
     refused(revoke(&["-"]).stdin("t1.unknown.token").run(), 1, &["Token is invalid or has expired"]);
     person.world.sandbox.ycred(["logout"]).run().exits(0);
     refused_with_hint(revoke(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
@@ -196,7 +196,7 @@ fn revoke_ends_the_cached_token_and_keeps_the_login() {
         .run()
         .exits(0)
         .quietly()
-        .stdout_is("profile default: the token of ajeperson00000000000 is revoked\n");
+        .stdout_is("profile default: revoked the token of ajeperson00000000000\n");
     assert!(!person.world.emulator.is_live(&first));
     let second = person.get();
     assert_ne!(second, first);
@@ -209,12 +209,12 @@ fn revoke_finds_a_token_that_only_the_login_state_has() {
     let person = Person::with(Config::default(), "cache = \"none\"");
     person.log_in();
     let first = person.get();
-    person.world.sandbox.ycred(["revoke"]).run().exits(0).quietly().stdout_has("is revoked");
+    person.world.sandbox.ycred(["revoke"]).run().exits(0).quietly().stdout_has("revoked the token");
     assert!(!person.world.emulator.is_live(&first));
     assert_ne!(person.get(), first);
     // With impersonation, `revoke` does not fall back to the login's own token.
     let more = "cache = \"none\"\nimpersonate = \"ajeservice0000000000\"";
     let person = Person::with(Config::default(), more);
     person.log_in();
-    refused(person.world.sandbox.ycred(["revoke"]).run(), 2, &["no living token is cached"]);
+    refused(person.world.sandbox.ycred(["revoke"]).run(), 2, &["no valid token in the cache"]);
 }

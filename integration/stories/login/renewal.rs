@@ -16,7 +16,7 @@ fn after_one_login_the_token_is_cached_and_renewed_without_the_user() {
     let person = Person::new();
     let run = person.login(&[]).run().exits(0);
     assert!(
-        run.stdout.contains("profile default: logged in; the token lives another 11h 59m and renews itself"),
+        run.stdout.contains("profile default: logged in; the token is valid for 11h 59m and renewed automatically"),
         "{run}"
     );
     let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");

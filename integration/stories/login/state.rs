@@ -49,7 +49,7 @@ fn login_files_and_directories_are_accessible_to_their_owner_only() {
 fn a_login_that_cannot_be_saved_is_an_error_before_a_browser_opens() {
     let person = Person::new();
     person.world.sandbox.file("state", "in the way");
-    refused(person.login(&[]).run(), 5, &["state/v1: a login cannot be kept"]);
+    refused(person.login(&[]).run(), 5, &["state/v1: cannot save the login"]);
     let nowhere = person.login(&[]).env("YCRED_STATE_DIR", "relative").run();
     refused_with_hint(
         nowhere,

@@ -104,7 +104,7 @@ fn two_concurrent_logins_open_one_browser() {
     wait_until("the second login waits", || second.stderr().contains("another `ycred login`"));
     person.world.emulator.clear_faults();
     first.finish().exits(0).stdout_has("logged in");
-    second.finish().exits(0).stdout_has("logged in").stderr_has("went well");
+    second.finish().exits(0).stdout_has("logged in").stderr_has("succeeded");
     assert_eq!((person.asked(), person.tokens()), (1, 1));
     // If the first login fails, both report the same error.
     person.world.emulator.fault(Fault { hold: true, ..Fault::refuse(400) }.on(Endpoint::OauthToken).message("no more"));

@@ -1,4 +1,4 @@
-//! What an import has found: profiles to be, and what a person should know.
+//! The result of reading yc's configuration or the environment: draft profiles, and remarks for the user.
 
 use crate::base::error::{Result, clean};
 use crate::base::hosts::DEFAULT_ENDPOINT;
@@ -7,43 +7,43 @@ use crate::profile::text::{quote, setting};
 use crate::sources::source::KeptSecret;
 use std::collections::BTreeMap;
 
-/// A profile that was asked for by name, and what to call it.
+/// An argument `PROFILE` or `PROFILE=NAME`: a profile to import, and perhaps a new name for it.
 pub(super) struct Selection<'a> {
-    pub(super) theirs: &'a str,
-    pub(super) ours: Option<&'a str>,
+    pub(super) yc_name: &'a str,
+    pub(super) new_name: Option<&'a str>,
 }
 
 impl<'a> Selection<'a> {
-    pub(super) fn read(word: &'a str) -> Result<Self> {
-        let (theirs, ours) = match word.split_once('=') {
-            Some((theirs, ours)) => (theirs, Some(ours)),
-            None => (word, None),
+    pub(super) fn parse(argument: &'a str) -> Result<Self> {
+        let (yc_name, new_name) = match argument.split_once('=') {
+            Some((yc_name, new_name)) => (yc_name, Some(new_name)),
+            None => (argument, None),
         };
-        ours.map_or(Ok(()), check_name)?;
-        Ok(Self { theirs, ours })
+        new_name.map_or(Ok(()), check_name)?;
+        Ok(Self { yc_name, new_name })
     }
 }
 
-/// What was found, in our terms; nothing of it is written yet.
+/// What can be imported, in terms of ycred.
 #[derive(Default)]
 pub(super) struct ImportSource {
     pub(super) drafts: Vec<Draft>,
-    /// The name, ours, that `default` is to stand for.
+    /// The new name of the profile to make the default.
     pub(super) default: Option<String>,
-    /// What else a person should know, a line each.
+    /// Lines for the user that do not belong to one draft.
     pub(super) remarks: Vec<String>,
-    /// Hosts and the profiles, ours, that yc's docker helper has for them.
+    /// For each host that yc's docker helper serves, the new name of its profile.
     pub(super) registries: BTreeMap<String, String>,
 }
 
-/// A profile to be.
+/// A profile that is not written yet.
 pub(super) struct Draft {
     pub(super) name: String,
-    /// What it was, for its first line.
+    /// Where the profile comes from, for the comment in its first line.
     pub(super) origin: String,
     pub(super) source: &'static str,
     pub(super) settings: Vec<(&'static str, Setting)>,
-    pub(super) kept: Option<KeptSecret>,
+    pub(super) secret: Option<KeptSecret>,
     pub(super) remarks: Vec<String>,
 }
 
@@ -54,23 +54,24 @@ pub(super) struct Setting {
 
 impl Draft {
     pub(super) fn new(name: String, origin: String, source: &'static str) -> Self {
-        Self { name, origin, source, settings: Vec::new(), kept: None, remarks: Vec::new() }
+        Self { name, origin, source, settings: Vec::new(), secret: None, remarks: Vec::new() }
     }
 
     pub(super) fn set(&mut self, key: &'static str, value: &str) {
         self.settings.push((key, Setting { values: vec![value.to_owned()], is_list: false }));
     }
 
-    /// Relative to the profile, so that the directory can be moved.
-    pub(super) fn kept_path(&self) -> Option<String> {
-        self.kept.as_ref().map(|kept| format!("{KEYS}/{}.{}", self.name, kept.ending))
+    /// Returns the path of the secret's file. It is relative to the profile, so that the directory can be moved.
+    pub(super) fn secret_path(&self) -> Option<String> {
+        self.secret.as_ref().map(|secret| format!("{KEYS}/{}.{}", self.name, secret.ending))
     }
 
+    /// Returns the content of the profile's file.
     pub(super) fn text(&self) -> String {
         let mut text =
-            format!("# Made by `ycred import` from {}.\nsource = {}\n", clean(&self.origin), quote(self.source));
-        if let (Some(kept), Some(path)) = (&self.kept, self.kept_path()) {
-            setting(&mut text, kept.key, &[path], false);
+            format!("# Created by `ycred import` from {}.\nsource = {}\n", clean(&self.origin), quote(self.source));
+        if let (Some(secret), Some(path)) = (&self.secret, self.secret_path()) {
+            setting(&mut text, secret.key, &[path], false);
         }
         for (key, Setting { values, is_list }) in &self.settings {
             setting(&mut text, key, values, *is_list);
@@ -78,23 +79,24 @@ impl Draft {
         text
     }
 
-    pub(super) fn keep(&mut self, kept: KeptSecret) {
-        if let Some(remark) = kept.remark {
+    /// Adds a secret that will be stored in a file of its own.
+    pub(super) fn set_secret(&mut self, secret: KeptSecret) {
+        if let Some(remark) = secret.remark {
             self.remarks.push(format!("{}: {}", self.name, remark.replace("{name}", &self.name)));
         }
-        self.kept = Some(kept);
+        self.secret = Some(secret);
     }
 
-    pub(super) fn endpoint(&mut self, text: &str) {
-        // The port goes without saying, and so does the default.
-        let endpoint = text.strip_suffix(":443").unwrap_or(text);
+    /// Sets the endpoint, without port 443. Sets nothing if it is the default endpoint.
+    pub(super) fn set_endpoint(&mut self, endpoint: &str) {
+        let endpoint = endpoint.strip_suffix(":443").unwrap_or(endpoint);
         if endpoint != DEFAULT_ENDPOINT {
             self.set("endpoint", endpoint);
         }
     }
 }
 
-/// Below the configuration directory: what profiles name and nobody else may read.
+/// The directory for secrets, below the configuration directory. Only its owner may read it.
 pub(super) const KEYS: &str = "keys";
 
 #[cfg(test)]
@@ -104,16 +106,16 @@ mod tests {
     use crate::sources::oauth;
 
     #[test]
-    fn a_profile_says_where_it_is_from_and_names_its_key_by_a_relative_path() {
+    fn a_profile_states_its_origin_and_has_a_relative_path_to_its_secret() {
         let mut draft = Draft::new("kz".into(), "yc's profile KZ\nsource = \"static\"".into(), "login");
         draft.set("federation-id", "bpf0000000000000000a");
-        draft.endpoint("api.yandexcloud.kz:443");
-        let expected = "# Made by `ycred import` from yc's profile KZ source = \"static\".\nsource = \"login\"\n\
+        draft.set_endpoint("api.yandexcloud.kz:443");
+        let expected = "# Created by `ycred import` from yc's profile KZ source = \"static\".\nsource = \"login\"\n\
                         federation-id = \"bpf0000000000000000a\"\nendpoint = \"api.yandexcloud.kz\"\n";
         assert_eq!(draft.text(), expected);
         let mut draft = Draft::new("me".into(), "x".into(), "oauth");
-        draft.keep(oauth::keep(Secret::wrapping("y0_x".into())).expect("a token"));
-        draft.endpoint("api.cloud.yandex.net:443");
+        draft.set_secret(oauth::keep(Secret::wrapping("y0_x".into())).expect("a token"));
+        draft.set_endpoint("api.cloud.yandex.net:443");
         assert!(draft.text().ends_with("source = \"oauth\"\noauth-token-file = \"keys/me.oauth-token\"\n"));
     }
 }

@@ -1,4 +1,4 @@
-//! A profile out of the variables that stand for one.
+//! Creates a profile from the environment variables that ycred uses if there is no profile.
 
 use crate::base::environment as env;
 use crate::base::environment::Environment;
@@ -10,38 +10,48 @@ use crate::profile::Profile;
 use crate::profile::find::check_name;
 use crate::session::Session;
 use crate::sources;
+use crate::sources::SOURCES;
 use crate::sources::source::Assignment;
 use std::path::Path;
 
-/// The profile that stands for what the environment says where there is none.
-pub(super) fn from_environment(wanted: &[Selection<'_>], session: &Session<'_>) -> Result<ImportSource> {
-    let name = match wanted {
+/// Returns a draft profile that is equivalent to the environment.
+///
+/// # Errors
+/// Usage (2): more than one name is given. Profile (3): the variables are not set, or are invalid.
+pub(super) fn from_environment(selections: &[Selection<'_>], session: &Session<'_>) -> Result<ImportSource> {
+    let name = match selections {
         [] => "default",
-        [Selection { theirs, ours: None }] => theirs,
-        _ => return Err(Error::usage("the environment makes one profile: give one name for it, or none")),
+        [Selection { yc_name: name, new_name: None }] => name,
+        _ => {
+            return Err(Error::usage("cannot create more than one profile from the environment")
+                .hint("give one name: ycred import --environment NAME"));
+        }
     };
     check_name(name)?;
     let environment = session.environment;
     let Some((source, assignments)) = sources::from_environment(environment) else {
-        return Err(Error::profile("the environment says nothing that a profile could be made of")
-            .hint("set YC_SERVICE_ACCOUNT_KEY_FILE, or another of the variables that docs/profiles.md lists"));
+        let variables: Vec<&str> =
+            SOURCES.iter().flat_map(|source| source.variables).map(|variable| variable.name).collect();
+        return Err(Error::profile("cannot create a profile: no credentials in the environment")
+            .hint(format!("set one of {}", variables.join(", "))));
     };
-    // What serves nobody without a profile would serve nobody with one.
+    // Report an invalid variable now, before a profile contains its value.
     Profile::from_environment(environment, session.places)?.open()?;
     let mut draft = Draft::new(name.to_owned(), "the environment".to_owned(), source.name);
-    let value = |variable: &str| plain(environment, variable);
+    let value = |variable: &str| utf8_value(environment, variable);
     for assignment in assignments {
         match assignment {
-            // Secrets that last go into files, since the variable will be gone; one that lives for hours does not.
+            // A long-lived secret goes into a file, because the variable will be gone. An IAM token expires within hours and
+            // is not stored.
             Assignment::Secret { variable, .. } if let Some(keep) = source.keep => {
-                let text = Secret::wrapping(value(variable)?);
-                draft.keep(keep(text).map_err(|error| error.context(variable))?);
+                let secret = Secret::wrapping(value(variable)?);
+                draft.set_secret(keep(secret).map_err(|error| error.context(variable))?);
             }
             Assignment::Secret { key, variable } => {
                 draft.set(key, variable);
                 draft.remarks.push(format!(
-                    "{name}: {variable} is an IAM token, which lives for hours: the profile reads the variable, and keeps \
-                     nothing"
+                    "{name}: {variable} is an IAM token, which expires within hours: it is not stored, and the profile \
+                     reads the variable"
                 ));
             }
             Assignment::Value { key, value, .. } => {
@@ -51,7 +61,7 @@ pub(super) fn from_environment(wanted: &[Selection<'_>], session: &Session<'_>) 
         }
     }
     if environment.get(env::YC_ENDPOINT).is_some() {
-        draft.endpoint(&value(env::YC_ENDPOINT)?);
+        draft.set_endpoint(&value(env::YC_ENDPOINT)?);
     }
     if environment.get(env::YCRED_AUTH_URL).is_some() {
         draft.set("auth-url", &value(env::YCRED_AUTH_URL)?);
@@ -63,13 +73,17 @@ pub(super) fn from_environment(wanted: &[Selection<'_>], session: &Session<'_>) 
     Ok(ImportSource { drafts: vec![draft], ..ImportSource::default() })
 }
 
-pub(super) fn plain(environment: &Environment, variable: &str) -> Result<String> {
-    let value = environment.text(variable).map_err(|_| Error::profile(format!("{variable} is not plain text")))?;
+/// Returns the value of a variable.
+///
+/// # Errors
+/// Profile (3): the value is not valid UTF-8.
+pub(super) fn utf8_value(environment: &Environment, variable: &str) -> Result<String> {
+    let value = environment.text(variable).map_err(|_| Error::profile(format!("{variable}: not valid UTF-8")))?;
     Ok(value.unwrap_or_default().to_owned())
 }
 
+/// Makes a path absolute. A path that starts with `~` stays as it is, because profiles support `~` too.
 pub(super) fn absolute(path: &str) -> Result<String> {
-    // A profile knows `~` too.
     if path.starts_with('~') {
         return Ok(path.to_owned());
     }

@@ -1,4 +1,4 @@
-//! The files that an import writes, and what it says of them.
+//! The files that an import writes, and the report about them.
 
 use crate::base::error::{Error, Result, clean, describe};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host};
@@ -12,19 +12,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Files to write, in this order, and what to say.
+/// Files to write, and the contents of the report.
 pub(super) struct Plan {
+    /// The directory for secrets.
     pub(super) keys: PathBuf,
-    pub(super) files: Vec<Planned>,
+    /// In the order in which they are written.
+    pub(super) files: Vec<PlannedFile>,
     pub(super) remarks: Vec<String>,
     pub(super) registries: BTreeMap<String, String>,
-    /// Of each profile that was found, to whom its token may go.
-    pub(super) allowed: BTreeMap<String, Allowed>,
-    /// Profiles that registries have, and nobody else.
-    pub(super) lacking: BTreeSet<String>,
+    /// For each imported profile, the hosts that may get its token.
+    pub(super) allowed_hosts: BTreeMap<String, Allowed>,
+    /// Profiles that yc's docker helper uses but that don't exist.
+    pub(super) missing_profiles: BTreeSet<String>,
 }
 
-pub(super) struct Planned {
+pub(super) struct PlannedFile {
     pub(super) path: PathBuf,
     pub(super) content: Content,
     pub(super) overwrite: bool,
@@ -32,44 +34,45 @@ pub(super) struct Planned {
 
 pub(super) enum Content {
     Profile(String),
-    StoredToken(Secret, String),
+    /// A secret and its description.
+    Secret(Secret, String),
 }
 
 impl Content {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Profile(text) => text.as_bytes(),
-            Self::StoredToken(secret, _) => secret.expose().as_bytes(),
+            Self::Secret(secret, _) => secret.expose().as_bytes(),
         }
     }
 }
 
 impl Plan {
     pub(super) fn of(
-        found: ImportSource,
-        wanted: &[Selection<'_>],
+        source: ImportSource,
+        selections: &[Selection<'_>],
         force: bool,
         directory: &Path,
         session: &Session<'_>,
     ) -> Result<Self> {
-        let is_there = |name: &str| {
-            found.drafts.iter().any(|draft| draft.name == name)
+        let exists = |name: &str| {
+            source.drafts.iter().any(|draft| draft.name == name)
                 || session.places.profile_candidates(name).iter().any(|path| path.exists())
         };
-        let lacking = found.registries.values().filter(|name| !is_there(name)).cloned().collect();
+        let missing_profiles = source.registries.values().filter(|name| !exists(name)).cloned().collect();
         let mut plan = Self {
             keys: directory.join(KEYS),
-            lacking,
+            missing_profiles,
             files: Vec::new(),
-            remarks: found.remarks,
-            registries: found.registries,
-            allowed: BTreeMap::new(),
+            remarks: source.remarks,
+            registries: source.registries,
+            allowed_hosts: BTreeMap::new(),
         };
         let mut default = None;
-        for draft in found.drafts {
+        let is_selected = !selections.is_empty();
+        for draft in source.drafts {
             let name = draft.name.clone();
-            if plan.add(draft, !wanted.is_empty(), force, directory, session)? && found.default.as_ref() == Some(&name)
-            {
+            if plan.add(draft, is_selected, force, directory, session)? && source.default.as_ref() == Some(&name) {
                 default = Some(name);
             }
         }
@@ -79,11 +82,17 @@ impl Plan {
         Ok(plan)
     }
 
-    /// A profile and its key, the key first: a profile is there whole or not at all. False: another one is there, and stays.
+    /// Adds the files of a profile: first its secret, so that a profile never names a file that does not exist.
+    ///
+    /// Returns false if a different profile of this name exists and is kept.
+    ///
+    /// # Errors
+    /// Profile (3): the draft is not a valid profile. Usage (2): a different profile exists, and the user has selected this
+    /// one by name.
     pub(super) fn add(
         &mut self,
         draft: Draft,
-        is_asked: bool,
+        is_selected: bool,
         force: bool,
         directory: &Path,
         session: &Session<'_>,
@@ -93,28 +102,28 @@ impl Plan {
         if sources::named(draft.source).is_some() {
             let profile = Profile::from_text(&draft.name, &path, &text, session.environment, session.places);
             let profile = profile.map_err(|error| error.context(&draft.origin))?;
-            self.allowed.insert(draft.name.clone(), profile.hosts);
+            self.allowed_hosts.insert(draft.name.clone(), profile.hosts);
         }
-        let kept_path = draft.kept_path().map(|relative| directory.join(relative));
+        let secret_path = draft.secret_path().map(|relative| directory.join(relative));
         let mut files = vec![];
-        if let (Some(kept), Some(path)) = (draft.kept, kept_path) {
-            let content = Content::StoredToken(kept.content, kept.about);
-            files.push(Planned { path, content, overwrite: force });
+        if let (Some(secret), Some(path)) = (draft.secret, secret_path) {
+            let content = Content::Secret(secret.content, secret.about);
+            files.push(PlannedFile { path, content, overwrite: force });
         }
-        files.push(Planned { path, content: Content::Profile(text), overwrite: force });
-        files.retain(|file| !file.is_there_already());
+        files.push(PlannedFile { path, content: Content::Profile(text), overwrite: force });
+        files.retain(|file| !file.is_unchanged());
         if files.is_empty() {
-            self.remarks.push(format!("{}: is there already, just so", draft.name));
+            self.remarks.push(format!("{}: unchanged", draft.name));
             return Ok(true);
         }
-        if let Some(taken) = files.iter().find(|file| !force && file.path.symlink_metadata().is_ok()) {
-            let path = taken.path.display();
-            if is_asked {
-                return Err(Error::usage(format!("{path}: there is another one already"))
-                    .hint("replace it with --force, or choose another name: ycred import PROFILE=NAME"));
+        if let Some(existing) = files.iter().find(|file| !force && file.path.symlink_metadata().is_ok()) {
+            let path = existing.path.display();
+            if is_selected {
+                return Err(Error::usage(format!("{path}: a different file already exists"))
+                    .hint("pass --force to replace it, or choose another name: ycred import PROFILE=NAME"));
             }
             self.remarks
-                .push(format!("{}: is left out, {path} is there and is another; --force replaces it", draft.name));
+                .push(format!("{}: skipped, because {path} exists and differs; --force replaces it", draft.name));
             return Ok(false);
         }
         self.files.append(&mut files);
@@ -122,21 +131,22 @@ impl Plan {
         Ok(true)
     }
 
-    /// What yc calls its current profile, as an alias; only an alias is replaced, as by `use`.
+    /// Makes this profile the default, by an alias in `default.toml`. Replaces an alias if forced, but never a profile.
     pub(super) fn add_default(&mut self, name: &str, force: bool, directory: &Path) -> Result<()> {
         let path = directory.join("default.toml");
         let content = Content::Profile(profile::text::alias(name));
-        let file = Planned { path, content, overwrite: force };
+        let file = PlannedFile { path, content, overwrite: force };
         let current = find::alias_target(&file.path);
         match current {
             Ok(Some(other)) if other == name => {}
             Ok(None) if file.path.symlink_metadata().is_err() => self.files.push(file),
             Ok(Some(_)) if force => self.files.push(file),
             Ok(Some(other)) => {
-                self.remarks.push(format!("the default stays {other}; `ycred use {name}` makes it yc's current one"));
+                self.remarks.push(format!("default profile unchanged: {other}; to change it, run `ycred use {name}`"));
             }
             Ok(None) | Err(_) => {
-                self.remarks.push(format!("{}: is a profile of its own and stays the default", file.path.display()));
+                self.remarks
+                    .push(format!("default profile unchanged: {} is a profile, not an alias", file.path.display()));
             }
         }
         Ok(())
@@ -145,86 +155,90 @@ impl Plan {
     pub(super) fn write(&self) -> Result<()> {
         for (done, file) in self.files.iter().enumerate() {
             let written = match &file.content {
-                Content::StoredToken(..) => store::make_private(&self.keys),
+                Content::Secret(..) => store::make_private(&self.keys),
                 Content::Profile(_) => Ok(()),
             };
             let written = written.and_then(|()| store::write_config(&file.path, file.content.bytes(), file.overwrite));
-            // Another import was quicker, with the very same.
-            let written = written.or_else(|error| if file.is_there_already() { Ok(()) } else { Err(error) });
+            // Not an error if a concurrent import has just written the same content.
+            let written = written.or_else(|error| if file.is_unchanged() { Ok(()) } else { Err(error) });
             written.map_err(|error| {
-                let error = Error::profile(format!("{}: cannot be written", file.path.display()))
+                let error = Error::profile(format!("{}: cannot write the file", file.path.display()))
                     .because(describe(&error))
-                    .hint("set YCRED_CONFIG_DIR to a directory of yours; what is written already is whole");
+                    .hint("set YCRED_CONFIG_DIR to a writable directory; the profiles written so far are complete");
                 match done {
                     0 => error,
-                    done => error.context(format!("{done} of {} files are written", self.files.len())),
+                    done => error.context(format!("{done} of {} files written", self.files.len())),
                 }
             })?;
         }
         Ok(())
     }
 
-    /// For people: every file with its mode and content, but for secrets; then what to know and to do.
-    pub(super) fn report(&self, done: &str, end: Option<&str>) -> String {
+    /// Returns the report: every file with its mode and content (a secret's description only), the remarks, and the entries
+    /// for docker's configuration.
+    ///
+    /// `status` says what happens to each file. `next_step` is the last line.
+    pub(super) fn report(&self, status: &str, next_step: Option<&str>) -> String {
         let mut text = String::new();
-        if self.files.iter().any(|file| matches!(file.content, Content::StoredToken(..))) {
-            let _ = writeln!(text, "{} (0700) {done}", clean(&format!("{}/", self.keys.display())));
+        if self.files.iter().any(|file| matches!(file.content, Content::Secret(..))) {
+            let _ = writeln!(text, "{} (0700) {status}", clean(&format!("{}/", self.keys.display())));
         }
         for file in &self.files {
-            let _ = writeln!(text, "{} (0600) {done}:", clean(&file.path.display().to_string()));
+            let _ = writeln!(text, "{} (0600) {status}:", clean(&file.path.display().to_string()));
             match &file.content {
                 Content::Profile(content) => {
                     for line in content.lines() {
                         let _ = writeln!(text, "    {}", clean(line));
                     }
                 }
-                Content::StoredToken(_, about) => {
+                Content::Secret(_, about) => {
                     let _ = writeln!(text, "    ({})", clean(about));
                 }
             }
         }
         if self.files.is_empty() && self.registries.is_empty() {
-            text.push_str("there is nothing to write\n");
+            text.push_str("Nothing to write.\n");
         }
         for remark in &self.remarks {
             let _ = writeln!(text, "{}", clean(remark));
         }
         if !self.registries.is_empty() {
-            text.push_str("yc's docker helper, as ~/.docker/config.json has it for ycred (docs/hooks/docker.md):\n");
+            text.push_str("To use ycred instead of yc's docker helper, add this to ~/.docker/config.json:\n");
             let helpers: BTreeMap<&String, String> =
                 self.registries.iter().map(|(host, profile)| (host, format!("ycred-{profile}"))).collect();
             let json = serde_json::json!({ "credHelpers": helpers });
             for line in serde_json::to_string_pretty(&json).unwrap_or_default().lines() {
                 let _ = writeln!(text, "    {}", clean(line));
             }
-            text.push_str("and the links that these names are, in a directory on PATH:\n");
+            text.push_str("And create these links in a directory in PATH:\n");
             for profile in self.registries.values().collect::<BTreeSet<_>>() {
                 let link = format!("~/.local/bin/docker-credential-ycred-{profile}");
                 let _ = writeln!(text, "    ln -s \"$(command -v ycred)\" {link}");
             }
-            let usual = Allowed::new(DEFAULT_ENDPOINT, &[]);
+            let default_hosts = Allowed::new(DEFAULT_ENDPOINT, &[]);
             for (host, profile) in &self.registries {
-                if self.lacking.contains(profile) {
-                    let remark = format!("{host}: there is no profile {profile}, which docker would ask");
+                if self.missing_profiles.contains(profile) {
+                    let remark = format!("{host}: profile {profile} doesn't exist; create it, or docker gets no token");
                     let _ = writeln!(text, "{}", clean(&remark));
                     continue;
                 }
-                let allowed = self.allowed.get(profile).unwrap_or(&usual);
+                let allowed = self.allowed_hosts.get(profile).unwrap_or(&default_hosts);
                 if !Host::parse(host).is_some_and(|host| allowed.covers(&host)) {
-                    let remark = format!("{host}: profile {profile} gives it no token unless its `hosts` lists it");
+                    let remark = format!("{host}: gets no token unless you add it to `hosts` in profile {profile}");
                     let _ = writeln!(text, "{}", clean(&remark));
                 }
             }
         }
-        if let Some(end) = end {
-            let _ = writeln!(text, "{end}");
+        if let Some(next_step) = next_step {
+            let _ = writeln!(text, "{next_step}");
         }
         text
     }
 }
 
-impl Planned {
-    pub(super) fn is_there_already(&self) -> bool {
+impl PlannedFile {
+    /// Returns true if the file exists with this content.
+    pub(super) fn is_unchanged(&self) -> bool {
         files::read(&self.path).is_ok_and(|content| *content == *self.content.bytes())
     }
 }

@@ -1,56 +1,57 @@
-//! The little of YAML that other programs' configuration files are: a tree of mappings, lists and texts, each with the
-//! line that it stands on.
+//! Parses the subset of YAML that other programs' configuration files use: a tree of mappings, lists and strings. Each node
+//! has its line number.
 //!
-//! Nothing is resolved: a scalar is its text (`true`, `~` and `0x1` too), a tag says nothing, and an alias is refused, so
-//! that a tree is never larger than its file.
+//! Scalars are not resolved: `true` and `0x1` are strings, and a null is an empty string. Tags are ignored. Aliases are an
+//! error, so a tree is never larger than its file.
 
 use std::collections::HashSet;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use zeroize::Zeroizing;
 
-/// A value and its line, from 1.
+/// A value and its line number, counted from 1.
 pub struct Node {
     pub line: usize,
     pub value: Value,
 }
 
-/// A scalar as its text, or what holds more of them.
+/// The value of a node.
 pub enum Value {
-    /// Wiped when it goes: such files hold keys.
+    /// A scalar. It is zeroed when dropped, because it may be a key.
     Text(Zeroizing<String>),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
 }
 
-/// What is wrong, in words that quote nothing of the file, and the line.
+/// A syntax error.
 #[derive(Debug)]
-pub struct Wrong {
+pub struct YamlError {
     pub line: usize,
+    /// The reason. It quotes nothing from the file, which may contain secrets.
     pub why: String,
 }
 
-/// Deeper than any configuration goes.
-const DEEPEST: usize = 32;
+/// The maximum nesting depth. Real configuration files stay far below it.
+const MAX_DEPTH: usize = 32;
 
 impl Node {
-    /// Reads the first document of a file. None: it is empty.
+    /// Parses the first document of a file. Returns `None` if it is empty.
     ///
     /// # Errors
-    /// What is wrong, and on which line.
-    pub fn read(text: &str) -> Result<Option<Self>, Wrong> {
-        // What is being filled, outermost first, with the key that waits for its value.
+    /// The first syntax error.
+    pub fn read(text: &str) -> Result<Option<Self>, YamlError> {
+        // The mappings and lists that have not ended yet, outermost first, each with the key that waits for its value.
         let mut open: Vec<(Self, Option<String>)> = Vec::new();
         for event in Parser::new_from_str(text.trim_start_matches('\u{feff}')) {
-            let (event, span) = event.map_err(|error| Wrong {
+            let (event, span) = event.map_err(|error| YamlError {
                 line: error.marker().line(),
-                why: format!("is not YAML: {}", error.info()),
+                why: format!("not valid YAML: {}", error.info()),
             })?;
             let line = span.start.line();
-            let wrong = |why: &str| Wrong { line, why: why.to_owned() };
-            let done = match event {
-                Event::MappingStart(..) | Event::SequenceStart(..) if open.len() >= DEEPEST => {
-                    return Err(wrong("is nested too deeply"));
+            let error_here = |why: &str| YamlError { line, why: why.to_owned() };
+            let complete = match event {
+                Event::MappingStart(..) | Event::SequenceStart(..) if open.len() >= MAX_DEPTH => {
+                    return Err(error_here("nested too deeply"));
                 }
                 Event::MappingStart(..) => {
                     open.push((Self { line, value: Value::Map(Vec::new()) }, None));
@@ -62,8 +63,8 @@ impl Node {
                 }
                 Event::MappingEnd | Event::SequenceEnd => {
                     let node = open.pop().map(|(node, _)| node);
-                    if let Some(line) = node.as_ref().and_then(Self::repeated) {
-                        return Err(Wrong { line, why: "has the same key twice".to_owned() });
+                    if let Some(line) = node.as_ref().and_then(Self::line_of_duplicate_key) {
+                        return Err(YamlError { line, why: "duplicate key".to_owned() });
                     }
                     node
                 }
@@ -72,34 +73,36 @@ impl Node {
                     let text = if is_null { String::new() } else { text.into_owned() };
                     Some(Self { line, value: Value::Text(Zeroizing::new(text)) })
                 }
-                Event::Alias(_) => return Err(wrong("has an alias (*name), which is not followed")),
+                Event::Alias(_) => return Err(error_here("aliases (*name) are not supported")),
                 Event::DocumentEnd => return Ok(None),
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => continue,
             };
-            let Some(node) = done else { return Err(wrong("ends what never began")) };
+            let Some(node) = complete else { return Err(error_here("unexpected end of a mapping or list")) };
             match open.last_mut() {
                 None => return Ok(Some(node)),
                 Some((Self { value: Value::List(items), .. }, _)) => items.push(node),
                 Some((Self { value: Value::Map(members), .. }, key)) => match key.take() {
                     Some(name) => members.push((name, node)),
                     None => {
-                        let Value::Text(name) = &node.value else { return Err(wrong("has a key that is no text")) };
+                        let Value::Text(name) = &node.value else { return Err(error_here("key is not a string")) };
                         *key = Some(name.to_string());
                     }
                 },
-                Some((Self { value: Value::Text(_), .. }, _)) => return Err(wrong("has a text with something inside")),
+                Some((Self { value: Value::Text(_), .. }, _)) => {
+                    return Err(error_here("unexpected value inside a string"));
+                }
             }
         }
         Ok(None)
     }
 
-    /// The line of a member whose name another one has already.
-    fn repeated(&self) -> Option<usize> {
+    /// Returns the line of the first member whose name occurs twice.
+    fn line_of_duplicate_key(&self) -> Option<usize> {
         let mut seen = HashSet::new();
         self.members()?.iter().find(|(name, _)| !seen.insert(name.as_str())).map(|(_, node)| node.line)
     }
 
-    /// The text, without blanks around it; none where it is empty or null, or no text.
+    /// Returns the string without surrounding whitespace. Returns `None` if it is empty or null, or not a string.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text.trim()).filter(|text| !text.is_empty()),
@@ -107,7 +110,7 @@ impl Node {
         }
     }
 
-    /// The members of a mapping; none where it is no mapping.
+    /// Returns the members of a mapping, or `None` if the node is not a mapping.
     pub fn members(&self) -> Option<&[(String, Self)]> {
         match &self.value {
             Value::Map(members) => Some(members),
@@ -115,7 +118,7 @@ impl Node {
         }
     }
 
-    /// A member of a mapping.
+    /// Returns the member of this name, if the node is a mapping.
     pub fn member(&self, name: &str) -> Option<&Self> {
         self.members()?.iter().find(|(key, _)| key == name).map(|(_, node)| node)
     }
@@ -126,11 +129,11 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Node {
-        Node::read(text).unwrap_or_else(|wrong| panic!("{}: {}", wrong.line, wrong.why)).expect("not empty")
+        Node::read(text).unwrap_or_else(|error| panic!("{}: {}", error.line, error.why)).expect("not empty")
     }
 
     #[test]
-    fn mappings_lists_and_texts_are_read_with_their_lines() {
+    fn mappings_lists_and_strings_have_their_lines() {
         let node = read(
             "# yc's own\ncurrent: prod\nprofiles:\n  prod:\n    token: \"y0_x\"\n    key: |\n      one\n      two\n  'two words': {}\nlist: [a, ~]\n",
         );
@@ -151,20 +154,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_or_more_than_a_tree_is_refused_with_its_line() {
+    fn a_syntax_error_has_its_line() {
         let (deep, bottomless) = (format!("a: {}", "[".repeat(40)), "[".repeat(100_000));
         for (text, line, why) in [
             ("a: 1\nb: [1\nc: 2\n", 3, ""),
             ("a: 1\n\tb: 2\n", 2, ""),
             ("a: \"open\n", 2, ""),
             ("a: &x [1, 2]\nb: *x\n", 2, "alias"),
-            ("a: 1\nb: 2\na: 3\n", 3, "twice"),
-            ("[1]: 2\n", 1, "no text"),
+            ("a: 1\nb: 2\na: 3\n", 3, "duplicate"),
+            ("[1]: 2\n", 1, "not a string"),
             (&deep, 1, "nested too deeply"),
             (&bottomless, 1, "recursion limit"),
         ] {
-            let wrong = Node::read(text).err().unwrap_or_else(|| panic!("{text}"));
-            assert!(wrong.line.abs_diff(line) <= 1 && wrong.why.contains(why), "{}: {}", wrong.line, wrong.why);
+            let error = Node::read(text).err().unwrap_or_else(|| panic!("{text}"));
+            assert!(error.line.abs_diff(line) <= 1 && error.why.contains(why), "{}: {}", error.line, error.why);
         }
     }
 }

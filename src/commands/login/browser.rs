@@ -6,13 +6,13 @@ use crate::system::{self, URL_OPENERS};
 use std::ffi::OsString;
 use std::process::{Child, Command, Stdio};
 
-/// The command lines to try.
-fn browsers(url: &str, environment: &Environment) -> Vec<Vec<OsString>> {
+/// Returns the command lines to try, in order: those in `$BROWSER`, or else those of the operating system.
+fn browser_commands(url: &str, environment: &Environment) -> Vec<Vec<OsString>> {
     let Some(chosen) = environment.get(BROWSER) else {
-        let with_url = |words: &&[&str]| words.iter().copied().chain([url]).map(OsString::from).collect();
+        let with_url = |command: &&[&str]| command.iter().copied().chain([url]).map(OsString::from).collect();
         return URL_OPENERS.iter().map(with_url).collect();
     };
-    // A path with blanks in it is a program nevertheless.
+    // The path of an existing file is one program, even if it contains spaces or colons.
     if std::path::Path::new(chosen).is_file() {
         return vec![vec![chosen.to_owned(), url.into()]];
     }
@@ -20,33 +20,38 @@ fn browsers(url: &str, environment: &Environment) -> Vec<Vec<OsString>> {
     let commands = text.split(':').filter(|command| !command.trim().is_empty());
     commands
         .map(|command| {
-            let mut words: Vec<OsString> =
-                command.split_whitespace().map(|word| word.replace("%s", url).into()).collect();
+            let mut arguments: Vec<OsString> =
+                command.split_whitespace().map(|argument| argument.replace("%s", url).into()).collect();
             if !command.contains("%s") {
-                words.push(url.into());
+                arguments.push(url.into());
             }
-            words
+            arguments
         })
         .collect()
 }
 
-/// Starts a browser that outlives us and has nothing of ours: stdout is a protocol channel, and Ctrl-C here is not meant
-/// for it.
+/// Starts a browser that may outlive ycred.
+///
+/// It does not inherit the standard streams, because stdout is a protocol channel. It runs in its own process group, so
+/// Ctrl-C in ycred's terminal does not end it.
+///
+/// # Errors
+/// Why no browser could be started.
 pub(super) fn open_browser(url: &str, environment: &Environment) -> Result<Child, String> {
     system::signals::reset_sigchld();
-    let mut why = String::new();
-    for words in browsers(url, environment) {
-        let Some((program, arguments)) = words.split_first() else { continue };
+    let mut reason = String::new();
+    for command_line in browser_commands(url, environment) {
+        let Some((program, arguments)) = command_line.split_first() else { continue };
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         system::process::in_own_group(&mut command);
         system::signals::restore_signals(&mut command);
         match command.spawn() {
             Ok(child) => return Ok(child),
-            Err(error) => why = format!("{}: {}", program.to_string_lossy(), describe(&error)),
+            Err(error) => reason = format!("{}: {}", program.to_string_lossy(), describe(&error)),
         }
     }
-    Err(clean(&format!("no browser can be started ({why})")))
+    Err(clean(&format!("cannot start a browser ({reason})")))
 }
 
 #[cfg(test)]
@@ -54,14 +59,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_browser_variable_is_read_as_xdg_open_reads_it() {
+    fn the_browser_variable_is_parsed_like_xdg_open_does() {
         let lines = |value: &str| {
             let environment = Environment::new([(BROWSER.into(), value.into())]);
-            let join = |words: Vec<OsString>| words.join(std::ffi::OsStr::new(" ")).to_string_lossy().into_owned();
-            browsers("http://x/", &environment).into_iter().map(join).collect::<Vec<_>>()
+            let join = |command: Vec<OsString>| command.join(std::ffi::OsStr::new(" ")).to_string_lossy().into_owned();
+            browser_commands("http://x/", &environment).into_iter().map(join).collect::<Vec<_>>()
         };
         assert_eq!(lines("firefox"), ["firefox http://x/"]);
         assert_eq!(lines("a --new %s -q:b"), ["a --new http://x/ -q", "b http://x/"]);
-        assert_eq!(browsers("u", &Environment::default()).len(), URL_OPENERS.len());
+        assert_eq!(browser_commands("u", &Environment::default()).len(), URL_OPENERS.len());
     }
 }

@@ -1,4 +1,4 @@
-//! The answer of the auth host: the query of the address that the browser is sent to.
+//! Parses the auth host's response to a login: the query of the URL to which it redirects the browser.
 
 use crate::base::error::Result;
 use crate::base::identity::value_digest;
@@ -6,33 +6,34 @@ use crate::base::secret::Secret;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-/// What the callback said.
+/// The result of a login in the browser.
 pub enum Callback {
+    /// The authorization code, to be exchanged for tokens.
     Code(Secret),
-    /// The person or the cloud said no.
+    /// The person or the cloud rejected the login, with the error code and its description.
     Refused(String),
 }
 
-/// Reads the query of a callback.
+/// Parses the query of a callback.
 ///
 /// # Errors
-/// It is not the answer to what was asked: why, in words.
+/// Why the callback is malformed or does not belong to the login with this `state`.
 pub fn read_callback(query: &str, state: &str) -> Result<Callback, &'static str> {
-    let mut found: [Option<Zeroizing<String>>; 4] = Default::default();
+    let mut values: [Option<Zeroizing<String>>; 4] = Default::default();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let names = ["state", "code", "error", "error_description"];
         let Some(at) = names.iter().position(|known| *known == name) else { continue };
         let value = Zeroizing::new(value.replace('+', " "));
-        let value = percent_decode_str(&value).decode_utf8().map_err(|_| "it is not text")?;
-        if found[at].replace(Zeroizing::new(value.into_owned())).is_some() {
-            return Err("a parameter comes twice");
+        let value = percent_decode_str(&value).decode_utf8().map_err(|_| "a parameter is not valid UTF-8")?;
+        if values[at].replace(Zeroizing::new(value.into_owned())).is_some() {
+            return Err("a parameter occurs twice");
         }
     }
-    let [given, code, error, description] = found;
-    // By digests, so that the time it takes tells nothing of where they differ.
-    if given.is_none_or(|given| value_digest(given.as_bytes()) != value_digest(state.as_bytes())) {
-        return Err("its state is not that of this login");
+    let [given_state, code, error, description] = values;
+    // Compares digests, so that the timing does not reveal where the values differ.
+    if given_state.is_none_or(|given| value_digest(given.as_bytes()) != value_digest(state.as_bytes())) {
+        return Err("`state` doesn't match this login");
     }
     if let Some(error) = error.filter(|error| !error.is_empty()) {
         let description: String = description.iter().flat_map(|text| text.chars()).take(250).collect();
@@ -43,11 +44,11 @@ pub fn read_callback(query: &str, state: &str) -> Result<Callback, &'static str>
         Some(code) if (1..=4096).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Ok(Callback::Code(Secret::new(code.to_string())))
         }
-        _ => Err("there is no code in it"),
+        _ => Err("the authorization code is missing or malformed"),
     }
 }
 
-/// The query in what a person has pasted: an address, or what stands in it behind the question mark.
+/// Returns the query of a pasted line. The line is a URL, or only the part of it after the question mark.
 pub fn query_of(line: &str) -> &str {
     let line = line.trim().trim_matches(['"', '\'']);
     let query = line.split_once('?').map_or(line, |(_, query)| query);
@@ -59,14 +60,14 @@ mod tests {
     use super::*;
 
     fn read(query: &str) -> Result<String, &'static str> {
-        read_callback(query, "abc").map(|answer| match answer {
+        read_callback(query, "abc").map(|callback| match callback {
             Callback::Code(code) => format!("code {}", code.expose()),
             Callback::Refused(why) => format!("refused {why}"),
         })
     }
 
     #[test]
-    fn a_callback_counts_only_with_our_state() {
+    fn a_callback_is_accepted_only_with_the_state_of_this_login() {
         assert_eq!(read("code=c1&state=abc").as_deref(), Ok("code c1"));
         assert_eq!(read("state=%61bc&x=y&code=a%2Bb").as_deref(), Ok("code a+b"));
         assert_eq!(
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pasted_may_be_the_whole_address_or_its_query() {
+    fn a_pasted_line_may_be_a_whole_url_or_its_query() {
         for line in [
             "http://127.0.0.1:1234/auth/callback?code=c&state=abc\n",
             "  code=c&state=abc ",

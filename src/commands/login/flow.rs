@@ -1,4 +1,4 @@
-//! A login with a person: one browser, one callback, and nothing kept unless all of it went well.
+//! A person's login: one browser, one callback. Nothing is saved unless every step succeeds.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,7 +12,7 @@ use crate::cloud::auth::AuthResponse;
 use crate::commands::login::browser::open_browser;
 use crate::commands::login::callback::{Callback, query_of, read_callback};
 use crate::commands::login::page;
-use crate::commands::login::paste::Paste;
+use crate::commands::login::paste::PastedLines;
 use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard, ReservedSpace};
 use crate::session::Session;
@@ -20,85 +20,95 @@ use crate::sources::login::client::{AuthorizationRequest, CALLBACK, LoginClient,
 use crate::sources::login::state::{AccessToken, Failed, LoginState};
 use crate::system::loopback::{Listener, PendingRequest};
 
-/// How long a person has.
+/// The default time limit for the person.
 pub const PATIENCE: Duration = Duration::from_secs(300);
-/// How long after a failed login no browser is opened again without being told to: a loop around `ycred login` would
-/// otherwise fill the screen.
+/// For this long after a failed login, no browser opens unless the user forces it. Otherwise a loop around `ycred login`
+/// would fill the screen with browser windows.
 const COOL_DOWN: Duration = Duration::from_secs(30);
-/// What the token request may take, while the browser waits for the page.
-const REQUEST: Duration = Duration::from_secs(30);
-/// How often what cannot wake us is looked at.
+/// The time limit for the token request. The browser waits for its page meanwhile.
+const TOKEN_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often to check stdin and the browser process, which cannot wake this thread.
 const POLL: Duration = Duration::from_millis(50);
-const PASTE: &str = "then paste the address that it leads to, though the page may not load, and press Enter";
+const HOW_TO_PASTE: &str = "after signing in, copy the URL from the browser's address bar (the page may fail to load), \
+                            paste it here and press Enter";
 
 /// How to log in.
 #[derive(Clone, Copy)]
 pub struct LoginOptions {
-    /// Open a browser; else the URL is only printed, and the callback may be pasted.
-    pub browser: bool,
-    /// Also right after a login that has failed.
-    pub again: bool,
+    /// Opens a browser. If false, ycred only prints the URL and asks the person to paste the callback.
+    pub opens_browser: bool,
+    /// Opens the browser even if a login has just failed.
+    pub ignores_cool_down: bool,
 }
 
-/// A login that went well.
+/// The result of a successful login.
 pub struct LoggedIn {
     pub credential: Credential,
-    /// There is a refresh token.
-    pub renews: bool,
+    /// True if the login has a refresh token.
+    pub is_renewable: bool,
 }
 
-/// Lets a person log in, and keeps what comes of it.
+/// Logs a person in and saves the login.
 ///
 /// # Errors
-/// Refused (1): by the person, by the cloud, or right after a failed login; Unavailable (4): nobody came, the port is
-/// taken, the cloud is not there; Internal (5): the login cannot be kept.
-pub fn log_in(login: &LoginClient, manner: LoginOptions, session: &Session<'_>, cx: &Context<'_>) -> Result<LoggedIn> {
-    let place = &login.place;
-    let disk = |error: io::Error| cannot_keep(login, &error);
-    place.prepare(cx.clock.now()).map_err(disk)?;
-    let _turn = match wait_for_turn(login, session, cx)? {
-        Turn::Ours(held) => held,
-        Turn::Done(logged_in) => return Ok(logged_in),
+/// * Refused (1): the person or the cloud rejected the login, or a login has just failed.
+/// * Unavailable (4): nobody completed the login in time, the port is in use, or the cloud is unreachable.
+/// * Internal (5): the login cannot be saved.
+pub fn log_in(login: &LoginClient, options: LoginOptions, session: &Session<'_>, cx: &Context<'_>) -> Result<LoggedIn> {
+    let login_store = &login.place;
+    let save_error = |error: io::Error| cannot_save(login, &error);
+    login_store.prepare(cx.clock.now()).map_err(save_error)?;
+    let _lock = match wait_for_turn(login, session, cx)? {
+        Turn::Own(lock) => lock,
+        Turn::LoggedInByOther(logged_in) => return Ok(logged_in),
     };
-    if manner.browser && !manner.again {
-        cool_down(login, cx)?;
+    if options.opens_browser && !options.ignores_cool_down {
+        check_cool_down(login, cx)?;
     }
-    // Before the browser is opened: a login that cannot be kept is not worth a person's time.
-    let room = place.reserve().map_err(disk)?;
+    // Reserve disk space before the person spends time on a login that cannot be saved.
+    let reserved_space = login_store.reserve().map_err(save_error)?;
     let listener = Listener::bind(login.port.unwrap_or(0)).map_err(|error| {
-        let port = login.port.map_or_else(|| "a free port".to_owned(), |port| format!("port {port}"));
+        let (port, hint) = match login.port {
+            Some(port) => (
+                format!("port {port}"),
+                "stop the program that uses the port (perhaps another login), or change `redirect-port` in the profile",
+            ),
+            None => ("a free port".to_owned(), "check that the loopback interface is up"),
+        };
         Error::unavailable(format!("127.0.0.1: cannot listen on {port} for the browser: {}", describe(&error)))
-            .hint("end what holds the port (another login, perhaps), or change `redirect-port` in the profile")
+            .hint(hint)
     })?;
-    let ask = AuthorizationRequest::new()?;
-    let room = RefCell::new(Some(room));
-    Waiting { login, ask: &ask, listener: &listener, room, session, cx }.run(manner).inspect_err(|error| {
-        place.record_failure(&Failed { at: cx.clock.now(), reason: error.reason() });
+    let request = AuthorizationRequest::new()?;
+    let reserved_space = RefCell::new(Some(reserved_space));
+    let browser_login = BrowserLogin { login, request: &request, listener: &listener, reserved_space, session, cx };
+    browser_login.run(options).inspect_err(|error| {
+        login_store.record_failure(&Failed { at: cx.clock.now(), reason: error.reason() });
     })
 }
 
-fn cannot_keep(login: &LoginClient, error: &io::Error) -> Error {
-    Error::internal(format!("{}: a login cannot be kept", login.place.directory().display()))
+fn cannot_save(login: &LoginClient, error: &io::Error) -> Error {
+    Error::internal(format!("{}: cannot save the login", login.place.directory().display()))
         .because(describe(error))
-        .hint("mend that, or set YCRED_STATE_DIR to another directory of yours")
+        .hint("fix that, or set YCRED_STATE_DIR to a writable directory")
 }
 
-/// Whose turn it is to open a browser.
+/// Whether this process may open a browser for the profile.
 enum Turn {
-    Ours(Option<LockGuard>),
-    /// Somebody else's login was waited for and went well.
-    Done(LoggedIn),
+    /// It may. The lock is `None` if the file system cannot lock.
+    Own(Option<LockGuard>),
+    /// It doesn't need to, because another process has logged in meanwhile.
+    LoggedInByOther(LoggedIn),
 }
 
-/// Waits while another process has a browser open for this login; what comes of that is ours too.
+/// Waits while another process has a browser open for this login, and returns that process's result.
 fn wait_for_turn(login: &LoginClient, session: &Session<'_>, cx: &Context<'_>) -> Result<Turn> {
     let before = login.place.load().ok();
     let began = cx.clock.now();
-    let mut waited = false;
+    let mut has_waited = false;
     let lock = store::wait_for_lock(&cx.deadline, cx.clock, || {
         let lock = login.place.try_browser_lock();
-        if matches!(lock, Lock::Busy) && !waited {
-            waited = true;
+        if matches!(lock, Lock::Busy) && !has_waited {
+            has_waited = true;
             (session.print_stderr)(
                 "ycred: another `ycred login` has a browser open for this profile; waiting for it\n",
             );
@@ -106,54 +116,52 @@ fn wait_for_turn(login: &LoginClient, session: &Session<'_>, cx: &Context<'_>) -
         lock
     });
     match lock {
-        Lock::Held(held) if !waited => return Ok(Turn::Ours(Some(held))),
+        Lock::Held(lock) if !has_waited => return Ok(Turn::Own(Some(lock))),
         Lock::Held(_) => {}
-        Lock::Impossible(_) => return Ok(Turn::Ours(None)),
+        Lock::Impossible(_) => return Ok(Turn::Own(None)),
         Lock::Busy => {
-            return Err(Error::unavailable("another `ycred login` for this profile has not come to an end")
-                .hint("finish it in its browser, or end it with Ctrl-C"));
+            return Err(Error::unavailable("another `ycred login` for this profile is still waiting for its browser")
+                .hint("complete that login in the browser, or stop it with Ctrl-C"));
         }
     }
     let now = login.place.load().ok().filter(|now| before.is_none_or(|before| !before.is_of_the_same_login(now)));
     if let Some(state) = now
         && let Some(access) = &state.access
     {
-        (session.print_stderr)("ycred: the other `ycred login` went well\n");
-        return Ok(Turn::Done(LoggedIn { credential: access.credential(), renews: state.refresh_token.is_some() }));
+        (session.print_stderr)("ycred: the other `ycred login` succeeded\n");
+        let logged_in = LoggedIn { credential: access.credential(), is_renewable: state.refresh_token.is_some() };
+        return Ok(Turn::LoggedInByOther(logged_in));
     }
     let reason = login.place.last_failure().filter(|failed| failed.at >= began).map(|failed| failed.reason);
-    let reason = reason.unwrap_or_else(|| "it was broken off".into());
+    let reason = reason.unwrap_or_else(|| "it was interrupted".into());
     Err(Error::refused(format!("the other `ycred login` for this profile failed: {reason}"))
         .hint(login.place.absent().hint))
 }
 
-fn cool_down(login: &LoginClient, cx: &Context<'_>) -> Result<()> {
+/// Fails if the last login failed less than [`COOL_DOWN`] ago.
+fn check_cool_down(login: &LoginClient, cx: &Context<'_>) -> Result<()> {
     let Some(failed) = login.place.last_failure() else { return Ok(()) };
     let age = cx.clock.now().since(failed.at);
     if !(0..millis(COOL_DOWN)).contains(&age) {
         return Ok(());
     }
-    Err(Error::refused(format!("no browser is opened: the last login failed {} ago: {}", human(age), failed.reason))
-        .hint(format!(
-            "wait {} s, or try again at once: {} --force-refresh",
-            COOL_DOWN.as_secs(),
-            login.place.absent().hint
-        )))
+    Err(Error::refused(format!("browser not opened: the last login failed {} ago: {}", human(age), failed.reason))
+        .hint(format!("wait {} s, or run `{} --force-refresh`", COOL_DOWN.as_secs(), login.place.absent().hint)))
 }
 
-/// One login, from the URL to the tokens.
-struct Waiting<'a> {
+/// One login, from the printed URL to the saved tokens.
+struct BrowserLogin<'a> {
     login: &'a LoginClient,
-    ask: &'a AuthorizationRequest,
+    request: &'a AuthorizationRequest,
     listener: &'a Listener,
-    /// Taken on the disk for what comes of it.
-    room: RefCell<Option<ReservedSpace>>,
+    /// Disk space for the login's state, used once.
+    reserved_space: RefCell<Option<ReservedSpace>>,
     session: &'a Session<'a>,
     cx: &'a Context<'a>,
 }
 
-impl Waiting<'_> {
-    fn redirect(&self) -> String {
+impl BrowserLogin<'_> {
+    fn redirect_url(&self) -> String {
         format!("http://127.0.0.1:{}{CALLBACK}", self.listener.port())
     }
 
@@ -161,57 +169,58 @@ impl Waiting<'_> {
         (self.session.print_stderr)(&format!("ycred: {text}\n"));
     }
 
-    /// Whoever must open the address may have to do so on another machine.
-    fn take_paste(&self, paste: &mut Paste) {
+    /// Asks a person at the terminal to paste the callback, because the browser may run on another machine.
+    fn ask_to_paste(&self, pasted: &mut PastedLines) {
         if self.session.stdin.borrow().is_terminal() {
-            paste.wanted = true;
-            self.print_stderr(PASTE);
+            pasted.is_reading = true;
+            self.print_stderr(HOW_TO_PASTE);
         }
     }
 
-    fn run(&self, manner: LoginOptions) -> Result<LoggedIn> {
-        let url = self.login.authorize_url(self.ask, &self.redirect());
-        self.print_stderr("to log in, open this address in a browser:");
-        // As it is, since a masked or shortened address leads nowhere; whatever could act on a terminal is not in it.
+    fn run(&self, options: LoginOptions) -> Result<LoggedIn> {
+        let url = self.login.authorize_url(self.request, &self.redirect_url());
+        self.print_stderr("to log in, open this URL in a browser:");
+        // Prints the URL without masking or shortening, which would break it. Instead, removes every character that could
+        // control the terminal.
         let url: String = url.chars().filter(char::is_ascii_graphic).collect();
         (self.session.print_stderr)(&format!("{url}\n"));
         let mut browser = None;
-        let mut paste = Paste::default();
-        if manner.browser {
+        let mut pasted = PastedLines::default();
+        if options.opens_browser {
             match open_browser(&url, self.session.environment) {
                 Ok(child) => browser = Some(child),
-                Err(why) => {
-                    self.print_stderr(&format!("{why}; open the address yourself"));
-                    self.take_paste(&mut paste);
+                Err(reason) => {
+                    self.print_stderr(&format!("{reason}; open the URL yourself"));
+                    self.ask_to_paste(&mut pasted);
                 }
             }
         } else {
-            paste.wanted = true;
-            self.print_stderr(PASTE);
+            pasted.is_reading = true;
+            self.print_stderr(HOW_TO_PASTE);
             let port = self.listener.port();
             self.print_stderr(&format!(
-                "or, from the browser's machine, let the page load: ssh -N -L {port}:127.0.0.1:{port} USER@THIS-HOST"
+                "or let the page load: first run, on the browser's machine, ssh -N -L {port}:127.0.0.1:{port} USER@THIS-HOST"
             ));
         }
         loop {
-            let left = self.cx.deadline.left(self.cx.clock);
-            if left.is_zero() {
-                let time = human(millis(self.cx.deadline.whole));
-                return Err(Error::unavailable(format!("nobody has logged in within {time}"))
-                    .hint("run it again; --timeout gives it longer"));
+            let time_left = self.cx.deadline.left(self.cx.clock);
+            if time_left.is_zero() {
+                let limit = human(millis(self.cx.deadline.whole));
+                return Err(Error::unavailable(format!("login not completed within {limit}"))
+                    .hint("log in again; for more time, pass --timeout, e.g. --timeout 15m"));
             }
-            if let Some(incoming) = self.listener.next(POLL.min(left))
-                && let Some(outcome) = self.take(incoming)
+            if let Some(incoming) = self.listener.next(POLL.min(time_left))
+                && let Some(outcome) = self.handle(incoming)
             {
                 self.close_pending();
                 return outcome;
             }
-            if let Some(line) = paste.line(self.session) {
-                match read_callback(query_of(&line), &self.ask.state) {
-                    Ok(answer) => return self.complete(answer),
-                    Err(why) => self.print_stderr(&format!(
-                        "that is not the address that the browser ends at: {why}; paste it whole"
-                    )),
+            if let Some(line) = pasted.next_line(self.session) {
+                match read_callback(query_of(&line), &self.request.state) {
+                    Ok(callback) => return self.complete(callback),
+                    Err(why) => {
+                        self.print_stderr(&format!("not the URL of a completed login: {why}; paste the whole URL"))
+                    }
                 }
             }
             if let Some(child) = &mut browser
@@ -219,28 +228,30 @@ impl Waiting<'_> {
             {
                 browser = None;
                 if !status.success() {
-                    self.print_stderr("no browser has opened; open the address yourself");
-                    self.take_paste(&mut paste);
+                    self.print_stderr("the browser failed to start; open the URL yourself");
+                    self.ask_to_paste(&mut pasted);
                 }
             }
         }
     }
 
-    /// Answers a request; an outcome if it was the callback that is waited for.
-    fn take(&self, incoming: PendingRequest) -> Option<Result<LoggedIn>> {
+    /// Responds to a request. Returns the outcome of the login if the request is its callback.
+    fn handle(&self, incoming: PendingRequest) -> Option<Result<LoggedIn>> {
         let request = &incoming.request;
         if request.path != CALLBACK {
-            incoming.answer(page::not_here());
+            incoming.answer(page::not_found());
             return None;
         }
-        match read_callback(&request.query, &self.ask.state) {
+        match read_callback(&request.query, &self.request.state) {
             Err(why) => {
-                self.cx.notes.debug(|| format!("a callback is ignored: {why}"));
+                self.cx.notes.debug(|| format!("ignored a callback: {why}"));
                 incoming.answer(page::stray(why));
                 None
             }
-            Ok(answer) => {
-                let outcome = self.complete(answer);
+            Ok(callback) => {
+                // Responds only after the login has been saved, or saving has failed, so that the page shows the real
+                // outcome.
+                let outcome = self.complete(callback);
                 incoming.answer(match &outcome {
                     Ok(_) => page::logged_in(self.cx.profile),
                     Err(error) => page::refused(&error.reason()),
@@ -250,46 +261,50 @@ impl Waiting<'_> {
         }
     }
 
-    /// What is said in the browser is true: it is answered once the login is kept, or is not.
-    fn complete(&self, answer: Callback) -> Result<LoggedIn> {
-        match answer {
+    /// Exchanges the callback's code for tokens and saves them.
+    fn complete(&self, callback: Callback) -> Result<LoggedIn> {
+        match callback {
             Callback::Refused(why) => {
                 Err(Error::refused(format!("{}: {why}", self.login.installation.auth_url)).hint(if why.starts_with("access_denied") {
-                    "somebody said no in the browser, or the account may not log in here; ask the organisation's administrator"
+                    "the login was denied in the browser, or the account lacks access; ask your organization's administrator"
                 } else {
-                    "log in again; if it goes on, the account or `federation-id` and `client-id` in the profile may be wrong"
+                    "log in again; if that fails too, check the account, and `federation-id` and `client-id` in the profile"
                 }))
             }
             Callback::Code(code) => {
-                let cx = Context { deadline: self.cx.deadline.at_most(self.cx.clock, REQUEST), ..*self.cx };
+                let deadline = self.cx.deadline.at_most(self.cx.clock, TOKEN_REQUEST_TIMEOUT);
+                let cx = Context { deadline, ..*self.cx };
                 let began = cx.clock.now();
-                let granted = self.login.exchange_code(self.ask, &code, &self.redirect(), &cx);
-                granted
-                    .and_then(|granted| granted.credential().map(|credential| (granted, credential)))
-                    .map_err(|error| error.context("the login went well, but gave no token"))
-                    .and_then(|(granted, credential)| self.keep(&granted, credential, began))
+                let response = self.login.exchange_code(self.request, &code, &self.redirect_url(), &cx);
+                response
+                    .and_then(|response| response.credential().map(|credential| (response, credential)))
+                    .map_err(|error| error.context("the login succeeded, but no token was issued"))
+                    .and_then(|(response, credential)| self.save(&response, credential, began))
             }
         }
     }
 
-    fn keep(&self, granted: &AuthResponse, credential: Credential, began: Timestamp) -> Result<LoggedIn> {
-        let place = &self.login.place;
-        let refresh_token = refresh_token(granted);
-        let renews = refresh_token.is_some();
-        let state = LoginState::new(place, &self.ask.key, refresh_token, AccessToken::new(&credential, began));
-        // Whoever renews the login before this one finishes first; what it stores is then replaced. Where it cannot be
-        // waited for, it finds the marker changed and stores nothing.
-        let _lock = place.wait_for_lock(&self.cx.deadline.at_most(self.cx.clock, REQUEST), self.cx.clock);
-        let room = self.room.take().ok_or_else(|| Error::internal("a login came twice"))?;
-        place.establish(&state, room).map_err(|error| cannot_keep(self.login, &error))?;
-        Ok(LoggedIn { credential, renews })
+    fn save(&self, response: &AuthResponse, credential: Credential, began: Timestamp) -> Result<LoggedIn> {
+        let login_store = &self.login.place;
+        let refresh_token = refresh_token(response);
+        let is_renewable = refresh_token.is_some();
+        let access_token = AccessToken::new(&credential, began);
+        let state = LoginState::new(login_store, &self.request.key, refresh_token, access_token);
+        // Waits until a process that is renewing the previous login has finished, then replaces what it stored. If the wait
+        // times out, that process finds the marker changed and stores nothing.
+        let deadline = self.cx.deadline.at_most(self.cx.clock, TOKEN_REQUEST_TIMEOUT);
+        let _lock = login_store.wait_for_lock(&deadline, self.cx.clock);
+        let reserved_space =
+            self.reserved_space.take().ok_or_else(|| Error::internal("the login was completed twice"))?;
+        login_store.establish(&state, reserved_space).map_err(|error| cannot_save(self.login, &error))?;
+        Ok(LoggedIn { credential, is_renewable })
     }
 
-    /// Whoever else asks, now that it is over.
+    /// Responds to the requests that are still waiting when the login is over.
     fn close_pending(&self) {
         for _ in 0..32 {
             let Some(incoming) = self.listener.next(Duration::from_millis(20)) else { return };
-            incoming.answer(page::not_here());
+            incoming.answer(page::not_found());
         }
     }
 }

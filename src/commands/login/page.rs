@@ -1,4 +1,4 @@
-//! What the browser shows at the end of a login: plain pages without script or anything from elsewhere.
+//! The pages that the browser shows at the end of a login. They contain no scripts and load nothing.
 
 use crate::base::error::clean;
 use crate::system::loopback::LocalResponse;
@@ -21,38 +21,37 @@ code{font:.95em ui-monospace,monospace;color:inherit}";
 const TICK: &str = r#"<path d="M14 22.5l6 6 11-12"/>"#;
 const CROSS: &str = r#"<path d="M16 16l12 12M28 16L16 28"/>"#;
 
-/// The login went well.
+/// Returns the page for a successful login.
 pub fn logged_in(profile: &str) -> LocalResponse {
-    let text = format!("<p>ycred has your token for {}.</p>", escape(profile));
-    page(200, "yes", TICK, "You are logged in", &text, "You can close this page and go back to the terminal.")
+    let body = format!("<p>ycred has received your token for {}.</p>", escape(profile));
+    page(200, "yes", TICK, "You are logged in", &body, "You can close this page and return to the terminal.")
 }
 
-/// The login failed, for this reason.
+/// Returns the page for a login that failed for this reason.
 pub fn refused(reason: &str) -> LocalResponse {
-    let text = format!("<p class=\"why\">{}</p>", escape(&clean(reason)));
-    page(200, "no", CROSS, "You are not logged in", &text, "The terminal says what can be done about it.")
+    let body = format!("<p class=\"why\">{}</p>", escape(&clean(reason)));
+    page(200, "no", CROSS, "You are not logged in", &body, "See the terminal for how to fix it.")
 }
 
-/// A callback that nobody waits for.
+/// Returns the page for a callback that is malformed or belongs to another login.
 pub fn stray(why: &str) -> LocalResponse {
-    let text = format!("<p>This answer does not belong to the login that ycred waits for: {}.</p>", escape(why));
-    let what = "If you have started another login since, finish that one.";
-    page(400, "no", CROSS, "Nothing has happened", &text, what)
+    let body = format!("<p>This page does not belong to the login that ycred is waiting for: {}.</p>", escape(why));
+    page(400, "no", CROSS, "Login ignored", &body, "If you have started a newer login, complete that one.")
 }
 
-/// Any other path, or a callback after the first.
-pub fn not_here() -> LocalResponse {
-    LocalResponse::text(404, "there is nothing here; a login that ended here is done\n")
+/// Returns the response to any other path, and to a callback after the login has ended.
+pub fn not_found() -> LocalResponse {
+    LocalResponse::text(404, "page not found; if you came here from a login, it has already ended\n")
 }
 
-fn page(status: u16, class: &str, mark: &str, title: &str, text: &str, what: &str) -> LocalResponse {
+fn page(status: u16, class: &str, mark: &str, title: &str, body: &str, footer: &str) -> LocalResponse {
     let html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\" class=\"{class}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{title} - ycred</title>\n\
          <link rel=\"icon\" href=\"data:,\">\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
          <svg viewBox=\"0 0 44 44\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"2.5\" stroke-linecap=\"round\" \
          stroke-linejoin=\"round\" aria-hidden=\"true\"><circle cx=\"22\" cy=\"22\" r=\"20\"/>{mark}</svg>\n\
-         <h1>{title}</h1>\n{text}\n<footer>{what}</footer>\n</main>\n</body>\n</html>\n"
+         <h1>{title}</h1>\n{body}\n<footer>{footer}</footer>\n</main>\n</body>\n</html>\n"
     );
     LocalResponse::new(status, "text/html; charset=utf-8", html)
 }
@@ -76,12 +75,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_the_reason_holds_it_is_text_and_nothing_comes_from_elsewhere() {
+    fn pages_escape_foreign_text_and_load_nothing() {
         for page in [refused("<script>alert('1')</script> & \"x\" \u{1b}[31m"), logged_in("profile <b>"), stray("<i>")]
         {
-            let html = String::from_utf8(page.body.to_vec()).expect("text");
-            for never in ["<script", "<b>", "<i>", "http", "\u{1b}", " src="] {
-                assert!(!html.contains(never), "{never}: {html}");
+            let html = String::from_utf8(page.body.to_vec()).expect("UTF-8");
+            for forbidden in ["<script", "<b>", "<i>", "http", "\u{1b}", " src="] {
+                assert!(!html.contains(forbidden), "{forbidden}: {html}");
             }
         }
     }
