@@ -670,7 +670,7 @@ pub fn expiry_in(stdout: &str) -> String {
 }
 
 #[test]
-fn every_hook_has_a_row_and_every_row_a_hook() {
+fn the_rows_are_the_hooks_of_ycred() {
     let known: Vec<&str> = TABLE.iter().map(|hook| hook.name).collect();
     let rows: Vec<&str> = HOOKS.iter().map(|hook| hook.name).collect();
     for name in &known {

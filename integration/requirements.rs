@@ -52,7 +52,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F13", "at most one browser opens for each identity",
         Tests(&["two_who_log_in_at_once_open_one_browser", "a_no_is_told_and_no_browser_opens_again_at_once"])),
     requirement("F14", "if a client calls again right after a rejection, ycred does not repeat the request",
-        Tests(&["a_client_that_runs_us_again_at_once_costs_no_second_refused_request", "a_refused_key_is_explained_by_every_run_but_asked_about_once", "a_remembered_refusal_is_forgotten_when_the_key_or_the_profile_changes_or_a_refresh_is_forced"])),
+        Tests(&["a_client_that_runs_us_again_at_once_costs_no_second_refused_request", "every_run_explains_a_rejected_key_after_one_iam_request", "a_remembered_refusal_is_forgotten_when_the_key_or_the_profile_changes_or_a_refresh_is_forced"])),
     requirement("F15", "readers never see a torn or empty record",
         Tests(&["readers_in_a_storm_of_writers_never_see_a_torn_or_empty_record"])),
     requirement("F16", "after a kill at any system call of a write, the next run succeeds, the record is complete, and a later sweep removes temporary files",
@@ -110,7 +110,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F42", "in the soft window, one process renews the token and the others return at once",
         Tests(&["in_the_soft_window_one_process_renews_and_all_others_hand_out_the_cached_token_at_once"])),
     requirement("F43", "a forced refresh returns a new token; metadata tokens are cached for one minute",
-        Tests(&["force_refresh_fetches_though_the_token_is_fresh_and_what_it_brings_is_kept", "a_revoked_token_is_offered_until_refresh_brings_another", "the_account_of_a_virtual_machine_may_be_swapped_which_is_noticed_after_a_minute"])),
+        Tests(&["force_refresh_fetches_though_the_token_is_fresh_and_what_it_brings_is_kept", "a_revoked_token_is_returned_until_refresh_fetches_another", "the_account_of_a_virtual_machine_may_be_swapped_which_is_noticed_after_a_minute"])),
     requirement("F44", "stdout contains one reply and nothing else, at any verbosity and after a panic",
         Tests(&["a_hooks_reply_is_exact_to_the_byte_and_stderr_is_empty_on_a_miss_and_on_a_hit", "a_panic_is_exit_5_with_one_clean_line_and_nothing_on_stdout", "verbosity_changes_nothing_on_stdout_in_success", "a_browsers_noise_reaches_nobody"])),
     requirement("F45", "on success, stderr is empty",
@@ -122,7 +122,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F48", "one deadline covers the whole run",
         Tests(&["a_cloud_that_does_not_answer_ends_with_the_deadline", "a_dripping_answer_ends_with_the_deadline", "a_command_that_hangs_is_killed_at_the_deadline_with_all_that_it_started", "nobody_waits_beyond_the_deadline_for_a_lock", "a_request_that_never_ends_is_given_up_at_the_deadline"])),
     requirement("F49", "`apiVersion` in the reply is the one in the request",
-        Tests(&["the_reply_has_the_version_of_the_request", "an_old_kubeconfig_that_asks_for_v1beta1_is_answered_in_v1beta1"])),
+        Tests(&["the_reply_has_the_version_of_the_request", "a_kubeconfig_with_v1beta1_gets_a_reply_in_v1beta1"])),
     requirement("F50", "if stdout is closed or full: exit code not 0, no panic, intact cache",
         Tests(&["a_full_stdout_is_exit_5_and_one_line_and_the_token_is_kept", "a_reader_that_has_gone_is_exit_5_and_one_line_and_the_token_is_kept"])),
     requirement("F51", "for kubectl, a failure is a `metav1.Status` and the exit code is not 0",
@@ -130,10 +130,10 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F52", "an error is one line with the cause first, followed by the fix; the server's message and request id are kept",
         Tests(&["a_refusal_is_told_with_the_clouds_words_and_request_id_and_remembered_for_five_seconds", "a_failure_is_one_line_and_one_hint"])),
     requirement("F53", "docker: errors appear on both streams; a foreign registry is \"not found\", without network or profile",
-        Tests(&["a_refused_key_ends_skopeo_with_the_reason_on_both_streams_of_the_helper", "podman_and_buildah_end_with_the_reason_and_what_mends_it",
-            "whatever_keeps_a_user_from_a_token_is_shown_before_docker_goes_on_anonymously", "another_host_is_not_found_in_the_exact_words", "a_foreign_host_needs_no_profile_no_home_no_network_and_opens_no_socket"])),
+        Tests(&["a_rejected_key_fails_skopeo_with_the_reason_on_both_streams_of_the_helper", "podman_and_buildah_fail_with_the_reason_and_the_fix",
+            "docker_shows_every_failure_before_it_continues_anonymously", "another_host_is_not_found_in_the_exact_words", "a_foreign_host_needs_no_profile_no_home_no_network_and_opens_no_socket"])),
     requirement("F54", "docker: every spelling of an allowed URL matches, and `store` and `erase` succeed for it",
-        Tests(&["every_spelling_of_ours_that_a_client_sends_gets_the_token", "login_with_a_password_keeps_nothing_and_logout_costs_no_token"])),
+        Tests(&["every_spelling_of_ours_that_a_client_sends_gets_the_token", "a_login_with_a_password_stores_nothing_and_logout_keeps_the_cached_token"])),
     requirement("F55", "a user's password is never stored",
         Tests(&["a_password_given_to_docker_login_is_neither_kept_nor_told"])),
     requirement("F56", "git: foreign, injected, empty and http hosts get nothing",
@@ -143,7 +143,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F58", "terraform: an unknown host gets `{}`, `store` is refused, `forget` prints nothing",
         Tests(&["get_gives_a_token_and_for_others_an_empty_object", "store_is_refused_forget_is_silent_and_the_rest_is_usage", "a_registry_that_is_not_ours_gets_no_token_and_no_iam_request"])),
     requirement("F59", "exec: passes on exit codes and signals, and changes only documented variables",
-        Tests(&["exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signal", "exec_changes_what_is_documented_in_the_environment_and_nothing_else", "under_exec_the_provider_process_sees_the_token_and_nothing_that_outranks_it", "the_end_of_the_child_is_ours", "signals_that_are_sent_to_us_reach_the_child_and_are_left_to_it", "the_environment_changes_as_documented_and_nowhere_else"])),
+        Tests(&["exec_has_125_126_and_127_of_its_own_and_otherwise_the_programs_code_and_signal", "exec_changes_what_is_documented_in_the_environment_and_nothing_else", "under_exec_a_provider_gets_the_token_and_no_credentials_that_take_precedence", "the_end_of_the_child_is_ours", "signals_that_are_sent_to_us_reach_the_child_and_are_left_to_it", "the_environment_changes_as_documented_and_nowhere_else"])),
     requirement("F60", "input that is not UTF-8 never causes a panic",
         Tests(&["what_is_not_utf_8_never_panics_and_is_told_in_one_line", "paths_that_are_not_utf_8_work"])),
     requirement("F61", "429, 5xx and reset connections are retried with jitter and `Retry-After`; other 4xx responses never are",
@@ -218,7 +218,7 @@ fn sources() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_requirement_has_existing_tests_or_a_reason() {
+fn every_requirement_names_existing_tests_or_a_reason() {
     let text: String = sources().iter().map(|path| std::fs::read_to_string(path).expect("a source file")).collect();
     for (at, requirement) in REQUIREMENTS.iter().enumerate() {
         assert_eq!(requirement.id, format!("F{:02}", at + 1), "each id occurs once and in order");
