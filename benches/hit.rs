@@ -1,16 +1,17 @@
 //! Measures cache hits and misses: complete processes of the release build, compared with other programs.
 //!
-//! `cargo bench` runs the benchmark. `cargo bench -- --quick` only checks that it works. It prints medians, ratios and numbers
-//! of system calls. It asserts nothing about time, because timings on a shared machine vary. docs/performance.md has results
-//! and goals.
+//! `cargo bench` runs the benchmark. `cargo bench -- --quick` only checks that it works. It prints medians, ratios and
+//! numbers of system calls. It asserts nothing about time, because timings on a shared machine vary.
+//! docs/performance.md has results and goals.
 //!
 //! * A hit is `ycred kubectl` with a cached record, which one request to the emulator has created. It is compared with
 //!   `/bin/true`, and with `gke-gcloud-auth-plugin` and its own cache if that is installed.
-//! * A miss is the same call with the record removed before each run. It is compared with `curl`, which sends the same request
-//!   with a ready-made JWT to the same emulator over TLS. Both trust the root certificates of this machine and the emulator's.
+//! * A miss is the same call with the record removed before each run. It is compared with `curl`, which sends the same
+//!   request with a ready-made JWT to the same emulator over TLS. Both trust the root certificates of this machine and
+//!   the emulator's.
 //!
-//! Each round runs every candidate once, and each round starts with a different one, so that other load on the machine affects
-//! all of them equally. A ratio is the median of the ratios of the rounds, not the ratio of two medians.
+//! Each round runs every candidate once, and each round starts with a different one, so that other load on the machine
+//! affects all of them equally. A ratio is the median of the ratios of the rounds, not the ratio of two medians.
 
 #![allow(
     clippy::disallowed_methods,
@@ -108,7 +109,7 @@ fn run(is_quick: bool) -> Result<()> {
     Ok(())
 }
 
-// --------------------------------------------------------------------------------------------------------------- fixture
+// ------------------------------------------------------------------------------------------------------------- fixture
 
 /// An emulator over TLS, and a directory with a home, profiles and a cache.
 struct Fixture {
@@ -228,8 +229,8 @@ impl Fixture {
         Ok(program.output().ok().filter(|output| output.contains("ya29.bench")).map(|_| program))
     }
 
-    /// Returns two calls of curl with the request that ycred sends: with the root certificates that ycred loads, and with only
-    /// the emulator's.
+    /// Returns two calls of curl with the request that ycred sends: with the root certificates that ycred loads, and
+    /// with only the emulator's.
     fn curls(&self) -> Result<Option<[Candidate; 2]>> {
         let Some(path) = find("curl") else { return Ok(None) };
         let url = format!("{}{TOKENS}", self.emulator.url());
@@ -431,7 +432,8 @@ fn count_calls(out: &mut impl io::Write, fixture: &Fixture, candidates: &[Candid
     Ok(())
 }
 
-/// Returns the system calls of a run. Counts a call that another thread interrupted once. `None` if strace cannot trace here.
+/// Returns the system calls of a run, or `None` if strace cannot trace here. A call that another thread interrupted
+/// counts once.
 fn trace(strace: &Path, file: &Path, program: &Program) -> Result<Option<Vec<String>>> {
     let traced = Program {
         program: strace.to_owned(),

@@ -1,7 +1,7 @@
 //! The fuzz target for all parsers of untrusted input.
 //!
-//! `FUZZ_READER` selects a parser by the name of its corpus. Without it, the target prints their names. All parsers are in one
-//! binary, so that ycred is built only once. `fuzz/run` fuzzes each in turn.
+//! `FUZZ_READER` selects a parser by the name of its corpus. Without it, the target prints their names. All parsers are
+//! in one binary, so that ycred is built only once. `fuzz/run` fuzzes each in turn.
 #![no_main]
 
 mod readers;

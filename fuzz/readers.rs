@@ -1,7 +1,7 @@
 //! Every parser of untrusted input, as a function of bytes.
 //!
-//! The fuzz target in `fuzz/` and a test that reads the corpus call them. Each parses its input and asserts what must hold of
-//! the result. A panic is a bug.
+//! The fuzz target in `fuzz/` and a test that reads the corpus call them. Each parses its input and asserts what must
+//! hold of the result. A panic is a bug.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,7 +1,7 @@
 //! Sandboxes and child processes for the tests.
 //!
-//! A sandbox has its own home directory and a minimal environment. Its child processes cannot outlive the test. Nothing here
-//! depends on the replies of ycred.
+//! A sandbox has its own home directory and a minimal environment. Its child processes cannot outlive the test. Nothing
+//! here depends on the replies of ycred.
 
 #![allow(dead_code, reason = "not every suite uses all of it")]
 
@@ -32,7 +32,8 @@ pub const YCRED: &str = env!("CARGO_BIN_EXE_ycred");
 /// CI sets this variable to require every client program.
 const REQUIRE_CLIENTS: &str = "YCRED_TEST_REQUIRE_CLIENTS";
 
-/// How long a program may run before it is killed and the test fails. Generous enough for the slowest client on a busy machine.
+/// How long a program may run before it is killed and the test fails. Generous enough for the slowest client on a busy
+/// machine.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A temporary directory with its own home, configuration, cache and state, and the environment of child processes.
@@ -46,7 +47,8 @@ impl Sandbox {
     pub fn new() -> Sandbox {
         let root = tempfile::Builder::new().prefix("ycred-").tempdir().expect("a temporary directory");
         let mut sandbox = Sandbox { root, environment: BTreeMap::new(), runs: AtomicUsize::new(0) };
-        // `caches` is for tests that need many caches. It must exist, because ycred checks every directory above a cache.
+        // `caches` is for tests that need many caches. It must exist, because ycred checks every directory above a
+        // cache.
         for directory in ["home", "bin", "config", "work", "tmp", "runs", "caches"] {
             make_directory(&sandbox.path(directory));
         }
@@ -65,7 +67,8 @@ impl Sandbox {
         sandbox
     }
 
-    /// Returns a path inside the sandbox: `home`, `config`, `cache`, `state`, `bin`, `work`, `tmp`, or below one of them.
+    /// Returns a path inside the sandbox: `home`, `config`, `cache`, `state`, `bin`, `work`, `tmp`, or below one of
+    /// them.
     pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.root.path().join(relative)
     }
@@ -82,7 +85,8 @@ impl Sandbox {
         self
     }
 
-    /// Keeps clients off the network: for any host beyond loopback, the proxy variables name a port that refuses connections.
+    /// Keeps clients off the network: for any host beyond loopback, the proxy variables name a port that refuses
+    /// connections.
     pub fn seal(&mut self) -> &mut Sandbox {
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
             self.set(name, "http://127.0.0.1:1");
@@ -123,7 +127,8 @@ impl Sandbox {
         path
     }
 
-    /// Creates a symlink to the binary in `bin`, which is first in PATH: `docker-credential-ycred`, `git-credential-ycred-prod` …
+    /// Creates a symlink to the binary in `bin`, which is first in PATH: `docker-credential-ycred`,
+    /// `git-credential-ycred-prod` …
     pub fn link(&self, name: &str) -> PathBuf {
         self.link_at(Path::new("bin").join(name))
     }
@@ -193,7 +198,8 @@ pub struct Call {
     directory: PathBuf,
     stdin: Option<Vec<u8>>,
     limit: Duration,
-    // Files instead of pipes: no child process can block on a full pipe, and no threads are needed to drain a thousand pipes.
+    // Files instead of pipes: no child process can block on a full pipe, and no threads are needed to drain a thousand
+    // pipes.
     stdout: PathBuf,
     stderr: PathBuf,
 }
@@ -259,7 +265,8 @@ impl Call {
         let started = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{error}: {}", self.description()));
         if let (Some(mut pipe), Some(content)) = (child.stdin.take(), self.stdin.clone()) {
-            // On a thread, because the program may not read. The write fails if the program has exited; tests check its reply.
+            // On a thread, because the program may not read its stdin. If the program has exited, the write fails, which
+            // does not matter.
             thread::spawn(move || drop(pipe.write_all(&content)));
         }
         Running { child, call: self, started, is_done: false }
@@ -287,7 +294,8 @@ impl Call {
     }
 }
 
-/// Makes child processes start with the default action for signals that this process inherited as ignored, as under `nohup`.
+/// Makes child processes start with the default action for signals that this process inherited as ignored, as under
+/// `nohup`.
 ///
 /// Replaces "ignore" by a handler that does nothing. Unlike an ignored signal, a handler is not inherited.
 fn give_children_default_signals() {
@@ -370,7 +378,8 @@ impl Running {
     fn kill(&mut self) {
         if !self.is_done {
             let group = i32::try_from(self.child.id()).expect("a process id");
-            // SAFETY: `kill` touches no memory. The child started its own group and has not been waited for, so the id is its own.
+            // SAFETY: `kill` touches no memory. The child started its own group and has not been waited for, so the id
+            // is its own.
             unsafe { libc::kill(-group, libc::SIGKILL) };
             let _ = self.child.wait();
             self.is_done = true;

@@ -1,7 +1,7 @@
 //! The hooks as their clients call them, one row each. Suites that cover all hooks read this table.
 //!
-//! A new hook is a new row in [`HOOKS`]. Rows follow the documentation of the clients. Only the symlink comes from ycred's
-//! own table.
+//! A new hook is a new row in [`HOOKS`]. Rows follow the documentation of the clients. Only the symlink comes from
+//! ycred's own table.
 //!
 //! One subject: the rows of the table, each with the code of its wire format.
 
@@ -76,7 +76,8 @@ pub struct Host {
     pub by_people: bool,
     /// Spellings of an allowed host, `{}`, that the client sends.
     pub spellings: &'static [&'static str],
-    /// True if a token is supplied for plain http to a listed host on this machine; `None` if the client names no scheme.
+    /// True if a token is supplied for plain http to a listed host on this machine; `None` if the client names no
+    /// scheme.
     pub plain_http: Option<bool>,
     /// A token is supplied for the installation's APIs, not only for its registries.
     pub apis: bool,
@@ -513,7 +514,8 @@ impl Hook {
         &self.forms[0].words[1..]
     }
 
-    /// Checks that the reply holds this token: as Basic credentials if the hook writes them, and in the clear otherwise.
+    /// Checks that the reply holds this token: as Basic credentials if the hook writes them, and in the clear
+    /// otherwise.
     #[track_caller]
     pub fn gave(&self, run: &Run, token: &str) {
         let is_basic = self.forms[0].reply.is_some_and(|reply| !reply(token, "").contains(token));

@@ -1,11 +1,12 @@
 //! Checks the structure of the source tree.
 //!
-//! * A file imports only from its own layer and from the layers below it. An interface is in a layer below both of its sides.
+//! * A file imports only from its own layer and from the layers below it. An interface is in a layer below both of its
+//!   sides.
 //! * Nothing imports itself through others: no file and no folder.
 //! * Files and functions have a maximum length, and no two visible types share a name.
 //!
-//! The checker reads the source as text: `use crate::…`, `super::` and paths in the code, but not unit tests. `mod x;` is not
-//! an import. A file may exceed the maximum if it says why: see [`rules::ONE_SUBJECT`].
+//! The checker reads the source as text: `use crate::…`, `super::` and paths in the code, but not unit tests. `mod x;`
+//! is not an import. A file may exceed the maximum if it says why: see [`rules::ONE_SUBJECT`].
 
 mod cycles;
 mod imports;

@@ -9,8 +9,8 @@
 //!
 //! * The first test that needs a list installs it. Other tests and processes wait for its lock.
 //! * A `.ready` file marks a complete installation.
-//! * If the installation fails (no registry, no pip), it is not repeated in this run. Each test that needs it is skipped and
-//!   reports the reason.
+//! * If the installation fails (no registry, no pip), it is not repeated in this run. Each test that needs it is
+//!   skipped and reports the reason.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -31,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// The result of each installation in this run.
 static INSTALLATIONS: Mutex<Option<HashMap<String, Result<PathBuf, String>>>> = Mutex::new(None);
 
-/// Returns the `bin` directory of a virtual environment with these packages (`name==version`). If that fails, calls [`skip`].
+/// Returns the `bin` directory of a virtual environment with these packages (`name==version`). If that fails, calls
+/// [`skip`].
 #[track_caller]
 pub fn python(packages: &[&str]) -> Option<PathBuf> {
     let Some(interpreter) = interpreter() else {
@@ -105,7 +106,8 @@ fn fingerprint(parts: &[&str]) -> String {
     digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the directory of this name, which `install` creates if it is missing or incomplete. If that fails, calls [`skip`].
+/// Returns the directory of this name, which `install` creates if it is missing or incomplete. If that fails, calls
+/// [`skip`].
 #[track_caller]
 fn installation(name: &str, install: impl FnOnce(&Path) -> Result<(), String>) -> Option<PathBuf> {
     // Hold the lock during the installation: one at a time is enough.
@@ -167,7 +169,8 @@ fn run_installer(command: &mut Command) -> Result<(), String> {
             None if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
             None => {
                 let group = i32::try_from(child.id()).expect("a process id");
-                // SAFETY: `kill` touches no memory. The child started its own group and has not been waited for, so the id is its own.
+                // SAFETY: `kill` touches no memory. The child started its own group and has not been waited for, so the
+                // id is its own.
                 unsafe { libc::kill(-group, libc::SIGKILL) };
                 let _ = child.wait();
                 return Err(failure(format!("killed after {PATIENCE:?}")));

@@ -40,8 +40,8 @@ pub struct Use {
 /// A way in which a source gets a secret, for the search of leaked secrets.
 pub struct Way {
     pub name: &'static str,
-    /// How many responses of the cloud are tried: [`EVERY`], or fewer if the source makes no request, or if another row differs
-    /// only in where the secret is.
+    /// How many responses of the cloud are tried: [`EVERY`], or fewer if the source makes no request, or if another row
+    /// differs only in where the secret is.
     pub answers: usize,
     /// Writes the files in the sandbox. Returns the profile, for a cloud at this URL, and the variables.
     pub prepare: fn(&Sandbox, &str, &mut Secrets) -> (String, Variables),

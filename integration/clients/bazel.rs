@@ -1,7 +1,7 @@
 //! bazel: checks the hook against the specification of credential helpers.
 //!
-//! Bazel itself does not run here. Its npm launcher downloads it at run time, and Debian's version (4.2) does not support
-//! credential helpers. Only the pattern with which Bazel parses times is run.
+//! Bazel itself does not run here. Its npm launcher downloads it at run time, and Debian's version (4.2) does not
+//! support credential helpers. Only the pattern with which Bazel parses times is run.
 
 use std::collections::BTreeSet;
 
@@ -24,8 +24,8 @@ fn get(sandbox: &Sandbox, uri: &str) -> Run {
     sandbox.call(link, ["get"]).stdin(json!({"uri": uri}).to_string()).run()
 }
 
-/// EngFlow/credential-helper-spec, `schemas/get-credentials-response.schema.json`: an object with `headers`, which maps names to
-/// arrays of strings, and an optional `expires`.
+/// EngFlow/credential-helper-spec, `schemas/get-credentials-response.schema.json`: an object with `headers`, which maps
+/// names to arrays of strings, and an optional `expires`.
 #[test]
 fn a_reply_matches_the_schema_and_contains_the_token() {
     let world = world();

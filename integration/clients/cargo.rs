@@ -67,7 +67,8 @@ struct Bench {
 }
 
 impl Bench {
-    /// * `provider`: the value of `credential-provider`, with `YCRED` for the binary and `LINK` for the symlink of the hook
+    /// * `provider`: the value of `credential-provider`, with `YCRED` for the binary and `LINK` for the symlink of the
+    ///   hook
     /// * `is_listed`: the profile lists the registry
     fn new(provider: &str, is_listed: bool) -> Bench {
         let mut world = World::bare(Config::default());
@@ -150,8 +151,8 @@ fn a_registry_that_is_not_ours_gets_no_token() {
     assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
-/// cargo asks the last provider of `global-credential-providers` first. For an unlisted registry, ycred leaves the request to
-/// the next provider.
+/// cargo asks the last provider of `global-credential-providers` first. For an unlisted registry, ycred leaves the
+/// request to the next provider.
 #[test]
 fn cargos_own_provider_stores_returns_and_deletes_the_token_of_an_unlisted_registry() {
     let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, false);

@@ -9,8 +9,8 @@ use crate::world::World;
 
 /// Runs `check` for each reason why a user gets no token: no profile, a rejected key, an unavailable cloud.
 ///
-/// `check` gets the registry to use, and the parts of ycred's messages that must reach the user. `host` is a registry that the
-/// client can connect to.
+/// `check` gets the registry to use, and the parts of ycred's messages that must reach the user. `host` is a registry
+/// that the client can connect to.
 pub fn for_each_failure(world: &World, host: &str, check: impl Fn(&str, &[&str])) {
     // An allowed host by default, even without a profile.
     check("cr.yandex", &["no profile", "ycred init"]);

@@ -221,7 +221,8 @@ impl DaemonRequest {
     }
 }
 
-/// A docker daemon that accepts every request and records it. It replaces the real one, which cannot run in these tests.
+/// A docker daemon that accepts every request and records it. It replaces the real one, which cannot run in these
+/// tests.
 pub(super) struct Daemon {
     socket: PathBuf,
     log: Arc<Mutex<Vec<DaemonRequest>>>,

@@ -16,7 +16,7 @@ use crate::world::World;
 /// The first version of git that supports `authtype`, and thereby Bearer, in the credential protocol.
 const BEARER_SINCE: (u32, u32) = (2, 46);
 
-/// Finds a git that supports Bearer, or an older one: in PATH, or where distributions install it. If there is none, calls
+/// Finds a git that supports Bearer, or an older one: in PATH, or where distributions install it. Otherwise calls
 /// [`skip`].
 fn git(has_bearer: bool) -> Option<PathBuf> {
     let mut candidates: Vec<PathBuf> = find("git").into_iter().collect();

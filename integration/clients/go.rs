@@ -82,7 +82,8 @@ impl Bench {
         self.world.sandbox.call(&self.go, arguments)
     }
 
-    /// Checks that the module was downloaded, that only the token was sent to the proxy, and that ycred made one IAM request.
+    /// Checks that the module was downloaded, that only the token was sent to the proxy, and that ycred made one IAM
+    /// request.
     #[track_caller]
     fn assert_downloaded(&self, run: &Run) {
         assert!(self.world.sandbox.path("home/go/pkg/mod/example.com/tiny@v1.0.0/tiny.go").exists(), "{run}");

@@ -86,7 +86,8 @@ impl Bench {
         self.world.sandbox.call(&self.python, [&["-c", script], arguments].concat()).run()
     }
 
-    /// Runs `client` against a real, listed registry. Checks that only the token was sent, and that ycred made one IAM request.
+    /// Runs `client` against a real, listed registry. Checks that only the token was sent, and that ycred made one IAM
+    /// request.
     #[track_caller]
     fn with_real_registry(&self, client: impl FnOnce(&str)) {
         let tokens = token_server(&self.authority, Gate::of(&self.world));

@@ -216,8 +216,8 @@ fn maven_fetches_a_parent_with_the_token_from_its_environment() {
             bench.registry.url()
         ),
     );
-    // As in docs/hooks/maven.md, with two differences. The path is an argument, because Maven's `user.home` is not HOME. A
-    // mirror keeps Maven off the network, because Java ignores the proxy variables.
+    // As in docs/hooks/maven.md, with two differences. The path is an argument, because Maven's `user.home` is not
+    // HOME. A mirror keeps Maven off the network, because Java ignores the proxy variables.
     let settings = bench.world.sandbox.file(
         "home/.m2/settings.xml",
         format!(

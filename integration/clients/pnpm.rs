@@ -83,7 +83,8 @@ impl Bench {
         self.world.sandbox.call(&self.pnpm, ["install", "--no-lockfile", "--ignore-scripts"])
     }
 
-    /// Checks that the package is installed, that only the token was sent to the registry, and that ycred made one IAM request.
+    /// Checks that the package is installed, that only the token was sent to the registry, and that ycred made one IAM
+    /// request.
     #[track_caller]
     fn assert_installed(&self, run: &Run) {
         assert!(self.world.sandbox.path("work/node_modules/tiny/index.js").exists(), "{run}");

@@ -52,7 +52,8 @@ impl Bench {
             .file("home/.config/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#);
         let runtime = world.sandbox.path("home/run");
         fs::create_dir(&runtime).expect("a runtime directory");
-        // A JSON string is also a TOML string. The driver `vfs` needs no mounts, and all directories are in the sandbox.
+        // A JSON string is also a TOML string. The driver `vfs` needs no mounts, and all directories are in the
+        // sandbox.
         let storage = format!(
             "[storage]\ndriver = \"vfs\"\ngraphroot = {}\nrunroot = {}\n",
             json!(world.sandbox.path("tmp/graph")),
@@ -110,8 +111,8 @@ fn image(host: &str) -> String {
     format!("{host}/team/image:1")
 }
 
-/// Builds an image, pushes it to a real registry and pulls it. Checks that each step runs the helper once, and that ycred makes
-/// one IAM request.
+/// Builds an image, pushes it to a real registry and pulls it. Checks that each step runs the helper once, and that
+/// ycred makes one IAM request.
 fn assert_pushes_and_pulls(tool: Tool) {
     let Some(bench) = Bench::new(tool) else { return };
     let tokens = token_server(&bench.authority, Gate::of(&bench.world));

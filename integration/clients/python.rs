@@ -95,8 +95,8 @@ impl Bench {
         self.world.sandbox.call(self.bin.join("uv"), arguments).env("UV_DEFAULT_INDEX", url)
     }
 
-    /// Checks that the package is installed, that the index received only the token, that no file contains it, and that ycred
-    /// made one IAM request.
+    /// Checks that the package is installed, that the index received only the token, that no file contains it, and that
+    /// ycred made one IAM request.
     #[track_caller]
     fn assert_installed(&self, run: &Run) {
         assert!(self.world.sandbox.path("work/site/tiny.py").exists(), "{run}");

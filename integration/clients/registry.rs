@@ -16,8 +16,8 @@ use super::stand_in::{Gate, StandIn, json_response, trust};
 use crate::authority::Authority;
 use crate::harness::{Running, Sandbox, require_client};
 
-/// Starts the token server. It exchanges Basic credentials for a token that the registry accepts, as the cloud's own registry
-/// does.
+/// Starts the token server. It exchanges Basic credentials for a token that the registry accepts, as the cloud's own
+/// registry does.
 pub(super) fn token_server(authority: &Authority, gate: Gate) -> StandIn {
     let certificate = authority.certificate(&[]);
     let encoded = CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).expect("a certificate");

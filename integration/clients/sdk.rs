@@ -3,8 +3,9 @@
 //! * The SDKs build their own JWTs and OAuth requests, so they check the emulator independently of ycred.
 //! * They accept the tokens that ycred prints.
 //!
-//! The SDKs use gRPC and the emulator REST. `sdk/gateway.py` translates between them with the stubs of the Python SDK. The
-//! endpoint of the Python SDK is configurable. The hosts of the Node SDK are fixed, so a proxy redirects it to the gateway.
+//! The SDKs use gRPC and the emulator REST. `sdk/gateway.py` translates between them with the stubs of the Python SDK.
+//! The endpoint of the Python SDK is configurable. The hosts of the Node SDK are fixed, so a proxy redirects it to the
+//! gateway.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! Programs under `exec --serve` that run longer than a token is valid: the Yandex Cloud SDK for Python, the AWS CLI, boto3 and
-//! Terraform's S3 backend.
+//! Programs under `exec --serve` that run longer than a token is valid: the Yandex Cloud SDK for Python, the AWS CLI,
+//! boto3 and Terraform's S3 backend.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,8 @@ use crate::world::World;
 
 /// A service of the cloud over TLS that accepts the emulator's tokens, and a program that calls it through the SDK.
 ///
-/// The SDK caches each token for 20 seconds, which is longer than these tokens are valid. So every call uses a new SDK object.
+/// The SDK caches each token for 20 seconds, which is longer than these tokens are valid. So every call uses a new SDK
+/// object.
 const PROGRAM: &str = r#"
 import os, sys, time, datetime, ipaddress
 from concurrent import futures
@@ -96,8 +97,8 @@ fn the_python_sdk_works_while_three_tokens_expire() {
     world.profile_for("prod", &[]);
     let profile = world.sandbox.path("config/prod.toml");
     let toml = std::fs::read_to_string(&profile).expect("the profile");
-    // Tokens are renewed at half of their validity and never served with less than four seconds left. This leaves a busy
-    // machine four seconds from the reply to the use.
+    // Tokens are renewed at half of their validity and never served with less than four seconds left. This leaves a
+    // busy machine four seconds from the reply to the use.
     world.sandbox.profile("prod", &format!("{toml}refresh-before = \"5s\"\nmin-ttl = \"4s\"\n"));
     let program = world.sandbox.file("work/program.py", PROGRAM);
     let arguments = ["exec", "--serve", "-p", "prod", "--"].map(Into::into);

@@ -58,7 +58,8 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// Starts a server over TLS. Its certificate is also valid for `cr.yandex`, for clients that connect through a proxy.
+    /// Starts a server over TLS. Its certificate is also valid for `cr.yandex`, for clients that connect through a
+    /// proxy.
     pub fn tls(authority: &Authority, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> StandIn {
         StandIn::start(Some(authority.server_config(&["cr.yandex"])), handler)
     }

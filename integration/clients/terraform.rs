@@ -1,4 +1,5 @@
-//! Terraform with ycred as its credentials helper, against a module registry that requires the token, and under `ycred exec`.
+//! Terraform with ycred as its credentials helper, against a module registry that requires the token. Also Terraform
+//! under `ycred exec`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -68,7 +69,8 @@ impl Workspace {
                  output \"answer\" {{\n  value = module.answer.answer\n}}\n"
             ),
         );
-        // Terraform searches for helpers only in this directory. The wrapper executes the symlink, which names the hook.
+        // Terraform searches for helpers only in this directory. The wrapper executes the symlink, which names the
+        // hook.
         let link = world.sandbox.link("terraform-credentials-ycred");
         let (helper, runs) = wrapper(&world.sandbox, "helper", &link);
         let plugins = world.sandbox.path("home/.terraform.d/plugins");

@@ -298,8 +298,8 @@ fn an_mcp_bridge_under_exec_gets_the_token_from_its_environment() {
 
 /// A gRPC server and a client of it.
 ///
-/// The client reads the output of `ycred token --format grpc` from stdin and sends it as metadata. The server checks the token
-/// with the [`Bench`]'s server. With an argument, the script runs only the server.
+/// The client reads the output of `ycred token --format grpc` from stdin and sends it as metadata. The server checks
+/// the token with the [`Bench`]'s server. With an argument, the script runs only the server.
 const GRPC: &str = "
 import concurrent.futures, grpc, json, os, sys, urllib.request
 class Service(grpc.GenericRpcHandler):

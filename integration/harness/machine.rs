@@ -60,7 +60,8 @@ pub fn in_own_network(addresses: &[&str], test: impl FnOnce() + Send) {
     let builder = thread::Builder::new().name(name);
     thread::scope(|scope| {
         let thread = builder.spawn_scoped(scope, || {
-            // SAFETY: touches no memory. Moves only this thread, which ends with the test, into a new network namespace.
+            // SAFETY: touches no memory. Moves only this thread, which ends with the test, into a new network
+            // namespace.
             if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
                 return run_in_user_namespace();
             }

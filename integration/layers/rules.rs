@@ -64,7 +64,8 @@ pub fn cycle_faults(tree: &Tree) -> Vec<String> {
     faults
 }
 
-/// Code for one operating system is in one folder. Other files contain none of these strings, not even in string literals.
+/// Code for one operating system is in one folder. Other files contain none of these strings, not even in string
+/// literals.
 pub fn platform_faults(tree: &Tree, folder: &str, strings: &[&str]) -> Vec<String> {
     let inside = format!("{folder}/");
     let outside =
@@ -76,7 +77,7 @@ pub fn platform_faults(tree: &Tree, folder: &str, strings: &[&str]) -> Vec<Strin
             let line = lines.lines().find(|line| !line.trim_start().starts_with("//") && line.contains(string));
             if let Some(line) = line {
                 faults.push(format!(
-                    "{} has `{string}`: {}\n    move code for one operating system to {folder}/ and give it a portable interface",
+                    "{} has `{string}`: {}\n    move code for one operating system to {folder}/, behind a portable interface",
                     file.path,
                     line.trim()
                 ));
@@ -169,7 +170,7 @@ pub fn length_faults(tree: &Tree, max: usize) -> Vec<String> {
     too_long
         .map(|file| {
             format!(
-                "{} has {} lines of code, at most {max}: split it by subject, or add `{ONE_SUBJECT}…` to its module comment",
+                "{} has {} lines of code, at most {max}: split it, or add `{ONE_SUBJECT}…` to its module comment",
                 file.path,
                 lines_of_code(&file.code)
             )

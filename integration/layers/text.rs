@@ -76,7 +76,7 @@ fn character(rest: &[char]) -> Option<usize> {
     }
 }
 
-/// Returns the length of the raw string that starts here, such as `br#"…"#`; `None` if there is none.
+/// Returns the length of the raw string that starts here, such as `br#"…"#`; `None` if it is not one.
 fn raw_string(rest: &[char]) -> Option<usize> {
     let prefix = rest.iter().take_while(|c| matches!(c, 'r' | 'b' | 'c')).count();
     if prefix > 2 || !rest[..prefix].contains(&'r') {
@@ -159,7 +159,8 @@ pub fn without_tests(code: &str) -> (String, Vec<String>) {
     (lines.join("\n"), files)
 }
 
-/// Returns the index after the item that starts at this token: after its block, or after its semicolon if it has no block.
+/// Returns the index after the item that starts at this token: after its block, or after its semicolon if it has no
+/// block.
 fn end_of_item(words: &[&str], start: usize) -> usize {
     let mut depth = 0;
     for (at, word) in words.iter().enumerate().skip(start) {

@@ -56,7 +56,8 @@ impl Tree {
         Tree::of(sources, crate_names)
     }
 
-    /// Builds the tree of these files, given by path and source. `crate_names` are the names of the crate besides `crate`.
+    /// Builds the tree of these files, given by path and source. `crate_names` are the names of the crate besides
+    /// `crate`.
     pub fn of<S: Into<String>>(sources: impl IntoIterator<Item = (S, S)>, crate_names: &[&str]) -> Tree {
         let mut files: Vec<File> = Vec::new();
         let mut tests = Vec::new();

@@ -1,7 +1,8 @@
 // Lists clouds with the Node SDK, used as its documentation shows, with one kind of credentials.
 //
-// Usage: client.js key FILE | oauth TOKEN | iam-token TOKEN | metadata | long-jwt FILE. The hosts of the SDK are fixed, so a proxy
-// redirects it to the gateway.
+// Usage: client.js key FILE | oauth TOKEN | iam-token TOKEN | metadata | long-jwt FILE
+//
+// The hosts of the SDK are fixed, so a proxy redirects it to the gateway.
 'use strict';
 const fs = require('fs');
 const { Session } = require('@yandex-cloud/nodejs-sdk');

@@ -1,7 +1,9 @@
 """Lists clouds with the Python SDK, used as its documentation shows, with one kind of credentials.
 
-Usage: client.py key FILE | oauth TOKEN | iam-token COMMAND… | metadata. SDK_ENDPOINT and SDK_CA are the endpoint of the cloud and its
-certificate authority. SDK_LIFE is the validity of a JWT in seconds, if it differs from the SDK's hour.
+Usage: client.py key FILE | oauth TOKEN | iam-token COMMAND… | metadata
+
+SDK_ENDPOINT and SDK_CA are the endpoint of the cloud and its certificate authority. SDK_LIFE is the validity of a JWT in
+seconds, if it differs from the SDK's hour.
 """
 
 import json
