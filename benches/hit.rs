@@ -1,21 +1,22 @@
-//! What a hit costs, and a miss: whole processes of the release build, paired in one run with others that do the same.
+//! Measures cache hits and misses: complete processes of the release build, compared with other programs.
 //!
-//! `cargo bench` runs it all, `cargo bench -- --quick` only shows that it works. It prints medians, ratios and counts of
-//! system calls, and asserts nothing about time: what a shared machine measures is no reason to fail. docs/performance.md
-//! has figures and goals.
+//! `cargo bench` runs the benchmark. `cargo bench -- --quick` only checks that it works. It prints medians, ratios and
+//! numbers of system calls. It asserts nothing about time, because timings on a shared machine vary.
+//! docs/performance.md has results and goals.
 //!
-//! * The hit: `ycred kubectl` with a record in the cache that it made itself, by one fetch from the emulator. Against
-//!   `/bin/true`, and `gke-gcloud-auth-plugin` with a token in a cache of its own, where that is installed.
-//! * The miss: the same with the record removed before each run, against `curl` sending the same request, a ready-made JWT,
-//!   to the same emulator over TLS. Both trust this machine's roots and the emulator's authority.
+//! * A hit is `ycred kubectl` with a cached record, which one request to the emulator has created. It is compared with
+//!   `/bin/true`, and with `gke-gcloud-auth-plugin` and its own cache if that is installed.
+//! * A miss is the same call with the record removed before each run. It is compared with `curl`, which sends the same
+//!   request with a ready-made JWT to the same emulator over TLS. Both trust the root certificates of this machine and
+//!   the emulator's.
 //!
-//! A round runs each candidate once, beginning with another one each time, so that whatever else the machine does falls on all
-//! alike. A ratio is the median of the rounds' ratios, not the ratio of two medians.
+//! Each round runs every candidate once, and each round starts with a different one, so that other load on the machine
+//! affects all of them equally. A ratio is the median of the ratios of the rounds, not the ratio of two medians.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "the rules are about the product; a benchmark stands outside of it"
+    reason = "these rules apply to the product only, not to the benchmark"
 )]
 
 use std::ffi::OsString;
@@ -34,9 +35,9 @@ const YCRED: &str = env!("CARGO_BIN_EXE_ycred");
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
-    // Cargo adds `--bench`; a filter or anything else is let be.
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    match run(quick) {
+    // Ignores all other arguments. Cargo adds `--bench`.
+    let is_quick = std::env::args().any(|argument| argument == "--quick");
+    match run(is_quick) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -45,82 +46,81 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(quick: bool) -> Result<()> {
-    let (rounds, misses) = if quick { (5, 3) } else { (1000, 100) };
-    let place = Place::new()?;
+fn run(is_quick: bool) -> Result<()> {
+    let (rounds, misses) = if is_quick { (5, 3) } else { (1000, 100) };
+    let fixture = Fixture::new()?;
     let mut out = io::stdout().lock();
 
-    let hit = place.ycred(&["kubectl"]);
-    place.fetch_once(&hit)?;
-    let crowded = place.crowd(1000)?;
+    let hit = fixture.ycred(&["kubectl"]);
+    fixture.fetch_once(&hit)?;
+    let crowded = fixture.crowded(1000)?;
 
     writeln!(out, "\nA hit, {rounds} rounds")?;
     let mut candidates = vec![
         Candidate::new("/bin/true", Program::of("/bin/true")),
         Candidate::new("ycred kubectl", hit.clone()),
         Candidate::new("ycred kubectl, among 1000 profiles and 1000 records", crowded),
-        Candidate::new("ycred docker get", place.docker()?),
-        Candidate::new("ycred token", place.ycred(&["token"])),
+        Candidate::new("ycred docker get", fixture.docker()?),
+        Candidate::new("ycred token", fixture.ycred(&["token"])),
     ];
-    match place.gke()? {
+    match fixture.gke()? {
         Some(gke) => candidates.push(Candidate::new("gke-gcloud-auth-plugin, warm", gke)),
-        None => {
-            writeln!(out, "gke-gcloud-auth-plugin: not installed, or not content with a cache of its own: left out")?
-        }
+        None => writeln!(
+            out,
+            "gke-gcloud-auth-plugin: skipped, because it is not installed or does not use the prepared cache"
+        )?,
     }
     measure(&mut candidates, rounds, |_| Ok(()))?;
-    table(&mut out, &candidates)?;
+    print_table(&mut out, &candidates)?;
     if let [_, ycred, .., gke] = &candidates[..]
         && gke.name.starts_with("gke")
     {
-        writeln!(out, "ycred is {:.1} times as fast as gke-gcloud-auth-plugin", gke.over(ycred))?;
+        writeln!(out, "ycred is {:.1} times as fast as gke-gcloud-auth-plugin", gke.ratio_to(ycred))?;
     }
-    let asked = place.emulator.requests(TOKENS);
-    if asked != 1 {
-        return Err(format!("the emulator was asked {asked} times: these were not all hits").into());
+    let requests = fixture.emulator.requests(TOKENS);
+    if requests != 1 {
+        return Err(format!("{requests} requests, expected 1: some runs were misses").into());
     }
-    writeln!(out, "The emulator has been asked once, to fill the cache.")?;
+    writeln!(out, "The emulator received one request, which filled the cache.")?;
 
     writeln!(out, "\nSystem calls of a hit")?;
-    count_calls(&mut out, &place, &candidates)?;
+    count_calls(&mut out, &fixture, &candidates)?;
 
     writeln!(out, "\nA miss over TLS, {misses} rounds")?;
-    let Some(curls) = place.curls()? else {
-        writeln!(out, "curl: not installed: left out")?;
+    let Some(curls) = fixture.curls()? else {
+        writeln!(out, "curl: skipped, because it is not installed")?;
         return Ok(());
     };
     let mut candidates: Vec<Candidate> = curls.into();
     candidates.push(Candidate::new("ycred kubectl, nothing cached", hit));
-    measure(
-        &mut candidates,
-        misses,
-        |candidate| if candidate.name.starts_with("ycred") { place.forget() } else { Ok(()) },
-    )?;
-    table(&mut out, &candidates)?;
+    measure(&mut candidates, misses, |candidate| {
+        if candidate.name.starts_with("ycred") { fixture.remove_record() } else { Ok(()) }
+    })?;
+    print_table(&mut out, &candidates)?;
     for curl in &candidates[..candidates.len() - 1] {
-        let more = median(candidates[candidates.len() - 1].beyond(curl).collect()) * 1000.0;
-        let word = if more > 0.0 { "more" } else { "less" };
-        writeln!(out, "ycred takes {:.1} ms {word} than {}", more.abs(), curl.name)?;
+        let more = median(candidates[candidates.len() - 1].differences_to(curl).collect()) * 1000.0;
+        let comparison = if more > 0.0 { "more" } else { "less" };
+        writeln!(out, "ycred takes {:.1} ms {comparison} than {}", more.abs(), curl.name)?;
     }
     let expected = 1 + candidates.len() * (misses + WARM_UP);
-    if place.emulator.requests(TOKENS) != expected {
-        return Err(format!("{} requests instead of {expected}", place.emulator.requests(TOKENS)).into());
+    if fixture.emulator.requests(TOKENS) != expected {
+        return Err(format!("{} requests, expected {expected}", fixture.emulator.requests(TOKENS)).into());
     }
     Ok(())
 }
 
-// ---------------------------------------------------------------------------------------------------------------- places
+// ------------------------------------------------------------------------------------------------------------- fixture
 
 /// An emulator over TLS, and a directory with a home, profiles and a cache.
-struct Place {
+struct Fixture {
     root: tempfile::TempDir,
     emulator: Emulator,
 }
 
 const PROFILE: &str = "bench";
 
-impl Place {
-    fn new() -> Result<Place> {
+impl Fixture {
+    fn new() -> Result<Fixture> {
         let root = tempfile::Builder::new().prefix("ycred-bench-").tempdir()?;
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o700))?;
         let emulator = Emulator::try_start(Config::with_tls(Tls::Good))?;
@@ -130,9 +130,9 @@ impl Place {
         }
         key.write(root.path().join("config/key.json"))?;
         emulator.write_ca(root.path().join("config/ca.pem"))?;
-        let place = Place { root, emulator };
-        fs::write(place.path("config/bench.toml"), place.profile())?;
-        Ok(place)
+        let fixture = Fixture { root, emulator };
+        fs::write(fixture.path("config/bench.toml"), fixture.profile())?;
+        Ok(fixture)
     }
 
     fn path(&self, relative: &str) -> PathBuf {
@@ -148,7 +148,7 @@ impl Place {
         )
     }
 
-    /// The binary as a hook's caller would run it: a short environment, the profile by variable.
+    /// Returns a call of the binary as a client would run it: with few variables, one of which selects the profile.
     fn ycred(&self, arguments: &[&str]) -> Program {
         let mut program = Program::of(YCRED);
         program.arguments = arguments.iter().map(OsString::from).collect();
@@ -161,6 +161,7 @@ impl Place {
         program
     }
 
+    /// Returns a call of the docker hook by its symlink.
     fn docker(&self) -> Result<Program> {
         let link = self.path("bin/docker-credential-ycred");
         std::os::unix::fs::symlink(YCRED, &link)?;
@@ -170,19 +171,20 @@ impl Place {
         Ok(program)
     }
 
-    /// Fills the cache by one request.
+    /// Fills the cache with one request.
     fn fetch_once(&self, hit: &Program) -> Result<()> {
-        let said = hit.output()?;
-        let reply: Value = serde_json::from_str(&said)?;
+        let output = hit.output()?;
+        let reply: Value = serde_json::from_str(&output)?;
         match reply["status"]["token"].as_str() {
             Some(_) => Ok(()),
-            None => Err(format!("no token in {said}").into()),
+            None => Err(format!("no token in {output}").into()),
         }
     }
 
-    /// Puts so many profiles beside the one, and so many records beside its own. (Copies, under names like a record's:
-    /// what could cost something is their number.)
-    fn crowd(&self, number: usize) -> Result<Program> {
+    /// Returns a call with this many additional profiles and cache records.
+    ///
+    /// The records are copies under other names, because only their number could affect the time.
+    fn crowded(&self, number: usize) -> Result<Program> {
         let (config, cache) = (self.path("crowd/config"), self.path("crowd/cache/v1"));
         fs::create_dir_all(&config)?;
         fs::create_dir_all(&cache)?;
@@ -191,13 +193,13 @@ impl Place {
         for entry in fs::read_dir(self.path("cache/v1"))? {
             let entry = entry?;
             fs::copy(entry.path(), cache.join(entry.file_name()))?;
-            if entry.path().extension().is_some_and(|ending| ending == "json") {
+            if entry.path().extension().is_some_and(|extension| extension == "json") {
                 record = fs::read_to_string(entry.path())?;
             }
         }
-        for one in 0..number {
-            fs::write(config.join(format!("bench-{one}.toml")), self.profile())?;
-            let path = cache.join(format!("{one:032x}.json"));
+        for index in 0..number {
+            fs::write(config.join(format!("bench-{index}.toml")), self.profile())?;
+            let path = cache.join(format!("{index:032x}.json"));
             fs::write(&path, &record)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         }
@@ -212,7 +214,7 @@ impl Place {
         Ok(program)
     }
 
-    /// Google's plugin with a token in its own cache: a file beside the kubeconfig, as it writes it itself.
+    /// Returns a call of Google's plugin with a token in its own cache: a file in its format next to the kubeconfig.
     fn gke(&self) -> Result<Option<Program>> {
         let Some(path) = find("gke-gcloud-auth-plugin") else { return Ok(None) };
         fs::write(
@@ -224,20 +226,20 @@ impl Place {
         fs::write(self.path("home/.kube/gke_gcloud_auth_plugin_cache"), cached.to_string())?;
         let mut program = Program::of(path);
         program.environment = vec![("HOME".into(), self.path("home").into())];
-        Ok(program.output().ok().filter(|said| said.contains("ya29.bench")).map(|_| program))
+        Ok(program.output().ok().filter(|output| output.contains("ya29.bench")).map(|_| program))
     }
 
-    /// curl with the request that ycred sends, first with the roots that ycred loads, then with the emulator's authority
-    /// alone.
+    /// Returns two calls of curl with the request that ycred sends: with the root certificates that ycred loads, and
+    /// with only the emulator's.
     fn curls(&self) -> Result<Option<[Candidate; 2]>> {
         let Some(path) = find("curl") else { return Ok(None) };
         let url = format!("{}{TOKENS}", self.emulator.url());
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let file: Value = serde_json::from_str(&fs::read_to_string(self.path("config/key.json"))?)?;
-        let text = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
-        let claims = json!({"iss": text("service_account_id"), "aud": url, "iat": now, "exp": now + 3600});
-        let key = ycred::base::secret::Secret::new(text("private_key"));
-        let jwt = ycred::cloud::jwt::ps256(&claims, &text("id"), &key)?;
+        let field = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
+        let claims = json!({"iss": field("service_account_id"), "aud": url, "iat": now, "exp": now + 3600});
+        let key = ycred::base::secret::Secret::new(field("private_key"));
+        let jwt = ycred::cloud::jwt::ps256(&claims, &field("id"), &key)?;
         let body = self.path("request.json");
         fs::write(&body, json!({"jwt": jwt.expose()}).to_string())?;
         let own = fs::read_to_string(self.path("config/ca.pem"))?;
@@ -245,9 +247,9 @@ impl Place {
         fs::write(self.path("all-roots.pem"), format!("{system}\n{own}"))?;
         let candidate = |name: &str, roots: &str| {
             let mut program = Program::of(&path);
-            let words =
+            let options =
                 ["--silent", "--show-error", "--fail", "--header", "content-type: application/json", "--data-binary"];
-            program.arguments = words.iter().map(OsString::from).collect();
+            program.arguments = options.iter().map(OsString::from).collect();
             program.arguments.push(format!("@{}", body.display()).into());
             program.arguments.extend(["--cacert".into(), self.path(roots).into(), url.clone().into()]);
             program.environment = vec![("HOME".into(), self.path("home").into())];
@@ -259,11 +261,11 @@ impl Place {
         ]))
     }
 
-    /// Takes the record away, and leaves the directory and the lock as a miss in daily life finds them.
-    fn forget(&self) -> Result<()> {
+    /// Removes the record. The directory and the lock stay, as in a typical miss.
+    fn remove_record(&self) -> Result<()> {
         for entry in fs::read_dir(self.path("cache/v1"))? {
             let path = entry?.path();
-            if path.extension().is_some_and(|ending| ending == "json") {
+            if path.extension().is_some_and(|extension| extension == "json") {
                 fs::remove_file(path)?;
             }
         }
@@ -278,6 +280,7 @@ fn find(name: &str) -> Option<PathBuf> {
 
 // ------------------------------------------------------------------------------------------------------------- programs
 
+/// A program, its arguments and its environment.
 #[derive(Clone)]
 struct Program {
     program: PathBuf,
@@ -298,7 +301,7 @@ impl Program {
         command
     }
 
-    /// What it says; for set-up.
+    /// Runs the program and returns its stdout.
     fn output(&self) -> Result<String> {
         let output = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
         match output.status.success() {
@@ -307,7 +310,7 @@ impl Program {
         }
     }
 
-    /// From before it is started until it has been collected.
+    /// Runs the program and returns the time from its start to its exit.
     fn time(&self) -> Result<Duration> {
         let mut command = self.command();
         if self.stdin.is_some() {
@@ -315,8 +318,8 @@ impl Program {
         }
         let start = Instant::now();
         let mut child = command.spawn()?;
-        if let (Some(text), Some(mut pipe)) = (&self.stdin, child.stdin.take()) {
-            pipe.write_all(text.as_bytes())?;
+        if let (Some(content), Some(mut pipe)) = (&self.stdin, child.stdin.take()) {
+            pipe.write_all(content.as_bytes())?;
         }
         let status = child.wait()?;
         let took = start.elapsed();
@@ -324,9 +327,11 @@ impl Program {
     }
 }
 
+/// A program to measure, and its times.
 struct Candidate {
     name: String,
     program: Program,
+    /// One for each round, in seconds.
     times: Vec<f64>,
 }
 
@@ -335,12 +340,13 @@ impl Candidate {
         Candidate { name: name.to_owned(), program, times: Vec::new() }
     }
 
-    /// The median of the rounds' ratios.
-    fn over(&self, other: &Candidate) -> f64 {
+    /// Returns the median of the ratios of the rounds.
+    fn ratio_to(&self, other: &Candidate) -> f64 {
         median(self.times.iter().zip(&other.times).map(|(ours, theirs)| ours / theirs).collect())
     }
 
-    fn beyond<'a>(&'a self, other: &'a Candidate) -> impl Iterator<Item = f64> + 'a {
+    /// Returns the differences of the rounds, in seconds.
+    fn differences_to<'a>(&'a self, other: &'a Candidate) -> impl Iterator<Item = f64> + 'a {
         self.times.iter().zip(&other.times).map(|(ours, theirs)| ours - theirs)
     }
 }
@@ -349,6 +355,7 @@ impl Candidate {
 
 const WARM_UP: usize = 3;
 
+/// Measures all candidates. Calls `before` before each run.
 fn measure(candidates: &mut [Candidate], rounds: usize, before: impl Fn(&Candidate) -> Result<()>) -> Result<()> {
     for round in 0..WARM_UP + rounds {
         let count = candidates.len();
@@ -364,18 +371,19 @@ fn measure(candidates: &mut [Candidate], rounds: usize, before: impl Fn(&Candida
     Ok(())
 }
 
-fn table(out: &mut impl io::Write, candidates: &[Candidate]) -> Result<()> {
+/// Prints the times of all candidates. Ratios are relative to the first one.
+fn print_table(out: &mut impl io::Write, candidates: &[Candidate]) -> Result<()> {
     writeln!(out, "  {:<54} {:>9} {:>9} {:>9}", "", "median", "fastest", "ratio")?;
     for candidate in candidates {
-        let time = |seconds: f64| show(Duration::from_secs_f64(seconds));
+        let format_seconds = |seconds: f64| format_time(Duration::from_secs_f64(seconds));
         let fastest = candidate.times.iter().copied().fold(f64::INFINITY, f64::min);
         writeln!(
             out,
             "  {:<54} {:>9} {:>9} {:>9.2}",
             candidate.name,
-            time(median(candidate.times.clone())),
-            time(fastest),
-            candidate.over(&candidates[0])
+            format_seconds(median(candidate.times.clone())),
+            format_seconds(fastest),
+            candidate.ratio_to(&candidates[0])
         )?;
     }
     Ok(())
@@ -390,40 +398,42 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-fn show(length: Duration) -> String {
-    format!("{:.3} ms", length.as_secs_f64() * 1000.0)
+fn format_time(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1000.0)
 }
 
 // ----------------------------------------------------------------------------------------------------------- system calls
 
-/// The first call that is ycred's own, and the last: before it the loader and Rust's start-up, behind it the end.
+/// The first and the last system call of ycred's own code. The loader and Rust's runtime make those before and after.
 const FIRST: &str = "prctl(PR_SET_DUMPABLE";
 const LAST: &str = "write(1, ";
 
-fn count_calls(out: &mut impl io::Write, place: &Place, candidates: &[Candidate]) -> Result<()> {
+/// Prints the number of system calls of each candidate.
+fn count_calls(out: &mut impl io::Write, fixture: &Fixture, candidates: &[Candidate]) -> Result<()> {
     let Some(strace) = find("strace") else {
-        writeln!(out, "  strace: not installed: left out")?;
+        writeln!(out, "  skipped, because strace is not installed")?;
         return Ok(());
     };
     writeln!(out, "  {:<54} {:>9} {:>9} {:>9} {:>9}", "", "all", "own", "threads", "sockets")?;
     for candidate in candidates {
-        let Some(calls) = trace(&strace, &place.path("trace"), &candidate.program)? else {
-            writeln!(out, "  strace cannot trace here: left out")?;
+        let Some(calls) = trace(&strace, &fixture.path("trace"), &candidate.program)? else {
+            writeln!(out, "  skipped, because strace cannot trace on this machine")?;
             return Ok(());
         };
-        let is = |start: &'static str| move |call: &&String| call.starts_with(start);
+        let is_call = |name: &'static str| move |call: &&String| call.starts_with(name);
         let first = calls.iter().position(|call| call.starts_with(FIRST));
         let last = calls.iter().rposition(|call| call.starts_with(LAST));
         let own = first.zip(last).map_or_else(|| "-".to_owned(), |(first, last)| (last + 1 - first).to_string());
-        let threads = calls.iter().filter(is("clone")).count();
-        let sockets = calls.iter().filter(is("socket(")).count();
+        let threads = calls.iter().filter(is_call("clone")).count();
+        let sockets = calls.iter().filter(is_call("socket(")).count();
         writeln!(out, "  {:<54} {:>9} {own:>9} {threads:>9} {sockets:>9}", candidate.name, calls.len())?;
     }
-    writeln!(out, "  own: from {FIRST}) to the reply's write, both included")?;
+    writeln!(out, "  own: from {FIRST}) to the write of the reply, inclusive")?;
     Ok(())
 }
 
-/// The calls of a run, without those that another thread interrupted being counted twice. None: nothing can be traced here.
+/// Returns the system calls of a run, or `None` if strace cannot trace here. A call that another thread interrupted
+/// counts once.
 fn trace(strace: &Path, file: &Path, program: &Program) -> Result<Option<Vec<String>>> {
     let traced = Program {
         program: strace.to_owned(),
@@ -438,7 +448,7 @@ fn trace(strace: &Path, file: &Path, program: &Program) -> Result<Option<Vec<Str
     }
     let text = fs::read_to_string(file)?;
     let calls = text.lines().filter_map(|line| {
-        // `PID call(…) = …`; `PID <... call resumed>` and `PID +++ exited +++` are no further calls.
+        // `PID call(…) = …`. Skips `PID <... call resumed>` and `PID +++ exited +++`.
         let call = line.split_once(char::is_whitespace)?.1.trim_start();
         call.starts_with(|c: char| c.is_ascii_lowercase() || c == '_').then(|| call.to_owned())
     });

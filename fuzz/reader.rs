@@ -1,5 +1,7 @@
-//! The fuzz target of every reader of foreign input; which one is in `FUZZ_READER`, by the name of its corpus, and without it
-//! their names are printed. One binary, so that the product is instrumented and linked once; `fuzz/run` gives each its turn.
+//! The fuzz target for all parsers of untrusted input.
+//!
+//! `FUZZ_READER` selects a parser by the name of its corpus. Without it, the target prints their names. All parsers are
+//! in one binary, so that ycred is built only once. `fuzz/run` fuzzes each in turn.
 #![no_main]
 
 mod readers;
@@ -10,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 
 static READER: LazyLock<readers::Reader> = LazyLock::new(|| {
     let name = std::env::var("FUZZ_READER").unwrap_or_default();
-    readers::all().into_iter().find(|reader| reader.name == name).expect("FUZZ_READER is the name of a reader")
+    readers::all().into_iter().find(|reader| reader.name == name).expect("FUZZ_READER is not the name of a reader")
 });
 
 fuzz_target!(

@@ -1,6 +1,7 @@
-//! Every reader of foreign input, as a function of bytes that must return: for the fuzz targets in `fuzz/`, and for the
-//! test that runs their corpus as it is. Each asserts what must hold of whatever it makes of its input; a panic is a
-//! finding.
+//! Every parser of untrusted input, as a function of bytes.
+//!
+//! The fuzz target in `fuzz/` and a test that reads the corpus call them. Each parses its input and asserts what must
+//! hold of the result. A panic is a bug.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,24 +34,25 @@ use ycred::sources::login::state::{LoginState, LoginStore};
 use ycred::sources::{authorized_key, command, metadata, workload};
 use ycred::system::loopback;
 
-/// A reader of foreign input, by the name of its corpus.
+/// A parser of untrusted input.
 pub struct Reader {
+    /// The name of its corpus.
     pub name: &'static str,
     read: Kind,
 }
 
-/// Reads one input, and panics if what comes of it breaks a promise.
+/// Parses one input, and panics if an assertion fails.
 type Read = fn(&[u8]);
 
 enum Kind {
-    /// A function of its own.
+    /// A function in this file.
     Function(Read),
-    /// Requests to a hook, however its client sends them.
+    /// Requests to a hook, in every way in which clients send them.
     Hook(&'static Hook),
 }
 
 impl Reader {
-    /// Reads one input, and asserts what must hold of whatever comes of it.
+    /// Parses one input, and panics if an assertion fails.
     pub fn read(&self, input: &[u8]) {
         match self.read {
             Kind::Function(read) => read(input),
@@ -59,14 +61,14 @@ impl Reader {
     }
 }
 
-/// The readers, those of the hooks from the table of hooks.
+/// Returns every reader: those in [`READERS`], and one for each hook in the table of hooks.
 pub fn all() -> Vec<Reader> {
     let functions = READERS.iter().map(|(name, read)| Reader { name, read: Kind::Function(*read) });
     let hooks = HOOKS.iter().map(|hook| Reader { name: hook.name, read: Kind::Hook(hook) });
     functions.chain(hooks).collect()
 }
 
-/// Those that are no hook's.
+/// The readers of everything except hooks.
 const READERS: &[(&str, Read)] = &[
     ("profile", profile),
     ("key_file", key_file),
@@ -89,13 +91,13 @@ const READERS: &[(&str, Read)] = &[
     ("login_state", login_state),
 ];
 
-/// What must hold of a hook's replies besides what must hold of all.
-const BESIDES: &[(&str, Read)] =
+/// Further checks of the replies of single hooks.
+const HOOK_CHECKS: &[(&str, Read)] =
     &[("git", git), ("bazel", bazel), ("cargo", cargo), ("goauth", goauth), ("keyring", keyring), ("kubelet", kubelet)];
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000);
 
-/// Whatever the error is, it is at most two short lines, free of controls.
+/// Checks that an error is at most two short lines without control characters.
 fn check_error(error: &Error) {
     let text = error.render();
     assert!(text.lines().count() <= 2 && text.ends_with('\n'), "{text:?}");
@@ -107,6 +109,7 @@ fn check_error(error: &Error) {
     }
 }
 
+/// Checks that a credential has a plausible validity and a secret without separators.
 fn check_credential(credential: &Credential) {
     assert!(credential.life() > 0 && credential.life() <= 24 * 3600 * 1000);
     assert!(
@@ -153,7 +156,7 @@ fn record(input: &[u8]) {
         for force_since in [None, Some(NOW)] {
             let requirements = Requirements { min_ttl: std::time::Duration::from_secs(60), force_since };
             if let Decision::Serve(answer) = record.decide(&requirements, &rules, now) {
-                assert!(answer.credential.left(now).longer > 0, "a dead token is never handed out");
+                assert!(answer.credential.left(now).longer > 0, "an expired token is never returned");
                 assert!(answer.credential.advertised(now, answer.skew) >= now);
             }
         }
@@ -177,7 +180,7 @@ fn yaml(input: &[u8]) {
     }
     match Node::read(text) {
         Ok(None) => {}
-        // An escape such as \L is two bytes, and what it stands for three.
+        // An escape such as \L is two bytes long, its character three.
         Ok(Some(node)) => assert!(size(&node) <= 2 * text.len(), "a tree is not larger than its file"),
         Err(wrong) => check_error(&Error::profile(format!("x:{}: {}", wrong.line, wrong.why))),
     }
@@ -199,7 +202,7 @@ fn access_key_answer(input: &[u8]) {
         let key = AccessKey { id: access_key_id, secret, session_token };
         match key.pack("the fuzzer") {
             Ok(packed) => {
-                let again = AccessKey::unpack(&packed).expect("what was packed comes apart");
+                let again = AccessKey::unpack(&packed).expect("a packed key can be unpacked");
                 assert!(again.id == key.id && again.secret == key.secret && again.session_token == key.session_token);
                 if let Ok(credential) = Credential::new(packed, &Expiry::At(expires_at), NOW, None, "the fuzzer") {
                     check_credential(&credential);
@@ -243,7 +246,7 @@ fn github_answer(input: &[u8]) {
     }
 }
 
-/// A subject token's claims: of a whole token, and of a payload alone.
+/// Reads the claims of a subject token: from a complete token, and from a payload.
 fn subject_token(input: &[u8]) {
     let whole = std::str::from_utf8(input).ok().and_then(workload::subject::Claims::read);
     let payload = workload::subject::Claims::of_payload(input);
@@ -263,7 +266,7 @@ fn command_output(input: &[u8]) {
     }
 }
 
-/// Sends the input to a hook in each way that any client has: on stdin, as an operand, in the environment.
+/// Sends the input to a hook in every way in which clients send requests: on stdin, as an operand, in the environment.
 fn requests(hook: &'static Hook, input: &[u8]) {
     let (first, more) = hook.operands.split_first().map_or(("", 0), |(first, rest)| (*first, rest.len()));
     let nothing = Environment::default();
@@ -280,12 +283,12 @@ fn requests(hook: &'static Hook, input: &[u8]) {
     request(hook, &[], input, &nothing);
     let info = [(KUBERNETES_EXEC_INFO.into(), OsString::from_vec(input.to_vec()))];
     request(hook, &[], b"", &Environment::new(info));
-    if let Some((_, besides)) = BESIDES.iter().find(|(name, _)| *name == hook.name) {
-        besides(input);
+    if let Some((_, check)) = HOOK_CHECKS.iter().find(|(name, _)| *name == hook.name) {
+        check(input);
     }
 }
 
-/// Reads a request and looks at every answer to it.
+/// Reads a request and checks every reply to it.
 fn request(
     hook: &'static Hook,
     operands: &[&str],
@@ -301,7 +304,10 @@ fn request(
             exchange.write(&IssuedToken::new(&token, NOW));
             exchange.done(&["cr.yandex".into()]);
             for reply in [exchange.refuse(Refusal::NotMine), exchange.refuse(Refusal::Failed(&Error::refused("no")))] {
-                assert!(!String::from_utf8_lossy(&reply.stdout).contains("fuzzed-token"), "a refusal holds no token");
+                assert!(
+                    !String::from_utf8_lossy(&reply.stdout).contains("fuzzed-token"),
+                    "a refusal contains no token"
+                );
             }
             if let Some(Target::Host(host)) = &exchange.request().target {
                 check_host(host);
@@ -327,7 +333,7 @@ fn check_host(host: &Host) {
             .all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !matches!(byte, b'/' | b'@' | b'%')),
         "{host:?}"
     );
-    let again = Host::parse(&host.to_string()).expect("a host reads what it has written");
+    let again = Host::parse(&host.to_string()).expect("a host can be parsed from its own form");
     assert_eq!((&again.name, again.port), (&host.name, host.port));
 }
 
@@ -336,7 +342,7 @@ fn git(input: &[u8]) {
         let Some(exchange) = request(named("git"), &[word], input, &Environment::default()) else { continue };
         let token = Secret::new("t1.fuzzed-token.fuzzed".into());
         let reply = exchange.write(&IssuedToken::new(&token, NOW));
-        // A line without `=` would be shown to the user whole.
+        // git prints a line without `=` to the user.
         assert!(String::from_utf8_lossy(&reply.stdout).lines().all(|line| line.contains('=')));
     }
 }
@@ -345,11 +351,11 @@ fn bazel(input: &[u8]) {
     if let Some(exchange) = request(named("bazel"), &["get"], input, &Environment::default()) {
         let refused = exchange.refuse(Refusal::NotMine);
         assert!(refused.code == 1 && refused.stdout.is_empty());
-        check_error(&refused.reason.expect("bazel is told why"));
+        check_error(&refused.reason.expect("the reason for bazel"));
     }
 }
 
-/// Requests of a conversation, one a line.
+/// Reads the requests of a session with cargo, one per line.
 fn cargo(input: &[u8]) {
     let call = Call {
         operands: &[],
@@ -363,17 +369,20 @@ fn cargo(input: &[u8]) {
             Ok(exchange) => {
                 let request = exchange.request();
                 let profile = request.options.as_ref().and_then(|options| options.profile.as_ref());
-                assert!(profile.is_none_or(|name| !name.as_encoded_bytes().contains(&b'/')), "a name, never a path");
+                assert!(
+                    profile.is_none_or(|name| !name.as_encoded_bytes().contains(&b'/')),
+                    "a profile name, not a path"
+                );
                 let token = Secret::new("t1.fuzzed-token.fuzzed".into());
-                let written = exchange.write(&IssuedToken::new(&token, NOW));
-                vec![written, exchange.done(&[]), exchange.refuse(Refusal::Failed(&Error::refused("no")))]
+                let reply = exchange.write(&IssuedToken::new(&token, NOW));
+                vec![reply, exchange.done(&[]), exchange.refuse(Refusal::Failed(&Error::refused("no")))]
             }
             Err(error) => {
                 check_error(&error);
                 vec![(hook.reject)(&call, &error)]
             }
         };
-        // Whatever came, the reply is one line, of one key, and the conversation goes on.
+        // For any input, the reply is one line with one key, and the session continues.
         for reply in replies {
             assert!(reply.code == 0 && reply.stdout.iter().filter(|byte| **byte == b'\n').count() == 1);
             let object: serde_json::Map<String, serde_json::Value> =
@@ -400,7 +409,7 @@ fn goauth(input: &[u8]) {
     let text = String::from_utf8_lossy(&reply.stdout);
     if let Some(Target::Host(host)) = &exchange.request().target {
         check_host(host);
-        // A block of one URL, which holds nothing of what was asked but the host.
+        // One block with one URL, which contains only the host of the request.
         let lines: Vec<&str> = text.split('\n').collect();
         assert_eq!(lines.len(), 5, "{text:?}");
         assert!(
@@ -412,21 +421,21 @@ fn goauth(input: &[u8]) {
     }
 }
 
-/// Arguments parted by line feeds, as keyring's own are.
+/// Reads arguments of keyring, separated by line feeds.
 fn keyring(input: &[u8]) {
     let arguments = std::iter::once(OsString::from("keyring"))
         .chain(input.split(|byte| *byte == b'\n').map(|word| OsString::from_vec(word.to_vec())));
     let arguments: Vec<OsString> = arguments.collect();
-    let Ok(Invocation::Hook(call)) = cli::parse(&arguments) else { panic!("it is keyring that was called") };
-    assert_eq!(call.unread, arguments[1..], "passed on as it came");
+    let Ok(Invocation::Hook(call)) = cli::parse(&arguments) else { panic!("not a call of keyring") };
+    assert_eq!(call.unread, arguments[1..], "the arguments are passed on unchanged");
     let hook = call.hook;
-    let asked = Call {
+    let hook_call = Call {
         operands: &call.operands,
         options: &call.options,
         environment: &Environment::default(),
         parse: parse_options,
     };
-    let reply = match call.fault.clone().map_or_else(|| (hook.read)(&asked, b""), Err) {
+    let reply = match call.fault.clone().map_or_else(|| (hook.read)(&hook_call, b""), Err) {
         Ok(exchange) => {
             if let Some(Target::Host(host)) = &exchange.request().target {
                 check_host(host);
@@ -435,7 +444,7 @@ fn keyring(input: &[u8]) {
         }
         Err(error) => {
             check_error(&error);
-            (hook.reject)(&asked, &error)
+            (hook.reject)(&hook_call, &error)
         }
     };
     assert!(reply.pass_on && reply.code == 1 && reply.stdout.is_empty());
@@ -446,14 +455,14 @@ fn kubelet(input: &[u8]) {
         let token = Secret::new("t1.fuzzed-token.fuzzed".into());
         let life = std::time::Duration::from_secs(3600);
         let reply = exchange.write(&IssuedToken { life, ..IssuedToken::new(&token, NOW) });
-        // Whatever the image is called, what the kubelet gets is JSON with one registry in it.
-        let answer: serde_json::Value = serde_json::from_slice(&reply.stdout).expect("JSON");
-        assert_eq!(answer["auth"].as_object().map(serde_json::Map::len), Some(1));
-        assert!(answer.as_object().is_some_and(|fields| fields.len() == 5) && answer["cacheDuration"] == "1h0m0s");
+        // For any image, the reply is JSON with one registry.
+        let reply: serde_json::Value = serde_json::from_slice(&reply.stdout).expect("JSON");
+        assert_eq!(reply["auth"].as_object().map(serde_json::Map::len), Some(1));
+        assert!(reply.as_object().is_some_and(|fields| fields.len() == 5) && reply["cacheDuration"] == "1h0m0s");
     }
 }
 
-/// Arguments parted by line feeds; the first is argv[0].
+/// Reads a command line, separated by line feeds. The first argument is `argv[0]`.
 fn argv(input: &[u8]) {
     let arguments: Vec<OsString> =
         input.split(|byte| *byte == b'\n').map(|word| OsString::from_vec(word.to_vec())).collect();
@@ -466,8 +475,8 @@ fn host(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     if let Some(host) = Host::parse(text) {
         check_host(&host);
-        let ours = Allowed::new(DEFAULT_ENDPOINT, &[]).covers(&host);
-        let of_yandex = [
+        let is_allowed = Allowed::new(DEFAULT_ENDPOINT, &[]).covers(&host);
+        let defaults = [
             "cr.yandex",
             "cr.cloud.yandex.net",
             "container-registry.cloud.yandex.net",
@@ -475,8 +484,8 @@ fn host(input: &[u8]) {
             "registry.pe.yandexcloud.net",
         ];
         assert_eq!(
-            ours,
-            of_yandex.contains(&host.name.as_str())
+            is_allowed,
+            defaults.contains(&host.name.as_str())
                 && matches!(host.port, None | Some(443))
                 && host.scheme != Some(ycred::base::hosts::Scheme::Http)
         );
@@ -514,7 +523,7 @@ fn message(input: &[u8]) {
     check_error(&Error::refused(text));
 }
 
-/// What any page in a browser and any program of any user may send to the port on loopback.
+/// Reads a request to the port on loopback, which any web page and any local program can send.
 fn request_head(input: &[u8]) {
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     match loopback::read_head(input, peer, 8080) {
@@ -529,7 +538,7 @@ fn request_head(input: &[u8]) {
     }
 }
 
-/// A callback's query, which any page and any program here can send; or the line that a person pastes.
+/// Reads the query of a login callback, which any web page and any local program can send, or a URL that a user pastes.
 fn login_callback(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let state = "fuzzed-state-of-a-login";
@@ -550,9 +559,9 @@ fn login_callback(input: &[u8]) {
 
 fn login_state(input: &[u8]) {
     let directory = Path::new("/nowhere");
-    let place = LoginStore::new(directory, &Identity::of("login"), "ycred login");
+    let store = LoginStore::new(directory, &Identity::of("login"), "ycred login");
     if let Ok(state) = serde_json::from_slice::<LoginState>(input) {
-        if let Err(error) = state.key(&place) {
+        if let Err(error) = state.key(&store) {
             check_error(&error);
         }
         if let Some(access) = &state.access {
@@ -568,21 +577,21 @@ fn login_state(input: &[u8]) {
 mod tests {
     use super::*;
 
-    /// For a hook without a corpus.
+    /// Inputs for every reader, in addition to its corpus.
     const SEEDS: [&[u8]; 4] = [b"cr.yandex", b"https://cr.yandex/x", b"{\"uri\":\"https://cr.yandex/\"}", b"a=b\n\n"];
 
-    /// The corpus of the fuzz targets, always; and every file of it cut short and changed in one place.
+    /// Reads every input of the corpus: complete, and truncated or with one bit changed at each of its first 256 bytes.
     #[test]
     fn every_reader_survives_its_corpus() {
         let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
         let known = all();
-        let mut read = 0;
+        let mut count = 0;
         for reader in &known {
             let mut inputs: Vec<Vec<u8>> = SEEDS.map(<[u8]>::to_vec).into();
             let corpus = corpora.join(reader.name);
             assert!(corpus.is_dir() || matches!(reader.read, Kind::Hook(_)), "{} has no corpus", reader.name);
             let entries = std::fs::read_dir(corpus).into_iter().flatten().flatten();
-            inputs.extend(entries.map(|entry| std::fs::read(entry.path()).expect("readable")));
+            inputs.extend(entries.map(|entry| std::fs::read(entry.path()).expect("an input")));
             for input in inputs {
                 reader.read(&input);
                 for at in 0..input.len().min(256) {
@@ -591,13 +600,13 @@ mod tests {
                     changed[at] ^= 1 << (at % 8);
                     reader.read(&changed);
                 }
-                read += 1;
+                count += 1;
             }
         }
         for corpus in std::fs::read_dir(corpora).expect("the corpora").flatten() {
             let name = corpus.file_name();
-            assert!(known.iter().any(|reader| name == reader.name), "{name:?} is no reader's corpus");
+            assert!(known.iter().any(|reader| name == reader.name), "{name:?} is not the corpus of a reader");
         }
-        println!("{read} inputs read");
+        println!("{count} inputs read");
     }
 }

@@ -1,4 +1,6 @@
-//! The documentation against the tables: what there is has a page, and nothing is written about that is not there.
+//! Compares the documentation with the tables of hooks, commands, flags, sources and keys.
+//!
+//! Every entry has a page or a row, and the pages name only entries that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,22 +28,24 @@ fn read(relative: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every page in Markdown: the root's, docs/ and packaging/.
+/// Returns the paths of the Markdown pages: the root, docs/, packaging/ and the emulator.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
-    for directory in ["", "docs", "docs/hooks", "packaging"] {
+    for directory in ["", "docs", "docs/hooks", "docs/reference", "packaging", "integration/emulator"] {
         let entries = fs::read_dir(root().join(directory)).unwrap_or_else(|error| panic!("{directory}: {error}"));
         let files = entries.map(|entry| entry.expect("a directory entry").path());
-        pages.extend(files.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
+        pages.extend(files.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
     }
     assert!(pages.len() > 10, "{pages:?}");
     pages
 }
 
-/// A fenced block: what stands behind the backticks, its text, and the line that it begins on.
+/// A fenced code block.
 struct Block {
+    /// The string after the opening backticks.
     info: String,
-    text: String,
+    content: String,
+    /// The line of the opening backticks, counted from 1.
     line: usize,
 }
 
@@ -50,27 +54,29 @@ fn blocks(page: &str) -> Vec<Block> {
     let mut open: Option<Block> = None;
     for (number, line) in page.lines().enumerate() {
         match (line.strip_prefix("```"), open.as_mut()) {
-            (Some(info), None) => open = Some(Block { info: info.to_owned(), text: String::new(), line: number + 1 }),
+            (Some(info), None) => {
+                open = Some(Block { info: info.to_owned(), content: String::new(), line: number + 1 })
+            }
             (Some(_), Some(_)) => blocks.extend(open.take()),
             (None, Some(block)) => {
-                block.text.push_str(line);
-                block.text.push('\n');
+                block.content.push_str(line);
+                block.content.push('\n');
             }
             (None, None) => {}
         }
     }
-    assert!(open.is_none(), "a block is not closed");
+    assert!(open.is_none(), "unclosed code block");
     blocks
 }
 
-/// What the page says in code: fenced blocks without their comments, and what stands between single backticks.
+/// Returns the code on a page: fenced blocks without their comments, and inline code.
 fn code(page: &str) -> String {
-    let mut fenced = false;
+    let mut is_fenced = false;
     let mut code = String::new();
     for line in page.lines() {
         if line.starts_with("```") {
-            fenced = !fenced;
-        } else if fenced {
+            is_fenced = !is_fenced;
+        } else if is_fenced {
             code.push_str(line.split(" #").next().unwrap_or_default());
         } else {
             code.extend(line.split('`').skip(1).step_by(2).flat_map(|span| [span, "\n"]));
@@ -81,23 +87,25 @@ fn code(page: &str) -> String {
 }
 
 #[test]
-fn every_hook_has_a_page_with_something_to_paste_and_a_row_in_the_readme() {
+fn every_hook_has_a_page_with_a_code_block_and_a_row_in_the_readme() {
     let readme = read("README.md");
-    for protocol in TABLE {
-        let hook = protocol;
+    for hook in TABLE {
         let page = format!("docs/hooks/{}.md", hook.name);
         let row = readme.lines().find(|line| line.starts_with('|') && line.contains(&format!("({page})")));
         let row = row.unwrap_or_else(|| panic!("README.md has no row for {page}"));
-        let text = read(&page);
-        assert!(!blocks(&text).is_empty(), "{page} has nothing to paste");
-        for word in [Some(format!("ycred {}", hook.name)), hook.symlink.map(str::to_owned)].into_iter().flatten() {
-            assert!(row.contains(&word), "README.md's row for {page} does not say {word}");
+        let content = read(&page);
+        assert!(!blocks(&content).is_empty(), "{page} has no code block");
+        for name in [Some(format!("ycred {}", hook.name)), hook.symlink.map(str::to_owned)].into_iter().flatten() {
+            assert!(row.contains(&name), "README.md's row for {page} does not contain {name}");
         }
-        assert!(text.contains(hook.symlink.unwrap_or("ycred")), "{page} does not name what is called");
+        assert!(
+            content.contains(hook.symlink.unwrap_or("ycred")),
+            "{page} does not name the command that the client runs"
+        );
         for flag in hook.flags {
-            assert!(text.contains(&format!("--{}", flag.long)), "{page} does not tell of --{}", flag.long);
+            assert!(content.contains(&format!("--{}", flag.long)), "{page} does not mention --{}", flag.long);
             for choice in flag.choices {
-                assert!(text.contains(&format!("`{choice}`")), "{page} does not tell of {choice}");
+                assert!(content.contains(&format!("`{choice}`")), "{page} does not mention {choice}");
             }
         }
     }
@@ -110,7 +118,7 @@ fn every_command_and_flag_is_in_the_readme() {
         assert!(readme.contains(&format!("| `ycred {}` |", command.name)), "no row for {}", command.name);
     }
     for flag in FLAGS {
-        assert!(readme.contains(&format!("`--{}`", flag.long)), "not a word of --{}", flag.long);
+        assert!(readme.contains(&format!("`--{}`", flag.long)), "README.md does not mention --{}", flag.long);
     }
 }
 
@@ -135,9 +143,9 @@ fn every_key_of_every_source_is_explained() {
     }
 }
 
-/// No row of a key that there is not, which would be an error to whoever writes it.
+/// A profile with an unknown key is rejected, so a row for such a key would mislead.
 #[test]
-fn no_key_is_explained_that_does_not_exist() {
+fn every_documented_key_exists() {
     let page = read("docs/profiles.md");
     let own = SOURCES.iter().flat_map(|source| source.keys);
     let known: BTreeSet<&str> = COMMON_KEYS.iter().chain(own).map(|key| key.name).chain(["source"]).collect();
@@ -145,7 +153,7 @@ fn no_key_is_explained_that_does_not_exist() {
     for line in page.lines().filter(|line| line.starts_with("| `")) {
         let name = line.split('`').nth(1).unwrap_or_default();
         if name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') {
-            assert!(known.contains(name), "docs/profiles.md explains {name}, which is no key");
+            assert!(known.contains(name), "docs/profiles.md explains {name}, which is not a key");
             seen += 1;
         }
     }
@@ -153,31 +161,31 @@ fn no_key_is_explained_that_does_not_exist() {
 }
 
 #[test]
-fn nothing_is_written_about_a_command_that_does_not_exist() {
-    let hooks = TABLE.iter().map(|protocol| protocol.name);
+fn every_documented_command_exists() {
+    let hooks = TABLE.iter().map(|hook| hook.name);
     let known: BTreeSet<&str> = COMMANDS.iter().map(|command| command.name).chain(hooks).collect();
     let mut seen = BTreeSet::new();
     for page in pages() {
-        let text = code(&fs::read_to_string(&page).expect("a page"));
-        for (at, _) in text.match_indices("ycred ") {
-            // `docker-credential-ycred get` is another command line, and kubectl's own message speaks of one that failed.
-            let before = &text[..at];
+        let code = code(&fs::read_to_string(&page).expect("a page"));
+        for (at, _) in code.match_indices("ycred ") {
+            // Skip `docker-credential-ycred get`, a call by symlink, and kubectl's message about a plugin that failed.
+            let before = &code[..at];
             if before.ends_with(['-', '/', '=']) || before.ends_with("executable ") {
                 continue;
             }
-            let rest = &text[at + "ycred ".len()..];
-            let word = &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(rest.len())];
-            if word.starts_with(|c: char| c.is_ascii_lowercase()) {
-                assert!(known.contains(word), "{}: `ycred {word}`", page.display());
-                seen.insert(word.to_owned());
+            let rest = &code[at + "ycred ".len()..];
+            let name = &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(rest.len())];
+            if name.starts_with(|c: char| c.is_ascii_lowercase()) {
+                assert!(known.contains(name), "{}: `ycred {name}`", page.display());
+                seen.insert(name.to_owned());
             }
         }
     }
-    assert!(seen.len() >= known.len() - 1, "the pages are not read as they should be: {seen:?}");
+    assert!(seen.len() >= known.len() - 1, "only these commands were read from the pages: {seen:?}");
 }
 
 #[test]
-fn every_profile_in_the_pages_is_one() {
+fn every_profile_in_the_pages_is_valid() {
     let environment = Environment::new(
         [
             "HOME=/home/somebody",
@@ -195,13 +203,13 @@ fn every_profile_in_the_pages_is_one() {
     let sandbox = Sandbox::new();
     let mut count = 0;
     for page in pages() {
-        let text = fs::read_to_string(&page).expect("a page");
-        for block in blocks(&text).into_iter().filter(|block| block.info == "toml profile") {
+        let content = fs::read_to_string(&page).expect("a page");
+        for block in blocks(&content).into_iter().filter(|block| block.info == "toml profile") {
             let name = format!("block-{count}");
             let place = format!("{}:{}", page.display(), block.line);
-            // With the library, down to the source's own judgement of its keys …
-            let path = sandbox.profile(&name, &block.text);
-            let profile = Profile::from_text(&name, &path, &block.text, &environment, &places);
+            // The library reads the profile and checks the source's keys …
+            let path = sandbox.profile(&name, &block.content);
+            let profile = Profile::from_text(&name, &path, &block.content, &environment, &places);
             let profile = profile.unwrap_or_else(|error| panic!("{place}: {}", error.render()));
             if let Err(error) = profile.open() {
                 panic!("{place}: {}", error.render());
@@ -210,29 +218,29 @@ fn every_profile_in_the_pages_is_one() {
         }
     }
     assert!(count >= SOURCES.len(), "{count} profiles");
-    // … and by the program.
+    // … and the program lists it.
     let list = sandbox.ycred(["list"]).run().succeeds();
     assert_eq!(list.stdout.lines().count(), count, "{list}");
     assert!(!list.stdout.contains("broken"), "{list}");
 }
 
 #[test]
-fn links_between_the_pages_lead_somewhere() {
+fn links_between_the_pages_are_not_broken() {
     let mut count = 0;
     for page in pages() {
-        let text = fs::read_to_string(&page).expect("a page");
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let content = fs::read_to_string(&page).expect("a page");
+        for link in content.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.contains("://") {
                 continue;
             }
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
             let target = if file.is_empty() { page.clone() } else { page.parent().expect("a directory").join(file) };
-            let content =
+            let target =
                 fs::read_to_string(&target).unwrap_or_else(|error| panic!("{}: {link}: {error}", page.display()));
-            let anchors: Vec<String> = content.lines().filter(|line| line.starts_with('#')).map(anchor_of).collect();
+            let anchors: Vec<String> = target.lines().filter(|line| line.starts_with('#')).map(anchor_of).collect();
             assert!(
                 anchor.is_empty() || anchors.iter().any(|known| known == anchor),
-                "{}: {link}: none of {anchors:?}",
+                "{}: {link}: expected one of the anchors {anchors:?}",
                 page.display()
             );
             count += 1;
@@ -241,14 +249,13 @@ fn links_between_the_pages_lead_somewhere() {
     assert!(count > 20, "{count} links");
 }
 
-/// As GitHub makes it from a heading.
+/// Returns the anchor that GitHub derives from a heading.
 fn anchor_of(heading: &str) -> String {
-    let text = heading.trim_start_matches('#').trim().to_lowercase();
-    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let characters = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    characters.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// The codes themselves are in one place.
 #[test]
 fn every_exit_code_is_explained() {
     use ycred::base::error::Kind;
@@ -259,15 +266,15 @@ fn every_exit_code_is_explained() {
 }
 
 #[test]
-fn the_readme_names_the_toolchain_that_the_manifest_does() {
+fn the_readme_names_the_same_rust_version_as_the_manifest() {
     let manifest = read("Cargo.toml");
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
     let version = version.expect("Cargo.toml names a rust-version");
-    assert!(read("README.md").contains(&format!("Rust {version} or later")), "README.md names another than {version}");
+    assert!(read("README.md").contains(&format!("Rust {version} or later")), "README.md does not name Rust {version}");
 }
 
 #[test]
-fn the_readme_names_the_versions_that_are_tried() {
+fn the_readme_names_the_tested_versions_of_the_clients() {
     let readme = read("README.md");
     for package in versions::named_in_the_readme() {
         let version = package.rsplit(['=', '@']).next().unwrap_or_default();

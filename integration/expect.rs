@@ -1,25 +1,26 @@
-//! What a run of ycred must have said: one token, one warning, or one error.
+//! Checks of what a run of ycred printed: one token, one warning, or one error.
 
 use crate::harness::Run;
 
-/// It ended well and said nothing but the token, which is returned.
+/// Checks that the run succeeded and printed only a token. Returns the token.
 #[track_caller]
 pub fn handed(run: Run) -> String {
     one_token(&run.exits(0).quietly())
 }
 
-/// It ended well, with one warning that says all this; the token.
+/// Checks that the run succeeded, and printed a token and one warning that contains these parts. Returns the token.
 #[track_caller]
-pub fn warned(run: Run, words: &[&str]) -> String {
+pub fn warned(run: Run, parts: &[&str]) -> String {
     let run = run.exits(0);
     let lines: Vec<&str> = run.stderr.lines().collect();
     assert!(lines.len() == 1 && lines[0].starts_with("ycred: warning: "), "one warning expected\n{run}");
-    for word in words {
-        assert!(lines[0].contains(word), "{word:?} expected in the warning\n{run}");
+    for part in parts {
+        assert!(lines[0].contains(part), "{part:?} expected in the warning\n{run}");
     }
     one_token(&run)
 }
 
+/// Checks that stdout is one token and a line break. Returns the token.
 #[track_caller]
 pub fn one_token(run: &Run) -> String {
     let token = run.stdout.strip_suffix('\n').unwrap_or_default();
@@ -27,26 +28,28 @@ pub fn one_token(run: &Run) -> String {
     token.to_owned()
 }
 
-/// It ended with this code, nothing on stdout, and one error line that says all this, perhaps with a hint; the error.
+/// Checks that the run failed with this exit code, an empty stdout and one error line that contains these parts.
+///
+/// A hint may follow the error. Returns the error without its label.
 #[track_caller]
-pub fn refused(run: Run, code: i32, words: &[&str]) -> String {
+pub fn refused(run: Run, code: i32, parts: &[&str]) -> String {
     let run = run.exits(code).stdout_is("");
     let lines: Vec<&str> = run.stderr.lines().collect();
-    let shape = matches!(lines.as_slice(), [_] | [_, _])
+    let is_well_formed = matches!(lines.as_slice(), [_] | [_, _])
         && lines[0].starts_with("ycred: error: ")
         && lines.get(1).is_none_or(|line| line.starts_with("ycred: hint: "))
         && lines.iter().all(|line| line.chars().count() <= 500);
-    assert!(shape, "one error line and at most one hint expected\n{run}");
-    for word in words {
-        assert!(lines[0].contains(word), "{word:?} expected in the error\n{run}");
+    assert!(is_well_formed, "one error line and at most one hint expected\n{run}");
+    for part in parts {
+        assert!(lines[0].contains(part), "{part:?} expected in the error\n{run}");
     }
     lines[0].strip_prefix("ycred: error: ").expect("an error").to_owned()
 }
 
-/// The same with a hint that says this.
+/// [`refused`], with a hint that contains this string.
 #[track_caller]
-pub fn refused_with_hint(run: Run, code: i32, words: &[&str], hint: &str) -> String {
+pub fn refused_with_hint(run: Run, code: i32, parts: &[&str], hint: &str) -> String {
     let hints = run.lines_of_stderr("ycred: hint: ").join("\n");
     assert!(hints.contains(hint), "{hint:?} expected in the hint\n{run}");
-    refused(run, code, words)
+    refused(run, code, parts)
 }

@@ -1,8 +1,9 @@
-//! What every test needs: a sandbox with its own home, a scrubbed environment, and children that cannot outlive the test.
+//! Sandboxes and child processes for the tests.
 //!
-//! Nothing here knows what ycred answers; that is the tests' own business.
+//! A sandbox has its own home directory and a minimal environment. Its child processes cannot outlive the test. Nothing
+//! here depends on the replies of ycred.
 
-#![allow(dead_code, reason = "not every set of tests needs all of it")]
+#![allow(dead_code, reason = "not every suite uses all of it")]
 
 pub mod files;
 pub mod machine;
@@ -28,13 +29,14 @@ use tempfile::TempDir;
 /// The binary under test.
 pub const YCRED: &str = env!("CARGO_BIN_EXE_ycred");
 
-/// CI sets this to say that every client program must be there.
+/// CI sets this variable to require every client program.
 const REQUIRE_CLIENTS: &str = "YCRED_TEST_REQUIRE_CLIENTS";
 
-/// Long enough for the slowest client on the busiest machine; a test that gets here has failed.
+/// How long a program may run before it is killed and the test fails. Generous enough for the slowest client on a busy
+/// machine.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// A directory with a home, a configuration, a cache and a state of its own, and the environment that children get.
+/// A temporary directory with its own home, configuration, cache and state, and the environment of child processes.
 pub struct Sandbox {
     root: TempDir,
     environment: BTreeMap<OsString, OsString>,
@@ -45,7 +47,8 @@ impl Sandbox {
     pub fn new() -> Sandbox {
         let root = tempfile::Builder::new().prefix("ycred-").tempdir().expect("a temporary directory");
         let mut sandbox = Sandbox { root, environment: BTreeMap::new(), runs: AtomicUsize::new(0) };
-        // `caches` has room for the caches of many runs; it must be there, as ycred looks at every directory above a cache.
+        // `caches` is for tests that need many caches. It must exist, because ycred checks every directory above a
+        // cache.
         for directory in ["home", "bin", "config", "work", "tmp", "runs", "caches"] {
             make_directory(&sandbox.path(directory));
         }
@@ -58,30 +61,32 @@ impl Sandbox {
         sandbox.set("TMPDIR", sandbox.path("tmp"));
         sandbox.set("LANG", "C.UTF-8");
         sandbox.set("YCRED_CONFIG_DIR", sandbox.path("config"));
-        // ycred makes these two itself, so that its modes are seen and not ours.
+        // ycred creates these two, so that tests see the modes that it sets.
         sandbox.set("YCRED_CACHE_DIR", sandbox.path("cache"));
         sandbox.set("YCRED_STATE_DIR", sandbox.path("state"));
         sandbox
     }
 
-    /// A place inside the sandbox: `home`, `config`, `cache`, `state`, `bin`, `work`, `tmp`, or below one of them.
+    /// Returns a path inside the sandbox: `home`, `config`, `cache`, `state`, `bin`, `work`, `tmp`, or below one of
+    /// them.
     pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.root.path().join(relative)
     }
 
-    /// Sets a variable for every child from now on.
+    /// Sets a variable for every child process that starts from now on.
     pub fn set(&mut self, name: &str, value: impl Into<OsString>) -> &mut Sandbox {
         self.environment.insert(name.into(), value.into());
         self
     }
 
-    /// Takes a variable from every child from now on.
+    /// Removes a variable for every child process that starts from now on.
     pub fn unset(&mut self, name: &str) -> &mut Sandbox {
         self.environment.remove(OsStr::new(name));
         self
     }
 
-    /// Whatever a client tries to send beyond loopback meets a proxy that is not there, instead of the network.
+    /// Keeps clients off the network: for any host beyond loopback, the proxy variables name a port that refuses
+    /// connections.
     pub fn seal(&mut self) -> &mut Sandbox {
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
             self.set(name, "http://127.0.0.1:1");
@@ -97,12 +102,12 @@ impl Sandbox {
         self.file(format!("config/{name}.toml"), toml)
     }
 
-    /// Writes a file that only its owner may read, making the directories above it.
+    /// Writes a file with mode 0600 and creates the directories above it.
     pub fn file(&self, relative: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> PathBuf {
         self.write(relative.as_ref(), contents.as_ref(), 0o600)
     }
 
-    /// Writes a program: a script with its `#!` line.
+    /// Writes an executable script. `contents` starts with the `#!` line.
     pub fn script(&self, relative: impl AsRef<Path>, contents: &str) -> PathBuf {
         self.write(relative.as_ref(), contents.as_bytes(), 0o755)
     }
@@ -122,12 +127,13 @@ impl Sandbox {
         path
     }
 
-    /// A symlink to the binary in `bin`, which is first on PATH: `docker-credential-ycred`, `git-credential-ycred-prod` …
+    /// Creates a symlink to the binary in `bin`, which is first in PATH: `docker-credential-ycred`,
+    /// `git-credential-ycred-prod` …
     pub fn link(&self, name: &str) -> PathBuf {
         self.link_at(Path::new("bin").join(name))
     }
 
-    /// The same anywhere in the sandbox.
+    /// Creates a symlink to the binary anywhere in the sandbox.
     pub fn link_at(&self, relative: impl AsRef<Path>) -> PathBuf {
         let path = self.path(relative);
         if let Some(parent) = path.parent() {
@@ -137,12 +143,12 @@ impl Sandbox {
         path
     }
 
-    /// The binary under test with these arguments.
+    /// Returns a call of the binary under test with these arguments.
     pub fn ycred<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Call {
         self.call(YCRED, arguments)
     }
 
-    /// Any program with these arguments, in `work` and with the sandbox's environment.
+    /// Returns a call of any program, in `work` and with the environment of the sandbox.
     pub fn call<A: AsRef<OsStr>>(&self, program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = A>) -> Call {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         Call {
@@ -157,9 +163,9 @@ impl Sandbox {
         }
     }
 
-    /// Every file below `relative`, for tests that look for what was left behind.
+    /// Returns every file below `relative`, sorted.
     pub fn files(&self, relative: impl AsRef<Path>) -> Vec<PathBuf> {
-        let mut found = Vec::new();
+        let mut files = Vec::new();
         let mut pending = vec![self.path(relative)];
         while let Some(directory) = pending.pop() {
             let Ok(entries) = fs::read_dir(&directory) else { continue };
@@ -168,12 +174,12 @@ impl Sandbox {
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     pending.push(entry.path());
                 } else {
-                    found.push(entry.path());
+                    files.push(entry.path());
                 }
             }
         }
-        found.sort();
-        found
+        files.sort();
+        files
     }
 }
 
@@ -183,7 +189,7 @@ fn make_directory(path: &Path) {
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// A program about to run.
+/// A program, its arguments and its environment, ready to start.
 #[derive(Clone)]
 pub struct Call {
     program: OsString,
@@ -192,52 +198,56 @@ pub struct Call {
     directory: PathBuf,
     stdin: Option<Vec<u8>>,
     limit: Duration,
-    // Files, not pipes: a thousand children need no thousand threads to drain them, and none can block on a full pipe.
+    // Files instead of pipes: no child process can block on a full pipe, and no threads are needed to drain a thousand
+    // pipes.
     stdout: PathBuf,
     stderr: PathBuf,
 }
 
 impl Call {
+    /// Sets a variable.
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Call {
         self.environment.insert(name.into(), value.into());
         self
     }
 
-    /// With another call's variables besides.
+    /// Adds the variables of another call.
     pub fn with_environment_of(mut self, other: &Call) -> Call {
         self.environment.extend(other.environment.clone());
         self
     }
 
+    /// Removes a variable.
     pub fn without(mut self, name: &str) -> Call {
         self.environment.remove(OsStr::new(name));
         self
     }
 
-    /// What the program reads; without this it gets `/dev/null`.
-    pub fn stdin(mut self, text: impl Into<Vec<u8>>) -> Call {
-        self.stdin = Some(text.into());
+    /// Sets stdin. The default is `/dev/null`.
+    pub fn stdin(mut self, content: impl Into<Vec<u8>>) -> Call {
+        self.stdin = Some(content.into());
         self
     }
 
-    /// With further arguments.
+    /// Adds arguments.
     pub fn and<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Call {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
+    /// Sets the working directory.
     pub fn within(mut self, directory: impl Into<PathBuf>) -> Call {
         self.directory = directory.into();
         self
     }
 
-    /// Kills it after this long, and fails the test.
+    /// Sets the time after which the program is killed and the test fails.
     pub fn limit(mut self, limit: Duration) -> Call {
         self.limit = limit;
         self
     }
 
-    /// Starts it in a process group of its own, so that whatever it starts dies with it.
+    /// Starts the program in its own process group, so that its children can be killed with it.
     #[track_caller]
     pub fn start(self) -> Running {
         let create = |path: &Path| File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -253,37 +263,41 @@ impl Call {
             .process_group(0);
         give_children_default_signals();
         let started = Instant::now();
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{error}: {}", self.described()));
-        if let (Some(mut pipe), Some(text)) = (child.stdin.take(), self.stdin.clone()) {
-            // A child that does not read must not block the test; one that has gone already is its own business.
-            thread::spawn(move || drop(pipe.write_all(&text)));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{error}: {}", self.description()));
+        if let (Some(mut pipe), Some(content)) = (child.stdin.take(), self.stdin.clone()) {
+            // On a thread, because the program may not read its stdin. If the program has exited, the write fails, which
+            // does not matter.
+            thread::spawn(move || drop(pipe.write_all(&content)));
         }
-        Running { child, call: self, started, done: false }
+        Running { child, call: self, started, is_done: false }
     }
 
+    /// Starts the program and waits until it exits.
     #[track_caller]
     pub fn run(self) -> Run {
         self.start().finish()
     }
 
-    fn described(&self) -> String {
-        let mut text = String::from("$");
+    fn description(&self) -> String {
+        let mut description = String::from("$");
         for (name, value) in &self.environment {
-            text += &format!(" {}={:?}", name.to_string_lossy(), value.to_string_lossy());
+            description += &format!(" {}={:?}", name.to_string_lossy(), value.to_string_lossy());
         }
-        text += &format!(" {}", self.program.to_string_lossy());
+        description += &format!(" {}", self.program.to_string_lossy());
         for argument in &self.arguments {
-            text += &format!(" {:?}", argument.to_string_lossy());
+            description += &format!(" {:?}", argument.to_string_lossy());
         }
         if let Some(stdin) = &self.stdin {
-            text += &format!("\n  stdin: {:?}", String::from_utf8_lossy(stdin));
+            description += &format!("\n  stdin: {:?}", String::from_utf8_lossy(stdin));
         }
-        text
+        description
     }
 }
 
-/// Makes children start with the default action for signals that this process was started to ignore, as under `nohup`: a
-/// handler, unlike an ignored signal, is not inherited. This process goes on ignoring them.
+/// Makes child processes start with the default action for signals that this process inherited as ignored, as under
+/// `nohup`.
+///
+/// Replaces "ignore" by a handler that does nothing. Unlike an ignored signal, a handler is not inherited.
 fn give_children_default_signals() {
     static ONCE: Once = Once::new();
     extern "C" fn nothing(_: libc::c_int) {}
@@ -299,74 +313,76 @@ fn give_children_default_signals() {
     });
 }
 
-/// A program that runs. Dropped, it is killed with all that it started.
+/// A running program. Dropping it kills its process group.
 pub struct Running {
     child: Child,
     call: Call,
     started: Instant,
-    done: bool,
+    is_done: bool,
 }
 
 impl Running {
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal to the process alone, not to its group.
     pub fn signal(&self, signal: i32) {
-        if !self.done {
+        if !self.is_done {
             let id = i32::try_from(self.child.id()).expect("a process id");
-            // SAFETY: the child is ours and not yet waited for, so the id is its own.
+            // SAFETY: `kill` touches no memory. The child has not been waited for, so the id still belongs to it.
             unsafe { libc::kill(id, signal) };
         }
     }
 
-    /// What it has printed so far.
+    /// Returns what the program has printed so far.
     pub fn stdout(&self) -> String {
-        text_of(&self.call.stdout)
+        read_lossy(&self.call.stdout)
     }
 
     pub fn stderr(&self) -> String {
-        text_of(&self.call.stderr)
+        read_lossy(&self.call.stderr)
     }
 
-    /// Waits for its end, or kills it when its time is over, which fails the test.
+    /// Waits until the program exits. At its time limit, kills it and fails the test.
     #[track_caller]
     pub fn finish(mut self) -> Run {
         let mut pause = Duration::from_micros(200);
         let status = loop {
-            if let Some(status) = self.child.try_wait().expect("waiting for our own child") {
+            if let Some(status) = self.child.try_wait().expect("the state of the child process") {
                 break status;
             }
             if self.started.elapsed() > self.call.limit {
                 self.kill();
                 let run = self.outcome(ExitStatus::from_raw(libc::SIGKILL));
-                panic!("killed after {:?}, as it had not ended\n{run}", self.call.limit);
+                panic!("killed after {:?}, still running\n{run}", self.call.limit);
             }
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(10));
         };
-        self.done = true;
+        self.is_done = true;
         self.outcome(status)
     }
 
     fn outcome(&self, status: ExitStatus) -> Run {
         Run {
-            command: self.call.described(),
+            command: self.call.description(),
             status,
             took: self.started.elapsed(),
-            stdout: text_of(&self.call.stdout),
-            stderr: text_of(&self.call.stderr),
+            stdout: read_lossy(&self.call.stdout),
+            stderr: read_lossy(&self.call.stderr),
         }
     }
 
     fn kill(&mut self) {
-        if !self.done {
+        if !self.is_done {
             let group = i32::try_from(self.child.id()).expect("a process id");
-            // SAFETY: the group is the one that the child was started in, and the child is not yet waited for.
+            // SAFETY: `kill` touches no memory. The child started its own group and has not been waited for, so the id
+            // is its own.
             unsafe { libc::kill(-group, libc::SIGKILL) };
             let _ = self.child.wait();
-            self.done = true;
+            self.is_done = true;
         }
     }
 }
@@ -377,18 +393,18 @@ impl Drop for Running {
     }
 }
 
-/// Starts all of them before it waits for any.
+/// Starts all programs, then waits for each.
 #[track_caller]
 pub fn run_all(calls: impl IntoIterator<Item = Call>) -> Vec<Run> {
     let running: Vec<Running> = calls.into_iter().map(Call::start).collect();
     running.into_iter().map(Running::finish).collect()
 }
 
-fn text_of(path: &Path) -> String {
+fn read_lossy(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 
-/// What became of a program.
+/// The result of a program: its exit status and its output.
 #[derive(Clone)]
 pub struct Run {
     pub command: String,
@@ -399,69 +415,72 @@ pub struct Run {
 }
 
 impl Run {
-    /// It exited 0.
+    /// Checks that it exited with code 0.
     #[track_caller]
     pub fn succeeds(self) -> Run {
         assert!(self.status.success(), "expected success\n{self}");
         self
     }
 
-    /// It exited with this code, and not by a signal.
+    /// Checks that it exited with this code, and not by a signal.
     #[track_caller]
     pub fn exits(self, code: i32) -> Run {
         assert_eq!(self.status.code(), Some(code), "expected exit code {code}\n{self}");
         self
     }
 
-    /// It exited with some code other than 0, and not by a signal.
+    /// Checks that it exited with a code other than 0, and not by a signal.
     #[track_caller]
     pub fn fails(self) -> Run {
         assert!(self.status.code().is_some_and(|code| code != 0), "expected failure\n{self}");
         self
     }
 
-    /// It printed nothing for people.
+    /// Checks that stderr is empty.
     #[track_caller]
     pub fn quietly(self) -> Run {
         assert_eq!(self.stderr, "", "expected nothing on stderr\n{self}");
         self
     }
 
+    /// Checks that stdout equals this string.
     #[track_caller]
-    pub fn stdout_is(self, text: &str) -> Run {
-        assert_eq!(self.stdout, text, "unexpected stdout\n{self}");
+    pub fn stdout_is(self, expected: &str) -> Run {
+        assert_eq!(self.stdout, expected, "unexpected stdout\n{self}");
         self
     }
 
+    /// Checks that stdout contains this string.
     #[track_caller]
-    pub fn stdout_has(self, text: &str) -> Run {
-        assert!(self.stdout.contains(text), "expected {text:?} in stdout\n{self}");
+    pub fn stdout_has(self, part: &str) -> Run {
+        assert!(self.stdout.contains(part), "expected {part:?} in stdout\n{self}");
         self
     }
 
+    /// Checks that stderr contains this string.
     #[track_caller]
-    pub fn stderr_has(self, text: &str) -> Run {
-        assert!(self.stderr.contains(text), "expected {text:?} in stderr\n{self}");
+    pub fn stderr_has(self, part: &str) -> Run {
+        assert!(self.stderr.contains(part), "expected {part:?} in stderr\n{self}");
         self
     }
 
-    /// Neither stream holds this text; for secrets.
+    /// Checks that neither stream contains this secret.
     #[track_caller]
-    pub fn never_says(self, text: &str) -> Run {
-        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "did not expect {text:?}\n{self}");
+    pub fn never_says(self, secret: &str) -> Run {
+        assert!(!self.stdout.contains(secret) && !self.stderr.contains(secret), "did not expect {secret:?}\n{self}");
         self
     }
 
-    /// Without what `ycred login` tells while it waits: the address and what to do with it.
+    /// Removes from stderr what `ycred login` prints while it waits: the URL and the instructions.
     pub fn without_address(mut self) -> Run {
-        let is_known = |line: &&str| {
-            ["ycred: error: ", "ycred: hint: ", "ycred: warning: "].iter().any(|start| line.starts_with(start))
+        let has_label = |line: &&str| {
+            ["ycred: error: ", "ycred: hint: ", "ycred: warning: "].iter().any(|label| line.starts_with(label))
         };
-        self.stderr = self.stderr.lines().filter(is_known).map(|line| format!("{line}\n")).collect();
+        self.stderr = self.stderr.lines().filter(has_label).map(|line| format!("{line}\n")).collect();
         self
     }
 
-    /// The lines of stderr that begin so.
+    /// Returns the lines of stderr that start with this string.
     pub fn lines_of_stderr(&self, start: &str) -> Vec<&str> {
         self.stderr.lines().filter(|line| line.starts_with(start)).collect()
     }
@@ -491,25 +510,25 @@ impl fmt::Debug for Run {
     }
 }
 
-/// Where a program stands on PATH.
+/// Finds an executable in PATH.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|directory| directory.join(name))
-        .find(|file| fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0))
+        .find(|file| fs::metadata(file).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0))
 }
 
-/// Where a client program stands. Absent, the test says so and is over; where all clients must be there, it fails.
+/// Finds a client program in PATH. If it is missing, calls [`skip`] and returns `None`.
 #[track_caller]
 pub fn require_client(name: &str) -> Option<PathBuf> {
-    let found = find(name);
-    if found.is_none() {
-        skip(&format!("{name} is not on PATH"));
+    let program = find(name);
+    if program.is_none() {
+        skip(&format!("{name} is not in PATH"));
     }
-    found
+    program
 }
 
-/// Says that a test cannot run here; where all clients must be there, that is a failure.
+/// Reports that a test is skipped. Fails the test instead if [`REQUIRE_CLIENTS`] is set.
 #[track_caller]
 pub fn skip(reason: &str) {
     let test = thread::current().name().unwrap_or("a test").to_owned();
@@ -517,15 +536,16 @@ pub fn skip(reason: &str) {
         std::env::var_os(REQUIRE_CLIENTS).is_none_or(|value| value.is_empty()),
         "{test}: {reason}, and {REQUIRE_CLIENTS} is set"
     );
-    // Straight to the descriptor: what goes through `eprintln!` is hidden when the test passes.
+    // Not `eprintln!`: the test runner captures it, and hides it if the test passes.
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 
-/// Says how often something was tried that must never cost a token, once it has been shown that it did not: a row of the table
-/// in `docs/robustness.md`, which `.ci/run` prints anew and compares.
+/// Reports how many injected faults cost no token: a row of the table in `docs/robustness.md`.
+///
+/// Call it after the assertions. `.ci/run` prints the rows and compares them with the page.
 pub fn tried(what: &str, times: usize) {
-    assert!(times > 0, "{what} was not tried at all");
-    // Straight to the descriptor, as in [`skip`].
+    assert!(times > 0, "{what} was never tried");
+    // Not `eprintln!`, as in [`skip`].
     let _ = writeln!(std::io::stderr(), "TRIED\t{what}\t{times}");
 }
 
@@ -534,7 +554,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn children_see_the_sandbox_and_nothing_of_the_machine() {
+    fn children_see_only_the_environment_of_the_sandbox() {
         let mut sandbox = Sandbox::new();
         sandbox.set("ONE", "1").set("TWO", "2").unset("TWO");
         let run = sandbox.call("/usr/bin/env", [""; 0]).env("THREE", "3").without("LANG").run().succeeds().quietly();
@@ -545,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn children_ignore_no_signal_that_this_process_ignores() {
+    fn children_do_not_inherit_ignored_signals() {
         let run = Sandbox::new().call("sed", ["-n", "s/^SigIgn:\t//p", "/proc/self/status"]).run().succeeds();
         let mask = u64::from_str_radix(run.stdout.trim(), 16).expect("a mask");
         for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
@@ -554,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn children_read_what_they_are_given_and_start_in_work() {
+    fn children_read_the_given_stdin_and_start_in_work() {
         let sandbox = Sandbox::new();
         let run = sandbox.call("sh", ["-c", "cat; pwd"]).stdin("given\n").run().succeeds();
         let work = sandbox.path("work").canonicalize().expect("the directory");
@@ -562,14 +582,14 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "as it had not ended")]
-    fn a_child_that_does_not_end_is_killed_with_its_own_children_and_fails_the_test() {
+    #[should_panic(expected = "still running")]
+    fn a_child_that_does_not_exit_is_killed_with_its_children_and_fails_the_test() {
         let sandbox = Sandbox::new();
         sandbox.call("sh", ["-c", "sleep 1000 & sleep 1000"]).limit(Duration::from_millis(200)).run();
     }
 
     #[test]
-    fn what_a_child_has_started_dies_when_the_child_is_let_go() {
+    fn dropping_a_child_kills_the_processes_that_it_started() {
         let sandbox = Sandbox::new();
         let running = sandbox.call("sh", ["-c", "sleep 1000 & echo $!; wait"]).start();
         let end = Instant::now() + LIMIT;
@@ -579,10 +599,10 @@ mod tests {
         }
         let grandchild = PathBuf::from(format!("/proc/{}/stat", running.stdout().trim()));
         drop(running);
-        // Dead or a zombie, if nobody collects it: what the third field says.
-        let gone = || fs::read_to_string(&grandchild).map_or(true, |stat| stat.contains(") Z "));
-        while !gone() {
-            assert!(Instant::now() < end, "it lives on");
+        // A process that nobody waits for becomes a zombie, which has Z in the third field.
+        let is_gone = || fs::read_to_string(&grandchild).map_or(true, |stat| stat.contains(") Z "));
+        while !is_gone() {
+            assert!(Instant::now() < end, "the grandchild is still running");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -591,12 +611,12 @@ mod tests {
     fn many_children_run_at_once() {
         let sandbox = Sandbox::new();
         let runs = run_all((0..50).map(|number| sandbox.call("echo", [number.to_string()])));
-        let said: Vec<String> = runs.into_iter().map(|run| run.succeeds().stdout).collect();
-        assert_eq!(said, (0..50).map(|number| format!("{number}\n")).collect::<Vec<_>>());
+        let outputs: Vec<String> = runs.into_iter().map(|run| run.succeeds().stdout).collect();
+        assert_eq!(outputs, (0..50).map(|number| format!("{number}\n")).collect::<Vec<_>>());
     }
 
     #[test]
-    fn the_files_of_a_profile_are_its_owners_alone() {
+    fn profiles_and_their_directory_are_private() {
         let sandbox = Sandbox::new();
         let mode = |path: PathBuf| fs::metadata(path).expect("the file").permissions().mode() & 0o777;
         assert_eq!(mode(sandbox.profile("default", "")), 0o600);

@@ -1,7 +1,7 @@
-//! The hooks as their clients call them: one row for each, which every suite that walks over hooks reads.
+//! The hooks as their clients call them, one row each. Suites that cover all hooks read this table.
 //!
-//! A new hook is a new row in [`HOOKS`]. Rows follow the documentation of the clients and take nothing from ycred's own table
-//! but the symlink.
+//! A new hook is a new row in [`HOOKS`]. Rows follow the documentation of the clients. Only the symlink comes from
+//! ycred's own table.
 //!
 //! One subject: the rows of the table, each with the code of its wire format.
 
@@ -14,7 +14,7 @@ use ycred::hooks::HOOKS as TABLE;
 
 use crate::harness::{Call, Run, Sandbox, YCRED};
 
-/// How a client calls a hook, and what it must get.
+/// How a client calls a hook, and which replies it expects.
 pub struct Hook {
     /// As in `ycred NAME`.
     pub name: &'static str,
@@ -28,13 +28,13 @@ pub struct Hook {
     pub failure: fn(i32) -> i32,
     /// The exit code for wrong arguments and for a request that cannot be read.
     pub usage: i32,
-    /// Stdout for a request that cannot be read for this reason.
+    /// Stdout for a request that cannot be read, given the reason.
     pub rejection: fn(&str) -> String,
     /// Flags that mean something else to this client than to ycred.
     pub own_flags: &'static [&'static str],
     /// The response to an unknown operation, called by the symlink; `None` if there is no symlink.
     pub unknown: Option<Reply>,
-    /// An operation with an argument too many, and what the error says.
+    /// An operation with an extra argument, and the error message.
     pub surplus: Option<(&'static [&'static str], &'static str)>,
     /// The command with which a person runs the client; `None` if people call the hook themselves.
     pub run_by: Option<&'static str>,
@@ -66,17 +66,18 @@ pub struct Host {
     pub request: fn(&str) -> (Vec<String>, String),
     /// Arguments that only a call by symlink has.
     pub by_symlink: &'static [&'static str],
-    /// Whether the client can ask for this host at all.
+    /// True if the client can ask for this host.
     pub can_ask: fn(&str) -> bool,
-    /// Exit code and stdout for a host that is not ours: the protocol's "not found" response, to the byte.
+    /// Exit code and stdout for a host that is not allowed: the protocol's "not found" response, to the byte.
     pub not_mine: fn(&str, &Run) -> (i32, String),
-    /// Stderr explains why a host is not ours.
+    /// Stderr explains why a host is not allowed.
     pub explains: bool,
     /// People name the host, not programs.
     pub by_people: bool,
-    /// Spellings of a host of ours, `{}`, that the client sends.
+    /// Spellings of an allowed host, `{}`, that the client sends.
     pub spellings: &'static [&'static str],
-    /// Whether a token is supplied for plain http to a listed host on this machine; `None` if the client names no scheme.
+    /// True if a token is supplied for plain http to a listed host on this machine; `None` if the client names no
+    /// scheme.
     pub plain_http: Option<bool>,
     /// A token is supplied for the installation's APIs, not only for its registries.
     pub apis: bool,
@@ -109,7 +110,7 @@ pub static HOOKS: &[Hook] = &[
                     _ => ("InternalError", 500),
                 };
                 let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "message": format!("ycred: {}", told(run)), "reason": reason, "code": code});
+                    "message": format!("ycred: {}", message(run)), "reason": reason, "code": code});
                 format!("{status}\n")
             },
         }],
@@ -127,7 +128,7 @@ pub static HOOKS: &[Hook] = &[
             reply: Some(|token, _| {
                 format!("{{\"ServerURL\":\"cr.yandex\",\"Username\":\"iam\",\"Secret\":\"{token}\"}}\n")
             }),
-            refusal: |run| format!("ycred: {}\n", told(run)),
+            refusal: |run| format!("ycred: {}\n", message(run)),
         }],
         host: Some(Host {
             request: |host| (words(&["get"]), host.to_owned()),
@@ -301,7 +302,7 @@ pub static HOOKS: &[Hook] = &[
             plain_http: Some(true),
             ..HOST
         }),
-        // A conversation exits with 0, whatever its requests came to.
+        // The exit code is 0 even if a request fails.
         failure: |_| 0,
         // Cargo passes no arguments. The hook sends its greeting even if there is one.
         unknown: Some(Reply { code: 0, stdout: "{\"v\":[1]}\n", lines: 0 }),
@@ -448,7 +449,7 @@ pub static HOOKS: &[Hook] = &[
     },
 ];
 
-/// What most hooks have in common.
+/// The defaults of a row.
 const PLAIN: Hook = Hook {
     name: "",
     forms: &[],
@@ -463,6 +464,7 @@ const PLAIN: Hook = Hook {
     run_by: None,
 };
 
+/// The defaults of a host in a row.
 const HOST: Host = Host {
     request: |_| (Vec::new(), String::new()),
     by_symlink: &[],
@@ -475,6 +477,7 @@ const HOST: Host = Host {
     apis: false,
 };
 
+/// The parts that cargo's forms share.
 const CARGO: Form = Form {
     name: "",
     words: &[],
@@ -494,24 +497,25 @@ const CARGO: Form = Form {
 };
 
 impl Hook {
-    /// The row of this name.
+    /// Returns the row of this name.
     #[track_caller]
     pub fn named(name: &str) -> &'static Hook {
         HOOKS.iter().find(|hook| hook.name == name).unwrap_or_else(|| panic!("there is no row for the hook {name}"))
     }
 
-    /// The name under which the client finds the hook, from ycred's own table.
+    /// Returns the name under which the client finds the hook, from ycred's own table.
     pub fn symlink(&self) -> Option<&'static str> {
         let hooks = TABLE.iter();
         hooks.into_iter().find(|hook| hook.name == self.name).and_then(|hook| hook.symlink)
     }
 
-    /// The arguments after the hook's name in its first form.
+    /// Returns the arguments after the hook's name in its first form.
     pub fn operands(&self) -> &'static [&'static str] {
         &self.forms[0].words[1..]
     }
 
-    /// The reply holds this token: as Basic credentials if the hook writes them, and in the clear otherwise.
+    /// Checks that the reply holds this token: as Basic credentials if the hook writes them, and in the clear
+    /// otherwise.
     #[track_caller]
     pub fn gave(&self, run: &Run, token: &str) {
         let is_basic = self.forms[0].reply.is_some_and(|reply| !reply(token, "").contains(token));
@@ -519,7 +523,7 @@ impl Hook {
         assert!(run.stdout.contains(&shown), "{self:?}: expected the token\n{run}");
     }
 
-    /// The hook reads one request, up to the end of stdin.
+    /// True if the hook reads one request, up to the end of stdin.
     pub fn reads_one_request(&self) -> bool {
         !self.forms[0].stdin.is_empty() && (self.failure)(1) != 0
     }
@@ -532,14 +536,14 @@ impl fmt::Debug for Hook {
 }
 
 impl Form {
-    /// The call in the sandbox, with these flags in front.
+    /// Returns the call in the sandbox, with these flags in front.
     pub fn call(&self, sandbox: &Sandbox, flags: &[&str]) -> Call {
         let call = sandbox.ycred(flags.iter().chain(self.words)).env("KUBERNETES_EXEC_INFO", V1);
         if self.stdin.is_empty() { call } else { call.stdin(self.stdin) }
     }
 }
 
-/// Every form of every hook.
+/// Returns every form of every hook.
 pub fn forms() -> impl Iterator<Item = (&'static Hook, &'static Form)> {
     HOOKS.iter().flat_map(|hook| hook.forms.iter().map(move |form| (hook, form)))
 }
@@ -551,12 +555,12 @@ pub struct HostHook {
     pub host: &'static Host,
 }
 
-/// Every hook whose client names a host.
+/// Returns every hook that gets a host from its client.
 pub fn with_host() -> impl Iterator<Item = HostHook> {
     HOOKS.iter().filter_map(|hook| Some(HostHook { hook, host: hook.host.as_ref()? }))
 }
 
-/// Those of them that programs call, not people.
+/// Returns those of them that programs call, not people.
 pub fn programs() -> impl Iterator<Item = HostHook> {
     with_host().filter(|client| !client.host.by_people)
 }
@@ -568,7 +572,7 @@ impl fmt::Debug for HostHook {
 }
 
 impl HostHook {
-    /// The call for a host, by the subcommand, or by the symlink if there is one.
+    /// Returns the call for a host, by the subcommand, or by the symlink if there is one.
     pub fn ask(self, sandbox: &Sandbox, by_symlink: bool, host: &str) -> Call {
         match self.hook.symlink().filter(|_| by_symlink) {
             Some(link) => self.ask_as(sandbox, link, host),
@@ -580,7 +584,7 @@ impl HostHook {
         }
     }
 
-    /// The call for a host by a symlink in `bin`.
+    /// Returns the call for a host by a symlink in `bin`.
     pub fn ask_as(self, sandbox: &Sandbox, link: &str, host: &str) -> Call {
         let (words, stdin) = (self.host.request)(host);
         let words = words.into_iter().chain(self.host.by_symlink.iter().map(|&word| word.to_owned()));
@@ -589,7 +593,7 @@ impl HostHook {
         with_stdin(call, stdin).env("PATH", sandbox.path("bin"))
     }
 
-    /// The run has the protocol's own response for a host that is not ours, and nothing else.
+    /// Checks that the run gave the protocol's own response for a host that is not allowed, and nothing else.
     #[track_caller]
     pub fn is_turned_away(self, run: &Run, what: &str) {
         let (code, stdout) = (self.host.not_mine)(what, run);
@@ -604,7 +608,7 @@ impl HostHook {
     }
 }
 
-/// Makes the symlink of every hook whose client names a host.
+/// Creates the symlink of every hook that gets a host from its client.
 pub fn link_all(sandbox: &Sandbox) {
     for link in with_host().filter_map(|client| client.hook.symlink()) {
         sandbox.link(link);
@@ -619,30 +623,30 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-/// The host as a client writes it that only knows URLs.
+/// Returns the URL that a client sends for a host if it only sends URLs.
 fn url(host: &str) -> String {
     if host.contains("://") { host.to_owned() } else { format!("https://{host}/x?y=z") }
 }
 
-/// The value of `Authorization` for the user `iam` and this password.
+/// Returns the value of `Authorization` for the user `iam` and this password.
 fn basic(password: &str) -> String {
     use base64::Engine as _;
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("iam:{password}")))
 }
 
-/// True if the reply holds any token: in the clear, or as Basic credentials that start with `iam:t1.`.
+/// Returns true if the reply holds any token: in the clear, or as Basic credentials that start with `iam:t1.`.
 pub fn has_token(run: &Run) -> bool {
     run.stdout.contains("t1.") || run.stdout.contains("aWFtOnQxL")
 }
 
-/// The line of stderr with this label, without the label.
+/// Returns the line of stderr with this label, without the label.
 fn line(run: &Run, label: &str) -> Option<String> {
     run.lines_of_stderr(label).first().map(|line| line[label.len()..].to_owned())
 }
 
-/// The error and the hint on stderr, as protocols with an error message repeat them.
+/// Returns the error and the hint on stderr, in the form that error messages of protocols repeat.
 #[track_caller]
-fn told(run: &Run) -> String {
+fn message(run: &Run) -> String {
     let error = line(run, "ycred: error: ").unwrap_or_else(|| panic!("no error\n{run}"));
     match line(run, "ycred: hint: ") {
         Some(hint) => format!("{error} ({hint})"),
@@ -650,12 +654,12 @@ fn told(run: &Run) -> String {
     }
 }
 
-/// Seconds since 1970 of a moment in RFC 3339.
-fn seconds(text: &str) -> i64 {
-    OffsetDateTime::parse(text, &Rfc3339).map_or(0, OffsetDateTime::unix_timestamp)
+/// Returns the seconds since 1970 of a time in RFC 3339.
+fn seconds(time: &str) -> i64 {
+    OffsetDateTime::parse(time, &Rfc3339).map_or(0, OffsetDateTime::unix_timestamp)
 }
 
-/// The expiry that a reply names, whatever its form.
+/// Returns the expiry in a reply, in RFC 3339.
 pub fn expiry_in(stdout: &str) -> String {
     if let Some(at) = stdout.find("20").filter(|at| stdout[*at..].get(10..11) == Some("T")) {
         return stdout[at..at + 20].to_owned();
@@ -663,13 +667,13 @@ pub fn expiry_in(stdout: &str) -> String {
     let after = ["password_expiry_utc=", "\"expiration\":"].iter().find_map(|name| stdout.rsplit_once(name));
     let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
     let seconds = after.and_then(|(_, text)| digits(text).parse().ok());
-    let moment = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
+    let time = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 #[test]
-fn every_hook_has_a_row_and_every_row_a_hook() {
-    let known: Vec<&str> = TABLE.iter().map(|protocol| protocol.name).collect();
+fn the_rows_are_the_hooks_of_ycred() {
+    let known: Vec<&str> = TABLE.iter().map(|hook| hook.name).collect();
     let rows: Vec<&str> = HOOKS.iter().map(|hook| hook.name).collect();
     for name in &known {
         assert!(rows.contains(name), "ycred has the hook {name}: add its row to integration/hooks.rs");
@@ -677,9 +681,13 @@ fn every_hook_has_a_row_and_every_row_a_hook() {
     for hook in HOOKS {
         let name = hook.name;
         assert!(known.contains(&name), "ycred has no hook {name}: remove its row from integration/hooks.rs");
-        assert!(!hook.forms.is_empty(), "{name}: say how it is called");
+        assert!(!hook.forms.is_empty(), "{name}: the row has no form");
         assert_eq!(hook.forms[0].words[0], name, "the first form is `ycred {name} …`");
-        assert_eq!(hook.unknown.is_some(), hook.symlink().is_some(), "{name}: say what an unknown operation is");
+        assert_eq!(
+            hook.unknown.is_some(),
+            hook.symlink().is_some(),
+            "{name}: `unknown` must be set if and only if the hook has a symlink"
+        );
     }
-    assert_eq!(rows, known, "the rows stand in the order of ycred's table");
+    assert_eq!(rows, known, "the rows must be in the order of ycred's table");
 }

@@ -1,9 +1,9 @@
-//! Tests that drive the built binary: against the emulator, and as the helper of the real clients.
+//! Tests that run the built binary against the emulator and as a hook of the real clients.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "the rules are about the product; the tests stand outside of it and make its surroundings"
+    reason = "these rules apply to the product only; the tests set up its environment"
 )]
 
 mod clients;

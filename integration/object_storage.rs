@@ -1,5 +1,6 @@
-//! A stand-in for Object Storage: the few operations that clients need to store and fetch an object, for those alone whose
-//! signature (AWS Signature Version 4) is by a living access key of the emulator's.
+//! Emulates Object Storage: the operations that clients need to store and fetch an object.
+//!
+//! Every request must have a valid AWS Signature Version 4, made with a valid access key of the emulator.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
 
@@ -15,12 +16,12 @@ use crate::emulator::Emulator;
 use crate::emulator::access_keys::AccessKey;
 use crate::server::{Request, Response, Server, decode};
 
-/// When every object was last modified.
+/// The modification time of every object.
 const MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
-/// How far a request's time may be from the server's.
-const DRIFT: Duration = Duration::from_secs(15 * 60);
+/// The maximum difference between the time in a request and the server's.
+const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
 
-/// A running stand-in. Dropping it ends it.
+/// A running server. Dropping it stops the server.
 pub struct ObjectStorage {
     server: Server,
     state: Arc<State>,
@@ -29,14 +30,15 @@ pub struct ObjectStorage {
 struct State {
     emulator: Arc<Emulator>,
     objects: Mutex<BTreeMap<String, Vec<u8>>>,
-    /// Each request: what it was, by whose key, and how it ended.
+    /// All requests so far.
     log: Mutex<Vec<Entry>>,
 }
 
-/// A request, as it was judged.
+/// A request, and the key that signed it or the error code.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    pub what: String,
+    /// The method and the target.
+    pub request: String,
     pub key: Result<AccessKey, &'static str>,
 }
 
@@ -49,7 +51,7 @@ impl ObjectStorage {
         let state = Arc::new(State { emulator, objects: Mutex::default(), log: Mutex::default() });
         let server = Server::start(None, {
             let state = Arc::clone(&state);
-            move |request| state.answer(request)
+            move |request| state.respond(request)
         });
         ObjectStorage { server, state }
     }
@@ -58,7 +60,7 @@ impl ObjectStorage {
         self.server.url()
     }
 
-    /// An object by `/bucket/key`.
+    /// Returns an object by `/bucket/key`.
     pub fn object(&self, path: &str) -> Option<Vec<u8>> {
         lock(&self.state.objects).get(path).cloned()
     }
@@ -69,12 +71,12 @@ impl ObjectStorage {
 }
 
 impl State {
-    fn answer(&self, request: &Request) -> Response {
-        let verdict =
-            judge(request, self.emulator.now(), |id| self.emulator.access_keys().into_iter().find(|key| key.id == id));
-        let what = format!("{} {}", request.method, request.target);
-        lock(&self.log).push(Entry { what, key: verdict.clone() });
-        match verdict {
+    fn respond(&self, request: &Request) -> Response {
+        let key =
+            check(request, self.emulator.now(), |id| self.emulator.access_keys().into_iter().find(|key| key.id == id));
+        let line = format!("{} {}", request.method, request.target);
+        lock(&self.log).push(Entry { request: line, key: key.clone() });
+        match key {
             Ok(_) => self.serve(request),
             Err(code) => error(403, code),
         }
@@ -103,8 +105,8 @@ impl State {
             ("GET", true) => {
                 let bucket = format!("/{}/", path.trim_matches('/'));
                 let prefix = format!("{bucket}{}", request.parameter("prefix").unwrap_or_default());
-                let found = objects.iter().filter(|(path, _)| path.starts_with(&prefix));
-                let contents: String = found
+                let matching = objects.iter().filter(|(path, _)| path.starts_with(&prefix));
+                let contents: String = matching
                     .map(|(path, body)| {
                         format!(
                             "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>{}</ETag>\
@@ -135,18 +137,21 @@ fn xml(status: u16, body: &str) -> Response {
 }
 
 fn error(status: u16, code: &str) -> Response {
-    xml(status, &format!("<Error><Code>{code}</Code><Message>{code}, says the stand-in</Message></Error>"))
+    xml(status, &format!("<Error><Code>{code}</Code><Message>{code}, from the test server</Message></Error>"))
 }
 
-/// In the form of an object that came in parts, or clients take it for an MD5.
+/// Returns an ETag in the form of a multipart upload. Clients would compare any other form with the MD5 of the object.
 fn etag(body: &[u8]) -> String {
     format!("\"{}-1\"", &sha256(body)[..32])
 }
 
 // ------------------------------------------------------------------------------------------------------------ signatures
 
-/// Whose request it is; or the code of the error, as S3 names it.
-fn judge(
+/// Checks the signature of a request. Returns the key that signed it.
+///
+/// # Errors
+/// The error code of S3.
+fn check(
     request: &Request,
     now: SystemTime,
     key_of: impl Fn(&str) -> Option<AccessKey>,
@@ -169,33 +174,34 @@ fn judge(
         return Err("InvalidToken");
     }
     let stamp = header("x-amz-date");
-    let signed_at = moment(stamp).ok_or("AccessDenied")?;
-    if (OffsetDateTime::from(now) - signed_at).unsigned_abs() > DRIFT || !stamp.starts_with(date) {
+    let signed_at = parse_time(stamp).ok_or("AccessDenied")?;
+    if (OffsetDateTime::from(now) - signed_at).unsigned_abs() > MAX_SKEW || !stamp.starts_with(date) {
         return Err("RequestTimeTooSkewed");
     }
     let payload = header("x-amz-content-sha256");
     if payload != "UNSIGNED-PAYLOAD" && payload != sha256(&request.body) {
         return Err("XAmzContentSHA256Mismatch");
     }
-    let canonical = canonical(request, &signed, payload);
-    let text = format!("AWS4-HMAC-SHA256\n{stamp}\n{date}/{region}/s3/aws4_request\n{}", sha256(canonical.as_bytes()));
-    if field("Signature") != Some(&signature(&key.secret, [date, region, "s3", "aws4_request"], &text)) {
+    let canonical = canonical_request(request, &signed, payload);
+    let to_sign =
+        format!("AWS4-HMAC-SHA256\n{stamp}\n{date}/{region}/s3/aws4_request\n{}", sha256(canonical.as_bytes()));
+    if field("Signature") != Some(&signature(&key.secret, [date, region, "s3", "aws4_request"], &to_sign)) {
         return Err("SignatureDoesNotMatch");
     }
     if key.expires <= now { Err("ExpiredToken") } else { Ok(key) }
 }
 
 /// Reads `20130524T000000Z`.
-fn moment(stamp: &str) -> Option<OffsetDateTime> {
+fn parse_time(stamp: &str) -> Option<OffsetDateTime> {
     let (date, time) = stamp.strip_suffix('Z')?.split_once('T')?;
-    let part = |text: &str, at: usize, length: usize| text.get(at..at + length).map(str::to_owned);
+    let part = |digits: &str, at: usize, length: usize| digits.get(at..at + length).map(str::to_owned);
     let date = [part(date, 0, 4)?, part(date, 4, 2)?, part(date, 6, 2)?].join("-");
     let time = [part(time, 0, 2)?, part(time, 2, 2)?, part(time, 4, 2)?].join(":");
     OffsetDateTime::parse(&format!("{date}T{time}Z"), &Rfc3339).ok()
 }
 
-/// What is signed of a request. S3 encodes paths once, so they are taken as they were sent.
-fn canonical(request: &Request, signed: &[&str], payload: &str) -> String {
+/// Returns the canonical request. S3 does not encode paths a second time, so the path stays as it was sent.
+fn canonical_request(request: &Request, signed: &[&str], payload: &str) -> String {
     let mut query: Vec<String> = request
         .query
         .split('&')
@@ -219,14 +225,14 @@ fn canonical(request: &Request, signed: &[&str], payload: &str) -> String {
     format!("{}\n{path}\n{query}\n{headers}\n{names}\n{payload}", request.method)
 }
 
-fn signature(secret: &str, scope: [&str; 4], text: &str) -> String {
+fn signature(secret: &str, scope: [&str; 4], to_sign: &str) -> String {
     let first = format!("AWS4{secret}").into_bytes();
     let key = scope.iter().fold(first, |key, part| mac(&key, part.as_bytes()));
-    hex(&mac(&key, text.as_bytes()))
+    hex(&mac(&key, to_sign.as_bytes()))
 }
 
-fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text).as_ref().to_vec()
+fn mac(key: &[u8], bytes: &[u8]) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), bytes).as_ref().to_vec()
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -241,21 +247,21 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The example of Amazon's documentation, "Example: GET Object".
+    /// "Example: GET Object" in Amazon's documentation.
     #[test]
-    fn signatures_are_as_amazon_has_them() {
+    fn a_signature_matches_the_example_of_amazon() {
         let canonical = "GET\n/test.txt\n\nhost:examplebucket.s3.amazonaws.com\nrange:bytes=0-9\n\
                          x-amz-content-sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n\
                          x-amz-date:20130524T000000Z\n\nhost;range;x-amz-content-sha256;x-amz-date\n\
                          e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let hash = sha256(canonical.as_bytes());
         assert_eq!(hash, "7344ae5b7ee6c3e7e6b0fe0640412a37625d1fbfff95c48bbb2dc43964946972");
-        let text = format!("AWS4-HMAC-SHA256\n20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n{hash}");
+        let to_sign = format!("AWS4-HMAC-SHA256\n20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n{hash}");
         assert_eq!(
             signature(
                 "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
                 ["20130524", "us-east-1", "s3", "aws4_request"],
-                &text
+                &to_sign
             ),
             "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
         );

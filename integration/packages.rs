@@ -1,13 +1,16 @@
-//! Clients that come as Python or npm packages, prepared once and kept under cargo's directory for tests.
+//! Installs clients that are Python or npm packages, once, in cargo's directory for tests.
 //!
 //! ```ignore
 //! let Some(bin) = python(&["httpie==3.2.4"]) else { return };      // bin/python, bin/http
 //! let Some(modules) = node(&["pnpm@10.17.1"]) else { return };     // node_modules/.bin/pnpm
 //! ```
 //!
-//! A set of packages is a directory of its own, named by a digest of the list, so ask for the same list wherever one will do.
-//! Whoever comes first installs, under a lock that other tests and other processes wait for; `ready` says that it is whole.
-//! Where that fails (no registry, no pip), every test that needs it says why it is skipped; it is tried once a run.
+//! Each list of packages has its own directory, named by a digest of the list. Use as few different lists as possible.
+//!
+//! * The first test that needs a list installs it. Other tests and processes wait for its lock.
+//! * A `.ready` file marks a complete installation.
+//! * If the installation fails (no registry, no pip), it is not repeated in this run. Each test that needs it is
+//!   skipped and reports the reason.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -22,41 +25,43 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{find, skip};
 
-/// For one step of an installation. Registries answer in seconds; a large wheel on a busy machine takes longer.
+/// Time limit of one step of an installation. Generous enough for a large wheel on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// What became of each set in this run.
-static PREPARED: Mutex<Option<HashMap<String, Result<PathBuf, String>>>> = Mutex::new(None);
+/// The result of each installation in this run.
+static INSTALLATIONS: Mutex<Option<HashMap<String, Result<PathBuf, String>>>> = Mutex::new(None);
 
-/// The `bin` directory of a virtual environment with these packages (`name==version`), or why the test is skipped.
+/// Returns the `bin` directory of a virtual environment with these packages (`name==version`). If that fails, calls
+/// [`skip`].
 #[track_caller]
 pub fn python(packages: &[&str]) -> Option<PathBuf> {
     let Some(interpreter) = interpreter() else {
-        skip("there is no python3 that can make virtual environments");
+        skip("no python3 can create virtual environments");
         return None;
     };
-    assert!(packages.iter().all(|package| package.contains("==")), "{packages:?} name their versions");
-    // An environment belongs to the interpreter that it was made with.
+    assert!(packages.iter().all(|package| package.contains("==")), "{packages:?}: every package needs a version");
+    // A virtual environment works only with the interpreter that created it.
     let name = format!("python-{}", fingerprint(&[&[interpreter.to_string_lossy().as_ref()], packages].concat()));
-    let root = prepared(&name, |root| {
-        bounded(Command::new(interpreter).args(["-m", "venv"]).arg(root))?;
-        // Wheels only: what runs here is what was published, and nothing needs a compiler.
+    let root = installation(&name, |root| {
+        run_installer(Command::new(interpreter).args(["-m", "venv"]).arg(root))?;
+        // Wheels only, so that no compiler is needed.
         let options = ["install", "--quiet", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:"];
-        bounded(
+        run_installer(
             Command::new(root.join("bin/pip")).args(options).args(["--timeout", "20", "--retries", "2"]).args(packages),
         )
     })?;
     Some(root.join("bin"))
 }
 
-/// The `node_modules` with these packages (`name@version`), or why the test is skipped. Their install scripts do not run:
-/// what they fetch from elsewhere, a test must not depend on.
+/// Returns a `node_modules` with these packages (`name@version`). If that fails, calls [`skip`].
+///
+/// Install scripts do not run, because tests must not depend on their downloads.
 #[track_caller]
 pub fn node(packages: &[&str]) -> Option<PathBuf> {
     modules(packages, &["--ignore-scripts"])
 }
 
-/// [`node`], for packages that are not whole before their install scripts have run (pnpm 12 puts its program in place).
+/// [`node`] for packages that need their install scripts (pnpm 12 moves its program into place).
 #[track_caller]
 pub fn node_with_scripts(packages: &[&str]) -> Option<PathBuf> {
     modules(packages, &["--foreground-scripts"])
@@ -65,16 +70,16 @@ pub fn node_with_scripts(packages: &[&str]) -> Option<PathBuf> {
 #[track_caller]
 fn modules(packages: &[&str], scripts: &[&str]) -> Option<PathBuf> {
     let Some(npm) = find("npm").filter(|_| find("node").is_some()) else {
-        skip("node or npm is not on PATH");
+        skip("node or npm is not in PATH");
         return None;
     };
     let versioned = |package: &&str| package.trim_start_matches('@').contains('@');
-    assert!(packages.iter().all(versioned), "{packages:?} name their versions");
-    let root = prepared(&format!("node-{}", fingerprint(&[packages, scripts].concat())), |root| {
+    assert!(packages.iter().all(versioned), "{packages:?}: every package needs a version");
+    let root = installation(&format!("node-{}", fingerprint(&[packages, scripts].concat())), |root| {
         fs::create_dir(root).map_err(|error| format!("{}: {error}", root.display()))?;
         let options = ["install", "--no-audit", "--no-fund", "--no-update-notifier"];
         let bounds = ["--fetch-retries=2", "--fetch-timeout=20000", "--loglevel=error"];
-        bounded(
+        run_installer(
             Command::new(&npm)
                 .args(options)
                 .args(scripts)
@@ -88,11 +93,11 @@ fn modules(packages: &[&str], scripts: &[&str]) -> Option<PathBuf> {
     Some(root.join("node_modules"))
 }
 
-/// The first `python3` with the module; Debian's own comes without where `python3-venv` is not installed.
+/// Finds the first `python3` that can create virtual environments. Debian's cannot unless `python3-venv` is installed.
 fn interpreter() -> Option<&'static Path> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     let mut candidates = find("python3").into_iter().chain([PathBuf::from("/usr/bin/python3")]);
-    let usable = |python: &PathBuf| bounded(Command::new(python).args(["-c", "import venv, ensurepip"])).is_ok();
+    let usable = |python: &PathBuf| run_installer(Command::new(python).args(["-c", "import venv, ensurepip"])).is_ok();
     FOUND.get_or_init(|| candidates.find(usable)).as_deref()
 }
 
@@ -101,23 +106,25 @@ fn fingerprint(parts: &[&str]) -> String {
     digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The directory of this name, made by `install` if it is not there or not whole.
+/// Returns the directory of this name, which `install` creates if it is missing or incomplete. If that fails, calls
+/// [`skip`].
 #[track_caller]
-fn prepared(name: &str, install: impl FnOnce(&Path) -> Result<(), String>) -> Option<PathBuf> {
-    // Held meanwhile: one installation at a time is enough for two cores.
-    let mut prepared = PREPARED.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = prepared.get_or_insert_default();
-    let outcome = known.entry(name.to_owned()).or_insert_with(|| prepare(name, install)).clone();
-    drop(prepared);
-    outcome.map_err(|reason| skip(&reason)).ok()
+fn installation(name: &str, install: impl FnOnce(&Path) -> Result<(), String>) -> Option<PathBuf> {
+    // Hold the lock during the installation: one at a time is enough.
+    let mut installations = INSTALLATIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    let results = installations.get_or_insert_default();
+    let result = results.entry(name.to_owned()).or_insert_with(|| prepare(name, install)).clone();
+    drop(installations);
+    result.map_err(|reason| skip(&reason)).ok()
 }
 
+/// Returns the directory of this name. Locks it, and calls `install` if the `.ready` file is missing.
 fn prepare(name: &str, install: impl FnOnce(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (root, ready) = (place.join(name), place.join(format!("{name}.ready")));
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (root, ready) = (parent.join(name), parent.join(format!("{name}.ready")));
     let failed = |error: io::Error| format!("{}: {error}", root.display());
-    fs::create_dir_all(place).map_err(failed)?;
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).open(place.join(format!("{name}.lock")));
+    fs::create_dir_all(parent).map_err(failed)?;
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).open(parent.join(format!("{name}.lock")));
     wait_for(&lock.map_err(failed)?).map_err(failed)?;
     if !ready.exists() {
         if root.exists() {
@@ -129,7 +136,7 @@ fn prepare(name: &str, install: impl FnOnce(&Path) -> Result<(), String>) -> Res
     Ok(root)
 }
 
-/// Another process that installs the same is waited for, as long as it may take.
+/// Waits for the lock while another process installs the same packages.
 fn wait_for(lock: &File) -> io::Result<()> {
     let end = Instant::now() + 2 * PATIENCE;
     loop {
@@ -144,50 +151,54 @@ fn wait_for(lock: &File) -> io::Result<()> {
     }
 }
 
-/// Runs an installer in time; a failure is its last line.
-fn bounded(command: &mut Command) -> Result<(), String> {
+/// Runs an installer with a time limit.
+///
+/// # Errors
+/// The last line that the installer printed.
+fn run_installer(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_owned();
-    let told = |what: String| format!("{}: {what}", Path::new(OsStr::new(&program)).display());
-    let said = tempfile::NamedTempFile::new().map_err(|error| told(error.to_string()))?;
-    let output = || said.reopen().map_err(|error| told(error.to_string()));
+    let failure = |what: String| format!("{}: {what}", Path::new(OsStr::new(&program)).display());
+    let printed = tempfile::NamedTempFile::new().map_err(|error| failure(error.to_string()))?;
+    let output = || printed.reopen().map_err(|error| failure(error.to_string()));
     command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).process_group(0);
-    let mut child = command.spawn().map_err(|error| told(error.to_string()))?;
+    let mut child = command.spawn().map_err(|error| failure(error.to_string()))?;
     let end = Instant::now() + PATIENCE;
     let status = loop {
-        match child.try_wait().map_err(|error| told(error.to_string()))? {
+        match child.try_wait().map_err(|error| failure(error.to_string()))? {
             Some(status) => break status,
             None if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
             None => {
                 let group = i32::try_from(child.id()).expect("a process id");
-                // SAFETY: the group is the one that the child was started in, and the child is not yet waited for.
+                // SAFETY: `kill` touches no memory. The child started its own group and has not been waited for, so the
+                // id is its own.
                 unsafe { libc::kill(-group, libc::SIGKILL) };
                 let _ = child.wait();
-                return Err(told(format!("killed after {PATIENCE:?}")));
+                return Err(failure(format!("killed after {PATIENCE:?}")));
             }
         }
     };
     if status.success() {
         return Ok(());
     }
-    let text = fs::read(said.path()).unwrap_or_default();
+    let text = fs::read(printed.path()).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    Err(told(text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it failed without a word").to_owned()))
+    Err(failure(text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("failed without output").to_owned()))
 }
 
 #[test]
-fn a_set_that_was_not_finished_is_made_again_and_a_whole_one_is_kept() {
+fn an_incomplete_installation_is_repeated_and_a_complete_one_is_kept() {
     let name = format!("packages-{}", std::process::id());
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
     let install = |root: &Path| fs::create_dir(root).map_err(|error| error.to_string());
-    // What an installation that was killed leaves behind.
+    // An installation that was killed.
     fs::create_dir_all(place.join("half")).expect("a directory");
     assert_eq!(prepare(&name, install), Ok(place.clone()));
-    assert!(!place.join("half").exists(), "made again");
+    assert!(!place.join("half").exists(), "the incomplete installation is still there");
     fs::write(place.join("kept"), "").expect("a file");
     assert_eq!(prepare(&name, |_| Err("not again".to_owned())), Ok(place.clone()));
     assert!(place.join("kept").exists());
     let refused = prepare(&format!("{name}-refused"), |_| {
-        bounded(Command::new("sh").args(["-c", "echo one; echo why >&2; exit 3"]))
+        run_installer(Command::new("sh").args(["-c", "echo one; echo why >&2; exit 3"]))
     });
     assert_eq!(refused, Err("sh: why".to_owned()));
     fs::remove_dir_all(&place).expect("cleaned up");

@@ -52,7 +52,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F13", "at most one browser opens for each identity",
         Tests(&["two_concurrent_logins_open_one_browser", "a_denied_login_is_reported_and_the_browser_does_not_reopen_at_once"])),
     requirement("F14", "if a client calls again right after a rejection, ycred does not repeat the request",
-        Tests(&["a_client_that_calls_again_at_once_does_not_repeat_a_rejected_request", "a_refused_key_is_explained_by_every_run_but_asked_about_once", "a_remembered_rejection_ends_with_a_new_key_or_a_forced_refresh"])),
+        Tests(&["a_client_that_calls_again_at_once_does_not_repeat_a_rejected_request", "every_run_explains_a_rejected_key_after_one_iam_request", "a_remembered_rejection_ends_with_a_new_key_or_a_forced_refresh"])),
     requirement("F15", "readers never see a torn or empty record",
         Tests(&["concurrent_readers_never_see_a_torn_or_empty_record"])),
     requirement("F16", "after a kill at any system call of a write, the next run succeeds, the record is complete, and a later sweep removes temporary files",
@@ -110,7 +110,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F42", "in the soft window, one process renews the token and the others return at once",
         Tests(&["in_the_soft_window_one_process_renews_and_all_others_return_the_cached_token_at_once"])),
     requirement("F43", "a forced refresh returns a new token; metadata tokens are cached for one minute",
-        Tests(&["force_refresh_replaces_a_fresh_token_and_caches_the_new_one", "a_revoked_token_is_offered_until_refresh_brings_another", "a_changed_account_of_a_virtual_machine_is_noticed_after_a_minute"])),
+        Tests(&["force_refresh_replaces_a_fresh_token_and_caches_the_new_one", "a_revoked_token_is_returned_until_refresh_fetches_another", "a_changed_account_of_a_virtual_machine_is_noticed_after_a_minute"])),
     requirement("F44", "stdout contains one reply and nothing else, at any verbosity and after a panic",
         Tests(&["on_a_miss_and_on_a_hit_the_reply_is_byte_exact_and_stderr_is_empty", "a_panic_exits_5_with_one_masked_line_and_an_empty_stdout", "verbosity_does_not_change_stdout_on_success", "output_of_the_browser_is_discarded"])),
     requirement("F45", "on success, stderr is empty",
@@ -122,7 +122,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F48", "one deadline covers the whole run",
         Tests(&["a_cloud_that_does_not_respond_is_abandoned_at_the_deadline", "a_dripping_response_ends_at_the_deadline", "a_hanging_command_is_killed_with_its_children_at_the_deadline", "no_process_waits_for_a_lock_beyond_its_deadline", "an_unfinished_request_fails_at_the_deadline"])),
     requirement("F49", "`apiVersion` in the reply is the one in the request",
-        Tests(&["the_reply_has_the_version_of_the_request", "an_old_kubeconfig_that_asks_for_v1beta1_is_answered_in_v1beta1"])),
+        Tests(&["the_reply_has_the_version_of_the_request", "a_kubeconfig_with_v1beta1_gets_a_reply_in_v1beta1"])),
     requirement("F50", "if stdout is closed or full: exit code not 0, no panic, intact cache",
         Tests(&["a_full_stdout_exits_5_with_one_error_line_and_the_token_stays_cached", "a_closed_stdout_pipe_exits_5_with_one_error_line_and_the_token_stays_cached"])),
     requirement("F51", "for kubectl, a failure is a `metav1.Status` and the exit code is not 0",
@@ -130,10 +130,10 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F52", "an error is one line with the cause first, followed by the fix; the server's message and request id are kept",
         Tests(&["a_rejection_has_the_clouds_message_and_request_id_and_is_remembered_for_five_seconds", "a_failure_is_one_line_and_one_hint"])),
     requirement("F53", "docker: errors appear on both streams; a foreign registry is \"not found\", without network or profile",
-        Tests(&["a_refused_key_ends_skopeo_with_the_reason_on_both_streams_of_the_helper", "podman_and_buildah_end_with_the_reason_and_what_mends_it",
-            "whatever_keeps_a_user_from_a_token_is_shown_before_docker_goes_on_anonymously", "another_host_is_not_found_in_the_exact_words", "a_foreign_host_is_declined_without_a_profile_a_home_or_a_socket"])),
+        Tests(&["a_rejected_key_fails_skopeo_with_the_reason_on_both_streams_of_the_helper", "podman_and_buildah_fail_with_the_reason_and_the_fix",
+            "docker_shows_every_failure_before_it_continues_anonymously", "another_host_is_not_found_in_the_exact_words", "a_foreign_host_is_declined_without_a_profile_a_home_or_a_socket"])),
     requirement("F54", "docker: every spelling of an allowed URL matches, and `store` and `erase` succeed for it",
-        Tests(&["every_client_spelling_of_a_registry_gets_the_token", "login_with_a_password_keeps_nothing_and_logout_costs_no_token"])),
+        Tests(&["every_client_spelling_of_a_registry_gets_the_token", "a_login_with_a_password_stores_nothing_and_logout_keeps_the_cached_token"])),
     requirement("F55", "a user's password is never stored",
         Tests(&["a_docker_login_password_is_neither_stored_nor_printed"])),
     requirement("F56", "git: foreign, injected, empty and http hosts get nothing",
@@ -143,7 +143,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F58", "terraform: an unknown host gets `{}`, `store` is refused, `forget` prints nothing",
         Tests(&["get_gives_a_token_and_for_others_an_empty_object", "store_is_refused_forget_is_silent_and_the_rest_is_usage", "a_registry_that_is_not_ours_gets_no_token_and_no_iam_request"])),
     requirement("F59", "exec: passes on exit codes and signals, and changes only documented variables",
-        Tests(&["exec_exits_125_126_or_127_for_its_own_errors_and_otherwise_ends_like_the_program", "exec_makes_only_the_documented_changes_to_the_environment", "under_exec_the_provider_process_sees_the_token_and_nothing_that_outranks_it", "ycred_exits_like_the_child", "signals_sent_to_ycred_are_forwarded_to_the_child_once", "the_environment_changes_exactly_as_documented"])),
+        Tests(&["exec_exits_125_126_or_127_for_its_own_errors_and_otherwise_ends_like_the_program", "exec_makes_only_the_documented_changes_to_the_environment", "under_exec_a_provider_gets_the_token_and_no_credentials_that_take_precedence", "ycred_exits_like_the_child", "signals_sent_to_ycred_are_forwarded_to_the_child_once", "the_environment_changes_exactly_as_documented"])),
     requirement("F60", "input that is not UTF-8 never causes a panic",
         Tests(&["input_that_is_not_utf_8_never_panics_and_is_reported_as_one_error", "paths_that_are_not_utf_8_work"])),
     requirement("F61", "429, 5xx and reset connections are retried with jitter and `Retry-After`; other 4xx responses never are",
@@ -218,7 +218,7 @@ fn sources() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_requirement_has_existing_tests_or_a_reason() {
+fn every_requirement_names_existing_tests_or_a_reason() {
     let text: String = sources().iter().map(|path| std::fs::read_to_string(path).expect("a source file")).collect();
     for (at, requirement) in REQUIREMENTS.iter().enumerate() {
         assert_eq!(requirement.id, format!("F{:02}", at + 1), "each id occurs once and in order");

@@ -1,4 +1,4 @@
-//! The sources of tokens: one row for each, which every suite that walks over sources reads.
+//! The sources of tokens, one row each. Suites that cover all sources read this table.
 //!
 //! A new source is a new row in [`SOURCES`].
 //!
@@ -19,40 +19,40 @@ use crate::harness::Sandbox;
 use case::Case;
 use workload::{COMMAND, FILE, GITHUB, VARIABLE, github};
 
-/// A source, as suites use it.
+/// A source, as the suites use it.
 pub struct Source {
     /// As in `source = "NAME"`.
     pub name: &'static str,
-    /// Its uses against the emulator. Suites that need only one take the last.
+    /// Ways to use it against the emulator. Suites that need only one take the last.
     pub uses: &'static [Use],
-    /// Every way in which it gets a secret.
+    /// Ways in which it gets a secret.
     pub ways: &'static [Way],
-    /// ycred keeps its tokens.
+    /// ycred caches its tokens.
     pub is_cached: bool,
 }
 
-/// A source in use.
+/// A way to use a source against the emulator.
 pub struct Use {
     pub name: &'static str,
     pub start: fn() -> Case,
 }
 
-/// A way to a token with a secret in it.
+/// A way in which a source gets a secret, for the search of leaked secrets.
 pub struct Way {
     pub name: &'static str,
-    /// How many of the cloud's answers are tried: all are, except where the cloud is not asked, or where only the place of the
-    /// secret is new.
+    /// How many responses of the cloud are tried: [`EVERY`], or fewer if the source makes no request, or if another row
+    /// differs only in where the secret is.
     pub answers: usize,
-    /// Writes its files below the sandbox and returns its profile for a cloud at this URL, and its variables.
+    /// Writes the files in the sandbox. Returns the profile, for a cloud at this URL, and the variables.
     pub prepare: fn(&Sandbox, &str, &mut Secrets) -> (String, Variables),
 }
 
-/// Every answer of the cloud is tried.
+/// Every response of the cloud is tried.
 const EVERY: usize = usize::MAX;
 
 pub type Variables = Vec<(&'static str, String)>;
 
-/// The secrets of a way, by name.
+/// The secrets of a [`Way`], by name.
 #[derive(Default)]
 pub struct Secrets(pub Vec<(&'static str, String)>);
 
@@ -62,7 +62,7 @@ impl Secrets {
     }
 }
 
-/// The sources, in the order of ycred's own table.
+/// The rows, in the order of ycred's own table.
 pub static SOURCES: &[Source] = &[
     Source {
         name: "authorized-key",
@@ -127,7 +127,7 @@ pub static SOURCES: &[Source] = &[
                 prepare: |sandbox, url, secrets| {
                     let oauth = shapeless(58);
                     secrets.add("OAuth token", &oauth);
-                    // In a file of its own, as the script is not ours to keep clean.
+                    // Not in the script itself, which ycred cannot keep free of secrets.
                     let file = sandbox.file("config/oauth", format!("{oauth}\n"));
                     let script = command(sandbox, &format!("cat '{}'; cat '{0}' >&2", file.display()));
                     (
@@ -204,7 +204,7 @@ pub static SOURCES: &[Source] = &[
                 },
             },
             Way {
-                name: "a subject token that is two",
+                name: "two subject tokens in a file",
                 answers: 1,
                 prepare: |sandbox, url, secrets| {
                     let (first, second) = (jwt(), shapeless(60));
@@ -240,14 +240,14 @@ pub static SOURCES: &[Source] = &[
         ],
         is_cached: true,
     },
-    // A person logs in: the tests of logins have a fixture of their own, and search for secrets themselves.
+    // The tests of logins have their own fixture, and search for secrets themselves.
     Source { name: "login", uses: &[], ways: &[], is_cached: true },
     Source {
         name: "command",
         uses: &[Use { name: "a command", start: Case::command }],
         ways: &[
             Way {
-                name: "a command that succeeds and says too much",
+                name: "a command that succeeds and prints the token to stderr",
                 answers: 1,
                 prepare: |sandbox, _, secrets| {
                     let token = shapeless(100);
@@ -259,7 +259,7 @@ pub static SOURCES: &[Source] = &[
                 },
             },
             Way {
-                name: "a command that fails after giving",
+                name: "a command that fails after printing a token",
                 answers: 1,
                 prepare: |sandbox, _, secrets| {
                     let token = shapeless(100);
@@ -284,7 +284,7 @@ pub static SOURCES: &[Source] = &[
                 },
             },
             Way {
-                name: "a command whose JSON is broken",
+                name: "a command that prints broken JSON",
                 answers: 1,
                 prepare: |sandbox, _, secrets| {
                     let token = shapeless(100);
@@ -322,7 +322,7 @@ pub static SOURCES: &[Source] = &[
                 },
             },
             Way {
-                name: "a static token that is none",
+                name: "two static tokens in a variable",
                 answers: 1,
                 prepare: |_, _, secrets| {
                     let (first, second) = (shapeless(50), shapeless(50));
@@ -339,21 +339,21 @@ pub static SOURCES: &[Source] = &[
 ];
 
 impl Use {
-    /// The use of this name of this source.
+    /// Returns the use of this name of this source.
     #[track_caller]
     pub fn of(source: &str, name: &str) -> &'static Use {
-        let source = SOURCES.iter().find(|row| row.name == source);
-        let used = source.and_then(|source| source.uses.iter().find(|used| used.name == name));
-        used.unwrap_or_else(|| panic!("there is no such source or use: {name}"))
+        let row = SOURCES.iter().find(|row| row.name == source);
+        let row = row.and_then(|row| row.uses.iter().find(|row| row.name == name));
+        row.unwrap_or_else(|| panic!("the source {source} has no use {name}"))
     }
 }
 
-/// A secret without any shape that could be recognised: only who holds it can mask it.
+/// Returns a secret in no known format, so that ycred can mask it only if it knows the value.
 pub fn shapeless(length: usize) -> String {
     rand::thread_rng().sample_iter(rand::distributions::Alphanumeric).take(length).map(char::from).collect()
 }
 
-/// A JWT that no issuer has signed.
+/// Returns a JWT without a valid signature.
 fn jwt() -> String {
     let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
     let (id, signature) = (shapeless(20), shapeless(86));
@@ -361,16 +361,18 @@ fn jwt() -> String {
     format!("{}.{}.{signature}", encode(&json!({"kid": id}).to_string()), encode(&payload.to_string()))
 }
 
-fn workload(url: &str, way: &str) -> String {
-    format!("source = \"workload\"\nservice-account-id = \"ajeaaaaaaaaaaaaaaaaa\"\nauth-url = \"{url}\"\n{way}\n")
+/// Returns a profile of source `workload` with these lines added.
+fn workload(url: &str, more: &str) -> String {
+    format!("source = \"workload\"\nservice-account-id = \"ajeaaaaaaaaaaaaaaaaa\"\nauth-url = \"{url}\"\n{more}\n")
 }
 
+/// Writes a shell script with a random name.
 fn command(sandbox: &Sandbox, script: &str) -> PathBuf {
     sandbox.script(format!("bin/{}", shapeless(8)), &format!("#!/bin/sh\n{script}\n"))
 }
 
 #[test]
-fn every_source_has_a_row_and_every_row_a_source() {
+fn the_rows_are_the_sources_of_ycred() {
     let known: Vec<&str> = ycred::sources::SOURCES.iter().map(|source| source.name).collect();
     let rows: Vec<&str> = SOURCES.iter().map(|source| source.name).collect();
     for name in &known {
@@ -379,5 +381,5 @@ fn every_source_has_a_row_and_every_row_a_source() {
     for name in &rows {
         assert!(known.contains(name), "ycred has no source {name}: remove its row from integration/sources.rs");
     }
-    assert_eq!(rows, known, "the rows stand in the order of ycred's table");
+    assert_eq!(rows, known, "the rows must be in the order of ycred's table");
 }

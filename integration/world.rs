@@ -1,4 +1,4 @@
-//! A user with a cloud: a sandbox, an emulator, and profiles of accounts with keys. Every suite starts from one.
+//! The fixture of every suite: a sandbox, an emulator, and profiles of service accounts with keys.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,28 +14,28 @@ use crate::expect::handed;
 use crate::harness::waiting::PATIENCE;
 use crate::harness::{Call, Run, Sandbox};
 
-/// A sandbox and the emulator that its profiles lead to.
+/// A sandbox and the emulator that its profiles use.
 pub struct World {
     pub sandbox: Sandbox,
     pub emulator: Arc<Emulator>,
-    /// The key in `config/key.json`, which is the default profile's.
+    /// The key in `config/key.json`, used by the default profile.
     pub key: AuthorizedKey,
 }
 
 impl World {
-    /// A world with the profile `default`, of source `authorized-key`.
+    /// Creates a world with the profile `default` of source `authorized-key`.
     pub fn new() -> World {
         World::with(Config::default())
     }
 
-    /// The same with an emulator that behaves like this.
+    /// [`Self::new`] with this configuration of the emulator.
     pub fn with(config: Config) -> World {
         let world = World::bare(config);
         world.configure("");
         world
     }
 
-    /// The same with an emulator that speaks TLS, by an authority that the profile names.
+    /// [`Self::new`] with an emulator that uses TLS. The profile names its certificate authority.
     pub fn with_tls(tls: Tls) -> World {
         let world = World::with(Config::with_tls(tls));
         world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
@@ -43,7 +43,7 @@ impl World {
         world
     }
 
-    /// The same without any profile. The key file is there.
+    /// Creates a world with a key file but no profile.
     pub fn bare(config: Config) -> World {
         let (sandbox, emulator) = (Sandbox::new(), Arc::new(Emulator::start(config)));
         let key = emulator.new_service_account_key();
@@ -51,7 +51,7 @@ impl World {
         World { sandbox, emulator, key }
     }
 
-    /// The settings of the default profile, to which tests add lines.
+    /// Returns the settings of the default profile.
     pub fn settings(&self) -> String {
         self.settings_with("key.json")
     }
@@ -61,12 +61,12 @@ impl World {
         format!("source = \"authorized-key\"\nkey-file = \"{key_file}\"\niam-url = \"{url}\"\n")
     }
 
-    /// Writes the default profile again, with these lines added. Its key stays.
+    /// Rewrites the default profile with these lines added. The key stays the same.
     pub fn configure(&self, more: &str) {
         self.sandbox.profile("default", &format!("{}{more}\n", self.settings()));
     }
 
-    /// Writes a profile for a new account with a key of its own, with these lines added.
+    /// Writes a profile for a new service account with its own key, with these lines added.
     pub fn profile(&self, name: &str, more: &str) -> AuthorizedKey {
         let file = if name == "default" { "key.json".to_owned() } else { format!("{name}.json") };
         let key = self.emulator.new_service_account_key();
@@ -75,23 +75,23 @@ impl World {
         key
     }
 
-    /// [`Self::profile`], which lists these hosts.
+    /// [`Self::profile`] with these hosts.
     pub fn profile_for(&self, name: &str, hosts: &[String]) -> AuthorizedKey {
-        // An array of strings is written alike in JSON and TOML.
+        // JSON and TOML write an array of strings the same way.
         self.profile(name, &format!("hosts = {}", json!(hosts)))
     }
 
-    /// `ycred` with these arguments.
+    /// Returns a call of `ycred` with these arguments.
     pub fn ycred(&self, arguments: &[&str]) -> Call {
         self.sandbox.ycred(arguments)
     }
 
-    /// `ycred token` with these arguments added.
+    /// Returns a call of `ycred token` with these arguments added.
     pub fn token(&self, more: &[&str]) -> Call {
         self.sandbox.ycred(["token"].iter().chain(more))
     }
 
-    /// The token that an untroubled `ycred token` prints.
+    /// Runs `ycred token`, checks that it prints only a token, and returns the token.
     #[track_caller]
     pub fn get(&self) -> String {
         handed(self.token(&[]).run())
@@ -99,25 +99,25 @@ impl World {
 
     // ------------------------------------------------------------------------------------------------------- the cloud
 
-    /// How many requests for a token by JWT or OAuth token the cloud has counted.
+    /// Returns the number of token requests with a JWT or an OAuth token.
     pub fn requests(&self) -> usize {
         self.emulator.requests(TOKENS)
     }
 
-    /// Waits until the cloud has counted so many requests for a token.
+    /// Waits until the number of token requests has reached `count`.
     #[track_caller]
     pub fn wait_for_requests(&self, count: usize) {
-        let came = self.emulator.wait_for_requests(TOKENS, count, PATIENCE);
-        assert!(came, "{} requests instead of {count}", self.requests());
+        let has_reached = self.emulator.wait_for_requests(TOKENS, count, PATIENCE);
+        assert!(has_reached, "{} requests, expected {count}", self.requests());
     }
 
-    /// The token that the cloud issued last.
+    /// Returns the token that the cloud issued last.
     #[track_caller]
     pub fn last_token(&self) -> String {
         self.emulator.tokens().pop().expect("the cloud has issued a token")
     }
 
-    /// A valid token that ycred knows nothing of.
+    /// Issues a valid token without ycred.
     pub fn mint(&self) -> String {
         self.emulator.issue("ajesomebodyelse00000")
     }
@@ -125,51 +125,51 @@ impl World {
     /// Revokes a token in the cloud.
     #[track_caller]
     pub fn revoke(&self, token: &str) {
-        assert!(self.emulator.revoke(token), "not a token of the emulator's");
+        assert!(self.emulator.revoke(token), "unknown token");
     }
 
-    /// From now on the cloud refuses every key; its words.
+    /// Makes the cloud reject every key from now on. Returns the error message.
     pub fn refuse(&self) -> &'static str {
-        const WORDS: &str = "The key 'from the test' was deleted";
-        self.emulator.fault(Fault::refuse(401).message(WORDS));
-        WORDS
+        const MESSAGE: &str = "The key 'from the test' was deleted";
+        self.emulator.fault(Fault::refuse(401).message(MESSAGE));
+        MESSAGE
     }
 
-    /// From now on the cloud is out of order for longer than any run waits; its words.
+    /// Makes the cloud unavailable from now on, for longer than any run waits. Returns the error message.
     pub fn break_down(&self) -> &'static str {
-        const WORDS: &str = "Back in a moment, says the test";
-        self.emulator.fault(Fault::refuse(503).message(WORDS).retry_after(50));
-        WORDS
+        const MESSAGE: &str = "Back in a moment, says the test";
+        self.emulator.fault(Fault::refuse(503).message(MESSAGE).retry_after(50));
+        MESSAGE
     }
 
     // ------------------------------------------------------------------------------------------------------- the cache
 
-    /// Every record of the cache.
+    /// Returns the path of every cache record.
     pub fn records(&self) -> Vec<PathBuf> {
-        let is_record = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "json");
+        let is_record = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
         self.sandbox.files("cache/v1").into_iter().filter(is_record).collect()
     }
 
-    /// Changes every record.
+    /// Changes every cache record.
     #[track_caller]
     pub fn edit(&self, change: impl Fn(&mut Value)) {
         let records = self.records();
-        assert!(!records.is_empty(), "there is no record");
+        assert!(!records.is_empty(), "the cache has no record");
         for path in records {
             let mut record = serde_json::from_slice(&fs::read(&path).expect("a record")).expect("JSON");
             change(&mut record);
-            fs::write(&path, record.to_string()).expect("the record again");
+            fs::write(&path, record.to_string()).expect("a writable record");
         }
     }
 
-    /// Makes every record what it would be after so much time.
+    /// Ages every cache record by this much: moves all of its times back.
     #[track_caller]
     pub fn age(&self, by: Duration) {
-        let by = i64::try_from(by.as_millis()).expect("a sensible time");
+        let by = i64::try_from(by.as_millis()).expect("a duration in range");
         self.edit(|record| shift(record, -by));
     }
 
-    /// The lock file of the only identity.
+    /// Returns the only lock file in the cache.
     #[track_caller]
     pub fn lock_file(&self) -> PathBuf {
         let is_lock =
@@ -181,15 +181,15 @@ impl World {
 
     // -------------------------------------------------------------------------------------------------------- the runs
 
-    /// The run printed one token of the cloud's, whole, and nothing else.
+    /// Checks that stdout is one token that the cloud has issued. Returns the token.
     #[track_caller]
     pub fn printed_a_token(&self, run: &Run) -> String {
         let token = run.stdout.strip_suffix('\n').unwrap_or_default().to_owned();
-        assert!(self.emulator.tokens().contains(&token), "expected one of the cloud's tokens\n{run}");
+        assert!(self.emulator.tokens().contains(&token), "expected a token that the cloud has issued\n{run}");
         token
     }
 
-    /// The call is served from the cache, silently and without a request.
+    /// Checks that the call is served from the cache, without a request and with an empty stderr. Returns the token.
     #[track_caller]
     pub fn is_a_hit(&self, call: Call) -> String {
         let before = self.emulator.calls();
@@ -199,7 +199,7 @@ impl World {
     }
 }
 
-/// Moves every moment in a record.
+/// Moves every time in a record by this many milliseconds.
 pub fn shift(record: &mut Value, by: i64) {
     let times = ["asked", "began", "ended", "retry_at", "issued", "expires", "fetched", "at", "until"];
     let Value::Object(members) = record else { return };
@@ -207,7 +207,7 @@ pub fn shift(record: &mut Value, by: i64) {
         match value {
             Value::Object(_) => shift(value, by),
             Value::Number(number) if times.contains(&name.as_str()) => {
-                *value = (number.as_i64().expect("a moment") + by).into();
+                *value = (number.as_i64().expect("a time") + by).into();
             }
             _ => {}
         }

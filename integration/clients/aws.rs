@@ -1,5 +1,6 @@
-//! Clients of Object Storage: AWS CLI, boto3, the AWS SDK for JavaScript and Terraform's S3 backend, each of which runs
-//! `ycred aws` as its `credential_process` and signs its requests with what comes of that.
+//! Clients of Object Storage: the AWS CLI, boto3, the AWS SDK for JavaScript, rclone and Terraform's S3 backend.
+//!
+//! Each runs `ycred aws` as its `credential_process`, and signs its requests with the access key in the reply.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,12 +15,12 @@ use crate::object_storage::ObjectStorage;
 use crate::packages;
 use crate::world::World;
 
-/// A Python with these packages.
+/// Returns a Python interpreter with these packages.
 fn python(packages: &[&str]) -> Option<PathBuf> {
     Some(packages::python(packages)?.join("python"))
 }
 
-/// A sandbox whose AWS profile `yc` runs ycred, with Object Storage behind it.
+/// A sandbox with an AWS profile `yc` that runs ycred, and an emulated Object Storage.
 struct Workspace {
     world: World,
     storage: ObjectStorage,
@@ -40,29 +41,30 @@ impl Workspace {
                 helper.display()
             ),
         );
-        // No metadata service and no network is looked for.
+        // Keeps the clients off the network and away from EC2's metadata service.
         world.sandbox.seal().set("AWS_EC2_METADATA_DISABLED", "true");
         Workspace { world, storage, runs }
     }
 
-    fn mints(&self) -> usize {
+    /// Returns the number of requests for an access key.
+    fn key_requests(&self) -> usize {
         self.world.emulator.requests(EPHEMERAL_ACCESS_KEYS)
     }
 
-    /// Every request was signed with the one key that was minted.
+    /// Checks that one access key was issued, and that it signed every request.
     #[track_caller]
-    fn all_by_one_key(&self) {
+    fn assert_one_key(&self) {
         let (log, keys) = (self.storage.log(), self.world.emulator.access_keys());
-        assert_eq!((keys.len(), self.world.requests(), self.mints()), (1, 1, 1), "{log:?}");
-        assert!(!log.is_empty(), "nothing was asked of the storage");
+        assert_eq!((keys.len(), self.world.requests(), self.key_requests()), (1, 1, 1), "{log:?}");
+        assert!(!log.is_empty(), "no request reached the storage");
         for entry in log {
-            assert_eq!(entry.key.as_ref(), Ok(&keys[0]), "{}", entry.what);
+            assert_eq!(entry.key.as_ref(), Ok(&keys[0]), "{}", entry.request);
         }
     }
 
-    /// Neither secret of the key was said by a client.
+    /// Checks that the output contains no secret of an access key.
     #[track_caller]
-    fn untold(&self, run: Run) -> Run {
+    fn prints_no_secret(&self, run: Run) -> Run {
         self.world
             .emulator
             .access_keys()
@@ -71,9 +73,9 @@ impl Workspace {
     }
 }
 
-/// The AWS CLI in a workspace.
-fn aws(workspace: &Workspace, python: &Path, words: &[&str]) -> Call {
-    workspace.world.sandbox.call(python, ["-m", "awscli"].iter().chain(words))
+/// Returns a call of the AWS CLI in a workspace.
+fn aws(workspace: &Workspace, python: &Path, arguments: &[&str]) -> Call {
+    workspace.world.sandbox.call(python, ["-m", "awscli"].iter().chain(arguments))
 }
 
 #[test]
@@ -81,47 +83,48 @@ fn the_aws_cli_stores_lists_and_fetches_with_one_key() {
     let Some(python) = python(AWS_PYTHON) else { return };
     let workspace = Workspace::new("");
     workspace.world.sandbox.file("work/up.txt", "an object\n");
-    let run = |words: &[&str]| workspace.untold(aws(&workspace, &python, words).run().succeeds().quietly());
+    let run =
+        |arguments: &[&str]| workspace.prints_no_secret(aws(&workspace, &python, arguments).run().succeeds().quietly());
     run(&["--profile", "yc", "s3", "cp", "up.txt", "s3://bucket/dir/a b+c.txt", "--no-progress"]);
     assert_eq!(workspace.storage.object("/bucket/dir/a b+c.txt").as_deref(), Some(b"an object\n".as_slice()));
     run(&["--profile", "yc", "s3", "ls", "s3://bucket/dir/"]).stdout_has("a b+c.txt");
     run(&["--profile", "yc", "s3", "cp", "s3://bucket/dir/a b+c.txt", "-"]).stdout_is("an object\n");
-    assert!(runs_of(&workspace.runs) >= 3, "each run asks ycred");
-    workspace.all_by_one_key();
+    assert!(runs_of(&workspace.runs) >= 3, "each run of the CLI runs ycred");
+    workspace.assert_one_key();
 }
 
-/// The trap that the page tells of.
+/// The exception that docs/hooks/aws.md describes: keys in the environment win over `AWS_PROFILE`.
 #[test]
-fn a_profile_named_outright_wins_over_stale_keys_and_the_variable_loses() {
+fn the_option_profile_overrides_keys_in_the_environment_but_the_variable_does_not() {
     let Some(python) = python(AWS_PYTHON) else { return };
     let workspace = Workspace::new("");
-    let list = |words: &[&str]| {
+    let list = |arguments: &[&str]| {
         let call =
-            aws(&workspace, &python, words).env("AWS_ACCESS_KEY_ID", "stale").env("AWS_SECRET_ACCESS_KEY", "stale");
+            aws(&workspace, &python, arguments).env("AWS_ACCESS_KEY_ID", "stale").env("AWS_SECRET_ACCESS_KEY", "stale");
         call.env("AWS_PROFILE", "yc").run()
     };
     let run = list(&["s3", "ls", "s3://bucket/"]).fails().stderr_has("InvalidAccessKeyId");
-    assert_eq!(runs_of(&workspace.runs), 0, "ycred was asked\n{run}");
+    assert_eq!(runs_of(&workspace.runs), 0, "ycred was run\n{run}");
     workspace.world.sandbox.file("work/up.txt", "x");
     list(&["--profile", "yc", "s3", "cp", "up.txt", "s3://bucket/x"]).succeeds();
     assert!(workspace.storage.object("/bucket/x").is_some());
 }
 
 #[test]
-fn a_refusal_reaches_the_user_of_the_aws_cli_as_it_is() {
+fn the_aws_cli_shows_the_refusal_of_the_cloud() {
     let Some(python) = python(AWS_PYTHON) else { return };
     let workspace = Workspace::new("");
-    let words = "No access key for you, says the test";
-    workspace.world.emulator.fault(Fault::refuse(403).message(words).on(Endpoint::EphemeralAccessKeys));
+    let message = "No access key for you, says the test";
+    workspace.world.emulator.fault(Fault::refuse(403).message(message).on(Endpoint::EphemeralAccessKeys));
     let run = aws(&workspace, &python, &["--profile", "yc", "s3", "ls", "s3://bucket/"]).run().fails().stdout_is("");
     run.stderr_has("Error when retrieving credentials from custom-process: ycred: error: profile prod:")
-        .stderr_has(words);
-    assert_eq!(workspace.mints(), 1);
+        .stderr_has(message);
+    assert_eq!(workspace.key_requests(), 1);
     assert!(workspace.storage.log().is_empty());
 }
 
 #[test]
-fn boto3_asks_oftener_for_a_short_key_and_is_answered_from_the_cache() {
+fn boto3_runs_ycred_more_often_for_a_short_key_and_gets_the_cached_one() {
     let Some(python) = python(AWS_PYTHON) else { return };
     let workspace = Workspace::new(" --duration 15m --session-name 'by boto3'");
     let script = "import boto3\n\
@@ -135,9 +138,9 @@ fn boto3_asks_oftener_for_a_short_key_and_is_answered_from_the_cache() {
     let workspace = Workspace::new(" --duration 15m --session-name by-boto3");
     let run =
         workspace.world.sandbox.call(&python, ["-c", script]).run().succeeds().quietly().stdout_is("from boto3\n");
-    workspace.untold(run);
-    assert!(runs_of(&workspace.runs) > 1, "less than 15 minutes are left, so that botocore asks again");
-    workspace.all_by_one_key();
+    workspace.prints_no_secret(run);
+    assert!(runs_of(&workspace.runs) > 1, "botocore runs ycred again when less than 15 minutes are left");
+    workspace.assert_one_key();
     assert_eq!(workspace.world.emulator.access_keys()[0].session_name, "by-boto3");
 }
 
@@ -159,37 +162,37 @@ fn the_sdk_for_javascript_stores_and_fetches() {
     );
     let script = workspace.world.sandbox.file("work/script.js", script);
     let call = workspace.world.sandbox.call(node, [&script]).env("NODE_PATH", modules);
-    workspace.untold(call.run().succeeds().stdout_is("from JavaScript\n"));
-    workspace.all_by_one_key();
+    workspace.prints_no_secret(call.run().succeeds().stdout_is("from JavaScript\n"));
+    workspace.assert_one_key();
 }
 
 #[test]
-fn rclone_copies_with_the_profile_of_its_remote() {
+fn rclone_uses_the_profile_of_its_remote() {
     let Some(rclone) = require_client("rclone") else { return };
     let workspace = Workspace::new("");
-    // As in docs/hooks/aws.md, but for the address.
+    // As in docs/hooks/aws.md, except for the address.
     let remote = format!(
         "[yc]\ntype = s3\nprovider = Other\nenv_auth = true\nprofile = yc\nregion = ru-central1\nendpoint = {}\n",
         workspace.storage.url()
     );
     workspace.world.sandbox.file("home/.config/rclone/rclone.conf", remote);
     workspace.world.sandbox.file("work/up.txt", "by rclone\n");
-    let run = |words: &[&str]| {
-        let call = workspace.world.sandbox.call(&rclone, words).env("RCLONE_S3_NO_CHECK_BUCKET", "true");
-        workspace.untold(call.run().succeeds())
+    let run = |arguments: &[&str]| {
+        let call = workspace.world.sandbox.call(&rclone, arguments).env("RCLONE_S3_NO_CHECK_BUCKET", "true");
+        workspace.prints_no_secret(call.run().succeeds())
     };
     run(&["copyto", "up.txt", "yc:bucket/dir/up.txt"]);
     assert_eq!(workspace.storage.object("/bucket/dir/up.txt").as_deref(), Some(b"by rclone\n".as_slice()));
     run(&["cat", "yc:bucket/dir/up.txt"]).stdout_is("by rclone\n");
-    workspace.all_by_one_key();
+    workspace.assert_one_key();
 }
 
 #[test]
-fn terraform_keeps_its_state_in_object_storage() {
+fn terraform_stores_its_state_in_object_storage() {
     let Some(terraform) = require_client("terraform") else { return };
     let mut workspace = Workspace::new("");
     workspace.world.sandbox.set("CHECKPOINT_DISABLE", "1");
-    // As in docs/hooks/aws.md, but for the addresses.
+    // As in docs/hooks/aws.md, except for the addresses.
     workspace.world.sandbox.file(
         "work/main.tf",
         format!(
@@ -202,15 +205,15 @@ fn terraform_keeps_its_state_in_object_storage() {
             workspace.storage.url()
         ),
     );
-    let run = |words: &[&str]| {
-        // Stale keys lose to the profile that the backend names.
-        let call = workspace.world.sandbox.call(&terraform, words).env("AWS_ACCESS_KEY_ID", "stale");
-        workspace.untold(call.env("AWS_SECRET_ACCESS_KEY", "stale").run().succeeds())
+    let run = |arguments: &[&str]| {
+        // The profile in the backend takes precedence over stale keys in the environment.
+        let call = workspace.world.sandbox.call(&terraform, arguments).env("AWS_ACCESS_KEY_ID", "stale");
+        workspace.prints_no_secret(call.env("AWS_SECRET_ACCESS_KEY", "stale").run().succeeds())
     };
     run(&["init", "-no-color", "-input=false"]);
     run(&["apply", "-no-color", "-input=false", "-auto-approve"]).stdout_has("Apply complete!");
     let state = workspace.storage.object("/my-state/prod.tfstate").expect("the state");
     assert!(String::from_utf8_lossy(&state).contains("kept in the state"));
     run(&["plan", "-no-color", "-input=false"]).stdout_has("No changes.");
-    workspace.all_by_one_key();
+    workspace.assert_one_key();
 }

@@ -1,5 +1,7 @@
-//! bazel: its protocol, to the letter. There is no Bazel here to run: npm's launcher fetches it from elsewhere, and the one
-//! that Debian has (4.2) is older than credential helpers. What of Bazel can be run is the reader of its times.
+//! bazel: checks the hook against the specification of credential helpers.
+//!
+//! Bazel itself does not run here. Its npm launcher downloads it at run time, and Debian's version (4.2) does not
+//! support credential helpers. Only the pattern with which Bazel parses times is run.
 
 use std::collections::BTreeSet;
 
@@ -9,24 +11,24 @@ use crate::emulator::Config;
 use crate::harness::{Run, Sandbox, YCRED, require_client};
 use crate::world::World;
 
-fn bench() -> World {
+fn world() -> World {
     let world = World::bare(Config::default());
     world.profile_for("prod", &["cache.example:8443".into()]);
     world
 }
 
-/// As Bazel calls it: in the workspace, with `get` alone, the request on stdin, without a line end.
+/// Runs the hook as Bazel does: with the argument `get`, and the request on stdin without a line break.
 fn get(sandbox: &Sandbox, uri: &str) -> Run {
     let link = sandbox.path("bin/ycred-bazel-prod");
     let link = if link.exists() { link } else { sandbox.link("ycred-bazel-prod") };
     sandbox.call(link, ["get"]).stdin(json!({"uri": uri}).to_string()).run()
 }
 
-/// EngFlow/credential-helper-spec, `schemas/get-credentials-response.schema.json`: an object with `headers`, whose values are
-/// arrays of strings, and perhaps `expires`.
+/// EngFlow/credential-helper-spec, `schemas/get-credentials-response.schema.json`: an object with `headers`, which maps
+/// names to arrays of strings, and an optional `expires`.
 #[test]
-fn a_reply_is_what_the_schema_wants_and_the_server_is_content_with() {
-    let world = bench();
+fn a_reply_matches_the_schema_and_contains_the_token() {
+    let world = world();
     for uri in ["https://cache.example:8443/ac/0123?x=y#z", "https://registry.yandexcloud.net/", "https://cr.yandex"] {
         let run = get(&world.sandbox, uri).succeeds().quietly();
         let reply: Value = serde_json::from_str(&run.stdout).expect("one JSON document");
@@ -43,11 +45,11 @@ fn a_reply_is_what_the_schema_wants_and_the_server_is_content_with() {
     assert_eq!(world.requests(), 1, "IAM requests");
 }
 
-/// Bazel's `GetCredentialsResponse` reads `expires` with this pattern, and throws the reply away where it does not fit.
+/// Bazel's `GetCredentialsResponse` parses `expires` with this pattern. If that fails, Bazel discards the reply.
 #[test]
-fn javas_pattern_of_bazel_reads_when_a_token_expires() {
+fn bazels_pattern_parses_the_expiry() {
     let (Some(java), Some(_)) = (require_client("java"), require_client("javac")) else { return };
-    let world = bench();
+    let world = world();
     let source = world.sandbox.file(
         "tmp/Expires.java",
         "import java.time.Instant;\n\
@@ -64,16 +66,16 @@ fn javas_pattern_of_bazel_reads_when_a_token_expires() {
     let run = get(&world.sandbox, "https://cr.yandex/").succeeds();
     let reply: Value = serde_json::from_str(&run.stdout).expect("JSON");
     let expires = reply["expires"].as_str().expect("a time");
-    let read = |text: &str| world.sandbox.call(&java, [source.as_os_str(), text.as_ref()]).run();
+    let parse = |time: &str| world.sandbox.call(&java, [source.as_os_str(), time.as_ref()]).run();
     let seconds = time::OffsetDateTime::parse(expires, &time::format_description::well_known::Rfc3339).expect("a time");
-    read(expires).succeeds().stdout_is(&format!("{}\n", seconds.unix_timestamp()));
-    // The oracle minds what it is there for.
-    read("2026-08-22T10:11:12.123Z").fails().stderr_has("could not be parsed");
+    parse(expires).succeeds().stdout_is(&format!("{}\n", seconds.unix_timestamp()));
+    // The pattern rejects other forms of RFC 3339.
+    parse("2026-08-22T10:11:12.123Z").fails().stderr_has("could not be parsed");
 }
 
 #[test]
-fn whatever_is_not_ours_or_no_request_is_an_exit_code_with_a_reason_and_nothing_on_stdout() {
-    let world = bench();
+fn an_unlisted_host_or_a_bad_request_is_an_error_with_an_empty_stdout() {
+    let world = world();
     let run = get(&world.sandbox, "https://github.com/x.zip").exits(1).stdout_is("");
     assert_eq!(
         run.stderr,
@@ -84,11 +86,11 @@ fn whatever_is_not_ours_or_no_request_is_an_exit_code_with_a_reason_and_nothing_
         let run = world.sandbox.call(YCRED, ["bazel", "get"]).stdin(input).run().exits(2).stdout_is("");
         assert!(run.stderr.starts_with("ycred: error: "), "{run}");
     }
-    for words in [&["put"][..], &[], &["get", "get"]] {
-        let call = world.sandbox.call(world.sandbox.path("bin/ycred-bazel-prod"), words);
+    for arguments in [&["put"][..], &[], &["get", "get"]] {
+        let call = world.sandbox.call(world.sandbox.path("bin/ycred-bazel-prod"), arguments);
         call.stdin(r#"{"uri":"https://cr.yandex/"}"#).run().exits(2).stdout_is("");
     }
-    let words = world.refuse();
-    get(&world.sandbox, "https://cr.yandex/").exits(1).stdout_is("").stderr_has(words);
+    let message = world.refuse();
+    get(&world.sandbox, "https://cr.yandex/").exits(1).stdout_is("").stderr_has(message);
     assert_eq!(world.requests(), 1, "IAM requests");
 }

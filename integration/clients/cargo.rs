@@ -1,4 +1,4 @@
-//! cargo: a sparse registry that demands the token, asked for by its credential provider.
+//! cargo with ycred as its credential provider, against a sparse registry that requires the token.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::client::{runs_of, wrapper};
-use super::stand_in::{Gate, StandIn, digest, json_answer, lock, trust};
+use super::stand_in::{Gate, StandIn, digest, json_response, lock, trust};
 use crate::authority::Authority;
 use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox};
@@ -17,7 +17,7 @@ use crate::world::World;
 /// The cargo that builds these tests.
 const CARGO: &str = env!("CARGO");
 
-/// The only crate, packed on the spot.
+/// Returns the only crate of the registry.
 fn package(sandbox: &Sandbox) -> Vec<u8> {
     let manifest = "[package]\nname = \"tiny\"\nversion = \"1.0.0\"\nedition = \"2021\"\n";
     sandbox.file("tmp/pack/tiny-1.0.0/Cargo.toml", manifest);
@@ -26,38 +26,40 @@ fn package(sandbox: &Sandbox) -> Vec<u8> {
     fs::read(sandbox.path("tmp/tiny.crate")).expect("the packed crate")
 }
 
+/// Returns the line of a crate in the index.
 fn entry(name: &str, package: &[u8]) -> Value {
     let sum = digest(package);
     json!({"name": name, "vers": "1.0.0", "deps": [], "features": {}, "yanked": false,
         "cksum": sum.trim_start_matches("sha256:")})
 }
 
-/// A registry with one crate, all of it behind the token; what is published there is there at once.
+/// Starts a registry with one crate. Every request needs the token. A published crate is available immediately.
 fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
-    let published = Arc::new(Mutex::new(false));
+    let is_published = Arc::new(Mutex::new(false));
     StandIn::tls(authority, move |request: &Request| {
         if !gate.admits_bearer(request) {
-            return json_answer(401, json!({"errors": [{"detail": "who are you?"}]}))
+            return json_response(401, json!({"errors": [{"detail": "who are you?"}]}))
                 .header("WWW-Authenticate", "Cargo login_url=\"https://console.example/\"");
         }
         let host = request.header("host").unwrap_or_default();
         match request.path.as_str() {
-            "/index/config.json" => json_answer(
+            "/index/config.json" => json_response(
                 200,
                 json!({"dl": format!("https://{host}/dl/{{crate}}"), "api": format!("https://{host}"), "auth-required": true}),
             ),
             "/index/ti/ny/tiny" => Response::text(200, entry("tiny", &package).to_string()),
-            "/index/mi/ne/mine" if *lock(&published) => Response::text(200, entry("mine", b"").to_string()),
+            "/index/mi/ne/mine" if *lock(&is_published) => Response::text(200, entry("mine", b"").to_string()),
             "/dl/tiny" => Response::typed(200, "application/gzip", package.clone()),
             "/api/v1/crates/new" => {
-                *lock(&published) = true;
-                json_answer(200, json!({"warnings": {"invalid_categories": [], "invalid_badges": [], "other": []}}))
+                *lock(&is_published) = true;
+                json_response(200, json!({"warnings": {"invalid_categories": [], "invalid_badges": [], "other": []}}))
             }
             _ => Response::text(404, "not found"),
         }
     })
 }
 
+/// A sandbox with a registry, a package that depends on its crate, and cargo configured to use ycred.
 struct Bench {
     world: World,
     registry: StandIn,
@@ -65,14 +67,15 @@ struct Bench {
 }
 
 impl Bench {
-    /// `provider`: what stands in the configuration behind `credential-provider =`, with `YCRED` for our program and `LINK` for
-    /// the link that names the hook.
-    fn new(provider: &str, ours: bool) -> Bench {
+    /// * `provider`: the value of `credential-provider`, with `YCRED` for the binary and `LINK` for the symlink of the
+    ///   hook
+    /// * `is_listed`: the profile lists the registry
+    fn new(provider: &str, is_listed: bool) -> Bench {
         let mut world = World::bare(Config::default());
         let authority = Authority::new();
         let registry = registry(&authority, Gate::of(&world), package(&world.sandbox));
         let host = registry.host();
-        world.profile_for("prod", ours.then(|| host.clone()).as_slice());
+        world.profile_for("prod", is_listed.then(|| host.clone()).as_slice());
         let (program, runs) = wrapper(&world.sandbox, "tmp/ycred", Path::new(crate::harness::YCRED));
         let link = world.sandbox.link("ycred-cargo-prod");
         let provider =
@@ -98,28 +101,28 @@ impl Bench {
         Bench { world, registry, runs }
     }
 
-    fn cargo(&self, words: &[&str]) -> Call {
-        self.world.sandbox.call(CARGO, words)
+    fn cargo(&self, arguments: &[&str]) -> Call {
+        self.world.sandbox.call(CARGO, arguments)
     }
 
-    /// The registry has seen our token as cargo sends it, and the cloud was asked once.
+    /// Checks that every credential sent to the registry is the token, and that ycred made one IAM request.
     #[track_caller]
-    fn is_let_in(&self, run: &Run) {
-        let ours = format!("Bearer {}", self.world.last_token());
+    fn assert_only_token_sent(&self, run: &Run) {
+        let expected = format!("Bearer {}", self.world.last_token());
         let seen = self.registry.authorizations();
-        assert!(!seen.is_empty() && seen.iter().all(|header| *header == ours), "{seen:?}\n{run}");
+        assert!(!seen.is_empty() && seen.iter().all(|header| *header == expected), "{seen:?}\n{run}");
         assert_eq!(self.world.requests(), 1, "IAM requests\n{run}");
     }
 }
 
 #[test]
-fn cargo_fetches_from_a_registry_behind_the_token_however_we_are_configured() {
+fn cargo_fetches_with_the_token_in_every_form_of_the_configuration() {
     for (provider, by_wrapper) in
         [(r#"["YCRED", "--profile", "prod"]"#, true), (r#""YCRED cargo --profile prod""#, true), (r#"["LINK"]"#, false)]
     {
         let bench = Bench::new(provider, true);
         let run = bench.cargo(&["fetch", "--quiet"]).run().succeeds().quietly();
-        bench.is_let_in(&run);
+        bench.assert_only_token_sent(&run);
         assert_eq!(runs_of(&bench.runs), usize::from(by_wrapper), "runs of the provider\n{run}");
     }
 }
@@ -128,9 +131,9 @@ fn cargo_fetches_from_a_registry_behind_the_token_however_we_are_configured() {
 fn cargo_builds_and_publishes_with_the_token() {
     let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, true);
     bench.cargo(&["check", "--quiet"]).run().succeeds().quietly();
-    let words = ["publish", "--quiet", "--no-verify", "--allow-dirty", "--registry", "yc"];
-    let run = bench.cargo(&words).run().succeeds();
-    bench.is_let_in(&run);
+    let arguments = ["publish", "--quiet", "--no-verify", "--allow-dirty", "--registry", "yc"];
+    let run = bench.cargo(&arguments).run().succeeds();
+    bench.assert_only_token_sent(&run);
     assert!(bench.registry.requests().iter().any(|request| request.method == "PUT"), "{run}");
 }
 
@@ -138,35 +141,39 @@ fn cargo_builds_and_publishes_with_the_token() {
 fn a_registry_that_is_not_ours_gets_no_token() {
     let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, false);
     let run = bench.cargo(&["fetch"]).run().fails();
-    assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
-    assert!(run.stderr.contains("no credential providers could handle the request"), "cargo's own words\n{run}");
+    assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "an unlisted host is not an error\n{run}");
+    assert!(
+        run.stderr.contains("no credential providers could handle the request"),
+        "expected cargo's own message\n{run}"
+    );
     assert!(runs_of(&bench.runs) >= 1, "{run}");
     assert_eq!(bench.registry.authorizations(), Vec::<String>::new());
     assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
-/// Among the providers for all registries we are asked first, and leave what is not ours to the next.
+/// cargo asks the last provider of `global-credential-providers` first. For an unlisted registry, ycred leaves the
+/// request to the next provider.
 #[test]
-fn beside_cargos_own_provider_another_registrys_token_is_kept_found_and_forgotten() {
+fn cargos_own_provider_stores_returns_and_deletes_the_token_of_an_unlisted_registry() {
     let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, false);
     let configuration = bench.world.sandbox.path("home/.cargo/config.toml");
-    let text = fs::read_to_string(&configuration).expect("the configuration");
-    let (before, after) = text.split_once("credential-provider = ").expect("the setting");
+    let content = fs::read_to_string(&configuration).expect("the configuration");
+    let (before, after) = content.split_once("credential-provider = ").expect("the setting");
     let (provider, after) = after.split_once('\n').expect("a line");
-    let words = provider.trim_matches(['[', ']']).replace("\", \"", " ");
-    let text = format!("{before}\n{after}[registry]\nglobal-credential-providers = [\"cargo:token\", {words}]\n");
-    fs::write(&configuration, text).expect("written");
+    let command = provider.trim_matches(['[', ']']).replace("\", \"", " ");
+    let content = format!("{before}\n{after}[registry]\nglobal-credential-providers = [\"cargo:token\", {command}]\n");
+    fs::write(&configuration, content).expect("a writable configuration");
     let token = format!("Bearer {}", bench.world.mint());
     bench.cargo(&["login", "--registry", "yc"]).stdin(format!("{token}\n")).run().succeeds();
     bench.cargo(&["fetch", "--quiet"]).run().succeeds().quietly();
-    assert!(bench.registry.authorizations().iter().all(|seen| *seen == token));
+    assert!(bench.registry.authorizations().iter().all(|header| *header == token));
     assert!(!bench.registry.authorizations().is_empty() && runs_of(&bench.runs) >= 2);
     bench.cargo(&["logout", "--registry", "yc"]).run().succeeds();
     assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
 #[test]
-fn login_and_logout_are_not_supported_in_cargos_own_words() {
+fn cargo_reports_that_login_and_logout_are_not_supported() {
     let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, true);
     bench
         .cargo(&["login", "--registry", "yc"])
@@ -178,12 +185,16 @@ fn login_and_logout_are_not_supported_in_cargos_own_words() {
 }
 
 #[test]
-fn a_refused_key_is_told_by_cargo_itself() {
+fn cargo_shows_the_rejection_of_a_key() {
     let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, true);
-    let words = bench.world.refuse();
+    let message = bench.world.refuse();
     let run = bench.cargo(&["fetch"]).run().fails();
-    let told = run.stderr.lines().filter(|line| !line.starts_with("ycred: ")).any(|line| line.contains(words));
-    assert!(told, "the cloud's reason\n{run}");
-    assert_eq!(run.lines_of_stderr("ycred: error: ").len(), runs_of(&bench.runs), "one line a run\n{run}");
+    let cargos = run.stderr.lines().filter(|line| !line.starts_with("ycred: "));
+    assert!(cargos.into_iter().any(|line| line.contains(message)), "expected the cloud's message\n{run}");
+    assert_eq!(
+        run.lines_of_stderr("ycred: error: ").len(),
+        runs_of(&bench.runs),
+        "expected one error line per run\n{run}"
+    );
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }

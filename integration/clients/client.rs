@@ -1,4 +1,4 @@
-//! Client programs: how often they run ycred, what they leave behind, and the troubles that each must show to its user.
+//! Helpers for the tests of clients: count the runs of ycred, search for stored secrets, and provoke failures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,44 +7,46 @@ use super::stand_in::basic_value;
 use crate::harness::Sandbox;
 use crate::world::World;
 
-/// Lets a client meet what keeps a user from a token, each with the words that must reach that user, however the client
-/// shows them: `meet` is given the registry to ask about, and the words. `host` is one that the client can reach.
-pub fn troubles(world: &World, host: &str, meet: impl Fn(&str, &[&str])) {
-    // Built in, so that it is ours even without a profile.
-    meet("cr.yandex", &["no profile", "ycred init"]);
+/// Runs `check` for each reason why a user gets no token: no profile, a rejected key, an unavailable cloud.
+///
+/// `check` gets the registry to use, and the parts of ycred's messages that must reach the user. `host` is a registry
+/// that the client can connect to.
+pub fn for_each_failure(world: &World, host: &str, check: impl Fn(&str, &[&str])) {
+    // An allowed host by default, even without a profile.
+    check("cr.yandex", &["no profile", "ycred init"]);
     let hosts = [host.to_owned()];
     world.profile_for("default", &hosts);
-    meet(host, &[world.refuse(), "yc iam key list"]);
+    check(host, &[world.refuse(), "yc iam key list"]);
     world.emulator.clear_faults();
-    // Another key, so that no refusal is remembered.
+    // A new key, because ycred remembers the rejection of the old one.
     world.profile_for("default", &hosts);
-    meet(host, &[world.break_down(), "503"]);
+    check(host, &[world.break_down(), "503"]);
     world.emulator.clear_faults();
 }
 
-/// A script that notes each of its runs and then becomes `target`; and the file with the notes.
+/// Writes a script that records each run and then executes `target`. Returns the script, and the file for [`runs_of`].
 pub fn wrapper(sandbox: &Sandbox, relative: &str, target: &Path) -> (PathBuf, PathBuf) {
     let runs = sandbox.path(format!("tmp/{}.runs", relative.replace('/', "-")));
-    let text = format!("#!/bin/sh\necho run >> '{}'\nexec '{}' \"$@\"\n", runs.display(), target.display());
-    (sandbox.script(relative, &text), runs)
+    let script = format!("#!/bin/sh\necho run >> '{}'\nexec '{}' \"$@\"\n", runs.display(), target.display());
+    (sandbox.script(relative, &script), runs)
 }
 
-/// How often such a script has run.
+/// Returns how often a [`wrapper`] has run.
 pub fn runs_of(runs: &Path) -> usize {
-    fs::read_to_string(runs).map_or(0, |text| text.lines().count())
+    fs::read_to_string(runs).map_or(0, |content| content.lines().count())
 }
 
-/// No file in the sandbox holds this secret, neither as it is nor as docker's configuration would have it.
+/// Checks that no file in the sandbox contains this secret, neither in the clear nor as Basic credentials.
 #[track_caller]
-pub fn assert_nowhere(sandbox: &Sandbox, secret: &str) {
+pub fn assert_not_stored(sandbox: &Sandbox, secret: &str) {
     let encoded = basic_value("iam", secret);
     let encoded = encoded.trim_start_matches("Basic ");
     for path in sandbox.files("") {
-        // A socket is no file to read.
-        let Ok(text) = fs::read(&path) else { continue };
+        // Skip sockets, which cannot be read.
+        let Ok(content) = fs::read(&path) else { continue };
         for form in [secret, encoded] {
-            let found = text.windows(form.len()).any(|window| window == form.as_bytes());
-            assert!(!found, "{} holds the secret", path.display());
+            let is_stored = content.windows(form.len()).any(|window| window == form.as_bytes());
+            assert!(!is_stored, "{} contains the secret", path.display());
         }
     }
 }

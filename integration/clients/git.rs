@@ -1,4 +1,4 @@
-//! git fetching over https from its own server program, which demands Bearer or Basic credentials.
+//! git with ycred as its credential helper, against `git http-backend` behind a server that requires Bearer or Basic.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,29 +13,31 @@ use crate::harness::{Call, Run, find, skip};
 use crate::server::{Request, Response};
 use crate::world::World;
 
-/// From this release on git speaks of schemes (`authtype`) with its helpers.
+/// The first version of git that supports `authtype`, and thereby Bearer, in the credential protocol.
 const BEARER_SINCE: (u32, u32) = (2, 46);
 
-/// A git that knows of Bearer, or one that does not: distributions' own is often older than the one before it on PATH.
-fn git(modern: bool) -> Option<PathBuf> {
+/// Finds a git that supports Bearer, or an older one: in PATH, or where distributions install it. Otherwise calls
+/// [`skip`].
+fn git(has_bearer: bool) -> Option<PathBuf> {
     let mut candidates: Vec<PathBuf> = find("git").into_iter().collect();
     candidates.extend(["/usr/local/bin/git", "/usr/bin/git"].map(PathBuf::from));
-    let found = candidates.into_iter().find(|path| version(path).is_some_and(|it| (it >= BEARER_SINCE) == modern));
-    if found.is_none() {
-        let (age, (major, minor)) = (if modern { "newer" } else { "older" }, BEARER_SINCE);
+    let has_wanted = |version| (version >= BEARER_SINCE) == has_bearer;
+    let git = candidates.into_iter().find(|path| version(path).is_some_and(has_wanted));
+    if git.is_none() {
+        let (age, (major, minor)) = (if has_bearer { "newer" } else { "older" }, BEARER_SINCE);
         skip(&format!("no git {age} than {major}.{minor}"));
     }
-    found
+    git
 }
 
 fn version(git: &Path) -> Option<(u32, u32)> {
     let output = Command::new(git).arg("version").env_clear().output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let mut numbers = text.strip_prefix("git version ")?.split('.').map(|part| part.parse().ok());
+    let output = String::from_utf8(output.stdout).ok()?;
+    let mut numbers = output.strip_prefix("git version ")?.split('.').map(|part| part.parse().ok());
     Some((numbers.next()??, numbers.next()??))
 }
 
-/// The schemes that the server offers, and takes.
+/// The authentication schemes that the server offers and accepts.
 #[derive(Clone, Copy)]
 struct Offers {
     bearer: bool,
@@ -45,17 +47,17 @@ struct Offers {
 const BOTH: Offers = Offers { bearer: true, basic: true };
 const ONLY_BASIC: Offers = Offers { bearer: false, basic: true };
 
-/// Answers as `git http-backend` does, to whom the gate lets in.
-fn answer(git: &Path, repositories: &Path, gate: &Gate, offers: Offers, request: &Request) -> Response {
-    let admitted = (offers.bearer && gate.admits_bearer(request)) || (offers.basic && gate.admits_basic(request));
-    if !admitted {
-        let mut refusal = Response::new(401);
-        for (offered, header) in [(offers.bearer, "Bearer realm=\"git\""), (offers.basic, "Basic realm=\"git\"")] {
-            if offered {
-                refusal = refusal.header("WWW-Authenticate", header);
+/// Serves a request with `git http-backend` if it has valid credentials, and refuses it otherwise.
+fn respond(git: &Path, repositories: &Path, gate: &Gate, offers: Offers, request: &Request) -> Response {
+    let is_admitted = (offers.bearer && gate.admits_bearer(request)) || (offers.basic && gate.admits_basic(request));
+    if !is_admitted {
+        let mut response = Response::new(401);
+        for (is_offered, header) in [(offers.bearer, "Bearer realm=\"git\""), (offers.basic, "Basic realm=\"git\"")] {
+            if is_offered {
+                response = response.header("WWW-Authenticate", header);
             }
         }
-        return refusal;
+        return response;
     }
     let mut child = Command::new(git)
         .arg("http-backend")
@@ -73,11 +75,11 @@ fn answer(git: &Path, repositories: &Path, gate: &Gate, offers: Offers, request:
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("git's own server program");
-    // The requests of these tests fit into a pipe.
+        .expect("git http-backend");
+    // Cannot block: the requests of these tests fit into a pipe.
     child.stdin.take().expect("a pipe").write_all(&request.body).expect("the backend reads its request");
-    let output = child.wait_with_output().expect("the backend's answer").stdout;
-    let end = output.windows(4).position(|window| window == b"\r\n\r\n").expect("a head in the backend's answer");
+    let output = child.wait_with_output().expect("the backend's response").stdout;
+    let end = output.windows(4).position(|window| window == b"\r\n\r\n").expect("a head in the backend's response");
     let head = String::from_utf8_lossy(&output[..end]).into_owned();
     let mut response = Response::new(200);
     response.body = output[end + 4..].to_vec();
@@ -85,13 +87,13 @@ fn answer(git: &Path, repositories: &Path, gate: &Gate, offers: Offers, request:
         match line.split_once(": ") {
             Some(("Status", status)) => response.status = status[..3].parse().expect("a status code"),
             Some((name, value)) => response = response.header(name, value),
-            None => panic!("the backend's head has {line:?}"),
+            None => panic!("unexpected line in the backend's head: {line:?}"),
         }
     }
     response
 }
 
-/// A sandbox with a repository behind a server, and ycred as git's helper for it.
+/// A sandbox with a git server, and git configured to use ycred as its credential helper.
 struct Forge {
     world: World,
     server: StandIn,
@@ -100,13 +102,15 @@ struct Forge {
 }
 
 impl Forge {
-    fn new(modern: bool, offers: Offers) -> Option<Forge> {
-        Forge::with(modern, offers, true, true)
+    fn new(has_bearer: bool, offers: Offers) -> Option<Forge> {
+        Forge::with(has_bearer, offers, true, true)
     }
 
-    /// `ours`: whether the profile lists the server. `tls`: whether it speaks https.
-    fn with(modern: bool, offers: Offers, ours: bool, tls: bool) -> Option<Forge> {
-        let git = git(modern)?;
+    /// * `has_bearer`: the version of git supports Bearer
+    /// * `is_listed`: the profile lists the server
+    /// * `tls`: the server uses https
+    fn with(has_bearer: bool, offers: Offers, is_listed: bool, tls: bool) -> Option<Forge> {
+        let git = git(has_bearer)?;
         let mut world = World::bare(Config::default());
         world
             .sandbox
@@ -128,12 +132,12 @@ impl Forge {
         }
         let handler = {
             let (git, gate, repositories) = (git.clone(), Gate::of(&world), world.sandbox.path("tmp/repositories"));
-            move |request: &Request| answer(&git, &repositories, &gate, offers, request)
+            move |request: &Request| respond(&git, &repositories, &gate, offers, request)
         };
         let authority = Authority::new();
         let server = if tls { StandIn::tls(&authority, handler) } else { StandIn::plain(handler) };
         let host = server.host();
-        world.profile_for("default", ours.then(|| host.clone()).as_slice());
+        world.profile_for("default", is_listed.then(|| host.clone()).as_slice());
         let link = world.sandbox.link_at("tmp/git-credential-ycred");
         let (_, runs) = wrapper(&world.sandbox, "bin/git-credential-ycred", &link);
         let ca = trust(&world.sandbox, &authority);
@@ -160,7 +164,7 @@ impl Forge {
         self.git(&["ls-remote", &self.url()]).run()
     }
 
-    /// Clones twice and checks that every credential that the server saw is this one.
+    /// Clones twice. Checks that the server received only this credential and that ycred made one IAM request.
     #[track_caller]
     fn assert_clones_with(&self, header: impl Fn(&str) -> String) {
         self.clone_to("first").succeeds().quietly();
@@ -175,14 +179,14 @@ impl Forge {
         assert_eq!(self.world.requests(), 1, "IAM requests");
     }
 
-    /// The server takes the token no more: git says so to ycred, and the next fetch has another.
+    /// Revokes the token. Checks that git reports it to ycred with `erase`, and that the next fetch uses a new token.
     #[track_caller]
-    fn assert_erase_brings_another_token(&self) {
+    fn assert_rejected_token_is_replaced(&self) {
         self.list().succeeds();
         let first = self.world.last_token();
         self.world.revoke(&first);
         self.list().fails().stderr_has("Authentication failed");
-        assert_eq!(self.world.requests(), 1, "a rejected token is not renewed before it is asked for");
+        assert_eq!(self.world.requests(), 1, "ycred requests a new token only for the next command");
         self.list().succeeds().quietly().stdout_has("refs/heads/main");
         assert_eq!(self.world.requests(), 2, "IAM requests");
         assert_ne!(self.world.last_token(), first);
@@ -190,44 +194,48 @@ impl Forge {
         assert_eq!(self.world.requests(), 2, "IAM requests");
     }
 
+    /// Rejects the key. Checks that git quits with the message, and that ycred makes only one IAM request.
     #[track_caller]
-    fn assert_a_refused_key_ends_it(&self) {
+    fn assert_rejected_key_makes_git_quit(&self) {
         let refusal = self.world.refuse();
         let run = self.list().fails().stdout_is("").stderr_has("credential helper 'ycred' told us to quit");
         let errors = run.lines_of_stderr("ycred: error: ");
-        assert!(errors.len() == 1 && errors[0].contains(refusal), "one line with the reason\n{run}");
-        assert!(run.lines_of_stderr("ycred: hint: ").len() <= 1, "at most one hint\n{run}");
+        assert!(
+            errors.len() == 1 && errors[0].contains(refusal),
+            "expected one error line with the cloud's message\n{run}"
+        );
+        assert!(run.lines_of_stderr("ycred: hint: ").len() <= 1, "expected at most one hint\n{run}");
         assert_eq!(runs_of(&self.runs), 1, "runs of the helper");
         self.list().fails();
         assert_eq!(self.world.requests(), 1, "IAM requests");
         assert_eq!(self.server.authorizations(), Vec::<String>::new());
     }
 
-    /// git went on as if there were no helper, which without a terminal ends here.
+    /// Checks that git gets no token, continues as if there were no helper, and fails because it cannot prompt.
     #[track_caller]
-    fn assert_left_alone(&self) {
+    fn assert_no_token_sent(&self) {
         let run = self.list().fails().stderr_has("could not read Username").stderr_has("terminal prompts disabled");
-        assert!(runs_of(&self.runs) >= 1, "git did not ask\n{run}");
-        assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
+        assert!(runs_of(&self.runs) >= 1, "git did not run the helper\n{run}");
+        assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "an unlisted host is not an error\n{run}");
         assert_eq!(self.server.authorizations(), Vec::<String>::new());
         assert_eq!(self.world.requests(), 0, "IAM requests");
     }
 }
 
 #[test]
-fn a_git_that_knows_bearer_sends_bearer_where_the_server_offers_it() {
+fn a_newer_git_sends_bearer_if_the_server_offers_it() {
     let Some(forge) = Forge::new(true, BOTH) else { return };
     forge.assert_clones_with(|token| format!("Bearer {token}"));
 }
 
 #[test]
-fn a_git_that_knows_bearer_sends_basic_where_the_server_offers_nothing_else() {
+fn a_newer_git_sends_basic_if_the_server_offers_only_that() {
     let Some(forge) = Forge::new(true, ONLY_BASIC) else { return };
     forge.assert_clones_with(|token| basic_value("iam", token));
 }
 
 #[test]
-fn a_git_that_does_not_wait_to_be_asked_sends_bearer_with_its_first_request() {
+fn git_with_proactive_auth_sends_bearer_with_its_first_request() {
     let Some(forge) = Forge::new(true, BOTH) else { return };
     forge.git(&["-c", "http.proactiveAuth=auto", "ls-remote", &forge.url()]).run().succeeds().quietly();
     let bearer = format!("Bearer {}", forge.world.last_token());
@@ -238,52 +246,52 @@ fn a_git_that_does_not_wait_to_be_asked_sends_bearer_with_its_first_request() {
 }
 
 #[test]
-fn an_older_git_sends_basic_whatever_the_server_offers() {
+fn an_older_git_always_sends_basic() {
     let Some(forge) = Forge::new(false, BOTH) else { return };
     forge.assert_clones_with(|token| basic_value("iam", token));
 }
 
 #[test]
-fn a_bearer_token_is_not_kept_by_a_helper_that_keeps_passwords() {
+fn a_bearer_token_is_not_stored_by_another_helper() {
     let Some(forge) = Forge::new(true, BOTH) else { return };
     forge.git(&["config", "--global", "--add", "credential.helper", "store"]).run().succeeds();
     forge.list().succeeds();
-    let kept = fs::read_to_string(forge.world.sandbox.path("home/.git-credentials")).unwrap_or_default();
-    assert_eq!(kept, "");
+    let stored = fs::read_to_string(forge.world.sandbox.path("home/.git-credentials")).unwrap_or_default();
+    assert_eq!(stored, "");
 }
 
 #[test]
-fn a_token_that_the_server_rejects_is_dropped_and_replaced() {
+fn a_token_that_the_server_rejects_is_replaced() {
     let Some(forge) = Forge::new(true, BOTH) else { return };
-    forge.assert_erase_brings_another_token();
+    forge.assert_rejected_token_is_replaced();
 }
 
 #[test]
-fn a_token_that_the_server_rejects_from_an_older_git_is_dropped_and_replaced() {
+fn a_token_that_the_server_rejects_is_replaced_for_an_older_git() {
     let Some(forge) = Forge::new(false, BOTH) else { return };
-    forge.assert_erase_brings_another_token();
+    forge.assert_rejected_token_is_replaced();
 }
 
 #[test]
-fn a_refused_key_makes_git_quit_with_the_reason() {
+fn a_rejected_key_makes_git_quit_with_the_reason() {
     let Some(forge) = Forge::new(true, BOTH) else { return };
-    forge.assert_a_refused_key_ends_it();
+    forge.assert_rejected_key_makes_git_quit();
 }
 
 #[test]
-fn a_refused_key_makes_an_older_git_quit_with_the_reason() {
+fn a_rejected_key_makes_an_older_git_quit_with_the_reason() {
     let Some(forge) = Forge::new(false, BOTH) else { return };
-    forge.assert_a_refused_key_ends_it();
+    forge.assert_rejected_key_makes_git_quit();
 }
 
 #[test]
-fn a_server_that_is_not_ours_gets_no_token_and_git_goes_on() {
+fn an_unlisted_server_gets_no_token_and_git_continues() {
     let Some(forge) = Forge::with(true, BOTH, false, true) else { return };
-    forge.assert_left_alone();
+    forge.assert_no_token_sent();
 }
 
 #[test]
 fn plain_http_gets_no_token_even_from_a_listed_host() {
     let Some(forge) = Forge::with(true, BOTH, true, false) else { return };
-    forge.assert_left_alone();
+    forge.assert_no_token_sent();
 }

@@ -1,4 +1,4 @@
-//! go: a module proxy that demands the token, told by `GOAUTH`.
+//! go with ycred in `GOAUTH`, against a module proxy that requires the token.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::world::World;
 
 const MODULE: &str = "module example.com/tiny\n\ngo 1.21\n";
 
-/// The only module, packed on the spot.
+/// Returns the only module of the proxy.
 fn module(sandbox: &Sandbox, python: &str) -> Vec<u8> {
     let pack = "import zipfile, sys\n\
          with zipfile.ZipFile('../tmp/tiny.zip', 'w') as z:\n \
@@ -25,7 +25,7 @@ fn module(sandbox: &Sandbox, python: &str) -> Vec<u8> {
     fs::read(sandbox.path("tmp/tiny.zip")).expect("the packed module")
 }
 
-/// A proxy with one module, behind Basic credentials.
+/// Starts a proxy with one module. Every request needs Basic credentials.
 fn proxy(authority: &Authority, gate: Gate, module: Vec<u8>) -> StandIn {
     StandIn::tls(authority, move |request: &Request| {
         if !gate.admits_basic(request) {
@@ -42,6 +42,7 @@ fn proxy(authority: &Authority, gate: Gate, module: Vec<u8>) -> StandIn {
     })
 }
 
+/// A sandbox with a module proxy and go configured to use ycred.
 struct Bench {
     world: World,
     proxy: StandIn,
@@ -51,13 +52,13 @@ struct Bench {
 
 impl Bench {
     fn new(version: &str, hosts: impl FnOnce(&StandIn) -> Vec<String>) -> Option<Bench> {
-        let place = packages::python(&[version])?;
-        let found =
-            fs::read_dir(place.with_file_name("lib")).expect("its libraries").flatten().next().expect("python's own");
-        let go = found.path().join("site-packages/go/bin/go");
+        let bin = packages::python(&[version])?;
+        let library =
+            fs::read_dir(bin.with_file_name("lib")).expect("its libraries").flatten().next().expect("Python's library");
+        let go = library.path().join("site-packages/go/bin/go");
         let mut world = World::bare(Config::default());
         let authority = Authority::new();
-        let module = module(&world.sandbox, &place.join("python").display().to_string());
+        let module = module(&world.sandbox, &bin.join("python").display().to_string());
         let proxy = proxy(&authority, Gate::of(&world), module);
         world.profile_for("prod", &hosts(&proxy));
         let (program, runs) = wrapper(&world.sandbox, "bin/ycred", YCRED.as_ref());
@@ -77,44 +78,45 @@ impl Bench {
     }
 
     fn download(&self, more: &[&str]) -> Call {
-        let words = ["mod", "download"].into_iter().chain(more.iter().copied()).chain(["example.com/tiny@v1.0.0"]);
-        self.world.sandbox.call(&self.go, words)
+        let arguments = ["mod", "download"].into_iter().chain(more.iter().copied()).chain(["example.com/tiny@v1.0.0"]);
+        self.world.sandbox.call(&self.go, arguments)
     }
 
-    /// The module is there, the proxy has seen our credentials alone, and the cloud was asked once.
+    /// Checks that the module was downloaded, that only the token was sent to the proxy, and that ycred made one IAM
+    /// request.
     #[track_caller]
-    fn is_there(&self, run: &Run) {
+    fn assert_downloaded(&self, run: &Run) {
         assert!(self.world.sandbox.path("home/go/pkg/mod/example.com/tiny@v1.0.0/tiny.go").exists(), "{run}");
-        let ours = basic_value("iam", &self.world.last_token());
+        let expected = basic_value("iam", &self.world.last_token());
         let seen = self.proxy.authorizations();
-        assert!(!seen.is_empty() && seen.iter().all(|header| *header == ours), "{seen:?}\n{run}");
+        assert!(!seen.is_empty() && seen.iter().all(|header| *header == expected), "{seen:?}\n{run}");
         assert_eq!(self.world.requests(), 1, "IAM requests\n{run}");
     }
 }
 
 #[test]
-fn go_downloads_through_a_proxy_behind_the_token_and_is_never_refused_first() {
+fn go_sends_the_token_with_every_request_to_a_proxy() {
     for version in GO {
         let Some(bench) = Bench::new(version, |proxy| vec![proxy.host()]) else { return };
         let run = bench.download(&[]).run().succeeds();
-        bench.is_there(&run);
+        bench.assert_downloaded(&run);
         assert_eq!(runs_of(&bench.runs), 1, "runs of the command\n{run}");
-        let refused = bench.proxy.requests().iter().filter(|request| request.header("authorization").is_none()).count();
-        assert_eq!(refused, 0, "requests without credentials\n{run}");
+        let without = bench.proxy.requests().iter().filter(|request| request.header("authorization").is_none()).count();
+        assert_eq!(without, 0, "requests without credentials\n{run}");
     }
 }
 
-/// A wildcard names no host that could be told beforehand: go asks again with the URL that was refused.
+/// Without a URL, ycred cannot name the hosts that a wildcard covers. go runs it again with the URL that was refused.
 #[test]
-fn a_host_that_only_a_wildcard_covers_is_answered_when_go_names_it() {
+fn a_host_matched_by_a_wildcard_gets_the_token_when_go_names_it() {
     let Some(mut bench) = Bench::new(GO[1], |_| vec!["*.corp.example".into()]) else { return };
-    // The name leads nowhere: what is seen is that go asks about it, and that the answer is for it.
+    // The host does not exist, so this checks only the reply to the call that go would make.
     let run = bench.world.sandbox.ycred(["goauth", "-p", "prod", "https://go.corp.example/x/@v/list"]).run().succeeds();
     assert_eq!(
         run.stdout,
         format!("https://go.corp.example\n\nAuthorization: {}\n\n", basic_value("iam", &bench.world.last_token()))
     );
-    // And where go is told nothing at first, the second call alone brings the token: its words are the URL.
+    // A command that prints nothing at the first call. go uses the reply to the second call, which gets the URL.
     let second = format!("#!/bin/sh\n[ $# -gt 0 ] && exec '{YCRED}' goauth --profile prod \"$@\"\nexit 0\n");
     let second = bench.world.sandbox.script("tmp/second", &second);
     bench.world.profile_for("prod", &[bench.proxy.host()]);
@@ -125,21 +127,21 @@ fn a_host_that_only_a_wildcard_covers_is_answered_when_go_names_it() {
 }
 
 #[test]
-fn a_proxy_that_is_not_ours_gets_no_token() {
+fn an_unlisted_proxy_gets_no_token() {
     for version in GO {
         let Some(bench) = Bench::new(version, |_| Vec::new()) else { return };
         let run = bench.download(&[]).run().fails();
-        assert!(runs_of(&bench.runs) >= 2, "asked at first, and again with the URL\n{run}");
+        assert!(runs_of(&bench.runs) >= 2, "expected a second run with the URL\n{run}");
         assert_eq!(bench.proxy.authorizations(), Vec::<String>::new());
         assert!(!run.stderr.contains("t1."), "{run}");
     }
 }
 
 #[test]
-fn a_refused_key_is_told_by_go_where_it_tells_and_asked_about_once() {
+fn go_shows_the_rejection_of_a_key_with_x_after_one_iam_request() {
     let Some(bench) = Bench::new(GO[1], |proxy| vec![proxy.host()]) else { return };
-    let words = bench.world.refuse();
+    let message = bench.world.refuse();
     let run = bench.download(&["-x"]).run().fails();
-    assert!(run.stderr.contains(words), "{run}");
+    assert!(run.stderr.contains(message), "{run}");
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }

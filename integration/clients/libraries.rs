@@ -1,11 +1,12 @@
-//! Programs that read docker's configuration and call its helpers by code of their own: docker-py, ORAS for Python, and Helm,
-//! whose own Go code (with ORAS's Go library in it) comes as a Python package.
+//! Libraries that call docker's credential helpers themselves: docker-py, ORAS for Python, and Helm.
+//!
+//! Helm is a Python package here. It contains Helm's Go code, including ORAS's Go library.
 
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::client::{runs_of, troubles, wrapper};
+use super::client::{for_each_failure, runs_of, wrapper};
 use super::docker::{Daemon, unbase64};
 use super::registry::{Registry, token_server};
 use super::stand_in::{Gate, basic_value, registry, trust};
@@ -31,7 +32,7 @@ client.push(target=sys.argv[1], files=['hello'])
 print(client.pull(target=sys.argv[1], outdir='back'))
 ";
 
-/// Without the two minutes that it waits between its five tries.
+/// Pulls without the two minutes of pauses between its five attempts.
 const ORAS_PULLS: &str = "import oras.client, sys, time
 time.sleep = lambda _: None
 oras.client.OrasClient().pull(target=sys.argv[1], outdir='back')
@@ -49,7 +50,7 @@ with helm.RegistryClient() as client:
     client.pull(sys.argv[1] + '/hello', version='1.2.3', destination='back')
 ";
 
-/// A sandbox where docker's configuration names ycred for some hosts, and a Python with the libraries.
+/// A sandbox with docker configured to use ycred for some hosts, and a Python with the libraries.
 struct Bench {
     world: World,
     authority: Authority,
@@ -69,73 +70,80 @@ impl Bench {
         Some(Bench { world, authority, python, runs })
     }
 
-    /// ycred is asked about these hosts.
+    /// Makes docker's configuration use ycred for these hosts.
     fn configure(&self, hosts: &[&str]) {
         let helpers: serde_json::Map<_, _> = hosts.iter().map(|host| ((*host).to_owned(), json!("ycred"))).collect();
         self.world.sandbox.file("home/.docker/config.json", json!({"credHelpers": helpers}).to_string());
     }
 
-    /// The same, and the profile lists the first of them, if it is `ours`.
-    fn use_host(&self, host: &str, ours: bool) {
+    /// Makes docker's configuration use ycred for this host. `is_listed`: the profile lists it.
+    fn use_host(&self, host: &str, is_listed: bool) {
         self.configure(&[host]);
-        self.world.profile_for("default", ours.then(|| host.to_owned()).as_slice());
+        self.world.profile_for("default", is_listed.then(|| host.to_owned()).as_slice());
     }
 
     fn python(&self, script: &str, arguments: &[&str]) -> Run {
         self.world.sandbox.call(&self.python, [&["-c", script], arguments].concat()).run()
     }
 
-    /// A real registry that is ours, and a check of what it and the cloud saw.
+    /// Runs `client` against a real, listed registry. Checks that only the token was sent, and that ycred made one IAM
+    /// request.
     #[track_caller]
-    fn with_real_registry(&self, work: impl FnOnce(&str)) {
+    fn with_real_registry(&self, client: impl FnOnce(&str)) {
         let tokens = token_server(&self.authority, Gate::of(&self.world));
         let Some(registry) = Registry::start(&self.world.sandbox, &self.authority, &tokens) else { return };
         self.use_host(&registry.host, true);
-        work(&registry.host);
+        client(&registry.host);
         let seen = tokens.authorizations();
-        let ours = basic_value("iam", &self.world.last_token());
-        assert!(!seen.is_empty() && seen.iter().all(|header| *header == ours), "the token server saw {seen:?}");
+        let expected = basic_value("iam", &self.world.last_token());
+        assert!(!seen.is_empty() && seen.iter().all(|header| *header == expected), "the token server saw {seen:?}");
         assert_eq!(self.world.requests(), 1, "IAM requests");
     }
 
-    /// A registry that is not ours is tried without a token and without a word from us; `refusal` is what the client makes of
-    /// the answer.
+    /// Checks that the client contacts an unlisted registry without credentials and that ycred prints nothing.
+    ///
+    /// `refusal` is part of the message in which the client reports the refusal of the registry.
     #[track_caller]
     fn stays_anonymous(&self, script: &str, reference: impl Fn(&str) -> String, refusal: &str) {
         let tokens = token_server(&self.authority, Gate::of(&self.world));
         let Some(registry) = Registry::start(&self.world.sandbox, &self.authority, &tokens) else { return };
         self.use_host(&registry.host, false);
         let run = self.python(script, &[&reference(&registry.host)]).fails().stderr_has(refusal);
-        assert!(runs_of(&self.runs) >= 1, "the helper was not asked\n{run}");
-        assert!(!run.stderr.contains("ycred: "), "not ours is no error\n{run}");
-        assert!(!tokens.requests().is_empty(), "it was not even tried without us\n{run}");
-        tokens.saw_nobody_named_iam();
+        assert!(runs_of(&self.runs) >= 1, "the helper was not run\n{run}");
+        assert!(!run.stderr.contains("ycred: "), "an unlisted host is not an error\n{run}");
+        assert!(!tokens.requests().is_empty(), "no request was sent without credentials\n{run}");
+        tokens.assert_no_credentials();
         assert_eq!(self.world.requests(), 0, "IAM requests");
     }
 
-    /// What keeps a user from a token reaches that user in the client's own words, which `told` finds.
+    /// Checks that the client's own messages, selected by `messages`, contain the reason why there is no token.
     #[track_caller]
-    fn tells_why(&mut self, script: &str, reference: impl Fn(&str) -> String, told: impl Fn(&Run) -> String) {
+    fn shows_the_reason(
+        &mut self,
+        script: &str,
+        reference: impl Fn(&str) -> String,
+        messages: impl Fn(&Run) -> String,
+    ) {
         let registry = registry(&self.authority, Some(Gate::of(&self.world)));
-        // Some ask the helper only when the registry has sent them away, and that must be cr.yandex, too.
+        // Some clients run the helper only after the registry has refused them, so this one must also serve cr.yandex.
         let address = registry.server.address();
-        let way_there = Server::start(None, move |_| Response::tunnel(address));
+        let proxy = Server::start(None, move |_| Response::tunnel(address));
         for name in ["HTTPS_PROXY", "https_proxy"] {
-            self.world.sandbox.set(name, way_there.url());
+            self.world.sandbox.set(name, proxy.url());
         }
-        troubles(&self.world, &registry.host(), |host, words| {
+        for_each_failure(&self.world, &registry.host(), |host, parts| {
             self.configure(&[host]);
             let run = self.python(script, &[&reference(host)]).fails();
-            for word in words {
-                assert!(told(&run).contains(word), "the user is not told {word:?}\n{run}");
+            for part in parts {
+                assert!(messages(&run).contains(part), "expected {part:?} in the client's message\n{run}");
             }
         });
-        registry.saw_nobody_named_iam();
+        registry.assert_no_credentials();
         assert_eq!(self.world.requests(), 2, "IAM requests");
     }
 }
 
-/// Of a client that lets the helper's stderr through and quotes its stdout.
+/// Returns stderr without ycred's lines, for a client that passes through the helper's stderr and quotes its stdout.
 fn quoted(run: &Run) -> String {
     run.stderr.lines().filter(|line| !line.starts_with("ycred: ")).collect::<Vec<_>>().join("\n")
 }
@@ -153,22 +161,22 @@ fn charts(host: &str) -> String {
 }
 
 #[test]
-fn docker_py_hands_the_daemon_iam_and_the_token_for_one_iam_request() {
+fn docker_py_sends_the_token_to_the_daemon_with_one_iam_request() {
     let Some(mut bench) = Bench::new(PYTHON) else { return };
     let daemon = Daemon::start(&mut bench.world.sandbox);
     let host = "registry.example:5000";
     bench.use_host(host, true);
     bench.python(DOCKER_PY_PULLS, &[&image(host)]).succeeds().quietly();
-    let pulled = daemon.asked("/images/create");
+    let pulled = daemon.requests("/images/create");
     assert_eq!(pulled.len(), 1, "{pulled:?}");
     let sent: Value = serde_json::from_slice(&unbase64(pulled[0].header("x-registry-auth"))).expect("a JSON header");
     assert_eq!(sent, json!({"Username": "iam", "Password": bench.world.last_token(), "ServerAddress": host}));
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
 
-    // A build gets the credentials of every registry in the configuration: what is not ours is left out.
+    // A build gets the credentials of every registry in the configuration, except unlisted ones.
     bench.configure(&[host, "elsewhere.example"]);
     bench.python(DOCKER_PY_BUILDS, &[]).succeeds().quietly();
-    let built = daemon.asked("/build");
+    let built = daemon.requests("/build");
     let sent: Value = serde_json::from_slice(&unbase64(built[0].header("x-registry-config"))).expect("a JSON header");
     assert_eq!(sent[host]["Password"], json!(bench.world.last_token()));
     assert!(sent["elsewhere.example"].is_null(), "{sent}");
@@ -176,60 +184,60 @@ fn docker_py_hands_the_daemon_iam_and_the_token_for_one_iam_request() {
 }
 
 #[test]
-fn docker_py_raises_the_reason_and_what_mends_it() {
+fn docker_py_raises_the_reason_and_the_fix() {
     let Some(mut bench) = Bench::new(PYTHON) else { return };
     let daemon = Daemon::start(&mut bench.world.sandbox);
-    bench.tells_why(DOCKER_PY_PULLS, image, quoted);
-    assert_eq!(daemon.asked("/images/create").len(), 0, "it is not tried anonymously");
+    bench.shows_the_reason(DOCKER_PY_PULLS, image, quoted);
+    assert_eq!(daemon.requests("/images/create").len(), 0, "no request was sent without credentials");
 }
 
 #[test]
-fn docker_py_asks_for_an_image_of_somebody_else_without_a_token() {
+fn docker_py_pulls_from_an_unlisted_registry_without_a_token() {
     let Some(mut bench) = Bench::new(PYTHON) else { return };
     let daemon = Daemon::start(&mut bench.world.sandbox);
     bench.use_host("elsewhere.example", false);
     bench.python(DOCKER_PY_PULLS, &["elsewhere.example/team/image"]).succeeds().quietly();
-    assert_eq!(daemon.asked("/images/create")[0].header("x-registry-auth"), None);
+    assert_eq!(daemon.requests("/images/create")[0].header("x-registry-auth"), None);
     assert_eq!((runs_of(&bench.runs), bench.world.requests()), (1, 0));
 }
 
 #[test]
-fn oras_for_python_pushes_and_pulls_for_one_iam_request() {
+fn oras_for_python_pushes_and_pulls_with_one_iam_request() {
     let Some(bench) = Bench::new(PYTHON) else { return };
     bench.world.sandbox.file("work/hello", "from the test\n");
     bench.with_real_registry(|host| {
         bench.python(ORAS_PUSHES_AND_PULLS, &[&artifact(host)]).succeeds().stdout_has("back/hello");
         let back = bench.world.sandbox.path("work/back/hello");
-        assert_eq!(std::fs::read_to_string(back).expect("the artifact that came back"), "from the test\n");
+        assert_eq!(std::fs::read_to_string(back).expect("the pulled artifact"), "from the test\n");
     });
 }
 
 #[test]
-fn oras_for_python_tells_the_reason_and_stays_anonymous_elsewhere() {
+fn oras_for_python_shows_the_reason_and_sends_an_unlisted_registry_no_credentials() {
     let Some(bench) = Bench::new(PYTHON) else { return };
     bench.stays_anonymous(ORAS_PULLS, artifact, "Cannot respond to request for authentication");
     let Some(mut bench) = Bench::new(PYTHON) else { return };
-    bench.tells_why(ORAS_PULLS, artifact, |run| {
-        // It logs what the helper wrote to stderr, and nothing gets past it.
+    bench.shows_the_reason(ORAS_PULLS, artifact, |run| {
+        // It logs the helper's stderr and passes nothing through.
         run.stderr.split_once("Credential helper 'docker-credential-ycred' failed: ").unwrap_or_default().1.to_owned()
     });
 }
 
 #[test]
-fn helm_pushes_and_pulls_a_chart_for_one_iam_request() {
+fn helm_pushes_and_pulls_a_chart_with_one_iam_request() {
     let Some(bench) = Bench::new(HELM) else { return };
     std::fs::create_dir(bench.world.sandbox.path("work/back")).expect("a directory");
     bench.world.sandbox.file("work/chart/Chart.yaml", "apiVersion: v2\nname: hello\nversion: 1.2.3\n");
     bench.with_real_registry(|host| {
         bench.python(HELM_PUSHES_AND_PULLS, &[&charts(host)]).succeeds();
-        assert!(bench.world.sandbox.path("work/back/hello-1.2.3.tgz").exists(), "the chart came back");
+        assert!(bench.world.sandbox.path("work/back/hello-1.2.3.tgz").exists(), "the chart was pulled");
     });
 }
 
 #[test]
-fn helm_tells_the_reason_and_stays_anonymous_elsewhere() {
+fn helm_shows_the_reason_and_sends_an_unlisted_registry_no_credentials() {
     let Some(bench) = Bench::new(HELM) else { return };
     bench.stays_anonymous(HELM_PULLS, charts, "401: unauthorized: authentication required");
     let Some(mut bench) = Bench::new(HELM) else { return };
-    bench.tells_why(HELM_PULLS, charts, quoted);
+    bench.shows_the_reason(HELM_PULLS, charts, quoted);
 }

@@ -1,7 +1,7 @@
-//! The real clients, each against a server that takes nothing but the emulator's tokens.
+//! Tests with real clients. Each runs against a server that accepts only the emulator's tokens.
 //!
-//! Every test looks at both ends: what the client got and said, what its server saw, and how many requests the emulator
-//! counted. A client that is not installed skips its tests visibly.
+//! The tests check the output of the client, the requests that its server received, and the number of requests to the
+//! emulator. If a client is not installed, its tests are skipped and report that.
 
 mod aws;
 mod bazel;

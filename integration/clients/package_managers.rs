@@ -1,11 +1,12 @@
-//! Package managers that know no helper and take a password from their environment: under `ycred exec`, each with a
-//! registry that has one tiny package for whoever shows the emulator's token.
+//! Package managers without a credential hook, under `ycred exec`, which puts the token into their environment.
+//!
+//! Each runs against a registry with one small package that requires the token.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::stand_in::{Gate, StandIn, basic_value, digest, json_answer, trust};
+use super::stand_in::{Gate, StandIn, basic_value, digest, json_response, trust};
 use super::versions::{NODE, PYTHON};
 use crate::authority::Authority;
 use crate::emulator::Config;
@@ -14,27 +15,28 @@ use crate::packages::{node, python};
 use crate::server::{Request, Response};
 use crate::world::World;
 
-/// A sandbox with `ycred` on PATH and a registry.
+/// A sandbox with `ycred` in PATH, and a registry.
 struct Bench {
     world: World,
     registry: StandIn,
 }
 
 impl Bench {
-    /// `answer` is given the registry's own URL and what somebody asks who was let in.
-    fn new(answer: impl Fn(&str, &Request) -> Response + Send + Sync + 'static) -> Bench {
-        Bench::with(None, answer)
+    /// Starts the registry. `respond` gets its URL and each request that has a valid token.
+    fn new(respond: impl Fn(&str, &Request) -> Response + Send + Sync + 'static) -> Bench {
+        Bench::with(None, respond)
     }
 
+    /// [`Bench::new`], over TLS if there is an authority.
     fn with(
         authority: Option<&Authority>,
-        answer: impl Fn(&str, &Request) -> Response + Send + Sync + 'static,
+        respond: impl Fn(&str, &Request) -> Response + Send + Sync + 'static,
     ) -> Bench {
         let mut world = World::bare(Config::default());
         let gate = Gate::of(&world);
         let handler = move |request: &Request| {
             if gate.admits_bearer(request) || gate.admits_basic(request) {
-                return answer(&format!("http://{}", request.header("host").unwrap_or_default()), request);
+                return respond(&format!("http://{}", request.header("host").unwrap_or_default()), request);
             }
             Response::text(401, "who are you?").header("WWW-Authenticate", "Basic realm=\"packages\"")
         };
@@ -48,16 +50,16 @@ impl Bench {
         Bench { world, registry }
     }
 
-    /// Under `ycred exec`.
+    /// Returns a call of a program under `ycred exec`.
     fn exec(&self, arguments: &[&str]) -> Call {
         self.world.sandbox.ycred([&["exec", "--"], arguments].concat())
     }
 
-    /// The registry was shown nothing but this, and the cloud was asked once.
+    /// Checks that the registry received only this credential, and that ycred made one IAM request.
     #[track_caller]
-    fn was_shown(&self, header: &str) {
+    fn assert_only_sent(&self, header: &str) {
         let seen = self.registry.authorizations();
-        assert!(!seen.is_empty() && seen.iter().all(|shown| shown == header), "the registry saw {seen:?}");
+        assert!(!seen.is_empty() && seen.iter().all(|sent| sent == header), "the registry saw {seen:?}");
         assert_eq!(self.world.requests(), 1, "IAM requests");
     }
 
@@ -69,16 +71,16 @@ impl Bench {
         basic_value("iam", &self.world.last_token())
     }
 
-    /// Without `ycred exec` the program says this itself, which the pages explain.
+    /// Runs the program without `ycred exec`. Checks that it fails with the message that the documentation explains.
     #[track_caller]
-    fn says_when_exec_is_forgotten(&self, arguments: &[&str], words: &str) {
+    fn assert_fails_without_exec(&self, arguments: &[&str], message: &str) {
         let run = self.world.sandbox.call(arguments[0], &arguments[1..]).run().fails();
-        assert!(run.stdout.contains(words) || run.stderr.contains(words), "not {words:?}\n{run}");
+        assert!(run.stdout.contains(message) || run.stderr.contains(message), "expected {message:?}\n{run}");
     }
 
-    /// Where there is no token, the program does not even start, and the user reads why.
+    /// Rejects the key. Checks that `ycred exec` prints the reason and does not start the program.
     #[track_caller]
-    fn is_told_why(&self, call: impl Fn() -> Run) {
+    fn assert_not_started_without_token(&self, call: impl Fn() -> Run) {
         let before = self.registry.requests().len();
         self.world.profile_for("default", &[]);
         let refusal = self.world.refuse();
@@ -86,12 +88,12 @@ impl Bench {
         assert_eq!(run.status.code(), Some(125), "{run}");
         assert!(run.lines_of_stderr("ycred: error: ")[0].contains(refusal), "{run}");
         assert_eq!(run.lines_of_stderr("ycred: hint: ").len(), 1, "{run}");
-        assert_eq!(run.stderr.lines().count(), 2, "nobody else says anything\n{run}");
+        assert_eq!(run.stderr.lines().count(), 2, "expected only ycred's two lines\n{run}");
         assert_eq!(self.registry.requests().len(), before);
     }
 }
 
-/// `package.tgz` as npm packs it.
+/// Returns a package in npm's format.
 fn npm_package(sandbox: &Sandbox) -> Vec<u8> {
     sandbox.file("tmp/npm/package/package.json", r#"{"name": "hello", "version": "1.0.0"}"#);
     sandbox.file("tmp/npm/package/index.js", "module.exports = 'from the test'\n");
@@ -103,6 +105,7 @@ fn npm_package(sandbox: &Sandbox) -> Vec<u8> {
     std::fs::read(packed).expect("a package")
 }
 
+/// Starts an npm registry with one package, and writes the `.npmrc` for it.
 fn npm_bench() -> Bench {
     let package = npm_package(&Sandbox::new());
     let sha1: String = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &package)
@@ -111,16 +114,16 @@ fn npm_bench() -> Bench {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let bench = Bench::new(move |url, request| match request.path.as_str() {
-        "/npm/hello" => json_answer(
+        "/npm/hello" => json_response(
             200,
             json!({"name": "hello", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": {"name": "hello",
                 "version": "1.0.0", "dist": {"tarball": format!("{url}/npm/hello/-/hello-1.0.0.tgz"), "shasum": sha1}}}}),
         ),
         "/npm/hello/-/hello-1.0.0.tgz" => Response::typed(200, "application/octet-stream", package.clone()),
-        "/npm/mine" if request.method == "PUT" => json_answer(201, json!({"ok": true})),
-        _ => json_answer(404, json!({"error": "not found"})),
+        "/npm/mine" if request.method == "PUT" => json_response(201, json!({"ok": true})),
+        _ => json_response(404, json!({"error": "not found"})),
     });
-    // As docs/hooks/npm.md has it.
+    // As in docs/hooks/npm.md.
     let host = bench.registry.host();
     bench
         .world
@@ -141,10 +144,10 @@ fn npm_installs_and_publishes_with_the_token_from_its_environment() {
     bench.world.sandbox.file("work/mine/package.json", r#"{"name": "mine", "version": "1.0.0"}"#);
     let publish = bench.exec(&[&["npm", "publish"], &quiet[..]].concat()).within(bench.world.sandbox.path("work/mine"));
     publish.run().succeeds().stdout_has("mine@1.0.0");
-    bench.was_shown(&bench.bearer());
-    bench.is_told_why(install);
-    std::fs::remove_dir_all(bench.world.sandbox.path("work/node_modules")).expect("installed");
-    bench.says_when_exec_is_forgotten(&[&["npm", "install", "hello"], &quiet[..]].concat(), "npm error code E401");
+    bench.assert_only_sent(&bench.bearer());
+    bench.assert_not_started_without_token(install);
+    std::fs::remove_dir_all(bench.world.sandbox.path("work/node_modules")).expect("the installed package");
+    bench.assert_fails_without_exec(&[&["npm", "install", "hello"], &quiet[..]].concat(), "npm error code E401");
 }
 
 #[test]
@@ -152,7 +155,7 @@ fn yarn_installs_with_the_token_from_its_environment() {
     let Some(modules) = node(NODE) else { return };
     let yarn = modules.join("yarn/bin/yarn.js").display().to_string();
     let bench = npm_bench();
-    // Without it yarn shows the token for scoped packages alone.
+    // Otherwise yarn sends the token only for scoped packages.
     bench.world.sandbox.file("work/.npmrc", "always-auth=true\n");
     bench
         .world
@@ -161,8 +164,8 @@ fn yarn_installs_with_the_token_from_its_environment() {
     let install = || bench.exec(&["node", &yarn, "install", "--no-progress", "--non-interactive"]).run();
     install().succeeds();
     assert!(bench.world.sandbox.path("work/node_modules/hello/index.js").exists());
-    bench.was_shown(&bench.bearer());
-    bench.is_told_why(install);
+    bench.assert_only_sent(&bench.bearer());
+    bench.assert_not_started_without_token(install);
 }
 
 #[test]
@@ -174,7 +177,7 @@ fn modern_yarn_installs_with_the_token_from_its_environment() {
         .world
         .sandbox
         .file("work/package.json", r#"{"name": "t", "license": "MIT", "dependencies": {"hello": "1.0.0"}}"#);
-    // As docs/hooks/npm.md has it, but for plain http, and without a word to anybody else.
+    // As in docs/hooks/npm.md, except for plain http and telemetry.
     bench.world.sandbox.file(
         "work/.yarnrc.yml",
         format!(
@@ -183,15 +186,15 @@ fn modern_yarn_installs_with_the_token_from_its_environment() {
             bench.registry.url()
         ),
     );
-    bench.says_when_exec_is_forgotten(
+    bench.assert_fails_without_exec(
         &["node", &yarn, "install", "--no-immutable"],
         "Environment variable not found (YC_IAM_TOKEN)",
     );
     let install = || bench.exec(&["node", &yarn, "install", "--no-immutable"]).run();
     install().succeeds();
     assert!(bench.world.sandbox.path("work/node_modules/hello/index.js").exists());
-    bench.was_shown(&bench.bearer());
-    bench.is_told_why(install);
+    bench.assert_only_sent(&bench.bearer());
+    bench.assert_not_started_without_token(install);
 }
 
 #[test]
@@ -213,8 +216,8 @@ fn maven_fetches_a_parent_with_the_token_from_its_environment() {
             bench.registry.url()
         ),
     );
-    // As docs/hooks/maven.md has it, but named, as Maven's `user.home` is not HOME, and without a way to the outside: Java
-    // knows nothing of the proxies of the environment.
+    // As in docs/hooks/maven.md, with two differences. The path is an argument, because Maven's `user.home` is not
+    // HOME. A mirror keeps Maven off the network, because Java ignores the proxy variables.
     let settings = bench.world.sandbox.file(
         "home/.m2/settings.xml",
         format!(
@@ -227,14 +230,14 @@ fn maven_fetches_a_parent_with_the_token_from_its_environment() {
     let settings = settings.display().to_string();
     let validate = || bench.exec(&["mvn", "--batch-mode", "--settings", &settings, "validate"]).run();
     validate().succeeds().stdout_has("BUILD SUCCESS");
-    bench.was_shown(&bench.basic());
-    bench.is_told_why(validate);
-    std::fs::remove_dir_all(bench.world.sandbox.path("tmp/m2")).expect("the parent is there");
-    let forgotten = ["mvn", "--batch-mode", "--settings", &settings, "validate"];
-    bench.says_when_exec_is_forgotten(&forgotten, "status: 401 Unauthorized");
+    bench.assert_only_sent(&bench.basic());
+    bench.assert_not_started_without_token(validate);
+    std::fs::remove_dir_all(bench.world.sandbox.path("tmp/m2")).expect("the downloaded parent");
+    let without_exec = ["mvn", "--batch-mode", "--settings", &settings, "validate"];
+    bench.assert_fails_without_exec(&without_exec, "status: 401 Unauthorized");
 }
 
-/// A wheel with nothing in it but its own description.
+/// Writes a wheel with one module.
 fn wheel(sandbox: &Sandbox, python: &Path) -> PathBuf {
     const SCRIPT: &str = "
 import zipfile
@@ -275,11 +278,11 @@ fn pip_installs_from_an_index_whose_password_is_in_its_environment() {
     let run = install().succeeds();
     assert!(bench.world.sandbox.path("work/there/hello.py").exists());
     let run = run.never_says(&bench.world.last_token());
-    assert!(run.stdout.contains("****"), "pip shows the index without its password\n{run}");
-    bench.was_shown(&bench.basic());
-    bench.is_told_why(install);
-    let forgotten = [&[pip.as_str(), "install", "-r", "requirements.txt", "--no-input"], &options[..]].concat();
-    bench.says_when_exec_is_forgotten(&forgotten, "No matching distribution found for hello==1.0");
+    assert!(run.stdout.contains("****"), "pip shows the URL without the password\n{run}");
+    bench.assert_only_sent(&bench.basic());
+    bench.assert_not_started_without_token(install);
+    let without_exec = [&[pip.as_str(), "install", "-r", "requirements.txt", "--no-input"], &options[..]].concat();
+    bench.assert_fails_without_exec(&without_exec, "No matching distribution found for hello==1.0");
 }
 
 #[test]
@@ -294,20 +297,23 @@ fn twine_uploads_with_the_password_from_its_environment() {
     let ca = trust(&bench.world.sandbox, &authority);
     bench.world.sandbox.set("REQUESTS_CA_BUNDLE", ca);
     wheel(&bench.world.sandbox, &bin.join("python"));
-    // As docs/hooks/python.md has it.
-    let line = format!(
+    // As in docs/hooks/python.md.
+    let command = format!(
         "TWINE_USERNAME=iam TWINE_PASSWORD=$YC_IAM_TOKEN {} upload --non-interactive --disable-progress-bar \
          --repository-url {}/pypi/legacy/ *.whl",
         bin.join("twine").display(),
         bench.registry.url()
     );
-    let upload = || bench.exec(&["sh", "-c", &line]).run();
+    let upload = || bench.exec(&["sh", "-c", &command]).run();
     upload().succeeds().never_says(&bench.world.last_token());
     let uploaded = bench.registry.requests();
-    assert!(uploaded.iter().any(|request| request.text().contains("hello-1.0-py3-none-any.whl")), "the wheel came");
-    bench.was_shown(&bench.basic());
-    bench.is_told_why(upload);
-    bench.says_when_exec_is_forgotten(&["sh", "-c", &line], "Unauthorized");
+    assert!(
+        uploaded.iter().any(|request| request.text().contains("hello-1.0-py3-none-any.whl")),
+        "the wheel was uploaded"
+    );
+    bench.assert_only_sent(&bench.basic());
+    bench.assert_not_started_without_token(upload);
+    bench.assert_fails_without_exec(&["sh", "-c", &command], "Unauthorized");
 }
 
 #[test]
@@ -315,15 +321,15 @@ fn nuget_installs_and_pushes_with_the_password_from_its_environment() {
     let Some(mono) = require_client("mono") else { return };
     let Some(modules) = node(NODE) else { return };
     let (mono, nuget) = (mono.display().to_string(), modules.join("nuget-exe/nuget-5.8.0.exe").display().to_string());
-    let maker = Sandbox::new();
-    maker.file(
+    let build = Sandbox::new();
+    build.file(
         "work/hello.nuspec",
         "<?xml version=\"1.0\"?><package><metadata><id>hello</id><version>1.0.0</version><authors>t</authors>\
          <description>t</description></metadata><files><file src=\"hello.txt\" target=\"content\"/></files></package>",
     );
-    maker.file("work/hello.txt", "from the test\n");
-    maker.call(&mono, [&nuget, "pack", "hello.nuspec", "-NonInteractive"]).run().succeeds();
-    let package = std::fs::read(maker.path("work/hello.1.0.0.nupkg")).expect("a package");
+    build.file("work/hello.txt", "from the test\n");
+    build.call(&mono, [&nuget, "pack", "hello.nuspec", "-NonInteractive"]).run().succeeds();
+    let package = std::fs::read(build.path("work/hello.1.0.0.nupkg")).expect("a package");
     let bench = Bench::new(move |url, request| match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/nuget/v3/index.json") => {
             let resources = [
@@ -336,12 +342,12 @@ fn nuget_installs_and_pushes_with_the_password_from_its_environment() {
                 .iter()
                 .map(|(path, kind)| json!({"@id": format!("{url}/nuget/{path}/"), "@type": kind}))
                 .collect();
-            json_answer(200, json!({"version": "3.0.0", "resources": resources}))
+            json_response(200, json!({"version": "3.0.0", "resources": resources}))
         }
         ("GET", "/nuget/registrations/hello/index.json") => {
             let leaf = json!({"@id": format!("{url}/nuget/leaf"), "packageContent": format!("{url}/nuget/flat/hello/1.0.0/hello.1.0.0.nupkg"),
                 "catalogEntry": {"@id": format!("{url}/nuget/entry"), "id": "hello", "version": "1.0.0", "listed": true}});
-            json_answer(
+            json_response(
                 200,
                 json!({"count": 1, "items": [{"@id": format!("{url}/nuget/page"), "count": 1, "lower": "1.0.0",
                 "upper": "1.0.0", "items": [leaf]}]}),
@@ -353,7 +359,7 @@ fn nuget_installs_and_pushes_with_the_password_from_its_environment() {
         ("PUT", "/nuget/push/") => Response::new(201),
         _ => Response::new(404),
     });
-    // As docs/hooks/nuget.md has it, but for plain http.
+    // As in docs/hooks/nuget.md, except for plain http.
     bench.world.sandbox.file(
         "work/NuGet.Config",
         format!(
@@ -369,11 +375,14 @@ fn nuget_installs_and_pushes_with_the_password_from_its_environment() {
     let install = || bench.exec(&[&[mono.as_str(), &nuget], &install_hello[..], &common[..]].concat()).run();
     install().succeeds().stdout_has("Successfully installed");
     assert!(bench.world.sandbox.path("work/there/hello.1.0.0/content/hello.txt").exists());
-    let made = maker.path("work/hello.1.0.0.nupkg").display().to_string();
-    bench.exec(&[&[mono.as_str(), &nuget, "push", &made, "-Source", "cloud"], &common[..]].concat()).run().succeeds();
-    bench.was_shown(&bench.basic());
-    bench.is_told_why(install);
-    std::fs::remove_dir_all(bench.world.sandbox.path("work/there")).expect("installed");
-    let forgotten = [&[mono.as_str(), &nuget], &install_hello[..], &common[..]].concat();
-    bench.says_when_exec_is_forgotten(&forgotten, "401 (Unauthorized)");
+    let package = build.path("work/hello.1.0.0.nupkg").display().to_string();
+    bench
+        .exec(&[&[mono.as_str(), &nuget, "push", &package, "-Source", "cloud"], &common[..]].concat())
+        .run()
+        .succeeds();
+    bench.assert_only_sent(&bench.basic());
+    bench.assert_not_started_without_token(install);
+    std::fs::remove_dir_all(bench.world.sandbox.path("work/there")).expect("the installed package");
+    let without_exec = [&[mono.as_str(), &nuget], &install_hello[..], &common[..]].concat();
+    bench.assert_fails_without_exec(&without_exec, "401 (Unauthorized)");
 }

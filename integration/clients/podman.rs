@@ -1,14 +1,13 @@
-//! podman and buildah, which build an image from nothing, send it to a real registry and fetch it again.
+//! podman and buildah with ycred as their credential helper: build an image, push it to a real registry and pull it.
 //!
-//! They read the same configuration as skopeo, but with a storage of their own. As an ordinary user they want sub-uids and a
-//! user namespace, so these tests are root's.
+//! These tests need root. For an ordinary user, podman and buildah need sub-uids and a user namespace.
 
 use std::fs;
 use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::client::{assert_nowhere, runs_of, troubles, wrapper};
+use super::client::{assert_not_stored, for_each_failure, runs_of, wrapper};
 use super::registry::{Registry, token_server};
 use super::stand_in::{Gate, StandIn, basic_value, registry, trust};
 use crate::authority::Authority;
@@ -16,17 +15,18 @@ use crate::emulator::Config;
 use crate::harness::{Call, Run, require_client, skip};
 use crate::world::World;
 
-/// The two, which differ in few words.
 const PODMAN: Tool = Tool { name: "podman", build: "build" };
 const BUILDAH: Tool = Tool { name: "buildah", build: "bud" };
 
+/// One of the two clients.
 #[derive(Clone, Copy)]
 struct Tool {
     name: &'static str,
+    /// The subcommand that builds an image.
     build: &'static str,
 }
 
-/// A sandbox with a storage, where the tool knows ycred as its helper for some hosts.
+/// A sandbox with a storage for images, and the tool configured to use ycred for some hosts.
 struct Bench {
     world: World,
     authority: Authority,
@@ -38,9 +38,9 @@ struct Bench {
 impl Bench {
     fn new(tool: Tool) -> Option<Bench> {
         let program = require_client(tool.name)?;
-        // SAFETY: asks for a number.
+        // SAFETY: `geteuid` cannot fail and touches no memory.
         if unsafe { libc::geteuid() } != 0 {
-            skip(&format!("{} runs here as root alone", tool.name));
+            skip(&format!("{} needs root here", tool.name));
             return None;
         }
         let mut world = World::bare(Config::default());
@@ -52,7 +52,8 @@ impl Bench {
             .file("home/.config/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#);
         let runtime = world.sandbox.path("home/run");
         fs::create_dir(&runtime).expect("a runtime directory");
-        // A JSON string is a TOML string. Plain directories need no mounts, and nothing is kept outside of the world.sandbox.
+        // A JSON string is also a TOML string. The driver `vfs` needs no mounts, and all directories are in the
+        // sandbox.
         let storage = format!(
             "[storage]\ndriver = \"vfs\"\ngraphroot = {}\nrunroot = {}\n",
             json!(world.sandbox.path("tmp/graph")),
@@ -79,10 +80,10 @@ impl Bench {
         Some(Bench { world, authority, tool, program, runs })
     }
 
-    /// ycred is asked about this host; `ours`: whether its profile lists it.
-    fn use_host(&self, host: &str, ours: bool) {
+    /// Configures the tool to use ycred for this host. `is_listed`: the profile lists it.
+    fn use_host(&self, host: &str, is_listed: bool) {
         self.configure(host);
-        self.world.profile_for("default", ours.then(|| host.to_owned()).as_slice());
+        self.world.profile_for("default", is_listed.then(|| host.to_owned()).as_slice());
     }
 
     fn configure(&self, host: &str) {
@@ -110,7 +111,9 @@ fn image(host: &str) -> String {
     format!("{host}/team/image:1")
 }
 
-fn goes_there_and_comes_back(tool: Tool) {
+/// Builds an image, pushes it to a real registry and pulls it. Checks that each step runs the helper once, and that
+/// ycred makes one IAM request.
+fn assert_pushes_and_pulls(tool: Tool) {
     let Some(bench) = Bench::new(tool) else { return };
     let tokens = token_server(&bench.authority, Gate::of(&bench.world));
     let Some(registry) = Registry::start(&bench.world.sandbox, &bench.authority, &tokens) else { return };
@@ -125,27 +128,27 @@ fn goes_there_and_comes_back(tool: Tool) {
     bench.call(&["images"]).run().succeeds().stdout_has(&format!("{host}/team/image"));
     assert_eq!(runs_of(&bench.runs), 2, "runs of the helper");
     let seen = tokens.authorizations();
-    let ours = basic_value("iam", &bench.world.last_token());
-    assert!(seen.len() >= 2 && seen.iter().all(|header| *header == ours), "the token server saw {seen:?}");
+    let expected = basic_value("iam", &bench.world.last_token());
+    assert!(seen.len() >= 2 && seen.iter().all(|header| *header == expected), "the token server saw {seen:?}");
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
-fn podman_builds_pushes_and_pulls_an_image_for_one_iam_request() {
-    goes_there_and_comes_back(PODMAN);
+fn podman_builds_pushes_and_pulls_an_image_with_one_iam_request() {
+    assert_pushes_and_pulls(PODMAN);
 }
 
 #[test]
-fn buildah_builds_pushes_and_pulls_an_image_for_one_iam_request() {
-    goes_there_and_comes_back(BUILDAH);
+fn buildah_builds_pushes_and_pulls_an_image_with_one_iam_request() {
+    assert_pushes_and_pulls(BUILDAH);
 }
 
-/// What the registry saw of somebody who has no token.
-fn stays_anonymous(bench: &Bench, registry: &StandIn, run: &Run) {
+/// Checks that the tool contacted the registry without credentials and that ycred printed nothing.
+fn assert_anonymous(bench: &Bench, registry: &StandIn, run: &Run) {
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
-    assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
-    assert!(!registry.requests().is_empty(), "{} did not even try without us\n{run}", bench.tool.name);
-    registry.saw_nobody_named_iam();
+    assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "an unlisted host is not an error\n{run}");
+    assert!(!registry.requests().is_empty(), "{} sent no request without credentials\n{run}", bench.tool.name);
+    registry.assert_no_credentials();
     assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
@@ -156,40 +159,39 @@ fn a_registry_that_is_not_ours_gets_no_token_from_podman_and_buildah() {
         let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
         bench.use_host(&registry.host(), false);
         let run = bench.pull(&registry.host()).fails().stderr_has("unauthorized");
-        stays_anonymous(&bench, &registry, &run);
+        assert_anonymous(&bench, &registry, &run);
     }
 }
 
-/// Before they speak to anybody they ask the helper, and end with its reason: in full from its stderr, and quoted from its
-/// stdout.
+/// Both run the helper before their first request. On failure, they pass through its stderr and quote its stdout.
 #[test]
-fn podman_and_buildah_end_with_the_reason_and_what_mends_it() {
+fn podman_and_buildah_fail_with_the_reason_and_the_fix() {
     for tool in [PODMAN, BUILDAH] {
         let Some(bench) = Bench::new(tool) else { return };
         let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
-        troubles(&bench.world, &registry.host(), |host, words| {
+        for_each_failure(&bench.world, &registry.host(), |host, parts| {
             bench.configure(host);
             let run = bench.pull(host).fails().stdout_is("");
             let ours = run.lines_of_stderr("ycred: ").join("\n");
             let quoted = run.stderr.lines().find(|line| line.contains("error getting credentials")).unwrap_or_default();
-            for word in words {
-                assert!(ours.contains(word), "the helper says {word:?}\n{run}");
-                assert!(quoted.contains(word), "{} quotes {word:?}\n{run}", tool.name);
+            for part in parts {
+                assert!(ours.contains(part), "expected {part:?} in ycred's lines\n{run}");
+                assert!(quoted.contains(part), "expected {part:?} in the error of {}\n{run}", tool.name);
             }
         });
-        assert_eq!(registry.requests().len(), 0, "it is not tried anonymously");
+        assert_eq!(registry.requests().len(), 0, "no request was sent without credentials");
         assert_eq!(bench.world.requests(), 2, "IAM requests");
     }
 }
 
 #[test]
-fn podman_and_buildah_log_in_and_out_and_keep_nothing() {
+fn podman_and_buildah_log_in_and_out_and_store_nothing() {
     for tool in [PODMAN, BUILDAH] {
         let Some(bench) = Bench::new(tool) else { return };
         let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
         let host = registry.host();
         bench.use_host(&host, true);
-        // A login with a password keeps it in this file, whatever docker's says, unless a helper is named here.
+        // A login stores its password in this file unless the file itself names a helper. docker's file does not count.
         bench.world.sandbox.file("home/run/containers/auth.json", json!({"credHelpers": {&host: "ycred"}}).to_string());
         bench.call(&["login", &host]).run().succeeds().quietly().stdout_has("Existing credentials are valid");
         let password = bench.world.mint();
@@ -199,7 +201,7 @@ fn podman_and_buildah_log_in_and_out_and_keep_nothing() {
             .run()
             .succeeds()
             .stdout_has("Login Succeeded");
-        assert_nowhere(&bench.world.sandbox, &password);
+        assert_not_stored(&bench.world.sandbox, &password);
         bench.call(&["logout", &host]).run().succeeds().quietly().stdout_has("Removed login credentials");
         bench.pull(&host).succeeds();
         assert_eq!(bench.world.requests(), 1, "IAM requests");

@@ -1,4 +1,4 @@
-//! pip and uv: a package index that demands the token, asked for by `keyring`.
+//! pip and uv with ycred as `keyring`, against a package index that requires the token.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::world::World;
 
 const WHEEL: &str = "tiny-1.0-py3-none-any.whl";
 
-/// The only package, packed on the spot.
+/// Returns the only package of the index.
 fn wheel(sandbox: &Sandbox, python: &str) -> Vec<u8> {
     let pack = format!(
         "import zipfile\n\
@@ -31,7 +31,7 @@ fn wheel(sandbox: &Sandbox, python: &str) -> Vec<u8> {
     fs::read(sandbox.path(format!("tmp/{WHEEL}"))).expect("the packed wheel")
 }
 
-/// An index with one package, behind Basic credentials.
+/// Starts an index with one package. Every request needs Basic credentials.
 fn index(authority: &Authority, gate: Gate, wheel: Vec<u8>) -> StandIn {
     StandIn::tls(authority, move |request: &Request| {
         if !gate.admits_basic(request) {
@@ -45,81 +45,84 @@ fn index(authority: &Authority, gate: Gate, wheel: Vec<u8>) -> StandIn {
     })
 }
 
+/// A sandbox with a package index, an installed client, and ycred as `keyring`.
 struct Bench {
     world: World,
     index: StandIn,
-    /// The environment's `bin`.
-    place: PathBuf,
+    /// The `bin` directory of the virtual environment.
+    bin: PathBuf,
     ca: PathBuf,
     runs: PathBuf,
 }
 
 impl Bench {
-    /// `ours`: whether the profile lists the index.
-    fn new(package: &str, ours: bool) -> Option<Bench> {
-        let place = packages::python(&[package])?;
+    /// `is_listed`: the profile lists the index.
+    fn new(package: &str, is_listed: bool) -> Option<Bench> {
+        let bin = packages::python(&[package])?;
         let mut world = World::bare(Config::default());
         let authority = Authority::new();
-        let wheel = wheel(&world.sandbox, &place.join("python").display().to_string());
+        let wheel = wheel(&world.sandbox, &bin.join("python").display().to_string());
         let index = index(&authority, Gate::of(&world), wheel);
         let host = index.host();
-        world.profile_for("default", ours.then(|| host.clone()).as_slice());
+        world.profile_for("default", is_listed.then(|| host.clone()).as_slice());
         let link = world.sandbox.link_at("tmp/keyring");
         let (_, runs) = wrapper(&world.sandbox, "bin/keyring", &link);
         let ca = trust(&world.sandbox, &authority);
         world.sandbox.seal().set("SSL_CERT_FILE", &ca).set("UV_NO_CACHE", "1").set("UV_PYTHON_DOWNLOADS", "never");
-        Some(Bench { world, index, place, ca, runs })
+        Some(Bench { world, index, bin, ca, runs })
     }
 
-    /// The index as the user writes it, perhaps with a user in front.
+    /// Returns the URL of the index, with an optional `USER@`.
     fn url(&self, user: &str) -> String {
         format!("https://{user}{}/simple/", self.index.host())
     }
 
     fn pip(&self, user: &str) -> Call {
         let (url, ca) = (self.url(user), self.ca.display().to_string());
-        let words = ["install", "--quiet", "--isolated", "--no-deps", "--no-cache-dir", "--disable-pip-version-check"];
+        let arguments =
+            ["install", "--quiet", "--isolated", "--no-deps", "--no-cache-dir", "--disable-pip-version-check"];
         let more = ["--no-input", "--retries=0", "--keyring-provider=subprocess", "--target=site"];
-        let words: Vec<&str> =
-            words.into_iter().chain(more).chain(["--index-url", &url, "--cert", &ca, "tiny"]).collect();
-        self.world.sandbox.call(self.place.join("pip"), words)
+        let arguments: Vec<&str> =
+            arguments.into_iter().chain(more).chain(["--index-url", &url, "--cert", &ca, "tiny"]).collect();
+        self.world.sandbox.call(self.bin.join("pip"), arguments)
     }
 
     fn uv(&self, user: &str, more: &[&str]) -> Call {
-        let (url, python) = (self.url(user), self.place.join("python").display().to_string());
-        let words = ["pip", "install", "--quiet", "--no-config", "--no-deps", "--keyring-provider=subprocess"];
+        let (url, python) = (self.url(user), self.bin.join("python").display().to_string());
+        let arguments = ["pip", "install", "--quiet", "--no-config", "--no-deps", "--keyring-provider=subprocess"];
         let target = ["--target=site", "--python", &python, "tiny"];
-        let words: Vec<&str> = words.into_iter().chain(more.iter().copied()).chain(target).collect();
-        self.world.sandbox.call(self.place.join("uv"), words).env("UV_DEFAULT_INDEX", url)
+        let arguments: Vec<&str> = arguments.into_iter().chain(more.iter().copied()).chain(target).collect();
+        self.world.sandbox.call(self.bin.join("uv"), arguments).env("UV_DEFAULT_INDEX", url)
     }
 
-    /// The package is there, the index has seen our credentials and no others, and the cloud was asked once.
+    /// Checks that the package is installed, that the index received only the token, that no file contains it, and that
+    /// ycred made one IAM request.
     #[track_caller]
-    fn is_installed(&self, run: &Run) {
+    fn assert_installed(&self, run: &Run) {
         assert!(self.world.sandbox.path("work/site/tiny.py").exists(), "{run}");
-        let ours = basic_value("iam", &self.world.last_token());
+        let expected = basic_value("iam", &self.world.last_token());
         let seen = self.index.authorizations();
-        // pip tries the user alone first, with an empty password.
+        // pip first sends the user with an empty password.
         let empty = basic_value("iam", "");
         assert!(
-            seen.contains(&ours) && seen.iter().all(|header| *header == ours || *header == empty),
+            seen.contains(&expected) && seen.iter().all(|header| *header == expected || *header == empty),
             "{seen:?}\n{run}"
         );
         assert!(runs_of(&self.runs) >= 1, "keyring was not run\n{run}");
         assert_eq!(self.world.requests(), 1, "IAM requests\n{run}");
         for file in self.world.sandbox.files("work").into_iter().chain(self.world.sandbox.files("home")) {
-            let text = fs::read(&file).expect("a file");
+            let content = fs::read(&file).expect("a file");
             let token = self.world.last_token();
-            assert!(!text.windows(token.len()).any(|piece| piece == token.as_bytes()), "{}", file.display());
+            assert!(!content.windows(token.len()).any(|piece| piece == token.as_bytes()), "{}", file.display());
         }
     }
 }
 
 #[test]
-fn pip_23_installs_from_an_index_behind_the_token() {
+fn pip_23_installs_with_the_token() {
     let Some(bench) = Bench::new(PIP_23, true) else { return };
     let run = bench.pip("iam@").run().succeeds();
-    bench.is_installed(&run);
+    bench.assert_installed(&run);
 }
 
 #[test]
@@ -127,7 +130,7 @@ fn pip_26_installs_with_and_without_a_user_in_the_url() {
     for user in ["iam@", ""] {
         let Some(bench) = Bench::new(PIP_26, true) else { return };
         let run = bench.pip(user).run().succeeds();
-        bench.is_installed(&run);
+        bench.assert_installed(&run);
     }
 }
 
@@ -135,52 +138,53 @@ fn pip_26_installs_with_and_without_a_user_in_the_url() {
 fn uv_installs_with_and_without_a_user_in_the_url() {
     let Some(bench) = Bench::new(UV, true) else { return };
     let run = bench.uv("iam@", &[]).run().succeeds();
-    bench.is_installed(&run);
+    bench.assert_installed(&run);
 
     let Some(bench) = Bench::new(UV, true) else { return };
     bench.world.sandbox.file(
         "work/uv.toml",
         format!("[[index]]\nname = \"yc\"\nurl = \"{}\"\ndefault = true\nauthenticate = \"always\"\n", bench.url("")),
     );
-    let python = bench.place.join("python").display().to_string();
-    let words = ["pip", "install", "--quiet", "--config-file=uv.toml", "--no-deps", "--keyring-provider=subprocess"];
+    let python = bench.bin.join("python").display().to_string();
+    let arguments =
+        ["pip", "install", "--quiet", "--config-file=uv.toml", "--no-deps", "--keyring-provider=subprocess"];
     let target = ["--target=site", "--python", &python, "tiny"];
-    let run = bench.world.sandbox.call(bench.place.join("uv"), words.into_iter().chain(target)).run().succeeds();
-    bench.is_installed(&run);
+    let run = bench.world.sandbox.call(bench.bin.join("uv"), arguments.into_iter().chain(target)).run().succeeds();
+    bench.assert_installed(&run);
 }
 
 #[test]
-fn an_index_that_is_not_ours_gets_no_token_and_pip_goes_on_as_without_us() {
+fn an_unlisted_index_gets_no_token_and_pip_continues_without_one() {
     for (package, user) in [(PIP_23, "iam@"), (PIP_26, "iam@"), (PIP_26, "")] {
         let Some(bench) = Bench::new(package, false) else { return };
         let run = bench.pip(user).run().fails();
         assert!(runs_of(&bench.runs) >= 1, "keyring was not run\n{run}");
-        assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
+        assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "an unlisted host is not an error\n{run}");
         assert!(!run.stderr.contains("upgrade keyring") && !run.stderr.contains("unrecognized"), "{run}");
         assert_eq!(bench.world.requests(), 0, "IAM requests");
     }
     let Some(bench) = Bench::new(UV, false) else { return };
     let run = bench.uv("iam@", &[]).run().fails();
-    assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
+    assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "an unlisted host is not an error\n{run}");
     assert!(runs_of(&bench.runs) >= 1 && bench.world.requests() == 0, "{run}");
 }
 
 #[test]
-fn a_refused_key_is_asked_about_once_and_shown_where_pip_lets_us_speak() {
-    for (package, shown) in [(PIP_23, true), (PIP_26, false)] {
+fn a_rejected_key_costs_one_iam_request_and_pip_23_shows_the_reason() {
+    for (package, is_shown) in [(PIP_23, true), (PIP_26, false)] {
         let Some(bench) = Bench::new(package, true) else { return };
-        let words = bench.world.refuse();
+        let message = bench.world.refuse();
         let run = bench.pip("iam@").run().fails();
         let errors = run.lines_of_stderr("ycred: error: ");
-        assert_eq!(!errors.is_empty(), shown, "{run}");
-        assert!(errors.iter().all(|line| line.contains(words)), "the cloud's reason\n{run}");
+        assert_eq!(!errors.is_empty(), is_shown, "{run}");
+        assert!(errors.iter().all(|line| line.contains(message)), "expected the cloud's message\n{run}");
         assert_eq!(bench.world.requests(), 1, "IAM requests");
     }
 }
 
-/// The user's own keyring, which has a password for another index.
+/// The next `keyring` in PATH has a password for the unlisted index.
 #[test]
-fn the_next_keyring_in_path_is_asked_about_what_is_not_ours() {
+fn the_next_keyring_in_path_gets_requests_for_unlisted_hosts() {
     let Some(bench) = Bench::new(PIP_26, false) else { return };
     let token = bench.world.mint();
     let next = format!(
@@ -195,20 +199,20 @@ fn the_next_keyring_in_path_is_asked_about_what_is_not_ours() {
     );
     let run = bench.pip("iam@").env("PATH", path).run().succeeds();
     assert!(bench.world.sandbox.path("work/site/tiny.py").exists(), "{run}");
-    let asked = fs::read_to_string(bench.world.sandbox.path("tmp/next")).expect("it was run");
-    assert!(asked.starts_with("--mode=creds --output=json get https://localhost:"), "{asked}");
+    let calls = fs::read_to_string(bench.world.sandbox.path("tmp/next")).expect("a run of the next keyring");
+    assert!(calls.starts_with("--mode=creds --output=json get https://localhost:"), "{calls}");
     assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
-/// The keyring that people have, behind us in PATH: it keeps what is set through us, and gives it back.
+/// The real keyring comes after ycred in PATH. It stores passwords that are set through ycred, and returns them.
 #[test]
-fn the_real_keyring_behind_us_keeps_and_gives_back_what_is_not_ours() {
-    let Some(place) = packages::python(&["keyring==25.7.0", "keyrings.alt==5.0.2"]) else { return };
+fn the_real_keyring_stores_and_returns_passwords_of_unlisted_hosts() {
+    let Some(bin) = packages::python(&["keyring==25.7.0", "keyrings.alt==5.0.2"]) else { return };
     let mut sandbox = Sandbox::new();
     let link = sandbox.link("keyring");
-    let path = format!("{}:{}:/usr/bin:/bin", sandbox.path("bin").display(), place.display());
+    let path = format!("{}:{}:/usr/bin:/bin", sandbox.path("bin").display(), bin.display());
     sandbox.set("PATH", path).set("PYTHON_KEYRING_BACKEND", "keyrings.alt.file.PlaintextKeyring");
-    let keyring = |words: &[&str]| sandbox.call(&link, words);
+    let keyring = |arguments: &[&str]| sandbox.call(&link, arguments);
     keyring(&["set", "https://other.example/", "me"]).stdin("hunter22\n").run().succeeds();
     keyring(&["get", "https://other.example/", "me"]).run().succeeds().quietly().stdout_is("hunter22\n");
     keyring(&["get", "https://other.example/", "you"]).run().exits(1).quietly().stdout_is("");
@@ -221,8 +225,8 @@ fn the_real_keyring_behind_us_keeps_and_gives_back_what_is_not_ours() {
     keyring(&["--list-backends"]).run().succeeds().stdout_has("keyrings.alt.file.PlaintextKeyring");
     keyring(&["del", "https://other.example/", "me"]).run().succeeds();
     keyring(&["get", "https://other.example/", "me"]).run().exits(1).stdout_is("");
-    // By our own name the flags of ours stay here, and the rest goes on.
-    let by_name = |words: &[&str]| sandbox.call(YCRED, words);
+    // A call as `ycred keyring` passes on all arguments except ycred's own flags.
+    let by_name = |arguments: &[&str]| sandbox.call(YCRED, arguments);
     by_name(&["keyring", "-p", "gone", "set", "https://other.example/", "me"]).stdin("hunter23\n").run().succeeds();
     by_name(&["-p", "gone", "keyring", "get", "https://other.example/", "me"]).run().succeeds().stdout_is("hunter23\n");
 }

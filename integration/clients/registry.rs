@@ -1,4 +1,6 @@
-//! A real registry (Debian's `docker-registry`), which itself verifies the tokens that its token server gives out for ours.
+//! A real container registry: Debian's `docker-registry` behind a token server.
+//!
+//! The token server exchanges IAM tokens for the registry's own tokens, which the registry verifies itself.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,12 +12,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 
-use super::stand_in::{Gate, StandIn, json_answer, trust};
+use super::stand_in::{Gate, StandIn, json_response, trust};
 use crate::authority::Authority;
 use crate::harness::{Running, Sandbox, require_client};
 
-/// What stands before a registry of this kind: it changes Basic credentials for a token that the registry trusts, as the
-/// cloud's own registry does.
+/// Starts the token server. It exchanges Basic credentials for a token that the registry accepts, as the cloud's own
+/// registry does.
 pub(super) fn token_server(authority: &Authority, gate: Gate) -> StandIn {
     let certificate = authority.certificate(&[]);
     let encoded = CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).expect("a certificate");
@@ -27,7 +29,7 @@ pub(super) fn token_server(authority: &Authority, gate: Gate) -> StandIn {
     StandIn::tls(authority, move |request| {
         if !gate.admits_basic(request) {
             let refusal = json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
-            return json_answer(401, refusal).header("WWW-Authenticate", "Basic realm=\"tokens\"");
+            return json_response(401, refusal).header("WWW-Authenticate", "Basic realm=\"tokens\"");
         }
         let access: Vec<Value> = request
             .parameter("scope")
@@ -35,11 +37,11 @@ pub(super) fn token_server(authority: &Authority, gate: Gate) -> StandIn {
             .filter_map(|scope| {
                 let mut parts = scope.split(':');
                 let (kind, name) = (parts.next()?, parts.next()?);
-                // Whatever of it was asked for: ORAS for Python pulls and pushes with the first token that it got.
+                // Grant both actions: ORAS for Python uses its first token to push and to pull.
                 Some(json!({"type": kind, "name": name, "actions": ["pull", "push"]}))
             })
             .collect();
-        // For ever, so that nobody has to look at a clock.
+        // Always valid, so that the tests do not depend on the clock.
         let claims = json!({
             "iss": "tests", "sub": "iam", "aud": "registry", "iat": 0, "nbf": 0, "exp": 32_000_000_000_i64,
             "jti": "1", "access": access,
@@ -48,17 +50,18 @@ pub(super) fn token_server(authority: &Authority, gate: Gate) -> StandIn {
         let base64 = base64::engine::general_purpose::URL_SAFE_NO_PAD;
         let signed = format!("{}.{}", base64.encode(header.to_string()), base64.encode(claims.to_string()));
         let signature = key.sign(&random, signed.as_bytes()).expect("a signature");
-        json_answer(200, json!({"token": format!("{signed}.{}", base64.encode(signature))}))
+        json_response(200, json!({"token": format!("{signed}.{}", base64.encode(signature))}))
     })
 }
 
-/// The registry program itself, on a port of its own choice.
+/// A running registry, on a free port.
 pub(super) struct Registry {
     pub(super) running: Running,
     pub(super) host: String,
 }
 
 impl Registry {
+    /// Starts the registry. If it is not installed, calls [`skip`](crate::harness::skip).
     pub(super) fn start(sandbox: &Sandbox, authority: &Authority, tokens: &StandIn) -> Option<Registry> {
         let program = require_client("docker-registry")?;
         let certificate = authority.certificate(&[]);
@@ -77,14 +80,14 @@ impl Registry {
         let running = sandbox.call(program, ["serve".as_ref(), configuration.as_os_str()]).start();
         let end = Instant::now() + Duration::from_secs(30);
         let port = loop {
-            let said = running.stderr();
-            let port = said.split_once("listening on 127.0.0.1:").and_then(|(_, rest)| {
+            let log = running.stderr();
+            let port = log.split_once("listening on 127.0.0.1:").and_then(|(_, rest)| {
                 let (port, _) = rest.split_once(',')?;
                 port.parse::<u16>().ok()
             });
             match port {
                 Some(port) => break port,
-                None => assert!(Instant::now() < end, "the registry does not listen:\n{said}"),
+                None => assert!(Instant::now() < end, "the registry does not listen:\n{log}"),
             }
             thread::sleep(Duration::from_millis(20));
         };

@@ -1,11 +1,11 @@
-//! skopeo with a real registry, which itself verifies the tokens that its token server gives out for ours.
+//! skopeo with ycred as its credential helper, against a real and an emulated registry.
 
 use std::fs;
 use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::client::{assert_nowhere, runs_of, troubles, wrapper};
+use super::client::{assert_not_stored, for_each_failure, runs_of, wrapper};
 use super::registry::{Registry, token_server};
 use super::stand_in::{Gate, basic_value, digest, registry, trust};
 use crate::authority::Authority;
@@ -13,7 +13,7 @@ use crate::emulator::Config;
 use crate::harness::{Call, Run, require_client};
 use crate::world::World;
 
-/// A sandbox where skopeo knows ycred as its helper for some hosts.
+/// A sandbox with skopeo configured to use ycred for some hosts.
 struct Bench {
     world: World,
     authority: Authority,
@@ -28,7 +28,7 @@ impl Bench {
         let authority = Authority::new();
         let link = world.sandbox.link_at("tmp/docker-credential-ycred");
         let (_, runs) = wrapper(&world.sandbox, "bin/docker-credential-ycred", &link);
-        // Some machines have no policy of their own, and without one skopeo copies nothing.
+        // skopeo needs a policy, which some machines lack.
         world
             .sandbox
             .file("home/.config/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#);
@@ -39,10 +39,10 @@ impl Bench {
         Some(Bench { world, authority, skopeo, runs })
     }
 
-    /// ycred is asked about this host; `ours`: whether its profile lists it.
-    fn use_host(&self, host: &str, ours: bool) {
+    /// Configures skopeo to use ycred for this host. `is_listed`: the profile lists it.
+    fn use_host(&self, host: &str, is_listed: bool) {
         self.configure(host);
-        self.world.profile_for("default", ours.then(|| host.to_owned()).as_slice());
+        self.world.profile_for("default", is_listed.then(|| host.to_owned()).as_slice());
     }
 
     fn configure(&self, host: &str) {
@@ -58,7 +58,7 @@ impl Bench {
         self.skopeo(&["inspect", "--raw", &format!("docker://{host}/team/image:1")]).run()
     }
 
-    /// An image as skopeo's `dir:` transport keeps it.
+    /// Writes an image for skopeo's `dir:` transport. Returns its reference.
     fn image(&self) -> String {
         let configuration = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
         let name = digest(configuration.as_bytes());
@@ -76,51 +76,51 @@ impl Bench {
 }
 
 #[test]
-fn an_image_goes_to_a_real_registry_and_comes_back_for_one_iam_request() {
+fn skopeo_pushes_and_pulls_an_image_with_one_iam_request() {
     let Some(bench) = Bench::new() else { return };
     let tokens = token_server(&bench.authority, Gate::of(&bench.world));
     let Some(registry) = Registry::start(&bench.world.sandbox, &bench.authority, &tokens) else { return };
     bench.use_host(&registry.host, true);
-    let there = format!("docker://{}/team/image:1", registry.host);
+    let remote = format!("docker://{}/team/image:1", registry.host);
 
-    bench.skopeo(&["copy", &bench.image(), &there]).run().succeeds().quietly();
+    bench.skopeo(&["copy", &bench.image(), &remote]).run().succeeds().quietly();
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
     let back = format!("dir:{}", bench.world.sandbox.path("tmp/back").display());
-    bench.skopeo(&["copy", &there, &back]).run().succeeds().quietly();
+    bench.skopeo(&["copy", &remote, &back]).run().succeeds().quietly();
     assert_eq!(runs_of(&bench.runs), 2, "runs of the helper");
-    let sent = fs::read(bench.world.sandbox.path("tmp/image/manifest.json")).expect("the image sent");
-    let got = fs::read(bench.world.sandbox.path("tmp/back/manifest.json")).expect("the image that came back");
+    let sent = fs::read(bench.world.sandbox.path("tmp/image/manifest.json")).expect("the pushed image");
+    let got = fs::read(bench.world.sandbox.path("tmp/back/manifest.json")).expect("the pulled image");
     assert_eq!(got, sent);
 
     let seen = tokens.authorizations();
-    let ours = basic_value("iam", &bench.world.last_token());
-    assert!(seen.len() >= 2 && seen.iter().all(|header| *header == ours), "the token server saw {seen:?}");
+    let expected = basic_value("iam", &bench.world.last_token());
+    assert!(seen.len() >= 2 && seen.iter().all(|header| *header == expected), "the token server saw {seen:?}");
     assert_eq!(bench.world.requests(), 1, "IAM requests");
-    let said = registry.running.stderr();
-    assert!(!said.contains(&bench.world.last_token()), "the registry itself never sees the IAM token");
+    let log = registry.running.stderr();
+    assert!(!log.contains(&bench.world.last_token()), "the registry's log contains the IAM token");
 }
 
 #[test]
-fn a_real_registry_that_is_not_ours_gets_no_token_and_keeps_skopeo_out() {
+fn an_unlisted_private_registry_gets_no_token_and_refuses_skopeo() {
     let Some(bench) = Bench::new() else { return };
     let tokens = token_server(&bench.authority, Gate::of(&bench.world));
     let Some(registry) = Registry::start(&bench.world.sandbox, &bench.authority, &tokens) else { return };
     bench.use_host(&registry.host, false);
     let run = bench.inspect(&registry.host).fails().stdout_is("");
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
-    assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "not ours is no error\n{run}");
-    assert!(!tokens.requests().is_empty(), "skopeo did not even try without us\n{run}");
+    assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "an unlisted host is not an error\n{run}");
+    assert!(!tokens.requests().is_empty(), "skopeo sent no request without credentials\n{run}");
     let seen = tokens.authorizations();
-    assert!(!seen.iter().any(|header| header.starts_with("Basic aWFt")), "somebody named iam: {seen:?}");
+    assert!(!seen.iter().any(|header| header.starts_with("Basic aWFt")), "credentials of the user iam: {seen:?}");
     assert_eq!(bench.world.requests(), 0, "IAM requests");
 }
 
 #[test]
-fn a_public_registry_that_is_not_ours_is_read_as_if_ycred_were_not_there() {
+fn an_unlisted_public_registry_is_read_without_credentials() {
     let Some(bench) = Bench::new() else { return };
     let registry = registry(&bench.authority, None);
     bench.use_host(&registry.host(), false);
-    // Any other words than the protocol's own for "not mine" would end skopeo here.
+    // With any reply other than the protocol's "not found" response, skopeo would fail.
     bench.inspect(&registry.host()).succeeds().quietly().stdout_has("schemaVersion");
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
     assert_eq!(registry.authorizations(), Vec::<String>::new());
@@ -128,69 +128,72 @@ fn a_public_registry_that_is_not_ours_is_read_as_if_ycred_were_not_there() {
 }
 
 #[test]
-fn a_registry_that_wants_basic_sees_iam_and_the_token() {
+fn a_registry_that_requires_basic_gets_the_token() {
     let Some(bench) = Bench::new() else { return };
     let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
     bench.use_host(&registry.host(), true);
     bench.inspect(&registry.host()).succeeds().quietly().stdout_has("schemaVersion");
     let seen = registry.authorizations();
-    let ours = basic_value("iam", &bench.world.last_token());
-    assert!(!seen.is_empty() && seen.iter().all(|header| *header == ours), "the registry saw {seen:?}");
+    let expected = basic_value("iam", &bench.world.last_token());
+    assert!(!seen.is_empty() && seen.iter().all(|header| *header == expected), "the registry saw {seen:?}");
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
-fn a_refused_key_ends_skopeo_with_the_reason_on_both_streams_of_the_helper() {
+fn a_rejected_key_fails_skopeo_with_the_reason_on_both_streams_of_the_helper() {
     let Some(bench) = Bench::new() else { return };
     let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
     bench.use_host(&registry.host(), true);
     let refusal = bench.world.refuse();
     let run = bench.inspect(&registry.host()).fails().stdout_is("");
-    // What the helper wrote to stderr passes through; what it wrote to stdout is what skopeo quotes.
+    // skopeo passes through the helper's stderr and quotes its stdout.
     let errors = run.lines_of_stderr("ycred: error: ");
-    assert!(errors.len() == 1 && errors[0].contains(refusal), "one line with the reason\n{run}");
+    assert!(
+        errors.len() == 1 && errors[0].contains(refusal),
+        "expected one error line with the cloud's message\n{run}"
+    );
     let quoted = run.stderr.lines().find(|line| line.contains("error getting credentials")).unwrap_or_default();
-    assert!(quoted.contains(refusal), "skopeo quotes the reason\n{run}");
+    assert!(quoted.contains(refusal), "expected the cloud's message in skopeo's error\n{run}");
     assert_eq!(bench.world.requests(), 1, "IAM requests");
     assert_eq!(registry.authorizations(), Vec::<String>::new());
 }
 
 #[test]
-fn whatever_keeps_a_user_from_a_token_ends_skopeo_with_the_reason_and_what_mends_it() {
+fn every_failure_makes_skopeo_fail_with_the_reason_and_the_fix() {
     let Some(bench) = Bench::new() else { return };
     let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
-    troubles(&bench.world, &registry.host(), |host, words| {
+    for_each_failure(&bench.world, &registry.host(), |host, parts| {
         bench.configure(host);
         let run = bench.inspect(host).fails().stdout_is("");
         let quoted = run.stderr.lines().find(|line| line.contains("error getting credentials")).unwrap_or_default();
-        for word in words {
-            assert!(quoted.contains(word), "skopeo quotes {word:?}\n{run}");
+        for part in parts {
+            assert!(quoted.contains(part), "expected {part:?} in skopeo's error\n{run}");
         }
     });
-    assert_eq!(registry.requests().len(), 0, "it is not tried anonymously");
+    assert_eq!(registry.requests().len(), 0, "no request was sent without credentials");
     assert_eq!(bench.world.requests(), 2, "IAM requests");
 }
 
 #[test]
-fn named_for_every_registry_at_once_ycred_answers_for_its_own_alone() {
+fn as_the_helper_of_every_registry_ycred_supplies_tokens_only_to_listed_ones() {
     let Some(bench) = Bench::new() else { return };
     bench.world.sandbox.file(
         "home/.config/containers/registries.conf",
         "credential-helpers = [\"containers-auth.json\", \"ycred\"]\n",
     );
-    let ours = registry(&bench.authority, Some(Gate::of(&bench.world)));
-    let somebodys = registry(&bench.authority, None);
-    bench.world.profile_for("default", &[ours.host()]);
-    bench.inspect(&somebodys.host()).succeeds().quietly();
+    let listed = registry(&bench.authority, Some(Gate::of(&bench.world)));
+    let unlisted = registry(&bench.authority, None);
+    bench.world.profile_for("default", &[listed.host()]);
+    bench.inspect(&unlisted.host()).succeeds().quietly();
     assert_eq!((runs_of(&bench.runs), bench.world.requests()), (1, 0));
-    bench.inspect(&ours.host()).succeeds().quietly();
-    assert_eq!(somebodys.authorizations(), Vec::<String>::new());
+    bench.inspect(&listed.host()).succeeds().quietly();
+    assert_eq!(unlisted.authorizations(), Vec::<String>::new());
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
-fn login_and_logout_succeed_keep_nothing_and_cost_no_token() {
+fn skopeo_logs_in_and_out_stores_nothing_and_keeps_the_cached_token() {
     let Some(bench) = Bench::new() else { return };
     let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
     let host = registry.host();
@@ -203,7 +206,7 @@ fn login_and_logout_succeed_keep_nothing_and_cost_no_token() {
         .run()
         .succeeds()
         .stdout_has("Login Succeeded");
-    assert_nowhere(&bench.world.sandbox, &password);
+    assert_not_stored(&bench.world.sandbox, &password);
     bench.skopeo(&["logout", &host]).run().succeeds().quietly().stdout_has("Removed login credentials");
     bench.inspect(&host).succeeds();
     assert_eq!(bench.world.requests(), 1, "IAM requests");

@@ -1,4 +1,4 @@
-//! Servers that clients talk to: who is let in, what was asked, and a registry with one image.
+//! Servers for clients: access control by token, a log of requests, and a registry with one image.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,22 +13,23 @@ use crate::harness::Sandbox;
 use crate::server::{Request, Response, Server};
 use crate::world::World;
 
-/// Lets in everybody who shows a valid token of the emulator's.
+/// Admits requests with a valid token of the emulator.
 #[derive(Clone)]
 pub struct Gate {
     emulator: Arc<Emulator>,
-    unlucky: Arc<AtomicUsize>,
+    /// How many requests to refuse regardless of their token.
+    refusals: Arc<AtomicUsize>,
 }
 
 impl Gate {
-    /// Lets in every valid token of this world's cloud.
+    /// Creates a gate that admits every valid token of this world's cloud.
     pub fn of(world: &World) -> Gate {
-        Gate { emulator: Arc::clone(&world.emulator), unlucky: Arc::new(AtomicUsize::new(0)) }
+        Gate { emulator: Arc::clone(&world.emulator), refusals: Arc::new(AtomicUsize::new(0)) }
     }
 
-    /// The next so many are sent away whatever they show.
-    pub fn turn_away(&self, count: usize) {
-        self.unlucky.store(count, Ordering::SeqCst);
+    /// Refuses the next `count` requests regardless of their token.
+    pub fn refuse_next(&self, count: usize) {
+        self.refusals.store(count, Ordering::SeqCst);
     }
 
     pub fn admits_bearer(&self, request: &Request) -> bool {
@@ -45,23 +46,25 @@ impl Gate {
     }
 
     pub fn admits(&self, token: &str) -> bool {
-        let unlucky = self.unlucky.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| count.checked_sub(1));
-        unlucky.is_err() && self.emulator.is_live(token)
+        let refusal = self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| count.checked_sub(1));
+        refusal.is_err() && self.emulator.is_live(token)
     }
 }
 
-/// A server that a client talks to, and what it was asked.
+/// A server for a client, and a log of its requests.
 pub struct StandIn {
     pub server: Server,
     log: Arc<Mutex<Vec<Request>>>,
 }
 
 impl StandIn {
-    /// It can also prove that it is `cr.yandex`, to clients that come through a proxy.
+    /// Starts a server over TLS. Its certificate is also valid for `cr.yandex`, for clients that connect through a
+    /// proxy.
     pub fn tls(authority: &Authority, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> StandIn {
         StandIn::start(Some(authority.server_config(&["cr.yandex"])), handler)
     }
 
+    /// Starts a server over plain http.
     pub fn plain(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> StandIn {
         StandIn::start(None, handler)
     }
@@ -85,7 +88,7 @@ impl StandIn {
         self.server.port()
     }
 
-    /// The name by which clients know it.
+    /// Returns the host and port by which clients connect.
     pub fn host(&self) -> String {
         format!("localhost:{}", self.port())
     }
@@ -100,14 +103,14 @@ impl StandIn {
         lock(&self.log).clone()
     }
 
-    /// Some clients show an empty name and password where they have none.
+    /// Checks that no request had credentials. Some clients send an empty user and password instead of none.
     #[track_caller]
-    pub fn saw_nobody_named_iam(&self) {
+    pub fn assert_no_credentials(&self) {
         let seen = self.authorizations();
-        assert!(seen.iter().all(|header| header == "Basic Og=="), "somebody showed credentials: {seen:?}");
+        assert!(seen.iter().all(|header| header == "Basic Og=="), "unexpected credentials: {seen:?}");
     }
 
-    /// Every `Authorization` that it was sent, in order.
+    /// Returns the value of each `Authorization` header so far, in order.
     pub fn authorizations(&self) -> Vec<String> {
         self.requests().iter().filter_map(|request| request.header("authorization").map(str::to_owned)).collect()
     }
@@ -117,13 +120,13 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub fn json_answer(status: u16, value: Value) -> Response {
+pub fn json_response(status: u16, value: Value) -> Response {
     Response::json(status, value.to_string())
 }
 
-/// The value of `Authorization` for this name and password.
-pub fn basic_value(name: &str, password: &str) -> String {
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}")))
+/// Returns the value of `Authorization` for this user and password.
+pub fn basic_value(user: &str, password: &str) -> String {
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
 }
 
 /// Writes the authority's certificate for clients to trust.
@@ -131,8 +134,9 @@ pub fn trust(sandbox: &Sandbox, authority: &Authority) -> PathBuf {
     sandbox.file("tmp/ca.pem", authority.pem())
 }
 
-/// A registry with one image in every repository, with Basic credentials before it or open to everybody. `docker manifest
-/// inspect` and `skopeo inspect` are content with it.
+/// Starts a registry with one image in every repository. It requires Basic credentials if there is a gate.
+///
+/// Implements just enough for `docker manifest inspect` and `skopeo inspect`.
 pub fn registry(authority: &Authority, gate: Option<Gate>) -> StandIn {
     const CONFIGURATION: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
     const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -145,7 +149,7 @@ pub fn registry(authority: &Authority, gate: Option<Gate>) -> StandIn {
     StandIn::tls(authority, move |request| {
         if gate.as_ref().is_some_and(|gate| !gate.admits_basic(request)) {
             let refusal = json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
-            return json_answer(401, refusal).header("WWW-Authenticate", "Basic realm=\"registry\"");
+            return json_response(401, refusal).header("WWW-Authenticate", "Basic realm=\"registry\"");
         }
         let path = request.path.as_str();
         if path.contains("/manifests/") {
@@ -154,14 +158,14 @@ pub fn registry(authority: &Authority, gate: Option<Gate>) -> StandIn {
         } else if path.contains("/blobs/") {
             Response::typed(200, "application/octet-stream", CONFIGURATION)
         } else if path == "/v2/" {
-            json_answer(200, json!({})).header("Docker-Distribution-Api-Version", "registry/2.0")
+            json_response(200, json!({})).header("Docker-Distribution-Api-Version", "registry/2.0")
         } else {
-            json_answer(404, json!({"errors": [{"code": "NOT_FOUND", "message": "not found"}]}))
+            json_response(404, json!({"errors": [{"code": "NOT_FOUND", "message": "not found"}]}))
         }
     })
 }
 
-/// A blob's name.
+/// Returns the digest of a blob, `sha256:…`.
 pub fn digest(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,4 +1,5 @@
-//! Terraform: modules from a registry that demands the token, and what a provider sees under `ycred exec`.
+//! Terraform with ycred as its credentials helper, against a module registry that requires the token. Also Terraform
+//! under `ycred exec`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,21 +7,21 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::client::{runs_of, wrapper};
-use super::stand_in::{Gate, StandIn, json_answer, trust};
+use super::stand_in::{Gate, StandIn, json_response, trust};
 use crate::authority::Authority;
 use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox, require_client};
 use crate::server::{Request, Response};
 use crate::world::World;
 
-/// The only module, packed on the spot.
+/// Returns the only module of the registry.
 fn module(sandbox: &Sandbox) -> Vec<u8> {
     sandbox.file("tmp/module/main.tf", "output \"answer\" {\n  value = \"from-the-module\"\n}\n");
     sandbox.call("tar", ["-czf", "../tmp/module.tar.gz", "-C", "../tmp/module", "main.tf"]).run().succeeds();
     fs::read(sandbox.path("tmp/module.tar.gz")).expect("the packed module")
 }
 
-/// A module registry. The package itself is public, as it is where registries hand out addresses in object storage.
+/// Starts a module registry. The package itself is public, as in registries that return URLs in object storage.
 fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
     StandIn::tls(authority, move |request: &Request| {
         let path = request.path.as_str();
@@ -28,22 +29,22 @@ fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
             return Response::typed(200, "application/gzip", package.clone());
         }
         if !gate.admits_bearer(request) {
-            return json_answer(401, json!({"errors": ["unauthorized"]}));
+            return json_response(401, json!({"errors": ["unauthorized"]}));
         }
         match path {
-            "/.well-known/terraform.json" => json_answer(200, json!({"modules.v1": "/v1/modules/"})),
+            "/.well-known/terraform.json" => json_response(200, json!({"modules.v1": "/v1/modules/"})),
             "/v1/modules/acme/answer/test/versions" => {
-                json_answer(200, json!({"modules": [{"versions": [{"version": "1.0.0"}]}]}))
+                json_response(200, json!({"modules": [{"versions": [{"version": "1.0.0"}]}]}))
             }
             "/v1/modules/acme/answer/test/1.0.0/download" => {
                 Response::new(204).header("X-Terraform-Get", "/package.tar.gz?archive=tar.gz")
             }
-            _ => json_answer(404, json!({"errors": ["not found"]})),
+            _ => json_response(404, json!({"errors": ["not found"]})),
         }
     })
 }
 
-/// A sandbox where terraform has a module to fetch and ycred as its credentials helper.
+/// A sandbox with a module registry, a configuration that uses its module, and terraform configured to use ycred.
 struct Workspace {
     world: World,
     registry: StandIn,
@@ -52,15 +53,15 @@ struct Workspace {
 }
 
 impl Workspace {
-    /// `ours`: whether the profile lists the registry.
-    fn new(ours: bool) -> Option<Workspace> {
+    /// `is_listed`: the profile lists the registry.
+    fn new(is_listed: bool) -> Option<Workspace> {
         let terraform = require_client("terraform")?;
         let mut world = World::bare(Config::default());
         let authority = Authority::new();
         let registry = registry(&authority, Gate::of(&world), module(&world.sandbox));
-        // Terraform wants a dot in the host's name.
+        // Terraform requires a dot in the name of the host.
         let host = format!("127.0.0.1:{}", registry.port());
-        world.profile_for("prod", ours.then(|| host.clone()).as_slice());
+        world.profile_for("prod", is_listed.then(|| host.clone()).as_slice());
         world.sandbox.file(
             "work/main.tf",
             format!(
@@ -68,12 +69,13 @@ impl Workspace {
                  output \"answer\" {{\n  value = module.answer.answer\n}}\n"
             ),
         );
-        // Terraform looks for helpers here and nowhere on PATH; the wrapper hands its name on as the link's.
+        // Terraform searches for helpers only in this directory. The wrapper executes the symlink, which names the
+        // hook.
         let link = world.sandbox.link("terraform-credentials-ycred");
         let (helper, runs) = wrapper(&world.sandbox, "helper", &link);
         let plugins = world.sandbox.path("home/.terraform.d/plugins");
         fs::create_dir_all(&plugins).expect("terraform's directory of plugins");
-        fs::copy(helper, plugins.join("terraform-credentials-ycred")).expect("the helper in its place");
+        fs::copy(helper, plugins.join("terraform-credentials-ycred")).expect("the helper in the directory of plugins");
         let configuration = world
             .sandbox
             .file("home/.terraformrc", "credentials_helper \"ycred\" {\n  args = [\"--profile\", \"prod\"]\n}\n");
@@ -101,7 +103,7 @@ impl Workspace {
 }
 
 #[test]
-fn a_module_comes_from_a_private_registry_for_one_run_and_one_iam_request() {
+fn terraform_fetches_a_module_with_one_run_of_the_helper_and_one_iam_request() {
     let Some(workspace) = Workspace::new(true) else { return };
     workspace.init().succeeds().quietly().stdout_has("acme/answer/test 1.0.0");
     assert_eq!(runs_of(&workspace.runs), 1, "runs of the helper");
@@ -118,7 +120,7 @@ fn a_module_comes_from_a_private_registry_for_one_run_and_one_iam_request() {
 }
 
 #[test]
-fn a_refused_key_makes_terraform_anonymous_and_ycred_itself_tells_why() {
+fn terraform_hides_the_rejection_of_a_key_and_ycred_token_shows_it() {
     let Some(workspace) = Workspace::new(true) else { return };
     let refusal = workspace.world.refuse();
     let run = workspace.init().fails().stderr_has("401 Unauthorized");
@@ -126,10 +128,13 @@ fn a_refused_key_makes_terraform_anonymous_and_ycred_itself_tells_why() {
     assert_eq!(workspace.world.requests(), 1, "IAM requests\n{run}");
     assert_eq!(workspace.registry.authorizations(), Vec::<String>::new());
 
-    // Terraform hides what a helper says, so whoever looks for the reason asks ycred.
-    let asked = workspace.world.sandbox.ycred(["token", "--profile", "prod"]).run().exits(1).stdout_is("");
-    let errors = asked.lines_of_stderr("ycred: error: ");
-    assert!(errors.len() == 1 && errors[0].contains(refusal), "one line with the reason\n{asked}");
+    // Terraform hides the messages of a helper. `ycred token` shows the reason.
+    let run = workspace.world.sandbox.ycred(["token", "--profile", "prod"]).run().exits(1).stdout_is("");
+    let errors = run.lines_of_stderr("ycred: error: ");
+    assert!(
+        errors.len() == 1 && errors[0].contains(refusal),
+        "expected one error line with the cloud's message\n{run}"
+    );
 }
 
 #[test]
@@ -142,7 +147,7 @@ fn a_registry_that_is_not_ours_gets_no_token_and_no_iam_request() {
 }
 
 #[test]
-fn terraform_logout_succeeds_and_costs_no_token() {
+fn terraform_logout_succeeds_and_keeps_the_cached_token() {
     let Some(workspace) = Workspace::new(true) else { return };
     workspace.init().succeeds();
     workspace.terraform(&["logout", &workspace.host()]).run().succeeds().quietly();
@@ -151,11 +156,11 @@ fn terraform_logout_succeeds_and_costs_no_token() {
     assert_eq!(workspace.world.requests(), 1, "IAM requests");
 }
 
-/// Stands in for the Yandex provider: it notes its environment and ends before the handshake, as terraform itself sees it.
+/// Replaces the Yandex provider: records its environment, and exits before terraform's handshake.
 const PROVIDER: &str = "#!/bin/sh\nenv > \"$PROVIDER_SAW\"\nexit 1\n";
 
 #[test]
-fn under_exec_the_provider_process_sees_the_token_and_nothing_that_outranks_it() {
+fn under_exec_a_provider_gets_the_token_and_no_credentials_that_take_precedence() {
     let Some(workspace) = Workspace::new(true) else { return };
     let sandbox = &workspace.world.sandbox;
     sandbox.script("tmp/provider/terraform-provider-yandex", PROVIDER);
@@ -181,12 +186,13 @@ fn under_exec_the_provider_process_sees_the_token_and_nothing_that_outranks_it()
             .env("YC_SERVICE_ACCOUNT_KEY_FILE", "/nonexistent/key.json")
             .env("YC_OAUTH_TOKEN", "y0_stale")
             .run();
-        // Terraform's own exit code and complaint: the stand-in is no provider.
+        // Terraform's own exit code and error, because the script is not a real provider.
         run.exits(1).stderr_has("Failed to load plugin schemas")
     };
     let run = plan("terraform");
-    let text = fs::read_to_string(&saw).unwrap_or_else(|error| panic!("no provider was started: {error}\n{run}"));
-    let variable = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+    let environment =
+        fs::read_to_string(&saw).unwrap_or_else(|error| panic!("no provider was started: {error}\n{run}"));
+    let variable = |name: &str| environment.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
     let token = workspace.world.last_token();
     assert_eq!(variable("YC_TOKEN"), Some(token.as_str()));
     assert_eq!(variable("YC_IAM_TOKEN"), Some(token.as_str()));
@@ -202,10 +208,10 @@ fn under_exec_the_provider_process_sees_the_token_and_nothing_that_outranks_it()
 }
 
 #[test]
-fn under_exec_an_apply_is_terraforms_own_and_leaves_no_token_behind() {
+fn under_exec_terraform_applies_and_stores_no_token() {
     let Some(workspace) = Workspace::new(true) else { return };
     let sandbox = &workspace.world.sandbox;
-    // A child of terraform's, with what terraform itself was given.
+    // A child of terraform, which inherits terraform's environment.
     sandbox.file(
         "work/main.tf",
         "resource \"terraform_data\" \"check\" {\n  provisioner \"local-exec\" {\n    \
@@ -219,12 +225,16 @@ fn under_exec_an_apply_is_terraforms_own_and_leaves_no_token_behind() {
         .quietly()
         .stdout_has("Apply complete!");
     let token = workspace.world.last_token();
-    assert_eq!(fs::read_to_string(sandbox.path("tmp/seen")).expect("what the child saw"), token);
+    assert_eq!(fs::read_to_string(sandbox.path("tmp/seen")).expect("the token of the child"), token);
     assert_eq!(workspace.world.requests(), 1, "IAM requests");
-    let left = sandbox.files("work");
-    assert!(left.iter().any(|path| path.ends_with("terraform.tfstate")), "terraform kept no state: {left:?}");
-    for path in left {
-        let text = fs::read(&path).expect("a file of terraform's");
-        assert!(!text.windows(token.len()).any(|window| window == token.as_bytes()), "{} has it", path.display());
+    let files = sandbox.files("work");
+    assert!(files.iter().any(|path| path.ends_with("terraform.tfstate")), "terraform wrote no state: {files:?}");
+    for path in files {
+        let content = fs::read(&path).expect("a file of terraform");
+        assert!(
+            !content.windows(token.len()).any(|window| window == token.as_bytes()),
+            "{} contains the token",
+            path.display()
+        );
     }
 }

@@ -1,12 +1,12 @@
-//! What `ycred token` prints, read by the programs that each format is for.
+//! The formats of `ycred token`, each read by the programs that it is for.
 //!
-//! The recipes are those of docs/hooks/token.md. None of them has the token in an argument list.
+//! The commands are those of docs/hooks/token.md. None of them passes the token in an argument list.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::stand_in::{Gate, StandIn, basic_value, digest, json_answer, trust};
+use super::stand_in::{Gate, StandIn, basic_value, digest, json_response, trust};
 use super::versions::{NODE, PYTHON};
 use crate::authority::Authority;
 use crate::emulator::Config;
@@ -15,7 +15,7 @@ use crate::packages::{node, python};
 use crate::server::{Request, Response};
 use crate::world::World;
 
-/// A sandbox with `ycred` on PATH, and a server that wants a token.
+/// A sandbox with `ycred` in PATH, and a server that requires a token.
 struct Bench {
     world: World,
     server: StandIn,
@@ -27,7 +27,7 @@ impl Bench {
         let gate = Gate::of(&world);
         let server = StandIn::plain(move |request| {
             if gate.admits_bearer(request) || gate.admits_basic(request) {
-                return json_answer(200, json!({"welcome": true}));
+                return json_response(200, json!({"welcome": true}));
             }
             Response::text(401, "who are you?").header("WWW-Authenticate", "Basic realm=\"test\"")
         });
@@ -36,21 +36,21 @@ impl Bench {
 
     fn with(mut world: World, server: StandIn) -> Bench {
         world.sandbox.link("ycred");
-        // Plain http is answered for a loopback host that is listed.
+        // ycred supplies a token for plain http only to a listed loopback host.
         world.profile_for("default", &[server.host()]);
         let (url, host) = (server.url(), server.host());
         world.sandbox.seal().set("URL", url).set("SERVER", host);
         Bench { world, server }
     }
 
-    /// A line of a page, in the shell that it is for.
-    fn bash(&self, line: &str) -> Run {
-        self.world.sandbox.call("bash", ["-o", "pipefail", "-c", line]).run()
+    /// Runs a command of the documentation in bash.
+    fn bash(&self, command: &str) -> Run {
+        self.world.sandbox.call("bash", ["-o", "pipefail", "-c", command]).run()
     }
 
-    /// The program was let in with just this, and the cloud was asked once.
+    /// Checks that the server received one request with this credential, and that ycred made one IAM request.
     #[track_caller]
-    fn was_shown(&self, header: &str) {
+    fn assert_received_once(&self, header: &str) {
         assert_eq!(self.server.authorizations(), [header]);
         assert_eq!(self.world.requests(), 1, "IAM requests");
     }
@@ -67,26 +67,26 @@ impl Bench {
 #[test]
 fn curl_reads_a_configuration_a_header_and_a_netrc_file() {
     let Some(_) = require_client("curl") else { return };
-    for line in [
+    for command in [
         "ycred token --format curl | curl -sS --fail -K - $URL/x",
         "ycred token --format header | curl -sS --fail -H @- $URL/x",
     ] {
         let bench = Bench::new();
-        bench.bash(line).succeeds().quietly().stdout_is("{\"welcome\":true}");
-        bench.was_shown(&bench.bearer());
+        bench.bash(command).succeeds().quietly().stdout_is("{\"welcome\":true}");
+        bench.assert_received_once(&bench.bearer());
     }
     let bench = Bench::new();
-    let line = "curl -sS --fail --netrc-file <(ycred token --format netrc --host $SERVER) $URL/x";
-    bench.bash(line).succeeds().quietly().stdout_is("{\"welcome\":true}");
-    bench.was_shown(&bench.basic());
+    let command = "curl -sS --fail --netrc-file <(ycred token --format netrc --host $SERVER) $URL/x";
+    bench.bash(command).succeeds().quietly().stdout_is("{\"welcome\":true}");
+    bench.assert_received_once(&bench.basic());
 }
 
 #[test]
-fn a_recipe_of_curls_fails_with_the_reason_where_there_is_no_token() {
+fn curl_fails_without_a_token_after_ycred_prints_the_reason() {
     let Some(_) = require_client("curl") else { return };
     let bench = Bench::new();
     let refusal = bench.world.refuse();
-    // Without a token curl says what it gets without one, after ycred has said why.
+    // ycred prints the reason. Then curl sends the request without a token and prints the server's refusal.
     let run = bench.bash("ycred token --format curl | curl -sS --fail -K - $URL/x").fails().stdout_is("");
     assert!(run.lines_of_stderr("ycred: error: ")[0].contains(refusal), "{run}");
     assert_eq!(bench.server.authorizations(), Vec::<String>::new());
@@ -100,7 +100,7 @@ fn wget_and_requests_read_the_netrc_file_of_a_home() {
     let write = "(umask 077; ycred token --format netrc --host $SERVER > ~/.netrc)";
     bench.bash(write).succeeds().quietly();
     bench.bash("wget --quiet --output-document=- $URL/x").succeeds().stdout_is("{\"welcome\":true}");
-    bench.was_shown(&bench.basic());
+    bench.assert_received_once(&bench.basic());
     let script = "import os, requests; r = requests.get(os.environ['URL'] + '/x'); r.raise_for_status(); print(r.text)";
     bench.world.sandbox.call(python.join("python"), ["-c", script]).run().succeeds().stdout_is("{\"welcome\":true}\n");
     assert_eq!(bench.server.authorizations(), [bench.basic(), bench.basic()]);
@@ -128,12 +128,12 @@ fn httpie_reads_a_header_from_a_file() {
     let Some(python) = python(PYTHON) else { return };
     let bench = Bench::new();
     let http = python.join("http");
-    let line = format!(
+    let command = format!(
         "{} --ignore-stdin --check-status --body $URL/x Authorization:@<(ycred token --format bearer)",
         http.display()
     );
-    bench.bash(&line).succeeds().stdout_has("\"welcome\":true");
-    bench.was_shown(&bench.bearer());
+    bench.bash(&command).succeeds().stdout_has("\"welcome\":true");
+    bench.assert_received_once(&bench.bearer());
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn git_reads_the_netrc_file_of_a_home() {
     let Some(git) = require_client("git") else { return };
     let world = World::bare(Config::default());
     let gate = Gate::of(&world);
-    // What a repository without a branch answers to somebody who may read it (gitprotocol-http, "Smart Server Response").
+    // The response of an empty repository (gitprotocol-http, "Smart Server Response").
     let server = StandIn::plain(move |request| {
         if !gate.admits_basic(request) {
             return Response::new(401).header("WWW-Authenticate", "Basic realm=\"git\"");
@@ -159,7 +159,7 @@ fn git_reads_the_netrc_file_of_a_home() {
 }
 
 #[test]
-fn apt_reads_a_netrc_file_among_its_own() {
+fn apt_reads_a_netrc_file_in_its_configuration() {
     const PACKAGE: &[u8] = b"not really a package: apt-get download looks at its size and digest alone";
     let Some(_) = require_client("apt-get") else { return };
     let world = World::bare(Config::default());
@@ -200,8 +200,8 @@ fn apt_reads_a_netrc_file_among_its_own() {
         ca.display()
     );
     let options = bench.world.sandbox.file("tmp/apt/options", options);
-    let apt = |words: &[&str]| bench.world.sandbox.call("apt-get", words).env("APT_CONFIG", &options).run();
-    // Without the file the repository is closed.
+    let apt = |arguments: &[&str]| bench.world.sandbox.call("apt-get", arguments).env("APT_CONFIG", &options).run();
+    // Without the netrc file, the repository refuses apt.
     apt(&["update", "--error-on=any"]).fails().stderr_has("401");
     let write = format!("(umask 077; ycred token --format netrc --host $SERVER > {root}/etc/auth.conf)");
     bench.bash(&write).succeeds().quietly();
@@ -213,28 +213,28 @@ fn apt_reads_a_netrc_file_among_its_own() {
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
-/// An MCP server of the streamable HTTP transport, with one tool.
+/// Starts an MCP server with the streamable HTTP transport and one tool.
 fn mcp_server(world: &World) -> StandIn {
     let gate = Gate::of(world);
     StandIn::plain(move |request: &Request| {
         if !gate.admits_bearer(request) {
-            return json_answer(401, json!({"error": "invalid_token"}));
+            return json_response(401, json!({"error": "invalid_token"}));
         }
-        let Ok(asked) = serde_json::from_slice::<Value>(&request.body) else { return Response::new(405) };
-        let result = match asked["method"].as_str().unwrap_or_default() {
+        let Ok(message) = serde_json::from_slice::<Value>(&request.body) else { return Response::new(405) };
+        let result = match message["method"].as_str().unwrap_or_default() {
             "initialize" => {
-                json!({"protocolVersion": asked["params"]["protocolVersion"], "capabilities": {"tools": {}},
+                json!({"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}},
                 "serverInfo": {"name": "test", "version": "1"}})
             }
             "tools/list" => json!({"tools": [{"name": "greet", "inputSchema": {"type": "object"}}]}),
-            _ if asked.get("id").is_none() => return Response::new(202),
+            _ if message.get("id").is_none() => return Response::new(202),
             _ => json!({}),
         };
-        json_answer(200, json!({"jsonrpc": "2.0", "id": asked["id"], "result": result}))
+        json_response(200, json!({"jsonrpc": "2.0", "id": message["id"], "result": result}))
     })
 }
 
-/// A client of the SDK's that goes over http itself, with the headers that a helper prints.
+/// An MCP client that uses http itself, with the headers that ycred prints.
 const MCP_OVER_HTTP: &str = "
 import { execFileSync } from 'node:child_process';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
@@ -247,7 +247,7 @@ console.log((await client.listTools()).tools[0].name);
 await client.close();
 ";
 
-/// One that starts a bridge to the server, as desktop agents do.
+/// An MCP client that starts a bridge to the server, as desktop agents do.
 const MCP_OVER_A_BRIDGE: &str = "
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
@@ -260,14 +260,14 @@ console.log((await client.listTools()).tools[0].name);
 await client.close();
 ";
 
-/// The script in a directory where node finds the packages.
-fn script(bench: &Bench, modules: &Path, text: &str) -> PathBuf {
+/// Writes a script, with a `node_modules` beside it in which node finds the packages.
+fn script(bench: &Bench, modules: &Path, source: &str) -> PathBuf {
     std::os::unix::fs::symlink(modules, bench.world.sandbox.path("work/node_modules")).expect("a link");
-    bench.world.sandbox.file("work/script.mjs", text)
+    bench.world.sandbox.file("work/script.mjs", source)
 }
 
 #[test]
-fn an_mcp_client_shows_the_headers_that_ycred_prints() {
+fn an_mcp_client_sends_the_headers_that_ycred_prints() {
     let Some(modules) = node(NODE) else { return };
     let world = World::bare(Config::default());
     let server = mcp_server(&world);
@@ -280,7 +280,7 @@ fn an_mcp_client_shows_the_headers_that_ycred_prints() {
 }
 
 #[test]
-fn an_mcp_bridge_under_exec_takes_the_token_from_its_environment() {
+fn an_mcp_bridge_under_exec_gets_the_token_from_its_environment() {
     let Some(modules) = node(NODE) else { return };
     let world = World::bare(Config::default());
     let server = mcp_server(&world);
@@ -296,8 +296,10 @@ fn an_mcp_bridge_under_exec_takes_the_token_from_its_environment() {
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
-/// A gRPC server that asks the stand-in about whoever calls, and a client of it: what `ycred token --format grpc` prints on
-/// standard input becomes its metadata. With a word it only serves.
+/// A gRPC server and a client of it.
+///
+/// The client reads the output of `ycred token --format grpc` from stdin and sends it as metadata. The server checks
+/// the token with the [`Bench`]'s server. With an argument, the script runs only the server.
 const GRPC: &str = "
 import concurrent.futures, grpc, json, os, sys, urllib.request
 class Service(grpc.GenericRpcHandler):
@@ -306,8 +308,8 @@ class Service(grpc.GenericRpcHandler):
     def answer(self, request, context):
         shown = [value for key, value in context.invocation_metadata() if key == 'authorization']
         try:
-            question = urllib.request.Request(os.environ['URL'], headers={'Authorization': shown[0]})
-            urllib.request.urlopen(question).read()
+            check = urllib.request.Request(os.environ['URL'], headers={'Authorization': shown[0]})
+            urllib.request.urlopen(check).read()
         except Exception as error:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, repr(error))
         return b''
@@ -326,17 +328,17 @@ server.stop(None)
 ";
 
 #[test]
-fn a_grpc_client_takes_the_metadata_that_ycred_prints() {
+fn a_grpc_client_uses_the_metadata_that_ycred_prints() {
     let Some(python) = python(PYTHON) else { return };
     let bench = Bench::new();
     bench.world.sandbox.file("work/greet.py", GRPC);
     let greet = |format: &str| {
         bench.bash(&format!("ycred token --format {format} | {} greet.py", python.join("python").display()))
     };
-    // gRPC's own log may tell of the server's end.
+    // gRPC may log the end of the server to stderr.
     assert!(greet("grpc").succeeds().lines_of_stderr("ycred").is_empty());
-    bench.was_shown(&bench.bearer());
-    // Why there are two formats with one header in them.
+    bench.assert_received_once(&bench.bearer());
+    // gRPC rejects upper case in metadata, so `headers-json` does not work.
     greet("headers-json").fails().stderr_has("Invalid metadata");
 }
 
@@ -357,12 +359,12 @@ fn buf_reads_the_header_for_a_grpc_server() {
         assert!(std::time::Instant::now() < end, "the server does not listen:\n{}", server.stderr());
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    let line = format!(
+    let command = format!(
         "ycred token --format header | {} curl --schema greet.proto --protocol grpc --http2-prior-knowledge -H @- -d '{{}}' \
          http://127.0.0.1:{}/test.Greeter/Greet",
         buf.display(),
         server.stdout().trim()
     );
-    bench.bash(&line).succeeds().stdout_is("{}\n");
-    bench.was_shown(&bench.bearer());
+    bench.bash(&command).succeeds().stdout_is("{}\n");
+    bench.assert_received_once(&bench.bearer());
 }

@@ -1,8 +1,9 @@
-//! Which version of each client is tested, where it comes as a package.
+//! The tested versions of the clients that are packages.
 
-/// What the tests use of Python and of npm, each in one list, so that it is installed once. Helm, which is large, is apart.
+/// The Python packages that most tests use, in one list, so that they are installed once.
 pub const PYTHON: &[&str] =
     &["docker==7.2.0", "oras==0.2.43", "requests==2.34.2", "httpie==3.2.4", "twine==7.0.0", "grpcio==1.85.1"];
+/// The npm packages that most tests use, in one list, so that they are installed once.
 pub const NODE: &[&str] = &[
     "yarn@1.22.22",
     "@yarnpkg/cli-dist@4.9.2",
@@ -11,6 +12,7 @@ pub const NODE: &[&str] = &[
     "@modelcontextprotocol/sdk@1.32.2",
     "mcp-remote@0.15.1",
 ];
+/// Separate from [`PYTHON`], because it is large.
 pub const HELM: &[&str] = &["helm-python-sdk==0.2.2"];
 
 pub const PIP_23: &str = "pip==23.2.1";
@@ -27,7 +29,7 @@ pub const SDK_PYTHON: &[&str] = &["yandexcloud==0.413.0", "grpcio==1.85.1", "pro
 pub const SDK_PYTHON_ALONE: &[&str] = &["yandexcloud==0.413.0"];
 pub const SDK_NODE: &[&str] = &["@yandex-cloud/nodejs-sdk@3.2.0"];
 
-/// The versions that the README's table of clients names.
+/// Returns the versions that the table of clients in the README names.
 pub fn named_in_the_readme() -> impl Iterator<Item = &'static str> {
     let all = [&[PIP_23, PIP_26, UV][..], &GO, &PNPM, AWS_PYTHON, AWS_NODE];
     all.into_iter().flatten().copied()

@@ -1,4 +1,6 @@
-//! What this machine allows a test to do: be root, trace, make a network. Where it does not, the test is skipped visibly.
+//! Checks whether this machine lets a test act as root, trace system calls or create a network.
+//!
+//! If it does not, the test is skipped and reports the reason.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -6,12 +8,13 @@ use std::thread;
 
 use super::{require_client, skip};
 
+/// Returns true if this process runs as root.
 pub fn is_root() -> bool {
     // SAFETY: geteuid cannot fail and touches nothing.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Whether this test can become another user; said where not.
+/// Returns true if this process is root and the tools are installed. Otherwise calls [`skip`].
 #[track_caller]
 pub fn require_root(tools: &[&str]) -> bool {
     if !is_root() {
@@ -21,8 +24,9 @@ pub fn require_root(tools: &[&str]) -> bool {
     tools.iter().all(|tool| require_client(tool).is_some())
 }
 
-/// Whether system calls can be watched and made to fail here. Only root's strace sees the paths in a process that forbids
-/// dumps.
+/// Returns true if system calls can be traced and made to fail. Otherwise calls [`skip`].
+///
+/// ycred forbids dumps, so only root's strace can read the paths in its system calls.
 #[track_caller]
 pub fn require_tracer() -> bool {
     if !is_root() {
@@ -32,7 +36,7 @@ pub fn require_tracer() -> bool {
     require_client("strace").is_some()
 }
 
-/// Whether strace works here; says so if not.
+/// Finds a strace that can trace on this machine. Otherwise calls [`skip`].
 pub fn strace() -> Option<PathBuf> {
     let strace = require_client("strace")?;
     let works = std::process::Command::new(&strace)
@@ -40,34 +44,36 @@ pub fn strace() -> Option<PathBuf> {
         .status()
         .is_ok_and(|status| status.success());
     if !works {
-        skip("strace may not trace here");
+        skip("strace cannot trace on this machine");
     }
     works.then_some(strace)
 }
 
-/// Set for a test that runs in a user namespace of its own, where it may make a network.
+/// Set for a test that [`run_in_user_namespace`] has started.
 pub const APART: &str = "YCRED_TEST_APART";
 
-/// Runs a story in a network of its own, with these addresses on its loopback interface. An ordinary user gets one by
-/// running this one test again, as the root of a user namespace. Where the machine does not allow that, the test is skipped.
-pub fn in_own_network(addresses: &[&str], story: impl FnOnce() + Send) {
+/// Runs a test in its own network namespace, with these addresses on the loopback interface.
+///
+/// For an ordinary user, runs the test again as root of a user namespace. If the machine forbids that, skips the test.
+pub fn in_own_network(addresses: &[&str], test: impl FnOnce() + Send) {
     let name = thread::current().name().unwrap_or("a test").to_owned();
-    let apart = thread::Builder::new().name(name);
+    let builder = thread::Builder::new().name(name);
     thread::scope(|scope| {
-        let thread = apart.spawn_scoped(scope, || {
-            // SAFETY: moves this thread alone, which ends with the story, into a new network namespace.
+        let thread = builder.spawn_scoped(scope, || {
+            // SAFETY: touches no memory. Moves only this thread, which ends with the test, into a new network
+            // namespace.
             if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-                return run_apart();
+                return run_in_user_namespace();
             }
             let up = ["link set lo up".to_owned()];
-            let all = up.into_iter().chain(addresses.iter().map(|address| format!("addr add {address} dev lo")));
-            for words in all {
-                let done = std::process::Command::new("ip").args(words.split(' ')).status();
-                if !done.is_ok_and(|status| status.success()) {
-                    return skip(&format!("`ip {words}` does not work here"));
+            let commands = up.into_iter().chain(addresses.iter().map(|address| format!("addr add {address} dev lo")));
+            for arguments in commands {
+                let status = std::process::Command::new("ip").args(arguments.split(' ')).status();
+                if !status.is_ok_and(|status| status.success()) {
+                    return skip(&format!("`ip {arguments}` fails on this machine"));
                 }
             }
-            story();
+            test();
         });
         if let Err(panic) = thread.expect("a thread").join() {
             std::panic::resume_unwind(panic);
@@ -75,23 +81,26 @@ pub fn in_own_network(addresses: &[&str], story: impl FnOnce() + Send) {
     });
 }
 
-/// Runs the present test again as root of a user namespace, which only a process with one thread can make for itself.
-fn run_apart() {
-    let unshare = |words: &[&std::ffi::OsStr]| {
+/// Runs the current test again as root of a user namespace.
+///
+/// Uses `unshare`, because a process with several threads cannot create a user namespace for itself.
+fn run_in_user_namespace() {
+    let unshare = |arguments: &[&std::ffi::OsStr]| {
         let mut command = std::process::Command::new("unshare");
-        command.arg("-rn").args(words).env(APART, "1");
+        command.arg("-rn").args(arguments).env(APART, "1");
         command.stdin(std::process::Stdio::null()).output()
     };
     let works = unshare(&["true".as_ref()]).is_ok_and(|output| output.status.success());
     if std::env::var_os(APART).is_some() || !works {
-        return skip("this user may not make a network namespace");
+        return skip("this user cannot create a network namespace");
     }
-    let (this, name) = (std::env::current_exe().expect("a program"), thread::current().name().unwrap_or("").to_owned());
-    let output = unshare(&[this.as_ref(), "--exact".as_ref(), name.as_ref(), "--nocapture".as_ref()]);
-    let output = output.expect("unshare, which worked a moment ago");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.contains("1 passed"), "{name} as root of a user namespace:\n{said}");
-    for line in said.lines().filter(|line| line.starts_with("SKIPPED")) {
+    let (program, name) =
+        (std::env::current_exe().expect("a program"), thread::current().name().unwrap_or("").to_owned());
+    let output = unshare(&[program.as_ref(), "--exact".as_ref(), name.as_ref(), "--nocapture".as_ref()]);
+    let output = output.expect("unshare runs");
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && printed.contains("1 passed"), "{name} as root of a user namespace:\n{printed}");
+    for line in printed.lines().filter(|line| line.starts_with("SKIPPED")) {
         let _ = writeln!(std::io::stderr(), "{line}");
     }
 }

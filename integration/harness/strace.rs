@@ -1,22 +1,24 @@
-//! Runs under strace: the system calls that a run makes, and faults put into them.
+//! Runs programs under strace: records their system calls and injects faults into them.
 
 use std::collections::HashMap;
 use std::fs;
 
 use super::{Call, Sandbox, YCRED};
 
-/// A system call that a run makes, and how many of its kind the process has made by then: where strace can be told to
-/// strike.
+/// A system call of a run, as a place where strace can inject a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     pub name: String,
-    /// Counts from 1.
+    /// The number of this call among the calls with its name, counted from 1.
     pub ordinal: usize,
+    /// The call as strace writes it, without the process id.
     pub line: String,
 }
 
 impl Step {
-    /// The calls of a run's first process, in order, as strace writes them, descriptors with their paths.
+    /// Returns the system calls of the first process of a run, in order. Descriptors are shown with their paths.
+    ///
+    /// `call` gets the arguments of strace.
     #[track_caller]
     pub fn of(sandbox: &Sandbox, call: impl FnOnce(&[String]) -> Call) -> Vec<Step> {
         let log = sandbox.path("tmp/strace.log");
@@ -30,7 +32,7 @@ impl Step {
         for line in text.lines() {
             let Some(rest) = line.strip_prefix(first.as_str()) else { continue };
             let rest = rest.trim_start();
-            // The second half of a call that another thread's came between.
+            // The second half of a call that another thread interrupted.
             if rest.starts_with('<') {
                 continue;
             }
@@ -44,8 +46,8 @@ impl Step {
     }
 }
 
-/// strace's arguments for a run in which this happens at that step: `signal=KILL`, `error=ENOSPC`.
-pub fn inject(step: &Step, what: &str) -> Vec<String> {
+/// Returns the arguments that make strace inject this fault at this step: `signal=KILL`, `error=ENOSPC`.
+pub fn inject(step: &Step, fault: &str) -> Vec<String> {
     let Step { name, ordinal, .. } = step;
     [
         "-f",
@@ -55,13 +57,13 @@ pub fn inject(step: &Step, what: &str) -> Vec<String> {
         "-e",
         &format!("trace={name}"),
         "-e",
-        &format!("inject={name}:{what}:when={ordinal}"),
+        &format!("inject={name}:{fault}:when={ordinal}"),
     ]
     .map(str::to_owned)
     .into()
 }
 
-/// The binary under strace with these arguments of strace's.
+/// Returns a call of the binary under strace.
 pub fn traced(sandbox: &Sandbox, strace: &[String], arguments: &[&str]) -> Call {
     let all = strace.iter().map(String::as_str).chain([YCRED]).chain(arguments.iter().copied());
     sandbox.call("strace", all)

@@ -1,4 +1,4 @@
-//! Waits for what another process does, and holds the locks that it waits for.
+//! Waits for other processes, and holds locks that they wait for.
 
 use std::fs;
 use std::path::Path;
@@ -7,38 +7,38 @@ use std::time::{Duration, Instant};
 
 use super::{Call, Running};
 
-/// Long enough for anything that is bound to happen on the busiest machine.
+/// How long a test waits for something that must happen. Generous enough for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3600);
 
-/// Waits until this is so.
+/// Waits until the condition is true. Fails the test after [`PATIENCE`].
 #[track_caller]
-pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < end, "waited in vain: {what}");
+    while !condition() {
+        assert!(Instant::now() < end, "timed out: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Starts a call and waits until it has said something at `-v`: from then on it has begun.
+/// Starts a call and waits for its first line on stderr. The call needs `-v`.
 #[track_caller]
 pub fn started(call: Call) -> Running {
     let running = call.start();
-    wait_until("the process says what it does", || !running.stderr().is_empty());
+    wait_until("the process prints to stderr", || !running.stderr().is_empty());
     running
 }
 
-/// The lock of the product, held by the test.
+/// A lock of ycred that the test holds.
 pub struct HeldLock(#[expect(dead_code, reason = "closing it releases the lock")] fs::File);
 
 impl HeldLock {
     #[track_caller]
     pub fn of(path: &Path) -> HeldLock {
         let file = fs::OpenOptions::new().read(true).write(true).open(path).expect("the lock file");
-        fs2::FileExt::try_lock_exclusive(&file).expect("nobody else holds it");
+        fs2::FileExt::try_lock_exclusive(&file).expect("the lock, which no process holds");
         HeldLock(file)
     }
 }

@@ -1,16 +1,21 @@
-//! Finds the paths by which a file names other files of its crate: in `use`, and anywhere else.
+//! Finds the paths through which a file uses other files of its crate, in `use` and elsewhere.
 
 use super::text::{Token, tokens};
 
-/// A path that the code names, from the crate's root down.
+/// A path in the code, resolved from the root of the crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
     pub path: Vec<String>,
     pub line: usize,
 }
 
-/// Every path in this code that begins at the crate (`crate::`, or one of these names of it), at the file's own module
-/// (`self::`, `super::`), or at a module that the file declares. `module` is the file's own place.
+/// Finds every path in this code that starts at one of these:
+///
+/// * the crate: `crate::`, or one of `crate_names`
+/// * the module of the file: `self::`, `super::`
+/// * a module that the file declares
+///
+/// `module` is the path of the file in the crate.
 pub fn imports(code: &str, module: &[String], crate_names: &[&str]) -> Vec<Import> {
     let tokens = tokens(code);
     let children = declared_modules(code);
@@ -19,16 +24,16 @@ pub fn imports(code: &str, module: &[String], crate_names: &[&str]) -> Vec<Impor
     reader.imports
 }
 
-/// The modules of `mod name;` in this code, which are files.
+/// Returns the names in `mod name;`: modules with their own files.
 pub fn declared_modules(code: &str) -> Vec<String> {
     let tokens = tokens(code);
-    let declared = tokens.windows(3).filter(|three| three[0].text == "mod" && three[2].text == ";");
-    declared.map(|three| three[1].text.clone()).collect()
+    let declarations = tokens.windows(3).filter(|window| window[0].text == "mod" && window[2].text == ";");
+    declarations.map(|window| window[1].text.clone()).collect()
 }
 
 struct Reader<'a> {
     tokens: &'a [Token],
-    /// The module that the present token is in: the file's, and inside `mod name { … }` that one.
+    /// The module of the current token: the file's, or a `mod name { … }` inside it.
     module: Vec<String>,
     children: Vec<String>,
     crate_names: &'a [&'a str],
@@ -38,7 +43,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read(&mut self) {
         let mut at = 0;
-        // The depth at which each inline module opened.
+        // The depth of braces at which each inline module starts.
         let (mut depth, mut inline) = (0, Vec::new());
         while at < self.tokens.len() {
             match self.text(at) {
@@ -74,13 +79,13 @@ impl Reader<'_> {
         self.tokens.get(at).map_or("", |token| token.text.as_str())
     }
 
-    /// A name at the head of a path: followed by `::`, and not itself behind `::` or `.`.
+    /// True if a path starts at this token: a name before `::` that does not follow `::` or `.`.
     fn starts_path(&self, at: usize) -> bool {
-        let before = if at == 0 { "" } else { self.text(at - 1) };
-        self.tokens[at].is_name() && self.text(at + 1) == "::" && !matches!(before, "::" | "." | "mod")
+        let previous = if at == 0 { "" } else { self.text(at - 1) };
+        self.tokens[at].is_name() && self.text(at + 1) == "::" && !matches!(previous, "::" | "." | "mod")
     }
 
-    /// Reads a path, with its groups in braces, and returns the place behind it.
+    /// Reads a path, including groups in braces. Returns the index of the next token.
     fn tree(&mut self, mut at: usize, prefix: Option<Vec<String>>) -> usize {
         let mut path: Vec<String> = Vec::new();
         let whole = |path: &[String]| [prefix.clone().unwrap_or_default(), path.to_vec()].concat();
@@ -98,7 +103,7 @@ impl Reader<'_> {
                     return at + 1;
                 }
                 "*" => at += 1,
-                // A path at the root of all crates leaves this one.
+                // `::name` is another crate.
                 "::" if path.is_empty() => return at + 1,
                 "self" if prefix.is_some() && path.is_empty() => at += 1,
                 _ if self.tokens.get(at).is_some_and(Token::is_name) => {
@@ -117,14 +122,14 @@ impl Reader<'_> {
                 _ => break,
             }
         }
-        if let Some(path) = self.resolved(&whole(&path)) {
+        if let Some(path) = self.resolve(&whole(&path)) {
             self.imports.push(Import { path, line });
         }
         at
     }
 
-    /// The path from the crate's root; `None` if it leads out of the crate, or names something of the file's own.
-    fn resolved(&self, path: &[String]) -> Option<Vec<String>> {
+    /// Resolves a path from the root of the crate. `None` if it is outside the crate, or a name in the file itself.
+    fn resolve(&self, path: &[String]) -> Option<Vec<String>> {
         let (head, rest) = path.split_first()?;
         let mut from = match head.as_str() {
             "crate" => Vec::new(),
@@ -151,31 +156,31 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    fn found(code: &str) -> Vec<String> {
+    fn paths_in(code: &str) -> Vec<String> {
         let module = ["a", "b"].map(str::to_owned);
         imports(code, &module, &["ycred"]).into_iter().map(|import| import.path.join("::")).collect()
     }
 
     #[test]
-    fn groups_are_read_to_any_depth() {
+    fn nested_groups_are_read() {
         let code = "pub(crate) use crate::{x::{self, Y, z::{Z as W, *}}, super_x};\nuse std::{fs, io::Read};";
-        assert_eq!(found(code), ["x", "x::Y", "x::z::Z", "x::z", "super_x"]);
+        assert_eq!(paths_in(code), ["x", "x::Y", "x::z::Z", "x::z", "super_x"]);
     }
 
     #[test]
-    fn paths_lead_from_the_files_own_place() {
-        assert_eq!(found("use super::X; use self::y::Y; use super::super::Z;"), ["a::X", "a::b::y::Y", "Z"]);
-        assert_eq!(found("use ycred::x::X; fn f() { crate::y::g(super::h::<u8>()) }"), ["x::X", "y::g", "a::h"]);
+    fn relative_paths_are_resolved_from_the_module_of_the_file() {
+        assert_eq!(paths_in("use super::X; use self::y::Y; use super::super::Z;"), ["a::X", "a::b::y::Y", "Z"]);
+        assert_eq!(paths_in("use ycred::x::X; fn f() { crate::y::g(super::h::<u8>()) }"), ["x::X", "y::g", "a::h"]);
         assert_eq!(
-            found("mod inner { use super::X; use super::super::Y; } use super::Z;"),
+            paths_in("mod inner { use super::X; use super::super::Y; } use super::Z;"),
             ["a::b::X", "a::Y", "a::Z"]
         );
     }
 
     #[test]
-    fn a_declaration_is_no_import_and_the_use_of_a_declared_module_is_one() {
-        assert_eq!(found("mod child; pub mod other;"), [""; 0]);
-        assert_eq!(found("mod child; const A: &[B] = &[child::C, other::D, x.child::<u8>()];"), ["a::b::child::C"]);
-        assert_eq!(found("mod child; use child::C;"), ["a::b::child::C"]);
+    fn only_the_use_of_a_declared_module_is_an_import() {
+        assert_eq!(paths_in("mod child; pub mod other;"), [""; 0]);
+        assert_eq!(paths_in("mod child; const A: &[B] = &[child::C, other::D, x.child::<u8>()];"), ["a::b::child::C"]);
+        assert_eq!(paths_in("mod child; use child::C;"), ["a::b::child::C"]);
     }
 }

@@ -1,8 +1,8 @@
-//! Reads Rust source as text: blanks out comments, literals and test modules, and splits the rest into words.
+//! Reads Rust source as text: blanks out comments, literals and test modules, and splits the rest into tokens.
 
-/// The source with every comment removed and every character inside a string or character literal replaced by `"`.
+/// Blanks out every comment, and replaces every character of a string or character literal with `"`.
 ///
-/// Line breaks stay, so a line of the result has the number that it has in the file.
+/// Keeps line breaks, so that line numbers do not change.
 pub fn without_comments_and_literals(source: &str) -> String {
     let source: Vec<char> = source.chars().collect();
     let mut code = String::with_capacity(source.len());
@@ -58,7 +58,7 @@ fn block_comment(rest: &[char]) -> usize {
     at
 }
 
-/// The length of a literal that starts at this quote and may hold escapes.
+/// Returns the length of a literal that starts at this quote and may contain escapes.
 fn quoted(rest: &[char], quote: char) -> usize {
     let mut at = 1;
     while at < rest.len() && rest[at] != quote {
@@ -67,7 +67,7 @@ fn quoted(rest: &[char], quote: char) -> usize {
     (at + 1).min(rest.len())
 }
 
-/// The length of the character literal that starts here; `None` for a lifetime.
+/// Returns the length of the character literal that starts here; `None` for a lifetime.
 fn character(rest: &[char]) -> Option<usize> {
     match rest {
         ['\'', '\\', ..] => Some(quoted(rest, '\'')),
@@ -76,7 +76,7 @@ fn character(rest: &[char]) -> Option<usize> {
     }
 }
 
-/// The length of `r"…"`, `r#"…"#`, `br"…"` that starts here; `None` for a word, or for a string that is not raw.
+/// Returns the length of the raw string that starts here, such as `br#"…"#`; `None` if it is not one.
 fn raw_string(rest: &[char]) -> Option<usize> {
     let prefix = rest.iter().take_while(|c| matches!(c, 'r' | 'b' | 'c')).count();
     if prefix > 2 || !rest[..prefix].contains(&'r') {
@@ -92,11 +92,12 @@ fn raw_string(rest: &[char]) -> Option<usize> {
     Some(body + length + end.len())
 }
 
+/// Returns true if the character can be part of an identifier.
 pub fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// A word or a sign of the code, and the line that it stands on, counted from 1.
+/// An identifier, number or punctuation mark, and its line, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub text: String,
@@ -109,7 +110,7 @@ impl Token {
     }
 }
 
-/// The words and signs of code without comments; `::` is one sign, and literals are left out.
+/// Splits code without comments into tokens. `::` is one token; literals are skipped.
 pub fn tokens(code: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (number, line) in code.lines().enumerate() {
@@ -132,12 +133,13 @@ pub fn tokens(code: &str) -> Vec<Token> {
     tokens
 }
 
-/// The code without the items that only tests have (`#[cfg(test)] mod tests { … }`), and the names of the modules among
-/// them that are files of their own (`#[cfg(test)] mod tests;`).
+/// Blanks out the items marked `#[cfg(test)]`.
+///
+/// Also returns the names of test modules with their own files (`#[cfg(test)] mod tests;`).
 pub fn without_tests(code: &str) -> (String, Vec<String>) {
     let tokens = tokens(code);
     let words: Vec<&str> = tokens.iter().map(|token| token.text.as_str()).collect();
-    let mut kept: Vec<&str> = code.lines().collect();
+    let mut lines: Vec<&str> = code.lines().collect();
     let mut files = Vec::new();
     let mut at = 0;
     while at < words.len() {
@@ -146,18 +148,19 @@ pub fn without_tests(code: &str) -> (String, Vec<String>) {
             continue;
         }
         let end = end_of_item(&words, at);
-        if let Some(name) = words[at..end].windows(3).find(|three| three[0] == "mod" && three[2] == ";") {
+        if let Some(name) = words[at..end].windows(3).find(|window| window[0] == "mod" && window[2] == ";") {
             files.push(name[1].to_owned());
         }
-        // Formatted code has an item on lines of its own.
-        let last = tokens.get(end - 1).map_or(kept.len(), |token| token.line);
-        kept[tokens[at].line - 1..last].fill("");
+        // In formatted code an item shares no line with another one.
+        let last = tokens.get(end - 1).map_or(lines.len(), |token| token.line);
+        lines[tokens[at].line - 1..last].fill("");
         at = end;
     }
-    (kept.join("\n"), files)
+    (lines.join("\n"), files)
 }
 
-/// Where the item that starts at this word ends: behind its block, or behind the semicolon if it has none.
+/// Returns the index after the item that starts at this token: after its block, or after its semicolon if it has no
+/// block.
 fn end_of_item(words: &[&str], start: usize) -> usize {
     let mut depth = 0;
     for (at, word) in words.iter().enumerate().skip(start) {
@@ -173,16 +176,16 @@ fn end_of_item(words: &[&str], start: usize) -> usize {
     words.len()
 }
 
-/// How many lines hold code.
+/// Counts the lines that are not blank.
 pub fn lines_of_code(code: &str) -> usize {
     code.lines().filter(|line| !line.trim().is_empty()).count()
 }
 
-/// The lines of the function of this name, blank ones left out; `None` if there is no such function.
+/// Counts the lines of the function of this name, except blank ones. `None` if the function does not exist.
 pub fn lines_of_function(code: &str, name: &str) -> Option<usize> {
     let tokens = tokens(code);
     let words: Vec<&str> = tokens.iter().map(|token| token.text.as_str()).collect();
-    let start = words.windows(2).position(|two| two == ["fn", name])?;
+    let start = words.windows(2).position(|window| window == ["fn", name])?;
     let end = end_of_item(&words, start);
     let (first, last) = (tokens[start].line, tokens[end - 1].line);
     Some(code.lines().skip(first - 1).take(last + 1 - first).filter(|line| !line.trim().is_empty()).count())
@@ -193,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_and_literals_are_blanked_and_lines_stay() {
+    fn comments_and_literals_are_blanked_without_changing_line_numbers() {
         let source = "a /* b /* c */\nd */ e // f\n\"g \\\" crate::h\" 'i' '\\'' 'j: loop r#\"k \" l\"# br\"m\" for_r";
         let code = without_comments_and_literals(source);
         let words: Vec<String> = tokens(&code).into_iter().map(|token| token.text).collect();
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_tests_have_is_left_out() {
+    fn items_for_tests_are_blanked() {
         let (code, files) = without_tests(
             "use a;\n#[cfg(test)]\nmod tests {\n  fn b() { c[1]; }\n}\nfn d() {}\n#[cfg(test)]\nmod e;\n#[cfg(test)]\nuse f;\nfn g() {}",
         );
@@ -212,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_is_as_long_as_its_lines_of_code() {
+    fn blank_lines_do_not_count_in_the_length_of_a_function() {
         let code = "fn a() {}\nfn obtain(\n  x: u8,\n) -> [u8; 2] {\n  if x { y() }\n\n  z\n}\nfn b() {}\n";
         assert_eq!(lines_of_function(code, "obtain"), Some(6));
         assert_eq!(lines_of_function(code, "a"), Some(1));

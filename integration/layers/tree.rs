@@ -1,4 +1,4 @@
-//! The files of a crate, and the arrows between them: which file imports which.
+//! The files of a crate and the imports between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,34 +7,35 @@ use std::path::Path;
 use super::imports::{declared_modules, imports};
 use super::text::{tokens, without_comments_and_literals, without_tests};
 
-/// A file of the crate.
+/// A source file of the crate.
 pub struct File {
-    /// From the tree's root, such as `hooks/kubectl.rs`.
+    /// The path from the root of the tree, such as `hooks/kubectl.rs`.
     pub path: String,
-    /// Its place in the crate, such as `hooks::kubectl`; empty for the root, and `main` for a program's.
+    /// The module path, such as `hooks::kubectl`; empty for `lib.rs`, and `main` for `main.rs`.
     pub module: Vec<String>,
     pub source: String,
     /// The source without comments, literals and tests.
     pub code: String,
 }
 
-/// An import: the first file uses these names of the second.
+/// All imports between two files: `from` uses these names of `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrow {
     pub from: String,
     pub to: String,
-    /// The first line that has one.
+    /// The line of the first import.
     pub line: usize,
     pub names: BTreeSet<String>,
 }
 
+/// The source tree of a crate.
 pub struct Tree {
     pub files: Vec<File>,
     pub arrows: Vec<Arrow>,
 }
 
 impl Tree {
-    /// Reads the Rust files below a directory, but not those of crates of their own in it.
+    /// Reads the Rust files below a directory, except those of nested crates.
     pub fn read(root: &Path, crate_names: &[&str]) -> Tree {
         let mut sources = Vec::new();
         let mut pending = vec![root.to_path_buf()];
@@ -43,7 +44,7 @@ impl Tree {
             for path in entries.map(|entry| entry.expect("a directory entry").path()) {
                 if path.is_dir() && !path.join("Cargo.toml").exists() {
                     pending.push(path);
-                } else if path.extension().is_some_and(|ending| ending == "rs") {
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
                     let name = path.strip_prefix(root).expect("a path below the root").display().to_string();
                     let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
                     sources.push((name, source));
@@ -55,7 +56,8 @@ impl Tree {
         Tree::of(sources, crate_names)
     }
 
-    /// The tree of these files, each with its path from the root. `crate_names` are names of the crate besides `crate`.
+    /// Builds the tree of these files, given by path and source. `crate_names` are the names of the crate besides
+    /// `crate`.
     pub fn of<S: Into<String>>(sources: impl IntoIterator<Item = (S, S)>, crate_names: &[&str]) -> Tree {
         let mut files: Vec<File> = Vec::new();
         let mut tests = Vec::new();
@@ -71,16 +73,16 @@ impl Tree {
         Tree { files, arrows }
     }
 
-    /// The tree without the files of these names at its top, and without the arrows from and to them.
+    /// Removes these modules at the root, and the imports from and to them.
     pub fn without(mut self, names: &[&str]) -> Tree {
-        let is_left = |path: &str| !names.contains(&path.split(['/', '.']).next().unwrap_or_default());
-        self.files.retain(|file| is_left(&file.path));
-        self.arrows.retain(|arrow| is_left(&arrow.from) && is_left(&arrow.to));
+        let is_kept = |path: &str| !names.contains(&path.split(['/', '.']).next().unwrap_or_default());
+        self.files.retain(|file| is_kept(&file.path));
+        self.arrows.retain(|arrow| is_kept(&arrow.from) && is_kept(&arrow.to));
         self
     }
 }
 
-/// The place of a file in the crate. A crate's root is `lib.rs`, or `main.rs` where there is no library.
+/// Returns the module path of a file.
 fn module_of(path: &str) -> Vec<String> {
     let mut module: Vec<String> = path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     if module.last().is_some_and(|name| name == "mod") || module == ["lib"] {
@@ -90,8 +92,9 @@ fn module_of(path: &str) -> Vec<String> {
 }
 
 fn arrows(files: &[File], crate_names: &[&str]) -> Vec<Arrow> {
+    // `main.rs` is the root of the crate if there is no `lib.rs`.
     let has_library = files.iter().any(|file| file.module.is_empty());
-    let places: BTreeMap<&[String], &str> = files
+    let paths: BTreeMap<&[String], &str> = files
         .iter()
         .map(|file| {
             let is_root = !has_library && file.path == "main.rs";
@@ -103,9 +106,9 @@ fn arrows(files: &[File], crate_names: &[&str]) -> Vec<Arrow> {
         let is_main = file.path == "main.rs";
         let module = if is_main { &[][..] } else { &file.module[..] };
         for import in imports(&file.code, module, crate_names) {
-            // The longest part of the path that is a file; the rest are names in it.
-            let place = (0..=import.path.len()).rev().find_map(|end| Some((end, *places.get(&import.path[..end])?)));
-            let Some((end, to)) = place else { continue };
+            // The longest prefix of the path that is a file. The rest names something in that file.
+            let target = (0..=import.path.len()).rev().find_map(|end| Some((end, *paths.get(&import.path[..end])?)));
+            let Some((end, to)) = target else { continue };
             if to == file.path || (end == 0 && is_external(files, to, import.path.first())) {
                 continue;
             }
@@ -122,18 +125,18 @@ fn arrows(files: &[File], crate_names: &[&str]) -> Vec<Arrow> {
     arrows.into_values().collect()
 }
 
-/// True if the root takes this name from another crate: `use ycred_emulator as emulator;`.
+/// Returns true if the root imports this name from another crate: `use ycred_emulator as emulator;`.
 fn is_external(files: &[File], root: &str, name: Option<&String>) -> bool {
     let Some(name) = name else { return false };
     let code = files.iter().find(|file| file.path == root).map_or("", |file| file.code.as_str());
     let own = declared_modules(code);
     let tokens = tokens(code);
     let uses = tokens.iter().enumerate().filter(|(_, token)| token.text == "use").map(|(at, _)| &tokens[at + 1..]);
-    let taken = uses.filter(|rest| {
+    let external = uses.filter(|rest| {
         let head = rest.first().map_or("", |token| token.text.as_str());
         !["crate", "self", "super"].contains(&head) && !own.iter().any(|module| module == head)
     });
-    taken.flat_map(|rest| rest.iter().take_while(|token| token.text != ";")).any(|token| token.text == *name)
+    external.flat_map(|rest| rest.iter().take_while(|token| token.text != ";")).any(|token| token.text == *name)
 }
 
 #[cfg(test)]
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arrow_leads_to_the_innermost_file_of_a_path() {
+    fn an_import_is_of_the_innermost_file_of_its_path() {
         let files = [
             ("lib.rs", "mod a; mod b;"),
             ("a.rs", "use crate::b::c::{D, e::F}; use crate::b::G;"),
@@ -157,14 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn a_program_uses_its_library_by_name() {
+    fn main_uses_the_library_by_the_name_of_the_crate() {
         let files =
             [("lib.rs", "pub mod a;"), ("main.rs", "use ycred::a::B; fn main() { ycred::run() }"), ("a.rs", "")];
         assert_eq!(arrows_of(&files), ["main.rs -> a.rs", "main.rs -> lib.rs"]);
     }
 
     #[test]
-    fn tests_comments_and_other_crates_make_no_arrows() {
+    fn tests_comments_and_other_crates_are_not_imports() {
         let files = [
             ("main.rs", "use other_crate as emulator;\nuse other_crate::{authority, server};\nmod a; mod b;"),
             (

@@ -1,4 +1,4 @@
-//! A source in use, against a cloud that speaks TLS.
+//! The fixture of suites that cover all sources: a source against a cloud over TLS.
 
 use std::fs;
 
@@ -11,20 +11,20 @@ use crate::expect::handed;
 use crate::harness::{Call, YCRED};
 use crate::world::World;
 
-/// A source against a cloud that speaks TLS, ready to be used.
+/// A default profile of one source, and a cloud over TLS.
 pub struct Case {
     pub world: World,
     /// The default profile.
     pub settings: String,
-    /// Whose tokens it gives.
+    /// The account of the tokens.
     pub subject: String,
-    /// What it asks the cloud for once each time; nothing where the token is there already.
+    /// The path of its one request for each token. `None` if it makes no requests.
     pub asks: Option<&'static str>,
-    /// How a call becomes one of a process that has what the source needs.
+    /// Adds to a call what the source needs, such as a variable.
     pub call: Box<dyn Fn(Call) -> Call>,
-    /// Exit code while the cloud is down: of what a program says, only that it failed is known.
+    /// The exit code while the cloud is down. For source `command`, ycred knows only that the program failed.
     pub down: i32,
-    /// Whether it learns from the answer what time it is for the cloud.
+    /// True if it reads the cloud's time from the response.
     pub knows_time: bool,
 }
 
@@ -69,32 +69,33 @@ impl Case {
         Case { knows_time: false, ..case }
     }
 
-    pub fn workload(way: impl Fn(&Workload) -> String) -> Case {
+    pub fn workload(setting: impl Fn(&Workload) -> String) -> Case {
         let workload = Workload::with(Config::with_tls(Tls::Good));
-        let iam = format!("{}\niam-url = \"{}\"\nca-file = \"ca.pem\"", way(&workload), workload.world.emulator.url());
+        let iam =
+            format!("{}\niam-url = \"{}\"\nca-file = \"ca.pem\"", setting(&workload), workload.world.emulator.url());
         let (settings, issuer) = (workload.settings(&iam), workload.issuer.clone());
         let environment = workload.job(workload.world.token(&[]));
         let Workload { world, account, .. } = workload;
         let case = Case::of(world, settings, account, TOKEN);
-        // A fresh token of the same subject each time, wherever it is looked for; and GitHub's variables.
+        // For each call, a new token of the same subject in the file and in the variable, and GitHub's variables.
         let file = case.world.sandbox.path("config/subject-token");
         let call = move |call: Call| {
             let token = issuer.token(SUBJECT);
-            fs::write(&file, &token).expect("the file");
+            fs::write(&file, &token).expect("a writable file");
             call.with_environment_of(&environment).env("MY_ID_TOKEN", token)
         };
         Case { call: Box::new(call), knows_time: false, ..case }
     }
 
-    /// A program that asks the cloud itself: another ycred.
+    /// Source `command` with a program that requests tokens itself: another ycred.
     pub fn command() -> Case {
         let account = |world: &World| {
             let settings = world.settings();
             world.sandbox.profile("inner", &format!("{settings}ca-file = \"ca.pem\"\n"));
             world.key.service_account_id.clone()
         };
-        let words = ["token", "-p", "inner", "--format", "json", "--force-refresh"];
-        let command = format!("command = {}", json!([&[YCRED][..], &words].concat()));
+        let arguments = ["token", "-p", "inner", "--format", "json", "--force-refresh"];
+        let command = format!("command = {}", json!([&[YCRED][..], &arguments].concat()));
         let case = Case::new("command", account, &command, TOKENS);
         Case { down: 1, knows_time: false, ..case }
     }
@@ -105,23 +106,26 @@ impl Case {
         Case { asks: None, call: Box::new(move |call| call.env("MY_TOKEN", &token)), knows_time: false, ..case }
     }
 
-    /// The same, as another account.
+    /// Adds the impersonation of another account.
     pub fn impersonating(mut self) -> Case {
         let account = self.world.emulator.new_service_account();
         self.settings += &format!("impersonate = \"{account}\"\n");
         self.write("");
-        // The last answer is always IAM's.
+        // The last response is always IAM's.
         Case { subject: account, asks: Some(CREATE_FOR_SERVICE_ACCOUNT), knows_time: true, ..self }
     }
 
+    /// Writes the profile with these lines added.
     pub fn write(&self, more: &str) {
         self.world.sandbox.profile("default", &format!("{}{more}", self.settings));
     }
 
+    /// Returns a call of `ycred token`.
     pub fn call(&self) -> Call {
         (self.call)(self.world.token(&[]))
     }
 
+    /// Runs `ycred token`, checks the account of the token, and returns the token.
     #[track_caller]
     pub fn get(&self) -> String {
         let token = handed(self.call().run());
@@ -130,6 +134,7 @@ impl Case {
         token
     }
 
+    /// Checks the number of requests.
     #[track_caller]
     pub fn has_asked(&self, times: usize) {
         assert_eq!(self.asks.map_or(0, |path| self.world.emulator.requests(path)), times);

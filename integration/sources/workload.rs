@@ -1,4 +1,4 @@
-//! A workload with an issuer that the cloud trusts: the fixture of source `workload`.
+//! The fixture of source `workload`: a workload with an OIDC issuer that the cloud trusts.
 
 use serde_json::json;
 
@@ -11,11 +11,11 @@ use crate::server::Response;
 use crate::world::World;
 
 pub const SUBJECT: &str = "repo:owner/name:ref:refs/heads/main";
-/// What the endpoint of GitHub's ID tokens demands.
+/// The bearer token that the endpoint of GitHub's ID tokens expects.
 pub const REQUEST_TOKEN: &str = "hunter22-of-the-job";
 pub const GITHUB: &str = "/github/idtoken";
 
-/// A workload with an issuer that the cloud knows, and an account that is its.
+/// A workload, its OIDC issuer, and the service account that it may act as.
 pub struct Workload {
     pub world: World,
     pub issuer: Issuer,
@@ -35,7 +35,7 @@ impl Workload {
         Workload { world, issuer, account }
     }
 
-    /// One whose default profile reads a file, which holds a sound token.
+    /// Creates a workload with a default profile that reads the subject token from a file.
     pub fn of_file() -> Workload {
         let workload = Workload::new();
         workload.profile(FILE);
@@ -47,23 +47,26 @@ impl Workload {
         &self.world.emulator
     }
 
-    pub fn settings(&self, way: &str) -> String {
+    /// Returns a profile of source `workload` with these lines added.
+    pub fn settings(&self, more: &str) -> String {
         format!(
-            "source = \"workload\"\nservice-account-id = \"{}\"\nauth-url = \"{}\"\n{way}\n",
+            "source = \"workload\"\nservice-account-id = \"{}\"\nauth-url = \"{}\"\n{more}\n",
             self.account,
             self.emulator().auth_url()
         )
     }
 
-    pub fn profile(&self, way: &str) {
-        self.world.sandbox.profile("default", &self.settings(way));
+    /// Writes the default profile with these lines added.
+    pub fn profile(&self, more: &str) {
+        self.world.sandbox.profile("default", &self.settings(more));
     }
 
-    /// A fresh token in the file, as the kubelet puts one there; the token.
+    /// Replaces the subject token in the file with a new one, as the kubelet does. Returns the new one.
     pub fn rotate(&self) -> String {
         self.put(&self.issuer.token(SUBJECT))
     }
 
+    /// Writes a subject token to the file, and returns it.
     pub fn put(&self, token: &str) -> String {
         self.world.sandbox.file("config/subject-token", format!("{token}\n"));
         token.to_owned()
@@ -73,12 +76,12 @@ impl Workload {
         self.world.token(more)
     }
 
-    /// How many tokens were exchanged, or tried to be.
+    /// Returns the number of requests for a token exchange.
     pub fn requests(&self) -> usize {
         self.emulator().requests(TOKEN)
     }
 
-    /// The fingerprints of the subject tokens that the cloud was shown.
+    /// Returns the fingerprints of the subject tokens that the cloud has received.
     pub fn shown(&self) -> Vec<String> {
         let presented = self.emulator().log().into_iter().map(|entry| entry.presented);
         presented
@@ -92,7 +95,7 @@ impl Workload {
             .collect()
     }
 
-    /// A job of GitHub Actions: its variables for a call, and the endpoint that they lead to.
+    /// Starts the endpoint of GitHub's ID tokens, and adds the variables of a GitHub Actions job to a call.
     pub fn job(&self, call: Call) -> Call {
         let issuer = self.issuer.clone();
         self.emulator().route(GITHUB, move |request| {
@@ -116,7 +119,7 @@ pub const FILE: &str = "subject-token-file = \"subject-token\"";
 pub const VARIABLE: &str = "subject-token-env = \"MY_ID_TOKEN\"";
 pub const COMMAND: &str = "subject-token-command = [\"cat\", \"subject-token\"]";
 
-/// The setting that lets a job of GitHub Actions be asked for its ID token.
+/// Returns the setting that makes ycred request an ID token from GitHub Actions.
 pub fn github(workload: &Workload) -> String {
     format!("github-audience = \"{}\"", workload.issuer.audience)
 }

@@ -175,8 +175,11 @@ fn existing_profiles_are_kept_without_force() {
     user.world.sandbox.profile("vm", "source = \"static\"\ntoken-env = \"MINE\"\n");
     user.world.sandbox.profile("default", "use = \"vm\"\n");
     let run = user.import(&["--write"]).run().exits(0).quietly();
-    for expected in ["vm: skipped", "exists and differs; --force replaces it", "default profile unchanged: vm; to change it, run `ycred use prod-eu`"]
-    {
+    for expected in [
+        "vm: skipped",
+        "exists and differs; --force replaces it",
+        "default profile unchanged: vm; to change it, run `ycred use prod-eu`",
+    ] {
         assert!(run.stdout.contains(expected), "expected {expected:?}\n{run}");
     }
     assert!(user.read("vm.toml").contains("MINE") && user.read("default.toml").contains("vm"));

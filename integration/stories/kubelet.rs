@@ -275,8 +275,7 @@ fn a_profile_that_cannot_use_a_service_accounts_token_rejects_the_request() {
     let world = World::new();
     let token = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJ4Iiwic3ViIjoieSJ9.c2lnbmF0dXJl";
     let run = world.kubelet(IMAGE, Some(token)).run();
-    let expected =
-        ["profile default: the request contains a service account token, but source \"authorized-key\""];
+    let expected = ["profile default: the request contains a service account token, but source \"authorized-key\""];
     refused_with_hint(run, 3, &expected, "tokenAttributes");
     let run = world.kubelet("nginx", Some(token)).run().exits(0).quietly();
     assert!(parse_response(&run).1.is_empty(), "another registry gets an empty response\n{run}");

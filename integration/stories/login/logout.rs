@@ -174,8 +174,12 @@ fn revoke_takes_a_token_only_from_standard_input() {
     }
     revoke(&["-"]).stdin(cached.clone()).run().exits(0);
     assert_ne!(person.get(), cached, "the cached token is dropped");
-    let error =
-        refused_with_hint(revoke(&[&person.get()]).run(), 2, &["other users can read a token on the command line"], "ycred revoke -");
+    let error = refused_with_hint(
+        revoke(&[&person.get()]).run(),
+        2,
+        &["other users can read a token on the command line"],
+        "ycred revoke -",
+    );
     assert!(!error.contains("t1."), "{error}");
     refused(revoke(&["-"]).run(), 2, &["missing token on standard input"]);
     refused(revoke(&["-"]).stdin("two words").run(), 2, &["standard input is not a token"]);

@@ -147,10 +147,7 @@ fn an_iam_token_of_unknown_expiry_is_returned_with_a_warning_below_min_ttl() {
     let sandbox = Sandbox::new();
     let call =
         |arguments: &[&str]| sandbox.ycred(["token"].iter().chain(arguments)).env("YC_IAM_TOKEN", "t1.a.b").run();
-    assert_eq!(
-        warned(call(&["--min-ttl", "1h"]), &["the token's expiry is unknown, so the 1h asked for"]),
-        "t1.a.b"
-    );
+    assert_eq!(warned(call(&["--min-ttl", "1h"]), &["the token's expiry is unknown, so the 1h asked for"]), "t1.a.b");
     let json = call(&["--format", "json"]).exits(0).quietly().stdout;
     let reply: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(reply["iam_token"], json!("t1.a.b"));
