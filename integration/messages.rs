@@ -31,8 +31,8 @@ fn messages(file: &str, source: &str) -> Vec<Message> {
         let rest = &source[at..];
         if rest.starts_with("//") {
             at += rest.find('\n').unwrap_or(rest.len());
-        } else if rest.starts_with("r#\"") {
-            at += 3 + rest[3..].find("\"#").map_or(rest.len() - 3, |end| end + 2);
+        } else if let Some(raw) = rest.strip_prefix("r#\"") {
+            at += 3 + raw.find("\"#").map_or(raw.len(), |end| end + 2);
         } else if rest.starts_with("'\"'") || rest.starts_with("'\\\"'") {
             at += rest[1..].find('\'').map_or(1, |end| end + 2);
         } else if rest.starts_with('"') {
