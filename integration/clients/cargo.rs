@@ -59,7 +59,7 @@ fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
     })
 }
 
-/// A sandbox with a registry, a package that depends on its crate, and cargo configured to use ycred.
+/// A sandbox with a registry, a project that depends on its crate, and cargo configured to use ycred.
 struct Bench {
     world: World,
     registry: StandIn,

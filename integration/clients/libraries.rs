@@ -125,7 +125,7 @@ impl Bench {
         messages: impl Fn(&Run) -> String,
     ) {
         let registry = registry(&self.authority, Some(Gate::of(&self.world)));
-        // Some clients run the helper only after the registry has refused them, so this one must also serve cr.yandex.
+        // Some clients run the helper only after the registry has refused them, so the registry must also serve cr.yandex.
         let address = registry.server.address();
         let proxy = Server::start(None, move |_| Response::tunnel(address));
         for name in ["HTTPS_PROXY", "https_proxy"] {

@@ -46,7 +46,7 @@ fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
     })
 }
 
-/// A sandbox with a registry, a package that depends on its package, and pnpm configured to use ycred.
+/// A sandbox with a registry, a project that depends on its package, and pnpm configured to use ycred.
 struct Bench {
     world: World,
     registry: StandIn,
