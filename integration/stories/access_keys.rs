@@ -378,7 +378,7 @@ fn what_is_no_key_is_an_error_and_not_handed_out() {
         ("{}", "not with a token"),
         (r#"{"accessKeyId":"","secret":"YC","sessionToken":"s1.x"}"#, "accessKeyId is none"),
         (r#"{"accessKeyId":"a","secret":"Y|C","sessionToken":"s1.x"}"#, "secret is none"),
-        (r#"{"accessKeyId":"a","secret":"YC","sessionToken":"s1. x"}"#, "no token"),
+        (r#"{"accessKeyId":"a","secret":"YC","sessionToken":"s1. x"}"#, "invalid token"),
     ] {
         world.emulator.fault(Fault::body(body).on(Endpoint::EphemeralAccessKeys).times(1));
         let run = world.aws(&["--no-cache"]).run();

@@ -217,7 +217,7 @@ fn what_is_not_the_cloud_is_told_as_such() {
         (Fault::html(), &["/oauth/token", "text/html", "not with a token"][..]),
         (Fault::body(""), &["/oauth/token", "an empty body"]),
         (Fault::body("{\"token_type\":\"Bearer\"}"), &["/oauth/token", "not with a token"]),
-        (Fault::body("{\"access_token\":\"two words\"}"), &["/oauth/token", "no token"]),
+        (Fault::body("{\"access_token\":\"two words\"}"), &["/oauth/token", "invalid token"]),
         (Fault::refuse(302), &["/oauth/token", "redirected"]),
         (Fault::endless(), &["/oauth/token", "larger than"]),
     ] {
