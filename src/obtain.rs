@@ -44,7 +44,7 @@ pub trait Grant {
     /// Refused (1), Profile (3), Unavailable (4): see [`crate::base::error::Kind`].
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential>;
 
-    /// Returns the grant with the token that this one exchanges, if there is one.
+    /// Returns the grant that supplies the token to exchange, if this grant exchanges one.
     fn inner(&self) -> Option<&dyn Grant> {
         None
     }

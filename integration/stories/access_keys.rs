@@ -382,7 +382,7 @@ fn a_malformed_key_is_an_error_and_is_not_printed() {
         ("{}", "not with a token"),
         (r#"{"accessKeyId":"","secret":"YC","sessionToken":"s1.x"}"#, "without a valid accessKeyId"),
         (r#"{"accessKeyId":"a","secret":"Y|C","sessionToken":"s1.x"}"#, "without a valid secret"),
-        (r#"{"accessKeyId":"a","secret":"YC","sessionToken":"s1. x"}"#, "no token"),
+        (r#"{"accessKeyId":"a","secret":"YC","sessionToken":"s1. x"}"#, "invalid token"),
     ] {
         world.emulator.fault(Fault::body(body).on(Endpoint::EphemeralAccessKeys).times(1));
         let run = world.aws(&["--no-cache"]).run();

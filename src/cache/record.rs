@@ -262,7 +262,7 @@ impl Record {
 }
 
 impl RenewalRules {
-    /// Returns true if a token that is not in a record, fetched at `fetched`, should be renewed.
+    /// Returns true if a token fetched at `fetched` should be renewed. For tokens without a cache record.
     pub fn is_renewal_due(&self, credential: &Credential, fetched: Timestamp, now: Timestamp) -> bool {
         self.is_due(&StoredToken::new(credential, fetched), now)
     }

@@ -173,8 +173,7 @@ impl Http {
         let proxy =
             if request.direct { None } else { choose_proxy(&uri, &self.environment).map_err(Failure::permanent)? };
         let proxy_address = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        // The proxy that this machine looks up the name of. `None` if it looks up the target: some SOCKS proxies need
-        // that.
+        // The proxy, if its name is the one to resolve. For some SOCKS proxies, this machine resolves the target.
         let resolved_proxy =
             if proxy.as_ref().is_some_and(Proxy::resolve_target) { None } else { proxy_address.clone() };
         let mut config = Agent::config_builder()

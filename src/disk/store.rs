@@ -263,7 +263,7 @@ const CACHE_TAG: &str = "CACHEDIR.TAG";
 const CACHE_TAG_TEXT: &[u8] =
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Tokens cached by ycred. Safe to delete.\n";
 
-/// Removes leftovers from a directory, at most once an hour and at most 64 of them at a time.
+/// Removes leftovers from a directory. Runs at most once an hour, and checks at most 64 entries.
 ///
 /// Leftovers are temporary files older than an hour, foreign objects moved away more than a day ago, and obsolete
 /// records. Lock files stay: removing one would break the lock for the processes that have it open.
@@ -282,7 +282,7 @@ pub fn sweep(directory: &Path, now: Timestamp, is_obsolete: impl Fn(&[u8]) -> bo
     let mut entries: Vec<_> = stream.by_ref().flatten().collect();
     // Never closed, because std panics if closing fails (on a faulty disk), and that would cost the token.
     std::mem::forget(stream);
-    // A random start, or a directory with many valid records would never be cleaned up completely.
+    // Starts at a random entry. Otherwise many valid records could hide the same leftovers from every sweep.
     if !entries.is_empty() {
         let from = random::below(entries.len());
         entries.rotate_left(from);

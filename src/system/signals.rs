@@ -126,10 +126,10 @@ static HANDLER_PIPE: AtomicI32 = AtomicI32::new(-1);
 pub struct Signals(PipeReader);
 
 impl Signals {
-    /// Catches SIGCHLD and the signals to forward, and unblocks them.
+    /// Catches SIGCHLD and the signals to forward.
     ///
-    /// Signals that were ignored at the start stay ignored (nohup(1), background jobs of a shell). Signals may be
-    /// blocked at the start, for example by a parent that uses signalfd(2).
+    /// Signals that were ignored when ycred started stay ignored (nohup(1), background jobs of a shell). The others are
+    /// unblocked, because a parent may have blocked them (signalfd(2)).
     ///
     /// # Errors
     /// No descriptors are left.
@@ -204,11 +204,11 @@ pub fn stop_like_child(child: u32) {
     if std::process::id() == 1 || !is_stopped(child) {
         return;
     }
-    // After Ctrl-Z and `fg`, the child may have been continued already. Check again.
+    // The child may have continued already (Ctrl-Z, then `fg`), so check again.
     std::thread::sleep(Duration::from_millis(20));
     if is_stopped(child) {
-        // A shell as the child has its own process group, which was in the foreground. The parent puts only ycred's
-        // group into the foreground, so ycred passes the terminal on to that group.
+        // If the child is a shell, it has its own process group, which was in the foreground. The parent later gives the
+        // terminal to ycred's group, so ycred gives it back to the child's group.
         let terminal = File::open("/dev/tty").ok();
         // SAFETY: these functions take and return plain integers, and `terminal` keeps the descriptor open. tcsetpgrp
         // may cause SIGTTOU, which is ignored ([`release_terminal`]).

@@ -55,7 +55,7 @@ fn an_unusable_ca_file_is_named() {
     world.configure("ca-file = \"ca.pem\"");
     refused(world.token(&[]).run(), 3, &["config/ca.pem", "no such file"]);
     let ca = world.sandbox.file("config/ca.pem", "no certificate");
-    refused(world.token(&["--force-refresh"]).run(), 3, &["config/ca.pem", "no certificate in it"]);
+    refused(world.token(&["--force-refresh"]).run(), 3, &["config/ca.pem", "no certificate"]);
     world.sandbox.file("config/ca.pem", world.emulator.ca_pem());
     set_mode(&ca, 0o666);
     let run = world.token(&["--force-refresh"]).run();

@@ -218,7 +218,7 @@ fn responses_that_are_not_from_the_cloud_are_reported() {
         (Fault::html(), &["/oauth/token", "text/html", "not with a token"][..]),
         (Fault::body(""), &["/oauth/token", "an empty body"]),
         (Fault::body("{\"token_type\":\"Bearer\"}"), &["/oauth/token", "not with a token"]),
-        (Fault::body("{\"access_token\":\"two words\"}"), &["/oauth/token", "no token"]),
+        (Fault::body("{\"access_token\":\"two words\"}"), &["/oauth/token", "invalid token"]),
         (Fault::refuse(302), &["/oauth/token", "redirected"]),
         (Fault::endless(), &["/oauth/token", "larger than"]),
     ] {
