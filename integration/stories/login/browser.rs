@@ -38,7 +38,7 @@ fn without_a_browser_the_address_is_pasted_or_the_page_comes_by_itself() {
     let callback = person.callback(&person.address(&login));
     let mut type_line = |line: &str| std::io::Write::write_all(&mut keyboard, line.as_bytes()).expect("typed");
     type_line("what?\n\n");
-    wait_until("it is told", || login.stderr().contains("that is not the address"));
+    wait_until("it is told", || login.stderr().contains("not the URL of a completed login"));
     type_line(&format!("{callback}\n"));
     login.finish().exits(0).stdout_has("logged in");
     assert_ne!(person.get(), first, "a new login is a new token");
@@ -119,7 +119,7 @@ fn a_no_is_told_and_no_browser_opens_again_at_once() {
     let person = Person::new();
     person.world.emulator.set(|settings| settings.login.deny = true);
     let words = ["access_denied: The person said no"];
-    refused_with_hint(person.login(&[]).run().without_address(), 1, &words, "said no in the browser");
+    refused_with_hint(person.login(&[]).run().without_address(), 1, &words, "administrator");
     let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("You are not logged in") && page.contains("The person said no"), "{page}");
     let cooling = person.login(&[]).run();
@@ -171,7 +171,7 @@ fn a_browser_that_does_not_start_leaves_the_address() {
     let Some(python) = require_client("python3") else { return };
     let terminal = person.world.sandbox.script("terminal.py", TERMINAL);
     for browser in ["/nowhere/browser", "false"] {
-        let steps = r"press Enter=>what?\n|that is not the address=>\x03";
+        let steps = r"press Enter=>what?\n|not the URL of a completed login=>\x03";
         let words = [terminal.to_str().expect("plain text"), YCRED, "login", "--force-refresh", steps];
         let run = person.world.sandbox.call(&python, words).env("BROWSER", browser).run();
         assert!(run.stdout.contains("not the URL of a completed login"), "{run}");
@@ -186,7 +186,7 @@ fn init_makes_the_profile_and_logs_in() {
     let words =
         ["init", "work", "--login", "--federation-id", "bpf00000000000000001", "--iam-url", &iam, "--auth-url", &auth];
     let run = person.world.sandbox.ycred(words).run().exits(0);
-    assert!(run.stdout.contains("work.toml: whoever is logged in; logged in; the token lives"), "{run}");
+    assert!(run.stdout.contains("work.toml: logged in; the token is valid for"), "{run}");
     let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
     assert!(url.contains("yc_federation_hint=bpf00000000000000001"), "{url}");
     handed(person.token(&["-p", "work"]).run());
