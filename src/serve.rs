@@ -6,8 +6,9 @@
 //! * The server answers requests from the cache.
 //! * The refresher renews credentials before they expire. It also answers the requests that have to wait for a fetch.
 //!
-//! The refresher uses an ordinary session. So it shares the cache record with other processes, and all rules of the cache
-//! apply. The main thread doesn't wait for the other two, because nobody sends requests after the child has ended.
+//! The refresher uses an ordinary session. So it shares the cache record with other processes, and all rules of the
+//! cache apply. The main thread doesn't wait for the other two, because nobody sends requests after the child has
+//! ended.
 
 use std::ffi::OsString;
 use std::io;
@@ -39,7 +40,8 @@ mod credentials;
 mod endpoints;
 mod refresher;
 
-/// The exit code of `exec` if there is no token: the one that env(1), nice(1) and docker-run use for their own failures.
+/// The exit code of `exec` if there is no token: the one that env(1), nice(1) and docker-run use for their own
+/// failures.
 pub const NO_TOKEN: u8 = 125;
 
 /// The program to run, and the credentials to serve to it.
@@ -150,8 +152,8 @@ fn endpoint_changes(port: u16, has_metadata: bool, password: &Secret, environmen
         // Programs prefer a token in the environment over the endpoint, but that token is never renewed.
         changes.extend([env::YC_TOKEN, env::YC_IAM_TOKEN, env::YCRED_EXPIRES_AT].map(|n| Change::Unset(n.to_owned())));
         changes.push(Change::Set(env::YC_METADATA_ADDR, format!("127.0.0.1:{port}").into()));
-        // A ycred that the child runs with a `metadata` profile needs the real service. This endpoint would return the token of
-        // another profile.
+        // A ycred that the child runs with a `metadata` profile needs the real service. This endpoint would return the
+        // token of another profile.
         let real_address =
             [env::YCRED_METADATA_ADDR, env::YC_METADATA_ADDR].into_iter().find_map(|n| environment.get(n));
         changes

@@ -1,5 +1,5 @@
-//! `exec`: runs a program with a token in its environment, for Terraform's provider, scripts and other programs that read
-//! `YC_TOKEN` or `YC_IAM_TOKEN`. Without `--serve`, ycred replaces itself with the program.
+//! `exec`: runs a program with a token in its environment, for Terraform's provider, scripts and other programs that
+//! read `YC_TOKEN` or `YC_IAM_TOKEN`. Without `--serve`, ycred replaces itself with the program.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -31,7 +31,8 @@ fn arguments(command: clap::Command) -> clap::Command {
                 .trailing_var_arg(true),
         )
         .arg(Arg::new("serve").long("serve").action(ArgAction::SetTrue).help(
-            "keep running and serve fresh credentials on loopback, as the metadata service and as an AWS container credentials endpoint",
+            "keep running and serve fresh credentials on loopback, as the metadata service and as an AWS container \
+             credentials endpoint",
         ))
         .arg(
             Arg::new("with-token")
@@ -40,7 +41,11 @@ fn arguments(command: clap::Command) -> clap::Command {
                 .requires("serve")
                 .help("with --serve: also set the token in the environment"),
         )
-        .after_help("The token in the environment is not renewed. For a long run, pass --min-ttl 6h or use --serve.\nExit codes: 125 no token, 126 the program cannot be run, 127 the program was not found, any other: the program's own.")
+        .after_help(
+            "The token in the environment is not renewed. For a long run, pass --min-ttl 6h or use --serve.\n\
+             Exit codes: 125 no token, 126 the program cannot be run, 127 the program was not found,\n\
+             any other: the program's own.",
+        )
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {

@@ -1,8 +1,8 @@
-//! `import`: creates profiles from yc's configuration or from the environment. It prints a preview, and writes the files if
-//! `--write` is given.
+//! `import`: creates profiles from yc's configuration or from the environment. It prints a preview, and writes the
+//! files if `--write` is given.
 //!
-//! It reads yc's files, never writes them, and doesn't touch yc's token cache. Facts: docs/reference/yandex-cloud.md 10.2
-//! and 12. Where those are incomplete, parsing is lenient, and `-v` lists the settings that it ignores.
+//! It reads yc's files, never writes them, and doesn't touch yc's token cache. Facts: docs/reference/yandex-cloud.md
+//! 10.2 and 12. Where those are incomplete, parsing is lenient, and `-v` lists the settings that it ignores.
 
 mod draft;
 mod environment;

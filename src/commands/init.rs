@@ -107,12 +107,15 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         .obtain(&profile, &call.options, Duration::ZERO)
         .map_err(|error| error.context(format!("{}: profile created, but cannot get a token", path.display())))?;
     let credential = obtained.credential;
-    let status = match credential.assumed {
-        _ if login_report.is_some() => login_report.unwrap_or_default(),
-        true => "got a token".to_owned(),
-        false => format!("got a token, valid for {}", human(credential.left(session.clock.now()).longer)),
+    let status = match (login_report, credential.assumed) {
+        (Some(report), _) => report,
+        (None, true) => format!("{account}; got a token"),
+        (None, false) => {
+            let left = human(credential.left(session.clock.now()).longer);
+            format!("{account}; got a token, valid for {left}")
+        }
     };
-    Ok(Outcome::reply(Reply::text(format!("{}: {account}; {status}\n", clean(&path.display().to_string())))))
+    Ok(Outcome::reply(Reply::text(format!("{}: {status}\n", clean(&path.display().to_string())))))
 }
 
 /// Builds the content of the profile's file from the flags.
@@ -173,7 +176,8 @@ fn choose_source(call: &CommandCall, values: &BTreeMap<&'static str, Vec<String>
     let matching = [SOURCES.iter().find(has_switch), SOURCES.iter().find(has_key), SOURCES.iter().find(runs_command)];
     matching.into_iter().flatten().next().copied().ok_or_else(|| {
         Error::usage("no credential source given").hint(
-            "pass --key-file FILE (a service account's key) or --metadata (on a VM); `ycred init --help` lists all sources",
+            "pass --key-file FILE (a service account's key) or --metadata (on a VM); `ycred init --help` lists all \
+             sources",
         )
     })
 }

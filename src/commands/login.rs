@@ -20,13 +20,13 @@ use crate::sources::login::client::LoginClient;
 use flow::{LoggedIn, LoginOptions};
 
 pub const COMMAND: Command =
-    Command::new("login", "log in with a browser (profiles with source login)", arguments, run);
+    Command::new("login", "log in with a browser (for profiles with source login)", arguments, run);
 
 fn arguments(command: clap::Command) -> clap::Command {
-    command
-        .arg(profile_argument())
-        .arg(no_browser())
-        .after_help("The login must be completed within 5 minutes; --timeout changes that.\nFor 30 seconds after a failed login, no browser opens unless you pass --force-refresh.")
+    command.arg(profile_argument()).arg(no_browser()).after_help(
+        "The login must be completed within 5 minutes; --timeout changes that.\n\
+             For 30 seconds after a failed login, no browser opens unless you pass --force-refresh.",
+    )
 }
 
 /// The flag `--no-browser` of `login` and `init`.

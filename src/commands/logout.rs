@@ -43,7 +43,8 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let must_revoke = call.matches.get_flag("revoke");
     if call.matches.get_flag("all") {
         if call.options.profile.is_some() || call.value("name").is_some() {
-            return Err(Error::usage("cannot combine --all with a profile").hint("omit one of them"));
+            return Err(Error::usage("cannot combine --all with a profile")
+                .hint("run `ycred logout --all`, or omit --all to log out of one profile"));
         }
         let local_states = if must_revoke { all_local_states(call, session) } else { Vec::new() };
         delete_all(call, session, &mut report)?;
@@ -132,12 +133,13 @@ fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, repo
             let session_name = request.session_name;
             let _ = writeln!(
                 report.text,
-                "{profile}: removed the cached access key of session {session_name} (still valid in the cloud until {expires})"
+                "{profile}: removed the cached access key of session {session_name}, \
+                 still valid in the cloud until {expires}"
             );
         }
     }
     let validity = |expires| match call.matches.get_flag("revoke") {
-        true => format!("expires at {expires}"),
+        true => format!("which expires at {expires}"),
         false => format!("still valid in the cloud until {expires}; `ycred logout --revoke` also revokes it there"),
     };
     let mut link: Option<&dyn Grant> = Some(grant.as_ref());
@@ -146,7 +148,7 @@ fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, repo
         if let RemovedToken::Token(expires) = remove_token(&entry.slot, &deadline, session).map_err(cache_error)? {
             let account = grant.account().unwrap_or_else(|_| "an account".into());
             let validity = validity(expires);
-            let _ = writeln!(report.text, "{profile}: removed the cached token of {account} ({validity})");
+            let _ = writeln!(report.text, "{profile}: removed the cached token of {account}, {validity}");
         }
         link = grant.inner();
     }
@@ -162,8 +164,8 @@ fn cannot_delete(place: &Path, error: &io::Error) -> Error {
 
 /// Deletes a token from the cache.
 ///
-/// If a fetch is running, waits for its end and deletes again. The fetch may have stored a token if it checked the record
-/// just before the first deletion.
+/// If a fetch is running, waits for its end and deletes again. The fetch may have stored a token if it checked the
+/// record just before the first deletion.
 fn remove_token(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<RemovedToken> {
     let removed = slot.forget(session.clock.now())?;
     if let Lock::Busy = store::wait_for_lock(deadline, session.clock, || slot.try_lock()) {

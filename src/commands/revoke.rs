@@ -19,7 +19,10 @@ pub const COMMAND: Command =
 fn arguments(command: clap::Command) -> clap::Command {
     command
         .arg(Arg::new("token").value_name("-").action(ArgAction::Append).help("read the token from standard input"))
-        .after_help("Without -, standard input is read unless it is a terminal. If it is empty, the cached token is revoked.\nThe token stops working in every program that uses it.")
+        .after_help(
+            "Without -, standard input is read unless it is a terminal. If it is empty, the cached token is revoked.\n\
+             The token stops working in every program that uses it.",
+        )
 }
 
 /// The most bytes read from standard input: more than the longest token with a line feed and a BOM.
@@ -31,8 +34,8 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         [] => false,
         [argument] if *argument == "-" => true,
         [name] if find::names(session.places).contains(*name) => {
-            return Err(Error::usage(format!("unexpected argument {name}: expected - or no argument"))
-                .hint(format!("to select the profile, run `ycred revoke --profile {name}`")));
+            return Err(Error::usage(format!("unexpected argument {name}: a profile is given with --profile"))
+                .hint(format!("run `ycred revoke --profile {name}`")));
         }
         _ => {
             // It may be a token, so register it as a secret: no message may contain it.
@@ -73,7 +76,7 @@ fn read_token(call: &CommandCall, session: &Session<'_>) -> Result<Option<Secret
     token.map(Some).map_err(|why| Error::usage(format!("standard input is not a token: it {why}")))
 }
 
-/// Returns the profile's valid token from the cache or, if there is none, from the login.
+/// Returns the profile's valid token from the cache or, otherwise from the login.
 fn cached_token(profile: &Profile, session: &Session<'_>) -> Result<Secret> {
     let grant = profile.open()?;
     let record = session.cache().entry(grant.identity()).load().map_err(|error| error.context(profile))?;

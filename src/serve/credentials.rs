@@ -1,5 +1,5 @@
-//! The credentials that `exec --serve` can return immediately. They are in the cache record that all processes share, or in
-//! memory if they cannot be cached.
+//! The credentials that `exec --serve` can return immediately. They are in the cache record that all processes share,
+//! or in memory if they cannot be cached.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

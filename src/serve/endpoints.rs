@@ -1,10 +1,10 @@
 //! The HTTP endpoints of `exec --serve`.
 //!
 //! * The metadata service, as the Yandex Cloud SDKs use it (cloud documentation,
-//!   `compute/operations/vm-connect/auth-inside-vm.md`). Its protocol has no password, so ycred answers only programs of its
-//!   own user.
-//! * AWS container credentials (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>). They
-//!   require the password that ycred gives to the child.
+//!   `compute/operations/vm-connect/auth-inside-vm.md`). Its protocol has no password, so ycred answers only programs
+//!   of its own user.
+//! * AWS container credentials (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>).
+//!   They require the password that ycred gives to the child.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;

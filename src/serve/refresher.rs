@@ -206,8 +206,8 @@ impl Refresher<'_> {
             Ok(obtained) => {
                 credentials.remember(kind, &obtained, now);
                 state.failure = None;
-                // Pauses only if the new credential is due as well. Otherwise, for a short-lived one, the pause could outlast
-                // its validity.
+                // Pauses only if the new credential is due as well. Otherwise, for a short-lived one, the pause could
+                // outlast its validity.
                 let is_still_due = credentials.lookup(kind, now).is_none_or(|lookup| lookup.is_due);
                 state.paused_until = is_still_due.then(|| record::back_off(&obtained.credential, now));
                 let is_new = state.last.as_ref() != Some(&obtained.credential.secret);

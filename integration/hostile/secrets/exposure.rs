@@ -180,10 +180,10 @@ fn values_that_are_not_secret_are_not_masked_in_messages() {
     world.profile("default", &format!("impersonate = \"{target}\""));
     let run = world.ycred(&["token"]).run().exits(1);
     assert!(run.stderr.contains(&target), "the error lacks the account that cannot be impersonated\n{run}");
-    world.emulator.fault(Fault::refuse(400).message("yandexPassportOauthToken or jwt: one of them is wanted"));
+    world.emulator.fault(Fault::refuse(400).message("expected yandexPassportOauthToken or jwt"));
     let (oauth, _) = world.emulator.new_oauth();
     let toml = format!("source = \"oauth\"\noauth-token-env = \"OAUTH\"\niam-url = \"{}\"\n", world.emulator.url());
     world.sandbox.profile("oauth", &toml);
     let run = world.ycred(&["token", "-p", "oauth"]).env("OAUTH", oauth).run().exits(1);
-    assert!(run.stderr.contains("yandexPassportOauthToken or jwt: one of them is wanted"), "{run}");
+    assert!(run.stderr.contains("expected yandexPassportOauthToken or jwt"), "{run}");
 }

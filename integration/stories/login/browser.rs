@@ -38,7 +38,7 @@ fn without_a_browser_the_callback_arrives_by_request_or_is_pasted() {
     let callback = person.callback(&person.address(&login));
     let mut type_line = |line: &str| std::io::Write::write_all(&mut keyboard, line.as_bytes()).expect("typed");
     type_line("what?\n\n");
-    wait_until("ycred has printed the message", || login.stderr().contains("that is not the address"));
+    wait_until("ycred has printed the message", || login.stderr().contains("not the URL of a completed login"));
     type_line(&format!("{callback}\n"));
     login.finish().exits(0).stdout_has("logged in");
     assert_ne!(person.get(), first, "a new login must issue a new token");
@@ -120,7 +120,7 @@ fn a_denied_login_is_reported_and_the_browser_does_not_reopen_at_once() {
     let person = Person::new();
     person.world.emulator.set(|settings| settings.login.deny = true);
     let expected = ["access_denied: The person said no"];
-    refused_with_hint(person.login(&[]).run().without_address(), 1, &expected, "said no in the browser");
+    refused_with_hint(person.login(&[]).run().without_address(), 1, &expected, "administrator");
     let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("You are not logged in") && page.contains("The person said no"), "{page}");
     let retry = person.login(&[]).run();
@@ -172,7 +172,7 @@ fn if_the_browser_does_not_start_the_printed_address_still_works() {
     let Some(python) = require_client("python3") else { return };
     let terminal = person.world.sandbox.script("terminal.py", TERMINAL);
     for browser in ["/nowhere/browser", "false"] {
-        let steps = r"press Enter=>what?\n|that is not the address=>\x03";
+        let steps = r"press Enter=>what?\n|not the URL of a completed login=>\x03";
         let arguments = [terminal.to_str().expect("UTF-8"), YCRED, "login", "--force-refresh", steps];
         let run = person.world.sandbox.call(&python, arguments).env("BROWSER", browser).run();
         assert!(run.stdout.contains("not the URL of a completed login"), "{run}");
@@ -187,7 +187,7 @@ fn init_writes_the_profile_and_logs_in() {
     let arguments =
         ["init", "work", "--login", "--federation-id", "bpf00000000000000001", "--iam-url", &iam, "--auth-url", &auth];
     let run = person.world.sandbox.ycred(arguments).run().exits(0);
-    assert!(run.stdout.contains("work.toml: the logged-in user; logged in; the token lives"), "{run}");
+    assert!(run.stdout.contains("work.toml: logged in; the token is valid for"), "{run}");
     let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
     assert!(url.contains("yc_federation_hint=bpf00000000000000001"), "{url}");
     handed(person.token(&["-p", "work"]).run());

@@ -96,7 +96,7 @@ fn refresh_and_force_refresh_make_a_request() {
 fn a_login_without_a_refresh_token_lasts_as_long_as_its_token() {
     let person = Person::new();
     person.world.emulator.set(|settings| settings.login.refresh_tokens = false);
-    person.login(&[]).run().exits(0).stdout_has("logged in for 11h 59m; after that log in again");
+    person.login(&[]).run().exits(0).stdout_has("logged in for 11h 59m; after that, log in again");
     let first = person.get();
     person.age(11 * HOUR + 30 * MINUTE);
     assert_eq!(person.get(), first);

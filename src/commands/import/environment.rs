@@ -41,8 +41,8 @@ pub(super) fn from_environment(selections: &[Selection<'_>], session: &Session<'
     let value = |variable: &str| utf8_value(environment, variable);
     for assignment in assignments {
         match assignment {
-            // A long-lived secret goes into a file, because the variable will be gone. An IAM token expires within hours and
-            // is not stored.
+            // A long-lived secret goes into a file, because the variable will be gone. An IAM token expires within
+            // hours and is not stored.
             Assignment::Secret { variable, .. } if let Some(keep) = source.keep => {
                 let secret = Secret::wrapping(value(variable)?);
                 draft.set_secret(keep(secret).map_err(|error| error.context(variable))?);

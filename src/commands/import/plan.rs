@@ -87,8 +87,8 @@ impl Plan {
     /// Returns false if a different profile of this name exists and is kept.
     ///
     /// # Errors
-    /// Profile (3): the draft is not a valid profile. Usage (2): a different profile exists, and the user has selected this
-    /// one by name.
+    /// Profile (3): the draft is not a valid profile. Usage (2): a different profile exists, and the user has selected
+    /// this one by name.
     pub(super) fn add(
         &mut self,
         draft: Draft,
@@ -174,8 +174,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Returns the report: every file with its mode and content (a secret's description only), the remarks, and the entries
-    /// for docker's configuration.
+    /// Returns the report: every file with its mode and content (a secret's description only), the remarks, and the
+    /// entries for docker's configuration.
     ///
     /// `status` says what happens to each file. `next_step` is the last line.
     pub(super) fn report(&self, status: &str, next_step: Option<&str>) -> String {

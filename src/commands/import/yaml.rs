@@ -1,8 +1,8 @@
-//! Parses the subset of YAML that other programs' configuration files use: a tree of mappings, lists and strings. Each node
-//! has its line number.
+//! Parses the subset of YAML that other programs' configuration files use: a tree of mappings, lists and strings. Each
+//! node has its line number.
 //!
-//! Scalars are not resolved: `true` and `0x1` are strings, and a null is an empty string. Tags are ignored. Aliases are an
-//! error, so a tree is never larger than its file.
+//! Scalars are not resolved: `true` and `0x1` are strings, and a null is an empty string. Tags are ignored. Aliases are
+//! an error, so a tree is never larger than its file.
 
 use std::collections::HashSet;
 

@@ -24,8 +24,8 @@ pub(super) const YC_CONFIG: &str = ".config/yandex-cloud/config.yaml";
 pub(super) const HELPER_CONFIG: &str = "credhelper-config.yaml";
 /// The hosts that `yc container registry configure-docker` writes.
 pub(super) const YC_REGISTRIES: [&str; 3] = ["cr.yandex", "cr.cloud.yandex.net", "container-registry.cloud.yandex.net"];
-/// The new name of yc's profile `default` if another profile is the current one. Then `default` is an alias of the current
-/// one.
+/// The new name of yc's profile `default` if another profile is the current one. Then `default` is an alias of the
+/// current one.
 pub(super) const NOT_THE_DEFAULT: &str = "yc-default";
 
 /// One of yc's YAML files.
@@ -191,8 +191,8 @@ impl Names {
 
     /// Returns the new name of a profile.
     ///
-    /// A name has only lower-case letters, digits, dots and dashes, because it becomes part of file names, link names and
-    /// Terraform's helper names.
+    /// A name has only lower-case letters, digits, dots and dashes, because it becomes part of file names, link names
+    /// and Terraform's helper names.
     pub(super) fn new_name(&self, yc_name: &str) -> Result<String> {
         if let Some(chosen) = self.chosen.get(yc_name) {
             return Ok(chosen.clone());
@@ -357,8 +357,8 @@ pub(super) fn key_file(key: &Node) -> String {
     String::from_utf8(json).unwrap_or_default()
 }
 
-/// Returns the new name of the profile for each host in the docker helper's file. Its `default` applies to the hosts that
-/// yc configures.
+/// Returns the new name of the profile for each host in the docker helper's file. Its `default` applies to the hosts
+/// that yc configures.
 pub(super) fn registries(file: &YcFile, names: &Names) -> Result<BTreeMap<String, String>> {
     let mut registries = BTreeMap::new();
     let lines = file.root.members().unwrap_or_default();

@@ -22,8 +22,8 @@ use crate::system::loopback::{Listener, PendingRequest};
 
 /// The default time limit for the person.
 pub const PATIENCE: Duration = Duration::from_secs(300);
-/// For this long after a failed login, no browser opens unless the user forces it. Otherwise a loop around `ycred login`
-/// would fill the screen with browser windows.
+/// For this long after a failed login, no browser opens unless the user forces it. Otherwise a loop around `ycred
+/// login` would fill the screen with browser windows.
 const COOL_DOWN: Duration = Duration::from_secs(30);
 /// The time limit for the token request. The browser waits for its page meanwhile.
 const TOKEN_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -71,7 +71,7 @@ pub fn log_in(login: &LoginClient, options: LoginOptions, session: &Session<'_>,
         let (port, hint) = match login.port {
             Some(port) => (
                 format!("port {port}"),
-                "stop the program that uses the port (perhaps another login), or change `redirect-port` in the profile",
+                "stop the program that uses the port, perhaps another login, or change `redirect-port` in the profile",
             ),
             None => ("a free port".to_owned(), "check that the loopback interface is up"),
         };
@@ -180,8 +180,8 @@ impl BrowserLogin<'_> {
     fn run(&self, options: LoginOptions) -> Result<LoggedIn> {
         let url = self.login.authorize_url(self.request, &self.redirect_url());
         self.print_stderr("to log in, open this URL in a browser:");
-        // Prints the URL without masking or shortening, which would break it. Instead, removes every character that could
-        // control the terminal.
+        // Prints the URL without masking or shortening, which would break it. Instead, removes every character that
+        // could control the terminal.
         let url: String = url.chars().filter(char::is_ascii_graphic).collect();
         (self.session.print_stderr)(&format!("{url}\n"));
         let mut browser = None;
@@ -199,7 +199,8 @@ impl BrowserLogin<'_> {
             self.print_stderr(HOW_TO_PASTE);
             let port = self.listener.port();
             self.print_stderr(&format!(
-                "or let the page load: first run, on the browser's machine, ssh -N -L {port}:127.0.0.1:{port} USER@THIS-HOST"
+                "or let the page load: first run this on the browser's machine: \
+                 ssh -N -L {port}:127.0.0.1:{port} USER@THIS-HOST"
             ));
         }
         loop {
@@ -264,13 +265,13 @@ impl BrowserLogin<'_> {
     /// Exchanges the callback's code for tokens and saves them.
     fn complete(&self, callback: Callback) -> Result<LoggedIn> {
         match callback {
-            Callback::Refused(why) => {
-                Err(Error::refused(format!("{}: {why}", self.login.installation.auth_url)).hint(if why.starts_with("access_denied") {
-                    "the login was denied in the browser, or the account lacks access; ask your organization's administrator"
+            Callback::Refused(why) => Err(Error::refused(format!("{}: {why}", self.login.installation.auth_url)).hint(
+                if why.starts_with("access_denied") {
+                    "log in again and approve it, or ask your organization's administrator for access"
                 } else {
-                    "log in again; if that fails too, check the account, and `federation-id` and `client-id` in the profile"
-                }))
-            }
+                    "log in again; if that fails too, check `federation-id` and `client-id` in the profile"
+                },
+            )),
             Callback::Code(code) => {
                 let deadline = self.cx.deadline.at_most(self.cx.clock, TOKEN_REQUEST_TIMEOUT);
                 let cx = Context { deadline, ..*self.cx };
@@ -290,8 +291,8 @@ impl BrowserLogin<'_> {
         let is_renewable = refresh_token.is_some();
         let access_token = AccessToken::new(&credential, began);
         let state = LoginState::new(login_store, &self.request.key, refresh_token, access_token);
-        // Waits until a process that is renewing the previous login has finished, then replaces what it stored. If the wait
-        // times out, that process finds the marker changed and stores nothing.
+        // Waits until a process that is renewing the previous login has finished, then replaces what it stored. If the
+        // wait times out, that process finds the marker changed and stores nothing.
         let deadline = self.cx.deadline.at_most(self.cx.clock, TOKEN_REQUEST_TIMEOUT);
         let _lock = login_store.wait_for_lock(&deadline, self.cx.clock);
         let reserved_space =
