@@ -13,7 +13,7 @@ use crate::hooks::protocol::{Hook, HookCall};
 use crate::hooks::{self, HOOKS};
 use crate::process::flags::{FLAGS, Flag, Options};
 
-/// Returns the hook that argv[0] names, and the profile in its suffix, as in `docker-credential-ycred-prod`. Ignores
+/// Returns the hook that `argv[0]` names, and the profile in its suffix, as in `docker-credential-ycred-prod`. Ignores
 /// the directory, case, a final `.exe`, and the version in Terraform's plugin names (`_v1.2.3`).
 pub fn by_name(argv0: &OsStr) -> Option<(&'static Hook, Option<String>)> {
     let name = Path::new(argv0).file_name()?.to_str()?.to_ascii_lowercase();
