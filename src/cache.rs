@@ -21,8 +21,10 @@
 //!
 //! Nothing here uses the network: [`crate::obtain`] makes the requests.
 
+pub mod attempt;
+pub mod freshness;
 pub mod record;
-mod snapshot;
+mod watched_files;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,8 +35,10 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::identity::{Identity, WatchedFile};
 use crate::base::secret::Secret;
-use crate::cache::record::{Attempt, Record, RenewalRules, Requirements};
-use crate::cache::snapshot::Snapshot;
+use crate::cache::attempt::Attempt;
+use crate::cache::freshness::{RenewalRules, Requirements};
+use crate::cache::record::Record;
+use crate::cache::watched_files::Snapshot;
 use crate::disk::store;
 use crate::disk::store::{FileState, Lock};
 
@@ -212,7 +216,7 @@ impl Entry<'_> {
     /// # Errors
     /// Profile (3): a file of the identity is missing. A cached token is not returned then either.
     pub fn load(&self) -> Result<Option<Record>> {
-        let metadata = snapshot::stat_all(self.files)?;
+        let metadata = watched_files::stat_all(self.files)?;
         let Some(content) = self.slot.read() else { return Ok(None) };
         // A torn, foreign or incompatible record is a miss and gets replaced.
         let Ok(record) = serde_json::from_slice::<Record>(&content) else { return Ok(None) };
@@ -307,10 +311,12 @@ pub enum RemovedToken {
 mod tests {
     use std::time::Duration;
 
-    use super::record::tests::{ANY, HOUR, NOW, PLAIN, SECOND, default_decision, failure, secret_of, token};
     use super::*;
     use crate::base::error::{Error, Kind};
     use crate::base::token::Credential;
+    use crate::cache::attempt::tests::{failure, secret_of};
+    use crate::cache::freshness::tests::default_decision;
+    use crate::cache::record::fixtures::{ANY, HOUR, NOW, PLAIN, SECOND, token};
 
     struct Fixture {
         _directory: tempfile::TempDir,

@@ -12,7 +12,7 @@ use crate::base::clock::{Clock, Deadline, clock_off};
 use crate::base::error::Result;
 use crate::base::notes::{Notes, Warning};
 use crate::cache::Cache;
-use crate::cache::record::Requirements;
+use crate::cache::freshness::Requirements;
 use crate::cloud::http::failure::ServerError;
 use crate::cloud::http::{Http, HttpRequest, HttpResponse, Proof, RetryPolicy};
 

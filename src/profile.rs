@@ -19,7 +19,7 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use crate::base::secret::Secret;
 use crate::base::suggest::nearest;
-use crate::cache::record::RenewalRules;
+use crate::cache::freshness::RenewalRules;
 use crate::cloud::discovery::{Discovery, WORD as DISCOVER};
 use crate::cloud::iam;
 use crate::cloud::installation::{Iam, Installation};

@@ -15,7 +15,7 @@ use crate::base::error::{Error, Result};
 use crate::base::notes::Notes;
 use crate::base::secret::Secret;
 use crate::cache::Cache;
-use crate::cache::record::Requirements;
+use crate::cache::freshness::Requirements;
 use crate::cloud::http::Http;
 use crate::cloud::{ATTEMPTS, Context};
 use crate::disk::places::Places;

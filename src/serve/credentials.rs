@@ -11,7 +11,7 @@ use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, SkewReading};
 use crate::cache::Cache;
-use crate::cache::record::{Decision, RenewalRules, Requirements};
+use crate::cache::freshness::{Decision, RenewalRules, Requirements};
 use crate::obtain::{Caching, ObtainedToken};
 use crate::process::flags::Options;
 use crate::profile::Profile;

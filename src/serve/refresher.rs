@@ -12,7 +12,7 @@ use crate::base::environment::Environment;
 use crate::base::error::{self, Error};
 use crate::base::notes::{Notes, Warning};
 use crate::base::secret::Secret;
-use crate::cache::record;
+use crate::cache::{attempt, record};
 use crate::disk::places::Places;
 use crate::obtain::ObtainedToken;
 use crate::process::flags::Options;
@@ -209,7 +209,7 @@ impl Refresher<'_> {
                 // Pauses only if the new credential is due as well. Otherwise, for a short-lived one, the pause could
                 // outlast its validity.
                 let is_still_due = credentials.lookup(kind, now).is_none_or(|lookup| lookup.is_due);
-                state.paused_until = is_still_due.then(|| record::back_off(&obtained.credential, now));
+                state.paused_until = is_still_due.then(|| attempt::back_off(&obtained.credential, now));
                 let is_new = state.last.as_ref() != Some(&obtained.credential.secret);
                 state.last = Some(obtained.credential.secret.clone());
                 match warning {

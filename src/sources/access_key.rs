@@ -16,7 +16,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry};
-use crate::cache::record::{RenewalRules, Requirements};
+use crate::cache::freshness::{RenewalRules, Requirements};
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam};
 use crate::disk::{files, places};

@@ -10,7 +10,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
-use crate::cache::record::Requirements;
+use crate::cache::freshness::Requirements;
 use crate::cloud::Context;
 use crate::cloud::iam;
 use crate::cloud::installation::Installation;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::environment::Environment;
 use crate::base::error::Result;
 use crate::base::secret::Secret;
-use crate::cache::record::RenewalRules;
+use crate::cache::freshness::RenewalRules;
 use crate::cloud::installation::Installation;
 use crate::obtain::{Caching, Grant};
 use crate::sources::settings::Settings;

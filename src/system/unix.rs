@@ -1,11 +1,19 @@
-//! Functions that are the same on every Unix.
-#![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
+//! Linux and macOS: the modules of every Unix, and what differs between the two.
 
-/// Returns the handler of a signal. `None` if the system does not have the signal.
-pub fn handler_of(signal: i32) -> Option<libc::sighandler_t> {
-    // SAFETY: with a null pointer as the new action, sigaction only reads. The struct is plain data.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        (libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0).then_some(action.sa_sigaction)
-    }
-}
+pub mod files;
+pub mod process;
+pub mod signals;
+
+mod disposition;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod macos;
+
+#[cfg(target_os = "linux")]
+use linux as os;
+#[cfg(not(target_os = "linux"))]
+use macos as os;
+
+/// The programs that open a URL, in the order to try. (A crate would run the same ones and add four dependencies.)
+pub const URL_OPENERS: &[&[&str]] = os::URL_OPENERS;

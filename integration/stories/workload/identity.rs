@@ -93,7 +93,7 @@ fn a_token_in_the_request_is_the_one_exchanged() {
         cache: &cache,
         notes: &notes,
         profile: "profile x",
-        requirements: ycred::cache::record::Requirements { min_ttl: Duration::ZERO, force_since: None },
+        requirements: ycred::cache::freshness::Requirements { min_ttl: Duration::ZERO, force_since: None },
         is_inner: false,
     };
     let fetch = |token: &str| {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use crate::system::os;
+use crate::system::unix::os;
 
 /// Returns the effective user id, which decides whether this user owns a file.
 pub fn effective_uid() -> u32 {

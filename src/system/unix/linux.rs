@@ -65,7 +65,7 @@ pub static PIPE_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 #[unsafe(link_section = ".init_array")]
 static BEFORE_START: extern "C" fn() = {
     extern "C" fn read_pipe_signal() {
-        let was_ignored = super::unix::handler_of(libc::SIGPIPE) == Some(libc::SIG_IGN);
+        let was_ignored = super::disposition::handler_of(libc::SIGPIPE) == Some(libc::SIG_IGN);
         PIPE_SIGNAL_WAS_IGNORED.store(was_ignored, Ordering::Relaxed);
     }
     read_pipe_signal

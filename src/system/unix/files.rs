@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use crate::system::process::effective_uid;
+use crate::system::unix::process::effective_uid;
 
 /// Opens a file that ycred does not own for reading. Follows links and does not block on a FIFO.
 ///

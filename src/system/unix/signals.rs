@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
-use crate::system::os;
-use crate::system::unix::handler_of;
+use crate::system::unix::disposition::handler_of;
+use crate::system::unix::os;
 
 static FILE_SIZE_SIGNAL_WAS_DEFAULT: AtomicBool = AtomicBool::new(false);
 

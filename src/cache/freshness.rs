@@ -1,0 +1,335 @@
+//! Decides from a cache record whether its token is returned, renewed or replaced.
+//!
+//! Pure functions: the time is an argument, and nothing here reads or writes a file.
+
+use std::time::Duration;
+
+use crate::base::clock::{Timestamp, human, millis};
+use crate::base::error::{Error, Result};
+use crate::base::token::{Credential, SkewReading};
+use crate::cache::record::{FUTURE, Failure, Record, StoredToken};
+
+/// The requirements of one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Requirements {
+    /// A token that expires sooner than this counts as expired.
+    pub min_ttl: Duration,
+    /// If set, accept only a fetch that began at this time or later (`--force-refresh`).
+    pub force_since: Option<Timestamp>,
+}
+
+/// When a token of a grant is due for renewal.
+#[derive(Clone, Copy, Debug)]
+pub struct RenewalRules {
+    pub refresh_before: Option<Duration>,
+    pub max_age: Option<Duration>,
+}
+
+/// How to answer a call from its cache record.
+#[derive(Debug)]
+pub enum Decision {
+    /// Return this token.
+    Serve(ReturnedToken),
+    /// Return this token. Renew it if no other process is doing so.
+    Renew(Credential),
+    /// Fetch a token first.
+    Fetch,
+    /// Report this remembered failure: there is no usable token.
+    Refuse(Error),
+}
+
+/// A token to return, and the facts that the caller may have to warn about.
+#[derive(Debug)]
+pub struct ReturnedToken {
+    pub credential: Credential,
+    /// Why the last renewal failed, if it did.
+    pub renewal_error: Option<String>,
+    /// The token expires sooner than the caller asked for.
+    pub below_min_ttl: bool,
+    /// Whether the skew was measured within the last minute.
+    pub skew: SkewReading,
+}
+
+impl Record {
+    /// Decides how to answer a call from this record. The diagram in [`crate::cache`] shows the rules.
+    pub fn decide(&self, requirements: &Requirements, rules: &RenewalRules, now: Timestamp) -> Decision {
+        if let Some(since) = requirements.force_since {
+            return match self.result(requirements, now).filter(|_| self.is_attempt_since(since)) {
+                Some(Ok(returned)) => Decision::Serve(returned),
+                Some(Err(error)) => Decision::Refuse(error),
+                None => Decision::Fetch,
+            };
+        }
+        let Some(stored) = &self.token else {
+            return self.active_failure(now).map_or(Decision::Fetch, Decision::Refuse);
+        };
+        let credential = stored.credential();
+        let left = credential.left(now);
+        let is_backing_off = self.retry_at.is_some_and(|at| now < at) && self.ended <= now.plus(FUTURE);
+        if left.longer <= 0 {
+            return self.active_failure(now).map_or(Decision::Fetch, Decision::Refuse);
+        }
+        if left.longer < millis(requirements.min_ttl) || stored.is_fetched_in_future(now) {
+            return if is_backing_off {
+                Decision::Serve(self.token_with_facts(stored, requirements, now))
+            } else {
+                Decision::Fetch
+            };
+        }
+        let due = rules.is_due(stored, now);
+        if due && !is_backing_off {
+            Decision::Renew(credential)
+        } else {
+            Decision::Serve(ReturnedToken { renewal_error: None, ..self.token_with_facts(stored, requirements, now) })
+        }
+    }
+
+    /// Returns true if this record is a valid answer to a refresh that was forced at `since`.
+    ///
+    /// Its attempt must have begun at `since` or later. Without a failure, the token must also come from that attempt,
+    /// and not be an older one that expires later.
+    pub fn is_attempt_since(&self, since: Timestamp) -> bool {
+        self.began >= since
+            && (self.failure.is_some() || self.token.as_ref().is_none_or(|stored| stored.fetched >= self.began))
+    }
+
+    /// Returns the result of the attempt that wrote this record, for the processes that waited for it.
+    ///
+    /// `None` if the record has neither a usable token nor a failure.
+    pub fn result(&self, requirements: &Requirements, now: Timestamp) -> Option<Result<ReturnedToken>> {
+        let usable = self.token.as_ref().filter(|stored| stored.credential().left(now).longer > 0);
+        match (&self.failure, usable) {
+            (None, Some(stored)) => Some(Ok(self.token_with_facts(stored, requirements, now))),
+            (Some(_), Some(stored)) if requirements.force_since.is_none() => {
+                Some(Ok(self.token_with_facts(stored, requirements, now)))
+            }
+            (Some(failure), _) => Some(Err(failure.error())),
+            (None, None) => None,
+        }
+    }
+
+    fn token_with_facts(&self, stored: &StoredToken, requirements: &Requirements, now: Timestamp) -> ReturnedToken {
+        let credential = stored.credential();
+        ReturnedToken {
+            renewal_error: self.failure.as_ref().map(|failure| failure.message.clone()),
+            below_min_ttl: credential.left(now).longer < millis(requirements.min_ttl),
+            skew: match now.since(stored.fetched).unsigned_abs() < FUTURE.as_millis() as u64 {
+                true => SkewReading::Current,
+                false => SkewReading::Earlier,
+            },
+            credential,
+        }
+    }
+
+    /// Returns the failure for later calls, with its age, as long as it is remembered.
+    fn active_failure(&self, now: Timestamp) -> Option<Error> {
+        let failure = self.failure.as_ref().filter(|_| !self.relief)?;
+        if failure.until <= now || failure.at > now.plus(FUTURE) {
+            return None;
+        }
+        let age = format!("{} (remembered, {} ago)", failure.message, human(now.since(failure.at).max(0)));
+        Some(Failure { message: age, ..failure.clone() }.error().hint("to ask again at once, run `ycred refresh`"))
+    }
+}
+
+impl RenewalRules {
+    /// Returns true if a token fetched at `fetched` should be renewed. For tokens without a cache record.
+    pub fn is_renewal_due(&self, credential: &Credential, fetched: Timestamp, now: Timestamp) -> bool {
+        self.is_due(&StoredToken::new(credential, fetched), now)
+    }
+
+    /// Returns true if a token that has not expired should be renewed.
+    fn is_due(&self, stored: &StoredToken, now: Timestamp) -> bool {
+        self.is_in_soft_window(stored, now) || stored.is_older_than(self.max_age, now)
+    }
+
+    pub(super) fn is_in_soft_window(&self, stored: &StoredToken, now: Timestamp) -> bool {
+        let credential = stored.credential();
+        credential.left(now).shorter <= self.soft_window(&credential)
+    }
+
+    /// Returns how long before its expiry a token is renewed, in milliseconds.
+    ///
+    /// This is `refresh-before` or a tenth of the token's lifetime, and at most half of the lifetime.
+    pub fn soft_window(&self, credential: &Credential) -> i64 {
+        self.refresh_before.map_or(credential.life() / 10, millis).min(credential.life() / 2)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::cache::record::fixtures::*;
+
+    pub fn decision(record: &Record, requirements: &Requirements, rules: &RenewalRules) -> &'static str {
+        match record.decide(requirements, rules, NOW) {
+            Decision::Serve(ReturnedToken { below_min_ttl: true, .. }) => "serve, short",
+            Decision::Serve(_) => "serve",
+            Decision::Renew(_) => "renew",
+            Decision::Fetch => "fetch",
+            Decision::Refuse(_) => "refuse",
+        }
+    }
+
+    pub fn default_decision(record: &Record) -> &'static str {
+        decision(record, &ANY, &PLAIN)
+    }
+
+    #[test]
+    fn the_soft_window_begins_to_the_millisecond_when_a_tenth_is_left() {
+        assert_eq!(default_decision(&record(Some(stored(72 * MINUTE + 1, 12 * HOUR)))), "serve");
+        assert_eq!(default_decision(&record(Some(stored(72 * MINUTE, 12 * HOUR)))), "renew");
+    }
+
+    #[test]
+    fn refresh_before_moves_the_soft_window_up_to_half_of_the_life() {
+        let rules = |ms| RenewalRules { refresh_before: Some(length(ms)), ..PLAIN };
+        let at = |left, before| decision(&record(Some(stored(left, 12 * HOUR))), &ANY, &rules(before));
+        assert_eq!([at(HOUR + 1, HOUR), at(HOUR, HOUR)], ["serve", "renew"]);
+        assert_eq!([at(6 * HOUR + 1, 11 * HOUR), at(6 * HOUR, 11 * HOUR)], ["serve", "renew"]);
+        assert_eq!([at(6 * HOUR + 1, 6 * HOUR + 1), at(6 * HOUR, 6 * HOUR + 1)], ["serve", "renew"]);
+        assert_eq!([at(2 * MINUTE, 0), at(MINUTE, 0)], ["serve", "serve"], "no window at all");
+        // refresh-before exceeds the lifetime: the first half of it is still fresh.
+        let short = |left| decision(&record(Some(stored(left, 10 * MINUTE))), &ANY, &rules(HOUR));
+        assert_eq!([short(5 * MINUTE + 1), short(5 * MINUTE)], ["serve", "renew"]);
+    }
+
+    #[test]
+    fn a_token_below_min_ttl_counts_as_expired() {
+        let at = |left| default_decision(&record(Some(stored(left, 12 * HOUR))));
+        assert_eq!([at(MINUTE), at(MINUTE - 1), at(1), at(0), at(-1)], ["renew", "fetch", "fetch", "fetch", "fetch"]);
+        let requirements = Requirements { min_ttl: length(12 * HOUR), ..ANY };
+        assert_eq!(decision(&record(Some(stored(12 * HOUR, 12 * HOUR))), &requirements, &PLAIN), "serve");
+        assert_eq!(decision(&record(Some(stored(12 * HOUR - 1, 12 * HOUR))), &requirements, &PLAIN), "fetch");
+        assert_eq!(default_decision(&record(None)), "fetch");
+    }
+
+    #[test]
+    fn a_token_older_than_max_age_is_renewed() {
+        let rules = RenewalRules { max_age: Some(length(MINUTE)), ..PLAIN };
+        let at = |age| decision(&record(Some(stored(12 * HOUR - age, 12 * HOUR))), &ANY, &rules);
+        assert_eq!([at(MINUTE - 1), at(MINUTE), at(HOUR)], ["serve", "renew", "renew"]);
+        // max-age counts from the last confirmation by the source, not from the time of issue.
+        let confirmed = StoredToken { fetched: NOW.shifted(-MINUTE + 1), ..stored(6 * HOUR, 12 * HOUR) };
+        assert_eq!(decision(&record(Some(confirmed)), &ANY, &rules), "serve");
+    }
+
+    #[test]
+    fn no_better_token_is_requested_before_retry_at() {
+        let soft = || stored(HOUR, 12 * HOUR);
+        assert_eq!(default_decision(&with_back_off(soft(), 1)), "serve");
+        assert_eq!(default_decision(&with_back_off(soft(), 0)), "renew");
+        assert_eq!(default_decision(&with_back_off(stored(30 * SECOND, 12 * HOUR), 1)), "serve, short");
+        assert_eq!(default_decision(&with_back_off(stored(30 * SECOND, 12 * HOUR), 0)), "fetch");
+        let rules = RenewalRules { max_age: Some(Duration::ZERO), ..PLAIN };
+        assert_eq!(decision(&with_back_off(stored(11 * HOUR, 12 * HOUR), 1), &ANY, &rules), "serve");
+        assert_eq!(
+            default_decision(&with_back_off(stored(0, 12 * HOUR), 1)),
+            "fetch",
+            "an expired token is not returned"
+        );
+        let forced = Requirements { force_since: Some(NOW), ..ANY };
+        assert_eq!(decision(&with_back_off(soft(), 1), &forced, &PLAIN), "fetch");
+    }
+
+    #[test]
+    fn a_record_from_the_future_is_fetched_first() {
+        let at = |ahead| {
+            let token = StoredToken { fetched: NOW.shifted(ahead), ..stored(11 * HOUR, 12 * HOUR) };
+            default_decision(&record(Some(token)))
+        };
+        assert_eq!([at(MINUTE), at(MINUTE + 1), at(24 * HOUR)], ["serve", "fetch", "fetch"]);
+        // Its back-off is ignored too, or it would last as long as the clock was wrong.
+        let future = StoredToken { fetched: NOW.shifted(HOUR), ..stored(11 * HOUR, 12 * HOUR) };
+        assert_eq!(default_decision(&with_back_off(future, 2 * HOUR)), "fetch");
+        let late = Record { ended: NOW.shifted(MINUTE + 1), ..with_back_off(stored(HOUR, 12 * HOUR), 2 * HOUR) };
+        assert_eq!(default_decision(&late), "renew");
+    }
+
+    #[test]
+    fn the_shorter_validity_decides_renewal_and_the_longer_one_expiry() {
+        let skewed = |left, skew| record(Some(StoredToken { skew, ..stored(left, 12 * HOUR) }));
+        // 80 minutes left by our clock. The cloud's clock is ten minutes ahead: 70 minutes.
+        assert_eq!(default_decision(&skewed(80 * MINUTE, 10 * MINUTE)), "renew");
+        assert_eq!(default_decision(&skewed(83 * MINUTE, 10 * MINUTE)), "serve");
+        // Expired five minutes ago by our clock. The cloud's clock is ten minutes behind: five minutes left.
+        assert_eq!(default_decision(&skewed(-5 * MINUTE, -10 * MINUTE)), "renew");
+        assert_eq!(default_decision(&skewed(-9 * MINUTE - 1, -10 * MINUTE)), "fetch", "below min_ttl");
+        assert_eq!(default_decision(&skewed(-10 * MINUTE, -10 * MINUTE)), "fetch");
+    }
+
+    #[test]
+    fn a_failure_is_remembered_for_as_long_as_its_kind_allows() {
+        let refused = Error::refused("no");
+        let unavailable = |after: Option<u64>| Error::unavailable("down").retry_after(after.map(Duration::from_secs));
+        for (error, lasts) in [
+            (refused.clone(), 5 * SECOND),
+            (Error::profile("wrong"), 5 * SECOND),
+            (Error::internal("defect"), 5 * SECOND),
+            (unavailable(None), 2 * SECOND),
+            (unavailable(Some(0)), 2 * SECOND),
+            (unavailable(Some(10)), 10 * SECOND),
+            (unavailable(Some(60)), 60 * SECOND),
+            (unavailable(Some(3600)), 60 * SECOND),
+        ] {
+            assert_eq!(default_decision(&failed(None, &error, 1 - lasts)), "refuse", "{error:?}");
+            assert_eq!(default_decision(&failed(None, &error, -lasts)), "fetch", "{error:?}");
+            assert_eq!(
+                default_decision(&failed(Some(stored(0, HOUR)), &error, 1 - lasts)),
+                "refuse",
+                "an expired token changes nothing"
+            );
+            assert_eq!(
+                default_decision(&failed(Some(stored(30 * MINUTE, HOUR)), &error, 1 - lasts)),
+                "serve",
+                "a usable one is returned"
+            );
+        }
+        assert_eq!(default_decision(&failed(None, &refused, MINUTE)), "refuse");
+        assert_eq!(default_decision(&failed(None, &refused, MINUTE + 1)), "fetch", "a failure from the future");
+    }
+
+    #[test]
+    fn a_remembered_failure_reports_the_same_error_with_its_age() {
+        let error = Error::refused("the cloud says no").hint("ask it nicely");
+        let Decision::Refuse(again) = failed(None, &error, -3 * SECOND).decide(&ANY, &PLAIN, NOW) else {
+            panic!("it is not remembered");
+        };
+        assert_eq!(again.kind, error.kind);
+        assert_eq!(
+            again.render(),
+            "ycred: error: the cloud says no (remembered, 3s ago)\nycred: hint: ask it nicely\n"
+        );
+        // A waiter of that attempt gets the error without the age.
+        let Some(Err(fresh)) = failed(None, &error, -3 * SECOND).result(&ANY, NOW) else { panic!("no failure") };
+        assert_eq!(fresh.render(), error.render());
+    }
+
+    #[test]
+    fn force_refresh_accepts_only_fetches_that_began_since() {
+        let began = |ms, token, failure: Option<&Error>| Record {
+            began: NOW.shifted(ms),
+            failure: failure.map(|error| Failure::new(error, NOW)),
+            ..record(token)
+        };
+        let forced = Requirements { force_since: Some(NOW), ..ANY };
+        let fresh = || Some(stored(12 * HOUR, 12 * HOUR));
+        assert_eq!(decision(&began(-1, fresh(), None), &forced, &PLAIN), "fetch");
+        assert_eq!(decision(&began(0, fresh(), None), &forced, &PLAIN), "serve");
+        let error = Error::refused("no");
+        assert_eq!(decision(&began(0, fresh(), Some(&error)), &forced, &PLAIN), "refuse", "it never falls back");
+        assert_eq!(decision(&began(-1, fresh(), Some(&error)), &forced, &PLAIN), "fetch");
+        assert_eq!(decision(&began(0, None, None), &forced, &PLAIN), "fetch");
+    }
+
+    #[test]
+    fn a_waiter_gets_the_usable_token_and_the_renewal_error() {
+        let error = Error::unavailable("the cloud is down");
+        let waited = failed(Some(stored(30 * SECOND, HOUR)), &error, 0);
+        let Some(Ok(returned)) = waited.result(&ANY, NOW) else { panic!("no token") };
+        assert_eq!(returned.renewal_error.as_deref(), Some("the cloud is down"));
+        assert!(returned.below_min_ttl);
+        assert!(matches!(failed(Some(stored(0, HOUR)), &error, 0).result(&ANY, NOW), Some(Err(_))));
+        assert!(record(None).result(&ANY, NOW).is_none());
+    }
+}
