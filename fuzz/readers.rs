@@ -20,7 +20,7 @@ use ycred::cache::record::Record;
 use ycred::cli;
 use ycred::cli::hook::parse_options;
 use ycred::cli::invocation::Invocation;
-use ycred::cloud::{auth, discovery, http, iam, jwt, status};
+use ycred::cloud::{auth, discovery, http, iam, jwt, rpc_status};
 use ycred::commands::import::yaml::{Node, Value};
 use ycred::commands::login::callback;
 use ycred::disk::places::Places;
@@ -193,7 +193,7 @@ fn iam_answer(input: &[u8]) {
     {
         check_credential(&credential);
     }
-    if let Some(explained) = status::explain(input) {
+    if let Some(explained) = rpc_status::explain(input) {
         check_error(&Error::refused(explained.message));
     }
 }

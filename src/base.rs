@@ -5,7 +5,7 @@ pub mod environment;
 pub mod error;
 pub mod hosts;
 pub mod identity;
-pub mod notes;
+pub mod diagnostics;
 pub mod random;
 pub mod secret;
 pub mod suggest;

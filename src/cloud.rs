@@ -6,11 +6,11 @@ pub mod http;
 pub mod iam;
 pub mod installation;
 pub mod jwt;
-pub mod status;
+pub mod rpc_status;
 
 use crate::base::clock::{Clock, Deadline, clock_off};
 use crate::base::error::Result;
-use crate::base::notes::{Notes, Warning};
+use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::cache::Cache;
 use crate::cache::freshness::Requirements;
 use crate::cloud::http::failure::ServerError;
@@ -25,7 +25,7 @@ pub struct Context<'a> {
     pub attempts: u32,
     pub http: &'a Http,
     pub cache: &'a Cache,
-    pub notes: &'a Notes<'a>,
+    pub diagnostics: &'a Diagnostics<'a>,
     /// The requirements for the token. A grant inside another one has its own.
     pub requirements: Requirements,
     /// The profile's name in messages.
@@ -60,13 +60,13 @@ impl Context<'_> {
     }
 
     fn retry_policy(&self) -> RetryPolicy<'_> {
-        RetryPolicy { clock: self.clock, deadline: self.deadline, attempts: self.attempts, notes: self.notes }
+        RetryPolicy { clock: self.clock, deadline: self.deadline, attempts: self.attempts, diagnostics: self.diagnostics }
     }
 
     /// Warns that this machine's clock is wrong. ycred corrects for that, but other programs may fail.
     pub fn warn_of_clock(&self, skew: i64) {
         if skew != 0 {
-            self.notes.warn(Warning::ClockOff, format!("{}: set it, or enable time synchronization", clock_off(skew)));
+            self.diagnostics.warn(Warning::ClockOff, format!("{}: set it, or enable time synchronization", clock_off(skew)));
         }
     }
 }

@@ -11,7 +11,7 @@ mod goauth;
 mod keyring;
 mod kubectl;
 mod kubelet;
-pub mod pass_on;
+pub mod next_in_path;
 mod pnpm;
 pub mod protocol;
 mod terraform;

@@ -24,10 +24,10 @@ pub mod system;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use crate::base::notes::Notes;
+use crate::base::diagnostics::Diagnostics;
 use crate::cli::invocation::Invocation;
 use crate::disk::places::Places;
-use crate::hooks::{answer, pass_on};
+use crate::hooks::{answer, next_in_path};
 use crate::process::{Done, Outcome, Process, Reply};
 use crate::session::Session;
 
@@ -42,7 +42,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         Invocation::Hook(call) => call.options.verbosity,
         Invocation::People(call) => call.options.verbosity,
     };
-    let notes = Notes::new(verbosity, process.print_stderr);
+    let diagnostics = Diagnostics::new(verbosity, process.print_stderr);
     let stdin = RefCell::new(process.stdin);
     // Not an early return: a hook must report an invalid configuration directory in the format of its protocol.
     let (places, places_error) = match Places::of(&process.environment) {
@@ -52,7 +52,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     let session = Session {
         environment: &process.environment,
         clock: process.clock,
-        notes: &notes,
+        diagnostics: &diagnostics,
         places: &places,
         places_error,
         stdin: &stdin,
@@ -64,7 +64,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     let outcome = match invocation {
         Invocation::Hook(call) => {
             let (reply, error) = answer::serve(&call, &session);
-            match reply.pass_on.then(|| pass_on::of(&call, &process.environment)).flatten() {
+            match reply.pass_on.then(|| next_in_path::program(&call, &process.environment)).flatten() {
                 Some(next) => Outcome::Become(next),
                 None => Outcome::Done(Done { reply, stderr: error.map(|error| error.render()).unwrap_or_default() }),
             }
@@ -85,5 +85,5 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     }
     // On failure, print the error and its hint only: a warning would distract from them.
     let failed = matches!(&outcome, Outcome::Done(done) if !done.stderr.is_empty());
-    (outcome, if failed { String::new() } else { notes.finish() })
+    (outcome, if failed { String::new() } else { diagnostics.finish() })
 }

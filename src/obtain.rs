@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::clock::{Timestamp, human, millis};
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::Identity;
-use crate::base::notes::Warning;
+use crate::base::diagnostics::Warning;
 use crate::base::random;
 use crate::base::token::{Credential, SkewReading};
 use crate::cache::Entry;
@@ -111,7 +111,7 @@ fn serve(token: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
     let ReturnedToken { credential, renewal_error, below_min_ttl, skew } = token;
     let left = || human(credential.left(cx.clock.now()).longer);
     if let Some(reason) = renewal_error {
-        cx.notes.warn(
+        cx.diagnostics.warn(
             Warning::ServedAlthoughRenewingFailed,
             format!(
                 "{}: the cached token is used, {} before it expires, because renewing it failed: {reason}",
@@ -130,7 +130,7 @@ fn serve(token: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
                 left()
             ),
         };
-        cx.notes.warn(Warning::MinTtlNotMet, format!("{}: {what}", cx.profile));
+        cx.diagnostics.warn(Warning::MinTtlNotMet, format!("{}: {what}", cx.profile));
     }
     ObtainedToken { credential, skew }
 }
@@ -147,7 +147,7 @@ impl Run<'_> {
     fn decide(&self, record: Option<&Record>) -> Decision {
         let now = self.cx.clock.now();
         let decision = record.map_or(Decision::Fetch, |record| record.decide(&self.cx.requirements, &self.rules, now));
-        self.cx.notes.debug(|| {
+        self.cx.diagnostics.debug(|| {
             let what = match &decision {
                 Decision::Serve(token) => format!("cached token, {} left", human(token.credential.left(now).longer)),
                 Decision::Renew(credential) => {
@@ -264,7 +264,7 @@ impl Run<'_> {
     /// Returns the result of another process's attempt, if this call accepts it.
     fn result_of_other(&self, record: &Record) -> Option<Result<ObtainedToken>> {
         let is_accepted = self.cx.requirements.force_since.is_none_or(|since| record.is_attempt_since(since));
-        self.cx.notes.debug(|| {
+        self.cx.diagnostics.debug(|| {
             format!(
                 "{}: another process has finished its fetch{}",
                 self.cx.profile,
@@ -296,7 +296,7 @@ impl Run<'_> {
             }
         };
         let began = cx.clock.now();
-        cx.notes.debug(|| format!("{}: requesting a new token", cx.profile));
+        cx.diagnostics.debug(|| format!("{}: requesting a new token", cx.profile));
         let outcome = self.grant.fetch(&Context { deadline, ..*cx });
         let is_relief = matches!(role, LeaderRole::Relief(_));
         let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome, is_relief };
@@ -324,7 +324,7 @@ impl Run<'_> {
             }
             (None, LeaderRole::Lock(_) | LeaderRole::Relief(_)) => return,
         };
-        self.cx.notes.warn(Warning::CacheUnusable, format!("{}: {what}", self.cx.profile));
+        self.cx.diagnostics.warn(Warning::CacheUnusable, format!("{}: {what}", self.cx.profile));
     }
 
     /// Returns the fetched token, or the stored one if that expires later and no refresh was forced.
@@ -348,7 +348,7 @@ impl Run<'_> {
                 "{}: the cloud returned the same token again, which it may do while the token is far from its expiry",
                 self.cx.profile
             );
-            self.cx.notes.warn(Warning::SameTokenAgain, what);
+            self.cx.diagnostics.warn(Warning::SameTokenAgain, what);
         }
         let below_min_ttl = new.left(now).longer < millis(requirements.min_ttl);
         ReturnedToken { credential: new, renewal_error: None, below_min_ttl, skew: SkewReading::Current }

@@ -30,7 +30,7 @@ use crate::serve::credentials::{CredentialKind, CredentialStore};
 use crate::serve::endpoints::Server;
 use crate::serve::refresher::{MAX_PAUSE, RefresherSetup};
 use crate::session::Session;
-use crate::session::child::{common_changes, token_changes};
+use crate::session::child_environment::{common_changes, token_changes};
 use crate::sources::metadata;
 use crate::system::loopback::Listener;
 use crate::system::signals::{SignalEvent, Signals};

@@ -1,6 +1,6 @@
 //! One run of ycred: its inputs, and the steps that hooks and commands share.
 
-pub mod child;
+pub mod child_environment;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -12,7 +12,7 @@ use crate::base::clock::{Clock, Deadline, Timestamp};
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
-use crate::base::notes::Notes;
+use crate::base::diagnostics::Diagnostics;
 use crate::base::secret::Secret;
 use crate::cache::Cache;
 use crate::cache::freshness::Requirements;
@@ -32,7 +32,7 @@ use crate::sources::access_key::AccessKey;
 pub struct Session<'a> {
     pub environment: &'a Environment,
     pub clock: &'static dyn Clock,
-    pub notes: &'a Notes<'a>,
+    pub diagnostics: &'a Diagnostics<'a>,
     pub places: &'a Places,
     /// Why the directories in `places` are unknown, if they are. Loading a profile returns this error.
     pub places_error: Option<Error>,
@@ -63,7 +63,7 @@ impl Session<'_> {
             _ => profile_ref,
         };
         let profile = Profile::load(selected, self.environment, self.places)?;
-        self.notes.debug(|| format!("{profile}: source {}", profile.source.name));
+        self.diagnostics.debug(|| format!("{profile}: source {}", profile.source.name));
         Ok(profile)
     }
 
@@ -160,7 +160,7 @@ impl Session<'_> {
             attempts: ATTEMPTS,
             http: &http,
             cache: &cache,
-            notes: self.notes,
+            diagnostics: self.diagnostics,
             requirements: Requirements { min_ttl, force_since },
             profile: &label,
             is_inner: false,
@@ -185,10 +185,10 @@ impl Session<'_> {
         }
         let Ok(grant) = profile.open() else { return };
         match self.cache().entry(grant.identity()).reject(token) {
-            Ok(true) => self.notes.debug(|| format!("{profile}: removed the rejected token from the cache")),
-            Ok(false) => self.notes.debug(|| format!("{profile}: the rejected token is not the cached one")),
+            Ok(true) => self.diagnostics.debug(|| format!("{profile}: removed the rejected token from the cache")),
+            Ok(false) => self.diagnostics.debug(|| format!("{profile}: the rejected token is not the cached one")),
             Err(error) => {
-                self.notes.debug(|| format!("{profile}: cannot remove the rejected token from the cache: {error}"))
+                self.diagnostics.debug(|| format!("{profile}: cannot remove the rejected token from the cache: {error}"))
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::base::token::{Credential, Expiry, lenient_seconds};
 use crate::cloud::http::failure::ServerError;
 use crate::cloud::http::{CONNECT, HttpRequest, Proof};
 use crate::cloud::installation::Installation;
-use crate::cloud::{Context, http, status};
+use crate::cloud::{Context, http, rpc_status};
 
 /// The path of the token endpoint, below the auth host's base URL.
 pub const TOKEN_PATH: &str = "/oauth/token";
@@ -125,7 +125,7 @@ struct ErrorBody {
 
 /// Extracts the error from a response body, in the form of OAuth (RFC 6749, 5.2) or of the cloud's other APIs.
 pub fn explain(body: &[u8]) -> Option<ServerError> {
-    let Ok(ErrorBody { error, error_description }) = serde_json::from_slice(body) else { return status::explain(body) };
+    let Ok(ErrorBody { error, error_description }) = serde_json::from_slice(body) else { return rpc_status::explain(body) };
     let message = match error_description {
         Some(description) if !description.is_empty() => format!("{error}: {description}"),
         _ => error.clone(),

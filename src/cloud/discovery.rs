@@ -16,7 +16,7 @@ use crate::base::hosts::Host;
 use crate::base::identity::Identity;
 use crate::cache::Slot;
 use crate::cloud::http::{CONNECT, HttpRequest, HttpResponse};
-use crate::cloud::{Context, status};
+use crate::cloud::{Context, rpc_status};
 use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
 
@@ -105,12 +105,12 @@ impl Discovery {
                     serde_json::to_vec(&discovered).map_err(Into::into).and_then(|content| slot.replace(&content));
                 if let Err(error) = stored {
                     // Not a warning: it only costs a request, and storing the token will warn about the same cause.
-                    cx.notes.debug(|| format!("{}: the IAM address cannot be cached: {error}", self.url()));
+                    cx.diagnostics.debug(|| format!("{}: the IAM address cannot be cached: {error}", self.url()));
                 }
                 Ok(discovered)
             }
             (Err(error), Some(before)) if error.kind == Kind::Unavailable => {
-                cx.notes.debug(|| format!("{}; the last known IAM address is used", error.reason()));
+                cx.diagnostics.debug(|| format!("{}; the last known IAM address is used", error.reason()));
                 Ok(before)
             }
             (Err(error), _) => Err(error
@@ -159,7 +159,7 @@ fn wait_for_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<LockGuard> {
 
 fn get(url: &str, cx: &Context<'_>) -> Result<HttpResponse> {
     let request = HttpRequest { url, headers: &[], body: None, connect: CONNECT, direct: false };
-    cx.send(&request, status::explain)
+    cx.send(&request, rpc_status::explain)
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8], url: &str) -> Result<T> {

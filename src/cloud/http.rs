@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::base::clock::{Clock, Deadline, Timestamp, millis};
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
-use crate::base::notes::Notes;
+use crate::base::diagnostics::Diagnostics;
 use crate::base::random;
 use crate::base::secret::Secret;
 use crate::cloud::http::failure::{
@@ -62,7 +62,7 @@ pub struct RetryPolicy<'a> {
     pub deadline: Deadline,
     /// The maximum number of requests.
     pub attempts: u32,
-    pub notes: &'a Notes<'a>,
+    pub diagnostics: &'a Diagnostics<'a>,
 }
 
 /// A header with a new value for each attempt.
@@ -149,7 +149,7 @@ impl Http {
                 return Err(error);
             }
             policy
-                .notes
+                .diagnostics
                 .debug(|| format!("attempt {attempt}: {}; next one in {} ms", error.reason(), wait.as_millis()));
             policy.clock.sleep(wait);
             pause = (pause * 2).min(PAUSE_MAX);
@@ -231,7 +231,7 @@ impl Http {
         if body.len() as u64 > BODY_MAX {
             return Err(Failure::permanent(too_large(request.url)));
         }
-        policy.notes.debug(|| format!("{}: {status}, {} bytes", request.url, body.len()));
+        policy.diagnostics.debug(|| format!("{}: {status}, {} bytes", request.url, body.len()));
         if (200..300).contains(&status) {
             return Ok(HttpResponse { body, skew, received, content_type });
         }

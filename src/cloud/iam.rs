@@ -12,7 +12,7 @@ use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, lenient_moment};
 use crate::cloud::http::{CONNECT, HttpRequest, HttpResponse};
 use crate::cloud::installation::{Installation, TOKENS_PATH};
-use crate::cloud::{Context, status};
+use crate::cloud::{Context, rpc_status};
 
 /// The credential to exchange for a token: exactly one of the two (`CreateIamTokenRequest.identity`).
 #[derive(Serialize)]
@@ -220,7 +220,7 @@ fn send(
         connect: CONNECT,
         direct: false,
     };
-    let response = cx.send(&request, status::explain)?;
+    let response = cx.send(&request, rpc_status::explain)?;
     Ok((url, response))
 }
 

@@ -10,7 +10,7 @@ use crate::commands::command::{Command, CommandCall};
 use crate::process::launch::Change;
 use crate::process::{Outcome, Reply};
 use crate::session::Session;
-use crate::session::child::changes;
+use crate::session::child_environment::changes;
 
 pub const COMMAND: Command =
     Command::new("env", "print the token as shell variables: eval \"$(ycred env)\"", arguments, run);

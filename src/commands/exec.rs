@@ -13,7 +13,7 @@ use crate::process::Outcome;
 use crate::process::launch::Launch;
 use crate::serve::{NO_TOKEN, ServeOptions, serve};
 use crate::session::Session;
-use crate::session::child::changes;
+use crate::session::child_environment::changes;
 
 pub const COMMAND: Command = Command {
     failure_code: Some(NO_TOKEN),

@@ -224,7 +224,7 @@ impl LocalState {
         let deadline = Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout));
         let login = profile.login()?.and_then(|login| {
             // A renewing process replaces the refresh token. The new one must be revoked, so wait for it.
-            session.notes.debug(|| format!("{profile}: waiting until no process is renewing the login"));
+            session.diagnostics.debug(|| format!("{profile}: waiting until no process is renewing the login"));
             let _lock = login.place.wait_for_lock(&deadline, session.clock);
             login.place.load().ok().map(|state| (login, state))
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::clock::human;
 use crate::base::error::Result;
-use crate::base::notes::Warning;
+use crate::base::diagnostics::Warning;
 use crate::base::token::Credential;
 use crate::cache::record::Record;
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
@@ -39,7 +39,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
                     writeln!(text, "{profile}: access key of session {session_name} expires at {expires} (in {left})");
             }
             // Only a warning: the key may be unused by now and its policy file deleted.
-            Err(error) => session.notes.warn(
+            Err(error) => session.diagnostics.warn(
                 Warning::ServedAlthoughRenewingFailed,
                 format!("cannot renew the access key of session {session_name}: {}", error.reason()),
             ),

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::base::error::describe;
 use crate::base::error::{Error, Result};
-use crate::base::notes::{Notes, Warning};
+use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::system;
 
 /// The maximum size in bytes. An authorized key has 4 KiB, a bundle of certificates a quarter of a MiB.
@@ -59,7 +59,7 @@ pub fn read_promised(file: &mut File, size: u64) -> io::Result<Zeroizing<Vec<u8>
 ///
 /// # Errors
 /// As [`read`]. Profile (3) if the content is not UTF-8.
-pub fn read_secret(path: &Path, notes: &Notes<'_>) -> Result<Zeroizing<String>> {
+pub fn read_secret(path: &Path, diagnostics: &Diagnostics<'_>) -> Result<Zeroizing<String>> {
     let text = read_text(path)?;
     if let Ok(metadata) = std::fs::metadata(path)
         && system::files::mode(&metadata) & 0o077 != 0
@@ -68,7 +68,7 @@ pub fn read_secret(path: &Path, notes: &Notes<'_>) -> Result<Zeroizing<String>> 
         && system::files::mode(&metadata) & 0o200 != 0
     {
         let mode = system::files::mode(&metadata);
-        notes.warn(
+        diagnostics.warn(
             Warning::KeyFileReadable,
             format!("{path} can be read by others (mode {mode:04o}): chmod 600 {path}", path = path.display()),
         );

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::environment::Environment;
 use crate::base::error::{self, Error};
-use crate::base::notes::{Notes, Warning};
+use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::base::secret::Secret;
 use crate::cache::{attempt, record};
 use crate::disk::places::Places;
@@ -51,7 +51,7 @@ pub struct RefresherSetup {
 impl RefresherSetup {
     /// Prints the session's pending warning, so that the refresher does not repeat it.
     pub fn new(session: &Session<'_>, profile: Profile, options: Options, credentials: Arc<CredentialStore>) -> Self {
-        let printed_warning = session.notes.take().map(|(kind, text)| {
+        let printed_warning = session.diagnostics.take().map(|(kind, text)| {
             (session.print_stderr)(&error::line("warning", &text));
             kind
         });
@@ -70,11 +70,11 @@ impl RefresherSetup {
 
     /// Runs the refresher until the server has gone.
     pub fn run(self, tasks: &Receiver<RefreshTask>) {
-        let notes = Notes::new(self.options.verbosity, self.print_stderr);
+        let diagnostics = Diagnostics::new(self.options.verbosity, self.print_stderr);
         let session = Session {
             environment: &self.environment,
             clock: self.clock,
-            notes: &notes,
+            diagnostics: &diagnostics,
             places: &self.places,
             places_error: None,
             stdin: &RefCell::new(Box::new(NoInput)),
@@ -201,7 +201,7 @@ impl Refresher<'_> {
         let options = kind.options(self.options);
         let outcome = session.obtain_need(self.profile, &options, &kind.resource(), Duration::ZERO);
         let now = session.clock.now();
-        let warning = session.notes.take();
+        let warning = session.diagnostics.take();
         match outcome {
             Ok(obtained) => {
                 credentials.remember(kind, &obtained, now);

@@ -121,7 +121,7 @@ impl Grant for AuthorizedKeyGrant {
         if skew == 0 || cx.deadline.left(cx.clock).is_zero() {
             return Err(rejection.hint(hint));
         }
-        cx.notes.debug(|| {
+        cx.diagnostics.debug(|| {
             format!("rejected, and the clocks differ by {} s: signing again with the cloud's time", skew / 1000)
         });
         self.exchange(&key, cx.clock.now().shifted(skew), cx).map_err(|error| {

@@ -11,7 +11,7 @@ pub mod state;
 use crate::base::clock::{human, millis};
 use crate::base::error::{Error, Kind, Result, describe};
 use crate::base::identity::Identity;
-use crate::base::notes::Warning;
+use crate::base::diagnostics::Warning;
 use crate::base::token::Credential;
 use crate::cache::freshness::RenewalRules;
 use crate::cache::record::FUTURE;
@@ -79,7 +79,7 @@ impl Grant for LoginGrant {
                         .and_then(|state| self.usable_token(&state, cx).map_or_else(|| self.renew(state, cx), Ok)),
                 ),
                 Lock::Impossible(error) => {
-                    cx.notes.debug(|| format!("{}: cannot lock the login: {}", self.name, describe(&error)));
+                    cx.diagnostics.debug(|| format!("{}: cannot lock the login: {}", self.name, describe(&error)));
                     Some(self.renew(state, cx))
                 }
                 Lock::Busy => None,
@@ -133,7 +133,7 @@ impl LoginGrant {
             && cx.requirements.force_since.is_none()
             && credential.left(cx.clock.now()).longer >= millis(cx.requirements.min_ttl)
         {
-            cx.notes.debug(|| {
+            cx.diagnostics.debug(|| {
                 format!("{}: not renewed, because the new login cannot be saved: {}", self.name, describe(error))
             });
             return Ok(credential);
@@ -158,7 +158,7 @@ impl LoginGrant {
         let next = state.renewed(new_refresh_token, access);
         // If the user logged out or logged in again during the request, the result must not be stored.
         if !self.login.place.is_current(&next) {
-            cx.notes.debug(|| format!("{}: logged out during the request: the new token is not saved", self.name));
+            cx.diagnostics.debug(|| format!("{}: logged out during the request: the new token is not saved", self.name));
             return credential;
         }
         let result = match space {
@@ -173,7 +173,7 @@ impl LoginGrant {
             };
             let place = self.login.place.directory().display();
             let what = format!("{}: the token cannot be saved{consequence}: {place}: {}", self.name, describe(&error));
-            cx.notes.warn(Warning::LoginNotSaved, what);
+            cx.diagnostics.warn(Warning::LoginNotSaved, what);
         }
         credential
     }
@@ -194,7 +194,7 @@ impl LoginGrant {
             Some(credential) => {
                 let left = human(credential.left(cx.clock.now()).longer);
                 let reason = error.reason();
-                cx.notes.warn(
+                cx.diagnostics.warn(
                     Warning::ServedAlthoughRenewingFailed,
                     format!(
                         "{}: the login's last token is used, {left} before it expires, because renewing \

@@ -84,7 +84,7 @@ impl Origin {
     pub fn read(&self, cx: &Context<'_>) -> Result<Secret> {
         match &self.location {
             Location::File(path) if !self.kind.is_short_lived => {
-                let text = files::read_secret(path, cx.notes);
+                let text = files::read_secret(path, cx.diagnostics);
                 text.map(|text| Secret::wrapping(text.to_string())).map_err(|error| error.context(self.file()))
             }
             Location::Command(program) => program.run(cx),

@@ -100,7 +100,7 @@ impl Program {
             error_at(Error::profile, format!("cannot start the program: {}", describe(&error)))
                 .hint("use the program's absolute path: GUI programs and daemons often have a shorter PATH")
         })?;
-        cx.notes.debug(|| format!("{}: running {self}", cx.profile));
+        cx.diagnostics.debug(|| format!("{}: running {self}", cx.profile));
         let group = child.id();
         let (send, outputs) = mpsc::channel();
         // Both pipes are read while the program runs. If one filled up, the program would block.

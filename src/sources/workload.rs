@@ -185,7 +185,7 @@ impl Grant for WorkloadGrant {
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let subject_token = self.origin.read(cx)?;
         let claims = Claims::read(subject_token.expose());
-        cx.notes.debug(|| {
+        cx.diagnostics.debug(|| {
             let subject = claims.as_ref().map_or_else(|| "not a JWT".to_owned(), Claims::to_string);
             format!("{}: exchanging the {} ({subject})", cx.profile, self.origin)
         });

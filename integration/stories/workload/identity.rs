@@ -54,7 +54,7 @@ fn a_token_in_the_request_is_the_one_exchanged() {
     use ycred::base::clock::Timestamp;
     use ycred::base::clock::{Clock, Deadline};
     use ycred::base::environment::Environment;
-    use ycred::base::notes::Notes;
+    use ycred::base::diagnostics::Diagnostics;
     use ycred::base::secret::Secret;
     use ycred::cache::Cache;
     use ycred::cloud::Context;
@@ -84,14 +84,14 @@ fn a_token_in_the_request_is_the_one_exchanged() {
     let profile = Profile::from_text("x", &path, &toml, &environment, &Places::none()).expect("a profile");
     let clock = RealClock(Instant::now());
     let (http, cache) = (Http::new(&environment, None), Cache::new(Err("not used by this test".into())));
-    let notes = Notes::new(0, &|_| ());
+    let diagnostics = Diagnostics::new(0, &|_| ());
     let cx = Context {
         clock: &clock,
         deadline: Deadline::of_run(Duration::from_secs(60)),
         attempts: 4,
         http: &http,
         cache: &cache,
-        notes: &notes,
+        diagnostics: &diagnostics,
         profile: "profile x",
         requirements: ycred::cache::freshness::Requirements { min_ttl: Duration::ZERO, force_since: None },
         is_inner: false,

@@ -44,7 +44,7 @@ impl YcFile {
         if !path.exists() {
             return Err(Error::profile(format!("{}: no such file", path.display())).hint(hint));
         }
-        let text = files::read_secret(path, session.notes).map_err(|error| error.replace_hint(hint))?;
+        let text = files::read_secret(path, session.diagnostics).map_err(|error| error.replace_hint(hint))?;
         match Node::read(&text) {
             Ok(root) => Ok(root.map(|root| Self { path: path.to_owned(), root })),
             Err(YamlError { line, why }) => Err(Error::profile(format!("{}:{line}: {why}", path.display()))
@@ -328,7 +328,7 @@ pub(super) fn draft(
             unused.push(name.as_str());
         } else if !known.contains(&name.as_str()) && !person_settings.contains(&name.as_str()) {
             let place = format!("{}:{}", file.path.display(), node.line);
-            session.notes.debug(|| format!("{place}: ignored the unknown setting `{name}` of profile {yc_name}"));
+            session.diagnostics.debug(|| format!("{place}: ignored the unknown setting `{name}` of profile {yc_name}"));
         }
     }
     if !unused.is_empty() {

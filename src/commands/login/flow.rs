@@ -245,7 +245,7 @@ impl BrowserLogin<'_> {
         }
         match read_callback(&request.query, &self.request.state) {
             Err(why) => {
-                self.cx.notes.debug(|| format!("ignored a callback: {why}"));
+                self.cx.diagnostics.debug(|| format!("ignored a callback: {why}"));
                 incoming.answer(page::stray(why));
                 None
             }

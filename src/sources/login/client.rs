@@ -161,13 +161,13 @@ impl LoginClient {
                 // Some hosts send a nonce with each response (RFC 9449, 8.2). If the grant itself was rejected, a nonce
                 // does not help.
                 (Some(required), _) if nonce.is_none() && !is_grant_refused(&error) => {
-                    cx.notes.debug(|| format!("{url}: requires a nonce in the proof: trying again with it"));
+                    cx.diagnostics.debug(|| format!("{url}: requires a nonce in the proof: trying again with it"));
                     nonce = Some(required.clone());
                 }
                 (latest, skew) if skew != 0 && shift == 0 => {
                     // If each response contains a nonce, the latest one is valid.
                     nonce = latest.clone().or(nonce);
-                    cx.notes.debug(|| {
+                    cx.diagnostics.debug(|| {
                         format!(
                             "rejected, and the clocks differ by {} s: trying again with the auth host's time",
                             skew / 1000

@@ -13,7 +13,7 @@ use crate::process::launch::{Change, Launch};
 use crate::system::{files, process};
 
 /// Returns the program to pass the call on to, with the original arguments; `None` if there is no such program.
-pub fn of(call: &HookCall, environment: &Environment) -> Option<Launch> {
+pub fn program(call: &HookCall, environment: &Environment) -> Option<Launch> {
     let tried = list(environment, YCRED_PASSED_ON);
     let program = next(call.hook.symlink?, &list(environment, PATH), &tried)?;
     let tried = std::env::join_paths(tried.iter().chain([&program])).ok()?;

@@ -24,14 +24,14 @@ pub enum Warning {
 }
 
 /// Collects the warning of a run, and prints the debug lines.
-pub struct Notes<'a> {
+pub struct Diagnostics<'a> {
     warning: RefCell<Option<(Warning, String)>>,
     verbosity: u8,
     print_stderr: &'a dyn Fn(&str),
 }
 
-impl<'a> Notes<'a> {
-    /// Creates the notes of a run. `print_stderr` must print immediately, so that `-v` shows where a run hangs.
+impl<'a> Diagnostics<'a> {
+    /// Creates the diagnostics of a run. `print_stderr` must print immediately, so that `-v` shows where a run hangs.
     pub fn new(verbosity: u8, print_stderr: &'a dyn Fn(&str)) -> Self {
         Self { warning: RefCell::new(None), verbosity, print_stderr }
     }
@@ -68,20 +68,20 @@ mod tests {
 
     #[test]
     fn only_the_first_warning_in_the_order_is_printed() {
-        let notes = Notes::new(0, &|_| ());
-        assert_eq!(notes.finish(), "");
-        notes.warn(Warning::CacheUnusable, "the cache");
-        notes.warn(Warning::ServedAlthoughRenewingFailed, "the token");
-        notes.warn(Warning::ClockOff, "the clock");
-        assert_eq!(notes.finish(), "ycred: warning: the token\n");
+        let diagnostics = Diagnostics::new(0, &|_| ());
+        assert_eq!(diagnostics.finish(), "");
+        diagnostics.warn(Warning::CacheUnusable, "the cache");
+        diagnostics.warn(Warning::ServedAlthoughRenewingFailed, "the token");
+        diagnostics.warn(Warning::ClockOff, "the clock");
+        assert_eq!(diagnostics.finish(), "ycred: warning: the token\n");
     }
 
     #[test]
     fn debug_lines_are_printed_with_v_only() {
         let printed = RefCell::new(String::new());
         let print_stderr = |line: &str| printed.borrow_mut().push_str(line);
-        Notes::new(0, &print_stderr).debug(|| unreachable!("called without -v"));
-        Notes::new(1, &print_stderr).debug(|| "a\nb".into());
+        Diagnostics::new(0, &print_stderr).debug(|| unreachable!("called without -v"));
+        Diagnostics::new(1, &print_stderr).debug(|| "a\nb".into());
         assert_eq!(*printed.borrow(), "ycred: debug: a b\n");
     }
 }
