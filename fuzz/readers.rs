@@ -112,7 +112,7 @@ fn check_error(error: &Error) {
 
 /// Checks that a credential has a plausible validity and a secret without separators.
 fn check_credential(credential: &Credential) {
-    assert!(credential.life() > 0 && credential.life() <= 24 * 3600 * 1000);
+    assert!(credential.lifetime() > 0 && credential.lifetime() <= 24 * 3600 * 1000);
     assert!(
         credential.advertised(NOW, SkewReading::Current) >= NOW
             && credential.advertised(NOW, SkewReading::Earlier) >= NOW
@@ -165,7 +165,7 @@ fn record(input: &[u8]) {
 }
 
 fn endpoints(input: &[u8]) {
-    if let Err(error) = discovery::iam_in(input) {
+    if let Err(error) = discovery::parse_iam_url(input) {
         check_error(&error);
     }
 }
@@ -428,7 +428,7 @@ fn keyring(input: &[u8]) {
         .chain(input.split(|byte| *byte == b'\n').map(|word| OsString::from_vec(word.to_vec())));
     let arguments: Vec<OsString> = arguments.collect();
     let Ok(Invocation::Hook(call)) = cli::parse(&arguments) else { panic!("not a call of keyring") };
-    assert_eq!(call.unread, arguments[1..], "the arguments are passed on unchanged");
+    assert_eq!(call.unparsed, arguments[1..], "the arguments are passed on unchanged");
     let hook = call.hook;
     let hook_call = Call {
         operands: &call.operands,
@@ -436,7 +436,7 @@ fn keyring(input: &[u8]) {
         environment: &Environment::default(),
         parse: parse_options,
     };
-    let reply = match call.fault.clone().map_or_else(|| (hook.read)(&hook_call, b""), Err) {
+    let reply = match call.usage_error.clone().map_or_else(|| (hook.read)(&hook_call, b""), Err) {
         Ok(exchange) => {
             if let Some(Target::Host(host)) = &exchange.request().target {
                 check_host(host);
@@ -455,7 +455,7 @@ fn kubelet(input: &[u8]) {
     if let Some(exchange) = request(named("kubelet"), &[], input, &Environment::default()) {
         let token = Secret::new("t1.fuzzed-token.fuzzed".into());
         let life = std::time::Duration::from_secs(3600);
-        let reply = exchange.write(&IssuedToken { life, ..IssuedToken::new(&token, NOW) });
+        let reply = exchange.write(&IssuedToken { valid_for: life, ..IssuedToken::new(&token, NOW) });
         // For any image, the reply is JSON with one registry.
         let reply: serde_json::Value = serde_json::from_slice(&reply.stdout).expect("JSON");
         assert_eq!(reply["auth"].as_object().map(serde_json::Map::len), Some(1));

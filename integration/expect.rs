@@ -4,25 +4,25 @@ use crate::harness::Run;
 
 /// Checks that the run succeeded and printed only a token. Returns the token.
 #[track_caller]
-pub fn handed(run: Run) -> String {
-    one_token(&run.exits(0).quietly())
+pub fn prints_token(run: Run) -> String {
+    token_on_stdout(&run.exits(0).stderr_is_empty())
 }
 
 /// Checks that the run succeeded, and printed a token and one warning that contains these parts. Returns the token.
 #[track_caller]
-pub fn warned(run: Run, parts: &[&str]) -> String {
+pub fn prints_token_with_warning(run: Run, parts: &[&str]) -> String {
     let run = run.exits(0);
     let lines: Vec<&str> = run.stderr.lines().collect();
     assert!(lines.len() == 1 && lines[0].starts_with("ycred: warning: "), "one warning expected\n{run}");
     for part in parts {
         assert!(lines[0].contains(part), "{part:?} expected in the warning\n{run}");
     }
-    one_token(&run)
+    token_on_stdout(&run)
 }
 
 /// Checks that stdout is one token and a line break. Returns the token.
 #[track_caller]
-pub fn one_token(run: &Run) -> String {
+pub fn token_on_stdout(run: &Run) -> String {
     let token = run.stdout.strip_suffix('\n').unwrap_or_default();
     assert!(!token.is_empty() && !token.contains(char::is_whitespace), "one token expected\n{run}");
     token.to_owned()
@@ -32,7 +32,7 @@ pub fn one_token(run: &Run) -> String {
 ///
 /// A hint may follow the error. Returns the error without its label.
 #[track_caller]
-pub fn refused(run: Run, code: i32, parts: &[&str]) -> String {
+pub fn fails_with(run: Run, code: i32, parts: &[&str]) -> String {
     let run = run.exits(code).stdout_is("");
     let lines: Vec<&str> = run.stderr.lines().collect();
     let is_well_formed = matches!(lines.as_slice(), [_] | [_, _])
@@ -46,10 +46,10 @@ pub fn refused(run: Run, code: i32, parts: &[&str]) -> String {
     lines[0].strip_prefix("ycred: error: ").expect("an error").to_owned()
 }
 
-/// [`refused`], with a hint that contains this string.
+/// [`fails_with`], with a hint that contains this string.
 #[track_caller]
-pub fn refused_with_hint(run: Run, code: i32, parts: &[&str], hint: &str) -> String {
+pub fn fails_with_hint(run: Run, code: i32, parts: &[&str], hint: &str) -> String {
     let hints = run.lines_of_stderr("ycred: hint: ").join("\n");
     assert!(hints.contains(hint), "{hint:?} expected in the hint\n{run}");
-    refused(run, code, parts)
+    fails_with(run, code, parts)
 }

@@ -438,7 +438,7 @@ impl Run {
 
     /// Checks that stderr is empty.
     #[track_caller]
-    pub fn quietly(self) -> Run {
+    pub fn stderr_is_empty(self) -> Run {
         assert_eq!(self.stderr, "", "expected nothing on stderr\n{self}");
         self
     }
@@ -466,7 +466,7 @@ impl Run {
 
     /// Checks that neither stream contains this secret.
     #[track_caller]
-    pub fn never_says(self, secret: &str) -> Run {
+    pub fn never_prints(self, secret: &str) -> Run {
         assert!(!self.stdout.contains(secret) && !self.stderr.contains(secret), "did not expect {secret:?}\n{self}");
         self
     }
@@ -543,7 +543,7 @@ pub fn skip(reason: &str) {
 /// Reports how many injected faults cost no token: a row of the table in `docs/robustness.md`.
 ///
 /// Call it after the assertions. `.ci/run` prints the rows and compares them with the page.
-pub fn tried(what: &str, times: usize) {
+pub fn report_faults(what: &str, times: usize) {
     assert!(times > 0, "{what} was never tried");
     // Not `eprintln!`, as in [`skip`].
     let _ = writeln!(std::io::stderr(), "TRIED\t{what}\t{times}");
@@ -557,7 +557,8 @@ mod tests {
     fn children_see_only_the_environment_of_the_sandbox() {
         let mut sandbox = Sandbox::new();
         sandbox.set("ONE", "1").set("TWO", "2").unset("TWO");
-        let run = sandbox.call("/usr/bin/env", [""; 0]).env("THREE", "3").without("LANG").run().succeeds().quietly();
+        let run =
+            sandbox.call("/usr/bin/env", [""; 0]).env("THREE", "3").without("LANG").run().succeeds().stderr_is_empty();
         let names: Vec<&str> = run.stdout.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
         let expected =
             ["HOME", "ONE", "PATH", "THREE", "TMPDIR", "YCRED_CACHE_DIR", "YCRED_CONFIG_DIR", "YCRED_STATE_DIR"];

@@ -23,7 +23,7 @@ pub struct Hook {
     /// How the client names a host; `None` if it names none.
     pub host: Option<Host>,
     /// The reply holds the token itself, not something that the token was exchanged for.
-    pub gives_token: bool,
+    pub returns_token: bool,
     /// The exit code of a failure for which other hooks exit with this code.
     pub failure: fn(i32) -> i32,
     /// The exit code for wrong arguments and for a request that cannot be read.
@@ -31,11 +31,11 @@ pub struct Hook {
     /// Stdout for a request that cannot be read, given the reason.
     pub rejection: fn(&str) -> String,
     /// Flags that mean something else to this client than to ycred.
-    pub own_flags: &'static [&'static str],
+    pub client_flags: &'static [&'static str],
     /// The response to an unknown operation, called by the symlink; `None` if there is no symlink.
     pub unknown: Option<Reply>,
     /// An operation with an extra argument, and the error message.
-    pub surplus: Option<(&'static [&'static str], &'static str)>,
+    pub extra_argument: Option<(&'static [&'static str], &'static str)>,
     /// The command with which a person runs the client; `None` if people call the hook themselves.
     pub run_by: Option<&'static str>,
 }
@@ -69,7 +69,7 @@ pub struct Host {
     /// True if the client can ask for this host.
     pub can_ask: fn(&str) -> bool,
     /// Exit code and stdout for a host that is not allowed: the protocol's "not found" response, to the byte.
-    pub not_mine: fn(&str, &Run) -> (i32, String),
+    pub not_found: fn(&str, &Run) -> (i32, String),
     /// Stderr explains why a host is not allowed.
     pub explains: bool,
     /// People name the host, not programs.
@@ -134,7 +134,7 @@ pub static HOOKS: &[Hook] = &[
             request: |host| (words(&["get"]), host.to_owned()),
             // docker trims its input.
             can_ask: |host| host.trim_ascii() == host || host.trim_ascii().is_empty(),
-            not_mine: |host, _| match host.trim_ascii().is_empty() {
+            not_found: |host, _| match host.trim_ascii().is_empty() {
                 true => (1, "no credentials server URL\n".into()),
                 false => (1, "credentials not found in native keychain\n".into()),
             },
@@ -153,9 +153,9 @@ pub static HOOKS: &[Hook] = &[
         }),
         usage: 1,
         rejection: |reason| format!("ycred: {reason}\n"),
-        own_flags: &["-v"],
+        client_flags: &["-v"],
         unknown: Some(Reply { code: 1, stdout: "ycred: unknown credential action `frobnicate`\n", lines: 1 }),
-        surplus: Some((&["get", "cr.yandex"], "`ycred docker get` takes no arguments")),
+        extra_argument: Some((&["get", "cr.yandex"], "`ycred docker get` takes no arguments")),
         run_by: Some(""),
         ..PLAIN
     },
@@ -191,13 +191,13 @@ pub static HOOKS: &[Hook] = &[
             },
             // A value in a request cannot contain a line break.
             can_ask: |host| !host.contains(['\n', '\r']),
-            not_mine: |_, _| (0, String::new()),
+            not_found: |_, _| (0, String::new()),
             spellings: &["{}", "{}:443"],
             plain_http: Some(false),
             ..HOST
         }),
         unknown: Some(Reply { code: 0, stdout: "", lines: 0 }),
-        surplus: Some((&["erase", "cr.yandex"], "`ycred git erase` takes no arguments")),
+        extra_argument: Some((&["erase", "cr.yandex"], "`ycred git erase` takes no arguments")),
         run_by: Some(""),
         ..PLAIN
     },
@@ -213,12 +213,12 @@ pub static HOOKS: &[Hook] = &[
         host: Some(Host {
             request: |host| (words(&["get", host]), String::new()),
             can_ask: |host| !host.contains('\0') && !host.starts_with('-'),
-            not_mine: |_, _| (0, "{}\n".into()),
+            not_found: |_, _| (0, "{}\n".into()),
             spellings: &["{}", "{}:443"],
             ..HOST
         }),
         unknown: Some(Reply { code: 2, stdout: "", lines: 1 }),
-        surplus: Some((&["get", "cr.yandex", "x"], "`ycred terraform get` takes HOST")),
+        extra_argument: Some((&["get", "cr.yandex", "x"], "`ycred terraform get` takes HOST")),
         run_by: Some("ycred exec -- "),
         ..PLAIN
     },
@@ -228,7 +228,7 @@ pub static HOOKS: &[Hook] = &[
         forms: &[Form { name: "aws", words: &["aws"], stdin: "", reply: None, refusal: |_| String::new() }],
         // A profile of the AWS SDKs names the server next to the helper, and they do not pass it on.
         host: None,
-        gives_token: false,
+        returns_token: false,
         // The AWS CLI needs keys. A token in its environment does not replace them.
         run_by: Some("ycred exec --serve -- "),
         ..PLAIN
@@ -250,7 +250,7 @@ pub static HOOKS: &[Hook] = &[
                 (Vec::new(), request.to_string())
             },
             // The reply repeats the image. Each test checks that it holds no token.
-            not_mine: |_, run| (0, run.stdout.clone()),
+            not_found: |_, run| (0, run.stdout.clone()),
             spellings: &["{}", "{}:443"],
             ..HOST
         }),
@@ -272,7 +272,7 @@ pub static HOOKS: &[Hook] = &[
             request: |host| (words(&["get"]), json!({"uri": url(host)}).to_string()),
             // Bazel gets tokens for the cloud's own APIs.
             can_ask: |host| !host.ends_with(".api.cloud.yandex.net"),
-            not_mine: |_, _| (1, String::new()),
+            not_found: |_, _| (1, String::new()),
             explains: true,
             spellings: &["{}", "{}:443", "https://{}", "https://{}:443/v2/?x=y@evil.example", "HTTPS://{}/"],
             plain_http: Some(true),
@@ -280,7 +280,7 @@ pub static HOOKS: &[Hook] = &[
             ..HOST
         }),
         unknown: Some(Reply { code: 2, stdout: "", lines: 1 }),
-        surplus: Some((&["get", "https://cr.yandex/"], "`ycred bazel get` takes no arguments")),
+        extra_argument: Some((&["get", "https://cr.yandex/"], "`ycred bazel get` takes no arguments")),
         run_by: Some(""),
         ..PLAIN
     },
@@ -297,7 +297,7 @@ pub static HOOKS: &[Hook] = &[
                 (Vec::new(), format!("{request}\n"))
             },
             by_symlink: &["--cargo-plugin"],
-            not_mine: |_, _| (0, "{\"v\":[1]}\n{\"Err\":{\"kind\":\"url-not-supported\"}}\n".into()),
+            not_found: |_, _| (0, "{\"v\":[1]}\n{\"Err\":{\"kind\":\"url-not-supported\"}}\n".into()),
             spellings: &["{}", "{}:443", "https://{}", "https://{}:443/index/"],
             plain_http: Some(true),
             ..HOST
@@ -338,7 +338,7 @@ pub static HOOKS: &[Hook] = &[
         host: Some(Host {
             request: |host| (vec![url(host)], String::new()),
             can_ask: |host| !host.contains('\0'),
-            not_mine: |_, _| (0, String::new()),
+            not_found: |_, _| (0, String::new()),
             spellings: &["{}", "https://{}:443/go/x"],
             plain_http: Some(false),
             ..HOST
@@ -395,7 +395,7 @@ pub static HOOKS: &[Hook] = &[
         host: Some(Host {
             request: |host| (words(&["get", host, "iam"]), String::new()),
             can_ask: |host| !host.contains('\0') && !host.starts_with('-'),
-            not_mine: |_, _| (1, String::new()),
+            not_found: |_, _| (1, String::new()),
             spellings: &["{}", "{}:443", "https://{}/pypi/x/simple/", "https://{}:443"],
             plain_http: Some(true),
             ..HOST
@@ -439,7 +439,7 @@ pub static HOOKS: &[Hook] = &[
         host: Some(Host {
             request: |host| (vec!["--format=netrc".into(), format!("--host={host}")], String::new()),
             can_ask: |host| !host.contains('\0'),
-            not_mine: |_, _| (2, String::new()),
+            not_found: |_, _| (2, String::new()),
             explains: true,
             by_people: true,
             spellings: &["{}", "{}:443"],
@@ -454,13 +454,13 @@ const PLAIN: Hook = Hook {
     name: "",
     forms: &[],
     host: None,
-    gives_token: true,
+    returns_token: true,
     failure: |code| code,
     usage: 2,
     rejection: |_| String::new(),
-    own_flags: &[],
+    client_flags: &[],
     unknown: None,
-    surplus: None,
+    extra_argument: None,
     run_by: None,
 };
 
@@ -469,7 +469,7 @@ const HOST: Host = Host {
     request: |_| (Vec::new(), String::new()),
     by_symlink: &[],
     can_ask: |_| true,
-    not_mine: |_, _| (0, String::new()),
+    not_found: |_, _| (0, String::new()),
     explains: false,
     by_people: false,
     spellings: &[],
@@ -517,7 +517,7 @@ impl Hook {
     /// Checks that the reply holds this token: as Basic credentials if the hook writes them, and in the clear
     /// otherwise.
     #[track_caller]
-    pub fn gave(&self, run: &Run, token: &str) {
+    pub fn assert_gave_token(&self, run: &Run, token: &str) {
         let is_basic = self.forms[0].reply.is_some_and(|reply| !reply(token, "").contains(token));
         let shown = if is_basic { basic(token) } else { token.to_owned() };
         assert!(run.stdout.contains(&shown), "{self:?}: expected the token\n{run}");
@@ -573,9 +573,9 @@ impl fmt::Debug for HostHook {
 
 impl HostHook {
     /// Returns the call for a host, by the subcommand, or by the symlink if there is one.
-    pub fn ask(self, sandbox: &Sandbox, by_symlink: bool, host: &str) -> Call {
+    pub fn call_for_host(self, sandbox: &Sandbox, by_symlink: bool, host: &str) -> Call {
         match self.hook.symlink().filter(|_| by_symlink) {
-            Some(link) => self.ask_as(sandbox, link, host),
+            Some(link) => self.call_by_symlink(sandbox, link, host),
             None => {
                 let (words, stdin) = (self.host.request)(host);
                 let words = [self.hook.name.to_owned()].into_iter().chain(words);
@@ -585,7 +585,7 @@ impl HostHook {
     }
 
     /// Returns the call for a host by a symlink in `bin`.
-    pub fn ask_as(self, sandbox: &Sandbox, link: &str, host: &str) -> Call {
+    pub fn call_by_symlink(self, sandbox: &Sandbox, link: &str, host: &str) -> Call {
         let (words, stdin) = (self.host.request)(host);
         let words = words.into_iter().chain(self.host.by_symlink.iter().map(|&word| word.to_owned()));
         let call = sandbox.call(sandbox.path("bin").join(link), words);
@@ -595,8 +595,8 @@ impl HostHook {
 
     /// Checks that the run gave the protocol's own response for a host that is not allowed, and nothing else.
     #[track_caller]
-    pub fn is_turned_away(self, run: &Run, what: &str) {
-        let (code, stdout) = (self.host.not_mine)(what, run);
+    pub fn assert_not_found(self, run: &Run, what: &str) {
+        let (code, stdout) = (self.host.not_found)(what, run);
         assert_eq!((run.status.code(), &run.stdout), (Some(code), &stdout), "{self:?} for {what:?}\n{run}");
         let lines: Vec<&str> = run.stderr.lines().collect();
         match self.host.explains {

@@ -103,7 +103,7 @@ pub static SOURCES: &[Source] = &[
                 name: "OAuth token in a file",
                 answers: EVERY,
                 prepare: |sandbox, url, secrets| {
-                    let oauth = shapeless(58);
+                    let oauth = random_secret(58);
                     sandbox.file("config/oauth", format!("{oauth}\n"));
                     secrets.add("OAuth token", &oauth);
                     (format!("source = \"oauth\"\noauth-token-file = \"oauth\"\niam-url = \"{url}\"\n"), Vec::new())
@@ -113,7 +113,7 @@ pub static SOURCES: &[Source] = &[
                 name: "OAuth token in a variable",
                 answers: 3,
                 prepare: |_, url, secrets| {
-                    let oauth = shapeless(58);
+                    let oauth = random_secret(58);
                     secrets.add("OAuth token", &oauth);
                     (
                         format!("source = \"oauth\"\noauth-token-env = \"MY_OAUTH\"\niam-url = \"{url}\"\n"),
@@ -125,7 +125,7 @@ pub static SOURCES: &[Source] = &[
                 name: "OAuth token of a command",
                 answers: 3,
                 prepare: |sandbox, url, secrets| {
-                    let oauth = shapeless(58);
+                    let oauth = random_secret(58);
                     secrets.add("OAuth token", &oauth);
                     // Not in the script itself, which ycred cannot keep free of secrets.
                     let file = sandbox.file("config/oauth", format!("{oauth}\n"));
@@ -178,7 +178,7 @@ pub static SOURCES: &[Source] = &[
                 name: "an opaque subject token in a file, to impersonate",
                 answers: EVERY,
                 prepare: |sandbox, url, secrets| {
-                    let token = shapeless(200);
+                    let token = random_secret(200);
                     secrets.add("subject token", &token);
                     sandbox.file("config/subject-token", format!("{token}\n"));
                     let more = format!("iam-url = \"{url}\"\nimpersonate = \"ajebbbbbbbbbbbbbbbbb\"");
@@ -198,7 +198,7 @@ pub static SOURCES: &[Source] = &[
                 name: "an opaque subject token in a variable",
                 answers: EVERY,
                 prepare: |_, url, secrets| {
-                    let token = shapeless(200);
+                    let token = random_secret(200);
                     secrets.add("subject token", &token);
                     (workload(url, "subject-token-env = \"MY_ID_TOKEN\""), vec![("MY_ID_TOKEN", token)])
                 },
@@ -207,7 +207,7 @@ pub static SOURCES: &[Source] = &[
                 name: "two subject tokens in a file",
                 answers: 1,
                 prepare: |sandbox, url, secrets| {
-                    let (first, second) = (jwt(), shapeless(60));
+                    let (first, second) = (jwt(), random_secret(60));
                     secrets.add("subject tokens", &format!("{first}\n{second}"));
                     sandbox.file("config/subject-token", format!("{first}\n{second}\n"));
                     (workload(url, "subject-token-file = \"subject-token\""), Vec::new())
@@ -228,7 +228,7 @@ pub static SOURCES: &[Source] = &[
                 name: "an ID token of GitHub Actions",
                 answers: EVERY,
                 prepare: |_, url, secrets| {
-                    let token = shapeless(200);
+                    let token = random_secret(200);
                     secrets.add("request token", &token);
                     let variables = vec![
                         ("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{url}{GITHUB}?api-version=2.0")),
@@ -250,7 +250,7 @@ pub static SOURCES: &[Source] = &[
                 name: "a command that succeeds and prints the token to stderr",
                 answers: 1,
                 prepare: |sandbox, _, secrets| {
-                    let token = shapeless(100);
+                    let token = random_secret(100);
                     secrets.add("token", &token);
                     let file = sandbox.file("config/token", format!("{token}\n"));
                     let script =
@@ -262,7 +262,7 @@ pub static SOURCES: &[Source] = &[
                 name: "a command that fails after printing a token",
                 answers: 1,
                 prepare: |sandbox, _, secrets| {
-                    let token = shapeless(100);
+                    let token = random_secret(100);
                     secrets.add("command's output", &token);
                     let file = sandbox.file("config/token", format!("{token}\n"));
                     let script = command(
@@ -276,7 +276,7 @@ pub static SOURCES: &[Source] = &[
                 name: "a command that prints no token",
                 answers: 1,
                 prepare: |sandbox, _, secrets| {
-                    let (first, second) = (shapeless(60), shapeless(60));
+                    let (first, second) = (random_secret(60), random_secret(60));
                     secrets.add("command's output", &format!("{first}\n{second}"));
                     let file = sandbox.file("config/token", format!("{first} {second}\n"));
                     let script = command(sandbox, &format!("cat '{}'; cat '{0}' >&2", file.display()));
@@ -287,7 +287,7 @@ pub static SOURCES: &[Source] = &[
                 name: "a command that prints broken JSON",
                 answers: 1,
                 prepare: |sandbox, _, secrets| {
-                    let token = shapeless(100);
+                    let token = random_secret(100);
                     secrets.add("command's output", &token);
                     let file =
                         sandbox.file("config/token", format!("{{\"iam_token\": \"{token}\", \"expires_at\": 7\n"));
@@ -306,7 +306,7 @@ pub static SOURCES: &[Source] = &[
                 name: "a static token in a file",
                 answers: 1,
                 prepare: |sandbox, _, secrets| {
-                    let token = shapeless(100);
+                    let token = random_secret(100);
                     secrets.add("token", &token);
                     sandbox.file("config/token", format!("{token}\n"));
                     ("source = \"static\"\ntoken-file = \"token\"\n".to_owned(), Vec::new())
@@ -316,7 +316,7 @@ pub static SOURCES: &[Source] = &[
                 name: "a static token in a variable",
                 answers: 1,
                 prepare: |_, _, secrets| {
-                    let token = shapeless(100);
+                    let token = random_secret(100);
                     secrets.add("token", &token);
                     ("source = \"static\"\ntoken-env = \"MY_TOKEN\"\n".to_owned(), vec![("MY_TOKEN", token)])
                 },
@@ -325,7 +325,7 @@ pub static SOURCES: &[Source] = &[
                 name: "two static tokens in a variable",
                 answers: 1,
                 prepare: |_, _, secrets| {
-                    let (first, second) = (shapeless(50), shapeless(50));
+                    let (first, second) = (random_secret(50), random_secret(50));
                     secrets.add("static token", &format!("{first}\n{second}"));
                     (
                         "source = \"static\"\ntoken-env = \"MY_TOKEN\"\n".to_owned(),
@@ -349,14 +349,14 @@ impl Use {
 }
 
 /// Returns a secret in no known format, so that ycred can mask it only if it knows the value.
-pub fn shapeless(length: usize) -> String {
+pub fn random_secret(length: usize) -> String {
     rand::thread_rng().sample_iter(rand::distributions::Alphanumeric).take(length).map(char::from).collect()
 }
 
 /// Returns a JWT without a valid signature.
 fn jwt() -> String {
     let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
-    let (id, signature) = (shapeless(20), shapeless(86));
+    let (id, signature) = (random_secret(20), random_secret(86));
     let payload = json!({"jti": id, "iss": "https://issuer.example", "sub": "somebody", "aud": "yc", "exp": 1});
     format!("{}.{}.{signature}", encode(&json!({"kid": id}).to_string()), encode(&payload.to_string()))
 }
@@ -368,7 +368,7 @@ fn workload(url: &str, more: &str) -> String {
 
 /// Writes a shell script with a random name.
 fn command(sandbox: &Sandbox, script: &str) -> PathBuf {
-    sandbox.script(format!("bin/{}", shapeless(8)), &format!("#!/bin/sh\n{script}\n"))
+    sandbox.script(format!("bin/{}", random_secret(8)), &format!("#!/bin/sh\n{script}\n"))
 }
 
 #[test]

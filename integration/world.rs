@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::emulator::faults::Fault;
 use crate::emulator::keys::AuthorizedKey;
 use crate::emulator::{Config, Emulator, TOKENS, Tls};
-use crate::expect::handed;
+use crate::expect::prints_token;
 use crate::harness::waiting::PATIENCE;
 use crate::harness::{Call, Run, Sandbox};
 
@@ -30,7 +30,7 @@ impl World {
 
     /// [`Self::new`] with this configuration of the emulator.
     pub fn with(config: Config) -> World {
-        let world = World::bare(config);
+        let world = World::without_profile(config);
         world.configure("");
         world
     }
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// Creates a world with a key file but no profile.
-    pub fn bare(config: Config) -> World {
+    pub fn without_profile(config: Config) -> World {
         let (sandbox, emulator) = (Sandbox::new(), Arc::new(Emulator::start(config)));
         let key = emulator.new_service_account_key();
         key.write(sandbox.path("config/key.json")).expect("a key file");
@@ -94,7 +94,7 @@ impl World {
     /// Runs `ycred token`, checks that it prints only a token, and returns the token.
     #[track_caller]
     pub fn get(&self) -> String {
-        handed(self.token(&[]).run())
+        prints_token(self.token(&[]).run())
     }
 
     // ------------------------------------------------------------------------------------------------------- the cloud
@@ -118,7 +118,7 @@ impl World {
     }
 
     /// Issues a valid token without ycred.
-    pub fn mint(&self) -> String {
+    pub fn issue_token(&self) -> String {
         self.emulator.issue("ajesomebodyelse00000")
     }
 
@@ -136,7 +136,7 @@ impl World {
     }
 
     /// Makes the cloud unavailable from now on, for longer than any run waits. Returns the error message.
-    pub fn break_down(&self) -> &'static str {
+    pub fn make_unavailable(&self) -> &'static str {
         const MESSAGE: &str = "Back in a moment, says the test";
         self.emulator.fault(Fault::refuse(503).message(MESSAGE).retry_after(50));
         MESSAGE
@@ -183,7 +183,7 @@ impl World {
 
     /// Checks that stdout is one token that the cloud has issued. Returns the token.
     #[track_caller]
-    pub fn printed_a_token(&self, run: &Run) -> String {
+    pub fn token_printed_by(&self, run: &Run) -> String {
         let token = run.stdout.strip_suffix('\n').unwrap_or_default().to_owned();
         assert!(self.emulator.tokens().contains(&token), "expected a token that the cloud has issued\n{run}");
         token
@@ -191,11 +191,11 @@ impl World {
 
     /// Checks that the call is served from the cache, without a request and with an empty stderr. Returns the token.
     #[track_caller]
-    pub fn is_a_hit(&self, call: Call) -> String {
+    pub fn assert_hit(&self, call: Call) -> String {
         let before = self.emulator.calls();
-        let run = call.run().succeeds().quietly();
+        let run = call.run().succeeds().stderr_is_empty();
         assert_eq!(self.emulator.calls(), before, "expected no request\n{run}");
-        self.printed_a_token(&run)
+        self.token_printed_by(&run)
     }
 }
 

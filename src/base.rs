@@ -1,11 +1,11 @@
 //! Types and helpers that every other module uses.
 
 pub mod clock;
+pub mod diagnostics;
 pub mod environment;
 pub mod error;
 pub mod hosts;
 pub mod identity;
-pub mod diagnostics;
 pub mod random;
 pub mod secret;
 pub mod suggest;

@@ -184,7 +184,7 @@ impl Slot<'_> {
     ///
     /// # Errors
     /// The file cannot be read or written, or the directory belongs to another user.
-    pub fn forget(&self, now: Timestamp) -> io::Result<RemovedToken> {
+    pub fn clear(&self, now: Timestamp) -> io::Result<RemovedToken> {
         let Ok(path) = self.path(store::RECORD) else { return Ok(RemovedToken::Nothing) };
         let content = match store::read(&path)? {
             FileState::Nothing => return Ok(RemovedToken::Nothing),
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(fixture.store(Err(Error::refused("late")), None).attempt, failed.attempt);
         let late = fixture.store(Ok(token("t1.late", HOUR, HOUR)), None);
         assert_eq!(secret_of(&fixture.load().expect("a record")).as_deref(), Some("t1.late"));
-        fixture.cache.entry(&fixture.identity).slot.forget(NOW).expect("deleted");
+        fixture.cache.entry(&fixture.identity).slot.clear(NOW).expect("deleted");
         fixture.store(Ok(token("t1.later", HOUR, HOUR)), Some(&late));
         assert_eq!(secret_of(&fixture.load().expect("a record")), None);
     }

@@ -54,7 +54,7 @@ mod tests {
 
     fn by_lexopt(arguments: &[OsString]) -> Option<Reading> {
         match parse_hook(None, None, arguments) {
-            Some(Invocation::Hook(call)) if call.fault.is_some() => Some(Reading::Error),
+            Some(Invocation::Hook(call)) if call.usage_error.is_some() => Some(Reading::Error),
             Some(Invocation::Hook(mut call)) => {
                 // The order of different flags does not matter; of one flag the last value wins.
                 call.options.own.sort_by_key(|(flag, _)| *flag);
@@ -199,7 +199,7 @@ mod tests {
     fn a_mistake_is_reported_in_one_line_with_a_hint() {
         let message = |arguments: &[&str]| match parse(&os_strings(&[&["ycred"], arguments].concat())) {
             Err(fault) => fault.error.render(),
-            Ok(Invocation::Hook(call)) => call.fault.expect("a fault").render(),
+            Ok(Invocation::Hook(call)) => call.usage_error.expect("a fault").render(),
             Ok(_) => panic!("an error"),
         };
         assert_eq!(

@@ -9,8 +9,8 @@ pub mod jwt;
 pub mod rpc_status;
 
 use crate::base::clock::{Clock, Deadline, clock_off};
-use crate::base::error::Result;
 use crate::base::diagnostics::{Diagnostics, Warning};
+use crate::base::error::Result;
 use crate::cache::Cache;
 use crate::cache::freshness::Requirements;
 use crate::cloud::http::failure::ServerError;
@@ -60,13 +60,19 @@ impl Context<'_> {
     }
 
     fn retry_policy(&self) -> RetryPolicy<'_> {
-        RetryPolicy { clock: self.clock, deadline: self.deadline, attempts: self.attempts, diagnostics: self.diagnostics }
+        RetryPolicy {
+            clock: self.clock,
+            deadline: self.deadline,
+            attempts: self.attempts,
+            diagnostics: self.diagnostics,
+        }
     }
 
     /// Warns that this machine's clock is wrong. ycred corrects for that, but other programs may fail.
     pub fn warn_of_clock(&self, skew: i64) {
         if skew != 0 {
-            self.diagnostics.warn(Warning::ClockOff, format!("{}: set it, or enable time synchronization", clock_off(skew)));
+            self.diagnostics
+                .warn(Warning::ClockOff, format!("{}: set it, or enable time synchronization", clock_off(skew)));
         }
     }
 }

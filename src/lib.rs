@@ -40,7 +40,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     let verbosity = match &invocation {
         Invocation::Print(text) => return (Outcome::reply(Reply::text(text.clone())), String::new()),
         Invocation::Hook(call) => call.options.verbosity,
-        Invocation::People(call) => call.options.verbosity,
+        Invocation::Command(call) => call.options.verbosity,
     };
     let diagnostics = Diagnostics::new(verbosity, process.print_stderr);
     let stdin = RefCell::new(process.stdin);
@@ -69,7 +69,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
                 None => Outcome::Done(Done { reply, stderr: error.map(|error| error.render()).unwrap_or_default() }),
             }
         }
-        Invocation::People(call) => {
+        Invocation::Command(call) => {
             let outcome = match &session.places_error {
                 Some(error) if call.command.needs_places => Err(error.clone()),
                 _ => (call.command.run)(&call, &session),

@@ -39,7 +39,7 @@ fn finish(outcome: Outcome, warning: &str) -> u8 {
             (Error::internal("cannot write the reply").because(failure).render(), Kind::Internal.exit_code())
         }
         Outcome::Become(launch) => {
-            let (error, code) = launch.become_it();
+            let (error, code) = launch.replace_process();
             (error.render(), code)
         }
         Outcome::EndAs(status) => {

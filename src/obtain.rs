@@ -5,9 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use crate::base::clock::{Timestamp, human, millis};
+use crate::base::diagnostics::Warning;
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::Identity;
-use crate::base::diagnostics::Warning;
 use crate::base::random;
 use crate::base::token::{Credential, SkewReading};
 use crate::cache::Entry;
@@ -62,7 +62,7 @@ pub trait Grant {
 #[derive(Clone, Copy, Debug)]
 pub enum Caching {
     Never,
-    StoredToken(RenewalRules),
+    Enabled(RenewalRules),
 }
 
 /// A token to return to the client.
@@ -87,7 +87,7 @@ impl ObtainedToken {
 pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     let rules = match grant.caching() {
         Caching::Never => return uncached(grant, cx),
-        Caching::StoredToken(rules) => rules,
+        Caching::Enabled(rules) => rules,
     };
     let run = Run { grant, cx, rules, entry: cx.cache.entry(grant.identity()) };
     let record = run.entry.load()?;
@@ -237,7 +237,7 @@ impl Run<'_> {
         outcome.unwrap_or_else(|| {
             let error = Error::unavailable(format!(
                 "another ycred process has been asking for this token for {} and has not finished",
-                human(millis(deadline.whole))
+                human(millis(deadline.limit))
             ));
             self.fall_back(current.as_ref(), error.timed_out())
         })

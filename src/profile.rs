@@ -20,7 +20,7 @@ use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use crate::base::secret::Secret;
 use crate::base::suggest::nearest;
 use crate::cache::freshness::RenewalRules;
-use crate::cloud::discovery::{Discovery, WORD as DISCOVER};
+use crate::cloud::discovery::{DISCOVER, Discovery};
 use crate::cloud::iam;
 use crate::cloud::installation::{Iam, Installation};
 use crate::disk::places::Places;
@@ -57,9 +57,9 @@ pub struct Profile {
 #[derive(Clone, Debug)]
 pub enum ProfileRef {
     /// A name or path from `--profile` or `YCRED_PROFILE`. `by` names the flag or variable, for messages.
-    Typed { by: &'static str, text: std::ffi::OsString },
+    NameOrPath { by: &'static str, text: std::ffi::OsString },
     /// A name from a symlink's suffix or a client's input. Never a path.
-    Given { by: &'static str, name: String },
+    Name { by: &'static str, name: String },
     /// No reference: `default`, or the environment if there is no default profile.
     Unnamed,
 }
@@ -72,7 +72,7 @@ impl Profile {
     /// an error.
     pub fn load(reference: &ProfileRef, environment: &Environment, places: &Places) -> Result<Self> {
         match reference {
-            ProfileRef::Typed { by, text } if has_separator(text) => {
+            ProfileRef::NameOrPath { by, text } if has_separator(text) => {
                 let path = std::path::absolute(Path::new(text)).map_err(|error| {
                     Error::usage(format!("{by}: cannot make {} absolute", Path::new(text).display())).because(error)
                 })?;
@@ -82,11 +82,11 @@ impl Profile {
                 })?;
                 Self::read(file, path.to_string_lossy().into_owned(), environment, places, true)
             }
-            ProfileRef::Typed { by, text } => {
+            ProfileRef::NameOrPath { by, text } => {
                 let name = text.to_str().ok_or_else(|| Error::usage(format!("{by}: the profile name is not UTF-8")))?;
                 Self::named(by, name, environment, places)
             }
-            ProfileRef::Given { by, name } => Self::named(by, name, environment, places),
+            ProfileRef::Name { by, name } => Self::named(by, name, environment, places),
             ProfileRef::Unnamed => match find::by_name("default", places)? {
                 Some(file) => Self::read(file, "default".into(), environment, places, true),
                 None => Self::from_environment(environment, places),
@@ -297,7 +297,7 @@ impl Profile {
     /// # Errors
     /// As [`LoginClient::of`].
     pub fn login(&self) -> Result<Option<LoginClient>> {
-        self.source.needs_person.then(|| LoginClient::of(&self.opening(None))).transpose()
+        self.source.needs_login.then(|| LoginClient::of(&self.opening(None))).transpose()
     }
 
     /// Returns the variables that this profile reads secrets from. `exec` removes them from its child's environment.

@@ -70,7 +70,7 @@ pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitS
         )
     })?;
     let (port, own_user) = (listener.port(), process::effective_uid());
-    let user = match peer::can_tell(port, own_user) {
+    let user = match peer::check_support(port, own_user) {
         Ok(()) => Some(own_user),
         Err(why) => {
             let consequence =

@@ -9,10 +9,10 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::base::clock::{Clock, Deadline, Timestamp};
+use crate::base::diagnostics::Diagnostics;
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
-use crate::base::diagnostics::Diagnostics;
 use crate::base::secret::Secret;
 use crate::cache::Cache;
 use crate::cache::freshness::Requirements;
@@ -59,7 +59,9 @@ impl Session<'_> {
             return Err(error.clone());
         }
         let selected = match (profile_ref, self.environment.get(env::YCRED_PROFILE)) {
-            (ProfileRef::Unnamed, Some(text)) => &ProfileRef::Typed { by: env::YCRED_PROFILE, text: text.to_owned() },
+            (ProfileRef::Unnamed, Some(text)) => {
+                &ProfileRef::NameOrPath { by: env::YCRED_PROFILE, text: text.to_owned() }
+            }
             _ => profile_ref,
         };
         let profile = Profile::load(selected, self.environment, self.places)?;
@@ -73,14 +75,14 @@ impl Session<'_> {
     /// # Errors
     /// As [`obtain`].
     pub fn obtain(&self, profile: &Profile, options: &Options, min_ttl: Duration) -> Result<ObtainedToken> {
-        self.obtain_need(profile, options, &Resource::default(), min_ttl)
+        self.obtain_resource(profile, options, &Resource::default(), min_ttl)
     }
 
     /// Obtains a token or an access key. Otherwise like [`Self::obtain`].
     ///
     /// # Errors
     /// As [`obtain`]; Internal (5): the cached entry is not an access key.
-    pub fn obtain_need(
+    pub fn obtain_resource(
         &self,
         profile: &Profile,
         options: &Options,
@@ -128,14 +130,15 @@ impl Session<'_> {
     ) -> Result<ObtainedToken> {
         let timeout = options.timeout.unwrap_or(profile.timeout);
         let min_ttl = options.min_ttl.unwrap_or(min_ttl);
-        self.ask(profile, options, min_ttl, timeout, |cx| obtain(grant, cx)).map_err(|error| error.context(profile))
+        self.with_context(profile, options, min_ttl, timeout, |cx| obtain(grant, cx))
+            .map_err(|error| error.context(profile))
     }
 
     /// Runs an operation with the network settings, cache and deadline of this profile.
     ///
     /// # Errors
     /// Profile (3): the `ca-file` is unusable; and the errors of the operation.
-    pub fn ask<T>(
+    pub fn with_context<T>(
         &self,
         profile: &Profile,
         options: &Options,
@@ -178,7 +181,7 @@ impl Session<'_> {
     pub fn reject_token(&self, profile: &Profile, options: &Options, token: &Secret) {
         // A login stores its last token outside the cache, and would return it again.
         if let Ok(Some(login)) = profile.login() {
-            login.place.drop_access(token);
+            login.place.delete_access_token(token);
         }
         if options.no_cache || !profile.cached {
             return;
@@ -187,9 +190,9 @@ impl Session<'_> {
         match self.cache().entry(grant.identity()).reject(token) {
             Ok(true) => self.diagnostics.debug(|| format!("{profile}: removed the rejected token from the cache")),
             Ok(false) => self.diagnostics.debug(|| format!("{profile}: the rejected token is not the cached one")),
-            Err(error) => {
-                self.diagnostics.debug(|| format!("{profile}: cannot remove the rejected token from the cache: {error}"))
-            }
+            Err(error) => self
+                .diagnostics
+                .debug(|| format!("{profile}: cannot remove the rejected token from the cache: {error}")),
         }
     }
 

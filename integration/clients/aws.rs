@@ -29,7 +29,7 @@ struct Workspace {
 
 impl Workspace {
     fn new(flags: &str) -> Workspace {
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let storage = ObjectStorage::start(Arc::clone(&world.emulator));
         world.profile_for("prod", &[]);
         let (helper, runs) = wrapper(&world.sandbox, "helper", Path::new(YCRED));
@@ -69,7 +69,7 @@ impl Workspace {
             .emulator
             .access_keys()
             .iter()
-            .fold(run, |run, key| run.never_says(&key.secret).never_says(&key.session_token))
+            .fold(run, |run, key| run.never_prints(&key.secret).never_prints(&key.session_token))
     }
 }
 
@@ -83,8 +83,9 @@ fn the_aws_cli_stores_lists_and_fetches_with_one_key() {
     let Some(python) = python(AWS_PYTHON) else { return };
     let workspace = Workspace::new("");
     workspace.world.sandbox.file("work/up.txt", "an object\n");
-    let run =
-        |arguments: &[&str]| workspace.prints_no_secret(aws(&workspace, &python, arguments).run().succeeds().quietly());
+    let run = |arguments: &[&str]| {
+        workspace.prints_no_secret(aws(&workspace, &python, arguments).run().succeeds().stderr_is_empty())
+    };
     run(&["--profile", "yc", "s3", "cp", "up.txt", "s3://bucket/dir/a b+c.txt", "--no-progress"]);
     assert_eq!(workspace.storage.object("/bucket/dir/a b+c.txt").as_deref(), Some(b"an object\n".as_slice()));
     run(&["--profile", "yc", "s3", "ls", "s3://bucket/dir/"]).stdout_has("a b+c.txt");
@@ -136,8 +137,14 @@ fn boto3_runs_ycred_more_often_for_a_short_key_and_gets_the_cached_one() {
     assert_eq!(workspace.world.requests(), 0, "{failed}");
 
     let workspace = Workspace::new(" --duration 15m --session-name by-boto3");
-    let run =
-        workspace.world.sandbox.call(&python, ["-c", script]).run().succeeds().quietly().stdout_is("from boto3\n");
+    let run = workspace
+        .world
+        .sandbox
+        .call(&python, ["-c", script])
+        .run()
+        .succeeds()
+        .stderr_is_empty()
+        .stdout_is("from boto3\n");
     workspace.prints_no_secret(run);
     assert!(runs_of(&workspace.runs) > 1, "botocore runs ycred again when less than 15 minutes are left");
     workspace.assert_one_key();

@@ -12,7 +12,7 @@ use crate::harness::{Run, Sandbox, YCRED, require_client};
 use crate::world::World;
 
 fn world() -> World {
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     world.profile_for("prod", &["cache.example:8443".into()]);
     world
 }
@@ -30,7 +30,7 @@ fn get(sandbox: &Sandbox, uri: &str) -> Run {
 fn a_reply_matches_the_schema_and_contains_the_token() {
     let world = world();
     for uri in ["https://cache.example:8443/ac/0123?x=y#z", "https://registry.yandexcloud.net/", "https://cr.yandex"] {
-        let run = get(&world.sandbox, uri).succeeds().quietly();
+        let run = get(&world.sandbox, uri).succeeds().stderr_is_empty();
         let reply: Value = serde_json::from_str(&run.stdout).expect("one JSON document");
         let object = reply.as_object().expect("an object");
         let names: BTreeSet<&str> = object.keys().map(String::as_str).collect();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::client::{runs_of, wrapper};
-use super::stand_in::{Gate, StandIn, digest, json_response, lock, trust};
+use super::test_server::{Gate, TestServer, digest, json_response, lock, trust};
 use crate::authority::Authority;
 use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox};
@@ -34,9 +34,9 @@ fn entry(name: &str, package: &[u8]) -> Value {
 }
 
 /// Starts a registry with one crate. Every request needs the token. A published crate is available immediately.
-fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
+fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> TestServer {
     let is_published = Arc::new(Mutex::new(false));
-    StandIn::tls(authority, move |request: &Request| {
+    TestServer::tls(authority, move |request: &Request| {
         if !gate.admits_bearer(request) {
             return json_response(401, json!({"errors": [{"detail": "who are you?"}]}))
                 .header("WWW-Authenticate", "Cargo login_url=\"https://console.example/\"");
@@ -62,7 +62,7 @@ fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
 /// A sandbox with a registry, a project that depends on its crate, and cargo configured to use ycred.
 struct Bench {
     world: World,
-    registry: StandIn,
+    registry: TestServer,
     runs: PathBuf,
 }
 
@@ -71,7 +71,7 @@ impl Bench {
     ///   hook
     /// * `is_listed`: the profile lists the registry
     fn new(provider: &str, is_listed: bool) -> Bench {
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let authority = Authority::new();
         let registry = registry(&authority, Gate::of(&world), package(&world.sandbox));
         let host = registry.host();
@@ -121,7 +121,7 @@ fn cargo_fetches_with_the_token_in_every_form_of_the_configuration() {
         [(r#"["YCRED", "--profile", "prod"]"#, true), (r#""YCRED cargo --profile prod""#, true), (r#"["LINK"]"#, false)]
     {
         let bench = Bench::new(provider, true);
-        let run = bench.cargo(&["fetch", "--quiet"]).run().succeeds().quietly();
+        let run = bench.cargo(&["fetch", "--quiet"]).run().succeeds().stderr_is_empty();
         bench.assert_only_token_sent(&run);
         assert_eq!(runs_of(&bench.runs), usize::from(by_wrapper), "runs of the provider\n{run}");
     }
@@ -130,7 +130,7 @@ fn cargo_fetches_with_the_token_in_every_form_of_the_configuration() {
 #[test]
 fn cargo_builds_and_publishes_with_the_token() {
     let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, true);
-    bench.cargo(&["check", "--quiet"]).run().succeeds().quietly();
+    bench.cargo(&["check", "--quiet"]).run().succeeds().stderr_is_empty();
     let arguments = ["publish", "--quiet", "--no-verify", "--allow-dirty", "--registry", "yc"];
     let run = bench.cargo(&arguments).run().succeeds();
     bench.assert_only_token_sent(&run);
@@ -163,9 +163,9 @@ fn cargos_own_provider_stores_returns_and_deletes_the_token_of_an_unlisted_regis
     let command = provider.trim_matches(['[', ']']).replace("\", \"", " ");
     let content = format!("{before}\n{after}[registry]\nglobal-credential-providers = [\"cargo:token\", {command}]\n");
     fs::write(&configuration, content).expect("a writable configuration");
-    let token = format!("Bearer {}", bench.world.mint());
+    let token = format!("Bearer {}", bench.world.issue_token());
     bench.cargo(&["login", "--registry", "yc"]).stdin(format!("{token}\n")).run().succeeds();
-    bench.cargo(&["fetch", "--quiet"]).run().succeeds().quietly();
+    bench.cargo(&["fetch", "--quiet"]).run().succeeds().stderr_is_empty();
     assert!(bench.registry.authorizations().iter().all(|header| *header == token));
     assert!(!bench.registry.authorizations().is_empty() && runs_of(&bench.runs) >= 2);
     bench.cargo(&["logout", "--registry", "yc"]).run().succeeds();

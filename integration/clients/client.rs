@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::stand_in::basic_value;
+use super::test_server::basic_value;
 use crate::harness::Sandbox;
 use crate::world::World;
 
@@ -20,7 +20,7 @@ pub fn for_each_failure(world: &World, host: &str, check: impl Fn(&str, &[&str])
     world.emulator.clear_faults();
     // A new key, because ycred remembers the rejection of the old one.
     world.profile_for("default", &hosts);
-    check(host, &[world.break_down(), "503"]);
+    check(host, &[world.make_unavailable(), "503"]);
     world.emulator.clear_faults();
 }
 

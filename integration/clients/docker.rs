@@ -12,7 +12,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::client::{assert_not_stored, for_each_failure, runs_of, wrapper};
-use super::stand_in::{Gate, StandIn, basic_value, registry};
+use super::test_server::{Gate, TestServer, basic_value, registry};
 use crate::authority::Authority;
 use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox, require_client};
@@ -21,22 +21,22 @@ use crate::world::World;
 /// A sandbox with a registry, and docker configured to use ycred for it. The name of the symlink selects the profile.
 struct Bench {
     world: World,
-    registry: StandIn,
+    registry: TestServer,
     docker: PathBuf,
     runs: PathBuf,
 }
 
 impl Bench {
     fn new() -> Option<Bench> {
-        let bench = Bench::bare(true)?;
+        let bench = Bench::without_profile(true)?;
         bench.configure(&json!({"credHelpers": {bench.host(): "ycred-prod"}}));
         Some(bench)
     }
 
     /// Leaves docker unconfigured. `is_listed`: the profile lists the registry.
-    fn bare(is_listed: bool) -> Option<Bench> {
+    fn without_profile(is_listed: bool) -> Option<Bench> {
         let docker = require_client("docker")?;
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let registry = registry(&Authority::new(), Some(Gate::of(&world)));
         let host = registry.host();
         world.profile_for("prod", is_listed.then(|| host.clone()).as_slice());
@@ -68,13 +68,13 @@ impl Bench {
 #[test]
 fn docker_inspects_an_image_with_one_run_of_the_helper_and_one_iam_request() {
     let Some(bench) = Bench::new() else { return };
-    bench.inspect().succeeds().quietly().stdout_has("\"schemaVersion\": 2");
+    bench.inspect().succeeds().stderr_is_empty().stdout_has("\"schemaVersion\": 2");
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
     let seen = bench.registry.authorizations();
     let expected = basic_value("iam", &bench.world.last_token());
     assert!(!seen.is_empty() && seen.iter().all(|header| *header == expected), "the registry saw {seen:?}");
 
-    bench.inspect().succeeds().quietly();
+    bench.inspect().succeeds().stderr_is_empty();
     assert_eq!(runs_of(&bench.runs), 2, "runs of the helper");
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
@@ -96,7 +96,7 @@ fn docker_shows_the_rejection_of_a_key_after_one_iam_request() {
 
 #[test]
 fn an_unlisted_registry_gets_no_token_even_from_the_default_store() {
-    let Some(bench) = Bench::bare(false) else { return };
+    let Some(bench) = Bench::without_profile(false) else { return };
     bench.configure(&json!({"credsStore": "ycred-prod"}));
     let run = bench.inspect().fails().stderr_has("no basic auth credentials");
     assert!(runs_of(&bench.runs) >= 1, "docker did not run the helper\n{run}");
@@ -109,7 +109,7 @@ fn an_unlisted_registry_gets_no_token_even_from_the_default_store() {
 fn a_login_with_a_password_stores_nothing_and_logout_keeps_the_cached_token() {
     let Some(bench) = Bench::new() else { return };
     bench.inspect().succeeds();
-    let (host, password) = (bench.host(), bench.world.mint());
+    let (host, password) = (bench.host(), bench.world.issue_token());
     bench
         .docker(&["login", "--username", "iam", "--password-stdin", &host])
         .stdin(password.as_str())
@@ -118,17 +118,17 @@ fn a_login_with_a_password_stores_nothing_and_logout_keeps_the_cached_token() {
         .stdout_has("Login Succeeded");
     assert_eq!(bench.registry.authorizations().pop(), Some(basic_value("iam", &password)));
     assert_not_stored(&bench.world.sandbox, &password);
-    bench.docker(&["logout", &host]).run().succeeds().quietly().stdout_has("Removing login credentials");
+    bench.docker(&["logout", &host]).run().succeeds().stderr_is_empty().stdout_has("Removing login credentials");
     bench.inspect().succeeds();
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
 
 #[test]
 fn a_login_to_an_unlisted_registry_fails_and_stores_nothing() {
-    let Some(bench) = Bench::bare(false) else { return };
+    let Some(bench) = Bench::without_profile(false) else { return };
     bench.configure(&json!({"credsStore": "ycred-prod"}));
     // The registry accepts the password. The login fails because ycred rejects `store`.
-    let password = bench.world.mint();
+    let password = bench.world.issue_token();
     let run = bench
         .docker(&["login", "--username", "iam", "--password-stdin", &bench.host()])
         .stdin(password.as_str())
@@ -143,7 +143,7 @@ fn a_login_to_an_unlisted_registry_fails_and_stores_nothing() {
 fn a_pull_sends_the_token_to_the_daemon_with_one_iam_request() {
     let Some(mut bench) = Bench::new() else { return };
     let daemon = Daemon::start(&mut bench.world.sandbox);
-    bench.docker(&["pull", &format!("{}/team/image", bench.host())]).run().succeeds().quietly();
+    bench.docker(&["pull", &format!("{}/team/image", bench.host())]).run().succeeds().stderr_is_empty();
     let pulled = daemon.requests("/images/create");
     assert_eq!(pulled.len(), 1, "{pulled:?}");
     let sent: Value = serde_json::from_slice(&unbase64(pulled[0].header("x-registry-auth"))).expect("a JSON header");

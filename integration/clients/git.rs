@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::client::{runs_of, wrapper};
-use super::stand_in::{Gate, StandIn, basic_value, trust};
+use super::test_server::{Gate, TestServer, basic_value, trust};
 use crate::authority::Authority;
 use crate::emulator::Config;
 use crate::harness::{Call, Run, find, skip};
@@ -96,7 +96,7 @@ fn respond(git: &Path, repositories: &Path, gate: &Gate, offers: Offers, request
 /// A sandbox with a git server, and git configured to use ycred as its credential helper.
 struct Forge {
     world: World,
-    server: StandIn,
+    server: TestServer,
     git: PathBuf,
     runs: PathBuf,
 }
@@ -111,7 +111,7 @@ impl Forge {
     /// * `tls`: the server uses https
     fn with(has_bearer: bool, offers: Offers, is_listed: bool, tls: bool) -> Option<Forge> {
         let git = git(has_bearer)?;
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         world
             .sandbox
             .seal()
@@ -135,7 +135,7 @@ impl Forge {
             move |request: &Request| respond(&git, &repositories, &gate, offers, request)
         };
         let authority = Authority::new();
-        let server = if tls { StandIn::tls(&authority, handler) } else { StandIn::plain(handler) };
+        let server = if tls { TestServer::tls(&authority, handler) } else { TestServer::plain(handler) };
         let host = server.host();
         world.profile_for("default", is_listed.then(|| host.clone()).as_slice());
         let link = world.sandbox.link_at("tmp/git-credential-ycred");
@@ -167,12 +167,12 @@ impl Forge {
     /// Clones twice. Checks that the server received only this credential and that ycred made one IAM request.
     #[track_caller]
     fn assert_clones_with(&self, header: impl Fn(&str) -> String) {
-        self.clone_to("first").succeeds().quietly();
+        self.clone_to("first").succeeds().stderr_is_empty();
         assert_eq!(
             fs::read_to_string(self.world.sandbox.path("work/first/greeting")).expect("a working tree"),
             "hello\n"
         );
-        self.clone_to("second").succeeds().quietly();
+        self.clone_to("second").succeeds().stderr_is_empty();
         let expected = header(&self.world.last_token());
         let seen = self.server.authorizations();
         assert!(!seen.is_empty() && seen.iter().all(|header| *header == expected), "the server saw {seen:?}");
@@ -187,7 +187,7 @@ impl Forge {
         self.world.revoke(&first);
         self.list().fails().stderr_has("Authentication failed");
         assert_eq!(self.world.requests(), 1, "ycred requests a new token only for the next command");
-        self.list().succeeds().quietly().stdout_has("refs/heads/main");
+        self.list().succeeds().stderr_is_empty().stdout_has("refs/heads/main");
         assert_eq!(self.world.requests(), 2, "IAM requests");
         assert_ne!(self.world.last_token(), first);
         self.list().succeeds();
@@ -237,7 +237,7 @@ fn a_newer_git_sends_basic_if_the_server_offers_only_that() {
 #[test]
 fn git_with_proactive_auth_sends_bearer_with_its_first_request() {
     let Some(forge) = Forge::new(true, BOTH) else { return };
-    forge.git(&["-c", "http.proactiveAuth=auto", "ls-remote", &forge.url()]).run().succeeds().quietly();
+    forge.git(&["-c", "http.proactiveAuth=auto", "ls-remote", &forge.url()]).run().succeeds().stderr_is_empty();
     let bearer = format!("Bearer {}", forge.world.last_token());
     for request in forge.server.requests() {
         assert_eq!(request.header("authorization"), Some(bearer.as_str()), "{} {}", request.method, request.target);

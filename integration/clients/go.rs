@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::client::{runs_of, wrapper};
-use super::stand_in::{Gate, StandIn, basic_value, trust};
+use super::test_server::{Gate, TestServer, basic_value, trust};
 use super::versions::GO;
 use crate::authority::Authority;
 use crate::emulator::Config;
@@ -26,8 +26,8 @@ fn module(sandbox: &Sandbox, python: &str) -> Vec<u8> {
 }
 
 /// Starts a proxy with one module. Every request needs Basic credentials.
-fn proxy(authority: &Authority, gate: Gate, module: Vec<u8>) -> StandIn {
-    StandIn::tls(authority, move |request: &Request| {
+fn proxy(authority: &Authority, gate: Gate, module: Vec<u8>) -> TestServer {
+    TestServer::tls(authority, move |request: &Request| {
         if !gate.admits_basic(request) {
             return Response::text(401, "who are you?").header("WWW-Authenticate", "Basic realm=\"proxy\"");
         }
@@ -45,18 +45,18 @@ fn proxy(authority: &Authority, gate: Gate, module: Vec<u8>) -> StandIn {
 /// A sandbox with a module proxy and go configured to use ycred.
 struct Bench {
     world: World,
-    proxy: StandIn,
+    proxy: TestServer,
     go: PathBuf,
     runs: PathBuf,
 }
 
 impl Bench {
-    fn new(version: &str, hosts: impl FnOnce(&StandIn) -> Vec<String>) -> Option<Bench> {
+    fn new(version: &str, hosts: impl FnOnce(&TestServer) -> Vec<String>) -> Option<Bench> {
         let bin = packages::python(&[version])?;
         let library =
             fs::read_dir(bin.with_file_name("lib")).expect("its libraries").flatten().next().expect("Python's library");
         let go = library.path().join("site-packages/go/bin/go");
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let authority = Authority::new();
         let module = module(&world.sandbox, &bin.join("python").display().to_string());
         let proxy = proxy(&authority, Gate::of(&world), module);

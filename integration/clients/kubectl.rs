@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::client::{runs_of, wrapper};
-use super::stand_in::{Gate, StandIn, json_response, trust};
+use super::test_server::{Gate, TestServer, json_response, trust};
 use crate::authority::Authority;
 use crate::emulator::Config;
 use crate::harness::{Call, Run, YCRED, require_client, run_all};
@@ -33,8 +33,8 @@ fn kubectl() -> Option<PathBuf> {
 }
 
 /// Starts an API server with just enough for `kubectl get --raw /version` and `kubectl get namespaces`.
-fn api_server(authority: &Authority, gate: Gate) -> StandIn {
-    StandIn::tls(authority, move |request: &Request| {
+fn api_server(authority: &Authority, gate: Gate) -> TestServer {
+    TestServer::tls(authority, move |request: &Request| {
         if !gate.admits_bearer(request) {
             return json_response(
                 401,
@@ -67,7 +67,7 @@ fn api_server(authority: &Authority, gate: Gate) -> StandIn {
 struct Cluster {
     world: World,
     gate: Gate,
-    server: StandIn,
+    server: TestServer,
     kubectl: PathBuf,
     runs: PathBuf,
 }
@@ -75,7 +75,7 @@ struct Cluster {
 impl Cluster {
     fn new(version: &str) -> Option<Cluster> {
         let kubectl = kubectl()?;
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let authority = Authority::new();
         let gate = Gate::of(&world);
         let server = api_server(&authority, gate.clone());
@@ -122,9 +122,9 @@ impl Cluster {
 #[test]
 fn two_commands_run_the_plugin_once_each_and_share_one_iam_request() {
     let Some(cluster) = Cluster::new("v1") else { return };
-    cluster.version().succeeds().quietly().stdout_has("v1.32.4");
+    cluster.version().succeeds().stderr_is_empty().stdout_has("v1.32.4");
     assert_eq!(runs_of(&cluster.runs), 1, "runs of the plugin");
-    cluster.namespaces().succeeds().quietly().stdout_has("the-only-namespace");
+    cluster.namespaces().succeeds().stderr_is_empty().stdout_has("the-only-namespace");
     assert_eq!(runs_of(&cluster.runs), 2, "runs of the plugin");
     assert_eq!(cluster.world.requests(), 1, "IAM requests");
     cluster.assert_only_token_seen(&cluster.world.last_token());
@@ -133,7 +133,7 @@ fn two_commands_run_the_plugin_once_each_and_share_one_iam_request() {
 #[test]
 fn a_kubeconfig_with_v1beta1_gets_a_reply_in_v1beta1() {
     let Some(cluster) = Cluster::new("v1beta1") else { return };
-    cluster.version().succeeds().quietly().stdout_has("v1.32.4");
+    cluster.version().succeeds().stderr_is_empty().stdout_has("v1.32.4");
     cluster.assert_only_token_seen(&cluster.world.last_token());
 }
 
@@ -161,7 +161,7 @@ fn a_revoked_token_is_returned_until_refresh_fetches_another() {
     cluster.world.sandbox.ycred(["refresh"]).run().succeeds();
     assert_eq!(cluster.world.requests(), 2, "IAM requests");
     assert_ne!(cluster.world.last_token(), first);
-    cluster.version().succeeds().quietly();
+    cluster.version().succeeds().stderr_is_empty();
     assert_eq!(cluster.world.requests(), 2, "IAM requests");
 }
 
@@ -187,7 +187,7 @@ fn every_run_explains_a_rejected_key_after_one_iam_request() {
 #[test]
 fn no_run_repeats_the_request_before_the_retry_after_of_the_cloud() {
     let Some(cluster) = Cluster::new("v1") else { return };
-    let message = cluster.world.break_down();
+    let message = cluster.world.make_unavailable();
     let run = cluster.namespaces().fails();
     let runs = runs_of(&cluster.runs);
     assert!(runs >= 2, "kubectl ran the failing plugin {runs} times\n{run}");
@@ -203,7 +203,7 @@ fn no_run_repeats_the_request_before_the_retry_after_of_the_cloud() {
 fn eight_kubectls_at_once_share_one_iam_request() {
     let Some(cluster) = Cluster::new("v1") else { return };
     for run in run_all((0..8).map(|_| cluster.kubectl(&["get", "--raw", "/version"]))) {
-        run.succeeds().quietly();
+        run.succeeds().stderr_is_empty();
     }
     assert_eq!(runs_of(&cluster.runs), 8, "runs of the plugin");
     assert_eq!(cluster.world.requests(), 1, "IAM requests");
@@ -214,7 +214,7 @@ fn eight_kubectls_at_once_share_one_iam_request() {
 fn a_token_about_to_expire_does_not_make_kubectl_run_the_plugin_again() {
     let Some(cluster) = Cluster::new("v1") else { return };
     cluster.world.emulator.set(|settings| settings.life = std::time::Duration::from_secs(90));
-    cluster.namespaces().succeeds().quietly().stdout_has("the-only-namespace");
+    cluster.namespaces().succeeds().stderr_is_empty().stdout_has("the-only-namespace");
     // If the expiry were in the past, kubectl would run the plugin for every HTTP request.
     assert_eq!(runs_of(&cluster.runs), 1, "runs of the plugin");
 }
@@ -223,6 +223,6 @@ fn a_token_about_to_expire_does_not_make_kubectl_run_the_plugin_again() {
 fn kubectl_finds_ycred_as_its_own_subcommand() {
     let Some(cluster) = Cluster::new("v1") else { return };
     cluster.world.sandbox.link("kubectl-ycred");
-    let run = cluster.kubectl(&["ycred", "token"]).run().succeeds().quietly();
+    let run = cluster.kubectl(&["ycred", "token"]).run().succeeds().stderr_is_empty();
     run.stdout_is(&format!("{}\n", cluster.world.last_token()));
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::client::{for_each_failure, runs_of, wrapper};
 use super::docker::{Daemon, unbase64};
 use super::registry::{Registry, token_server};
-use super::stand_in::{Gate, basic_value, registry, trust};
+use super::test_server::{Gate, basic_value, registry, trust};
 use super::versions::{HELM, PYTHON};
 use crate::authority::Authority;
 use crate::emulator::Config;
@@ -61,7 +61,7 @@ struct Bench {
 impl Bench {
     fn new(packages: &[&str]) -> Option<Bench> {
         let python = python(packages)?.join("python");
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let authority = Authority::new();
         let link = world.sandbox.link_at("tmp/docker-credential-ycred");
         let (_, runs) = wrapper(&world.sandbox, "bin/docker-credential-ycred", &link);
@@ -166,7 +166,7 @@ fn docker_py_sends_the_token_to_the_daemon_with_one_iam_request() {
     let daemon = Daemon::start(&mut bench.world.sandbox);
     let host = "registry.example:5000";
     bench.use_host(host, true);
-    bench.python(DOCKER_PY_PULLS, &[&image(host)]).succeeds().quietly();
+    bench.python(DOCKER_PY_PULLS, &[&image(host)]).succeeds().stderr_is_empty();
     let pulled = daemon.requests("/images/create");
     assert_eq!(pulled.len(), 1, "{pulled:?}");
     let sent: Value = serde_json::from_slice(&unbase64(pulled[0].header("x-registry-auth"))).expect("a JSON header");
@@ -175,7 +175,7 @@ fn docker_py_sends_the_token_to_the_daemon_with_one_iam_request() {
 
     // A build gets the credentials of every registry in the configuration, except unlisted ones.
     bench.configure(&[host, "elsewhere.example"]);
-    bench.python(DOCKER_PY_BUILDS, &[]).succeeds().quietly();
+    bench.python(DOCKER_PY_BUILDS, &[]).succeeds().stderr_is_empty();
     let built = daemon.requests("/build");
     let sent: Value = serde_json::from_slice(&unbase64(built[0].header("x-registry-config"))).expect("a JSON header");
     assert_eq!(sent[host]["Password"], json!(bench.world.last_token()));
@@ -196,7 +196,7 @@ fn docker_py_pulls_from_an_unlisted_registry_without_a_token() {
     let Some(mut bench) = Bench::new(PYTHON) else { return };
     let daemon = Daemon::start(&mut bench.world.sandbox);
     bench.use_host("elsewhere.example", false);
-    bench.python(DOCKER_PY_PULLS, &["elsewhere.example/team/image"]).succeeds().quietly();
+    bench.python(DOCKER_PY_PULLS, &["elsewhere.example/team/image"]).succeeds().stderr_is_empty();
     assert_eq!(daemon.requests("/images/create")[0].header("x-registry-auth"), None);
     assert_eq!((runs_of(&bench.runs), bench.world.requests()), (1, 0));
 }

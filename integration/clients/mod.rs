@@ -20,7 +20,7 @@ mod registry;
 mod sdk;
 mod serve;
 mod skopeo;
-mod stand_in;
 mod terraform;
+mod test_server;
 mod token;
 pub mod versions;

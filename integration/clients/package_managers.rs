@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::stand_in::{Gate, StandIn, basic_value, digest, json_response, trust};
+use super::test_server::{Gate, TestServer, basic_value, digest, json_response, trust};
 use super::versions::{NODE, PYTHON};
 use crate::authority::Authority;
 use crate::emulator::Config;
@@ -18,7 +18,7 @@ use crate::world::World;
 /// A sandbox with `ycred` in PATH, and a registry.
 struct Bench {
     world: World,
-    registry: StandIn,
+    registry: TestServer,
 }
 
 impl Bench {
@@ -32,7 +32,7 @@ impl Bench {
         authority: Option<&Authority>,
         respond: impl Fn(&str, &Request) -> Response + Send + Sync + 'static,
     ) -> Bench {
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let gate = Gate::of(&world);
         let handler = move |request: &Request| {
             if gate.admits_bearer(request) || gate.admits_basic(request) {
@@ -41,8 +41,8 @@ impl Bench {
             Response::text(401, "who are you?").header("WWW-Authenticate", "Basic realm=\"packages\"")
         };
         let registry = match authority {
-            Some(authority) => StandIn::tls(authority, handler),
-            None => StandIn::plain(handler),
+            Some(authority) => TestServer::tls(authority, handler),
+            None => TestServer::plain(handler),
         };
         world.sandbox.link("ycred");
         world.profile_for("default", &[]);
@@ -277,7 +277,7 @@ fn pip_installs_from_an_index_whose_password_is_in_its_environment() {
     let install = || bench.exec(&[&[&pip, "install", "-r", "requirements.txt"], &options[..]].concat()).run();
     let run = install().succeeds();
     assert!(bench.world.sandbox.path("work/there/hello.py").exists());
-    let run = run.never_says(&bench.world.last_token());
+    let run = run.never_prints(&bench.world.last_token());
     assert!(run.stdout.contains("****"), "pip shows the URL without the password\n{run}");
     bench.assert_only_sent(&bench.basic());
     bench.assert_not_started_without_token(install);
@@ -305,7 +305,7 @@ fn twine_uploads_with_the_password_from_its_environment() {
         bench.registry.url()
     );
     let upload = || bench.exec(&["sh", "-c", &command]).run();
-    upload().succeeds().never_says(&bench.world.last_token());
+    upload().succeeds().never_prints(&bench.world.last_token());
     let uploaded = bench.registry.requests();
     assert!(
         uploaded.iter().any(|request| request.text().contains("hello-1.0-py3-none-any.whl")),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::client::{runs_of, wrapper};
-use super::stand_in::{Gate, StandIn, json_response, trust};
+use super::test_server::{Gate, TestServer, json_response, trust};
 use super::versions::PNPM;
 use crate::authority::Authority;
 use crate::emulator::Config;
@@ -24,11 +24,11 @@ fn package(sandbox: &Sandbox) -> Vec<u8> {
 }
 
 /// Starts a registry with one package. Every request needs Bearer credentials.
-fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
+fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> TestServer {
     let digest = ring::digest::digest(&ring::digest::SHA512, &package);
     let integrity =
         format!("sha512-{}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest.as_ref()));
-    StandIn::tls(authority, move |request: &Request| {
+    TestServer::tls(authority, move |request: &Request| {
         if !gate.admits_bearer(request) {
             return json_response(401, json!({"error": "who are you?"})).header("WWW-Authenticate", "Bearer");
         }
@@ -49,7 +49,7 @@ fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
 /// A sandbox with a registry, a project that depends on its package, and pnpm configured to use ycred.
 struct Bench {
     world: World,
-    registry: StandIn,
+    registry: TestServer,
     pnpm: PathBuf,
     runs: PathBuf,
 }
@@ -57,7 +57,7 @@ struct Bench {
 impl Bench {
     fn new(version: &str) -> Option<Bench> {
         let modules = packages::node_with_scripts(&[&format!("pnpm@{version}")])?;
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let authority = Authority::new();
         let registry = registry(&authority, Gate::of(&world), package(&world.sandbox));
         // pnpm does not send the host, so the profile lists none.

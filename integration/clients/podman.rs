@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::client::{assert_not_stored, for_each_failure, runs_of, wrapper};
 use super::registry::{Registry, token_server};
-use super::stand_in::{Gate, StandIn, basic_value, registry, trust};
+use super::test_server::{Gate, TestServer, basic_value, registry, trust};
 use crate::authority::Authority;
 use crate::emulator::Config;
 use crate::harness::{Call, Run, require_client, skip};
@@ -43,7 +43,7 @@ impl Bench {
             skip(&format!("{} needs root here", tool.name));
             return None;
         }
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let authority = Authority::new();
         let link = world.sandbox.link_at("tmp/docker-credential-ycred");
         let (_, runs) = wrapper(&world.sandbox, "bin/docker-credential-ycred", &link);
@@ -121,10 +121,10 @@ fn assert_pushes_and_pulls(tool: Tool) {
     bench.use_host(host, true);
     bench.build(host);
     assert_eq!(bench.world.requests(), 0, "an image from scratch needs no registry");
-    bench.call(&["push", "--quiet", &image(host)]).run().succeeds().quietly();
+    bench.call(&["push", "--quiet", &image(host)]).run().succeeds().stderr_is_empty();
     bench.call(&["rmi", &image(host)]).run().succeeds();
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
-    bench.pull(host).succeeds().quietly();
+    bench.pull(host).succeeds().stderr_is_empty();
     bench.call(&["images"]).run().succeeds().stdout_has(&format!("{host}/team/image"));
     assert_eq!(runs_of(&bench.runs), 2, "runs of the helper");
     let seen = tokens.authorizations();
@@ -144,7 +144,7 @@ fn buildah_builds_pushes_and_pulls_an_image_with_one_iam_request() {
 }
 
 /// Checks that the tool contacted the registry without credentials and that ycred printed nothing.
-fn assert_anonymous(bench: &Bench, registry: &StandIn, run: &Run) {
+fn assert_anonymous(bench: &Bench, registry: &TestServer, run: &Run) {
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
     assert_eq!(run.lines_of_stderr("ycred: "), Vec::<&str>::new(), "an unlisted host is not an error\n{run}");
     assert!(!registry.requests().is_empty(), "{} sent no request without credentials\n{run}", bench.tool.name);
@@ -193,8 +193,8 @@ fn podman_and_buildah_log_in_and_out_and_store_nothing() {
         bench.use_host(&host, true);
         // A login stores its password in this file unless the file itself names a helper. docker's file does not count.
         bench.world.sandbox.file("home/run/containers/auth.json", json!({"credHelpers": {&host: "ycred"}}).to_string());
-        bench.call(&["login", &host]).run().succeeds().quietly().stdout_has("Existing credentials are valid");
-        let password = bench.world.mint();
+        bench.call(&["login", &host]).run().succeeds().stderr_is_empty().stdout_has("Existing credentials are valid");
+        let password = bench.world.issue_token();
         bench
             .call(&["login", "--username", "iam", "--password-stdin", &host])
             .stdin(password.as_str())
@@ -202,7 +202,7 @@ fn podman_and_buildah_log_in_and_out_and_store_nothing() {
             .succeeds()
             .stdout_has("Login Succeeded");
         assert_not_stored(&bench.world.sandbox, &password);
-        bench.call(&["logout", &host]).run().succeeds().quietly().stdout_has("Removed login credentials");
+        bench.call(&["logout", &host]).run().succeeds().stderr_is_empty().stdout_has("Removed login credentials");
         bench.pull(&host).succeeds();
         assert_eq!(bench.world.requests(), 1, "IAM requests");
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::client::{runs_of, wrapper};
-use super::stand_in::{Gate, StandIn, basic_value, trust};
+use super::test_server::{Gate, TestServer, basic_value, trust};
 use super::versions::{PIP_23, PIP_26, UV};
 use crate::authority::Authority;
 use crate::emulator::Config;
@@ -32,8 +32,8 @@ fn wheel(sandbox: &Sandbox, python: &str) -> Vec<u8> {
 }
 
 /// Starts an index with one package. Every request needs Basic credentials.
-fn index(authority: &Authority, gate: Gate, wheel: Vec<u8>) -> StandIn {
-    StandIn::tls(authority, move |request: &Request| {
+fn index(authority: &Authority, gate: Gate, wheel: Vec<u8>) -> TestServer {
+    TestServer::tls(authority, move |request: &Request| {
         if !gate.admits_basic(request) {
             return Response::text(401, "who are you?").header("WWW-Authenticate", "Basic realm=\"index\"");
         }
@@ -48,7 +48,7 @@ fn index(authority: &Authority, gate: Gate, wheel: Vec<u8>) -> StandIn {
 /// A sandbox with a package index, an installed client, and ycred as `keyring`.
 struct Bench {
     world: World,
-    index: StandIn,
+    index: TestServer,
     /// The `bin` directory of the virtual environment.
     bin: PathBuf,
     ca: PathBuf,
@@ -59,7 +59,7 @@ impl Bench {
     /// `is_listed`: the profile lists the index.
     fn new(package: &str, is_listed: bool) -> Option<Bench> {
         let bin = packages::python(&[package])?;
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let authority = Authority::new();
         let wheel = wheel(&world.sandbox, &bin.join("python").display().to_string());
         let index = index(&authority, Gate::of(&world), wheel);
@@ -186,7 +186,7 @@ fn a_rejected_key_costs_one_iam_request_and_pip_23_shows_the_reason() {
 #[test]
 fn the_next_keyring_in_path_gets_requests_for_unlisted_hosts() {
     let Some(bench) = Bench::new(PIP_26, false) else { return };
-    let token = bench.world.mint();
+    let token = bench.world.issue_token();
     let next = format!(
         "#!/bin/sh\necho \"$*\" >> '{}'\necho '{{\"username\": \"iam\", \"password\": \"{token}\"}}'\n",
         bench.world.sandbox.path("tmp/next").display()
@@ -214,8 +214,8 @@ fn the_real_keyring_stores_and_returns_passwords_of_unlisted_hosts() {
     sandbox.set("PATH", path).set("PYTHON_KEYRING_BACKEND", "keyrings.alt.file.PlaintextKeyring");
     let keyring = |arguments: &[&str]| sandbox.call(&link, arguments);
     keyring(&["set", "https://other.example/", "me"]).stdin("hunter22\n").run().succeeds();
-    keyring(&["get", "https://other.example/", "me"]).run().succeeds().quietly().stdout_is("hunter22\n");
-    keyring(&["get", "https://other.example/", "you"]).run().exits(1).quietly().stdout_is("");
+    keyring(&["get", "https://other.example/", "me"]).run().succeeds().stderr_is_empty().stdout_is("hunter22\n");
+    keyring(&["get", "https://other.example/", "you"]).run().exits(1).stderr_is_empty().stdout_is("");
     keyring(&["--mode", "creds", "get", "https://other.example/", "me"]).run().succeeds().stdout_is("me\nhunter22\n");
     keyring(&["-b", "keyrings.alt.file.PlaintextKeyring", "get", "https://other.example/", "me"])
         .run()

@@ -12,13 +12,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 
-use super::stand_in::{Gate, StandIn, json_response, trust};
+use super::test_server::{Gate, TestServer, json_response, trust};
 use crate::authority::Authority;
 use crate::harness::{Running, Sandbox, require_client};
 
 /// Starts the token server. It exchanges Basic credentials for a token that the registry accepts, as the cloud's own
 /// registry does.
-pub(super) fn token_server(authority: &Authority, gate: Gate) -> StandIn {
+pub(super) fn token_server(authority: &Authority, gate: Gate) -> TestServer {
     let certificate = authority.certificate(&[]);
     let encoded = CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).expect("a certificate");
     let chain = [base64::engine::general_purpose::STANDARD.encode(encoded)];
@@ -26,7 +26,7 @@ pub(super) fn token_server(authority: &Authority, gate: Gate) -> StandIn {
     let random = SystemRandom::new();
     let key =
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.secret_pkcs8_der(), &random).expect("P-256");
-    StandIn::tls(authority, move |request| {
+    TestServer::tls(authority, move |request| {
         if !gate.admits_basic(request) {
             let refusal = json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
             return json_response(401, refusal).header("WWW-Authenticate", "Basic realm=\"tokens\"");
@@ -62,7 +62,7 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Starts the registry. If it is not installed, calls [`skip`](crate::harness::skip).
-    pub(super) fn start(sandbox: &Sandbox, authority: &Authority, tokens: &StandIn) -> Option<Registry> {
+    pub(super) fn start(sandbox: &Sandbox, authority: &Authority, tokens: &TestServer) -> Option<Registry> {
         let program = require_client("docker-registry")?;
         let certificate = authority.certificate(&[]);
         // JSON is YAML.

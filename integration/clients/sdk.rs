@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::stand_in::lock;
+use super::test_server::lock;
 use super::versions::{SDK_NODE, SDK_PYTHON};
 use crate::authority::Authority;
 use crate::emulator::keys::{AuthorizedKey, RsaKey};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::stand_in::{Gate, StandIn};
+use super::test_server::{Gate, TestServer};
 use super::versions::{AWS_PYTHON, SDK_PYTHON_ALONE};
 use crate::emulator::Config;
 use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
@@ -86,10 +86,10 @@ print(len(tokens), *dict.fromkeys(token.removeprefix("Bearer ") for token in tok
 #[test]
 fn the_python_sdk_works_while_three_tokens_expire() {
     let Some(bin) = packages::python(SDK_PYTHON_ALONE) else { return };
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let gate = Gate::of(&world);
     // Accepts only tokens that are valid at the time of the request.
-    let gate_server = StandIn::plain(move |request| match gate.admits_bearer(request) {
+    let gate_server = TestServer::plain(move |request| match gate.admits_bearer(request) {
         true => Response::text(200, "valid"),
         false => Response::text(401, "not valid"),
     });
@@ -130,7 +130,7 @@ struct Workspace {
 
 impl Workspace {
     fn new() -> Workspace {
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let storage = ObjectStorage::start(Arc::clone(&world.emulator));
         world.profile_for("prod", &[]);
         // Stale keys in the environment, which must not take precedence.
@@ -162,10 +162,10 @@ fn the_aws_cli_and_boto3_get_their_keys_from_the_endpoint() {
         let arguments = [&["exec", "--serve", "-p", "prod", "--", python.as_str()], arguments].concat();
         workspace.world.sandbox.ycred(arguments).env("AWS_ENDPOINT_URL", workspace.storage.url()).run().exits(0)
     };
-    under(&["-m", "awscli", "s3", "cp", "up.txt", "s3://bucket/cli.txt", "--no-progress"]).quietly();
+    under(&["-m", "awscli", "s3", "cp", "up.txt", "s3://bucket/cli.txt", "--no-progress"]).stderr_is_empty();
     assert_eq!(workspace.storage.object("/bucket/cli.txt").as_deref(), Some(b"an object\n".as_slice()));
     let script = "import boto3\nfor n in range(3):\n    s3 = boto3.Session().client('s3')\n    s3.put_object(Bucket='bucket', Key=f'n{n}', Body=b'from boto3')\nprint(s3.get_object(Bucket='bucket', Key='n2')['Body'].read().decode())";
-    under(&["-c", script]).quietly().stdout_is("from boto3\n");
+    under(&["-c", script]).stderr_is_empty().stdout_is("from boto3\n");
     workspace.assert_one_key();
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::client::{assert_not_stored, for_each_failure, runs_of, wrapper};
 use super::registry::{Registry, token_server};
-use super::stand_in::{Gate, basic_value, digest, registry, trust};
+use super::test_server::{Gate, basic_value, digest, registry, trust};
 use crate::authority::Authority;
 use crate::emulator::Config;
 use crate::harness::{Call, Run, require_client};
@@ -24,7 +24,7 @@ struct Bench {
 impl Bench {
     fn new() -> Option<Bench> {
         let skopeo = require_client("skopeo")?;
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let authority = Authority::new();
         let link = world.sandbox.link_at("tmp/docker-credential-ycred");
         let (_, runs) = wrapper(&world.sandbox, "bin/docker-credential-ycred", &link);
@@ -83,10 +83,10 @@ fn skopeo_pushes_and_pulls_an_image_with_one_iam_request() {
     bench.use_host(&registry.host, true);
     let remote = format!("docker://{}/team/image:1", registry.host);
 
-    bench.skopeo(&["copy", &bench.image(), &remote]).run().succeeds().quietly();
+    bench.skopeo(&["copy", &bench.image(), &remote]).run().succeeds().stderr_is_empty();
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
     let back = format!("dir:{}", bench.world.sandbox.path("tmp/back").display());
-    bench.skopeo(&["copy", &remote, &back]).run().succeeds().quietly();
+    bench.skopeo(&["copy", &remote, &back]).run().succeeds().stderr_is_empty();
     assert_eq!(runs_of(&bench.runs), 2, "runs of the helper");
     let sent = fs::read(bench.world.sandbox.path("tmp/image/manifest.json")).expect("the pushed image");
     let got = fs::read(bench.world.sandbox.path("tmp/back/manifest.json")).expect("the pulled image");
@@ -121,7 +121,7 @@ fn an_unlisted_public_registry_is_read_without_credentials() {
     let registry = registry(&bench.authority, None);
     bench.use_host(&registry.host(), false);
     // With any reply other than the protocol's "not found" response, skopeo would fail.
-    bench.inspect(&registry.host()).succeeds().quietly().stdout_has("schemaVersion");
+    bench.inspect(&registry.host()).succeeds().stderr_is_empty().stdout_has("schemaVersion");
     assert_eq!(runs_of(&bench.runs), 1, "runs of the helper");
     assert_eq!(registry.authorizations(), Vec::<String>::new());
     assert_eq!(bench.world.requests(), 0, "IAM requests");
@@ -132,7 +132,7 @@ fn a_registry_that_requires_basic_gets_the_token() {
     let Some(bench) = Bench::new() else { return };
     let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
     bench.use_host(&registry.host(), true);
-    bench.inspect(&registry.host()).succeeds().quietly().stdout_has("schemaVersion");
+    bench.inspect(&registry.host()).succeeds().stderr_is_empty().stdout_has("schemaVersion");
     let seen = registry.authorizations();
     let expected = basic_value("iam", &bench.world.last_token());
     assert!(!seen.is_empty() && seen.iter().all(|header| *header == expected), "the registry saw {seen:?}");
@@ -185,9 +185,9 @@ fn as_the_helper_of_every_registry_ycred_supplies_tokens_only_to_listed_ones() {
     let listed = registry(&bench.authority, Some(Gate::of(&bench.world)));
     let unlisted = registry(&bench.authority, None);
     bench.world.profile_for("default", &[listed.host()]);
-    bench.inspect(&unlisted.host()).succeeds().quietly();
+    bench.inspect(&unlisted.host()).succeeds().stderr_is_empty();
     assert_eq!((runs_of(&bench.runs), bench.world.requests()), (1, 0));
-    bench.inspect(&listed.host()).succeeds().quietly();
+    bench.inspect(&listed.host()).succeeds().stderr_is_empty();
     assert_eq!(unlisted.authorizations(), Vec::<String>::new());
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
@@ -198,8 +198,8 @@ fn skopeo_logs_in_and_out_stores_nothing_and_keeps_the_cached_token() {
     let registry = registry(&bench.authority, Some(Gate::of(&bench.world)));
     let host = registry.host();
     bench.use_host(&host, true);
-    bench.skopeo(&["login", &host]).run().succeeds().quietly().stdout_has("Existing credentials are valid");
-    let password = bench.world.mint();
+    bench.skopeo(&["login", &host]).run().succeeds().stderr_is_empty().stdout_has("Existing credentials are valid");
+    let password = bench.world.issue_token();
     bench
         .skopeo(&["login", "--username", "iam", "--password-stdin", &host])
         .stdin(password.as_str())
@@ -207,7 +207,7 @@ fn skopeo_logs_in_and_out_stores_nothing_and_keeps_the_cached_token() {
         .succeeds()
         .stdout_has("Login Succeeded");
     assert_not_stored(&bench.world.sandbox, &password);
-    bench.skopeo(&["logout", &host]).run().succeeds().quietly().stdout_has("Removed login credentials");
+    bench.skopeo(&["logout", &host]).run().succeeds().stderr_is_empty().stdout_has("Removed login credentials");
     bench.inspect(&host).succeeds();
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::client::{runs_of, wrapper};
-use super::stand_in::{Gate, StandIn, json_response, trust};
+use super::test_server::{Gate, TestServer, json_response, trust};
 use crate::authority::Authority;
 use crate::emulator::Config;
 use crate::harness::{Call, Run, Sandbox, require_client};
@@ -22,8 +22,8 @@ fn module(sandbox: &Sandbox) -> Vec<u8> {
 }
 
 /// Starts a module registry. The package itself is public, as in registries that return URLs in object storage.
-fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
-    StandIn::tls(authority, move |request: &Request| {
+fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> TestServer {
+    TestServer::tls(authority, move |request: &Request| {
         let path = request.path.as_str();
         if path == "/package.tar.gz" {
             return Response::typed(200, "application/gzip", package.clone());
@@ -47,7 +47,7 @@ fn registry(authority: &Authority, gate: Gate, package: Vec<u8>) -> StandIn {
 /// A sandbox with a module registry, a configuration that uses its module, and terraform configured to use ycred.
 struct Workspace {
     world: World,
-    registry: StandIn,
+    registry: TestServer,
     terraform: PathBuf,
     runs: PathBuf,
 }
@@ -56,7 +56,7 @@ impl Workspace {
     /// `is_listed`: the profile lists the registry.
     fn new(is_listed: bool) -> Option<Workspace> {
         let terraform = require_client("terraform")?;
-        let mut world = World::bare(Config::default());
+        let mut world = World::without_profile(Config::default());
         let authority = Authority::new();
         let registry = registry(&authority, Gate::of(&world), module(&world.sandbox));
         // Terraform requires a dot in the name of the host.
@@ -105,7 +105,7 @@ impl Workspace {
 #[test]
 fn terraform_fetches_a_module_with_one_run_of_the_helper_and_one_iam_request() {
     let Some(workspace) = Workspace::new(true) else { return };
-    workspace.init().succeeds().quietly().stdout_has("acme/answer/test 1.0.0");
+    workspace.init().succeeds().stderr_is_empty().stdout_has("acme/answer/test 1.0.0");
     assert_eq!(runs_of(&workspace.runs), 1, "runs of the helper");
     assert_eq!(workspace.world.requests(), 1, "IAM requests");
 
@@ -150,7 +150,7 @@ fn a_registry_that_is_not_ours_gets_no_token_and_no_iam_request() {
 fn terraform_logout_succeeds_and_keeps_the_cached_token() {
     let Some(workspace) = Workspace::new(true) else { return };
     workspace.init().succeeds();
-    workspace.terraform(&["logout", &workspace.host()]).run().succeeds().quietly();
+    workspace.terraform(&["logout", &workspace.host()]).run().succeeds().stderr_is_empty();
     fs::remove_dir_all(workspace.world.sandbox.path("work/.terraform")).expect("terraform's own cache");
     workspace.init().succeeds();
     assert_eq!(workspace.world.requests(), 1, "IAM requests");
@@ -201,7 +201,7 @@ fn under_exec_a_provider_gets_the_token_and_no_credentials_that_take_precedence(
     assert!(expires.len() == 20 && expires.ends_with('Z'), "YCRED_EXPIRES_AT={expires:?}");
     assert_eq!(variable("YC_SERVICE_ACCOUNT_KEY_FILE"), None);
     assert_eq!(variable("YC_OAUTH_TOKEN"), None);
-    run.never_says(&token);
+    run.never_prints(&token);
     assert_eq!(workspace.world.requests(), 1, "IAM requests");
     plan("terraform");
     assert_eq!(workspace.world.requests(), 1, "IAM requests");
@@ -222,7 +222,7 @@ fn under_exec_terraform_applies_and_stores_no_token() {
         .ycred(["--profile", "prod", "exec", "terraform", "apply", "-no-color", "-input=false", "-auto-approve"])
         .run()
         .succeeds()
-        .quietly()
+        .stderr_is_empty()
         .stdout_has("Apply complete!");
     let token = workspace.world.last_token();
     assert_eq!(fs::read_to_string(sandbox.path("tmp/seen")).expect("the token of the child"), token);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::stand_in::{Gate, StandIn, basic_value, digest, json_response, trust};
+use super::test_server::{Gate, TestServer, basic_value, digest, json_response, trust};
 use super::versions::{NODE, PYTHON};
 use crate::authority::Authority;
 use crate::emulator::Config;
@@ -18,14 +18,14 @@ use crate::world::World;
 /// A sandbox with `ycred` in PATH, and a server that requires a token.
 struct Bench {
     world: World,
-    server: StandIn,
+    server: TestServer,
 }
 
 impl Bench {
     fn new() -> Bench {
-        let world = World::bare(Config::default());
+        let world = World::without_profile(Config::default());
         let gate = Gate::of(&world);
-        let server = StandIn::plain(move |request| {
+        let server = TestServer::plain(move |request| {
             if gate.admits_bearer(request) || gate.admits_basic(request) {
                 return json_response(200, json!({"welcome": true}));
             }
@@ -34,7 +34,7 @@ impl Bench {
         Bench::with(world, server)
     }
 
-    fn with(mut world: World, server: StandIn) -> Bench {
+    fn with(mut world: World, server: TestServer) -> Bench {
         world.sandbox.link("ycred");
         // ycred supplies a token for plain http only to a listed loopback host.
         world.profile_for("default", &[server.host()]);
@@ -72,12 +72,12 @@ fn curl_reads_a_configuration_a_header_and_a_netrc_file() {
         "ycred token --format header | curl -sS --fail -H @- $URL/x",
     ] {
         let bench = Bench::new();
-        bench.bash(command).succeeds().quietly().stdout_is("{\"welcome\":true}");
+        bench.bash(command).succeeds().stderr_is_empty().stdout_is("{\"welcome\":true}");
         bench.assert_received_once(&bench.bearer());
     }
     let bench = Bench::new();
     let command = "curl -sS --fail --netrc-file <(ycred token --format netrc --host $SERVER) $URL/x";
-    bench.bash(command).succeeds().quietly().stdout_is("{\"welcome\":true}");
+    bench.bash(command).succeeds().stderr_is_empty().stdout_is("{\"welcome\":true}");
     bench.assert_received_once(&bench.basic());
 }
 
@@ -98,7 +98,7 @@ fn wget_and_requests_read_the_netrc_file_of_a_home() {
     let Some(python) = python(PYTHON) else { return };
     let bench = Bench::new();
     let write = "(umask 077; ycred token --format netrc --host $SERVER > ~/.netrc)";
-    bench.bash(write).succeeds().quietly();
+    bench.bash(write).succeeds().stderr_is_empty();
     bench.bash("wget --quiet --output-document=- $URL/x").succeeds().stdout_is("{\"welcome\":true}");
     bench.assert_received_once(&bench.basic());
     let script = "import os, requests; r = requests.get(os.environ['URL'] + '/x'); r.raise_for_status(); print(r.text)";
@@ -118,7 +118,7 @@ answer = ycred('json')
 assert datetime.datetime.fromisoformat(answer['expires_at'].replace('Z', '+00:00')).tzinfo
 requests.get(os.environ['URL'], headers={'Authorization': 'Bearer ' + answer['iam_token']}).raise_for_status()
 ";
-    bench.world.sandbox.call(python.join("python"), ["-c", script]).run().succeeds().quietly();
+    bench.world.sandbox.call(python.join("python"), ["-c", script]).run().succeeds().stderr_is_empty();
     assert_eq!(bench.server.authorizations(), [bench.bearer(), bench.bearer()]);
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
@@ -139,10 +139,10 @@ fn httpie_reads_a_header_from_a_file() {
 #[test]
 fn git_reads_the_netrc_file_of_a_home() {
     let Some(git) = require_client("git") else { return };
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let gate = Gate::of(&world);
     // The response of an empty repository (gitprotocol-http, "Smart Server Response").
-    let server = StandIn::plain(move |request| {
+    let server = TestServer::plain(move |request| {
         if !gate.admits_basic(request) {
             return Response::new(401).header("WWW-Authenticate", "Basic realm=\"git\"");
         }
@@ -153,7 +153,13 @@ fn git_reads_the_netrc_file_of_a_home() {
     let mut bench = Bench::with(world, server);
     bench.world.sandbox.set("GIT_TERMINAL_PROMPT", "0").set("GIT_CONFIG_NOSYSTEM", "1");
     bench.bash("(umask 077; ycred token --format netrc --host $SERVER > ~/.netrc)").succeeds();
-    bench.world.sandbox.call(git, ["ls-remote", &format!("{}/a.git", bench.server.url())]).run().succeeds().quietly();
+    bench
+        .world
+        .sandbox
+        .call(git, ["ls-remote", &format!("{}/a.git", bench.server.url())])
+        .run()
+        .succeeds()
+        .stderr_is_empty();
     assert!(bench.server.authorizations().iter().all(|header| *header == bench.basic()));
     assert!(!bench.server.authorizations().is_empty());
 }
@@ -162,7 +168,7 @@ fn git_reads_the_netrc_file_of_a_home() {
 fn apt_reads_a_netrc_file_in_its_configuration() {
     const PACKAGE: &[u8] = b"not really a package: apt-get download looks at its size and digest alone";
     let Some(_) = require_client("apt-get") else { return };
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let (gate, authority) = (Gate::of(&world), Authority::new());
     let name = |bytes: &[u8]| digest(bytes).trim_start_matches("sha256:").to_owned();
     let packages = format!(
@@ -172,7 +178,7 @@ fn apt_reads_a_netrc_file_in_its_configuration() {
         name(PACKAGE)
     );
     let release = format!("Suite: t\nSHA256:\n {} {} Packages\n", name(packages.as_bytes()), packages.len());
-    let server = StandIn::tls(&authority, move |request| {
+    let server = TestServer::tls(&authority, move |request| {
         if !gate.admits_basic(request) {
             return Response::new(401).header("WWW-Authenticate", "Basic realm=\"debian\"");
         }
@@ -204,7 +210,7 @@ fn apt_reads_a_netrc_file_in_its_configuration() {
     // Without the netrc file, the repository refuses apt.
     apt(&["update", "--error-on=any"]).fails().stderr_has("401");
     let write = format!("(umask 077; ycred token --format netrc --host $SERVER > {root}/etc/auth.conf)");
-    bench.bash(&write).succeeds().quietly();
+    bench.bash(&write).succeeds().stderr_is_empty();
     apt(&["update", "--error-on=any"]).succeeds();
     apt(&["download", "hello"]).succeeds();
     assert_eq!(std::fs::read(bench.world.sandbox.path("work/hello_1.0_all.deb")).expect("the package"), PACKAGE);
@@ -214,9 +220,9 @@ fn apt_reads_a_netrc_file_in_its_configuration() {
 }
 
 /// Starts an MCP server with the streamable HTTP transport and one tool.
-fn mcp_server(world: &World) -> StandIn {
+fn mcp_server(world: &World) -> TestServer {
     let gate = Gate::of(world);
-    StandIn::plain(move |request: &Request| {
+    TestServer::plain(move |request: &Request| {
         if !gate.admits_bearer(request) {
             return json_response(401, json!({"error": "invalid_token"}));
         }
@@ -269,7 +275,7 @@ fn script(bench: &Bench, modules: &Path, source: &str) -> PathBuf {
 #[test]
 fn an_mcp_client_sends_the_headers_that_ycred_prints() {
     let Some(modules) = node(NODE) else { return };
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let server = mcp_server(&world);
     let bench = Bench::with(world, server);
     let script = script(&bench, &modules, MCP_OVER_HTTP);
@@ -282,7 +288,7 @@ fn an_mcp_client_sends_the_headers_that_ycred_prints() {
 #[test]
 fn an_mcp_bridge_under_exec_gets_the_token_from_its_environment() {
     let Some(modules) = node(NODE) else { return };
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let server = mcp_server(&world);
     let mut bench = Bench::with(world, server);
     let configuration = bench.world.sandbox.path("tmp/mcp-remote");

@@ -50,7 +50,7 @@ pub fn strace() -> Option<PathBuf> {
 }
 
 /// Set for a test that [`run_in_user_namespace`] has started.
-pub const APART: &str = "YCRED_TEST_APART";
+pub const IN_USER_NAMESPACE: &str = "YCRED_TEST_APART";
 
 /// Runs a test in its own network namespace, with these addresses on the loopback interface.
 ///
@@ -87,11 +87,11 @@ pub fn in_own_network(addresses: &[&str], test: impl FnOnce() + Send) {
 fn run_in_user_namespace() {
     let unshare = |arguments: &[&std::ffi::OsStr]| {
         let mut command = std::process::Command::new("unshare");
-        command.arg("-rn").args(arguments).env(APART, "1");
+        command.arg("-rn").args(arguments).env(IN_USER_NAMESPACE, "1");
         command.stdin(std::process::Stdio::null()).output()
     };
     let works = unshare(&["true".as_ref()]).is_ok_and(|output| output.status.success());
-    if std::env::var_os(APART).is_some() || !works {
+    if std::env::var_os(IN_USER_NAMESPACE).is_some() || !works {
         return skip("this user cannot create a network namespace");
     }
     let (program, name) =

@@ -13,7 +13,7 @@ use super::records::{SavedRecord, record, records, temporary_files, token_in};
 use crate::harness::files::age;
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, inject, traced};
-use crate::harness::{Call, run_all, tried};
+use crate::harness::{Call, report_faults, run_all};
 use crate::world::World;
 
 /// How many processes run at a time. The machine may have only two processors.
@@ -97,10 +97,10 @@ fn after_a_kill_at_any_call_of_a_first_miss_the_next_run_succeeds_silently_and_l
                 run.status.success() && run.stderr.is_empty(),
                 "killed at {step:?}, the next run failed or warned\n{run}"
             );
-            assert_eq!(world.printed_a_token(run), token_in(&record(cache)), "{step:?}");
+            assert_eq!(world.token_printed_by(run), token_in(&record(cache)), "{step:?}");
         },
     );
-    tried("process killed at a system call of a first miss", killed);
+    report_faults("process killed at a system call of a first miss", killed);
 }
 
 #[test]
@@ -129,10 +129,10 @@ fn after_a_kill_at_any_call_of_a_renewal_the_old_or_the_new_record_is_intact() {
                 run.status.success() && run.stderr.is_empty(),
                 "killed at {step:?}, the next run failed or warned\n{run}"
             );
-            assert_eq!(world.printed_a_token(run), token_in(&record(cache)), "{step:?}");
+            assert_eq!(world.token_printed_by(run), token_in(&record(cache)), "{step:?}");
         },
     );
-    tried("process killed at a system call of a renewal", killed);
+    report_faults("process killed at a system call of a renewal", killed);
 }
 
 #[test]
@@ -144,15 +144,15 @@ fn a_killed_lock_holder_blocks_no_other_process() {
     holder.signal(libc::SIGKILL);
     assert_eq!(holder.finish().status.signal(), Some(libc::SIGKILL));
     // Less than the 16 seconds that a waiter gives a silent leader.
-    let run = world.ycred(&["token"]).limit(Duration::from_secs(12)).run().succeeds().quietly();
-    world.printed_a_token(&run);
+    let run = world.ycred(&["token"]).limit(Duration::from_secs(12)).run().succeeds().stderr_is_empty();
+    world.token_printed_by(&run);
 }
 
 #[test]
 fn a_later_store_sweeps_the_files_of_killed_processes() {
     let world = World::new();
     let cache = world.sandbox.path("cache");
-    world.ycred(&["token"]).run().succeeds().quietly();
+    world.ycred(&["token"]).run().succeeds().stderr_is_empty();
     for number in 0..40 {
         let path = cache.join(format!("v1/tmp-{number:032x}"));
         fs::write(&path, "half a rec").expect("a temporary file");
@@ -160,13 +160,13 @@ fn a_later_store_sweeps_the_files_of_killed_processes() {
     }
     let young = cache.join("v1/tmp-young");
     fs::write(&young, "someone is at it").expect("a new temporary file");
-    world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
+    world.ycred(&["token", "--force-refresh"]).run().succeeds().stderr_is_empty();
     assert_eq!(temporary_files(&cache).len(), 41, "swept within the hour");
     age(&cache.join("v1/CACHEDIR.TAG"), Duration::from_secs(3700));
-    world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
+    world.ycred(&["token", "--force-refresh"]).run().succeeds().stderr_is_empty();
     assert_eq!(temporary_files(&cache), [young]);
     let token = world.last_token();
-    assert_eq!(world.is_a_hit(world.ycred(&["token"])), token);
+    assert_eq!(world.assert_hit(world.ycred(&["token"])), token);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn concurrent_readers_never_see_a_torn_or_empty_record() {
     // The same key and cloud as the default profile, hence the same record. Every run renews it.
     let renewing = format!("{}max-age = \"0s\"\n", world.settings());
     world.sandbox.profile("storm", &renewing);
-    world.ycred(&["token"]).run().succeeds().quietly();
+    world.ycred(&["token"]).run().succeeds().stderr_is_empty();
     let record = record(&world.sandbox.path("cache"));
     let (is_over, reads, writers) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(WRITERS));
     let mut seen = HashSet::new();
@@ -188,16 +188,16 @@ fn concurrent_readers_never_see_a_torn_or_empty_record() {
                 // Counts down even if this thread panics, so that the readers stop.
                 let _countdown = Countdown { running: &writers, is_over: &is_over };
                 for _ in 0..WRITES {
-                    let run = world.ycred(&["token", "--profile", "storm"]).run().succeeds().quietly();
-                    world.printed_a_token(&run);
+                    let run = world.ycred(&["token", "--profile", "storm"]).run().succeeds().stderr_is_empty();
+                    world.token_printed_by(&run);
                 }
             });
         }
         for _ in 0..READERS {
             scope.spawn(|| {
                 while !is_over.load(Ordering::SeqCst) {
-                    let run = world.ycred(&["token"]).run().succeeds().quietly();
-                    world.printed_a_token(&run);
+                    let run = world.ycred(&["token"]).run().succeeds().stderr_is_empty();
+                    world.token_printed_by(&run);
                     reads.fetch_add(1, Ordering::SeqCst);
                 }
             });
@@ -214,8 +214,8 @@ fn concurrent_readers_never_see_a_torn_or_empty_record() {
     assert_eq!(temporary_files(&world.sandbox.path("cache")), Vec::<PathBuf>::new());
     let issued: HashSet<String> = world.emulator.tokens().into_iter().collect();
     assert!(seen.is_subset(&issued));
-    tried("record replaced while other processes read and write", WRITERS * WRITES);
-    tried("hit while other processes write", reads.load(Ordering::SeqCst));
+    report_faults("record replaced while other processes read and write", WRITERS * WRITES);
+    report_faults("hit while other processes write", reads.load(Ordering::SeqCst));
 }
 
 /// Sets `is_over` when the last running writer ends.
@@ -242,7 +242,7 @@ fn a_shorter_record_replaces_a_longer_one_without_a_tail() {
     world.emulator.fault(crate::emulator::faults::Fault::refuse(403).message(message).times(1));
     world.ycred(&["token", "--force-refresh"]).run().exits(1);
     let longer = fs::metadata(record(&cache)).expect("a record").len();
-    world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
+    world.ycred(&["token", "--force-refresh"]).run().succeeds().stderr_is_empty();
     let shorter = fs::metadata(record(&cache)).expect("a record").len();
     assert!(shorter + 300 < longer, "{shorter} and {longer} bytes");
     assert_eq!(token_in(&record(&cache)), world.last_token());

@@ -47,19 +47,25 @@ fn every_spelling_of_a_symlink_runs_its_hook_with_the_profile_in_the_suffix() {
             (format!("{link}-my.prod-1"), &dotted),
         ] {
             let path = world.sandbox.link(&name);
-            let run = ask(&world.sandbox, hook, &path).run().succeeds().quietly();
-            hook.gave(&run, token);
+            let run = ask(&world.sandbox, hook, &path).run().succeeds().stderr_is_empty();
+            hook.assert_gave_token(&run, token);
         }
         // Directories and chains of links make no difference. `YCRED_PROFILE` applies only to names without a suffix.
         let far = world.sandbox.link_at(format!("work/a b/{link}"));
-        hook.gave(&ask(&world.sandbox, hook, &far).run().succeeds().quietly(), &default);
-        hook.gave(&ask(&world.sandbox, hook, &far).env("YCRED_PROFILE", "prod").run().succeeds().quietly(), &prod);
+        hook.assert_gave_token(&ask(&world.sandbox, hook, &far).run().succeeds().stderr_is_empty(), &default);
+        hook.assert_gave_token(
+            &ask(&world.sandbox, hook, &far).env("YCRED_PROFILE", "prod").run().succeeds().stderr_is_empty(),
+            &prod,
+        );
         let link_to_link = world.sandbox.path("work/twice").join(link);
         std::fs::create_dir(world.sandbox.path("work/twice")).expect("a directory");
         symlink(&far, &link_to_link).expect("a link to the link");
-        hook.gave(&ask(&world.sandbox, hook, &link_to_link).run().succeeds().quietly(), &default);
+        hook.assert_gave_token(&ask(&world.sandbox, hook, &link_to_link).run().succeeds().stderr_is_empty(), &default);
         let suffixed = world.sandbox.path("bin").join(format!("{link}-prod"));
-        hook.gave(&ask(&world.sandbox, hook, &suffixed).env("YCRED_PROFILE", "my.prod-1").run().succeeds(), &prod);
+        hook.assert_gave_token(
+            &ask(&world.sandbox, hook, &suffixed).env("YCRED_PROFILE", "my.prod-1").run().succeeds(),
+            &prod,
+        );
         assert_eq!(world.requests(), before, "{hook:?}: all of these are hits");
     }
 }
@@ -77,8 +83,8 @@ fn every_other_program_name_runs_the_command_line_interface() {
         ["ycred", "ycred.exe", "YCRED", "kubectl-ycred", "kubectl-ycred-prod", "yc", "ycred-", "ycred-prod", "x"];
     for name in names.into_iter().map(str::to_owned).chain(near_misses) {
         let link = world.sandbox.link_at(format!("work/{name}"));
-        let run = world.sandbox.call(&link, ["token"]).run().succeeds().quietly();
-        world.printed_a_token(&run);
+        let run = world.sandbox.call(&link, ["token"]).run().succeeds().stderr_is_empty();
+        world.token_printed_by(&run);
         world.sandbox.call(&link, ["--version"]).run().succeeds().stdout_has("ycred 0.");
         world.sandbox.call(&link, [""; 0]).run().exits(2).stderr_has("no command given");
         world.sandbox.call(&link, ["--help"]).run().succeeds().stdout_has("COMMAND");
@@ -90,17 +96,17 @@ fn every_other_program_name_runs_the_command_line_interface() {
 fn every_subcommand_runs_its_hook_and_flags_may_precede_or_follow_it() {
     let world = World::new();
     world.sandbox.ycred(["token"]).run().succeeds();
-    for hook in HOOKS.iter().filter(|hook| hook.gives_token) {
+    for hook in HOOKS.iter().filter(|hook| hook.returns_token) {
         let (arguments, stdin) = (hook.operands(), hook.forms[0].stdin);
         for (before, after) in
             [(&[][..], &[][..]), (&["-p", "default"], &[]), (&[], &["--profile=default"]), (&[], &["-v"])]
         {
-            if after.iter().any(|flag| hook.own_flags.contains(flag)) {
+            if after.iter().any(|flag| hook.client_flags.contains(flag)) {
                 continue;
             }
             let all = before.iter().chain([&hook.name]).chain(arguments).chain(after).copied();
             let call = world.sandbox.ycred(all).stdin(stdin).env("PATH", world.sandbox.path("bin"));
-            hook.gave(&call.run().succeeds(), &world.last_token());
+            hook.assert_gave_token(&call.run().succeeds(), &world.last_token());
         }
         world
             .ycred(&[hook.name, "--nope"])
@@ -127,7 +133,7 @@ fn the_cargo_plugin_flag_selects_the_cargo_hook() {
         world.sandbox.call(&link, ["--cargo-plugin"]),
         world.sandbox.call(&link, [""; 0]),
     ] {
-        let run = call.stdin(stdin).run().succeeds().quietly();
+        let run = call.stdin(stdin).run().succeeds().stderr_is_empty();
         assert!(run.stdout.starts_with("{\"v\":[1]}\n{\"Ok\":"), "{run}");
     }
     world
@@ -182,9 +188,9 @@ fn extra_arguments_after_a_hook_are_rejected_with_a_hint() {
         "{run}"
     );
     // After a known operation the hint does not suggest `ycred exec`.
-    for (hook, (arguments, message)) in HOOKS.iter().filter_map(|hook| Some((hook, hook.surplus?))) {
+    for (hook, (arguments, message)) in HOOKS.iter().filter_map(|hook| Some((hook, hook.extra_argument?))) {
         let run = world.sandbox.ycred([&hook.name].into_iter().chain(arguments)).run();
-        let run = run.exits(hook.usage).never_says("ycred exec");
+        let run = run.exits(hook.usage).never_prints("ycred exec");
         assert!(run.stderr.contains(message), "{run}");
         assert_eq!(run.stderr.contains("on standard input"), !hook.forms[0].stdin.is_empty(), "{run}");
     }
@@ -280,13 +286,18 @@ fn calls_that_are_not_for_ycred_go_to_the_next_keyring_unchanged() {
         &["-v"],
         &[],
     ] {
-        keyrings.keyring(arguments).run().exits(7).quietly().stdout_is(&format!("next: {}\n", arguments.join(" ")));
+        keyrings
+            .keyring(arguments)
+            .run()
+            .exits(7)
+            .stderr_is_empty()
+            .stdout_is(&format!("next: {}\n", arguments.join(" ")));
     }
     keyrings.keyring(&["set", "a", "b"]).stdin("hunter22\n").run().exits(7).stdout_is("next: set a b\nhunter22\n");
     assert_eq!(keyrings.world.emulator.calls(), 0);
     // A call for ycred stays with ycred.
-    let run = keyrings.keyring(&["get", "https://cr.yandex/", "iam"]).run().succeeds().quietly();
-    keyrings.world.printed_a_token(&run);
+    let run = keyrings.keyring(&["get", "https://cr.yandex/", "iam"]).run().succeeds().stderr_is_empty();
+    keyrings.world.token_printed_by(&run);
     // The same if ycred has no token: the registry would reject a password from another keyring.
     keyrings.world.emulator.fault(crate::emulator::faults::Fault::refuse(403));
     keyrings
@@ -332,7 +343,7 @@ fn ycreds_own_flags_are_not_passed_to_the_next_keyring() {
             call(&[before, arguments].concat())
                 .run()
                 .exits(7)
-                .quietly()
+                .stderr_is_empty()
                 .stdout_is(&format!("next: {}\n", arguments.join(" ")));
         }
     }
@@ -348,10 +359,10 @@ fn without_a_next_keyring_lookups_exit_1_silently_and_other_operations_report_an
         &["get", "https://cr.yandex/", "somebody"],
         &["get", "", ""],
     ] {
-        keyrings.keyring(arguments).run().exits(1).quietly().stdout_is("");
+        keyrings.keyring(arguments).run().exits(1).stderr_is_empty().stdout_is("");
     }
     for arguments in [&["set", "a", "b"][..], &["del", "a", "b"], &["diagnose"], &["--list-backends"], &["get"], &[]] {
-        let run = keyrings.keyring(arguments).stdin("hunter22\n").run().exits(1).stdout_is("").never_says("hunter22");
+        let run = keyrings.keyring(arguments).stdin("hunter22\n").run().exits(1).stdout_is("").never_prints("hunter22");
         assert!(run.stderr.starts_with("ycred: error: ") && run.stderr.lines().count() <= 2, "{run}");
         // From this message pip concludes that the keyring is too old.
         assert!(!run.stderr.contains("unrecognized arguments"), "{run}");
@@ -370,9 +381,9 @@ fn calls_are_never_passed_in_a_loop() {
         &[("a", calls_keyring)],
         &[("a", calls_ycred), ("b", calls_keyring), ("c", calls_ycred)],
     ] {
-        KeyringPath::new(scripts).keyring(&foreign).run().exits(1).quietly().stdout_is("");
+        KeyringPath::new(scripts).keyring(&foreign).run().exits(1).stderr_is_empty().stdout_is("");
         let with_next: Vec<(&str, &str)> = scripts.iter().copied().chain([("z", NEXT)]).collect();
-        let run = KeyringPath::new(&with_next).keyring(&foreign).run().exits(7).quietly();
+        let run = KeyringPath::new(&with_next).keyring(&foreign).run().exits(7).stderr_is_empty();
         assert_eq!(run.stdout, "next: get https://pypi.example/simple/ iam\n", "{run}");
     }
     let keyrings = KeyringPath::new(&[]);
@@ -389,9 +400,9 @@ fn calls_are_never_passed_in_a_loop() {
     let directories = ["bin", "linked", "copied", "directory", "unexecutable", "runs"];
     let directories: Vec<String> = directories.iter().map(|name| sandbox.path(name).display().to_string()).collect();
     let path = format!("{}:relative::.", directories.join(":"));
-    keyrings.keyring(&foreign).env("PATH", &path).run().exits(1).quietly().stdout_is("");
-    keyrings.keyring(&foreign).env("PATH", "").run().exits(1).quietly().stdout_is("");
+    keyrings.keyring(&foreign).env("PATH", &path).run().exits(1).stderr_is_empty().stdout_is("");
+    keyrings.keyring(&foreign).env("PATH", "").run().exits(1).stderr_is_empty().stdout_is("");
     let next = sandbox.script("z/keyring", NEXT);
     let path = format!("{path}:{}", next.parent().expect("its directory").display());
-    keyrings.keyring(&foreign).env("PATH", &path).run().exits(7).quietly().stdout_has("next: get");
+    keyrings.keyring(&foreign).env("PATH", &path).run().exits(7).stderr_is_empty().stdout_has("next: get");
 }

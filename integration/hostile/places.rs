@@ -30,17 +30,17 @@ fn the_cache_is_below_home_unless_xdg_cache_home_is_set() {
     let (home, xdg) = (world.sandbox.path("tmp/home"), world.sandbox.path("tmp/xdg"));
     make_private(&home);
     let call = || in_default_directories(&world, &["token"]).env("HOME", &home);
-    call().run().succeeds().quietly();
+    call().run().succeeds().stderr_is_empty();
     assert_eq!(records(&home.join(".cache/ycred")).len(), 1);
-    call().env("XDG_CACHE_HOME", &xdg).run().succeeds().quietly();
+    call().env("XDG_CACHE_HOME", &xdg).run().succeeds().stderr_is_empty();
     assert_eq!(records(&xdg.join("ycred")).len(), 1);
     // systemd's `CACHE_DIRECTORY` is used only without a home.
     let systemd = world.sandbox.path("tmp/given");
     make_private(&systemd);
-    world.is_a_hit(call().env("CACHE_DIRECTORY", &systemd));
+    world.assert_hit(call().env("CACHE_DIRECTORY", &systemd));
     assert_eq!(names(&systemd), Vec::<PathBuf>::new());
     for empty in ["XDG_CACHE_HOME", "YCRED_CACHE_DIR", "YCRED_STATE_DIR"] {
-        world.is_a_hit(call().env(empty, ""));
+        world.assert_hit(call().env(empty, ""));
     }
 }
 
@@ -60,8 +60,8 @@ fn a_relative_xdg_directory_is_ignored() {
         .env("XDG_STATE_HOME", "relative/state")
         .run()
         .succeeds()
-        .quietly();
-    world.printed_a_token(&run);
+        .stderr_is_empty();
+    world.token_printed_by(&run);
     assert_eq!(records(&home.join(".cache/ycred")).len(), 1);
     work_is_empty(&world);
 }
@@ -89,11 +89,11 @@ fn an_unusable_home_costs_one_warning_and_no_token() {
 fn a_missing_home_is_created_with_mode_0700_down_to_the_cache() {
     let world = World::new();
     let home = world.sandbox.path("tmp/new/home");
-    in_default_directories(&world, &["token"]).env("HOME", &home).run().succeeds().quietly();
+    in_default_directories(&world, &["token"]).env("HOME", &home).run().succeeds().stderr_is_empty();
     for directory in ["tmp/new", "tmp/new/home", "tmp/new/home/.cache", "tmp/new/home/.cache/ycred"] {
         assert_eq!(mode(&world.sandbox.path(directory)), 0o700, "{directory}");
     }
-    world.is_a_hit(in_default_directories(&world, &["token"]).env("HOME", &home));
+    world.assert_hit(in_default_directories(&world, &["token"]).env("HOME", &home));
 }
 
 /// Returns a call of a script in a mount namespace where root's home and `/run` are empty temporary file systems.
@@ -126,8 +126,8 @@ fn without_home_the_password_database_is_used_and_home_overrides_it() {
         .env("HOME", &home)
         .run()
         .succeeds()
-        .quietly();
-    world.printed_a_token(&run);
+        .stderr_is_empty();
+    world.token_printed_by(&run);
     assert_eq!(records(&home.join(".cache/ycred")).len(), 1);
     work_is_empty(&world);
 }
@@ -155,7 +155,7 @@ fn a_relative_home_is_ignored_and_nothing_is_written_to_the_current_directory() 
     let run = with_empty_home_and_run(&world, "export HOME=x; \"$1\" token; ls -A /run >&2")
         .env("CACHE_DIRECTORY", list)
         .run();
-    world.printed_a_token(&run.succeeds().quietly());
+    world.token_printed_by(&run.succeeds().stderr_is_empty());
     assert_eq!(records(&systemd).len(), 1);
     let run = with_empty_home_and_run(&world, "export HOME=x; \"$1\" token; ls -A /run >&2")
         .env("CACHE_DIRECTORY", "given")
@@ -187,14 +187,14 @@ fn under_sudo_with_the_callers_home_nothing_is_created_and_one_warning_names_the
         }
         assert_eq!(other_user.owners_below("home"), before, "{prepared}: something was created");
         // The caller can still use the home.
-        other_user.call(&world, &["token"]).run().succeeds().quietly();
-        world.is_a_hit(other_user.call(&world, &["token"]));
+        other_user.call(&world, &["token"]).run().succeeds().stderr_is_empty();
+        world.assert_hit(other_user.call(&world, &["token"]));
         // Root does not read the caller's token.
         let before = world.requests();
         let run = in_default_directories(&world, &["token"]).env("HOME", &home).run();
         at_most_one_warning(&world, &run, &home);
         assert_eq!(world.requests(), before + 1);
-        world.is_a_hit(other_user.call(&world, &["token"]));
+        world.assert_hit(other_user.call(&world, &["token"]));
         let foreign_files: Vec<_> =
             other_user.owners_below("home").into_iter().filter(|(_, owner)| *owner != NOBODY).collect();
         assert_eq!(foreign_files, []);
@@ -208,8 +208,8 @@ fn a_user_with_a_private_home_has_a_private_cache() {
     }
     let world = World::new();
     let other_user = OtherUser::new(&world, NOBODY);
-    other_user.call(&world, &["token"]).run().succeeds().quietly();
-    world.is_a_hit(other_user.call(&world, &["token"]));
+    other_user.call(&world, &["token"]).run().succeeds().stderr_is_empty();
+    world.assert_hit(other_user.call(&world, &["token"]));
     let foreign_files: Vec<_> =
         other_user.owners_below("home").into_iter().filter(|(_, owner)| *owner != NOBODY).collect();
     assert_eq!(foreign_files, []);
@@ -258,8 +258,8 @@ fn a_user_missing_from_the_password_database_needs_no_home_and_can_use_systemds_
     fs::create_dir(other_user.path("given")).expect("systemd's directory");
     other_user.chown("given", UNKNOWN_USER);
     let with_systemd = || call().env("CACHE_DIRECTORY", other_user.path("given"));
-    with_systemd().run().succeeds().quietly();
-    world.is_a_hit(with_systemd());
+    with_systemd().run().succeeds().stderr_is_empty();
+    world.assert_hit(with_systemd());
     // Without a configuration directory, ycred uses /etc/ycred and the environment.
     let run = call().without("YCRED_CONFIG_DIR").env("YC_IAM_TOKEN", "t1.given.x").run();
     assert_eq!((run.status.code(), run.stdout.as_str(), run.stderr.as_str()), (Some(0), "t1.given.x\n", ""), "{run}");
@@ -318,18 +318,18 @@ fn a_cache_directory_may_be_the_users_own_symlink() {
     let (real, link) = (world.sandbox.path("tmp/real"), world.sandbox.path("tmp/link"));
     make_private(&real);
     symlink(&real, &link).expect("a link");
-    world.ycred(&["token"]).env("YCRED_CACHE_DIR", &link).run().succeeds().quietly();
+    world.ycred(&["token"]).env("YCRED_CACHE_DIR", &link).run().succeeds().stderr_is_empty();
     assert_eq!(records(&real).len(), 1);
-    world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &link));
-    world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &real));
+    world.assert_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &link));
+    world.assert_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &real));
     assert!(fs::symlink_metadata(&link).expect("the link").is_symlink());
     // The same for the format's directory, `v1`.
     let (other, inner) = (world.sandbox.path("tmp/other"), world.sandbox.path("tmp/cache"));
     make_private(&other);
     make_private(&inner);
     symlink(&other, inner.join("v1")).expect("a link");
-    world.ycred(&["token"]).env("YCRED_CACHE_DIR", &inner).run().succeeds().quietly();
-    world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &inner));
+    world.ycred(&["token"]).env("YCRED_CACHE_DIR", &inner).run().succeeds().stderr_is_empty();
+    world.assert_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &inner));
     // The target of a dangling link is not created.
     let dangling = world.sandbox.path("tmp/dangling");
     symlink(world.sandbox.path("tmp/nowhere"), &dangling).expect("a link");
@@ -363,13 +363,13 @@ fn a_symlinked_profile_is_read_and_stays_a_symlink() {
     fs::rename(config.join("default.toml"), config.join("prod.toml")).expect("renamed");
     fs::write(dotfiles.join("default.toml"), "use = \"prod\"\n").expect("an alias");
     symlink(dotfiles.join("default.toml"), config.join("default.toml")).expect("a link");
-    world.ycred(&["token"]).run().succeeds().quietly();
-    world.ycred(&["use", "other"]).run().succeeds().quietly().stdout_is("the default profile is now other\n");
+    world.ycred(&["token"]).run().succeeds().stderr_is_empty();
+    world.ycred(&["use", "other"]).run().succeeds().stderr_is_empty().stdout_is("the default profile is now other\n");
     assert!(fs::symlink_metadata(config.join("default.toml")).expect("the link").is_symlink());
     assert_eq!(fs::read_to_string(dotfiles.join("default.toml")).expect("the alias"), "use = \"other\"\n");
     assert_eq!(names(&dotfiles).len(), 1, "a temporary file was left behind");
     let before = world.requests();
-    world.ycred(&["token"]).run().succeeds().quietly();
+    world.ycred(&["token"]).run().succeeds().stderr_is_empty();
     assert_eq!(world.requests(), before + 1, "another profile needs another token");
 }
 
@@ -382,7 +382,7 @@ fn a_profile_that_another_user_owns_or_can_write_is_rejected() {
     assert!(run.stderr.contains("anyone may write it"), "{run}");
     assert!(run.stderr.contains(&format!("hint: chmod o-w {}", path.display())), "{run}");
     set_mode(&path, 0o644);
-    world.ycred(&["token"]).run().succeeds().quietly();
+    world.ycred(&["token"]).run().succeeds().stderr_is_empty();
     if !require_root(&["setpriv"]) {
         return;
     }
@@ -392,9 +392,9 @@ fn a_profile_that_another_user_owns_or_can_write_is_rejected() {
     assert!(run.stderr.contains("belongs to another user (54321)"), "{run}");
     // A user may use root's profiles, and root may use any user's.
     other_user.chown("config/default.toml", 0);
-    other_user.call(&world, &["token"]).run().succeeds().quietly();
+    other_user.call(&world, &["token"]).run().succeeds().stderr_is_empty();
     chown(&path, Some(NOBODY), Some(NOBODY)).expect("a new owner");
-    world.ycred(&["token", "--no-cache"]).run().succeeds().quietly();
+    world.ycred(&["token", "--no-cache"]).run().succeeds().stderr_is_empty();
 }
 
 #[test]

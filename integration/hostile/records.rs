@@ -80,13 +80,13 @@ pub fn at_most_one_warning(world: &World, run: &Run, place: &Path) -> String {
         let place = place.display().to_string();
         assert!(run.stderr.contains(&place), "expected {place} in the warning\n{run}");
     }
-    world.printed_a_token(run)
+    world.token_printed_by(run)
 }
 
 /// Runs ycred with a new cache directory. Returns the directory and the record in it.
 pub fn warm_cache(world: &World, name: &str) -> (PathBuf, PathBuf) {
     let cache = world.sandbox.path(format!("caches/{name}"));
-    world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
+    world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().stderr_is_empty();
     let record = record(&cache);
     (cache, record)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::workload::{SUBJECT, Workload};
 use crate::emulator::auth::TOKEN;
 use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, METADATA, TOKENS, Tls};
-use crate::expect::handed;
+use crate::expect::prints_token;
 use crate::harness::{Call, YCRED};
 use crate::world::World;
 
@@ -38,7 +38,7 @@ impl Case {
     }
 
     pub fn new(source: &str, subject: impl Fn(&World) -> String, settings: &str, asks: &'static str) -> Case {
-        let world = World::bare(Config::with_tls(Tls::Good));
+        let world = World::without_profile(Config::with_tls(Tls::Good));
         let (url, subject) = (world.emulator.url(), subject(&world));
         let settings = format!("source = \"{source}\"\niam-url = \"{url}\"\nca-file = \"ca.pem\"\n{settings}\n");
         Case::of(world, settings, subject, asks)
@@ -128,7 +128,7 @@ impl Case {
     /// Runs `ycred token`, checks the account of the token, and returns the token.
     #[track_caller]
     pub fn get(&self) -> String {
-        let token = handed(self.call().run());
+        let token = prints_token(self.call().run());
         assert_eq!(self.world.emulator.subject_of(&token).as_ref(), Some(&self.subject));
         assert!(self.world.emulator.is_live(&token));
         token
@@ -136,7 +136,7 @@ impl Case {
 
     /// Checks the number of requests.
     #[track_caller]
-    pub fn has_asked(&self, times: usize) {
+    pub fn assert_requests(&self, times: usize) {
         assert_eq!(self.asks.map_or(0, |path| self.world.emulator.requests(path)), times);
     }
 }

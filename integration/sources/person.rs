@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::emulator::Config;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::login::AUTHORIZE;
-use crate::expect::handed;
+use crate::expect::prints_token;
 use crate::harness::waiting::wait_until;
 use crate::harness::{Call, Run, Running};
 use crate::world::{World, shift};
@@ -25,7 +25,7 @@ impl Person {
     }
 
     pub fn with(config: Config, more: &str) -> Person {
-        let mut world = World::bare(config);
+        let mut world = World::without_profile(config);
         // Follows the redirect as a browser does, and records the URL and the page.
         let browser = world.sandbox.script(
             "bin/browser",
@@ -65,7 +65,7 @@ impl Person {
 
     #[track_caller]
     pub fn get(&self) -> String {
-        handed(self.token(&[]).run())
+        prints_token(self.token(&[]).run())
     }
 
     /// Returns how often the login page was opened.

@@ -28,7 +28,7 @@ impl Workload {
     }
 
     pub fn with(config: Config) -> Workload {
-        let world = World::bare(config);
+        let world = World::without_profile(config);
         let issuer = world.emulator.new_federation(Algorithm::Rs256);
         let account = world.emulator.new_service_account();
         world.emulator.new_federated_credential(&issuer, &account, SUBJECT);

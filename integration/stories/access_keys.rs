@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::emulator::access_keys::{AccessKey, EPHEMERAL_ACCESS_KEYS};
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::expect::{refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint};
 use crate::harness::waiting::{HOUR, MINUTE};
 use crate::harness::{Call, Run, run_all};
 use crate::world::World;
@@ -28,7 +28,7 @@ impl World {
     /// The key that `ycred aws` prints, with nothing on stderr.
     #[track_caller]
     fn access_key(&self, more: &[&str]) -> AccessKey {
-        self.access_key_in(&self.aws(more).run().exits(0).quietly())
+        self.access_key_in(&self.aws(more).run().exits(0).stderr_is_empty())
     }
 
     /// The key in a reply. Checks the reply against the specification and the key against the cloud.
@@ -81,7 +81,7 @@ fn warns(run: Run, expected: &[&str]) -> Run {
 #[test]
 fn the_first_key_takes_two_requests_and_later_calls_use_the_cache() {
     let world = World::new();
-    let first = world.aws(&[]).run().exits(0).quietly();
+    let first = world.aws(&[]).run().exits(0).stderr_is_empty();
     let key = world.access_key_in(&first);
     assert_eq!((key.session_name.as_str(), key.duration, &key.policy), ("ycred", HOUR, &None));
     assert_eq!(key.subject, world.key.service_account_id);
@@ -209,7 +209,7 @@ fn a_changed_policy_gets_a_new_key_and_an_identical_rewrite_does_not() {
     fs::write(&policy, r#"{"Statement": [{}]}"#).expect("other content");
     assert_ne!(world.access_key(&arguments), first);
     fs::remove_file(&policy).expect("a file");
-    refused(world.aws(&arguments).run(), 3, &["policy.json", "no such file"]);
+    fails_with(world.aws(&arguments).run(), 3, &["policy.json", "no such file"]);
 }
 
 #[test]
@@ -228,11 +228,11 @@ fn invalid_arguments_are_rejected_without_a_request() {
         (["--policy-file", "list.json"], 3, "work/list.json: is not a policy in JSON"),
         (["--policy-file", "long.json"], 3, "has 2057 characters, but a policy may have at most 2048"),
     ] {
-        refused(world.aws(&arguments).run(), code, &[error]);
-        refused(world.aws(&[arguments[0], arguments[1], "--no-cache"]).run(), code, &[error]);
+        fails_with(world.aws(&arguments).run(), code, &[error]);
+        fails_with(world.aws(&[arguments[0], arguments[1], "--no-cache"]).run(), code, &[error]);
     }
-    refused_with_hint(world.aws(&["--policy-file", "gone.json"]).run(), 3, &["no such file"], "--policy-file");
-    refused_with_hint(world.aws(&["s3", "ls"]).run(), 2, &["takes no arguments"], "ycred exec --serve -- aws s3 ls");
+    fails_with_hint(world.aws(&["--policy-file", "gone.json"]).run(), 3, &["no such file"], "--policy-file");
+    fails_with_hint(world.aws(&["s3", "ls"]).run(), 2, &["takes no arguments"], "ycred exec --serve -- aws s3 ls");
     assert_eq!(world.emulator.calls(), 0);
 }
 
@@ -282,10 +282,10 @@ fn a_token_too_short_for_any_key_is_an_error_after_one_request() {
     let world = World::new();
     world.emulator.set(|settings| settings.life = 14 * MINUTE + MINUTE / 2);
     let expected = ["profile default: ", "the IAM token expires in 14m", "one that is valid for at least 16m"];
-    refused_with_hint(world.aws(&[]).run(), 4, &expected, "try again in a few minutes");
+    fails_with_hint(world.aws(&[]).run(), 4, &expected, "try again in a few minutes");
     // The failure expires after two seconds; the token stays cached.
     world.age(3 * Duration::from_secs(1));
-    refused(world.aws(&[]).run(), 4, &expected);
+    fails_with(world.aws(&[]).run(), 4, &expected);
     assert_eq!((world.requests(), world.key_requests()), (1, 0));
 }
 
@@ -314,7 +314,8 @@ fn a_token_of_unknown_expiry_gets_a_key_of_the_requested_duration() {
     ];
     for profile in profiles {
         world.sandbox.profile("other", &profile);
-        let call = || world.aws(&["-p", "other", "--duration", "2h"]).env("MY_TOKEN", &token).run().exits(0).quietly();
+        let call =
+            || world.aws(&["-p", "other", "--duration", "2h"]).env("MY_TOKEN", &token).run().exits(0).stderr_is_empty();
         let key = world.access_key_in(&call());
         assert_eq!((key.duration, key.subject.as_str()), (2 * HOUR, world.key.service_account_id.as_str()));
         assert_eq!(world.access_key_in(&call()), key);
@@ -326,7 +327,7 @@ fn a_token_of_unknown_expiry_gets_a_key_of_the_requested_duration() {
 
 #[test]
 fn keys_from_metadata_tokens_are_cached_for_longer_than_a_minute() {
-    let world = World::bare(crate::emulator::Config::default());
+    let world = World::without_profile(crate::emulator::Config::default());
     world.emulator.attach(Some("aje0000000000000vm0"));
     world.sandbox.profile(
         "default",
@@ -350,13 +351,13 @@ fn a_rejected_key_request_is_reported_with_the_clouds_message() {
     let message = "Permission denied for the access key";
     world.emulator.fault(Fault::refuse(403).message(message).on(Endpoint::EphemeralAccessKeys));
     let expected = ["profile default: asking for an access key: ", EPHEMERAL_ACCESS_KEYS, "PERMISSION_DENIED", message];
-    refused_with_hint(world.aws(&[]).run(), 1, &expected, "ycred aws --force-refresh");
-    refused(world.aws(&[]).run(), 1, &["remembered"]);
+    fails_with_hint(world.aws(&[]).run(), 1, &expected, "ycred aws --force-refresh");
+    fails_with(world.aws(&[]).run(), 1, &["remembered"]);
     assert_eq!((world.requests(), world.key_requests()), (1, 1));
     assert_eq!(world.get(), world.emulator.tokens()[0], "the token is still cached");
     world.emulator.clear_faults();
     world.emulator.revoke(&world.emulator.tokens()[0]);
-    refused_with_hint(world.aws(&["--session-name", "x"]).run(), 1, &["UNAUTHENTICATED"], "ycred aws --force-refresh");
+    fails_with_hint(world.aws(&["--session-name", "x"]).run(), 1, &["UNAUTHENTICATED"], "ycred aws --force-refresh");
     world.access_key(&["--session-name", "x", "--force-refresh"]);
 }
 
@@ -369,7 +370,7 @@ fn a_valid_key_is_used_while_the_cloud_is_down() {
     let run = warns(world.aws(&[]).run(), &["the cached token is used, 14m before it expires", "503"]);
     assert_eq!(world.access_key_in(&run), key);
     world.age(15 * MINUTE);
-    refused(world.aws(&[]).run(), 4, &["503"]);
+    fails_with(world.aws(&[]).run(), 4, &["503"]);
     world.emulator.clear_faults();
     world.age(MINUTE);
     assert_ne!(world.access_key(&[]), key);
@@ -386,7 +387,7 @@ fn a_malformed_key_is_an_error_and_is_not_printed() {
     ] {
         world.emulator.fault(Fault::body(body).on(Endpoint::EphemeralAccessKeys).times(1));
         let run = world.aws(&["--no-cache"]).run();
-        let error = refused(run, 4, &[EPHEMERAL_ACCESS_KEYS]);
+        let error = fails_with(run, 4, &[EPHEMERAL_ACCESS_KEYS]);
         assert!(error.contains(expected), "expected {expected:?}: {error}");
     }
     world.access_key(&[]);
@@ -395,7 +396,7 @@ fn a_malformed_key_is_an_error_and_is_not_printed() {
             record["token"]["secret"] = "t1.not.a.key".into();
         }
     });
-    refused_with_hint(world.aws(&[]).run(), 5, &["the cached entry is not an access key"], "ycred logout");
+    fails_with_hint(world.aws(&[]).run(), 5, &["the cached entry is not an access key"], "ycred logout");
     world.sandbox.ycred(["logout"]).run().exits(0);
     world.access_key(&[]);
 }
@@ -426,7 +427,8 @@ fn fifty_processes_share_one_token_and_one_key() {
     world.configure("timeout = \"120s\"");
     world.emulator.fault(Fault::slow(Duration::from_millis(200)));
     let runs = run_all((0..50).map(|_| world.aws(&[]).limit(Duration::from_secs(180))));
-    let keys: Vec<AccessKey> = runs.into_iter().map(|run| world.access_key_in(&run.exits(0).quietly())).collect();
+    let keys: Vec<AccessKey> =
+        runs.into_iter().map(|run| world.access_key_in(&run.exits(0).stderr_is_empty())).collect();
     assert!(keys.iter().all(|key| *key == keys[0]), "different keys");
     assert_eq!((world.requests(), world.key_requests()), (1, 1));
 }
@@ -447,7 +449,7 @@ fn refresh_replaces_and_lists_the_profiles_valid_keys() {
     world.profile("second", "");
     world.sandbox.file("work/gone.json", "{}");
     let (first, other) = (world.access_key(&["--session-name", "one"]), world.access_key(&["-p", "second"]));
-    let output = world.sandbox.ycred(["refresh"]).run().exits(0).quietly().stdout;
+    let output = world.sandbox.ycred(["refresh"]).run().exits(0).stderr_is_empty().stdout;
     assert_eq!(output.lines().count(), 2, "{output}");
     assert!(output.contains("profile default: access key of session one expires at "), "{output}");
     assert_eq!((world.requests(), world.key_requests()), (3, 3), "one new token for both requests");
@@ -471,7 +473,7 @@ fn logout_deletes_every_key_of_the_profile_whatever_its_flags() {
         [&[], &["--session-name", "other", "--duration", "2h"], &["--policy-file", "policy.json"]];
     let keys: Vec<AccessKey> = calls.iter().map(|arguments| world.access_key(arguments)).collect();
     let (second, third) = (world.access_key(&["-p", "second"]), world.access_key(&["-p", "third"]));
-    let output = world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout;
+    let output = world.sandbox.ycred(["logout"]).run().exits(0).stderr_is_empty().stdout;
     assert_eq!(output.lines().count(), 4, "three keys and the token: {output}");
     assert!(output.contains("removed the cached access key of session other"), "{output}");
     for path in world.sandbox.files("cache") {
@@ -487,6 +489,6 @@ fn logout_deletes_every_key_of_the_profile_whatever_its_flags() {
     for (arguments, key) in calls.iter().zip(&keys) {
         assert_ne!(world.access_key(arguments), *key);
     }
-    let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
+    let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty().stdout;
     assert!(output.contains("8 cached tokens removed"), "{output}");
 }

@@ -4,10 +4,10 @@ use std::fs;
 use std::time::Duration;
 
 use crate::emulator::faults::Fault;
-use crate::expect::{handed, one_token, refused, warned};
+use crate::expect::{fails_with, prints_token, prints_token_with_warning, token_on_stdout};
 use crate::harness::machine::strace;
 use crate::harness::waiting::{HOUR, HeldLock, started};
-use crate::harness::{Call, Run, run_all, tried};
+use crate::harness::{Call, Run, report_faults, run_all};
 use crate::server::Stage;
 use crate::world::World;
 
@@ -21,7 +21,7 @@ fn run_many(world: &World, count: usize, arguments: &[&str]) -> Vec<Run> {
 
 #[track_caller]
 fn same_token(runs: Vec<Run>) -> String {
-    let tokens: Vec<String> = runs.into_iter().map(handed).collect();
+    let tokens: Vec<String> = runs.into_iter().map(prints_token).collect();
     assert!(tokens.iter().all(|token| *token == tokens[0]), "different tokens");
     tokens[0].clone()
 }
@@ -77,7 +77,7 @@ fn if_the_leader_is_rejected_all_waiters_report_its_error() {
     world.emulator.fault(Fault::refuse(403).message("the test says no").delayed(Duration::from_secs(1)));
     let errors: Vec<String> = run_many(&world, 50, &[])
         .into_iter()
-        .map(|run| without_suffix(&refused(run, 1, &["403", "the test says no"])))
+        .map(|run| without_suffix(&fails_with(run, 1, &["403", "the test says no"])))
         .collect();
     let id = world.emulator.log()[0].request_id.clone();
     assert!(errors.iter().all(|error| *error == errors[0] && error.contains(&id)), "{errors:?}");
@@ -110,7 +110,7 @@ fn if_the_cloud_is_down_all_waiters_report_the_error_of_one_request_and_its_retr
                 .lines()
                 .filter(|line| !line.starts_with("ycred: debug: "))
                 .fold(String::new(), |text, line| text + line + "\n");
-            errors.push(without_suffix(&refused(run, 4, &[])));
+            errors.push(without_suffix(&fails_with(run, 4, &[])));
         }
         assert!(errors.iter().all(|error| *error == errors[0]), "{errors:?}");
         assert_eq!(world.requests(), 4, "one request and three retries");
@@ -147,7 +147,7 @@ fn a_killed_leader_does_not_block_the_waiters() {
     world.wait_for_requests(1);
     let waiting: Vec<_> = (0..5).map(|_| started(world.token(&["-v"]).limit(LIMIT))).collect();
     leader.signal(libc::SIGKILL);
-    let tokens: Vec<String> = waiting.into_iter().map(|run| one_token(&run.finish().exits(0))).collect();
+    let tokens: Vec<String> = waiting.into_iter().map(|run| token_on_stdout(&run.finish().exits(0))).collect();
     assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
     assert_eq!(world.requests(), 2, "the killed leader's request and one more");
     assert_eq!(world.get(), tokens[0]);
@@ -181,7 +181,7 @@ fn exactly_one_waiter_replaces_a_hanging_leader_within_the_deadline() {
     leader.signal(libc::SIGCONT);
     world.emulator.clear_faults();
     let late = leader.finish().exits(0);
-    assert!(world.emulator.tokens().contains(&one_token(&late)));
+    assert!(world.emulator.tokens().contains(&token_on_stdout(&late)));
     assert_eq!(world.get(), token);
 }
 
@@ -195,7 +195,7 @@ fn if_the_relief_fails_the_others_wait_for_the_leader() {
     // It requests a token in place of the silent leader, and runs out of time.
     let hasty = world.token(&["--timeout", "1s"]).start();
     world.wait_for_requests(2);
-    refused(hasty.finish(), 4, &["no answer within"]);
+    fails_with(hasty.finish(), 4, &["no answer within"]);
     world.emulator.clear_faults();
     let token = same_token(patient.into_iter().map(crate::harness::Running::finish).collect());
     let requests = world.requests();
@@ -211,12 +211,18 @@ fn a_valid_token_is_returned_even_if_leader_and_relief_both_fail() {
     world.emulator.fault(Fault::refuse(503).message("the test says no"));
     let lock = HeldLock::of(&world.lock_file());
     let arguments = ["--min-ttl", "10m", "--timeout", "8s"];
-    assert_eq!(warned(world.token(&arguments).run(), &["the cached token is used", "the test says no"]), token);
+    assert_eq!(
+        prints_token_with_warning(world.token(&arguments).run(), &["the cached token is used", "the test says no"]),
+        token
+    );
     // And if no process can make a request.
     world.edit(|record| record["retry_at"] = serde_json::Value::Null);
     let relief = world.lock_file().to_string_lossy().replace(".lock", ".relief.lock");
     let _relief = HeldLock::of(relief.as_ref());
-    assert_eq!(warned(world.token(&arguments).run(), &["the cached token is used", "has not finished"]), token);
+    assert_eq!(
+        prints_token_with_warning(world.token(&arguments).run(), &["the cached token is used", "has not finished"]),
+        token
+    );
     drop(lock);
 }
 
@@ -228,7 +234,7 @@ fn with_a_silent_leader_and_the_cloud_down_the_waiters_share_one_request_and_its
     world.emulator.fault(Fault::refuse(503).message("the test says no"));
     let _lock = HeldLock::of(&world.lock_file());
     for run in run_many(&world, 20, &["--timeout", "12s"]) {
-        refused(run, 4, &["the test says no"]);
+        fails_with(run, 4, &["the test says no"]);
     }
     assert!(world.requests() <= 1 + 4, "{} requests", world.requests());
 }
@@ -241,7 +247,7 @@ fn no_process_waits_for_a_lock_beyond_its_deadline() {
     fs::write(&relief, "").expect("a lock file");
     world.age(13 * HOUR);
     let _held = (HeldLock::of(&world.lock_file()), HeldLock::of(relief.as_ref()));
-    refused(world.token(&["--timeout", "2s"]).run(), 4, &["another ycred process", "has not finished"]);
+    fails_with(world.token(&["--timeout", "2s"]).run(), 4, &["another ycred process", "has not finished"]);
     assert_eq!(world.requests(), 1);
 }
 
@@ -253,7 +259,7 @@ fn without_a_lock_tokens_are_still_fetched_and_the_warning_has_the_cause() {
     fs::remove_file(&lock).expect("removed");
     fs::create_dir(&lock).expect("a directory in its place");
     world.age(13 * HOUR);
-    let token = warned(world.token(&[]).run(), &["cannot be locked", "Is a directory"]);
+    let token = prints_token_with_warning(world.token(&[]).run(), &["cannot be locked", "Is a directory"]);
     assert_eq!(world.requests(), 2);
     assert_eq!(world.get(), token, "the record is still written");
     // Without a lock, no process renews in the soft window: otherwise each of them would.
@@ -277,8 +283,9 @@ fn a_file_system_without_locking_causes_one_warning_and_no_failure() {
     let Some(strace) = strace() else { return };
     for (error, expected) in [("ENOLCK", "No locks available"), ("EOPNOTSUPP", "not supported")] {
         let world = World::new();
-        let token = warned(with_flock(&world, &strace, error).run(), &["cannot be locked", expected]);
-        assert_eq!(handed(with_flock(&world, &strace, error).run()), token, "a hit takes no lock");
+        let token =
+            prints_token_with_warning(with_flock(&world, &strace, error).run(), &["cannot be locked", expected]);
+        assert_eq!(prints_token(with_flock(&world, &strace, error).run()), token, "a hit takes no lock");
         assert_eq!(world.requests(), 1);
     }
 }
@@ -288,7 +295,7 @@ fn an_interrupted_lock_call_is_retried() {
     let Some(strace) = strace() else { return };
     let world = World::new();
     let call = with_flock(&world, &strace, "EINTR:when=1..3");
-    handed(call.run());
+    prints_token(call.run());
     assert_eq!(world.requests(), 1);
 }
 
@@ -300,10 +307,10 @@ fn different_profiles_do_not_wait_for_each_other() {
     let held = world.token(&[]).start();
     world.wait_for_requests(1);
     // The first process cannot finish while this one runs.
-    let token = handed(world.token(&["-p", "other"]).run());
+    let token = prints_token(world.token(&["-p", "other"]).run());
     assert_eq!(world.emulator.subject_of(&token), Some(other.service_account_id));
     world.emulator.clear_faults();
-    handed(held.finish());
+    prints_token(held.finish());
     assert_eq!(world.requests(), 2);
 }
 
@@ -318,7 +325,7 @@ fn concurrent_impersonations_share_one_request_for_the_base_token() {
     }
     let calls = ["one", "two", "three"].into_iter().cycle().take(30);
     for run in run_all(calls.map(|name| world.token(&["-p", name]).limit(LIMIT))) {
-        handed(run);
+        prints_token(run);
     }
     assert_eq!((world.requests(), world.emulator.calls()), (1, 4));
 }
@@ -337,6 +344,6 @@ fn a_thousand_processes_at_once_with_a_cold_cache_make_one_request() {
     assert_eq!(world.requests(), 1);
     let names: Vec<_> = world.sandbox.files("cache/v1");
     assert_eq!(names.len(), 3, "expected a record, a lock and the tag only: {names:?}");
-    tried("process started together with a thousand others, empty cache", 1000);
-    tried("process started together with a thousand others, valid cache", 1000);
+    report_faults("process started together with a thousand others, empty cache", 1000);
+    report_faults("process started together with a thousand others, valid cache", 1000);
 }

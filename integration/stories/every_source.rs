@@ -8,7 +8,7 @@ use time::Duration as Span;
 
 use crate::emulator::CREATE_FOR_SERVICE_ACCOUNT;
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::expect::{handed, one_token, refused, warned};
+use crate::expect::{fails_with, prints_token, prints_token_with_warning, token_on_stdout};
 use crate::harness::waiting::HOUR;
 use crate::sources::case::Case;
 use crate::sources::workload::FILE;
@@ -31,24 +31,24 @@ fn check_renewal_and_recovery(case: &Case) {
     let World { emulator, .. } = &case.world;
     let first = case.get();
     assert_eq!((case.get(), case.get()), (first.clone(), first.clone()));
-    case.has_asked(1);
+    case.assert_requests(1);
     case.world.age(11 * HOUR);
     let second = case.get();
     assert_ne!(second, first);
     assert_eq!(case.get(), second);
-    case.has_asked(2);
+    case.assert_requests(2);
     // The cloud is down: the cached token is used while it is valid, with one warning and no immediate retry.
     emulator.fault(Fault::refuse(503).message("the test says no"));
     case.world.age(11 * HOUR);
-    assert_eq!(warned(case.call().run(), &["the cached token is used", "the test says no"]), second);
+    assert_eq!(prints_token_with_warning(case.call().run(), &["the cached token is used", "the test says no"]), second);
     let before = emulator.calls();
     assert_eq!(case.get(), second);
     assert_eq!(emulator.calls(), before);
     // The token has expired: the run fails.
     case.world.age(2 * HOUR);
-    refused(case.call().run(), case.down, &["the test says no"]);
+    fails_with(case.call().run(), case.down, &["the test says no"]);
     let before = emulator.calls();
-    refused(case.call().run(), case.down, &["the test says no", "remembered"]);
+    fails_with(case.call().run(), case.down, &["the test says no", "remembered"]);
     assert_eq!(emulator.calls(), before);
     emulator.clear_faults();
     case.world.age(HOUR);
@@ -59,12 +59,12 @@ fn check_renewal_and_recovery(case: &Case) {
 #[track_caller]
 fn check_rejection(case: &Case) {
     case.world.emulator.fault(Fault::refuse(403).message("the test says no"));
-    refused(case.call().run(), 1, &["403", "the test says no"]);
+    fails_with(case.call().run(), 1, &["403", "the test says no"]);
     let before = case.world.emulator.calls();
-    refused(case.call().run(), 1, &["the test says no", "remembered"]);
+    fails_with(case.call().run(), 1, &["the test says no", "remembered"]);
     assert_eq!(case.world.emulator.calls(), before);
     case.world.emulator.clear_faults();
-    handed((case.call)(case.world.token(&["--force-refresh"])).run());
+    prints_token((case.call)(case.world.token(&["--force-refresh"])).run());
 }
 
 /// With a clock that is this many minutes off, tokens are cached and never used beyond their expiry.
@@ -72,17 +72,18 @@ fn check_rejection(case: &Case) {
 fn check_wrong_clock(case: &Case, minutes: i64) {
     case.world.emulator.set(|settings| settings.clock_shift = Span::minutes(minutes));
     let token = match case.knows_time {
-        true => {
-            warned(case.call().run(), &["this machine's clock is 20 min", if minutes < 0 { "fast" } else { "slow" }])
-        }
-        false => handed(case.call().run()),
+        true => prints_token_with_warning(
+            case.call().run(),
+            &["this machine's clock is 20 min", if minutes < 0 { "fast" } else { "slow" }],
+        ),
+        false => prints_token(case.call().run()),
     };
     assert!(case.world.emulator.is_live(&token));
     assert_eq!(case.get(), token);
     // A token that has expired by the cloud's clock is not returned.
     case.world.age(13 * HOUR);
     let run = case.call().run().exits(0);
-    assert_ne!(one_token(&run), token);
+    assert_ne!(token_on_stdout(&run), token);
 }
 
 #[test]
@@ -157,9 +158,9 @@ fn a_static_token_needs_no_cloud_and_is_never_cached() {
     let token = case.get();
     assert_eq!(case.get(), token);
     let another = case.world.emulator.issue("ajestatic");
-    assert_eq!(handed(case.call().env("MY_TOKEN", &another).run()), another, "never cached");
-    refused(case.call().without("MY_TOKEN").run(), 3, &["default.toml", "MY_TOKEN", "not set"]);
-    refused(case.call().env("MY_TOKEN", "two words").run(), 3, &["MY_TOKEN", "no token"]);
+    assert_eq!(prints_token(case.call().env("MY_TOKEN", &another).run()), another, "never cached");
+    fails_with(case.call().without("MY_TOKEN").run(), 3, &["default.toml", "MY_TOKEN", "not set"]);
+    fails_with(case.call().env("MY_TOKEN", "two words").run(), 3, &["MY_TOKEN", "no token"]);
     assert_eq!(case.world.emulator.calls(), 0);
 }
 
@@ -174,21 +175,21 @@ fn many_accounts_need_one_base_token_from_any_source() {
         for number in 1..=3 {
             let account = emulator.new_service_account();
             case.write(&format!("impersonate = [\"{shared}\", \"{account}\"]\n"));
-            let token = handed(case.call().run());
+            let token = prints_token(case.call().run());
             assert_eq!(emulator.subject_of(&token), Some(account), "{name}");
-            assert_eq!(handed(case.call().run()), token, "{name}");
-            case.has_asked(usize::from(case.asks.is_some()));
+            assert_eq!(prints_token(case.call().run()), token, "{name}");
+            case.assert_requests(usize::from(case.asks.is_some()));
             assert_eq!(emulator.requests(CREATE_FOR_SERVICE_ACCOUNT), 1 + number, "{name}");
         }
         case.write("");
         case.get();
-        case.has_asked(usize::from(case.asks.is_some()));
+        case.assert_requests(usize::from(case.asks.is_some()));
         // A rejection inside a chain names its link and does not fetch the base token again.
         let last = emulator.new_service_account();
         case.write(&format!("impersonate = [\"{shared}\", \"{last}\"]\n"));
         emulator.fault(Fault::refuse(403).on(Endpoint::CreateForServiceAccount).message("the test says no"));
-        refused(case.call().run(), 1, &[&last, "the test says no"]);
-        case.has_asked(usize::from(case.asks.is_some()));
+        fails_with(case.call().run(), 1, &[&last, "the test says no"]);
+        case.assert_requests(usize::from(case.asks.is_some()));
     }
 }
 
@@ -199,6 +200,6 @@ fn if_the_cloud_hangs_each_source_fails_at_its_deadline() {
     for case in started.filter(|case| case.asks.is_some()) {
         case.world.emulator.fault(Fault::slow(Duration::from_secs(300)));
         let call = (case.call)(case.world.token(&["--timeout", "2s"])).limit(Duration::from_secs(30));
-        refused(call.run(), 4, &["profile default"]);
+        fails_with(call.run(), 4, &["profile default"]);
     }
 }

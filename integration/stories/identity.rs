@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::emulator::CREATE_FOR_SERVICE_ACCOUNT;
 use crate::emulator::{Config, keys};
-use crate::expect::handed;
+use crate::expect::prints_token;
 use crate::world::World;
 
 #[test]
@@ -32,13 +32,13 @@ fn a_change_to_any_input_selects_another_record() {
     let mut tokens = Vec::new();
     for (number, settings) in variants.iter().enumerate() {
         world.sandbox.profile(&format!("v{number}"), settings);
-        let token = handed(world.token(&["-p", &format!("v{number}")]).run());
+        let token = prints_token(world.token(&["-p", &format!("v{number}")]).run());
         assert!(!tokens.contains(&token), "variant {number} shares the record of another");
         tokens.push(token);
     }
     let requests = world.emulator.calls();
     for (number, token) in tokens.iter().enumerate() {
-        assert_eq!(handed(world.token(&["-p", &format!("v{number}")]).run()), *token);
+        assert_eq!(prints_token(world.token(&["-p", &format!("v{number}")]).run()), *token);
     }
     assert_eq!(world.emulator.calls(), requests, "each variant uses its own record again");
     assert_eq!(world.records().len(), variants.len());
@@ -62,12 +62,12 @@ fn profiles_with_the_same_identity_share_one_record() {
     ];
     for (number, settings) in variants.iter().enumerate() {
         world.sandbox.profile("same", settings);
-        assert_eq!(handed(world.token(&["-p", "same"]).run()), token, "variant {number}");
+        assert_eq!(prints_token(world.token(&["-p", "same"]).run()), token, "variant {number}");
     }
     let by_path = world.sandbox.path("config/same.toml");
-    assert_eq!(handed(world.token(&["-p", &by_path.to_string_lossy()]).run()), token);
+    assert_eq!(prints_token(world.token(&["-p", &by_path.to_string_lossy()]).run()), token);
     let relative = world.token(&["-p", "./same.toml"]).within(world.sandbox.path("config"));
-    assert_eq!(handed(relative.run()), token);
+    assert_eq!(prints_token(relative.run()), token);
     assert_eq!(world.requests(), 1);
 }
 
@@ -76,13 +76,13 @@ fn a_hundred_processes_find_the_same_record() {
     let world = World::new();
     let token = world.get();
     let runs = crate::harness::run_all((0..100).map(|_| world.token(&[])));
-    assert!(runs.into_iter().all(|run| handed(run) == token));
+    assert!(runs.into_iter().all(|run| prints_token(run) == token));
     assert_eq!((world.requests(), world.records().len()), (1, 1));
 }
 
 #[test]
 fn jobs_with_different_secrets_in_one_variable_never_share_a_record() {
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     world.sandbox.profile(
         "default",
         &format!("source = \"oauth\"\noauth-token-env = \"JOB_TOKEN\"\niam-url = \"{}\"\n", world.emulator.url()),
@@ -90,7 +90,7 @@ fn jobs_with_different_secrets_in_one_variable_never_share_a_record() {
     let jobs = [world.emulator.new_oauth(), world.emulator.new_oauth()];
     for _ in 0..3 {
         for (secret, subject) in &jobs {
-            let token = handed(world.token(&[]).env("JOB_TOKEN", secret).run());
+            let token = prints_token(world.token(&[]).env("JOB_TOKEN", secret).run());
             assert_eq!(world.emulator.subject_of(&token).as_ref(), Some(subject));
         }
     }
@@ -101,7 +101,7 @@ fn jobs_with_different_secrets_in_one_variable_never_share_a_record() {
 
 #[test]
 fn two_virtual_machines_never_share_a_record() {
-    let (one, two) = (World::bare(Config::default()), World::bare(Config::default()));
+    let (one, two) = (World::without_profile(Config::default()), World::without_profile(Config::default()));
     for (world, account) in [(&one, "ajeone"), (&two, "ajetwo")] {
         world.emulator.attach(Some(account));
         one.sandbox.profile(
@@ -111,7 +111,7 @@ fn two_virtual_machines_never_share_a_record() {
     }
     for _ in 0..2 {
         for (world, account) in [(&one, "ajeone"), (&two, "ajetwo")] {
-            let token = handed(one.token(&["-p", account]).run());
+            let token = prints_token(one.token(&["-p", account]).run());
             assert_eq!(world.emulator.subject_of(&token).as_deref(), Some(account));
         }
     }
@@ -120,7 +120,7 @@ fn two_virtual_machines_never_share_a_record() {
 
 #[test]
 fn different_commands_or_directories_never_share_a_record() {
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let script = "#!/bin/sh\nprintf 't1.%s.%s' \"$1\" \"$(basename \"$PWD\")\"\n";
     let program = world.sandbox.script("bin/give", script);
     for directory in ["one", "two"] {
@@ -129,7 +129,7 @@ fn different_commands_or_directories_never_share_a_record() {
             let path = world.sandbox.file(format!("config/{directory}/{argument}.toml"), toml);
             let path = path.to_string_lossy().into_owned();
             for _ in 0..2 {
-                assert_eq!(handed(world.token(&["-p", &path]).run()), format!("t1.{argument}.{directory}"));
+                assert_eq!(prints_token(world.token(&["-p", &path]).run()), format!("t1.{argument}.{directory}"));
             }
         }
     }
@@ -138,13 +138,13 @@ fn different_commands_or_directories_never_share_a_record() {
 
 #[test]
 fn cache_file_names_reveal_neither_account_nor_secret() {
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let (oauth, subject) = world.emulator.new_oauth();
     world.sandbox.profile(
         "default",
         &format!("source = \"oauth\"\noauth-token-env = \"JOB_TOKEN\"\niam-url = \"{}\"\n", world.emulator.url()),
     );
-    let token = handed(world.token(&[]).env("JOB_TOKEN", &oauth).run());
+    let token = prints_token(world.token(&[]).env("JOB_TOKEN", &oauth).run());
     for path in world.sandbox.files("cache") {
         let name = path.to_string_lossy().into_owned();
         assert!(!name.contains(&subject) && !name.contains("oauth") && !name.contains(&oauth[3..11]), "{name}");

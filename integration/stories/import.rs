@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use crate::expect::{handed, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::files::set_mode;
 use crate::world::World;
 use serde_json::Value;
@@ -44,7 +44,7 @@ struct User {
 
 impl User {
     fn new() -> User {
-        let world = World::bare(Config::default());
+        let world = World::without_profile(Config::default());
         fs::remove_file(world.sandbox.path("config/key.json")).expect("the sandbox's key file");
         let (oauth, _) = world.emulator.new_oauth();
         let machine = world.emulator.new_service_account();
@@ -90,7 +90,7 @@ impl User {
 #[test]
 fn the_preview_shows_everything_and_writes_nothing() {
     let user = User::new();
-    let run = user.import(&[]).run().exits(0).quietly();
+    let run = user.import(&[]).run().exits(0).stderr_is_empty();
     let config = user.world.sandbox.path("config");
     for shown in [
         &format!("{}/keys/ (0700) would be written\n", config.display()),
@@ -112,7 +112,7 @@ fn the_preview_shows_everything_and_writes_nothing() {
     ] {
         assert!(run.stdout.contains(shown), "expected {shown:?}\n{run}");
     }
-    let run = run.never_says(&user.oauth).never_says(&user.private_line());
+    let run = run.never_prints(&user.oauth).never_prints(&user.private_line());
     assert!(!run.stdout.contains("quota-limit"), "{run}");
     assert_eq!(user.files(), [""; 0]);
     user.import(&["-v"]).run().exits(0).stderr_has("ignored the unknown setting `quota-limit` of profile kz");
@@ -124,8 +124,13 @@ fn imported_profiles_are_private_and_work() {
     // The directory exists, made with another umask.
     fs::create_dir(user.world.sandbox.path("config/keys")).expect("a directory");
     set_mode(&user.world.sandbox.path("config/keys"), 0o755);
-    let run =
-        user.import(&["--write"]).run().exits(0).quietly().never_says(&user.oauth).never_says(&user.private_line());
+    let run = user
+        .import(&["--write"])
+        .run()
+        .exits(0)
+        .stderr_is_empty()
+        .never_prints(&user.oauth)
+        .never_prints(&user.private_line());
     assert!(run.stdout.contains("(0600) written:") && !run.stdout.contains("--write"), "{run}");
     let written = [
         "default.toml",
@@ -155,7 +160,7 @@ fn imported_profiles_are_private_and_work() {
         ("yc-default", None),
         ("vm", Some(user.machine.clone())),
     ] {
-        let token = handed(user.token_of(name));
+        let token = prints_token(user.token_of(name));
         let owner = user.world.emulator.subject_of(&token).expect("a token of the emulator's");
         assert!(subject.is_none_or(|subject| subject == owner), "{name}: {owner}");
     }
@@ -174,7 +179,7 @@ fn existing_profiles_are_kept_without_force() {
     let user = User::new();
     user.world.sandbox.profile("vm", "source = \"static\"\ntoken-env = \"MINE\"\n");
     user.world.sandbox.profile("default", "use = \"vm\"\n");
-    let run = user.import(&["--write"]).run().exits(0).quietly();
+    let run = user.import(&["--write"]).run().exits(0).stderr_is_empty();
     for expected in [
         "vm: skipped",
         "exists and differs; --force replaces it",
@@ -184,7 +189,7 @@ fn existing_profiles_are_kept_without_force() {
     }
     assert!(user.read("vm.toml").contains("MINE") && user.read("default.toml").contains("vm"));
     // A profile named on the command line is an error, not skipped.
-    refused_with_hint(
+    fails_with_hint(
         user.import(&["vm", "--write"]).run(),
         2,
         &["vm.toml", "a different file already exists"],
@@ -192,7 +197,7 @@ fn existing_profiles_are_kept_without_force() {
     );
     let again = user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: unchanged");
     assert!(!again.stdout.contains("(0600)"), "{again}");
-    user.import(&["--write", "--force"]).run().exits(0).quietly();
+    user.import(&["--write", "--force"]).run().exits(0).stderr_is_empty();
     assert!(user.read("vm.toml").contains("metadata") && user.read("default.toml").contains("prod-eu"));
     // A default that is a profile and not an alias is kept.
     user.world.sandbox.profile("default", "source = \"static\"\ntoken-env = \"MINE\"\n");
@@ -213,21 +218,25 @@ fn an_existing_key_file_is_not_replaced() {
 fn if_a_key_cannot_be_written_its_profile_is_not_written() {
     let user = User::new();
     user.world.sandbox.file("config/keys", "a file in the way");
-    refused(user.import(&["Prod_EU", "--write"]).run(), 3, &["keys/prod-eu.json", "cannot write the file"]);
+    fails_with(user.import(&["Prod_EU", "--write"]).run(), 3, &["keys/prod-eu.json", "cannot write the file"]);
     assert_eq!(user.files(), ["keys"]);
 }
 
 #[test]
 fn profiles_are_selected_and_renamed_on_the_command_line() {
     let user = User::new();
-    user.import(&["--write", "vm=machine-1", "kz"]).run().exits(0).quietly().stdout_has("vm: renamed to machine-1");
+    user.import(&["--write", "vm=machine-1", "kz"])
+        .run()
+        .exits(0)
+        .stderr_is_empty()
+        .stdout_has("vm: renamed to machine-1");
     assert_eq!(user.files(), ["kz.toml", "machine-1.toml"]);
     // If another profile is renamed to `default`, no alias of that name is written.
-    user.import(&["--write", "vm=default", "Prod_EU"]).run().exits(0).quietly();
+    user.import(&["--write", "vm=default", "Prod_EU"]).run().exits(0).stderr_is_empty();
     assert!(user.read("default.toml").contains("source = \"metadata\""), "{}", user.read("default.toml"));
-    refused_with_hint(user.import(&["gone"]).run(), 2, &["config.yaml", "no profile gone"], "Prod_EU");
-    refused(user.import(&["vm=Not_A_Name"]).run(), 2, &["Not_A_Name"]);
-    refused(user.import(&["--profile", "vm"]).run(), 2, &["--profile"]);
+    fails_with_hint(user.import(&["gone"]).run(), 2, &["config.yaml", "no profile gone"], "Prod_EU");
+    fails_with(user.import(&["vm=Not_A_Name"]).run(), 2, &["Not_A_Name"]);
+    fails_with(user.import(&["--profile", "vm"]).run(), 2, &["--profile"]);
 }
 
 #[test]
@@ -236,9 +245,9 @@ fn colliding_names_are_rejected_until_one_is_renamed() {
     let profile = "instance-service-account: \"true\"\n";
     user.world.sandbox.file(YC, format!("profiles:\n  a_b:\n    {profile}  A-B:\n    {profile}  жук:\n    {profile}"));
     let expected = ["a_b", "A-B", "both become a-b"];
-    refused_with_hint(user.import(&[]).run(), 2, &expected, "ycred import 'a_b=a-b' 'A-B=a-b-2'");
-    refused_with_hint(user.import(&["жук"]).run(), 2, &["жук"], "=NAME");
-    user.import(&["--write", "a_b", "A-B=other", "жук=beetle"]).run().exits(0).quietly();
+    fails_with_hint(user.import(&[]).run(), 2, &expected, "ycred import 'a_b=a-b' 'A-B=a-b-2'");
+    fails_with_hint(user.import(&["жук"]).run(), 2, &["жук"], "=NAME");
+    user.import(&["--write", "a_b", "A-B=other", "жук=beetle"]).run().exits(0).stderr_is_empty();
     assert_eq!(user.files(), ["a-b.toml", "beetle.toml", "other.toml"]);
 }
 
@@ -246,7 +255,7 @@ fn colliding_names_are_rejected_until_one_is_renamed() {
 fn a_current_profile_named_default_becomes_the_default() {
     let user = User::new();
     user.world.sandbox.file(YC, "current: default\nprofiles:\n  default:\n    instance-service-account: true\n");
-    user.import(&["--write"]).run().exits(0).quietly();
+    user.import(&["--write"]).run().exits(0).stderr_is_empty();
     assert_eq!(user.files(), ["default.toml"]);
     assert!(user.read("default.toml").contains("source = \"metadata\""));
 }
@@ -260,10 +269,10 @@ fn a_key_in_one_string_and_a_disabled_instance_account_are_read_correctly() {
         "profiles:\n  text:\n    service-account-key: |\n{key}  off:\n    instance-service-account: FALSE\n  on:\n    instance-service-account: 'True'\n"
     );
     user.world.sandbox.file(YC, config);
-    let run = user.import(&["--write"]).run().exits(0).quietly().never_says(&user.private_line());
+    let run = user.import(&["--write"]).run().exits(0).stderr_is_empty().never_prints(&user.private_line());
     assert!(run.stdout.contains("off: skipped, because it has no credentials"), "{run}");
     assert_eq!(user.files(), ["keys/text.json", "on.toml", "text.toml"]);
-    let token = handed(user.token_of("text"));
+    let token = prints_token(user.token_of("text"));
     assert_eq!(user.world.emulator.subject_of(&token).as_ref(), Some(&user.world.key.service_account_id));
 }
 
@@ -271,9 +280,9 @@ fn a_key_in_one_string_and_a_disabled_instance_account_are_read_correctly() {
 fn concurrent_imports_write_the_same_files_and_all_succeed() {
     let user = User::new();
     for run in crate::harness::run_all((0..20).map(|_| user.import(&["--write"]))) {
-        run.exits(0).quietly();
+        run.exits(0).stderr_is_empty();
     }
-    assert!(handed(user.token_of("prod-eu")).starts_with("t1."));
+    assert!(prints_token(user.token_of("prod-eu")).starts_with("t1."));
     assert!(user.files().iter().all(|name| !name.contains(".ycred-")), "{:?}", user.files());
 }
 
@@ -287,7 +296,7 @@ fn a_profile_with_impersonation_and_several_credentials_is_imported() {
     );
     user.world.sandbox.file(YC, config);
     user.import(&["--write"]).run().exits(0).stdout_has("one: federation-id ignored, because token takes precedence");
-    let token = handed(user.token_of("one"));
+    let token = prints_token(user.token_of("one"));
     assert_eq!(user.world.emulator.subject_of(&token), Some(account));
 }
 
@@ -300,7 +309,7 @@ fn hosts_of_the_docker_helper_become_entries_to_paste() {
         serde_json::from_str(&snippet).unwrap_or_else(|error| panic!("{error}\n{run}"))
     };
     user.world.sandbox.file(HELPER, "cr.yandex: Prod_EU\ncr.yandexcloud.kz: kz\ndefault: default\n");
-    let run = user.import(&[]).run().exits(0).quietly();
+    let run = user.import(&[]).run().exits(0).stderr_is_empty();
     let expected = serde_json::json!({"credHelpers": {
         "cr.yandex": "ycred-prod-eu", "cr.yandexcloud.kz": "ycred-kz",
         "cr.cloud.yandex.net": "ycred-yc-default", "container-registry.cloud.yandex.net": "ycred-yc-default"}});
@@ -311,7 +320,7 @@ fn hosts_of_the_docker_helper_become_entries_to_paste() {
     }
     // The helper's file alone: names are resolved with the config.yaml next to it.
     let helper = user.world.sandbox.path(HELPER);
-    let run = user.import(&["--from", &helper.to_string_lossy()]).run().exits(0).quietly();
+    let run = user.import(&["--from", &helper.to_string_lossy()]).run().exits(0).stderr_is_empty();
     assert_eq!(json(&run), expected);
     // The profile must exist.
     user.world.sandbox.file(HELPER, "cr.yandex: nobody\ncr.cloud.yandex.net: vm\n");
@@ -348,7 +357,7 @@ fn errors_in_yc_files_have_file_and_line_and_nothing_is_written() {
     ] {
         user.world.sandbox.file(YC, &config);
         let run = user.import(&["--write"]).run();
-        refused(run, 3, &expected);
+        fails_with(run, 3, &expected);
         assert_eq!(user.files(), [""; 0], "{config:.60}");
     }
     // The other profiles can be imported without the broken one.
@@ -356,13 +365,13 @@ fn errors_in_yc_files_have_file_and_line_and_nothing_is_written() {
         "profiles:\n  bad:\n    token: t1.x.y\n  a:\n    token: y0_x\n  b c:\n    instance-service-account: true\n";
     user.world.sandbox.file(YC, config);
     let hint = "ycred import a 'b c'";
-    refused_with_hint(user.import(&["--write"]).run(), 3, &["config.yaml:3", "profile bad"], hint);
+    fails_with_hint(user.import(&["--write"]).run(), 3, &["config.yaml:3", "profile bad"], hint);
     user.world.sandbox.file(YC, format!("{config}  worse:\n{key}").replace("t1.x.y", "y0_y"));
     let hint = "ycred import bad a 'b c'";
-    refused_with_hint(user.import(&["--write"]).run(), 3, &["profile worse: service-account-key"], hint);
-    user.import(&["--write", "bad", "a", "b c"]).run().exits(0).quietly();
+    fails_with_hint(user.import(&["--write"]).run(), 3, &["profile worse: service-account-key"], hint);
+    user.import(&["--write", "bad", "a", "b c"]).run().exits(0).stderr_is_empty();
     fs::remove_file(user.world.sandbox.path(YC)).expect("yc's file");
-    refused_with_hint(user.import(&[]).run(), 3, &["config.yaml", "no such file"], "--from FILE");
+    fails_with_hint(user.import(&[]).run(), 3, &["config.yaml", "no such file"], "--from FILE");
 }
 
 #[test]
@@ -378,29 +387,29 @@ fn variables_become_a_profile_that_works_without_them() {
     let key = user.world.sandbox.path("home/key.json");
     user.world.key.write(&key).expect("a key file");
     let json = fs::read_to_string(&key).expect("the key");
-    let subject = |name: &str| user.world.emulator.subject_of(&handed(user.token_of(name))).expect("a subject");
+    let subject = |name: &str| user.world.emulator.subject_of(&prints_token(user.token_of(name))).expect("a subject");
     let account = user.world.key.service_account_id.clone();
     let import = |name: &str, variable: &str, value: &str| {
-        user.import(&["--environment", name, "--write"]).env(variable, value).run().exits(0).quietly()
+        user.import(&["--environment", name, "--write"]).env(variable, value).run().exits(0).stderr_is_empty()
     };
     // A path is relative to the working directory.
     let call = user.import(&["--environment", "path", "--write"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", "key.json");
-    call.within(user.world.sandbox.path("home")).run().exits(0).quietly();
+    call.within(user.world.sandbox.path("home")).run().exits(0).stderr_is_empty();
     assert!(user.read("path.toml").contains(&format!("key-file = \"{}\"", key.display())));
     assert_eq!(subject("path"), account);
-    import("inline", "YC_SERVICE_ACCOUNT_KEY_FILE", &json).never_says(&user.private_line());
+    import("inline", "YC_SERVICE_ACCOUNT_KEY_FILE", &json).never_prints(&user.private_line());
     assert_eq!(user.read("keys/inline.json").trim(), json.trim());
     assert_eq!(subject("inline"), account);
-    import("oauth", "YC_TOKEN", &user.oauth).never_says(&user.oauth);
+    import("oauth", "YC_TOKEN", &user.oauth).never_prints(&user.oauth);
     assert_eq!(user.read("keys/oauth.oauth-token"), user.oauth);
-    handed(user.token_of("oauth"));
+    prints_token(user.token_of("oauth"));
     import("vm", "YC_METADATA_ADDR", &user.world.emulator.metadata_addr());
     assert_eq!(subject("vm"), user.machine);
-    import("held", "YC_IAM_TOKEN", "t1.held.x").never_says("t1.held.x").stdout_has("reads the variable");
+    import("held", "YC_IAM_TOKEN", "t1.held.x").never_prints("t1.held.x").stdout_has("reads the variable");
     assert!(user.read("held.toml").contains("token-env = \"YC_IAM_TOKEN\""));
     let call = user.import(&["--environment", "job", "--write"]).env("YCRED_SERVICE_ACCOUNT_ID", "aje1");
     let call = call.env("YCRED_SUBJECT_TOKEN_FILE", "token").env("YCRED_AUTH_URL", "https://auth.example");
-    call.within(user.world.sandbox.path("home")).run().exits(0).quietly();
+    call.within(user.world.sandbox.path("home")).run().exits(0).stderr_is_empty();
     let profile = user.read("job.toml");
     let file = format!("subject-token-file = \"{}/token\"\n", user.world.sandbox.path("home").display());
     assert!(
@@ -414,20 +423,20 @@ fn variables_become_a_profile_that_works_without_them() {
         .env("YCRED_IMPERSONATE", format!(" {other}"))
         .run()
         .exits(0)
-        .quietly();
+        .stderr_is_empty();
     let profile = user.read("default.toml");
     assert!(
         profile.contains("endpoint = \"api.yandexcloud.kz\"\n")
             && profile.contains(&format!("impersonate = [\"{other}\"]")),
         "{profile}"
     );
-    refused_with_hint(
+    fails_with_hint(
         user.import(&["--environment"]).run(),
         3,
         &["no credentials in the environment"],
         "YC_SERVICE_ACCOUNT_KEY_FILE",
     );
-    refused(user.import(&["--environment", "a", "b"]).run(), 2, &["one profile"]);
+    fails_with(user.import(&["--environment", "a", "b"]).run(), 2, &["one profile"]);
     // Invalid variables are reported by name.
     for (variables, expected) in [
         (&[("YC_METADATA_ADDR", "example.com")][..], ["YC_METADATA_ADDR", "example.com"]),
@@ -441,7 +450,7 @@ fn variables_become_a_profile_that_works_without_them() {
     ] {
         let call = user.import(&["--environment", "wrong", "--write"]);
         let call = variables.iter().fold(call, |call, (name, value)| call.env(name, *value));
-        refused(call.run(), 3, &expected);
+        fails_with(call.run(), 3, &expected);
         assert!(!user.files().iter().any(|name| name.contains("wrong")), "{variables:?}");
     }
 }

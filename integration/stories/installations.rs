@@ -4,7 +4,7 @@ use crate::emulator::endpoints::{IAM, LIST};
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::log::Presented;
 use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, TOKENS, Tls};
-use crate::expect::{handed, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::run_all;
 use crate::harness::waiting::{HOUR, MINUTE};
 use crate::world::World;
@@ -14,7 +14,7 @@ struct Installation(World);
 
 impl Installation {
     fn new() -> Installation {
-        let world = World::bare(Config::with_tls(Tls::Good));
+        let world = World::without_profile(Config::with_tls(Tls::Good));
         world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
         let installation = Installation(world);
         installation.profile("");
@@ -102,7 +102,7 @@ fn concurrent_misses_of_many_profiles_discover_iam_once() {
     }
     let calls = names.iter().flat_map(|name| (0..4).map(|_| installation.0.token(&["--profile", name])));
     for run in run_all(calls) {
-        handed(run);
+        prints_token(run);
     }
     assert_eq!(installation.requests(), (1, 0, names.len()));
 }
@@ -115,14 +115,14 @@ fn a_discovered_address_is_used_for_an_hour_and_longer_if_discovery_fails() {
     }
     installation.0.get();
     installation.0.age(HOUR - MINUTE);
-    handed(installation.0.token(&["--profile", "one"]).run());
+    prints_token(installation.0.token(&["--profile", "one"]).run());
     assert_eq!(installation.requests(), (1, 0, 2));
     installation.0.age(2 * MINUTE);
-    handed(installation.0.token(&["--profile", "two"]).run());
+    prints_token(installation.0.token(&["--profile", "two"]).run());
     assert_eq!(installation.requests(), (2, 0, 3));
     installation.0.age(2 * HOUR);
     installation.0.emulator.fault(Fault::refuse(503).retry_after(0).on(Endpoint::Other));
-    handed(installation.0.token(&["--profile", "three"]).run());
+    prints_token(installation.0.token(&["--profile", "three"]).run());
     assert_eq!(installation.0.emulator.requests(TOKENS), 4);
 }
 
@@ -133,7 +133,7 @@ fn a_forced_refresh_discovers_iam_once_for_the_whole_chain() {
     installation.profile(&format!("impersonate = \"{account}\"\n"));
     installation.0.get();
     assert_eq!(installation.requests(), (1, 0, 1));
-    handed(installation.0.token(&["--force-refresh"]).run());
+    prints_token(installation.0.token(&["--force-refresh"]).run());
     assert_eq!(installation.requests(), (2, 0, 2));
     assert_eq!(installation.0.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT), 2);
 }
@@ -143,7 +143,7 @@ fn without_a_cache_a_run_discovers_iam_once_and_writes_nothing() {
     let installation = Installation::new();
     let account = installation.0.emulator.new_service_account();
     installation.profile(&format!("impersonate = \"{account}\"\n"));
-    handed(installation.0.token(&["--no-cache"]).run());
+    prints_token(installation.0.token(&["--no-cache"]).run());
     assert_eq!(installation.requests(), (1, 0, 1));
     assert_eq!(installation.0.sandbox.files("cache"), [""; 0].map(std::path::PathBuf::from));
 }
@@ -156,7 +156,7 @@ fn a_discovery_error_has_the_url_and_suggests_iam_url() {
     let hint = "iam-url";
     let check = |code, expected: &[&str]| {
         let run = installation.0.token(&["--force-refresh"]).run();
-        let error = refused_with_hint(run, code, expected, hint);
+        let error = fails_with_hint(run, code, expected, hint);
         assert!(error.contains("discovery of the IAM address"), "{error}");
     };
     installation.0.emulator.fault(Fault::refuse(403).message("not for you").on(Endpoint::Other));
@@ -179,8 +179,8 @@ fn a_discovery_error_has_the_url_and_suggests_iam_url() {
 fn a_rejected_discovery_is_remembered_like_any_rejection() {
     let installation = Installation::new();
     installation.0.emulator.fault(Fault::refuse(403).on(Endpoint::Other));
-    refused(installation.0.token(&[]).run(), 1, &["discovery"]);
-    refused(installation.0.token(&[]).run(), 1, &["discovery", "remembered"]);
+    fails_with(installation.0.token(&[]).run(), 1, &["discovery"]);
+    fails_with(installation.0.token(&[]).run(), 1, &["discovery", "remembered"]);
     assert_eq!(installation.requests(), (1, 0, 0));
 }
 
@@ -188,7 +188,7 @@ fn a_rejected_discovery_is_remembered_like_any_rejection() {
 fn logout_of_all_deletes_the_discovered_address_and_counts_only_tokens() {
     let installation = Installation::new();
     installation.0.get();
-    let run = installation.0.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly();
+    let run = installation.0.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty();
     assert!(run.stdout.contains(": 1 cached token removed"), "{run}");
     installation.0.get();
     assert_eq!(installation.requests(), (2, 0, 2));
@@ -211,7 +211,7 @@ fn an_iam_url_that_is_neither_a_url_nor_discover_is_rejected() {
     let wrong = installation.settings("key.json").replace("discover", "discovery");
     installation.0.sandbox.profile("default", &wrong);
     let expected = ["default.toml:5", "`iam-url` is not a URL such as https://"];
-    refused_with_hint(installation.0.token(&[]).run(), 3, &expected, "\"discover\"");
+    fails_with_hint(installation.0.token(&[]).run(), 3, &expected, "\"discover\"");
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn init_writes_a_profile_with_discovery() {
         .ycred(arguments.into_iter().chain(files))
         .run()
         .exits(0)
-        .quietly()
+        .stderr_is_empty()
         .stdout_has("service account");
     assert_eq!(installation.requests(), (1, 0, 1));
 }

@@ -15,7 +15,7 @@ use crate::emulator::auth::TOKEN;
 use crate::emulator::exchange::Algorithm;
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, TOKENS};
-use crate::expect::{refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint};
 use crate::harness::waiting::{HOUR, MINUTE};
 use crate::harness::{Call, Run, Sandbox, run_all};
 use crate::packages;
@@ -141,13 +141,13 @@ const IMAGE: &str = "cr.yandex/crp0000000000000000/app:1";
 fn the_nodes_token_is_for_the_images_registry_until_it_expires() {
     let world = World::new();
     world.emulator.set(|settings| settings.life = 3 * HOUR);
-    let run = world.kubelet(IMAGE, None).run().exits(0).quietly();
+    let run = world.kubelet(IMAGE, None).run().exits(0).stderr_is_empty();
     let token = world.emulator.tokens()[0].clone();
     assert_eq!(password(&run, "cr.yandex"), token);
     let (duration, _) = parse_response(&run);
     assert!(duration <= 3 * HOUR - MINUTE + Duration::from_secs(1) && duration > 2 * HOUR + 58 * MINUTE, "{run}");
     world.age(2 * HOUR);
-    let run = world.kubelet("cr.yandex/other@sha256:0123", None).run().exits(0).quietly();
+    let run = world.kubelet("cr.yandex/other@sha256:0123", None).run().exits(0).stderr_is_empty();
     assert_eq!(password(&run, "cr.yandex"), token);
     assert!(parse_response(&run).0 < HOUR, "expected the remaining lifetime\n{run}");
     assert_eq!(world.emulator.calls(), 1);
@@ -178,13 +178,13 @@ fn images_of_other_registries_get_an_empty_response_without_a_request() {
         "user@cr.yandex/app",
         "cr.yandex./app",
     ] {
-        let run = world.kubelet(image, None).run().exits(0).quietly();
+        let run = world.kubelet(image, None).run().exits(0).stderr_is_empty();
         assert_eq!(parse_response(&run), (Duration::ZERO, BTreeMap::new()), "{image}");
     }
     fs::write(world.sandbox.path("config/default.toml"), "no profile").expect("a broken profile");
-    let run = world.kubelet("nginx", None).run().exits(0).quietly();
+    let run = world.kubelet("nginx", None).run().exits(0).stderr_is_empty();
     assert!(parse_response(&run).1.is_empty(), "{run}");
-    refused(world.kubelet(IMAGE, None).run(), 3, &["default.toml"]);
+    fails_with(world.kubelet(IMAGE, None).run(), 3, &["default.toml"]);
     assert_eq!(world.emulator.calls(), 0);
 }
 
@@ -192,7 +192,7 @@ fn images_of_other_registries_get_an_empty_response_without_a_request() {
 fn a_custom_registry_is_keyed_with_its_port() {
     let world = World::new();
     world.configure("hosts = \"registry.example.com:5000\"");
-    let run = world.kubelet("registry.example.com:5000/team/app:1", None).run().exits(0).quietly();
+    let run = world.kubelet("registry.example.com:5000/team/app:1", None).run().exits(0).stderr_is_empty();
     assert_eq!(password(&run, "registry.example.com:5000"), world.emulator.tokens()[0]);
 }
 
@@ -200,7 +200,7 @@ fn a_custom_registry_is_keyed_with_its_port() {
 fn a_rejection_is_on_stderr_and_stdout_is_empty() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(401).message("The key was deleted"));
-    refused(world.kubelet(IMAGE, None).run(), 1, &["profile default: ", "The key was deleted"]);
+    fails_with(world.kubelet(IMAGE, None).run(), 1, &["profile default: ", "The key was deleted"]);
 }
 
 #[test]
@@ -208,13 +208,13 @@ fn anything_but_a_version_1_request_is_rejected() {
     let world = World::new();
     let call = |input: String| world.sandbox.ycred(["kubelet"]).stdin(input).run();
     for input in ["", "no JSON", "{}", "[]", r#"{"kind":"Pod"}"#] {
-        refused_with_hint(call(input.to_owned()), 2, &["the request on stdin"], "ycred token");
+        fails_with_hint(call(input.to_owned()), 2, &["the request on stdin"], "ycred token");
     }
     let beta = request(IMAGE, None).replace("/v1\"", "/v1beta1\"");
-    refused_with_hint(call(beta), 2, &["v1beta1"], "CredentialProviderConfig");
+    fails_with_hint(call(beta), 2, &["v1beta1"], "CredentialProviderConfig");
     let long = request(&format!("cr.yandex/{}", "x".repeat(65 * 1024)), None);
-    refused(call(long), 2, &["larger than 65536 bytes"]);
-    refused(world.sandbox.ycred(["kubelet", "run"]).run(), 2, &["takes no arguments"]);
+    fails_with(call(long), 2, &["larger than 65536 bytes"]);
+    fails_with(world.sandbox.ycred(["kubelet", "run"]).run(), 2, &["takes no arguments"]);
     assert_eq!(world.emulator.calls(), 0);
 }
 
@@ -229,8 +229,8 @@ fn a_profile_path_works_without_home_and_other_variables() {
             .iter()
             .fold(call, |call, name| call.without(name))
     };
-    let first = call(IMAGE).run().exits(0).quietly();
-    assert_eq!(password(&call(IMAGE).run().exits(0).quietly(), "cr.yandex"), password(&first, "cr.yandex"));
+    let first = call(IMAGE).run().exits(0).stderr_is_empty();
+    assert_eq!(password(&call(IMAGE).run().exits(0).stderr_is_empty(), "cr.yandex"), password(&first, "cr.yandex"));
     assert_eq!(world.emulator.calls(), 1);
 }
 
@@ -238,7 +238,7 @@ fn a_profile_path_works_without_home_and_other_variables() {
 
 #[test]
 fn each_service_account_pulls_with_its_own_token_and_record() {
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let issuer = world.emulator.new_federation(Algorithm::Rs256);
     let account = world.emulator.new_service_account();
     let subjects = ["system:serviceaccount:red:app", "system:serviceaccount:blue:app"];
@@ -254,9 +254,9 @@ fn each_service_account_pulls_with_its_own_token_and_record() {
         ),
     );
     let pull = |subject: &str| world.kubelet(IMAGE, Some(&issuer.token(subject))).run();
-    let first = subjects.map(|subject| password(&pull(subject).exits(0).quietly(), "cr.yandex"));
+    let first = subjects.map(|subject| password(&pull(subject).exits(0).stderr_is_empty(), "cr.yandex"));
     assert_ne!(first[0], first[1]);
-    let again = subjects.map(|subject| password(&pull(subject).exits(0).quietly(), "cr.yandex"));
+    let again = subjects.map(|subject| password(&pull(subject).exits(0).stderr_is_empty(), "cr.yandex"));
     assert_eq!(again, first, "another token of the same account");
     assert_eq!(world.emulator.requests(TOKEN), 2);
     assert_eq!(world.records().len(), 2);
@@ -265,9 +265,9 @@ fn each_service_account_pulls_with_its_own_token_and_record() {
     let presented = issuer.token(stranger);
     let run = world.kubelet(IMAGE, Some(&presented)).run();
     assert!(!run.stderr.contains(&presented), "{run}");
-    refused_with_hint(run, 1, &["no federated credential"], stranger);
+    fails_with_hint(run, 1, &["no federated credential"], stranger);
     // A static pod has no service account.
-    refused(world.kubelet(IMAGE, None).run(), 3, &["or a client that sends a subject token"]);
+    fails_with(world.kubelet(IMAGE, None).run(), 3, &["or a client that sends a subject token"]);
 }
 
 #[test]
@@ -276,10 +276,10 @@ fn a_profile_that_cannot_use_a_service_accounts_token_rejects_the_request() {
     let token = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJ4Iiwic3ViIjoieSJ9.c2lnbmF0dXJl";
     let run = world.kubelet(IMAGE, Some(token)).run();
     let expected = ["profile default: the request contains a service account token, but source \"authorized-key\""];
-    refused_with_hint(run, 3, &expected, "tokenAttributes");
-    let run = world.kubelet("nginx", Some(token)).run().exits(0).quietly();
+    fails_with_hint(run, 3, &expected, "tokenAttributes");
+    let run = world.kubelet("nginx", Some(token)).run().exits(0).stderr_is_empty();
     assert!(parse_response(&run).1.is_empty(), "another registry gets an empty response\n{run}");
-    password(&world.kubelet(IMAGE, Some("")).run().exits(0).quietly(), "cr.yandex");
+    password(&world.kubelet(IMAGE, Some("")).run().exits(0).stderr_is_empty(), "cr.yandex");
     assert_eq!(world.emulator.calls(), 1);
 }
 
@@ -294,7 +294,8 @@ fn packaging(file: &str) -> PathBuf {
 fn yaml(path: &Path) -> Option<Vec<Value>> {
     let python = packages::python(&["PyYAML==6.0.3"])?.join("python");
     let script = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
-    let run = Sandbox::new().call(python, ["-c", script, path.to_str().expect("UTF-8")]).run().succeeds().quietly();
+    let run =
+        Sandbox::new().call(python, ["-c", script, path.to_str().expect("UTF-8")]).run().succeeds().stderr_is_empty();
     Some(serde_json::from_str(&run.stdout).expect("JSON"))
 }
 
@@ -350,7 +351,7 @@ fn with_the_shipped_configuration_many_concurrent_pulls_share_one_request() {
         })
         .collect();
     for (n, run) in run_all(calls).into_iter().enumerate() {
-        let run = run.exits(0).quietly();
+        let run = run.exits(0).stderr_is_empty();
         let registry = &provider.match_images[n % provider.match_images.len()];
         assert_eq!(password(&run, registry), world.emulator.tokens()[0]);
     }
@@ -364,7 +365,7 @@ fn the_shipped_configuration_for_service_accounts_separates_them() {
     // kubernetes `pkg/credentialprovider/plugin/config.go`, `validateCredentialProviderConfig`.
     assert!(!attributes.service_account_token_audience.is_empty() && attributes.require_service_account);
     assert_eq!(attributes.cache_type, "ServiceAccount");
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let issuer = world.emulator.new_federation(Algorithm::Rs256);
     let account = world.emulator.new_service_account();
     world.emulator.new_federated_credential(&issuer, &account, "system:serviceaccount:red:app");
@@ -376,7 +377,7 @@ fn the_shipped_configuration_for_service_accounts_separates_them() {
         ),
     );
     let token = issuer.token("system:serviceaccount:red:app");
-    let run = provider_call(&provider, &world.sandbox, request(IMAGE, Some(&token))).run().exits(0).quietly();
+    let run = provider_call(&provider, &world.sandbox, request(IMAGE, Some(&token))).run().exits(0).stderr_is_empty();
     let password = password(&run, "cr.yandex");
     assert_eq!(world.emulator.subject_of(&password), Some(account));
     assert_ne!(password, token, "the kubelet rejects a response that returns the pod's token");
@@ -426,7 +427,7 @@ fn the_installer_writes_every_file_to_its_documented_place_and_replaces_old_ones
     let command: Vec<&str> = install["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     assert_eq!(command, ["/bin/sh", "-euc"]);
     for _ in 0..2 {
-        sandbox.call("/bin/sh", ["-euc", &script]).run().succeeds().quietly();
+        sandbox.call("/bin/sh", ["-euc", &script]).run().succeeds().stderr_is_empty();
     }
     let mode = |file: &str| {
         use std::os::unix::fs::PermissionsExt as _;

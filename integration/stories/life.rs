@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::emulator::TOKENS;
 use crate::emulator::faults::Fault;
-use crate::expect::{handed, one_token, refused, refused_with_hint, warned};
+use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning, token_on_stdout};
 use crate::harness::files::set_mode;
 use crate::harness::run_all;
 use crate::harness::waiting::{HOUR, HeldLock, MINUTE, started};
@@ -16,10 +16,10 @@ use crate::world::{World, shift};
 #[test]
 fn a_token_is_requested_once_and_then_printed_from_the_cache_byte_for_byte() {
     let world = World::new();
-    let first = world.token(&[]).run().exits(0).quietly();
+    let first = world.token(&[]).run().exits(0).stderr_is_empty();
     assert_eq!(first.stdout, format!("{}\n", world.emulator.tokens()[0]));
     for _ in 0..5 {
-        world.token(&[]).run().exits(0).quietly().stdout_is(&first.stdout);
+        world.token(&[]).run().exits(0).stderr_is_empty().stdout_is(&first.stdout);
     }
     assert_eq!(world.emulator.calls(), 1);
     let entry = &world.emulator.log()[0];
@@ -84,10 +84,10 @@ fn in_the_soft_window_one_process_renews_and_all_others_return_the_cached_token_
     world.wait_for_requests(2);
     // The emulator delays the renewal until these have finished, so they cannot have waited for it.
     for run in run_all((0..20).map(|_| world.token(&[]))) {
-        assert_eq!(handed(run), old);
+        assert_eq!(prints_token(run), old);
     }
     world.emulator.clear_faults();
-    let new = handed(leader.finish());
+    let new = prints_token(leader.finish());
     assert_ne!(new, old);
     assert_eq!(world.get(), new);
     assert_eq!(world.requests(), 2);
@@ -111,12 +111,15 @@ fn after_a_failed_renewal_the_cached_token_is_used_with_one_warning_and_a_back_o
     let token = world.get();
     world.age(11 * HOUR);
     world.emulator.fault(Fault::refuse(503).message("the test says no"));
-    assert_eq!(warned(world.token(&[]).run(), &["the cached token is used", "the test says no"]), token);
+    assert_eq!(
+        prints_token_with_warning(world.token(&[]).run(), &["the cached token is used", "the test says no"]),
+        token
+    );
     assert_eq!(world.requests(), 2, "a renewal is one request, without retries");
     assert_eq!(world.get(), token);
     assert_eq!(world.requests(), 2, "no request before retry-at");
     world.age(Duration::from_secs(5 * 60 + 1));
-    assert_eq!(warned(world.token(&[]).run(), &["the test says no"]), token);
+    assert_eq!(prints_token_with_warning(world.token(&[]).run(), &["the test says no"]), token);
     assert_eq!(world.requests(), 3, "the back-off lasts five minutes at most");
 }
 
@@ -193,17 +196,17 @@ fn an_expired_token_is_never_returned() {
     assert_ne!(world.get(), token);
     world.age(13 * HOUR);
     world.emulator.fault(Fault::refuse(401).message("deleted"));
-    refused(world.token(&[]).run(), 1, &["deleted"]);
+    fails_with(world.token(&[]).run(), 1, &["deleted"]);
 }
 
 #[test]
 fn below_min_ttl_a_new_token_is_fetched_first() {
     let world = World::new();
     let token = world.get();
-    assert_eq!(handed(world.token(&["--min-ttl", "11h"]).run()), token);
+    assert_eq!(prints_token(world.token(&["--min-ttl", "11h"]).run()), token);
     assert_eq!(world.requests(), 1);
     world.age(2 * HOUR);
-    assert_ne!(handed(world.token(&["--min-ttl", "11h"]).run()), token);
+    assert_ne!(prints_token(world.token(&["--min-ttl", "11h"]).run()), token);
     assert_eq!(world.requests(), 2);
     world.configure("min-ttl = \"11h\"");
     let token = world.get();
@@ -218,9 +221,12 @@ fn a_token_below_min_ttl_is_returned_with_one_warning_if_the_cloud_is_down() {
     let token = world.get();
     world.age(12 * HOUR - Duration::from_secs(50));
     world.emulator.fault(Fault::refuse(503).message("the test says no").retry_after(0));
-    assert_eq!(warned(world.token(&[]).run(), &["the cached token is used", "the test says no"]), token);
+    assert_eq!(
+        prints_token_with_warning(world.token(&[]).run(), &["the cached token is used", "the test says no"]),
+        token
+    );
     assert_eq!(world.requests(), 5, "one request and three retries");
-    warned(world.token(&[]).run(), &["the cached token is used"]);
+    prints_token_with_warning(world.token(&[]).run(), &["the cached token is used"]);
     assert_eq!(world.requests(), 5, "no request before retry-at");
 }
 
@@ -228,8 +234,8 @@ fn a_token_below_min_ttl_is_returned_with_one_warning_if_the_cloud_is_down() {
 fn a_min_ttl_that_the_cloud_cannot_meet_gets_the_longest_token_with_one_warning() {
     let world = World::new();
     world.emulator.set(|settings| settings.life = HOUR);
-    let token = warned(world.token(&["--min-ttl", "10h"]).run(), &["less than the 10h asked for"]);
-    assert_eq!(warned(world.token(&["--min-ttl", "10h"]).run(), &["less than the 10h"]), token);
+    let token = prints_token_with_warning(world.token(&["--min-ttl", "10h"]).run(), &["less than the 10h asked for"]);
+    assert_eq!(prints_token_with_warning(world.token(&["--min-ttl", "10h"]).run(), &["less than the 10h"]), token);
     assert_eq!(world.requests(), 1, "later runs make no request: the cloud cannot issue a longer token");
     assert_eq!(world.get(), token);
 }
@@ -241,20 +247,20 @@ fn a_rejection_has_the_clouds_message_and_request_id_and_is_remembered_for_five_
     let world = World::new();
     world.emulator.fault(Fault::refuse(403).message("the test says no"));
     let first =
-        refused(world.token(&[]).run(), 1, &["profile default", "403", "PERMISSION_DENIED", "the test says no"]);
+        fails_with(world.token(&[]).run(), 1, &["profile default", "403", "PERMISSION_DENIED", "the test says no"]);
     let id = world.emulator.log()[0].request_id.clone();
     assert!(first.contains(&id), "{first}");
     assert!(!first.contains("remembered"), "{first}");
     // Moves the failure to the present, so that a slow machine does not matter.
     world.edit(|record| shift(&mut record["failure"], 20_000));
-    let again = refused(world.token(&[]).run(), 1, &[&id, "(remembered, ", " ago)"]);
+    let again = fails_with(world.token(&[]).run(), 1, &[&id, "(remembered, ", " ago)"]);
     assert!(again.starts_with(&first), "expected the same error: {again}");
     world.age(Duration::from_secs(21));
-    let later = refused(world.token(&[]).run(), 1, &["(remembered, "]);
+    let later = fails_with(world.token(&[]).run(), 1, &["(remembered, "]);
     assert!(!later.contains("remembered, 0s"), "expected the age of the failure: {later}");
     assert_eq!(world.requests(), 1);
     world.age(Duration::from_secs(5));
-    let fresh = refused(world.token(&[]).run(), 1, &["the test says no"]);
+    let fresh = fails_with(world.token(&[]).run(), 1, &["the test says no"]);
     assert!(!fresh.contains("remembered"), "{fresh}");
     assert_eq!(world.requests(), 2);
 }
@@ -263,11 +269,11 @@ fn a_rejection_has_the_clouds_message_and_request_id_and_is_remembered_for_five_
 fn an_unavailable_cloud_is_remembered_for_two_seconds() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(500).retry_after(0));
-    refused(world.token(&[]).run(), 4, &["500", "INTERNAL"]);
+    fails_with(world.token(&[]).run(), 4, &["500", "INTERNAL"]);
     assert_eq!(world.requests(), 4);
     // Moves the failure to the present, so that a slow machine does not matter.
     world.edit(|record| shift(&mut record["failure"], 20_000));
-    refused(world.token(&[]).run(), 4, &["remembered"]);
+    fails_with(world.token(&[]).run(), 4, &["remembered"]);
     assert_eq!(world.requests(), 4);
     world.age(Duration::from_secs(22));
     world.emulator.clear_faults();
@@ -279,10 +285,10 @@ fn an_unavailable_cloud_is_remembered_for_two_seconds() {
 fn a_retry_after_beyond_the_deadline_fails_at_once_and_later_processes_obey_it_for_up_to_a_minute() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(429).message("slow down").retry_after(3600));
-    refused(world.token(&[]).run(), 4, &["429", "slow down"]);
+    fails_with(world.token(&[]).run(), 4, &["429", "slow down"]);
     assert_eq!(world.requests(), 1);
     world.age(Duration::from_secs(40));
-    refused(world.token(&[]).run(), 4, &["slow down", "remembered"]);
+    fails_with(world.token(&[]).run(), 4, &["slow down", "remembered"]);
     assert_eq!(world.requests(), 1);
     world.age(Duration::from_secs(21));
     world.emulator.clear_faults();
@@ -295,13 +301,13 @@ fn a_remembered_rejection_ends_with_a_new_key_or_a_forced_refresh() {
     let world = World::new();
     let refuse = || world.emulator.fault(Fault::refuse(401).message("deleted").times(1));
     refuse();
-    refused(world.token(&[]).run(), 1, &["deleted"]);
-    handed(world.token(&["--force-refresh"]).run());
+    fails_with(world.token(&[]).run(), 1, &["deleted"]);
+    prints_token(world.token(&["--force-refresh"]).run());
     for path in world.records() {
         fs::remove_file(path).expect("a record");
     }
     refuse();
-    refused(world.token(&[]).run(), 1, &["deleted"]);
+    fails_with(world.token(&[]).run(), 1, &["deleted"]);
     let key = world.emulator.new_service_account_key();
     key.write(world.sandbox.path("config/key.json")).expect("another key");
     let token = world.get();
@@ -314,13 +320,13 @@ fn a_remembered_rejection_ends_with_a_new_key_or_a_forced_refresh() {
 fn force_refresh_replaces_a_fresh_token_and_caches_the_new_one() {
     let world = World::new();
     let old = world.get();
-    let new = handed(world.token(&["--force-refresh"]).run());
+    let new = prints_token(world.token(&["--force-refresh"]).run());
     assert_ne!(new, old);
     assert_eq!(world.get(), new);
     assert_eq!(world.requests(), 2);
     // A forced token replaces the old one even if it expires earlier: the old one may have been revoked.
     world.emulator.fault(Fault::short_life(HOUR).times(1));
-    let short = handed(world.token(&["--force-refresh"]).run());
+    let short = prints_token(world.token(&["--force-refresh"]).run());
     assert_eq!(world.get(), short);
     assert_eq!(world.requests(), 3);
 }
@@ -333,7 +339,7 @@ fn many_forced_refreshes_at_once_make_one_request() {
     let held = HeldLock::of(&world.lock_file());
     let running: Vec<_> = (0..20).map(|_| started(world.token(&["--force-refresh", "-v"]))).collect();
     drop(held);
-    let tokens: Vec<String> = running.into_iter().map(|one| one_token(&one.finish().exits(0))).collect();
+    let tokens: Vec<String> = running.into_iter().map(|one| token_on_stdout(&one.finish().exits(0))).collect();
     assert!(tokens.iter().all(|token| *token == tokens[0] && *token != old), "{tokens:?}");
     assert_eq!(world.requests(), 2);
 }
@@ -346,8 +352,8 @@ fn a_fetch_that_began_before_the_forced_refresh_does_not_count_for_it() {
     world.wait_for_requests(1);
     let forced = started(world.token(&["--force-refresh", "-v"]));
     world.emulator.clear_faults();
-    let first = handed(leader.finish());
-    let second = one_token(&forced.finish().exits(0));
+    let first = prints_token(leader.finish());
+    let second = token_on_stdout(&forced.finish().exits(0));
     assert_ne!(first, second);
     assert_eq!(world.requests(), 2);
 }
@@ -363,9 +369,9 @@ fn a_forced_refresh_does_not_accept_an_old_token_that_another_process_kept() {
     forced.signal(libc::SIGSTOP);
     let other = started(world.token(&["--min-ttl", "24h", "-v"]));
     drop(held);
-    assert_eq!(one_token(&other.finish().exits(0)), old);
+    assert_eq!(token_on_stdout(&other.finish().exits(0)), old);
     forced.signal(libc::SIGCONT);
-    let new = one_token(&forced.finish().exits(0));
+    let new = token_on_stdout(&forced.finish().exits(0));
     assert_ne!(new, old);
     assert_eq!(world.requests(), 3);
 }
@@ -375,7 +381,7 @@ fn a_forced_refresh_that_returns_the_same_token_warns_once() {
     let world = World::new();
     let token = world.get();
     world.emulator.set(|settings| settings.repeat = Some(Duration::ZERO));
-    assert_eq!(warned(world.token(&["--force-refresh"]).run(), &["the same token again"]), token);
+    assert_eq!(prints_token_with_warning(world.token(&["--force-refresh"]).run(), &["the same token again"]), token);
     assert_eq!(world.requests(), 2);
 }
 
@@ -384,7 +390,7 @@ fn a_forced_refresh_never_falls_back_to_the_cached_token() {
     let world = World::new();
     let token = world.get();
     world.emulator.fault(Fault::refuse(403).message("the test says no"));
-    refused(world.token(&["--force-refresh"]).run(), 1, &["the test says no"]);
+    fails_with(world.token(&["--force-refresh"]).run(), 1, &["the test says no"]);
     assert_eq!(world.get(), token, "an ordinary call still returns it");
 }
 
@@ -392,11 +398,16 @@ fn a_forced_refresh_never_falls_back_to_the_cached_token() {
 fn refresh_prints_the_new_tokens_expiry_and_not_the_token() {
     let world = World::new();
     let old = world.get();
-    let run =
-        world.sandbox.ycred(["refresh"]).run().exits(0).quietly().stdout_has("profile default: token expires at ");
+    let run = world
+        .sandbox
+        .ycred(["refresh"])
+        .run()
+        .exits(0)
+        .stderr_is_empty()
+        .stdout_has("profile default: token expires at ");
     let new = world.get();
     assert_ne!(new, old);
-    run.never_says(&new).never_says(&old);
+    run.never_prints(&new).never_prints(&old);
     assert_eq!(world.requests(), 2);
 }
 
@@ -405,7 +416,7 @@ fn refresh_prints_the_new_tokens_expiry_and_not_the_token() {
 #[test]
 fn no_cache_neither_reads_nor_writes_a_record_or_a_lock() {
     let world = World::new();
-    let first = handed(world.token(&["--no-cache"]).run());
+    let first = prints_token(world.token(&["--no-cache"]).run());
     assert!(!world.sandbox.path("cache").exists());
     let cached = world.get();
     let files = || {
@@ -414,7 +425,7 @@ fn no_cache_neither_reads_nor_writes_a_record_or_a_lock() {
     };
     let before = files();
     let _held = HeldLock::of(&world.lock_file());
-    let second = handed(world.token(&["--no-cache"]).run());
+    let second = prints_token(world.token(&["--no-cache"]).run());
     assert!(first != cached && second != cached && first != second);
     assert_eq!(files(), before);
     assert_eq!(world.requests(), 3);
@@ -451,7 +462,7 @@ fn if_a_replaced_key_is_rejected_the_old_keys_token_is_not_used() {
     let key = world.emulator.new_service_account_key();
     key.write(world.sandbox.path("config/key.json")).expect("another key");
     world.emulator.delete_key(&key.id);
-    refused(world.token(&[]).run(), 1, &["401", &key.service_account_id]);
+    fails_with(world.token(&[]).run(), 1, &["401", &key.service_account_id]);
 }
 
 #[test]
@@ -465,8 +476,8 @@ fn a_key_replaced_during_a_fetch_does_not_get_the_old_keys_token() {
     key.write(world.sandbox.path("config/key.json")).expect("another key");
     world.emulator.clear_faults();
     let subject = |token: &str| world.emulator.subject_of(token).expect("a subject");
-    assert_eq!(subject(&handed(leader.finish())), world.key.service_account_id);
-    assert_eq!(subject(&one_token(&waiting.finish().exits(0))), key.service_account_id);
+    assert_eq!(subject(&prints_token(leader.finish())), world.key.service_account_id);
+    assert_eq!(subject(&token_on_stdout(&waiting.finish().exits(0))), key.service_account_id);
     assert_eq!(subject(&world.get()), key.service_account_id);
     assert_eq!(world.requests(), 2);
 }
@@ -492,9 +503,9 @@ fn without_its_key_file_the_cached_token_is_not_returned() {
     let path = world.sandbox.path("config/key.json");
     fs::rename(&path, world.sandbox.path("config/away.json")).expect("moved");
     let path = path.to_string_lossy().into_owned();
-    refused_with_hint(world.token(&[]).run(), 3, &[&path, "no such file"], "restore the file");
-    refused(world.token(&["--force-refresh"]).run(), 3, &[&path]);
-    refused(world.token(&["--no-cache"]).run(), 3, &[&path]);
+    fails_with_hint(world.token(&[]).run(), 3, &[&path, "no such file"], "restore the file");
+    fails_with(world.token(&["--force-refresh"]).run(), 3, &[&path]);
+    fails_with(world.token(&["--no-cache"]).run(), 3, &[&path]);
     assert_eq!(world.requests(), 1);
 }
 
@@ -519,7 +530,7 @@ fn git_erase_drops_only_the_given_token() {
     let token = world.get();
     let erase = |password: &str| {
         let request = format!("protocol=https\nhost=cr.yandex\nusername=iam\npassword={password}\n\n");
-        world.sandbox.ycred(["git", "erase"]).stdin(request).run().exits(0).quietly().stdout_is("");
+        world.sandbox.ycred(["git", "erase"]).stdin(request).run().exits(0).stderr_is_empty().stdout_is("");
     };
     erase(&world.emulator.issue("ajesomebodyelse00000"));
     assert_eq!(world.get(), token, "another token does not match");
@@ -536,6 +547,6 @@ fn a_key_file_that_others_can_read_causes_a_warning_only_on_a_miss() {
     let world = World::new();
     let path = world.sandbox.path("config/key.json");
     set_mode(&path, 0o644);
-    let token = warned(world.token(&[]).run(), &["can be read by others", "0644", "chmod 600"]);
+    let token = prints_token_with_warning(world.token(&[]).run(), &["can be read by others", "0644", "chmod 600"]);
     assert_eq!(world.get(), token);
 }

@@ -1,7 +1,7 @@
 //! `ycred logout`: the cached tokens are deleted for good, and the command lists them.
 
 use crate::emulator::faults::Fault;
-use crate::expect::{handed, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::waiting::wait_until;
 use crate::world::World;
 
@@ -10,7 +10,7 @@ fn logout_deletes_and_lists_every_link_and_succeeds_with_an_empty_cache() {
     let world = World::new();
     let account = world.emulator.new_service_account();
     world.configure(&format!("impersonate = \"{account}\""));
-    let logout = || world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout;
+    let logout = || world.sandbox.ycred(["logout"]).run().exits(0).stderr_is_empty().stdout;
     assert!(logout().contains("no token in the cache"));
     let token = world.get();
     let output = logout();
@@ -30,10 +30,10 @@ fn logout_of_all_empties_the_cache_and_counts() {
     let world = World::new();
     world.profile("second", "");
     world.get();
-    handed(world.token(&["-p", "second"]).run());
-    let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
+    prints_token(world.token(&["-p", "second"]).run());
+    let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty().stdout;
     assert!(output.contains("2 cached tokens removed"), "{output}");
-    let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout;
+    let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty().stdout;
     assert!(output.contains("0 cached tokens removed"), "{output}");
     world.get();
     assert_eq!(world.requests(), 3);
@@ -51,8 +51,8 @@ fn a_concurrent_fetch_does_not_restore_what_logout_deleted() {
         world.records().iter().all(|path| !std::fs::read_to_string(path).expect("a record").contains(&old))
     });
     world.emulator.clear_faults();
-    let fetched = handed(refresh.finish());
-    logout.finish().exits(0).quietly().stdout_has("removed the cached token");
+    let fetched = prints_token(refresh.finish());
+    logout.finish().exits(0).stderr_is_empty().stdout_has("removed the cached token");
     for path in world.records() {
         let record = std::fs::read_to_string(&path).expect("a record");
         assert!(!record.contains(&fetched) && !record.contains(&old), "a token is cached again");
@@ -71,8 +71,8 @@ fn logout_of_all_waits_for_a_first_fetch_and_deletes_its_token() {
     // but proves less.
     std::thread::sleep(std::time::Duration::from_millis(300));
     world.emulator.clear_faults();
-    let fetched = handed(fetch.finish());
-    logout.finish().exits(0).quietly().stdout_has("1 cached token removed");
+    let fetched = prints_token(fetch.finish());
+    logout.finish().exits(0).stderr_is_empty().stdout_has("1 cached token removed");
     for path in world.sandbox.files("cache") {
         let content = std::fs::read(&path).expect("readable");
         assert!(!String::from_utf8_lossy(&content).contains(&fetched), "{} contains the token", path.display());
@@ -86,7 +86,7 @@ fn logout_of_all_deletes_the_files_of_killed_processes() {
     for name in ["tmp-0123", "set-aside-x.json"] {
         world.sandbox.file(format!("cache/v1/{name}"), "t1.left.behind");
     }
-    world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly();
+    world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty();
     let left: Vec<_> = world.sandbox.files("cache/v1");
     assert!(left.iter().all(|path| !path.to_string_lossy().contains("tmp-")), "{left:?}");
     assert!(left.iter().all(|path| !path.to_string_lossy().contains("set-aside-")), "{left:?}");
@@ -110,7 +110,7 @@ fn a_logout_ends_the_waiters_without_a_request() {
         assert!(run.stderr.contains("was logged out while this process waited"), "{run}");
     }
     world.emulator.clear_faults();
-    handed(leader.finish());
+    prints_token(leader.finish());
     logout.finish().exits(0);
     assert_eq!(world.requests(), 2);
 }
@@ -120,12 +120,12 @@ fn logout_with_conflicting_arguments_or_without_a_cache_directory_is_an_error() 
     let world = World::new();
     world.get();
     let all_of_one = world.sandbox.ycred(["logout", "--all", "-p", "default"]).run();
-    refused(all_of_one, 2, &["cannot combine --all with a profile"]);
-    refused(world.sandbox.ycred(["logout", "--all", "default"]).run(), 2, &["cannot combine --all with a profile"]);
+    fails_with(all_of_one, 2, &["cannot combine --all with a profile"]);
+    fails_with(world.sandbox.ycred(["logout", "--all", "default"]).run(), 2, &["cannot combine --all with a profile"]);
     let two = world.sandbox.ycred(["logout", "default", "-p", "other"]).run();
-    refused(two, 2, &["two different profiles given: default and --profile other"]);
+    fails_with(two, 2, &["two different profiles given: default and --profile other"]);
     let nowhere = world.sandbox.ycred(["logout", "--all"]).env("YCRED_CACHE_DIR", "relative").run();
-    refused(nowhere, 5, &["YCRED_CACHE_DIR must be an absolute path"]);
+    fails_with(nowhere, 5, &["YCRED_CACHE_DIR must be an absolute path"]);
     assert!(!world.records().is_empty());
 }
 
@@ -139,5 +139,5 @@ fn the_profile_may_be_a_positional_argument() {
     world.sandbox.ycred(["refresh", "default"]).run().exits(0).stdout_has("profile default: token expires at");
     world.sandbox.ycred(["logout", "default"]).run().exits(0).stdout_has("profile default: removed the cached token");
     // For `revoke`, this argument might be a token.
-    refused_with_hint(world.sandbox.ycred(["revoke", "other"]).run(), 2, &["--profile"], "--profile other");
+    fails_with_hint(world.sandbox.ycred(["revoke", "other"]).run(), 2, &["--profile"], "--profile other");
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning};
 use crate::harness::files::set_mode;
 use crate::harness::{Call, Sandbox, YCRED, require_client, skip};
 use crate::world::World;
@@ -52,16 +52,16 @@ fn every_error_in_a_profile_has_file_and_line() {
         let path = sandbox.profile("default", toml);
         let location = format!("{}:{line}", path.display());
         let run = token_call(&sandbox, &[]).run();
-        refused(run, 3, &[&location, expected]);
+        fails_with(run, 3, &[&location, expected]);
     }
     for (toml, expected) in
         [("", "missing `source`"), ("source = \"static\"\n", "token-file"), ("source = \"command\"\n", "`command`")]
     {
         let path = sandbox.profile("default", toml);
-        refused(token_call(&sandbox, &[]).run(), 3, &[&path.to_string_lossy(), expected]);
+        fails_with(token_call(&sandbox, &[]).run(), 3, &[&path.to_string_lossy(), expected]);
     }
     sandbox.file("config/default.toml", b"# \xff\nsource = \"static\"\n".as_slice());
-    refused(token_call(&sandbox, &[]).run(), 3, &["default.toml:1", "not UTF-8"]);
+    fails_with(token_call(&sandbox, &[]).run(), 3, &["default.toml:1", "not UTF-8"]);
 }
 
 #[test]
@@ -79,12 +79,12 @@ fn a_mistyped_key_or_source_gets_a_suggestion() {
     ] {
         sandbox.profile("default", &format!("source = \"authorized-key\"\n{typed} = \"x\"\n"));
         let run = token_call(&sandbox, &[]).run();
-        refused_with_hint(run, 3, &["default.toml:2", &format!("`{typed}`")], &format!("did you mean `{known}`?"));
+        fails_with_hint(run, 3, &["default.toml:2", &format!("`{typed}`")], &format!("did you mean `{known}`?"));
     }
     sandbox.profile("default", "source = \"authorised-key\"\n");
-    refused_with_hint(token_call(&sandbox, &[]).run(), 3, &["default.toml:1"], "did you mean \"authorized-key\"?");
+    fails_with_hint(token_call(&sandbox, &[]).run(), 3, &["default.toml:1"], "did you mean \"authorized-key\"?");
     sandbox.profile("default", "source = \"static\"\npassword = \"hunter22hunter22\"\n");
-    refused(token_call(&sandbox, &[]).run().never_says("hunter22"), 3, &["default.toml:2", "`password`"]);
+    fails_with(token_call(&sandbox, &[]).run().never_prints("hunter22"), 3, &["default.toml:2", "`password`"]);
 }
 
 // ------------------------------------------------------------------------------------------------------------- aliases
@@ -107,19 +107,19 @@ fn an_alias_has_no_other_keys_and_names_an_existing_profile_directly() {
     let sandbox = sandbox_with(&["prod"]);
     sandbox.profile("a", "use = \"b\"\n");
     sandbox.profile("b", "use = \"prod\"\n");
-    handed(token_call(&sandbox, &["-p", "b"]).run());
-    refused(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/b.toml:1", "alias of an alias"]);
+    prints_token(token_call(&sandbox, &["-p", "b"]).run());
+    fails_with(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/b.toml:1", "alias of an alias"]);
     sandbox.profile("a", "use = \"a\"\n");
-    refused(token_call(&sandbox, &["-p", "a"]).run(), 3, &["alias of an alias"]);
+    fails_with(token_call(&sandbox, &["-p", "a"]).run(), 3, &["alias of an alias"]);
     sandbox.profile("a", "\nuse = \"prod\"\ntimeout = \"5s\"\n");
-    refused(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:2", "cannot contain other keys"]);
+    fails_with(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:2", "cannot contain other keys"]);
     sandbox.profile("a", "use = \"gone\"\n");
-    refused(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:1", "profile gone"]);
+    fails_with(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:1", "profile gone"]);
     sandbox.profile("a", "use = 1\n");
-    refused(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:1"]);
+    fails_with(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:1"]);
     for path in ["./prod", "/etc/passwd", "../config/prod", "prod.toml"] {
         sandbox.profile("a", &format!("use = \"{path}\"\n"));
-        refused(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:1", path]);
+        fails_with(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:1", path]);
     }
 }
 
@@ -127,8 +127,8 @@ fn an_alias_has_no_other_keys_and_names_an_existing_profile_directly() {
 fn use_writes_the_default_alias_and_never_replaces_a_profile() {
     let sandbox = sandbox_with(&["prod", "test"]);
     for name in ["prod", "test"] {
-        sandbox.ycred(["use", name]).run().exits(0).quietly();
-        assert_eq!(handed(token_call(&sandbox, &[]).run()), format!("t1.{name}.x"));
+        sandbox.ycred(["use", name]).run().exits(0).stderr_is_empty();
+        assert_eq!(prints_token(token_call(&sandbox, &[]).run()), format!("t1.{name}.x"));
     }
     write_profile(&sandbox, "default");
     let before = fs::read(sandbox.path("config/default.toml")).expect("the profile");
@@ -145,17 +145,17 @@ fn a_world_writable_profile_is_rejected_with_a_chmod_hint() {
     let path = sandbox.path("config/default.toml");
     set_mode(&path, 0o666);
     let chmod = format!("chmod o-w {}", path.display());
-    refused_with_hint(token_call(&sandbox, &[]).run(), 3, &[&path.to_string_lossy(), "anyone may write it"], &chmod);
+    fails_with_hint(token_call(&sandbox, &[]).run(), 3, &[&path.to_string_lossy(), "anyone may write it"], &chmod);
     // The command in the hint fixes it.
     let run = sandbox.call("sh", ["-c", &chmod]).run().exits(0);
     assert_eq!(fs::metadata(&path).expect("an existing file").permissions().mode() & 0o777, 0o664, "{run}");
-    handed(token_call(&sandbox, &[]).run());
+    prints_token(token_call(&sandbox, &[]).run());
     // For a symlink, the mode of its target counts.
     fs::rename(&path, sandbox.path("config/elsewhere")).expect("moved");
     std::os::unix::fs::symlink("elsewhere", &path).expect("a link");
-    handed(token_call(&sandbox, &[]).run());
+    prints_token(token_call(&sandbox, &[]).run());
     set_mode(&sandbox.path("config/elsewhere"), 0o602);
-    refused(token_call(&sandbox, &[]).run(), 3, &["anyone may write it"]);
+    fails_with(token_call(&sandbox, &[]).run(), 3, &["anyone may write it"]);
 }
 
 #[test]
@@ -188,21 +188,21 @@ fn a_profile_of_another_user_is_rejected_unless_root_owns_it() {
     assert!(call("own").exits(0).stdout.starts_with("t1.own."));
     assert!(call("roots").exits(0).stdout.starts_with("t1.roots."));
     let expected = ["config/foreign.toml", "belongs to another user (64101)"];
-    refused_with_hint(call("foreign"), 3, &expected, "sudo chown");
+    fails_with_hint(call("foreign"), 3, &expected, "sudo chown");
     // Root may use any user's profile.
-    handed(token_call(&sandbox, &["-p", "foreign"]).run());
+    prints_token(token_call(&sandbox, &["-p", "foreign"]).run());
 }
 
 #[test]
 fn a_profile_must_be_a_regular_file_of_limited_size() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("config/default.toml")).expect("a directory");
-    refused(token_call(&sandbox, &[]).run(), 3, &["default.toml", "not a regular file"]);
+    fails_with(token_call(&sandbox, &[]).run(), 3, &["default.toml", "not a regular file"]);
     let fifo = sandbox.path("config/fifo.toml");
     sandbox.call("mkfifo", [&fifo]).run().exits(0);
-    refused(token_call(&sandbox, &["-p", "fifo"]).run(), 3, &["fifo.toml", "not a regular file"]);
+    fails_with(token_call(&sandbox, &["-p", "fifo"]).run(), 3, &["fifo.toml", "not a regular file"]);
     sandbox.profile("huge", &"# padding\n".repeat(30_000));
-    refused(token_call(&sandbox, &["-p", "huge"]).run(), 3, &["huge.toml", "larger"]);
+    fails_with(token_call(&sandbox, &["-p", "huge"]).run(), 3, &["huge.toml", "larger"]);
 }
 
 // ----------------------------------------------------------------------------------------------------- names and paths
@@ -213,13 +213,13 @@ fn a_profile_argument_with_a_slash_is_a_path_otherwise_a_name() {
     sandbox.file("work/here.toml", "source = \"static\"\ntoken-file = \"here.token\"\n");
     sandbox.file("work/here.token", "t1.here.x");
     sandbox.file("work/prod", "source = \"static\"\ntoken-file = \"here.token\"\n");
-    assert_eq!(handed(token_call(&sandbox, &["-p", "prod"]).run()), "t1.prod.x");
-    assert_eq!(handed(token_call(&sandbox, &["-p", "./here.toml"]).run()), "t1.here.x");
-    assert_eq!(handed(token_call(&sandbox, &["--profile=./prod"]).run()), "t1.here.x");
+    assert_eq!(prints_token(token_call(&sandbox, &["-p", "prod"]).run()), "t1.prod.x");
+    assert_eq!(prints_token(token_call(&sandbox, &["-p", "./here.toml"]).run()), "t1.here.x");
+    assert_eq!(prints_token(token_call(&sandbox, &["--profile=./prod"]).run()), "t1.here.x");
     let path = sandbox.path("config/prod.toml");
-    assert_eq!(handed(token_call(&sandbox, &["-p", &path.to_string_lossy()]).run()), "t1.prod.x");
-    refused(token_call(&sandbox, &["-p", "./gone.toml"]).run(), 3, &["work/gone.toml", "no such file"]);
-    refused_with_hint(
+    assert_eq!(prints_token(token_call(&sandbox, &["-p", &path.to_string_lossy()]).run()), "t1.prod.x");
+    fails_with(token_call(&sandbox, &["-p", "./gone.toml"]).run(), 3, &["work/gone.toml", "no such file"]);
+    fails_with_hint(
         token_call(&sandbox, &["-p", "gone"]).run(),
         3,
         &["profile gone", "config/gone.toml"],
@@ -230,13 +230,8 @@ fn a_profile_argument_with_a_slash_is_a_path_otherwise_a_name() {
 #[test]
 fn a_bare_file_name_is_an_error_and_the_hint_has_the_path() {
     let sandbox = sandbox_with(&["x"]);
-    refused_with_hint(token_call(&sandbox, &["-p", "x.toml"]).run(), 2, &["\"x.toml\""], "./x.toml");
-    refused_with_hint(
-        token_call(&sandbox, &[]).env("YCRED_PROFILE", "x.toml").run(),
-        2,
-        &["YCRED_PROFILE"],
-        "./x.toml",
-    );
+    fails_with_hint(token_call(&sandbox, &["-p", "x.toml"]).run(), 2, &["\"x.toml\""], "./x.toml");
+    fails_with_hint(token_call(&sandbox, &[]).env("YCRED_PROFILE", "x.toml").run(), 2, &["YCRED_PROFILE"], "./x.toml");
 }
 
 #[test]
@@ -244,7 +239,7 @@ fn an_invalid_profile_name_is_a_usage_error() {
     let sandbox = sandbox_with(&["prod"]);
     let long = "x".repeat(64);
     for name in ["", "Prod", "-x", ".x", "a_b", "a b", "жук", "..", long.as_str()] {
-        refused(token_call(&sandbox, &[&format!("--profile={name}")]).run(), 2, &["--profile"]);
+        fails_with(token_call(&sandbox, &[&format!("--profile={name}")]).run(), 2, &["--profile"]);
     }
 }
 
@@ -253,8 +248,8 @@ fn a_symlinks_suffix_names_a_profile_and_never_a_path() {
     let sandbox = sandbox_with(&["default", "prod"]);
     sandbox.file("work/docker-credential-ycred-x", "");
     let get = |name: &str| sandbox.call(sandbox.link(name), ["get"]).stdin("cr.yandex");
-    get("docker-credential-ycred-prod").run().exits(0).quietly().stdout_has("t1.prod.x");
-    get("docker-credential-ycred").run().exits(0).quietly().stdout_has("t1.default.x");
+    get("docker-credential-ycred-prod").run().exits(0).stderr_is_empty().stdout_has("t1.prod.x");
+    get("docker-credential-ycred").run().exits(0).stderr_is_empty().stdout_has("t1.default.x");
     get("docker-credential-ycred-gone").run().exits(3).stderr_has("profile gone");
     get("docker-credential-ycred-..").run().exits(2).stderr_has("is not a profile name");
     // The suffix takes precedence over the variable.
@@ -266,13 +261,17 @@ fn a_symlinks_suffix_names_a_profile_and_never_a_path() {
 fn the_flag_overrides_the_variable_and_the_variable_overrides_the_default() {
     let sandbox = sandbox_with(&["default", "prod", "test"]);
     let call = |arguments: &[&str]| token_call(&sandbox, arguments).env("YCRED_PROFILE", "prod").run();
-    assert_eq!(handed(token_call(&sandbox, &[]).run()), "t1.default.x");
-    assert_eq!(handed(call(&[])), "t1.prod.x");
-    assert_eq!(handed(call(&["-p", "test"])), "t1.test.x");
-    assert_eq!(handed(token_call(&sandbox, &[]).env("YCRED_PROFILE", "").run()), "t1.default.x", "empty is unset");
+    assert_eq!(prints_token(token_call(&sandbox, &[]).run()), "t1.default.x");
+    assert_eq!(prints_token(call(&[])), "t1.prod.x");
+    assert_eq!(prints_token(call(&["-p", "test"])), "t1.test.x");
+    assert_eq!(
+        prints_token(token_call(&sandbox, &[]).env("YCRED_PROFILE", "").run()),
+        "t1.default.x",
+        "empty is unset"
+    );
     let path = sandbox.path("config/test.toml");
-    assert_eq!(handed(token_call(&sandbox, &[]).env("YCRED_PROFILE", path).run()), "t1.test.x");
-    refused(token_call(&sandbox, &[]).env("YCRED_PROFILE", "gone").run(), 3, &["profile gone"]);
+    assert_eq!(prints_token(token_call(&sandbox, &[]).env("YCRED_PROFILE", path).run()), "t1.test.x");
+    fails_with(token_call(&sandbox, &[]).env("YCRED_PROFILE", "gone").run(), 3, &["profile gone"]);
 }
 
 #[test]
@@ -282,10 +281,10 @@ fn paths_in_a_profile_are_relative_to_its_directory_or_to_home() {
     sandbox.file("home/keys/home.token", "t1.home.x");
     sandbox.profile("rel", "source = \"static\"\ntoken-file = \"sub/rel.token\"\n");
     sandbox.profile("home", "source = \"static\"\ntoken-file = \"~/keys/home.token\"\n");
-    assert_eq!(handed(token_call(&sandbox, &["-p", "rel"]).run()), "t1.rel.x");
-    assert_eq!(handed(token_call(&sandbox, &["-p", "home"]).run()), "t1.home.x");
+    assert_eq!(prints_token(token_call(&sandbox, &["-p", "rel"]).run()), "t1.rel.x");
+    assert_eq!(prints_token(token_call(&sandbox, &["-p", "home"]).run()), "t1.home.x");
     let run = token_call(&sandbox, &["-p", "./rel.toml"]).within(sandbox.path("config")).run();
-    assert_eq!(handed(run), "t1.rel.x");
+    assert_eq!(prints_token(run), "t1.rel.x");
 }
 
 // --------------------------------------------------------------------------------------------------------- directories
@@ -299,18 +298,18 @@ fn the_configuration_directory_comes_from_the_variable_then_xdg_then_home() {
     }
     let xdg = sandbox.path("tmp/xdg");
     let call = || token_call(&sandbox, &[]);
-    assert_eq!(handed(call().env("XDG_CONFIG_HOME", &xdg).run()), "t1.variable.x");
-    assert_eq!(handed(call().without("YCRED_CONFIG_DIR").env("XDG_CONFIG_HOME", &xdg).run()), "t1.xdg.x");
-    assert_eq!(handed(call().without("YCRED_CONFIG_DIR").run()), "t1.home.x");
+    assert_eq!(prints_token(call().env("XDG_CONFIG_HOME", &xdg).run()), "t1.variable.x");
+    assert_eq!(prints_token(call().without("YCRED_CONFIG_DIR").env("XDG_CONFIG_HOME", &xdg).run()), "t1.xdg.x");
+    assert_eq!(prints_token(call().without("YCRED_CONFIG_DIR").run()), "t1.home.x");
     let relative = call().without("YCRED_CONFIG_DIR").env("XDG_CONFIG_HOME", "tmp/xdg").within(sandbox.path(""));
     assert_eq!(
-        handed(relative.run()),
+        prints_token(relative.run()),
         "t1.home.x",
         "a relative directory is ignored, as the XDG specification requires"
     );
     // There is no fallback to another directory: the variable selects the only one.
     fs::remove_file(sandbox.path("config/default.toml")).expect("removed");
-    refused(call().run(), 3, &["no profile"]);
+    fails_with(call().run(), 3, &["no profile"]);
 }
 
 #[test]
@@ -326,7 +325,7 @@ fn init_writes_nothing_if_it_cannot_create_the_profile() {
         (&["--key-file", key.to_str().expect("UTF-8")], "yc iam key create"),
     ] {
         let run = sandbox.ycred([&["init", "new"], arguments].concat()).run();
-        refused_with_hint(run, 3, &["profile not created: "], hint);
+        fails_with_hint(run, 3, &["profile not created: "], hint);
         assert!(!sandbox.path("config/new.toml").exists(), "{arguments:?}");
     }
 }
@@ -336,10 +335,10 @@ fn the_configuration_directories_need_not_exist() {
     let sandbox = Sandbox::new();
     fs::remove_dir(sandbox.path("config")).expect("removed");
     let run = token_call(&sandbox, &[]).run();
-    refused_with_hint(run, 3, &["no profile", "config/default.toml", "/etc/ycred/default.toml"], "ycred init");
-    refused(token_call(&sandbox, &["-p", "prod"]).run(), 3, &["config/prod.toml", "/etc/ycred/prod.toml"]);
+    fails_with_hint(run, 3, &["no profile", "config/default.toml", "/etc/ycred/default.toml"], "ycred init");
+    fails_with(token_call(&sandbox, &["-p", "prod"]).run(), 3, &["config/prod.toml", "/etc/ycred/prod.toml"]);
     let run = token_call(&sandbox, &[]).without("HOME").without("YCRED_CONFIG_DIR").without("YCRED_CACHE_DIR").run();
-    refused(run, 3, &["no profile"]);
+    fails_with(run, 3, &["no profile"]);
 }
 
 #[test]
@@ -361,27 +360,27 @@ fn the_users_profiles_override_the_machines() {
     if call(&[]).status.code().is_none_or(|code| matches!(code, 1 | 99)) {
         return skip("this user may not make a mount namespace");
     }
-    assert_eq!(handed(call(&[])), "t1.machine.x", "the machine's default, since the user has none");
-    assert_eq!(handed(call(&["-p", "machines"])), "t1.machine.x");
-    assert_eq!(handed(call(&["-p", "users"])), "t1.users.x");
-    assert_eq!(handed(call(&["-p", "both"])), "t1.both.x");
+    assert_eq!(prints_token(call(&[])), "t1.machine.x", "the machine's default, since the user has none");
+    assert_eq!(prints_token(call(&["-p", "machines"])), "t1.machine.x");
+    assert_eq!(prints_token(call(&["-p", "users"])), "t1.users.x");
+    assert_eq!(prints_token(call(&["-p", "both"])), "t1.both.x");
 }
 
 #[test]
 fn a_relative_configuration_directory_is_a_usage_error() {
     let sandbox = sandbox_with(&["default"]);
     let run = token_call(&sandbox, &[]).env("YCRED_CONFIG_DIR", "config").within(sandbox.path("")).run();
-    refused_with_hint(run, 2, &["YCRED_CONFIG_DIR", "absolute"], "absolute");
+    fails_with_hint(run, 2, &["YCRED_CONFIG_DIR", "absolute"], "absolute");
 }
 
 #[test]
 fn with_a_relative_cache_directory_a_token_is_fetched_with_a_warning_and_not_stored() {
     let world = World::new();
     let call = || world.token(&[]).env("YCRED_CACHE_DIR", "kept");
-    warned(call().run(), &["YCRED_CACHE_DIR", "absolute"]);
+    prints_token_with_warning(call().run(), &["YCRED_CACHE_DIR", "absolute"]);
     assert_eq!(world.sandbox.files("work"), Vec::<std::path::PathBuf>::new());
     assert!(!world.sandbox.path("work/kept").exists());
-    warned(call().run(), &["YCRED_CACHE_DIR"]);
+    prints_token_with_warning(call().run(), &["YCRED_CACHE_DIR"]);
     assert_eq!(world.requests(), 2);
 }
 
@@ -389,8 +388,8 @@ fn with_a_relative_cache_directory_a_token_is_fetched_with_a_warning_and_not_sto
 fn the_cache_is_in_the_xdg_directory_or_home_and_is_private() {
     let world = World::new();
     let xdg = world.sandbox.path("tmp/xdg");
-    handed(world.token(&[]).without("YCRED_CACHE_DIR").env("XDG_CACHE_HOME", &xdg).run());
-    handed(world.token(&[]).without("YCRED_CACHE_DIR").run());
+    prints_token(world.token(&[]).without("YCRED_CACHE_DIR").env("XDG_CACHE_HOME", &xdg).run());
+    prints_token(world.token(&[]).without("YCRED_CACHE_DIR").run());
     for place in ["tmp/xdg/ycred", "home/.cache/ycred"] {
         let mode = |path| fs::metadata(path).expect("an existing file").permissions().mode() & 0o777;
         assert_eq!(mode(world.sandbox.path(place).join("v1")), 0o700);
@@ -407,24 +406,24 @@ fn arguments_and_variables_that_are_not_utf8_never_panic() {
     let sandbox = sandbox_with(&["default"]);
     let invalid = || OsString::from_vec(b"x\xff\xfe".to_vec());
     let call = |arguments: Vec<OsString>| sandbox.ycred(arguments).run();
-    refused(call(vec!["token".into(), invalid()]), 2, &["not valid UTF-8"]);
-    refused(call(vec!["token".into(), "--profile".into(), invalid()]), 2, &["--profile"]);
-    refused(call(vec!["token".into(), "--min-ttl".into(), invalid()]), 2, &["--min-ttl"]);
-    refused(call(vec![invalid()]), 2, &[]);
-    refused(token_call(&sandbox, &[]).env("YCRED_PROFILE", invalid()).run(), 2, &["YCRED_PROFILE"]);
+    fails_with(call(vec!["token".into(), invalid()]), 2, &["not valid UTF-8"]);
+    fails_with(call(vec!["token".into(), "--profile".into(), invalid()]), 2, &["--profile"]);
+    fails_with(call(vec!["token".into(), "--min-ttl".into(), invalid()]), 2, &["--min-ttl"]);
+    fails_with(call(vec![invalid()]), 2, &[]);
+    fails_with(token_call(&sandbox, &[]).env("YCRED_PROFILE", invalid()).run(), 2, &["YCRED_PROFILE"]);
     for name in ["YC_IAM_TOKEN", "YC_TOKEN", "YC_OAUTH_TOKEN", "YC_SERVICE_ACCOUNT_KEY_FILE", "YC_METADATA_ADDR"] {
-        handed(token_call(&sandbox, &[]).env(name, invalid()).run());
+        prints_token(token_call(&sandbox, &[]).env(name, invalid()).run());
         let alone = token_call(&sandbox, &["--timeout", "2s"])
             .env(name, invalid())
             .env("YCRED_CONFIG_DIR", sandbox.path("tmp"));
-        refused(alone.run(), 3, &[]);
+        fails_with(alone.run(), 3, &[]);
     }
     for name in ["YC_ENDPOINT", "YCRED_IMPERSONATE"] {
         let call = token_call(&sandbox, &[]).env(name, invalid()).env("YCRED_CONFIG_DIR", sandbox.path("tmp"));
-        refused(call.env("YC_IAM_TOKEN", "t1.a.b").run(), 3, &[name]);
+        fails_with(call.env("YC_IAM_TOKEN", "t1.a.b").run(), 3, &[name]);
     }
     for name in ["HOME", "XDG_CONFIG_HOME", "TMPDIR", "SHELL", "KUBERNETES_EXEC_INFO"] {
-        handed(token_call(&sandbox, &[]).env(name, invalid()).run());
+        prints_token(token_call(&sandbox, &[]).env(name, invalid()).run());
     }
 }
 
@@ -439,23 +438,23 @@ fn paths_that_are_not_utf8_work() {
         set_mode(&directory.join(path), 0o600);
     }
     let arguments: Vec<OsString> = vec!["token".into(), "-p".into(), directory.join("x.toml").into()];
-    assert_eq!(handed(sandbox.ycred(arguments).run()), "t1.odd.x");
+    assert_eq!(prints_token(sandbox.ycred(arguments).run()), "t1.odd.x");
     let call = token_call(&sandbox, &["-p", "x"]).env("YCRED_CONFIG_DIR", &directory);
-    assert_eq!(handed(call.run()), "t1.odd.x");
+    assert_eq!(prints_token(call.run()), "t1.odd.x");
     // The cache directory too.
     let world = World::new();
     let call = || world.token(&[]).env("YCRED_CACHE_DIR", directory.join("cache"));
-    assert_eq!(handed(call().run()), handed(call().run()));
+    assert_eq!(prints_token(call().run()), prints_token(call().run()));
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn a_profile_that_is_a_dangling_link_is_an_error_without_fallback() {
-    let world = World::bare(crate::emulator::Config::default());
+    let world = World::without_profile(crate::emulator::Config::default());
     let link = world.sandbox.path("config/default.toml");
     std::os::unix::fs::symlink("/nonexistent/profile.toml", &link).expect("a link");
     let run = world.token(&[]).env("YC_IAM_TOKEN", "t1.of.environment").run();
-    refused(run, 3, &["default.toml", "is a dangling symbolic link"]);
+    fails_with(run, 3, &["default.toml", "is a dangling symbolic link"]);
 }
 
 #[test]

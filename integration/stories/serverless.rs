@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, METADATA};
-use crate::expect::{handed, refused_with_hint, warned};
-use crate::harness::machine::{APART, in_own_network};
+use crate::expect::{fails_with_hint, prints_token, prints_token_with_warning};
+use crate::harness::machine::{IN_USER_NAMESPACE, in_own_network};
 use crate::server::{Response, Server};
 use crate::world::World;
 
@@ -18,7 +18,7 @@ const ACCOUNT: &str = "ajeofthefunction0000";
 /// A cloud function with an account attached. Its profile sets only the source.
 fn cloud_function() -> World {
     let metadata_address = "169.254.169.254:80".parse().expect("an address");
-    let world = World::bare(Config { metadata_address, ..Config::default() });
+    let world = World::without_profile(Config { metadata_address, ..Config::default() });
     world.emulator.attach(Some(ACCOUNT));
     world.sandbox.profile("default", "source = \"metadata\"\n");
     world
@@ -37,12 +37,12 @@ fn a_function_gets_its_accounts_token_at_the_real_address_without_a_proxy() {
         for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
             call = call.env(name, proxy.url());
         }
-        let token = handed(call.run());
+        let token = prints_token(call.run());
         assert_eq!(world.emulator.subject_of(&token).as_deref(), Some(ACCOUNT));
         assert_eq!((requests(&world), proxy.connections()), (1, 0));
         // Other programs that start within this minute read the token from the cache.
         let exec = world.sandbox.ycred(["exec", "--", "sh", "-c", "echo $YC_TOKEN"]).run();
-        assert_eq!(handed(exec), token);
+        assert_eq!(prints_token(exec), token);
         assert_eq!(requests(&world), 1);
     });
 }
@@ -62,7 +62,7 @@ fn a_warm_function_uses_a_newly_attached_account_after_a_minute() {
         // The service is down: the cached token is used, and not every call makes a request.
         world.emulator.fault(Fault::refuse(503));
         world.age(Duration::from_secs(61));
-        assert_eq!(warned(world.token(&[]).run(), &["503"]), new);
+        assert_eq!(prints_token_with_warning(world.token(&[]).run(), &["503"]), new);
         assert_eq!((world.get(), requests(&world)), (new, 3));
     });
 }
@@ -72,7 +72,7 @@ fn a_function_without_an_account_gets_a_hint_to_attach_one() {
     in_own_network(&[ADDRESS], || {
         let world = cloud_function();
         world.emulator.attach(None);
-        refused_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "attach a service account: yc compute");
+        fails_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "attach a service account: yc compute");
         assert_eq!(requests(&world), 1);
     });
 }
@@ -82,19 +82,19 @@ fn a_disabled_or_unreachable_metadata_service_is_explained_in_the_hint() {
     in_own_network(&[ADDRESS], || {
         let world = cloud_function();
         world.emulator.fault(Fault::refuse(403).message("disabled"));
-        refused_with_hint(world.token(&[]).run(), 1, &["metadata", "403"], "metadata options");
+        fails_with_hint(world.token(&[]).run(), 1, &["metadata", "403"], "metadata options");
     });
     // Nothing listens at the address.
     in_own_network(&[ADDRESS], || {
-        let world = World::bare(Config::default());
+        let world = World::without_profile(Config::default());
         world.sandbox.profile("default", "source = \"metadata\"\n");
-        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "outside a Yandex Cloud VM");
+        fails_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "outside a Yandex Cloud VM");
     });
     // There is no route to the address.
     in_own_network(&[], || {
-        let world = World::bare(Config::default());
+        let world = World::without_profile(Config::default());
         world.sandbox.profile("default", "source = \"metadata\"\n");
-        refused_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "outside a Yandex Cloud VM");
+        fails_with_hint(world.token(&[]).run(), 4, &["metadata", "169.254.169.254"], "outside a Yandex Cloud VM");
     });
 }
 
@@ -103,11 +103,11 @@ fn a_container_with_a_read_only_disk_gets_its_token_with_one_warning() {
     in_own_network(&[ADDRESS], || {
         let world = cloud_function();
         let call = || world.token(&[]).without("HOME").env("YCRED_CACHE_DIR", "/proc/nowhere");
-        warned(call().run(), &["/proc/nowhere"]);
+        prints_token_with_warning(call().run(), &["/proc/nowhere"]);
         // A writable directory in the variable restores the cache.
         let call = || call().env("YCRED_CACHE_DIR", world.sandbox.path("tmp/ycred"));
-        let token = handed(call().run());
-        assert_eq!((handed(call().run()), requests(&world)), (token, 2));
+        let token = prints_token(call().run());
+        assert_eq!((prints_token(call().run()), requests(&world)), (token, 2));
     });
 }
 
@@ -116,7 +116,7 @@ fn without_a_profile_the_variable_selects_the_metadata_service() {
     in_own_network(&[ADDRESS], || {
         let world = cloud_function();
         fs::remove_file(world.sandbox.path("config/default.toml")).expect("the profile");
-        let token = handed(world.token(&[]).env("YC_METADATA_ADDR", "169.254.169.254").run());
+        let token = prints_token(world.token(&[]).env("YC_METADATA_ADDR", "169.254.169.254").run());
         assert_eq!(world.emulator.subject_of(&token).as_deref(), Some(ACCOUNT));
         // The profile has the same identity.
         world.sandbox.profile("default", "source = \"metadata\"\n");
@@ -128,7 +128,7 @@ fn without_a_profile_the_variable_selects_the_metadata_service() {
 #[test]
 fn an_ordinary_user_runs_these_tests_as_root_of_a_user_namespace() {
     let Some(setpriv) = crate::harness::require_client("setpriv") else { return };
-    if std::env::var_os(APART).is_some() {
+    if std::env::var_os(IN_USER_NAMESPACE).is_some() {
         return crate::harness::skip("a user namespace has no other users");
     }
     let this = std::env::current_exe().expect("a program");

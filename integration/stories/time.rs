@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::{Config, METADATA, TOKENS};
-use crate::expect::{handed, one_token, refused, warned};
+use crate::expect::{fails_with, prints_token, prints_token_with_warning, token_on_stdout};
 use crate::harness::Run;
 use crate::harness::waiting::{HOUR, MINUTE};
 use crate::server::Response;
@@ -41,7 +41,7 @@ fn world_with_clock_shift(minutes: i64) -> World {
 #[test]
 fn with_a_slow_clock_a_token_is_fetched_with_one_warning() {
     let world = world_with_clock_shift(10);
-    let token = warned(world.token(&[]).run(), &["this machine's clock is 10 min slow"]);
+    let token = prints_token_with_warning(world.token(&[]).run(), &["this machine's clock is 10 min slow"]);
     assert!(world.emulator.is_live(&token));
     assert_eq!(world.requests(), 1, "a ten-minute-old JWT is still accepted");
     assert_eq!(world.get(), token, "a hit prints no warning");
@@ -50,7 +50,7 @@ fn with_a_slow_clock_a_token_is_fetched_with_one_warning() {
 #[test]
 fn if_a_slow_clock_makes_the_jwt_expired_it_is_signed_again_with_the_clouds_time() {
     let world = world_with_clock_shift(20);
-    let token = warned(world.token(&[]).run(), &["this machine's clock is 20 min slow"]);
+    let token = prints_token_with_warning(world.token(&[]).run(), &["this machine's clock is 20 min slow"]);
     assert!(world.emulator.is_live(&token));
     let statuses: Vec<_> = world.emulator.log().iter().map(|entry| entry.status).collect();
     assert_eq!(statuses, [Some(401), Some(200)]);
@@ -63,7 +63,7 @@ fn if_a_fast_clock_dates_the_jwt_in_the_future_it_is_signed_again_with_the_cloud
     for minutes in [10, 20] {
         let world = world_with_clock_shift(-minutes);
         let expected = format!("this machine's clock is {minutes} min fast");
-        let token = warned(world.token(&[]).run(), &[&expected]);
+        let token = prints_token_with_warning(world.token(&[]).run(), &[&expected]);
         assert!(world.emulator.is_live(&token));
         let statuses: Vec<_> = world.emulator.log().iter().map(|entry| entry.status).collect();
         assert_eq!(statuses, [Some(401), Some(200)]);
@@ -75,7 +75,7 @@ fn if_a_fast_clock_dates_the_jwt_in_the_future_it_is_signed_again_with_the_cloud
 fn a_rejection_with_a_wrong_clock_is_retried_exactly_once() {
     let world = world_with_clock_shift(20);
     world.emulator.delete_key(&world.key.id);
-    refused(world.token(&[]).run(), 1, &["401", "does not exist"]);
+    fails_with(world.token(&[]).run(), 1, &["401", "does not exist"]);
     assert_eq!(world.requests(), 2);
 }
 
@@ -84,7 +84,7 @@ fn a_wrong_date_header_does_no_harm_if_the_clocks_agree() {
     for minutes in [-20, -10, 10, 20] {
         let world = World::new();
         world.emulator.set(|settings| settings.date_shift = Span::minutes(minutes));
-        let token = warned(world.token(&[]).run(), &["this machine's clock is", "min"]);
+        let token = prints_token_with_warning(world.token(&[]).run(), &["this machine's clock is", "min"]);
         assert!(world.emulator.is_live(&token));
         assert_eq!(world.requests(), 1, "{minutes}");
         assert_eq!(world.get(), token, "{minutes}");
@@ -98,7 +98,7 @@ fn a_token_that_lasts_less_than_the_error_of_the_date_header_is_returned() {
         settings.date_shift = Span::minutes(20);
         settings.life = 10 * MINUTE;
     });
-    let token = warned(world.token(&[]).run(), &["this machine's clock is 20 min slow"]);
+    let token = prints_token_with_warning(world.token(&[]).run(), &["this machine's clock is 20 min slow"]);
     assert!(world.emulator.is_live(&token), "by this machine's clock the token is valid for ten more minutes");
 }
 
@@ -117,7 +117,7 @@ fn the_date_of_a_response_that_is_not_from_the_cloud_is_ignored() {
     world.emulator.set(|settings| settings.date_shift = Span::minutes(20));
     // An HTML page with status 403, as a proxy sends it.
     world.emulator.fault(Fault::html().with_status(403));
-    refused(world.token(&[]).run(), 1, &["403"]);
+    fails_with(world.token(&[]).run(), 1, &["403"]);
     assert_eq!(world.requests(), 1, "no second JWT for a proxy's clock");
 }
 
@@ -126,10 +126,10 @@ fn with_a_wrong_clock_a_token_expired_by_the_clouds_clock_is_not_returned() {
     for minutes in [-20, 20] {
         let world = world_with_clock_shift(minutes);
         world.emulator.set(|settings| settings.life = HOUR);
-        let token = one_token(&world.token(&[]).run().exits(0));
+        let token = token_on_stdout(&world.token(&[]).run().exits(0));
         // Expired by either clock.
         world.age(HOUR + 21 * MINUTE);
-        let new = one_token(&world.token(&[]).run().exits(0));
+        let new = token_on_stdout(&world.token(&[]).run().exits(0));
         assert_ne!(new, token, "{minutes}");
         assert!(world.emulator.is_live(&new));
     }
@@ -140,10 +140,10 @@ fn with_a_wrong_clock_a_valid_token_is_not_discarded() {
     // This machine's clock is 20 minutes fast, so a token that is valid for 10 minutes looks expired on arrival.
     let world = world_with_clock_shift(-20);
     world.emulator.set(|settings| settings.life = 10 * MINUTE);
-    let token = warned(world.token(&[]).run(), &["20 min fast"]);
+    let token = prints_token_with_warning(world.token(&[]).run(), &["20 min fast"]);
     assert!(world.emulator.is_live(&token));
     world.emulator.fault(Fault::refuse(503).retry_after(0));
-    let again = one_token(&world.token(&[]).run().exits(0));
+    let again = token_on_stdout(&world.token(&[]).run().exits(0));
     assert_eq!(again, token);
 }
 
@@ -153,7 +153,7 @@ fn a_record_from_the_future_is_replaced_and_used_if_the_fetch_fails() {
     let token = world.get();
     world.edit(|record| shift(record, 2 * 3_600_000));
     world.emulator.fault(Fault::refuse(503).times(4).retry_after(0));
-    assert_eq!(warned(world.token(&[]).run(), &["the cached token is used"]), token);
+    assert_eq!(prints_token_with_warning(world.token(&[]).run(), &["the cached token is used"]), token);
     assert_eq!(world.requests(), 5);
 }
 
@@ -161,7 +161,7 @@ fn a_record_from_the_future_is_replaced_and_used_if_the_fetch_fails() {
 fn a_token_fetched_with_a_fast_clock_is_not_used_beyond_its_expiry_after_the_clock_is_corrected() {
     // At boot the clock was ten hours fast, and the machine got a token valid for one hour. The metadata service
     // returns a duration, so the expiry was computed by that clock. Then the clock was corrected.
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     world.emulator.attach(Some("ajeofthemachine00000"));
     world.emulator.set(|settings| settings.life = HOUR);
     let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.emulator.metadata_addr());
@@ -175,7 +175,7 @@ fn a_token_fetched_with_a_fast_clock_is_not_used_beyond_its_expiry_after_the_clo
     // If the service repeats its token, the latest expiry counts.
     world.edit(|record| shift(record, 10 * 3_600_000));
     world.emulator.set(|settings| settings.repeat = Some(Duration::ZERO));
-    let run = world.token(&["--format", "json"]).run().exits(0).quietly();
+    let run = world.token(&["--format", "json"]).run().exits(0).stderr_is_empty();
     let end = seconds(world.emulator.expiry_of(&new).expect("a token"));
     assert!(advertised(&run) <= end, "{} is after {end}\n{run}", advertised(&run));
 }
@@ -185,13 +185,13 @@ fn a_token_fetched_with_a_fast_clock_is_not_used_beyond_its_expiry_after_the_clo
 #[test]
 fn the_advertised_expiry_is_a_minute_before_the_real_one() {
     let world = World::new();
-    let run = world.token(&["--format", "json"]).run().exits(0).quietly();
+    let run = world.token(&["--format", "json"]).run().exits(0).stderr_is_empty();
     let token = world.emulator.tokens()[0].clone();
     let expected = world.emulator.expiry_of(&token).expect("a token") - MINUTE;
     let expiry = advertised(&run);
     assert!((seconds(expected) - expiry).abs() <= 1, "{expiry} instead of {}\n{run}", seconds(expected));
     assert_eq!(
-        advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()),
+        advertised(&world.token(&["--format", "json"]).run().exits(0).stderr_is_empty()),
         expiry,
         "a hit advertises the same expiry"
     );
@@ -232,13 +232,13 @@ fn a_token_valid_for_seconds_is_requested_once_and_not_in_a_loop() {
     for life in [3, 30] {
         world.emulator.clear_log();
         world.emulator.set(|settings| settings.life = Duration::from_secs(life));
-        let token = one_token(&world.token(&["--force-refresh"]).run().exits(0));
+        let token = token_on_stdout(&world.token(&["--force-refresh"]).run().exits(0));
         assert!(world.emulator.subject_of(&token).is_some());
         assert_eq!(world.requests(), 1, "life {life}");
     }
     // The token is always below min-ttl, but the cloud cannot issue a longer one: it is used until it expires.
-    let token = warned(world.token(&[]).run(), &["less than the 60s asked for"]);
-    assert_eq!(warned(world.token(&[]).run(), &["less than the 60s asked for"]), token);
+    let token = prints_token_with_warning(world.token(&[]).run(), &["less than the 60s asked for"]);
+    assert_eq!(prints_token_with_warning(world.token(&[]).run(), &["less than the 60s asked for"]), token);
     assert_eq!(world.requests(), 1);
 }
 
@@ -251,7 +251,7 @@ fn tokens_of_every_lifetime_are_cached() {
         assert_eq!(world.get(), token);
         // Lifetimes are capped at one day.
         world.age(Duration::from_secs(24 * 3600));
-        assert_ne!(one_token(&world.token(&[]).run().exits(0)), token, "{hours} h");
+        assert_ne!(token_on_stdout(&world.token(&[]).run().exits(0)), token, "{hours} h");
         assert_eq!(world.requests(), 2, "{hours} h");
     }
 }
@@ -268,7 +268,7 @@ fn an_expiry_may_have_any_fraction_and_offset() {
     for timestamp in timestamps {
         let world = World::new();
         world.emulator.fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": timestamp}).to_string()));
-        let run = world.token(&["--format", "json"]).run().exits(0).quietly();
+        let run = world.token(&["--format", "json"]).run().exits(0).stderr_is_empty();
         assert!(
             (whole.unix_timestamp() - 60..=whole.unix_timestamp() - 59).contains(&advertised(&run)),
             "{timestamp}\n{run}"
@@ -294,11 +294,11 @@ fn an_expiry_that_is_missing_malformed_or_absurd_counts_as_five_minutes() {
             move |_| Response::json(200, body.clone())
         });
         let before = seconds(SystemTime::now());
-        let run = world.token(&["--format", "json"]).run().exits(0).quietly();
+        let run = world.token(&["--format", "json"]).run().exits(0).stderr_is_empty();
         let after = seconds(SystemTime::now());
         let expiry = advertised(&run) + 60;
         assert!((before + 299..=after + 301).contains(&expiry), "{body}: {expiry} is not five minutes from {before}");
-        assert_eq!(one_token(&world.token(&[]).run().exits(0).quietly()), "t1.told.x");
+        assert_eq!(token_on_stdout(&world.token(&[]).run().exits(0).stderr_is_empty()), "t1.told.x");
         assert_eq!(world.requests(), 1, "{body}");
     }
 }
@@ -310,7 +310,7 @@ fn an_expiry_in_the_year_9999_counts_as_one_day() {
         .emulator
         .fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": "9999-12-31T23:59:59Z"}).to_string()));
     let before = seconds(SystemTime::now());
-    let expiry = advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()) + 60;
+    let expiry = advertised(&world.token(&["--format", "json"]).run().exits(0).stderr_is_empty()) + 60;
     let after = seconds(SystemTime::now());
     assert!((before + 86_399..=after + 86_401).contains(&expiry), "{expiry} is not a day from {before}");
 }
@@ -321,7 +321,7 @@ fn a_token_that_has_expired_on_arrival_is_not_returned() {
     world
         .emulator
         .fault(Fault::body(json!({"iamToken": "t1.told.x", "expiresAt": "2020-01-01T00:00:00Z"}).to_string()));
-    refused(world.token(&[]).run(), 4, &["expired at 2020-01-01T00:00:00Z"]);
+    fails_with(world.token(&[]).run(), 4, &["expired at 2020-01-01T00:00:00Z"]);
 }
 
 #[test]
@@ -337,14 +337,14 @@ fn a_missing_or_malformed_lifetime_from_metadata_counts_as_five_minutes_and_an_a
         (json!("soon"), 299, 301),
         (json!([3600]), 299, 301),
     ] {
-        let world = World::bare(Config::default());
+        let world = World::without_profile(Config::default());
         world.emulator.attach(Some("ajeofthemachine00000"));
         let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.emulator.metadata_addr());
         world.sandbox.profile("default", &settings);
         let body = json!({"access_token": "t1.told.x", "expires_in": expires_in, "token_type": "Bearer"});
         world.emulator.fault(Fault::body(body.to_string()).on(Endpoint::Metadata));
         let before = seconds(SystemTime::now());
-        let expiry = advertised(&world.token(&["--format", "json"]).run().exits(0).quietly()) + 60;
+        let expiry = advertised(&world.token(&["--format", "json"]).run().exits(0).stderr_is_empty()) + 60;
         let after = seconds(SystemTime::now());
         assert!((before + least..=after + most).contains(&expiry), "{expires_in}: {expiry} from {before}");
     }
@@ -355,10 +355,10 @@ fn a_malformed_token_is_not_returned() {
     for token in [json!(""), json!("two words"), json!("a\"b"), json!("a\nb"), json!("x".repeat(4097)), json!(null)] {
         let world = World::new();
         world.emulator.fault(Fault::body(json!({"iamToken": token}).to_string()));
-        refused(world.token(&[]).run(), 4, &["/iam/v1/tokens"]);
+        fails_with(world.token(&[]).run(), 4, &["/iam/v1/tokens"]);
     }
     let world = World::new();
     let longest = "x".repeat(4096);
     world.emulator.fault(Fault::body(json!({"iamToken": longest}).to_string()));
-    assert_eq!(handed(world.token(&[]).run()), longest);
+    assert_eq!(prints_token(world.token(&[]).run()), longest);
 }

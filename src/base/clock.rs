@@ -134,23 +134,23 @@ pub trait Clock: Sync {
 pub struct Deadline {
     end: Duration,
     /// The full time limit. Waiters choose a share of it to wait for the leader.
-    pub whole: Duration,
+    pub limit: Duration,
 }
 
 impl Deadline {
     /// Creates a deadline that is `length` from now.
     pub fn after(clock: &dyn Clock, length: Duration) -> Self {
-        Self { end: clock.elapsed() + length, whole: length }
+        Self { end: clock.elapsed() + length, limit: length }
     }
 
     /// Creates the deadline of a run. It counts from the start of the process, so earlier work counts too.
     pub fn of_run(length: Duration) -> Self {
-        Self { end: length, whole: length }
+        Self { end: length, limit: length }
     }
 
     /// Creates a deadline that counts from `start`, a value of the monotonic clock.
     pub fn since(start: Duration, length: Duration) -> Self {
-        Self { end: start + length, whole: length }
+        Self { end: start + length, limit: length }
     }
 
     /// Returns the remaining time.
@@ -160,7 +160,7 @@ impl Deadline {
 
     /// Returns when this share of the full time limit is over, by the monotonic clock.
     pub fn point(&self, share: f64) -> Duration {
-        self.end.saturating_sub(self.whole.mul_f64(1.0 - share))
+        self.end.saturating_sub(self.limit.mul_f64(1.0 - share))
     }
 
     /// Returns an earlier deadline, after `share` of the remaining time.

@@ -123,8 +123,8 @@ impl Environment {
     ///
     /// # Errors
     /// The value is not UTF-8. The error does not contain it, because it may be a secret.
-    pub fn text(&self, name: &str) -> Result<Option<&str>, NotText> {
-        self.get(name).map(|value| value.to_str().ok_or(NotText)).transpose()
+    pub fn text(&self, name: &str) -> Result<Option<&str>, NotUtf8> {
+        self.get(name).map(|value| value.to_str().ok_or(NotUtf8)).transpose()
     }
 
     /// Returns the path in a variable. The XDG specification requires that a relative path is ignored.
@@ -134,7 +134,7 @@ impl Environment {
 }
 
 /// The error for a variable with a value that is not UTF-8.
-pub struct NotText;
+pub struct NotUtf8;
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

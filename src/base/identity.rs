@@ -28,12 +28,12 @@ pub struct WatchedFile {
     pub path: PathBuf,
     /// The setting that names the file.
     pub setting: String,
-    absent: Option<Absent>,
+    absent: Option<MissingFile>,
 }
 
 /// The error to report if a file does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Absent {
+pub struct MissingFile {
     pub kind: Kind,
     pub message: String,
     pub hint: String,
@@ -42,11 +42,11 @@ pub struct Absent {
 impl WatchedFile {
     /// Returns the specific error for a missing file, if there is one.
     pub fn absent(&self) -> Option<Error> {
-        self.absent.as_ref().map(Absent::error)
+        self.absent.as_ref().map(MissingFile::error)
     }
 }
 
-impl Absent {
+impl MissingFile {
     pub fn error(&self) -> Error {
         Error::new(self.kind, &self.message).hint(&self.hint)
     }
@@ -82,11 +82,11 @@ impl Identity {
 
     /// Adds a file of ycred's own. `absent` is the error if it does not exist, since the profile is not at fault then.
     #[must_use]
-    pub fn with_marker(self, key: &str, path: &Path, absent: Absent) -> Self {
+    pub fn with_marker(self, key: &str, path: &Path, absent: MissingFile) -> Self {
         self.with_watched(key, path, Some(absent))
     }
 
-    fn with_watched(mut self, key: &str, path: &Path, absent: Option<Absent>) -> Self {
+    fn with_watched(mut self, key: &str, path: &Path, absent: Option<MissingFile>) -> Self {
         self.files.push(WatchedFile { path: path.to_owned(), setting: key.to_owned(), absent });
         self.with(key, path)
     }

@@ -17,7 +17,7 @@ use crate::base::secret::Secret;
 ///
 /// # Errors
 /// What is wrong with the string, without its subject: `is empty`.
-pub fn token_text(value: Secret) -> Result<Secret, &'static str> {
+pub fn check_token(value: Secret) -> Result<Secret, &'static str> {
     match value.expose() {
         "" => Err("is empty"),
         value if value.len() > 4096 => Err("is longer than 4096 bytes"),
@@ -63,7 +63,7 @@ pub struct Credential {
 ///
 /// # Errors
 /// The input is not JSON.
-pub fn lenient_moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub fn lenient_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::String(text) => Some(text),
         _ => None,
@@ -101,7 +101,7 @@ impl Credential {
     /// # Errors
     /// Unavailable (4): the string cannot be a token, or the token has expired already by the source's own clock.
     pub fn new(value: Secret, expiry: &Expiry, now: Timestamp, skew: Option<i64>, origin: &str) -> Result<Self> {
-        let secret = token_text(value)
+        let secret = check_token(value)
             .map_err(|why| Error::unavailable(format!("{origin} returned an invalid token: it {why}")))?;
         // Earlier times, such as Go's zero time, mean "unknown".
         let year_2000 = Timestamp(946_684_800_000);
@@ -140,7 +140,7 @@ impl Credential {
     }
 
     /// Returns the total lifetime in milliseconds.
-    pub fn life(&self) -> i64 {
+    pub fn lifetime(&self) -> i64 {
         self.expires.since(self.issued)
     }
 
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn tokens_are_printable_ascii_of_at_most_4096_bytes() {
-        let check = |value: &str| token_text(Secret::new(value.into())).is_ok();
+        let check = |value: &str| check_token(Secret::new(value.into())).is_ok();
         assert!(check("t1.x.y") && check("CggVAgAAA") && check(&"x".repeat(4096)));
         for bad in ["", "a b", "a\n", "a\"b", "a'b", "a\\b", "жетон", "a\0", &"x".repeat(4097)] {
             assert!(!check(bad), "{bad:?}");
@@ -232,8 +232,9 @@ mod tests {
 
     #[test]
     fn an_unknown_expiry_is_five_minutes_and_the_maximum_is_a_day() {
-        let life =
-            |expiry| Credential::new(Secret::new("t1.x".into()), &expiry, NOW, Some(0), "the test").map(|c| c.life());
+        let life = |expiry| {
+            Credential::new(Secret::new("t1.x".into()), &expiry, NOW, Some(0), "the test").map(|c| c.lifetime())
+        };
         for unknown in [None, Some(""), Some("null"), Some("soon"), Some("0001-01-01T00:00:00Z")] {
             assert_eq!(life(Expiry::At(unknown.map(str::to_owned))).ok(), Some(300_000), "{unknown:?}");
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::clock::{Timestamp, human, millis};
 use crate::base::error::{Error, Result};
 use crate::base::token::{Credential, SkewReading};
-use crate::cache::record::{FUTURE, Failure, Record, StoredToken};
+use crate::cache::record::{FUTURE_TOLERANCE, Failure, Record, StoredToken};
 
 /// The requirements of one call.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ impl Record {
         };
         let credential = stored.credential();
         let left = credential.left(now);
-        let is_backing_off = self.retry_at.is_some_and(|at| now < at) && self.ended <= now.plus(FUTURE);
+        let is_backing_off = self.retry_at.is_some_and(|at| now < at) && self.ended <= now.plus(FUTURE_TOLERANCE);
         if left.longer <= 0 {
             return self.active_failure(now).map_or(Decision::Fetch, Decision::Refuse);
         }
@@ -113,7 +113,7 @@ impl Record {
         ReturnedToken {
             renewal_error: self.failure.as_ref().map(|failure| failure.message.clone()),
             below_min_ttl: credential.left(now).longer < millis(requirements.min_ttl),
-            skew: match now.since(stored.fetched).unsigned_abs() < FUTURE.as_millis() as u64 {
+            skew: match now.since(stored.fetched).unsigned_abs() < FUTURE_TOLERANCE.as_millis() as u64 {
                 true => SkewReading::Current,
                 false => SkewReading::Earlier,
             },
@@ -124,7 +124,7 @@ impl Record {
     /// Returns the failure for later calls, with its age, as long as it is remembered.
     fn active_failure(&self, now: Timestamp) -> Option<Error> {
         let failure = self.failure.as_ref().filter(|_| !self.relief)?;
-        if failure.until <= now || failure.at > now.plus(FUTURE) {
+        if failure.until <= now || failure.at > now.plus(FUTURE_TOLERANCE) {
             return None;
         }
         let age = format!("{} (remembered, {} ago)", failure.message, human(now.since(failure.at).max(0)));
@@ -152,7 +152,7 @@ impl RenewalRules {
     ///
     /// This is `refresh-before` or a tenth of the token's lifetime, and at most half of the lifetime.
     pub fn soft_window(&self, credential: &Credential) -> i64 {
-        self.refresh_before.map_or(credential.life() / 10, millis).min(credential.life() / 2)
+        self.refresh_before.map_or(credential.lifetime() / 10, millis).min(credential.lifetime() / 2)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::base::token::Credential;
 use crate::cache::watched_files::Snapshot;
 
 /// A record further in the future than this was written before the clock was set back.
-pub const FUTURE: Duration = Duration::from_secs(60);
+pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// How long a failure is remembered: a rejection, then the bounds for an outage.
 const REMEMBER_REFUSED: Duration = Duration::from_secs(5);
@@ -138,7 +138,7 @@ impl StoredToken {
     }
 
     pub(super) fn is_fetched_in_future(&self, now: Timestamp) -> bool {
-        self.fetched > now.plus(FUTURE)
+        self.fetched > now.plus(FUTURE_TOLERANCE)
     }
 
     pub(super) fn is_older_than(&self, max_age: Option<Duration>, now: Timestamp) -> bool {

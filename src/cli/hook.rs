@@ -71,10 +71,10 @@ pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, argument
         operands,
         options,
         suffix,
-        by_symlink: named.is_some(),
-        fault,
+        is_by_symlink: named.is_some(),
+        usage_error: fault,
         parse: parse_options,
-        unread: arguments[if named.is_some() { 0 } else { consumed }..].to_vec(),
+        unparsed: arguments[if named.is_some() { 0 } else { consumed }..].to_vec(),
     })))
 }
 

@@ -23,7 +23,7 @@ pub enum Invocation {
     /// Print this on stdout and exit with 0.
     Print(String),
     /// A command, as people type it.
-    People(Box<commands::command::CommandCall>),
+    Command(Box<commands::command::CommandCall>),
 }
 
 pub const SEE_HELP: &str = "`ycred --help` lists commands and flags";

@@ -152,7 +152,7 @@ pub fn parse_people(arguments: &[OsString]) -> Result<Invocation, Fault> {
         command.ok_or_else(|| Error::usage(format!("cannot parse the arguments of `{name}`")).hint(SEE_HELP))?;
     let options =
         options_of(&matches, of_command, &[]).map_err(|error| Fault { code: command.exit_code(&error), error })?;
-    Ok(Invocation::People(Box::new(CommandCall { command, options, matches: of_command.clone(), tree })))
+    Ok(Invocation::Command(Box::new(CommandCall { command, options, matches: of_command.clone(), tree })))
 }
 
 /// Collects the flags before and after the command's name; later ones win.

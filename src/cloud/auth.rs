@@ -125,7 +125,9 @@ struct ErrorBody {
 
 /// Extracts the error from a response body, in the form of OAuth (RFC 6749, 5.2) or of the cloud's other APIs.
 pub fn explain(body: &[u8]) -> Option<ServerError> {
-    let Ok(ErrorBody { error, error_description }) = serde_json::from_slice(body) else { return rpc_status::explain(body) };
+    let Ok(ErrorBody { error, error_description }) = serde_json::from_slice(body) else {
+        return rpc_status::explain(body);
+    };
     let message = match error_description {
         Some(description) if !description.is_empty() => format!("{error}: {description}"),
         _ => error.clone(),

@@ -21,7 +21,7 @@ use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
 
 /// The value of `iam-url` that turns discovery on.
-pub const WORD: &str = "discover";
+pub const DISCOVER: &str = "discover";
 
 /// How long a discovered address is used.
 const VALIDITY: Duration = Duration::from_secs(3600);
@@ -85,7 +85,7 @@ impl Discovery {
     }
 
     fn look_up(&self, cx: &Context<'_>) -> Result<DiscoveredEndpoint> {
-        let identity = Identity::of(WORD).with("endpoint", &self.endpoint);
+        let identity = Identity::of(DISCOVER).with("endpoint", &self.endpoint);
         let slot = cx.cache.auxiliary_slot("endpoint", &identity);
         if let Some(cached) = self.cached(&slot).filter(|cached| cached.is_usable(cx)) {
             return Ok(cached);
@@ -168,7 +168,7 @@ fn read<T: serde::de::DeserializeOwned>(body: &[u8], url: &str) -> Result<T> {
 }
 
 /// Reads either response, for the fuzzer.
-pub fn iam_in(body: &[u8]) -> Result<String> {
+pub fn parse_iam_url(body: &[u8]) -> Result<String> {
     read::<ApiEndpoint>(body, "url")
         .and_then(|listed| base_url(&listed.address, "url"))
         .or_else(|_| iam_in_list(body, "url"))

@@ -18,9 +18,9 @@ use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
 use crate::base::clock::{Clock, Deadline, Timestamp, millis};
+use crate::base::diagnostics::Diagnostics;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
-use crate::base::diagnostics::Diagnostics;
 use crate::base::random;
 use crate::base::secret::Secret;
 use crate::cloud::http::failure::{

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
-use crate::base::token::{Credential, Expiry, lenient_moment};
+use crate::base::token::{Credential, Expiry, lenient_time};
 use crate::cloud::http::{CONNECT, HttpRequest, HttpResponse};
 use crate::cloud::installation::{Installation, TOKENS_PATH};
 use crate::cloud::{Context, rpc_status};
@@ -53,7 +53,7 @@ struct RevokeRefreshTokenRequest<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct CreateIamTokenResponse {
     pub iam_token: Secret,
-    #[serde(default, deserialize_with = "lenient_moment")]
+    #[serde(default, deserialize_with = "lenient_time")]
     pub expires_at: Option<String>,
 }
 
@@ -121,7 +121,7 @@ pub struct EphemeralKey {
     pub access_key_id: Secret,
     pub secret: Secret,
     pub session_token: Secret,
-    #[serde(default, deserialize_with = "lenient_moment")]
+    #[serde(default, deserialize_with = "lenient_time")]
     pub expires_at: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use crate::base::error::Result;
 use crate::base::identity::Identity;
 use crate::cloud::Context;
-use crate::cloud::discovery::{Discovery, WORD as DISCOVER};
+use crate::cloud::discovery::{DISCOVER, Discovery};
 
 /// The path of `IamTokenService.Create`, below the base URL. The full URL is the default audience of a JWT.
 pub const TOKENS_PATH: &str = "/iam/v1/tokens";

@@ -53,7 +53,7 @@ impl CommandCall {
     /// Returns the profile that `--profile` names.
     pub fn profile_by_flag(&self) -> ProfileRef {
         match &self.options.profile {
-            Some(text) => ProfileRef::Typed { by: "--profile", text: text.clone() },
+            Some(text) => ProfileRef::NameOrPath { by: "--profile", text: text.clone() },
             None => ProfileRef::Unnamed,
         }
     }
@@ -80,7 +80,7 @@ pub fn selected_profile(call: &CommandCall) -> Result<ProfileRef> {
             Err(Error::usage(format!("two different profiles given: {name} and --profile {flag}"))
                 .hint(format!("omit --profile {flag}")))
         }
-        (Some(name), None) => Ok(ProfileRef::Typed { by: call.command.name, text: name.into() }),
+        (Some(name), None) => Ok(ProfileRef::NameOrPath { by: call.command.name, text: name.into() }),
         _ => Ok(call.profile_by_flag()),
     }
 }

@@ -96,7 +96,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             .hint("set YCRED_CONFIG_DIR to a writable directory")
     })?;
     // Source `login` needs a person, so log in while one is at the terminal.
-    let login_report = match profile.source.needs_person {
+    let login_report = match profile.source.needs_login {
         true => Some(
             login::log_in(&profile, call, flow::PATIENCE, session)
                 .map_err(|error| error.context(format!("{}: profile created, but the login failed", path.display())))?,

@@ -22,7 +22,7 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         let mark = if current.as_ref() == Some(name) { '*' } else { ' ' };
         let path = session.places.profile_candidates(name).into_iter().find(|path| path.exists()).unwrap_or_default();
         let description = match Profile::load(
-            &ProfileRef::Given { by: "list", name: name.clone() },
+            &ProfileRef::Name { by: "list", name: name.clone() },
             session.environment,
             session.places,
         ) {

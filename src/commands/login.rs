@@ -51,8 +51,8 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
 /// Returns a hint with the command that creates the profile, or `None` if the profile exists.
 fn hint_to_create(profile_ref: &ProfileRef, session: &Session<'_>) -> Option<String> {
     let name = match profile_ref {
-        ProfileRef::Typed { text, .. } => text.to_str()?,
-        ProfileRef::Given { name, .. } => name,
+        ProfileRef::NameOrPath { text, .. } => text.to_str()?,
+        ProfileRef::Name { name, .. } => name,
         ProfileRef::Unnamed => "default",
     };
     let is_missing = !name.contains('/')
@@ -65,7 +65,7 @@ fn hint_to_create(profile_ref: &ProfileRef, session: &Session<'_>) -> Option<Str
 /// # Errors
 /// Usage (2): the profile's source is not `login`. Otherwise as [`flow::log_in`].
 pub fn log_in(profile: &Profile, call: &CommandCall, timeout: Duration, session: &Session<'_>) -> Result<String> {
-    if !profile.source.needs_person {
+    if !profile.source.needs_login {
         return Err(Error::usage(format!("{profile}: source \"{}\" doesn't need a login", profile.source.name))
             .hint("to create a profile that logs in with a browser, run `ycred init NAME --login`"));
     }
@@ -77,7 +77,9 @@ pub fn log_in(profile: &Profile, call: &CommandCall, timeout: Duration, session:
         ignores_cool_down: call.options.force_refresh,
     };
     let LoggedIn { credential, is_renewable } = session
-        .ask(profile, &call.options, Duration::ZERO, timeout, |cx| flow::log_in(&login, login_options, session, cx))
+        .with_context(profile, &call.options, Duration::ZERO, timeout, |cx| {
+            flow::log_in(&login, login_options, session, cx)
+        })
         .map_err(|error| error.context(profile))?;
     let left = human(credential.left(session.clock.now()).longer);
     Ok(match is_renewable {

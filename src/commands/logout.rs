@@ -167,11 +167,11 @@ fn cannot_delete(place: &Path, error: &io::Error) -> Error {
 /// If a fetch is running, waits for its end and deletes again. The fetch may have stored a token if it checked the
 /// record just before the first deletion.
 fn remove_token(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<RemovedToken> {
-    let removed = slot.forget(session.clock.now())?;
+    let removed = slot.clear(session.clock.now())?;
     if let Lock::Busy = store::wait_for_lock(deadline, session.clock, || slot.try_lock()) {
         return Ok(removed);
     }
-    match slot.forget(session.clock.now())? {
+    match slot.clear(session.clock.now())? {
         RemovedToken::Nothing => Ok(removed),
         token => Ok(token),
     }
@@ -194,7 +194,7 @@ struct LocalState {
 }
 
 fn all_local_states(call: &CommandCall, session: &Session<'_>) -> Vec<LocalState> {
-    let load = |name: String| session.profile(&ProfileRef::Given { by: "logout", name: name.clone() }).ok();
+    let load = |name: String| session.profile(&ProfileRef::Name { by: "logout", name: name.clone() }).ok();
     // Skips aliases: the profile of an alias is in the list under its own name.
     let profiles = find::names(session.places)
         .into_iter()
@@ -240,7 +240,7 @@ impl LocalState {
             let error = error.context(format!("{profile}: removed from this machine, but not revoked in the cloud"));
             report.error.get_or_insert(error);
         };
-        let outcome = session.ask(profile, &call.options, Duration::ZERO, timeout, |cx| {
+        let outcome = session.with_context(profile, &call.options, Duration::ZERO, timeout, |cx| {
             if let Err(error) = self.revoke_login(cx, report) {
                 fail(error, report);
             }

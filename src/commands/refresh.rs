@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::base::clock::human;
-use crate::base::error::Result;
 use crate::base::diagnostics::Warning;
+use crate::base::error::Result;
 use crate::base::token::Credential;
 use crate::cache::record::Record;
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
@@ -32,7 +32,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let mut text = format!("{profile}: token expires at {} (in {})\n", credential.expires, left(&credential));
     for request in keys_of(&profile, &options, session)? {
         let session_name = request.session_name.clone();
-        match session.obtain_need(&profile, &options, &Resource::AccessKey(request), Duration::ZERO) {
+        match session.obtain_resource(&profile, &options, &Resource::AccessKey(request), Duration::ZERO) {
             Ok(ObtainedToken { credential, .. }) => {
                 let (expires, left) = (credential.expires, left(&credential));
                 let _ =

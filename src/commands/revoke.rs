@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction};
 
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
-use crate::base::token::{Credential, token_text};
+use crate::base::token::{Credential, check_token};
 use crate::cloud::iam;
 use crate::commands::command::{Command, CommandCall};
 use crate::process::{Outcome, Reply};
@@ -58,7 +58,9 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     };
     let timeout = call.options.timeout.unwrap_or(profile.timeout);
     let subject = session
-        .ask(&profile, &call.options, Duration::ZERO, timeout, |cx| iam::revoke(&profile.installation, &token, cx))
+        .with_context(&profile, &call.options, Duration::ZERO, timeout, |cx| {
+            iam::revoke(&profile.installation, &token, cx)
+        })
         .map_err(|error| error.context(&profile))?;
     // Best effort: if the token stays in the cache, the first server that gets it rejects it.
     session.reject_token(&profile, &call.options, &token);
@@ -72,7 +74,7 @@ fn read_token(call: &CommandCall, session: &Session<'_>) -> Result<Option<Secret
     if text.is_empty() {
         return Ok(None);
     }
-    let token = token_text(Secret::new(text.to_owned()));
+    let token = check_token(Secret::new(text.to_owned()));
     token.map(Some).map_err(|why| Error::usage(format!("standard input is not a token: it {why}")))
 }
 

@@ -29,7 +29,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             .hint("name another profile; `ycred list` lists them"));
     }
     // The target must be a valid profile and not an alias, because an alias of an alias is not allowed.
-    let target = session.profile(&ProfileRef::Given { by: "use", name: name.to_owned() })?;
+    let target = session.profile(&ProfileRef::Name { by: "use", name: name.to_owned() })?;
     if target.name.as_deref() != Some(name) {
         let profile = target.name.unwrap_or_default();
         return Err(Error::usage(format!("{name} is an alias of {profile}")).hint(format!("run `ycred use {profile}`")));

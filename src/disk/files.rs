@@ -6,9 +6,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::base::error::describe;
 use crate::base::error::{Error, Result};
-use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::system;
 
 /// The maximum size in bytes. An authorized key has 4 KiB, a bundle of certificates a quarter of a MiB.

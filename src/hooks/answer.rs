@@ -14,7 +14,7 @@ use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef};
 use crate::session::Session;
 
 /// The maximum size of a request. The longest real one, kubelet's with a pod's token, is a few KiB.
-pub const LARGEST_INPUT: usize = 64 * 1024;
+pub const MAX_REQUEST: usize = 64 * 1024;
 
 /// Serves a hook's call. Returns the reply, and the error for stderr if there is one.
 pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Error>) {
@@ -37,7 +37,7 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
         Framing::None => Ok(Some(Zeroizing::default())),
         Framing::Whole => {
             let options = limit_timeout(hook_call, &hook_call.options, DEFAULT_TIMEOUT);
-            session.read_stdin(LARGEST_INPUT, &options).map(Some)
+            session.read_stdin(MAX_REQUEST, &options).map(Some)
         }
         Framing::Lines { greeting } => serve_lines(hook_call, &call, greeting, session).map(|()| None),
     };
@@ -54,7 +54,7 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
 fn serve_lines(hook_call: &HookCall, call: &Call<'_>, greeting: &str, session: &Session<'_>) -> Result<()> {
     let not_written = |error| Error::internal("cannot write the reply").because(error);
     (session.print_stdout)(format!("{greeting}\n").as_bytes()).map_err(not_written)?;
-    let mut lines = session.lines(LARGEST_INPUT, &hook_call.options);
+    let mut lines = session.lines(MAX_REQUEST, &hook_call.options);
     while let Some(line) = session.next_line(&mut lines)? {
         session.started.set(session.clock.elapsed());
         let (reply, error) = reply_to(hook_call, call, &line, session);
@@ -92,7 +92,7 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
         let hosts: Vec<String> = loaded.map(|profile| profile.hosts.singles().collect()).unwrap_or_default();
         return Ok(exchange.done(&hosts));
     }
-    let scope = hook_call.hook.reach;
+    let scope = hook_call.hook.host_scope;
     let profile = match (&request.target, loaded) {
         (None, loaded) => loaded?,
         (Some(Target::Typed(host)), loaded) => {
@@ -128,17 +128,20 @@ fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session
     let request = exchange.request();
     let options = limit_timeout(hook_call, options(hook_call, request), profile.timeout);
     let obtained =
-        session.obtain_need(profile, &options, &request.resource, request.min_ttl).map_err(|error| match options {
-            // A longer timeout would not help: the client does not wait for it.
-            Cow::Owned(_) if error.has_timed_out => {
-                error.replace_hint(format!("try again: {} does not wait any longer", hook_call.hook.name))
-            }
-            _ => error,
-        })?;
+        session.obtain_resource(profile, &options, &request.resource, request.min_ttl).map_err(
+            |error| match options {
+                // A longer timeout would not help: the client does not wait for it.
+                Cow::Owned(_) if error.has_timed_out => {
+                    error.replace_hint(format!("try again: {} does not wait any longer", hook_call.hook.name))
+                }
+                _ => error,
+            },
+        )?;
     let now = session.clock.now();
     let expires = obtained.advertised(now);
-    let life = Duration::from_millis(u64::try_from(expires.since(now)).unwrap_or(0));
-    let issued = IssuedToken { life, hosts: &profile.hosts, ..IssuedToken::new(&obtained.credential.secret, expires) };
+    let valid_for = Duration::from_millis(u64::try_from(expires.since(now)).unwrap_or(0));
+    let issued =
+        IssuedToken { valid_for, hosts: &profile.hosts, ..IssuedToken::new(&obtained.credential.secret, expires) };
     Ok(exchange.write(&issued))
 }
 
@@ -160,13 +163,13 @@ fn options<'a>(call: &'a HookCall, request: &'a Request) -> &'a Options {
 /// Returns the profile to use, from the first of these that names one: a flag, the link's name, the request.
 fn profile_ref(call: &HookCall, request: &Request) -> ProfileRef {
     if let Some(text) = &options(call, request).profile {
-        return ProfileRef::Typed { by: "--profile", text: text.clone() };
+        return ProfileRef::NameOrPath { by: "--profile", text: text.clone() };
     }
     if let Some(name) = &call.suffix {
-        return ProfileRef::Given { by: "the name it was called by", name: name.clone() };
+        return ProfileRef::Name { by: "the name it was called by", name: name.clone() };
     }
     match &request.profile {
-        Some(name) => ProfileRef::Given { by: "the client's request", name: name.clone() },
+        Some(name) => ProfileRef::Name { by: "the client's request", name: name.clone() },
         None => ProfileRef::Unnamed,
     }
 }
@@ -182,8 +185,8 @@ fn check_arguments(call: &HookCall) -> Result<()> {
         || (!hook.ignores_unknown_operations
             && call.operands.first().is_some_and(|operand| !is_operation(operand) && !is_flag_operation(operand)));
     // A hook that replaces a program leaves it to that program to check its arguments.
-    if call.by_symlink || hook.replaces_program || !is_unexpected {
-        return call.fault.clone().map_or(Ok(()), Err);
+    if call.is_by_symlink || hook.replaces_program || !is_unexpected {
+        return call.usage_error.clone().map_or(Ok(()), Err);
     }
     let describe = |operands: &[&str]| match operands {
         [] => "no arguments".to_owned(),

@@ -22,7 +22,7 @@ use crate::process::Reply;
 pub const HOOK: Hook = Hook {
     symlink: Some("ycred-bazel"),
     operands: &["get"],
-    reach: HostScope::Apis,
+    host_scope: HostScope::Apis,
     client_timeout: Some(CLIENT_TIMEOUT),
     ..Hook::new("bazel", "credential helper for bazel (run by it)", framing, read)
 };

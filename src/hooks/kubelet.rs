@@ -120,7 +120,7 @@ impl Exchange for Provider {
     fn write(&self, issued: &IssuedToken<'_>) -> Reply {
         let (registry, token) = (json!(self.registry), json!(issued.token.expose()));
         let credential = format!("{{{registry}:{{\"username\":\"{USER}\",\"password\":{token}}}}}");
-        Self::response(issued.life, &credential)
+        Self::response(issued.valid_for, &credential)
     }
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
@@ -163,7 +163,7 @@ mod tests {
         let token = Secret::new("t1.XXX".into());
         let issued = IssuedToken::new(&token, Timestamp(0));
         let exchange = read(&request("cr.yandex/crp0/app:1")).expect("read");
-        let reply = exchange.write(&IssuedToken { life: Duration::from_secs(10_800), ..issued });
+        let reply = exchange.write(&IssuedToken { valid_for: Duration::from_secs(10_800), ..issued });
         assert_eq!(
             text(&reply),
             "{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":\"credentialprovider.kubelet.k8s.io/v1\",\"cacheKeyType\":\"Registry\",\"cacheDuration\":\"3h0m0s\",\"auth\":{\"cr.yandex\":{\"username\":\"iam\",\"password\":\"t1.XXX\"}}}\n"

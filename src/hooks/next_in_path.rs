@@ -27,11 +27,11 @@ pub fn program(call: &HookCall, environment: &Environment) -> Option<Launch> {
 /// Returns the original arguments. For `ycred keyring`, it leaves out ycred's global flags: another program does not
 /// know them, or uses them for something else.
 fn arguments(call: &HookCall) -> Vec<OsString> {
-    let parsed = (!call.by_symlink).then(|| {
+    let parsed = (!call.is_by_symlink).then(|| {
         let own = call.options.own.iter().map(|(flag, value)| format!("--{flag}={value}"));
         own.chain(call.operands.iter().cloned()).map(OsString::from)
     });
-    parsed.into_iter().flatten().chain(call.unread.iter().cloned()).collect()
+    parsed.into_iter().flatten().chain(call.unparsed.iter().cloned()).collect()
 }
 
 /// Splits a variable in the format of `PATH`.

@@ -43,7 +43,7 @@ pub struct Hook {
     /// The ycred command that supplies that program with credentials through variables; `None` if it reads none.
     pub wrapper: Option<&'static str>,
     /// Which of the cloud's own hosts its clients connect to.
-    pub reach: HostScope,
+    pub host_scope: HostScope,
     /// How long a run may take before the client gives up, if known. It limits `--timeout` and the profile's `timeout`.
     pub client_timeout: Option<Duration>,
     /// True if the link has the name of another program and precedes it in `PATH`. When called by that name, ycred
@@ -83,7 +83,7 @@ impl Hook {
             ignores_unknown_operations: false,
             program: Some(name),
             wrapper: None,
-            reach: HostScope::Registries,
+            host_scope: HostScope::Registries,
             client_timeout: None,
             replaces_program: false,
             framing,
@@ -106,27 +106,27 @@ pub struct HookCall {
     /// The profile in the link's name, after the hook's own name.
     pub suffix: Option<String>,
     /// True if it was called by the link's name, not as `ycred NAME`.
-    pub by_symlink: bool,
+    pub is_by_symlink: bool,
     /// The error in the arguments. It is reported in the format of the protocol.
-    pub fault: Option<Error>,
+    pub usage_error: Option<Error>,
     /// The arguments that were not parsed, to pass on to another program. All of them if called by the link's name.
-    pub unread: Vec<OsString>,
+    pub unparsed: Vec<OsString>,
     /// Parses arguments that arrive in a request.
-    pub parse: ParseWords,
+    pub parse: ParseArguments,
 }
 
 /// Parses a hook's flags and operands.
 ///
 /// # Errors
 /// Usage (2): an invalid flag or value.
-pub type ParseWords = fn(&'static Hook, &[OsString]) -> Result<(Options, Vec<String>)>;
+pub type ParseArguments = fn(&'static Hook, &[OsString]) -> Result<(Options, Vec<String>)>;
 
 /// The part of a call that the wire formats use.
 pub struct Call<'a> {
     pub operands: &'a [String],
     pub options: &'a Options,
     pub environment: &'a Environment,
-    pub parse: ParseWords,
+    pub parse: ParseArguments,
 }
 
 /// How requests arrive and replies are sent.
@@ -211,7 +211,7 @@ pub struct IssuedToken<'a> {
     /// The expiry to report, by this machine's clock: up to a minute early, never in the past.
     pub expires: Timestamp,
     /// The time until `expires`, for protocols that send a duration.
-    pub life: Duration,
+    pub valid_for: Duration,
     /// The hosts that the token may be sent to, for protocols that list them.
     pub hosts: &'a Allowed,
 }
@@ -219,7 +219,7 @@ pub struct IssuedToken<'a> {
 impl<'a> IssuedToken<'a> {
     /// Returns a token without a duration or hosts.
     pub fn new(token: &'a Secret, expires: Timestamp) -> Self {
-        Self { token, expires, life: Duration::ZERO, hosts: &hosts::NONE }
+        Self { token, expires, valid_for: Duration::ZERO, hosts: &hosts::NONE }
     }
 }
 

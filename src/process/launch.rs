@@ -34,7 +34,7 @@ impl Launch {
 
 impl Launch {
     /// Replaces this process with the program. Returns only on failure: the error and the exit code for it.
-    pub fn become_it(&self) -> (Error, u8) {
+    pub fn replace_process(&self) -> (Error, u8) {
         not_run(&self.program, &system::process::become_program(&mut self.command()))
     }
 }

@@ -32,8 +32,8 @@ pub struct Stdin {
 
 impl Input for Stdin {
     fn wait(&mut self, patience: Duration) -> bool {
-        let readable = if self.has_ended { Readable::ToTheEnd } else { process::wait_for_stdin(patience) };
-        self.has_ended = readable == Readable::ToTheEnd;
+        let readable = if self.has_ended { Readable::AtEnd } else { process::wait_for_stdin(patience) };
+        self.has_ended = readable == Readable::AtEnd;
         readable != Readable::NotYet
     }
 

@@ -115,7 +115,7 @@ impl CredentialStore {
             let (grant, min_ttl) = session.open(&profile, &kind.resource(), Duration::ZERO)?;
             let rules = match grant.caching() {
                 Caching::Never => None,
-                Caching::StoredToken(rules) => Some(rules),
+                Caching::Enabled(rules) => Some(rules),
             };
             let min_ttl = kind.options(options).min_ttl.unwrap_or(min_ttl);
             Ok(CredentialSlot {

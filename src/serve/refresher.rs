@@ -8,9 +8,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::base::environment::Environment;
 use crate::base::error::{self, Error};
-use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::base::secret::Secret;
 use crate::cache::{attempt, record};
 use crate::disk::places::Places;
@@ -199,7 +199,7 @@ impl Refresher<'_> {
         }
         session.started.set(session.clock.elapsed());
         let options = kind.options(self.options);
-        let outcome = session.obtain_need(self.profile, &options, &kind.resource(), Duration::ZERO);
+        let outcome = session.obtain_resource(self.profile, &options, &kind.resource(), Duration::ZERO);
         let now = session.clock.now();
         let warning = session.diagnostics.take();
         match outcome {

@@ -24,9 +24,9 @@ use crate::obtain::{Caching, Grant, obtain};
 use crate::sources::source::Opening;
 
 /// Minimum validity of an access key.
-pub const SHORTEST: Duration = Duration::from_secs(15 * 60);
+pub const MIN_DURATION: Duration = Duration::from_secs(15 * 60);
 /// Maximum validity of an access key, by the documentation and `yc`. The proto allows more.
-pub const LONGEST: Duration = Duration::from_secs(12 * 3600);
+pub const MAX_DURATION: Duration = Duration::from_secs(12 * 3600);
 /// Maximum length of a policy, in characters.
 const MAX_POLICY: usize = 2048;
 /// How much longer than the key its IAM token must be valid. [`Credential::advertised`] subtracts up to that much.
@@ -114,7 +114,7 @@ impl KeyRequest {
             return Err(Error::usage(format!("--session-name: \"{session_name}\" is not a valid session name"))
                 .hint("use 1 to 64 letters, digits and characters from _ + = , . @ -"));
         }
-        if duration < SHORTEST || duration > LONGEST {
+        if duration < MIN_DURATION || duration > MAX_DURATION {
             return Err(Error::usage(format!("--duration: {} is not between 15m and 12h", human(millis(duration))))
                 .hint("pass --duration with a value from 15m to 12h, or omit it for 1h"));
         }
@@ -193,7 +193,7 @@ pub fn link(
     // the profile applies. Otherwise ycred would request a key every minute.
     let max_age = opening.settings.duration("max-age")?;
     let caching = match opening.cached {
-        true => Caching::StoredToken(RenewalRules { max_age, ..opening.rules }),
+        true => Caching::Enabled(RenewalRules { max_age, ..opening.rules }),
         false => Caching::Never,
     };
     Ok(Box::new(AccessKeyGrant { inner, request, identity, installation: opening.installation.clone(), caching }))
@@ -233,7 +233,7 @@ impl Grant for AccessKeyGrant {
                     "the IAM token expires in {}, and an access key needs one that is valid for at least {}; \
                      the cloud issues none at the moment",
                     human(caller.credential.left(now).longer),
-                    human(millis(SHORTEST + MARGIN)),
+                    human(millis(MIN_DURATION + MARGIN)),
                 ))
                 .hint("try again in a few minutes, or request a new IAM token now with `ycred aws --force-refresh`")
             })?,
@@ -265,7 +265,7 @@ impl Grant for AccessKeyGrant {
 /// too early for any key.
 fn possible_duration(requested: Duration, now: Timestamp, token_expiry: Timestamp) -> Option<Duration> {
     let left = Duration::from_millis(u64::try_from(token_expiry.since(now)).ok()?);
-    (left >= SHORTEST).then_some(requested.min(left))
+    (left >= MIN_DURATION).then_some(requested.min(left))
 }
 
 /// Reads a policy and checks that it is JSON of a valid length.
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_packed_key_is_a_valid_token_and_can_be_unpacked() {
         let packed = key(["ajeid", "YCsecret", "s1.x/+=y"]).pack("the test").expect("packed");
-        assert!(crate::base::token::token_text(packed.clone()).is_ok(), "the cache stores it like a token");
+        assert!(crate::base::token::check_token(packed.clone()).is_ok(), "the cache stores it like a token");
         let unpacked = AccessKey::unpack(&packed).expect("unpacked");
         assert_eq!(
             [unpacked.id, unpacked.secret, unpacked.session_token].map(|part| part.expose().to_owned()),

@@ -17,12 +17,12 @@ use crate::cloud::{Context, iam, jwt};
 use crate::obtain::{Caching, Grant};
 use crate::sources::origin;
 use crate::sources::origin::Origin;
-use crate::sources::source::{Assignment, EnvironmentSettings, KeptSecret, Key, Opening, Source, Variable};
+use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, SecretFile, Source, Variable};
 
 pub const SOURCE: Source = Source {
     variables: &[Variable { rank: 1, name: env::YC_SERVICE_ACCOUNT_KEY_FILE }],
     from_environment,
-    keep: Some(keep),
+    secret_file: Some(secret_file),
     ..Source::new("authorized-key", "a service account's authorized key", KEYS, open)
 };
 
@@ -71,9 +71,9 @@ fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
 ///
 /// # Errors
 /// As [`AccountKey::parse`].
-pub fn keep(json: Secret) -> Result<KeptSecret> {
+pub fn secret_file(json: Secret) -> Result<SecretFile> {
     let about = format!("the authorized key of {}", AccountKey::parse(json.expose())?.description());
-    Ok(KeptSecret { key: KEY.file, ending: "json", content: json, about, remark: None })
+    Ok(SecretFile { key: KEY.file, extension: "json", content: json, about, advice: None })
 }
 
 struct AuthorizedKeyGrant {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
-use crate::base::token::{Credential, Expiry, lenient_moment, token_text};
+use crate::base::token::{Credential, Expiry, check_token, lenient_time};
 use crate::cloud::Context;
 use crate::obtain::{Caching, Grant};
 use crate::sources::program::Program;
@@ -47,7 +47,7 @@ pub fn parse(output: &str) -> Option<(Secret, Option<String>)> {
         // message, would be redacted from ycred's own messages.
         (Secret::wrapping(output.to_owned()), None)
     };
-    let token = token_text(token).ok()?;
+    let token = check_token(token).ok()?;
     Some((Secret::new(token.expose().to_owned()), expiry))
 }
 
@@ -62,7 +62,7 @@ struct CommandGrant {
 struct CommandOutput {
     #[serde(alias = "iamToken")]
     iam_token: Secret,
-    #[serde(alias = "expiresAt", default, deserialize_with = "lenient_moment")]
+    #[serde(alias = "expiresAt", default, deserialize_with = "lenient_time")]
     expires_at: Option<String>,
 }
 

@@ -97,7 +97,7 @@ impl Grant for ImpersonatedGrant {
                 (true, Caching::Never) => {
                     format!("the cloud rejected the token of {caller}: replace the token where the profile reads it")
                 }
-                (true, Caching::StoredToken(_)) => {
+                (true, Caching::Enabled(_)) => {
                     format!("the cloud rejected the token of {caller}: get a new one with `ycred refresh`")
                 }
                 (false, _) => format!("grant {caller} the role iam.serviceAccounts.tokenCreator on {}", self.account),

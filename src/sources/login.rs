@@ -9,12 +9,12 @@ pub mod client;
 pub mod state;
 
 use crate::base::clock::{human, millis};
+use crate::base::diagnostics::Warning;
 use crate::base::error::{Error, Kind, Result, describe};
 use crate::base::identity::Identity;
-use crate::base::diagnostics::Warning;
 use crate::base::token::Credential;
 use crate::cache::freshness::RenewalRules;
-use crate::cache::record::FUTURE;
+use crate::cache::record::FUTURE_TOLERANCE;
 use crate::cloud::Context;
 use crate::disk::store;
 use crate::disk::store::Lock;
@@ -24,7 +24,7 @@ use crate::sources::login::state::{AccessToken, LoginState};
 use crate::sources::source::{Key, Opening, Source};
 
 pub const SOURCE: Source =
-    Source { needs_person: true, ..Source::new("login", "a person who logs in with a browser", KEYS, open) };
+    Source { needs_login: true, ..Source::new("login", "a person who logs in with a browser", KEYS, open) };
 
 const KEYS: &[Key] = &[
     Key { name: "federation-id", value: "ID", about: "identity federation to log in through" },
@@ -109,7 +109,7 @@ impl LoginGrant {
             None if state.refresh_token.is_none() => left.longer > 0,
             // The token was obtained while this machine's clock was ahead, so its times are unreliable. The cache has
             // the same rule.
-            None if access.began > now.plus(FUTURE) => false,
+            None if access.began > now.plus(FUTURE_TOLERANCE) => false,
             None => {
                 left.longer >= millis(cx.requirements.min_ttl).max(1)
                     && left.shorter > self.rules.soft_window(&credential)
@@ -158,7 +158,8 @@ impl LoginGrant {
         let next = state.renewed(new_refresh_token, access);
         // If the user logged out or logged in again during the request, the result must not be stored.
         if !self.login.place.is_current(&next) {
-            cx.diagnostics.debug(|| format!("{}: logged out during the request: the new token is not saved", self.name));
+            cx.diagnostics
+                .debug(|| format!("{}: logged out during the request: the new token is not saved", self.name));
             return credential;
         }
         let result = match space {
@@ -185,7 +186,7 @@ impl LoginGrant {
     fn fall_back(&self, state: &LoginState, error: Error, cx: &Context<'_>) -> Result<Credential> {
         let cached = match self.caching {
             Caching::Never => None,
-            Caching::StoredToken(_) => cx.cache.entry(&self.identity).load().ok().flatten(),
+            Caching::Enabled(_) => cx.cache.entry(&self.identity).load().ok().flatten(),
         };
         let is_cached = cached
             .and_then(|record| record.credential())

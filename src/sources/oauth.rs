@@ -13,12 +13,12 @@ use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam};
 use crate::obtain::{Caching, Grant};
 use crate::sources::origin::{Origin, SecretKind};
-use crate::sources::source::{Assignment, EnvironmentSettings, KeptSecret, Key, Opening, Source, Variable};
+use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, SecretFile, Source, Variable};
 
 pub const SOURCE: Source = Source {
     variables: &[Variable { rank: 2, name: env::YC_TOKEN }, Variable { rank: 3, name: env::YC_OAUTH_TOKEN }],
     from_environment,
-    keep: Some(keep),
+    secret_file: Some(secret_file),
     ..Source::new("oauth", "a Yandex OAuth token issued before June 2026", KEYS, open)
 };
 
@@ -73,17 +73,17 @@ fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
 ///
 /// # Errors
 /// Profile (3): the string is not an OAuth token.
-pub fn keep(text: Secret) -> Result<KeptSecret> {
+pub fn secret_file(text: Secret) -> Result<SecretFile> {
     let token = text.expose().trim();
     if !is_oauth_token(token) {
         return Err(Error::profile("does not contain exactly one OAuth token"));
     }
-    Ok(KeptSecret {
+    Ok(SecretFile {
         key: TOKEN.file,
-        ending: "oauth-token",
+        extension: "oauth-token",
         content: Secret::new(token.to_owned()),
         about: "an OAuth token".to_owned(),
-        remark: Some(
+        advice: Some(
             "the cloud rejects OAuth tokens issued since June 2026; create an authorized key and replace this profile: \
              ycred init {name} --key-file FILE --force",
         ),

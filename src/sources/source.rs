@@ -43,9 +43,9 @@ pub struct Source {
     /// Keys that end in `-env` need no pair, because their value is the name of the variable.
     pub secret_variables: &'static [(&'static str, &'static str)],
     /// Prepares a long-lived secret from the environment for storing in a file. `import` uses this.
-    pub keep: Option<fn(Secret) -> Result<KeptSecret>>,
+    pub secret_file: Option<fn(Secret) -> Result<SecretFile>>,
     /// True if a person must log in before the source can get tokens.
-    pub needs_person: bool,
+    pub needs_login: bool,
     /// True if the source can use a subject token from the client's request.
     pub takes_subject: bool,
 }
@@ -67,8 +67,8 @@ impl Source {
             variables: &[],
             from_environment: |_| None,
             secret_variables: &[],
-            keep: None,
-            needs_person: false,
+            secret_file: None,
+            needs_login: false,
             takes_subject: false,
         }
     }
@@ -98,16 +98,16 @@ pub enum Assignment {
 }
 
 /// A secret to store in a file of its own, and the key that names the file.
-pub struct KeptSecret {
+pub struct SecretFile {
     /// The key that names the file.
     pub key: &'static str,
     /// Extension of the file name.
-    pub ending: &'static str,
+    pub extension: &'static str,
     pub content: Secret,
     /// Description of the secret that does not reveal it.
     pub about: String,
     /// Advice for the user. `{name}` is a placeholder for the profile's name.
-    pub remark: Option<&'static str>,
+    pub advice: Option<&'static str>,
 }
 
 /// Input for [`Source::open`]: the parts of a profile that a source may use.
@@ -130,6 +130,6 @@ pub struct Opening<'a> {
 impl Opening<'_> {
     /// Returns whether and how to cache tokens.
     pub fn caching(&self) -> Caching {
-        if self.cached { Caching::StoredToken(self.rules) } else { Caching::Never }
+        if self.cached { Caching::Enabled(self.rules) } else { Caching::Never }
     }
 }

@@ -5,7 +5,7 @@ use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
-use crate::base::token::{Credential, Expiry, is_iam_token, token_text};
+use crate::base::token::{Credential, Expiry, check_token, is_iam_token};
 use crate::cloud::Context;
 use crate::obtain::{Caching, Grant};
 use crate::sources::origin::{Origin, SecretKind};
@@ -74,7 +74,7 @@ impl Grant for StaticGrant {
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let token = Secret::new(self.token.read(cx)?.expose().trim().to_owned());
         let origin = self.token.to_string();
-        let token = token_text(token).map_err(|why| Error::profile(format!("{origin}: not a token: it {why}")))?;
+        let token = check_token(token).map_err(|why| Error::profile(format!("{origin}: not a token: it {why}")))?;
         Credential::new(token, &Expiry::At(None), cx.clock.now(), None, &origin)
     }
 

@@ -259,7 +259,7 @@ impl SubjectOrigin {
     fn read(&self, cx: &Context<'_>) -> Result<Secret> {
         let origin = match self {
             Self::Configured(origin) => origin,
-            Self::GitHub(github) => return github.ask(cx),
+            Self::GitHub(github) => return github.request_id_token(cx),
             Self::Request(token) => return Ok(token.clone()),
         };
         let content = origin.read(cx)?;

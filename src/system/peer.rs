@@ -16,7 +16,7 @@ const LISTEN: u8 = 0x0a;
 ///
 /// # Errors
 /// The table cannot be read, or does not contain the listener.
-pub fn can_tell(port: u16, us: u32) -> Result<(), String> {
+pub fn check_support(port: u16, us: u32) -> Result<(), String> {
     let own = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
     let file =
         File::open(TABLES[0]).map_err(|error| format!("{}: {}", TABLES[0], crate::base::error::describe(&error)))?;

@@ -69,7 +69,7 @@ fn a_full_stdout_exits_5_with_one_error_line_and_the_token_stays_cached() {
         );
     }
     assert_eq!(world.requests(), 1);
-    world.is_a_hit(world.ycred(&["token"]));
+    world.assert_hit(world.ycred(&["token"]));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_closed_stdout_pipe_exits_5_with_one_error_line_and_the_token_stays_cached()
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(stderr, "ycred: error: cannot write the reply: Broken pipe (os error 32)\n", "{arguments:?}");
     }
-    world.is_a_hit(world.ycred(&["token"]));
+    world.assert_hit(world.ycred(&["token"]));
     assert_eq!(world.requests(), 1);
 }
 
@@ -104,7 +104,7 @@ fn an_unwritable_stderr_changes_neither_stdout_nor_the_exit_code() {
     let script = "exec \"$@\" 2>/dev/full";
     for arguments in [&["-vvv", "token"][..], &["token"]] {
         let run = world.sandbox.call("sh", ["-c", script, "sh", YCRED].iter().chain(arguments)).run().succeeds();
-        world.printed_a_token(&run);
+        world.token_printed_by(&run);
     }
     world.emulator.fault(Fault::refuse(403));
     world.sandbox.call("sh", ["-c", script, "sh", YCRED, "token", "--force-refresh"]).run().exits(1).stdout_is("");

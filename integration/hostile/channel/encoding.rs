@@ -74,7 +74,7 @@ fn input_that_is_not_utf_8_never_panics_and_is_reported_as_one_error() {
         }
     }
     for stdin in [&b"\xff\xfe"[..], b"cr.yandex\xff", b"host=cr.yandex\nprotocol=https\nx=\xff\n\n"] {
-        world.ycred(&["git", "get"]).stdin(stdin).run().succeeds().quietly().stdout_is("");
+        world.ycred(&["git", "get"]).stdin(stdin).run().succeeds().stderr_is_empty().stdout_is("");
         let run = world.ycred(&["docker", "get"]).stdin(stdin).run().exits(1);
         assert!(run.stdout.starts_with("ycred: "), "{run}");
     }
@@ -90,14 +90,14 @@ fn paths_that_are_not_utf_8_work() {
     }
     let cache = odd.join("cache");
     let call = || world.ycred(&["token"]).env("YCRED_CONFIG_DIR", &odd).env("YCRED_CACHE_DIR", &cache);
-    let run = call().run().succeeds().quietly();
-    world.printed_a_token(&run);
-    world.is_a_hit(call());
+    let run = call().run().succeeds().stderr_is_empty();
+    world.token_printed_by(&run);
+    world.assert_hit(call());
     assert_eq!(records(&cache).len(), 1);
     // The profile can also be given by path.
     let path = odd.join("default.toml");
     let arguments = [OsString::from("token"), "--profile".into(), path.clone().into_os_string()];
-    world.is_a_hit(world.sandbox.ycred(&arguments).env("YCRED_CACHE_DIR", &cache));
+    world.assert_hit(world.sandbox.ycred(&arguments).env("YCRED_CACHE_DIR", &cache));
     // Two names that are displayed alike do not share records.
     let twin = odd.parent().expect("the root").join(os_string(b"odd \xfe\xff dir"));
     fs::create_dir(&twin).expect("another directory");
@@ -105,7 +105,13 @@ fn paths_that_are_not_utf_8_work() {
         fs::copy(odd.join(file), twin.join(file)).expect("a copy");
     }
     let before = world.requests();
-    world.ycred(&["token"]).env("YCRED_CONFIG_DIR", &twin).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
+    world
+        .ycred(&["token"])
+        .env("YCRED_CONFIG_DIR", &twin)
+        .env("YCRED_CACHE_DIR", &cache)
+        .run()
+        .succeeds()
+        .stderr_is_empty();
     assert_eq!((world.requests(), records(&cache).len()), (before + 1, 2));
     // An error that names such a path is still one line.
     fs::remove_file(odd.join("key.json")).expect("the key is removed");

@@ -21,7 +21,7 @@ fn a_git_request_with_an_injected_line_break_gets_no_token() {
             format!("protocol=https\nhost={line_break}cr.yandex.evil.example\n\n"),
         ] {
             // With "\n" the rest is a separate line without a key, which makes the request invalid.
-            world.ycred(&["git", "get"]).stdin(request.as_str()).run().succeeds().quietly().stdout_is("");
+            world.ycred(&["git", "get"]).stdin(request.as_str()).run().succeeds().stderr_is_empty().stdout_is("");
         }
         if *line_break == "\n" {
             continue;
@@ -32,12 +32,12 @@ fn a_git_request_with_an_injected_line_break_gets_no_token() {
             format!("protocol=https{line_break}\nhost=cr.yandex\n\n"),
             format!("protocol=https\nhost{line_break}=cr.yandex\n\n"),
         ] {
-            world.ycred(&["git", "get"]).stdin(request.as_str()).run().succeeds().quietly().stdout_is("");
+            world.ycred(&["git", "get"]).stdin(request.as_str()).run().succeeds().stderr_is_empty().stdout_is("");
         }
         if ["\r", "\r\n", "\0"].contains(line_break) {
             // Rejected in any field, even one that ycred does not use.
             let request = format!("protocol=https\nhost=cr.yandex\npath=x{line_break}y\n\n");
-            world.ycred(&["git", "get"]).stdin(request).run().succeeds().quietly().stdout_is("");
+            world.ycred(&["git", "get"]).stdin(request).run().succeeds().stderr_is_empty().stdout_is("");
         }
     }
     for request in [
@@ -59,12 +59,12 @@ fn a_git_request_with_an_injected_line_break_gets_no_token() {
         "protocol=https\nhost=cr.yandex/path\n\n",
         "protocol=https\nprotocol=http\nhost=cr.yandex\n\n",
     ] {
-        world.ycred(&["git", "get"]).stdin(request).run().succeeds().quietly().stdout_is("");
+        world.ycred(&["git", "get"]).stdin(request).run().succeeds().stderr_is_empty().stdout_is("");
     }
     assert_eq!(world.emulator.calls(), 0);
     // Unknown keys, as a later git may send them, are ignored.
     let request = "protocol=https\nhost=cr.yandex\npath=a/b\nnew-key=%0a\nstate[]=x\nwwwauth[]=Basic realm=\"x\"\n\n";
-    world.ycred(&["git", "get"]).stdin(request).run().succeeds().quietly().stdout_has("username=iam\n");
+    world.ycred(&["git", "get"]).stdin(request).run().succeeds().stderr_is_empty().stdout_has("username=iam\n");
 }
 
 #[test]
@@ -79,13 +79,14 @@ fn a_docker_request_with_an_injected_line_break_is_declined() {
             format!("https://cr.yandex{line_break}@evil.example/"),
         ] {
             let run = world.ycred(&["docker", "get"]).stdin(request.as_str()).run();
-            run.exits(1).quietly().stdout_is("credentials not found in native keychain\n");
+            run.exits(1).stderr_is_empty().stdout_is("credentials not found in native keychain\n");
         }
     }
     assert_eq!(world.emulator.calls(), 0);
     // docker itself may end the address with a line break.
     for end in ["", "\n", "\r\n"] {
-        let run = world.ycred(&["docker", "get"]).stdin(format!("https://cr.yandex{end}")).run().succeeds().quietly();
+        let run =
+            world.ycred(&["docker", "get"]).stdin(format!("https://cr.yandex{end}")).run().succeeds().stderr_is_empty();
         let reply: Value = serde_json::from_str(&run.stdout).expect("JSON");
         assert_eq!(reply["ServerURL"], "https://cr.yandex");
     }
@@ -101,7 +102,7 @@ fn a_terraform_host_with_an_injected_line_break_is_declined() {
             format!("cr.yandex{line_break}"),
             format!("{line_break}cr.yandex"),
         ] {
-            world.ycred(&["terraform", "get", &host]).run().succeeds().quietly().stdout_is("{}\n");
+            world.ycred(&["terraform", "get", &host]).run().succeeds().stderr_is_empty().stdout_is("{}\n");
         }
     }
     assert_eq!(world.emulator.calls(), 0);

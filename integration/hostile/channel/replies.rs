@@ -16,7 +16,7 @@ fn on_a_miss_and_on_a_hit_the_reply_is_byte_exact_and_stderr_is_empty() {
     for (form, reply) in forms_with_reply() {
         let world = World::new();
         for case in ["miss", "hit"] {
-            let run = form.call(&world.sandbox, &[]).run().succeeds().quietly();
+            let run = form.call(&world.sandbox, &[]).run().succeeds().stderr_is_empty();
             let expected = reply(&world.last_token(), &expiry_in(&run.stdout));
             assert_eq!(run.stdout, expected, "{}, {case}\n{run}", form.name);
         }
@@ -76,9 +76,9 @@ fn operations_without_a_token_have_byte_exact_replies() {
         (&["git", "frobnicate"], request, ""),
         (&["terraform", "forget", "cr.yandex"], "", ""),
     ] {
-        world.ycred(arguments).stdin(stdin).run().succeeds().quietly().stdout_is(stdout);
+        world.ycred(arguments).stdin(stdin).run().succeeds().stderr_is_empty().stdout_is(stdout);
     }
-    let run = world.ycred(&["docker", "list"]).run().succeeds().quietly();
+    let run = world.ycred(&["docker", "list"]).run().succeeds().stderr_is_empty();
     assert_eq!(serde_json::from_str::<Value>(&run.stdout).expect("JSON"), hosts);
     world.ycred(&["terraform", "store", "cr.yandex"]).stdin("{\"token\":\"x\"}").run().exits(2).stdout_is("");
     assert_eq!(world.emulator.calls(), 0);
@@ -98,7 +98,7 @@ fn kubectls_api_version_is_echoed_and_an_unknown_one_is_rejected_with_a_status()
     ] {
         let call = world.ycred(&["kubectl"]);
         let call = if let Some(info) = exec_info { call.env("KUBERNETES_EXEC_INFO", info) } else { call };
-        let reply: Value = serde_json::from_str(&call.run().succeeds().quietly().stdout).expect("JSON");
+        let reply: Value = serde_json::from_str(&call.run().succeeds().stderr_is_empty().stdout).expect("JSON");
         assert_eq!(reply["apiVersion"], format!("{group}/{expected}"));
     }
     let before = world.emulator.calls();
@@ -118,26 +118,26 @@ fn git_erase_deletes_only_the_token_it_names() {
     let world = World::new();
     let request = |token: &str| format!("protocol=https\nhost=cr.yandex\nusername=iam\npassword={token}\n\n");
     let erase = |token: &str| {
-        world.ycred(&["git", "erase"]).stdin(request(token)).run().succeeds().quietly().stdout_is("");
+        world.ycred(&["git", "erase"]).stdin(request(token)).run().succeeds().stderr_is_empty().stdout_is("");
     };
     world.ycred(&["git", "get"]).stdin(request("")).run().succeeds();
     let old = world.last_token();
-    world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
+    world.ycred(&["token", "--force-refresh"]).run().succeeds().stderr_is_empty();
     let new = world.last_token();
     erase(&old);
     erase("");
     erase("something else");
-    assert_eq!(world.is_a_hit(world.ycred(&["token"])), new);
+    assert_eq!(world.assert_hit(world.ycred(&["token"])), new);
     erase(&new);
     let before = world.requests();
-    world.ycred(&["token"]).run().succeeds().quietly();
+    world.ycred(&["token"]).run().succeeds().stderr_is_empty();
     assert_eq!(world.requests(), before + 1, "the erased token was served again");
     // Newer versions of git send the token as `credential`.
     let newest = world.last_token();
     let request =
         format!("capability[]=authtype\nprotocol=https\nhost=cr.yandex\nauthtype=Bearer\ncredential={newest}\n\n");
-    world.ycred(&["git", "erase"]).stdin(request).run().succeeds().quietly().stdout_is("");
-    world.ycred(&["token"]).run().succeeds().quietly();
+    world.ycred(&["git", "erase"]).stdin(request).run().succeeds().stderr_is_empty().stdout_is("");
+    world.ycred(&["token"]).run().succeeds().stderr_is_empty();
     assert_eq!(world.requests(), before + 2);
 }
 
@@ -160,7 +160,7 @@ fn a_server_cannot_inject_a_line_into_a_reply() {
 #[test]
 fn a_release_build_ignores_the_panic_variable() {
     let world = World::new();
-    world.ycred(&["token"]).env("YCRED_DEBUG_PANIC", "x").run().succeeds().quietly();
+    world.ycred(&["token"]).env("YCRED_DEBUG_PANIC", "x").run().succeeds().stderr_is_empty();
 }
 
 #[cfg(debug_assertions)]
@@ -185,7 +185,7 @@ fn a_panic_exits_5_with_one_masked_line_and_an_empty_stdout() {
     let fragment = &token[20..40];
     let run = world.ycred(&["token"]).env("YCRED_DEBUG_PANIC", format!("at {fragment} it broke")).run().exits(5);
     assert_eq!(run.stderr, "ycred: error: internal error: at *** it broke\n");
-    world.is_a_hit(world.ycred(&["token"]));
+    world.assert_hit(world.ycred(&["token"]));
     // The same holds for commands that are not hooks.
     world.ycred(&["list"]).env("YCRED_DEBUG_PANIC", "x").run().exits(5).stdout_is("");
 }

@@ -52,7 +52,7 @@ fn hooks_without_a_request_do_not_read_stdin() {
 fn an_endless_stdin_does_not_delay_hooks_that_do_not_read_it() {
     let world = World::new();
     let script = "sleep 60 | { \"$@\" && kill 0; }";
-    for (hook, form) in forms().filter(|(hook, form)| hook.gives_token && form.stdin.is_empty()) {
+    for (hook, form) in forms().filter(|(hook, form)| hook.returns_token && form.stdin.is_empty()) {
         // After a success the script kills its process group, so the run ends by SIGTERM and not after a minute.
         let run = world
             .sandbox
@@ -60,7 +60,7 @@ fn an_endless_stdin_does_not_delay_hooks_that_do_not_read_it() {
             .limit(Duration::from_secs(30))
             .run();
         assert_eq!(run.status.signal(), Some(libc::SIGTERM), "{run}");
-        hook.gave(&run, &world.last_token());
+        hook.assert_gave_token(&run, &world.last_token());
     }
 }
 
@@ -174,8 +174,8 @@ fn a_token_is_printed_in_a_new_session_without_a_terminal() {
         return;
     }
     let world = World::new();
-    let run = world.sandbox.call("setsid", ["-w", YCRED, "token"]).run().succeeds().quietly();
-    world.printed_a_token(&run);
+    let run = world.sandbox.call("setsid", ["-w", YCRED, "token"]).run().succeeds().stderr_is_empty();
+    world.token_printed_by(&run);
 }
 
 #[test]
@@ -200,5 +200,5 @@ fn an_endless_request_is_rejected_within_bounded_memory() {
     assert_eq!(world.emulator.calls(), 0);
     // A large request within the limit is accepted.
     let padded = format!("protocol=https\nhost=cr.yandex\nx={}\n\n", "y".repeat(65_000));
-    world.ycred(&["git", "get"]).stdin(padded).run().succeeds().quietly().stdout_has("password=t1.");
+    world.ycred(&["git", "get"]).stdin(padded).run().succeeds().stderr_is_empty().stdout_has("password=t1.");
 }

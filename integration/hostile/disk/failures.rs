@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::harness::files::names;
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, inject, traced};
-use crate::harness::{Run, run_all, tried};
+use crate::harness::{Run, report_faults, run_all};
 use crate::hostile::records::{SavedRecord, at_most_one_warning, record, records, temporary_files, token_in};
 use crate::world::World;
 
@@ -95,7 +95,7 @@ fn a_disk_error_at_any_call_of_a_miss_costs_at_most_one_warning_and_no_token() {
             }
         },
     );
-    tried("disk error in a system call of a miss", failures.len());
+    report_faults("disk error in a system call of a miss", failures.len());
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_disk_error_at_any_call_of_a_renewal_leaves_the_old_or_the_new_record_intact
         &longer,
         |cache| saved.put_into(cache),
         |what, cache, run| {
-            let token = world.printed_a_token(run);
+            let token = world.token_printed_by(run);
             // Every run has one warning, because the cloud's tokens are valid for less than `--min-ttl`.
             assert!(run.status.success() && run.stderr.lines().count() == 1, "{what}");
             assert_eq!(temporary_files(cache), Vec::<PathBuf>::new(), "{what}");
@@ -123,7 +123,7 @@ fn a_disk_error_at_any_call_of_a_renewal_leaves_the_old_or_the_new_record_intact
             assert!(cached == saved.token || cached == token, "{what}");
         },
     );
-    tried("disk error in a system call of a renewal", failures.len());
+    report_faults("disk error in a system call of a renewal", failures.len());
 }
 
 #[test]
@@ -145,10 +145,10 @@ fn a_disk_error_at_any_call_of_a_hit_costs_no_token() {
         |cache| saved.put_into(cache),
         |_, cache, run| {
             at_most_one_warning(&world, run, cache);
-            world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache));
+            world.assert_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", cache));
         },
     );
-    tried("disk error in a system call of a hit", failures.len());
+    report_faults("disk error in a system call of a hit", failures.len());
 }
 
 #[test]
@@ -179,8 +179,8 @@ fn a_persistent_disk_error_costs_one_warning_per_run_and_no_token() {
         assert_eq!(records(&cache), Vec::<PathBuf>::new(), "{error} at {calls}");
         assert_eq!(temporary_files(&cache), Vec::<PathBuf>::new(), "{error} at {calls}");
         // Once the disk works again, so does the cache.
-        world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
-        world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
+        world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().stderr_is_empty();
+        world.assert_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
     }
 }
 
@@ -201,7 +201,7 @@ fn without_lock_support_the_warning_names_the_cause_and_the_token_is_cached() {
         at_most_one_warning(&world, &run, &cache);
         assert!(run.stderr.to_lowercase().contains(&cause.to_lowercase()), "expected {cause:?}\n{run}");
         assert!(!run.stderr.contains("cannot be kept"), "the warning denies that the token is stored\n{run}");
-        world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
+        world.assert_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
     }
 }
 
@@ -213,8 +213,8 @@ fn an_interrupted_lock_call_is_retried() {
     let world = World::new();
     let strace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=EINTR:when=1..5"]
         .map(str::to_owned);
-    let run = traced(&world.sandbox, &strace, &["token"]).run().succeeds().quietly();
-    world.printed_a_token(&run);
+    let run = traced(&world.sandbox, &strace, &["token"]).run().succeeds().stderr_is_empty();
+    world.token_printed_by(&run);
 }
 
 #[test]

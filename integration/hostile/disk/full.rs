@@ -58,9 +58,9 @@ fn on_a_read_only_file_system_the_token_is_printed_with_one_warning() {
     at_most_one_warning(&world, &run, &world.sandbox.path("cache"));
     assert!(run.stderr.contains("the file system is read-only"), "{run}");
     // A record on a read-only file system is served without a warning.
-    world.ycred(&["token"]).run().succeeds().quietly();
+    world.ycred(&["token"]).run().succeeds().stderr_is_empty();
     let script = "mount --bind \"$1\" \"$1\"; mount -o remount,ro,bind \"$1\"; exec \"$2\" token";
-    world.is_a_hit(in_mount_namespace(&world, script));
+    world.assert_hit(in_mount_namespace(&world, script));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn on_a_full_disk_the_token_is_printed_with_one_warning_and_the_old_record_is_un
     assert!(run.stderr.contains("the disk is full"), "{run}");
 
     // The old record takes all the space.
-    world.ycred(&["token"]).run().succeeds().quietly();
+    world.ycred(&["token"]).run().succeeds().stderr_is_empty();
     let old = world.last_token();
     let script = format!(
         "mkdir -p -m 700 ../tmp/kept; cp -p \"$1\"/v1/*.json ../tmp/kept; {mount}; mkdir -m 700 \"$1/v1\"; \
@@ -96,7 +96,7 @@ fn a_disk_with_room_for_one_record_stores_it_without_a_warning() {
     }
     let world = World::new();
     let script = "mount -t tmpfs -o size=4k,mode=0700 none \"$1\"; \"$2\" token; exec \"$2\" token";
-    let run = in_mount_namespace(&world, script).run().succeeds().quietly();
+    let run = in_mount_namespace(&world, script).run().succeeds().stderr_is_empty();
     assert_eq!(run.stdout, format!("{0}\n{0}\n", world.last_token()));
     assert_eq!(world.requests(), 1);
 }

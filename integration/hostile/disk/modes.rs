@@ -19,7 +19,7 @@ fn under_umask_zero_files_are_0600_and_directories_0700() {
         .env("YCRED_CACHE_DIR", &cache)
         .run()
         .succeeds()
-        .quietly();
+        .stderr_is_empty();
     for directory in ["deep", "deep/er", "deep/er/cache", "deep/er/cache/v1"] {
         assert_eq!(mode(&world.sandbox.path(directory)), 0o700, "{directory}");
     }
@@ -63,15 +63,15 @@ fn loose_modes_are_tightened_by_the_next_store() {
         set_mode(&record, 0o666);
     };
     loosen();
-    world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
-    world.ycred(&["token", "--force-refresh"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
+    world.assert_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
+    world.ycred(&["token", "--force-refresh"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().stderr_is_empty();
     assert_eq!((mode(&cache.join("v1")), mode(&record)), (0o700, 0o600));
 
     // A renewal in the soft window also stores a record.
     loosen();
     world.sandbox.profile("aged", &format!("{}max-age = \"0s\"\n", world.settings()));
     let before = world.requests();
-    world.ycred(&["token", "--profile", "aged"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
+    world.ycred(&["token", "--profile", "aged"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().stderr_is_empty();
     assert_eq!(world.requests(), before + 1, "the token was due for renewal");
     assert_eq!((mode(&cache.join("v1")), mode(&record)), (0o700, 0o600));
 }

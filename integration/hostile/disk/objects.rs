@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::harness::files::{make_private, mode, names, write_private};
 use crate::harness::machine::{is_root, require_root};
-use crate::harness::{Call, YCRED, tried};
+use crate::harness::{Call, YCRED, report_faults};
 use crate::hostile::other_user::{NOBODY, OtherUser};
 use crate::hostile::records::{at_most_one_warning, record, temporary_files, warm_cache};
 use crate::world::World;
@@ -88,14 +88,14 @@ fn a_wrong_object_in_place_of_the_record_is_a_silent_miss_and_the_next_run_is_a_
         let run = with_limits(&world, &cache).run();
         assert!(run.status.success() && run.stderr.is_empty(), "{what}\n{run}");
         assert_eq!(world.requests(), before + 1, "{what}: not a miss\n{run}");
-        assert_eq!(world.printed_a_token(&run), world.last_token(), "{what}");
-        world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
+        assert_eq!(world.token_printed_by(&run), world.last_token(), "{what}");
+        world.assert_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
         assert_eq!(mode(&record), 0o600, "{what}");
         assert_eq!(fs::read(&victim).expect("the victim"), original, "{what}: the target of a link was changed");
         assert!(!record.with_file_name("nothing").exists(), "{what}: the target of a dangling link was created");
         assert!(temporary_files(&cache).len() <= 1, "{what}: {:?}", temporary_files(&cache));
     }
-    tried("wrong object in place of the cache record", count);
+    report_faults("wrong object in place of the cache record", count);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn objects_set_aside_do_not_accumulate() {
     for _ in 0..5 {
         remove(&record);
         make_fifo(&record);
-        world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
+        world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().stderr_is_empty();
     }
     assert_eq!(temporary_files(&cache).len(), 1, "{:?}", temporary_files(&cache));
 }
@@ -138,11 +138,11 @@ fn a_wrong_object_in_place_of_the_lock_file_costs_at_most_one_warning_and_is_not
             kind,
             "{what}: the object was changed"
         );
-        world.is_a_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
+        world.assert_hit(world.ycred(&["token"]).env("YCRED_CACHE_DIR", &cache));
         assert_eq!(fs::read_to_string(&victim).expect("the victim"), "innocent", "{what}");
         assert!(!record.with_file_name("nothing").exists(), "{what}: the target of a dangling link was created");
     }
-    tried("wrong object in place of the lock file", count);
+    report_faults("wrong object in place of the lock file", count);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_wrong_object_in_place_of_the_cache_directory_costs_one_warning_and_is_not_c
             assert_eq!(fs::read_to_string(place.with_file_name("victim")).expect("the victim"), "innocent");
         }
     }
-    tried("wrong object in place of the cache directory", count);
+    report_faults("wrong object in place of the cache directory", count);
 }
 
 #[test]
@@ -201,11 +201,11 @@ fn a_users_record_that_root_owns_is_replaced() {
     let world = World::new();
     let other_user = OtherUser::new(&world, NOBODY);
     let cache = other_user.path("home/.cache/ycred");
-    other_user.call(&world, &["token"]).run().succeeds().quietly();
+    other_user.call(&world, &["token"]).run().succeeds().stderr_is_empty();
     let record = record(&cache);
     chown(&record, Some(0), Some(0)).expect("a new owner");
-    let run = other_user.call(&world, &["token"]).run().succeeds().quietly();
-    assert_eq!(world.printed_a_token(&run), world.last_token());
+    let run = other_user.call(&world, &["token"]).run().succeeds().stderr_is_empty();
+    assert_eq!(world.token_printed_by(&run), world.last_token());
     assert_eq!(world.requests(), 2);
-    world.is_a_hit(other_user.call(&world, &["token"]));
+    world.assert_hit(other_user.call(&world, &["token"]));
 }

@@ -32,7 +32,7 @@ fn a_sweep_removes_only_expired_records_and_old_temporary_files() {
         age(&in_cache(name), file_age);
     }
     age(&in_cache("CACHEDIR.TAG"), Duration::from_secs(3700));
-    world.ycred(&["token", "--force-refresh"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
+    world.ycred(&["token", "--force-refresh"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().stderr_is_empty();
     let remaining: Vec<String> = names(&cache.join("v1"))
         .iter()
         .map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
@@ -83,7 +83,7 @@ fn a_sweep_checks_at_most_64_entries_once_an_hour() {
         age(&path, Duration::from_secs(7200));
     }
     let store = || {
-        world.ycred(&["token", "--force-refresh"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().quietly();
+        world.ycred(&["token", "--force-refresh"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().stderr_is_empty();
         temporary_files(&cache).len()
     };
     assert_eq!(store(), 200, "swept within the hour");
@@ -105,8 +105,8 @@ fn cache_directories_of_other_format_versions_are_left_unchanged() {
     make_private(&cache.join("v0"));
     make_private(&cache.join("v2"));
     write_private(&cache.join("v2/future.json"), b"{\"not\":\"ours\"}");
-    world.ycred(&["token"]).run().succeeds().quietly();
-    world.is_a_hit(world.ycred(&["token"]));
+    world.ycred(&["token"]).run().succeeds().stderr_is_empty();
+    world.assert_hit(world.ycred(&["token"]));
     assert_eq!(fs::read(cache.join("v2/future.json")).expect("untouched"), b"{\"not\":\"ours\"}");
     let all: Vec<PathBuf> = names(&cache);
     assert_eq!(all, ["v0", "v1", "v2"].map(|name| cache.join(name)));

@@ -28,8 +28,9 @@ fn every_client_spelling_of_a_registry_gets_the_token() {
                     let name = if is_upper { registry.to_uppercase() } else { registry.to_owned() };
                     for spelling in client.host.spellings {
                         let host = spelling.replace("{}", &name);
-                        let run = client.ask(&world.sandbox, by_symlink, &host).run().succeeds().quietly();
-                        client.hook.gave(&run, &world.last_token());
+                        let run =
+                            client.call_for_host(&world.sandbox, by_symlink, &host).run().succeeds().stderr_is_empty();
+                        client.hook.assert_gave_token(&run, &world.last_token());
                     }
                 }
             }
@@ -39,7 +40,7 @@ fn every_client_spelling_of_a_registry_gets_the_token() {
     let goauth = client("goauth");
     for registry in DEFAULT_HOSTS {
         for host in [registry.to_owned(), registry.to_uppercase(), format!("https://{registry}:443/go/x")] {
-            let run = goauth.ask(&world.sandbox, false, &host).run().succeeds().quietly();
+            let run = goauth.call_for_host(&world.sandbox, false, &host).run().succeeds().stderr_is_empty();
             assert!(run.stdout.starts_with(&format!("https://{registry}")), "{host:?}\n{run}");
         }
     }
@@ -54,10 +55,10 @@ fn a_profiles_hosts_are_accepted_only_as_listed_including_the_port() {
         r#"hosts = ["git.example", "registry.example:5000", "*.corp.example", "localhost:5001", "127.0.0.1:5002"]"#;
     world.profile("default", listed);
     let gets_token = |client: HostHook, host: &str| {
-        let run = client.ask(&world.sandbox, false, host).run();
+        let run = client.call_for_host(&world.sandbox, false, host).run();
         let has_token = has_token(&run);
         if !has_token {
-            client.is_turned_away(&run, host);
+            client.assert_not_found(&run, host);
         }
         has_token
     };
@@ -128,11 +129,11 @@ fn each_installation_has_its_own_registries_and_an_unknown_one_has_none() {
         world.profile("default", &format!("endpoint = \"{endpoint}\""));
         for client in programs() {
             for host in registries {
-                let run = client.ask(&world.sandbox, false, host).run().succeeds().quietly();
+                let run = client.call_for_host(&world.sandbox, false, host).run().succeeds().stderr_is_empty();
                 assert!(has_token(&run), "{endpoint}: {client:?} got no token for {host}\n{run}");
             }
             for host in foreign {
-                client.is_turned_away(&client.ask(&world.sandbox, false, host).run(), host);
+                client.assert_not_found(&client.call_for_host(&world.sandbox, false, host).run(), host);
             }
         }
     }
@@ -144,10 +145,10 @@ fn only_bazel_gets_a_token_for_an_installations_apis() {
     link_all(&world.sandbox);
     for host in ["llm.api.cloud.yandex.net", "https://Storage.API.cloud.yandex.net:443/x", "a.b.api.cloud.yandex.net"] {
         for client in programs() {
-            let run = client.ask(&world.sandbox, true, host).run();
+            let run = client.call_for_host(&world.sandbox, true, host).run();
             match client.host.apis {
                 true => assert!(has_token(&run), "{host}\n{run}"),
-                false => client.is_turned_away(&run, host),
+                false => client.assert_not_found(&run, host),
             }
         }
     }
@@ -162,10 +163,10 @@ fn only_bazel_gets_a_token_for_an_installations_apis() {
         "https://x@llm.api.cloud.yandex.net/",
         "llm.api.yandexcloud.kz",
     ] {
-        bazel.is_turned_away(&bazel.ask(&world.sandbox, false, host).run(), host);
+        bazel.assert_not_found(&bazel.call_for_host(&world.sandbox, false, host).run(), host);
     }
     world.profile("default", "endpoint = \"api.yandexcloud.kz\"");
-    assert!(has_token(&bazel.ask(&world.sandbox, false, "llm.api.yandexcloud.kz").run()));
-    let run = bazel.ask(&world.sandbox, false, "llm.api.cloud.yandex.net").run();
-    bazel.is_turned_away(&run, "another installation's");
+    assert!(has_token(&bazel.call_for_host(&world.sandbox, false, "llm.api.yandexcloud.kz").run()));
+    let run = bazel.call_for_host(&world.sandbox, false, "llm.api.cloud.yandex.net").run();
+    bazel.assert_not_found(&run, "another installation's");
 }

@@ -20,7 +20,7 @@ fn a_foreign_host_is_declined_without_a_profile_a_home_or_a_socket() {
         |call: Call| ["HOME", "YCRED_CACHE_DIR", "YCRED_STATE_DIR", "PATH"].into_iter().fold(call, Call::without);
     for client in programs() {
         for by_symlink in [false, true] {
-            client.is_turned_away(&bare(client.ask(&sandbox, by_symlink, "ghcr.io")).run(), "ghcr.io");
+            client.assert_not_found(&bare(client.call_for_host(&sandbox, by_symlink, "ghcr.io")).run(), "ghcr.io");
         }
     }
     if !require_tracer() {
@@ -74,9 +74,9 @@ fn a_broken_or_missing_profile_is_reported_only_for_accepted_hosts() {
         for client in programs() {
             for by_symlink in [false, true] {
                 for host in ["ghcr.io", "git.example", "cr.yandex.evil.example"] {
-                    client.is_turned_away(&client.ask(&sandbox, by_symlink, host).run(), host);
+                    client.assert_not_found(&client.call_for_host(&sandbox, by_symlink, host).run(), host);
                 }
-                let run = client.ask(&sandbox, by_symlink, "cr.yandex").run().exits((client.hook.failure)(3));
+                let run = client.call_for_host(&sandbox, by_symlink, "cr.yandex").run().exits((client.hook.failure)(3));
                 assert!(run.stderr.starts_with("ycred: error: "), "{what}\n{run}");
                 assert!(run.stderr.lines().count() <= 2, "{what}\n{run}");
                 assert_eq!(run.stdout, (client.hook.forms[0].refusal)(&run), "{what}\n{run}");
@@ -84,12 +84,12 @@ fn a_broken_or_missing_profile_is_reported_only_for_accepted_hosts() {
         }
         // Operations that store or erase report no error: they do not need a profile.
         let stored = |host: &str| json!({"ServerURL": host, "Username": "u", "Secret": "p"}).to_string();
-        sandbox.ycred(["docker", "store"]).stdin(stored("cr.yandex")).run().succeeds().quietly().stdout_is("");
-        sandbox.ycred(["docker", "erase"]).stdin("cr.yandex").run().succeeds().quietly().stdout_is("");
+        sandbox.ycred(["docker", "store"]).stdin(stored("cr.yandex")).run().succeeds().stderr_is_empty().stdout_is("");
+        sandbox.ycred(["docker", "erase"]).stdin("cr.yandex").run().succeeds().stderr_is_empty().stdout_is("");
         let erase = "protocol=https\nhost=cr.yandex\nusername=iam\npassword=t1.x.y\n\n";
-        sandbox.ycred(["git", "erase"]).stdin(erase).run().succeeds().quietly().stdout_is("");
-        sandbox.ycred(["terraform", "forget", "cr.yandex"]).run().succeeds().quietly().stdout_is("");
-        let run = sandbox.ycred(["docker", "store"]).stdin(stored("ghcr.io")).run().exits(1).quietly();
+        sandbox.ycred(["git", "erase"]).stdin(erase).run().succeeds().stderr_is_empty().stdout_is("");
+        sandbox.ycred(["terraform", "forget", "cr.yandex"]).run().succeeds().stderr_is_empty().stdout_is("");
+        let run = sandbox.ycred(["docker", "store"]).stdin(stored("ghcr.io")).run().exits(1).stderr_is_empty();
         assert!(run.stdout.contains("ghcr.io") && run.stdout.contains("does not store passwords"), "{run}");
     }
 }
@@ -101,8 +101,8 @@ fn a_missing_named_profile_is_reported_only_for_accepted_hosts() {
         let Some(link) = client.hook.symlink() else { continue };
         let link = format!("{link}-gone");
         world.sandbox.link(&link);
-        client.is_turned_away(&client.ask_as(&world.sandbox, &link, "ghcr.io").run(), "ghcr.io");
-        let run = client.ask_as(&world.sandbox, &link, "cr.yandex").run().exits((client.hook.failure)(3));
+        client.assert_not_found(&client.call_by_symlink(&world.sandbox, &link, "ghcr.io").run(), "ghcr.io");
+        let run = client.call_by_symlink(&world.sandbox, &link, "cr.yandex").run().exits((client.hook.failure)(3));
         assert!(run.stderr.contains("profile gone"), "{run}");
     }
     assert_eq!(world.emulator.calls(), 0);
@@ -139,6 +139,6 @@ fn a_foreign_host_is_declined_as_usual_while_the_cloud_is_down() {
     let url = Emulator::start(Config::default()).url();
     world.sandbox.profile("default", &format!("source = \"metadata\"\niam-url = \"{url}\"\n"));
     for client in programs() {
-        client.is_turned_away(&client.ask(&world.sandbox, true, "docker.io").run(), "docker.io");
+        client.assert_not_found(&client.call_for_host(&world.sandbox, true, "docker.io").run(), "docker.io");
     }
 }

@@ -4,7 +4,7 @@ use super::accepted::DEFAULT_HOSTS;
 
 use serde_json::json;
 
-use crate::harness::{run_all, tried};
+use crate::harness::{report_faults, run_all};
 use crate::hooks::{has_token, link_all, with_host};
 use crate::world::World;
 
@@ -204,10 +204,10 @@ fn no_look_alike_host_gets_a_token_or_causes_a_request() {
             }
             let hosts: Vec<&String> = hosts.iter().filter(|host| (client.host.can_ask)(host)).collect();
             for part in hosts.chunks(PARALLEL) {
-                let runs = run_all(part.iter().map(|host| client.ask(&world.sandbox, by_symlink, host)));
+                let runs = run_all(part.iter().map(|host| client.call_for_host(&world.sandbox, by_symlink, host)));
                 for (host, run) in part.iter().zip(runs) {
                     assert!(!has_token(&run), "{client:?} got a token for {host:?}\n{run}");
-                    client.is_turned_away(&run, host);
+                    client.assert_not_found(&run, host);
                     requests += 1;
                 }
             }
@@ -215,7 +215,7 @@ fn no_look_alike_host_gets_a_token_or_causes_a_request() {
     }
     assert_eq!(world.emulator.calls(), 0);
     assert!(!world.sandbox.path("cache").exists());
-    tried("look-alike host in the request of a client", requests);
+    report_faults("look-alike host in the request of a client", requests);
 }
 
 /// The kubelet sends image names, which start with the host.
@@ -237,10 +237,10 @@ fn no_look_alike_image_host_gets_a_token_or_causes_a_request() {
             world.ycred(&["kubelet"]).stdin(request.to_string())
         }));
         for (image, run) in part.iter().zip(runs) {
-            let run = run.exits(0).quietly();
+            let run = run.exits(0).stderr_is_empty();
             assert!(run.stdout.ends_with("\"cacheDuration\":\"0s\",\"auth\":{}}\n"), "{image:?}\n{run}");
         }
     }
     assert_eq!(world.emulator.calls(), 0);
-    tried("look-alike host in an image name", images.len());
+    report_faults("look-alike host in an image name", images.len());
 }

@@ -7,6 +7,6 @@ const COMMANDS: &[&[&str]] = &[&["env"], &["exec", "true"], &["exec", "--serve",
 
 /// Returns every call that prints, uses or looks up a token, as arguments and stdin.
 pub fn calls() -> impl Iterator<Item = (&'static [&'static str], &'static str)> {
-    let hooks = forms().filter(|(hook, _)| hook.gives_token).map(|(_, form)| (form.words, form.stdin));
+    let hooks = forms().filter(|(hook, _)| hook.returns_token).map(|(_, form)| (form.words, form.stdin));
     hooks.chain(COMMANDS.iter().map(|arguments| (*arguments, "")))
 }

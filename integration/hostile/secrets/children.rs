@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::emulator::faults::Fault;
 use crate::harness::YCRED;
-use crate::sources::shapeless;
+use crate::sources::random_secret;
 use crate::world::World;
 
 /// Returns the variables in the output of `env -0`.
@@ -32,7 +32,7 @@ fn a_profiles_command_gets_the_inherited_environment_one_marker_and_no_secret_ar
             environ.display(),
             cmdline.display(),
             world.sandbox.path("tmp/fds").display(),
-            shapeless(40)
+            random_secret(40)
         ),
     );
     let toml = format!("source = \"command\"\ncommand = [\"{}\", \"one\", \"t w o\"]\n", script.display());
@@ -41,7 +41,7 @@ fn a_profiles_command_gets_the_inherited_environment_one_marker_and_no_secret_ar
     // The descriptors that are open if the test runs the script itself.
     world.sandbox.call(&script, ["one"]).run().succeeds();
     let descriptors = fs::read_to_string(world.sandbox.path("tmp/fds")).expect("the script's descriptors");
-    let run = world.ycred(&["token"]).run().succeeds().quietly();
+    let run = world.ycred(&["token"]).run().succeeds().stderr_is_empty();
     let mut seen = variables(&fs::read(&environ).expect("the script's environment"));
     let marker = seen.remove("YCRED_RUNNING").expect("the marker");
     assert!(marker.bytes().all(|byte| byte.is_ascii_hexdigit()), "{marker}");
@@ -61,14 +61,14 @@ fn a_profiles_command_gets_the_inherited_environment_one_marker_and_no_secret_ar
         .script("bin/oauth", &format!("#!/bin/sh\ncat /proc/$$/environ > '{}'; echo {oauth}\n", environ.display()));
     let toml = format!("source = \"oauth\"\noauth-token-command = [\"{}\"]\niam-url = \"{url}\"\n", script.display());
     world.sandbox.profile("default", &toml);
-    let run = world.ycred(&["token"]).run().succeeds().quietly();
+    let run = world.ycred(&["token"]).run().succeeds().stderr_is_empty();
     let mut seen = variables(&fs::read(&environ).expect("the script's environment"));
     seen.remove("YCRED_RUNNING");
     seen.remove("PWD");
     let mut expected = inherited;
     expected.insert("SOME_SECRET".into(), "inherited-secret".into());
     assert_eq!(seen, expected);
-    world.printed_a_token(&run);
+    world.token_printed_by(&run);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn exec_makes_only_the_documented_changes_to_the_environment() {
         world.sandbox.set(name, value);
     }
     let before = variables(world.sandbox.call("env", ["-0"]).run().succeeds().stdout.as_bytes());
-    let run = world.ycred(&["exec", "--", "env", "-0"]).run().succeeds().quietly();
+    let run = world.ycred(&["exec", "--", "env", "-0"]).run().succeeds().stderr_is_empty();
     let mut after = variables(run.stdout.as_bytes());
     let token = world.last_token();
     let mut expected = before.clone();
@@ -107,18 +107,18 @@ fn exec_makes_only_the_documented_changes_to_the_environment() {
     let toml = format!("source = \"oauth\"\noauth-token-env = \"MY_OAUTH\"\niam-url = \"{}\"\n", world.emulator.url());
     world.sandbox.profile("default", &toml);
     world.sandbox.set("MY_OAUTH", oauth);
-    let run = world.ycred(&["exec", "env", "-0"]).run().succeeds().quietly();
+    let run = world.ycred(&["exec", "env", "-0"]).run().succeeds().stderr_is_empty();
     let after = variables(run.stdout.as_bytes());
     assert!(!after.contains_key("MY_OAUTH"), "{run}");
     assert_eq!(after.get("YC_TOKEN"), Some(&world.last_token()));
     // If that variable is YC_TOKEN, the program gets it with the token, which is the same here.
     world.sandbox.profile("default", "source = \"static\"\ntoken-env = \"YC_TOKEN\"\n");
-    let run = world.ycred(&["exec", "env", "-0"]).env("YC_TOKEN", "t1.own.x").run().succeeds().quietly();
+    let run = world.ycred(&["exec", "env", "-0"]).env("YC_TOKEN", "t1.own.x").run().succeeds().stderr_is_empty();
     assert_eq!(variables(run.stdout.as_bytes()).get("YC_TOKEN").map(String::as_str), Some("t1.own.x"));
     // Without a profile, a ycred that the program runs must find the token in the environment.
     fs::remove_file(world.sandbox.path("config/default.toml")).expect("the profile is removed");
     let call = world.ycred(&["exec", "env", "-0"]).without("YCRED_PROFILE").env("YC_IAM_TOKEN", "t1.env.x");
-    let after = variables(call.run().succeeds().quietly().stdout.as_bytes());
+    let after = variables(call.run().succeeds().stderr_is_empty().stdout.as_bytes());
     assert_eq!(after.get("YC_IAM_TOKEN").map(String::as_str), Some("t1.env.x"));
     assert!(!after.contains_key("YCRED_PROFILE"));
 }
@@ -128,8 +128,8 @@ fn exec_exits_125_126_or_127_for_its_own_errors_and_otherwise_ends_like_the_prog
     let world = World::new();
     let exec = |arguments: &[&str]| world.ycred(&[&["exec"], arguments].concat());
     for code in [0, 1, 7, 125, 126, 127, 255] {
-        exec(&["sh", "-c", &format!("exit {code}")]).run().exits(code).quietly();
-        exec(&["--", "sh", "-c", &format!("exit {code}")]).run().exits(code).quietly();
+        exec(&["sh", "-c", &format!("exit {code}")]).run().exits(code).stderr_is_empty();
+        exec(&["--", "sh", "-c", &format!("exit {code}")]).run().exits(code).stderr_is_empty();
     }
     for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGUSR1, libc::SIGPIPE, libc::SIGSEGV] {
         let run = exec(&["sh", "-c", &format!("kill -{signal} $$")]).run();
@@ -173,16 +173,16 @@ fn exec_becomes_the_program_and_leaves_signals_and_descriptors_unchanged() {
         if case == "miss" {
             fs::remove_dir_all(world.sandbox.path("cache")).expect("a cold cache");
         }
-        let run = world.ycred(&["exec", "sh", "-c", signals]).run().succeeds().quietly();
+        let run = world.ycred(&["exec", "sh", "-c", signals]).run().succeeds().stderr_is_empty();
         assert_eq!(masks(&run.stdout), inherited, "{case}\n{run}");
-        let run = world.ycred(&["exec", "sh", "-c", "ls /proc/$$/fd"]).run().succeeds().quietly();
+        let run = world.ycred(&["exec", "sh", "-c", "ls /proc/$$/fd"]).run().succeeds().stderr_is_empty();
         assert_eq!(run.stdout, descriptors, "{case}");
     }
     // Signals that the caller ignores stay ignored, as under `nohup ycred exec …`.
     fs::remove_dir_all(world.sandbox.path("cache")).expect("a cold cache");
     let script = "trap '' HUP XFSZ; exec \"$@\"";
     let arguments = ["-c", script, "sh", YCRED, "exec", "sh", "-c", signals];
-    let run = world.sandbox.call("sh", arguments).run().succeeds().quietly();
+    let run = world.sandbox.call("sh", arguments).run().succeeds().stderr_is_empty();
     let ignored = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGXFSZ - 1);
     assert_eq!(masks(&run.stdout), [inherited[0], inherited[1] | ignored], "{run}");
 }
@@ -192,6 +192,6 @@ fn a_program_under_exec_has_the_inherited_resource_limits() {
     let world = World::new();
     let limits = "ulimit -a; ulimit -aH";
     let inherited = world.sandbox.call("sh", ["-c", limits]).run().succeeds().stdout;
-    let run = world.ycred(&["exec", "sh", "-c", limits]).run().succeeds().quietly();
+    let run = world.ycred(&["exec", "sh", "-c", limits]).run().succeeds().stderr_is_empty();
     assert_eq!(run.stdout, inherited);
 }

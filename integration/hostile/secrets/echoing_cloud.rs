@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
 use crate::emulator::{METADATA, auth};
 use crate::server::{Delivery, Request, Response, Server, Stage};
-use crate::sources::shapeless;
+use crate::sources::random_secret;
 use crate::sources::workload::GITHUB;
 
 /// How the cloud responds.
@@ -108,13 +108,13 @@ impl Traffic {
             quoted += &format!(" Bearer {bearer}");
         }
         let flat: String = quoted.chars().filter(|c| c.is_ascii_graphic()).collect();
-        let token = shapeless(120);
+        let token = random_secret(120);
         self.issued.push(token.clone());
         let good = match request.path.as_str() {
             METADATA | auth::TOKEN => json!({"access_token": token, "expires_in": 40_000, "token_type": "Bearer"}),
             GITHUB => json!({"value": token}),
             EPHEMERAL_ACCESS_KEYS => {
-                let (id, secret) = (shapeless(20), shapeless(43));
+                let (id, secret) = (random_secret(20), random_secret(43));
                 self.issued.extend([id.clone(), secret.clone()]);
                 let expires = "2099-01-01T00:00:00Z";
                 json!({"accessKeyId": id, "secret": secret, "sessionToken": token, "expiresAt": expires})

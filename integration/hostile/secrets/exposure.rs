@@ -9,8 +9,8 @@ use std::fs;
 use crate::emulator::faults::Fault;
 use crate::emulator::keys::{AuthorizedKey, RsaKey};
 use crate::harness::files::mode;
-use crate::harness::{Run, Sandbox, run_all, tried};
-use crate::sources::{SOURCES, Secrets, Source, Way, shapeless};
+use crate::harness::{Run, Sandbox, report_faults, run_all};
+use crate::sources::{SOURCES, Secrets, Source, Way, random_secret};
 use crate::world::World;
 
 #[test]
@@ -22,7 +22,7 @@ fn no_source_hook_or_failure_exposes_eight_bytes_of_a_secret() {
         let parts: Vec<_> = ways.chunks(3).map(<[_]>::to_vec).map(|ways| scope.spawn(move || try_all(&ways))).collect();
         parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
     });
-    tried("run searched for fragments of its secrets", runs);
+    report_faults("run searched for fragments of its secrets", runs);
 }
 
 /// Runs every call for one way of a source under every behavior of the cloud, and returns the number of runs.
@@ -43,7 +43,7 @@ fn try_way(source: &Source, way: &Way) -> usize {
     }
     // Secrets of other programs, which ycred must not print either.
     for name in ["AWS_SECRET_ACCESS_KEY", "YC_OAUTH_TOKEN", "YC_TOKEN", "YC_IAM_TOKEN"] {
-        let secret = shapeless(40);
+        let secret = random_secret(40);
         fragments.add(name, &secret);
         sandbox.set(name, secret);
     }

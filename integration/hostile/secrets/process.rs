@@ -14,7 +14,7 @@ use crate::harness::files::names;
 use crate::harness::machine::{require_root, require_tracer};
 use crate::harness::strace::{Step, traced};
 use crate::hostile::other_user::{NOBODY, OtherUser};
-use crate::sources::shapeless;
+use crate::sources::random_secret;
 use crate::world::World;
 
 #[test]
@@ -65,7 +65,7 @@ fn a_users_process_memory_belongs_to_root_and_an_abort_leaves_no_core_file() {
 #[test]
 fn secrets_in_arguments_or_in_a_profile_are_rejected_and_never_repeated() {
     let world = World::new();
-    let secret = shapeless(40);
+    let secret = random_secret(40);
     let mut fragments = Fragments::default();
     fragments.add("typed secret", &secret);
     for flag in ["--token", "--oauth-token", "--password", "--private-key", "--iam-token"] {

@@ -7,11 +7,11 @@ use base64::Engine as _;
 use crate::emulator::keys::{AuthorizedKey, RsaKey};
 use crate::harness::{Run, Sandbox, run_all};
 use crate::server::{Response, Server};
-use crate::sources::shapeless;
+use crate::sources::random_secret;
 
 #[test]
 fn messages_name_the_proxy_but_never_its_password() {
-    let password = shapeless(24);
+    let password = random_secret(24);
     let encoded = format!("{}%40{}", &password[..12], &password[12..]);
     let decoded = format!("{}@{}", &password[..12], &password[12..]);
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("robot:{decoded}"));

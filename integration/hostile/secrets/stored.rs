@@ -11,14 +11,14 @@ use serde_json::json;
 use crate::harness::YCRED;
 use crate::harness::files::set_mode;
 use crate::hostile::records::{record, token_in};
-use crate::sources::shapeless;
+use crate::sources::random_secret;
 use crate::world::World;
 
 #[test]
 fn a_docker_login_password_is_neither_stored_nor_printed() {
     let world = World::new();
     let mut fragments = Fragments::default();
-    let password = shapeless(40);
+    let password = random_secret(40);
     fragments.add("password", &password);
     for (host, code) in [("cr.yandex", 0), ("https://ghcr.io", 1), ("", 1)] {
         let stored = json!({"ServerURL": host, "Username": "u", "Secret": password}).to_string();
@@ -42,19 +42,19 @@ fn a_key_file_that_others_can_read_causes_one_warning_on_a_miss_and_none_on_a_hi
     for loose in [0o644, 0o640, 0o604] {
         set_mode(&key, loose);
         let run = world.ycred(&["token", "--force-refresh"]).run().succeeds();
-        world.printed_a_token(&run);
+        world.token_printed_by(&run);
         let expected = format!(
             "ycred: warning: {path} can be read by others (mode {loose:04o}): chmod 600 {path}\n",
             path = key.display()
         );
         assert_eq!(run.stderr, expected);
-        world.is_a_hit(world.ycred(&["token"]));
+        world.assert_hit(world.ycred(&["token"]));
     }
     set_mode(&key, 0o600);
-    world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
+    world.ycred(&["token", "--force-refresh"]).run().succeeds().stderr_is_empty();
     // Kubernetes mounts secrets with this mode, and users cannot change it.
     set_mode(&key, 0o440);
-    world.ycred(&["token", "--force-refresh"]).run().succeeds().quietly();
+    world.ycred(&["token", "--force-refresh"]).run().succeeds().stderr_is_empty();
     for (source, file) in [("oauth", "oauth-token-file"), ("static", "token-file")] {
         let secret = if source == "oauth" { world.emulator.new_oauth().0 } else { "t1.abcdefgh.x".to_owned() };
         let path = world.sandbox.file("config/secret", secret);

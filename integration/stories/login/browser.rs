@@ -11,7 +11,7 @@ use crate::emulator::Config;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::login::Page;
-use crate::expect::{handed, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::waiting::{PATIENCE, wait_until};
 use crate::harness::{YCRED, require_client};
 use crate::sources::person::Person;
@@ -50,7 +50,7 @@ fn the_redirect_port_can_be_set_and_a_port_in_use_is_an_error() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let person = Person::with(Config::default(), &format!("redirect-port = \"{port}\""));
-    let error = refused(person.login(&[]).run(), 4, &[&format!("cannot listen on port {port}")]);
+    let error = fails_with(person.login(&[]).run(), 4, &[&format!("cannot listen on port {port}")]);
     assert!(error.contains("in use"), "{error}");
     drop(listener);
     person.log_in();
@@ -63,7 +63,7 @@ fn the_redirect_port_can_be_set_and_a_port_in_use_is_an_error() {
     assert_eq!(urls.matches(&format!("127.0.0.1%3A{port}%2F")).count(), 2, "{urls}");
     for wrong in ["\"0\"", "0", "-1", "65536", "0x10000", "\"http\""] {
         person.profile(&format!("redirect-port = {wrong}"));
-        refused(person.login(&[]).run(), 3, &["default.toml:4", "redirect-port", "is not a port"]);
+        fails_with(person.login(&[]).run(), 3, &["default.toml:4", "redirect-port", "is not a port"]);
     }
 }
 
@@ -120,13 +120,13 @@ fn a_denied_login_is_reported_and_the_browser_does_not_reopen_at_once() {
     let person = Person::new();
     person.world.emulator.set(|settings| settings.login.deny = true);
     let expected = ["access_denied: The person said no"];
-    refused_with_hint(person.login(&[]).run().without_address(), 1, &expected, "administrator");
+    fails_with_hint(person.login(&[]).run().without_address(), 1, &expected, "administrator");
     let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("You are not logged in") && page.contains("The person said no"), "{page}");
     let retry = person.login(&[]).run();
-    refused_with_hint(retry, 1, &["browser not opened", "the last login failed", "access_denied"], "--force-refresh");
+    fails_with_hint(retry, 1, &["browser not opened", "the last login failed", "access_denied"], "--force-refresh");
     assert_eq!(person.asked(), 1);
-    refused(person.login(&["--force-refresh"]).run().without_address(), 1, &expected);
+    fails_with(person.login(&["--force-refresh"]).run().without_address(), 1, &expected);
     assert_eq!(person.asked(), 2);
     person.world.emulator.set(|settings| settings.login.deny = false);
     let path = person.file(".failed");
@@ -142,17 +142,17 @@ fn a_rejected_code_is_reported_in_browser_and_terminal() {
     let person = Person::new();
     person.world.emulator.fault(Fault::refuse(400).on(Endpoint::OauthToken).message("<b>not today</b>"));
     let run = person.login(&[]).run().without_address();
-    refused(run, 1, &["the login succeeded, but no token was issued", "<b>not today</b>"]);
+    fails_with(run, 1, &["the login succeeded, but no token was issued", "<b>not today</b>"]);
     let page = fs::read_to_string(person.world.sandbox.path("tmp/page")).expect("a page");
     assert!(page.contains("&lt;b&gt;not today") && !page.contains("<b>"), "{page}");
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
+    fails_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
 }
 
 #[test]
 fn a_login_without_a_callback_times_out() {
     let person = Person::new();
     let run = person.login(&["--no-browser", "--timeout", "1s"]).run().without_address();
-    refused_with_hint(run, 4, &["login not completed within 1s"], "--timeout");
+    fails_with_hint(run, 4, &["login not completed within 1s"], "--timeout");
 }
 
 #[test]
@@ -190,22 +190,22 @@ fn init_writes_the_profile_and_logs_in() {
     assert!(run.stdout.contains("work.toml: logged in; the token is valid for"), "{run}");
     let url = fs::read_to_string(person.world.sandbox.path("tmp/urls")).expect("the address");
     assert!(url.contains("yc_federation_hint=bpf00000000000000001"), "{url}");
-    handed(person.token(&["-p", "work"]).run());
+    prints_token(person.token(&["-p", "work"]).run());
     person.login(&["work"]).run().exits(0).stdout_has("profile work: logged in");
-    refused_with_hint(person.login(&["nope"]).run(), 3, &["profile nope"], "ycred init nope --login");
-    refused(person.login(&["work", "-p", "other"]).run(), 2, &["two different profiles given"]);
+    fails_with_hint(person.login(&["nope"]).run(), 3, &["profile nope"], "ycred init nope --login");
+    fails_with(person.login(&["work", "-p", "other"]).run(), 2, &["two different profiles given"]);
     person.world.sandbox.profile("static", "source = \"static\"\ntoken-env = \"PATH\"\n");
-    refused(person.login(&["static"]).run(), 2, &["source \"static\" doesn't need a login"]);
+    fails_with(person.login(&["static"]).run(), 2, &["source \"static\" doesn't need a login"]);
     // The profile is kept if the login fails.
     person.world.emulator.set(|settings| settings.login.deny = true);
     let arguments = ["init", "two", "--login", "--iam-url", &iam, "--auth-url", &auth];
-    refused(
+    fails_with(
         person.world.sandbox.ycred(arguments).run().without_address(),
         1,
         &["two.toml: profile created, but the login failed"],
     );
     fs::remove_file(person.world.sandbox.path("config/default.toml")).expect("removed");
-    refused_with_hint(person.login(&[]).run(), 3, &["no profile"], "ycred init default --login");
+    fails_with_hint(person.login(&[]).run(), 3, &["no profile"], "ycred init default --login");
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn output_of_the_browser_is_discarded() {
         .script("bin/noisy", "#!/bin/sh\necho noise\necho noise >&2\nexec \"$PWD/../bin/browser\" \"$1\"\n");
     let run = person.login(&[]).env("BROWSER", noisy).run().exits(0);
     assert_eq!(run.stdout.lines().count(), 1, "{run}");
-    run.never_says("noise");
+    run.never_prints("noise");
 }
 
 /// Flags that keep Chromium from contacting other hosts and from storing data.

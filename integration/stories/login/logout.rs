@@ -6,7 +6,7 @@ use std::fs;
 use crate::emulator::Config;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::expect::{handed, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::waiting::{HOUR, PATIENCE, wait_until};
 use crate::sources::person::Person;
 
@@ -16,7 +16,7 @@ fn logout_ends_the_login_and_reports_it() {
     person.log_in();
     let token = person.get();
     let refresh = person.state()["refresh_token"].as_str().expect("a refresh token").to_owned();
-    let run = person.world.sandbox.ycred(["logout"]).run().exits(0).quietly();
+    let run = person.world.sandbox.ycred(["logout"]).run().exits(0).stderr_is_empty();
     assert!(
         run.stdout.contains("logged out") && run.stdout.contains("the cached token of the logged-in user"),
         "{run}"
@@ -26,9 +26,9 @@ fn logout_ends_the_login_and_reports_it() {
         let content = String::from_utf8_lossy(&content);
         assert!(!content.contains(&token) && !content.contains(&refresh), "{}", path.display());
     }
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
-    refused(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
-    person.world.sandbox.ycred(["logout"]).run().exits(0).quietly().stdout_has("no token in the cache");
+    fails_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
+    fails_with(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
+    person.world.sandbox.ycred(["logout"]).run().exits(0).stderr_is_empty().stdout_has("no token in the cache");
     assert!(person.world.emulator.is_live(&token), "logout alone must not revoke the token");
     assert_eq!(person.tokens(), 1);
     // With --all.
@@ -38,10 +38,10 @@ fn logout_ends_the_login_and_reports_it() {
         .sandbox
         .profile("second", &fs::read_to_string(person.world.sandbox.path("config/default.toml")).expect("UTF-8"));
     person.login(&["second"]).run().exits(0);
-    handed(person.token(&["-p", "second"]).run());
-    let all = person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly();
+    prints_token(person.token(&["-p", "second"]).run());
+    let all = person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty();
     assert!(all.stdout.contains("2 logins ended") && all.stdout.contains("1 cached token removed"), "{all}");
-    refused(person.token(&["-p", "second"]).run(), 1, &["nobody is logged in"]);
+    fails_with(person.token(&["-p", "second"]).run(), 1, &["nobody is logged in"]);
 }
 
 #[test]
@@ -59,13 +59,13 @@ fn a_concurrent_refresh_does_not_restore_a_login_that_logout_ended() {
             person.world.sandbox.files("state").iter().all(|path| !path.to_string_lossy().ends_with(".session"))
         });
         person.world.emulator.clear_faults();
-        let token = handed(refresh.finish());
+        let token = prints_token(refresh.finish());
         logout.finish().exits(0).stdout_has("logged out");
         for path in [person.world.sandbox.files("state"), person.world.sandbox.files("cache")].concat() {
             let content = fs::read(&path).expect("readable");
             assert!(!String::from_utf8_lossy(&content).contains(&token), "{}", path.display());
         }
-        refused(person.token(arguments).run(), 1, &["nobody is logged in"]);
+        fails_with(person.token(arguments).run(), 1, &["nobody is logged in"]);
     }
 }
 
@@ -79,10 +79,10 @@ fn a_refresh_that_outlasts_the_timeout_of_logout_stores_nothing() {
     assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
     person.world.sandbox.ycred(["logout", "--timeout", "1s"]).run().exits(0).stdout_has("logged out");
     person.world.emulator.clear_faults();
-    handed(refresh.finish());
+    prints_token(refresh.finish());
     let left = person.world.sandbox.files("state");
     assert!(left.iter().all(|path| path.extension().is_some_and(|ending| ending == "lock")), "{left:?}");
-    refused(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
+    fails_with(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn logout_of_all_deletes_login_files_of_killed_processes() {
     // A login in progress has reserved its space on disk and still completes.
     let login = person.login(&["--no-browser"]).start();
     let address = person.address(&login);
-    person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).quietly().stdout_has("1 login ended");
+    person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty().stdout_has("1 login ended");
     assert!(!left.exists());
     person.curl(&["-o", "/dev/null", &person.callback(&address)]);
     login.finish().exits(0).stdout_has("logged in");
@@ -113,10 +113,10 @@ fn the_token_of_a_concurrent_renewal_is_revoked_too() {
     let logout = person.world.sandbox.ycred(["logout", "--revoke", "-v"]).start();
     wait_until("logout waits", || logout.stderr().contains("waiting"));
     person.world.emulator.clear_faults();
-    let token = handed(renewal.finish());
+    let token = prints_token(renewal.finish());
     logout.finish().exits(0).stdout_has("revoked the login");
     assert!(!person.world.emulator.is_live(&token));
-    assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
+    assert_eq!(person.world.emulator.logins(|logins| logins.valid_refresh_tokens()), 0);
 }
 
 #[test]
@@ -124,18 +124,18 @@ fn logout_can_revoke_the_login_in_the_cloud() {
     let person = Person::new();
     person.log_in();
     let token = person.get();
-    let run = person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly();
+    let run = person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).stderr_is_empty();
     for expected in ["revoked the login", "revoked the token of ajeperson00000000000, for every program"] {
         assert!(run.stdout.contains(expected), "{run}");
     }
     assert!(!person.world.emulator.is_live(&token));
-    assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
+    assert_eq!(person.world.emulator.logins(|logins| logins.valid_refresh_tokens()), 0);
     // If the token has expired, a new one is fetched to authorize the revocation.
     person.world.emulator.set(|settings| settings.login.one_time = true);
     person.log_in();
     person.age(13 * HOUR);
-    person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).quietly().stdout_has("revoked the login");
-    assert_eq!(person.world.emulator.logins(|logins| logins.living()), 0);
+    person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(0).stderr_is_empty().stdout_has("revoked the login");
+    assert_eq!(person.world.emulator.logins(|logins| logins.valid_refresh_tokens()), 0);
     assert!(
         person.world.emulator.tokens().iter().filter(|token| person.world.emulator.is_live(token)).count() <= 1,
         "expected the aged token only"
@@ -147,12 +147,12 @@ fn logout_can_revoke_the_login_in_the_cloud() {
     let run = person.world.sandbox.ycred(["logout", "--revoke"]).run().exits(1);
     assert!(run.stdout.contains("logged out") && run.stdout.contains(", for every program"), "{run}");
     assert!(run.stderr.contains("removed from this machine, but not revoked in the cloud"), "{run}");
-    refused(person.token(&[]).run(), 1, &["nobody is logged in"]);
+    fails_with(person.token(&[]).run(), 1, &["nobody is logged in"]);
     // With --all.
     person.world.emulator.clear_faults();
     person.log_in();
     let token = person.get();
-    let run = person.world.sandbox.ycred(["logout", "--revoke", "--all"]).run().exits(0).quietly();
+    let run = person.world.sandbox.ycred(["logout", "--revoke", "--all"]).run().exits(0).stderr_is_empty();
     assert!(run.stdout.contains("1 login ended") && !person.world.emulator.is_live(&token), "{run}");
 }
 
@@ -174,18 +174,18 @@ fn revoke_takes_a_token_only_from_standard_input() {
     }
     revoke(&["-"]).stdin(cached.clone()).run().exits(0);
     assert_ne!(person.get(), cached, "the cached token is dropped");
-    let error = refused_with_hint(
+    let error = fails_with_hint(
         revoke(&[&person.get()]).run(),
         2,
         &["other users can read a token on the command line"],
         "ycred revoke -",
     );
     assert!(!error.contains("t1."), "{error}");
-    refused(revoke(&["-"]).run(), 2, &["missing token on standard input"]);
-    refused(revoke(&["-"]).stdin("two words").run(), 2, &["standard input is not a token"]);
-    refused(revoke(&["-"]).stdin("t1.unknown.token").run(), 1, &["Token is invalid or has expired"]);
+    fails_with(revoke(&["-"]).run(), 2, &["missing token on standard input"]);
+    fails_with(revoke(&["-"]).stdin("two words").run(), 2, &["standard input is not a token"]);
+    fails_with(revoke(&["-"]).stdin("t1.unknown.token").run(), 1, &["Token is invalid or has expired"]);
     person.world.sandbox.ycred(["logout"]).run().exits(0);
-    refused_with_hint(revoke(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
+    fails_with_hint(revoke(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn revoke_ends_the_cached_token_and_keeps_the_login() {
         .ycred(["revoke"])
         .run()
         .exits(0)
-        .quietly()
+        .stderr_is_empty()
         .stdout_is("profile default: revoked the token of ajeperson00000000000\n");
     assert!(!person.world.emulator.is_live(&first));
     let second = person.get();
@@ -213,12 +213,12 @@ fn revoke_finds_a_token_that_only_the_login_state_has() {
     let person = Person::with(Config::default(), "cache = \"none\"");
     person.log_in();
     let first = person.get();
-    person.world.sandbox.ycred(["revoke"]).run().exits(0).quietly().stdout_has("revoked the token");
+    person.world.sandbox.ycred(["revoke"]).run().exits(0).stderr_is_empty().stdout_has("revoked the token");
     assert!(!person.world.emulator.is_live(&first));
     assert_ne!(person.get(), first);
     // With impersonation, `revoke` does not fall back to the login's own token.
     let more = "cache = \"none\"\nimpersonate = \"ajeservice0000000000\"";
     let person = Person::with(Config::default(), more);
     person.log_in();
-    refused(person.world.sandbox.ycred(["revoke"]).run(), 2, &["no valid token in the cache"]);
+    fails_with(person.world.sandbox.ycred(["revoke"]).run(), 2, &["no valid token in the cache"]);
 }

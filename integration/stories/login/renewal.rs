@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::emulator::Config;
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning};
 use crate::harness::waiting::{HOUR, MINUTE};
 use crate::sources::person::Person;
 use crate::world::shift;
@@ -47,7 +47,7 @@ fn without_a_login_there_is_an_immediate_error_and_no_request() {
         person.world.sandbox.ycred(["exec", "--", "true"]),
     ] {
         let code = if format!("{:?}", call.clone().run()).contains("\"exec\"") { 125 } else { 1 };
-        refused_with_hint(call.run(), code, &["nobody is logged in"], LOGIN_HINT);
+        fails_with_hint(call.run(), code, &["nobody is logged in"], LOGIN_HINT);
     }
     person.world.sandbox.ycred(["kubectl"]).run().exits(1);
     assert_eq!(person.world.emulator.calls(), 0);
@@ -58,8 +58,8 @@ fn without_a_login_there_is_an_immediate_error_and_no_request() {
 fn without_a_cache_the_login_still_supplies_its_token_without_a_request() {
     let person = Person::new();
     person.log_in();
-    let first = handed(person.token(&["--no-cache"]).run());
-    assert_eq!(handed(person.token(&["--no-cache"]).run()), first);
+    let first = prints_token(person.token(&["--no-cache"]).run());
+    assert_eq!(prints_token(person.token(&["--no-cache"]).run()), first);
     assert!(person.world.sandbox.files("cache").is_empty());
     assert_eq!(person.get(), first);
     fs::remove_dir_all(person.world.sandbox.path("cache")).expect("wiped");
@@ -80,15 +80,15 @@ fn refresh_and_force_refresh_make_a_request() {
     let person = Person::new();
     person.log_in();
     let first = person.get();
-    person.world.sandbox.ycred(["refresh"]).run().exits(0).quietly();
+    person.world.sandbox.ycred(["refresh"]).run().exits(0).stderr_is_empty();
     let second = person.get();
     assert_ne!(second, first);
-    assert_ne!(handed(person.token(&["--force-refresh"]).run()), second);
-    assert_ne!(handed(person.token(&["--force-refresh", "--no-cache"]).run()), second);
+    assert_ne!(prints_token(person.token(&["--force-refresh"]).run()), second);
+    assert_ne!(prints_token(person.token(&["--force-refresh", "--no-cache"]).run()), second);
     assert_eq!(person.tokens(), 4);
     // A min-ttl beyond the remaining lifetime causes a renewal.
     person.age(3 * HOUR);
-    handed(person.token(&["--min-ttl", "11h"]).run());
+    prints_token(person.token(&["--min-ttl", "11h"]).run());
     assert_eq!(person.tokens(), 5);
 }
 
@@ -100,16 +100,16 @@ fn a_login_without_a_refresh_token_lasts_as_long_as_its_token() {
     let first = person.get();
     person.age(11 * HOUR + 30 * MINUTE);
     assert_eq!(person.get(), first);
-    assert_eq!(handed(person.token(&["--no-cache"]).run()), first);
-    warned(person.token(&["--min-ttl", "1h"]).run(), &["less than the 1h asked for"]);
-    refused_with_hint(
+    assert_eq!(prints_token(person.token(&["--no-cache"]).run()), first);
+    prints_token_with_warning(person.token(&["--min-ttl", "1h"]).run(), &["less than the 1h asked for"]);
+    fails_with_hint(
         person.token(&["--force-refresh"]).run(),
         1,
         &["the login cannot be renewed: the organization issues no refresh tokens"],
         LOGIN_HINT,
     );
     person.age(HOUR);
-    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &["the login has expired"], LOGIN_HINT);
+    fails_with_hint(person.token(&["--no-cache"]).run(), 1, &["the login has expired"], LOGIN_HINT);
     assert_eq!(person.tokens(), 1, "expected no further requests");
 }
 
@@ -120,11 +120,14 @@ fn a_login_revoked_in_the_cloud_works_until_its_token_expires() {
     let first = person.get();
     person.world.emulator.logins(|logins| logins.end_all());
     person.age(11 * HOUR);
-    assert_eq!(warned(person.token(&[]).run(), &["the login has expired or was revoked", "invalid_grant"]), first);
+    assert_eq!(
+        prints_token_with_warning(person.token(&[]).run(), &["the login has expired or was revoked", "invalid_grant"]),
+        first
+    );
     person.age(HOUR);
     let expected = ["the login has expired or was revoked", "invalid_grant"];
-    refused_with_hint(person.token(&[]).run(), 1, &expected, LOGIN_HINT);
-    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &expected, LOGIN_HINT);
+    fails_with_hint(person.token(&[]).run(), 1, &expected, LOGIN_HINT);
+    fails_with_hint(person.token(&["--no-cache"]).run(), 1, &expected, LOGIN_HINT);
     assert_eq!(person.tokens(), 4);
     person.log_in();
     assert_ne!(person.get(), first);
@@ -137,15 +140,18 @@ fn while_the_cloud_is_down_the_last_token_is_used() {
     let first = person.get();
     person.age(11 * HOUR);
     person.world.emulator.fault(Fault::refuse(503).on(Endpoint::OauthToken));
-    assert_eq!(warned(person.token(&[]).run(), &["is used", "503"]), first);
+    assert_eq!(prints_token_with_warning(person.token(&[]).run(), &["is used", "503"]), first);
     let no_cache = person.token(&["--no-cache", "--timeout", "2s"]);
-    assert_eq!(warned(no_cache.run(), &["the login's last token is used", "503"]), first);
+    assert_eq!(prints_token_with_warning(no_cache.run(), &["the login's last token is used", "503"]), first);
     fs::remove_dir_all(person.world.sandbox.path("cache")).expect("wiped");
-    assert_eq!(warned(person.token(&["--timeout", "2s"]).run(), &["the login's last token is used"]), first);
+    assert_eq!(
+        prints_token_with_warning(person.token(&["--timeout", "2s"]).run(), &["the login's last token is used"]),
+        first
+    );
     person.age(2 * HOUR);
-    refused(person.token(&["--no-cache", "--timeout", "2s"]).run(), 4, &["503"]);
+    fails_with(person.token(&["--no-cache", "--timeout", "2s"]).run(), 4, &["503"]);
     person.world.emulator.clear_faults();
-    assert_ne!(handed(person.token(&["--no-cache"]).run()), first);
+    assert_ne!(prints_token(person.token(&["--no-cache"]).run()), first);
 }
 
 #[test]
@@ -160,7 +166,7 @@ fn with_a_wrong_clock_a_login_takes_a_second_request_and_succeeds() {
         person.get();
         person.age(13 * HOUR);
         let renewed = person.token(&[]).run();
-        warned(renewed, &[which]);
+        prints_token_with_warning(renewed, &[which]);
         assert_eq!(person.tokens(), 4);
     }
 }
@@ -189,7 +195,7 @@ fn an_error_unrelated_to_the_nonce_is_not_retried() {
     person.world.emulator.logins(|logins| logins.end_all());
     person.age(13 * HOUR);
     person.world.emulator.fault(Fault::default().on(Endpoint::OauthToken).header("DPoP-Nonce", "one-with-each-answer"));
-    refused_with_hint(person.token(&[]).run(), 1, &["invalid_grant"], LOGIN_HINT);
+    fails_with_hint(person.token(&[]).run(), 1, &["invalid_grant"], LOGIN_HINT);
     assert_eq!(person.tokens(), 2);
 }
 
@@ -206,7 +212,7 @@ fn a_token_fetched_with_a_clock_far_ahead_is_renewed_first() {
     fs::remove_dir_all(person.world.sandbox.path("cache")).expect("wiped");
     let second = person.get();
     assert_ne!(second, first);
-    assert_eq!(handed(person.token(&["--no-cache"]).run()), second);
+    assert_eq!(prints_token(person.token(&["--no-cache"]).run()), second);
     assert_eq!(person.tokens(), 2);
 }
 
@@ -217,7 +223,7 @@ fn a_token_that_a_server_rejected_is_not_returned_again() {
         person.log_in();
         let first = person.get();
         let request = format!("protocol=https\nhost=cr.yandex\nusername=iam\npassword={first}\n\n");
-        person.world.sandbox.ycred(["git", "erase"]).stdin(request).run().exits(0).quietly().stdout_is("");
+        person.world.sandbox.ycred(["git", "erase"]).stdin(request).run().exits(0).stderr_is_empty().stdout_is("");
         assert_ne!(person.get(), first, "{cache}");
         assert_eq!(person.tokens(), 2);
     }
@@ -233,7 +239,7 @@ fn a_wrong_clock_and_a_required_nonce_take_one_extra_request_each() {
     person.log_in();
     assert_eq!(person.tokens(), 3);
     person.age(13 * HOUR);
-    warned(person.token(&[]).run(), &["10 min slow"]);
+    prints_token_with_warning(person.token(&[]).run(), &["10 min slow"]);
     // Each process has to learn the nonce again.
     assert_eq!(person.tokens(), 6);
 }
@@ -248,7 +254,7 @@ fn login_works_over_tls_with_a_custom_ca() {
     person.get();
     person.profile("");
     person.age(13 * HOUR);
-    refused(person.token(&["--no-cache"]).run(), 3, &["/oauth/token: its certificate is signed by an authority"]);
+    fails_with(person.token(&["--no-cache"]).run(), 3, &["/oauth/token: its certificate is signed by an authority"]);
 }
 
 #[test]
@@ -256,12 +262,12 @@ fn a_logged_in_user_can_impersonate_a_service_account() {
     let person = Person::new();
     let account = person.world.emulator.new_service_account();
     person.profile(&format!("impersonate = \"{account}\""));
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
+    fails_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
     person.log_in();
     let token = person.get();
     assert_eq!(person.world.emulator.subject_of(&token), Some(account));
     person.world.sandbox.ycred(["logout"]).run().exits(0);
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
+    fails_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
 }
 
 #[test]
@@ -273,7 +279,7 @@ fn an_access_key_that_outlasts_the_login_token_renews_it_first() {
     person.age(10 * HOUR + 30 * MINUTE);
     person.get();
     assert_eq!(person.tokens(), 1, "still fresh");
-    person.world.sandbox.ycred(["aws", "--duration", "2h"]).run().exits(0).quietly();
+    person.world.sandbox.ycred(["aws", "--duration", "2h"]).run().exits(0).stderr_is_empty();
     let keys = person.world.emulator.access_keys();
     assert_eq!(keys.iter().map(|key| key.duration).collect::<Vec<_>>(), [2 * HOUR]);
     assert_eq!(person.tokens(), 2, "the login was renewed once");

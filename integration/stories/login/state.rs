@@ -4,7 +4,7 @@ use super::renewal::LOGIN_HINT;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning};
 use crate::harness::machine::strace;
 use crate::harness::waiting::HOUR;
 use crate::sources::person::Person;
@@ -16,7 +16,7 @@ fn a_killed_login_leaves_no_partial_state() {
     person.address(&login);
     login.signal(libc::SIGINT);
     assert_eq!(login.finish().status.code(), None, "ended by the signal");
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
+    fails_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
     person.log_in();
     person.get();
 }
@@ -49,9 +49,9 @@ fn login_files_and_directories_are_accessible_to_their_owner_only() {
 fn a_login_that_cannot_be_saved_is_an_error_before_a_browser_opens() {
     let person = Person::new();
     person.world.sandbox.file("state", "in the way");
-    refused(person.login(&[]).run(), 5, &["state/v1: cannot save the login"]);
+    fails_with(person.login(&[]).run(), 5, &["state/v1: cannot save the login"]);
     let nowhere = person.login(&[]).env("YCRED_STATE_DIR", "relative").run();
-    refused_with_hint(
+    fails_with_hint(
         nowhere,
         3,
         &["cannot save a login", "YCRED_STATE_DIR must be an absolute path"],
@@ -68,16 +68,16 @@ fn an_invalid_state_file_counts_as_not_logged_in() {
     let good = fs::read(&state).expect("a state");
     for bad in [&b""[..], b"{", b"{}", &good[..good.len() / 2], &[0xff; 100_000]] {
         fs::write(&state, bad).expect("damaged");
-        refused_with_hint(person.token(&["--no-cache"]).run(), 1, &[], LOGIN_HINT);
+        fails_with_hint(person.token(&["--no-cache"]).run(), 1, &[], LOGIN_HINT);
     }
     fs::remove_file(&state).expect("removed");
     std::os::unix::fs::symlink("/etc/passwd", &state).expect("a link");
-    refused_with_hint(person.token(&["--no-cache"]).run(), 1, &["is not a login file of this user"], LOGIN_HINT);
+    fails_with_hint(person.token(&["--no-cache"]).run(), 1, &["is not a login file of this user"], LOGIN_HINT);
     person.log_in();
-    handed(person.token(&["--no-cache"]).run());
+    prints_token(person.token(&["--no-cache"]).run());
     // The marker of another login invalidates this one.
     fs::write(person.file(".session"), "another").expect("a marker");
-    refused_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
+    fails_with_hint(person.token(&[]).run(), 1, &["nobody is logged in"], LOGIN_HINT);
 }
 
 #[test]
@@ -97,11 +97,11 @@ fn on_a_full_disk_a_valid_token_is_kept_and_an_expired_one_is_renewed_with_a_war
         call.and(arguments)
     };
     person.age(11 * HOUR);
-    assert_eq!(handed(call_on_full_disk(&[]).run()), first);
+    assert_eq!(prints_token(call_on_full_disk(&[]).run()), first);
     assert_eq!(person.tokens(), 1, "the refresh token must not be used while it cannot be saved");
     person.age(2 * HOUR);
     let expected = ["the token cannot be saved, and neither can the renewed login", "the disk is full"];
-    assert_ne!(warned(call_on_full_disk(&[]).run(), &expected), first);
+    assert_ne!(prints_token_with_warning(call_on_full_disk(&[]).run(), &expected), first);
     let left = person.world.sandbox.files("state");
     assert!(left.iter().all(|path| !path.to_string_lossy().contains("tmp-")), "{left:?}");
 }
@@ -117,7 +117,7 @@ fn a_hit_reads_only_the_marker_of_the_login() {
     person.get();
     let trace = person.world.sandbox.path("tmp/trace");
     let call = person.world.sandbox.call(&strace, ["-f", "-qq", "-y", "-o"]);
-    handed(call.and([trace.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref()]).run());
+    prints_token(call.and([trace.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref()]).run());
     let trace = fs::read_to_string(trace).expect("a trace");
     let state = person.world.sandbox.path("state").display().to_string();
     // The execve line contains the environment, which names the directory too.
@@ -141,7 +141,7 @@ fn a_login_killed_at_any_step_of_saving_is_complete_or_unchanged() {
             let run = renewal.and([crate::harness::YCRED, "token", "--no-cache"]).run();
             let was_killed = run.stdout.is_empty();
             assert!(was_killed || run.status.success(), "{run}");
-            handed(person.token(&["--no-cache"]).run());
+            prints_token(person.token(&["--no-cache"]).run());
             if !was_killed {
                 break;
             }
@@ -158,9 +158,9 @@ fn a_login_killed_at_any_step_of_saving_is_complete_or_unchanged() {
             let run = login.and([crate::harness::YCRED, "login", "--force-refresh"]).run();
             let token = person.token(&["--no-cache"]).run();
             if token.status.success() {
-                handed(token);
+                prints_token(token);
             } else {
-                refused_with_hint(token, 1, &["nobody is logged in"], LOGIN_HINT);
+                fails_with_hint(token, 1, &["nobody is logged in"], LOGIN_HINT);
             }
             if run.status.success() {
                 break;

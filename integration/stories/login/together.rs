@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::expect::{handed, refused_with_hint, warned};
+use crate::expect::{fails_with_hint, prints_token, prints_token_with_warning};
 use crate::harness::machine::strace;
 use crate::harness::run_all;
 use crate::harness::waiting::{HOUR, HeldLock, PATIENCE, wait_until};
@@ -24,7 +24,7 @@ fn a_new_login_does_not_use_a_token_of_the_previous_one() {
     let login = person.login(&[]).start();
     assert!(person.world.emulator.wait_for_requests(TOKEN, 3, PATIENCE));
     person.world.emulator.clear_faults();
-    handed(renewal.finish());
+    prints_token(renewal.finish());
     login.finish().exits(0);
     let own = person.state()["access"]["token"].as_str().expect("a token").to_owned();
     assert_eq!(person.get(), own);
@@ -40,20 +40,21 @@ fn twenty_concurrent_renewals_send_a_one_time_refresh_token_once_and_all_succeed
     for (round, arguments) in [&[][..], &["--no-cache"]].into_iter().enumerate() {
         person.age(13 * HOUR);
         person.world.emulator.fault(Fault::slow(Duration::from_millis(500)).on(Endpoint::OauthToken));
-        let tokens: Vec<String> = run_all((0..20).map(|_| person.token(arguments))).into_iter().map(handed).collect();
+        let tokens: Vec<String> =
+            run_all((0..20).map(|_| person.token(arguments))).into_iter().map(prints_token).collect();
         person.world.emulator.clear_faults();
         assert!(tokens.iter().all(|token| *token == tokens[0]) && tokens[0] != before, "{arguments:?}");
         assert_eq!(person.tokens(), round + 2, "{arguments:?}");
         before.clone_from(&tokens[0]);
     }
     // A forced refresh needs a fetch that began after it, so there may be more than one request here.
-    run_all((0..20).map(|_| person.token(&["--force-refresh"]))).into_iter().for_each(|run| _ = handed(run));
+    run_all((0..20).map(|_| person.token(&["--force-refresh"]))).into_iter().for_each(|run| _ = prints_token(run));
     run_all((0..20).map(|_| person.token(&["--force-refresh", "--no-cache"])))
         .into_iter()
-        .for_each(|run| _ = handed(run));
+        .for_each(|run| _ = prints_token(run));
     person.age(13 * HOUR);
     person.get();
-    assert_eq!(person.world.emulator.logins(|logins| (logins.reused, logins.living())), (0, 1));
+    assert_eq!(person.world.emulator.logins(|logins| (logins.reused, logins.valid_refresh_tokens())), (0, 1));
 }
 
 #[test]
@@ -65,7 +66,7 @@ fn a_token_that_another_process_just_renewed_causes_no_same_token_warning() {
     let mut state = person.state();
     state["access"]["began"] = (state["access"]["began"].as_i64().expect("a moment") + 30_000).into();
     fs::write(person.file(".json"), state.to_string()).expect("written");
-    assert_eq!(handed(person.token(&["--force-refresh"]).run()), token);
+    assert_eq!(prints_token(person.token(&["--force-refresh"]).run()), token);
     assert_eq!(person.tokens(), 1);
 }
 
@@ -85,10 +86,10 @@ fn without_a_working_lock_the_slower_renewal_uses_the_token_of_the_faster_one() 
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
     let slow = lockless("tmp/a").start();
     assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
-    let first = handed(lockless("tmp/b").run());
+    let first = prints_token(lockless("tmp/b").run());
     person.world.emulator.clear_faults();
     // The slow process is rejected because the other one was first. It then finds the token that the other one stored.
-    assert_eq!(handed(slow.finish()), first);
+    assert_eq!(prints_token(slow.finish()), first);
     assert_eq!(person.world.emulator.logins(|logins| logins.reused), 1);
     person.age(13 * HOUR);
     person.get();
@@ -125,15 +126,15 @@ fn a_hanging_renewal_is_waited_for_only_until_the_deadline() {
     person.log_in();
     let first = person.get();
     person.age(11 * HOUR);
-    handed(person.token(&["--no-cache"]).run());
+    prints_token(person.token(&["--no-cache"]).run());
     person.age(11 * HOUR);
     let held = HeldLock::of(&person.file(".lock"));
     let arguments = ["--no-cache", "--timeout", "1s"];
     let expected = ["the login's last token is used", "another ycred process is renewing this login"];
-    assert_ne!(warned(person.token(&arguments).run(), &expected), first);
+    assert_ne!(prints_token_with_warning(person.token(&arguments).run(), &expected), first);
     person.age(2 * HOUR);
-    refused_with_hint(person.token(&arguments).run(), 4, &["another ycred process is renewing"], "--timeout");
+    fails_with_hint(person.token(&arguments).run(), 4, &["another ycred process is renewing"], "--timeout");
     drop(held);
-    handed(person.token(&arguments).run());
+    prints_token(person.token(&arguments).run());
     assert_eq!(person.tokens(), 3);
 }

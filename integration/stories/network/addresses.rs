@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, TcpListener};
 use std::time::Duration;
 
 use crate::emulator::{Config, Tls};
-use crate::expect::{refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint};
 use crate::harness::machine::in_own_network;
 use crate::harness::skip;
 use crate::server::{Response, Server};
@@ -33,7 +33,7 @@ fn a_name_that_does_not_resolve_is_reported() {
         world
             .sandbox
             .profile("default", &world.settings().replace(&world.emulator.url(), "https://iam.no-such-name.invalid"));
-        refused_with_hint(
+        fails_with_hint(
             world.token(&[]).run(),
             4,
             &["https://iam.no-such-name.invalid", "cannot be resolved"],
@@ -59,7 +59,7 @@ fn a_name_server_that_does_not_respond_is_abandoned_at_the_deadline() {
         if run.status.code() == Some(99) {
             return skip("this user may not mount");
         }
-        refused(run, 4, &[url, "no answer within"]);
+        fails_with(run, 4, &[url, "no answer within"]);
         silent.set_nonblocking(true).expect("a socket");
         assert!(silent.recv_from(&mut [0; 512]).is_ok(), "the name server must have received a query");
     });
@@ -70,5 +70,5 @@ fn a_port_where_nothing_listens_is_reported() {
     let world = World::new();
     let gone = Server::start(None, |_| Response::new(404)).url();
     world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), &gone));
-    refused_with_hint(world.token(&[]).run(), 4, &[&gone, "nothing listens there"], "check the network");
+    fails_with_hint(world.token(&[]).run(), 4, &[&gone, "nothing listens there"], "check the network");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::emulator::CREATE_FOR_SERVICE_ACCOUNT;
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::expect::{refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint};
 use crate::harness::waiting::PATIENCE;
 use crate::server::{Response, Server, Stage};
 use crate::world::World;
@@ -24,7 +24,7 @@ fn a_connection_that_always_breaks_is_reported_after_four_attempts() {
     for stage in [Stage::BeforeAnswer, Stage::MidHeaders, Stage::MidBody, Stage::Reset] {
         let world = World::new();
         world.emulator.fault(Fault::broken(stage));
-        refused(world.token(&[]).run(), 4, &[&world.emulator.url()]);
+        fails_with(world.token(&[]).run(), 4, &[&world.emulator.url()]);
         assert_eq!(world.requests(), 4, "{stage:?}");
     }
 }
@@ -33,7 +33,7 @@ fn a_connection_that_always_breaks_is_reported_after_four_attempts() {
 fn an_html_page_in_place_of_a_token_is_reported() {
     let world = World::new();
     world.emulator.fault(Fault::html());
-    refused_with_hint(world.token(&[]).run(), 4, &["200", "text/html", "not with a token"], "captive portal");
+    fails_with_hint(world.token(&[]).run(), 4, &["200", "text/html", "not with a token"], "captive portal");
     assert_eq!(world.requests(), 1);
 }
 
@@ -41,7 +41,7 @@ fn an_html_page_in_place_of_a_token_is_reported() {
 fn an_empty_response_is_reported() {
     let world = World::new();
     world.emulator.fault(Fault::body(""));
-    refused(world.token(&[]).run(), 4, &["an empty body"]);
+    fails_with(world.token(&[]).run(), 4, &["an empty body"]);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn json_without_a_token_is_an_error() {
     for body in ["{}", "[]", "null", "{\"iamToken\": 1}", "{\"iamToken\": \"t1.x.y\"", "42"] {
         let world = World::new();
         world.emulator.fault(Fault::body(body));
-        refused(world.token(&[]).run(), 4, &["not with a token"]);
+        fails_with(world.token(&[]).run(), 4, &["not with a token"]);
     }
 }
 
@@ -57,13 +57,13 @@ fn json_without_a_token_is_an_error() {
 fn an_endless_response_is_cut_off() {
     let world = World::new();
     world.emulator.fault(Fault::endless());
-    refused(world.token(&[]).run(), 4, &["larger than 65536 bytes"]);
+    fails_with(world.token(&[]).run(), 4, &["larger than 65536 bytes"]);
     // The response is not read into memory first: the program runs in 64 MiB of address space.
     let arguments = ["-c", "ulimit -v 65536 && exec \"$@\"", "sh", crate::harness::YCRED, "token", "--force-refresh"];
-    refused(world.sandbox.call("sh", arguments).run(), 4, &["larger than 65536 bytes"]);
+    fails_with(world.sandbox.call("sh", arguments).run(), 4, &["larger than 65536 bytes"]);
     let world = World::new();
     world.emulator.fault(Fault::body(format!("{{\"iamToken\":\"t1.x.y\",\"pad\":\"{}\"}}", "x".repeat(65_536))));
-    refused(world.token(&[]).run(), 4, &["larger than 65536 bytes"]);
+    fails_with(world.token(&[]).run(), 4, &["larger than 65536 bytes"]);
     assert_eq!(world.requests(), 1);
 }
 
@@ -72,7 +72,7 @@ fn a_dripping_response_ends_at_the_deadline() {
     let world = World::new();
     world.configure("timeout = \"3s\"");
     world.emulator.fault(Fault::dripping(1, Duration::from_millis(500)));
-    refused_with_hint(world.token(&[]).limit(PATIENCE).run(), 4, &["no answer within"], "--timeout");
+    fails_with_hint(world.token(&[]).limit(PATIENCE).run(), 4, &["no answer within"], "--timeout");
     assert!((1..=4).contains(&world.requests()), "{} requests", world.requests());
 }
 
@@ -88,7 +88,7 @@ fn a_slow_response_within_the_deadline_is_accepted() {
 fn a_cloud_that_does_not_respond_is_abandoned_at_the_deadline() {
     let world = World::new();
     world.emulator.fault(Fault::held());
-    refused(world.token(&["--timeout", "2s"]).limit(PATIENCE).run(), 4, &["no answer within"]);
+    fails_with(world.token(&["--timeout", "2s"]).limit(PATIENCE).run(), 4, &["no answer within"]);
     assert!((1..=4).contains(&world.requests()), "{} requests", world.requests());
 }
 
@@ -103,7 +103,7 @@ fn redirects_never_receive_credentials() {
             let to = format!("{}/x", elsewhere.url());
             world.emulator.clear_faults();
             world.emulator.fault(Fault::refuse(status).on(endpoint).header("Location", &to));
-            refused(world.token(&["--force-refresh"]).run(), 4, &["redirected", &to, &status.to_string()]);
+            fails_with(world.token(&["--force-refresh"]).run(), 4, &["redirected", &to, &status.to_string()]);
         }
         assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 1));
     }
@@ -117,7 +117,7 @@ fn plain_http_is_limited_to_loopback() {
         ["http://iam.example.test", "http://10.0.0.1:8080", "ftp://127.0.0.1", "iam.example.test", "http://u@127.0.0.1"]
     {
         world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), url));
-        refused(world.token(&[]).run(), 3, &["default.toml:3", "iam-url"]);
+        fails_with(world.token(&[]).run(), 3, &["default.toml:3", "iam-url"]);
     }
     let port = world.emulator.address().port();
     world

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::emulator::{Config, Emulator, Tls};
-use crate::expect::{handed, one_token, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, prints_token, token_on_stdout};
 use crate::harness::Sandbox;
 use crate::harness::machine::in_own_network;
 use crate::harness::waiting::PATIENCE;
@@ -14,7 +14,7 @@ use crate::world::World;
 /// A cloud behind a proxy, and the CONNECT request for it. Only the proxy can resolve the cloud's name.
 fn behind_a_proxy() -> (World, String) {
     let names = vec!["iam.test.example".to_owned()];
-    let world = World::bare(Config { names, ..Config::with_tls(Tls::Good) });
+    let world = World::without_profile(Config { names, ..Config::with_tls(Tls::Good) });
     let port = world.emulator.address().port();
     let url = format!("https://iam.test.example:{port}");
     world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
@@ -28,7 +28,7 @@ fn a_proxy_gets_a_connect_request_and_sees_neither_jwt_nor_token() {
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         let (world, connect) = behind_a_proxy();
         let tunnel = Tunnel::to(&world.emulator);
-        handed(world.token(&[]).env(name, tunnel.url()).run());
+        prints_token(world.token(&[]).env(name, tunnel.url()).run());
         assert_eq!(tunnel.targets(), [connect], "{name}");
         assert_eq!(tunnel.requests()[0].header("proxy-authorization"), None);
         assert_eq!(world.requests(), 1);
@@ -44,7 +44,7 @@ fn https_proxy_overrides_all_proxy_and_lower_case_overrides_upper_case() {
         let call = names.iter().enumerate().skip(first).fold(world.token(&["--force-refresh"]), |call, (at, name)| {
             call.env(name, if at == first { good.url() } else { other.url() })
         });
-        handed(call.run());
+        prints_token(call.run());
     }
     assert_eq!(good.targets(), vec![connect; names.len()]);
     assert_eq!(other.targets(), Vec::<String>::new());
@@ -55,15 +55,15 @@ fn a_proxys_user_and_password_are_sent_to_it_and_never_printed() {
     let (world, _) = behind_a_proxy();
     let tunnel = Tunnel::to(&world.emulator);
     let proxy = tunnel.url().replace("http://", "http://us%40er:hunter22%21hunter@");
-    let run = world.token(&["-v"]).env("HTTPS_PROXY", &proxy).run().exits(0).never_says("hunter22");
-    one_token(&run);
+    let run = world.token(&["-v"]).env("HTTPS_PROXY", &proxy).run().exits(0).never_prints("hunter22");
+    token_on_stdout(&run);
     let expected = basic("us@er", "hunter22!hunter");
     assert_eq!(tunnel.requests()[0].header("proxy-authorization"), Some(expected.as_str()));
     let broken = Tunnel::responding(|_| Response::new(502));
     let proxy = broken.url().replace("http://", "http://user:hunter22hunter@");
     let call = world.token(&["--force-refresh"]).env("HTTPS_PROXY", &proxy);
-    let run = call.run().never_says("hunter22");
-    refused(run, 4, &["the proxy"]);
+    let run = call.run().never_prints("hunter22");
+    fails_with(run, 4, &["the proxy"]);
 }
 
 fn basic(name: &str, password: &str) -> String {
@@ -77,7 +77,7 @@ fn a_proxy_that_requires_a_password_is_explained() {
     let proxy = Tunnel::responding(|_| Response::new(407).header("Proxy-Authenticate", "Basic realm=\"corp\""));
     let host = proxy.url().replace("http://", "");
     let run = world.token(&[]).env("HTTPS_PROXY", proxy.url()).run();
-    refused_with_hint(run, 3, &[&host, "407", "password"], "HTTPS_PROXY");
+    fails_with_hint(run, 3, &[&host, "407", "password"], "HTTPS_PROXY");
     assert_eq!(proxy.requests().len(), 1);
     assert_eq!(world.emulator.server().connections(), 0);
 }
@@ -86,7 +86,7 @@ fn a_proxy_that_requires_a_password_is_explained() {
 fn an_unreachable_proxy_is_named() {
     let (world, _) = behind_a_proxy();
     let run = world.token(&[]).env("HTTPS_PROXY", "http://127.0.0.1:1").run();
-    refused_with_hint(run, 4, &["the proxy 127.0.0.1:1"], "HTTPS_PROXY");
+    fails_with_hint(run, 4, &["the proxy 127.0.0.1:1"], "HTTPS_PROXY");
 }
 
 #[test]
@@ -94,8 +94,8 @@ fn a_proxy_variable_without_a_valid_url_is_an_error_that_hides_its_value() {
     let (world, _) = behind_a_proxy();
     for name in ["HTTPS_PROXY", "all_proxy"] {
         for value in ["http://user:hunter22hunter@", "http://", "://x"] {
-            let run = world.token(&["--force-refresh"]).env(name, value).run().never_says("hunter22");
-            refused_with_hint(run, 3, &[name], name);
+            let run = world.token(&["--force-refresh"]).env(name, value).run().never_prints("hunter22");
+            fails_with_hint(run, 3, &[name], name);
         }
     }
 }
@@ -109,7 +109,7 @@ fn loopback_is_never_proxied() {
     }
     world.get();
     let world = World::with_tls(Tls::Good);
-    handed(world.token(&[]).env("HTTPS_PROXY", unreachable).run());
+    prints_token(world.token(&[]).env("HTTPS_PROXY", unreachable).run());
 }
 
 /// Runs a test with a cloud at a non-loopback address in a separate network namespace.
@@ -168,7 +168,7 @@ fn a_socks5_proxy_gets_the_resolved_address_as_from_curl() {
         for variable in ["ALL_PROXY", "https_proxy"] {
             let (proxy, requests) = start_socks5_proxy(emulator.address());
             let call = sandbox.ycred(["token", "--no-cache"]).env(variable, format!("socks5://{proxy}"));
-            handed(call.run());
+            prints_token(call.run());
             let request = requests.recv_timeout(PATIENCE).expect("a request to the proxy");
             assert_eq!(request[..4], [5, 1, 0, 1], "CONNECT to an IPv4 address");
             assert_eq!(request[4..8], [10, 9, 8, 7]);
@@ -179,13 +179,13 @@ fn a_socks5_proxy_gets_the_resolved_address_as_from_curl() {
 #[test]
 fn a_socks5h_proxy_gets_the_name_to_resolve() {
     let names = vec!["iam.nowhere.example".to_owned()];
-    let world = World::bare(Config { names, ..Config::with_tls(Tls::Good) });
+    let world = World::without_profile(Config { names, ..Config::with_tls(Tls::Good) });
     world.emulator.write_ca(world.sandbox.path("config/ca.pem")).expect("a certificate");
     let url = format!("https://iam.nowhere.example:{}", world.emulator.address().port());
     let settings = "source = \"authorized-key\"\nkey-file = \"key.json\"\nca-file = \"ca.pem\"\n";
     world.sandbox.profile("default", &format!("{settings}iam-url = \"{url}\"\n"));
     let (proxy, requests) = start_socks5_proxy(world.emulator.address());
-    handed(world.token(&["--no-cache"]).env("HTTPS_PROXY", format!("socks5h://{proxy}")).run());
+    prints_token(world.token(&["--no-cache"]).env("HTTPS_PROXY", format!("socks5h://{proxy}")).run());
     let request = requests.recv_timeout(PATIENCE).expect("a request to the proxy");
     assert_eq!(request[..4], [5, 1, 0, 3], "CONNECT to a name");
     assert!(request[4..].starts_with(b"iam.nowhere.example"));
@@ -197,7 +197,7 @@ fn an_unsupported_proxy_scheme_is_an_error_and_is_not_bypassed() {
         for kind in ["ftp", "quic"] {
             let call = sandbox.ycred(["token", "--no-cache", "--timeout", "5s"]);
             let run = call.env("HTTPS_PROXY", format!("{kind}://127.0.0.1:1")).limit(PATIENCE).run();
-            refused(run.fails().stdout_is(""), 3, &["HTTPS_PROXY"]);
+            fails_with(run.fails().stdout_is(""), 3, &["HTTPS_PROXY"]);
         }
         assert_eq!(emulator.server().connections(), 0);
     });
@@ -209,7 +209,7 @@ fn no_proxy_is_obeyed_for_addresses_blocks_and_wildcards() {
         let tunnel = Tunnel::to(emulator);
         let call = |no_proxy: &str| {
             let call = sandbox.ycred(["token", "--no-cache"]).env("HTTPS_PROXY", tunnel.url());
-            handed(call.env("NO_PROXY", no_proxy).run());
+            prints_token(call.env("NO_PROXY", no_proxy).run());
             tunnel.requests().len()
         };
         assert_eq!(call("example.com, 11.0.0.0/8"), 1, "expected a request through the proxy");
@@ -231,6 +231,6 @@ fn a_name_exempted_by_no_proxy_is_not_sent_to_the_proxy() {
         assert_eq!(tunnel.targets(), Vec::<String>::new(), "{exempt}");
     }
     let call = world.token(&["--force-refresh"]).env("HTTPS_PROXY", tunnel.url());
-    handed(call.env("NO_PROXY", "m.test.example,est.example").run());
+    prints_token(call.env("NO_PROXY", "m.test.example,est.example").run());
     assert_eq!(tunnel.targets(), [connect]);
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::emulator::faults::Fault;
-use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning};
 use crate::world::World;
 
 #[test]
@@ -19,7 +19,7 @@ fn a_4xx_other_than_429_is_never_retried() {
         let world = World::new();
         world.emulator.fault(Fault::refuse(status).message("in the clouds own words"));
         let expected = [&format!("{status}"), name, "in the clouds own words", &world.emulator.url()];
-        let error = refused(world.token(&[]).run(), code, &expected);
+        let error = fails_with(world.token(&[]).run(), code, &expected);
         assert!(error.contains(&world.emulator.log()[0].request_id), "{error}");
         assert_eq!(world.requests(), 1, "{status}");
     }
@@ -31,7 +31,7 @@ fn a_429_or_5xx_is_retried_three_times_and_then_reported() {
         let world = World::new();
         world.emulator.fault(Fault::refuse(status).message("in the clouds own words").retry_after(0));
         let expected = [&format!("{status}"), name, "in the clouds own words"];
-        let error = refused_with_hint(world.token(&[]).run(), 4, &expected, "try again");
+        let error = fails_with_hint(world.token(&[]).run(), 4, &expected, "try again");
         let log = world.emulator.log();
         assert!(error.contains(&log[log.len() - 1].request_id), "{error}");
         assert_eq!(log.len(), 4, "{status}");
@@ -60,10 +60,10 @@ fn without_retry_after_a_request_is_retried_up_to_three_times() {
 fn errors_in_another_format_are_reported_by_status() {
     let world = World::new();
     world.emulator.fault(Fault::html().with_status(403));
-    refused(world.token(&[]).run(), 1, &["403 Forbidden"]);
+    fails_with(world.token(&[]).run(), 1, &["403 Forbidden"]);
     let world = World::new();
     world.emulator.fault(Fault::html().with_status(502).retry_after(0));
-    refused(world.token(&[]).run(), 4, &["502 Bad Gateway"]);
+    fails_with(world.token(&[]).run(), 4, &["502 Bad Gateway"]);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_servers_message_cannot_break_out_of_its_line() {
     world.emulator.fault(Fault::refuse(403).message("\u{1b}[31mred\r\nycred: hint: rm -rf /\u{7}\u{202e}"));
     let run = world.token(&[]).run();
     assert!(run.stderr.chars().all(|c| c == '\n' || (!c.is_control() && c != '\u{202e}')), "{run}");
-    refused(run, 1, &["red ycred: hint: rm -rf /"]);
+    fails_with(run, 1, &["red ycred: hint: rm -rf /"]);
 }
 
 /// The time between the first response and the second request.
@@ -104,11 +104,11 @@ fn a_retry_after_date_is_read_by_the_clouds_clock() {
     let world = World::new();
     world.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(-10));
     world.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(1)).times(1));
-    warned(world.token(&[]).run(), &["10 min fast"]);
+    prints_token_with_warning(world.token(&[]).run(), &["10 min fast"]);
     let world = World::new();
     world.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(10));
     world.emulator.fault(Fault::refuse(503).retry_after_date(Duration::from_secs(1)).times(1));
-    warned(world.token(&[]).run(), &["10 min slow"]);
+    prints_token_with_warning(world.token(&[]).run(), &["10 min slow"]);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_retry_after_beyond_the_deadline_fails_at_once() {
         let world = World::new();
         world.emulator.fault(late);
         // The limit is well below the default deadline of 20 seconds, so the run must fail without waiting.
-        refused(world.token(&[]).limit(Duration::from_secs(15)).run(), 4, &[]);
+        fails_with(world.token(&[]).limit(Duration::from_secs(15)).run(), 4, &[]);
         assert_eq!(world.requests(), 1);
     }
 }
@@ -127,9 +127,9 @@ fn an_invalid_retry_after_is_ignored() {
     let world = World::new();
     for (number, value) in ["soon", "-5", "1.5", "99999999999999999999999", ""].into_iter().enumerate() {
         world.emulator.fault(Fault::refuse(503).retry_after(value).times(1));
-        handed(world.token(&["--force-refresh"]).run());
+        prints_token(world.token(&["--force-refresh"]).run());
         assert_eq!(world.requests(), 2 * (number + 1), "{value:?}");
     }
     world.emulator.fault(Fault::refuse(503).retry_after(u64::MAX));
-    refused(world.token(&["--force-refresh"]).run(), 4, &["503"]);
+    fails_with(world.token(&["--force-refresh"]).run(), 4, &["503"]);
 }

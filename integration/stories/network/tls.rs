@@ -5,7 +5,7 @@ use std::fs;
 use crate::authority::Authority;
 use crate::emulator::log::Presented;
 use crate::emulator::{Config, Tls};
-use crate::expect::{handed, one_token, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, prints_token, token_on_stdout};
 use crate::harness::files::set_mode;
 use crate::harness::machine::strace;
 use crate::harness::waiting::HeldLock;
@@ -20,7 +20,7 @@ fn a_ca_file_is_trusted_in_addition_to_the_usual_roots() {
     let ca = world.sandbox.file("tmp/ca.pem", world.emulator.ca_pem());
     world.sandbox.file("config/other.pem", Authority::new().pem());
     world.configure("ca-file = \"other.pem\"");
-    handed(world.token(&[]).env("SSL_CERT_FILE", ca).run());
+    prints_token(world.token(&[]).env("SSL_CERT_FILE", ca).run());
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn an_untrusted_certificate_is_reported_with_its_defect_and_no_credential_is_sen
         (Tls::SelfSigned, "signed by an authority that is not among", "ca-file"),
     ] {
         let world = World::with_tls(tls);
-        refused_with_hint(world.token(&[]).run(), 3, &[&world.emulator.url(), expected], hint);
+        fails_with_hint(world.token(&[]).run(), 3, &[&world.emulator.url(), expected], hint);
         assert_eq!(world.emulator.calls(), 0, "{tls:?}");
         assert_eq!(world.emulator.server().connections(), 1, "{tls:?}: certificate errors are not retried");
     }
@@ -41,11 +41,11 @@ fn an_untrusted_certificate_is_reported_with_its_defect_and_no_credential_is_sen
 #[test]
 fn an_unknown_authority_is_reported_with_a_ca_file_hint() {
     let world = World::with(Config::with_tls(Tls::Good));
-    refused_with_hint(world.token(&[]).run(), 3, &["signed by an authority", "this machine's roots"], "ca-file");
+    fails_with_hint(world.token(&[]).run(), 3, &["signed by an authority", "this machine's roots"], "ca-file");
     // With an unrelated ca-file, the error names that file.
     let other = world.sandbox.file("config/other.pem", Authority::new().pem());
     world.configure("ca-file = \"other.pem\"");
-    refused(world.token(&[]).run(), 3, &["signed by an authority", &other.to_string_lossy()]);
+    fails_with(world.token(&[]).run(), 3, &["signed by an authority", &other.to_string_lossy()]);
     assert_eq!(world.emulator.calls(), 0);
 }
 
@@ -53,13 +53,13 @@ fn an_unknown_authority_is_reported_with_a_ca_file_hint() {
 fn an_unusable_ca_file_is_named() {
     let world = World::with(Config::with_tls(Tls::Good));
     world.configure("ca-file = \"ca.pem\"");
-    refused(world.token(&[]).run(), 3, &["config/ca.pem", "no such file"]);
+    fails_with(world.token(&[]).run(), 3, &["config/ca.pem", "no such file"]);
     let ca = world.sandbox.file("config/ca.pem", "no certificate");
-    refused(world.token(&["--force-refresh"]).run(), 3, &["config/ca.pem", "no certificate"]);
+    fails_with(world.token(&["--force-refresh"]).run(), 3, &["config/ca.pem", "no certificate"]);
     world.sandbox.file("config/ca.pem", world.emulator.ca_pem());
     set_mode(&ca, 0o666);
     let run = world.token(&["--force-refresh"]).run();
-    refused_with_hint(run, 3, &["config/ca.pem", "anyone may write it"], "chmod o-w");
+    fails_with_hint(run, 3, &["config/ca.pem", "anyone may write it"], "chmod o-w");
     assert_eq!(world.emulator.calls(), 0);
 }
 
@@ -68,7 +68,7 @@ fn a_server_without_tls_is_reported() {
     let world = World::new();
     let url = world.emulator.url().replace("http://", "https://");
     world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), &url));
-    refused(world.token(&[]).run(), 4, &[&url]);
+    fails_with(world.token(&[]).run(), 4, &[&url]);
     assert_eq!(world.emulator.calls(), 0);
 }
 
@@ -99,8 +99,8 @@ fn a_hit_makes_no_network_call_takes_no_lock_and_opens_no_key() {
     ];
     let arguments = arguments.map(std::ffi::OsString::from).into_iter();
     let rest = [trace.clone().into(), crate::harness::YCRED.into(), "token".into()];
-    let run = world.sandbox.call(strace, arguments.chain(rest)).run().exits(0).quietly();
-    assert_eq!(one_token(&run), token);
+    let run = world.sandbox.call(strace, arguments.chain(rest)).run().exits(0).stderr_is_empty();
+    assert_eq!(token_on_stdout(&run), token);
     let calls = fs::read_to_string(&trace).expect("a trace");
     // A tracer without root cannot read the process's memory and sees no file names, so count the opened files as well.
     assert!(calls.contains("write(1, "), "expected a complete trace: {calls}");

@@ -14,8 +14,8 @@ use crate::world::World;
 fn ycred_exits_like_the_child() {
     let world = World::new();
     let exec = |arguments: &[&str]| world.sandbox.ycred([&["exec", "--serve"], arguments].concat()).run();
-    exec(&["true"]).exits(0).quietly();
-    exec(&["--", "sh", "-c", "cat; echo said; exit 7"]).exits(7).quietly().stdout_is("said\n");
+    exec(&["true"]).exits(0).stderr_is_empty();
+    exec(&["--", "sh", "-c", "cat; echo said; exit 7"]).exits(7).stderr_is_empty().stdout_is("said\n");
     for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGINT, libc::SIGSEGV] {
         let run = exec(&["sh", "-c", &format!("kill -{signal} $$")]);
         assert_eq!(run.status.signal(), Some(signal), "{run}");
@@ -35,7 +35,7 @@ fn ycred_exits_like_the_child() {
             YCRED,
         ],
     );
-    run.run().exits(0).quietly();
+    run.run().exits(0).stderr_is_empty();
 }
 
 #[test]
@@ -60,7 +60,7 @@ echo ready; for turn in $(seq 4000); do sleep 0.02; done";
         wait_until(name, || running.stdout().lines().any(|line| line == name));
     }
     running.signal(libc::SIGWINCH);
-    let run = running.finish().exits(3).quietly();
+    let run = running.finish().exits(3).stderr_is_empty();
     assert_eq!(run.stdout, "ready\nHUP\nINT\nQUIT\nTERM\nUSR1\nUSR2\nALRM\nover\n", "expected each signal once");
 }
 
@@ -87,7 +87,7 @@ fn ycred_stops_with_the_child_and_continues_it() {
     let state = || fs::read_to_string(format!("/proc/{}/stat", running.id())).unwrap_or_default();
     wait_until("ycred stops too", || state().contains(") T "));
     running.signal(libc::SIGCONT);
-    running.finish().exits(0).stdout_is("on\n").quietly();
+    running.finish().exits(0).stdout_is("on\n").stderr_is_empty();
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn sigtstp_and_sigcont_sent_to_ycred_also_stop_and_continue_the_child() {
         wait_until("both continue", || both_are(false));
     }
     world.sandbox.file("work/over", "");
-    running.finish().exits(0).quietly();
+    running.finish().exits(0).stderr_is_empty();
 }
 
 /// A Python program that changes its signal state and then executes another program.
@@ -144,7 +144,7 @@ fn with_any_inherited_signal_state_the_childs_exit_is_seen_and_its_signals_are_u
     // A timer inherited by ycred (`perl -e 'alarm 5; exec @ARGV'`) signals the child.
     let arguments = ["-c", STARTER, "alarm", YCRED, "exec", "--serve", "sh", "-c"];
     let arguments = [&arguments[..], &["trap 'exit 6' ALRM; for turn in $(seq 4000); do sleep 0.02; done"]].concat();
-    world.sandbox.call(&python, arguments).run().exits(6).quietly();
+    world.sandbox.call(&python, arguments).run().exits(6).stderr_is_empty();
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_source_that_runs_commands_does_not_disturb_the_child() {
     let served = ServedChild::start(&world, &["-p", "counting"]);
     let first = served.token();
     wait_until("the command has been run again", || served.token() != first);
-    served.end().exits(0).quietly();
+    served.end().exits(0).stderr_is_empty();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpStream};
 
 use crate::emulator::METADATA;
 use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
-use crate::expect::refused_with_hint;
+use crate::expect::fails_with_hint;
 use crate::harness::{YCRED, require_client, skip};
 use crate::world::World;
 
@@ -61,7 +61,7 @@ fn the_environment_changes_exactly_as_documented() {
     assert_eq!(served.variable("YC_METADATA_ADDR"), Some(format!("127.0.0.1:{port}").as_str()));
     assert_eq!(served.password().len(), 43, "256 bits in base64url");
     let password = served.password().to_owned();
-    served.end().exits(0).quietly();
+    served.end().exits(0).stderr_is_empty();
     assert!(
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err(),
         "the port must be closed once the child has ended"
@@ -74,18 +74,18 @@ fn the_environment_changes_exactly_as_documented() {
         assert_eq!(served.variable(name), Some(token.as_str()), "{name}");
     }
     assert!(served.variable("YCRED_EXPIRES_AT").is_some_and(|time| time.ends_with('Z')));
-    served.end().exits(0).quietly();
+    served.end().exits(0).stderr_is_empty();
 
     // With a proxy configured, loopback is exempted from it.
     world.sandbox.set("http_proxy", "http://127.0.0.1:1").set("NO_PROXY", "a.example");
     let served = ServedChild::start(&world, &[]);
     assert_eq!(served.variable("NO_PROXY"), Some("a.example,127.0.0.1"));
     assert_eq!(served.variable("no_proxy"), None);
-    served.end().exits(0).quietly();
+    served.end().exits(0).stderr_is_empty();
     world.sandbox.unset("NO_PROXY");
     let served = ServedChild::start(&world, &[]);
     assert_eq!((served.variable("NO_PROXY"), served.variable("no_proxy")), (Some("127.0.0.1"), Some("127.0.0.1")));
-    served.end().exits(0).quietly();
+    served.end().exits(0).stderr_is_empty();
     assert_eq!(world.requests(), 1);
 }
 
@@ -142,7 +142,7 @@ fn only_valid_requests_get_credentials() {
     );
     assert_eq!(key["Token"], keys[0].session_token.as_str());
     assert_eq!(key.as_object().map(|members| members.len()), Some(4));
-    served.end().exits(0).quietly();
+    served.end().exits(0).stderr_is_empty();
     assert_eq!((world.requests(), world.emulator.requests(EPHEMERAL_ACCESS_KEYS)), (1, 1));
 }
 
@@ -163,8 +163,8 @@ fn another_user_gets_no_token() {
     let other = ["--reuid=65534", "--regid=65534", "--clear-groups", curl];
     let run = world.sandbox.call(setpriv, [&other[..], &arguments].concat()).within("/").run().exits(0);
     assert!(run.stdout.ends_with(" 403"), "{run}");
-    run.never_says(&served.token());
-    served.end().exits(0).quietly();
+    run.never_prints(&served.token());
+    served.end().exits(0).stderr_is_empty();
 }
 
 #[test]
@@ -198,5 +198,5 @@ fn without_a_loopback_interface_the_child_is_not_started() {
     // In a new network namespace loopback is down: a port can be bound but not reached.
     let arguments = ["-n", YCRED, "exec", "--serve", "sh", "-c", "echo started"];
     let run = world.sandbox.call(&unshare, arguments).run();
-    refused_with_hint(run, 125, &["exec --serve", "127.0.0.1"], "loopback interface");
+    fails_with_hint(run, 125, &["exec --serve", "127.0.0.1"], "loopback interface");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::{Config, METADATA};
-use crate::expect::handed;
+use crate::expect::prints_token;
 use crate::harness::YCRED;
 use crate::harness::waiting::{HOUR, MINUTE, wait_until};
 use crate::world::World;
@@ -30,7 +30,7 @@ fn three_hundred_concurrent_clients_share_one_request() {
     for response in responses {
         assert!(response.status == 200 && response.body.contains(&token), "{response:?}");
     }
-    served.end().exits(0).quietly();
+    served.end().exits(0).stderr_is_empty();
     assert_eq!(world.requests(), 2);
 }
 
@@ -56,7 +56,7 @@ fn a_token_is_renewed_ahead_of_its_expiry_and_its_record_is_shared() {
     let third = served.token();
     assert_ne!(third, second);
     assert_eq!(third, world.get());
-    served.end().exits(0).quietly();
+    served.end().exits(0).stderr_is_empty();
     assert_eq!(world.requests(), 4);
 }
 
@@ -102,7 +102,7 @@ fn a_key_is_renewed_too_and_its_rejection_does_not_affect_the_token() {
     assert!(world.emulator.is_live(&token));
     world.emulator.clear_faults();
     // A forced request in another process bypasses the remembered rejection.
-    world.sandbox.ycred(["--force-refresh", "aws"]).run().exits(0).quietly();
+    world.sandbox.ycred(["--force-refresh", "aws"]).run().exits(0).stderr_is_empty();
     let first = served.key()["AccessKeyId"].clone();
     world.age(50 * MINUTE);
     assert_eq!(served.key()["AccessKeyId"], first);
@@ -119,7 +119,7 @@ fn without_a_record_the_token_is_kept_in_memory() {
         assert_eq!(served.token(), token);
         served.key();
     }
-    served.end().exits(0).quietly();
+    served.end().exits(0).stderr_is_empty();
     assert!(world.sandbox.files("cache").is_empty());
     // Without a cache, a key request fetches its own token.
     assert_eq!((world.requests(), world.emulator.requests(EPHEMERAL_ACCESS_KEYS)), (2, 1));
@@ -135,7 +135,7 @@ fn without_a_record_the_token_is_kept_in_memory() {
     // Once the directory can be created, a later token and a logout by other processes take effect.
     fs::remove_file(world.sandbox.path("work/file")).expect("removed");
     fs::create_dir(world.sandbox.path("work/file")).expect("made");
-    let later = handed(world.token(&[]).env("YCRED_CACHE_DIR", &cache).run());
+    let later = prints_token(world.token(&[]).env("YCRED_CACHE_DIR", &cache).run());
     assert_eq!(served.token(), later);
     world.sandbox.ycred(["logout"]).env("YCRED_CACHE_DIR", &cache).run().exits(0);
     let last = served.token();
@@ -166,10 +166,11 @@ fn a_static_token_is_read_for_each_request() {
 fn a_ycred_inside_uses_the_same_profile_and_record() {
     let world = World::new();
     world.profile("prod", "");
-    let run = world.sandbox.ycred(["exec", "--serve", "-p", "prod", "--", YCRED, "token"]).run().exits(0).quietly();
+    let run =
+        world.sandbox.ycred(["exec", "--serve", "-p", "prod", "--", YCRED, "token"]).run().exits(0).stderr_is_empty();
     assert_eq!(world.emulator.tokens(), [run.stdout.trim()]);
     // Without a profile file the inner ycred uses the endpoint, its only source.
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let token = "t1.given.by-the-environment";
     let arguments = ["exec", "--serve", "--", YCRED, "-v", "token"];
     let run = world.sandbox.ycred(arguments).env("YC_IAM_TOKEN", token).run().exits(0);
@@ -186,7 +187,7 @@ fn an_inner_profile_with_source_metadata_uses_the_real_metadata_service() {
     let arguments = ["exec", "--serve", YCRED, "token", "-p", "vm"];
     let inside = |arguments: &[&str]| {
         let call = world.sandbox.ycred(arguments).env("YC_METADATA_ADDR", world.emulator.metadata_addr());
-        handed(call.run())
+        prints_token(call.run())
     };
     let token = inside(&arguments);
     assert_eq!(world.emulator.subject_of(&token), Some(account.clone()), "expected the token of the machine's account");
@@ -226,6 +227,6 @@ fn thousands_of_requests_do_not_leak_memory() {
     make_requests(2000);
     let after = resident();
     assert!(after < before + 2048, "{before} KiB became {after} KiB");
-    served.end().exits(0).quietly();
+    served.end().exits(0).stderr_is_empty();
     assert_eq!(world.requests(), 1);
 }

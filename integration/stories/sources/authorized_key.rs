@@ -3,7 +3,7 @@
 use crate::emulator::keys::{AuthorizedKey, Ends, Form, KeyFile, RsaKey};
 use crate::emulator::log::Presented;
 use crate::emulator::times;
-use crate::expect::{one_token, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, token_on_stdout};
 use crate::world::World;
 
 #[test]
@@ -28,7 +28,7 @@ fn every_format_of_an_authorized_key_file_works() {
     for (number, format) in format.into_iter().enumerate() {
         let file = format(world.key.file());
         world.sandbox.file("config/key.json", file.json());
-        let token = one_token(&world.token(&["--force-refresh"]).run().exits(0).quietly());
+        let token = token_on_stdout(&world.token(&["--force-refresh"]).run().exits(0).stderr_is_empty());
         let subject = world.emulator.subject_of(&token);
         assert_eq!(subject.as_ref(), Some(&world.key.service_account_id), "format {number}");
     }
@@ -39,7 +39,7 @@ fn the_key_of_a_user_account_is_rejected_with_the_reason() {
     let world = World::new();
     for form in [Form::Snake, Form::Camel, Form::CreateKeyResponse] {
         world.sandbox.file("config/key.json", world.key.file().user_account().form(form).json());
-        refused_with_hint(
+        fails_with_hint(
             world.token(&[]).run(),
             3,
             &["key.json", "is the key of a user account", "only for keys of service accounts"],
@@ -54,11 +54,11 @@ fn an_invalid_key_file_is_named_and_its_contents_are_not_printed() {
     let world = World::new();
     for content in ["", "hunter22hunter22", "{\"private_key\": \"hunter22hunter22\"}", "[]", "\u{0}\u{1}"] {
         world.sandbox.file("config/key.json", content);
-        let error = refused(world.token(&[]).run(), 3, &["key.json"]);
+        let error = fails_with(world.token(&[]).run(), 3, &["key.json"]);
         assert!(!error.contains("hunter"), "{error}");
     }
     world.sandbox.file("config/key.json", b"\xff\xfe\x00".as_slice());
-    refused(world.token(&[]).run(), 3, &["key.json", "not UTF-8"]);
+    fails_with(world.token(&[]).run(), 3, &["key.json", "not UTF-8"]);
     assert_eq!(world.emulator.calls(), 0);
 }
 
@@ -67,7 +67,7 @@ fn a_key_shorter_than_the_cloud_accepts_is_rejected_without_a_request() {
     let world = World::new();
     let short = AuthorizedKey::new(&world.key.service_account_id, RsaKey::generate(1024));
     short.write(world.sandbox.path("config/key.json")).expect("a key file");
-    refused(world.token(&[]).run(), 3, &["key.json"]);
+    fails_with(world.token(&[]).run(), 3, &["key.json"]);
     assert_eq!(world.emulator.calls(), 0);
 }
 
@@ -89,7 +89,7 @@ fn a_jwt_has_the_request_url_as_its_audience_and_is_slightly_backdated() {
 fn a_deleted_key_is_reported_with_the_clouds_message_and_a_hint() {
     let world = World::new();
     world.emulator.delete_key(&world.key.id);
-    let error = refused_with_hint(
+    let error = fails_with_hint(
         world.token(&[]).run(),
         1,
         &["401", "UNAUTHENTICATED", "does not exist", &world.key.service_account_id],

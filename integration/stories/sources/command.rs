@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::emulator::Config;
-use crate::expect::{handed, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::Sandbox;
 use crate::harness::waiting::{MINUTE, wait_until};
 use crate::world::World;
@@ -37,8 +37,8 @@ fn a_command_may_print_a_bare_token_or_the_json_of_yc_or_the_api() {
         "{\"iam_token\": \"t1.from-a-command.x\", \"expires_at\": 32472144000}",
     ] {
         let (sandbox, runs) = sandbox_with_script(&format!("printf '%s\\n' '{printed}'"), "");
-        sandbox.ycred(["token"]).run().exits(0).quietly().stdout_is("t1.from-a-command.x\n");
-        sandbox.ycred(["token"]).run().exits(0).quietly().stdout_is("t1.from-a-command.x\n");
+        sandbox.ycred(["token"]).run().exits(0).stderr_is_empty().stdout_is("t1.from-a-command.x\n");
+        sandbox.ycred(["token"]).run().exits(0).stderr_is_empty().stdout_is("t1.from-a-command.x\n");
         assert_eq!(run_count(&runs), 1, "{printed}");
     }
 }
@@ -47,38 +47,38 @@ fn a_command_may_print_a_bare_token_or_the_json_of_yc_or_the_api() {
 fn a_command_runs_in_the_profiles_directory_without_stdin_and_its_stderr_is_not_printed() {
     let (sandbox, _) =
         sandbox_with_script("cat >&2; pwd >&2; echo noise >&2; printf 't1.%s.%s' \"$1\" \"$(basename \"$PWD\")\"", "");
-    sandbox.ycred(["token"]).stdin("from the terminal").run().exits(0).quietly().stdout_is("t1.me.config\n");
+    sandbox.ycred(["token"]).stdin("from the terminal").run().exits(0).stderr_is_empty().stdout_is("t1.me.config\n");
 }
 
 #[test]
 fn a_failed_command_is_reported_with_its_last_stderr_line_and_not_run_again_at_once() {
     let (sandbox, runs) = sandbox_with_script("echo first >&2; echo 'please log in' >&2; exit 7", "");
-    let error = refused(sandbox.ycred(["token"]).run(), 1, &["command ./give", "exit status: 7", "please log in"]);
+    let error = fails_with(sandbox.ycred(["token"]).run(), 1, &["command ./give", "exit status: 7", "please log in"]);
     assert!(!error.contains("first"), "{error}");
-    refused(sandbox.ycred(["token"]).run(), 1, &["please log in", "remembered"]);
+    fails_with(sandbox.ycred(["token"]).run(), 1, &["please log in", "remembered"]);
     assert_eq!(run_count(&runs), 1, "failures of local commands are remembered too");
     let (sandbox, _) = sandbox_with_script("kill -9 $$", "");
-    refused(sandbox.ycred(["token"]).run(), 1, &["signal: 9"]);
+    fails_with(sandbox.ycred(["token"]).run(), 1, &["signal: 9"]);
 }
 
 #[test]
 fn a_command_that_cannot_be_run_is_named() {
     let sandbox = Sandbox::new();
     sandbox.profile("default", "source = \"command\"\ncommand = [\"no-such-program-anywhere\", \"secret-argument\"]\n");
-    let run = sandbox.ycred(["token"]).env("PATH", sandbox.path("bin")).run().never_says("secret-argument");
-    refused_with_hint(run, 3, &["command no-such-program-anywhere", "no such file"], "absolute path");
+    let run = sandbox.ycred(["token"]).env("PATH", sandbox.path("bin")).run().never_prints("secret-argument");
+    fails_with_hint(run, 3, &["command no-such-program-anywhere", "no such file"], "absolute path");
 }
 
 #[test]
 fn the_output_of_a_command_must_be_a_token() {
     for printed in ["", "two words", "{}", "{\"token\": 1}", "<!DOCTYPE html>", "жетон", "{\"iam_token\": \"\"}"] {
         let (sandbox, _) = sandbox_with_script(&format!("printf '%s' '{printed}'"), "");
-        refused(sandbox.ycred(["token"]).run(), 1, &["command ./give", "neither a token nor JSON"]);
+        fails_with(sandbox.ycred(["token"]).run(), 1, &["command ./give", "neither a token nor JSON"]);
     }
     let (sandbox, _) = sandbox_with_script("head -c 100000 /dev/zero | tr '\\0' x", "");
-    refused(sandbox.ycred(["token"]).run(), 1, &["command ./give"]);
+    fails_with(sandbox.ycred(["token"]).run(), 1, &["command ./give"]);
     let (sandbox, _) = sandbox_with_script("printf '\\377\\376'", "");
-    refused(sandbox.ycred(["token"]).run(), 1, &["command ./give", "not UTF-8"]);
+    fails_with(sandbox.ycred(["token"]).run(), 1, &["command ./give", "not UTF-8"]);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_hanging_command_is_killed_with_its_children_at_the_deadline() {
     let (sandbox, _) =
         sandbox_with_script("sleep 1000 & echo $! > ../tmp/child; echo $$ > ../tmp/self; wait", "timeout = \"2s\"");
     let call = sandbox.ycred(["token"]).limit(RUN_LIMIT);
-    refused_with_hint(call.run(), 4, &["command ./give", "killed"], "--timeout");
+    fails_with_hint(call.run(), 4, &["command ./give", "killed"], "--timeout");
     for name in ["self", "child"] {
         let id = fs::read_to_string(sandbox.path("tmp").join(name)).expect("a process id");
         let stat = PathBuf::from(format!("/proc/{}/stat", id.trim()));
@@ -99,7 +99,7 @@ fn a_hanging_command_is_killed_with_its_children_at_the_deadline() {
 fn a_command_that_leaves_a_child_with_its_stdout_open_does_not_hang_the_caller() {
     let (sandbox, _) = sandbox_with_script("sleep 1000 & echo t1.quick.x", "timeout = \"2s\"");
     // The command ends when its own process does. Its remaining children are killed.
-    assert_eq!(handed(sandbox.ycred(["token"]).limit(RUN_LIMIT).run()), "t1.quick.x");
+    assert_eq!(prints_token(sandbox.ycred(["token"]).limit(RUN_LIMIT).run()), "t1.quick.x");
 }
 
 #[test]
@@ -108,11 +108,11 @@ fn a_command_that_calls_ycred_with_the_same_profile_is_rejected() {
     let ycred = crate::harness::YCRED;
     sandbox.profile("default", &format!("source = \"command\"\ncommand = [\"{ycred}\", \"token\"]\n"));
     let run = sandbox.ycred(["token"]).run();
-    refused(run, 1, &["runs ycred with the same profile"]);
+    fails_with(run, 1, &["runs ycred with the same profile"]);
     // Also through a script and without the cache.
     sandbox.script("config/give", &format!("#!/bin/sh\nexec {ycred} token -p default --no-cache\n"));
     sandbox.profile("default", "source = \"command\"\ncommand = [\"./give\"]\n");
-    refused(sandbox.ycred(["token"]).run(), 1, &["runs ycred with the same profile"]);
+    fails_with(sandbox.ycred(["token"]).run(), 1, &["runs ycred with the same profile"]);
 }
 
 #[test]
@@ -122,13 +122,13 @@ fn a_command_may_call_ycred_with_another_profile() {
     world
         .sandbox
         .profile("outer", &format!("source = \"command\"\ncommand = [\"{ycred}\", \"token\", \"-p\", \"default\"]\n"));
-    let token = handed(world.token(&["-p", "outer"]).run());
+    let token = prints_token(world.token(&["-p", "outer"]).run());
     assert_eq!(world.emulator.subject_of(&token), Some(world.key.service_account_id.clone()));
 }
 
 #[test]
 fn the_token_of_a_command_is_renewed_after_five_minutes() {
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let runs = world.sandbox.path("tmp/runs");
     let script = format!(
         "#!/bin/sh\necho run >> '{0}'\nn=$(wc -l < '{0}')\necho \"{{\\\"iam_token\\\":\\\"t1.number-$n.x\\\",\\\"expires_at\\\":\\\"2999-01-01T00:00:00Z\\\"}}\"\n",
@@ -149,5 +149,5 @@ fn a_command_works_if_sigchld_is_ignored() {
     let (sandbox, _) = sandbox_with_script("echo t1.quick.x", "");
     // Some daemons and cron wrappers start programs like this.
     let call = sandbox.call("sh", ["-c", "trap '' CHLD; exec \"$@\"", "sh", crate::harness::YCRED, "token"]);
-    assert_eq!(handed(call.run()), "t1.quick.x");
+    assert_eq!(prints_token(call.run()), "t1.quick.x");
 }

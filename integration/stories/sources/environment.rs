@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::emulator::keys::Ends;
 use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, Emulator, Tls};
-use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning};
 use crate::harness::machine::in_own_network;
 use crate::harness::{Call, Sandbox};
 use crate::stories::tunnel::Tunnel;
@@ -19,7 +19,7 @@ struct MachineWithoutProfiles {
 impl MachineWithoutProfiles {
     fn new(names: &[&str]) -> MachineWithoutProfiles {
         let names = names.iter().map(|&name| name.to_owned()).collect();
-        let mut world = World::bare(Config { names, ..Config::with_tls(Tls::Good) });
+        let mut world = World::without_profile(Config { names, ..Config::with_tls(Tls::Good) });
         let tunnel = Tunnel::to(&world.emulator);
         let ca = world.sandbox.file("tmp/ca.pem", world.emulator.ca_pem());
         world.sandbox.set("HTTPS_PROXY", tunnel.url()).set("SSL_CERT_FILE", ca);
@@ -27,7 +27,7 @@ impl MachineWithoutProfiles {
     }
 
     fn subject(&self, call: Call) -> String {
-        let token = handed(call.run());
+        let token = prints_token(call.run());
         self.world.emulator.subject_of(&token).expect("a subject")
     }
 }
@@ -59,7 +59,7 @@ fn without_a_profile_the_variables_are_used_in_the_documented_order() {
 #[test]
 fn a_yc_token_variable_may_contain_an_iam_token() {
     let sandbox = Sandbox::new();
-    sandbox.ycred(["token"]).env("YC_TOKEN", "t1.a.b").run().exits(0).quietly().stdout_is("t1.a.b\n");
+    sandbox.ycred(["token"]).env("YC_TOKEN", "t1.a.b").run().exits(0).stderr_is_empty().stdout_is("t1.a.b\n");
     assert!(!sandbox.path("cache").exists(), "never cached");
 }
 
@@ -115,11 +115,11 @@ fn tokens_in_variables_never_override_a_profile() {
     world.profile("prod", "");
     world.sandbox.set("YC_IAM_TOKEN", "t1.of-the.environment").set("YC_METADATA_ADDR", "127.0.0.1:1");
     for arguments in [&[][..], &["-p", "prod"]] {
-        let token = handed(world.token(arguments).run());
+        let token = prints_token(world.token(arguments).run());
         assert!(world.emulator.subject_of(&token).is_some(), "{arguments:?}");
     }
     world.sandbox.profile("default", "source = 1\n");
-    refused(world.token(&[]).run(), 3, &["default.toml:1"]);
+    fails_with(world.token(&[]).run(), 3, &["default.toml:1"]);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn without_any_credentials_one_error_lists_the_variables_and_metadata_is_not_pro
             "YCRED_SERVICE_ACCOUNT_ID",
             "YC_METADATA_ADDR",
         ];
-        refused_with_hint(sandbox.ycred(["token"]).run(), 3, &ways, "ycred init");
+        fails_with_hint(sandbox.ycred(["token"]).run(), 3, &ways, "ycred init");
         assert_eq!(emulator.metadata_server().connections(), 0);
     });
 }
@@ -147,8 +147,11 @@ fn an_iam_token_of_unknown_expiry_is_returned_with_a_warning_below_min_ttl() {
     let sandbox = Sandbox::new();
     let call =
         |arguments: &[&str]| sandbox.ycred(["token"].iter().chain(arguments)).env("YC_IAM_TOKEN", "t1.a.b").run();
-    assert_eq!(warned(call(&["--min-ttl", "1h"]), &["the token's expiry is unknown, so the 1h asked for"]), "t1.a.b");
-    let json = call(&["--format", "json"]).exits(0).quietly().stdout;
+    assert_eq!(
+        prints_token_with_warning(call(&["--min-ttl", "1h"]), &["the token's expiry is unknown, so the 1h asked for"]),
+        "t1.a.b"
+    );
+    let json = call(&["--format", "json"]).exits(0).stderr_is_empty().stdout;
     let reply: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(reply["iam_token"], json!("t1.a.b"));
 }

@@ -3,7 +3,7 @@
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::log::{Presented, fingerprint};
 use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, Impersonation};
-use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning};
 use crate::harness::waiting::HOUR;
 use crate::world::World;
 
@@ -36,12 +36,12 @@ fn the_base_token_is_fetched_once_and_cached_separately() {
     for (name, account) in [("one", &one), ("two", &two)] {
         world.sandbox.profile(name, &format!("{}impersonate = \"{account}\"\n", world.settings()));
     }
-    let tokens = [&["-p", "one"][..], &["-p", "two"], &[]].map(|arguments| handed(world.token(arguments).run()));
+    let tokens = [&["-p", "one"][..], &["-p", "two"], &[]].map(|arguments| prints_token(world.token(arguments).run()));
     let subjects = tokens.clone().map(|token| world.emulator.subject_of(&token).expect("a subject"));
     assert_eq!(subjects, [one, two, world.key.service_account_id.clone()]);
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 2));
     assert_eq!(world.records().len(), 3);
-    let again = [&["-p", "one"][..], &["-p", "two"], &[]].map(|arguments| handed(world.token(arguments).run()));
+    let again = [&["-p", "one"][..], &["-p", "two"], &[]].map(|arguments| prints_token(world.token(arguments).run()));
     assert_eq!(again, tokens);
     assert_eq!(world.emulator.calls(), 3);
 }
@@ -59,7 +59,7 @@ fn a_chain_of_impersonations_is_followed_in_order() {
     assert_eq!(world.emulator.calls(), 3);
     assert_eq!(world.records().len(), 3);
     world.configure(&format!("impersonate = [\"{second}\", \"{first}\"]"));
-    refused(world.token(&[]).run(), 1, &[&second, "403", "Permission denied"]);
+    fails_with(world.token(&[]).run(), 1, &[&second, "403", "Permission denied"]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_forced_refresh_renews_the_whole_chain() {
     let account = impersonable_account(&world);
     world.configure(&format!("impersonate = \"{account}\""));
     let old = world.get();
-    let new = handed(world.token(&["--force-refresh"]).run());
+    let new = prints_token(world.token(&["--force-refresh"]).run());
     assert_ne!(new, old);
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (2, 2));
 }
@@ -89,18 +89,13 @@ fn a_revoked_base_token_is_fetched_again_once() {
     let three = impersonable_account(&world);
     world.configure(&format!("impersonate = \"{three}\""));
     world.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
-    refused_with_hint(
-        world.token(&[]).run(),
-        1,
-        &[&three, "401", "Token is invalid"],
-        "the cloud rejected the token of",
-    );
+    fails_with_hint(world.token(&[]).run(), 1, &[&three, "401", "Token is invalid"], "the cloud rejected the token of");
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (3, 5));
     // A base token that was just fetched is not replaced.
     let cold = World::new();
     cold.configure(&format!("impersonate = \"{}\"", impersonable_account(&cold)));
     cold.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount));
-    refused(cold.token(&[]).run(), 1, &["401"]);
+    fails_with(cold.token(&[]).run(), 1, &["401"]);
     assert_eq!((cold.requests(), cold.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (1, 1));
 }
 
@@ -109,13 +104,13 @@ fn a_denied_impersonation_is_reported_with_account_and_missing_role() {
     let world = World::new();
     let account = world.emulator.new_service_account_key().service_account_id;
     world.configure(&format!("impersonate = \"{account}\""));
-    refused_with_hint(
+    fails_with_hint(
         world.token(&[]).run(),
         1,
         &[&account, "403", "PERMISSION_DENIED"],
         "the role iam.serviceAccounts.tokenCreator",
     );
-    refused(world.token(&[]).run(), 1, &["remembered"]);
+    fails_with(world.token(&[]).run(), 1, &["remembered"]);
     assert_eq!(world.emulator.calls(), 2);
 }
 
@@ -125,7 +120,7 @@ fn if_the_base_is_rejected_its_error_is_reported_and_no_account_token_is_request
     let account = impersonable_account(&world);
     world.configure(&format!("impersonate = \"{account}\""));
     world.emulator.fault(Fault::refuse(401).on(Endpoint::Tokens).message("key deleted"));
-    refused(world.token(&[]).run(), 1, &["key deleted"]);
+    fails_with(world.token(&[]).run(), 1, &["key deleted"]);
     assert_eq!(world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT), 0);
 }
 
@@ -137,14 +132,17 @@ fn if_the_base_token_is_rejected_the_accounts_valid_token_is_used_with_a_warning
     let token = world.get();
     world.age(11 * HOUR);
     world.emulator.fault(Fault::refuse(401).on(Endpoint::CreateForServiceAccount).message("Token is invalid"));
-    assert_eq!(warned(world.token(&[]).run(), &["the cached token is used", "Token is invalid"]), token);
+    assert_eq!(
+        prints_token_with_warning(world.token(&[]).run(), &["the cached token is used", "Token is invalid"]),
+        token
+    );
     assert_eq!(world.get(), token);
     assert_eq!(world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT), 2);
 }
 
 #[test]
 fn a_static_token_is_not_cached_but_the_accounts_token_is() {
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let account = world.emulator.new_service_account();
     let settings = format!(
         "source = \"static\"\ntoken-env = \"MY_TOKEN\"\niam-url = \"{}\"\nimpersonate = \"{account}\"\n",
@@ -152,7 +150,7 @@ fn a_static_token_is_not_cached_but_the_accounts_token_is() {
     );
     world.sandbox.profile("default", &settings);
     let (one, two) = (world.emulator.issue("ajeone"), world.emulator.issue("ajetwo"));
-    let call = |token: &str| handed(world.token(&[]).env("MY_TOKEN", token).run());
+    let call = |token: &str| prints_token(world.token(&[]).env("MY_TOKEN", token).run());
     let first = call(&one);
     assert_eq!(call(&one), first);
     assert_eq!(world.emulator.calls(), 1);
@@ -161,7 +159,7 @@ fn a_static_token_is_not_cached_but_the_accounts_token_is() {
     assert!(world.emulator.revoke(&one));
     world.emulator.clear_log();
     let run = world.token(&["--force-refresh"]).env("MY_TOKEN", &one).run();
-    refused_with_hint(run, 1, &[&account, "401"], "replace the token where the profile reads it");
+    fails_with_hint(run, 1, &[&account, "401"], "replace the token where the profile reads it");
     assert_eq!(world.emulator.calls(), 1, "the same token must not be sent twice");
 }
 
@@ -170,7 +168,7 @@ fn an_invalid_account_id_is_rejected() {
     let world = World::new();
     for bad in ["", "a b", "aje/../x", &"a".repeat(51)] {
         world.configure(&format!("impersonate = \"{bad}\""));
-        refused(world.token(&[]).run(), 3, &["default.toml:4", "impersonate"]);
+        fails_with(world.token(&[]).run(), 3, &["default.toml:4", "impersonate"]);
     }
     assert_eq!(world.emulator.calls(), 0);
 }

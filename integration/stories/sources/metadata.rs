@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::emulator::faults::{Fault, TokenForm};
 use crate::emulator::log::Presented;
 use crate::emulator::{Config, Emulator, METADATA};
-use crate::expect::{handed, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::Sandbox;
 use crate::harness::machine::in_own_network;
 use crate::harness::waiting::HOUR;
@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// A virtual machine with an account attached.
 fn virtual_machine() -> World {
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     world.emulator.attach(Some("ajeofthemachine00000"));
     let settings = format!("source = \"metadata\"\nmetadata-addr = \"{}\"\n", world.emulator.metadata_addr());
     world.sandbox.profile("default", &settings);
@@ -25,7 +25,7 @@ fn the_metadata_service_returns_the_token_of_the_machines_account() {
     let world = virtual_machine();
     for form in [TokenForm::T1, TokenForm::Old] {
         world.emulator.set(|settings| settings.token_form = form);
-        let token = handed(world.token(&["--force-refresh"]).run());
+        let token = prints_token(world.token(&["--force-refresh"]).run());
         assert_eq!(world.emulator.subject_of(&token).as_deref(), Some("ajeofthemachine00000"), "{form:?}");
         assert_eq!(world.get(), token);
     }
@@ -62,28 +62,28 @@ fn a_changed_account_of_a_virtual_machine_is_noticed_after_a_minute() {
 fn a_virtual_machine_without_an_account_is_an_error_with_a_hint() {
     let world = virtual_machine();
     world.emulator.attach(None);
-    refused_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "yc compute instance update");
+    fails_with_hint(world.token(&[]).run(), 1, &["metadata", "404"], "yc compute instance update");
     assert_eq!(world.emulator.requests(METADATA), 1);
 }
 
 #[test]
 fn if_no_metadata_service_responds_the_hint_asks_whether_this_is_a_virtual_machine() {
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     let gone = crate::server::Server::start(None, |_| crate::server::Response::new(404)).address();
     world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{gone}\"\n"));
-    refused_with_hint(world.token(&[]).run(), 4, &["metadata", &gone.to_string()], "outside a Yandex Cloud VM");
+    fails_with_hint(world.token(&[]).run(), 4, &["metadata", &gone.to_string()], "outside a Yandex Cloud VM");
 }
 
 #[test]
 fn the_metadata_address_is_limited_to_link_local_and_loopback() {
-    let world = World::bare(Config::default());
+    let world = World::without_profile(Config::default());
     for address in ["example.com", "10.0.0.1", "169.254.169.253:80"] {
         world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"));
-        refused(world.token(&[]).run(), 3, &["default.toml:2", "metadata-addr", address]);
+        fails_with(world.token(&[]).run(), 3, &["default.toml:2", "metadata-addr", address]);
     }
     for address in ["http://127.0.0.1", "127.0.0.1/x", "u@127.0.0.1", ""] {
         world.sandbox.profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\n"));
-        refused(world.token(&[]).run(), 3, &["default.toml:2", "metadata-addr"]);
+        fails_with(world.token(&[]).run(), 3, &["default.toml:2", "metadata-addr"]);
     }
 }
 
@@ -95,7 +95,7 @@ fn by_default_the_usual_metadata_address_is_used() {
         emulator.attach(Some("ajeofthemachine00000"));
         let sandbox = Sandbox::new();
         sandbox.profile("default", "source = \"metadata\"\n");
-        let token = handed(sandbox.ycred(["token"]).run());
+        let token = prints_token(sandbox.ycred(["token"]).run());
         assert_eq!(emulator.subject_of(&token).as_deref(), Some("ajeofthemachine00000"));
         assert_eq!(emulator.requests(METADATA), 1);
     });
@@ -105,9 +105,9 @@ fn by_default_the_usual_metadata_address_is_used() {
 fn the_variable_overrides_the_default_metadata_address_but_not_the_setting() {
     let world = virtual_machine();
     let unreachable = "127.0.0.1:1";
-    handed(world.token(&[]).env("YC_METADATA_ADDR", unreachable).run());
+    prints_token(world.token(&[]).env("YC_METADATA_ADDR", unreachable).run());
     world.sandbox.profile("default", "source = \"metadata\"\n");
-    handed(world.token(&[]).env("YC_METADATA_ADDR", world.emulator.metadata_addr()).run());
+    prints_token(world.token(&[]).env("YC_METADATA_ADDR", world.emulator.metadata_addr()).run());
     // The address selects the same identity, whether set in the profile or by the variable.
     assert_eq!(world.emulator.requests(METADATA), 1);
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::emulator::{Config, TOKENS, Tls};
-use crate::expect::{handed, one_token, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, prints_token, token_on_stdout};
 use crate::harness::Call;
 use crate::server::Response;
 use crate::sources::workload::{REQUEST_TOKEN, Workload};
@@ -32,7 +32,7 @@ fn without_a_profile_workload_variables_rank_after_other_credentials_and_before_
     let (workload, tunnel) = without_profile();
     workload.emulator().attach(Some("ajeofthemachine00000"));
     let (oauth, user) = workload.emulator().new_oauth();
-    let subject = |call: Call| workload.emulator().subject_of(&handed(call.run()));
+    let subject = |call: Call| workload.emulator().subject_of(&prints_token(call.run()));
     let call = workload
         .token(&[])
         .env("YCRED_SERVICE_ACCOUNT_ID", &workload.account)
@@ -45,9 +45,9 @@ fn without_a_profile_workload_variables_rank_after_other_credentials_and_before_
     let alone = call.clone().without("YCRED_SUBJECT_TOKEN_FILE");
     assert_eq!(subject(alone.clone()).as_deref(), Some("ajeofthemachine00000"));
     let alone = alone.without("YC_METADATA_ADDR");
-    refused_with_hint(alone.run(), 3, &["YCRED_SERVICE_ACCOUNT_ID"], "permissions: id-token: write");
+    fails_with_hint(alone.run(), 3, &["YCRED_SERVICE_ACCOUNT_ID"], "permissions: id-token: write");
     let wrong = call.clone().env("YCRED_SERVICE_ACCOUNT_ID", "my account");
-    refused(wrong.run(), 3, &["`YCRED_SERVICE_ACCOUNT_ID`", "my account"]);
+    fails_with(wrong.run(), 3, &["`YCRED_SERVICE_ACCOUNT_ID`", "my account"]);
     let account = workload.emulator().new_service_account();
     assert_eq!(subject(call.env("YCRED_IMPERSONATE", &account)), Some(account));
     assert_eq!((workload.requests(), workload.emulator().requests(TOKENS)), (1, 1));
@@ -61,9 +61,9 @@ fn without_a_profile_a_variable_sets_the_auth_host_of_another_installation() {
         .token(&[])
         .env("YCRED_SERVICE_ACCOUNT_ID", &workload.account)
         .env("YCRED_SUBJECT_TOKEN_FILE", workload.world.sandbox.path("config/subject-token"));
-    let token = handed(call.clone().env("YCRED_AUTH_URL", workload.emulator().auth_url()).run());
+    let token = prints_token(call.clone().env("YCRED_AUTH_URL", workload.emulator().auth_url()).run());
     assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));
-    refused(call.env("YCRED_AUTH_URL", "http://auth.example").run(), 3, &["`YCRED_AUTH_URL`", "plain http"]);
+    fails_with(call.env("YCRED_AUTH_URL", "http://auth.example").run(), 3, &["`YCRED_AUTH_URL`", "plain http"]);
 }
 
 #[test]
@@ -73,13 +73,13 @@ fn without_a_profile_a_github_actions_job_needs_only_the_account() {
     // The endpoint is on loopback, and behind the emulator's own authority.
     let call = workload.job(workload.token(&[])).env("YCRED_SERVICE_ACCOUNT_ID", &workload.account);
     let run = call.clone().env("GITHUB_REPOSITORY_OWNER", "owner").run();
-    refused_with_hint(run, 1, &["ID token from GitHub Actions"], "aud \"https://github.com/owner\"");
+    fails_with_hint(run, 1, &["ID token from GitHub Actions"], "aud \"https://github.com/owner\"");
     let run = call.clone().env("GITHUB_REPOSITORY_OWNER", "owner").env("YCRED_GITHUB_AUDIENCE", &audience).run();
-    let token = one_token(&run.exits(0).quietly());
+    let token = token_on_stdout(&run.exits(0).stderr_is_empty());
     assert_eq!(workload.emulator().subject_of(&token), Some(workload.account.clone()));
-    refused_with_hint(call.run(), 3, &["YCRED_SERVICE_ACCOUNT_ID"], "YCRED_GITHUB_AUDIENCE");
+    fails_with_hint(call.run(), 3, &["YCRED_SERVICE_ACCOUNT_ID"], "YCRED_GITHUB_AUDIENCE");
     // A program under `exec` gets the token, but not the secret used to request it.
     let exec = workload.job(workload.world.sandbox.ycred(["exec", "/usr/bin/env"]));
     let exec = exec.env("YCRED_SERVICE_ACCOUNT_ID", &workload.account).env("YCRED_GITHUB_AUDIENCE", &audience);
-    exec.run().exits(0).quietly().never_says(REQUEST_TOKEN);
+    exec.run().exits(0).stderr_is_empty().never_prints(REQUEST_TOKEN);
 }

@@ -1,7 +1,7 @@
 //! GitHub Actions jobs without their variables or with a failing token endpoint.
 
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::expect::{handed, refused, refused_with_hint};
+use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::sources::workload::{GITHUB, Workload, github};
 
 #[test]
@@ -11,15 +11,15 @@ fn without_githubs_variables_the_hint_names_the_permission() {
     let job = workload.job(workload.token(&[]));
     for name in ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"] {
         let run = job.clone().without(name).run();
-        refused_with_hint(run, 3, &["default.toml:4", "github-audience", name], "permissions: id-token: write");
+        fails_with_hint(run, 3, &["default.toml:4", "github-audience", name], "permissions: id-token: write");
     }
     for url in ["http://github.example/x", "https://u@github.example/", "ftp://127.0.0.1/", "127.0.0.1", "https://x/#y"]
     {
         let run = job.clone().env("ACTIONS_ID_TOKEN_REQUEST_URL", url).run();
-        refused(run, 3, &["ACTIONS_ID_TOKEN_REQUEST_URL", "is not an https URL"]);
+        fails_with(run, 3, &["ACTIONS_ID_TOKEN_REQUEST_URL", "is not an https URL"]);
     }
-    let run = job.clone().env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "hunter22\nX-Header: x").run().never_says("hunter22");
-    refused(run, 3, &["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]);
+    let run = job.clone().env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "hunter22\nX-Header: x").run().never_prints("hunter22");
+    fails_with(run, 3, &["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]);
     assert_eq!(workload.emulator().calls(), 0);
 }
 
@@ -30,9 +30,9 @@ fn failures_of_githubs_token_endpoint_are_retried_or_reported() {
     let job = |arguments: &[&str]| workload.job(workload.token(arguments));
     let at_github = |fault: Fault| workload.emulator().fault(fault.on(Endpoint::Other));
     at_github(Fault::refuse(500).times(2));
-    let token = handed(job(&[]).run());
+    let token = prints_token(job(&[]).run());
     assert_eq!((workload.emulator().requests(GITHUB), workload.requests()), (3, 1), "one request and the retries");
-    assert_eq!(handed(job(&[]).run()), token);
+    assert_eq!(prints_token(job(&[]).run()), token);
     for (fault, code, expected) in [
         (Fault::html(), 4, &["/github/idtoken", "text/html"][..]),
         (Fault::body("{\"count\":0}"), 4, &["/github/idtoken", "not with a token"]),
@@ -42,7 +42,7 @@ fn failures_of_githubs_token_endpoint_are_retried_or_reported() {
     ] {
         workload.emulator().clear_faults();
         at_github(fault);
-        refused(job(&["--force-refresh"]).run(), code, expected);
+        fails_with(job(&["--force-refresh"]).run(), code, expected);
     }
     assert_eq!(workload.requests(), 1, "expected no further exchange");
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::emulator::log::fingerprint;
-use crate::expect::handed;
+use crate::expect::prints_token;
 use crate::sources::workload::{COMMAND, FILE, SUBJECT, VARIABLE, Workload, github};
 
 /// A token from the request replaces the profile's subject token. Other sources reject it.
@@ -53,8 +53,8 @@ fn a_token_in_the_request_is_the_one_exchanged() {
     use std::time::{Instant, SystemTime};
     use ycred::base::clock::Timestamp;
     use ycred::base::clock::{Clock, Deadline};
-    use ycred::base::environment::Environment;
     use ycred::base::diagnostics::Diagnostics;
+    use ycred::base::environment::Environment;
     use ycred::base::secret::Secret;
     use ycred::cache::Cache;
     use ycred::cloud::Context;
@@ -129,8 +129,8 @@ fn account_host_subject_token_and_ca_are_part_of_the_identity() {
     ];
     for (number, profile) in profiles.iter().enumerate() {
         workload.world.sandbox.profile("default", profile);
-        handed(workload.token(&[]).run());
-        handed(workload.token(&[]).run());
+        prints_token(workload.token(&[]).run());
+        prints_token(workload.token(&[]).run());
         assert_eq!((workload.requests(), workload.world.records().len()), (number + 1, number + 1), "{profile}");
     }
 }
@@ -141,7 +141,7 @@ fn the_record_contains_the_subject_and_not_the_subject_token() {
     workload.profile(VARIABLE);
     let token = workload.issuer.token(SUBJECT);
     let run = workload.token(&["-vvv"]).env("MY_ID_TOKEN", &token).run().exits(0);
-    run.stderr_has(SUBJECT).never_says(&token[token.len() - 40..]);
+    run.stderr_has(SUBJECT).never_prints(&token[token.len() - 40..]);
     let record = fs::read_to_string(&workload.world.records()[0]).expect("a record");
     assert!(record.contains(SUBJECT) && !record.contains(&token[token.len() - 40..]), "{record}");
 }

@@ -9,7 +9,7 @@ use time::Duration as Span;
 use crate::emulator::exchange::Algorithm;
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Tls};
-use crate::expect::{handed, refused, refused_with_hint, warned};
+use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning};
 use crate::harness::waiting::HOUR;
 use crate::server::Stage;
 use crate::sources::workload::{COMMAND, FILE, REQUEST_TOKEN, SUBJECT, VARIABLE, Workload, github};
@@ -33,12 +33,13 @@ fn a_rejection_has_the_clouds_message_and_the_tokens_claims() {
     ] {
         workload.put(&token);
         workload.emulator().clear_log();
-        let run = workload.token(&["--force-refresh"]).run().never_says(token.rsplit('.').next().expect("a signature"));
+        let run =
+            workload.token(&["--force-refresh"]).run().never_prints(token.rsplit('.').next().expect("a signature"));
         for part in [&shown, "yc iam workload-identity federated-credential list", &workload.account] {
             assert!(run.lines_of_stderr("ycred: hint: ").concat().contains(part), "expected {part}\n{run}");
         }
         let expected = ["profile default", &workload.account, "config/subject-token", "400", "invalid_request", why];
-        let error = refused(run, 1, &expected);
+        let error = fails_with(run, 1, &expected);
         assert!(error.contains(&workload.emulator().log()[0].request_id), "{error}");
         assert_eq!(workload.requests(), 1, "a rejection is final");
     }
@@ -49,7 +50,7 @@ fn a_rejection_in_the_format_of_other_apis_is_parsed_too() {
     let workload = Workload::of_file();
     let body = r#"{"code":7,"message":"the federation is disabled","details":[]}"#;
     workload.emulator().fault(Fault::body(body).with_status(403));
-    refused_with_hint(workload.token(&[]).run(), 1, &["403", "PERMISSION_DENIED", "is disabled"], "sub \"repo:");
+    fails_with_hint(workload.token(&[]).run(), 1, &["403", "PERMISSION_DENIED", "is disabled"], "sub \"repo:");
 }
 
 #[test]
@@ -66,7 +67,7 @@ fn an_expired_subject_token_is_named_as_such_after_the_cloud_rejects_it() {
         workload.profile(setting);
         let run = workload.token(&[]).env("MY_ID_TOKEN", &expired).run();
         let run = run.stderr_has(&format!("sub \"{SUBJECT}\""));
-        refused_with_hint(run, 1, &[expected, "Z, 12m ago)", "is expired"], hint);
+        fails_with_hint(run, 1, &[expected, "Z, 12m ago)", "is expired"], hint);
     }
 }
 
@@ -76,13 +77,17 @@ fn with_a_wrong_clock_valid_tokens_are_sent_and_expired_ones_are_reported() {
     let workload = Workload::of_file();
     workload.emulator().set(|settings| settings.clock_shift = Span::minutes(-20));
     workload.rotate();
-    let token = handed(workload.token(&[]).run());
+    let token = prints_token(workload.token(&[]).run());
     assert!(workload.emulator().is_live(&token));
-    assert_eq!(handed(workload.token(&[]).run()), token, "the lifetime is a duration, so the clocks do not matter");
+    assert_eq!(
+        prints_token(workload.token(&[]).run()),
+        token,
+        "the lifetime is a duration, so the clocks do not matter"
+    );
     // This machine's clock is 20 min slow: the token is valid by it, but expired for the cloud.
     let workload = Workload::of_file();
     workload.emulator().set(|settings| settings.clock_shift = Span::minutes(20));
-    refused_with_hint(workload.token(&[]).run(), 1, &["(expired at ", "m ago)"], "the program that writes the file");
+    fails_with_hint(workload.token(&[]).run(), 1, &["(expired at ", "m ago)"], "the program that writes the file");
     assert_eq!(workload.requests(), 1);
 }
 
@@ -92,11 +97,11 @@ fn a_token_signed_with_a_fast_clock_is_rejected_with_a_hint_about_the_clock() {
     // The token is signed with this machine's clock, which is 20 min fast.
     workload.emulator().set(|settings| settings.clock_shift = Span::minutes(-20));
     let hint = "this machine's clock is 20 min fast";
-    refused_with_hint(workload.token(&[]).run(), 1, &["is in the future"], hint);
+    fails_with_hint(workload.token(&[]).run(), 1, &["is in the future"], hint);
     // Long claims must not push this hint out.
     let long = "x".repeat(400);
     workload.put(&workload.issuer.token_with(&long, &json!({"iss": long, "aud": long})));
-    refused_with_hint(workload.token(&["--force-refresh"]).run(), 1, &["400"], hint);
+    fails_with_hint(workload.token(&["--force-refresh"]).run(), 1, &["400"], hint);
 }
 
 #[test]
@@ -105,7 +110,7 @@ fn a_wrong_auth_host_causes_a_hint_to_check_auth_url() {
     // IAM does not have this path.
     let settings = workload.settings(FILE).replace(&workload.emulator().auth_url(), &workload.emulator().url());
     workload.world.sandbox.profile("default", &settings);
-    refused_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "auth-url");
+    fails_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "auth-url");
 }
 
 #[test]
@@ -114,30 +119,20 @@ fn an_invalid_subject_token_is_reported_with_its_origin_and_not_sent() {
     for content in ["", "\n", "hunter22 hunter22", "hunter22\nhunter22", &"hunter22".repeat(2049), "hunter22\u{1}"] {
         workload.world.sandbox.file("config/subject-token", content);
         workload.profile(FILE);
-        let run = workload.token(&["--force-refresh"]).run().never_says("hunter");
-        refused(run, 3, &["subject token file", "config/subject-token"]);
+        let run = workload.token(&["--force-refresh"]).run().never_prints("hunter");
+        fails_with(run, 3, &["subject token file", "config/subject-token"]);
         workload.profile(COMMAND);
-        let run = workload.token(&["--force-refresh"]).run().never_says("hunter");
-        refused_with_hint(run, 1, &["command cat"], "run the command by hand");
+        let run = workload.token(&["--force-refresh"]).run().never_prints("hunter");
+        fails_with_hint(run, 1, &["command cat"], "run the command by hand");
         workload.profile(VARIABLE);
-        let run = workload.token(&[]).env("MY_ID_TOKEN", content).run().never_says("hunter");
-        refused(run, 3, &["default.toml:4", "MY_ID_TOKEN"]);
+        let run = workload.token(&[]).env("MY_ID_TOKEN", content).run().never_prints("hunter");
+        fails_with(run, 3, &["default.toml:4", "MY_ID_TOKEN"]);
     }
-    refused_with_hint(
-        workload.token(&[]).run(),
-        3,
-        &["default.toml:4", "MY_ID_TOKEN", "not set"],
-        "export MY_ID_TOKEN",
-    );
+    fails_with_hint(workload.token(&[]).run(), 3, &["default.toml:4", "MY_ID_TOKEN", "not set"], "export MY_ID_TOKEN");
     workload.profile("subject-token-file = \"not-there\"");
-    refused_with_hint(
-        workload.token(&[]).run(),
-        3,
-        &["subject token file", "config/not-there", "no such file"],
-        "ls -l",
-    );
+    fails_with_hint(workload.token(&[]).run(), 3, &["subject token file", "config/not-there", "no such file"], "ls -l");
     workload.profile("subject-token-command = [\"sh\", \"-c\", \"echo no login >&2; exit 3\"]");
-    refused(workload.token(&[]).run(), 1, &["command sh", "no login"]);
+    fails_with(workload.token(&[]).run(), 1, &["command sh", "no login"]);
     assert_eq!(workload.emulator().calls(), 0);
 }
 
@@ -151,15 +146,15 @@ fn a_profile_needs_an_account_and_exactly_one_subject_token_source() {
         "github-audience = \"a\"\nsubject-token-env = \"B\"",
     ] {
         workload.profile(more);
-        refused(workload.token(&[]).run(), 3, &[&["default.toml", "one of"][..], &keys].concat());
+        fails_with(workload.token(&[]).run(), 3, &[&["default.toml", "one of"][..], &keys].concat());
     }
     let sandbox = &workload.world.sandbox;
     sandbox.profile("default", "source = \"workload\"\nsubject-token-file = \"a\"\n");
-    refused_with_hint(workload.token(&[]).run(), 3, &["`service-account-id`"], "service-account-id = ");
+    fails_with_hint(workload.token(&[]).run(), 3, &["`service-account-id`"], "service-account-id = ");
     sandbox.profile("default", "source = \"workload\"\nservice-account-id = \"a b\"\nsubject-token-file = \"a\"\n");
-    refused(workload.token(&[]).run(), 3, &["default.toml:2", "`service-account-id`", "a b"]);
+    fails_with(workload.token(&[]).run(), 3, &["default.toml:2", "`service-account-id`", "a b"]);
     sandbox.profile("default", "source = \"workload\"\nservice-account = \"a\"\n");
-    refused_with_hint(workload.token(&[]).run(), 3, &["default.toml:2"], "service-account-id");
+    fails_with_hint(workload.token(&[]).run(), 3, &["default.toml:2"], "service-account-id");
     assert_eq!(workload.emulator().calls(), 0);
 }
 
@@ -171,10 +166,15 @@ fn init_writes_the_profile_and_prints_the_account() {
     let (url, account) = (workload.emulator().auth_url(), workload.account.as_str());
     let arguments =
         ["init", "ci", "--service-account-id", account, "--subject-token-file", "token", "--auth-url", &url];
-    sandbox.ycred(arguments).run().exits(0).quietly().stdout_has(&format!("service account {account} (workload"));
+    sandbox
+        .ycred(arguments)
+        .run()
+        .exits(0)
+        .stderr_is_empty()
+        .stdout_has(&format!("service account {account} (workload"));
     let profile = fs::read_to_string(sandbox.path("config/ci.toml")).expect("the profile");
     assert!(profile.contains("source = \"workload\"") && profile.contains("work/token\""), "{profile}");
-    handed(workload.token(&["-p", "ci"]).run());
+    prints_token(workload.token(&["-p", "ci"]).run());
     assert_eq!(workload.requests(), 1);
 }
 
@@ -183,16 +183,16 @@ fn a_program_gets_the_token_and_not_the_subject_token() {
     let workload = Workload::new();
     workload.profile(&github(&workload));
     let exec = |arguments: &[&str]| workload.world.sandbox.ycred(["exec", "--"].iter().chain(arguments));
-    let run = workload.job(exec(&["/usr/bin/env"])).run().exits(0).quietly();
+    let run = workload.job(exec(&["/usr/bin/env"])).run().exits(0).stderr_is_empty();
     assert!(run.stdout.contains("\nYC_TOKEN=") || run.stdout.starts_with("YC_TOKEN="), "{run}");
-    let run = run.never_says("ACTIONS_ID_TOKEN_REQUEST_TOKEN").never_says(REQUEST_TOKEN);
+    let run = run.never_prints("ACTIONS_ID_TOKEN_REQUEST_TOKEN").never_prints(REQUEST_TOKEN);
     run.stdout_has("ACTIONS_ID_TOKEN_REQUEST_URL=");
     workload.profile(VARIABLE);
     let token = workload.issuer.token(SUBJECT);
-    let run = exec(&["/usr/bin/env"]).env("MY_ID_TOKEN", &token).run().exits(0).quietly();
-    run.never_says("MY_ID_TOKEN").never_says(&token);
+    let run = exec(&["/usr/bin/env"]).env("MY_ID_TOKEN", &token).run().exits(0).stderr_is_empty();
+    run.never_prints("MY_ID_TOKEN").never_prints(&token);
     let env = workload.world.sandbox.ycred(["env"]).env("MY_ID_TOKEN", &token).run().exits(0);
-    env.stdout_has("unset MY_ID_TOKEN;").never_says(&token);
+    env.stdout_has("unset MY_ID_TOKEN;").never_prints(&token);
 }
 
 #[test]
@@ -201,15 +201,18 @@ fn if_the_cloud_is_down_requests_are_retried_and_the_cached_token_is_used() {
     workload.emulator().fault(Fault::refuse(500).times(1));
     workload.emulator().fault(Fault::broken(Stage::BeforeAnswer).times(1));
     workload.emulator().fault(Fault::refuse(429).retry_after(0).times(1));
-    let old = handed(workload.token(&[]).run());
+    let old = prints_token(workload.token(&[]).run());
     assert_eq!(workload.requests(), 4, "one request and three retries");
     workload.emulator().clear_faults();
     workload.emulator().fault(Fault::refuse(503).message("maintenance"));
     workload.world.age(12 * HOUR - Duration::from_secs(50));
-    assert_eq!(warned(workload.token(&[]).run(), &["the cached token is used", "503", "maintenance"]), old);
+    assert_eq!(
+        prints_token_with_warning(workload.token(&[]).run(), &["the cached token is used", "503", "maintenance"]),
+        old
+    );
     assert_eq!(workload.requests(), 8);
     let run = workload.token(&["--no-cache"]).run();
-    refused(run, 4, &["service account", "subject token file", "/oauth/token", "503", "maintenance"]);
+    fails_with(run, 4, &["service account", "subject token file", "/oauth/token", "503", "maintenance"]);
 }
 
 #[test]
@@ -224,7 +227,7 @@ fn responses_that_are_not_from_the_cloud_are_reported() {
     ] {
         let workload = Workload::of_file();
         workload.emulator().fault(fault);
-        refused(workload.token(&["--timeout", "5s"]).run(), 4, expected);
+        fails_with(workload.token(&["--timeout", "5s"]).run(), 4, expected);
         assert_eq!(workload.requests(), 1);
     }
 }
@@ -235,8 +238,8 @@ fn exchange_works_over_tls_with_a_custom_ca() {
     workload.emulator().write_ca(workload.world.sandbox.path("config/ca.pem")).expect("the certificate");
     workload.rotate();
     workload.profile(FILE);
-    refused(workload.token(&[]).run(), 3, &["/oauth/token", "signed by an authority"]);
+    fails_with(workload.token(&[]).run(), 3, &["/oauth/token", "signed by an authority"]);
     workload.profile(&format!("{FILE}\nca-file = \"ca.pem\""));
-    handed(workload.token(&[]).run());
+    prints_token(workload.token(&[]).run());
     assert_eq!(workload.requests(), 1);
 }

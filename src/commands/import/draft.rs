@@ -4,7 +4,7 @@ use crate::base::error::{Result, clean};
 use crate::base::hosts::DEFAULT_ENDPOINT;
 use crate::profile::find::check_name;
 use crate::profile::text::{quote, setting};
-use crate::sources::source::KeptSecret;
+use crate::sources::source::SecretFile;
 use std::collections::BTreeMap;
 
 /// An argument `PROFILE` or `PROFILE=NAME`: a profile to import, and perhaps a new name for it.
@@ -43,7 +43,7 @@ pub(super) struct Draft {
     pub(super) origin: String,
     pub(super) source: &'static str,
     pub(super) settings: Vec<(&'static str, Setting)>,
-    pub(super) secret: Option<KeptSecret>,
+    pub(super) secret: Option<SecretFile>,
     pub(super) remarks: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ impl Draft {
 
     /// Returns the path of the secret's file. It is relative to the profile, so that the directory can be moved.
     pub(super) fn secret_path(&self) -> Option<String> {
-        self.secret.as_ref().map(|secret| format!("{KEYS}/{}.{}", self.name, secret.ending))
+        self.secret.as_ref().map(|secret| format!("{KEYS}/{}.{}", self.name, secret.extension))
     }
 
     /// Returns the content of the profile's file.
@@ -80,9 +80,9 @@ impl Draft {
     }
 
     /// Adds a secret that will be stored in a file of its own.
-    pub(super) fn set_secret(&mut self, secret: KeptSecret) {
-        if let Some(remark) = secret.remark {
-            self.remarks.push(format!("{}: {}", self.name, remark.replace("{name}", &self.name)));
+    pub(super) fn set_secret(&mut self, secret: SecretFile) {
+        if let Some(advice) = secret.advice {
+            self.remarks.push(format!("{}: {}", self.name, advice.replace("{name}", &self.name)));
         }
         self.secret = Some(secret);
     }
@@ -114,7 +114,7 @@ mod tests {
                         federation-id = \"bpf0000000000000000a\"\nendpoint = \"api.yandexcloud.kz\"\n";
         assert_eq!(draft.text(), expected);
         let mut draft = Draft::new("me".into(), "x".into(), "oauth");
-        draft.set_secret(oauth::keep(Secret::wrapping("y0_x".into())).expect("a token"));
+        draft.set_secret(oauth::secret_file(Secret::wrapping("y0_x".into())).expect("a token"));
         draft.set_endpoint("api.cloud.yandex.net:443");
         assert!(draft.text().ends_with("source = \"oauth\"\noauth-token-file = \"keys/me.oauth-token\"\n"));
     }

@@ -269,7 +269,7 @@ pub(super) fn draft(
         "authorized-key" => {
             let line = key.map_or(settings.line, |key| key.line);
             let json = Secret::wrapping(key.map(key_file).unwrap_or_default());
-            let secret = authorized_key::keep(json).map_err(|error| {
+            let secret = authorized_key::secret_file(json).map_err(|error| {
                 let profile_error = file.profile_error(line, yc_name, "service-account-key");
                 let error = error.context(profile_error.reason());
                 match profile_error.hint_text() {
@@ -290,7 +290,7 @@ pub(super) fn draft(
             if let Some(why) = why {
                 return Err(file.profile_error(line, yc_name, why));
             }
-            draft.set_secret(oauth::keep(Secret::wrapping(value.to_owned()))?);
+            draft.set_secret(oauth::secret_file(Secret::wrapping(value.to_owned()))?);
         }
         "login" => {
             if let Some(federation) = text("federation-id") {

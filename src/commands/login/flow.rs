@@ -17,7 +17,7 @@ use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard, ReservedSpace};
 use crate::session::Session;
 use crate::sources::login::client::{AuthorizationRequest, CALLBACK, LoginClient, refresh_token};
-use crate::sources::login::state::{AccessToken, Failed, LoginState};
+use crate::sources::login::state::{AccessToken, LoginFailure, LoginState};
 use crate::system::loopback::{Listener, PendingRequest};
 
 /// The default time limit for the person.
@@ -82,7 +82,7 @@ pub fn log_in(login: &LoginClient, options: LoginOptions, session: &Session<'_>,
     let reserved_space = RefCell::new(Some(reserved_space));
     let browser_login = BrowserLogin { login, request: &request, listener: &listener, reserved_space, session, cx };
     browser_login.run(options).inspect_err(|error| {
-        login_store.record_failure(&Failed { at: cx.clock.now(), reason: error.reason() });
+        login_store.record_failure(&LoginFailure { at: cx.clock.now(), reason: error.reason() });
     })
 }
 
@@ -124,7 +124,7 @@ fn wait_for_turn(login: &LoginClient, session: &Session<'_>, cx: &Context<'_>) -
                 .hint("complete that login in the browser, or stop it with Ctrl-C"));
         }
     }
-    let now = login.place.load().ok().filter(|now| before.is_none_or(|before| !before.is_of_the_same_login(now)));
+    let now = login.place.load().ok().filter(|now| before.is_none_or(|before| !before.is_same_login(now)));
     if let Some(state) = now
         && let Some(access) = &state.access
     {
@@ -206,7 +206,7 @@ impl BrowserLogin<'_> {
         loop {
             let time_left = self.cx.deadline.left(self.cx.clock);
             if time_left.is_zero() {
-                let limit = human(millis(self.cx.deadline.whole));
+                let limit = human(millis(self.cx.deadline.limit));
                 return Err(Error::unavailable(format!("login not completed within {limit}"))
                     .hint("log in again; for more time, pass --timeout, e.g. --timeout 15m"));
             }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::base::clock::Timestamp;
 use crate::base::clock::{Clock, Deadline};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::identity::{Absent, Identity};
+use crate::base::identity::{Identity, MissingFile};
 use crate::base::secret::Secret;
 use crate::base::secret::expose;
 use crate::base::token::Credential;
@@ -41,7 +41,7 @@ pub struct LoginStore {
     /// Settings of the login's identity. A state with other settings is ignored, even if its name is the same.
     settings: String,
     /// The error if nobody is logged in.
-    absent: Absent,
+    absent: MissingFile,
 }
 
 /// The state of a login.
@@ -106,7 +106,7 @@ impl LoginState {
     }
 
     /// Returns true if both states belong to the same login, even if it was renewed in between.
-    pub fn is_of_the_same_login(&self, other: &Self) -> bool {
+    pub fn is_same_login(&self, other: &Self) -> bool {
         self.session == other.session
     }
 }
@@ -138,7 +138,7 @@ pub struct Removed {
 
 /// The reason why the last login failed. For some seconds after `at`, the next login opens no browser.
 #[derive(Serialize, Deserialize)]
-pub struct Failed {
+pub struct LoginFailure {
     pub at: Timestamp,
     pub reason: String,
 }
@@ -146,7 +146,8 @@ pub struct Failed {
 impl LoginStore {
     /// Creates the store for a login with this identity. `command` is the command that logs in, for hints.
     pub fn new(state_dir: &Path, identity: &Identity, command: &str) -> Self {
-        let absent = Absent { kind: Kind::Refused, message: "nobody is logged in".into(), hint: command.to_owned() };
+        let absent =
+            MissingFile { kind: Kind::Refused, message: "nobody is logged in".into(), hint: command.to_owned() };
         Self { directory: state_dir.join(VERSION), name: identity.name(), settings: identity.settings(), absent }
     }
 
@@ -157,7 +158,7 @@ impl LoginStore {
     /// The directory cannot be read.
     pub fn all(state_dir: &Path) -> io::Result<Vec<Self>> {
         let directory = state_dir.join(VERSION);
-        let absent = Absent { kind: Kind::Refused, message: String::new(), hint: String::new() };
+        let absent = MissingFile { kind: Kind::Refused, message: String::new(), hint: String::new() };
         let store = |name| Self { directory: directory.clone(), name, settings: String::new(), absent: absent.clone() };
         Ok(store::names_before_dot(&directory)?.into_iter().map(store).collect())
     }
@@ -180,7 +181,7 @@ impl LoginStore {
     }
 
     /// Returns the error for a missing marker: nobody is logged in.
-    pub fn absent(&self) -> Absent {
+    pub fn absent(&self) -> MissingFile {
         self.absent.clone()
     }
 
@@ -248,14 +249,14 @@ impl LoginStore {
     /// Waits until no process renews the login, and takes the lock. Returns `None` if the deadline passes or locking is
     /// impossible.
     pub fn wait_for_lock(&self, deadline: &Deadline, clock: &dyn Clock) -> Option<LockGuard> {
-        match store::wait_for_lock(deadline, clock, || self.try_lock_if_there()) {
+        match store::wait_for_lock(deadline, clock, || self.try_lock_existing()) {
             Lock::Held(guard) => Some(guard),
             Lock::Busy | Lock::Impossible(_) => None,
         }
     }
 
     /// [`Self::try_lock`], without creating a lock file if there is no directory.
-    pub fn try_lock_if_there(&self) -> Lock {
+    pub fn try_lock_existing(&self) -> Lock {
         match self.directory.is_dir() {
             true => self.try_lock(),
             false => Lock::Impossible(io::ErrorKind::NotFound.into()),
@@ -264,10 +265,10 @@ impl LoginStore {
 
     /// Deletes the access token from the state if it is `token`, which the cloud has rejected or revoked. The login
     /// remains. Best effort.
-    pub fn drop_access(&self, token: &Secret) {
+    pub fn delete_access_token(&self, token: &Secret) {
         // If locking is impossible, continue without the lock. That might overwrite a concurrent renewal, but otherwise
         // the invalid token would be returned for hours.
-        let lock = self.try_lock_if_there();
+        let lock = self.try_lock_existing();
         if matches!(lock, Lock::Busy) {
             return;
         }
@@ -347,14 +348,14 @@ impl LoginStore {
     }
 
     /// Saves the reason why a login failed. Best effort.
-    pub fn record_failure(&self, failed: &Failed) {
+    pub fn record_failure(&self, failed: &LoginFailure) {
         if let Ok(content) = serde_json::to_vec(failed) {
             let _ = store::replace(&self.path(FAILED), &content, false);
         }
     }
 
     /// Returns the reason why the last login failed, if it did.
-    pub fn last_failure(&self) -> Option<Failed> {
+    pub fn last_failure(&self) -> Option<LoginFailure> {
         serde_json::from_slice(&self.read(FAILED).ok()??).ok()
     }
 }
@@ -396,7 +397,7 @@ mod tests {
         assert_eq!(login.load().expect_err("nobody").kind, Kind::Refused);
         let state = log_in(&login, "t1.one");
         let read = login.load().expect("a login");
-        assert!(read.is_of_the_same_login(&state) && login.is_current(&state));
+        assert!(read.is_same_login(&state) && login.is_current(&state));
         assert_eq!(read.access.expect("a token").credential().secret.expose(), "t1.one");
         assert_eq!(read.refresh_token.expect("a token").expose(), "refresh-me");
         assert!(login.end().expect("ended").any);

@@ -55,7 +55,7 @@ impl GitHub {
     }
 
     /// Requests an ID token for the audience.
-    pub fn ask(&self, cx: &Context<'_>) -> Result<Secret> {
+    pub fn request_id_token(&self, cx: &Context<'_>) -> Result<Secret> {
         let separator = if self.url.contains('?') { '&' } else { '?' };
         let url = format!("{}{separator}audience={}", self.url, auth::encode(&self.audience).collect::<String>());
         let bearer = Secret::wrapping(format!("bearer {}", self.token.expose()));

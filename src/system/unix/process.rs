@@ -67,7 +67,7 @@ pub enum Readable {
     NotYet,
     Some,
     /// No writer is left, so no further read will block.
-    ToTheEnd,
+    AtEnd,
 }
 
 /// Waits until standard input is readable or has ended.
@@ -78,7 +78,7 @@ pub fn wait_for_stdin(timeout: Duration) -> Readable {
     // SAFETY: `poll` is one valid pollfd, and the count is 1.
     match unsafe { libc::poll(&raw mut poll, 1, timeout) } {
         0 => Readable::NotYet,
-        _ if poll.revents & libc::POLLHUP != 0 => Readable::ToTheEnd,
+        _ if poll.revents & libc::POLLHUP != 0 => Readable::AtEnd,
         _ => Readable::Some,
     }
 }

@@ -58,7 +58,7 @@ impl Logins {
     }
 
     /// Returns the number of valid refresh tokens.
-    pub fn living(&self) -> usize {
+    pub fn valid_refresh_tokens(&self) -> usize {
         self.refresh.values().filter(|refresh| !refresh.over).count()
     }
 

@@ -121,7 +121,7 @@ impl Client {
 }
 
 #[track_caller]
-fn refused(answer: &Answer, error: &str, why: &str) {
+fn fails_with(answer: &Answer, error: &str, why: &str) {
     let json = answer.json();
     assert_eq!(json["error"], error, "{}", answer.body);
     assert!(json["error_description"].as_str().is_some_and(|text| text.contains(why)), "{why}: {}", answer.body);
@@ -133,7 +133,7 @@ fn a_code_is_valid_once_and_a_refresh_token_repeatedly() {
     let code = client.code();
     let answer = client.token(&client.proof(), &client.code_form(&code));
     assert_eq!((answer.status, &answer.json()["token_type"]), (200, &json!("Bearer")), "{}", answer.body);
-    refused(&client.token(&client.proof(), &client.code_form(&code)), "invalid_grant", "has been used");
+    fails_with(&client.token(&client.proof(), &client.code_form(&code)), "invalid_grant", "has been used");
     let refresh = answer.json()["refresh_token"].as_str().expect("one").to_owned();
     for _ in 0..2 {
         let again = client.refresh(&client.proof(), &refresh);
@@ -141,7 +141,7 @@ fn a_code_is_valid_once_and_a_refresh_token_repeatedly() {
     }
     client.emulator.set(|settings| settings.login.one_time = true);
     let next = client.refresh(&client.proof(), &refresh).json()["refresh_token"].as_str().expect("one").to_owned();
-    refused(&client.refresh(&client.proof(), &refresh), "invalid_grant", "used or revoked");
+    fails_with(&client.refresh(&client.proof(), &refresh), "invalid_grant", "used or revoked");
     assert_eq!(client.refresh(&client.proof(), &next).status, 200);
     assert_eq!(client.emulator.logins(|logins| logins.reused), 2);
 }
@@ -188,15 +188,15 @@ fn a_code_is_bound_to_redirect_verifier_client_and_key() {
         let mut form = client.code_form(&code);
         form.retain(|(known, _)| *known != name);
         form.push((name, value));
-        refused(&client.token(&client.proof(), &form), error, "");
+        fails_with(&client.token(&client.proof(), &form), error, "");
     }
     let code = client.code();
     let old = std::mem::replace(&mut client.key, SigningKey::random(&mut rand::thread_rng()));
-    refused(&client.token(&client.proof(), &client.code_form(&code)), "invalid_grant", "another key");
+    fails_with(&client.token(&client.proof(), &client.code_form(&code)), "invalid_grant", "another key");
     client.key = old;
     let code = client.code();
     client.emulator.set(|settings| settings.clock_shift = time::Duration::minutes(11));
-    refused(&client.token(&client.proof(), &client.code_form(&code)), "invalid_grant", "expired");
+    fails_with(&client.token(&client.proof(), &client.code_form(&code)), "invalid_grant", "expired");
 }
 
 #[test]
@@ -204,10 +204,10 @@ fn a_refresh_token_is_bound_to_its_key_and_expires_after_31_days() {
     let mut client = Client::new();
     let refresh = client.log_in();
     let old = std::mem::replace(&mut client.key, SigningKey::random(&mut rand::thread_rng()));
-    refused(&client.refresh(&client.proof(), &refresh), "invalid_grant", "another key");
+    fails_with(&client.refresh(&client.proof(), &refresh), "invalid_grant", "another key");
     client.key = old;
     client.emulator.set(|settings| settings.clock_shift = time::Duration::days(32));
-    refused(&client.refresh(&client.proof(), &refresh), "invalid_grant", "expired");
+    fails_with(&client.refresh(&client.proof(), &refresh), "invalid_grant", "expired");
 }
 
 #[test]
@@ -237,21 +237,21 @@ fn rejects_every_invalid_proof() {
         (header.clone(), changed(&payload, "iat", json!(now + 62)), "iat"),
         (header.clone(), changed(&payload, "jti", json!("short")), "jti"),
     ] {
-        refused(&client.refresh(&client.sign(&header, &payload), &refresh), "invalid_dpop_proof", why);
+        fails_with(&client.refresh(&client.sign(&header, &payload), &refresh), "invalid_dpop_proof", why);
     }
     let proof = client.proof();
     assert_eq!(client.refresh(&proof, &refresh).status, 200);
-    refused(&client.refresh(&proof, &refresh), "invalid_dpop_proof", "has been used");
-    refused(&client.refresh("x.y", &refresh), "invalid_dpop_proof", "not a JWS");
+    fails_with(&client.refresh(&proof, &refresh), "invalid_dpop_proof", "has been used");
+    fails_with(&client.refresh("x.y", &refresh), "invalid_dpop_proof", "not a JWS");
     let twice = format!("{}\r\nDPoP: {}", client.proof(), client.proof());
-    refused(&client.refresh(&twice, &refresh), "invalid_dpop_proof", "one DPoP header");
+    fails_with(&client.refresh(&twice, &refresh), "invalid_dpop_proof", "one DPoP header");
     // DER in place of r and s.
     let (header, payload) = client.claims();
     let signed = client.sign(&header, &payload);
     let (signed, _) = signed.rsplit_once('.').expect("three parts");
     let der: Signature = client.key.sign(signed.as_bytes());
     let der = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(der.to_der()));
-    refused(&client.refresh(&der, &refresh), "invalid_dpop_proof", "r and s");
+    fails_with(&client.refresh(&der, &refresh), "invalid_dpop_proof", "r and s");
 }
 
 #[test]
@@ -262,12 +262,12 @@ fn a_required_nonce_is_requested_and_then_verified() {
         client.emulator.set(|settings| settings.login.nonce = Some(status));
         let asked = client.refresh(&client.proof(), &refresh);
         assert_eq!(asked.status, status);
-        refused(&asked, "use_dpop_nonce", "");
+        fails_with(&asked, "use_dpop_nonce", "");
         let (header, mut payload) = client.claims();
         payload["nonce"] = json!(asked.header("dpop-nonce").expect("a nonce"));
         assert_eq!(client.refresh(&client.sign(&header, &payload), &refresh).status, 200);
         payload["nonce"] = json!("other");
-        refused(&client.refresh(&client.sign(&header, &payload), &refresh), "use_dpop_nonce", "");
+        fails_with(&client.refresh(&client.sign(&header, &payload), &refresh), "use_dpop_nonce", "");
     }
 }
 
@@ -296,5 +296,5 @@ fn any_valid_token_can_revoke_a_refresh_token() {
     assert_eq!(revoke(None), 401);
     let bearer = client.emulator.issue(PERSON);
     assert_eq!(revoke(Some(bearer.as_str())), 200);
-    refused(&client.refresh(&client.proof(), &refresh), "invalid_grant", "used or revoked");
+    fails_with(&client.refresh(&client.proof(), &refresh), "invalid_grant", "used or revoked");
 }

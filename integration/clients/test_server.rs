@@ -52,27 +52,27 @@ impl Gate {
 }
 
 /// A server for a client, and a log of its requests.
-pub struct StandIn {
+pub struct TestServer {
     pub server: Server,
     log: Arc<Mutex<Vec<Request>>>,
 }
 
-impl StandIn {
+impl TestServer {
     /// Starts a server over TLS. Its certificate is also valid for `cr.yandex`, for clients that connect through a
     /// proxy.
-    pub fn tls(authority: &Authority, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> StandIn {
-        StandIn::start(Some(authority.server_config(&["cr.yandex"])), handler)
+    pub fn tls(authority: &Authority, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> TestServer {
+        TestServer::start(Some(authority.server_config(&["cr.yandex"])), handler)
     }
 
     /// Starts a server over plain http.
-    pub fn plain(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> StandIn {
-        StandIn::start(None, handler)
+    pub fn plain(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> TestServer {
+        TestServer::start(None, handler)
     }
 
     fn start(
         tls: Option<Arc<rustls::ServerConfig>>,
         handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
-    ) -> StandIn {
+    ) -> TestServer {
         let log = Arc::new(Mutex::new(Vec::new()));
         let server = Server::start(tls, {
             let log = Arc::clone(&log);
@@ -81,7 +81,7 @@ impl StandIn {
                 handler(request)
             }
         });
-        StandIn { server, log }
+        TestServer { server, log }
     }
 
     pub fn port(&self) -> u16 {
@@ -137,7 +137,7 @@ pub fn trust(sandbox: &Sandbox, authority: &Authority) -> PathBuf {
 /// Starts a registry with one image in every repository. It requires Basic credentials if there is a gate.
 ///
 /// Implements just enough for `docker manifest inspect` and `skopeo inspect`.
-pub fn registry(authority: &Authority, gate: Option<Gate>) -> StandIn {
+pub fn registry(authority: &Authority, gate: Option<Gate>) -> TestServer {
     const CONFIGURATION: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
     const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
     let manifest = json!({
@@ -146,7 +146,7 @@ pub fn registry(authority: &Authority, gate: Option<Gate>) -> StandIn {
             "digest": digest(CONFIGURATION.as_bytes())},
     })
     .to_string();
-    StandIn::tls(authority, move |request| {
+    TestServer::tls(authority, move |request| {
         if gate.as_ref().is_some_and(|gate| !gate.admits_basic(request)) {
             let refusal = json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
             return json_response(401, refusal).header("WWW-Authenticate", "Basic realm=\"registry\"");
