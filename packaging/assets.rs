@@ -9,7 +9,7 @@ use ycred::hooks::HOOKS;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["man", directory] => match clap_mangen::generate_to(ycred::cli::people::tree(), Path::new(directory)) {
+        ["man", directory] => match clap_mangen::generate_to(ycred::cli::command::tree(), Path::new(directory)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("assets: {directory}: {error}");

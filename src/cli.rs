@@ -4,15 +4,15 @@
 //! parsing a hook's arguments (docs/performance.md). Both parsers use the same tables, and a test compares them on
 //! random arguments.
 
+pub mod command;
 pub mod hook;
 pub mod invocation;
-pub mod people;
 
 use std::ffi::OsString;
 
+use crate::cli::command::parse_command;
 use crate::cli::hook::{by_name, parse_hook};
 use crate::cli::invocation::{Fault, Invocation};
-use crate::cli::people::parse_people;
 
 /// Parses argv.
 ///
@@ -24,7 +24,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Fault> {
     let (hook, suffix) = argv.first().and_then(|name| by_name(name)).unzip();
     match parse_hook(hook, suffix.flatten(), arguments) {
         Some(invocation) => Ok(invocation),
-        None => parse_people(arguments),
+        None => parse_command(arguments),
     }
 }
 
@@ -34,8 +34,8 @@ mod tests {
 
     use super::*;
     use crate::base::random;
+    use crate::cli::command::{options_of, tree};
     use crate::cli::invocation::version;
-    use crate::cli::people::{options_of, tree};
     use crate::commands::COMMANDS;
     use crate::hooks::{self, HOOKS};
     use crate::process::flags::Options;

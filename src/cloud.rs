@@ -14,7 +14,8 @@ use crate::base::error::Result;
 use crate::cache::Cache;
 use crate::cache::freshness::Requirements;
 use crate::cloud::http::failure::ServerError;
-use crate::cloud::http::{Http, HttpRequest, HttpResponse, Proof, RetryPolicy};
+use crate::cloud::http::retry::RetryPolicy;
+use crate::cloud::http::{Http, HttpRequest, HttpResponse, Proof};
 
 /// The context of a fetch.
 #[derive(Clone, Copy)]

@@ -7,8 +7,8 @@ use lexopt::Arg;
 
 use crate::base::error::{Error, Result};
 use crate::base::suggest::nearest;
+use crate::cli::command::help;
 use crate::cli::invocation::{Invocation, SEE_HELP, see_help, version};
-use crate::cli::people::help;
 use crate::hooks::protocol::{Hook, HookCall};
 use crate::hooks::{self, HOOKS};
 use crate::process::flags::{FLAGS, Flag, Options};

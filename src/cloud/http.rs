@@ -1,9 +1,9 @@
-//! HTTP requests: proxies, TLS roots, retries within the deadline, and error messages. All outgoing requests are made
-//! here.
+//! HTTP requests: proxies, TLS roots and error messages. All outgoing requests are made here.
 #![expect(clippy::disallowed_types, reason = "the only place that talks to the network")]
 
 pub mod failure;
 pub mod proxy;
+pub mod retry;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -17,25 +17,21 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
-use crate::base::clock::{Clock, Deadline, Timestamp, millis};
-use crate::base::diagnostics::Diagnostics;
+use crate::base::clock::{Timestamp, millis};
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
-use crate::base::random;
 use crate::base::secret::Secret;
 use crate::cloud::http::failure::{
     BODY_MAX, Failure, PORTAL_HINT, ServerError, connection_failure, error_response, too_large,
 };
 use crate::cloud::http::proxy::choose_proxy;
+use crate::cloud::http::retry::{RetryPolicy, retry};
 use crate::disk::files;
 
 /// A smaller skew counts as 0, in milliseconds.
 const SKEW_MIN: i64 = 30_000;
 /// The time limit for a TCP connection.
 pub const CONNECT: Duration = Duration::from_secs(3);
-/// The first and the longest pause between attempts. The actual pause is random, from 0 up to it ("full jitter").
-const PAUSE_FIRST: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// The HTTP client of a run, configured by a profile and the environment.
 pub struct Http {
@@ -54,15 +50,6 @@ pub struct HttpRequest<'a> {
     pub connect: Duration,
     /// Do not use a proxy, as for the metadata service.
     pub direct: bool,
-}
-
-/// How long and how often to try a request.
-pub struct RetryPolicy<'a> {
-    pub clock: &'a dyn Clock,
-    pub deadline: Deadline,
-    /// The maximum number of requests.
-    pub attempts: u32,
-    pub diagnostics: &'a Diagnostics<'a>,
 }
 
 /// A header with a new value for each attempt.
@@ -124,38 +111,12 @@ impl Http {
         explain: fn(&[u8]) -> Option<ServerError>,
         policy: &RetryPolicy<'_>,
     ) -> Result<HttpResponse> {
-        let mut pause = PAUSE_FIRST;
-        let mut last_error: Option<Error> = None;
-        for attempt in 1.. {
-            let left = policy.deadline.left(policy.clock);
-            if left.is_zero() {
-                // The error of the last attempt says more than this one.
-                let no_time = || {
-                    let message = format!("{}: the time limit was reached before the request", request.url);
-                    Error::unavailable(message).timed_out()
-                };
-                return Err(last_error.unwrap_or_else(no_time));
-            }
-            let is_last = attempt >= policy.attempts;
-            let budget = if policy.attempts == 1 { left } else { left / 2 };
-            let value = proof.map(|proof| (proof.make)().map(|value| (proof.header, value))).transpose()?;
+        retry(request.url, policy, |budget| {
+            let value = proof.map(|proof| (proof.make)().map(|value| (proof.header, value))).transpose();
+            let value = value.map_err(Failure::permanent)?;
             let proof_header = value.as_ref().map(|(name, value)| (*name, value.expose()));
-            let (error, is_temporary) = match self.attempt(request, proof_header, budget, explain, policy) {
-                Ok(response) => return Ok(response),
-                Err(failure) => (failure.error, failure.is_temporary),
-            };
-            let wait = error.retry_after.unwrap_or_else(|| random::between(Duration::ZERO, pause));
-            if !is_temporary || is_last || wait >= policy.deadline.left(policy.clock) {
-                return Err(error);
-            }
-            policy
-                .diagnostics
-                .debug(|| format!("attempt {attempt}: {}; next one in {} ms", error.reason(), wait.as_millis()));
-            policy.clock.sleep(wait);
-            pause = (pause * 2).min(PAUSE_MAX);
-            last_error = Some(error);
-        }
-        unreachable!("the loop ends by returning")
+            self.attempt(request, proof_header, budget, explain, policy)
+        })
     }
 
     fn attempt(

@@ -15,8 +15,7 @@ use crate::base::token::Credential;
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam, jwt};
 use crate::obtain::{Caching, Grant};
-use crate::sources::origin;
-use crate::sources::origin::Origin;
+use crate::sources::secret_origin::{Origin, SecretKind};
 use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, SecretFile, Source, Variable};
 
 pub const SOURCE: Source = Source {
@@ -29,7 +28,7 @@ pub const SOURCE: Source = Source {
 const KEYS: &[Key] =
     &[Key { name: "key-file", value: "FILE", about: "JSON file of the key; a relative path starts at the profile" }];
 
-const KEY: origin::SecretKind = origin::SecretKind {
+const KEY: SecretKind = SecretKind {
     what: "key",
     file: "key-file",
     // Not a key that a profile may contain. `from_environment` sets it to the name of the variable with the key's JSON.

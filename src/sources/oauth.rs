@@ -12,7 +12,7 @@ use crate::base::token::{Credential, is_iam_token};
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam};
 use crate::obtain::{Caching, Grant};
-use crate::sources::origin::{Origin, SecretKind};
+use crate::sources::secret_origin::{Origin, SecretKind};
 use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, SecretFile, Source, Variable};
 
 pub const SOURCE: Source = Source {

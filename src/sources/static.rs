@@ -8,7 +8,7 @@ use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, check_token, is_iam_token};
 use crate::cloud::Context;
 use crate::obtain::{Caching, Grant};
-use crate::sources::origin::{Origin, SecretKind};
+use crate::sources::secret_origin::{Origin, SecretKind};
 use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, Source, Variable};
 
 pub const SOURCE: Source = Source {

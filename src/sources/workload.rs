@@ -21,7 +21,7 @@ use crate::cloud::iam::is_account_id;
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, auth};
 use crate::obtain::{Caching, Grant};
-use crate::sources::origin::{Location, Origin, SecretKind};
+use crate::sources::secret_origin::{Location, Origin, SecretKind};
 use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, Source, Variable};
 use crate::sources::workload::github::{GITHUB, GitHub};
 use crate::sources::workload::subject::{Claims, identify, subject_token};

@@ -94,7 +94,7 @@ pub fn help(name: &str) -> String {
 ///
 /// # Errors
 /// Usage (2), or the command's own exit code.
-pub fn parse_people(arguments: &[OsString]) -> Result<Invocation, Fault> {
+pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
     // Accept `ycred version` and `ycred help COMMAND`, as many programs do.
     match arguments {
         [name] if name == "version" => return Ok(Invocation::Print(version())),
