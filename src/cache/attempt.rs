@@ -5,7 +5,7 @@ use crate::base::error::Result;
 use crate::base::random;
 use crate::base::token::Credential;
 use crate::cache::freshness::{RenewalRules, Requirements};
-use crate::cache::record::{Failure, Record, StoredToken};
+use crate::cache::record::{Record, StoredFailure, StoredToken};
 use crate::cache::watched_files::Snapshot;
 
 /// Bounds of the back-off after an attempt that returned no better token, in milliseconds.
@@ -91,7 +91,7 @@ impl Attempt<'_> {
             began: self.began,
             ended: self.ended,
             retry_at: token.as_ref().filter(|_| !is_satisfied).map(|stored| back_off(&stored.credential(), now)),
-            failure: self.outcome.as_ref().err().map(|error| Failure::new(error, now)),
+            failure: self.outcome.as_ref().err().map(|error| StoredFailure::new(error, now)),
             logged_out: false,
             relief: self.is_relief,
             token,

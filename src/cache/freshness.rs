@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::clock::{Timestamp, human, millis};
 use crate::base::error::{Error, Result};
 use crate::base::token::{Credential, SkewReading};
-use crate::cache::record::{FUTURE_TOLERANCE, Failure, Record, StoredToken};
+use crate::cache::record::{FUTURE_TOLERANCE, Record, StoredFailure, StoredToken};
 
 /// The requirements of one call.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +128,9 @@ impl Record {
             return None;
         }
         let age = format!("{} (remembered, {} ago)", failure.message, human(now.since(failure.at).max(0)));
-        Some(Failure { message: age, ..failure.clone() }.error().hint("to ask again at once, run `ycred refresh`"))
+        Some(
+            StoredFailure { message: age, ..failure.clone() }.error().hint("to ask again at once, run `ycred refresh`"),
+        )
     }
 }
 
@@ -309,7 +311,7 @@ pub(super) mod tests {
     fn force_refresh_accepts_only_fetches_that_began_since() {
         let began = |ms, token, failure: Option<&Error>| Record {
             began: NOW.shifted(ms),
-            failure: failure.map(|error| Failure::new(error, NOW)),
+            failure: failure.map(|error| StoredFailure::new(error, NOW)),
             ..record(token)
         };
         let forced = Requirements { force_since: Some(NOW), ..ANY };

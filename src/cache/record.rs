@@ -35,7 +35,7 @@ pub struct Record {
     /// No process requests a better token before this time, as long as the stored one is usable.
     pub(super) retry_at: Option<Timestamp>,
     /// Why the last attempt failed, if it did.
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<StoredFailure>,
     /// `logout` wrote this record. A fetch that began earlier may use its token but must not store it.
     #[serde(default)]
     pub logged_out: bool,
@@ -59,7 +59,7 @@ pub(super) struct StoredToken {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Failure {
+pub(super) struct StoredFailure {
     pub(super) kind: u8,
     pub(super) message: String,
     pub(super) hint: Option<String>,
@@ -156,7 +156,7 @@ pub fn failure_lifetime(error: &Error) -> Duration {
     }
 }
 
-impl Failure {
+impl StoredFailure {
     pub(super) fn new(error: &Error, at: Timestamp) -> Self {
         // Short enough to leave room on the line for "(remembered, N ago)".
         let message: String = error.reason().chars().take(400).collect();
@@ -236,7 +236,7 @@ pub(super) mod fixtures {
     }
 
     pub fn failed(token: Option<StoredToken>, error: &Error, at: i64) -> Record {
-        Record { failure: Some(Failure::new(error, NOW.shifted(at))), ..record(token) }
+        Record { failure: Some(StoredFailure::new(error, NOW.shifted(at))), ..record(token) }
     }
 }
 
