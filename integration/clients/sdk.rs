@@ -248,10 +248,10 @@ fn the_node_sdk_exchanges_its_credentials_and_accepts_ycreds_token() {
     let (oauth, subject) = cloud.emulator.new_oauth();
     assert_clouds_listed(sdk(&["oauth", &oauth]));
     assert_eq!(cloud.subject(), subject);
-    let token = cloud.emulator.issue("ajewhoever0000000000");
+    let token = cloud.emulator.issue("ajeanother0000000000");
     let token = cloud.sandbox.ycred(["token"]).env("YC_IAM_TOKEN", token).run().exits(0).stdout;
     assert_clouds_listed(sdk(&["iam-token", token.trim()]));
-    assert_eq!(cloud.subject(), "ajewhoever0000000000");
+    assert_eq!(cloud.subject(), "ajeanother0000000000");
 }
 
 #[test]

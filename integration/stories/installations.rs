@@ -164,7 +164,7 @@ fn a_discovery_error_has_the_url_and_suggests_iam_url() {
     installation.responds(200, "<html>Welcome</html>");
     check(4, &[&url, "not a list of endpoints"]);
     installation.responds(200, r#"{"id":"iam","address":"http://iam.example/"}"#);
-    check(4, &[&url, "http://iam.example/", "is not host or host:port"]);
+    check(4, &[&url, "http://iam.example/", "is not a host or host:port"]);
     installation.responds(404, r#"{"code":5,"message":"no such thing"}"#);
     check(1, &[&list, "no such thing"]);
     installation.0.emulator.clear_faults();

@@ -185,7 +185,7 @@ fn iam_in_list(body: &[u8], url: &str) -> Result<String> {
 fn base_url(address: &str, url: &str) -> Result<String> {
     let host = Host::parse(address).filter(|host| host.scheme.is_none() && !address.contains(['/', '?', '#']));
     let host = host
-        .ok_or_else(|| Error::unavailable(format!("{url}: the IAM address \"{address}\" is not host or host:port")))?;
+        .ok_or_else(|| Error::unavailable(format!("{url}: the IAM address \"{address}\" is not a host or host:port")))?;
     Ok(format!("https://{}", Host { port: host.port.filter(|port| *port != 443), ..host }))
 }
 

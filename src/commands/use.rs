@@ -26,7 +26,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let path = directory.join("default.toml");
     if name == "default" {
         return Err(Error::usage("cannot make `default` an alias of itself")
-            .hint("name another profile; `ycred list` lists them"));
+            .hint("name another profile; to see them, run `ycred list`"));
     }
     // The target must be a valid profile and not an alias, because an alias of an alias is not allowed.
     let target = session.profile(&ProfileRef::Name { by: "use", name: name.to_owned() })?;

@@ -306,7 +306,7 @@ pub(super) fn draft(
         && let Some(value) = endpoint.text()
     {
         let host = Host::parse(value).filter(|host| host.scheme.is_none() && !value.contains('/'));
-        host.ok_or_else(|| file.profile_error(endpoint.line, yc_name, "endpoint is not HOST or HOST:PORT"))?;
+        host.ok_or_else(|| file.profile_error(endpoint.line, yc_name, "endpoint is not a host or host:port"))?;
         draft.set_endpoint(value);
     }
     // Documented as a global flag of yc; not yet seen as a setting.
