@@ -160,7 +160,7 @@ fn a_static_token_needs_no_cloud_and_is_never_cached() {
     let another = case.world.emulator.issue("ajestatic");
     assert_eq!(prints_token(case.call().env("MY_TOKEN", &another).run()), another, "never cached");
     fails_with(case.call().without("MY_TOKEN").run(), 3, &["default.toml", "MY_TOKEN", "not set"]);
-    fails_with(case.call().env("MY_TOKEN", "two words").run(), 3, &["MY_TOKEN", "no token"]);
+    fails_with(case.call().env("MY_TOKEN", "two words").run(), 3, &["MY_TOKEN", "not a token"]);
     assert_eq!(case.world.emulator.calls(), 0);
 }
 
