@@ -139,7 +139,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F56", "git: foreign, injected, empty and http hosts get nothing",
         Tests(&["a_git_request_with_an_injected_line_break_gets_no_token", "ambiguous_requests_have_no_host", "plain_http_gets_no_token_even_from_a_listed_host"])),
     requirement("F57", "git: `erase` removes the matching token only",
-        Tests(&["git_erase_drops_only_the_given_token", "only_the_very_token_is_rejected"])),
+        Tests(&["git_erase_drops_only_the_given_token", "only_the_stored_token_is_rejected"])),
     requirement("F58", "terraform: an unknown host gets `{}`, `store` is refused, `forget` prints nothing",
         Tests(&["get_returns_a_token_or_an_empty_object_for_other_hosts", "store_is_refused_forget_is_silent_and_the_rest_is_a_usage_error", "a_registry_that_is_not_ours_gets_no_token_and_no_iam_request"])),
     requirement("F59", "exec: passes on exit codes and signals, and changes only documented variables",

@@ -179,7 +179,7 @@ impl Slot<'_> {
 
     /// Deletes the token. Returns when the deleted token expires.
     ///
-    /// The record stays, empty and with a new attempt id. A fetch in progress then sees another id than the one that it
+    /// The record stays, empty and with a new attempt id. A fetch in progress then sees a different id from the one that it
     /// began with, and stores nothing.
     ///
     /// # Errors
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_token_is_rejected() {
+    fn only_the_stored_token_is_rejected() {
         let fixture = fixture();
         fixture.store(Ok(token("t1.new", HOUR, HOUR)), None);
         let entry = fixture.cache.entry(&fixture.identity);

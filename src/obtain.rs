@@ -123,10 +123,10 @@ fn serve(token: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
         let min_ttl = human(millis(cx.requirements.min_ttl));
         let what = match credential.assumed {
             true => {
-                format!("the token's expiry is unknown, so the {min_ttl} asked for cannot be guaranteed")
+                format!("the token's expiry is unknown, so it may expire sooner than the requested {min_ttl}")
             }
             false => format!(
-                "the token expires in {}, less than the {min_ttl} asked for; the cloud issues no longer one now",
+                "the token expires in {}, sooner than the requested {min_ttl}; the cloud has not issued a longer-lived one",
                 left()
             ),
         };
@@ -318,7 +318,7 @@ impl Run<'_> {
     fn warn_of_disk(&self, role: &LeaderRole, write_error: Option<&io::Error>) {
         let place = self.cx.cache.place();
         let what = match (write_error, role) {
-            (Some(error), _) => format!("the token cannot be kept for later calls: {place}: {}", describe(error)),
+            (Some(error), _) => format!("cannot cache the token: {place}: {}", describe(error)),
             (None, LeaderRole::NoLock(error)) => {
                 format!("{place} cannot be locked, so simultaneous calls may each request a token: {}", describe(error))
             }
@@ -341,7 +341,7 @@ impl Run<'_> {
             }
         } else if before
             .and_then(Record::credential)
-            // With the same time of issue, the token is from a login since this process started, not from the cloud.
+            // If the time of issue is the same too, the token came from a login made after this process started.
             .is_some_and(|old| old.secret == new.secret && old.issued != new.issued)
         {
             let what = format!(

@@ -113,7 +113,7 @@ impl Profile {
             if !follow_alias {
                 return Err(file
                     .error_at(at, "an alias of an alias is not allowed")
-                    .hint(format!("set use = \"{target}\" in the first alias")));
+                    .hint(format!("in the profile that names \"{name}\", set use = \"{target}\"")));
             }
             find::check_name(&target).map_err(|_| {
                 file.error_at(at.clone(), &format!("\"{target}\" is not a profile name"))
@@ -149,7 +149,7 @@ impl Profile {
         let mut settings = Settings::of_environment(environment, places);
         let Some((source, assignments)) = sources::from_environment(environment) else {
             return Err(Error::profile(format!(
-                "no profile found: {} does not exist, and none of {} is set",
+                "no profile found: there is no {}, and none of {} is set",
                 places
                     .profile_candidates("default")
                     .iter()

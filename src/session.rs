@@ -120,7 +120,7 @@ impl Session<'_> {
         })
     }
 
-    /// `--min-ttl` overrides `min_ttl`.
+    /// Obtains a token from a grant. `--min-ttl` overrides `min_ttl`.
     fn obtain_from(
         &self,
         grant: &dyn Grant,
@@ -171,7 +171,7 @@ impl Session<'_> {
         operation(&cx)
     }
 
-    /// The cache, for operations other than obtaining a token.
+    /// Returns the cache, for operations other than obtaining a token.
     pub fn cache(&self) -> Cache {
         Cache::new(self.places.cache.clone())
     }

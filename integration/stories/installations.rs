@@ -189,7 +189,7 @@ fn logout_of_all_deletes_the_discovered_address_and_counts_only_tokens() {
     let installation = Installation::new();
     installation.0.get();
     let run = installation.0.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty();
-    assert!(run.stdout.contains(": 1 cached token removed"), "{run}");
+    assert!(run.stdout.contains(": deleted 1 cached token"), "{run}");
     installation.0.get();
     assert_eq!(installation.requests(), (2, 0, 2));
 }

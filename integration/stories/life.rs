@@ -234,8 +234,11 @@ fn a_token_below_min_ttl_is_returned_with_one_warning_if_the_cloud_is_down() {
 fn a_min_ttl_that_the_cloud_cannot_meet_gets_the_longest_token_with_one_warning() {
     let world = World::new();
     world.emulator.set(|settings| settings.life = HOUR);
-    let token = prints_token_with_warning(world.token(&["--min-ttl", "10h"]).run(), &["less than the 10h asked for"]);
-    assert_eq!(prints_token_with_warning(world.token(&["--min-ttl", "10h"]).run(), &["less than the 10h"]), token);
+    let token = prints_token_with_warning(world.token(&["--min-ttl", "10h"]).run(), &["sooner than the requested 10h"]);
+    assert_eq!(
+        prints_token_with_warning(world.token(&["--min-ttl", "10h"]).run(), &["sooner than the requested 10h"]),
+        token
+    );
     assert_eq!(world.requests(), 1, "later runs make no request: the cloud cannot issue a longer token");
     assert_eq!(world.get(), token);
 }

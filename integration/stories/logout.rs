@@ -32,9 +32,9 @@ fn logout_of_all_empties_the_cache_and_counts() {
     world.get();
     prints_token(world.token(&["-p", "second"]).run());
     let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty().stdout;
-    assert!(output.contains("2 cached tokens removed"), "{output}");
+    assert!(output.contains("deleted 2 cached tokens"), "{output}");
     let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty().stdout;
-    assert!(output.contains("0 cached tokens removed"), "{output}");
+    assert!(output.contains("deleted 0 cached tokens"), "{output}");
     world.get();
     assert_eq!(world.requests(), 3);
 }
@@ -52,7 +52,7 @@ fn a_concurrent_fetch_does_not_restore_what_logout_deleted() {
     });
     world.emulator.clear_faults();
     let fetched = prints_token(refresh.finish());
-    logout.finish().exits(0).stderr_is_empty().stdout_has("removed the cached token");
+    logout.finish().exits(0).stderr_is_empty().stdout_has("deleted the cached token");
     for path in world.records() {
         let record = std::fs::read_to_string(&path).expect("a record");
         assert!(!record.contains(&fetched) && !record.contains(&old), "a token is cached again");
@@ -72,7 +72,7 @@ fn logout_of_all_waits_for_a_first_fetch_and_deletes_its_token() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     world.emulator.clear_faults();
     let fetched = prints_token(fetch.finish());
-    logout.finish().exits(0).stderr_is_empty().stdout_has("1 cached token removed");
+    logout.finish().exits(0).stderr_is_empty().stdout_has("deleted 1 cached token");
     for path in world.sandbox.files("cache") {
         let content = std::fs::read(&path).expect("readable");
         assert!(!String::from_utf8_lossy(&content).contains(&fetched), "{} contains the token", path.display());
@@ -137,7 +137,7 @@ fn the_profile_may_be_a_positional_argument() {
     world.sandbox.ycred(["logout", "other"]).env("TOKEN", "t1.other.one").run().exits(0).stdout_has("profile other");
     assert!(!world.records().is_empty(), "only the other profile was logged out");
     world.sandbox.ycred(["refresh", "default"]).run().exits(0).stdout_has("profile default: token expires at");
-    world.sandbox.ycred(["logout", "default"]).run().exits(0).stdout_has("profile default: removed the cached token");
+    world.sandbox.ycred(["logout", "default"]).run().exits(0).stdout_has("profile default: deleted the cached token");
     // For `revoke`, this argument might be a token.
     fails_with_hint(world.sandbox.ycred(["revoke", "other"]).run(), 2, &["--profile"], "--profile other");
 }

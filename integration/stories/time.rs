@@ -237,8 +237,8 @@ fn a_token_valid_for_seconds_is_requested_once_and_not_in_a_loop() {
         assert_eq!(world.requests(), 1, "life {life}");
     }
     // The token is always below min-ttl, but the cloud cannot issue a longer one: it is used until it expires.
-    let token = prints_token_with_warning(world.token(&[]).run(), &["less than the 60s asked for"]);
-    assert_eq!(prints_token_with_warning(world.token(&[]).run(), &["less than the 60s asked for"]), token);
+    let token = prints_token_with_warning(world.token(&[]).run(), &["sooner than the requested 60s"]);
+    assert_eq!(prints_token_with_warning(world.token(&[]).run(), &["sooner than the requested 60s"]), token);
     assert_eq!(world.requests(), 1);
 }
 

@@ -184,8 +184,9 @@ fn iam_in_list(body: &[u8], url: &str) -> Result<String> {
 /// Returns the base URL for an address, which has no scheme: always https.
 fn base_url(address: &str, url: &str) -> Result<String> {
     let host = Host::parse(address).filter(|host| host.scheme.is_none() && !address.contains(['/', '?', '#']));
-    let host = host
-        .ok_or_else(|| Error::unavailable(format!("{url}: the IAM address \"{address}\" is not a host or host:port")))?;
+    let host = host.ok_or_else(|| {
+        Error::unavailable(format!("{url}: the IAM address \"{address}\" is not a host or host:port"))
+    })?;
     Ok(format!("https://{}", Host { port: host.port.filter(|port| *port != 443), ..host }))
 }
 

@@ -87,8 +87,8 @@ impl Http {
     /// `explain` extracts the server's error from the body of an error response.
     ///
     /// # Errors
-    /// Refused (1): the server responded with 4xx. Profile (3): a certificate is not trusted, or a proxy requires a
-    /// password. Unavailable (4): any other failure.
+    /// Refused (1): the server responded with 4xx, except 407, 408 and 429. Profile (3): the URL or a proxy variable is
+    /// invalid, a certificate is not trusted, or a proxy requires a password. Unavailable (4): any other failure.
     pub fn send(
         &self,
         request: &HttpRequest<'_>,
@@ -249,7 +249,7 @@ impl HttpResponse {
             } else {
                 format!("{} bytes of {}", self.body.len(), self.content_type)
             };
-            Error::unavailable(format!("{url}: answered 200 with {content}, not with a token")).hint(PORTAL_HINT)
+            Error::unavailable(format!("{url}: expected JSON, but the response is {content}")).hint(PORTAL_HINT)
         })
     }
 }

@@ -34,7 +34,7 @@ pub fn no_browser() -> Arg {
     Arg::new("no-browser")
         .long("no-browser")
         .action(ArgAction::SetTrue)
-        .help("don't open a browser; print the URL, read the result on stdin")
+        .help("don't open a browser; print the URL and read the result from stdin")
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {

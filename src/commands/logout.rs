@@ -94,7 +94,7 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
         }
         LoginStore::remove_temporary_files(state).map_err(state_error)?;
         if ended > 0 {
-            let _ = writeln!(report.text, "{}: {} ended", state.display(), counted(ended, "login"));
+            let _ = writeln!(report.text, "{}: ended {}", state.display(), counted(ended, "login"));
         }
     }
     let mut removed = 0;
@@ -103,7 +103,7 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
         removed += usize::from(token != RemovedToken::Nothing);
     }
     cache.remove_temporary_files().map_err(cache_error)?;
-    let _ = writeln!(report.text, "{}: {} removed", cache.place(), counted(removed, "cached token"));
+    let _ = writeln!(report.text, "{}: deleted {}", cache.place(), counted(removed, "cached token"));
     Ok(())
 }
 
@@ -121,7 +121,7 @@ fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, repo
         let removed = end_login(login_store, &deadline, session)
             .map_err(|error| cannot_delete(login_store.directory(), &error))?;
         if removed.any {
-            let _ = writeln!(report.text, "{profile}: logged out and removed the login's data");
+            let _ = writeln!(report.text, "{profile}: logged out and deleted the login's data");
         }
     }
     let cache_error = |error| cannot_delete(Path::new(&cache.place()), &error);
@@ -133,7 +133,7 @@ fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, repo
             let session_name = request.session_name;
             let _ = writeln!(
                 report.text,
-                "{profile}: removed the cached access key of session {session_name}, \
+                "{profile}: deleted the cached access key of session {session_name}, \
                  still valid in the cloud until {expires}"
             );
         }
@@ -148,7 +148,7 @@ fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, repo
         if let RemovedToken::Token(expires) = remove_token(&entry.slot, &deadline, session).map_err(cache_error)? {
             let account = grant.account().unwrap_or_else(|_| "an account".into());
             let validity = validity(expires);
-            let _ = writeln!(report.text, "{profile}: removed the cached token of {account}, {validity}");
+            let _ = writeln!(report.text, "{profile}: deleted the cached token of {account}, {validity}");
         }
         link = grant.inner();
     }

@@ -34,8 +34,8 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         [] => false,
         [argument] if *argument == "-" => true,
         [name] if find::names(session.places).contains(*name) => {
-            return Err(Error::usage(format!("unexpected argument {name}: a profile is given with --profile"))
-                .hint(format!("run `ycred revoke --profile {name}`")));
+            return Err(Error::usage(format!("unexpected argument \"{name}\""))
+                .hint(format!("to revoke the token of profile {name}, run `ycred revoke --profile {name}`")));
         }
         _ => {
             // It may be a token, so register it as a secret: no message may contain it.

@@ -210,7 +210,7 @@ fn check_arguments(call: &HookCall) -> Result<()> {
             None => format!("to select a profile: ycred {} --profile {first}", hook.name),
         }));
     };
-    Err(Error::usage(format!("`ycred {}` takes {takes}: {program} runs it by itself", hook.name)).hint(
+    Err(Error::usage(format!("`ycred {}` takes {takes}: {program} runs it as a hook", hook.name)).hint(
         match hook.wrapper {
             Some(wrapper) => format!("to run {program} with credentials: {wrapper} -- {program} {typed}"),
             None => format!("once {program} is configured to use ycred, run it as usual: {program} {typed}"),

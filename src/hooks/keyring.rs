@@ -20,8 +20,8 @@ pub const HOOK: Hook = Hook {
     is_linked_on_path: false,
     operands: &["get", "URL", "USER"],
     flags: &[
-        Flag::new("mode", Some("MODE"), "what to print").choices(&["password", "creds"]),
-        Flag::new("output", Some("FORMAT"), "output format").choices(&["plain", "json"]),
+        Flag::new("mode", Some("MODE"), "what to print [default: password]").choices(&["password", "creds"]),
+        Flag::new("output", Some("FORMAT"), "output format [default: plain]").choices(&["plain", "json"]),
     ],
     ignores_unknown_operations: true,
     replaces_program: true,

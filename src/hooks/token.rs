@@ -10,7 +10,7 @@ use crate::process::flags::Flag;
 
 pub const HOOK: Hook = Hook {
     flags: &[
-        Flag::new("format", Some("FORMAT"), "output format").choices(FORMATS),
+        Flag::new("format", Some("FORMAT"), "output format [default: plain]").choices(FORMATS),
         Flag::new("host", Some("HOST"), "host that the token is for; required by netrc"),
     ],
     program: None,

@@ -36,8 +36,8 @@ impl Flag {
 /// The global flags: every hook and command accepts them.
 pub const FLAGS: &[Flag] = &[
     Flag::new("profile", Some("PROFILE"), "profile to use: a name, or a path with a slash").short('p'),
-    Flag::new("min-ttl", Some("DURATION"), "fetch a new token if the cached one expires sooner than this [e.g. 15m]"),
-    Flag::new("timeout", Some("DURATION"), "overall time limit [e.g. 20s]"),
+    Flag::new("min-ttl", Some("DURATION"), "renew a token that expires sooner than this [default: 60s]"),
+    Flag::new("timeout", Some("DURATION"), "overall time limit [default: the profile's, or 20s]"),
     Flag::new("no-cache", None, "do not read or write the cache"),
     Flag::new("force-refresh", None, "fetch a new token even if the cached one is fresh"),
     Flag::new("verbose", None, "log to stderr; never includes secrets").short('v'),

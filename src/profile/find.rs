@@ -112,7 +112,7 @@ pub fn open(path: &Path) -> Result<Option<ProfileFile>> {
 /// Rejects a file that untrusted users can write.
 ///
 /// # Errors
-/// Profile (3): anyone can write the file, or another user than root owns it (unless ycred runs as root). The hint has
+/// Profile (3): anyone can write the file, or a user other than root owns it (unless ycred runs as root). The hint has
 /// the `chmod` or `chown` command.
 pub fn check_trust(path: &Path, meta: &fs::Metadata) -> Result<()> {
     if system::files::mode(meta) & 0o002 != 0 {

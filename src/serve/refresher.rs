@@ -30,7 +30,7 @@ pub enum RefreshTask {
     Renew(CredentialKind),
 }
 
-/// How many times the refresher checks the credentials in the token's remaining validity. A check reads one file.
+/// The number of checks within the remaining validity of the token. A check reads one file.
 const CHECKS_BEFORE_EXPIRY: u32 = 20;
 const MIN_PAUSE: Duration = Duration::from_millis(250);
 pub const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -68,7 +68,7 @@ impl RefresherSetup {
         }
     }
 
-    /// Runs the refresher until the server has gone.
+    /// Runs the refresher until the server stops.
     pub fn run(self, tasks: &Receiver<RefreshTask>) {
         let diagnostics = Diagnostics::new(self.options.verbosity, self.print_stderr);
         let session = Session {

@@ -26,7 +26,7 @@ pub const SOURCE: Source = Source {
 };
 
 const KEYS: &[Key] =
-    &[Key { name: "key-file", value: "FILE", about: "JSON file of the key; a relative path starts at the profile" }];
+    &[Key { name: "key-file", value: "FILE", about: "JSON key file; relative to the profile's directory" }];
 
 const KEY: SecretKind = SecretKind {
     what: "key",
@@ -66,7 +66,7 @@ fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     Some(EnvironmentSettings { rank: 1, assignments: vec![assignment] })
 }
 
-/// Prepares a key's JSON for storing in a file, unchanged.
+/// Prepares a key's JSON to be stored in a file, unchanged.
 ///
 /// # Errors
 /// As [`AccountKey::parse`].

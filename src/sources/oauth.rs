@@ -69,7 +69,7 @@ fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     environment.get(env::YC_OAUTH_TOKEN).and_then(|_| settings(3, env::YC_OAUTH_TOKEN))
 }
 
-/// Prepares an OAuth token for storing in a file, without the white space around it.
+/// Prepares an OAuth token to be stored in a file, without the white space around it.
 ///
 /// # Errors
 /// Profile (3): the string is not an OAuth token.

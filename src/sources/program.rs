@@ -111,8 +111,9 @@ impl Program {
                 system::process::kill_group(group);
                 let _ = child.wait();
                 let why = format!("cannot start a thread to read its output: {}", describe(&error));
-                return Err(error_at(Error::unavailable, why)
-                    .hint("try again when fewer processes are running: the limit may be reached"));
+                return Err(
+                    error_at(Error::unavailable, why).hint("check the process limit (ulimit -u), then try again")
+                );
             }
         }
         drop(send);

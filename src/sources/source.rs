@@ -42,7 +42,7 @@ pub struct Source {
     /// Variables that contain a secret, as pairs of key and variable: the source reads the variable if the key is set.
     /// Keys that end in `-env` need no pair, because their value is the name of the variable.
     pub secret_variables: &'static [(&'static str, &'static str)],
-    /// Prepares a long-lived secret from the environment for storing in a file. `import` uses this.
+    /// Prepares a long-lived secret from the environment to be stored in a file. `import` uses this.
     pub secret_file: Option<fn(Secret) -> Result<SecretFile>>,
     /// True if a person must log in before the source can get tokens.
     pub needs_login: bool,

@@ -40,7 +40,7 @@ fn logout_ends_the_login_and_reports_it() {
     person.login(&["second"]).run().exits(0);
     prints_token(person.token(&["-p", "second"]).run());
     let all = person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty();
-    assert!(all.stdout.contains("2 logins ended") && all.stdout.contains("1 cached token removed"), "{all}");
+    assert!(all.stdout.contains("ended 2 logins") && all.stdout.contains("deleted 1 cached token"), "{all}");
     fails_with(person.token(&["-p", "second"]).run(), 1, &["nobody is logged in"]);
 }
 
@@ -94,7 +94,7 @@ fn logout_of_all_deletes_login_files_of_killed_processes() {
     // A login in progress has reserved its space on disk and still completes.
     let login = person.login(&["--no-browser"]).start();
     let address = person.address(&login);
-    person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty().stdout_has("1 login ended");
+    person.world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty().stdout_has("ended 1 login");
     assert!(!left.exists());
     person.curl(&["-o", "/dev/null", &person.callback(&address)]);
     login.finish().exits(0).stdout_has("logged in");
@@ -153,7 +153,7 @@ fn logout_can_revoke_the_login_in_the_cloud() {
     person.log_in();
     let token = person.get();
     let run = person.world.sandbox.ycred(["logout", "--revoke", "--all"]).run().exits(0).stderr_is_empty();
-    assert!(run.stdout.contains("1 login ended") && !person.world.emulator.is_live(&token), "{run}");
+    assert!(run.stdout.contains("ended 1 login") && !person.world.emulator.is_live(&token), "{run}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn a_login_without_a_refresh_token_lasts_as_long_as_its_token() {
     person.age(11 * HOUR + 30 * MINUTE);
     assert_eq!(person.get(), first);
     assert_eq!(prints_token(person.token(&["--no-cache"]).run()), first);
-    prints_token_with_warning(person.token(&["--min-ttl", "1h"]).run(), &["less than the 1h asked for"]);
+    prints_token_with_warning(person.token(&["--min-ttl", "1h"]).run(), &["sooner than the requested 1h"]);
     fails_with_hint(
         person.token(&["--force-refresh"]).run(),
         1,
@@ -254,7 +254,11 @@ fn login_works_over_tls_with_a_custom_ca() {
     person.get();
     person.profile("");
     person.age(13 * HOUR);
-    fails_with(person.token(&["--no-cache"]).run(), 3, &["/oauth/token: its certificate is signed by an authority"]);
+    fails_with(
+        person.token(&["--no-cache"]).run(),
+        3,
+        &["/oauth/token: the server's certificate is signed by an authority"],
+    );
 }
 
 #[test]

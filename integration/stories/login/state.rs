@@ -72,7 +72,7 @@ fn an_invalid_state_file_counts_as_not_logged_in() {
     }
     fs::remove_file(&state).expect("removed");
     std::os::unix::fs::symlink("/etc/passwd", &state).expect("a link");
-    fails_with_hint(person.token(&["--no-cache"]).run(), 1, &["is not a login file of this user"], LOGIN_HINT);
+    fails_with_hint(person.token(&["--no-cache"]).run(), 1, &["not a login file of this user"], LOGIN_HINT);
     person.log_in();
     prints_token(person.token(&["--no-cache"]).run());
     // The marker of another login invalidates this one.

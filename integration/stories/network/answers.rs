@@ -33,7 +33,12 @@ fn a_connection_that_always_breaks_is_reported_after_four_attempts() {
 fn an_html_page_in_place_of_a_token_is_reported() {
     let world = World::new();
     world.emulator.fault(Fault::html());
-    fails_with_hint(world.token(&[]).run(), 4, &["200", "text/html", "not with a token"], "captive portal");
+    fails_with_hint(
+        world.token(&[]).run(),
+        4,
+        &["200", "text/html", "expected JSON, but the response is"],
+        "captive portal",
+    );
     assert_eq!(world.requests(), 1);
 }
 
@@ -49,7 +54,7 @@ fn json_without_a_token_is_an_error() {
     for body in ["{}", "[]", "null", "{\"iamToken\": 1}", "{\"iamToken\": \"t1.x.y\"", "42"] {
         let world = World::new();
         world.emulator.fault(Fault::body(body));
-        fails_with(world.token(&[]).run(), 4, &["not with a token"]);
+        fails_with(world.token(&[]).run(), 4, &["expected JSON, but the response is"]);
     }
 }
 
@@ -72,7 +77,7 @@ fn a_dripping_response_ends_at_the_deadline() {
     let world = World::new();
     world.configure("timeout = \"3s\"");
     world.emulator.fault(Fault::dripping(1, Duration::from_millis(500)));
-    fails_with_hint(world.token(&[]).limit(PATIENCE).run(), 4, &["no answer within"], "--timeout");
+    fails_with_hint(world.token(&[]).limit(PATIENCE).run(), 4, &["no response within"], "--timeout");
     assert!((1..=4).contains(&world.requests()), "{} requests", world.requests());
 }
 
@@ -88,7 +93,7 @@ fn a_slow_response_within_the_deadline_is_accepted() {
 fn a_cloud_that_does_not_respond_is_abandoned_at_the_deadline() {
     let world = World::new();
     world.emulator.fault(Fault::held());
-    fails_with(world.token(&["--timeout", "2s"]).limit(PATIENCE).run(), 4, &["no answer within"]);
+    fails_with(world.token(&["--timeout", "2s"]).limit(PATIENCE).run(), 4, &["no response within"]);
     assert!((1..=4).contains(&world.requests()), "{} requests", world.requests());
 }
 

@@ -148,7 +148,10 @@ fn an_iam_token_of_unknown_expiry_is_returned_with_a_warning_below_min_ttl() {
     let call =
         |arguments: &[&str]| sandbox.ycred(["token"].iter().chain(arguments)).env("YC_IAM_TOKEN", "t1.a.b").run();
     assert_eq!(
-        prints_token_with_warning(call(&["--min-ttl", "1h"]), &["the token's expiry is unknown, so the 1h asked for"]),
+        prints_token_with_warning(
+            call(&["--min-ttl", "1h"]),
+            &["the token's expiry is unknown, so it may expire sooner than the requested 1h"]
+        ),
         "t1.a.b"
     );
     let json = call(&["--format", "json"]).exits(0).stderr_is_empty().stdout;

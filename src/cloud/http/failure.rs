@@ -117,8 +117,12 @@ pub(super) fn connection_failure(
     match error {
         ureq::Error::Timeout(what) => Failure::temporary(
             Error::unavailable(format!(
-                "{url}: no answer within {}{through} ({what})",
-                if budget < Duration::from_secs(1) { "a second".to_owned() } else { human(millis(budget)) }
+                "{url}: no response within {}{through} ({what})",
+                if budget < Duration::from_secs(1) {
+                    format!("{} ms", budget.as_millis())
+                } else {
+                    human(millis(budget))
+                }
             ))
             .timed_out(),
         ),
@@ -200,23 +204,26 @@ fn tls_failure(error: &rustls::Error, url: &str, through: &str, ca_file: Option<
         .map_or("this machine's roots".to_owned(), |path| format!("this machine's roots and {}", path.display()));
     let (why, hint) = match why {
         C::UnknownIssuer => (
-            format!("its certificate is signed by an authority that is not among {trusted}"),
+            format!("the server's certificate is signed by an authority that is not among {trusted}"),
             "behind a TLS-inspecting proxy, add the PEM file of its authority: ca-file = \"…\" in the profile, or \
              SSL_CERT_FILE",
         ),
         C::Expired | C::ExpiredContext { .. } => (
-            "its certificate has expired".to_owned(),
+            "the server's certificate has expired".to_owned(),
             "check this machine's clock; if it is right, the server's owner must renew the certificate",
         ),
         C::NotValidYet | C::NotValidYetContext { .. } => {
-            ("its certificate is not valid yet".to_owned(), "check this machine's clock")
+            ("the server's certificate is not valid yet".to_owned(), "check this machine's clock")
         }
         C::NotValidForName | C::NotValidForNameContext { .. } => (
-            format!("its certificate is for another name than {host}"),
+            format!("the server's certificate is not valid for {host}"),
             "check the URL, or open a browser if there may be a captive portal",
         ),
-        C::Revoked => ("its certificate has been revoked".to_owned(), "do not use this server; ask its owner"),
-        other => (format!("its certificate cannot be trusted: {other}"), "check the URL, and `ca-file` in the profile"),
+        C::Revoked => ("the server's certificate has been revoked".to_owned(), "do not use this server; ask its owner"),
+        other => (
+            format!("the server's certificate cannot be trusted: {other}"),
+            "check the URL, and `ca-file` in the profile",
+        ),
     };
     Failure::permanent(Error::profile(format!("{url}: {why}{through}")).hint(hint))
 }

@@ -10,7 +10,6 @@ use crate::profile::Profile;
 use crate::profile::find::check_name;
 use crate::session::Session;
 use crate::sources;
-use crate::sources::SOURCES;
 use crate::sources::source::Assignment;
 use std::path::Path;
 
@@ -30,10 +29,8 @@ pub(super) fn from_environment(selections: &[Selection<'_>], session: &Session<'
     check_name(name)?;
     let environment = session.environment;
     let Some((source, assignments)) = sources::from_environment(environment) else {
-        let variables: Vec<&str> =
-            SOURCES.iter().flat_map(|source| source.variables).map(|variable| variable.name).collect();
         return Err(Error::profile("cannot create a profile: no credentials in the environment")
-            .hint(format!("set one of {}", variables.join(", "))));
+            .hint(format!("set one of {}", sources::variables().join(", "))));
     };
     // Report an invalid variable now, before a profile contains its value.
     Profile::from_environment(environment, session.places)?.open()?;

@@ -144,10 +144,11 @@ impl Plan {
             Ok(Some(other)) => {
                 self.remarks.push(format!("default profile unchanged: {other}; to change it, run `ycred use {name}`"));
             }
-            Ok(None) | Err(_) => {
+            Ok(None) => {
                 self.remarks
                     .push(format!("default profile unchanged: {} is a profile, not an alias", file.path.display()));
             }
+            Err(error) => self.remarks.push(format!("default profile unchanged: {}", error.reason())),
         }
         Ok(())
     }
@@ -164,7 +165,7 @@ impl Plan {
             written.map_err(|error| {
                 let error = Error::profile(format!("{}: cannot write the file", file.path.display()))
                     .because(describe(&error))
-                    .hint("set YCRED_CONFIG_DIR to a writable directory; the profiles written so far are complete");
+                    .hint("set YCRED_CONFIG_DIR to a writable directory");
                 match done {
                     0 => error,
                     done => error.context(format!("{done} of {} files written", self.files.len())),

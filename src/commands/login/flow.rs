@@ -199,7 +199,7 @@ impl BrowserLogin<'_> {
             self.print_stderr(HOW_TO_PASTE);
             let port = self.listener.port();
             self.print_stderr(&format!(
-                "or let the page load: first run this on the browser's machine: \
+                "or, if the browser is on another machine, first run there: \
                  ssh -N -L {port}:127.0.0.1:{port} USER@THIS-HOST"
             ));
         }

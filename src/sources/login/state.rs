@@ -53,7 +53,7 @@ pub struct LoginState {
     /// PKCS#8 of the P-256 key that signs the proofs of possession.
     #[serde(serialize_with = "expose")]
     key: Secret,
-    /// `None` if the organization issues none. Then the login ends when its access token expires.
+    /// `None` if the organization doesn't issue refresh tokens. Then the login ends when its access token expires.
     #[serde(serialize_with = "expose_some")]
     pub refresh_token: Option<Secret>,
     pub access: Option<AccessToken>,
@@ -226,7 +226,7 @@ impl LoginStore {
             Ok(FileState::Content(content)) => Ok(Some(content)),
             Ok(FileState::Nothing) => Ok(None),
             Ok(FileState::Foreign) => {
-                Err(Error::refused(format!("{}: is not a login file of this user", path.display()))
+                Err(Error::refused(format!("{}: not a login file of this user", path.display()))
                     .hint(&self.absent.hint))
             }
             Err(error) => Err(Error::internal(format!("{}: cannot be read", path.display()))
