@@ -15,7 +15,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
-use std::sync::mpsc::{self};
+use std::sync::mpsc;
 use std::thread;
 
 use crate::base::environment::Environment;

@@ -75,7 +75,10 @@ fn stat(file: &WatchedFile) -> Result<fs::Metadata> {
         {
             return missing;
         }
-        let place = if file.setting == "policy-file" { "--policy-file" } else { "its path" };
+        let place = match file.setting.as_str() {
+            "policy-file" => "--policy-file".to_owned(),
+            key => format!("`{key}` in the profile, or the variable that replaces it"),
+        };
         Error::profile(format!("{}", path.display()))
             .because(describe(&error))
             .hint(format!("restore the file, or correct {place}"))

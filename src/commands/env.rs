@@ -15,13 +15,16 @@ use crate::session::child_environment::changes;
 pub const COMMAND: Command =
     Command::new("env", "print the token as shell variables: eval \"$(ycred env)\"", arguments, run);
 
+/// The shells whose syntax ycred can print, and `dotenv` for files.
+const SHELLS: [&str; 6] = ["sh", "bash", "zsh", "fish", "powershell", "dotenv"];
+
 fn arguments(command: clap::Command) -> clap::Command {
     command.arg(
         Arg::new("shell")
             .long("shell")
             .value_name("SHELL")
             .help("output syntax [default: fish if $SHELL is fish, else sh]")
-            .value_parser(["sh", "fish", "powershell", "dotenv"]),
+            .value_parser(SHELLS),
     )
 }
 

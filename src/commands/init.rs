@@ -35,7 +35,7 @@ fn arguments(command: clap::Command) -> clap::Command {
         .value_name("CMD")
         .last(true)
         .action(ArgAction::Append)
-        .help("command for the source to run [e.g. -- yc iam create-token]");
+        .help("command for the source to run [e.g. -- yc iam create-token --format json]");
     // A source gets a switch, such as --metadata, unless a key has the same name.
     let switches = SOURCES.iter().filter(|source| !is_key(source.name)).map(|source| {
         Arg::new(source.name)

@@ -140,7 +140,9 @@ fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, repo
     }
     let validity = |expires| match call.matches.get_flag("revoke") {
         true => format!("which expires at {expires}"),
-        false => format!("still valid in the cloud until {expires}; `ycred logout --revoke` also revokes it there"),
+        false => {
+            format!("still valid in the cloud until {expires}; --revoke would have revoked it there too")
+        }
     };
     let mut link: Option<&dyn Grant> = Some(grant.as_ref());
     while let Some(grant) = link {

@@ -112,8 +112,8 @@ pub fn open(path: &Path) -> Result<Option<ProfileFile>> {
 /// Rejects a file that untrusted users can write.
 ///
 /// # Errors
-/// Profile (3): anyone can write the file, or a user other than root owns it (unless ycred runs as root). The hint has
-/// the `chmod` or `chown` command.
+/// Profile (3): anyone can write the file, or it belongs to a user other than this one and root. The hint has the
+/// `chmod` or `chown` command.
 pub fn check_trust(path: &Path, meta: &fs::Metadata) -> Result<()> {
     if system::files::mode(meta) & 0o002 != 0 {
         return Err(Error::profile(format!("anyone may write it (mode {:04o})", system::files::mode(meta)))
@@ -145,7 +145,7 @@ pub fn check_named_file(path: &Path, what: &str) -> Result<()> {
     check_trust(path, &meta).map_err(|error| error.context(format!("{what} {}", path.display())))
 }
 
-/// Returns the target if a profile is an alias. `list` and `use` call this for `default.toml`.
+/// Returns the target if a profile is an alias. `use` and `import` call this for `default.toml`.
 ///
 /// # Errors
 /// As [`open`]; or the file is not TOML or not a valid alias.

@@ -6,10 +6,10 @@ use crate::sources::source::Key;
 /// The common keys, apart from `source`. Each source adds its own.
 pub const COMMON_KEYS: &[Key] = &[
     Key { name: "impersonate", value: "ACCOUNT", about: "service account to impersonate; a list is a chain" },
-    Key { name: "endpoint", value: "HOST", about: "installation [default: api.cloud.yandex.net]" },
+    Key { name: "endpoint", value: "HOST", about: "api.cloud.yandex.net [default] or api.yandexcloud.kz" },
     Key { name: "iam-url", value: "URL", about: "IAM URL, or \"discover\" [default: https://iam.<endpoint>]" },
     Key { name: "auth-url", value: "URL", about: "URL of the auth host [default: https://auth.yandex.cloud]" },
-    Key { name: "audience", value: "TEXT", about: "aud claim of the JWT [default: the URL it is sent to]" },
+    Key { name: "audience", value: "AUDIENCE", about: "aud claim of the JWT [default: the URL it is sent to]" },
     Key { name: "ca-file", value: "FILE", about: "PEM certificates to trust besides the system's roots" },
     Key { name: "hosts", value: "HOST", about: "more hosts that may get the token: host[:port], *.domain" },
     Key {

@@ -47,7 +47,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let key = Origin::from_settings(settings, &KEY)?.ok_or_else(|| {
         settings
             .missing("source \"authorized-key\" needs `key-file`")
-            .hint("set key-file = \"FILE\" in the profile (`ycred init` has --key-file FILE)")
+            .hint("set key-file = \"FILE\" in the profile, or pass --key-file FILE to `ycred init`")
     })?;
     let identity = key.identify(identity);
     Ok(Box::new(AuthorizedKeyGrant { key, identity, installation: installation.clone(), caching: opening.caching() }))

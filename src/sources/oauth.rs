@@ -48,7 +48,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
         let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
         return Err(settings
             .missing(&format!("source \"oauth\" needs exactly one of {}, but has {count}", names.join(", ")))
-            .hint("set oauth-token-file = \"FILE\" in the profile (`ycred init` has --oauth-token-file FILE)"));
+            .hint("set oauth-token-file = \"FILE\" in the profile, or pass --oauth-token-file FILE to `ycred init`"));
     }
     let identity = opening.installation.identify(Identity::of(SOURCE.name)).with_some("ca-file", opening.ca_file);
     let token = Origin::from_settings(settings, &TOKEN)?.ok_or_else(|| settings.missing("missing OAuth token"))?;

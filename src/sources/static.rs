@@ -40,7 +40,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let token = token.ok_or_else(|| {
         settings
             .missing("source \"static\" needs exactly one of `token-file` and `token-env`")
-            .hint("set token-file = \"FILE\" in the profile (`ycred init` has --token-file FILE)")
+            .hint("set token-file = \"FILE\" in the profile, or pass --token-file FILE to `ycred init`")
     })?;
     let identity = token.identify(Identity::of(SOURCE.name));
     Ok(Box::new(StaticGrant { token, identity }))

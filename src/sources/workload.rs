@@ -63,7 +63,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let account = settings.text("service-account-id")?.ok_or_else(|| {
         settings
             .missing("source \"workload\" needs `service-account-id`")
-            .hint("set service-account-id = \"ID\" in the profile (`ycred init` has --service-account-id ID)")
+            .hint("set service-account-id = \"ID\" in the profile, or pass --service-account-id ID to `ycred init`")
     })?;
     if !is_account_id(account) {
         return Err(
