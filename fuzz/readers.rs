@@ -304,7 +304,9 @@ fn request(
             let token = Secret::new("t1.fuzzed-token.fuzzed".into());
             exchange.write(&IssuedToken::new(&token, NOW));
             exchange.done(&["cr.yandex".into()]);
-            for reply in [exchange.refuse(Refusal::NotMine), exchange.refuse(Refusal::Failed(&Error::refused("no")))] {
+            for reply in
+                [exchange.refuse(Refusal::HostNotAllowed), exchange.refuse(Refusal::Failed(&Error::refused("no")))]
+            {
                 assert!(
                     !String::from_utf8_lossy(&reply.stdout).contains("fuzzed-token"),
                     "a refusal contains no token"
@@ -350,7 +352,7 @@ fn git(input: &[u8]) {
 
 fn bazel(input: &[u8]) {
     if let Some(exchange) = request(named("bazel"), &["get"], input, &Environment::default()) {
-        let refused = exchange.refuse(Refusal::NotMine);
+        let refused = exchange.refuse(Refusal::HostNotAllowed);
         assert!(refused.code == 1 && refused.stdout.is_empty());
         check_error(&refused.reason.expect("the reason for bazel"));
     }
@@ -441,7 +443,7 @@ fn keyring(input: &[u8]) {
             if let Some(Target::Host(host)) = &exchange.request().target {
                 check_host(host);
             }
-            exchange.refuse(Refusal::NotMine)
+            exchange.refuse(Refusal::HostNotAllowed)
         }
         Err(error) => {
             check_error(&error);

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{find, skip};
 
 /// Time limit of one step of an installation. Generous enough for a large wheel on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(240);
+const WAIT_LIMIT: Duration = Duration::from_secs(240);
 
 /// The result of each installation in this run.
 static INSTALLATIONS: Mutex<Option<HashMap<String, Result<PathBuf, String>>>> = Mutex::new(None);
@@ -138,7 +138,7 @@ fn prepare(name: &str, install: impl FnOnce(&Path) -> Result<(), String>) -> Res
 
 /// Waits for the lock while another process installs the same packages.
 fn wait_for(lock: &File) -> io::Result<()> {
-    let end = Instant::now() + 2 * PATIENCE;
+    let end = Instant::now() + 2 * WAIT_LIMIT;
     loop {
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(Duration::from_millis(50)),
@@ -162,7 +162,7 @@ fn run_installer(command: &mut Command) -> Result<(), String> {
     let output = || printed.reopen().map_err(|error| failure(error.to_string()));
     command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).process_group(0);
     let mut child = command.spawn().map_err(|error| failure(error.to_string()))?;
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + WAIT_LIMIT;
     let status = loop {
         match child.try_wait().map_err(|error| failure(error.to_string()))? {
             Some(status) => break status,
@@ -173,7 +173,7 @@ fn run_installer(command: &mut Command) -> Result<(), String> {
                 // id is its own.
                 unsafe { libc::kill(-group, libc::SIGKILL) };
                 let _ = child.wait();
-                return Err(failure(format!("killed after {PATIENCE:?}")));
+                return Err(failure(format!("killed after {WAIT_LIMIT:?}")));
             }
         }
     };

@@ -11,7 +11,7 @@ use crate::emulator::faults::Fault;
 use crate::emulator::keys::AuthorizedKey;
 use crate::emulator::{Config, Emulator, TOKENS, Tls};
 use crate::expect::prints_token;
-use crate::harness::waiting::PATIENCE;
+use crate::harness::waiting::WAIT_LIMIT;
 use crate::harness::{Call, Run, Sandbox};
 
 /// A sandbox and the emulator that its profiles use.
@@ -107,7 +107,7 @@ impl World {
     /// Waits until the number of token requests has reached `count`.
     #[track_caller]
     pub fn wait_for_requests(&self, count: usize) {
-        let has_reached = self.emulator.wait_for_requests(TOKENS, count, PATIENCE);
+        let has_reached = self.emulator.wait_for_requests(TOKENS, count, WAIT_LIMIT);
         assert!(has_reached, "{} requests, expected {count}", self.requests());
     }
 

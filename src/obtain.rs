@@ -23,12 +23,12 @@ const SOFT_RENEWAL: Duration = Duration::from_secs(5);
 /// The leader's share of the remaining time. The rest lets the waiters read its error before their own deadline.
 const LEADER_SHARE: f64 = 0.75;
 /// When a waiter stops waiting for the leader: a random point between these shares of the time limit.
-const PATIENCE: (f64, f64) = (0.80, 0.90);
+const WAITER_LIMIT: (f64, f64) = (0.80, 0.90);
 /// The pause before a forced refresh fetches, in which processes started at the same time arrive.
 ///
 /// A process accepts only a fetch that began after its own start. Without the pause, N processes started together would
 /// make two or three requests.
-const GATHER: Duration = Duration::from_millis(200);
+const FORCED_REFRESH_DELAY: Duration = Duration::from_millis(200);
 
 /// A way to obtain a token, built from a profile's settings.
 ///
@@ -205,12 +205,12 @@ impl Run<'_> {
         }
         let clock = self.cx.clock;
         let deadline = self.cx.deadline;
-        let patience = random::between(deadline.point(PATIENCE.0), deadline.point(PATIENCE.1));
+        let patience = random::between(deadline.point(WAITER_LIMIT.0), deadline.point(WAITER_LIMIT.1));
         let mut seen = record;
         let mut current = None;
         let outcome = store::poll(&deadline, clock, || {
-            let is_impatient = clock.elapsed() >= patience;
-            let lock = if is_impatient { self.entry.slot.try_relief_lock() } else { self.entry.slot.try_lock() };
+            let has_waited_enough = clock.elapsed() >= patience;
+            let lock = if has_waited_enough { self.entry.slot.try_relief_lock() } else { self.entry.slot.try_lock() };
             // With or without the lock, check whether another process has finished since the last look.
             current = match self.entry.load() {
                 Ok(record) => record,
@@ -219,7 +219,7 @@ impl Run<'_> {
             let updated =
                 current.as_ref().filter(|current| seen.as_ref().is_none_or(|seen| seen.attempt != current.attempt));
             // A waiter that can still wait ignores a relief leader's failure: the original leader may succeed.
-            let updated = updated.filter(|current| is_impatient || !current.is_failed_relief());
+            let updated = updated.filter(|current| has_waited_enough || !current.is_failed_relief());
             if let Some(outcome) = updated.and_then(|record| self.result_of_other(record)) {
                 return Some(outcome);
             }
@@ -227,7 +227,7 @@ impl Run<'_> {
                 seen.clone_from(&current);
             }
             let role = match lock {
-                Lock::Held(guard) if is_impatient => LeaderRole::Relief(guard),
+                Lock::Held(guard) if has_waited_enough => LeaderRole::Relief(guard),
                 Lock::Held(guard) => LeaderRole::Lock(guard),
                 Lock::Impossible(error) => LeaderRole::NoLock(error),
                 Lock::Busy => return None,
@@ -290,7 +290,7 @@ impl Run<'_> {
             LeaderRole::NoLock(_) => cx.deadline,
             LeaderRole::Lock(_) | LeaderRole::Relief(_) => {
                 if requirements.force_since.is_some() {
-                    cx.clock.sleep(GATHER.min(cx.deadline.left(cx.clock) / 4));
+                    cx.clock.sleep(FORCED_REFRESH_DELAY.min(cx.deadline.left(cx.clock) / 4));
                 }
                 cx.deadline.share(cx.clock, LEADER_SHARE)
             }
@@ -307,7 +307,7 @@ impl Run<'_> {
             };
         self.warn_of_disk(role, write_error.as_ref());
         match outcome {
-            Ok(new) => Ok(self.serve(self.better_of(new, &record, before.as_ref()))),
+            Ok(new) => Ok(self.serve(self.longer_valid(new, &record, before.as_ref()))),
             Err(error) => match record.result(requirements, cx.clock.now()) {
                 Some(Ok(token)) if requirements.force_since.is_none() => Ok(self.serve(token)),
                 _ => Err(error),
@@ -330,7 +330,7 @@ impl Run<'_> {
     /// Returns the fetched token, or the stored one if that expires later and no refresh was forced.
     ///
     /// `record` is the record after the fetch, and `before` the one before it.
-    fn better_of(&self, new: Credential, record: &Record, before: Option<&Record>) -> ReturnedToken {
+    fn longer_valid(&self, new: Credential, record: &Record, before: Option<&Record>) -> ReturnedToken {
         let (requirements, now) = (&self.cx.requirements, self.cx.clock.now());
         if requirements.force_since.is_none() {
             if let Some(Ok(token)) = record.result(requirements, now)

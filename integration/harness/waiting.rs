@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use super::{Call, Running};
 
 /// How long a test waits for something that must happen. Generous enough for a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3600);
 
-/// Waits until the condition is true. Fails the test after [`PATIENCE`].
+/// Waits until the condition is true. Fails the test after [`WAIT_LIMIT`].
 #[track_caller]
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + WAIT_LIMIT;
     while !condition() {
         assert!(Instant::now() < end, "timed out: {what}");
         thread::sleep(Duration::from_millis(5));

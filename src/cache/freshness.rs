@@ -71,7 +71,7 @@ impl Record {
         }
         if left.longer < millis(requirements.min_ttl) || stored.is_fetched_in_future(now) {
             return if is_backing_off {
-                Decision::Serve(self.token_with_facts(stored, requirements, now))
+                Decision::Serve(self.returned_token(stored, requirements, now))
             } else {
                 Decision::Fetch
             };
@@ -80,7 +80,7 @@ impl Record {
         if due && !is_backing_off {
             Decision::Renew(credential)
         } else {
-            Decision::Serve(ReturnedToken { renewal_error: None, ..self.token_with_facts(stored, requirements, now) })
+            Decision::Serve(ReturnedToken { renewal_error: None, ..self.returned_token(stored, requirements, now) })
         }
     }
 
@@ -99,16 +99,16 @@ impl Record {
     pub fn result(&self, requirements: &Requirements, now: Timestamp) -> Option<Result<ReturnedToken>> {
         let usable = self.token.as_ref().filter(|stored| stored.credential().left(now).longer > 0);
         match (&self.failure, usable) {
-            (None, Some(stored)) => Some(Ok(self.token_with_facts(stored, requirements, now))),
+            (None, Some(stored)) => Some(Ok(self.returned_token(stored, requirements, now))),
             (Some(_), Some(stored)) if requirements.force_since.is_none() => {
-                Some(Ok(self.token_with_facts(stored, requirements, now)))
+                Some(Ok(self.returned_token(stored, requirements, now)))
             }
             (Some(failure), _) => Some(Err(failure.error())),
             (None, None) => None,
         }
     }
 
-    fn token_with_facts(&self, stored: &StoredToken, requirements: &Requirements, now: Timestamp) -> ReturnedToken {
+    fn returned_token(&self, stored: &StoredToken, requirements: &Requirements, now: Timestamp) -> ReturnedToken {
         let credential = stored.credential();
         ReturnedToken {
             renewal_error: self.failure.as_ref().map(|failure| failure.message.clone()),

@@ -7,7 +7,7 @@ use crate::base::error::Result;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, lenient_seconds};
 use crate::cloud::http::failure::ServerError;
-use crate::cloud::http::{CONNECT, HttpRequest, Proof};
+use crate::cloud::http::{CONNECT_TIMEOUT, HttpRequest, Proof};
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, http, rpc_status};
 
@@ -81,7 +81,7 @@ pub fn proven_token(
         url: &url,
         headers,
         body: Some(("application/x-www-form-urlencoded", &body)),
-        connect: CONNECT,
+        connect: CONNECT_TIMEOUT,
         direct: false,
     };
     let response = cx.send_proven(&request, proof, explain)?;

@@ -15,7 +15,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::Host;
 use crate::base::identity::Identity;
 use crate::cache::Slot;
-use crate::cloud::http::{CONNECT, HttpRequest, HttpResponse};
+use crate::cloud::http::{CONNECT_TIMEOUT, HttpRequest, HttpResponse};
 use crate::cloud::{Context, rpc_status};
 use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
@@ -158,7 +158,7 @@ fn wait_for_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<LockGuard> {
 }
 
 fn get(url: &str, cx: &Context<'_>) -> Result<HttpResponse> {
-    let request = HttpRequest { url, headers: &[], body: None, connect: CONNECT, direct: false };
+    let request = HttpRequest { url, headers: &[], body: None, connect: CONNECT_TIMEOUT, direct: false };
     cx.send(&request, rpc_status::explain)
 }
 

@@ -31,7 +31,7 @@ use crate::disk::files;
 /// A smaller skew counts as 0, in milliseconds.
 const SKEW_MIN: i64 = 30_000;
 /// The time limit for a TCP connection.
-pub const CONNECT: Duration = Duration::from_secs(3);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The HTTP client of a run, configured by a profile and the environment.
 pub struct Http {

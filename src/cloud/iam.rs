@@ -10,7 +10,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, lenient_time};
-use crate::cloud::http::{CONNECT, HttpRequest, HttpResponse};
+use crate::cloud::http::{CONNECT_TIMEOUT, HttpRequest, HttpResponse};
 use crate::cloud::installation::{Installation, TOKENS_PATH};
 use crate::cloud::{Context, rpc_status};
 
@@ -217,7 +217,7 @@ fn send(
         url: &url,
         headers: &headers,
         body: Some(("application/json", body)),
-        connect: CONNECT,
+        connect: CONNECT_TIMEOUT,
         direct: false,
     };
     let response = cx.send(&request, rpc_status::explain)?;

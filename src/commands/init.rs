@@ -98,7 +98,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     // Source `login` needs a person, so log in while one is at the terminal.
     let login_report = match profile.source.needs_login {
         true => Some(
-            login::log_in(&profile, call, flow::PATIENCE, session)
+            login::log_in(&profile, call, flow::LOGIN_TIMEOUT, session)
                 .map_err(|error| error.context(format!("{}: profile created, but the login failed", path.display())))?,
         ),
         false => None,

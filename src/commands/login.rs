@@ -43,7 +43,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         Some(hint) => error.replace_hint(hint),
         None => error,
     })?;
-    let timeout = call.options.timeout.unwrap_or(flow::PATIENCE);
+    let timeout = call.options.timeout.unwrap_or(flow::LOGIN_TIMEOUT);
     let report = log_in(&profile, call, timeout, session)?;
     Ok(Outcome::reply(Reply::text(format!("{profile}: {report}\n"))))
 }

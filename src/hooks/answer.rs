@@ -103,7 +103,7 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
             }
             profile
         }
-        (Some(Target::Unreadable), _) => return Ok(exchange.refuse(Refusal::NotMine)),
+        (Some(Target::Unreadable), _) => return Ok(exchange.refuse(Refusal::HostNotAllowed)),
         (Some(Target::Host(host)), Ok(profile)) if profile.hosts.covers_for(scope, host) => profile,
         // A broken profile is an error only for the built-in hosts: it cannot say which other hosts are its own.
         (Some(Target::Host(host)), Err(error))
@@ -112,7 +112,7 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
             return Err(error);
         }
         (Some(Target::Host(host)), Err(_)) if hosts::is_built_in(scope, host) => return Ok(exchange.done(&[])),
-        (Some(Target::Host(_)), _) => return Ok(exchange.refuse(Refusal::NotMine)),
+        (Some(Target::Host(_)), _) => return Ok(exchange.refuse(Refusal::HostNotAllowed)),
     };
     match &request.operation {
         Operation::Get => get(hook_call, exchange, &profile, session),

@@ -75,7 +75,7 @@ impl Exchange for Helper {
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
-            Refusal::NotMine => {
+            Refusal::HostNotAllowed => {
                 let reason = match &self.request.target {
                     Some(Target::Host(host)) if host.scheme == Some(Scheme::Http) && !is_loopback(&host.name) => {
                         Error::usage(format!("the token may not be sent over plain http: {host}")).hint("use https")
@@ -133,7 +133,7 @@ mod tests {
             ("", "the URI does not name a host"),
         ] {
             let exchange = read(&["get"], &json!({"uri": uri}).to_string()).expect("read");
-            let reply = exchange.refuse(Refusal::NotMine);
+            let reply = exchange.refuse(Refusal::HostNotAllowed);
             assert!(reply.code == 1 && reply.stdout.is_empty(), "{uri}");
             assert!(reply.reason.expect("a reason").render().contains(message), "{uri}");
         }

@@ -152,7 +152,7 @@ impl Exchange for Provider {
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
             // Cargo then tries its next provider.
-            Refusal::NotMine => error("url-not-supported"),
+            Refusal::HostNotAllowed => error("url-not-supported"),
             Refusal::Failed(why) => failure(why),
         }
     }
@@ -197,7 +197,7 @@ mod tests {
             "{\"Ok\":{\"cache\":\"expires\",\"expiration\":1787421600,\"kind\":\"get\",\"operation_independent\":true,\
              \"token\":\"Bearer t1.XXX\"}}\n"
         );
-        assert_eq!(text(&exchange.refuse(Refusal::NotMine)), "{\"Err\":{\"kind\":\"url-not-supported\"}}\n");
+        assert_eq!(text(&exchange.refuse(Refusal::HostNotAllowed)), "{\"Err\":{\"kind\":\"url-not-supported\"}}\n");
         let failed = exchange.refuse(Refusal::Failed(&Error::refused("no").hint("fix")));
         assert_eq!(text(&failed), "{\"Err\":{\"caused-by\":[\"fix\"],\"kind\":\"other\",\"message\":\"no\"}}\n");
         assert_eq!(failed.code, 0);

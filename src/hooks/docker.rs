@@ -127,14 +127,14 @@ impl Exchange for Helper {
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match (why, &self.request.operation) {
             (Refusal::Failed(error), _) => failure(error),
-            (Refusal::NotMine, Operation::Store) => {
+            (Refusal::HostNotAllowed, Operation::Store) => {
                 let message = format!(
                     "ycred does not store passwords, and {} is not one of its hosts: configure another credential helper for it\n",
                     crate::base::error::clean(&self.server)
                 );
                 Reply::text(message).with_code(1)
             }
-            (Refusal::NotMine, _) => Reply::text(NOT_FOUND).with_code(1),
+            (Refusal::HostNotAllowed, _) => Reply::text(NOT_FOUND).with_code(1),
         }
     }
 }
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn another_host_is_not_found_with_the_exact_message() {
-        let reply = read("get", "https://index.docker.io/v1/").expect("read").refuse(Refusal::NotMine);
+        let reply = read("get", "https://index.docker.io/v1/").expect("read").refuse(Refusal::HostNotAllowed);
         assert_eq!((stdout(&reply).trim(), reply.code), ("credentials not found in native keychain", 1));
     }
 
@@ -195,7 +195,7 @@ mod tests {
     fn store_does_not_read_the_password() {
         let exchange = read("store", r#"{"ServerURL":"ghcr.io","Username":"u","Secret":"hunter22"}"#).expect("read");
         assert!(matches!(exchange.request().operation, Operation::Store));
-        let reply = exchange.refuse(Refusal::NotMine);
+        let reply = exchange.refuse(Refusal::HostNotAllowed);
         assert!(reply.code == 1 && stdout(&reply).contains("ghcr.io") && !stdout(&reply).contains("hunter22"));
         assert_eq!(exchange.done(&[]).code, 0);
     }

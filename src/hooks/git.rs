@@ -152,7 +152,7 @@ impl Exchange for Helper {
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
-            Refusal::NotMine => Reply::nothing(0),
+            Refusal::HostNotAllowed => Reply::nothing(0),
             // Without `quit`, git would ask the user for a password.
             Refusal::Failed(error) => Reply::text("quit=1\n").with_code(error.kind.exit_code()),
         }
@@ -245,6 +245,6 @@ mod tests {
     fn a_failure_is_quit_and_another_host_is_silent() {
         let exchange = read("get", NEW);
         assert_eq!(exchange.refuse(Refusal::Failed(&Error::refused("x"))).stdout.as_slice(), b"quit=1\n");
-        assert!(exchange.refuse(Refusal::NotMine).stdout.is_empty());
+        assert!(exchange.refuse(Refusal::HostNotAllowed).stdout.is_empty());
     }
 }

@@ -94,7 +94,7 @@ impl Exchange for Helper {
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
-            Refusal::NotMine => pass_on(),
+            Refusal::HostNotAllowed => pass_on(),
             // With exit code 2, pip would warn of an outdated keyring.
             Refusal::Failed(error) if error.kind == Kind::Usage => Reply::nothing(1),
             Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
@@ -166,7 +166,7 @@ mod tests {
         ] {
             let exchange = read(arguments, own).expect("read");
             assert!(matches!(exchange.request().target, Some(Target::Unreadable)), "{arguments:?}");
-            let reply = exchange.refuse(Refusal::NotMine);
+            let reply = exchange.refuse(Refusal::HostNotAllowed);
             assert!(reply.pass_on && reply.code == 1 && reply.stdout.is_empty(), "{arguments:?}");
         }
         for arguments in

@@ -128,7 +128,7 @@ impl Exchange for Plugin {
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
             Refusal::Failed(error) => status(error),
-            Refusal::NotMine => Reply::nothing(0),
+            Refusal::HostNotAllowed => Reply::nothing(0),
         }
     }
 }

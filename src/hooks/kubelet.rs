@@ -126,7 +126,7 @@ impl Exchange for Provider {
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
             // Not cached: the profile may list the host later.
-            Refusal::NotMine => Self::response(Duration::ZERO, "{}"),
+            Refusal::HostNotAllowed => Self::response(Duration::ZERO, "{}"),
             Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
         }
     }
@@ -168,7 +168,7 @@ mod tests {
             text(&reply),
             "{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":\"credentialprovider.kubelet.k8s.io/v1\",\"cacheKeyType\":\"Registry\",\"cacheDuration\":\"3h0m0s\",\"auth\":{\"cr.yandex\":{\"username\":\"iam\",\"password\":\"t1.XXX\"}}}\n"
         );
-        let refused = exchange.refuse(Refusal::NotMine);
+        let refused = exchange.refuse(Refusal::HostNotAllowed);
         assert!(refused.code == 0 && text(&refused).ends_with("\"cacheDuration\":\"0s\",\"auth\":{}}\n"));
         let failed = exchange.refuse(Refusal::Failed(&Error::refused("no")));
         assert!(failed.code == 1 && failed.stdout.is_empty());

@@ -158,7 +158,7 @@ pub trait Exchange: std::fmt::Debug {
     /// Returns the reply without a token: empty, unless the protocol defines one.
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
-            Refusal::NotMine => Reply::nothing(0),
+            Refusal::HostNotAllowed => Reply::nothing(0),
             Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
         }
     }
@@ -226,7 +226,7 @@ impl<'a> IssuedToken<'a> {
 /// The reason for a reply without a token.
 pub enum Refusal<'a> {
     /// The token may not be sent to this host. The reply is the protocol's own "not found".
-    NotMine,
+    HostNotAllowed,
     Failed(&'a Error),
 }
 

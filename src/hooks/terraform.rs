@@ -62,7 +62,7 @@ impl Exchange for Helper {
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
-            Refusal::NotMine => Reply::text("{}\n"),
+            Refusal::HostNotAllowed => Reply::text("{}\n"),
             Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
         }
     }
@@ -97,7 +97,7 @@ mod tests {
             exchange.write(&IssuedToken::new(&token, Timestamp(0))).stdout.as_slice(),
             b"{\"token\":\"t1.XXX\"}\n"
         );
-        let other = exchange.refuse(Refusal::NotMine);
+        let other = exchange.refuse(Refusal::HostNotAllowed);
         assert_eq!((other.stdout.as_slice(), other.code), (&b"{}\n"[..], 0));
     }
 

@@ -73,7 +73,7 @@ impl Exchange for Print {
 
     fn refuse(&self, why: Refusal<'_>) -> Reply {
         match why {
-            Refusal::NotMine => Reply::nothing(Kind::Usage.exit_code()),
+            Refusal::HostNotAllowed => Reply::nothing(Kind::Usage.exit_code()),
             Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
         }
     }

@@ -39,7 +39,7 @@ const KEYS: &[Key] = &[Key {
 pub const ADDRESS: &str = "169.254.169.254";
 const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
 /// Time limit for connecting. The service runs on the same host, so it responds faster if it exists.
-const CONNECT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     let settings = opening.settings;
@@ -105,7 +105,7 @@ impl Grant for MetadataGrant {
             url: &self.url,
             headers: &[("metadata-flavor", "Google")],
             body: None,
-            connect: CONNECT,
+            connect: CONNECT_TIMEOUT,
             direct: true,
         };
         let response = cx.send(&request, explain).map_err(|error| {

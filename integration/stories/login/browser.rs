@@ -12,7 +12,7 @@ use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::login::Page;
 use crate::expect::{fails_with, fails_with_hint, prints_token};
-use crate::harness::waiting::{PATIENCE, wait_until};
+use crate::harness::waiting::{WAIT_LIMIT, wait_until};
 use crate::harness::{YCRED, require_client};
 use crate::sources::person::Person;
 use crate::stories::terminal::TERMINAL;
@@ -104,7 +104,7 @@ fn a_second_callback_during_the_first_is_not_accepted() {
     let callback = person.callback(&person.address(&login));
     let arguments = ["-sS", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", &callback];
     let first = person.world.sandbox.call("curl", arguments).start();
-    assert!(person.world.emulator.wait_for_requests(TOKEN, 1, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 1, WAIT_LIMIT));
     let second = person.world.sandbox.call("curl", arguments).start();
     // By now it has connected. If it has not, it finds the port closed, which is also accepted.
     std::thread::sleep(Duration::from_millis(300));

@@ -7,7 +7,7 @@ use crate::emulator::Config;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::expect::{fails_with, fails_with_hint, prints_token};
-use crate::harness::waiting::{HOUR, PATIENCE, wait_until};
+use crate::harness::waiting::{HOUR, WAIT_LIMIT, wait_until};
 use crate::sources::person::Person;
 
 #[test]
@@ -53,7 +53,7 @@ fn a_concurrent_refresh_does_not_restore_a_login_that_logout_ended() {
         person.age(13 * HOUR);
         person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
         let refresh = person.token(arguments).start();
-        assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+        assert!(person.world.emulator.wait_for_requests(TOKEN, 2, WAIT_LIMIT));
         let logout = person.world.sandbox.ycred(["logout"]).start();
         wait_until("the session file is deleted", || {
             person.world.sandbox.files("state").iter().all(|path| !path.to_string_lossy().ends_with(".session"))
@@ -76,7 +76,7 @@ fn a_refresh_that_outlasts_the_timeout_of_logout_stores_nothing() {
     person.age(13 * HOUR);
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let refresh = person.token(&["--no-cache"]).start();
-    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, WAIT_LIMIT));
     person.world.sandbox.ycred(["logout", "--timeout", "1s"]).run().exits(0).stdout_has("logged out");
     person.world.emulator.clear_faults();
     prints_token(refresh.finish());
@@ -109,7 +109,7 @@ fn the_token_of_a_concurrent_renewal_is_revoked_too() {
     person.age(13 * HOUR);
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let renewal = person.token(&["--no-cache"]).start();
-    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, WAIT_LIMIT));
     let logout = person.world.sandbox.ycred(["logout", "--revoke", "-v"]).start();
     wait_until("logout waits", || logout.stderr().contains("waiting"));
     person.world.emulator.clear_faults();

@@ -8,7 +8,7 @@ use crate::emulator::faults::{Endpoint, Fault};
 use crate::expect::{fails_with_hint, prints_token, prints_token_with_warning};
 use crate::harness::machine::strace;
 use crate::harness::run_all;
-use crate::harness::waiting::{HOUR, HeldLock, PATIENCE, wait_until};
+use crate::harness::waiting::{HOUR, HeldLock, WAIT_LIMIT, wait_until};
 use crate::sources::person::Person;
 
 #[test]
@@ -20,9 +20,9 @@ fn a_new_login_does_not_use_a_token_of_the_previous_one() {
     person.world.emulator.set(|settings| settings.life = HOUR);
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
     let renewal = person.token(&["--force-refresh"]).start();
-    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, WAIT_LIMIT));
     let login = person.login(&[]).start();
-    assert!(person.world.emulator.wait_for_requests(TOKEN, 3, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 3, WAIT_LIMIT));
     person.world.emulator.clear_faults();
     prints_token(renewal.finish());
     login.finish().exits(0);
@@ -85,7 +85,7 @@ fn without_a_working_lock_the_slower_renewal_uses_the_token_of_the_faster_one() 
     };
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));
     let slow = lockless("tmp/a").start();
-    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, WAIT_LIMIT));
     let first = prints_token(lockless("tmp/b").run());
     person.world.emulator.clear_faults();
     // The slow process is rejected because the other one was first. It then finds the token that the other one stored.
@@ -100,7 +100,7 @@ fn two_concurrent_logins_open_one_browser() {
     let person = Person::new();
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     let first = person.login(&[]).start();
-    assert!(person.world.emulator.wait_for_requests(TOKEN, 1, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 1, WAIT_LIMIT));
     let second = person.login(&[]).start();
     wait_until("the second login waits", || second.stderr().contains("another `ycred login`"));
     person.world.emulator.clear_faults();
@@ -110,7 +110,7 @@ fn two_concurrent_logins_open_one_browser() {
     // If the first login fails, both report the same error.
     person.world.emulator.fault(Fault { hold: true, ..Fault::refuse(400) }.on(Endpoint::OauthToken).message("no more"));
     let first = person.login(&[]).start();
-    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, PATIENCE));
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, WAIT_LIMIT));
     let second = person.login(&[]).start();
     wait_until("the second login waits", || second.stderr().contains("another `ycred login`"));
     person.world.emulator.clear_faults();

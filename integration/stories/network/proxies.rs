@@ -6,7 +6,7 @@ use crate::emulator::{Config, Emulator, Tls};
 use crate::expect::{fails_with, fails_with_hint, prints_token, token_on_stdout};
 use crate::harness::Sandbox;
 use crate::harness::machine::in_own_network;
-use crate::harness::waiting::PATIENCE;
+use crate::harness::waiting::WAIT_LIMIT;
 use crate::server::Response;
 use crate::stories::tunnel::Tunnel;
 use crate::world::World;
@@ -169,7 +169,7 @@ fn a_socks5_proxy_gets_the_resolved_address_as_from_curl() {
             let (proxy, requests) = start_socks5_proxy(emulator.address());
             let call = sandbox.ycred(["token", "--no-cache"]).env(variable, format!("socks5://{proxy}"));
             prints_token(call.run());
-            let request = requests.recv_timeout(PATIENCE).expect("a request to the proxy");
+            let request = requests.recv_timeout(WAIT_LIMIT).expect("a request to the proxy");
             assert_eq!(request[..4], [5, 1, 0, 1], "CONNECT to an IPv4 address");
             assert_eq!(request[4..8], [10, 9, 8, 7]);
         }
@@ -186,7 +186,7 @@ fn a_socks5h_proxy_gets_the_name_to_resolve() {
     world.sandbox.profile("default", &format!("{settings}iam-url = \"{url}\"\n"));
     let (proxy, requests) = start_socks5_proxy(world.emulator.address());
     prints_token(world.token(&["--no-cache"]).env("HTTPS_PROXY", format!("socks5h://{proxy}")).run());
-    let request = requests.recv_timeout(PATIENCE).expect("a request to the proxy");
+    let request = requests.recv_timeout(WAIT_LIMIT).expect("a request to the proxy");
     assert_eq!(request[..4], [5, 1, 0, 3], "CONNECT to a name");
     assert!(request[4..].starts_with(b"iam.nowhere.example"));
 }
@@ -196,7 +196,7 @@ fn an_unsupported_proxy_scheme_is_an_error_and_is_not_bypassed() {
     at_a_non_loopback_address(|emulator, sandbox| {
         for kind in ["ftp", "quic"] {
             let call = sandbox.ycred(["token", "--no-cache", "--timeout", "5s"]);
-            let run = call.env("HTTPS_PROXY", format!("{kind}://127.0.0.1:1")).limit(PATIENCE).run();
+            let run = call.env("HTTPS_PROXY", format!("{kind}://127.0.0.1:1")).limit(WAIT_LIMIT).run();
             fails_with(run.fails().stdout_is(""), 3, &["HTTPS_PROXY"]);
         }
         assert_eq!(emulator.server().connections(), 0);
@@ -227,7 +227,7 @@ fn a_name_exempted_by_no_proxy_is_not_sent_to_the_proxy() {
     for exempt in ["iam.test.example", "test.example", ".test.example", "*.example", "x,\ttest.example"] {
         let call = world.token(&["--timeout", "3s", "--force-refresh"]).env("HTTPS_PROXY", tunnel.url());
         // This machine cannot resolve the name, so the run fails. The proxy must not get a request.
-        call.env("no_proxy", exempt).limit(PATIENCE).run().exits(4).stdout_is("");
+        call.env("no_proxy", exempt).limit(WAIT_LIMIT).run().exits(4).stdout_is("");
         assert_eq!(tunnel.targets(), Vec::<String>::new(), "{exempt}");
     }
     let call = world.token(&["--force-refresh"]).env("HTTPS_PROXY", tunnel.url());

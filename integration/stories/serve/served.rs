@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use serde_json::Value;
 
 use crate::emulator::METADATA;
-use crate::harness::waiting::{PATIENCE, wait_until};
+use crate::harness::waiting::{WAIT_LIMIT, wait_until};
 use crate::harness::{Call, Run, Running};
 use crate::world::World;
 
@@ -105,7 +105,7 @@ pub fn request(port: u16, method: &str, path: &str, headers: &[&str]) -> HttpRes
         false => [&[host.as_str()], headers].concat(),
     };
     let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connects");
-    connection.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    connection.set_read_timeout(Some(WAIT_LIMIT)).expect("a timeout");
     write!(connection, "{method} {path} HTTP/1.1\r\n{}\r\n\r\n", headers.join("\r\n")).expect("sent");
     let mut reply = String::new();
     connection.read_to_string(&mut reply).expect("a response");

@@ -9,8 +9,8 @@ use crate::base::random;
 use crate::cloud::http::failure::Failure;
 
 /// The first and the longest pause between attempts. The actual pause is random, from 0 up to it ("full jitter").
-const PAUSE_FIRST: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(4);
+const BACK_OFF_FIRST: Duration = Duration::from_millis(200);
+const BACK_OFF_MAX: Duration = Duration::from_secs(4);
 
 /// How long and how often to try a request.
 pub struct RetryPolicy<'a> {
@@ -33,7 +33,7 @@ pub(super) fn retry<T>(
     policy: &RetryPolicy<'_>,
     mut send: impl FnMut(Duration) -> Result<T, Failure>,
 ) -> Result<T> {
-    let mut pause = PAUSE_FIRST;
+    let mut pause = BACK_OFF_FIRST;
     let mut last_error: Option<Error> = None;
     for attempt in 1.. {
         let left = policy.deadline.left(policy.clock);
@@ -57,7 +57,7 @@ pub(super) fn retry<T>(
             .diagnostics
             .debug(|| format!("attempt {attempt}: {}; next one in {} ms", error.reason(), wait.as_millis()));
         policy.clock.sleep(wait);
-        pause = (pause * 2).min(PAUSE_MAX);
+        pause = (pause * 2).min(BACK_OFF_MAX);
         last_error = Some(error);
     }
     unreachable!("the loop ends by returning")

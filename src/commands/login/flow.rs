@@ -21,7 +21,7 @@ use crate::sources::login::state::{AccessToken, LoginFailure, LoginState};
 use crate::system::loopback::{Listener, PendingRequest};
 
 /// The default time limit for the person.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(300);
 /// For this long after a failed login, no browser opens unless the user forces it. Otherwise a loop around `ycred
 /// login` would fill the screen with browser windows.
 const COOL_DOWN: Duration = Duration::from_secs(30);

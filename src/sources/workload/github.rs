@@ -7,7 +7,7 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme, is_loopback};
 use crate::base::secret::Secret;
 use crate::cloud::http::failure::ServerError;
-use crate::cloud::http::{CONNECT, HttpRequest};
+use crate::cloud::http::{CONNECT_TIMEOUT, HttpRequest};
 use crate::cloud::{Context, auth};
 use crate::sources::metadata;
 use crate::sources::settings::Settings;
@@ -60,7 +60,7 @@ impl GitHub {
         let url = format!("{}{separator}audience={}", self.url, auth::encode(&self.audience).collect::<String>());
         let bearer = Secret::wrapping(format!("bearer {}", self.token.expose()));
         let headers = [("authorization", bearer.expose()), ("accept", "application/json")];
-        let request = HttpRequest { url: &url, headers: &headers, body: None, connect: CONNECT, direct: false };
+        let request = HttpRequest { url: &url, headers: &headers, body: None, connect: CONNECT_TIMEOUT, direct: false };
         let response = cx.send(&request, explain).map_err(|error| {
             let hint =
                 "run the job again with `permissions: id-token: write` (GitHub issues ID tokens only during the job)";

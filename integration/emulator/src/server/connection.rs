@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::request::Request;
 use super::response::{Delivery, Framing, Response, Stage, framed, head, reason};
-use super::shared::{PATIENCE, POLL, Shared, lock};
+use super::shared::{POLL, Shared, WAIT_LIMIT, lock};
 use super::stream::{Stream, handshake, waits};
 
 /// The largest request head. Real servers allow 8 to 64 KiB.
@@ -41,9 +41,9 @@ impl From<io::Error> for Unread {
 }
 
 impl Connection<'_> {
-    /// Reads more bytes. Returns `Gone` at the end of the stream, after `PATIENCE`, and when the server is dropped.
+    /// Reads more bytes. Returns `Gone` at the end of the stream, after `WAIT_LIMIT`, and when the server is dropped.
     fn fill(&mut self) -> Result<(), Unread> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + WAIT_LIMIT;
         let mut piece = [0; 16 * 1024];
         while Instant::now() < end && !self.shared.stopping() {
             match self.stream.read(&mut piece) {
@@ -225,7 +225,7 @@ impl Connection<'_> {
         };
         let mut far = TcpStream::connect_timeout(&to, Duration::from_secs(3))?;
         far.set_read_timeout(Some(POLL))?;
-        far.set_write_timeout(Some(PATIENCE))?;
+        far.set_write_timeout(Some(WAIT_LIMIT))?;
         near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
         far.write_all(&buffer)?;
         let (near_copy, far_copy) = (near.try_clone()?, far.try_clone()?);
@@ -241,7 +241,7 @@ impl Connection<'_> {
 fn copy(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
     let mut piece = [0; 16 * 1024];
     let mut silent_since = Instant::now();
-    while !shared.stopping() && silent_since.elapsed() < PATIENCE {
+    while !shared.stopping() && silent_since.elapsed() < WAIT_LIMIT {
         match from.read(&mut piece) {
             Ok(0) => break,
             Ok(count) => {
@@ -261,7 +261,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
 pub(super) fn serve(tcp: TcpStream, peer: SocketAddr, number: u64, shared: &Shared) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     tcp.set_read_timeout(Some(POLL))?;
-    tcp.set_write_timeout(Some(PATIENCE))?;
+    tcp.set_write_timeout(Some(WAIT_LIMIT))?;
     let stream = match &shared.tls {
         None => Stream::Plain(tcp),
         Some(config) => match handshake(tcp, config, shared) {

@@ -11,7 +11,7 @@ use super::response::Response;
 /// How often a waiting thread checks whether the server has been dropped.
 pub(super) const POLL: Duration = Duration::from_millis(100);
 /// How long a connection may stay silent, between requests or within one.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Turns a request into a response; called from many threads.
 type Handler = dyn Fn(&Request) -> Response + Send + Sync;

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::shared::{PATIENCE, Shared};
+use super::shared::{Shared, WAIT_LIMIT};
 
 /// A connection with or without TLS.
 pub(super) enum Stream {
@@ -78,7 +78,7 @@ impl Write for Stream {
 /// Completes the TLS handshake, so that a failure is reported as a failed handshake.
 pub(super) fn handshake(mut tcp: TcpStream, config: &Arc<rustls::ServerConfig>, shared: &Shared) -> io::Result<Stream> {
     let mut tls = rustls::ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + WAIT_LIMIT;
     while tls.is_handshaking() {
         if shared.stopping() || Instant::now() >= end {
             return Err(io::ErrorKind::TimedOut.into());
