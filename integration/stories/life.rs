@@ -553,15 +553,3 @@ fn a_key_file_that_others_can_read_causes_a_warning_only_on_a_miss() {
     let token = prints_token_with_warning(world.token(&[]).run(), &["can be read by others", "0644", "chmod 600"]);
     assert_eq!(world.get(), token);
 }
-
-#[test]
-fn env_prints_the_token_in_the_syntax_of_each_shell() {
-    let world = World::new();
-    let token = world.get();
-    for shell in ["sh", "bash", "zsh", "fish", "powershell", "dotenv"] {
-        let run = world.ycred(&["env", "--shell", shell]).run().exits(0).stderr_is_empty();
-        assert!(run.stdout.contains(&format!("'{token}'")), "{run}");
-    }
-    fails_with(world.ycred(&["env", "--shell", "tcsh"]).run(), 2, &["--shell", "tcsh"]);
-    assert_eq!(world.requests(), 1);
-}

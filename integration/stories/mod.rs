@@ -5,6 +5,7 @@
 
 mod access_keys;
 mod crowds;
+mod env;
 mod every_source;
 mod identity;
 mod import;
