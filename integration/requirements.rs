@@ -90,7 +90,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F32", "expired records and old temporary files are removed",
         Tests(&["a_sweep_removes_only_expired_records_and_old_temporary_files", "objects_set_aside_do_not_accumulate"])),
     requirement("F33", "the soft window starts at the exact time; a window longer than the token's validity causes no loop",
-        Tests(&["the_soft_window_begins_to_the_millisecond_when_a_tenth_is_left", "refresh_before_moves_the_soft_window_up_to_half_of_the_life"])),
+        Tests(&["the_soft_window_begins_to_the_millisecond_when_a_tenth_is_left", "refresh_before_extends_the_soft_window_up_to_half_of_the_lifetime"])),
     requirement("F34", "the expiry given to clients is earlier than the real one, but never in the past",
         Tests(&["the_advertised_expiry_is_a_minute_before_the_real_one", "the_advertised_expiry_of_a_short_token_is_neither_past_nor_after_the_real_one"])),
     requirement("F35", "a token valid for 30 s or 1 s is printed; its expiry is never extended, and ycred does not loop",

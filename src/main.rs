@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     let clock = system::clock::clock();
     let began = clock.now();
     process::disable_core_dumps();
-    // A panic message may contain a secret, so only the renderer prints it: one line, exit 5, nothing on stdout.
+    // A panic message may contain a secret. Only `report_panic` prints it, masked and on one line.
     panic::set_hook(Box::new(|_| ()));
     let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| {
         let (arguments, environment) = (std::env::args_os().collect(), Environment::new(std::env::vars_os()));

@@ -32,7 +32,7 @@ const FORCED_REFRESH_DELAY: Duration = Duration::from_millis(200);
 
 /// A way to obtain a token, built from a profile's settings.
 ///
-/// Building a grant reads no secret and uses no network, so a cache hit does neither.
+/// Building a grant uses no network and runs no program, so neither does a cache hit.
 pub trait Grant {
     /// Returns the identity of the grant's tokens.
     fn identity(&self) -> &Identity;

@@ -12,7 +12,7 @@ use crate::cache::watched_files::Snapshot;
 const BACK_OFF_MIN: i64 = 30_000;
 const BACK_OFF_MAX: i64 = 300_000;
 
-/// Returns until when no process requests a better token than this one.
+/// Returns the time before which no process requests a better token than this one.
 ///
 /// The wait is a tenth of the remaining validity, between 30 seconds and 5 minutes.
 pub fn back_off(credential: &Credential, now: Timestamp) -> Timestamp {
@@ -42,7 +42,8 @@ pub struct Attempt<'a> {
 impl Attempt<'_> {
     /// Returns the record to store after this attempt. `before` is the record that it replaces.
     ///
-    /// The record keeps the token that expires later. The new token replaces an old one that expires later:
+    /// The record keeps whichever token expires later. In three cases, the new token replaces the old one even if the old
+    /// one expires later:
     /// * with `--force-refresh`, because the old one may be revoked;
     /// * if the old one is older than `max-age`, because a VM may have another service account now;
     /// * if the old one was stored by a clock that was set back since.

@@ -184,7 +184,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn refresh_before_moves_the_soft_window_up_to_half_of_the_life() {
+    fn refresh_before_extends_the_soft_window_up_to_half_of_the_lifetime() {
         let rules = |ms| RenewalRules { refresh_before: Some(length(ms)), ..PLAIN };
         let at = |left, before| decision(&record(Some(stored(left, 12 * HOUR))), &ANY, &rules(before));
         assert_eq!([at(HOUR + 1, HOUR), at(HOUR, HOUR)], ["serve", "renew"]);

@@ -40,7 +40,8 @@ pub struct Hook {
     pub ignores_unknown_operations: bool,
     /// The client program that calls the hook; `None` if people call it.
     pub program: Option<&'static str>,
-    /// The ycred command that supplies that program with credentials through variables; `None` if it reads none.
+    /// The ycred command that supplies that program with credentials through variables; `None` if the program reads no such
+    /// variables.
     pub wrapper: Option<&'static str>,
     /// Which of the cloud's own hosts its clients connect to.
     pub host_scope: HostScope,
@@ -92,7 +93,7 @@ impl Hook {
         }
     }
 
-    /// Returns the operation that this flag stands for in the protocol, if it does.
+    /// Returns the protocol operation that this flag stands for, if any.
     pub fn operation_of_flag(&self, flag: &Flag) -> Option<&'static str> {
         self.operation_flags.iter().find(|(long, _)| *long == flag.long).map(|(_, operation)| *operation)
     }
@@ -109,7 +110,8 @@ pub struct HookCall {
     pub is_by_symlink: bool,
     /// The error in the arguments. It is reported in the format of the protocol.
     pub usage_error: Option<Error>,
-    /// The arguments that were not parsed, to pass on to another program. All of them if called by the link's name.
+    /// The arguments to pass on to another program: all of them if ycred was called by the link's name, otherwise those that
+    /// the parser did not reach.
     pub unparsed: Vec<OsString>,
     /// Parses arguments that arrive in a request.
     pub parse: ParseArguments,

@@ -34,7 +34,7 @@ fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
         "forget" => Operation::Ignore,
         "store" => {
             return Err(Error::usage(format!(
-                "cannot store the token for {host}: ycred stores only the tokens that it gets itself"
+                "cannot store a token for {host}: ycred does not store tokens"
             ))
             .hint("remove the credentials_helper block to use `terraform login`, or set TF_TOKEN_<host>"));
         }

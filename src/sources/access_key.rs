@@ -231,7 +231,7 @@ impl Grant for AccessKeyGrant {
             false => possible_duration(self.request.duration(), now, token_expiry).ok_or_else(|| {
                 Error::unavailable(format!(
                     "the IAM token expires in {}, and an access key needs one that is valid for at least {}; \
-                     the cloud issues none at the moment",
+                     the cloud has not issued such a token",
                     human(caller.credential.left(now).longer),
                     human(millis(MIN_DURATION + MARGIN)),
                 ))

@@ -76,7 +76,7 @@ impl Origin {
         }
     }
 
-    /// Reads the secret, with any white space around it. Runs the program if the origin is one. Warns if others can
+    /// Reads the secret, including any white space around it. Runs the program if the origin is one. Warns if others can
     /// read the file, unless the secret is short-lived.
     ///
     /// # Errors

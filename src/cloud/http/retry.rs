@@ -23,8 +23,8 @@ pub struct RetryPolicy<'a> {
 
 /// Calls `send` until it succeeds, fails permanently, or the policy's limits are reached.
 ///
-/// `send` gets the time limit of the attempt: half of the remaining time, so that another attempt is possible. `url` is for
-/// messages.
+/// `send` gets the time limit of the attempt: half of the remaining time, so that another attempt is possible, or all of
+/// it if the policy allows only one. `url` is for messages.
 ///
 /// # Errors
 /// The error of the last attempt. Unavailable (4), if no time is left for the first one.
