@@ -51,8 +51,9 @@ pub fn parse_options(hook: &'static Hook, arguments: &[OsString]) -> Result<(Opt
     }
 }
 
-/// Parses the call of a hook. Returns `None` if no argument names a hook: the command line is then for people, whatever
-/// its errors.
+/// Parses the call of a hook. `named` and `suffix` are the results of [`by_name`].
+///
+/// Returns `None` if the command line calls no hook. The parser of commands then parses it and reports its errors.
 pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, arguments: &[OsString]) -> Option<Invocation> {
     let only_own_flags = named.is_some_and(|hook| hook.replaces_program);
     let mut parser = HookParser { hook: named, only_own_flags, ..HookParser::default() };

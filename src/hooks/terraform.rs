@@ -33,10 +33,8 @@ fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
         "get" => Operation::Get,
         "forget" => Operation::Ignore,
         "store" => {
-            return Err(Error::usage(format!(
-                "cannot store a token for {host}: ycred does not store tokens"
-            ))
-            .hint("remove the credentials_helper block to use `terraform login`, or set TF_TOKEN_<host>"));
+            return Err(Error::usage(format!("cannot store a token for {host}: ycred does not store tokens"))
+                .hint("remove the credentials_helper block to use `terraform login`, or set TF_TOKEN_<host>"));
         }
         _ => {
             return Err(Error::usage(format!("unknown operation \"{name}\": expected get, store or forget")));

@@ -5,7 +5,7 @@ use crate::sources::source::Key;
 
 /// The common keys, apart from `source`. Each source adds its own.
 pub const COMMON_KEYS: &[Key] = &[
-    Key { name: "impersonate", value: "ACCOUNT", about: "service account to impersonate; a list is a chain" },
+    Key { name: "impersonate", value: "ACCOUNT", about: "service account to impersonate; repeat the flag for a chain" },
     Key { name: "endpoint", value: "HOST", about: "api.cloud.yandex.net [default] or api.yandexcloud.kz" },
     Key { name: "iam-url", value: "URL", about: "IAM URL, or \"discover\" [default: https://iam.<endpoint>]" },
     Key { name: "auth-url", value: "URL", about: "URL of the auth host [default: https://auth.yandex.cloud]" },
@@ -15,9 +15,13 @@ pub const COMMON_KEYS: &[Key] = &[
     Key {
         name: "refresh-before",
         value: "DURATION",
-        about: "renew if it expires sooner [default: tenth of its validity]",
+        about: "renew a token that expires sooner [default: a tenth of its validity]",
     },
-    Key { name: "max-age", value: "DURATION", about: "renew if older [default: metadata 60s, command 5m, or none]" },
+    Key {
+        name: "max-age",
+        value: "DURATION",
+        about: "renew if older [default: 60s for metadata, 5m for command, else no limit]",
+    },
     Key { name: "min-ttl", value: "DURATION", about: "minimum remaining validity [default: 60s]" },
     Key { name: "timeout", value: "DURATION", about: "time limit for everything in one run [default: 20s]" },
     Key { name: "cache", value: "file|none", about: "where to cache tokens [default: file]" },

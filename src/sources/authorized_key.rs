@@ -25,8 +25,7 @@ pub const SOURCE: Source = Source {
     ..Source::new("authorized-key", "a service account's authorized key", KEYS, open)
 };
 
-const KEYS: &[Key] =
-    &[Key { name: "key-file", value: "FILE", about: "JSON key file; relative to the profile's directory" }];
+const KEYS: &[Key] = &[Key { name: "key-file", value: "FILE", about: "JSON key file that `yc iam key create` writes" }];
 
 const KEY: SecretKind = SecretKind {
     what: "key",

@@ -22,7 +22,7 @@ pub const SOURCE: Source = Source {
 const KEYS: &[Key] = &[Key {
     name: "command",
     value: "COMMAND",
-    about: "command that prints a token: [\"yc\", \"iam\", \"create-token\", \"--format\", \"json\"]",
+    about: "program that prints a token; with arguments: -- PROGRAM ARGUMENT...",
 }];
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {

@@ -28,7 +28,7 @@ const KEYS: &[Key] = &[
     Key {
         name: "oauth-token-command",
         value: "COMMAND",
-        about: "command that prints the OAuth token: [\"prog\", \"arg\"]",
+        about: "program that prints it; with arguments: --oauth -- PROGRAM ARGUMENT...",
     },
 ];
 

@@ -38,7 +38,11 @@ const KEYS: &[Key] = &[
     Key { name: "service-account-id", value: "ACCOUNT", about: "service account with the federated credential" },
     Key { name: FILE, value: "FILE", about: "file that contains the issuer's token, read at each fetch" },
     Key { name: VARIABLE, value: "VARIABLE", about: "environment variable that contains the issuer's token" },
-    Key { name: COMMAND, value: "COMMAND", about: "command that prints the issuer's token: [\"prog\", \"arg\"]" },
+    Key {
+        name: COMMAND,
+        value: "COMMAND",
+        about: "program that prints it; with arguments: --workload -- PROGRAM ARGUMENT...",
+    },
     Key { name: GITHUB, value: "AUDIENCE", about: "in GitHub Actions: audience of the ID token to request" },
 ];
 

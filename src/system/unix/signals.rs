@@ -30,8 +30,8 @@ static CHILD_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 /// Resets SIGCHLD to its default before the first child starts.
 ///
-/// If SIGCHLD is inherited as ignored (some daemons do this), the kernel discards exit statuses. A handler that is
-/// installed already stays.
+/// If SIGCHLD is inherited as ignored (some daemons do this), the kernel discards exit statuses. An installed
+/// handler stays.
 pub fn reset_sigchld() {
     if handler_of(libc::SIGCHLD) == Some(libc::SIG_IGN) {
         CHILD_SIGNAL_WAS_IGNORED.store(true, Ordering::Relaxed);
@@ -106,7 +106,7 @@ pub struct ReceivedSignal {
 }
 
 impl ReceivedSignal {
-    /// Returns true if the child does not get the signal by itself. A second one might have another effect.
+    /// Returns true if only ycred got the signal. If the child got it too, a second copy might have another effect.
     pub fn must_be_forwarded(self) -> bool {
         self.was_sent
             || !FROM_THE_TERMINAL.contains(&self.number)
@@ -196,7 +196,8 @@ fn send_signal(child: u32, signal: i32) {
     }
 }
 
-/// Stops ycred if its child has stopped, so that the parent sees it. Continues the child after ycred is continued.
+/// Stops ycred if its child has stopped, so that ycred's parent (usually a shell) notices. Continues the child after
+/// ycred is continued.
 ///
 /// A child stops by Ctrl-Z, or by itself, as with a shell's `suspend`.
 pub fn stop_like_child(child: u32) {
@@ -207,8 +208,8 @@ pub fn stop_like_child(child: u32) {
     // The child may have continued already (Ctrl-Z, then `fg`), so check again.
     std::thread::sleep(Duration::from_millis(20));
     if is_stopped(child) {
-        // If the child is a shell, it has its own process group, which was in the foreground. The parent later gives the
-        // terminal to ycred's group, so ycred gives it back to the child's group.
+        // If the child is a shell, it has its own process group, which was in the foreground. ycred's parent later
+        // gives the terminal to ycred's group, so ycred gives it back to the child's group.
         let terminal = File::open("/dev/tty").ok();
         // SAFETY: these functions take and return plain integers, and `terminal` keeps the descriptor open. tcsetpgrp
         // may cause SIGTTOU, which is ignored ([`release_terminal`]).
@@ -245,10 +246,10 @@ fn is_session_leader() -> bool {
     unsafe { libc::getsid(0) == libc::getpid() }
 }
 
-/// Leaves the terminal and the standard streams to the child.
+/// Leaves the terminal, stdin and stdout to the child. ycred keeps stderr for its messages.
 ///
-/// The child then has the only open end of a pipe. If the child uses a terminal in the background, the kernel stops it,
-/// and ycred stops with it ([`stop_like_child`]).
+/// ycred no longer holds a pipe open on stdin or stdout, so the pipe closes when the child closes it. If the child is in
+/// the background and uses the terminal, the kernel stops it, and ycred stops with it ([`stop_like_child`]).
 pub fn release_terminal() {
     for signal in [libc::SIGTTIN, libc::SIGTTOU] {
         // SAFETY: SIG_IGN runs no code of this program in signal context.
