@@ -139,5 +139,10 @@ fn the_profile_may_be_a_positional_argument() {
     world.sandbox.ycred(["refresh", "default"]).run().exits(0).stdout_has("profile default: token expires at");
     world.sandbox.ycred(["logout", "default"]).run().exits(0).stdout_has("profile default: deleted the cached token");
     // For `revoke`, this argument might be a token.
-    fails_with_hint(world.sandbox.ycred(["revoke", "other"]).run(), 2, &["--profile"], "--profile other");
+    fails_with_hint(
+        world.sandbox.ycred(["revoke", "other"]).run(),
+        2,
+        &["unexpected argument \"other\""],
+        "--profile other",
+    );
 }

@@ -249,7 +249,7 @@ impl HttpResponse {
             } else {
                 format!("{} bytes of {}", self.body.len(), self.content_type)
             };
-            Error::unavailable(format!("{url}: expected JSON, but the response is {content}")).hint(PORTAL_HINT)
+            Error::unavailable(format!("{url}: unexpected response: {content}")).hint(PORTAL_HINT)
         })
     }
 }

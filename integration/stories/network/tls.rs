@@ -28,7 +28,7 @@ fn an_untrusted_certificate_is_reported_with_its_defect_and_no_credential_is_sen
     for (tls, expected, hint) in [
         (Tls::Expired, "has expired", "clock"),
         (Tls::Early, "not valid yet", "clock"),
-        (Tls::WrongName, "for is not valid for 127.0.0.1", "URL"),
+        (Tls::WrongName, "is not valid for 127.0.0.1", "URL"),
         (Tls::SelfSigned, "signed by an authority that is not among", "ca-file"),
     ] {
         let world = World::with_tls(tls);

@@ -35,7 +35,7 @@ fn failures_of_githubs_token_endpoint_are_retried_or_reported() {
     assert_eq!(prints_token(job(&[]).run()), token);
     for (fault, code, expected) in [
         (Fault::html(), 4, &["/github/idtoken", "text/html"][..]),
-        (Fault::body("{\"count\":0}"), 4, &["/github/idtoken", "expected JSON, but the response is"]),
+        (Fault::body("{\"count\":0}"), 4, &["/github/idtoken", "unexpected response: "]),
         (Fault::body("{\"value\":\"two words\"}"), 1, &["GitHub Actions", "single token on one line"]),
         (Fault::refuse(403).message("no"), 1, &["GitHub Actions", "403", "no"]),
         (Fault::refuse(302), 4, &["GitHub Actions", "redirected"]),

@@ -218,9 +218,9 @@ fn if_the_cloud_is_down_requests_are_retried_and_the_cached_token_is_used() {
 #[test]
 fn responses_that_are_not_from_the_cloud_are_reported() {
     for (fault, expected) in [
-        (Fault::html(), &["/oauth/token", "text/html", "expected JSON, but the response is"][..]),
+        (Fault::html(), &["/oauth/token", "text/html", "unexpected response: "][..]),
         (Fault::body(""), &["/oauth/token", "an empty body"]),
-        (Fault::body("{\"token_type\":\"Bearer\"}"), &["/oauth/token", "expected JSON, but the response is"]),
+        (Fault::body("{\"token_type\":\"Bearer\"}"), &["/oauth/token", "unexpected response: "]),
         (Fault::body("{\"access_token\":\"two words\"}"), &["/oauth/token", "invalid token"]),
         (Fault::refuse(302), &["/oauth/token", "redirected"]),
         (Fault::endless(), &["/oauth/token", "larger than"]),
