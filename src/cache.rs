@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   issued                        refresh-before remains            min-ttl remains           expiry
-//!     |------------ fresh -----------------|------- refreshable ----------|---- expired --------|
+//!     |------------ fresh -----------------|------- soft window ----------|---- expired --------|
 //!       returned immediately: no lock,       one process renews it,         fetched first;
 //!       no network, no write                 the others return it           still usable if the
 //!                                            immediately                    fetch fails

@@ -78,7 +78,7 @@ fn read_token(call: &CommandCall, session: &Session<'_>) -> Result<Option<Secret
     token.map(Some).map_err(|why| Error::usage(format!("standard input is not a token: it {why}")))
 }
 
-/// Returns the profile's valid token from the cache or, otherwise from the login.
+/// Returns the profile's valid token from the cache, or otherwise from the login.
 fn cached_token(profile: &Profile, session: &Session<'_>) -> Result<Secret> {
     let grant = profile.open()?;
     let record = session.cache().entry(grant.identity()).load().map_err(|error| error.context(profile))?;

@@ -55,7 +55,7 @@ pub fn read_promised(file: &mut File, size: u64) -> io::Result<Zeroizing<Vec<u8>
     Ok(content)
 }
 
-/// Reads a file that contains a long-lived secret. Warns if this user owns it and other users can read it.
+/// Reads a file that contains a long-lived secret. Warns if this user owns it and can write it, and other users can read it.
 ///
 /// # Errors
 /// As [`read`]. Profile (3) if the content is not UTF-8.

@@ -45,7 +45,7 @@ pub struct Hook {
     pub wrapper: Option<&'static str>,
     /// Which of the cloud's own hosts its clients connect to.
     pub host_scope: HostScope,
-    /// How long a run may take before the client gives up, if known. It limits `--timeout` and the profile's `timeout`.
+    /// The longest time that a run may take: a little less than the client waits, if that is known. It limits `--timeout` and the profile's `timeout`.
     pub client_timeout: Option<Duration>,
     /// True if the link has the name of another program and precedes it in `PATH`. When called by that name, ycred
     /// accepts only that program's flags, and passes calls that are not for ycred on to it ([`Reply::pass_on`]).
