@@ -163,8 +163,9 @@ fn the_child_owns_the_terminal() {
     let Some(python) = require_client("python3") else { return };
     let world = World::new();
     let terminal = world.sandbox.script("terminal.py", TERMINAL).into_os_string().into_string().expect("UTF-8");
-    let child = "trap 'echo int' INT; test -t 0 && test -t 1 && test -t 2 && echo a terminal
-for turn in $(seq 2000); do [ -z \"$line\" ] || break; read line || sleep 0.01; done; echo got $line; exit 9";
+    // Ctrl-C would end a `seq` that runs after the first output, and with it the loop.
+    let child = "turns=$(seq 2000); trap 'echo int' INT; test -t 0 && test -t 1 && test -t 2 && echo a terminal
+for turn in $turns; do [ -z \"$line\" ] || break; read line || sleep 0.01; done; echo got $line; exit 9";
     let arguments = [&terminal, YCRED, "exec", "--serve", "sh", "-c", child, "a terminal=>\\x03|int=>words\\n"];
     let run = world.sandbox.call(&python, arguments).run().exits(9);
     assert_eq!(run.stdout.matches("int").count(), 1, "Ctrl-C reaches the child once\n{run}");
