@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   issued                        refresh-before remains            min-ttl remains           expiry
-//!     |------------ fresh -----------------|------- soft window ----------|---- expired --------|
+//!     |------------ fresh -----------------|------- soft window ----------|-- below min-ttl ----|
 //!       returned immediately: no lock,       one process renews it,         fetched first;
 //!       no network, no write                 the others return it           still usable if the
 //!                                            immediately                    fetch fails
@@ -179,8 +179,8 @@ impl Slot<'_> {
 
     /// Deletes the token. Returns when the deleted token expires.
     ///
-    /// The record stays, empty and with a new attempt id. A fetch in progress then sees a different id from the one that it
-    /// began with, and stores nothing.
+    /// The record stays, empty and with a new attempt id. A fetch in progress then sees a different id from the one
+    /// that it began with, and stores nothing.
     ///
     /// # Errors
     /// The file cannot be read or written, or the directory belongs to another user.

@@ -2,7 +2,8 @@
 //! takes what the process was given and returns what the process must do. Only `main.rs` exits, and only `main.rs` sets
 //! up stdio and the clock.
 //!
-//! Read [`cache`] first (how long a token is used), then [`obtain`] (how a token is fetched).
+//! Read [`cache`] first (how long a token is used), then [`obtain`] (how a token is fetched). Under `# Errors`, the
+//! name is a [`base::error::Kind`], and the number is its exit code.
 
 #![deny(unsafe_code)]
 
@@ -64,6 +65,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     let outcome = match invocation {
         Invocation::Hook(call) => {
             let (reply, error) = answer::serve(&call, &session);
+            // Only `keyring` passes calls on, to the next keyring in PATH.
             match reply.pass_on.then(|| next_in_path::program(&call, &process.environment)).flatten() {
                 Some(next) => Outcome::Become(next),
                 None => Outcome::Done(Done { reply, stderr: error.map(|error| error.render()).unwrap_or_default() }),

@@ -24,7 +24,7 @@ const SOFT_RENEWAL: Duration = Duration::from_secs(5);
 const LEADER_SHARE: f64 = 0.75;
 /// When a waiter stops waiting for the leader: a random point between these shares of the time limit.
 const WAITER_LIMIT: (f64, f64) = (0.80, 0.90);
-/// The pause before a forced refresh fetches, in which processes started at the same time arrive.
+/// How long a forced refresh waits before it fetches, so that processes started at the same time can share its fetch.
 ///
 /// A process accepts only a fetch that began after its own start. Without the pause, N processes started together would
 /// make two or three requests.
@@ -69,7 +69,8 @@ pub enum Caching {
 #[derive(Debug)]
 pub struct ObtainedToken {
     pub credential: Credential,
-    /// When the skew was measured: see [`Credential::advertised`].
+    /// Whether the skew (the cloud's clock minus this machine's) was measured now or earlier; see
+    /// [`Credential::advertised`].
     pub skew: SkewReading,
 }
 
@@ -180,7 +181,8 @@ impl Run<'_> {
             Decision::Serve(token) => return self.serve(token),
             Decision::Fetch | Decision::Refuse(_) => return unchanged(cached),
         }
-        // Written before the request: if nothing can be stored, every process would renew without the others knowing.
+        // Store the back-off before the request. If it cannot be stored, do not renew: every process would, without
+        // knowing of the others.
         let before = before.with_back_off(self.cx.clock.now());
         let Ok(snapshot) = self.entry.snapshot() else { return unchanged(cached) };
         if self.entry.write(&before).is_err() {
@@ -341,7 +343,8 @@ impl Run<'_> {
             }
         } else if before
             .and_then(Record::credential)
-            // If the time of issue is the same too, the token came from a login made after this process started.
+            // The same secret with the same time of issue is not a repetition by the cloud: a login made after this
+            // process started has stored it, so there is no warning.
             .is_some_and(|old| old.secret == new.secret && old.issued != new.issued)
         {
             let what = format!(

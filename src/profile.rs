@@ -273,7 +273,7 @@ impl Profile {
                 "{self}: the request contains a service account token, but source \"{name}\" cannot use it"
             ))
             .hint(
-                "use a profile with source = \"workload\", or make the client send no token (kubelet: tokenAttributes)",
+                "use a profile with source = \"workload\", or make the client send no token (kubelet: remove tokenAttributes)",
             ));
         }
         let opening = self.opening(subject);

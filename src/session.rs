@@ -146,7 +146,8 @@ impl Session<'_> {
         timeout: Duration,
         operation: impl FnOnce(&Context<'_>) -> Result<T>,
     ) -> Result<T> {
-        // The file is as sensitive as the profile itself, so every call checks it in the same way.
+        // Anyone who can write this file can intercept tokens, so every call checks who can write it, as for the
+        // profile.
         if let Some(path) = &profile.ca_file {
             profile::find::check_named_file(path, "ca-file")?;
         }

@@ -445,7 +445,10 @@ fn variables_become_a_profile_that_works_without_them() {
             ["the environment", "`YCRED_IMPERSONATE`"],
         ),
         (&[("YC_METADATA_ADDR", "127.0.0.1"), ("YC_ENDPOINT", "https://x")], ["the environment", "`YC_ENDPOINT`"]),
-        (&[("YCRED_SERVICE_ACCOUNT_ID", "aje1")], ["YCRED_SERVICE_ACCOUNT_ID", "but no subject token source is"]),
+        (
+            &[("YCRED_SERVICE_ACCOUNT_ID", "aje1")],
+            ["YCRED_SERVICE_ACCOUNT_ID", "but nothing says where to get the subject token"],
+        ),
         (&[("YC_TOKEN", "two words")], ["YC_TOKEN", "one OAuth token"]),
     ] {
         let call = user.import(&["--environment", "wrong", "--write"]);

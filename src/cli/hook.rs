@@ -85,7 +85,8 @@ struct HookParser {
     hook: Option<&'static Hook>,
     operands: Vec<String>,
     options: Options,
-    /// The arguments are meant for another program: accept the hook's own flags, but no global ones.
+    /// ycred was called under another program's name, so all flags are that program's: accept the hook's own, which
+    /// imitate them, but no global ones.
     only_own_flags: bool,
     /// The number of arguments parsed without an error.
     consumed: usize,
@@ -173,7 +174,7 @@ impl HookParser {
             Arg::Value(_) => String::new(),
         };
         let near = nearest(typed.trim_start_matches('-'), self.flags().map(|flag| flag.long));
-        // If `--help` is an operation of the protocol, it does not list ycred's flags.
+        // Do not suggest `--help` if it is an operation of the protocol: it would not list ycred's flags.
         let command = self.hook.filter(|hook| hook.operation_flags.is_empty()).map(|hook| hook.name);
         let hint = near.map_or_else(|| see_help(command), |known| format!("did you mean --{known}?"));
         Error::usage(format!("unknown flag {typed}")).hint(hint)

@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
 
 /// Reads the first `size` bytes of a file, where `size` is from its metadata.
 ///
-/// Usually takes one call, since it does not check for the end of the file.
+/// Usually takes one system call, because it stops after `size` bytes and does not look for the end of the file.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -55,7 +55,8 @@ pub fn read_promised(file: &mut File, size: u64) -> io::Result<Zeroizing<Vec<u8>
     Ok(content)
 }
 
-/// Reads a file that contains a long-lived secret. Warns if this user owns it and can write it, and other users can read it.
+/// Reads a file that contains a long-lived secret. Warns if this user owns it and can write it, and other users can
+/// read it.
 ///
 /// # Errors
 /// As [`read`]. Profile (3) if the content is not UTF-8.

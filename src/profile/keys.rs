@@ -15,7 +15,7 @@ pub const COMMON_KEYS: &[Key] = &[
     Key {
         name: "refresh-before",
         value: "DURATION",
-        about: "renew a token that expires sooner [default: a tenth of its validity]",
+        about: "renew ahead of time if the token expires sooner [default: a tenth of its validity]",
     },
     Key {
         name: "max-age",

@@ -22,7 +22,7 @@ pub const SOURCE: Source = Source {
 const KEYS: &[Key] = &[Key {
     name: "command",
     value: "COMMAND",
-    about: "program that prints a token; with arguments: -- PROGRAM ARGUMENT...",
+    about: "program that prints a token; if it takes arguments, use -- PROGRAM ARGUMENT...",
 }];
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {

@@ -28,7 +28,7 @@ const KEYS: &[Key] = &[
     Key {
         name: "oauth-token-command",
         value: "COMMAND",
-        about: "program that prints it; with arguments: --oauth -- PROGRAM ARGUMENT...",
+        about: "program that prints the OAuth token; if it takes arguments, use --oauth -- PROGRAM ARGUMENT...",
     },
 ];
 

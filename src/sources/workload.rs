@@ -41,7 +41,7 @@ const KEYS: &[Key] = &[
     Key {
         name: COMMAND,
         value: "COMMAND",
-        about: "program that prints it; with arguments: --workload -- PROGRAM ARGUMENT...",
+        about: "program that prints the issuer's token; if it takes arguments, use --workload -- PROGRAM ARGUMENT...",
     },
     Key { name: GITHUB, value: "AUDIENCE", about: "in GitHub Actions: audience of the ID token to request" },
 ];
@@ -132,7 +132,7 @@ fn subject_origin(opening: &Opening<'_>, identity: Identity) -> Result<(SubjectO
             "set subject-token-file = \"FILE\"; `ycred init --help` describes each key",
         ),
         None => (
-            format!("{} is set, but no subject token source is", env::YCRED_SERVICE_ACCOUNT_ID),
+            format!("{} is set, but nothing says where to get the subject token", env::YCRED_SERVICE_ACCOUNT_ID),
             "set YCRED_SUBJECT_TOKEN_FILE; in GitHub Actions, give the job `permissions: id-token: write` (and set \
              YCRED_GITHUB_AUDIENCE if GITHUB_REPOSITORY_OWNER is not set)",
         ),
@@ -142,8 +142,9 @@ fn subject_origin(opening: &Opening<'_>, identity: Identity) -> Result<(SubjectO
 
 /// Selects this source if `YCRED_SERVICE_ACCOUNT_ID` is set.
 ///
-/// With a subject token file or the variables of a GitHub Actions job, the rank is 4. Without them it is 6, so all other
-/// sources come first: the client may still send a subject token, and otherwise the error says what is missing.
+/// The rank is the place in the order of environment variables, lowest first. With a subject token file or the
+/// variables of a GitHub Actions job, it is 4. Without them it is 6, so all other sources come first: the client may
+/// still send a subject token, and otherwise the error says what is missing.
 fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     let get = |name: &str| environment.get(name).map(|value| value.to_string_lossy().into_owned());
     let assign = |key, variable, value| Assignment::Value { key, variable, value };
@@ -227,10 +228,11 @@ impl WorkloadGrant {
         let Some(claims) = claims else {
             return error.context(&self.origin).hint("use an OIDC ID token: the subject token is not a JWT");
         };
-        // A token signed on this machine is dated by its clock. The clock is named first, because the claims may fill
-        // the line.
+        // If the subject token was signed on this machine, a wrong clock may be the cause. The hint mentions the clock
+        // before the claims, because long claims may be cut off.
         let clock = if skew == 0 { String::new() } else { format!("{}; ", clock_off(skew)) };
-        // Checked only after a rejection, because this machine's clock may be wrong; and by the cloud's clock if known.
+        // Check the expiry only after a rejection, because this machine's clock may be wrong. Use the cloud's clock if
+        // it is known.
         let now = cx.clock.now().shifted(skew);
         if let Some(exp) = claims.exp.filter(|exp| *exp <= now) {
             let ago = human(now.since(exp));
