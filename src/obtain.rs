@@ -248,7 +248,7 @@ impl Run<'_> {
     /// Returns the cached token if it is valid and no refresh was forced, and otherwise `error`.
     fn fall_back(&self, record: Option<&Record>, error: Error) -> Result<ObtainedToken> {
         let now = self.cx.clock.now();
-        let usable = record.and_then(Record::credential).filter(|credential| credential.left(now).longer > 0);
+        let usable = record.and_then(Record::credential).filter(|credential| !credential.is_expired(now));
         match usable.filter(|_| self.cx.requirements.force_since.is_none()) {
             Some(credential) => {
                 let renewal_error = Some(error.reason());

@@ -139,6 +139,11 @@ impl Credential {
         Left { shorter: as_is.min(corrected), longer: as_is.max(corrected) }
     }
 
+    /// Returns true if the token has expired by both clocks. Until then it is usable.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.left(now).longer <= 0
+    }
+
     /// Returns the total lifetime in milliseconds.
     pub fn lifetime(&self) -> i64 {
         self.expires.since(self.issued)

@@ -56,8 +56,7 @@ impl Attempt<'_> {
         rules: &RenewalRules,
     ) -> Record {
         let now = self.ended;
-        let old =
-            before.and_then(|record| record.token.as_ref()).filter(|stored| stored.credential().left(now).longer > 0);
+        let old = before.and_then(|record| record.token.as_ref()).filter(|stored| !stored.credential().is_expired(now));
         let (token, is_better) = match (self.outcome, old) {
             (Err(_), old) => (old.cloned(), false),
             (Ok(new), None) => (Some(StoredToken::new(new, now)), true),

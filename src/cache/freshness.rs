@@ -97,7 +97,7 @@ impl Record {
     ///
     /// `None` if the record has neither a usable token nor a failure.
     pub fn result(&self, requirements: &Requirements, now: Timestamp) -> Option<Result<ReturnedToken>> {
-        let usable = self.token.as_ref().filter(|stored| stored.credential().left(now).longer > 0);
+        let usable = self.token.as_ref().filter(|stored| !stored.credential().is_expired(now));
         match (&self.failure, usable) {
             (None, Some(stored)) => Some(Ok(self.returned_token(stored, requirements, now))),
             (Some(_), Some(stored)) if requirements.force_since.is_none() => {

@@ -115,14 +115,13 @@ impl Record {
 
     /// Returns true if the last attempt failed and no usable token is stored.
     pub(super) fn has_only_failure(&self, now: Timestamp) -> bool {
-        self.failure.is_some() && self.token.as_ref().is_none_or(|stored| stored.credential().left(now).longer <= 0)
+        self.failure.is_some() && self.token.as_ref().is_none_or(|stored| stored.credential().is_expired(now))
     }
 
     /// Returns true if this record can be deleted: its token and its attempt are more than a day in the past.
     pub(super) fn is_obsolete(&self, now: Timestamp) -> bool {
         let a_day_ago = now.minus(Duration::from_secs(24 * 3600));
-        self.ended < a_day_ago
-            && self.token.as_ref().is_none_or(|stored| stored.credential().left(a_day_ago).longer <= 0)
+        self.ended < a_day_ago && self.token.as_ref().is_none_or(|stored| stored.credential().is_expired(a_day_ago))
     }
 }
 

@@ -209,7 +209,7 @@ impl LocalState {
         let grant = profile.open()?;
         let cache = session.cache();
         let now = session.clock.now();
-        let is_valid = |credential: &Credential| credential.left(now).longer > 0;
+        let is_valid = |credential: &Credential| !credential.is_expired(now);
         let mut tokens: Vec<Secret> = Vec::new();
         let mut add = |credential: Option<Credential>| {
             if let Some(credential) = credential.filter(is_valid)
@@ -271,7 +271,7 @@ impl LocalState {
         let Some(refresh_token) = &state.refresh_token else { return Ok(()) };
         let installation = &self.profile.installation;
         let access = state.access.as_ref().map(|access| access.credential());
-        match access.filter(|credential| credential.left(cx.clock.now()).longer > 0) {
+        match access.filter(|credential| !credential.is_expired(cx.clock.now())) {
             Some(own) => iam::revoke_refresh_token(installation, &own.secret, refresh_token, cx)?,
             None => {
                 let granted = login.refresh(refresh_token, &state.key(&login.place)?, cx)?.token;

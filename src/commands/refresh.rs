@@ -54,7 +54,7 @@ fn keys_of(profile: &Profile, options: &Options, session: &Session<'_>) -> Resul
         return Ok(Vec::new());
     }
     let (grant, now) = (profile.open()?, session.clock.now());
-    let is_valid = |record: &Record| record.credential().is_some_and(|credential| credential.left(now).longer > 0);
+    let is_valid = |record: &Record| record.credential().is_some_and(|credential| !credential.is_expired(now));
     let request =
         |record: &Record| access_key::request_of(record.settings(), grant.identity()).filter(|_| is_valid(record));
     let cache = session.cache();

@@ -88,7 +88,7 @@ fn cached_token(profile: &Profile, session: &Session<'_>) -> Result<Secret> {
         login.place.load().ok()?.access.map(|access| access.credential())
     };
     let now = session.clock.now();
-    let is_valid = |credential: &Credential| credential.left(now).longer > 0;
+    let is_valid = |credential: &Credential| !credential.is_expired(now);
     let cached = record.and_then(|record| record.credential()).filter(is_valid);
     let token = cached.or_else(|| login_token().filter(is_valid));
     token.map(|credential| credential.secret).ok_or_else(|| {

@@ -147,7 +147,7 @@ impl CredentialStore {
         if record.as_ref().is_some_and(|record| record.is_emptied()) {
             *in_memory = None;
         }
-        let is_usable = |credential: &Credential| credential.left(now).longer > 0;
+        let is_usable = |credential: &Credential| !credential.is_expired(now);
         let recorded = record.as_ref().and_then(|record| Some((record, record.credential().filter(is_usable)?)));
         let in_memory = in_memory.as_ref().filter(|(obtained, _)| is_usable(&obtained.credential));
         match (recorded, in_memory) {

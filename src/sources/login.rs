@@ -190,7 +190,7 @@ impl LoginGrant {
         };
         let is_cached = cached
             .and_then(|record| record.credential())
-            .is_some_and(|credential| credential.left(cx.clock.now()).longer > 0);
+            .is_some_and(|credential| !credential.is_expired(cx.clock.now()));
         match self.unexpired(state, cx).filter(|_| cx.requirements.force_since.is_none() && !is_cached) {
             Some(credential) => {
                 let left = human(credential.left(cx.clock.now()).longer);
@@ -212,7 +212,7 @@ impl LoginGrant {
     /// Returns the token stored with the login if it has not expired.
     fn unexpired(&self, state: &LoginState, cx: &Context<'_>) -> Option<Credential> {
         let credential = state.access.as_ref()?.credential();
-        (credential.left(cx.clock.now()).longer > 0).then_some(credential)
+        (!credential.is_expired(cx.clock.now())).then_some(credential)
     }
 
     fn ended(&self, why: &str) -> Error {
