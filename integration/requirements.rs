@@ -75,12 +75,12 @@ const REQUIREMENTS: &[Requirement] = &[
         Tests(&["nothing_is_ever_written_to_the_current_directory"])),
     requirement("F25", "temporary files are created in the directory of the target",
         Tests(&["after_a_kill_at_any_call_of_a_first_miss_the_next_run_succeeds_silently_and_leaves_an_intact_record", "a_file_is_replaced_whole_and_private"])),
-    requirement("F26", "the cache directory may be the user's own symlink, and edited symlinks stay symlinks",
+    requirement("F26", "the cache directory may be the user's own symlink, and `ycred use` changes the target of a profile that is a symlink and keeps the symlink",
         Tests(&["a_cache_directory_may_be_the_users_own_symlink", "a_symlinked_profile_is_read_and_stays_a_symlink"])),
     requirement("F27", "two identities never share a record",
         Tests(&["a_change_to_any_input_selects_another_record", "jobs_with_different_secrets_in_one_variable_never_share_a_record", "two_virtual_machines_never_share_a_record", "jobs_of_different_subjects_or_issuers_never_share_a_record"])),
     requirement("F28", "the name of a record is deterministic",
-        Tests(&["a_hundred_processes_find_the_same_record", "the_order_of_telling_does_not_matter", "profiles_with_the_same_identity_share_one_record"])),
+        Tests(&["a_hundred_processes_find_the_same_record", "the_order_of_settings_does_not_change_the_name", "profiles_with_the_same_identity_share_one_record"])),
     requirement("F29", "file names reveal neither secrets nor accounts",
         Tests(&["cache_file_names_reveal_neither_account_nor_secret"])),
     requirement("F30", "an edited profile or a replaced key file takes effect on the next call",
@@ -89,7 +89,7 @@ const REQUIREMENTS: &[Requirement] = &[
         Tests(&["logout_deletes_and_lists_every_link_and_succeeds_with_an_empty_cache", "a_concurrent_fetch_does_not_restore_what_logout_deleted", "a_concurrent_refresh_does_not_restore_a_login_that_logout_ended", "logout_can_revoke_the_login_in_the_cloud"])),
     requirement("F32", "expired records and old temporary files are removed",
         Tests(&["a_sweep_removes_only_expired_records_and_old_temporary_files", "objects_set_aside_do_not_accumulate"])),
-    requirement("F33", "the soft window starts at the exact time; a window longer than the token's validity causes no loop",
+    requirement("F33", "the soft window starts exactly when `refresh-before` or a tenth of the validity is left; a window longer than the token's validity causes no loop",
         Tests(&["the_soft_window_begins_to_the_millisecond_when_a_tenth_is_left", "refresh_before_extends_the_soft_window_up_to_half_of_the_lifetime"])),
     requirement("F34", "the expiry given to clients is earlier than the real one, but never in the past",
         Tests(&["the_advertised_expiry_is_a_minute_before_the_real_one", "the_advertised_expiry_of_a_short_token_is_neither_past_nor_after_the_real_one"])),
@@ -99,7 +99,7 @@ const REQUIREMENTS: &[Requirement] = &[
         Tests(&["a_record_from_the_future_is_replaced_and_used_if_the_fetch_fails", "a_record_from_the_future_is_fetched_first"])),
     requirement("F37", "expiry is measured by the wall clock, not the monotonic clock",
         Tests(&["an_expired_token_is_never_returned", "a_token_is_fresh_until_a_tenth_of_its_lifetime_is_left"])),
-    requirement("F38", "with a clock 10 minutes off, the cloud accepts the second JWT, or one line reports the clock",
+    requirement("F38", "with a clock 10 minutes off, the cloud accepts the second JWT, or one line says that the clock is wrong",
         Tests(&["if_a_fast_clock_dates_the_jwt_in_the_future_it_is_signed_again_with_the_clouds_time", "if_a_slow_clock_makes_the_jwt_expired_it_is_signed_again_with_the_clouds_time", "a_rejection_with_a_wrong_clock_is_retried_exactly_once"])),
     requirement("F39", "expiries are accepted in every form, and may be missing",
         Tests(&["an_expiry_may_have_any_fraction_and_offset", "an_expiry_that_is_missing_malformed_or_absurd_counts_as_five_minutes", "an_expiry_in_the_year_9999_counts_as_one_day"])),
@@ -115,7 +115,7 @@ const REQUIREMENTS: &[Requirement] = &[
         Tests(&["on_a_miss_and_on_a_hit_the_reply_is_byte_exact_and_stderr_is_empty", "a_panic_exits_5_with_one_masked_line_and_an_empty_stdout", "verbosity_does_not_change_stdout_on_success", "output_of_the_browser_is_discarded"])),
     requirement("F45", "on success, stderr is empty",
         Tests(&["on_a_miss_and_on_a_hit_the_reply_is_byte_exact_and_stderr_is_empty"])),
-    requirement("F46", "the kubectl hook does not touch stdin, and closed descriptors leak nothing",
+    requirement("F46", "the kubectl hook does not touch stdin, and a closed standard descriptor never makes ycred write the token into another file",
         Tests(&["hooks_without_a_request_do_not_read_stdin", "with_any_standard_descriptor_closed_no_file_but_the_record_contains_the_token"])),
     requirement("F47", "if a login is needed and there is no terminal, ycred fails at once and names the command to run",
         Tests(&["a_token_is_printed_in_a_new_session_without_a_terminal", "without_any_credentials_one_error_lists_the_variables_and_metadata_is_not_probed", "without_a_login_there_is_an_immediate_error_and_no_request"])),
@@ -246,6 +246,8 @@ fn the_page_of_requirements_is_this_table() {
         "# Requirements and their tests\n\n\
          Each row is a requirement for ycred. It comes from a failure that users of other credential helpers have reported. \
          The tests in the row\ncheck it. To run a test, use `cargo test NAME`.\n\n\
+         The *leader* is the process that fetches a token, and the *waiters* are the processes that wait for its result. In \
+         the *soft window*, which is\nthe time before a token expires, one process renews it and the others still return it.\n\n\
          Do not edit this page. Edit `integration/requirements.rs`, then run `YCRED_WRITE_DOCS=1 cargo test \
          page_of_requirements`. Every test run\ncompares the two.\n\n\
          | | requirement | tests |\n|---|---|---|\n",

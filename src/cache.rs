@@ -177,7 +177,7 @@ impl Slot<'_> {
         path.map_or_else(Lock::Impossible, |path| store::try_lock(&path))
     }
 
-    /// Deletes the token. Returns when the deleted token expires.
+    /// Deletes the token, and returns its expiry.
     ///
     /// The record stays, empty and with a new attempt id. A fetch in progress then sees a different id from the one
     /// that it began with, and stores nothing.

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_telling_does_not_matter() {
+    fn the_order_of_settings_does_not_change_the_name() {
         let other = Identity::of("authorized-key")
             .with("iam-url", "https://iam.example")
             .with_file("key-file", Path::new("/keys/a.json"));

@@ -20,7 +20,8 @@ fn arguments(command: clap::Command) -> clap::Command {
     command
         .arg(Arg::new("token").value_name("-").action(ArgAction::Append).help("read the token from standard input"))
         .after_help(
-            "Without -, standard input is read unless it is a terminal. If it is empty, the cached token is revoked.\n\
+            "At a terminal, or if standard input is empty, the cached token is revoked. Otherwise the token on\n\
+             standard input is revoked.\n\
              The token stops working in every program that uses it.",
         )
 }

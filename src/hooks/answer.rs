@@ -131,9 +131,10 @@ fn get(hook_call: &HookCall, exchange: &dyn Exchange, profile: &Profile, session
         session.obtain_resource(profile, &options, &request.resource, request.min_ttl).map_err(
             |error| match options {
                 // A longer timeout would not help: the client does not wait for it.
-                Cow::Owned(_) if error.has_timed_out => {
-                    error.replace_hint(format!("try again: {} does not wait any longer", hook_call.hook.name))
-                }
+                Cow::Owned(_) if error.has_timed_out => error.replace_hint(format!(
+                    "try again; a longer --timeout does not help, because {} waits no longer than this",
+                    hook_call.hook.name
+                )),
                 _ => error,
             },
         )?;

@@ -36,7 +36,7 @@ impl Flag {
 /// The global flags: every hook and command accepts them.
 pub const FLAGS: &[Flag] = &[
     Flag::new("profile", Some("PROFILE"), "profile to use: a name, or a path with a slash").short('p'),
-    Flag::new("min-ttl", Some("DURATION"), "fetch first if the token expires sooner [default: the profile's, or 60s]"),
+    Flag::new("min-ttl", Some("DURATION"), "minimum remaining validity [default: the profile's, or 60s]"),
     Flag::new("timeout", Some("DURATION"), "overall time limit [default: the profile's, or 20s]"),
     Flag::new("no-cache", None, "do not read or write the cache"),
     Flag::new("force-refresh", None, "fetch a new token even if the cached one is fresh"),

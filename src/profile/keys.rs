@@ -6,21 +6,25 @@ use crate::sources::source::Key;
 /// The common keys, apart from `source`. Each source adds its own.
 pub const COMMON_KEYS: &[Key] = &[
     Key { name: "impersonate", value: "ACCOUNT", about: "service account to impersonate; repeat the flag for a chain" },
-    Key { name: "endpoint", value: "HOST", about: "api.cloud.yandex.net [default] or api.yandexcloud.kz" },
+    Key { name: "endpoint", value: "HOST", about: "API host of the cloud [default: api.cloud.yandex.net]" },
     Key { name: "iam-url", value: "URL", about: "IAM URL, or \"discover\" [default: https://iam.<endpoint>]" },
     Key { name: "auth-url", value: "URL", about: "URL of the auth host [default: https://auth.yandex.cloud]" },
-    Key { name: "audience", value: "AUDIENCE", about: "aud claim of the JWT [default: the URL it is sent to]" },
+    Key {
+        name: "audience",
+        value: "AUDIENCE",
+        about: "aud claim of the JWT that ycred signs [default: the URL it is sent to]",
+    },
     Key { name: "ca-file", value: "FILE", about: "PEM certificates to trust besides the system's roots" },
     Key { name: "hosts", value: "HOST", about: "more hosts that may get the token: host[:port], *.domain" },
     Key {
         name: "refresh-before",
         value: "DURATION",
-        about: "renew ahead of time if the token expires sooner [default: a tenth of its validity]",
+        about: "renew when less validity is left [default: a tenth of it]",
     },
     Key {
         name: "max-age",
         value: "DURATION",
-        about: "renew if older [default: 60s for metadata, 5m for command, else no limit]",
+        about: "renew tokens older than this [default: 60s for metadata, 5m for command]",
     },
     Key { name: "min-ttl", value: "DURATION", about: "minimum remaining validity [default: 60s]" },
     Key { name: "timeout", value: "DURATION", about: "time limit for everything in one run [default: 20s]" },
