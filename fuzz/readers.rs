@@ -14,7 +14,7 @@ use ycred::base::error::{Error, clean};
 use ycred::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use ycred::base::identity::Identity;
 use ycred::base::secret::Secret;
-use ycred::base::token::{Credential, Expiry, SkewReading};
+use ycred::base::token::{Credential, Expiry, SkewAge};
 use ycred::cache::freshness::{Decision, RenewalRules, Requirements};
 use ycred::cache::record::Record;
 use ycred::cli;
@@ -113,10 +113,7 @@ fn check_error(error: &Error) {
 /// Checks that a credential has a plausible validity and a secret without separators.
 fn check_credential(credential: &Credential) {
     assert!(credential.lifetime() > 0 && credential.lifetime() <= 24 * 3600 * 1000);
-    assert!(
-        credential.advertised(NOW, SkewReading::Current) >= NOW
-            && credential.advertised(NOW, SkewReading::Earlier) >= NOW
-    );
+    assert!(credential.advertised(NOW, SkewAge::Current) >= NOW && credential.advertised(NOW, SkewAge::Earlier) >= NOW);
     assert!(!credential.secret.expose().contains(['"', '\\', '\n', ' ']));
 }
 
@@ -157,8 +154,8 @@ fn record(input: &[u8]) {
         for force_since in [None, Some(NOW)] {
             let requirements = Requirements { min_ttl: std::time::Duration::from_secs(60), force_since };
             if let Decision::Serve(answer) = record.decide(&requirements, &rules, now) {
-                assert!(answer.credential.left(now).longer > 0, "an expired token is never returned");
-                assert!(answer.credential.advertised(now, answer.skew) >= now);
+                assert!(answer.credential.remaining(now).max > 0, "an expired token is never returned");
+                assert!(answer.credential.advertised(now, answer.skew_age) >= now);
             }
         }
     }
@@ -570,7 +567,7 @@ fn login_state(input: &[u8]) {
         if let Some(access) = &state.access {
             let credential = access.credential();
             for now in [NOW, Timestamp(0)] {
-                assert!(credential.advertised(now, SkewReading::Earlier) >= now);
+                assert!(credential.advertised(now, SkewAge::Earlier) >= now);
             }
         }
     }

@@ -5,21 +5,21 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-enum Proof {
+enum ProofHeader {
     /// Names of test functions.
     Tests(&'static [&'static str]),
     /// Why no test can cover it.
     Reason(&'static str),
 }
-use Proof::{Reason, Tests};
+use ProofHeader::{Reason, Tests};
 
 struct Requirement {
     id: &'static str,
     text: &'static str,
-    proof: Proof,
+    proof: ProofHeader,
 }
 
-const fn requirement(id: &'static str, text: &'static str, proof: Proof) -> Requirement {
+const fn requirement(id: &'static str, text: &'static str, proof: ProofHeader) -> Requirement {
     Requirement { id, text, proof }
 }
 

@@ -86,7 +86,7 @@ impl Cache {
         Ok(store::record_names(directory)?.into_iter().map(|name| self.slot(name)).collect())
     }
 
-    /// Applies `select` to every record. Returns the slots with a result, and their results.
+    /// Returns the slots of the records for which `select` returns a value, with those values.
     ///
     /// Files that are not records are skipped. Without a cache directory the list is empty.
     ///
@@ -274,7 +274,8 @@ impl Entry<'_> {
         self.slot.replace(&Zeroizing::new(serde_json::to_vec(record)?))
     }
 
-    /// Reads the identity's files before a fetch, so that a token is never stored for content that it does not match.
+    /// Reads the identity's files before a fetch, so that a file that changes during the fetch is noticed: the token would not
+    /// match its new content.
     ///
     /// # Errors
     /// Profile (3): a file cannot be read.

@@ -15,7 +15,7 @@ use crate::cache::Cache;
 use crate::cache::freshness::Requirements;
 use crate::cloud::http::failure::ServerError;
 use crate::cloud::http::retry::RetryPolicy;
-use crate::cloud::http::{Http, HttpRequest, HttpResponse, Proof};
+use crate::cloud::http::{Http, HttpRequest, HttpResponse, ProofHeader};
 
 /// The context of a fetch.
 #[derive(Clone, Copy)]
@@ -50,14 +50,14 @@ impl Context<'_> {
     /// Sends a request as [`Self::send`] does, with a new proof of possession in each attempt.
     ///
     /// # Errors
-    /// As [`Http::send_proven`].
-    pub fn send_proven(
+    /// As [`Http::send_with_proof`].
+    pub fn send_with_proof(
         &self,
         request: &HttpRequest<'_>,
-        proof: Option<Proof<'_>>,
+        proof: Option<ProofHeader<'_>>,
         explain: fn(&[u8]) -> Option<ServerError>,
     ) -> Result<HttpResponse> {
-        self.http.send_proven(request, proof, explain, &self.retry_policy())
+        self.http.send_with_proof(request, proof, explain, &self.retry_policy())
     }
 
     fn retry_policy(&self) -> RetryPolicy<'_> {

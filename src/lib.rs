@@ -59,8 +59,8 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         stdin: &stdin,
         print_stderr: process.print_stderr,
         print_stdout: process.print_stdout,
-        began: process.began,
-        started: Cell::new(Duration::ZERO),
+        process_began: process.began,
+        request_started: Cell::new(Duration::ZERO),
     };
     let outcome = match invocation {
         Invocation::Hook(call) => {

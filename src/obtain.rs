@@ -9,10 +9,10 @@ use crate::base::diagnostics::Warning;
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::Identity;
 use crate::base::random;
-use crate::base::token::{Credential, SkewReading};
+use crate::base::token::{Credential, SkewAge};
 use crate::cache::Entry;
 use crate::cache::attempt::Attempt;
-use crate::cache::freshness::{Decision, RenewalRules, ReturnedToken};
+use crate::cache::freshness::{Decision, RenewalRules, TokenWithWarnings};
 use crate::cache::record::Record;
 use crate::cloud::Context;
 use crate::disk::store;
@@ -71,13 +71,13 @@ pub struct ObtainedToken {
     pub credential: Credential,
     /// Whether the skew (the cloud's clock minus this machine's) was measured now or earlier; see
     /// [`Credential::advertised`].
-    pub skew: SkewReading,
+    pub skew_age: SkewAge,
 }
 
 impl ObtainedToken {
     /// Returns the expiry to report to a client: see [`Credential::advertised`].
     pub fn advertised(&self, now: Timestamp) -> Timestamp {
-        self.credential.advertised(now, self.skew)
+        self.credential.advertised(now, self.skew_age)
     }
 }
 
@@ -102,15 +102,15 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
 
 fn uncached(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     let credential = grant.fetch(cx)?;
-    let below_min_ttl = credential.left(cx.clock.now()).longer < millis(cx.requirements.min_ttl);
-    let token = ReturnedToken { credential, renewal_error: None, below_min_ttl, skew: SkewReading::Current };
+    let below_min_ttl = credential.remaining(cx.clock.now()).max < millis(cx.requirements.min_ttl);
+    let token = TokenWithWarnings { credential, renewal_error: None, below_min_ttl, skew_age: SkewAge::Current };
     Ok(serve(token, cx))
 }
 
 /// Returns a token, and warns if its renewal failed or if it expires too soon.
-fn serve(token: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
-    let ReturnedToken { credential, renewal_error, below_min_ttl, skew } = token;
-    let left = || human(credential.left(cx.clock.now()).longer);
+fn serve(token: TokenWithWarnings, cx: &Context<'_>) -> ObtainedToken {
+    let TokenWithWarnings { credential, renewal_error, below_min_ttl, skew_age } = token;
+    let left = || human(credential.remaining(cx.clock.now()).max);
     if let Some(reason) = renewal_error {
         cx.diagnostics.warn(
             Warning::ServedAlthoughRenewingFailed,
@@ -133,7 +133,7 @@ fn serve(token: ReturnedToken, cx: &Context<'_>) -> ObtainedToken {
         };
         cx.diagnostics.warn(Warning::MinTtlNotMet, format!("{}: {what}", cx.profile));
     }
-    ObtainedToken { credential, skew }
+    ObtainedToken { credential, skew_age }
 }
 
 /// The state of one call of [`obtain`].
@@ -150,9 +150,9 @@ impl Run<'_> {
         let decision = record.map_or(Decision::Fetch, |record| record.decide(&self.cx.requirements, &self.rules, now));
         self.cx.diagnostics.debug(|| {
             let what = match &decision {
-                Decision::Serve(token) => format!("cached token, {} left", human(token.credential.left(now).longer)),
+                Decision::Serve(token) => format!("cached token, {} left", human(token.credential.remaining(now).max)),
                 Decision::Renew(credential) => {
-                    format!("cached token, {} left, due for renewal", human(credential.left(now).longer))
+                    format!("cached token, {} left, due for renewal", human(credential.remaining(now).max))
                 }
                 Decision::Fetch => "no suitable cached token".into(),
                 Decision::Refuse(_) => "the last failure is still remembered".into(),
@@ -162,7 +162,7 @@ impl Run<'_> {
         decision
     }
 
-    fn serve(&self, token: ReturnedToken) -> ObtainedToken {
+    fn serve(&self, token: TokenWithWarnings) -> ObtainedToken {
         serve(token, self.cx)
     }
 
@@ -170,7 +170,7 @@ impl Run<'_> {
     ///
     /// Otherwise returns the cached token immediately.
     fn renew(&self, cached: Credential) -> ObtainedToken {
-        let unchanged = |credential| ObtainedToken { credential, skew: SkewReading::Earlier };
+        let unchanged = |credential| ObtainedToken { credential, skew_age: SkewAge::Earlier };
         if self.entry.slot.prepare().is_err() {
             return unchanged(cached);
         }
@@ -181,8 +181,8 @@ impl Run<'_> {
             Decision::Serve(token) => return self.serve(token),
             Decision::Fetch | Decision::Refuse(_) => return unchanged(cached),
         }
-        // Store the back-off before the request. If it cannot be stored, do not renew: every process would, without
-        // knowing of the others.
+        // Store the back-off before the request. If it cannot be stored, do not renew: no process would see
+        // that another one is already renewing, so all would.
         let before = before.with_back_off(self.cx.clock.now());
         let Ok(snapshot) = self.entry.snapshot() else { return unchanged(cached) };
         if self.entry.write(&before).is_err() {
@@ -207,7 +207,7 @@ impl Run<'_> {
         }
         let clock = self.cx.clock;
         let deadline = self.cx.deadline;
-        let patience = random::between(deadline.point(WAITER_LIMIT.0), deadline.point(WAITER_LIMIT.1));
+        let patience = random::between(deadline.time_at_share(WAITER_LIMIT.0), deadline.time_at_share(WAITER_LIMIT.1));
         let mut seen = record;
         let mut current = None;
         let outcome = store::poll(&deadline, clock, || {
@@ -252,11 +252,11 @@ impl Run<'_> {
         match usable.filter(|_| self.cx.requirements.force_since.is_none()) {
             Some(credential) => {
                 let renewal_error = Some(error.reason());
-                Ok(self.serve(ReturnedToken {
+                Ok(self.serve(TokenWithWarnings {
                     credential,
                     renewal_error,
                     below_min_ttl: true,
-                    skew: SkewReading::Earlier,
+                    skew_age: SkewAge::Earlier,
                 }))
             }
             None => Err(error),
@@ -332,7 +332,7 @@ impl Run<'_> {
     /// Returns the fetched token, or the stored one if that expires later and no refresh was forced.
     ///
     /// `record` is the record after the fetch, and `before` the one before it.
-    fn longer_valid(&self, new: Credential, record: &Record, before: Option<&Record>) -> ReturnedToken {
+    fn longer_valid(&self, new: Credential, record: &Record, before: Option<&Record>) -> TokenWithWarnings {
         let (requirements, now) = (&self.cx.requirements, self.cx.clock.now());
         if requirements.force_since.is_none() {
             if let Some(Ok(token)) = record.result(requirements, now)
@@ -343,8 +343,8 @@ impl Run<'_> {
             }
         } else if before
             .and_then(Record::credential)
-            // The same secret with the same time of issue is not a repetition by the cloud: a login made after this
-            // process started has stored it, so there is no warning.
+            // If the time of issue is the same too, the cloud has not repeated a token: a login that ran meanwhile has
+            // stored this one.
             .is_some_and(|old| old.secret == new.secret && old.issued != new.issued)
         {
             let what = format!(
@@ -353,8 +353,8 @@ impl Run<'_> {
             );
             self.cx.diagnostics.warn(Warning::SameTokenAgain, what);
         }
-        let below_min_ttl = new.left(now).longer < millis(requirements.min_ttl);
-        ReturnedToken { credential: new, renewal_error: None, below_min_ttl, skew: SkewReading::Current }
+        let below_min_ttl = new.remaining(now).max < millis(requirements.min_ttl);
+        TokenWithWarnings { credential: new, renewal_error: None, below_min_ttl, skew_age: SkewAge::Current }
     }
 }
 

@@ -27,8 +27,8 @@ use crate::disk::places::Places;
 use crate::obtain::Grant;
 use crate::profile::file::ProfileFile;
 use crate::sources::login::client::LoginClient;
-use crate::sources::settings::{Settings, WrittenAt};
-use crate::sources::source::{Assignment, Opening, Source};
+use crate::sources::settings::{SettingPlace, Settings};
+use crate::sources::source::{Assignment, Source, SourceInput};
 use crate::sources::{self, Resource, SOURCES, access_key, impersonate};
 
 /// Default of the key `timeout`.
@@ -50,7 +50,7 @@ pub struct Profile {
     pub max_age: Option<Duration>,
     pub min_ttl: Duration,
     pub timeout: Duration,
-    pub cached: bool,
+    pub is_caching: bool,
 }
 
 /// A reference to a profile. The variant determines whether a path is allowed.
@@ -161,16 +161,16 @@ impl Profile {
             .hint("create a profile with `ycred init --key-file FILE`, or select one with --profile"));
         };
         let mut add = |key, value: String, place| settings.add(key, vec![value], false, place);
-        add("source", source.name.to_owned(), WrittenAt::Unknown);
+        add("source", source.name.to_owned(), SettingPlace::Unknown);
         for assignment in assignments {
             match assignment {
-                Assignment::Value { key, variable, value } => add(key, value, WrittenAt::Variable(variable)),
-                Assignment::Secret { key, variable } => add(key, variable.to_owned(), WrittenAt::Unknown),
+                Assignment::Value { key, variable, value } => add(key, value, SettingPlace::Variable(variable)),
+                Assignment::VariableName { key, variable } => add(key, variable.to_owned(), SettingPlace::Unknown),
             }
         }
         for (variable, key) in keys::COMMON_VARIABLES {
             let value = environment.text(variable).map_err(|_| Error::profile(format!("{variable} is not UTF-8")))?;
-            let place = WrittenAt::Variable(variable);
+            let place = SettingPlace::Variable(variable);
             match value {
                 Some(value) if key == "impersonate" => {
                     let accounts = value.split(',').map(|account| account.trim().to_owned()).collect();
@@ -217,7 +217,7 @@ impl Profile {
         if timeout < Duration::from_secs(1) {
             return Err(settings.error_at("timeout", "must be at least 1s"));
         }
-        let cached = match settings.text("cache")? {
+        let is_caching = match settings.text("cache")? {
             None | Some("file") => true,
             Some("none") => false,
             Some(_) => return Err(settings.error_at("cache", "must be \"file\" or \"none\"")),
@@ -233,19 +233,19 @@ impl Profile {
             max_age: settings.duration("max-age")?.or(source.max_age),
             min_ttl: settings.duration("min-ttl")?.unwrap_or(Duration::from_secs(60)),
             timeout,
-            cached,
+            is_caching,
             settings,
         })
     }
 
     /// Returns the input for [`Source::open`].
-    pub fn opening<'a>(&'a self, subject: Option<&'a Secret>) -> Opening<'a> {
-        Opening {
+    pub fn source_input<'a>(&'a self, subject: Option<&'a Secret>) -> SourceInput<'a> {
+        SourceInput {
             settings: &self.settings,
             installation: &self.installation,
             ca_file: self.ca_file.as_deref(),
             rules: RenewalRules { refresh_before: self.refresh_before, max_age: self.max_age },
-            cached: self.cached,
+            is_caching: self.is_caching,
             name: self.name.as_deref(),
             label: self,
             subject,
@@ -276,9 +276,9 @@ impl Profile {
                 "use a profile with source = \"workload\", or make the client send no token (kubelet: remove tokenAttributes)",
             ));
         }
-        let opening = self.opening(subject);
-        let source_grant = (self.source.open)(&opening)?;
-        Ok(self.impersonate.iter().fold(source_grant, |inner, account| impersonate::link(inner, account, &opening)))
+        let input = self.source_input(subject);
+        let source_grant = (self.source.open)(&input)?;
+        Ok(self.impersonate.iter().fold(source_grant, |inner, account| impersonate::link(inner, account, &input)))
     }
 
     /// Opens the grant for a token or an access key. `home` replaces `~` in the policy's path.
@@ -288,7 +288,7 @@ impl Profile {
     pub fn open_resource(&self, resource: &Resource, home: Option<&Path>) -> Result<Box<dyn Grant>> {
         match resource {
             Resource::Token { subject } => self.open_for(subject.as_ref()),
-            Resource::AccessKey(request) => access_key::link(self.open()?, request, &self.opening(None), home),
+            Resource::AccessKey(request) => access_key::link(self.open()?, request, &self.source_input(None), home),
         }
     }
 
@@ -297,7 +297,7 @@ impl Profile {
     /// # Errors
     /// As [`LoginClient::of`].
     pub fn login(&self) -> Result<Option<LoginClient>> {
-        self.source.needs_login.then(|| LoginClient::of(&self.opening(None))).transpose()
+        self.source.needs_login.then(|| LoginClient::of(&self.source_input(None))).transpose()
     }
 
     /// Returns the variables that this profile reads secrets from. `exec` removes them from its child's environment.

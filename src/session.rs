@@ -43,10 +43,10 @@ pub struct Session<'a> {
     /// instead.
     pub print_stdout: &'a dyn Fn(&[u8]) -> io::Result<()>,
     /// When the process started, by the wall clock. With `--force-refresh`, only tokens fetched later count.
-    pub began: Timestamp,
+    pub process_began: Timestamp,
     /// When the current request started, by the steady clock. Deadlines count from here. This is the start of the
     /// process, except in a process that serves several requests.
-    pub started: Cell<Duration>,
+    pub request_started: Cell<Duration>,
 }
 
 impl Session<'_> {
@@ -89,7 +89,7 @@ impl Session<'_> {
         resource: &Resource,
         min_ttl: Duration,
     ) -> Result<ObtainedToken> {
-        let profile = &Profile { cached: profile.cached && !options.no_cache, ..profile.clone() };
+        let profile = &Profile { is_caching: profile.is_caching && !options.no_cache, ..profile.clone() };
         let (grant, min_ttl) = self.open(profile, resource, min_ttl)?;
         let obtained = self.obtain_from(grant.as_ref(), profile, options, min_ttl)?;
         match resource {
@@ -152,15 +152,15 @@ impl Session<'_> {
             profile::find::check_named_file(path, "ca-file")?;
         }
         let http = Http::new(self.environment, profile.ca_file.as_deref());
-        let cache = match profile.cached {
+        let cache = match profile.is_caching {
             true => self.cache(),
             false => Cache::new(Err("the cache is turned off".into())),
         };
         let label = profile.to_string();
-        let force_since = options.force_refresh.then_some(self.began);
+        let force_since = options.force_refresh.then_some(self.process_began);
         let cx = Context {
             clock: self.clock,
-            deadline: Deadline::since(self.started.get(), timeout),
+            deadline: Deadline::since(self.request_started.get(), timeout),
             attempts: ATTEMPTS,
             http: &http,
             cache: &cache,
@@ -184,7 +184,7 @@ impl Session<'_> {
         if let Ok(Some(login)) = profile.login() {
             login.place.delete_access_token(token);
         }
-        if options.no_cache || !profile.cached {
+        if options.no_cache || !profile.is_caching {
             return;
         }
         let Ok(grant) = profile.open() else { return };

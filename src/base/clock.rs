@@ -159,7 +159,7 @@ impl Deadline {
     }
 
     /// Returns when this share of the full time limit is over, by the monotonic clock.
-    pub fn point(&self, share: f64) -> Duration {
+    pub fn time_at_share(&self, share: f64) -> Duration {
         self.end.saturating_sub(self.limit.mul_f64(1.0 - share))
     }
 
@@ -214,7 +214,7 @@ pub mod tests {
         clock.advance(Duration::from_secs(4));
         assert_eq!(whole.left(&clock), Duration::from_secs(16));
         assert_eq!(whole.share(&clock, 0.75).left(&clock), Duration::from_secs(12));
-        assert_eq!(whole.point(0.8), Duration::from_secs(16));
+        assert_eq!(whole.time_at_share(0.8), Duration::from_secs(16));
         assert_eq!(whole.at_most(&clock, Duration::from_secs(5)).left(&clock), Duration::from_secs(5));
         clock.advance(Duration::from_secs(30));
         assert_eq!(whole.left(&clock), Duration::ZERO);

@@ -132,16 +132,16 @@ impl Credential {
 
     /// Returns the remaining validity at `now`, by this machine's clock and by that clock corrected by the skew.
     ///
-    /// Somebody may have set the clock since the skew was measured, so either value may be wrong. The shorter one
-    /// decides when to renew, and the longer one whether the token has expired.
-    pub fn left(&self, now: Timestamp) -> Left {
+    /// Somebody may have set the clock since the skew was measured, so either value may be wrong. `min`
+    /// decides when to renew, and `max` whether the token has expired.
+    pub fn remaining(&self, now: Timestamp) -> RemainingValidity {
         let (as_is, corrected) = (self.expires.since(now), self.expires.since(now.shifted(self.skew)));
-        Left { shorter: as_is.min(corrected), longer: as_is.max(corrected) }
+        RemainingValidity { min: as_is.min(corrected), max: as_is.max(corrected) }
     }
 
     /// Returns true if the token has expired by both clocks. Until then it is usable.
     pub fn is_expired(&self, now: Timestamp) -> bool {
-        self.left(now).longer <= 0
+        self.remaining(now).max <= 0
     }
 
     /// Returns the total lifetime in milliseconds.
@@ -156,13 +156,13 @@ impl Credential {
     ///
     /// With a current skew, the corrected clock gives the real expiry. With an earlier one, the clock may have been set
     /// since, so the shorter validity is the safe choice.
-    pub fn advertised(&self, now: Timestamp, skew: SkewReading) -> Timestamp {
-        let left = self.left(now);
-        let real = match skew {
-            SkewReading::Current => self.expires.since(now.shifted(self.skew)),
-            SkewReading::Earlier => left.shorter,
+    pub fn advertised(&self, now: Timestamp, skew_age: SkewAge) -> Timestamp {
+        let left = self.remaining(now);
+        let real = match skew_age {
+            SkewAge::Current => self.expires.since(now.shifted(self.skew)),
+            SkewAge::Earlier => left.min,
         };
-        let left = if real > 0 { real } else { left.longer.max(0) };
+        let left = if real > 0 { real } else { left.max.max(0) };
         let reported = left - (left / 2).min(60_000);
         // Rounded up to a whole second, because an expiry in the past makes kubectl call again for every request.
         Timestamp(now.0.saturating_add(reported).saturating_add(999).div_euclid(1000).saturating_mul(1000))
@@ -171,7 +171,7 @@ impl Credential {
 
 /// When the skew of a credential was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SkewReading {
+pub enum SkewAge {
     /// Within the last minute.
     Current,
     Earlier,
@@ -179,9 +179,11 @@ pub enum SkewReading {
 
 /// The remaining validity in milliseconds, by two clocks. Negative if the token has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
-    pub shorter: i64,
-    pub longer: i64,
+pub struct RemainingValidity {
+    /// By the clock that leaves less.
+    pub min: i64,
+    /// By the clock that leaves more.
+    pub max: i64,
 }
 
 #[cfg(test)]
@@ -213,15 +215,15 @@ mod tests {
     #[test]
     fn the_remaining_validity_is_computed_by_both_clocks() {
         let fast = credential(3_600_000, -600_000); // our clock is ten minutes ahead
-        assert_eq!(fast.left(NOW), Left { shorter: 3_000_000, longer: 3_600_000 });
+        assert_eq!(fast.remaining(NOW), RemainingValidity { min: 3_000_000, max: 3_600_000 });
         let slow = credential(3_600_000, 600_000);
-        assert_eq!(slow.left(NOW), Left { shorter: 3_600_000, longer: 4_200_000 });
+        assert_eq!(slow.remaining(NOW), RemainingValidity { min: 3_600_000, max: 4_200_000 });
     }
 
     #[test]
     fn the_advertised_expiry_is_early_but_never_in_the_past() {
         let at = |life, skew, current| {
-            let reading = if current { SkewReading::Current } else { SkewReading::Earlier };
+            let reading = if current { SkewAge::Current } else { SkewAge::Earlier };
             credential(life, skew).advertised(NOW, reading).since(NOW)
         };
         assert_eq!(at(3_600_000, 0, true), 3_540_000);
@@ -231,7 +233,7 @@ mod tests {
         assert_eq!(at(3_600_000, 600_000, true), 3_540_000);
         assert_eq!(at(3_600_000, -600_000, false), 2_940_000, "the clock may have been set since: the shorter one");
         assert_eq!(at(300_000, -600_000, false), 240_000, "expired by one clock only: the longer one");
-        let expired = credential(1000, 0).advertised(NOW.plus(Duration::from_secs(60)), SkewReading::Current);
+        let expired = credential(1000, 0).advertised(NOW.plus(Duration::from_secs(60)), SkewAge::Current);
         assert_eq!(expired.since(NOW), 60_000, "never in the past, even for an expired token");
     }
 

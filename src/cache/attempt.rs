@@ -16,7 +16,7 @@ const BACK_OFF_MAX: i64 = 300_000;
 ///
 /// The wait is a tenth of the remaining validity, between 30 seconds and 5 minutes.
 pub fn back_off(credential: &Credential, now: Timestamp) -> Timestamp {
-    let wait = (credential.left(now).longer / 10).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
+    let wait = (credential.remaining(now).max / 10).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
     now.shifted(wait)
 }
 
@@ -81,7 +81,7 @@ impl Attempt<'_> {
         // short lifetime). Otherwise every run would make a request.
         let is_satisfied = is_better
             && token.as_ref().is_none_or(|stored| {
-                stored.credential().left(now).longer >= millis(requirements.min_ttl)
+                stored.credential().remaining(now).max >= millis(requirements.min_ttl)
                     && !rules.is_in_soft_window(stored, now)
             });
         Record {
@@ -103,7 +103,7 @@ impl Attempt<'_> {
         let now = self.began;
         old.is_older_than(rules.max_age, now)
             && !rules.is_in_soft_window(old, now)
-            && old.credential().left(now).longer >= millis(requirements.min_ttl)
+            && old.credential().remaining(now).max >= millis(requirements.min_ttl)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::{Timestamp, human, millis};
 use crate::base::error::{Error, Result};
-use crate::base::token::{Credential, SkewReading};
+use crate::base::token::{Credential, SkewAge};
 use crate::cache::record::{FUTURE_TOLERANCE, Record, StoredFailure, StoredToken};
 
 /// The requirements of one call.
@@ -25,11 +25,11 @@ pub struct RenewalRules {
     pub max_age: Option<Duration>,
 }
 
-/// How to answer a call from its cache record.
+/// What to do for a call, given its cache record.
 #[derive(Debug)]
 pub enum Decision {
     /// Return this token.
-    Serve(ReturnedToken),
+    Serve(TokenWithWarnings),
     /// Return this token. Renew it if no other process is doing so.
     Renew(Credential),
     /// Fetch a token first.
@@ -40,14 +40,14 @@ pub enum Decision {
 
 /// A token to return, and the facts that the caller may have to warn about.
 #[derive(Debug)]
-pub struct ReturnedToken {
+pub struct TokenWithWarnings {
     pub credential: Credential,
     /// Why the last renewal failed, if it did.
     pub renewal_error: Option<String>,
     /// The token expires sooner than the caller asked for.
     pub below_min_ttl: bool,
     /// Whether the skew was measured within the last minute.
-    pub skew: SkewReading,
+    pub skew_age: SkewAge,
 }
 
 impl Record {
@@ -64,12 +64,12 @@ impl Record {
             return self.active_failure(now).map_or(Decision::Fetch, Decision::Refuse);
         };
         let credential = stored.credential();
-        let left = credential.left(now);
+        let left = credential.remaining(now);
         let is_backing_off = self.retry_at.is_some_and(|at| now < at) && self.ended <= now.plus(FUTURE_TOLERANCE);
-        if left.longer <= 0 {
+        if left.max <= 0 {
             return self.active_failure(now).map_or(Decision::Fetch, Decision::Refuse);
         }
-        if left.longer < millis(requirements.min_ttl) || stored.is_fetched_in_future(now) {
+        if left.max < millis(requirements.min_ttl) || stored.is_fetched_in_future(now) {
             return if is_backing_off {
                 Decision::Serve(self.returned_token(stored, requirements, now))
             } else {
@@ -80,14 +80,14 @@ impl Record {
         if due && !is_backing_off {
             Decision::Renew(credential)
         } else {
-            Decision::Serve(ReturnedToken { renewal_error: None, ..self.returned_token(stored, requirements, now) })
+            Decision::Serve(TokenWithWarnings { renewal_error: None, ..self.returned_token(stored, requirements, now) })
         }
     }
 
     /// Returns true if this record is a valid answer to a refresh that was forced at `since`.
     ///
-    /// Its attempt must have begun at `since` or later. Without a failure, the token must also come from that attempt,
-    /// and not be an older one that expires later.
+    /// Its attempt must have begun at `since` or later. If it succeeded, the record must contain its token: a
+    /// record may keep an older token that expires later, which does not count.
     pub fn is_attempt_since(&self, since: Timestamp) -> bool {
         self.began >= since
             && (self.failure.is_some() || self.token.as_ref().is_none_or(|stored| stored.fetched >= self.began))
@@ -96,7 +96,7 @@ impl Record {
     /// Returns the result of the attempt that wrote this record, for the processes that waited for it.
     ///
     /// `None` if the record has neither a usable token nor a failure.
-    pub fn result(&self, requirements: &Requirements, now: Timestamp) -> Option<Result<ReturnedToken>> {
+    pub fn result(&self, requirements: &Requirements, now: Timestamp) -> Option<Result<TokenWithWarnings>> {
         let usable = self.token.as_ref().filter(|stored| !stored.credential().is_expired(now));
         match (&self.failure, usable) {
             (None, Some(stored)) => Some(Ok(self.returned_token(stored, requirements, now))),
@@ -108,20 +108,20 @@ impl Record {
         }
     }
 
-    fn returned_token(&self, stored: &StoredToken, requirements: &Requirements, now: Timestamp) -> ReturnedToken {
+    fn returned_token(&self, stored: &StoredToken, requirements: &Requirements, now: Timestamp) -> TokenWithWarnings {
         let credential = stored.credential();
-        ReturnedToken {
+        TokenWithWarnings {
             renewal_error: self.failure.as_ref().map(|failure| failure.message.clone()),
-            below_min_ttl: credential.left(now).longer < millis(requirements.min_ttl),
-            skew: match now.since(stored.fetched).unsigned_abs() < FUTURE_TOLERANCE.as_millis() as u64 {
-                true => SkewReading::Current,
-                false => SkewReading::Earlier,
+            below_min_ttl: credential.remaining(now).max < millis(requirements.min_ttl),
+            skew_age: match now.since(stored.fetched).unsigned_abs() < FUTURE_TOLERANCE.as_millis() as u64 {
+                true => SkewAge::Current,
+                false => SkewAge::Earlier,
             },
             credential,
         }
     }
 
-    /// Returns the failure for later calls, with its age, as long as it is remembered.
+    /// Returns the failure with its age in the message, as long as it is remembered.
     fn active_failure(&self, now: Timestamp) -> Option<Error> {
         let failure = self.failure.as_ref().filter(|_| !self.relief)?;
         if failure.until <= now || failure.at > now.plus(FUTURE_TOLERANCE) {
@@ -147,7 +147,7 @@ impl RenewalRules {
 
     pub(super) fn is_in_soft_window(&self, stored: &StoredToken, now: Timestamp) -> bool {
         let credential = stored.credential();
-        credential.left(now).shorter <= self.soft_window(&credential)
+        credential.remaining(now).min <= self.soft_window(&credential)
     }
 
     /// Returns how long before its expiry a token is renewed, in milliseconds.
@@ -165,7 +165,7 @@ pub(super) mod tests {
 
     pub fn decision(record: &Record, requirements: &Requirements, rules: &RenewalRules) -> &'static str {
         match record.decide(requirements, rules, NOW) {
-            Decision::Serve(ReturnedToken { below_min_ttl: true, .. }) => "serve, short",
+            Decision::Serve(TokenWithWarnings { below_min_ttl: true, .. }) => "serve, short",
             Decision::Serve(_) => "serve",
             Decision::Renew(_) => "renew",
             Decision::Fetch => "fetch",

@@ -7,7 +7,7 @@ use crate::base::error::Result;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry, lenient_seconds};
 use crate::cloud::http::failure::ServerError;
-use crate::cloud::http::{CONNECT_TIMEOUT, HttpRequest, Proof};
+use crate::cloud::http::{CONNECT_TIMEOUT, HttpRequest, ProofHeader};
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, http, rpc_status};
 
@@ -72,7 +72,7 @@ pub fn proven_token(
     installation: &Installation,
     parameters: &[(&str, &str)],
     headers: &[(&'static str, &str)],
-    proof: Option<Proof<'_>>,
+    proof: Option<ProofHeader<'_>>,
     cx: &Context<'_>,
 ) -> Result<AuthResponse> {
     let url = token_url(installation);
@@ -84,7 +84,7 @@ pub fn proven_token(
         connect: CONNECT_TIMEOUT,
         direct: false,
     };
-    let response = cx.send_proven(&request, proof, explain)?;
+    let response = cx.send_with_proof(&request, proof, explain)?;
     Ok(AuthResponse { token: response.json(&url)?, response, url })
 }
 

@@ -52,9 +52,9 @@ pub struct HttpRequest<'a> {
     pub direct: bool,
 }
 
-/// A header with a new value for each attempt.
+/// A DPoP proof (RFC 9449 section 4), made anew for each attempt.
 #[derive(Clone, Copy)]
-pub struct Proof<'a> {
+pub struct ProofHeader<'a> {
     pub header: &'static str,
     pub make: &'a dyn Fn() -> Result<Secret>,
 }
@@ -95,7 +95,7 @@ impl Http {
         explain: fn(&[u8]) -> Option<ServerError>,
         policy: &RetryPolicy<'_>,
     ) -> Result<HttpResponse> {
-        self.send_proven(request, None, explain, policy)
+        self.send_with_proof(request, None, explain, policy)
     }
 
     /// Sends a request as [`Self::send`] does, with a new proof of possession in each attempt.
@@ -104,10 +104,10 @@ impl Http {
     ///
     /// # Errors
     /// As [`Self::send`], and the errors of `proof`.
-    pub fn send_proven(
+    pub fn send_with_proof(
         &self,
         request: &HttpRequest<'_>,
-        proof: Option<Proof<'_>>,
+        proof: Option<ProofHeader<'_>>,
         explain: fn(&[u8]) -> Option<ServerError>,
         policy: &RetryPolicy<'_>,
     ) -> Result<HttpResponse> {
@@ -134,7 +134,8 @@ impl Http {
         let proxy =
             if request.direct { None } else { choose_proxy(&uri, &self.environment).map_err(Failure::permanent)? };
         let proxy_address = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        // The proxy, if its name is the one to resolve. For some SOCKS proxies, this machine resolves the target.
+        // The proxy's address, if the name to resolve is the proxy's. With some SOCKS proxies, this machine resolves the
+        // target's name instead.
         let resolved_proxy =
             if proxy.as_ref().is_some_and(Proxy::resolve_target) { None } else { proxy_address.clone() };
         let mut config = Agent::config_builder()

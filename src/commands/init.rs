@@ -111,7 +111,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         (Some(report), _) => report,
         (None, true) => format!("{account}; got a token"),
         (None, false) => {
-            let left = human(credential.left(session.clock.now()).longer);
+            let left = human(credential.remaining(session.clock.now()).max);
             format!("{account}; got a token, valid for {left}")
         }
     };

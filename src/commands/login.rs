@@ -71,7 +71,7 @@ pub fn log_in(profile: &Profile, call: &CommandCall, timeout: Duration, session:
     }
     // Report any error in the profile before a browser opens.
     profile.open()?;
-    let login = LoginClient::of(&profile.opening(None))?;
+    let login = LoginClient::of(&profile.source_input(None))?;
     let login_options = LoginOptions {
         opens_browser: !call.matches.get_flag("no-browser"),
         ignores_cool_down: call.options.force_refresh,
@@ -81,7 +81,7 @@ pub fn log_in(profile: &Profile, call: &CommandCall, timeout: Duration, session:
             flow::log_in(&login, login_options, session, cx)
         })
         .map_err(|error| error.context(profile))?;
-    let left = human(credential.left(session.clock.now()).longer);
+    let left = human(credential.remaining(session.clock.now()).max);
     Ok(match is_renewable {
         true => format!("logged in; the token is valid for {left} and renewed automatically"),
         false => {

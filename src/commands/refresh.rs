@@ -28,7 +28,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let profile = session.profile(&selected_profile(call)?)?;
     let options = Options { force_refresh: true, ..call.options.clone() };
     let credential = session.obtain(&profile, &options, Duration::ZERO)?.credential;
-    let left = |credential: &Credential| human(credential.left(session.clock.now()).longer);
+    let left = |credential: &Credential| human(credential.remaining(session.clock.now()).max);
     let mut text = format!("{profile}: token expires at {} (in {})\n", credential.expires, left(&credential));
     for request in keys_of(&profile, &options, session)? {
         let session_name = request.session_name.clone();
@@ -50,7 +50,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
 
 /// Returns the requests for the profile's access keys that are cached and valid.
 fn keys_of(profile: &Profile, options: &Options, session: &Session<'_>) -> Result<Vec<KeyRequest>> {
-    if options.no_cache || !profile.cached {
+    if options.no_cache || !profile.is_caching {
         return Ok(Vec::new());
     }
     let (grant, now) = (profile.open()?, session.clock.now());

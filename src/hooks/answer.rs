@@ -56,7 +56,7 @@ fn serve_lines(hook_call: &HookCall, call: &Call<'_>, greeting: &str, session: &
     (session.print_stdout)(format!("{greeting}\n").as_bytes()).map_err(not_written)?;
     let mut lines = session.lines(MAX_REQUEST, &hook_call.options);
     while let Some(line) = session.next_line(&mut lines)? {
-        session.started.set(session.clock.elapsed());
+        session.request_started.set(session.clock.elapsed());
         let (reply, error) = reply_to(hook_call, call, &line, session);
         if let Some(error) = error {
             (session.print_stderr)(&error.render());

@@ -10,7 +10,7 @@ use crate::base::error::{Error, Result};
 use crate::base::suggest::nearest;
 use crate::disk::places::Places;
 use crate::profile::keys::COMMON_KEYS;
-use crate::sources::settings::{Settings, WrittenAt};
+use crate::sources::settings::{SettingPlace, Settings};
 use crate::sources::source::Source;
 use crate::sources::{self, SOURCES};
 
@@ -115,7 +115,7 @@ pub fn settings(
                     .hint(format!("write {name} = \"VALUE\"")));
             }
         };
-        settings.add(name, values, is_list, WrittenAt::Line(file.line(&key.span())));
+        settings.add(name, values, is_list, SettingPlace::Line(file.line(&key.span())));
     }
     Ok(settings)
 }

@@ -9,7 +9,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
-use crate::base::token::{Credential, SkewReading};
+use crate::base::token::{Credential, SkewAge};
 use crate::cache::Cache;
 use crate::cache::freshness::{Decision, RenewalRules, Requirements};
 use crate::obtain::{Caching, ObtainedToken};
@@ -108,9 +108,9 @@ impl CredentialStore {
     /// # Errors
     /// As [`Session::open`].
     pub fn new(session: &Session<'_>, profile: &Profile, options: &Options) -> Result<Self> {
-        let has_record = profile.cached && !options.no_cache;
+        let has_record = profile.is_caching && !options.no_cache;
         // Opens the profile as if it were cached to get the renewal rules, which also apply in memory.
-        let profile = Profile { cached: true, ..profile.clone() };
+        let profile = Profile { is_caching: true, ..profile.clone() };
         let slot = |kind: CredentialKind| -> Result<CredentialSlot> {
             let (grant, min_ttl) = session.open(&profile, &kind.resource(), Duration::ZERO)?;
             let rules = match grant.caching() {
@@ -155,14 +155,14 @@ impl CredentialStore {
                 if in_memory.is_none_or(|(obtained, _)| obtained.credential.expires <= credential.expires) =>
             {
                 let is_due = !matches!(record.decide(&slot.requirements, rules, now), Decision::Serve(_));
-                Some(CacheLookup { obtained: ObtainedToken { credential, skew: SkewReading::Earlier }, is_due })
+                Some(CacheLookup { obtained: ObtainedToken { credential, skew_age: SkewAge::Earlier }, is_due })
             }
             (_, Some((obtained, fetched))) => {
-                let is_due = obtained.credential.left(now).longer
+                let is_due = obtained.credential.remaining(now).max
                     < crate::base::clock::millis(slot.requirements.min_ttl)
                     || rules.is_renewal_due(&obtained.credential, *fetched, now);
                 Some(CacheLookup {
-                    obtained: ObtainedToken { credential: obtained.credential.clone(), skew: SkewReading::Earlier },
+                    obtained: ObtainedToken { credential: obtained.credential.clone(), skew_age: SkewAge::Earlier },
                     is_due,
                 })
             }
@@ -189,7 +189,7 @@ impl CredentialStore {
                     .and_then(|record| record.credential())
                     .is_some_and(|recorded| recorded.secret == obtained.credential.secret)
             });
-        let copy = ObtainedToken { credential: obtained.credential.clone(), skew: obtained.skew };
+        let copy = ObtainedToken { credential: obtained.credential.clone(), skew_age: obtained.skew_age };
         let mut in_memory = slot.lock_memory();
         let fetched = match in_memory.as_ref() {
             // The source returned the same token again. Its age counts from the first fetch.
@@ -220,7 +220,7 @@ mod tests {
             skew: 0,
             assumed: false,
         };
-        let response = kind.response(&ObtainedToken { credential, skew: SkewReading::Current }, NOW);
+        let response = kind.response(&ObtainedToken { credential, skew_age: SkewAge::Current }, NOW);
         assert_eq!(response.status, 200);
         String::from_utf8_lossy(&response.body).into_owned()
     }

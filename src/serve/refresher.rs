@@ -60,7 +60,7 @@ impl RefresherSetup {
             places: session.places.clone(),
             clock: session.clock,
             print_stderr: session.print_stderr,
-            began: session.began,
+            began: session.process_began,
             profile,
             options: Options { force_refresh: false, ..options },
             credentials,
@@ -80,8 +80,8 @@ impl RefresherSetup {
             stdin: &RefCell::new(Box::new(NoInput)),
             print_stderr: self.print_stderr,
             print_stdout: &|_| Ok(()),
-            began: self.began,
-            started: Cell::new(Duration::ZERO),
+            process_began: self.began,
+            request_started: Cell::new(Duration::ZERO),
         };
         let refresher = Refresher {
             session: &session,
@@ -164,7 +164,7 @@ impl Refresher<'_> {
     fn pause(&self) -> Duration {
         let now = self.session.clock.now();
         let lookup = self.credentials.lookup(CredentialKind::Token, now);
-        let left = lookup.map_or(0, |lookup| lookup.obtained.credential.left(now).shorter);
+        let left = lookup.map_or(0, |lookup| lookup.obtained.credential.remaining(now).min);
         (Duration::from_millis(left.max(0).unsigned_abs()) / CHECKS_BEFORE_EXPIRY).clamp(MIN_PAUSE, MAX_PAUSE)
     }
 
@@ -197,7 +197,7 @@ impl Refresher<'_> {
                 return None;
             }
         }
-        session.started.set(session.clock.elapsed());
+        session.request_started.set(session.clock.elapsed());
         let options = kind.options(self.options);
         let outcome = session.obtain_resource(self.profile, &options, &kind.resource(), Duration::ZERO);
         let now = session.clock.now();

@@ -21,7 +21,7 @@ use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam};
 use crate::disk::{files, places};
 use crate::obtain::{Caching, Grant, obtain};
-use crate::sources::source::Opening;
+use crate::sources::source::SourceInput;
 
 /// Minimum validity of an access key.
 pub const MIN_DURATION: Duration = Duration::from_secs(15 * 60);
@@ -177,26 +177,26 @@ pub fn request_of(settings: &str, identity: &Identity) -> Option<KeyRequest> {
 pub fn link(
     inner: Box<dyn Grant>,
     request: &KeyRequest,
-    opening: &Opening<'_>,
+    input: &SourceInput<'_>,
     home: Option<&Path>,
 ) -> Result<Box<dyn Grant>> {
     let request = request.resolved(home)?;
     let terms = Terms { of: inner.identity().name(), request: request.clone() };
     let terms = serde_json::to_string(&terms)
         .map_err(|_| Error::internal("cannot serialize the parameters of an access key"))?;
-    let identity = opening.installation.identify(inner.identity().clone()).with_access_key(&terms);
+    let identity = input.installation.identify(inner.identity().clone()).with_access_key(&terms);
     let identity = match &request.policy_file {
         Some(path) => identity.with_file("policy-file", path),
         None => identity,
     };
     // A source's default `max-age` is for its tokens, which can be revoked. Access keys cannot, so only a `max-age` in
     // the profile applies. Otherwise ycred would request a key every minute.
-    let max_age = opening.settings.duration("max-age")?;
-    let caching = match opening.cached {
-        true => Caching::Enabled(RenewalRules { max_age, ..opening.rules }),
+    let max_age = input.settings.duration("max-age")?;
+    let caching = match input.is_caching {
+        true => Caching::Enabled(RenewalRules { max_age, ..input.rules }),
         false => Caching::Never,
     };
-    Ok(Box::new(AccessKeyGrant { inner, request, identity, installation: opening.installation.clone(), caching }))
+    Ok(Box::new(AccessKeyGrant { inner, request, identity, installation: input.installation.clone(), caching }))
 }
 
 struct AccessKeyGrant {
@@ -232,7 +232,7 @@ impl Grant for AccessKeyGrant {
                 Error::unavailable(format!(
                     "the IAM token expires in {}, and an access key needs one that is valid for at least {}; \
                      the cloud has not issued such a token",
-                    human(caller.credential.left(now).longer),
+                    human(caller.credential.remaining(now).max),
                     human(millis(MIN_DURATION + MARGIN)),
                 ))
                 .hint("try again in a few minutes, or request a new IAM token now with `ycred aws --force-refresh`")

@@ -16,7 +16,7 @@ use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam, jwt};
 use crate::obtain::{Caching, Grant};
 use crate::sources::secret_origin::{Origin, SecretKind};
-use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, SecretFile, Source, Variable};
+use crate::sources::source::{Assignment, EnvironmentSettings, Key, SecretFile, Source, SourceInput, Variable};
 
 pub const SOURCE: Source = Source {
     variables: &[Variable { rank: 1, name: env::YC_SERVICE_ACCOUNT_KEY_FILE }],
@@ -33,23 +33,23 @@ const KEY: SecretKind = SecretKind {
     // Not a key that a profile may contain. `from_environment` sets it to the name of the variable with the key's JSON.
     variable: "key-env",
     command: None,
-    is_document: true,
+    is_part_of_content: true,
     is_short_lived: false,
 };
 
-fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
-    let settings = opening.settings;
-    let installation = opening.installation;
+fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
+    let settings = input.settings;
+    let installation = input.installation;
     let identity =
         installation.identify(Identity::of(SOURCE.name)).with_some("audience", installation.known_audience());
-    let identity = identity.with_some("ca-file", opening.ca_file);
+    let identity = identity.with_some("ca-file", input.ca_file);
     let key = Origin::from_settings(settings, &KEY)?.ok_or_else(|| {
         settings
             .missing("source \"authorized-key\" needs `key-file`")
             .hint("set key-file = \"FILE\" in the profile, or pass --key-file FILE to `ycred init`")
     })?;
     let identity = key.identify(identity);
-    Ok(Box::new(AuthorizedKeyGrant { key, identity, installation: installation.clone(), caching: opening.caching() }))
+    Ok(Box::new(AuthorizedKeyGrant { key, identity, installation: installation.clone(), caching: input.caching() }))
 }
 
 /// Selects this source if `YC_SERVICE_ACCOUNT_KEY_FILE` is set: to a path or to the JSON itself, as for the Terraform
@@ -58,7 +58,7 @@ fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     let variable = env::YC_SERVICE_ACCOUNT_KEY_FILE;
     let value = environment.get(variable)?.to_string_lossy();
     let assignment = if value.trim_start().starts_with('{') {
-        Assignment::Secret { key: KEY.variable, variable }
+        Assignment::VariableName { key: KEY.variable, variable }
     } else {
         Assignment::Value { key: KEY.file, variable, value: value.into_owned() }
     };

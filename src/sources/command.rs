@@ -11,7 +11,7 @@ use crate::base::token::{Credential, Expiry, check_token, lenient_time};
 use crate::cloud::Context;
 use crate::obtain::{Caching, Grant};
 use crate::sources::program::Program;
-use crate::sources::source::{Key, Opening, Source};
+use crate::sources::source::{Key, Source, SourceInput};
 
 pub const SOURCE: Source = Source {
     // The account of a command may change without ycred noticing (`yc config profile activate`).
@@ -25,16 +25,16 @@ const KEYS: &[Key] = &[Key {
     about: "program that prints a token; if it takes arguments, use -- PROGRAM ARGUMENT...",
 }];
 
-fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
-    if !opening.settings.has("command") {
-        return Err(opening
+fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
+    if !input.settings.has("command") {
+        return Err(input
             .settings
             .missing("source \"command\" needs `command`")
             .hint("set command = [\"yc\", \"iam\", \"create-token\", \"--format\", \"json\"]"));
     }
-    let command = Program::from_settings(opening.settings, "command")?;
+    let command = Program::from_settings(input.settings, "command")?;
     let identity = command.identify(Identity::of(SOURCE.name), "command");
-    Ok(Box::new(CommandGrant { command, identity, caching: opening.caching() }))
+    Ok(Box::new(CommandGrant { command, identity, caching: input.caching() }))
 }
 
 /// Reads a token and its expiry from a command's output. Returns `None` if the output is neither a token nor JSON.

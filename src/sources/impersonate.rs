@@ -16,19 +16,19 @@ use crate::cloud::iam;
 use crate::cloud::installation::Installation;
 use crate::obtain::{Caching, Grant};
 use crate::obtain::{ObtainedToken, obtain};
-use crate::sources::source::Opening;
+use crate::sources::source::SourceInput;
 
 /// Creates a grant that exchanges the tokens of `inner` for tokens of `account`.
-pub fn link(inner: Box<dyn Grant>, account: &str, opening: &Opening<'_>) -> Box<dyn Grant> {
-    let identity = opening.installation.identify(inner.identity().clone()).impersonating(account);
+pub fn link(inner: Box<dyn Grant>, account: &str, input: &SourceInput<'_>) -> Box<dyn Grant> {
+    let identity = input.installation.identify(inner.identity().clone()).impersonating(account);
     // A static token is not cached, but the token it is exchanged for is. The identity extends the one of `inner`,
     // which contains the static token's digest or watches its file. So another caller never gets this cached token.
     Box::new(ImpersonatedGrant {
         inner,
         account: account.to_owned(),
         identity,
-        installation: opening.installation.clone(),
-        caching: opening.caching(),
+        installation: input.installation.clone(),
+        caching: input.caching(),
     })
 }
 

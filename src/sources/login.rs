@@ -21,7 +21,7 @@ use crate::disk::store::Lock;
 use crate::obtain::{Caching, Grant};
 use crate::sources::login::client::{LoginClient, is_grant_refused, refresh_token};
 use crate::sources::login::state::{AccessToken, LoginState};
-use crate::sources::source::{Key, Opening, Source};
+use crate::sources::source::{Key, Source, SourceInput};
 
 pub const SOURCE: Source =
     Source { needs_login: true, ..Source::new("login", "a person who logs in with a browser", KEYS, open) };
@@ -32,14 +32,14 @@ const KEYS: &[Key] = &[
     Key { name: "redirect-port", value: "PORT", about: "local port the browser returns to [default: a free one]" },
 ];
 
-fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
-    let login = LoginClient::of(opening)?;
+fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
+    let login = LoginClient::of(input)?;
     Ok(Box::new(LoginGrant {
-        identity: login.identity(opening),
+        identity: login.identity(input),
         login,
-        caching: opening.caching(),
-        rules: opening.rules,
-        name: opening.label.to_string(),
+        caching: input.caching(),
+        rules: input.rules,
+        name: input.label.to_string(),
     }))
 }
 
@@ -102,17 +102,17 @@ impl LoginGrant {
         let access = state.access.as_ref()?;
         let credential = access.credential();
         let now = cx.clock.now();
-        let left = credential.left(now);
+        let left = credential.remaining(now);
         let is_usable = match cx.requirements.force_since {
-            Some(since) => access.began >= since && left.longer > 0,
+            Some(since) => access.began >= since && left.max > 0,
             // Without a refresh token, the login has no other token.
-            None if state.refresh_token.is_none() => left.longer > 0,
+            None if state.refresh_token.is_none() => left.max > 0,
             // The token was obtained while this machine's clock was ahead, so its times are unreliable. The cache has
             // the same rule.
             None if access.began > now.plus(FUTURE_TOLERANCE) => false,
             None => {
-                left.longer >= millis(cx.requirements.min_ttl).max(1)
-                    && left.shorter > self.rules.soft_window(&credential)
+                left.max >= millis(cx.requirements.min_ttl).max(1)
+                    && left.min > self.rules.soft_window(&credential)
                     && self.rules.max_age.is_none_or(|age| now.since(access.began) < millis(age))
             }
         };
@@ -131,7 +131,7 @@ impl LoginGrant {
         let space = self.login.place.reserve();
         if let (Err(error), Some(credential)) = (&space, self.unexpired(&state, cx))
             && cx.requirements.force_since.is_none()
-            && credential.left(cx.clock.now()).longer >= millis(cx.requirements.min_ttl)
+            && credential.remaining(cx.clock.now()).max >= millis(cx.requirements.min_ttl)
         {
             cx.diagnostics.debug(|| {
                 format!("{}: not renewed, because the new login cannot be saved: {}", self.name, describe(error))
@@ -193,7 +193,7 @@ impl LoginGrant {
             .is_some_and(|credential| !credential.is_expired(cx.clock.now()));
         match self.unexpired(state, cx).filter(|_| cx.requirements.force_since.is_none() && !is_cached) {
             Some(credential) => {
-                let left = human(credential.left(cx.clock.now()).longer);
+                let left = human(credential.remaining(cx.clock.now()).max);
                 let reason = error.reason();
                 cx.diagnostics.warn(
                     Warning::ServedAlthoughRenewingFailed,

@@ -18,7 +18,7 @@ use crate::cloud::Context;
 use crate::cloud::http::HttpRequest;
 use crate::cloud::http::failure::ServerError;
 use crate::obtain::{Caching, Grant};
-use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, Source, Variable};
+use crate::sources::source::{Assignment, EnvironmentSettings, Key, Source, SourceInput, Variable};
 
 pub const SOURCE: Source = Source {
     // A VM's account can be replaced or detached, and a token cached for long would still be the old one (gosdk2,
@@ -41,12 +41,12 @@ const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token"
 /// Time limit for connecting. The service runs on the same host, so it responds faster if it exists.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
-    let settings = opening.settings;
+fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
+    let settings = input.settings;
     let (key, text) = match settings.text("metadata-addr")? {
         Some(text) => ("metadata-addr", text.to_owned()),
         None => {
-            let variable = match (opening.name, settings.environment().get(env::YCRED_METADATA_ADDR)) {
+            let variable = match (input.name, settings.environment().get(env::YCRED_METADATA_ADDR)) {
                 (Some(_), Some(_)) => env::YCRED_METADATA_ADDR,
                 _ => env::YC_METADATA_ADDR,
             };
@@ -66,7 +66,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
     }
     let url = format!("http://{host}{PATH}");
     let identity = Identity::of(SOURCE.name).with("metadata-addr", host.to_string());
-    Ok(Box::new(MetadataGrant { url, identity, caching: opening.caching() }))
+    Ok(Box::new(MetadataGrant { url, identity, caching: input.caching() }))
 }
 
 fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {

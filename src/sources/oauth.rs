@@ -13,7 +13,7 @@ use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam};
 use crate::obtain::{Caching, Grant};
 use crate::sources::secret_origin::{Origin, SecretKind};
-use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, SecretFile, Source, Variable};
+use crate::sources::source::{Assignment, EnvironmentSettings, Key, SecretFile, Source, SourceInput, Variable};
 
 pub const SOURCE: Source = Source {
     variables: &[Variable { rank: 2, name: env::YC_TOKEN }, Variable { rank: 3, name: env::YC_OAUTH_TOKEN }],
@@ -37,12 +37,12 @@ const TOKEN: SecretKind = SecretKind {
     file: "oauth-token-file",
     variable: "oauth-token-env",
     command: Some("oauth-token-command"),
-    is_document: false,
+    is_part_of_content: false,
     is_short_lived: false,
 };
 
-fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
-    let settings = opening.settings;
+fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
+    let settings = input.settings;
     let count = KEYS.iter().filter(|key| settings.has(key.name)).count();
     if count != 1 {
         let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
@@ -50,10 +50,10 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
             .missing(&format!("source \"oauth\" needs exactly one of {}, but has {count}", names.join(", ")))
             .hint("set oauth-token-file = \"FILE\" in the profile, or pass --oauth-token-file FILE to `ycred init`"));
     }
-    let identity = opening.installation.identify(Identity::of(SOURCE.name)).with_some("ca-file", opening.ca_file);
+    let identity = input.installation.identify(Identity::of(SOURCE.name)).with_some("ca-file", input.ca_file);
     let token = Origin::from_settings(settings, &TOKEN)?.ok_or_else(|| settings.missing("missing OAuth token"))?;
     let identity = token.identify(identity);
-    let (installation, caching) = (opening.installation.clone(), opening.caching());
+    let (installation, caching) = (input.installation.clone(), input.caching());
     Ok(Box::new(OAuthGrant { token, identity, installation, caching }))
 }
 
@@ -61,7 +61,10 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
 /// distinguishes IAM tokens in the same way.
 fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     let settings = |rank, variable| {
-        Some(EnvironmentSettings { rank, assignments: vec![Assignment::Secret { key: TOKEN.variable, variable }] })
+        Some(EnvironmentSettings {
+            rank,
+            assignments: vec![Assignment::VariableName { key: TOKEN.variable, variable }],
+        })
     };
     if environment.get(env::YC_TOKEN).is_some_and(|value| !is_iam_token(value)) {
         return settings(2, env::YC_TOKEN);

@@ -24,7 +24,7 @@ pub struct SecretKind {
     pub command: Option<&'static str>,
     /// True if the secret is a part of the content, such as a private key in JSON. Then messages do not redact the
     /// content as a whole.
-    pub is_document: bool,
+    pub is_part_of_content: bool,
     /// True if another program renews the file. That program chooses the file's mode, so ycred does not warn about it.
     pub is_short_lived: bool,
 }
@@ -53,7 +53,7 @@ impl Origin {
             Location::File(path)
         } else if let Some((name, value)) = settings.variable(kind.variable)? {
             let value = value.to_owned();
-            let secret = if kind.is_document { Secret::wrapping(value) } else { Secret::new(value) };
+            let secret = if kind.is_part_of_content { Secret::wrapping(value) } else { Secret::new(value) };
             Location::Variable(name.to_owned(), secret)
         } else if let Some(command) = kind.command.filter(|command| settings.has(command)) {
             Location::Command(Program::from_settings(settings, command)?)

@@ -31,12 +31,12 @@ struct Entry {
     key: String,
     values: Vec<String>,
     is_list: bool,
-    place: WrittenAt,
+    place: SettingPlace,
 }
 
 /// The place that a setting was read from.
 #[derive(Clone, Copy, Debug)]
-pub enum WrittenAt {
+pub enum SettingPlace {
     /// A line of the profile's file, counted from 1.
     Line(usize),
     /// An environment variable.
@@ -73,7 +73,7 @@ impl Settings {
     }
 
     /// Adds a setting.
-    pub fn add(&mut self, key: &str, values: Vec<String>, is_list: bool, place: WrittenAt) {
+    pub fn add(&mut self, key: &str, values: Vec<String>, is_list: bool, place: SettingPlace) {
         self.entries.push(Entry { key: key.into(), values, is_list, place });
     }
 
@@ -83,10 +83,10 @@ impl Settings {
 
     /// Returns an error about a setting, with file, line and key; or with the variable if there is no file.
     pub fn error_at(&self, key: &str, why: &str) -> Error {
-        match self.entry(key).map_or(WrittenAt::Unknown, |entry| entry.place) {
-            WrittenAt::Line(line) => Error::profile(format!("{}:{line}: `{key}` {why}", self.origin)),
-            WrittenAt::Variable(variable) => Error::profile(format!("{}: `{variable}` {why}", self.origin)),
-            WrittenAt::Unknown => Error::profile(format!("{}: `{key}` {why}", self.origin)),
+        match self.entry(key).map_or(SettingPlace::Unknown, |entry| entry.place) {
+            SettingPlace::Line(line) => Error::profile(format!("{}:{line}: `{key}` {why}", self.origin)),
+            SettingPlace::Variable(variable) => Error::profile(format!("{}: `{variable}` {why}", self.origin)),
+            SettingPlace::Unknown => Error::profile(format!("{}: `{key}` {why}", self.origin)),
         }
     }
 

@@ -34,7 +34,7 @@ pub struct Source {
     /// Default of the key `max-age`: tokens older than this are renewed.
     pub max_age: Option<Duration>,
     /// Checks the settings and creates the grant. Reads no secret and makes no request.
-    pub open: fn(&Opening<'_>) -> Result<Box<dyn Grant>>,
+    pub open: fn(&SourceInput<'_>) -> Result<Box<dyn Grant>>,
     /// The variables that select this source if there is no profile file.
     pub variables: &'static [Variable],
     /// Converts those variables to settings. Returns `None` if they do not select this source.
@@ -56,7 +56,7 @@ impl Source {
         name: &'static str,
         about: &'static str,
         keys: &'static [Key],
-        open: fn(&Opening<'_>) -> Result<Box<dyn Grant>>,
+        open: fn(&SourceInput<'_>) -> Result<Box<dyn Grant>>,
     ) -> Self {
         Self {
             name,
@@ -94,7 +94,7 @@ pub enum Assignment {
     /// The variable's value is the value of the key.
     Value { key: &'static str, variable: &'static str, value: String },
     /// The variable contains a secret. The value of the key is the name of the variable.
-    Secret { key: &'static str, variable: &'static str },
+    VariableName { key: &'static str, variable: &'static str },
 }
 
 /// A secret to store in a file of its own, and the key that names the file.
@@ -111,14 +111,14 @@ pub struct SecretFile {
 }
 
 /// Input for [`Source::open`]: the parts of a profile that a source may use.
-pub struct Opening<'a> {
+pub struct SourceInput<'a> {
     pub settings: &'a Settings,
     pub installation: &'a Installation,
     pub ca_file: Option<&'a Path>,
     /// When to renew the tokens.
     pub rules: RenewalRules,
     /// True if the tokens are cached on disk.
-    pub cached: bool,
+    pub is_caching: bool,
     /// The profile's name or path. `None` for settings from the environment.
     pub name: Option<&'a str>,
     /// Name of the profile in messages.
@@ -127,9 +127,9 @@ pub struct Opening<'a> {
     pub subject: Option<&'a Secret>,
 }
 
-impl Opening<'_> {
+impl SourceInput<'_> {
     /// Returns whether and how to cache tokens.
     pub fn caching(&self) -> Caching {
-        if self.cached { Caching::Enabled(self.rules) } else { Caching::Never }
+        if self.is_caching { Caching::Enabled(self.rules) } else { Caching::Never }
     }
 }

@@ -9,7 +9,7 @@ use crate::base::token::{Credential, Expiry, check_token, is_iam_token};
 use crate::cloud::Context;
 use crate::obtain::{Caching, Grant};
 use crate::sources::secret_origin::{Origin, SecretKind};
-use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, Source, Variable};
+use crate::sources::source::{Assignment, EnvironmentSettings, Key, Source, SourceInput, Variable};
 
 pub const SOURCE: Source = Source {
     variables: &[Variable { rank: 0, name: env::YC_IAM_TOKEN }, Variable { rank: 2, name: env::YC_TOKEN }],
@@ -27,12 +27,12 @@ const TOKEN: SecretKind = SecretKind {
     file: "token-file",
     variable: "token-env",
     command: None,
-    is_document: false,
+    is_part_of_content: false,
     is_short_lived: false,
 };
 
-fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
-    let settings = opening.settings;
+fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
+    let settings = input.settings;
     let token = match KEYS.iter().filter(|key| settings.has(key.name)).count() {
         1 => Origin::from_settings(settings, &TOKEN)?,
         _ => None,
@@ -49,7 +49,10 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
 /// Selects this source if `YC_IAM_TOKEN` is set, or if `YC_TOKEN` is an IAM token.
 fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
     let settings = |rank, variable| {
-        Some(EnvironmentSettings { rank, assignments: vec![Assignment::Secret { key: TOKEN.variable, variable }] })
+        Some(EnvironmentSettings {
+            rank,
+            assignments: vec![Assignment::VariableName { key: TOKEN.variable, variable }],
+        })
     };
     if environment.get(env::YC_IAM_TOKEN).is_some() {
         return settings(0, env::YC_IAM_TOKEN);

@@ -22,7 +22,7 @@ use crate::cloud::installation::Installation;
 use crate::cloud::{Context, auth};
 use crate::obtain::{Caching, Grant};
 use crate::sources::secret_origin::{Location, Origin, SecretKind};
-use crate::sources::source::{Assignment, EnvironmentSettings, Key, Opening, Source, Variable};
+use crate::sources::source::{Assignment, EnvironmentSettings, Key, Source, SourceInput, Variable};
 use crate::sources::workload::github::{GITHUB, GitHub};
 use crate::sources::workload::subject::{Claims, identify, subject_token};
 
@@ -56,14 +56,14 @@ const SUBJECT_TOKEN: SecretKind = SecretKind {
     file: FILE,
     variable: VARIABLE,
     command: Some(COMMAND),
-    is_document: false,
+    is_part_of_content: false,
     is_short_lived: true,
 };
 
 const SUBJECT_KEYS: &[&str] = &[FILE, VARIABLE, COMMAND, GITHUB];
 
-fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
-    let settings = opening.settings;
+fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
+    let settings = input.settings;
     let account = settings.text("service-account-id")?.ok_or_else(|| {
         settings
             .missing("source \"workload\" needs `service-account-id`")
@@ -74,27 +74,27 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Grant>> {
             settings.error_at("service-account-id", &format!("\"{account}\" is not the ID of a service account"))
         );
     }
-    let identity = Identity::of(SOURCE.name).with("auth-url", &opening.installation.auth_url);
-    let identity = identity.with_some("ca-file", opening.ca_file).with("service-account-id", account);
-    let (origin, identity) = subject_origin(opening, identity)?;
+    let identity = Identity::of(SOURCE.name).with("auth-url", &input.installation.auth_url);
+    let identity = identity.with_some("ca-file", input.ca_file).with("service-account-id", account);
+    let (origin, identity) = subject_origin(input, identity)?;
     Ok(Box::new(WorkloadGrant {
         account: account.to_owned(),
         origin,
         identity,
-        installation: opening.installation.clone(),
-        caching: opening.caching(),
+        installation: input.installation.clone(),
+        caching: input.caching(),
     }))
 }
 
 /// Determines the origin of the subject token, and adds the subject to the identity. A token in the request wins.
-fn subject_origin(opening: &Opening<'_>, identity: Identity) -> Result<(SubjectOrigin, Identity)> {
-    let settings = opening.settings;
+fn subject_origin(input: &SourceInput<'_>, identity: Identity) -> Result<(SubjectOrigin, Identity)> {
+    let settings = input.settings;
     let count = SUBJECT_KEYS.iter().filter(|key| settings.has(key)).count();
     if count > 1 {
         let why = format!("source \"workload\" needs exactly one of {}, but has {count}", SUBJECT_KEYS.join(", "));
         return Err(settings.missing(&why));
     }
-    if let Some(token) = opening.subject {
+    if let Some(token) = input.subject {
         let token = subject_token(token.expose())
             .map_err(|why| Error::refused(format!("the subject token in the request {why}")))?;
         let identity = identify(identity, "request", &token);
@@ -326,7 +326,7 @@ mod tests {
             settings.map(|settings| {
                 let setting = |assignment: &Assignment| match assignment {
                     Assignment::Value { key, value, .. } => (*key, value.clone()),
-                    Assignment::Secret { .. } => panic!("no secret expected"),
+                    Assignment::VariableName { .. } => panic!("no secret expected"),
                 };
                 (settings.rank, settings.assignments[1..].iter().map(setting).collect::<Vec<_>>())
             })

@@ -40,11 +40,11 @@ pub(super) fn from_environment(selections: &[Selection<'_>], session: &Session<'
         match assignment {
             // A long-lived secret goes into a file, because the variable will be gone. An IAM token expires within
             // hours and is not stored.
-            Assignment::Secret { variable, .. } if let Some(secret_file) = source.secret_file => {
+            Assignment::VariableName { variable, .. } if let Some(secret_file) = source.secret_file => {
                 let secret = Secret::wrapping(value(variable)?);
                 draft.set_secret(secret_file(secret).map_err(|error| error.context(variable))?);
             }
-            Assignment::Secret { key, variable } => {
+            Assignment::VariableName { key, variable } => {
                 draft.set(key, variable);
                 draft.remarks.push(format!(
                     "{name}: {variable} is an IAM token, which expires within hours: it is not stored, and the profile \

@@ -246,7 +246,7 @@ impl BrowserLogin<'_> {
         match read_callback(&request.query, &self.request.state) {
             Err(why) => {
                 self.cx.diagnostics.debug(|| format!("ignored a callback: {why}"));
-                incoming.answer(page::stray(why));
+                incoming.answer(page::ignored(why));
                 None
             }
             Ok(callback) => {

@@ -34,7 +34,7 @@ pub fn refused(reason: &str) -> LocalResponse {
 }
 
 /// Returns the page for a callback that is malformed or belongs to another login.
-pub fn stray(why: &str) -> LocalResponse {
+pub fn ignored(why: &str) -> LocalResponse {
     let body = format!("<p>This page does not belong to the login that ycred is waiting for: {}.</p>", escape(why));
     page(400, "no", CROSS, "Login ignored", &body, "If you have started a newer login, complete that one.")
 }
@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn pages_escape_foreign_text_and_load_nothing() {
-        for page in [refused("<script>alert('1')</script> & \"x\" \u{1b}[31m"), logged_in("profile <b>"), stray("<i>")]
+        for page in
+            [refused("<script>alert('1')</script> & \"x\" \u{1b}[31m"), logged_in("profile <b>"), ignored("<i>")]
         {
             let html = String::from_utf8(page.body.to_vec()).expect("UTF-8");
             for forbidden in ["<script", "<b>", "<i>", "http", "\u{1b}", " src="] {

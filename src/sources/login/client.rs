@@ -9,12 +9,12 @@ use crate::base::identity::{Identity, value_digest};
 use crate::base::random;
 use crate::base::secret::Secret;
 use crate::cloud::auth::AuthResponse;
-use crate::cloud::http::Proof;
+use crate::cloud::http::ProofHeader;
 use crate::cloud::installation::Installation;
 use crate::cloud::jwt::ProofKey;
 use crate::cloud::{Context, auth};
 use crate::sources::login::state::LoginStore;
-use crate::sources::source::Opening;
+use crate::sources::source::SourceInput;
 
 /// Path of the sign-in page, relative to the auth host's base URL.
 const AUTHORIZE_PATH: &str = "/oauth/authorize";
@@ -41,8 +41,8 @@ impl LoginClient {
     ///
     /// # Errors
     /// Profile (3): the value of a key is wrong, or there is no state directory.
-    pub fn of(opening: &Opening<'_>) -> Result<Self> {
-        let settings = opening.settings;
+    pub fn of(input: &SourceInput<'_>) -> Result<Self> {
+        let settings = input.settings;
         let id = |key: &str| match settings.text(key)? {
             Some(text) if text.len() > 256 || !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Err(settings.error_at(key, "is not a valid ID (at most 256 printable ASCII characters, no spaces)"))
@@ -56,7 +56,7 @@ impl LoginClient {
                     .hint("use a number from 1 to 65535")
             })
         });
-        let installation = opening.installation.clone();
+        let installation = input.installation.clone();
         let (client_id, federation) = (id("client-id")?, id("federation-id")?);
         let client_id = client_id.unwrap_or_else(|| DEFAULT_CLIENT.to_owned());
         let directory = settings.state.as_ref().map_err(|why| {
@@ -69,17 +69,17 @@ impl LoginClient {
             .with("auth-url", &installation.auth_url)
             .with("client-id", &client_id)
             .with_some("federation-id", federation.as_ref());
-        let place = LoginStore::new(directory, &identity, &login_command(opening.name));
+        let place = LoginStore::new(directory, &identity, &login_command(input.name));
         Ok(Self { place, installation, client_id, federation, port: port.transpose()? })
     }
 
     /// Returns the identity of the login's tokens.
-    pub fn identity(&self, opening: &Opening<'_>) -> Identity {
+    pub fn identity(&self, input: &SourceInput<'_>) -> Identity {
         Identity::of("login")
             .with("auth-url", &self.installation.auth_url)
             .with("client-id", &self.client_id)
             .with_some("federation-id", self.federation.as_ref())
-            .with_some("ca-file", opening.ca_file)
+            .with_some("ca-file", input.ca_file)
             .with_marker("session", &self.place.marker(), self.place.absent())
     }
 
@@ -148,7 +148,7 @@ impl LoginClient {
         let (mut nonce, mut shift) = (None::<String>, 0);
         loop {
             let make = || make_proof(key, &url, cx.clock.now().shifted(shift), nonce.as_deref());
-            let proof = Proof { header: "dpop", make: &make };
+            let proof = ProofHeader { header: "dpop", make: &make };
             let error = match auth::proven_token(&self.installation, parameters, &[], Some(proof), cx) {
                 Ok(response) => {
                     cx.warn_of_clock(response.skew());

@@ -56,7 +56,7 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Returns true if opening a file failed because the path is a link or a socket.
+/// Returns true if input a file failed because the path is a link or a socket.
 pub fn is_other_object(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO))
 }

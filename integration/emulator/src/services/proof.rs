@@ -46,7 +46,7 @@ pub(super) fn check(cloud: &mut Cloud, request: &Request) -> Result<String, Refu
 }
 
 /// The contents of a proof.
-struct Proof {
+struct ProofHeader {
     thumbprint: String,
     iat: i64,
     jti: String,
@@ -54,7 +54,7 @@ struct Proof {
 }
 
 /// Verifies a proof, except for the checks that need the clock or earlier proofs (RFC 9449, 4.3).
-fn verify(proof: &str, method: &str, url: &str) -> Result<Proof, &'static str> {
+fn verify(proof: &str, method: &str, url: &str) -> Result<ProofHeader, &'static str> {
     let parts: Vec<&str> = proof.split('.').collect();
     let [header, payload, signature] = parts.as_slice() else { return Err("the proof is not a JWS") };
     let object =
@@ -97,5 +97,5 @@ fn verify(proof: &str, method: &str, url: &str) -> Result<Proof, &'static str> {
         text(&claims, "jti").filter(|jti| jti.len() >= 16).ok_or("jti is missing or shorter than 16 characters")?;
     let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
     let thumbprint = URL_SAFE_NO_PAD.encode(Sha512::digest(canonical));
-    Ok(Proof { thumbprint, iat, jti, nonce: text(&claims, "nonce") })
+    Ok(ProofHeader { thumbprint, iat, jti, nonce: text(&claims, "nonce") })
 }
