@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use ycred::hooks::HOOKS;
+use ycred::hooks::links;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,8 +17,7 @@ fn main() -> ExitCode {
             }
         },
         ["links"] => {
-            let linked = HOOKS.iter().filter(|hook| hook.is_linked_on_path);
-            linked.filter_map(|hook| hook.symlink).for_each(|link| println!("{link}"));
+            links().iter().for_each(|link| println!("{link}"));
             ExitCode::SUCCESS
         }
         _ => {

@@ -6,6 +6,7 @@ mod env;
 mod exec;
 pub mod import;
 mod init;
+mod install;
 mod list;
 pub mod login;
 mod logout;
@@ -28,4 +29,5 @@ pub const COMMANDS: &[&Command] = &[
     &logout::COMMAND,
     &revoke::COMMAND,
     &completions::COMMAND,
+    &install::COMMAND,
 ];

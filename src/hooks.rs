@@ -35,6 +35,11 @@ pub const HOOKS: &[&Hook] = &[
     &token::HOOK,
 ];
 
+/// Returns the names of the links that an installation has next to the program.
+pub fn links() -> Vec<&'static str> {
+    HOOKS.iter().filter(|hook| hook.is_linked_on_path).filter_map(|hook| hook.symlink).collect()
+}
+
 /// Returns the hook with this name.
 pub fn named(name: &str) -> Option<&'static Hook> {
     HOOKS.iter().find(|hook| hook.name == name).copied()

@@ -9,6 +9,7 @@ mod crash;
 mod disk;
 mod dispatch;
 mod hosts;
+mod install;
 mod other_user;
 mod places;
 mod records;

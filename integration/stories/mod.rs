@@ -9,6 +9,7 @@ mod env;
 mod every_source;
 mod identity;
 mod import;
+mod install;
 mod installations;
 mod kubelet;
 mod life;

@@ -9,7 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::cli::invocation::{Fault, Invocation, SEE_HELP, see_help, version};
 use crate::commands::COMMANDS;
 use crate::commands::command::CommandCall;
-use crate::hooks::HOOKS;
+use crate::hooks::{HOOKS, links};
 use crate::process::flags::{FLAGS, Flag, Options};
 use crate::profile::find::check_name;
 
@@ -33,6 +33,7 @@ pub fn tree() -> clap::Command {
             .about(command.about)
             .disable_help_flag(true)
             .disable_version_flag(true)
+            .hide(command.is_hidden)
             .args_override_self(true);
         (command.arguments)(named).args(FLAGS.iter().map(argument))
     });
@@ -152,7 +153,7 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
         command.ok_or_else(|| Error::usage(format!("cannot parse the arguments of `{name}`")).hint(SEE_HELP))?;
     let options =
         options_of(&matches, of_command, &[]).map_err(|error| Fault { code: command.exit_code(&error), error })?;
-    Ok(Invocation::Command(Box::new(CommandCall { command, options, matches: of_command.clone(), tree })))
+    Ok(Invocation::Command(Box::new(CommandCall { command, options, matches: of_command.clone(), tree, links })))
 }
 
 /// Collects the flags before and after the command's name; later ones win.

@@ -14,6 +14,8 @@ pub struct Command {
     pub about: &'static str,
     /// Adds the command's arguments to its clap command.
     pub arguments: fn(clap::Command) -> clap::Command,
+    /// True if the help does not list the command, because only programs and manifests run it.
+    pub is_hidden: bool,
     /// True if the command fails when the configuration, state or cache directory is set incorrectly.
     pub needs_places: bool,
     /// The exit code of every failure, if the command doesn't use the error's own. Only `exec` sets it.
@@ -31,7 +33,7 @@ impl Command {
         arguments: fn(clap::Command) -> clap::Command,
         run: fn(&CommandCall, &Session<'_>) -> Result<Outcome>,
     ) -> Self {
-        Self { name, about, arguments, needs_places: true, failure_code: None, run }
+        Self { name, about, arguments, is_hidden: false, needs_places: true, failure_code: None, run }
     }
 
     /// Returns the exit code for this error.
@@ -47,6 +49,8 @@ pub struct CommandCall {
     pub matches: ArgMatches,
     /// Builds the clap command of the whole program.
     pub tree: fn() -> clap::Command,
+    /// Returns the names of the links that an installation has.
+    pub links: fn() -> Vec<&'static str>,
 }
 
 impl CommandCall {

@@ -69,6 +69,14 @@ pub fn create_private_directories(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
+/// Creates a directory and its missing parents, which only their owner can write, and anyone can read.
+///
+/// # Errors
+/// Those of mkdir(2).
+pub fn create_public_directories(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(directory)
+}
+
 /// Makes a directory accessible only to its owner.
 ///
 /// # Errors
@@ -83,6 +91,22 @@ pub fn make_directory_private(directory: &Path) -> io::Result<()> {
 /// Those of fchmod(2).
 pub fn make_file_private(file: &File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))
+}
+
+/// Sets the permission bits of an open file, whatever the umask is.
+///
+/// # Errors
+/// Those of fchmod(2).
+pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(mode))
+}
+
+/// Creates a symbolic link.
+///
+/// # Errors
+/// Those of symlink(2). `AlreadyExists` if the path exists.
+pub fn create_link(target: &Path, path: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, path)
 }
 
 /// Returns the permission bits, as in chmod(1).

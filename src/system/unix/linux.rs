@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The programs that open a URL, in the order to try.
 pub const URL_OPENERS: &[&[&str]] = &[&["xdg-open"], &["gio", "open"], &["wslview"]];
 
+/// The program of this process, under whatever path.
+pub const PROGRAM: &str = "/proc/self/exe";
+
 /// Returns the effective user id. getauxval(3) saves a system call on each cache hit.
 pub fn effective_uid() -> u32 {
     // SAFETY: getauxval takes a plain integer, and reads memory that the kernel initialized before the process started.

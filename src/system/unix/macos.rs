@@ -8,6 +8,9 @@ use std::sync::atomic::AtomicBool;
 /// The programs that open a URL, in the order to try.
 pub const URL_OPENERS: &[&[&str]] = &[&["open"]];
 
+/// No such path exists here: only std knows the program of this process.
+pub const PROGRAM: &str = "";
+
 /// Returns the effective user id.
 pub fn effective_uid() -> u32 {
     // SAFETY: geteuid takes no arguments, writes no memory and cannot fail (POSIX).

@@ -1,6 +1,7 @@
 //! Functions for this process and its children.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
+use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
@@ -17,6 +18,14 @@ pub fn effective_uid() -> u32 {
 /// Returns the executable of this process. On Linux this works without `/proc` too.
 pub fn executable() -> Option<PathBuf> {
     std::env::current_exe().ok().or_else(os::executable)
+}
+
+/// Opens the program that this process runs for reading, even if another file has its path by now.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_program() -> io::Result<File> {
+    File::open(os::PROGRAM).or_else(|error| File::open(executable().ok_or(error)?))
 }
 
 /// Keeps this process's memory, which contains tokens, out of core dumps and away from other processes of the user.
