@@ -31,6 +31,8 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Fault> {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
+    #[expect(clippy::disallowed_types, reason = "only this makes a string that is not UTF-8")]
+    use std::os::unix::ffi::OsStrExt as _;
 
     use super::*;
     use crate::base::random;
@@ -77,8 +79,12 @@ mod tests {
                     .get_many::<OsString>(&format!("operand-{at}"))
                     .into_iter()
                     .flatten()
-                    .map(|operand| operand.to_string_lossy().into_owned()),
+                    // A hook's operands are UTF-8. clap would pass any bytes on.
+                    .map(|operand| operand.to_str().unwrap_or("\0").to_owned()),
             );
+        }
+        if operands.iter().any(|operand| operand == "\0") {
+            return Reading::Error;
         }
         let is_set = |long: &str| of_hook.try_get_one::<bool>(long).ok().flatten().copied().unwrap_or(false);
         match options_of(&matches, of_hook, hook.flags) {
@@ -108,9 +114,17 @@ mod tests {
             "15m",
             "--min-ttl=1h",
             "--min-ttl=x",
+            "--min-ttl=",
             "--timeout=5s",
             "--timeout",
+            "--timeout=0s",
             "0s",
+            "5",
+            "-5s",
+            "--profil",
+            "--profil=prod",
+            "-x5",
+            "-",
             "--no-cache",
             "--force-refresh",
             "-v",
@@ -133,15 +147,20 @@ mod tests {
             let value = flag.choices.first().copied().unwrap_or("cr.yandex");
             pool.extend([format!("--{}", flag.long), format!("--{}={value}", flag.long), value.to_owned()]);
         }
-        let mut compared = 0;
+        let (mut compared, mut early) = (0, 0);
         for _ in 0..20_000 {
             // Most of these contain a hook's name.
             let hook = HOOKS[random::below(HOOKS.len())].name;
             let at = random::below(6);
+            let not_utf8 = || OsStr::from_bytes(b"\xff\xfe").to_owned();
             let arguments: Vec<OsString> = (0..=random::below(5))
-                .map(|here| OsString::from(if here == at { hook } else { &pool[random::below(pool.len())] }))
+                .map(|here| match random::below(pool.len() + 1) {
+                    _ if here == at => OsString::from(hook),
+                    any => pool.get(any).map_or_else(not_utf8, OsString::from),
+                })
                 .collect();
             let Some(lexopt) = by_lexopt(&arguments) else { continue };
+            early += usize::from(lexopt == Reading::Error && arguments[0] != hook && arguments.contains(&hook.into()));
             // clap does not know the flags that are operations of the protocol.
             if matches!(&lexopt, Reading::Hook(name, operands, _)
             if hooks::named(name).is_some_and(|hook| {
@@ -163,6 +182,35 @@ mod tests {
             compared += 1;
         }
         assert!(compared > 2000, "only {compared} of the random arguments were hooks");
+        assert!(early > 500, "only {early} of them had an error before the hook's name");
+    }
+
+    #[test]
+    fn an_error_before_the_hooks_name_is_reported_by_the_hook() {
+        let hook = |line: &str| match parse_hook(None, None, &os_strings(&line.split(' ').collect::<Vec<_>>())) {
+            Some(Invocation::Hook(call)) => call.usage_error.map(|_| call.hook.name),
+            _ => None,
+        };
+        for (line, expected) in [
+            ("--timeout 5 docker get", Some("docker")),
+            ("--timeout=5 docker get", Some("docker")),
+            ("-p x --min-ttl soon kubectl", Some("kubectl")),
+            ("--nope git get", Some("git")),
+            ("--profil prod git get", Some("git")),
+            ("--profil=prod -v git get", Some("git")),
+            ("-x bazel get", Some("bazel")),
+            ("--no-cache=1 terraform get h", Some("terraform")),
+            ("--timeout 5 --cargo-plugin", Some("cargo")),
+            // These call no hook.
+            ("--timeout docker env", None),
+            ("--profil docker env", Some("docker")),
+            ("--nope env docker", None),
+            ("--nope x y docker", None),
+            ("--nope -- docker", None),
+            ("--timeout 5 env docker", None),
+        ] {
+            assert_eq!(hook(line), expected, "{line}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::disk::places::Places;
 use crate::obtain::{Grant, ObtainedToken, obtain};
 use crate::process::flags::Options;
 use crate::process::stdin;
-use crate::process::stdin::{Input, Lines};
+use crate::process::stdin::{Input, Lines, RequestEnd};
 use crate::profile;
 use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef};
 use crate::sources::Resource;
@@ -197,14 +197,19 @@ impl Session<'_> {
         }
     }
 
-    /// Reads all of stdin, at most `most` bytes, within `--timeout` or the default time. The profile's `timeout` is not
+    /// Returns true if a person may be at stdin: it is a terminal, and so is stderr.
+    pub fn is_terminal(&self) -> bool {
+        self.stdin.borrow().is_terminal()
+    }
+
+    /// Reads a request from stdin, at most `most` bytes, within `--timeout` or the default time. The profile's `timeout` is not
     /// known yet.
     ///
     /// # Errors
-    /// As [`stdin::read_whole`].
-    pub fn read_stdin(&self, most: usize, options: &Options) -> Result<Zeroizing<Vec<u8>>> {
+    /// As [`stdin::read_request`].
+    pub fn read_stdin(&self, end: RequestEnd, most: usize, options: &Options) -> Result<Zeroizing<Vec<u8>>> {
         let deadline = Deadline::of_run(options.timeout.unwrap_or(DEFAULT_TIMEOUT));
-        stdin::read_whole(self.stdin.borrow_mut().as_mut(), most, &deadline, self.clock)
+        stdin::read_request(self.stdin.borrow_mut().as_mut(), end, most, &deadline, self.clock)
     }
 
     /// Returns a reader for stdin, with at most `most` bytes per line and `--timeout` or the default time for each.

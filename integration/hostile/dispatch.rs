@@ -10,7 +10,7 @@ use ycred::hooks::protocol::Framing;
 use crate::harness::machine::is_root;
 use crate::harness::skip;
 use crate::harness::{Call, Sandbox, YCRED};
-use crate::hooks::{HOOKS, Hook};
+use crate::hooks::{HOOKS, Hook, forms, with_host};
 
 /// Returns the hooks that have a symlink, each with the name of the symlink.
 fn hooks_with_symlink() -> impl Iterator<Item = (&'static Hook, &'static str)> {
@@ -108,15 +108,50 @@ fn every_subcommand_runs_its_hook_and_flags_may_precede_or_follow_it() {
             let call = world.sandbox.ycred(all).stdin(stdin).env("PATH", world.sandbox.path("bin"));
             hook.assert_gave_token(&call.run().succeeds(), &world.last_token());
         }
-        world
-            .ycred(&[hook.name, "--nope"])
-            .stdin(stdin)
-            .env("PATH", world.sandbox.path("bin"))
-            .run()
-            .fails()
-            .stderr_has("--nope");
+        let call = world.ycred(&[hook.name, "--nope"]).stdin(stdin).env("PATH", world.sandbox.path("bin"));
+        let run = call.run().stderr_has("--nope");
+        assert_eq!(run.status.success(), (hook.failure)(1) == 0, "{run}");
     }
     assert_eq!(world.requests(), 1);
+}
+
+/// A wrapper script or a kubeconfig may put flags in front of the hook's name. The client still gets a reply in its format.
+#[test]
+fn an_error_before_the_hooks_name_is_reported_in_the_format_of_its_protocol() {
+    let world = World::new();
+    for (hook, form) in forms() {
+        for flags in [
+            &["--timeout", "5"][..],
+            &["--timeout=0s", "-v"],
+            &["-p", "default", "--min-ttl", "-1"],
+            &["--nope"],
+            &["--profil", "prod"],
+            &["-x"],
+            &["--no-cache=1"],
+        ] {
+            let run = form.call(&world.sandbox, flags).env("PATH", world.sandbox.path("bin")).run();
+            assert_eq!(run.lines_of_stderr("ycred: error: ").len(), 1, "{}\n{run}", form.name);
+            // pip takes 2 for an outdated keyring.
+            let code = if hook.name == "keyring" { 1 } else { (hook.failure)(hook.usage) };
+            assert_eq!(run.status.code(), Some(code), "{}\n{run}", form.name);
+            assert_eq!(run.stdout, (form.refusal)(&run), "{}\n{run}", form.name);
+        }
+    }
+    // A host that is not allowed is left to the client's other helpers.
+    for client in with_host().filter(|client| client.hook.reads_one_request()) {
+        let call = |host: &str| {
+            let (words, stdin) = (client.host.request)(host);
+            world.ycred(&["--timeout", "5", client.hook.name]).and(words).stdin(stdin).run()
+        };
+        let (stdout, expected) =
+            (call("evil.example").stdout, (client.host.not_found)("evil.example", &call("evil.example")).1);
+        assert_eq!(stdout, expected, "{client:?}");
+        assert_ne!(call("cr.yandex").stdout, "credentials not found in native keychain\n", "{client:?}");
+    }
+    // A command after such an error is not taken for a hook's argument.
+    world.ycred(&["--timeout", "5", "env"]).run().exits(2).stdout_is("").stderr_has("--timeout: ");
+    world.ycred(&["--timeout", "5", "exec", "docker", "get"]).run().exits(125).stdout_is("").stderr_has("--timeout: ");
+    assert_eq!(world.emulator.calls(), 0);
 }
 
 /// Cargo passes a fixed flag instead of a subcommand, so `--cargo-plugin` selects the hook. Other hooks reject it.

@@ -9,6 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::base::suggest::nearest;
 use crate::cli::command::help;
 use crate::cli::invocation::{Invocation, SEE_HELP, see_help, version};
+use crate::commands::COMMANDS;
 use crate::hooks::protocol::{Hook, HookCall};
 use crate::hooks::{self, HOOKS};
 use crate::process::flags::{FLAGS, Flag, Options};
@@ -57,7 +58,14 @@ pub fn parse_options(hook: &'static Hook, arguments: &[OsString]) -> Result<(Opt
 pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, arguments: &[OsString]) -> Option<Invocation> {
     let only_own_flags = named.is_some_and(|hook| hook.replaces_program);
     let mut parser = HookParser { hook: named, only_own_flags, ..HookParser::default() };
-    let parsed = parser.parse(arguments);
+    let mut parsed = parser.parse(arguments);
+    if parsed.is_err() {
+        // The hook reports the error in the format of its protocol, for which it needs its operands.
+        parser.parse_leniently(named, arguments);
+        if parser.hook.is_none() {
+            parsed = Ok(Parsed::NotAHook);
+        }
+    }
     let HookParser { hook, operands, options, consumed, .. } = parser;
     let hook = hook?;
     let fault = match parsed {
@@ -156,6 +164,50 @@ impl HookParser {
             self.options.set(flag, value)?;
         }
         Ok(Parsed::Call)
+    }
+
+    /// Finds the hook and its operands in a command line with an error. `named` is the hook that `argv[0]` names.
+    ///
+    /// A string after a flag that ycred does not know is its value, unless it names a hook or a command.
+    fn parse_leniently(&mut self, named: Option<&'static Hook>, arguments: &[OsString]) {
+        let (known, parsed) = (self.hook, std::mem::take(&mut self.operands));
+        self.hook = named;
+        let mut rest = arguments.iter().peekable();
+        let mut are_operands = false;
+        while let Some(argument) = rest.next() {
+            let text = argument.to_str().unwrap_or_default();
+            let long = text.strip_prefix("--").filter(|_| !are_operands);
+            let short = text.strip_prefix('-').filter(|_| !are_operands && long.is_none());
+            let is_known =
+                |flag: &Flag| long == Some(flag.long) || flag.short.is_some_and(|it| short == Some(&it.to_string()));
+            if long == Some("") {
+                are_operands = true;
+            } else if let Some(hook) = long.and_then(flag_alias).filter(|_| self.hook.is_none()) {
+                self.hook = Some(hook);
+            } else if let Some(flag) = self.find_flag(is_known) {
+                flag.value.and_then(|_| rest.next());
+            } else if long.is_some() || short.is_some_and(|short| !short.is_empty()) {
+                let is_value = |next: &str| hooks::named(next).is_none() && COMMANDS.iter().all(|it| it.name != next);
+                let is_value = |next: &&OsString| {
+                    self.hook.is_none() && next.to_str().is_none_or(|next| !next.starts_with('-') && is_value(next))
+                };
+                rest.next_if(|next| !text.contains('=') && is_value(next));
+            } else if self.hook.is_some() {
+                self.operands.push(argument.to_string_lossy().into_owned());
+            } else {
+                self.hook = hooks::named(text).filter(|_| !are_operands);
+                if self.hook.is_none() {
+                    return;
+                }
+                if known.is_none() {
+                    self.consumed = arguments.len() - rest.len();
+                }
+            }
+        }
+        if self.hook.is_some_and(|hook| hook.replaces_program) {
+            // The rest is for the other program, and ycred cannot tell its operands from the values of its flags.
+            self.operands = parsed;
+        }
     }
 
     fn flags(&self) -> impl Iterator<Item = &'static Flag> {

@@ -9,6 +9,7 @@ use crate::base::secret::Secret;
 use crate::base::token::{Credential, check_token};
 use crate::cloud::iam;
 use crate::commands::command::{Command, CommandCall};
+use crate::process::stdin::RequestEnd;
 use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, find};
 use crate::session::Session;
@@ -70,7 +71,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
 
 /// Reads a token from standard input. Returns `None` if standard input is empty.
 fn read_token(call: &CommandCall, session: &Session<'_>) -> Result<Option<Secret>> {
-    let input = session.read_stdin(LARGEST, &call.options)?;
+    let input = session.read_stdin(RequestEnd::EndOfStdin, LARGEST, &call.options)?;
     let text = std::str::from_utf8(&input).map_err(|_| Error::usage("standard input is not a token"))?.trim();
     if text.is_empty() {
         return Ok(None);

@@ -10,6 +10,7 @@ use crate::base::hosts;
 use crate::hooks::protocol::{Call, Exchange, Framing, HookCall, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
 use crate::process::flags::Options;
+use crate::process::stdin::RequestEnd;
 use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef};
 use crate::session::Session;
 
@@ -27,17 +28,20 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
     let framing = (hook_call.hook.framing)(&call);
     if let Err(error) = check_arguments(hook_call) {
         let reply = match framing {
-            // No request has been read, so there is nothing to reply to.
-            Framing::Lines { .. } => Reply::nothing(error.kind.exit_code()),
-            Framing::None | Framing::Whole => (hook_call.hook.reject)(&call, &error),
+            // A person took the hook for a wrapper of its client, so there is no request.
+            Framing::Lines { .. } if hook_call.usage_error.is_none() => Reply::nothing(error.kind.exit_code()),
+            _ if hook_call.usage_error.is_none() => (hook_call.hook.reject)(&call, &error),
+            Framing::Lines { greeting } => reject_lines(hook_call, &call, greeting, &error, session),
+            Framing::None => (hook_call.hook.reject)(&call, &error),
+            Framing::One(end) => reject_request(hook_call, &call, end, &error, session),
         };
         return (reply, Some(error));
     }
     let input = match framing {
         Framing::None => Ok(Some(Zeroizing::default())),
-        Framing::Whole => {
+        Framing::One(end) => {
             let options = limit_timeout(hook_call, &hook_call.options, DEFAULT_TIMEOUT);
-            session.read_stdin(MAX_REQUEST, &options).map(Some)
+            session.read_stdin(end, MAX_REQUEST, &options).map(Some)
         }
         Framing::Lines { greeting } => serve_lines(hook_call, &call, greeting, session).map(|()| None),
     };
@@ -48,6 +52,47 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
         Err(error) if error.kind == Kind::Internal => (Reply::nothing(error.kind.exit_code()), Some(error)),
         Err(error) => ((hook_call.hook.reject)(&call, &error), Some(error)),
     }
+}
+
+/// Returns the reply to a request after an error in the arguments: for a foreign host the protocol's "not found"
+/// response, and otherwise a failure.
+fn reject_request(
+    hook_call: &HookCall,
+    call: &Call<'_>,
+    end: RequestEnd,
+    error: &Error,
+    session: &Session<'_>,
+) -> Reply {
+    let rejection = (hook_call.hook.reject)(call, error);
+    let options = limit_timeout(hook_call, &hook_call.options, DEFAULT_TIMEOUT);
+    // Somebody at a terminal sends no request.
+    let input = (!session.is_terminal()).then(|| session.read_stdin(end, MAX_REQUEST, &options));
+    let Some(Ok(exchange)) = input.and_then(Result::ok).map(|input| (hook_call.hook.read)(call, &input)) else {
+        return rejection;
+    };
+    match &exchange.request().target {
+        Some(Target::Host(host)) if hosts::is_built_in(hook_call.hook.host_scope, host) => {
+            exchange.refuse(Refusal::Failed(error)).with_code(rejection.code)
+        }
+        Some(_) => exchange.refuse(Refusal::HostNotAllowed),
+        None => rejection,
+    }
+}
+
+/// Replies to each line with an error in the arguments. Returns the code for an end of stdin without a line.
+fn reject_lines(hook_call: &HookCall, call: &Call<'_>, greeting: &str, error: &Error, session: &Session<'_>) -> Reply {
+    let mut lines = session.lines(MAX_REQUEST, &hook_call.options);
+    let mut code = error.kind.exit_code();
+    if session.is_terminal() || (session.print_stdout)(format!("{greeting}\n").as_bytes()).is_err() {
+        return Reply::nothing(code);
+    }
+    while let Ok(Some(_)) = session.next_line(&mut lines) {
+        if (session.print_stdout)(&(hook_call.hook.reject)(call, error).stdout).is_err() {
+            break;
+        }
+        code = 0;
+    }
+    Reply::nothing(code)
 }
 
 /// Sends the greeting, then replies to each line with a line until the end of stdin.

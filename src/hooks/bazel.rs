@@ -18,6 +18,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::{Host, HostScope, Scheme, is_loopback};
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request, Target};
 use crate::process::Reply;
+use crate::process::stdin::RequestEnd;
 
 pub const HOOK: Hook = Hook {
     symlink: Some("ycred-bazel"),
@@ -34,7 +35,11 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(8);
 const MIN_TTL: Duration = Duration::from_secs(120);
 
 fn framing(call: &Call<'_>) -> Framing {
-    if matches!(call.operands, [operation] if operation == "get") { Framing::Whole } else { Framing::None }
+    if matches!(call.operands, [operation] if operation == "get") {
+        Framing::One(RequestEnd::JsonObject)
+    } else {
+        Framing::None
+    }
 }
 
 fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {

@@ -14,6 +14,7 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
+use crate::process::stdin::RequestEnd;
 
 pub const HOOK: Hook = Hook {
     symlink: Some("docker-credential-ycred"),
@@ -31,10 +32,11 @@ const USER: &str = "iam";
 const USAGE: &str = "Usage: docker-credential-ycred <store|get|erase|list|version>\n";
 
 fn framing(call: &Call<'_>) -> Framing {
-    if matches!(call.operands, [operation] if matches!(operation.as_str(), "get" | "store" | "erase")) {
-        Framing::Whole
-    } else {
-        Framing::None
+    match call.operands {
+        [operation] if operation == "store" => Framing::One(RequestEnd::JsonObject),
+        // A host, which may lack a line end.
+        [operation] if matches!(operation.as_str(), "get" | "erase") => Framing::One(RequestEnd::EndOfStdin),
+        _ => Framing::None,
     }
 }
 
@@ -82,8 +84,8 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
     }))
 }
 
-fn reject(call: &Call<'_>, error: &Error) -> Reply {
-    if call.operands.len() == 1 { failure(error).with_code(1) } else { Reply::text(USAGE).with_code(1) }
+fn reject(_: &Call<'_>, error: &Error) -> Reply {
+    failure(error).with_code(1)
 }
 
 /// A credential from `docker login`. ycred reads only its host, not the username and password.
@@ -214,7 +216,7 @@ mod tests {
             },
             &Error::usage("x"),
         );
-        assert_eq!((stdout(&reply), reply.code), (USAGE, 1));
+        assert_eq!((stdout(&reply), reply.code), ("ycred: x\n", 1));
     }
 
     #[test]

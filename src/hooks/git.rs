@@ -13,6 +13,7 @@ use crate::base::hosts::{Host, Scheme};
 use crate::base::secret::Secret;
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
+use crate::process::stdin::RequestEnd;
 
 pub const HOOK: Hook = Hook {
     symlink: Some("git-credential-ycred"),
@@ -26,7 +27,7 @@ const MIN_TTL: Duration = Duration::from_secs(120);
 
 fn framing(call: &Call<'_>) -> Framing {
     if matches!(call.operands.last().map(String::as_str), Some("get" | "erase" | "store")) {
-        Framing::Whole
+        Framing::One(RequestEnd::EmptyLine)
     } else {
         Framing::None
     }
@@ -51,7 +52,8 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
         return Ok(Box::new(fixed("")));
     }
     let request = WireRequest::parse(input);
-    let target = request.as_ref().and_then(WireRequest::host).map_or(Target::Unreadable, Target::Host);
+    let target = request.as_ref().filter(|request| request.is_for_ycred()).and_then(WireRequest::host);
+    let target = target.map_or(Target::Unreadable, Target::Host);
     let is_bearer = request.as_ref().is_some_and(WireRequest::takes_bearer);
     let operation = match operation {
         "get" => Operation::Get,
@@ -64,11 +66,15 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
     }))
 }
 
-/// Git's request. Unknown keys are ignored.
+/// The user of every token. Servers ignore the user of a Bearer token.
+const USER: &str = "iam";
+
+/// Git's request. The path and unknown keys are ignored: a token is valid for every path.
 #[derive(Default)]
 struct WireRequest {
-    protocol: String,
-    host: String,
+    protocol: Option<String>,
+    host: Option<String>,
+    user: Option<String>,
     /// The rejected token, in an `erase`.
     secret: Option<Secret>,
     /// Git supports `authtype` and `credential` (2.46 and later).
@@ -91,9 +97,15 @@ impl WireRequest {
                 break;
             }
             let (key, value) = line.split_once('=')?;
+            // Git uses the last of several values, and other programs the first.
+            let once = |field: &mut Option<String>| match field.replace(value.to_owned()) {
+                Some(other) if other != value => None,
+                _ => Some(()),
+            };
             match key {
-                "protocol" => request.protocol = value.to_owned(),
-                "host" => request.host = value.to_owned(),
+                "protocol" => once(&mut request.protocol)?,
+                "host" => once(&mut request.host)?,
+                "username" => once(&mut request.user)?,
                 "url" => return None, // Git splits URLs before it calls a helper.
                 "password" | "credential" => request.secret = Some(Secret::new(value.to_owned())),
                 "capability[]" if value == "authtype" => request.supports_authtype = true,
@@ -108,10 +120,19 @@ impl WireRequest {
 
     fn host(&self) -> Option<Host> {
         // ycred serves git over https only.
-        if self.protocol != "https" || self.host.is_empty() || self.host.contains(['/', '?', '#']) {
+        let host = self.host.as_ref().filter(|host| !host.is_empty() && !host.contains(['/', '?', '#']))?;
+        if self.protocol.as_deref() != Some("https") {
             return None;
         }
-        Host::parse(&self.host).map(|host| Host { scheme: Some(Scheme::Https), ..host })
+        Host::parse(host).map(|host| Host { scheme: Some(Scheme::Https), ..host })
+    }
+
+    /// Returns true if a token can satisfy the request. Git asks the next helper for another user, and for a server that
+    /// accepts neither Basic nor Bearer.
+    fn is_for_ycred(&self) -> bool {
+        let is_supported = |scheme: &String| matches!(scheme.as_str(), "basic" | "bearer");
+        self.user.as_deref().is_none_or(|user| user.is_empty() || user == USER)
+            && (self.schemes.is_empty() || self.schemes.iter().any(is_supported))
     }
 
     /// Returns true if git can send a Bearer token and the server accepts it. A server that has not been asked yet
@@ -140,7 +161,7 @@ impl Exchange for Helper {
             // `ephemeral` keeps other helpers, such as git's `store`, from saving it.
             format!("capability[]=authtype\nauthtype=Bearer\ncredential={token}\nephemeral=1\n")
         } else {
-            format!("username=iam\npassword={token}\n")
+            format!("username={USER}\npassword={token}\n")
         };
         let _ = writeln!(text, "password_expiry_utc={}", issued.expires.unix_seconds());
         Reply::text(text)
@@ -205,6 +226,9 @@ mod tests {
         for input in [
             "",
             "protocol=https\n",
+            "protocol=https\nhost=cr.yandex\nhost=evil.example\n",
+            "protocol=http\nprotocol=https\nhost=cr.yandex\n",
+            "protocol=https\nhost=cr.yandex\nusername=iam\nusername=deploy-bot\n",
             "protocol=https\nhost=\n",
             "protocol=http\nhost=cr.yandex\n",
             "protocol=https\nhost=cr.yandex\rhost=evil\n",
@@ -221,6 +245,27 @@ mod tests {
         assert!(
             matches!(&read("get", "protocol=https\nhost=cr.yandex\nnew[]=x\n").request().target, Some(Target::Host(host)) if host.name == "cr.yandex")
         );
+    }
+
+    #[test]
+    fn a_request_that_no_token_satisfies_is_left_to_the_next_helper() {
+        let is_ours = |more: &str| {
+            let request = format!("protocol=https\nhost=cr.yandex\n{more}\n");
+            let is_ours = |operation| matches!(read(operation, &request).request().target, Some(Target::Host(_)));
+            assert_eq!(is_ours("get"), is_ours("erase"), "{more}");
+            is_ours("get")
+        };
+        for more in ["", "username=\n", "username=iam\n", "path=a/b.git\n", "username=iam\nusername=iam\n"] {
+            assert!(is_ours(more), "{more}");
+        }
+        for schemes in ["Basic realm=\"x\"", "bearer", "Negotiate\nwwwauth[]=Basic realm=\"x\""] {
+            assert!(is_ours(&format!("wwwauth[]={schemes}\n")), "{schemes}");
+        }
+        for more in
+            ["username=deploy-bot\n", "username=IAM\n", "username=iam \n", "wwwauth[]=Negotiate\nwwwauth[]=NTLM\n"]
+        {
+            assert!(!is_ours(more), "{more}");
+        }
     }
 
     #[test]

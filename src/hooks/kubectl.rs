@@ -7,7 +7,7 @@
 //! * On failure, stdout has a `metav1.Status`, which newer clients show.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::base::environment::KUBERNETES_EXEC_INFO;
 use crate::base::error::{Error, Kind, Result};
@@ -47,7 +47,7 @@ fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
         ))
         .hint(format!("in the kubeconfig, set apiVersion: {GROUP}v1 in the user's exec section")));
     }
-    let profile = info.spec.cluster.and_then(|cluster| cluster.config).and_then(|config| config.profile);
+    let profile = info.spec.cluster.as_ref().map(Cluster::profile).transpose()?.flatten();
     Ok(Box::new(Plugin {
         api_version: info.api_version,
         interactive: info.spec.interactive,
@@ -86,20 +86,24 @@ struct Spec {
 
 #[derive(Deserialize)]
 struct Cluster {
-    #[serde(default, deserialize_with = "lenient")]
-    config: Option<Config>,
+    /// The cluster extension `client.authentication.k8s.io/exec` of the kubeconfig. It is the user's, and may have any
+    /// contents.
+    #[serde(default)]
+    config: Value,
 }
 
-/// The cluster extension `client.authentication.k8s.io/exec` of the kubeconfig, in which a cluster can name its
-/// profile.
-#[derive(Deserialize)]
-struct Config {
-    profile: Option<String>,
-}
-
-/// Treats anything else as an absent value: the extension is the user's and may have other contents.
-fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Config>, D::Error> {
-    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
+impl Cluster {
+    /// Returns the profile that the extension names.
+    ///
+    /// A name that is not a string is an error. Without it, ycred would use the account of another profile.
+    fn profile(&self) -> Result<Option<String>> {
+        match self.config.get("profile") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(name)) => Ok(Some(name.clone())),
+            Some(_) => Err(Error::usage("the cluster's exec extension has a `profile` that is not a string")
+                .hint("in the kubeconfig, write the cluster's profile in quotes")),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -201,8 +205,12 @@ mod tests {
         };
         let profile = |config: &str| read(Some(&info(config))).expect("read").request().profile.clone();
         assert_eq!(profile(r#"{"audience":"abc","profile":"prod"}"#).as_deref(), Some("prod"));
-        for other in ["null", "{}", "[1]", "\"x\"", r#"{"profile":7}"#] {
+        for other in ["null", "{}", "[1]", "\"x\"", r#"{"profile":null}"#] {
             assert_eq!(profile(other), None, "{other}");
+        }
+        for wrong in [r#"{"profile":7}"#, r#"{"profile":["prod"]}"#, r#"{"profile":{}}"#] {
+            let error = read(Some(&info(wrong))).expect_err("refused");
+            assert!(error.render().contains("a `profile` that is not a string"), "{wrong}");
         }
     }
 

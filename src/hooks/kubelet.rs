@@ -14,6 +14,7 @@ use crate::base::hosts::Host;
 use crate::base::secret::Secret;
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request, Target};
 use crate::process::Reply;
+use crate::process::stdin::RequestEnd;
 use crate::sources::Resource;
 
 pub const HOOK: Hook = Hook {
@@ -27,7 +28,7 @@ const REQUEST: &str = "CredentialProviderRequest";
 const USER: &str = "iam";
 
 fn framing(_: &Call<'_>) -> Framing {
-    Framing::Whole
+    Framing::One(RequestEnd::JsonObject)
 }
 
 fn read(_: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {

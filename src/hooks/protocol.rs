@@ -15,6 +15,7 @@ use crate::base::hosts::{self, Allowed, Host, HostScope};
 use crate::base::secret::Secret;
 use crate::process::Reply;
 use crate::process::flags::{Flag, Options};
+use crate::process::stdin::RequestEnd;
 use crate::sources::Resource;
 
 /// A row in the table of hooks: the hook's command line and its wire format.
@@ -136,8 +137,8 @@ pub struct Call<'a> {
 pub enum Framing {
     /// There is no request on stdin. ycred does not read it: it may be the user's terminal.
     None,
-    /// All of stdin is one request.
-    Whole,
+    /// Stdin has one request, which ends in this way or with stdin.
+    One(RequestEnd),
     /// ycred sends a greeting, then replies to each line with a line until the end of stdin. The exit code does not
     /// depend on the replies.
     Lines { greeting: &'static str },

@@ -10,6 +10,7 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
+use crate::process::stdin::RequestEnd;
 
 pub const HOOK: Hook = Hook {
     symlink: Some("terraform-credentials-ycred"),
@@ -21,7 +22,11 @@ pub const HOOK: Hook = Hook {
 
 /// `store` sends a credential on stdin. ycred reads and drops it, so that terraform does not get a broken pipe.
 fn framing(call: &Call<'_>) -> Framing {
-    if matches!(call.operands, [operation, _] if operation == "store") { Framing::Whole } else { Framing::None }
+    if matches!(call.operands, [operation, _] if operation == "store") {
+        Framing::One(RequestEnd::JsonObject)
+    } else {
+        Framing::None
+    }
 }
 
 fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use crate::base::clock::{Clock, Deadline};
@@ -23,16 +24,42 @@ pub trait Input {
     fn is_terminal(&self) -> bool;
 }
 
+/// How the end of a request is recognized, besides the end of stdin.
+///
+/// A client may keep its end of the pipe open after the request, so ycred must not wait longer than the protocol requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestEnd {
+    /// Only the end of stdin.
+    EndOfStdin,
+    /// An empty line.
+    EmptyLine,
+    /// The end of a JSON object.
+    JsonObject,
+}
+
+impl RequestEnd {
+    fn is_in(self, input: &[u8]) -> bool {
+        match self {
+            Self::EndOfStdin => false,
+            Self::EmptyLine => input.starts_with(b"\n") || input.windows(2).any(|pair| pair == b"\n\n"),
+            Self::JsonObject => {
+                input.trim_ascii_end().ends_with(b"}") && serde_json::from_slice::<IgnoredAny>(input).is_ok()
+            }
+        }
+    }
+}
+
 /// The first buffer's size. std passes reads of this size straight through, so no copy stays in std's own buffer, which
 /// is not wiped.
 const FIRST_READ: usize = 12 * 1024;
 
-/// Reads all of stdin, at most `most` bytes.
+/// Reads one request, up to `end` or the end of stdin, at most `most` bytes.
 ///
 /// # Errors
 /// Usage (2): stdin is longer, cannot be read, or does not end before the deadline.
-pub fn read_whole(
+pub fn read_request(
     stdin: &mut dyn Input,
+    end: RequestEnd,
     most: usize,
     deadline: &Deadline,
     clock: &dyn Clock,
@@ -54,7 +81,12 @@ pub fn read_whole(
         }
         match stdin.read(&mut input[filled..]) {
             Ok(0) => break,
-            Ok(n) => filled += n,
+            Ok(n) => {
+                filled += n;
+                if end.is_in(&input[..filled]) {
+                    break;
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::usage("cannot read stdin").because(error)),
         }

@@ -82,6 +82,39 @@ fn an_unfinished_request_fails_at_the_deadline() {
     }
 }
 
+/// A client may keep its end of the pipe open until it has the reply.
+#[test]
+fn a_request_ends_where_its_protocol_ends_it_and_not_with_stdin() {
+    let world = World::new();
+    let kubelet = Hook::named("kubelet").forms[0].stdin;
+    let stored = |host: &str| json!({"ServerURL": host, "Username": "u", "Secret": "s"}).to_string();
+    // The pieces are written one after the other; `sleep` then holds the pipe open until the script kills the process group.
+    let script = "{ printf '%s' \"$1\"; sleep 0.1; printf '%s' \"$2\"; sleep 60; } | { shift 2; \"$@\"; echo \"exit $?\"; kill 0; }";
+    let (open, close) = kubelet.split_at(kubelet.len() - 1);
+    for (pieces, arguments, reply) in [
+        (["protocol=https\nhost=cr.yandex\n", "\n"], &["git", "get"][..], "password=t1."),
+        (["protocol=https\nhost=cr.", "yandex\n\nhost=evil.example\n"], &["git", "get"], "password=t1."),
+        (["protocol=https\nhost=evil.example\n\n", ""], &["git", "get"], "exit 0\n"),
+        (["protocol=https\nhost=cr.yandex\nusername=deploy-bot\n\n", ""], &["git", "get"], "exit 0\n"),
+        (["protocol=https\nhost=cr.yandex\npassword=x\n\n", ""], &["git", "erase"], "exit 0\n"),
+        (["protocol=https\nhost=cr.yandex\npassword=x\n\n", ""], &["git", "store"], "exit 0\n"),
+        (["{\"uri\":\"https://cr.yandex/{}\"", "}"], &["bazel", "get"], "Bearer t1."),
+        (["{\"uri\":\"https://cr.yandex/\",\"more\":{}", "}\n"], &["bazel", "get"], "Bearer t1."),
+        ([open, close], &["kubelet"], "\"password\":\"t1."),
+        ([&stored("cr.yandex"), ""], &["docker", "store"], "exit 0\n"),
+        ([&stored("{}"), ""], &["docker", "store"], "exit 1\n"),
+        (["{\"token\":\"x\"", "}"], &["terraform", "store", "cr.yandex"], "exit 2\n"),
+    ] {
+        let run = world
+            .sandbox
+            .call("sh", ["-c", script, "sh"].iter().chain(&pieces).chain(&[YCRED]).chain(arguments))
+            .limit(Duration::from_secs(15))
+            .run();
+        assert!(run.stdout.contains(reply), "{pieces:?}\n{run}");
+        assert!(!run.stderr.contains("did not end in time"), "{run}");
+    }
+}
+
 /// Bazel gives up after ten seconds without printing a reason. Therefore ycred fails after eight at the latest, even if
 /// flags and profile allow more, both for an unfinished request and for a cloud that does not respond. The limit of 60
 /// seconds is far above eight seconds and far below the ten minutes that flags and profile allow here.
