@@ -39,7 +39,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         Err(fault) => return (Outcome::failed(&fault.error, fault.code), String::new()),
     };
     let verbosity = match &invocation {
-        Invocation::Print(text) => return (Outcome::reply(Reply::text(text.clone())), String::new()),
+        Invocation::Print(text) => return (Outcome::reply(Reply::text(text.clone())).for_people(), String::new()),
         Invocation::Hook(call) => call.options.verbosity,
         Invocation::Command(call) => call.options.verbosity,
     };
@@ -68,7 +68,10 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
             // Only `keyring` passes calls on, to the next keyring in PATH.
             match reply.pass_on.then(|| next_in_path::program(&call, &process.environment)).flatten() {
                 Some(next) => Outcome::Become(next),
-                None => Outcome::Done(Done { reply, stderr: error.map(|error| error.render()).unwrap_or_default() }),
+                None => {
+                    let stderr = error.map(|error| error.render()).unwrap_or_default();
+                    Outcome::Done(Done { reply, stderr, ..Done::default() })
+                }
             }
         }
         Invocation::Command(call) => {
@@ -76,7 +79,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
                 Some(error) if call.command.needs_places => Err(error.clone()),
                 _ => (call.command.run)(&call, &session),
             };
-            outcome.unwrap_or_else(|error| Outcome::failed(&error, call.command.exit_code(&error)))
+            outcome.unwrap_or_else(|error| Outcome::failed(&error, call.command.exit_code(&error))).for_people()
         }
         Invocation::Print(text) => Outcome::reply(Reply::text(text)),
     };

@@ -5,9 +5,9 @@ use std::panic;
 use std::process::ExitCode;
 
 use ycred::base::environment::Environment;
-use ycred::base::error::{self, Error, Kind};
+use ycred::base::error::{self, Kind};
 use ycred::base::secret::Secret;
-use ycred::process::stdio::{Stdin, print_stderr, print_stdout};
+use ycred::process::stdio::{Stdin, deliver, print_stderr, print_stdout};
 use ycred::process::{Outcome, Process};
 use ycred::system::{self, process};
 
@@ -32,12 +32,7 @@ fn main() -> ExitCode {
 fn finish(outcome: Outcome, warning: &str) -> u8 {
     print_stderr(warning);
     let (message, code) = match outcome {
-        Outcome::Done(done) => {
-            print_stderr(&done.stderr);
-            let written = if done.reply.stdout.is_empty() { Ok(()) } else { print_stdout(&done.reply.stdout) };
-            let Err(failure) = written else { return done.reply.code };
-            (Error::internal("cannot write the reply").because(failure).render(), Kind::Internal.exit_code())
-        }
+        Outcome::Done(done) => return deliver(&done),
         Outcome::Become(launch) => {
             let (error, code) = launch.replace_process();
             (error.render(), code)

@@ -46,16 +46,27 @@ pub enum Outcome {
 pub struct Done {
     pub reply: Reply,
     pub stderr: String,
+    /// A person reads stdout, not a client that needs a complete reply.
+    pub is_for_people: bool,
 }
 
 impl Outcome {
     pub fn reply(reply: Reply) -> Self {
-        Self::Done(Done { reply, stderr: String::new() })
+        Self::Done(Done { reply, ..Done::default() })
+    }
+
+    /// Marks the output as one for people.
+    #[must_use]
+    pub fn for_people(self) -> Self {
+        match self {
+            Self::Done(done) => Self::Done(Done { is_for_people: true, ..done }),
+            other => other,
+        }
     }
 
     /// Prints an error on stderr, nothing on stdout, and exits with this code.
     pub fn failed(error: &Error, code: u8) -> Self {
-        Self::Done(Done { reply: Reply::nothing(code), stderr: error.render() })
+        Self::Done(Done { reply: Reply::nothing(code), stderr: error.render(), ..Done::default() })
     }
 }
 

@@ -81,7 +81,7 @@ impl Session<'_> {
     /// Obtains a token or an access key. Otherwise like [`Self::obtain`].
     ///
     /// # Errors
-    /// As [`obtain`]; Internal (5): the cached entry is not an access key.
+    /// As [`obtain`]; Unavailable (4): the cached entry is not an access key.
     pub fn obtain_resource(
         &self,
         profile: &Profile,
@@ -94,7 +94,7 @@ impl Session<'_> {
         let obtained = self.obtain_from(grant.as_ref(), profile, options, min_ttl)?;
         match resource {
             Resource::AccessKey(_) if AccessKey::unpack(&obtained.credential.secret).is_none() => {
-                Err(Error::internal(format!("{profile}: the cached entry is not an access key"))
+                Err(Error::unavailable(format!("{profile}: the cached entry is not an access key"))
                     .hint("to delete it, run `ycred logout`"))
             }
             _ => Ok(obtained),

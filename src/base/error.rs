@@ -21,7 +21,7 @@ pub enum Kind {
     Profile = 3,
     /// Temporary: the same call may succeed later.
     Unavailable = 4,
-    /// A bug in ycred, or output that could not be written.
+    /// A bug in ycred. For a hook also a reply that could not be written, because its client cannot go on without it.
     Internal = 5,
 }
 
@@ -98,6 +98,24 @@ impl Error {
     }
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
+    }
+
+    /// Returns the error for a file or directory of ycred that cannot be read, written or deleted.
+    ///
+    /// Its kind is Unavailable if the cause may pass, and Profile if somebody must change the place.
+    pub fn of_disk(message: impl Into<String>, cause: &io::Error) -> Self {
+        use io::ErrorKind as E;
+        let (kind, hint) = match cause.kind() {
+            E::PermissionDenied | E::NotADirectory | E::IsADirectory | E::AlreadyExists => {
+                (Kind::Profile, "check the owner and the mode: ls -ld, for the path and each directory above it")
+            }
+            E::ReadOnlyFilesystem => (Kind::Profile, "use a directory on a file system that can be written"),
+            // Not from the system, but from ycred itself: there is no such directory.
+            E::Other => return Self::new(Kind::Profile, message).because(describe(cause)),
+            E::StorageFull | E::QuotaExceeded => (Kind::Unavailable, "free some disk space, then try again"),
+            _ => (Kind::Unavailable, "check the disk, then try again"),
+        };
+        Self::new(kind, message).because(describe(cause)).hint(hint)
     }
 
     /// Adds a hint, unless there is one already: the first hint was given closest to the cause.

@@ -18,10 +18,12 @@ pub fn id() -> String {
 /// Returns `N` unpredictable random bytes in base64url.
 ///
 /// # Errors
-/// Internal (5): the system provides no random numbers.
+/// Unavailable (4): the system provides no random numbers.
 pub fn secret<const N: usize>() -> Result<Secret> {
     let mut bytes = Zeroizing::new([0; N]);
-    SystemRandom::new().fill(&mut bytes[..]).map_err(|_| Error::internal("the system provides no random numbers"))?;
+    SystemRandom::new()
+        .fill(&mut bytes[..])
+        .map_err(|_| Error::unavailable("the system provides no random numbers"))?;
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(&bytes[..])))
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction};
 
 use crate::base::clock::Deadline;
-use crate::base::error::{Error, Result, describe};
+use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::{RemovedToken, Slot};
@@ -77,7 +77,7 @@ impl Report {
     fn outcome(self) -> Outcome {
         let code = self.error.as_ref().map_or(0, |error| error.kind.exit_code());
         let stderr = self.error.map(|error| error.render()).unwrap_or_default();
-        Outcome::Done(Done { reply: Reply { code, ..Reply::text(self.text) }, stderr })
+        Outcome::Done(Done { reply: Reply { code, ..Reply::text(self.text) }, stderr, ..Done::default() })
     }
 }
 
@@ -158,10 +158,7 @@ fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, repo
 }
 
 fn cannot_delete(place: &Path, error: &io::Error) -> Error {
-    let place = place.display();
-    Error::internal(format!("{place}: cannot delete its contents"))
-        .because(describe(error))
-        .hint(format!("delete the directory yourself: rm -r {place}"))
+    Error::of_disk(format!("{}: cannot delete its contents", place.display()), error)
 }
 
 /// Deletes a token from the cache.

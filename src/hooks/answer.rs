@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, Result, describe};
 use crate::base::hosts;
 use crate::hooks::protocol::{Call, Exchange, Framing, HookCall, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
@@ -97,7 +97,7 @@ fn reject_lines(hook_call: &HookCall, call: &Call<'_>, greeting: &str, error: &E
 
 /// Sends the greeting, then replies to each line with a line until the end of stdin.
 fn serve_lines(hook_call: &HookCall, call: &Call<'_>, greeting: &str, session: &Session<'_>) -> Result<()> {
-    let not_written = |error| Error::internal("cannot write the reply").because(error);
+    let not_written = |error: std::io::Error| Error::internal("cannot write the reply").because(describe(&error));
     (session.print_stdout)(format!("{greeting}\n").as_bytes()).map_err(not_written)?;
     let mut lines = session.lines(MAX_REQUEST, &hook_call.options);
     while let Some(line) = session.next_line(&mut lines)? {

@@ -31,7 +31,16 @@ fn with_any_standard_descriptor_closed_no_file_but_the_record_contains_the_token
                     .stdin("cr.yandex")
                     .run();
                 let lacks_request = arguments.len() == 2 && closed & 1 != 0;
-                assert_eq!(run.status.code(), Some(if lacks_request { 1 } else { 0 }), "{case}{redirections}\n{run}");
+                // A reply that nobody can read is not a success.
+                let code = match (lacks_request, closed & 2 != 0) {
+                    (true, _) => 1,
+                    (false, true) => 5,
+                    (false, false) => 0,
+                };
+                assert_eq!(run.status.code(), Some(code), "{case}{redirections}\n{run}");
+                if closed & 6 == 2 && !lacks_request {
+                    assert_eq!(run.stderr, "ycred: error: cannot write the reply: stdout is closed\n", "{case}");
+                }
                 let token = world.last_token();
                 let is_printed = closed & 2 == 0 && !lacks_request;
                 assert_eq!(run.stdout.contains(&token), is_printed, "{case}{redirections}\n{run}");
@@ -62,11 +71,7 @@ fn a_full_stdout_exits_5_with_one_error_line_and_the_token_stays_cached() {
             ["-c", "exec \"$@\" >/dev/full", "sh", YCRED].iter().chain(form.words).copied().collect();
         let run = world.sandbox.call("sh", arguments).env("KUBERNETES_EXEC_INFO", V1).stdin(form.stdin).run().exits(5);
         assert_eq!(run.stdout, "");
-        assert_eq!(
-            run.stderr, "ycred: error: cannot write the reply: No space left on device (os error 28)\n",
-            "{}",
-            form.name
-        );
+        assert_eq!(run.stderr, "ycred: error: cannot write the reply: the disk is full\n", "{}", form.name);
     }
     assert_eq!(world.requests(), 1);
     world.assert_hit(world.ycred(&["token"]));
@@ -75,7 +80,7 @@ fn a_full_stdout_exits_5_with_one_error_line_and_the_token_stays_cached() {
 #[test]
 fn a_closed_stdout_pipe_exits_5_with_one_error_line_and_the_token_stays_cached() {
     let world = World::new();
-    for arguments in [&["token"][..], &["kubectl"], &["env"]] {
+    for arguments in [&["token"][..], &["kubectl"], &["pnpm"]] {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let output = Command::new(YCRED)
@@ -92,10 +97,57 @@ fn a_closed_stdout_pipe_exits_5_with_one_error_line_and_the_token_stays_cached()
             .expect("it runs");
         assert_eq!((output.status.code(), output.status.signal()), (Some(5), None), "{arguments:?}");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(stderr, "ycred: error: cannot write the reply: Broken pipe (os error 32)\n", "{arguments:?}");
+        assert_eq!(stderr, "ycred: error: cannot write the reply: Broken pipe\n", "{arguments:?}");
     }
     world.assert_hit(world.ycred(&["token"]));
     assert_eq!(world.requests(), 1);
+}
+
+/// A person stops reading (`ycred list | head`), or a script closes stdout: that is not a defect of ycred.
+#[test]
+fn a_command_for_people_ends_silently_if_nobody_reads_its_output() {
+    let world = World::new();
+    for arguments in [
+        &["--help"][..],
+        &["help", "init"],
+        &["--version"],
+        &["kubectl", "--help"],
+        &["nonesuch"],
+        &["use", "nonesuch"],
+        &["list"],
+        &["env"],
+        &["completions", "bash"],
+        &["completions", "fish"],
+        &["use", "default"],
+        &["refresh"],
+        &["import", "--environment", "x"],
+        &["logout"],
+        &["logout", "--all"],
+    ] {
+        // The exit code must be the one that the command has with a reader.
+        let expected = world.ycred(arguments).run().status.code();
+        for redirection in ["| true", ">&-", "1</dev/null"] {
+            // The reader of the pipe has gone before ycred starts.
+            let script = match redirection {
+                "| true" => "exec 3>&1; { sleep 0.2; \"$@\"; echo \"exit $?\" >&3; } | true".to_owned(),
+                other => format!("\"$@\" {other}; echo \"exit $?\""),
+            };
+            let run = world.sandbox.call("sh", ["-c", &script, "sh", YCRED].iter().chain(arguments)).run();
+            assert_eq!(run.stdout, format!("exit {}\n", expected.unwrap_or(-1)), "{redirection}\n{run}");
+            assert!(!run.stderr.contains("pipe") && !run.stderr.contains("stdout"), "{redirection}\n{run}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_behind_stdout_is_not_a_defect() {
+    let world = World::new();
+    for arguments in [&["--help"][..], &["list"], &["env"], &["completions", "zsh"], &["logout", "--all"]] {
+        let script = "\"$@\" >/dev/full";
+        let run = world.sandbox.call("sh", ["-c", script, "sh", YCRED].iter().chain(arguments)).run().exits(4);
+        assert!(run.stderr.contains("cannot write the output: the disk is full\n"), "{run}");
+        assert_eq!(run.lines_of_stderr("ycred: error: ").len(), 1, "{run}");
+    }
 }
 
 #[test]

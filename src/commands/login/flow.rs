@@ -53,7 +53,7 @@ pub struct LoggedIn {
 /// # Errors
 /// * Refused (1): the person or the cloud rejected the login, or a login has just failed.
 /// * Unavailable (4): nobody completed the login in time, the port is in use, or the cloud is unreachable.
-/// * Internal (5): the login cannot be saved.
+/// * Profile (3) or Unavailable (4): the login cannot be saved.
 pub fn log_in(login: &LoginClient, options: LoginOptions, session: &Session<'_>, cx: &Context<'_>) -> Result<LoggedIn> {
     let login_store = &login.place;
     let save_error = |error: io::Error| cannot_save(login, &error);
@@ -87,9 +87,8 @@ pub fn log_in(login: &LoginClient, options: LoginOptions, session: &Session<'_>,
 }
 
 fn cannot_save(login: &LoginClient, error: &io::Error) -> Error {
-    Error::internal(format!("{}: cannot save the login", login.place.directory().display()))
-        .because(describe(error))
-        .hint("fix that, or set YCRED_STATE_DIR to a writable directory")
+    Error::of_disk(format!("{}: cannot save the login", login.place.directory().display()), error)
+        .replace_hint("fix that, or set YCRED_STATE_DIR to a writable directory")
 }
 
 /// Whether this process may open a browser for the profile.

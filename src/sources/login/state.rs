@@ -206,7 +206,7 @@ impl LoginStore {
     /// Reads the state.
     ///
     /// # Errors
-    /// Refused (1): nobody is logged in, or the file is not a login of this user. Internal (5): the file cannot be
+    /// Refused (1): nobody is logged in, or the file is not a login of this user. Profile (3) or Unavailable (4): the file cannot be
     /// read.
     pub fn load(&self) -> Result<LoginState> {
         let state = match self.read(STATE)? {
@@ -229,9 +229,7 @@ impl LoginStore {
                 Err(Error::refused(format!("{}: not a login file of this user", path.display()))
                     .hint(&self.absent.hint))
             }
-            Err(error) => Err(Error::internal(format!("{}: cannot be read", path.display()))
-                .because(crate::base::error::describe(&error))
-                .hint(format!("check the directory: ls -ld {}", self.directory.display()))),
+            Err(error) => Err(Error::of_disk(format!("{}: cannot be read", path.display()), &error)),
         }
     }
 

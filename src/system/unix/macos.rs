@@ -39,3 +39,6 @@ pub unsafe fn errno() -> *mut libc::c_int {
 
 /// Always false: the value before std's startup code is unknown here, so the programs that ycred runs get the default.
 pub static PIPE_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Always false: std's startup code has opened `/dev/null` instead of a closed stdout.
+pub static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);

@@ -2,10 +2,13 @@
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
+use std::mem::ManuallyDrop;
+use std::os::fd::FromRawFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::system::unix::os;
@@ -90,6 +93,23 @@ pub fn wait_for_stdin(timeout: Duration) -> Readable {
         _ if poll.revents & libc::POLLHUP != 0 => Readable::AtEnd,
         _ => Readable::Some,
     }
+}
+
+/// Writes to stdout without a buffer.
+///
+/// Unlike std's stdout, it fails if stdout is closed or open for reading only: a lost reply must not look like a success.
+///
+/// # Errors
+/// Those of write(2). `BrokenPipe` also for a closed stdout.
+pub fn write_stdout(piece: &[u8]) -> io::Result<()> {
+    let closed = || io::Error::new(io::ErrorKind::BrokenPipe, "stdout is closed");
+    if os::STDOUT_WAS_CLOSED.load(Ordering::Relaxed) {
+        return Err(closed());
+    }
+    // SAFETY: std keeps descriptor 1 open while the process runs, and `ManuallyDrop` does not close it.
+    let mut stdout = ManuallyDrop::new(unsafe { File::from_raw_fd(libc::STDOUT_FILENO) });
+    let written = stdout.write_all(piece);
+    written.map_err(|error| if error.raw_os_error() == Some(libc::EBADF) { closed() } else { error })
 }
 
 /// Kills a whole process group, such as that of a profile's command.
