@@ -339,6 +339,37 @@ fn a_cache_directory_may_be_the_users_own_symlink() {
 }
 
 #[test]
+fn a_user_caches_in_roots_directories_that_anyone_may_write_to() {
+    if !require_root(&["setpriv"]) {
+        return;
+    }
+    let world = World::new();
+    let other_user = OtherUser::new(&world, UNKNOWN_USER);
+    // A container's volume without and with a subdirectory, and a function's /tmp.
+    for (volume, cache, bits) in
+        [("volume", "volume", 0o777), ("other", "other/cache", 0o2777), ("tmp", "tmp/ycred", 0o1777)]
+    {
+        let cache = other_user.path(cache);
+        fs::create_dir(other_user.path(volume)).expect("a directory");
+        set_mode(&other_user.path(volume), bits);
+        let call = || other_user.call(&world, &["token"]).env("YCRED_CACHE_DIR", &cache);
+        call().run().succeeds().stderr_is_empty();
+        world.assert_hit(call());
+        assert!(other_user.owners_below(volume).iter().all(|(_, owner)| *owner == UNKNOWN_USER));
+        assert_eq!(names(&cache).iter().map(|path| mode(path) & 0o777).collect::<Vec<_>>(), [0o700], "{volume}");
+        assert_eq!(mode(&other_user.path(volume)), bits, "the mode of a directory of root has changed");
+    }
+    // What another user has put there is not used.
+    fs::create_dir(other_user.path("tmp/taken")).expect("a directory");
+    other_user.chown("tmp/taken", NOBODY);
+    set_mode(&other_user.path("tmp/taken"), 0o777);
+    let run = other_user.call(&world, &["token"]).env("YCRED_CACHE_DIR", other_user.path("tmp/taken")).run();
+    at_most_one_warning(&world, &run, &other_user.path("tmp/taken"));
+    assert!(run.stderr.contains("belongs to user 65534, not to 54321"), "{run}");
+    assert_eq!(names(&other_user.path("tmp/taken")), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn a_symlink_into_another_users_directory_is_rejected() {
     if !require_root(&["setpriv"]) {
         return;

@@ -3,7 +3,7 @@
 //! * Links are never followed.
 //! * Files are created with mode 0600 and directories with 0700.
 //! * Replacing is atomic: a reader sees the old content or the new one, never a mixture.
-//! * Nothing is created in a directory that belongs to another user.
+//! * Nothing is created in a directory that belongs to another user than root.
 //! * A foreign object in the place of a file is moved out of the way.
 #![expect(
     clippy::disallowed_methods,
@@ -201,8 +201,9 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// Creates a directory and its missing parents with mode 0700, or changes the mode of an existing one.
 ///
 /// # Errors
-/// The directory cannot be created, or it or its nearest existing parent belongs to another user. Under `sudo` with the
-/// caller's HOME, root would otherwise leave files there that the caller can no longer access.
+/// The directory cannot be created, or it belongs to another user, or its nearest existing parent belongs to another
+/// user than root. Under `sudo` with the caller's HOME, root would otherwise leave files there that the caller can no
+/// longer access.
 pub fn make_private(directory: &Path) -> io::Result<()> {
     match fs::symlink_metadata(directory).and_then(|_| fs::metadata(directory)) {
         Ok(metadata) => {
@@ -223,7 +224,11 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     }
     let ancestor = directory.ancestors().skip(1).find(|ancestor| fs::metadata(ancestor).is_ok());
     let ancestor = ancestor.ok_or(ErrorKind::NotFound)?;
-    refuse_foreign(ancestor, &fs::metadata(ancestor)?)?;
+    let metadata = fs::metadata(ancestor)?;
+    // Root's own directories serve every user: /tmp, or the volume of a container. Its mode says who may write.
+    if !system::files::is_root(&metadata) {
+        refuse_foreign(ancestor, &metadata)?;
+    }
     system::files::create_private_directories(directory)
 }
 

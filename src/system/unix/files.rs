@@ -124,6 +124,11 @@ pub fn is_own(metadata: &Metadata) -> bool {
     metadata.uid() == effective_uid()
 }
 
+/// Returns true if the file belongs to root.
+pub fn is_root(metadata: &Metadata) -> bool {
+    metadata.uid() == 0
+}
+
 /// Returns the device and the inode, which identify a file under any name.
 pub fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
