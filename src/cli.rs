@@ -5,8 +5,10 @@
 //! random arguments.
 
 pub mod command;
+pub mod help;
 pub mod hook;
 pub mod invocation;
+pub mod tree;
 
 use std::ffi::OsString;
 
@@ -36,8 +38,9 @@ mod tests {
 
     use super::*;
     use crate::base::random;
-    use crate::cli::command::{options_of, tree};
+    use crate::cli::command::options_of;
     use crate::cli::invocation::version;
+    use crate::cli::tree::tree;
     use crate::commands::COMMANDS;
     use crate::hooks::{self, HOOKS};
     use crate::process::flags::Options;

@@ -1,95 +1,19 @@
-//! The command line that people type, parsed with clap. Help, completions and man pages use the same clap tree.
+//! The command line that people type, parsed with clap.
 
 use std::ffi::OsString;
 
+use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::base::error::{Error, Result};
+use crate::cli::help::{Detail, help};
 use crate::cli::invocation::{Fault, Invocation, SEE_HELP, see_help, version};
+use crate::cli::tree::tree;
 use crate::commands::COMMANDS;
 use crate::commands::command::CommandCall;
-use crate::hooks::{HOOKS, links};
+use crate::hooks::links;
 use crate::process::flags::{FLAGS, Flag, Options};
 use crate::profile::find::check_name;
-
-/// Returns the clap tree of the whole command line, hooks included.
-pub fn tree() -> clap::Command {
-    let hooks = HOOKS.iter().map(|hook| {
-        let operands = hook.operands.iter().enumerate().map(|(at, name)| {
-            Arg::new(format!("operand-{at}")).value_name(*name).value_parser(clap::value_parser!(OsString))
-        });
-        let operation_flags = |flag: &&Flag| hook.operation_of_flag(flag).is_none();
-        clap::Command::new(hook.name)
-            .about(hook.about)
-            .args(operands)
-            .args(hook.flags.iter().chain(FLAGS.iter().filter(operation_flags)).map(argument))
-            .disable_help_flag(true)
-            .disable_version_flag(true)
-            .args_override_self(true)
-    });
-    let people = COMMANDS.iter().map(|command| {
-        let named = clap::Command::new(command.name)
-            .about(command.about)
-            .disable_help_flag(true)
-            .disable_version_flag(true)
-            .hide(command.is_hidden)
-            .args_override_self(true);
-        (command.arguments)(named).args(FLAGS.iter().map(argument))
-    });
-    clap::Command::new("ycred")
-        .about(env!("CARGO_PKG_DESCRIPTION"))
-        .version(env!("CARGO_PKG_VERSION"))
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .disable_help_subcommand(true)
-        .args_override_self(true)
-        .args(FLAGS.iter().map(argument))
-        .subcommands(people)
-        .subcommands(hooks)
-        .subcommand_value_name("COMMAND")
-        .after_help(
-            "Profiles are TOML files in the configuration directory; `ycred init --help` shows how to create one.",
-        )
-}
-
-/// Returns the clap argument for a flag. `--help` and `--version` are plain switches: clap's own actions would print
-/// and exit, unlike the parser of hooks.
-fn argument(flag: &'static Flag) -> Arg {
-    let arg = Arg::new(flag.long).long(flag.long).help(flag.about);
-    let arg = match flag.short {
-        Some(short) => arg.short(short),
-        None => arg,
-    };
-    match (flag.long, flag.value) {
-        ("verbose", _) => arg.action(ArgAction::Count),
-        (_, Some(name)) => {
-            let help = if flag.choices.is_empty() {
-                flag.about.to_owned()
-            } else {
-                format!("{}: {}", flag.about, flag.choices.join(", "))
-            };
-            // `Options::set` checks the value, as it does for hooks. A value may start with a dash, as with lexopt.
-            arg.value_name(name)
-                .help(help)
-                .action(ArgAction::Append)
-                .value_parser(clap::value_parser!(OsString))
-                .allow_hyphen_values(true)
-        }
-        (_, None) => arg.action(ArgAction::SetTrue),
-    }
-}
-
-/// Returns the help of a command, or of ycred itself if no command has this name.
-pub fn help(name: &str) -> String {
-    let mut tree = tree();
-    tree.build();
-    let command = match tree.find_subcommand_mut(name) {
-        Some(command) => command,
-        None => &mut tree,
-    };
-    command.render_help().to_string()
-}
 
 /// Parses the command line that people type.
 ///
@@ -101,7 +25,7 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
         [name] if name == "version" => return Ok(Invocation::Print(version())),
         [name, topic @ ..] if name == "help" => {
             let name = topic.first().and_then(|name| name.to_str()).unwrap_or_default();
-            return Ok(Invocation::Print(help(name)));
+            return Ok(Invocation::Print(help(name, Detail::Long)));
         }
         _ => {}
     }
@@ -118,7 +42,7 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
                     if error.kind() == ErrorKind::MissingRequiredArgument
                         && (is_help(&partial) || is_help(of_command)) =>
                 {
-                    Ok(Invocation::Print(help(name)))
+                    Ok(Invocation::Print(help(name, Detail::of(arguments))))
                 }
                 _ => {
                     let name = named.map(|(name, _)| name);
@@ -135,14 +59,14 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
     }
     let Some((name, of_command)) = matches.subcommand() else {
         if matches.get_flag("help") {
-            return Ok(Invocation::Print(help("")));
+            return Ok(Invocation::Print(help("", Detail::of(arguments))));
         }
         return Err(Error::usage("no command given")
             .hint("`ycred --help` lists the commands; `ycred init --key-file FILE` creates a profile")
             .into());
     };
     if matches.get_flag("help") || of_command.get_flag("help") {
-        return Ok(Invocation::Print(help(name)));
+        return Ok(Invocation::Print(help(name, Detail::of(arguments))));
     }
     if of_command.get_flag("version") {
         return Ok(Invocation::Print(version()));

@@ -7,7 +7,7 @@ use lexopt::Arg;
 
 use crate::base::error::{Error, Result};
 use crate::base::suggest::nearest;
-use crate::cli::command::help;
+use crate::cli::help::{Detail, help};
 use crate::cli::invocation::{Invocation, SEE_HELP, see_help, version};
 use crate::commands::COMMANDS;
 use crate::hooks::protocol::{Hook, HookCall};
@@ -70,7 +70,7 @@ pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, argument
     let hook = hook?;
     let fault = match parsed {
         Ok(Parsed::Call) => None,
-        Ok(Parsed::Help) => return Some(Invocation::Print(help(hook.name))),
+        Ok(Parsed::Help) => return Some(Invocation::Print(help(hook.name, Detail::of(arguments)))),
         Ok(Parsed::Version) => return Some(Invocation::Print(version())),
         Ok(Parsed::NotAHook) => return None,
         Err(error) => Some(error),

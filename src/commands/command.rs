@@ -4,7 +4,7 @@ use clap::{Arg, ArgMatches};
 
 use crate::base::error::{Error, Result};
 use crate::process::Outcome;
-use crate::process::flags::Options;
+use crate::process::flags::{Example, Options};
 use crate::profile::ProfileRef;
 use crate::session::Session;
 
@@ -12,6 +12,10 @@ use crate::session::Session;
 pub struct Command {
     pub name: &'static str,
     pub about: &'static str,
+    /// The heading under which the help lists the command.
+    pub group: Group,
+    /// Two or more calls for `--help` and the man page.
+    pub examples: &'static [Example],
     /// Adds the command's arguments to its clap command.
     pub arguments: fn(clap::Command) -> clap::Command,
     /// True if the help does not list the command, because only programs and manifests run it.
@@ -33,13 +37,34 @@ impl Command {
         arguments: fn(clap::Command) -> clap::Command,
         run: fn(&CommandCall, &Session<'_>) -> Result<Outcome>,
     ) -> Self {
-        Self { name, about, arguments, is_hidden: false, needs_places: true, failure_code: None, run }
+        Self {
+            name,
+            about,
+            group: Group::Manage,
+            examples: &[],
+            arguments,
+            is_hidden: false,
+            needs_places: true,
+            failure_code: None,
+            run,
+        }
     }
 
     /// Returns the exit code for this error.
     pub fn exit_code(&self, error: &Error) -> u8 {
         self.failure_code.unwrap_or(error.kind.exit_code())
     }
+}
+
+/// A heading in the list of commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Creates profiles, and configures clients.
+    SetUp,
+    /// Supplies a token.
+    Use,
+    /// Shows or changes what is there.
+    Manage,
 }
 
 /// A command with its parsed command line.

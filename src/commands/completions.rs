@@ -4,12 +4,23 @@ use clap::Arg;
 use clap_complete::Shell;
 
 use crate::base::error::{Error, Result};
-use crate::commands::command::{Command, CommandCall};
+use crate::commands::command::{Command, CommandCall, Group};
+use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
 use crate::session::Session;
 
-pub const COMMAND: Command =
-    Command { needs_places: false, ..Command::new("completions", "print a shell's completion script", arguments, run) };
+pub const COMMAND: Command = Command {
+    group: Group::SetUp,
+    examples: &[
+        Example {
+            call: "ycred completions bash > ~/.local/share/bash-completion/completions/ycred",
+            about: "install the completion for bash",
+        },
+        Example { call: "ycred completions fish | source", about: "load the completion into a running fish" },
+    ],
+    needs_places: false,
+    ..Command::new("completions", "print a shell's completion script", arguments, run)
+};
 
 fn arguments(command: clap::Command) -> clap::Command {
     command.arg(

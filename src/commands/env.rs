@@ -6,14 +6,21 @@ use clap::Arg;
 
 use crate::base::environment::SHELL;
 use crate::base::error::{Error, Result};
-use crate::commands::command::{Command, CommandCall};
+use crate::commands::command::{Command, CommandCall, Group};
+use crate::process::flags::Example;
 use crate::process::launch::Change;
 use crate::process::{Outcome, Reply};
 use crate::session::Session;
 use crate::session::child_environment::changes;
 
-pub const COMMAND: Command =
-    Command::new("env", "print the token as shell variables: eval \"$(ycred env)\"", arguments, run);
+pub const COMMAND: Command = Command {
+    group: Group::Use,
+    examples: &[
+        Example { call: "eval \"$(ycred env)\"", about: "set the variables in this shell" },
+        Example { call: "ycred env --shell dotenv > .env", about: "write them to a file for docker run --env-file" },
+    ],
+    ..Command::new("env", "print the token as shell variables: eval \"$(ycred env)\"", arguments, run)
+};
 
 /// The shells whose syntax ycred can print, and `dotenv` for files.
 const SHELLS: [&str; 6] = ["sh", "bash", "zsh", "fish", "powershell", "dotenv"];

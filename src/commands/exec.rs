@@ -8,14 +8,20 @@ use clap::{Arg, ArgAction};
 
 use crate::base::environment as env;
 use crate::base::error::Result;
-use crate::commands::command::{Command, CommandCall};
+use crate::commands::command::{Command, CommandCall, Group};
 use crate::process::Outcome;
+use crate::process::flags::Example;
 use crate::process::launch::Launch;
 use crate::serve::{NO_TOKEN, ServeOptions, serve};
 use crate::session::Session;
 use crate::session::child_environment::changes;
 
 pub const COMMAND: Command = Command {
+    group: Group::Use,
+    examples: &[
+        Example { call: "ycred exec -- terraform plan", about: "run Terraform with a token" },
+        Example { call: "ycred exec --profile prod --serve -- ./server", about: "run a program that outlives a token" },
+    ],
     failure_code: Some(NO_TOKEN),
     ..Command::new("exec", "run a program with a token in its environment", arguments, run)
 };

@@ -15,14 +15,21 @@ use std::path::Path;
 use clap::{Arg, ArgAction};
 
 use crate::base::error::{Error, Result};
-use crate::commands::command::{Command, CommandCall};
+use crate::commands::command::{Command, CommandCall, Group};
 use crate::commands::import::draft::Selection;
 use crate::commands::import::plan::Plan;
+use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
 use crate::session::Session;
 
-pub const COMMAND: Command =
-    Command::new("import", "create profiles from yc's configuration or the environment", arguments, run);
+pub const COMMAND: Command = Command {
+    group: Group::SetUp,
+    examples: &[
+        Example { call: "ycred import", about: "preview profiles made from the profiles of yc" },
+        Example { call: "ycred import prod=main --write", about: "create the profile `main` from yc's profile `prod`" },
+    ],
+    ..Command::new("import", "create profiles from yc's configuration or the environment", arguments, run)
+};
 
 fn arguments(command: clap::Command) -> clap::Command {
     let profiles = Arg::new("profiles")

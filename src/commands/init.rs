@@ -8,10 +8,11 @@ use clap::{Arg, ArgAction};
 
 use crate::base::clock::human;
 use crate::base::error::{Error, Result, clean};
-use crate::commands::command::{Command, CommandCall};
+use crate::commands::command::{Command, CommandCall, Group};
 use crate::commands::login;
 use crate::commands::login::flow;
 use crate::disk::{places, store};
+use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
 use crate::profile::Profile;
 use crate::profile::find::check_name;
@@ -22,7 +23,20 @@ use crate::sources;
 use crate::sources::SOURCES;
 use crate::sources::source::{Key, Source};
 
-pub const COMMAND: Command = Command::new("init", "create a profile and verify it by fetching a token", arguments, run);
+pub const COMMAND: Command = Command {
+    group: Group::SetUp,
+    examples: &[
+        Example {
+            call: "ycred init prod --key-file key.json",
+            about: "create the profile `prod` for a service account with an authorized key",
+        },
+        Example {
+            call: "ycred init --metadata",
+            about: "create a profile for the service account of this virtual machine",
+        },
+    ],
+    ..Command::new("init", "create a profile and verify it by fetching a token", arguments, run)
+};
 
 fn arguments(command: clap::Command) -> clap::Command {
     let name = Arg::new("name").value_name("PROFILE").help("name of the new profile [default: default]");

@@ -4,11 +4,18 @@ use std::fmt::Write as _;
 
 use crate::base::error::{Result, clean};
 use crate::commands::command::{Command, CommandCall};
+use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, ProfileRef, find};
 use crate::session::Session;
 
-pub const COMMAND: Command = Command::new("list", "list profiles", arguments, run);
+pub const COMMAND: Command = Command {
+    examples: &[
+        Example { call: "ycred list", about: "list the profiles and mark the default" },
+        Example { call: "YCRED_CONFIG_DIR=/etc/team ycred list", about: "list the profiles of another directory" },
+    ],
+    ..Command::new("list", "list profiles", arguments, run)
+};
 
 fn arguments(command: clap::Command) -> clap::Command {
     command

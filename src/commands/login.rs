@@ -12,15 +12,22 @@ use clap::{Arg, ArgAction};
 
 use crate::base::clock::human;
 use crate::base::error::{Error, Result};
-use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
+use crate::commands::command::{Command, CommandCall, Group, profile_argument, selected_profile};
+use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
 use crate::sources::login::client::LoginClient;
 use flow::{LoggedIn, LoginOptions};
 
-pub const COMMAND: Command =
-    Command::new("login", "log in with a browser (for profiles with source login)", arguments, run);
+pub const COMMAND: Command = Command {
+    group: Group::SetUp,
+    examples: &[
+        Example { call: "ycred login", about: "log in with the default profile" },
+        Example { call: "ycred login work --no-browser", about: "log in on a machine without a browser" },
+    ],
+    ..Command::new("login", "log in with a browser (for profiles with source login)", arguments, run)
+};
 
 fn arguments(command: clap::Command) -> clap::Command {
     command.arg(profile_argument()).arg(no_browser()).after_help(

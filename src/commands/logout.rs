@@ -20,6 +20,7 @@ use crate::commands::command::{Command, CommandCall, profile_argument, selected_
 use crate::disk::store;
 use crate::disk::store::Lock;
 use crate::obtain::Grant;
+use crate::process::flags::Example;
 use crate::process::{Done, Outcome, Reply};
 use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef, find};
 use crate::session::Session;
@@ -27,8 +28,13 @@ use crate::sources::access_key;
 use crate::sources::login::client::LoginClient;
 use crate::sources::login::state::{LoginState, LoginStore, Removed};
 
-pub const COMMAND: Command =
-    Command::new("logout", "delete the login and cached tokens of a profile, or of all", arguments, run);
+pub const COMMAND: Command = Command {
+    examples: &[
+        Example { call: "ycred logout prod", about: "delete the login and the cached tokens of `prod`" },
+        Example { call: "ycred logout --all --revoke", about: "delete everything, and revoke it in the cloud" },
+    ],
+    ..Command::new("logout", "delete the login and cached tokens of a profile, or of all", arguments, run)
+};
 
 fn arguments(command: clap::Command) -> clap::Command {
     command

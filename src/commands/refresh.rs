@@ -10,15 +10,20 @@ use crate::base::token::Credential;
 use crate::cache::record::Record;
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
 use crate::obtain::ObtainedToken;
-use crate::process::flags::Options;
+use crate::process::flags::{Example, Options};
 use crate::process::{Outcome, Reply};
 use crate::profile::Profile;
 use crate::session::Session;
 use crate::sources::access_key::KeyRequest;
 use crate::sources::{Resource, access_key};
 
-pub const COMMAND: Command =
-    Command::new("refresh", "fetch a new token now, even if the cached one is valid", arguments, run);
+pub const COMMAND: Command = Command {
+    examples: &[
+        Example { call: "ycred refresh", about: "fetch a new token for the default profile" },
+        Example { call: "ycred refresh prod", about: "fetch a new token for `prod`" },
+    ],
+    ..Command::new("refresh", "fetch a new token now, even if the cached one is valid", arguments, run)
+};
 
 fn arguments(command: clap::Command) -> clap::Command {
     command.arg(profile_argument())

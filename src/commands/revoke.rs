@@ -9,13 +9,19 @@ use crate::base::secret::Secret;
 use crate::base::token::{Credential, check_token};
 use crate::cloud::iam;
 use crate::commands::command::{Command, CommandCall};
+use crate::process::flags::Example;
 use crate::process::stdin::RequestEnd;
 use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, find};
 use crate::session::Session;
 
-pub const COMMAND: Command =
-    Command::new("revoke", "revoke the cached token, or one from standard input", arguments, run);
+pub const COMMAND: Command = Command {
+    examples: &[
+        Example { call: "ycred revoke", about: "revoke the cached token of the default profile" },
+        Example { call: "ycred revoke - < token.txt", about: "revoke the token in a file" },
+    ],
+    ..Command::new("revoke", "revoke the cached token, or one from standard input", arguments, run)
+};
 
 fn arguments(command: clap::Command) -> clap::Command {
     command

@@ -6,12 +6,19 @@ use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result};
 use crate::commands::command::{Command, CommandCall};
 use crate::disk::store;
+use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
 use crate::profile::find::check_name;
 use crate::profile::{ProfileRef, find};
 use crate::session::Session;
 
-pub const COMMAND: Command = Command::new("use", "make a profile the default", arguments, run);
+pub const COMMAND: Command = Command {
+    examples: &[
+        Example { call: "ycred use prod", about: "make `prod` the default profile" },
+        Example { call: "ycred use main", about: "change the default to `main`" },
+    ],
+    ..Command::new("use", "make a profile the default", arguments, run)
+};
 
 fn arguments(command: clap::Command) -> clap::Command {
     command.arg(Arg::new("name").value_name("PROFILE").required(true).help("name of the profile"))

@@ -13,11 +13,18 @@ use crate::base::clock::parse_duration;
 use crate::base::error::{Error, Kind, Result};
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Request};
 use crate::process::Reply;
-use crate::process::flags::Flag;
+use crate::process::flags::{Example, Flag};
 use crate::sources::Resource;
 use crate::sources::access_key::{AccessKey, KeyRequest};
 
 pub const HOOK: Hook = Hook {
+    examples: &[
+        Example { call: "ycred aws", about: "print an access key as the AWS SDKs expect it" },
+        Example {
+            call: "ycred aws --duration 15m --session-name ci",
+            about: "print a key that is valid for 15 minutes",
+        },
+    ],
     flags: &[
         Flag::new("duration", Some("DURATION"), "validity of the access key, 15m to 12h [default: 1h]"),
         Flag::new("policy-file", Some("FILE"), "JSON file with an AWS policy that restricts the key"),
@@ -27,7 +34,7 @@ pub const HOOK: Hook = Hook {
     wrapper: Some("ycred exec --serve"),
     // The Go SDK kills the process after a minute.
     client_timeout: Some(Duration::from_secs(50)),
-    ..Hook::new("aws", "credential_process for AWS tools and SDKs (run by them; Object Storage)", framing, read)
+    ..Hook::new("aws", "credential_process for AWS tools and SDKs (Object Storage)", framing, read)
 };
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(3600);

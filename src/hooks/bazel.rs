@@ -18,14 +18,25 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::{Host, HostScope, Scheme, is_loopback};
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request, Target};
 use crate::process::Reply;
+use crate::process::flags::Example;
 use crate::process::stdin::RequestEnd;
 
 pub const HOOK: Hook = Hook {
+    examples: &[
+        Example {
+            call: "echo '{\"uri\":\"https://cr.yandex/v2/\"}' | ycred bazel get",
+            about: "print the headers for a URL",
+        },
+        Example {
+            call: "ln -s \"$(command -v ycred)\" ~/bin/ycred-bazel",
+            about: "create the link for --credential_helper",
+        },
+    ],
     symlink: Some("ycred-bazel"),
     operands: &["get"],
     host_scope: HostScope::Apis,
     client_timeout: Some(CLIENT_TIMEOUT),
-    ..Hook::new("bazel", "credential helper for bazel (run by it)", framing, read)
+    ..Hook::new("bazel", "credential helper for bazel", framing, read)
 };
 
 /// Less than the ten seconds that Bazel waits (`--credential_helper_timeout`): after those it reports no reason.

@@ -18,13 +18,18 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
+use crate::process::flags::Example;
 use crate::process::flags::Options;
 
 pub const HOOK: Hook = Hook {
+    examples: &[
+        Example { call: "ln -s \"$(command -v ycred)\" ~/.cargo/bin/ycred-cargo", about: "create a link for cargo" },
+        Example { call: "ycred --cargo-plugin", about: "start a conversation, as cargo does" },
+    ],
     symlink: Some("ycred-cargo"),
     flag_alias: Some("cargo-plugin"),
     reject,
-    ..Hook::new("cargo", "credential provider for cargo (run by it)", framing, read)
+    ..Hook::new("cargo", "credential provider for cargo", framing, read)
 };
 
 /// The supported version of the protocol, which the greeting announces.

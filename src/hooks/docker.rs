@@ -14,14 +14,19 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
+use crate::process::flags::Example;
 use crate::process::stdin::RequestEnd;
 
 pub const HOOK: Hook = Hook {
+    examples: &[
+        Example { call: "echo cr.yandex | ycred docker get", about: "print the credentials for a registry" },
+        Example { call: "ycred docker list", about: "list the registries that ycred answers for" },
+    ],
     symlink: Some("docker-credential-ycred"),
     operands: &["get|store|erase|list|version"],
     operation_flags: &[("version", "version"), ("verbose", "version"), ("help", "help")],
     reject,
-    ..Hook::new("docker", "credential helper for docker, podman and skopeo (run by them)", framing, read)
+    ..Hook::new("docker", "credential helper for docker, podman and skopeo", framing, read)
 };
 
 /// All clients compare this message literally, and continue without credentials.

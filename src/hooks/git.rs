@@ -13,13 +13,21 @@ use crate::base::hosts::{Host, Scheme};
 use crate::base::secret::Secret;
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
+use crate::process::flags::Example;
 use crate::process::stdin::RequestEnd;
 
 pub const HOOK: Hook = Hook {
+    examples: &[
+        Example {
+            call: "printf 'protocol=https\\nhost=git.example\\n\\n' | ycred git get",
+            about: "print the credentials for a host",
+        },
+        Example { call: "ycred git capability", about: "list the capabilities that git asks for" },
+    ],
     symlink: Some("git-credential-ycred"),
     operands: &["get|store|erase|capability"],
     ignores_unknown_operations: true,
-    ..Hook::new("git", "credential helper for git (run by it)", framing, read)
+    ..Hook::new("git", "credential helper for git", framing, read)
 };
 
 /// A clone may take a while, and git asks only once.

@@ -12,12 +12,17 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme};
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Request, Target, basic};
 use crate::process::Reply;
+use crate::process::flags::Example;
 
 pub const HOOK: Hook = Hook {
+    examples: &[
+        Example { call: "ycred goauth", about: "print the headers for all listed hosts" },
+        Example { call: "ycred goauth https://goproxy.example", about: "print the headers for one URL" },
+    ],
     operands: &["URL"],
     ignores_unknown_operations: true,
     program: Some("go"),
-    ..Hook::new("goauth", "GOAUTH command for go (run by it)", framing, read)
+    ..Hook::new("goauth", "GOAUTH command for go", framing, read)
 };
 
 /// The server's response on stdin stays unread, which Go allows.

@@ -13,9 +13,13 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::Host;
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request, Target};
 use crate::process::Reply;
-use crate::process::flags::Flag;
+use crate::process::flags::{Example, Flag};
 
 pub const HOOK: Hook = Hook {
+    examples: &[
+        Example { call: "ycred keyring get https://pypi.example/simple/ iam", about: "print the token for an index" },
+        Example { call: "ln -s \"$(command -v ycred)\" ~/bin/keyring", about: "create the link for pip and uv" },
+    ],
     symlink: Some("keyring"),
     is_linked_on_path: false,
     operands: &["get", "URL", "USER"],
@@ -26,7 +30,7 @@ pub const HOOK: Hook = Hook {
     ignores_unknown_operations: true,
     replaces_program: true,
     reject,
-    ..Hook::new("keyring", "keyring command for pip and uv (run by them)", framing, read)
+    ..Hook::new("keyring", "keyring command for pip and uv", framing, read)
 };
 
 const USER: &str = "iam";

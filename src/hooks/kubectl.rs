@@ -13,15 +13,15 @@ use crate::base::environment::KUBERNETES_EXEC_INFO;
 use crate::base::error::{Error, Kind, Result};
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request};
 use crate::process::Reply;
+use crate::process::flags::Example;
 
 pub const HOOK: Hook = Hook {
+    examples: &[
+        Example { call: "ycred kubectl", about: "print an ExecCredential" },
+        Example { call: "ycred kubectl --profile prod", about: "print one with a token of `prod`" },
+    ],
     reject,
-    ..Hook::new(
-        "kubectl",
-        "credential plugin for kubectl, helm and k9s (run by them; ExecCredential v1, v1beta1)",
-        framing,
-        read,
-    )
+    ..Hook::new("kubectl", "credential plugin for kubectl, helm and k9s (ExecCredential v1, v1beta1)", framing, read)
 };
 
 const GROUP: &str = "client.authentication.k8s.io/";

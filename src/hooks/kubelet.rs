@@ -14,13 +14,18 @@ use crate::base::hosts::Host;
 use crate::base::secret::Secret;
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request, Target};
 use crate::process::Reply;
+use crate::process::flags::Example;
 use crate::process::stdin::RequestEnd;
 use crate::sources::Resource;
 
 pub const HOOK: Hook = Hook {
+    examples: &[
+        Example { call: "ycred kubelet < request.json", about: "print the credentials for an image" },
+        Example { call: "ycred kubelet --profile node < request.json", about: "print them with a token of `node`" },
+    ],
     // The kubelet kills a provider after one minute.
     client_timeout: Some(Duration::from_secs(50)),
-    ..Hook::new("kubelet", "image credential provider for the kubelet (run by it; v1)", framing, read)
+    ..Hook::new("kubelet", "image credential provider for the kubelet (v1)", framing, read)
 };
 
 const API_VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";

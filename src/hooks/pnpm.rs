@@ -9,9 +9,16 @@
 use crate::base::error::{Error, Result};
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Request};
 use crate::process::Reply;
+use crate::process::flags::Example;
 
-pub const HOOK: Hook =
-    Hook { symlink: Some("ycred-pnpm"), ..Hook::new("pnpm", "tokenHelper for pnpm (run by it)", framing, read) };
+pub const HOOK: Hook = Hook {
+    examples: &[
+        Example { call: "ycred pnpm", about: "print the header value" },
+        Example { call: "ln -s \"$(command -v ycred)\" ~/bin/ycred-pnpm", about: "create the link for tokenHelper" },
+    ],
+    symlink: Some("ycred-pnpm"),
+    ..Hook::new("pnpm", "tokenHelper for pnpm", framing, read)
+};
 
 fn framing(_: &Call<'_>) -> Framing {
     Framing::None

@@ -14,7 +14,7 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::{self, Allowed, Host, HostScope};
 use crate::base::secret::Secret;
 use crate::process::Reply;
-use crate::process::flags::{Flag, Options};
+use crate::process::flags::{Example, Flag, Options};
 use crate::process::stdin::RequestEnd;
 use crate::sources::Resource;
 
@@ -24,6 +24,8 @@ pub struct Hook {
     pub name: &'static str,
     /// The description in help: what it is, for which clients, and whether they run it.
     pub about: &'static str,
+    /// Two or more calls for `--help` and the man page.
+    pub examples: &'static [Example],
     /// The name of the link by which the client finds ycred. `-PROFILE` may follow.
     pub symlink: Option<&'static str>,
     /// True if the installer creates that link in a directory in `PATH`. False if the client looks elsewhere, or if the
@@ -76,6 +78,7 @@ impl Hook {
         Self {
             name,
             about,
+            examples: &[],
             symlink: None,
             is_linked_on_path: true,
             flag_alias: None,

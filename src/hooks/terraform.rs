@@ -10,14 +10,22 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operation, Refusal, Request, Target};
 use crate::process::Reply;
+use crate::process::flags::Example;
 use crate::process::stdin::RequestEnd;
 
 pub const HOOK: Hook = Hook {
+    examples: &[
+        Example { call: "ycred terraform get registry.example", about: "print the credentials for a registry" },
+        Example {
+            call: "ycred terraform get registry.example --profile prod",
+            about: "print them with a token of `prod`",
+        },
+    ],
     symlink: Some("terraform-credentials-ycred"),
     is_linked_on_path: false,
     operands: &["get|store|forget", "HOST"],
     wrapper: Some("ycred exec"),
-    ..Hook::new("terraform", "credentials helper for terraform and tofu (run by them)", framing, read)
+    ..Hook::new("terraform", "credentials helper for terraform and tofu", framing, read)
 };
 
 /// `store` sends a credential on stdin. ycred reads and drops it, so that terraform does not get a broken pipe.

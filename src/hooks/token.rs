@@ -6,9 +6,19 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::Host;
 use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Refusal, Request, Target};
 use crate::process::Reply;
-use crate::process::flags::Flag;
+use crate::process::flags::{Example, Flag};
 
 pub const HOOK: Hook = Hook {
+    examples: &[
+        Example {
+            call: "ycred token --format curl | curl -K - https://resource-manager.api.cloud.yandex.net/resource-manager/v1/clouds",
+            about: "send the token with curl, without showing it to other users",
+        },
+        Example {
+            call: "ycred token --format netrc --host registry.example > netrc",
+            about: "write a netrc entry for a host",
+        },
+    ],
     flags: &[
         Flag::new("format", Some("FORMAT"), "output format [default: plain]").choices(FORMATS),
         Flag::new("host", Some("HOST"), "host that the token is for; required by netrc"),

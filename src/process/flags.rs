@@ -33,6 +33,13 @@ impl Flag {
     }
 }
 
+/// A call and what it does, for help and man pages.
+pub struct Example {
+    pub call: &'static str,
+    /// In the imperative, such as "print the token".
+    pub about: &'static str,
+}
+
 /// The global flags: every hook and command accepts them.
 pub const FLAGS: &[Flag] = &[
     Flag::new("profile", Some("PROFILE"), "profile to use: a name, or a path with a slash").short('p'),

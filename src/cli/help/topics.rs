@@ -1,0 +1,153 @@
+//! The topics of `ycred help TOPIC`. The man pages have the same texts as sections.
+
+use std::fmt::Write as _;
+
+use crate::base::environment as env;
+use crate::profile::keys::COMMON_KEYS;
+use crate::sources::SOURCES;
+use crate::sources::source::Key;
+
+/// The URL of the documentation: `package.repository` of `Cargo.toml`, if it is set.
+pub const DOCUMENTATION: Option<&str> = match env!("CARGO_PKG_REPOSITORY") {
+    url if url.is_empty() => None,
+    url => Some(url),
+};
+
+/// A page of `ycred help TOPIC`.
+pub struct Topic {
+    pub name: &'static str,
+    /// The heading of the man page's section.
+    pub section: &'static str,
+    pub text: fn() -> String,
+}
+
+/// Every topic, in the order of the man page.
+pub const TOPICS: &[Topic] = &[
+    Topic { name: "profiles", section: "PROFILES", text: profiles },
+    Topic { name: "hosts", section: "HOSTS", text: hosts },
+    Topic { name: "files", section: "FILES", text: files },
+    Topic { name: "environment", section: "ENVIRONMENT", text: environment },
+    Topic { name: "exit-codes", section: "EXIT STATUS", text: exit_codes },
+];
+
+/// Returns the rows as two columns.
+fn table<'a>(rows: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let rows: Vec<_> = rows.into_iter().collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    rows.iter().fold(String::new(), |mut text, (name, about)| {
+        let _ = writeln!(text, "  {name:width$}  {about}");
+        text
+    })
+}
+
+fn profiles() -> String {
+    let rows = |keys: &'static [Key]| keys.iter().map(|key| (key.name, key.about));
+    let mut text = String::from(
+        "A profile is a TOML file that says where tokens come from, such as ~/.config/ycred/prod.toml:\n\n  \
+         source = \"authorized-key\"\n  key-file = \"~/keys/prod.json\"\n\n\
+         `ycred init` and `ycred import` write profiles. The first of these selects one: the flag --profile, the\n\
+         suffix of the link that ycred is called by (docker-credential-ycred-prod), the variable YCRED_PROFILE, the\n\
+         profile `default`. A value with a slash is the path of a file.\n\nKeys of every profile, besides `source`:\n",
+    );
+    text.push_str(&table(rows(COMMON_KEYS)));
+    for source in SOURCES {
+        let _ = writeln!(text, "\nSource {}: {}", source.name, source.about);
+        text.push_str(&table(rows(source.keys)));
+    }
+    text
+}
+
+fn hosts() -> String {
+    "If a client names a host, ycred returns the token only for listed hosts. These are the registries of the\n\
+     installation (cr.yandex and others) and the key `hosts` of the profile:\n\n  \
+     hosts = [\"git.example.com\", \"registry.example.com:5000\", \"*.corp.example.com\"]\n\n\
+     An entry without a port covers only port 443. A wildcard covers subdomains, and needs a domain of two labels\n\
+     or more. For other hosts ycred replies that it has no credentials, without asking the cloud. It never replies\n\
+     for plain http, except to loopback hosts that `hosts` lists.\n"
+        .to_owned()
+}
+
+fn files() -> String {
+    table([
+        ("~/.config/ycred/NAME.toml", "profiles; YCRED_CONFIG_DIR or XDG_CONFIG_HOME change the directory"),
+        ("/etc/ycred/NAME.toml", "profiles for all users, searched after that directory"),
+        ("~/.cache/ycred/v1/", "cached tokens and their locks; YCRED_CACHE_DIR or XDG_CACHE_HOME change the directory"),
+        ("~/.local/state/ycred/", "logins; YCRED_STATE_DIR or XDG_STATE_HOME change the directory"),
+    ])
+}
+
+/// The variables that ycred reads, and those that it sets for the programs that it runs.
+pub const VARIABLES: &[(&str, &str)] = &[
+    (env::YCRED_PROFILE, "the profile to use, if no flag or link selects one"),
+    (env::YCRED_CONFIG_DIR, "the directory of profiles, an absolute path"),
+    (env::YCRED_CACHE_DIR, "the directory of cached tokens, an absolute path"),
+    (env::YCRED_STATE_DIR, "the directory of logins, an absolute path"),
+    (env::YC_IAM_TOKEN, "without a profile: a token to return unchanged"),
+    (env::YC_SERVICE_ACCOUNT_KEY_FILE, "without a profile: an authorized key, as a path or as JSON"),
+    (env::YC_TOKEN, "without a profile: an IAM token (t1.…) or an OAuth token"),
+    (env::YC_OAUTH_TOKEN, "without a profile: an OAuth token"),
+    (env::YCRED_SERVICE_ACCOUNT_ID, "without a profile: the account for workload identity federation"),
+    (env::YCRED_SUBJECT_TOKEN_FILE, "with YCRED_SERVICE_ACCOUNT_ID: the file with the issuer's token"),
+    (env::YCRED_GITHUB_AUDIENCE, "with YCRED_SERVICE_ACCOUNT_ID in GitHub Actions: the audience to request"),
+    (env::YC_METADATA_ADDR, "the address of the metadata service; without a profile it selects that source"),
+    (env::YC_ENDPOINT, "without a profile: the API host of the cloud"),
+    (env::YCRED_AUTH_URL, "without a profile: the URL of the auth host"),
+    (env::YCRED_IMPERSONATE, "without a profile: the service account to impersonate"),
+    (env::YCRED_EXPIRES_AT, "set by exec and env: when the token expires"),
+    ("HTTPS_PROXY, ALL_PROXY, NO_PROXY", "proxies, as for curl"),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "trusted certificates instead of the system's"),
+    (env::BROWSER, "the browser for `ycred login`"),
+];
+
+fn environment() -> String {
+    table(VARIABLES.iter().copied())
+}
+
+fn exit_codes() -> String {
+    table([
+        ("0", "done; also for a host that is not listed, where the protocol has no code for that"),
+        (
+            "1",
+            "the cloud rejected the request, and a person must act; for docker, bazel and keyring also: not for ycred",
+        ),
+        ("2", "the command line is wrong"),
+        ("3", "the profile or a file that it names is wrong, or a TLS certificate is not trusted"),
+        ("4", "not available: try again later"),
+        ("5", "a bug in ycred, or output that could not be written"),
+        ("125, 126, 127", "from exec: no token, the program cannot be run, no such program"),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variables that only one client or platform sets, which its page explains.
+    const SET_BY_OTHERS: &[&str] = &["YCRED_RUNNING", "YCRED_PASSED_ON", "YCRED_DEBUG_PANIC", "YCRED_METADATA_ADDR"];
+
+    #[test]
+    fn every_variable_of_ycred_is_explained() {
+        let constants = include_str!("../../base/environment.rs");
+        let mut seen = 0;
+        for name in constants
+            .split('"')
+            .filter(|text| text.starts_with("YC") && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
+        {
+            seen += 1;
+            let is_listed = VARIABLES.iter().any(|(listed, _)| *listed == name);
+            assert!(is_listed || SET_BY_OTHERS.contains(&name), "`ycred help environment` does not explain {name}");
+        }
+        assert!(seen >= 15, "only {seen} constants were read");
+    }
+
+    #[test]
+    fn every_topic_fits_a_terminal_and_has_a_text() {
+        for topic in TOPICS {
+            let text = (topic.text)();
+            assert!(text.lines().count() >= 4 && text.ends_with('\n'), "{}", topic.name);
+            for line in text.lines() {
+                assert!(line.chars().count() <= 130, "{}: {line}", topic.name);
+            }
+        }
+    }
+}
