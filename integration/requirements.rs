@@ -196,6 +196,21 @@ const REQUIREMENTS: &[Requirement] = &[
         Tests(&["a_symlink_names_the_hook_and_the_profile", "every_spelling_of_a_symlink_runs_its_hook_with_the_profile_in_the_suffix", "a_symlinks_suffix_is_never_a_path"])),
 ];
 
+/// Requirements from faults and attacks that were tried on ycred itself. The id is the topic.
+#[rustfmt::skip]
+const FURTHER: &[Requirement] = &[
+    requirement("login", "whatever ends a call, the answer of the auth host is kept: the next call gets the token without a new login",
+        Tests(&["no_ending_of_a_call_costs_a_login_whose_host_has_answered", "a_slow_renewal_in_the_soft_window_is_finished_after_its_caller", "if_no_process_can_be_started_the_caller_renews_and_signals_wait"])),
+    requirement("login", "no refresh token is sent again while its answer is outstanding or another token is usable; a lost answer ends the login in one line",
+        Tests(&["while_the_token_is_usable_a_refresh_token_without_an_answer_is_not_sent_again", "a_killed_renewal_process_leaves_a_token_that_is_sent_once_more", "nothing_is_in_doubt_if_the_request_was_not_written", "only_an_answer_or_an_unsent_request_settles_what_became_of_the_refresh_token", "on_a_full_disk_a_valid_token_is_returned_and_nothing_is_sent"])),
+    requirement("login", "a renewal process is detached from its caller, holds none of its pipes, and has no secret in its arguments",
+        Tests(&["a_renewal_process_is_detached_and_its_arguments_have_no_secret", "a_renewal_does_not_hold_the_pipes_of_its_caller"])),
+    requirement("login", "a stopped renewal process is named to the callers that wait for it",
+        Tests(&["a_stopped_renewal_process_is_named_and_nobody_sends_the_token_again", "a_lock_names_its_holder"])),
+    requirement("login", "calls that no token can satisfy do not renew a login one after another",
+        Tests(&["a_hundred_calls_that_no_token_can_satisfy_renew_a_login_once"])),
+];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -222,6 +237,8 @@ fn every_requirement_names_existing_tests_or_a_reason() {
     let text: String = sources().iter().map(|path| std::fs::read_to_string(path).expect("a source file")).collect();
     for (at, requirement) in REQUIREMENTS.iter().enumerate() {
         assert_eq!(requirement.id, format!("F{:02}", at + 1), "each id occurs once and in order");
+    }
+    for requirement in REQUIREMENTS.iter().chain(FURTHER) {
         match &requirement.proof {
             Tests(names) => {
                 assert!(!names.is_empty(), "{}", requirement.id);
@@ -252,7 +269,13 @@ fn the_page_of_requirements_is_this_table() {
          page_of_requirements`. Every test run\ncompares the two.\n\n\
          | | requirement | tests |\n|---|---|---|\n",
     );
-    for Requirement { id, text, proof } in REQUIREMENTS {
+    for (at, Requirement { id, text, proof }) in REQUIREMENTS.iter().chain(FURTHER).enumerate() {
+        if at == REQUIREMENTS.len() {
+            page.push_str(
+                "\n## Further requirements\n\nThese come from faults and attacks that were tried on ycred itself.\n\n\
+                 | about | requirement | tests |\n|---|---|---|\n",
+            );
+        }
         let proof = match proof {
             Tests(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" · "),
             Reason(why) => format!("not tested: {why}"),

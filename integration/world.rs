@@ -201,7 +201,8 @@ impl World {
 
 /// Moves every time in a record by this many milliseconds.
 pub fn shift(record: &mut Value, by: i64) {
-    let times = ["asked", "began", "ended", "retry_at", "issued", "expires", "fetched", "at", "until"];
+    let times =
+        ["asked", "began", "ended", "retry_at", "issued", "expires", "fetched", "at", "until", "sent_at", "lost"];
     let Value::Object(members) = record else { return };
     for (name, value) in members {
         match value {

@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use crate::cli::command::parse_command;
 use crate::cli::hook::{by_name, parse_hook};
 use crate::cli::invocation::{Fault, Invocation};
+use crate::sources::login::renewal::{RENEW_LOGIN, RenewalCall};
 
 /// Parses argv.
 ///
@@ -24,6 +25,13 @@ use crate::cli::invocation::{Fault, Invocation};
 pub fn parse(argv: &[OsString]) -> Result<Invocation, Fault> {
     let arguments = argv.get(1..).unwrap_or_default();
     let (hook, suffix) = argv.first().and_then(|name| by_name(name)).unzip();
+    if hook.is_none()
+        && let Some((first, rest)) = arguments.split_first()
+        && first == RENEW_LOGIN
+        && let Some(call) = RenewalCall::parse(rest)
+    {
+        return Ok(Invocation::RenewLogin(call));
+    }
     match parse_hook(hook, suffix.flatten(), arguments) {
         Some(invocation) => Ok(invocation),
         None => parse_command(arguments),

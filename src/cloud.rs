@@ -8,7 +8,7 @@ pub mod installation;
 pub mod jwt;
 pub mod rpc_status;
 
-use crate::base::clock::{Clock, Deadline, clock_off};
+use crate::base::clock::{Clock, Deadline, Timestamp, clock_off};
 use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::base::error::Result;
 use crate::cache::Cache;
@@ -22,6 +22,8 @@ use crate::cloud::http::{Http, HttpRequest, HttpResponse, ProofHeader};
 pub struct Context<'a> {
     pub clock: &'a dyn Clock,
     pub deadline: Deadline,
+    /// When the call began, by the wall clock.
+    pub began: Timestamp,
     /// The maximum number of requests: one in the soft window, otherwise one plus the retries.
     pub attempts: u32,
     pub http: &'a Http,

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use crate::base::diagnostics::Diagnostics;
 use crate::cli::invocation::Invocation;
+use crate::commands::login::renew;
 use crate::disk::places::Places;
 use crate::hooks::{answer, next_in_path};
 use crate::process::{Done, Outcome, Process, Reply};
@@ -42,6 +43,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         Invocation::Print(text) => return (Outcome::reply(Reply::text(text.clone())).for_people(), String::new()),
         Invocation::Hook(call) => call.options.verbosity,
         Invocation::Command(call) => call.options.verbosity,
+        Invocation::RenewLogin(_) => 0,
     };
     let diagnostics = Diagnostics::new(verbosity, process.print_stderr);
     let stdin = RefCell::new(process.stdin);
@@ -74,6 +76,10 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
                 }
             }
         }
+        Invocation::RenewLogin(call) => match renew::run(&call, &session) {
+            Ok(()) => Outcome::reply(Reply::nothing(0)),
+            Err(error) => Outcome::failed(&error, error.kind.exit_code()),
+        },
         Invocation::Command(call) => {
             let outcome = match &session.places_error {
                 Some(error) if call.command.needs_places => Err(error.clone()),

@@ -161,6 +161,7 @@ impl Session<'_> {
         let cx = Context {
             clock: self.clock,
             deadline: Deadline::since(self.request_started.get(), timeout),
+            began: self.clock.now().minus(self.clock.elapsed().saturating_sub(self.request_started.get())),
             attempts: ATTEMPTS,
             http: &http,
             cache: &cache,

@@ -31,6 +31,12 @@ pub fn started(call: Call) -> Running {
     running
 }
 
+/// Returns true if no process holds this lock of ycred.
+pub fn is_free(path: &Path) -> bool {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).expect("the lock file");
+    fs2::FileExt::try_lock_exclusive(&file).is_ok()
+}
+
 /// A lock of ycred that the test holds.
 pub struct HeldLock(#[expect(dead_code, reason = "closing it releases the lock")] fs::File);
 

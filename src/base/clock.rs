@@ -35,6 +35,13 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// Formats this time for a message: `12:03Z`, or with the date if it is not within twelve hours of `now`.
+    pub fn short(self, now: Self) -> String {
+        let text = self.to_string();
+        let is_near = now.since(self).unsigned_abs() < 12 * 3_600_000;
+        if is_near { format!("{}Z", &text[11..16]) } else { format!("{}Z", &text[..16]) }
+    }
+
     /// Parses RFC 3339 with up to 9 fraction digits and any offset.
     pub fn parse(text: &str) -> Option<Self> {
         let time = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?;

@@ -51,8 +51,12 @@ pub struct Error {
     pub clock_skew: Option<i64>,
     /// The HTTP status, if a server responded.
     pub status: Option<u16>,
+    /// The request failed before its first byte was written, so no server has acted on it.
+    pub is_unsent: bool,
     /// The time limit was reached. A longer one may help.
     pub has_timed_out: bool,
+    /// Another process continues the work, so the same call may succeed at any time.
+    pub is_pending: bool,
     /// Clients compare the whole message, so it is printed unchanged.
     pub is_verbatim: bool,
     /// Machine-readable details from the auth host.
@@ -79,6 +83,8 @@ impl Error {
             retry_after: None,
             clock_skew: None,
             status: None,
+            is_unsent: false,
+            is_pending: false,
             has_timed_out: false,
             is_verbatim: false,
             auth: Box::default(),
@@ -151,6 +157,11 @@ impl Error {
     pub fn timed_out(self) -> Self {
         Self { has_timed_out: true, ..self }
             .hint("try again, or allow more time with --timeout or `timeout` in the profile")
+    }
+
+    /// Returns true if the server has certainly not used a secret in the request: nothing was sent, or it was too busy.
+    pub fn is_unused(&self) -> bool {
+        self.is_unsent || matches!(self.status, Some(429 | 503))
     }
 
     /// Marks the message as one that clients compare as a whole.

@@ -148,6 +148,7 @@ impl StoredToken {
 /// Returns how long a failure is remembered.
 pub fn failure_lifetime(error: &Error) -> Duration {
     match error.kind {
+        _ if error.is_pending => Duration::ZERO,
         Kind::Unavailable => {
             error.retry_after.unwrap_or(REMEMBER_UNAVAILABLE).clamp(REMEMBER_UNAVAILABLE, REMEMBER_MAX)
         }

@@ -3,6 +3,7 @@
 use crate::base::error::Error;
 use crate::commands;
 use crate::hooks::protocol::HookCall;
+use crate::sources::login::renewal::RenewalCall;
 
 /// An error in the command line, and its exit code.
 pub struct Fault {
@@ -22,6 +23,8 @@ pub enum Invocation {
     Hook(Box<HookCall>),
     /// Print this on stdout and exit with 0.
     Print(String),
+    /// A renewal of a login, in a process that ycred has started.
+    RenewLogin(RenewalCall),
     /// A command, as people type it.
     Command(Box<commands::command::CommandCall>),
 }

@@ -83,6 +83,7 @@ pub fn proven_token(
         body: Some(("application/x-www-form-urlencoded", &body)),
         connect: CONNECT_TIMEOUT,
         direct: false,
+        is_one_time: proof.is_some(),
     };
     let response = cx.send_with_proof(&request, proof, explain)?;
     Ok(AuthResponse { token: response.json(&url)?, response, url })

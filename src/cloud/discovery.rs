@@ -158,7 +158,8 @@ fn wait_for_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<LockGuard> {
 }
 
 fn get(url: &str, cx: &Context<'_>) -> Result<HttpResponse> {
-    let request = HttpRequest { url, headers: &[], body: None, connect: CONNECT_TIMEOUT, direct: false };
+    let request =
+        HttpRequest { url, headers: &[], body: None, connect: CONNECT_TIMEOUT, direct: false, is_one_time: false };
     cx.send(&request, rpc_status::explain)
 }
 

@@ -4,6 +4,7 @@
 pub mod failure;
 pub mod proxy;
 pub mod retry;
+mod written;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -14,24 +15,31 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
 use crate::base::clock::{Timestamp, millis};
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
+use crate::base::identity::{hex, value_digest};
 use crate::base::secret::Secret;
 use crate::cloud::http::failure::{
     BODY_MAX, Failure, PORTAL_HINT, ServerError, connection_failure, error_response, too_large,
 };
 use crate::cloud::http::proxy::choose_proxy;
 use crate::cloud::http::retry::{RetryPolicy, retry};
+use crate::cloud::http::written::RequestWritten;
 use crate::disk::files;
 
 /// A smaller skew counts as 0, in milliseconds.
 const SKEW_MIN: i64 = 30_000;
 /// The time limit for a TCP connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The variables that replace this machine's roots.
+const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// The HTTP client of a run, configured by a profile and the environment.
 pub struct Http {
@@ -50,6 +58,9 @@ pub struct HttpRequest<'a> {
     pub connect: Duration,
     /// Do not use a proxy, as for the metadata service.
     pub direct: bool,
+    /// The request contains a secret that may be valid for one use only. It is repeated only if the server has certainly
+    /// not used the secret, and each attempt may take all the remaining time.
+    pub is_one_time: bool,
 }
 
 /// A DPoP proof (RFC 9449 section 4), made anew for each attempt.
@@ -75,6 +86,13 @@ impl Http {
     /// Creates a client. The first request reads the proxy variables and the TLS roots.
     pub fn new(environment: &Environment, ca_file: Option<&Path>) -> Self {
         Self { environment: environment.clone(), ca_file: ca_file.map(Path::to_owned), roots: OnceCell::new() }
+    }
+
+    /// Returns a digest of the proxy and certificate variables. If a request fails without an answer, it may succeed for
+    /// a process with other ones.
+    pub fn way(&self) -> String {
+        let values = proxy::VARIABLES.iter().chain(&CERTIFICATES).map(|name| (name, self.environment.get(name)));
+        hex(&value_digest(format!("{:?}", values.collect::<Vec<_>>()).as_bytes())[..16])
     }
 
     /// Returns the environment of this process, for the commands that a profile runs.
@@ -111,11 +129,15 @@ impl Http {
         explain: fn(&[u8]) -> Option<ServerError>,
         policy: &RetryPolicy<'_>,
     ) -> Result<HttpResponse> {
-        retry(request.url, policy, |budget| {
+        retry(request.url, policy, request.is_one_time, |budget| {
             let value = proof.map(|proof| (proof.make)().map(|value| (proof.header, value))).transpose();
             let value = value.map_err(Failure::permanent)?;
             let proof_header = value.as_ref().map(|(name, value)| (*name, value.expose()));
-            self.attempt(request, proof_header, budget, explain, policy)
+            let written = RequestWritten::default();
+            self.attempt(request, proof_header, budget, explain, policy, &written).map_err(|mut failure| {
+                failure.error.is_unsent = !written.get();
+                failure
+            })
         })
     }
 
@@ -126,6 +148,7 @@ impl Http {
         budget: Duration,
         explain: fn(&[u8]) -> Option<ServerError>,
         policy: &RetryPolicy<'_>,
+        written: &RequestWritten,
     ) -> Result<HttpResponse, Failure> {
         let uri: Uri = request
             .url
@@ -151,7 +174,8 @@ impl Http {
             let roots = RootCerts::Specific(self.roots().map_err(Failure::permanent)?);
             config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
         }
-        let agent: Agent = config.build().into();
+        let connector = DefaultConnector::default().chain(written.clone());
+        let agent = Agent::with_parts(config.build(), connector, DefaultResolver::default());
         let headers = || request.headers.iter().copied().chain(proof_header);
         let sent = match request.body {
             Some((content_type, body)) => {
@@ -199,13 +223,10 @@ impl Http {
         }
         if (300..400).contains(&status) {
             let to = location.map(|location| format!(" to {location}")).unwrap_or_default();
-            return Err(Failure::permanent(
-                Error::unavailable(format!(
-                    "{}: redirected{to} ({status}); ycred does not follow redirects",
-                    request.url
-                ))
-                .hint(PORTAL_HINT),
-            ));
+            let what = format!("{}: redirected{to} ({status}); ycred does not follow redirects", request.url);
+            let mut error = Error::unavailable(what).hint(PORTAL_HINT);
+            error.status = Some(status);
+            return Err(Failure::permanent(error));
         }
         let mut failure = error_response(request.url, status, &body, request_id, retry_after, skew, explain);
         failure.error.auth.dpop_nonce = dpop_nonce;

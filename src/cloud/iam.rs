@@ -219,6 +219,7 @@ fn send(
         body: Some(("application/json", body)),
         connect: CONNECT_TIMEOUT,
         direct: false,
+        is_one_time: false,
     };
     let response = cx.send(&request, rpc_status::explain)?;
     Ok((url, response))

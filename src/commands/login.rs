@@ -5,6 +5,7 @@ pub mod callback;
 pub mod flow;
 mod page;
 mod paste;
+pub mod renew;
 
 use std::time::Duration;
 

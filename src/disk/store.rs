@@ -12,10 +12,11 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::base::clock::{Clock, Deadline, Timestamp};
@@ -388,9 +389,48 @@ pub enum Lock {
 }
 
 /// A lock that is released when it is dropped or when the process ends.
-pub struct LockGuard(
-    #[expect(dead_code, reason = "owned for its Drop: closing the descriptor releases the lock")] File,
-);
+pub struct LockGuard {
+    file: File,
+    has_holder: bool,
+}
+
+/// The process that holds a lock, as it has written into the lock file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockHolder {
+    pub pid: u32,
+    /// When it took the lock.
+    pub since: Timestamp,
+    /// When it will release the lock at the latest, unless it is stopped.
+    pub until: Timestamp,
+}
+
+impl LockGuard {
+    /// Writes into the lock file which process holds it, for the messages of others. Best effort.
+    pub fn write_holder(&mut self, since: Timestamp, until: Timestamp) {
+        let holder = LockHolder { pid: std::process::id(), since, until };
+        if let Ok(content) = serde_json::to_vec(&holder) {
+            self.has_holder = true;
+            let _ = self.file.set_len(0).and_then(|()| self.file.rewind()).and_then(|()| self.file.write_all(&content));
+        }
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        if self.has_holder {
+            let _ = self.file.set_len(0);
+        }
+    }
+}
+
+/// Returns the process that holds the lock at `path`, if it has written that. Only for a lock that is [`Lock::Busy`]:
+/// the content outlives a holder that was killed.
+pub fn lock_holder(path: &Path) -> Option<LockHolder> {
+    match read(path) {
+        Ok(FileState::Content(content)) => serde_json::from_slice(&content).ok(),
+        _ => None,
+    }
+}
 
 /// The first and the longest pause between two attempts. The actual pause is random, at least half of it.
 const POLL_FIRST: Duration = Duration::from_millis(5);
@@ -441,7 +481,7 @@ pub fn try_lock(path: &Path) -> Lock {
     for _ in 0..16 {
         // The full path avoids std's method of the same name, which clippy.toml bans.
         match fs2::FileExt::try_lock_exclusive(&file) {
-            Ok(()) => return Lock::Held(LockGuard(file)),
+            Ok(()) => return Lock::Held(LockGuard { file, has_holder: false }),
             Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Lock::Busy,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Lock::Impossible(error),
@@ -559,6 +599,22 @@ mod tests {
         drop(held);
         assert!(matches!(try_lock(&path), Lock::Held(_)));
         assert!(path.exists(), "never unlinked");
+    }
+
+    #[test]
+    fn a_lock_names_its_holder() {
+        let dir = directory();
+        let path = dir.path().join("x.lock");
+        let Lock::Held(mut guard) = try_lock(&path) else { panic!("a free lock") };
+        assert_eq!(lock_holder(&path), None, "not written yet");
+        for since in [Timestamp(1_795_000_000_000), Timestamp(1)] {
+            guard.write_holder(since, since.plus(Duration::from_secs(40)));
+            let expected = LockHolder { pid: std::process::id(), since, until: since.plus(Duration::from_secs(40)) };
+            assert_eq!(lock_holder(&path), Some(expected));
+        }
+        drop(guard);
+        assert_eq!(lock_holder(&path), None, "the next holder may be an older ycred, which writes nothing");
+        assert_eq!(lock_holder(&dir.path().join("other.lock")), None);
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! `login`: a person's account. After `ycred login`, ycred renews the token with the refresh token, if the organization
 //! issues one.
 //!
-//! A refresh token may be valid for one use only. So the renewing process holds the login's lock from reading the old
-//! refresh token until the next one is stored. The lock is independent of the cache: twenty processes without a cache
-//! send the refresh token once.
+//! The lock of a login and its state are independent of the cache: twenty processes without a cache send the refresh
+//! token once. `renewal` has the rules for sending it.
 
 pub mod client;
+pub mod renewal;
 pub mod state;
 
-use crate::base::clock::{human, millis};
+use std::time::Duration;
+
+use crate::base::clock::{Deadline, Timestamp, human, millis};
 use crate::base::diagnostics::Warning;
 use crate::base::error::{Error, Kind, Result, describe};
 use crate::base::identity::Identity;
@@ -19,9 +21,12 @@ use crate::cloud::Context;
 use crate::disk::store;
 use crate::disk::store::Lock;
 use crate::obtain::{Caching, Grant};
-use crate::sources::login::client::{LoginClient, is_grant_refused, refresh_token};
-use crate::sources::login::state::{AccessToken, LoginState};
+use crate::sources::login::client::LoginClient;
+use crate::sources::login::renewal::{ANSWER_LIMIT, LoginRenewal, RenewalCall, Renewed};
+use crate::sources::login::state::{LoginEnd, LoginState, Renewal};
 use crate::sources::source::{Key, Source, SourceInput};
+use crate::system::process;
+use crate::system::signals::EndingSignalsBlocked;
 
 pub const SOURCE: Source =
     Source { needs_login: true, ..Source::new("login", "a person who logs in with a browser", KEYS, open) };
@@ -62,32 +67,11 @@ impl Grant for LoginGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let outcome = store::poll(&cx.deadline, cx.clock, || {
-            let state = match self.login.place.load() {
-                Ok(state) => state,
-                Err(error) => return Some(Err(error)),
-            };
-            if let Some(credential) = self.usable_token(&state, cx) {
-                return Some(Ok(credential));
-            }
-            match self.login.place.try_lock() {
-                // Another process may have renewed the login while it held the lock.
-                Lock::Held(_guard) => Some(
-                    self.login
-                        .place
-                        .load()
-                        .and_then(|state| self.usable_token(&state, cx).map_or_else(|| self.renew(state, cx), Ok)),
-                ),
-                Lock::Impossible(error) => {
-                    cx.diagnostics.debug(|| format!("{}: cannot lock the login: {}", self.name, describe(&error)));
-                    Some(self.renew(state, cx))
-                }
-                Lock::Busy => None,
-            }
-        });
+        let mut started = None;
+        let outcome = store::poll(&cx.deadline, cx.clock, || self.look(&mut started, cx).transpose());
         outcome.unwrap_or_else(|| {
-            let error = Error::unavailable("another ycred process is renewing this login and did not finish in time");
-            self.fall_back(&self.login.place.load()?, error.timed_out(), cx)
+            let state = self.login.place.load()?;
+            self.outcome(&state, cx).unwrap_or_else(|| self.fall_back(&state, self.not_finished(cx), cx))
         })
     }
 
@@ -96,7 +80,159 @@ impl Grant for LoginGrant {
     }
 }
 
+/// A renewal process that this process has started.
+struct StartedRenewal {
+    /// The version of the state to renew.
+    version: String,
+    /// When, by the steady clock.
+    at: Duration,
+}
+
+/// After this time without a sign of a renewal process, it is started again.
+const START_LIMIT: Duration = Duration::from_secs(1);
+
 impl LoginGrant {
+    /// Looks at the state once, and starts a renewal if one is necessary. Returns `None` if a renewal is running.
+    fn look(&self, started: &mut Option<StartedRenewal>, cx: &Context<'_>) -> Result<Option<Credential>> {
+        match self.login.place.load().map(|state| self.outcome(&state, cx)) {
+            Ok(Some(outcome)) => return outcome.map(Some),
+            Ok(None) => {}
+            // Another login is being stored: the state is written before the marker.
+            Err(_) if self.login.place.has_marker() && matches!(self.login.place.try_lock_existing(), Lock::Busy) => {
+                return Ok(None);
+            }
+            Err(_) => _ = self.login.place.load()?,
+        }
+        let mut guard = match self.login.place.try_lock() {
+            Lock::Busy => return Ok(None),
+            Lock::Held(guard) => Some(guard),
+            Lock::Impossible(error) => {
+                cx.diagnostics.debug(|| format!("{}: cannot lock the login: {}", self.name, describe(&error)));
+                None
+            }
+        };
+        // Another process may have renewed the login meanwhile.
+        let state = self.login.place.load()?;
+        if let Some(outcome) = self.outcome(&state, cx) {
+            return outcome.map(Some);
+        }
+        self.check_renewable(&state, cx)?;
+        if let Some(sent_at) = state.sent_at.filter(|_| guard.is_some()) {
+            // Nobody holds the lock, so nobody waits for the answer any more.
+            let is_usable = state.unexpired(cx.clock.now()).is_some();
+            if is_usable || sent_at >= cx.began {
+                return self.fall_back(&state, self.in_doubt(&state, sent_at, cx), cx).map(Some);
+            }
+        }
+        let version = state.version();
+        let is_starting = |started: &StartedRenewal| {
+            started.version == version && cx.clock.elapsed().saturating_sub(started.at) < START_LIMIT
+        };
+        if guard.is_some() && started.as_ref().is_some_and(is_starting) {
+            return Ok(None);
+        }
+        // Reports in this process, where a message can be seen, that nothing can be saved.
+        if let Err(error) = self.login.reserve() {
+            let required = cx.requirements.force_since.map_or(millis(cx.requirements.min_ttl), |_| i64::MAX);
+            let credential = state.unexpired(cx.clock.now());
+            let Some(credential) = credential.filter(|credential| credential.remaining(cx.clock.now()).max >= required)
+            else {
+                return self.fall_back(&state, error, cx).map(Some);
+            };
+            cx.diagnostics.debug(|| format!("{}: {}", self.name, error.reason()));
+            return Ok(Some(credential));
+        }
+        if guard.is_some() && !process::is_first() && self.start_renewal(&version, cx) {
+            *started = Some(StartedRenewal { version, at: cx.clock.elapsed() });
+            return Ok(None);
+        }
+        if let Some(guard) = &mut guard {
+            let now = cx.clock.now();
+            guard.write_holder(now, now.plus(ANSWER_LIMIT));
+        }
+        self.renew_here(&state, guard.is_some(), cx)
+    }
+
+    /// Starts a renewal process. Returns false if that is impossible.
+    fn start_renewal(&self, version: &str, cx: &Context<'_>) -> bool {
+        let Some(profile) = self.login.profile.clone() else { return false };
+        let call = RenewalCall { profile, version: version.to_owned(), min_ttl: cx.requirements.min_ttl };
+        let result = call.start();
+        cx.diagnostics.debug(|| match &result {
+            Ok(()) => format!("{}: started a process that renews the login", self.name),
+            Err(error) => format!("{}: cannot start a process to renew the login: {}", self.name, describe(error)),
+        });
+        result.is_ok()
+    }
+
+    /// Renews the login in this process. Nothing but SIGKILL interrupts that: the answer may contain the only valid refresh
+    /// token.
+    fn renew_here(&self, state: &LoginState, is_locked: bool, cx: &Context<'_>) -> Result<Option<Credential>> {
+        let _blocked = EndingSignalsBlocked::start();
+        let cx = &Context { deadline: Deadline::after(cx.clock, ANSWER_LIMIT), ..*cx };
+        match (LoginRenewal { login: &self.login, rules: self.rules, is_locked, cx }).renew(state) {
+            Renewed::ByOther => Ok(None),
+            Renewed::Done { result, unsaved } => {
+                if let Some(error) = unsaved {
+                    let place = self.login.place.directory().display();
+                    let what = format!(
+                        "{}: the renewed login cannot be saved, so the next call may need `ycred login`: {place}: {}",
+                        self.name,
+                        describe(&error)
+                    );
+                    cx.diagnostics.warn(Warning::LoginNotSaved, what);
+                }
+                let latest = self.login.place.load();
+                result
+                    .or_else(|error| match latest {
+                        Ok(latest) => self.outcome(&latest, cx).unwrap_or_else(|| self.fall_back(&latest, error, cx)),
+                        Err(_) => Err(error),
+                    })
+                    .map(Some)
+            }
+        }
+    }
+
+    /// Returns what the state says about this call, if it says enough. Makes no request.
+    fn outcome(&self, state: &LoginState, cx: &Context<'_>) -> Option<Result<Credential>> {
+        let force_since = cx.requirements.force_since;
+        let renewal = state.renewal.as_ref().filter(|renewal| match force_since {
+            Some(since) => renewal.began >= since,
+            None => renewal.ended >= cx.began,
+        });
+        if let Some(renewal) = renewal {
+            cx.warn_of_clock(renewal.skew);
+        }
+        if let Some(credential) = self.usable_token(state, cx) {
+            return Some(Ok(credential));
+        }
+        let unexpired = state.unexpired(cx.clock.now());
+        if let Some(over) = &state.over {
+            return Some(self.fall_back(state, self.ended(over, cx.clock.now()), cx));
+        }
+        match renewal {
+            // The renewed token does not meet the requirements, and another renewal would return no better one.
+            Some(Renewal { failure: None, .. }) if unexpired.is_some() => return unexpired.map(Ok),
+            Some(renewal) => {
+                if let Some(error) = self.shared_failure(renewal, state, cx) {
+                    return Some(self.fall_back(state, error, cx));
+                }
+            }
+            None => {}
+        }
+        let is_backing_off = force_since.is_none() && state.retry_at.is_some_and(|at| cx.clock.now() < at);
+        unexpired.filter(|_| is_backing_off).map(Ok)
+    }
+
+    /// Returns the error of a renewal that this call has waited for, if another attempt would fail in the same way.
+    fn shared_failure(&self, renewal: &Renewal, state: &LoginState, cx: &Context<'_>) -> Option<Error> {
+        let failure = renewal.failure.as_ref()?;
+        match state.sent_at {
+            Some(sent_at) => Some(self.in_doubt(state, sent_at, cx)),
+            None => (failure.is_answer || failure.way == cx.http.way()).then(|| failure.error()),
+        }
+    }
+
     /// Returns the token stored with the login if it meets the requirements. Makes no request.
     fn usable_token(&self, state: &LoginState, cx: &Context<'_>) -> Option<Credential> {
         let access = state.access.as_ref()?;
@@ -119,64 +255,17 @@ impl LoginGrant {
         is_usable.then_some(credential)
     }
 
-    /// Exchanges the refresh token for a new token. Stores the new refresh token before the new token is used.
-    fn renew(&self, state: LoginState, cx: &Context<'_>) -> Result<Credential> {
-        let Some(current) = &state.refresh_token else {
-            let what = if self.unexpired(&state, cx).is_some() { "cannot be renewed" } else { "has expired" };
+    /// Checks that there is a refresh token, and the key that it is bound to.
+    ///
+    /// # Errors
+    /// Refused (1): the user must log in again.
+    fn check_renewable(&self, state: &LoginState, cx: &Context<'_>) -> Result<()> {
+        if state.refresh_token.is_none() {
+            let what = if state.unexpired(cx.clock.now()).is_some() { "cannot be renewed" } else { "has expired" };
             return Err(Error::refused(format!("the login {what}: the organization issues no refresh tokens"))
                 .hint(self.login.place.absent().hint));
-        };
-        let key = state.key(&self.login.place)?;
-        // Reserve the space before the request: the response may contain the only valid refresh token.
-        let space = self.login.place.reserve();
-        if let (Err(error), Some(credential)) = (&space, self.unexpired(&state, cx))
-            && cx.requirements.force_since.is_none()
-            && credential.remaining(cx.clock.now()).max >= millis(cx.requirements.min_ttl)
-        {
-            cx.diagnostics.debug(|| {
-                format!("{}: not renewed, because the new login cannot be saved: {}", self.name, describe(error))
-            });
-            return Ok(credential);
         }
-        let began = cx.clock.now();
-        let response = match self.login.refresh(current, &key, cx) {
-            Ok(response) => response,
-            Err(error) if is_grant_refused(&error) => {
-                // If locking does not work, another process may have used the refresh token first.
-                let latest = self.login.place.load()?;
-                if latest.refresh_token != state.refresh_token {
-                    return self.usable_token(&latest, cx).map_or_else(|| self.renew(latest, cx), Ok);
-                }
-                return self.fall_back(&state, self.ended(&error.reason()), cx);
-            }
-            Err(error) => return self.fall_back(&state, error, cx),
-        };
-        let credential = response.credential();
-        let new_refresh_token = refresh_token(&response);
-        let is_rotated = new_refresh_token.is_some();
-        let access = credential.as_ref().ok().map(|credential| AccessToken::new(credential, began));
-        let next = state.renewed(new_refresh_token, access);
-        // If the user logged out or logged in again during the request, the result must not be stored.
-        if !self.login.place.is_current(&next) {
-            cx.diagnostics
-                .debug(|| format!("{}: logged out during the request: the new token is not saved", self.name));
-            return credential;
-        }
-        let result = match space {
-            Ok(space) => self.login.place.store(&next, Some(space)),
-            // There may be space again.
-            Err(_) => self.login.place.store(&next, None),
-        };
-        if let Err(error) = result {
-            let consequence = match is_rotated {
-                true => ", and neither can the renewed login: the next call may need `ycred login`",
-                false => "",
-            };
-            let place = self.login.place.directory().display();
-            let what = format!("{}: the token cannot be saved{consequence}: {place}: {}", self.name, describe(&error));
-            cx.diagnostics.warn(Warning::LoginNotSaved, what);
-        }
-        credential
+        state.key(&self.login.place).map(drop)
     }
 
     /// Handles a failed renewal: returns the token stored with the login if it is valid and the cache has no valid one.
@@ -191,7 +280,8 @@ impl LoginGrant {
         let is_cached = cached
             .and_then(|record| record.credential())
             .is_some_and(|credential| !credential.is_expired(cx.clock.now()));
-        match self.unexpired(state, cx).filter(|_| cx.requirements.force_since.is_none() && !is_cached) {
+        let usable = state.unexpired(cx.clock.now());
+        match usable.filter(|_| cx.requirements.force_since.is_none() && !is_cached) {
             Some(credential) => {
                 let left = human(credential.remaining(cx.clock.now()).max);
                 let reason = error.reason();
@@ -209,14 +299,54 @@ impl LoginGrant {
         }
     }
 
-    /// Returns the token stored with the login if it has not expired.
-    fn unexpired(&self, state: &LoginState, cx: &Context<'_>) -> Option<Credential> {
-        let credential = state.access.as_ref()?.credential();
-        (!credential.is_expired(cx.clock.now())).then_some(credential)
+    /// Returns the error if the renewal has not finished within this call's time limit. It continues.
+    fn not_finished(&self, cx: &Context<'_>) -> Error {
+        let holder = match self.login.place.try_lock_existing() {
+            Lock::Busy => self.login.place.lock_holder(),
+            Lock::Held(_) | Lock::Impossible(_) => None,
+        };
+        let what = match holder {
+            Some(holder) => {
+                let duration = human(cx.clock.now().since(holder.since).max(0));
+                let late = if holder.until < cx.clock.now() { ", longer than it should take" } else { "" };
+                format!("process {} has been renewing this login for {duration}{late}", holder.pid)
+            }
+            None => format!(
+                "another ycred process is renewing this login and did not finish within {}",
+                human(millis(cx.deadline.limit))
+            ),
+        };
+        let mut error = Error::unavailable(what).timed_out();
+        // The next call gets what the renewal returns meanwhile.
+        error.is_pending = true;
+        error
     }
 
-    fn ended(&self, why: &str) -> Error {
-        Error::new(Kind::Refused, format!("the login has expired or was revoked ({why})"))
-            .hint(self.login.place.absent().hint)
+    /// Returns the error if no answer to the refresh token has arrived.
+    fn in_doubt(&self, state: &LoginState, sent_at: Timestamp, cx: &Context<'_>) -> Error {
+        let now = cx.clock.now();
+        let failure = state.renewal.as_ref().filter(|renewal| renewal.began == sent_at);
+        let reason = failure.and_then(|renewal| renewal.failure.as_ref()).map(|failure| failure.error().reason());
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let error =
+            Error::unavailable(format!("the renewal of the login ({}) got no answer{reason}", sent_at.short(now)));
+        let command = self.login.place.absent().hint;
+        error.hint(match state.unexpired(now) {
+            Some(credential) => {
+                let left = human(credential.remaining(now).max);
+                format!("use the current token, which expires in {left}; or log in again with `{command}`")
+            }
+            None => format!("try again; if the login is over then, run `{command}`"),
+        })
+    }
+
+    fn ended(&self, over: &LoginEnd, now: Timestamp) -> Error {
+        let what = match over.lost {
+            Some(sent_at) => {
+                format!("the login is over: the answer to the last renewal ({}) was lost", sent_at.short(now))
+            }
+            None => format!("the login has expired or was revoked ({})", over.reason),
+        };
+        Error::new(Kind::Refused, what).hint(self.login.place.absent().hint)
     }
 }

@@ -107,6 +107,7 @@ impl Grant for MetadataGrant {
             body: None,
             connect: CONNECT_TIMEOUT,
             direct: true,
+            is_one_time: false,
         };
         let response = cx.send(&request, explain).map_err(|error| {
             let error = error.context("metadata");

@@ -4,6 +4,7 @@ pub mod files;
 pub mod process;
 pub mod signals;
 
+mod descriptors;
 mod disposition;
 #[cfg(target_os = "linux")]
 mod linux;

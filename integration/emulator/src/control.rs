@@ -29,7 +29,8 @@ A fault is a JSON object. The first fault that covers a request and isn't used u
   "endpoint"           any, iam, tokens, create-for-service-account, revoke, metadata, oauth-token, authorize,
                        revoke-refresh, ephemeral-access-keys, other [default: any]
   "times", "skip"      apply to this many requests [default: all], after leaving this many alone [default: 0]
-  "delay"              respond late: "500ms", "10s"
+  "delay"              process late: "500ms", "10s"
+  "late"               process at once, respond late: "500ms", "10s"
   "hold": true         respond when the faults are removed, or after a minute
   "status", "message"  respond with this HTTP status and message
   "retry-after"        add Retry-After with this value: "3", or anything else

@@ -174,6 +174,7 @@ fn finish(state: &State, mut response: Response, fault: Option<&Fault>, request_
     for (name, value) in &fault.headers {
         response = response.header(name, value);
     }
+    response.delay = fault.late.unwrap_or_default().min(LONGEST_DELAY);
     response.delivery = match (fault.break_at, fault.drip, fault.endless) {
         (Some(stage), _, _) => Delivery::Break(stage),
         (None, Some(drip), _) => Delivery::Drip { bytes: drip.bytes, every: drip.every },

@@ -24,7 +24,7 @@ pub struct Drip {
 /// A fault that a test injects into requests. Only the first fault in the list that covers a request and isn't used up
 /// applies to it. Its parts combine: `Fault::refuse(503).delayed(second).retry_after(3)`.
 ///
-/// Faults of delivery (`drip`, `break`, `endless`, `delay`, `hold`) don't change how the request is processed. In
+/// Faults of delivery (`drip`, `break`, `endless`, `delay`, `late`, `hold`) don't change how the request is processed. In
 /// particular, a broken connection doesn't mean that no token was issued.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -40,6 +40,9 @@ pub struct Fault {
     /// How long to wait before processing the request.
     #[serde(with = "times::optional", skip_serializing_if = "Option::is_none")]
     pub delay: Option<Duration>,
+    /// How long to wait after processing the request, before sending the response.
+    #[serde(with = "times::optional", skip_serializing_if = "Option::is_none")]
+    pub late: Option<Duration>,
     /// Waits until the faults are removed, for at most a minute, so that a test decides when the response comes.
     #[serde(skip_serializing_if = "is_default")]
     pub hold: bool,
@@ -94,6 +97,11 @@ impl Fault {
     /// Responds late.
     pub fn slow(delay: Duration) -> Fault {
         Fault { delay: Some(delay), ..Fault::default() }
+    }
+
+    /// Processes the request at once, and responds late.
+    pub fn late(delay: Duration) -> Fault {
+        Fault { late: Some(delay), ..Fault::default() }
     }
 
     /// Responds when the faults are removed, or after a minute.

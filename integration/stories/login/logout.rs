@@ -7,7 +7,7 @@ use crate::emulator::Config;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::expect::{fails_with, fails_with_hint, prints_token};
-use crate::harness::waiting::{HOUR, WAIT_LIMIT, wait_until};
+use crate::harness::waiting::{HOUR, WAIT_LIMIT, is_free, wait_until};
 use crate::sources::person::Person;
 
 #[test]
@@ -59,11 +59,14 @@ fn a_concurrent_refresh_does_not_restore_a_login_that_logout_ended() {
             person.world.sandbox.files("state").iter().all(|path| !path.to_string_lossy().ends_with(".session"))
         });
         person.world.emulator.clear_faults();
-        let token = prints_token(refresh.finish());
+        fails_with_hint(refresh.finish(), 1, &["nobody is logged in"], LOGIN_HINT);
         logout.finish().exits(0).stdout_has("logged out");
+        let tokens = person.world.emulator.tokens();
+        let token = tokens.last().expect("the renewed token");
+        assert_eq!(tokens.len(), 2, "{arguments:?}");
         for path in [person.world.sandbox.files("state"), person.world.sandbox.files("cache")].concat() {
             let content = fs::read(&path).expect("readable");
-            assert!(!String::from_utf8_lossy(&content).contains(&token), "{}", path.display());
+            assert!(!String::from_utf8_lossy(&content).contains(token), "{}", path.display());
         }
         fails_with(person.token(arguments).run(), 1, &["nobody is logged in"]);
     }
@@ -78,8 +81,11 @@ fn a_refresh_that_outlasts_the_timeout_of_logout_stores_nothing() {
     let refresh = person.token(&["--no-cache"]).start();
     assert!(person.world.emulator.wait_for_requests(TOKEN, 2, WAIT_LIMIT));
     person.world.sandbox.ycred(["logout", "--timeout", "1s"]).run().exits(0).stdout_has("logged out");
+    fails_with_hint(refresh.finish(), 1, &["nobody is logged in"], LOGIN_HINT);
+    // The renewal is waiting for its answer. It ends once it has released the lock.
     person.world.emulator.clear_faults();
-    prints_token(refresh.finish());
+    let lock = person.file(".lock");
+    wait_until("the renewal has ended", || is_free(&lock));
     let left = person.world.sandbox.files("state");
     assert!(left.iter().all(|path| path.extension().is_some_and(|ending| ending == "lock")), "{left:?}");
     fails_with(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);

@@ -2,6 +2,8 @@
 
 mod browser;
 mod logout;
+mod process;
 mod renewal;
 mod state;
+mod table;
 mod together;

@@ -4,7 +4,7 @@ use super::renewal::LOGIN_HINT;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning};
+use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::machine::strace;
 use crate::harness::waiting::HOUR;
 use crate::sources::person::Person;
@@ -81,7 +81,7 @@ fn an_invalid_state_file_counts_as_not_logged_in() {
 }
 
 #[test]
-fn on_a_full_disk_a_valid_token_is_kept_and_an_expired_one_is_renewed_with_a_warning() {
+fn on_a_full_disk_a_valid_token_is_returned_and_nothing_is_sent() {
     let Some(strace) = strace() else { return };
     let person = Person::new();
     person.world.emulator.set(|settings| settings.login.one_time = true);
@@ -100,10 +100,14 @@ fn on_a_full_disk_a_valid_token_is_kept_and_an_expired_one_is_renewed_with_a_war
     assert_eq!(prints_token(call_on_full_disk(&[]).run()), first);
     assert_eq!(person.tokens(), 1, "the refresh token must not be used while it cannot be saved");
     person.age(2 * HOUR);
-    let expected = ["the token cannot be saved, and neither can the renewed login", "the disk is full"];
-    assert_ne!(prints_token_with_warning(call_on_full_disk(&[]).run(), &expected), first);
+    let expected = ["the login is not renewed", "state/v1 cannot be written: the disk is full"];
+    fails_with_hint(call_on_full_disk(&[]).run(), 4, &expected, "free some disk space");
+    fails_with_hint(call_on_full_disk(&["--force-refresh"]).run(), 4, &expected, "free some disk space");
+    assert_eq!(person.tokens(), 1);
     let left = person.world.sandbox.files("state");
     assert!(left.iter().all(|path| !path.to_string_lossy().contains("tmp-")), "{left:?}");
+    // With space again, the refresh token is still valid.
+    assert_ne!(prints_token(person.token(&["--no-cache"]).run()), first);
 }
 
 #[test]

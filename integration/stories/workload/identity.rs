@@ -86,6 +86,7 @@ fn a_token_in_the_request_is_the_one_exchanged() {
     let (http, cache) = (Http::new(&environment, None), Cache::new(Err("not used by this test".into())));
     let diagnostics = Diagnostics::new(0, &|_| ());
     let cx = Context {
+        began: clock.now(),
         clock: &clock,
         deadline: Deadline::of_run(Duration::from_secs(60)),
         attempts: 4,

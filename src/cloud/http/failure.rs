@@ -73,7 +73,9 @@ pub(super) fn error_response(
         error = error.hint("the cloud is overloaded or unavailable; try again in a moment");
     }
     if status == 407 {
-        return Failure::permanent(proxy_requires_password(url, None));
+        let mut error = proxy_requires_password(url, None);
+        error.status = Some(status);
+        return Failure::permanent(error);
     }
     Failure { error, is_temporary }
 }

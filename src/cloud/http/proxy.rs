@@ -10,6 +10,10 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::is_loopback;
 use crate::base::secret::Secret;
 
+/// The variables that decide which proxy serves a request.
+pub(super) const VARIABLES: [&str; 6] =
+    ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
+
 /// Returns the proxy for a URL, as curl chooses it: `https_proxy`, then `all_proxy`.
 ///
 /// Returns `None` for the hosts in `no_proxy`, for this machine, and for plain http, which ycred uses only for loopback

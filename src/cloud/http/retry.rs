@@ -26,11 +26,14 @@ pub struct RetryPolicy<'a> {
 /// `send` gets the time limit of the attempt: half of the remaining time, so that another attempt is possible, or all of
 /// it if the policy allows only one. `url` is for messages.
 ///
+/// With `is_one_time`, repeats only what the server has certainly not acted on ([`Error::is_unused`]).
+///
 /// # Errors
 /// The error of the last attempt. Unavailable (4), if no time is left for the first one.
 pub(super) fn retry<T>(
     url: &str,
     policy: &RetryPolicy<'_>,
+    is_one_time: bool,
     mut send: impl FnMut(Duration) -> Result<T, Failure>,
 ) -> Result<T> {
     let mut pause = BACK_OFF_FIRST;
@@ -43,14 +46,15 @@ pub(super) fn retry<T>(
                 || Error::unavailable(format!("{url}: the time limit was reached before the request")).timed_out();
             return Err(last_error.unwrap_or_else(no_time));
         }
-        let budget = if policy.attempts == 1 { left } else { left / 2 };
+        let budget = if policy.attempts == 1 || is_one_time { left } else { left / 2 };
         let Failure { error, is_temporary } = match send(budget) {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
         let wait = error.retry_after.unwrap_or_else(|| random::between(Duration::ZERO, pause));
         let is_last = attempt >= policy.attempts;
-        if !is_temporary || is_last || wait >= policy.deadline.left(policy.clock) {
+        let may_repeat = is_temporary && (!is_one_time || error.is_unused());
+        if !may_repeat || is_last || wait >= policy.deadline.left(policy.clock) {
             return Err(error);
         }
         policy

@@ -1,6 +1,9 @@
 //! Requests to the auth host for a login: the authorization code flow with PKCE (RFC 7636) and proofs of possession
 //! (DPoP, RFC 9449), and the refresh grant. The protocol is only partly documented (docs/reference/yandex-cloud.md 4).
 
+use std::io;
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::base::clock::{Timestamp, clock_off};
@@ -13,6 +16,7 @@ use crate::cloud::http::ProofHeader;
 use crate::cloud::installation::Installation;
 use crate::cloud::jwt::ProofKey;
 use crate::cloud::{Context, auth};
+use crate::disk::store::ReservedSpace;
 use crate::sources::login::state::LoginStore;
 use crate::sources::source::SourceInput;
 
@@ -29,6 +33,8 @@ const DEFAULT_CLIENT: &str = "yc.oauth.public-sdk";
 #[derive(Clone, Debug)]
 pub struct LoginClient {
     pub place: LoginStore,
+    /// The profile's file. `None` for a profile from the environment.
+    pub profile: Option<PathBuf>,
     pub installation: Installation,
     client_id: String,
     federation: Option<String>,
@@ -70,7 +76,8 @@ impl LoginClient {
             .with("client-id", &client_id)
             .with_some("federation-id", federation.as_ref());
         let place = LoginStore::new(directory, &identity, &login_command(input.name));
-        Ok(Self { place, installation, client_id, federation, port: port.transpose()? })
+        let profile = settings.file.clone();
+        Ok(Self { place, profile, installation, client_id, federation, port: port.transpose()? })
     }
 
     /// Returns the identity of the login's tokens.
@@ -126,6 +133,21 @@ impl LoginClient {
             ("client_id", self.client_id.as_str()),
         ];
         self.request_token(&parameters, &request.key, cx)
+    }
+
+    /// Reserves disk space for the state after a renewal. The answer may contain the only valid refresh token, so this is
+    /// done first.
+    ///
+    /// # Errors
+    /// As [`Error::of_disk`]: the state cannot be saved.
+    pub fn reserve(&self) -> Result<ReservedSpace> {
+        self.place.reserve().map_err(|error| self.cannot_renew(&error))
+    }
+
+    /// Returns the error if the state after a renewal cannot be saved.
+    pub fn cannot_renew(&self, error: &io::Error) -> Error {
+        let directory = self.place.directory().display();
+        Error::of_disk(format!("the login is not renewed, because {directory} cannot be written"), error)
     }
 
     /// Exchanges a refresh token for tokens (RFC 6749, 6).

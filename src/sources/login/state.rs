@@ -17,13 +17,13 @@ use zeroize::Zeroizing;
 use crate::base::clock::Timestamp;
 use crate::base::clock::{Clock, Deadline};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::identity::{Identity, MissingFile};
+use crate::base::identity::{Identity, MissingFile, hex, value_digest};
 use crate::base::secret::Secret;
 use crate::base::secret::expose;
 use crate::base::token::Credential;
 use crate::cloud::jwt::ProofKey;
 use crate::disk::store;
-use crate::disk::store::{FileState, Lock, LockGuard, ReservedSpace};
+use crate::disk::store::{FileState, Lock, LockGuard, LockHolder, ReservedSpace};
 
 /// Directory of this version of the format.
 const VERSION: &str = "v1";
@@ -57,6 +57,81 @@ pub struct LoginState {
     #[serde(serialize_with = "expose_some")]
     pub refresh_token: Option<Secret>,
     pub access: Option<AccessToken>,
+    /// When the refresh token was sent, if no answer has arrived. The answer is outstanding while a process holds the
+    /// login's lock. After that it is in doubt whether the refresh token is still valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+    /// Until then no process asks for a better access token, because the auth host has just had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// The last renewal. An older ycred removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Renewal>,
+    /// Set once the auth host has rejected the refresh token. The user must log in again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<LoginEnd>,
+}
+
+/// A finished renewal, for the processes that waited for it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Renewal {
+    /// Random ID.
+    pub attempt: String,
+    pub began: Timestamp,
+    pub ended: Timestamp,
+    /// The auth host's clock minus this machine's, in milliseconds. 0 if they differ by less than 30 s.
+    #[serde(default)]
+    pub skew: i64,
+    /// Why it failed, if it did.
+    pub failure: Option<RenewalFailure>,
+}
+
+/// The error of a renewal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RenewalFailure {
+    kind: u8,
+    message: String,
+    hint: Option<String>,
+    #[serde(default)]
+    timed_out: bool,
+    /// The auth host has answered, so the failure is the same for every process.
+    pub is_answer: bool,
+    /// A digest of the proxy and certificate settings of the process that failed.
+    pub way: String,
+}
+
+/// Why and when a login ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LoginEnd {
+    pub at: Timestamp,
+    /// The auth host's message.
+    pub reason: String,
+    /// When the refresh token was sent the time before, if the answer to that was lost. It probably contained the next
+    /// refresh token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Timestamp>,
+}
+
+impl RenewalFailure {
+    pub fn new(error: &Error, way: String) -> Self {
+        Self {
+            kind: error.kind.exit_code(),
+            message: error.reason(),
+            hint: error.hint_text(),
+            timed_out: error.has_timed_out,
+            is_answer: error.status.is_some(),
+            way,
+        }
+    }
+
+    pub fn error(&self) -> Error {
+        let mut error = Error::new(Kind::from_exit_code(self.kind), &self.message);
+        error.has_timed_out = self.timed_out;
+        match &self.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
 }
 
 /// The last access token, which is an IAM token.
@@ -87,7 +162,23 @@ impl LoginState {
             key: key.text().clone(),
             refresh_token,
             access: Some(access),
+            sent_at: None,
+            retry_at: None,
+            renewal: None,
+            over: None,
         }
+    }
+
+    /// Returns a digest that each login and each renewal changes, also a renewal by an older ycred.
+    pub fn version(&self) -> String {
+        let attempt = self.renewal.as_ref().map(|renewal| &renewal.attempt);
+        let began = self.access.as_ref().map(|access| access.began);
+        hex(&value_digest(format!("{} {attempt:?} {began:?}", self.session).as_bytes())[..8])
+    }
+
+    /// Returns the access token if it has not expired.
+    pub fn unexpired(&self, now: Timestamp) -> Option<Credential> {
+        self.access.as_ref().map(AccessToken::credential).filter(|credential| !credential.is_expired(now))
     }
 
     /// Returns the key that the refresh token is bound to.
@@ -97,12 +188,6 @@ impl LoginState {
     pub fn key(&self, store: &LoginStore) -> Result<ProofKey> {
         ProofKey::from_text(self.key.clone())
             .map_err(|why| Error::refused(format!("{}: {why}", store.path(STATE).display())).hint(&store.absent.hint))
-    }
-
-    /// Returns the state after a renewal. Without a new refresh token, the old one remains.
-    #[must_use]
-    pub fn renewed(self, refresh_token: Option<Secret>, access: Option<AccessToken>) -> Self {
-        Self { refresh_token: refresh_token.or(self.refresh_token), access, ..self }
     }
 
     /// Returns true if both states belong to the same login, even if it was renewed in between.
@@ -233,6 +318,11 @@ impl LoginStore {
         }
     }
 
+    /// Returns true if somebody is logged in, perhaps with a state that cannot be read.
+    pub fn has_marker(&self) -> bool {
+        self.marker().symlink_metadata().is_ok()
+    }
+
     /// Returns true if this login is the current one, that is, the user has not logged out or logged in again.
     pub fn is_current(&self, state: &LoginState) -> bool {
         self.read(MARKER).is_ok_and(|marker| marker.is_some_and(|marker| *marker == *state.session.as_bytes()))
@@ -242,6 +332,11 @@ impl LoginStore {
     /// one is stored.
     pub fn try_lock(&self) -> Lock {
         self.try_lock_file(LOCK)
+    }
+
+    /// Returns the process that holds the login's busy lock, if it has written that.
+    pub fn lock_holder(&self) -> Option<LockHolder> {
+        store::lock_holder(&self.path(LOCK))
     }
 
     /// Waits until no process renews the login, and takes the lock. Returns `None` if the deadline passes or locking is
@@ -272,7 +367,7 @@ impl LoginStore {
         }
         let Ok(state) = self.load() else { return };
         if state.access.as_ref().is_some_and(|access| access.token == *token) {
-            let _ = self.store(&state.renewed(None, None), None);
+            let _ = self.store(&LoginState { access: None, ..state }, None);
         }
     }
 
@@ -330,7 +425,7 @@ impl LoginStore {
     /// # Errors
     /// The marker cannot be removed.
     pub fn end(&self) -> io::Result<Removed> {
-        let any = self.marker().symlink_metadata().is_ok();
+        let any = self.has_marker();
         store::remove(&self.marker())?;
         Ok(Removed { any })
     }

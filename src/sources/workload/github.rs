@@ -60,7 +60,14 @@ impl GitHub {
         let url = format!("{}{separator}audience={}", self.url, auth::encode(&self.audience).collect::<String>());
         let bearer = Secret::wrapping(format!("bearer {}", self.token.expose()));
         let headers = [("authorization", bearer.expose()), ("accept", "application/json")];
-        let request = HttpRequest { url: &url, headers: &headers, body: None, connect: CONNECT_TIMEOUT, direct: false };
+        let request = HttpRequest {
+            url: &url,
+            headers: &headers,
+            body: None,
+            connect: CONNECT_TIMEOUT,
+            direct: false,
+            is_one_time: false,
+        };
         let response = cx.send(&request, explain).map_err(|error| {
             let hint =
                 "run the job again with `permissions: id-token: write` (GitHub issues ID tokens only during the job)";

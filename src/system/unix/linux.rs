@@ -31,6 +31,23 @@ pub fn executable() -> Option<PathBuf> {
     Some(std::path::absolute(&path).unwrap_or(path))
 }
 
+/// Returns the path of this process's program, which is valid even if the file was replaced or deleted. `None` without
+/// `/proc`.
+pub fn own_program() -> Option<PathBuf> {
+    let path = PathBuf::from("/proc/self/exe");
+    path.exists().then_some(path)
+}
+
+/// Makes exec close all descriptors but the standard streams. Async-signal-safe.
+pub fn close_other_descriptors_on_exec() {
+    // SAFETY: close_range(2) takes plain integers, and with this flag closes nothing yet.
+    let marked = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0;
+    // Linux before 5.11.
+    if !marked {
+        super::descriptors::close_each_on_exec();
+    }
+}
+
 /// See [`super::process::disable_core_dumps`].
 ///
 /// Uses `PR_SET_DUMPABLE`, because programs that `ycred exec` runs would inherit `RLIMIT_CORE`.

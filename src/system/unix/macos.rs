@@ -22,6 +22,16 @@ pub fn executable() -> Option<PathBuf> {
     None
 }
 
+/// Returns `None`: a path works as long as the file exists.
+pub fn own_program() -> Option<PathBuf> {
+    None
+}
+
+/// Makes exec close all descriptors but the standard streams. Async-signal-safe.
+pub fn close_other_descriptors_on_exec() {
+    super::descriptors::close_each_on_exec();
+}
+
 /// Does nothing: macOS writes no core dumps unless an administrator enables them.
 pub fn disable_core_dumps() {}
 

@@ -1,17 +1,18 @@
 //! Functions for this process and its children.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::system::unix::os;
+use crate::system::unix::{os, signals};
 
 /// Returns the effective user id, which decides whether this user owns a file.
 pub fn effective_uid() -> u32 {
@@ -60,6 +61,59 @@ pub fn end_as(status: ExitStatus) -> u8 {
 /// Replaces this process with a program. Returns only on failure.
 pub fn become_program(command: &mut Command) -> io::Error {
     command.exec()
+}
+
+/// Returns true for the first process of a container or a machine. Its end kills all other processes.
+pub fn is_first() -> bool {
+    std::process::id() == 1
+}
+
+/// Starts this program again, as a process that outlives this one.
+///
+/// It has its own session, `/` as its directory and the null device as its standard streams. It inherits no other
+/// descriptor and ignores SIGINT, SIGHUP and SIGTERM. It is not a child of this process, which may become another
+/// program that must not have an unknown child.
+///
+/// # Errors
+/// No process can be started.
+pub fn start_again<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> io::Result<()> {
+    let program = os::own_program().or_else(executable).ok_or(io::ErrorKind::NotFound)?;
+    signals::reset_sigchld();
+    let mut command = Command::new(program);
+    // A hook's link decides by this name what ycred does.
+    command.arg0("ycred").args(arguments).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // SAFETY: between fork and exec, the closure calls only async-signal-safe functions (signal-safety(7)) and touches
+    // no memory of other threads.
+    unsafe {
+        command.pre_exec(|| {
+            match libc::fork() {
+                -1 => return Err(io::Error::last_os_error()),
+                0 => {}
+                // The new process is then adopted by the system. It still reports a failing exec to this one.
+                _ => libc::_exit(0),
+            }
+            if libc::setsid() == -1 {
+                return Err(io::Error::last_os_error());
+            }
+            signals::ignore_ending_signals();
+            os::close_other_descriptors_on_exec();
+            Ok(())
+        });
+    }
+    // The process in between has ended. An error here means that its status was collected elsewhere.
+    let _ = command.spawn()?.wait();
+    Ok(())
+}
+
+/// Makes the kernel end this process after some time, whatever it is doing then.
+pub fn end_after(limit: Duration) {
+    let seconds = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX);
+    // SAFETY: SIG_DFL runs no code of this program, and both functions take plain integers.
+    unsafe {
+        libc::signal(libc::SIGALRM, libc::SIG_DFL);
+        libc::alarm(seconds);
+    }
 }
 
 /// Starts a program in its own process group.

@@ -73,6 +73,43 @@ pub fn restore_signals(command: &mut Command) {
     }
 }
 
+/// The signals with which a user, a terminal or a supervisor ends a process.
+const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGHUP, libc::SIGTERM];
+
+/// Makes this process ignore the signals that would end it. Async-signal-safe.
+pub fn ignore_ending_signals() {
+    for signal in ENDING {
+        // SAFETY: SIG_IGN runs no code of this program in signal context.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Keeps the signals that would end this process waiting until it is dropped. They then take effect.
+pub struct EndingSignalsBlocked(libc::sigset_t);
+
+impl EndingSignalsBlocked {
+    pub fn start() -> Self {
+        // SAFETY: the functions get pointers to sets on the stack, which are plain data, and change only the mask of
+        // this thread. ycred has no other thread that a signal could end, except in `exec --serve`, which catches them.
+        unsafe {
+            let (mut ending, mut before): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();
+            libc::sigemptyset(&raw mut ending);
+            for signal in ENDING {
+                libc::sigaddset(&raw mut ending, signal);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const ending, &raw mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for EndingSignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: restores the mask that `start` has saved.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
 /// The signals that `exec --serve` forwards to its child. On SIGTSTP, ycred stops only after the child has stopped.
 const FORWARDED: [i32; 10] = [
     libc::SIGHUP,

@@ -1,0 +1,270 @@
+//! Renews a login: sends its refresh token, and stores the answer.
+//!
+//! A refresh token may be valid for one use only, and then the answer is the only copy of the next one. So a renewal runs
+//! in a process of its own, which no caller's deadline, signal or end can interrupt. Before it sends the refresh token, it
+//! stores that it does so. If no answer arrives, the state then says that the refresh token is in doubt, and ycred does
+//! not send it again as long as it has another token.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::base::clock::{Deadline, Timestamp, millis};
+use crate::base::error::{Error, Result};
+use crate::base::random;
+use crate::base::secret::Secret;
+use crate::base::token::Credential;
+use crate::cache::attempt::back_off;
+use crate::cache::freshness::RenewalRules;
+use crate::cloud::Context;
+use crate::cloud::auth::AuthResponse;
+use crate::cloud::jwt::ProofKey;
+use crate::disk::store;
+use crate::disk::store::{Lock, ReservedSpace};
+use crate::sources::login::client::{LoginClient, is_grant_refused, refresh_token};
+use crate::sources::login::state::{AccessToken, LoginEnd, LoginState, Renewal, RenewalFailure};
+use crate::system::process;
+
+/// The hidden command of a renewal process.
+pub const RENEW_LOGIN: &str = "renew-login";
+
+/// The time limit of a renewal process. The kernel ends it then.
+pub const PROCESS_LIMIT: Duration = Duration::from_secs(40);
+/// How long a renewal process waits for the lock.
+const LOCK_LIMIT: Duration = Duration::from_secs(8);
+/// The time limit for the auth host's answer.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// Without a lock, how long to wait for the new state of the process that has used the refresh token.
+const OTHER_STATE_LIMIT: Duration = Duration::from_secs(1);
+
+/// The arguments of a renewal process. None is a secret.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RenewalCall {
+    /// The file of the profile.
+    pub profile: PathBuf,
+    /// [`LoginState::version`] of the state to renew. With any other one, the process does nothing.
+    pub version: String,
+    pub min_ttl: Duration,
+}
+
+impl RenewalCall {
+    /// Starts a renewal process.
+    ///
+    /// # Errors
+    /// No process can be started.
+    pub fn start(&self) -> io::Result<()> {
+        process::start_again(self.arguments())
+    }
+
+    fn arguments(&self) -> [OsString; 4] {
+        let min_ttl = millis(self.min_ttl).to_string();
+        [RENEW_LOGIN.into(), self.profile.clone().into(), self.version.clone().into(), min_ttl.into()]
+    }
+
+    /// Parses the arguments after the hidden command's name.
+    pub fn parse(arguments: &[OsString]) -> Option<Self> {
+        let [profile, version, min_ttl] = arguments else { return None };
+        Some(Self {
+            profile: profile.into(),
+            version: version.to_str()?.to_owned(),
+            min_ttl: Duration::from_millis(min_ttl.to_str()?.parse().ok()?),
+        })
+    }
+}
+
+/// A login to renew.
+pub struct LoginRenewal<'a> {
+    pub login: &'a LoginClient,
+    pub rules: RenewalRules,
+    /// The process holds the login's lock.
+    pub is_locked: bool,
+    pub cx: &'a Context<'a>,
+}
+
+/// The result of a renewal.
+pub enum Renewed {
+    /// The refresh token was sent, or an error prevented that.
+    Done {
+        result: Result<Credential>,
+        /// Why the answer cannot be stored, if it cannot.
+        unsaved: Option<io::Error>,
+    },
+    /// Another process has renewed the login at the same time, because locking does not work.
+    ByOther,
+}
+
+/// Runs a renewal process, unless another process has renewed the login meanwhile.
+pub fn run(login: &LoginClient, rules: RenewalRules, version: &str, cx: &Context<'_>) {
+    let load = || login.place.load().ok().filter(|state| state.version() == version);
+    let waiting = cx.deadline.at_most(cx.clock, LOCK_LIMIT);
+    let guard = store::poll(&waiting, cx.clock, || match load().map(|_| login.place.try_lock()) {
+        Some(Lock::Held(guard)) => Some(Some(guard)),
+        Some(Lock::Busy) => None,
+        // Without a lock, the process that needs the token renews the login itself.
+        Some(Lock::Impossible(_)) | None => Some(None),
+    });
+    if let Some(Some(mut guard)) = guard
+        && let Some(state) = load()
+    {
+        let now = cx.clock.now();
+        guard.write_holder(now, now.plus(cx.deadline.left(cx.clock)));
+        LoginRenewal { login, rules, is_locked: true, cx }.renew(&state);
+    }
+}
+
+impl LoginRenewal<'_> {
+    /// Sends the refresh token and stores the answer.
+    pub fn renew(&self, state: &LoginState) -> Renewed {
+        let (refresh_token, key, space) = match self.prepare(state) {
+            Ok(prepared) => prepared,
+            Err(error) => return Renewed::Done { result: Err(error), unsaved: None },
+        };
+        let began = self.cx.clock.now();
+        // Without a lock, this could replace a state with the next refresh token that another process has just stored.
+        if self.is_locked {
+            let mut sent = state.clone();
+            sent.sent_at = Some(began);
+            if let Err(error) = self.login.place.store(&sent, None) {
+                return Renewed::Done { result: Err(self.login.cannot_renew(&error)), unsaved: None };
+            }
+        }
+        let (mut next, result, skew) = match self.login.refresh(refresh_token, &key, self.cx) {
+            Ok(response) => {
+                let (next, result) = self.renewed(state, &response, began);
+                (next, result, response.skew())
+            }
+            Err(error) if is_grant_refused(&error) && !self.is_locked && self.is_renewed_by_other(state) => {
+                return Renewed::ByOther;
+            }
+            Err(error) => (self.failed(state, &error, began), Err(error), 0),
+        };
+        let failure = result.as_ref().err().map(|error| RenewalFailure::new(error, self.cx.http.way()));
+        let ended = self.cx.clock.now();
+        next.renewal = Some(Renewal { attempt: random::id(), began, ended, skew, failure });
+        let unsaved = self.store(&next, space, result.is_ok()).err();
+        Renewed::Done { result, unsaved }
+    }
+
+    /// Checks that the refresh token may be sent, and reserves room for the answer.
+    ///
+    /// # Errors
+    /// Why it may not be sent.
+    fn prepare<'s>(&self, state: &'s LoginState) -> Result<(&'s Secret, ProofKey, ReservedSpace)> {
+        let in_doubt = state.sent_at.is_some() && state.unexpired(self.cx.clock.now()).is_some();
+        let Some(refresh_token) = state.refresh_token.as_ref().filter(|_| state.over.is_none() && !in_doubt) else {
+            return Err(Error::unavailable("the login cannot be renewed now"));
+        };
+        let key = state.key(&self.login.place)?;
+        Ok((refresh_token, key, self.login.reserve()?))
+    }
+
+    /// Returns the state after an answer with tokens.
+    fn renewed(
+        &self,
+        state: &LoginState,
+        response: &AuthResponse,
+        began: Timestamp,
+    ) -> (LoginState, Result<Credential>) {
+        let credential = response.credential();
+        let now = self.cx.clock.now();
+        let access = match &credential {
+            Ok(credential) => Some(AccessToken::new(credential, began)),
+            Err(_) => state.access.clone(),
+        };
+        let is_better = credential.as_ref().is_ok_and(|credential| {
+            let left = credential.remaining(now);
+            left.max >= millis(self.cx.requirements.min_ttl) && left.min > self.rules.soft_window(credential)
+        });
+        let mut next = state.clone();
+        if let Some(new) = refresh_token(response) {
+            next.refresh_token = Some(new);
+        }
+        next.retry_at = access.as_ref().filter(|_| !is_better).map(|access| back_off(&access.credential(), now));
+        next.access = access;
+        next.sent_at = None;
+        next.over = None;
+        (next, credential)
+    }
+
+    /// Returns the state after a failure.
+    fn failed(&self, state: &LoginState, error: &Error, began: Timestamp) -> LoginState {
+        let mut next = state.clone();
+        if is_grant_refused(error) {
+            // Without a lock, this could replace a newer state.
+            if self.is_locked {
+                let lost = next.sent_at.take();
+                next.over = Some(LoginEnd { at: self.cx.clock.now(), reason: error.reason(), lost });
+            }
+        } else if !is_settled(error) {
+            // An answer would say nothing about an earlier request without one.
+            next.sent_at = self.is_locked.then_some(began);
+        }
+        next
+    }
+
+    /// Without a lock, another process may have used the refresh token first. Returns true if it has stored a new state.
+    fn is_renewed_by_other(&self, state: &LoginState) -> bool {
+        let waiting = Deadline::after(self.cx.clock, OTHER_STATE_LIMIT);
+        let is_changed = || self.login.place.load().ok().filter(|latest| latest.refresh_token != state.refresh_token);
+        store::poll(&waiting, self.cx.clock, is_changed).is_some()
+    }
+
+    /// Stores the state after a renewal, unless the user has logged out or logged in again meanwhile.
+    fn store(&self, next: &LoginState, space: ReservedSpace, is_success: bool) -> io::Result<()> {
+        let place = &self.login.place;
+        if !place.is_current(next) {
+            self.cx
+                .diagnostics
+                .debug(|| format!("{}: logged out during the request: the new token is not saved", self.cx.profile));
+            return Ok(());
+        }
+        // Without a lock, a failure is not worth the risk of replacing a newer state.
+        if !self.is_locked && !is_success {
+            return Ok(());
+        }
+        // The second attempt is for the case that somebody has removed the reserved file, or freed some space.
+        place.store(next, Some(space)).or_else(|_| place.store(next, None))
+    }
+}
+
+/// Returns true if the auth host has not used the refresh token, or has answered and so decided about it. Otherwise it
+/// may have used it.
+fn is_settled(error: &Error) -> bool {
+    error.is_unused() || error.status.is_some_and(|status| (300..500).contains(&status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_a_renewal_process_are_read_back() {
+        let call = RenewalCall {
+            profile: "/c/my profile.toml".into(),
+            version: "0123456789abcdef".into(),
+            min_ttl: Duration::from_secs(3600),
+        };
+        let arguments = call.arguments();
+        assert_eq!(arguments[0], RENEW_LOGIN);
+        assert_eq!(RenewalCall::parse(&arguments[1..]), Some(call));
+        for wrong in [&["/c/x.toml"][..], &["/c/x.toml", "v", "-1"], &["/c/x.toml", "v", "1", "2"]] {
+            assert_eq!(RenewalCall::parse(&wrong.iter().map(OsString::from).collect::<Vec<_>>()), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_answer_or_an_unsent_request_settles_what_became_of_the_refresh_token() {
+        let with_status = |status| {
+            let mut error = Error::unavailable("x");
+            error.status = status;
+            error
+        };
+        let settled = |status| is_settled(&with_status(status));
+        assert!([302, 400, 401, 403, 408, 429, 503].into_iter().all(|status| settled(Some(status))));
+        assert!([None, Some(500), Some(502), Some(504)].into_iter().all(|status| !settled(status)));
+        let mut unsent = with_status(None);
+        unsent.is_unsent = true;
+        assert!(is_settled(&unsent));
+    }
+}
