@@ -49,7 +49,7 @@ fn login_files_and_directories_are_accessible_to_their_owner_only() {
 fn a_login_that_cannot_be_saved_is_an_error_before_a_browser_opens() {
     let person = Person::new();
     person.world.sandbox.file("state", "in the way");
-    fails_with(person.login(&[]).run(), 5, &["state/v1: cannot save the login"]);
+    fails_with(person.login(&[]).run(), 3, &["state/v1: cannot save the login"]);
     let nowhere = person.login(&[]).env("YCRED_STATE_DIR", "relative").run();
     fails_with_hint(
         nowhere,
