@@ -16,7 +16,7 @@ use crate::world::World;
 ///
 /// Google's packages install a dispatcher as `kubectl`. It runs the plugin once more to get the version of the server,
 /// then executes one of the real programs next to it. The tests count runs of the plugin, so this returns a real one.
-fn kubectl() -> Option<PathBuf> {
+pub fn kubectl() -> Option<PathBuf> {
     let kubectl = require_client("kubectl")?;
     let program = kubectl.canonicalize().expect("kubectl's own path");
     let directory = program.parent().expect("a directory");

@@ -11,6 +11,7 @@ mod docker;
 mod git;
 mod go;
 mod kubectl;
+mod kubernetes;
 mod libraries;
 mod package_managers;
 mod pnpm;

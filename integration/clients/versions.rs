@@ -27,6 +27,8 @@ pub const AWS_NODE: &[&str] = &["@aws-sdk/client-s3@3.1169.0", "@aws-sdk/credent
 
 pub const SDK_PYTHON: &[&str] = &["yandexcloud==0.413.0", "grpcio==1.85.1", "protobuf==6.33.6", "PyJWT==2.15.1"];
 pub const SDK_PYTHON_ALONE: &[&str] = &["yandexcloud==0.413.0"];
+pub const KUBERNETES: &[&str] = &["kubernetes-validate==1.37.0", "PyYAML==6.0.3"];
+
 pub const SDK_NODE: &[&str] = &["@yandex-cloud/nodejs-sdk@3.2.0"];
 
 /// Returns the versions that the table of clients in the README names.

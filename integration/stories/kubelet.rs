@@ -286,7 +286,7 @@ fn a_profile_that_cannot_use_a_service_accounts_token_rejects_the_request() {
 // ------------------------------------------------------------------------------------------------------- shipped files
 
 fn packaging(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/kubelet").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/kubernetes/kubelet").join(file)
 }
 
 /// A file's YAML documents as JSON.
@@ -381,61 +381,4 @@ fn the_shipped_configuration_for_service_accounts_separates_them() {
     let password = password(&run, "cr.yandex");
     assert_eq!(world.emulator.subject_of(&password), Some(account));
     assert_ne!(password, token, "the kubelet rejects a response that returns the pod's token");
-}
-
-#[test]
-fn the_installer_writes_every_file_to_its_documented_place_and_replaces_old_ones() {
-    let Some(documents) = yaml(&packaging("install.yaml")) else { return };
-    let set = &documents[0];
-    assert_eq!((&set["apiVersion"], &set["kind"]), (&json!("apps/v1"), &json!("DaemonSet")));
-    let spec = &set["spec"]["template"]["spec"];
-    assert_eq!(set["spec"]["selector"]["matchLabels"], set["spec"]["template"]["metadata"]["labels"]);
-    let install = &spec["initContainers"][0];
-    // Every mount has its volume, and every volume is mounted.
-    let names = |list: &Value| {
-        let names =
-            list.as_array().into_iter().flatten().map(|item| item["name"].as_str().unwrap_or_default().to_owned());
-        names.collect::<std::collections::BTreeSet<String>>()
-    };
-    assert_eq!(names(&install["volumeMounts"]), names(&spec["volumes"]));
-    let host_paths: Vec<&str> = spec["volumes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|volume| volume["hostPath"]["path"].as_str())
-        .collect();
-    assert_eq!(host_paths, ["/opt/ycred/bin", "/etc/ycred", "/etc/kubernetes"]);
-
-    // Runs the script with the paths of the node and of the image replaced by the sandbox.
-    let sandbox = Sandbox::new();
-    for directory in ["host/bin", "host/profile", "host/kubernetes"] {
-        fs::create_dir_all(sandbox.path(directory)).expect("a directory");
-    }
-    sandbox.script("image/ycred", "#!/bin/sh\necho new\n");
-    sandbox.file("profile/default.toml", "source = \"authorized-key\"\nkey-file = \"key.json\"\n");
-    sandbox.file("profile/key.json", "{}");
-    fs::copy(packaging("credential-provider.yaml"), sandbox.path("config/credential-provider.yaml")).expect("a file");
-    sandbox.script("host/bin/ycred", "#!/bin/sh\necho old\n");
-    let script = install["args"][0].as_str().expect("a script");
-    let root = sandbox.path("");
-    let root = root.to_str().expect("UTF-8").trim_end_matches('/');
-    let script = script
-        .replace("/host/", &format!("{root}/host/"))
-        .replace("/profile/*", &format!("{root}/profile/*"))
-        .replace("/bin/ycred /", &format!("{root}/image/ycred /"))
-        .replace("/config/", &format!("{root}/config/"));
-    let command: Vec<&str> = install["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    assert_eq!(command, ["/bin/sh", "-euc"]);
-    for _ in 0..2 {
-        sandbox.call("/bin/sh", ["-euc", &script]).run().succeeds().stderr_is_empty();
-    }
-    let mode = |file: &str| {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::metadata(sandbox.path(file)).unwrap_or_else(|error| panic!("{file}: {error}")).permissions().mode() & 0o777
-    };
-    assert_eq!(mode("host/bin/ycred"), 0o755);
-    assert_eq!([mode("host/profile/default.toml"), mode("host/profile/key.json")], [0o600, 0o600]);
-    assert_eq!(mode("host/kubernetes/credential-provider.yaml"), 0o644);
-    assert!(fs::read_to_string(sandbox.path("host/bin/ycred")).expect("the program").contains("new"));
-    assert_eq!(sandbox.files("host").len(), 4, "no temporary files are left");
 }

@@ -1,0 +1,8 @@
+//! The manifests in `packaging/kubernetes`: each follows Kubernetes' schemas, and its containers run here with the real
+//! kubectl and a small API server.
+
+mod api_server;
+mod kubelet;
+mod manifests;
+mod pod;
+mod pull_secret;
