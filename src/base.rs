@@ -9,4 +9,5 @@ pub mod identity;
 pub mod random;
 pub mod secret;
 pub mod suggest;
+pub mod supplied_token;
 pub mod token;

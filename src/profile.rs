@@ -14,11 +14,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::base::clock::Timestamp;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use crate::base::secret::Secret;
 use crate::base::suggest::nearest;
+use crate::base::supplied_token::{SuppliedToken, TOKEN_VARIABLES};
 use crate::cache::freshness::RenewalRules;
 use crate::cloud::discovery::{DISCOVER, Discovery};
 use crate::cloud::iam;
@@ -26,10 +28,11 @@ use crate::cloud::installation::{Iam, Installation};
 use crate::disk::places::Places;
 use crate::obtain::Grant;
 use crate::profile::file::ProfileFile;
+use crate::profile::find::FoundProfile;
 use crate::sources::login::client::LoginClient;
 use crate::sources::settings::{SettingPlace, Settings};
 use crate::sources::source::{Assignment, Source, SourceInput};
-use crate::sources::{self, Resource, SOURCES, access_key, impersonate};
+use crate::sources::{self, Resource, SOURCES, access_key, impersonate, r#static};
 
 /// Default of the key `timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -51,6 +54,10 @@ pub struct Profile {
     pub min_ttl: Duration,
     pub timeout: Duration,
     pub is_caching: bool,
+    /// True if it serves because there is no other profile and no default.
+    pub is_only: bool,
+    /// The variable that selected the source, without a profile.
+    pub variable: Option<&'static str>,
 }
 
 /// A reference to a profile. The variant determines whether a path is allowed.
@@ -60,7 +67,7 @@ pub enum ProfileRef {
     NameOrPath { by: &'static str, text: std::ffi::OsString },
     /// A name from a symlink's suffix or a client's input. Never a path.
     Name { by: &'static str, name: String },
-    /// No reference: `default`, or the environment if there is no default profile.
+    /// No reference: `default`, or the environment if there is no default profile, or the only profile.
     Unnamed,
 }
 
@@ -70,7 +77,7 @@ impl Profile {
     /// # Errors
     /// Usage (2): the name is invalid. Profile (3): the profile does not exist, untrusted users can write it, or it has
     /// an error.
-    pub fn load(reference: &ProfileRef, environment: &Environment, places: &Places) -> Result<Self> {
+    pub fn load(reference: &ProfileRef, environment: &Environment, places: &Places, now: Timestamp) -> Result<Self> {
         match reference {
             ProfileRef::NameOrPath { by, text } if has_separator(text) => {
                 let path = std::path::absolute(Path::new(text)).map_err(|error| {
@@ -87,11 +94,46 @@ impl Profile {
                 Self::named(by, name, environment, places)
             }
             ProfileRef::Name { by, name } => Self::named(by, name, environment, places),
-            ProfileRef::Unnamed => match find::by_name("default", places)? {
-                Some(file) => Self::read(file, "default".into(), environment, places, true),
-                None => Self::from_environment(environment, places),
-            },
+            ProfileRef::Unnamed => Self::unnamed(environment, places, now),
         }
+    }
+
+    /// Finds what serves if no profile is named: the default profile, the environment, or the only profile.
+    fn unnamed(environment: &Environment, places: &Places, now: Timestamp) -> Result<Self> {
+        let default = |file| Self::read(file, find::DEFAULT.into(), environment, places, true);
+        if let Some(file) = find::default_of_user(places)? {
+            return default(file);
+        }
+        if sources::from_environment(environment, now).is_some() {
+            return match find::default_elsewhere(places)? {
+                Some(file) => default(file),
+                None => Self::from_environment(environment, places, now),
+            };
+        }
+        let found = find::default_or_only(places)?;
+        // An expired token in the environment must not lead to another account without notice.
+        let expired = || TOKEN_VARIABLES.into_iter().find_map(|it| SuppliedToken::in_variable(environment, it));
+        match found {
+            FoundProfile::Default(file) => default(file),
+            _ if let Some(expired) = expired() => Err(expired.expired_error(environment, now)),
+            FoundProfile::Only { name, file } => {
+                Ok(Self { is_only: true, ..Self::read(file, name, environment, places, false)? })
+            }
+            FoundProfile::Several(names) => Err(find::no_default(&names)),
+            FoundProfile::Nothing => Err(Self::none_found(places)),
+        }
+    }
+
+    /// Returns the error if there is no profile and no variable selects a source.
+    fn none_found(places: &Places) -> Error {
+        let directories: Vec<String> =
+            places.profile_directories().map(|directory| directory.display().to_string()).collect();
+        Error::profile(format!(
+            "no profile found in {}, and none of {} is set",
+            directories.join(" or "),
+            sources::variables().join(", ")
+        ))
+        .hint("create a profile with `ycred init --key-file FILE`, or select one with --profile")
     }
 
     fn named(by: &str, name: &str, environment: &Environment, places: &Places) -> Result<Self> {
@@ -145,22 +187,13 @@ impl Profile {
     ///
     /// # Errors
     /// Profile (3): no variable selects a source, or the value of a variable is wrong.
-    pub fn from_environment(environment: &Environment, places: &Places) -> Result<Self> {
+    pub fn from_environment(environment: &Environment, places: &Places, now: Timestamp) -> Result<Self> {
         let mut settings = Settings::of_environment(environment, places);
-        let Some((source, assignments)) = sources::from_environment(environment) else {
-            return Err(Error::profile(format!(
-                "no profile found: there is no {}, and none of {} is set",
-                places
-                    .profile_candidates("default")
-                    .iter()
-                    .map(|path| path.display().to_string())
-                    .collect::<Vec<_>>()
-                    .join(" or "),
-                sources::variables().join(", ")
-            ))
-            .hint("create a profile with `ycred init --key-file FILE`, or select one with --profile"));
+        let Some((source, assignments)) = sources::from_environment(environment, now) else {
+            return Err(Self::none_found(places));
         };
         let mut add = |key, value: String, place| settings.add(key, vec![value], false, place);
+        let selected_by = assignments.first().map(Assignment::variable);
         add("source", source.name.to_owned(), SettingPlace::Unknown);
         for assignment in assignments {
             match assignment {
@@ -180,7 +213,7 @@ impl Profile {
                 None => {}
             }
         }
-        Self::from_settings(None, settings)
+        Ok(Self { variable: selected_by, ..Self::from_settings(None, settings)? })
     }
 
     fn from_settings(name: Option<String>, settings: Settings) -> Result<Self> {
@@ -234,8 +267,31 @@ impl Profile {
             min_ttl: settings.duration("min-ttl")?.unwrap_or(Duration::from_secs(60)),
             timeout,
             is_caching,
+            is_only: false,
+            variable: None,
             settings,
         })
+    }
+
+    /// Replaces the source by the token in the environment, if `exec` has supplied it for this profile and has removed a
+    /// variable that the source reads.
+    ///
+    /// # Errors
+    /// Profile (3): that token has expired.
+    pub fn or_supplied_token(self, environment: &Environment, now: Timestamp) -> Result<Self> {
+        let removed = self.secret_variables().find(|variable| environment.get(variable).is_none());
+        let supplied = self.name.as_deref().and_then(|name| SuppliedToken::for_profile(environment, name));
+        let (Some(removed), Some(supplied)) = (removed, supplied) else { return Ok(self) };
+        if supplied.is_expired(now) {
+            return Err(Error::profile(format!(
+                "{self}: the token that `ycred exec` supplied expired at {}, and it cannot be renewed here: `ycred exec` \
+                 removed the variable {removed}, which the profile reads",
+                supplied.expires
+            ))
+            .hint(format!("set {removed} again, or run the program again with `ycred exec`")));
+        }
+        let settings = self.settings.replaced_by(r#static::TOKEN_ENV, supplied.variable);
+        Ok(Self { source: &r#static::SOURCE, impersonate: Vec::new(), settings, ..self })
     }
 
     /// Returns the input for [`Source::open`].
@@ -322,12 +378,13 @@ fn source_of(settings: &Settings) -> Result<&'static Source> {
     })
 }
 
-/// Writes `profile prod` or `the environment's profile`, for messages.
+/// Writes `profile prod`, or `the environment (VARIABLE)` without a profile, for messages.
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "profile {name}"),
-            None => f.write_str("the environment's profile"),
+        match (&self.name, self.variable) {
+            (Some(name), _) => write!(f, "profile {name}"),
+            (None, Some(variable)) => write!(f, "the environment ({variable})"),
+            (None, None) => f.write_str("the environment"),
         }
     }
 }

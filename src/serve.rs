@@ -92,7 +92,7 @@ pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitS
     changes.extend(endpoint_changes(port, user.is_some(), &password, session.environment));
     if with_token || user.is_none() {
         let expires = first.advertised(session.clock.now());
-        changes.extend(token_changes(&first.credential.secret, expires));
+        changes.extend(token_changes(&profile, &first.credential.secret, expires));
     }
 
     let (task_sender, tasks) = mpsc::channel();
@@ -150,7 +150,8 @@ fn endpoint_changes(port: u16, has_metadata: bool, password: &Secret, environmen
     changes.push(Change::SetSecret(env::AWS_CONTAINER_AUTHORIZATION_TOKEN, password.clone()));
     if has_metadata {
         // Programs prefer a token in the environment over the endpoint, but that token is never renewed.
-        changes.extend([env::YC_TOKEN, env::YC_IAM_TOKEN, env::YCRED_EXPIRES_AT].map(|n| Change::Unset(n.to_owned())));
+        let supplied = [env::YC_TOKEN, env::YC_IAM_TOKEN, env::YCRED_EXPIRES_AT, env::YCRED_TOKEN_ID];
+        changes.extend(supplied.map(|name| Change::Unset(name.to_owned())));
         changes.push(Change::Set(env::YC_METADATA_ADDR, format!("127.0.0.1:{port}").into()));
         // A ycred that the child runs with a `metadata` profile needs the real service. This endpoint would return the
         // token of another profile.

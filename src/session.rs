@@ -58,14 +58,18 @@ impl Session<'_> {
         if let Some(error) = &self.places_error {
             return Err(error.clone());
         }
-        let selected = match (profile_ref, self.environment.get(env::YCRED_PROFILE)) {
+        let (environment, now) = (self.environment, self.clock.now());
+        let profile = match (profile_ref, environment.get(env::YCRED_PROFILE)) {
             (ProfileRef::Unnamed, Some(text)) => {
-                &ProfileRef::NameOrPath { by: env::YCRED_PROFILE, text: text.to_owned() }
+                let named = ProfileRef::NameOrPath { by: env::YCRED_PROFILE, text: text.to_owned() };
+                Profile::load(&named, environment, self.places, now)?.or_supplied_token(environment, now)?
             }
-            _ => profile_ref,
+            _ => Profile::load(profile_ref, environment, self.places, now)?,
         };
-        let profile = Profile::load(selected, self.environment, self.places)?;
-        self.diagnostics.debug(|| format!("{profile}: source {}", profile.source.name));
+        self.diagnostics.debug(|| {
+            let only = if profile.is_only { " (the only profile)" } else { "" };
+            format!("{profile}{only}: source {}", profile.source.name)
+        });
         Ok(profile)
     }
 

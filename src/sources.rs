@@ -14,6 +14,7 @@ pub mod source;
 pub mod r#static;
 pub mod workload;
 
+use crate::base::clock::Timestamp;
 use crate::base::environment::Environment;
 use crate::base::secret::Secret;
 use crate::sources::access_key::KeyRequest;
@@ -39,10 +40,10 @@ pub fn named(name: &str) -> Option<&'static Source> {
 /// wins.
 ///
 /// [`EnvironmentSettings::rank`]: source::EnvironmentSettings::rank
-pub fn from_environment(environment: &Environment) -> Option<(&'static Source, Vec<Assignment>)> {
+pub fn from_environment(environment: &Environment, now: Timestamp) -> Option<(&'static Source, Vec<Assignment>)> {
     SOURCES
         .iter()
-        .filter_map(|source| Some((*source, (source.from_environment)(environment)?)))
+        .filter_map(|source| Some((*source, (source.from_environment)(environment, now)?)))
         .min_by_key(|(_, settings)| settings.rank)
         .map(|(source, settings)| (source, settings.assignments))
 }

@@ -8,8 +8,11 @@ use super::client::{runs_of, wrapper};
 use super::test_server::{Gate, TestServer, json_response, trust};
 use crate::authority::Authority;
 use crate::emulator::Config;
+use crate::emulator::auth::TOKEN;
+use crate::emulator::exchange::Algorithm;
 use crate::harness::{Call, Run, YCRED, require_client, run_all};
 use crate::server::Request;
+use crate::sources::workload::SUBJECT;
 use crate::world::World;
 
 /// Finds kubectl.
@@ -225,4 +228,27 @@ fn kubectl_finds_ycred_as_its_own_subcommand() {
     cluster.world.sandbox.link("kubectl-ycred");
     let run = cluster.kubectl(&["ycred", "token"]).run().succeeds().stderr_is_empty();
     run.stdout_is(&format!("{}\n", cluster.world.last_token()));
+}
+
+#[test]
+fn kubectl_inside_exec_works_although_exec_removes_the_variable_that_the_profile_reads() {
+    let Some(cluster) = Cluster::new("v1") else { return };
+    let World { emulator, sandbox, .. } = &cluster.world;
+    let issuer = emulator.new_federation(Algorithm::Rs256);
+    let account = emulator.new_service_account();
+    emulator.new_federated_credential(&issuer, &account, SUBJECT);
+    // GitLab's recipe: the job's ID token is in a variable.
+    let auth_url = emulator.auth_url();
+    let toml = format!(
+        "source = \"workload\"\nservice-account-id = \"{account}\"\nauth-url = \"{auth_url}\"\n\
+         subject-token-env = \"YC_ID_TOKEN\"\n"
+    );
+    sandbox.profile("default", &toml);
+    let exec = sandbox.ycred(["exec", "--"]).env("YC_ID_TOKEN", issuer.token(SUBJECT));
+    let call = exec.and([cluster.kubectl.as_os_str()]).and(["get", "namespaces"]);
+    call.run().succeeds().stderr_is_empty().stdout_has("the-only-namespace");
+    assert_eq!(emulator.requests(TOKEN), 1);
+    let token = emulator.tokens().pop().expect("a token");
+    cluster.assert_only_token_seen(&token);
+    assert_eq!(emulator.subject_of(&token), Some(account));
 }

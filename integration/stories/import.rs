@@ -424,7 +424,7 @@ fn variables_become_a_profile_that_works_without_them() {
         .run()
         .exits(0)
         .stderr_is_empty();
-    let profile = user.read("default.toml");
+    let profile = user.read("main.toml");
     assert!(
         profile.contains("endpoint = \"api.yandexcloud.kz\"\n")
             && profile.contains(&format!("impersonate = [\"{other}\"]")),

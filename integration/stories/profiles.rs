@@ -335,7 +335,7 @@ fn the_configuration_directories_need_not_exist() {
     let sandbox = Sandbox::new();
     fs::remove_dir(sandbox.path("config")).expect("removed");
     let run = token_call(&sandbox, &[]).run();
-    fails_with_hint(run, 3, &["no profile", "config/default.toml", "/etc/ycred/default.toml"], "ycred init");
+    fails_with_hint(run, 3, &["no profile", "/config or /etc/ycred"], "ycred init");
     fails_with(token_call(&sandbox, &["-p", "prod"]).run(), 3, &["config/prod.toml", "/etc/ycred/prod.toml"]);
     let run = token_call(&sandbox, &[]).without("HOME").without("YCRED_CONFIG_DIR").without("YCRED_CACHE_DIR").run();
     fails_with(run, 3, &["no profile"]);

@@ -27,6 +27,8 @@ pub const YCRED_AUTH_URL: &str = "YCRED_AUTH_URL";
 pub const YCRED_GITHUB_AUDIENCE: &str = "YCRED_GITHUB_AUDIENCE";
 /// Set by `exec` and `env`: when the token that they supply expires, in RFC 3339.
 pub const YCRED_EXPIRES_AT: &str = "YCRED_EXPIRES_AT";
+/// Set by `exec` and `env`: a digest of the token that they supply, which binds the expiry to it.
+pub const YCRED_TOKEN_ID: &str = "YCRED_TOKEN_ID";
 /// Only in debug builds: panic with this message, to test how ycred handles a bug.
 #[cfg(debug_assertions)]
 pub const YCRED_DEBUG_PANIC: &str = "YCRED_DEBUG_PANIC";

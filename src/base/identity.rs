@@ -26,8 +26,10 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedFile {
     pub path: PathBuf,
-    /// The setting that names the file.
+    /// The setting or the variable that names the file.
     pub setting: String,
+    /// True if a variable names the file.
+    pub is_from_variable: bool,
     absent: Option<MissingFile>,
 }
 
@@ -80,6 +82,17 @@ impl Identity {
         self.with_watched(key, path, None)
     }
 
+    /// [`Self::with_file`], for a file that this variable names in place of the key, if it does.
+    #[must_use]
+    pub fn with_file_of(self, variable: Option<&str>, key: &str, path: &Path) -> Self {
+        let mut identity = self.with_file(key, path);
+        if let (Some(file), Some(variable)) = (identity.files.last_mut(), variable) {
+            variable.clone_into(&mut file.setting);
+            file.is_from_variable = true;
+        }
+        identity
+    }
+
     /// Adds a file of ycred's own. `absent` is the error if it does not exist, since the profile is not at fault then.
     #[must_use]
     pub fn with_marker(self, key: &str, path: &Path, absent: MissingFile) -> Self {
@@ -87,7 +100,12 @@ impl Identity {
     }
 
     fn with_watched(mut self, key: &str, path: &Path, absent: Option<MissingFile>) -> Self {
-        self.files.push(WatchedFile { path: path.to_owned(), setting: key.to_owned(), absent });
+        self.files.push(WatchedFile {
+            path: path.to_owned(),
+            setting: key.to_owned(),
+            is_from_variable: false,
+            absent,
+        });
         self.with(key, path)
     }
 

@@ -57,6 +57,8 @@ pub struct Credential {
     pub skew: i64,
     /// The source gave no expiry, so `expires` is an assumption.
     pub assumed: bool,
+    /// `expires` is an expiry that another ycred has reported, so it is early enough already.
+    pub is_reported: bool,
 }
 
 /// Deserializes an expiry time. A value of another type counts as missing, so that it does not cost a valid token.
@@ -90,6 +92,8 @@ pub enum Expiry {
     At(Option<String>),
     /// A number of seconds from now.
     In(Option<i64>),
+    /// A time by this machine's clock, as [`Credential::advertised`] returned it to another ycred.
+    Reported(Timestamp),
 }
 
 impl Credential {
@@ -116,6 +120,7 @@ impl Credential {
                 let length = seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
                 (now, 0, length.map(|length| now.plus(length.min(LIFETIME_MAX))))
             }
+            Expiry::Reported(time) => (now, 0, Some(*time)),
         };
         let expires = end.unwrap_or_else(|| issued.plus(LIFETIME_ASSUMED));
         // The server's `Date` may be wrong, so a token counts as expired only if it has expired by both clocks.
@@ -127,7 +132,14 @@ impl Credential {
             ))
             .hint("check this machine's clock and try again"));
         }
-        Ok(Self { secret, issued, expires: expires.min(issued.plus(LIFETIME_MAX)), skew, assumed: end.is_none() })
+        Ok(Self {
+            secret,
+            issued,
+            expires: expires.min(issued.plus(LIFETIME_MAX)),
+            skew,
+            assumed: end.is_none(),
+            is_reported: matches!(expiry, Expiry::Reported(_)),
+        })
     }
 
     /// Returns the remaining validity at `now`, by this machine's clock and by that clock corrected by the skew.
@@ -163,7 +175,7 @@ impl Credential {
             SkewAge::Earlier => left.min,
         };
         let left = if real > 0 { real } else { left.max.max(0) };
-        let reported = left - (left / 2).min(60_000);
+        let reported = if self.is_reported { left } else { left - (left / 2).min(60_000) };
         // Rounded up to a whole second, because an expiry in the past makes kubectl call again for every request.
         Timestamp(now.0.saturating_add(reported).saturating_add(999).div_euclid(1000).saturating_mul(1000))
     }
@@ -200,6 +212,7 @@ mod tests {
             expires: issued.shifted(life),
             skew,
             assumed: false,
+            is_reported: false,
         }
     }
 

@@ -127,13 +127,13 @@ impl Record {
 
 impl StoredToken {
     pub(super) fn new(credential: &Credential, fetched: Timestamp) -> Self {
-        let Credential { secret, issued, expires, skew, assumed } = credential.clone();
+        let Credential { secret, issued, expires, skew, assumed, is_reported: _ } = credential.clone();
         Self { secret, issued, expires, skew, fetched, assumed }
     }
 
     pub(super) fn credential(&self) -> Credential {
         let Self { secret, issued, expires, skew, fetched: _, assumed } = self.clone();
-        Credential { secret, issued, expires, skew, assumed }
+        Credential { secret, issued, expires, skew, assumed, is_reported: false }
     }
 
     pub(super) fn is_fetched_in_future(&self, now: Timestamp) -> bool {
@@ -206,6 +206,7 @@ pub(super) mod fixtures {
             expires,
             skew: 0,
             assumed: false,
+            is_reported: false,
         }
     }
 

@@ -77,7 +77,8 @@ fn stat(file: &WatchedFile) -> Result<fs::Metadata> {
         }
         let place = match file.setting.as_str() {
             "policy-file" => "--policy-file".to_owned(),
-            key => format!("`{key}` in the profile, or the variable that replaces it"),
+            variable if file.is_from_variable => format!("the variable {variable}"),
+            key => format!("`{key}` in the profile"),
         };
         Error::profile(format!("{}", path.display()))
             .because(describe(&error))

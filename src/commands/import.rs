@@ -50,7 +50,7 @@ fn arguments(command: clap::Command) -> clap::Command {
     let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace existing profiles");
     command
         .args([profiles, from, environment, write, force])
-        .after_help("With --environment, PROFILE is the name of the new profile [default: default].")
+        .after_help("With --environment, PROFILE is the name of the new profile [default: main].")
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {

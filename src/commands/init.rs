@@ -1,6 +1,7 @@
 //! `init`: creates a profile, fetches a token with it, and prints the account.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,13 +12,14 @@ use crate::base::error::{Error, Result, clean};
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::commands::login;
 use crate::commands::login::flow;
+use crate::disk::places::Places;
 use crate::disk::{places, store};
 use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
 use crate::profile::Profile;
-use crate::profile::find::check_name;
+use crate::profile::find::{self, FoundProfile, check_name};
 use crate::profile::keys::COMMON_KEYS;
-use crate::profile::text::setting;
+use crate::profile::text::{alias, setting};
 use crate::session::Session;
 use crate::sources;
 use crate::sources::SOURCES;
@@ -39,7 +41,7 @@ pub const COMMAND: Command = Command {
 };
 
 fn arguments(command: clap::Command) -> clap::Command {
-    let name = Arg::new("name").value_name("PROFILE").help("name of the new profile [default: default]");
+    let name = Arg::new("name").value_name("PROFILE").help("name of the new profile [default: main]");
     let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace an existing profile");
     let source = Arg::new("source")
         .long("source")
@@ -87,8 +89,10 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             return Err(Error::usage(format!("two different profiles given: {name} and --profile {other}"))
                 .hint(format!("omit --profile {other}")));
         }
-        (name, other) => name.or(other).unwrap_or("default"),
+        (name, other) => name.or(other),
     };
+    let is_named = name.is_some();
+    let name = name.unwrap_or("main");
     check_name(name)?;
     let directory = session.places.config.as_ref().ok_or_else(|| {
         Error::profile("cannot find the configuration directory: no home directory").hint("set YCRED_CONFIG_DIR")
@@ -104,11 +108,23 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let unwritten = |error: Error| error.context("profile not created");
     let profile = Profile::from_text(name, &path, &text, session.environment, session.places).map_err(unwritten)?;
     let account = profile.open().and_then(|grant| grant.account()).map_err(unwritten)?;
-    store::write_config(&path, text.as_bytes(), overwrite).map_err(|error| {
-        Error::profile(format!("{}: cannot write the profile", path.display()))
-            .because(crate::base::error::describe(&error))
-            .hint("set YCRED_CONFIG_DIR to a writable directory")
-    })?;
+    let default = default_alias(name, is_named, session.places);
+    let default_path = directory.join("default.toml");
+    let write = |path: &Path, text: &str, overwrite| {
+        store::write_config(path, text.as_bytes(), overwrite).map_err(|error| {
+            Error::profile(format!("{}: cannot write the profile", path.display()))
+                .because(crate::base::error::describe(&error))
+                .hint("set YCRED_CONFIG_DIR to a writable directory")
+        })
+    };
+    // Before the new profile, so that the first one keeps serving all the time.
+    if let Some(first) = default.as_ref().filter(|first| *first != name) {
+        write(&default_path, &alias(first), false)?;
+    }
+    write(&path, &text, overwrite)?;
+    if default.as_deref() == Some(name) {
+        write(&default_path, &alias(name), false)?;
+    }
     // Source `login` needs a person, so log in while one is at the terminal.
     let login_report = match profile.source.needs_login {
         true => Some(
@@ -129,7 +145,27 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             format!("{account}; got a token, valid for {left}")
         }
     };
-    Ok(Outcome::reply(Reply::text(format!("{}: {status}\n", clean(&path.display().to_string())))))
+    let mut report = format!("{}: {status}\n", clean(&path.display().to_string()));
+    if let Some(default) = default {
+        let path = clean(&default_path.display().to_string());
+        let _ = match default == name {
+            true => writeln!(report, "{path}: the default profile is now {name}"),
+            false => writeln!(report, "{path}: the default profile is still {default}; to change it: ycred use {name}"),
+        };
+    }
+    Ok(Outcome::reply(Reply::text(report)))
+}
+
+/// Returns the profile of which `default.toml` must become an alias, if it must.
+///
+/// A profile that serves as the only one keeps serving when a second one is created. A profile that is created without a
+/// name becomes the default if no default exists.
+fn default_alias(name: &str, is_named: bool, places: &Places) -> Option<String> {
+    match find::without_name(places) {
+        Ok(FoundProfile::Only { name: first, .. }) => (first != name).then_some(first),
+        Ok(FoundProfile::Nothing | FoundProfile::Several(_)) => (!is_named).then(|| name.to_owned()),
+        Ok(FoundProfile::Default(_)) | Err(_) => None,
+    }
 }
 
 /// Builds the content of the profile's file from the flags.

@@ -32,6 +32,7 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             &ProfileRef::Name { by: "list", name: name.clone() },
             session.environment,
             session.places,
+            session.clock.now(),
         ) {
             Ok(profile) if profile.name.as_ref() != Some(name) => {
                 format!("alias of {}", profile.name.unwrap_or_default())

@@ -16,6 +16,7 @@ use crate::base::error::{Error, Result};
 use crate::commands::command::{Command, CommandCall, Group, profile_argument, selected_profile};
 use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
+use crate::profile::find::{self, FoundProfile};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
 use crate::sources::login::client::LoginClient;
@@ -61,7 +62,10 @@ fn hint_to_create(profile_ref: &ProfileRef, session: &Session<'_>) -> Option<Str
     let name = match profile_ref {
         ProfileRef::NameOrPath { text, .. } => text.to_str()?,
         ProfileRef::Name { name, .. } => name,
-        ProfileRef::Unnamed => "default",
+        ProfileRef::Unnamed => {
+            let nothing = matches!(find::without_name(session.places), Ok(FoundProfile::Nothing));
+            return nothing.then(|| "to create a profile and log in, run `ycred init --login`".to_owned());
+        }
     };
     let is_missing = !name.contains('/')
         && session.places.profile_candidates(name).iter().all(|path| path.symlink_metadata().is_err());

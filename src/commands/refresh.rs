@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::base::clock::human;
 use crate::base::diagnostics::Warning;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
+use crate::base::supplied_token::TOKEN_VARIABLES;
 use crate::base::token::Credential;
 use crate::cache::record::Record;
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
@@ -32,10 +33,20 @@ fn arguments(command: clap::Command) -> clap::Command {
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let profile = session.profile(&selected_profile(call)?)?;
     let options = Options { force_refresh: true, ..call.options.clone() };
-    let credential = session.obtain(&profile, &options, Duration::ZERO)?.credential;
     let left = |credential: &Credential| human(credential.remaining(session.clock.now()).max);
-    let mut text = format!("{profile}: token expires at {} (in {})\n", credential.expires, left(&credential));
-    for request in keys_of(&profile, &options, session)? {
+    let keys = keys_of(&profile, &options, session)?;
+    let mut text = String::new();
+    if !profile.source.is_passed_through || !profile.impersonate.is_empty() {
+        let credential = session.obtain(&profile, &options, Duration::ZERO)?.credential;
+        let _ = writeln!(text, "{profile}: token expires at {} (in {})", credential.expires, left(&credential));
+    } else if keys.is_empty() {
+        let source = profile.source.name;
+        return Err(Error::usage(format!(
+            "{profile}: nothing to refresh: source \"{source}\" passes a token through, and only its origin can renew it"
+        ))
+        .hint(renewal_hint(&profile)));
+    }
+    for request in keys {
         let session_name = request.session_name.clone();
         match session.obtain_resource(&profile, &options, &Resource::AccessKey(request), Duration::ZERO) {
             Ok(ObtainedToken { credential, .. }) => {
@@ -51,6 +62,17 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         }
     }
     Ok(Outcome::reply(Reply::text(text)))
+}
+
+/// Says how to renew the token of a profile that passes it through.
+fn renewal_hint(profile: &Profile) -> String {
+    match profile.settings.values_of("token-env").next() {
+        Some(variable) if TOKEN_VARIABLES.contains(&variable) => {
+            format!("unset {} to use a profile or another variable instead", TOKEN_VARIABLES.join(" "))
+        }
+        Some(variable) => format!("set the variable {variable} to a new token"),
+        None => "run the program that writes the token file".to_owned(),
+    }
 }
 
 /// Returns the requests for the profile's access keys that are cached and valid.

@@ -1,13 +1,13 @@
 //! Finds a profile's file and checks who can write it. A profile is trusted like code, because it names commands, URLs
 //! and hosts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Result, describe};
 use crate::disk::files;
 use crate::disk::places::Places;
 use crate::profile::file::{self, ProfileFile};
@@ -42,16 +42,147 @@ pub fn not_found(name: &str, places: &Places) -> Error {
         .hint(format!("list your profiles with `ycred list`, or create this one: ycred init {name} --key-file FILE"))
 }
 
+/// The name of the profile that serves if none is named.
+pub const DEFAULT: &str = "default";
+
 /// Returns the names of all profiles, including invalid ones.
 pub fn names(places: &Places) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for directory in places.profile_directories() {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        names.extend(entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned)));
-    }
-    // Files with other names are not profiles, because no name selects them.
+    places.profile_directories().flat_map(|directory| names_in(directory).unwrap_or_default()).collect()
+}
+
+/// Returns the names of the profiles in a directory.
+fn names_in(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    system::files::for_each_name(directory, |name| {
+        // Files with other names are not profiles, because no name selects them.
+        names.extend(name.to_str().and_then(|name| name.strip_suffix(".toml")).map(str::to_owned));
+    })?;
     names.retain(|name| check_name(name).is_ok());
-    names
+    Ok(names)
+}
+
+/// The profiles that are there if none is named.
+pub enum FoundProfile {
+    Default(ProfileFile),
+    /// There is no default, and this is the only profile that is not an alias.
+    Only {
+        name: String,
+        file: ProfileFile,
+    },
+    /// There is no default. These are the profiles that are not aliases.
+    Several(Vec<String>),
+    Nothing,
+}
+
+/// Returns the user's default profile, the first that is looked for.
+///
+/// # Errors
+/// As [`open`], except that a dangling link is not found here but by [`default_elsewhere`] and [`default_or_only`].
+pub fn default_of_user(places: &Places) -> Result<Option<ProfileFile>> {
+    places.profile_candidates(DEFAULT).first().map_or(Ok(None), |path| open_existing(path, drop))
+}
+
+/// Continues after [`default_of_user`] has found nothing.
+///
+/// # Errors
+/// As [`open`].
+pub fn default_elsewhere(places: &Places) -> Result<Option<ProfileFile>> {
+    let candidates = places.profile_candidates(DEFAULT);
+    if let Some(first) = candidates.first() {
+        refuse_dangling_link(first)?;
+    }
+    for path in candidates.iter().skip(1) {
+        if let Some(file) = open(path)? {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
+
+/// Continues after [`default_of_user`] has found nothing: looks for another default, or else for the only profile.
+///
+/// A hit makes four system calls more with the only profile than with a default. So this function lists each directory
+/// once and opens the one file.
+///
+/// # Errors
+/// Profile (3): a directory cannot be listed; or as [`open`].
+pub fn default_or_only(places: &Places) -> Result<FoundProfile> {
+    let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut missing = Vec::new();
+    for directory in places.profile_directories() {
+        let names = match names_in(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                missing.push(directory);
+                continue;
+            }
+            names => names.map_err(|error| cannot_list(directory, &error))?,
+        };
+        for name in names {
+            let path = directory.join(format!("{name}.toml"));
+            if name != DEFAULT {
+                found.entry(name).or_insert(path);
+            } else if let Some(file) = open(&path)? {
+                return Ok(FoundProfile::Default(file));
+            }
+        }
+    }
+    // A missing directory may be a dangling link, which must not lead to a profile elsewhere. If the user's directory is
+    // there, the machine's is not checked: that would be one more system call on a hit.
+    if found.is_empty() || missing.first().copied() == places.config.as_deref() {
+        for directory in missing {
+            refuse_dangling_link(directory)?;
+        }
+    }
+    if found.len() == 1
+        && let Some((name, path)) = found.first_key_value()
+        && let Some(file) = open_existing(path, system::files::leave_open)?
+        && !is_alias(&file)
+    {
+        return Ok(FoundProfile::Only { name: name.clone(), file });
+    }
+    // A profile that cannot be read counts, since it is meant to be one.
+    found.retain(|_, path| match open(path) {
+        Ok(file) => file.is_some_and(|file| !is_alias(&file)),
+        Err(_) => true,
+    });
+    Ok(match found.len() {
+        0 => FoundProfile::Nothing,
+        1 if let Some((name, path)) = found.pop_first() => match open(&path)? {
+            Some(file) => FoundProfile::Only { name, file },
+            None => FoundProfile::Nothing,
+        },
+        _ => FoundProfile::Several(found.into_keys().collect()),
+    })
+}
+
+/// Returns what serves if no profile is named and no variable selects a source.
+///
+/// # Errors
+/// As [`default_or_only`].
+pub fn without_name(places: &Places) -> Result<FoundProfile> {
+    match default_of_user(places)? {
+        Some(file) => Ok(FoundProfile::Default(file)),
+        None => default_or_only(places),
+    }
+}
+
+/// Returns the error for several profiles without a default.
+pub fn no_default(names: &[String]) -> Error {
+    const SHOWN: usize = 5;
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    Error::profile(format!("{} profiles and no default: {shown}{more}", names.len()))
+        .hint("make one the default with `ycred use NAME`, or select one with --profile NAME")
+}
+
+fn cannot_list(directory: &Path, error: &io::Error) -> Error {
+    Error::profile(format!("{}: cannot list the profiles: {}", directory.display(), describe(error)))
+        .hint(format!("it must be a directory that you can read: ls -ld {}", directory.display()))
+}
+
+fn is_alias(file: &ProfileFile) -> bool {
+    // Most profiles need not be parsed to see that they are not aliases.
+    file.text.contains("use") && file.parse().is_ok_and(|table| matches!(file::alias(file, &table), Ok(Some(_))))
 }
 
 /// Finds a profile by its name. Returns `None` if no directory contains it.
@@ -75,17 +206,29 @@ const MAX_SIZE: u64 = 256 * 1024;
 /// # Errors
 /// Profile (3): the file cannot be read, is too large or not UTF-8; or as [`check_trust`].
 pub fn open(path: &Path) -> Result<Option<ProfileFile>> {
+    let file = open_existing(path, drop)?;
+    if file.is_none() {
+        refuse_dangling_link(path)?;
+    }
+    Ok(file)
+}
+
+/// Rejects a dangling link. It was meant to be a profile, and using another identity instead would be wrong.
+fn refuse_dangling_link(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(Error::profile(format!("{}: is a dangling symbolic link", path.display()))
+            .hint(format!("fix or remove the link: ls -l {}", path.display()))),
+        Err(_) => Ok(()),
+    }
+}
+
+/// [`open`] without the search for a dangling link. `close` gets the file after it has been read.
+fn open_existing(path: &Path, close: fn(fs::File)) -> Result<Option<ProfileFile>> {
     let error_at = |why: &dyn fmt::Display| Error::profile(format!("profile {}: {why}", path.display()));
     let mut file = match system::files::open_for_reading(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            // A dangling link is an error: it was meant to be a profile, and using another identity instead would be
-            // wrong.
-            return match fs::symlink_metadata(path) {
-                Ok(_) => Err(error_at(&"is a dangling symbolic link")
-                    .hint(format!("fix or remove the link: ls -l {}", path.display()))),
-                Err(_) => Ok(None),
-            };
+            return Ok(None);
         }
         Err(error) => {
             return Err(error_at(&format!("cannot be read: {error}"))
@@ -101,6 +244,7 @@ pub fn open(path: &Path) -> Result<Option<ProfileFile>> {
         return Err(error_at(&format!("is larger than {MAX_SIZE} bytes")));
     }
     let bytes = files::read_promised(&mut file, meta.len()).map_err(|error| error_at(&error))?.to_vec();
+    close(file);
     let text = String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;

@@ -219,6 +219,7 @@ mod tests {
             expires: NOW.shifted(left),
             skew: 0,
             assumed: false,
+            is_reported: false,
         };
         let response = kind.response(&ObtainedToken { credential, skew_age: SkewAge::Current }, NOW);
         assert_eq!(response.status, 200);

@@ -3,6 +3,7 @@
 use crate::base::clock::Timestamp;
 use crate::base::environment as env;
 use crate::base::secret::Secret;
+use crate::base::supplied_token::token_id;
 use crate::process::launch::Change;
 use crate::profile::Profile;
 
@@ -11,7 +12,7 @@ use crate::profile::Profile;
 /// from which the profile reads its secrets.
 pub fn changes(profile: &Profile, token: &Secret, expires: Timestamp) -> Vec<Change> {
     // The token comes last: a `static` profile may read YC_TOKEN, which is then removed first.
-    common_changes(profile).into_iter().chain(token_changes(token, expires)).collect()
+    common_changes(profile).into_iter().chain(token_changes(profile, token, expires)).collect()
 }
 
 /// Returns the changes that do not depend on the token: removed variables, and the profile's name.
@@ -27,11 +28,12 @@ pub fn common_changes(profile: &Profile) -> Vec<Change> {
     changes
 }
 
-/// Returns the changes that set the token and its expiry.
-pub fn token_changes(token: &Secret, expires: Timestamp) -> [Change; 3] {
+/// Returns the changes that set the token, its expiry, and the id that binds the two.
+pub fn token_changes(profile: &Profile, token: &Secret, expires: Timestamp) -> [Change; 4] {
     [
         Change::SetSecret(env::YC_TOKEN, token.clone()),
         Change::SetSecret(env::YC_IAM_TOKEN, token.clone()),
         Change::Set(env::YCRED_EXPIRES_AT, expires.to_string().into()),
+        Change::Set(env::YCRED_TOKEN_ID, token_id(token, profile.name.as_deref()).into()),
     ]
 }

@@ -54,7 +54,7 @@ fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
 
 /// Selects this source if `YC_SERVICE_ACCOUNT_KEY_FILE` is set: to a path or to the JSON itself, as for the Terraform
 /// provider.
-fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
+fn from_environment(environment: &Environment, _: Timestamp) -> Option<EnvironmentSettings> {
     let variable = env::YC_SERVICE_ACCOUNT_KEY_FILE;
     let value = environment.get(variable)?.to_string_lossy();
     let assignment = if value.trim_start().starts_with('{') {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::base::clock::Timestamp;
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Kind, Result};
@@ -69,7 +70,7 @@ fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
     Ok(Box::new(MetadataGrant { url, identity, caching: input.caching() }))
 }
 
-fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
+fn from_environment(environment: &Environment, _: Timestamp) -> Option<EnvironmentSettings> {
     let variable = env::YC_METADATA_ADDR;
     let value = environment.get(variable)?.to_string_lossy().into_owned();
     Some(EnvironmentSettings {

@@ -3,11 +3,13 @@
 //! This source is being phased out. The cloud rejects OAuth tokens issued since June 2026 (docs
 //! `_includes/iam/oauth-unavailable.md`). Tokens issued before remain valid for up to a year.
 
+use crate::base::clock::Timestamp;
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
+use crate::base::supplied_token::SuppliedToken;
 use crate::base::token::{Credential, is_iam_token};
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam};
@@ -57,16 +59,17 @@ fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
     Ok(Box::new(OAuthGrant { token, identity, installation, caching }))
 }
 
-/// Selects this source if `YC_TOKEN` is set and not an IAM token, or if `YC_OAUTH_TOKEN` is set. The Terraform provider
+/// Selects this source if `YC_TOKEN` is set and not an IAM token, such as one that `exec` has supplied, or if `YC_OAUTH_TOKEN` is set. The Terraform provider
 /// distinguishes IAM tokens in the same way.
-fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
+fn from_environment(environment: &Environment, _: Timestamp) -> Option<EnvironmentSettings> {
     let settings = |rank, variable| {
         Some(EnvironmentSettings {
             rank,
             assignments: vec![Assignment::VariableName { key: TOKEN.variable, variable }],
         })
     };
-    if environment.get(env::YC_TOKEN).is_some_and(|value| !is_iam_token(value)) {
+    let is_supplied = || SuppliedToken::in_variable(environment, env::YC_TOKEN).is_some();
+    if environment.get(env::YC_TOKEN).is_some_and(|value| !is_iam_token(value) && !is_supplied()) {
         return settings(2, env::YC_TOKEN);
     }
     environment.get(env::YC_OAUTH_TOKEN).and_then(|_| settings(3, env::YC_OAUTH_TOKEN))

@@ -33,6 +33,8 @@ pub struct SecretKind {
 pub struct Origin {
     kind: &'static SecretKind,
     pub location: Location,
+    /// The variable that names the file, without a profile.
+    file_variable: Option<&'static str>,
 }
 
 /// The place to read a secret from.
@@ -60,7 +62,7 @@ impl Origin {
         } else {
             return Ok(None);
         };
-        Ok(Some(Self { kind, location }))
+        Ok(Some(Self { kind, location, file_variable: settings.variable_of(kind.file) }))
     }
 
     /// Adds the origin to an identity: path and content of a file, digest of a variable's value, or arguments and
@@ -68,7 +70,7 @@ impl Origin {
     #[must_use]
     pub fn identify(&self, identity: Identity) -> Identity {
         match &self.location {
-            Location::File(path) => identity.with_file(self.kind.file, path),
+            Location::File(path) => identity.with_file_of(self.file_variable, self.kind.file, path),
             Location::Variable(name, value) => {
                 identity.with_secret(self.kind.variable, name, value.expose().as_bytes())
             }

@@ -77,6 +77,14 @@ impl Settings {
         self.entries.push(Entry { key: key.into(), values, is_list, place });
     }
 
+    /// Returns these settings with this one in place of all others.
+    #[must_use]
+    pub fn replaced_by(&self, key: &str, value: &str) -> Self {
+        let mut replaced = Self { entries: Vec::new(), ..self.clone() };
+        replaced.add(key, vec![value.to_owned()], false, SettingPlace::Unknown);
+        replaced
+    }
+
     fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
@@ -87,6 +95,14 @@ impl Settings {
             SettingPlace::Line(line) => Error::profile(format!("{}:{line}: `{key}` {why}", self.origin)),
             SettingPlace::Variable(variable) => Error::profile(format!("{}: `{variable}` {why}", self.origin)),
             SettingPlace::Unknown => Error::profile(format!("{}: `{key}` {why}", self.origin)),
+        }
+    }
+
+    /// Returns the variable that a setting was read from.
+    pub fn variable_of(&self, key: &str) -> Option<&'static str> {
+        match self.entry(key)?.place {
+            SettingPlace::Variable(variable) => Some(variable),
+            SettingPlace::Line(_) | SettingPlace::Unknown => None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::base::clock::Timestamp;
 use crate::base::environment::Environment;
 use crate::base::error::Result;
 use crate::base::secret::Secret;
@@ -37,8 +38,8 @@ pub struct Source {
     pub open: fn(&SourceInput<'_>) -> Result<Box<dyn Grant>>,
     /// The variables that select this source if there is no profile file.
     pub variables: &'static [Variable],
-    /// Converts those variables to settings. Returns `None` if they do not select this source.
-    pub from_environment: fn(&Environment) -> Option<EnvironmentSettings>,
+    /// Converts those variables to settings, at the given time. Returns `None` if they do not select this source.
+    pub from_environment: fn(&Environment, Timestamp) -> Option<EnvironmentSettings>,
     /// Variables that contain a secret, as pairs of key and variable: the source reads the variable if the key is set.
     /// Keys that end in `-env` need no pair, because their value is the name of the variable.
     pub secret_variables: &'static [(&'static str, &'static str)],
@@ -46,6 +47,8 @@ pub struct Source {
     pub secret_file: Option<fn(Secret) -> Result<SecretFile>>,
     /// True if a person must log in before the source can get tokens.
     pub needs_login: bool,
+    /// True if the source returns a token that something else renews.
+    pub is_passed_through: bool,
     /// True if the source can use a subject token from the client's request.
     pub takes_subject: bool,
 }
@@ -65,10 +68,11 @@ impl Source {
             max_age: None,
             open,
             variables: &[],
-            from_environment: |_| None,
+            from_environment: |_, _| None,
             secret_variables: &[],
             secret_file: None,
             needs_login: false,
+            is_passed_through: false,
             takes_subject: false,
         }
     }
@@ -95,6 +99,15 @@ pub enum Assignment {
     Value { key: &'static str, variable: &'static str, value: String },
     /// The variable contains a secret. The value of the key is the name of the variable.
     VariableName { key: &'static str, variable: &'static str },
+}
+
+impl Assignment {
+    /// Returns the variable that the setting was read from.
+    pub fn variable(&self) -> &'static str {
+        match self {
+            Self::Value { variable, .. } | Self::VariableName { variable, .. } => variable,
+        }
+    }
 }
 
 /// A secret to store in a file of its own, and the key that names the file.

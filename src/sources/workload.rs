@@ -10,7 +10,7 @@ pub mod subject;
 
 use std::fmt;
 
-use crate::base::clock::{clock_off, human};
+use crate::base::clock::{Timestamp, clock_off, human};
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Kind, Result};
@@ -145,7 +145,7 @@ fn subject_origin(input: &SourceInput<'_>, identity: Identity) -> Result<(Subjec
 /// The rank is the place in the order of environment variables, lowest first. With a subject token file or the
 /// variables of a GitHub Actions job, it is 4. Without them it is 6, so all other sources come first: the client may
 /// still send a subject token, and otherwise the error says what is missing.
-fn from_environment(environment: &Environment) -> Option<EnvironmentSettings> {
+fn from_environment(environment: &Environment, _: Timestamp) -> Option<EnvironmentSettings> {
     let get = |name: &str| environment.get(name).map(|value| value.to_string_lossy().into_owned());
     let assign = |key, variable, value| Assignment::Value { key, variable, value };
     let account = env::YCRED_SERVICE_ACCOUNT_ID;
@@ -315,7 +315,10 @@ mod tests {
     #[test]
     fn the_environment_has_rank_4_only_with_a_subject_token() {
         let settings = |pairs: &[(&str, &str)]| {
-            from_environment(&Environment::new(pairs.iter().map(|(name, value)| (name.into(), value.into()))))
+            from_environment(
+                &Environment::new(pairs.iter().map(|(name, value)| (name.into(), value.into()))),
+                Timestamp(0),
+            )
         };
         let account = (env::YCRED_SERVICE_ACCOUNT_ID, "aje1");
         let url = (env::ACTIONS_ID_TOKEN_REQUEST_URL, "https://x/?v=1");

@@ -80,6 +80,7 @@ fn exec_makes_only_the_documented_changes_to_the_environment() {
         ("YC_TOKEN", "t1.stale.x"),
         ("YC_IAM_TOKEN", "t1.stale.x"),
         ("YCRED_EXPIRES_AT", "stale"),
+        ("YCRED_TOKEN_ID", "stale"),
         ("YCRED_PROFILE", "default"),
         ("OTHER", "x\ny"),
         ("YCRED_RUNNING", "00"),
@@ -92,7 +93,7 @@ fn exec_makes_only_the_documented_changes_to_the_environment() {
     let mut after = variables(run.stdout.as_bytes());
     let token = world.last_token();
     let mut expected = before.clone();
-    for removed in ["YC_SERVICE_ACCOUNT_KEY_FILE", "YC_OAUTH_TOKEN", "YCRED_EXPIRES_AT"] {
+    for removed in ["YC_SERVICE_ACCOUNT_KEY_FILE", "YC_OAUTH_TOKEN", "YCRED_EXPIRES_AT", "YCRED_TOKEN_ID"] {
         expected.remove(removed);
     }
     for name in ["YC_TOKEN", "YC_IAM_TOKEN"] {
@@ -100,6 +101,8 @@ fn exec_makes_only_the_documented_changes_to_the_environment() {
     }
     let expires = after.remove("YCRED_EXPIRES_AT").expect("the expiry");
     assert!(expires.len() == 20 && expires.ends_with('Z') && expires.contains('T'), "{expires}");
+    let id = after.remove("YCRED_TOKEN_ID").expect("the id of the token");
+    assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
     assert_eq!(after, expected);
 
     // The program does not get a variable from which the profile reads a secret.

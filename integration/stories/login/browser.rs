@@ -205,7 +205,9 @@ fn init_writes_the_profile_and_logs_in() {
         &["two.toml: profile created, but the login failed"],
     );
     fs::remove_file(person.world.sandbox.path("config/default.toml")).expect("removed");
-    fails_with_hint(person.login(&[]).run(), 3, &["no profile"], "ycred init default --login");
+    fails_with_hint(person.login(&[]).run(), 3, &["3 profiles and no default"], "ycred use NAME");
+    let empty = person.login(&[]).env("YCRED_CONFIG_DIR", person.world.sandbox.path("tmp")).run();
+    fails_with_hint(empty, 3, &["no profile"], "ycred init --login");
 }
 
 #[test]

@@ -14,7 +14,14 @@ use crate::world::World;
 #[test]
 fn the_environment_changes_exactly_as_documented() {
     let mut world = World::new();
-    for name in ["YC_TOKEN", "YC_IAM_TOKEN", "YC_OAUTH_TOKEN", "YC_SERVICE_ACCOUNT_KEY_FILE", "YCRED_EXPIRES_AT"] {
+    for name in [
+        "YC_TOKEN",
+        "YC_IAM_TOKEN",
+        "YC_OAUTH_TOKEN",
+        "YC_SERVICE_ACCOUNT_KEY_FILE",
+        "YCRED_EXPIRES_AT",
+        "YCRED_TOKEN_ID",
+    ] {
         world.sandbox.set(name, "stale");
     }
     let aws_variables = [

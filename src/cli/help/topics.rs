@@ -47,7 +47,7 @@ fn profiles() -> String {
          source = \"authorized-key\"\n  key-file = \"~/keys/prod.json\"\n\n\
          `ycred init` and `ycred import` write profiles. The first of these selects one: the flag --profile, the\n\
          suffix of the link that ycred is called by (docker-credential-ycred-prod), the variable YCRED_PROFILE, the\n\
-         profile `default`. A value with a slash is the path of a file.\n\nKeys of every profile, besides `source`:\n",
+         profile `default`, the environment, the only profile. A value with a slash is the path of a file.\n\nKeys of every profile, besides `source`:\n",
     );
     text.push_str(&table(rows(COMMON_KEYS)));
     for source in SOURCES {
@@ -94,6 +94,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     (env::YCRED_AUTH_URL, "without a profile: the URL of the auth host"),
     (env::YCRED_IMPERSONATE, "without a profile: the service account to impersonate"),
     (env::YCRED_EXPIRES_AT, "set by exec and env: when the token expires"),
+    (env::YCRED_TOKEN_ID, "set by exec and env: binds the expiry and the profile to the token"),
     ("HTTPS_PROXY, ALL_PROXY, NO_PROXY", "proxies, as for curl"),
     ("SSL_CERT_FILE, SSL_CERT_DIR", "trusted certificates instead of the system's"),
     (env::BROWSER, "the browser for `ycred login`"),

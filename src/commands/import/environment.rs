@@ -19,7 +19,7 @@ use std::path::Path;
 /// Usage (2): more than one name is given. Profile (3): the variables are not set, or are invalid.
 pub(super) fn from_environment(selections: &[Selection<'_>], session: &Session<'_>) -> Result<ImportSource> {
     let name = match selections {
-        [] => "default",
+        [] => "main",
         [Selection { yc_name: name, new_name: None }] => name,
         _ => {
             return Err(Error::usage("cannot create more than one profile from the environment")
@@ -28,12 +28,12 @@ pub(super) fn from_environment(selections: &[Selection<'_>], session: &Session<'
     };
     check_name(name)?;
     let environment = session.environment;
-    let Some((source, assignments)) = sources::from_environment(environment) else {
+    let Some((source, assignments)) = sources::from_environment(environment, session.clock.now()) else {
         return Err(Error::profile("cannot create a profile: no credentials in the environment")
             .hint(format!("set one of {}", sources::variables().join(", "))));
     };
     // Report an invalid variable now, before a profile contains its value.
-    Profile::from_environment(environment, session.places)?.open()?;
+    Profile::from_environment(environment, session.places, session.clock.now())?.open()?;
     let mut draft = Draft::new(name.to_owned(), "the environment".to_owned(), source.name);
     let value = |variable: &str| utf8_value(environment, variable);
     for assignment in assignments {
@@ -67,7 +67,8 @@ pub(super) fn from_environment(selections: &[Selection<'_>], session: &Session<'
         let accounts = value(env::YCRED_IMPERSONATE)?.split(',').map(|account| account.trim().to_owned()).collect();
         draft.settings.push(("impersonate", Setting { values: accounts, is_list: true }));
     }
-    Ok(ImportSource { drafts: vec![draft], ..ImportSource::default() })
+    let default = selections.is_empty().then(|| name.to_owned());
+    Ok(ImportSource { drafts: vec![draft], default, ..ImportSource::default() })
 }
 
 /// Returns the value of a variable.

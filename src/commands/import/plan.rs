@@ -5,6 +5,7 @@ use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host};
 use crate::base::secret::Secret;
 use crate::commands::import::draft::{Draft, ImportSource, KEYS, Selection};
 use crate::disk::{files, store};
+use crate::profile::find::FoundProfile;
 use crate::profile::{Profile, find};
 use crate::session::Session;
 use crate::{profile, sources};
@@ -77,6 +78,11 @@ impl Plan {
             }
         }
         if let Some(name) = default {
+            plan.add_default(&name, force, directory)?;
+        } else if let Ok(FoundProfile::Only { name, .. }) = find::without_name(session.places)
+            && plan.files.iter().any(|file| file.is_profile() && file.path != directory.join(format!("{name}.toml")))
+        {
+            // A profile that serves as the only one keeps serving.
             plan.add_default(&name, force, directory)?;
         }
         Ok(plan)
@@ -238,6 +244,10 @@ impl Plan {
 }
 
 impl PlannedFile {
+    fn is_profile(&self) -> bool {
+        matches!(self.content, Content::Profile(_))
+    }
+
     /// Returns true if the file exists with this content.
     pub(super) fn is_unchanged(&self) -> bool {
         files::read(&self.path).is_ok_and(|content| *content == *self.content.bytes())

@@ -198,13 +198,13 @@ impl LoginState {
 
 impl AccessToken {
     pub fn new(credential: &Credential, began: Timestamp) -> Self {
-        let Credential { secret, issued, expires, skew, assumed: _ } = credential.clone();
+        let Credential { secret, issued, expires, skew, assumed: _, is_reported: _ } = credential.clone();
         Self { token: secret, issued, expires, skew, began }
     }
 
     pub fn credential(&self) -> Credential {
         let Self { token, issued, expires, skew, began: _ } = self.clone();
-        Credential { secret: token, issued, expires, skew, assumed: false }
+        Credential { secret: token, issued, expires, skew, assumed: false, is_reported: false }
     }
 }
 
@@ -466,6 +466,7 @@ mod tests {
             expires: NOW.shifted(3_600_000),
             skew: 0,
             assumed: false,
+            is_reported: false,
         };
         AccessToken::new(&credential, NOW)
     }

@@ -1,10 +1,13 @@
 //! Files: the few ways in which ycred opens them, and their owners and modes.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::system::unix::os;
 use crate::system::unix::process::effective_uid;
 
 /// Opens a file that ycred does not own for reading. Follows links and does not block on a FIFO.
@@ -13,6 +16,27 @@ use crate::system::unix::process::effective_uid;
 /// Those of open(2).
 pub fn open_for_reading(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+/// Leaves a file open until the process ends, because closing it would be one more system call on a hit.
+///
+/// Keeps only the first few open, for processes that run for long.
+pub fn leave_open(file: File) {
+    static LEFT_OPEN: AtomicUsize = AtomicUsize::new(0);
+    if LEFT_OPEN.fetch_add(1, Ordering::Relaxed) < 8 {
+        std::mem::forget(file);
+    }
+}
+
+/// Calls `each` with every name in a directory.
+///
+/// # Errors
+/// Those of open(2) and getdents(2).
+pub fn for_each_name(directory: &Path, each: impl FnMut(&OsStr)) -> io::Result<()> {
+    if let Some(file) = os::for_each_name(directory, each)? {
+        leave_open(file);
+    }
+    Ok(())
 }
 
 /// Opens a file that ycred owns for reading. Follows no link and does not block on a FIFO.

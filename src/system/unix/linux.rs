@@ -2,9 +2,13 @@
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
 use std::ffi::{CStr, OsStr};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -67,6 +71,39 @@ pub fn kill_child_on_exit(command: &mut Command) {
             Ok(())
         });
     }
+}
+
+/// See [`super::files::for_each_name`].
+///
+/// Makes three system calls and returns the open directory: std would add fstat(2) and close(2).
+pub fn for_each_name(directory: &Path, mut each: impl FnMut(&OsStr)) -> io::Result<Option<File>> {
+    /// The offsets of `d_reclen` and `d_name` in `struct linux_dirent64`.
+    const LENGTH: usize = 16;
+    const NAME: usize = 19;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory)?;
+    let mut buffer = [0_u64; 512];
+    loop {
+        // SAFETY: the kernel writes at most this many bytes into the buffer, which outlives the call.
+        let filled =
+            unsafe { libc::syscall(libc::SYS_getdents64, file.as_raw_fd(), buffer.as_mut_ptr(), size_of_val(&buffer)) };
+        let filled = match usize::try_from(filled) {
+            Ok(0) => break,
+            Ok(filled) => filled,
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => continue,
+                error => return Err(error),
+            },
+        };
+        let bytes: Vec<u8> = buffer.iter().flat_map(|word| word.to_ne_bytes()).take(filled).collect();
+        let mut rest = bytes.as_slice();
+        while let Some(length) = rest.get(LENGTH..LENGTH + 2) {
+            let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
+            let Some(name) = rest.get(NAME..length) else { break };
+            each(OsStr::from_bytes(name.split(|byte| *byte == 0).next().unwrap_or_default()));
+            rest = &rest[length..];
+        }
+    }
+    Ok(Some(file))
 }
 
 /// Returns the address of `errno`, which a signal handler must restore.

@@ -1,7 +1,10 @@
 //! The macOS versions of the Linux functions.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
@@ -37,6 +40,14 @@ pub fn disable_core_dumps() {}
 
 /// Does nothing: macOS has no signal for the end of a parent.
 pub fn kill_child_on_exit(_: &mut Command) {}
+
+/// See [`super::files::for_each_name`].
+pub fn for_each_name(directory: &Path, mut each: impl FnMut(&OsStr)) -> io::Result<Option<File>> {
+    for entry in fs::read_dir(directory)? {
+        each(&entry?.file_name());
+    }
+    Ok(None)
+}
 
 /// Returns the address of `errno`, which a signal handler must restore.
 ///
