@@ -1,19 +1,9 @@
 //! Signs JWTs with PS256 and ES256.
 //!
-//! jsonwebtoken writes the JWT and ring signs it, through jsonwebtoken's provider interface. This avoids a second
-//! crypto library.
-
-use std::sync::Once;
+//! Written here rather than by a crate: a JWT is two pieces of JSON in base64url, and ring signs them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, KeyUtils};
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType, Jwk,
-};
-use jsonwebtoken::signature::{self, Signer};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::digest;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PSS_SHA256, RsaKeyPair};
@@ -31,61 +21,66 @@ use crate::base::secret::Secret;
 /// # Errors
 /// The message fits after the key file's name. It contains nothing of the key.
 pub fn ps256(claims: &impl Serialize, key_id: &str, private_key_pem: &Secret) -> Result<Secret, &'static str> {
-    // Checked first, because jsonwebtoken's error would be less specific.
-    let der = read_key(private_key_pem)?;
-    let mut header = Header::new(Algorithm::PS256);
-    header.kid = Some(key_id.to_owned());
-    encode(&header, claims, &EncodingKey::from_rsa_der(der.secret_der()))
+    let pair = read_key(private_key_pem)?;
+    let header = Header { typ: "JWT", alg: "PS256", kid: Some(key_id), jwk: None };
+    encode(&header, claims, |message| {
+        let mut signature = vec![0; pair.public().modulus_len()];
+        pair.sign(&RSA_PSS_SHA256, &SystemRandom::new(), message, &mut signature).ok()?;
+        Some(signature)
+    })
 }
 
-fn encode(header: &Header, claims: &impl Serialize, key: &EncodingKey) -> Result<Secret, &'static str> {
-    static PROVIDER: CryptoProvider = CryptoProvider {
-        signer_factory: |algorithm, key| match algorithm {
-            Algorithm::PS256 => Ok(Box::new(RingPs256(key.clone()))),
-            Algorithm::ES256 => Ok(Box::new(RingEs256(key.clone()))),
-            _ => Err(ErrorKind::InvalidAlgorithm.into()),
-        },
-        verifier_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
-        key_utils: KeyUtils::new_unimplemented(),
-    };
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        let _ = PROVIDER.install_default();
-    });
-    jsonwebtoken::encode(header, claims, key).map(Secret::new).map_err(|_| "its private key cannot sign")
+/// The header of a JWT (RFC 7515, 4.1).
+#[derive(Serialize)]
+struct Header<'a> {
+    typ: &'a str,
+    alg: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwk: Option<PublicKey<'a>>,
+}
+
+/// A public P-256 key (RFC 7518, 6.2.1).
+#[derive(Serialize)]
+struct PublicKey<'a> {
+    kty: &'a str,
+    crv: &'a str,
+    x: &'a str,
+    y: &'a str,
+}
+
+/// Writes a JWT in the compact form (RFC 7515, 3.1), with the signature that `sign` returns.
+fn encode(
+    header: &Header<'_>,
+    claims: &impl Serialize,
+    sign: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+) -> Result<Secret, &'static str> {
+    let cannot_sign = "its private key cannot sign";
+    let header = serde_json::to_vec(header).map_err(|_| cannot_sign)?;
+    let claims = serde_json::to_vec(claims).map_err(|_| cannot_sign)?;
+    let mut jwt = URL_SAFE_NO_PAD.encode(header);
+    jwt.push('.');
+    URL_SAFE_NO_PAD.encode_string(claims, &mut jwt);
+    let signature = sign(jwt.as_bytes()).ok_or(cannot_sign)?;
+    jwt.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut jwt);
+    Ok(Secret::new(jwt))
 }
 
 /// Reads a PEM key in PKCS#8 or PKCS#1. Ignores text before it ("PLEASE DO NOT REMOVE THIS LINE!").
-fn read_key(pem: &Secret) -> Result<PrivateKeyDer<'static>, &'static str> {
+fn read_key(pem: &Secret) -> Result<RsaKeyPair, &'static str> {
     let der = PrivateKeyDer::from_pem_slice(pem.expose().trim().as_bytes())
         .map_err(|_| "its private_key is not a PEM private key")?;
     match key_pair(der.secret_der()) {
         Ok(pair) if pair.public().modulus_len() < 256 => Err("its private key is shorter than 2048 bits"),
-        Ok(_) => Ok(der),
+        Ok(pair) => Ok(pair),
         Err(_) => Err("its private_key is not a valid RSA key"),
     }
 }
 
 fn key_pair(der: &[u8]) -> Result<RsaKeyPair, ring::error::KeyRejected> {
     RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der))
-}
-
-struct RingPs256(EncodingKey);
-
-impl Signer<Vec<u8>> for RingPs256 {
-    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        let pair = key_pair(self.0.as_bytes()).map_err(signature::Error::from_source)?;
-        let mut signature = vec![0; pair.public().modulus_len()];
-        pair.sign(&RSA_PSS_SHA256, &SystemRandom::new(), message, &mut signature)
-            .map_err(signature::Error::from_source)?;
-        Ok(signature)
-    }
-}
-
-impl JwtSigner for RingPs256 {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::PS256
-    }
 }
 
 /// The P-256 key that a login's refresh token is bound to. It signs the proofs of possession (DPoP, RFC 9449).
@@ -139,17 +134,10 @@ impl ProofKey {
     /// # Errors
     /// The key cannot sign. Not expected for a key that could be read.
     pub fn proof(&self, claims: &impl Serialize) -> Result<Secret, &'static str> {
-        let public = EllipticCurveKeyParameters {
-            key_type: EllipticCurveKeyType::EC,
-            curve: EllipticCurve::P256,
-            x: self.x.clone(),
-            y: self.y.clone(),
-        };
-        let mut header = Header::new(Algorithm::ES256);
-        header.typ = Some("dpop+jwt".into());
-        header.jwk =
-            Some(Jwk { common: CommonParameters::default(), algorithm: AlgorithmParameters::EllipticCurve(public) });
-        encode(&header, claims, &EncodingKey::from_ec_der(&decode(&self.pkcs8)?))
+        let pair = ec_key_pair(&decode(&self.pkcs8)?).map_err(|_| "its private key cannot sign")?;
+        let jwk = PublicKey { kty: "EC", crv: "P-256", x: &self.x, y: &self.y };
+        let header = Header { typ: "dpop+jwt", alg: "ES256", kid: None, jwk: Some(jwk) };
+        encode(&header, claims, |message| Some(pair.sign(&SystemRandom::new(), message).ok()?.as_ref().to_vec()))
     }
 }
 
@@ -159,22 +147,6 @@ fn decode(text: &Secret) -> Result<Zeroizing<Vec<u8>>, &'static str> {
 
 fn ec_key_pair(der: &[u8]) -> Result<EcdsaKeyPair, ring::error::KeyRejected> {
     EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new())
-}
-
-struct RingEs256(EncodingKey);
-
-impl Signer<Vec<u8>> for RingEs256 {
-    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        let pair = ec_key_pair(self.0.as_bytes()).map_err(signature::Error::from_source)?;
-        let signature = pair.sign(&SystemRandom::new(), message).map_err(|_| signature::Error::new())?;
-        Ok(signature.as_ref().to_vec())
-    }
-}
-
-impl JwtSigner for RingEs256 {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::ES256
-    }
 }
 
 #[cfg(test)]
@@ -218,6 +190,23 @@ mod tests {
         for text in ["", "!", "AAAA"] {
             assert!(ProofKey::from_text(Secret::wrapping(text.into())).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_jwt_is_its_header_and_its_claims_and_the_signature_of_both() {
+        let header = Header { typ: "JWT", alg: "PS256", kid: Some("k\"1"), jwk: None };
+        let mut signed = Vec::new();
+        let jwt = encode(&header, &serde_json::json!({"iss": "a"}), |message| {
+            signed = message.to_vec();
+            Some(vec![0xff, 0xfe])
+        });
+        let jwt = jwt.expect("a JWT");
+        let (message, signature) = jwt.expose().rsplit_once('.').expect("three parts");
+        assert_eq!((message.as_bytes(), signature), (&signed[..], "__4"));
+        let parts: Vec<Vec<u8>> =
+            message.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).expect("base64url")).collect();
+        assert_eq!(parts, [&br#"{"typ":"JWT","alg":"PS256","kid":"k\"1"}"#[..], br#"{"iss":"a"}"#]);
+        assert_eq!(encode(&header, &(), |_| None).expect_err("no signature"), "its private key cannot sign");
     }
 
     #[test]
