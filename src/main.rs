@@ -1,5 +1,4 @@
 //! The process: gathers its state, calls [`ycred::run`], writes the outcome and exits.
-#![expect(clippy::disallowed_methods, reason = "the one place that takes the environment")]
 
 use std::panic;
 use std::process::ExitCode;
@@ -9,7 +8,11 @@ use ycred::base::error::{self, Kind};
 use ycred::base::secret::Secret;
 use ycred::process::stdio::{Stdin, deliver, print_stderr, print_stdout};
 use ycred::process::{Outcome, Process};
+use ycred::system::memory::Arena;
 use ycred::system::{self, process};
+
+#[global_allocator]
+static ALLOCATOR: Arena = Arena::new();
 
 fn main() -> ExitCode {
     let clock = system::clock::clock();
@@ -18,7 +21,7 @@ fn main() -> ExitCode {
     // A panic message may contain a secret. Only `report_panic` prints it, masked and on one line.
     panic::set_hook(Box::new(|_| ()));
     let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| {
-        let (arguments, environment) = (std::env::args_os().collect(), Environment::new(std::env::vars_os()));
+        let (arguments, environment) = (std::env::args_os().collect(), Environment::of(process::environment()));
         let (print_stderr, print_stdout) = (&print_stderr, &print_stdout);
         let stdin = Box::new(Stdin::default());
         ycred::run(Process { arguments, environment, stdin, clock, began, print_stderr, print_stdout })

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod loopback;
+pub mod memory;
 pub mod peer;
 
 mod unix;

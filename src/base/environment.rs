@@ -2,6 +2,7 @@
 //!
 //! An empty variable counts as unset, as in kubectl, docker and curl.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
@@ -109,16 +110,24 @@ pub const BROWSER: &str = "BROWSER";
 
 /// The environment of this process, read once by `main`.
 #[derive(Clone, Default)]
-pub struct Environment(Arc<Vec<(OsString, OsString)>>);
+pub struct Environment(Arc<Vec<(Text, Text)>>);
+
+/// Borrowed from the process, which never changes its environment, so that a run does not copy it.
+type Text = Cow<'static, OsStr>;
 
 impl Environment {
     pub fn new(pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        Self(Arc::new(pairs.into_iter().collect()))
+        Self(Arc::new(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()))
+    }
+
+    /// Takes the variables of this process without copying them.
+    pub fn of(pairs: impl IntoIterator<Item = (&'static OsStr, &'static OsStr)>) -> Self {
+        Self(Arc::new(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()))
     }
 
     /// Returns the variable's value. `None` if it is unset or empty.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_os_str())
+        self.0.iter().find(|(key, value)| **key == *name && !value.is_empty()).map(|(_, value)| value.as_ref())
     }
 
     /// Returns the variable's value as UTF-8.

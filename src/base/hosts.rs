@@ -110,8 +110,6 @@ impl fmt::Display for Host {
 pub struct Pattern {
     host: Host,
     is_wildcard: bool,
-    /// The entry is from the profile's `hosts`. Only such an entry allows plain http, and only to a loopback host.
-    is_from_profile: bool,
 }
 
 impl Pattern {
@@ -133,25 +131,18 @@ impl Pattern {
         {
             return Err("is too wide: a wildcard needs a domain of at least two labels, and no port");
         }
-        Ok(Self { host, is_wildcard, is_from_profile: true })
-    }
-
-    fn built_in(text: &str) -> Option<Self> {
-        Self::parse(text).ok().map(|pattern| Self { is_from_profile: false, ..pattern })
+        Ok(Self { host, is_wildcard })
     }
 
     fn covers(&self, asked: &Host) -> bool {
-        let has_name = if self.is_wildcard {
-            asked.name.strip_suffix(&self.host.name).is_some_and(|front| front.len() > 1 && front.ends_with('.'))
-        } else {
-            asked.name == self.host.name
-        };
+        let has_name =
+            if self.is_wildcard { is_below(&self.host.name, &asked.name) } else { asked.name == self.host.name };
         let default_port = if asked.scheme == Some(Scheme::Http) { 80 } else { 443 };
         let has_port = match self.host.port {
             None => matches!(asked.port, None | Some(443)),
             Some(port) => asked.port.unwrap_or(default_port) == port,
         };
-        let has_scheme = asked.scheme != Some(Scheme::Http) || (self.is_from_profile && asked.is_loopback());
+        let has_scheme = asked.scheme != Some(Scheme::Http) || asked.is_loopback();
         has_name && has_port && has_scheme
     }
 
@@ -161,17 +152,22 @@ impl Pattern {
     }
 }
 
+/// Returns true if a name is below a domain, by at least one label.
+fn is_below(domain: &str, name: &str) -> bool {
+    name.strip_suffix(domain).is_some_and(|front| front.len() > 1 && front.ends_with('.'))
+}
+
 /// The hosts that may receive the token of one profile.
 #[derive(Clone, Debug)]
 pub struct Allowed {
-    /// The registries of the installation, and the profile's `hosts`.
-    hosts: Vec<Pattern>,
-    /// The installation's own APIs.
-    apis: Option<Pattern>,
+    /// The built-in hosts. Not parsed: most hooks receive no host, and a hit costs as little as possible.
+    installation: Option<&'static Installation>,
+    /// The profile's `hosts`. Only these allow plain http, and only to a loopback host.
+    profile_hosts: Vec<Pattern>,
 }
 
 /// The list without any host.
-pub static NONE: Allowed = Allowed { hosts: Vec::new(), apis: None };
+pub static NONE: Allowed = Allowed { installation: None, profile_hosts: Vec::new() };
 
 /// Which hosts of an installation a hook's clients may send a token to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,12 +179,12 @@ pub enum HostScope {
     Apis,
 }
 
-/// The built-in hosts of an installation.
+/// The built-in hosts of an installation. All are names in lower case without a port.
+#[derive(Debug)]
 struct Installation {
-    /// The API endpoint, as in the profile.
+    /// The API endpoint, as in the profile. The other APIs have names below it.
     endpoint: &'static str,
     registries: &'static [&'static str],
-    apis: &'static str,
 }
 
 /// The endpoint of the default installation.
@@ -205,24 +201,15 @@ const INSTALLATIONS: &[Installation] = &[
             "registry.yandexcloud.net",
             "registry.pe.yandexcloud.net",
         ],
-        apis: "*.api.cloud.yandex.net",
     },
-    Installation { endpoint: "api.yandexcloud.kz", registries: &["cr.yandexcloud.kz"], apis: "*.api.yandexcloud.kz" },
+    Installation { endpoint: "api.yandexcloud.kz", registries: &["cr.yandexcloud.kz"] },
 ];
 
 impl Allowed {
     /// Combines the built-in hosts of an installation with a profile's `hosts`.
     pub fn new(endpoint_host: &str, profile_hosts: &[Pattern]) -> Self {
         let installation = INSTALLATIONS.iter().find(|installation| installation.endpoint == endpoint_host);
-        let registries = installation.map_or(&[][..], |installation| installation.registries);
-        Self {
-            hosts: registries
-                .iter()
-                .filter_map(|host| Pattern::built_in(host))
-                .chain(profile_hosts.iter().cloned())
-                .collect(),
-            apis: installation.and_then(|installation| Pattern::built_in(installation.apis)),
-        }
+        Self { installation, profile_hosts: profile_hosts.to_vec() }
     }
 
     /// Returns true if a client of a registry may send the token to the host.
@@ -232,13 +219,23 @@ impl Allowed {
 
     /// Returns true if a client of this scope may send the token to the host.
     pub fn covers_for(&self, scope: HostScope, asked: &Host) -> bool {
-        let apis = self.apis.iter().filter(|_| scope == HostScope::Apis);
-        self.hosts.iter().chain(apis).any(|pattern| pattern.covers(asked))
+        self.installation.is_some_and(|installation| installation.covers(scope, asked))
+            || self.profile_hosts.iter().any(|pattern| pattern.covers(asked))
     }
 
     /// Returns the hosts that are not wildcards, for docker's `list` and go's first request.
     pub fn singles(&self) -> impl Iterator<Item = String> + '_ {
-        self.hosts.iter().filter_map(Pattern::single)
+        let registries = self.installation.map_or(&[][..], |installation| installation.registries);
+        registries.iter().map(|host| (*host).to_owned()).chain(self.profile_hosts.iter().filter_map(Pattern::single))
+    }
+}
+
+impl Installation {
+    /// Returns true if the host is one of this installation, by https.
+    fn covers(&self, scope: HostScope, asked: &Host) -> bool {
+        let is_listed = self.registries.contains(&asked.name.as_str())
+            || (scope == HostScope::Apis && is_below(self.endpoint, &asked.name));
+        is_listed && asked.scheme != Some(Scheme::Http) && matches!(asked.port, None | Some(443))
     }
 }
 

@@ -6,7 +6,6 @@
 //! kubernetes/cloud-provider-gcp#1122).
 
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use ring::digest;
@@ -57,13 +56,13 @@ impl MissingFile {
 impl Identity {
     /// Starts an identity with the source's name.
     pub fn of(source: &str) -> Self {
-        Self { lines: vec![format!("source={source:?}")], files: Vec::new() }
+        Self { lines: vec![line("source", source.as_ref())], files: Vec::new() }
     }
 
     /// Adds a setting. Uses the debug format, which is unambiguous, and lossless for paths that are not UTF-8.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
-        self.lines.push(format!("{key}={:?}", value.as_ref()));
+        self.lines.push(line(key, value.as_ref()));
         self
     }
 
@@ -119,7 +118,7 @@ impl Identity {
     /// Adds a service account that this identity impersonates.
     #[must_use]
     pub fn impersonating(mut self, account: &str) -> Self {
-        self.lines.push(format!("impersonate={account:?}"));
+        self.lines.push(line("impersonate", account.as_ref()));
         self
     }
 
@@ -142,10 +141,12 @@ impl Identity {
             self.lines.iter().partition(|line| line.starts_with("impersonate="));
         lines.sort();
         lines.append(&mut chain);
-        lines.iter().fold(String::new(), |mut text, line| {
-            let _ = writeln!(text, "{line}");
-            text
-        })
+        let mut text = String::with_capacity(lines.iter().map(|line| line.len() + 1).sum());
+        for line in lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        text
     }
 
     /// Returns the files with content that belongs to the identity.
@@ -159,6 +160,16 @@ impl Identity {
     }
 }
 
+/// Returns `key="value"`, with the value in debug format.
+fn line(key: &str, value: &OsStr) -> String {
+    // Formatting character by character is a tenth of what a cache hit costs, and most values need no escapes.
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
+    match value.to_str() {
+        Some(value) if value.bytes().all(is_plain) => [key, "=\"", value, "\""].concat(),
+        _ => format!("{key}={value:?}"),
+    }
+}
+
 /// Returns the SHA-256 of a value, for names and to detect changed content.
 pub fn value_digest(value: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
@@ -168,14 +179,15 @@ pub fn value_digest(value: &[u8]) -> [u8; 32] {
 
 /// Returns bytes as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     fn base() -> Identity {
@@ -191,6 +203,21 @@ mod tests {
             .with_file("key-file", Path::new("/keys/a.json"));
         assert_eq!(base().name(), other.name());
         assert_eq!(base().name().len(), 32);
+    }
+
+    #[test]
+    fn a_value_without_escapes_has_the_debug_format_too() {
+        for character in (0..=0x2ff).filter_map(char::from_u32) {
+            let value = OsString::from(format!("a{character}b"));
+            assert_eq!(line("key", &value), format!("key={value:?}"), "{character:?}");
+        }
+        assert_eq!(line("key", OsStr::new("")), "key=\"\"");
+    }
+
+    #[test]
+    fn bytes_are_printed_in_hexadecimal() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(hex(&all), all.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     }
 
     #[test]

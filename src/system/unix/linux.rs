@@ -1,7 +1,7 @@
 //! Functions that are specific to Linux.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, c_char};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -22,6 +22,15 @@ pub const PROGRAM: &str = "/proc/self/exe";
 pub fn effective_uid() -> u32 {
     // SAFETY: getauxval takes a plain integer, and reads memory that the kernel initialized before the process started.
     u32::try_from(unsafe { libc::getauxval(libc::AT_EUID) }).unwrap_or(u32::MAX)
+}
+
+/// Returns the array of this process's variables, which the C library initialises.
+pub fn environment() -> *const *const c_char {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: a variable of the C library, which is initialised before `main` and which nothing in this program writes.
+    unsafe { environ }
 }
 
 /// Returns the path that this process was started with (getauxval(3), `AT_EXECFN`).

@@ -1,7 +1,7 @@
 //! The macOS versions of the Linux functions.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, c_char};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,12 @@ pub const PROGRAM: &str = "";
 pub fn effective_uid() -> u32 {
     // SAFETY: geteuid takes no arguments, writes no memory and cannot fail (POSIX).
     unsafe { libc::geteuid() }
+}
+
+/// Returns the array of this process's variables, which the C library initialises.
+pub fn environment() -> *const *const c_char {
+    // SAFETY: takes no arguments; the pointer that it returns is always valid, and nothing in this program writes there.
+    unsafe { *libc::_NSGetEnviron() as *const *const c_char }
 }
 
 /// Returns `None`: only std knows the path here.

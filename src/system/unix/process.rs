@@ -1,11 +1,12 @@
 //! Functions for this process and its children.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -17,6 +18,26 @@ use crate::system::unix::{os, signals};
 /// Returns the effective user id, which decides whether this user owns a file.
 pub fn effective_uid() -> u32 {
     os::effective_uid()
+}
+
+/// Returns the variables of this process, without a copy.
+///
+/// std's own function copies every name and value. As in std, an entry without `=` after its first character is skipped.
+pub fn environment() -> impl Iterator<Item = (&'static OsStr, &'static OsStr)> {
+    let first = os::environment();
+    let entries = (0..).map_while(move |index| {
+        // SAFETY: the C library initialises the array before `main`: null, or pointers to strings up to a null pointer.
+        // `map_while` stops there, so `index` never goes beyond it. Nothing in this program changes the environment of the
+        // process, so the array and its strings are never moved or written.
+        unsafe {
+            let entry = if first.is_null() { first.cast() } else { *first.add(index) };
+            (!entry.is_null()).then(|| CStr::from_ptr::<'static>(entry).to_bytes())
+        }
+    });
+    entries.filter_map(|entry| {
+        let at = 1 + entry.get(1..)?.iter().position(|byte| *byte == b'=')?;
+        Some((OsStr::from_bytes(&entry[..at]), OsStr::from_bytes(&entry[at + 1..])))
+    })
 }
 
 /// Returns the executable of this process. On Linux this works without `/proc` too.
