@@ -26,8 +26,16 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The binary under test.
-pub const YCRED: &str = env!("CARGO_BIN_EXE_ycred");
+/// The binary under test: the one that cargo has built, or the one in `YCRED_TEST_BINARY` while the tests are compiled.
+///
+/// `YCRED_TEST_BINARY=/path/to/ycred cargo test --test integration` compiles this file again if the variable has changed.
+pub const YCRED: &str = match option_env!("YCRED_TEST_BINARY") {
+    Some(path) => path,
+    None => env!("CARGO_BIN_EXE_ycred"),
+};
+
+/// The binary under test was built elsewhere: it is a release build, without what debug builds add for tests.
+pub const IS_SHIPPED: bool = option_env!("YCRED_TEST_BINARY").is_some();
 
 /// CI sets this variable to require every client program.
 const REQUIRE_CLIENTS: &str = "YCRED_TEST_REQUIRE_CLIENTS";
@@ -563,6 +571,14 @@ mod tests {
         let expected =
             ["HOME", "ONE", "PATH", "THREE", "TMPDIR", "YCRED_CACHE_DIR", "YCRED_CONFIG_DIR", "YCRED_STATE_DIR"];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn the_binary_under_test_is_the_one_that_was_asked_for() {
+        if let Some(path) = std::env::var_os("YCRED_TEST_BINARY") {
+            assert_eq!(path, YCRED, "set YCRED_TEST_BINARY for `cargo test`, not for the test binary alone");
+        }
+        assert!(Path::new(YCRED).is_absolute() && Path::new(YCRED).exists(), "{YCRED}");
     }
 
     #[test]

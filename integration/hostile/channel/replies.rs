@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::emulator::faults::Fault;
+use crate::harness::IS_SHIPPED;
 use crate::hooks::{Form, expiry_in, forms};
 use crate::world::World;
 
@@ -156,17 +157,14 @@ fn a_server_cannot_inject_a_line_into_a_reply() {
     }
 }
 
-#[cfg(not(debug_assertions))]
-#[test]
-fn a_release_build_ignores_the_panic_variable() {
-    let world = World::new();
-    world.ycred(&["token"]).env("YCRED_DEBUG_PANIC", "x").run().succeeds().stderr_is_empty();
-}
-
-#[cfg(debug_assertions)]
 #[test]
 fn a_panic_exits_5_with_one_masked_line_and_an_empty_stdout() {
     let world = World::new();
+    if IS_SHIPPED || cfg!(not(debug_assertions)) {
+        // A release build cannot be made to panic.
+        world.ycred(&["token"]).env("YCRED_DEBUG_PANIC", "x").run().succeeds().stderr_is_empty();
+        return;
+    }
     // Hooks with several replies may have written some of them before the panic.
     for (_, form) in forms().filter(|(hook, _)| (hook.failure)(5) == 5) {
         for flags in [&[][..], &["-vvv"]] {
