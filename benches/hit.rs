@@ -1,11 +1,14 @@
 //! Measures cache hits and misses: complete processes of the release build, compared with other programs.
 //!
 //! `cargo bench` runs the benchmark. `cargo bench -- --quick` only checks that it works. It prints medians, ratios and
-//! numbers of system calls. It asserts nothing about time, because timings on a shared machine vary.
+//! numbers of system calls, instructions and page faults. It fails if instructions or system calls exceed the budget,
+//! because these are exact. It asserts nothing about time and page faults, which vary with the machine.
 //! docs/performance.md has results and goals.
 //!
-//! * A hit is `ycred kubectl` with a cached record, which one request to the emulator has created. It is compared with
-//!   `/bin/true`, and with `gke-gcloud-auth-plugin` and its own cache if that is installed.
+//! * A hit is `ycred kubectl` with a cached record, which one request to the emulator has created. The build that cargo
+//!   makes is compared with `/bin/true`, and with programs for the same purpose and their own warm caches, as far as they
+//!   are installed: `gke-gcloud-auth-plugin`, `docker-credential-ecr-login`, and git's `credential-cache` with its daemon.
+//! * `YCRED_BENCH_STATIC` names the static build, which ships. The budget is for that one.
 //! * A miss is the same call with the record removed before each run. It is compared with `curl`, which sends the same
 //!   request with a ready-made JWT to the same emulator over TLS. Both trust the root certificates of this machine and
 //!   the emulator's.
@@ -60,22 +63,40 @@ fn run(is_quick: bool) -> Result<()> {
         Candidate::new("/bin/true", Program::of("/bin/true")),
         Candidate::new("ycred kubectl", hit.clone()),
         Candidate::new("ycred kubectl, among 1000 profiles and 1000 records", crowded),
-        Candidate::new("ycred docker get", fixture.docker()?),
+        Candidate::new("ycred docker get", fixture.docker(Path::new(YCRED), "docker-credential-ycred")?),
         Candidate::new("ycred token", fixture.ycred(&["token"])),
     ];
-    match fixture.gke()? {
-        Some(gke) => candidates.push(Candidate::new("gke-gcloud-auth-plugin, warm", gke)),
-        None => writeln!(
-            out,
-            "gke-gcloud-auth-plugin: skipped, because it is not installed or does not use the prepared cache"
-        )?,
+    let shipped = std::env::var_os("YCRED_BENCH_STATIC").filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(path) = &shipped {
+        let program = |arguments: &[&str]| Program { program: path.clone(), ..fixture.ycred(arguments) };
+        candidates.push(Candidate::new("static ycred kubectl", program(&["kubectl"])));
+        candidates
+            .push(Candidate::new("static ycred docker get", fixture.docker(path, "docker-credential-ycred-bench")?));
+        candidates
+            .push(Candidate::new("static ycred kubectl, through an alias", fixture.aliased(program(&["kubectl"]))?));
+    } else {
+        writeln!(out, "static build: skipped, because YCRED_BENCH_STATIC does not name one")?;
+    }
+    let daemon = fixture.git_daemon()?;
+    let others = [
+        ("gke-gcloud-auth-plugin, warm", fixture.gke()?),
+        ("docker-credential-ecr-login, warm", fixture.ecr()?),
+        ("git credential-cache, daemon running", daemon.as_ref().map(|daemon| daemon.get.clone())),
+    ];
+    for (name, program) in others {
+        match program {
+            Some(program) => candidates.push(Candidate::new(name, program)),
+            None => {
+                writeln!(out, "{name}: skipped, because it is not installed or does not use the prepared cache")?;
+            }
+        }
     }
     measure(&mut candidates, rounds, |_| Ok(()))?;
     print_table(&mut out, &candidates)?;
-    if let [_, ycred, .., gke] = &candidates[..]
-        && gke.name.starts_with("gke")
-    {
-        writeln!(out, "ycred is {:.1} times as fast as gke-gcloud-auth-plugin", gke.ratio_to(ycred))?;
+    let fastest =
+        candidates.iter().find(|candidate| candidate.name == "static ycred kubectl").unwrap_or(&candidates[1]);
+    for other in candidates.iter().filter(|candidate| !candidate.name.contains("ycred")) {
+        writeln!(out, "{} is {:.2} times as fast as {}", fastest.name, other.ratio_to(fastest), other.name)?;
     }
     let requests = fixture.emulator.requests(TOKENS);
     if requests != 1 {
@@ -83,8 +104,11 @@ fn run(is_quick: bool) -> Result<()> {
     }
     writeln!(out, "The emulator received one request, which filled the cache.")?;
 
-    writeln!(out, "\nSystem calls of a hit")?;
-    count_calls(&mut out, &fixture, &candidates)?;
+    writeln!(out, "\nSystem calls, instructions and page faults of a hit")?;
+    let excess = count(&mut out, &fixture, &candidates)?;
+    if !excess.is_empty() {
+        return Err(format!("over the budget: {}", excess.join(", ")).into());
+    }
 
     writeln!(out, "\nA miss over TLS, {misses} rounds")?;
     let Some(curls) = fixture.curls()? else {
@@ -157,17 +181,26 @@ impl Fixture {
             ("YCRED_CONFIG_DIR".into(), self.path("config").into()),
             ("YCRED_CACHE_DIR".into(), self.path("cache").into()),
             ("YCRED_PROFILE".into(), PROFILE.into()),
+            // With PATH, six variables.
+            ("LANG".into(), "C.UTF-8".into()),
         ];
         program
     }
 
-    /// Returns a call of the docker hook by its symlink.
-    fn docker(&self) -> Result<Program> {
-        let link = self.path("bin/docker-credential-ycred");
-        std::os::unix::fs::symlink(YCRED, &link)?;
+    /// Returns a call of the docker hook by a symlink.
+    fn docker(&self, binary: &Path, name: &str) -> Result<Program> {
+        let link = self.path("bin").join(name);
+        std::os::unix::fs::symlink(binary, &link)?;
         let mut program = self.ycred(&["get"]);
         program.program = link;
         program.stdin = Some("cr.yandex".into());
+        Ok(program)
+    }
+
+    /// Returns the call with an alias as its profile, as after `ycred use`.
+    fn aliased(&self, mut program: Program) -> Result<Program> {
+        fs::write(self.path("config/default.toml"), format!("use = \"{PROFILE}\"\n"))?;
+        program.environment.retain(|(name, _)| name != "YCRED_PROFILE");
         Ok(program)
     }
 
@@ -229,6 +262,56 @@ impl Fixture {
         Ok(program.output().ok().filter(|output| output.contains("ya29.bench")).map(|_| program))
     }
 
+    /// Returns a call of Amazon's helper with a token in its own cache, which it finds by the access key and the region.
+    fn ecr(&self) -> Result<Option<Program>> {
+        let Some(path) = find("docker-credential-ecr-login") else { return Ok(None) };
+        fs::create_dir_all(self.path("home/.ecr"))?;
+        // The prefix of the cache's keys: the access key, then the MD5 digest of nothing, in base64.
+        let mut digest = b"AKIABENCH".to_vec();
+        digest.extend([0xd4, 0x1d, 0x8c, 0xd9, 0x8f, 0x00, 0xb2, 0x04, 0xe9, 0x80, 0x09, 0x98, 0xec, 0xf8, 0x42, 0x7e]);
+        let prefix = base64(&digest);
+        let host = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+        let entry = json!({"AuthorizationToken": base64(b"AWS:bench"), "RequestedAt": "2026-01-01T00:00:00Z",
+            "ExpiresAt": "2099-01-01T00:00:00Z", "ProxyEndpoint": format!("https://{host}"), "Service": "ecr"});
+        let key = format!("us-east-1-{prefix}-123456789012");
+        let cache = json!({"Version": "1.0", "Registries": {key: entry}});
+        fs::write(self.path("home/.ecr/cache.json"), cache.to_string())?;
+        let mut program = Program::of(path);
+        program.arguments = vec!["get".into()];
+        program.environment = vec![
+            ("HOME".into(), self.path("home").into()),
+            ("AWS_ACCESS_KEY_ID".into(), "AKIABENCH".into()),
+            ("AWS_SECRET_ACCESS_KEY".into(), "bench".into()),
+            ("AWS_REGION".into(), "us-east-1".into()),
+            // Without its cache it would ask this machine's metadata service and Amazon.
+            ("AWS_EC2_METADATA_DISABLED".into(), "true".into()),
+            ("HTTPS_PROXY".into(), "http://127.0.0.1:1".into()),
+        ];
+        program.stdin = Some(host.into());
+        Ok(program.output().ok().filter(|output| output.contains("bench")).map(|_| program))
+    }
+
+    /// Starts git's credential daemon with a password for a host.
+    fn git_daemon(&self) -> Result<Option<GitDaemon>> {
+        let Some(path) = find("git") else { return Ok(None) };
+        let directory = self.path("git");
+        fs::create_dir_all(&directory)?;
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
+        let call = |operation: &str, stdin: &str| {
+            let mut program = Program::of(&path);
+            let socket = format!("--socket={}", directory.join("socket").display());
+            program.arguments = vec!["credential-cache".into(), socket.into(), operation.into()];
+            program.environment = vec![("HOME".into(), self.path("home").into())];
+            program.stdin = Some(stdin.into());
+            program
+        };
+        let host = "protocol=https\nhost=cr.yandex\n";
+        // The daemon keeps this call's streams open, so its output must not be waited for.
+        call("store", &format!("{host}username=iam\npassword=bench\n")).time()?;
+        let daemon = GitDaemon { get: call("get", host), exit: call("exit", "") };
+        Ok(daemon.get.output().ok().filter(|output| output.contains("password=bench")).map(|_| daemon))
+    }
+
     /// Returns two calls of curl with the request that ycred sends: with the root certificates that ycred loads, and
     /// with only the emulator's.
     fn curls(&self) -> Result<Option<[Candidate; 2]>> {
@@ -273,6 +356,23 @@ impl Fixture {
     }
 }
 
+/// A running `git credential-cache--daemon`, which ends with this value.
+struct GitDaemon {
+    get: Program,
+    exit: Program,
+}
+
+impl Drop for GitDaemon {
+    fn drop(&mut self) {
+        let _ = self.exit.time();
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file())
@@ -303,7 +403,16 @@ impl Program {
 
     /// Runs the program and returns its stdout.
     fn output(&self) -> Result<String> {
-        let output = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
+        let mut command = self.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.stdin.is_some() {
+            command.stdin(Stdio::piped());
+        }
+        let mut child = command.spawn()?;
+        if let (Some(content), Some(mut pipe)) = (&self.stdin, child.stdin.take()) {
+            pipe.write_all(content.as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
         match output.status.success() {
             true => Ok(String::from_utf8(output.stdout)?),
             false => Err(format!("{}: {}", self.program.display(), String::from_utf8_lossy(&output.stderr)).into()),
@@ -408,28 +517,104 @@ fn format_time(time: Duration) -> String {
 const FIRST: &str = "prctl(PR_SET_DUMPABLE";
 const LAST: &str = "write(1, ";
 
-/// Prints the number of system calls of each candidate.
-fn count_calls(out: &mut impl io::Write, fixture: &Fixture, candidates: &[Candidate]) -> Result<()> {
-    let Some(strace) = find("strace") else {
-        writeln!(out, "  skipped, because strace is not installed")?;
-        return Ok(());
-    };
-    writeln!(out, "  {:<54} {:>9} {:>9} {:>9} {:>9}", "", "all", "own", "threads", "sockets")?;
+/// The instructions of `ycred kubectl` as a static binary, with six variables in its environment.
+const INSTRUCTIONS: u64 = 120_000;
+
+/// Returns how many system calls of its own a hit may make.
+fn call_budget(name: &str) -> usize {
+    let stdin = if name.contains("docker") { 3 } else { 0 };
+    let alias = if name.contains("alias") { 4 } else { 0 };
+    12 + stdin + alias
+}
+
+/// Prints the exact numbers of each candidate. Returns what exceeds the budget.
+fn count(out: &mut impl io::Write, fixture: &Fixture, candidates: &[Candidate]) -> Result<Vec<String>> {
+    let (strace, valgrind, perf) = (find("strace"), find("valgrind"), find("perf"));
+    for (tool, path) in [("strace", &strace), ("valgrind", &valgrind), ("perf", &perf)] {
+        if path.is_none() {
+            writeln!(out, "  {tool} is not installed: its numbers are missing")?;
+        }
+    }
+    let mut excess = Vec::new();
+    writeln!(
+        out,
+        "  {:<54} {:>7} {:>5} {:>7} {:>7} {:>12} {:>6}",
+        "", "calls", "own", "threads", "sockets", "instructions", "faults"
+    )?;
+    let or_dash = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
     for candidate in candidates {
-        let Some(calls) = trace(&strace, &fixture.path("trace"), &candidate.program)? else {
-            writeln!(out, "  skipped, because strace cannot trace on this machine")?;
-            return Ok(());
+        let (name, program) = (&candidate.name, &candidate.program);
+        let calls = match &strace {
+            Some(strace) => trace(strace, &fixture.path("trace"), program)?,
+            None => None,
         };
-        let is_call = |name: &'static str| move |call: &&String| call.starts_with(name);
-        let first = calls.iter().position(|call| call.starts_with(FIRST));
-        let last = calls.iter().rposition(|call| call.starts_with(LAST));
-        let own = first.zip(last).map_or_else(|| "-".to_owned(), |(first, last)| (last + 1 - first).to_string());
-        let threads = calls.iter().filter(is_call("clone")).count();
-        let sockets = calls.iter().filter(is_call("socket(")).count();
-        writeln!(out, "  {:<54} {:>9} {own:>9} {threads:>9} {sockets:>9}", candidate.name, calls.len())?;
+        let calls = calls.as_deref();
+        let starting_with =
+            |start: &str| calls.map(|calls| calls.iter().filter(|call| call.starts_with(start)).count().to_string());
+        let own = calls.and_then(|calls| {
+            let first = calls.iter().position(|call| call.starts_with(FIRST))?;
+            let last = calls.iter().rposition(|call| call.starts_with(LAST))?;
+            Some(last + 1 - first)
+        });
+        let instructions = valgrind.as_ref().and_then(|valgrind| instructions(valgrind, program));
+        let faults = perf.as_ref().and_then(|perf| page_faults(perf, program));
+        writeln!(
+            out,
+            "  {name:<54} {:>7} {:>5} {:>7} {:>7} {:>12} {:>6}",
+            or_dash(calls.map(|calls| calls.len().to_string())),
+            or_dash(own.map(|own| own.to_string())),
+            or_dash(starting_with("clone")),
+            or_dash(starting_with("socket(")),
+            or_dash(instructions.map(|number| number.to_string())),
+            or_dash(faults.map(|number| number.to_string())),
+        )?;
+        if name.contains("ycred")
+            && let Some(own) = own.filter(|own| *own > call_budget(name))
+        {
+            excess.push(format!("{name}: {own} system calls of its own, at most {}", call_budget(name)));
+        }
+        if name == "static ycred kubectl"
+            && let Some(number) = instructions.filter(|number| *number > INSTRUCTIONS)
+        {
+            excess.push(format!("{name}: {number} instructions, at most {INSTRUCTIONS}"));
+        }
     }
     writeln!(out, "  own: from {FIRST}) to the write of the reply, inclusive")?;
-    Ok(())
+    Ok(excess)
+}
+
+/// Runs the program under another one, and returns what that one prints on stderr. `None` if it fails.
+fn under(tool: &Path, options: &[&str], program: &Program) -> Option<String> {
+    let options = options.iter().map(OsString::from).chain([program.program.clone().into_os_string()]);
+    let whole = Program {
+        program: tool.to_owned(),
+        arguments: options.chain(program.arguments.iter().cloned()).collect(),
+        ..program.clone()
+    };
+    let mut child = whole.command().stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()?;
+    let mut pipe = child.stdin.take()?;
+    pipe.write_all(program.stdin.as_deref().unwrap_or_default().as_bytes()).ok()?;
+    drop(pipe);
+    let output = child.wait_with_output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Counts the instructions of the program itself, without the kernel's. Callgrind counts exactly.
+fn instructions(valgrind: &Path, program: &Program) -> Option<u64> {
+    let printed = under(valgrind, &["--tool=callgrind", "--callgrind-out-file=/dev/null"], program)?;
+    let number = printed.lines().find_map(|line| line.split_once("Collected :"))?.1;
+    number.trim().parse().ok()
+}
+
+/// Counts page faults: the median of five runs, because they depend on what the kernel has in memory.
+fn page_faults(perf: &Path, program: &Program) -> Option<u64> {
+    let counts = (0..5).map(|_| {
+        let printed = under(perf, &["stat", "-x,", "-e", "page-faults"], program)?;
+        printed.lines().find(|line| line.contains("page-faults"))?.split(',').next()?.parse::<u64>().ok()
+    });
+    let mut counts = counts.collect::<Option<Vec<_>>>()?;
+    counts.sort_unstable();
+    counts.get(2).copied()
 }
 
 /// Returns the system calls of a run, or `None` if strace cannot trace here. A call that another thread interrupted
