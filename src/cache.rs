@@ -16,22 +16,28 @@
 //! of that attempt, token or error, without taking the lock. So any number of processes makes one request and reports
 //! one error.
 //!
+//! A failure counts only for processes that would very probably fail in the same way ([`failure`]). The others become
+//! leaders themselves. Processes with different proxies or certificates do not even wait for each other: the lock's name
+//! contains a digest of them.
+//!
 //! If the leader takes too long, one waiter takes a second lock and fetches as the *relief leader*. A lock that does
 //! not work costs an extra request, but never the token.
 //!
 //! Nothing here uses the network: [`crate::obtain`] makes the requests.
 
 pub mod attempt;
+pub mod failure;
 pub mod freshness;
 pub mod record;
 mod watched_files;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Clock, Deadline, Timestamp};
 use crate::base::error::Result;
 use crate::base::identity::{Identity, WatchedFile};
 use crate::base::secret::Secret;
@@ -40,10 +46,13 @@ use crate::cache::freshness::{RenewalRules, Requirements};
 use crate::cache::record::Record;
 use crate::cache::watched_files::Snapshot;
 use crate::disk::store;
-use crate::disk::store::{FileState, Lock};
+use crate::disk::store::{FileState, Lock, LockGuard, LockHolder};
 
 /// The directory of this record format. Each format version has its own, so old and new binaries can alternate.
 const VERSION: &str = "v1";
+
+/// How long to wait for another process that is replacing a record. It takes less than a millisecond.
+const DIRECTORY_LOCK_MAX: Duration = Duration::from_millis(250);
 
 /// The directory of all records, or the reason why there is no such directory.
 pub struct Cache {
@@ -162,19 +171,47 @@ impl Slot<'_> {
         store::replace(&self.path(store::RECORD)?, content, false)
     }
 
-    /// Tries once to take the lock.
-    pub fn try_lock(&self) -> Lock {
-        self.try_lock_file(".lock")
+    /// Tries once to take the lock of the processes with these circumstances ([`failure::Caller::way`]).
+    pub fn try_lock(&self, way: &str) -> Lock {
+        self.try_lock_file(&lock_extension(way, ""))
     }
 
     /// Tries once to take the relief leader's lock. It lets only one waiter fetch next to a leader that takes too long.
-    pub fn try_relief_lock(&self) -> Lock {
-        self.try_lock_file(".relief.lock")
+    pub fn try_relief_lock(&self, way: &str) -> Lock {
+        self.try_lock_file(&lock_extension(way, ".relief"))
     }
 
     fn try_lock_file(&self, extension: &str) -> Lock {
         let path = self.directory().and_then(store::refuse_foreign_directory).and_then(|()| self.path(extension));
         path.map_or_else(Lock::Impossible, |path| store::try_lock(&path))
+    }
+
+    /// Takes the lock of all records for the moment between reading a record and replacing it. Processes with different
+    /// circumstances have different locks, and would otherwise overwrite each other's results.
+    ///
+    /// Gives up after a moment: the holder may be stopped, or the file system may not support such locks.
+    fn lock_directory(&self, clock: &dyn Clock) -> Option<LockGuard> {
+        let deadline = Deadline::after(clock, DIRECTORY_LOCK_MAX);
+        let directory = self.directory().ok()?;
+        match store::wait_for_lock(&deadline, clock, || store::try_lock_directory(directory)) {
+            Lock::Held(guard) => Some(guard),
+            Lock::Busy | Lock::Impossible(_) => None,
+        }
+    }
+
+    /// Returns the process that holds the lock, as far as it has written itself into the lock file.
+    pub fn lock_holder(&self, way: &str) -> Option<LockHolder> {
+        store::lock_holder(&self.path(&lock_extension(way, "")).ok()?)
+    }
+
+    /// Tries once to take each existing lock of this name, whatever the circumstances of its processes.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn try_all_locks(&self) -> io::Result<Vec<Lock>> {
+        let directory = self.directory()?;
+        let names = store::lock_names(directory, &self.name)?;
+        Ok(names.iter().map(|name| store::try_lock(&directory.join(name))).collect())
     }
 
     /// Deletes the token, and returns its expiry.
@@ -184,8 +221,9 @@ impl Slot<'_> {
     ///
     /// # Errors
     /// The file cannot be read or written, or the directory belongs to another user.
-    pub fn clear(&self, now: Timestamp) -> io::Result<RemovedToken> {
+    pub fn clear(&self, clock: &dyn Clock) -> io::Result<RemovedToken> {
         let Ok(path) = self.path(store::RECORD) else { return Ok(RemovedToken::Nothing) };
+        let _guard = self.lock_directory(clock);
         let content = match store::read(&path)? {
             FileState::Nothing => return Ok(RemovedToken::Nothing),
             FileState::Foreign => None,
@@ -195,10 +233,16 @@ impl Slot<'_> {
         // A file that cannot be parsed may hold a token too, so it is replaced as well.
         let record = content.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
         let token = record.as_ref().and_then(|record| record.token.clone());
-        let empty_record = Record::logged_out(record.map(|record| record.settings).unwrap_or_default(), now);
+        let empty_record = Record::logged_out(record.map(|record| record.settings).unwrap_or_default(), clock.now());
         store::replace(&path, &serde_json::to_vec(&empty_record)?, false)?;
         Ok(token.map_or(RemovedToken::Nothing, |token| RemovedToken::Token(token.expires)))
     }
+}
+
+/// `.lock`, or `.3f1c….lock` for processes with circumstances of their own.
+fn lock_extension(way: &str, role: &str) -> String {
+    let dot = if way.is_empty() { "" } else { "." };
+    format!("{dot}{way}{role}{}", store::LOCK)
 }
 
 /// The cache entry of one identity.
@@ -230,10 +274,12 @@ impl Entry<'_> {
         Ok(record.files.is_current(self.files, &metadata)?.then_some(record))
     }
 
-    /// Stores the result of `attempt`, unless another attempt was stored since `before` was read.
+    /// Stores the result of `attempt`. Returns the record that is in the cache afterwards.
     ///
-    /// This keeps a late leader from overwriting a newer result. A token still replaces a stored failure. Returns the
-    /// record that is in the cache afterwards.
+    /// If another attempt was stored since `before` was read, this process is a late leader: its failure replaces
+    /// nothing, and its token replaces only a failure or a token that expires earlier. It never undoes a logout.
+    ///
+    /// Stores nothing if the identity's files have changed since `files` was taken.
     ///
     /// # Errors
     /// The record that would have been written, and why it could not be written.
@@ -244,33 +290,41 @@ impl Entry<'_> {
         before: Option<&Record>,
         requirements: &Requirements,
         rules: &RenewalRules,
+        clock: &dyn Clock,
     ) -> Result<Record, Box<(Record, io::Error)>> {
-        let next = attempt.record(&self.settings, files, before, requirements, rules);
-        if let Ok(Some(current)) = self.load()
-            && before.is_none_or(|before| before.attempt != current.attempt)
-            && !(attempt.outcome.is_ok() && current.has_only_failure(attempt.ended))
-        {
-            return Ok(current);
+        // The token may be one of a file that was replaced, and put back, in the meantime.
+        if !self.snapshot().is_ok_and(|after| after == *files) {
+            return Ok(attempt.record(&self.settings, files, before, requirements, rules));
         }
-        match self.write(&next) {
-            Ok(()) => {
-                let now = attempt.ended;
-                if let Ok(directory) = self.slot.directory() {
-                    store::sweep(directory, now, |content| {
-                        serde_json::from_slice::<Record>(content).map_or(true, |record| record.is_obsolete(now))
-                    });
-                }
-                Ok(next)
-            }
-            Err(error) => Err(Box::new((next, error))),
+        let guard = self.slot.lock_directory(clock);
+        let current = self.load().ok().flatten();
+        let other = current.filter(|current| before.is_none_or(|before| before.attempt != current.attempt));
+        let next = match other {
+            Some(other) if !attempt.may_replace(&other) => return Ok(other),
+            other => attempt.record(&self.settings, files, other.as_ref().or(before), requirements, rules),
+        };
+        if let Err(error) = self.write(&next) {
+            return Err(Box::new((next, error)));
         }
+        drop(guard);
+        let now = attempt.ended;
+        if let Ok(directory) = self.slot.directory() {
+            store::sweep(directory, now, |content| {
+                serde_json::from_slice::<Record>(content).map_or(true, |record| record.is_obsolete(now))
+            });
+        }
+        Ok(next)
     }
 
-    /// Writes a record unchanged.
-    ///
-    /// # Errors
-    /// The file cannot be written. The old record is then still there.
-    pub fn write(&self, record: &Record) -> io::Result<()> {
+    /// Sets the back-off before a renewal. Returns false if the record has changed since `before` was read, or if it
+    /// cannot be written.
+    pub fn back_off(&self, before: &Record, clock: &dyn Clock) -> bool {
+        let _guard = self.slot.lock_directory(clock);
+        let is_current = self.load().is_ok_and(|current| current.is_some_and(|it| it.attempt == before.attempt));
+        is_current && self.write(before).is_ok()
+    }
+
+    fn write(&self, record: &Record) -> io::Result<()> {
         self.slot.replace(&Zeroizing::new(serde_json::to_vec(record)?))
     }
 
@@ -290,8 +344,9 @@ impl Entry<'_> {
     ///
     /// # Errors
     /// The record cannot be written.
-    pub fn reject(&self, token: &Secret) -> io::Result<bool> {
-        let Lock::Held(_guard) = self.slot.try_lock() else { return Ok(false) };
+    pub fn reject(&self, token: &Secret, way: &str, clock: &dyn Clock) -> io::Result<bool> {
+        let Lock::Held(_guard) = self.slot.try_lock(way) else { return Ok(false) };
+        let _guard = self.slot.lock_directory(clock);
         let Ok(Some(record)) = self.load() else { return Ok(false) };
         if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
             return Ok(false);
@@ -310,12 +365,13 @@ pub enum RemovedToken {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::base::clock::tests::FixedClock;
     use crate::base::error::{Error, Kind};
     use crate::base::token::Credential;
     use crate::cache::attempt::tests::{failure, secret_of};
+    use crate::cache::failure::Caller;
+    use crate::cache::freshness::Decision;
     use crate::cache::freshness::tests::default_decision;
     use crate::cache::record::fixtures::{ANY, HOUR, NOW, PLAIN, SECOND, token};
 
@@ -333,11 +389,24 @@ mod tests {
         fixture
     }
 
+    fn clock() -> FixedClock {
+        FixedClock::at(NOW)
+    }
+
+    fn attempt<'a>(outcome: &'a Result<Credential>, caller: &'a Caller) -> Attempt<'a> {
+        Attempt { began: NOW, ended: NOW, outcome, is_relief: false, caller, budget: Duration::from_secs(15) }
+    }
+
     impl Fixture {
         fn store(&self, outcome: Result<Credential>, before: Option<&Record>) -> Record {
+            self.store_of(&Caller::default(), outcome, before)
+        }
+
+        fn store_of(&self, caller: &Caller, outcome: Result<Credential>, before: Option<&Record>) -> Record {
             let entry = self.cache.entry(&self.identity);
-            let attempt = Attempt { began: NOW, ended: NOW, outcome: &outcome, is_relief: false };
-            let stored = entry.store_attempt(&entry.snapshot().expect("no files"), &attempt, before, &ANY, &PLAIN);
+            let attempt = attempt(&outcome, caller);
+            let stored =
+                entry.store_attempt(&entry.snapshot().expect("no files"), &attempt, before, &ANY, &PLAIN, &clock());
             stored.map_err(|unwritten| unwritten.1).expect("stored")
         }
 
@@ -360,14 +429,22 @@ mod tests {
     }
 
     #[test]
-    fn a_late_leader_never_replaces_a_newer_result() {
+    fn a_late_leader_replaces_a_token_only_by_one_that_expires_later() {
         let fixture = fixture();
         let relief = fixture.store(Ok(token("t1.relief", HOUR, HOUR)), None);
-        for late in [Ok(token("t1.late", 2 * HOUR, 2 * HOUR)), Err(Error::unavailable("late"))] {
+        for late in [
+            Ok(token("t1.late", HOUR, HOUR)),
+            Ok(token("t1.late", HOUR - 1, HOUR)),
+            Err(Error::unavailable("late")),
+            Err(Error::refused("late")),
+        ] {
             assert_eq!(fixture.store(late, None).attempt, relief.attempt);
             assert_eq!(fixture.load().expect("a record").attempt, relief.attempt);
         }
-        let next = fixture.store(Ok(token("t1.next", 2 * HOUR, 2 * HOUR)), Some(&relief));
+        fixture.store(Ok(token("t1.late", HOUR + 1, HOUR)), None);
+        let late = fixture.load().expect("a record");
+        assert_eq!(secret_of(&late).as_deref(), Some("t1.late"));
+        let next = fixture.store(Err(Error::refused("no")), Some(&late));
         assert_eq!(
             fixture.load().expect("a record").attempt,
             next.attempt,
@@ -382,9 +459,58 @@ mod tests {
         assert_eq!(fixture.store(Err(Error::refused("late")), None).attempt, failed.attempt);
         let late = fixture.store(Ok(token("t1.late", HOUR, HOUR)), None);
         assert_eq!(secret_of(&fixture.load().expect("a record")).as_deref(), Some("t1.late"));
-        fixture.cache.entry(&fixture.identity).slot.clear(NOW).expect("deleted");
-        fixture.store(Ok(token("t1.later", HOUR, HOUR)), Some(&late));
-        assert_eq!(secret_of(&fixture.load().expect("a record")), None);
+        fixture.cache.entry(&fixture.identity).slot.clear(&clock()).expect("deleted");
+        for outcome in [Ok(token("t1.later", HOUR, HOUR)), Err(Error::refused("later"))] {
+            fixture.store(outcome, Some(&late));
+            assert!(fixture.load().expect("a record").is_emptied());
+        }
+    }
+
+    #[test]
+    fn failures_of_processes_with_other_circumstances_are_kept_side_by_side() {
+        let fixture = fixture();
+        let of = |way: &str| Caller { way: way.into(), ..obtain_caller() };
+        let reason = |way: &str| match fixture.load().expect("a record").decide(&ANY, &PLAIN, NOW, &|| of(way)) {
+            Decision::Refuse(error) => Some(error.reason()),
+            _ => None,
+        };
+        // Two leaders that began at the same time: neither has read the result of the other one.
+        fixture.store_of(&of("a"), Err(Error::unavailable("proxy a is down")), None);
+        fixture.store_of(&of("b"), Err(Error::profile("certificate of b")), None);
+        assert_eq!(reason("a").as_deref(), Some("proxy a is down (remembered, 0s ago)"));
+        assert_eq!(reason("b").as_deref(), Some("certificate of b (remembered, 0s ago)"));
+        assert_eq!(reason("c"), None);
+        // The newest failure of a group replaces its older one, and many groups do not fill the record.
+        let mut last = fixture.load();
+        for number in 0..20 {
+            last =
+                Some(fixture.store_of(&of(&format!("{number}")), Err(Error::profile("x".repeat(1000))), last.as_ref()));
+        }
+        last = Some(fixture.store_of(&of("19"), Err(Error::unavailable("again")), last.as_ref()));
+        assert_eq!(reason("19").as_deref(), Some("again (remembered, 0s ago)"));
+        assert!(reason("11").is_some() && reason("10").is_none() && reason("a").is_none());
+        // A token clears all of them.
+        fixture.store_of(&of("a"), Ok(token("t1.new", HOUR, HOUR)), last.as_ref());
+        assert!(fixture.load().expect("a record").failures().next().is_none());
+    }
+
+    fn obtain_caller() -> Caller {
+        Caller { fetch_time: Duration::from_secs(15), ..Caller::default() }
+    }
+
+    #[test]
+    fn each_group_of_processes_has_a_lock_of_its_own_and_an_entry_knows_all_of_them() {
+        let fixture = fixture();
+        let entry = fixture.cache.entry(&fixture.identity);
+        let other = Identity::of("other");
+        let held = [entry.slot.try_lock(""), entry.slot.try_lock("3f1c"), entry.slot.try_relief_lock("3f1c")];
+        assert!(held.iter().all(|lock| matches!(lock, Lock::Held(_))));
+        assert!(matches!(entry.slot.try_lock("3f1c"), Lock::Busy));
+        drop(fixture.cache.entry(&other).slot.try_lock(""));
+        let all = entry.slot.try_all_locks().expect("readable");
+        assert_eq!(all.iter().filter(|lock| matches!(lock, Lock::Busy)).count(), 3);
+        assert_eq!(all.len(), 3, "none of the other identity");
+        assert_eq!(fixture.cache.slots().expect("readable").len(), 2);
     }
 
     #[test]
@@ -392,10 +518,10 @@ mod tests {
         let fixture = fixture();
         fixture.store(Ok(token("t1.new", HOUR, HOUR)), None);
         let entry = fixture.cache.entry(&fixture.identity);
-        assert!(!entry.reject(&Secret::new("t1.other".into())).expect("read"));
-        assert!(entry.reject(&Secret::new("t1.new".into())).expect("written"));
+        assert!(!entry.reject(&Secret::new("t1.other".into()), "", &clock()).expect("read"));
+        assert!(entry.reject(&Secret::new("t1.new".into()), "", &clock()).expect("written"));
         assert_eq!(default_decision(&fixture.load().expect("a record")), "fetch");
-        assert!(!entry.reject(&Secret::new("t1.new".into())).expect("read"), "already deleted");
+        assert!(!entry.reject(&Secret::new("t1.new".into()), "", &clock()).expect("read"), "already deleted");
     }
 
     #[test]
@@ -409,9 +535,10 @@ mod tests {
         let entry = cache.entry(&identity);
         entry.slot.prepare().expect("prepared");
         let outcome = Ok(token("t1.new", HOUR, HOUR));
-        let attempt = Attempt { began: NOW, ended: NOW, outcome: &outcome, is_relief: false };
+        let caller = Caller::default();
+        let attempt = attempt(&outcome, &caller);
         entry
-            .store_attempt(&entry.snapshot().expect("the key"), &attempt, None, &ANY, &PLAIN)
+            .store_attempt(&entry.snapshot().expect("the key"), &attempt, None, &ANY, &PLAIN, &clock())
             .map_err(|_| ())
             .expect("stored");
         let is_hit = || entry.load().map(|record| record.is_some()).map_err(|error| error.kind);

@@ -1,6 +1,7 @@
 //! Access to files: where they are, and how they are read and written.
 
 pub mod files;
+pub mod lock;
 pub mod places;
 pub mod program;
 pub mod store;

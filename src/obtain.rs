@@ -1,20 +1,24 @@
 //! Gets a token for a grant: from the cache if it has a suitable one, or else with one request for all processes that
 //! need the token at the same time.
 
+use std::cell::OnceCell;
 use std::io;
 use std::time::Duration;
 
 use crate::base::clock::{Timestamp, human, millis};
 use crate::base::diagnostics::Warning;
+use crate::base::environment as env;
+use crate::base::environment::Environment;
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::Identity;
-use crate::base::random;
 use crate::base::token::{Credential, SkewAge};
 use crate::cache::Entry;
 use crate::cache::attempt::Attempt;
+use crate::cache::failure::{Caller, ShownSecret};
 use crate::cache::freshness::{Decision, RenewalRules, TokenWithWarnings};
 use crate::cache::record::Record;
 use crate::cloud::Context;
+use crate::cloud::http::Http;
 use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
 
@@ -22,8 +26,8 @@ use crate::disk::store::{Lock, LockGuard};
 const SOFT_RENEWAL: Duration = Duration::from_secs(5);
 /// The leader's share of the remaining time. The rest lets the waiters read its error before their own deadline.
 const LEADER_SHARE: f64 = 0.75;
-/// When a waiter stops waiting for the leader: a random point between these shares of the time limit.
-const WAITER_LIMIT: (f64, f64) = (0.80, 0.90);
+/// A process with less time than this does not start to fetch next to a leader that takes too long.
+const RELIEF_MIN: Duration = Duration::from_millis(250);
 /// How long a forced refresh waits before it fetches, so that processes started at the same time can share its fetch.
 ///
 /// A process accepts only a fetch that began after its own start. Without the pause, N processes started together would
@@ -49,6 +53,17 @@ pub trait Grant {
     /// Returns the grant that supplies the token to exchange, if this grant exchanges one.
     fn inner(&self) -> Option<&dyn Grant> {
         None
+    }
+
+    /// Returns the subject token that a fetch would send, as a digest. A rejection of another one says nothing about it.
+    /// May read a file.
+    fn shown(&self) -> Option<ShownSecret> {
+        self.inner().and_then(|inner| inner.shown())
+    }
+
+    /// Returns true if a fetch runs a program. Whether that works depends on `PATH`.
+    fn runs_program(&self) -> bool {
+        self.inner().is_some_and(|inner| inner.runs_program())
     }
 
     /// Returns the account for display: `service account aje… (key aje…)`.
@@ -90,7 +105,7 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
         Caching::Never => return uncached(grant, cx),
         Caching::Enabled(rules) => rules,
     };
-    let run = Run { grant, cx, rules, entry: cx.cache.entry(grant.identity()) };
+    let run = Run::new(grant, cx, rules);
     let record = run.entry.load()?;
     match run.decide(record.as_ref()) {
         Decision::Serve(token) => Ok(run.serve(token)),
@@ -98,6 +113,16 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
         Decision::Renew(credential) => Ok(run.renew(credential)),
         Decision::Fetch => run.lead_or_wait(record),
     }
+}
+
+/// Returns a digest of what a grant's requests depend on in this process. See [`Http::way_of`].
+pub fn way(grant: &dyn Grant, environment: &Environment) -> String {
+    Http::way_of(environment, environment.get(env::PATH).filter(|_| grant.runs_program()))
+}
+
+/// Returns the properties of a process that has this much time left.
+pub fn caller(way: String, shown: Option<ShownSecret>, left: Duration) -> Caller {
+    Caller { way, shown, fetch_time: left.mul_f64(LEADER_SHARE), renewal_time: left.min(SOFT_RENEWAL) }
 }
 
 fn uncached(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
@@ -142,12 +167,33 @@ struct Run<'a> {
     cx: &'a Context<'a>,
     rules: RenewalRules,
     entry: Entry<'a>,
+    /// When the call began. Failures that were stored later are those of the attempts that it waited for.
+    arrived: Timestamp,
+    /// See [`way`]. A hit does not need it.
+    way: OnceCell<String>,
+    shown: OnceCell<Option<ShownSecret>>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(grant: &'a dyn Grant, cx: &'a Context<'a>, rules: RenewalRules) -> Self {
+        let (entry, arrived) = (cx.cache.entry(grant.identity()), cx.clock.now());
+        Self { grant, cx, rules, entry, arrived, way: OnceCell::new(), shown: OnceCell::new() }
+    }
+
+    fn way(&self) -> &str {
+        self.way.get_or_init(|| way(self.grant, self.cx.http.environment()))
+    }
+
+    fn caller(&self) -> Caller {
+        let shown = self.shown.get_or_init(|| self.grant.shown()).clone();
+        caller(self.way().to_owned(), shown, self.cx.deadline.left(self.cx.clock))
+    }
+
     fn decide(&self, record: Option<&Record>) -> Decision {
         let now = self.cx.clock.now();
-        let decision = record.map_or(Decision::Fetch, |record| record.decide(&self.cx.requirements, &self.rules, now));
+        let decision = record.map_or(Decision::Fetch, |record| {
+            record.decide(&self.cx.requirements, &self.rules, now, &|| self.caller())
+        });
         self.cx.diagnostics.debug(|| {
             let what = match &decision {
                 Decision::Serve(token) => format!("cached token, {} left", human(token.credential.remaining(now).max)),
@@ -174,7 +220,7 @@ impl Run<'_> {
         if self.entry.slot.prepare().is_err() {
             return unchanged(cached);
         }
-        let Lock::Held(_guard) = self.entry.slot.try_lock() else { return unchanged(cached) };
+        let Lock::Held(guard) = self.entry.slot.try_lock(self.way()) else { return unchanged(cached) };
         let Ok(Some(before)) = self.entry.load() else { return unchanged(cached) };
         match self.decide(Some(&before)) {
             Decision::Renew(_) => {}
@@ -185,14 +231,18 @@ impl Run<'_> {
         // that another one is already renewing, so all would.
         let before = before.with_back_off(self.cx.clock.now());
         let Ok(snapshot) = self.entry.snapshot() else { return unchanged(cached) };
-        if self.entry.write(&before).is_err() {
+        if !self.entry.back_off(&before, self.cx.clock) {
             return unchanged(cached);
         }
         let cx = Context { deadline: self.cx.deadline.at_most(self.cx.clock, SOFT_RENEWAL), attempts: 1, ..*self.cx };
-        let began = cx.clock.now();
+        let (began, budget, caller) = (cx.clock.now(), cx.deadline.left(cx.clock), self.caller());
+        guard.write_holder(began, began.plus(budget));
         let outcome = self.grant.fetch(&cx);
-        let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome, is_relief: false };
-        let stored = self.entry.store_attempt(&snapshot, &attempt, Some(&before), &self.cx.requirements, &self.rules);
+        guard.erase_holder();
+        let ended = cx.clock.now();
+        let attempt = Attempt { began, ended, outcome: &outcome, is_relief: false, caller: &caller, budget };
+        let (requirements, rules, clock) = (&self.cx.requirements, &self.rules, self.cx.clock);
+        let stored = self.entry.store_attempt(&snapshot, &attempt, Some(&before), requirements, rules, clock);
         let record = stored.unwrap_or_else(|unwritten| unwritten.0);
         match record.result(&self.cx.requirements, cx.clock.now()) {
             Some(Ok(token)) => self.serve(token),
@@ -207,12 +257,12 @@ impl Run<'_> {
         }
         let clock = self.cx.clock;
         let deadline = self.cx.deadline;
-        let patience = random::between(deadline.time_at_share(WAITER_LIMIT.0), deadline.time_at_share(WAITER_LIMIT.1));
         let mut seen = record;
         let mut current = None;
         let outcome = store::poll(&deadline, clock, || {
-            let has_waited_enough = clock.elapsed() >= patience;
-            let lock = if has_waited_enough { self.entry.slot.try_relief_lock() } else { self.entry.slot.try_lock() };
+            let is_relief = deadline.is_out_of_patience(clock) && deadline.left(clock) >= RELIEF_MIN;
+            let slot = &self.entry.slot;
+            let lock = if is_relief { slot.try_relief_lock(self.way()) } else { slot.try_lock(self.way()) };
             // With or without the lock, check whether another process has finished since the last look.
             current = match self.entry.load() {
                 Ok(record) => record,
@@ -220,8 +270,6 @@ impl Run<'_> {
             };
             let updated =
                 current.as_ref().filter(|current| seen.as_ref().is_none_or(|seen| seen.attempt != current.attempt));
-            // A waiter that can still wait ignores a relief leader's failure: the original leader may succeed.
-            let updated = updated.filter(|current| has_waited_enough || !current.is_failed_relief());
             if let Some(outcome) = updated.and_then(|record| self.result_of_other(record)) {
                 return Some(outcome);
             }
@@ -229,7 +277,7 @@ impl Run<'_> {
                 seen.clone_from(&current);
             }
             let role = match lock {
-                Lock::Held(guard) if has_waited_enough => LeaderRole::Relief(guard),
+                Lock::Held(guard) if is_relief => LeaderRole::Relief(guard),
                 Lock::Held(guard) => LeaderRole::Lock(guard),
                 Lock::Impossible(error) => LeaderRole::NoLock(error),
                 Lock::Busy => return None,
@@ -237,10 +285,11 @@ impl Run<'_> {
             Some(self.lead(&role, current.take()))
         });
         outcome.unwrap_or_else(|| {
-            let error = Error::unavailable(format!(
-                "another ycred process has been asking for this token for {} and has not finished",
-                human(millis(deadline.limit))
-            ));
+            let holder = match self.entry.slot.lock_holder(self.way()) {
+                Some(holder) => format!("process {} has been asking for this token since {}", holder.pid, holder.since),
+                None => "another ycred process has been asking for this token".to_owned(),
+            };
+            let error = Error::unavailable(format!("{holder} and has not finished"));
             self.fall_back(current.as_ref(), error.timed_out())
         })
     }
@@ -281,32 +330,45 @@ impl Run<'_> {
             return Some(Err(Error::unavailable("the profile was logged out while this process waited for its token")
                 .hint("run the command again if you still need a token")));
         }
-        Some(record.result(&self.cx.requirements, self.cx.clock.now())?.map(|token| self.serve(token)))
+        let now = self.cx.clock.now();
+        let result = record.result_for(&|| self.caller(), self.arrived, &self.cx.requirements, now);
+        Some(result?.map(|token| self.serve(token)))
     }
 
     /// Fetches a token, and stores the result for all other processes.
     fn lead(&self, role: &LeaderRole, before: Option<Record>) -> Result<ObtainedToken> {
         let (cx, requirements) = (self.cx, &self.cx.requirements);
-        let snapshot = self.entry.snapshot()?;
-        let deadline = match role {
-            LeaderRole::NoLock(_) => cx.deadline,
-            LeaderRole::Lock(_) | LeaderRole::Relief(_) => {
+        // Without the lock, no process waits for the reason of a failure, so the fetch gets all of the time. A relief
+        // leader has too little time to try twice.
+        let (deadline, attempts) = match role {
+            LeaderRole::NoLock(_) => (cx.deadline, cx.attempts),
+            LeaderRole::Relief(_) => (cx.deadline, 1),
+            LeaderRole::Lock(_) => {
                 if requirements.force_since.is_some() {
                     cx.clock.sleep(FORCED_REFRESH_DELAY.min(cx.deadline.left(cx.clock) / 4));
                 }
-                cx.deadline.share(cx.clock, LEADER_SHARE)
+                (cx.deadline.share(cx.clock, LEADER_SHARE), cx.attempts)
             }
         };
-        let began = cx.clock.now();
+        // After the pause, in which a file may be replaced.
+        let snapshot = self.entry.snapshot()?;
+        let (began, budget, caller) = (cx.clock.now(), deadline.left(cx.clock), self.caller());
+        if let LeaderRole::Lock(guard) | LeaderRole::Relief(guard) = role {
+            guard.write_holder(began, began.plus(budget));
+        }
         cx.diagnostics.debug(|| format!("{}: requesting a new token", cx.profile));
-        let outcome = self.grant.fetch(&Context { deadline, ..*cx });
-        let is_relief = matches!(role, LeaderRole::Relief(_));
-        let attempt = Attempt { began, ended: cx.clock.now(), outcome: &outcome, is_relief };
-        let (record, write_error) =
-            match self.entry.store_attempt(&snapshot, &attempt, before.as_ref(), requirements, &self.rules) {
-                Ok(record) => (record, None),
-                Err(unwritten) => (unwritten.0, Some(unwritten.1)),
-            };
+        let outcome = self.grant.fetch(&Context { deadline, attempts, ..*cx });
+        if let LeaderRole::Lock(guard) | LeaderRole::Relief(guard) = role {
+            guard.erase_holder();
+        }
+        let (ended, is_relief) = (cx.clock.now(), matches!(role, LeaderRole::Relief(_)));
+        let attempt = Attempt { began, ended, outcome: &outcome, is_relief, caller: &caller, budget };
+        let stored =
+            self.entry.store_attempt(&snapshot, &attempt, before.as_ref(), requirements, &self.rules, cx.clock);
+        let (record, write_error) = match stored {
+            Ok(record) => (record, None),
+            Err(unwritten) => (unwritten.0, Some(unwritten.1)),
+        };
         self.warn_of_disk(role, write_error.as_ref());
         match outcome {
             Ok(new) => Ok(self.serve(self.longer_valid(new, &record, before.as_ref()))),
@@ -361,9 +423,9 @@ impl Run<'_> {
 /// Why this process is the one that fetches.
 enum LeaderRole {
     /// It holds the lock.
-    Lock(#[expect(dead_code, reason = "held until the fetch is over")] LockGuard),
+    Lock(LockGuard),
     /// The leader took too long, and this process holds the relief leader's lock.
-    Relief(#[expect(dead_code, reason = "held until the fetch is over")] LockGuard),
+    Relief(LockGuard),
     /// Locking does not work.
     NoLock(io::Error),
 }

@@ -19,7 +19,8 @@ use crate::cache::freshness::Requirements;
 use crate::cloud::http::Http;
 use crate::cloud::{ATTEMPTS, Context};
 use crate::disk::places::Places;
-use crate::obtain::{Grant, ObtainedToken, obtain};
+use crate::obtain;
+use crate::obtain::{Grant, ObtainedToken};
 use crate::process::flags::Options;
 use crate::process::stdin;
 use crate::process::stdin::{Input, Lines, RequestEnd};
@@ -134,7 +135,7 @@ impl Session<'_> {
     ) -> Result<ObtainedToken> {
         let timeout = options.timeout.unwrap_or(profile.timeout);
         let min_ttl = options.min_ttl.unwrap_or(min_ttl);
-        self.with_context(profile, options, min_ttl, timeout, |cx| obtain(grant, cx))
+        self.with_context(profile, options, min_ttl, timeout, |cx| obtain::obtain(grant, cx))
             .map_err(|error| error.context(profile))
     }
 
@@ -193,7 +194,8 @@ impl Session<'_> {
             return;
         }
         let Ok(grant) = profile.open() else { return };
-        match self.cache().entry(grant.identity()).reject(token) {
+        let way = obtain::way(grant.as_ref(), self.environment);
+        match self.cache().entry(grant.identity()).reject(token, &way, self.clock) {
             Ok(true) => self.diagnostics.debug(|| format!("{profile}: removed the rejected token from the cache")),
             Ok(false) => self.diagnostics.debug(|| format!("{profile}: the rejected token is not the cached one")),
             Err(error) => self

@@ -11,4 +11,4 @@ pub mod peer;
 
 mod unix;
 
-pub use unix::{URL_OPENERS, files, process, signals};
+pub use unix::{URL_OPENERS, files, machine, process, signals};

@@ -193,7 +193,7 @@ fn if_the_relief_fails_the_others_wait_for_the_leader() {
     let patient: Vec<_> = (0..5).map(|_| world.token(&[]).limit(LIMIT).start()).collect();
     world.wait_for_requests(1);
     // It requests a token in place of the silent leader, and runs out of time.
-    let hasty = world.token(&["--timeout", "1s"]).start();
+    let hasty = world.token(&["--timeout", "3s"]).start();
     world.wait_for_requests(2);
     fails_with(hasty.finish(), 4, &["no response within"]);
     world.emulator.clear_faults();

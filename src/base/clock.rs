@@ -140,24 +140,31 @@ pub trait Clock: Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     end: Duration,
-    /// The full time limit. Waiters choose a share of it to wait for the leader.
+    /// The full time limit, for messages.
     pub limit: Duration,
+    /// When this process stops waiting for another one and makes the request itself, by the monotonic clock.
+    patience: Duration,
 }
+
+/// The share of the time limit that a process waits for another one.
+///
+/// If the cloud then responds within a tenth of the time limit, the process ends within nine tenths.
+const PATIENCE: f64 = 0.8;
 
 impl Deadline {
     /// Creates a deadline that is `length` from now.
     pub fn after(clock: &dyn Clock, length: Duration) -> Self {
-        Self { end: clock.elapsed() + length, limit: length }
+        Self::since(clock.elapsed(), length)
     }
 
     /// Creates the deadline of a run. It counts from the start of the process, so earlier work counts too.
     pub fn of_run(length: Duration) -> Self {
-        Self { end: length, limit: length }
+        Self::since(Duration::ZERO, length)
     }
 
     /// Creates a deadline that counts from `start`, a value of the monotonic clock.
     pub fn since(start: Duration, length: Duration) -> Self {
-        Self { end: start + length, limit: length }
+        Self { end: start + length, limit: length, patience: start + length.mul_f64(PATIENCE) }
     }
 
     /// Returns the remaining time.
@@ -165,21 +172,23 @@ impl Deadline {
         self.end.saturating_sub(clock.elapsed())
     }
 
-    /// Returns when this share of the full time limit is over, by the monotonic clock.
-    pub fn time_at_share(&self, share: f64) -> Duration {
-        self.end.saturating_sub(self.limit.mul_f64(1.0 - share))
+    /// Returns true if this process has waited long enough for another one.
+    pub fn is_out_of_patience(&self, clock: &dyn Clock) -> bool {
+        clock.elapsed() >= self.patience
     }
 
     /// Returns an earlier deadline, after `share` of the remaining time.
     #[must_use]
     pub fn share(&self, clock: &dyn Clock, share: f64) -> Self {
-        Self::after(clock, self.left(clock).mul_f64(share))
+        self.at_most(clock, self.left(clock).mul_f64(share))
     }
 
     /// Returns the earlier of this deadline and `length` from now.
     #[must_use]
     pub fn at_most(&self, clock: &dyn Clock, length: Duration) -> Self {
-        Self::after(clock, self.left(clock).min(length))
+        let shorter = Self::after(clock, self.left(clock).min(length));
+        // A fetch inside another one has no patience left either, if the outer one has none.
+        Self { patience: shorter.patience.min(self.patience), ..shorter }
     }
 }
 
@@ -221,9 +230,12 @@ pub mod tests {
         clock.advance(Duration::from_secs(4));
         assert_eq!(whole.left(&clock), Duration::from_secs(16));
         assert_eq!(whole.share(&clock, 0.75).left(&clock), Duration::from_secs(12));
-        assert_eq!(whole.time_at_share(0.8), Duration::from_secs(16));
+        assert!(!whole.is_out_of_patience(&clock));
         assert_eq!(whole.at_most(&clock, Duration::from_secs(5)).left(&clock), Duration::from_secs(5));
-        clock.advance(Duration::from_secs(30));
+        clock.advance(Duration::from_secs(12));
+        assert!(whole.is_out_of_patience(&clock), "after 16 of 20 seconds");
+        assert!(whole.share(&clock, 1.0).is_out_of_patience(&clock), "and so is every part of it");
+        clock.advance(Duration::from_secs(18));
         assert_eq!(whole.left(&clock), Duration::ZERO);
     }
 

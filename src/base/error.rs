@@ -57,6 +57,9 @@ pub struct Error {
     pub has_timed_out: bool,
     /// Another process continues the work, so the same call may succeed at any time.
     pub is_pending: bool,
+    /// The cloud itself has answered, with an error object of IAM or OAuth. Any other failure depends on this process:
+    /// its proxy, its network, a program that it ran.
+    pub is_answer: bool,
     /// Clients compare the whole message, so it is printed unchanged.
     pub is_verbatim: bool,
     /// Machine-readable details from the auth host.
@@ -86,6 +89,7 @@ impl Error {
             is_unsent: false,
             is_pending: false,
             has_timed_out: false,
+            is_answer: false,
             is_verbatim: false,
             auth: Box::default(),
         }

@@ -1,16 +1,22 @@
 //! Turns a finished fetch into the next record: which token it stores, and when the next fetch may begin.
 
+use std::time::Duration;
+
 use crate::base::clock::{Timestamp, millis};
 use crate::base::error::Result;
 use crate::base::random;
 use crate::base::token::Credential;
+use crate::cache::failure::{Caller, StoredFailure};
 use crate::cache::freshness::{RenewalRules, Requirements};
-use crate::cache::record::{Record, StoredFailure, StoredToken};
+use crate::cache::record::{Record, StoredToken};
 use crate::cache::watched_files::Snapshot;
 
 /// Bounds of the back-off after an attempt that returned no better token, in milliseconds.
 const BACK_OFF_MIN: i64 = 30_000;
 const BACK_OFF_MAX: i64 = 300_000;
+
+/// How many failures of other processes a record keeps. With more, some processes repeat a request.
+const OTHER_FAILURES_MAX: usize = 8;
 
 /// Returns the time before which no process requests a better token than this one.
 ///
@@ -37,9 +43,32 @@ pub struct Attempt<'a> {
     pub outcome: &'a Result<Credential>,
     /// Made by a relief leader, while the original leader still holds the lock.
     pub is_relief: bool,
+    /// The process that made the attempt, and how long the attempt could take.
+    pub caller: &'a Caller,
+    pub budget: Duration,
 }
 
 impl Attempt<'_> {
+    /// Returns true if this result may replace `other`, which another process has stored during this attempt.
+    pub(super) fn may_replace(&self, other: &Record) -> bool {
+        let usable = other.token.as_ref().map(StoredToken::credential).filter(|old| !old.is_expired(self.ended));
+        let is_better = match (self.outcome, usable, &other.failure) {
+            (Ok(new), usable, _) => usable.is_none_or(|old| old.expires < new.expires),
+            // The processes that wait for this failure do not accept the stored one.
+            (Err(_), None, Some(failure)) => !failure.is_of(self.caller),
+            (Err(_), ..) => false,
+        };
+        is_better && !other.logged_out
+    }
+
+    /// Returns the failures to keep next to the one of this attempt.
+    fn other_failures(&self, before: Option<&Record>) -> Vec<StoredFailure> {
+        let Some(before) = before.filter(|_| self.outcome.is_err()) else { return Vec::new() };
+        let oldest = self.ended.shifted(-BACK_OFF_MAX);
+        let failures = before.failures().filter(|failure| !failure.is_of(self.caller) && failure.at > oldest);
+        failures.take(OTHER_FAILURES_MAX).cloned().collect()
+    }
+
     /// Returns the record to store after this attempt. `before` is the record that it replaces.
     ///
     /// The record keeps whichever token expires later. In three cases, the new token replaces the old one even if the old
@@ -91,7 +120,9 @@ impl Attempt<'_> {
             began: self.began,
             ended: self.ended,
             retry_at: token.as_ref().filter(|_| !is_satisfied).map(|stored| back_off(&stored.credential(), now)),
-            failure: self.outcome.as_ref().err().map(|error| StoredFailure::new(error, now)),
+            failure: (self.outcome.as_ref().err())
+                .map(|error| StoredFailure::new(error, now, self.caller, self.budget)),
+            other_failures: self.other_failures(before),
             logged_out: false,
             relief: self.is_relief,
             token,
@@ -121,7 +152,9 @@ pub(super) mod tests {
         requirements: &Requirements,
         rules: &RenewalRules,
     ) -> Record {
-        let attempt = Attempt { began: NOW.shifted(-SECOND), ended: NOW, outcome: &outcome, is_relief: false };
+        let (caller, budget) = (&Caller::default(), Duration::from_secs(15));
+        let began = NOW.shifted(-SECOND);
+        let attempt = Attempt { began, ended: NOW, outcome: &outcome, is_relief: false, caller, budget };
         attempt.record("settings", &Snapshot::default(), before, requirements, rules)
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::base::clock::{Timestamp, human, millis};
 use crate::base::error::{Error, Result};
 use crate::base::token::{Credential, SkewAge};
-use crate::cache::record::{FUTURE_TOLERANCE, Record, StoredFailure, StoredToken};
+use crate::cache::failure::{Caller, StoredFailure};
+use crate::cache::record::{FUTURE_TOLERANCE, Record, StoredToken};
 
 /// The requirements of one call.
 #[derive(Clone, Copy, Debug)]
@@ -52,32 +53,51 @@ pub struct TokenWithWarnings {
 
 impl Record {
     /// Decides how to answer a call from this record. The diagram in [`crate::cache`] shows the rules.
-    pub fn decide(&self, requirements: &Requirements, rules: &RenewalRules, now: Timestamp) -> Decision {
+    ///
+    /// `caller` is called only if the record has a failure.
+    pub fn decide(
+        &self,
+        requirements: &Requirements,
+        rules: &RenewalRules,
+        now: Timestamp,
+        caller: &dyn Fn() -> Caller,
+    ) -> Decision {
         if let Some(since) = requirements.force_since {
-            return match self.result(requirements, now).filter(|_| self.is_attempt_since(since)) {
+            return match self
+                .result_for(caller, Timestamp(i64::MAX), requirements, now)
+                .filter(|_| self.is_attempt_since(since))
+            {
                 Some(Ok(returned)) => Decision::Serve(returned),
                 Some(Err(error)) => Decision::Refuse(error),
                 None => Decision::Fetch,
             };
         }
         let Some(stored) = &self.token else {
-            return self.active_failure(now).map_or(Decision::Fetch, Decision::Refuse);
+            return self.active_failure(now, caller).map_or(Decision::Fetch, Decision::Refuse);
         };
         let credential = stored.credential();
         let left = credential.remaining(now);
-        let is_backing_off = self.retry_at.is_some_and(|at| now < at) && self.ended <= now.plus(FUTURE_TOLERANCE);
         if left.max <= 0 {
-            return self.active_failure(now).map_or(Decision::Fetch, Decision::Refuse);
+            return self.active_failure(now, caller).map_or(Decision::Fetch, Decision::Refuse);
         }
+        let is_backing_off = self.retry_at.is_some_and(|at| now < at) && self.ended <= now.plus(FUTURE_TOLERANCE);
+        // The back-off after a failure is only for the processes that the failure counts for.
+        let is_backing_off_for = |time: fn(&Caller) -> Duration| {
+            is_backing_off
+                && (self.failure.is_none() || {
+                    let caller = caller();
+                    self.failures().any(|failure| failure.counts_for(&caller, time(&caller)))
+                })
+        };
         if left.max < millis(requirements.min_ttl) || stored.is_fetched_in_future(now) {
-            return if is_backing_off {
+            return if is_backing_off_for(|caller| caller.fetch_time) {
                 Decision::Serve(self.returned_token(stored, requirements, now))
             } else {
                 Decision::Fetch
             };
         }
         let due = rules.is_due(stored, now);
-        if due && !is_backing_off {
+        if due && !is_backing_off_for(|caller| caller.renewal_time) {
             Decision::Renew(credential)
         } else {
             Decision::Serve(TokenWithWarnings { renewal_error: None, ..self.returned_token(stored, requirements, now) })
@@ -93,7 +113,30 @@ impl Record {
             && (self.failure.is_some() || self.token.as_ref().is_none_or(|stored| stored.fetched >= self.began))
     }
 
-    /// Returns the result of the attempt that wrote this record, for the processes that waited for it.
+    /// Returns [`Self::result`] for another process than the one that made the attempt, which has waited since `since`.
+    ///
+    /// `None` if the attempt failed, and no failure since then counts for this process.
+    pub fn result_for(
+        &self,
+        caller: &dyn Fn() -> Caller,
+        since: Timestamp,
+        requirements: &Requirements,
+        now: Timestamp,
+    ) -> Option<Result<TokenWithWarnings>> {
+        let Some(last) = &self.failure else { return self.result(requirements, now) };
+        let caller = caller();
+        let is_new = |failure: &&StoredFailure| failure.at >= since || std::ptr::eq(*failure, last);
+        let failure =
+            self.failures().filter(is_new).find(|failure| failure.counts_for(&caller, caller.fetch_time))?.clone();
+        Self { failure: Some(failure), ..self.clone() }.result(requirements, now)
+    }
+
+    /// Returns the remembered failures, the last one first.
+    pub(super) fn failures(&self) -> impl Iterator<Item = &StoredFailure> {
+        self.failure.iter().chain(&self.other_failures)
+    }
+
+    /// Returns the result of the attempt that wrote this record.
     ///
     /// `None` if the record has neither a usable token nor a failure.
     pub fn result(&self, requirements: &Requirements, now: Timestamp) -> Option<Result<TokenWithWarnings>> {
@@ -122,11 +165,12 @@ impl Record {
     }
 
     /// Returns the failure with its age in the message, as long as it is remembered.
-    fn active_failure(&self, now: Timestamp) -> Option<Error> {
-        let failure = self.failure.as_ref().filter(|_| !self.relief)?;
-        if failure.until <= now || failure.at > now.plus(FUTURE_TOLERANCE) {
-            return None;
-        }
+    fn active_failure(&self, now: Timestamp, caller: &dyn Fn() -> Caller) -> Option<Error> {
+        let is_active = |failure: &&StoredFailure| now < failure.until && failure.at <= now.plus(FUTURE_TOLERANCE);
+        self.failures().find(is_active)?;
+        let caller = caller();
+        let failure =
+            self.failures().filter(is_active).find(|failure| failure.counts_for(&caller, caller.fetch_time))?;
         let age = format!("{} (remembered, {} ago)", failure.message, human(now.since(failure.at).max(0)));
         Some(
             StoredFailure { message: age, ..failure.clone() }.error().hint("to ask again at once, run `ycred refresh`"),
@@ -164,7 +208,7 @@ pub(super) mod tests {
     use crate::cache::record::fixtures::*;
 
     pub fn decision(record: &Record, requirements: &Requirements, rules: &RenewalRules) -> &'static str {
-        match record.decide(requirements, rules, NOW) {
+        match record.decide(requirements, rules, NOW, &Caller::default) {
             Decision::Serve(TokenWithWarnings { below_min_ttl: true, .. }) => "serve, short",
             Decision::Serve(_) => "serve",
             Decision::Renew(_) => "renew",
@@ -294,7 +338,8 @@ pub(super) mod tests {
     #[test]
     fn a_remembered_failure_reports_the_same_error_with_its_age() {
         let error = Error::refused("the cloud says no").hint("ask it nicely");
-        let Decision::Refuse(again) = failed(None, &error, -3 * SECOND).decide(&ANY, &PLAIN, NOW) else {
+        let Decision::Refuse(again) = failed(None, &error, -3 * SECOND).decide(&ANY, &PLAIN, NOW, &Caller::default)
+        else {
             panic!("it is not remembered");
         };
         assert_eq!(again.kind, error.kind);
@@ -311,7 +356,7 @@ pub(super) mod tests {
     fn force_refresh_accepts_only_fetches_that_began_since() {
         let began = |ms, token, failure: Option<&Error>| Record {
             began: NOW.shifted(ms),
-            failure: failure.map(|error| StoredFailure::new(error, NOW)),
+            failure: failure.map(|error| StoredFailure::new(error, NOW, &Caller::default(), Duration::ZERO)),
             ..record(token)
         };
         let forced = Requirements { force_since: Some(NOW), ..ANY };

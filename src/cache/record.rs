@@ -1,23 +1,18 @@
-//! The cache record of one identity: its fields, and the failure that it remembers.
+//! The cache record of one identity: its fields.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::{Timestamp, millis};
-use crate::base::error::{Error, Kind};
 use crate::base::random;
 use crate::base::secret::{Secret, expose};
 use crate::base::token::Credential;
+use crate::cache::failure::StoredFailure;
 use crate::cache::watched_files::Snapshot;
 
 /// A record further in the future than this was written before the clock was set back.
 pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(60);
-
-/// How long a failure is remembered: a rejection, then the bounds for an outage.
-const REMEMBER_REFUSED: Duration = Duration::from_secs(5);
-const REMEMBER_UNAVAILABLE: Duration = Duration::from_secs(2);
-const REMEMBER_MAX: Duration = Duration::from_secs(60);
 
 /// The cache record of one identity, as stored on disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,10 +31,13 @@ pub struct Record {
     pub(super) retry_at: Option<Timestamp>,
     /// Why the last attempt failed, if it did.
     pub(super) failure: Option<StoredFailure>,
+    /// Recent failures of processes with other circumstances, newest first, so that one does not hide another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) other_failures: Vec<StoredFailure>,
     /// `logout` wrote this record. A fetch that began earlier may use its token but must not store it.
     #[serde(default)]
     pub logged_out: bool,
-    /// The attempt was made by a relief leader; the original leader may still succeed.
+    /// The attempt was made by a relief leader. Only older versions read this.
     #[serde(default)]
     pub(super) relief: bool,
 }
@@ -58,18 +56,6 @@ pub(super) struct StoredToken {
     pub(super) assumed: bool,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct StoredFailure {
-    pub(super) kind: u8,
-    pub(super) message: String,
-    pub(super) hint: Option<String>,
-    /// The attempt timed out.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) timed_out: bool,
-    pub(super) at: Timestamp,
-    pub(super) until: Timestamp,
-}
-
 impl Record {
     /// Creates the empty record that `logout` leaves, with a new attempt id.
     pub(super) fn logged_out(settings: String, now: Timestamp) -> Self {
@@ -82,6 +68,7 @@ impl Record {
             token: None,
             retry_at: None,
             failure: None,
+            other_failures: Vec::new(),
             logged_out: true,
             relief: false,
         }
@@ -90,7 +77,7 @@ impl Record {
     /// Returns this record without its token and its failure.
     #[must_use]
     pub(super) fn without_token(self) -> Self {
-        Self { token: None, retry_at: None, failure: None, ..self }
+        Self { token: None, retry_at: None, failure: None, other_failures: Vec::new(), ..self }
     }
 
     /// Returns the full identity settings.
@@ -106,16 +93,6 @@ impl Record {
     /// Returns true if there is neither a token nor a failure: after `logout`, or after a server rejected the token.
     pub fn is_emptied(&self) -> bool {
         self.token.is_none() && self.failure.is_none()
-    }
-
-    /// Returns true if a relief leader failed. The original leader may still succeed.
-    pub fn is_failed_relief(&self) -> bool {
-        self.relief && self.failure.is_some()
-    }
-
-    /// Returns true if the last attempt failed and no usable token is stored.
-    pub(super) fn has_only_failure(&self, now: Timestamp) -> bool {
-        self.failure.is_some() && self.token.as_ref().is_none_or(|stored| stored.credential().is_expired(now))
     }
 
     /// Returns true if this record can be deleted: its token and its attempt are more than a day in the past.
@@ -145,45 +122,12 @@ impl StoredToken {
     }
 }
 
-/// Returns how long a failure is remembered.
-pub fn failure_lifetime(error: &Error) -> Duration {
-    match error.kind {
-        _ if error.is_pending => Duration::ZERO,
-        Kind::Unavailable => {
-            error.retry_after.unwrap_or(REMEMBER_UNAVAILABLE).clamp(REMEMBER_UNAVAILABLE, REMEMBER_MAX)
-        }
-        _ => REMEMBER_REFUSED,
-    }
-}
-
-impl StoredFailure {
-    pub(super) fn new(error: &Error, at: Timestamp) -> Self {
-        // Short enough to leave room on the line for "(remembered, N ago)".
-        let message: String = error.reason().chars().take(400).collect();
-        Self {
-            kind: error.kind.exit_code(),
-            message,
-            hint: error.hint_text(),
-            timed_out: error.has_timed_out,
-            at,
-            until: at.plus(failure_lifetime(error)),
-        }
-    }
-
-    pub(super) fn error(&self) -> Error {
-        let mut error = Error::new(Kind::from_exit_code(self.kind), &self.message);
-        error.has_timed_out = self.timed_out;
-        match &self.hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    }
-}
-
 /// Records for the tests of this folder.
 #[cfg(test)]
 pub(super) mod fixtures {
     use super::*;
+    use crate::base::error::Error;
+    use crate::cache::failure::Caller;
     use crate::cache::freshness::{RenewalRules, Requirements};
 
     pub const NOW: Timestamp = Timestamp(1_795_000_000_000);
@@ -227,6 +171,7 @@ pub(super) mod fixtures {
             token,
             retry_at: None,
             failure: None,
+            other_failures: Vec::new(),
             logged_out: false,
             relief: false,
         }
@@ -237,7 +182,8 @@ pub(super) mod fixtures {
     }
 
     pub fn failed(token: Option<StoredToken>, error: &Error, at: i64) -> Record {
-        Record { failure: Some(StoredFailure::new(error, NOW.shifted(at))), ..record(token) }
+        let failure = StoredFailure::new(error, NOW.shifted(at), &Caller::default(), Duration::from_secs(15));
+        Record { failure: Some(failure), ..record(token) }
     }
 }
 

@@ -134,7 +134,8 @@ pub fn explain(body: &[u8]) -> Option<ServerError> {
         _ => error.clone(),
     };
     // The same limit as for the API's messages.
-    Some(ServerError { message: message.chars().take(250).collect(), request_id: None, code: Some(error) })
+    let message = message.chars().take(250).collect();
+    Some(ServerError { message, request_id: None, code: Some(error), is_cloud: true })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod retry;
 mod written;
 
 use std::cell::OnceCell;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
 use crate::base::clock::{Timestamp, millis};
-use crate::base::environment::Environment;
+use crate::base::environment::{Environment, PATH};
 use crate::base::error::{Error, Result};
 use crate::base::identity::{hex, value_digest};
 use crate::base::secret::Secret;
@@ -89,15 +90,25 @@ impl Http {
     }
 
     /// Returns a digest of the proxy and certificate variables. If a request fails without an answer, it may succeed for
-    /// a process with other ones.
+    /// a process with other ones. See [`Self::way_of`].
     pub fn way(&self) -> String {
-        let values = proxy::VARIABLES.iter().chain(&CERTIFICATES).map(|name| (name, self.environment.get(name)));
-        hex(&value_digest(format!("{:?}", values.collect::<Vec<_>>()).as_bytes())[..16])
+        Self::way_of(&self.environment, None)
     }
 
     /// Returns the environment of this process, for the commands that a profile runs.
     pub fn environment(&self) -> &Environment {
         &self.environment
+    }
+
+    /// Returns a digest of the variables that decide how requests are sent, and of the value of `path` if it is given.
+    /// Empty if none of them is set.
+    ///
+    /// Processes with different digests may fail for different reasons.
+    pub fn way_of(environment: &Environment, path: Option<&OsStr>) -> String {
+        let variables = proxy::VARIABLES.iter().chain(&CERTIFICATES);
+        let values = variables.filter_map(|name| Some((*name, environment.get(name)?)));
+        let settings: Vec<_> = values.chain(path.map(|path| (PATH, path))).collect();
+        if settings.is_empty() { String::new() } else { hex(&value_digest(format!("{settings:?}").as_bytes())[..8]) }
     }
 
     /// Sends a request. Repeats it after 429, 5xx and broken connections, within the policy's limits.
@@ -321,6 +332,31 @@ mod tests {
         assert_eq!(retry_after(" Sat, 21 Nov 2026 10:01:30 GMT", server_now), Some(Duration::from_secs(90)));
         assert_eq!(retry_after("Sat, 21 Nov 2026 09:00:00 GMT", server_now), Some(Duration::ZERO));
         assert_eq!(retry_after("soon", server_now), None);
+    }
+
+    #[test]
+    fn the_way_of_a_process_depends_on_proxies_certificates_and_path() {
+        let way = |pairs: &[(&str, &str)], path: Option<&str>| {
+            Http::way_of(&Environment::new(pairs.iter().map(|(k, v)| (k.into(), v.into()))), path.map(OsStr::new))
+        };
+        assert_eq!(way(&[("HOME", "/home/me"), ("PATH", "/bin"), ("HTTPS_PROXY", "")], None), "");
+        let one = ("HTTPS_PROXY", "http://one:1");
+        let all = [
+            way(&[one], None),
+            way(&[("HTTPS_PROXY", "http://two:1")], None),
+            way(&[("https_proxy", "http://one:1")], None),
+            way(&[("ALL_PROXY", "http://one:1")], None),
+            way(&[one, ("NO_PROXY", "x")], None),
+            way(&[("SSL_CERT_FILE", "/a.pem")], None),
+            way(&[("SSL_CERT_DIR", "/a.pem")], None),
+            way(&[], Some("/bin")),
+            way(&[], Some("/usr/bin")),
+            way(&[one], Some("/bin")),
+        ];
+        let different: std::collections::HashSet<&String> = all.iter().collect();
+        assert_eq!(different.len(), all.len(), "{all:?}");
+        assert!(all.iter().all(|way| way.len() == 16), "{all:?}");
+        assert_eq!(way(&[one, ("HOME", "/x")], None), all[0]);
     }
 
     #[test]

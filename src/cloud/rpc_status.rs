@@ -31,7 +31,8 @@ pub fn explain(body: &[u8]) -> Option<ServerError> {
         details.into_iter().flatten().find_map(|detail| Some(detail.get("requestId")?.as_str()?.to_owned()));
     // Shortened here, so that the request id and the rest of the message still fit on the line.
     let message: String = message.chars().take(250).collect();
-    Some(ServerError { message: format!("{name}: {message}"), request_id, code: None })
+    // Some proxies answer with a JSON object that has only a message.
+    Some(ServerError { message: format!("{name}: {message}"), request_id, code: None, is_cloud: code.is_some() })
 }
 
 #[cfg(test)]
@@ -44,6 +45,8 @@ mod tests {
         let explained = explain(body).expect("a status");
         assert_eq!(explained.message, "UNAUTHENTICATED: Token is invalid or has expired.");
         assert_eq!(explained.request_id.as_deref(), Some("e38e71c3"));
+        assert!(explained.is_cloud);
         assert!(explain(b"<html>").is_none());
+        assert!(!explain(br#"{"message":"blocked by policy"}"#).expect("a message").is_cloud);
     }
 }

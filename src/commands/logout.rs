@@ -172,11 +172,13 @@ fn cannot_delete(place: &Path, error: &io::Error) -> Error {
 /// If a fetch is running, waits for its end and deletes again. The fetch may have stored a token if it checked the
 /// record just before the first deletion.
 fn remove_token(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<RemovedToken> {
-    let removed = slot.clear(session.clock.now())?;
-    if let Lock::Busy = store::wait_for_lock(deadline, session.clock, || slot.try_lock()) {
+    let removed = slot.clear(session.clock)?;
+    // Each group of processes with the same proxies and certificates has a lock of its own.
+    let is_idle = || slot.try_all_locks().map_or(true, |locks| !locks.iter().any(|lock| matches!(lock, Lock::Busy)));
+    if store::poll(deadline, session.clock, || is_idle().then_some(())).is_none() {
         return Ok(removed);
     }
-    match slot.clear(session.clock.now())? {
+    match slot.clear(session.clock)? {
         RemovedToken::Nothing => Ok(removed),
         token => Ok(token),
     }

@@ -12,16 +12,18 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Seek as _, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::base::clock::{Clock, Deadline, Timestamp};
+use crate::base::clock::Timestamp;
 use crate::base::random;
 use crate::disk::files;
+pub use crate::disk::lock::{
+    Lock, LockGuard, LockHolder, lock_holder, poll, try_lock, try_lock_directory, wait_for_lock,
+};
 use crate::system;
 
 /// What exists at the path of a file that ycred owns.
@@ -321,10 +323,21 @@ pub fn sweep(directory: &Path, now: Timestamp, is_obsolete: impl Fn(&[u8]) -> bo
 /// The directory cannot be read.
 pub fn record_names(directory: &Path) -> io::Result<BTreeSet<String>> {
     let stem = |name: &str| {
-        let stem = name.strip_suffix(RECORD).or_else(|| name.strip_suffix(".lock"))?;
-        (!is_leftover_name(name)).then(|| stem.trim_end_matches(".relief").to_owned())
+        let stem = name.strip_suffix(RECORD).or_else(|| name.strip_suffix(LOCK))?;
+        // A lock's name has more parts: `.relief`, and the circumstances of the processes that share it.
+        (!is_leftover_name(name)).then(|| stem.split('.').next().unwrap_or_default().to_owned())
     };
     Ok(names(directory)?.iter().filter_map(|name| stem(name)).collect())
+}
+
+/// Returns the file names of all locks of a record.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn lock_names(directory: &Path, record: &str) -> io::Result<Vec<String>> {
+    let mut names = names(directory)?;
+    names.retain(|name| name.strip_prefix(record).is_some_and(|rest| rest.starts_with('.') && rest.ends_with(LOCK)));
+    Ok(names)
 }
 
 /// Removes temporary files and foreign objects that were moved away, of any age.
@@ -375,119 +388,11 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
 
 /// The extension of a record file.
 pub const RECORD: &str = ".json";
+/// The extension of a lock file.
+pub const LOCK: &str = ".lock";
 
 fn modified(metadata: &fs::Metadata) -> Timestamp {
     Timestamp(system::files::modified_nanos(metadata).div_euclid(1_000_000))
-}
-
-/// The result of one attempt to take a lock.
-pub enum Lock {
-    Held(LockGuard),
-    Busy,
-    /// Locking does not work here. Without a lock there may be extra requests, but no wrong results.
-    Impossible(io::Error),
-}
-
-/// A lock that is released when it is dropped or when the process ends.
-pub struct LockGuard {
-    file: File,
-    has_holder: bool,
-}
-
-/// The process that holds a lock, as it has written into the lock file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockHolder {
-    pub pid: u32,
-    /// When it took the lock.
-    pub since: Timestamp,
-    /// When it will release the lock at the latest, unless it is stopped.
-    pub until: Timestamp,
-}
-
-impl LockGuard {
-    /// Writes into the lock file which process holds it, for the messages of others. Best effort.
-    pub fn write_holder(&mut self, since: Timestamp, until: Timestamp) {
-        let holder = LockHolder { pid: std::process::id(), since, until };
-        if let Ok(content) = serde_json::to_vec(&holder) {
-            self.has_holder = true;
-            let _ = self.file.set_len(0).and_then(|()| self.file.rewind()).and_then(|()| self.file.write_all(&content));
-        }
-    }
-}
-
-impl Drop for LockGuard {
-    fn drop(&mut self) {
-        if self.has_holder {
-            let _ = self.file.set_len(0);
-        }
-    }
-}
-
-/// Returns the process that holds the lock at `path`, if it has written that. Only for a lock that is [`Lock::Busy`]:
-/// the content outlives a holder that was killed.
-pub fn lock_holder(path: &Path) -> Option<LockHolder> {
-    match read(path) {
-        Ok(FileState::Content(content)) => serde_json::from_slice(&content).ok(),
-        _ => None,
-    }
-}
-
-/// The first and the longest pause between two attempts. The actual pause is random, at least half of it.
-const POLL_FIRST: Duration = Duration::from_millis(5);
-const POLL_MAX: Duration = Duration::from_millis(50);
-
-/// Repeats `attempt` with growing pauses until it returns a result. Returns `None` at the deadline.
-///
-/// ycred waits for locks only in this way, because a blocking flock on a faulty NFS hangs forever.
-pub fn poll<T>(deadline: &Deadline, clock: &dyn Clock, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    let mut pause = POLL_FIRST;
-    loop {
-        if let Some(result) = attempt() {
-            return Some(result);
-        }
-        let left = deadline.left(clock);
-        if left.is_zero() {
-            return None;
-        }
-        clock.sleep(random::between(pause / 2, pause).min(left));
-        pause = (pause * 2).min(POLL_MAX);
-    }
-}
-
-/// Waits while a lock is busy. Returns [`Lock::Busy`] at the deadline.
-pub fn wait_for_lock(deadline: &Deadline, clock: &dyn Clock, mut try_lock: impl FnMut() -> Lock) -> Lock {
-    let result = poll(deadline, clock, || match try_lock() {
-        Lock::Busy => None,
-        lock => Some(lock),
-    });
-    result.unwrap_or(Lock::Busy)
-}
-
-/// Tries once to take the lock file at `path`. Never blocks.
-pub fn try_lock(path: &Path) -> Lock {
-    let opened = system::files::open_lock(path);
-    let file = match opened.and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
-        Ok((file, metadata)) if is_ours(&metadata) => {
-            if system::files::mode(&metadata) & 0o077 != 0 {
-                // Best effort: another user who can open the file can hold the lock and make ycred wait.
-                let _ = system::files::make_file_private(&file);
-            }
-            file
-        }
-        Ok(_) => return Lock::Impossible(io::Error::other(format!("{} is not a lock file of ycred", path.display()))),
-        Err(error) => return Lock::Impossible(error),
-    };
-    // A signal may interrupt even this call. A file system that reports an interruption every time cannot lock.
-    for _ in 0..16 {
-        // The full path avoids std's method of the same name, which clippy.toml bans.
-        match fs2::FileExt::try_lock_exclusive(&file) {
-            Ok(()) => return Lock::Held(LockGuard { file, has_holder: false }),
-            Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Lock::Busy,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Lock::Impossible(error),
-        }
-    }
-    Lock::Impossible(ErrorKind::Interrupted.into())
 }
 
 /// Writes a file that users edit (a profile) atomically, with mode 0600.
@@ -587,46 +492,6 @@ mod tests {
         assert_eq!(content(read(&path)).as_deref(), Some(&b"longer than was thought"[..]));
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "no leftovers");
-    }
-
-    #[test]
-    fn a_lock_excludes_and_ends_with_its_holder() {
-        let dir = directory();
-        let path = dir.path().join("x.lock");
-        let held = try_lock(&path);
-        assert!(matches!(held, Lock::Held(_)));
-        assert!(matches!(try_lock(&path), Lock::Busy));
-        drop(held);
-        assert!(matches!(try_lock(&path), Lock::Held(_)));
-        assert!(path.exists(), "never unlinked");
-    }
-
-    #[test]
-    fn a_lock_names_its_holder() {
-        let dir = directory();
-        let path = dir.path().join("x.lock");
-        let Lock::Held(mut guard) = try_lock(&path) else { panic!("a free lock") };
-        assert_eq!(lock_holder(&path), None, "not written yet");
-        for since in [Timestamp(1_795_000_000_000), Timestamp(1)] {
-            guard.write_holder(since, since.plus(Duration::from_secs(40)));
-            let expected = LockHolder { pid: std::process::id(), since, until: since.plus(Duration::from_secs(40)) };
-            assert_eq!(lock_holder(&path), Some(expected));
-        }
-        drop(guard);
-        assert_eq!(lock_holder(&path), None, "the next holder may be an older ycred, which writes nothing");
-        assert_eq!(lock_holder(&dir.path().join("other.lock")), None);
-    }
-
-    #[test]
-    fn an_impossible_lock_has_its_cause() {
-        let dir = directory();
-        assert!(
-            matches!(try_lock(&dir.path().join("missing/x.lock")), Lock::Impossible(error) if error.kind() == ErrorKind::NotFound)
-        );
-        let link = dir.path().join("link.lock");
-        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).expect("link");
-        assert!(matches!(try_lock(&link), Lock::Impossible(_)));
-        assert!(!dir.path().join("elsewhere").exists(), "the link was not followed");
     }
 
     #[test]

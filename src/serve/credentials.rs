@@ -11,7 +11,9 @@ use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, SkewAge};
 use crate::cache::Cache;
+use crate::cache::failure::Caller;
 use crate::cache::freshness::{Decision, RenewalRules, Requirements};
+use crate::obtain;
 use crate::obtain::{Caching, ObtainedToken};
 use crate::process::flags::Options;
 use crate::profile::Profile;
@@ -88,6 +90,8 @@ struct CredentialSlot {
     /// True if the profile and the flags allow caching on disk.
     has_record: bool,
     requirements: Requirements,
+    /// This process, which decides the failures that count for it.
+    caller: Caller,
     /// The credential that could not be stored in a record, and the time when it was fetched.
     in_memory: Mutex<Option<(ObtainedToken, Timestamp)>>,
     /// True while a renewal is queued for the refresher.
@@ -111,6 +115,7 @@ impl CredentialStore {
         let has_record = profile.is_caching && !options.no_cache;
         // Opens the profile as if it were cached to get the renewal rules, which also apply in memory.
         let profile = Profile { is_caching: true, ..profile.clone() };
+        let time_limit = options.timeout.unwrap_or(profile.timeout);
         let slot = |kind: CredentialKind| -> Result<CredentialSlot> {
             let (grant, min_ttl) = session.open(&profile, &kind.resource(), Duration::ZERO)?;
             let rules = match grant.caching() {
@@ -123,6 +128,7 @@ impl CredentialStore {
                 rules,
                 has_record,
                 requirements: Requirements { min_ttl, force_since: None },
+                caller: obtain::caller(obtain::way(grant.as_ref(), session.environment), grant.shown(), time_limit),
                 in_memory: Mutex::new(None),
                 is_renewal_queued: AtomicBool::new(false),
             })
@@ -154,7 +160,10 @@ impl CredentialStore {
             (Some((record, credential)), in_memory)
                 if in_memory.is_none_or(|(obtained, _)| obtained.credential.expires <= credential.expires) =>
             {
-                let is_due = !matches!(record.decide(&slot.requirements, rules, now), Decision::Serve(_));
+                let is_due = !matches!(
+                    record.decide(&slot.requirements, rules, now, &|| slot.caller.clone()),
+                    Decision::Serve(_)
+                );
                 Some(CacheLookup { obtained: ObtainedToken { credential, skew_age: SkewAge::Earlier }, is_due })
             }
             (_, Some((obtained, fetched))) => {

@@ -12,7 +12,7 @@ use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::base::environment::Environment;
 use crate::base::error::{self, Error};
 use crate::base::secret::Secret;
-use crate::cache::{attempt, record};
+use crate::cache::{attempt, failure};
 use crate::disk::places::Places;
 use crate::obtain::ObtainedToken;
 use crate::process::flags::Options;
@@ -226,7 +226,7 @@ impl Refresher<'_> {
                 if state.failure.is_none() {
                     (session.print_stderr)(&error.render());
                 }
-                let until = now.plus(record::failure_lifetime(&error));
+                let until = now.plus(failure::failure_lifetime(&error));
                 state.failure = Some((error, until));
                 None
             }

@@ -89,6 +89,10 @@ impl Grant for CommandGrant {
         Credential::new(token, &Expiry::At(expiry), cx.clock.now(), None, &self.command.to_string())
     }
 
+    fn runs_program(&self) -> bool {
+        true
+    }
+
     fn account(&self) -> Result<String> {
         Ok(format!("the account of {}", self.command))
     }

@@ -136,6 +136,10 @@ impl Grant for OAuthGrant {
         })
     }
 
+    fn runs_program(&self) -> bool {
+        self.token.is_program()
+    }
+
     fn account(&self) -> Result<String> {
         Ok("the Yandex account that the OAuth token belongs to".into())
     }

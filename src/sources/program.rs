@@ -125,10 +125,12 @@ impl Program {
             Ok(None) => {
                 let _ = child.wait();
                 let why = format!("killed, because it did not exit within {}", human(millis(time_limit)));
-                return Err(error_at(Error::unavailable, why).hint(
-                    "run the command by hand to see if it waits for input; \
-                     --timeout or `timeout` in the profile allows more time",
-                ));
+                return Err(error_at(Error::unavailable, why)
+                    .hint(
+                        "run the command by hand to see if it waits for input; \
+                         --timeout or `timeout` in the profile allows more time",
+                    )
+                    .timed_out());
             }
             Err(error) => return Err(error_at(Error::unavailable, error.to_string())),
         };

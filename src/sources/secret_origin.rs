@@ -109,6 +109,11 @@ impl Origin {
         }
     }
 
+    /// Returns true if reading the secret runs a program.
+    pub fn is_program(&self) -> bool {
+        matches!(self.location, Location::Command(_))
+    }
+
     fn file(&self) -> String {
         format!("{} file", self.kind.what)
     }

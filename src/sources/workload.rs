@@ -14,9 +14,10 @@ use crate::base::clock::{Timestamp, clock_off, human};
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::identity::Identity;
+use crate::base::identity::{Identity, hex, value_digest};
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
+use crate::cache::failure::ShownSecret;
 use crate::cloud::iam::is_account_id;
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, auth};
@@ -208,6 +209,21 @@ impl Grant for WorkloadGrant {
             })
             .and_then(|granted| granted.credential())
             .map_err(|error| error.context(format!("service account {}", self.account)))
+    }
+
+    fn shown(&self) -> Option<ShownSecret> {
+        let is_from_request = matches!(self.origin, SubjectOrigin::Request(_));
+        let secret = match &self.origin {
+            SubjectOrigin::Request(token) => Some(token.clone()),
+            SubjectOrigin::Configured(origin) if !origin.is_program() => origin.read_quietly().ok(),
+            SubjectOrigin::Configured(_) | SubjectOrigin::GitHub(_) => None,
+        };
+        let digest = |secret: Secret| hex(&value_digest(secret.expose().as_bytes())[..8]);
+        secret.map(|secret| ShownSecret { digest: digest(secret), is_from_request })
+    }
+
+    fn runs_program(&self) -> bool {
+        matches!(&self.origin, SubjectOrigin::Configured(origin) if origin.is_program())
     }
 
     fn account(&self) -> Result<String> {

@@ -1,6 +1,7 @@
 //! Linux and macOS: the modules of every Unix, and what differs between the two.
 
 pub mod files;
+pub mod machine;
 pub mod process;
 pub mod signals;
 

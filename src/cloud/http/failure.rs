@@ -38,6 +38,8 @@ pub struct ServerError {
     pub request_id: Option<String>,
     /// The error code of the auth host.
     pub code: Option<String>,
+    /// Only IAM and the auth host send an error of this form, so it is the cloud's answer.
+    pub is_cloud: bool,
 }
 
 /// Returns the failure for a response with an error status.
@@ -68,6 +70,7 @@ pub(super) fn error_response(
     let mut error = kind.retry_after(retry_after.filter(|_| is_temporary));
     error.clock_skew = clock_skew;
     error.status = Some(status);
+    error.is_answer = explained.as_ref().is_some_and(|explained| explained.is_cloud);
     error.auth.code = explained.and_then(|explained| explained.code);
     if is_temporary {
         error = error.hint("the cloud is overloaded or unavailable; try again in a moment");

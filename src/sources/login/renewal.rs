@@ -104,7 +104,7 @@ pub fn run(login: &LoginClient, rules: RenewalRules, version: &str, cx: &Context
         // Without a lock, the process that needs the token renews the login itself.
         Some(Lock::Impossible(_)) | None => Some(None),
     });
-    if let Some(Some(mut guard)) = guard
+    if let Some(Some(guard)) = guard
         && let Some(state) = load()
     {
         let now = cx.clock.now();

@@ -88,7 +88,8 @@ pub fn explain(body: &[u8]) -> Option<ServerError> {
     }
     match serde_json::from_slice(body) {
         Ok(ErrorBody { message }) => {
-            Some(ServerError { message: message.chars().take(250).collect(), request_id: None, code: None })
+            let message = message.chars().take(250).collect();
+            Some(ServerError { message, request_id: None, code: None, is_cloud: false })
         }
         Err(_) => metadata::explain(body),
     }

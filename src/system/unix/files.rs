@@ -55,6 +55,14 @@ pub fn open_own_for_writing(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
+/// Opens a directory, to lock it. Does not block on a FIFO in its place.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NONBLOCK).open(path)
+}
+
 /// Creates a file that only its owner can read and write. Follows no link.
 ///
 /// # Errors
@@ -80,7 +88,15 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Returns true if input a file failed because the path is a link or a socket.
+/// Opens a lock file that exists. Otherwise as [`open_lock`].
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_existing_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
+}
+
+/// Returns true if opening a file failed because the path is a link or a socket.
 pub fn is_other_object(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO))
 }

@@ -1,0 +1,73 @@
+//! The machine that this process runs on, as its metadata service sees it.
+#![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
+
+use std::ffi::CStr;
+
+/// Returns what distinguishes this machine from another one that shares the same home directory, as pairs of name and
+/// value. `None` if any of them cannot be read.
+///
+/// Makes five system calls. Two pods on one node have the same boot, and two machines may have the same host name. The
+/// name of a network namespace is unique within one boot.
+#[cfg(target_os = "linux")]
+pub fn identity() -> Option<Vec<(&'static str, String)>> {
+    use std::io::Read as _;
+
+    let mut boot = [0; 64];
+    let file = std::fs::File::open("/proc/sys/kernel/random/boot_id");
+    let length = file.and_then(|mut file| file.read(&mut boot)).ok()?;
+    let boot = std::str::from_utf8(&boot[..length]).ok()?.trim();
+    let network = std::fs::read_link("/proc/self/ns/net").ok()?;
+    // SAFETY: utsname is plain data, and uname fills it with NUL-terminated strings.
+    let host = unsafe {
+        let mut names: libc::utsname = std::mem::zeroed();
+        (libc::uname(&raw mut names) == 0).then(|| CStr::from_ptr(names.nodename.as_ptr()).to_owned())
+    }?;
+    let host = host.to_str().ok()?;
+    let values = [("boot-id", boot), ("network-namespace", network.to_str()?), ("host-name", host)]
+        .map(|(name, value)| (name, value.to_owned()));
+    values.iter().all(|(_, value)| !value.is_empty()).then(|| values.into())
+}
+
+/// Returns what distinguishes this machine from another one that shares the same home directory, as pairs of name and
+/// value. `None` if any of them cannot be read.
+///
+/// The boot session changes with each start of the system, and the UUID belongs to the hardware. There are no network
+/// namespaces.
+#[cfg(not(target_os = "linux"))]
+pub fn identity() -> Option<Vec<(&'static str, String)>> {
+    unsafe extern "C" {
+        // <unistd.h>: gethostuuid(2) writes 16 bytes, and waits at most this long.
+        fn gethostuuid(uuid: *mut u8, timeout: *const libc::timespec) -> libc::c_int;
+    }
+    let mut uuid = [0; 16];
+    let timeout = libc::timespec { tv_sec: 1, tv_nsec: 0 };
+    // SAFETY: the buffer has the 16 bytes of a uuid_t, and both pointers are valid for the call.
+    (unsafe { gethostuuid(uuid.as_mut_ptr(), &raw const timeout) } == 0).then_some(())?;
+    let uuid = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(vec![("boot-session", system_value(c"kern.bootsessionuuid")?), ("host-uuid", uuid)])
+}
+
+/// Returns a string of sysctl(3).
+#[cfg(not(target_os = "linux"))]
+fn system_value(name: &CStr) -> Option<String> {
+    let mut value = [0; 256];
+    let mut length = value.len();
+    // SAFETY: the buffer has `length` bytes, sysctlbyname writes at most that many, and no new value is set.
+    let result = unsafe {
+        libc::sysctlbyname(name.as_ptr(), value.as_mut_ptr().cast(), &raw mut length, std::ptr::null_mut(), 0)
+    };
+    let value = CStr::from_bytes_until_nul(&value).ok().filter(|value| result == 0 && !value.is_empty())?;
+    value.to_str().ok().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_keeps_its_identity() {
+        let first = identity().expect("a machine with an identity");
+        assert!(first.iter().all(|(name, value)| !name.is_empty() && !value.is_empty()), "{first:?}");
+        assert_eq!(identity(), Some(first));
+    }
+}
