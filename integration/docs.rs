@@ -168,9 +168,10 @@ fn every_documented_command_exists() {
     for page in pages() {
         let code = code(&fs::read_to_string(&page).expect("a page"));
         for (at, _) in code.match_indices("ycred ") {
-            // Skip `docker-credential-ycred get`, a call by symlink, and kubectl's message about a plugin that failed.
+            // Skip `docker-credential-ycred get`, a call by symlink; kubectl's message about a plugin that failed; and
+            // setup's report.
             let before = &code[..at];
-            if before.ends_with(['-', '/', '=']) || before.ends_with("executable ") {
+            if before.ends_with(['-', '/', '=']) || before.ends_with("executable ") || before.ends_with("→ ") {
                 continue;
             }
             let rest = &code[at + "ycred ".len()..];

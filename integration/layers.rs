@@ -34,6 +34,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "obtain", holds: "gets a token from the cache or from a grant" },
     Layer { name: "cloud", holds: "requests to the cloud" },
     Layer { name: "cache", holds: "records, locks, attempts" },
+    Layer { name: "edit", holds: "edits configuration files of other programs" },
     Layer { name: "disk", holds: "access to ycred's own files" },
     Layer { name: "system", holds: "functions of the operating system" },
     Layer { name: "base", holds: "errors, secrets, time: used by all layers" },

@@ -1,5 +1,6 @@
 //! The commands that people type. To add one, write a file here and add a line to [`COMMANDS`].
 
+pub mod clients;
 pub mod command;
 mod completions;
 mod env;
@@ -12,6 +13,7 @@ pub mod login;
 mod logout;
 mod refresh;
 mod revoke;
+mod setup;
 mod r#use;
 
 use crate::commands::command::Command;
@@ -22,6 +24,8 @@ pub const COMMANDS: &[&Command] = &[
     &import::COMMAND,
     &list::COMMAND,
     &r#use::COMMAND,
+    &setup::SETUP,
+    &setup::UNSETUP,
     &exec::COMMAND,
     &env::COMMAND,
     &refresh::COMMAND,

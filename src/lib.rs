@@ -13,6 +13,7 @@ pub mod cli;
 pub mod cloud;
 pub mod commands;
 pub mod disk;
+pub mod edit;
 pub mod hooks;
 pub mod obtain;
 pub mod process;

@@ -1,7 +1,7 @@
 //! Operating system interfaces that std does not have, and all `unsafe` code of the project.
 //!
 //! Code outside of this folder does not depend on the operating system. Each kind of system has a folder here, with the
-//! modules `files`, `process` and `signals`.
+//! modules `attributes`, `files`, `process` and `signals`.
 #![expect(clippy::disallowed_types, reason = "the only place that knows the operating system")]
 
 pub mod clock;
@@ -11,4 +11,4 @@ pub mod peer;
 
 mod unix;
 
-pub use unix::{URL_OPENERS, files, machine, process, signals};
+pub use unix::{URL_OPENERS, attributes, files, machine, process, signals};

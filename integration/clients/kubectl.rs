@@ -252,3 +252,31 @@ fn kubectl_inside_exec_works_although_exec_removes_the_variable_that_the_profile
     cluster.assert_only_token_seen(&token);
     assert_eq!(emulator.subject_of(&token), Some(account));
 }
+
+#[test]
+fn kubectl_gets_a_token_through_what_setup_wrote_and_the_file_comes_back() {
+    let Some(cluster) = Cluster::new("v1") else { return };
+    let world = &cluster.world;
+    world.sandbox.link("ycred");
+    let key = world.profile("prod", "");
+    // As `yc managed-kubernetes cluster get-credentials` writes it. There is no yc on this machine.
+    let (port, ca) = (cluster.server.port(), world.sandbox.path("home/.kube/config"));
+    let test: serde_json::Value = serde_json::from_slice(&std::fs::read(&ca).expect("the file")).expect("JSON");
+    let ca = test["clusters"][0]["cluster"]["certificate-authority"].as_str().expect("a path").to_owned();
+    let text = format!(
+        "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority: {ca}\n    server: https://localhost:{port}\n  \
+         name: yc-managed-k8s-cat1\ncontexts:\n- context:\n    cluster: yc-managed-k8s-cat1\n    user: yc-managed-k8s-cat1\n  \
+         name: yc-test\ncurrent-context: yc-test\nkind: Config\npreferences: {{}}\nusers:\n- name: yc-managed-k8s-cat1\n  \
+         user:\n    exec:\n      apiVersion: client.authentication.k8s.io/v1beta1\n      args:\n      - k8s\n      \
+         - create-token\n      - --profile=prod\n      command: /home/somebody/yandex-cloud/bin/yc\n      env: null\n"
+    );
+    world.sandbox.file("home/.kube/config", &text);
+    cluster.version().fails();
+    let run = world.sandbox.ycred(["setup", "kubectl"]).run().succeeds().stderr_is_empty();
+    run.stdout_has(&format!("yc profile prod → ycred profile prod (service account {})", key.service_account_id));
+    cluster.version().succeeds().stderr_is_empty().stdout_has("v1.32.4");
+    cluster.namespaces().succeeds().stdout_has("the-only-namespace");
+    cluster.assert_only_token_seen(&world.last_token());
+    world.sandbox.ycred(["unsetup", "--all"]).run().succeeds();
+    assert_eq!(std::fs::read_to_string(world.sandbox.path("home/.kube/config")).expect("the file"), text);
+}

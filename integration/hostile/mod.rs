@@ -8,6 +8,7 @@ mod channel;
 mod crash;
 mod disk;
 mod dispatch;
+mod edits;
 mod hosts;
 mod install;
 mod other_user;

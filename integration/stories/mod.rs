@@ -21,6 +21,7 @@ mod only_profile;
 mod profiles;
 mod serve;
 mod serverless;
+pub mod setup;
 mod sharing;
 mod sources;
 mod terminal;

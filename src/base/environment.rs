@@ -82,6 +82,10 @@ pub const NO_PROXIES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 /// See <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>.
 pub const KUBERNETES_EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
 
+/// The kubeconfig files, separated as in `PATH`, and the file with kubectl's preferences; `off` turns the latter off.
+pub const KUBECONFIG: &str = "KUBECONFIG";
+pub const KUBERC: &str = "KUBERC";
+
 /// The URL where a GitHub Actions job with `permissions: id-token: write` requests ID tokens, and the secret to send.
 ///
 /// See "About security hardening with OpenID Connect" in GitHub's documentation.

@@ -4,6 +4,7 @@
 //! It reads yc's files, never writes them, and doesn't touch yc's token cache. Facts: docs/reference/yandex-cloud.md
 //! 10.2 and 12. Where those are incomplete, parsing is lenient, and `-v` lists the settings that it ignores.
 
+pub mod account;
 mod draft;
 mod environment;
 mod plan;

@@ -1,5 +1,6 @@
 //! Linux and macOS: the modules of every Unix, and what differs between the two.
 
+pub mod attributes;
 pub mod files;
 pub mod machine;
 pub mod process;

@@ -1,0 +1,98 @@
+//! A client's row in the table, and a call of `setup` or `unsetup` for it.
+
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+
+use crate::base::error::{Error, Result};
+use crate::commands::clients::report::Report;
+use crate::disk::places;
+use crate::edit::change::Editor;
+use crate::profile::ProfileRef;
+use crate::session::Session;
+
+/// A program that can use ycred as a hook.
+pub struct Client {
+    pub name: &'static str,
+    /// What `setup` does for it, for help.
+    pub about: &'static str,
+    /// The flags of `setup` that this client accepts, besides the common ones.
+    pub flags: &'static [&'static str],
+    /// Returns true if the program or its configuration is on this machine.
+    pub is_found: fn(&Session<'_>) -> bool,
+    /// The arguments that `setup --all` cannot choose, such as `--host HOST`. `None` if there are none.
+    pub choice: Option<&'static str>,
+    /// # Errors
+    /// See [`crate::base::error::Kind`].
+    pub setup: fn(&SetupCall<'_>, &Session<'_>) -> Result<Report>,
+    /// # Errors
+    /// See [`crate::base::error::Kind`].
+    pub unsetup: fn(&SetupCall<'_>, &Session<'_>) -> Result<Report>,
+    /// Returns the places of the client's configuration that name ycred. Reads files only.
+    pub uses: fn(&Session<'_>) -> Vec<Use>,
+}
+
+/// A place of a client's configuration that names ycred.
+pub struct Use {
+    pub file: PathBuf,
+    /// The place in the file, for people: `user NAME`.
+    pub label: String,
+}
+
+/// The flags of one call of `setup` or `unsetup`.
+pub struct SetupCall<'a> {
+    pub client: &'static Client,
+    pub matches: &'a ArgMatches,
+    /// The value of `--profile`.
+    pub profile: ProfileRef,
+    pub editor: &'a Editor,
+    /// The call is for all clients, so flags of one client do not apply.
+    pub is_for_all: bool,
+}
+
+impl SetupCall<'_> {
+    /// Returns the value of a flag.
+    pub fn value(&self, flag: &str) -> Option<&str> {
+        if self.is_for_all {
+            return None;
+        }
+        self.matches.try_get_one::<String>(flag).ok().flatten().map(String::as_str)
+    }
+
+    /// Returns all values of a flag.
+    pub fn values(&self, flag: &str) -> Vec<String> {
+        if self.is_for_all {
+            return Vec::new();
+        }
+        self.matches.try_get_many::<String>(flag).ok().flatten().into_iter().flatten().cloned().collect()
+    }
+
+    pub fn is_set(&self, flag: &str) -> bool {
+        self.matches.try_get_one::<bool>(flag).ok().flatten() == Some(&true)
+    }
+
+    /// Returns the path in a flag, absolute.
+    ///
+    /// # Errors
+    /// Usage (2): the path cannot be made absolute.
+    pub fn path(&self, flag: &str, session: &Session<'_>) -> Result<Option<PathBuf>> {
+        let Some(path) = self.value(flag) else { return Ok(None) };
+        places::absolute(path.as_ref(), session.places.home.as_deref())
+            .map(|path| Some(PathBuf::from(path)))
+            .map_err(|why| Error::usage(format!("--{flag}: {path}: {why}")))
+    }
+
+    /// Returns the profile of `--profile`, as it is written into configuration files. Returns `None` without the flag.
+    ///
+    /// # Errors
+    /// Usage (2): it is not UTF-8.
+    pub fn profile_argument(&self) -> Result<Option<String>> {
+        let ProfileRef::NameOrPath { text, .. } = &self.profile else { return Ok(None) };
+        let text = text.to_str().ok_or_else(|| Error::usage("--profile: not valid UTF-8"))?;
+        if !text.contains(std::path::is_separator) {
+            return Ok(Some(text.to_owned()));
+        }
+        let absolute = places::absolute(text.as_ref(), None);
+        absolute.map(Some).map_err(|why| Error::usage(format!("--profile: {text}: {why}")))
+    }
+}

@@ -1,0 +1,446 @@
+//! kubectl and other programs that read a kubeconfig: users that run yc run ycred instead.
+
+mod kubeconfig;
+mod stanza;
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use crate::base::environment::KUBERC;
+use crate::base::error::{Error, Result};
+use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::kubectl::kubeconfig::{Kubeconfig, OWNER};
+use crate::commands::clients::kubectl::stanza::Method;
+use crate::commands::clients::profiles::{self, Chosen};
+use crate::commands::clients::program;
+use crate::commands::clients::report::{ChangeReport, Report, dedent};
+use crate::edit::change::{EditPlan, Place};
+use crate::edit::journal::{Journal, JournalEntry, Step, What, follow};
+use crate::edit::render;
+use crate::edit::splice::{EditRefusal, Format};
+use crate::edit::target::TargetFile;
+use crate::edit::tree::TreeNode;
+use crate::edit::undo::{Undone, undo};
+use crate::session::Session;
+
+pub const CLIENT: Client = Client {
+    name: "kubectl",
+    about: "users of the kubeconfig that run yc run ycred",
+    flags: &["context", "user", "kubeconfig"],
+    is_found,
+    choice: None,
+    setup,
+    unsetup,
+    uses,
+};
+
+fn is_found(session: &Session<'_>) -> bool {
+    let paths = kubeconfig::paths(None, session).unwrap_or_default();
+    program::find("kubectl", session).is_some() || paths.iter().any(|path| path.exists())
+}
+
+/// A user to set up.
+struct Selected {
+    name: String,
+    file: PathBuf,
+    /// `--user` or `--context` names it.
+    is_named: bool,
+}
+
+fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let files = kubeconfig::read(call, session).map_err(|error| match error.hint_text() {
+        Some(hint) if !hint.contains("get-credentials") => {
+            let profile = call.profile_argument().ok().flatten().unwrap_or_else(|| "PROFILE".to_owned());
+            let command =
+                program::ycred(call, session).map_or_else(|_| "/PATH/ycred".to_owned(), |command| command.path);
+            let stanza = render::flow(&stanza::stanza(None, false, &command, &profile, false));
+            error.replace_hint(format!(
+                "fix the file, which kubectl cannot read either, or set the user's exec to {stanza}"
+            ))
+        }
+        _ => error,
+    })?;
+    let selected = select(&files, call)?;
+    let mut report = Report::default();
+    let is_all = selected.len() > 1;
+    for user in &selected {
+        match setup_user(user, call, session) {
+            Ok(change) => report.changes.push(change),
+            // One user that cannot be set up does not keep the others from it.
+            Err(error) if is_all => report.add(Report::failed(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    add_notes(&mut report, &files, &selected, call, session)?;
+    Ok(report)
+}
+
+/// Returns the users that the flags select; else the user of the current context.
+fn select(files: &[Kubeconfig], call: &SetupCall<'_>) -> Result<Vec<Selected>> {
+    let find = |name: String, is_named| match kubeconfig::named(files, "users", &name) {
+        Some((file, _)) => Ok(Selected { name, file: file.to_owned(), is_named }),
+        None => {
+            let known: Vec<String> = kubeconfig::users(files).into_iter().map(|(name, _)| name).collect();
+            Err(Error::usage(format!("no user {name} in the kubeconfig"))
+                .hint(format!("its users: {}", known.join(", "))))
+        }
+    };
+    if let Some(user) = call.value("user") {
+        return Ok(vec![find(user.to_owned(), true)?]);
+    }
+    if let Some(context) = call.value("context") {
+        return Ok(vec![find(kubeconfig::user_of_context(files, context)?, true)?]);
+    }
+    if call.is_set("all") {
+        let candidates = candidates(files);
+        if candidates.is_empty() {
+            return Err(Error::usage("no user in the kubeconfig runs yc or ycred")
+                .hint("name one to set up anyway: --user NAME --profile NAME"));
+        }
+        return candidates.into_iter().map(|name| find(name, false)).collect();
+    }
+    match kubeconfig::current_context(files) {
+        Some(context) => Ok(vec![find(kubeconfig::user_of_context(files, context)?, false)?]),
+        None => Err(Error::usage("the kubeconfig has no current context")
+            .hint("name one with --context NAME, or set up all users that run yc with --all")),
+    }
+}
+
+/// Returns the names of the users that run yc, also in ways that are refused, or ycred.
+fn candidates(files: &[Kubeconfig]) -> Vec<String> {
+    let runs_yc = |name: &String| {
+        let user = kubeconfig::named(files, "users", name).and_then(|(_, item)| item.member("user"));
+        user.is_some_and(|user| {
+            !matches!(stanza::method(user), Ok(Method::Other(_) | Method::Static(_) | Method::Nothing))
+        })
+    };
+    kubeconfig::users(files).into_iter().map(|(name, _)| name).filter(runs_yc).collect()
+}
+
+fn path_of(user: &str) -> Vec<Step> {
+    let key = |key: &str| Step::Key(key.to_owned());
+    vec![key("users"), Step::Item { name: user.to_owned() }, key("user"), key("exec")]
+}
+
+fn setup_user(user: &Selected, call: &SetupCall<'_>, session: &Session<'_>) -> Result<ChangeReport> {
+    let command = program::ycred(call, session)?.path;
+    let change = RefCell::new(None);
+    let (_, is_changed) = call.editor.edit(&user.file, OWNER, |target, journal| {
+        let (plan, planned) = plan(user, target, journal, &command, call, session)?;
+        *change.borrow_mut() = Some(planned);
+        Ok(plan)
+    })?;
+    let change = change.into_inner().ok_or_else(|| Error::internal("the edit made no plan"))?;
+    Ok(ChangeReport { is_changed, ..change })
+}
+
+fn plan(
+    user: &Selected,
+    target: &TargetFile,
+    journal: &Journal,
+    command: &str,
+    call: &SetupCall<'_>,
+    session: &Session<'_>,
+) -> Result<(EditPlan, ChangeReport)> {
+    let name = &user.name;
+    let text = target.text.as_deref().unwrap_or_default();
+    let format = Format::Yaml;
+    let label = format!("user {name}");
+    let root = format.parse(text).map_err(|error| refused(EditRefusal::Syntax(error), target, name, ""))?;
+    let path = path_of(name);
+    let (pointer, steps) = follow(&root, &path[..3]);
+    if steps < 2 {
+        return Err(Error::usage(format!("no user {name} in {}", target.spelled.display())));
+    }
+    let null = TreeNode::null();
+    let entry = if steps == 3 { root.at(&pointer).unwrap_or(&null) } else { &null };
+    let in_user = |error: Error| error.context(format!("user {name}"));
+    if entry.is_entangled() || root.at(&pointer[..2]).is_some_and(|item| item.anchor != 0) {
+        let profile = call.profile_argument()?.unwrap_or_else(|| "PROFILE".to_owned());
+        let stanza = render::flow(&stanza::stanza(None, false, command, &profile, false));
+        let why = EditRefusal::Unsupported("an anchor, an alias or a tag is in the way");
+        return Err(refused(why, target, name, &stanza));
+    }
+    let (origin, chosen, is_ours) = decide(user, entry, call, session).map_err(in_user)?;
+    let is_interactive = chosen.profile.source.needs_login;
+    let value = stanza::stanza(entry.member("exec"), is_ours, command, &chosen.argument, is_interactive);
+    let stanza = render::flow(&stanza::stanza(None, false, command, &chosen.argument, is_interactive));
+    let place = Place { client: CLIENT.name, file: &target.real, label: label.clone(), format, path };
+    let planned = place.set(text, false, &value, journal).map_err(|why| refused(why, target, name, &stanza))?;
+    let masked = |text: &str| {
+        let root = format.parse(text).unwrap_or_else(|_| TreeNode::null());
+        let (pointer, steps) = follow(&root, &place.path);
+        let exec = root.at(&pointer).filter(|_| steps == place.path.len());
+        exec.map(|exec| dedent(&stanza::masked(text, exec))).unwrap_or_default()
+    };
+    let (summary, is_new) = match &planned.entry {
+        Some(_) => (format!("{label}: {origin} → ycred {}", chosen.description()), true),
+        None => (format!("{label}: already set up with ycred {}", chosen.description()), false),
+    };
+    let change = ChangeReport {
+        summary,
+        before: if is_new { masked(text) } else { String::new() },
+        after: if is_new { masked(&planned.text) } else { String::new() },
+        account: Some(chosen.account),
+        profile: Some(chosen.argument),
+        ..ChangeReport::new(CLIENT.name, &target.spelled, label)
+    };
+    let plan = EditPlan { after: Some(planned.text), put: planned.entry.into_iter().collect(), remove: Vec::new() };
+    Ok((plan, change))
+}
+
+/// Chooses the profile of a user. Returns what the user ran before, the profile, and whether it runs ycred already.
+fn decide(
+    user: &Selected,
+    entry: &TreeNode,
+    call: &SetupCall<'_>,
+    session: &Session<'_>,
+) -> Result<(String, Chosen, bool)> {
+    let is_forced = call.is_set("force");
+    let has_exec = entry.member("exec").is_some_and(|exec| !exec.is_empty());
+    if let Some(key) = stanza::static_credential(entry) {
+        return Err(Error::profile(format!("has `{key}`, which kubectl uses instead of `exec`"))
+            .hint(format!("remove it first: kubectl config unset users.{}.{key}", user.name.replace('.', "\\."))));
+    }
+    let by_flag = call.profile_argument()?;
+    let load = |argument: Option<String>| match argument {
+        Some(argument) => Chosen::load(argument, session),
+        None => profiles::chosen_or_only(call, session),
+    };
+    let method = match stanza::method(entry) {
+        Ok(method) => method,
+        // With a profile and `--force`, the user decides.
+        Err(_) if is_forced && by_flag.is_some() => return Ok(("yc".to_owned(), load(by_flag)?, false)),
+        Err(error) => return Err(error),
+    };
+    match method {
+        Method::Yc { profile } => {
+            let named = profile.as_deref().filter(|name| *name != "default");
+            let origin = profile.as_ref().map_or_else(|| "yc".to_owned(), |profile| format!("yc profile {profile}"));
+            let home = stanza::home(entry).map(PathBuf::from).or_else(|| session.places.home.clone());
+            let chosen = match (&by_flag, named) {
+                (Some(argument), _) => Chosen::load(argument.clone(), session)?,
+                (None, Some(name)) => profiles::for_yc(name, home.as_deref(), session)?,
+                (None, None) => Chosen::load(profiles::only(session)?, session)?,
+            };
+            Ok((origin, chosen, false))
+        }
+        Method::Ycred { profile } => {
+            let origin =
+                profile.as_ref().map_or_else(|| "ycred".to_owned(), |profile| format!("ycred profile {profile}"));
+            Ok((origin, load(by_flag.or(profile))?, true))
+        }
+        Method::Nothing if user.is_named || !has_exec && is_forced => {
+            Ok(("no credentials".to_owned(), load(by_flag)?, false))
+        }
+        Method::Nothing => Err(Error::usage("has no credentials")
+            .hint(format!("if it should use ycred: ycred setup kubectl --user {} --profile NAME", user.name))),
+        Method::Other(program) if user.is_named && is_forced => Ok((program, load(by_flag)?, false)),
+        Method::Other(program) => Err(Error::usage(format!("runs {program}, not yc")).hint(format!(
+            "if ycred should replace it: ycred setup kubectl --user {} --force --profile NAME",
+            user.name
+        ))),
+        // `static_credential` has returned above.
+        Method::Static(key) => Err(Error::profile(format!("has `{key}`"))),
+    }
+}
+
+/// Describes why a file is not edited. The hint has the stanza to paste.
+fn refused(why: EditRefusal, target: &TargetFile, user: &str, stanza: &str) -> Error {
+    let path = target.spelled.display();
+    let error = match why {
+        EditRefusal::Syntax(error) => Error::profile(format!("{path}:{}: {}", error.line, error.why)),
+        EditRefusal::Unsupported(why) => Error::profile(format!("{path}: user {user}: cannot be edited: {why}")),
+        EditRefusal::Unproven => {
+            Error::profile(format!("{path}: user {user}: cannot be edited without changing other parts"))
+        }
+    };
+    match stanza {
+        "" => error,
+        stanza => error.hint(format!("edit the file yourself: set exec of user {user} to {stanza}")),
+    }
+}
+
+fn add_notes(
+    report: &mut Report,
+    files: &[Kubeconfig],
+    selected: &[Selected],
+    call: &SetupCall<'_>,
+    session: &Session<'_>,
+) -> Result<()> {
+    let command = program::ycred(call, session)?;
+    report.notes.extend(command.note);
+    let runs_yc = |name: &String| {
+        let user = kubeconfig::named(files, "users", name).and_then(|(_, item)| item.member("user"));
+        user.is_some_and(|user| matches!(stanza::method(user), Ok(Method::Yc { .. })))
+    };
+    let is_selected = |name: &String| selected.iter().any(|user| user.name == *name);
+    let others = kubeconfig::users(files).into_iter().map(|(name, _)| name);
+    let others = others.filter(|name| !is_selected(name) && runs_yc(name)).count();
+    if others > 0 {
+        let noun = if others == 1 { "user runs" } else { "users run" };
+        report.notes.push(format!("{others} more {noun} yc; to set up all: ycred setup kubectl --all"));
+    }
+    if let Some(note) = policy_note(&command.path, session) {
+        report.notes.push(note);
+    }
+    Ok(())
+}
+
+/// Returns a line about kubectl's list of allowed plugins, if it would not let ycred run.
+fn policy_note(command: &str, session: &Session<'_>) -> Option<String> {
+    let path = match session.environment.get(KUBERC) {
+        Some(path) if path == "off" => return None,
+        Some(path) => PathBuf::from(path),
+        None => session.places.home.as_ref()?.join(".kube/kuberc"),
+    };
+    let root = Format::Yaml.parse(&TargetFile::read(&path).ok()?.text?).ok()?;
+    let policy = root.member("credentialPluginPolicy").and_then(TreeNode::as_scalar)?;
+    let name = stanza::base_name(command);
+    let allows = |entry: &TreeNode| {
+        let entry = entry.member("command").or_else(|| entry.member("name")).and_then(TreeNode::as_scalar);
+        entry.is_some_and(|entry| entry == command || entry == name)
+    };
+    let is_listed =
+        root.member("credentialPluginAllowlist").map(TreeNode::items).unwrap_or_default().iter().any(allows);
+    let path = path.display();
+    match policy {
+        "Allowlist" if !is_listed => {
+            Some(format!("{path} does not allow ycred; add to credentialPluginAllowlist: - command: {command}"))
+        }
+        "DenyAll" => {
+            Some(format!("{path} allows no plugins (credentialPluginPolicy: DenyAll), so kubectl will not run ycred"))
+        }
+        _ => None,
+    }
+}
+
+fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let journal = call.editor.journal()?;
+    let only_file = call.path("kubeconfig", session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
+    let only_user = match (call.value("user"), call.value("context")) {
+        (Some(user), _) => Some(user.to_owned()),
+        (None, Some(context)) => Some(kubeconfig::user_of_context(&kubeconfig::read(call, session)?, context)?),
+        (None, None) => None,
+    };
+    let is_selected = |entry: &&JournalEntry| {
+        only_file.as_ref().is_none_or(|file| entry.file == *file)
+            && only_user.as_ref().is_none_or(|user| entry.label == format!("user {user}"))
+    };
+    let entries: Vec<JournalEntry> = journal.of_client(CLIENT.name).filter(is_selected).rev().cloned().collect();
+    let mut report = Report::default();
+    for entry in &entries {
+        match unsetup_entry(entry, call) {
+            Ok(change) => report.changes.push(change),
+            Err(error) => report.add(Report::failed(error)),
+        }
+    }
+    if entries.is_empty()
+        && let Ok(files) = kubeconfig::read(call, session)
+    {
+        report.failure = without_journal(&files, only_user.as_deref());
+    }
+    Ok(report)
+}
+
+fn unsetup_entry(entry: &JournalEntry, call: &SetupCall<'_>) -> Result<ChangeReport> {
+    let is_forced = call.is_set("force");
+    let change = RefCell::new(None);
+    let (_, is_changed) = call.editor.edit(&entry.file, OWNER, |target, journal| {
+        let drop_entry = |text: Option<String>| EditPlan { after: text, put: Vec::new(), remove: vec![entry.clone()] };
+        let mut planned = ChangeReport::new(CLIENT.name, &target.spelled, entry.label.clone());
+        let plan = match (&target.text, journal.find(entry)) {
+            (Some(text), Some(entry)) => {
+                let undone = undo(entry, text, is_forced).map_err(|why| cannot_undo(entry, &why))?;
+                match undone {
+                    Undone::Restored(after) => {
+                        (planned.before, planned.after) =
+                            (masked(entry, text), masked(entry, after.as_deref().unwrap_or_default()));
+                        planned.summary = format!("{}: restored", entry.label);
+                        drop_entry(after)
+                    }
+                    Undone::Absent => {
+                        planned.summary =
+                            format!("{}: nothing to undo, because ycred is not there any more", entry.label);
+                        drop_entry(Some(text.clone()))
+                    }
+                    Undone::Changed => {
+                        return Err(Error::profile(format!(
+                            "{}: {}: changed since `ycred setup`",
+                            target.spelled.display(),
+                            entry.label
+                        ))
+                        .hint("to replace it by what was there before setup, pass --force"));
+                    }
+                }
+            }
+            (text, _) => {
+                planned.summary = format!("{}: nothing to undo, because the file is gone", entry.label);
+                drop_entry(text.clone())
+            }
+        };
+        *change.borrow_mut() = Some(planned);
+        Ok(plan)
+    })?;
+    let change = change.into_inner().ok_or_else(|| Error::internal("the edit made no plan"))?;
+    Ok(ChangeReport { is_changed, ..change })
+}
+
+fn masked(entry: &JournalEntry, text: &str) -> String {
+    let What::Value { format, path, .. } = &entry.what else { return String::new() };
+    let root = format.parse(text).unwrap_or_else(|_| TreeNode::null());
+    let (pointer, steps) = follow(&root, path);
+    let exec = root.at(&pointer).filter(|_| steps == path.len());
+    exec.map(|exec| dedent(&stanza::masked(text, exec))).unwrap_or_default()
+}
+
+fn cannot_undo(entry: &JournalEntry, why: &EditRefusal) -> Error {
+    let path = entry.file.display();
+    match why {
+        EditRefusal::Syntax(error) => Error::profile(format!("{path}:{}: {}", error.line, error.why))
+            .hint("fix that line, then run the command again"),
+        _ => Error::profile(format!("{path}: {}: cannot be restored without changing other parts", entry.label))
+            .hint("edit the file yourself: remove what names ycred"),
+    }
+}
+
+/// Without a journal, removing ycred would leave a user without credentials. Returns the error with the command that
+/// creates the user again.
+fn without_journal(files: &[Kubeconfig], only_user: Option<&str>) -> Option<Error> {
+    let is_ours = |name: &str| {
+        let user = kubeconfig::named(files, "users", name).and_then(|(_, item)| item.member("user"));
+        user.is_some_and(|user| matches!(stanza::method(user), Ok(Method::Ycred { .. })))
+    };
+    let (user, file) = kubeconfig::users(files)
+        .into_iter()
+        .find(|(name, _)| only_user.is_none_or(|only| only == name) && is_ours(name))?;
+    let cluster = user.strip_prefix("yc-managed-k8s-").unwrap_or("CLUSTER");
+    Some(
+        Error::profile(format!(
+            "{}: user {user}: runs ycred, but setup did not write it on this machine, so what was there before is unknown",
+            file.display()
+        ))
+        .hint(format!("create the user again: yc managed-kubernetes cluster get-credentials {cluster} --external --force")),
+    )
+}
+
+fn uses(session: &Session<'_>) -> Vec<Use> {
+    let mut uses = Vec::new();
+    for path in kubeconfig::paths(None, session).unwrap_or_default() {
+        uses.extend(uses_in(&path));
+    }
+    uses
+}
+
+fn uses_in(path: &Path) -> Vec<Use> {
+    let Some(text) = TargetFile::read(path).ok().and_then(|target| target.text) else { return Vec::new() };
+    let Ok(root) = Format::Yaml.parse(&text) else { return Vec::new() };
+    let users = root.member("users").map(TreeNode::items).unwrap_or_default();
+    let ours = users.iter().filter(|user| {
+        user.member("user").is_some_and(|user| matches!(stanza::method(user), Ok(Method::Ycred { .. })))
+    });
+    ours.filter_map(|user| {
+        Some(Use { file: path.to_owned(), label: format!("user {}", user.member("name")?.as_scalar()?) })
+    })
+    .collect()
+}

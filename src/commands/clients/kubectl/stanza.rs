@@ -1,0 +1,311 @@
+//! The `exec` stanza of a kubeconfig user: what runs there now, and what ycred puts in its place.
+
+use crate::base::error::{Error, Result};
+use crate::edit::tree::{NodeValue, TreeNode};
+
+/// What authenticates a user.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `yc k8s create-token` and the like. The profile is that of `--profile`.
+    Yc {
+        profile: Option<String>,
+    },
+    Ycred {
+        profile: Option<String>,
+    },
+    /// Another program, by its name.
+    Other(String),
+    /// There is no `exec`, but a static credential, by its key.
+    Static(String),
+    Nothing,
+}
+
+/// Keys that give a user a static credential. kubectl prefers each of them to `exec`, without a message.
+const STATIC: [&str; 7] =
+    ["token", "tokenFile", "username", "password", "client-certificate", "client-certificate-data", "auth-provider"];
+
+/// The flags of yc that do not change whose token it prints.
+const HARMLESS_FLAGS: [&str; 4] = ["--profile", "--format", "--no-user-output", "--debug"];
+
+/// Variables in `env` that only yc reads.
+const YC_VARIABLES: [&str; 2] = ["YC_CLI_INITIALIZATION_SILENCE", "HOME"];
+
+/// Variables in `env` that give yc another credential than its profile's.
+const YC_CREDENTIALS: [&str; 3] = ["YC_IAM_TOKEN", "YC_TOKEN", "YC_OAUTH_TOKEN"];
+
+/// Returns the key of a static credential, if the user has one.
+pub fn static_credential(user: &TreeNode) -> Option<&str> {
+    STATIC.into_iter().find(|key| user.member(key).is_some_and(|value| !value.is_empty()))
+}
+
+/// Determines what authenticates a user.
+///
+/// # Errors
+/// Usage (2): it runs yc in a way that ycred cannot replace without changing the account, by the flag or variable.
+pub fn method(user: &TreeNode) -> Result<Method> {
+    let exec = user.member("exec").filter(|exec| !exec.is_empty());
+    let Some(exec) = exec else {
+        return Ok(static_credential(user).map_or(Method::Nothing, |key| Method::Static(key.to_owned())));
+    };
+    let command = exec.member("command").and_then(TreeNode::as_scalar).unwrap_or_default();
+    let arguments: Vec<&str> =
+        exec.member("args").map(TreeNode::items).unwrap_or_default().iter().filter_map(TreeNode::as_scalar).collect();
+    match base_name(command) {
+        "yc" => yc(exec, &arguments),
+        "ycred" | "kubectl-ycred" if arguments.first() == Some(&"kubectl") => Ok(Method::Ycred { profile: profile_flag(&arguments) }),
+        name @ ("sh" | "bash" | "dash" | "zsh") if arguments.iter().any(|argument| argument.contains("yc ")) => {
+            Err(Error::usage(format!("runs yc inside a {name} script, which may do more than print a token"))
+                .hint("replace the script in the kubeconfig by yc itself, or choose the profile: --user NAME --force --profile NAME"))
+        }
+        name => Ok(Method::Other(name.to_owned())),
+    }
+}
+
+/// Returns the name of a program without directories and `.exe`.
+pub fn base_name(command: &str) -> &str {
+    let name = command.rsplit(['/', '\\']).next().unwrap_or_default();
+    name.strip_suffix(".exe").unwrap_or(name)
+}
+
+fn yc(exec: &TreeNode, arguments: &[&str]) -> Result<Method> {
+    let mut words = Vec::new();
+    let mut profile = None;
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if !argument.starts_with('-') {
+            words.push(*argument);
+            continue;
+        }
+        let (flag, value) = argument.split_once('=').map_or((*argument, None), |(flag, value)| (flag, Some(value)));
+        if !HARMLESS_FLAGS.contains(&flag) {
+            return Err(Error::usage(format!("runs yc with {flag}, which ycred would lose"))
+                .hint("put the setting into a profile of ycred, and choose it: --profile NAME --force"));
+        }
+        let value = match flag {
+            "--profile" | "--format" => value.or_else(|| rest.next().copied()),
+            _ => None,
+        };
+        if flag == "--profile" {
+            profile = value.map(str::to_owned);
+        }
+    }
+    // Newer versions of yc have `k8s v0 create-token` too.
+    let is_token = matches!(
+        words.as_slice(),
+        ["k8s" | "managed-kubernetes" | "container", "create-token" | "token"]
+            | ["k8s" | "managed-kubernetes" | "container", "v0" | "v1", "create-token" | "token"]
+    );
+    if !is_token {
+        return Ok(Method::Other(format!("yc {}", words.join(" "))));
+    }
+    if let Some(name) = variables(exec).find(|name| YC_CREDENTIALS.contains(name)) {
+        return Err(Error::usage(format!("runs yc with {name}, which decides the account"))
+            .hint("choose the profile for that account: --profile NAME --force"));
+    }
+    Ok(Method::Yc { profile })
+}
+
+fn variables(exec: &TreeNode) -> impl Iterator<Item = &str> {
+    let env = exec.member("env").map(TreeNode::items).unwrap_or_default();
+    env.iter().filter_map(|variable| variable.member("name").and_then(TreeNode::as_scalar))
+}
+
+/// Returns the home directory that `env` sets for yc.
+pub fn home(user: &TreeNode) -> Option<&str> {
+    let env = user.member("exec")?.member("env")?.items();
+    let home = env.iter().find(|variable| variable.member("name").and_then(TreeNode::as_scalar) == Some("HOME"))?;
+    home.member("value").and_then(TreeNode::as_scalar)
+}
+
+/// Returns the value of `--profile` or `-p` in ycred's arguments.
+fn profile_flag(arguments: &[&str]) -> Option<String> {
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.split_once('=') {
+            Some(("--profile" | "-p", value)) => return Some(value.to_owned()),
+            _ if matches!(*argument, "--profile" | "-p") => return rest.next().map(|value| (*value).to_owned()),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Returns ycred's stanza in place of `former`, whose order and unknown members it keeps. `is_ours` says that the former
+/// one runs ycred already, so that its other settings stay.
+pub fn stanza(
+    former: Option<&TreeNode>,
+    is_ours: bool,
+    command: &str,
+    profile: &str,
+    is_interactive: bool,
+) -> TreeNode {
+    let text = |text: &str| TreeNode::text(text);
+    let mode = if is_interactive { "IfAvailable" } else { "Never" };
+    let mut members = vec![
+        ("apiVersion", text("client.authentication.k8s.io/v1")),
+        ("args", TreeNode::list(["kubectl", "--profile", profile].map(text))),
+        ("command", text(command)),
+        ("installHint", text(INSTALL_HINT)),
+        ("interactiveMode", text(mode)),
+        ("provideClusterInfo", TreeNode::other("false")),
+    ];
+    if is_ours {
+        let has = |name: &str| former.is_some_and(|former| former.member(name).is_some_and(|value| !value.is_empty()));
+        members.retain(|(name, _)| matches!(*name, "args" | "command") || !has(name));
+    }
+    let mut result: Vec<(String, TreeNode)> = Vec::new();
+    for (key, value) in former.map(TreeNode::members).unwrap_or_default() {
+        let name = key.as_scalar().unwrap_or_default();
+        match members.iter().position(|(known, _)| *known == name) {
+            Some(at) => result.push((name.to_owned(), members.remove(at).1)),
+            None if name == "env" && !is_ours => {
+                if let Some(value) = without_variables_of_yc(value) {
+                    result.push((name.to_owned(), value));
+                }
+            }
+            None => result.push((name.to_owned(), value.clone())),
+        }
+    }
+    result.extend(members.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    TreeNode::map(result)
+}
+
+/// What kubectl prints if the command is missing.
+const INSTALL_HINT: &str = "install ycred again, or correct `command` of this user in the kubeconfig";
+
+fn without_variables_of_yc(env: &TreeNode) -> Option<TreeNode> {
+    let NodeValue::List(items) = &env.value else { return Some(env.clone()) };
+    let is_kept = |variable: &&TreeNode| {
+        let name = variable.member("name").and_then(TreeNode::as_scalar).unwrap_or_default();
+        !YC_VARIABLES.contains(&name)
+    };
+    let kept: Vec<TreeNode> = items.iter().filter(is_kept).cloned().collect();
+    (kept.len() == items.len() || !kept.is_empty()).then(|| TreeNode::list(kept))
+}
+
+/// Returns the text of a stanza in which every value that may be a secret is replaced by `…`.
+pub fn masked(text: &str, exec: &TreeNode) -> String {
+    let mut secrets = Vec::new();
+    find_secrets(exec, false, &mut secrets);
+    secrets.sort_by_key(|span| std::cmp::Reverse(span.start));
+    let mut masked = text.get(exec.span.clone()).unwrap_or_default().to_owned();
+    for span in secrets {
+        masked.replace_range(span.start - exec.span.start..span.end - exec.span.start, "…");
+    }
+    masked
+}
+
+fn find_secrets(node: &TreeNode, is_secret: bool, spans: &mut Vec<std::ops::Range<usize>>) {
+    match &node.value {
+        NodeValue::Map(members) => {
+            // An item of `env`: the value may be anything.
+            let is_variable = node.member("name").is_some() && node.member("value").is_some();
+            for (key, value) in members {
+                let name = key.as_scalar().unwrap_or_default();
+                let is_known = is_variable && name == "name"
+                    || ["command", "apiVersion", "installHint", "interactiveMode", "provideClusterInfo"]
+                        .contains(&name);
+                let is_secret =
+                    !is_known && (is_secret || is_variable || sounds_secret(name) || name != "args" && name != "env");
+                find_secrets(value, is_secret, spans);
+            }
+        }
+        NodeValue::List(items) => {
+            let mut follows_secret_flag = false;
+            for item in items {
+                let text = item.as_scalar().unwrap_or_default();
+                let flag = text.split_once('=').map_or(text, |(flag, _)| flag);
+                let is_flag = text.starts_with('-');
+                let has_secret = is_flag && sounds_secret(flag) && text.contains('=');
+                find_secrets(
+                    item,
+                    is_secret || has_secret || (follows_secret_flag && !is_flag) || looks_secret(text),
+                    spans,
+                );
+                follows_secret_flag = is_flag && sounds_secret(flag) && !text.contains('=');
+            }
+        }
+        _ if is_secret && !node.is_empty() => spans.push(node.span.clone()),
+        _ => {}
+    }
+}
+
+fn sounds_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    // `create-token` is a command.
+    ["token", "secret", "password", "passwd", "key", "credential"].iter().any(|word| name.contains(word))
+}
+
+/// Long strings without blanks, slashes and dashes are more often tokens than words.
+fn looks_secret(text: &str) -> bool {
+    text.len() > 32 && !text.starts_with(['-', '/']) && !text.contains(' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edit::yaml;
+
+    fn read(text: &str) -> TreeNode {
+        yaml::parse(text).expect("YAML")
+    }
+
+    #[test]
+    fn yc_is_recognized_in_every_form() {
+        let exec = |command: &str, args: &str| method(&read(&format!("exec: {{command: {command}, args: {args}}}")));
+        let yc = |profile: Option<&str>| Method::Yc { profile: profile.map(str::to_owned) };
+        for (command, args, expected) in [
+            ("/home/u/yandex-cloud/bin/yc", "[k8s, create-token, --profile=prod]", yc(Some("prod"))),
+            ("yc", "[managed-kubernetes, create-token, --profile, p2, --format, json]", yc(Some("p2"))),
+            ("yc.exe", "[--profile=p, k8s, v0, create-token, --no-user-output, --debug]", yc(Some("p"))),
+            ("yc", "[container, v1, token]", yc(None)),
+            ("yc", "[iam, create-token]", Method::Other("yc iam create-token".into())),
+            ("aws", "[eks, get-token]", Method::Other("aws".into())),
+            ("/x/ycred", "[kubectl, --profile, p]", Method::Ycred { profile: Some("p".into()) }),
+            ("ycred", "[kubectl]", Method::Ycred { profile: None }),
+            ("ycred", "[token]", Method::Other("ycred".into())),
+        ] {
+            assert_eq!(exec(command, args).expect(command), expected, "{command} {args}");
+        }
+        for (command, args, why) in [
+            ("yc", "[k8s, create-token, --impersonate-service-account-id, aje]", "--impersonate-service-account-id"),
+            ("yc", "[k8s, create-token, --token=x]", "--token"),
+            ("yc", "[k8s, create-token, --cluster-name=c]", "--cluster-name"),
+            ("sh", "[-c, 'yc config set token x && exec yc k8s create-token']", "script"),
+        ] {
+            let error = exec(command, args).expect_err(why);
+            assert!(error.reason().contains(why) && error.kind.exit_code() == 2, "{}", error.reason());
+        }
+        let with_token = "exec: {command: yc, args: [k8s, create-token], env: [{name: YC_IAM_TOKEN, value: t1.x.y}]}";
+        assert!(method(&read(with_token)).expect_err("a token").reason().contains("YC_IAM_TOKEN"));
+        assert_eq!(method(&read("{}")).expect("nothing"), Method::Nothing);
+        assert_eq!(method(&read("exec: null\ntoken: x")).expect("a token"), Method::Static("token".into()));
+    }
+
+    #[test]
+    fn the_stanza_keeps_the_order_and_the_variables_of_others() {
+        let former = read(
+            "apiVersion: client.authentication.k8s.io/v1beta1\ncommand: yc\nx: 1\nargs: [k8s]\nenv: [{name: HTTPS_PROXY, value: p}, {name: HOME, value: /h}]\n",
+        );
+        let new = stanza(Some(&former), false, "/b/ycred", "prod", false);
+        let names: Vec<&str> = new.members().iter().filter_map(|(key, _)| key.as_scalar()).collect();
+        assert_eq!(
+            names,
+            ["apiVersion", "command", "x", "args", "env", "installHint", "interactiveMode", "provideClusterInfo"]
+        );
+        assert_eq!(new.member("env"), Some(&read("[{name: HTTPS_PROXY, value: p}]")));
+        assert_eq!(stanza(Some(&new), true, "/b/ycred", "prod", true), new, "ours stays");
+        let only_yc = read("env: [{name: YC_CLI_INITIALIZATION_SILENCE, value: true}]");
+        assert!(stanza(Some(&only_yc), false, "/b/ycred", "p", false).member("env").is_none());
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        let text = "command: oidc\nargs: [get-token, --client-secret=s3cret, --token, s3cret, --profile=x, eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9s3cret]\nenv:\n- name: A\n  value: s3cret\nother: s3cret\n";
+        let masked = masked(text, &read(text));
+        assert!(!masked.contains("s3cret"), "{masked}");
+        for part in ["get-token", "--profile=x", "command: oidc", "- name: A"] {
+            assert!(masked.contains(part), "{masked}");
+        }
+    }
+}

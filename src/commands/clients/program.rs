@@ -1,0 +1,72 @@
+//! Finds programs: the path of ycred that clients should run, and the clients themselves.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::environment::PATH;
+use crate::base::error::{Error, Result};
+use crate::commands::clients::client::SetupCall;
+use crate::session::Session;
+use crate::system::{files, process};
+
+/// The path of ycred to write into configuration files.
+pub struct YcredPath {
+    pub path: String,
+    /// Why the path may stop working.
+    pub note: Option<String>,
+}
+
+/// Returns the path that `--command` gives; else the first entry of PATH that is this ycred. A link there is not
+/// resolved, because the link stays when the program behind it gets another version.
+///
+/// # Errors
+/// Usage (2): `--command` is not an executable file, or the path is not UTF-8.
+pub fn ycred(call: &SetupCall<'_>, session: &Session<'_>) -> Result<YcredPath> {
+    if let Some(path) = call.matches.get_one::<String>("command") {
+        let path = crate::disk::places::absolute(path.as_ref(), session.places.home.as_deref())
+            .map_err(|why| Error::usage(format!("--command: {path}: {why}")))?;
+        return match is_program(Path::new(&path)) {
+            true => Ok(YcredPath { path, note: None }),
+            false => Err(Error::usage(format!("--command: {path}: not an executable file"))),
+        };
+    }
+    let running = process::executable()
+        .ok_or_else(|| Error::usage("cannot find the path of ycred").hint("pass --command PATH"))?;
+    let in_path = ["ycred", "kubectl-ycred"].into_iter().find_map(|name| {
+        directories(session).map(|directory| directory.join(name)).find(|path| is_same(path, &running))
+    });
+    let utf8 = |path: PathBuf| {
+        path.into_os_string()
+            .into_string()
+            .map_err(|_| Error::usage("the path of ycred is not UTF-8").hint("pass --command PATH"))
+    };
+    if let Some(path) = in_path {
+        return Ok(YcredPath { path: utf8(path)?, note: None });
+    }
+    let path = utf8(running)?;
+    let is_passing = ["/target/", "/Cellar/", "/nix/store/", "/tmp/"].iter().any(|part| path.contains(part));
+    let note = is_passing.then(|| {
+        format!("{path} is not in PATH and may not stay there; install ycred in PATH, or pass --command PATH")
+    });
+    Ok(YcredPath { path, note })
+}
+
+/// Returns the directories in PATH. A relative one depends on the working directory, so it is left out.
+pub fn directories(session: &Session<'_>) -> impl Iterator<Item = PathBuf> {
+    let path = session.environment.get(PATH).map(std::ffi::OsStr::to_owned).unwrap_or_default();
+    std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect::<Vec<_>>().into_iter()
+}
+
+/// Finds a program in PATH.
+pub fn find(name: &str, session: &Session<'_>) -> Option<PathBuf> {
+    directories(session).map(|directory| directory.join(name)).find(|path| is_program(path))
+}
+
+pub fn is_program(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && files::mode(&metadata) & 0o111 != 0)
+}
+
+/// Returns true if both paths lead to one file.
+pub fn is_same(path: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|metadata| files::identity(&metadata));
+    identity(path).is_some_and(|one| identity(other) == Some(one))
+}

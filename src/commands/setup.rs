@@ -1,0 +1,206 @@
+//! `setup` and `unsetup`: configure client programs to use ycred, and undo it.
+
+use clap::{Arg, ArgAction};
+
+use crate::base::error::{Error, Result};
+use crate::base::suggest::nearest;
+use crate::commands::clients::client::{Client, SetupCall};
+use crate::commands::clients::report::Report;
+use crate::commands::clients::{self, CLIENTS};
+use crate::commands::command::{Command, CommandCall, Group};
+use crate::edit::change::Editor;
+use crate::process::flags::Example;
+use crate::process::{Done, Outcome, Reply};
+use crate::session::Session;
+
+pub const SETUP: Command = Command {
+    group: Group::SetUp,
+    examples: &[
+        Example { call: "ycred setup", about: "list the clients that are found" },
+        Example { call: "ycred setup kubectl", about: "make the current kubeconfig user run ycred" },
+        Example { call: "ycred setup kubectl --all --quiet", about: "the same for all users that run yc" },
+    ],
+    ..Command::new("setup", "configure client programs to use ycred", setup_arguments, run)
+};
+pub const UNSETUP: Command = Command {
+    group: Group::SetUp,
+    examples: &[
+        Example { call: "ycred unsetup kubectl", about: "restore the users that setup has changed" },
+        Example { call: "ycred unsetup --all --dry-run", about: "show what would be restored" },
+    ],
+    ..Command::new("unsetup", "undo what setup has configured", unsetup_arguments, run)
+};
+
+/// Flags that belong to some clients: the flag, its value, and help.
+const CLIENT_FLAGS: &[(&str, &str, &str)] = &[
+    ("context", "NAME", "kubectl: the user of this context"),
+    ("user", "NAME", "kubectl: this user"),
+    ("kubeconfig", "FILE", "kubectl: this file [default: KUBECONFIG, or ~/.kube/config]"),
+];
+
+fn common_arguments(command: clap::Command, all: &'static str) -> clap::Command {
+    let names: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
+    let client = Arg::new("client").value_name("CLIENT").help(format!("program to configure: {}", names.join(", ")));
+    let switch =
+        |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    let values = CLIENT_FLAGS.iter().map(|(name, value, help)| {
+        Arg::new(*name).long(*name).value_name(*value).help(*help).action(ArgAction::Append)
+    });
+    command
+        .arg(client)
+        .arg(switch("all", all))
+        .args(values)
+        .arg(switch("dry-run", "show the changes without making them"))
+        .arg(switch("json", "print the report as JSON"))
+        .arg(switch("quiet", "print one line for each change, and nothing else"))
+}
+
+fn setup_arguments(command: clap::Command) -> clap::Command {
+    let about: Vec<String> = CLIENTS.iter().map(|client| format!("  {:10} {}", client.name, client.about)).collect();
+    common_arguments(command, "all clients that are found; with kubectl, all users that run yc")
+        .arg(Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace another program's setting"))
+        .arg(
+            Arg::new("command")
+                .long("command")
+                .value_name("PATH")
+                .help("path of ycred for clients to run [default: its entry in PATH]"),
+        )
+        .after_help(format!("Clients:\n{}\n\nWithout CLIENT, lists the clients that are found.", about.join("\n")))
+}
+
+fn unsetup_arguments(command: clap::Command) -> clap::Command {
+    common_arguments(command, "all clients").arg(
+        Arg::new("force").long("force").action(ArgAction::SetTrue).help("restore a setting that was changed since"),
+    )
+}
+
+fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
+    let is_setup = call.command.name == SETUP.name;
+    let is_dry_run = call.matches.get_flag("dry-run");
+    let editor = Editor::new(session.places, session.clock, is_dry_run)?;
+    let setup_call = |client, is_for_all| SetupCall {
+        client,
+        matches: &call.matches,
+        profile: call.profile_by_flag(),
+        editor: &editor,
+        is_for_all,
+    };
+    let report = match call.value("client") {
+        Some(name) => {
+            let client = find(name)?;
+            check_flags(client, call)?;
+            let call = setup_call(client, false);
+            if is_setup { (client.setup)(&call, session)? } else { (client.unsetup)(&call, session)? }
+        }
+        None if call.matches.get_flag("all") && is_setup => setup_all(setup_call, session),
+        None if call.matches.get_flag("all") => unsetup_all(setup_call, session)?,
+        None if is_setup => return Ok(Outcome::reply(Reply::text(list(session)))),
+        None => {
+            return Err(
+                Error::usage("no client given").hint("name one, such as `ycred unsetup kubectl`, or pass --all")
+            );
+        }
+    };
+    let is_quiet = call.matches.get_flag("quiet");
+    let mut stdout = match call.matches.get_flag("json") {
+        true => format!("{}\n", report.json(is_dry_run)),
+        false => report.text(is_quiet),
+    };
+    if stdout.is_empty() && !is_quiet && report.failure.is_none() {
+        stdout.push_str("nothing to undo\n");
+    }
+    let code = report.failure.as_ref().map_or(0, |error| error.kind.exit_code());
+    let stderr = report.failure.map(|error| error.render()).unwrap_or_default();
+    Ok(Outcome::Done(Done { reply: Reply::text(stdout).with_code(code), stderr, is_for_people: true }))
+}
+
+fn find(name: &str) -> Result<&'static Client> {
+    clients::named(name).ok_or_else(|| {
+        let names: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
+        let error = Error::usage(format!("unknown client \"{name}\""));
+        match nearest(name, names.iter().copied()) {
+            Some(near) => error.hint(format!("did you mean {near}?")),
+            None => error.hint(format!("use one of {}", names.join(", "))),
+        }
+    })
+}
+
+/// Rejects flags that belong to other clients.
+fn check_flags(client: &Client, call: &CommandCall) -> Result<()> {
+    let is_given = |flag: &str| call.matches.value_source(flag) == Some(clap::parser::ValueSource::CommandLine);
+    let foreign = CLIENT_FLAGS.iter().find(|(flag, ..)| is_given(flag) && !client.flags.contains(flag));
+    match foreign {
+        Some((flag, ..)) => Err(Error::usage(format!("cannot use --{flag} with {}", client.name))
+            .hint(format!("`ycred {} --help` shows which flags belong to which client", call.command.name))),
+        None => Ok(()),
+    }
+}
+
+/// Sets up each client that is found and needs no choice. The others are left, with their commands.
+fn setup_all<'a>(setup_call: impl Fn(&'static Client, bool) -> SetupCall<'a>, session: &Session<'_>) -> Report {
+    let mut report = Report::default();
+    let mut left = Vec::new();
+    for client in CLIENTS.iter().filter(|client| (client.is_found)(session)) {
+        if let Some(choice) = client.choice {
+            left.push(client.name);
+            report.notes.push(format!("{}: run `ycred setup {} {choice}`", client.name, client.name));
+            continue;
+        }
+        match (client.setup)(&setup_call(client, true), session) {
+            Ok(done) => report.add(done),
+            Err(error) => {
+                left.push(client.name);
+                report.notes.push(format!("{}: {}", client.name, error.reason()));
+                report.notes.extend(error.hint_text().map(|hint| format!("{}: {hint}", client.name)));
+            }
+        }
+    }
+    if report.failure.is_none() && !left.is_empty() {
+        report.failure = Some(
+            Error::usage(format!("not set up: {}", left.join(", "))).hint("set them up one by one, as shown above"),
+        );
+    }
+    report
+}
+
+/// Undoes everything, from the newest entry of the journal to the oldest.
+fn unsetup_all<'a>(
+    setup_call: impl Fn(&'static Client, bool) -> SetupCall<'a>,
+    session: &Session<'_>,
+) -> Result<Report> {
+    let first = setup_call(CLIENTS[0], true);
+    let journal = first.editor.journal()?;
+    let newest = |client: &Client| journal.of_client(client.name).next_back().map_or(0, |entry| entry.sequence);
+    let mut clients: Vec<&'static Client> = CLIENTS.to_vec();
+    clients.sort_by_key(|client| std::cmp::Reverse(newest(client)));
+    let mut report = Report::default();
+    for client in clients {
+        let done = (client.unsetup)(&setup_call(client, true), session);
+        report.add(done.unwrap_or_else(Report::failed));
+    }
+    Ok(report)
+}
+
+/// Lists the clients that are found.
+fn list(session: &Session<'_>) -> String {
+    let mut text = String::new();
+    for client in CLIENTS.iter().filter(|client| (client.is_found)(session)) {
+        let uses = (client.uses)(session);
+        let status = match uses.len() {
+            0 => format!(
+                "not set up: ycred setup {}{}",
+                client.name,
+                client.choice.map(|choice| format!(" {choice}")).unwrap_or_default()
+            ),
+            _ => {
+                let labels: Vec<&str> = uses.iter().map(|place| place.label.as_str()).collect();
+                format!("set up: {}", crate::base::error::clean(&labels.join(", ")))
+            }
+        };
+        text.push_str(&format!("{:10} {status}\n", client.name));
+    }
+    if text.is_empty() {
+        text.push_str("no client program was found\n");
+    }
+    text
+}

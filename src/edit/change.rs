@@ -1,0 +1,310 @@
+//! Makes an edit: takes the locks, reads the file, plans, writes the journal, then the file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::base::clock::{Clock, Deadline};
+use crate::base::error::{Error, Result, describe};
+use crate::disk::places::Places;
+use crate::disk::store::{self, Lock};
+use crate::edit::journal::{Exact, Journal, JournalEntry, Step, Stored, What, follow};
+use crate::edit::lock::{self, OwnersLock};
+use crate::edit::splice::{self, EditRefusal, Format, Splice};
+use crate::edit::target::{self, TargetFile, Written};
+use crate::edit::tree::{TreeChange, TreeNode};
+use crate::edit::undo::{Undone, undo};
+use crate::system;
+
+/// Makes edits, or only plans them.
+pub struct Editor {
+    /// The directory of the journal.
+    directory: PathBuf,
+    clock: &'static dyn Clock,
+    pub is_dry_run: bool,
+}
+
+/// The lock that the owner program uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerLock {
+    None,
+    /// `FILE.lock` beside the path as it is spelled, which may be a link (kubectl).
+    BesideSpelled(&'static str),
+    /// `FILE.lock` beside the file without links (git).
+    BesideReal(&'static str),
+}
+
+/// A plan for one file.
+pub struct EditPlan {
+    /// The new content. `None` removes the file.
+    pub after: Option<String>,
+    /// Entries to write to the journal before the file is written.
+    pub put: Vec<JournalEntry>,
+    /// Entries to remove from the journal after the file is written.
+    pub remove: Vec<JournalEntry>,
+}
+
+/// How long to wait for another ycred that edits files.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// ycred's own lock for edits.
+const LOCK: &str = "edit.lock";
+/// How often an edit is planned again because another program has changed the file.
+const ATTEMPTS: usize = 3;
+
+impl Editor {
+    /// Creates an editor.
+    ///
+    /// # Errors
+    /// Usage (2): this process runs as root with another user's home directory. Profile (3): there is no directory for the
+    /// journal.
+    pub fn new(places: &Places, clock: &'static dyn Clock, is_dry_run: bool) -> Result<Self> {
+        if let Some(home) = &places.home
+            && system::process::effective_uid() == 0
+            && std::fs::metadata(home).is_ok_and(|metadata| !system::files::is_own(&metadata))
+        {
+            return Err(Error::usage(format!(
+                "running as root, but the home directory {} belongs to another user",
+                home.display()
+            ))
+            .hint("run the same command without sudo, so that the files keep their owner"));
+        }
+        let state = places.state.as_ref().map_err(|why| {
+            Error::profile(format!("no directory for the journal of setup: {why}")).hint("set YCRED_STATE_DIR")
+        })?;
+        Ok(Self { directory: state.join("setup"), clock, is_dry_run })
+    }
+
+    /// Reads the journal.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn journal(&self) -> Result<Journal> {
+        Journal::read(&self.directory)
+    }
+
+    /// Returns a private directory for working copies, and creates it.
+    ///
+    /// # Errors
+    /// Profile (3): it cannot be created.
+    pub fn directory(&self) -> Result<&Path> {
+        store::make_private(&self.directory).map_err(|error| {
+            Error::profile(format!("{}: {}", self.directory.display(), describe(&error))).hint("set YCRED_STATE_DIR")
+        })?;
+        Ok(&self.directory)
+    }
+
+    /// Edits one file. `plan` may be called more than once; the last call counts. Returns the path without links and
+    /// whether the file changed.
+    ///
+    /// # Errors
+    /// Those of `plan`. Profile (3): the file or the journal cannot be read or written. Unavailable (4): another program
+    /// holds the lock or keeps changing the file.
+    pub fn edit(
+        &self,
+        path: &Path,
+        owner: OwnerLock,
+        mut plan: impl FnMut(&TargetFile, &Journal) -> Result<EditPlan>,
+    ) -> Result<(PathBuf, bool)> {
+        let target = self.read(path, owner)?;
+        let is_change = |target: &TargetFile, plan: &EditPlan| {
+            target.text != plan.after || !plan.put.is_empty() || !plan.remove.is_empty()
+        };
+        let first = plan(&target, &self.journal()?)?;
+        let changes = target.text != first.after;
+        if self.is_dry_run || !is_change(&target, &first) {
+            return Ok((target.real, changes));
+        }
+        let _lock = self.lock()?;
+        for _ in 0..ATTEMPTS {
+            let target = TargetFile::read(path)?;
+            target::remove_old_temporaries(&target.real, self.clock.now());
+            let _owners_lock = self.owners_lock(&target, owner)?;
+            // Once more: before the lock was held, the file may have changed.
+            let target = TargetFile::read(path)?;
+            let mut journal = self.journal()?;
+            let plan = plan(&target, &journal)?;
+            let before: Vec<Option<JournalEntry>> = plan.put.iter().map(|entry| journal.find(entry).cloned()).collect();
+            journal.put(&plan.put)?;
+            let written = match (&plan.after, &target.text) {
+                (after, text) if after == text => Ok(Written::Done),
+                (Some(text), _) => target.write(text, &self.directory),
+                (None, _) => target.remove(),
+            };
+            match written {
+                Ok(Written::Done) => {
+                    plan.remove.iter().try_for_each(|entry| journal.remove(entry))?;
+                    return Ok((target.real, target.text != plan.after));
+                }
+                other => {
+                    // The file is unchanged, so the journal must be, too.
+                    for (entry, before) in plan.put.iter().zip(before) {
+                        let _ = journal.remove(entry);
+                        let _ = before.map_or(Ok(()), |before| journal.put(&[before]));
+                    }
+                    other?;
+                }
+            }
+        }
+        Err(Error::unavailable(format!("{}: another program keeps changing the file", path.display()))
+            .hint("try again"))
+    }
+
+    /// Takes ycred's own lock for edits, and cleans up after a killed process.
+    ///
+    /// # Errors
+    /// Unavailable (4): another process holds it.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.directory()?.join(LOCK);
+        let deadline = Deadline::after(self.clock, PATIENCE);
+        match store::wait_for_lock(&deadline, self.clock, || store::try_lock(&path)) {
+            Lock::Busy => Err(Error::unavailable("another ycred has been editing files for 10 seconds")
+                .hint("try again when it is done")),
+            lock => {
+                lock::remove_abandoned(&self.directory);
+                store::remove_old_temporary_files(&self.directory, self.clock.now());
+                Ok(lock)
+            }
+        }
+    }
+
+    /// Reads a file, but not while its owner is changing it.
+    ///
+    /// # Errors
+    /// As [`TargetFile::read`].
+    pub fn read(&self, path: &Path, owner: OwnerLock) -> Result<TargetFile> {
+        let lock = match owner {
+            OwnerLock::None => None,
+            OwnerLock::BesideSpelled(_) => Some(path.to_owned()),
+            OwnerLock::BesideReal(_) => Some(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
+        };
+        // The lock of a killed ycred would be waited for.
+        if lock::is_noted(&self.directory)
+            && let Lock::Held(_guard) = store::try_lock(&self.directory.join(LOCK))
+        {
+            lock::remove_abandoned(&self.directory);
+        }
+        let deadline = Deadline::after(self.clock, lock::PATIENCE);
+        TargetFile::read_settled(path, lock.map(lock_of).as_deref(), &deadline, self.clock)
+    }
+
+    fn owners_lock(&self, target: &TargetFile, owner: OwnerLock) -> Result<Option<OwnersLock>> {
+        let (path, name) = match owner {
+            OwnerLock::None => return Ok(None),
+            OwnerLock::BesideSpelled(name) => (&target.spelled, name),
+            OwnerLock::BesideReal(name) => (&target.real, name),
+        };
+        // Without the directory there is nothing to lock. It is created with the file.
+        if !path.parent().is_some_and(Path::exists) {
+            return Ok(None);
+        }
+        lock::acquire(&lock_of(path.clone()), name, &self.directory, self.clock)
+    }
+}
+
+/// Returns the path of a file's lock.
+fn lock_of(path: PathBuf) -> PathBuf {
+    let mut lock = path.into_os_string();
+    lock.push(".lock");
+    lock.into()
+}
+
+/// A place in a file, and its entry in the journal.
+pub struct Place<'a> {
+    pub client: &'a str,
+    pub file: &'a Path,
+    pub label: String,
+    pub format: Format,
+    pub path: Vec<Step>,
+}
+
+/// The result of planning a value.
+pub struct PlannedValue {
+    pub text: String,
+    /// `None` if the value is there already.
+    pub entry: Option<JournalEntry>,
+    pub splice: Splice,
+}
+
+impl Place<'_> {
+    fn key(&self) -> JournalEntry {
+        let what =
+            What::Value { format: self.format, path: self.path.clone(), before: None, ours: Vec::new(), containers: 0 };
+        JournalEntry::new(self.client, self.file, self.label.clone(), what)
+    }
+
+    /// Returns the text without ycred's own value, and the entry about it, if there is one.
+    ///
+    /// # Errors
+    /// The file cannot be parsed.
+    pub fn without_ours(&self, text: &str, journal: &Journal) -> Result<(String, Option<JournalEntry>), EditRefusal> {
+        let Some(entry) = journal.find(&self.key()) else { return Ok((text.to_owned(), None)) };
+        match undo(entry, text, false)? {
+            Undone::Restored(original) => Ok((original.unwrap_or_default(), Some(entry.clone()))),
+            // A setup after somebody else's change begins anew.
+            Undone::Absent | Undone::Changed => Ok((text.to_owned(), None)),
+        }
+    }
+
+    /// Plans to set the value of this place. A value that ycred wrote before is undone first, so that the journal keeps
+    /// what stood there in the beginning.
+    ///
+    /// # Errors
+    /// The file cannot be parsed, or the change cannot be proven.
+    pub fn set(
+        &self,
+        text: &str,
+        is_new_file: bool,
+        value: &TreeNode,
+        journal: &Journal,
+    ) -> Result<PlannedValue, EditRefusal> {
+        let current = self.format.parse(text).map_err(EditRefusal::Syntax)?;
+        let (pointer, steps) = follow(&current, &self.path);
+        let nothing = || Splice { at: 0, before: String::new(), after: String::new() };
+        let there = current.at(&pointer).filter(|_| steps == self.path.len());
+        if there.is_some_and(|node| node.has_meaning_of(value)) {
+            return Ok(PlannedValue { text: text.to_owned(), entry: None, splice: nothing() });
+        }
+        let (original, former) = self.without_ours(text, journal)?;
+        let root = self.format.parse(&original).map_err(EditRefusal::Syntax)?;
+        let (pointer, steps) = follow(&root, &self.path);
+        let before = root.at(&pointer).filter(|_| steps == self.path.len());
+        let (change, containers) = match before {
+            Some(_) => (TreeChange::Replace(pointer, value.clone()), 0),
+            None => self.insertion(pointer, steps, value)?,
+        };
+        let before = before.map(|node| Stored::of(&original, node));
+        let (new, splice) = splice::apply(self.format, &original, &change)?;
+        let written = self.format.parse(&new).map_err(EditRefusal::Syntax)?;
+        let (pointer, _) = follow(&written, &self.path);
+        let ours = Stored::of(&new, written.at(&pointer).ok_or(EditRefusal::Unproven)?);
+        let mut all = vec![ours];
+        let mut created = is_new_file;
+        if let Some(former) = former {
+            created = former.created;
+            if let What::Value { ours, .. } = former.what {
+                all.extend(ours.into_iter().take(1));
+            }
+        }
+        let what = What::Value { format: self.format, path: self.path.clone(), before, ours: all, containers };
+        let exact = Some(Exact::of(splice.clone(), &new));
+        let entry =
+            JournalEntry { created, exact, ..JournalEntry::new(self.client, self.file, self.label.clone(), what) };
+        Ok(PlannedValue { text: new, entry: Some(entry), splice })
+    }
+
+    /// Returns the change that creates the missing end of the path.
+    fn insertion(
+        &self,
+        pointer: Vec<usize>,
+        steps: usize,
+        value: &TreeNode,
+    ) -> Result<(TreeChange, usize), EditRefusal> {
+        let mut missing = self.path[steps..].iter().map(|step| match step {
+            Step::Key(key) => Ok(key.clone()),
+            Step::Item { .. } => Err(EditRefusal::Unsupported("the list has no such item")),
+        });
+        let first = missing.next().ok_or(EditRefusal::Unproven)??;
+        let inner = missing.collect::<Result<Vec<_>, _>>()?;
+        let value = inner.iter().rev().fold(value.clone(), |value, key| TreeNode::map([(key, value)]));
+        Ok((TreeChange::Insert(pointer, first, value), inner.len()))
+    }
+}

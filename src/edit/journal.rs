@@ -1,0 +1,273 @@
+//! The journal: for each place that setup has changed, what stood there first and what ycred wrote.
+//!
+//! It is a directory in the state directory with one private file for each entry. An entry keeps pieces of text, never a
+//! copy of a file.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::error::{Error, Result, describe};
+use crate::base::identity::{hex, value_digest};
+use crate::disk::store::{self, FileState};
+use crate::edit::render;
+use crate::edit::splice::{Format, Splice};
+use crate::edit::tree::{Pointer, TreeNode};
+
+/// What ycred has changed in one place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JournalEntry {
+    pub version: u32,
+    /// Later entries have higher numbers.
+    pub sequence: u64,
+    /// The name of the client, such as `kubectl`.
+    pub client: String,
+    /// The path of the file without links, or the path of a link that ycred created.
+    pub file: PathBuf,
+    /// The place in the file, for people: `user NAME`.
+    pub label: String,
+    pub what: What,
+    /// ycred created the file.
+    pub created: bool,
+    /// How to restore the file if nothing else has changed in it.
+    pub exact: Option<Exact>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// A value at a path of a file with a known format.
+    Value {
+        format: Format,
+        path: Vec<Step>,
+        before: Option<Stored>,
+        /// The values that ycred wrote here, the last one first. If ycred was killed before it wrote the last one, the
+        /// other is in the file.
+        ours: Vec<Stored>,
+        /// How many of the containers around the value did not exist before.
+        containers: usize,
+    },
+    /// Values of an option that the owner program edits itself.
+    Option { name: String, before: Vec<String>, ours: Vec<String> },
+    /// A piece of text that ycred added, or the whole file.
+    Text { ours: String },
+    /// A symbolic link.
+    Link { target: PathBuf, before: Option<PathBuf> },
+}
+
+/// A step from a container to a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Step {
+    Key(String),
+    /// The item of a list whose `name` is this.
+    Item {
+        name: String,
+    },
+}
+
+/// A value, as it stood in the file and on one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    pub raw: String,
+    pub flow: String,
+}
+
+/// The inverse of the last change: in a file with this digest, `splice.after` becomes `splice.before`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exact {
+    pub splice: Splice,
+    pub digest: String,
+}
+
+impl Stored {
+    pub fn of(text: &str, node: &TreeNode) -> Self {
+        Self { raw: text[node.span.clone()].to_owned(), flow: render::flow(node) }
+    }
+
+    pub fn node(&self, format: Format) -> Option<TreeNode> {
+        match format {
+            Format::Ini => Some(TreeNode::text(&self.raw)),
+            _ => format.parse(&self.flow).ok(),
+        }
+    }
+}
+
+/// Returns the digest that [`Exact`] compares.
+pub fn digest(text: &str) -> String {
+    hex(&value_digest(text.as_bytes()))
+}
+
+/// Follows a path as far as it exists. Returns the pointer and the number of steps that exist.
+///
+/// If a name occurs more than once, the last one that leads further counts, as in programs that merge them.
+pub fn follow(root: &TreeNode, path: &[Step]) -> (Pointer, usize) {
+    let Some((step, rest)) = path.split_first() else { return (Vec::new(), 0) };
+    let is_named = |item: &TreeNode, name: &str| item.member("name").and_then(TreeNode::as_scalar) == Some(name);
+    let candidates: Vec<usize> = match step {
+        Step::Key(key) => {
+            let members = root.members().iter().enumerate().rev();
+            members.filter(|(_, (name, _))| name.as_scalar() == Some(key)).map(|(at, _)| at).collect()
+        }
+        Step::Item { name } => {
+            root.items().iter().enumerate().filter(|(_, item)| is_named(item, name)).map(|(at, _)| at).collect()
+        }
+    };
+    let mut best = (Vec::new(), 0);
+    for at in candidates {
+        let (mut pointer, steps) = root.at(&[at]).map(|child| follow(child, rest)).unwrap_or_default();
+        if steps + 1 > best.1 {
+            pointer.insert(0, at);
+            best = (pointer, steps + 1);
+        }
+    }
+    best
+}
+
+impl JournalEntry {
+    pub fn new(client: &str, file: &Path, label: impl Into<String>, what: What) -> Self {
+        let (client, file) = (client.to_owned(), file.to_owned());
+        Self { version: 1, sequence: 0, client, file, label: label.into(), what, created: false, exact: None }
+    }
+
+    /// Returns true if both entries are about the same place.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+
+    fn place(&self) -> String {
+        let place = match &self.what {
+            What::Value { path, .. } => serde_json::to_string(path).unwrap_or_default(),
+            What::Option { name, .. } => name.clone(),
+            What::Text { .. } => "text".to_owned(),
+            What::Link { .. } => "link".to_owned(),
+        };
+        format!("{}\n{}\n{place}", self.client, self.file.display())
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}-{}.json", self.client, &hex(&value_digest(self.place().as_bytes()))[..16])
+    }
+}
+
+/// The journal's directory, and its entries in the order in which they were made.
+pub struct Journal {
+    directory: PathBuf,
+    entries: Vec<JournalEntry>,
+}
+
+impl Journal {
+    /// Reads the journal. A missing directory counts as empty.
+    ///
+    /// # Errors
+    /// Profile (3): an entry cannot be read.
+    pub fn read(directory: &Path) -> Result<Self> {
+        let error_at = |path: &Path, why: String| {
+            Error::profile(format!("{}: {why}", path.display()))
+                .hint("move the file away; it says how to undo `ycred setup`")
+        };
+        let names = store::record_names(directory).map_err(|error| error_at(directory, describe(&error)))?;
+        let mut entries = Vec::new();
+        for name in names {
+            let path = directory.join(format!("{name}{}", store::RECORD));
+            match store::read(&path) {
+                Ok(FileState::Content(content)) => match serde_json::from_slice::<JournalEntry>(&content) {
+                    Ok(entry) => entries.push(entry),
+                    // Notes of other kinds have no client.
+                    Err(_) if !String::from_utf8_lossy(&content).contains("\"client\"") => {}
+                    Err(error) => return Err(error_at(&path, format!("not an entry of the journal: {error}"))),
+                },
+                Ok(_) => {}
+                Err(error) => return Err(error_at(&path, describe(&error))),
+            }
+        }
+        entries.sort_by_key(|entry| entry.sequence);
+        Ok(Self { directory: directory.to_owned(), entries })
+    }
+
+    /// Returns the entries of a client, the newest last.
+    pub fn of_client<'a>(&'a self, client: &'a str) -> impl DoubleEndedIterator<Item = &'a JournalEntry> {
+        self.entries.iter().filter(move |entry| entry.client == client)
+    }
+
+    /// Returns all entries, the newest last.
+    pub fn entries(&self) -> &[JournalEntry] {
+        &self.entries
+    }
+
+    /// Returns the entry about the same place.
+    pub fn find(&self, place: &JournalEntry) -> Option<&JournalEntry> {
+        self.entries.iter().find(|entry| entry.is_same_place(place))
+    }
+
+    /// Writes entries, each as the newest. Returns the files' former content, for [`Self::restore`].
+    ///
+    /// # Errors
+    /// Profile (3): an entry cannot be written. Unavailable (4): the disk is full.
+    pub fn put(&mut self, entries: &[JournalEntry]) -> Result<()> {
+        for entry in entries {
+            let sequence = self.entries.last().map_or(0, |last| last.sequence) + 1;
+            let entry = JournalEntry { sequence, ..entry.clone() };
+            let path = self.directory.join(entry.file_name());
+            let content = serde_json::to_vec(&entry).unwrap_or_default();
+            store::replace(&path, &content, true).map_err(|error| cannot_write(&path, &error))?;
+            self.entries.retain(|other| !other.is_same_place(&entry));
+            self.entries.push(entry);
+        }
+        Ok(())
+    }
+
+    /// Removes an entry.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn remove(&mut self, entry: &JournalEntry) -> Result<()> {
+        let path = self.directory.join(entry.file_name());
+        store::remove(&path).map_err(|error| cannot_write(&path, &error))?;
+        self.entries.retain(|other| !other.is_same_place(entry));
+        Ok(())
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
+    let new = match error.kind() {
+        std::io::ErrorKind::StorageFull => Error::unavailable,
+        _ => Error::profile,
+    };
+    new(format!("{}: cannot write the journal of setup: {}", path.display(), describe(error)))
+        .hint("nothing was changed; set YCRED_STATE_DIR to a writable directory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_followed_as_far_as_it_exists() {
+        let root =
+            Format::Json.parse(r#"{"c":{"x":1},"u":[{"name":"a"},{"name":"b","e":2}],"c":{"y":1}}"#).expect("valid");
+        let key = |key: &str| Step::Key(key.to_owned());
+        assert_eq!(follow(&root, &[key("u"), Step::Item { name: "b".into() }, key("e")]), (vec![1, 1, 1], 3));
+        assert_eq!(follow(&root, &[key("u"), Step::Item { name: "a".into() }, key("e")]), (vec![1, 0], 2));
+        assert_eq!(follow(&root, &[key("c"), key("x")]), (vec![0, 0], 2));
+        assert_eq!(follow(&root, &[key("c"), key("z")]), (vec![2], 1));
+        assert_eq!(follow(&root, &[key("z")]), (vec![], 0));
+    }
+
+    #[test]
+    fn entries_are_kept_by_place_and_in_order() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let text =
+            |file: &str, ours: &str| JournalEntry::new("aws", Path::new(file), "x", What::Text { ours: ours.into() });
+        let mut journal = Journal::read(directory.path()).expect("empty");
+        journal.put(&[text("/a", "1"), text("/b", "2"), text("/a", "3")]).expect("written");
+        store::replace(&directory.path().join("held-lock.json"), b"{\"lock\":1}", false).expect("a note");
+        let mut journal = Journal::read(directory.path()).expect("readable");
+        let files: Vec<&str> = journal.entries().iter().map(|entry| entry.file.to_str().expect("UTF-8")).collect();
+        assert_eq!(files, ["/b", "/a"]);
+        let entry = journal.find(&text("/a", "")).expect("there").clone();
+        assert!(matches!(&entry.what, What::Text { ours } if ours == "3"));
+        journal.remove(&entry).expect("removed");
+        assert_eq!(Journal::read(directory.path()).expect("readable").entries().len(), 1);
+    }
+}

@@ -1,0 +1,125 @@
+//! The lock of the program that owns a file: a file beside it that exists as long as somebody changes it.
+//!
+//! kubectl and git create `FILE.lock` and do not wait. ycred waits for a moment, and delays signals while it holds the
+//! lock. A note with the lock's inode is written first, so that the next run can remove the lock of a killed process.
+#![expect(clippy::disallowed_methods, reason = "creates and removes locks of other programs")]
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::{Clock, Deadline};
+use crate::base::error::{Error, Result, describe};
+use crate::base::random;
+use crate::disk::store::{self, FileState};
+use crate::edit::target::TEMPORARY;
+use crate::system::signals::EndingSignalsBlocked;
+use crate::system::{attributes, files};
+
+/// How long to wait for another program's lock. Its owner holds it for milliseconds.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The note about a lock, in the state directory.
+const NOTE: &str = "held-lock.json";
+
+#[derive(Serialize, Deserialize)]
+struct Note {
+    lock: PathBuf,
+    /// The lock's first name.
+    temporary: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// A lock that is removed when it is dropped.
+pub struct OwnersLock {
+    lock: PathBuf,
+    note: PathBuf,
+    _signals: EndingSignalsBlocked,
+}
+
+impl Drop for OwnersLock {
+    fn drop(&mut self) {
+        // If the lock cannot be removed, the note stays, so that the next run removes it.
+        if store::remove(&self.lock).is_ok() {
+            let _ = store::remove(&self.note);
+        }
+    }
+}
+
+/// Takes the lock at `path`. Returns `None` if no lock can be created there, because the directory is read-only: then
+/// its owner cannot change the file either.
+///
+/// `notes` is ycred's own directory, whose lock the caller holds.
+///
+/// # Errors
+/// Unavailable (4): another program holds the lock. Profile (3): the lock cannot be created.
+pub fn acquire(path: &Path, owner: &str, notes: &Path, clock: &dyn Clock) -> Result<Option<OwnersLock>> {
+    let deadline = Deadline::after(clock, PATIENCE);
+    let attempt = store::poll(&deadline, clock, || {
+        let signals = EndingSignalsBlocked::start();
+        match create(path, notes) {
+            Ok(note) => Some(Ok(Some(OwnersLock { lock: path.to_owned(), note, _signals: signals }))),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
+            Err(error) if attributes::is_fixed_in_place(&error) => Some(Ok(None)),
+            Err(error) => Some(Err(error)),
+        }
+    });
+    match attempt {
+        Some(attempt) => attempt.map_err(|error| {
+            Error::profile(format!("{}: cannot create the lock: {}", path.display(), describe(&error)))
+        }),
+        None => Err(Error::unavailable(format!("{}: {owner} holds the lock of the file", path.display()))
+            .hint(format!("try again; if no {owner} is running, remove the lock: rm {}", path.display()))),
+    }
+}
+
+/// Creates the lock. Its inode is known, and noted, before its name exists.
+fn create(path: &Path, notes: &Path) -> io::Result<PathBuf> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    let temporary = path.with_file_name(format!("{TEMPORARY}{}", random::id()));
+    let metadata = attributes::create_lock(&temporary)?.metadata()?;
+    let note_path = notes.join(NOTE);
+    let write_note = |metadata: &fs::Metadata| {
+        let (device, inode) = files::identity(metadata);
+        let note = Note { lock: path.to_owned(), temporary: temporary.clone(), device, inode };
+        store::replace(&note_path, &serde_json::to_vec(&note)?, true)
+    };
+    let created = write_note(&metadata).and_then(|()| {
+        fs::hard_link(&temporary, path).or_else(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Err(error),
+            // A file system without hard links.
+            _ => write_note(&attributes::create_lock(path)?.metadata()?),
+        })
+    });
+    let _ = fs::remove_file(&temporary);
+    if created.is_err() {
+        let _ = store::remove(&note_path);
+    }
+    created.map(|()| note_path)
+}
+
+/// Returns true if a running or killed ycred has noted a lock.
+pub fn is_noted(notes: &Path) -> bool {
+    fs::symlink_metadata(notes.join(NOTE)).is_ok()
+}
+
+/// Removes the lock that a killed ycred has left. The caller holds ycred's own lock, so no other ycred holds this one.
+pub fn remove_abandoned(notes: &Path) {
+    let path = notes.join(NOTE);
+    let Ok(FileState::Content(content)) = store::read(&path) else { return };
+    if let Ok(note) = serde_json::from_slice::<Note>(&content) {
+        for name in [&note.lock, &note.temporary] {
+            let is_noted = |metadata: fs::Metadata| files::identity(&metadata) == (note.device, note.inode);
+            if fs::symlink_metadata(name).is_ok_and(is_noted) {
+                let _ = fs::remove_file(name);
+            }
+        }
+    }
+    let _ = store::remove(&path);
+}

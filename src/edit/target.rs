@@ -1,0 +1,268 @@
+//! A configuration file of another program: how it is found, read and written.
+//!
+//! * A link is followed, and stays a link.
+//! * A file is replaced by a new one with the same owner, mode and attributes, or its content is replaced if that is not
+//!   possible.
+//! * A file that cannot be read is never replaced.
+#![expect(clippy::disallowed_methods, reason = "the only place that writes files of other programs")]
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::base::clock::{Clock, Deadline, Timestamp};
+use crate::base::error::{Error, Result, describe};
+use crate::base::random;
+use crate::disk::{files, store};
+use crate::system;
+use crate::system::attributes;
+
+/// A file as it was read.
+pub struct TargetFile {
+    /// The path as the other program spells it.
+    pub spelled: PathBuf,
+    /// The path without links.
+    pub real: PathBuf,
+    /// `None` if there is no such file.
+    pub text: Option<String>,
+    snapshot: Option<Snapshot>,
+}
+
+/// What identifies a file and its content.
+#[derive(PartialEq, Eq)]
+struct Snapshot {
+    identity: (u64, u64),
+    size: u64,
+    modified: i64,
+    changed: i64,
+}
+
+impl Snapshot {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            identity: system::files::identity(metadata),
+            size: metadata.len(),
+            modified: system::files::modified_nanos(metadata),
+            changed: system::files::changed_nanos(metadata),
+        }
+    }
+}
+
+/// The result of writing.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Written {
+    Done,
+    /// Another program has changed the file since it was read. Nothing was written.
+    ChangedMeanwhile,
+}
+
+impl TargetFile {
+    /// Reads a file. A missing one is not an error, but a link to a missing one is.
+    ///
+    /// # Errors
+    /// Profile (3): it cannot be read, is too large, not a regular file, or not UTF-8.
+    pub fn read(spelled: &Path) -> Result<Self> {
+        let missing = |real: PathBuf| Self { spelled: spelled.to_owned(), real, text: None, snapshot: None };
+        let error_at = |why: &str| Error::profile(format!("{}: {why}", spelled.display()));
+        let real = match fs::canonicalize(spelled) {
+            Ok(real) => real,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if fs::symlink_metadata(spelled).is_ok() {
+                    return Err(error_at("is a link to a file that does not exist")
+                        .hint(format!("fix or remove the link: ls -l {}", spelled.display())));
+                }
+                return Ok(missing(missing_path(spelled)));
+            }
+            Err(error) => return Err(error_at(&describe(&error))),
+        };
+        // Before reading, so that a change during reading is noticed.
+        let metadata = fs::metadata(&real).map_err(|error| error_at(&describe(&error)))?;
+        let text = files::read_text(&real)?;
+        Ok(Self {
+            spelled: spelled.to_owned(),
+            real,
+            text: Some(text.to_string()),
+            snapshot: Some(Snapshot::of(&metadata)),
+        })
+    }
+
+    /// Reads a file while its owner does not change it, which `lock` shows. An owner that keeps its lock for longer than
+    /// `deadline` is not waited for.
+    ///
+    /// kubectl empties its file before it writes the new content, so a reader must look at the lock too.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_settled(spelled: &Path, lock: Option<&Path>, deadline: &Deadline, clock: &dyn Clock) -> Result<Self> {
+        let Some(lock) = lock else { return Self::read(spelled) };
+        let is_free = || fs::symlink_metadata(lock).is_err();
+        let settled = store::poll(deadline, clock, || {
+            let target = is_free().then(|| Self::read(spelled))?;
+            let is_settled = is_free() && target.as_ref().map_or(true, Self::is_unchanged);
+            is_settled.then_some(target)
+        });
+        settled.unwrap_or_else(|| Self::read(spelled))
+    }
+
+    fn is_unchanged(&self) -> bool {
+        match (&self.snapshot, fs::metadata(&self.real)) {
+            (Some(snapshot), Ok(metadata)) => *snapshot == Snapshot::of(&metadata),
+            (None, Err(error)) => error.kind() == ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    /// Writes the file. `copies` is a private directory for a copy of the file while its content is replaced.
+    ///
+    /// # Errors
+    /// Profile (3): the file cannot be written. Unavailable (4): the disk is full. The file is unchanged.
+    pub fn write(&self, text: &str, copies: &Path) -> Result<Written> {
+        system::signals::ignore_file_size_signal();
+        if !self.is_unchanged() {
+            return Ok(Written::ChangedMeanwhile);
+        }
+        let written = match &self.text {
+            None => self.create(text),
+            Some(old) => self.replace(text, old, copies),
+        };
+        match written {
+            Ok(()) => Ok(Written::Done),
+            Err(error) if self.text.is_none() && error.kind() == ErrorKind::AlreadyExists => {
+                Ok(Written::ChangedMeanwhile)
+            }
+            Err(error) => Err(cannot_write(&self.real, &error)),
+        }
+    }
+
+    /// Removes the file.
+    ///
+    /// # Errors
+    /// Profile (3): the file cannot be removed.
+    pub fn remove(&self) -> Result<Written> {
+        if !self.is_unchanged() {
+            return Ok(Written::ChangedMeanwhile);
+        }
+        fs::remove_file(&self.real).map_err(|error| cannot_write(&self.real, &error))?;
+        sync_directory(&self.real);
+        Ok(Written::Done)
+    }
+
+    /// Creates the file and its directory, both private. Fails if the file exists.
+    fn create(&self, text: &str) -> io::Result<()> {
+        let directory = self.real.parent().ok_or(ErrorKind::InvalidInput)?;
+        if let Some(ancestor) = directory.ancestors().find(|ancestor| ancestor.exists()) {
+            store::refuse_foreign_directory(ancestor)?;
+        }
+        system::files::create_private_directories(directory)?;
+        let temporary = temporary_beside(&self.real);
+        let created = write_temporary(&temporary, text, None).and_then(|()| fs::hard_link(&temporary, &self.real));
+        let _ = fs::remove_file(&temporary);
+        created?;
+        sync_directory(&self.real);
+        Ok(())
+    }
+
+    fn replace(&self, text: &str, old: &str, copies: &Path) -> io::Result<()> {
+        let file = system::files::open_for_reading(&self.real)?;
+        // Renaming would leave the other names with the old content.
+        if attributes::names_of(&file.metadata()?) > 1 {
+            return self.overwrite(text, old, copies);
+        }
+        let temporary = temporary_beside(&self.real);
+        let replaced = write_temporary(&temporary, text, Some(&file)).and_then(|()| fs::rename(&temporary, &self.real));
+        if replaced.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        match replaced {
+            Ok(()) => {
+                sync_directory(&self.real);
+                Ok(())
+            }
+            Err(error) if attributes::is_fixed_in_place(&error) => self.overwrite(text, old, copies),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the content of the file. A copy of the old content exists until the new one is complete.
+    fn overwrite(&self, text: &str, old: &str, copies: &Path) -> io::Result<()> {
+        let mut file = attributes::open_for_overwriting(&self.real)?;
+        let copy = copies.join(format!("copy-{}", random::id()));
+        write_temporary(&copy, old, None)?;
+        let written = overwrite_with(&mut file, text);
+        if written.is_err() {
+            // The old content fits, because it has been there.
+            io::Seek::rewind(&mut file)?;
+            overwrite_with(&mut file, old)?;
+        }
+        let _ = fs::remove_file(&copy);
+        written
+    }
+}
+
+fn overwrite_with(file: &mut File, text: &str) -> io::Result<()> {
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)?;
+    file.sync_all()
+}
+
+/// Returns the path without links of a file that does not exist.
+fn missing_path(spelled: &Path) -> PathBuf {
+    let directory = spelled.parent().and_then(|directory| fs::canonicalize(directory).ok());
+    match (directory, spelled.file_name()) {
+        (Some(directory), Some(name)) => directory.join(name),
+        _ => spelled.to_owned(),
+    }
+}
+
+/// Removes files that killed processes have left beside a target more than an hour ago.
+pub fn remove_old_temporaries(target: &Path, now: Timestamp) {
+    const HOUR_NANOS: i64 = 3_600_000_000_000;
+    let entries = target.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY)) {
+        let is_old = |metadata: fs::Metadata| {
+            let age = now.0.saturating_mul(1_000_000).saturating_sub(system::files::modified_nanos(&metadata));
+            metadata.is_file() && system::files::is_own(&metadata) && age > HOUR_NANOS
+        };
+        if entry.metadata().is_ok_and(is_old) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The start of the names of temporary files. They are beside the target, because a rename works only there.
+pub const TEMPORARY: &str = ".ycred-tmp-";
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    path.with_file_name(format!("{TEMPORARY}{}", random::id()))
+}
+
+fn write_temporary(path: &Path, text: &str, like: Option<&File>) -> io::Result<()> {
+    let mut file = system::files::create_private(path)?;
+    file.write_all(text.as_bytes())?;
+    if let Some(like) = like {
+        // Without the same owner and attributes, others could read the new file, or could not read it any more.
+        attributes::copy_attributes(like, &file).map_err(|error| match error.kind() {
+            ErrorKind::StorageFull => error,
+            _ => attributes::fixed_in_place(),
+        })?;
+    }
+    file.sync_all()
+}
+
+/// Makes the new name durable. Not every file system supports this.
+fn sync_directory(path: &Path) {
+    if let Some(directory) = path.parent() {
+        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Error {
+    let new = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::unavailable,
+        _ => Error::profile,
+    };
+    new(format!("{}: cannot write the file: {}", path.display(), describe(error))).hint(format!(
+        "it is unchanged; check the directory and its permissions: ls -ld {}",
+        path.parent().unwrap_or(path).display()
+    ))
+}
