@@ -4,7 +4,6 @@
 //! hold of the result. A panic is a bug.
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
@@ -526,8 +525,7 @@ fn message(input: &[u8]) {
 
 /// Reads a request to the port on loopback, which any web page and any local program can send.
 fn request_head(input: &[u8]) {
-    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    match loopback::read_head(input, peer, 8080) {
+    match loopback::read_head(input, 8080) {
         Ok(Some(request)) => {
             assert!(input.starts_with(b"GET ") || input.starts_with(b"\r\n") || input.starts_with(b"\n"));
             let host = request.header("host").unwrap_or_default().to_ascii_lowercase();

@@ -209,6 +209,12 @@ const FURTHER: &[Requirement] = &[
         Tests(&["a_stopped_renewal_process_is_named_and_nobody_sends_the_token_again", "a_lock_names_its_holder"])),
     requirement("login", "calls that no token can satisfy do not renew a login one after another",
         Tests(&["a_hundred_calls_that_no_token_can_satisfy_renew_a_login_once"])),
+    requirement("other users", "a callback that another user answers first is rejected, and the login continues",
+        Tests(&["another_users_callback_is_rejected_and_the_login_continues"])),
+    requirement("other users", "idle connections of another user keep nobody from the endpoints of `exec --serve` or from a login",
+        Tests(&["nine_hundred_idle_connections_of_another_user_delay_neither_exec_serve_nor_a_login", "another_user_is_rejected_and_a_connection_without_a_request_loses_its_place", "the_user_of_a_connection_is_known_without_proc", "the_kernel_names_the_user_of_an_open_socket"])),
+    requirement("other users", "if `exec --serve` is killed, its program ends, before another user can serve a foreign token at its port",
+        Tests(&["if_exec_serve_is_killed_its_child_ends_before_another_user_takes_the_port", "a_child_whose_parent_is_killed_before_exec_does_not_start"])),
 ];
 
 fn root() -> &'static Path {

@@ -33,8 +33,9 @@ use crate::session::Session;
 use crate::session::child_environment::{common_changes, token_changes};
 use crate::sources::metadata;
 use crate::system::loopback::Listener;
+use crate::system::process::ParentEnd;
 use crate::system::signals::{SignalEvent, Signals};
-use crate::system::{peer, process, signals};
+use crate::system::{process, signals};
 
 mod credentials;
 mod endpoints;
@@ -63,16 +64,19 @@ pub struct ServeOptions {
 pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitStatus, (Error, u8)> {
     let with_code = |error: Error| (error, NO_TOKEN);
     let ServeOptions { program, arguments, profile, options, first, with_token } = serve_options;
-    let listener = Listener::bind(0).and_then(|listener| listener.check().map(|()| listener)).map_err(|error| {
-        with_code(
-            Error::unavailable(format!("exec --serve: cannot listen on 127.0.0.1: {}", describe(&error)))
-                .hint("check that the loopback interface is up, or run without --serve"),
-        )
-    })?;
-    let (port, own_user) = (listener.port(), process::effective_uid());
-    let user = match peer::check_support(port, own_user) {
-        Ok(()) => Some(own_user),
-        Err(why) => {
+    let own_user = process::effective_uid();
+    let listener = Listener::bind(0, Some(own_user)).and_then(|listener| listener.check().map(|()| listener)).map_err(
+        |error| {
+            with_code(
+                Error::unavailable(format!("exec --serve: cannot listen on 127.0.0.1: {}", describe(&error)))
+                    .hint("check that the loopback interface is up, or run without --serve"),
+            )
+        },
+    )?;
+    let port = listener.port();
+    let user = match listener.users_unknown() {
+        None => Some(own_user),
+        Some(why) => {
             let consequence =
                 "no metadata endpoint, so the program gets the token in its environment, where it is not renewed";
             let cause = "cannot determine the user of a connection";
@@ -96,14 +100,8 @@ pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitS
     }
 
     let (task_sender, tasks) = mpsc::channel();
-    let server = Server {
-        clock: session.clock,
-        port,
-        user,
-        password,
-        credentials: Arc::clone(&credentials),
-        refresher: task_sender,
-    };
+    let server =
+        Server { clock: session.clock, user, password, credentials: Arc::clone(&credentials), refresher: task_sender };
     let refresher = RefresherSetup::new(session, profile, options, credentials);
     let started = thread::Builder::new()
         .name("server".into())
@@ -124,7 +122,9 @@ pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitS
         )
     })?;
     let launch = Launch { program, arguments, changes };
-    let mut child = launch.command().spawn().map_err(|error| not_run(&launch.program, &error))?;
+    let mut command = launch.command();
+    process::end_child_with_parent(&mut command, ParentEnd::Terminate);
+    let mut child = command.spawn().map_err(|error| not_run(&launch.program, &error))?;
     drop(launch);
     signals::release_terminal();
     watch(&mut child, &mut signals)

@@ -12,3 +12,5 @@ pub mod peer;
 mod unix;
 
 pub use unix::{URL_OPENERS, attributes, files, machine, process, signals};
+
+use unix::sockets;

@@ -16,7 +16,6 @@ use crate::base::secret::Secret;
 use crate::serve::credentials::{CacheLookup, CredentialKind, CredentialStore};
 use crate::serve::refresher::RefreshTask;
 use crate::system::loopback::{LocalRequest, LocalResponse, PendingRequest};
-use crate::system::peer;
 
 /// The prefix of every path of the metadata service.
 const METADATA: &str = "/computeMetadata/";
@@ -28,7 +27,6 @@ pub const ACCESS_KEY: &str = "/credentials";
 /// Answers the child's requests.
 pub struct Server {
     pub clock: &'static dyn Clock,
-    pub port: u16,
     /// The user of this process. `None` disables the metadata endpoint, because the user of a connection is unknown.
     pub user: Option<u32>,
     pub password: Secret,
@@ -71,7 +69,7 @@ impl Server {
             return refuse(404, "not found");
         };
         // Checked first, so that other users cannot find out which paths exist.
-        if peer::user(request.peer, self.port) != Some(own_user) {
+        if request.user != Some(own_user) {
             return refuse(403, "only programs of the user who started ycred may use this endpoint");
         }
         if request.header("metadata-flavor").is_none_or(|flavor| !flavor.eq_ignore_ascii_case("google")) {

@@ -19,6 +19,7 @@ use crate::base::secret::Secret;
 use crate::cloud::Context;
 use crate::sources::settings::Settings;
 use crate::system;
+use crate::system::process::ParentEnd;
 
 /// A program from a profile, with its arguments.
 pub struct Program {
@@ -94,7 +95,7 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         system::process::in_own_group(&mut process);
-        system::process::kill_child_on_exit(&mut process);
+        system::process::end_child_with_parent(&mut process, ParentEnd::Kill);
         system::signals::reset_sigchld();
         let mut child = process.spawn().map_err(|error| {
             error_at(Error::profile, format!("cannot start the program: {}", describe(&error)))

@@ -3,7 +3,8 @@
 //! It supports HTTP/1.1, GET only, with one request per connection.
 //!
 //! Any web page in a browser and any local program of any user can reach it. The server therefore rejects requests that
-//! name another host (DNS rebinding) and forwarded requests. The caller makes all other checks.
+//! name another host (DNS rebinding) and forwarded requests. It also rejects connections of other users, if users can be
+//! determined and the caller wants that, before they take a thread or a place. The caller makes all other checks.
 #![expect(clippy::disallowed_types, reason = "listens on loopback only")]
 
 use std::io::{self, Read as _, Write as _};
@@ -16,11 +17,15 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+use crate::system::peer::PeerUsers;
+
 /// The maximum size of a request line with its headers, in bytes.
 const REQUEST_MAX: usize = 16 * 1024;
 /// The maximum number of headers. A browser sends about twenty.
 const HEADERS_MAX: usize = 64;
-/// The time limit for reading a request and for writing a response. Browsers open connections that they never use.
+/// The time limit for the first byte of a request. Browsers open connections that they never use.
+const FIRST_BYTE: Duration = Duration::from_secs(1);
+/// The time limit for reading a request and for writing a response.
 const TRANSFER: Duration = Duration::from_secs(5);
 /// The time limit for computing a response.
 const RESPONSE: Duration = Duration::from_secs(60);
@@ -35,7 +40,8 @@ pub struct LocalRequest {
     pub path: String,
     /// The query as sent, percent-encoded. Empty without a query.
     pub query: String,
-    pub peer: SocketAddr,
+    /// The user id at the other end, if it can be determined.
+    pub user: Option<u32>,
     headers: Vec<(String, String)>,
 }
 
@@ -113,25 +119,39 @@ pub struct Listener {
     port: u16,
     incoming: Receiver<PendingRequest>,
     ended: Arc<AtomicBool>,
+    /// Why the users of connections cannot be determined.
+    users_unknown: Option<String>,
 }
 
 impl Listener {
     /// Listens on a port of 127.0.0.1. 0 selects a free port.
     ///
+    /// If `allowed` is set and users can be determined, the connections of other users are rejected.
+    ///
     /// # Errors
     /// The port is in use, or there is no loopback interface.
-    pub fn bind(port: u16) -> io::Result<Self> {
+    pub fn bind(port: u16, allowed: Option<u32>) -> io::Result<Self> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let port = socket.local_addr()?.port();
+        let (users, users_unknown) = match PeerUsers::of(port) {
+            Ok(users) => (Some(users), None),
+            Err(why) => (None, Some(why)),
+        };
+        let door = Door { users, allowed };
         let (send, incoming) = mpsc::channel();
         let ended = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&ended);
-        thread::Builder::new().spawn(move || accept(&socket, &send, &is_over))?;
-        Ok(Self { port, incoming, ended })
+        thread::Builder::new().spawn(move || accept(&socket, &door, &send, &is_over))?;
+        Ok(Self { port, incoming, ended, users_unknown })
     }
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns the reason why the users of connections cannot be determined, if they cannot.
+    pub fn users_unknown(&self) -> Option<&str> {
+        self.users_unknown.as_deref()
     }
 
     /// Checks that clients can connect, because listening also succeeds on a loopback interface that is down.
@@ -156,7 +176,44 @@ impl Drop for Listener {
     }
 }
 
-fn accept(socket: &TcpListener, send: &Sender<PendingRequest>, ended: &AtomicBool) {
+/// Decides whose connections are served.
+struct Door {
+    users: Option<PeerUsers>,
+    allowed: Option<u32>,
+}
+
+impl Door {
+    /// Returns the user of a connection, if it can be determined.
+    ///
+    /// # Errors
+    /// The connection must be rejected.
+    fn user(&self, peer: SocketAddr) -> Result<Option<u32>, LocalResponse> {
+        let Some(users) = &self.users else { return Ok(None) };
+        let user = users.user(peer);
+        match self.allowed {
+            // A connection that its peer has closed has no user.
+            Some(allowed) if user != Some(allowed) => {
+                Err(LocalResponse::text(403, "only programs of the user who started ycred may connect\n"))
+            }
+            _ => Ok(user),
+        }
+    }
+}
+
+/// Rejects a connection without waiting for its peer.
+fn reject(mut connection: TcpStream, rejection: &LocalResponse) {
+    // What has arrived is read first. Otherwise a TCP reset could reach the peer before the response.
+    let _ = connection
+        .set_nonblocking(true)
+        .and_then(|()| connection.read(&mut [0; REQUEST_MAX]).map(drop).or_else(ignore_blocking))
+        .and_then(|()| write_response(&mut connection, rejection));
+}
+
+fn ignore_blocking(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) }
+}
+
+fn accept(socket: &TcpListener, door: &Door, send: &Sender<PendingRequest>, ended: &AtomicBool) {
     let open = Arc::new(AtomicUsize::new(0));
     for connection in socket.incoming() {
         if ended.load(Ordering::Relaxed) {
@@ -167,6 +224,14 @@ fn accept(socket: &TcpListener, send: &Sender<PendingRequest>, ended: &AtomicBoo
             thread::sleep(Duration::from_millis(20));
             continue;
         };
+        let user = match connection.peer_addr().map(|peer| door.user(peer)) {
+            Ok(Ok(user)) => user,
+            Ok(Err(rejection)) => {
+                reject(connection, &rejection);
+                continue;
+            }
+            Err(_) => continue,
+        };
         while open.load(Ordering::Relaxed) >= CONNECTIONS_MAX && !ended.load(Ordering::Relaxed) {
             thread::sleep(POLL);
         }
@@ -174,7 +239,7 @@ fn accept(socket: &TcpListener, send: &Sender<PendingRequest>, ended: &AtomicBoo
         let (send, counter) = (send.clone(), Arc::clone(&open));
         let started = thread::Builder::new().spawn(move || {
             // A peer that disconnects is not an error.
-            let _ = serve(connection, &send);
+            let _ = serve(connection, user, &send);
             counter.fetch_sub(1, Ordering::Relaxed);
         });
         if started.is_err() {
@@ -183,23 +248,24 @@ fn accept(socket: &TcpListener, send: &Sender<PendingRequest>, ended: &AtomicBoo
     }
 }
 
-fn serve(mut connection: TcpStream, send: &Sender<PendingRequest>) -> io::Result<()> {
+fn serve(mut connection: TcpStream, user: Option<u32>, send: &Sender<PendingRequest>) -> io::Result<()> {
     connection.set_write_timeout(Some(TRANSFER))?;
     let began = Instant::now();
-    let (peer, local) = (connection.peer_addr()?, connection.local_addr()?);
+    let local = connection.local_addr()?;
     let mut head = Zeroizing::new(vec![0; REQUEST_MAX]);
     let mut filled = 0;
     let request = loop {
         // The limit is for the whole request: a peer that sends one byte at a time must not keep the connection for
         // hours. A timeout of zero is an error.
-        connection.set_read_timeout(Some(TRANSFER.saturating_sub(began.elapsed())))?;
+        let limit = if filled == 0 { FIRST_BYTE } else { TRANSFER };
+        connection.set_read_timeout(Some(limit.saturating_sub(began.elapsed())))?;
         let n = connection.read(&mut head[filled..])?;
         if n == 0 {
             return Ok(());
         }
         filled += n;
-        match read_head(&head[..filled], peer, local.port()) {
-            Ok(Some(request)) => break request,
+        match read_head(&head[..filled], local.port()) {
+            Ok(Some(request)) => break LocalRequest { user, ..request },
             Ok(None) if filled < REQUEST_MAX => {}
             Ok(None) => return write(&mut connection, &LocalResponse::text(400, "the request is too large\n")),
             Err(rejection) => return write(&mut connection, &rejection),
@@ -243,7 +309,7 @@ fn drain(connection: &mut TcpStream) -> io::Result<()> {
 ///
 /// # Errors
 /// The response that rejects the request.
-pub fn read_head(head: &[u8], peer: SocketAddr, port: u16) -> Result<Option<LocalRequest>, LocalResponse> {
+pub fn read_head(head: &[u8], port: u16) -> Result<Option<LocalRequest>, LocalResponse> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(head) {
@@ -256,7 +322,7 @@ pub fn read_head(head: &[u8], peer: SocketAddr, port: u16) -> Result<Option<Loca
     let request = LocalRequest {
         path: path.to_owned(),
         query: query.to_owned(),
-        peer,
+        user: None,
         headers: parsed
             .headers
             .iter()
@@ -284,8 +350,7 @@ mod tests {
     use super::*;
 
     fn read(head: &str) -> Result<Option<LocalRequest>, u16> {
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        read_head(head.as_bytes(), peer, 8080).map_err(|response| response.status)
+        read_head(head.as_bytes(), 8080).map_err(|response| response.status)
     }
 
     #[test]
@@ -314,7 +379,7 @@ mod tests {
 
     #[test]
     fn requests_are_answered_while_another_connection_is_silent() {
-        let listener = Listener::bind(0).expect("a port");
+        let listener = Listener::bind(0, None).expect("a port");
         let address = (Ipv4Addr::LOCALHOST, listener.port());
         let silent = TcpStream::connect(address).expect("connects");
         let mut speaking = TcpStream::connect(address).expect("connects");
@@ -332,8 +397,26 @@ mod tests {
     }
 
     #[test]
+    fn another_user_is_rejected_and_a_connection_without_a_request_loses_its_place() {
+        let own = crate::system::process::effective_uid();
+        let other = Listener::bind(0, Some(own.wrapping_add(1))).expect("a port");
+        assert_eq!(other.users_unknown(), None);
+        let response = |port: u16| {
+            let mut peer = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connects");
+            let mut response = String::new();
+            peer.read_to_string(&mut response).map(|_| response).expect("read")
+        };
+        // The response comes before any request.
+        assert!(response(other.port()).starts_with("HTTP/1.1 403 "));
+        let listener = Listener::bind(0, Some(own)).expect("a port");
+        let began = Instant::now();
+        assert_eq!(response(listener.port()), "", "closed without a response");
+        assert!(began.elapsed() < TRANSFER);
+    }
+
+    #[test]
     fn a_peer_that_keeps_sending_does_not_delay_the_response() {
-        let listener = Listener::bind(0).expect("a port");
+        let listener = Listener::bind(0, None).expect("a port");
         let mut peer = TcpStream::connect((Ipv4Addr::LOCALHOST, listener.port())).expect("connects");
         write!(peer, "GET /x HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", listener.port()).expect("sent");
         let PendingRequest { request: _, reply, written } = listener.next(Duration::from_secs(20)).expect("a request");
@@ -350,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_sends_slowly_is_cut_off() {
-        let listener = Listener::bind(0).expect("a port");
+        let listener = Listener::bind(0, None).expect("a port");
         let mut dripping = TcpStream::connect((Ipv4Addr::LOCALHOST, listener.port())).expect("connects");
         dripping.write_all(b"GET / HTTP/1.1\r\nHost: ").expect("sent");
         let cut_off = (0..300).any(|_| {

@@ -1,10 +1,15 @@
-//! Finds the user at the other end of a loopback connection, in the kernel's table of sockets (proc_net_tcp(5), "uid").
+//! Finds the user at the other end of a loopback connection: by asking the kernel for its socket, or else in the kernel's
+//! table of all sockets (proc_net_tcp(5), "uid").
 //!
-//! The metadata protocol has no secret, so only this check keeps other users' programs from the token.
+//! Neither the metadata protocol nor the callback of a login has a password, so only this check keeps other users out.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use crate::system::process::effective_uid;
+use crate::system::sockets;
+use crate::system::sockets::OpenSocket;
 
 /// The tables of IPv4 and IPv6 sockets. Some programs, such as Java, use IPv4 through IPv6 sockets.
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
@@ -12,35 +17,62 @@ const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 /// The state of a listening socket (include/net/tcp_states.h).
 const LISTEN: u8 = 0x0a;
 
-/// Checks that the table works here: it must contain ycred's own listener on `port`, with the user id `us`.
-///
-/// # Errors
-/// The table cannot be read, or does not contain the listener.
-pub fn check_support(port: u16, us: u32) -> Result<(), String> {
-    let own = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-    let file =
-        File::open(TABLES[0]).map_err(|error| format!("{}: {}", TABLES[0], crate::base::error::describe(&error)))?;
-    match find(BufReader::new(file), own.0, own.1) {
-        Ok(Some(socket)) if socket.state == LISTEN && socket.user == us => Ok(()),
-        Ok(_) => Err(format!("{} does not contain ycred's own socket", TABLES[0])),
-        Err(error) => Err(format!("{}: {}", TABLES[0], crate::base::error::describe(&error))),
+/// Finds a socket by its own address and that of its peer.
+type Find = fn(SocketAddrV4, SocketAddrV4) -> io::Result<Option<OpenSocket>>;
+
+/// Finds the users of the connections to one port.
+pub struct PeerUsers {
+    here: SocketAddrV4,
+    find: Find,
+}
+
+impl PeerUsers {
+    /// Checks that users can be found here: ycred's own listener on `port` must be that of this user.
+    ///
+    /// # Errors
+    /// Why users cannot be found.
+    pub fn of(port: u16) -> Result<Self, String> {
+        let here = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        let own = OpenSocket { state: LISTEN, user: effective_uid() };
+        if sockets::find(here, any).is_ok_and(|socket| socket.as_ref() == Some(&own)) {
+            return Ok(Self { here, find: sockets::find });
+        }
+        match find_in_tables(here, any) {
+            Ok(socket) if socket.as_ref() == Some(&own) => Ok(Self { here, find: find_in_tables }),
+            Ok(_) => Err(format!("{} does not contain ycred's own socket", TABLES[0])),
+            Err(error) => Err(format!("{}: {}", TABLES[0], crate::base::error::describe(&error))),
+        }
+    }
+
+    /// Returns the user id at the other end of a connection. `None` if the connection is closed there.
+    pub fn user(&self, peer: SocketAddr) -> Option<u32> {
+        let SocketAddr::V4(peer) = peer else { return None };
+        (self.find)(peer, self.here).ok()?.map(|socket| socket.user)
     }
 }
 
-/// Returns the user id at the other end of a connection to `port`, if it can be determined.
-pub fn user(peer: SocketAddr, port: u16) -> Option<u32> {
-    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    TABLES.iter().find_map(|table| find(BufReader::new(File::open(table).ok()?), peer, here).ok()?).map(|s| s.user)
+/// Returns true in the Windows Subsystem for Linux. There, Windows forwards connections to loopback in the name of another
+/// user.
+pub fn is_windows_subsystem() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.to_ascii_lowercase().contains("microsoft")
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Socket {
-    state: u8,
-    user: u32,
+fn find_in_tables(local: SocketAddrV4, remote: SocketAddrV4) -> io::Result<Option<OpenSocket>> {
+    for table in TABLES {
+        match File::open(table).and_then(|table| find(BufReader::new(table), local.into(), remote.into())) {
+            // A machine without IPv6 has one table.
+            Err(error) if table == TABLES[0] => return Err(error),
+            Ok(Some(socket)) => return Ok(Some(socket)),
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the socket with these two addresses, if a process has it open. A closed one has no inode, and its user is 0.
-fn find(table: impl io::BufRead, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Socket>> {
+fn find(table: impl io::BufRead, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<OpenSocket>> {
     let (local, remote) = (forms(local), forms(remote));
     for line in table.lines().skip(1) {
         let line = line?;
@@ -55,7 +87,7 @@ fn find(table: impl io::BufRead, local: SocketAddr, remote: SocketAddr) -> io::R
         let user = fields.nth(3).and_then(|field| field.parse().ok());
         let inode: Option<u64> = fields.nth(1).and_then(|field| field.parse().ok());
         if let (Some(state), Some(user), Some(1..)) = (state, user, inode) {
-            return Ok(Some(Socket { state, user }));
+            return Ok(Some(OpenSocket { state, user }));
         }
     }
     Ok(None)
@@ -91,13 +123,13 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn the_table_has_the_user_of_an_open_socket() {
         let found = |port| find(TABLE.as_bytes(), at(port), at(8080)).expect("read");
-        assert_eq!(found(50000), Some(Socket { state: 1, user: 65534 }));
+        assert_eq!(found(50000), Some(OpenSocket { state: 1, user: 65534 }));
         assert_eq!(found(50001), None, "closed, so its user is unknown");
-        assert_eq!(found(50002), Some(Socket { state: 1, user: 1001 }), "IPv4 through IPv6");
+        assert_eq!(found(50002), Some(OpenSocket { state: 1, user: 1001 }), "IPv4 through IPv6");
         assert_eq!(found(50003), None, "a line that is cut off");
         assert_eq!(found(50004), None);
         let listener = find(TABLE.as_bytes(), at(8080), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        assert_eq!(listener.expect("read"), Some(Socket { state: LISTEN, user: 1000 }));
+        assert_eq!(listener.expect("read"), Some(OpenSocket { state: LISTEN, user: 1000 }));
         // The two ports in reverse are ycred's own end.
         assert_eq!(find(TABLE.as_bytes(), at(8080), at(50000)).expect("read"), None);
     }

@@ -5,6 +5,7 @@ pub mod files;
 pub mod machine;
 pub mod process;
 pub mod signals;
+pub mod sockets;
 
 mod descriptors;
 mod disposition;

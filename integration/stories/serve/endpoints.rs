@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use crate::emulator::METADATA;
 use crate::emulator::access_keys::EPHEMERAL_ACCESS_KEYS;
 use crate::expect::fails_with_hint;
+use crate::harness::machine::strace;
 use crate::harness::{YCRED, require_client, skip};
 use crate::world::World;
 
@@ -176,14 +177,20 @@ fn another_user_gets_no_token() {
 
 #[test]
 fn if_users_cannot_be_identified_there_is_one_warning_and_no_metadata_endpoint() {
-    let Some(unshare) = require_client("unshare") else { return };
+    let (Some(unshare), Some(strace)) = (require_client("unshare"), strace()) else { return };
     let world = World::new();
+    // Neither the kernel's answer about one socket nor its table of all sockets is available.
     let script = "mount -t tmpfs tmpfs /proc || exit 99; exec \"$@\"";
-    let arguments = ["-m", "sh", "-c", script, "sh", YCRED, "exec", "--serve", "sh", "-c", WAITING];
+    let trace = world.sandbox.path("tmp/trace");
+    // Without -f, only ycred itself is traced.
+    let head = ["-qq", "-e", "trace=write", "-e", "inject=write:error=EPERM:when=1", "-o"];
+    let command = ["unshare", "-m", "sh", "-c", script, "sh", YCRED, "exec", "--serve", "sh", "-c", WAITING];
     if world.sandbox.call(&unshare, ["-m", "true"]).run().status.code() != Some(0) {
         return skip("this user may not make a mount namespace");
     }
-    let served = ServedChild::start_call(&world, world.sandbox.call(&unshare, arguments));
+    // The token is cached, so that the question about the socket is the first thing that ycred writes.
+    world.get();
+    let served = ServedChild::start_call(&world, world.sandbox.call(strace, head).and([&trace]).and(command));
     assert_eq!(served.variable("YC_METADATA_ADDR"), None);
     let token = served.variable("YC_TOKEN").expect("the token variable, as without --serve").to_owned();
     assert!(world.emulator.is_live(&token));

@@ -2,5 +2,6 @@
 
 mod child;
 mod endpoints;
+mod other_users;
 mod renewal;
 mod served;

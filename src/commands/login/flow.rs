@@ -19,6 +19,7 @@ use crate::session::Session;
 use crate::sources::login::client::{AuthorizationRequest, CALLBACK, LoginClient, refresh_token};
 use crate::sources::login::state::{AccessToken, LoginFailure, LoginState};
 use crate::system::loopback::{Listener, PendingRequest};
+use crate::system::{peer, process};
 
 /// The default time limit for the person.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -67,7 +68,9 @@ pub fn log_in(login: &LoginClient, options: LoginOptions, session: &Session<'_>,
     }
     // Reserve disk space before the person spends time on a login that cannot be saved.
     let reserved_space = login_store.reserve().map_err(save_error)?;
-    let listener = Listener::bind(login.port.unwrap_or(0)).map_err(|error| {
+    // Another user can read the URL in the browser's arguments, and could answer it first with a code of their own.
+    let allowed = (!peer::is_windows_subsystem()).then(process::effective_uid);
+    let listener = Listener::bind(login.port.unwrap_or(0), allowed).map_err(|error| {
         let (port, hint) = match login.port {
             Some(port) => (
                 format!("port {port}"),

@@ -71,12 +71,21 @@ pub fn disable_core_dumps() {
     }
 }
 
-/// See [`super::process::kill_child_on_exit`].
-pub fn kill_child_on_exit(command: &mut Command) {
-    // SAFETY: prctl takes plain integers, and nothing else runs between fork and exec.
+/// See [`super::process::end_child_with_parent`].
+pub fn end_child_with_parent(command: &mut Command, signal: libc::c_int) {
+    let parent = std::process::id();
+    // SAFETY: all calls take plain integers and are async-signal-safe, and nothing else runs between fork and exec.
     unsafe {
-        command.pre_exec(|| {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        command.pre_exec(move || {
+            // A handler of ycred would swallow the signal before exec.
+            if super::disposition::handler_of(signal) != Some(libc::SIG_IGN) {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            libc::prctl(libc::PR_SET_PDEATHSIG, signal);
+            // The parent may have ended before that.
+            if libc::getppid().cast_unsigned() != parent {
+                libc::_exit(libc::EXIT_FAILURE);
+            }
             Ok(())
         });
     }

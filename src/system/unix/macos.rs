@@ -45,7 +45,7 @@ pub fn close_other_descriptors_on_exec() {
 pub fn disable_core_dumps() {}
 
 /// Does nothing: macOS has no signal for the end of a parent.
-pub fn kill_child_on_exit(_: &mut Command) {}
+pub fn end_child_with_parent(_: &mut Command, _: libc::c_int) {}
 
 /// See [`super::files::for_each_name`].
 pub fn for_each_name(directory: &Path, mut each: impl FnMut(&OsStr)) -> io::Result<Option<File>> {

@@ -142,9 +142,23 @@ pub fn in_own_group(command: &mut Command) -> &mut Command {
     command.process_group(0)
 }
 
-/// Makes the kernel kill the child when ycred is killed. Does not affect the child's own children.
-pub fn kill_child_on_exit(command: &mut Command) {
-    os::kill_child_on_exit(command);
+/// What a child gets when ycred is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParentEnd {
+    /// SIGTERM, so that it can end in its own way.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}
+
+/// Makes the kernel end the child when the thread that starts it ends, and so when ycred is killed. Does not affect the
+/// child's own children.
+pub fn end_child_with_parent(command: &mut Command, how: ParentEnd) {
+    let signal = match how {
+        ParentEnd::Terminate => libc::SIGTERM,
+        ParentEnd::Kill => libc::SIGKILL,
+    };
+    os::end_child_with_parent(command, signal);
 }
 
 /// The result of waiting for input.
