@@ -135,7 +135,7 @@ fn uncached(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
 /// Returns a token, and warns if its renewal failed or if it expires too soon.
 fn serve(token: TokenWithWarnings, cx: &Context<'_>) -> ObtainedToken {
     let TokenWithWarnings { credential, renewal_error, below_min_ttl, skew_age } = token;
-    let left = || human(credential.remaining(cx.clock.now()).max);
+    let left = || human(credential.left(cx.clock.now()));
     if let Some(reason) = renewal_error {
         cx.diagnostics.warn(
             Warning::ServedAlthoughRenewingFailed,
@@ -196,9 +196,9 @@ impl<'a> Run<'a> {
         });
         self.cx.diagnostics.debug(|| {
             let what = match &decision {
-                Decision::Serve(token) => format!("cached token, {} left", human(token.credential.remaining(now).max)),
+                Decision::Serve(token) => format!("cached token, {} left", human(token.credential.left(now))),
                 Decision::Renew(credential) => {
-                    format!("cached token, {} left, due for renewal", human(credential.remaining(now).max))
+                    format!("cached token, {} left, due for renewal", human(credential.left(now)))
                 }
                 Decision::Fetch => "no suitable cached token".into(),
                 Decision::Refuse(_) => "the last failure is still remembered".into(),

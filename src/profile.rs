@@ -365,15 +365,16 @@ impl Profile {
 
 fn source_of(settings: &Settings) -> Result<&'static Source> {
     let names = || SOURCES.iter().map(|source| source.name).collect::<Vec<_>>();
-    let Some(name) = settings.text("source")? else {
+    let choices = || format!("use one of {}", names().join(", "));
+    let Some(name) = settings.text("source").map_err(|error| error.hint(choices()))? else {
         return Err(settings
             .missing("missing `source`")
             .hint(format!("set `source` to one of {}", names().join(", "))));
     };
     sources::named(name).ok_or_else(|| {
         let why = format!("\"{name}\" is not a source");
-        let hint = nearest(name, names().iter().copied())
-            .map_or_else(|| format!("use one of {}", names().join(", ")), |known| format!("did you mean \"{known}\"?"));
+        let hint =
+            nearest(name, names().iter().copied()).map_or_else(choices, |known| format!("did you mean \"{known}\"?"));
         settings.error_at("source", &why).hint(hint)
     })
 }

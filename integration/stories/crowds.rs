@@ -195,7 +195,7 @@ fn if_the_relief_fails_the_others_wait_for_the_leader() {
     // It requests a token in place of the silent leader, and runs out of time.
     let hasty = world.token(&["--timeout", "3s"]).start();
     world.wait_for_requests(2);
-    fails_with(hasty.finish(), 4, &["no response within"]);
+    fails_with(hasty.finish(), 4, &["no answer within"]);
     world.emulator.clear_faults();
     let token = same_token(patient.into_iter().map(crate::harness::Running::finish).collect());
     let requests = world.requests();

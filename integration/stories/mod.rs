@@ -15,6 +15,7 @@ mod kubelet;
 mod life;
 pub mod login;
 mod logout;
+mod mistakes;
 mod nested;
 mod network;
 mod only_profile;

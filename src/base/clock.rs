@@ -83,16 +83,20 @@ pub fn human(ms: i64) -> String {
     }
 }
 
-/// Describes a skew: `this machine's clock is 10 min fast`.
+/// Describes a skew: `this machine's clock is 10 min fast`, or hours or days.
 pub fn clock_off(skew: i64) -> String {
-    format!("this machine's clock is {} {}", minutes(skew), if skew < 0 { "fast" } else { "slow" })
+    format!("this machine's clock is {} {}", rounded(skew), if skew < 0 { "fast" } else { "slow" })
 }
 
-/// Formats a skew: in minutes, or in seconds if it is short.
-fn minutes(skew: i64) -> String {
-    match (skew.abs() + 30_000) / 60_000 {
-        0 | 1 => human(skew),
-        n => format!("{n} min"),
+/// Formats a skew in its largest unit, rounded. Below two of a unit, the next smaller one is used.
+fn rounded(skew: i64) -> String {
+    let seconds = skew.unsigned_abs() / 1000;
+    let in_units = |length: u64| (seconds + length / 2) / length;
+    match (in_units(60), in_units(3600), in_units(86_400)) {
+        (0..=1, ..) => human(skew),
+        (minutes, ..=1, _) => format!("{minutes} min"),
+        (_, hours, ..=1) => format!("{hours} h"),
+        (.., days) => format!("{days} days"),
     }
 }
 
@@ -140,7 +144,7 @@ pub trait Clock: Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     end: Duration,
-    /// The full time limit, for messages.
+    /// The full time limit of the run, which the user knows. For messages.
     pub limit: Duration,
     /// When this process stops waiting for another one and makes the request itself, by the monotonic clock.
     patience: Duration,
@@ -180,7 +184,7 @@ impl Deadline {
     /// Returns an earlier deadline, after `share` of the remaining time.
     #[must_use]
     pub fn share(&self, clock: &dyn Clock, share: f64) -> Self {
-        self.at_most(clock, self.left(clock).mul_f64(share))
+        Self { limit: self.limit, ..self.at_most(clock, self.left(clock).mul_f64(share)) }
     }
 
     /// Returns the earlier of this deadline and `length` from now.
@@ -188,7 +192,7 @@ impl Deadline {
     pub fn at_most(&self, clock: &dyn Clock, length: Duration) -> Self {
         let shorter = Self::after(clock, self.left(clock).min(length));
         // A fetch inside another one has no patience left either, if the outer one has none.
-        Self { patience: shorter.patience.min(self.patience), ..shorter }
+        Self { limit: self.limit.min(length), patience: shorter.patience.min(self.patience), ..shorter }
     }
 }
 
@@ -279,8 +283,8 @@ pub mod tests {
     #[test]
     fn skews_for_display() {
         assert_eq!(
-            [minutes(-600_000), minutes(599_000), minutes(45_000), minutes(-3_720_000)],
-            ["10 min", "10 min", "45s", "62 min"]
+            [-600_000, 599_000, 45_000, -3_720_000, 72_000_000, -126_000_000, 130_000_000, -864_000_000].map(rounded),
+            ["10 min", "10 min", "45s", "62 min", "20 h", "35 h", "2 days", "10 days"]
         );
     }
 }

@@ -1,11 +1,12 @@
 //! Suggestions for mistyped names.
 
-/// Returns the known name that is closest to a mistyped one, if one is close enough.
+/// Returns the known name that is closest to a mistyped one, if one is near: one typing error in a name of up to eight
+/// characters, two in a longer one.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let typed = name.to_ascii_lowercase().replace('_', "-");
     known
         .map(|known| (strsim::osa_distance(&typed, known), known))
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
+        .filter(|(distance, known)| *distance <= known.len().div_ceil(8))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }
@@ -22,5 +23,11 @@ mod tests {
         assert_eq!(nearest("hsots", keys()), Some("hosts"));
         assert_eq!(nearest("Timeout", keys()), Some("timeout"));
         assert_eq!(nearest("password", keys()), None);
+        let commands = || ["docker", "revoke", "kubelet", "kubectl", "completions", "env", "exec"].into_iter();
+        assert_eq!(nearest("kubctl", commands()), Some("kubectl"));
+        assert_eq!(nearest("completion", commands()), Some("completions"));
+        for other in ["doctor", "get-token", "delete", "run", "x", ""] {
+            assert_eq!(nearest(other, commands()), None, "{other}");
+        }
     }
 }

@@ -151,6 +151,18 @@ impl Credential {
         RemainingValidity { min: as_is.min(corrected), max: as_is.max(corrected) }
     }
 
+    /// Returns the remaining validity for display: by the cloud's clock, as far as it is known.
+    ///
+    /// A skew that was measured before somebody set this machine's clock gives an impossible value. Then this machine's
+    /// clock counts.
+    pub fn left(&self, now: Timestamp) -> i64 {
+        let corrected = self.expires.since(now.shifted(self.skew));
+        match corrected {
+            1.. if corrected <= self.lifetime() => corrected,
+            _ => self.expires.since(now).clamp(0, self.lifetime().max(0)),
+        }
+    }
+
     /// Returns true if the token has expired by both clocks. Until then it is usable.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.remaining(now).max <= 0
@@ -231,6 +243,19 @@ mod tests {
         assert_eq!(fast.remaining(NOW), RemainingValidity { min: 3_000_000, max: 3_600_000 });
         let slow = credential(3_600_000, 600_000);
         assert_eq!(slow.remaining(NOW), RemainingValidity { min: 3_600_000, max: 4_200_000 });
+    }
+
+    #[test]
+    fn the_validity_to_display_is_by_the_clouds_clock() {
+        let hour = 3_600_000;
+        for skew in [0, 20 * hour, -20 * hour] {
+            let token = credential(12 * hour, skew);
+            assert_eq!(token.left(NOW), 12 * hour, "{skew}");
+            assert_eq!(token.left(NOW.shifted(2 * hour)), 10 * hour, "{skew}");
+            // Somebody has set the clock right.
+            assert_eq!(token.left(NOW.shifted(skew + 2 * hour)), 10 * hour, "{skew}");
+        }
+        assert_eq!(credential(hour, 0).left(NOW.shifted(2 * hour)), 0);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::base::error::{Error, Result};
+use crate::base::suggest::nearest;
 use crate::cli::help::{Detail, help};
 use crate::cli::invocation::{Fault, Invocation, SEE_HELP, see_help, version};
 use crate::cli::tree::tree;
@@ -126,10 +127,15 @@ fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
     let profile = context(ContextKind::InvalidArg).pop().filter(could_be_profile);
     let rendered = error.render().to_string();
     let message = rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").trim().to_owned();
-    // clap sorts its suggestions; the last one is the best.
+    // clap suggests names that are not near at all.
+    let typed = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg, ContextKind::InvalidValue]
+        .into_iter()
+        .find_map(|kind| context(kind).pop())
+        .unwrap_or_default();
     let suggestion = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
         .into_iter()
-        .find_map(|kind| context(kind).pop());
+        .flat_map(context)
+        .find(|known| nearest(typed.trim_start_matches('-'), [known.trim_start_matches('-')].into_iter()).is_some());
     let hint = match suggestion {
         _ if !choices.is_empty() => format!("use one of {}", choices.join(", ")),
         Some(known) => format!("did you mean {known}?"),

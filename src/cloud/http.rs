@@ -209,7 +209,8 @@ impl Http {
                 &error,
                 request.url,
                 (proxy_address.as_deref(), resolved_proxy.as_deref()),
-                budget,
+                policy.deadline.limit,
+                (request.connect < budget).then_some(request.connect),
                 self.ca_file.as_deref(),
             )
         };

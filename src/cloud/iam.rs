@@ -191,6 +191,10 @@ pub fn revoke_refresh_token(
     send(installation, "/iam/v1/refreshTokens:revoke", &message, Some(caller), cx).map(|_| ())
 }
 
+/// The start of a hint for a 403: the credential is good, so another one would not help.
+pub const FORBIDDEN: &str =
+    "the cloud accepts the credential but denies the request: check the account's roles, and that it is not suspended";
+
 fn call(
     installation: &Installation,
     path: &str,

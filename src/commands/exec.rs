@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction};
 
 use crate::base::environment as env;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::process::Outcome;
 use crate::process::flags::Example;
@@ -44,7 +44,6 @@ fn arguments(command: clap::Command) -> clap::Command {
             Arg::new("with-token")
                 .long("with-token")
                 .action(ArgAction::SetTrue)
-                .requires("serve")
                 .help("with --serve: also set the token in the environment"),
         )
         .after_help(
@@ -61,6 +60,10 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         None => session.environment.get(env::SHELL).map(ToOwned::to_owned).unwrap_or_else(|| "/bin/sh".into()),
     };
     let arguments = command.collect();
+    if call.matches.get_flag("with-token") && !call.matches.get_flag("serve") {
+        return Err(Error::usage("--with-token needs --serve")
+            .hint("without --serve, the token is always set; omit --with-token"));
+    }
     let profile = session.profile(&call.profile_by_flag())?;
     let first = session.obtain(&profile, &call.options, Duration::ZERO)?;
     if call.matches.get_flag("serve") {

@@ -48,9 +48,14 @@ fn arguments(command: clap::Command) -> clap::Command {
         .help("create a profile from the YC_* and YCRED_* variables");
     let write =
         Arg::new("write").long("write").action(ArgAction::SetTrue).help("write the files [default: only preview them]");
+    let dry_run = Arg::new("dry-run")
+        .long("dry-run")
+        .action(ArgAction::SetTrue)
+        .conflicts_with("write")
+        .help("only preview the files, as without --write");
     let force = Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace existing profiles");
     command
-        .args([profiles, from, environment, write, force])
+        .args([profiles, from, environment, write, dry_run, force])
         .after_help("With --environment, PROFILE is the name of the new profile [default: main].")
 }
 

@@ -16,10 +16,10 @@ use crate::disk::places::Places;
 use crate::disk::{places, store};
 use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
-use crate::profile::Profile;
 use crate::profile::find::{self, FoundProfile, check_name};
 use crate::profile::keys::COMMON_KEYS;
 use crate::profile::text::{alias, setting};
+use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
 use crate::sources;
 use crate::sources::SOURCES;
@@ -100,8 +100,9 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let path = directory.join(format!("{name}.toml"));
     let overwrite = call.matches.get_flag("force");
     if !overwrite && path.symlink_metadata().is_ok() {
-        return Err(Error::usage(format!("{}: profile already exists", path.display()))
-            .hint("choose another name, or pass --force to replace it"));
+        return Err(
+            Error::usage(format!("{}: profile already exists", path.display())).hint(hint_for_existing(name, session))
+        );
     }
     let text = profile_text(call, session)?;
     // Parse the profile and read its key file before writing anything.
@@ -127,10 +128,17 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     }
     // Source `login` needs a person, so log in while one is at the terminal.
     let login_report = match profile.source.needs_login {
-        true => Some(
-            login::log_in(&profile, call, flow::LOGIN_TIMEOUT, session)
-                .map_err(|error| error.context(format!("{}: profile created, but the login failed", path.display())))?,
-        ),
+        true => {
+            Some(login::log_in(&profile, call, call.options.timeout.unwrap_or(flow::LOGIN_TIMEOUT), session).map_err(
+                |error| {
+                    let hint = error.hint_text().map(|hint| format!("{hint}; then run ")).unwrap_or_default();
+                    let next = if hint.is_empty() { "to try again, run " } else { &hint };
+                    error
+                        .context(format!("{}: profile created, but the login failed", path.display()))
+                        .replace_hint(format!("{next}`ycred login {name}`"))
+                },
+            )?)
+        }
         false => None,
     };
     let obtained = session
@@ -141,7 +149,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         (Some(report), _) => report,
         (None, true) => format!("{account}; got a token"),
         (None, false) => {
-            let left = human(credential.remaining(session.clock.now()).max);
+            let left = human(credential.left(session.clock.now()));
             format!("{account}; got a token, valid for {left}")
         }
     };
@@ -154,6 +162,17 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         };
     }
     Ok(Outcome::reply(Reply::text(report)))
+}
+
+/// Says how to go on with a profile that exists already, such as after a login that failed.
+fn hint_for_existing(name: &str, session: &Session<'_>) -> String {
+    let existing = session.profile(&ProfileRef::Name { by: "init", name: name.to_owned() });
+    let next = match existing {
+        Ok(profile) if profile.source.needs_login => format!("to log in with it, run `ycred login {name}`"),
+        Ok(_) => format!("to use it, run `ycred token --profile {name}`"),
+        Err(_) => "choose another name".to_owned(),
+    };
+    format!("{next}, or pass --force to replace it")
 }
 
 /// Returns the profile of which `default.toml` must become an alias, if it must.
@@ -187,11 +206,6 @@ fn profile_text(call: &CommandCall, session: &Session<'_>) -> Result<String> {
             .find(|key| key.value == "COMMAND")
             .ok_or_else(|| Error::usage(format!("source \"{}\" doesn't run a command", source.name)))?;
         values.insert(key.name, command);
-    }
-    for (flag, duration) in [("min-ttl", call.options.min_ttl), ("timeout", call.options.timeout)] {
-        if let Some(duration) = duration {
-            values.insert(flag, vec![format!("{}s", duration.as_secs())]);
-        }
     }
     let mut text = String::new();
     setting(&mut text, "source", &[source.name], false);

@@ -1,4 +1,4 @@
-//! `list`: prints the profiles and marks the default with `*`. For an invalid profile it prints the error.
+//! `list`: prints the profiles and marks the default with `*`. The errors of broken profiles follow below.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ fn arguments(command: clap::Command) -> clap::Command {
 fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let names = find::names(session.places);
     let current = session.profile(&ProfileRef::Unnamed).ok().and_then(|profile| profile.name);
-    let mut text = String::new();
+    let (mut text, mut errors) = (String::new(), String::new());
     for name in &names {
         let mark = if current.as_ref() == Some(name) { '*' } else { ' ' };
         let path = session.places.profile_candidates(name).into_iter().find(|path| path.exists()).unwrap_or_default();
@@ -38,11 +38,15 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
                 format!("alias of {}", profile.name.unwrap_or_default())
             }
             Ok(profile) => profile.source.name.to_owned(),
-            Err(error) => format!("broken: {}", error.reason()),
+            Err(error) => {
+                let _ = writeln!(errors, "{}", error.reason());
+                "broken".to_owned()
+            }
         };
         // The path may contain control characters, and the output goes to a terminal.
         let _ = writeln!(text, "{mark} {name:20} {description:16} {}", clean(&path.display().to_string()));
     }
+    text.push_str(&errors);
     if names.is_empty() {
         let places: Vec<String> =
             session.places.profile_directories().map(|directory| directory.display().to_string()).collect();

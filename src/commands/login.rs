@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction};
 
 use crate::base::clock::human;
 use crate::base::error::{Error, Result};
+use crate::base::suggest::nearest;
 use crate::commands::command::{Command, CommandCall, Group, profile_argument, selected_profile};
 use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
@@ -69,7 +70,9 @@ fn hint_to_create(profile_ref: &ProfileRef, session: &Session<'_>) -> Option<Str
     };
     let is_missing = !name.contains('/')
         && session.places.profile_candidates(name).iter().all(|path| path.symlink_metadata().is_err());
-    is_missing.then(|| format!("to create the profile and log in, run `ycred init {name} --login`"))
+    let has_near_name = || nearest(name, find::names(session.places).iter().map(String::as_str)).is_some();
+    (is_missing && !has_near_name())
+        .then(|| format!("to create the profile and log in, run `ycred init {name} --login`"))
 }
 
 /// Logs a person in. Returns the report to print.
@@ -93,7 +96,7 @@ pub fn log_in(profile: &Profile, call: &CommandCall, timeout: Duration, session:
             flow::log_in(&login, login_options, session, cx)
         })
         .map_err(|error| error.context(profile))?;
-    let left = human(credential.remaining(session.clock.now()).max);
+    let left = human(credential.left(session.clock.now()));
     Ok(match is_renewable {
         true => format!("logged in; the token is valid for {left} and renewed automatically"),
         false => {

@@ -33,7 +33,7 @@ fn arguments(command: clap::Command) -> clap::Command {
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let profile = session.profile(&selected_profile(call)?)?;
     let options = Options { force_refresh: true, ..call.options.clone() };
-    let left = |credential: &Credential| human(credential.remaining(session.clock.now()).max);
+    let left = |credential: &Credential| human(credential.left(session.clock.now()));
     let keys = keys_of(&profile, &options, session)?;
     let mut text = String::new();
     if !profile.source.is_passed_through || !profile.impersonate.is_empty() {

@@ -85,6 +85,19 @@ pub fn settings(
     let source_name =
         table.iter().find(|(key, _)| key.get_ref() == "source").and_then(|(_, value)| value.get_ref().as_str());
     let source = source_name.and_then(sources::named);
+    let source_place = |key: &toml::Spanned<_>| SettingPlace::Line(file.line(&key.span()));
+    match (source, table.iter().find(|(key, _)| key.get_ref() == "source")) {
+        (None, Some((key, value))) => {
+            // Which other keys are right depends on the source, so the caller reports this one.
+            let name = value.get_ref().as_str().unwrap_or_default().to_owned();
+            settings.add("source", vec![name], false, source_place(key));
+            return Ok(settings);
+        }
+        (None, None) if !table.iter().any(|(key, _)| nearest(key.get_ref(), ["source"].into_iter()).is_some()) => {
+            return Ok(settings);
+        }
+        _ => {}
+    }
     // In the order of the file, so that the first of several errors is reported.
     let mut pairs: Vec<_> = table.iter().collect();
     pairs.sort_by_key(|(key, _)| key.span().start);

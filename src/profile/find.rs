@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result, describe};
+use crate::base::suggest::nearest;
 use crate::disk::files;
 use crate::disk::places::Places;
 use crate::profile::file::{self, ProfileFile};
@@ -38,8 +39,12 @@ pub fn check_name(name: &str) -> Result<()> {
 /// Returns the error for a profile that does not exist.
 pub fn not_found(name: &str, places: &Places) -> Error {
     let paths: Vec<String> = places.profile_candidates(name).iter().map(|path| path.display().to_string()).collect();
-    Error::profile(format!("profile {name}: no such file: {}", paths.join(", ")))
-        .hint(format!("list your profiles with `ycred list`, or create this one: ycred init {name} --key-file FILE"))
+    let names = names(places);
+    let hint = match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near}? To see all profiles, run `ycred list`"),
+        None => format!("list your profiles with `ycred list`, or create this one: ycred init {name} --key-file FILE"),
+    };
+    Error::profile(format!("profile {name}: no such file: {}", paths.join(", "))).hint(hint)
 }
 
 /// The name of the profile that serves if none is named.

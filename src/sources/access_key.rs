@@ -232,7 +232,7 @@ impl Grant for AccessKeyGrant {
                 Error::unavailable(format!(
                     "the IAM token expires in {}, and an access key needs one that is valid for at least {}; \
                      the cloud has not issued such a token",
-                    human(caller.credential.remaining(now).max),
+                    human(caller.credential.left(now)),
                     human(millis(MIN_DURATION + MARGIN)),
                 ))
                 .hint("try again in a few minutes, or request a new IAM token now with `ycred aws --force-refresh`")
@@ -240,9 +240,9 @@ impl Grant for AccessKeyGrant {
         };
         let key_request =
             iam::EphemeralKeyRequest { session_name: &self.request.session_name, policy: policy.as_deref(), duration };
-        // The required role is not documented, so there is no hint for 403. The error has the cloud's reason.
         let created = iam::create_ephemeral_access_key(&self.installation, &caller.credential.secret, &key_request, cx)
             .map_err(|error| match error.kind {
+                Kind::Refused if error.status == Some(403) => error.hint(iam::FORBIDDEN),
                 Kind::Refused => error.hint("if the IAM token was revoked, get a new one: ycred aws --force-refresh"),
                 _ => error,
             })?;

@@ -110,10 +110,13 @@ impl Grant for AuthorizedKeyGrant {
             Err(error) if error.kind == crate::base::error::Kind::Refused => error,
             outcome => return outcome,
         };
-        let hint = format!(
-            "check that the key exists and belongs to the account: yc iam key list --service-account-id {}",
-            key.account
-        );
+        let hint = match rejection.status {
+            Some(403) => format!("{}: yc iam service-account get {}", iam::FORBIDDEN, key.account),
+            _ => format!(
+                "check that the key exists and belongs to the account: yc iam key list --service-account-id {}",
+                key.account
+            ),
+        };
         // If the clocks differ, the rejection may be due to the times in the JWT. Sign again with the cloud's time.
         let skew = rejection.clock_skew.unwrap_or(0);
         if skew == 0 || cx.deadline.left(cx.clock).is_zero() {

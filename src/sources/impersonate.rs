@@ -100,6 +100,9 @@ impl Grant for ImpersonatedGrant {
                 (true, Caching::Enabled(_)) => {
                     format!("the cloud rejected the token of {caller}: get a new one with `ycred refresh`")
                 }
+                (false, _) if error.status == Some(404) => {
+                    format!("check the ID in `impersonate`: yc iam service-account get {}", self.account)
+                }
                 (false, _) => format!("grant {caller} the role iam.serviceAccounts.tokenCreator on {}", self.account),
             };
             error.hint(hint)

@@ -283,7 +283,7 @@ impl LoginGrant {
         let usable = state.unexpired(cx.clock.now());
         match usable.filter(|_| cx.requirements.force_since.is_none() && !is_cached) {
             Some(credential) => {
-                let left = human(credential.remaining(cx.clock.now()).max);
+                let left = human(credential.left(cx.clock.now()));
                 let reason = error.reason();
                 cx.diagnostics.warn(
                     Warning::ServedAlthoughRenewingFailed,

@@ -103,6 +103,10 @@ struct OAuthGrant {
     caching: Caching,
 }
 
+/// The hint for a token that the cloud rejects.
+const NEW_SOURCE: &str =
+    "use an authorized key, because OAuth tokens issued since June 2026 are rejected: ycred init --key-file FILE";
+
 /// The API's limit for an OAuth token, in bytes (cloudapi, iam_token_service.proto).
 const MAX_LENGTH: usize = 4000;
 
@@ -129,10 +133,8 @@ impl Grant for OAuthGrant {
         }
         let request = iam::CreateIamTokenRequest::YandexPassportOauthToken(token.expose());
         iam::create(&self.installation, &request, cx).map_err(|error| {
-            error.context(&origin).hint(
-                "use an authorized key, because OAuth tokens issued since June 2026 are rejected: \
-                 ycred init --key-file FILE",
-            )
+            let hint = if error.status == Some(403) { iam::FORBIDDEN } else { NEW_SOURCE };
+            error.context(&origin).hint(hint)
         })
     }
 

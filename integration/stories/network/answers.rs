@@ -72,7 +72,7 @@ fn a_dripping_response_ends_at_the_deadline() {
     let world = World::new();
     world.configure("timeout = \"3s\"");
     world.emulator.fault(Fault::dripping(1, Duration::from_millis(500)));
-    fails_with_hint(world.token(&[]).limit(WAIT_LIMIT).run(), 4, &["no response within"], "--timeout");
+    fails_with_hint(world.token(&[]).limit(WAIT_LIMIT).run(), 4, &["no answer within"], "--timeout");
     assert!((1..=4).contains(&world.requests()), "{} requests", world.requests());
 }
 
@@ -88,7 +88,7 @@ fn a_slow_response_within_the_deadline_is_accepted() {
 fn a_cloud_that_does_not_respond_is_abandoned_at_the_deadline() {
     let world = World::new();
     world.emulator.fault(Fault::held());
-    fails_with(world.token(&["--timeout", "2s"]).limit(WAIT_LIMIT).run(), 4, &["no response within"]);
+    fails_with(world.token(&["--timeout", "2s"]).limit(WAIT_LIMIT).run(), 4, &["no answer within 2s"]);
     assert!((1..=4).contains(&world.requests()), "{} requests", world.requests());
 }
 

@@ -110,27 +110,29 @@ fn proxy_requires_password(url: &str, proxy: Option<&str>) -> Error {
 
 /// Returns the failure for a request without a response.
 ///
-/// `proxy` is the proxy in use, and `resolved_proxy` is set if this machine had to resolve the proxy's name.
+/// `time_limit` is that of the run, since the attempt has only a part of it. `connect_limit` is set if it is shorter than the
+/// time for the attempt. `proxy` is the proxy in use, and `resolved_proxy` is set if this machine had to resolve the proxy's name.
 pub(super) fn connection_failure(
     error: &ureq::Error,
     url: &str,
     (proxy, resolved_proxy): (Option<&str>, Option<&str>),
-    budget: Duration,
+    time_limit: Duration,
+    connect_limit: Option<Duration>,
     ca_file: Option<&Path>,
 ) -> Failure {
     let through = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
     match error {
-        ureq::Error::Timeout(what) => Failure::temporary(
-            Error::unavailable(format!(
-                "{url}: no response within {}{through} ({what})",
-                if budget < Duration::from_secs(1) {
-                    format!("{} ms", budget.as_millis())
-                } else {
-                    human(millis(budget))
-                }
-            ))
-            .timed_out(),
-        ),
+        ureq::Error::Timeout(phase) => {
+            let (what, limit) = match (phase, connect_limit) {
+                (ureq::Timeout::Connect | ureq::Timeout::Resolve, Some(limit)) => ("no connection", limit),
+                _ => ("no answer", time_limit),
+            };
+            let limit = match limit.as_secs() {
+                0 => format!("{} ms", limit.as_millis()),
+                _ => human(millis(limit)),
+            };
+            Failure::temporary(Error::unavailable(format!("{url}: {what} within {limit}{through}")).timed_out())
+        }
         ureq::Error::HostNotFound => Failure::permanent(name_not_resolved(url, resolved_proxy)),
         ureq::Error::ConnectProxyFailed(text) => proxy_connect_failure(text, url, proxy),
         ureq::Error::BodyExceedsLimit(_) => Failure::permanent(too_large(url)),
