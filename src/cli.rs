@@ -172,13 +172,6 @@ mod tests {
                 .collect();
             let Some(lexopt) = by_lexopt(&arguments) else { continue };
             early += usize::from(lexopt == Reading::Error && arguments[0] != hook && arguments.contains(&hook.into()));
-            // clap does not know the flags that are operations of the protocol.
-            if matches!(&lexopt, Reading::Hook(name, operands, _)
-            if hooks::named(name).is_some_and(|hook| {
-                hook.operation_flags.iter().any(|(_, operation)| operands.iter().any(|operand| operand == operation))
-            })) {
-                continue;
-            }
             let clap = by_clap(&arguments);
             // clap checks the number of operands; for hooks that happens after parsing.
             let too_many = matches!(&lexopt, Reading::Hook(name, operands, _)
@@ -297,10 +290,14 @@ mod tests {
         let commands = COMMANDS.iter().map(|command| (command.name, command.about));
         for (name, about) in commands.chain(HOOKS.iter().map(|it| (it.name, it.about))) {
             for arguments in [[name, "--help"], [name, "-h"], ["help", name], ["--help", name]] {
-                // In docker's protocol these flags are operations.
-                if arguments[0] != "docker" {
-                    assert!(printed(&arguments).starts_with(about), "{arguments:?}");
-                }
+                assert!(printed(&arguments).starts_with(about), "{arguments:?}");
+            }
+        }
+        // Under the link's name, these flags are operations of docker's protocol.
+        for flag in ["--version", "-v", "--help", "-h"] {
+            match parse(&os_strings(&["docker-credential-ycred", flag])) {
+                Ok(Invocation::Hook(call)) => assert_eq!(call.operands.len(), 1, "{flag}"),
+                _ => panic!("{flag}"),
             }
         }
         assert_eq!(printed(&["help"]), printed(&["--help"]));

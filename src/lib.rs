@@ -26,11 +26,11 @@ pub mod system;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use crate::base::diagnostics::Diagnostics;
 use crate::cli::invocation::Invocation;
 use crate::commands::login::renew;
 use crate::disk::places::Places;
 use crate::hooks::{answer, next_in_path};
+use crate::process::log;
 use crate::process::{Done, Outcome, Process, Reply};
 use crate::session::Session;
 
@@ -46,7 +46,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         Invocation::Command(call) => call.options.verbosity,
         Invocation::RenewLogin(_) => 0,
     };
-    let diagnostics = Diagnostics::new(verbosity, process.print_stderr);
+    let diagnostics = log::diagnostics(verbosity > 0, &process.environment, process.clock, process.print_stderr);
     let stdin = RefCell::new(process.stdin);
     // Not an early return: a hook must report an invalid configuration directory in the format of its protocol.
     let (places, places_error) = match Places::of(&process.environment) {
@@ -68,6 +68,9 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
     let outcome = match invocation {
         Invocation::Hook(call) => {
             let (reply, error) = answer::serve(&call, &session);
+            if let Some(error) = &error {
+                diagnostics.log_error(error);
+            }
             // Only `keyring` passes calls on, to the next keyring in PATH.
             match reply.pass_on.then(|| next_in_path::program(&call, &process.environment)).flatten() {
                 Some(next) => Outcome::Become(next),
@@ -86,6 +89,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
                 Some(error) if call.command.needs_places => Err(error.clone()),
                 _ => (call.command.run)(&call, &session),
             };
+            let outcome = outcome.inspect_err(|error| diagnostics.log_error(error));
             outcome.unwrap_or_else(|error| Outcome::failed(&error, call.command.exit_code(&error))).for_people()
         }
         Invocation::Print(text) => Outcome::reply(Reply::text(text)),

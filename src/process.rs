@@ -2,6 +2,7 @@
 
 pub mod flags;
 pub mod launch;
+pub mod log;
 pub mod stdin;
 pub mod stdio;
 

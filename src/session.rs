@@ -69,7 +69,8 @@ impl Session<'_> {
         };
         self.diagnostics.debug(|| {
             let only = if profile.is_only { " (the only profile)" } else { "" };
-            format!("{profile}{only}: source {}", profile.source.name)
+            let file = profile.settings.file.as_ref().map(|file| format!(" from {}", file.display()));
+            format!("{profile}{only}: source {}{}", profile.source.name, file.unwrap_or_default())
         });
         Ok(profile)
     }

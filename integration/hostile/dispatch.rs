@@ -213,13 +213,16 @@ fn extra_arguments_after_a_hook_are_rejected_with_a_hint() {
         let (name, Some(prefix)) = (hook.name, hook.run_by) else { continue };
         let arguments = ["pods", "one", "more", "-v"];
         let run = world.sandbox.ycred([name].into_iter().chain(arguments)).run().exits(hook.usage);
-        assert!(run.stderr.contains(&format!("{name} runs it as a hook")), "{run}");
+        assert!(run.stderr.contains(&format!("{name} runs it by itself, as a hook")), "{run}");
         assert!(run.stderr.contains(&format!(": {prefix}{name} pods one more")), "{run}");
+        // `ycred exec` gives these clients nothing that they read.
+        assert!(!run.stderr.contains(&format!("ycred exec -- {name}")) || prefix.contains("exec"), "{run}");
         assert!(!run.stdout.contains("t1."), "{run}");
     }
     let run = world.ycred(&["goauth", "build", "./..."]).run().exits(2).stdout_is("");
     assert!(
-        run.stderr.contains("go runs it as a hook") && run.stderr.contains("run it as usual: go build ./..."),
+        run.stderr.contains("go runs it by itself, as a hook")
+            && run.stderr.contains("run it as usual: go build ./..."),
         "{run}"
     );
     // After a known operation the hint does not suggest `ycred exec`.
@@ -241,7 +244,8 @@ fn extra_arguments_after_a_hook_are_rejected_with_a_hint() {
     ] {
         let run = world.ycred(arguments).run().exits(2).stdout_is("");
         assert!(
-            run.stderr.ends_with(&format!("ycred: hint: {hint}\n")) && !run.stderr.contains("runs it as a hook"),
+            run.stderr.ends_with(&format!("ycred: hint: {hint}\n"))
+                && !run.stderr.contains("runs it by itself, as a hook"),
             "{run}"
         );
     }

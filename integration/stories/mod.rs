@@ -13,6 +13,7 @@ mod install;
 mod installations;
 mod kubelet;
 mod life;
+mod log;
 pub mod login;
 mod logout;
 mod mistakes;

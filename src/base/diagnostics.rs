@@ -1,8 +1,9 @@
 //! Messages besides the reply: at most one warning, and the debug lines of `-v`. They contain no secrets.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
-use crate::base::error;
+use crate::base::error::{self, Error};
 
 /// The reasons for a warning. If a run has several, it prints the first in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,19 +22,36 @@ pub enum Warning {
     CacheUnusable,
     /// Other users can read a key file of this user.
     KeyFileReadable,
+    /// `YCRED_LOG` has a value that is not a log.
+    InvalidLog,
 }
+
+/// Writes a line to a log file: label and message.
+pub type LogFile = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
 /// Collects the warning of a run, and prints the debug lines.
 pub struct Diagnostics<'a> {
     warning: RefCell<Option<(Warning, String)>>,
-    verbosity: u8,
+    /// True if debug lines go to stderr.
+    is_verbose: bool,
     print_stderr: &'a dyn Fn(&str),
+    /// Gets the debug lines, and everything else that is printed.
+    log_file: Option<LogFile>,
 }
 
 impl<'a> Diagnostics<'a> {
     /// Creates the diagnostics of a run. `print_stderr` must print immediately, so that `-v` shows where a run hangs.
-    pub fn new(verbosity: u8, print_stderr: &'a dyn Fn(&str)) -> Self {
-        Self { warning: RefCell::new(None), verbosity, print_stderr }
+    pub fn new(is_verbose: bool, print_stderr: &'a dyn Fn(&str), log_file: Option<LogFile>) -> Self {
+        Self { warning: RefCell::new(None), is_verbose, print_stderr, log_file }
+    }
+
+    pub fn is_verbose(&self) -> bool {
+        self.is_verbose
+    }
+
+    /// Returns the log file, for another thread.
+    pub fn log_file(&self) -> Option<LogFile> {
+        self.log_file.clone()
     }
 
     /// Sets the warning, unless one that comes first in the order is set.
@@ -44,10 +62,27 @@ impl<'a> Diagnostics<'a> {
         }
     }
 
-    /// Prints a debug line with `-v`. Without it, `message` is not called.
+    /// Logs a debug line, with `-v` or `YCRED_LOG`. Without them, `message` is not called.
     pub fn debug(&self, message: impl FnOnce() -> String) {
-        if self.verbosity > 0 {
-            (self.print_stderr)(&error::line("debug", &message()));
+        if !self.is_verbose && self.log_file.is_none() {
+            return;
+        }
+        let message = message();
+        if self.is_verbose {
+            (self.print_stderr)(&error::line("debug", &message));
+        }
+        if let Some(log) = &self.log_file {
+            log("debug", &message);
+        }
+    }
+
+    /// Adds an error to the log file. It is printed elsewhere.
+    pub fn log_error(&self, error: &Error) {
+        if let Some(log) = &self.log_file {
+            log("error", &error.reason());
+            if let Some(hint) = error.hint_text() {
+                log("hint", &hint);
+            }
         }
     }
 
@@ -58,7 +93,12 @@ impl<'a> Diagnostics<'a> {
 
     /// Returns the warning as a line for stderr, or an empty string.
     pub fn finish(&self) -> String {
-        self.warning.borrow().as_ref().map(|(_, message)| error::line("warning", message)).unwrap_or_default()
+        let warning = self.warning.borrow();
+        let Some((_, message)) = &*warning else { return String::new() };
+        if let Some(log) = &self.log_file {
+            log("warning", message);
+        }
+        error::line("warning", message)
     }
 }
 
@@ -68,7 +108,7 @@ mod tests {
 
     #[test]
     fn only_the_first_warning_in_the_order_is_printed() {
-        let diagnostics = Diagnostics::new(0, &|_| ());
+        let diagnostics = Diagnostics::new(false, &|_| (), None);
         assert_eq!(diagnostics.finish(), "");
         diagnostics.warn(Warning::CacheUnusable, "the cache");
         diagnostics.warn(Warning::ServedAlthoughRenewingFailed, "the token");
@@ -80,8 +120,8 @@ mod tests {
     fn debug_lines_are_printed_with_v_only() {
         let printed = RefCell::new(String::new());
         let print_stderr = |line: &str| printed.borrow_mut().push_str(line);
-        Diagnostics::new(0, &print_stderr).debug(|| unreachable!("called without -v"));
-        Diagnostics::new(1, &print_stderr).debug(|| "a\nb".into());
+        Diagnostics::new(false, &print_stderr, None).debug(|| unreachable!("called without -v"));
+        Diagnostics::new(true, &print_stderr, None).debug(|| "a\nb".into());
         assert_eq!(*printed.borrow(), "ycred: debug: a b\n");
     }
 }

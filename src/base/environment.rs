@@ -26,6 +26,8 @@ pub const YCRED_SUBJECT_TOKEN_FILE: &str = "YCRED_SUBJECT_TOKEN_FILE";
 pub const YCRED_AUTH_URL: &str = "YCRED_AUTH_URL";
 /// The audience to request from GitHub. The default is `https://github.com/` and the repository's owner.
 pub const YCRED_GITHUB_AUDIENCE: &str = "YCRED_GITHUB_AUDIENCE";
+/// Switches the log of `-v` on, also inside a client: `stderr`, `1` (the same), or the absolute path of a file.
+pub const YCRED_LOG: &str = "YCRED_LOG";
 /// Set by `exec` and `env`: when the token that they supply expires, in RFC 3339.
 pub const YCRED_EXPIRES_AT: &str = "YCRED_EXPIRES_AT";
 /// Set by `exec` and `env`: a digest of the token that they supply, which binds the expiry to it.

@@ -57,7 +57,7 @@ pub fn parse_options(hook: &'static Hook, arguments: &[OsString]) -> Result<(Opt
 /// Returns `None` if the command line calls no hook. The parser of commands then parses it and reports its errors.
 pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, arguments: &[OsString]) -> Option<Invocation> {
     let only_own_flags = named.is_some_and(|hook| hook.replaces_program);
-    let mut parser = HookParser { hook: named, only_own_flags, ..HookParser::default() };
+    let mut parser = HookParser { hook: named, only_own_flags, is_by_link: named.is_some(), ..HookParser::default() };
     let mut parsed = parser.parse(arguments);
     if parsed.is_err() {
         // The hook reports the error in the format of its protocol, for which it needs its operands.
@@ -96,6 +96,8 @@ struct HookParser {
     /// ycred was called under another program's name, so all flags are that program's: accept the hook's own, which
     /// imitate them, but no global ones.
     only_own_flags: bool,
+    /// ycred was called by the link's name.
+    is_by_link: bool,
     /// The number of arguments parsed without an error.
     consumed: usize,
 }
@@ -120,6 +122,16 @@ impl HookParser {
                 is_after_separator |= rest.peek().is_some_and(|argument| argument == "--");
             }
             let Some(argument) = parser.next().map_err(|error| usage(&error))? else { break };
+            // In some protocols a flag is an operation: docker's `--version`.
+            let operation = match &argument {
+                Arg::Short(short) => self.operation_of_flag(short.encode_utf8(&mut [0; 4])),
+                Arg::Long(long) => self.operation_of_flag(long),
+                Arg::Value(_) => None,
+            };
+            if let Some(operation) = operation {
+                self.operands.push(operation.to_owned());
+                continue;
+            }
             let flag = match argument {
                 Arg::Value(value) if self.hook.is_some() => {
                     let operand = value.into_string().map_err(|_| Error::usage("an argument is not valid UTF-8"))?;
@@ -145,11 +157,6 @@ impl HookParser {
                 }
             };
             let flag = flag.ok_or_else(|| self.unknown_flag(&argument))?;
-            // In some protocols a flag is an operation: docker's `--version`.
-            if let Some(operation) = self.hook.and_then(|hook| hook.operation_of_flag(flag)) {
-                self.operands.push(operation.to_owned());
-                continue;
-            }
             match (flag.long, self.hook) {
                 // No hook so far: the other parser prints the help of ycred itself.
                 ("help" | "version", None) => return Ok(Parsed::NotAHook),
@@ -215,6 +222,10 @@ impl HookParser {
         self.hook.map_or(&[][..], |hook| hook.flags).iter().chain(global)
     }
 
+    fn operation_of_flag(&self, flag: &str) -> Option<&'static str> {
+        self.hook.filter(|_| self.is_by_link)?.operation_of_flag(flag)
+    }
+
     fn find_flag(&self, matches: impl Fn(&Flag) -> bool) -> Option<&'static Flag> {
         self.flags().find(|flag| matches(flag))
     }
@@ -227,7 +238,8 @@ impl HookParser {
         };
         let near = nearest(typed.trim_start_matches('-'), self.flags().map(|flag| flag.long));
         // Do not suggest `--help` if it is an operation of the protocol: it would not list ycred's flags.
-        let command = self.hook.filter(|hook| hook.operation_flags.is_empty()).map(|hook| hook.name);
+        let command =
+            self.hook.filter(|hook| !self.is_by_link || hook.operation_flags.is_empty()).map(|hook| hook.name);
         let hint = near.map_or_else(|| see_help(command), |known| format!("did you mean --{known}?"));
         Error::usage(format!("unknown flag {typed}")).hint(hint)
     }

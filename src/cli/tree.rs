@@ -14,11 +14,10 @@ pub fn tree() -> clap::Command {
         let operands = hook.operands.iter().enumerate().map(|(at, name)| {
             Arg::new(format!("operand-{at}")).value_name(*name).value_parser(clap::value_parser!(OsString))
         });
-        let operation_flags = |flag: &&Flag| hook.operation_of_flag(flag).is_none();
         clap::Command::new(hook.name)
             .about(hook.about)
             .args(operands)
-            .args(hook.flags.iter().chain(FLAGS.iter().filter(operation_flags)).map(argument))
+            .args(hook.flags.iter().chain(FLAGS).map(argument))
             .disable_help_flag(true)
             .disable_version_flag(true)
             .args_override_self(true)

@@ -395,6 +395,28 @@ fn modified(metadata: &fs::Metadata) -> Timestamp {
     Timestamp(system::files::modified_nanos(metadata).div_euclid(1_000_000))
 }
 
+/// Opens a log for appending. If it is larger than `most` bytes, first renames it to `PATH.1`.
+///
+/// # Errors
+/// The file cannot be opened, or is not a regular file of this user.
+pub fn open_log(path: &Path, most: u64) -> io::Result<File> {
+    let file = system::files::open_log(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || !system::files::is_own(&metadata) {
+        return Err(ErrorKind::PermissionDenied.into());
+    }
+    if metadata.len() <= most {
+        return Ok(file);
+    }
+    let mut old = path.as_os_str().to_owned();
+    old.push(".1");
+    // Another process may have renamed it in the meantime.
+    if fs::symlink_metadata(path).is_ok_and(|now| system::files::identity(&now) == system::files::identity(&metadata)) {
+        fs::rename(path, old)?;
+    }
+    system::files::open_log(path)
+}
+
 /// Writes a file that users edit (a profile) atomically, with mode 0600.
 ///
 /// If the path is a link, the file that it points to is replaced and the link stays.

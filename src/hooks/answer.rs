@@ -7,7 +7,10 @@ use zeroize::Zeroizing;
 
 use crate::base::error::{Error, Kind, Result, describe};
 use crate::base::hosts;
-use crate::hooks::protocol::{Call, Exchange, Framing, HookCall, IssuedToken, Operation, Refusal, Request, Target};
+use crate::commands::COMMANDS;
+use crate::hooks::protocol::{
+    Call, Exchange, Framing, Hook, HookCall, IssuedToken, Operation, Refusal, Request, Target,
+};
 use crate::process::Reply;
 use crate::process::flags::Options;
 use crate::process::stdin::RequestEnd;
@@ -104,6 +107,7 @@ fn serve_lines(hook_call: &HookCall, call: &Call<'_>, greeting: &str, session: &
         session.request_started.set(session.clock.elapsed());
         let (reply, error) = reply_to(hook_call, call, &line, session);
         if let Some(error) = error {
+            session.diagnostics.log_error(&error);
             (session.print_stderr)(&error.render());
         }
         (session.print_stdout)(&reply.stdout).map_err(not_written)?;
@@ -138,6 +142,7 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
         return Ok(exchange.done(&hosts));
     }
     let scope = hook_call.hook.host_scope;
+    session.diagnostics.debug(|| explain_target(hook_call.hook, request, loaded.as_ref()));
     let profile = match (&request.target, loaded) {
         (None, loaded) => loaded?,
         (Some(Target::Typed(host)), loaded) => {
@@ -166,6 +171,33 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
             Ok(exchange.done(&[]))
         }
         Operation::Store | Operation::Erase(None) | Operation::List | Operation::Ignore => Ok(exchange.done(&[])),
+    }
+}
+
+/// Says why a request is answered with a token or not, for the log.
+fn explain_target(hook: &Hook, request: &Request, loaded: Result<&Profile, &Error>) -> String {
+    let host = match &request.target {
+        None => return format!("{}: the protocol sends no host", hook.name),
+        Some(Target::Unreadable) => {
+            return format!("{}: not answered: the host is one that never gets a token", hook.name);
+        }
+        Some(Target::Host(host) | Target::Typed(host)) => host,
+    };
+    let is_built_in = hosts::is_built_in(hook.host_scope, host);
+    match loaded {
+        Ok(profile) if profile.hosts.covers_for(hook.host_scope, host) => {
+            let why = if is_built_in { "a host of the cloud" } else { "in `hosts`" };
+            format!("{}: {host} may get the token of {profile}: {why}", hook.name)
+        }
+        Ok(profile) => {
+            let place = match &profile.settings.file {
+                Some(file) => format!("not in `hosts` of {}", file.display()),
+                None => "without a profile, only the cloud's own hosts get a token".to_owned(),
+            };
+            format!("{}: {host} not answered: {profile}: {place}", hook.name)
+        }
+        Err(error) if is_built_in => format!("{}: {host} gets an error: {}", hook.name, error.reason()),
+        Err(error) => format!("{}: {host} not answered: the profile is unusable: {}", hook.name, error.reason()),
     }
 }
 
@@ -224,12 +256,10 @@ fn profile_ref(call: &HookCall, request: &Request) -> ProfileRef {
 /// the hook for a wrapper of its client, so the hint says how to run that.
 fn check_arguments(call: &HookCall) -> Result<()> {
     let hook = call.hook;
-    let is_flag_operation = |operand: &String| hook.operation_flags.iter().any(|(_, operation)| operation == operand);
     let is_operation =
         |operand: &String| hook.operands.first().is_none_or(|known| known.split('|').any(|known| known == operand));
     let is_unexpected = call.operands.len() > hook.operands.len()
-        || (!hook.ignores_unknown_operations
-            && call.operands.first().is_some_and(|operand| !is_operation(operand) && !is_flag_operation(operand)));
+        || (!hook.ignores_unknown_operations && call.operands.first().is_some_and(|operand| !is_operation(operand)));
     // A hook that replaces a program leaves it to that program to check its arguments.
     if call.is_by_symlink || hook.replaces_program || !is_unexpected {
         return call.usage_error.clone().map_or(Ok(()), Err);
@@ -256,10 +286,19 @@ fn check_arguments(call: &HookCall) -> Result<()> {
             None => format!("to select a profile: ycred {} --profile {first}", hook.name),
         }));
     };
-    Err(Error::usage(format!("`ycred {}` takes {takes}: {program} runs it as a hook", hook.name)).hint(
-        match hook.wrapper {
-            Some(wrapper) => format!("to run {program} with credentials: {wrapper} -- {program} {typed}"),
-            None => format!("once {program} is configured to use ycred, run it as usual: {program} {typed}"),
-        },
-    ))
+    let has_setup = COMMANDS.iter().any(|command| command.name == "setup");
+    let hint = match hook.wrapper {
+        Some(wrapper) => format!("to run {program} with credentials: {wrapper} -- {program} {typed}"),
+        None => {
+            let first = if has_setup {
+                format!("run `ycred setup {program}` once")
+            } else {
+                format!("configure {program} to use ycred")
+            };
+            format!(
+                "{first}, then run it as usual: {program} {typed}. For programs that read variables: ycred exec -- PROGRAM"
+            )
+        }
+    };
+    Err(Error::usage(format!("`ycred {}` takes {takes}: {program} runs it by itself, as a hook", hook.name)).hint(hint))
 }

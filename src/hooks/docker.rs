@@ -24,7 +24,7 @@ pub const HOOK: Hook = Hook {
     ],
     symlink: Some("docker-credential-ycred"),
     operands: &["get|store|erase|list|version"],
-    operation_flags: &[("version", "version"), ("verbose", "version"), ("help", "help")],
+    operation_flags: &[("version", "version"), ("v", "version"), ("help", "help"), ("h", "help")],
     reject,
     ..Hook::new("docker", "credential helper for docker, podman and skopeo", framing, read)
 };

@@ -37,7 +37,8 @@ pub struct Hook {
     pub operands: &'static [&'static str],
     /// The hook's own flags, in addition to the global ones.
     pub flags: &'static [Flag],
-    /// Flags that are operations of the protocol, not ycred's flags: the flag, and the operation.
+    /// Flags that are operations of the protocol, not ycred's flags, when called by the link's name: the flag without
+    /// dashes, and the operation.
     pub operation_flags: &'static [(&'static str, &'static str)],
     /// True if the protocol requires unknown operations to be ignored.
     pub ignores_unknown_operations: bool,
@@ -98,8 +99,8 @@ impl Hook {
     }
 
     /// Returns the protocol operation that this flag stands for, if any.
-    pub fn operation_of_flag(&self, flag: &Flag) -> Option<&'static str> {
-        self.operation_flags.iter().find(|(long, _)| *long == flag.long).map(|(_, operation)| *operation)
+    pub fn operation_of_flag(&self, flag: &str) -> Option<&'static str> {
+        self.operation_flags.iter().find(|(name, _)| *name == flag).map(|(_, operation)| *operation)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Timestamp};
-use crate::base::diagnostics::{Diagnostics, Warning};
+use crate::base::diagnostics::{Diagnostics, LogFile, Warning};
 use crate::base::environment::Environment;
 use crate::base::error::{self, Error};
 use crate::base::secret::Secret;
@@ -42,6 +42,8 @@ pub struct RefresherSetup {
     clock: &'static dyn Clock,
     print_stderr: &'static (dyn Fn(&str) + Sync),
     began: Timestamp,
+    is_verbose: bool,
+    log_file: Option<LogFile>,
     profile: Profile,
     options: Options,
     credentials: Arc<CredentialStore>,
@@ -61,6 +63,8 @@ impl RefresherSetup {
             clock: session.clock,
             print_stderr: session.print_stderr,
             began: session.process_began,
+            is_verbose: session.diagnostics.is_verbose(),
+            log_file: session.diagnostics.log_file(),
             profile,
             options: Options { force_refresh: false, ..options },
             credentials,
@@ -70,7 +74,7 @@ impl RefresherSetup {
 
     /// Runs the refresher until the server stops.
     pub fn run(self, tasks: &Receiver<RefreshTask>) {
-        let diagnostics = Diagnostics::new(self.options.verbosity, self.print_stderr);
+        let diagnostics = Diagnostics::new(self.is_verbose, self.print_stderr, self.log_file);
         let session = Session {
             environment: &self.environment,
             clock: self.clock,

@@ -84,7 +84,7 @@ fn a_token_in_the_request_is_the_one_exchanged() {
     let profile = Profile::from_text("x", &path, &toml, &environment, &Places::none()).expect("a profile");
     let clock = RealClock(Instant::now());
     let (http, cache) = (Http::new(&environment, None), Cache::new(Err("not used by this test".into())));
-    let diagnostics = Diagnostics::new(0, &|_| ());
+    let diagnostics = Diagnostics::new(false, &|_| (), None);
     let cx = Context {
         began: clock.now(),
         clock: &clock,

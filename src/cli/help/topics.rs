@@ -93,6 +93,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     (env::YC_ENDPOINT, "without a profile: the API host of the cloud"),
     (env::YCRED_AUTH_URL, "without a profile: the URL of the auth host"),
     (env::YCRED_IMPERSONATE, "without a profile: the service account to impersonate"),
+    (env::YCRED_LOG, "logs as -v does: `stderr`, `1`, or the absolute path of a file"),
     (env::YCRED_EXPIRES_AT, "set by exec and env: when the token expires"),
     (env::YCRED_TOKEN_ID, "set by exec and env: binds the expiry and the profile to the token"),
     ("HTTPS_PROXY, ALL_PROXY, NO_PROXY", "proxies, as for curl"),

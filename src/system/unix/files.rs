@@ -96,6 +96,19 @@ pub fn open_existing_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
+/// Opens a log for appending, or creates it. Follows no link and does not block on a FIFO.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_log(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+}
+
 /// Returns true if opening a file failed because the path is a link or a socket.
 pub fn is_other_object(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO))
