@@ -12,6 +12,10 @@ use crate::world::World;
 /// `check` gets the registry to use, and the parts of ycred's messages that must reach the user. `host` is a registry
 /// that the client can connect to.
 pub fn for_each_failure(world: &World, host: &str, check: impl Fn(&str, &[&str])) {
+    // Without this, the only profile would serve.
+    for path in world.sandbox.files("config").iter().filter(|path| path.extension().is_some_and(|it| it == "toml")) {
+        fs::remove_file(path).expect("a profile");
+    }
     // An allowed host by default, even without a profile.
     check("cr.yandex", &["no profile", "ycred init"]);
     let hosts = [host.to_owned()];
