@@ -8,6 +8,7 @@ mod bazel;
 mod cargo;
 mod client;
 mod docker;
+mod env_file;
 mod git;
 mod go;
 mod kubectl;

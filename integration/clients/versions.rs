@@ -15,6 +15,10 @@ pub const NODE: &[&str] = &[
 /// Separate from [`PYTHON`], because it is large.
 pub const HELM: &[&str] = &["helm-python-sdk==0.2.2"];
 
+/// Readers of dotenv files.
+pub const DOTENV_PYTHON: &[&str] = &["python-dotenv==1.2.4"];
+pub const DOTENV_NODE: &[&str] = &["dotenv@18.0.10"];
+
 pub const PIP_23: &str = "pip==23.2.1";
 pub const PIP_26: &str = "pip==26.3";
 pub const UV: &str = "uv==0.13.9";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Arg;
 
-use crate::base::environment::SHELL;
+use crate::base::environment::{SHELL, YCRED_PROFILE};
 use crate::base::error::{Error, Result};
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::process::flags::Example;
@@ -48,9 +48,9 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
                 let value = value
                     .to_str()
                     .ok_or_else(|| Error::profile(format!("{profile}: path of the profile is not valid UTF-8")))?;
-                set(shell, name, value)
+                set(shell, name, value)?
             }
-            Change::SetSecret(name, secret) => set(shell, name, secret.expose()),
+            Change::SetSecret(name, secret) => set(shell, name, secret.expose())?,
             Change::Unset(name) => unset(shell, name),
         };
         text.push_str(&line);
@@ -58,18 +58,57 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     Ok(Outcome::reply(Reply::text(text)))
 }
 
-fn set(shell: &str, name: &str, value: &str) -> String {
-    match shell {
+/// Returns the line that sets a variable.
+///
+/// # Errors
+/// Usage (2): the readers of dotenv files would not agree on the value.
+fn set(shell: &str, name: &str, value: &str) -> Result<String> {
+    Ok(match shell {
         "fish" => format!("set -gx {name} '{}';\n", value.replace('\\', "\\\\").replace('\'', "\\'")),
-        "powershell" => format!("$Env:{name} = '{}'\n", value.replace('\'', "''")),
-        "dotenv" => format!("{name}='{}'\n", value.replace('\\', "\\\\").replace('\'', "\\'")),
+        "powershell" => format!("$Env:{name} = '{}'\n", double_quotes(value)),
+        "dotenv" => match value.chars().find(|c| !is_plain(*c)) {
+            None if !value.starts_with('=') => format!("{name}={value}\n"),
+            odd => return Err(not_plain(name, odd.unwrap_or('='))),
+        },
         _ => format!("export {name}='{}';\n", value.replace('\'', "'\\''")),
+    })
+}
+
+/// Doubles every character that ends a string in single quotes in PowerShell: `'`, and the four typographic ones
+/// (about_Quoting_Rules; `IsSingleQuote` in PowerShell's `CharTraits.cs`).
+fn double_quotes(value: &str) -> String {
+    let mut doubled = String::with_capacity(value.len());
+    for c in value.chars() {
+        if matches!(c, '\'' | '\u{2018}'..='\u{201b}') {
+            doubled.push(c);
+        }
+        doubled.push(c);
     }
+    doubled
+}
+
+/// Returns true for a character that means itself to every reader of dotenv files, without quotes.
+///
+/// docker's `--env-file`, `$GITHUB_ENV` and GitLab's reports keep quotes as a part of the value, a shell that sources the
+/// file runs what follows a blank, and libraries expand `$` and cut at `#`.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':' | '=' | '@' | '%' | '+' | ',')
+}
+
+fn not_plain(name: &str, odd: char) -> Error {
+    let odd = if odd == ' ' { "a blank".to_owned() } else { format!("{odd:?}") };
+    let error =
+        Error::usage(format!("cannot write {name} to a dotenv file: its readers disagree about {odd} in a value"));
+    error.hint(match name {
+        YCRED_PROFILE => "use a profile by its name, or one with a plainer path",
+        _ => "use the syntax of a shell: --shell sh",
+    })
 }
 
 fn unset(shell: &str, name: &str) -> String {
     // The name may come from a profile's `token-env`, which can be any string. A shell must not evaluate it.
-    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !is_name || name.starts_with(|c: char| c.is_ascii_digit()) {
         return String::new();
     }
     match shell {
@@ -86,10 +125,28 @@ mod tests {
 
     #[test]
     fn values_are_quoted_for_each_shell() {
-        assert_eq!(set("sh", "A", "it's"), "export A='it'\\''s';\n");
-        assert_eq!(set("fish", "A", "it's\\"), "set -gx A 'it\\'s\\\\';\n");
-        assert_eq!(set("powershell", "A", "it's"), "$Env:A = 'it''s'\n");
-        assert_eq!(set("dotenv", "A", "x"), "A='x'\n");
-        assert_eq!(unset("sh", "A; rm -rf /"), "");
+        let set = |shell, value| set(shell, "A", value).expect("a value that the syntax has");
+        assert_eq!(set("sh", "it's"), "export A='it'\\''s';\n");
+        assert_eq!(set("fish", "it's\\"), "set -gx A 'it\\'s\\\\';\n");
+        assert_eq!(set("powershell", "it's"), "$Env:A = 'it''s'\n");
+        assert_eq!(
+            set("powershell", "\u{2018}a\u{2019};\u{201a}b\u{201b}\u{201c}"),
+            "$Env:A = '\u{2018}\u{2018}a\u{2019}\u{2019};\u{201a}\u{201a}b\u{201b}\u{201b}\u{201c}'\n"
+        );
+        assert_eq!(set("dotenv", "t1.x-Y_z==/a:b@c%d+e,f"), "A=t1.x-Y_z==/a:b@c%d+e,f\n");
+        for name in ["A; rm -rf /", "1A", "A-B", "A\nB", "$(x)"] {
+            assert_eq!(unset("sh", name), "", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_dotenv_file_has_only_values_that_every_reader_reads_alike() {
+        for odd in "'\"\\ \t\n\r#$`;&|<>(){}[]*?!~^".chars().chain(['\u{2019}', 'é', '\u{feff}', '\0']) {
+            for value in [format!("/a{odd}b/x.toml"), format!("{odd}a"), format!("a{odd}")] {
+                let error = set("dotenv", "A", &value).expect_err("refused");
+                assert!(error.kind.exit_code() == 2 && error.render().starts_with("ycred: error: cannot write A to"));
+            }
+        }
+        assert!(set("dotenv", "A", "=ls").is_err(), "zsh would look for a program");
     }
 }
