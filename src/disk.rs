@@ -1,5 +1,6 @@
 //! Access to files: where they are, and how they are read and written.
 
+pub mod executable;
 pub mod files;
 pub mod lock;
 pub mod places;

@@ -18,6 +18,7 @@ use crate::base::clock::Timestamp;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
+use crate::base::mask;
 use crate::base::secret::Secret;
 use crate::base::suggest::nearest;
 use crate::base::supplied_token::{SuppliedToken, TOKEN_VARIABLES};
@@ -83,6 +84,13 @@ impl Profile {
                 let path = std::path::absolute(Path::new(text)).map_err(|error| {
                     Error::usage(format!("{by}: cannot make {} absolute", Path::new(text).display())).because(error)
                 })?;
+                if !mask::is_path(&text.to_string_lossy()) && !path.exists() {
+                    let _known = Secret::new(text.to_string_lossy().into_owned());
+                    return Err(Error::usage(format!(
+                        "{by}: neither the name nor the path of a profile; it may be a secret, so it is not shown"
+                    ))
+                    .hint("list your profiles with `ycred list`"));
+                }
                 let file = find::open(&path)?.ok_or_else(|| {
                     Error::profile(format!("profile {}: no such file", path.display()))
                         .hint("list your profiles with `ycred list`")

@@ -121,10 +121,11 @@ pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitS
                 .hint("check the limits on processes and open files (ulimit -a), then try again"),
         )
     })?;
-    let launch = Launch { program, arguments, changes };
+    let search = session.environment.get(env::PATH).map(ToOwned::to_owned);
+    let launch = Launch { program, arguments, changes, search };
     let mut command = launch.command();
     process::end_child_with_parent(&mut command, ParentEnd::Terminate);
-    let mut child = command.spawn().map_err(|error| not_run(&launch.program, &error))?;
+    let mut child = command.spawn().map_err(|error| not_run(&launch.program, launch.search.as_deref(), &error))?;
     drop(launch);
     signals::release_terminal();
     watch(&mut child, &mut signals)

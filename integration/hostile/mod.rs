@@ -15,3 +15,4 @@ mod other_user;
 mod places;
 mod records;
 mod secrets;
+mod wording;

@@ -106,6 +106,10 @@ pub const CACHE_DIRECTORY: &str = "CACHE_DIRECTORY";
 /// systemd's `StateDirectory=`: the logins of a unit without a home directory.
 pub const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
+/// The certificates to trust instead of the machine's, as OpenSSL reads them: a file, and a list of directories.
+pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
+
 /// The directories to search for a program.
 pub const PATH: &str = "PATH";
 /// The user's shell, for `exec` without a command and `env` without `--shell`.

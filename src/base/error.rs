@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::base::mask::mask_secret_formats;
 use crate::base::secret::Secret;
 
 /// Failures, grouped by what the caller should do next. The number is the exit code.
@@ -270,71 +271,6 @@ fn strip_controls(text: &str) -> String {
     out
 }
 
-const MASK: &str = "***";
-
-/// Masks everything that looks like a credential, since a server may echo one that ycred never held.
-///
-/// Covers IAM, OAuth and SourceCraft tokens, ephemeral access keys and API keys (docs/reference/yandex-cloud.md,
-/// section 14), JWTs, PEM blocks, and user names and passwords in URLs.
-fn mask_secret_formats(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        if rest.starts_with("-----BEGIN ") {
-            out.push_str(MASK);
-            rest = rest
-                .find("-----END ")
-                .and_then(|at| rest[at + 9..].find("-----").map(|n| &rest[at + 9 + n + 5..]))
-                .unwrap_or("");
-            continue;
-        }
-        if let Some(after) = rest.strip_prefix("://") {
-            let authority = &after[..after.find(['/', ' ', '"', '\'', '?', '#']).unwrap_or(after.len())];
-            out.push_str("://");
-            rest = after;
-            if let Some(at) = authority.rfind('@') {
-                out.push_str(MASK);
-                rest = &after[at..];
-            }
-            continue;
-        }
-        let word = &rest[..rest.find(|c: char| !is_token_char(c)).unwrap_or(rest.len())];
-        if word.is_empty() {
-            let c = rest.chars().next().unwrap_or(' ');
-            out.push(c);
-            rest = &rest[c.len_utf8()..];
-            continue;
-        }
-        // `=` pads a token, but also separates a name from its value: a secret may begin after one.
-        let starts = std::iter::once(0).chain(word.match_indices('=').map(|(at, _)| at + 1));
-        match starts.into_iter().find(|at| has_secret_format(&word[*at..])) {
-            Some(at) => {
-                out.push_str(&word[..at]);
-                out.push_str(MASK);
-            }
-            None => out.push_str(word),
-        }
-        rest = &rest[word.len()..];
-    }
-    out
-}
-
-fn is_token_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '=' | '+' | '~')
-}
-
-fn has_secret_format(word: &str) -> bool {
-    let has_prefix = |prefix: &str, min: usize| word.strip_prefix(prefix).is_some_and(|rest| rest.len() >= min);
-    // The length distinguishes a token from a host name such as `c1.internal.example`.
-    let has_long_part = |prefix: &str| {
-        word.strip_prefix(prefix).and_then(|rest| rest.split('.').next()).is_some_and(|part| part.len() >= 16)
-    };
-    ["t1.", "c1.", "s1."].iter().any(|prefix| has_long_part(prefix))
-        || ["y0_", "y1_", "y2_", "y3_", "AQVN", "pv1_"].iter().any(|prefix| has_prefix(prefix, 8))
-        || has_prefix("eyJ", 12)
-        || (has_prefix("YC", 36) && word.len() <= 46)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,28 +296,6 @@ mod tests {
         let rendered = Error::refused("ж".repeat(2000)).render();
         assert_eq!(rendered.trim_end().chars().count(), 500);
         assert!(rendered.ends_with("…\n"));
-    }
-
-    #[test]
-    fn token_shaped_text_is_masked() {
-        for input in [
-            "got t1.9euelZqXabcdefgh.AAAA_bbbb-cc== here",
-            "token=y0_AgAAAAABbbbbCCCC",
-            "jwt eyJhbGciOiJQUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln",
-            "key -----BEGIN PRIVATE KEY----- MIIEvQ -----END PRIVATE KEY----- tail",
-            "proxy http://user:hunter22@proxy:3128/ refused",
-        ] {
-            let cleaned = clean(input);
-            assert!(cleaned.contains("***"), "{cleaned}");
-            for secret in ["9euelZqX", "AgAAAAAB", "hbGciOiJ", "MIIEvQ", "hunter22"] {
-                assert!(!cleaned.contains(secret), "{cleaned}");
-            }
-        }
-        assert_eq!(
-            clean("https://iam.api.cloud.yandex.net/iam/v1/tokens: 401"),
-            "https://iam.api.cloud.yandex.net/iam/v1/tokens: 401"
-        );
-        assert_eq!(clean("account aje1234567890abcdefg, t1. is short"), "account aje1234567890abcdefg, t1. is short");
     }
 
     #[test]

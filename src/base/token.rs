@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::base::clock::{Timestamp, human};
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
+use crate::base::spelling::unquoted;
 
 /// Checks that a string can be a token: 1 to 4096 bytes of printable ASCII without blanks, quotes and backslashes.
 ///
@@ -32,7 +33,8 @@ pub fn check_token(value: Secret) -> Result<Secret, &'static str> {
 ///
 /// Such a value starts with `t1.` and has two dots (`yandex-framework/provider/config/config.go`, `Credentials`).
 pub fn is_iam_token(value: &OsStr) -> bool {
-    let bytes = value.as_encoded_bytes();
+    let text = value.to_string_lossy();
+    let bytes = unquoted(&text).as_bytes();
     bytes.starts_with(b"t1.") && bytes.iter().filter(|byte| **byte == b'.').count() == 2
 }
 

@@ -200,7 +200,8 @@ impl HookParser {
                 };
                 rest.next_if(|next| !text.contains('=') && is_value(next));
             } else if self.hook.is_some() {
-                self.operands.push(argument.to_string_lossy().into_owned());
+                // One that is not UTF-8 may be the error.
+                self.operands.extend(argument.to_str().map(str::to_owned));
             } else {
                 self.hook = hooks::named(text).filter(|_| !are_operands);
                 if self.hook.is_none() {

@@ -3,7 +3,10 @@
 
 pub mod failure;
 pub mod proxy;
+mod resolver;
 pub mod retry;
+mod tls;
+pub mod trust;
 mod written;
 
 use std::cell::OnceCell;
@@ -12,11 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
@@ -30,9 +30,9 @@ use crate::cloud::http::failure::{
     BODY_MAX, Failure, PORTAL_HINT, ServerError, connection_failure, error_response, too_large,
 };
 use crate::cloud::http::proxy::choose_proxy;
+use crate::cloud::http::resolver::NameResolver;
 use crate::cloud::http::retry::{RetryPolicy, retry};
 use crate::cloud::http::written::RequestWritten;
-use crate::disk::files;
 
 /// A smaller skew counts as 0, in milliseconds.
 const SKEW_MIN: i64 = 30_000;
@@ -186,7 +186,8 @@ impl Http {
             config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
         }
         let connector = DefaultConnector::default().chain(written.clone());
-        let agent = Agent::with_parts(config.build(), connector, DefaultResolver::default());
+        // Without a thread of its own where none can be started.
+        let agent = Agent::with_parts(config.build(), connector, NameResolver);
         let headers = || request.headers.iter().copied().chain(proof_header);
         let sent = match request.body {
             Some((content_type, body)) => {
@@ -249,18 +250,12 @@ impl Http {
         if let Some(roots) = self.roots.get() {
             return Ok(roots.clone());
         }
-        let mut roots: Vec<Certificate<'static>> = rustls_native_certs::load_native_certs()
-            .certs
-            .iter()
-            .map(|der| Certificate::from_der(der).to_owned())
-            .collect();
-        if roots.is_empty() {
-            roots.extend(
-                webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Certificate::from_der(der).to_owned()),
-            );
-        }
+        let mut roots = match trust::chosen_roots(&self.environment)? {
+            Some(chosen) => chosen,
+            None => trust::machine_roots(),
+        };
         if let Some(path) = &self.ca_file {
-            roots.extend(read_ca_file(path)?);
+            roots.extend(trust::read_certificates("ca-file", path)?);
         }
         Ok(self.roots.get_or_init(|| Arc::new(roots)).clone())
     }
@@ -286,24 +281,6 @@ impl HttpResponse {
             Error::unavailable(format!("{url}: unexpected response: {content}")).hint(PORTAL_HINT)
         })
     }
-}
-
-/// Reads the certificates in a profile's `ca-file`.
-fn read_ca_file(path: &Path) -> Result<Vec<Certificate<'static>>> {
-    let error_at = |why: &str| {
-        Error::profile(format!("ca-file {}: {why}", path.display()))
-            .hint("set `ca-file` to a PEM file with BEGIN CERTIFICATE blocks")
-    };
-    let content = files::read(path).map_err(|error| error.context("ca-file"))?;
-    let certificates = CertificateDer::pem_slice_iter(&content)
-        .map(|item| {
-            item.map(|der| Certificate::from_der(&der).to_owned()).map_err(|_| error_at("contains a broken PEM block"))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    if certificates.is_empty() {
-        return Err(error_at("contains no certificate"));
-    }
-    Ok(certificates)
 }
 
 /// Parses an HTTP date in any of the three formats of RFC 9110, 5.6.7.

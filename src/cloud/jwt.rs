@@ -12,6 +12,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::base::pem;
 use crate::base::secret::Secret;
 
 /// Signs claims as a JWT with PS256, with the key's id in the header.
@@ -68,10 +69,23 @@ fn encode(
     Ok(Secret::new(jwt))
 }
 
-/// Reads a PEM key in PKCS#8 or PKCS#1. Ignores text before it ("PLEASE DO NOT REMOVE THIS LINE!").
+/// Reads an RSA key in PEM, PKCS#8 or PKCS#1. Ignores text before it ("PLEASE DO NOT REMOVE THIS LINE!").
 fn read_key(pem: &Secret) -> Result<RsaKeyPair, &'static str> {
-    let der = PrivateKeyDer::from_pem_slice(pem.expose().trim().as_bytes())
-        .map_err(|_| "its private_key is not a PEM private key")?;
+    let blocks = pem::blocks(pem.expose());
+    let is_key = |block: &&pem::Block<'_>| block.label.ends_with("PRIVATE KEY");
+    let block = match blocks.iter().find(is_key) {
+        Some(block) if block.label == "ENCRYPTED PRIVATE KEY" || pem.expose().contains("ENCRYPTED") => {
+            return Err("its private_key is encrypted, and ycred cannot ask for the password");
+        }
+        Some(block) if matches!(block.label, "EC PRIVATE KEY" | "DSA PRIVATE KEY" | "OPENSSH PRIVATE KEY") => {
+            return Err("its private_key is not an RSA key in PEM (PKCS#8 or PKCS#1)");
+        }
+        Some(block) if block.is_broken => return Err("its private_key is cut off or damaged"),
+        Some(block) => block.to_text(),
+        None if !blocks.is_empty() => return Err("its private_key is another PEM object, not a private key"),
+        None => return Err("its private_key is not a PEM private key"),
+    };
+    let der = PrivateKeyDer::from_pem_slice(block.as_bytes()).map_err(|_| "its private_key is cut off or damaged")?;
     match key_pair(der.secret_der()) {
         Ok(pair) if pair.public().modulus_len() < 256 => Err("its private key is shorter than 2048 bits"),
         Ok(pair) => Ok(pair),
@@ -219,7 +233,16 @@ mod tests {
             ),
             (
                 "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
-                "its private_key is not a PEM private key",
+                "its private_key is another PEM object, not a private key",
+            ),
+            ("-----BEGIN PRIVATE KEY-----\nAAAA\n", "its private_key is cut off or damaged"),
+            (
+                "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n",
+                "its private_key is not an RSA key in PEM (PKCS#8 or PKCS#1)",
+            ),
+            (
+                "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+                "its private_key is encrypted, and ycred cannot ask for the password",
             ),
         ] {
             assert_eq!(ps256(&serde_json::json!({}), "kid", &Secret::new(pem.into())).expect_err("no key"), why);

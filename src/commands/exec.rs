@@ -76,5 +76,10 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     }
     let expires = first.advertised(session.clock.now());
     let changes = changes(&profile, &first.credential.secret, expires);
-    Ok(Outcome::Become(Launch { program, arguments, changes }))
+    Ok(Outcome::Become(Launch {
+        program,
+        arguments,
+        changes,
+        search: session.environment.get(env::PATH).map(ToOwned::to_owned),
+    }))
 }

@@ -9,6 +9,8 @@ use clap::{Arg, ArgAction};
 
 use crate::base::clock::human;
 use crate::base::error::{Error, Result, clean};
+use crate::base::mask;
+use crate::base::secret::Secret;
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::commands::login;
 use crate::commands::login::flow;
@@ -207,12 +209,23 @@ fn profile_text(call: &CommandCall, session: &Session<'_>) -> Result<String> {
             .ok_or_else(|| Error::usage(format!("source \"{}\" doesn't run a command", source.name)))?;
         values.insert(key.name, command);
     }
+    for (key, given) in &values {
+        // A command may need arguments that only look like secrets. Its first word is a program.
+        let is_command = keys().any(|known| known.name == *key && known.value == "COMMAND");
+        let checked = &given[..if is_command { 1 } else { given.len() }];
+        let is_path = |text: &String| !text.contains(['{', '"', '\n']) || Path::new(text).exists();
+        if checked.iter().any(|text| mask::looks_like_secret(text) || is_command && !is_path(text)) {
+            checked.iter().for_each(|text| drop(Secret::new(text.clone())));
+            return Err(Error::usage(format!("--{key}: looks like a secret, so it is not shown and not written"))
+                .hint("put the secret into a file or a variable, and name that in the profile"));
+        }
+    }
     let mut text = String::new();
     setting(&mut text, "source", &[source.name], false);
     let order = source.keys.iter().chain(COMMON_KEYS);
     for (key, mut given) in order.filter_map(|key| values.remove(key.name).map(|given| (key, given))) {
         if key.value == "FILE" {
-            given = given.iter().map(|path| absolute(path, session)).collect::<Result<_>>()?;
+            given = given.iter().map(|path| absolute(key.name, path, session)).collect::<Result<_>>()?;
         }
         let is_list = given.len() > 1 || matches!(key.value, "COMMAND" | "HOST") && key.name != "endpoint";
         setting(&mut text, key.name, &given, is_list);
@@ -248,7 +261,12 @@ fn choose_source(call: &CommandCall, values: &BTreeMap<&'static str, Vec<String>
 
 /// Makes a path absolute. On the command line it is relative to the current directory, but in a profile it would be
 /// relative to the profile.
-fn absolute(path: &str, session: &Session<'_>) -> Result<String> {
+fn absolute(key: &str, path: &str, session: &Session<'_>) -> Result<String> {
+    if !mask::is_path(path) && !Path::new(path).exists() {
+        let _known = Secret::new(path.to_owned());
+        return Err(Error::usage(format!("--{key}: not the path of a file; it may be a secret, so it is not shown"))
+            .hint(format!("pass --{key} with the path of a file; if it has no slash, write ./NAME")));
+    }
     places::absolute(Path::new(path), session.places.home.as_deref())
         .map_err(|why| Error::usage(format!("{path}: {why}")))
 }

@@ -1,6 +1,7 @@
 //! Reads files that ycred does not own: keys, tokens and certificates.
 
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -55,6 +56,18 @@ pub fn read_promised(file: &mut File, size: u64) -> io::Result<Zeroizing<Vec<u8>
     Ok(content)
 }
 
+/// Returns the names in a directory.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn list(directory: &Path) -> io::Result<Vec<OsString>> {
+    let mut stream = fs::read_dir(directory)?;
+    let names = stream.by_ref().map(|entry| entry.map(|entry| entry.file_name())).collect();
+    // Never closed, because std panics if closing fails (on a faulty disk).
+    std::mem::forget(stream);
+    names
+}
+
 /// Reads a file that contains a long-lived secret. Warns if this user owns it and can write it, and other users can
 /// read it.
 ///
@@ -77,13 +90,48 @@ pub fn read_secret(path: &Path, diagnostics: &Diagnostics<'_>) -> Result<Zeroizi
     Ok(text)
 }
 
-/// Reads a whole file as UTF-8.
+/// Reads a whole text file. Accepts UTF-16 with a byte order mark, which PowerShell and Notepad write.
 ///
 /// # Errors
-/// As [`read`]. Profile (3) if the content is not UTF-8.
+/// As [`read`]. Profile (3) if the content is not text.
 pub fn read_text(path: &Path) -> Result<Zeroizing<String>> {
     let content = read(path)?;
-    let text =
-        std::str::from_utf8(&content).map_err(|_| Error::profile(format!("{}: is not UTF-8 text", path.display())))?;
-    Ok(Zeroizing::new(text.to_owned()))
+    decode(&content).map_err(|line| Error::profile(format!("{}: line {line} is not UTF-8 text", path.display())))
+}
+
+/// Decodes UTF-8, or UTF-16 with a byte order mark.
+///
+/// # Errors
+/// The number of the first line that is neither.
+pub fn decode(content: &[u8]) -> Result<Zeroizing<String>, usize> {
+    let wide = |units: &mut dyn Iterator<Item = u16>| {
+        char::decode_utf16(units).collect::<Result<String, _>>().map(Zeroizing::new).map_err(|_| 1)
+    };
+    let pairs = || content[2..].chunks_exact(2).map(|pair| [pair[0], pair[1]]);
+    match content {
+        [0xff, 0xfe, rest @ ..] | [0xfe, 0xff, rest @ ..] if rest.len() % 2 != 0 => Err(1),
+        [0xff, 0xfe, ..] => wide(&mut pairs().map(u16::from_le_bytes)),
+        [0xfe, 0xff, ..] => wide(&mut pairs().map(u16::from_be_bytes)),
+        _ => std::str::from_utf8(content)
+            .map(|text| Zeroizing::new(text.to_owned()))
+            .map_err(|error| content[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_decoded_as_editors_write_it() {
+        let wide = |text: &str, bytes: fn(u16) -> [u8; 2]| {
+            std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(bytes).collect::<Vec<u8>>()
+        };
+        let text = "a\r\nж\u{1f511}";
+        for content in [text.as_bytes().to_vec(), wide(text, u16::to_le_bytes), wide(text, u16::to_be_bytes)] {
+            assert_eq!(decode(&content).expect("text").as_str(), text);
+        }
+        assert_eq!(decode(b"a\nb\n\xffc").expect_err("Latin-1"), 3);
+        assert_eq!(decode(&[0xff, 0xfe, 0x00, 0xd8]).expect_err("half a character"), 1);
+    }
 }

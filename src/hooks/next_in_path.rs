@@ -21,6 +21,7 @@ pub fn program(call: &HookCall, environment: &Environment) -> Option<Launch> {
         program: program.into(),
         arguments: arguments(call),
         changes: vec![Change::Set(YCRED_PASSED_ON, tried)],
+        search: None,
     })
 }
 

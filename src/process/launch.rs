@@ -1,11 +1,12 @@
 //! A program to start, or to replace this process with.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
 
-use crate::base::error::Error;
+use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
+use crate::disk::executable;
 use crate::system;
 
 /// A program with its arguments and the changes to its environment.
@@ -13,6 +14,8 @@ pub struct Launch {
     pub program: OsString,
     pub arguments: Vec<OsString>,
     pub changes: Vec<Change>,
+    /// The value of `PATH`, to explain why the program was not found.
+    pub search: Option<OsString>,
 }
 
 impl Launch {
@@ -35,7 +38,8 @@ impl Launch {
 impl Launch {
     /// Replaces this process with the program. Returns only on failure: the error and the exit code for it.
     pub fn replace_process(&self) -> (Error, u8) {
-        not_run(&self.program, &system::process::become_program(&mut self.command()))
+        let error = system::process::become_program(&mut self.command());
+        not_run(&self.program, self.search.as_deref(), &error)
     }
 }
 
@@ -47,18 +51,11 @@ pub enum Change {
     Unset(String),
 }
 
-/// Returns the error and the exit code, as in a shell, for a program that cannot be started.
-pub fn not_run(program: &OsString, error: &std::io::Error) -> (Error, u8) {
+/// Returns the error and the exit code, as in a shell, for a program that cannot be started. `search` is `PATH`.
+pub fn not_run(program: &OsStr, search: Option<&OsStr>, error: &std::io::Error) -> (Error, u8) {
     let name = Path::new(program).display();
-    let why = crate::base::error::describe(error);
-    match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            (Error::usage(format!("cannot run {name}: program not found")).hint("check the spelling and PATH"), 127)
-        }
-        _ => (
-            Error::usage(format!("cannot run {name}: {why}"))
-                .hint(format!("check that it is executable: ls -l {name}")),
-            126,
-        ),
-    }
+    let mut error = executable::not_started(program, search, None, error);
+    let is_missing = error.reason() == "program not found";
+    error.kind = Kind::Usage;
+    (error.context(format!("cannot run {name}")), if is_missing { 127 } else { 126 })
 }

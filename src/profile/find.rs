@@ -236,8 +236,14 @@ fn open_existing(path: &Path, close: fn(fs::File)) -> Result<Option<ProfileFile>
             return Ok(None);
         }
         Err(error) => {
-            return Err(error_at(&format!("cannot be read: {error}"))
-                .hint(format!("make it readable: chmod u+r {}", path.display())));
+            let unreadable = error_at(&format!("cannot be read: {}", describe(&error)));
+            return Err(match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    let path = path.display();
+                    unreadable.hint(format!("make the file and its directories readable: ls -ld {path}"))
+                }
+                _ => unreadable,
+            });
         }
     };
     let meta = file.metadata().map_err(|error| error_at(&error))?;
@@ -248,13 +254,17 @@ fn open_existing(path: &Path, close: fn(fs::File)) -> Result<Option<ProfileFile>
     if meta.len() > MAX_SIZE {
         return Err(error_at(&format!("is larger than {MAX_SIZE} bytes")));
     }
-    let bytes = files::read_promised(&mut file, meta.len()).map_err(|error| error_at(&error))?.to_vec();
+    let bytes = files::read_promised(&mut file, meta.len()).map_err(|error| error_at(&describe(&error)))?.to_vec();
     close(file);
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let line =
-            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        Error::profile(format!("profile {}:{line}: is not UTF-8", path.display()))
-    })?;
+    let mut text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => files::decode(error.as_bytes())
+            .map_err(|line| Error::profile(format!("profile {}:{line}: is not UTF-8", path.display())))?
+            .to_string(),
+    };
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
     Ok(Some(ProfileFile { path: path.to_owned(), text }))
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::{Timestamp, human, millis};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::Identity;
+use crate::base::mask;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, Expiry};
 use crate::cache::freshness::{RenewalRules, Requirements};
@@ -120,6 +121,10 @@ impl KeyRequest {
         }
         if policy_file.is_some_and(str::is_empty) {
             return Err(Error::usage("--policy-file: the path is empty"));
+        }
+        if let Some(text) = policy_file.filter(|text| !mask::is_path(text) && !Path::new(text).exists()) {
+            let _known = Secret::new(text.to_owned());
+            return Err(Error::usage("--policy-file: not the path of a file; it may be a secret, so it is not shown"));
         }
         let policy_file = policy_file.map(PathBuf::from);
         Ok(Self { session_name: session_name.to_owned(), duration: duration.as_secs(), policy_file })

@@ -3,7 +3,9 @@
 //! A key file has one of two layouts: gosdk2 `pkg/iamkey/iamkey.proto` in snake or camel case, or the response of
 //! `POST /iam/v1/keys`, which users save unchanged (cloudapi `key_service.proto`, `CreateKeyResponse`).
 
+use base64::Engine as _;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::base::clock::{Timestamp, clock_off};
 use crate::base::environment as env;
@@ -11,6 +13,7 @@ use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
+use crate::base::spelling::{trimmed, unquoted};
 use crate::base::token::Credential;
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam, jwt};
@@ -57,10 +60,11 @@ fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
 fn from_environment(environment: &Environment, _: Timestamp) -> Option<EnvironmentSettings> {
     let variable = env::YC_SERVICE_ACCOUNT_KEY_FILE;
     let value = environment.get(variable)?.to_string_lossy();
-    let assignment = if value.trim_start().starts_with('{') {
+    let value = unquoted(&value);
+    let assignment = if value.starts_with('{') || from_base64(value).is_some() {
         Assignment::VariableName { key: KEY.variable, variable }
     } else {
-        Assignment::Value { key: KEY.file, variable, value: value.into_owned() }
+        Assignment::Value { key: KEY.file, variable, value: value.to_owned() }
     };
     Some(EnvironmentSettings { rank: 1, assignments: vec![assignment] })
 }
@@ -176,6 +180,36 @@ struct KeyFile {
     key: Option<NestedKey>,
 }
 
+impl KeyFile {
+    /// Reads JSON, also in the forms that secret stores and shells give it: in quotes, as a JSON string, or in base64.
+    ///
+    /// # Errors
+    /// The string is not a key file in any of these forms. The error is the one for plain JSON.
+    fn read(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text).or_else(|error| {
+            let inner = serde_json::from_str::<Secret>(text).ok();
+            let decoded = from_base64(unquoted(text));
+            let others = [
+                Some(unquoted(text)),
+                inner.as_ref().map(|inner| trimmed(inner.expose())),
+                decoded.as_ref().map(|it| trimmed(it)),
+            ];
+            others.into_iter().flatten().find_map(|other| serde_json::from_str(other).ok()).ok_or(error)
+        })
+    }
+}
+
+/// Decodes JSON in base64. Returns `None` for anything else.
+fn from_base64(text: &str) -> Option<Zeroizing<String>> {
+    // `{"`, or `{` and white space.
+    if !["ey", "ew"].iter().any(|start| text.starts_with(start)) {
+        return None;
+    }
+    let packed = Zeroizing::new(text.chars().filter(|c| !c.is_whitespace()).collect::<String>());
+    let decoded = base64::engine::general_purpose::STANDARD.decode(packed.as_bytes()).ok()?;
+    String::from_utf8(decoded).ok().map(Zeroizing::new)
+}
+
 #[derive(Deserialize)]
 struct NestedKey {
     id: Option<String>,
@@ -197,10 +231,19 @@ impl AccountKey {
     /// Profile (3): the file is not the key of a service account.
     pub fn parse(json: &str) -> Result<Self> {
         let error = |why: &str| Error::profile(why).hint(NEW_KEY);
-        let file: KeyFile = serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|cause| {
+        let text = trimmed(json);
+        let file = match KeyFile::read(text) {
+            Ok(file) => file,
+            Err(_) if text.is_empty() => return Err(error("is empty")),
+            Err(_) if text.starts_with("-----BEGIN ") => {
+                return Err(error("is a PEM file, but an authorized key is a JSON file that contains one"));
+            }
             // serde's message may quote a secret, so only its position is shown.
-            error(&format!("is not an authorized key in JSON (line {}, column {})", cause.line(), cause.column()))
-        })?;
+            Err(cause) => {
+                let (line, column) = (cause.line(), cause.column());
+                return Err(error(&format!("is not an authorized key in JSON (line {line}, column {column})")));
+            }
+        };
         let (id, account, user) = match file.key {
             Some(key) => (key.id, key.service_account_id, key.user_account_id),
             None => (file.id, file.service_account_id, file.user_account_id),
@@ -260,6 +303,28 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_read_as_secret_stores_and_shells_pass_it_on() {
+        use base64::engine::general_purpose::STANDARD;
+        let key = format!(r#"{{"id":"ajek","service_account_id":"ajes","private_key":"{PEM}"}}"#);
+        for json in [
+            format!("'{key}'"),
+            format!("\"{key}\""),
+            format!("\u{feff}'{key}'\r\n"),
+            serde_json::to_string(&key).expect("JSON"),
+            serde_json::to_string(&format!("{key}\n")).expect("JSON"),
+            STANDARD.encode(&key),
+            format!("{}\n", STANDARD.encode(format!("{key}\n"))),
+            STANDARD.encode(key.replace('{', "{\n")),
+        ] {
+            let read = parse(&json).unwrap_or_else(|error| panic!("{json}: {}", error.render()));
+            assert_eq!((read.id.as_str(), read.account.as_str()), ("ajek", "ajes"), "{json}");
+            let environment = Environment::new([(env::YC_SERVICE_ACCOUNT_KEY_FILE.into(), json.clone().into())]);
+            let settings = from_environment(&environment, Timestamp(0)).expect("selected");
+            assert!(matches!(settings.assignments[0], Assignment::VariableName { .. }), "{json}");
+        }
+    }
+
+    #[test]
     fn escaped_line_feeds_are_converted() {
         let key =
             parse(&format!(r#"{{"id":"k","service_account_id":"s","private_key":"{}"}}"#, PEM.replace("\\n", "\\\\n")))
@@ -275,7 +340,8 @@ mod tests {
             (format!(r#"{{"service_account_id":"s","private_key":"{PEM}"}}"#), "no id"),
             (r#"{"id":"k","service_account_id":"s"}"#.to_owned(), "no private_key"),
             ("hello".to_owned(), "not an authorized key in JSON (line 1"),
-            (String::new(), "not an authorized key in JSON"),
+            (String::new(), "is empty"),
+            (PEM.replace("\\n", "\n"), "is a PEM file"),
             ("[]".to_owned(), "not an authorized key in JSON"),
         ] {
             let error = parse(&json).err().expect("refused");

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
+use crate::base::spelling::unquoted;
 use crate::base::token::{Credential, Expiry, check_token, lenient_time};
 use crate::cloud::Context;
 use crate::obtain::{Caching, Grant};
@@ -77,7 +78,7 @@ impl Grant for CommandGrant {
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let output = self.command.run(cx)?;
-        let output = output.expose().trim();
+        let output = unquoted(output.expose());
         let no_token = || {
             Error::refused(format!(
                 "{}: the output is neither a token nor JSON with iam_token and expires_at",

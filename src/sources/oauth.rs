@@ -9,6 +9,7 @@ use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
+use crate::base::spelling::unquoted;
 use crate::base::supplied_token::SuppliedToken;
 use crate::base::token::{Credential, is_iam_token};
 use crate::cloud::installation::Installation;
@@ -80,7 +81,7 @@ fn from_environment(environment: &Environment, _: Timestamp) -> Option<Environme
 /// # Errors
 /// Profile (3): the string is not an OAuth token.
 pub fn secret_file(text: Secret) -> Result<SecretFile> {
-    let token = text.expose().trim();
+    let token = unquoted(text.expose());
     if !is_oauth_token(token) {
         return Err(Error::profile("does not contain exactly one OAuth token"));
     }
@@ -125,7 +126,7 @@ impl Grant for OAuthGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let token = Secret::new(self.token.read(cx)?.expose().trim().to_owned());
+        let token = Secret::new(unquoted(self.token.read(cx)?.expose()).to_owned());
         let origin = self.token.to_string();
         if !is_oauth_token(token.expose()) {
             return Err(Error::profile(format!("{origin}: does not contain exactly one OAuth token"))

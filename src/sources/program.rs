@@ -2,11 +2,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Read as _;
+use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -15,11 +13,13 @@ use crate::base::clock::{human, millis};
 use crate::base::environment as env;
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::{Identity, hex, value_digest};
+use crate::base::mask;
 use crate::base::secret::Secret;
 use crate::cloud::Context;
+use crate::disk::executable;
 use crate::sources::settings::Settings;
 use crate::system;
-use crate::system::process::ParentEnd;
+use crate::system::process::{ChildOutput, ParentEnd};
 
 /// A program from a profile, with its arguments.
 pub struct Program {
@@ -63,11 +63,14 @@ impl Program {
 
     /// Adds the command line and the working directory to an identity.
     pub fn identify(&self, identity: Identity, key: &str) -> Identity {
-        let identity = self
-            .command_line
-            .iter()
-            .enumerate()
-            .fold(identity, |identity, (index, argument)| identity.with(&format!("{key}[{index}]"), argument));
+        let identity = self.command_line.iter().enumerate().fold(identity, |identity, (index, argument)| {
+            let key = format!("{key}[{index}]");
+            // A record contains its settings.
+            match mask::looks_like_secret(argument) {
+                true => identity.with_secret(&key, "a secret", argument.as_bytes()),
+                false => identity.with(&key, argument),
+            }
+        });
         identity.with(&format!("{key}-directory"), &self.directory)
     }
 
@@ -97,34 +100,29 @@ impl Program {
         system::process::in_own_group(&mut process);
         system::process::end_child_with_parent(&mut process, ParentEnd::Kill);
         system::signals::reset_sigchld();
+        let environment = cx.http.environment();
         let mut child = process.spawn().map_err(|error| {
-            error_at(Error::profile, format!("cannot start the program: {}", describe(&error)))
-                .hint("use the program's absolute path: GUI programs and daemons often have a shorter PATH")
+            let search = environment.get(env::PATH);
+            executable::not_started(self.command_line[0].as_ref(), search, Some(&self.directory), &error)
+                .context("cannot start the program")
+                .context(self)
         })?;
         cx.diagnostics.debug(|| format!("{}: running {self}", cx.profile));
         let group = child.id();
-        let (send, outputs) = mpsc::channel();
-        // Both pipes are read while the program runs. If one filled up, the program would block.
-        for (is_stdout, mut pipe) in [(true, Pipe::Out(child.stdout.take())), (false, Pipe::Err(child.stderr.take()))] {
-            let send = send.clone();
-            let reader = thread::Builder::new().spawn(move || send.send((is_stdout, pipe.drain())));
-            if let Err(error) = reader {
-                system::process::kill_group(group);
-                let _ = child.wait();
-                let why = format!("cannot start a thread to read its output: {}", describe(&error));
-                return Err(
-                    error_at(Error::unavailable, why).hint("check the process limit (ulimit -u), then try again")
-                );
-            }
-        }
-        drop(send);
-        let exit_status = wait(&mut child, cx);
-        // Processes that the program left running keep the pipes open and would run beyond the deadline.
+        let mut outputs = Outputs::of(&mut child);
+        let has_ended =
+            outputs.as_mut().map_err(|error| io::Error::from(error.kind())).and_then(|it| it.wait(&child, cx));
+        // Processes that the program left running would run beyond the deadline. The program itself, which leads the
+        // group, is a zombie until `wait`, so that no other group can have its number.
         system::process::kill_group(group);
-        let status = match exit_status {
-            Ok(Some(status)) => status,
-            Ok(None) => {
-                let _ = child.wait();
+        let status = child.wait();
+        let mut outputs = outputs.map_err(|error| error_at(Error::unavailable, describe(&error)))?;
+        // What it has printed counts. A process that left the group may keep the pipes open.
+        outputs.drain();
+        let Outputs { out: (_, mut output), err: (_, errors) } = outputs;
+        let status = match (has_ended, status) {
+            (Ok(true), Ok(status)) => status,
+            (Ok(false), _) => {
                 let why = format!("killed, because it did not exit within {}", human(millis(time_limit)));
                 return Err(error_at(Error::unavailable, why)
                     .hint(
@@ -133,13 +131,8 @@ impl Program {
                     )
                     .timed_out());
             }
-            Err(error) => return Err(error_at(Error::unavailable, error.to_string())),
+            (Err(error), _) | (_, Err(error)) => return Err(error_at(Error::unavailable, describe(&error))),
         };
-        let (mut output, mut errors) = (Zeroizing::new(Vec::new()), Zeroizing::new(Vec::new()));
-        // The pipes close when the group ends. A process that left the group may keep one open; do not wait for it.
-        for (is_stdout, bytes) in std::iter::from_fn(|| outputs.recv_timeout(LAST_OUTPUT_TIMEOUT).ok()) {
-            *(if is_stdout { &mut output } else { &mut errors }) = bytes;
-        }
         if !status.success() {
             // The message on stderr may repeat a secret from stdout, so register possible secrets for redaction:
             // strings without white space that are long enough. Ordinary words are shorter.
@@ -180,42 +173,50 @@ impl fmt::Display for Program {
 /// Limit for the output, in bytes.
 const MAX_OUTPUT: usize = 64 * 1024;
 
-/// Time limit for reading the rest of the output after the process group has ended.
-const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest pause between two looks at the program. Its output ends a pause.
+const MAX_PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits until the child exits. Returns `None` if the deadline passes first.
-fn wait(child: &mut std::process::Child, cx: &Context<'_>) -> std::io::Result<Option<std::process::ExitStatus>> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if cx.deadline.left(cx.clock).is_zero() {
-            return Ok(None);
-        }
-        cx.clock.sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(10));
+/// What a program prints: each pipe, and what has come from it. No thread is needed, which the system may refuse.
+struct Outputs {
+    out: (ChildOutput, Zeroizing<Vec<u8>>),
+    err: (ChildOutput, Zeroizing<Vec<u8>>),
+}
+
+impl Outputs {
+    fn of(child: &mut std::process::Child) -> io::Result<Self> {
+        let bytes = || Zeroizing::new(Vec::with_capacity(MAX_OUTPUT + 1));
+        Ok(Self {
+            out: (ChildOutput::of(child.stdout.take())?, bytes()),
+            err: (ChildOutput::of(child.stderr.take())?, bytes()),
+        })
     }
-}
 
-enum Pipe {
-    Out(Option<std::process::ChildStdout>),
-    Err(Option<std::process::ChildStderr>),
-}
+    /// Reads until the program ends. Returns false if the deadline passes first.
+    fn wait(&mut self, child: &std::process::Child, cx: &Context<'_>) -> io::Result<bool> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            self.drain();
+            if system::process::has_ended(child)? {
+                return Ok(true);
+            }
+            let left = cx.deadline.left(cx.clock);
+            if left.is_zero() {
+                return Ok(false);
+            }
+            system::process::wait_for_output([&self.out.0, &self.err.0], pause.min(left));
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
 
-impl Pipe {
-    /// Reads to the end of the pipe. Returns at most [`MAX_OUTPUT`] + 1 bytes: enough to detect output that is too
-    /// long.
-    fn drain(&mut self) -> Zeroizing<Vec<u8>> {
-        let reader: &mut dyn std::io::Read = match self {
-            Self::Out(Some(pipe)) => pipe,
-            Self::Err(Some(pipe)) => pipe,
-            _ => return Zeroizing::new(Vec::new()),
-        };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-        let _ = reader.take(MAX_OUTPUT as u64 + 1).read_to_end(&mut bytes);
-        // Discard the rest, so that the program does not block on a full pipe.
-        let _ = std::io::copy(reader, &mut std::io::sink());
-        bytes
+    /// Reads what is there. Keeps [`MAX_OUTPUT`] + 1 bytes of each pipe, enough to detect output that is too long, and
+    /// discards the rest, so that the program does not block on a full pipe.
+    fn drain(&mut self) {
+        for (pipe, bytes) in [&mut self.out, &mut self.err] {
+            // The buffer never grows, because that would leave an unwiped copy behind.
+            pipe.drain(|piece| {
+                let room = MAX_OUTPUT + 1 - bytes.len();
+                bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+            });
+        }
     }
 }

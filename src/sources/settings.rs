@@ -7,6 +7,8 @@ use crate::base::clock::parse_duration;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme, is_loopback};
+use crate::base::mask;
+use crate::base::secret::Secret;
 use crate::disk::places;
 use crate::disk::places::Places;
 
@@ -126,8 +128,32 @@ impl Settings {
             Some(entry) => match entry.values.first().map(String::as_str) {
                 None | Some("") => Err(self.error_at(key, "is empty")),
                 Some(text) if text.contains('\0') => Err(self.error_at(key, "contains a NUL character")),
+                Some(text) if mask::looks_like_secret(text) => Err(self.misplaced_secret(key, text)),
                 text => Ok(text),
             },
+        }
+    }
+
+    /// Returns the error for a value that seems to be a secret, and makes sure that no message contains it.
+    fn misplaced_secret(&self, key: &str, text: &str) -> Error {
+        let _known = Secret::new(text.to_owned());
+        let error = self.error_at(key, "looks like a secret, so its value is not shown");
+        if key.ends_with("-env") {
+            error.hint(format!("set `{key}` to the name of the variable that contains the secret"))
+        } else if key.ends_with("-file") {
+            self.hint_for_path(key, error)
+        } else {
+            error.hint("correct the value; a secret belongs into a file or a variable")
+        }
+    }
+
+    fn hint_for_path(&self, key: &str, error: Error) -> Error {
+        match self.entry(key).map(|entry| entry.place) {
+            Some(SettingPlace::Variable(variable)) if key == "key-file" => {
+                error.hint(format!("set {variable} to the path of the key file, or to the JSON in that file"))
+            }
+            Some(SettingPlace::Variable(variable)) => error.hint(format!("set {variable} to the path of a file")),
+            _ => error.hint(format!("set `{key}` to the path of a file; if it has no slash, write ./NAME")),
         }
     }
 
@@ -148,11 +174,20 @@ impl Settings {
     /// Returns an absolute path. `~` is the home directory; a relative path starts at the profile's directory.
     ///
     /// # Errors
-    /// As [`Self::text`]; or the path starts with `~` and there is no home directory.
+    /// As [`Self::text`]; the value cannot be a path and may be a secret; or the path starts with `~` and there is no
+    /// home directory.
     pub fn path(&self, key: &str) -> Result<Option<PathBuf>> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         let path = places::expand_home(Path::new(text), self.home.as_deref()).map_err(|why| self.error_at(key, why))?;
-        Ok(Some(self.directory.join(path)))
+        let path = self.directory.join(path);
+        if !mask::is_path(text) && !path.exists() {
+            let _known = Secret::new(text.to_owned());
+            let what = if key == "key-file" { "the path of a file nor a key in JSON" } else { "the path of a file" };
+            let not = if key == "key-file" { "neither" } else { "not" };
+            let error = self.error_at(key, &format!("is {not} {what}; it may be a secret, so it is not shown"));
+            return Err(self.hint_for_path(key, error));
+        }
+        Ok(Some(path))
     }
 
     /// Returns a duration.
@@ -199,6 +234,7 @@ impl Settings {
         let Some(name) = self.text(key)? else { return Ok(None) };
         match self.environment.text(name) {
             Ok(Some(value)) => Ok(Some((name, value))),
+            Ok(None) if !is_variable_name(name) => Err(self.misplaced_secret(key, name)),
             Ok(None) => Err(self
                 .error_at(key, &format!("names the variable {name}, which is not set"))
                 .hint(format!("export {name}=VALUE, or use another profile"))),
@@ -216,4 +252,9 @@ impl Settings {
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
+}
+
+/// Returns true if a shell could set a variable of this name.
+fn is_variable_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && name.len() <= 64
 }

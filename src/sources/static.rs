@@ -6,6 +6,7 @@ use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
+use crate::base::spelling::unquoted;
 use crate::base::supplied_token::{SuppliedToken, TOKEN_VARIABLES};
 use crate::base::token::{Credential, Expiry, check_token, is_iam_token};
 use crate::cloud::Context;
@@ -92,7 +93,7 @@ impl Grant for StaticGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let token = Secret::new(self.token.read(cx)?.expose().trim().to_owned());
+        let token = Secret::new(unquoted(self.token.read(cx)?.expose()).to_owned());
         let origin = self.token.to_string();
         let token = check_token(token).map_err(|why| Error::profile(format!("{origin}: not a token: it {why}")))?;
         let now = cx.clock.now();

@@ -8,6 +8,7 @@ mod escapes;
 mod exposure;
 mod fragments;
 mod login;
+mod misplaced;
 mod process;
 mod proxy;
 mod stored;

@@ -66,7 +66,7 @@ fn a_command_that_cannot_be_run_is_named() {
     let sandbox = Sandbox::new();
     sandbox.profile("default", "source = \"command\"\ncommand = [\"no-such-program-anywhere\", \"secret-argument\"]\n");
     let run = sandbox.ycred(["token"]).env("PATH", sandbox.path("bin")).run().never_prints("secret-argument");
-    fails_with_hint(run, 3, &["command no-such-program-anywhere", "no such file"], "absolute path");
+    fails_with_hint(run, 3, &["command no-such-program-anywhere", "program not found"], "absolute path");
 }
 
 #[test]

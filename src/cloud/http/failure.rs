@@ -5,10 +5,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use ureq::http::Uri;
-
 use crate::base::clock::{human, millis};
-use crate::base::error::Error;
+use crate::base::error::{Error, describe};
+use crate::cloud::http::tls::tls_error;
 
 /// The maximum size of a response in bytes. Real ones have at most a few KiB.
 pub(super) const BODY_MAX: u64 = 64 * 1024;
@@ -136,16 +135,31 @@ pub(super) fn connection_failure(
         ureq::Error::HostNotFound => Failure::permanent(name_not_resolved(url, resolved_proxy)),
         ureq::Error::ConnectProxyFailed(text) => proxy_connect_failure(text, url, proxy),
         ureq::Error::BodyExceedsLimit(_) => Failure::permanent(too_large(url)),
-        ureq::Error::Rustls(tls) => tls_failure(tls, url, &through, ca_file),
+        ureq::Error::Rustls(tls) => tls_failure(tls_error(tls, url, &through, ca_file)),
         ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(tls) => tls_failure(tls, url, &through, ca_file),
+            Some(tls) => tls_failure(tls_error(tls, url, &through, ca_file)),
             None => io_failure(error, url, &through, (proxy, resolved_proxy)),
         },
-        ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) | ureq::Error::Http(_) => Failure::temporary(
-            Error::unavailable(format!("{url}: the response is incomplete or not HTTP{through}: {error}"))
-                .hint(PORTAL_HINT),
+        ureq::Error::LargeResponseHeader(_, limit) => {
+            let why = format!("{url}: the header of the response is larger than {limit} bytes{through}");
+            Failure::permanent(Error::unavailable(why).hint(PORTAL_HINT))
+        }
+        ureq::Error::Protocol(_) | ureq::Error::Http(_) => Failure::temporary(
+            Error::unavailable(format!("{url}: the response is incomplete or not HTTP{through}")).hint(PORTAL_HINT),
         ),
-        other => Failure::temporary(Error::unavailable(format!("{url}: {other}{through}")).hint(PORTAL_HINT)),
+        ureq::Error::BadUri(_) | ureq::Error::RequireHttpsOnly(_) => {
+            let why = format!("{url}: not a URL that ycred can request");
+            Failure::permanent(Error::profile(why).hint("check the URLs and hosts in the profile"))
+        }
+        ureq::Error::InvalidProxyUrl => {
+            Failure::permanent(Error::profile(format!("{url}: the proxy's URL is invalid")).hint("check HTTPS_PROXY"))
+        }
+        ureq::Error::ConnectionFailed => Failure::temporary(
+            Error::unavailable(format!("{url}: no address of the host accepts a connection{through}"))
+                .hint("check the network; behind a proxy, set HTTPS_PROXY"),
+        ),
+        // The library's own words for anything else may be those of a programmer.
+        _ => Failure::temporary(Error::unavailable(format!("{url}: the request failed{through}")).hint(PORTAL_HINT)),
     }
 }
 
@@ -189,7 +203,7 @@ fn io_failure(
         _ if error.raw_os_error().is_none() && error.to_string().contains("lookup") => {
             return Failure::permanent(name_not_resolved(url, resolved_proxy));
         }
-        _ => error.to_string(),
+        _ => describe(error),
     };
     let hint = if proxy.is_some() {
         "check the proxy in HTTPS_PROXY"
@@ -199,38 +213,6 @@ fn io_failure(
     Failure::temporary(Error::unavailable(format!("{url}: {why}{through}")).hint(hint))
 }
 
-/// Returns the failure for a TLS error. An untrusted certificate is permanent, and any other error is temporary.
-fn tls_failure(error: &rustls::Error, url: &str, through: &str, ca_file: Option<&Path>) -> Failure {
-    use rustls::CertificateError as C;
-    let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
-    let rustls::Error::InvalidCertificate(why) = error else {
-        let hint = "check the URL and HTTPS_PROXY: the server may not use TLS";
-        return Failure::temporary(Error::unavailable(format!("{url}: TLS{through}: {error}")).hint(hint));
-    };
-    let trusted = ca_file
-        .map_or("this machine's roots".to_owned(), |path| format!("this machine's roots and {}", path.display()));
-    let (why, hint) = match why {
-        C::UnknownIssuer => (
-            format!("the server's certificate is signed by an authority that is not among {trusted}"),
-            "behind a TLS-inspecting proxy, add the PEM file of its authority: ca-file = \"…\" in the profile, or \
-             SSL_CERT_FILE",
-        ),
-        C::Expired | C::ExpiredContext { .. } => (
-            "the server's certificate has expired".to_owned(),
-            "check this machine's clock; if it is right, the server's owner must renew the certificate",
-        ),
-        C::NotValidYet | C::NotValidYetContext { .. } => {
-            ("the server's certificate is not valid yet".to_owned(), "check this machine's clock")
-        }
-        C::NotValidForName | C::NotValidForNameContext { .. } => (
-            format!("the server's certificate is not valid for {host}"),
-            "check the URL, or open a browser if there may be a captive portal",
-        ),
-        C::Revoked => ("the server's certificate has been revoked".to_owned(), "do not use this server; ask its owner"),
-        other => (
-            format!("the server's certificate cannot be trusted: {other}"),
-            "check the URL, and `ca-file` in the profile",
-        ),
-    };
-    Failure::permanent(Error::profile(format!("{url}: {why}{through}")).hint(hint))
+fn tls_failure((error, is_permanent): (Error, bool)) -> Failure {
+    Failure { error, is_temporary: !is_permanent }
 }

@@ -8,6 +8,7 @@ use ureq::http::Uri;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::is_loopback;
+use crate::base::mask;
 use crate::base::secret::Secret;
 
 /// The variables that decide which proxy serves a request.
@@ -46,6 +47,11 @@ pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Optio
     if let Some((userinfo, _)) = text.rsplit_once('@') {
         let userinfo = userinfo.rsplit_once("://").map_or(userinfo, |(_, userinfo)| userinfo);
         let _known = Secret::new(userinfo.to_owned());
+    }
+    // A secret in place of the URL must not reach a name server.
+    if mask::looks_like_secret(text.rsplit_once('@').map_or(text, |(_, rest)| rest)) {
+        let _known = Secret::new(text.to_owned());
+        return Err(error());
     }
     // ureq uses the default port if the port is invalid.
     let authority = text.rsplit_once('@').map_or(text, |(_, rest)| rest);

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::base::clock::Timestamp;
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
+use crate::base::spelling::unquoted;
 
 /// Maximum length of a subject token, in bytes. Real ones have 1 to 4 KiB.
 const MAX_LENGTH: usize = 16 * 1024;
@@ -18,7 +19,7 @@ const MAX_LENGTH: usize = 16 * 1024;
 /// # Errors
 /// The reason, as a predicate: `is empty`.
 pub fn subject_token(text: &str) -> Result<Secret, &'static str> {
-    match text.trim() {
+    match unquoted(text) {
         "" => Err("is empty"),
         text if text.len() > MAX_LENGTH => Err("is longer than 16 KiB, which is too long for a token"),
         text if !text.bytes().all(|byte| byte.is_ascii_graphic()) => Err("is not a single token on one line"),

@@ -3,13 +3,13 @@
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::mem::ManuallyDrop;
-use std::os::fd::FromRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -199,6 +199,113 @@ pub fn write_stdout(piece: &[u8]) -> io::Result<()> {
     let mut stdout = ManuallyDrop::new(unsafe { File::from_raw_fd(libc::STDOUT_FILENO) });
     let written = stdout.write_all(piece);
     written.map_err(|error| if error.raw_os_error() == Some(libc::EBADF) { closed() } else { error })
+}
+
+/// Why a program could not be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartFailure {
+    /// The program, its interpreter or its directory does not exist.
+    Missing,
+    /// The program or its interpreter is not executable, or its file system forbids that.
+    NotExecutable,
+    /// The file is not a program for this machine.
+    WrongFormat,
+    /// The limit of processes is reached.
+    ProcessLimit,
+    /// The limit of open files is reached.
+    FileLimit,
+    /// Another process is writing the file.
+    Busy,
+    /// The arguments and variables are too long.
+    TooLong,
+    Other,
+}
+
+impl StartFailure {
+    /// Returns the reason for an error of fork(2) or execve(2).
+    pub fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => Self::Missing,
+            Some(libc::EACCES | libc::EPERM) => Self::NotExecutable,
+            Some(libc::ENOEXEC | libc::EINVAL) => Self::WrongFormat,
+            Some(libc::EAGAIN | libc::ENOMEM) => Self::ProcessLimit,
+            Some(libc::EMFILE | libc::ENFILE) => Self::FileLimit,
+            Some(libc::ETXTBSY) => Self::Busy,
+            Some(libc::E2BIG) => Self::TooLong,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Returns true if a child has ended. It stays a zombie, so that its process group cannot become that of a stranger.
+///
+/// # Errors
+/// Those of waitid(2).
+pub fn has_ended(child: &Child) -> io::Result<bool> {
+    // SAFETY: `info` is plain data, for which zero is valid, and outlives the call.
+    let (result, pid) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        let result = libc::waitid(libc::P_PID, child.id(), &raw mut info, flags);
+        (result, info.si_pid())
+    };
+    if result == 0 { Ok(pid != 0) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The end of a pipe from which a child's output is read, as far as it is there.
+pub struct ChildOutput(Option<File>);
+
+impl ChildOutput {
+    /// Takes over a pipe.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn of(pipe: Option<impl Into<OwnedFd>>) -> io::Result<Self> {
+        let Some(pipe) = pipe else { return Ok(Self(None)) };
+        let descriptor: OwnedFd = pipe.into();
+        // SAFETY: F_GETFL and F_SETFL take plain integers, and the descriptor is open.
+        let result = unsafe {
+            let flags = libc::fcntl(descriptor.as_raw_fd(), libc::F_GETFL);
+            libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK)
+        };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(Self(Some(descriptor.into()))) }
+    }
+
+    /// Calls `take` with all output that is there. An error counts as the end of the output.
+    pub fn drain(&mut self, mut take: impl FnMut(&[u8])) {
+        let Some(pipe) = &mut self.0 else { return };
+        let mut buffer = [0; 4096];
+        // Bounded, because a program may print faster than this reads.
+        for _ in 0..64 {
+            match pipe.read(&mut buffer) {
+                Ok(0) => {
+                    self.0 = None;
+                    break;
+                }
+                Ok(count) => take(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    self.0 = None;
+                    break;
+                }
+            }
+        }
+        // The output may be a secret.
+        zeroize::Zeroize::zeroize(&mut buffer[..]);
+    }
+}
+
+/// Waits until there is more output or the time has passed.
+pub fn wait_for_output(outputs: [&ChildOutput; 2], timeout: Duration) {
+    let mut polls: Vec<libc::pollfd> = outputs
+        .iter()
+        .filter_map(|output| output.0.as_ref())
+        .map(|pipe| libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        .collect();
+    let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX).max(1);
+    // SAFETY: the pointer and the length are those of one vector. With a length of 0, poll only waits.
+    unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, timeout) };
 }
 
 /// Kills a whole process group, such as that of a profile's command.

@@ -1,0 +1,251 @@
+//! Recognizes secrets by their form: in messages, to mask them, and in settings, where they must not be.
+//!
+//! A secret may turn up where something else is expected: a key in the variable for its path, a token in the key for a
+//! variable's name, or in the response of a server that echoes what it was sent.
+
+const MASK: &str = "***";
+const PEM_BEGIN: &str = "-----BEGIN ";
+const PEM_END: &str = "-----END ";
+/// The name of the private key in either layout of a key file.
+const KEY_FIELDS: [&str; 2] = ["private_key", "privateKey"];
+
+/// Masks everything in a message that looks like a secret, since ycred may never have held it as one.
+///
+/// Covers IAM, OAuth and SourceCraft tokens, ephemeral access keys and API keys (docs/reference/yandex-cloud.md,
+/// section 14), JWTs, PEM blocks, user names and passwords in URLs, and long random strings.
+pub fn mask_secret_formats(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    // A whole key file. Its other fields are not secret, but say nothing.
+    if let Some(at) = KEY_FIELDS.iter().find_map(|field| text.find(field))
+        && let Some(begin) = text[..at].find('{')
+    {
+        mask_words(&text[..begin], &mut out);
+        out.push_str(MASK);
+        rest = text[at..].rfind('}').map_or("", |end| &text[at + end + 1..]);
+    }
+    // In JSON, the block is part of a word that starts with `\n`.
+    while let Some(at) = rest.find(PEM_BEGIN) {
+        mask_words(&rest[..at], &mut out);
+        out.push_str(MASK);
+        rest = rest[at..]
+            .find(PEM_END)
+            .map(|end| &rest[at + end + PEM_END.len()..])
+            .and_then(|after| after.find("-----").map(|end| &after[end + 5..]))
+            .unwrap_or_default();
+    }
+    mask_words(rest, &mut out);
+    out
+}
+
+fn mask_words(text: &str, out: &mut String) {
+    let mut rest = text;
+    // The rest of a masked block of base64 may be too short to be recognized by itself.
+    let mut in_block = false;
+    while let Some(first) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix("://") {
+            let authority = &after[..after.find(['/', ' ', '"', '\'', '?', '#']).unwrap_or(after.len())];
+            out.push_str("://");
+            rest = after;
+            if let Some(at) = authority.rfind('@') {
+                out.push_str(MASK);
+                rest = &after[at..];
+            }
+            continue;
+        }
+        let word = &rest[..rest.find(|c: char| !is_word_char(c)).unwrap_or(rest.len())];
+        if word.is_empty() {
+            in_block &= first == ' ';
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        in_block = mask_word(word, in_block, out);
+        rest = &rest[word.len()..];
+    }
+}
+
+/// Appends a word, masked as far as necessary. Returns true if it may belong to a block of base64 that is masked.
+fn mask_word(word: &str, in_block: bool, out: &mut String) -> bool {
+    // `=` pads a token, but also separates a name from its value: a secret may begin after one.
+    let starts = std::iter::once(0).chain(word.match_indices(['=', '/']).map(|(at, _)| at + 1));
+    if let Some(at) = starts.into_iter().find(|at| has_secret_format(&word[*at..])) {
+        out.push_str(&word[..at]);
+        out.push_str(MASK);
+        return false;
+    }
+    if in_block && word.len() >= 4 && word.contains(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase() || c == '=')
+    {
+        out.push_str(MASK);
+        return true;
+    }
+    if !word.split(is_separator).any(is_random) {
+        out.push_str(word);
+        return false;
+    }
+    // In a path or a URL only some parts are random. The slashes in base64 are part of the secret.
+    if word.starts_with(['/', '~', '.']) {
+        let is_masked = |part: &str| part.split(is_separator).any(is_random);
+        let mut parts: Vec<&str> = word.split('/').collect();
+        let masked: Vec<usize> = (0..parts.len()).filter(|at| is_masked(parts[*at])).collect();
+        // With several, the slashes are those of base64.
+        parts.truncate(if masked.len() > 1 { masked[0] + 1 } else { parts.len() });
+        parts[masked[0]] = MASK;
+        out.push_str(&parts.join("/"));
+        return false;
+    }
+    out.push_str(MASK);
+    true
+}
+
+fn is_word_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '=' | '+' | '~' | '/')
+}
+
+fn is_separator(c: char) -> bool {
+    !c.is_ascii_alphanumeric() && !matches!(c, '+' | '=')
+}
+
+fn has_secret_format(word: &str) -> bool {
+    let has_prefix = |prefix: &str, min: usize| word.strip_prefix(prefix).is_some_and(|rest| rest.len() >= min);
+    // The length distinguishes a token from a host name such as `c1.internal.example`.
+    let has_long_part = |prefix: &str| {
+        word.strip_prefix(prefix).and_then(|rest| rest.split('.').next()).is_some_and(|part| part.len() >= 16)
+    };
+    ["t1.", "c1.", "s1."].iter().any(|prefix| has_long_part(prefix))
+        || ["y0_", "y1_", "y2_", "y3_", "AQVN", "pv1_"].iter().any(|prefix| has_prefix(prefix, 8))
+        || has_prefix("eyJ", 12)
+        || (has_prefix("YC", 36) && word.len() <= 46)
+}
+
+/// The length of the shortest string that can be recognized as random, in bytes.
+const RANDOM_MIN: usize = 20;
+
+/// Returns true if a string looks random: upper case, lower case and digits, mixed as nobody would write them.
+///
+/// In random letters and digits, three of five neighbors are of different kinds. In names such as
+/// `ProductionServiceKey2026`, one in four is.
+fn is_random(text: &str) -> bool {
+    if text.len() < RANDOM_MIN {
+        return false;
+    }
+    let kind = |byte: u8| match byte {
+        b'a'..=b'z' => Some(0),
+        b'A'..=b'Z' => Some(1),
+        b'0'..=b'9' => Some(2),
+        _ => None,
+    };
+    let kinds: Vec<usize> = text.bytes().filter_map(kind).collect();
+    let changes = kinds.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    (0..3).all(|kind| kinds.contains(&kind)) && changes * 10 >= kinds.len() * 4
+}
+
+/// Returns true if a setting looks like a secret that was put in the wrong place.
+pub fn looks_like_secret(text: &str) -> bool {
+    // Most settings have none of these, and every cache hit looks at some.
+    let may_be = text.len() >= PEM_BEGIN.len()
+        && (text.bytes().any(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'@')) || text.contains("1."));
+    may_be && (KEY_FIELDS.iter().any(|field| text.contains(field)) || mask_secret_formats(text) != text)
+}
+
+/// Returns true if a string can be the path of a file, so that a message may contain it.
+///
+/// A longer string without a slash and without an extension may be anything, for example a secret in the variable for its path.
+pub fn is_path(text: &str) -> bool {
+    let is_file_name = || {
+        let (name, extension) = text.rsplit_once('.').unwrap_or_default();
+        !name.is_empty()
+            && (1..=8).contains(&extension.len())
+            && extension.bytes().all(|byte| byte.is_ascii_lowercase())
+            && !text.contains(char::is_whitespace)
+    };
+    let is_short_name = || {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+        (1..=16).contains(&text.len()) && text.bytes().all(plain)
+    };
+    !text.contains(|c: char| c.is_control() || matches!(c, '{' | '}' | '\u{feff}'))
+        && !text.starts_with(['\'', '"'])
+        && (text.contains('/') || is_file_name() || is_short_name())
+        && !looks_like_secret(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE64: &str = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC/BKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+
+    #[test]
+    fn secrets_in_messages_are_masked() {
+        for input in [
+            "got t1.9euelZqXabcdefgh.AAAA_bbbb-cc== here",
+            "token=y0_AgAAAAABbbbbCCCC",
+            "/home/me/y0_AgAAAAABbbbbCCCC: no such file",
+            "jwt eyJhbGciOiJQUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln",
+            "key -----BEGIN PRIVATE KEY----- MIIEvQ -----END PRIVATE KEY----- tail",
+            "{\"private_key\":\"PLEASE DO NOT REMOVE!\\n-----BEGIN PRIVATE KEY-----\\nMIIEvQ\\n-----END PRIVATE KEY-----\\n\"}",
+            "-----BEGIN PRIVATE KEY----- MIIEvQ and no end",
+            "proxy http://user:hunter22@proxy:3128/ refused",
+            &format!("half a block: {BASE64} MIIEvQ== "),
+            &format!("\"{BASE64}\": MIIEv"),
+        ] {
+            let masked = mask_secret_formats(input);
+            assert!(masked.contains("***"), "{masked}");
+            for secret in ["9euelZqX", "AgAAAAAB", "hbGciOiJ", "MIIEvQ", "hunter22", "BKcwggSj"] {
+                assert!(!masked.contains(secret), "{masked}");
+            }
+        }
+    }
+
+    #[test]
+    fn base64_in_the_place_of_a_path_is_masked_from_its_first_random_part() {
+        let random = "aB3dE5fG7hJ9kL1mN3pQ";
+        assert_eq!(mask_secret_formats(&format!("/tmp/{random}/x.json: gone")), "/tmp/***/x.json: gone");
+        assert_eq!(mask_secret_formats(&format!("/tmp/{random}/short+1A/{random}/x")), "/tmp/***");
+    }
+
+    #[test]
+    fn everything_else_in_messages_stays() {
+        for input in [
+            "https://iam.api.cloud.yandex.net/iam/v1/tokens: 401",
+            "account aje1234567890abcdefg, t1. is short",
+            "request id 0f8fad5b-d9cb-469f-a165-70867728950e",
+            "/nix/store/0c8cjrh4bbkdf0ys9pnilvjq5w9qgv2x-openssl-3.0.13/etc/ssl/certs/ca-bundle.crt: no such file",
+            "/var/run/secrets/..2026_11_26_10_20_30.123456789/Token",
+            "~/Documents/MyCompanyProductionServiceKey2026.json: permission denied",
+            "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/ycred-Ab3dE9/config",
+            "TLS13_AES_256_GCM_SHA384 YC_SERVICE_ACCOUNT_KEY_FILE KUBERNETES_EXEC_INFO",
+            "2026-08-22T18:00:00Z, 2026-08-22T18:00:00.123456789+03:00",
+            "client.authentication.k8s.io/v1beta1 CredentialProviderRequest",
+        ] {
+            assert_eq!(mask_secret_formats(input), input);
+        }
+    }
+
+    #[test]
+    fn a_path_is_told_from_a_secret_in_its_place() {
+        for path in
+            ["/k.json", "~/keys/prod.json", "key.json", "./key", "../My Keys/k 1.json", "/a'b/c", "C:/x", "keys/prod"]
+        {
+            assert!(is_path(path), "{path}");
+        }
+        let key = "{\"id\":\"a\",\"private_key\":\"-----BEGIN PRIVATE KEY-----\\nMIIEvQ\\n\"}";
+        for secret in [
+            "SECRET y",
+            "",
+            "t1.9euelZqXabcdefghijk.AAAA",
+            "y0_AgAAAAABbbbbCCCC",
+            BASE64,
+            key,
+            &format!("'{key}'"),
+            &format!("\u{feff}{key}"),
+            &format!(" {key}\n"),
+            &format!("/tmp/{BASE64}"),
+            "a/b\nc",
+            "'/k.json'",
+            "AQVNabcdefgh.json",
+        ] {
+            assert!(!is_path(secret), "{secret}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The certificates that a server's certificate is checked against.
+
+use std::path::Path;
+
+use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use ureq::tls::Certificate;
+
+use crate::base::environment::{Environment, SSL_CERT_DIR, SSL_CERT_FILE};
+use crate::base::error::{Error, Result};
+use crate::base::mask;
+use crate::base::pem;
+use crate::disk::files;
+
+/// Returns the roots in `SSL_CERT_FILE` and `SSL_CERT_DIR`, which replace those of the machine. `None` if neither is set.
+///
+/// # Errors
+/// Profile (3): a file or directory is unusable. The roots of the machine would trust more servers than the user does.
+pub(super) fn chosen_roots(environment: &Environment) -> Result<Option<Vec<Certificate<'static>>>> {
+    let (file, directory) = (environment.get(SSL_CERT_FILE), environment.get(SSL_CERT_DIR));
+    let mut roots = Vec::new();
+    for (variable, path) in [(SSL_CERT_FILE, file), (SSL_CERT_DIR, directory)] {
+        if let Some(path) = path.filter(|path| !mask::is_path(&path.to_string_lossy()) && !Path::new(path).exists()) {
+            let _known = crate::base::secret::Secret::new(path.to_string_lossy().into_owned());
+            return Err(Error::profile(format!("{variable}: not a path; it may be a secret, so it is not shown"))
+                .hint(format!("set {variable} to the path of PEM certificates, or unset it")));
+        }
+    }
+    if let Some(file) = file {
+        let hint = format!("set {SSL_CERT_FILE} to a file with PEM certificates, or unset it");
+        roots.extend(read_certificates(SSL_CERT_FILE, Path::new(file)).map_err(|error| error.replace_hint(hint))?);
+    }
+    if let Some(list) = directory {
+        for directory in std::env::split_paths(list) {
+            let CertificateResult { certs, .. } = load_certs_from_paths(None, Some(&directory));
+            roots.extend(certs.iter().map(|der| Certificate::from_der(der).to_owned()));
+        }
+        if roots.is_empty() {
+            let list = Path::new(list).display();
+            return Err(Error::profile(format!("{SSL_CERT_DIR} {list}: no certificate can be read there")).hint(
+                format!("run `openssl rehash` in that directory and make it readable, or unset {SSL_CERT_DIR}"),
+            ));
+        }
+    }
+    Ok((file.is_some() || directory.is_some()).then_some(roots))
+}
+
+/// Returns the roots of the machine, or the bundled ones if it has none.
+pub(super) fn machine_roots() -> Vec<Certificate<'static>> {
+    let native = load_native_certs().certs;
+    let bundled = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+    let roots = if native.is_empty() { bundled } else { &native };
+    roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect()
+}
+
+/// Reads the certificates in a PEM file. `what` is the key or the variable that names the file.
+///
+/// # Errors
+/// Profile (3): the file cannot be read, has a broken block, or has no certificate.
+pub(super) fn read_certificates(what: &str, path: &Path) -> Result<Vec<Certificate<'static>>> {
+    let error_at = |why: String| {
+        Error::profile(format!("{what} {}: {why}", path.display()))
+            .hint(format!("set `{what}` to a PEM file with BEGIN CERTIFICATE blocks"))
+    };
+    let content = files::read(path).map_err(|error| error.context(what))?;
+    let text = files::decode(&content);
+    // Comments in bundles may have any encoding.
+    let text = text.map_or_else(|_| String::from_utf8_lossy(&content).into_owned(), |text| text.to_string());
+    let blocks = pem::blocks(&text);
+    let certificates = blocks
+        .iter()
+        .enumerate()
+        .filter(|(_, block)| block.label.ends_with("CERTIFICATE"))
+        .map(|(at, block)| match block.label {
+            "CERTIFICATE" | "X509 CERTIFICATE" => {
+                let der = CertificateDer::from_pem_slice(block.to_text().replace("X509 ", "").as_bytes());
+                let der = der.ok().filter(|der| !block.is_broken && is_der_sequence(der));
+                let certificate = der.map(|der| Certificate::from_der(&der).to_owned());
+                certificate.ok_or_else(|| error_at(format!("the PEM block {} of {} is broken", at + 1, blocks.len())))
+            }
+            label => Err(error_at(format!("has a {label} block, which only OpenSSL reads"))
+                .replace_hint("convert it: openssl x509 -in FILE -out FILE.pem")),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    match (certificates.is_empty(), content.first()) {
+        (false, _) => Ok(certificates),
+        (true, Some(0x30)) => Err(error_at("is DER, not PEM".to_owned())
+            .replace_hint("convert it: openssl x509 -inform der -in FILE -out FILE.pem")),
+        (true, _) => Err(error_at("contains no certificate".to_owned())),
+    }
+}
+
+/// Returns true if the length in a DER sequence is the length of the content: it was not cut off.
+fn is_der_sequence(der: &[u8]) -> bool {
+    match der {
+        [0x30, length @ 0..=0x7f, rest @ ..] => rest.len() == usize::from(*length),
+        [0x30, 0x81, length, rest @ ..] => rest.len() == usize::from(*length),
+        [0x30, 0x82, high, low, rest @ ..] => rest.len() == usize::from(*high) * 256 + usize::from(*low),
+        [0x30, 0x83, ..] => true,
+        _ => false,
+    }
+}
