@@ -224,3 +224,22 @@ fn terraform_stores_its_state_in_object_storage() {
     run(&["plan", "-no-color", "-input=false"]).stdout_has("No changes.");
     workspace.assert_one_key();
 }
+
+#[test]
+fn the_aws_cli_gets_a_key_through_what_setup_wrote_and_the_file_comes_back() {
+    let Some(python) = python(AWS_PYTHON) else { return };
+    let workspace = Workspace::new("");
+    let sandbox = &workspace.world.sandbox;
+    sandbox.link("ycred");
+    // The endpoint is the emulator's, which setup must not replace.
+    let text = format!("# mine\n[profile yc]\nendpoint_url = {}\n", workspace.storage.url());
+    let path = sandbox.file("home/.aws/config", &text);
+    sandbox.file("work/up.txt", "an object\n");
+    let copy = ["--profile", "yc", "s3", "cp", "up.txt", "s3://bucket/up.txt", "--no-progress"];
+    aws(&workspace, &python, &copy).run().fails();
+    sandbox.ycred(["setup", "aws", "-p", "prod"]).run().succeeds().stderr_is_empty();
+    workspace.prints_no_secret(aws(&workspace, &python, &copy).run().succeeds());
+    workspace.assert_one_key();
+    sandbox.ycred(["unsetup", "--all"]).run().succeeds();
+    assert_eq!(std::fs::read_to_string(path).expect("the file"), text);
+}

@@ -328,3 +328,20 @@ fn serve(mut stream: UnixStream, log: &Mutex<Vec<DaemonRequest>>) -> std::io::Re
         reply.len()
     )
 }
+
+#[test]
+fn docker_gets_a_token_through_what_setup_wrote_and_the_configuration_comes_back() {
+    let Some(bench) = Bench::without_profile(true) else { return };
+    let sandbox = &bench.world.sandbox;
+    sandbox.link("ycred");
+    std::fs::remove_file(sandbox.path("bin/docker-credential-ycred-prod")).expect("the wrapper");
+    let text = "{\n\t\"auths\": {},\n\t\"credHelpers\": {\n\t\t\"cr.yandex\": \"yc\"\n\t}\n}";
+    sandbox.file("home/.docker/config.json", text);
+    bench.inspect().fails();
+    sandbox.ycred(["setup", "docker", "-p", "prod", "--host", &bench.host()]).run().succeeds().stderr_is_empty();
+    bench.inspect().succeeds().stderr_is_empty().stdout_has("\"schemaVersion\": 2");
+    assert_eq!(bench.registry.authorizations().pop(), Some(basic_value("iam", &bench.world.last_token())));
+    sandbox.ycred(["unsetup", "--all"]).run().succeeds();
+    assert_eq!(std::fs::read_to_string(sandbox.path("home/.docker/config.json")).expect("the file"), text);
+    assert!(!sandbox.path("bin/docker-credential-ycred-prod").exists());
+}

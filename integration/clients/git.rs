@@ -295,3 +295,19 @@ fn plain_http_gets_no_token_even_from_a_listed_host() {
     let Some(forge) = Forge::with(true, BOTH, true, false) else { return };
     forge.assert_no_token_sent();
 }
+
+#[test]
+fn git_gets_a_token_through_what_setup_wrote_and_the_configuration_comes_back() {
+    let Some(forge) = Forge::new(false, BOTH) else { return };
+    let sandbox = &forge.world.sandbox;
+    sandbox.link("ycred");
+    let path = sandbox.path("home/.gitconfig");
+    let text = fs::read_to_string(&path).expect("the file").replace("[credential]\n\thelper = ycred\n", "");
+    fs::write(&path, &text).expect("written");
+    forge.list().fails();
+    sandbox.ycred(["setup", "git", "--host", &forge.server.host()]).run().succeeds().stderr_is_empty();
+    forge.list().succeeds().stderr_is_empty().stdout_has("refs/heads/main");
+    assert_eq!(forge.world.requests(), 1, "IAM requests");
+    sandbox.ycred(["unsetup", "--all"]).run().succeeds();
+    assert_eq!(fs::read_to_string(&path).expect("the file"), text);
+}

@@ -238,3 +238,18 @@ fn under_exec_terraform_applies_and_stores_no_token() {
         );
     }
 }
+
+#[test]
+fn terraform_gets_a_token_through_what_setup_wrote_and_the_files_go_again() {
+    let Some(mut workspace) = Workspace::new(true) else { return };
+    let sandbox = &mut workspace.world.sandbox;
+    sandbox.unset("TF_CLI_CONFIG_FILE").link("ycred");
+    fs::remove_file(sandbox.path("home/.terraformrc")).expect("the file");
+    fs::remove_dir_all(sandbox.path("home/.terraform.d")).expect("the directory");
+    workspace.init().fails();
+    workspace.world.ycred(&["setup", "terraform", "-p", "prod"]).run().succeeds().stderr_is_empty();
+    workspace.init().succeeds().stderr_is_empty().stdout_has("acme/answer/test 1.0.0");
+    assert_eq!(workspace.world.requests(), 1, "IAM requests");
+    workspace.world.ycred(&["unsetup", "--all"]).run().succeeds();
+    assert_eq!(workspace.world.sandbox.files("home/.terraform.d"), Vec::<PathBuf>::new());
+}

@@ -2,7 +2,9 @@
 //! byte.
 
 mod corpus;
+mod docker;
 mod mapping;
+mod others;
 mod undo;
 
 use std::fs;

@@ -87,6 +87,16 @@ pub const KUBERNETES_EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
 /// The kubeconfig files, separated as in `PATH`, and the file with kubectl's preferences; `off` turns the latter off.
 pub const KUBECONFIG: &str = "KUBECONFIG";
 pub const KUBERC: &str = "KUBERC";
+/// The directory of docker's configuration.
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// The configuration that `git config --global` edits, if not the usual one.
+pub const GIT_CONFIG_GLOBAL: &str = "GIT_CONFIG_GLOBAL";
+/// The configuration file of Terraform's command line, by its new and its old name. Hides the directory.
+pub const TF_CLI_CONFIG_FILE: &str = "TF_CLI_CONFIG_FILE";
+pub const TERRAFORM_CONFIG: &str = "TERRAFORM_CONFIG";
+/// The two files of the AWS CLI and SDKs.
+pub const AWS_CONFIG_FILE: &str = "AWS_CONFIG_FILE";
+pub const AWS_SHARED_CREDENTIALS_FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";
 
 /// The URL where a GitHub Actions job with `permissions: id-token: write` requests ID tokens, and the secret to send.
 ///
@@ -100,6 +110,8 @@ pub const GITHUB_REPOSITORY_OWNER: &str = "GITHUB_REPOSITORY_OWNER";
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
+pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 
 /// systemd's `CacheDirectory=` (systemd.exec(5)): the cache of a unit without a home directory.
 pub const CACHE_DIRECTORY: &str = "CACHE_DIRECTORY";

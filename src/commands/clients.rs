@@ -1,15 +1,22 @@
 //! The client programs that `setup` configures. To add one, write a file here and add a line to [`CLIENTS`].
 
+mod aws;
 pub mod client;
+mod docker;
+mod git;
 mod kubectl;
+mod links;
 pub mod profiles;
 mod program;
 pub mod report;
+mod terraform;
+mod values;
 
 use crate::commands::clients::client::Client;
 
 /// Every client, in the order in which `setup` lists them.
-pub const CLIENTS: &[&Client] = &[&kubectl::CLIENT];
+pub const CLIENTS: &[&Client] =
+    &[&kubectl::CLIENT, &docker::CLIENT, &git::CLIENT, &terraform::CLIENT, &aws::CLIENT, &links::CLIENT];
 
 /// Returns the client with this name.
 pub fn named(name: &str) -> Option<&'static Client> {

@@ -36,6 +36,10 @@ const CLIENT_FLAGS: &[(&str, &str, &str)] = &[
     ("context", "NAME", "kubectl: the user of this context"),
     ("user", "NAME", "kubectl: this user"),
     ("kubeconfig", "FILE", "kubectl: this file [default: KUBECONFIG, or ~/.kube/config]"),
+    ("host", "HOST", "docker and git: this server; can be repeated"),
+    ("file", "FILE", "docker and terraform: this configuration file"),
+    ("name", "NAME", "aws: name of AWS's profile [default: yc]"),
+    ("dir", "DIR", "links: this directory [default: that of ycred]"),
 ];
 
 fn common_arguments(command: clap::Command, all: &'static str) -> clap::Command {
@@ -58,6 +62,7 @@ fn common_arguments(command: clap::Command, all: &'static str) -> clap::Command 
 fn setup_arguments(command: clap::Command) -> clap::Command {
     let about: Vec<String> = CLIENTS.iter().map(|client| format!("  {:10} {}", client.name, client.about)).collect();
     common_arguments(command, "all clients that are found; with kubectl, all users that run yc")
+        .arg(Arg::new("tofu").long("tofu").action(ArgAction::SetTrue).help("terraform: use OpenTofu's own directory"))
         .arg(Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace another program's setting"))
         .arg(
             Arg::new("command")
@@ -84,6 +89,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         profile: call.profile_by_flag(),
         editor: &editor,
         is_for_all,
+        links: call.links,
     };
     let report = match call.value("client") {
         Some(name) => {

@@ -186,6 +186,65 @@ impl Editor {
         TargetFile::read_settled(path, lock.map(lock_of).as_deref(), &deadline, self.clock)
     }
 
+    /// Creates a symbolic link and its directory, and notes it in the journal. Returns false if the path leads to the same
+    /// file already. Replaces a link that leads nowhere, or to another ycred.
+    ///
+    /// # Errors
+    /// Profile (3): something else is there, or the link cannot be created.
+    pub fn link(&self, client: &str, path: &Path, target: &Path) -> Result<bool> {
+        let cannot = |why: String| Error::profile(format!("{}: cannot create the link: {why}", path.display()));
+        let directory = path.parent().ok_or_else(|| cannot("no directory".into()))?;
+        let identity = |path: &Path| std::fs::metadata(path).ok().map(|metadata| system::files::identity(&metadata));
+        let wanted = identity(&directory.join(target));
+        let before = match std::fs::symlink_metadata(path) {
+            Err(_) => None,
+            Ok(_) if wanted.is_some() && identity(path) == wanted => return Ok(false),
+            Ok(metadata) if metadata.is_symlink() => {
+                let former = std::fs::read_link(path).map_err(|error| cannot(describe(&error)))?;
+                let is_ycred = former.file_name().is_some_and(|name| name == "ycred");
+                if !is_ycred && identity(path).is_some() {
+                    return Err(cannot(format!("it leads to {} already", former.display())).hint("remove it first"));
+                }
+                Some(former)
+            }
+            Ok(_) => return Err(cannot("a file has this name".into()).hint("move it away first")),
+        };
+        if self.is_dry_run {
+            return Ok(true);
+        }
+        let _lock = self.lock()?;
+        let mut journal = self.journal()?;
+        let what = What::Link { target: target.to_owned(), before };
+        let entry = JournalEntry { created: true, ..JournalEntry::new(client, path, "link", what) };
+        journal.put(std::slice::from_ref(&entry))?;
+        target::put_link(path, target).map_err(|error| {
+            let _ = journal.remove(&entry);
+            cannot(describe(&error))
+        })?;
+        Ok(true)
+    }
+
+    /// Removes a link that the journal names, or restores the one that was there before. Returns false if the link does
+    /// not lead where ycred made it lead.
+    ///
+    /// # Errors
+    /// Profile (3): the link cannot be removed.
+    pub fn unlink(&self, entry: &JournalEntry) -> Result<bool> {
+        let What::Link { target, before } = &entry.what else { return Ok(false) };
+        let is_ours = std::fs::read_link(&entry.file).is_ok_and(|found| found == *target);
+        if self.is_dry_run {
+            return Ok(is_ours);
+        }
+        let _lock = self.lock()?;
+        if is_ours {
+            target::restore_link(&entry.file, before.as_deref()).map_err(|error| {
+                Error::profile(format!("{}: cannot remove the link: {}", entry.file.display(), describe(&error)))
+            })?;
+        }
+        self.journal()?.remove(entry)?;
+        Ok(is_ours)
+    }
+
     fn owners_lock(&self, target: &TargetFile, owner: OwnerLock) -> Result<Option<OwnersLock>> {
         let (path, name) = match owner {
             OwnerLock::None => return Ok(None),

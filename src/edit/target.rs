@@ -232,6 +232,32 @@ pub fn remove_old_temporaries(target: &Path, now: Timestamp) {
 /// The start of the names of temporary files. They are beside the target, because a rename works only there.
 pub const TEMPORARY: &str = ".ycred-tmp-";
 
+/// Creates a symbolic link and its directory. Replaces an existing link atomically.
+///
+/// # Errors
+/// The link cannot be created.
+pub fn put_link(path: &Path, target: &Path) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        system::files::create_private_directories(directory)?;
+    }
+    let temporary = temporary_beside(path);
+    system::files::create_link(target, &temporary)?;
+    fs::rename(&temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// Removes a link, or makes it lead where it did before.
+///
+/// # Errors
+/// The link cannot be changed.
+pub fn restore_link(path: &Path, before: Option<&Path>) -> io::Result<()> {
+    match before {
+        Some(before) => put_link(path, before),
+        None => fs::remove_file(path),
+    }
+}
+
 fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(format!("{TEMPORARY}{}", random::id()))
 }

@@ -48,6 +48,8 @@ pub struct SetupCall<'a> {
     pub editor: &'a Editor,
     /// The call is for all clients, so flags of one client do not apply.
     pub is_for_all: bool,
+    /// Returns the names of the links that an installation has.
+    pub links: fn() -> Vec<&'static str>,
 }
 
 impl SetupCall<'_> {

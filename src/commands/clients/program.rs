@@ -65,6 +65,15 @@ pub fn is_program(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && files::mode(&metadata) & 0o111 != 0)
 }
 
+/// Returns true if this user can probably create a file in a directory.
+pub fn is_writable(directory: &Path) -> bool {
+    std::fs::metadata(directory).is_ok_and(|metadata| {
+        let mode = files::mode(&metadata);
+        let is_own = files::is_own(&metadata) && mode & 0o200 != 0;
+        metadata.is_dir() && (is_own || mode & 0o002 != 0 || process::effective_uid() == 0)
+    })
+}
+
 /// Returns true if both paths lead to one file.
 pub fn is_same(path: &Path, other: &Path) -> bool {
     let identity = |path: &Path| std::fs::metadata(path).ok().map(|metadata| files::identity(&metadata));

@@ -1,0 +1,304 @@
+//! docker, podman, skopeo and other programs that read docker's configuration: `credHelpers` for the cloud's registries.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::environment::{DOCKER_CONFIG, XDG_RUNTIME_DIR};
+use crate::base::error::{Error, Result};
+use crate::base::hosts::{DEFAULT_ENDPOINT, Host};
+use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::profiles::{self, Chosen};
+use crate::commands::clients::program;
+use crate::commands::clients::report::{ChangeReport, Report};
+use crate::commands::clients::values::{self, ConfigFile, PlannedSetting, find, keys};
+use crate::edit::journal::{JournalEntry, What};
+use crate::edit::splice::{self, Format};
+use crate::edit::target::TargetFile;
+use crate::edit::tree::{TreeChange, TreeNode};
+use crate::edit::undo::Undone;
+use crate::session::Session;
+
+pub const CLIENT: Client = Client {
+    name: "docker",
+    about: "docker, podman and skopeo ask ycred about the cloud's registries",
+    flags: &["host", "file"],
+    is_found,
+    choice: None,
+    setup,
+    unsetup,
+    uses,
+};
+
+const HELPERS: &str = "credHelpers";
+const PREFIX: &str = "docker-credential-";
+
+/// The registries of each endpoint that people use. docker's classic builder asks for each entry, so there are few.
+const REGISTRIES: [(&str, &[&str]); 2] =
+    [(DEFAULT_ENDPOINT, &["cr.yandex", "registry.yandexcloud.net"]), ("api.yandexcloud.kz", &["cr.yandexcloud.kz"])];
+
+fn is_found(session: &Session<'_>) -> bool {
+    let programs = ["docker", "podman", "skopeo", "buildah", "crane"];
+    programs.iter().any(|name| program::find(name, session).is_some())
+        || default_path(session).is_ok_and(|path| path.exists())
+}
+
+fn default_path(session: &Session<'_>) -> Result<PathBuf> {
+    if let Some(directory) = session.environment.get(DOCKER_CONFIG) {
+        let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.into());
+        return Ok(directory.join("config.json"));
+    }
+    let home = session.places.home.as_ref();
+    let home = home.ok_or_else(|| Error::usage("no home directory").hint("pass --file FILE"))?;
+    Ok(home.join(".docker/config.json"))
+}
+
+fn path(call: &SetupCall<'_>, session: &Session<'_>) -> Result<PathBuf> {
+    call.path("file", session)?.map_or_else(|| default_path(session), Ok)
+}
+
+fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let (chosen, helper) = helper(call, session)?;
+    let path = path(call, session)?;
+    let ycred = program::ycred(call, session)?;
+    let link = link_path(&format!("{PREFIX}{helper}"), Path::new(&ycred.path), session)?;
+    let asked = call.values("host");
+    for host in &asked {
+        check_host(host, &chosen)?;
+    }
+    let file = ConfigFile {
+        path: &path,
+        format: Format::Json,
+        empty: "{}\n",
+        consequence: "docker ignores the whole file otherwise",
+    };
+    let is_forced = call.is_set("force");
+    let mut report = Report::default();
+    let (linked, mut changes) = values::with_link(call, link.as_deref(), Path::new(&ycred.path), || {
+        values::set(call, &file, |root| {
+            hosts(root, &asked, &chosen)
+                .into_iter()
+                .map(|host| setting(root, &host, &helper, &chosen, is_forced))
+                .collect()
+        })
+    })?;
+    for change in &mut changes {
+        change.profile = Some(chosen.argument.clone());
+        change.account = Some(chosen.account.clone());
+    }
+    report.changes.extend(linked);
+    report.changes.extend(changes);
+    report.notes.extend(ycred.note);
+    add_notes(&mut report, &path, session);
+    Ok(report)
+}
+
+/// Returns the profile, and the name of the helper for it: `ycred`, or `ycred-PROFILE`.
+fn helper(call: &SetupCall<'_>, session: &Session<'_>) -> Result<(Chosen, String)> {
+    let is_named = call.profile_argument()?.is_some();
+    let chosen = profiles::chosen_or_default(call, session)?;
+    if chosen.argument.contains('/') {
+        return Err(Error::usage("a helper's name cannot contain the path of a profile")
+            .hint("give the profile a name in the configuration directory, and pass --profile NAME"));
+    }
+    let is_default = !is_named && chosen.argument == "default";
+    let helper = if is_default { "ycred".to_owned() } else { format!("ycred-{}", chosen.argument) };
+    Ok((chosen, helper))
+}
+
+fn check_host(host: &str, chosen: &Chosen) -> Result<()> {
+    let is_allowed =
+        Host::parse(host).is_some_and(|parsed| parsed.to_string() == host && chosen.profile.hosts.covers(&parsed));
+    match is_allowed {
+        true => Ok(()),
+        false => Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.argument))
+            .hint(format!("add it to the profile first: hosts = [\"{host}\"]"))),
+    }
+}
+
+/// Returns the hosts to set up: those of the endpoint, those that the file gives to yc, and those that were asked for.
+fn hosts(root: &TreeNode, asked: &[String], chosen: &Chosen) -> Vec<String> {
+    let endpoint = chosen.profile.settings.text("endpoint").ok().flatten().unwrap_or(DEFAULT_ENDPOINT);
+    let endpoint = endpoint.strip_suffix(":443").unwrap_or(endpoint);
+    let usual = REGISTRIES.iter().find(|(known, _)| *known == endpoint).map_or(&[][..], |(_, hosts)| hosts);
+    let mut hosts: Vec<String> = usual.iter().map(|host| (*host).to_owned()).collect();
+    let helpers =
+        root.members().iter().filter(|(key, _)| key.as_text() == Some(HELPERS)).flat_map(|(_, value)| value.members());
+    for (host, helper) in helpers {
+        let name = host.as_text().unwrap_or_default();
+        let is_allowed = Host::parse(name).is_some_and(|host| chosen.profile.hosts.covers(&host));
+        if helper.as_text() == Some("yc") && is_allowed && !hosts.iter().any(|known| known == name) {
+            hosts.push(name.to_owned());
+        }
+    }
+    hosts.extend(asked.iter().filter(|host| !usual.contains(&host.as_str())).cloned());
+    hosts
+}
+
+fn setting(root: &TreeNode, host: &str, helper: &str, chosen: &Chosen, is_forced: bool) -> Result<PlannedSetting> {
+    let path = keys(&[HELPERS, host]);
+    let former = find(root, &path).and_then(TreeNode::as_text);
+    if let Some(other) = former
+        && other != "yc"
+        && !is_ours(other)
+        && !is_forced
+    {
+        return Err(Error::profile(format!("{host}: docker uses the helper {other} for it"))
+            .hint("to replace it, pass --force"));
+    }
+    let origin = former.unwrap_or("no helper");
+    Ok(PlannedSetting {
+        label: host.to_owned(),
+        path,
+        value: TreeNode::text(helper),
+        summary: format!("{host}: {origin} → {helper}: ycred {}", chosen.description()),
+    })
+}
+
+fn is_ours(helper: &str) -> bool {
+    helper == "ycred" || helper.starts_with("ycred-")
+}
+
+/// Returns where to create the link. Returns `None` if PATH has one that leads to this ycred.
+fn link_path(name: &str, ycred: &Path, session: &Session<'_>) -> Result<Option<PathBuf>> {
+    let existing = program::find(name, session);
+    if let Some(existing) = &existing
+        && program::is_same(existing, ycred)
+        && !existing.is_symlink()
+    {
+        return Ok(None);
+    }
+    if let Some(existing) = existing {
+        return Ok(Some(existing));
+    }
+    let directories: Vec<PathBuf> = program::directories(session).collect();
+    let beside =
+        ycred.parent().filter(|directory| directories.iter().any(|known| known == directory)).map(Path::to_owned);
+    let local = session.places.home.as_ref().map(|home| home.join(".local/bin"));
+    let local = local.filter(|local| directories.contains(local));
+    let directory = beside.into_iter().chain(local).find(|directory| program::is_writable(directory));
+    match directory {
+        Some(directory) => Ok(Some(directory.join(name))),
+        None => {
+            let writable: Vec<String> = directories
+                .iter()
+                .filter(|directory| program::is_writable(directory))
+                .map(|directory| directory.display().to_string())
+                .collect();
+            let error = Error::usage(format!("no directory in PATH for the link {name}"));
+            Err(match writable.is_empty() {
+                true => error.hint("add ~/.local/bin to PATH and create it, then run the command again"),
+                false => error.hint(format!(
+                    "create it in one of these: ln -s {} {}",
+                    ycred.display(),
+                    writable.join(" or ")
+                )),
+            })
+        }
+    }
+}
+
+/// Names credentials that shadow ycred, or that are of no use any more.
+fn add_notes(report: &mut Report, path: &Path, session: &Session<'_>) {
+    let hosts: Vec<String> =
+        report.changes.iter().map(|change| change.place.clone()).filter(|place| place != "link").collect();
+    let auths_of = |path: &Path| -> Vec<String> {
+        let text = TargetFile::read(path).ok().and_then(|target| target.text).unwrap_or_default();
+        let root = Format::Json.parse(&text).unwrap_or_else(|_| TreeNode::null());
+        let auths = root.member("auths").map(TreeNode::members).unwrap_or_default();
+        auths
+            .iter()
+            .filter_map(|(host, _)| host.as_text())
+            .filter(|host| hosts.iter().any(|known| known == host))
+            .map(str::to_owned)
+            .collect()
+    };
+    for host in auths_of(path) {
+        report.notes.push(format!(
+            "{}: still has a password for {host}, which docker does not use any more: docker logout {host}",
+            path.display()
+        ));
+    }
+    if let Some(directory) = session.environment.absolute(XDG_RUNTIME_DIR) {
+        for host in auths_of(&directory.join("containers/auth.json")) {
+            report.notes.push(format!("podman prefers its own login for {host}: podman logout {host}"));
+        }
+    }
+}
+
+fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let journal = call.editor.journal()?;
+    let only_hosts = call.values("host");
+    let only_file = call.path("file", session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
+    let all: Vec<&JournalEntry> = journal.of_client(CLIENT.name).rev().collect();
+    let is_link = |entry: &JournalEntry| matches!(entry.what, What::Link { .. });
+    let is_selected = |entry: &JournalEntry| {
+        (only_hosts.is_empty() || only_hosts.contains(&entry.label))
+            && only_file.as_ref().is_none_or(|file| entry.file == *file)
+    };
+    // A link goes with the last entry that needs it.
+    let is_last = all.iter().filter(|entry| !is_link(entry)).all(|entry| is_selected(entry));
+    let selected: Vec<JournalEntry> = all
+        .iter()
+        .filter(|entry| if is_link(entry) { is_last } else { is_selected(entry) })
+        .map(|entry| (*entry).clone())
+        .collect();
+    if selected.is_empty() {
+        return by_form(call, &path(call, session)?, &only_hosts);
+    }
+    // First the file, then the links.
+    let (links, values): (Vec<_>, Vec<_>) = selected.into_iter().partition(is_link);
+    let unknown = |_: &JournalEntry, _: &str, _: bool| Ok(Undone::Changed);
+    let mut report = values::undo_all(call, &values, unknown);
+    if report.failure.is_none() {
+        report.add(values::undo_all(call, &links, unknown));
+    }
+    Ok(report)
+}
+
+/// Without a journal, removes the entries that name ycred.
+fn by_form(call: &SetupCall<'_>, path: &Path, only_hosts: &[String]) -> Result<Report> {
+    let report = std::cell::RefCell::new(Report::default());
+    call.editor.edit(path, crate::edit::change::OwnerLock::None, |target, _| {
+        let mut found = Report::default();
+        let mut text = target.text.clone().unwrap_or_default();
+        while let Some((pointer, host, helper)) = ours_in(&text, only_hosts) {
+            let mut change = ChangeReport::new(CLIENT.name, &target.spelled, host.clone());
+            (text, _) = splice::apply(Format::Json, &text, &TreeChange::Remove(pointer))
+                .map_err(|_| Error::profile(format!("{}: {host}: cannot be edited", path.display())))?;
+            change.is_changed = true;
+            change.summary = format!("{host}: removed {helper}");
+            change.before = format!("{host}: \"{helper}\"");
+            found.changes.push(change);
+        }
+        *report.borrow_mut() = found;
+        let after = target.text.as_ref().map(|_| text);
+        Ok(crate::edit::change::EditPlan { after, put: Vec::new(), remove: Vec::new() })
+    })?;
+    Ok(report.into_inner())
+}
+
+/// Finds the first entry that names ycred: its pointer, host and helper.
+fn ours_in(text: &str, only_hosts: &[String]) -> Option<(Vec<usize>, String, String)> {
+    let root = Format::Json.parse(text).ok()?;
+    let objects = root.members().iter().enumerate().filter(|(_, (key, _))| key.as_text() == Some(HELPERS));
+    for (at, (_, helpers)) in objects {
+        for (position, (host, helper)) in helpers.members().iter().enumerate() {
+            let (Some(host), Some(helper)) = (host.as_text(), helper.as_text()) else { continue };
+            if is_ours(helper) && (only_hosts.is_empty() || only_hosts.iter().any(|only| only == host)) {
+                return Some((vec![at, position], host.to_owned(), helper.to_owned()));
+            }
+        }
+    }
+    None
+}
+
+fn uses(session: &Session<'_>) -> Vec<Use> {
+    let Ok(path) = default_path(session) else { return Vec::new() };
+    let text = TargetFile::read(&path).ok().and_then(|target| target.text).unwrap_or_default();
+    let root = Format::Json.parse(&text).unwrap_or_else(|_| TreeNode::null());
+    let objects = root.members().iter().filter(|(key, _)| key.as_text() == Some(HELPERS));
+    let entries = objects.flat_map(|(_, helpers)| helpers.members());
+    entries
+        .filter(|(_, helper)| helper.as_text().is_some_and(is_ours))
+        .filter_map(|(host, _)| Some(Use { file: path.clone(), label: host.as_text()?.to_owned() }))
+        .collect()
+}

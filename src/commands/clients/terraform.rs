@@ -1,0 +1,305 @@
+//! Terraform and OpenTofu: ycred as the credentials helper for private registries, in a file of its own.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use crate::base::environment::{TERRAFORM_CONFIG, TF_CLI_CONFIG_FILE, XDG_CONFIG_HOME, XDG_DATA_HOME};
+use crate::base::error::{Error, Result};
+use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::profiles;
+use crate::commands::clients::program;
+use crate::commands::clients::report::{ChangeReport, Report};
+use crate::commands::clients::values;
+use crate::edit::change::{EditPlan, OwnerLock};
+use crate::edit::journal::{Exact, JournalEntry, What};
+use crate::edit::splice;
+use crate::edit::target::TargetFile;
+use crate::edit::undo::{Undone, difference, undo};
+use crate::session::Session;
+
+pub const CLIENT: Client = Client {
+    name: "terraform",
+    about: "Terraform and OpenTofu ask ycred about private registries",
+    flags: &["file", "tofu"],
+    is_found: |session| ["terraform", "tofu"].iter().any(|name| program::find(name, session).is_some()),
+    choice: None,
+    setup,
+    unsetup,
+    uses,
+};
+
+const PREFIX: &str = "terraform-credentials-";
+const OWN_FILE: &str = "ycred.tfrc";
+
+/// The directories of the configuration and of the plugins.
+struct Directories {
+    configuration: PathBuf,
+    plugins: PathBuf,
+}
+
+fn directories(is_tofu: bool, session: &Session<'_>) -> Result<Directories> {
+    let home = session.places.home.clone().ok_or_else(|| Error::usage("no home directory").hint("set HOME"))?;
+    let usual = home.join(".terraform.d");
+    let xdg = session.environment.absolute(XDG_CONFIG_HOME).map(|directory| directory.join("opentofu"));
+    if is_tofu
+        && !usual.exists()
+        && let Some(configuration) = xdg
+    {
+        let data = session.environment.absolute(XDG_DATA_HOME).unwrap_or_else(|| home.join(".local/share"));
+        return Ok(Directories { configuration, plugins: data.join("opentofu/plugins") });
+    }
+    if !is_tofu
+        && !usual.exists()
+        && let Some(xdg) = xdg.filter(|xdg| xdg.exists())
+    {
+        return Err(Error::usage(format!(
+            "{} does not exist; if setup created it, OpenTofu would no longer read {}",
+            usual.display(),
+            xdg.display()
+        ))
+        .hint("to set up OpenTofu in its own directory: ycred setup terraform --tofu"));
+    }
+    Ok(Directories { plugins: usual.join("plugins"), configuration: usual })
+}
+
+/// The files that are read besides the directory, in the order of the programs.
+fn main_files(session: &Session<'_>) -> Vec<PathBuf> {
+    let by_variable = [TF_CLI_CONFIG_FILE, TERRAFORM_CONFIG].into_iter().find_map(|name| session.environment.get(name));
+    match (by_variable, &session.places.home) {
+        (Some(path), _) => vec![path.into()],
+        (None, Some(home)) => vec![home.join(".terraformrc"), home.join(".tofurc")],
+        (None, None) => Vec::new(),
+    }
+}
+
+fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let is_named = call.profile_argument()?.is_some();
+    let chosen = profiles::chosen_or_default(call, session)?;
+    if chosen.argument.contains('/') {
+        return Err(Error::usage("a helper's name cannot contain the path of a profile")
+            .hint("give the profile a name in the configuration directory, and pass --profile NAME"));
+    }
+    let is_default = !is_named && chosen.argument == "default";
+    let helper = if is_default { "ycred".to_owned() } else { format!("ycred-{}", chosen.argument) };
+    let directories = directories(call.is_set("tofu"), session)?;
+    let file = call.path("file", session)?;
+    let target = file.clone().unwrap_or_else(|| directories.configuration.join(OWN_FILE));
+    let mut files = main_files(session);
+    files.extend(extra_files(&directories.configuration));
+    refuse_another_helper(&files, &helper, call.is_set("force"))?;
+    let ycred = program::ycred(call, session)?;
+    let mut report = Report::default();
+    let link = directories.plugins.join(format!("{PREFIX}{helper}"));
+    let (linked, mut change) = values::with_link(call, Some(&link), Path::new(&ycred.path), || {
+        write_block(call, &target, file.is_some(), &helper)
+    })?;
+    report.changes.extend(linked);
+    if change.is_changed {
+        change.summary = format!("credentials_helper \"{helper}\": ycred {}", chosen.description());
+    }
+    (change.profile, change.account) = (Some(chosen.argument), Some(chosen.account));
+    report.changes.push(change);
+    report.notes.extend(ycred.note);
+    if file.is_none()
+        && let Some(hiding) = session.environment.get(TF_CLI_CONFIG_FILE)
+    {
+        let hiding = Path::new(hiding).display();
+        report.notes.push(format!(
+            "TF_CLI_CONFIG_FILE is set, so terraform reads {hiding} instead; to add the helper there: ycred setup terraform --file {hiding}"
+        ));
+    }
+    report.notes.push(
+        "the helper serves private registries; for the Yandex provider: ycred exec -- terraform apply".to_owned(),
+    );
+    Ok(report)
+}
+
+/// Returns the files of the directory that Terraform merges.
+fn extra_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_read = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        (name.ends_with(".tfrc") || name.ends_with(".tfrc.json")) && name != OWN_FILE
+    };
+    let mut files: Vec<PathBuf> = entries.filter(is_read).collect();
+    files.sort();
+    files
+}
+
+/// Terraform accepts one type of helper. With another one, it would report an error on each run.
+fn refuse_another_helper(files: &[PathBuf], helper: &str, is_forced: bool) -> Result<()> {
+    for path in files {
+        let Some(text) = TargetFile::read(path)?.text else { continue };
+        for (line, other) in helpers(&text) {
+            if other != helper && !is_forced {
+                return Err(Error::profile(format!(
+                    "{}:{line}: another credentials helper is set: {other}",
+                    path.display()
+                ))
+                .hint("terraform allows only one; remove that block first"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Finds the `credentials_helper` blocks of a file: the line, and the helper's name. Skips comments and strings.
+fn helpers(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    let line_of = |rest: &str| text[..text.len() - rest.len()].matches('\n').count() + 1;
+    // The text outside comments, since the last string.
+    let mut code = String::new();
+    while let Some(c) = rest.chars().next() {
+        let skipped = if c == '#' || rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.find("*/").map_or(rest.len(), |end| end + 4)
+        } else if c == '"' {
+            let string = string_at(rest);
+            if code.trim_end_matches([' ', '\t', ':', '{', '\n']).ends_with("credentials_helper") {
+                found.push((line_of(rest), string.to_owned()));
+            }
+            code.clear();
+            // In JSON, the name of the block is a string itself.
+            if string == "credentials_helper" {
+                code.push_str(string);
+            }
+            string.len() + 2
+        } else {
+            code.push(c);
+            c.len_utf8()
+        };
+        rest = rest.get(skipped..).unwrap_or_default();
+    }
+    found
+}
+
+/// Returns the content of the string that starts here, with its escapes.
+fn string_at(text: &str) -> &str {
+    let mut is_escaped = false;
+    let end = text[1..].find(|c: char| {
+        let is_end = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        is_end
+    });
+    &text[1..end.map_or(text.len(), |end| end + 1)]
+}
+
+fn block(helper: &str, newline: &str) -> String {
+    [
+        "# Added by `ycred setup terraform`; `ycred unsetup terraform` removes it.",
+        &format!("credentials_helper \"{helper}\" {{"),
+        "  args = []",
+        "}",
+        "",
+    ]
+    .join(newline)
+}
+
+/// Writes the file of ycred's own, or adds the block to the file that the user names.
+fn write_block(call: &SetupCall<'_>, path: &Path, is_shared: bool, helper: &str) -> Result<ChangeReport> {
+    let report = RefCell::new(None);
+    let (_, is_changed) = call.editor.edit(path, OwnerLock::None, |target, journal| {
+        let text = target.text.clone().unwrap_or_default();
+        let mut planned = ChangeReport::new(CLIENT.name, &target.spelled, "credentials_helper");
+        let key =
+            JournalEntry::new(CLIENT.name, &target.real, "credentials_helper", What::Text { ours: String::new() });
+        let ours = block(helper, splice::newline(&text));
+        if text.contains(&ours) {
+            planned.summary = "credentials_helper: already set up".to_owned();
+            *report.borrow_mut() = Some(planned);
+            return Ok(EditPlan { after: target.text.clone(), put: Vec::new(), remove: Vec::new() });
+        }
+        let (original, is_new) = match journal.find(&key).map(|entry| (entry, undo(entry, &text, false))) {
+            Some((entry, Ok(Undone::Restored(original)))) => (original.unwrap_or_default(), entry.created),
+            _ => (text.clone(), target.text.is_none()),
+        };
+        if !is_shared && !original.trim().is_empty() {
+            return Err(Error::profile(format!("{}: exists, and setup did not write it", target.spelled.display()))
+                .hint("move the file away, then run the command again"));
+        }
+        let separator = if original.is_empty() || original.ends_with('\n') { "" } else { "\n" };
+        let new = format!("{original}{separator}{ours}");
+        let what = What::Text { ours: format!("{separator}{ours}") };
+        let exact = Some(Exact::of(difference(&original, &new), &new));
+        (planned.before, planned.after) = (String::new(), ours);
+        *report.borrow_mut() = Some(planned);
+        let entry = JournalEntry { created: is_new, exact, ..JournalEntry { what, ..key } };
+        Ok(EditPlan { after: Some(new), put: vec![entry], remove: Vec::new() })
+    })?;
+    let report = report.into_inner().ok_or_else(|| Error::internal("the edit made no plan"))?;
+    Ok(ChangeReport { is_changed, ..report })
+}
+
+fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let journal = call.editor.journal()?;
+    let (links, texts): (Vec<JournalEntry>, Vec<JournalEntry>) =
+        journal.of_client(CLIENT.name).rev().cloned().partition(|entry| matches!(entry.what, What::Link { .. }));
+    if links.is_empty() && texts.is_empty() {
+        return by_form(call, session);
+    }
+    let unknown = |_: &JournalEntry, _: &str, _: bool| Ok(Undone::Changed);
+    let mut report = values::undo_all(call, &texts, unknown);
+    if report.failure.is_none() {
+        report.add(values::undo_all(call, &links, unknown));
+    }
+    Ok(report)
+}
+
+/// Without a journal, removes the file of ycred's own if setup has written it.
+fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let mut report = Report::default();
+    for is_tofu in [false, true] {
+        let Ok(directories) = directories(is_tofu, session) else { continue };
+        let path = directories.configuration.join(OWN_FILE);
+        let is_ours =
+            TargetFile::read(&path)?.text.is_some_and(|text| text.starts_with("# Added by `ycred setup terraform`"));
+        if !is_ours {
+            continue;
+        }
+        call.editor
+            .edit(&path, OwnerLock::None, |_, _| Ok(EditPlan { after: None, put: Vec::new(), remove: Vec::new() }))?;
+        let mut change = ChangeReport::new(CLIENT.name, &path, "credentials_helper");
+        change.is_changed = true;
+        change.summary = "credentials_helper: removed the file".to_owned();
+        report.changes.push(change);
+        break;
+    }
+    Ok(report)
+}
+
+fn uses(session: &Session<'_>) -> Vec<Use> {
+    let mut files = main_files(session);
+    for is_tofu in [false, true] {
+        if let Ok(directories) = directories(is_tofu, session) {
+            files.extend(extra_files(&directories.configuration));
+            files.push(directories.configuration.join(OWN_FILE));
+        }
+    }
+    files.dedup();
+    let mut uses: Vec<Use> = Vec::new();
+    for file in files {
+        let text = TargetFile::read(&file).ok().and_then(|target| target.text).unwrap_or_default();
+        for (_, helper) in helpers(&text) {
+            if helper.starts_with("ycred") && !uses.iter().any(|known| known.file == file) {
+                uses.push(Use { file: file.clone(), label: helper });
+            }
+        }
+    }
+    uses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helpers_are_found_outside_comments_and_strings() {
+        let text = "# credentials_helper \"a\" {}\n/* credentials_helper \"b\" */\nx = \"credentials_helper \\\"c\\\"\"\n// y\n\
+                    credentials_helper \"vault\" {\n  args = [\"z\"]\n}\ncredentials \"host\" {}\n";
+        assert_eq!(helpers(text), [(5, "vault".to_owned())]);
+        assert_eq!(helpers("{\"credentials_helper\": {\"ycred\": {}}}"), [(1, "ycred".to_owned())]);
+        assert_eq!(helpers("credentials_helper ycred {}\n\"unclosed"), []);
+    }
+}
