@@ -13,6 +13,7 @@ pub mod login;
 mod logout;
 mod refresh;
 mod revoke;
+mod serve;
 mod setup;
 mod r#use;
 
@@ -27,6 +28,7 @@ pub const COMMANDS: &[&Command] = &[
     &setup::SETUP,
     &setup::UNSETUP,
     &exec::COMMAND,
+    &serve::COMMAND,
     &env::COMMAND,
     &refresh::COMMAND,
     &login::COMMAND,

@@ -1,4 +1,5 @@
-//! `exec --serve`: runs a child process next to a local endpoint that always has valid credentials.
+//! `exec --serve`: runs a child process next to a local endpoint that always has valid credentials. `serve` ([`alone`])
+//! is the same without a child.
 //!
 //! There are three threads:
 //!
@@ -37,6 +38,7 @@ use crate::system::process::ParentEnd;
 use crate::system::signals::{SignalEvent, Signals};
 use crate::system::{process, signals};
 
+pub mod alone;
 mod credentials;
 mod endpoints;
 mod refresher;
@@ -65,23 +67,23 @@ pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitS
     let with_code = |error: Error| (error, NO_TOKEN);
     let ServeOptions { program, arguments, profile, options, first, with_token } = serve_options;
     let own_user = process::effective_uid();
-    let listener = Listener::bind(0, Some(own_user)).and_then(|listener| listener.check().map(|()| listener)).map_err(
-        |error| {
+    let listener = Listener::bind(0, Some(vec![own_user]))
+        .and_then(|listener| listener.check().map(|()| listener))
+        .map_err(|error| {
             with_code(
                 Error::unavailable(format!("exec --serve: cannot listen on 127.0.0.1: {}", describe(&error)))
                     .hint("check that the loopback interface is up, or run without --serve"),
             )
-        },
-    )?;
+        })?;
     let port = listener.port();
-    let user = match listener.users_unknown() {
-        None => Some(own_user),
+    let users = match listener.users_unknown() {
+        None => vec![own_user],
         Some(why) => {
             let consequence =
                 "no metadata endpoint, so the program gets the token in its environment, where it is not renewed";
             let cause = "cannot determine the user of a connection";
             (session.print_stderr)(&error::line("warning", &format!("exec --serve: {consequence}: {cause}: {why}")));
-            None
+            Vec::new()
         }
     };
     let password = random::secret::<32>().map_err(with_code)?;
@@ -93,34 +95,17 @@ pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitS
         // A ycred that the child runs uses the endpoint, like other programs.
         changes.push(Change::Unset(env::YCRED_SERVICE_ACCOUNT_ID.to_owned()));
     }
-    changes.extend(endpoint_changes(port, user.is_some(), &password, session.environment));
-    if with_token || user.is_none() {
+    changes.extend(endpoint_changes(port, !users.is_empty(), &password, session.environment));
+    if with_token || users.is_empty() {
         let expires = first.advertised(session.clock.now());
         changes.extend(token_changes(&profile, &first.credential.secret, expires));
     }
 
-    let (task_sender, tasks) = mpsc::channel();
-    let server =
-        Server { clock: session.clock, user, password, credentials: Arc::clone(&credentials), refresher: task_sender };
-    let refresher = RefresherSetup::new(session, profile, options, credentials);
-    let started = thread::Builder::new()
-        .name("server".into())
-        .spawn(move || handle_requests(&listener, &server))
-        .and_then(|_| {
-            let print_stderr = session.print_stderr;
-            thread::Builder::new().name("refresher".into()).spawn(move || {
-                // If the refresher panics, the server still answers from the cache.
-                if catch_unwind(AssertUnwindSafe(|| refresher.run(&tasks))).is_err() {
-                    print_stderr(&error::line("error", "bug in ycred: exec --serve no longer renews credentials"));
-                }
-            })
-        });
-    let mut signals = started.and_then(|_| Signals::catch()).map_err(|error| {
-        with_code(
-            Error::unavailable(format!("exec --serve: {}", describe(&error)))
-                .hint("check the limits on processes and open files (ulimit -a), then try again"),
-        )
-    })?;
+    let setup = RefresherSetup::new(session, profile, options, Arc::clone(&credentials));
+    let endpoints = Endpoints { name: "exec --serve", listener, users, password: Some(password), credentials };
+    let started = endpoints.start(setup, session);
+    let mut signals =
+        started.and_then(|()| Signals::catch()).map_err(|error| with_code(error_at_start("exec --serve", &error)))?;
     let search = session.environment.get(env::PATH).map(ToOwned::to_owned);
     let launch = Launch { program, arguments, changes, search };
     let mut command = launch.command();
@@ -131,6 +116,40 @@ pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitS
     watch(&mut child, &mut signals)
         .or_else(|_| child.wait())
         .map_err(|error| with_code(Error::internal("cannot wait for the program").because(error)))
+}
+
+/// The endpoints of this process, ready to start.
+struct Endpoints {
+    /// The name of the command, for messages.
+    name: &'static str,
+    listener: Listener,
+    users: Vec<u32>,
+    password: Option<Secret>,
+    credentials: Arc<CredentialStore>,
+}
+
+impl Endpoints {
+    /// Starts the server and the refresher, each in its own thread.
+    fn start(self, setup: RefresherSetup, session: &Session<'_>) -> io::Result<()> {
+        let Self { name, listener, users, password, credentials } = self;
+        let (task_sender, tasks) = mpsc::channel();
+        let server = Server { clock: session.clock, users, password, credentials, refresher: task_sender };
+        thread::Builder::new().name("server".into()).spawn(move || handle_requests(&listener, &server))?;
+        let print_stderr = session.print_stderr;
+        thread::Builder::new().name("refresher".into()).spawn(move || {
+            // If the refresher panics, the server still answers from the cache.
+            if catch_unwind(AssertUnwindSafe(|| setup.run(&tasks))).is_err() {
+                print_stderr(&error::line("error", &format!("bug in ycred: {name} no longer renews credentials")));
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// Returns the error if a thread or a pipe could not be created.
+fn error_at_start(name: &str, error: &io::Error) -> Error {
+    Error::unavailable(format!("{name}: {}", describe(error)))
+        .hint("check the limits on processes and open files (ulimit -a), then try again")
 }
 
 /// Handles requests until the process ends.

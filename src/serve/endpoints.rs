@@ -1,8 +1,8 @@
-//! The HTTP endpoints of `exec --serve`.
+//! The HTTP endpoints of `exec --serve` and `serve`.
 //!
 //! * The metadata service, as the Yandex Cloud SDKs use it (cloud documentation,
 //!   `compute/operations/vm-connect/auth-inside-vm.md`). Its protocol has no password, so ycred answers only programs
-//!   of its own user.
+//!   of listed users: its own user, or those that `--allow-uid` lists.
 //! * AWS container credentials (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>).
 //!   They require the password that ycred gives to the child.
 
@@ -24,12 +24,13 @@ const TOKEN: &str = "/computeMetadata/v1/instance/service-accounts/default/token
 /// The path of the access keys. Any path would do, because the child gets the whole URL.
 pub const ACCESS_KEY: &str = "/credentials";
 
-/// Answers the child's requests.
+/// Answers the requests of the child, or of the listed users.
 pub struct Server {
     pub clock: &'static dyn Clock,
-    /// The user of this process. `None` disables the metadata endpoint, because the user of a connection is unknown.
-    pub user: Option<u32>,
-    pub password: Secret,
+    /// The users that may use the metadata endpoint. Empty if the user of a connection cannot be determined.
+    pub users: Vec<u32>,
+    /// The password of the access keys. `None` disables that endpoint, because there is no child to give it to.
+    pub password: Option<Secret>,
     pub credentials: Arc<CredentialStore>,
     pub refresher: Sender<RefreshTask>,
 }
@@ -58,19 +59,19 @@ impl Server {
     /// Returns the requested kind of credential, or the response to a request that is not allowed.
     fn authorize(&self, request: &LocalRequest) -> Result<CredentialKind, LocalResponse> {
         let refuse = |status: u16, why: &str| Err(LocalResponse::text(status, format!("{why}\n")));
-        if request.path == ACCESS_KEY {
+        if let Some(password) = self.password.as_ref().filter(|_| request.path == ACCESS_KEY) {
             return match request.header("authorization") {
-                Some(presented) if is_same(presented, &self.password) => Ok(CredentialKind::AccessKey),
+                Some(presented) if is_same(presented, password) => Ok(CredentialKind::AccessKey),
                 Some(_) => refuse(403, "wrong authorization token"),
                 None => refuse(401, "missing authorization token"),
             };
         }
-        let Some(own_user) = self.user.filter(|_| request.path.starts_with(METADATA)) else {
+        if self.users.is_empty() || !request.path.starts_with(METADATA) {
             return refuse(404, "not found");
-        };
+        }
         // Checked first, so that other users cannot find out which paths exist.
-        if request.user != Some(own_user) {
-            return refuse(403, "only programs of the user who started ycred may use this endpoint");
+        if !request.user.is_some_and(|user| self.users.contains(&user)) {
+            return refuse(403, "this user may not use this endpoint");
         }
         if request.header("metadata-flavor").is_none_or(|flavor| !flavor.eq_ignore_ascii_case("google")) {
             return refuse(403, "missing header Metadata-Flavor: Google");

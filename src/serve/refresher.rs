@@ -4,13 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::diagnostics::{Diagnostics, LogFile, Warning};
 use crate::base::environment::Environment;
-use crate::base::error::{self, Error};
+use crate::base::error::{self, Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::cache::{attempt, failure};
 use crate::disk::places::Places;
@@ -48,6 +48,7 @@ pub struct RefresherSetup {
     options: Options,
     credentials: Arc<CredentialStore>,
     printed_warnings: BTreeSet<Warning>,
+    end: Option<Sender<Result<()>>>,
 }
 
 impl RefresherSetup {
@@ -69,7 +70,15 @@ impl RefresherSetup {
             options: Options { force_refresh: false, ..options },
             credentials,
             printed_warnings: printed_warning.into_iter().collect(),
+            end: None,
         }
+    }
+
+    /// Makes the refresher fetch the first token itself. If the cloud rejects it, or the profile is wrong, the refresher
+    /// sends the error and ends.
+    #[must_use]
+    pub fn ending_with(self, end: Sender<Result<()>>) -> Self {
+        Self { end: Some(end), ..self }
     }
 
     /// Runs the refresher until the server stops.
@@ -87,7 +96,7 @@ impl RefresherSetup {
             process_began: self.began,
             request_started: Cell::new(Duration::ZERO),
         };
-        let refresher = Refresher {
+        let mut refresher = Refresher {
             session: &session,
             profile: &self.profile,
             options: &self.options,
@@ -96,7 +105,10 @@ impl RefresherSetup {
             // An access key is not fetched before the first request for one, because few programs use it.
             states: [RefreshState { is_in_use: true, ..RefreshState::default() }, RefreshState::default()],
         };
-        refresher.run(tasks);
+        match self.end.map(|end| refresher.fetch_first().map_err(|error| end.send(Err(error)))) {
+            Some(Err(_)) => {}
+            _ => refresher.run(tasks),
+        }
     }
 }
 
@@ -141,6 +153,26 @@ struct RefreshState {
 }
 
 impl Refresher<'_> {
+    /// Fetches the first token.
+    ///
+    /// # Errors
+    /// Why no token was issued, if trying again would not help.
+    fn fetch_first(&mut self) -> Result<()> {
+        let session = self.session;
+        session.request_started.set(session.clock.elapsed());
+        let kind = CredentialKind::Token;
+        match session.obtain_resource(self.profile, self.options, &kind.resource(), Duration::ZERO) {
+            Ok(first) => self.credentials.remember(kind, &first, session.clock.now()),
+            Err(error) if error.kind == Kind::Unavailable => {
+                (session.print_stderr)(&error.render());
+                let until = session.clock.now().plus(failure::failure_lifetime(&error));
+                self.states[kind as usize].failure = Some((error, until));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     fn run(mut self, tasks: &Receiver<RefreshTask>) {
         loop {
             match tasks.recv_timeout(self.pause()) {

@@ -126,11 +126,11 @@ pub struct Listener {
 impl Listener {
     /// Listens on a port of 127.0.0.1. 0 selects a free port.
     ///
-    /// If `allowed` is set and users can be determined, the connections of other users are rejected.
+    /// If `allowed` is set and users can be determined, the connections of users other than these are rejected.
     ///
     /// # Errors
     /// The port is in use, or there is no loopback interface.
-    pub fn bind(port: u16, allowed: Option<u32>) -> io::Result<Self> {
+    pub fn bind(port: u16, allowed: Option<Vec<u32>>) -> io::Result<Self> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let port = socket.local_addr()?.port();
         let (users, users_unknown) = match PeerUsers::of(port) {
@@ -179,7 +179,7 @@ impl Drop for Listener {
 /// Decides whose connections are served.
 struct Door {
     users: Option<PeerUsers>,
-    allowed: Option<u32>,
+    allowed: Option<Vec<u32>>,
 }
 
 impl Door {
@@ -190,10 +190,10 @@ impl Door {
     fn user(&self, peer: SocketAddr) -> Result<Option<u32>, LocalResponse> {
         let Some(users) = &self.users else { return Ok(None) };
         let user = users.user(peer);
-        match self.allowed {
+        match &self.allowed {
             // A connection that its peer has closed has no user.
-            Some(allowed) if user != Some(allowed) => {
-                Err(LocalResponse::text(403, "only programs of the user who started ycred may connect\n"))
+            Some(allowed) if !user.is_some_and(|user| allowed.contains(&user)) => {
+                Err(LocalResponse::text(403, "this user may not connect to ycred\n"))
             }
             _ => Ok(user),
         }
@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn another_user_is_rejected_and_a_connection_without_a_request_loses_its_place() {
         let own = crate::system::process::effective_uid();
-        let other = Listener::bind(0, Some(own.wrapping_add(1))).expect("a port");
+        let other = Listener::bind(0, Some(vec![own.wrapping_add(1)])).expect("a port");
         assert_eq!(other.users_unknown(), None);
         let response = |port: u16| {
             let mut peer = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connects");
@@ -408,7 +408,7 @@ mod tests {
         };
         // The response comes before any request.
         assert!(response(other.port()).starts_with("HTTP/1.1 403 "));
-        let listener = Listener::bind(0, Some(own)).expect("a port");
+        let listener = Listener::bind(0, Some(vec![own])).expect("a port");
         let began = Instant::now();
         assert_eq!(response(listener.port()), "", "closed without a response");
         assert!(began.elapsed() < TRANSFER);

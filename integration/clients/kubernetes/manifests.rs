@@ -10,7 +10,7 @@ use crate::harness::Sandbox;
 use crate::packages;
 
 /// The directories with manifests.
-pub const DIRECTORIES: [&str; 2] = ["kubelet", "pull-secret"];
+pub const DIRECTORIES: [&str; 3] = ["kubelet", "pull-secret", "sidecar"];
 /// The versions of Kubernetes whose schemas the manifests follow.
 const VERSIONS: [&str; 3] = ["1.31", "1.34", "1.37"];
 
@@ -110,5 +110,5 @@ fn every_container_is_restricted_and_has_limits() {
             }
         }
     }
-    assert!(checked >= 5, "{checked} containers");
+    assert!(checked >= 8, "{checked} containers");
 }

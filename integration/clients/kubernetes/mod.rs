@@ -6,3 +6,4 @@ mod kubelet;
 mod manifests;
 mod pod;
 mod pull_secret;
+mod sidecar;

@@ -1,5 +1,6 @@
 //! `exec --serve`: a child that can get a valid token and access keys for as long as it runs.
 
+mod alone;
 mod child;
 mod endpoints;
 mod other_users;

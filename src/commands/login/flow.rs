@@ -69,7 +69,7 @@ pub fn log_in(login: &LoginClient, options: LoginOptions, session: &Session<'_>,
     // Reserve disk space before the person spends time on a login that cannot be saved.
     let reserved_space = login_store.reserve().map_err(save_error)?;
     // Another user can read the URL in the browser's arguments, and could answer it first with a code of their own.
-    let allowed = (!peer::is_windows_subsystem()).then(process::effective_uid);
+    let allowed = (!peer::is_windows_subsystem()).then(|| vec![process::effective_uid()]);
     let listener = Listener::bind(login.port.unwrap_or(0), allowed).map_err(|error| {
         let (port, hint) = match login.port {
             Some(port) => (

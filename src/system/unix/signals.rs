@@ -165,13 +165,24 @@ pub struct Signals(PipeReader);
 impl Signals {
     /// Catches SIGCHLD and the signals to forward.
     ///
-    /// Signals that were ignored when ycred started stay ignored (nohup(1), background jobs of a shell). The others are
-    /// unblocked, because a parent may have blocked them (signalfd(2)).
-    ///
     /// # Errors
     /// No descriptors are left.
     pub fn catch() -> io::Result<Self> {
         reset_sigchld();
+        Self::catch_these(FORWARDED.iter().chain(&[libc::SIGCHLD]))
+    }
+
+    /// Catches the signals that ask a process to end. The first process of a container ignores them otherwise.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn catch_end() -> io::Result<Self> {
+        Self::catch_these([libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT].iter())
+    }
+
+    /// Signals that were ignored when ycred started stay ignored (nohup(1), background jobs of a shell). The others are
+    /// unblocked, because a parent may have blocked them (signalfd(2)).
+    fn catch_these<'a>(signals: impl Iterator<Item = &'a i32>) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let writer = writer.into_raw_fd();
         HANDLER_PIPE.store(writer, Ordering::Relaxed);
@@ -182,7 +193,7 @@ impl Signals {
             libc::fcntl(writer, libc::F_SETFL, libc::O_NONBLOCK);
             let mut unblocked: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut unblocked);
-            for signal in FORWARDED.iter().chain(&[libc::SIGCHLD]) {
+            for signal in signals {
                 if matches!(handler_of(*signal), None | Some(libc::SIG_IGN)) {
                     continue;
                 }
@@ -197,6 +208,14 @@ impl Signals {
             let _ = INHERITED_MASK.set(inherited_mask);
         }
         Ok(Self(reader))
+    }
+
+    /// Waits for the first signal.
+    ///
+    /// # Errors
+    /// Reading the pipe failed, which is not expected.
+    pub fn wait_for_any(&mut self) -> io::Result<()> {
+        self.0.read_exact(&mut [0; 2])
     }
 
     /// Waits for the next event.
