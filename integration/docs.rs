@@ -31,7 +31,9 @@ fn read(relative: impl AsRef<Path>) -> String {
 /// Returns the paths of the Markdown pages: the root, docs/, packaging/ and the emulator.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
-    for directory in ["", "docs", "docs/hooks", "docs/reference", "packaging", "integration/emulator"] {
+    for directory in
+        ["", "docs", "docs/hooks", "docs/kubernetes", "docs/reference", "packaging", "integration/emulator"]
+    {
         let entries = fs::read_dir(root().join(directory)).unwrap_or_else(|error| panic!("{directory}: {error}"));
         let files = entries.map(|entry| entry.expect("a directory entry").path());
         pages.extend(files.filter(|path| path.extension().is_some_and(|extension| extension == "md")));

@@ -36,7 +36,7 @@ pub fn kubectl() -> Option<PathBuf> {
 }
 
 /// Starts an API server with just enough for `kubectl get --raw /version` and `kubectl get namespaces`.
-fn api_server(authority: &Authority, gate: Gate) -> TestServer {
+pub fn api_server(authority: &Authority, gate: Gate) -> TestServer {
     TestServer::tls(authority, move |request: &Request| {
         if !gate.admits_bearer(request) {
             return json_response(

@@ -31,11 +31,15 @@ impl ApiServer {
         ApiServer { server, secret }
     }
 
+    /// Returns the value of a key of the Secret.
+    pub fn value(&self, key: &str) -> String {
+        let encoded = lock(&self.secret)["data"][key].as_str().expect("a string").to_owned();
+        String::from_utf8(base64::engine::general_purpose::STANDARD.decode(encoded).expect("base64")).expect("UTF-8")
+    }
+
     /// Returns the Secret's `.dockerconfigjson`.
     pub fn docker_config(&self) -> Value {
-        let encoded = lock(&self.secret)["data"][".dockerconfigjson"].as_str().expect("a string").to_owned();
-        let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).expect("base64");
-        serde_json::from_slice(&decoded).expect("JSON")
+        serde_json::from_str(&self.value(".dockerconfigjson")).expect("JSON")
     }
 
     /// Returns the method and the path of every request for a Secret.
@@ -91,9 +95,11 @@ fn respond(request: &Request, rules: &Value, secret: &mut Value) -> Response {
                 assert_eq!(request.header("content-type"), Some("application/strategic-merge-patch+json"));
                 merge(secret, &body);
                 let data = secret["data"].as_object().expect("an object");
+                // Only the values of this type of Secret must be JSON.
+                let is_docker_config = secret["type"] == "kubernetes.io/dockerconfigjson";
                 let is_valid = data.values().all(|value| {
                     let decoded = base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap_or("-"));
-                    decoded.is_ok_and(|bytes| serde_json::from_slice::<Value>(&bytes).is_ok())
+                    decoded.is_ok_and(|bytes| !is_docker_config || serde_json::from_slice::<Value>(&bytes).is_ok())
                 });
                 if !is_valid {
                     return status(422, "Invalid");

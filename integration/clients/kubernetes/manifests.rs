@@ -41,10 +41,10 @@ pub fn of_kind<'a>(documents: &'a [Value], kind: &str) -> &'a Value {
     found[0]
 }
 
-/// Returns the pod template of a DaemonSet, a CronJob or a Pod.
+/// Returns the specification of the pods of an object.
 pub fn pod_of(document: &Value) -> &Value {
     match document["kind"].as_str() {
-        Some("DaemonSet" | "Deployment") => &document["spec"]["template"]["spec"],
+        Some("DaemonSet" | "Deployment" | "StatefulSet") => &document["spec"]["template"]["spec"],
         Some("CronJob") => &document["spec"]["jobTemplate"]["spec"]["template"]["spec"],
         _ => &document["spec"],
     }

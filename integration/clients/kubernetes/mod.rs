@@ -4,6 +4,7 @@
 mod api_server;
 mod kubelet;
 mod manifests;
+mod pages;
 mod pod;
 mod pull_secret;
 mod sidecar;

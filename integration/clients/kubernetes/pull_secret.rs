@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::api_server::{API_TOKEN, ApiServer, NAMESPACE};
 use super::manifests::{documents, of_kind, packaging, pod_of, rendered};
+use super::pages::block;
 use super::pod::Pod;
 use crate::authority::Authority;
 use crate::clients::client::assert_not_stored;
@@ -103,7 +104,9 @@ fn the_job_puts_a_token_for_each_registry_into_the_secret() {
     );
     // The token is in the Secret and in the volume that stays in memory, and nowhere else.
     fs::remove_file(file).expect("removed");
-    fs::remove_dir_all(pod.volume("work")).expect("removed");
+    for volume in ["work", "tools"] {
+        fs::remove_dir_all(pod.volume(volume)).expect("removed");
+    }
     assert_not_stored(&world.sandbox, &token);
 }
 
@@ -119,11 +122,11 @@ fn the_job_needs_every_verb_of_its_role_and_no_other() {
         let Some(pod) = cluster.pod(&api) else { return };
         pod.container("ycred").run().succeeds();
         pod.container("kubectl").run().fails().stderr_has("Forbidden");
-        assert_eq!(api.docker_config(), serde_json::json!({"auths": {}}));
+        assert_eq!(api.docker_config(), json!({"auths": {}}));
         fs::remove_dir_all(cluster.world.sandbox.path("caches/volumes")).expect("removed");
     }
     assert_eq!(cluster.role()["rules"].as_array().map(Vec::len), Some(1));
-    assert_eq!(cluster.role()["rules"][0]["resourceNames"], serde_json::json!(["ycred-pull-secret"]));
+    assert_eq!(cluster.role()["rules"][0]["resourceNames"], json!(["ycred-pull-secret"]));
 }
 
 #[test]
@@ -140,6 +143,26 @@ fn if_no_token_can_be_obtained_the_job_fails_with_the_reason_and_the_secret_stay
     // A registry that the token must not be sent to.
     let pod = pod.env("YCRED_SERVICE_ACCOUNT_ID", &cluster.account).env("REGISTRIES", "cr.yandex registry.example.com");
     pod.container("kubectl").run().exits(2).stderr_has("registry.example.com");
-    assert_eq!(api.docker_config(), serde_json::json!({"auths": {}}));
+    assert_eq!(api.docker_config(), json!({"auths": {}}));
     assert_eq!(api.requests_for_secrets(), Vec::<String>::new());
+}
+
+#[test]
+fn with_the_script_of_the_page_the_job_renews_a_password_for_argo_cd() {
+    let Some(mut cluster) = Cluster::new() else { return };
+    cluster.secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "my-registry"},
+        "type": "Opaque", "data": {"username": "aWFt"}});
+    for manifest in &mut cluster.manifests {
+        if manifest["kind"] == "Role" {
+            manifest["rules"][0]["resourceNames"] = json!(["my-registry"]);
+        } else if manifest["kind"] == "CronJob" {
+            let template = &mut manifest["spec"]["jobTemplate"]["spec"]["template"];
+            template["spec"]["containers"][0]["args"] = json!([block("argo-cd", "sh")]);
+        }
+    }
+    let api = cluster.api_server(cluster.role());
+    let Some(pod) = cluster.pod(&api) else { return };
+    pod.container("ycred").run().succeeds();
+    pod.container("kubectl").run().succeeds().stderr_is_empty().stdout_has("secret/my-registry patched");
+    assert_eq!((api.value("username"), api.value("password")), ("iam".to_owned(), cluster.world.last_token()));
 }
