@@ -293,7 +293,7 @@ impl Entry<'_> {
         clock: &dyn Clock,
     ) -> Result<Record, Box<(Record, io::Error)>> {
         // The token may be one of a file that was replaced, and put back, in the meantime.
-        if !self.snapshot().is_ok_and(|after| after == *files) {
+        if !self.snapshot(clock).is_ok_and(|after| after.agrees_with(files)) {
             return Ok(attempt.record(&self.settings, files, before, requirements, rules));
         }
         let guard = self.slot.lock_directory(clock);
@@ -333,8 +333,8 @@ impl Entry<'_> {
     ///
     /// # Errors
     /// Profile (3): a file cannot be read.
-    pub fn snapshot(&self) -> Result<Snapshot> {
-        Snapshot::take(self.files)
+    pub fn snapshot(&self, clock: &dyn Clock) -> Result<Snapshot> {
+        Snapshot::take(self.files, clock)
     }
 
     /// Deletes `token`, which a server rejected, from the record. Returns true if it was the stored one.
@@ -405,8 +405,14 @@ mod tests {
         fn store_of(&self, caller: &Caller, outcome: Result<Credential>, before: Option<&Record>) -> Record {
             let entry = self.cache.entry(&self.identity);
             let attempt = attempt(&outcome, caller);
-            let stored =
-                entry.store_attempt(&entry.snapshot().expect("no files"), &attempt, before, &ANY, &PLAIN, &clock());
+            let stored = entry.store_attempt(
+                &entry.snapshot(&clock()).expect("no files"),
+                &attempt,
+                before,
+                &ANY,
+                &PLAIN,
+                &clock(),
+            );
             stored.map_err(|unwritten| unwritten.1).expect("stored")
         }
 
@@ -499,6 +505,32 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_stored_if_a_key_was_replaced_during_the_fetch_even_if_it_was_put_back() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let key = directory.path().join("key");
+        let write = |content: &str| store::write_config(&key, content.as_bytes(), true).expect("written");
+        write("A");
+        let cache = Cache::new(Ok(directory.path().join("cache")));
+        let identity = Identity::of("test").with_file("key-file", &key);
+        let entry = cache.entry(&identity);
+        entry.slot.prepare().expect("prepared");
+        let (outcome, caller) = (Ok(token("t1.of-b", HOUR, HOUR)), Caller::default());
+        let before = entry.snapshot(&clock()).expect("the key");
+        write("B");
+        write("A");
+        let stored = entry.store_attempt(&before, &attempt(&outcome, &caller), None, &ANY, &PLAIN, &clock());
+        assert_eq!(
+            secret_of(&stored.map_err(|_| ()).expect("no disk error")).as_deref(),
+            Some("t1.of-b"),
+            "for this call"
+        );
+        assert!(entry.load().expect("the key").is_none(), "the token of B is not kept for A");
+        let before = entry.snapshot(&clock()).expect("the key");
+        let _ = entry.store_attempt(&before, &attempt(&outcome, &caller), None, &ANY, &PLAIN, &clock());
+        assert!(entry.load().expect("the key").is_some());
+    }
+
+    #[test]
     fn each_group_of_processes_has_a_lock_of_its_own_and_an_entry_knows_all_of_them() {
         let fixture = fixture();
         let entry = fixture.cache.entry(&fixture.identity);
@@ -538,7 +570,7 @@ mod tests {
         let caller = Caller::default();
         let attempt = attempt(&outcome, &caller);
         entry
-            .store_attempt(&entry.snapshot().expect("the key"), &attempt, None, &ANY, &PLAIN, &clock())
+            .store_attempt(&entry.snapshot(&clock()).expect("the key"), &attempt, None, &ANY, &PLAIN, &clock())
             .map_err(|_| ())
             .expect("stored");
         let is_hit = || entry.load().map(|record| record.is_some()).map_err(|error| error.kind);

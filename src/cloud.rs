@@ -8,6 +8,8 @@ pub mod installation;
 pub mod jwt;
 pub mod rpc_status;
 
+use std::path::Path;
+
 use crate::base::clock::{Clock, Deadline, Timestamp, clock_off};
 use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::base::error::Result;
@@ -33,6 +35,8 @@ pub struct Context<'a> {
     pub requirements: Requirements,
     /// The profile's name in messages.
     pub profile: &'a str,
+    /// The profile's file, if it has one. A fetch judges its directories; a hit does not have the time.
+    pub profile_file: Option<&'a Path>,
     /// The token is only exchanged for another one, so the user does not see its expiry.
     pub is_inner: bool,
 }

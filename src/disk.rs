@@ -6,3 +6,4 @@ pub mod lock;
 pub mod places;
 pub mod program;
 pub mod store;
+pub mod trust;

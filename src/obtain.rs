@@ -21,6 +21,7 @@ use crate::cloud::Context;
 use crate::cloud::http::Http;
 use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
+use crate::disk::trust;
 
 /// The time limit of a renewal in the soft window: the caller waits for it although its token is still valid.
 const SOFT_RENEWAL: Duration = Duration::from_secs(5);
@@ -102,16 +103,16 @@ impl ObtainedToken {
 /// The error of the fetch, made by this process or by another one.
 pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     let rules = match grant.caching() {
-        Caching::Never => return uncached(grant, cx),
-        Caching::Enabled(rules) => rules,
+        Caching::Enabled(rules) if grant.identity().is_complete() => rules,
+        Caching::Never | Caching::Enabled(_) => return uncached(grant, cx),
     };
     let run = Run::new(grant, cx, rules);
     let record = run.entry.load()?;
     match run.decide(record.as_ref()) {
         Decision::Serve(token) => Ok(run.serve(token)),
         Decision::Refuse(error) => Err(error),
-        Decision::Renew(credential) => Ok(run.renew(credential)),
-        Decision::Fetch => run.lead_or_wait(record),
+        Decision::Renew(credential) => check_profile_directories(cx).map(|()| run.renew(credential)),
+        Decision::Fetch => check_profile_directories(cx).and_then(|()| run.lead_or_wait(record)),
     }
 }
 
@@ -125,7 +126,12 @@ pub fn caller(way: String, shown: Option<ShownSecret>, left: Duration) -> Caller
     Caller { way, shown, fetch_time: left.mul_f64(LEADER_SHARE), renewal_time: left.min(SOFT_RENEWAL) }
 }
 
+fn check_profile_directories(cx: &Context<'_>) -> Result<()> {
+    cx.profile_file.map_or(Ok(()), trust::check_directories)
+}
+
 fn uncached(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
+    check_profile_directories(cx)?;
     let credential = grant.fetch(cx)?;
     let below_min_ttl = credential.remaining(cx.clock.now()).max < millis(cx.requirements.min_ttl);
     let token = TokenWithWarnings { credential, renewal_error: None, below_min_ttl, skew_age: SkewAge::Current };
@@ -230,7 +236,7 @@ impl<'a> Run<'a> {
         // Store the back-off before the request. If it cannot be stored, do not renew: no process would see
         // that another one is already renewing, so all would.
         let before = before.with_back_off(self.cx.clock.now());
-        let Ok(snapshot) = self.entry.snapshot() else { return unchanged(cached) };
+        let Ok(snapshot) = self.entry.snapshot(self.cx.clock) else { return unchanged(cached) };
         if !self.entry.back_off(&before, self.cx.clock) {
             return unchanged(cached);
         }
@@ -351,7 +357,7 @@ impl<'a> Run<'a> {
             }
         };
         // After the pause, in which a file may be replaced.
-        let snapshot = self.entry.snapshot()?;
+        let snapshot = self.entry.snapshot(cx.clock)?;
         let (began, budget, caller) = (cx.clock.now(), deadline.left(cx.clock), self.caller());
         if let LeaderRole::Lock(guard) | LeaderRole::Relief(guard) = role {
             guard.write_holder(began, began.plus(budget));

@@ -174,6 +174,7 @@ impl Session<'_> {
             diagnostics: self.diagnostics,
             requirements: Requirements { min_ttl, force_since },
             profile: &label,
+            profile_file: profile.settings.file.as_deref(),
             is_inner: false,
         };
         operation(&cx)

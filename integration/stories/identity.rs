@@ -4,7 +4,9 @@ use std::fs;
 
 use crate::emulator::CREATE_FOR_SERVICE_ACCOUNT;
 use crate::emulator::{Config, keys};
-use crate::expect::prints_token;
+use crate::expect::{fails_with, fails_with_hint, prints_token};
+use crate::harness::files::set_mode;
+use crate::harness::machine::require_root;
 use crate::world::World;
 
 #[test]
@@ -161,4 +163,162 @@ fn a_record_of_another_identity_under_the_same_name_is_a_miss() {
     world.edit(|record| record["settings"] = format!("source=\"x\"\naccount={}\n", keys::new_id()).into());
     assert_ne!(world.get(), token);
     assert_eq!(world.requests(), 2);
+}
+
+/// The keys that run a command, with the settings around them.
+fn command_profiles(world: &World, command: &str) -> Vec<String> {
+    let issuer = world.emulator.new_federation(crate::emulator::exchange::Algorithm::Rs256);
+    let account = world.emulator.new_service_account();
+    world.emulator.new_federated_credential(&issuer, &account, crate::sources::workload::SUBJECT);
+    let token = issuer.token(crate::sources::workload::SUBJECT);
+    let (oauth, _) = world.emulator.new_oauth();
+    for (name, output) in [("give-oauth", &oauth), ("give-subject", &token), ("give-token", &world.issue_token())] {
+        let script = format!("#!/bin/sh\necho {output}\n");
+        for directory in ["one", "two"] {
+            world.sandbox.script(format!("{directory}/{name}"), &script);
+        }
+    }
+    let (iam, auth) = (world.emulator.url(), world.emulator.auth_url());
+    [
+        format!("source = \"command\"\ncommand = [\"{command}give-token\"]\n"),
+        format!("source = \"oauth\"\niam-url = \"{iam}\"\noauth-token-command = [\"{command}give-oauth\"]\n"),
+        format!(
+            "source = \"workload\"\nauth-url = \"{auth}\"\nservice-account-id = \"{account}\"\n\
+             subject-token-command = [\"{command}give-subject\"]\n"
+        ),
+    ]
+    .map(|settings| settings + "command-env = [\"ACCOUNT\", \"REGION\"]\n")
+    .into()
+}
+
+#[test]
+fn a_command_has_one_record_for_each_home_program_and_value_of_command_env() {
+    let world = World::without_profile(Config::default());
+    let path = |directory: &str| format!("{}:/usr/bin:/bin", world.sandbox.path(directory).display());
+    for settings in command_profiles(&world, "") {
+        let source = settings.lines().next().unwrap_or_default().to_owned();
+        world.sandbox.profile("default", &settings);
+        let before = world.records().len();
+        let plain = || world.token(&[]).env("PATH", path("one"));
+        let variants: Vec<Box<dyn Fn() -> crate::harness::Call>> = vec![
+            Box::new(plain),
+            Box::new(|| plain().env("PATH", path("two"))),
+            Box::new(|| plain().env("HOME", world.sandbox.path("work"))),
+            Box::new(|| plain().env("ACCOUNT", "alice")),
+            Box::new(|| plain().env("ACCOUNT", "bob")),
+            Box::new(|| plain().env("REGION", "alice")),
+        ];
+        for (number, call) in variants.iter().enumerate() {
+            prints_token(call().run());
+            assert_eq!(world.records().len(), before + number + 1, "{source}, variant {number}");
+        }
+        for call in &variants {
+            prints_token(call().run());
+        }
+        // Another variable decides nothing, and neither does a longer way to the same program.
+        prints_token(plain().env("OTHER", "x").env("PATH", format!("/nowhere:{}", path("one"))).run());
+        assert_eq!(world.records().len(), before + variants.len(), "{source}");
+        for record in world.records() {
+            assert!(!fs::read_to_string(record).expect("UTF-8").contains("alice"), "a value may be a secret");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_reads_its_environment_never_gives_one_users_token_to_another() {
+    let world = World::without_profile(Config::default());
+    let program = world.sandbox.script("bin/give", "#!/bin/sh\nprintf 't1.%s.%s' \"$ACCOUNT\" x\n");
+    let settings =
+        format!("source = \"command\"\ncommand = [\"{}\"]\ncommand-env = [\"ACCOUNT\"]\n", program.display());
+    world.sandbox.profile("default", &settings);
+    for _ in 0..2 {
+        for name in ["alice", "bob"] {
+            assert_eq!(prints_token(world.token(&[]).env("ACCOUNT", name).run()), format!("t1.{name}.x"));
+        }
+    }
+    // `exec` removes variables that contain secrets, but not this one.
+    let run = world.sandbox.ycred(["exec", "--", "printenv", "ACCOUNT"]).env("ACCOUNT", "alice").run().exits(0);
+    assert_eq!(run.stdout, "alice\n");
+}
+
+/// A machine with the metadata service of the emulator.
+fn machine() -> World {
+    let world = World::without_profile(Config::default());
+    world.emulator.attach(Some("ajeofthemachine00000"));
+    let address = world.emulator.metadata_addr();
+    world
+        .sandbox
+        .profile("default", &format!("source = \"metadata\"\nmetadata-addr = \"{address}\"\ntimeout = \"3s\"\n"));
+    world
+}
+
+#[test]
+fn two_machines_that_share_a_home_never_share_the_token_of_their_metadata_service() {
+    if !require_root(&["unshare", "hostname"]) {
+        return;
+    }
+    let world = machine();
+    let token = world.get();
+    // A machine with another network does not reach the first one's service, and does not get its token either.
+    let ycred = crate::harness::YCRED;
+    fails_with(world.sandbox.call("unshare", ["-n", ycred, "token"]).run(), 4, &["127.0.0.1"]);
+    // One with another name asks for itself.
+    let renamed = ["-u", "sh", "-c", "hostname other && exec \"$0\" token", ycred];
+    let other = prints_token(world.sandbox.call("unshare", renamed).run());
+    assert_ne!(other, token);
+    assert_eq!((world.get(), world.emulator.calls()), (token, 2));
+}
+
+#[test]
+fn if_the_machine_cannot_be_told_from_others_no_token_of_its_metadata_service_is_kept() {
+    if !require_root(&["unshare", "mount"]) {
+        return;
+    }
+    let world = machine();
+    let account = world.emulator.new_service_account();
+    let impersonating = fs::read_to_string(world.sandbox.path("config/default.toml")).expect("a profile")
+        + &format!("iam-url = \"{}\"\nimpersonate = \"{account}\"\n", world.emulator.url());
+    world.sandbox.profile("chain", &impersonating);
+    for profile in ["default", "chain"] {
+        let hidden = [
+            "-m",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            "mount -t tmpfs none /proc/sys/kernel/random && exec \"$0\" token -p \"$1\"",
+        ];
+        let arguments = hidden.iter().copied().chain([crate::harness::YCRED, profile]);
+        let call = || world.sandbox.call("unshare", arguments.clone());
+        assert_ne!(prints_token(call().run()), prints_token(call().run()), "{profile}");
+        assert_eq!(world.records().len(), 0, "{profile}");
+    }
+}
+
+#[test]
+fn a_profile_or_ca_file_in_a_directory_that_others_can_write_is_rejected_before_a_fetch() {
+    let world = World::new();
+    let config = world.sandbox.path("config");
+    set_mode(&config, 0o777);
+    let hint = format!("chmod go-w {}", config.display());
+    fails_with_hint(world.token(&[]).run(), 3, &["default.toml", "can be written by others (mode 0777)"], &hint);
+    assert_eq!(world.emulator.calls(), 0);
+    // Users cannot replace each other's files in a directory such as /tmp.
+    set_mode(&config, 0o1777);
+    world.get();
+    set_mode(&config, 0o700);
+    // A directory above counts too.
+    let deep = world.sandbox.file("shared/mine/x.toml", world.settings().replace("key.json", "../../config/key.json"));
+    let shared = world.sandbox.path("shared");
+    set_mode(&shared, 0o777);
+    let run = world.token(&["-p", &deep.to_string_lossy(), "--force-refresh"]).run();
+    fails_with(run, 3, &["its directory", &shared.to_string_lossy()]);
+    let with_tls = World::with_tls(crate::emulator::Tls::Good);
+    let authority = with_tls.sandbox.path("shared/ca.pem");
+    with_tls.sandbox.file("shared/ca.pem", with_tls.emulator.ca_pem());
+    with_tls.configure(&format!("ca-file = \"{}\"", authority.display()));
+    with_tls.get();
+    set_mode(&with_tls.sandbox.path("shared"), 0o777);
+    fails_with(with_tls.token(&["--force-refresh"]).run(), 3, &["ca-file", "can be written by others"]);
+    assert_eq!(with_tls.requests(), 1, "the JWT was not sent to a server of somebody else");
 }

@@ -122,6 +122,8 @@ pub const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 
+/// The home directory, which programs of a profile may read their configuration from.
+pub const HOME: &str = "HOME";
 /// The directories to search for a program.
 pub const PATH: &str = "PATH";
 /// The user's shell, for `exec` without a command and `env` without `--shell`.

@@ -19,6 +19,8 @@ const ACCESS_KEY: &str = "access-key=";
 pub struct Identity {
     lines: Vec<String>,
     files: Vec<WatchedFile>,
+    /// A part is unknown, so that two accounts may have the same identity.
+    is_incomplete: bool,
 }
 
 /// A file with content that belongs to an identity.
@@ -56,7 +58,7 @@ impl MissingFile {
 impl Identity {
     /// Starts an identity with the source's name.
     pub fn of(source: &str) -> Self {
-        Self { lines: vec![line("source", source.as_ref())], files: Vec::new() }
+        Self { lines: vec![line("source", source.as_ref())], files: Vec::new(), is_incomplete: false }
     }
 
     /// Adds a setting. Uses the debug format, which is unambiguous, and lossless for paths that are not UTF-8.
@@ -106,6 +108,20 @@ impl Identity {
             absent,
         });
         self.with(key, path)
+    }
+
+    /// Adds what distinguishes this machine from others that share the home directory. Without it, nothing may be stored.
+    #[must_use]
+    pub fn with_machine(self, machine: Option<Vec<(&'static str, String)>>) -> Self {
+        match machine {
+            Some(parts) => parts.into_iter().fold(self, |identity, (name, value)| identity.with(name, value)),
+            None => Self { is_incomplete: true, ..self },
+        }
+    }
+
+    /// Returns false if a part of the identity is unknown. Then no token of it may be stored.
+    pub fn is_complete(&self) -> bool {
+        !self.is_incomplete
     }
 
     /// Adds the digest of a secret from an environment variable, so that two CI jobs never share a record.
@@ -239,6 +255,17 @@ mod tests {
         ];
         let names: std::collections::HashSet<String> = all.iter().map(Identity::name).collect();
         assert_eq!(names.len(), all.len());
+    }
+
+    #[test]
+    fn a_machine_is_a_part_of_the_identity_and_without_one_nothing_may_be_stored() {
+        let of = |host: &str| base().with_machine(Some(vec![("boot-id", "b".into()), ("host-name", host.into())]));
+        assert!(of("a").is_complete() && of("a").name() == of("a").name());
+        assert_ne!(of("a").name(), of("b").name());
+        let unknown = base().with_machine(None);
+        assert!(!unknown.is_complete() && base().is_complete());
+        // The links of a chain are built on it.
+        assert!(!unknown.clone().impersonating("a").is_complete() && !unknown.with_access_key("{}").is_complete());
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::{WatchedFile, hex, value_digest};
 use crate::system::files;
@@ -18,7 +20,17 @@ struct FileState {
     modified: i64,
     changed: i64,
     digest: String,
+    /// The file system's times are too coarse to show a change right after this state was read: the contents must be
+    /// compared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_ambiguous: bool,
 }
+
+/// How long after a change a file may change again within the same time stamp, in nanoseconds: FAT has the coarsest
+/// stamps, of two seconds.
+const COARSEST_STAMP: i64 = 2_000_000_000;
+/// The same for file systems with fractions of a second, whose stamps are those of the kernel's clock tick.
+const FINE_STAMP: i64 = 10_000_000;
 
 /// The state of an identity's files at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,14 +42,27 @@ impl Snapshot {
     ///
     /// # Errors
     /// Profile (3): a file cannot be read.
-    pub(super) fn take(files: &[WatchedFile]) -> Result<Self> {
+    pub(super) fn take(files: &[WatchedFile], clock: &dyn Clock) -> Result<Self> {
         let state = |file| {
             // Metadata first: if the file is replaced in between, the old metadata makes the next load compare
             // contents.
-            let metadata = stat(file)?;
-            Ok(FileState::new(&metadata, digest_of(file)?))
+            let mut metadata = stat(file)?;
+            let mut certainty = Certainty::of(&metadata, clock.now());
+            if let Certainty::After(wait) = certainty {
+                clock.sleep(wait);
+                metadata = stat(file)?;
+                certainty = Certainty::of(&metadata, clock.now());
+            }
+            let is_ambiguous = certainty == Certainty::Never;
+            Ok(FileState { is_ambiguous, ..FileState::new(&metadata, digest_of(file)?) })
         };
         files.iter().map(state).collect::<Result<_>>().map(Self)
+    }
+
+    /// Returns true if both are the same state of the same files, read at different times.
+    pub(super) fn agrees_with(&self, other: &Self) -> bool {
+        let certain = |state: &FileState| FileState { is_ambiguous: false, ..state.clone() };
+        self.0.iter().map(certain).eq(other.0.iter().map(certain))
     }
 
     /// Returns true if the files are unchanged. `metadata` comes from [`stat_all`].
@@ -51,11 +76,38 @@ impl Snapshot {
             return Ok(false);
         }
         for ((state, metadata), file) in self.0.iter().zip(metadata).zip(files) {
-            if !state.has_metadata(metadata) && state.digest != digest_of(file)? {
+            if (state.is_ambiguous || !state.has_metadata(metadata)) && state.digest != digest_of(file)? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+}
+
+/// Whether a file's time stamps show that its content is still the one that was read with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Certainty {
+    Now,
+    /// The file was written just now. After this time, another change has another stamp.
+    After(Duration),
+    /// The file system may store whole seconds only, and it would take too long to wait.
+    Never,
+}
+
+impl Certainty {
+    fn of(metadata: &fs::Metadata, now: Timestamp) -> Self {
+        Self::of_stamp(files::changed_nanos(metadata).max(files::modified_nanos(metadata)), now)
+    }
+
+    fn of_stamp(changed: i64, now: Timestamp) -> Self {
+        let age = now.0.saturating_mul(1_000_000).saturating_sub(changed);
+        match changed % 1_000_000_000 == 0 {
+            true if age < COARSEST_STAMP => Self::Never,
+            false if (0..FINE_STAMP).contains(&age) => {
+                Self::After(Duration::from_nanos((FINE_STAMP - age).unsigned_abs()))
+            }
+            _ => Self::Now,
+        }
     }
 }
 
@@ -102,10 +154,54 @@ impl FileState {
             modified: files::modified_nanos(metadata),
             changed: files::changed_nanos(metadata),
             digest,
+            is_ambiguous: false,
         }
     }
 
     fn has_metadata(&self, metadata: &fs::Metadata) -> bool {
-        *self == Self::new(metadata, self.digest.clone())
+        let is_ambiguous = self.is_ambiguous;
+        *self == Self { is_ambiguous, ..Self::new(metadata, self.digest.clone()) }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the tests set up files")]
+mod tests {
+    use super::*;
+    use crate::base::clock::tests::FixedClock;
+    use crate::base::identity::Identity;
+
+    #[test]
+    fn a_stamp_is_certain_once_another_change_would_have_another_one() {
+        const SECOND: i64 = 1_795_000_000;
+        let at =
+            |nanos: i64, ms: i64| Certainty::of_stamp(SECOND * 1_000_000_000 + nanos, Timestamp(SECOND * 1000 + ms));
+        // Whole seconds: the file may change again within the same two seconds.
+        assert_eq!([at(0, 0), at(0, 1999), at(0, 2000)], [Certainty::Never, Certainty::Never, Certainty::Now]);
+        assert_eq!(at(0, -60_000), Certainty::Never, "the clock of the file system is ahead");
+        // Fractions: within the same tick of the kernel's clock.
+        let wait = |ms| Certainty::After(Duration::from_millis(ms));
+        assert_eq!([at(5_000_000, 5), at(5_000_000, 14), at(5_000_000, 15)], [wait(10), wait(1), Certainty::Now]);
+        assert_eq!(at(5_000_000, 4), Certainty::Now, "a clock that is ahead by more than a tick cannot be waited for");
+    }
+
+    #[test]
+    fn an_ambiguous_stamp_does_not_count_as_equal() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("key");
+        fs::write(&path, "one").expect("written");
+        let identity = Identity::of("test").with_file("key-file", &path);
+        let clock = FixedClock::at(Timestamp(0));
+        let certain = Snapshot::take(identity.files(), &clock).expect("readable");
+        let ambiguous = Snapshot(vec![FileState { is_ambiguous: true, ..certain.0[0].clone() }]);
+        assert!(ambiguous.agrees_with(&certain));
+        // The same stamp, size and inode, as on a file system with whole seconds.
+        let metadata = stat_all(identity.files()).expect("there");
+        let is_current = |snapshot: &Snapshot| snapshot.is_current(identity.files(), &metadata).expect("readable");
+        assert!(is_current(&certain) && is_current(&ambiguous));
+        fs::write(&path, "two").expect("written");
+        assert!(is_current(&certain), "this state cannot tell");
+        assert!(!is_current(&ambiguous), "the contents are compared");
+        assert!(!certain.agrees_with(&Snapshot::take(identity.files(), &clock).expect("readable")));
     }
 }

@@ -227,7 +227,7 @@ fn profile_text(call: &CommandCall, session: &Session<'_>) -> Result<String> {
         if key.value == "FILE" {
             given = given.iter().map(|path| absolute(key.name, path, session)).collect::<Result<_>>()?;
         }
-        let is_list = given.len() > 1 || matches!(key.value, "COMMAND" | "HOST") && key.name != "endpoint";
+        let is_list = given.len() > 1 || matches!(key.name, "hosts" | "command-env") || key.value == "COMMAND";
         setting(&mut text, key.name, &given, is_list);
     }
     match values.keys().next() {

@@ -1,7 +1,7 @@
 //! Reads files that ycred does not own: keys, tokens and certificates.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -20,6 +20,14 @@ const SIZE_MAX: u64 = 1024 * 1024;
 /// # Errors
 /// Profile (3), with the path.
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    read_checked(path, |_, _| Ok(()))
+}
+
+/// [`read`], after a check of the opened file.
+///
+/// # Errors
+/// As [`read`], and those of the check, with the path.
+pub fn read_checked(path: &Path, check: impl FnOnce(&Path, &Metadata) -> Result<()>) -> Result<Zeroizing<Vec<u8>>> {
     let error_at = |why: String| Error::profile(format!("{}: {why}", path.display()));
     let opened = system::files::open_for_reading(path);
     let mut file = opened.map_err(|error| {
@@ -29,6 +37,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     if !metadata.is_file() {
         return Err(error_at("is not a regular file".into()));
     }
+    check(path, &metadata).map_err(|error| error.context(path.display()))?;
     if metadata.len() > SIZE_MAX {
         return Err(error_at(format!("is larger than {SIZE_MAX} bytes")));
     }

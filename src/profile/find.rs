@@ -11,6 +11,7 @@ use crate::base::error::{Error, Result, describe};
 use crate::base::suggest::nearest;
 use crate::disk::files;
 use crate::disk::places::Places;
+use crate::disk::trust;
 use crate::profile::file::{self, ProfileFile};
 use crate::system;
 
@@ -209,7 +210,7 @@ const MAX_SIZE: u64 = 256 * 1024;
 /// Reads a profile after checking who can write it. Returns `None` if the file does not exist.
 ///
 /// # Errors
-/// Profile (3): the file cannot be read, is too large or not UTF-8; or as [`check_trust`].
+/// Profile (3): the file cannot be read, is too large or not UTF-8; or as [`trust::check_file`].
 pub fn open(path: &Path) -> Result<Option<ProfileFile>> {
     let file = open_existing(path, drop)?;
     if file.is_none() {
@@ -250,7 +251,7 @@ fn open_existing(path: &Path, close: fn(fs::File)) -> Result<Option<ProfileFile>
     if !meta.is_file() {
         return Err(error_at(&"is not a regular file"));
     }
-    check_trust(path, &meta).map_err(|error| error.context(format!("profile {}", path.display())))?;
+    trust::check_file(path, &meta).map_err(|error| error.context(format!("profile {}", path.display())))?;
     if meta.len() > MAX_SIZE {
         return Err(error_at(&format!("is larger than {MAX_SIZE} bytes")));
     }
@@ -268,40 +269,16 @@ fn open_existing(path: &Path, close: fn(fs::File)) -> Result<Option<ProfileFile>
     Ok(Some(ProfileFile { path: path.to_owned(), text }))
 }
 
-/// Rejects a file that untrusted users can write.
+/// [`trust::check_file`], for a file that a profile names. `what` is the key.
 ///
 /// # Errors
-/// Profile (3): anyone can write the file, or it belongs to a user other than this one and root. The hint has the
-/// `chmod` or `chown` command.
-pub fn check_trust(path: &Path, meta: &fs::Metadata) -> Result<()> {
-    if system::files::mode(meta) & 0o002 != 0 {
-        return Err(Error::profile(format!("anyone may write it (mode {:04o})", system::files::mode(meta)))
-            .hint(format!("chmod o-w {}", path.display())));
-    }
-    let user = system::process::effective_uid();
-    if user != 0 && system::files::owner(meta) != user && system::files::owner(meta) != 0 {
-        return Err(Error::profile(format!(
-            "it belongs to another user ({}), who may write it",
-            system::files::owner(meta)
-        ))
-        .hint(format!(
-            "if you trust it, make it your own: sudo chown {user} {path} && chmod 600 {path}",
-            path = path.display()
-        )));
-    }
-    Ok(())
-}
-
-/// [`check_trust`], for a file that a profile names. `what` is the key.
-///
-/// # Errors
-/// As [`check_trust`]; or the file does not exist.
+/// As [`trust::check_file`]; or the file does not exist.
 pub fn check_named_file(path: &Path, what: &str) -> Result<()> {
     let meta = fs::metadata(path).map_err(|error| {
         Error::profile(format!("{what} {}: {}", path.display(), crate::base::error::describe(&error)))
             .hint(format!("correct or remove `{what}` in the profile"))
     })?;
-    check_trust(path, &meta).map_err(|error| error.context(format!("{what} {}", path.display())))
+    trust::check_file(path, &meta).map_err(|error| error.context(format!("{what} {}", path.display())))
 }
 
 /// Returns the target if a profile is an alias. `use` and `import` call this for `default.toml`.

@@ -28,6 +28,11 @@ pub const COMMON_KEYS: &[Key] = &[
     },
     Key { name: "min-ttl", value: "DURATION", about: "minimum remaining validity [default: 60s]" },
     Key { name: "timeout", value: "DURATION", about: "time limit for everything in one run [default: 20s]" },
+    Key {
+        name: "command-env",
+        value: "VARIABLE",
+        about: "variable that a command's output depends on; repeat the flag for more",
+    },
     Key { name: "cache", value: "file|none", about: "where to cache tokens [default: file]" },
 ];
 

@@ -20,6 +20,7 @@ use crate::cloud::http::HttpRequest;
 use crate::cloud::http::failure::ServerError;
 use crate::obtain::{Caching, Grant};
 use crate::sources::source::{Assignment, EnvironmentSettings, Key, Source, SourceInput, Variable};
+use crate::system;
 
 pub const SOURCE: Source = Source {
     // A VM's account can be replaced or detached, and a token cached for long would still be the old one (gosdk2,
@@ -66,7 +67,9 @@ fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
         );
     }
     let url = format!("http://{host}{PATH}");
-    let identity = Identity::of(SOURCE.name).with("metadata-addr", host.to_string());
+    // The address is the same on every machine, and a home directory may be shared.
+    let identity =
+        Identity::of(SOURCE.name).with("metadata-addr", host.to_string()).with_machine(system::machine::identity());
     Ok(Box::new(MetadataGrant { url, identity, caching: input.caching() }))
 }
 

@@ -1,9 +1,9 @@
 //! Runs a program from a profile, such as one that prints a secret, with a time limit, and captures its output.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -30,6 +30,11 @@ pub struct Program {
     /// A digest of the command line and the directory, passed in `YCRED_RUNNING`. A ycred that the program starts uses
     /// it to detect endless recursion.
     marker: String,
+    /// The file that `PATH` leads to. `None` without one.
+    resolved: Option<PathBuf>,
+    home: Option<OsString>,
+    /// The variables in `command-env`, with digests of their values.
+    variables: Vec<(String, Option<String>)>,
 }
 
 impl Program {
@@ -58,10 +63,17 @@ impl Program {
                 .error_at(key, "runs ycred with the same profile, which would recurse endlessly")
                 .hint("select another profile in the command: ycred … --profile NAME"));
         }
-        Ok(Self { command_line, directory, marker })
+        let environment = settings.environment();
+        let resolved = resolve(Path::new(&command_line[0]), &directory, environment.get(env::PATH));
+        let digest = |name: &str| environment.get(name).map(|value| hex(&value_digest(value.as_encoded_bytes())));
+        let variables = settings.list("command-env")?.into_iter().map(|name| (digest(&name), name));
+        let variables = variables.map(|(digest, name)| (name, digest)).collect();
+        let home = environment.get(env::HOME).map(|home| home.to_owned());
+        Ok(Self { command_line, directory, marker, resolved, home, variables })
     }
 
-    /// Adds the command line and the working directory to an identity.
+    /// Adds what the output may depend on to an identity: the command line, the working directory, the file that `PATH`
+    /// leads to, the home directory, and the variables in `command-env`.
     pub fn identify(&self, identity: Identity, key: &str) -> Identity {
         let identity = self.command_line.iter().enumerate().fold(identity, |identity, (index, argument)| {
             let key = format!("{key}[{index}]");
@@ -71,7 +83,13 @@ impl Program {
                 false => identity.with(&key, argument),
             }
         });
-        identity.with(&format!("{key}-directory"), &self.directory)
+        let identity = identity
+            .with(&format!("{key}-directory"), &self.directory)
+            .with_some(&format!("{key}-file"), self.resolved.as_ref())
+            .with_some(&format!("{key}-home"), self.home.as_ref());
+        self.variables.iter().fold(identity, |identity, (name, digest)| {
+            identity.with(&format!("{key}-env[{name}]"), digest.as_deref().unwrap_or_default())
+        })
     }
 
     /// Runs the program and returns its stdout. It gets an empty stdin and a process group of its own. At the deadline,
@@ -161,6 +179,16 @@ impl Program {
             error_at(Error::refused, "the output is not UTF-8".into())
         })
     }
+}
+
+/// Returns the absolute path of the file that the system will run, without resolving links: a name is searched in `path`,
+/// and relative paths start at the program's working directory.
+fn resolve(program: &Path, directory: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
+    if program.components().count() > 1 || program.is_absolute() {
+        return Some(directory.join(program));
+    }
+    let places = path.map(std::env::split_paths)?;
+    places.map(|place| directory.join(place).join(program)).find(|file| system::files::is_executable(file))
 }
 
 /// Writes `command PROGRAM`, without the arguments, because they may contain secrets.

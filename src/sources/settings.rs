@@ -244,7 +244,9 @@ impl Settings {
 
     /// Returns the values of all settings with a key that ends in `ending`.
     pub fn values_of(&self, ending: &str) -> impl Iterator<Item = &str> {
-        let entries = self.entries.iter().filter(move |entry| entry.key.ends_with(ending));
+        // `command-env` names variables that a program reads, not ycred.
+        let is_one = move |entry: &&Entry| entry.key.ends_with(ending) && entry.key != "command-env";
+        let entries = self.entries.iter().filter(is_one);
         entries.flat_map(|entry| entry.values.iter().map(String::as_str))
     }
 

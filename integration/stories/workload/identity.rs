@@ -94,6 +94,7 @@ fn a_token_in_the_request_is_the_one_exchanged() {
         cache: &cache,
         diagnostics: &diagnostics,
         profile: "profile x",
+        profile_file: None,
         requirements: ycred::cache::freshness::Requirements { min_ttl: Duration::ZERO, force_since: None },
         is_inner: false,
     };

@@ -11,7 +11,7 @@ use crate::base::environment::{Environment, SSL_CERT_DIR, SSL_CERT_FILE};
 use crate::base::error::{Error, Result};
 use crate::base::mask;
 use crate::base::pem;
-use crate::disk::files;
+use crate::disk::{files, trust};
 
 /// Returns the roots in `SSL_CERT_FILE` and `SSL_CERT_DIR`, which replace those of the machine. `None` if neither is set.
 ///
@@ -63,7 +63,13 @@ pub(super) fn read_certificates(what: &str, path: &Path) -> Result<Vec<Certifica
         Error::profile(format!("{what} {}: {why}", path.display()))
             .hint(format!("set `{what}` to a PEM file with BEGIN CERTIFICATE blocks"))
     };
-    let content = files::read(path).map_err(|error| error.context(what))?;
+    // Judges what is read, and not what has the name at another time.
+    let content = match what {
+        "ca-file" => trust::check_directories(path).and_then(|()| files::read_checked(path, trust::check_file)),
+        // The administrator's, or the user's own choice for this process.
+        _ => files::read(path),
+    };
+    let content = content.map_err(|error| error.context(what))?;
     let text = files::decode(&content);
     // Comments in bundles may have any encoding.
     let text = text.map_or_else(|_| String::from_utf8_lossy(&content).into_owned(), |text| text.to_string());

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::system::unix::os;
-use crate::system::unix::process::effective_uid;
+use crate::system::unix::process::{effective_gid, effective_uid};
 
 /// Opens a file that ycred does not own for reading. Follows links and does not block on a FIFO.
 ///
@@ -170,6 +170,19 @@ pub fn mode(metadata: &Metadata) -> u32 {
 /// Returns the owner's user id.
 pub fn owner(metadata: &Metadata) -> u32 {
     metadata.uid()
+}
+
+/// Returns true if users other than the owner, root and this user's own group can create and replace files in this
+/// directory.
+pub fn is_writable_by_others(directory: &Metadata) -> bool {
+    let mode = directory.mode();
+    let by_foreign_group = mode & 0o020 != 0 && directory.gid() != effective_gid() && directory.gid() != 0;
+    mode & 0o1000 == 0 && (mode & 0o002 != 0 || by_foreign_group)
+}
+
+/// Returns true if this is a file that somebody may execute.
+pub fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
 }
 
 /// Returns true if the file belongs to the user that this process runs as.

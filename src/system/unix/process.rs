@@ -40,6 +40,12 @@ pub fn environment() -> impl Iterator<Item = (&'static OsStr, &'static OsStr)> {
     })
 }
 
+/// Returns the effective group id.
+pub fn effective_gid() -> u32 {
+    // SAFETY: getegid takes no arguments, writes no memory and cannot fail (POSIX).
+    unsafe { libc::getegid() }
+}
+
 /// Returns the executable of this process. On Linux this works without `/proc` too.
 pub fn executable() -> Option<PathBuf> {
     std::env::current_exe().ok().or_else(os::executable)
