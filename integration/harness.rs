@@ -7,6 +7,7 @@
 
 pub mod files;
 pub mod machine;
+pub mod previous;
 pub mod strace;
 pub mod waiting;
 

@@ -209,6 +209,8 @@ const FURTHER: &[Requirement] = &[
         Tests(&["a_stopped_renewal_process_is_named_and_nobody_sends_the_token_again", "a_lock_names_its_holder"])),
     requirement("login", "calls that no token can satisfy do not renew a login one after another",
         Tests(&["a_hundred_calls_that_no_token_can_satisfy_renew_a_login_once"])),
+    requirement("upgrade", "an older ycred and this one share one login, in both directions",
+        Tests(&["an_older_ycred_and_this_one_renew_one_login_in_turns", "an_older_ycred_and_this_one_wait_for_each_others_renewal"])),
     requirement("other users", "a callback that another user answers first is rejected, and the login continues",
         Tests(&["another_users_callback_is_rejected_and_the_login_continues"])),
     requirement("other users", "idle connections of another user keep nobody from the endpoints of `exec --serve` or from a login",

@@ -347,6 +347,8 @@ impl LoginGrant {
             }
             None => format!("the login has expired or was revoked ({})", over.reason),
         };
-        Error::new(Kind::Refused, what).hint(self.login.place.absent().hint)
+        let mut error = Error::new(Kind::Refused, what).hint(self.login.place.absent().hint);
+        error.is_answer = true;
+        error
     }
 }

@@ -7,3 +7,4 @@ mod renewal;
 mod state;
 mod table;
 mod together;
+mod upgrade;

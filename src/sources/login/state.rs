@@ -96,6 +96,9 @@ pub struct RenewalFailure {
     timed_out: bool,
     /// The auth host has answered, so the failure is the same for every process.
     pub is_answer: bool,
+    /// The status of the response, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
     /// A digest of the proxy and certificate settings of the process that failed.
     pub way: String,
 }
@@ -119,7 +122,8 @@ impl RenewalFailure {
             message: error.reason(),
             hint: error.hint_text(),
             timed_out: error.has_timed_out,
-            is_answer: error.status.is_some(),
+            is_answer: error.is_answer,
+            status: error.status,
             way,
         }
     }
@@ -127,6 +131,8 @@ impl RenewalFailure {
     pub fn error(&self) -> Error {
         let mut error = Error::new(Kind::from_exit_code(self.kind), &self.message);
         error.has_timed_out = self.timed_out;
+        error.is_answer = self.is_answer;
+        error.status = self.status;
         match &self.hint {
             Some(hint) => error.hint(hint),
             None => error,
