@@ -69,6 +69,14 @@ fn after_git_has_changed_its_configuration_ours_is_taken_out_and_others_come_bac
     machine.world.sandbox.call("git", ["config", "--global", "user.name", "B"]).run().succeeds();
     machine.unsetup(&["git"]).run().succeeds();
     assert_eq!(machine.read("home/.gitconfig"), text.replace("= A", "= B"));
+    // What another helper's command line contains is not printed.
+    let secret = "[credential \"https://git.example.com\"]\n\thelper = \"!f() { echo password=s3cret; }; f\"\n";
+    machine.world.sandbox.file("home/.gitconfig", secret);
+    let run = machine.setup(&["git", "--host", "git.example.com"]).run().succeeds().never_prints("s3cret");
+    run.stdout_has("- helper = !f() …");
+    machine.unsetup(&["git"]).run().succeeds().never_prints("s3cret");
+    assert_eq!(machine.read("home/.gitconfig"), secret);
+    machine.world.sandbox.file("home/.gitconfig", text.replace("= A", "= B"));
     // Another helper was added after ours.
     machine.setup(&["git", "--host", "git.example.com"]).run().succeeds();
     let key = "credential.https://git.example.com.helper";
@@ -137,12 +145,42 @@ fn every_configuration_of_aws_comes_back_to_the_byte_and_is_written_once() {
 }
 
 #[test]
+fn after_aws_configure_has_changed_the_file_ours_is_taken_out_and_nothing_else() {
+    let machine = Machine::new();
+    machine.world.sandbox.file("home/.aws/config", "[default]\nregion = us-east-1\n");
+    machine.setup(&["aws"]).run().succeeds();
+    // `aws configure set output json --profile yc`, and `aws configure set region eu-west-1`
+    let text = machine
+        .read("home/.aws/config")
+        .replace("us-east-1", "eu-west-1")
+        .replace("[profile yc]\n", "[profile yc]\noutput = json\n");
+    machine.world.sandbox.file("home/.aws/config", &text);
+    machine.unsetup(&["aws"]).run().succeeds();
+    assert_eq!(machine.read("home/.aws/config"), "[default]\nregion = eu-west-1\n\n[profile yc]\noutput = json\n");
+    assert!(machine.journal().is_empty());
+    // Somebody has chosen another endpoint.
+    machine.world.sandbox.file("home/.aws/config", "");
+    machine.setup(&["aws"]).run().succeeds();
+    let text = machine.read("home/.aws/config").replace("https://storage.yandexcloud.net", "https://mine");
+    machine.world.sandbox.file("home/.aws/config", &text);
+    machine.unsetup(&["aws"]).run().exits(3).stderr_has("[profile yc] endpoint_url: changed since `ycred setup`");
+    assert_eq!(machine.read("home/.aws/config"), "[profile yc]\nendpoint_url = https://mine\n");
+}
+
+#[test]
 fn what_aws_would_prefer_or_cannot_read_is_refused() {
     let machine = Machine::new();
     let config = |text: &str| machine.world.sandbox.file("home/.aws/config", text);
     config("[profile yc]\ncredential_process = /opt/other --secret s3cret\n");
     let run = machine.setup(&["aws"]).run().exits(3).stderr_has("another credential_process: /opt/other");
     run.stderr_has("--force").never_prints("s3cret");
+    machine
+        .setup(&["aws", "--force"])
+        .run()
+        .succeeds()
+        .stdout_has("- credential_process: /opt/other …")
+        .never_prints("s3cret");
+    machine.unsetup(&["aws"]).run().succeeds().never_prints("s3cret");
     config("[profile yc]\naws_access_key_id = A\naws_secret_access_key = s3cret\n");
     machine.setup(&["aws"]).run().exits(3).stderr_has("has static keys").never_prints("s3cret");
     config("[profile yc]\nregion = a\n[profile yc]\nregion = b\n");
@@ -257,4 +295,36 @@ fn links_are_created_beside_ycred_and_removed() {
     machine.setup(&["links"]).run().succeeds().stdout_has("linked to ycred already");
     machine.unsetup(&["links"]).run().succeeds();
     assert_eq!(names(), ["ycred"]);
+}
+
+/// A new user has yc's files, yc's docker helper and no ycred profile.
+#[test]
+fn a_user_of_yc_moves_to_ycred_and_back_without_a_question() {
+    for _ in 0..2 {
+        let machine = Machine::new();
+        fs::remove_file(machine.path("config/prod.toml")).expect("the profile");
+        let key: serde_json::Value = serde_json::from_str(&machine.read("config/prod.json")).expect("a key");
+        fs::remove_file(machine.path("config/prod.json")).expect("the key");
+        let fields = key.as_object().expect("an object").iter();
+        let fields: String = fields.map(|(name, value)| format!("      {name}: {value}\n")).collect();
+        let yc = format!("current: prod\nprofiles:\n  prod:\n    service-account-key:\n{fields}    cloud-id: b1g\n");
+        let files = [
+            ("home/.config/yandex-cloud/config.yaml", yc),
+            ("home/.kube/config", super::yc_with("prod")),
+            ("home/.docker/config.json", "{\n  \"credHelpers\": {\n    \"cr.yandex\": \"yc\"\n  }\n}\n".to_owned()),
+        ];
+        for (path, text) in &files {
+            machine.world.sandbox.file(path, text);
+        }
+        let run = |call: crate::harness::Call| call.run().succeeds().stderr_is_empty();
+        run(machine.world.sandbox.ycred(["import", "--write"]));
+        let line = format!("user u: yc profile prod → ycred profile prod (service account {})", machine.account);
+        run(machine.setup(&["kubectl", "--all"])).stdout_has(&line);
+        run(machine.setup(&["docker"])).stdout_has("cr.yandex: yc → ycred");
+        run(machine.unsetup(&["--all"]));
+        for (path, text) in &files {
+            assert_eq!(machine.read(path), *text, "{path}");
+        }
+        assert!(machine.journal().is_empty());
+    }
 }

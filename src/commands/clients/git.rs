@@ -11,7 +11,7 @@ use crate::base::random;
 use crate::commands::clients::client::{Client, SetupCall, Use};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
-use crate::commands::clients::report::{ChangeReport, Report};
+use crate::commands::clients::report::{ChangeReport, Report, without_arguments};
 use crate::commands::clients::values;
 use crate::disk::store;
 use crate::edit::change::{EditPlan, OwnerLock};
@@ -211,7 +211,8 @@ fn setup_host(
 }
 
 fn lines(values: &[String]) -> String {
-    values.iter().map(|value| format!("helper = {value}\n")).collect()
+    let shown = |value: &String| if is_ours(value) { value.clone() } else { without_arguments(value) };
+    values.iter().map(|value| format!("helper = {}\n", shown(value))).collect()
 }
 
 /// Returns the text without ycred's own values, and whether setup has created the file.

@@ -106,6 +106,14 @@ fn clean_line(line: &str) -> String {
     format!("{}{}", &line[..indent], clean(&line[indent..]))
 }
 
+/// Returns the first word of a command that another program has configured. The others may be secrets.
+pub fn without_arguments(command: &str) -> String {
+    match command.trim().split_once(char::is_whitespace) {
+        Some((program, _)) => format!("{program} …"),
+        None => command.trim().to_owned(),
+    }
+}
+
 /// Removes the indentation that all lines but the first share.
 pub fn dedent(raw: &str) -> String {
     let indent = |line: &str| line.len() - line.trim_start().len();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
 use crate::commands::clients::client::SetupCall;
-use crate::commands::clients::report::{ChangeReport, Report, dedent};
+use crate::commands::clients::report::{ChangeReport, Report, dedent, without_arguments};
 use crate::edit::change::{EditPlan, OwnerLock, Place};
 use crate::edit::journal::{Exact, Journal, JournalEntry, Step, What, follow};
 use crate::edit::splice::{EditRefusal, Format};
@@ -127,6 +127,8 @@ fn shown(entry: &JournalEntry, text: &str) -> String {
                 _ => "",
             };
             let raw = dedent(&text[node.span.clone()]);
+            let is_foreign_command = *format == Format::Ini && !raw.contains("ycred");
+            let raw = if is_foreign_command { without_arguments(&raw) } else { raw };
             if raw.contains('\n') { raw } else { format!("{name}: {raw}") }
         }
         What::Text { ours } if text.contains(ours.as_str()) => ours.clone(),
