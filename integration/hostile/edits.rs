@@ -128,6 +128,48 @@ fn a_disk_error_at_any_step_leaves_the_file_old_or_new_and_no_lock() {
 }
 
 #[test]
+fn a_file_that_is_overwritten_in_place_survives_a_kill_at_any_step() {
+    if !require_tracer() {
+        return;
+    }
+    let machine = Machine::new();
+    // Two names for one file: replacing it would leave the other name with the old content.
+    machine.write_kubeconfig(&yc_with("prod"));
+    fs::hard_link(machine.kubeconfig(), machine.path("work/other-name")).expect("a link");
+    let sandbox = &machine.world.sandbox;
+    for call in [&["setup", "kubectl"][..], &["unsetup", "kubectl"]] {
+        let prepare = || {
+            machine.unsetup(&["kubectl"]).run().succeeds();
+            fs::write(machine.kubeconfig(), yc_with("prod")).expect("written");
+            if call[0] == "unsetup" {
+                machine.setup(&["kubectl"]).run().succeeds();
+            }
+        };
+        prepare();
+        let steps = Step::of(sandbox, |strace| traced(sandbox, strace, call));
+        let names = ["write", "ftruncate", "fsync", "openat", "unlink"];
+        let is_in_place = |step: &&Step| {
+            let is_place = step.line.contains("home/.kube/config") || step.line.contains("state/setup/copy-");
+            is_place && names.contains(&step.name.as_str())
+        };
+        let steps: Vec<&Step> = steps.iter().filter(is_in_place).collect();
+        assert!(steps.iter().any(|step| step.name == "ftruncate"), "{steps:#?}");
+        for step in steps {
+            prepare();
+            let run = traced(sandbox, &inject(step, "signal=KILL"), call).run();
+            assert_eq!(run.status.signal(), Some(libc::SIGKILL), "{step:?}\n{run}");
+            machine.setup(&["kubectl"]).run().succeeds();
+            assert!(machine.read("home/.kube/config").contains(&machine.command()), "{step:?}");
+            machine.unsetup(&["kubectl"]).run().succeeds();
+            assert_eq!(machine.read("home/.kube/config"), yc_with("prod"), "{step:?}");
+            let copies =
+                sandbox.files("state/setup").into_iter().filter(|path| path.to_string_lossy().contains("copy-"));
+            assert_eq!(copies.count(), 0, "{step:?}");
+        }
+    }
+}
+
+#[test]
 fn signals_leave_no_lock_behind() {
     if !require_tracer() {
         return;

@@ -166,11 +166,22 @@ impl Editor {
         }
     }
 
+    /// Restores a file that a killed ycred has left half written, which is possible only if it cannot be replaced.
+    fn restore_torn(&self, path: &Path) -> Result<()> {
+        let Ok(real) = std::fs::canonicalize(path) else { return Ok(()) };
+        if self.is_dry_run || !target::has_copy(&real, &self.directory) {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        target::restore_torn(&real, &self.directory)
+    }
+
     /// Reads a file, but not while its owner is changing it.
     ///
     /// # Errors
     /// As [`TargetFile::read`].
     pub fn read(&self, path: &Path, owner: OwnerLock) -> Result<TargetFile> {
+        self.restore_torn(path)?;
         let lock = match owner {
             OwnerLock::None => None,
             OwnerLock::BesideSpelled(_) => Some(path.to_owned()),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::clock::{Clock, Deadline, Timestamp};
 use crate::base::error::{Error, Result, describe};
+use crate::base::identity::{hex, value_digest};
 use crate::base::random;
 use crate::disk::{files, store};
 use crate::system;
@@ -183,20 +184,76 @@ impl TargetFile {
         }
     }
 
-    /// Replaces the content of the file. A copy of the old content exists until the new one is complete.
+    /// Replaces the content of the file. Until the new content is complete, a copy of both exists, so that the next run can
+    /// finish what a killed process has begun.
     fn overwrite(&self, text: &str, old: &str, copies: &Path) -> io::Result<()> {
         let mut file = attributes::open_for_overwriting(&self.real)?;
-        let copy = copies.join(format!("copy-{}", random::id()));
-        write_temporary(&copy, old, None)?;
+        let copy = Copy::of(&self.real, copies);
+        write_temporary(&copy.old, old, None).and_then(|()| write_temporary(&copy.new, text, None)).inspect_err(
+            |_| {
+                copy.remove();
+            },
+        )?;
         let written = overwrite_with(&mut file, text);
         if written.is_err() {
             // The old content fits, because it has been there.
             io::Seek::rewind(&mut file)?;
             overwrite_with(&mut file, old)?;
         }
-        let _ = fs::remove_file(&copy);
+        copy.remove();
         written
     }
+}
+
+/// Copies of a file's old and new content.
+struct Copy {
+    old: PathBuf,
+    new: PathBuf,
+}
+
+impl Copy {
+    fn of(real: &Path, copies: &Path) -> Self {
+        let name = hex(&value_digest(real.as_os_str().as_encoded_bytes())[..16]);
+        Self { old: copies.join(format!("copy-{name}.old")), new: copies.join(format!("copy-{name}.new")) }
+    }
+
+    fn remove(&self) {
+        // The new one last: without it, the old one is not used.
+        for path in [&self.old, &self.new] {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Returns true if a process has begun to replace the content of a file, and has not finished.
+pub fn has_copy(real: &Path, copies: &Path) -> bool {
+    let copy = Copy::of(real, copies);
+    copy.old.exists() || copy.new.exists()
+}
+
+/// Restores a file in which a killed process has replaced a part of the content. A file that another program has written
+/// since stays.
+///
+/// # Errors
+/// Profile (3): the file cannot be written.
+pub fn restore_torn(real: &Path, copies: &Path) -> Result<()> {
+    let copy = Copy::of(real, copies);
+    if let (Ok(old), Ok(new), Ok(current)) = (fs::read(&copy.old), fs::read(&copy.new), fs::read(real)) {
+        let written = current.iter().zip(&new).take_while(|(one, other)| one == other).count();
+        // The start of the new content, then the rest of the old one.
+        let is_torn =
+            current != new && current != old && current.get(written..) == Some(old.get(written..).unwrap_or_default());
+        if is_torn {
+            let restored = attributes::open_for_overwriting(real).and_then(|mut file| {
+                file.write_all(&old)?;
+                file.set_len(old.len() as u64)?;
+                file.sync_all()
+            });
+            restored.map_err(|error| cannot_write(real, &error))?;
+        }
+    }
+    copy.remove();
+    Ok(())
 }
 
 fn overwrite_with(file: &mut File, text: &str) -> io::Result<()> {
