@@ -11,6 +11,7 @@ mod dispatch;
 mod edits;
 mod hosts;
 mod install;
+mod kinds;
 mod other_user;
 mod places;
 mod records;

@@ -259,6 +259,11 @@ fn choose_source(call: &CommandCall, values: &BTreeMap<&'static str, Vec<String>
     })
 }
 
+/// Returns true if a path exists and is neither a file nor a directory, such as a named pipe.
+fn is_pipe(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
 /// Makes a path absolute. On the command line it is relative to the current directory, but in a profile it would be
 /// relative to the profile.
 fn absolute(key: &str, path: &str, session: &Session<'_>) -> Result<String> {
@@ -266,6 +271,13 @@ fn absolute(key: &str, path: &str, session: &Session<'_>) -> Result<String> {
         let _known = Secret::new(path.to_owned());
         return Err(Error::usage(format!("--{key}: not the path of a file; it may be a secret, so it is not shown"))
             .hint(format!("pass --{key} with the path of a file; if it has no slash, write ./NAME")));
+    }
+    // The profile would name the standard input or a pipe of this run.
+    if ["/dev/", "/proc/"].iter().any(|start| path.starts_with(start)) || is_pipe(Path::new(path)) {
+        return Err(Error::usage(format!(
+            "--{key}: {path} is gone after this run, but the profile reads the file each time"
+        ))
+        .hint(format!("save it as a file first, for example: install -m 600 {path} key.json")));
     }
     places::absolute(Path::new(path), session.places.home.as_deref())
         .map_err(|why| Error::usage(format!("{path}: {why}")))

@@ -35,7 +35,14 @@ pub fn read_checked(path: &Path, check: impl FnOnce(&Path, &Metadata) -> Result<
     })?;
     let metadata = file.metadata().map_err(|error| error_at(describe(&error)))?;
     if !metadata.is_file() {
-        return Err(error_at("is not a regular file".into()));
+        let error = error_at("is not a regular file".into());
+        return Err(match metadata.is_dir() {
+            true => error,
+            false => error.hint(
+                "a pipe can be read only once, so save it as a file; YC_SERVICE_ACCOUNT_KEY_FILE may also contain the key's \
+                 JSON itself",
+            ),
+        });
     }
     check(path, &metadata).map_err(|error| error.context(path.display()))?;
     if metadata.len() > SIZE_MAX {

@@ -48,26 +48,38 @@ impl Places {
                 .or_else(|| base.map(|base| base.config_dir().to_owned()))
                 .map(|directory| directory.join(APP)),
         };
+        let run = || (system::process::effective_uid() == 0).then(|| Path::new("/run").join(APP));
+        let service = |variable: &str| first_of(environment, variable);
+        // A default that cannot work gives way to the next one. Looked at only where there is a next one, because every
+        // cache hit would pay for it.
+        let usable = |directory: PathBuf, has_next: bool| (!has_next || can_be_made(&directory)).then_some(directory);
+        let missing = |variable| format!("there is no home directory that can be used; set {variable} to a directory");
         let cache = match directory_in(environment, env::YCRED_CACHE_DIR) {
             Some(chosen) => chosen,
-            None => match environment
+            None => environment
                 .absolute(env::XDG_CACHE_HOME)
-                .or_else(|| base.map(|base| base.cache_dir().to_owned()))
-            {
-                Some(directory) => Ok(directory.join(APP)),
-                None => first_of(environment, env::CACHE_DIRECTORY)
-                    .or_else(|| (system::process::effective_uid() == 0).then(|| Path::new("/run").join(APP)))
-                    .ok_or_else(|| format!("there is no home directory; set {} to a directory", env::YCRED_CACHE_DIR)),
-            },
+                .map(|directory| directory.join(APP))
+                .or_else(|| {
+                    let directory = base.map(|base| base.cache_dir().join(APP))?;
+                    let has_next = environment.get(env::CACHE_DIRECTORY).is_some() || has_no_real_home(environment);
+                    usable(directory, has_next)
+                })
+                .or_else(|| service(env::CACHE_DIRECTORY))
+                .or_else(run)
+                .ok_or_else(|| missing(env::YCRED_CACHE_DIR)),
         };
         let state = match directory_in(environment, env::YCRED_STATE_DIR) {
             Some(chosen) => chosen,
             None => environment
                 .absolute(env::XDG_STATE_HOME)
-                .or_else(|| base.map(|base| base.state_dir().unwrap_or_else(|| base.data_local_dir()).to_owned()))
                 .map(|directory| directory.join(APP))
-                .or_else(|| first_of(environment, env::STATE_DIRECTORY))
-                .ok_or_else(|| format!("there is no home directory; set {} to a directory", env::YCRED_STATE_DIR)),
+                .or_else(|| {
+                    let base = base?;
+                    let directory = base.state_dir().unwrap_or_else(|| base.data_local_dir()).join(APP);
+                    usable(directory, environment.get(env::STATE_DIRECTORY).is_some())
+                })
+                .or_else(|| service(env::STATE_DIRECTORY))
+                .ok_or_else(|| missing(env::YCRED_STATE_DIR)),
         };
         Ok(Self { config, cache, state, home: base.map(|base| base.home_dir().to_owned()) })
     }
@@ -115,6 +127,17 @@ pub fn absolute(path: &Path, home: Option<&Path>) -> Result<String, String> {
 fn directory_in(environment: &Environment, variable: &str) -> Option<Result<PathBuf, String>> {
     let path = PathBuf::from(environment.get(variable)?);
     Some(if path.is_absolute() { Ok(path) } else { Err(format!("{variable} must be an absolute path")) })
+}
+
+/// Returns true if `HOME` is one of the values that stand for "no home".
+fn has_no_real_home(environment: &Environment) -> bool {
+    environment.get("HOME").is_some_and(|home| home == "/" || home == "/nonexistent")
+}
+
+/// Returns true if a directory exists, or could be created below the nearest directory that exists.
+fn can_be_made(directory: &Path) -> bool {
+    let exists = |directory: &&Path| directory.symlink_metadata().is_ok();
+    directory.ancestors().find(exists).is_some_and(system::files::is_writable_directory)
 }
 
 /// Returns the first directory in a variable. systemd separates several with colons.

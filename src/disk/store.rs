@@ -80,9 +80,9 @@ pub fn refuse_foreign_directory(directory: &Path) -> io::Result<()> {
     }
 }
 
-fn is_open_to_others(metadata: &fs::Metadata) -> bool {
+fn is_open_to_everybody(metadata: &fs::Metadata) -> bool {
     let mode = system::files::mode(metadata);
-    mode & 0o022 != 0 && mode & 0o1000 == 0
+    mode & 0o002 != 0 && mode & 0o1000 == 0
 }
 
 fn is_ours(metadata: &fs::Metadata) -> bool {
@@ -235,7 +235,8 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     system::files::create_private_directories(directory)
 }
 
-/// Makes the parent of a private directory private, if other users can write to it and this user owns it.
+/// Makes the parent of a private directory private, if everybody can write to it and this user owns it. A group that may
+/// write to it is the choice of the user.
 ///
 /// They could otherwise replace the private directory. Directories with the sticky bit, such as `/tmp`, and missing
 /// ones stay unchanged.
@@ -244,7 +245,7 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
 /// The mode cannot be changed.
 pub fn tighten(directory: &Path) -> io::Result<()> {
     match fs::metadata(directory) {
-        Ok(metadata) if system::files::is_own(&metadata) && is_open_to_others(&metadata) => {
+        Ok(metadata) if system::files::is_own(&metadata) && is_open_to_everybody(&metadata) => {
             system::files::make_directory_private(directory)
         }
         _ => Ok(()),

@@ -187,11 +187,11 @@ impl KeyFile {
     /// The string is not a key file in any of these forms. The error is the one for plain JSON.
     fn read(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str(text).or_else(|error| {
-            let inner = serde_json::from_str::<Secret>(text).ok();
+            let inner = serde_json::from_str::<String>(text).ok().map(Zeroizing::new);
             let decoded = from_base64(unquoted(text));
             let others = [
                 Some(unquoted(text)),
-                inner.as_ref().map(|inner| trimmed(inner.expose())),
+                inner.as_ref().map(|inner| trimmed(inner)),
                 decoded.as_ref().map(|it| trimmed(it)),
             ];
             others.into_iter().flatten().find_map(|other| serde_json::from_str(other).ok()).ok_or(error)

@@ -48,6 +48,14 @@ pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Optio
         let userinfo = userinfo.rsplit_once("://").map_or(userinfo, |(_, userinfo)| userinfo);
         let _known = Secret::new(userinfo.to_owned());
     }
+    // The first of these ends the host, so the rest of a password would be taken for a path. curl reads it differently.
+    let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    if let Some((userinfo, _)) = after_scheme.rsplit_once('@')
+        && userinfo.contains(['/', '?', '#', '@', '[', ']', '\\', ' ', '"', '<', '>'])
+    {
+        return Err(Error::profile(format!("{name}: the user or password has a character that a URL reserves"))
+            .hint("write it percent-encoded: %2F for /, %3F for ?, %23 for #, %40 for @, %20 for a blank"));
+    }
     // A secret in place of the URL must not reach a name server.
     if mask::looks_like_secret(text.rsplit_once('@').map_or(text, |(_, rest)| rest)) {
         let _known = Secret::new(text.to_owned());

@@ -1,5 +1,7 @@
 //! Files: the few ways in which ycred opens them, and their owners and modes.
+#![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
+use std::ffi::CString;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -160,6 +162,15 @@ pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
 /// Those of symlink(2). `AlreadyExists` if the path exists.
 pub fn create_link(target: &Path, path: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, path)
+}
+
+/// Returns true if this user may create files in a directory. A read-only file system does not allow it either.
+pub fn is_writable_directory(path: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    let Ok(name) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: the string ends with NUL and outlives the call.
+    path.is_dir()
+        && unsafe { libc::faccessat(libc::AT_FDCWD, name.as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS) } == 0
 }
 
 /// Returns the permission bits, as in chmod(1).
