@@ -8,6 +8,7 @@ pub mod clock;
 pub mod loopback;
 pub mod memory;
 pub mod peer;
+pub mod verifier;
 
 mod unix;
 

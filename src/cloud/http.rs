@@ -1,6 +1,7 @@
 //! HTTP requests: proxies, TLS roots and error messages. All outgoing requests are made here.
 #![expect(clippy::disallowed_types, reason = "the only place that talks to the network")]
 
+mod connector;
 pub mod failure;
 pub mod proxy;
 mod resolver;
@@ -15,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use ureq::http::Uri;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::transport::{Connector as _, DefaultConnector};
+use ureq::unversioned::transport::Connector as _;
 use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
@@ -46,7 +47,7 @@ const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 pub struct Http {
     environment: Environment,
     ca_file: Option<PathBuf>,
-    roots: OnceCell<Arc<Vec<Certificate<'static>>>>,
+    tls: OnceCell<Arc<ClientConfig>>,
 }
 
 /// One request.
@@ -86,7 +87,7 @@ pub struct HttpResponse {
 impl Http {
     /// Creates a client. The first request reads the proxy variables and the TLS roots.
     pub fn new(environment: &Environment, ca_file: Option<&Path>) -> Self {
-        Self { environment: environment.clone(), ca_file: ca_file.map(Path::to_owned), roots: OnceCell::new() }
+        Self { environment: environment.clone(), ca_file: ca_file.map(Path::to_owned), tls: OnceCell::new() }
     }
 
     /// Returns a digest of the proxy and certificate variables. If a request fails without an answer, it may succeed for
@@ -172,7 +173,7 @@ impl Http {
         // target's name instead.
         let resolved_proxy =
             if proxy.as_ref().is_some_and(Proxy::resolve_target) { None } else { proxy_address.clone() };
-        let mut config = Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -180,14 +181,12 @@ impl Http {
             .user_agent(concat!("ycred/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(budget))
             // Without this, ureq divides the connect budget over the addresses.
-            .timeout_connect(Some(request.connect.min(budget)));
-        if uri.scheme_str() == Some("https") {
-            let roots = RootCerts::Specific(self.roots().map_err(Failure::permanent)?);
-            config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
-        }
-        let connector = DefaultConnector::default().chain(written.clone());
+            .timeout_connect(Some(request.connect.min(budget)))
+            .build();
+        let tls = (uri.scheme_str() == Some("https")).then(|| self.tls().map_err(Failure::permanent)).transpose()?;
+        let connector = connector::connector(tls).chain(written.clone());
         // Without a thread of its own where none can be started.
-        let agent = Agent::with_parts(config.build(), connector, NameResolver);
+        let agent = Agent::with_parts(config, connector, NameResolver);
         let headers = || request.headers.iter().copied().chain(proof_header);
         let sent = match request.body {
             Some((content_type, body)) => {
@@ -246,18 +245,14 @@ impl Http {
         Err(failure)
     }
 
-    fn roots(&self) -> Result<Arc<Vec<Certificate<'static>>>> {
-        if let Some(roots) = self.roots.get() {
-            return Ok(roots.clone());
+    fn tls(&self) -> Result<Arc<ClientConfig>> {
+        if let Some(config) = self.tls.get() {
+            return Ok(Arc::clone(config));
         }
-        let mut roots = match trust::chosen_roots(&self.environment)? {
-            Some(chosen) => chosen,
-            None => trust::machine_roots(),
-        };
-        if let Some(path) = &self.ca_file {
-            roots.extend(trust::read_certificates("ca-file", path)?);
-        }
-        Ok(self.roots.get_or_init(|| Arc::new(roots)).clone())
+        let roots = trust::chosen_roots(&self.environment)?;
+        let extra = self.ca_file.as_deref().map(|path| trust::read_certificates("ca-file", path)).transpose()?;
+        let config = connector::client_config(roots, extra.unwrap_or_default())?;
+        Ok(Arc::clone(self.tls.get_or_init(|| config)))
     }
 }
 

@@ -45,8 +45,8 @@ impl Places {
             // `directories` ignores the XDG variables without a home directory.
             None => environment
                 .absolute(env::XDG_CONFIG_HOME)
-                .or_else(|| base.map(|base| base.config_dir().to_owned()))
-                .map(|directory| directory.join(APP)),
+                .map(|directory| directory.join(APP))
+                .or_else(|| base.map(|base| system::files::config_directory(base, APP))),
         };
         let run = || (system::process::effective_uid() == 0).then(|| Path::new("/run").join(APP));
         let service = |variable: &str| first_of(environment, variable);

@@ -6,11 +6,22 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use directories::BaseDirs;
 
 use crate::system::unix::os;
 use crate::system::unix::process::{effective_gid, effective_uid};
+
+/// Returns the directory for the configuration of a program.
+///
+/// macOS has a place of its own. People who share their configuration with Linux machines keep it in `~/.config`, so that
+/// comes first if it exists.
+pub fn config_directory(base: &BaseDirs, program: &str) -> PathBuf {
+    let shared = cfg!(target_vendor = "apple").then(|| base.home_dir().join(".config").join(program));
+    shared.filter(|shared| shared.is_dir()).unwrap_or_else(|| base.config_dir().join(program))
+}
 
 /// Opens a file that ycred does not own for reading. Follows links and does not block on a FIFO.
 ///
