@@ -4,6 +4,7 @@
 //! the cloud, or delay a response until they release it. Time limits only stop tests that hang.
 
 mod access_keys;
+mod completions;
 mod crowds;
 mod env;
 mod every_source;
