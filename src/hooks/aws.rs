@@ -82,22 +82,11 @@ impl Exchange for Plugin {
 mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::process::flags::Options;
+    use crate::hooks::protocol::tests as protocol_tests;
 
     fn read(flags: &[(&'static str, &str)]) -> Result<Box<dyn Exchange>> {
-        let own = flags.iter().map(|(flag, value)| (*flag, (*value).to_owned())).collect();
-        let options = Options { own, ..Options::default() };
-        (HOOK.read)(
-            &Call {
-                operands: &[],
-                options: &options,
-                environment: &Environment::default(),
-                parse: |_, _| panic!("the request has no arguments"),
-            },
-            b"",
-        )
+        protocol_tests::read(&HOOK, &[], flags, "")
     }
 
     #[test]

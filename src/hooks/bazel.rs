@@ -111,20 +111,11 @@ impl Exchange for Helper {
 mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::process::flags::Options;
+    use crate::hooks::protocol::tests as protocol_tests;
 
     fn read(arguments: &[&str], input: &str) -> Result<Box<dyn Exchange>> {
-        let operands: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let options = Options::default();
-        let call = Call {
-            operands: &operands,
-            options: &options,
-            environment: &Environment::default(),
-            parse: |_, _| panic!("the request has no arguments"),
-        };
-        (HOOK.read)(&call, input.as_bytes())
+        protocol_tests::read(&HOOK, arguments, &[], input)
     }
 
     #[test]

@@ -167,18 +167,11 @@ impl Exchange for Provider {
 mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::base::environment::Environment;
     use crate::base::secret::Secret;
+    use crate::hooks::protocol::tests as protocol_tests;
 
     fn read(input: &str) -> Result<Box<dyn Exchange>> {
-        let options = Options::default();
-        let call = Call {
-            operands: &[],
-            options: &options,
-            environment: &Environment::default(),
-            parse: crate::cli::hook::parse_options,
-        };
-        (HOOK.read)(&call, input.as_bytes())
+        protocol_tests::read(&HOOK, &[], &[], input)
     }
 
     fn request(kind: &str, url: &str, args: &Value) -> String {

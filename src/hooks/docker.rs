@@ -159,21 +159,11 @@ fn failure(error: &Error) -> Reply {
 mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::process::flags::Options;
+    use crate::hooks::protocol::tests as protocol_tests;
 
     fn read(operation: &str, input: &str) -> Result<Box<dyn Exchange>> {
-        let operands = [operation.to_owned()];
-        (HOOK.read)(
-            &Call {
-                operands: &operands,
-                options: &Options::default(),
-                environment: &Environment::default(),
-                parse: |_, _| panic!("the request has no arguments"),
-            },
-            input.as_bytes(),
-        )
+        protocol_tests::read(&HOOK, &[operation], &[], input)
     }
 
     fn stdout(reply: &Reply) -> &str {
@@ -212,15 +202,7 @@ mod tests {
         let empty = read("get", "\n").expect_err("refused");
         assert_eq!(stdout(&failure(&empty)), "no credentials server URL\n", "docker's client compares this literally");
         assert!(read("store", "x").is_err() && read("frobnicate", "").is_err());
-        let reply = (HOOK.reject)(
-            &Call {
-                operands: &[],
-                options: &Options::default(),
-                environment: &Environment::default(),
-                parse: |_, _| panic!("the request has no arguments"),
-            },
-            &Error::usage("x"),
-        );
+        let reply = protocol_tests::with_call(&[], &[], |call| (HOOK.reject)(call, &Error::usage("x")));
         assert_eq!((stdout(&reply), reply.code), ("ycred: x\n", 1));
     }
 

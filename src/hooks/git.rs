@@ -192,18 +192,10 @@ impl Exchange for Helper {
 mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::base::environment::Environment;
-    use crate::process::flags::Options;
+    use crate::hooks::protocol::tests as protocol_tests;
 
     fn read(operation: &str, input: &str) -> Box<dyn Exchange> {
-        let operands = [operation.to_owned()];
-        let call = Call {
-            operands: &operands,
-            options: &Options::default(),
-            environment: &Environment::default(),
-            parse: |_, _| panic!("the request has no arguments"),
-        };
-        (HOOK.read)(&call, input.as_bytes()).expect("read")
+        protocol_tests::read(&HOOK, &[operation], &[], input).expect("read")
     }
 
     fn reply(input: &str) -> String {

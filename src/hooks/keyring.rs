@@ -110,23 +110,11 @@ impl Exchange for Helper {
 mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::process::flags::Options;
+    use crate::hooks::protocol::tests as protocol_tests;
 
     fn read(arguments: &[&str], own: &[(&'static str, &str)]) -> Result<Box<dyn Exchange>> {
-        let operands: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let own = own.iter().map(|(flag, value)| (*flag, (*value).to_owned())).collect();
-        let options = Options { own, ..Options::default() };
-        (HOOK.read)(
-            &Call {
-                operands: &operands,
-                options: &options,
-                environment: &Environment::default(),
-                parse: |_, _| panic!("the request has no arguments"),
-            },
-            b"",
-        )
+        protocol_tests::read(&HOOK, arguments, own, "")
     }
 
     #[test]
@@ -177,14 +165,7 @@ mod tests {
             [&[][..], &["set", "a", "b"], &["del", "a", "b"], &["diagnose"], &["get"], &["get", "a", "b", "c"]]
         {
             let error = read(arguments, &[]).expect_err("an error");
-            let options = Options::default();
-            let call = Call {
-                operands: &[],
-                options: &options,
-                environment: &Environment::default(),
-                parse: |_, _| panic!("the request has no arguments"),
-            };
-            let reply = (HOOK.reject)(&call, &error);
+            let reply = protocol_tests::with_call(&[], &[], |call| (HOOK.reject)(call, &error));
             assert!(reply.pass_on && reply.code == 1, "{arguments:?}");
         }
         let exchange = read(&["get", "https://cr.yandex/", "iam"], &[]).expect("read");

@@ -142,18 +142,11 @@ impl Exchange for Provider {
 mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::base::environment::Environment;
     use crate::base::error::Kind;
-    use crate::process::flags::Options;
+    use crate::hooks::protocol::tests as protocol_tests;
 
     fn read(input: &str) -> Result<Box<dyn Exchange>> {
-        let call = Call {
-            operands: &[],
-            options: &Options::default(),
-            environment: &Environment::default(),
-            parse: |_, _| panic!("the request has no arguments"),
-        };
-        (HOOK.read)(&call, input.as_bytes())
+        protocol_tests::read(&HOOK, &[], &[], input)
     }
 
     fn request(image: &str) -> String {

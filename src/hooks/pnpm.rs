@@ -52,27 +52,15 @@ impl Exchange for Helper {
 mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::process::flags::Options;
+    use crate::hooks::protocol::tests as protocol_tests;
 
     #[test]
     fn the_header_is_one_line_with_its_scheme() {
-        let read = |arguments: &[String]| {
-            let options = Options::default();
-            (HOOK.read)(
-                &Call {
-                    operands: arguments,
-                    options: &options,
-                    environment: &Environment::default(),
-                    parse: |_, _| panic!("the request has no arguments"),
-                },
-                b"",
-            )
-        };
+        let read = |operands: &[&str]| protocol_tests::read(&HOOK, operands, &[], "");
         let token = Secret::new("t1.XXX".into());
         let reply = read(&[]).expect("read").write(&IssuedToken::new(&token, Timestamp(0)));
         assert_eq!(reply.stdout.as_slice(), b"Bearer t1.XXX\n");
-        assert!(read(&["get".into()]).is_err());
+        assert!(read(&["get"]).is_err());
     }
 }

@@ -242,3 +242,27 @@ pub fn basic(token: &Secret) -> String {
     let pair = Zeroizing::new(format!("iam:{}", token.expose()));
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()))
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::cli::hook::parse_options;
+
+    /// Calls `operation` with a call that has these operands and flags of the hook's own.
+    pub fn with_call<T>(operands: &[&str], own: &[(&'static str, &str)], operation: impl FnOnce(&Call<'_>) -> T) -> T {
+        let operands: Vec<String> = operands.iter().map(|operand| (*operand).to_owned()).collect();
+        let own = own.iter().map(|(flag, value)| (*flag, (*value).to_owned())).collect();
+        let (options, environment) = (Options { own, ..Options::default() }, Environment::default());
+        operation(&Call { operands: &operands, options: &options, environment: &environment, parse: parse_options })
+    }
+
+    /// Reads a request as the hook does, with these operands, flags of its own and input.
+    pub fn read(
+        hook: &Hook,
+        operands: &[&str],
+        own: &[(&'static str, &str)],
+        input: &str,
+    ) -> Result<Box<dyn Exchange>> {
+        with_call(operands, own, |call| (hook.read)(call, input.as_bytes()))
+    }
+}

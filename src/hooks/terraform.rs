@@ -83,21 +83,11 @@ impl Exchange for Helper {
 mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::process::flags::Options;
+    use crate::hooks::protocol::tests as protocol_tests;
 
     fn read(arguments: &[&str]) -> Result<Box<dyn Exchange>> {
-        let operands: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        (HOOK.read)(
-            &Call {
-                operands: &operands,
-                options: &Options::default(),
-                environment: &Environment::default(),
-                parse: |_, _| panic!("the request has no arguments"),
-            },
-            b"",
-        )
+        protocol_tests::read(&HOOK, arguments, &[], "")
     }
 
     #[test]

@@ -93,28 +93,15 @@ impl Exchange for Print {
 mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::base::environment::Environment;
     use crate::base::secret::Secret;
-    use crate::process::flags::Options;
+    use crate::hooks::protocol::tests as protocol_tests;
 
     #[test]
     fn each_format_is_as_documented() {
         let token = Secret::new("t1.X".into());
         let issued = IssuedToken::new(&token, Timestamp(1_787_421_600_000));
         let output = |format: &str| {
-            let options = Options {
-                own: vec![("format", format.to_owned()), ("host", "cr.yandex".to_owned())],
-                ..Options::default()
-            };
-            let exchange = (HOOK.read)(
-                &Call {
-                    operands: &[],
-                    options: &options,
-                    environment: &Environment::default(),
-                    parse: |_, _| panic!("the request has no arguments"),
-                },
-                b"",
-            );
+            let exchange = protocol_tests::read(&HOOK, &[], &[("format", format), ("host", "cr.yandex")], "");
             String::from_utf8(exchange.expect("read").write(&issued).stdout.to_vec()).expect("UTF-8")
         };
         let all: Vec<String> = FORMATS.iter().map(|format| output(format)).collect();
