@@ -5,9 +5,11 @@
 /// The last argument is a list of `OUTPUT=>INPUT` steps, separated by `|`. Each input is typed once its output has
 /// appeared.
 pub const TERMINAL: &str = r#"
-import os, pty, select, sys, time
+import ctypes, os, pty, select, sys, time
 pid, master = pty.fork()
 if pid == 0:
+    # The terminal is a session of its own, which a killed test does not end: PR_SET_PDEATHSIG, SIGKILL.
+    ctypes.CDLL(None).prctl(1, 9)
     os.execvp(sys.argv[1], sys.argv[1:-1])
 steps = sys.argv[-1].encode().decode("unicode_escape")
 seen, steps, end = b"", [step.split("=>") for step in steps.split("|")], time.monotonic() + 60
