@@ -145,3 +145,27 @@ fn go_shows_the_rejection_of_a_key_with_x_after_one_iam_request() {
     assert!(run.stderr.contains(message), "{run}");
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
+
+#[test]
+fn go_gets_a_token_through_what_setup_wrote_and_the_file_comes_back() {
+    let Some(mut bench) = Bench::new(GO[1], |proxy| vec![proxy.host()]) else { return };
+    let sandbox = &mut bench.world.sandbox;
+    sandbox.unset("GOAUTH");
+    let program = sandbox.path("bin/ycred").display().to_string();
+    std::os::unix::fs::symlink(&bench.go, sandbox.path("bin/go")).expect("a link");
+    let text = "GOAUTH=netrc\nGONOSUMDB=x.example\n";
+    let path = sandbox.file("home/.config/go/env", text);
+    bench.download(&[]).run().fails();
+    bench.world.ycred(&["setup", "go", "-p", "prod", "--command", &program]).run().succeeds().stderr_is_empty();
+    let run = bench.download(&[]).run().succeeds();
+    bench.assert_downloaded(&run);
+    // go rewrites its file.
+    bench.world.sandbox.call(&bench.go, ["env", "-w", "GONOSUMDB=y.example"]).run().succeeds();
+    bench.world.ycred(&["unsetup", "--all"]).run().succeeds();
+    assert_eq!(fs::read_to_string(&path).expect("the file"), text.replace("x.example", "y.example"));
+    // Without a journal, and with nothing there before.
+    fs::remove_file(&path).expect("removed");
+    bench.world.ycred(&["setup", "go", "-p", "prod", "--command", &program]).run().succeeds();
+    bench.world.ycred(&["unsetup", "go"]).run().succeeds();
+    assert!(!path.exists());
+}

@@ -94,6 +94,8 @@ pub const GIT_CONFIG_GLOBAL: &str = "GIT_CONFIG_GLOBAL";
 /// The configuration file of Terraform's command line, by its new and its old name. Hides the directory.
 pub const TF_CLI_CONFIG_FILE: &str = "TF_CLI_CONFIG_FILE";
 pub const TERRAFORM_CONFIG: &str = "TERRAFORM_CONFIG";
+/// How the go command gets credentials.
+pub const GOAUTH: &str = "GOAUTH";
 /// The two files of the AWS CLI and SDKs.
 pub const AWS_CONFIG_FILE: &str = "AWS_CONFIG_FILE";
 pub const AWS_SHARED_CREDENTIALS_FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";

@@ -4,6 +4,7 @@ mod aws;
 pub mod client;
 mod docker;
 mod git;
+mod go;
 mod kubectl;
 mod links;
 pub mod profiles;
@@ -16,7 +17,7 @@ use crate::commands::clients::client::Client;
 
 /// Every client, in the order in which `setup` lists them.
 pub const CLIENTS: &[&Client] =
-    &[&kubectl::CLIENT, &docker::CLIENT, &git::CLIENT, &terraform::CLIENT, &aws::CLIENT, &links::CLIENT];
+    &[&kubectl::CLIENT, &docker::CLIENT, &git::CLIENT, &terraform::CLIENT, &aws::CLIENT, &go::CLIENT, &links::CLIENT];
 
 /// Returns the client with this name.
 pub fn named(name: &str) -> Option<&'static Client> {

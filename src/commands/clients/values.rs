@@ -164,7 +164,7 @@ fn undo_in_file(
 ) -> Result<ChangeReport> {
     let is_forced = call.is_set("force");
     let report = RefCell::new(None);
-    let owner = if matches!(entry.what, What::Option { .. }) { OwnerLock::BesideReal("git") } else { OwnerLock::None };
+    let owner = if call.client.name == "git" { OwnerLock::BesideReal("git") } else { OwnerLock::None };
     let (_, is_changed) = call.editor.edit(&entry.file, owner, |target, journal| {
         let mut planned = ChangeReport::new(call.client.name, &target.spelled, entry.label.clone());
         let drop_entry = |text: Option<String>| EditPlan { after: text, put: Vec::new(), remove: vec![entry.clone()] };

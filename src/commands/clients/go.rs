@@ -1,0 +1,213 @@
+//! go: ycred in `GOAUTH`, in go's own file of settings.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::base::environment::GOAUTH;
+use crate::base::error::{Error, Result, describe};
+use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::profiles;
+use crate::commands::clients::program;
+use crate::commands::clients::report::{ChangeReport, Report};
+use crate::commands::clients::values;
+use crate::edit::change::{EditPlan, OwnerLock};
+use crate::edit::journal::{Exact, JournalEntry, What};
+use crate::edit::splice;
+use crate::edit::target::TargetFile;
+use crate::edit::undo::{Undone, difference, undo};
+use crate::session::Session;
+use crate::system;
+
+pub const CLIENT: Client = Client {
+    name: "go",
+    about: "go asks ycred about module proxies and private modules",
+    flags: &[],
+    is_found: |session| program::find("go", session).is_some(),
+    choice: None,
+    setup,
+    unsetup,
+    uses,
+};
+
+/// go's default method.
+const DEFAULT: &str = "netrc";
+
+/// Returns the file that `go env -w` edits.
+fn path(session: &Session<'_>) -> Result<PathBuf> {
+    let go = program::find("go", session).ok_or_else(|| Error::usage("go is not in PATH").hint("install go"))?;
+    system::signals::reset_sigchld();
+    let output = Command::new(&go)
+        .args(["env", "GOENV"])
+        .env("GOTOOLCHAIN", "local")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Error::usage(format!("{}: {}", go.display(), describe(&error))))?;
+    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    match path.as_str() {
+        "off" => Err(Error::usage("GOENV=off: go reads no file of settings").hint("unset GOENV")),
+        path if path.starts_with('/') => Ok(path.into()),
+        _ => Err(Error::usage(format!("{} env GOENV: printed no path", go.display())).hint("run it by hand")),
+    }
+}
+
+fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let chosen = profiles::chosen_or_default(call, session)?;
+    let ycred = program::ycred(call, session)?;
+    if [&ycred.path, &chosen.argument].iter().any(|word| word.contains([' ', ';', '\'', '"'])) {
+        return Err(
+            Error::usage(format!("GOAUTH cannot contain {}", ycred.path)).hint("pass --command PATH without blanks")
+        );
+    }
+    let method = format!("{} goauth --profile {}", ycred.path, chosen.argument);
+    let report = RefCell::new(None);
+    let (_, is_changed) = call.editor.edit(&path(session)?, OwnerLock::None, |target, journal| {
+        let text = target.text.clone().unwrap_or_default();
+        let mut planned = ChangeReport::new(CLIENT.name, &target.spelled, GOAUTH);
+        (planned.profile, planned.account) = (Some(chosen.argument.clone()), Some(chosen.account.clone()));
+        let value_of = |text: &str| value(text).unwrap_or(DEFAULT).to_owned();
+        if methods(&value_of(&text)).first() == Some(&method.as_str()) {
+            planned.summary = format!("{GOAUTH}: already set up with ycred {}", chosen.description());
+            *report.borrow_mut() = Some(planned);
+            return Ok(EditPlan { after: target.text.clone(), put: Vec::new(), remove: Vec::new() });
+        }
+        let key = entry(target, Vec::new(), Vec::new());
+        let (original, is_new) = match journal.find(&key).map(|entry| (entry, undo_entry(entry, &text, false))) {
+            Some((entry, Ok(Undone::Restored(original)))) => (original.unwrap_or_default(), entry.created),
+            _ => (text.clone(), target.text.is_none()),
+        };
+        let before = value(&original).map(str::to_owned);
+        let former = value_of(&original);
+        let others = methods(&former).into_iter().filter(|method| !is_ours(method));
+        let ours = std::iter::once(method.as_str()).chain(others).collect::<Vec<_>>().join("; ");
+        let new = with_value(&original, Some(&ours));
+        planned.summary = format!("{GOAUTH}: ycred {}", chosen.description());
+        planned.before = before.as_ref().map(|before| format!("{GOAUTH}={before}")).unwrap_or_default();
+        planned.after = format!("{GOAUTH}={ours}");
+        let exact = Some(Exact::of(difference(&original, &new), &new));
+        let entry = entry(target, before.into_iter().collect(), vec![ours]);
+        *report.borrow_mut() = Some(planned);
+        Ok(EditPlan {
+            after: Some(new),
+            put: vec![JournalEntry { created: is_new, exact, ..entry }],
+            remove: Vec::new(),
+        })
+    })?;
+    let change = report.into_inner().ok_or_else(|| Error::internal("the edit made no plan"))?;
+    let mut report = Report { changes: vec![ChangeReport { is_changed, ..change }], ..Report::default() };
+    report.notes.extend(ycred.note);
+    if session.environment.get(GOAUTH).is_some() {
+        report.notes.push(format!("{GOAUTH} is set in the environment, and go prefers it: unset {GOAUTH}"));
+    }
+    Ok(report)
+}
+
+fn entry(target: &TargetFile, before: Vec<String>, ours: Vec<String>) -> JournalEntry {
+    let what = What::Option { name: GOAUTH.to_owned(), before, ours };
+    JournalEntry::new(CLIENT.name, &target.real, GOAUTH, what)
+}
+
+fn methods(value: &str) -> Vec<&str> {
+    value.split(';').map(str::trim).filter(|method| !method.is_empty()).collect()
+}
+
+fn is_ours(method: &str) -> bool {
+    let program = method.split(" goauth").next().unwrap_or_default();
+    program == "ycred" || program.ends_with("/ycred")
+}
+
+/// Returns the value in the file: of the last line with the name, as in go.
+fn value(text: &str) -> Option<&str> {
+    text.lines().filter_map(|line| line.strip_prefix(GOAUTH)?.strip_prefix('=')).next_back().map(str::trim_end)
+}
+
+/// Gives the option another value, or removes it. All other lines stay.
+fn with_value(text: &str, value: Option<&str>) -> String {
+    let newline = splice::newline(text);
+    let is_line = |line: &&str| line.strip_prefix(GOAUTH).is_some_and(|rest| rest.starts_with('='));
+    let new = value.map(|value| format!("{GOAUTH}={value}{newline}"));
+    let position = text.split_inclusive('\n').position(|line| is_line(&line));
+    let mut lines: Vec<String> = text.split_inclusive('\n').filter(|line| !is_line(line)).map(str::to_owned).collect();
+    if let Some(new) = new {
+        let at = position.unwrap_or(lines.len()).min(lines.len());
+        if at == lines.len() && lines.last().is_some_and(|last| !last.ends_with('\n')) {
+            lines.push(newline.to_owned());
+        }
+        lines.insert(if position.is_some() { at } else { lines.len() }, new);
+    }
+    lines.concat()
+}
+
+/// Takes ycred's method out of a file that has changed since.
+fn undo_entry(entry: &JournalEntry, text: &str, is_forced: bool) -> Result<Undone> {
+    match undo(entry, text, is_forced) {
+        Ok(Undone::Changed) => {}
+        Ok(undone) => return Ok(undone),
+        Err(_) => return Ok(Undone::Changed),
+    }
+    let What::Option { before, ours, .. } = &entry.what else { return Ok(Undone::Changed) };
+    let Some(current) = value(text).filter(|current| methods(current).iter().any(|method| is_ours(method))) else {
+        return Ok(Undone::Absent);
+    };
+    if Some(current) != ours.first().map(String::as_str) && !is_forced {
+        return Ok(Undone::Changed);
+    }
+    Ok(Undone::Restored(Some(with_value(text, before.first().map(String::as_str)))))
+}
+
+fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let journal = call.editor.journal()?;
+    let entries: Vec<JournalEntry> = journal.of_client(CLIENT.name).rev().cloned().collect();
+    if !entries.is_empty() {
+        return Ok(values::undo_all(call, &entries, undo_entry));
+    }
+    // Without a journal, ycred's methods are recognized.
+    let Ok(path) = path(session) else { return Ok(Report::default()) };
+    let report = RefCell::new(Report::default());
+    call.editor.edit(&path, OwnerLock::None, |target, _| {
+        let text = target.text.clone().unwrap_or_default();
+        let current = value(&text).map(str::to_owned).unwrap_or_default();
+        let rest: Vec<&str> = methods(&current).into_iter().filter(|method| !is_ours(method)).collect();
+        let mut found = Report::default();
+        let mut after = target.text.clone();
+        if rest.len() < methods(&current).len() {
+            let rest = rest.join("; ");
+            after = Some(with_value(&text, (!rest.is_empty()).then_some(rest.as_str())));
+            let mut change = ChangeReport::new(CLIENT.name, &target.spelled, GOAUTH);
+            (change.is_changed, change.summary) = (true, format!("{GOAUTH}: removed ycred"));
+            found.changes.push(change);
+        }
+        *report.borrow_mut() = found;
+        Ok(EditPlan { after, put: Vec::new(), remove: Vec::new() })
+    })?;
+    Ok(report.into_inner())
+}
+
+fn uses(session: &Session<'_>) -> Vec<Use> {
+    let Ok(path) = path(session) else { return Vec::new() };
+    let text = TargetFile::read(&path).ok().and_then(|target| target.text).unwrap_or_default();
+    let is_used = value(&text).is_some_and(|value| methods(value).iter().any(|method| is_ours(method)));
+    is_used.then(|| Use { file: path, label: GOAUTH.to_owned() }).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_line_of_the_option_changes() {
+        for (text, with, without) in [
+            ("", "GOAUTH=x\n", ""),
+            ("A=1\n", "A=1\nGOAUTH=x\n", "A=1\n"),
+            ("A=1", "A=1\nGOAUTH=x\n", "A=1"),
+            ("GOAUTH=a\nB=2\n", "GOAUTH=x\nB=2\n", "B=2\n"),
+            ("A=1\r\nGOAUTH=a\r\n", "A=1\r\nGOAUTH=x\r\n", "A=1\r\n"),
+            ("# GOAUTH=c\nGOAUTHX=y\n", "# GOAUTH=c\nGOAUTHX=y\nGOAUTH=x\n", "# GOAUTH=c\nGOAUTHX=y\n"),
+        ] {
+            assert_eq!(with_value(text, Some("x")), with);
+            assert_eq!(with_value(text, None), without);
+        }
+        assert_eq!(value("GOAUTH=a\nGOAUTH=b; c \n"), Some("b; c"));
+    }
+}
