@@ -18,6 +18,7 @@ mod object_storage;
 mod packages;
 #[path = "../fuzz/readers.rs"]
 mod readers;
+mod release;
 mod requirements;
 mod sources;
 mod stories;

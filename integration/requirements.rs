@@ -185,7 +185,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F79", "a hit is fast and uses neither network nor keyring",
         Tests(&["a_hit_makes_no_network_call_takes_no_lock_and_opens_no_key", "a_hit_writes_nothing"])),
     requirement("F80", "the static binary runs in an empty image",
-        Reason("the machines that run the tests lack the musl target; where it is installed, `.ci/run` builds the binary. F22 and F81 cover a missing home, password database, certificates and temporary directory")),
+        Tests(&["the_static_binary_gets_a_token_in_an_empty_root", "the_images_run_without_anything_else"])),
     requirement("F81", "ycred works fully without a configuration file",
         Tests(&["without_a_profile_the_variables_are_used_in_the_documented_order", "without_a_profile_a_github_actions_job_needs_only_the_account", "without_a_profile_the_variable_selects_the_metadata_service", "a_user_missing_from_the_password_database_needs_no_home_and_can_use_systemds_cache_directory"])),
     requirement("F82", "a missing or locked keyring is not a problem",

@@ -1,11 +1,13 @@
 //! What an installation has besides the binary, from the tables of the program: `cargo run --example assets -- man DIRECTORY`
-//! writes the man pages, `ycred.1` and one for each command; `… -- links` prints the names of the links to the binary.
+//! writes the man pages, `ycred.1` and one for each command; `… -- completions DIRECTORY` writes the completions under the names
+//! that shells look for; `… -- links` prints the names of the links to the binary.
 
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap_complete::Shell;
 use clap_mangen::Man;
 use ycred::cli::help::{self, topics::TOPICS};
 use ycred::hooks::links;
@@ -20,15 +22,39 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        ["completions", directory] => match write_completions(Path::new(directory)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("assets: {directory}: {error}");
+                ExitCode::FAILURE
+            }
+        },
         ["links"] => {
             links().iter().for_each(|link| println!("{link}"));
             ExitCode::SUCCESS
         }
         _ => {
-            eprintln!("usage: assets man DIRECTORY | links");
+            eprintln!("usage: assets man DIRECTORY | completions DIRECTORY | links");
             ExitCode::from(2)
         }
     }
+}
+
+/// Writes the completions of each shell, under the name that the shell looks for.
+#[expect(clippy::disallowed_methods, reason = "a completion script is not a file of an installed ycred")]
+fn write_completions(directory: &Path) -> io::Result<()> {
+    let files = [
+        (Shell::Bash, "ycred.bash"),
+        (Shell::Zsh, "_ycred"),
+        (Shell::Fish, "ycred.fish"),
+        (Shell::PowerShell, "_ycred.ps1"),
+    ];
+    for (shell, name) in files {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut ycred::cli::tree::tree(), "ycred", &mut script);
+        std::fs::write(directory.join(name), script)?;
+    }
+    Ok(())
 }
 
 /// Writes `ycred.1`, and `ycred-NAME.1` for each command.
