@@ -85,8 +85,14 @@ impl Program {
         });
         let identity = identity
             .with(&format!("{key}-directory"), &self.directory)
-            .with_some(&format!("{key}-file"), self.resolved.as_ref())
             .with_some(&format!("{key}-home"), self.home.as_ref());
+        let file = format!("{key}-file");
+        let identity = match &self.resolved {
+            Some(path) if mask::looks_like_secret(&path.to_string_lossy()) => {
+                identity.with_secret(&file, "a secret", path.as_os_str().as_encoded_bytes())
+            }
+            other => identity.with_some(&file, other.as_ref()),
+        };
         self.variables.iter().fold(identity, |identity, (name, digest)| {
             identity.with(&format!("{key}-env[{name}]"), digest.as_deref().unwrap_or_default())
         })
