@@ -45,11 +45,15 @@ use crate::cache::attempt::Attempt;
 use crate::cache::freshness::{RenewalRules, Requirements};
 use crate::cache::record::Record;
 use crate::cache::watched_files::Snapshot;
-use crate::disk::store;
 use crate::disk::store::{FileState, Lock, LockGuard, LockHolder};
+use crate::disk::sweep::Removal;
+use crate::disk::{store, sweep};
 
 /// The directory of this record format. Each format version has its own, so old and new binaries can alternate.
 const VERSION: &str = "v1";
+
+/// How long a record that is not a token is kept, in milliseconds.
+const AUXILIARY_LIFETIME: i64 = 24 * 3_600_000;
 
 /// How long to wait for another process that is replacing a record. It takes less than a millisecond.
 const DIRECTORY_LOCK_MAX: Duration = Duration::from_millis(250);
@@ -95,6 +99,33 @@ impl Cache {
         Ok(store::record_names(directory)?.into_iter().map(|name| self.slot(name)).collect())
     }
 
+    /// Deletes every identity that no process is using, until the deadline.
+    ///
+    /// # Errors
+    /// The directory cannot be read or belongs to another user, a file cannot be removed, or there is no cache directory.
+    pub fn delete_idle(&self, deadline: &Deadline, clock: &dyn Clock) -> io::Result<DeletedIdentities<'_>> {
+        let directory = self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))?;
+        let mut deleted = DeletedIdentities::default();
+        let identities = sweep::identities(store::names(directory)?);
+        if !identities.is_empty() {
+            store::refuse_foreign_directory(directory)?;
+        }
+        for (name, locks) in identities {
+            if deadline.left(clock).is_zero() {
+                deleted.left += 1;
+                continue;
+            }
+            match sweep::remove(directory, &name, &locks, |_| true)? {
+                Removal::Removed(content) => {
+                    let record = content.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
+                    deleted.tokens += usize::from(record.is_some_and(|record| record.token.is_some()));
+                }
+                Removal::Kept => deleted.busy.push(self.slot(name)),
+            }
+        }
+        Ok(deleted)
+    }
+
     /// Returns the slots of the records for which `select` returns a value, with those values.
     ///
     /// Files that are not records are skipped. Without a cache directory the list is empty.
@@ -121,6 +152,17 @@ impl Cache {
     pub fn remove_temporary_files(&self) -> io::Result<()> {
         self.directory.as_deref().map_or(Ok(()), store::remove_temporary_files)
     }
+}
+
+/// The result of [`Cache::delete_idle`].
+#[derive(Default)]
+pub struct DeletedIdentities<'a> {
+    /// How many tokens were deleted.
+    pub tokens: usize,
+    /// The identities that a process is using.
+    pub busy: Vec<Slot<'a>>,
+    /// How many identities are left because the time was over.
+    pub left: usize,
 }
 
 /// The record file and the lock files of one name.
@@ -309,8 +351,10 @@ impl Entry<'_> {
         drop(guard);
         let now = attempt.ended;
         if let Ok(directory) = self.slot.directory() {
-            store::sweep(directory, now, |content| {
-                serde_json::from_slice::<Record>(content).map_or(true, |record| record.is_obsolete(now))
+            sweep::sweep(directory, clock, |content, age| match serde_json::from_slice::<Record>(content) {
+                Ok(record) => record.is_dead(now),
+                // Damaged, or not a token: the address of an installation's IAM is valid for a day.
+                Err(_) => age > AUXILIARY_LIFETIME,
             });
         }
         Ok(next)
@@ -528,6 +572,72 @@ mod tests {
         let before = entry.snapshot(&clock()).expect("the key");
         let _ = entry.store_attempt(&before, &attempt(&outcome, &caller), None, &ANY, &PLAIN, &clock());
         assert!(entry.load().expect("the key").is_some());
+    }
+
+    #[test]
+    fn idle_identities_are_deleted_until_the_deadline_and_busy_ones_are_returned() {
+        let fixture = fixture();
+        for name in ["a", "b", "c"] {
+            let identity = Identity::of(name);
+            let (entry, outcome) = (fixture.cache.entry(&identity), Ok(token("t1.x", HOUR, HOUR)));
+            drop(entry.slot.try_lock(""));
+            let (files, caller) = (entry.snapshot(&clock()).expect("no files"), Caller::default());
+            let _ = entry.store_attempt(&files, &attempt(&outcome, &caller), None, &ANY, &PLAIN, &clock());
+        }
+        let (clock, names) = (clock(), || store::names(&fixture._directory.path().join("cache/v1")).expect("readable"));
+        let over = Deadline::after(&clock, Duration::ZERO);
+        let deleted = fixture.cache.delete_idle(&over, &clock).expect("readable");
+        assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (0, 0, 3));
+        assert_eq!(names().len(), 7, "three records, three locks and the tag");
+        let busy = Identity::of("b");
+        let guard = fixture.cache.entry(&busy).slot.try_lock("");
+        let deadline = Deadline::after(&clock, Duration::from_secs(1));
+        let deleted = fixture.cache.delete_idle(&deadline, &clock).expect("readable");
+        assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (2, 1, 0));
+        assert_eq!(names().len(), 3);
+        drop((guard, deleted));
+    }
+
+    #[test]
+    #[ignore = "takes minutes in a debug build"]
+    fn a_simulated_day_of_a_hundred_thousand_identities_leaves_few_files() {
+        const DAY: i64 = 24 * HOUR;
+        const IDENTITIES: i64 = 100_000;
+        let fixture = fixture();
+        let directory = fixture._directory.path().join("cache/v1");
+        // The files have the times of the simulated clock. A token is valid for an hour: no sweep has an easy day.
+        let set_time = |name: &str, now: Timestamp| {
+            let time = std::time::UNIX_EPOCH + Duration::from_millis(now.0.unsigned_abs());
+            let file = std::fs::File::options().write(true).open(directory.join(name)).expect("a file");
+            file.set_modified(time).expect("its time");
+        };
+        let mut last_sweep = Timestamp(0);
+        for number in 0..IDENTITIES {
+            let clock = FixedClock::at(NOW.shifted(number * DAY / IDENTITIES));
+            let (now, identity) = (clock.now(), Identity::of(&number.to_string()));
+            let entry = fixture.cache.entry(&identity);
+            let left = now.since(NOW) + HOUR;
+            let (outcome, caller) = (Ok(token("t1.x", left, HOUR)), Caller::default());
+            let guard = entry.slot.try_lock("");
+            let attempt = Attempt { began: now, ended: now, ..attempt(&outcome, &caller) };
+            let files = entry.snapshot(&clock).expect("no files");
+            let _ = entry.store_attempt(&files, &attempt, None, &ANY, &PLAIN, &clock);
+            drop(guard);
+            let name = identity.name();
+            set_time(&format!("{name}.json"), now);
+            set_time(&format!("{name}.lock"), now);
+            // The sweep, if there was one, has written the tag with the real time.
+            let tag = std::fs::metadata(directory.join(sweep::CACHE_TAG)).expect("a tag");
+            let written = tag.modified().expect("its time").duration_since(std::time::UNIX_EPOCH).expect("since 1970");
+            if written.as_millis() as i64 != last_sweep.0 {
+                set_time(sweep::CACHE_TAG, now);
+                last_sweep = now;
+            }
+        }
+        let files = store::names(&directory).expect("readable").len();
+        // Those of the last hour are in use or have a valid token.
+        let allowed = 3 * IDENTITIES as usize / 24 + 1000;
+        assert!(files <= allowed, "{files} files, {allowed} are allowed");
     }
 
     #[test]

@@ -6,4 +6,5 @@ pub mod lock;
 pub mod places;
 pub mod program;
 pub mod store;
+pub mod sweep;
 pub mod trust;

@@ -95,10 +95,10 @@ impl Record {
         self.token.is_none() && self.failure.is_none()
     }
 
-    /// Returns true if this record can be deleted: its token and its attempt are more than a day in the past.
-    pub(super) fn is_obsolete(&self, now: Timestamp) -> bool {
-        let a_day_ago = now.minus(Duration::from_secs(24 * 3600));
-        self.ended < a_day_ago && self.token.as_ref().is_none_or(|stored| stored.credential().is_expired(a_day_ago))
+    /// Returns true if this record can be deleted: its token has expired, and its last attempt is more than an hour old.
+    pub(super) fn is_dead(&self, now: Timestamp) -> bool {
+        self.ended < now.minus(Duration::from_secs(3600))
+            && self.token.as_ref().is_none_or(|stored| stored.credential().is_expired(now))
     }
 }
 
@@ -193,11 +193,12 @@ mod tests {
     use crate::cache::record::fixtures::{HOUR, NOW, record, stored};
 
     #[test]
-    fn a_record_is_obsolete_a_day_after_its_token_expired() {
+    fn a_record_is_dead_if_its_token_has_expired_and_its_attempt_is_an_hour_old() {
         let ended = |left, ago: i64| Record { ended: NOW.shifted(-ago), ..record(Some(stored(left, 12 * HOUR))) };
-        assert!(ended(-24 * HOUR, 36 * HOUR).is_obsolete(NOW));
-        assert!(!ended(-24 * HOUR + 1, 36 * HOUR).is_obsolete(NOW));
-        assert!(!ended(-24 * HOUR, HOUR).is_obsolete(NOW), "a recent attempt is kept for its failure");
-        assert!(Record { ended: NOW.shifted(-24 * HOUR - 1), ..record(None) }.is_obsolete(NOW));
+        assert!(ended(0, HOUR + 1).is_dead(NOW));
+        assert!(!ended(1, 12 * HOUR).is_dead(NOW), "a valid token");
+        assert!(!ended(-24 * HOUR, HOUR).is_dead(NOW), "a recent attempt is kept for its failure");
+        assert!(Record { ended: NOW.shifted(-HOUR - 1), ..record(None) }.is_dead(NOW));
+        assert!(!Record { ended: NOW.shifted(HOUR), ..record(None) }.is_dead(NOW), "the clock was set back");
     }
 }

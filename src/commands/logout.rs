@@ -103,13 +103,19 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
             let _ = writeln!(report.text, "{}: ended {}", state.display(), counted(ended, "login"));
         }
     }
-    let mut removed = 0;
-    for slot in cache.slots().map_err(cache_error)? {
+    let deleted = cache.delete_idle(&deadline, session.clock).map_err(cache_error)?;
+    let mut removed = deleted.tokens;
+    for slot in deleted.busy {
         let token = remove_token(&slot, &deadline, session).map_err(cache_error)?;
         removed += usize::from(token != RemovedToken::Nothing);
     }
     cache.remove_temporary_files().map_err(cache_error)?;
     let _ = writeln!(report.text, "{}: deleted {}", cache.place(), counted(removed, "cached token"));
+    if deleted.left > 0 {
+        let left = counted(deleted.left, "record");
+        let what = format!("{}: {left} left when the time limit was reached", cache.place());
+        report.error = Some(Error::unavailable(what).timed_out());
+    }
     Ok(())
 }
 

@@ -14,7 +14,6 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -163,7 +162,7 @@ impl Drop for ReservedSpace {
     }
 }
 
-const TEMPORARY: &str = "tmp-";
+pub(super) const TEMPORARY: &str = "tmp-";
 const SET_ASIDE: &str = "set-aside-";
 
 fn write_new(path: &Path, content: &[u8], is_durable: bool) -> io::Result<()> {
@@ -265,59 +264,6 @@ fn refuse_foreign(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::PermissionDenied, message))
 }
 
-/// Marks a directory as a cache for backup programs (<https://bford.info/cachedir/>).
-///
-/// Its modification time is the time of the last sweep.
-const CACHE_TAG: &str = "CACHEDIR.TAG";
-const CACHE_TAG_TEXT: &[u8] =
-    b"Signature: 8a477f597d28d172789f06886806bc55\n# Tokens cached by ycred. Safe to delete.\n";
-
-/// Removes leftovers from a directory. Runs at most once an hour, and checks at most 64 entries.
-///
-/// Leftovers are temporary files older than an hour, foreign objects moved away more than a day ago, and obsolete
-/// records. Lock files stay: removing one would break the lock for the processes that have it open.
-pub fn sweep(directory: &Path, now: Timestamp, is_obsolete: impl Fn(&[u8]) -> bool) {
-    const HOUR: Duration = Duration::from_secs(3600);
-    let tag = directory.join(CACHE_TAG);
-    match fs::symlink_metadata(&tag) {
-        Ok(metadata) if now.since(modified(&metadata)).unsigned_abs() < HOUR.as_millis() as u64 => return,
-        _ => {}
-    }
-    // Update the tag first, so that other processes skip the sweep.
-    if replace(&tag, CACHE_TAG_TEXT, false).is_err() {
-        return;
-    }
-    let Ok(mut stream) = fs::read_dir(directory) else { return };
-    let mut entries: Vec<_> = stream.by_ref().flatten().collect();
-    // Never closed, because std panics if closing fails (on a faulty disk), and that would cost the token.
-    std::mem::forget(stream);
-    // Starts at a random entry. Otherwise many valid records could hide the same leftovers from every sweep.
-    if !entries.is_empty() {
-        let from = random::below(entries.len());
-        entries.rotate_left(from);
-    }
-    for entry in entries.into_iter().take(64) {
-        let (name, path) = (entry.file_name(), entry.path());
-        let Some(name) = name.to_str() else { continue };
-        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-        let age = now.since(modified(&metadata));
-        let is_leftover = if name.starts_with(TEMPORARY) {
-            age > HOUR.as_millis() as i64
-        } else if name.starts_with(SET_ASIDE) {
-            age > 24 * HOUR.as_millis() as i64
-        } else if name.ends_with(RECORD) {
-            // Read only if unchanged for a day, so that the sweep costs one stat for each valid record.
-            age > 24 * HOUR.as_millis() as i64
-                && matches!(read(&path), Ok(FileState::Content(content)) if is_obsolete(&content))
-        } else {
-            false
-        };
-        if is_leftover {
-            let _ = if metadata.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
-        }
-    }
-}
-
 /// Returns the names, without extension, of all records and locks in a directory. Empty without a directory.
 ///
 /// # Errors
@@ -373,15 +319,21 @@ pub fn names_before_dot(directory: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names(directory)?.iter().filter(|name| !is_leftover_name(name) && name.contains('.')).map(first).collect())
 }
 
-fn is_leftover_name(name: &str) -> bool {
+pub(super) fn is_leftover_name(name: &str) -> bool {
     name.starts_with(TEMPORARY) || name.starts_with(SET_ASIDE)
 }
 
-fn names(directory: &Path) -> io::Result<Vec<String>> {
-    match files::list(directory) {
-        Ok(names) => Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect()),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
-        Err(error) => Err(error),
+/// Returns the file names in a directory that are UTF-8. Empty without a directory.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    match system::files::for_each_name(directory, |name| {
+        names.extend(name.to_str().filter(|name| !matches!(*name, "." | "..")).map(str::to_owned));
+    }) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Err(error),
+        _ => Ok(names),
     }
 }
 
@@ -390,7 +342,7 @@ pub const RECORD: &str = ".json";
 /// The extension of a lock file.
 pub const LOCK: &str = ".lock";
 
-fn modified(metadata: &fs::Metadata) -> Timestamp {
+pub(super) fn modified(metadata: &fs::Metadata) -> Timestamp {
     Timestamp(system::files::modified_nanos(metadata).div_euclid(1_000_000))
 }
 
@@ -526,33 +478,6 @@ mod tests {
         fs::set_permissions(&deep, Permissions::from_mode(0o777)).expect("mode changed");
         make_private(&deep).expect("private");
         assert_eq!(fs::metadata(&deep).expect("there").permissions().mode() & 0o777, 0o700);
-    }
-
-    #[test]
-    fn the_sweep_removes_only_leftovers() {
-        let dir = directory();
-        let now = Timestamp(4_000_000_000_000); // far enough ahead that all of these are old
-        for name in ["tmp-1", "set-aside-x.json", "obsolete.json", "live.json", "x.lock", "note.txt"] {
-            fs::write(dir.path().join(name), name).expect("written");
-        }
-        sweep(dir.path(), now, |content| content == b"obsolete.json");
-        let mut left: Vec<_> = fs::read_dir(dir.path())
-            .expect("readable")
-            .flatten()
-            .map(|e| e.file_name().into_string().expect("utf-8"))
-            .collect();
-        left.sort();
-        assert_eq!(left, ["CACHEDIR.TAG", "live.json", "note.txt", "x.lock"]);
-    }
-
-    #[test]
-    fn the_sweep_runs_at_most_once_an_hour() {
-        let dir = directory();
-        sweep(dir.path(), Timestamp(0), |_| false);
-        let tag = modified(&fs::metadata(dir.path().join(CACHE_TAG)).expect("tag"));
-        fs::write(dir.path().join("obsolete.json"), "x").expect("written");
-        sweep(dir.path(), tag.plus(Duration::from_secs(3599)), |_| true);
-        assert!(dir.path().join("obsolete.json").exists());
     }
 
     #[test]

@@ -122,6 +122,9 @@ pub fn open_log(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Whether a lock file can be removed while it is locked.
+pub const CAN_REMOVE_LOCKS: bool = true;
+
 /// Returns true if opening a file failed because the path is a link or a socket.
 pub fn is_other_object(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO))

@@ -1,0 +1,335 @@
+//! Removes what is left of identities that are no longer used, and the files of killed processes.
+//!
+//! A lock file is removed only by a process that holds every lock of its identity, after the record. A process that has
+//! opened the file before then notices that its lock has lost its name ([`crate::disk::lock`]), and a process that is
+//! still at work keeps its record: a logout, for example, must outlast the fetches that began before it.
+#![expect(clippy::disallowed_methods, reason = "disk/store.rs and this file remove files that ycred owns")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::random;
+use crate::disk::lock::{Lock, try_lock_directory, try_lock_existing};
+use crate::disk::store;
+use crate::disk::store::{FileState, LOCK, RECORD};
+use crate::system;
+
+/// Marks a directory as a cache for backup programs (<https://bford.info/cachedir/>).
+///
+/// Its modification time is the time of the last sweep.
+pub const CACHE_TAG: &str = "CACHEDIR.TAG";
+const CACHE_TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Tokens cached by ycred. Safe to delete.\n";
+/// The line that a sweep adds if it did not finish.
+const UNFINISHED: &str = "# The last sweep left work.\n";
+
+const HOUR: i64 = 3_600_000;
+/// How long after a sweep the next one runs, in milliseconds: if the last one has finished, and if not.
+const PAUSE: i64 = HOUR;
+const SHORT_PAUSE: i64 = 30_000;
+/// The limits of one sweep, because a user waits for it.
+const MAX_REMOVED: usize = 64;
+const MAX_TIME: Duration = Duration::from_millis(20);
+/// Even a slow sweep makes progress.
+const MIN_EXAMINED: usize = 16;
+
+/// The files of each identity in a directory, by the name of its record without extension.
+pub type Identities = BTreeMap<String, Vec<String>>;
+
+/// Removes dead identities, temporary files older than an hour, and foreign objects that were moved away more than a day
+/// ago. Does nothing soon after another sweep.
+///
+/// `is_dead` gets the content of a record that has not changed for an hour, and its age in milliseconds.
+pub fn sweep(directory: &Path, clock: &dyn Clock, is_dead: impl Fn(&[u8], i64) -> bool) {
+    let (now, began) = (clock.now(), clock.elapsed());
+    let tag = directory.join(CACHE_TAG);
+    let age = fs::symlink_metadata(&tag).map_or(i64::MAX, |metadata| age_of(&metadata, now).saturating_abs());
+    if age < SHORT_PAUSE || (age < PAUSE && !is_unfinished(&tag)) {
+        return;
+    }
+    // Update the tag first, so that other processes skip the sweep.
+    if store::replace(&tag, CACHE_TAG_TEXT.as_bytes(), false).is_err() {
+        return;
+    }
+    let Ok(names) = store::names(directory) else { return };
+    // In groups of a few hundred files, beginning at a random one: many valid records never hide the same dead ones.
+    let mut groups: Vec<Vec<String>> = vec![Vec::new(); 256];
+    for name in names {
+        let group = u8::from_str_radix(name.get(..2).unwrap_or_default(), 16).unwrap_or(0);
+        groups[usize::from(group)].push(name);
+    }
+    groups.rotate_left(random::below(256));
+    let (mut removed, mut examined, mut is_unfinished) = (0_usize, 0, false);
+    'groups: for group in groups {
+        let (leftovers, files): (Vec<_>, Vec<_>) = group.into_iter().partition(|name| store::is_leftover_name(name));
+        for name in leftovers.iter().take(MAX_REMOVED - removed) {
+            removed += usize::from(remove_leftover(&directory.join(name), name, now));
+        }
+        for (record, locks) in identities(files) {
+            let is_late = || examined >= MIN_EXAMINED && clock.elapsed().saturating_sub(began) >= MAX_TIME;
+            if removed >= MAX_REMOVED || is_late() {
+                is_unfinished = true;
+                break 'groups;
+            }
+            examined += 1;
+            removed += usize::from(remove_dead(directory, &record, &locks, now, &is_dead));
+        }
+    }
+    if is_unfinished || removed >= MAX_REMOVED {
+        let _ = store::replace(&tag, format!("{CACHE_TAG_TEXT}{UNFINISHED}").as_bytes(), false);
+    }
+}
+
+fn is_unfinished(tag: &Path) -> bool {
+    matches!(store::read(tag), Ok(FileState::Content(content)) if content.ends_with(UNFINISHED.as_bytes()))
+}
+
+fn age_of(metadata: &fs::Metadata, now: Timestamp) -> i64 {
+    now.since(store::modified(metadata))
+}
+
+/// Removes a temporary file or a foreign object if it is old enough. Returns true if it was removed.
+fn remove_leftover(path: &Path, name: &str, now: Timestamp) -> bool {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return false };
+    let limit = if name.starts_with(store::TEMPORARY) { HOUR } else { 24 * HOUR };
+    age_of(&metadata, now) > limit
+        && if metadata.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }.is_ok()
+}
+
+/// Groups the names of records and locks by identity. Ignores other names.
+pub fn identities(names: Vec<String>) -> Identities {
+    let mut identities = Identities::new();
+    for name in names.into_iter().filter(|name| !store::is_leftover_name(name)) {
+        let Some((record, _)) = name.split_once('.') else { continue };
+        if name.ends_with(LOCK) {
+            identities.entry(record.to_owned()).or_default().push(name);
+        } else if name.ends_with(RECORD) {
+            identities.entry(record.to_owned()).or_default();
+        }
+    }
+    identities
+}
+
+/// Removes an identity if it is dead and no process is using it. Returns true if it was removed.
+fn remove_dead(
+    directory: &Path,
+    record: &str,
+    locks: &[String],
+    now: Timestamp,
+    is_dead: &impl Fn(&[u8], i64) -> bool,
+) -> bool {
+    let path = directory.join(format!("{record}{RECORD}"));
+    let is_old = |path: &Path| fs::symlink_metadata(path).map_or(true, |metadata| age_of(&metadata, now) > HOUR);
+    // One stat for each identity in use.
+    if !is_old(&path) || (!path.exists() && !locks.iter().all(|lock| is_old(&directory.join(lock)))) {
+        return false;
+    }
+    let is_dead = |content: Option<&[u8]>| match content {
+        None => true,
+        Some(content) => {
+            let age = fs::symlink_metadata(&path).map_or(0, |metadata| age_of(&metadata, now));
+            age > HOUR && is_dead(content, age)
+        }
+    };
+    // Before any lock is taken, so that a valid identity costs no more.
+    match store::read(&path) {
+        Ok(FileState::Content(content)) if !is_dead(Some(&content)) => return false,
+        Ok(FileState::Foreign) | Err(_) => return false,
+        Ok(FileState::Content(_) | FileState::Nothing) => {}
+    }
+    matches!(remove(directory, record, locks, is_dead), Ok(Removal::Removed(_)))
+}
+
+/// The result of [`remove`].
+pub enum Removal {
+    /// The content of the removed record, if there was one.
+    Removed(Option<Zeroizing<Vec<u8>>>),
+    /// A process is using the identity, or `may_remove` was false.
+    Kept,
+}
+
+/// Removes the record and then the locks of an identity, if this process can take each of its locks at once.
+///
+/// `may_remove` gets the record's content, which cannot change any more.
+///
+/// # Errors
+/// A file cannot be read or removed.
+pub fn remove(
+    directory: &Path,
+    record: &str,
+    locks: &[String],
+    may_remove: impl Fn(Option<&[u8]>) -> bool,
+) -> io::Result<Removal> {
+    let mut held = Vec::with_capacity(locks.len());
+    for name in locks {
+        match try_lock_existing(&directory.join(name)) {
+            Lock::Held(guard) => held.push((name, guard)),
+            Lock::Impossible(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Lock::Busy | Lock::Impossible(_) => return Ok(Removal::Kept),
+        }
+    }
+    // A process that was not there when the names were listed may be replacing the record.
+    let Lock::Held(_directory) = try_lock_directory(directory) else { return Ok(Removal::Kept) };
+    let path = directory.join(format!("{record}{RECORD}"));
+    let content = match store::read(&path)? {
+        FileState::Content(content) => Some(content),
+        FileState::Nothing => None,
+        FileState::Foreign => return Ok(Removal::Kept),
+    };
+    if !may_remove(content.as_ref().map(|content| content.as_slice())) {
+        return Ok(Removal::Kept);
+    }
+    store::remove(&path)?;
+    if system::files::CAN_REMOVE_LOCKS {
+        for (name, _guard) in &held {
+            store::remove(&directory.join(name))?;
+        }
+    }
+    Ok(Removal::Removed(content))
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_types, reason = "the tests set up files")]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::base::clock::tests::FixedClock;
+    use crate::disk::lock::try_lock;
+
+    /// Far enough ahead that all files of a test are old.
+    const LATER: Timestamp = Timestamp(4_000_000_000_000);
+
+    fn clock() -> FixedClock {
+        FixedClock::at(LATER)
+    }
+
+    fn left(directory: &Path) -> Vec<String> {
+        let mut names = store::names(directory).expect("readable");
+        names.sort();
+        names
+    }
+
+    fn is_dead(content: &[u8], _: i64) -> bool {
+        content == b"dead"
+    }
+
+    #[test]
+    fn the_sweep_removes_dead_identities_with_their_locks_and_old_temporary_files() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (name, content) in [
+            ("tmp-1", "dead"),
+            ("set-aside-x.json", "dead"),
+            ("01.json", "dead"),
+            ("01.lock", ""),
+            ("01.relief.lock", ""),
+            ("01.3f1c.lock", ""),
+            ("02.json", "valid"),
+            ("02.lock", ""),
+            ("03.lock", "of a record that is gone"),
+            ("note.txt", ""),
+        ] {
+            fs::write(dir.path().join(name), content).expect("written");
+        }
+        sweep(dir.path(), &clock(), is_dead);
+        assert_eq!(left(dir.path()), ["02.json", "02.lock", "CACHEDIR.TAG", "note.txt"]);
+    }
+
+    #[test]
+    fn an_identity_in_use_is_kept_with_all_of_its_files() {
+        for held in ["01.lock", "01.relief.lock", "01.3f1c.lock"] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let files = ["01.3f1c.lock", "01.json", "01.lock", "01.relief.lock"];
+            for name in files {
+                fs::write(dir.path().join(name), "dead").expect("written");
+            }
+            let guard = try_lock(&dir.path().join(held));
+            sweep(dir.path(), &clock(), is_dead);
+            assert_eq!(left(dir.path())[..4], files, "{held}");
+            drop(guard);
+            fs::remove_file(dir.path().join(CACHE_TAG)).expect("a tag");
+            sweep(dir.path(), &clock(), is_dead);
+            assert_eq!(left(dir.path()), [CACHE_TAG], "{held}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_changes_before_its_removal_is_kept() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("01.json"), "dead").expect("written");
+        // Another process stores a result between the two looks.
+        let looks = Mutex::new(0);
+        let is_dead = |_: &[u8], _| {
+            *looks.lock().expect("no panic") += 1;
+            *looks.lock().expect("no panic") == 1
+        };
+        sweep(dir.path(), &clock(), is_dead);
+        assert_eq!(left(dir.path()), ["01.json", CACHE_TAG]);
+        assert_eq!(*looks.lock().expect("no panic"), 2);
+    }
+
+    #[test]
+    fn the_sweep_runs_hourly_and_soon_again_while_it_leaves_work() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |count: usize| {
+            for number in 0..count {
+                fs::write(dir.path().join(format!("{number:04x}.json")), "dead").expect("written");
+            }
+        };
+        let tag = |age: i64| {
+            let metadata = fs::metadata(dir.path().join(CACHE_TAG)).expect("a tag");
+            FixedClock::at(store::modified(&metadata).shifted(age))
+        };
+        let records = || left(dir.path()).len() - 1;
+        // A record counts as an hour old, whatever the clock of the file system says.
+        sweep(dir.path(), &clock(), is_dead);
+        write(1);
+        sweep(dir.path(), &tag(HOUR - 1), is_dead);
+        assert_eq!(records(), 1, "finished less than an hour ago");
+        sweep(dir.path(), &tag(HOUR + 1000), is_dead);
+        assert_eq!(records(), 0);
+        write(3 * MAX_REMOVED);
+        fs::remove_file(dir.path().join(CACHE_TAG)).expect("a tag");
+        sweep(dir.path(), &clock(), is_dead);
+        assert_eq!(records(), 2 * MAX_REMOVED, "one sweep removes so many");
+        assert!(is_unfinished(&dir.path().join(CACHE_TAG)));
+        sweep(dir.path(), &tag(SHORT_PAUSE - 1), is_dead);
+        assert_eq!(records(), 2 * MAX_REMOVED, "too soon");
+        for name in left(dir.path()).iter().filter(|name| name.ends_with(RECORD)) {
+            let file = fs::File::options().write(true).open(dir.path().join(name)).expect("a record");
+            file.set_modified(std::time::UNIX_EPOCH).expect("an old record");
+        }
+        sweep(dir.path(), &tag(SHORT_PAUSE + 1000), is_dead);
+        assert_eq!(records(), MAX_REMOVED);
+    }
+
+    #[test]
+    fn the_sweep_stops_when_its_time_is_over() {
+        /// A clock that takes a millisecond for each look at it.
+        struct SlowClock(FixedClock);
+        impl Clock for SlowClock {
+            fn now(&self) -> Timestamp {
+                self.0.now()
+            }
+            fn elapsed(&self) -> Duration {
+                self.0.advance(Duration::from_millis(1));
+                self.0.elapsed()
+            }
+            fn sleep(&self, length: Duration) {
+                self.0.sleep(length);
+            }
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        for number in 0..50 {
+            fs::write(dir.path().join(format!("{number:02x}.json")), "dead").expect("written");
+        }
+        sweep(dir.path(), &SlowClock(clock()), is_dead);
+        assert_eq!(left(dir.path()).len(), 1 + 50 - 16 - 19, "nineteen looks fit into twenty milliseconds");
+        assert!(is_unfinished(&dir.path().join(CACHE_TAG)));
+    }
+}
