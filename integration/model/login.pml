@@ -1,0 +1,260 @@
+/* The rules for the state of a login: callers, renewal processes, logout, and a host whose refresh tokens are valid for
+ * one use only. docs/sharing.md explains the rules.
+ *
+ * Options, for spin's -D:
+ *   CALLERS   number of callers (3); each starts a renewal process if it finds none
+ *   KILLS     how many renewal processes may be killed, at any step
+ *   STOPS     how many renewal processes may stop for ever, with the lock
+ *   LOST      how many answers the network may lose
+ *   FULL      how many times the disk may be full
+ *   LOGOUT    a logout runs too
+ *   BREAK_…   leaves one rule out, to show that the properties notice it
+ */
+
+#ifndef CALLERS
+#define CALLERS 3
+#endif
+#ifndef KILLS
+#define KILLS 0
+#endif
+#ifndef STOPS
+#define STOPS 0
+#endif
+#ifndef LOST
+#define LOST 0
+#endif
+#ifndef FULL
+#define FULL 0
+#endif
+
+#define NOBODY 255
+
+mtype = { nothing, new_token, same_token, refused, try_later, unsent };
+
+/* The state file, and the marker beside it, which makes it valid. */
+bool has_state = true;
+bool has_marker = true;
+byte refresh_token = 1;
+byte version = 1;                     /* changes with each outcome that is stored */
+bool is_sent = false;                 /* the token is in flight, or its answer was lost */
+bool is_over = false;                 /* the host has refused the token */
+bool is_usable = true;                /* the access token has not expired */
+
+byte lock_holder = NOBODY;
+
+/* The host. It accepts one refresh token, and issues the next one with each answer. */
+byte accepted = 1;
+
+/* What the properties are about. */
+bool is_in_doubt = false;             /* a request has gone out, and no answer to it is stored */
+byte outstanding = 0;                 /* renewal processes that wait for an answer */
+byte kills = 0, stops = 0, lost = 0, full_disks = 0;
+byte begun = 0, ended = 0, calls = 0; /* renewals and calls */
+bool is_logout_over = true;
+
+/* Settles the outcome of a request in the state. */
+inline settle(what) {
+#ifndef BREAK_LOGOUT
+    is_current = has_marker;          /* or the user has logged out in between */
+#else
+    is_current = true;
+#endif
+    atomic {
+        if
+        :: is_current ->
+           /* No refresh token is replaced by an older one. */
+           assert(next >= refresh_token);
+           has_state = true;
+           refresh_token = next;
+           is_sent = false;
+           version++;
+           if
+           :: what == new_token || what == same_token -> is_usable = true
+           :: what == refused -> is_over = true
+           :: else
+           fi;
+#ifdef BREAK_LOGOUT
+           has_marker = true
+#endif
+        :: else
+        fi;
+        is_in_doubt = false
+    }
+}
+
+/* One renewal. `known` is the version of the state that the caller has found. */
+proctype renewal(byte known) {
+    byte mine, next;
+    mtype answer = nothing;
+    bool has_room = true, is_current;
+
+
+#ifdef BREAK_RELOAD
+    mine = refresh_token;
+#endif
+#ifndef BREAK_LOCK
+    if
+    :: atomic { lock_holder == NOBODY -> lock_holder = _pid }
+    :: atomic { lock_holder != NOBODY -> goto done }
+    fi;
+#endif
+    if
+    :: kills < KILLS -> atomic { kills++; goto release }
+    :: true
+    fi;
+#ifndef BREAK_RELOAD
+    /* Reads the state under the lock: another process may have renewed the login. */
+    if
+    :: atomic { version != known || !has_state || !has_marker || is_over -> goto release }
+    :: atomic { version == known && has_state && has_marker && !is_over -> mine = refresh_token }
+    fi;
+#endif
+#ifndef BREAK_DOUBT
+    /* An answer that was lost may come to light only when the access token is worth nothing any more. */
+    if
+    :: atomic { is_sent && is_usable -> goto release }
+    :: atomic { !is_sent || !is_usable -> skip }
+    fi;
+#endif
+    /* Room for the answer, or nothing is sent. */
+    if
+    :: full_disks < FULL -> full_disks++; has_room = false
+    :: true
+    fi;
+#ifndef BREAK_ROOM
+    if
+    :: !has_room -> goto release
+    :: else
+    fi;
+#endif
+#ifndef BREAK_SENT
+    is_sent = true;
+#endif
+    if
+    :: kills < KILLS -> atomic { kills++; goto release }
+    :: stops < STOPS -> stops++; goto end_stopped
+    :: true
+    fi;
+    atomic {
+        /* A token in flight is not sent again while its access token is usable, nor while its answer may come. */
+        assert(!(is_in_doubt && is_usable));
+        assert(outstanding == 0);
+        outstanding++;
+        is_in_doubt = true
+    };
+    /* The host. */
+    atomic {
+        if
+        :: mine == accepted ->
+           if
+           :: accepted++; answer = new_token; next = accepted
+           :: answer = same_token; next = mine
+           :: answer = try_later; next = mine
+           :: answer = unsent; next = mine
+           :: lost < LOST -> lost++; answer = nothing
+           :: lost < LOST -> lost++; accepted++; answer = nothing
+           fi
+        :: else ->
+           /* A token that was used is shown only if its answer was lost. */
+           assert(lost + kills + stops > 0);
+           answer = refused; next = mine
+        fi
+    };
+    if
+    :: kills < KILLS -> atomic { kills++; outstanding--; goto release }
+    :: stops < STOPS -> atomic { stops++; outstanding-- }; goto end_stopped
+#ifdef BREAK_OWN_PROCESS
+    /* The caller itself has sent the token, and its time is over. */
+    :: atomic { true -> outstanding--; goto release }
+#endif
+    :: true
+    fi;
+    atomic { outstanding-- };
+#ifdef BREAK_ORDER
+    lock_holder = NOBODY;
+#endif
+    if
+    :: answer == nothing -> skip
+    :: answer != nothing && has_room -> settle(answer)
+    :: answer != nothing && !has_room -> skip
+    fi;
+release:
+    atomic {
+        if
+        :: lock_holder == _pid -> lock_holder = NOBODY
+        :: else
+        fi
+    };
+    goto done;
+end_stopped:
+    false;
+done:
+    ended++
+}
+
+/* A call. It starts a renewal and waits for its outcome, or for its own deadline, which may come at any time. */
+proctype caller() {
+    byte known = version;
+
+    if
+    :: atomic { has_state && has_marker && !is_over -> run renewal(known); begun++ }
+    :: atomic { !has_state || !has_marker || is_over -> goto done }
+    fi;
+    if
+    :: version != known || !has_marker || is_over
+    :: true                           /* the deadline */
+    fi;
+done:
+    calls++
+}
+
+#ifdef LOGOUT
+proctype logout() {
+#ifndef BREAK_LOGOUT
+    has_marker = false;
+#endif
+    /* Waits for a renewal, until its own deadline. */
+    if
+    :: atomic { lock_holder == NOBODY -> lock_holder = _pid }
+    :: true
+    fi;
+    has_state = false;
+    has_marker = false;
+    atomic {
+        if
+        :: lock_holder == _pid -> lock_holder = NOBODY
+        :: else
+        fi;
+        is_logout_over = true
+    }
+}
+#endif
+
+/* The access token expires once. */
+proctype expiry() {
+    is_usable = false
+}
+
+init {
+    byte number = 0;
+    atomic {
+        do
+        :: number < CALLERS -> run caller(); number++
+        :: else -> break
+        od;
+        run expiry();
+#ifdef LOGOUT
+        is_logout_over = false;
+        run logout()
+#endif
+    };
+    /* Everything has ended, apart from processes that have stopped. */
+    calls == CALLERS && begun == ended + stops && is_logout_over;
+#ifdef LOGOUT
+    /* A logout stays. */
+    assert(!(has_marker && has_state));
+#else
+    /* Without a lost answer, a full disk or a kill, nothing costs a login. */
+    assert(lost + kills + stops > 0 || (!is_over && refresh_token == accepted));
+#endif
+}
