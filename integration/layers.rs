@@ -48,6 +48,7 @@ const TEST_LAYERS: &[Layer] = &[
     Layer { name: "docs", holds: "the documentation against the tables" },
     Layer { name: "messages", holds: "every message of the program in one list" },
     Layer { name: "clients", holds: "the real clients" },
+    Layer { name: "release", holds: "the files that ship: installed and used" },
     Layer { name: "hostile", holds: "faults in cache, disk and channel, other hosts, and leaks of secrets" },
     Layer { name: "stories", holds: "output and requests, as users see them" },
     Layer { name: "hooks", holds: "the hooks as their clients call them, one row each" },
