@@ -411,8 +411,8 @@ impl<'a> Run<'a> {
             }
         } else if before
             .and_then(Record::credential)
-            // If the time of issue is the same too, the cloud has not repeated a token: a login that ran meanwhile has
-            // stored this one.
+            // The same secret with the same time of issue was stored by a concurrent login. With another time of issue,
+            // the cloud has returned the token again.
             .is_some_and(|old| old.secret == new.secret && old.issued != new.issued)
         {
             let what = format!(

@@ -85,7 +85,8 @@ impl Profile {
                     Error::usage(format!("{by}: cannot make {} absolute", Path::new(text).display())).because(error)
                 })?;
                 if !mask::is_path(&text.to_string_lossy()) && !path.exists() {
-                    let _known = Secret::new(text.to_string_lossy().into_owned());
+                    // Registers the text as a secret, so that no message shows it.
+                    let _masked = Secret::new(text.to_string_lossy().into_owned());
                     return Err(Error::usage(format!(
                         "{by}: neither the name nor the path of a profile; it may be a secret, so it is not shown"
                     ))

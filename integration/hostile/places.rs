@@ -229,8 +229,8 @@ fn a_user_without_a_usable_home_gets_the_token_and_one_warning() {
     let exist_at_root = || ["/.cache", "/nonexistent"].map(|path| Path::new(path).exists());
     let before = exist_at_root();
     for (home, place) in [
-        ("/", "/.cache/ycred"),
-        ("/nonexistent", "/nonexistent"),
+        ("/", "YCRED_CACHE_DIR"),
+        ("/nonexistent", "YCRED_CACHE_DIR"),
         ("/dev/null", "/dev/null"),
         (foreign.as_str(), foreign.as_str()),
         ("relative", "YCRED_CACHE_DIR"),

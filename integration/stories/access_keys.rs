@@ -351,7 +351,7 @@ fn a_rejected_key_request_is_reported_with_the_clouds_message() {
     let message = "Permission denied for the access key";
     world.emulator.fault(Fault::refuse(403).message(message).on(Endpoint::EphemeralAccessKeys));
     let expected = ["profile default: asking for an access key: ", EPHEMERAL_ACCESS_KEYS, "PERMISSION_DENIED", message];
-    fails_with_hint(world.aws(&[]).run(), 1, &expected, "ycred aws --force-refresh");
+    fails_with_hint(world.aws(&[]).run(), 1, &expected, "roles");
     fails_with(world.aws(&[]).run(), 1, &["remembered"]);
     assert_eq!((world.requests(), world.key_requests()), (1, 1));
     assert_eq!(world.get(), world.emulator.tokens()[0], "the token is still cached");
@@ -396,7 +396,7 @@ fn a_malformed_key_is_an_error_and_is_not_printed() {
             record["token"]["secret"] = "t1.not.a.key".into();
         }
     });
-    fails_with_hint(world.aws(&[]).run(), 5, &["the cached entry is not an access key"], "ycred logout");
+    fails_with_hint(world.aws(&[]).run(), 4, &["the cached entry is not an access key"], "ycred logout");
     world.sandbox.ycred(["logout"]).run().exits(0);
     world.access_key(&[]);
 }

@@ -26,6 +26,7 @@ use crate::session::Session;
 use crate::sources;
 use crate::sources::SOURCES;
 use crate::sources::source::{Key, Source};
+use crate::system;
 
 pub const COMMAND: Command = Command {
     group: Group::SetUp,
@@ -268,12 +269,12 @@ fn is_pipe(path: &Path) -> bool {
 /// relative to the profile.
 fn absolute(key: &str, path: &str, session: &Session<'_>) -> Result<String> {
     if !mask::is_path(path) && !Path::new(path).exists() {
-        let _known = Secret::new(path.to_owned());
+        let _masked = Secret::new(path.to_owned());
         return Err(Error::usage(format!("--{key}: not the path of a file; it may be a secret, so it is not shown"))
             .hint(format!("pass --{key} with the path of a file; if it has no slash, write ./NAME")));
     }
     // The profile would name the standard input or a pipe of this run.
-    if ["/dev/", "/proc/"].iter().any(|start| path.starts_with(start)) || is_pipe(Path::new(path)) {
+    if system::files::is_of_one_process(Path::new(path)) || is_pipe(Path::new(path)) {
         return Err(Error::usage(format!(
             "--{key}: {path} is gone after this run, but the profile reads the file each time"
         ))

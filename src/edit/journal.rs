@@ -164,7 +164,7 @@ impl Journal {
     pub fn read(directory: &Path) -> Result<Self> {
         let error_at = |path: &Path, why: String| {
             Error::profile(format!("{}: {why}", path.display()))
-                .hint("move the file away; it says how to undo `ycred setup`")
+                .hint("move the file away, but keep it: it records what `ycred setup` changed")
         };
         let names = store::record_names(directory).map_err(|error| error_at(directory, describe(&error)))?;
         let mut entries = Vec::new();

@@ -19,7 +19,7 @@ pub const COMMON_KEYS: &[Key] = &[
     Key {
         name: "refresh-before",
         value: "DURATION",
-        about: "renew when less validity is left [default: a tenth of it]",
+        about: "renew at this remaining validity [default: a tenth of the total]",
     },
     Key {
         name: "max-age",

@@ -123,7 +123,7 @@ impl KeyRequest {
             return Err(Error::usage("--policy-file: the path is empty"));
         }
         if let Some(text) = policy_file.filter(|text| !mask::is_path(text) && !Path::new(text).exists()) {
-            let _known = Secret::new(text.to_owned());
+            let _masked = Secret::new(text.to_owned());
             return Err(Error::usage("--policy-file: not the path of a file; it may be a secret, so it is not shown"));
         }
         let policy_file = policy_file.map(PathBuf::from);

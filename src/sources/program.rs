@@ -162,7 +162,7 @@ impl Program {
             // strings without white space that are long enough. Ordinary words are shorter.
             let output = Zeroizing::new(String::from_utf8_lossy(&output).into_owned());
             for word in output.split_whitespace().filter(|word| word.len() >= 16) {
-                let _known = Secret::new(word.to_owned());
+                let _masked = Secret::new(word.to_owned());
             }
             // If the program is ycred, skip its hint line and use the error line before it.
             let errors = String::from_utf8_lossy(&errors);

@@ -136,7 +136,7 @@ impl Settings {
 
     /// Returns the error for a value that seems to be a secret, and makes sure that no message contains it.
     fn misplaced_secret(&self, key: &str, text: &str) -> Error {
-        let _known = Secret::new(text.to_owned());
+        let _masked = Secret::new(text.to_owned());
         let error = self.error_at(key, "looks like a secret, so its value is not shown");
         if key.ends_with("-env") {
             error.hint(format!("set `{key}` to the name of the variable that contains the secret"))
@@ -181,7 +181,7 @@ impl Settings {
         let path = places::expand_home(Path::new(text), self.home.as_deref()).map_err(|why| self.error_at(key, why))?;
         let path = self.directory.join(path);
         if !mask::is_path(text) && !path.exists() {
-            let _known = Secret::new(text.to_owned());
+            let _masked = Secret::new(text.to_owned());
             let what = if key == "key-file" { "the path of a file nor a key in JSON" } else { "the path of a file" };
             let not = if key == "key-file" { "neither" } else { "not" };
             let error = self.error_at(key, &format!("is {not} {what}; it may be a secret, so it is not shown"));

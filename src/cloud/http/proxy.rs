@@ -46,7 +46,7 @@ pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Optio
     // Register the password before any error, so that messages mask it even if the value is invalid.
     if let Some((userinfo, _)) = text.rsplit_once('@') {
         let userinfo = userinfo.rsplit_once("://").map_or(userinfo, |(_, userinfo)| userinfo);
-        let _known = Secret::new(userinfo.to_owned());
+        let _masked = Secret::new(userinfo.to_owned());
     }
     // The first of these ends the host, so the rest of a password would be taken for a path. curl reads it differently.
     let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
@@ -58,7 +58,7 @@ pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Optio
     }
     // A secret in place of the URL must not reach a name server.
     if mask::looks_like_secret(text.rsplit_once('@').map_or(text, |(_, rest)| rest)) {
-        let _known = Secret::new(text.to_owned());
+        let _masked = Secret::new(text.to_owned());
         return Err(error());
     }
     // ureq uses the default port if the port is invalid.
@@ -71,7 +71,7 @@ pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Optio
     }
     let proxy = Proxy::new(text).map_err(|_| error())?;
     if let Some(password) = proxy.password() {
-        let _known = Secret::new(password.to_owned());
+        let _masked = Secret::new(password.to_owned());
     }
     Ok(Some(proxy))
 }

@@ -22,7 +22,7 @@ pub(super) fn chosen_roots(environment: &Environment) -> Result<Option<Vec<Certi
     let mut roots = Vec::new();
     for (variable, path) in [(SSL_CERT_FILE, file), (SSL_CERT_DIR, directory)] {
         if let Some(path) = path.filter(|path| !mask::is_path(&path.to_string_lossy()) && !Path::new(path).exists()) {
-            let _known = crate::base::secret::Secret::new(path.to_string_lossy().into_owned());
+            let _masked = crate::base::secret::Secret::new(path.to_string_lossy().into_owned());
             return Err(Error::profile(format!("{variable}: not a path; it may be a secret, so it is not shown"))
                 .hint(format!("set {variable} to the path of PEM certificates, or unset it")));
         }

@@ -25,7 +25,7 @@ use crate::session::Session;
 
 pub const CLIENT: Client = Client {
     name: "kubectl",
-    about: "users of the kubeconfig that run yc run ycred",
+    about: "kubeconfig users that run yc: makes them run ycred",
     flags: &["context", "user", "kubeconfig"],
     is_found,
     choice: None,

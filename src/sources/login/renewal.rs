@@ -121,7 +121,7 @@ impl LoginRenewal<'_> {
             Err(error) => return Renewed::Done { result: Err(error), unsaved: None },
         };
         let began = self.cx.clock.now();
-        // Without a lock, this could replace a state with the next refresh token that another process has just stored.
+        // Without a lock, this could overwrite the state of another process, which holds the next refresh token.
         if self.is_locked {
             let mut sent = state.clone();
             sent.sent_at = Some(began);

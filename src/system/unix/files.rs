@@ -125,6 +125,11 @@ pub fn open_log(path: &Path) -> io::Result<File> {
 /// Whether a lock file can be removed while it is locked.
 pub const CAN_REMOVE_LOCKS: bool = true;
 
+/// Returns true for a path below `/dev` or `/proc`, such as `/dev/stdin`: it names another file in another process.
+pub fn is_of_one_process(path: &Path) -> bool {
+    path.starts_with("/dev") || path.starts_with("/proc")
+}
+
 /// Returns true if opening a file failed because the path is a link or a socket.
 pub fn is_other_object(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO))
