@@ -47,7 +47,7 @@ fn deadline() -> Pair {
     let world = World::new();
     world.emulator.fault(Fault::slow(Duration::from_secs(2)));
     let unlucky = |call: Call| call.and(["--timeout", "1s"]);
-    Pair::new(world, unlucky, "no response within", |call| call.and(["--timeout", "60s"]))
+    Pair::new(world, unlucky, "no answer within", |call| call.and(["--timeout", "60s"]))
 }
 
 /// The program is the same, but the programs that it runs are not in every `PATH`.

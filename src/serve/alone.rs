@@ -5,11 +5,12 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use crate::base::error::{Error, Result, describe};
 use crate::process::flags::Options;
 use crate::profile::Profile;
-use crate::serve::credentials::CredentialStore;
+use crate::serve::credentials::{CredentialKind, CredentialStore};
 use crate::serve::refresher::RefresherSetup;
 use crate::serve::{Endpoints, error_at_start};
 use crate::session::Session;
@@ -43,6 +44,12 @@ pub fn serve_alone(
             .hint("run it where /proc is mounted"));
     }
     let credentials = Arc::new(CredentialStore::new(session, &profile, &options)?);
+    if options.force_refresh {
+        // Before any request is answered, which would otherwise get the cached token.
+        let kind = CredentialKind::Token;
+        let forced = session.obtain_resource(&profile, &options, &kind.resource(), Duration::ZERO)?;
+        credentials.remember(kind, &forced, session.clock.now());
+    }
     // The refresher fetches the first token, so that a signal ends the process in the meantime.
     let (send_end, end) = mpsc::channel();
     let setup = RefresherSetup::new(session, profile, options, Arc::clone(&credentials)).ending_with(send_end.clone());

@@ -161,16 +161,14 @@ impl Refresher<'_> {
         let session = self.session;
         session.request_started.set(session.clock.elapsed());
         let kind = CredentialKind::Token;
-        match session.obtain_resource(self.profile, self.options, &kind.resource(), Duration::ZERO) {
-            Ok(first) => self.credentials.remember(kind, &first, session.clock.now()),
-            Err(error) if error.kind == Kind::Unavailable => {
-                (session.print_stderr)(&error.render());
-                let until = session.clock.now().plus(failure::failure_lifetime(&error));
-                self.states[kind as usize].failure = Some((error, until));
+        let outcome = session.obtain_resource(self.profile, self.options, &kind.resource(), Duration::ZERO);
+        match outcome {
+            Err(error) if error.kind != Kind::Unavailable => Err(error),
+            outcome => {
+                self.note(kind, outcome);
+                Ok(())
             }
-            Err(error) => return Err(error),
         }
-        Ok(())
     }
 
     fn run(mut self, tasks: &Receiver<RefreshTask>) {
@@ -225,7 +223,7 @@ impl Refresher<'_> {
         if lookup.as_ref().is_some_and(|lookup| !lookup.is_due) {
             return None;
         }
-        let state = &mut self.states[kind as usize];
+        let state = &self.states[kind as usize];
         if !credentials.is_never_cached(kind) {
             let is_early = |until: Timestamp| now < until;
             let is_paused = lookup.is_some() && state.paused_until.is_some_and(is_early);
@@ -236,6 +234,13 @@ impl Refresher<'_> {
         session.request_started.set(session.clock.elapsed());
         let options = kind.options(self.options);
         let outcome = session.obtain_resource(self.profile, &options, &kind.resource(), Duration::ZERO);
+        self.note(kind, outcome)
+    }
+
+    /// Notes the result of a fetch for later requests, and prints its warning or error unless it was printed before.
+    fn note(&mut self, kind: CredentialKind, outcome: Result<ObtainedToken>) -> Option<ObtainedToken> {
+        let Self { session, credentials, .. } = *self;
+        let state = &mut self.states[kind as usize];
         let now = session.clock.now();
         let warning = session.diagnostics.take();
         match outcome {

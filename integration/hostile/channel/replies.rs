@@ -69,7 +69,6 @@ fn operations_without_a_token_have_byte_exact_replies() {
         (&["docker", "erase"][..], "cr.yandex", ""),
         (&["docker", "store"], stored, ""),
         (&["docker", "version"], "", version.as_str()),
-        (&["docker", "--version"], "", version.as_str()),
         (&["git", "store"], request, ""),
         (&["git", "erase"], request, ""),
         (&["git", "capability"], "", "version 0\ncapability authtype\n"),
@@ -78,9 +77,11 @@ fn operations_without_a_token_have_byte_exact_replies() {
     ] {
         world.ycred(arguments).stdin(stdin).run().succeeds().stderr_is_empty().stdout_is(stdout);
     }
-    // As docker's helper, `-v` is docker's; otherwise it is ycred's.
+    // As docker's helper, `-v` and `--version` are docker's; otherwise they are ycred's.
     let link = world.sandbox.link("docker-credential-ycred");
-    world.sandbox.call(&link, ["-v"]).run().succeeds().stdout_is(&version);
+    for flag in ["-v", "--version"] {
+        world.sandbox.call(&link, [flag]).run().succeeds().stdout_is(&version);
+    }
     world.ycred(&["docker", "-v"]).run().exits(1);
     let run = world.ycred(&["docker", "list"]).run().succeeds().stderr_is_empty();
     assert_eq!(serde_json::from_str::<Value>(&run.stdout).expect("JSON"), hosts);

@@ -243,3 +243,45 @@ fn it_renews_the_token_and_serves_the_one_that_others_have_renewed() {
     assert_eq!(world.requests(), 3);
     assert_eq!(serving.end(libc::SIGTERM), "");
 }
+
+#[test]
+fn a_forced_refresh_is_made_before_the_first_request_is_answered() {
+    if !require_root(&["setpriv", "curl"]) {
+        return;
+    }
+    let world = World::new();
+    let cached = world.get();
+    let port = free_port();
+    let serving = listening(serve(&world, port, &LISTED).and(["--force-refresh"]), port);
+    let run = metadata_as(&world, LISTED[0], port).run().succeeds();
+    assert!(run.stdout.contains(&world.last_token()) && !run.stdout.contains(&cached), "{run}");
+    serving.signal(libc::SIGTERM);
+    serving.finish().exits(0).stderr_is_empty();
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn the_warning_of_the_first_fetch_is_printed_once() {
+    if !require_root(&["setpriv", "curl"]) {
+        return;
+    }
+    let world = World::new();
+    let port = free_port();
+    let serving = listening(serve(&world, port, &LISTED).and(["--min-ttl", "20h"]), port);
+    metadata_as(&world, LISTED[0], port).run().succeeds();
+    serving.signal(libc::SIGTERM);
+    let run = serving.finish().exits(0);
+    assert_eq!(run.stderr.matches("ycred: warning:").count(), 1, "{run}");
+}
+
+#[test]
+fn it_ends_with_sigterm_even_if_that_was_ignored_when_it_started() {
+    let world = World::new();
+    let port = free_port();
+    let shell = ["-c".to_owned(), "trap '' TERM; exec \"$@\"".to_owned(), "sh".to_owned(), YCRED.to_owned()];
+    let users = ["--allow-uid".to_owned(), LISTED[0].to_string()];
+    let call = world.sandbox.call("sh", shell).and(["serve", "--listen"]).and([format!("127.0.0.1:{port}")]).and(users);
+    let serving = listening(call, port);
+    serving.signal(libc::SIGTERM);
+    serving.finish().exits(0).stderr_is_empty();
+}

@@ -169,20 +169,22 @@ impl Signals {
     /// No descriptors are left.
     pub fn catch() -> io::Result<Self> {
         reset_sigchld();
-        Self::catch_these(FORWARDED.iter().chain(&[libc::SIGCHLD]))
+        Self::catch_these(FORWARDED.iter().chain(&[libc::SIGCHLD]), None)
     }
 
     /// Catches the signals that ask a process to end. The first process of a container ignores them otherwise.
     ///
+    /// SIGTERM is caught even if it was ignored when ycred started: a supervisor has no other way to end it in time.
+    ///
     /// # Errors
     /// No descriptors are left.
     pub fn catch_end() -> io::Result<Self> {
-        Self::catch_these([libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT].iter())
+        Self::catch_these([libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT].iter(), Some(libc::SIGTERM))
     }
 
-    /// Signals that were ignored when ycred started stay ignored (nohup(1), background jobs of a shell). The others are
-    /// unblocked, because a parent may have blocked them (signalfd(2)).
-    fn catch_these<'a>(signals: impl Iterator<Item = &'a i32>) -> io::Result<Self> {
+    /// Signals that were ignored when ycred started stay ignored (nohup(1), background jobs of a shell), except `always`.
+    /// The others are unblocked, because a parent may have blocked them (signalfd(2)).
+    fn catch_these<'a>(signals: impl Iterator<Item = &'a i32>, always: Option<i32>) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let writer = writer.into_raw_fd();
         HANDLER_PIPE.store(writer, Ordering::Relaxed);
@@ -194,7 +196,7 @@ impl Signals {
             let mut unblocked: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut unblocked);
             for signal in signals {
-                if matches!(handler_of(*signal), None | Some(libc::SIG_IGN)) {
+                if always != Some(*signal) && matches!(handler_of(*signal), None | Some(libc::SIG_IGN)) {
                     continue;
                 }
                 let mut action: libc::sigaction = std::mem::zeroed();
