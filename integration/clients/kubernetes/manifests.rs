@@ -80,6 +80,19 @@ fn every_manifest_follows_the_schemas_of_three_versions_of_kubernetes() {
     assert!(run.stdout.contains("volumeMount") || run.stderr.contains("volumeMount"), "{run}");
 }
 
+/// Asserts that a container has no privileges, a read-only root and limits.
+#[track_caller]
+pub fn is_restricted(container: &Value, name: &str) {
+    let context = &container["securityContext"];
+    assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
+    assert_eq!(context["allowPrivilegeEscalation"], false, "{name}");
+    assert_eq!(context["capabilities"]["drop"], serde_json::json!(["ALL"]), "{name}");
+    assert!(context["capabilities"]["add"].is_null() && context["privileged"].is_null(), "{name}");
+    for limit in ["cpu", "memory"] {
+        assert!(container["resources"]["limits"][limit].is_string(), "{name} has no limit for {limit}");
+    }
+}
+
 #[test]
 fn every_container_is_restricted_and_has_limits() {
     let mut checked = 0;
@@ -93,13 +106,7 @@ fn every_container_is_restricted_and_has_limits() {
             for container in containers(pod) {
                 let context = &container["securityContext"];
                 let name = format!("{directory}: {}", container["name"]);
-                assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
-                assert_eq!(context["allowPrivilegeEscalation"], false, "{name}");
-                assert_eq!(context["capabilities"]["drop"], serde_json::json!(["ALL"]), "{name}");
-                assert!(context["capabilities"]["add"].is_null() && context["privileged"].is_null(), "{name}");
-                for limit in ["cpu", "memory"] {
-                    assert!(container["resources"]["limits"][limit].is_string(), "{name} has no limit for {limit}");
-                }
+                is_restricted(container, &name);
                 let image = container["image"].as_str().unwrap_or_default();
                 assert!(image.contains('/') && image.contains(':'), "{name}: no image in kustomization.yaml: {image}");
                 // Only what installs on the node is root.

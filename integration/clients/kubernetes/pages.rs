@@ -6,7 +6,7 @@ use std::path::Path;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::manifests::{documents, of_kind, pod_of};
+use super::manifests::{documents, is_restricted, of_kind, pod_of};
 use super::pod::Pod;
 use crate::authority::Authority;
 use crate::clients::kubectl::{api_server, kubectl};
@@ -79,6 +79,11 @@ impl Cloud {
         let documents = documents(&run.stdout)?;
         let mut spec = pod_of(of_kind(&documents, patched["kind"].as_str().expect("a kind"))).clone();
         assert_eq!(spec["containers"].as_array().map(Vec::len), Some(1), "the patch names another container");
+        // The tool's pod may have no defaults of its own.
+        let installer = &spec["initContainers"][0];
+        is_restricted(installer, page);
+        assert_eq!(installer["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{page}");
+        assert_eq!(installer["securityContext"]["runAsNonRoot"], true, "{page}");
         change(&mut spec);
         let pod = Pod::new(sandbox, &spec, &[], &self.token)?;
         let pod = pod.env("YCRED_AUTH_URL", &self.world.emulator.auth_url());
@@ -161,7 +166,7 @@ fn atlantis_runs_terraform_with_a_token_that_is_only_in_its_environment() {
             steps.push(step["run"].as_str().expect("a command").to_owned());
         }
     }
-    assert_eq!(steps.len(), 3);
+    assert_eq!(steps.len(), 4);
     for (at, step) in steps.iter().enumerate() {
         let _ = fs::remove_dir_all(cloud.world.sandbox.path("work/overlay"));
         // Atlantis runs each step in the directory of the project. The volumes stay, as in one pod.
@@ -182,14 +187,14 @@ fn atlantis_runs_terraform_with_a_token_that_is_only_in_its_environment() {
             pod.container("ycred").run().succeeds();
         }
         let pod = ["HOME", "TMPDIR"].into_iter().fold(pod, |pod, name| pod.env(name, "/own"));
-        let pod = pod.env("PLANFILE", "/own/plan.tfplan").env("CHECKPOINT_DISABLE", "1");
+        let pod = pod.env("PLANFILE", "/own/plan.tfplan").env("WORKSPACE", "staging").env("CHECKPOINT_DISABLE", "1");
         let run = pod.container("atlantis").run().succeeds().stderr_is_empty();
         for token in cloud.world.emulator.tokens() {
             run.clone().never_prints(&token);
         }
-        let expected = ["successfully initialized", "1 to add", "1 added"][at];
+        let expected = ["successfully initialized", "workspace \"staging\"", "1 to add", "1 added"][at];
         run.stdout_has(expected);
-        if at == 2 {
+        if at == 3 {
             let token = fs::read_to_string(pod.volume("own").join("token")).expect("the token");
             assert_eq!(token.trim(), cloud.world.last_token());
             // The plan file contains no token.

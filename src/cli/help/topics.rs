@@ -108,10 +108,7 @@ fn environment() -> String {
 fn exit_codes() -> String {
     table([
         ("0", "done; also for a host that is not listed, where the protocol has no code for that"),
-        (
-            "1",
-            "the cloud rejected the request; for docker, bazel and keyring also: the host is not listed",
-        ),
+        ("1", "the cloud rejected the request; for docker, bazel and keyring also: the host is not listed"),
         ("2", "the command line is wrong"),
         ("3", "the profile or a file that it names is wrong, or a TLS certificate is not trusted"),
         ("4", "not available: try again later"),
