@@ -46,6 +46,7 @@ fn the_installed_links_work_and_a_second_installation_changes_nothing() {
         ["HOME", "YCRED_CONFIG_DIR", "YCRED_CACHE_DIR", "YCRED_STATE_DIR"].iter().fold(call, |c, n| c.without(n));
     call.run().succeeds().stderr_is_empty().stdout_is(&format!("{shown}: installed ycred {version}\n"));
     assert_installed(&directory);
+    assert_eq!(crate::harness::files::mode(&directory), 0o755, "other users run the program");
     let helper = directory.join("docker-credential-ycred");
     let run = world.sandbox.call(&helper, ["get"]).stdin("cr.yandex").run().succeeds().stderr_is_empty();
     assert!(run.stdout.contains(&world.last_token()), "{run}");

@@ -23,6 +23,9 @@ use crate::system::peer::PeerUsers;
 const REQUEST_MAX: usize = 16 * 1024;
 /// The maximum number of headers. A browser sends about twenty.
 const HEADERS_MAX: usize = 64;
+/// The headers by which a proxy says that it forwards a request of somebody else.
+const FORWARDING_HEADERS: [&str; 6] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
 /// The time limit for the first byte of a request. Browsers open connections that they never use.
 const FIRST_BYTE: Duration = Duration::from_secs(1);
 /// The time limit for reading a request and for writing a response.
@@ -336,7 +339,7 @@ pub fn read_head(head: &[u8], port: u16) -> Result<Option<LocalRequest>, LocalRe
     {
         return Err(LocalResponse::text(403, "the Host header does not name this server\n"));
     }
-    if ["x-forwarded-for", "forwarded"].iter().any(|name| request.header(name).is_some()) {
+    if FORWARDING_HEADERS.iter().any(|name| request.header(name).is_some()) {
         return Err(LocalResponse::text(403, "forwarded requests are not allowed\n"));
     }
     if parsed.method != Some("GET") {
@@ -373,6 +376,8 @@ mod tests {
         }
         assert_eq!(status("GET / HTTP/1.1"), Err(403), "no host at all");
         assert_eq!(status("GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Forwarded-For: 10.0.0.1"), Err(403));
+        assert_eq!(status("GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nVia: 1.1 proxy"), Err(403));
+        assert_eq!(status("GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Real-IP: 10.0.0.1"), Err(403));
         assert_eq!(status("POST / HTTP/1.1\r\nHost: 127.0.0.1:8080"), Err(405));
         assert_eq!(status("\u{1}"), Err(400));
     }

@@ -143,12 +143,17 @@ pub fn create_private_directories(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-/// Creates a directory and its missing parents, which only their owner can write, and anyone can read.
+/// Creates a directory and its missing parents, which only their owner can write, and anyone can read, whatever the umask.
 ///
 /// # Errors
-/// Those of mkdir(2).
+/// Those of mkdir(2) and chmod(2).
 pub fn create_public_directories(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o755).create(directory)
+    let missing: Vec<&Path> = directory.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+    missing
+        .into_iter()
+        .filter(|created| !created.as_os_str().is_empty())
+        .try_for_each(|created| fs::set_permissions(created, Permissions::from_mode(0o755)))
 }
 
 /// Makes a directory accessible only to its owner.
