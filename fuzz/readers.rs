@@ -427,7 +427,7 @@ fn keyring(input: &[u8]) {
         .chain(input.split(|byte| *byte == b'\n').map(|word| OsString::from_vec(word.to_vec())));
     let arguments: Vec<OsString> = arguments.collect();
     let Ok(Invocation::Hook(call)) = cli::parse(&arguments) else { panic!("not a call of keyring") };
-    assert_eq!(call.unparsed, arguments[1..], "the arguments are passed on unchanged");
+    assert_eq!(call.arguments_to_pass_on, arguments[1..], "the arguments are passed on unchanged");
     let hook = call.hook;
     let hook_call = Call {
         operands: &call.operands,

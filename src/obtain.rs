@@ -1,5 +1,5 @@
 //! Gets a token for a grant: from the cache if it has a suitable one, or else with one request for all processes that
-//! need the token at the same time.
+//! need the token at the same time. [`crate::cache`] explains leader, waiter, relief leader and soft window.
 
 use std::cell::OnceCell;
 use std::io;
@@ -56,8 +56,8 @@ pub trait Grant {
         None
     }
 
-    /// Returns the subject token that a fetch would send, as a digest. A rejection of another one says nothing about it.
-    /// May read a file.
+    /// Returns a digest of the subject token that a fetch would send. A remembered rejection counts only for the same
+    /// subject token. May read a file.
     fn shown(&self) -> Option<ShownSecret> {
         self.inner().and_then(|inner| inner.shown())
     }
@@ -116,12 +116,13 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     }
 }
 
-/// Returns a digest of what a grant's requests depend on in this process. See [`Http::way_of`].
+/// Returns a digest of the proxy and certificate variables, and of `PATH` if a fetch runs a program. Processes with the same
+/// digest share a lock and the failures that are not the cloud's answers.
 pub fn way(grant: &dyn Grant, environment: &Environment) -> String {
     Http::way_of(environment, environment.get(env::PATH).filter(|_| grant.runs_program()))
 }
 
-/// Returns the properties of a process that has this much time left.
+/// Describes a process that has this much time left, to decide which remembered failures count for it.
 pub fn caller(way: String, shown: Option<ShownSecret>, left: Duration) -> Caller {
     Caller { way, shown, fetch_time: left.mul_f64(LEADER_SHARE), renewal_time: left.min(SOFT_RENEWAL) }
 }

@@ -113,9 +113,9 @@ impl Record {
             && (self.failure.is_some() || self.token.as_ref().is_none_or(|stored| stored.fetched >= self.began))
     }
 
-    /// Returns [`Self::result`] for another process than the one that made the attempt, which has waited since `since`.
+    /// Returns [`Self::result`] for a waiter: a process that has waited since `since` for another process's attempt.
     ///
-    /// `None` if the attempt failed, and no failure since then counts for this process.
+    /// `None` if the attempt failed, and none of the failures counts for the waiter.
     pub fn result_for(
         &self,
         caller: &dyn Fn() -> Caller,

@@ -49,12 +49,13 @@ pub fn help(name: &str, detail: Detail) -> String {
     if detail == Detail::Short {
         command = command.after_help("");
     }
-    let program = HOOKS.iter().find(|hook| hook.name == name).and_then(|hook| hook.program);
+    // `keyring` replaces the program that its clients run.
+    let hook = HOOKS.iter().find(|hook| hook.name == name && !hook.replaces_program);
+    let program = hook.and_then(|hook| hook.program);
     if let Some(program) = program {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        command = command.about(format!(
-            "{about}\n\nThis is a hook: once {program} is set up to use ycred, it runs this command itself."
-        ));
+        command = command
+            .about(format!("{about}\n\nThis is a hook: {program} runs it by itself, once it is set up to use ycred."));
     }
     let mut text = command.render_help().to_string().trim_end().to_owned();
     text.push('\n');

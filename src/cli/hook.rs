@@ -83,7 +83,7 @@ pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, argument
         is_by_symlink: named.is_some(),
         usage_error: fault,
         parse: parse_options,
-        unparsed: arguments[if named.is_some() { 0 } else { consumed }..].to_vec(),
+        arguments_to_pass_on: arguments[if named.is_some() { 0 } else { consumed }..].to_vec(),
     })))
 }
 

@@ -169,8 +169,8 @@ impl Http {
         let proxy =
             if request.direct { None } else { choose_proxy(&uri, &self.environment).map_err(Failure::permanent)? };
         let proxy_address = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        // The proxy's address, if the name to resolve is the proxy's. With some SOCKS proxies, this machine resolves the
-        // target's name instead.
+        // The proxy's address, if this machine resolves the proxy's name. It resolves the target's name without a proxy, and
+        // with some SOCKS proxies.
         let resolved_proxy =
             if proxy.as_ref().is_some_and(Proxy::resolve_target) { None } else { proxy_address.clone() };
         let config = Agent::config_builder()
@@ -185,7 +185,7 @@ impl Http {
             .build();
         let tls = (uri.scheme_str() == Some("https")).then(|| self.tls().map_err(Failure::permanent)).transpose()?;
         let connector = connector::connector(tls).chain(written.clone());
-        // Without a thread of its own where none can be started.
+        // ureq's own resolver needs a thread. This one works where no thread can be started.
         let agent = Agent::with_parts(config, connector, NameResolver);
         let headers = || request.headers.iter().copied().chain(proof_header);
         let sent = match request.body {

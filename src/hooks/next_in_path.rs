@@ -32,7 +32,7 @@ fn arguments(call: &HookCall) -> Vec<OsString> {
         let own = call.options.own.iter().map(|(flag, value)| format!("--{flag}={value}"));
         own.chain(call.operands.iter().cloned()).map(OsString::from)
     });
-    parsed.into_iter().flatten().chain(call.unparsed.iter().cloned()).collect()
+    parsed.into_iter().flatten().chain(call.arguments_to_pass_on.iter().cloned()).collect()
 }
 
 /// Splits a variable in the format of `PATH`.

@@ -117,7 +117,7 @@ pub struct HookCall {
     pub usage_error: Option<Error>,
     /// The arguments to pass on to another program: all of them if ycred was called by the link's name, otherwise those that
     /// the parser did not reach.
-    pub unparsed: Vec<OsString>,
+    pub arguments_to_pass_on: Vec<OsString>,
     /// Parses arguments that arrive in a request.
     pub parse: ParseArguments,
 }

@@ -197,7 +197,8 @@ impl LoginRenewal<'_> {
                 next.over = Some(LoginEnd { at: self.cx.clock.now(), reason: error.reason(), lost });
             }
         } else if !is_settled(error) {
-            // An answer would say nothing about an earlier request without one.
+            // The refresh token is in doubt from this request on. A settled failure, such as 503, leaves the doubt about an
+            // earlier request as it was.
             next.sent_at = self.is_locked.then_some(began);
         }
         next
