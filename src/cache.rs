@@ -360,12 +360,13 @@ impl Entry<'_> {
         Ok(next)
     }
 
-    /// Sets the back-off before a renewal. Returns false if the record has changed since `before` was read, or if it
-    /// cannot be written.
-    pub fn back_off(&self, before: &Record, clock: &dyn Clock) -> bool {
+    /// Stores the record that a renewal starts from, to which the caller has added the back-off.
+    ///
+    /// Returns false if another attempt was stored since that record was read, or if it cannot be written.
+    pub fn store_back_off(&self, with_back_off: &Record, clock: &dyn Clock) -> bool {
         let _guard = self.slot.lock_directory(clock);
-        let is_current = self.load().is_ok_and(|current| current.is_some_and(|it| it.attempt == before.attempt));
-        is_current && self.write(before).is_ok()
+        let is_current = self.load().is_ok_and(|current| current.is_some_and(|it| it.attempt == with_back_off.attempt));
+        is_current && self.write(with_back_off).is_ok()
     }
 
     fn write(&self, record: &Record) -> io::Result<()> {

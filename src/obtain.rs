@@ -238,7 +238,7 @@ impl<'a> Run<'a> {
         // that another one is already renewing, so all would.
         let before = before.with_back_off(self.cx.clock.now());
         let Ok(snapshot) = self.entry.snapshot(self.cx.clock) else { return unchanged(cached) };
-        if !self.entry.back_off(&before, self.cx.clock) {
+        if !self.entry.store_back_off(&before, self.cx.clock) {
             return unchanged(cached);
         }
         let cx = Context { deadline: self.cx.deadline.at_most(self.cx.clock, SOFT_RENEWAL), attempts: 1, ..*self.cx };

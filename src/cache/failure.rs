@@ -31,11 +31,12 @@ pub struct Caller {
     pub renewal_time: Duration,
 }
 
-/// A secret of which there are many for one identity.
+/// A subject token that a process would show to the cloud. One identity can have many of them over time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownSecret {
     pub digest: String,
-    /// It came with the client's request. Otherwise it is from a variable or a file, and a newer one of the same subject.
+    /// True if the client's request contained it. False if it is from a variable or a file, where a newer one of the same
+    /// subject may replace it.
     pub is_from_request: bool,
 }
 

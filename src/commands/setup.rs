@@ -68,7 +68,7 @@ fn setup_arguments(command: clap::Command) -> clap::Command {
             Arg::new("command")
                 .long("command")
                 .value_name("PATH")
-                .help("path of ycred for clients to run [default: its entry in PATH]"),
+                .help("path of ycred for clients to run [default: where it is found in PATH]"),
         )
         .after_help(format!("Clients:\n{}\n\nWithout CLIENT, lists the clients that are found.", about.join("\n")))
 }

@@ -3,7 +3,7 @@
 //! * Links are never followed.
 //! * Files are created with mode 0600 and directories with 0700.
 //! * Replacing is atomic: a reader sees the old content or the new one, never a mixture.
-//! * Nothing is created in a directory that belongs to another user than root.
+//! * Nothing is created in a directory that belongs neither to this user nor to root.
 //! * A foreign object in the place of a file is moved out of the way.
 #![expect(
     clippy::disallowed_methods,
@@ -203,8 +203,8 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// Creates a directory and its missing parents with mode 0700, or changes the mode of an existing one.
 ///
 /// # Errors
-/// The directory cannot be created, or it belongs to another user, or its nearest existing parent belongs to another
-/// user than root. Under `sudo` with the caller's HOME, root would otherwise leave files there that the caller can no
+/// The directory cannot be created, or it belongs to another user, or its nearest existing parent belongs neither
+/// to this user nor to root. Under `sudo` with the caller's HOME, root would otherwise leave files there that the caller can no
 /// longer access.
 pub fn make_private(directory: &Path) -> io::Result<()> {
     match fs::symlink_metadata(directory).and_then(|_| fs::metadata(directory)) {
@@ -234,10 +234,10 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     system::files::create_private_directories(directory)
 }
 
-/// Makes the parent of a private directory private, if everybody can write to it and this user owns it. A group that may
-/// write to it is the choice of the user.
+/// Makes the parent of a private directory private, if everybody can write to it and this user owns it: anybody could
+/// otherwise replace the private directory.
 ///
-/// They could otherwise replace the private directory. Directories with the sticky bit, such as `/tmp`, and missing
+/// A parent that only a group can write to stays as it is, because that is the user's choice. Directories with the sticky bit, such as `/tmp`, and missing
 /// ones stay unchanged.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ pub const HOOK: Hook = Hook {
             call: "printf 'protocol=https\\nhost=git.example\\n\\n' | ycred git get",
             about: "print the credentials for a host",
         },
-        Example { call: "ycred git capability", about: "list the capabilities that git asks for" },
+        Example { call: "ycred git capability", about: "print the protocol capabilities that ycred supports" },
     ],
     symlink: Some("git-credential-ycred"),
     operands: &["get|store|erase|capability"],

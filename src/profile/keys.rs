@@ -33,7 +33,7 @@ pub const COMMON_KEYS: &[Key] = &[
         value: "VARIABLE",
         about: "variable that a command's output depends on; repeat the flag for more",
     },
-    Key { name: "cache", value: "file|none", about: "where to cache tokens [default: file]" },
+    Key { name: "cache", value: "file|none", about: "none to cache no tokens on disk [default: file]" },
 ];
 
 /// Pairs of variable and common key: the variables that set these keys if there is no profile file.

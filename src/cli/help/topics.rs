@@ -41,13 +41,16 @@ fn table<'a>(rows: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
 }
 
 fn profiles() -> String {
-    let rows = |keys: &'static [Key]| keys.iter().map(|key| (key.name, key.about));
+    // What follows the semicolon is about the flags of `ycred init`.
+    let rows = |keys: &'static [Key]| {
+        keys.iter().map(|key| (key.name, key.about.split_once("; ").map_or(key.about, |(about, _)| about)))
+    };
     let mut text = String::from(
         "A profile is a TOML file that says where tokens come from, such as ~/.config/ycred/prod.toml:\n\n  \
          source = \"authorized-key\"\n  key-file = \"~/keys/prod.json\"\n\n\
          `ycred init` and `ycred import` write profiles. The first of these selects one: the flag --profile, the\n\
          suffix of the link that ycred is called by (docker-credential-ycred-prod), the variable YCRED_PROFILE, the\n\
-         profile `default`, the environment, the only profile. A value with a slash is the path of a file.\n\nKeys of every profile, besides `source`:\n",
+         profile `default`, the environment, the only profile. A value with a slash is the path of a file.\n\nKeys of every profile, besides `source` (`impersonate`, `hosts` and `command-env` may be lists):\n",
     );
     text.push_str(&table(rows(COMMON_KEYS)));
     for source in SOURCES {
