@@ -253,7 +253,7 @@ fn a_real_browser_logs_in_and_shows_the_page() {
     let Some(chromium) = require_client("chromium") else { return };
     for (tls, page) in [(crate::emulator::Tls::Off, Page::Redirect), (crate::emulator::Tls::Good, Page::Auto)] {
         // On a busy machine `--dump-dom` occasionally prints nothing although the login succeeded.
-        let shown = (0..3).find_map(|_| page_after_login(&chromium, tls, page)).expect("a page");
+        let shown = (0..6).find_map(|_| page_after_login(&chromium, tls, page)).expect("a page");
         assert!(shown.contains("You are logged in") && shown.contains("<svg"), "{shown}");
     }
 }
