@@ -412,8 +412,8 @@ impl<'a> Run<'a> {
             }
         } else if before
             .and_then(Record::credential)
-            // The same secret with the same time of issue was stored by a concurrent login. With another time of issue,
-            // the cloud has returned the token again.
+            // `issued` is when a process received the token. If it is equal too, both are one response, which a concurrent
+            // login has stored. If it differs, the cloud has returned the token in a second response.
             .is_some_and(|old| old.secret == new.secret && old.issued != new.issued)
         {
             let what = format!(

@@ -22,7 +22,7 @@ use crate::sources::Resource;
 pub struct Hook {
     /// The name in `ycred NAME`.
     pub name: &'static str,
-    /// The description in help: what it is, for which clients, and whether they run it.
+    /// The description in help: what it is, and for which clients.
     pub about: &'static str,
     /// Two or more calls for `--help` and the man page.
     pub examples: &'static [Example],

@@ -336,7 +336,7 @@ impl LoginGrant {
                 let left = human(credential.remaining(now).max);
                 format!("use the current token, which expires in {left}; or log in again with `{command}`")
             }
-            None => format!("try again; if the login is over then, run `{command}`"),
+            None => format!("try again; if that reports that the login is over, log in again with `{command}`"),
         })
     }
 

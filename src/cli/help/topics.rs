@@ -98,7 +98,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     (env::YCRED_IMPERSONATE, "without a profile: the service account to impersonate"),
     (env::YCRED_LOG, "logs as -v does: `stderr`, `1`, or the absolute path of a file"),
     (env::YCRED_EXPIRES_AT, "set by exec and env: when the token expires"),
-    (env::YCRED_TOKEN_ID, "set by exec and env: binds the expiry and the profile to the token"),
+    (env::YCRED_TOKEN_ID, "set by exec and env: a digest that says which token and profile YCRED_EXPIRES_AT is about"),
     ("HTTPS_PROXY, ALL_PROXY, NO_PROXY", "proxies, as for curl"),
     ("SSL_CERT_FILE, SSL_CERT_DIR", "trusted certificates instead of the system's"),
     (env::BROWSER, "the browser for `ycred login`"),

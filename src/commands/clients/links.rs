@@ -13,7 +13,7 @@ use crate::session::Session;
 
 pub const CLIENT: Client = Client {
     name: "links",
-    about: "the names under which clients run ycred, beside ycred",
+    about: "creates the links by which clients run ycred, in its directory",
     flags: &["dir"],
     is_found: |_| false,
     choice: None,
