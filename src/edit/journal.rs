@@ -200,7 +200,7 @@ impl Journal {
         self.entries.iter().find(|entry| entry.is_same_place(place))
     }
 
-    /// Writes entries, each as the newest. Returns the files' former content, for [`Self::restore`].
+    /// Writes entries, each as the newest.
     ///
     /// # Errors
     /// Profile (3): an entry cannot be written. Unavailable (4): the disk is full.
