@@ -50,9 +50,11 @@ pub fn serve_alone(
         let forced = session.obtain_resource(&profile, &options, &kind.resource(), Duration::ZERO)?;
         credentials.remember(kind, &forced, session.clock.now());
     }
-    // The refresher fetches the first token, so that a signal ends the process in the meantime.
     let (send_end, end) = mpsc::channel();
-    let setup = RefresherSetup::new(session, profile, options, Arc::clone(&credentials)).ending_with(send_end.clone());
+    let is_forced = options.force_refresh;
+    let setup = RefresherSetup::new(session, profile, options, Arc::clone(&credentials));
+    // Otherwise the refresher fetches the first token, so that a signal ends the process in the meantime.
+    let setup = if is_forced { setup } else { setup.ending_with(send_end.clone()) };
     let endpoints = Endpoints { name: "serve", listener, users, password: None, credentials };
     let started = endpoints.start(setup, session).and_then(|()| {
         thread::Builder::new().spawn(move || {

@@ -249,15 +249,17 @@ fn a_forced_refresh_is_made_before_the_first_request_is_answered() {
     if !require_root(&["setpriv", "curl"]) {
         return;
     }
-    let world = World::new();
-    let cached = world.get();
-    let port = free_port();
-    let serving = listening(serve(&world, port, &LISTED).and(["--force-refresh"]), port);
-    let run = metadata_as(&world, LISTED[0], port).run().succeeds();
-    assert!(run.stdout.contains(&world.last_token()) && !run.stdout.contains(&cached), "{run}");
-    serving.signal(libc::SIGTERM);
-    serving.finish().exits(0).stderr_is_empty();
-    assert_eq!(world.requests(), 2);
+    for flags in [&["--force-refresh"][..], &["--force-refresh", "--no-cache"]] {
+        let world = World::new();
+        let cached = world.get();
+        let port = free_port();
+        let serving = listening(serve(&world, port, &LISTED).and(flags), port);
+        let run = metadata_as(&world, LISTED[0], port).run().succeeds();
+        assert!(run.stdout.contains(&world.last_token()) && !run.stdout.contains(&cached), "{run}");
+        serving.signal(libc::SIGTERM);
+        serving.finish().exits(0).stderr_is_empty();
+        assert_eq!(world.requests(), 2, "{flags:?}");
+    }
 }
 
 #[test]
