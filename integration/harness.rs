@@ -111,6 +111,19 @@ impl Sandbox {
         self.file(format!("config/{name}.toml"), toml)
     }
 
+    /// Writes a profile that supplies the token `t1.NAME.x` and needs no network.
+    pub fn static_profile(&self, name: &str) {
+        self.file(format!("config/{name}.token"), format!("t1.{name}.x\n"));
+        self.profile(name, &format!("source = \"static\"\ntoken-file = \"{name}.token\"\n"));
+    }
+
+    /// Returns a sandbox with these profiles; see [`Self::static_profile`].
+    pub fn with_profiles(names: &[&str]) -> Self {
+        let sandbox = Self::new();
+        names.iter().for_each(|name| sandbox.static_profile(name));
+        sandbox
+    }
+
     /// Writes a file with mode 0600 and creates the directories above it.
     pub fn file(&self, relative: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> PathBuf {
         self.write(relative.as_ref(), contents.as_ref(), 0o600)

@@ -10,12 +10,6 @@ use crate::harness::Sandbox;
 use crate::sources::person::Person;
 use crate::world::World;
 
-/// Writes a profile that needs no network.
-fn write_profile(sandbox: &Sandbox, name: &str) {
-    sandbox.file("config/token", "t1.token.x");
-    sandbox.profile(name, "source = \"static\"\ntoken-file = \"token\"\n");
-}
-
 // -------------------------------------------------------------------------------------------------------------- profiles
 
 #[test]
@@ -43,7 +37,7 @@ fn a_wrong_source_is_reported_before_any_other_key() {
 fn suggestions_are_near_and_include_profile_names() {
     let sandbox = Sandbox::new();
     for name in ["prod-eu", "test"] {
-        write_profile(&sandbox, name);
+        sandbox.static_profile(name);
     }
     let near = "did you mean prod-eu? To see all profiles, run `ycred list`";
     for arguments in
@@ -69,7 +63,7 @@ fn suggestions_are_near_and_include_profile_names() {
 #[test]
 fn list_has_broken_in_its_column_and_the_reason_below() {
     let sandbox = Sandbox::new();
-    write_profile(&sandbox, "good");
+    sandbox.static_profile("good");
     sandbox.profile("bad", "source = \"authorized-key\"\nkey-fiel = \"x\"\n");
     sandbox.profile("worse", "what is this\n");
     let run = sandbox.ycred(["list"]).run().succeeds().stderr_is_empty();
@@ -103,7 +97,7 @@ fn init_with_a_login_obeys_the_timeout_and_names_the_command_to_continue_with() 
     fails_with_hint(init(), 4, &["me.toml: profile created, but the login failed"], "`ycred login me`");
     fails_with_hint(init(), 2, &["me.toml: profile already exists"], "to log in with it, run `ycred login me`");
     let sandbox = Sandbox::new();
-    write_profile(&sandbox, "prod");
+    sandbox.static_profile("prod");
     let run = sandbox.ycred(["init", "prod", "--metadata"]).run();
     fails_with_hint(run, 2, &["already exists"], "to use it, run `ycred token --profile prod`");
 }

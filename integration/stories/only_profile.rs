@@ -10,21 +10,9 @@ use crate::harness::strace::{Step, traced};
 use crate::harness::{Sandbox, YCRED, require_client, skip};
 use crate::world::World;
 
-/// Writes a profile that supplies the token `t1.NAME.x` and needs no network.
-fn write_profile(sandbox: &Sandbox, name: &str) {
-    sandbox.file(format!("config/{name}.token"), format!("t1.{name}.x\n"));
-    sandbox.profile(name, &format!("source = \"static\"\ntoken-file = \"{name}.token\"\n"));
-}
-
-fn sandbox_with(names: &[&str]) -> Sandbox {
-    let sandbox = Sandbox::new();
-    names.iter().for_each(|name| write_profile(&sandbox, name));
-    sandbox
-}
-
 #[test]
 fn the_only_profile_serves_without_a_default_and_aliases_do_not_count() {
-    let sandbox = sandbox_with(&["prod"]);
+    let sandbox = Sandbox::with_profiles(&["prod"]);
     let get = || prints_token(sandbox.ycred(["token"]).run());
     assert_eq!(get(), "t1.prod.x");
     sandbox.ycred(["list"]).run().succeeds().stdout_has("* prod");
@@ -39,13 +27,13 @@ fn the_only_profile_serves_without_a_default_and_aliases_do_not_count() {
     assert_eq!(get(), "t1.prod.x");
     // A variable that selects a source comes first, and so does a default.
     assert_eq!(prints_token(sandbox.ycred(["token"]).env("YC_IAM_TOKEN", "t1.variable.x").run()), "t1.variable.x");
-    write_profile(&sandbox, "default");
+    sandbox.static_profile("default");
     assert_eq!(get(), "t1.default.x");
 }
 
 #[test]
 fn several_profiles_without_a_default_are_an_error_that_counts_them() {
-    let sandbox = sandbox_with(&["prod", "test"]);
+    let sandbox = Sandbox::with_profiles(&["prod", "test"]);
     sandbox.profile("short", "use = \"prod\"\n");
     let run = || sandbox.ycred(["token"]).run();
     fails_with_hint(run(), 3, &["2 profiles and no default: prod, test"], "ycred use NAME");
@@ -53,7 +41,7 @@ fn several_profiles_without_a_default_are_an_error_that_counts_them() {
     // A host that no built-in list has: not ours, and silent.
     sandbox.call(YCRED, ["docker", "get"]).stdin("example.com").run().exits(1).stderr_is_empty();
     for name in ["a", "b", "c", "d"] {
-        write_profile(&sandbox, name);
+        sandbox.static_profile(name);
     }
     fails_with_hint(run(), 3, &["6 profiles and no default: a, b, c, d, prod, …"], "ycred use NAME");
     sandbox.ycred(["use", "test"]).run().succeeds();
@@ -62,7 +50,7 @@ fn several_profiles_without_a_default_are_an_error_that_counts_them() {
 
 #[test]
 fn a_profile_that_cannot_be_read_counts_and_a_directory_that_cannot_be_listed_is_an_error() {
-    let sandbox = sandbox_with(&["prod"]);
+    let sandbox = Sandbox::with_profiles(&["prod"]);
     let run = || sandbox.ycred(["token"]).run();
     sandbox.profile("broken", "use = 1\n");
     fails_with(run(), 3, &["2 profiles and no default"]);
@@ -84,7 +72,7 @@ fn a_profile_that_cannot_be_read_counts_and_a_directory_that_cannot_be_listed_is
 
 #[test]
 fn a_variable_that_is_set_but_unusable_never_leads_to_the_only_profile() {
-    let sandbox = sandbox_with(&["prod"]);
+    let sandbox = Sandbox::with_profiles(&["prod"]);
     for (name, value) in [
         ("YC_SERVICE_ACCOUNT_KEY_FILE", "/nonexistent/key.json"),
         ("YC_SERVICE_ACCOUNT_KEY_FILE", "{}"),
@@ -120,13 +108,13 @@ fn profiles_of_the_user_and_of_the_machine_count_together() {
     assert_eq!(prints_token(call()), "t1.machine.x");
     fs::remove_dir(sandbox.path("config")).expect("removed");
     assert_eq!(prints_token(call()), "t1.machine.x", "the user's directory need not exist");
-    write_profile(&sandbox, "users");
+    sandbox.static_profile("users");
     fails_with(call(), 3, &["2 profiles and no default: machine, users"]);
     // One name in both places is one profile: the user's.
     for place in ["users.toml", "users.token"] {
         fs::remove_file(sandbox.path("config").join(place)).expect("removed");
     }
-    write_profile(&sandbox, "machine");
+    sandbox.static_profile("machine");
     assert_eq!(prints_token(call()), "t1.machine.x");
     sandbox.file("config/machine.token", "t1.users.x");
     assert_eq!(prints_token(call()), "t1.users.x");
@@ -138,12 +126,12 @@ fn profiles_of_the_user_and_of_the_machine_count_together() {
 
 #[test]
 fn a_directory_of_many_names_is_listed_to_its_end() {
-    let sandbox = sandbox_with(&["zz"]);
+    let sandbox = Sandbox::with_profiles(&["zz"]);
     for number in 0..3000 {
         fs::write(sandbox.path(format!("config/not-a-profile-{number}")), "").expect("a file");
     }
     assert_eq!(prints_token(sandbox.ycred(["token"]).run()), "t1.zz.x");
-    write_profile(&sandbox, "second");
+    sandbox.static_profile("second");
     fails_with(sandbox.ycred(["token"]).run(), 3, &["2 profiles and no default: second, zz"]);
 }
 
@@ -191,7 +179,7 @@ fn init_without_a_name_writes_main_and_makes_it_the_default() {
     assert_eq!(read("default.toml"), "use = \"main\"\n");
     assert_eq!(prints_token(sandbox.ycred(["token"]).run()), "t1.new.x");
     // `use` works afterwards, and back.
-    write_profile(&sandbox, "prod");
+    sandbox.static_profile("prod");
     for (name, token) in [("prod", "t1.prod.x"), ("main", "t1.new.x")] {
         sandbox.ycred(["use", name]).run().succeeds();
         assert_eq!(prints_token(sandbox.ycred(["token"]).run()), token);
@@ -221,24 +209,24 @@ fn a_first_profile_serves_by_itself_and_keeps_serving_when_init_creates_a_second
 
 #[test]
 fn init_without_a_name_leaves_the_account_of_an_only_profile_serving() {
-    let sandbox = sandbox_with(&["prod"]);
+    let sandbox = Sandbox::with_profiles(&["prod"]);
     init(&sandbox, &[]).succeeds().stdout_has("the default profile is still prod; to change it: ycred use main");
     assert_eq!(prints_token(sandbox.ycred(["token"]).run()), "t1.prod.x");
     // Several profiles without a default: nothing served before, so the new one does.
-    let sandbox = sandbox_with(&["prod", "test"]);
+    let sandbox = Sandbox::with_profiles(&["prod", "test"]);
     init(&sandbox, &[]).succeeds().stdout_has("the default profile is now main");
     assert_eq!(prints_token(sandbox.ycred(["token"]).run()), "t1.new.x");
 }
 
 #[test]
 fn init_never_touches_a_default_that_is_there() {
-    let sandbox = sandbox_with(&["default"]);
+    let sandbox = Sandbox::with_profiles(&["default"]);
     let before = fs::read(sandbox.path("config/default.toml")).expect("a profile");
     init(&sandbox, &[]).succeeds();
     assert_eq!(fs::read(sandbox.path("config/default.toml")).expect("a profile"), before);
     assert_eq!(prints_token(sandbox.ycred(["token"]).run()), "t1.default.x");
     // A broken one stays as it is too.
-    let sandbox = sandbox_with(&["prod"]);
+    let sandbox = Sandbox::with_profiles(&["prod"]);
     sandbox.profile("default", "use = 1\n");
     init(&sandbox, &["test"]).succeeds();
     assert_eq!(fs::read_to_string(sandbox.path("config/default.toml")).expect("a profile"), "use = 1\n");
@@ -246,7 +234,7 @@ fn init_never_touches_a_default_that_is_there() {
 
 #[test]
 fn import_keeps_an_only_profile_serving_too() {
-    let sandbox = sandbox_with(&["prod"]);
+    let sandbox = Sandbox::with_profiles(&["prod"]);
     let run = sandbox.ycred(["import", "--environment", "--write", "vm"]).env("YC_METADATA_ADDR", "127.0.0.1:1").run();
     run.succeeds().stdout_has("use = \"prod\"");
     assert_eq!(prints_token(sandbox.ycred(["token"]).run()), "t1.prod.x");

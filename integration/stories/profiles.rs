@@ -10,18 +10,6 @@ use crate::harness::files::set_mode;
 use crate::harness::{Call, Sandbox, YCRED, require_client, skip};
 use crate::world::World;
 
-/// Writes a profile that supplies the token `t1.NAME.x` and needs no network.
-fn write_profile(sandbox: &Sandbox, name: &str) {
-    sandbox.file(format!("config/{name}.token"), format!("t1.{name}.x\n"));
-    sandbox.profile(name, &format!("source = \"static\"\ntoken-file = \"{name}.token\"\n"));
-}
-
-fn sandbox_with(names: &[&str]) -> Sandbox {
-    let sandbox = Sandbox::new();
-    names.iter().for_each(|name| write_profile(&sandbox, name));
-    sandbox
-}
-
 fn token_call(sandbox: &Sandbox, arguments: &[&str]) -> Call {
     sandbox.ycred(["token"].iter().chain(arguments))
 }
@@ -104,7 +92,7 @@ fn an_alias_selects_the_profile_that_it_names() {
 
 #[test]
 fn an_alias_has_no_other_keys_and_names_an_existing_profile_directly() {
-    let sandbox = sandbox_with(&["prod"]);
+    let sandbox = Sandbox::with_profiles(&["prod"]);
     sandbox.profile("a", "use = \"b\"\n");
     sandbox.profile("b", "use = \"prod\"\n");
     prints_token(token_call(&sandbox, &["-p", "b"]).run());
@@ -125,12 +113,12 @@ fn an_alias_has_no_other_keys_and_names_an_existing_profile_directly() {
 
 #[test]
 fn use_writes_the_default_alias_and_never_replaces_a_profile() {
-    let sandbox = sandbox_with(&["prod", "test"]);
+    let sandbox = Sandbox::with_profiles(&["prod", "test"]);
     for name in ["prod", "test"] {
         sandbox.ycred(["use", name]).run().exits(0).stderr_is_empty();
         assert_eq!(prints_token(token_call(&sandbox, &[]).run()), format!("t1.{name}.x"));
     }
-    write_profile(&sandbox, "default");
+    sandbox.static_profile("default");
     let before = fs::read(sandbox.path("config/default.toml")).expect("the profile");
     let run = sandbox.ycred(["use", "prod"]).run().fails();
     assert_eq!(run.lines_of_stderr("ycred: error: ").len(), 1, "{run}");
@@ -141,7 +129,7 @@ fn use_writes_the_default_alias_and_never_replaces_a_profile() {
 
 #[test]
 fn a_world_writable_profile_is_rejected_with_a_chmod_hint() {
-    let sandbox = sandbox_with(&["default"]);
+    let sandbox = Sandbox::with_profiles(&["default"]);
     let path = sandbox.path("config/default.toml");
     set_mode(&path, 0o666);
     let chmod = format!("chmod o-w {}", path.display());
@@ -161,7 +149,7 @@ fn a_world_writable_profile_is_rejected_with_a_chmod_hint() {
 #[test]
 fn a_profile_of_another_user_is_rejected_unless_root_owns_it() {
     let Some(setpriv) = require_client("setpriv") else { return };
-    let sandbox = sandbox_with(&["own", "foreign", "roots"]);
+    let sandbox = Sandbox::with_profiles(&["own", "foreign", "roots"]);
     let work = sandbox.path("work");
     if fs::metadata(&work).expect("an existing file").uid() != 0 {
         return skip("only root can become two other users");
@@ -209,7 +197,7 @@ fn a_profile_must_be_a_regular_file_of_limited_size() {
 
 #[test]
 fn a_profile_argument_with_a_slash_is_a_path_otherwise_a_name() {
-    let sandbox = sandbox_with(&["prod"]);
+    let sandbox = Sandbox::with_profiles(&["prod"]);
     sandbox.file("work/here.toml", "source = \"static\"\ntoken-file = \"here.token\"\n");
     sandbox.file("work/here.token", "t1.here.x");
     sandbox.file("work/prod", "source = \"static\"\ntoken-file = \"here.token\"\n");
@@ -229,14 +217,14 @@ fn a_profile_argument_with_a_slash_is_a_path_otherwise_a_name() {
 
 #[test]
 fn a_bare_file_name_is_an_error_and_the_hint_has_the_path() {
-    let sandbox = sandbox_with(&["x"]);
+    let sandbox = Sandbox::with_profiles(&["x"]);
     fails_with_hint(token_call(&sandbox, &["-p", "x.toml"]).run(), 2, &["\"x.toml\""], "./x.toml");
     fails_with_hint(token_call(&sandbox, &[]).env("YCRED_PROFILE", "x.toml").run(), 2, &["YCRED_PROFILE"], "./x.toml");
 }
 
 #[test]
 fn an_invalid_profile_name_is_a_usage_error() {
-    let sandbox = sandbox_with(&["prod"]);
+    let sandbox = Sandbox::with_profiles(&["prod"]);
     let long = "x".repeat(64);
     for name in ["", "Prod", "-x", ".x", "a_b", "a b", "жук", "..", long.as_str()] {
         fails_with(token_call(&sandbox, &[&format!("--profile={name}")]).run(), 2, &["--profile"]);
@@ -245,7 +233,7 @@ fn an_invalid_profile_name_is_a_usage_error() {
 
 #[test]
 fn a_symlinks_suffix_names_a_profile_and_never_a_path() {
-    let sandbox = sandbox_with(&["default", "prod"]);
+    let sandbox = Sandbox::with_profiles(&["default", "prod"]);
     sandbox.file("work/docker-credential-ycred-x", "");
     let get = |name: &str| sandbox.call(sandbox.link(name), ["get"]).stdin("cr.yandex");
     get("docker-credential-ycred-prod").run().exits(0).stderr_is_empty().stdout_has("t1.prod.x");
@@ -259,7 +247,7 @@ fn a_symlinks_suffix_names_a_profile_and_never_a_path() {
 
 #[test]
 fn the_flag_overrides_the_variable_and_the_variable_overrides_the_default() {
-    let sandbox = sandbox_with(&["default", "prod", "test"]);
+    let sandbox = Sandbox::with_profiles(&["default", "prod", "test"]);
     let call = |arguments: &[&str]| token_call(&sandbox, arguments).env("YCRED_PROFILE", "prod").run();
     assert_eq!(prints_token(token_call(&sandbox, &[]).run()), "t1.default.x");
     assert_eq!(prints_token(call(&[])), "t1.prod.x");
@@ -344,7 +332,7 @@ fn the_configuration_directories_need_not_exist() {
 #[test]
 fn the_users_profiles_override_the_machines() {
     let Some(unshare) = require_client("unshare") else { return };
-    let sandbox = sandbox_with(&["both", "users"]);
+    let sandbox = Sandbox::with_profiles(&["both", "users"]);
     for name in ["both", "machines", "default"] {
         sandbox.file(format!("tmp/etc/{name}.token"), "t1.machine.x");
         sandbox.file(format!("tmp/etc/{name}.toml"), format!("source = \"static\"\ntoken-file = \"{name}.token\"\n"));
@@ -368,7 +356,7 @@ fn the_users_profiles_override_the_machines() {
 
 #[test]
 fn a_relative_configuration_directory_is_a_usage_error() {
-    let sandbox = sandbox_with(&["default"]);
+    let sandbox = Sandbox::with_profiles(&["default"]);
     let run = token_call(&sandbox, &[]).env("YCRED_CONFIG_DIR", "config").within(sandbox.path("")).run();
     fails_with_hint(run, 2, &["YCRED_CONFIG_DIR", "absolute"], "absolute");
 }
@@ -403,7 +391,7 @@ fn the_cache_is_in_the_xdg_directory_or_home_and_is_private() {
 
 #[test]
 fn arguments_and_variables_that_are_not_utf8_never_panic() {
-    let sandbox = sandbox_with(&["default"]);
+    let sandbox = Sandbox::with_profiles(&["default"]);
     let invalid = || OsString::from_vec(b"x\xff\xfe".to_vec());
     let call = |arguments: Vec<OsString>| sandbox.ycred(arguments).run();
     fails_with(call(vec!["token".into(), invalid()]), 2, &["not valid UTF-8"]);

@@ -137,20 +137,25 @@ fn random_value() -> TreeNode {
     }
 }
 
+/// Returns a change at a random place.
+fn random_change(root: &TreeNode) -> TreeChange {
+    let mut all = Vec::new();
+    pointers(root, &Vec::new(), &mut all);
+    let pointer = all[below(all.len())].clone();
+    match below(3) {
+        0 => TreeChange::Replace(pointer, random_value()),
+        1 => TreeChange::Insert(pointer, "new-key".into(), random_value()),
+        _ => TreeChange::Remove(pointer),
+    }
+}
+
 #[test]
 fn a_random_change_means_what_was_planned_or_is_refused() {
     let (mut done, mut refused) = (0, 0);
     for _ in 0..4000 {
         let text = Writer { newline: if below(4) == 0 { "\r\n" } else { "\n" } }.file();
         let Ok(root) = Format::Yaml.parse(&text) else { continue };
-        let mut all = Vec::new();
-        pointers(&root, &Vec::new(), &mut all);
-        let pointer = all[below(all.len())].clone();
-        let change = match below(3) {
-            0 => TreeChange::Replace(pointer, random_value()),
-            1 => TreeChange::Insert(pointer, "new-key".into(), random_value()),
-            _ => TreeChange::Remove(pointer),
-        };
+        let change = random_change(&root);
         let Ok((new, splice)) = apply(Format::Yaml, &text, &change) else {
             refused += 1;
             continue;
@@ -175,14 +180,7 @@ fn a_random_change_of_json_means_what_was_planned() {
         let value = random_json(0);
         let text = if below(2) == 0 { value.to_string() } else { format!("{value:#}\n") };
         let root = Format::Json.parse(&text).expect("JSON");
-        let mut all = Vec::new();
-        pointers(&root, &Vec::new(), &mut all);
-        let pointer = all[below(all.len())].clone();
-        let change = match below(3) {
-            0 => TreeChange::Replace(pointer, random_value()),
-            1 => TreeChange::Insert(pointer, "new-key".into(), random_value()),
-            _ => TreeChange::Remove(pointer),
-        };
+        let change = random_change(&root);
         let Some(planned) = change.planned(&root) else { continue };
         // A null has no place for members in JSON, and is replaced by a mapping.
         let (new, _) = apply(Format::Json, &text, &change).unwrap_or_else(|why| panic!("{why:?}: {change:?}\n{text}"));
