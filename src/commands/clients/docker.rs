@@ -36,8 +36,7 @@ const REGISTRIES: [(&str, &[&str]); 2] =
     [(DEFAULT_ENDPOINT, &["cr.yandex", "registry.yandexcloud.net"]), ("api.yandexcloud.kz", &["cr.yandexcloud.kz"])];
 
 fn is_found(session: &Session<'_>) -> bool {
-    let programs = ["docker", "podman", "skopeo", "buildah", "crane"];
-    programs.iter().any(|name| program::find(name, session).is_some())
+    program::is_any_found(&["docker", "podman", "skopeo", "buildah", "crane"], session)
         || default_path(session).is_ok_and(|path| path.exists())
 }
 

@@ -61,6 +61,11 @@ pub fn find(name: &str, session: &Session<'_>) -> Option<PathBuf> {
     directories(session).map(|directory| directory.join(name)).find(|path| is_program(path))
 }
 
+/// Returns true if one of these programs is in PATH.
+pub fn is_any_found(names: &[&str], session: &Session<'_>) -> bool {
+    names.iter().any(|name| find(name, session).is_some())
+}
+
 pub fn is_program(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && files::mode(&metadata) & 0o111 != 0)
 }

@@ -21,7 +21,7 @@ pub const CLIENT: Client = Client {
     name: "terraform",
     about: "Terraform and OpenTofu ask ycred about private registries",
     flags: &["file", "tofu"],
-    is_found: |session| ["terraform", "tofu"].iter().any(|name| program::find(name, session).is_some()),
+    is_found: |session| program::is_any_found(&["terraform", "tofu"], session),
     choice: None,
     setup,
     unsetup,
