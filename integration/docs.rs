@@ -285,3 +285,29 @@ fn the_readme_names_the_tested_versions_of_the_clients() {
         assert!(row.is_some(), "README.md does not name {package}");
     }
 }
+
+#[test]
+fn the_page_of_injected_faults_has_the_rows_of_the_tests() {
+    let page = read("docs/robustness.md");
+    let is_minimum = |cell: &str| cell.parse::<u32>().is_ok();
+    let cells = page.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+    let documented: BTreeSet<String> =
+        cells.filter(|cells| cells.len() == 5 && is_minimum(cells[2])).map(|cells| cells[1].to_owned()).collect();
+    let mut reported = BTreeSet::new();
+    let mut folders = vec![root().join("integration")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of the tests").flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
+                let source = fs::read_to_string(entry.path()).expect("a source file");
+                let calls = source.split(concat!("report_", "faults(")).skip(1);
+                reported.extend(
+                    calls.filter_map(|call| Some(call.trim().strip_prefix('"')?.split_once('"')?.0.to_owned())),
+                );
+            }
+        }
+    }
+    assert!(reported.len() > 15, "{reported:?}");
+    assert_eq!(documented, reported);
+}

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "not every suite uses all of it")]
 
 pub mod files;
+pub mod leftovers;
 pub mod machine;
 pub mod previous;
 pub mod strace;
@@ -54,6 +55,7 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub fn new() -> Sandbox {
+        leftovers::look_at_the_end_of_the_run();
         let root = tempfile::Builder::new().prefix("ycred-").tempdir().expect("a temporary directory");
         let mut sandbox = Sandbox { root, environment: BTreeMap::new(), runs: AtomicUsize::new(0) };
         // `caches` is for tests that need many caches. It must exist, because ycred checks every directory above a
@@ -286,6 +288,7 @@ impl Call {
         give_children_default_signals();
         let started = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{error}: {}", self.description()));
+        leftovers::kill_with_this_process(child.id());
         if let (Some(mut pipe), Some(content)) = (child.stdin.take(), self.stdin.clone()) {
             // On a thread, because the program may not read its stdin. If the program has exited, the write fails, which
             // does not matter.
@@ -383,7 +386,7 @@ impl Running {
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(10));
         };
-        self.is_done = true;
+        self.is_over();
         self.outcome(status)
     }
 
@@ -404,8 +407,13 @@ impl Running {
             // is its own.
             unsafe { libc::kill(-group, libc::SIGKILL) };
             let _ = self.child.wait();
-            self.is_done = true;
+            self.is_over();
         }
+    }
+
+    fn is_over(&mut self) {
+        self.is_done = true;
+        leftovers::is_over(self.child.id());
     }
 }
 
@@ -559,16 +567,24 @@ pub fn skip(reason: &str) {
         "{test}: {reason}, and {REQUIRE_CLIENTS} is set"
     );
     // Not `eprintln!`: the test runner captures it, and hides it if the test passes.
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+    let _ = std::io::stderr().write_all(format!("SKIPPED {test}: {reason}\n").as_bytes());
 }
+
+/// CI sets this variable to a file for the rows of [`report_faults`].
+const ROWS: &str = "YCRED_TEST_ROWS";
 
 /// Reports how many injected faults cost no token: a row of the table in `docs/robustness.md`.
 ///
 /// Call it after the assertions. `.ci/run` prints the rows and compares them with the page.
 pub fn report_faults(what: &str, times: usize) {
     assert!(times > 0, "{what} was never tried");
-    // Not `eprintln!`, as in [`skip`].
-    let _ = writeln!(std::io::stderr(), "TRIED\t{what}\t{times}");
+    // Each row is one write, because other tests write at the same time. Not `eprintln!`, as in [`skip`].
+    let row = format!("{what}\t{times}\n");
+    let _ = std::io::stderr().write_all(format!("TRIED\t{row}").as_bytes());
+    if let Some(path) = std::env::var_os(ROWS) {
+        let file = OpenOptions::new().append(true).create(true).open(&path);
+        file.and_then(|mut file| file.write_all(row.as_bytes())).expect("the file that YCRED_TEST_ROWS names");
+    }
 }
 
 #[cfg(test)]

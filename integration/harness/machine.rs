@@ -3,10 +3,12 @@
 //! If it does not, the test is skipped and reports the reason.
 
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::thread;
 
-use super::{require_client, skip};
+use super::{leftovers, require_client, skip};
 
 /// Returns true if this process runs as root.
 pub fn is_root() -> bool {
@@ -87,8 +89,14 @@ pub fn in_own_network(addresses: &[&str], test: impl FnOnce() + Send) {
 fn run_in_user_namespace() {
     let unshare = |arguments: &[&std::ffi::OsStr]| {
         let mut command = std::process::Command::new("unshare");
-        command.arg("-rn").args(arguments).env(IN_USER_NAMESPACE, "1");
-        command.stdin(std::process::Stdio::null()).output()
+        command.arg("-rn").args(arguments).env(IN_USER_NAMESPACE, "1").process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn()?;
+        let group = child.id();
+        leftovers::kill_with_this_process(group);
+        let output = child.wait_with_output();
+        leftovers::is_over(group);
+        output
     };
     let works = unshare(&["true".as_ref()]).is_ok_and(|output| output.status.success());
     if std::env::var_os(IN_USER_NAMESPACE).is_some() || !works {
@@ -101,6 +109,6 @@ fn run_in_user_namespace() {
     let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && printed.contains("1 passed"), "{name} as root of a user namespace:\n{printed}");
     for line in printed.lines().filter(|line| line.starts_with("SKIPPED")) {
-        let _ = writeln!(std::io::stderr(), "{line}");
+        let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
     }
 }

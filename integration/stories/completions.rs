@@ -68,9 +68,9 @@ fn zsh_completes_profiles_and_hosts() {
     let directory = sandbox.path("tmp/functions");
     std::fs::create_dir(&directory).expect("a directory");
     std::fs::copy(&script, directory.join("_ycred")).expect("the script");
-    let terminal = "import os, pty, select, sys, time\n\
+    let terminal = "import ctypes, os, pty, select, sys, time\n\
         pid, master = pty.fork()\n\
-        if pid == 0:\n    os.execvp('zsh', ['zsh', '-f'])\n\
+        if pid == 0:\n    ctypes.CDLL(None).prctl(1, 9) # PR_SET_PDEATHSIG, SIGKILL\n    os.execvp('zsh', ['zsh', '-f'])\n\
         seen, end = b'', time.monotonic() + 20\n\
         def wait(text):\n    global seen\n    while time.monotonic() < end and text not in seen:\n        \
         if select.select([master], [], [], 0.05)[0]:\n            seen += os.read(master, 4096)\n\

@@ -179,7 +179,7 @@ fn a_secret_in_any_variable_is_never_shown_and_never_stored() {
         count += check(batch, &fragments, may_reply);
         check_files(&world, &fragments);
     }
-    report_faults("secret in the place of another value", count);
+    report_faults("secret where another value belongs, such as a key in place of its path", count);
 }
 
 #[test]

@@ -155,9 +155,10 @@ fn expected(letter: &str) -> Expected {
 
 /// Opens a terminal, runs a program in it, and closes the terminal once a file exists.
 const CLOSED_TERMINAL: &str = r#"
-import os, pty, sys, time
+import ctypes, os, pty, sys, time
 pid, master = pty.fork()
 if pid == 0:
+    ctypes.CDLL(None).prctl(1, 9) # PR_SET_PDEATHSIG, SIGKILL
     os.execvp(sys.argv[2], sys.argv[2:])
 end = time.monotonic() + 60
 while not os.path.exists(sys.argv[1]) and time.monotonic() < end:

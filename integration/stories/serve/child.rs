@@ -203,9 +203,10 @@ fn a_closed_terminal_ends_the_child_too() {
     let Some(python) = require_client("python3") else { return };
     let world = World::new();
     // Only the session leader gets SIGHUP when the terminal closes. Here that is ycred.
-    let script = "import os, pty, sys
+    let script = "import ctypes, os, pty, sys
 pid, master = pty.fork()
 if pid == 0:
+    ctypes.CDLL(None).prctl(1, 9) # PR_SET_PDEATHSIG, SIGKILL
     os.execvp(sys.argv[1], sys.argv[1:])
 os.read(master, 1)
 os.close(master)
