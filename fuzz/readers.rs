@@ -14,7 +14,7 @@ use ycred::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use ycred::base::identity::Identity;
 use ycred::base::secret::Secret;
 use ycred::base::token::{Credential, Expiry, SkewAge};
-use ycred::cache::failure::Caller;
+use ycred::cache::failure::Requester;
 use ycred::cache::freshness::{Decision, RenewalRules, Requirements};
 use ycred::cache::record::Record;
 use ycred::cli;
@@ -153,7 +153,7 @@ fn record(input: &[u8]) {
     for now in [NOW, Timestamp(0), Timestamp(i64::MAX), Timestamp(i64::MIN)] {
         for force_since in [None, Some(NOW)] {
             let requirements = Requirements { min_ttl: std::time::Duration::from_secs(60), force_since };
-            if let Decision::Serve(answer) = record.decide(&requirements, &rules, now, &Caller::default) {
+            if let Decision::Serve(answer) = record.decide(&requirements, &rules, now, &Requester::default) {
                 assert!(answer.credential.remaining(now).max > 0, "an expired token is never returned");
                 assert!(answer.credential.advertised(now, answer.skew_age) >= now);
             }

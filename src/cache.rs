@@ -17,8 +17,8 @@
 //! one error.
 //!
 //! A failure counts only for processes that would very probably fail in the same way ([`failure`]). The others become
-//! leaders themselves. Processes with different proxies or certificates do not even wait for each other: the lock's name
-//! contains a digest of them.
+//! leaders themselves. Processes with different proxies or certificates do not even wait for each other: each
+//! [`SharingGroup`] has a lock of its own.
 //!
 //! If the leader takes too long, one waiter takes a second lock and fetches as the *relief leader*. A lock that does
 //! not work costs an extra request, but never the token.
@@ -29,6 +29,7 @@ pub mod attempt;
 pub mod failure;
 pub mod freshness;
 pub mod record;
+pub mod sharing_group;
 mod watched_files;
 
 use std::io;
@@ -44,6 +45,7 @@ use crate::base::secret::Secret;
 use crate::cache::attempt::Attempt;
 use crate::cache::freshness::{RenewalRules, Requirements};
 use crate::cache::record::Record;
+use crate::cache::sharing_group::SharingGroup;
 use crate::cache::watched_files::Snapshot;
 use crate::disk::store::{FileState, Lock, LockGuard, LockHolder};
 use crate::disk::sweep::Removal;
@@ -213,14 +215,14 @@ impl Slot<'_> {
         store::replace(&self.path(store::RECORD)?, content, false)
     }
 
-    /// Tries once to take the lock of the processes with these circumstances ([`failure::Caller::way`]).
-    pub fn try_lock(&self, way: &str) -> Lock {
-        self.try_lock_file(&lock_extension(way, ""))
+    /// Tries once to take the lock of this group.
+    pub fn try_lock(&self, group: &SharingGroup) -> Lock {
+        self.try_lock_file(&lock_extension(group, ""))
     }
 
     /// Tries once to take the relief leader's lock. It lets only one waiter fetch next to a leader that takes too long.
-    pub fn try_relief_lock(&self, way: &str) -> Lock {
-        self.try_lock_file(&lock_extension(way, ".relief"))
+    pub fn try_relief_lock(&self, group: &SharingGroup) -> Lock {
+        self.try_lock_file(&lock_extension(group, ".relief"))
     }
 
     fn try_lock_file(&self, extension: &str) -> Lock {
@@ -228,8 +230,8 @@ impl Slot<'_> {
         path.map_or_else(Lock::Impossible, |path| store::try_lock(&path))
     }
 
-    /// Takes the lock of all records for the moment between reading a record and replacing it. Processes with different
-    /// circumstances have different locks, and would otherwise overwrite each other's results.
+    /// Takes the lock of all records for the moment between reading a record and replacing it. Each sharing group has
+    /// another lock, so two leaders would otherwise overwrite each other's results.
     ///
     /// Gives up after a moment: the holder may be stopped, or the file system may not support such locks.
     fn lock_directory(&self, clock: &dyn Clock) -> Option<LockGuard> {
@@ -242,11 +244,11 @@ impl Slot<'_> {
     }
 
     /// Returns the process that holds the lock, as far as it has written itself into the lock file.
-    pub fn lock_holder(&self, way: &str) -> Option<LockHolder> {
-        store::lock_holder(&self.path(&lock_extension(way, "")).ok()?)
+    pub fn lock_holder(&self, group: &SharingGroup) -> Option<LockHolder> {
+        store::lock_holder(&self.path(&lock_extension(group, "")).ok()?)
     }
 
-    /// Tries once to take each existing lock of this name, whatever the circumstances of its processes.
+    /// Tries once to take each existing lock of this name, of any group.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -281,10 +283,11 @@ impl Slot<'_> {
     }
 }
 
-/// `.lock`, or `.3f1c….lock` for processes with circumstances of their own.
-fn lock_extension(way: &str, role: &str) -> String {
-    let dot = if way.is_empty() { "" } else { "." };
-    format!("{dot}{way}{role}{}", store::LOCK)
+/// `.lock`, or `.3f1c….lock` for a group with variables of its own.
+fn lock_extension(group: &SharingGroup, role: &str) -> String {
+    let group = group.as_str();
+    let dot = if group.is_empty() { "" } else { "." };
+    format!("{dot}{group}{role}{}", store::LOCK)
 }
 
 /// The cache entry of one identity.
@@ -389,8 +392,8 @@ impl Entry<'_> {
     ///
     /// # Errors
     /// The record cannot be written.
-    pub fn reject(&self, token: &Secret, way: &str, clock: &dyn Clock) -> io::Result<bool> {
-        let Lock::Held(_guard) = self.slot.try_lock(way) else { return Ok(false) };
+    pub fn reject(&self, token: &Secret, group: &SharingGroup, clock: &dyn Clock) -> io::Result<bool> {
+        let Lock::Held(_guard) = self.slot.try_lock(group) else { return Ok(false) };
         let _guard = self.slot.lock_directory(clock);
         let Ok(Some(record)) = self.load() else { return Ok(false) };
         if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
@@ -415,7 +418,7 @@ mod tests {
     use crate::base::error::{Error, Kind};
     use crate::base::token::Credential;
     use crate::cache::attempt::tests::{failure, secret_of};
-    use crate::cache::failure::Caller;
+    use crate::cache::failure::Requester;
     use crate::cache::freshness::Decision;
     use crate::cache::freshness::tests::default_decision;
     use crate::cache::record::fixtures::{ANY, HOUR, NOW, PLAIN, SECOND, token};
@@ -438,18 +441,18 @@ mod tests {
         FixedClock::at(NOW)
     }
 
-    fn attempt<'a>(outcome: &'a Result<Credential>, caller: &'a Caller) -> Attempt<'a> {
-        Attempt { began: NOW, ended: NOW, outcome, is_relief: false, caller, budget: Duration::from_secs(15) }
+    fn attempt<'a>(outcome: &'a Result<Credential>, requester: &'a Requester) -> Attempt<'a> {
+        Attempt { began: NOW, ended: NOW, outcome, is_relief: false, requester, time_limit: Duration::from_secs(15) }
     }
 
     impl Fixture {
         fn store(&self, outcome: Result<Credential>, before: Option<&Record>) -> Record {
-            self.store_of(&Caller::default(), outcome, before)
+            self.store_of(&Requester::default(), outcome, before)
         }
 
-        fn store_of(&self, caller: &Caller, outcome: Result<Credential>, before: Option<&Record>) -> Record {
+        fn store_of(&self, requester: &Requester, outcome: Result<Credential>, before: Option<&Record>) -> Record {
             let entry = self.cache.entry(&self.identity);
-            let attempt = attempt(&outcome, caller);
+            let attempt = attempt(&outcome, requester);
             let stored = entry.store_attempt(
                 &entry.snapshot(&clock()).expect("no files"),
                 &attempt,
@@ -518,10 +521,10 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_processes_with_other_circumstances_are_kept_side_by_side() {
+    fn failures_of_other_groups_are_kept_side_by_side() {
         let fixture = fixture();
-        let of = |way: &str| Caller { way: way.into(), ..obtain_caller() };
-        let reason = |way: &str| match fixture.load().expect("a record").decide(&ANY, &PLAIN, NOW, &|| of(way)) {
+        let of = |group: &str| Requester { group: SharingGroup::of_digest(group), ..patient() };
+        let reason = |group: &str| match fixture.load().expect("a record").decide(&ANY, &PLAIN, NOW, &|| of(group)) {
             Decision::Refuse(error) => Some(error.reason()),
             _ => None,
         };
@@ -545,8 +548,8 @@ mod tests {
         assert!(fixture.load().expect("a record").failures().next().is_none());
     }
 
-    fn obtain_caller() -> Caller {
-        Caller { fetch_time: Duration::from_secs(15), ..Caller::default() }
+    fn patient() -> Requester {
+        Requester { fetch_limit: Duration::from_secs(15), ..Requester::default() }
     }
 
     #[test]
@@ -559,11 +562,11 @@ mod tests {
         let identity = Identity::of("test").with_file("key-file", &key);
         let entry = cache.entry(&identity);
         entry.slot.prepare().expect("prepared");
-        let (outcome, caller) = (Ok(token("t1.of-b", HOUR, HOUR)), Caller::default());
+        let (outcome, requester) = (Ok(token("t1.of-b", HOUR, HOUR)), Requester::default());
         let before = entry.snapshot(&clock()).expect("the key");
         write("B");
         write("A");
-        let stored = entry.store_attempt(&before, &attempt(&outcome, &caller), None, &ANY, &PLAIN, &clock());
+        let stored = entry.store_attempt(&before, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
         assert_eq!(
             secret_of(&stored.map_err(|_| ()).expect("no disk error")).as_deref(),
             Some("t1.of-b"),
@@ -571,7 +574,7 @@ mod tests {
         );
         assert!(entry.load().expect("the key").is_none(), "the token of B is not kept for A");
         let before = entry.snapshot(&clock()).expect("the key");
-        let _ = entry.store_attempt(&before, &attempt(&outcome, &caller), None, &ANY, &PLAIN, &clock());
+        let _ = entry.store_attempt(&before, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
         assert!(entry.load().expect("the key").is_some());
     }
 
@@ -581,9 +584,9 @@ mod tests {
         for name in ["a", "b", "c"] {
             let identity = Identity::of(name);
             let (entry, outcome) = (fixture.cache.entry(&identity), Ok(token("t1.x", HOUR, HOUR)));
-            drop(entry.slot.try_lock(""));
-            let (files, caller) = (entry.snapshot(&clock()).expect("no files"), Caller::default());
-            let _ = entry.store_attempt(&files, &attempt(&outcome, &caller), None, &ANY, &PLAIN, &clock());
+            drop(entry.slot.try_lock(&SharingGroup::default()));
+            let (files, requester) = (entry.snapshot(&clock()).expect("no files"), Requester::default());
+            let _ = entry.store_attempt(&files, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
         }
         let (clock, names) = (clock(), || store::names(&fixture._directory.path().join("cache/v1")).expect("readable"));
         let over = Deadline::after(&clock, Duration::ZERO);
@@ -591,7 +594,7 @@ mod tests {
         assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (0, 0, 3));
         assert_eq!(names().len(), 7, "three records, three locks and the tag");
         let busy = Identity::of("b");
-        let guard = fixture.cache.entry(&busy).slot.try_lock("");
+        let guard = fixture.cache.entry(&busy).slot.try_lock(&SharingGroup::default());
         let deadline = Deadline::after(&clock, Duration::from_secs(1));
         let deleted = fixture.cache.delete_idle(&deadline, &clock).expect("readable");
         assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (2, 1, 0));
@@ -618,9 +621,9 @@ mod tests {
             let (now, identity) = (clock.now(), Identity::of(&number.to_string()));
             let entry = fixture.cache.entry(&identity);
             let left = now.since(NOW) + HOUR;
-            let (outcome, caller) = (Ok(token("t1.x", left, HOUR)), Caller::default());
-            let guard = entry.slot.try_lock("");
-            let attempt = Attempt { began: now, ended: now, ..attempt(&outcome, &caller) };
+            let (outcome, requester) = (Ok(token("t1.x", left, HOUR)), Requester::default());
+            let guard = entry.slot.try_lock(&SharingGroup::default());
+            let attempt = Attempt { began: now, ended: now, ..attempt(&outcome, &requester) };
             let files = entry.snapshot(&clock).expect("no files");
             let _ = entry.store_attempt(&files, &attempt, None, &ANY, &PLAIN, &clock);
             drop(guard);
@@ -645,11 +648,15 @@ mod tests {
     fn each_group_of_processes_has_a_lock_of_its_own_and_an_entry_knows_all_of_them() {
         let fixture = fixture();
         let entry = fixture.cache.entry(&fixture.identity);
-        let other = Identity::of("other");
-        let held = [entry.slot.try_lock(""), entry.slot.try_lock("3f1c"), entry.slot.try_relief_lock("3f1c")];
+        let (other, group) = (Identity::of("other"), SharingGroup::of_digest("3f1c"));
+        let held = [
+            entry.slot.try_lock(&SharingGroup::default()),
+            entry.slot.try_lock(&group),
+            entry.slot.try_relief_lock(&group),
+        ];
         assert!(held.iter().all(|lock| matches!(lock, Lock::Held(_))));
-        assert!(matches!(entry.slot.try_lock("3f1c"), Lock::Busy));
-        drop(fixture.cache.entry(&other).slot.try_lock(""));
+        assert!(matches!(entry.slot.try_lock(&group), Lock::Busy));
+        drop(fixture.cache.entry(&other).slot.try_lock(&SharingGroup::default()));
         let all = entry.slot.try_all_locks().expect("readable");
         assert_eq!(all.iter().filter(|lock| matches!(lock, Lock::Busy)).count(), 3);
         assert_eq!(all.len(), 3, "none of the other identity");
@@ -660,11 +667,11 @@ mod tests {
     fn only_the_stored_token_is_rejected() {
         let fixture = fixture();
         fixture.store(Ok(token("t1.new", HOUR, HOUR)), None);
-        let entry = fixture.cache.entry(&fixture.identity);
-        assert!(!entry.reject(&Secret::new("t1.other".into()), "", &clock()).expect("read"));
-        assert!(entry.reject(&Secret::new("t1.new".into()), "", &clock()).expect("written"));
+        let (entry, group) = (fixture.cache.entry(&fixture.identity), SharingGroup::default());
+        assert!(!entry.reject(&Secret::new("t1.other".into()), &group, &clock()).expect("read"));
+        assert!(entry.reject(&Secret::new("t1.new".into()), &group, &clock()).expect("written"));
         assert_eq!(default_decision(&fixture.load().expect("a record")), "fetch");
-        assert!(!entry.reject(&Secret::new("t1.new".into()), "", &clock()).expect("read"), "already deleted");
+        assert!(!entry.reject(&Secret::new("t1.new".into()), &group, &clock()).expect("read"), "already deleted");
     }
 
     #[test]
@@ -678,8 +685,8 @@ mod tests {
         let entry = cache.entry(&identity);
         entry.slot.prepare().expect("prepared");
         let outcome = Ok(token("t1.new", HOUR, HOUR));
-        let caller = Caller::default();
-        let attempt = attempt(&outcome, &caller);
+        let requester = Requester::default();
+        let attempt = attempt(&outcome, &requester);
         entry
             .store_attempt(&entry.snapshot(&clock()).expect("the key"), &attempt, None, &ANY, &PLAIN, &clock())
             .map_err(|_| ())

@@ -14,9 +14,10 @@ use crate::base::identity::Identity;
 use crate::base::token::{Credential, SkewAge};
 use crate::cache::Entry;
 use crate::cache::attempt::Attempt;
-use crate::cache::failure::{Caller, ShownSecret};
+use crate::cache::failure::{PresentedToken, Requester};
 use crate::cache::freshness::{Decision, RenewalRules, TokenWithWarnings};
 use crate::cache::record::Record;
+use crate::cache::sharing_group::SharingGroup;
 use crate::cloud::Context;
 use crate::cloud::http::Http;
 use crate::disk::store;
@@ -56,10 +57,10 @@ pub trait Grant {
         None
     }
 
-    /// Returns a digest of the subject token that a fetch would send. A remembered rejection counts only for the same
-    /// subject token. May read a file.
-    fn shown(&self) -> Option<ShownSecret> {
-        self.inner().and_then(|inner| inner.shown())
+    /// Returns a digest of the subject token that a fetch would present to the cloud. A remembered rejection counts only
+    /// for the same subject token. May read a file.
+    fn presented_token(&self) -> Option<PresentedToken> {
+        self.inner().and_then(|inner| inner.presented_token())
     }
 
     /// Returns true if a fetch runs a program. Whether that works depends on `PATH`.
@@ -116,15 +117,18 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     }
 }
 
-/// Returns a digest of the proxy and certificate variables, and of `PATH` if a fetch runs a program. Processes with the same
-/// digest share a lock and the failures that are not the cloud's answers.
-pub fn way(grant: &dyn Grant, environment: &Environment) -> String {
-    Http::way_of(environment, environment.get(env::PATH).filter(|_| grant.runs_program()))
+/// Returns the group of processes that share a lock for this grant, and the failures that are not the cloud's answers.
+pub fn sharing_group(grant: &dyn Grant, environment: &Environment) -> SharingGroup {
+    Http::sharing_group_of(environment, environment.get(env::PATH).filter(|_| grant.runs_program()))
 }
 
-/// Describes a process that has this much time left, to decide which remembered failures count for it.
-pub fn caller(way: String, shown: Option<ShownSecret>, left: Duration) -> Caller {
-    Caller { way, shown, fetch_time: left.mul_f64(LEADER_SHARE), renewal_time: left.min(SOFT_RENEWAL) }
+/// Describes a process with this environment that has this much time left.
+pub fn requester(grant: &dyn Grant, environment: &Environment, left: Duration) -> Requester {
+    requester_with(sharing_group(grant, environment), grant.presented_token(), left)
+}
+
+fn requester_with(group: SharingGroup, presented_token: Option<PresentedToken>, left: Duration) -> Requester {
+    Requester { group, presented_token, fetch_limit: left.mul_f64(LEADER_SHARE), renewal_limit: left.min(SOFT_RENEWAL) }
 }
 
 fn check_profile_directories(cx: &Context<'_>) -> Result<()> {
@@ -176,30 +180,31 @@ struct Run<'a> {
     entry: Entry<'a>,
     /// When the call began. Failures that were stored later are those of the attempts that it waited for.
     arrived: Timestamp,
-    /// See [`way`]. A hit does not need it.
-    way: OnceCell<String>,
-    shown: OnceCell<Option<ShownSecret>>,
+    // A hit needs neither of these.
+    group: OnceCell<SharingGroup>,
+    presented_token: OnceCell<Option<PresentedToken>>,
 }
 
 impl<'a> Run<'a> {
     fn new(grant: &'a dyn Grant, cx: &'a Context<'a>, rules: RenewalRules) -> Self {
         let (entry, arrived) = (cx.cache.entry(grant.identity()), cx.clock.now());
-        Self { grant, cx, rules, entry, arrived, way: OnceCell::new(), shown: OnceCell::new() }
+        Self { grant, cx, rules, entry, arrived, group: OnceCell::new(), presented_token: OnceCell::new() }
     }
 
-    fn way(&self) -> &str {
-        self.way.get_or_init(|| way(self.grant, self.cx.http.environment()))
+    fn group(&self) -> &SharingGroup {
+        self.group.get_or_init(|| sharing_group(self.grant, self.cx.http.environment()))
     }
 
-    fn caller(&self) -> Caller {
-        let shown = self.shown.get_or_init(|| self.grant.shown()).clone();
-        caller(self.way().to_owned(), shown, self.cx.deadline.left(self.cx.clock))
+    /// Describes this process as it is now: its time becomes less.
+    fn requester(&self) -> Requester {
+        let presented_token = self.presented_token.get_or_init(|| self.grant.presented_token()).clone();
+        requester_with(self.group().clone(), presented_token, self.cx.deadline.left(self.cx.clock))
     }
 
     fn decide(&self, record: Option<&Record>) -> Decision {
         let now = self.cx.clock.now();
         let decision = record.map_or(Decision::Fetch, |record| {
-            record.decide(&self.cx.requirements, &self.rules, now, &|| self.caller())
+            record.decide(&self.cx.requirements, &self.rules, now, &|| self.requester())
         });
         self.cx.diagnostics.debug(|| {
             let what = match &decision {
@@ -227,7 +232,7 @@ impl<'a> Run<'a> {
         if self.entry.slot.prepare().is_err() {
             return unchanged(cached);
         }
-        let Lock::Held(guard) = self.entry.slot.try_lock(self.way()) else { return unchanged(cached) };
+        let Lock::Held(guard) = self.entry.slot.try_lock(self.group()) else { return unchanged(cached) };
         let Ok(Some(before)) = self.entry.load() else { return unchanged(cached) };
         match self.decide(Some(&before)) {
             Decision::Renew(_) => {}
@@ -242,12 +247,12 @@ impl<'a> Run<'a> {
             return unchanged(cached);
         }
         let cx = Context { deadline: self.cx.deadline.at_most(self.cx.clock, SOFT_RENEWAL), attempts: 1, ..*self.cx };
-        let (began, budget, caller) = (cx.clock.now(), cx.deadline.left(cx.clock), self.caller());
-        guard.write_holder(began, began.plus(budget));
+        let (began, time_limit, requester) = (cx.clock.now(), cx.deadline.left(cx.clock), self.requester());
+        guard.write_holder(began, began.plus(time_limit));
         let outcome = self.grant.fetch(&cx);
         guard.erase_holder();
         let ended = cx.clock.now();
-        let attempt = Attempt { began, ended, outcome: &outcome, is_relief: false, caller: &caller, budget };
+        let attempt = Attempt { began, ended, outcome: &outcome, is_relief: false, requester: &requester, time_limit };
         let (requirements, rules, clock) = (&self.cx.requirements, &self.rules, self.cx.clock);
         let stored = self.entry.store_attempt(&snapshot, &attempt, Some(&before), requirements, rules, clock);
         let record = stored.unwrap_or_else(|unwritten| unwritten.0);
@@ -269,7 +274,7 @@ impl<'a> Run<'a> {
         let outcome = store::poll(&deadline, clock, || {
             let is_relief = deadline.is_out_of_patience(clock) && deadline.left(clock) >= RELIEF_MIN;
             let slot = &self.entry.slot;
-            let lock = if is_relief { slot.try_relief_lock(self.way()) } else { slot.try_lock(self.way()) };
+            let lock = if is_relief { slot.try_relief_lock(self.group()) } else { slot.try_lock(self.group()) };
             // With or without the lock, check whether another process has finished since the last look.
             current = match self.entry.load() {
                 Ok(record) => record,
@@ -292,7 +297,7 @@ impl<'a> Run<'a> {
             Some(self.lead(&role, current.take()))
         });
         outcome.unwrap_or_else(|| {
-            let holder = match self.entry.slot.lock_holder(self.way()) {
+            let holder = match self.entry.slot.lock_holder(self.group()) {
                 Some(holder) => format!("process {} has been asking for this token since {}", holder.pid, holder.since),
                 None => "another ycred process has been asking for this token".to_owned(),
             };
@@ -338,7 +343,7 @@ impl<'a> Run<'a> {
                 .hint("run the command again if you still need a token")));
         }
         let now = self.cx.clock.now();
-        let result = record.result_for(&|| self.caller(), self.arrived, &self.cx.requirements, now);
+        let result = record.result_for(&|| self.requester(), self.arrived, &self.cx.requirements, now);
         Some(result?.map(|token| self.serve(token)))
     }
 
@@ -359,9 +364,9 @@ impl<'a> Run<'a> {
         };
         // After the pause, in which a file may be replaced.
         let snapshot = self.entry.snapshot(cx.clock)?;
-        let (began, budget, caller) = (cx.clock.now(), deadline.left(cx.clock), self.caller());
+        let (began, time_limit, requester) = (cx.clock.now(), deadline.left(cx.clock), self.requester());
         if let LeaderRole::Lock(guard) | LeaderRole::Relief(guard) = role {
-            guard.write_holder(began, began.plus(budget));
+            guard.write_holder(began, began.plus(time_limit));
         }
         cx.diagnostics.debug(|| format!("{}: requesting a new token", cx.profile));
         let outcome = self.grant.fetch(&Context { deadline, attempts, ..*cx });
@@ -369,7 +374,7 @@ impl<'a> Run<'a> {
             guard.erase_holder();
         }
         let (ended, is_relief) = (cx.clock.now(), matches!(role, LeaderRole::Relief(_)));
-        let attempt = Attempt { began, ended, outcome: &outcome, is_relief, caller: &caller, budget };
+        let attempt = Attempt { began, ended, outcome: &outcome, is_relief, requester: &requester, time_limit };
         let stored =
             self.entry.store_attempt(&snapshot, &attempt, before.as_ref(), requirements, &self.rules, cx.clock);
         let (record, write_error) = match stored {

@@ -196,8 +196,8 @@ impl Session<'_> {
             return;
         }
         let Ok(grant) = profile.open() else { return };
-        let way = obtain::way(grant.as_ref(), self.environment);
-        match self.cache().entry(grant.identity()).reject(token, &way, self.clock) {
+        let group = obtain::sharing_group(grant.as_ref(), self.environment);
+        match self.cache().entry(grant.identity()).reject(token, &group, self.clock) {
             Ok(true) => self.diagnostics.debug(|| format!("{profile}: removed the rejected token from the cache")),
             Ok(false) => self.diagnostics.debug(|| format!("{profile}: the rejected token is not the cached one")),
             Err(error) => self

@@ -4,7 +4,7 @@
  * lost once: a process then goes on without it. docs/sharing.md explains the rules in the same order.
  *
  * Options, for spin's -D:
- *   FETCHERS  number of fetchers (3); the last one has circumstances of its own and therefore another lock
+ *   FETCHERS  number of fetchers (3); the last one is of a sharing group of its own and has another lock
  *   KILLS     how many fetchers may be killed
  *   STOPS     how many fetchers may stop for ever, in possession of their locks
  *   LOSSES    how many times a lock may be lost
@@ -26,16 +26,16 @@
 #define LOSSES 0
 #endif
 
-#define WAYS 2
-#define LOCKS (2 * WAYS)              /* for each way its lock and its relief lock */
-#define RELIEF(way) (WAYS + way)
+#define GROUPS 2
+#define LOCKS (2 * GROUPS)            /* for each sharing group its lock and its relief lock */
+#define RELIEF(group) (GROUPS + group)
 #define FILES 8                       /* lock files that are created in one run */
 #define NOBODY 255
 
 /* The record. An attempt that is 0 means that there is no record. */
 byte attempt = 0;
 byte expires = 0;                     /* of the token; 0 for none */
-bool failed[WAYS];                    /* attempts in these circumstances have failed since the last token */
+bool failed[GROUPS];                  /* attempts of this group have failed since the last token */
 bool logged_out = false;
 
 /* The lock files: the file that has each name (0 for none), and the process that holds each file. */
@@ -45,7 +45,7 @@ byte files = 0;
 byte directory_holder = NOBODY;
 
 /* What the properties are about, and no process can see. */
-byte requests[WAYS];
+byte requests[GROUPS];
 byte issued = 0;                      /* tokens that the cloud has issued: each expires later than the one before */
 byte attempts = 0;
 byte logouts = 0;
@@ -96,7 +96,7 @@ inline try_lock(name, file, got) {
 }
 
 /* Stores the result of a fetch. `before` is the attempt that was read before it. */
-inline store(before, way, token, guess) {
+inline store(before, group, token, guess) {
 #ifndef BREAK_DIRECTORY_LOCK
     atomic { directory_holder == NOBODY -> directory_holder = _pid };
 #endif
@@ -113,7 +113,7 @@ inline store(before, way, token, guess) {
 #endif
 #ifndef BREAK_LATE_LEADER
             :: !logged_out && token == 0 && expires != 0 -> may_store = false
-            :: !logged_out && token == 0 && expires == 0 && failed[way] -> may_store = false
+            :: !logged_out && token == 0 && expires == 0 && failed[group] -> may_store = false
             :: !logged_out && token != 0 && expires >= token -> may_store = false
 #endif
             :: else
@@ -138,7 +138,7 @@ inline store(before, way, token, guess) {
             logged_out = false;
             if
             :: token != 0 -> expires = token; failed[0] = false; failed[1] = false
-            :: else -> failed[way] = true
+            :: else -> failed[group] = true
             fi
         :: else
         fi;
@@ -149,7 +149,7 @@ inline store(before, way, token, guess) {
     }
 }
 
-proctype fetcher(byte way) {
+proctype fetcher(byte group) {
     byte seen, file = 0, name, token, guess;
     bool got, is_relief = false, is_over = false, may_store;
 
@@ -159,7 +159,7 @@ proctype fetcher(byte way) {
         if
         :: expires != 0 && !is_old -> is_over = true
 #ifndef BREAK_SHARED_FAILURE
-        :: expires == 0 && failed[way] && !is_old -> is_over = true
+        :: expires == 0 && failed[group] && !is_old -> is_over = true
 #endif
         :: else
         fi
@@ -169,7 +169,7 @@ proctype fetcher(byte way) {
     :: else
     fi;
     do
-    :: name = (is_relief -> RELIEF(way) : way);
+    :: name = (is_relief -> RELIEF(group) : group);
        try_lock(name, file, got);
        /* With or without the lock, the record may be new. */
 #ifndef BREAK_RELOAD
@@ -180,8 +180,8 @@ proctype fetcher(byte way) {
               :: logged_out -> is_over = true
               :: !logged_out && expires != 0 && !is_old -> is_over = true
 #ifndef BREAK_SHARED_FAILURE
-              /* The failure counts for this process only if it has the same circumstances. */
-              :: !logged_out && expires == 0 && failed[way] -> is_over = true
+              /* The failure counts for this process only if it is of the same group. */
+              :: !logged_out && expires == 0 && failed[group] -> is_over = true
 #endif
               :: else -> seen = attempt
               fi
@@ -201,19 +201,19 @@ proctype fetcher(byte way) {
           if
           :: atomic {
                  !is_relief &&
-                 (file_of[way] == 0 || holder[file_of[way]] == NOBODY || attempt != seen) ->
+                 (file_of[group] == 0 || holder[file_of[group]] == NOBODY || attempt != seen) ->
                  skip
              }
 #ifndef BREAK_RELIEF
           :: atomic { !is_relief && stops > 0 -> is_relief = true }
           /* Nor does a relief leader wait for another one that has stopped: its time is over. */
           :: atomic {
-                 is_relief && file_of[RELIEF(way)] != 0 && holder[file_of[RELIEF(way)]] != NOBODY && stops > 1 ->
+                 is_relief && file_of[RELIEF(group)] != 0 && holder[file_of[RELIEF(group)]] != NOBODY && stops > 1 ->
                  goto done
              }
           :: atomic {
                  is_relief &&
-                 (file_of[RELIEF(way)] == 0 || holder[file_of[RELIEF(way)]] == NOBODY || attempt != seen) ->
+                 (file_of[RELIEF(group)] == 0 || holder[file_of[RELIEF(group)]] == NOBODY || attempt != seen) ->
                  skip
              }
 #endif
@@ -229,11 +229,11 @@ proctype fetcher(byte way) {
     :: true
     fi;
     atomic {
-        requests[way]++;
+        requests[group]++;
         /* Without trouble, each group of equal processes makes one request. */
-        assert(KILLS + STOPS + LOSSES > 0 || logouts > 0 || requests[way] <= 1);
+        assert(KILLS + STOPS + LOSSES > 0 || logouts > 0 || requests[group] <= 1);
         /* A stopped leader costs one more, and so does a killed one, or a lost lock. */
-        assert(logouts > 0 || requests[way] <= 1 + kills + stops + losses);
+        assert(logouts > 0 || requests[group] <= 1 + kills + stops + losses);
 #ifdef FAILING
         token = 0
 #else
@@ -251,7 +251,7 @@ proctype fetcher(byte way) {
        fi
     :: true
     fi;
-    store(seen, way, token, guess);
+    store(seen, group, token, guess);
     atomic { release(file); fetching-- };
     goto done;
 end_stopped:

@@ -155,7 +155,7 @@ proctype renewal(byte known) {
            :: lost < LOST -> lost++; accepted++; answer = nothing
            fi
         :: else ->
-           /* A token that was used is shown only if its answer was lost. */
+           /* A token that was used is sent only if its answer was lost. */
            assert(lost + kills + stops > 0);
            answer = refused; next = mine
         fi

@@ -200,7 +200,7 @@ fn each_group_of_equal_callers_makes_one_request_and_reports_one_error() {
 }
 
 #[test]
-fn the_clouds_answer_counts_for_every_way_to_ask() {
+fn the_clouds_answer_counts_for_every_group() {
     let world = World::new();
     world.emulator.fault(Fault::refuse(403).message("the test says no"));
     fails_with(world.token(&[]).run(), 1, &["the test says no"]);

@@ -6,7 +6,7 @@ use crate::base::clock::{Timestamp, millis};
 use crate::base::error::Result;
 use crate::base::random;
 use crate::base::token::Credential;
-use crate::cache::failure::{Caller, StoredFailure};
+use crate::cache::failure::{Requester, StoredFailure};
 use crate::cache::freshness::{RenewalRules, Requirements};
 use crate::cache::record::{Record, StoredToken};
 use crate::cache::watched_files::Snapshot;
@@ -43,9 +43,10 @@ pub struct Attempt<'a> {
     pub outcome: &'a Result<Credential>,
     /// Made by a relief leader, while the original leader still holds the lock.
     pub is_relief: bool,
-    /// The process that made the attempt, and how long the attempt could take.
-    pub caller: &'a Caller,
-    pub budget: Duration,
+    /// The process that made the attempt.
+    pub requester: &'a Requester,
+    /// How long the attempt could take.
+    pub time_limit: Duration,
 }
 
 impl Attempt<'_> {
@@ -55,7 +56,7 @@ impl Attempt<'_> {
         let is_better = match (self.outcome, usable, &other.failure) {
             (Ok(new), usable, _) => usable.is_none_or(|old| old.expires < new.expires),
             // The processes that wait for this failure do not accept the stored one.
-            (Err(_), None, Some(failure)) => !failure.is_of(self.caller),
+            (Err(_), None, Some(failure)) => !failure.is_of(self.requester),
             (Err(_), ..) => false,
         };
         is_better && !other.logged_out
@@ -65,7 +66,7 @@ impl Attempt<'_> {
     fn other_failures(&self, before: Option<&Record>) -> Vec<StoredFailure> {
         let Some(before) = before.filter(|_| self.outcome.is_err()) else { return Vec::new() };
         let oldest = self.ended.shifted(-BACK_OFF_MAX);
-        let failures = before.failures().filter(|failure| !failure.is_of(self.caller) && failure.at > oldest);
+        let failures = before.failures().filter(|failure| !failure.is_of(self.requester) && failure.at > oldest);
         failures.take(OTHER_FAILURES_MAX).cloned().collect()
     }
 
@@ -121,7 +122,7 @@ impl Attempt<'_> {
             ended: self.ended,
             retry_at: token.as_ref().filter(|_| !is_satisfied).map(|stored| back_off(&stored.credential(), now)),
             failure: (self.outcome.as_ref().err())
-                .map(|error| StoredFailure::new(error, now, self.caller, self.budget)),
+                .map(|error| StoredFailure::new(error, now, self.requester, self.time_limit)),
             other_failures: self.other_failures(before),
             logged_out: false,
             relief: self.is_relief,
@@ -152,9 +153,9 @@ pub(super) mod tests {
         requirements: &Requirements,
         rules: &RenewalRules,
     ) -> Record {
-        let (caller, budget) = (&Caller::default(), Duration::from_secs(15));
+        let (requester, time_limit) = (&Requester::default(), Duration::from_secs(15));
         let began = NOW.shifted(-SECOND);
-        let attempt = Attempt { began, ended: NOW, outcome: &outcome, is_relief: false, caller, budget };
+        let attempt = Attempt { began, ended: NOW, outcome: &outcome, is_relief: false, requester, time_limit };
         attempt.record("settings", &Snapshot::default(), before, requirements, rules)
     }
 

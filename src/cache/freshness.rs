@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::clock::{Timestamp, human, millis};
 use crate::base::error::{Error, Result};
 use crate::base::token::{Credential, SkewAge};
-use crate::cache::failure::{Caller, StoredFailure};
+use crate::cache::failure::{Requester, StoredFailure};
 use crate::cache::record::{FUTURE_TOLERANCE, Record, StoredToken};
 
 /// The requirements of one call.
@@ -54,17 +54,17 @@ pub struct TokenWithWarnings {
 impl Record {
     /// Decides how to answer a call from this record. The diagram in [`crate::cache`] shows the rules.
     ///
-    /// `caller` is called only if the record has a failure.
+    /// `requester` describes this process. It is called only if the record has a failure, so that a hit costs less.
     pub fn decide(
         &self,
         requirements: &Requirements,
         rules: &RenewalRules,
         now: Timestamp,
-        caller: &dyn Fn() -> Caller,
+        requester: &dyn Fn() -> Requester,
     ) -> Decision {
         if let Some(since) = requirements.force_since {
             return match self
-                .result_for(caller, Timestamp(i64::MAX), requirements, now)
+                .result_for(requester, Timestamp(i64::MAX), requirements, now)
                 .filter(|_| self.is_attempt_since(since))
             {
                 Some(Ok(returned)) => Decision::Serve(returned),
@@ -73,31 +73,31 @@ impl Record {
             };
         }
         let Some(stored) = &self.token else {
-            return self.active_failure(now, caller).map_or(Decision::Fetch, Decision::Refuse);
+            return self.active_failure(now, requester).map_or(Decision::Fetch, Decision::Refuse);
         };
         let credential = stored.credential();
         let left = credential.remaining(now);
         if left.max <= 0 {
-            return self.active_failure(now, caller).map_or(Decision::Fetch, Decision::Refuse);
+            return self.active_failure(now, requester).map_or(Decision::Fetch, Decision::Refuse);
         }
         let is_backing_off = self.retry_at.is_some_and(|at| now < at) && self.ended <= now.plus(FUTURE_TOLERANCE);
         // The back-off after a failure is only for the processes that the failure counts for.
-        let is_backing_off_for = |time: fn(&Caller) -> Duration| {
+        let is_backing_off_for = |limit: fn(&Requester) -> Duration| {
             is_backing_off
                 && (self.failure.is_none() || {
-                    let caller = caller();
-                    self.failures().any(|failure| failure.counts_for(&caller, time(&caller)))
+                    let requester = requester();
+                    self.failures().any(|failure| failure.counts_for(&requester, limit(&requester)))
                 })
         };
         if left.max < millis(requirements.min_ttl) || stored.is_fetched_in_future(now) {
-            return if is_backing_off_for(|caller| caller.fetch_time) {
+            return if is_backing_off_for(|requester| requester.fetch_limit) {
                 Decision::Serve(self.returned_token(stored, requirements, now))
             } else {
                 Decision::Fetch
             };
         }
         let due = rules.is_due(stored, now);
-        if due && !is_backing_off_for(|caller| caller.renewal_time) {
+        if due && !is_backing_off_for(|requester| requester.renewal_limit) {
             Decision::Renew(credential)
         } else {
             Decision::Serve(TokenWithWarnings { renewal_error: None, ..self.returned_token(stored, requirements, now) })
@@ -118,16 +118,19 @@ impl Record {
     /// `None` if the attempt failed, and none of the failures counts for the waiter.
     pub fn result_for(
         &self,
-        caller: &dyn Fn() -> Caller,
+        requester: &dyn Fn() -> Requester,
         since: Timestamp,
         requirements: &Requirements,
         now: Timestamp,
     ) -> Option<Result<TokenWithWarnings>> {
         let Some(last) = &self.failure else { return self.result(requirements, now) };
-        let caller = caller();
+        let requester = requester();
         let is_new = |failure: &&StoredFailure| failure.at >= since || std::ptr::eq(*failure, last);
-        let failure =
-            self.failures().filter(is_new).find(|failure| failure.counts_for(&caller, caller.fetch_time))?.clone();
+        let failure = self
+            .failures()
+            .filter(is_new)
+            .find(|failure| failure.counts_for(&requester, requester.fetch_limit))?
+            .clone();
         Self { failure: Some(failure), ..self.clone() }.result(requirements, now)
     }
 
@@ -165,12 +168,12 @@ impl Record {
     }
 
     /// Returns the failure with its age in the message, as long as it is remembered.
-    fn active_failure(&self, now: Timestamp, caller: &dyn Fn() -> Caller) -> Option<Error> {
+    fn active_failure(&self, now: Timestamp, requester: &dyn Fn() -> Requester) -> Option<Error> {
         let is_active = |failure: &&StoredFailure| now < failure.until && failure.at <= now.plus(FUTURE_TOLERANCE);
         self.failures().find(is_active)?;
-        let caller = caller();
+        let requester = requester();
         let failure =
-            self.failures().filter(is_active).find(|failure| failure.counts_for(&caller, caller.fetch_time))?;
+            self.failures().filter(is_active).find(|failure| failure.counts_for(&requester, requester.fetch_limit))?;
         let age = format!("{} (remembered, {} ago)", failure.message, human(now.since(failure.at).max(0)));
         Some(
             StoredFailure { message: age, ..failure.clone() }.error().hint("to ask again at once, run `ycred refresh`"),
@@ -208,7 +211,7 @@ pub(super) mod tests {
     use crate::cache::record::fixtures::*;
 
     pub fn decision(record: &Record, requirements: &Requirements, rules: &RenewalRules) -> &'static str {
-        match record.decide(requirements, rules, NOW, &Caller::default) {
+        match record.decide(requirements, rules, NOW, &Requester::default) {
             Decision::Serve(TokenWithWarnings { below_min_ttl: true, .. }) => "serve, short",
             Decision::Serve(_) => "serve",
             Decision::Renew(_) => "renew",
@@ -338,7 +341,7 @@ pub(super) mod tests {
     #[test]
     fn a_remembered_failure_reports_the_same_error_with_its_age() {
         let error = Error::refused("the cloud says no").hint("ask it nicely");
-        let Decision::Refuse(again) = failed(None, &error, -3 * SECOND).decide(&ANY, &PLAIN, NOW, &Caller::default)
+        let Decision::Refuse(again) = failed(None, &error, -3 * SECOND).decide(&ANY, &PLAIN, NOW, &Requester::default)
         else {
             panic!("it is not remembered");
         };
@@ -356,7 +359,7 @@ pub(super) mod tests {
     fn force_refresh_accepts_only_fetches_that_began_since() {
         let began = |ms, token, failure: Option<&Error>| Record {
             began: NOW.shifted(ms),
-            failure: failure.map(|error| StoredFailure::new(error, NOW, &Caller::default(), Duration::ZERO)),
+            failure: failure.map(|error| StoredFailure::new(error, NOW, &Requester::default(), Duration::ZERO)),
             ..record(token)
         };
         let forced = Requirements { force_since: Some(NOW), ..ANY };

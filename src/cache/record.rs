@@ -31,7 +31,7 @@ pub struct Record {
     pub(super) retry_at: Option<Timestamp>,
     /// Why the last attempt failed, if it did.
     pub(super) failure: Option<StoredFailure>,
-    /// Recent failures of processes with other circumstances, newest first, so that one does not hide another.
+    /// Recent failures of processes of other sharing groups, newest first, so that one does not hide another.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) other_failures: Vec<StoredFailure>,
     /// `logout` wrote this record. A fetch that began earlier may use its token but must not store it.
@@ -127,7 +127,7 @@ impl StoredToken {
 pub(super) mod fixtures {
     use super::*;
     use crate::base::error::Error;
-    use crate::cache::failure::Caller;
+    use crate::cache::failure::Requester;
     use crate::cache::freshness::{RenewalRules, Requirements};
 
     pub const NOW: Timestamp = Timestamp(1_795_000_000_000);
@@ -182,7 +182,7 @@ pub(super) mod fixtures {
     }
 
     pub fn failed(token: Option<StoredToken>, error: &Error, at: i64) -> Record {
-        let failure = StoredFailure::new(error, NOW.shifted(at), &Caller::default(), Duration::from_secs(15));
+        let failure = StoredFailure::new(error, NOW.shifted(at), &Requester::default(), Duration::from_secs(15));
         Record { failure: Some(failure), ..record(token) }
     }
 }

@@ -25,8 +25,8 @@ use zeroize::Zeroizing;
 use crate::base::clock::{Timestamp, millis};
 use crate::base::environment::{Environment, PATH};
 use crate::base::error::{Error, Result};
-use crate::base::identity::{hex, value_digest};
 use crate::base::secret::Secret;
+use crate::cache::sharing_group::SharingGroup;
 use crate::cloud::http::failure::{
     BODY_MAX, Failure, PORTAL_HINT, ServerError, connection_failure, error_response, too_large,
 };
@@ -90,10 +90,9 @@ impl Http {
         Self { environment: environment.clone(), ca_file: ca_file.map(Path::to_owned), tls: OnceCell::new() }
     }
 
-    /// Returns a digest of the proxy and certificate variables. If a request fails without an answer, it may succeed for
-    /// a process with other ones. See [`Self::way_of`].
-    pub fn way(&self) -> String {
-        Self::way_of(&self.environment, None)
+    /// Returns the sharing group of this process, for requests that run no program.
+    pub fn sharing_group(&self) -> SharingGroup {
+        Self::sharing_group_of(&self.environment, None)
     }
 
     /// Returns the environment of this process, for the commands that a profile runs.
@@ -101,15 +100,12 @@ impl Http {
         &self.environment
     }
 
-    /// Returns a digest of the variables that decide how requests are sent, and of the value of `path` if it is given.
-    /// Empty if none of them is set.
-    ///
-    /// Processes with different digests may fail for different reasons.
-    pub fn way_of(environment: &Environment, path: Option<&OsStr>) -> String {
+    /// Returns the sharing group of a process with these proxy and certificate variables. `path` is its `PATH`, if the
+    /// request needs a program.
+    pub fn sharing_group_of(environment: &Environment, path: Option<&OsStr>) -> SharingGroup {
         let variables = proxy::VARIABLES.iter().chain(&CERTIFICATES);
         let values = variables.filter_map(|name| Some((*name, environment.get(name)?)));
-        let settings: Vec<_> = values.chain(path.map(|path| (PATH, path))).collect();
-        if settings.is_empty() { String::new() } else { hex(&value_digest(format!("{settings:?}").as_bytes())[..8]) }
+        SharingGroup::with_variables(values.chain(path.map(|path| (PATH, path))))
     }
 
     /// Sends a request. Repeats it after 429, 5xx and broken connections, within the policy's limits.
@@ -308,28 +304,32 @@ mod tests {
     }
 
     #[test]
-    fn the_way_of_a_process_depends_on_proxies_certificates_and_path() {
-        let way = |pairs: &[(&str, &str)], path: Option<&str>| {
-            Http::way_of(&Environment::new(pairs.iter().map(|(k, v)| (k.into(), v.into()))), path.map(OsStr::new))
+    fn the_sharing_group_of_a_process_depends_on_proxies_certificates_and_path() {
+        let group = |pairs: &[(&str, &str)], path: Option<&str>| {
+            Http::sharing_group_of(
+                &Environment::new(pairs.iter().map(|(k, v)| (k.into(), v.into()))),
+                path.map(OsStr::new),
+            )
         };
-        assert_eq!(way(&[("HOME", "/home/me"), ("PATH", "/bin"), ("HTTPS_PROXY", "")], None), "");
+        let plain = group(&[("HOME", "/home/me"), ("PATH", "/bin"), ("HTTPS_PROXY", "")], None);
+        assert_eq!(plain, SharingGroup::default());
         let one = ("HTTPS_PROXY", "http://one:1");
         let all = [
-            way(&[one], None),
-            way(&[("HTTPS_PROXY", "http://two:1")], None),
-            way(&[("https_proxy", "http://one:1")], None),
-            way(&[("ALL_PROXY", "http://one:1")], None),
-            way(&[one, ("NO_PROXY", "x")], None),
-            way(&[("SSL_CERT_FILE", "/a.pem")], None),
-            way(&[("SSL_CERT_DIR", "/a.pem")], None),
-            way(&[], Some("/bin")),
-            way(&[], Some("/usr/bin")),
-            way(&[one], Some("/bin")),
+            group(&[one], None),
+            group(&[("HTTPS_PROXY", "http://two:1")], None),
+            group(&[("https_proxy", "http://one:1")], None),
+            group(&[("ALL_PROXY", "http://one:1")], None),
+            group(&[one, ("NO_PROXY", "x")], None),
+            group(&[("SSL_CERT_FILE", "/a.pem")], None),
+            group(&[("SSL_CERT_DIR", "/a.pem")], None),
+            group(&[], Some("/bin")),
+            group(&[], Some("/usr/bin")),
+            group(&[one], Some("/bin")),
         ];
-        let different: std::collections::HashSet<&String> = all.iter().collect();
+        let different: std::collections::HashSet<&str> = all.iter().map(SharingGroup::as_str).collect();
         assert_eq!(different.len(), all.len(), "{all:?}");
-        assert!(all.iter().all(|way| way.len() == 16), "{all:?}");
-        assert_eq!(way(&[one, ("HOME", "/x")], None), all[0]);
+        assert!(all.iter().all(|group| group.as_str().len() == 16), "{all:?}");
+        assert_eq!(group(&[one, ("HOME", "/x")], None), all[0]);
     }
 
     #[test]

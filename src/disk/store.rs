@@ -271,7 +271,7 @@ fn refuse_foreign(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
 pub fn record_names(directory: &Path) -> io::Result<BTreeSet<String>> {
     let stem = |name: &str| {
         let stem = name.strip_suffix(RECORD).or_else(|| name.strip_suffix(LOCK))?;
-        // A lock's name has more parts: `.relief`, and the circumstances of the processes that share it.
+        // A lock's name has more parts: `.relief`, and the sharing group of the processes that use it.
         (!is_leftover_name(name)).then(|| stem.split('.').next().unwrap_or_default().to_owned())
     };
     Ok(names(directory)?.iter().filter_map(|name| stem(name)).collect())

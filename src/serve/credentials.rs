@@ -11,7 +11,7 @@ use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::{Credential, SkewAge};
 use crate::cache::Cache;
-use crate::cache::failure::Caller;
+use crate::cache::failure::Requester;
 use crate::cache::freshness::{Decision, RenewalRules, Requirements};
 use crate::obtain;
 use crate::obtain::{Caching, ObtainedToken};
@@ -90,8 +90,8 @@ struct CredentialSlot {
     /// True if the profile and the flags allow caching on disk.
     has_record: bool,
     requirements: Requirements,
-    /// This process, which decides the failures that count for it.
-    caller: Caller,
+    /// This process. It decides which remembered failures count.
+    requester: Requester,
     /// The credential that could not be stored in a record, and the time when it was fetched.
     in_memory: Mutex<Option<(ObtainedToken, Timestamp)>>,
     /// True while a renewal is queued for the refresher.
@@ -128,7 +128,7 @@ impl CredentialStore {
                 rules,
                 has_record,
                 requirements: Requirements { min_ttl, force_since: None },
-                caller: obtain::caller(obtain::way(grant.as_ref(), session.environment), grant.shown(), time_limit),
+                requester: obtain::requester(grant.as_ref(), session.environment, time_limit),
                 in_memory: Mutex::new(None),
                 is_renewal_queued: AtomicBool::new(false),
             })
@@ -161,7 +161,7 @@ impl CredentialStore {
                 if in_memory.is_none_or(|(obtained, _)| obtained.credential.expires <= credential.expires) =>
             {
                 let is_due = !matches!(
-                    record.decide(&slot.requirements, rules, now, &|| slot.caller.clone()),
+                    record.decide(&slot.requirements, rules, now, &|| slot.requester.clone()),
                     Decision::Serve(_)
                 );
                 Some(CacheLookup { obtained: ObtainedToken { credential, skew_age: SkewAge::Earlier }, is_due })

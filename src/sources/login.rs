@@ -229,7 +229,7 @@ impl LoginGrant {
         let failure = renewal.failure.as_ref()?;
         match state.sent_at {
             Some(sent_at) => Some(self.in_doubt(state, sent_at, cx)),
-            None => (failure.is_answer || failure.way == cx.http.way()).then(|| failure.error()),
+            None => (failure.is_answer || failure.group == cx.http.sharing_group()).then(|| failure.error()),
         }
     }
 

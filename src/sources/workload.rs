@@ -17,7 +17,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::{Identity, hex, value_digest};
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
-use crate::cache::failure::ShownSecret;
+use crate::cache::failure::PresentedToken;
 use crate::cloud::iam::is_account_id;
 use crate::cloud::installation::Installation;
 use crate::cloud::{Context, auth};
@@ -211,7 +211,7 @@ impl Grant for WorkloadGrant {
             .map_err(|error| error.context(format!("service account {}", self.account)))
     }
 
-    fn shown(&self) -> Option<ShownSecret> {
+    fn presented_token(&self) -> Option<PresentedToken> {
         let is_from_request = matches!(self.origin, SubjectOrigin::Request(_));
         let secret = match &self.origin {
             SubjectOrigin::Request(token) => Some(token.clone()),
@@ -219,7 +219,7 @@ impl Grant for WorkloadGrant {
             SubjectOrigin::Configured(_) | SubjectOrigin::GitHub(_) => None,
         };
         let digest = |secret: Secret| hex(&value_digest(secret.expose().as_bytes())[..8]);
-        secret.map(|secret| ShownSecret { digest: digest(secret), is_from_request })
+        secret.map(|secret| PresentedToken { digest: digest(secret), is_from_request })
     }
 
     fn runs_program(&self) -> bool {

@@ -139,7 +139,7 @@ impl LoginRenewal<'_> {
             }
             Err(error) => (self.failed(state, &error, began), Err(error), 0),
         };
-        let failure = result.as_ref().err().map(|error| RenewalFailure::new(error, self.cx.http.way()));
+        let failure = result.as_ref().err().map(|error| RenewalFailure::new(error, self.cx.http.sharing_group()));
         let ended = self.cx.clock.now();
         next.renewal = Some(Renewal { attempt: random::id(), began, ended, skew, failure });
         let unsaved = self.store(&next, space, result.is_ok()).err();

@@ -21,6 +21,7 @@ use crate::base::identity::{Identity, MissingFile, hex, value_digest};
 use crate::base::secret::Secret;
 use crate::base::secret::expose;
 use crate::base::token::Credential;
+use crate::cache::sharing_group::SharingGroup;
 use crate::cloud::jwt::ProofKey;
 use crate::disk::store;
 use crate::disk::store::{FileState, Lock, LockGuard, LockHolder, ReservedSpace};
@@ -99,8 +100,9 @@ pub struct RenewalFailure {
     /// The status of the response, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    /// A digest of the proxy and certificate settings of the process that failed.
-    pub way: String,
+    /// The sharing group of the process that failed. `way` is its older name.
+    #[serde(rename = "way")]
+    pub group: SharingGroup,
 }
 
 /// Why and when a login ended.
@@ -116,7 +118,7 @@ pub struct LoginEnd {
 }
 
 impl RenewalFailure {
-    pub fn new(error: &Error, way: String) -> Self {
+    pub fn new(error: &Error, group: SharingGroup) -> Self {
         Self {
             kind: error.kind.exit_code(),
             message: error.reason(),
@@ -124,7 +126,7 @@ impl RenewalFailure {
             timed_out: error.has_timed_out,
             is_answer: error.is_answer,
             status: error.status,
-            way,
+            group,
         }
     }
 
