@@ -5,12 +5,14 @@ use std::ffi::CString;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use directories::BaseDirs;
 
+use crate::system::unix::descriptors::open_in_one_call;
 use crate::system::unix::os;
 use crate::system::unix::process::{effective_gid, effective_uid};
 
@@ -28,7 +30,7 @@ pub fn config_directory(base: &BaseDirs, program: &str) -> PathBuf {
 /// # Errors
 /// Those of open(2).
 pub fn open_for_reading(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+    open_in_one_call(path, libc::O_NONBLOCK)
 }
 
 /// Leaves a file open until the process ends, because closing it would be one more system call on a hit.
@@ -57,7 +59,7 @@ pub fn for_each_name(directory: &Path, each: impl FnMut(&OsStr)) -> io::Result<(
 /// # Errors
 /// Those of open(2). See [`is_other_object`].
 pub fn open_own(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
+    open_in_one_call(path, libc::O_NOFOLLOW | libc::O_NONBLOCK)
 }
 
 /// Opens a file that ycred owns for writing. Follows no link.
@@ -73,7 +75,7 @@ pub fn open_own_for_writing(path: &Path) -> io::Result<File> {
 /// # Errors
 /// Those of open(2).
 pub fn open_directory(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NONBLOCK).open(path)
+    open_in_one_call(path, libc::O_DIRECTORY | libc::O_NONBLOCK)
 }
 
 /// Creates a file that only its owner can read and write. Follows no link.
@@ -190,7 +192,6 @@ pub fn create_link(target: &Path, path: &Path) -> io::Result<()> {
 
 /// Returns true if this user may create files in a directory. A read-only file system does not allow it either.
 pub fn is_writable_directory(path: &Path) -> bool {
-    use std::os::unix::ffi::OsStrExt as _;
     let Ok(name) = CString::new(path.as_os_str().as_bytes()) else { return false };
     // SAFETY: the string ends with NUL and outlives the call.
     path.is_dir()

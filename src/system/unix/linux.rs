@@ -2,15 +2,16 @@
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
 use std::ffi::{CStr, OsStr, c_char};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::descriptors::open_in_one_call;
 
 /// The programs that open a URL, in the order to try.
 pub const URL_OPENERS: &[&[&str]] = &[&["xdg-open"], &["gio", "open"], &["wslview"]];
@@ -98,7 +99,7 @@ pub fn for_each_name(directory: &Path, mut each: impl FnMut(&OsStr)) -> io::Resu
     /// The offsets of `d_reclen` and `d_name` in `struct linux_dirent64`.
     const LENGTH: usize = 16;
     const NAME: usize = 19;
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory)?;
+    let file = open_in_one_call(directory, libc::O_DIRECTORY)?;
     let mut buffer = [0_u64; 512];
     loop {
         // SAFETY: the kernel writes at most this many bytes into the buffer, which outlives the call.
