@@ -11,7 +11,10 @@ mod install;
 mod list;
 pub mod login;
 mod logout;
+mod profile_files;
 mod refresh;
+mod remove;
+mod rename;
 mod revoke;
 mod serve;
 mod setup;
@@ -25,6 +28,8 @@ pub const COMMANDS: &[&Command] = &[
     &import::COMMAND,
     &list::COMMAND,
     &r#use::COMMAND,
+    &rename::COMMAND,
+    &remove::COMMAND,
     &setup::SETUP,
     &setup::UNSETUP,
     &exec::COMMAND,

@@ -170,9 +170,14 @@ impl Profile {
                 file.error_at(at.clone(), &format!("\"{target}\" is not a profile name"))
                     .hint("set `use` to the name of a profile: 1 to 63 characters from a-z, 0-9, dot and dash")
             })?;
-            let file = find::by_name(&target, places)?
-                .ok_or_else(|| find::not_found(&target, places).context(format!("{}: alias", file.place(at))))?;
-            return Self::read(file, target, environment, places, false);
+            if let Some(found) = find::by_name(&target, places)? {
+                return Self::read(found, target, environment, places, false);
+            }
+            // `ycred rename` may have changed the alias since it was read.
+            return match find::by_alias(&file.path, places)? {
+                Some((target, found)) => Self::read(found, target, environment, places, false),
+                None => Err(find::not_found(&target, places).context(format!("{}: alias", file.place(at)))),
+            };
         }
         Self::from_settings(Some(name), file::settings(&file, &table, environment, places)?)
     }

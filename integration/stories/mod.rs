@@ -18,6 +18,7 @@ mod log;
 pub mod login;
 mod logout;
 mod mistakes;
+mod names;
 mod nested;
 mod network;
 mod only_profile;

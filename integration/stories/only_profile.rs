@@ -70,6 +70,32 @@ fn a_profile_that_cannot_be_read_counts_and_a_directory_that_cannot_be_listed_is
     fails_with(run(), 3, &["default.toml", "is a dangling symbolic link"]);
 }
 
+/// One rule for hooks and for `setup`, which writes the name of the profile.
+#[test]
+fn setup_counts_profiles_as_the_hooks_do() {
+    let sandbox = Sandbox::with_profiles(&["prod"]);
+    let kubeconfig = sandbox.file(
+        "home/.kube/config",
+        "users:\n- name: me\n  user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: yc, args: [k8s, create-token]}}\n",
+    );
+    let setup = || sandbox.ycred(["setup", "kubectl", "--user", "me", "--dry-run"]);
+    setup().run().succeeds().stdout_has("ycred profile prod");
+    sandbox.profile("short", "use = \"prod\"\n");
+    setup().run().succeeds().stdout_has("ycred profile prod");
+    sandbox.profile("broken", "use = 1\n");
+    fails_with_hint(setup().run(), 2, &["2 profiles, and none was chosen"], "--profile prod");
+    sandbox.file("tmp/file", "");
+    let run = setup().env("YCRED_CONFIG_DIR", sandbox.path("tmp/file")).run();
+    fails_with(run, 3, &["tmp/file", "cannot list the profiles"]);
+    // A default that is a profile of its own is one of them, and can be the only one.
+    for name in ["broken", "short", "prod"] {
+        fs::remove_file(sandbox.path(format!("config/{name}.toml"))).expect("removed");
+    }
+    sandbox.static_profile("default");
+    setup().run().succeeds().stdout_has("ycred profile default");
+    assert!(fs::read_to_string(kubeconfig).expect("there").contains("command: yc"), "a dry run");
+}
+
 #[test]
 fn a_variable_that_is_set_but_unusable_never_leads_to_the_only_profile() {
     let sandbox = Sandbox::with_profiles(&["prod"]);

@@ -14,6 +14,7 @@ use crate::base::secret::Secret;
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::commands::login;
 use crate::commands::login::flow;
+use crate::commands::profile_files;
 use crate::disk::places::Places;
 use crate::disk::{places, store};
 use crate::process::flags::Example;
@@ -97,9 +98,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let is_named = name.is_some();
     let name = name.unwrap_or("main");
     check_name(name)?;
-    let directory = session.places.config.as_ref().ok_or_else(|| {
-        Error::profile("cannot find the configuration directory: no home directory").hint("set YCRED_CONFIG_DIR")
-    })?;
+    let directory = profile_files::directory(session)?;
     let path = directory.join(format!("{name}.toml"));
     let overwrite = call.matches.get_flag("force");
     if !overwrite && path.symlink_metadata().is_ok() {
@@ -112,6 +111,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let unwritten = |error: Error| error.context("profile not created");
     let profile = Profile::from_text(name, &path, &text, session.environment, session.places).map_err(unwritten)?;
     let account = profile.open().and_then(|grant| grant.account()).map_err(unwritten)?;
+    let lock = profile_files::lock(directory, session)?;
     let default = default_alias(name, is_named, session.places);
     let default_path = directory.join("default.toml");
     let write = |path: &Path, text: &str, overwrite| {
@@ -129,6 +129,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     if default.as_deref() == Some(name) {
         write(&default_path, &alias(name), false)?;
     }
+    drop(lock);
     // Source `login` needs a person, so log in while one is at the terminal.
     let login_report = match profile.source.needs_login {
         true => {

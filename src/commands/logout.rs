@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction};
 
 use crate::base::clock::Deadline;
 use crate::base::error::{Error, Result};
+use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::{RemovedToken, Slot};
@@ -125,48 +126,91 @@ fn counted(count: usize, noun: &str) -> String {
 }
 
 fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, report: &mut Report) -> Result<()> {
-    let cache = session.cache();
-    let grant = profile.open()?;
-    let deadline = Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout));
-    if let Some(login) = profile.login()? {
-        let login_store = &login.place;
-        let removed = end_login(login_store, &deadline, session)
-            .map_err(|error| cannot_delete(login_store.directory(), &error))?;
-        if removed.any {
-            let _ = writeln!(report.text, "{profile}: logged out and deleted the login's data");
-        }
-    }
-    let cache_error = |error| cannot_delete(Path::new(&cache.place()), &error);
-    // Access keys first: a process that is getting one waits for a token of the grant.
-    let keys =
-        cache.slots_where(|record| access_key::request_of(record.settings(), grant.identity())).map_err(cache_error)?;
-    for (slot, request) in keys {
-        if let RemovedToken::Token(expires) = remove_token(&slot, &deadline, session).map_err(cache_error)? {
-            let session_name = request.session_name;
-            let _ = writeln!(
-                report.text,
-                "{profile}: deleted the cached access key of session {session_name}, \
-                 still valid in the cloud until {expires}"
-            );
-        }
-    }
-    let validity = |expires| match call.matches.get_flag("revoke") {
-        true => format!("which expires at {expires}"),
-        false => {
-            format!("still valid in the cloud until {expires}; --revoke would have revoked it there too")
-        }
+    let deletion = Deletion {
+        profile,
+        deadline: Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout)),
+        is_revoked_later: call.matches.get_flag("revoke"),
+        advice: "; --revoke would have revoked it there too",
+        is_shared: &|_| false,
+        session,
     };
-    let mut link: Option<&dyn Grant> = Some(grant.as_ref());
-    while let Some(grant) = link {
-        let entry = cache.entry(grant.identity());
-        if let RemovedToken::Token(expires) = remove_token(&entry.slot, &deadline, session).map_err(cache_error)? {
-            let account = grant.account().unwrap_or_else(|_| "an account".into());
-            let validity = validity(expires);
-            let _ = writeln!(report.text, "{profile}: deleted the cached token of {account}, {validity}");
+    let grant = profile.open()?;
+    deletion.end_login(&mut report.text)?;
+    deletion.delete_tokens(grant.as_ref(), &mut report.text)
+}
+
+/// Deletes what is kept of one profile on this machine.
+pub struct Deletion<'a> {
+    pub profile: &'a Profile,
+    pub deadline: Deadline,
+    /// True if the tokens are revoked in the cloud afterwards.
+    pub is_revoked_later: bool,
+    /// What to add to the line about a token that stays valid in the cloud.
+    pub advice: &'static str,
+    /// Returns true for an identity whose tokens stay, because another profile has it too.
+    pub is_shared: &'a dyn Fn(&Identity) -> bool,
+    pub session: &'a Session<'a>,
+}
+
+impl Deletion<'_> {
+    /// Ends the login, if the profile has one. Adds what it did to the report.
+    ///
+    /// # Errors
+    /// Profile (3) or Unavailable (4): the login cannot be deleted.
+    pub fn end_login(&self, report: &mut String) -> Result<()> {
+        let Self { profile, session, .. } = self;
+        let Some(login) = profile.login()? else { return Ok(()) };
+        let removed = end_login(&login.place, &self.deadline, session)
+            .map_err(|error| cannot_delete(login.place.directory(), &error))?;
+        if removed.any {
+            let _ = writeln!(report, "{profile}: logged out and deleted the login's data");
         }
-        link = grant.inner();
+        Ok(())
     }
-    Ok(())
+
+    /// Deletes the tokens and access keys of a grant from the cache. Adds them to the report.
+    ///
+    /// # Errors
+    /// Profile (3) or Unavailable (4): a record cannot be deleted.
+    pub fn delete_tokens(&self, grant: &dyn Grant, report: &mut String) -> Result<()> {
+        let Self { profile, deadline, session, .. } = self;
+        let cache = session.cache();
+        let cache_error = |error| cannot_delete(Path::new(&cache.place()), &error);
+        if !(self.is_shared)(grant.identity()) {
+            // Access keys first: a process that is getting one waits for a token of the grant.
+            let keys = cache
+                .slots_where(|record| access_key::request_of(record.settings(), grant.identity()))
+                .map_err(cache_error)?;
+            for (slot, request) in keys {
+                if let RemovedToken::Token(expires) = remove_token(&slot, deadline, session).map_err(cache_error)? {
+                    let session_name = request.session_name;
+                    let _ = writeln!(
+                        report,
+                        "{profile}: deleted the cached access key of session {session_name}, \
+                         still valid in the cloud until {expires}"
+                    );
+                }
+            }
+        }
+        let validity = |expires| match self.is_revoked_later {
+            true => format!("which expires at {expires}"),
+            false => format!("still valid in the cloud until {expires}{}", self.advice),
+        };
+        let mut link: Option<&dyn Grant> = Some(grant);
+        while let Some(grant) = link {
+            link = grant.inner();
+            if (self.is_shared)(grant.identity()) {
+                continue;
+            }
+            let entry = cache.entry(grant.identity());
+            if let RemovedToken::Token(expires) = remove_token(&entry.slot, deadline, session).map_err(cache_error)? {
+                let account = grant.account().unwrap_or_else(|_| "an account".into());
+                let validity = validity(expires);
+                let _ = writeln!(report, "{profile}: deleted the cached token of {account}, {validity}");
+            }
+        }
+        Ok(())
+    }
 }
 
 fn cannot_delete(place: &Path, error: &io::Error) -> Error {

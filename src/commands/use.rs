@@ -5,6 +5,7 @@ use clap::Arg;
 use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result};
 use crate::commands::command::{Command, CommandCall};
+use crate::commands::profile_files;
 use crate::disk::store;
 use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
@@ -27,9 +28,8 @@ fn arguments(command: clap::Command) -> clap::Command {
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let name = call.value("name").unwrap_or_default();
     check_name(name)?;
-    let directory = session.places.config.as_ref().ok_or_else(|| {
-        Error::profile("cannot find the configuration directory: no home directory").hint("set YCRED_CONFIG_DIR")
-    })?;
+    let directory = profile_files::directory(session)?;
+    let _lock = profile_files::lock(directory, session)?;
     let path = directory.join("default.toml");
     if name == "default" {
         return Err(Error::usage("cannot make `default` an alias of itself")
@@ -47,7 +47,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         // A file that cannot be read as a profile may still contain the user's work.
         Ok(None) | Err(_) => {
             return Err(Error::profile(format!("{}: cannot replace a profile, only an alias", path.display()))
-                .hint(format!("rename it first: mv {} {}", path.display(), directory.join("NAME.toml").display())));
+                .hint("rename it first: ycred rename default NAME"));
         }
     }
     store::write_config(&path, format!("use = \"{name}\"\n").as_bytes(), true)

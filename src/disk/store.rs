@@ -401,6 +401,42 @@ pub fn write_config(path: &Path, content: &[u8], overwrite: bool) -> io::Result<
     linked
 }
 
+/// Gives a file that users edit a second name, unless that name exists. A link gets the second name itself.
+///
+/// # Errors
+/// The name cannot be created. `AlreadyExists` if it exists.
+pub fn add_name(path: &Path, new: &Path) -> io::Result<()> {
+    fs::hard_link(path, new)
+}
+
+/// Renames a file that users edit, unless the new name exists.
+///
+/// # Errors
+/// The file cannot be renamed. `AlreadyExists` if the new name exists.
+pub fn rename_new(path: &Path, new: &Path) -> io::Result<()> {
+    match system::files::rename_new(path, new) {
+        // Some file systems and old kernels cannot check the new name themselves.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+            match fs::symlink_metadata(new) {
+                Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+                Err(_) => fs::rename(path, new),
+            }
+        }
+        renamed => renamed,
+    }
+}
+
+/// Replaces a name by a file that users edit. Unlike [`write_config`], replaces a link itself, and not its target.
+///
+/// # Errors
+/// The file cannot be written. The old one is then still there.
+pub fn replace_name(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = path.with_file_name(format!(".ycred-{TEMPORARY}{}", random::id()));
+    write_new(&temporary, content, true).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::disallowed_types, reason = "the tests set up modes and links")]
 mod tests {

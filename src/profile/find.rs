@@ -113,6 +113,39 @@ pub fn default_elsewhere(places: &Places) -> Result<Option<ProfileFile>> {
 /// # Errors
 /// Profile (3): a directory cannot be listed; or as [`open`].
 pub fn default_or_only(places: &Places) -> Result<FoundProfile> {
+    listed(places, |mut found| match found.remove(DEFAULT) {
+        Some(path) => Ok(open(&path)?.map(FoundProfile::Default)),
+        None => only_of(found),
+    })
+}
+
+/// Returns the only profile, [`FoundProfile::Several`] or [`FoundProfile::Nothing`], whether or not there is a default. A
+/// default that is not an alias is a profile like the others.
+///
+/// # Errors
+/// As [`default_or_only`].
+pub fn only(places: &Places) -> Result<FoundProfile> {
+    listed(places, only_of)
+}
+
+/// How often to list the directories if a file is gone before it is read.
+const LISTINGS: usize = 3;
+
+/// Lists the profiles and selects one. If a listed file is gone when it is read, lists them again: it may have been renamed.
+fn listed(
+    places: &Places,
+    select: impl Fn(BTreeMap<String, PathBuf>) -> Result<Option<FoundProfile>>,
+) -> Result<FoundProfile> {
+    for _ in 0..LISTINGS {
+        if let Some(found) = select(files(places)?)? {
+            return Ok(found);
+        }
+    }
+    Ok(FoundProfile::Nothing)
+}
+
+/// Lists the names in all directories. The file of a name is the one that comes first.
+fn files(places: &Places) -> Result<BTreeMap<String, PathBuf>> {
     let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut missing = Vec::new();
     for directory in places.profile_directories() {
@@ -125,11 +158,7 @@ pub fn default_or_only(places: &Places) -> Result<FoundProfile> {
         };
         for name in names {
             let path = directory.join(format!("{name}.toml"));
-            if name != DEFAULT {
-                found.entry(name).or_insert(path);
-            } else if let Some(file) = open(&path)? {
-                return Ok(FoundProfile::Default(file));
-            }
+            found.entry(name).or_insert(path);
         }
     }
     // A missing directory may be a dangling link, which must not lead to a profile elsewhere. If the user's directory is
@@ -139,25 +168,33 @@ pub fn default_or_only(places: &Places) -> Result<FoundProfile> {
             refuse_dangling_link(directory)?;
         }
     }
+    Ok(found)
+}
+
+/// Counts profiles. Aliases do not count. A profile that cannot be read does, since it is meant to be one. Returns `None` if
+/// one of the files is gone.
+fn only_of(mut found: BTreeMap<String, PathBuf>) -> Result<Option<FoundProfile>> {
     if found.len() == 1
         && let Some((name, path)) = found.first_key_value()
         && let Some(file) = open_existing(path, system::files::leave_open)?
         && !is_alias(&file)
     {
-        return Ok(FoundProfile::Only { name: name.clone(), file });
+        return Ok(Some(FoundProfile::Only { name: name.clone(), file }));
     }
-    // A profile that cannot be read counts, since it is meant to be one.
+    let mut is_gone = false;
     found.retain(|_, path| match open(path) {
-        Ok(file) => file.is_some_and(|file| !is_alias(&file)),
+        Ok(Some(file)) => !is_alias(&file),
+        Ok(None) => {
+            is_gone = true;
+            false
+        }
         Err(_) => true,
     });
     Ok(match found.len() {
-        0 => FoundProfile::Nothing,
-        1 if let Some((name, path)) = found.pop_first() => match open(&path)? {
-            Some(file) => FoundProfile::Only { name, file },
-            None => FoundProfile::Nothing,
-        },
-        _ => FoundProfile::Several(found.into_keys().collect()),
+        _ if is_gone => None,
+        0 => Some(FoundProfile::Nothing),
+        1 if let Some((name, path)) = found.pop_first() => open(&path)?.map(|file| FoundProfile::Only { name, file }),
+        _ => Some(FoundProfile::Several(found.into_keys().collect())),
     })
 }
 
@@ -279,6 +316,15 @@ pub fn check_named_file(path: &Path, what: &str) -> Result<()> {
             .hint(format!("correct or remove `{what}` in the profile"))
     })?;
     trust::check_file(path, &meta).map_err(|error| error.context(format!("{what} {}", path.display())))
+}
+
+/// Reads an alias, and finds the profile that it names. Returns `None` if one of them does not exist, or is not valid.
+///
+/// # Errors
+/// As [`open`].
+pub fn by_alias(path: &Path, places: &Places) -> Result<Option<(String, ProfileFile)>> {
+    let Some(target) = alias_target(path)?.filter(|target| check_name(target).is_ok()) else { return Ok(None) };
+    Ok(by_name(&target, places)?.map(|file| (target, file)))
 }
 
 /// Returns the target if a profile is an alias. `use` and `import` call this for `default.toml`.

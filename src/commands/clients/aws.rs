@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::environment::{AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE};
 use crate::base::error::{Error, Result};
 use crate::base::hosts::DEFAULT_ENDPOINT;
-use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
@@ -200,7 +200,9 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
     let root = Format::Ini.parse(&text).unwrap_or_else(|_| TreeNode::null());
     let sections = root.members().iter();
     sections
-        .filter(|(_, section)| section.member(PROCESS).and_then(TreeNode::as_text).is_some_and(is_ours))
-        .filter_map(|(key, _)| Some(Use { file: path.clone(), label: format!("[{}]", key.as_text()?) }))
+        .filter_map(|(key, section)| {
+            let process = section.member(PROCESS).and_then(TreeNode::as_text).filter(|process| is_ours(process))?;
+            Some(Use { file: path.clone(), label: format!("[{}]", key.as_text()?), profile: profile_in(process) })
+        })
         .collect()
 }

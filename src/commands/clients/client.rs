@@ -37,6 +37,27 @@ pub struct Use {
     pub file: PathBuf,
     /// The place in the file, for people: `user NAME`.
     pub label: String,
+    /// The name or path of the profile there. `None` if the call names none, so that the default serves.
+    pub profile: Option<String>,
+}
+
+/// Returns the profile that a command names, by `--profile`, `-p` or the suffix of a link. The command may have the quotes
+/// and separators of any format.
+pub fn profile_in(command: &str) -> Option<String> {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | '~');
+    let mut words = command.split(|c| !is_part(c)).filter(|word| !matches!(*word, "" | "-"));
+    while let Some(word) = words.next() {
+        if matches!(word, "--profile" | "-p") {
+            return words.next().map(str::to_owned);
+        }
+        let program = word.rsplit('/').next().unwrap_or_default();
+        if let Some(at) = program.find("ycred-")
+            && matches!(&program[..at], "" | "docker-credential-" | "git-credential-" | "terraform-credentials-")
+        {
+            return Some(program[at + "ycred-".len()..].to_owned());
+        }
+    }
+    None
 }
 
 /// The flags of one call of `setup` or `unsetup`.
@@ -96,5 +117,27 @@ impl SetupCall<'_> {
         }
         let absolute = places::absolute(text.as_ref(), None);
         absolute.map(Some).map_err(|why| Error::usage(format!("--profile: {text}: {why}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_of_a_command_is_found_in_every_format() {
+        for (command, profile) in [
+            ("ycred", None),
+            ("/usr/bin/ycred git", None),
+            ("ycred-prod", Some("prod")),
+            ("/usr/bin/docker-credential-ycred-prod.eu-1", Some("prod.eu-1")),
+            ("command: /x/ycred\n  args:\n  - kubectl\n  - --profile\n  - prod\n", Some("prod")),
+            ("\"/opt/my dir/ycred\" aws --profile=prod", Some("prod")),
+            ("ycred goauth -p 'prod'; netrc", Some("prod")),
+            ("{command: ycred, args: [kubectl, --profile, /etc/x/p.toml]}", Some("/etc/x/p.toml")),
+            ("/home/ycred-user/bin/ycred kubectl", None),
+        ] {
+            assert_eq!(profile_in(command).as_deref(), profile, "{command}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::environment::{DOCKER_CONFIG, XDG_RUNTIME_DIR};
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{DEFAULT_ENDPOINT, Host};
-use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
@@ -297,7 +297,9 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
     let objects = root.members().iter().filter(|(key, _)| key.as_text() == Some(HELPERS));
     let entries = objects.flat_map(|(_, helpers)| helpers.members());
     entries
-        .filter(|(_, helper)| helper.as_text().is_some_and(is_ours))
-        .filter_map(|(host, _)| Some(Use { file: path.clone(), label: host.as_text()?.to_owned() }))
+        .filter_map(|(host, helper)| {
+            let helper = helper.as_text().filter(|helper| is_ours(helper))?;
+            Some(Use { file: path.clone(), label: host.as_text()?.to_owned(), profile: profile_in(helper) })
+        })
         .collect()
 }

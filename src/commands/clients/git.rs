@@ -8,7 +8,7 @@ use crate::base::environment::{GIT_CONFIG_GLOBAL, XDG_CONFIG_HOME};
 use crate::base::error::{Error, Result, describe};
 use crate::base::hosts::{Host, Scheme};
 use crate::base::random;
-use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report, without_arguments};
@@ -305,10 +305,11 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
         }
         let (list, _) = git.config(&path, &["--null", "--get-regexp", r"^credential\.https://.*\.helper$"])?;
         let entries = list.split('\0').filter_map(|entry| entry.split_once('\n'));
-        let hosts = entries
-            .filter(|(_, value)| is_ours(value))
-            .filter_map(|(key, _)| key.strip_prefix("credential.https://")?.strip_suffix(".helper").map(str::to_owned));
-        Ok(hosts.map(|label| Use { file: path.clone(), label }).collect())
+        let uses = entries.filter(|(_, value)| is_ours(value)).filter_map(|(key, value)| {
+            let host = key.strip_prefix("credential.https://")?.strip_suffix(".helper")?;
+            Some(Use { file: path.clone(), label: host.to_owned(), profile: profile_in(value) })
+        });
+        Ok(uses.collect())
     };
     uses().unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::base::environment::GOAUTH;
 use crate::base::error::{Error, Result, describe};
-use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
@@ -187,8 +187,9 @@ fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 fn uses(session: &Session<'_>) -> Vec<Use> {
     let Ok(path) = path(session) else { return Vec::new() };
     let text = TargetFile::read(&path).ok().and_then(|target| target.text).unwrap_or_default();
-    let is_used = value(&text).is_some_and(|value| methods(value).iter().any(|method| is_ours(method)));
-    is_used.then(|| Use { file: path, label: GOAUTH.to_owned() }).into_iter().collect()
+    let methods = value(&text).map(methods).unwrap_or_default();
+    let ours = methods.iter().find(|method| is_ours(method));
+    ours.map(|method| Use { file: path, label: GOAUTH.to_owned(), profile: profile_in(method) }).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -436,11 +436,10 @@ fn uses_in(path: &Path) -> Vec<Use> {
     let Some(text) = TargetFile::read(path).ok().and_then(|target| target.text) else { return Vec::new() };
     let Ok(root) = Format::Yaml.parse(&text) else { return Vec::new() };
     let users = root.member("users").map(TreeNode::items).unwrap_or_default();
-    let ours = users.iter().filter(|user| {
-        user.member("user").is_some_and(|user| matches!(stanza::method(user), Ok(Method::Ycred { .. })))
-    });
-    ours.filter_map(|user| {
-        Some(Use { file: path.to_owned(), label: format!("user {}", user.member("name")?.as_scalar()?) })
-    })
-    .collect()
+    let ours = |user: &TreeNode| {
+        let Ok(Method::Ycred { profile }) = stanza::method(user.member("user")?) else { return None };
+        let label = format!("user {}", user.member("name")?.as_scalar()?);
+        Some(Use { file: path.to_owned(), label, profile })
+    };
+    users.iter().filter_map(ours).collect()
 }

@@ -4,7 +4,8 @@
 use crate::base::error::{Error, Result};
 use crate::commands::clients::client::SetupCall;
 use crate::commands::import::account;
-use crate::profile::{Profile, ProfileRef, find};
+use crate::profile::find::{self, FoundProfile};
+use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
 
 /// A profile as clients will name it.
@@ -56,21 +57,21 @@ pub fn chosen_or_default(call: &SetupCall<'_>, session: &Session<'_>) -> Result<
     chosen_or_only(call, session)
 }
 
-/// Returns the name of the only profile. Aliases do not count.
+/// Returns the name of the only profile, the one that also serves if none is named and there is no default.
 ///
 /// # Errors
-/// Usage (2): there are no profiles, or more than one.
+/// Usage (2): there are no profiles, or more than one. Otherwise as [`find::only`].
 pub fn only(session: &Session<'_>) -> Result<String> {
-    let is_alias = |name: &String| {
-        let path = session.places.profile_candidates(name).into_iter().find(|path| path.exists());
-        path.is_some_and(|path| matches!(find::alias_target(&path), Ok(Some(_))))
-    };
-    let mut names: Vec<String> = find::names(session.places).into_iter().filter(|name| !is_alias(name)).collect();
-    match (names.pop(), names.len()) {
-        (Some(name), 0) => Ok(name),
-        (None, _) => Err(Error::usage("no profile to use").hint("create one first: ycred init --key-file FILE")),
-        (Some(last), more) => Err(Error::usage(format!("{} profiles, and none was chosen", more + 1))
-            .hint(format!("choose one with --profile, such as --profile {last}"))),
+    match find::only(session.places)? {
+        FoundProfile::Only { name, .. } => Ok(name),
+        FoundProfile::Several(names) => {
+            let example = names.last().map(String::as_str).unwrap_or_default();
+            Err(Error::usage(format!("{} profiles, and none was chosen", names.len()))
+                .hint(format!("choose one with --profile, such as --profile {example}")))
+        }
+        FoundProfile::Default(_) | FoundProfile::Nothing => {
+            Err(Error::usage("no profile to use").hint("create one first: ycred init --key-file FILE"))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::environment::{TERRAFORM_CONFIG, TF_CLI_CONFIG_FILE, XDG_CONFIG_HOME, XDG_DATA_HOME};
 use crate::base::error::{Error, Result};
-use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
@@ -283,7 +283,8 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
         let text = TargetFile::read(&file).ok().and_then(|target| target.text).unwrap_or_default();
         for (_, helper) in helpers(&text) {
             if helper.starts_with("ycred") && !uses.iter().any(|known| known.file == file) {
-                uses.push(Use { file: file.clone(), label: helper });
+                let profile = profile_in(&helper);
+                uses.push(Use { file: file.clone(), label: helper, profile });
             }
         }
     }

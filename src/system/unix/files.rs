@@ -86,6 +86,16 @@ pub fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
+/// Renames a file, unless the new name exists. A link is renamed itself.
+///
+/// # Errors
+/// Those of rename(2). `AlreadyExists` if the new name exists; `InvalidInput` or `Unsupported` if the file system cannot check
+/// that itself.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let string = |path: &Path| CString::new(path.as_os_str().as_encoded_bytes()).map_err(io::Error::other);
+    os::rename_new(&string(from)?, &string(to)?)
+}
+
 /// Opens a lock file, or creates it. Follows no link.
 ///
 /// Opens it for writing, because NFS maps flock to a byte-range lock, and an exclusive one needs a writable file.

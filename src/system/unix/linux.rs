@@ -52,6 +52,19 @@ pub fn own_program() -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
+/// Renames a file, unless the new name exists. A file system that cannot do that fails with `EINVAL`.
+///
+/// # Errors
+/// Those of renameat2(2).
+pub fn rename_new(from: &CStr, to: &CStr) -> io::Result<()> {
+    let (directory, flags) = (libc::AT_FDCWD, libc::RENAME_NOREPLACE);
+    // SAFETY: renameat2(2) reads the two strings up to their ends, and keeps neither.
+    match unsafe { libc::syscall(libc::SYS_renameat2, directory, from.as_ptr(), directory, to.as_ptr(), flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Makes exec close all descriptors but the standard streams. Async-signal-safe.
 pub fn close_other_descriptors_on_exec() {
     // SAFETY: close_range(2) takes plain integers, and with this flag closes nothing yet.

@@ -1,7 +1,7 @@
 //! The macOS versions of the Linux functions.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
-use std::ffi::{OsStr, c_char};
+use std::ffi::{CStr, OsStr, c_char};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,18 @@ pub fn executable() -> Option<PathBuf> {
 /// Returns `None`: a path works as long as the file exists.
 pub fn own_program() -> Option<PathBuf> {
     None
+}
+
+/// Renames a file, unless the new name exists. A file system that cannot do that fails with `ENOTSUP`.
+///
+/// # Errors
+/// Those of renamex_np(2).
+pub fn rename_new(from: &CStr, to: &CStr) -> io::Result<()> {
+    // SAFETY: renamex_np(2) reads the two strings up to their ends, and keeps neither.
+    match unsafe { libc::renamex_np(from.as_ptr(), to.as_ptr(), libc::RENAME_EXCL) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Makes exec close all descriptors but the standard streams. Async-signal-safe.

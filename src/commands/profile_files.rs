@@ -1,0 +1,231 @@
+//! The user's profiles as files: the lock of their directory, the aliases of a profile, and the places that name it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::base::clock::Deadline;
+use crate::base::environment::YCRED_PROFILE;
+use crate::base::error::{Error, Result, clean};
+use crate::commands::clients::CLIENTS;
+use crate::commands::clients::client::{Client, profile_in};
+use crate::disk::store;
+use crate::disk::store::{Lock, LockGuard};
+use crate::edit::change::Editor;
+use crate::edit::journal::{JournalEntry, What};
+use crate::profile::find::{self, DEFAULT, FoundProfile};
+use crate::profile::{Profile, ProfileRef};
+use crate::session::Session;
+
+/// How long to wait for another ycred that changes profiles. It takes some milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Returns the directory of the user's profiles.
+///
+/// # Errors
+/// Profile (3): no such directory is known.
+pub fn directory<'a>(session: &Session<'a>) -> Result<&'a Path> {
+    session.places.config.as_deref().ok_or_else(|| {
+        Error::profile("cannot find the configuration directory: no home directory").hint("set YCRED_CONFIG_DIR")
+    })
+}
+
+/// Takes the lock under which ycred changes the names in a directory of profiles. Programs that read profiles need no lock,
+/// because each step leaves valid profiles.
+///
+/// Returns `None` where locking is impossible, or the directory does not exist yet.
+///
+/// # Errors
+/// Unavailable (4): another ycred has held the lock for too long.
+pub fn lock(directory: &Path, session: &Session<'_>) -> Result<Option<LockGuard>> {
+    let deadline = Deadline::after(session.clock, PATIENCE);
+    match store::wait_for_lock(&deadline, session.clock, || store::try_lock_directory(directory)) {
+        Lock::Held(guard) => Ok(Some(guard)),
+        Lock::Impossible(_) => Ok(None),
+        Lock::Busy => {
+            Err(Error::unavailable(format!("{}: another ycred is changing the profiles", directory.display()))
+                .hint("try again when it has finished"))
+        }
+    }
+}
+
+/// Returns the user's file of a profile.
+///
+/// # Errors
+/// Profile (3): there is no such profile, it belongs to the machine, or the directory to another user.
+pub fn of_user(name: &str, directory: &Path, session: &Session<'_>) -> Result<PathBuf> {
+    store::refuse_foreign_directory(directory).map_err(|error| {
+        Error::profile(format!("{}: {error}", directory.display()))
+            .hint("run the same command as that user, so that the files keep their owner")
+    })?;
+    let path = directory.join(format!("{name}.toml"));
+    if path.symlink_metadata().is_ok() {
+        return Ok(path);
+    }
+    let candidates = session.places.profile_candidates(name);
+    match candidates.iter().find(|other| other.symlink_metadata().is_ok()) {
+        Some(other) => {
+            Err(Error::profile(format!("{}: a profile of this machine, which ycred does not change", other.display()))
+                .hint("ask the administrator of this machine, or create a profile of your own with that name"))
+        }
+        None => Err(find::not_found(name, session.places)),
+    }
+}
+
+/// An alias of a profile, by its content or as a link to its file.
+pub struct Alias {
+    pub name: String,
+    pub path: PathBuf,
+    pub is_link: bool,
+}
+
+/// Returns the user's aliases of a profile.
+pub fn aliases(name: &str, path: &Path, directory: &Path, session: &Session<'_>) -> Vec<Alias> {
+    let mut aliases = Vec::new();
+    for other in find::names(session.places).into_iter().filter(|other| other != name) {
+        let file = path;
+        let path = directory.join(format!("{other}.toml"));
+        // Two links may lead to one file elsewhere. Neither depends on the other's name.
+        let is_link = std::fs::read_link(&path).is_ok_and(|target| directory.join(target) == file);
+        if is_link || matches!(find::alias_target(&path), Ok(Some(target)) if target == name) {
+            aliases.push(Alias { name: other, path, is_link });
+        }
+    }
+    aliases
+}
+
+/// The profile that serves if none is named, without the environment.
+#[derive(PartialEq, Eq)]
+pub enum Unnamed {
+    Default(String),
+    Only(String),
+    Several(Vec<String>),
+    Nothing,
+    Broken,
+}
+
+impl Unnamed {
+    pub fn of(session: &Session<'_>) -> Self {
+        match find::without_name(session.places) {
+            Ok(FoundProfile::Default(file)) => {
+                let alias = find::alias_target(&file.path).ok().flatten();
+                Self::Default(alias.unwrap_or_else(|| DEFAULT.to_owned()))
+            }
+            Ok(FoundProfile::Only { name, .. }) => Self::Only(name),
+            Ok(FoundProfile::Several(names)) => Self::Several(names),
+            Ok(FoundProfile::Nothing) => Self::Nothing,
+            Err(_) => Self::Broken,
+        }
+    }
+
+    /// Describes the change from `before` for people. Returns an empty string if nothing has changed.
+    pub fn change_since(&self, before: &Self) -> String {
+        match self {
+            _ if self == before => String::new(),
+            Self::Default(name) => format!("the default profile is now {name}\n"),
+            Self::Only(name) => {
+                format!("{name} is now the only profile, so it serves if none is named\n")
+            }
+            Self::Several(_) => match before {
+                Self::Several(_) => String::new(),
+                _ => "there is no default profile now; to choose one, run `ycred use NAME`\n".to_owned(),
+            },
+            Self::Nothing => "no profile is left; to create one, run `ycred init`\n".to_owned(),
+            Self::Broken => String::new(),
+        }
+    }
+}
+
+/// Returns a line for each place outside of the profiles' directory that names a profile: configurations of clients, those
+/// that `setup` remembers, commands of other profiles, and the variable. `other` is the profile that the commands in the
+/// lines name.
+pub fn mentions(name: &str, path: &Path, other: &str, session: &Session<'_>) -> String {
+    let is_named = |profile: &str| profile == name || Path::new(profile) == path;
+    let mut text = String::new();
+    let mut seen: Vec<(PathBuf, String)> = Vec::new();
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut add = |client: &Client, file: &Path, label: &str| {
+        let place = (real(file), label.to_owned());
+        if seen.contains(&place) {
+            return;
+        }
+        seen.push(place);
+        let arguments = selection(client, label);
+        let fix = format!("ycred setup {}{arguments} --profile {other}", client.name);
+        let place = clean(&format!("{}: {label}", file.display()));
+        let _ = writeln!(text, "{place} still names the profile {name}; to change it: {}", clean(&fix));
+    };
+    for client in CLIENTS {
+        for place in (client.uses)(session) {
+            if place.profile.as_deref().is_some_and(is_named) {
+                add(client, &place.file, &place.label);
+            }
+        }
+    }
+    // Files that the environment of this run does not select.
+    let journal = Editor::new(session.places, session.clock, true).and_then(|editor| editor.journal());
+    for entry in journal.iter().flat_map(|journal| journal.entries()) {
+        let client = CLIENTS.iter().find(|client| client.name == entry.client);
+        if let Some(client) = client
+            && entry.file.symlink_metadata().is_ok()
+            && profile_of_entry(entry).is_some_and(|profile| is_named(&profile))
+        {
+            add(client, &entry.file, &entry.label);
+        }
+    }
+    for (profile, key) in commands_that_name(&is_named, session) {
+        let _ = writeln!(text, "profile {profile}: `{key}` still names the profile {name}");
+    }
+    if session.environment.get(YCRED_PROFILE).is_some_and(|value| value == name) {
+        let _ = writeln!(text, "YCRED_PROFILE still names {name} in this shell: export YCRED_PROFILE={other}");
+    }
+    text
+}
+
+/// Returns the arguments of `setup` that select one place of a client.
+fn selection(client: &Client, label: &str) -> String {
+    let quoted = |text: &str| match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@:/".contains(&byte)) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    };
+    match (client.name, label.strip_prefix("user ")) {
+        ("kubectl", Some(user)) => format!(" --user {}", quoted(user)),
+        ("git", _) => format!(" --host {}", quoted(label)),
+        ("aws", _) => {
+            let section = label.trim_matches(['[', ']']);
+            format!(" --name {}", quoted(section.strip_prefix("profile ").unwrap_or(section).trim_matches('"')))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Returns the profile in what `setup` wrote.
+fn profile_of_entry(entry: &JournalEntry) -> Option<String> {
+    match &entry.what {
+        What::Value { ours, .. } => profile_in(&ours.first()?.flow),
+        What::Option { ours, .. } => ours.iter().find_map(|value| profile_in(value)),
+        What::Text { ours } => profile_in(ours),
+        What::Link { .. } => profile_in(&entry.file.to_string_lossy()),
+    }
+}
+
+/// Returns the profiles with commands that run ycred with a profile, and the keys of these commands.
+fn commands_that_name(is_named: &impl Fn(&str) -> bool, session: &Session<'_>) -> Vec<(String, &'static str)> {
+    let mut found = Vec::new();
+    for other in find::names(session.places) {
+        let reference = ProfileRef::Name { by: "--profile", name: other.clone() };
+        let now = session.clock.now();
+        let Ok(profile) = Profile::load(&reference, session.environment, session.places, now) else { continue };
+        if profile.name.as_ref() != Some(&other) {
+            continue;
+        }
+        for key in profile.source.keys.iter().filter(|key| key.value == "COMMAND") {
+            let command = profile.settings.list(key.name).unwrap_or_default();
+            let program = command.first().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
+            if program.contains("ycred") && profile_in(&command.join("\n")).is_some_and(|profile| is_named(&profile)) {
+                found.push((other.clone(), key.name));
+            }
+        }
+    }
+    found
+}
