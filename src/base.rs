@@ -1,5 +1,6 @@
 //! Types and helpers that every other module uses.
 
+pub mod account;
 pub mod clock;
 pub mod diagnostics;
 pub mod environment;

@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::base::account::Account;
 use crate::base::clock::{Clock, Deadline, Timestamp};
 use crate::base::error::Result;
 use crate::base::identity::{Identity, WatchedFile};
@@ -184,6 +185,14 @@ impl Slot<'_> {
         Ok(self.directory()?.join(format!("{}{extension}", self.name)))
     }
 
+    /// Returns the path of the record file, or why there is none, for messages.
+    pub fn place(&self) -> Result<PathBuf, String> {
+        self.directory
+            .as_ref()
+            .map(|directory| directory.join(format!("{}{}", self.name, store::RECORD)))
+            .map_err(Clone::clone)
+    }
+
     /// Creates the directory for the record and its lock, and makes it private.
     ///
     /// # Errors
@@ -319,6 +328,14 @@ impl Entry<'_> {
         Ok(record.files.is_current(self.files, &metadata)?.then_some(record))
     }
 
+    /// Checks that the identity's files are there.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn check_files(&self) -> Result<()> {
+        watched_files::stat_all(self.files).map(drop)
+    }
+
     /// Stores the result of `attempt`. Returns the record that is in the cache afterwards.
     ///
     /// If another attempt was stored since `before` was read, this process is a late leader: its failure replaces
@@ -383,6 +400,20 @@ impl Entry<'_> {
     /// Profile (3): a file cannot be read.
     pub fn snapshot(&self, clock: &dyn Clock) -> Result<Snapshot> {
         Snapshot::take(self.files, clock)
+    }
+
+    /// Stores the name of the account that `token` belongs to. A newer token stays as it is.
+    ///
+    /// # Errors
+    /// The record cannot be written.
+    pub fn store_account(&self, token: &Secret, account: &Account, clock: &dyn Clock) -> io::Result<()> {
+        let _guard = self.slot.lock_directory(clock);
+        let Ok(Some(mut record)) = self.load() else { return Ok(()) };
+        if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
+            return Ok(());
+        }
+        record.account = Some(account.clone());
+        self.write(&record)
     }
 
     /// Deletes `token`, which a server rejected, from the record. Returns true if it was the stored one.

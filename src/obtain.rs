@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::base::clock::{Timestamp, human, millis};
@@ -61,6 +62,11 @@ pub trait Grant {
     /// for the same subject token. May read a file.
     fn presented_token(&self) -> Option<PresentedToken> {
         self.inner().and_then(|inner| inner.presented_token())
+    }
+
+    /// Returns the file that a fetch reads although the identity does not watch it, because another program renews it.
+    fn renewed_file(&self) -> Option<&Path> {
+        self.inner().and_then(|inner| inner.renewed_file())
     }
 
     /// Returns true if a fetch runs a program. Whether that works depends on `PATH`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::base::account::Account;
 use crate::base::clock::{Timestamp, human};
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
@@ -61,6 +62,8 @@ pub struct Credential {
     pub assumed: bool,
     /// `expires` is an expiry that another ycred has reported, so it is early enough already.
     pub is_reported: bool,
+    /// Whose token it is, if the source knows.
+    pub account: Option<Account>,
 }
 
 /// Deserializes an expiry time. A value of another type counts as missing, so that it does not cost a valid token.
@@ -141,7 +144,14 @@ impl Credential {
             skew,
             assumed: end.is_none(),
             is_reported: matches!(expiry, Expiry::Reported(_)),
+            account: None,
         })
+    }
+
+    /// Returns this credential with its account.
+    #[must_use]
+    pub fn of(self, account: Account) -> Self {
+        Self { account: Some(account), ..self }
     }
 
     /// Returns the remaining validity at `now`, by this machine's clock and by that clock corrected by the skew.
@@ -227,6 +237,7 @@ mod tests {
             skew,
             assumed: false,
             is_reported: false,
+            account: None,
         }
     }
 

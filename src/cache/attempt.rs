@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::base::account::Account;
 use crate::base::clock::{Timestamp, millis};
 use crate::base::error::Result;
 use crate::base::random;
@@ -70,6 +71,14 @@ impl Attempt<'_> {
         failures.take(OTHER_FAILURES_MAX).cloned().collect()
     }
 
+    /// Returns the account to keep. One that the cloud has named keeps its name.
+    fn account(&self, before: Option<&Record>) -> Option<Account> {
+        let known = before.and_then(|before| before.account.as_ref());
+        let new = self.outcome.as_ref().ok().and_then(|credential| credential.account.as_ref());
+        let is_same = |new: &Account| known.is_some_and(|known| (known.kind, &known.id) == (new.kind, &new.id));
+        new.filter(|new| !is_same(new)).or(known).cloned()
+    }
+
     /// Returns the record to store after this attempt. `before` is the record that it replaces.
     ///
     /// The record keeps whichever token expires later. In three cases, the new token replaces the old one even if the old
@@ -124,6 +133,7 @@ impl Attempt<'_> {
             failure: (self.outcome.as_ref().err())
                 .map(|error| StoredFailure::new(error, now, self.requester, self.time_limit)),
             other_failures: self.other_failures(before),
+            account: self.account(before),
             logged_out: false,
             relief: self.is_relief,
             token,
@@ -195,6 +205,24 @@ pub(super) mod tests {
         let expired = record(Some(stored(0, HOUR)));
         let next = after(Some(&expired), Err(Error::refused("no")), &ANY, &PLAIN);
         assert_eq!((secret_of(&next), back_off_of(&next)), (None, None), "the expired token is dropped");
+    }
+
+    #[test]
+    fn the_account_outlives_its_token_and_keeps_the_name_that_the_cloud_gave_it() {
+        let of = |id: &str| token("t1.new", HOUR, HOUR).of(Account::service_account(id));
+        let first = after(None, Ok(of("aje1")), &ANY, &PLAIN);
+        assert_eq!(first.account(), Some(&Account::service_account("aje1")));
+        let named = Account { name: Some("deployer".into()), ..Account::service_account("aje1") };
+        let before = Record { account: Some(named.clone()), ..record(Some(stored(0, HOUR))) };
+        let failed = after(Some(&before), Err(Error::refused("no")), &ANY, &PLAIN);
+        assert_eq!((secret_of(&failed), failed.account()), (None, Some(&named)));
+        assert_eq!(after(Some(&failed), Ok(of("aje1")), &ANY, &PLAIN).account(), Some(&named));
+        let other = after(Some(&failed), Ok(of("aje2")), &ANY, &PLAIN);
+        assert_eq!(other.account(), Some(&Account::service_account("aje2")));
+        // A later version of ycred, or an earlier one, may have written the record.
+        let mut json = serde_json::to_value(&other).expect("JSON");
+        json.as_object_mut().expect("an object").remove("account");
+        assert_eq!(serde_json::from_value::<Record>(json).expect("a record").account(), None);
     }
 
     #[test]

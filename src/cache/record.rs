@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::account::Account;
 use crate::base::clock::{Timestamp, millis};
+use crate::base::error::Kind;
 use crate::base::random;
 use crate::base::secret::{Secret, expose};
 use crate::base::token::Credential;
@@ -34,6 +36,9 @@ pub struct Record {
     /// Recent failures of processes of other sharing groups, newest first, so that one does not hide another.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) other_failures: Vec<StoredFailure>,
+    /// Whose tokens these are, if a fetch has learned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) account: Option<Account>,
     /// `logout` wrote this record. A fetch that began earlier may use its token but must not store it.
     #[serde(default)]
     pub logged_out: bool,
@@ -69,6 +74,7 @@ impl Record {
             retry_at: None,
             failure: None,
             other_failures: Vec::new(),
+            account: None,
             logged_out: true,
             relief: false,
         }
@@ -85,9 +91,30 @@ impl Record {
         &self.settings
     }
 
+    /// Returns the account, if a fetch has learned it.
+    pub fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
     /// Returns the stored token, valid or expired.
     pub fn credential(&self) -> Option<Credential> {
         self.token.as_ref().map(StoredToken::credential)
+    }
+
+    /// Returns when the source last returned the stored token, by this machine's clock.
+    pub fn fetched(&self) -> Option<Timestamp> {
+        self.token.as_ref().map(|stored| stored.fetched)
+    }
+
+    /// Returns why the last attempt failed, if it did.
+    pub fn last_failure(&self) -> Option<LastFailure<'_>> {
+        self.failure.as_ref().map(|failure| LastFailure {
+            kind: Kind::from_exit_code(failure.kind),
+            message: &failure.message,
+            hint: failure.hint.as_deref(),
+            at: failure.at,
+            shown: failure.shown.as_deref(),
+        })
     }
 
     /// Returns true if there is neither a token nor a failure: after `logout`, or after a server rejected the token.
@@ -102,15 +129,26 @@ impl Record {
     }
 }
 
+/// A view of the failure of the last attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct LastFailure<'a> {
+    pub kind: Kind,
+    pub message: &'a str,
+    pub hint: Option<&'a str>,
+    pub at: Timestamp,
+    /// The digest of the subject token that was shown to the cloud, if the failure may be due to it.
+    pub shown: Option<&'a str>,
+}
+
 impl StoredToken {
     pub(super) fn new(credential: &Credential, fetched: Timestamp) -> Self {
-        let Credential { secret, issued, expires, skew, assumed, is_reported: _ } = credential.clone();
+        let Credential { secret, issued, expires, skew, assumed, is_reported: _, account: _ } = credential.clone();
         Self { secret, issued, expires, skew, fetched, assumed }
     }
 
     pub(super) fn credential(&self) -> Credential {
         let Self { secret, issued, expires, skew, fetched: _, assumed } = self.clone();
-        Credential { secret, issued, expires, skew, assumed, is_reported: false }
+        Credential { secret, issued, expires, skew, assumed, is_reported: false, account: None }
     }
 
     pub(super) fn is_fetched_in_future(&self, now: Timestamp) -> bool {
@@ -151,6 +189,7 @@ pub(super) mod fixtures {
             skew: 0,
             assumed: false,
             is_reported: false,
+            account: None,
         }
     }
 
@@ -172,6 +211,7 @@ pub(super) mod fixtures {
             retry_at: None,
             failure: None,
             other_failures: Vec::new(),
+            account: None,
             logged_out: false,
             relief: false,
         }

@@ -229,6 +229,7 @@ mod tests {
             skew: 0,
             assumed: false,
             is_reported: false,
+            account: None,
         };
         let response = kind.response(&ObtainedToken { credential, skew_age: SkewAge::Current }, NOW);
         assert_eq!(response.status, 200);

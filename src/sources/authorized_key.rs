@@ -7,6 +7,7 @@ use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::base::account::Account;
 use crate::base::clock::{Timestamp, clock_off};
 use crate::base::environment as env;
 use crate::base::environment::Environment;
@@ -152,6 +153,7 @@ impl AuthorizedKeyGrant {
         let jwt = jwt::ps256(&claims, &key.id, &key.private_key)
             .map_err(|why| Error::profile(format!("{}: {why}", self.key)).hint(NEW_KEY))?;
         iam::create(&self.installation, &iam::CreateIamTokenRequest::Jwt(jwt.expose()), cx)
+            .map(|credential| credential.of(Account::service_account(&key.account)))
             .map_err(|error| error.context(format!("service account {}", key.account)))
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::base::account::Account;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::Identity;
@@ -50,6 +51,7 @@ impl ImpersonatedGrant {
     /// Exchanges the caller's token for one of the impersonated account.
     fn exchange(&self, caller_token: &Secret, cx: &Context<'_>) -> Result<Credential> {
         iam::create_for_service_account(&self.installation, caller_token, &self.account, cx)
+            .map(|credential| credential.of(Account::service_account(&self.account)))
     }
 }
 

@@ -341,13 +341,7 @@ impl LoginGrant {
     }
 
     fn ended(&self, over: &LoginEnd, now: Timestamp) -> Error {
-        let what = match over.lost {
-            Some(sent_at) => {
-                format!("the login is over: the answer to the last renewal ({}) was lost", sent_at.short(now))
-            }
-            None => format!("the login has expired or was revoked ({})", over.reason),
-        };
-        let mut error = Error::new(Kind::Refused, what).hint(self.login.place.absent().hint);
+        let mut error = Error::new(Kind::Refused, over.message(now)).hint(self.login.place.absent().hint);
         error.is_answer = true;
         error
     }

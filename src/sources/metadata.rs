@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::base::account::Account;
 use crate::base::clock::Timestamp;
 use crate::base::environment as env;
 use crate::base::environment::Environment;
@@ -131,6 +132,7 @@ impl Grant for MetadataGrant {
         })?;
         let MetadataToken { access_token, expires_in } = response.json(&self.url)?;
         Credential::new(access_token, &Expiry::In(expires_in), response.received, None, &self.url)
+            .map(|credential| credential.of(Account::of_machine()))
     }
 
     fn account(&self) -> Result<String> {

@@ -3,6 +3,7 @@
 //! This source is being phased out. The cloud rejects OAuth tokens issued since June 2026 (docs
 //! `_includes/iam/oauth-unavailable.md`). Tokens issued before remain valid for up to a year.
 
+use crate::base::account::Account;
 use crate::base::clock::Timestamp;
 use crate::base::environment as env;
 use crate::base::environment::Environment;
@@ -133,10 +134,11 @@ impl Grant for OAuthGrant {
                 .hint("the content must be just the token, on one line"));
         }
         let request = iam::CreateIamTokenRequest::YandexPassportOauthToken(token.expose());
-        iam::create(&self.installation, &request, cx).map_err(|error| {
+        let created = iam::create(&self.installation, &request, cx).map_err(|error| {
             let hint = if error.status == Some(403) { iam::FORBIDDEN } else { NEW_SOURCE };
             error.context(&origin).hint(hint)
-        })
+        })?;
+        Ok(created.of(Account::user()))
     }
 
     fn runs_program(&self) -> bool {

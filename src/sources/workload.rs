@@ -9,7 +9,9 @@ pub mod github;
 pub mod subject;
 
 use std::fmt;
+use std::path::Path;
 
+use crate::base::account::Account;
 use crate::base::clock::{Timestamp, clock_off, human};
 use crate::base::environment as env;
 use crate::base::environment::Environment;
@@ -208,6 +210,7 @@ impl Grant for WorkloadGrant {
                 _ => error.context(&self.origin),
             })
             .and_then(|granted| granted.credential())
+            .map(|credential| credential.of(Account::service_account(&self.account)))
             .map_err(|error| error.context(format!("service account {}", self.account)))
     }
 
@@ -220,6 +223,13 @@ impl Grant for WorkloadGrant {
         };
         let digest = |secret: Secret| hex(&value_digest(secret.expose().as_bytes())[..8]);
         secret.map(|secret| PresentedToken { digest: digest(secret), is_from_request })
+    }
+
+    fn renewed_file(&self) -> Option<&Path> {
+        match &self.origin {
+            SubjectOrigin::Configured(Origin { location: Location::File(path), .. }) => Some(path),
+            SubjectOrigin::Configured(_) | SubjectOrigin::GitHub(_) | SubjectOrigin::Request(_) => None,
+        }
     }
 
     fn runs_program(&self) -> bool {

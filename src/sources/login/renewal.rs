@@ -10,6 +10,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::account::Account;
 use crate::base::clock::{Deadline, Timestamp, millis};
 use crate::base::error::{Error, Result};
 use crate::base::random;
@@ -166,7 +167,7 @@ impl LoginRenewal<'_> {
         response: &AuthResponse,
         began: Timestamp,
     ) -> (LoginState, Result<Credential>) {
-        let credential = response.credential();
+        let credential = response.credential().map(|credential| credential.of(Account::user()));
         let now = self.cx.clock.now();
         let access = match &credential {
             Ok(credential) => Some(AccessToken::new(credential, began)),

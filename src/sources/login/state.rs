@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::base::account::Account;
 use crate::base::clock::Timestamp;
 use crate::base::clock::{Clock, Deadline};
 use crate::base::error::{Error, Kind, Result};
@@ -117,6 +118,18 @@ pub struct LoginEnd {
     pub lost: Option<Timestamp>,
 }
 
+impl LoginEnd {
+    /// Says why the login is over.
+    pub fn message(&self, now: Timestamp) -> String {
+        match self.lost {
+            Some(sent_at) => {
+                format!("the login is over: the answer to the last renewal ({}) was lost", sent_at.short(now))
+            }
+            None => format!("the login has expired or was revoked ({})", self.reason),
+        }
+    }
+}
+
 impl RenewalFailure {
     pub fn new(error: &Error, group: SharingGroup) -> Self {
         Self {
@@ -206,13 +219,14 @@ impl LoginState {
 
 impl AccessToken {
     pub fn new(credential: &Credential, began: Timestamp) -> Self {
-        let Credential { secret, issued, expires, skew, assumed: _, is_reported: _ } = credential.clone();
+        let Credential { secret, issued, expires, skew, assumed: _, is_reported: _, account: _ } = credential.clone();
         Self { token: secret, issued, expires, skew, began }
     }
 
     pub fn credential(&self) -> Credential {
         let Self { token, issued, expires, skew, began: _ } = self.clone();
-        Credential { secret: token, issued, expires, skew, assumed: false, is_reported: false }
+        let account = Some(Account::user());
+        Credential { secret: token, issued, expires, skew, assumed: false, is_reported: false, account }
     }
 }
 
@@ -475,6 +489,7 @@ mod tests {
             skew: 0,
             assumed: false,
             is_reported: false,
+            account: None,
         };
         AccessToken::new(&credential, NOW)
     }
