@@ -185,7 +185,7 @@ impl Slot<'_> {
         Ok(self.directory()?.join(format!("{}{extension}", self.name)))
     }
 
-    /// Returns the path of the record file, or why there is none, for messages.
+    /// Returns the path of the record file, or the reason why nothing is stored, for messages.
     pub fn place(&self) -> Result<PathBuf, String> {
         self.directory
             .as_ref()

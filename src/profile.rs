@@ -55,10 +55,29 @@ pub struct Profile {
     pub min_ttl: Duration,
     pub timeout: Duration,
     pub is_caching: bool,
-    /// True if it serves because there is no other profile and no default.
-    pub is_only: bool,
-    /// The variable that selected the source, without a profile.
-    pub variable: Option<&'static str>,
+    pub selected_by: SelectedBy,
+    /// The alias that led to this profile, if one did.
+    pub alias: Option<AliasPlace>,
+}
+
+/// Why a profile serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SelectedBy {
+    /// A flag, an argument, a variable, a link's name or a request names it.
+    Named(&'static str),
+    /// It is the default profile.
+    Default,
+    /// There is no default profile, and a variable selects the source.
+    Environment(Option<&'static str>),
+    /// There is no default, no variable selects a source, and there is no other profile.
+    Only,
+}
+
+/// The place of an alias.
+#[derive(Clone, Debug)]
+pub struct AliasPlace {
+    pub file: PathBuf,
+    pub line: usize,
 }
 
 /// A reference to a profile. The variant determines whether a path is allowed.
@@ -97,6 +116,7 @@ impl Profile {
                         .hint("list your profiles with `ycred list`")
                 })?;
                 Self::read(file, path.to_string_lossy().into_owned(), environment, places, true)
+                    .map(|profile| profile.named_by(by))
             }
             ProfileRef::NameOrPath { by, text } => {
                 let name = text.to_str().ok_or_else(|| Error::usage(format!("{by}: the profile name is not UTF-8")))?;
@@ -126,7 +146,7 @@ impl Profile {
             FoundProfile::Default(file) => default(file),
             _ if let Some(expired) = expired() => Err(expired.expired_error(environment, now)),
             FoundProfile::Only { name, file } => {
-                Ok(Self { is_only: true, ..Self::read(file, name, environment, places, false)? })
+                Ok(Self { selected_by: SelectedBy::Only, ..Self::read(file, name, environment, places, false)? })
             }
             FoundProfile::Several(names) => Err(find::no_default(&names)),
             FoundProfile::Nothing => Err(Self::none_found(places)),
@@ -145,10 +165,14 @@ impl Profile {
         .hint("create a profile with `ycred init --key-file FILE`, or select one with --profile")
     }
 
-    fn named(by: &str, name: &str, environment: &Environment, places: &Places) -> Result<Self> {
+    fn named(by: &'static str, name: &str, environment: &Environment, places: &Places) -> Result<Self> {
         find::check_name(name).map_err(|error| error.context(by))?;
         let file = find::by_name(name, places)?.ok_or_else(|| find::not_found(name, places))?;
-        Self::read(file, name.to_owned(), environment, places, true)
+        Self::read(file, name.to_owned(), environment, places, true).map(|profile| profile.named_by(by))
+    }
+
+    fn named_by(self, by: &'static str) -> Self {
+        Self { selected_by: SelectedBy::Named(by), ..self }
     }
 
     /// Reads a profile. `follow_alias` allows the file to be an alias.
@@ -170,12 +194,16 @@ impl Profile {
                 file.error_at(at.clone(), &format!("\"{target}\" is not a profile name"))
                     .hint("set `use` to the name of a profile: 1 to 63 characters from a-z, 0-9, dot and dash")
             })?;
+            let alias = AliasPlace { file: file.path.clone(), line: file.line(&at) };
+            let follow = |target, found| {
+                Ok(Self { alias: Some(alias), ..Self::read(found, target, environment, places, false)? })
+            };
             if let Some(found) = find::by_name(&target, places)? {
-                return Self::read(found, target, environment, places, false);
+                return follow(target, found);
             }
             // `ycred rename` may have changed the alias since it was read.
             return match find::by_alias(&file.path, places)? {
-                Some((target, found)) => Self::read(found, target, environment, places, false),
+                Some((target, found)) => follow(target, found),
                 None => Err(find::not_found(&target, places).context(format!("{}: alias", file.place(at)))),
             };
         }
@@ -227,7 +255,7 @@ impl Profile {
                 None => {}
             }
         }
-        Ok(Self { variable: selected_by, ..Self::from_settings(None, settings)? })
+        Ok(Self { selected_by: SelectedBy::Environment(selected_by), ..Self::from_settings(None, settings)? })
     }
 
     fn from_settings(name: Option<String>, settings: Settings) -> Result<Self> {
@@ -281,8 +309,8 @@ impl Profile {
             min_ttl: settings.duration("min-ttl")?.unwrap_or(Duration::from_secs(60)),
             timeout,
             is_caching,
-            is_only: false,
-            variable: None,
+            selected_by: SelectedBy::Default,
+            alias: None,
             settings,
         })
     }
@@ -396,10 +424,10 @@ fn source_of(settings: &Settings) -> Result<&'static Source> {
 /// Writes `profile prod`, or `the environment (VARIABLE)` without a profile, for messages.
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.name, self.variable) {
+        match (&self.name, &self.selected_by) {
             (Some(name), _) => write!(f, "profile {name}"),
-            (None, Some(variable)) => write!(f, "the environment ({variable})"),
-            (None, None) => f.write_str("the environment"),
+            (None, SelectedBy::Environment(Some(variable))) => write!(f, "the environment ({variable})"),
+            (None, _) => f.write_str("the environment"),
         }
     }
 }

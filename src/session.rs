@@ -1,6 +1,7 @@
 //! One run of ycred: its inputs, and the steps that hooks and commands share.
 
 pub mod child_environment;
+pub mod facts;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -14,8 +15,10 @@ use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
+use crate::base::token::Credential;
 use crate::cache::Cache;
 use crate::cache::freshness::Requirements;
+use crate::cache::record::Record;
 use crate::cloud::http::Http;
 use crate::cloud::{ATTEMPTS, Context};
 use crate::disk::places::Places;
@@ -25,9 +28,10 @@ use crate::process::flags::Options;
 use crate::process::stdin;
 use crate::process::stdin::{Input, Lines, RequestEnd};
 use crate::profile;
-use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef};
+use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef, SelectedBy};
 use crate::sources::Resource;
-use crate::sources::access_key::AccessKey;
+use crate::sources::access_key;
+use crate::sources::access_key::{AccessKey, KeyRequest};
 
 /// The inputs and services of one run.
 pub struct Session<'a> {
@@ -68,7 +72,7 @@ impl Session<'_> {
             _ => Profile::load(profile_ref, environment, self.places, now)?,
         };
         self.diagnostics.debug(|| {
-            let only = if profile.is_only { " (the only profile)" } else { "" };
+            let only = if profile.selected_by == SelectedBy::Only { " (the only profile)" } else { "" };
             let file = profile.settings.file.as_ref().map(|file| format!(" from {}", file.display()));
             format!("{profile}{only}: source {}{}", profile.source.name, file.unwrap_or_default())
         });
@@ -183,6 +187,24 @@ impl Session<'_> {
     /// Returns the cache, for operations other than obtaining a token.
     pub fn cache(&self) -> Cache {
         Cache::new(self.places.cache.clone())
+    }
+
+    /// Returns the profile's access keys that are cached and valid.
+    ///
+    /// # Errors
+    /// As [`Profile::open`].
+    pub fn access_keys(&self, profile: &Profile, options: &Options) -> Result<Vec<(KeyRequest, Credential)>> {
+        if options.no_cache || !profile.is_caching {
+            return Ok(Vec::new());
+        }
+        let (grant, now) = (profile.open()?, self.clock.now());
+        let key = |record: &Record| {
+            let request = access_key::request_of(record.settings(), grant.identity())?;
+            Some((request, record.credential().filter(|credential| !credential.is_expired(now))?))
+        };
+        let slots = self.cache();
+        let slots = slots.slots_where(key).unwrap_or_default();
+        Ok(slots.into_iter().map(|(_, key)| key).collect())
     }
 
     /// Removes a token that a server rejected from the cache, so that the next call fetches a new one. Failures are

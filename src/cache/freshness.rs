@@ -26,6 +26,37 @@ pub struct RenewalRules {
     pub max_age: Option<Duration>,
 }
 
+/// How a token counts for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// It is returned.
+    Fresh,
+    /// It is returned, and one process renews it.
+    Refreshable(RenewalReason),
+    /// Another one is fetched first. If that fails, this one is returned while it is valid.
+    Expired(FetchReason),
+}
+
+/// Why a token is due for renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenewalReason {
+    /// No more than `refresh-before` remains.
+    SoftWindow,
+    /// It is older than `max-age`.
+    MaxAge,
+}
+
+/// Why a token counts as expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchReason {
+    /// It has expired.
+    Expiry,
+    /// Less than `min-ttl` remains.
+    MinTtl,
+    /// It was stored before this machine's clock was set back.
+    Future,
+}
+
 /// What to do for a call, given its cache record.
 #[derive(Debug)]
 pub enum Decision {
@@ -75,12 +106,11 @@ impl Record {
         let Some(stored) = &self.token else {
             return self.active_failure(now, requester).map_or(Decision::Fetch, Decision::Refuse);
         };
-        let credential = stored.credential();
-        let left = credential.remaining(now);
-        if left.max <= 0 {
+        let state = rules.state_of(stored, requirements.min_ttl, now);
+        if state == TokenState::Expired(FetchReason::Expiry) {
             return self.active_failure(now, requester).map_or(Decision::Fetch, Decision::Refuse);
         }
-        let is_backing_off = self.retry_at.is_some_and(|at| now < at) && self.ended <= now.plus(FUTURE_TOLERANCE);
+        let is_backing_off = self.backs_off_until(now).is_some();
         // The back-off after a failure is only for the processes that the failure counts for.
         let is_backing_off_for = |limit: fn(&Requester) -> Duration| {
             is_backing_off
@@ -89,19 +119,29 @@ impl Record {
                     self.failures().any(|failure| failure.counts_for(&requester, limit(&requester)))
                 })
         };
-        if left.max < millis(requirements.min_ttl) || stored.is_fetched_in_future(now) {
-            return if is_backing_off_for(|requester| requester.fetch_limit) {
+        match state {
+            TokenState::Expired(_) if is_backing_off_for(|requester| requester.fetch_limit) => {
                 Decision::Serve(self.returned_token(stored, requirements, now))
-            } else {
-                Decision::Fetch
-            };
+            }
+            TokenState::Expired(_) => Decision::Fetch,
+            TokenState::Refreshable(_) if !is_backing_off_for(|requester| requester.renewal_limit) => {
+                Decision::Renew(stored.credential())
+            }
+            TokenState::Refreshable(_) | TokenState::Fresh => Decision::Serve(TokenWithWarnings {
+                renewal_error: None,
+                ..self.returned_token(stored, requirements, now)
+            }),
         }
-        let due = rules.is_due(stored, now);
-        if due && !is_backing_off_for(|requester| requester.renewal_limit) {
-            Decision::Renew(credential)
-        } else {
-            Decision::Serve(TokenWithWarnings { renewal_error: None, ..self.returned_token(stored, requirements, now) })
-        }
+    }
+
+    /// Returns how the stored token counts for a call, or `None` without a token.
+    pub fn token_state(&self, min_ttl: Duration, rules: &RenewalRules, now: Timestamp) -> Option<TokenState> {
+        self.token.as_ref().map(|stored| rules.state_of(stored, min_ttl, now))
+    }
+
+    /// Returns the time before which no process asks for a better token than the stored one, if it is in the future.
+    pub fn backs_off_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.retry_at.filter(|at| now < *at && self.ended <= now.plus(FUTURE_TOLERANCE))
     }
 
     /// Returns true if this record is a valid answer to a refresh that was forced at `since`.
@@ -182,6 +222,40 @@ impl Record {
 }
 
 impl RenewalRules {
+    fn state_of(&self, stored: &StoredToken, min_ttl: Duration, now: Timestamp) -> TokenState {
+        let left = stored.credential().remaining(now).max;
+        if left <= 0 {
+            TokenState::Expired(FetchReason::Expiry)
+        } else if left < millis(min_ttl) {
+            TokenState::Expired(FetchReason::MinTtl)
+        } else if stored.is_fetched_in_future(now) {
+            TokenState::Expired(FetchReason::Future)
+        } else if self.is_in_soft_window(stored, now) {
+            TokenState::Refreshable(RenewalReason::SoftWindow)
+        } else if stored.is_older_than(self.max_age, now) {
+            TokenState::Refreshable(RenewalReason::MaxAge)
+        } else {
+            TokenState::Fresh
+        }
+    }
+
+    /// Returns [`Record::token_state`] for a token without a record, which was fetched at this time.
+    pub fn state_without_record(
+        &self,
+        credential: &Credential,
+        fetched: Timestamp,
+        min_ttl: Duration,
+        now: Timestamp,
+    ) -> TokenState {
+        self.state_of(&StoredToken::new(credential, fetched), min_ttl, now)
+    }
+
+    /// Returns when a token fetched at `fetched` becomes due for renewal, by the cloud's clock.
+    pub fn renewal_time(&self, credential: &Credential, fetched: Timestamp) -> Timestamp {
+        let by_window = credential.expires.shifted(-self.soft_window(credential));
+        self.max_age.map_or(by_window, |age| by_window.min(fetched.plus(age)))
+    }
+
     /// Returns true if a token fetched at `fetched` should be renewed. For tokens without a cache record.
     pub fn is_renewal_due(&self, credential: &Credential, fetched: Timestamp, now: Timestamp) -> bool {
         self.is_due(&StoredToken::new(credential, fetched), now)

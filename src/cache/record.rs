@@ -113,7 +113,7 @@ impl Record {
             message: &failure.message,
             hint: failure.hint.as_deref(),
             at: failure.at,
-            shown: failure.shown.as_deref(),
+            presented_token: failure.presented_token.as_deref(),
         })
     }
 
@@ -136,8 +136,8 @@ pub struct LastFailure<'a> {
     pub message: &'a str,
     pub hint: Option<&'a str>,
     pub at: Timestamp,
-    /// The digest of the subject token that was shown to the cloud, if the failure may be due to it.
-    pub shown: Option<&'a str>,
+    /// The digest of the subject token that was presented, if the failure may be due to it.
+    pub presented_token: Option<&'a str>,
 }
 
 impl StoredToken {

@@ -50,6 +50,16 @@ struct RevokeRefreshTokenRequest<'a> {
 }
 
 #[derive(Deserialize)]
+struct GetSubjectResponse {
+    subject: Subject,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateIamTokenResponse {
     pub iam_token: Secret,
@@ -189,6 +199,28 @@ pub fn revoke_refresh_token(
 ) -> Result<()> {
     let message = body(&RevokeRefreshTokenRequest { refresh_token: refresh_token.expose() })?;
     send(installation, "/iam/v1/refreshTokens:revoke", &message, Some(caller), cx).map(|_| ())
+}
+
+/// Asks for the name of an account (`SubjectDetailsService.Get`, cloudapi
+/// `yandex/cloud/iam/v1/subject_details_service.proto`). Not every account may look itself up.
+///
+/// # Errors
+/// As [`crate::cloud::http::Http::send`].
+pub fn subject_name(installation: &Installation, caller: &Secret, id: &str, cx: &Context<'_>) -> Result<String> {
+    let url = format!("{}/iam/v1/subjects/{id}", installation.iam_url(cx)?);
+    let bearer = Secret::wrapping(format!("Bearer {}", caller.expose()));
+    let headers = [("authorization", bearer.expose())];
+    let request = HttpRequest {
+        url: &url,
+        headers: &headers,
+        body: None,
+        connect: CONNECT_TIMEOUT,
+        direct: false,
+        is_one_time: false,
+    };
+    let response = cx.send(&request, rpc_status::explain)?;
+    let GetSubjectResponse { subject } = response.json(&url)?;
+    Ok(subject.name.unwrap_or_default())
 }
 
 /// The start of a hint for a 403: the credential is good, so another one would not help.

@@ -8,15 +8,13 @@ use crate::base::diagnostics::Warning;
 use crate::base::error::{Error, Result};
 use crate::base::supplied_token::TOKEN_VARIABLES;
 use crate::base::token::Credential;
-use crate::cache::record::Record;
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
 use crate::obtain::ObtainedToken;
 use crate::process::flags::{Example, Options};
 use crate::process::{Outcome, Reply};
 use crate::profile::Profile;
 use crate::session::Session;
-use crate::sources::access_key::KeyRequest;
-use crate::sources::{Resource, access_key};
+use crate::sources::Resource;
 
 pub const COMMAND: Command = Command {
     examples: &[
@@ -34,7 +32,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let profile = session.profile(&selected_profile(call)?)?;
     let options = Options { force_refresh: true, ..call.options.clone() };
     let left = |credential: &Credential| human(credential.left(session.clock.now()));
-    let keys = keys_of(&profile, &options, session)?;
+    let keys = session.access_keys(&profile, &options)?;
     let mut text = String::new();
     if !profile.source.is_passed_through || !profile.impersonate.is_empty() {
         let credential = session.obtain(&profile, &options, Duration::ZERO)?.credential;
@@ -46,7 +44,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         ))
         .hint(renewal_hint(&profile)));
     }
-    for request in keys {
+    for (request, _) in keys {
         let session_name = request.session_name.clone();
         match session.obtain_resource(&profile, &options, &Resource::AccessKey(request), Duration::ZERO) {
             Ok(ObtainedToken { credential, .. }) => {
@@ -73,18 +71,4 @@ fn renewal_hint(profile: &Profile) -> String {
         Some(variable) => format!("set the variable {variable} to a new token"),
         None => "run the program that writes the token file".to_owned(),
     }
-}
-
-/// Returns the requests for the profile's access keys that are cached and valid.
-fn keys_of(profile: &Profile, options: &Options, session: &Session<'_>) -> Result<Vec<KeyRequest>> {
-    if options.no_cache || !profile.is_caching {
-        return Ok(Vec::new());
-    }
-    let (grant, now) = (profile.open()?, session.clock.now());
-    let is_valid = |record: &Record| record.credential().is_some_and(|credential| !credential.is_expired(now));
-    let request =
-        |record: &Record| access_key::request_of(record.settings(), grant.identity()).filter(|_| is_valid(record));
-    let cache = session.cache();
-    let keys = cache.slots_where(request).unwrap_or_default();
-    Ok(keys.into_iter().map(|(_, request)| request).collect())
 }

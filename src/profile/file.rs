@@ -34,7 +34,7 @@ impl ProfileFile {
     }
 
     /// Returns the number of the line that contains the start of `at`.
-    fn line(&self, at: &Range<usize>) -> usize {
+    pub fn line(&self, at: &Range<usize>) -> usize {
         self.text.as_bytes()[..at.start.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
     }
 

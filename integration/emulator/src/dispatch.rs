@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::routes::{Endpoint, Listener};
 use crate::server::{Delivery, Request, Response, Stage};
 use crate::services::granted::Granted;
-use crate::services::{access_keys, auth, endpoints, login, metadata, tokens};
+use crate::services::{access_keys, auth, endpoints, login, metadata, subjects, tokens};
 use crate::state::State;
 
 /// The longest time for which a response is held.
@@ -121,6 +121,9 @@ fn serve(
     }
     if endpoint == Endpoint::Other {
         return Err(Refusal::other(404, "Not found").because(format!("no such path: {}", request.path)));
+    }
+    if endpoint == Endpoint::Subjects {
+        return subjects::get(state, request);
     }
     if request.method != "POST" {
         return Err(Refusal::other(405, "Method not allowed").because(format!("{} is not POST", request.method)));

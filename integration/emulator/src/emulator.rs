@@ -136,6 +136,11 @@ impl Emulator {
         self.state.cloud().accounts.set(account, impersonation);
     }
 
+    /// Gives an account a name, which any caller may look up.
+    pub fn set_name(&self, account: &str, name: &str) {
+        self.state.cloud().accounts.set_name(account, name);
+    }
+
     /// Creates an authorized key of a new service account, which nobody may impersonate.
     pub fn new_service_account_key(&self) -> AuthorizedKey {
         let account = keys::new_id();

@@ -10,6 +10,8 @@ pub const CREATE_FOR_SERVICE_ACCOUNT: &str = "/iam/v1/tokens:createForServiceAcc
 pub const REVOKE: &str = "/iam/v1/tokens:revoke";
 /// The path of RefreshTokenService.Revoke.
 pub const REVOKE_REFRESH: &str = "/iam/v1/refreshTokens:revoke";
+/// The path of SubjectDetailsService.Get, before the subject's id.
+pub const SUBJECTS: &str = "/iam/v1/subjects/";
 /// The path of TemporaryAccessKeyService.CreateEphemeral.
 pub const EPHEMERAL_ACCESS_KEYS: &str = "/iam/aws-compatibility/v1/ephemeralAccessKeys";
 /// The path of the list of API endpoints.
@@ -59,6 +61,8 @@ pub enum Endpoint {
     RevokeRefresh,
     /// `POST /iam/aws-compatibility/v1/ephemeralAccessKeys`.
     EphemeralAccessKeys,
+    /// `GET /iam/v1/subjects/{id}`.
+    Subjects,
     /// Any other path.
     Other,
 }
@@ -79,6 +83,7 @@ impl Endpoint {
             (Listener::Iam, REVOKE) => Endpoint::Revoke,
             (Listener::Iam, REVOKE_REFRESH) => Endpoint::RevokeRefresh,
             (Listener::Iam, EPHEMERAL_ACCESS_KEYS) => Endpoint::EphemeralAccessKeys,
+            (Listener::Iam, path) if path.starts_with(SUBJECTS) => Endpoint::Subjects,
             (Listener::Auth, OAUTH_TOKEN) => Endpoint::OauthToken,
             (Listener::Auth, AUTHORIZE) => Endpoint::Authorize,
             (Listener::Iam | Listener::Auth, _) => Endpoint::Other,

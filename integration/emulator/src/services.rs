@@ -8,4 +8,5 @@ pub(crate) mod granted;
 pub(crate) mod login;
 pub(crate) mod metadata;
 mod proof;
+pub(crate) mod subjects;
 pub(crate) mod tokens;
