@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "not every suite uses all of it")]
 
+pub mod dns;
 pub mod files;
 pub mod leftovers;
 pub mod machine;

@@ -15,3 +15,7 @@ mod unix;
 pub use unix::{URL_OPENERS, attributes, files, machine, process, signals};
 
 use unix::sockets;
+
+/// Whether this build's C library does not use the system's name service, so that `getent` can know more names. In debug
+/// builds always, so that tests cover it.
+pub const NEEDS_GETENT: bool = cfg!(all(target_os = "linux", any(target_env = "musl", debug_assertions)));

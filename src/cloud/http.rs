@@ -182,7 +182,8 @@ impl Http {
         let tls = (uri.scheme_str() == Some("https")).then(|| self.tls().map_err(Failure::permanent)).transpose()?;
         let connector = connector::connector(tls).chain(written.clone());
         // ureq's own resolver needs a thread. This one works where no thread can be started.
-        let agent = Agent::with_parts(config, connector, NameResolver);
+        let resolver = NameResolver::default();
+        let agent = Agent::with_parts(config, connector, resolver.clone());
         let headers = || request.headers.iter().copied().chain(proof_header);
         let sent = match request.body {
             Some((content_type, body)) => {
@@ -210,6 +211,9 @@ impl Http {
                 self.ca_file.as_deref(),
             )
         };
+        if let Some(note) = resolver.take_note() {
+            policy.diagnostics.debug(|| note);
+        }
         let mut response = sent.map_err(failure)?;
         let received = policy.clock.now();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());

@@ -237,7 +237,7 @@ impl Outputs {
             if left.is_zero() {
                 return Ok(false);
             }
-            system::process::wait_for_output([&self.out.0, &self.err.0], pause.min(left));
+            system::process::wait_for_output(&[&self.out.0, &self.err.0], pause.min(left));
             pause = (pause * 2).min(MAX_PAUSE);
         }
     }

@@ -11,7 +11,10 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// The names of the local machine. Every valid certificate has them.
-pub const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+pub const LOOPBACK: [&str; 4] = ["localhost", "127.0.0.1", "::1", TEST_NAME];
+
+/// A name for tests of name resolution, which let it resolve to the local machine.
+pub const TEST_NAME: &str = "iam.cloud.test";
 
 /// A certificate authority.
 pub struct Authority {

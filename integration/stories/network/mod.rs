@@ -2,6 +2,7 @@
 
 mod addresses;
 mod answers;
+mod names;
 mod proxies;
 mod statuses;
 mod tls;

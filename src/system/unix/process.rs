@@ -303,7 +303,7 @@ impl ChildOutput {
 }
 
 /// Waits until there is more output or the time has passed.
-pub fn wait_for_output(outputs: [&ChildOutput; 2], timeout: Duration) {
+pub fn wait_for_output(outputs: &[&ChildOutput], timeout: Duration) {
     let mut polls: Vec<libc::pollfd> = outputs
         .iter()
         .filter_map(|output| output.0.as_ref())
