@@ -1,8 +1,10 @@
 //! The commands that people type. To add one, write a file here and add a line to [`COMMANDS`].
 
+pub mod check;
 pub mod clients;
 pub mod command;
 mod completions;
+pub mod doctor;
 mod env;
 mod exec;
 pub mod import;
@@ -32,6 +34,7 @@ pub const COMMANDS: &[&Command] = &[
     &remove::COMMAND,
     &setup::SETUP,
     &setup::UNSETUP,
+    &doctor::COMMAND,
     &exec::COMMAND,
     &serve::COMMAND,
     &env::COMMAND,

@@ -4,6 +4,7 @@ pub mod executable;
 pub mod files;
 pub mod lock;
 pub mod places;
+pub mod probe;
 pub mod program;
 pub mod store;
 pub mod sweep;

@@ -7,6 +7,7 @@ pub mod impersonate;
 pub mod login;
 pub mod metadata;
 pub mod oauth;
+pub mod output;
 pub mod program;
 pub mod secret_origin;
 pub mod settings;

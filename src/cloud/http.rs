@@ -245,6 +245,24 @@ impl Http {
         Err(failure)
     }
 
+    /// Checks the certificates that this client trusts, without a request.
+    ///
+    /// # Errors
+    /// Profile (3): the `ca-file` or a variable for certificates is unusable.
+    pub fn check_roots(&self) -> Result<()> {
+        self.tls().map(drop)
+    }
+
+    /// Returns the address of the proxy for requests to a URL, if there is one.
+    ///
+    /// # Errors
+    /// Profile (3): the variable is not a proxy URL.
+    pub fn proxy_for(&self, url: &str) -> Result<Option<String>> {
+        let Ok(uri) = url.parse::<Uri>() else { return Ok(None) };
+        let proxy = choose_proxy(&uri, &self.environment)?;
+        Ok(proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())))
+    }
+
     fn tls(&self) -> Result<Arc<ClientConfig>> {
         if let Some(config) = self.tls.get() {
             return Ok(Arc::clone(config));

@@ -31,6 +31,14 @@ pub fn ps256(claims: &impl Serialize, key_id: &str, private_key_pem: &Secret) ->
     })
 }
 
+/// Returns the public key that belongs to a private RSA key, in PKCS1.
+///
+/// # Errors
+/// As [`ps256`].
+pub fn public_key(private_key_pem: &Secret) -> Result<Vec<u8>, &'static str> {
+    Ok(read_key(private_key_pem)?.public().as_ref().to_vec())
+}
+
 /// The header of a JWT (RFC 7515, 4.1).
 #[derive(Serialize)]
 struct Header<'a> {

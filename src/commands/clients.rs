@@ -8,9 +8,10 @@ mod go;
 mod kubectl;
 mod links;
 pub mod profiles;
-mod program;
+pub mod program;
 pub mod report;
 mod terraform;
+pub mod trial;
 mod values;
 
 use crate::commands::clients::client::Client;

@@ -9,6 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT};
 use crate::commands::clients::CLIENTS;
 use crate::commands::command::{Command, CommandCall, Group};
+use crate::commands::doctor;
 use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, ProfileRef, find};
@@ -50,10 +51,11 @@ struct List {
     read: fn(&Session<'_>) -> BTreeSet<String>,
 }
 
-const LISTS: [List; 3] = [
+const LISTS: [List; 4] = [
     List { name: "profiles", value_name: "PROFILE", marker: "__ycred_profiles", read: profiles },
     List { name: "hosts", value_name: "HOST", marker: "__ycred_hosts", read: hosts },
     List { name: "clients", value_name: "CLIENT", marker: "__ycred_clients", read: clients },
+    List { name: "checks", value_name: "CHECK", marker: "__ycred_checks", read: checks },
 ];
 
 fn profiles(session: &Session<'_>) -> BTreeSet<String> {
@@ -75,6 +77,11 @@ fn hosts(session: &Session<'_>) -> BTreeSet<String> {
 /// Returns the programs that `setup` can configure.
 fn clients(_: &Session<'_>) -> BTreeSet<String> {
     CLIENTS.iter().map(|client| client.name.to_owned()).collect()
+}
+
+/// Returns the checks of `doctor`.
+fn checks(_: &Session<'_>) -> BTreeSet<String> {
+    doctor::checks().iter().map(|check| check.id.to_owned()).collect()
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {

@@ -134,7 +134,7 @@ fn try_lock_opened(path: &Path, open: fn(&Path) -> io::Result<File>) -> Lock {
 }
 
 /// Returns true if the lock was taken, and false if another process holds it.
-fn lock_file(file: &File) -> io::Result<bool> {
+pub(super) fn lock_file(file: &File) -> io::Result<bool> {
     // A signal may interrupt even this call. A file system that reports an interruption every time cannot lock.
     for _ in 0..16 {
         // The full path avoids std's method of the same name, which clippy.toml bans.

@@ -4,6 +4,8 @@
 //! `POST /iam/v1/keys`, which users save unchanged (cloudapi `key_service.proto`, `CreateKeyResponse`).
 
 use base64::Engine as _;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -20,6 +22,7 @@ use crate::cloud::installation::Installation;
 use crate::cloud::{Context, iam, jwt};
 use crate::obtain::{Caching, Grant};
 use crate::sources::secret_origin::{Origin, SecretKind};
+use crate::sources::settings::Settings;
 use crate::sources::source::{Assignment, EnvironmentSettings, Key, SecretFile, Source, SourceInput, Variable};
 
 pub const SOURCE: Source = Source {
@@ -77,6 +80,27 @@ fn from_environment(environment: &Environment, _: Timestamp) -> Option<Environme
 pub fn secret_file(json: Secret) -> Result<SecretFile> {
     let about = format!("the authorized key of {}", AccountKey::parse(json.expose())?.description());
     Ok(SecretFile { key: KEY.file, extension: "json", content: json, about, advice: None })
+}
+
+/// Checks the key of a profile without the network: its form, that it can sign, and that its public key belongs to its
+/// private key. Returns the account.
+///
+/// # Errors
+/// Profile (3): the file cannot be read, or the key is wrong.
+pub fn check(settings: &Settings) -> Result<String> {
+    let origin = Origin::from_settings(settings, &KEY)?;
+    let origin = origin.ok_or_else(|| settings.missing("source \"authorized-key\" needs `key-file`"))?;
+    let json = origin.read_quietly()?;
+    let key = AccountKey::parse(json.expose()).map_err(|why| why.context(&origin))?;
+    let wrong = |why: &str| Error::profile(format!("{origin}: {why}")).hint(NEW_KEY);
+    let public = jwt::public_key(&key.private_key).map_err(wrong)?;
+    let stated = KeyFile::read(trimmed(json.expose())).ok().and_then(KeyFile::public_key);
+    // The structure in the file (SPKI) ends with the key itself (PKCS1).
+    let stated = stated.and_then(|pem| SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).ok());
+    match stated {
+        Some(stated) if !stated.ends_with(&public) => Err(wrong("its public_key does not belong to its private_key")),
+        _ => Ok(key.description()),
+    }
 }
 
 struct AuthorizedKeyGrant {
@@ -178,11 +202,18 @@ struct KeyFile {
     user_account_id: Option<String>,
     #[serde(alias = "privateKey")]
     private_key: Option<Secret>,
+    #[serde(alias = "publicKey")]
+    public_key: Option<String>,
     /// In `CreateKeyResponse`, the fields other than `privateKey` are in here.
     key: Option<NestedKey>,
 }
 
 impl KeyFile {
+    /// Returns the public key in PEM, in either layout.
+    fn public_key(self) -> Option<String> {
+        self.public_key.or(self.key.and_then(|key| key.public_key))
+    }
+
     /// Reads JSON, also in the forms that secret stores and shells give it: in quotes, as a JSON string, or in base64.
     ///
     /// # Errors
@@ -219,6 +250,8 @@ struct NestedKey {
     service_account_id: Option<String>,
     #[serde(alias = "userAccountId")]
     user_account_id: Option<String>,
+    #[serde(alias = "publicKey")]
+    public_key: Option<String>,
 }
 
 impl AccountKey {

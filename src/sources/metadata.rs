@@ -45,6 +45,16 @@ const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token"
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
+    let host = address(input)?;
+    let url = format!("http://{host}{PATH}");
+    // The address is the same on every machine, and a home directory may be shared.
+    let identity =
+        Identity::of(SOURCE.name).with("metadata-addr", host.to_string()).with_machine(system::machine::identity());
+    Ok(Box::new(MetadataGrant { url, identity, caching: input.caching() }))
+}
+
+/// Returns the address of the service, from the profile or a variable.
+fn address(input: &SourceInput<'_>) -> Result<Host> {
     let settings = input.settings;
     let (key, text) = match settings.text("metadata-addr")? {
         Some(text) => ("metadata-addr", text.to_owned()),
@@ -67,11 +77,15 @@ fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
             settings.error_at(key, &format!("names {host}, but only {ADDRESS} and loopback addresses are allowed"))
         );
     }
-    let url = format!("http://{host}{PATH}");
-    // The address is the same on every machine, and a home directory may be shared.
-    let identity =
-        Identity::of(SOURCE.name).with("metadata-addr", host.to_string()).with_machine(system::machine::identity());
-    Ok(Box::new(MetadataGrant { url, identity, caching: input.caching() }))
+    Ok(host)
+}
+
+/// Returns a URL of the service that needs no account.
+///
+/// # Errors
+/// Profile (3): the address in the profile or the variable is wrong.
+pub fn service_url(input: &SourceInput<'_>) -> Result<String> {
+    address(input).map(|host| format!("http://{host}/computeMetadata/v1/"))
 }
 
 fn from_environment(environment: &Environment, _: Timestamp) -> Option<EnvironmentSettings> {

@@ -5,7 +5,6 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -17,9 +16,10 @@ use crate::base::mask;
 use crate::base::secret::Secret;
 use crate::cloud::Context;
 use crate::disk::executable;
+use crate::sources::output::{MAX_OUTPUT, Outputs};
 use crate::sources::settings::Settings;
 use crate::system;
-use crate::system::process::{ChildOutput, ParentEnd};
+use crate::system::process::ParentEnd;
 
 /// A program from a profile, with its arguments.
 pub struct Program {
@@ -134,8 +134,10 @@ impl Program {
         cx.diagnostics.debug(|| format!("{}: running {self}", cx.profile));
         let group = child.id();
         let mut outputs = Outputs::of(&mut child);
-        let has_ended =
-            outputs.as_mut().map_err(|error| io::Error::from(error.kind())).and_then(|it| it.wait(&child, cx));
+        let has_ended = outputs
+            .as_mut()
+            .map_err(|error| io::Error::from(error.kind()))
+            .and_then(|it| it.wait(&child, &cx.deadline, cx.clock));
         // Processes that the program left running would run beyond the deadline. The program itself, which leads the
         // group, is a zombie until `wait`, so that no other group can have its number.
         system::process::kill_group(group);
@@ -143,7 +145,7 @@ impl Program {
         let mut outputs = outputs.map_err(|error| error_at(Error::unavailable, describe(&error)))?;
         // What it has printed counts. A process that left the group may keep the pipes open.
         outputs.drain();
-        let Outputs { out: (_, mut output), err: (_, errors) } = outputs;
+        let (mut output, errors) = outputs.into_bytes();
         let status = match (has_ended, status) {
             (Ok(true), Ok(status)) => status,
             (Ok(false), _) => {
@@ -201,56 +203,5 @@ fn resolve(program: &Path, directory: &Path, path: Option<&OsStr>) -> Option<Pat
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "command {}", self.command_line.first().map_or("", String::as_str))
-    }
-}
-
-/// Limit for the output, in bytes.
-const MAX_OUTPUT: usize = 64 * 1024;
-
-/// The longest pause between two looks at the program. Its output ends a pause.
-const MAX_PAUSE: Duration = Duration::from_millis(10);
-
-/// What a program prints: each pipe, and what has come from it. No thread is needed, which the system may refuse.
-struct Outputs {
-    out: (ChildOutput, Zeroizing<Vec<u8>>),
-    err: (ChildOutput, Zeroizing<Vec<u8>>),
-}
-
-impl Outputs {
-    fn of(child: &mut std::process::Child) -> io::Result<Self> {
-        let bytes = || Zeroizing::new(Vec::with_capacity(MAX_OUTPUT + 1));
-        Ok(Self {
-            out: (ChildOutput::of(child.stdout.take())?, bytes()),
-            err: (ChildOutput::of(child.stderr.take())?, bytes()),
-        })
-    }
-
-    /// Reads until the program ends. Returns false if the deadline passes first.
-    fn wait(&mut self, child: &std::process::Child, cx: &Context<'_>) -> io::Result<bool> {
-        let mut pause = Duration::from_millis(1);
-        loop {
-            self.drain();
-            if system::process::has_ended(child)? {
-                return Ok(true);
-            }
-            let left = cx.deadline.left(cx.clock);
-            if left.is_zero() {
-                return Ok(false);
-            }
-            system::process::wait_for_output(&[&self.out.0, &self.err.0], pause.min(left));
-            pause = (pause * 2).min(MAX_PAUSE);
-        }
-    }
-
-    /// Reads what is there. Keeps [`MAX_OUTPUT`] + 1 bytes of each pipe, enough to detect output that is too long, and
-    /// discards the rest, so that the program does not block on a full pipe.
-    fn drain(&mut self) {
-        for (pipe, bytes) in [&mut self.out, &mut self.err] {
-            // The buffer never grows, because that would leave an unwiped copy behind.
-            pipe.drain(|piece| {
-                let room = MAX_OUTPUT + 1 - bytes.len();
-                bytes.extend_from_slice(&piece[..piece.len().min(room)]);
-            });
-        }
     }
 }

@@ -27,6 +27,8 @@ pub const CLIENT: Client = Client {
     setup,
     unsetup,
     uses,
+    check: None,
+    locks: |_| Vec::new(),
 };
 
 const PROCESS: &str = "credential_process";

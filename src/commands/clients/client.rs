@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 
 use crate::base::error::{Error, Result};
+use crate::commands::check::Check;
 use crate::commands::clients::report::Report;
 use crate::disk::places;
 use crate::edit::change::Editor;
@@ -30,6 +31,10 @@ pub struct Client {
     pub unsetup: fn(&SetupCall<'_>, &Session<'_>) -> Result<Report>,
     /// Returns the places of the client's configuration that name ycred. Reads files only.
     pub uses: fn(&Session<'_>) -> Vec<Use>,
+    /// The check of `doctor` for this client.
+    pub check: Option<&'static Check>,
+    /// Returns the files that exist as long as the client changes its configuration.
+    pub locks: fn(&Session<'_>) -> Vec<PathBuf>,
 }
 
 /// A place of a client's configuration that names ycred.

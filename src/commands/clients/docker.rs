@@ -1,11 +1,15 @@
 //! docker, podman, skopeo and other programs that read docker's configuration: `credHelpers` for the cloud's registries.
 
+mod check;
+mod config;
+
 use std::path::{Path, PathBuf};
 
-use crate::base::environment::{DOCKER_CONFIG, XDG_RUNTIME_DIR};
+use crate::base::environment::XDG_RUNTIME_DIR;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{DEFAULT_ENDPOINT, Host};
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
+use crate::commands::clients::docker::config::{HELPERS, PREFIX, default_path, is_ours, locks};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
@@ -26,10 +30,9 @@ pub const CLIENT: Client = Client {
     setup,
     unsetup,
     uses,
+    check: Some(&check::CHECK),
+    locks,
 };
-
-const HELPERS: &str = "credHelpers";
-const PREFIX: &str = "docker-credential-";
 
 /// The registries of each endpoint that people use. docker's classic builder asks for each entry, so there are few.
 const REGISTRIES: [(&str, &[&str]); 2] =
@@ -38,16 +41,6 @@ const REGISTRIES: [(&str, &[&str]); 2] =
 fn is_found(session: &Session<'_>) -> bool {
     program::is_any_found(&["docker", "podman", "skopeo", "buildah", "crane"], session)
         || default_path(session).is_ok_and(|path| path.exists())
-}
-
-fn default_path(session: &Session<'_>) -> Result<PathBuf> {
-    if let Some(directory) = session.environment.get(DOCKER_CONFIG) {
-        let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.into());
-        return Ok(directory.join("config.json"));
-    }
-    let home = session.places.home.as_ref();
-    let home = home.ok_or_else(|| Error::usage("no home directory").hint("pass --file FILE"))?;
-    Ok(home.join(".docker/config.json"))
 }
 
 fn path(call: &SetupCall<'_>, session: &Session<'_>) -> Result<PathBuf> {
@@ -150,10 +143,6 @@ fn setting(root: &TreeNode, host: &str, helper: &str, chosen: &Chosen, is_forced
         value: TreeNode::text(helper),
         summary: format!("{host}: {origin} → {helper}: ycred {}", chosen.description()),
     })
-}
-
-fn is_ours(helper: &str) -> bool {
-    helper == "ycred" || helper.starts_with("ycred-")
 }
 
 /// Returns where to create the link. Returns `None` if PATH has one that leads to this ycred.

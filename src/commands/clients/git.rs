@@ -1,14 +1,16 @@
 //! git: ycred as the credential helper of one server. git itself edits a copy of its configuration.
 
+mod config;
+
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::base::environment::{GIT_CONFIG_GLOBAL, XDG_CONFIG_HOME};
 use crate::base::error::{Error, Result, describe};
 use crate::base::hosts::{Host, Scheme};
 use crate::base::random;
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
+use crate::commands::clients::git::config::{is_ours, locks, path};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report, without_arguments};
@@ -30,21 +32,11 @@ pub const CLIENT: Client = Client {
     setup,
     unsetup,
     uses,
+    check: None,
+    locks,
 };
 
 const OWNER: OwnerLock = OwnerLock::BesideReal("git");
-
-/// The file that `git config --global` edits.
-fn path(session: &Session<'_>) -> Result<PathBuf> {
-    if let Some(path) = session.environment.get(GIT_CONFIG_GLOBAL) {
-        return Ok(std::path::absolute(path).unwrap_or_else(|_| path.into()));
-    }
-    let home = session.places.home.as_ref();
-    let home = home.ok_or_else(|| Error::usage("no home directory").hint("set GIT_CONFIG_GLOBAL"))?;
-    let usual = home.join(".gitconfig");
-    let xdg = session.environment.absolute(XDG_CONFIG_HOME).unwrap_or_else(|| home.join(".config")).join("git/config");
-    Ok(if !usual.exists() && xdg.exists() { xdg } else { usual })
-}
 
 /// git, and a private directory for the copy that it edits.
 struct Git {
@@ -289,12 +281,6 @@ fn by_form(call: &SetupCall<'_>, hosts: &[String], session: &Session<'_>) -> Res
         report.changes.extend(planned.into_inner());
     }
     Ok(report)
-}
-
-/// Returns true if a helper's value runs ycred: `ycred …`, or a path that ends in `/ycred git …`.
-fn is_ours(value: &str) -> bool {
-    let program = value.split(" git").next().unwrap_or_default();
-    program == "ycred" || program.ends_with("/ycred") || value.starts_with("ycred ") || value.starts_with("ycred-")
 }
 
 fn uses(session: &Session<'_>) -> Vec<Use> {

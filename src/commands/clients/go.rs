@@ -28,6 +28,8 @@ pub const CLIENT: Client = Client {
     setup,
     unsetup,
     uses,
+    check: None,
+    locks: |_| Vec::new(),
 };
 
 /// go's default method.

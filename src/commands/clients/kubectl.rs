@@ -1,15 +1,16 @@
 //! kubectl and other programs that read a kubeconfig: users that run yc run ycred instead.
 
+mod check;
 mod kubeconfig;
+mod policy;
 mod stanza;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use crate::base::environment::KUBERC;
 use crate::base::error::{Error, Result};
 use crate::commands::clients::client::{Client, SetupCall, Use};
-use crate::commands::clients::kubectl::kubeconfig::{Kubeconfig, OWNER};
+use crate::commands::clients::kubectl::kubeconfig::{Kubeconfig, OWNER, locks};
 use crate::commands::clients::kubectl::stanza::Method;
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
@@ -32,6 +33,8 @@ pub const CLIENT: Client = Client {
     setup,
     unsetup,
     uses,
+    check: Some(&check::CHECK),
+    locks,
 };
 
 fn is_found(session: &Session<'_>) -> bool {
@@ -281,38 +284,10 @@ fn add_notes(
         let noun = if others == 1 { "user runs" } else { "users run" };
         report.notes.push(format!("{others} more {noun} yc; to set up all: ycred setup kubectl --all"));
     }
-    if let Some(note) = policy_note(&command.path, session) {
+    if let Some(note) = policy::note(&command.path, session) {
         report.notes.push(note);
     }
     Ok(())
-}
-
-/// Returns a line about kubectl's list of allowed plugins, if it would not let ycred run.
-fn policy_note(command: &str, session: &Session<'_>) -> Option<String> {
-    let path = match session.environment.get(KUBERC) {
-        Some(path) if path == "off" => return None,
-        Some(path) => PathBuf::from(path),
-        None => session.places.home.as_ref()?.join(".kube/kuberc"),
-    };
-    let root = Format::Yaml.parse(&TargetFile::read(&path).ok()?.text?).ok()?;
-    let policy = root.member("credentialPluginPolicy").and_then(TreeNode::as_scalar)?;
-    let name = stanza::base_name(command);
-    let allows = |entry: &TreeNode| {
-        let entry = entry.member("command").or_else(|| entry.member("name")).and_then(TreeNode::as_scalar);
-        entry.is_some_and(|entry| entry == command || entry == name)
-    };
-    let is_listed =
-        root.member("credentialPluginAllowlist").map(TreeNode::items).unwrap_or_default().iter().any(allows);
-    let path = path.display();
-    match policy {
-        "Allowlist" if !is_listed => {
-            Some(format!("{path} does not allow ycred; add to credentialPluginAllowlist: - command: {command}"))
-        }
-        "DenyAll" => {
-            Some(format!("{path} allows no plugins (credentialPluginPolicy: DenyAll), so kubectl will not run ycred"))
-        }
-        _ => None,
-    }
 }
 
 fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {

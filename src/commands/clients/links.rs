@@ -20,6 +20,8 @@ pub const CLIENT: Client = Client {
     setup,
     unsetup,
     uses: |_: &Session<'_>| -> Vec<Use> { Vec::new() },
+    check: None,
+    locks: |_| Vec::new(),
 };
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {

@@ -26,6 +26,8 @@ pub const CLIENT: Client = Client {
     setup,
     unsetup,
     uses,
+    check: None,
+    locks: |_| Vec::new(),
 };
 
 const PREFIX: &str = "terraform-credentials-";

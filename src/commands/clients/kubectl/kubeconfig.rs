@@ -108,3 +108,13 @@ pub fn current_context(files: &[Kubeconfig]) -> Option<&str> {
         file.root.member("current-context").and_then(TreeNode::as_scalar).filter(|context| !context.is_empty())
     })
 }
+
+/// Returns the locks that kubectl creates: one for each file of the list.
+pub fn locks(session: &Session<'_>) -> Vec<PathBuf> {
+    let lock = |path: PathBuf| {
+        let mut name = path.into_os_string();
+        name.push(".lock");
+        PathBuf::from(name)
+    };
+    paths(None, session).unwrap_or_default().into_iter().map(lock).collect()
+}

@@ -1,0 +1,266 @@
+//! `doctor`'s check of docker: the configuration as docker reads it, and the helper of each registry that ycred serves.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::base::environment::XDG_RUNTIME_DIR;
+use crate::base::error::{Error, Result};
+use crate::base::hosts::Host;
+use crate::base::secret::Secret;
+use crate::commands::check::{Check, Examination, Finding, shell_path, shell_word};
+use crate::commands::clients::docker::config::{HELPERS, PREFIX, default_path, is_ours};
+use crate::commands::clients::program;
+use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
+use crate::edit::splice::Format;
+use crate::edit::target::TargetFile;
+use crate::edit::tree::TreeNode;
+use crate::session::Session;
+
+pub const CHECK: Check = Check {
+    id: "docker",
+    about: "docker's registries that ycred serves: the configuration, the helper, and its answer",
+    parts: &["config", "store", "helper", "hosts", "profile", "answer", "password", "variable", "yc"],
+    limit: CLIENT_LIMIT,
+    needs_network: false,
+    run,
+};
+
+/// Replaces docker's whole configuration of credentials.
+const AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
+
+const PROGRAMS: [&str; 5] = ["docker", "podman", "skopeo", "buildah", "crane"];
+
+fn run(examination: &Examination) -> Vec<Finding> {
+    examination.with_session(|session| examine(examination, session))
+}
+
+fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
+    let Ok(path) = default_path(session) else { return vec![Finding::skip("there is no home directory")] };
+    let root = match read(&path) {
+        Ok(Some(root)) => root,
+        Ok(None) => return vec![nothing(session)],
+        Err(finding) => return vec![finding],
+    };
+    let entries = helpers(&root);
+    let (mut findings, mut hosts) = (Vec::new(), Vec::new());
+    for (host, helper) in &entries {
+        if is_ours(helper) {
+            hosts.push(host.clone());
+            let entry = Entry { host, helper };
+            findings.extend(entry.examine(examination, session).into_iter().map(|finding| finding.named(host)));
+        }
+    }
+    if let Some(helper) = root.member("credsStore").and_then(TreeNode::as_text).filter(|helper| is_ours(helper)) {
+        findings.push(
+            Finding::warn(format!("{}: credsStore is {helper}, which stores no passwords", path.display()))
+                .part("store")
+                .fix(format!(
+                    "remove credsStore from {}, then run: {} setup docker",
+                    path.display(),
+                    trial::ycred_command(session)
+                )),
+        );
+    }
+    findings.extend(yc(&entries, session));
+    findings.extend(passwords(&path, &root, &hosts, session));
+    if !hosts.is_empty() && session.environment.get(AUTH_CONFIG).is_some() {
+        let what = format!("{AUTH_CONFIG} is set, and newer versions of docker use it instead of helpers");
+        findings.push(Finding::warn(what).part("variable").fix(format!("unset {AUTH_CONFIG}")));
+    }
+    if findings.is_empty() {
+        findings.push(match hosts.is_empty() {
+            true => nothing(session),
+            false => ok(&hosts, &entries),
+        });
+    }
+    findings
+}
+
+fn nothing(session: &Session<'_>) -> Finding {
+    match program::is_any_found(&PROGRAMS, session) {
+        true => Finding::skip("no registry is served by ycred")
+            .fix(format!("{} setup docker", trial::ycred_command(session))),
+        false => Finding::skip("neither docker nor podman is in PATH"),
+    }
+}
+
+fn ok(hosts: &[String], entries: &[(String, String)]) -> Finding {
+    let names = entries.iter().filter(|(_, helper)| is_ours(helper)).map(|(_, helper)| format!("{PREFIX}{helper}"));
+    let is_hidden = names.into_iter().any(|name| !trial::is_found_by_desktop(&name));
+    // A helper has no path in docker's configuration, so nothing can be changed there.
+    let note =
+        if is_hidden { "; docker started from a desktop finds it only if it reads your shell's PATH" } else { "" };
+    let finding = Finding::ok(format!("ycred serves {}{note}", hosts.join(", ")));
+    hosts.iter().fold(finding, |finding, host| finding.named(host))
+}
+
+/// Reads the configuration as docker does: JSON without comments and without a byte order mark.
+fn read(path: &Path) -> Result<Option<TreeNode>, Finding> {
+    let text = match TargetFile::read(path) {
+        Ok(target) => target.text,
+        Err(error) => return Err(Finding::of_error(&error).part("config")),
+    };
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return Ok(None) };
+    Format::Json.parse(&text).map(Some).map_err(|error| {
+        let what = format!("{}:{}: {}; docker ignores the whole file", path.display(), error.line, error.why);
+        let (names_ycred, finding) = (text.contains("ycred"), Finding::fail(what));
+        let finding =
+            if names_ycred { finding } else { Finding { verdict: crate::commands::check::Verdict::Warn, ..finding } };
+        finding.part("config").fix(correction(path, &text, error.line))
+    })
+}
+
+/// Returns a command that makes the file JSON, where a simple one does.
+fn correction(path: &Path, text: &str, line: usize) -> String {
+    let body = text.trim_start_matches('\u{feff}');
+    let is_comment = |line: &&str| line.trim_start().starts_with("//");
+    let bare: String = body.split_inclusive('\n').filter(|line| !is_comment(line)).collect();
+    let path = shell_path(path);
+    match (Format::Json.parse(body).is_ok(), Format::Json.parse(&bare).is_ok()) {
+        (true, _) => format!("sed -i '1s/^\\xEF\\xBB\\xBF//' {path}"),
+        (false, true) if body.len() == text.len() => format!("sed -i '/^[[:space:]]*\\/\\//d' {path}"),
+        _ => format!("correct that line: \"${{EDITOR:-vi}}\" +{line} {path}"),
+    }
+}
+
+/// Returns each registry with its helper. docker merges objects of the same name.
+fn helpers(root: &TreeNode) -> Vec<(String, String)> {
+    let objects = root.members().iter().filter(|(key, _)| key.as_text() == Some(HELPERS));
+    let entries = objects.flat_map(|(_, helpers)| helpers.members());
+    entries.filter_map(|(host, helper)| Some((host.as_text()?.to_owned(), helper.as_text()?.to_owned()))).collect()
+}
+
+/// A registry that ycred serves.
+struct Entry<'a> {
+    host: &'a str,
+    helper: &'a str,
+}
+
+impl Entry<'_> {
+    fn examine(&self, examination: &Examination, session: &Session<'_>) -> Option<Finding> {
+        let name = format!("{PREFIX}{}", self.helper);
+        let named = self.helper.strip_prefix("ycred-");
+        let Some(program) = find(&name, session) else {
+            let fix = match trial::ycred_path(session) {
+                Some(ycred) => link(&name, &ycred, session),
+                None => format!("{} setup docker{}", trial::ycred_command(session), trial::profile_flag(named)),
+            };
+            let what =
+                format!("{}: the helper {name} is not in PATH, so docker is anonymous without a message", self.host);
+            return Some(Finding::fail(what).part("helper").fix(fix));
+        };
+        if !program::is_program(&program) {
+            let what = format!("{}: {} is not a program", self.host, program.display());
+            let fix = match (program.is_symlink(), trial::ycred_path(session)) {
+                (true, Some(ycred)) => format!("ln -sfn {} {}", shell_path(&ycred), shell_path(&program)),
+                _ => format!("chmod +x {}", shell_path(&program)),
+            };
+            return Some(Finding::fail(what).part("helper").fix(fix));
+        }
+        if !trial::is_ycred(&program) {
+            let what = format!("{}: {} is not ycred, so it was not run", self.host, program.display());
+            let fix = format!("see what it is: ls -l {}", shell_path(&program));
+            return Some(Finding::warn(what).part("helper").fix(fix));
+        }
+        let profile = match trial::profile(named, session) {
+            Ok(profile) => profile,
+            Err(finding) => {
+                let what = format!("{}: {}", self.host, finding.what);
+                return Some(Finding { what, ..finding.part("profile") });
+            }
+        };
+        if !Host::parse(self.host).is_some_and(|host| profile.hosts.covers(&host)) {
+            let file = profile.settings.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+            let what = format!("{}: {profile} does not list this registry, so ycred does not answer for it", self.host);
+            let fix = format!("add it to `hosts` in {file}: hosts = [\"{}\"]", self.host);
+            return Some(Finding::fail(what).part("hosts").fix(fix));
+        }
+        let trial = Trial {
+            program: program.clone(),
+            arguments: vec!["get".to_owned()],
+            stdin: self.host.to_owned(),
+            ..Trial::default()
+        };
+        match trial::answer(&trial, examination, session, credential)? {
+            Ok(_) => None,
+            Err(error) => {
+                let what = format!("{}: {name} does not answer: {}", self.host, error.reason());
+                let by_hand = format!("run it by hand: echo {} | {name} get", shell_word(self.host));
+                Some(Finding::fail(what).part("answer").fix(error.hint_text().unwrap_or(by_hand)))
+            }
+        }
+    }
+}
+
+/// Finds a helper as docker does, also one that is not executable or a link that leads nowhere.
+fn find(name: &str, session: &Session<'_>) -> Option<PathBuf> {
+    program::find(name, session).or_else(|| {
+        let mut candidates = program::directories(session).map(|directory| directory.join(name));
+        candidates.find(|path| path.symlink_metadata().is_ok())
+    })
+}
+
+/// Returns the command that creates the link beside ycred, or in the first directory of PATH that can be written.
+fn link(name: &str, ycred: &Path, session: &Session<'_>) -> String {
+    let directories: Vec<PathBuf> = program::directories(session).collect();
+    let beside = ycred.parent().map(Path::to_owned).filter(|directory| directories.contains(directory));
+    let writable = beside.into_iter().chain(directories).find(|directory| program::is_writable(directory));
+    match writable {
+        Some(directory) => format!("ln -s {} {}", shell_path(ycred), shell_path(&directory.join(name))),
+        None => format!("link {name} to {} in a directory of PATH", ycred.display()),
+    }
+}
+
+fn credential(result: &TrialResult) -> Result<String> {
+    let text = result.stdout.expose();
+    let answer: Option<Value> = serde_json::from_str(text).ok();
+    let secret = answer.as_ref().and_then(|answer| answer["Secret"].as_str()).filter(|secret| !secret.is_empty());
+    match secret {
+        Some(secret) => {
+            let _masked = Secret::new(secret.to_owned());
+            Ok(String::new())
+        }
+        None if !result.is_success => {
+            Err(Error::refused(text.lines().next().unwrap_or("no message").trim().to_owned()))
+        }
+        None => Err(Error::internal("the answer has no secret")),
+    }
+}
+
+/// yc's helper without yc: docker-py and others stop with an error.
+fn yc(entries: &[(String, String)], session: &Session<'_>) -> Option<Finding> {
+    let hosts: Vec<&str> = entries.iter().filter(|(_, helper)| helper == "yc").map(|(host, _)| host.as_str()).collect();
+    if hosts.is_empty() || program::find("docker-credential-yc", session).is_some() {
+        return None;
+    }
+    let what = format!("{}: the helper yc is configured, but docker-credential-yc is not in PATH", hosts.join(", "));
+    Some(Finding::warn(what).part("yc").fix(format!("{} setup docker", trial::ycred_command(session))))
+}
+
+/// Finds passwords for registries that ycred serves: dead weight in docker's file, and in front of ycred for podman.
+fn passwords(path: &Path, root: &TreeNode, hosts: &[String], session: &Session<'_>) -> Vec<Finding> {
+    let of = |root: &TreeNode| -> Vec<String> {
+        let auths = root.member("auths").map(TreeNode::members).unwrap_or_default();
+        let names = auths.iter().filter(|(_, value)| !value.is_empty()).filter_map(|(host, _)| host.as_text());
+        names.filter(|host| hosts.iter().any(|known| known == host)).map(str::to_owned).collect()
+    };
+    let mut findings: Vec<Finding> = of(root)
+        .into_iter()
+        .map(|host| {
+            let what =
+                format!("{} still has a password for {host}, which docker does not use any more", path.display());
+            Finding::warn(what).part("password").fix(format!("docker logout {}", shell_word(&host))).named(host)
+        })
+        .collect();
+    if let Some(directory) = session.environment.absolute(XDG_RUNTIME_DIR) {
+        let path = directory.join("containers/auth.json");
+        let text = TargetFile::read(&path).ok().and_then(|target| target.text).unwrap_or_default();
+        for host in Format::Json.parse(&text).map(|root| of(&root)).unwrap_or_default() {
+            let what = format!("podman prefers its own login for {host}, in {}", path.display());
+            let fix = format!("podman logout {}", shell_word(&host));
+            findings.push(Finding::warn(what).part("password").fix(fix).named(host));
+        }
+    }
+    findings
+}

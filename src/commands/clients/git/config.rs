@@ -1,0 +1,38 @@
+//! git's configuration file: where it is, and which helpers in it are ycred.
+
+use std::path::PathBuf;
+
+use crate::base::environment::{GIT_CONFIG_GLOBAL, XDG_CONFIG_HOME};
+use crate::base::error::{Error, Result};
+use crate::session::Session;
+
+/// Returns the file that `git config --global` edits.
+///
+/// # Errors
+/// Usage (2): there is no home directory.
+pub fn path(session: &Session<'_>) -> Result<PathBuf> {
+    if let Some(path) = session.environment.get(GIT_CONFIG_GLOBAL) {
+        return Ok(std::path::absolute(path).unwrap_or_else(|_| path.into()));
+    }
+    let home = session.places.home.as_ref();
+    let home = home.ok_or_else(|| Error::usage("no home directory").hint("set GIT_CONFIG_GLOBAL"))?;
+    let usual = home.join(".gitconfig");
+    let xdg = session.environment.absolute(XDG_CONFIG_HOME).unwrap_or_else(|| home.join(".config")).join("git/config");
+    Ok(if !usual.exists() && xdg.exists() { xdg } else { usual })
+}
+
+/// Returns true if a helper's value runs ycred: `ycred …`, or a path that ends in `/ycred git …`.
+pub fn is_ours(value: &str) -> bool {
+    let program = value.split(" git").next().unwrap_or_default();
+    program == "ycred" || program.ends_with("/ycred") || value.starts_with("ycred ") || value.starts_with("ycred-")
+}
+
+/// git's lock is beside the file that a link leads to.
+pub fn locks(session: &Session<'_>) -> Vec<PathBuf> {
+    let lock = |path: PathBuf| {
+        let mut name = std::fs::canonicalize(&path).unwrap_or(path).into_os_string();
+        name.push(".lock");
+        PathBuf::from(name)
+    };
+    path(session).map(lock).into_iter().collect()
+}

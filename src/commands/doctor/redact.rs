@@ -1,0 +1,317 @@
+//! Replaces names, hosts, paths and ids in a report, so that people can paste it into an issue. The same text always
+//! gets the same replacement.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT};
+use crate::commands::check::Examination;
+use crate::commands::clients::CLIENTS;
+use crate::commands::doctor::runner::CheckResult;
+use crate::profile::{Profile, ProfileRef, find};
+
+/// Replaces texts, and remembers the replacements.
+pub struct Redactor {
+    /// Names that are known to be the user's, the longest first.
+    names: Vec<String>,
+    seen: RefCell<Vec<(Kind, String)>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Name,
+    Path,
+    Host,
+    Id,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Path => "path",
+            Self::Host => "host",
+            Self::Id => "id",
+        }
+    }
+}
+
+/// Paths that every machine has. They stay, because the place of a file is often the cause.
+const COMMON_PATHS: [&str; 13] = [
+    "/usr/bin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/bin",
+    "/sbin",
+    "/etc/ycred",
+    "/opt/homebrew/bin",
+    "~/.kube",
+    "~/.docker",
+    "~/.gitconfig",
+    "~/.aws",
+    "~/.terraform.d",
+    "~/.local/bin",
+];
+
+/// Variables whose values are names.
+const NAMING: [&str; 7] = ["USER", "LOGNAME", "SUDO_USER", "HOSTNAME", "COMPUTERNAME", "YCRED_PROFILE", "HOME"];
+
+/// The shortest name that is replaced.
+const NAME_MIN: usize = 2;
+
+impl Redactor {
+    /// Collects the names of this machine.
+    pub fn new(results: &[CheckResult], examination: &Examination) -> Self {
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        names.extend(find::names(&examination.places));
+        if let ProfileRef::NameOrPath { text, .. } = &examination.profile_ref {
+            names.insert(text.to_string_lossy().into_owned());
+        }
+        let profiles = find::names(&examination.places).into_iter().filter_map(|name| {
+            let named = ProfileRef::Name { by: "doctor", name };
+            Profile::load(&named, &examination.environment, &examination.places, examination.clock.now()).ok()
+        });
+        let built_in: Vec<String> = Allowed::new(DEFAULT_ENDPOINT, &[]).singles().collect();
+        for profile in profiles.chain(examination.profile().ok().cloned()) {
+            names.extend(profile.hosts.singles().filter(|host| !built_in.contains(host)));
+            names.extend(profile.impersonate.iter().cloned());
+            names.extend(profile.secret_variables().map(str::to_owned));
+        }
+        examination.with_session(|session| {
+            for client in CLIENTS {
+                for place in (client.uses)(session) {
+                    let label = place.label.strip_prefix("user ").unwrap_or(&place.label);
+                    names.insert(label.trim_start_matches("[profile ").trim_matches(['[', ']']).to_owned());
+                }
+            }
+        });
+        let variables = NAMING.iter().filter_map(|name| examination.environment.text(name).ok().flatten());
+        names.extend(variables.map(str::to_owned));
+        names.extend(results.iter().flat_map(|result| &result.findings).flat_map(|finding| finding.names.clone()));
+        // These occur in the texts of ycred itself.
+        names.retain(|name| name.len() >= NAME_MIN && !OWN_WORDS.contains(&name.as_str()) && !built_in.contains(name));
+        let mut names: Vec<String> = names.into_iter().collect();
+        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        Self { names, seen: RefCell::new(Vec::new()) }
+    }
+
+    /// Returns a text with replacements such as `<path-1>`.
+    pub fn redact(&self, text: &str) -> String {
+        let mut out = String::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (word, separator) = split_word(rest);
+            out.push_str(&self.word(word));
+            out.push_str(separator);
+            rest = &rest[word.len() + separator.len()..];
+        }
+        out
+    }
+
+    fn word(&self, word: &str) -> String {
+        if word.is_empty() {
+            return String::new();
+        }
+        // `--flag=value`, `NAME=value`
+        if let Some((name, value)) = word.split_once('=')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        {
+            return format!("{name}={}", self.word(value));
+        }
+        if let Some((scheme, rest)) = word.split_once("://") {
+            let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
+            let host = if is_known_host(host) { host.to_owned() } else { self.replace(Kind::Host, host) };
+            // The paths of the cloud's API are the same for everybody.
+            let is_api = path.starts_with("iam/") || path.starts_with("oauth/") || path.starts_with("computeMetadata/");
+            let path = match path {
+                "" => String::new(),
+                path if is_api => format!("/{path}"),
+                path => format!("/{}", self.replace(Kind::Path, path)),
+            };
+            return format!("{scheme}://{host}{path}");
+        }
+        let is_path = word.starts_with('/') || word.starts_with("~/");
+        if is_path {
+            // `/path/file.toml:3`
+            let (path, line) = match word.rsplit_once(':') {
+                Some((path, line)) if line.chars().all(|c| c.is_ascii_digit()) => (path, format!(":{line}")),
+                _ => (word, String::new()),
+            };
+            return format!("{}{line}", self.path(path));
+        }
+        if self.names.iter().any(|name| name == word) {
+            return self.replace(if word.contains('.') { Kind::Host } else { Kind::Name }, word);
+        }
+        if is_id(word) {
+            return self.replace(Kind::Id, word);
+        }
+        if looks_like_host(word) && !is_known_host(word) {
+            return self.replace(Kind::Host, word);
+        }
+        // `docker-credential-ycred-prod`
+        match self.names.iter().find(|name| word.strip_suffix(name.as_str()).is_some_and(|start| start.ends_with('-')))
+        {
+            Some(name) => format!("{}{}", &word[..word.len() - name.len()], self.replace(Kind::Name, name)),
+            None => word.to_owned(),
+        }
+    }
+
+    fn path(&self, path: &str) -> String {
+        let common = COMMON_PATHS
+            .iter()
+            .find(|common| path.strip_prefix(**common).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+        match common {
+            Some(common) if path == *common => path.to_owned(),
+            Some(common) => {
+                let rest = path[common.len()..].trim_start_matches('/');
+                // A file that ycred or a client names is nobody's name.
+                let is_plain =
+                    ["ycred", "config", "config.json", "credentials", "ycred.tfrc", "plugins"].contains(&rest);
+                match is_plain {
+                    true => path.to_owned(),
+                    false => format!("{common}/{}", self.word_in_path(rest)),
+                }
+            }
+            None => self.replace(Kind::Path, path),
+        }
+    }
+
+    fn word_in_path(&self, rest: &str) -> String {
+        match rest.contains('/') {
+            true => self.replace(Kind::Path, rest),
+            false => {
+                let redacted = self.word(rest);
+                // An unknown file name may be anything.
+                if redacted == rest && !rest.contains("ycred") { self.replace(Kind::Path, rest) } else { redacted }
+            }
+        }
+    }
+
+    fn replace(&self, kind: Kind, text: &str) -> String {
+        let mut seen = self.seen.borrow_mut();
+        let number = |seen: &[(Kind, String)], until: usize| seen[..until].iter().filter(|it| it.0 == kind).count() + 1;
+        let at = match seen.iter().position(|(known, other)| *known == kind && other == text) {
+            Some(at) => at,
+            None => {
+                seen.push((kind, text.to_owned()));
+                seen.len() - 1
+            }
+        };
+        format!("<{}-{}>", kind.word(), number(&seen, at))
+    }
+}
+
+/// Words of ycred's own texts, which may also be a profile's name.
+const OWN_WORDS: [&str; 17] = [
+    "default",
+    "ycred",
+    "yc",
+    "kubectl",
+    "docker",
+    "git",
+    "terraform",
+    "aws",
+    "go",
+    "pip",
+    "root",
+    "user",
+    "profile",
+    "token",
+    "login",
+    "GOAUTH",
+    "true",
+];
+
+/// Splits the text after its first word: characters that a name, a path or a host can contain.
+fn split_word(text: &str) -> (&str, &str) {
+    let is_part = |c: char| c.is_alphanumeric() || "/._-+:@%~=$#".contains(c);
+    let end = text.find(|c| !is_part(c)).unwrap_or(text.len());
+    // Punctuation at the end belongs to the sentence.
+    let word = text[..end].trim_end_matches([':', '.']);
+    let rest = &text[word.len()..];
+    let next = rest.find(is_part).unwrap_or(rest.len());
+    match next {
+        0 => {
+            let sign = rest.find(|c: char| !matches!(c, ':' | '.')).unwrap_or(rest.len());
+            (word, &rest[..sign])
+        }
+        next => (word, &rest[..next]),
+    }
+}
+
+/// Returns true for the id of a resource of the cloud: 20 letters and digits.
+fn is_id(word: &str) -> bool {
+    let is_plain = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+    let is_uuid = word.len() == 36 && word.bytes().filter(|byte| *byte == b'-').count() == 4;
+    is_uuid || (is_plain && word.len() >= 20) || (is_plain && word.starts_with("aje") && has_digit)
+}
+
+/// Returns true for `name.domain`, `name.domain:port` and addresses.
+fn looks_like_host(word: &str) -> bool {
+    let name = word.rsplit_once(':').map_or(word, |(name, port)| match port.parse::<u16>() {
+        Ok(_) => name,
+        Err(_) => word,
+    });
+    let labels: Vec<&str> = name.split('.').collect();
+    let is_address = name.parse::<std::net::IpAddr>().is_ok();
+    let is_label = |label: &&str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_domain = labels.len() >= 2
+        && labels.iter().all(is_label)
+        && labels.last().is_some_and(|last| last.len() >= 2 && last.bytes().all(|b| b.is_ascii_alphabetic()));
+    // `config.json` is a file.
+    let is_file =
+        labels.last().is_some_and(|last| ["json", "toml", "yaml", "pem", "lock", "tfrc", "exec"].contains(last));
+    is_address || (is_domain && !is_file)
+}
+
+/// Returns true for hosts that everybody who uses the cloud has.
+fn is_known_host(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name == DEFAULT_ENDPOINT
+        || name.ends_with(&format!(".{DEFAULT_ENDPOINT}"))
+        || ["auth.yandex.cloud", "client.authentication.k8s.io"].contains(&name)
+        || Allowed::new(DEFAULT_ENDPOINT, &[]).singles().any(|known| known == host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redactor(names: &[&str]) -> Redactor {
+        Redactor { names: names.iter().map(|name| (*name).to_owned()).collect(), seen: RefCell::new(Vec::new()) }
+    }
+
+    #[test]
+    fn names_hosts_paths_and_ids_are_replaced_consistently() {
+        let redactor = redactor(&["git.corp.example", "yc-managed-k8s-cat1", "prod"]);
+        for (text, expected) in [
+            (
+                "profile prod (the default): authorized-key, ~/.config/ycred/prod.toml",
+                "profile <name-1> (the default): authorized-key, <path-1>",
+            ),
+            ("user yc-managed-k8s-cat1: /home/me/bin/ycred: no such file", "user <name-2>: <path-2>: no such file"),
+            ("profile /home/me/bin/ycred:3: unknown key", "profile <path-2>:3: unknown key"),
+            ("docker-credential-ycred-prod is not in PATH", "docker-credential-ycred-<name-1> is not in PATH"),
+            ("cr.yandex: a helper answers, git.corp.example:8443 not", "cr.yandex: a helper answers, <host-1> not"),
+            ("https://10.1.2.3:8443/iam/v1/tokens: 401", "https://<host-2>/iam/v1/tokens: 401"),
+            (
+                "https://iam.api.cloud.yandex.net/iam/v1/tokens answers",
+                "https://iam.api.cloud.yandex.net/iam/v1/tokens answers",
+            ),
+            (
+                "service account aje1234567890abcdefg (key ajek0000000000000001).",
+                "service account <id-1> (key <id-2>).",
+            ),
+            (
+                "ycred setup kubectl --user yc-managed-k8s-cat1 --profile=prod",
+                "ycred setup kubectl --user <name-2> --profile=<name-1>",
+            ),
+            ("~/.docker/config.json:2: x", "~/.docker/config.json:2: x"),
+            ("/usr/local/bin/docker-credential-ycred", "/usr/local/bin/docker-credential-ycred"),
+            ("12 of 34, 0.5 s; v1beta1 at 2026-11-26T10:00:00Z", "12 of 34, 0.5 s; v1beta1 at 2026-11-26T10:00:00Z"),
+        ] {
+            assert_eq!(redactor.redact(text), expected);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! `token`: gets a token of the profile as any call would, from the cache or the cloud.
+
+use std::time::Duration;
+
+use crate::base::clock::human;
+use crate::commands::check::{Check, Examination, Finding};
+
+pub const CHECK: Check = Check {
+    id: "token",
+    about: "gets a token of the profile, from the cache or the cloud",
+    parts: &[],
+    // More than the default of `timeout`, which ends it with a better message.
+    limit: Duration::from_secs(30),
+    needs_network: true,
+    run,
+};
+
+fn run(examination: &Examination) -> Vec<Finding> {
+    let Ok(profile) = examination.profile() else { return vec![Finding::skip("no profile serves")] };
+    examination.with_session(|session| {
+        let obtained = session.obtain(profile, &examination.options, Duration::ZERO);
+        let mut findings = vec![match obtained {
+            Ok(token) => {
+                let left = human(token.credential.left(session.clock.now()));
+                let account = profile.open().and_then(|grant| grant.account());
+                let account = account.map(|account| format!(" of {account}")).unwrap_or_default();
+                Finding::ok(format!("{profile}: a token{account}, valid for {left}"))
+            }
+            Err(error) => Finding::of_error(&error),
+        }];
+        if let Some((_, warning)) = session.diagnostics.take() {
+            findings.push(Finding::warn(warning));
+        }
+        findings
+    })
+}
