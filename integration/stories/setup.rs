@@ -3,6 +3,7 @@
 
 mod corpus;
 mod docker;
+mod links;
 mod mapping;
 mod others;
 mod undo;

@@ -96,6 +96,13 @@ pub const TF_CLI_CONFIG_FILE: &str = "TF_CLI_CONFIG_FILE";
 pub const TERRAFORM_CONFIG: &str = "TERRAFORM_CONFIG";
 /// How the go command gets credentials.
 pub const GOAUTH: &str = "GOAUTH";
+/// pip's configuration file, and its option for `keyring`; uv's option.
+pub const PIP_CONFIG_FILE: &str = "PIP_CONFIG_FILE";
+pub const PIP_KEYRING_PROVIDER: &str = "PIP_KEYRING_PROVIDER";
+pub const UV_KEYRING_PROVIDER: &str = "UV_KEYRING_PROVIDER";
+/// The user's `.npmrc`, and cargo's directory, if not the usual ones.
+pub const NPM_CONFIG_USERCONFIG: &str = "NPM_CONFIG_USERCONFIG";
+pub const CARGO_HOME: &str = "CARGO_HOME";
 /// The two files of the AWS CLI and SDKs.
 pub const AWS_CONFIG_FILE: &str = "AWS_CONFIG_FILE";
 pub const AWS_SHARED_CREDENTIALS_FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";

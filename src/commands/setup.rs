@@ -6,7 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::base::suggest::nearest;
 use crate::commands::clients::client::{Client, SetupCall};
 use crate::commands::clients::report::Report;
-use crate::commands::clients::{self, CLIENTS};
+use crate::commands::clients::{self, CLIENTS, undo};
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::edit::change::Editor;
 use crate::process::flags::Example;
@@ -36,7 +36,7 @@ const CLIENT_FLAGS: &[(&str, &str, &str)] = &[
     ("context", "NAME", "kubectl: the user of this context"),
     ("user", "NAME", "kubectl: this user"),
     ("kubeconfig", "FILE", "kubectl: this file [default: KUBECONFIG, or ~/.kube/config]"),
-    ("host", "HOST", "docker and git: this server; can be repeated"),
+    ("host", "HOST", "docker, git, bazel: this server; can be repeated"),
     ("file", "FILE", "docker and terraform: this configuration file"),
     ("name", "NAME", "aws: name of AWS's profile [default: yc]"),
     ("dir", "DIR", "links: this directory [default: that of ycred]"),
@@ -88,6 +88,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         matches: &call.matches,
         profile: call.profile_by_flag(),
         editor: &editor,
+        clients: CLIENTS,
         is_for_all,
         links: call.links,
     };
@@ -96,10 +97,13 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             let client = find(name)?;
             check_flags(client, call)?;
             let call = setup_call(client, false);
-            if is_setup { (client.setup)(&call, session)? } else { (client.unsetup)(&call, session)? }
+            if is_setup { (client.setup)(&call, session)? } else { undo::unsetup(&call, session)? }
         }
         None if call.matches.get_flag("all") && is_setup => setup_all(setup_call, session),
-        None if call.matches.get_flag("all") => unsetup_all(setup_call, session)?,
+        None if call.matches.get_flag("all") => {
+            let calls: Vec<SetupCall<'_>> = CLIENTS.iter().map(|client| setup_call(*client, true)).collect();
+            undo::unsetup_all(&calls, session)?
+        }
         None if is_setup => return Ok(Outcome::reply(Reply::text(list(session)))),
         None => {
             return Err(
@@ -112,11 +116,12 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         true => format!("{}\n", report.json(is_dry_run)),
         false => report.text(is_quiet),
     };
-    if stdout.is_empty() && !is_quiet && report.failure.is_none() {
+    let failure = report.failure();
+    if stdout.is_empty() && !is_quiet && failure.is_none() {
         stdout.push_str("nothing to undo\n");
     }
-    let code = report.failure.as_ref().map_or(0, |error| error.kind.exit_code());
-    let stderr = report.failure.map(|error| error.render()).unwrap_or_default();
+    let code = failure.as_ref().map_or(0, |error| error.kind.exit_code());
+    let stderr = failure.map(|error| error.render()).unwrap_or_default();
     Ok(Outcome::Done(Done { reply: Reply::text(stdout).with_code(code), stderr, is_for_people: true }))
 }
 
@@ -147,6 +152,10 @@ fn setup_all<'a>(setup_call: impl Fn(&'static Client, bool) -> SetupCall<'a>, se
     let mut report = Report::default();
     let mut left = Vec::new();
     for client in CLIENTS.iter().filter(|client| (client.is_found)(session)) {
+        if client.is_pasted {
+            report.notes.push(format!("{}: run `ycred setup {}`, which prints what to add", client.name, client.name));
+            continue;
+        }
         if let Some(choice) = client.choice {
             left.push(client.name);
             report.notes.push(format!("{}: run `ycred setup {} {choice}`", client.name, client.name));
@@ -161,30 +170,12 @@ fn setup_all<'a>(setup_call: impl Fn(&'static Client, bool) -> SetupCall<'a>, se
             }
         }
     }
-    if report.failure.is_none() && !left.is_empty() {
-        report.failure = Some(
+    if report.failures.is_empty() && !left.is_empty() {
+        report.failures.push(
             Error::usage(format!("not set up: {}", left.join(", "))).hint("set them up one by one, as shown above"),
         );
     }
     report
-}
-
-/// Undoes everything, from the newest entry of the journal to the oldest.
-fn unsetup_all<'a>(
-    setup_call: impl Fn(&'static Client, bool) -> SetupCall<'a>,
-    session: &Session<'_>,
-) -> Result<Report> {
-    let first = setup_call(CLIENTS[0], true);
-    let journal = first.editor.journal()?;
-    let newest = |client: &Client| journal.of_client(client.name).next_back().map_or(0, |entry| entry.sequence);
-    let mut clients: Vec<&'static Client> = CLIENTS.to_vec();
-    clients.sort_by_key(|client| std::cmp::Reverse(newest(client)));
-    let mut report = Report::default();
-    for client in clients {
-        let done = (client.unsetup)(&setup_call(client, true), session);
-        report.add(done.unwrap_or_else(Report::failed));
-    }
-    Ok(report)
 }
 
 /// Lists the clients that are found.

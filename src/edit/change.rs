@@ -200,6 +200,8 @@ impl Editor {
     /// Creates a symbolic link and its directory, and notes it in the journal. Returns false if the path leads to the same
     /// file already. Replaces a link that leads nowhere, or to another ycred.
     ///
+    /// Clients can share a link that one of them has created: each has an entry, and the last one removes the link.
+    ///
     /// # Errors
     /// Profile (3): something else is there, or the link cannot be created.
     pub fn link(&self, client: &str, path: &Path, target: &Path) -> Result<bool> {
@@ -209,7 +211,10 @@ impl Editor {
         let wanted = identity(&directory.join(target));
         let before = match std::fs::symlink_metadata(path) {
             Err(_) => None,
-            Ok(_) if wanted.is_some() && identity(path) == wanted => return Ok(false),
+            Ok(_) if wanted.is_some() && identity(path) == wanted => {
+                self.share_link(client, path)?;
+                return Ok(false);
+            }
             Ok(metadata) if metadata.is_symlink() => {
                 let former = std::fs::read_link(path).map_err(|error| cannot(describe(&error)))?;
                 let is_ycred = former.file_name().is_some_and(|name| name == "ycred");
@@ -235,25 +240,58 @@ impl Editor {
         Ok(true)
     }
 
+    /// Notes that one more client needs a link, if another client's entry says that ycred has created it.
+    fn share_link(&self, client: &str, path: &Path) -> Result<()> {
+        let journal = self.journal()?;
+        let mut entries = journal.entries().iter().filter(|entry| is_link(entry, path));
+        let Some(known) = entries.clone().next() else { return Ok(()) };
+        if self.is_dry_run || entries.any(|entry| entry.client == client) {
+            return Ok(());
+        }
+        let entry = JournalEntry { client: client.to_owned(), ..known.clone() };
+        let _lock = self.lock()?;
+        self.journal()?.put(&[entry])
+    }
+
     /// Removes a link that the journal names, or restores the one that was there before. Returns false if the link does
-    /// not lead where ycred made it lead.
+    /// not lead where ycred made it lead, or if another client needs it.
     ///
     /// # Errors
     /// Profile (3): the link cannot be removed.
     pub fn unlink(&self, entry: &JournalEntry) -> Result<bool> {
         let What::Link { target, before } = &entry.what else { return Ok(false) };
-        let is_ours = std::fs::read_link(&entry.file).is_ok_and(|found| found == *target);
+        let is_ours = |journal: &Journal| {
+            let is_shared =
+                journal.entries().iter().any(|other| is_link(other, &entry.file) && other.client != entry.client);
+            !is_shared && std::fs::read_link(&entry.file).is_ok_and(|found| found == *target)
+        };
         if self.is_dry_run {
-            return Ok(is_ours);
+            return Ok(is_ours(&self.journal()?));
         }
         let _lock = self.lock()?;
+        let mut journal = self.journal()?;
+        let is_ours = is_ours(&journal);
         if is_ours {
             target::restore_link(&entry.file, before.as_deref()).map_err(|error| {
                 Error::profile(format!("{}: cannot remove the link: {}", entry.file.display(), describe(&error)))
             })?;
         }
-        self.journal()?.remove(entry)?;
+        journal.remove(entry)?;
         Ok(is_ours)
+    }
+
+    /// Removes a link that the journal does not name.
+    ///
+    /// # Errors
+    /// Profile (3): the link cannot be removed.
+    pub fn remove_link(&self, path: &Path) -> Result<()> {
+        if self.is_dry_run {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        target::restore_link(path, None).map_err(|error| {
+            Error::profile(format!("{}: cannot remove the link: {}", path.display(), describe(&error)))
+        })
     }
 
     fn owners_lock(&self, target: &TargetFile, owner: OwnerLock) -> Result<Option<OwnersLock>> {
@@ -268,6 +306,10 @@ impl Editor {
         }
         lock::acquire(&lock_of(path.clone()), name, &self.directory, self.clock)
     }
+}
+
+fn is_link(entry: &JournalEntry, path: &Path) -> bool {
+    entry.file == path && matches!(entry.what, What::Link { .. })
 }
 
 /// Returns the path of a file's lock.

@@ -15,7 +15,6 @@ use crate::edit::journal::JournalEntry;
 use crate::edit::splice::{self, Format};
 use crate::edit::target::TargetFile;
 use crate::edit::tree::{TreeChange, TreeNode};
-use crate::edit::undo::Undone;
 use crate::session::Session;
 
 pub const CLIENT: Client = Client {
@@ -23,12 +22,11 @@ pub const CLIENT: Client = Client {
     about: "a profile of the AWS CLI and SDKs gets access keys for Object Storage",
     flags: &["name"],
     is_found: |session| program::find("aws", session).is_some() || path(session).is_ok_and(|path| path.exists()),
-    choice: None,
     setup,
-    unsetup,
+    selects,
+    by_form,
     uses,
-    check: None,
-    locks: |_| Vec::new(),
+    ..Client::PLAIN
 };
 
 const PROCESS: &str = "credential_process";
@@ -153,19 +151,19 @@ fn is_ours(process: &str) -> bool {
     program.rsplit('/').next() == Some("ycred")
 }
 
-fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let journal = call.editor.journal()?;
-    let only = call.value("name").map(|name| format!("[{}]", section_of(name)));
-    let is_selected = |entry: &&JournalEntry| only.as_ref().is_none_or(|only| entry.label.starts_with(only.as_str()));
-    let entries: Vec<JournalEntry> = journal.of_client(CLIENT.name).filter(is_selected).rev().cloned().collect();
-    if entries.is_empty() {
-        return by_form(call, &path(session)?, only.as_deref());
-    }
-    Ok(values::undo_all(call, &entries, |_, _, _| Ok(Undone::Changed)))
+/// Returns the section of `--name`, in brackets.
+fn selected_section(call: &SetupCall<'_>) -> Option<String> {
+    call.value("name").map(|name| format!("[{}]", section_of(name)))
+}
+
+fn selects(call: &SetupCall<'_>, _: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
+    Ok(selected_section(call).is_none_or(|section| entry.label.starts_with(&section)))
 }
 
 /// Without a journal, removes the option that names ycred. Region and endpoint may be the user's own.
-fn by_form(call: &SetupCall<'_>, path: &Path, only: Option<&str>) -> Result<Report> {
+fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let (path, only) = (&path(session)?, selected_section(call));
+    let only = only.as_deref();
     let report = std::cell::RefCell::new(Report::default());
     call.editor.edit(path, OwnerLock::None, |target, _| {
         let mut found = Report::default();

@@ -1,14 +1,16 @@
 //! A client's row in the table, and a call of `setup` or `unsetup` for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
 use crate::base::error::{Error, Result};
 use crate::commands::check::Check;
-use crate::commands::clients::report::Report;
+use crate::commands::clients::report::{self, Report};
 use crate::disk::places;
-use crate::edit::change::Editor;
+use crate::edit::change::{Editor, OwnerLock};
+use crate::edit::journal::JournalEntry;
+use crate::edit::undo::Undone;
 use crate::profile::ProfileRef;
 use crate::session::Session;
 
@@ -23,12 +25,32 @@ pub struct Client {
     pub is_found: fn(&Session<'_>) -> bool,
     /// The arguments that `setup --all` cannot choose, such as `--host HOST`. `None` if there are none.
     pub choice: Option<&'static str>,
+    /// `setup` prints text for the user to add to a file, so `setup --all` only names the command.
+    pub is_pasted: bool,
+    /// The lock that the client uses for its file.
+    pub owner: OwnerLock,
     /// # Errors
     /// See [`crate::base::error::Kind`].
     pub setup: fn(&SetupCall<'_>, &Session<'_>) -> Result<Report>,
+    /// Returns true if the flags of `unsetup` select this entry of the journal.
+    ///
+    /// # Errors
+    /// Those of the flags.
+    pub selects: fn(&SetupCall<'_>, &Session<'_>, &JournalEntry) -> Result<bool>,
+    /// Undoes an entry that only the client understands, in the text of a file that has changed since. The flag is `--force`.
+    ///
     /// # Errors
     /// See [`crate::base::error::Kind`].
-    pub unsetup: fn(&SetupCall<'_>, &Session<'_>) -> Result<Report>,
+    pub undo_option: fn(&Session<'_>, &JournalEntry, &str, bool) -> Result<Undone>,
+    /// Returns the place of an entry in a text, without secrets.
+    pub shown: fn(&JournalEntry, &str) -> String,
+    /// Removes what ycred wrote, by its form, if the journal has no entry for it.
+    ///
+    /// # Errors
+    /// See [`crate::base::error::Kind`].
+    pub by_form: fn(&SetupCall<'_>, &Session<'_>) -> Result<Report>,
+    /// Returns the configuration file that names a link to ycred.
+    pub names_link: fn(&SetupCall<'_>, &Session<'_>, &Path) -> Option<PathBuf>,
     /// Returns the places of the client's configuration that name ycred. Reads files only.
     pub uses: fn(&Session<'_>) -> Vec<Use>,
     /// The check of `doctor` for this client.
@@ -72,13 +94,42 @@ pub struct SetupCall<'a> {
     /// The value of `--profile`.
     pub profile: ProfileRef,
     pub editor: &'a Editor,
+    /// All clients.
+    pub clients: &'static [&'static Client],
     /// The call is for all clients, so flags of one client do not apply.
     pub is_for_all: bool,
     /// Returns the names of the links that an installation has.
     pub links: fn() -> Vec<&'static str>,
 }
 
+impl Client {
+    /// A client without anything special.
+    pub const PLAIN: Self = Self {
+        name: "",
+        about: "",
+        flags: &[],
+        is_found: |_| false,
+        choice: None,
+        is_pasted: false,
+        owner: OwnerLock::None,
+        setup: |_, _| Ok(Report::default()),
+        selects: |_, _, _| Ok(true),
+        undo_option: |_, _, _, _| Ok(Undone::Changed),
+        shown: report::shown,
+        by_form: |_, _| Ok(Report::default()),
+        names_link: |_, _, _| None,
+        uses: |_| Vec::new(),
+        check: None,
+        locks: |_| Vec::new(),
+    };
+}
+
 impl SetupCall<'_> {
+    /// Returns true if the flags select a part of what the client has configured.
+    pub fn is_partial(&self) -> bool {
+        self.client.flags.iter().any(|flag| self.value(flag).is_some())
+    }
+
     /// Returns the value of a flag.
     pub fn value(&self, flag: &str) -> Option<&str> {
         if self.is_for_all {

@@ -3,9 +3,10 @@
 mod check;
 mod config;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use crate::base::environment::XDG_RUNTIME_DIR;
+use crate::base::environment::{XDG_CONFIG_HOME, XDG_RUNTIME_DIR};
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{DEFAULT_ENDPOINT, Host};
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
@@ -13,12 +14,13 @@ use crate::commands::clients::docker::config::{HELPERS, PREFIX, default_path, is
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
+use crate::commands::clients::undo;
 use crate::commands::clients::values::{self, ConfigFile, PlannedSetting, find, keys};
+use crate::edit::change::{EditPlan, OwnerLock};
 use crate::edit::journal::{JournalEntry, What};
 use crate::edit::splice::{self, Format};
 use crate::edit::target::TargetFile;
 use crate::edit::tree::{TreeChange, TreeNode};
-use crate::edit::undo::Undone;
 use crate::session::Session;
 
 pub const CLIENT: Client = Client {
@@ -26,12 +28,14 @@ pub const CLIENT: Client = Client {
     about: "docker, podman and skopeo ask ycred about the cloud's registries",
     flags: &["host", "file"],
     is_found,
-    choice: None,
     setup,
-    unsetup,
+    selects,
+    by_form,
+    names_link,
     uses,
     check: Some(&check::CHECK),
     locks,
+    ..Client::PLAIN
 };
 
 /// The registries of each endpoint that people use. docker's classic builder asks for each entry, so there are few.
@@ -212,43 +216,21 @@ fn add_notes(report: &mut Report, path: &Path, session: &Session<'_>) {
     }
 }
 
-fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let journal = call.editor.journal()?;
-    let only_hosts = call.values("host");
-    let only_file = call.path("file", session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
-    let all: Vec<&JournalEntry> = journal.of_client(CLIENT.name).rev().collect();
-    let is_link = |entry: &JournalEntry| matches!(entry.what, What::Link { .. });
-    let is_selected = |entry: &JournalEntry| {
-        (only_hosts.is_empty() || only_hosts.contains(&entry.label))
-            && only_file.as_ref().is_none_or(|file| entry.file == *file)
-    };
-    // A link goes with the last entry that needs it.
-    let is_last = all.iter().filter(|entry| !is_link(entry)).all(|entry| is_selected(entry));
-    let selected: Vec<JournalEntry> = all
-        .iter()
-        .filter(|entry| if is_link(entry) { is_last } else { is_selected(entry) })
-        .map(|entry| (*entry).clone())
-        .collect();
-    if selected.is_empty() {
-        return by_form(call, &path(call, session)?, &only_hosts);
-    }
-    // First the file, then the links.
-    let (links, values): (Vec<_>, Vec<_>) = selected.into_iter().partition(is_link);
-    let unknown = |_: &JournalEntry, _: &str, _: bool| Ok(Undone::Changed);
-    let mut report = values::undo_all(call, &values, unknown);
-    if report.failure.is_none() {
-        report.add(values::undo_all(call, &links, unknown));
-    }
-    Ok(report)
+fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
+    let hosts = call.values("host");
+    let file = call.path("file", session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
+    let is_link = matches!(entry.what, What::Link { .. });
+    Ok(is_link || (hosts.is_empty() || hosts.contains(&entry.label)) && file.is_none_or(|file| entry.file == file))
 }
 
-/// Without a journal, removes the entries that name ycred.
-fn by_form(call: &SetupCall<'_>, path: &Path, only_hosts: &[String]) -> Result<Report> {
-    let report = std::cell::RefCell::new(Report::default());
-    call.editor.edit(path, crate::edit::change::OwnerLock::None, |target, _| {
-        let mut found = Report::default();
+/// Without a journal, removes the entries that name ycred, and their links.
+fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let (path, only_hosts) = (path(call, session)?, call.values("host"));
+    let report = RefCell::new((Report::default(), Vec::new()));
+    call.editor.edit(&path, OwnerLock::None, |target, _| {
+        let (mut found, mut helpers) = (Report::default(), Vec::new());
         let mut text = target.text.clone().unwrap_or_default();
-        while let Some((pointer, host, helper)) = ours_in(&text, only_hosts) {
+        while let Some((pointer, host, helper)) = ours_in(&text, &only_hosts) {
             let mut change = ChangeReport::new(CLIENT.name, &target.spelled, host.clone());
             (text, _) = splice::apply(Format::Json, &text, &TreeChange::Remove(pointer))
                 .map_err(|_| Error::profile(format!("{}: {host}: cannot be edited", path.display())))?;
@@ -256,12 +238,45 @@ fn by_form(call: &SetupCall<'_>, path: &Path, only_hosts: &[String]) -> Result<R
             change.summary = format!("{host}: removed {helper}");
             change.before = format!("{host}: \"{helper}\"");
             found.changes.push(change);
+            helpers.push(helper);
         }
-        *report.borrow_mut() = found;
+        *report.borrow_mut() = (found, helpers);
         let after = target.text.as_ref().map(|_| text);
-        Ok(crate::edit::change::EditPlan { after, put: Vec::new(), remove: Vec::new() })
+        Ok(EditPlan { after, put: Vec::new(), remove: Vec::new() })
     })?;
-    Ok(report.into_inner())
+    let (mut report, mut helpers) = report.into_inner();
+    helpers.dedup();
+    for helper in helpers {
+        if let Some(link) = program::find_link(&format!("{PREFIX}{helper}"), session) {
+            report.changes.extend(undo::unlink_by_form(call, &link, session)?);
+        }
+    }
+    Ok(report)
+}
+
+/// Returns the file of docker's or podman's configuration that names a helper.
+fn names_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
+    let helper = link.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+    let environment = session.environment;
+    let runtime = environment.absolute(XDG_RUNTIME_DIR);
+    let home = session.places.home.clone();
+    let configuration = environment.absolute(XDG_CONFIG_HOME).or_else(|| home.map(|home| home.join(".config")));
+    let containers = [runtime, configuration].into_iter().flatten().map(|path| path.join("containers/auth.json"));
+    let noted = call.editor.journal().map(|journal| {
+        let entries = journal.of_client(CLIENT.name).filter(|entry| matches!(entry.what, What::Value { .. }));
+        entries.map(|entry| entry.file.clone()).collect::<Vec<_>>()
+    });
+    let files = default_path(session).into_iter().chain(containers).chain(noted.unwrap_or_default());
+    files.into_iter().find(|path| {
+        let text = TargetFile::read(path).ok().and_then(|target| target.text).unwrap_or_default();
+        let root = Format::Json.parse(&text).unwrap_or_else(|_| TreeNode::null());
+        let is_named = |value: &TreeNode| value.as_text() == Some(helper);
+        root.members().iter().any(|(key, value)| match key.as_text() {
+            Some(HELPERS) => value.members().iter().any(|(_, value)| is_named(value)),
+            Some("credsStore") => is_named(value),
+            _ => false,
+        })
+    })
 }
 
 /// Finds the first entry that names ycred: its pointer, host and helper.

@@ -14,7 +14,6 @@ use crate::commands::clients::git::config::{is_ours, locks, path};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report, without_arguments};
-use crate::commands::clients::values;
 use crate::disk::store;
 use crate::edit::change::{EditPlan, OwnerLock};
 use crate::edit::journal::{Exact, Journal, JournalEntry, What};
@@ -29,11 +28,15 @@ pub const CLIENT: Client = Client {
     flags: &["host"],
     is_found: |session| program::find("git", session).is_some(),
     choice: Some("--host HOST"),
+    owner: OWNER,
     setup,
-    unsetup,
+    selects,
+    undo_option: |session, entry, text, is_forced| undo_option(&Git::find(session)?, entry, text, is_forced),
+    by_form,
+    names_link,
     uses,
-    check: None,
     locks,
+    ..Client::PLAIN
 };
 
 const OWNER: OwnerLock = OwnerLock::BesideReal("git");
@@ -245,20 +248,23 @@ fn undo_option(git: &Git, entry: &JournalEntry, text: &str, is_forced: bool) -> 
     git.set(text, name, before).map(|text| Undone::Restored(Some(text)))
 }
 
-fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+fn selects(call: &SetupCall<'_>, _: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
     let hosts = call.values("host");
-    let journal = call.editor.journal()?;
-    let is_selected = |entry: &&JournalEntry| hosts.is_empty() || hosts.contains(&entry.label);
-    let entries: Vec<JournalEntry> = journal.of_client(CLIENT.name).filter(is_selected).rev().cloned().collect();
-    if entries.is_empty() {
-        return by_form(call, &hosts, session);
-    }
-    let git = Git::find(session)?;
-    Ok(values::undo_all(call, &entries, |entry, text, is_forced| undo_option(&git, entry, text, is_forced)))
+    Ok(hosts.is_empty() || hosts.contains(&entry.label))
+}
+
+/// git runs `git-credential-NAME` for a helper `NAME`.
+fn names_link(_: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
+    let helper = link.file_name()?.to_str()?.strip_prefix("git-credential-")?;
+    let (git, path) = (Git::find(session).ok()?, path(session).ok()?);
+    let (list, _) = git.config(&path, &["--null", "--get-regexp", r"^credential\..*helper$"]).ok()?;
+    let mut values = list.split('\0').filter_map(|entry| entry.split_once('\n'));
+    values.any(|(_, value)| value.split_whitespace().next() == Some(helper)).then_some(path)
 }
 
 /// Without a journal, removes the helpers that name ycred, and the empty one before each.
-fn by_form(call: &SetupCall<'_>, hosts: &[String], session: &Session<'_>) -> Result<Report> {
+fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let hosts = call.values("host");
     let mut report = Report::default();
     for place in uses(session) {
         if !hosts.is_empty() && !hosts.contains(&place.label) {

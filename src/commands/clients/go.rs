@@ -10,7 +10,6 @@ use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
-use crate::commands::clients::values;
 use crate::edit::change::{EditPlan, OwnerLock};
 use crate::edit::journal::{Exact, JournalEntry, What};
 use crate::edit::splice;
@@ -22,14 +21,12 @@ use crate::system;
 pub const CLIENT: Client = Client {
     name: "go",
     about: "go asks ycred about module proxies and private modules",
-    flags: &[],
     is_found: |session| program::find("go", session).is_some(),
-    choice: None,
     setup,
-    unsetup,
+    undo_option: |_, entry, text, is_forced| undo_entry(entry, text, is_forced),
+    by_form,
     uses,
-    check: None,
-    locks: |_| Vec::new(),
+    ..Client::PLAIN
 };
 
 /// go's default method.
@@ -158,13 +155,8 @@ fn undo_entry(entry: &JournalEntry, text: &str, is_forced: bool) -> Result<Undon
     Ok(Undone::Restored(Some(with_value(text, before.first().map(String::as_str)))))
 }
 
-fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let journal = call.editor.journal()?;
-    let entries: Vec<JournalEntry> = journal.of_client(CLIENT.name).rev().cloned().collect();
-    if !entries.is_empty() {
-        return Ok(values::undo_all(call, &entries, undo_entry));
-    }
-    // Without a journal, ycred's methods are recognized.
+/// Without a journal, removes ycred's methods.
+fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let Ok(path) = path(session) else { return Ok(Report::default()) };
     let report = RefCell::new(Report::default());
     call.editor.edit(&path, OwnerLock::None, |target, _| {

@@ -21,7 +21,6 @@ use crate::edit::render;
 use crate::edit::splice::{EditRefusal, Format};
 use crate::edit::target::TargetFile;
 use crate::edit::tree::TreeNode;
-use crate::edit::undo::{Undone, undo};
 use crate::session::Session;
 
 pub const CLIENT: Client = Client {
@@ -29,12 +28,15 @@ pub const CLIENT: Client = Client {
     about: "kubeconfig users that run yc: makes them run ycred",
     flags: &["context", "user", "kubeconfig"],
     is_found,
-    choice: None,
+    owner: OWNER,
     setup,
-    unsetup,
+    selects,
+    shown,
+    by_form,
     uses,
     check: Some(&check::CHECK),
     locks,
+    ..Client::PLAIN
 };
 
 fn is_found(session: &Session<'_>) -> bool {
@@ -290,78 +292,22 @@ fn add_notes(
     Ok(())
 }
 
-fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let journal = call.editor.journal()?;
-    let only_file = call.path("kubeconfig", session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
-    let only_user = match (call.value("user"), call.value("context")) {
-        (Some(user), _) => Some(user.to_owned()),
-        (None, Some(context)) => Some(kubeconfig::user_of_context(&kubeconfig::read(call, session)?, context)?),
-        (None, None) => None,
-    };
-    let is_selected = |entry: &&JournalEntry| {
-        only_file.as_ref().is_none_or(|file| entry.file == *file)
-            && only_user.as_ref().is_none_or(|user| entry.label == format!("user {user}"))
-    };
-    let entries: Vec<JournalEntry> = journal.of_client(CLIENT.name).filter(is_selected).rev().cloned().collect();
-    let mut report = Report::default();
-    for entry in &entries {
-        match unsetup_entry(entry, call) {
-            Ok(change) => report.changes.push(change),
-            Err(error) => report.add(Report::failed(error)),
-        }
-    }
-    if entries.is_empty()
-        && let Ok(files) = kubeconfig::read(call, session)
-    {
-        report.failure = without_journal(&files, only_user.as_deref());
-    }
-    Ok(report)
+fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
+    let file = call.path("kubeconfig", session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
+    let user = selected_user(call, session)?;
+    Ok(file.is_none_or(|file| entry.file == file) && user.is_none_or(|user| entry.label == format!("user {user}")))
 }
 
-fn unsetup_entry(entry: &JournalEntry, call: &SetupCall<'_>) -> Result<ChangeReport> {
-    let is_forced = call.is_set("force");
-    let change = RefCell::new(None);
-    let (_, is_changed) = call.editor.edit(&entry.file, OWNER, |target, journal| {
-        let drop_entry = |text: Option<String>| EditPlan { after: text, put: Vec::new(), remove: vec![entry.clone()] };
-        let mut planned = ChangeReport::new(CLIENT.name, &target.spelled, entry.label.clone());
-        let plan = match (&target.text, journal.find(entry)) {
-            (Some(text), Some(entry)) => {
-                let undone = undo(entry, text, is_forced).map_err(|why| cannot_undo(entry, &why))?;
-                match undone {
-                    Undone::Restored(after) => {
-                        (planned.before, planned.after) =
-                            (masked(entry, text), masked(entry, after.as_deref().unwrap_or_default()));
-                        planned.summary = format!("{}: restored", entry.label);
-                        drop_entry(after)
-                    }
-                    Undone::Absent => {
-                        planned.summary =
-                            format!("{}: nothing to undo, because ycred is not there any more", entry.label);
-                        drop_entry(Some(text.clone()))
-                    }
-                    Undone::Changed => {
-                        return Err(Error::profile(format!(
-                            "{}: {}: changed since `ycred setup`",
-                            target.spelled.display(),
-                            entry.label
-                        ))
-                        .hint("to replace it by what was there before setup, pass --force"));
-                    }
-                }
-            }
-            (text, _) => {
-                planned.summary = format!("{}: nothing to undo, because the file is gone", entry.label);
-                drop_entry(text.clone())
-            }
-        };
-        *change.borrow_mut() = Some(planned);
-        Ok(plan)
-    })?;
-    let change = change.into_inner().ok_or_else(|| Error::internal("the edit made no plan"))?;
-    Ok(ChangeReport { is_changed, ..change })
+/// Returns the user that the flags name.
+fn selected_user(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Option<String>> {
+    match (call.value("user"), call.value("context")) {
+        (Some(user), _) => Ok(Some(user.to_owned())),
+        (None, Some(context)) => kubeconfig::user_of_context(&kubeconfig::read(call, session)?, context).map(Some),
+        (None, None) => Ok(None),
+    }
 }
 
-fn masked(entry: &JournalEntry, text: &str) -> String {
+fn shown(entry: &JournalEntry, text: &str) -> String {
     let What::Value { format, path, .. } = &entry.what else { return String::new() };
     let root = format.parse(text).unwrap_or_else(|_| TreeNode::null());
     let (pointer, steps) = follow(&root, path);
@@ -369,14 +315,11 @@ fn masked(entry: &JournalEntry, text: &str) -> String {
     exec.map(|exec| dedent(&stanza::masked(text, exec))).unwrap_or_default()
 }
 
-fn cannot_undo(entry: &JournalEntry, why: &EditRefusal) -> Error {
-    let path = entry.file.display();
-    match why {
-        EditRefusal::Syntax(error) => Error::profile(format!("{path}:{}: {}", error.line, error.why))
-            .hint("fix that line, then run the command again"),
-        _ => Error::profile(format!("{path}: {}: cannot be restored without changing other parts", entry.label))
-            .hint("edit the file yourself: remove what names ycred"),
-    }
+fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    // A kubeconfig that cannot be read names no user.
+    let Ok(files) = kubeconfig::read(call, session) else { return Ok(Report::default()) };
+    let error = without_journal(&files, selected_user(call, session)?.as_deref());
+    Ok(error.map(Report::failed).unwrap_or_default())
 }
 
 /// Without a journal, removing ycred would leave a user without credentials. Returns the error with the command that

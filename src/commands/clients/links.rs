@@ -3,25 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::error::Result;
-use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::client::{Client, SetupCall};
+use crate::commands::clients::keyring;
 use crate::commands::clients::program;
 use crate::commands::clients::report::Report;
+use crate::commands::clients::undo;
 use crate::commands::clients::values;
 use crate::edit::journal::JournalEntry;
-use crate::edit::undo::Undone;
 use crate::session::Session;
 
 pub const CLIENT: Client = Client {
     name: "links",
     about: "creates the links by which clients run ycred, in its directory",
     flags: &["dir"],
-    is_found: |_| false,
-    choice: None,
     setup,
-    unsetup,
-    uses: |_: &Session<'_>| -> Vec<Use> { Vec::new() },
-    check: None,
-    locks: |_| Vec::new(),
+    selects,
+    by_form,
+    ..Client::PLAIN
 };
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
@@ -39,10 +37,33 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     Ok(report)
 }
 
-fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let directory = call.path("dir", session)?;
-    let journal = call.editor.journal()?;
-    let is_selected = |entry: &&JournalEntry| directory.as_deref().is_none_or(|only| entry.file.parent() == Some(only));
-    let entries: Vec<JournalEntry> = journal.of_client(CLIENT.name).filter(is_selected).rev().cloned().collect();
-    Ok(values::undo_all(call, &entries, |_, _, _| Ok(Undone::Changed)))
+fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
+    Ok(call.path("dir", session)?.is_none_or(|directory| entry.file.parent() == Some(directory.as_path())))
+}
+
+/// Without a journal, removes the links to ycred that no known configuration names.
+fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let mut directories: Vec<PathBuf> = call.path("dir", session)?.into_iter().collect();
+    if directories.is_empty() {
+        let ycred = program::running(session)?;
+        directories.extend(Path::new(&ycred.path).parent().map(PathBuf::from));
+        directories.extend(session.places.home.iter().map(|home| home.join(".local/bin")));
+        directories.extend(keyring::directory(session));
+        directories.dedup();
+    }
+    let is_name = |name: &str| {
+        let is_hook = |hook: &&str| name == *hook || name.strip_prefix(*hook).is_some_and(|rest| rest.starts_with('-'));
+        name == keyring::NAME || (call.links)().iter().any(is_hook)
+    };
+    let mut report = Report::default();
+    for directory in directories {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut links: Vec<PathBuf> =
+            entries.filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_name)).collect();
+        links.sort();
+        for link in links {
+            report.changes.extend(undo::unlink_by_form(call, &link, session)?);
+        }
+    }
+    Ok(report)
 }

@@ -51,10 +51,21 @@ pub fn chosen_or_only(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Cho
 /// # Errors
 /// Usage (2): neither exists.
 pub fn chosen_or_default(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
-    if call.profile_argument()?.is_none() && find::by_name("default", session.places)?.is_some() {
-        return Chosen::load("default".to_owned(), session);
+    match call.profile_argument()? {
+        Some(argument) => Chosen::load(argument, session),
+        None => default_or_only(session),
     }
-    chosen_or_only(call, session)
+}
+
+/// Returns the default profile, else the only one.
+///
+/// # Errors
+/// Usage (2): neither exists.
+pub fn default_or_only(session: &Session<'_>) -> Result<Chosen> {
+    match find::by_name("default", session.places)? {
+        Some(_) => Chosen::load("default".to_owned(), session),
+        None => Chosen::load(only(session)?, session),
+    }
 }
 
 /// Returns the name of the only profile, the one that also serves if none is named and there is no default.

@@ -29,6 +29,14 @@ pub fn ycred(call: &SetupCall<'_>, session: &Session<'_>) -> Result<YcredPath> {
             false => Err(Error::usage(format!("--command: {path}: not an executable file"))),
         };
     }
+    running(session)
+}
+
+/// Returns the first entry of PATH that is this ycred, else its own path.
+///
+/// # Errors
+/// Usage (2): the path cannot be found, or is not UTF-8.
+pub fn running(session: &Session<'_>) -> Result<YcredPath> {
     let running = process::executable()
         .ok_or_else(|| Error::usage("cannot find the path of ycred").hint("pass --command PATH"))?;
     let in_path = ["ycred", "kubectl-ycred"].into_iter().find_map(|name| {
@@ -61,6 +69,11 @@ pub fn find(name: &str, session: &Session<'_>) -> Option<PathBuf> {
     directories(session).map(|directory| directory.join(name)).find(|path| is_program(path))
 }
 
+/// Finds a symbolic link in PATH, also one that leads nowhere.
+pub fn find_link(name: &str, session: &Session<'_>) -> Option<PathBuf> {
+    directories(session).map(|directory| directory.join(name)).find(|path| path.is_symlink())
+}
+
 /// Returns true if one of these programs is in PATH.
 pub fn is_any_found(names: &[&str], session: &Session<'_>) -> bool {
     names.iter().any(|name| find(name, session).is_some())
@@ -77,6 +90,11 @@ pub fn is_writable(directory: &Path) -> bool {
         let is_own = files::is_own(&metadata) && mode & 0o200 != 0;
         metadata.is_dir() && (is_own || mode & 0o002 != 0 || process::effective_uid() == 0)
     })
+}
+
+/// Returns true if a path leads to this ycred.
+pub fn is_running(path: &Path) -> bool {
+    process::executable().is_some_and(|running| is_same(path, &running))
 }
 
 /// Returns true if both paths lead to one file.

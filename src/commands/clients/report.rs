@@ -7,6 +7,9 @@ use serde_json::json;
 
 use crate::base::error::{Error, clean};
 use crate::edit::diff;
+use crate::edit::journal::{JournalEntry, Step, What, follow};
+use crate::edit::splice::Format;
+use crate::edit::tree::TreeNode;
 
 /// The report about one client.
 #[derive(Default)]
@@ -14,8 +17,24 @@ pub struct Report {
     pub changes: Vec<ChangeReport>,
     /// Lines for the user that do not belong to one change.
     pub notes: Vec<String>,
-    /// Why a part was not done, although the rest was.
-    pub failure: Option<Error>,
+    /// What the user must add to files, because ycred does not edit them.
+    pub pastes: Vec<Paste>,
+    /// Why parts were not done, although the rest was.
+    pub failures: Vec<Error>,
+}
+
+/// Text for the user to add to a file.
+pub struct Paste {
+    pub file: String,
+    /// The section of the file, if it has one already.
+    pub under: Option<String>,
+    pub text: String,
+}
+
+impl Paste {
+    pub fn new(file: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { file: file.into(), under: None, text: text.into() }
+    }
 }
 
 /// A place in a file, changed or not.
@@ -52,14 +71,27 @@ impl ChangeReport {
 
 impl Report {
     pub fn failed(error: Error) -> Self {
-        Self { failure: Some(error), ..Self::default() }
+        Self { failures: vec![error], ..Self::default() }
     }
 
-    /// Adds another report. The first failure stays.
+    /// Adds another report.
     pub fn add(&mut self, other: Self) {
         self.changes.extend(other.changes);
         self.notes.extend(other.notes);
-        self.failure = self.failure.take().or(other.failure);
+        self.pastes.extend(other.pastes);
+        self.failures.extend(other.failures);
+    }
+
+    /// Returns one error for all failures. It names each of them; the report has them with their hints.
+    pub fn failure(&self) -> Option<Error> {
+        let (first, others) = self.failures.split_first()?;
+        if others.is_empty() {
+            return Some(first.clone());
+        }
+        let reasons: Vec<String> = self.failures.iter().map(Error::reason).collect();
+        let error = Error::new(first.kind, reasons.join("; "));
+        let hint = first.hint_text().filter(|hint| others.iter().all(|other| other.hint_text().as_ref() == Some(hint)));
+        Some(error.hint(hint.unwrap_or_else(|| "the report shows how to fix each of them".to_owned())))
     }
 
     /// Returns the report for people. Quiet reports have one line for each change, and nothing else.
@@ -76,8 +108,26 @@ impl Report {
                 let _ = writeln!(text, "{sign}{}{}", &line[..indent].replace('\t', "    "), clean(&line[indent..]));
             }
         }
-        for note in self.notes.iter().filter(|_| !is_quiet) {
+        if is_quiet {
+            return text;
+        }
+        for paste in &self.pastes {
+            let under = paste.under.as_ref().map(|under| format!(" under {under}")).unwrap_or_default();
+            let _ = writeln!(text, "{}", clean(&format!("add to {}{under}:", paste.file)));
+            for line in paste.text.lines() {
+                let _ = writeln!(text, "  {}", clean_line(line));
+            }
+        }
+        for note in &self.notes {
             let _ = writeln!(text, "{}", clean(note));
+        }
+        if self.failures.len() > 1 {
+            for failure in &self.failures {
+                let _ = writeln!(text, "failed: {}", failure.reason());
+                if let Some(hint) = failure.hint_text() {
+                    let _ = writeln!(text, "  {hint}");
+                }
+            }
         }
         text
     }
@@ -97,7 +147,17 @@ impl Report {
             })
             .collect();
         let notes: Vec<String> = self.notes.iter().map(|note| clean(note)).collect();
-        json!({ "version": 1, "dry_run": is_dry_run, "changes": changes, "notes": notes })
+        let paste = |paste: &Paste| {
+            json!({
+                "file": clean(&paste.file), "under": paste.under.as_deref().map(clean), "text": text(&paste.text),
+            })
+        };
+        let pastes: Vec<_> = self.pastes.iter().map(paste).collect();
+        let failure = |error: &Error| json!({ "message": error.reason(), "hint": error.hint_text() });
+        let failures: Vec<_> = self.failures.iter().map(failure).collect();
+        json!({
+            "version": 1, "dry_run": is_dry_run, "changes": changes, "pastes": pastes, "notes": notes, "failures": failures,
+        })
     }
 }
 
@@ -126,6 +186,31 @@ pub fn dedent(raw: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Returns the text of an entry's place, with its name and without arguments of other programs.
+pub fn shown(entry: &JournalEntry, text: &str) -> String {
+    match &entry.what {
+        What::Value { format, path, .. } => {
+            let root = format.parse(text).unwrap_or_else(|_| TreeNode::null());
+            let Some(node) = value_at(&root, path) else { return String::new() };
+            let name = match path.last() {
+                Some(Step::Key(key)) => key.as_str(),
+                _ => "",
+            };
+            let raw = dedent(&text[node.span.clone()]);
+            let is_foreign_command = *format == Format::Ini && !raw.contains("ycred");
+            let raw = if is_foreign_command { without_arguments(&raw) } else { raw };
+            if raw.contains('\n') { raw } else { format!("{name}: {raw}") }
+        }
+        What::Text { ours } if text.contains(ours.as_str()) => ours.clone(),
+        _ => String::new(),
+    }
+}
+
+fn value_at<'a>(root: &'a TreeNode, path: &[Step]) -> Option<&'a TreeNode> {
+    let (pointer, steps) = follow(root, path);
+    root.at(&pointer).filter(|_| steps == path.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,7 +219,7 @@ mod tests {
     fn a_report_shows_only_lines_that_differ() {
         let mut change = ChangeReport::new("kubectl", Path::new("/k"), "user u");
         change.summary = "user u: \u{1b}[1mset up".into();
-        let mut report = Report { changes: vec![change], notes: vec!["note".into()], failure: None };
+        let mut report = Report { changes: vec![change], notes: vec!["note".into()], ..Report::default() };
         assert_eq!(report.text(false), "/k: user u: set up\nnote\n");
         assert_eq!(report.text(true), "");
         report.changes[0].is_changed = true;
@@ -142,5 +227,25 @@ mod tests {
         report.changes[0].after = dedent("a: 1\n      b: 4\n        c: 3");
         assert_eq!(report.text(false), "/k: user u: set up\n- b: 2\n+ b: 4\nnote\n");
         assert_eq!(report.text(true), "/k: user u: set up\n");
+    }
+
+    #[test]
+    fn several_failures_are_all_named() {
+        let mut report = Report::failed(Error::profile("/k: one").hint("do this"));
+        assert_eq!(report.failure().map(|error| error.render()), Some(report.failures[0].render()));
+        report.add(Report::failed(Error::usage("/l: two").hint("do that")));
+        assert_eq!(report.text(false), "failed: /k: one\n  do this\nfailed: /l: two\n  do that\n");
+        let error = report.failure().expect("a failure");
+        assert!(error.kind.exit_code() == 3 && error.render().contains("/k: one; /l: two"), "{}", error.render());
+    }
+
+    #[test]
+    fn text_to_paste_keeps_its_indentation() {
+        let paste = Paste::new("/n", "a:\n  - b\n");
+        let mut report = Report { pastes: vec![paste], ..Report::default() };
+        assert_eq!(report.text(false), "add to /n:\n  a:\n    - b\n");
+        report.pastes[0].under = Some("[x]".into());
+        assert!(report.text(false).starts_with("add to /n under [x]:\n"));
+        assert_eq!(report.json(true)["pastes"][0]["text"], "a:\n  - b");
     }
 }

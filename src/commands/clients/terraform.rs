@@ -9,6 +9,7 @@ use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
+use crate::commands::clients::undo::unlink_by_form;
 use crate::commands::clients::values;
 use crate::edit::change::{EditPlan, OwnerLock};
 use crate::edit::journal::{Exact, JournalEntry, What};
@@ -22,12 +23,11 @@ pub const CLIENT: Client = Client {
     about: "Terraform and OpenTofu ask ycred about private registries",
     flags: &["file", "tofu"],
     is_found: |session| program::is_any_found(&["terraform", "tofu"], session),
-    choice: None,
     setup,
-    unsetup,
+    by_form,
+    names_link,
     uses,
-    check: None,
-    locks: |_| Vec::new(),
+    ..Client::PLAIN
 };
 
 const PREFIX: &str = "terraform-credentials-";
@@ -234,41 +234,42 @@ fn write_block(call: &SetupCall<'_>, path: &Path, is_shared: bool, helper: &str)
     Ok(ChangeReport { is_changed, ..report })
 }
 
-fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let journal = call.editor.journal()?;
-    let (links, texts): (Vec<JournalEntry>, Vec<JournalEntry>) =
-        journal.of_client(CLIENT.name).rev().cloned().partition(|entry| matches!(entry.what, What::Link { .. }));
-    if links.is_empty() && texts.is_empty() {
-        return by_form(call, session);
-    }
-    let unknown = |_: &JournalEntry, _: &str, _: bool| Ok(Undone::Changed);
-    let mut report = values::undo_all(call, &texts, unknown);
-    if report.failure.is_none() {
-        report.add(values::undo_all(call, &links, unknown));
+/// Without a journal, removes the block that setup writes, and the link that it names.
+fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let mut report = Report::default();
+    for place in uses(session) {
+        let is_own_file = place.file.file_name().is_some_and(|name| name == OWN_FILE);
+        let is_changed = RefCell::new(false);
+        call.editor.edit(&place.file, OwnerLock::None, |target, _| {
+            let text = target.text.clone().unwrap_or_default();
+            let rest = text.replacen(&block(&place.label, splice::newline(&text)), "", 1);
+            *is_changed.borrow_mut() = rest != text;
+            let is_removed = is_own_file && rest.trim().is_empty();
+            Ok(EditPlan { after: (!is_removed).then_some(rest), put: Vec::new(), remove: Vec::new() })
+        })?;
+        if !is_changed.into_inner() {
+            continue;
+        }
+        let mut change = ChangeReport::new(CLIENT.name, &place.file, "credentials_helper");
+        (change.is_changed, change.summary) = (true, format!("credentials_helper \"{}\": removed", place.label));
+        report.changes.push(change);
+        for is_tofu in [false, true] {
+            let Ok(directories) = directories(is_tofu, session) else { continue };
+            let link = directories.plugins.join(format!("{PREFIX}{}", place.label));
+            report.changes.extend(unlink_by_form(call, &link, session)?);
+        }
     }
     Ok(report)
 }
 
-/// Without a journal, removes the file of ycred's own if setup has written it.
-fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let mut report = Report::default();
-    for is_tofu in [false, true] {
-        let Ok(directories) = directories(is_tofu, session) else { continue };
-        let path = directories.configuration.join(OWN_FILE);
-        let is_ours =
-            TargetFile::read(&path)?.text.is_some_and(|text| text.starts_with("# Added by `ycred setup terraform`"));
-        if !is_ours {
-            continue;
-        }
-        call.editor
-            .edit(&path, OwnerLock::None, |_, _| Ok(EditPlan { after: None, put: Vec::new(), remove: Vec::new() }))?;
-        let mut change = ChangeReport::new(CLIENT.name, &path, "credentials_helper");
-        change.is_changed = true;
-        change.summary = "credentials_helper: removed the file".to_owned();
-        report.changes.push(change);
-        break;
-    }
-    Ok(report)
+fn names_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
+    let helper = link.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+    // A file of `--file` is known only from the journal.
+    let noted = call.editor.journal().ok().and_then(|journal| {
+        let names = |entry: &&JournalEntry| matches!(&entry.what, What::Text { ours } if ours.contains(helper));
+        journal.of_client(CLIENT.name).find(names).map(|entry| entry.file.clone())
+    });
+    uses(session).into_iter().find(|place| place.label == helper).map(|place| place.file).or(noted)
 }
 
 fn uses(session: &Session<'_>) -> Vec<Use> {

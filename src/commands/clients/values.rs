@@ -1,17 +1,17 @@
-//! Steps that clients share: setting values in one file, creating links, and undoing entries of the journal.
+//! Steps that clients share: setting values in one file, and creating links.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
 use crate::commands::clients::client::SetupCall;
-use crate::commands::clients::report::{ChangeReport, Report, dedent, without_arguments};
+use crate::commands::clients::report::{ChangeReport, shown};
 use crate::edit::change::{EditPlan, OwnerLock, Place};
-use crate::edit::journal::{Exact, Journal, JournalEntry, Step, What, follow};
+use crate::edit::journal::{Exact, Journal, Step, follow};
 use crate::edit::splice::{EditRefusal, Format};
 use crate::edit::target::TargetFile;
 use crate::edit::tree::TreeNode;
-use crate::edit::undo::{Undone, difference, undo};
+use crate::edit::undo::difference;
 
 /// A file to set values in.
 pub struct ConfigFile<'a> {
@@ -116,99 +116,6 @@ fn refused(file: &ConfigFile<'_>, target: &TargetFile, why: &EditRefusal, settin
     }
 }
 
-/// Returns the text of an entry's place, with its name.
-fn shown(entry: &JournalEntry, text: &str) -> String {
-    match &entry.what {
-        What::Value { format, path, .. } => {
-            let root = format.parse(text).unwrap_or_else(|_| TreeNode::null());
-            let Some(node) = find(&root, path) else { return String::new() };
-            let name = match path.last() {
-                Some(Step::Key(key)) => key.as_str(),
-                _ => "",
-            };
-            let raw = dedent(&text[node.span.clone()]);
-            let is_foreign_command = *format == Format::Ini && !raw.contains("ycred");
-            let raw = if is_foreign_command { without_arguments(&raw) } else { raw };
-            if raw.contains('\n') { raw } else { format!("{name}: {raw}") }
-        }
-        What::Text { ours } if text.contains(ours.as_str()) => ours.clone(),
-        _ => String::new(),
-    }
-}
-
-/// Undoes entries of the journal, given from the newest to the oldest. `other` undoes entries that only the client
-/// understands.
-pub fn undo_all(
-    call: &SetupCall<'_>,
-    entries: &[JournalEntry],
-    other: impl Fn(&JournalEntry, &str, bool) -> Result<Undone>,
-) -> Report {
-    let mut report = Report::default();
-    for entry in entries {
-        let undone = match &entry.what {
-            What::Link { .. } => unlink(call, entry),
-            _ => undo_in_file(call, entry, &other),
-        };
-        match undone {
-            Ok(change) => report.changes.push(change),
-            Err(error) => report.add(Report::failed(error)),
-        }
-    }
-    report
-}
-
-fn undo_in_file(
-    call: &SetupCall<'_>,
-    entry: &JournalEntry,
-    other: &impl Fn(&JournalEntry, &str, bool) -> Result<Undone>,
-) -> Result<ChangeReport> {
-    let is_forced = call.is_set("force");
-    let report = RefCell::new(None);
-    let owner = if call.client.name == "git" { OwnerLock::BesideReal("git") } else { OwnerLock::None };
-    let (_, is_changed) = call.editor.edit(&entry.file, owner, |target, journal| {
-        let mut planned = ChangeReport::new(call.client.name, &target.spelled, entry.label.clone());
-        let drop_entry = |text: Option<String>| EditPlan { after: text, put: Vec::new(), remove: vec![entry.clone()] };
-        let (Some(text), Some(entry)) = (&target.text, journal.find(entry)) else {
-            planned.summary = format!("{}: nothing to undo, because the file is gone", entry.label);
-            *report.borrow_mut() = Some(planned);
-            return Ok(drop_entry(target.text.clone()));
-        };
-        let undone = match undo(entry, text, is_forced) {
-            Ok(Undone::Changed) if matches!(entry.what, What::Option { .. }) => other(entry, text, is_forced)?,
-            Ok(undone) => undone,
-            Err(EditRefusal::Syntax(why)) => {
-                return Err(Error::profile(format!("{}:{}: {}", target.spelled.display(), why.line, why.why))
-                    .hint("fix that line, then run the command again"));
-            }
-            Err(_) => Undone::Changed,
-        };
-        let plan = match undone {
-            Undone::Restored(after) => {
-                (planned.before, planned.after) =
-                    (shown(entry, text), shown(entry, after.as_deref().unwrap_or_default()));
-                planned.summary = match after {
-                    Some(_) => format!("{}: restored", entry.label),
-                    None => format!("{}: removed the file, which setup had created", entry.label),
-                };
-                drop_entry(after)
-            }
-            Undone::Absent => {
-                planned.summary = format!("{}: nothing to undo, because ycred is not there any more", entry.label);
-                drop_entry(Some(text.clone()))
-            }
-            Undone::Changed => {
-                let place = format!("{}: {}", target.spelled.display(), entry.label);
-                return Err(Error::profile(format!("{place}: changed since `ycred setup`"))
-                    .hint("to replace it by what was there before setup, pass --force"));
-            }
-        };
-        *report.borrow_mut() = Some(planned);
-        Ok(plan)
-    })?;
-    let report = report.into_inner().ok_or_else(|| Error::internal("the edit made no plan"))?;
-    Ok(ChangeReport { is_changed, ..report })
-}
-
 /// Creates a link to ycred. One that leads to ycred already stays.
 ///
 /// # Errors
@@ -253,13 +160,4 @@ pub fn with_link<T>(
             Err(error)
         }
     }
-}
-
-fn unlink(call: &SetupCall<'_>, entry: &JournalEntry) -> Result<ChangeReport> {
-    let is_changed = call.editor.unlink(entry)?;
-    let mut report = ChangeReport::new(call.client.name, &entry.file, "link");
-    report.is_changed = is_changed;
-    report.summary =
-        if is_changed { "removed the link" } else { "nothing to undo, because the link is gone" }.to_owned();
-    Ok(report)
 }

@@ -1,0 +1,75 @@
+//! The program `keyring`, through which pip and uv ask for passwords: a link to ycred in a directory of its own, which
+//! must come first in PATH.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::error::{Error, Result};
+use crate::commands::clients::client::SetupCall;
+use crate::commands::clients::profiles::{self, Chosen};
+use crate::commands::clients::program;
+use crate::commands::clients::report::Report;
+use crate::commands::clients::undo::unlink_by_form;
+use crate::session::Session;
+
+pub const NAME: &str = "keyring";
+/// The value of the option that makes pip and uv run the program.
+pub const SUBPROCESS: &str = "subprocess";
+
+/// Returns the directory of the link, which contains nothing else.
+pub fn directory(session: &Session<'_>) -> Option<PathBuf> {
+    session.places.home.as_ref().map(|home| home.join(".local/lib/ycred"))
+}
+
+/// Returns where to create the link. Returns `None` if the first `keyring` in PATH is ycred, but not this link.
+///
+/// # Errors
+/// Usage (2): there is no home directory.
+pub fn link_path(session: &Session<'_>) -> Result<Option<PathBuf>> {
+    let directory = directory(session).ok_or_else(|| Error::usage("no home directory").hint("set HOME"))?;
+    let link = directory.join(NAME);
+    let found = program::find(NAME, session);
+    let is_elsewhere = found.is_some_and(|found| found != link && program::is_running(&found));
+    Ok((!is_elsewhere).then_some(link))
+}
+
+/// Returns true if ycred is linked as `keyring`, in PATH or in its own directory.
+pub fn is_linked(session: &Session<'_>) -> bool {
+    let own = directory(session).map(|directory| directory.join(NAME));
+    program::find(NAME, session).into_iter().chain(own).any(|path| program::is_running(&path))
+}
+
+/// Returns the line that puts the directory first in PATH, if it is not.
+pub fn path_note(link: Option<&Path>, session: &Session<'_>) -> Option<String> {
+    let link = link.filter(|link| program::find(NAME, session).as_deref() != Some(link))?;
+    let directory = link.parent()?.display();
+    Some(format!("put {directory} first in PATH, for example in ~/.profile: export PATH=\"{directory}:$PATH\""))
+}
+
+/// Returns the profile that `keyring` uses. Its callers choose no profile, so it is the default one.
+///
+/// # Errors
+/// Usage (2): `--profile` names another profile.
+pub fn chosen(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
+    let chosen = profiles::chosen_or_default(call, session)?;
+    if call.profile_argument()?.is_some() {
+        let default = profiles::default_or_only(session).ok();
+        if default.as_ref().and_then(|default| default.profile.name.as_ref()) != chosen.profile.name.as_ref() {
+            return Err(Error::usage(format!(
+                "{} cannot choose a profile: keyring uses the default one",
+                call.client.name
+            ))
+            .hint(format!("make it the default: ycred use {}", chosen.argument)));
+        }
+    }
+    Ok(chosen)
+}
+
+/// Without a journal, removes the link.
+///
+/// # Errors
+/// As [`unlink_by_form`].
+pub fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let link = directory(session).map(|directory| directory.join(NAME));
+    let removed = link.map(|link| unlink_by_form(call, &link, session)).transpose()?.flatten();
+    Ok(Report { changes: removed.into_iter().collect(), ..Report::default() })
+}

@@ -1,0 +1,196 @@
+//! Undoes what `setup` has configured: by the journal from the newest entry to the oldest, else by the form of what ycred
+//! writes.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use crate::base::error::{Error, Result};
+use crate::commands::clients::client::SetupCall;
+use crate::commands::clients::program;
+use crate::commands::clients::report::{ChangeReport, Report};
+use crate::edit::change::EditPlan;
+use crate::edit::journal::{JournalEntry, What};
+use crate::edit::splice::EditRefusal;
+use crate::edit::undo::{Undone, undo};
+use crate::session::Session;
+
+/// Undoes what the flags of a call for one client select.
+///
+/// # Errors
+/// As [`crate::edit::change::Editor::journal`], and those of the flags.
+pub fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    let journal = call.editor.journal()?;
+    let mut entries = Vec::new();
+    for entry in journal.of_client(call.client.name).rev() {
+        if (call.client.selects)(call, session, entry)? {
+            entries.push(entry.clone());
+        }
+    }
+    if entries.is_empty() {
+        return (call.client.by_form)(call, session);
+    }
+    Ok(undo_entries(&entries, |_| Some(call), session))
+}
+
+/// Undoes everything: each entry of the journal, then what other clients have without a journal, then links that nothing
+/// names.
+///
+/// # Errors
+/// As [`crate::edit::change::Editor::journal`].
+pub fn unsetup_all(calls: &[SetupCall<'_>], session: &Session<'_>) -> Result<Report> {
+    let Some(first) = calls.first() else { return Ok(Report::default()) };
+    let journal = first.editor.journal()?;
+    let entries: Vec<JournalEntry> = journal.entries().iter().rev().cloned().collect();
+    let call_of = |entry: &JournalEntry| calls.iter().find(|call| call.client.name == entry.client);
+    let mut report = undo_entries(&entries, call_of, session);
+    let has_entry = |call: &&SetupCall<'_>| entries.iter().any(|entry| entry.client == call.client.name);
+    for call in calls.iter().filter(|call| !has_entry(call)) {
+        report.add((call.client.by_form)(call, session).unwrap_or_else(Report::failed));
+    }
+    Ok(report)
+}
+
+/// Undoes entries, given from the newest to the oldest: first those in files, then the links that these have named.
+fn undo_entries<'a, 'b: 'a>(
+    entries: &[JournalEntry],
+    call_of: impl Fn(&JournalEntry) -> Option<&'a SetupCall<'b>>,
+    session: &Session<'_>,
+) -> Report {
+    let mut report = Report::default();
+    let is_link = |entry: &&JournalEntry| matches!(entry.what, What::Link { .. });
+    let (links, values): (Vec<&JournalEntry>, Vec<&JournalEntry>) = entries.iter().partition(is_link);
+    for entry in values {
+        let undone = call_of(entry).map_or_else(|| Err(unknown(entry)), |call| undo_in_file(call, entry, session));
+        match undone {
+            Ok(change) => report.changes.push(change),
+            Err(error) => report.add(Report::failed(error)),
+        }
+    }
+    let is_done = report.failures.is_empty();
+    for entry in links {
+        match call_of(entry).map_or_else(|| Err(unknown(entry)), |call| unlink(call, entry, is_done, session)) {
+            Ok(change) => report.changes.extend(change),
+            Err(error) => report.add(Report::failed(error)),
+        }
+    }
+    report
+}
+
+/// Describes an entry of another version of ycred.
+fn unknown(entry: &JournalEntry) -> Error {
+    Error::profile(format!("{}: {}: unknown client {}", entry.file.display(), entry.label, entry.client))
+        .hint("undo it with the version of ycred that has set it up")
+}
+
+fn undo_in_file(call: &SetupCall<'_>, entry: &JournalEntry, session: &Session<'_>) -> Result<ChangeReport> {
+    let is_forced = call.is_set("force");
+    let report = RefCell::new(None);
+    let (_, is_changed) = call.editor.edit(&entry.file, call.client.owner, |target, journal| {
+        let mut planned = ChangeReport::new(call.client.name, &target.spelled, entry.label.clone());
+        let drop_entry = |text: Option<String>| EditPlan { after: text, put: Vec::new(), remove: vec![entry.clone()] };
+        let (Some(text), Some(entry)) = (&target.text, journal.find(entry)) else {
+            planned.summary = format!("{}: nothing to undo, because the file is gone", entry.label);
+            *report.borrow_mut() = Some(planned);
+            return Ok(drop_entry(target.text.clone()));
+        };
+        let undone = match undo(entry, text, is_forced) {
+            Ok(Undone::Changed) if matches!(entry.what, What::Option { .. }) => {
+                (call.client.undo_option)(session, entry, text, is_forced)?
+            }
+            Ok(undone) => undone,
+            Err(why) => return Err(cannot_undo(&target.spelled, entry, &why)),
+        };
+        let plan = match undone {
+            Undone::Restored(after) => {
+                let shown = |text: &str| (call.client.shown)(entry, text);
+                (planned.before, planned.after) = (shown(text), shown(after.as_deref().unwrap_or_default()));
+                planned.summary = match after {
+                    Some(_) => format!("{}: restored", entry.label),
+                    None => format!("{}: removed the file, which setup had created", entry.label),
+                };
+                drop_entry(after)
+            }
+            Undone::Absent => {
+                planned.summary = format!("{}: nothing to undo, because ycred is not there any more", entry.label);
+                drop_entry(Some(text.clone()))
+            }
+            Undone::Changed => {
+                let place = format!("{}: {}", target.spelled.display(), entry.label);
+                return Err(Error::profile(format!("{place}: changed since `ycred setup`"))
+                    .hint("to replace it by what was there before setup, pass --force"));
+            }
+        };
+        *report.borrow_mut() = Some(planned);
+        Ok(plan)
+    })?;
+    let report = report.into_inner().ok_or_else(|| Error::internal("the edit made no plan"))?;
+    Ok(ChangeReport { is_changed, ..report })
+}
+
+fn cannot_undo(path: &Path, entry: &JournalEntry, why: &EditRefusal) -> Error {
+    let path = path.display();
+    match why {
+        EditRefusal::Syntax(error) => Error::profile(format!("{path}:{}: {}", error.line, error.why))
+            .hint("fix that line, then run the command again"),
+        _ => Error::profile(format!("{path}: {}: cannot be restored without changing other parts", entry.label))
+            .hint("edit the file yourself: remove what names ycred"),
+    }
+}
+
+/// Removes a link that setup has created. One that a configuration file still names stays: `is_done` tells that this is
+/// not because that file could not be restored.
+fn unlink(
+    call: &SetupCall<'_>,
+    entry: &JournalEntry,
+    is_done: bool,
+    session: &Session<'_>,
+) -> Result<Option<ChangeReport>> {
+    // A dry run has restored no file.
+    let is_pretended = call.editor.is_dry_run && !call.client.is_pasted;
+    if !is_pretended
+        && !call.is_set("force")
+        && let Some(file) = name_of(call, &entry.file, session)
+    {
+        // Then another error has been reported, or the flags select only some of the places that need the link.
+        if !is_done || call.is_partial() {
+            return Ok(None);
+        }
+        let hint = "remove what names it from that file, then run the command again";
+        return Err(Error::profile(format!("{}: needed by {file}", entry.file.display())).hint(hint));
+    }
+    let is_changed = call.editor.unlink(entry)?;
+    let mut report = ChangeReport::new(call.client.name, &entry.file, "link");
+    report.is_changed = is_changed;
+    report.summary =
+        if is_changed { "removed the link" } else { "nothing to undo, because the link is gone or still needed" }
+            .to_owned();
+    Ok(Some(report))
+}
+
+/// Returns the configuration file that names a link, for people.
+fn name_of(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) -> Option<String> {
+    let mut clients = call.clients.iter();
+    clients.find_map(|client| (client.names_link)(call, session, link)).map(|file| file.display().to_string())
+}
+
+/// Without a journal, removes a link to ycred that no known configuration names. A link that a package may have
+/// installed stays: it has the plain name of a hook and is outside the home directory.
+///
+/// # Errors
+/// Profile (3): the link cannot be removed.
+pub fn unlink_by_form(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) -> Result<Option<ChangeReport>> {
+    let is_ours = std::fs::read_link(link).is_ok_and(|target| {
+        let is_gone = !link.exists();
+        target.file_name().is_some_and(|name| name == "ycred") && is_gone || program::is_running(link)
+    });
+    let is_in_home = session.places.home.as_ref().is_some_and(|home| link.starts_with(home));
+    let has_plain_name = (call.links)().iter().any(|name| link.file_name().is_some_and(|file| file == *name));
+    let is_noted = call.editor.journal()?.entries().iter().any(|entry| entry.file == *link);
+    if !is_ours || is_noted || has_plain_name && !is_in_home || name_of(call, link, session).is_some() {
+        return Ok(None);
+    }
+    call.editor.remove_link(link)?;
+    let mut report = ChangeReport::new(call.client.name, link, "link");
+    (report.is_changed, report.summary) = (true, "removed the link".to_owned());
+    Ok(Some(report))
+}
