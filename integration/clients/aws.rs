@@ -241,5 +241,15 @@ fn the_aws_cli_gets_a_key_through_what_setup_wrote_and_the_file_comes_back() {
     workspace.prints_no_secret(aws(&workspace, &python, &copy).run().succeeds());
     workspace.assert_one_key();
     sandbox.ycred(["unsetup", "--all"]).run().succeeds();
-    assert_eq!(std::fs::read_to_string(path).expect("the file"), text);
+    assert_eq!(std::fs::read_to_string(&path).expect("the file"), text);
+    // The AWS CLI edits its file between setup and unsetup.
+    sandbox.ycred(["setup", "aws", "-p", "prod"]).run().succeeds();
+    let set = |name: &str, value: &str, profile: &str| {
+        aws(&workspace, &python, &["configure", "set", name, value, "--profile", profile]).run().succeeds();
+    };
+    set("output", "json", "yc");
+    set("region", "eu-west-1", "other");
+    sandbox.ycred(["unsetup", "--all"]).run().succeeds();
+    let left = std::fs::read_to_string(&path).expect("the file");
+    assert_eq!(left, format!("{text}output = json\n[profile other]\nregion = eu-west-1\n"));
 }

@@ -198,3 +198,26 @@ fn cargo_shows_the_rejection_of_a_key() {
     );
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
+
+#[test]
+fn cargo_gets_a_token_through_the_line_of_setup() {
+    let bench = Bench::new(r#"["YCRED", "-p", "prod"]"#, true);
+    let sandbox = &bench.world.sandbox;
+    sandbox.link("ycred");
+    let path = sandbox.path("home/.cargo/config.toml");
+    let text = fs::read_to_string(&path).expect("the configuration");
+    let text: String =
+        text.lines().filter(|line| !line.starts_with("credential-provider")).map(|line| format!("{line}\n")).collect();
+    fs::write(&path, &text).expect("written");
+    bench.cargo(&["fetch"]).run().fails();
+    let report = sandbox.ycred(["setup", "cargo", "-p", "prod", "--json"]).run().succeeds().stderr_is_empty();
+    let report: Value = serde_json::from_str(&report.stdout).expect("JSON");
+    let paste = &report["pastes"][0];
+    assert_eq!((&paste["file"], &paste["under"]), (&path.display().to_string().into(), &"[registries.yc]".into()));
+    let header = "[registries.yc]\n";
+    fs::write(&path, text.replace(header, &format!("{header}{}\n", paste["text"].as_str().expect("text"))))
+        .expect("written");
+    let run = bench.cargo(&["fetch", "--quiet"]).run().succeeds().stderr_is_empty();
+    bench.assert_only_token_sent(&run);
+    assert_eq!(runs_of(&bench.runs), 0, "the provider is ycred itself");
+}

@@ -345,3 +345,32 @@ fn docker_gets_a_token_through_what_setup_wrote_and_the_configuration_comes_back
     assert_eq!(std::fs::read_to_string(sandbox.path("home/.docker/config.json")).expect("the file"), text);
     assert!(!sandbox.path("bin/docker-credential-ycred-prod").exists());
 }
+
+#[test]
+fn docker_pulls_through_what_setup_wrote_and_after_a_logout_only_ours_goes() {
+    let Some(mut bench) = Bench::without_profile(true) else { return };
+    let host = bench.host();
+    std::fs::remove_file(bench.world.sandbox.path("bin/docker-credential-ycred-prod")).expect("the wrapper");
+    bench.world.sandbox.link("ycred");
+    let daemon = Daemon::start(&mut bench.world.sandbox);
+    let sandbox = &bench.world.sandbox;
+    let config = json!({
+        "auths": {"other.example": {"auth": "bWU6cGFzcw=="}, "gone.example": {"auth": "bWU6cGFzcw=="}},
+        "credHelpers": {&host: "yc", "gcr.io": "gcloud"}, "psFormat": "table {{.ID}}",
+    });
+    let path = sandbox.file("home/.docker/config.json", config.to_string());
+    sandbox.ycred(["setup", "docker", "-p", "prod"]).run().succeeds().stderr_is_empty();
+    bench.docker(&["pull", &format!("{host}/team/image")]).run().succeeds().stderr_is_empty();
+    let pulled = daemon.requests("/images/create");
+    let sent: Value = serde_json::from_slice(&unbase64(pulled[0].header("x-registry-auth"))).expect("a JSON header");
+    assert_eq!(sent, json!({"username": "iam", "password": bench.world.last_token(), "serveraddress": host}));
+    // docker rewrites the whole file.
+    bench.docker(&["logout", "gone.example"]).run().succeeds();
+    let rewritten = std::fs::read_to_string(&path).expect("the file");
+    assert!(rewritten.contains("ycred-prod") && !rewritten.contains("gone.example"), "{rewritten}");
+    sandbox.ycred(["unsetup", "docker"]).run().succeeds();
+    let left: Value = serde_json::from_str(&std::fs::read_to_string(&path).expect("the file")).expect("JSON");
+    let mut expected = config;
+    expected["auths"].as_object_mut().expect("an object").remove("gone.example");
+    assert_eq!(left, expected, "only ycred's values go");
+}

@@ -133,3 +133,39 @@ fn a_rejected_key_fails_the_installation_after_one_iam_request() {
         assert_eq!(bench.world.requests(), 1, "IAM requests");
     }
 }
+
+#[test]
+fn pnpm_gets_a_token_through_the_link_and_the_line_of_setup() {
+    for version in PNPM {
+        let Some(bench) = Bench::new(version) else { return };
+        let sandbox = &bench.world.sandbox;
+        sandbox.link("ycred");
+        bench.world.profile_for("default", &[bench.registry.host()]);
+        let npmrc = fs::read_to_string(sandbox.path("home/.npmrc")).expect("the configuration");
+        let npmrc = npmrc.lines().filter(|line| !line.contains("tokenHelper")).map(|line| format!("{line}\n"));
+        let npmrc: String = npmrc.collect();
+        fs::remove_file(sandbox.path("bin/ycred-pnpm")).expect("the link");
+        sandbox.file("home/.npmrc", &npmrc);
+        bench.install().run().fails();
+        let report = sandbox.ycred(["setup", "pnpm", "--json"]).run().succeeds().stderr_is_empty();
+        let report: serde_json::Value = serde_json::from_str(&report.stdout).expect("JSON");
+        assert_eq!(report["pastes"][0]["file"], sandbox.path("home/.npmrc").display().to_string());
+        let line = report["pastes"][0]["text"].as_str().expect("text");
+        sandbox.file("home/.npmrc", format!("{npmrc}{line}\n"));
+        let run = bench.install().run().succeeds();
+        bench.assert_installed(&run);
+        // npm rewrites the file: the line and so the link stay.
+        sandbox.call("npm", ["config", "set", "fund=false", "--location=user"]).run().succeeds();
+        let rewritten = fs::read_to_string(sandbox.path("home/.npmrc")).expect("the file");
+        assert!(rewritten.contains("fund=false") && rewritten.contains("tokenHelper"), "{rewritten}");
+        sandbox.ycred(["unsetup", "--all"]).run().exits(3).stderr_has("ycred-pnpm: needed by");
+        sandbox
+            .call("npm", ["config", "delete", line.split('=').next().expect("a key"), "--location=user"])
+            .run()
+            .succeeds();
+        sandbox.ycred(["unsetup", "--all"]).run().succeeds();
+        let left = fs::read_to_string(sandbox.path("home/.npmrc")).expect("the file");
+        assert!(left.contains("fund=false") && !left.contains("tokenHelper"), "{left}");
+        assert!(!sandbox.path("bin/ycred-pnpm").is_symlink());
+    }
+}

@@ -207,3 +207,30 @@ fn podman_and_buildah_log_in_and_out_and_store_nothing() {
         assert_eq!(bench.world.requests(), 1, "IAM requests");
     }
 }
+
+#[test]
+fn podman_and_buildah_get_a_token_through_what_setup_wrote_and_the_configuration_comes_back() {
+    for tool in [PODMAN, BUILDAH] {
+        let Some(bench) = Bench::new(tool) else { return };
+        let sandbox = &bench.world.sandbox;
+        let tokens = token_server(&bench.authority, Gate::of(&bench.world));
+        let Some(registry) = Registry::start(sandbox, &bench.authority, &tokens) else { return };
+        let host = &registry.host;
+        bench.world.profile_for("prod", std::slice::from_ref(host));
+        sandbox.link("ycred");
+        fs::remove_file(sandbox.path("bin/docker-credential-ycred")).expect("the wrapper");
+        let text = format!("{{\n  \"credHelpers\": {{ \"{host}\": \"yc\" }}\n}}\n");
+        let path = sandbox.file("home/.docker/config.json", &text);
+        bench.build(host);
+        bench.call(&["push", "--quiet", &image(host)]).run().fails();
+        let run = sandbox.ycred(["setup", "docker", "-p", "prod"]).run().succeeds().stderr_is_empty();
+        run.stdout_has("docker-credential-ycred-prod: linked to");
+        bench.call(&["push", "--quiet", &image(host)]).run().succeeds().stderr_is_empty();
+        bench.call(&["rmi", &image(host)]).run().succeeds();
+        bench.pull(host).succeeds().stderr_is_empty();
+        assert_eq!(bench.world.requests(), 1, "IAM requests");
+        sandbox.ycred(["unsetup", "--all"]).run().succeeds();
+        assert_eq!(fs::read_to_string(path).expect("the file"), text);
+        assert!(!sandbox.path("bin/docker-credential-ycred-prod").is_symlink());
+    }
+}

@@ -230,3 +230,72 @@ fn the_real_keyring_stores_and_returns_passwords_of_unlisted_hosts() {
     by_name(&["keyring", "-p", "gone", "set", "https://other.example/", "me"]).stdin("hunter23\n").run().succeeds();
     by_name(&["-p", "gone", "keyring", "get", "https://other.example/", "me"]).run().succeeds().stdout_is("hunter23\n");
 }
+
+#[test]
+fn pip_gets_a_token_through_what_setup_wrote_and_the_file_comes_back() {
+    for version in [PIP_23, PIP_26] {
+        let Some(bench) = Bench::new(version, true) else { return };
+        let sandbox = &bench.world.sandbox;
+        fs::remove_file(sandbox.path("bin/keyring")).expect("the wrapper");
+        sandbox.link("ycred");
+        let text = "# mine\n[global]\nretries = 0\n";
+        let path = sandbox.file("home/.config/pip/pip.conf", text);
+        let directory = sandbox.path("home/.local/lib/ycred");
+        let search = format!("{}:{}:/usr/bin:/bin", directory.display(), sandbox.path("bin").display());
+        let pip = |arguments: &[&str]| sandbox.call(bench.bin.join("pip"), arguments).env("PATH", &search);
+        let (url, ca) = (bench.url("iam@"), bench.ca.display().to_string());
+        let install = || {
+            let options = ["install", "--quiet", "--no-deps", "--no-cache-dir", "--disable-pip-version-check"];
+            let more = ["--no-input", "--target=site", "--index-url", &url, "--cert", &ca, "tiny"];
+            pip(&[&options[..], &more].concat())
+        };
+        install().run().fails();
+        sandbox.ycred(["setup", "pip"]).run().succeeds().stderr_is_empty().stdout_has("export PATH=");
+        // The file is the one that pip edits.
+        let listed = pip(&["config", "debug"]).run().succeeds();
+        assert!(listed.stdout.contains(&format!("{}, exists: True", path.display())), "{listed}");
+        install().run().succeeds();
+        assert!(sandbox.path("work/site/tiny.py").exists());
+        assert!(bench.index.authorizations().contains(&basic_value("iam", &bench.world.last_token())));
+        // pip rewrites its file, without comments.
+        pip(&["config", "set", "global.timeout", "7"]).run().succeeds();
+        let rewritten = fs::read_to_string(&path).expect("the file");
+        sandbox.ycred(["unsetup", "--all"]).run().succeeds();
+        let restored = fs::read_to_string(&path).expect("the file");
+        assert_eq!(restored, rewritten.replace("keyring-provider = subprocess\n", ""), "only ycred's line goes");
+        assert!(restored.contains("timeout = 7") && !directory.join("keyring").is_symlink());
+        fs::write(&path, text).expect("written");
+        sandbox.ycred(["setup", "pip"]).run().succeeds();
+        sandbox.ycred(["unsetup", "pip"]).run().succeeds();
+        assert_eq!(fs::read_to_string(&path).expect("the file"), text);
+    }
+}
+
+#[test]
+fn uv_gets_a_token_through_the_link_and_the_line_of_setup() {
+    let Some(bench) = Bench::new(UV, true) else { return };
+    let sandbox = &bench.world.sandbox;
+    fs::remove_file(sandbox.path("bin/keyring")).expect("the wrapper");
+    sandbox.link("ycred");
+    let report = sandbox.ycred(["setup", "uv", "--json"]).run().succeeds().stderr_is_empty();
+    let report: serde_json::Value = serde_json::from_str(&report.stdout).expect("JSON");
+    let paste = &report["pastes"][0];
+    assert_eq!(paste["file"], sandbox.path("home/.config/uv/uv.toml").display().to_string());
+    let directory = sandbox.path("home/.local/lib/ycred");
+    let search = format!("{}:{}:/usr/bin:/bin", directory.display(), sandbox.path("bin").display());
+    let python = bench.bin.join("python").display().to_string();
+    let install = || {
+        let arguments = ["pip", "install", "--quiet", "--no-deps", "--target=site", "--python", &python, "tiny"];
+        let call = sandbox.call(bench.bin.join("uv"), arguments).env("UV_DEFAULT_INDEX", bench.url("iam@"));
+        call.env("PATH", &search)
+    };
+    install().run().fails();
+    sandbox.file("home/.config/uv/uv.toml", paste["text"].as_str().expect("text"));
+    install().run().succeeds();
+    assert!(sandbox.path("work/site/tiny.py").exists());
+    assert!(bench.index.authorizations().contains(&basic_value("iam", &bench.world.last_token())));
+    let again = sandbox.ycred(["setup", "uv"]).run().succeeds();
+    assert!(!again.stdout.contains("add to"), "{again}");
+    sandbox.ycred(["unsetup", "--all"]).run().succeeds();
+    assert!(!directory.join("keyring").is_symlink());
+}

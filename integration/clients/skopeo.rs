@@ -211,3 +211,34 @@ fn skopeo_logs_in_and_out_stores_nothing_and_keeps_the_cached_token() {
     bench.inspect(&host).succeeds();
     assert_eq!(bench.world.requests(), 1, "IAM requests");
 }
+
+#[test]
+fn skopeo_gets_a_token_through_what_setup_wrote_and_the_configuration_comes_back() {
+    let Some(bench) = Bench::new() else { return };
+    let sandbox = &bench.world.sandbox;
+    let tokens = token_server(&bench.authority, Gate::of(&bench.world));
+    let Some(registry) = Registry::start(sandbox, &bench.authority, &tokens) else { return };
+    bench.world.profile_for("default", std::slice::from_ref(&registry.host));
+    sandbox.link("ycred");
+    fs::remove_file(sandbox.path("bin/docker-credential-ycred")).expect("the wrapper");
+    let text = json!({"auths": {}, "credHelpers": {&registry.host: "yc"}}).to_string();
+    let path = sandbox.file("home/.docker/config.json", &text);
+    let remote = format!("docker://{}/team/image:1", registry.host);
+    let copy = |from: &str, to: &str| bench.skopeo(&["copy", from, to]).run();
+    copy(&bench.image(), &remote).fails();
+    // The host has yc's helper, so it needs no flag.
+    sandbox
+        .ycred(["setup", "docker"])
+        .run()
+        .succeeds()
+        .stderr_is_empty()
+        .stdout_has(&format!("{}: yc →", registry.host));
+    copy(&bench.image(), &remote).succeeds().stderr_is_empty();
+    let back = format!("dir:{}", sandbox.path("tmp/back").display());
+    copy(&remote, &back).succeeds().stderr_is_empty();
+    assert_eq!(bench.world.requests(), 1, "IAM requests");
+    sandbox.ycred(["unsetup", "--all"]).run().succeeds();
+    assert_eq!(fs::read_to_string(path).expect("the file"), text);
+    assert!(!sandbox.path("bin/docker-credential-ycred").is_symlink());
+    copy(&remote, &back).fails();
+}
