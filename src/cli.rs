@@ -39,6 +39,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Fault> {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::ffi::OsStr;
     #[expect(clippy::disallowed_types, reason = "only this makes a string that is not UTF-8")]

@@ -9,7 +9,6 @@ pub mod find;
 pub mod keys;
 pub mod text;
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,6 +33,7 @@ use crate::sources::login::client::LoginClient;
 use crate::sources::settings::{SettingPlace, Settings};
 use crate::sources::source::{Assignment, Source, SourceInput};
 use crate::sources::{self, Resource, SOURCES, access_key, impersonate, r#static};
+use crate::system;
 
 /// Default of the key `timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -99,7 +99,12 @@ impl Profile {
     /// an error.
     pub fn load(reference: &ProfileRef, environment: &Environment, places: &Places, now: Timestamp) -> Result<Self> {
         match reference {
-            ProfileRef::NameOrPath { by, text } if has_separator(text) => {
+            ProfileRef::NameOrPath { by, text } if system::files::is_path(text) => {
+                if system::files::has_misplaced_colon(text) {
+                    let shown = Path::new(text).display();
+                    return Err(Error::usage(format!("{by}: {shown}: a path with a colon must be absolute"))
+                        .hint("use an absolute path, such as C:\\keys\\prod.toml"));
+                }
                 let path = std::path::absolute(Path::new(text)).map_err(|error| {
                     Error::usage(format!("{by}: cannot make {} absolute", Path::new(text).display())).because(error)
                 })?;
@@ -430,10 +435,6 @@ impl fmt::Display for Profile {
             (None, _) => f.write_str("the environment"),
         }
     }
-}
-
-fn has_separator(text: &OsStr) -> bool {
-    text.as_encoded_bytes().contains(&b'/')
 }
 
 /// The `host[:port]` of an installation. Port 443 is the default and is removed.

@@ -108,9 +108,13 @@ pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitS
         started.and_then(|()| Signals::catch()).map_err(|error| with_code(error_at_start("exec --serve", &error)))?;
     let search = session.environment.get(env::PATH).map(ToOwned::to_owned);
     let launch = Launch { program, arguments, changes, search };
-    let mut command = launch.command();
-    process::end_child_with_parent(&mut command, ParentEnd::Terminate);
-    let mut child = command.spawn().map_err(|error| not_run(&launch.program, launch.search.as_deref(), &error))?;
+    let mut child = launch
+        .command()
+        .and_then(|mut command| {
+            process::end_child_with_parent(&mut command, ParentEnd::Terminate);
+            command.spawn()
+        })
+        .map_err(|error| not_run(&launch.program, launch.search.as_deref(), &error))?;
     drop(launch);
     signals::release_terminal();
     watch(&mut child, &mut signals)
@@ -201,7 +205,7 @@ fn endpoint_changes(port: u16, has_metadata: bool, password: &Secret, environmen
 /// Forwards signals until the child has ended.
 fn watch(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus> {
     loop {
-        match signals.wait()? {
+        match signals.wait(child)? {
             SignalEvent::ChildChanged => {
                 if let Some(status) = child.try_wait()? {
                     return Ok(status);

@@ -1,7 +1,7 @@
 //! Operating system interfaces that std does not have, and all `unsafe` code of the project.
 //!
 //! Code outside of this folder does not depend on the operating system. Each kind of system has a folder here, with the
-//! modules `attributes`, `files`, `process` and `signals`.
+//! modules `access`, `attributes`, `directories`, `files`, `machine`, `process`, `programs`, `signals` and `sockets`.
 #![expect(clippy::disallowed_types, reason = "the only place that knows the operating system")]
 
 pub mod clock;
@@ -10,11 +10,19 @@ pub mod memory;
 pub mod peer;
 pub mod verifier;
 
+#[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
-pub use unix::{URL_OPENERS, attributes, files, machine, process, signals};
+#[cfg(unix)]
+use unix as os;
+#[cfg(windows)]
+use windows as os;
 
-use unix::sockets;
+pub use os::{URL_OPENERS, access, attributes, directories, files, machine, process, programs, signals};
+
+use os::sockets;
 
 /// Whether this build's C library does not use the system's name service, so that `getent` can know more names. In debug
 /// builds always, so that tests cover it.

@@ -184,15 +184,31 @@ fn has_one_subject(source: &str) -> bool {
 }
 
 /// No two types that other files can see (`pub`, `pub(crate)` …) have the same name.
-pub fn name_faults(tree: &Tree) -> Vec<String> {
-    let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
+///
+/// `variants` are folders of which only one is compiled. The same file of two of them may have the same types.
+pub fn name_faults(tree: &Tree, variants: &[&str]) -> Vec<String> {
+    let common_path = |path: &str| {
+        let folder = variants.iter().find(|folder| path.starts_with(&format!("{folder}/")));
+        folder.map(|folder| path[folder.len()..].to_owned())
+    };
+    let mut types: BTreeMap<String, Vec<(&str, usize)>> = BTreeMap::new();
     for file in &tree.files {
         for (name, line) in visible_types(&file.code) {
-            types.entry(name).or_default().push(format!("{}:{line}", file.path));
+            types.entry(name).or_default().push((&*file.path, line));
         }
     }
-    let shared = types.into_iter().filter(|(_, places)| places.len() > 1);
-    shared.map(|(name, places)| format!("{} types are named {name}: {}", places.len(), places.join(", "))).collect()
+    let is_one_interface = |places: &[(&str, usize)]| {
+        let files: BTreeSet<_> = places.iter().map(|(path, _)| path).collect();
+        let common: BTreeSet<_> = files.iter().map(|path| common_path(path)).collect();
+        files.len() == places.len() && common.len() == 1 && !common.contains(&None)
+    };
+    let shared = types.into_iter().filter(|(_, places)| places.len() > 1 && !is_one_interface(places));
+    shared
+        .map(|(name, places)| {
+            let shown: Vec<String> = places.iter().map(|(path, line)| format!("{path}:{line}")).collect();
+            format!("{} types are named {name}: {}", shown.len(), shown.join(", "))
+        })
+        .collect()
 }
 
 fn visible_types(code: &str) -> Vec<(String, usize)> {
@@ -367,7 +383,19 @@ mod tests {
                 "pub(super) type Other = u8; pub trait Third {}\n#[cfg(test)]\nmod tests {\n  pub struct Third;\n}",
             ),
         ];
-        assert_one_fault(&name_faults(&tree(&files)), &["2 types are named Found: a.rs:1, b.rs:2"]);
+        assert_one_fault(&name_faults(&tree(&files), &[]), &["2 types are named Found: a.rs:1, b.rs:2"]);
+    }
+
+    #[test]
+    fn two_variants_of_a_file_can_have_the_same_types() {
+        let variants = ["system/one", "system/two"];
+        let both = [("system/one/a.rs", "pub struct X;"), ("system/two/a.rs", "pub enum X {}")];
+        assert_eq!(name_faults(&tree(&both), &variants), [""; 0]);
+        assert_one_fault(&name_faults(&tree(&both), &[]), &["2 types are named X"]);
+        let elsewhere = [("system/one/a.rs", "pub struct X;"), ("system/two/b.rs", "pub enum X {}")];
+        assert_one_fault(&name_faults(&tree(&elsewhere), &variants), &["2 types are named X"]);
+        let twice = [("system/one/a.rs", "pub struct X;\npub enum X {}")];
+        assert_one_fault(&name_faults(&tree(&twice), &variants), &["2 types are named X"]);
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Environment {
 
     /// Returns the variable's value. `None` if it is unset or empty.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.iter().find(|(key, value)| **key == *name && !value.is_empty()).map(|(_, value)| value.as_ref())
+        self.0.iter().find(|(key, value)| is_same(key, name) && !value.is_empty()).map(|(_, value)| value.as_ref())
     }
 
     /// Returns the variable's value as UTF-8.
@@ -175,6 +175,11 @@ impl Environment {
     pub fn absolute(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
     }
+}
+
+/// Windows ignores the case of names: the variable with the programs is often `Path`.
+fn is_same(key: &OsStr, name: &str) -> bool {
+    if cfg!(windows) { key.eq_ignore_ascii_case(name) } else { *key == *name }
 }
 
 /// The error for a variable with a value that is not UTF-8.
@@ -199,6 +204,12 @@ mod tests {
         assert_eq!(environment().get("A"), Some(OsStr::new("x")));
         assert_eq!(environment().get("EMPTY"), None);
         assert_eq!(environment().get("ABSENT"), None);
+    }
+
+    #[test]
+    fn case_matters_except_on_windows() {
+        let environment = Environment::new([("Path".into(), "x".into())]);
+        assert_eq!(environment.get(PATH).is_some(), cfg!(windows));
     }
 
     #[test]

@@ -118,7 +118,11 @@ impl Error {
         use io::ErrorKind as E;
         let (kind, hint) = match cause.kind() {
             E::PermissionDenied | E::NotADirectory | E::IsADirectory | E::AlreadyExists => {
-                (Kind::Profile, "check the owner and the mode: ls -ld, for the path and each directory above it")
+                let hint = match cfg!(windows) {
+                    true => "check who can access it: icacls, for the path and each directory above it",
+                    false => "check the owner and the mode: ls -ld, for the path and each directory above it",
+                };
+                (Kind::Profile, hint)
             }
             E::ReadOnlyFilesystem => (Kind::Profile, "use a directory on a file system that can be written"),
             // Not from the system, but from ycred itself: there is no such directory.

@@ -15,6 +15,7 @@ use crate::process::launch::Launch;
 use crate::serve::{NO_TOKEN, ServeOptions, serve};
 use crate::session::Session;
 use crate::session::child_environment::changes;
+use crate::system::programs;
 
 pub const COMMAND: Command = Command {
     group: Group::Use,
@@ -57,7 +58,10 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let mut command = call.matches.get_many::<OsString>("command").into_iter().flatten().cloned();
     let program = match command.next() {
         Some(program) => program,
-        None => session.environment.get(env::SHELL).map(ToOwned::to_owned).unwrap_or_else(|| "/bin/sh".into()),
+        None => {
+            let (variable, default) = programs::SHELL;
+            session.environment.get(variable).map_or_else(|| default.into(), ToOwned::to_owned)
+        }
     };
     let arguments = command.collect();
     if call.matches.get_flag("with-token") && !call.matches.get_flag("serve") {

@@ -21,6 +21,7 @@ use crate::profile::find::{self, FoundProfile};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
 use crate::sources::login::client::LoginClient;
+use crate::system::files::is_path;
 use flow::{LoggedIn, LoginOptions};
 
 pub const COMMAND: Command = Command {
@@ -68,7 +69,7 @@ fn hint_to_create(profile_ref: &ProfileRef, session: &Session<'_>) -> Option<Str
             return nothing.then(|| "to create a profile and log in, run `ycred init --login`".to_owned());
         }
     };
-    let is_missing = !name.contains('/')
+    let is_missing = !is_path(name.as_ref())
         && session.places.profile_candidates(name).iter().all(|path| path.symlink_metadata().is_err());
     let has_near_name = || nearest(name, find::names(session.places).iter().map(String::as_str)).is_some();
     (is_missing && !has_near_name())

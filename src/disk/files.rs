@@ -31,7 +31,8 @@ pub fn read_checked(path: &Path, check: impl FnOnce(&Path, &Metadata) -> Result<
     let error_at = |why: String| Error::profile(format!("{}: {why}", path.display()));
     let opened = system::files::open_for_reading(path);
     let mut file = opened.map_err(|error| {
-        error_at(describe(&error)).hint(format!("check the path and its permissions: ls -l {}", path.display()))
+        error_at(describe(&error))
+            .hint(format!("check the path and its permissions: {}", system::access::show_command(path)))
     })?;
     let metadata = file.metadata().map_err(|error| error_at(describe(&error)))?;
     if !metadata.is_file() {
@@ -92,16 +93,9 @@ pub fn list(directory: &Path) -> io::Result<Vec<OsString>> {
 pub fn read_secret(path: &Path, diagnostics: &Diagnostics<'_>) -> Result<Zeroizing<String>> {
     let text = read_text(path)?;
     if let Ok(metadata) = std::fs::metadata(path)
-        && system::files::mode(&metadata) & 0o077 != 0
-        && system::files::is_own(&metadata)
-        // Kubernetes mounts secrets read-only and readable by a group. The user cannot change that.
-        && system::files::mode(&metadata) & 0o200 != 0
+        && let Some((how, fix)) = system::access::reason_for_exposure(path, &metadata, &path.to_string_lossy())
     {
-        let mode = system::files::mode(&metadata);
-        diagnostics.warn(
-            Warning::KeyFileReadable,
-            format!("{path} can be read by others (mode {mode:04o}): chmod 600 {path}", path = path.display()),
-        );
+        diagnostics.warn(Warning::KeyFileReadable, format!("{} can be read by others ({how}): {fix}", path.display()));
     }
     Ok(text)
 }

@@ -137,12 +137,9 @@ fn try_lock_opened(path: &Path, open: fn(&Path) -> io::Result<File>) -> Lock {
 pub(super) fn lock_file(file: &File) -> io::Result<bool> {
     // A signal may interrupt even this call. A file system that reports an interruption every time cannot lock.
     for _ in 0..16 {
-        // The full path avoids std's method of the same name, which clippy.toml bans.
-        match fs2::FileExt::try_lock_exclusive(file) {
-            Ok(()) => return Ok(true),
-            Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Ok(false),
+        match system::files::try_lock_exclusive(file) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            result => return result,
         }
     }
     Err(ErrorKind::Interrupted.into())

@@ -2,16 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use directories::BaseDirs;
-
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::system;
+use crate::system::directories::{SYSTEM_CONFIG, UserDirectories};
 
 const APP: &str = "ycred";
-/// The machine-wide profiles, which are searched after the user's.
-const SYSTEM_CONFIG: &str = "/etc/ycred";
 
 /// The directories for this user on this machine.
 #[derive(Clone, Debug)]
@@ -31,13 +28,7 @@ impl Places {
     /// # Errors
     /// Usage (2): `YCRED_CONFIG_DIR` is relative. A relative `YCRED_CACHE_DIR` only turns the cache off.
     pub fn of(environment: &Environment) -> Result<Self> {
-        // `directories` uses HOME, and the password database without it. A relative HOME would put files into the
-        // current directory, so it is rejected here.
-        let base = if environment.get("HOME").is_some_and(|home| Path::new(home).is_relative()) {
-            None
-        } else {
-            BaseDirs::new()
-        };
+        let base = UserDirectories::find(environment);
         let base = base.as_ref();
         let config = match directory_in(environment, env::YCRED_CONFIG_DIR) {
             Some(Err(why)) => return Err(Error::usage(why).hint("set it to an absolute path, or unset it")),
@@ -46,7 +37,7 @@ impl Places {
             None => environment
                 .absolute(env::XDG_CONFIG_HOME)
                 .map(|directory| directory.join(APP))
-                .or_else(|| base.map(|base| system::files::config_directory(base, APP))),
+                .or_else(|| base.map(|base| base.config(APP))),
         };
         let run = || (system::process::effective_uid() == 0).then(|| Path::new("/run").join(APP));
         let service = |variable: &str| first_of(environment, variable);
@@ -60,7 +51,7 @@ impl Places {
                 .absolute(env::XDG_CACHE_HOME)
                 .map(|directory| directory.join(APP))
                 .or_else(|| {
-                    let directory = base.map(|base| base.cache_dir().join(APP))?;
+                    let directory = base.map(|base| base.cache().join(APP))?;
                     let has_next = environment.get(env::CACHE_DIRECTORY).is_some() || has_no_real_home(environment);
                     usable(directory, has_next)
                 })
@@ -75,13 +66,13 @@ impl Places {
                 .map(|directory| directory.join(APP))
                 .or_else(|| {
                     let base = base?;
-                    let directory = base.state_dir().unwrap_or_else(|| base.data_local_dir()).join(APP);
+                    let directory = base.state().join(APP);
                     usable(directory, environment.get(env::STATE_DIRECTORY).is_some())
                 })
                 .or_else(|| service(env::STATE_DIRECTORY))
                 .ok_or_else(|| missing(env::YCRED_STATE_DIR)),
         };
-        Ok(Self { config, cache, state, home: base.map(|base| base.home_dir().to_owned()) })
+        Ok(Self { config, cache, state, home: base.map(|base| base.home().to_owned()) })
     }
 
     /// Returns no directories at all.
@@ -97,7 +88,7 @@ impl Places {
 
     /// Returns the directories of profiles, in search order.
     pub fn profile_directories(&self) -> impl Iterator<Item = &Path> {
-        self.config.as_deref().into_iter().chain([Path::new(SYSTEM_CONFIG)])
+        self.config.as_deref().into_iter().chain(SYSTEM_CONFIG.map(Path::new))
     }
 }
 

@@ -26,7 +26,7 @@ pub fn try_directory(directory: &Path) -> io::Result<bool> {
     let tried = (|| {
         let mut file = system::files::create_private(&first)?;
         file.write_all(&vec![b' '; SIZE])?;
-        fs::rename(&first, &second)?;
+        system::files::rename(&first, &second, false)?;
         let other = system::files::open_own_for_writing(&second)?;
         // The second lock must fail, because the first one is held.
         Ok(matches!((lock_file(&file), lock_file(&other)), (Ok(true), Ok(false))))

@@ -23,6 +23,11 @@ use crate::system;
 pub const PROGRAM: &str = "ycred";
 /// The first part of the names of temporary files.
 const TEMPORARY: &str = ".ycred-install-";
+/// The name of its file.
+fn program() -> String {
+    system::programs::own_file_name(PROGRAM)
+}
+
 const PROGRAM_MODE: u32 = 0o755;
 const CONFIGURATION_MODE: u32 = 0o600;
 
@@ -56,7 +61,7 @@ impl<'a> InstallTarget<'a> {
     pub fn install_program(&self, links: &[&str]) -> Result<bool> {
         let mut source = system::process::open_program()
             .map_err(|error| Error::internal("cannot read this program").because(describe(&error)))?;
-        let mut is_changed = self.put(PROGRAM.as_ref(), &mut source, PROGRAM_MODE)?;
+        let mut is_changed = self.put(program().as_ref(), &mut source, PROGRAM_MODE)?;
         for link in links {
             is_changed |= self.put_link(link)?;
         }
@@ -101,7 +106,7 @@ impl<'a> InstallTarget<'a> {
             file.sync_all()?;
             // Closed before the rename: a program that is open for writing cannot be run.
             drop(file);
-            fs::rename(&temporary, &path)?;
+            system::files::rename(&temporary, &path, true)?;
             Ok(true)
         })();
         written.map_err(|error| self.give_up(&temporary, &path, &error))
@@ -109,13 +114,15 @@ impl<'a> InstallTarget<'a> {
 
     /// Creates a relative link to the program, in place of whatever has this name.
     fn put_link(&self, name: &str) -> Result<bool> {
-        let path = self.directory.join(name);
-        if fs::read_link(&path).is_ok_and(|target| target == Path::new(PROGRAM)) {
+        let (path, program) = (self.directory.join(system::programs::own_file_name(name)), program());
+        if system::files::leads_to(&path, program.as_ref()) {
             return Ok(false);
         }
         let temporary = self.temporary();
-        let linked = system::files::create_link(Path::new(PROGRAM), &temporary);
-        linked.and_then(|()| fs::rename(&temporary, &path)).map_err(|error| self.give_up(&temporary, &path, &error))?;
+        let linked = system::files::create_link(program.as_ref(), &temporary);
+        linked
+            .and_then(|()| system::files::rename(&temporary, &path, true))
+            .map_err(|error| self.give_up(&temporary, &path, &error))?;
         Ok(true)
     }
 
@@ -167,9 +174,9 @@ fn lock(directory: &Path, deadline: &Deadline, clock: &dyn Clock) -> Result<Opti
     // A file system or a platform may not be able to lock, or even to open, a directory. Two installations at once then
     // still replace each file atomically.
     let Ok(file) = File::open(directory) else { return Ok(None) };
-    let result = store::poll(deadline, clock, || match fs2::FileExt::try_lock_exclusive(&file) {
-        Ok(()) => Some(true),
-        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => None,
+    let result = store::poll(deadline, clock, || match system::files::try_lock_exclusive(&file) {
+        Ok(true) => Some(true),
+        Ok(false) => None,
         Err(error) if error.kind() == ErrorKind::Interrupted => None,
         Err(_) => Some(false),
     });

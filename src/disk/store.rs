@@ -74,7 +74,10 @@ pub fn read(path: &Path) -> io::Result<FileState> {
 /// The directory belongs to another user. The message names the owner.
 pub fn refuse_foreign_directory(directory: &Path) -> io::Result<()> {
     match fs::metadata(directory) {
-        Ok(metadata) => refuse_foreign(directory, &metadata),
+        Ok(metadata) => {
+            refuse_foreign(directory, &metadata)?;
+            system::access::refuse_open_directory(directory)
+        }
         Err(_) => Ok(()),
     }
 }
@@ -109,7 +112,7 @@ pub fn replace(path: &Path, content: &[u8], is_durable: bool) -> io::Result<()> 
 
 fn put_in_place(temporary: &Path, path: &Path, is_durable: bool) -> io::Result<()> {
     set_aside_if_foreign(path)?;
-    fs::rename(temporary, path)?;
+    system::files::rename(temporary, path, is_durable)?;
     if is_durable && let Some(directory) = path.parent() {
         // Makes the new name durable too. Not every file system supports this.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
@@ -180,9 +183,9 @@ fn set_aside_if_foreign(path: &Path) -> io::Result<()> {
             aside.push(name);
             // A fixed name replaces the last such object, so they do not fill the disk. If that one cannot be replaced
             // (a directory), take a new name.
-            fs::rename(path, directory.join(&aside)).or_else(|_| {
+            system::files::rename(path, &directory.join(&aside), false).or_else(|_| {
                 aside.push(random::id());
-                fs::rename(path, directory.join(&aside))
+                system::files::rename(path, &directory.join(&aside), false)
             })
         }
         _ => Ok(()),
@@ -219,7 +222,7 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
             if system::files::mode(&metadata) & 0o077 != 0 {
                 system::files::make_directory_private(directory)?;
             }
-            return Ok(());
+            return system::access::refuse_open_directory(directory);
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -386,9 +389,11 @@ pub fn write_config(path: &Path, content: &[u8], overwrite: bool) -> io::Result<
     }
     if overwrite {
         let temporary = target.with_file_name(format!(".ycred-{TEMPORARY}{}", random::id()));
-        return write_new(&temporary, content, true).and_then(|()| fs::rename(&temporary, &target)).inspect_err(|_| {
-            let _ = fs::remove_file(&temporary);
-        });
+        return write_new(&temporary, content, true)
+            .and_then(|()| system::files::rename(&temporary, &target, true))
+            .inspect_err(|_| {
+                let _ = fs::remove_file(&temporary);
+            });
     }
     // hard_link fails if the name is taken. So no existing file is lost in a race, and no profile is incomplete.
     let temporary = target.with_file_name(format!(".ycred-{TEMPORARY}{}", random::id()));
@@ -432,12 +437,15 @@ pub fn rename_new(path: &Path, new: &Path) -> io::Result<()> {
 /// The file cannot be written. The old one is then still there.
 pub fn replace_name(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_file_name(format!(".ycred-{TEMPORARY}{}", random::id()));
-    write_new(&temporary, content, true).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+    write_new(&temporary, content, true).and_then(|()| system::files::rename(&temporary, path, true)).inspect_err(
+        |_| {
+            let _ = fs::remove_file(&temporary);
+        },
+    )
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 #[allow(clippy::disallowed_types, reason = "the tests set up modes and links")]
 mod tests {
     use std::fs::Permissions;

@@ -207,21 +207,27 @@ impl Editor {
     pub fn link(&self, client: &str, path: &Path, target: &Path) -> Result<bool> {
         let cannot = |why: String| Error::profile(format!("{}: cannot create the link: {why}", path.display()));
         let directory = path.parent().ok_or_else(|| cannot("no directory".into()))?;
-        let identity = |path: &Path| std::fs::metadata(path).ok().map(|metadata| system::files::identity(&metadata));
-        let wanted = identity(&directory.join(target));
+        let wanted = directory.join(target);
         let before = match std::fs::symlink_metadata(path) {
             Err(_) => None,
-            Ok(_) if wanted.is_some() && identity(path) == wanted => {
+            Ok(_) if system::programs::is_same(path, &wanted) => {
                 self.share_link(client, path)?;
                 return Ok(false);
             }
             Ok(metadata) if metadata.is_symlink() => {
                 let former = std::fs::read_link(path).map_err(|error| cannot(describe(&error)))?;
                 let is_ycred = former.file_name().is_some_and(|name| name == "ycred");
-                if !is_ycred && identity(path).is_some() {
+                if !is_ycred && path.exists() {
                     return Err(cannot(format!("it leads to {} already", former.display())).hint("remove it first"));
                 }
                 Some(former)
+            }
+            // A link that is a file of its own may be what an earlier setup has created from an older program.
+            Ok(_)
+                if system::files::LINKS_ARE_FILES
+                    && self.journal()?.entries().iter().any(|entry| is_link(entry, path)) =>
+            {
+                None
             }
             Ok(_) => return Err(cannot("a file has this name".into()).hint("move it away first")),
         };
@@ -263,7 +269,7 @@ impl Editor {
         let is_ours = |journal: &Journal| {
             let is_shared =
                 journal.entries().iter().any(|other| is_link(other, &entry.file) && other.client != entry.client);
-            !is_shared && std::fs::read_link(&entry.file).is_ok_and(|found| found == *target)
+            !is_shared && system::files::leads_to(&entry.file, target)
         };
         if self.is_dry_run {
             return Ok(is_ours(&self.journal()?));

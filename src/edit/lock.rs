@@ -4,7 +4,7 @@
 //! lock. A note with the lock's inode is written first, so that the next run can remove the lock of a killed process.
 #![expect(clippy::disallowed_methods, reason = "creates and removes locks of other programs")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::base::random;
 use crate::disk::store::{self, FileState};
 use crate::edit::target::TEMPORARY;
 use crate::system::signals::EndingSignalsBlocked;
-use crate::system::{attributes, files};
+use crate::system::{access, attributes};
 
 /// How long to wait for another program's lock. Its owner holds it for milliseconds.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -73,7 +73,7 @@ pub fn acquire(path: &Path, owner: &str, notes: &Path, clock: &dyn Clock) -> Res
             Error::profile(format!("{}: cannot create the lock: {}", path.display(), describe(&error)))
         }),
         None => Err(Error::unavailable(format!("{}: {owner} holds the lock of the file", path.display()))
-            .hint(format!("try again; if no {owner} is running, remove the lock: rm {}", path.display()))),
+            .hint(format!("try again; if no {owner} is running, remove the lock: {}", access::remove_command(path)))),
     }
 }
 
@@ -83,20 +83,21 @@ fn create(path: &Path, notes: &Path) -> io::Result<PathBuf> {
         return Err(ErrorKind::AlreadyExists.into());
     }
     let temporary = path.with_file_name(format!("{TEMPORARY}{}", random::id()));
-    let metadata = attributes::create_lock(&temporary)?.metadata()?;
+    let lock = attributes::create_lock(&temporary)?;
     let note_path = notes.join(NOTE);
-    let write_note = |metadata: &fs::Metadata| {
-        let (device, inode) = files::identity(metadata);
+    let write_note = |lock: &File| {
+        let (device, inode) = attributes::identity_of(lock)?;
         let note = Note { lock: path.to_owned(), temporary: temporary.clone(), device, inode };
         store::replace(&note_path, &serde_json::to_vec(&note)?, true)
     };
-    let created = write_note(&metadata).and_then(|()| {
+    let created = write_note(&lock).and_then(|()| {
         fs::hard_link(&temporary, path).or_else(|error| match error.kind() {
             ErrorKind::AlreadyExists => Err(error),
             // A file system without hard links.
-            _ => write_note(&attributes::create_lock(path)?.metadata()?),
+            _ => write_note(&attributes::create_lock(path)?),
         })
     });
+    drop(lock);
     let _ = fs::remove_file(&temporary);
     if created.is_err() {
         let _ = store::remove(&note_path);
@@ -115,8 +116,7 @@ pub fn remove_abandoned(notes: &Path) {
     let Ok(FileState::Content(content)) = store::read(&path) else { return };
     if let Ok(note) = serde_json::from_slice::<Note>(&content) {
         for name in [&note.lock, &note.temporary] {
-            let is_noted = |metadata: fs::Metadata| files::identity(&metadata) == (note.device, note.inode);
-            if fs::symlink_metadata(name).is_ok_and(is_noted) {
+            if attributes::identity_at(name).is_ok_and(|identity| identity == (note.device, note.inode)) {
                 let _ = fs::remove_file(name);
             }
         }

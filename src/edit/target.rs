@@ -16,7 +16,7 @@ use crate::base::identity::{hex, value_digest};
 use crate::base::random;
 use crate::disk::{files, store};
 use crate::system;
-use crate::system::attributes;
+use crate::system::{access, attributes};
 
 /// A file as it was read.
 pub struct TargetFile {
@@ -70,7 +70,7 @@ impl TargetFile {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 if fs::symlink_metadata(spelled).is_ok() {
                     return Err(error_at("is a link to a file that does not exist")
-                        .hint(format!("fix or remove the link: ls -l {}", spelled.display())));
+                        .hint(format!("fix or remove the link: {}", access::show_command(spelled))));
                 }
                 return Ok(missing(missing_path(spelled)));
             }
@@ -166,11 +166,12 @@ impl TargetFile {
     fn replace(&self, text: &str, old: &str, copies: &Path) -> io::Result<()> {
         let file = system::files::open_for_reading(&self.real)?;
         // Renaming would leave the other names with the old content.
-        if attributes::names_of(&file.metadata()?) > 1 {
+        if attributes::names_of(&file, &file.metadata()?) > 1 {
             return self.overwrite(text, old, copies);
         }
         let temporary = temporary_beside(&self.real);
-        let replaced = write_temporary(&temporary, text, Some(&file)).and_then(|()| fs::rename(&temporary, &self.real));
+        let replaced = write_temporary(&temporary, text, Some(&file))
+            .and_then(|()| system::files::rename(&temporary, &self.real, true));
         if replaced.is_err() {
             let _ = fs::remove_file(&temporary);
         }
@@ -299,7 +300,7 @@ pub fn put_link(path: &Path, target: &Path) -> io::Result<()> {
     }
     let temporary = temporary_beside(path);
     system::files::create_link(target, &temporary)?;
-    fs::rename(&temporary, path).inspect_err(|_| {
+    system::files::rename(&temporary, path, true).inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
 }
@@ -345,7 +346,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> Error {
         _ => Error::profile,
     };
     new(format!("{}: cannot write the file: {}", path.display(), describe(error))).hint(format!(
-        "it is unchanged; check the directory and its permissions: ls -ld {}",
-        path.parent().unwrap_or(path).display()
+        "it is unchanged; check the directory and its permissions: {}",
+        access::show_directory_command(path.parent().unwrap_or(path))
     ))
 }

@@ -20,6 +20,7 @@ use crate::hooks::protocol::{Call, Exchange, Framing, Hook, IssuedToken, Operati
 use crate::process::Reply;
 use crate::process::flags::Example;
 use crate::process::flags::Options;
+use crate::system::files::is_path;
 
 pub const HOOK: Hook = Hook {
     examples: &[
@@ -110,7 +111,7 @@ impl WireRequest {
         }
         let profile = options.profile.or_else(|| call.options.profile.clone());
         // Cargo also reads its configuration from the working directory, which may come from a stranger.
-        if let Some(text) = profile.as_ref().filter(|text| text.as_encoded_bytes().contains(&b'/')) {
+        if let Some(text) = profile.as_ref().filter(|text| is_path(text)) {
             return Err(Error::usage(format!(
                 "credential-provider in cargo's configuration: profile {}: expected a name, not a path",
                 text.to_string_lossy()

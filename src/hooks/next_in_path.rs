@@ -5,12 +5,12 @@
 //! those. Each step uses up one entry of `PATH`, so a loop ends.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::base::environment::{Environment, PATH, YCRED_PASSED_ON};
 use crate::hooks::protocol::HookCall;
 use crate::process::launch::{Change, Launch};
-use crate::system::{files, process};
+use crate::system::{process, programs};
 
 /// Returns the program to pass the call on to, with the original arguments; `None` if there is no such program.
 pub fn program(call: &HookCall, environment: &Environment) -> Option<Launch> {
@@ -41,22 +41,14 @@ fn list(environment: &Environment, name: &str) -> Vec<PathBuf> {
 }
 
 fn next(name: &str, directories: &[PathBuf], tried: &[PathBuf]) -> Option<PathBuf> {
-    // Without ycred's own identity, the call could be passed on to ycred itself.
-    let ycred = identity(&process::executable()?)?;
+    // Without ycred's own file, the call could be passed on to ycred itself.
+    let ycred = process::executable().filter(|ycred| ycred.exists())?;
+    let names = programs::file_names(name);
     directories
         .iter()
         // A relative entry depends on the working directory, so it is not safe to run a program from it.
         .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join(name))
+        .flat_map(|directory| names.iter().map(|name| directory.join(name)))
         .filter(|file| !tried.contains(file))
-        .find(|file| is_program(file) && identity(file) != Some(ycred))
-}
-
-fn is_program(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && files::mode(&metadata) & 0o111 != 0)
-}
-
-/// Returns the device and inode, which are the same for every link to a file.
-fn identity(file: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(file).ok().map(|metadata| files::identity(&metadata))
+        .find(|file| programs::is_program(file) && !programs::is_same(file, &ycred))
 }

@@ -1,6 +1,7 @@
 //! A program to start, or to replace this process with.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::Path;
 use std::process::Command;
 
@@ -20,8 +21,11 @@ pub struct Launch {
 
 impl Launch {
     /// Returns the command to start, with the changed environment and the signal dispositions that ycred inherited.
-    pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+    ///
+    /// # Errors
+    /// There is no such program. On most systems, only starting it shows that.
+    pub fn command(&self) -> io::Result<Command> {
+        let mut command = system::programs::command(&self.program)?;
         command.args(&self.arguments);
         for change in &self.changes {
             match change {
@@ -31,14 +35,17 @@ impl Launch {
             };
         }
         system::signals::restore_signals(&mut command);
-        command
+        Ok(command)
     }
 }
 
 impl Launch {
     /// Replaces this process with the program. Returns only on failure: the error and the exit code for it.
     pub fn replace_process(&self) -> (Error, u8) {
-        let error = system::process::become_program(&mut self.command());
+        let error = match self.command() {
+            Ok(mut command) => system::process::become_program(&mut command),
+            Err(error) => error,
+        };
         not_run(&self.program, self.search.as_deref(), &error)
     }
 }

@@ -14,6 +14,7 @@ use crate::disk::places::Places;
 use crate::disk::trust;
 use crate::profile::file::{self, ProfileFile};
 use crate::system;
+use crate::system::access;
 
 /// Checks that a profile name matches `[a-z0-9][a-z0-9.-]{0,62}`. The name may be part of a link's name, and Terraform
 /// does not find a helper with upper case or `_v` in its name.
@@ -30,6 +31,10 @@ pub fn check_name(name: &str) -> Result<()> {
     let is_valid = matches!(bytes.first(), Some(first) if allowed(*first))
         && bytes.len() <= 63
         && bytes.iter().all(|byte| allowed(*byte) || matches!(byte, b'.' | b'-'));
+    if is_valid && system::files::is_device_name(name) {
+        return Err(Error::usage(format!("\"{name}\" is not a profile name: it is the name of a device"))
+            .hint("choose another name"));
+    }
     if is_valid {
         return Ok(());
     }
@@ -220,7 +225,7 @@ pub fn no_default(names: &[String]) -> Error {
 
 fn cannot_list(directory: &Path, error: &io::Error) -> Error {
     Error::profile(format!("{}: cannot list the profiles: {}", directory.display(), describe(error)))
-        .hint(format!("it must be a directory that you can read: ls -ld {}", directory.display()))
+        .hint(format!("it must be a directory that you can read: {}", access::show_directory_command(directory)))
 }
 
 fn is_alias(file: &ProfileFile) -> bool {
@@ -260,7 +265,7 @@ pub fn open(path: &Path) -> Result<Option<ProfileFile>> {
 fn refuse_dangling_link(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
         Ok(_) => Err(Error::profile(format!("{}: is a dangling symbolic link", path.display()))
-            .hint(format!("fix or remove the link: ls -l {}", path.display()))),
+            .hint(format!("fix or remove the link: {}", access::show_command(path)))),
         Err(_) => Ok(()),
     }
 }
@@ -277,8 +282,8 @@ fn open_existing(path: &Path, close: fn(fs::File)) -> Result<Option<ProfileFile>
             let unreadable = error_at(&format!("cannot be read: {}", describe(&error)));
             return Err(match error.kind() {
                 io::ErrorKind::PermissionDenied => {
-                    let path = path.display();
-                    unreadable.hint(format!("make the file and its directories readable: ls -ld {path}"))
+                    let show = access::show_directory_command(path);
+                    unreadable.hint(format!("make the file and its directories readable: {show}"))
                 }
                 _ => unreadable,
             });

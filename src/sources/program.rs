@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use zeroize::Zeroizing;
 
@@ -19,7 +19,7 @@ use crate::disk::executable;
 use crate::sources::output::{MAX_OUTPUT, Outputs};
 use crate::sources::settings::Settings;
 use crate::system;
-use crate::system::process::ParentEnd;
+use crate::system::programs::{self, ProcessGroup};
 
 /// A program from a profile, with its arguments.
 pub struct Program {
@@ -113,26 +113,24 @@ impl Program {
             markers.push(",");
         }
         markers.push(&self.marker);
-        let mut process = Command::new(&self.command_line[0]);
+        let program = OsStr::new(&self.command_line[0]);
+        let environment = cx.http.environment();
+        let not_started = |error: io::Error| {
+            let search = environment.get(env::PATH);
+            executable::not_started(program, search, Some(&self.directory), &error)
+                .context("cannot start the program")
+                .context(self)
+        };
+        let mut process = programs::command_in(program, &self.directory).map_err(not_started)?;
         process
             .args(&self.command_line[1..])
-            .current_dir(&self.directory)
             .env(env::YCRED_RUNNING, markers)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        system::process::in_own_group(&mut process);
-        system::process::end_child_with_parent(&mut process, ParentEnd::Kill);
         system::signals::reset_sigchld();
-        let environment = cx.http.environment();
-        let mut child = process.spawn().map_err(|error| {
-            let search = environment.get(env::PATH);
-            executable::not_started(self.command_line[0].as_ref(), search, Some(&self.directory), &error)
-                .context("cannot start the program")
-                .context(self)
-        })?;
+        let (mut child, group) = ProcessGroup::spawn(&mut process).map_err(not_started)?;
         cx.diagnostics.debug(|| format!("{}: running {self}", cx.profile));
-        let group = child.id();
         let mut outputs = Outputs::of(&mut child);
         let has_ended = outputs
             .as_mut()
@@ -140,7 +138,7 @@ impl Program {
             .and_then(|it| it.wait(&child, &cx.deadline, cx.clock));
         // Processes that the program left running would run beyond the deadline. The program itself, which leads the
         // group, is a zombie until `wait`, so that no other group can have its number.
-        system::process::kill_group(group);
+        group.kill(&mut child);
         let status = child.wait();
         let mut outputs = outputs.map_err(|error| error_at(Error::unavailable, describe(&error)))?;
         // What it has printed counts. A process that left the group may keep the pipes open.
@@ -196,7 +194,10 @@ fn resolve(program: &Path, directory: &Path, path: Option<&OsStr>) -> Option<Pat
         return Some(directory.join(program));
     }
     let places = path.map(std::env::split_paths)?;
-    places.map(|place| directory.join(place).join(program)).find(|file| system::files::is_executable(file))
+    let names = programs::file_names(program.to_str()?);
+    places
+        .flat_map(|place| names.iter().map(move |name| directory.join(&place).join(name)).collect::<Vec<_>>())
+        .find(|file| programs::is_program(file))
 }
 
 /// Writes `command PROGRAM`, without the arguments, because they may contain secrets.

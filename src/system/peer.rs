@@ -38,6 +38,9 @@ impl PeerUsers {
         if sockets::find(here, any).is_ok_and(|socket| socket.as_ref() == Some(&own)) {
             return Ok(Self { here, find: sockets::find });
         }
+        if cfg!(windows) {
+            return Err("the system's table of connections does not contain ycred's own socket".to_owned());
+        }
         match find_in_tables(here, any) {
             Ok(socket) if socket.as_ref() == Some(&own) => Ok(Self { here, find: find_in_tables }),
             Ok(_) => Err(format!("{} does not contain ycred's own socket", TABLES[0])),

@@ -1,9 +1,12 @@
 //! Linux and macOS: the modules of every Unix, and what differs between the two.
 
+pub mod access;
 pub mod attributes;
+pub mod directories;
 pub mod files;
 pub mod machine;
 pub mod process;
+pub mod programs;
 pub mod signals;
 pub mod sockets;
 

@@ -10,7 +10,7 @@ use rustls_pki_types::CertificateDer;
 ///
 /// # Errors
 /// None.
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(not(any(target_vendor = "apple", windows)))]
 pub fn platform_verifier(
     _: &[CertificateDer<'static>],
     _: &Arc<CryptoProvider>,
@@ -18,12 +18,12 @@ pub fn platform_verifier(
     Ok(None)
 }
 
-/// Returns the verifier of macOS, which knows the keychain's authorities and those that an administrator has distributed
-/// or revoked. `extra` adds certificate authorities.
+/// Returns the verifier of the system, which knows the authorities that an administrator has distributed or revoked.
+/// `extra` adds certificate authorities.
 ///
 /// # Errors
 /// An extra authority is not a valid certificate.
-#[cfg(target_vendor = "apple")]
+#[cfg(any(target_vendor = "apple", windows))]
 pub fn platform_verifier(
     extra: &[CertificateDer<'static>],
     provider: &Arc<CryptoProvider>,

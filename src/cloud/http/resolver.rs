@@ -5,7 +5,7 @@
 //! own C library, so it knows what other programs of this machine know. It runs only for a name that musl does not find.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -18,7 +18,8 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::NextTimeout;
 
 use crate::system;
-use crate::system::process::{ChildOutput, ParentEnd};
+use crate::system::process::ChildOutput;
+use crate::system::programs::{self, ProcessGroup};
 
 /// The most addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 16;
@@ -103,14 +104,12 @@ fn getent(name: &str, limit: Duration) -> Vec<IpAddr> {
     if name.starts_with('-') {
         return Vec::new();
     }
-    let mut command = Command::new("getent");
+    let Ok(mut command) = programs::command("getent".as_ref()) else { return Vec::new() };
     command.args(["ahosts", name]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    system::process::in_own_group(&mut command);
-    system::process::end_child_with_parent(&mut command, ParentEnd::Kill);
     system::signals::reset_sigchld();
-    let Ok(mut child) = command.spawn() else { return Vec::new() };
+    let Ok((mut child, group)) = ProcessGroup::spawn(&mut command) else { return Vec::new() };
     let output = output_of(&mut child, limit);
-    system::process::kill_group(child.id());
+    group.kill(&mut child);
     match (output, child.wait()) {
         (Some(output), Ok(status)) if status.success() => addresses(&String::from_utf8_lossy(&output)),
         _ => Vec::new(),

@@ -69,14 +69,9 @@ fn file(profile: &Profile, key: &str, path: &Path) -> Vec<Finding> {
         }
         Ok(_) => {}
     }
-    let mut findings = Vec::new();
-    // Kubernetes mounts secrets read-only and readable by a group; the user cannot change that.
-    if is_own && mode & 0o077 != 0 && mode & 0o200 != 0 {
-        findings.push(
-            Finding::warn(format!("{shown}: others can read or change it (mode {mode:04o})"))
-                .part("mode")
-                .fix(format!("chmod 600 {}", shell_path(path))),
-        );
-    }
-    findings
+    let exposure = system::access::reason_for_exposure(path, &metadata, &shell_path(path));
+    let finding = exposure.map(|(how, fix)| {
+        Finding::warn(format!("{shown}: others can read or change it ({how})")).part("mode").fix(fix)
+    });
+    finding.into_iter().collect()
 }

@@ -22,6 +22,7 @@ use crate::edit::splice::{self, Format};
 use crate::edit::target::TargetFile;
 use crate::edit::tree::{TreeChange, TreeNode};
 use crate::session::Session;
+use crate::system::{access, programs};
 
 pub const CLIENT: Client = Client {
     name: "docker",
@@ -55,7 +56,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let (chosen, helper) = helper(call, session)?;
     let path = path(call, session)?;
     let ycred = program::ycred(call, session)?;
-    let link = link_path(&format!("{PREFIX}{helper}"), Path::new(&ycred.path), session)?;
+    let link = link_path(&programs::own_file_name(&format!("{PREFIX}{helper}")), Path::new(&ycred.path), session)?;
     let asked = call.values("host");
     for host in &asked {
         check_host(host, &chosen)?;
@@ -179,9 +180,8 @@ fn link_path(name: &str, ycred: &Path, session: &Session<'_>) -> Result<Option<P
             Err(match writable.is_empty() {
                 true => error.hint("add ~/.local/bin to PATH and create it, then run the command again"),
                 false => error.hint(format!(
-                    "create it in one of these: ln -s {} {}",
-                    ycred.display(),
-                    writable.join(" or ")
+                    "create it in one of these: {}",
+                    access::link_command(ycred, &writable.join(" or "))
                 )),
             })
         }

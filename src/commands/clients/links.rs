@@ -11,6 +11,7 @@ use crate::commands::clients::undo;
 use crate::commands::clients::values;
 use crate::edit::journal::JournalEntry;
 use crate::session::Session;
+use crate::system::programs;
 
 pub const CLIENT: Client = Client {
     name: "links",
@@ -28,7 +29,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let directory = directory.or_else(|| Path::new(&ycred.path).parent().map(PathBuf::from)).unwrap_or_default();
     let mut report = Report::default();
     for name in (call.links)() {
-        match values::link(call, &directory.join(name), Path::new(&ycred.path)) {
+        match values::link(call, &directory.join(programs::own_file_name(name)), Path::new(&ycred.path)) {
             Ok(change) => report.changes.push(change),
             Err(error) => report.add(Report::failed(error)),
         }

@@ -6,7 +6,7 @@ use crate::base::environment::PATH;
 use crate::base::error::{Error, Result};
 use crate::commands::clients::client::SetupCall;
 use crate::session::Session;
-use crate::system::{files, process};
+use crate::system::{files, process, programs};
 
 /// The path of ycred to write into configuration files.
 pub struct YcredPath {
@@ -40,7 +40,8 @@ pub fn running(session: &Session<'_>) -> Result<YcredPath> {
     let running = process::executable()
         .ok_or_else(|| Error::usage("cannot find the path of ycred").hint("pass --command PATH"))?;
     let in_path = ["ycred", "kubectl-ycred"].into_iter().find_map(|name| {
-        directories(session).map(|directory| directory.join(name)).find(|path| is_same(path, &running))
+        let file = programs::own_file_name(name);
+        directories(session).map(|directory| directory.join(&file)).find(|path| is_same(path, &running))
     });
     let utf8 = |path: PathBuf| {
         path.into_os_string()
@@ -66,7 +67,10 @@ pub fn directories(session: &Session<'_>) -> impl Iterator<Item = PathBuf> {
 
 /// Finds a program in PATH.
 pub fn find(name: &str, session: &Session<'_>) -> Option<PathBuf> {
-    directories(session).map(|directory| directory.join(name)).find(|path| is_program(path))
+    let names = programs::file_names(name);
+    directories(session)
+        .flat_map(|directory| names.iter().map(move |name| directory.join(name)).collect::<Vec<_>>())
+        .find(|path| is_program(path))
 }
 
 /// Finds a symbolic link in PATH, also one that leads nowhere.
@@ -80,16 +84,12 @@ pub fn is_any_found(names: &[&str], session: &Session<'_>) -> bool {
 }
 
 pub fn is_program(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && files::mode(&metadata) & 0o111 != 0)
+    programs::is_program(path)
 }
 
 /// Returns true if this user can probably create a file in a directory.
 pub fn is_writable(directory: &Path) -> bool {
-    std::fs::metadata(directory).is_ok_and(|metadata| {
-        let mode = files::mode(&metadata);
-        let is_own = files::is_own(&metadata) && mode & 0o200 != 0;
-        metadata.is_dir() && (is_own || mode & 0o002 != 0 || process::effective_uid() == 0)
-    })
+    files::is_writable_directory(directory)
 }
 
 /// Returns true if a path leads to this ycred.
@@ -99,6 +99,5 @@ pub fn is_running(path: &Path) -> bool {
 
 /// Returns true if both paths lead to one file.
 pub fn is_same(path: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| std::fs::metadata(path).ok().map(|metadata| files::identity(&metadata));
-    identity(path).is_some_and(|one| identity(other) == Some(one))
+    programs::is_same(path, other)
 }

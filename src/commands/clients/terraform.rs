@@ -17,6 +17,7 @@ use crate::edit::splice;
 use crate::edit::target::TargetFile;
 use crate::edit::undo::{Undone, difference, undo};
 use crate::session::Session;
+use crate::system::programs;
 
 pub const CLIENT: Client = Client {
     name: "terraform",
@@ -91,7 +92,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     refuse_another_helper(&files, &helper, call.is_set("force"))?;
     let ycred = program::ycred(call, session)?;
     let mut report = Report::default();
-    let link = directories.plugins.join(format!("{PREFIX}{helper}"));
+    let link = directories.plugins.join(programs::own_file_name(&format!("{PREFIX}{helper}")));
     let (linked, mut change) = values::with_link(call, Some(&link), Path::new(&ycred.path), || {
         write_block(call, &target, file.is_some(), &helper)
     })?;

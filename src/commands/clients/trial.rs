@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -21,7 +21,7 @@ use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
 use crate::sources::output::Outputs;
 use crate::system;
-use crate::system::process::ParentEnd;
+use crate::system::programs::ProcessGroup;
 
 /// The directories in which programs that were started from a desktop look for others.
 pub const DESKTOP_PATH: &str = "/usr/bin:/bin:/usr/sbin:/sbin";
@@ -59,7 +59,10 @@ impl Trial {
     /// # Errors
     /// Unavailable (4): it did not start, or did not end in time.
     pub fn run(&self, session: &Session<'_>) -> Result<TrialResult> {
-        let mut command = Command::new(&self.program);
+        let shown = self.program.display();
+        let failed = |why: String| Error::unavailable(format!("{shown}: {why}"));
+        let mut command =
+            system::programs::command(self.program.as_os_str()).map_err(|error| failed(describe(&error)))?;
         command
             .args(&self.arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -72,13 +75,9 @@ impl Trial {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        system::process::in_own_group(&mut command);
-        system::process::end_child_with_parent(&mut command, ParentEnd::Kill);
         system::signals::reset_sigchld();
         system::signals::restore_signals(&mut command);
-        let shown = self.program.display();
-        let failed = |why: String| Error::unavailable(format!("{shown}: {why}"));
-        let mut child = command.spawn().map_err(|error| failed(describe(&error)))?;
+        let (mut child, group) = ProcessGroup::spawn(&mut command).map_err(|error| failed(describe(&error)))?;
         if let Some(mut pipe) = child.stdin.take() {
             // Requests fit into a pipe. A program that has ended needs none.
             let _ = pipe.write_all(self.stdin.as_bytes());
@@ -89,7 +88,7 @@ impl Trial {
             Ok(outputs) => outputs.wait(&child, &deadline, session.clock),
             Err(error) => Err(error.kind().into()),
         };
-        system::process::kill_group(child.id());
+        group.kill(&mut child);
         let status = child.wait();
         let mut outputs = outputs.map_err(|error| failed(describe(&error)))?;
         outputs.drain();

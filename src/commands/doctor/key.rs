@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, profile_files, shell_word};
 use crate::commands::clients::program;
 use crate::profile::Profile;
-use crate::system::files;
+use crate::system::programs;
 
 pub const CHECK: Check = Check {
     id: "key",
@@ -53,7 +53,7 @@ fn commands(profile: &Profile, examination: &Examination) -> Vec<Finding> {
         Some(match found {
             None => Finding::fail(format!("{profile}: the program {name} of `{key}` is not found"))
                 .fix(format!("install {name}, or correct `{key}` in the profile")),
-            Some(path) if !files::is_executable(&path) => {
+            Some(path) if !programs::is_program(&path) => {
                 let fix = format!("chmod +x {}", shell_word(&path.to_string_lossy()));
                 Finding::fail(format!("{profile}: {} of `{key}` is not executable", path.display())).fix(fix)
             }

@@ -2,9 +2,9 @@
 
 use crate::base::environment::{BROWSER, Environment};
 use crate::base::error::{Result, clean, describe};
-use crate::system::{self, URL_OPENERS};
+use crate::system::{self, URL_OPENERS, programs};
 use std::ffi::OsString;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 /// Returns the command lines to try, in order: those in `$BROWSER`, or else those of the operating system.
 fn browser_commands(url: &str, environment: &Environment) -> Vec<Vec<OsString>> {
@@ -17,7 +17,9 @@ fn browser_commands(url: &str, environment: &Environment) -> Vec<Vec<OsString>> 
         return vec![vec![chosen.to_owned(), url.into()]];
     }
     let text = chosen.to_string_lossy();
-    let commands = text.split(':').filter(|command| !command.trim().is_empty());
+    // Windows has drives in paths.
+    let separator = if cfg!(windows) { ';' } else { ':' };
+    let commands = text.split(separator).filter(|command| !command.trim().is_empty());
     commands
         .map(|command| {
             let mut arguments: Vec<OsString> =
@@ -42,7 +44,13 @@ pub(super) fn open_browser(url: &str, environment: &Environment) -> Result<Child
     let mut reason = String::new();
     for command_line in browser_commands(url, environment) {
         let Some((program, arguments)) = command_line.split_first() else { continue };
-        let mut command = Command::new(program);
+        let mut command = match programs::command(program) {
+            Ok(command) => command,
+            Err(error) => {
+                reason = format!("{}: {}", program.to_string_lossy(), describe(&error));
+                continue;
+            }
+        };
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         system::process::in_own_group(&mut command);
         system::signals::restore_signals(&mut command);

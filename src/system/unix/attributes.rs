@@ -1,9 +1,11 @@
 //! Files of other programs: the attributes that a new file must share with the one that it replaces.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
+
+use crate::system::unix::files::identity;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -45,8 +47,24 @@ pub fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
 }
 
 /// Returns the number of names (hard links) of a file.
-pub fn names_of(metadata: &Metadata) -> u64 {
+pub fn names_of(_: &File, metadata: &Metadata) -> u64 {
     metadata.nlink()
+}
+
+/// Returns the device and the inode, which identify an open file under any name.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn identity_of(file: &File) -> io::Result<(u64, u64)> {
+    file.metadata().map(|metadata| identity(&metadata))
+}
+
+/// Returns [`identity_of`] of what has this name. Follows no link.
+///
+/// # Errors
+/// Those of lstat(2).
+pub fn identity_at(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| identity(&metadata))
 }
 
 /// Returns true if replacing a file is impossible at its place, but changing its content may work: the file is a mount

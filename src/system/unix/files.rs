@@ -1,5 +1,6 @@
 //! Files: the few ways in which ycred opens them, and their owners and modes.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
+#![expect(clippy::disallowed_methods, reason = "renames on behalf of disk/store.rs")]
 
 use std::ffi::CString;
 use std::ffi::OsStr;
@@ -7,23 +8,12 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-use directories::BaseDirs;
 
 use crate::system::unix::descriptors::open_in_one_call;
 use crate::system::unix::os;
 use crate::system::unix::process::{effective_gid, effective_uid};
-
-/// Returns the directory for the configuration of a program.
-///
-/// macOS has a place of its own. People who share their configuration with Linux machines keep it in `~/.config`, so that
-/// comes first if it exists.
-pub fn config_directory(base: &BaseDirs, program: &str) -> PathBuf {
-    let shared = cfg!(target_vendor = "apple").then(|| base.home_dir().join(".config").join(program));
-    shared.filter(|shared| shared.is_dir()).unwrap_or_else(|| base.config_dir().join(program))
-}
 
 /// Opens a file that ycred does not own for reading. Follows links and does not block on a FIFO.
 ///
@@ -147,6 +137,41 @@ pub fn is_other_object(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO))
 }
 
+/// Takes an exclusive lock. Returns false if another process holds it.
+///
+/// # Errors
+/// Those of flock(2).
+pub fn try_lock_exclusive(file: &File) -> io::Result<bool> {
+    // The full path avoids std's method of the same name, which clippy.toml bans.
+    match fs2::FileExt::try_lock_exclusive(file) {
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
+/// Renames a file, and replaces an existing one.
+///
+/// # Errors
+/// Those of rename(2).
+pub fn rename(from: &Path, to: &Path, _is_durable: bool) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Returns true if a profile's name is a path: it contains a separator.
+pub fn is_path(text: &OsStr) -> bool {
+    text.as_encoded_bytes().contains(&b'/')
+}
+
+/// Returns false: a colon has no meaning in a path.
+pub fn has_misplaced_colon(_: &OsStr) -> bool {
+    false
+}
+
+/// Returns false: devices have no special names.
+pub fn is_device_name(_: &str) -> bool {
+    false
+}
+
 /// Creates a directory and its missing parents, accessible only to their owner.
 ///
 /// # Errors
@@ -200,6 +225,14 @@ pub fn create_link(target: &Path, path: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, path)
 }
 
+/// Whether a link is a file of its own, which does not show where it leads.
+pub const LINKS_ARE_FILES: bool = false;
+
+/// Returns true if a link leads to a target.
+pub fn leads_to(link: &Path, target: &Path) -> bool {
+    fs::read_link(link).is_ok_and(|found| found == target)
+}
+
 /// Returns true if this user may create files in a directory. A read-only file system does not allow it either.
 pub fn is_writable_directory(path: &Path) -> bool {
     let Ok(name) = CString::new(path.as_os_str().as_bytes()) else { return false };
@@ -224,11 +257,6 @@ pub fn is_writable_by_others(directory: &Metadata) -> bool {
     let mode = directory.mode();
     let by_foreign_group = mode & 0o020 != 0 && directory.gid() != effective_gid() && directory.gid() != 0;
     mode & 0o1000 == 0 && (mode & 0o002 != 0 || by_foreign_group)
-}
-
-/// Returns true if this is a file that somebody may execute.
-pub fn is_executable(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
 }
 
 /// Returns true if the file belongs to the user that this process runs as.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsRawFd as _, IntoRawFd as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
@@ -224,7 +224,7 @@ impl Signals {
     ///
     /// # Errors
     /// Reading the pipe failed, which is not expected.
-    pub fn wait(&mut self) -> io::Result<SignalEvent> {
+    pub fn wait(&mut self, _: &Child) -> io::Result<SignalEvent> {
         let mut message = [0; 2];
         self.0.read_exact(&mut message)?;
         Ok(match i32::from(message[0]) {

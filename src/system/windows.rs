@@ -1,0 +1,21 @@
+//! Windows: the modules of the interface, and the safe wrappers that they share.
+
+pub mod access;
+pub mod attributes;
+pub mod directories;
+pub mod files;
+pub mod machine;
+pub mod process;
+pub mod programs;
+pub mod signals;
+pub mod sockets;
+
+mod acl;
+mod child;
+mod detached;
+mod handle;
+mod names;
+mod search;
+
+/// The programs that open a URL, in the order to try. (`cmd /c start` would interpret the `&` of a URL.)
+pub const URL_OPENERS: &[&[&str]] = &[&["rundll32.exe", "url.dll,FileProtocolHandler"]];

@@ -1,0 +1,105 @@
+//! Who can access a file, and how to change that.
+
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, READ_CONTROL,
+};
+
+use super::acl::{self, Access};
+
+/// Checks that other ordinary users cannot write to an existing directory, and that it is not a link.
+///
+/// # Errors
+/// They can, or the directory is a link.
+pub fn refuse_open_directory(directory: &Path) -> io::Result<()> {
+    let opened = OpenOptions::new()
+        .access_mode(READ_CONTROL)
+        .custom_flags(FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT)
+        .open(directory);
+    let file = match opened {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let refuse = |why: &str| Err(io::Error::new(ErrorKind::PermissionDenied, format!("{} {why}", directory.display())));
+    if fs::symlink_metadata(directory)?.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0 {
+        return refuse("is a link");
+    }
+    let access = Access::of(&file)?;
+    if access.is_writable_by_others {
+        return refuse("can be written by other users");
+    }
+    if access.has_trusted_owner() { Ok(()) } else { refuse("belongs to another user") }
+}
+
+/// Returns why a file must not be trusted like code, and a hint with the command that changes that.
+pub fn reason_for_distrust(path: &Path, _: &Metadata) -> Option<(String, String)> {
+    let access = match access_of(path) {
+        Ok(access) => access,
+        Err(reason) => return Some(reason),
+    };
+    if access.is_writable_by_others {
+        return Some(("other users may write it".into(), private_command(path)));
+    }
+    (!access.has_trusted_owner()).then(|| {
+        let own = format!("takeown /f \"{}\"", path.display());
+        let why = format!("it belongs to another user ({}), who may write it", access.owner);
+        (why, format!("if you trust it, make it your own: {own}"))
+    })
+}
+
+/// Returns why other users can replace the files in a directory, and a hint.
+pub fn reason_for_distrust_of_directory(path: &Path, _: &Metadata) -> Option<(String, String)> {
+    let access = match access_of(path) {
+        Ok(access) => access,
+        Err(reason) => return Some(reason),
+    };
+    if access.is_replaceable_by_others {
+        return Some(("can be written by others".into(), private_command(path)));
+    }
+    (!access.has_trusted_owner()).then(|| {
+        (format!("belongs to another user ({})", access.owner), "move it to a directory of your own".to_owned())
+    })
+}
+
+fn access_of(path: &Path) -> Result<Access, (String, String)> {
+    let opened = OpenOptions::new().access_mode(READ_CONTROL).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
+    opened
+        .and_then(|file| Access::of(&file))
+        .map_err(|error| (format!("has an access control list that cannot be read: {error}"), show_command(path)))
+}
+
+/// Returns the command that lets only this user access a file.
+fn private_command(path: &Path) -> String {
+    format!("icacls \"{}\" /inheritance:r /grant:r \"%USERNAME%:F\"", path.display())
+}
+
+/// Returns how other users can read a file of this user with a secret, and the command that changes that.
+pub fn reason_for_exposure(path: &Path, _: &Metadata, _: &str) -> Option<(String, String)> {
+    let access = access_of(path).ok()?;
+    let is_own = || acl::current_user().is_ok_and(|user| user == access.owner);
+    (access.is_readable_by_others && is_own()).then(|| ("its access control list".into(), private_command(path)))
+}
+
+/// Returns the command that shows who can access a file.
+pub fn show_command(path: &Path) -> String {
+    format!("icacls \"{}\"", path.display())
+}
+
+/// Returns the command that shows who can access a directory.
+pub fn show_directory_command(path: &Path) -> String {
+    show_command(path)
+}
+
+/// Returns the command that creates a link to a file in a directory.
+pub fn link_command(target: &Path, directory: &str) -> String {
+    format!("mklink /h {directory}\\… \"{}\"", target.display())
+}
+
+/// Returns the command that removes a file.
+pub fn remove_command(path: &Path) -> String {
+    format!("del \"{}\"", path.display())
+}
