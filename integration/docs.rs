@@ -2,6 +2,8 @@
 //!
 //! Every entry has a page or a row, and the pages name only entries that exist.
 
+mod commands;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -89,16 +91,17 @@ fn code(page: &str) -> String {
 }
 
 #[test]
-fn every_hook_has_a_page_with_a_code_block_and_a_row_in_the_readme() {
-    let readme = read("README.md");
+fn every_hook_has_a_page_with_a_code_block_and_a_row_in_the_table_of_clients() {
+    let table = read("docs/compatibility.md");
     for hook in TABLE {
         let page = format!("docs/hooks/{}.md", hook.name);
-        let row = readme.lines().find(|line| line.starts_with('|') && line.contains(&format!("({page})")));
-        let row = row.unwrap_or_else(|| panic!("README.md has no row for {page}"));
+        let link = format!("(hooks/{}.md)", hook.name);
+        let row = table.lines().find(|line| line.starts_with("| [") && line.contains(&link));
+        let row = row.unwrap_or_else(|| panic!("docs/compatibility.md has no row for {page}"));
         let content = read(&page);
         assert!(!blocks(&content).is_empty(), "{page} has no code block");
         for name in [Some(format!("ycred {}", hook.name)), hook.symlink.map(str::to_owned)].into_iter().flatten() {
-            assert!(row.contains(&name), "README.md's row for {page} does not contain {name}");
+            assert!(row.contains(&name), "docs/compatibility.md's row for {page} does not contain {name}");
         }
         assert!(
             content.contains(hook.symlink.unwrap_or("ycred")),
@@ -110,6 +113,19 @@ fn every_hook_has_a_page_with_a_code_block_and_a_row_in_the_readme() {
                 assert!(content.contains(&format!("`{choice}`")), "{page} does not mention {choice}");
             }
         }
+    }
+}
+
+/// The second table: every hook that speaks a protocol of another program.
+#[test]
+fn the_protocol_of_every_hook_is_in_the_table_of_protocols() {
+    let page = read("docs/compatibility.md");
+    for hook in TABLE.iter().filter(|hook| hook.name != "token") {
+        assert!(
+            page.contains(&format!("\n| `{}` |", hook.name)),
+            "docs/compatibility.md: no protocol for {}",
+            hook.name
+        );
     }
 }
 
@@ -127,7 +143,6 @@ fn every_command_and_flag_is_in_the_readme() {
 #[test]
 fn every_key_of_every_source_is_explained() {
     let page = read("docs/profiles.md");
-    let readme = read("README.md");
     let row = |key: &str| page.lines().any(|line| line.starts_with(&format!("| `{key}` |")));
     for key in COMMON_KEYS {
         assert!(row(key.name), "docs/profiles.md has no row for {}", key.name);
@@ -136,11 +151,12 @@ fn every_key_of_every_source_is_explained() {
         let section = page.split("\n### ").find(|section| section.lines().next() == Some(source.name));
         let section = section.unwrap_or_else(|| panic!("docs/profiles.md has no section on {}", source.name));
         assert!(section.contains("```toml profile\n"), "no example of source {}", source.name);
-        let summary = readme.lines().find(|line| line.starts_with(&format!("| `{}` |", source.name)));
-        let summary = summary.unwrap_or_else(|| panic!("README.md has no row for source {}", source.name));
+        let start = format!("| [`{0}`](#{0}) |", source.name);
+        let summary = page.lines().find(|line| line.starts_with(&start));
+        let summary = summary.unwrap_or_else(|| panic!("docs/profiles.md has no row for source {}", source.name));
         for key in source.keys {
             assert!(section.contains(&format!("| `{}` |", key.name)), "{}: no row for {}", source.name, key.name);
-            assert!(summary.contains(&format!("`{}`", key.name)), "README.md: {} lacks {}", source.name, key.name);
+            assert!(summary.contains(&format!("`{}`", key.name)), "the row of {} lacks {}", source.name, key.name);
         }
     }
 }
@@ -252,6 +268,27 @@ fn links_between_the_pages_are_not_broken() {
     assert!(count > 20, "{count} links");
 }
 
+/// Readers start at the README: a page that no page links to is never read.
+#[test]
+fn every_page_is_reachable_from_the_readme() {
+    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut reached = BTreeSet::from([canonical(&root().join("README.md"))]);
+    let mut open: Vec<PathBuf> = reached.iter().cloned().collect();
+    while let Some(page) = open.pop() {
+        let content = fs::read_to_string(&page).expect("a page");
+        for link in content.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if link.ends_with(".md") && !link.contains("://") {
+                let target = canonical(&page.parent().expect("a directory").join(link));
+                if reached.insert(target.clone()) {
+                    open.push(target);
+                }
+            }
+        }
+    }
+    let unreachable: Vec<PathBuf> = pages().into_iter().filter(|page| !reached.contains(&canonical(page))).collect();
+    assert!(unreachable.is_empty(), "no link leads from README.md to {unreachable:?}");
+}
+
 /// Returns the anchor that GitHub derives from a heading.
 fn anchor_of(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
@@ -277,12 +314,12 @@ fn the_readme_names_the_same_rust_version_as_the_manifest() {
 }
 
 #[test]
-fn the_readme_names_the_tested_versions_of_the_clients() {
-    let readme = read("README.md");
-    for package in versions::named_in_the_readme() {
+fn the_table_of_clients_names_the_tested_versions() {
+    let page = read("docs/compatibility.md");
+    for package in versions::named_in_the_documentation() {
         let version = package.rsplit(['=', '@']).next().unwrap_or_default();
-        let row = readme.lines().find(|line| line.starts_with("| [") && line.contains(version));
-        assert!(row.is_some(), "README.md does not name {package}");
+        let row = page.lines().find(|line| line.starts_with("| [") && line.contains(version));
+        assert!(row.is_some(), "docs/compatibility.md does not name {package}");
     }
 }
 

@@ -19,7 +19,7 @@ mod token;
 
 use crate::hooks::protocol::Hook;
 
-/// Every hook, in the order of the README.
+/// Every hook, in the order of docs/compatibility.md.
 pub const HOOKS: &[&Hook] = &[
     &kubectl::HOOK,
     &docker::HOOK,

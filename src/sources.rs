@@ -21,7 +21,7 @@ use crate::base::secret::Secret;
 use crate::sources::access_key::KeyRequest;
 use crate::sources::source::{Assignment, Source};
 
-/// Every source, in the order of the README.
+/// Every source, in the order of docs/profiles.md.
 pub const SOURCES: &[&Source] = &[
     &authorized_key::SOURCE,
     &oauth::SOURCE,

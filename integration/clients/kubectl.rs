@@ -35,7 +35,7 @@ pub fn kubectl() -> Option<PathBuf> {
     Some(versions.pop().map_or(kubectl, |(_, path)| path))
 }
 
-/// Starts an API server with just enough for `kubectl get --raw /version` and `kubectl get namespaces`.
+/// Starts an API server with just enough for `kubectl get --raw /version`, `kubectl get namespaces` and `kubectl get pods`.
 pub fn api_server(authority: &Authority, gate: Gate) -> TestServer {
     TestServer::tls(authority, move |request: &Request| {
         if !gate.admits_bearer(request) {
@@ -53,13 +53,20 @@ pub fn api_server(authority: &Authority, gate: Gate) -> TestServer {
                 200,
                 json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [
                     {"name": "namespaces", "singularName": "namespace", "namespaced": false, "kind": "Namespace",
-                     "verbs": ["get", "list"]}]}),
+                     "verbs": ["get", "list"]},
+                    {"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "verbs": ["get", "list"]}]}),
             ),
             "/api/v1/namespaces" => json_response(
                 200,
                 json!({"kind": "NamespaceList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [
                     {"metadata": {"name": "the-only-namespace", "creationTimestamp": "2026-01-01T00:00:00Z"},
                      "status": {"phase": "Active"}}]}),
+            ),
+            "/api/v1/namespaces/default/pods" => json_response(
+                200,
+                json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [
+                    {"metadata": {"name": "the-only-pod", "namespace": "default",
+                     "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": "Running"}}]}),
             ),
             _ => json_response(404, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404})),
         }
@@ -131,6 +138,42 @@ fn two_commands_run_the_plugin_once_each_and_share_one_iam_request() {
     assert_eq!(runs_of(&cluster.runs), 2, "runs of the plugin");
     assert_eq!(cluster.world.requests(), 1, "IAM requests");
     cluster.assert_only_token_seen(&cluster.world.last_token());
+}
+
+/// The three commands of the README, on a machine with a kubeconfig as yc writes it.
+#[test]
+fn the_first_commands_of_the_readme_lead_to_the_pods() {
+    let Some(kubectl) = kubectl() else { return };
+    let mut world = World::without_profile(Config::default());
+    let authority = Authority::new();
+    let server = api_server(&authority, Gate::of(&world));
+    let key = world.emulator.new_service_account_key();
+    key.write(world.sandbox.path("work/key.json")).expect("a key");
+    let ca = trust(&world.sandbox, &authority);
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "yc-prod",
+        "clusters": [{"name": "yc-managed-k8s-cat1", "cluster": {"certificate-authority": ca,
+            "server": format!("https://localhost:{}", server.port())}}],
+        "contexts": [{"name": "yc-prod", "context": {"cluster": "yc-managed-k8s-cat1", "user": "yc-managed-k8s-cat1"}}],
+        "users": [{"name": "yc-managed-k8s-cat1", "user": {"exec": {
+            "apiVersion": "client.authentication.k8s.io/v1beta1", "command": "/nonexistent/yc",
+            "args": ["k8s", "create-token", "--profile=default"], "interactiveMode": "IfAvailable"}}}]});
+    world.sandbox.file("home/.kube/config", kubeconfig.to_string());
+    world.sandbox.link("ycred");
+    world.sandbox.script("bin/kubectl", &format!("#!/bin/sh\nexec '{}' \"$@\"\n", kubectl.display()));
+    world.sandbox.seal();
+
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
+    let block = readme.split("```sh\n").find(|block| block.contains("kubectl get pods\n")).expect("the commands");
+    let script = block.split("```").next().expect("an end");
+    assert_eq!(script.lines().count(), 3, "{script}");
+    // In place of the cloud's own address.
+    let here =
+        script.replace("--key-file key.json", &format!("--key-file key.json --iam-url {}", world.emulator.url()));
+    assert_ne!(here, script);
+    let run = world.sandbox.call("sh", ["-euc", &here]).run().succeeds();
+    run.stdout_has(&key.service_account_id).stdout_has("the-only-pod").never_prints(&world.last_token());
+    assert_eq!(world.requests(), 1, "IAM requests");
 }
 
 #[test]

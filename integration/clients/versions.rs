@@ -35,8 +35,8 @@ pub const KUBERNETES: &[&str] = &["kubernetes-validate==1.37.0", "PyYAML==6.0.3"
 
 pub const SDK_NODE: &[&str] = &["@yandex-cloud/nodejs-sdk@3.2.0"];
 
-/// Returns the versions that the table of clients in the README names.
-pub fn named_in_the_readme() -> impl Iterator<Item = &'static str> {
+/// Returns the versions that docs/compatibility.md names.
+pub fn named_in_the_documentation() -> impl Iterator<Item = &'static str> {
     let all = [&[PIP_23, PIP_26, UV][..], &GO, &PNPM, AWS_PYTHON, AWS_NODE];
     all.into_iter().flatten().copied()
 }
