@@ -15,6 +15,7 @@ mod kubectl;
 mod kubernetes;
 mod libraries;
 mod package_managers;
+mod pipelines;
 mod pnpm;
 mod podman;
 mod python;

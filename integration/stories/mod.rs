@@ -30,5 +30,5 @@ mod sharing;
 mod sources;
 mod terminal;
 mod time;
-mod tunnel;
+pub mod tunnel;
 mod workload;

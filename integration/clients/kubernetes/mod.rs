@@ -3,7 +3,7 @@
 
 mod api_server;
 mod kubelet;
-mod manifests;
+pub mod manifests;
 mod pages;
 mod pod;
 mod pull_secret;
