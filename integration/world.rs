@@ -1,7 +1,8 @@
 //! The fixture of every suite: a sandbox, an emulator, and profiles of service accounts with keys.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,7 +159,7 @@ impl World {
         for path in records {
             let mut record = serde_json::from_slice(&fs::read(&path).expect("a record")).expect("JSON");
             change(&mut record);
-            fs::write(&path, record.to_string()).expect("a writable record");
+            replace(&path, &record.to_string());
         }
     }
 
@@ -196,6 +197,21 @@ impl World {
         let run = call.run().succeeds().stderr_is_empty();
         assert_eq!(self.emulator.calls(), before, "expected no request\n{run}");
         self.token_printed_by(&run)
+    }
+}
+
+/// Replaces a record in one step, because a process that is still running may read it. Its owner stays.
+fn replace(path: &Path, content: &str) {
+    let owner = fs::metadata(path).expect("a record");
+    let new = path.with_extension("edited");
+    let written = fs::write(&new, content)
+        .and_then(|()| fs::set_permissions(&new, owner.permissions()))
+        .and_then(|()| std::os::unix::fs::chown(&new, Some(owner.uid()), Some(owner.gid())))
+        .and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        // Nothing can be created in a read-only directory.
+        let _ = fs::remove_file(&new);
+        fs::write(path, content).expect("a writable record");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Timestamp, millis};
 use crate::base::error::Result;
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
@@ -166,17 +166,19 @@ impl CredentialStore {
                 );
                 Some(CacheLookup { obtained: ObtainedToken { credential, skew_age: SkewAge::Earlier }, is_due })
             }
-            (_, Some((obtained, fetched))) => {
-                let is_due = obtained.credential.remaining(now).max
-                    < crate::base::clock::millis(slot.requirements.min_ttl)
-                    || rules.is_renewal_due(&obtained.credential, *fetched, now);
-                Some(CacheLookup {
-                    obtained: ObtainedToken { credential: obtained.credential.clone(), skew_age: SkewAge::Earlier },
-                    is_due,
-                })
-            }
+            (_, Some((obtained, fetched))) => Some(CacheLookup {
+                obtained: ObtainedToken { credential: obtained.credential.clone(), skew_age: SkewAge::Earlier },
+                is_due: slot.is_due(rules, &obtained.credential, *fetched, now),
+            }),
             (_, None) => None,
         }
+    }
+
+    /// Returns true if a credential that was fetched at `now` is already due for renewal. Looks at no record, because another
+    /// process may have replaced it in the meantime.
+    pub fn is_due_at_once(&self, kind: CredentialKind, credential: &Credential, now: Timestamp) -> bool {
+        let slot = self.slot(kind);
+        slot.rules.as_ref().is_none_or(|rules| slot.is_due(rules, credential, now, now))
     }
 
     /// Returns true if the credential must be fetched for each request.
@@ -210,6 +212,11 @@ impl CredentialStore {
 }
 
 impl CredentialSlot {
+    fn is_due(&self, rules: &RenewalRules, credential: &Credential, fetched: Timestamp, now: Timestamp) -> bool {
+        credential.remaining(now).max < millis(self.requirements.min_ttl)
+            || rules.is_renewal_due(credential, fetched, now)
+    }
+
     fn lock_memory(&self) -> MutexGuard<'_, Option<(ObtainedToken, Timestamp)>> {
         self.in_memory.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -249,7 +249,7 @@ impl Refresher<'_> {
                 state.failure = None;
                 // Pauses only if the new credential is due as well. Otherwise, for a short-lived one, the pause could
                 // outlast its validity.
-                let is_still_due = credentials.lookup(kind, now).is_none_or(|lookup| lookup.is_due);
+                let is_still_due = credentials.is_due_at_once(kind, &obtained.credential, now);
                 state.paused_until = is_still_due.then(|| attempt::back_off(&obtained.credential, now));
                 let is_new = state.last.as_ref() != Some(&obtained.credential.secret);
                 state.last = Some(obtained.credential.secret.clone());
