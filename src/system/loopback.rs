@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use crate::system::peer::PeerUsers;
+use crate::system::sockets;
 
 /// The maximum size of a request line with its headers, in bytes.
 const REQUEST_MAX: usize = 16 * 1024;
@@ -135,6 +136,7 @@ impl Listener {
     /// The port is in use, or there is no loopback interface.
     pub fn bind(port: u16, allowed: Option<Vec<u32>>) -> io::Result<Self> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        sockets::lengthen_queue(&socket);
         let port = socket.local_addr()?.port();
         let (users, users_unknown) = match PeerUsers::of(port) {
             Ok(users) => (Some(users), None),

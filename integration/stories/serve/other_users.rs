@@ -68,15 +68,19 @@ fn nine_hundred_idle_connections_of_another_user_delay_neither_exec_serve_nor_a_
     if !require_root(&["setpriv", PYTHON]) {
         return;
     }
+    let time = |call: &mut dyn FnMut()| {
+        let began = Instant::now();
+        call();
+        began.elapsed()
+    };
     let world = World::new();
     let served = ServedChild::start(&world, &[]);
-    served.token();
-    // Without the check, the first places are freed after five seconds.
-    let limit = Duration::from_secs(3);
+    // On a busy machine, even these take their time.
+    let alone = (0..3).map(|_| time(&mut || drop(served.token()))).max().expect("three calls");
+    let limit = Duration::from_secs(1) + 3 * alone;
     let idle = open_idle_connections(&world, served.port());
-    let began = Instant::now();
-    served.token();
-    assert!(began.elapsed() < limit, "{:?}", began.elapsed());
+    let beside = time(&mut || drop(served.token()));
+    assert!(beside < limit, "{beside:?}, and {alone:?} alone");
     drop(idle);
     served.end().exits(0).stderr_is_empty();
 
@@ -85,11 +89,15 @@ fn nine_hundred_idle_connections_of_another_user_delay_neither_exec_serve_nor_a_
     let callback = person.callback(&person.address(&login));
     let port = callback.trim_start_matches("http://127.0.0.1:").split('/').next().expect("a port");
     let idle = open_idle_connections(&person.world, port.parse().expect("a port"));
-    let began = Instant::now();
-    person.curl(&[&callback]).stdout_has("You are logged in");
-    assert!(began.elapsed() < limit, "{:?}", began.elapsed());
+    let beside = time(&mut || drop(person.curl(&[&callback]).stdout_has("You are logged in")));
     drop(idle);
     login.finish().exits(0);
+    // The same without the connections: a program is started, and a login's code is exchanged.
+    let login = person.login(&["--no-browser"]).start();
+    let callback = person.callback(&person.address(&login));
+    let alone = time(&mut || drop(person.curl(&[&callback]).stdout_has("You are logged in")));
+    login.finish().exits(0);
+    assert!(beside < Duration::from_secs(1) + 3 * alone, "{beside:?}, and {alone:?} alone");
 }
 
 #[test]

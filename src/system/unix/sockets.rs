@@ -1,4 +1,18 @@
-//! Open sockets of the kernel, by their addresses.
+//! Open sockets of the kernel, by their addresses, and the queue of a listening one.
+#![expect(unsafe_code, reason = "listen(2) and netlink without a safe wrapper in std")]
+
+use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
+
+/// How many connections may wait to be accepted. The system has a maximum of its own, 4096 on Linux.
+const QUEUE: libc::c_int = 4096;
+
+/// Lets more connections wait than the 128 of std. If the queue is full, the kernel drops the next client's request to
+/// connect, and that client tries again after a second: another user could keep it full.
+pub fn lengthen_queue(listener: &TcpListener) {
+    // SAFETY: takes plain integers and touches no memory. If it fails, the queue is as long as before.
+    unsafe { libc::listen(listener.as_raw_fd(), QUEUE) };
+}
 
 /// An open socket.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +39,6 @@ mod diag {
     //! Asks the kernel for one socket, by its addresses (sock_diag(7)).
     //!
     //! The answer takes the same time however many sockets there are. The tables in `/proc/net` have to be read as a whole.
-    #![expect(unsafe_code, reason = "netlink without a safe wrapper in std")]
 
     use std::io::{self, Read as _, Write as _};
     use std::net::SocketAddrV4;
