@@ -7,6 +7,7 @@ use crate::emulator::{Config, keys};
 use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::files::set_mode;
 use crate::harness::machine::require_root;
+use crate::harness::{YCRED, skip};
 use crate::world::World;
 
 #[test]
@@ -46,6 +47,52 @@ fn a_change_to_any_input_selects_another_record() {
     assert_eq!(world.records().len(), variants.len());
     // Five base tokens and four links: the chains share their common links.
     assert_eq!((world.requests(), world.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT)), (5, 4));
+}
+
+/// Mounts a file system with whole seconds at `$1`. Then gives the tokens of two users to ycred, in one second.
+const TWO_USERS_IN_ONE_SECOND: &str = r#"
+mount -o loop "$2" "$1" || exit 99
+for turn in $(seq 50); do
+    cat alice > "$1/oauth"
+    before=$(stat -c '%i %s %Y %Z' "$1/oauth")
+    "$3" token > first || exit 1
+    cat bob > "$1/oauth"
+    "$3" token > second || exit 1
+    [ "$before" = "$(stat -c '%i %s %Y %Z' "$1/oauth")" ] && exit 0
+done
+exit 98
+"#;
+
+#[test]
+fn on_a_file_system_with_whole_seconds_a_file_replaced_in_the_same_second_is_noticed() {
+    if !require_root(&["unshare", "mount", "mkfs.ext2"]) {
+        return;
+    }
+    let world = World::without_profile(Config::default());
+    let image = world.sandbox.file("tmp/image", vec![0; 4 << 20]);
+    // Without room for fractions in the smallest inodes.
+    world.sandbox.call("mkfs.ext2", ["-q", "-F", "-I", "128"]).and([&image]).run().succeeds();
+    let users = [world.emulator.new_oauth(), world.emulator.new_oauth()];
+    for (name, (secret, _)) in ["alice", "bob"].iter().zip(&users) {
+        world.sandbox.file(format!("work/{name}"), secret);
+    }
+    assert_eq!(users[0].0.len(), users[1].0.len());
+    let mount = world.sandbox.path("config/mount");
+    fs::create_dir(&mount).expect("a directory");
+    let url = world.emulator.url();
+    let settings = format!("source = \"oauth\"\noauth-token-file = \"mount/oauth\"\niam-url = \"{url}\"\n");
+    world.sandbox.profile("default", &settings);
+    let script = ["-m", "--propagation", "private", "sh", "-c", TWO_USERS_IN_ONE_SECOND, "sh"];
+    let run = world.sandbox.call("unshare", script).and([mount.as_os_str(), image.as_os_str(), YCRED.as_ref()]).run();
+    match run.status.code() {
+        Some(99) => return skip("this machine cannot mount a file as a file system"),
+        Some(98) => return skip("no two calls were made in one second"),
+        _ => drop(run.succeeds()),
+    }
+    for (name, (_, subject)) in ["first", "second"].iter().zip(users) {
+        let token = fs::read_to_string(world.sandbox.path("work").join(name)).expect("a token");
+        assert_eq!(world.emulator.subject_of(token.trim()), Some(subject), "{name}");
+    }
 }
 
 #[test]

@@ -31,4 +31,5 @@ mod sources;
 mod terminal;
 mod time;
 pub mod tunnel;
+mod upgrade;
 mod workload;
