@@ -189,7 +189,7 @@ impl Session<'_> {
         Cache::new(self.places.cache.clone())
     }
 
-    /// Returns the profile's access keys that are cached and valid.
+    /// Returns the profile's access keys that are cached and valid, as far as they are found in a quarter of the time.
     ///
     /// # Errors
     /// As [`Profile::open`].
@@ -202,9 +202,16 @@ impl Session<'_> {
             let request = access_key::request_of(record.settings(), grant.identity())?;
             Some((request, record.credential().filter(|credential| !credential.is_expired(now))?))
         };
-        let slots = self.cache();
-        let slots = slots.slots_where(key).unwrap_or_default();
-        Ok(slots.into_iter().map(|(_, key)| key).collect())
+        let cache = self.cache();
+        // Most of the time is for requests.
+        let deadline = Deadline::of_run(options.timeout.unwrap_or(profile.timeout)).share(self.clock, 0.25);
+        let Ok(keys) = cache.slots_where(&grant.identity().name(), key, &deadline, self.clock) else {
+            return Ok(Vec::new());
+        };
+        if !keys.is_complete {
+            self.diagnostics.debug(|| format!("{profile}: no time to look for access keys in all records"));
+        }
+        Ok(keys.slots.into_iter().map(|(_, key)| key).collect())
     }
 
     /// Removes a token that a server rejected from the cache, so that the next call fetches a new one. Failures are

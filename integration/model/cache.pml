@@ -10,6 +10,7 @@
  *   LOSSES    how many times a lock may be lost
  *   FAILING   the cloud rejects every request
  *   SWEEP, LOGOUT  a process of this kind runs too
+ *   LARGE     the directory is so large that the sweep does not see the lock of the other sharing group
  *   BREAK_…   leaves one rule out, to show that the properties notice it
  */
 
@@ -50,6 +51,7 @@ byte issued = 0;                      /* tokens that the cloud has issued: each 
 byte attempts = 0;
 byte logouts = 0;
 bool is_logged_out = false;
+byte hours = 0;                       /* how many times that was so */
 bool is_old = false;                  /* an hour has passed since the last attempt, and the token has expired */
 byte fetching = 0;                    /* leaders at work */
 byte lockless = 0;                    /* fetchers that go on without a lock */
@@ -95,8 +97,8 @@ inline try_lock(name, file, got) {
 #endif
 }
 
-/* Stores the result of a fetch. `before` is the attempt that was read before it. */
-inline store(before, group, token, guess) {
+/* Stores the result of a fetch. `before` is the attempt that was read before it, and `hour` is when it began. */
+inline store(before, group, token, guess, hour) {
 #ifndef BREAK_DIRECTORY_LOCK
     atomic { directory_holder == NOBODY -> directory_holder = _pid };
 #endif
@@ -121,6 +123,15 @@ inline store(before, group, token, guess) {
         :: else
         fi
     };
+#ifndef BREAK_OLD_ATTEMPT
+    /* After an hour, a sweep may have removed the record of a logout. */
+    atomic {
+        if
+        :: hours != hour -> may_store = false
+        :: else
+        fi
+    };
+#endif
     /* Replaces it, in a step of its own. */
     atomic {
         if
@@ -150,7 +161,7 @@ inline store(before, group, token, guess) {
 }
 
 proctype fetcher(byte group) {
-    byte seen, file = 0, name, token, guess;
+    byte seen, file = 0, name, token, guess, hour;
     bool got, is_relief = false, is_over = false, may_store;
 
     /* A first look, without a lock. */
@@ -222,7 +233,7 @@ proctype fetcher(byte group) {
     od;
 
     /* This process is the leader. */
-    atomic { seen = attempt; guess = logouts; fetching++ };
+    atomic { seen = attempt; guess = logouts; hour = hours; fetching++ };
     if
     :: kills < KILLS -> atomic { kills++; release(file); fetching--; goto done }
     :: stops < STOPS -> stops++; goto end_stopped
@@ -251,7 +262,7 @@ proctype fetcher(byte group) {
        fi
     :: true
     fi;
-    store(seen, group, token, guess);
+    store(seen, group, token, guess, hour);
     atomic { release(file); fetching-- };
     goto done;
 end_stopped:
@@ -268,7 +279,7 @@ proctype sweeper() {
     /* An hour passes, and the token expires. The model has no other clock. */
     atomic {
         attempt != 0 && lockless == 0 && (fetching == 0 || stops > 0) ->
-        is_old = true; dead = attempt; requests[0] = 0; requests[1] = 0
+        is_old = true; hours++; dead = attempt; requests[0] = 0; requests[1] = 0
     };
     name = 0;
 #ifndef BREAK_SWEEP
@@ -277,6 +288,9 @@ proctype sweeper() {
        atomic {
            if
            :: file_of[name] == 0 -> taken[name] = 0
+#ifdef LARGE
+           :: name == 1 || name == RELIEF(1) -> taken[name] = 0
+#endif
            :: file_of[name] != 0 && holder[file_of[name]] == NOBODY ->
               taken[name] = file_of[name]; holder[taken[name]] = _pid
            :: else -> is_idle = false

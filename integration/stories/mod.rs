@@ -8,6 +8,7 @@ mod completions;
 mod crowds;
 mod env;
 mod every_source;
+mod growth;
 mod identity;
 mod import;
 mod install;

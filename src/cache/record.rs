@@ -12,6 +12,7 @@ use crate::base::secret::{Secret, expose};
 use crate::base::token::Credential;
 use crate::cache::failure::StoredFailure;
 use crate::cache::watched_files::Snapshot;
+use crate::disk::sweep::DEAD_AGE;
 
 /// A record further in the future than this was written before the clock was set back.
 pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(60);
@@ -124,8 +125,7 @@ impl Record {
 
     /// Returns true if this record can be deleted: its token has expired, and its last attempt is more than an hour old.
     pub(super) fn is_dead(&self, now: Timestamp) -> bool {
-        self.ended < now.minus(Duration::from_secs(3600))
-            && self.token.as_ref().is_none_or(|stored| stored.credential().is_expired(now))
+        self.ended < now.minus(DEAD_AGE) && self.token.as_ref().is_none_or(|stored| stored.credential().is_expired(now))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::base::error::{Error, Result};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
+use crate::cache::record::Record;
 use crate::cache::{RemovedToken, Slot};
 use crate::cloud::{Context, iam};
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
@@ -112,8 +113,8 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
     }
     cache.remove_temporary_files().map_err(cache_error)?;
     let _ = writeln!(report.text, "{}: deleted {}", cache.place(), counted(removed, "cached token"));
-    if deleted.left > 0 {
-        let left = counted(deleted.left, "record");
+    if !deleted.is_listed || deleted.left > 0 {
+        let left = if deleted.is_listed { counted(deleted.left, "record") } else { "records".to_owned() };
         let what = format!("{}: {left} left when the time limit was reached", cache.place());
         report.error = Some(Error::unavailable(what).timed_out());
     }
@@ -171,17 +172,19 @@ impl Deletion<'_> {
     /// Deletes the tokens and access keys of a grant from the cache. Adds them to the report.
     ///
     /// # Errors
-    /// Profile (3) or Unavailable (4): a record cannot be deleted.
+    /// Profile (3) or Unavailable (4): a record cannot be deleted, or not all access keys were found in time.
     pub fn delete_tokens(&self, grant: &dyn Grant, report: &mut String) -> Result<()> {
         let Self { profile, deadline, session, .. } = self;
         let cache = session.cache();
         let cache_error = |error| cannot_delete(Path::new(&cache.place()), &error);
+        let mut has_all_keys = true;
         if !(self.is_shared)(grant.identity()) {
             // Access keys first: a process that is getting one waits for a token of the grant.
-            let keys = cache
-                .slots_where(|record| access_key::request_of(record.settings(), grant.identity()))
-                .map_err(cache_error)?;
-            for (slot, request) in keys {
+            let request = |record: &Record| access_key::request_of(record.settings(), grant.identity());
+            let keys = cache.slots_where(&grant.identity().name(), request, deadline, session.clock);
+            let keys = keys.map_err(cache_error)?;
+            has_all_keys = keys.is_complete;
+            for (slot, request) in keys.slots {
                 if let RemovedToken::Token(expires) = remove_token(&slot, deadline, session).map_err(cache_error)? {
                     let session_name = request.session_name;
                     let _ = writeln!(
@@ -209,7 +212,13 @@ impl Deletion<'_> {
                 let _ = writeln!(report, "{profile}: deleted the cached token of {account}, {validity}");
             }
         }
-        Ok(())
+        match has_all_keys {
+            true => Ok(()),
+            false => {
+                let what = format!("{}: the time limit was reached before all access keys were found", cache.place());
+                Err(Error::unavailable(what).timed_out())
+            }
+        }
     }
 }
 

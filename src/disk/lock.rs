@@ -109,13 +109,13 @@ pub fn try_lock_directory(directory: &Path) -> Lock {
 
 fn try_lock_opened(path: &Path, open: fn(&Path) -> io::Result<File>) -> Lock {
     for _ in 0..OPEN_MAX {
-        let file = match open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
+        let (file, metadata) = match open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
             Ok((file, metadata)) if metadata.is_file() && system::files::is_own(&metadata) => {
                 if system::files::mode(&metadata) & 0o077 != 0 {
                     // Best effort: another user who can open the file can hold the lock and make ycred wait.
                     let _ = system::files::make_file_private(&file);
                 }
-                file
+                (file, metadata)
             }
             Ok(_) => {
                 return Lock::Impossible(io::Error::other(format!("{} is not a lock file of ycred", path.display())));
@@ -123,7 +123,7 @@ fn try_lock_opened(path: &Path, open: fn(&Path) -> io::Result<File>) -> Lock {
             Err(error) => return Lock::Impossible(error),
         };
         match lock_file(&file) {
-            Ok(true) if is_at(&file, path) => return Lock::Held(LockGuard { file, has_holder: Cell::new(false) }),
+            Ok(true) if is_at(&metadata, path) => return Lock::Held(LockGuard { file, has_holder: Cell::new(false) }),
             // A sweep removed the file after it was opened. Its lock excludes nobody any more.
             Ok(true) => {}
             Ok(false) => return Lock::Busy,
@@ -145,12 +145,12 @@ pub(super) fn lock_file(file: &File) -> io::Result<bool> {
     Err(ErrorKind::Interrupted.into())
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::symlink_metadata(path)) {
-        (Ok(opened), Ok(named)) => system::files::identity(&opened) == system::files::identity(&named),
+/// Returns true if the file with this metadata still has the name `path`.
+fn is_at(opened: &fs::Metadata, path: &Path) -> bool {
+    match fs::symlink_metadata(path) {
+        Ok(named) => system::files::identity(opened) == system::files::identity(&named),
         // On a faulty disk, a lock that cannot be checked is better than none.
-        (_, Err(error)) => error.kind() != ErrorKind::NotFound,
-        (Err(_), Ok(_)) => true,
+        Err(error) => error.kind() != ErrorKind::NotFound,
     }
 }
 
@@ -243,7 +243,9 @@ mod tests {
     fn a_lock_file_that_was_removed_after_it_was_opened_is_opened_again() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("x.lock");
-        let stale = system::files::open_lock(&path).expect("opened");
+        // Stays open, so that no other file gets its number.
+        let opened = system::files::open_lock(&path).expect("opened");
+        let stale = opened.metadata().expect("its metadata");
         fs::remove_file(&path).expect("removed");
         assert!(!is_at(&stale, &path));
         let Lock::Held(_guard) = try_lock(&path) else { panic!("not locked") };

@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -331,19 +332,42 @@ pub(super) fn is_leftover_name(name: &str) -> bool {
 /// # Errors
 /// The directory cannot be read.
 pub fn names(directory: &Path) -> io::Result<Vec<String>> {
+    names_from(directory, None, |_| true).map(|part| part.names)
+}
+
+/// The names in a directory, or a part of them.
+#[derive(Default)]
+pub struct NameList {
+    pub names: Vec<String>,
+    /// Where the rest begins. `None` at the end of the directory.
+    pub next: Option<i64>,
+}
+
+/// Returns the names from a position on, as [`names`] does, until `goes_on` says to stop. It gets the number of names so far.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn names_from(
+    directory: &Path,
+    position: Option<i64>,
+    mut goes_on: impl FnMut(usize) -> bool,
+) -> io::Result<NameList> {
     let mut names = Vec::new();
-    match system::files::for_each_name(directory, |name| {
+    let next = system::files::names_from(directory, position, |name| {
         names.extend(name.to_str().filter(|name| !matches!(*name, "." | "..")).map(str::to_owned));
-    }) {
-        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Err(error),
-        _ => Ok(names),
+        if goes_on(names.len()) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    match next {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(NameList::default()),
+        next => next.map(|next| NameList { names, next }),
     }
 }
 
 /// The extension of a record file.
 pub const RECORD: &str = ".json";
-/// The extension of a lock file.
+/// The extensions of the usual lock files. Those of a sharing group with variables of its own begin with its digest.
 pub const LOCK: &str = ".lock";
+pub const RELIEF_LOCK: &str = ".relief.lock";
 
 pub(super) fn modified(metadata: &fs::Metadata) -> Timestamp {
     Timestamp(system::files::modified_nanos(metadata).div_euclid(1_000_000))

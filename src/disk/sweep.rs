@@ -13,29 +13,37 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::{Clock, Timestamp, millis};
 use crate::base::random;
 use crate::disk::lock::{Lock, try_lock_directory, try_lock_existing};
 use crate::disk::store;
-use crate::disk::store::{FileState, LOCK, RECORD};
+use crate::disk::store::{FileState, LOCK, NameList, RECORD, RELIEF_LOCK};
 use crate::system;
 
 /// Marks a directory as a cache for backup programs (<https://bford.info/cachedir/>).
 ///
-/// Its modification time is the time of the last sweep.
+/// Its modification time is the time of the last sweep. If that sweep left work, its last line says so.
 pub const CACHE_TAG: &str = "CACHEDIR.TAG";
 const CACHE_TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Tokens cached by ycred. Safe to delete.\n";
-/// The line that a sweep adds if it did not finish.
 const UNFINISHED: &str = "# The last sweep left work.\n";
+/// The line before that one, with the position in the directory. Older versions ignore it.
+const POSITION: &str = "# The next sweep begins at position ";
 
 const HOUR: i64 = 3_600_000;
+/// How old a dead identity is, at least: no attempt has ended since then.
+pub const DEAD_AGE: Duration = Duration::from_secs(3600);
 /// How long after a sweep the next one runs, in milliseconds: if the last one has finished, and if not.
 const PAUSE: i64 = HOUR;
 const SHORT_PAUSE: i64 = 30_000;
+/// A directory with more files is swept after the short pause, because in an hour it may get thousands of dead ones.
+const FEW_FILES: usize = 500;
 /// The limits of one sweep, because a user waits for it.
 const MAX_REMOVED: usize = 64;
 const MAX_TIME: Duration = Duration::from_millis(20);
+/// How much of that time may be used to list names. The rest is for the next sweep.
+const MAX_LIST_TIME: Duration = Duration::from_millis(8);
 /// Even a slow sweep makes progress.
+const MIN_LISTED: usize = 256;
 const MIN_EXAMINED: usize = 16;
 
 /// The files of each identity in a directory, by the name of its record without extension.
@@ -44,49 +52,76 @@ pub type Identities = BTreeMap<String, Vec<String>>;
 /// Removes dead identities, temporary files older than an hour, and foreign objects that were moved away more than a day
 /// ago. Does nothing soon after another sweep.
 ///
-/// `is_dead` gets the content of a record that has not changed for an hour, and its age in milliseconds.
+/// Lists a large directory in parts: each sweep begins where the last one has ended.
+///
+/// `is_dead` gets the content of a record that has not changed for [`DEAD_AGE`], and its age in milliseconds.
 pub fn sweep(directory: &Path, clock: &dyn Clock, is_dead: impl Fn(&[u8], i64) -> bool) {
     let (now, began) = (clock.now(), clock.elapsed());
     let tag = directory.join(CACHE_TAG);
     let age = fs::symlink_metadata(&tag).map_or(i64::MAX, |metadata| age_of(&metadata, now).saturating_abs());
-    if age < SHORT_PAUSE || (age < PAUSE && !is_unfinished(&tag)) {
+    if age < SHORT_PAUSE {
+        return;
+    }
+    let last = LastSweep::of(&tag);
+    if age < PAUSE && !last.is_unfinished {
         return;
     }
     // Update the tag first, so that other processes skip the sweep.
     if store::replace(&tag, CACHE_TAG_TEXT.as_bytes(), false).is_err() {
         return;
     }
-    let Ok(names) = store::names(directory) else { return };
-    // In groups of a few hundred files, beginning at a random one: many valid records never hide the same dead ones.
-    let mut groups: Vec<Vec<String>> = vec![Vec::new(); 256];
-    for name in names {
-        let group = u8::from_str_radix(name.get(..2).unwrap_or_default(), 16).unwrap_or(0);
-        groups[usize::from(group)].push(name);
+    let is_late = |limit| clock.elapsed().saturating_sub(began) >= limit;
+    let listed = store::names_from(directory, last.position, |count| {
+        count < MIN_LISTED || count % 64 != 0 || !is_late(MAX_LIST_TIME)
+    });
+    let Ok(NameList { names, next }) = listed else { return };
+    let is_whole = last.position.is_none() && next.is_none();
+    let is_small = is_whole && names.len() <= FEW_FILES;
+    let (leftovers, files): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| store::is_leftover_name(name));
+    let mut removed = 0;
+    for name in leftovers.iter().take(MAX_REMOVED) {
+        removed += usize::from(remove_leftover(&directory.join(name), name, now));
     }
-    groups.rotate_left(random::below(256));
-    let (mut removed, mut examined, mut is_unfinished) = (0_usize, 0, false);
-    'groups: for group in groups {
-        let (leftovers, files): (Vec<_>, Vec<_>) = group.into_iter().partition(|name| store::is_leftover_name(name));
-        for name in leftovers.iter().take(MAX_REMOVED - removed) {
-            removed += usize::from(remove_leftover(&directory.join(name), name, now));
+    // Begin at a random one, so that the same ones are not left out each time.
+    let mut identities: Vec<_> = identities(files).into_iter().collect();
+    let middle = random::below(identities.len().max(1));
+    identities.rotate_left(middle);
+    let mut has_examined_all = true;
+    for (examined, (record, mut locks)) in identities.into_iter().enumerate() {
+        if removed >= MAX_REMOVED || (examined >= MIN_EXAMINED && is_late(MAX_TIME)) {
+            has_examined_all = false;
+            break;
         }
-        for (record, locks) in identities(files) {
-            let is_late = || examined >= MIN_EXAMINED && clock.elapsed().saturating_sub(began) >= MAX_TIME;
-            if removed >= MAX_REMOVED || is_late() {
-                is_unfinished = true;
-                break 'groups;
-            }
-            examined += 1;
-            removed += usize::from(remove_dead(directory, &record, &locks, now, &is_dead));
+        if !is_whole {
+            // Locks of this identity may be in another part of the list. These are the usual ones.
+            locks.extend([LOCK, RELIEF_LOCK].map(|extension| format!("{record}{extension}")));
+            locks.sort();
+            locks.dedup();
         }
+        removed += usize::from(remove_dead(directory, &record, &locks, now, &is_dead));
     }
-    if is_unfinished || removed >= MAX_REMOVED {
-        let _ = store::replace(&tag, format!("{CACHE_TAG_TEXT}{UNFINISHED}").as_bytes(), false);
+    let is_finished = is_small && has_examined_all && removed < MAX_REMOVED;
+    if !is_finished {
+        let position = next.map_or_else(String::new, |next| format!("{POSITION}{next}\n"));
+        let _ = store::replace(&tag, format!("{CACHE_TAG_TEXT}{position}{UNFINISHED}").as_bytes(), false);
     }
 }
 
-fn is_unfinished(tag: &Path) -> bool {
-    matches!(store::read(tag), Ok(FileState::Content(content)) if content.ends_with(UNFINISHED.as_bytes()))
+/// What the last sweep has written into the tag.
+#[derive(Default)]
+struct LastSweep {
+    is_unfinished: bool,
+    /// Where to go on.
+    position: Option<i64>,
+}
+
+impl LastSweep {
+    fn of(tag: &Path) -> Self {
+        let Ok(FileState::Content(content)) = store::read(tag) else { return Self::default() };
+        let text = String::from_utf8_lossy(&content);
+        let position = |line: &str| line.strip_prefix(POSITION)?.parse().ok();
+        Self { is_unfinished: text.ends_with(UNFINISHED), position: text.lines().find_map(position) }
+    }
 }
 
 fn age_of(metadata: &fs::Metadata, now: Timestamp) -> i64 {
@@ -124,17 +159,20 @@ fn remove_dead(
     is_dead: &impl Fn(&[u8], i64) -> bool,
 ) -> bool {
     let path = directory.join(format!("{record}{RECORD}"));
-    let is_old = |path: &Path| fs::symlink_metadata(path).map_or(true, |metadata| age_of(&metadata, now) > HOUR);
-    // One stat for each identity in use.
-    if !is_old(&path) || (!path.exists() && !locks.iter().all(|lock| is_old(&directory.join(lock)))) {
+    let age = |path: &Path| fs::symlink_metadata(path).ok().map(|metadata| age_of(&metadata, now));
+    let is_old = |age: i64| age > millis(DEAD_AGE);
+    let has_record = match age(&path) {
+        // One stat for each identity in use.
+        Some(age) if !is_old(age) => return false,
+        Some(_) => true,
+        None => false,
+    };
+    if !has_record && !locks.iter().all(|lock| age(&directory.join(lock)).is_none_or(is_old)) {
         return false;
     }
     let is_dead = |content: Option<&[u8]>| match content {
         None => true,
-        Some(content) => {
-            let age = fs::symlink_metadata(&path).map_or(0, |metadata| age_of(&metadata, now));
-            age > HOUR && is_dead(content, age)
-        }
+        Some(content) => age(&path).is_some_and(|age| is_old(age) && is_dead(content, age)),
     };
     // Before any lock is taken, so that a valid identity costs no more.
     match store::read(&path) {
@@ -297,7 +335,7 @@ mod tests {
         fs::remove_file(dir.path().join(CACHE_TAG)).expect("a tag");
         sweep(dir.path(), &clock(), is_dead);
         assert_eq!(records(), 2 * MAX_REMOVED, "one sweep removes so many");
-        assert!(is_unfinished(&dir.path().join(CACHE_TAG)));
+        assert!(LastSweep::of(&dir.path().join(CACHE_TAG)).is_unfinished);
         sweep(dir.path(), &tag(SHORT_PAUSE - 1), is_dead);
         assert_eq!(records(), 2 * MAX_REMOVED, "too soon");
         for name in left(dir.path()).iter().filter(|name| name.ends_with(RECORD)) {
@@ -308,28 +346,98 @@ mod tests {
         assert_eq!(records(), MAX_REMOVED);
     }
 
+    /// A clock that takes a fixed time for each look at it.
+    struct SlowClock(FixedClock, Duration);
+
+    impl Clock for SlowClock {
+        fn now(&self) -> Timestamp {
+            self.0.now()
+        }
+        fn elapsed(&self) -> Duration {
+            self.0.advance(self.1);
+            self.0.elapsed()
+        }
+        fn sleep(&self, length: Duration) {
+            self.0.sleep(length);
+        }
+    }
+
     #[test]
     fn the_sweep_stops_when_its_time_is_over() {
-        /// A clock that takes a millisecond for each look at it.
-        struct SlowClock(FixedClock);
-        impl Clock for SlowClock {
-            fn now(&self) -> Timestamp {
-                self.0.now()
-            }
-            fn elapsed(&self) -> Duration {
-                self.0.advance(Duration::from_millis(1));
-                self.0.elapsed()
-            }
-            fn sleep(&self, length: Duration) {
-                self.0.sleep(length);
-            }
-        }
         let dir = tempfile::tempdir().expect("a directory");
         for number in 0..50 {
             fs::write(dir.path().join(format!("{number:02x}.json")), "dead").expect("written");
         }
-        sweep(dir.path(), &SlowClock(clock()), is_dead);
+        sweep(dir.path(), &SlowClock(clock(), Duration::from_millis(1)), is_dead);
         assert_eq!(left(dir.path()).len(), 1 + 50 - 16 - 19, "nineteen looks fit into twenty milliseconds");
-        assert!(is_unfinished(&dir.path().join(CACHE_TAG)));
+        assert!(LastSweep::of(&dir.path().join(CACHE_TAG)).is_unfinished);
+    }
+
+    #[test]
+    fn a_large_directory_is_swept_in_parts_and_soon_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let tag = dir.path().join(CACHE_TAG);
+        for number in 0..1000 {
+            let content = if number % 100 == 0 { "dead" } else { "valid" };
+            fs::write(dir.path().join(format!("{number:04x}.json")), content).expect("written");
+            fs::write(dir.path().join(format!("{number:04x}.lock")), "").expect("written");
+        }
+        let files_of_dead = || {
+            left(dir.path())
+                .iter()
+                .filter(|name| {
+                    let number = name.split_once('.').and_then(|(number, _)| usize::from_str_radix(number, 16).ok());
+                    number.is_some_and(|number| number % 100 == 0)
+                })
+                .count()
+        };
+        assert_eq!(files_of_dead(), 20);
+        // So slow that each sweep lists 256 names and examines 17 identities.
+        let mut positions = Vec::new();
+        let mut sweeps = 0;
+        while files_of_dead() > 0 {
+            let slow = SlowClock(clock(), Duration::from_millis(8));
+            sweep(dir.path(), &slow, is_dead);
+            let last = LastSweep::of(&tag);
+            assert!(last.is_unfinished);
+            positions.push(last.position);
+            sweeps += 1;
+            assert!(sweeps < 10_000, "{} files of dead identities are left", files_of_dead());
+            // The clock is always far ahead of the tag.
+        }
+        assert!(sweeps > 1 && positions.iter().any(Option::is_some) && positions.contains(&None), "{positions:?}");
+        assert_eq!(left(dir.path()).len(), 1 + 2 * 990, "the valid ones are kept with their locks");
+        // Even a sweep that has examined all of it leaves work for the next minute.
+        fs::remove_file(&tag).expect("a tag");
+        sweep(dir.path(), &clock(), is_dead);
+        assert!(LastSweep::of(&tag).is_unfinished);
+    }
+
+    #[test]
+    fn an_identity_whose_files_are_in_two_parts_of_the_list_is_kept_while_it_is_in_use() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let held = try_lock(&dir.path().join("01.lock"));
+        fs::write(dir.path().join("01.json"), "dead").expect("written");
+        // The end of the directory, as far as this sweep knows: its own lock is not in the list.
+        fs::write(dir.path().join(CACHE_TAG), format!("{CACHE_TAG_TEXT}{POSITION}0\n{UNFINISHED}")).expect("written");
+        sweep(dir.path(), &clock(), is_dead);
+        assert!(dir.path().join("01.json").exists() && dir.path().join("01.lock").exists());
+        drop(held);
+        sweep(dir.path(), &clock(), is_dead);
+        assert_eq!(left(dir.path()), [CACHE_TAG]);
+    }
+
+    #[test]
+    fn a_position_of_another_directory_or_version_does_no_harm() {
+        for position in ["-1", "123456789", "9223372036854775807", "soon", ""] {
+            let dir = tempfile::tempdir().expect("a directory");
+            fs::write(dir.path().join("01.json"), "dead").expect("written");
+            fs::write(dir.path().join(CACHE_TAG), format!("{CACHE_TAG_TEXT}{POSITION}{position}\n{UNFINISHED}"))
+                .expect("written");
+            for _ in 0..2 {
+                sweep(dir.path(), &clock(), is_dead);
+            }
+            assert_eq!(left(dir.path()), [CACHE_TAG], "{position}");
+        }
     }
 }

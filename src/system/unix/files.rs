@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -37,11 +38,31 @@ pub fn leave_open(file: File) {
 ///
 /// # Errors
 /// Those of open(2) and getdents(2).
-pub fn for_each_name(directory: &Path, each: impl FnMut(&OsStr)) -> io::Result<()> {
-    if let Some(file) = os::for_each_name(directory, each)? {
+pub fn for_each_name(directory: &Path, mut each: impl FnMut(&OsStr)) -> io::Result<()> {
+    let every = |name: &OsStr| {
+        each(name);
+        ControlFlow::Continue(())
+    };
+    if let (Some(file), _) = os::for_each_name(directory, None, every)? {
         leave_open(file);
     }
     Ok(())
+}
+
+/// Calls `each` with the names in a directory from `position` on, until it says to stop. Returns the position after the
+/// last name, or `None` at the end.
+///
+/// A position is valid in later processes too, as far as the file system keeps to its order. After changes, some names
+/// may be left out or come twice.
+///
+/// # Errors
+/// Those of open(2) and getdents(2).
+pub fn names_from(
+    directory: &Path,
+    position: Option<i64>,
+    each: impl FnMut(&OsStr) -> ControlFlow<()>,
+) -> io::Result<Option<i64>> {
+    os::for_each_name(directory, position, each).map(|(_, next)| next)
 }
 
 /// Opens a file that ycred owns for reading. Follows no link and does not block on a FIFO.

@@ -4,6 +4,7 @@
 use std::ffi::{CStr, OsStr, c_char};
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -105,37 +106,48 @@ pub fn end_child_with_parent(command: &mut Command, signal: libc::c_int) {
     }
 }
 
-/// See [`super::files::for_each_name`].
+/// See [`super::files::for_each_name`] and [`super::files::names_from`].
 ///
 /// Makes three system calls and returns the open directory: std would add fstat(2) and close(2).
-pub fn for_each_name(directory: &Path, mut each: impl FnMut(&OsStr)) -> io::Result<Option<File>> {
-    /// The offsets of `d_reclen` and `d_name` in `struct linux_dirent64`.
+pub fn for_each_name(
+    directory: &Path,
+    position: Option<i64>,
+    mut each: impl FnMut(&OsStr) -> ControlFlow<()>,
+) -> io::Result<(Option<File>, Option<i64>)> {
+    /// The offsets of `d_off`, `d_reclen` and `d_name` in `struct linux_dirent64`.
+    const NEXT: usize = 8;
     const LENGTH: usize = 16;
     const NAME: usize = 19;
     let file = open_in_one_call(directory, libc::O_DIRECTORY)?;
+    if let Some(position) = position {
+        // SAFETY: takes plain integers and touches no memory. If it fails, the list begins with the first name.
+        unsafe { libc::lseek(file.as_raw_fd(), position, libc::SEEK_SET) };
+    }
     let mut buffer = [0_u64; 512];
     loop {
         // SAFETY: the kernel writes at most this many bytes into the buffer, which outlives the call.
         let filled =
             unsafe { libc::syscall(libc::SYS_getdents64, file.as_raw_fd(), buffer.as_mut_ptr(), size_of_val(&buffer)) };
         let filled = match usize::try_from(filled) {
-            Ok(0) => break,
+            Ok(0) => return Ok((Some(file), None)),
             Ok(filled) => filled,
             Err(_) => match io::Error::last_os_error() {
                 error if error.kind() == io::ErrorKind::Interrupted => continue,
                 error => return Err(error),
             },
         };
-        let bytes: Vec<u8> = buffer.iter().flat_map(|word| word.to_ne_bytes()).take(filled).collect();
-        let mut rest = bytes.as_slice();
-        while let Some(length) = rest.get(LENGTH..LENGTH + 2) {
-            let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
+        // SAFETY: the buffer is initialised, at least this long, and does not change while it is borrowed.
+        let mut rest = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), filled) };
+        while let Some(head) = rest.first_chunk::<NAME>() {
+            let length = usize::from(u16::from_ne_bytes([head[LENGTH], head[LENGTH + 1]]));
             let Some(name) = rest.get(NAME..length) else { break };
-            each(OsStr::from_bytes(name.split(|byte| *byte == 0).next().unwrap_or_default()));
+            if each(OsStr::from_bytes(name.split(|byte| *byte == 0).next().unwrap_or_default())).is_break() {
+                let next = head[NEXT..].first_chunk().copied().map(i64::from_ne_bytes);
+                return Ok((Some(file), next));
+            }
             rest = &rest[length..];
         }
     }
-    Ok(Some(file))
 }
 
 /// Returns the address of `errno`, which a signal handler must restore.

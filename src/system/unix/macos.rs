@@ -4,6 +4,7 @@
 use std::ffi::{CStr, OsStr, c_char};
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
@@ -59,12 +60,21 @@ pub fn disable_core_dumps() {}
 /// Does nothing: macOS has no signal for the end of a parent.
 pub fn end_child_with_parent(_: &mut Command, _: libc::c_int) {}
 
-/// See [`super::files::for_each_name`].
-pub fn for_each_name(directory: &Path, mut each: impl FnMut(&OsStr)) -> io::Result<Option<File>> {
-    for entry in fs::read_dir(directory)? {
-        each(&entry?.file_name());
+/// See [`super::files::for_each_name`] and [`super::files::names_from`].
+///
+/// A position is a number of names: the positions of telldir(3) end with the stream.
+pub fn for_each_name(
+    directory: &Path,
+    position: Option<i64>,
+    mut each: impl FnMut(&OsStr) -> ControlFlow<()>,
+) -> io::Result<(Option<File>, Option<i64>)> {
+    let start = position.and_then(|position| usize::try_from(position).ok()).unwrap_or(0);
+    for (index, entry) in fs::read_dir(directory)?.enumerate().skip(start) {
+        if each(&entry?.file_name()).is_break() {
+            return Ok((None, i64::try_from(index + 1).ok()));
+        }
     }
-    Ok(None)
+    Ok((None, None))
 }
 
 /// Returns the address of `errno`, which a signal handler must restore.
