@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::{CertificateDer, ServerName};
-use ureq::tls::Certificate;
 use ureq::unversioned::transport::time;
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, SocksConnector,
@@ -25,25 +24,20 @@ use crate::system::verifier::platform_verifier;
 /// # Errors
 /// Unavailable (4): the platform's verifier does not start.
 pub fn client_config(
-    roots: Option<Vec<Certificate<'static>>>,
-    extra: Vec<Certificate<'static>>,
+    roots: Option<Vec<CertificateDer<'static>>>,
+    extra: Vec<CertificateDer<'static>>,
 ) -> Result<Arc<ClientConfig>> {
     let unusable = |error: rustls::Error| Error::unavailable("cannot set up TLS").because(error);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(unusable)?;
-    let encoded = |certificates: Vec<Certificate<'static>>| -> Vec<CertificateDer<'static>> {
-        certificates.iter().map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect()
-    };
-    let extra = encoded(extra);
     let verifier = if roots.is_some() { None } else { platform_verifier(&extra, &provider).map_err(unusable)? };
     let config = match verifier {
         Some(verifier) => config.dangerous().with_custom_certificate_verifier(verifier),
         None => {
-            let mut store = RootCertStore::empty();
-            store.add_parsable_certificates(encoded(roots.unwrap_or_else(trust::machine_roots)));
-            store.add_parsable_certificates(extra);
+            let mut store = if roots.is_some() { RootCertStore::empty() } else { trust::machine_roots() };
+            store.add_parsable_certificates(roots.into_iter().flatten().chain(extra));
             config.with_root_certificates(store)
         }
     };

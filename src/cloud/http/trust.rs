@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use rustls::RootCertStore;
 use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use ureq::tls::Certificate;
 
 use crate::base::environment::{Environment, SSL_CERT_DIR, SSL_CERT_FILE};
 use crate::base::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::disk::{files, trust};
 ///
 /// # Errors
 /// Profile (3): a file or directory is unusable. The roots of the machine would trust more servers than the user does.
-pub(super) fn chosen_roots(environment: &Environment) -> Result<Option<Vec<Certificate<'static>>>> {
+pub(super) fn chosen_roots(environment: &Environment) -> Result<Option<Vec<CertificateDer<'static>>>> {
     let (file, directory) = (environment.get(SSL_CERT_FILE), environment.get(SSL_CERT_DIR));
     let mut roots = Vec::new();
     for (variable, path) in [(SSL_CERT_FILE, file), (SSL_CERT_DIR, directory)] {
@@ -34,7 +34,7 @@ pub(super) fn chosen_roots(environment: &Environment) -> Result<Option<Vec<Certi
     if let Some(list) = directory {
         for directory in std::env::split_paths(list) {
             let CertificateResult { certs, .. } = load_certs_from_paths(None, Some(&directory));
-            roots.extend(certs.iter().map(|der| Certificate::from_der(der).to_owned()));
+            roots.extend(certs);
         }
         if roots.is_empty() {
             let list = Path::new(list).display();
@@ -47,18 +47,21 @@ pub(super) fn chosen_roots(environment: &Environment) -> Result<Option<Vec<Certi
 }
 
 /// Returns the roots of the machine, or the bundled ones if it has none.
-pub(super) fn machine_roots() -> Vec<Certificate<'static>> {
+pub(super) fn machine_roots() -> RootCertStore {
+    let mut store = RootCertStore::empty();
     let native = load_native_certs().certs;
-    let bundled = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
-    let roots = if native.is_empty() { bundled } else { &native };
-    roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect()
+    match native.is_empty() {
+        true => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        false => drop(store.add_parsable_certificates(native)),
+    }
+    store
 }
 
 /// Reads the certificates in a PEM file. `what` is the key or the variable that names the file.
 ///
 /// # Errors
 /// Profile (3): the file cannot be read, has a broken block, or has no certificate.
-pub(super) fn read_certificates(what: &str, path: &Path) -> Result<Vec<Certificate<'static>>> {
+pub(super) fn read_certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let error_at = |why: String| {
         Error::profile(format!("{what} {}: {why}", path.display()))
             .hint(format!("set `{what}` to a PEM file with BEGIN CERTIFICATE blocks"))
@@ -82,8 +85,7 @@ pub(super) fn read_certificates(what: &str, path: &Path) -> Result<Vec<Certifica
             "CERTIFICATE" | "X509 CERTIFICATE" => {
                 let der = CertificateDer::from_pem_slice(block.to_text().replace("X509 ", "").as_bytes());
                 let der = der.ok().filter(|der| !block.is_broken && is_der_sequence(der));
-                let certificate = der.map(|der| Certificate::from_der(&der).to_owned());
-                certificate.ok_or_else(|| error_at(format!("the PEM block {} of {} is broken", at + 1, blocks.len())))
+                der.ok_or_else(|| error_at(format!("the PEM block {} of {} is broken", at + 1, blocks.len())))
             }
             label => Err(error_at(format!("has a {label} block, which only OpenSSL reads"))
                 .replace_hint("convert it: openssl x509 -in FILE -out FILE.pem")),
