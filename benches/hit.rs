@@ -22,6 +22,7 @@
     reason = "these rules apply to the product only, not to the benchmark"
 )]
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
@@ -65,11 +66,13 @@ fn run(is_quick: bool) -> Result<()> {
         Candidate::new("ycred kubectl, among 1000 profiles and 1000 records", crowded),
         Candidate::new("ycred docker get", fixture.docker(Path::new(YCRED), "docker-credential-ycred")?),
         Candidate::new("ycred token", fixture.ycred(&["token"])),
+        Candidate::new("ycred status --short", fixture.ycred(&["status", "--short"])),
     ];
     let shipped = std::env::var_os("YCRED_BENCH_STATIC").filter(|path| !path.is_empty()).map(PathBuf::from);
     if let Some(path) = &shipped {
         let program = |arguments: &[&str]| Program { program: path.clone(), ..fixture.ycred(arguments) };
         candidates.push(Candidate::new("static ycred kubectl", program(&["kubectl"])));
+        candidates.push(Candidate::new("static ycred status --short", program(&["status", "--short"])));
         candidates
             .push(Candidate::new("static ycred docker get", fixture.docker(path, "docker-credential-ycred-bench")?));
         candidates
@@ -536,6 +539,8 @@ fn count(out: &mut impl io::Write, fixture: &Fixture, candidates: &[Candidate]) 
         }
     }
     let mut excess = Vec::new();
+    // Of `ycred kubectl`, for the line in prompts.
+    let mut of_hit = BTreeMap::new();
     writeln!(
         out,
         "  {:<54} {:>7} {:>5} {:>7} {:>7} {:>12} {:>6}",
@@ -573,6 +578,12 @@ fn count(out: &mut impl io::Write, fixture: &Fixture, candidates: &[Candidate]) 
         {
             excess.push(format!("{name}: {own} system calls of its own, at most {}", call_budget(name)));
         }
+        match name.strip_suffix("status --short") {
+            None => _ = of_hit.insert(name.clone(), (own, instructions)),
+            Some(build) => {
+                excess.extend(excess_of_line(name, (own, instructions), of_hit.get(&format!("{build}kubectl"))))
+            }
+        }
         if name == "static ycred kubectl"
             && let Some(number) = instructions.filter(|number| *number > INSTRUCTIONS)
         {
@@ -581,6 +592,27 @@ fn count(out: &mut impl io::Write, fixture: &Fixture, candidates: &[Candidate]) 
     }
     writeln!(out, "  own: from {FIRST}) to the write of the reply, inclusive")?;
     Ok(excess)
+}
+
+/// Compares `status --short` with a hit of the same build: the same system calls, and at most a tenth more instructions.
+fn excess_of_line(
+    name: &str,
+    (own, instructions): (Option<usize>, Option<u64>),
+    hit: Option<&(Option<usize>, Option<u64>)>,
+) -> Vec<String> {
+    let Some((own_of_hit, instructions_of_hit)) = hit else { return vec![format!("{name}: no hit to compare with")] };
+    let mut excess = Vec::new();
+    if let (Some(own), Some(of_hit)) = (own, own_of_hit)
+        && own > *of_hit
+    {
+        excess.push(format!("{name}: {own} system calls of its own, and a hit {of_hit}"));
+    }
+    if let (Some(number), Some(of_hit)) = (instructions, instructions_of_hit)
+        && number * 10 > of_hit * 11
+    {
+        excess.push(format!("{name}: {number} instructions, and a hit {of_hit}"));
+    }
+    excess
 }
 
 /// Runs the program under another one, and returns what that one prints on stderr. `None` if it fails.

@@ -8,6 +8,7 @@ pub mod command;
 pub mod help;
 pub mod hook;
 pub mod invocation;
+pub mod status_line;
 pub mod tree;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use std::ffi::OsString;
 use crate::cli::command::parse_command;
 use crate::cli::hook::{by_name, parse_hook};
 use crate::cli::invocation::{Fault, Invocation};
+use crate::cli::status_line::parse_status_line;
 use crate::sources::login::renewal::{RENEW_LOGIN, RenewalCall};
 
 /// Parses argv.
@@ -31,6 +33,11 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Fault> {
         && let Some(call) = RenewalCall::parse(rest)
     {
         return Ok(Invocation::RenewLogin(call));
+    }
+    if hook.is_none()
+        && let Some(options) = parse_status_line(arguments)
+    {
+        return Ok(Invocation::StatusLine(Box::new(options)));
     }
     match parse_hook(hook, suffix.flatten(), arguments) {
         Some(invocation) => Ok(invocation),
@@ -107,6 +114,63 @@ mod tests {
                 Reading::Hook(hook.name, operands, options)
             }
         }
+    }
+
+    /// The short parser accepts nothing that clap would read in another way.
+    #[test]
+    fn the_parser_of_the_short_status_agrees_with_clap() {
+        let pool = [
+            "status",
+            "status",
+            "status",
+            "--short",
+            "--short",
+            "--short",
+            "--short=1",
+            "--shor",
+            "--all",
+            "--json",
+            "--verify",
+            "-p",
+            "prod",
+            "-pprod",
+            "--profile",
+            "--profile=prod",
+            "--min-ttl",
+            "15m",
+            "--min-ttl=1h",
+            "--min-ttl=x",
+            "--timeout",
+            "0s",
+            "--timeout=5s",
+            "--no-cache",
+            "--force-refresh",
+            "-v",
+            "-vv",
+            "--",
+            "-h",
+            "--help",
+            "--version",
+            "",
+            "-x",
+            "kubectl",
+        ];
+        let mut accepted = 0;
+        for _ in 0..20_000 {
+            let arguments: Vec<OsString> =
+                (0..=random::below(5)).map(|_| OsString::from(pool[random::below(pool.len())])).collect();
+            let Some(options) = parse_status_line(&arguments) else { continue };
+            let argv = std::iter::once(OsString::from("ycred")).chain(arguments.iter().cloned());
+            let matches = tree().try_get_matches_from(argv).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+            let Some(("status", of_status)) = matches.subcommand() else { panic!("{arguments:?}") };
+            let is_set = |long: &str| of_status.try_get_one::<bool>(long).ok().flatten() == Some(&true);
+            assert!(is_set("short") && of_status.get_one::<String>("name").is_none(), "{arguments:?}");
+            let by_clap =
+                options_of(&matches, of_status, &[]).unwrap_or_else(|error| panic!("{arguments:?}: {error:?}"));
+            assert_eq!(options, by_clap, "{arguments:?}");
+            accepted += 1;
+        }
+        assert!(accepted > 30, "{accepted}");
     }
 
     /// Arguments without a hook are skipped: only clap parses those.

@@ -20,6 +20,7 @@ mod rename;
 mod revoke;
 mod serve;
 mod setup;
+pub mod status;
 mod r#use;
 
 use crate::commands::command::Command;
@@ -29,6 +30,7 @@ pub const COMMANDS: &[&Command] = &[
     &init::COMMAND,
     &import::COMMAND,
     &list::COMMAND,
+    &status::COMMAND,
     &r#use::COMMAND,
     &rename::COMMAND,
     &remove::COMMAND,

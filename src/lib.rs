@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use crate::cli::invocation::Invocation;
 use crate::commands::login::renew;
+use crate::commands::status::line;
 use crate::disk::places::Places;
 use crate::hooks::{answer, next_in_path};
 use crate::process::log;
@@ -44,6 +45,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         Invocation::Print(text) => return (Outcome::reply(Reply::text(text.clone())).for_people(), String::new()),
         Invocation::Hook(call) => call.options.verbosity,
         Invocation::Command(call) => call.options.verbosity,
+        Invocation::StatusLine(options) => options.verbosity,
         Invocation::RenewLogin(_) => 0,
     };
     let diagnostics = log::diagnostics(verbosity > 0, &process.environment, process.clock, process.print_stderr);
@@ -84,6 +86,9 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
             Ok(()) => Outcome::reply(Reply::nothing(0)),
             Err(error) => Outcome::failed(&error, error.kind.exit_code()),
         },
+        Invocation::StatusLine(options) => {
+            Outcome::reply(line::reply(&options.profile_ref(), &options, &session)).for_people()
+        }
         Invocation::Command(call) => {
             let outcome = match &session.places_error {
                 Some(error) if call.command.needs_places => Err(error.clone()),

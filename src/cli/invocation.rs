@@ -3,6 +3,7 @@
 use crate::base::error::Error;
 use crate::commands;
 use crate::hooks::protocol::HookCall;
+use crate::process::flags::Options;
 use crate::sources::login::renewal::RenewalCall;
 
 /// An error in the command line, and its exit code.
@@ -25,6 +26,8 @@ pub enum Invocation {
     Print(String),
     /// A renewal of a login, in a process that ycred has started.
     RenewLogin(RenewalCall),
+    /// `status --short`, with these flags.
+    StatusLine(Box<Options>),
     /// A command, as people type it.
     Command(Box<commands::command::CommandCall>),
 }

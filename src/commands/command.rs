@@ -81,10 +81,7 @@ pub struct CommandCall {
 impl CommandCall {
     /// Returns the profile that `--profile` names.
     pub fn profile_by_flag(&self) -> ProfileRef {
-        match &self.options.profile {
-            Some(text) => ProfileRef::NameOrPath { by: "--profile", text: text.clone() },
-            None => ProfileRef::Unnamed,
-        }
+        self.options.profile_ref()
     }
 
     /// Returns the value of a positional argument or an option.

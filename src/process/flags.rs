@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::clock::parse_duration;
 use crate::base::error::{Error, Result};
 use crate::base::suggest::nearest;
+use crate::profile::ProfileRef;
 
 /// A command-line flag. Both parsers, the help, the completions and the man pages use it.
 #[derive(Debug)]
@@ -69,6 +70,14 @@ impl Options {
     /// Returns the last value given for one of the hook's own flags.
     pub fn own(&self, long: &str) -> Option<&str> {
         self.own.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the profile that `--profile` names.
+    pub fn profile_ref(&self) -> ProfileRef {
+        match &self.profile {
+            Some(text) => ProfileRef::NameOrPath { by: "--profile", text: text.clone() },
+            None => ProfileRef::Unnamed,
+        }
     }
 
     /// Stores the value of one flag. A flag without a value ignores `value`.

@@ -107,7 +107,8 @@ impl Facts {
         self.error.as_ref().map_or(0, |error| code_of(error.kind))
     }
 
-    fn failed(error: Error) -> Self {
+    /// Returns the facts about a profile that cannot be used.
+    pub fn failed(error: Error) -> Self {
         Self { error: Some(error), ..Self::nothing() }
     }
 

@@ -3,7 +3,17 @@
 use crate::hooks::forms;
 
 /// Commands that use a token without printing it on stdout, or that look at the cache.
-const COMMANDS: &[&[&str]] = &[&["env"], &["exec", "true"], &["exec", "--serve", "true"], &["refresh"], &["list"]];
+const COMMANDS: &[&[&str]] = &[
+    &["env"],
+    &["exec", "true"],
+    &["exec", "--serve", "true"],
+    &["refresh"],
+    &["list"],
+    &["status"],
+    &["status", "--json"],
+    &["status", "--short"],
+    &["status", "--all"],
+];
 
 /// Returns every call that prints, uses or looks up a token, as arguments and stdin.
 pub fn calls() -> impl Iterator<Item = (&'static [&'static str], &'static str)> {

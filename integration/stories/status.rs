@@ -1,0 +1,359 @@
+//! `ycred status`: what it says in every state, and that it only looks.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::emulator::Config;
+use crate::emulator::faults::Fault;
+use crate::harness::machine::require_tracer;
+use crate::harness::strace::{Step, traced};
+use crate::harness::waiting::HOUR;
+use crate::harness::{Call, Run, Sandbox, YCRED, require_client};
+use crate::sources::person::Person;
+use crate::stories::schema::assert_schema;
+use crate::world::World;
+
+/// Runs `status --json`, checks it against the schema, and returns it.
+#[track_caller]
+fn json(call: Call, code: i32) -> Value {
+    let run = call.and(["--json"]).run().exits(code).stderr_is_empty();
+    let json: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
+    assert_schema("status.json", &json);
+    if json["profiles"].is_null() {
+        assert_eq!(json["exit_code"], code, "{run}");
+    }
+    json
+}
+
+/// Runs `status` in its three forms. Checks the exit code, the state of the token, and the short line.
+#[track_caller]
+fn status(call: impl Fn(&[&str]) -> Call, code: i32, state: &str, short: &str) -> (Run, Value) {
+    let json = json(call(&[]), code);
+    assert_eq!(json["token"]["state"], state, "{json}");
+    let line = call(&["--short"]).run().exits(code).stderr_is_empty();
+    let expected = short.strip_suffix('…').map_or(line.stdout == short, |start| line.stdout.starts_with(start));
+    assert!(expected && line.stdout.lines().count() <= 1, "expected {short:?}\n{line}");
+    (call(&[]).run().exits(code).stderr_is_empty(), json)
+}
+
+fn of(world: &World) -> impl Fn(&[&str]) -> Call + '_ {
+    |more: &[&str]| world.sandbox.ycred(["status"].iter().chain(more))
+}
+
+#[test]
+fn every_age_of_a_token_has_a_state_an_expiry_and_the_account_from_the_record() {
+    let world = World::new();
+    let (run, before) = status(of(&world), 0, "none", "default expired\n");
+    assert!(before["account"].is_null(), "the key file is not opened\n{run}");
+    let token = world.get();
+    let (run, fresh) = status(of(&world), 0, "fresh", "default 11h5…");
+    let run = run.never_prints(&token);
+    assert_eq!(fresh["account"]["id"], *world.key.service_account_id, "{run}");
+    assert_eq!((&fresh["account"]["kind"], &fresh["account"]["name"]), (&"service-account".into(), &Value::Null));
+    assert_eq!((&fresh["profile"], &fresh["source"]), (&"default".into(), &"authorized-key".into()));
+    let (unix, left) = (&fresh["token"]["expires_at_unix"], fresh["token"]["seconds_left"].as_i64().expect("a number"));
+    assert!((42_000..=43_200).contains(&left) && unix.as_i64().is_some_and(|unix| unix > 1_700_000_000), "{fresh}");
+    for part in [
+        &format!("account   service account {}\n", world.key.service_account_id),
+        "token     fresh, 11h 5",
+        "last      renewed 2",
+    ] {
+        assert!(run.stdout.contains(part), "{part}\n{run}");
+    }
+    // In the last tenth of its life one call renews it. In the last minute, each call fetches one first.
+    world.age(11 * HOUR);
+    let (run, _) = status(of(&world), 0, "refreshable", "default 5…");
+    run.stdout_has("due for renewal");
+    world.age(HOUR - Duration::from_secs(30));
+    let (run, near) = status(of(&world), 0, "expired", "default …");
+    assert!(near["token"]["usable"] == true && near["token"]["seconds_left"].as_i64().is_some_and(|left| left > 0));
+    run.stdout_has("less than min-ttl");
+    world.age(HOUR);
+    let (run, past) = status(of(&world), 0, "expired", "default expired\n");
+    assert!(past["token"]["usable"] == false && past["token"]["seconds_left"] == 0, "{past}");
+    run.stdout_has("token     expired ").stdout_has(" ago (at 2");
+    assert_eq!(world.requests(), 1, "it asks nobody");
+}
+
+#[test]
+fn a_rejection_needs_a_person_until_something_changes_and_an_outage_passes() {
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(401).message("no such key"));
+    world.token(&[]).run().exits(1);
+    let (run, json) = status(of(&world), 1, "none", "default refused\n");
+    let failure = &json["last_failure"];
+    assert!(failure["kind"] == "refused" && failure["request_id"].is_string(), "{json}");
+    run.stdout_has("no such key").stdout_has("fix       check that the key exists");
+    // However long ago that was.
+    world.age(3 * HOUR);
+    status(of(&world), 1, "none", "default refused\n");
+    // Another key may be accepted.
+    let key = world.emulator.new_service_account_key();
+    key.write(world.sandbox.path("config/key.json")).expect("a key file");
+    status(of(&world), 0, "none", "default expired\n");
+    world.emulator.clear_faults();
+    world.get();
+    // A usable token is what hooks return, whatever failed last.
+    world.emulator.fault(Fault::refuse(403));
+    world.age(11 * HOUR + HOUR / 2);
+    world.token(&[]).run().succeeds();
+    let (_, json) = status(of(&world), 0, "refreshable", "default 2…");
+    assert_eq!(json["last_failure"]["kind"], "refused", "{json}");
+    world.emulator.clear_faults();
+    world.age(HOUR);
+    world.emulator.fault(Fault::refuse(503));
+    world.token(&["--timeout", "2s"]).run().exits(4);
+    let (run, _) = status(of(&world), 4, "none", "default expired\n");
+    run.stdout_has("problem   ").stdout_has("503");
+    world.age(Duration::from_secs(200));
+    status(of(&world), 4, "none", "default expired\n");
+    world.age(Duration::from_secs(100));
+    status(of(&world), 0, "none", "default expired\n");
+}
+
+#[test]
+fn a_wrong_profile_is_reported_on_stdout_with_3_and_no_profile_is_silent_in_a_prompt() {
+    let world = World::new();
+    world.get();
+    fs::remove_file(world.sandbox.path("config/key.json")).expect("the key");
+    let (run, json) = status(of(&world), 3, "none", "default broken\n");
+    run.stdout_has("key.json: no such file");
+    assert_eq!(json["error"]["kind"], "profile");
+    world.sandbox.profile("prod", "source = \"authorised-key\"\n");
+    world.sandbox.profile("default", "use = \"prod\"\n");
+    let (run, json) = status(of(&world), 3, "none", "prod broken\n");
+    run.stdout_has("prod.toml:1").stdout_has("did you mean \"authorized-key\"?");
+    assert!(json["source"].is_null() && json["profile"] == "prod");
+    let named = |name: &'static str| move |more: &[&str]| of_name(more, name);
+    fn of_name(more: &[&str], name: &str) -> Call {
+        let sandbox: &'static Sandbox = Box::leak(Box::new(Sandbox::new()));
+        sandbox.ycred(["status", "-p", name].iter().chain(more))
+    }
+    status(named("gone"), 3, "none", "gone broken\n");
+    status(named("Not/a name"), 3, "none", "…");
+    let empty = Sandbox::new();
+    json_of_nothing(&empty);
+    empty.ycred(["status", "--short"]).run().succeeds().stdout_is("").stderr_is_empty();
+    let several = Sandbox::with_profiles(&["a", "b"]);
+    several.ycred(["status"]).run().exits(3).stdout_has("2 profiles and no default");
+    several.ycred(["status", "--short"]).run().succeeds().stdout_is("").stderr_is_empty();
+    // The configuration directory itself is wrong.
+    let run = several.ycred(["status"]).env("YCRED_CONFIG_DIR", "relative").run().exits(3).stderr_is_empty();
+    run.stdout_has("YCRED_CONFIG_DIR must be an absolute path");
+    for wrong in [&["--short", "--json"][..], &["--all", "a"], &["--nope"], &["--short", "--verify"]] {
+        several.ycred(["status"].iter().chain(wrong)).run().exits(2).stdout_is("");
+    }
+}
+
+fn json_of_nothing(sandbox: &Sandbox) {
+    let json = json(sandbox.ycred(["status"]), 3);
+    assert!(json["profile"].is_null() && json["token"]["state"] == "none", "{json}");
+}
+
+#[test]
+fn it_says_why_the_profile_serves() {
+    let world = World::new();
+    world.get();
+    let alias = World::without_profile(Config::default());
+    alias.profile("prod", "");
+    let line = |call: Call| call.run().succeeds().stdout.lines().next().unwrap_or_default().to_owned();
+    assert_eq!(line(of(&alias)(&[])), "profile   prod (the only profile)");
+    alias.ycred(&["use", "prod"]).run().succeeds();
+    let file = alias.sandbox.path("config/default.toml");
+    assert_eq!(line(of(&alias)(&[])), format!("profile   prod (the default), alias in {}:1", file.display()));
+    assert_eq!(line(of(&alias)(&["-p", "prod"])), "profile   prod (by --profile)");
+    assert_eq!(line(of(&alias)(&[]).env("YCRED_PROFILE", "prod")), "profile   prod (by YCRED_PROFILE)");
+    // Without a profile: the environment, which a prompt does not show.
+    fs::remove_file(&file).expect("the alias");
+    let call = |more: &[&str]| of(&alias)(more).env("YC_IAM_TOKEN", "t1.variable.x");
+    assert_eq!(line(call(&[])), "profile   the environment (YC_IAM_TOKEN)");
+    call(&["--short"]).run().succeeds().stdout_is("").stderr_is_empty();
+    let json = json(call(&[]), 0);
+    assert!(json["profile"].is_null() && json["source"] == "static" && json["selected_by"] == "YC_IAM_TOKEN");
+}
+
+#[test]
+fn inside_exec_it_shows_the_supplied_token_until_it_expires() {
+    let world = World::without_profile(Config::default());
+    let (oauth, _) = world.emulator.new_oauth();
+    let url = world.emulator.url();
+    world.sandbox.profile("ci", &format!("source = \"oauth\"\noauth-token-env = \"JOB\"\niam-url = \"{url}\"\n"));
+    let within = |script: &str| {
+        let call = world.ycred(&["exec", "-p", "ci", "--", "sh", "-c", script]);
+        call.env("JOB", oauth.as_str()).env("YCRED", YCRED).run()
+    };
+    let run = within("$YCRED status --short; $YCRED status").succeeds().never_prints(&oauth);
+    assert!(
+        run.stdout.starts_with("ci 11h5") && run.stdout.contains("supplied by `ycred exec` in YC_IAM_TOKEN"),
+        "{run}"
+    );
+    let run = within("YCRED_EXPIRES_AT=2020-01-01T00:00:00Z $YCRED status --short; echo $?").succeeds();
+    assert_eq!(run.stdout, "ci broken\n3\n", "{run}");
+}
+
+#[test]
+fn a_login_is_active_over_or_missing() {
+    let person = Person::new();
+    let call = |more: &[&str]| person.world.sandbox.ycred(["status"].iter().chain(more));
+    let (run, json) = status(call, 1, "none", "default login!\n");
+    assert_eq!(json["login"]["state"], "none", "{run}");
+    run.stdout_has("fix       ").stdout_has("ycred login");
+    person.log_in();
+    let (run, json) = status(call, 0, "fresh", "default …");
+    assert!(json["login"]["state"] == "active" && json["login"]["renewable"] == true, "{run}");
+    // A token of the login counts as cached also without a record.
+    fs::remove_dir_all(person.world.sandbox.path("cache/v1")).ok();
+    status(call, 0, "fresh", "default …");
+    person.world.emulator.logins(|logins| logins.end_all());
+    person.age(13 * HOUR);
+    person.world.token(&[]).run().exits(1);
+    let (run, json) = status(call, 1, "expired", "default login!\n");
+    assert_eq!(json["login"]["state"], "over", "{run}");
+}
+
+#[test]
+fn all_profiles_are_rows_and_the_exit_code_is_that_of_the_worst() {
+    let world = World::new();
+    world.get();
+    let all = |more: &[&str]| world.sandbox.ycred(["status", "--all"].iter().chain(more));
+    assert_eq!(json(all(&[]), 0)["profiles"].as_array().map(Vec::len), Some(1));
+    world.sandbox.profile("alias", "use = \"default\"\n");
+    world.profile("refused", "");
+    world.emulator.fault(Fault::refuse(403));
+    world.token(&["-p", "refused"]).run().exits(1);
+    let rows = json(all(&[]), 1);
+    let names: Vec<&str> =
+        rows["profiles"].as_array().expect("rows").iter().filter_map(|row| row["profile"].as_str()).collect();
+    assert_eq!(names, ["default", "refused"], "an alias is not a profile");
+    world.sandbox.profile("broken", "source = 1\n");
+    let run = all(&[]).run().exits(3).stderr_is_empty();
+    assert_eq!(run.stdout.lines().count(), 3, "{run}");
+    assert!(run.stdout.contains("* default") && run.stdout.contains("broken.toml:1"), "{run}");
+    json(all(&[]), 3);
+    Sandbox::new().ycred(["status", "--all"]).run().exits(3).stdout_has("no profiles in ");
+}
+
+#[test]
+fn keys_clients_and_the_process_that_asks_are_shown() {
+    let world = World::new();
+    world.ycred(&["aws"]).run().succeeds();
+    let kubeconfig = "apiVersion: v1\nkind: Config\nusers:\n- name: somebody\n  user:\n    exec:\n      apiVersion: \
+                      client.authentication.k8s.io/v1\n      command: /usr/bin/ycred\n      args: [kubectl]\n";
+    world.sandbox.file("home/.kube/config", kubeconfig);
+    let (run, json) = status(of(&world), 0, "fresh", "default 1…");
+    run.stdout_has("key       aws \"ycred\": 5").stdout_has("clients   kubectl: user somebody");
+    assert!(json["keys"][0]["session"] == "ycred" && json["clients"][0]["client"] == "kubectl", "{json}");
+    let held = World::new();
+    held.emulator.fault(Fault::held());
+    let running = held.token(&[]).start();
+    held.wait_for_requests(1);
+    let run = of(&held)(&[]).run().succeeds();
+    assert!(run.stdout.contains(&format!("now       process {} has been asking", running.id())), "{run}");
+    held.emulator.clear_faults();
+    running.finish().succeeds();
+}
+
+#[test]
+fn verify_asks_for_the_name_which_is_then_remembered_and_reports_a_rejected_token() {
+    let world = World::new();
+    let verify = |code| world.ycred(&["status", "--verify"]).run().exits(code).stderr_is_empty();
+    verify(0).stdout_has("may not look up its own name");
+    world.emulator.set_name(&world.key.service_account_id, "deployer");
+    verify(0)
+        .stdout_has(&format!("accepts the token of service account {} \"deployer\"", world.key.service_account_id));
+    let calls = world.emulator.calls();
+    let (run, json) = status(of(&world), 0, "fresh", "default 1…");
+    assert!(json["account"]["name"] == "deployer" && run.stdout.contains("\"deployer\""), "{run}");
+    assert_eq!(world.emulator.calls(), calls);
+    // The name outlives the token.
+    world.token(&["--force-refresh"]).run().succeeds();
+    assert_eq!(json_name(&world), "deployer");
+    let token = world.get();
+    world.ycred(&["revoke"]).run().succeeds();
+    world.edit(|record| record["logged_out"] = false.into());
+    world.emulator.fault(Fault::refuse(401));
+    let run = verify(1).never_prints(&token);
+    assert!(run.stdout.contains("verified  no: "), "{run}");
+}
+
+fn json_name(world: &World) -> Value {
+    json(of(world)(&[]), 0)["account"]["name"].clone()
+}
+
+#[test]
+fn it_takes_no_lock_opens_no_socket_and_no_secret_and_writes_nothing() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    for state in ["none", "fresh", "refused"] {
+        match state {
+            "fresh" => drop(world.get()),
+            "refused" => world.edit(|record| record["retry_at"] = 0.into()),
+            _ => {}
+        }
+        for arguments in [&["status"][..], &["status", "--short"], &["status", "--all", "--json"]] {
+            let steps = Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, arguments));
+            for step in &steps {
+                let is_write = step.name == "write" && !step.line.starts_with("write(1");
+                let opens_for_writing =
+                    step.name == "openat" && (step.line.contains("O_WRONLY") || step.line.contains("O_CREAT"));
+                let is_forbidden = matches!(
+                    step.name.as_str(),
+                    "socket" | "connect" | "flock" | "rename" | "mkdir" | "unlink" | "fchmod"
+                );
+                assert!(!is_write && !opens_for_writing && !is_forbidden, "{arguments:?}: {}", step.line);
+                let opens_key = step.name == "openat" && step.line.contains("key.json");
+                assert!(!opens_key, "{arguments:?}: {}", step.line);
+            }
+        }
+    }
+}
+
+#[test]
+fn it_works_without_a_home_and_with_closed_descriptors() {
+    if require_client("bash").is_none() {
+        return;
+    }
+    let world = World::new();
+    world.get();
+    for arguments in [&["status"][..], &["status", "--json"], &["status", "--short"], &["status", "--all"]] {
+        let with = |call: Call, code: i32| call.run().exits(code);
+        with(world.ycred(arguments).without("HOME"), 0);
+        with(world.ycred(arguments).without("HOME").env("YCRED_CACHE_DIR", "relative"), 0);
+        for closed in 1..8 {
+            let redirections: String = [(1, " <&-"), (2, " >&-"), (4, " 2>&-")]
+                .into_iter()
+                .filter_map(|(bit, text)| (closed & bit != 0).then_some(text))
+                .collect();
+            let script = format!("\"$@\"{redirections}; exit $?");
+            let call = world.sandbox.call("bash", ["-c", &script, "bash", YCRED].iter().chain(arguments));
+            let run = with(call, 0);
+            assert_eq!(run.stdout.is_empty(), closed & 2 != 0, "{redirections}\n{run}");
+        }
+    }
+}
+
+#[test]
+fn the_short_line_has_no_escape_sequences_and_the_same_flags_as_the_other_parser() {
+    let world = World::new();
+    world.profile("prod", "");
+    let line = |arguments: &[&str]| world.ycred(arguments).run().succeeds().stderr_is_empty().stdout;
+    let expected = "prod expired\n";
+    for arguments in [
+        &["status", "--short", "-p", "prod"][..],
+        &["-p", "prod", "status", "--short"],
+        &["status", "prod", "--short"],
+        &["status", "--profile=prod", "--short", "--no-cache"],
+        &["status", "--short", "--short", "--min-ttl", "1h", "-pprod"],
+    ] {
+        assert_eq!(line(arguments), expected, "{arguments:?}");
+    }
+    let odd = world.sandbox.file("config/od\u{1b}[31md/x.toml", "source = 1\n");
+    let run = world.ycred(&["status", "--short", "-p", &odd.to_string_lossy()]).run().exits(3);
+    assert!(!run.stdout.contains('\u{1b}') && run.stdout.ends_with(" broken\n"), "{run}");
+    world.ycred(&["status", "--short", "-h"]).run().succeeds().stdout_has("Usage: ycred status");
+    world.ycred(&["status", "--short", "--timeout", "x"]).run().exits(2).stderr_has("--timeout");
+}

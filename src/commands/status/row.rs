@@ -1,0 +1,99 @@
+//! What `status` shows of one profile.
+
+use crate::base::clock::Timestamp;
+use crate::base::environment::YCRED_PROFILE;
+use crate::base::error::Error;
+use crate::base::mask;
+use crate::commands::clients::client::Use;
+use crate::commands::status::verify::{Verification, verify};
+use crate::process::flags::Options;
+use crate::profile::find::FoundProfile;
+use crate::profile::{Profile, ProfileRef, find};
+use crate::session::Session;
+use crate::session::facts::{Facts, code_of};
+use crate::sources;
+
+/// What there is to show of one profile.
+pub struct Row {
+    /// The profile's name or path. `None` without a profile, or if none is selected.
+    pub name: Option<String>,
+    /// `None` if it cannot be read.
+    pub profile: Option<Profile>,
+    pub facts: Facts,
+    /// The cached access keys: session, expiry, and remaining validity in milliseconds.
+    pub keys: Vec<(String, Timestamp, i64)>,
+    pub verification: Option<Verification>,
+}
+
+/// The places of a client's configuration that name ycred.
+pub struct WiredClient {
+    pub name: &'static str,
+    pub uses: Vec<Use>,
+}
+
+impl Row {
+    pub fn of(reference: &ProfileRef, options: &Options, session: &Session<'_>) -> Self {
+        match session.profile(reference) {
+            Ok(profile) => {
+                let facts = session.facts(&profile, options, true);
+                let now = session.clock.now();
+                let keys = session.access_keys(&profile, options).unwrap_or_default().into_iter();
+                let keys = keys.map(|(key, credential)| (key.session_name, credential.expires, credential.left(now)));
+                Self {
+                    name: profile.name.clone(),
+                    facts,
+                    keys: keys.collect(),
+                    profile: Some(profile),
+                    verification: None,
+                }
+            }
+            Err(error) => Self {
+                name: selected_name(reference, session),
+                profile: None,
+                facts: Facts::failed(error),
+                keys: Vec::new(),
+                verification: None,
+            },
+        }
+    }
+
+    /// Asks the cloud about the token, then looks again.
+    pub fn verified(self, options: &Options, session: &Session<'_>) -> Self {
+        let Some(profile) = self.profile.as_ref().filter(|_| self.code() != 3) else { return self };
+        let verification = verify(profile, options, session);
+        Self { facts: session.facts(profile, options, true), verification: Some(verification), ..self }
+    }
+
+    /// Returns the exit code for this profile.
+    pub fn code(&self) -> u8 {
+        let failed = self.verification.as_ref().and_then(|verification| verification.as_ref().err());
+        failed.map_or_else(|| self.facts.code(), |error: &Error| code_of(error.kind))
+    }
+}
+
+/// Returns the name of a profile that cannot be read: the one that the call names, or the default, or the only one. Follows an
+/// alias. `None` if no profile is selected.
+pub fn selected_name(reference: &ProfileRef, session: &Session<'_>) -> Option<String> {
+    let named = match reference {
+        ProfileRef::NameOrPath { text, .. } => Some(text.to_string_lossy().into_owned()),
+        ProfileRef::Name { name, .. } => Some(name.clone()),
+        ProfileRef::Unnamed => session.environment.get(YCRED_PROFILE).map(|text| text.to_string_lossy().into_owned()),
+    };
+    let follow = |name: String| {
+        let path = session.places.profile_candidates(&name).into_iter().find(|path| path.exists());
+        path.and_then(|path| find::alias_target(&path).ok().flatten()).unwrap_or(name)
+    };
+    match named {
+        Some(name) if find::check_name(&name).is_ok() => Some(follow(name)),
+        // Anything else may be a secret.
+        Some(text) if mask::is_path(&text) => Some(text),
+        Some(_) => Some("profile".to_owned()),
+        None if session.places_error.is_some() => Some(find::DEFAULT.to_owned()),
+        None if sources::from_environment(session.environment, session.clock.now()).is_some() => None,
+        None => match find::without_name(session.places) {
+            Ok(FoundProfile::Only { name, .. }) => Some(name),
+            Ok(FoundProfile::Default(_)) | Err(_) => Some(follow(find::DEFAULT.to_owned())),
+            Ok(FoundProfile::Several(_) | FoundProfile::Nothing) => None,
+        },
+    }
+}
