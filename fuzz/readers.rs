@@ -3,6 +3,9 @@
 //! The fuzz target in `fuzz/` and a test that reads the corpus call them. Each parses its input and asserts what must
 //! hold of the result. A panic is a bug.
 
+#[path = "edits.rs"]
+mod edits;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
@@ -90,6 +93,11 @@ const READERS: &[(&str, Read)] = &[
     ("request_head", request_head),
     ("callback", login_callback),
     ("login_state", login_state),
+    ("edit_yaml", edits::edit_yaml),
+    ("edit_json", edits::edit_json),
+    ("edit_ini", edits::edit_ini),
+    ("edit_undo", edits::edit_undo),
+    ("terraform_config", edits::terraform_config),
 ];
 
 /// Further checks of the replies of single hooks.

@@ -14,6 +14,7 @@ mod go;
 mod kubectl;
 mod kubernetes;
 mod libraries;
+mod new_user;
 mod package_managers;
 mod pipelines;
 mod pnpm;

@@ -1,5 +1,6 @@
 //! Servers for clients: access control by token, a log of requests, and a registry with one image.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,15 +74,23 @@ impl TestServer {
         tls: Option<Arc<rustls::ServerConfig>>,
         handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
     ) -> TestServer {
+        TestServer::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), tls, handler)
+    }
+
+    fn start_on(
+        address: SocketAddr,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+    ) -> TestServer {
         let log = Arc::new(Mutex::new(Vec::new()));
-        let server = Server::start(tls, {
+        let server = Server::start_on(address, tls, {
             let log = Arc::clone(&log);
-            move |request| {
+            move |request: &Request| {
                 lock(&log).push(request.clone());
                 handler(request)
             }
         });
-        TestServer { server, log }
+        TestServer { server: server.expect("a free port on loopback"), log }
     }
 
     pub fn port(&self) -> u16 {
@@ -136,8 +145,18 @@ pub fn trust(sandbox: &Sandbox, authority: &Authority) -> PathBuf {
 
 /// Starts a registry with one image in every repository. It requires Basic credentials if there is a gate.
 ///
-/// Implements just enough for `docker manifest inspect` and `skopeo inspect`.
+/// Implements just enough for `docker manifest inspect`, `skopeo inspect` and a pull of that image.
 pub fn registry(authority: &Authority, gate: Option<Gate>) -> TestServer {
+    TestServer::tls(authority, images(gate))
+}
+
+/// [`registry`] at this address, for `cr.yandex`.
+pub fn registry_on(address: SocketAddr, authority: &Authority, gate: Gate) -> TestServer {
+    TestServer::start_on(address, Some(authority.server_config(&["cr.yandex"])), images(Some(gate)))
+}
+
+/// Returns the responses of a registry.
+fn images(gate: Option<Gate>) -> impl Fn(&Request) -> Response + Send + Sync + 'static {
     const CONFIGURATION: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
     const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
     let manifest = json!({
@@ -146,7 +165,7 @@ pub fn registry(authority: &Authority, gate: Option<Gate>) -> TestServer {
             "digest": digest(CONFIGURATION.as_bytes())},
     })
     .to_string();
-    TestServer::tls(authority, move |request| {
+    move |request| {
         if gate.as_ref().is_some_and(|gate| !gate.admits_basic(request)) {
             let refusal = json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
             return json_response(401, refusal).header("WWW-Authenticate", "Basic realm=\"registry\"");
@@ -162,7 +181,7 @@ pub fn registry(authority: &Authority, gate: Option<Gate>) -> TestServer {
         } else {
             json_response(404, json!({"errors": [{"code": "NOT_FOUND", "message": "not found"}]}))
         }
-    })
+    }
 }
 
 /// Returns the digest of a blob, `sha256:…`.

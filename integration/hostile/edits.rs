@@ -312,26 +312,66 @@ fn root_with_the_home_directory_of_another_user_is_refused() {
     assert_eq!(machine.read("home/.kube/config"), yc_with("prod"));
 }
 
-#[test]
-fn fifty_programs_at_once_lose_no_change() {
-    if require_client("kubectl").is_none() {
-        return;
-    }
+/// A machine whose kubeconfig has twenty users more. The first ten run ycred, the others yc.
+fn with_twenty_users() -> Machine {
     let machine = Machine::new();
     let user = |number: usize| {
         format!("- name: u{number}\n  user: {{exec: {{command: yc, args: [k8s, create-token, --profile=prod]}}}}\n")
     };
     let text = format!("{}{}", yc_with("prod"), (0..20).map(user).collect::<String>());
     machine.write_kubeconfig(&text);
-    // Ten users are set up before, and undone while others are set up and kubectl writes.
     for number in 0..10 {
         machine.setup(&["kubectl", "--user", &format!("u{number}")]).run().succeeds();
     }
+    machine
+}
+
+/// Returns the verb and the user of a call. Each user gets only calls with the same verb.
+fn verb_and_user(number: usize) -> (&'static str, String) {
+    let verb = if number % 5 < 2 && number % 20 < 10 { "unsetup" } else { "setup" };
+    (verb, format!("u{}", number % 20))
+}
+
+#[test]
+fn after_fifty_setups_and_unsetups_at_once_the_file_has_each_successful_change() {
+    let machine = with_twenty_users();
+    let calls = (0..50).map(|number| {
+        let (verb, user) = verb_and_user(number);
+        machine.world.sandbox.ycred([verb, "kubectl", "--user", &user])
+    });
+    let runs = run_all(calls);
+    let text = machine.read("home/.kube/config");
+    let mut changed = 0;
+    for (number, run) in runs.iter().enumerate() {
+        let (verb, user) = verb_and_user(number);
+        match run.status.code() {
+            Some(0) => {
+                let entry =
+                    text.split("- name: ").find(|entry| entry.starts_with(&format!("{user}\n"))).expect("the user");
+                assert_eq!(entry.contains(&machine.command()), verb == "setup", "{verb} {user}\n{run}{text}");
+                changed += 1;
+            }
+            code => assert_eq!(code, Some(4), "{run}"),
+        }
+    }
+    assert!(changed > 20, "only {changed} of the runs succeeded");
+    assert_eq!(beside(&machine), ["config"]);
+    machine.unsetup(&["kubectl"]).run().succeeds();
+    assert!(!machine.read("home/.kube/config").contains("ycred") && machine.journal().is_empty());
+}
+
+#[test]
+fn fifty_programs_at_once_lose_no_change() {
+    if require_client("kubectl").is_none() {
+        return;
+    }
+    let machine = with_twenty_users();
     let kubectl = find("kubectl").expect("kubectl");
     let kubectl = |arguments: &[&str]| machine.world.sandbox.call(&kubectl, arguments).run();
+    // Users are undone while others are set up and kubectl writes. kubectl computes its change from what it has read
+    // before it takes the lock, so it can revert a user, but only as a whole.
     let calls = (0..50).filter(|number| number % 5 != 4).map(|number| {
-        let user = format!("u{}", number % 20);
-        let verb = if number % 5 < 2 && number % 20 < 10 { "unsetup" } else { "setup" };
+        let (verb, user) = verb_and_user(number);
         machine.world.sandbox.ycred([verb, "kubectl", "--user", &user])
     });
     // kubectl runs one at a time, because it reads the file before it takes the lock: of two at once, one can lose the

@@ -17,7 +17,7 @@ mod pnpm;
 pub mod profiles;
 pub mod program;
 pub mod report;
-mod terraform;
+pub mod terraform;
 pub mod trial;
 pub mod undo;
 mod uv;

@@ -147,7 +147,7 @@ fn refuse_another_helper(files: &[PathBuf], helper: &str, is_forced: bool) -> Re
 }
 
 /// Finds the `credentials_helper` blocks of a file: the line, and the helper's name. Skips comments and strings.
-fn helpers(text: &str) -> Vec<(usize, String)> {
+pub fn helpers(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut rest = text;
     let line_of = |rest: &str| text[..text.len() - rest.len()].matches('\n').count() + 1;
