@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use ycred::commands::clients::terraform;
+use ycred::commands::clients::terraform::config;
 use ycred::edit::change::Place;
 use ycred::edit::journal::{Journal, JournalEntry, Step, What};
 use ycred::edit::splice::{self, Format};
@@ -126,7 +126,7 @@ pub fn edit_undo(input: &[u8]) {
 /// Looks for the helper in a configuration of Terraform.
 pub fn terraform_config(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    for (line, helper) in terraform::helpers(text) {
+    for (line, helper) in config::helpers(text) {
         assert!(line >= 1 && line <= text.matches('\n').count() + 1 && text.contains(&helper));
     }
 }

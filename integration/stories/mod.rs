@@ -6,6 +6,7 @@
 mod access_keys;
 mod completions;
 mod crowds;
+mod doctor;
 mod env;
 mod every_source;
 mod growth;

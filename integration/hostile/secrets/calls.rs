@@ -13,6 +13,9 @@ const COMMANDS: &[&[&str]] = &[
     &["status", "--json"],
     &["status", "--short"],
     &["status", "--all"],
+    // Without the checks of clients, which read nothing of a profile but its name.
+    &["doctor", "environment", "profile", "key", "store", "lock", "clock", "network", "token", "login"],
+    &["doctor", "--report", "--json", "profile", "key", "token"],
 ];
 
 /// Returns every call that prints, uses or looks up a token, as arguments and stdin.

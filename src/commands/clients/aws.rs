@@ -1,10 +1,14 @@
 //! The AWS CLI and SDKs: a profile of AWS's own that gets access keys for Object Storage from ycred.
 
-use std::path::{Path, PathBuf};
+mod check;
+mod config;
 
-use crate::base::environment::{AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE};
+use std::path::Path;
+
+use crate::base::environment::AWS_SHARED_CREDENTIALS_FILE;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::DEFAULT_ENDPOINT;
+use crate::commands::clients::aws::config::{PROCESS, in_home, is_ours, path};
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
@@ -26,10 +30,10 @@ pub const CLIENT: Client = Client {
     selects,
     by_form,
     uses,
+    check: Some(&check::CHECK),
     ..Client::PLAIN
 };
 
-const PROCESS: &str = "credential_process";
 const DEFAULT_NAME: &str = "yc";
 
 /// The region and the endpoint of Object Storage, by the endpoint of the installation.
@@ -37,18 +41,6 @@ const STORAGE: [(&str, &str, &str); 2] = [
     (DEFAULT_ENDPOINT, "ru-central1", "https://storage.yandexcloud.net"),
     ("api.yandexcloud.kz", "kz1", "https://storage.yandexcloud.kz"),
 ];
-
-fn in_home(variable: &str, name: &str, session: &Session<'_>) -> Result<PathBuf> {
-    if let Some(path) = session.environment.get(variable) {
-        return Ok(std::path::absolute(path).unwrap_or_else(|_| path.into()));
-    }
-    let home = session.places.home.as_ref();
-    Ok(home.ok_or_else(|| Error::usage("no home directory").hint(format!("set {variable}")))?.join(".aws").join(name))
-}
-
-fn path(session: &Session<'_>) -> Result<PathBuf> {
-    in_home(AWS_CONFIG_FILE, "config", session)
-}
 
 fn name(call: &SetupCall<'_>) -> Result<String> {
     let name = call.value("name").unwrap_or(DEFAULT_NAME);
@@ -143,12 +135,6 @@ fn settings(
         Some(PlannedSetting { label: label(option), path, value: TreeNode::text(value), summary })
     };
     Ok(options.into_iter().filter_map(setting).collect())
-}
-
-fn is_ours(process: &str) -> bool {
-    let words = process.replace(['"', '\''], "");
-    let program = words.split(" aws").next().unwrap_or_default();
-    program.rsplit('/').next() == Some("ycred")
 }
 
 /// Returns the section of `--name`, in brackets.

@@ -1,5 +1,6 @@
 //! git: ycred as the credential helper of one server. git itself edits a copy of its configuration.
 
+mod check;
 mod config;
 
 use std::cell::RefCell;
@@ -35,6 +36,7 @@ pub const CLIENT: Client = Client {
     by_form,
     names_link,
     uses,
+    check: Some(&check::CHECK),
     locks,
     ..Client::PLAIN
 };

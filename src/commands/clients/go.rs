@@ -1,12 +1,14 @@
 //! go: ycred in `GOAUTH`, in go's own file of settings.
 
+mod check;
+mod config;
+
 use std::cell::RefCell;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use crate::base::environment::GOAUTH;
-use crate::base::error::{Error, Result, describe};
+use crate::base::error::{Error, Result};
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
+use crate::commands::clients::go::config::{is_ours, methods, path, value};
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
@@ -16,7 +18,6 @@ use crate::edit::splice;
 use crate::edit::target::TargetFile;
 use crate::edit::undo::{Undone, difference, undo};
 use crate::session::Session;
-use crate::system;
 
 pub const CLIENT: Client = Client {
     name: "go",
@@ -26,30 +27,12 @@ pub const CLIENT: Client = Client {
     undo_option: |_, entry, text, is_forced| undo_entry(entry, text, is_forced),
     by_form,
     uses,
+    check: Some(&check::CHECK),
     ..Client::PLAIN
 };
 
 /// go's default method.
 const DEFAULT: &str = "netrc";
-
-/// Returns the file that `go env -w` edits.
-fn path(session: &Session<'_>) -> Result<PathBuf> {
-    let go = program::find("go", session).ok_or_else(|| Error::usage("go is not in PATH").hint("install go"))?;
-    system::signals::reset_sigchld();
-    let output = Command::new(&go)
-        .args(["env", "GOENV"])
-        .env("GOTOOLCHAIN", "local")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Error::usage(format!("{}: {}", go.display(), describe(&error))))?;
-    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    match path.as_str() {
-        "off" => Err(Error::usage("GOENV=off: go reads no file of settings").hint("unset GOENV")),
-        path if path.starts_with('/') => Ok(path.into()),
-        _ => Err(Error::usage(format!("{} env GOENV: printed no path", go.display())).hint("run it by hand")),
-    }
-}
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let chosen = profiles::chosen_or_default(call, session)?;
@@ -105,20 +88,6 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 fn entry(target: &TargetFile, before: Vec<String>, ours: Vec<String>) -> JournalEntry {
     let what = What::Option { name: GOAUTH.to_owned(), before, ours };
     JournalEntry::new(CLIENT.name, &target.real, GOAUTH, what)
-}
-
-fn methods(value: &str) -> Vec<&str> {
-    value.split(';').map(str::trim).filter(|method| !method.is_empty()).collect()
-}
-
-fn is_ours(method: &str) -> bool {
-    let program = method.split(" goauth").next().unwrap_or_default();
-    program == "ycred" || program.ends_with("/ycred")
-}
-
-/// Returns the value in the file: of the last line with the name, as in go.
-fn value(text: &str) -> Option<&str> {
-    text.lines().filter_map(|line| line.strip_prefix(GOAUTH)?.strip_prefix('=')).next_back().map(str::trim_end)
 }
 
 /// Gives the option another value, or removes it. All other lines stay.

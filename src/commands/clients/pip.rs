@@ -1,11 +1,15 @@
 //! pip: ycred as the program `keyring`, and the option of pip that runs it.
 
-use std::path::{Path, PathBuf};
+mod check;
+mod config;
 
-use crate::base::environment::{PIP_CONFIG_FILE, PIP_KEYRING_PROVIDER, XDG_CONFIG_HOME};
+use std::path::Path;
+
+use crate::base::environment::PIP_KEYRING_PROVIDER;
 use crate::base::error::{Error, Result};
 use crate::commands::clients::client::{Client, SetupCall, Use};
 use crate::commands::clients::keyring::{self, SUBPROCESS};
+use crate::commands::clients::pip::config::{OPTION, SECTION, SPELLINGS, path};
 use crate::commands::clients::profiles::Chosen;
 use crate::commands::clients::program;
 use crate::commands::clients::report::Report;
@@ -22,33 +26,9 @@ pub const CLIENT: Client = Client {
     setup,
     by_form: keyring::by_form,
     uses,
+    check: Some(&check::CHECK),
     ..Client::PLAIN
 };
-
-const SECTION: &str = "global";
-const OPTION: &str = "keyring-provider";
-/// pip accepts both spellings.
-const SPELLINGS: [&str; 2] = [OPTION, "keyring_provider"];
-
-/// Returns the file that `pip config set` edits.
-fn path(session: &Session<'_>) -> Result<PathBuf> {
-    if let Some(path) = session.environment.get(PIP_CONFIG_FILE) {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
-        // pip takes the null device for "no configuration".
-        return match std::fs::metadata(&path) {
-            Ok(file) if !file.is_file() => {
-                Err(Error::usage(format!("{PIP_CONFIG_FILE}={}: pip reads no configuration", path.display()))
-                    .hint(format!("unset {PIP_CONFIG_FILE}")))
-            }
-            _ => Ok(path),
-        };
-    }
-    let home = session.places.home.as_ref().ok_or_else(|| Error::usage("no home directory").hint("set HOME"))?;
-    // pip prefers this directory where it exists.
-    let macos = home.join("Library/Application Support/pip");
-    let xdg = || session.environment.absolute(XDG_CONFIG_HOME).unwrap_or_else(|| home.join(".config"));
-    Ok(if macos.is_dir() { macos } else { xdg().join("pip") }.join("pip.conf"))
-}
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let chosen = keyring::chosen(call, session)?;

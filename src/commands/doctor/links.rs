@@ -69,7 +69,8 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
         versions.push(real);
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(format!("{same} names in PATH lead to this version")));
+        let names = if same == 1 { "1 name in PATH leads" } else { "all names in PATH lead" };
+        findings.push(Finding::ok(format!("{names} to this version")));
     }
     findings
 }

@@ -7,7 +7,6 @@ use crate::base::error::Error;
 use crate::base::hosts::Host;
 use crate::cloud::Context;
 use crate::cloud::http::{CONNECT_TIMEOUT, Http, HttpRequest};
-use crate::cloud::installation::TOKENS_PATH;
 use crate::cloud::rpc_status;
 use crate::commands::check::{Check, Connection, Examination, Finding};
 use crate::profile::Profile;
@@ -72,7 +71,7 @@ pub fn connect(examination: &Examination) -> Option<Connection> {
     })
 }
 
-/// A server, and a path that exists there.
+/// A server, and a path that no call uses.
 struct Server {
     url: String,
     headers: &'static [(&'static str, &'static str)],
@@ -88,9 +87,9 @@ fn server(profile: &Profile, cx: &Context<'_>) -> crate::base::error::Result<Opt
             let url = metadata::service_url(&profile.source_input(None))?;
             Some(Server { url, headers: &[("metadata-flavor", "Google")], is_direct: true, is_refusing: false })
         }
-        "login" | "workload" => with(format!("{}/oauth/token", profile.installation.auth_url)),
+        "login" | "workload" => with(format!("{}/oauth/", profile.installation.auth_url)),
         "static" | "command" if profile.impersonate.is_empty() => None,
-        _ => with(format!("{}{TOKENS_PATH}", profile.installation.iam_url(cx)?)),
+        _ => with(format!("{}/iam/v1/", profile.installation.iam_url(cx)?)),
     })
 }
 
@@ -101,7 +100,7 @@ fn ask(server: &Server, cx: &Context<'_>) -> Connection {
     let (error, skew) = match cx.send(&request, rpc_status::explain) {
         Ok(response) if *is_refusing => (response.json::<serde_json::Value>(url).err(), response.skew),
         Ok(response) => (None, response.skew),
-        // The request lacks a credential and has the wrong method, so a refusal is the expected answer.
+        // Nothing has this path, so a refusal is the expected answer.
         Err(error) if is_answer(&error) => (None, error.clock_skew),
         Err(error) => (Some(error), None),
     };

@@ -93,7 +93,7 @@ impl Place<'_> {
             let fix = format!("set {} to a directory outside of {part}", self.variable);
             return vec![self.bad(what).fix(fix)];
         }
-        vec![self.try_out(root, &directory)]
+        vec![self.try_out(&directory)]
     }
 
     /// Returns what is wrong with a directory that exists.
@@ -152,8 +152,8 @@ impl Place<'_> {
         )
     }
 
-    fn try_out(&self, root: &Path, directory: &Path) -> Finding {
-        let shown = root.display();
+    fn try_out(&self, directory: &Path) -> Finding {
+        let shown = directory.display();
         if !directory.is_dir() {
             let nearest = directory.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
             return match nearest.is_some_and(files::is_writable_directory) {
@@ -161,7 +161,7 @@ impl Place<'_> {
                     Finding::ok(format!("{}: {shown} does not exist yet and can be created", self.what)).part(self.part)
                 }
                 false => {
-                    let nearest = nearest.unwrap_or(root);
+                    let nearest = nearest.unwrap_or(directory);
                     self.bad(format!("{shown} cannot be created in {}", nearest.display())).fix(format!(
                         "make {} writable for you, or set {}",
                         nearest.display(),

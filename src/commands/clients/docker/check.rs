@@ -120,7 +120,7 @@ fn correction(path: &Path, text: &str, line: usize) -> String {
     match (Format::Json.parse(body).is_ok(), Format::Json.parse(&bare).is_ok()) {
         (true, _) => format!("sed -i '1s/^\\xEF\\xBB\\xBF//' {path}"),
         (false, true) if body.len() == text.len() => format!("sed -i '/^[[:space:]]*\\/\\//d' {path}"),
-        _ => format!("correct that line: \"${{EDITOR:-vi}}\" +{line} {path}"),
+        _ => format!("\"${{EDITOR:-vi}}\" +{line} {path}"),
     }
 }
 

@@ -103,7 +103,7 @@ fn read(path: &Path) -> Result<Option<TreeNode>, Finding> {
     Format::Yaml.parse(&text).map(Some).map_err(|error| {
         let place = format!("{}:{}", path.display(), error.line);
         let finding = Finding::fail(format!("{place}: {}; kubectl cannot read the file", error.why)).part("config");
-        finding.fix(format!("correct that line: \"${{EDITOR:-vi}}\" +{} {}", error.line, shell_path(path)))
+        finding.fix(format!("\"${{EDITOR:-vi}}\" +{} {}", error.line, shell_path(path)))
     })
 }
 

@@ -151,7 +151,11 @@ pub fn stanza(
     ];
     if is_ours {
         let has = |name: &str| former.is_some_and(|former| former.member(name).is_some_and(|value| !value.is_empty()));
-        members.retain(|(name, _)| matches!(*name, "args" | "command") || !has(name));
+        let version = former.and_then(|former| former.member("apiVersion")).and_then(TreeNode::as_scalar);
+        let is_current =
+            matches!(version, Some("client.authentication.k8s.io/v1" | "client.authentication.k8s.io/v1beta1"));
+        let is_written = |name: &str| matches!(name, "args" | "command") || name == "apiVersion" && !is_current;
+        members.retain(|(name, _)| is_written(name) || !has(name));
     }
     let mut result: Vec<(String, TreeNode)> = Vec::new();
     for (key, value) in former.map(TreeNode::members).unwrap_or_default() {

@@ -1,0 +1,37 @@
+//! The files of the AWS CLI and SDKs, and what in them runs ycred.
+
+use std::path::PathBuf;
+
+use crate::base::environment::AWS_CONFIG_FILE;
+use crate::base::error::{Error, Result};
+use crate::session::Session;
+
+/// The option that names the program to run.
+pub const PROCESS: &str = "credential_process";
+
+/// Returns the file in a variable, or else the one with this name in `~/.aws`.
+///
+/// # Errors
+/// Usage (2): there is no home directory.
+pub fn in_home(variable: &str, name: &str, session: &Session<'_>) -> Result<PathBuf> {
+    if let Some(path) = session.environment.get(variable) {
+        return Ok(std::path::absolute(path).unwrap_or_else(|_| path.into()));
+    }
+    let home = session.places.home.as_ref();
+    Ok(home.ok_or_else(|| Error::usage("no home directory").hint(format!("set {variable}")))?.join(".aws").join(name))
+}
+
+/// Returns the configuration file.
+///
+/// # Errors
+/// As [`in_home`].
+pub fn path(session: &Session<'_>) -> Result<PathBuf> {
+    in_home(AWS_CONFIG_FILE, "config", session)
+}
+
+/// Returns true if a process is ycred.
+pub fn is_ours(process: &str) -> bool {
+    let words = process.replace(['"', '\''], "");
+    let program = words.split(" aws").next().unwrap_or_default();
+    program.rsplit('/').next() == Some("ycred")
+}

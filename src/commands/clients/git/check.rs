@@ -1,0 +1,234 @@
+//! `doctor`'s check of git: the helpers of each server that ycred serves, in the order in which git asks them.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::error::{Error, Result};
+use crate::base::hosts::{Host, Scheme};
+use crate::base::secret::Secret;
+use crate::commands::check::{Check, Examination, Finding, shell_word};
+use crate::commands::clients::client::profile_in;
+use crate::commands::clients::git::config::is_ours;
+use crate::commands::clients::program;
+use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
+use crate::session::Session;
+
+pub const CHECK: Check = Check {
+    id: "git",
+    about: "git's servers that ycred serves: the order of the helpers, the command, and its answer",
+    parts: &["config", "chain", "helper", "hosts", "profile", "answer"],
+    limit: CLIENT_LIMIT,
+    needs_network: false,
+    run,
+};
+
+fn run(examination: &Examination) -> Vec<Finding> {
+    examination.with_session(|session| examine(examination, session))
+}
+
+fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
+    let Some(git) = program::find("git", session) else { return vec![Finding::skip("git is not in PATH")] };
+    let settings = match settings(git, session) {
+        Ok(settings) => settings,
+        Err(error) => return vec![Finding::of_error(&error).part("config")],
+    };
+    let mut servers: Vec<Server<'_>> = Vec::new();
+    for (key, value) in &settings {
+        let host = key.strip_prefix("credential.https://").and_then(|rest| rest.strip_suffix(".helper"));
+        if let Some(host) = host.filter(|_| is_ours(value)) {
+            servers.retain(|server| server.host != host);
+            servers.push(Server { host, command: value });
+        }
+    }
+    if servers.is_empty() {
+        return vec![Finding::skip("no server is served by ycred").fix("ycred setup git --host HOST")];
+    }
+    let mut findings: Vec<Finding> = servers
+        .iter()
+        .flat_map(|server| {
+            let findings = server.examine(&settings, examination, session);
+            findings.into_iter().map(|finding| finding.named(server.host)).collect::<Vec<_>>()
+        })
+        .collect();
+    if findings.is_empty() {
+        let hosts: Vec<&str> = servers.iter().map(|server| server.host).collect();
+        let finding = Finding::ok(format!("ycred serves {}", hosts.join(", ")));
+        findings.push(hosts.iter().fold(finding, |finding, host| finding.named(*host)));
+    }
+    findings
+}
+
+/// Returns git's settings in the order in which git reads them: names, and values.
+fn settings(git: PathBuf, session: &Session<'_>) -> Result<Vec<(String, String)>> {
+    let list = Trial {
+        program: git,
+        arguments: ["config", "--null", "--list"].map(str::to_owned).into(),
+        variables: vec![("LC_ALL".to_owned(), "C".to_owned())],
+        directory: Some(PathBuf::from("/")),
+        ..Trial::default()
+    };
+    let result = list.run(session)?;
+    if !result.is_success {
+        return Err(Error::profile("git cannot read its configuration").hint("see why: git config --global --list"));
+    }
+    let entries = result.stdout.expose().split('\0').filter(|entry| !entry.is_empty());
+    let pair = |entry: &str| {
+        let (key, value) = entry.split_once('\n').unwrap_or((entry, ""));
+        (key.to_owned(), value.to_owned())
+    };
+    Ok(entries.map(pair).filter(|(key, _)| key.starts_with("credential.")).collect())
+}
+
+/// A server that ycred serves.
+struct Server<'a> {
+    host: &'a str,
+    command: &'a str,
+}
+
+impl Server<'_> {
+    fn setup(&self) -> String {
+        let flag = trial::profile_flag(profile_in(self.command).as_deref());
+        format!("ycred setup git --host {}{flag}", shell_word(self.host))
+    }
+
+    fn examine(&self, settings: &[(String, String)], examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
+        let host = self.host;
+        let mut findings = Vec::new();
+        // The section moves to the end of the file.
+        let anew = format!("ycred unsetup git --host {} && {}", shell_word(host), self.setup());
+        let chain = chain(settings, host);
+        if !chain.contains(&self.command) {
+            let what = format!("{host}: a later setting removes ycred from the list of helpers");
+            return vec![Finding::fail(what).part("chain").fix(anew)];
+        }
+        let others: Vec<&str> = chain.iter().copied().filter(|value| !is_ours(value)).collect();
+        if !others.is_empty() {
+            let names: Vec<&str> = others.iter().map(|value| value.split(' ').next().unwrap_or_default()).collect();
+            let what = format!("{host}: git also uses the helper {}, which may store the token", names.join(", "));
+            findings.push(Finding::warn(what).part("chain").fix(anew));
+        }
+        findings.extend(self.call(examination, session));
+        findings
+    }
+
+    fn call(&self, examination: &Examination, session: &Session<'_>) -> Option<Finding> {
+        let host = self.host;
+        let words = words(self.command.trim_start_matches('!'));
+        let (first, arguments) = words.split_first()?;
+        let name = if first.contains('/') { first.clone() } else { format!("git-credential-{first}") };
+        let path = match trial::resolve(&name, Path::new("/"), session) {
+            Ok(path) => path,
+            Err(finding) => {
+                let fix = finding.fix.unwrap_or_else(|| self.setup());
+                return Some(Finding::fail(format!("{host}: {}", finding.what)).part("helper").fix(fix));
+            }
+        };
+        if !trial::is_ycred(&path) {
+            let what = format!("{host}: {} is not ycred, so it was not run", path.display());
+            return Some(Finding::warn(what).part("helper").fix(self.setup()));
+        }
+        let named = profile_in(self.command);
+        let profile = match trial::profile(named.as_deref(), session) {
+            Ok(profile) => profile,
+            Err(finding) => {
+                return Some(Finding { what: format!("{host}: {}", finding.what), ..finding.part("profile") });
+            }
+        };
+        let parsed = Host::parse(host).map(|parsed| Host { scheme: Some(Scheme::Https), ..parsed });
+        if !parsed.is_some_and(|parsed| profile.hosts.covers(&parsed)) {
+            let file = profile.settings.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+            let what = format!("{host}: {profile} does not list this server, so ycred does not answer for it");
+            let fix = format!("add it to `hosts` in {file}: hosts = [\"{host}\"]");
+            return Some(Finding::fail(what).part("hosts").fix(fix));
+        }
+        let trial = Trial {
+            program: path,
+            arguments: arguments.iter().cloned().chain(["get".to_owned()]).collect(),
+            stdin: format!("protocol=https\nhost={host}\n\n"),
+            ..Trial::default()
+        };
+        match trial::answer(&trial, examination, session, credential)? {
+            Ok(_) => None,
+            Err(error) => {
+                let what = format!("{host}: the helper does not answer: {}", error.reason());
+                let by_hand = format!("run it by hand: {} get", self.command);
+                Some(Finding::fail(what).part("answer").fix(error.hint_text().unwrap_or(by_hand)))
+            }
+        }
+    }
+}
+
+/// Returns the helpers that git asks about a server, in order. An empty value removes those before it.
+fn chain<'a>(settings: &'a [(String, String)], host: &str) -> Vec<&'a str> {
+    let mut chain = Vec::new();
+    for (key, value) in settings {
+        let is_general = key == "credential.helper";
+        if !is_general && *key != format!("credential.https://{host}.helper") {
+            continue;
+        }
+        match value.as_str() {
+            "" => chain.clear(),
+            value => chain.push(value),
+        }
+    }
+    chain
+}
+
+/// Splits a helper as a shell does.
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut rest = command.chars();
+    while let Some(c) = rest.next() {
+        match (c, quote) {
+            ('\\', None | Some('"')) => word.get_or_insert_default().extend(rest.next()),
+            (c, Some(open)) if c == open => quote = None,
+            ('\'' | '"', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (' ' | '\t', None) => words.extend(word.take()),
+            (c, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+fn credential(result: &TrialResult) -> Result<String> {
+    let secret = result.stdout.expose().lines().find_map(|line| {
+        line.strip_prefix("password=").or_else(|| line.strip_prefix("credential=")).filter(|value| !value.is_empty())
+    });
+    match secret {
+        Some(secret) => {
+            let _masked = Secret::new(secret.to_owned());
+            Ok(String::new())
+        }
+        None => Err(Error::internal("the answer has no password")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_begins_after_the_last_empty_value() {
+        let settings = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let (general, ours, other) =
+            ("credential.helper", "credential.https://h.example.helper", "credential.https://x.example.helper");
+        let all = settings(&[(general, "store"), (ours, ""), (ours, "ycred"), (other, "x")]);
+        assert_eq!(chain(&all, "h.example"), ["ycred"]);
+        let all = settings(&[(ours, ""), (ours, "ycred"), (general, "store")]);
+        assert_eq!(chain(&all, "h.example"), ["ycred", "store"]);
+        let all = settings(&[(ours, ""), (ours, "ycred"), (general, "")]);
+        assert!(chain(&all, "h.example").is_empty());
+    }
+
+    #[test]
+    fn a_helper_is_split_as_a_shell_does() {
+        assert_eq!(words("/opt/my\\ dir/ycred git --profile prod"), ["/opt/my dir/ycred", "git", "--profile", "prod"]);
+        assert_eq!(words("'/opt/my dir/ycred' git \"a b\" ''"), ["/opt/my dir/ycred", "git", "a b", ""]);
+        assert_eq!(words(""), Vec::<String>::new());
+    }
+}

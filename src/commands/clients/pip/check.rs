@@ -1,0 +1,97 @@
+//! `doctor`'s check of pip, which runs the first `keyring` in PATH.
+
+use crate::base::environment::PIP_KEYRING_PROVIDER;
+use crate::base::error::{Error, Result};
+use crate::base::secret::Secret;
+use crate::commands::check::{Check, Examination, Finding, shell_path};
+use crate::commands::clients::keyring::{self, SUBPROCESS};
+use crate::commands::clients::pip::config::{OPTION, SECTION, SPELLINGS, path};
+use crate::commands::clients::program;
+use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
+use crate::commands::clients::values::{find, keys};
+use crate::edit::splice::Format;
+use crate::edit::target::TargetFile;
+use crate::edit::tree::TreeNode;
+use crate::session::Session;
+
+pub const CHECK: Check = Check {
+    id: "pip",
+    about: "pip's keyring: the option, which keyring is first in PATH, and its answer",
+    parts: &["config", "variable", "path", "profile", "answer"],
+    limit: CLIENT_LIMIT,
+    needs_network: false,
+    run,
+};
+
+fn run(examination: &Examination) -> Vec<Finding> {
+    examination.with_session(|session| vec![examine(examination, session)])
+}
+
+fn examine(examination: &Examination, session: &Session<'_>) -> Finding {
+    let Ok(path) = path(session) else { return Finding::skip("pip reads no configuration file here") };
+    let text = match TargetFile::read(&path) {
+        Ok(target) => target.text.unwrap_or_default(),
+        Err(error) => return Finding::of_error(&error).part("config"),
+    };
+    let root = match Format::Ini.parse(&text) {
+        Ok(root) => root,
+        Err(error) => {
+            let what = format!("{}:{}: {}; pip cannot read the file", path.display(), error.line, error.why);
+            let fix = format!("\"${{EDITOR:-vi}}\" +{} {}", error.line, shell_path(&path));
+            return Finding::fail(what).part("config").fix(fix);
+        }
+    };
+    let value = SPELLINGS.iter().find_map(|spelling| find(&root, &keys(&[SECTION, spelling])));
+    let in_file = value.and_then(TreeNode::as_text) == Some(SUBPROCESS);
+    let by_variable = session.environment.get(PIP_KEYRING_PROVIDER);
+    if !keyring::is_linked(session) || !in_file && by_variable.is_none_or(|value| value != SUBPROCESS) {
+        return match program::is_any_found(&["pip", "pip3"], session) {
+            true => Finding::skip("pip does not run ycred").fix("ycred setup pip"),
+            false => Finding::skip("pip is not in PATH"),
+        };
+    }
+    if by_variable.is_some_and(|value| value != SUBPROCESS) {
+        let what = format!("{PIP_KEYRING_PROVIDER} has another value than {OPTION} in {}", path.display());
+        return Finding::fail(what).part("variable").fix(format!("unset {PIP_KEYRING_PROVIDER}"));
+    }
+    let found = program::find(keyring::NAME, session);
+    let Some(found) = found.filter(|found| trial::is_ycred(found)) else {
+        let what = "the first keyring in PATH is not ycred, so pip does not ask it";
+        let directory = keyring::directory(session).unwrap_or_default();
+        let fix = format!("export PATH={}:\"$PATH\"", shell_path(&directory));
+        return Finding::fail(what).part("path").fix(fix);
+    };
+    call(&found, examination, session)
+}
+
+fn call(found: &std::path::Path, examination: &Examination, session: &Session<'_>) -> Finding {
+    let profile = match trial::profile(None, session) {
+        Ok(profile) => profile,
+        Err(finding) => return finding.part("profile"),
+    };
+    let Some(host) = profile.hosts.singles().next() else {
+        return Finding::warn(format!("{profile} lists no host, so ycred answers for no index"))
+            .part("profile")
+            .fix("add the index to `hosts` in the profile");
+    };
+    let arguments = ["get".to_owned(), format!("https://{host}/simple/"), "iam".to_owned()].into();
+    let trial = Trial { program: found.to_owned(), arguments, ..Trial::default() };
+    match trial::answer(&trial, examination, session, password) {
+        None | Some(Ok(_)) => Finding::ok(format!("pip asks ycred through {}", found.display())),
+        Some(Err(error)) => {
+            let what = format!("keyring does not answer for {host}: {}", error.reason());
+            let by_hand = format!("run it by hand: {} {}", shell_path(found), trial.arguments.join(" "));
+            Finding::fail(what).part("answer").fix(error.hint_text().unwrap_or(by_hand)).named(host)
+        }
+    }
+}
+
+fn password(result: &TrialResult) -> Result<String> {
+    match result.stdout.expose().trim() {
+        "" => Err(Error::internal("the answer has no password")),
+        secret => {
+            let _masked = Secret::new(secret.to_owned());
+            Ok(String::new())
+        }
+    }
+}

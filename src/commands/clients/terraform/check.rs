@@ -1,0 +1,157 @@
+//! `doctor`'s check of Terraform and OpenTofu, which ignore a missing helper without a message.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::base::environment::TF_CLI_CONFIG_FILE;
+use crate::base::error::{Error, Result};
+use crate::base::secret::Secret;
+use crate::commands::check::{Check, Examination, Finding, shell_path};
+use crate::commands::clients::program;
+use crate::commands::clients::terraform::config::{OWN_FILE, PREFIX, directories, extra_files, helpers, main_files};
+use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
+use crate::edit::target::TargetFile;
+use crate::session::Session;
+
+pub const CHECK: Check = Check {
+    id: "terraform",
+    about: "Terraform's credentials helper: the files that are read, the link, and its answer",
+    parts: &["config", "variable", "helper", "profile", "answer"],
+    limit: CLIENT_LIMIT,
+    needs_network: false,
+    run,
+};
+
+/// A `credentials_helper` block.
+struct Block {
+    file: PathBuf,
+    line: usize,
+    helper: String,
+}
+
+impl Block {
+    fn is_ours(&self) -> bool {
+        self.helper == "ycred" || self.helper.starts_with("ycred-")
+    }
+
+    fn profile(&self) -> Option<&str> {
+        self.helper.strip_prefix("ycred-")
+    }
+}
+
+fn run(examination: &Examination) -> Vec<Finding> {
+    examination.with_session(|session| examine(examination, session))
+}
+
+fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
+    let places: Vec<_> = [false, true].into_iter().filter_map(|is_tofu| directories(is_tofu, session).ok()).collect();
+    let mut in_directories: Vec<PathBuf> = Vec::new();
+    for place in &places {
+        in_directories.extend(extra_files(&place.configuration));
+        in_directories.push(place.configuration.join(OWN_FILE));
+    }
+    in_directories.dedup();
+    let hiding = session.environment.get(TF_CLI_CONFIG_FILE).map(PathBuf::from);
+    let mut read = main_files(session);
+    if hiding.is_none() {
+        read.extend(in_directories.iter().cloned());
+    }
+    let blocks = match blocks(&read) {
+        Ok(blocks) => blocks,
+        Err(error) => return vec![Finding::of_error(&error).part("config")],
+    };
+    let Some(ours) = blocks.iter().find(|block| block.is_ours()) else {
+        return vec![without(hiding.as_deref(), &in_directories, session)];
+    };
+    if let Some(other) = blocks.iter().find(|block| block.helper != ours.helper) {
+        let (file, line) = (other.file.display(), other.line);
+        let what = format!(
+            "{file}:{line}: a second helper, {}; terraform accepts only one and reports an error",
+            other.helper
+        );
+        return vec![Finding::fail(what).part("config").fix(format!("remove the block at {file}:{line}"))];
+    }
+    let plugins: Vec<PathBuf> = places.iter().map(|place| place.plugins.clone()).collect();
+    vec![helper(ours, &plugins, examination, session)]
+}
+
+fn blocks(files: &[PathBuf]) -> Result<Vec<Block>> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for file in files {
+        let Some(text) = TargetFile::read(file)?.text else { continue };
+        let found = helpers(&text).into_iter();
+        blocks.extend(found.map(|(line, helper)| Block { file: file.clone(), line, helper }));
+    }
+    Ok(blocks)
+}
+
+/// No file that is read names ycred.
+fn without(hiding: Option<&Path>, in_directories: &[PathBuf], session: &Session<'_>) -> Finding {
+    let hidden = blocks(in_directories).unwrap_or_default().into_iter().find(Block::is_ours);
+    if let (Some(hiding), Some(hidden)) = (hiding, hidden) {
+        let what = format!(
+            "{TF_CLI_CONFIG_FILE} makes terraform read {} instead of {}, which names ycred",
+            hiding.display(),
+            hidden.file.display()
+        );
+        let flag = trial::profile_flag(hidden.profile());
+        let fix = format!("ycred setup terraform --file {}{flag}", shell_path(hiding));
+        return Finding::fail(what).part("variable").fix(fix);
+    }
+    match program::is_any_found(&["terraform", "tofu"], session) {
+        true => Finding::skip("ycred is not the credentials helper").fix("ycred setup terraform"),
+        false => Finding::skip("neither terraform nor tofu is in PATH"),
+    }
+}
+
+fn helper(block: &Block, plugins: &[PathBuf], examination: &Examination, session: &Session<'_>) -> Finding {
+    let name = format!("{PREFIX}{}", block.helper);
+    // Both look in a directory of the platform too.
+    let directories = plugins.iter().flat_map(|directory| {
+        let below = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        std::iter::once(directory.clone()).chain(below.filter(|path| path.is_dir()).collect::<Vec<_>>())
+    });
+    let Some(path) = directories.map(|directory| directory.join(&name)).find(|path| program::is_program(path)) else {
+        let directory = plugins.first().cloned().unwrap_or_default();
+        let what =
+            format!("{name} is not in {}, and terraform goes on without it, without a message", directory.display());
+        let link = shell_path(&directory.join(&name));
+        let fix = match trial::ycred_path(session) {
+            Some(ycred) => format!("mkdir -p {} && ln -sfn {} {link}", shell_path(&directory), shell_path(&ycred)),
+            None => format!("ycred setup terraform{}", trial::profile_flag(block.profile())),
+        };
+        return Finding::fail(what).part("helper").fix(fix);
+    };
+    if !trial::is_ycred(&path) {
+        let what = format!("{} is not ycred, so it was not run", path.display());
+        return Finding::warn(what).part("helper").fix(format!("see what it is: ls -l {}", shell_path(&path)));
+    }
+    let profile = match trial::profile(block.profile(), session) {
+        Ok(profile) => profile,
+        Err(finding) => return finding.part("profile"),
+    };
+    let Some(host) = profile.hosts.singles().next() else {
+        let what = format!("{profile} lists no host, so the helper answers for none");
+        return Finding::warn(what).part("profile").fix("add the registry to `hosts` in the profile");
+    };
+    let ok = Finding::ok(format!("{} is the credentials helper ({})", block.helper, block.file.display()));
+    let trial = Trial { program: path, arguments: vec!["get".to_owned(), host.clone()], ..Trial::default() };
+    match trial::answer(&trial, examination, session, credential) {
+        None | Some(Ok(_)) => ok,
+        Some(Err(error)) => {
+            let what = format!("{name} does not answer for {host}: {}", error.reason());
+            let by_hand = format!("run it by hand: {} get {host}", shell_path(&trial.program));
+            Finding::fail(what).part("answer").fix(error.hint_text().unwrap_or(by_hand)).named(host)
+        }
+    }
+}
+
+fn credential(result: &TrialResult) -> Result<String> {
+    let answer: Value =
+        serde_json::from_str(result.stdout.expose()).map_err(|_| Error::internal("the answer is not JSON"))?;
+    let token = answer["token"].as_str().filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| Error::internal("the answer has no token"))?;
+    let _masked = Secret::new(token.to_owned());
+    Ok(String::new())
+}
