@@ -323,6 +323,23 @@ fn the_table_of_clients_names_the_tested_versions() {
     }
 }
 
+/// A new measurement must not leave old figures on another page.
+#[test]
+fn the_comparison_has_the_figures_of_the_page_on_performance() {
+    let (comparison, performance) = (read("docs/comparison.md"), read("docs/performance.md"));
+    let rows =
+        comparison.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" times |")?.split_once(" | "));
+    let mut count = 0;
+    for (tool, figure) in rows {
+        // The name without its version, and without backticks.
+        let name = tool.split(' ').find(|word| word.contains('-')).unwrap_or(tool).trim_matches('`');
+        let mut measured = performance.lines().filter(|line| line.contains(name));
+        assert!(measured.any(|line| line.contains(&format!("{figure} times"))), "{tool}: {figure} times: not measured");
+        count += 1;
+    }
+    assert_eq!(count, 3);
+}
+
 #[test]
 fn the_page_of_injected_faults_has_the_rows_of_the_tests() {
     let page = read("docs/robustness.md");
