@@ -26,12 +26,15 @@ pub mod system;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use crate::base::diagnostics::WaitDisplay;
 use crate::cli::invocation::Invocation;
-use crate::commands::login::renew;
+use crate::commands::login::{notice, renew};
 use crate::commands::status::line;
 use crate::disk::places::Places;
 use crate::hooks::{answer, next_in_path};
 use crate::process::log;
+use crate::process::painting::Look;
+use crate::process::progress::Progress;
 use crate::process::{Done, Outcome, Process, Reply};
 use crate::session::Session;
 
@@ -42,13 +45,21 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         Err(fault) => return (Outcome::failed(&fault.error, fault.code), String::new()),
     };
     let verbosity = match &invocation {
-        Invocation::Print(text) => return (Outcome::reply(Reply::text(text.clone())).for_people(), String::new()),
+        Invocation::Print(text) => {
+            return (Outcome::reply(Reply::text(text.clone())).for_people(Look::default()), String::new());
+        }
         Invocation::Hook(call) => call.options.verbosity,
         Invocation::Command(call) => call.options.verbosity,
         Invocation::StatusLine(options) => options.verbosity,
         Invocation::RenewLogin(_) => 0,
     };
-    let diagnostics = log::diagnostics(verbosity > 0, &process.environment, process.clock, process.print_stderr);
+    let look = match &invocation {
+        Invocation::Command(call) if !call.is_plain() => Look::of(&process.environment, call.command.paints),
+        _ => Look::default(),
+    };
+    let progress = (look.has_colour && (process.is_terminal)()).then(|| Progress::new(process.clock));
+    let diagnostics = log::diagnostics(verbosity > 0, &process.environment, process.clock, process.print_stderr)
+        .with_display(progress.as_ref().map(|progress| progress as &dyn WaitDisplay));
     let stdin = RefCell::new(process.stdin);
     // Not an early return: a hook must report an invalid configuration directory in the format of its protocol.
     let (places, places_error) = match Places::of(&process.environment) {
@@ -64,6 +75,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
         stdin: &stdin,
         print_stderr: process.print_stderr,
         print_stdout: process.print_stdout,
+        look,
         process_began: process.began,
         request_started: Cell::new(Duration::ZERO),
     };
@@ -87,7 +99,7 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
             Err(error) => Outcome::failed(&error, error.kind.exit_code()),
         },
         Invocation::StatusLine(options) => {
-            Outcome::reply(line::reply(&options.profile_ref(), &options, &session)).for_people()
+            Outcome::reply(line::reply(&options.profile_ref(), &options, &session)).for_people(look)
         }
         Invocation::Command(call) => {
             let outcome = match &session.places_error {
@@ -95,7 +107,10 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
                 _ => (call.command.run)(&call, &session),
             };
             let outcome = outcome.inspect_err(|error| diagnostics.log_error(error));
-            outcome.unwrap_or_else(|error| Outcome::failed(&error, call.command.exit_code(&error))).for_people()
+            if matches!(&outcome, Ok(Outcome::Done(done)) if done.reply.code == 0) && !call.is_plain() {
+                notice::warn(&session);
+            }
+            outcome.unwrap_or_else(|error| Outcome::failed(&error, call.command.exit_code(&error))).for_people(look)
         }
         Invocation::Print(text) => Outcome::reply(Reply::text(text)),
     };

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use ycred::base::environment::Environment;
 use ycred::base::error::{self, Kind};
 use ycred::base::secret::Secret;
-use ycred::process::stdio::{Stdin, deliver, print_stderr, print_stdout};
+use ycred::process::stdio::{Stdin, deliver, is_terminal, print_stderr, print_stdout};
 use ycred::process::{Outcome, Process};
 use ycred::system::memory::Arena;
 use ycred::system::{self, process};
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         let (arguments, environment) = (std::env::args_os().collect(), Environment::of(process::environment()));
         let (print_stderr, print_stdout) = (&print_stderr, &print_stdout);
         let stdin = Box::new(Stdin::default());
-        ycred::run(Process { arguments, environment, stdin, clock, began, print_stderr, print_stdout })
+        ycred::run(Process { arguments, environment, stdin, clock, began, print_stderr, is_terminal, print_stdout })
     }));
     let code = outcome.map_or_else(|panic| report_panic(&*panic), |(outcome, warning)| finish(outcome, &warning));
     Secret::clear_known();
@@ -33,14 +33,15 @@ fn main() -> ExitCode {
 
 /// Carries out the outcome and returns the exit code. Writes stdout in one piece, after everything that can fail.
 fn finish(outcome: Outcome, warning: &str) -> u8 {
-    print_stderr(warning);
     let (message, code) = match outcome {
-        Outcome::Done(done) => return deliver(&done),
+        Outcome::Done(done) => return deliver(&done, warning),
         Outcome::Become(launch) => {
+            print_stderr(warning);
             let (error, code) = launch.replace_process();
             (error.render(), code)
         }
         Outcome::EndAs(status) => {
+            print_stderr(warning);
             Secret::clear_known(); // A signal may end this process before `main` does it.
             return process::end_as(status);
         }

@@ -277,6 +277,7 @@ impl<'a> Run<'a> {
         let deadline = self.cx.deadline;
         let mut seen = record;
         let mut current = None;
+        let mut wait = None;
         let outcome = store::poll(&deadline, clock, || {
             let is_relief = deadline.is_out_of_patience(clock) && deadline.left(clock) >= RELIEF_MIN;
             let slot = &self.entry.slot;
@@ -298,8 +299,13 @@ impl<'a> Run<'a> {
                 Lock::Held(guard) if is_relief => LeaderRole::Relief(guard),
                 Lock::Held(guard) => LeaderRole::Lock(guard),
                 Lock::Impossible(error) => LeaderRole::NoLock(error),
-                Lock::Busy => return None,
+                Lock::Busy => {
+                    let what = || "another ycred process, which is fetching the token".to_owned();
+                    wait.get_or_insert_with(|| self.cx.diagnostics.waiting(what));
+                    return None;
+                }
             };
+            wait = None;
             Some(self.lead(&role, current.take()))
         });
         outcome.unwrap_or_else(|| {

@@ -3,6 +3,8 @@
 pub mod flags;
 pub mod launch;
 pub mod log;
+pub mod painting;
+pub mod progress;
 pub mod stdin;
 pub mod stdio;
 
@@ -16,6 +18,7 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::environment::Environment;
 use crate::base::error::Error;
 use crate::process::launch::Launch;
+use crate::process::painting::Look;
 use crate::process::stdin::Input;
 
 /// The input of a run.
@@ -28,6 +31,8 @@ pub struct Process<'a> {
     pub began: Timestamp,
     /// Writes to stderr immediately, for the log of `-v`.
     pub print_stderr: &'static (dyn Fn(&str) + Sync),
+    /// Returns true if stderr is a terminal.
+    pub is_terminal: fn() -> bool,
     /// Writes to stdout immediately, for protocols with more than one request per process.
     pub print_stdout: &'a dyn Fn(&[u8]) -> io::Result<()>,
 }
@@ -49,6 +54,8 @@ pub struct Done {
     pub stderr: String,
     /// A person reads stdout, not a client that needs a complete reply.
     pub is_for_people: bool,
+    /// How to write to a terminal.
+    pub look: Look,
 }
 
 impl Outcome {
@@ -56,11 +63,11 @@ impl Outcome {
         Self::Done(Done { reply, ..Done::default() })
     }
 
-    /// Marks the output as one for people.
+    /// Marks the output as one for people, with this look on a terminal.
     #[must_use]
-    pub fn for_people(self) -> Self {
+    pub fn for_people(self, look: Look) -> Self {
         match self {
-            Self::Done(done) => Self::Done(Done { is_for_people: true, ..done }),
+            Self::Done(done) => Self::Done(Done { is_for_people: true, look, ..done }),
             other => other,
         }
     }

@@ -25,6 +25,7 @@ use crate::disk::places::Places;
 use crate::obtain;
 use crate::obtain::{Grant, ObtainedToken};
 use crate::process::flags::Options;
+use crate::process::painting::Look;
 use crate::process::stdin;
 use crate::process::stdin::{Input, Lines, RequestEnd};
 use crate::profile;
@@ -47,6 +48,8 @@ pub struct Session<'a> {
     /// Writes to stdout immediately, for protocols with several replies per process. A single reply is returned
     /// instead.
     pub print_stdout: &'a dyn Fn(&[u8]) -> io::Result<()>,
+    /// How to write to the terminal of a person.
+    pub look: Look,
     /// When the process started, by the wall clock. With `--force-refresh`, only tokens fetched later count.
     pub process_began: Timestamp,
     /// When the current request started, by the steady clock. Deadlines count from here. This is the start of the

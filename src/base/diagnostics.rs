@@ -24,10 +24,30 @@ pub enum Warning {
     KeyFileReadable,
     /// `YCRED_LOG` has a value that is not a log.
     InvalidLog,
+    /// A login ends soon. Only commands for people warn of it, once a day.
+    LoginEndsSoon,
 }
 
 /// Writes a line to a log file: label and message.
 pub type LogFile = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
+/// Shows a person what the run waits for.
+pub trait WaitDisplay {
+    /// Begins a wait. Waits may be nested; the innermost one is shown.
+    fn begin(&self, what: String);
+    fn end(&self);
+}
+
+/// A wait of the run. It ends when this is dropped.
+pub struct Wait<'a>(Option<&'a dyn WaitDisplay>);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Some(display) = self.0 {
+            display.end();
+        }
+    }
+}
 
 /// Collects the warning of a run, and prints the debug lines.
 pub struct Diagnostics<'a> {
@@ -37,12 +57,29 @@ pub struct Diagnostics<'a> {
     print_stderr: &'a dyn Fn(&str),
     /// Gets the debug lines, and everything else that is printed.
     log_file: Option<LogFile>,
+    /// Shows waits, for commands of people at a terminal.
+    display: Option<&'a dyn WaitDisplay>,
 }
 
 impl<'a> Diagnostics<'a> {
     /// Creates the diagnostics of a run. `print_stderr` must print immediately, so that `-v` shows where a run hangs.
     pub fn new(is_verbose: bool, print_stderr: &'a dyn Fn(&str), log_file: Option<LogFile>) -> Self {
-        Self { warning: RefCell::new(None), is_verbose, print_stderr, log_file }
+        Self { warning: RefCell::new(None), is_verbose, print_stderr, log_file, display: None }
+    }
+
+    /// Shows the waits of this run.
+    #[must_use]
+    pub fn with_display(self, display: Option<&'a dyn WaitDisplay>) -> Self {
+        Self { display, ..self }
+    }
+
+    /// Says what the run waits for, until the result is dropped. `what` fits after "waiting for".
+    #[must_use]
+    pub fn waiting(&self, what: impl FnOnce() -> String) -> Wait<'a> {
+        if let Some(display) = self.display {
+            display.begin(format!("waiting for {}", error::clean(&what())));
+        }
+        Wait(self.display)
     }
 
     pub fn is_verbose(&self) -> bool {
@@ -60,6 +97,11 @@ impl<'a> Diagnostics<'a> {
         if current.as_ref().is_none_or(|(other, _)| warning < *other) {
             *current = Some((warning, message.into()));
         }
+    }
+
+    /// Returns true if the run has a warning.
+    pub fn has_warning(&self) -> bool {
+        self.warning.borrow().is_some()
     }
 
     /// Logs a debug line, with `-v` or `YCRED_LOG`. Without them, `message` is not called.

@@ -131,6 +131,14 @@ pub const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 
+/// Set by CI systems and by users who want neither colour nor progress lines.
+pub const CI: &str = "CI";
+pub const NO_COLOR: &str = "NO_COLOR";
+/// The kind of terminal; `dumb` for one without escape sequences.
+pub const TERM: &str = "TERM";
+/// The locale, in the order in which programs look for it.
+pub const LOCALE: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];
+
 /// The home directory, which programs of a profile may read their configuration from.
 pub const HOME: &str = "HOME";
 /// The directories to search for a program.
@@ -151,6 +159,13 @@ type Text = Cow<'static, OsStr>;
 impl Environment {
     pub fn new(pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         Self(Arc::new(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()))
+    }
+
+    /// Returns an environment with these variables added.
+    #[must_use]
+    pub fn with(&self, pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let added = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self(Arc::new(self.0.iter().cloned().chain(added).collect()))
     }
 
     /// Takes the variables of this process without copying them.

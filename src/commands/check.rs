@@ -14,6 +14,7 @@ use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::disk::places::Places;
 use crate::process::flags::Options;
+use crate::process::painting::Look;
 use crate::process::stdin::Input;
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
@@ -194,6 +195,7 @@ impl Examination {
             stdin: &stdin,
             print_stderr: self.print_stderr,
             print_stdout: &|_| Ok(()),
+            look: Look::default(),
             process_began: self.began,
             request_started: Cell::new(self.clock.elapsed()),
         })

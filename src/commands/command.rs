@@ -5,6 +5,7 @@ use clap::{Arg, ArgMatches};
 use crate::base::error::{Error, Result};
 use crate::process::Outcome;
 use crate::process::flags::{Example, Options};
+use crate::process::painting::Paint;
 use crate::profile::ProfileRef;
 use crate::session::Session;
 
@@ -18,6 +19,10 @@ pub struct Command {
     pub examples: &'static [Example],
     /// Adds the command's arguments to its clap command.
     pub arguments: fn(clap::Command) -> clap::Command,
+    /// What has a colour in the output, on a terminal.
+    pub paints: &'static [Paint],
+    /// True if the command never writes escape sequences, because its output goes to other programs or on to a child.
+    pub is_plain: bool,
     /// True if the help does not list the command, because only programs and manifests run it.
     pub is_hidden: bool,
     /// True if the command fails when the configuration, state or cache directory is set incorrectly.
@@ -43,6 +48,8 @@ impl Command {
             group: Group::Manage,
             examples: &[],
             arguments,
+            paints: &[],
+            is_plain: false,
             is_hidden: false,
             needs_places: true,
             failure_code: None,
@@ -79,6 +86,11 @@ pub struct CommandCall {
 }
 
 impl CommandCall {
+    /// Returns true if this call never writes escape sequences. `--short` is for the prompts of shells.
+    pub fn is_plain(&self) -> bool {
+        self.command.is_plain || self.matches.try_get_one::<bool>("short").ok().flatten() == Some(&true)
+    }
+
     /// Returns the profile that `--profile` names.
     pub fn profile_by_flag(&self) -> ProfileRef {
         self.options.profile_ref()

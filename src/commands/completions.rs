@@ -25,6 +25,7 @@ pub const COMMAND: Command = Command {
         Example { call: "ycred completions fish | source", about: "load the completion into a running fish" },
     ],
     needs_places: false,
+    is_plain: true,
     ..Command::new("completions", "print a shell's completion script", arguments, run)
 };
 

@@ -27,6 +27,7 @@ use crate::commands::command::{Command, CommandCall};
 use crate::commands::doctor::redact::Redactor;
 use crate::commands::doctor::report::{DoctorReport, Field, system_name};
 use crate::process::flags::Example;
+use crate::process::painting::{Colour, Paint};
 use crate::process::{Outcome, Reply};
 use crate::session::Session;
 
@@ -36,6 +37,13 @@ pub const COMMAND: Command = Command {
         Example { call: "ycred doctor kubectl docker", about: "check only the setup of these two clients" },
         Example { call: "ycred doctor --offline --strict", about: "check without the network; fail on warnings too" },
         Example { call: "ycred doctor --report", about: "print a report without names, to paste into an issue" },
+    ],
+    paints: &[
+        Paint::Start("[ok]", Colour::Good),
+        Paint::Start("[warn]", Colour::Caution),
+        Paint::Start("[fail]", Colour::Bad),
+        Paint::Start("[skip]", Colour::Quiet),
+        Paint::Word("fix:", Colour::Advice),
     ],
     // An invalid directory is one of the findings.
     needs_places: false,
@@ -99,7 +107,9 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let mut examination = Examination::new(session, call.profile_by_flag(), call.options.clone(), (call.links)());
     examination.is_offline = is_set("offline");
     let examination = Arc::new(examination);
+    let wait = session.diagnostics.waiting(|| format!("{} checks", chosen.len()));
     let results = runner::run(&chosen, &examination);
+    drop(wait);
     let is_selected = |id: &str, part: &str| {
         selection.is_empty() || selection.iter().any(|it| it.check.id == id && it.part.is_none_or(|it| it == part))
     };

@@ -19,6 +19,7 @@ pub const COMMAND: Command = Command {
         Example { call: "eval \"$(ycred env)\"", about: "set the variables in this shell" },
         Example { call: "ycred env --shell dotenv > .env", about: "write them to a file for docker run --env-file" },
     ],
+    is_plain: true,
     ..Command::new("env", "print the token as shell variables: eval \"$(ycred env)\"", arguments, run)
 };
 

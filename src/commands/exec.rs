@@ -24,6 +24,7 @@ pub const COMMAND: Command = Command {
         Example { call: "ycred exec --profile prod --serve -- ./server", about: "run a program that outlives a token" },
     ],
     failure_code: Some(NO_TOKEN),
+    is_plain: true,
     ..Command::new("exec", "run a program with a token in its environment", arguments, run)
 };
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::base::error::{Result, clean};
 use crate::commands::command::{Command, CommandCall};
 use crate::process::flags::Example;
+use crate::process::painting::{Colour, Paint};
 use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, ProfileRef, find};
 use crate::session::Session;
@@ -14,6 +15,7 @@ pub const COMMAND: Command = Command {
         Example { call: "ycred list", about: "list the profiles and mark the default" },
         Example { call: "YCRED_CONFIG_DIR=/etc/team ycred list", about: "list the profiles of another directory" },
     ],
+    paints: &[Paint::Start("*", Colour::Good), Paint::Word("broken", Colour::Bad)],
     ..Command::new("list", "list profiles", arguments, run)
 };
 

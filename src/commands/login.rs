@@ -3,6 +3,7 @@
 mod browser;
 pub mod callback;
 pub mod flow;
+pub mod notice;
 mod page;
 mod paste;
 pub mod renew;
@@ -97,6 +98,8 @@ pub fn log_in(profile: &Profile, call: &CommandCall, timeout: Duration, session:
             flow::log_in(&login, login_options, session, cx)
         })
         .map_err(|error| error.context(profile))?;
+    // The report says how long the login lasts.
+    notice::mark(&login.place, session);
     let left = human(credential.left(session.clock.now()));
     Ok(match is_renewable {
         true => format!("logged in; the token is valid for {left} and renewed automatically"),

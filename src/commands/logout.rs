@@ -19,6 +19,7 @@ use crate::cache::record::Record;
 use crate::cache::{RemovedToken, Slot};
 use crate::cloud::{Context, iam};
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
+use crate::commands::login::notice;
 use crate::disk::store;
 use crate::disk::store::Lock;
 use crate::obtain::Grant;
@@ -248,6 +249,7 @@ fn end_login(login_store: &LoginStore, deadline: &Deadline, session: &Session<'_
     let ended = login_store.end()?;
     // A renewing process checks the marker before it stores. The lock covers the moment between the two.
     let _lock = login_store.wait_for_lock(deadline, session.clock);
+    notice::clear(login_store, session);
     login_store.remove().map(|removed| Removed { any: ended.any || removed.any })
 }
 

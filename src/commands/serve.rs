@@ -23,6 +23,7 @@ pub const COMMAND: Command = Command {
             about: "serve another profile to two users",
         },
     ],
+    is_plain: true,
     ..Command::new("serve", "serve tokens on loopback as the metadata service does", arguments, run)
 };
 

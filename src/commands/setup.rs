@@ -10,6 +10,7 @@ use crate::commands::clients::{self, CLIENTS, undo};
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::edit::change::Editor;
 use crate::process::flags::Example;
+use crate::process::painting::{Colour, Paint};
 use crate::process::{Done, Outcome, Reply};
 use crate::session::Session;
 
@@ -20,6 +21,7 @@ pub const SETUP: Command = Command {
         Example { call: "ycred setup kubectl", about: "make the current kubeconfig user run ycred" },
         Example { call: "ycred setup kubectl --all --quiet", about: "the same for all users that run yc" },
     ],
+    paints: PAINTS,
     ..Command::new("setup", "configure client programs to use ycred", setup_arguments, run)
 };
 pub const UNSETUP: Command = Command {
@@ -28,8 +30,17 @@ pub const UNSETUP: Command = Command {
         Example { call: "ycred unsetup kubectl", about: "restore the users that setup has changed" },
         Example { call: "ycred unsetup --all --dry-run", about: "show what would be restored" },
     ],
+    paints: PAINTS,
     ..Command::new("unsetup", "undo what setup has configured", unsetup_arguments, run)
 };
+
+/// The removed and the added lines of a change, and the list of clients.
+const PAINTS: &[Paint] = &[
+    Paint::Line("- ", Colour::Bad),
+    Paint::Line("+ ", Colour::Good),
+    Paint::Word("not set up", Colour::Caution),
+    Paint::Word("set up", Colour::Good),
+];
 
 /// Flags that belong to some clients: the flag, its value, and help.
 const CLIENT_FLAGS: &[(&str, &str, &str)] = &[
@@ -122,7 +133,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     }
     let code = failure.as_ref().map_or(0, |error| error.kind.exit_code());
     let stderr = failure.map(|error| error.render()).unwrap_or_default();
-    Ok(Outcome::Done(Done { reply: Reply::text(stdout).with_code(code), stderr, is_for_people: true }))
+    Ok(Outcome::Done(Done { reply: Reply::text(stdout).with_code(code), stderr, ..Done::default() }))
 }
 
 fn find(name: &str) -> Result<&'static Client> {

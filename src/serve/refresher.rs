@@ -16,6 +16,7 @@ use crate::cache::{attempt, failure};
 use crate::disk::places::Places;
 use crate::obtain::ObtainedToken;
 use crate::process::flags::Options;
+use crate::process::painting::Look;
 use crate::process::stdin::Input;
 use crate::profile::Profile;
 use crate::serve::credentials::{CredentialKind, CredentialStore};
@@ -93,6 +94,7 @@ impl RefresherSetup {
             stdin: &RefCell::new(Box::new(NoInput)),
             print_stderr: self.print_stderr,
             print_stdout: &|_| Ok(()),
+            look: Look::default(),
             process_began: self.began,
             request_started: Cell::new(Duration::ZERO),
         };

@@ -131,6 +131,7 @@ impl Program {
         system::signals::reset_sigchld();
         let (mut child, group) = ProcessGroup::spawn(&mut process).map_err(not_started)?;
         cx.diagnostics.debug(|| format!("{}: running {self}", cx.profile));
+        let wait = cx.diagnostics.waiting(|| self.to_string());
         let mut outputs = Outputs::of(&mut child);
         let has_ended = outputs
             .as_mut()
@@ -143,6 +144,7 @@ impl Program {
         let mut outputs = outputs.map_err(|error| error_at(Error::unavailable, describe(&error)))?;
         // What it has printed counts. A process that left the group may keep the pipes open.
         outputs.drain();
+        drop(wait);
         let (mut output, errors) = outputs.into_bytes();
         let status = match (has_ended, status) {
             (Ok(true), Ok(status)) => status,

@@ -101,6 +101,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     (env::YCRED_TOKEN_ID, "set by exec and env: a digest that says which token and profile YCRED_EXPIRES_AT is about"),
     ("HTTPS_PROXY, ALL_PROXY, NO_PROXY", "proxies, as for curl"),
     ("SSL_CERT_FILE, SSL_CERT_DIR", "trusted certificates instead of the system's"),
+    ("NO_COLOR, CI", "no colour and no progress line; with CI, `ycred init` asks no question"),
     (env::BROWSER, "the browser for `ycred login`"),
 ];
 

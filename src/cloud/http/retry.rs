@@ -21,6 +21,12 @@ pub struct RetryPolicy<'a> {
     pub diagnostics: &'a Diagnostics<'a>,
 }
 
+/// Returns the host of a URL, with its port.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or_default()
+}
+
 /// Calls `send` until it succeeds, fails permanently, or the policy's limits are reached.
 ///
 /// `send` gets the time limit of the attempt: half of the remaining time, so that another attempt is possible, or all of
@@ -47,7 +53,10 @@ pub(super) fn retry<T>(
             return Err(last_error.unwrap_or_else(no_time));
         }
         let budget = if policy.attempts == 1 || is_one_time { left } else { left / 2 };
-        let Failure { error, is_temporary } = match send(budget) {
+        let wait = policy.diagnostics.waiting(|| host_of(url).to_owned());
+        let sent = send(budget);
+        drop(wait);
+        let Failure { error, is_temporary } = match sent {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -60,6 +69,7 @@ pub(super) fn retry<T>(
         policy
             .diagnostics
             .debug(|| format!("attempt {attempt}: {}; next one in {} ms", error.reason(), wait.as_millis()));
+        let _shown = policy.diagnostics.waiting(|| format!("{}, which is busy or cannot be reached", host_of(url)));
         policy.clock.sleep(wait);
         pause = (pause * 2).min(BACK_OFF_MAX);
         last_error = Some(error);

@@ -205,7 +205,14 @@ impl BrowserLogin<'_> {
                  ssh -N -L {port}:127.0.0.1:{port} USER@THIS-HOST"
             ));
         }
+        let limit = human(millis(self.cx.deadline.limit));
+        // A person who pastes sees what they type, and no line that changes.
+        let mut wait = (!pasted.is_reading)
+            .then(|| self.cx.diagnostics.waiting(|| format!("the login in the browser, {limit} at most")));
         loop {
+            if pasted.is_reading {
+                drop(wait.take());
+            }
             let time_left = self.cx.deadline.left(self.cx.clock);
             if time_left.is_zero() {
                 let limit = human(millis(self.cx.deadline.limit));

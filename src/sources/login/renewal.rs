@@ -179,7 +179,7 @@ impl LoginRenewal<'_> {
         });
         let mut next = state.clone();
         if let Some(new) = refresh_token(response) {
-            next.refresh_token = Some(new);
+            next.set_refresh_token(new, began);
         }
         next.retry_at = access.as_ref().filter(|_| !is_better).map(|access| back_off(&access.credential(), now));
         next.access = access;

@@ -10,6 +10,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -33,6 +34,9 @@ const VERSION: &str = "v1";
 /// Space to reserve for a state, in bytes. An access token has at most 4096 bytes, a refresh token 1000 (cloudapi,
 /// refresh_token_service.proto).
 const STATE_SPACE: usize = 12 * 1024;
+
+/// How long the cloud accepts a refresh token (docs `iam/concepts/authorization/refresh-token.md`).
+const REFRESH_TOKEN_LIFETIME: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// The store of one login.
 #[derive(Clone, Debug)]
@@ -69,6 +73,9 @@ pub struct LoginState {
     /// The last renewal. An older ycred removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewal: Option<Renewal>,
+    /// When the refresh token expires. Unknown for a login by an older ycred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_until: Option<Timestamp>,
     /// Set once the auth host has rejected the refresh token. The user must log in again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<LoginEnd>,
@@ -177,7 +184,9 @@ fn expose_some<S: serde::Serializer>(secret: &Option<Secret>, serializer: S) -> 
 impl LoginState {
     /// Creates the state of a new login, with a new ID.
     pub fn new(store: &LoginStore, key: &ProofKey, refresh_token: Option<Secret>, access: AccessToken) -> Self {
+        let refresh_until = refresh_token.is_some().then(|| access.began.plus(REFRESH_TOKEN_LIFETIME));
         Self {
+            refresh_until,
             settings: store.settings.clone(),
             session: crate::base::random::id(),
             key: key.text().clone(),
@@ -187,6 +196,24 @@ impl LoginState {
             retry_at: None,
             renewal: None,
             over: None,
+        }
+    }
+
+    /// Stores the refresh token of a response that was requested at `began`. The auth host may repeat the old one.
+    pub fn set_refresh_token(&mut self, token: Secret, began: Timestamp) {
+        if self.refresh_token.as_ref() != Some(&token) {
+            self.refresh_until = Some(began.plus(REFRESH_TOKEN_LIFETIME));
+            self.refresh_token = Some(token);
+        }
+    }
+
+    /// Returns when the user must log in again at the latest, if nobody uses the login before. `None` if the login is over
+    /// already, or the time is not known.
+    pub fn ends(&self) -> Option<Timestamp> {
+        match (&self.over, &self.refresh_token) {
+            (Some(_), _) => None,
+            (None, Some(_)) => self.refresh_until,
+            (None, None) => self.access.as_ref().map(|access| access.expires),
         }
     }
 

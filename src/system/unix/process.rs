@@ -190,6 +190,22 @@ pub fn wait_for_stdin(timeout: Duration) -> Readable {
     }
 }
 
+/// Whether the locale decides which characters a terminal shows.
+pub const USES_LOCALE: bool = true;
+
+/// Returns true: terminals understand escape sequences without being asked.
+pub fn enable_escapes() -> bool {
+    true
+}
+
+/// Returns the number of columns of the terminal at stderr.
+pub fn terminal_width() -> Option<usize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one winsize (tty_ioctl(4)), and `size` is one.
+    let result = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
 /// Writes to stdout without a buffer.
 ///
 /// Unlike std's stdout, it fails if stdout is closed or open for reading only: a lost reply must not look like a success.

@@ -21,7 +21,10 @@ use windows_sys::Win32::Foundation::{
     INVALID_HANDLE_VALUE, WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_CHAR, FILE_TYPE_PIPE, GetFileType};
-use windows_sys::Win32::System::Console::{GetStdHandle, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE};
+use windows_sys::Win32::System::Console::{
+    CONSOLE_SCREEN_BUFFER_INFO, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, GetConsoleScreenBufferInfo, GetStdHandle,
+    STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetConsoleMode,
+};
 use windows_sys::Win32::System::ErrorReporting::{WER_FAULT_REPORTING_FLAG_NOHEAP, WerSetFlags};
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, WaitForSingleObject};
@@ -281,6 +284,31 @@ pub fn wait_for_stdin(timeout: Duration) -> Readable {
         // A file, or an error that the following read reports.
         _ => Readable::Some,
     }
+}
+
+/// Whether the locale decides which characters a terminal shows. A console gets UTF-16.
+pub const USES_LOCALE: bool = false;
+
+/// Makes the consoles at stdout and stderr understand escape sequences. Returns false if one of them cannot.
+pub fn enable_escapes() -> bool {
+    [STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].into_iter().all(|stream| {
+        let mut mode = 0;
+        // SAFETY: takes plain integers and one integer to write, which is valid. A handle that is no console fails.
+        unsafe {
+            let handle = GetStdHandle(stream);
+            GetConsoleMode(handle, &raw mut mode) == 0
+                || SetConsoleMode(handle, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING) != 0
+        }
+    })
+}
+
+/// Returns the number of columns of the console at stderr.
+pub fn terminal_width() -> Option<usize> {
+    let mut info = CONSOLE_SCREEN_BUFFER_INFO::default();
+    // SAFETY: takes a handle and writes one structure, which is valid. A handle that is no console fails.
+    let result = unsafe { GetConsoleScreenBufferInfo(GetStdHandle(STD_ERROR_HANDLE), &raw mut info) };
+    let width = i32::from(info.srWindow.Right) - i32::from(info.srWindow.Left) + 1;
+    usize::try_from(width).ok().filter(|width| result != 0 && *width > 0)
 }
 
 /// Writes to stdout without a buffer, except to a console, for which std converts the text to UTF-16.
