@@ -1,20 +1,30 @@
-//! `init`: creates a profile, fetches a token with it, and prints the account.
+//! `init`: creates a profile, fetches a token with it, and prints the account and the next steps. At a terminal, it asks for
+//! the source.
+
+mod next_steps;
+mod questions;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Arg, ArgAction};
+use serde_json::json;
 
-use crate::base::clock::human;
+use crate::base::clock::{Timestamp, human};
+use crate::base::environment::{ACTIONS_ID_TOKEN_REQUEST_URL, Environment};
 use crate::base::error::{Error, Result, clean};
 use crate::base::mask;
 use crate::base::secret::Secret;
+use crate::base::token::Credential;
 use crate::commands::command::{Command, CommandCall, Group};
+use crate::commands::init::next_steps::NextSteps;
+use crate::commands::init::questions::{Answers, Dialogue};
 use crate::commands::login;
 use crate::commands::login::flow;
 use crate::commands::profile_files;
+use crate::commands::setup::PAINTS;
 use crate::disk::places::Places;
 use crate::disk::{places, store};
 use crate::process::flags::Example;
@@ -40,7 +50,13 @@ pub const COMMAND: Command = Command {
             call: "ycred init --metadata",
             about: "create a profile for the service account of this virtual machine",
         },
+        Example { call: "ycred init", about: "answer up to three questions, then set up clients" },
+        Example {
+            call: "ycred init ci --service-account-id ajeID --subject-token-env CI_TOKEN --no-verify",
+            about: "write a profile for a CI job, whose variable is not set on this machine",
+        },
     ],
+    paints: PAINTS,
     ..Command::new("init", "create a profile and verify it by fetching a token", arguments, run)
 };
 
@@ -71,6 +87,12 @@ fn arguments(command: clap::Command) -> clap::Command {
             .help(key.about)
             .allow_hyphen_values(true)
     });
+    let switch =
+        |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    let command = command
+        .arg(switch("no-input", "ask no question, even at a terminal"))
+        .arg(switch("json", "print the result as JSON, and ask no question"))
+        .arg(switch("no-verify", "fetch no token: the variable or file is on another machine"));
     command.arg(login::no_browser()).arg(name).arg(force).arg(source).args(switches).args(keys).arg(source_command)
 }
 
@@ -88,31 +110,217 @@ fn is_key(name: &str) -> bool {
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     // `--profile` works here as in other commands, but `check_name` rejects a path.
     let by_flag = call.options.profile.as_ref().map(|name| name.to_string_lossy().into_owned());
-    let name = match (call.value("name"), by_flag.as_deref()) {
+    let named = match (call.value("name"), by_flag.as_deref()) {
         (Some(name), Some(other)) if name != other => {
             return Err(Error::usage(format!("two different profiles given: {name} and --profile {other}"))
                 .hint(format!("omit --profile {other}")));
         }
         (name, other) => name.or(other),
     };
-    let is_named = name.is_some();
-    let name = name.unwrap_or("main");
-    check_name(name)?;
     let directory = profile_files::directory(session)?;
+    let check_new = |name: &str| check_new(name, directory, call, session);
+    named.map_or_else(|| Ok(()), check_new)?;
+    let mut values = values_of(call);
+    let mut dialogue = None;
+    let mut name = named.map(str::to_owned);
+    let source = match choose_source(call, &values) {
+        Err(_) if is_without_source(call) && questions::may_ask(call, session) => {
+            let dialogue = dialogue.insert(Dialogue::new(session));
+            let unnamed = name.as_deref().unwrap_or(DEFAULT_NAME);
+            let answers = dialogue.ask_account(|answers| {
+                let (source, values) = with_answers(answers, &values)?;
+                Draft::new(unnamed, directory, source, values, call, session).map(drop)
+            })?;
+            if name.is_none() {
+                name = Some(dialogue.ask_name(DEFAULT_NAME, check_new)?);
+            }
+            let (source, answered) = with_answers(&answers, &values)?;
+            values = answered;
+            source
+        }
+        source => {
+            check_new(name.as_deref().unwrap_or(DEFAULT_NAME))?;
+            source?
+        }
+    };
+    // With an answer, the profile has the name that the person chose, also if that is the suggested one.
+    let is_named = named.is_some() || name.as_deref().is_some_and(|name| name != DEFAULT_NAME);
+    let name = name.as_deref().unwrap_or(DEFAULT_NAME);
+    // Parse the profile and read its key file before writing anything.
+    let draft = Draft::new(name, directory, source, values, call, session)?;
+    let created = create(draft, is_named, directory, call, session)?;
+    let next_steps = NextSteps::new(name, call, session);
+    // The clients of such a profile are on another machine.
+    let is_for_elsewhere = call.matches.get_flag("no-verify");
+    let commands = || match is_for_elsewhere {
+        true if created.needs_login => vec![format!("ycred login {name}")],
+        true => vec![format!("ycred token --profile {name}")],
+        false => next_steps.commands(),
+    };
+    if call.matches.get_flag("json") {
+        return Ok(Outcome::reply(Reply::json(&created.json(&commands()))));
+    }
+    let mut report = created.text();
+    let commands = match &mut dialogue {
+        Some(dialogue) if !is_for_elsewhere => {
+            // The person reads the result before the next question.
+            let _ = (session.print_stdout)(report.as_bytes());
+            report.clear();
+            next_steps.offer(dialogue)?
+        }
+        _ => commands(),
+    };
+    for command in commands {
+        let _ = writeln!(report, "next: {command}");
+    }
+    Ok(Outcome::reply(Reply::text(report)))
+}
+
+/// The name of a profile that is created without one.
+const DEFAULT_NAME: &str = "main";
+
+/// Checks the name of a new profile.
+fn check_new(name: &str, directory: &Path, call: &CommandCall, session: &Session<'_>) -> Result<()> {
+    check_name(name)?;
     let path = directory.join(format!("{name}.toml"));
-    let overwrite = call.matches.get_flag("force");
-    if !overwrite && path.symlink_metadata().is_ok() {
+    if !call.matches.get_flag("force") && path.symlink_metadata().is_ok() {
         return Err(
             Error::usage(format!("{}: profile already exists", path.display())).hint(hint_for_existing(name, session))
         );
     }
-    let text = profile_text(call, session)?;
-    // Parse the profile and read its key file before writing anything.
-    let unwritten = |error: Error| error.context("profile not created");
-    let profile = Profile::from_text(name, &path, &text, session.environment, session.places).map_err(unwritten)?;
-    let account = profile.open().and_then(|grant| grant.account()).map_err(unwritten)?;
+    Ok(())
+}
+
+/// A profile that is valid, but not written yet.
+struct Draft {
+    profile: Profile,
+    path: PathBuf,
+    text: String,
+    account: String,
+}
+
+impl Draft {
+    /// Builds a profile and checks it, without a request.
+    fn new(
+        name: &str,
+        directory: &Path,
+        source: &'static Source,
+        values: Values,
+        call: &CommandCall,
+        session: &Session<'_>,
+    ) -> Result<Self> {
+        let path = directory.join(format!("{name}.toml"));
+        let text = profile_text(source, values, call, session)?;
+        let unwritten = |error: Error| error.context("profile not created");
+        let load = |environment| Profile::from_text(name, &path, &text, environment, session.places);
+        if call.matches.get_flag("no-verify") {
+            let profile = load(session.environment).map_err(unwritten)?;
+            // The variables and files are on another machine. Everything else must be right.
+            let account = load(&with_placeholders(&profile, session)).and_then(|elsewhere| {
+                let grant = elsewhere.open()?;
+                let is_here =
+                    |setting: &str| profile.settings.path(setting).ok().flatten().is_none_or(|it| it.exists());
+                let files = || profile.source.keys.iter().filter(|key| key.value == "FILE");
+                match files().all(|key| is_here(key.name)) {
+                    true => grant.account(),
+                    false => Ok("account unknown".to_owned()),
+                }
+            });
+            return Ok(Self { account: account.map_err(unwritten)?, profile, path, text });
+        }
+        let profile = load(session.environment).map_err(unwritten)?;
+        let account = profile.open().and_then(|grant| grant.account());
+        let account = account.map_err(|error| unwritten(hint_for_elsewhere(error, &profile)))?;
+        Ok(Self { profile, path, text, account })
+    }
+}
+
+/// Returns the environment with a value for each variable that a profile reads and that is not set here.
+fn with_placeholders(profile: &Profile, session: &Session<'_>) -> Environment {
+    let is_missing = |name: &&str| session.environment.get(name).is_none();
+    let placeholder = |name: &str| (name.into(), "placeholder".into());
+    let mut missing: Vec<_> = profile.secret_variables().filter(is_missing).map(placeholder).collect();
+    if is_missing(&ACTIONS_ID_TOKEN_REQUEST_URL) {
+        missing.push((ACTIONS_ID_TOKEN_REQUEST_URL.into(), "https://placeholder.example/?x".into()));
+    }
+    session.environment.with(missing)
+}
+
+/// Adds how to create a profile for another machine to an error about a variable or a file that is not here.
+fn hint_for_elsewhere(error: Error, profile: &Profile) -> Error {
+    const HOW: &str = "for a profile that is used on another machine, pass --no-verify";
+    let is_missing = |path: Option<PathBuf>| path.is_some_and(|path| !path.exists());
+    let files = profile.source.keys.iter().filter(|key| key.value == "FILE");
+    let mut missing_files = files.filter(|key| is_missing(profile.settings.path(key.name).ok().flatten()));
+    let mut variables = profile.secret_variables();
+    match (missing_files.next(), error.hint_text()) {
+        (Some(_), Some(hint)) => error.replace_hint(format!("{hint}; {HOW}")),
+        (None, Some(hint)) if variables.any(|name| error.reason().contains(name)) => {
+            error.replace_hint(format!("{hint}; {HOW}"))
+        }
+        (_, None) if variables.any(|name| error.reason().contains(name)) => error.hint(HOW),
+        _ => error,
+    }
+}
+
+/// A profile that was written.
+struct Created {
+    name: String,
+    source: &'static str,
+    needs_login: bool,
+    path: PathBuf,
+    account: String,
+    /// What the fetch has shown, for people.
+    status: String,
+    token: Option<Credential>,
+    now: Timestamp,
+    /// The profile that `default.toml` names, if `init` has written it, and the path of that file.
+    default: Option<(String, PathBuf)>,
+}
+
+impl Created {
+    fn text(&self) -> String {
+        let mut report = format!("{}: {}\n", clean(&self.path.display().to_string()), clean(&self.status));
+        if let Some((default, path)) = &self.default {
+            let (path, name) = (clean(&path.display().to_string()), &self.name);
+            let _ = match default == name {
+                true => writeln!(report, "{path}: the default profile is now {name}"),
+                false => {
+                    writeln!(report, "{path}: the default profile is still {default}; to change it: ycred use {name}")
+                }
+            };
+        }
+        report
+    }
+
+    fn json(&self, next: &[String]) -> serde_json::Value {
+        let token = self.token.as_ref().map(|token| {
+            let seconds = token.left(self.now).max(0) / 1000;
+            json!({
+                "expires_at": token.expires.to_string(), "expires_at_unix": token.expires.0.div_euclid(1000),
+                "seconds_left": seconds,
+            })
+        });
+        json!({
+            "version": 1, "profile": self.name, "file": clean(&self.path.display().to_string()), "source": self.source,
+            "account": clean(&self.account), "token": token,
+            "default": self.default.as_ref().map(|(default, _)| default), "next": next,
+        })
+    }
+}
+
+/// Writes a profile, and the default profile if necessary. Then logs in and fetches a token, unless `--no-verify` is given.
+fn create(
+    draft: Draft,
+    is_named: bool,
+    directory: &Path,
+    call: &CommandCall,
+    session: &Session<'_>,
+) -> Result<Created> {
+    let Draft { profile, path, text, account } = draft;
+    let name = profile.name.clone().unwrap_or_default();
     let lock = profile_files::lock(directory, session)?;
-    let default = default_alias(name, is_named, session.places);
+    let default = default_alias(&name, is_named, session.places);
     let default_path = directory.join("default.toml");
     let write = |path: &Path, text: &str, overwrite| {
         store::write_config(path, text.as_bytes(), overwrite).map_err(|error| {
@@ -122,14 +330,29 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         })
     };
     // Before the new profile, so that the first one keeps serving all the time.
-    if let Some(first) = default.as_ref().filter(|first| *first != name) {
+    if let Some(first) = default.as_ref().filter(|first| **first != name) {
         write(&default_path, &alias(first), false)?;
     }
-    write(&path, &text, overwrite)?;
-    if default.as_deref() == Some(name) {
-        write(&default_path, &alias(name), false)?;
+    write(&path, &text, call.matches.get_flag("force"))?;
+    if default.as_deref() == Some(&*name) {
+        write(&default_path, &alias(&name), false)?;
     }
     drop(lock);
+    let mut created = Created {
+        source: profile.source.name,
+        needs_login: profile.source.needs_login,
+        path,
+        status: format!("{account}; not verified"),
+        account,
+        token: None,
+        now: session.clock.now(),
+        default: default.map(|default| (default, default_path)),
+        name,
+    };
+    if call.matches.get_flag("no-verify") {
+        return Ok(created);
+    }
+    let (path, name) = (created.path.display().to_string(), &created.name);
     // Source `login` needs a person, so log in while one is at the terminal.
     let login_report = match profile.source.needs_login {
         true => {
@@ -138,7 +361,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
                     let hint = error.hint_text().map(|hint| format!("{hint}; then run ")).unwrap_or_default();
                     let next = if hint.is_empty() { "to try again, run " } else { &hint };
                     error
-                        .context(format!("{}: profile created, but the login failed", path.display()))
+                        .context(format!("{path}: profile created, but the login failed"))
                         .replace_hint(format!("{next}`ycred login {name}`"))
                 },
             )?)
@@ -147,25 +370,19 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     };
     let obtained = session
         .obtain(&profile, &call.options, Duration::ZERO)
-        .map_err(|error| error.context(format!("{}: profile created, but cannot get a token", path.display())))?;
+        .map_err(|error| error.context(format!("{path}: profile created, but cannot get a token")))?;
     let credential = obtained.credential;
-    let status = match (login_report, credential.assumed) {
+    created.now = session.clock.now();
+    created.status = match (login_report, credential.assumed) {
         (Some(report), _) => report,
-        (None, true) => format!("{account}; got a token"),
+        (None, true) => format!("{}; got a token", created.account),
         (None, false) => {
-            let left = human(credential.left(session.clock.now()));
-            format!("{account}; got a token, valid for {left}")
+            let left = human(credential.left(created.now));
+            format!("{}; got a token, valid for {left}", created.account)
         }
     };
-    let mut report = format!("{}: {status}\n", clean(&path.display().to_string()));
-    if let Some(default) = default {
-        let path = clean(&default_path.display().to_string());
-        let _ = match default == name {
-            true => writeln!(report, "{path}: the default profile is now {name}"),
-            false => writeln!(report, "{path}: the default profile is still {default}; to change it: ycred use {name}"),
-        };
-    }
-    Ok(Outcome::reply(Reply::text(report)))
+    created.token = Some(credential);
+    Ok(created)
 }
 
 /// Says how to go on with a profile that exists already, such as after a login that failed.
@@ -191,16 +408,32 @@ fn default_alias(name: &str, is_named: bool, places: &Places) -> Option<String> 
     }
 }
 
-/// Builds the content of the profile's file from the flags.
-fn profile_text(call: &CommandCall, session: &Session<'_>) -> Result<String> {
-    let mut values: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-    for key in keys() {
-        let given: Vec<String> = call.matches.get_many::<String>(key.name).into_iter().flatten().cloned().collect();
-        if !given.is_empty() {
-            values.insert(key.name, given);
-        }
-    }
-    let source = choose_source(call, &values)?;
+/// The values of the keys of a profile.
+type Values = BTreeMap<&'static str, Vec<String>>;
+
+/// Returns the values that the flags give.
+fn values_of(call: &CommandCall) -> Values {
+    let given = |key: &Key| -> Vec<String> {
+        call.matches.get_many::<String>(key.name).into_iter().flatten().cloned().collect()
+    };
+    keys().map(|key| (key.name, given(key))).filter(|(_, given)| !given.is_empty()).collect()
+}
+
+/// Returns true if no flag names a source. A wrong source is an error, and no reason to ask.
+fn is_without_source(call: &CommandCall) -> bool {
+    call.value("source").is_none()
+}
+
+/// Adds the answers of a person to the values of the flags.
+fn with_answers(answers: &Answers, values: &Values) -> Result<(&'static Source, Values)> {
+    let source = sources::named(answers.source).ok_or_else(|| Error::internal("an unknown source was offered"))?;
+    let mut values = values.clone();
+    values.extend(answers.setting.iter().map(|(key, value)| (*key, vec![value.clone()])));
+    Ok((source, values))
+}
+
+/// Builds the content of the profile's file.
+fn profile_text(source: &Source, mut values: Values, call: &CommandCall, session: &Session<'_>) -> Result<String> {
     let command: Vec<String> =
         call.matches.get_many::<String>("source-command").into_iter().flatten().cloned().collect();
     if !command.is_empty() {
@@ -240,7 +473,7 @@ fn profile_text(call: &CommandCall, session: &Session<'_>) -> Result<String> {
 
 /// Returns the source that the command line selects. The first of these wins: `--source`, the switch of a source, a key
 /// that belongs to a source, a command after `--`.
-fn choose_source(call: &CommandCall, values: &BTreeMap<&'static str, Vec<String>>) -> Result<&'static Source> {
+fn choose_source(call: &CommandCall, values: &Values) -> Result<&'static Source> {
     if let Some(name) = call.value("source") {
         let names: Vec<&str> = SOURCES.iter().map(|source| source.name).collect();
         return sources::named(name)

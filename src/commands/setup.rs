@@ -35,9 +35,9 @@ pub const UNSETUP: Command = Command {
 };
 
 /// The removed and the added lines of a change, and the list of clients.
-const PAINTS: &[Paint] = &[
-    Paint::Line("- ", Colour::Bad),
-    Paint::Line("+ ", Colour::Good),
+pub const PAINTS: &[Paint] = &[
+    Paint::Line("- ", Colour::Removed),
+    Paint::Line("+ ", Colour::Added),
     Paint::Word("not set up", Colour::Caution),
     Paint::Word("set up", Colour::Good),
 ];

@@ -15,6 +15,7 @@ use crate::commands::clients::CLIENTS;
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
 use crate::commands::status::row::{Row, WiredClient};
 use crate::process::flags::Example;
+use crate::process::painting::{Colour, Paint};
 use crate::process::{Done, Outcome, Reply};
 use crate::profile::{Profile, ProfileRef, SelectedBy, find};
 use crate::session::Session;
@@ -30,6 +31,14 @@ pub const COMMAND: Command = Command {
             call: "PS1='$(ycred status --short) \\$ '",
             about: "show the remaining validity in the prompt of a shell",
         },
+    ],
+    paints: &[
+        Paint::Label(Colour::Heading),
+        Paint::Start("*", Colour::Good),
+        Paint::Word("fresh", Colour::Good),
+        Paint::Word("expired", Colour::Bad),
+        Paint::Word("broken", Colour::Bad),
+        Paint::Word("failed", Colour::Bad),
     ],
     needs_places: false,
     ..Command::new("status", "show whose token a profile has, and until when", arguments, run)

@@ -16,6 +16,9 @@ pub enum Colour {
     Caution,
     /// Success.
     Good,
+    /// A removed line, and an added one.
+    Removed,
+    Added,
     /// A heading, a label, or what a line is about.
     Heading,
     /// What to do next.
@@ -31,7 +34,8 @@ impl Colour {
         match self {
             Self::Bad => "1;31",
             Self::Caution => "1;35",
-            Self::Good => "32",
+            Self::Removed => "31",
+            Self::Good | Self::Added => "32",
             Self::Heading => "1",
             Self::Advice => "1",
             Self::Quiet => "2",

@@ -83,7 +83,9 @@ fn print_messages(text: &str, look: &Look) {
 /// The error of the system call.
 pub fn print_output(text: &[u8], look: &Look) -> io::Result<()> {
     match std::str::from_utf8(text) {
-        Ok(text) if look.is_used() && io::stdout().is_terminal() && process::enable_escapes() => print_stdout(look.stdout(text).as_bytes()),
+        Ok(text) if look.is_used() && io::stdout().is_terminal() && process::enable_escapes() => {
+            print_stdout(look.stdout(text).as_bytes())
+        }
         _ => print_stdout(text),
     }
 }

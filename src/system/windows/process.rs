@@ -22,8 +22,8 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_CHAR, FILE_TYPE_PIPE, GetFileType};
 use windows_sys::Win32::System::Console::{
-    CONSOLE_SCREEN_BUFFER_INFO, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, GetConsoleScreenBufferInfo, GetStdHandle,
-    STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetConsoleMode,
+    CONSOLE_SCREEN_BUFFER_INFO, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, GetConsoleScreenBufferInfo,
+    GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetConsoleMode,
 };
 use windows_sys::Win32::System::ErrorReporting::{WER_FAULT_REPORTING_FLAG_NOHEAP, WerSetFlags};
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
@@ -293,7 +293,7 @@ pub const USES_LOCALE: bool = false;
 pub fn enable_escapes() -> bool {
     [STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].into_iter().all(|stream| {
         let mut mode = 0;
-        // SAFETY: takes plain integers and one integer to write, which is valid. A handle that is no console fails.
+        // SAFETY: takes plain integers and one integer to write, which is valid. It fails for other handles than those of consoles.
         unsafe {
             let handle = GetStdHandle(stream);
             GetConsoleMode(handle, &raw mut mode) == 0
@@ -305,7 +305,7 @@ pub fn enable_escapes() -> bool {
 /// Returns the number of columns of the console at stderr.
 pub fn terminal_width() -> Option<usize> {
     let mut info = CONSOLE_SCREEN_BUFFER_INFO::default();
-    // SAFETY: takes a handle and writes one structure, which is valid. A handle that is no console fails.
+    // SAFETY: takes a handle and writes one structure, which is valid. It fails for other handles than those of consoles.
     let result = unsafe { GetConsoleScreenBufferInfo(GetStdHandle(STD_ERROR_HANDLE), &raw mut info) };
     let width = i32::from(info.srWindow.Right) - i32::from(info.srWindow.Left) + 1;
     usize::try_from(width).ok().filter(|width| result != 0 && *width > 0)

@@ -1,0 +1,124 @@
+//! What comes after a new profile: the clients that can use it. At a terminal `init` offers to set up each, and otherwise it
+//! prints the commands.
+
+use clap::ArgMatches;
+
+use crate::base::error::Result;
+use crate::commands::clients::CLIENTS;
+use crate::commands::clients::client::{Client, SetupCall};
+use crate::commands::clients::report::Report;
+use crate::commands::command::CommandCall;
+use crate::commands::init::questions::Dialogue;
+use crate::edit::change::Editor;
+use crate::profile::ProfileRef;
+use crate::profile::find::{self, FoundProfile};
+use crate::session::Session;
+
+/// The clients that are found and not set up yet, for one profile.
+pub struct NextSteps<'a> {
+    call: &'a CommandCall,
+    session: &'a Session<'a>,
+    name: &'a str,
+    /// The clients do not need to name the profile, because it is the only one.
+    is_only: bool,
+}
+
+impl<'a> NextSteps<'a> {
+    pub fn new(name: &'a str, call: &'a CommandCall, session: &'a Session<'a>) -> Self {
+        let is_only = matches!(find::only(session.places), Ok(FoundProfile::Only { name: only, .. }) if only == name);
+        Self { call, session, name, is_only }
+    }
+
+    fn clients(&self) -> impl Iterator<Item = &'static Client> {
+        let session = self.session;
+        CLIENTS.iter().copied().filter(|client| (client.is_found)(session) && (client.uses)(session).is_empty())
+    }
+
+    /// Returns the commands that set up each client.
+    pub fn commands(&self) -> Vec<String> {
+        let commands: Vec<String> = self.clients().map(|client| self.command(client)).collect();
+        match commands.is_empty() {
+            false => commands,
+            true if self.is_only => vec!["ycred token".to_owned()],
+            true => vec![format!("ycred token --profile {}", self.name)],
+        }
+    }
+
+    fn command(&self, client: &Client) -> String {
+        let choice = client.choice.map(|choice| format!(" {choice}")).unwrap_or_default();
+        let profile = if self.is_only { String::new() } else { format!(" --profile {}", self.name) };
+        format!("ycred setup {}{choice}{profile}", client.name)
+    }
+
+    /// Offers to set up each client, and returns the commands for the others.
+    ///
+    /// # Errors
+    /// Usage (2): an answer cannot be read.
+    pub fn offer(&self, dialogue: &mut Dialogue<'_>) -> Result<Vec<String>> {
+        let (mut left, mut has_ended) = (Vec::new(), false);
+        let clients: Vec<&'static Client> = self.clients().collect();
+        if clients.is_empty() {
+            return Ok(self.commands());
+        }
+        for client in clients {
+            let plan = if has_ended || client.choice.is_some() { None } else { self.set_up(client, true) };
+            let Some(plan) =
+                plan.filter(|plan| plan.failure().is_none() && plan.changes.iter().any(|it| it.is_changed))
+            else {
+                left.push(self.command(client));
+                continue;
+            };
+            self.print(&format!("\n{}: {}\n{}", client.name, client.about, plan.text(true)));
+            match dialogue.confirm(&format!("Set up {}?", client.name))? {
+                Some(true) => self.carry_out(client),
+                answer => {
+                    has_ended = answer.is_none();
+                    left.push(self.command(client));
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    fn carry_out(&self, client: &'static Client) {
+        let Some(report) = self.set_up(client, false) else { return };
+        self.print(&report.text(false));
+        if let Some(error) = report.failure() {
+            (self.session.print_stderr)(&self.session.look.stderr(&error.render()));
+        }
+    }
+
+    /// Prints a report of `setup` as a part of the dialogue, which is on the terminal at stderr.
+    fn print(&self, text: &str) {
+        (self.session.print_stderr)(&self.session.look.stdout(text));
+    }
+
+    /// Runs `setup` for a client. Returns `None` if a dry run fails.
+    fn set_up(&self, client: &'static Client, is_dry_run: bool) -> Option<Report> {
+        let matches = setup_matches(self.call)?;
+        let editor = Editor::new(self.session.places, self.session.clock, is_dry_run).ok()?;
+        let profile = match self.is_only {
+            true => ProfileRef::Unnamed,
+            false => ProfileRef::NameOrPath { by: "--profile", text: self.name.into() },
+        };
+        let call = SetupCall {
+            client,
+            matches: &matches,
+            profile,
+            editor: &editor,
+            clients: CLIENTS,
+            is_for_all: true,
+            links: self.call.links,
+        };
+        match (client.setup)(&call, self.session) {
+            Err(_) if is_dry_run => None,
+            result => Some(result.unwrap_or_else(Report::failed)),
+        }
+    }
+}
+
+/// Returns the flags of `ycred setup` without any argument.
+fn setup_matches(call: &CommandCall) -> Option<ArgMatches> {
+    let matches = (call.tree)().try_get_matches_from(["ycred", "setup"]).ok()?;
+    matches.subcommand().map(|(_, matches)| matches.clone())
+}
