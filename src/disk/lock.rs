@@ -186,6 +186,7 @@ pub fn wait_for_lock(deadline: &Deadline, clock: &dyn Clock, mut try_lock: impl 
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the tests set up files and links")]
 mod tests {
     use super::*;

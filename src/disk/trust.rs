@@ -34,7 +34,8 @@ pub fn check_directories(path: &Path) -> Result<()> {
     for directory in directories.filter(|directory| !directory.as_os_str().is_empty()) {
         // A directory that cannot be read is one that this user cannot replace files in either.
         let Ok(metadata) = fs::metadata(directory) else { continue };
-        if let Some((why, fix)) = access::reason_for_distrust_of_directory(directory, &metadata) {
+        let is_nearest = [Some(path), real.as_deref()].into_iter().flatten().any(|it| it.parent() == Some(directory));
+        if let Some((why, fix)) = access::reason_for_distrust_of_directory(directory, &metadata, is_nearest) {
             let directory = directory.display();
             let why = format!("{}: its directory {directory} {why}, who may replace it", path.display());
             return Err(Error::profile(why).hint(fix));

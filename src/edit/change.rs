@@ -239,6 +239,7 @@ impl Editor {
         let what = What::Link { target: target.to_owned(), before };
         let entry = JournalEntry { created: true, ..JournalEntry::new(client, path, "link", what) };
         journal.put(std::slice::from_ref(&entry))?;
+        target::remove_old_temporaries(path, self.clock.now());
         target::put_link(path, target).map_err(|error| {
             let _ = journal.remove(&entry);
             cannot(describe(&error))
@@ -277,6 +278,7 @@ impl Editor {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let is_ours = is_ours(&journal);
+        target::remove_old_temporaries(&entry.file, self.clock.now());
         if is_ours {
             target::restore_link(&entry.file, before.as_deref()).map_err(|error| {
                 Error::profile(format!("{}: cannot remove the link: {}", entry.file.display(), describe(&error)))

@@ -300,7 +300,7 @@ pub fn put_link(path: &Path, target: &Path) -> io::Result<()> {
     }
     let temporary = temporary_beside(path);
     system::files::create_link(target, &temporary)?;
-    system::files::rename(&temporary, path, true).inspect_err(|_| {
+    system::files::replace_program(&temporary, path, &temporary_beside(path)).inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
 }
@@ -312,7 +312,7 @@ pub fn put_link(path: &Path, target: &Path) -> io::Result<()> {
 pub fn restore_link(path: &Path, before: Option<&Path>) -> io::Result<()> {
     match before {
         Some(before) => put_link(path, before),
-        None => fs::remove_file(path),
+        None => system::files::remove_program(path, &temporary_beside(path)),
     }
 }
 

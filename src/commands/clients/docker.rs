@@ -256,7 +256,7 @@ fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 
 /// Returns the file of docker's or podman's configuration that names a helper.
 fn names_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
-    let helper = link.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+    let helper = programs::own_name(link)?.strip_prefix(PREFIX)?;
     let environment = session.environment;
     let runtime = environment.absolute(XDG_RUNTIME_DIR);
     let home = session.places.home.clone();

@@ -257,7 +257,7 @@ fn selects(call: &SetupCall<'_>, _: &Session<'_>, entry: &JournalEntry) -> Resul
 
 /// git runs `git-credential-NAME` for a helper `NAME`.
 fn names_link(_: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
-    let helper = link.file_name()?.to_str()?.strip_prefix("git-credential-")?;
+    let helper = system::programs::own_name(link)?.strip_prefix("git-credential-")?;
     let (git, path) = (Git::find(session).ok()?, path(session).ok()?);
     let (list, _) = git.config(&path, &["--null", "--get-regexp", r"^credential\..*helper$"]).ok()?;
     let mut values = list.split('\0').filter_map(|entry| entry.split_once('\n'));

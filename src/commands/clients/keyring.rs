@@ -10,6 +10,7 @@ use crate::commands::clients::program;
 use crate::commands::clients::report::Report;
 use crate::commands::clients::undo::unlink_by_form;
 use crate::session::Session;
+use crate::system::programs;
 
 pub const NAME: &str = "keyring";
 /// The value of the option that makes pip and uv run the program.
@@ -26,7 +27,7 @@ pub fn directory(session: &Session<'_>) -> Option<PathBuf> {
 /// Usage (2): there is no home directory.
 pub fn link_path(session: &Session<'_>) -> Result<Option<PathBuf>> {
     let directory = directory(session).ok_or_else(|| Error::usage("no home directory").hint("set HOME"))?;
-    let link = directory.join(NAME);
+    let link = directory.join(programs::own_file_name(NAME));
     let found = program::find(NAME, session);
     let is_elsewhere = found.is_some_and(|found| found != link && program::is_running(&found));
     Ok((!is_elsewhere).then_some(link))
@@ -34,7 +35,7 @@ pub fn link_path(session: &Session<'_>) -> Result<Option<PathBuf>> {
 
 /// Returns true if ycred is linked as `keyring`, in PATH or in its own directory.
 pub fn is_linked(session: &Session<'_>) -> bool {
-    let own = directory(session).map(|directory| directory.join(NAME));
+    let own = directory(session).map(|directory| directory.join(programs::own_file_name(NAME)));
     program::find(NAME, session).into_iter().chain(own).any(|path| program::is_running(&path))
 }
 
@@ -69,7 +70,7 @@ pub fn chosen(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
 /// # Errors
 /// As [`unlink_by_form`].
 pub fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let link = directory(session).map(|directory| directory.join(NAME));
+    let link = directory(session).map(|directory| directory.join(programs::own_file_name(NAME)));
     let removed = link.map(|link| unlink_by_form(call, &link, session)).transpose()?.flatten();
     Ok(Report { changes: removed.into_iter().collect(), ..Report::default() })
 }

@@ -59,8 +59,7 @@ fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let mut report = Report::default();
     for directory in directories {
         let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut links: Vec<PathBuf> =
-            entries.filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_name)).collect();
+        let mut links: Vec<PathBuf> = entries.filter(|path| programs::own_name(path).is_some_and(is_name)).collect();
         links.sort();
         for link in links {
             report.changes.extend(undo::unlink_by_form(call, &link, session)?);

@@ -12,6 +12,7 @@ use crate::commands::clients::undo::unlink_by_form;
 use crate::commands::clients::values;
 use crate::edit::target::TargetFile;
 use crate::session::Session;
+use crate::system::programs;
 
 /// Returns the text of a file, or an empty one.
 pub fn read(path: &Path) -> String {
@@ -33,7 +34,7 @@ pub fn has_word(line: &str, word: &str) -> bool {
 
 /// Returns the file and the number of the line that names a link.
 pub fn naming_line(files: &[PathBuf], link: &Path) -> Option<(PathBuf, usize)> {
-    let name = link.file_name()?.to_str()?;
+    let name = programs::own_name(link)?;
     files.iter().find_map(|file| {
         let line = line_with(&read(file), |line| has_word(line, name))?;
         Some((file.clone(), line))
@@ -96,7 +97,8 @@ pub fn link_name(hook: &str, call: &SetupCall<'_>, chosen: &Chosen) -> Result<St
 pub fn link(call: &SetupCall<'_>, name: &str, ycred: &str, session: &Session<'_>) -> Result<(PathBuf, ChangeReport)> {
     let ycred = Path::new(ycred);
     let beside = ycred.parent().map(Path::to_owned);
-    let existing = beside.as_ref().map(|directory| directory.join(name)).filter(|path| program::is_same(path, ycred));
+    let name = programs::own_file_name(name);
+    let existing = beside.as_ref().map(|directory| directory.join(&name)).filter(|path| program::is_same(path, ycred));
     let local = session.places.home.as_ref().map(|home| home.join(".local/bin"));
     let directory = beside.filter(|directory| program::is_writable(directory)).or(local).unwrap_or_default();
     let path = existing.unwrap_or_else(|| directory.join(name));
@@ -117,7 +119,7 @@ pub fn by_form(hook: &str, call: &SetupCall<'_>, session: &Session<'_>) -> Resul
     for directory in directories {
         let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
         let is_link = |path: &PathBuf| {
-            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(hook));
+            let name = programs::own_name(path).and_then(|name| name.strip_prefix(hook));
             name.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         let mut links: Vec<PathBuf> = entries.filter(is_link).collect();

@@ -75,7 +75,10 @@ pub fn find(name: &str, session: &Session<'_>) -> Option<PathBuf> {
 
 /// Finds a symbolic link in PATH, also one that leads nowhere.
 pub fn find_link(name: &str, session: &Session<'_>) -> Option<PathBuf> {
-    directories(session).map(|directory| directory.join(name)).find(|path| path.is_symlink())
+    let (name, are_files) = (programs::own_file_name(name), files::LINKS_ARE_FILES);
+    directories(session)
+        .map(|directory| directory.join(&name))
+        .find(|path| path.is_symlink() || are_files && path.is_file())
 }
 
 /// Returns true if one of these programs is in PATH.

@@ -162,7 +162,7 @@ fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         report.changes.push(change);
         for is_tofu in [false, true] {
             let Ok(directories) = directories(is_tofu, session) else { continue };
-            let link = directories.plugins.join(format!("{PREFIX}{}", place.label));
+            let link = directories.plugins.join(programs::own_file_name(&format!("{PREFIX}{}", place.label)));
             report.changes.extend(unlink_by_form(call, &link, session)?);
         }
     }
@@ -170,7 +170,7 @@ fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 }
 
 fn names_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
-    let helper = link.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+    let helper = programs::own_name(link)?.strip_prefix(PREFIX)?;
     // A file of `--file` is known only from the journal.
     let noted = call.editor.journal().ok().and_then(|journal| {
         let names = |entry: &&JournalEntry| matches!(&entry.what, What::Text { ours } if ours.contains(helper));

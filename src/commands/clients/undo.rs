@@ -13,6 +13,7 @@ use crate::edit::journal::{JournalEntry, What};
 use crate::edit::splice::EditRefusal;
 use crate::edit::undo::{Undone, undo};
 use crate::session::Session;
+use crate::system::{files, programs};
 
 /// Undoes what the flags of a call for one client select.
 ///
@@ -179,12 +180,14 @@ fn name_of(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) -> Option<S
 /// # Errors
 /// Profile (3): the link cannot be removed.
 pub fn unlink_by_form(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) -> Result<Option<ChangeReport>> {
-    let is_ours = std::fs::read_link(link).is_ok_and(|target| {
-        let is_gone = !link.exists();
-        target.file_name().is_some_and(|name| name == "ycred") && is_gone || program::is_running(link)
-    });
+    let is_copy = files::LINKS_ARE_FILES && program::is_running(link);
+    let is_ours = is_copy
+        || std::fs::read_link(link).is_ok_and(|target| {
+            let is_gone = !link.exists();
+            target.file_name().is_some_and(|name| name == "ycred") && is_gone || program::is_running(link)
+        });
     let is_in_home = session.places.home.as_ref().is_some_and(|home| link.starts_with(home));
-    let has_plain_name = (call.links)().iter().any(|name| link.file_name().is_some_and(|file| file == *name));
+    let has_plain_name = programs::own_name(link).is_some_and(|file| (call.links)().contains(&file));
     let is_noted = call.editor.journal()?.entries().iter().any(|entry| entry.file == *link);
     if !is_ours || is_noted || has_plain_name && !is_in_home || name_of(call, link, session).is_some() {
         return Ok(None);

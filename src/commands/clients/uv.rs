@@ -11,6 +11,7 @@ use crate::commands::clients::program;
 use crate::commands::clients::report::{Paste, Report};
 use crate::commands::clients::values;
 use crate::session::Session;
+use crate::system::directories;
 
 pub const CLIENT: Client = Client {
     name: "uv",
@@ -28,7 +29,8 @@ const OPTION: &str = "keyring-provider";
 /// Returns the user's configuration of uv.
 fn path(session: &Session<'_>) -> Option<PathBuf> {
     let home = session.places.home.as_ref().map(|home| home.join(".config"));
-    Some(session.environment.absolute(XDG_CONFIG_HOME).or(home)?.join("uv/uv.toml"))
+    let chosen = session.environment.absolute(XDG_CONFIG_HOME);
+    Some(directories::roaming(session.environment).or(chosen).or(home)?.join("uv/uv.toml"))
 }
 
 /// Returns true if uv runs `keyring`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::commands::check::{Check, Examination, Finding, shell_path};
 use crate::commands::clients::{program, trial};
 use crate::session::Session;
-use crate::system::process;
+use crate::system::{process, programs};
 
 pub const CHECK: Check = Check {
     id: "links",
@@ -78,7 +78,8 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
 /// Returns the first entry of PATH with a name, also a link that leads nowhere.
 fn first(name: &str, session: &Session<'_>) -> Option<PathBuf> {
     let is_there = |path: &PathBuf| path.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir());
-    program::directories(session).map(|directory| directory.join(name)).find(is_there)
+    let name = programs::own_file_name(name);
+    program::directories(session).map(|directory| directory.join(&name)).find(is_there)
 }
 
 /// Returns the names in PATH that select a profile, such as `docker-credential-ycred-prod`.
@@ -86,7 +87,8 @@ fn suffixed(links: &[&'static str], session: &Session<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for directory in program::directories(session) {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
+            let file = PathBuf::from(entry.file_name());
+            let Some(name) = programs::own_name(&file).map(str::to_owned) else { continue };
             let has_suffix = |link: &&&str| {
                 link.contains("ycred") && name.strip_prefix(**link).is_some_and(|rest| rest.starts_with('-'))
             };

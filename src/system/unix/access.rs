@@ -20,7 +20,7 @@ pub fn reason_for_distrust(path: &Path, metadata: &Metadata) -> Option<(String, 
 }
 
 /// Returns why other users can replace the files in a directory, and a hint.
-pub fn reason_for_distrust_of_directory(path: &Path, metadata: &Metadata) -> Option<(String, String)> {
+pub fn reason_for_distrust_of_directory(path: &Path, metadata: &Metadata, _: bool) -> Option<(String, String)> {
     if is_writable_by_others(metadata) {
         let why = format!("can be written by others (mode {:04o})", mode(metadata));
         return Some((why, format!("chmod go-w {}", path.display())));

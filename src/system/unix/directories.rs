@@ -9,6 +9,11 @@ use crate::base::environment::Environment;
 /// The machine-wide profiles, which are searched after the user's.
 pub const SYSTEM_CONFIG: Option<&str> = Some("/etc/ycred");
 
+/// Returns `None`: programs keep their configuration below the home directory.
+pub fn roaming(_: &Environment) -> Option<PathBuf> {
+    None
+}
+
 /// The directories of one user, in which programs have directories of their own.
 pub struct UserDirectories(BaseDirs);
 

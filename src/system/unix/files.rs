@@ -178,6 +178,22 @@ pub fn rename(from: &Path, to: &Path, _is_durable: bool) -> io::Result<()> {
     fs::rename(from, to)
 }
 
+/// Puts a program in the place of another one, which may be running.
+///
+/// # Errors
+/// Those of rename(2).
+pub fn replace_program(from: &Path, to: &Path, _: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Removes a program, which may be running.
+///
+/// # Errors
+/// Those of unlink(2).
+pub fn remove_program(path: &Path, _: &Path) -> io::Result<()> {
+    fs::remove_file(path)
+}
+
 /// Returns true if a profile's name is a path: it contains a separator.
 pub fn is_path(text: &OsStr) -> bool {
     text.as_encoded_bytes().contains(&b'/')

@@ -22,6 +22,11 @@ pub fn own_file_name(name: &str) -> String {
     name.to_owned()
 }
 
+/// Returns the name that [`own_file_name`] has made a file name of.
+pub fn own_name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
 /// Returns true if the file can be run as a program.
 pub fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && files::mode(&metadata) & 0o111 != 0)

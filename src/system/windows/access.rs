@@ -51,13 +51,14 @@ pub fn reason_for_distrust(path: &Path, _: &Metadata) -> Option<(String, String)
     })
 }
 
-/// Returns why other users can replace the files in a directory, and a hint.
-pub fn reason_for_distrust_of_directory(path: &Path, _: &Metadata) -> Option<(String, String)> {
+/// Returns why other users can replace the files in a directory, and a hint. If it is the nearest directory of a file,
+/// also why they can add files to it: to the directories above it they can add some on every drive.
+pub fn reason_for_distrust_of_directory(path: &Path, _: &Metadata, is_nearest: bool) -> Option<(String, String)> {
     let access = match access_of(path) {
         Ok(access) => access,
         Err(reason) => return Some(reason),
     };
-    if access.is_replaceable_by_others {
+    if access.is_replaceable_by_others || (is_nearest && access.is_writable_by_others) {
         return Some(("can be written by others".into(), private_command(path)));
     }
     (!access.has_trusted_owner()).then(|| {

@@ -9,6 +9,11 @@ use crate::base::environment::Environment;
 /// There are no machine-wide profiles: ordinary users can create files in `%PROGRAMDATA%`.
 pub const SYSTEM_CONFIG: Option<&str> = None;
 
+/// Returns the directory in which many programs keep their configuration, `%APPDATA%`.
+pub fn roaming(environment: &Environment) -> Option<PathBuf> {
+    environment.absolute("APPDATA")
+}
+
 /// The directories of one user, in which programs have directories of their own.
 pub struct UserDirectories {
     config: PathBuf,

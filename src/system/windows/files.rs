@@ -8,6 +8,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::ops::ControlFlow;
 use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::windows::io::AsRawHandle as _;
 use std::path::Path;
@@ -199,6 +200,35 @@ pub fn rename(from: &Path, to: &Path, is_durable: bool) -> io::Result<()> {
     patiently(if is_durable { DURABLE_PAUSES } else { RECORD_PAUSES }, || fs::rename(from, to))
 }
 
+/// Puts a program in the place of another one, which may be running. That one then gets the name `aside`.
+///
+/// # Errors
+/// Those of `MoveFileExW`.
+pub fn replace_program(from: &Path, to: &Path, aside: &Path) -> io::Result<()> {
+    match patiently(RECORD_PAUSES, || fs::rename(from, to)) {
+        Err(error) if is_in_use(&error) && to.exists() => {
+            fs::rename(to, aside)?;
+            fs::rename(from, to).inspect_err(|_| {
+                let _ = fs::rename(aside, to);
+            })?;
+            let _ = fs::remove_file(aside);
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Removes a program. If it is running, also by another name, its file gets the name `aside`, which can be removed later.
+///
+/// # Errors
+/// Those of `DeleteFileW` and `MoveFileExW`.
+pub fn remove_program(path: &Path, aside: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if is_in_use(&error) => fs::rename(path, aside),
+        result => result,
+    }
+}
+
 /// Renames a file, unless the new name exists. A link is renamed itself.
 ///
 /// # Errors
@@ -221,6 +251,27 @@ pub fn for_each_name(directory: &Path, mut each: impl FnMut(&OsStr)) -> io::Resu
         each(&entry?.file_name());
     }
     Ok(())
+}
+
+/// Calls `each` with the names in a directory from `position` on, until it says to stop. Returns the position after the
+/// last name, or `None` at the end.
+///
+/// A position is a number of names. After changes, some names may be left out or come twice.
+///
+/// # Errors
+/// Those of `FindFirstFileW`.
+pub fn names_from(
+    directory: &Path,
+    position: Option<i64>,
+    mut each: impl FnMut(&OsStr) -> ControlFlow<()>,
+) -> io::Result<Option<i64>> {
+    let start = position.and_then(|position| usize::try_from(position).ok()).unwrap_or(0);
+    for (index, entry) in fs::read_dir(directory)?.enumerate().skip(start) {
+        if each(&entry?.file_name()).is_break() {
+            return Ok(i64::try_from(index + 1).ok());
+        }
+    }
+    Ok(None)
 }
 
 /// Returns true if opening a file failed because the path is a link or belongs to another user.
@@ -394,7 +445,7 @@ mod tests {
         assert_eq!(create_private(&path).expect_err("exists").kind(), ErrorKind::AlreadyExists);
         let metadata = fs::metadata(&path).expect("there");
         assert_eq!(access::reason_for_distrust(&path, &metadata), None);
-        assert_eq!(access::reason_for_exposure(&path, &metadata), None);
+        assert_eq!(access::reason_for_exposure(&path, &metadata, ""), None);
     }
 
     #[test]

@@ -36,6 +36,12 @@ pub fn own_file_name(name: &str) -> String {
     format!("{name}.exe")
 }
 
+/// Returns the name that [`own_file_name`] has made a file name of. `None` for a file of another kind.
+pub fn own_name(path: &Path) -> Option<&str> {
+    let is_program = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("exe"));
+    path.file_stem().filter(|_| is_program)?.to_str()
+}
+
 /// Returns true if the file can be run as a program. Its name decides.
 pub fn is_program(path: &Path) -> bool {
     path.is_file()

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "calls of the Windows API without a safe wrapper in std")]
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddrV4, TcpListener};
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{ERROR_INSUFFICIENT_BUFFER, NO_ERROR};
@@ -14,6 +14,9 @@ use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_QUERY_LIMITED_I
 
 use super::acl::{current_user, user_of};
 use super::process::effective_uid;
+
+/// Does nothing: the system makes the queue of a listener as long as it needs.
+pub fn lengthen_queue(_: &TcpListener) {}
 
 /// An open socket.
 #[derive(Debug, PartialEq, Eq)]
@@ -97,7 +100,7 @@ fn table() -> io::Result<Vec<MIB_TCPROW_OWNER_PID>> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
     use super::*;
 

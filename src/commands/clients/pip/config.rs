@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::base::environment::{PIP_CONFIG_FILE, XDG_CONFIG_HOME};
 use crate::base::error::{Error, Result};
 use crate::session::Session;
+use crate::system::directories;
 
 /// The section of all commands.
 pub const SECTION: &str = "global";
@@ -28,6 +29,9 @@ pub fn path(session: &Session<'_>) -> Result<PathBuf> {
             }
             _ => Ok(path),
         };
+    }
+    if let Some(roaming) = directories::roaming(session.environment) {
+        return Ok(roaming.join("pip").join("pip.ini"));
     }
     let home = session.places.home.as_ref().ok_or_else(|| Error::usage("no home directory").hint("set HOME"))?;
     // pip prefers this directory where it exists.

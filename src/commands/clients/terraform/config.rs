@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::environment::{TERRAFORM_CONFIG, TF_CLI_CONFIG_FILE, XDG_CONFIG_HOME, XDG_DATA_HOME};
 use crate::base::error::{Error, Result};
 use crate::session::Session;
+use crate::system::directories;
 
 /// The first part of the name of a helper's program.
 pub const PREFIX: &str = "terraform-credentials-";
@@ -22,6 +23,10 @@ pub struct Directories {
 /// # Errors
 /// Usage (2): there is no home directory, or creating the directory would hide OpenTofu's.
 pub fn directories(is_tofu: bool, session: &Session<'_>) -> Result<Directories> {
+    if let Some(roaming) = directories::roaming(session.environment) {
+        let configuration = roaming.join("terraform.d");
+        return Ok(Directories { plugins: configuration.join("plugins"), configuration });
+    }
     let home = session.places.home.clone().ok_or_else(|| Error::usage("no home directory").hint("set HOME"))?;
     let usual = home.join(".terraform.d");
     let xdg = session.environment.absolute(XDG_CONFIG_HOME).map(|directory| directory.join("opentofu"));
@@ -51,6 +56,9 @@ pub fn main_files(session: &Session<'_>) -> Vec<PathBuf> {
     let by_variable = [TF_CLI_CONFIG_FILE, TERRAFORM_CONFIG].into_iter().find_map(|name| session.environment.get(name));
     match (by_variable, &session.places.home) {
         (Some(path), _) => vec![path.into()],
+        (None, _) if let Some(roaming) = directories::roaming(session.environment) => {
+            vec![roaming.join("terraform.rc"), roaming.join("tofu.rc")]
+        }
         (None, Some(home)) => vec![home.join(".terraformrc"), home.join(".tofurc")],
         (None, None) => Vec::new(),
     }
