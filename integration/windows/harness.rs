@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
@@ -205,7 +206,7 @@ impl Call {
             pipe.write_all(&content).expect("a short request fits into the pipe");
         }
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        Running { outputs: Some([drain(stdout.expect("a pipe")), drain(stderr.expect("a pipe"))]), child }
+        Running { outputs: Some([Output::of(stdout.expect("a pipe")), Output::of(stderr.expect("a pipe"))]), child }
     }
 
     pub fn run(self) -> Run {
@@ -213,21 +214,52 @@ impl Call {
     }
 }
 
-fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+/// The output of a running program.
+struct Output {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Output {
+    fn of(mut pipe: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&bytes);
+        let thread = thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(count @ 1..) = pipe.read(&mut piece) {
+                shared.lock().expect("no panic").extend_from_slice(&piece[..count]);
+            }
+        });
+        Self { bytes, thread }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().expect("no panic")).into_owned()
+    }
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+pub fn wait_until(mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < LIMIT, "the condition does not hold in time");
+        sleep(Duration::from_millis(10));
+    }
 }
 
 /// A running program.
 pub struct Running {
     child: Child,
-    outputs: Option<[JoinHandle<String>; 2]>,
+    outputs: Option<[Output; 2]>,
 }
 
 impl Running {
+    /// Returns what the program has printed on stderr so far.
+    pub fn stderr(&self) -> String {
+        self.outputs.as_ref().map(|[_, stderr]| stderr.text()).unwrap_or_default()
+    }
+
     /// Ends the program without any warning.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -244,7 +276,10 @@ impl Running {
             assert!(began.elapsed() < LIMIT, "the program does not end");
             sleep(Duration::from_millis(5));
         };
-        let [stdout, stderr] = self.outputs.take().expect("not taken").map(|thread| thread.join().expect("no panic"));
+        let [stdout, stderr] = self.outputs.take().expect("not taken").map(|output| {
+            wait_until(|| output.thread.is_finished());
+            output.text()
+        });
         Run { code: status.code(), stdout, stderr }
     }
 }

@@ -7,7 +7,9 @@
 mod concurrency;
 mod harness;
 mod hooks;
+mod login;
 mod names;
 mod private;
 mod programs;
+mod setup;
 mod token;

@@ -43,3 +43,15 @@ fn a_profile_that_others_can_write_is_refused() {
     run.assert(3).says("other users may write it").says("icacls");
     assert_eq!((run.stdout.as_str(), machine.requests()), ("", 0));
 }
+
+#[test]
+#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
+fn a_key_file_that_others_can_read_causes_a_warning() {
+    let machine = Machine::new();
+    set_mode(&machine.path("config/key.json"), 0o644);
+    let run = machine.ycred(&["token"]).run();
+    machine.assert_token(&run);
+    run.says("can be read by others").says("icacls");
+    let run = machine.ycred(&["token"]).run();
+    machine.assert_token(run.is_silent());
+}
