@@ -7,6 +7,7 @@ mod completions;
 pub mod doctor;
 mod env;
 mod exec;
+mod explain;
 pub mod import;
 mod init;
 mod install;
@@ -31,6 +32,7 @@ pub const COMMANDS: &[&Command] = &[
     &import::COMMAND,
     &list::COMMAND,
     &status::COMMAND,
+    &explain::COMMAND,
     &r#use::COMMAND,
     &rename::COMMAND,
     &remove::COMMAND,

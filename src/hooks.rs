@@ -17,6 +17,7 @@ pub mod protocol;
 mod terraform;
 mod token;
 
+use crate::commands::command::HostClient;
 use crate::hooks::protocol::Hook;
 
 /// Every hook, in the order of docs/compatibility.md.
@@ -38,6 +39,12 @@ pub const HOOKS: &[&Hook] = &[
 /// Returns the names of the links that an installation has next to the program.
 pub fn links() -> Vec<&'static str> {
     HOOKS.iter().filter(|hook| hook.is_linked_on_path).filter_map(|hook| hook.symlink).collect()
+}
+
+/// Returns the hooks whose clients name the host that the token is for.
+pub fn host_clients() -> Vec<HostClient> {
+    let named = HOOKS.iter().filter(|hook| hook.names_host);
+    named.map(|hook| HostClient { name: hook.name, scope: hook.host_scope }).collect()
 }
 
 /// Returns the hook with this name.

@@ -37,6 +37,8 @@ use crate::system;
 
 /// Default of the key `timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Default of the key `min-ttl`.
+const DEFAULT_MIN_TTL: Duration = Duration::from_secs(60);
 const DEFAULT_AUTH_URL: &str = "https://auth.yandex.cloud";
 
 /// A profile with checked settings. Loading it makes no request and reads no secret.
@@ -311,7 +313,7 @@ impl Profile {
             ca_file: settings.path("ca-file")?,
             refresh_before: settings.duration("refresh-before")?,
             max_age: settings.duration("max-age")?.or(source.max_age),
-            min_ttl: settings.duration("min-ttl")?.unwrap_or(Duration::from_secs(60)),
+            min_ttl: settings.duration("min-ttl")?.unwrap_or(DEFAULT_MIN_TTL),
             timeout,
             is_caching,
             selected_by: SelectedBy::Default,

@@ -2,6 +2,8 @@
 
 pub mod child_environment;
 pub mod facts;
+pub mod host;
+pub mod next_call;
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -9,6 +9,7 @@ mod crowds;
 mod doctor;
 mod env;
 mod every_source;
+mod explain;
 mod first_run;
 mod growth;
 mod identity;

@@ -169,6 +169,15 @@ pub struct Allowed {
 /// The list without any host.
 pub static NONE: Allowed = Allowed { installation: None, profile_hosts: Vec::new() };
 
+/// Why a host may receive the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostReason {
+    /// It is one of the installation's own.
+    Installation,
+    /// The profile's `hosts` has it.
+    Listed,
+}
+
 /// Which hosts of an installation a hook's clients may send a token to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HostScope {
@@ -219,8 +228,15 @@ impl Allowed {
 
     /// Returns true if a client of this scope may send the token to the host.
     pub fn covers_for(&self, scope: HostScope, asked: &Host) -> bool {
-        self.installation.is_some_and(|installation| installation.covers(scope, asked))
-            || self.profile_hosts.iter().any(|pattern| pattern.covers(asked))
+        self.reason_for(scope, asked).is_some()
+    }
+
+    /// Returns why a client of this scope may send the token to the host, or `None` if it may not.
+    pub fn reason_for(&self, scope: HostScope, asked: &Host) -> Option<HostReason> {
+        if self.installation.is_some_and(|installation| installation.covers(scope, asked)) {
+            return Some(HostReason::Installation);
+        }
+        self.profile_hosts.iter().any(|pattern| pattern.covers(asked)).then_some(HostReason::Listed)
     }
 
     /// Returns the hosts that are not wildcards, for docker's `list` and go's first request.

@@ -12,7 +12,7 @@ use crate::cli::invocation::{Fault, Invocation, SEE_HELP, see_help, version};
 use crate::cli::tree::tree;
 use crate::commands::COMMANDS;
 use crate::commands::command::CommandCall;
-use crate::hooks::links;
+use crate::hooks::{host_clients, links};
 use crate::process::flags::{FLAGS, Flag, Options};
 use crate::profile::find::check_name;
 
@@ -78,7 +78,14 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
         command.ok_or_else(|| Error::usage(format!("cannot parse the arguments of `{name}`")).hint(SEE_HELP))?;
     let options =
         options_of(&matches, of_command, &[]).map_err(|error| Fault { code: command.exit_code(&error), error })?;
-    Ok(Invocation::Command(Box::new(CommandCall { command, options, matches: of_command.clone(), tree, links })))
+    Ok(Invocation::Command(Box::new(CommandCall {
+        command,
+        options,
+        matches: of_command.clone(),
+        tree,
+        links,
+        host_clients,
+    })))
 }
 
 /// Collects the flags before and after the command's name; later ones win.

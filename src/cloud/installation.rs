@@ -55,6 +55,23 @@ impl Installation {
         }
     }
 
+    /// Returns the base URL of the IAM API as a profile has it: a URL, or the word for its discovery.
+    pub fn iam_setting(&self) -> String {
+        match &self.iam {
+            Iam::At(url) => url.clone(),
+            Iam::Discovered(_) => DISCOVER.to_owned(),
+        }
+    }
+
+    /// Returns the URLs that requests go to, as far as they are known without the network.
+    pub fn known_urls(&self) -> Vec<String> {
+        let iam = match &self.iam {
+            Iam::At(url) => url.clone(),
+            Iam::Discovered(discovery) => discovery.url(),
+        };
+        vec![iam, self.auth_url.clone()]
+    }
+
     /// Returns the `aud` of a JWT, if it is known without the network.
     pub fn known_audience(&self) -> Option<String> {
         match (&self.audience, &self.iam) {

@@ -3,6 +3,7 @@
 use clap::{Arg, ArgMatches};
 
 use crate::base::error::{Error, Result};
+use crate::base::hosts::HostScope;
 use crate::process::Outcome;
 use crate::process::flags::{Example, Options};
 use crate::process::painting::Paint;
@@ -74,6 +75,13 @@ pub enum Group {
     Manage,
 }
 
+/// A hook whose client names the host that the token is for.
+#[derive(Clone, Copy)]
+pub struct HostClient {
+    pub name: &'static str,
+    pub scope: HostScope,
+}
+
 /// A command with its parsed command line.
 pub struct CommandCall {
     pub command: &'static Command,
@@ -83,6 +91,8 @@ pub struct CommandCall {
     pub tree: fn() -> clap::Command,
     /// Returns the names of the links that an installation has.
     pub links: fn() -> Vec<&'static str>,
+    /// Returns the hooks whose clients name a host.
+    pub host_clients: fn() -> Vec<HostClient>,
 }
 
 impl CommandCall {

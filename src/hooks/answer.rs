@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::base::error::{Error, Kind, Result, describe};
 use crate::base::hosts;
+use crate::base::hosts::HostReason;
 use crate::commands::COMMANDS;
 use crate::hooks::protocol::{
     Call, Exchange, Framing, Hook, HookCall, IssuedToken, Operation, Refusal, Request, Target,
@@ -16,6 +17,7 @@ use crate::process::flags::Options;
 use crate::process::stdin::RequestEnd;
 use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef};
 use crate::session::Session;
+use crate::session::host::HostDecision;
 
 /// The maximum size of a request. The longest real one, kubelet's with a pod's token, is a few KiB.
 pub const MAX_REQUEST: usize = 64 * 1024;
@@ -154,15 +156,12 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
             profile
         }
         (Some(Target::Unreadable), _) => return Ok(exchange.refuse(Refusal::HostNotAllowed)),
-        (Some(Target::Host(host)), Ok(profile)) if profile.hosts.covers_for(scope, host) => profile,
-        // A broken profile is an error only for the built-in hosts: it cannot say which other hosts are its own.
-        (Some(Target::Host(host)), Err(error))
-            if hosts::is_built_in(scope, host) && matches!(request.operation, Operation::Get) =>
-        {
-            return Err(error);
-        }
-        (Some(Target::Host(host)), Err(_)) if hosts::is_built_in(scope, host) => return Ok(exchange.done(&[])),
-        (Some(Target::Host(_)), _) => return Ok(exchange.refuse(Refusal::HostNotAllowed)),
+        (Some(Target::Host(host)), loaded) => match (HostDecision::of(scope, host, loaded.as_ref()), loaded) {
+            (HostDecision::Released(_), Ok(profile)) => profile,
+            (HostDecision::Failed, Err(error)) if matches!(request.operation, Operation::Get) => return Err(error),
+            (HostDecision::Failed, Err(_)) => return Ok(exchange.done(&[])),
+            _ => return Ok(exchange.refuse(Refusal::HostNotAllowed)),
+        },
     };
     match &request.operation {
         Operation::Get => get(hook_call, exchange, &profile, session),
@@ -183,21 +182,25 @@ fn explain_target(hook: &Hook, request: &Request, loaded: Result<&Profile, &Erro
         }
         Some(Target::Host(host) | Target::Typed(host)) => host,
     };
-    let is_built_in = hosts::is_built_in(hook.host_scope, host);
-    match loaded {
-        Ok(profile) if profile.hosts.covers_for(hook.host_scope, host) => {
-            let why = if is_built_in { "a host of the cloud" } else { "in `hosts`" };
+    match (HostDecision::of(hook.host_scope, host, loaded), loaded) {
+        (HostDecision::Released(reason), Ok(profile)) => {
+            let why = match reason {
+                HostReason::Installation => "a host of the cloud",
+                HostReason::Listed => "in `hosts`",
+            };
             format!("{}: {host} may get the token of {profile}: {why}", hook.name)
         }
-        Ok(profile) => {
+        (_, Ok(profile)) => {
             let place = match &profile.settings.file {
                 Some(file) => format!("not in `hosts` of {}", file.display()),
                 None => "without a profile, only the cloud's own hosts get a token".to_owned(),
             };
             format!("{}: {host} not answered: {profile}: {place}", hook.name)
         }
-        Err(error) if is_built_in => format!("{}: {host} gets an error: {}", hook.name, error.reason()),
-        Err(error) => format!("{}: {host} not answered: the profile is unusable: {}", hook.name, error.reason()),
+        (HostDecision::Failed, Err(error)) => format!("{}: {host} gets an error: {}", hook.name, error.reason()),
+        (_, Err(error)) => {
+            format!("{}: {host} not answered: the profile is unusable: {}", hook.name, error.reason())
+        }
     }
 }
 

@@ -36,6 +36,7 @@ pub const HOOK: Hook = Hook {
     operands: &["get"],
     host_scope: HostScope::Apis,
     client_timeout: Some(CLIENT_TIMEOUT),
+    names_host: true,
     ..Hook::new("bazel", "credential helper for bazel", framing, read)
 };
 

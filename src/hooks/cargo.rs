@@ -30,6 +30,7 @@ pub const HOOK: Hook = Hook {
     symlink: Some("ycred-cargo"),
     flag_alias: Some("cargo-plugin"),
     reject,
+    names_host: true,
     ..Hook::new("cargo", "credential provider for cargo", framing, read)
 };
 

@@ -26,6 +26,7 @@ pub const HOOK: Hook = Hook {
     operands: &["get|store|erase|list|version"],
     operation_flags: &[("version", "version"), ("v", "version"), ("help", "help"), ("h", "help")],
     reject,
+    names_host: true,
     ..Hook::new("docker", "credential helper for docker, podman and skopeo", framing, read)
 };
 

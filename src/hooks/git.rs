@@ -27,6 +27,7 @@ pub const HOOK: Hook = Hook {
     symlink: Some("git-credential-ycred"),
     operands: &["get|store|erase|capability"],
     ignores_unknown_operations: true,
+    names_host: true,
     ..Hook::new("git", "credential helper for git", framing, read)
 };
 

@@ -22,6 +22,7 @@ pub const HOOK: Hook = Hook {
     operands: &["URL"],
     ignores_unknown_operations: true,
     program: Some("go"),
+    names_host: true,
     ..Hook::new("goauth", "GOAUTH command for go", framing, read)
 };
 

@@ -30,6 +30,7 @@ pub const HOOK: Hook = Hook {
     ignores_unknown_operations: true,
     replaces_program: true,
     reject,
+    names_host: true,
     ..Hook::new("keyring", "keyring command for pip and uv", framing, read)
 };
 

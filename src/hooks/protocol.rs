@@ -47,6 +47,8 @@ pub struct Hook {
     /// The ycred command that supplies that program with credentials through variables; `None` if the program reads no such
     /// variables.
     pub wrapper: Option<&'static str>,
+    /// True if the client names the host that the token is for.
+    pub names_host: bool,
     /// Which of the cloud's own hosts its clients connect to.
     pub host_scope: HostScope,
     /// The longest time that a run may take: a little less than the client waits, if that is known. It limits `--timeout` and the profile's `timeout`.
@@ -89,6 +91,7 @@ impl Hook {
             ignores_unknown_operations: false,
             program: Some(name),
             wrapper: None,
+            names_host: false,
             host_scope: HostScope::Registries,
             client_timeout: None,
             replaces_program: false,

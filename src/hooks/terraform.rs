@@ -25,6 +25,7 @@ pub const HOOK: Hook = Hook {
     is_linked_on_path: false,
     operands: &["get|store|forget", "HOST"],
     wrapper: Some("ycred exec"),
+    names_host: true,
     ..Hook::new("terraform", "credentials helper for terraform and tofu", framing, read)
 };
 

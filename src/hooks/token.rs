@@ -24,6 +24,7 @@ pub const HOOK: Hook = Hook {
         Flag::new("host", Some("HOST"), "host that the token is for; required by netrc"),
     ],
     program: None,
+    names_host: true,
     ..Hook::new("token", "print the token, for scripts", framing, read)
 };
 

@@ -21,21 +21,26 @@ use crate::cloud::Context;
 use crate::disk::store;
 use crate::disk::store::Lock;
 use crate::obtain::{Caching, Grant};
-use crate::sources::login::client::LoginClient;
+use crate::sources::login::client::{DEFAULT_CLIENT, LoginClient};
 use crate::sources::login::renewal::{ANSWER_LIMIT, LoginRenewal, RenewalCall, Renewed};
 use crate::sources::login::state::{LoginEnd, LoginState, Renewal};
+use crate::sources::settings::Settings;
 use crate::sources::source::{Key, Source, SourceInput};
 use crate::system::process;
 use crate::system::signals::EndingSignalsBlocked;
 
 pub const SOURCE: Source =
-    Source { needs_login: true, ..Source::new("login", "a person who logs in with a browser", KEYS, open) };
+    Source { needs_login: true, default_of, ..Source::new("login", "a person who logs in with a browser", KEYS, open) };
 
 const KEYS: &[Key] = &[
     Key { name: "federation-id", value: "ID", about: "identity federation to log in through" },
     Key { name: "client-id", value: "ID", about: "OAuth client [default: yc.oauth.public-sdk]" },
     Key { name: "redirect-port", value: "PORT", about: "local port the browser returns to [default: a free one]" },
 ];
+
+fn default_of(_: &Settings, _: bool, key: &str) -> Option<(String, Option<&'static str>)> {
+    (key == "client-id").then(|| (DEFAULT_CLIENT.to_owned(), None))
+}
 
 fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
     let login = LoginClient::of(input)?;

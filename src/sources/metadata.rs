@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::base::account::Account;
 use crate::base::clock::Timestamp;
 use crate::base::environment as env;
-use crate::base::environment::Environment;
+use crate::base::environment::{Environment, NotUtf8};
 use crate::base::error::{Kind, Result};
 use crate::base::hosts::Host;
 use crate::base::identity::Identity;
@@ -20,6 +20,7 @@ use crate::cloud::Context;
 use crate::cloud::http::HttpRequest;
 use crate::cloud::http::failure::ServerError;
 use crate::obtain::{Caching, Grant};
+use crate::sources::settings::Settings;
 use crate::sources::source::{Assignment, EnvironmentSettings, Key, Source, SourceInput, Variable};
 use crate::system;
 
@@ -29,6 +30,7 @@ pub const SOURCE: Source = Source {
     max_age: Some(Duration::from_secs(60)),
     variables: &[Variable { rank: 5, name: env::YC_METADATA_ADDR }],
     from_environment,
+    default_of,
     ..Source::new("metadata", "the service account of this VM, function or container", KEYS, open)
 };
 
@@ -58,15 +60,10 @@ fn address(input: &SourceInput<'_>) -> Result<Host> {
     let settings = input.settings;
     let (key, text) = match settings.text("metadata-addr")? {
         Some(text) => ("metadata-addr", text.to_owned()),
-        None => {
-            let variable = match (input.name, settings.environment().get(env::YCRED_METADATA_ADDR)) {
-                (Some(_), Some(_)) => env::YCRED_METADATA_ADDR,
-                _ => env::YC_METADATA_ADDR,
-            };
-            let text = settings.environment().text(variable);
-            let text = text.map_err(|_| settings.missing(&format!("{variable} is not UTF-8")))?;
-            (variable, text.unwrap_or(ADDRESS).to_owned())
-        }
+        None => match default_address(settings, input.name.is_some()) {
+            (Ok(text), variable) => (variable, text),
+            (Err(_), variable) => return Err(settings.missing(&format!("{variable} is not UTF-8"))),
+        },
     };
     // With a scheme or a path, the URL below would have a different meaning.
     let host = if text.contains(['/', '@', '?', '#']) { None } else { Host::parse(&text) };
@@ -86,6 +83,22 @@ fn address(input: &SourceInput<'_>) -> Result<Host> {
 /// Profile (3): the address in the profile or the variable is wrong.
 pub fn service_url(input: &SourceInput<'_>) -> Result<String> {
     address(input).map(|host| format!("http://{host}/computeMetadata/v1/"))
+}
+
+/// Returns the address that is used without the key, and the variable that sets it.
+fn default_address(settings: &Settings, has_profile: bool) -> (Result<String, NotUtf8>, &'static str) {
+    let environment = settings.environment();
+    let variable = match environment.get(env::YCRED_METADATA_ADDR) {
+        Some(_) if has_profile => env::YCRED_METADATA_ADDR,
+        _ => env::YC_METADATA_ADDR,
+    };
+    (environment.text(variable).map(|text| text.unwrap_or(ADDRESS).to_owned()), variable)
+}
+
+fn default_of(settings: &Settings, has_profile: bool, key: &str) -> Option<(String, Option<&'static str>)> {
+    let (text, variable) = (key == "metadata-addr").then(|| default_address(settings, has_profile))?;
+    let is_set = settings.environment().get(variable).is_some();
+    Some((text.ok()?, is_set.then_some(variable)))
 }
 
 fn from_environment(environment: &Environment, _: Timestamp) -> Option<EnvironmentSettings> {

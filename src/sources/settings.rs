@@ -108,6 +108,21 @@ impl Settings {
         }
     }
 
+    /// Returns the place of a setting.
+    pub fn place_of(&self, key: &str) -> Option<SettingPlace> {
+        self.entry(key).map(|entry| entry.place)
+    }
+
+    /// Returns the values of a setting as they are written, and whether they are a list. They may be secrets in the wrong place.
+    pub fn raw(&self, key: &str) -> Option<(&[String], bool)> {
+        self.entry(key).map(|entry| (entry.values.as_slice(), entry.is_list))
+    }
+
+    /// Returns the keys of all settings.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.key.as_str())
+    }
+
     /// Returns an error about a missing setting, or about several settings.
     pub fn missing(&self, why: &str) -> Error {
         Error::profile(format!("{}: {why}", self.origin))

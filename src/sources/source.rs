@@ -34,6 +34,8 @@ pub struct Source {
     pub keys: &'static [Key],
     /// Default of the key `max-age`: tokens older than this are renewed.
     pub max_age: Option<Duration>,
+    /// Returns the value that a key has if the profile does not set it, and the variable that the value comes from.
+    pub default_of: DefaultOfKey,
     /// Checks the settings and creates the grant. Reads no secret and makes no request.
     pub open: fn(&SourceInput<'_>) -> Result<Box<dyn Grant>>,
     /// The variables that select this source if there is no profile file.
@@ -53,6 +55,9 @@ pub struct Source {
     pub takes_subject: bool,
 }
 
+/// See [`Source::default_of`]. The second argument is true with a profile, the third is the key.
+pub type DefaultOfKey = fn(&Settings, bool, &str) -> Option<(String, Option<&'static str>)>;
+
 impl Source {
     /// Creates a source with the defaults. Each source overrides the fields that differ.
     pub const fn new(
@@ -66,6 +71,7 @@ impl Source {
             about,
             keys,
             max_age: None,
+            default_of: |_, _, _| None,
             open,
             variables: &[],
             from_environment: |_, _| None,

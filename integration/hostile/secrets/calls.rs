@@ -16,6 +16,8 @@ const COMMANDS: &[&[&str]] = &[
     // Without the checks of clients, which read nothing of a profile but its name.
     &["doctor", "environment", "profile", "key", "store", "lock", "clock", "network", "token", "login"],
     &["doctor", "--report", "--json", "profile", "key", "token"],
+    &["explain"],
+    &["explain", "--json", "--host", "cr.yandex"],
 ];
 
 /// Returns every call that prints, uses or looks up a token, as arguments and stdin.

@@ -1,5 +1,6 @@
 //! Chooses the proxy for a request, as curl does.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ureq::Proxy;
@@ -23,21 +24,69 @@ pub(super) const VARIABLES: [&str; 6] =
 /// # Errors
 /// Profile (3): the variable is not a proxy URL. A direct connection might not be allowed.
 pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
-    let Some(host) = uri.host().filter(|_| uri.scheme_str() == Some("https")) else { return Ok(None) };
+    choose(uri, environment).map(|choice| choice.proxy.map(|(proxy, _)| proxy))
+}
+
+/// The proxy for a URL, or the reason for a direct connection.
+pub struct ProxyChoice {
+    /// The proxy, and the variable that names it.
+    proxy: Option<(Proxy, &'static str)>,
+    /// The variable that exempts the host.
+    exempt_by: Option<&'static str>,
+}
+
+impl ProxyChoice {
+    const DIRECT: Self = Self { proxy: None, exempt_by: None };
+
+    /// Returns the host and port of the proxy, without user and password.
+    pub fn address(&self) -> Option<String> {
+        self.proxy.as_ref().map(|(proxy, _)| format!("{}:{}", proxy.host(), proxy.port()))
+    }
+
+    /// Returns the variable that decided.
+    pub fn variable(&self) -> Option<&'static str> {
+        self.proxy.as_ref().map(|(_, variable)| *variable).or(self.exempt_by)
+    }
+}
+
+/// Writes `proxy HOST:PORT (VARIABLE)`, or `no proxy`.
+impl fmt::Display for ProxyChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address() {
+            Some(address) => write!(f, "proxy {address}")?,
+            None => f.write_str("no proxy")?,
+        }
+        self.variable().map_or(Ok(()), |variable| write!(f, " ({variable})"))
+    }
+}
+
+/// Returns the proxy that a request to this URL would use.
+///
+/// # Errors
+/// Profile (3): the URL or the variable is invalid.
+pub fn proxy_for(url: &str, environment: &Environment) -> Result<ProxyChoice> {
+    let uri: Uri = url.parse().map_err(|_| Error::profile(format!("{url}: not a URL")))?;
+    choose(&uri, environment)
+}
+
+fn choose(uri: &Uri, environment: &Environment) -> Result<ProxyChoice> {
+    let Some(host) = uri.host().filter(|_| uri.scheme_str() == Some("https")) else {
+        return Ok(ProxyChoice::DIRECT);
+    };
     let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     if is_loopback(&host) {
-        return Ok(None);
+        return Ok(ProxyChoice::DIRECT);
     }
     let first =
         |names: [&'static str; 2]| names.into_iter().find_map(|name| environment.get(name).map(|value| (name, value)));
-    if let Some((_, list)) = first(["no_proxy", "NO_PROXY"])
+    if let Some((name, list)) = first(["no_proxy", "NO_PROXY"])
         && is_exempt(&host, uri.port_u16().unwrap_or(443), &list.to_string_lossy())
     {
-        return Ok(None);
+        return Ok(ProxyChoice { proxy: None, exempt_by: Some(name) });
     }
     let Some((name, value)) = first(["https_proxy", "HTTPS_PROXY"]).or_else(|| first(["all_proxy", "ALL_PROXY"]))
     else {
-        return Ok(None);
+        return Ok(ProxyChoice::DIRECT);
     };
     let error = || {
         Error::profile(format!("{name}: not a proxy URL")).hint(format!("export {name}=http://HOST:PORT, or unset it"))
@@ -73,7 +122,7 @@ pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Optio
     if let Some(password) = proxy.password() {
         let _masked = Secret::new(password.to_owned());
     }
-    Ok(Some(proxy))
+    Ok(ProxyChoice { proxy: Some((proxy, name)), exempt_by: None })
 }
 
 /// Returns true if `no_proxy` contains the host.

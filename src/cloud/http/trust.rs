@@ -1,5 +1,6 @@
 //! The certificates that a server's certificate is checked against.
 
+use std::fmt;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -44,6 +45,41 @@ pub(super) fn chosen_roots(environment: &Environment) -> Result<Option<Vec<Certi
         }
     }
     Ok((file.is_some() || directory.is_some()).then_some(roots))
+}
+
+/// The certificates that a server is checked against, for people.
+pub struct Roots {
+    /// The variable that replaces the machine's, or `machine` or `bundled`.
+    pub origin: &'static str,
+    pub count: usize,
+    /// How many `ca-file` adds.
+    pub extra: usize,
+}
+
+/// Writes `140 of this machine`, and those of `ca-file`.
+impl fmt::Display for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.count, self.origin)?;
+        if self.extra > 0 { write!(f, ", and {} in ca-file", self.extra) } else { Ok(()) }
+    }
+}
+
+/// Returns the certificates that a request would trust.
+///
+/// # Errors
+/// Profile (3): a file or directory with certificates is unusable.
+pub fn roots(environment: &Environment, ca_file: Option<&Path>) -> Result<Roots> {
+    let extra = ca_file.map(|path| read_certificates("ca-file", path)).transpose()?.map_or(0, |extra| extra.len());
+    Ok(match chosen_roots(environment)? {
+        Some(chosen) => {
+            let file = environment.get(SSL_CERT_FILE).map(|_| SSL_CERT_FILE);
+            Roots { origin: file.unwrap_or(SSL_CERT_DIR), count: chosen.len(), extra }
+        }
+        None => {
+            let origin = if load_native_certs().certs.is_empty() { "bundled" } else { "machine" };
+            Roots { origin, count: machine_roots().len(), extra }
+        }
+    })
 }
 
 /// Returns the roots of the machine, or the bundled ones if it has none.

@@ -89,13 +89,13 @@ pub fn table(rows: &[Row], session: &Session<'_>) -> String {
             None => facts.account.as_ref().map_or_else(String::new, ToString::to_string),
         };
         let source = row.profile.as_ref().map_or("-", |profile| profile.source.name);
-        let _ = writeln!(
-            text,
+        let line = format!(
             "{mark} {:20} {source:14} {:11} {left:8} {}",
             clean(&name),
             state_name(facts.token.as_ref(), row.profile.is_none()),
             clean(&what)
         );
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }

@@ -27,7 +27,7 @@ pub const CALLBACK: &str = "/auth/callback";
 /// `offline_access` requests a refresh token. The organization may not grant it.
 const SCOPE: &str = "openid offline_access";
 /// The cloud's public OAuth client for programs on a person's machine.
-const DEFAULT_CLIENT: &str = "yc.oauth.public-sdk";
+pub const DEFAULT_CLIENT: &str = "yc.oauth.public-sdk";
 
 /// The login settings of a profile, and the store of the login.
 #[derive(Clone, Debug)]

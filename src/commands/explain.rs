@@ -1,0 +1,101 @@
+//! `explain`: shows each setting with its origin, what else was looked at, and whether a host gets the token.
+//!
+//! The values are those that a call would use, from the same code. Nothing is requested, locked or written.
+
+mod keys;
+mod model;
+mod render;
+mod selection;
+
+use clap::{Arg, ArgAction};
+
+use crate::base::error::{Error, Result};
+use crate::base::hosts::Host;
+use crate::cloud::http::proxy::proxy_for;
+use crate::cloud::http::trust::roots;
+use crate::commands::command::{Command, CommandCall, HostClient, profile_argument, selected_profile};
+use crate::commands::explain::keys::{keys, keys_of_broken};
+use crate::commands::explain::model::{Explanation, HostVerdict};
+use crate::commands::explain::selection::candidates;
+use crate::process::flags::Example;
+use crate::process::{Done, Outcome, Reply};
+use crate::profile::{Profile, ProfileRef};
+use crate::session::Session;
+use crate::session::facts::code_of;
+use crate::session::host::HostDecision;
+
+pub const COMMAND: Command = Command {
+    examples: &[
+        Example { call: "ycred explain", about: "show each setting of the profile that serves, and its origin" },
+        Example { call: "ycred explain --host registry.example", about: "show whether a host gets the token, and why" },
+    ],
+    needs_places: false,
+    ..Command::new("explain", "show where each setting comes from, and which hosts get the token", arguments, run)
+};
+
+fn arguments(command: clap::Command) -> clap::Command {
+    command
+        .arg(profile_argument())
+        .arg(Arg::new("host").long("host").value_name("HOST").help("say whether this host gets the token"))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("print JSON"))
+        .after_help(
+            "It uses no network. Exit codes: 0, 1 the host does not get the token, 3 the profile cannot be used.",
+        )
+}
+
+fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
+    let reference = selected_profile(call)?;
+    let explanation = explain(&reference, call, session);
+    let error = match &explanation.loaded {
+        Err(error) => Some(error),
+        Ok(_) => explanation.facts.as_ref().and_then(|(facts, _)| facts.error.as_ref()),
+    };
+    let is_wrong = error.is_some_and(|error| code_of(error.kind) == 3);
+    let code = match &explanation.host {
+        _ if is_wrong => 3,
+        Some(verdict) if !verdict.is_released() => 1,
+        _ => 0,
+    };
+    let stdout = match call.matches.get_flag("json") {
+        true => format!("{}\n", render::json(&explanation, code)),
+        false => render::text(&explanation),
+    };
+    Ok(Outcome::Done(Done { reply: Reply::text(stdout).with_code(code), ..Done::default() }))
+}
+
+fn explain(reference: &ProfileRef, call: &CommandCall, session: &Session<'_>) -> Explanation {
+    let loaded = session.profile(reference);
+    let host = call.value("host").map(|typed| verdict(typed, loaded.as_ref(), call));
+    let candidates = candidates(reference, loaded.as_ref().ok(), session);
+    let Ok(profile) = &loaded else {
+        return Explanation {
+            keys: keys_of_broken(reference, session),
+            candidates,
+            facts: None,
+            proxies: Vec::new(),
+            roots: None,
+            host,
+            loaded,
+        };
+    };
+    let options = &call.options;
+    let urls = profile.installation.known_urls();
+    Explanation {
+        keys: keys(profile, options),
+        candidates,
+        facts: Some((session.facts(profile, options, true), session.next_call(profile, options))),
+        proxies: urls.into_iter().map(|url| (url.clone(), proxy_for(&url, session.environment))).collect(),
+        roots: Some(roots(session.environment, profile.ca_file.as_deref())),
+        host,
+        loaded,
+    }
+}
+
+fn verdict(typed: &str, loaded: Result<&Profile, &Error>, call: &CommandCall) -> HostVerdict {
+    let host = Host::parse(typed);
+    let hooks = host.as_ref().map_or_else(Vec::new, |host| {
+        let decide = |client: HostClient| (client, HostDecision::of(client.scope, host, loaded));
+        (call.host_clients)().into_iter().map(decide).collect()
+    });
+    HostVerdict { typed: typed.to_owned(), host, hooks }
+}
