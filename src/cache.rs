@@ -58,6 +58,9 @@ const VERSION: &str = "v1";
 /// How long a record that is not a token is kept, in milliseconds.
 const AUXILIARY_LIFETIME: i64 = 24 * 3_600_000;
 
+/// How many identities `logout --all` deletes before it lets other processes replace a record.
+const DELETED_AT_ONCE: usize = 32;
+
 /// How long to wait for another process that is replacing a record. It takes less than a millisecond.
 const DIRECTORY_LOCK_MAX: Duration = Duration::from_millis(250);
 
@@ -93,7 +96,7 @@ impl Cache {
         self.slot(format!("{prefix}-{}", identity.name()))
     }
 
-    /// Deletes every identity that no process is using, until the deadline.
+    /// Deletes every identity that no process is using, until the deadline, and all temporary files.
     ///
     /// # Errors
     /// The directory cannot be read or belongs to another user, a file cannot be removed, or there is no cache directory.
@@ -102,16 +105,28 @@ impl Cache {
         let mut deleted = DeletedIdentities::default();
         let Some(names) = names_in_time(directory, deadline, clock)? else { return Ok(deleted) };
         deleted.is_listed = true;
-        let identities = sweep::identities(names);
-        if !identities.is_empty() {
+        if names.iter().any(|name| name.ends_with(store::RECORD) || name.ends_with(store::LOCK)) {
             store::refuse_foreign_directory(directory)?;
         }
-        for (name, locks) in identities {
+        // Those of killed processes may hold tokens too.
+        store::remove_leftovers(directory, &names)?;
+        let identities = sweep::identities(names);
+        let count = identities.len();
+        let mut guard = None;
+        for (index, (name, locks)) in identities.into_iter().enumerate() {
             if deadline.left(clock).is_zero() {
-                deleted.left += 1;
-                continue;
+                deleted.left = count - index;
+                break;
             }
-            match sweep::remove(directory, &name, &locks, |_| true)? {
+            // Once for several identities, for a few milliseconds: other processes wait for it.
+            if index % DELETED_AT_ONCE == 0 {
+                drop(guard.take());
+                guard = match store::try_lock_directory(directory) {
+                    Lock::Held(guard) => Some(guard),
+                    Lock::Busy | Lock::Impossible(_) => None,
+                };
+            }
+            match sweep::remove(directory, &name, &locks, guard.is_some(), |_| true)? {
                 Removal::Removed(content) => {
                     let record = content.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
                     deleted.tokens += usize::from(record.is_some_and(|record| record.token.is_some()));
@@ -152,14 +167,6 @@ impl Cache {
             selected.slots.extend(record.and_then(|record| select(&record)).map(|value| (slot, value)));
         }
         Ok(selected)
-    }
-
-    /// Removes temporary files of killed processes and files that were moved out of the way. Both may hold tokens.
-    ///
-    /// # Errors
-    /// The directory cannot be read, or a file cannot be removed.
-    pub fn remove_temporary_files(&self) -> io::Result<()> {
-        self.directory.as_deref().map_or(Ok(()), store::remove_temporary_files)
     }
 }
 

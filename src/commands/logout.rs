@@ -112,7 +112,6 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
         let token = remove_token(&slot, &deadline, session).map_err(cache_error)?;
         removed += usize::from(token != RemovedToken::Nothing);
     }
-    cache.remove_temporary_files().map_err(cache_error)?;
     let _ = writeln!(report.text, "{}: deleted {}", cache.place(), counted(removed, "cached token"));
     if !deleted.is_listed || deleted.left > 0 {
         let left = if deleted.is_listed { counted(deleted.left, "record") } else { "records".to_owned() };

@@ -296,7 +296,15 @@ pub fn lock_names(directory: &Path, record: &str) -> io::Result<Vec<String>> {
 /// # Errors
 /// The directory cannot be read, or a file cannot be removed.
 pub fn remove_temporary_files(directory: &Path) -> io::Result<()> {
-    names(directory)?.iter().filter(|name| is_leftover_name(name)).try_for_each(|name| {
+    remove_leftovers(directory, &names(directory)?)
+}
+
+/// [`remove_temporary_files`], for a directory with these names.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn remove_leftovers(directory: &Path, names: &[String]) -> io::Result<()> {
+    names.iter().filter(|name| is_leftover_name(name)).try_for_each(|name| {
         let path = directory.join(name);
         // A directory is always foreign, so it contains no token.
         if path.is_dir() { Ok(()) } else { remove(&path) }

@@ -180,7 +180,7 @@ fn remove_dead(
         Ok(FileState::Foreign) | Err(_) => return false,
         Ok(FileState::Content(_) | FileState::Nothing) => {}
     }
-    matches!(remove(directory, record, locks, is_dead), Ok(Removal::Removed(_)))
+    matches!(remove(directory, record, locks, false, is_dead), Ok(Removal::Removed(_)))
 }
 
 /// The result of [`remove`].
@@ -191,7 +191,8 @@ pub enum Removal {
     Kept,
 }
 
-/// Removes the record and then the locks of an identity, if this process can take each of its locks at once.
+/// Removes the record and then the locks of an identity, if this process can take each of its locks at once. Locks the
+/// directory for that, unless the caller has.
 ///
 /// `may_remove` gets the record's content, which cannot change any more.
 ///
@@ -201,6 +202,7 @@ pub fn remove(
     directory: &Path,
     record: &str,
     locks: &[String],
+    is_directory_locked: bool,
     may_remove: impl Fn(Option<&[u8]>) -> bool,
 ) -> io::Result<Removal> {
     let mut held = Vec::with_capacity(locks.len());
@@ -212,7 +214,13 @@ pub fn remove(
         }
     }
     // A process that was not there when the names were listed may be replacing the record.
-    let Lock::Held(_directory) = try_lock_directory(directory) else { return Ok(Removal::Kept) };
+    let _directory = match is_directory_locked {
+        true => None,
+        false => match try_lock_directory(directory) {
+            Lock::Held(guard) => Some(guard),
+            Lock::Busy | Lock::Impossible(_) => return Ok(Removal::Kept),
+        },
+    };
     let path = directory.join(format!("{record}{RECORD}"));
     let content = match store::read(&path)? {
         FileState::Content(content) => Some(content),
