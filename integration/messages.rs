@@ -151,3 +151,103 @@ fn messages_are_found_with_their_kinds() {
     let brief: Vec<_> = found.iter().map(|it| (it.line, it.kind, it.text.as_str())).collect();
     assert_eq!(brief, [(3, Kind::Error, "cannot read {x}"), (3, Kind::Hint, "try it once more")]);
 }
+
+/// What a newcomer types first, by situation. The words `KEY` and `URL` stand for a key file and for the cloud.
+const FIRST_CALLS: &[(&str, &[&str])] = &[
+    ("nothing is configured", &["token"]),
+    ("nothing is configured", &["exec", "--", "true"]),
+    ("nothing is configured", &["login"]),
+    ("nothing is configured", &["use", "prod"]),
+    ("nothing is configured", &["kubectl", "get", "pods"]),
+    ("no command", &[]),
+    ("a command of another program", &["get-token"]),
+    ("no source", &["init"]),
+    ("a key that is not there", &["init", "prod", "--key-file", "./nope.json"]),
+    ("a key that is none", &["init", "prod", "--key-file", "./garbage"]),
+    ("a key without its flag", &["init", "prod", "./garbage"]),
+    ("a capital in the name", &["init", "Prod", "--key-file", "KEY"]),
+    ("a name that is taken", &["init", "good", "--key-file", "KEY"]),
+    ("a wrong profile name", &["token", "-p", "goood"]),
+    ("an unknown profile name", &["token", "-p", "staging"]),
+    ("a profile as an argument", &["token", "good"]),
+    ("a wrong source", &["token", "-p", "source"]),
+    ("no source in the profile", &["token", "-p", "nothing"]),
+    ("a wrong key of a profile", &["token", "-p", "misspelt"]),
+    ("a value without quotes", &["token", "-p", "unquoted"]),
+    ("a key file that is not there", &["token", "-p", "missing"]),
+    ("a key that the cloud does not know", &["token", "-p", "unknown"]),
+    ("no role", &["token", "-p", "forbidden"]),
+    ("no network", &["token", "-p", "closed"]),
+    ("no such host", &["token", "-p", "nowhere", "--timeout", "3s"]),
+    ("no metadata service", &["token", "-p", "vm"]),
+    ("a host that is not listed", &["token", "-p", "good", "--host", "registry.example.com"]),
+    ("several profiles", &["token"]),
+];
+
+#[test]
+fn the_first_messages_of_a_newcomer_are_read_together() {
+    use crate::emulator::Config;
+    use crate::emulator::faults::Fault;
+    use crate::world::World;
+
+    let mut world = World::without_profile(Config::default());
+    world.sandbox.seal();
+    let key = world.sandbox.path("home/key.json");
+    std::fs::rename(world.sandbox.path("config/key.json"), &key).expect("moved");
+    world.sandbox.file("work/garbage", "garbage\n");
+    let root = world.sandbox.path("").display().to_string();
+    let url = world.emulator.url();
+    let stranger =
+        crate::emulator::keys::AuthorizedKey::new("ajestranger000000000", crate::emulator::keys::RsaKey::shared());
+    for (at, (situation, arguments)) in FIRST_CALLS.iter().enumerate() {
+        if at == 8 {
+            // From here on there is a profile.
+            world.profile("good", "");
+            stranger.write(world.sandbox.path("config/stranger.json")).expect("a key");
+            for (name, text) in [
+                ("source", "source = \"authorised-key\"\nkey-file = \"k\"".to_owned()),
+                ("nothing", "key-file = \"k\"".to_owned()),
+                ("misspelt", "source = \"authorized-key\"\nkeyfile = \"k\"".to_owned()),
+                ("unquoted", "source = authorized-key".to_owned()),
+                ("missing", "source = \"authorized-key\"\nkey-file = \"missing.json\"".to_owned()),
+                ("unknown", format!("source = \"authorized-key\"\nkey-file = \"stranger.json\"\niam-url = \"{url}\"")),
+                (
+                    "forbidden",
+                    format!(
+                        "source = \"authorized-key\"\nkey-file = \"good.json\"\niam-url = \"{url}\"\naudience = \"x\""
+                    ),
+                ),
+                (
+                    "closed",
+                    "source = \"authorized-key\"\nkey-file = \"good.json\"\niam-url = \"http://127.0.0.1:1\""
+                        .to_owned(),
+                ),
+                ("nowhere", "source = \"authorized-key\"\nkey-file = \"good.json\"".to_owned()),
+                ("vm", "source = \"metadata\"\nmetadata-addr = \"127.0.0.1:1\"".to_owned()),
+            ] {
+                world.sandbox.profile(name, &format!("{text}\n"));
+            }
+        }
+        let arguments: Vec<String> =
+            arguments.iter().map(|argument| argument.replace("KEY", &key.display().to_string())).collect();
+        world.emulator.clear_faults();
+        if arguments.iter().any(|argument| argument == "forbidden") {
+            world.emulator.fault(Fault::refuse(403).times(1));
+        }
+        let run = world.sandbox.ycred(&arguments).run().fails();
+        let shown = run.stderr.replace(&root, "~/");
+        println!("{situation}: ycred {}\n{shown}", arguments.join(" ").replace(&root, "~/"));
+        let lines: Vec<&str> = run.stderr.lines().collect();
+        assert!(
+            lines.len() == 2 && lines[0].starts_with("ycred: error: "),
+            "{situation}: one error and one hint\n{run}"
+        );
+        assert!(lines[1].starts_with("ycred: hint: "), "{situation}\n{run}");
+        for line in shown.lines() {
+            assert!(line.chars().count() <= 300, "{situation}: too long to read: {line}");
+            for word in ["os error", "Error", "Some(", "None", "expected literal", "clap", "0x"] {
+                assert!(!line.contains(word), "{situation}: {word:?} in {line}");
+            }
+        }
+    }
+}

@@ -11,6 +11,7 @@ pub mod mask;
 pub mod pem;
 pub mod random;
 pub mod secret;
+pub mod shell;
 pub mod spelling;
 pub mod suggest;
 pub mod supplied_token;

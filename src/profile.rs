@@ -19,6 +19,7 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use crate::base::mask;
 use crate::base::secret::Secret;
+use crate::base::shell;
 use crate::base::suggest::nearest;
 use crate::base::supplied_token::{SuppliedToken, TOKEN_VARIABLES};
 use crate::cache::freshness::RenewalRules;
@@ -429,6 +430,27 @@ fn source_of(settings: &Settings) -> Result<&'static Source> {
 }
 
 /// Writes `profile prod`, or `the environment (VARIABLE)` without a profile, for messages.
+/// The commands that hints name without a profile, where none is known.
+const COMMANDS_IN_HINTS: [&str; 3] = ["ycred refresh", "ycred logout", "ycred aws"];
+
+impl Profile {
+    /// Makes the hint's command one for this profile. As printed, it would act on the default profile.
+    pub fn name_in_hint(&self, error: Error) -> Error {
+        let Some(name) = self.name.as_deref().filter(|_| matches!(self.selected_by, SelectedBy::Named(_))) else {
+            return error;
+        };
+        error.map_hint(|hint| {
+            let command = COMMANDS_IN_HINTS.into_iter().find(|command| hint.contains(command));
+            match command {
+                Some(command) if !hint.contains("--profile") => {
+                    hint.replacen(command, &format!("{command} --profile {}", shell::word(name)), 1)
+                }
+                _ => hint,
+            }
+        })
+    }
+}
+
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.name, &self.selected_by) {

@@ -70,10 +70,7 @@ pub fn serve(serve_options: ServeOptions, session: &Session<'_>) -> Result<ExitS
     let listener = Listener::bind(0, Some(vec![own_user]))
         .and_then(|listener| listener.check().map(|()| listener))
         .map_err(|error| {
-            with_code(
-                Error::unavailable(format!("exec --serve: cannot listen on 127.0.0.1: {}", describe(&error)))
-                    .hint("check that the loopback interface is up, or run without --serve"),
-            )
+            with_code(error.error("exec --serve: cannot listen on 127.0.0.1", "try again, or run without --serve"))
         })?;
     let port = listener.port();
     let users = match listener.users_unknown() {

@@ -108,10 +108,11 @@ impl Session<'_> {
         let (grant, min_ttl) = self.open(profile, resource, min_ttl)?;
         let obtained = self.obtain_from(grant.as_ref(), profile, options, min_ttl)?;
         match resource {
-            Resource::AccessKey(_) if AccessKey::unpack(&obtained.credential.secret).is_none() => {
-                Err(Error::unavailable(format!("{profile}: the cached entry is not an access key"))
-                    .hint("to delete it, run `ycred logout`"))
-            }
+            Resource::AccessKey(_) if AccessKey::unpack(&obtained.credential.secret).is_none() => Err(profile
+                .name_in_hint(
+                    Error::unavailable(format!("{profile}: the cached entry is not an access key"))
+                        .hint("to delete it, run `ycred logout`"),
+                )),
             _ => Ok(obtained),
         }
     }
@@ -146,7 +147,7 @@ impl Session<'_> {
         let timeout = options.timeout.unwrap_or(profile.timeout);
         let min_ttl = options.min_ttl.unwrap_or(min_ttl);
         self.with_context(profile, options, min_ttl, timeout, |cx| obtain::obtain(grant, cx))
-            .map_err(|error| error.context(profile))
+            .map_err(|error| profile.name_in_hint(error.context(profile)))
     }
 
     /// Runs an operation with the network settings, cache and deadline of this profile.

@@ -214,15 +214,14 @@ fn extra_arguments_after_a_hook_are_rejected_with_a_hint() {
         let arguments = ["pods", "one", "more", "-v"];
         let run = world.sandbox.ycred([name].into_iter().chain(arguments)).run().exits(hook.usage);
         assert!(run.stderr.contains(&format!("{name} runs it by itself, as a hook")), "{run}");
-        assert!(run.stderr.contains(&format!(": {prefix}{name} pods one more")), "{run}");
+        assert!(run.stderr.contains(&format!("{prefix}{name} pods one more")), "{run}");
         // `ycred exec` gives these clients nothing that they read.
         assert!(!run.stderr.contains(&format!("ycred exec -- {name}")) || prefix.contains("exec"), "{run}");
         assert!(!run.stdout.contains("t1."), "{run}");
     }
     let run = world.ycred(&["goauth", "build", "./..."]).run().exits(2).stdout_is("");
     assert!(
-        run.stderr.contains("go runs it by itself, as a hook")
-            && run.stderr.contains("run it as usual: go build ./..."),
+        run.stderr.contains("go runs it by itself, as a hook") && run.stderr.contains("then `go build ./...` as usual"),
         "{run}"
     );
     // After a known operation the hint does not suggest `ycred exec`.

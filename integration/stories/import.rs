@@ -245,7 +245,7 @@ fn colliding_names_are_rejected_until_one_is_renamed() {
     let profile = "instance-service-account: \"true\"\n";
     user.world.sandbox.file(YC, format!("profiles:\n  a_b:\n    {profile}  A-B:\n    {profile}  жук:\n    {profile}"));
     let expected = ["a_b", "A-B", "both become a-b"];
-    fails_with_hint(user.import(&[]).run(), 2, &expected, "ycred import 'a_b=a-b' 'A-B=a-b-2'");
+    fails_with_hint(user.import(&[]).run(), 2, &expected, "ycred import a_b=a-b A-B=a-b-2");
     fails_with_hint(user.import(&["жук"]).run(), 2, &["жук"], "=NAME");
     user.import(&["--write", "a_b", "A-B=other", "жук=beetle"]).run().exits(0).stderr_is_empty();
     assert_eq!(user.files(), ["a-b.toml", "beetle.toml", "other.toml"]);

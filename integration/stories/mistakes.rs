@@ -94,7 +94,7 @@ fn init_with_a_login_obeys_the_timeout_and_names_the_command_to_continue_with() 
         ["init", "me", "--login", "--no-browser", "--timeout", "1s", "--iam-url", &iam, "--auth-url", &auth];
     let init = || person.world.sandbox.ycred(arguments).run().without_address();
     // Nobody signs in. Without the flag, this would take five minutes, more than the harness waits.
-    fails_with_hint(init(), 4, &["me.toml: profile created, but the login failed"], "`ycred login me`");
+    fails_with_hint(init(), 4, &["me.toml: profile created, but the login failed"], "`ycred login me --force-refresh`");
     fails_with_hint(init(), 2, &["me.toml: profile already exists"], "to log in with it, run `ycred login me`");
     let sandbox = Sandbox::new();
     sandbox.static_profile("prod");

@@ -176,7 +176,7 @@ fn a_profile_of_another_user_is_rejected_unless_root_owns_it() {
     assert!(call("own").exits(0).stdout.starts_with("t1.own."));
     assert!(call("roots").exits(0).stdout.starts_with("t1.roots."));
     let expected = ["config/foreign.toml", "belongs to another user (64101)"];
-    fails_with_hint(call("foreign"), 3, &expected, "sudo chown");
+    fails_with_hint(call("foreign"), 3, &expected, "install -m 600");
     // Root may use any user's profile.
     prints_token(token_call(&sandbox, &["-p", "foreign"]).run());
 }

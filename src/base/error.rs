@@ -61,6 +61,8 @@ pub struct Error {
     /// The cloud itself has answered, with an error object of IAM or OAuth. Any other failure depends on this process:
     /// its proxy, its network, a program that it ran.
     pub is_answer: bool,
+    /// Another machine caused it, so finding it again costs a connection.
+    pub is_remote: bool,
     /// Clients compare the whole message, so it is printed unchanged.
     pub is_verbatim: bool,
     /// Machine-readable details from the auth host.
@@ -91,6 +93,7 @@ impl Error {
             is_pending: false,
             has_timed_out: false,
             is_answer: false,
+            is_remote: false,
             is_verbatim: false,
             auth: Box::default(),
         }
@@ -147,6 +150,13 @@ impl Error {
         self
     }
 
+    /// Changes the hint, if there is one.
+    #[must_use]
+    pub fn map_hint(mut self, change: impl FnOnce(String) -> String) -> Self {
+        self.hint = self.hint.map(change);
+        self
+    }
+
     /// Appends the cause.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
@@ -171,6 +181,12 @@ impl Error {
     /// Returns true if the server has certainly not used a secret in the request: nothing was sent, or it was too busy.
     pub fn is_unused(&self) -> bool {
         self.is_unsent || matches!(self.status, Some(429 | 503))
+    }
+
+    /// Marks the error as one that another machine caused.
+    #[must_use]
+    pub fn remote(self) -> Self {
+        Self { is_remote: true, ..self }
     }
 
     /// Marks the message as one that clients compare as a whole.

@@ -84,6 +84,8 @@ pub(super) struct StoredFailure {
 pub fn failure_lifetime(error: &Error) -> Duration {
     match error.kind {
         _ if error.is_pending => Duration::ZERO,
+        // Something on this machine must be fixed, and the next call shows whether it is. It costs no request.
+        Kind::Profile if !error.is_remote => Duration::ZERO,
         Kind::Unavailable => {
             error.retry_after.unwrap_or(REMEMBER_UNAVAILABLE).clamp(REMEMBER_UNAVAILABLE, REMEMBER_MAX)
         }

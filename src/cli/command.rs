@@ -1,11 +1,13 @@
 //! The command line that people type, parsed with clap.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::base::error::{Error, Result};
+use crate::base::shell;
 use crate::base::suggest::nearest;
 use crate::cli::help::{Detail, help};
 use crate::cli::invocation::{Fault, Invocation, SEE_HELP, see_help, version};
@@ -148,7 +150,10 @@ fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
         Some(known) => format!("did you mean {known}?"),
         None => match (command.filter(|name| takes_no_arguments(name)), profile) {
             (Some(name), Some(profile)) => {
-                format!("to select a profile: ycred {name} --profile {profile}")
+                format!("to select a profile: ycred {name} --profile {}", shell::word(profile))
+            }
+            _ if command == Some("init") && Path::new(&typed).is_file() => {
+                format!("to use it as a key: ycred init NAME --key-file {}", shell::word(&typed))
             }
             _ => see_help(command),
         },

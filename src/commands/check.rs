@@ -12,6 +12,7 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::diagnostics::{Diagnostics, LogFile};
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
+use crate::base::shell;
 use crate::disk::places::Places;
 use crate::process::flags::Options;
 use crate::process::painting::Look;
@@ -218,16 +219,12 @@ impl Examination {
 
 /// Quotes a word for a shell, if that is necessary.
 pub fn shell_word(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
+    shell::word(word)
 }
 
 /// [`shell_word`] for a path.
 pub fn shell_path(path: &Path) -> String {
-    shell_word(&path.to_string_lossy())
+    shell::word(path)
 }
 
 #[cfg(test)]

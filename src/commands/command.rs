@@ -4,6 +4,7 @@ use clap::{Arg, ArgMatches};
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::HostScope;
+use crate::base::shell;
 use crate::process::Outcome;
 use crate::process::flags::{Example, Options};
 use crate::process::painting::Paint;
@@ -126,7 +127,7 @@ pub fn selected_profile(call: &CommandCall) -> Result<ProfileRef> {
         (Some(name), Some(other)) if other != name => {
             let flag = other.to_string_lossy();
             Err(Error::usage(format!("two different profiles given: {name} and --profile {flag}"))
-                .hint(format!("omit --profile {flag}")))
+                .hint(format!("omit --profile {}", shell::word(other))))
         }
         (Some(name), None) => Ok(ProfileRef::NameOrPath { by: call.command.name, text: name.into() }),
         _ => Ok(call.profile_by_flag()),

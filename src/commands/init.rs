@@ -17,6 +17,7 @@ use crate::base::environment::{ACTIONS_ID_TOKEN_REQUEST_URL, Environment};
 use crate::base::error::{Error, Result, clean};
 use crate::base::mask;
 use crate::base::secret::Secret;
+use crate::base::shell;
 use crate::base::token::Credential;
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::commands::init::next_steps::NextSteps;
@@ -362,7 +363,8 @@ fn create(
                     let next = if hint.is_empty() { "to try again, run " } else { &hint };
                     error
                         .context(format!("{path}: profile created, but the login failed"))
-                        .replace_hint(format!("{next}`ycred login {name}`"))
+                        // Without the flag, no browser opens for a while after a failed login.
+                        .replace_hint(format!("{next}`ycred login {name} --force-refresh`"))
                 },
             )?)
         }
@@ -512,7 +514,7 @@ fn absolute(key: &str, path: &str, session: &Session<'_>) -> Result<String> {
         return Err(Error::usage(format!(
             "--{key}: {path} is gone after this run, but the profile reads the file each time"
         ))
-        .hint(format!("save it as a file first, for example: install -m 600 {path} key.json")));
+        .hint(format!("save it as a file first, for example: install -m 600 {} key.json", shell::word(path))));
     }
     places::absolute(Path::new(path), session.places.home.as_deref())
         .map_err(|why| Error::usage(format!("{path}: {why}")))

@@ -1,21 +1,22 @@
 //! Explains why a program could not be started. One error of the system has several causes, so ycred looks at the file.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Kind, describe};
-use crate::system::files;
+use crate::base::shell;
 use crate::system::process::StartFailure;
+use crate::system::{access, files};
 
 /// Returns the error for a program that could not be started. `search` is the value of `PATH`, and `directory` the one
 /// that the program should have started in.
 ///
 /// Its kind is Unavailable if a limit of the system is the cause, and Profile otherwise.
 pub fn not_started(program: &OsStr, search: Option<&OsStr>, directory: Option<&Path>, error: &io::Error) -> Error {
-    let found = find(program, search);
-    let name = Path::new(program).display();
+    let found = find(program, search, directory.unwrap_or(Path::new("")));
     let fault = |kind, why: String| Error::new(kind, why);
     let profile = |why: String| fault(Kind::Profile, why);
     match StartFailure::of(error) {
@@ -32,29 +33,35 @@ pub fn not_started(program: &OsStr, search: Option<&OsStr>, directory: Option<&P
             Some(file) => match interpreter(&file) {
                 Some(interpreter) if interpreter.ends_with('\r') => {
                     profile(format!("{} has Windows line ends, so its interpreter is not found", file.display()))
-                        .hint(format!("convert the file: sed -i 's/\\r$//' {}", file.display()))
+                        .hint(format!("convert the file: sed -i 's/\\r$//' {}", shell::word(&file)))
                 }
                 Some(interpreter) => profile(format!("its interpreter {interpreter} does not exist"))
                     .hint(format!("install {interpreter}, or correct the first line of {}", file.display())),
                 None => profile("its dynamic loader does not exist: it was built for another system".to_owned())
-                    .hint(format!("see what it needs: readelf -l {} | grep interpreter", file.display())),
+                    .hint(format!("see what it needs: readelf -l {} | grep interpreter", shell::word(&file))),
             },
         },
         StartFailure::NotExecutable => {
             let file = found.unwrap_or_else(|| PathBuf::from(program));
             let metadata = std::fs::metadata(&file);
-            if metadata.as_ref().is_ok_and(|metadata| metadata.is_dir()) {
+            if metadata.as_ref().is_ok_and(Metadata::is_dir) {
                 return profile("it is a directory, not a program".to_owned());
             }
-            if metadata.is_ok_and(|metadata| files::mode(&metadata) & 0o111 == 0) {
+            if let Ok(metadata) = metadata
+                && files::mode(&metadata) & 0o111 == 0
+            {
                 return profile("permission denied: it is not executable".to_owned())
-                    .hint(format!("chmod +x {}", file.display()));
+                    .hint(access::executable_hint(&file, &metadata));
             }
             let hint = "check the modes of the file, its directories and its interpreter, and for a noexec mount";
             profile("permission denied".to_owned()).hint(hint)
         }
+        StartFailure::Forbidden => {
+            profile("a sandbox or a security policy forbids this process to start it".to_owned())
+                .hint("allow it there (seccomp, AppArmor, SELinux, systemd's SystemCallFilter), or run it outside")
+        }
         StartFailure::WrongFormat => profile("it is not a program for this machine, or a script without #!".to_owned())
-            .hint(format!("see what it is: file {name}")),
+            .hint(format!("see what it is: file {}", shell::word(found.as_deref().unwrap_or(Path::new(program))))),
         StartFailure::ProcessLimit => fault(Kind::Unavailable, "no more processes can be started".to_owned())
             .hint("raise the limit of processes (ulimit -u, or pids.max of the container), then try again"),
         StartFailure::FileLimit => fault(Kind::Unavailable, "too many files are open".to_owned())
@@ -68,12 +75,12 @@ pub fn not_started(program: &OsStr, search: Option<&OsStr>, directory: Option<&P
     }
 }
 
-/// Finds a program as execvp(3) does.
-fn find(program: &OsStr, search: Option<&OsStr>) -> Option<PathBuf> {
+/// Finds a program as execvp(3) does in this directory.
+fn find(program: &OsStr, search: Option<&OsStr>, directory: &Path) -> Option<PathBuf> {
     if program.as_encoded_bytes().contains(&b'/') {
-        return Some(PathBuf::from(program)).filter(|file| file.symlink_metadata().is_ok() && file.exists());
+        return Some(directory.join(program)).filter(|file| file.exists());
     }
-    std::env::split_paths(search?).map(|directory| directory.join(program)).find(|file| file.is_file())
+    std::env::split_paths(search?).map(|entry| directory.join(entry).join(program)).find(|file| file.is_file())
 }
 
 /// Returns the interpreter in the first line of a script, with a carriage return if there is one.

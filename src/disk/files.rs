@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::base::error::describe;
 use crate::base::error::{Error, Result};
+use crate::base::shell;
 use crate::system;
 
 /// The maximum size in bytes. An authorized key has 4 KiB, a bundle of certificates a quarter of a MiB.
@@ -93,7 +94,7 @@ pub fn list(directory: &Path) -> io::Result<Vec<OsString>> {
 pub fn read_secret(path: &Path, diagnostics: &Diagnostics<'_>) -> Result<Zeroizing<String>> {
     let text = read_text(path)?;
     if let Ok(metadata) = std::fs::metadata(path)
-        && let Some((how, fix)) = system::access::reason_for_exposure(path, &metadata, &path.to_string_lossy())
+        && let Some((how, fix)) = system::access::reason_for_exposure(path, &metadata, &shell::word(path))
     {
         diagnostics.warn(Warning::KeyFileReadable, format!("{} can be read by others ({how}): {fix}", path.display()));
     }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::base::error::{Error, Kind, Result, describe};
 use crate::base::hosts;
 use crate::base::hosts::HostReason;
-use crate::commands::COMMANDS;
+use crate::base::shell;
 use crate::hooks::protocol::{
     Call, Exchange, Framing, Hook, HookCall, IssuedToken, Operation, Refusal, Request, Target,
 };
@@ -286,22 +286,16 @@ fn check_arguments(call: &HookCall) -> Result<()> {
         let first = call.operands.first().map_or("", String::as_str);
         return Err(Error::usage(format!("`ycred {}` takes {takes}: \"{typed}\"", hook.name)).hint(match choice {
             Some((flag, value)) => format!("did you mean --{flag} {value}?"),
-            None => format!("to select a profile: ycred {} --profile {first}", hook.name),
+            None => format!("to select a profile: ycred {} --profile {}", hook.name, shell::word(first)),
         }));
     };
-    let has_setup = COMMANDS.iter().any(|command| command.name == "setup");
+    let command = call.operands.iter().fold(program.to_owned(), |line, word| format!("{line} {}", shell::word(word)));
     let hint = match hook.wrapper {
-        Some(wrapper) => format!("to run {program} with credentials: {wrapper} -- {program} {typed}"),
-        None => {
-            let first = if has_setup {
-                format!("run `ycred setup {program}` once")
-            } else {
-                format!("configure {program} to use ycred")
-            };
-            format!(
-                "{first}, then run it as usual: {program} {typed}. For programs that read variables: ycred exec -- PROGRAM"
-            )
-        }
+        Some(wrapper) => format!("to run {program} with credentials: {wrapper} -- {command}"),
+        None => format!(
+            "run `ycred setup {program}` once, then `{command}` as usual; for programs that read variables: ycred exec -- \
+             PROGRAM"
+        ),
     };
     Err(Error::usage(format!("`ycred {}` takes {takes}: {program} runs it by itself, as a hook", hook.name)).hint(hint))
 }

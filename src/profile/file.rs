@@ -28,7 +28,7 @@ impl ProfileFile {
     pub fn parse(&self) -> Result<DeTable<'_>> {
         // Only the first line of the parser's message: the others quote the file, which may contain a misplaced secret.
         DeTable::parse(&self.text).map(toml::Spanned::into_inner).map_err(|error| {
-            self.error_at(error.span().unwrap_or(0..0), error.message().lines().next().unwrap_or("is not TOML"))
+            self.error_at(error.span().unwrap_or(0..0), plain(error.message()))
                 .hint("write each setting as key = \"value\"")
         })
     }
@@ -147,9 +147,11 @@ fn unknown_key(file: &ProfileFile, at: Range<usize>, name: &str, source: Option<
         return file.error_at(at, &format!("unknown key `{name}`")).hint(format!("did you mean `{known}`?"));
     }
     let own: Vec<&str> = own.iter().map(|key| key.name).collect();
-    file.error_at(at, &format!("unknown key `{name}`")).hint(if own.is_empty() {
-        "set `source`; `ycred init --help` lists the keys of each source".to_owned()
-    } else {
-        format!("use one of {}; `ycred init --help` lists the common keys too", own.join(", "))
-    })
+    file.error_at(at, &format!("unknown key `{name}`"))
+        .hint(format!("use one of {}; `ycred init --help` lists the common keys too", own.join(", ")))
+}
+/// Returns what the parser says is wrong, without the names of its grammar.
+fn plain(message: &str) -> &str {
+    let line = message.lines().next().unwrap_or("is not TOML");
+    line.split_once(", expected literal string").map_or(line, |(plain, _)| plain)
 }

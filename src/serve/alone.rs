@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use crate::base::error::{Error, Result, describe};
+use crate::base::error::{Error, Result};
 use crate::process::flags::Options;
 use crate::profile::Profile;
 use crate::serve::credentials::{CredentialKind, CredentialStore};
@@ -36,8 +36,7 @@ pub fn serve_alone(
     let listener = Listener::bind(listen.port(), Some(users.clone()))
         .and_then(|listener| listener.check().map(|()| listener))
         .map_err(|error| {
-            Error::unavailable(format!("serve: cannot listen on {listen}: {}", describe(&error)))
-                .hint("choose a port that no other program uses")
+            error.error(&format!("serve: cannot listen on {listen}"), "choose a port that no other program uses")
         })?;
     if let Some(why) = listener.users_unknown() {
         return Err(Error::unavailable(format!("serve: cannot determine the user of a connection: {why}"))

@@ -16,6 +16,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::Identity;
 use crate::base::mask;
 use crate::base::secret::Secret;
+use crate::base::shell;
 use crate::base::token::{Credential, Expiry};
 use crate::cache::freshness::{RenewalRules, Requirements};
 use crate::cloud::installation::Installation;
@@ -284,7 +285,7 @@ fn read_policy(path: &Path) -> Result<String> {
     let length = text.chars().count();
     if length > MAX_POLICY {
         return Err(error_at(format!("has {length} characters, but a policy may have at most {MAX_POLICY}"))
-            .hint(format!("remove the white space: jq -c . {}", path.display())));
+            .hint(format!("remove the white space: jq -c . {}", shell::word(path))));
     }
     Ok(text.to_owned())
 }

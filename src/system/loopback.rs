@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+use crate::base::error::{Error, describe};
 use crate::system::peer::PeerUsers;
 use crate::system::sockets;
 
@@ -118,6 +119,43 @@ impl PendingRequest {
     }
 }
 
+/// Why nothing listens on loopback.
+#[derive(Debug)]
+pub struct ListenError {
+    cause: io::Error,
+    /// The socket is there, but a thread that accepts connections could not be started.
+    is_thread: bool,
+}
+
+impl ListenError {
+    /// Returns what went wrong.
+    pub fn why(&self) -> String {
+        let why = describe(&self.cause);
+        if self.is_thread { format!("cannot start a thread: {why}") } else { why }
+    }
+
+    /// Returns the error, with a hint for its cause.
+    ///
+    /// `what` says what for. `taken` is the hint if another program uses the port.
+    pub fn error(&self, what: &str, taken: &str) -> Error {
+        let error = Error::unavailable(format!("{what}: {}", self.why()));
+        if self.is_thread {
+            return error
+                .hint("check the limit of processes (ulimit -u), and whether a sandbox forbids threads (seccomp)");
+        }
+        error.hint(match self.cause.kind() {
+            io::ErrorKind::AddrInUse => taken,
+            _ => "check that the loopback interface is up (ip link set lo up), and that the sandbox allows to listen",
+        })
+    }
+}
+
+impl From<io::Error> for ListenError {
+    fn from(cause: io::Error) -> Self {
+        Self { cause, is_thread: false }
+    }
+}
+
 /// Listens until it is dropped.
 pub struct Listener {
     port: u16,
@@ -133,8 +171,8 @@ impl Listener {
     /// If `allowed` is set and users can be determined, the connections of users other than these are rejected.
     ///
     /// # Errors
-    /// The port is in use, or there is no loopback interface.
-    pub fn bind(port: u16, allowed: Option<Vec<u32>>) -> io::Result<Self> {
+    /// The port is in use, there is no loopback interface, or no thread could be started.
+    pub fn bind(port: u16, allowed: Option<Vec<u32>>) -> Result<Self, ListenError> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         sockets::lengthen_queue(&socket);
         let port = socket.local_addr()?.port();
@@ -146,7 +184,9 @@ impl Listener {
         let (send, incoming) = mpsc::channel();
         let ended = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&ended);
-        thread::Builder::new().spawn(move || accept(&socket, &door, &send, &is_over))?;
+        thread::Builder::new()
+            .spawn(move || accept(&socket, &door, &send, &is_over))
+            .map_err(|cause| ListenError { cause, is_thread: true })?;
         Ok(Self { port, incoming, ended, users_unknown })
     }
 
@@ -163,8 +203,8 @@ impl Listener {
     ///
     /// # Errors
     /// Connecting failed.
-    pub fn check(&self) -> io::Result<()> {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map(drop)
+    pub fn check(&self) -> Result<(), ListenError> {
+        Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map(drop)?)
     }
 
     /// Waits for the next request, at most for `timeout`.

@@ -104,6 +104,7 @@ pub(super) fn too_large(url: &str) -> Error {
 fn proxy_requires_password(url: &str, proxy: Option<&str>) -> Error {
     let proxy = proxy.map_or_else(|| "the proxy".to_owned(), |proxy| format!("the proxy {proxy}"));
     Error::profile(format!("{url}: {proxy} requires a user and password (407)"))
+        .remote()
         .hint("add them to the URL in HTTPS_PROXY, percent-encoded: http://USER:PASSWORD@HOST:PORT")
 }
 

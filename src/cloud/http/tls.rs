@@ -12,7 +12,7 @@ pub(super) fn tls_error(error: &rustls::Error, url: &str, through: &str, ca_file
     let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
     if let rustls::Error::InvalidCertificate(defect) = error {
         let (why, hint) = certificate_defect(defect, &host, ca_file);
-        return (Error::profile(format!("{url}: {why}{through}")).hint(hint), true);
+        return (Error::profile(format!("{url}: {why}{through}")).hint(hint).remote(), true);
     }
     const VERSION: &str = "the server supports neither TLS 1.2 nor TLS 1.3";
     const CIPHER: &str = "the server and ycred have no encryption in common";

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::base::environment::{XDG_CONFIG_HOME, XDG_RUNTIME_DIR};
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{DEFAULT_ENDPOINT, Host};
+use crate::base::shell;
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::docker::config::{HELPERS, PREFIX, default_path, is_ours, locks};
 use crate::commands::clients::profiles::{self, Chosen};
@@ -171,14 +172,12 @@ fn link_path(name: &str, ycred: &Path, session: &Session<'_>) -> Result<Option<P
     match directory {
         Some(directory) => Ok(Some(directory.join(name))),
         None => {
-            let writable: Vec<String> = directories
-                .iter()
-                .filter(|directory| program::is_writable(directory))
-                .map(|directory| directory.display().to_string())
-                .collect();
+            let writable: Vec<String> =
+                directories.iter().filter(|directory| program::is_writable(directory)).map(shell::word).collect();
             let error = Error::usage(format!("no directory in PATH for the link {name}"));
             Err(match writable.is_empty() {
-                true => error.hint("add ~/.local/bin to PATH and create it, then run the command again"),
+                true => error
+                    .hint("run this, then the command again: mkdir -p ~/.local/bin && export PATH=~/.local/bin:$PATH"),
                 false => error.hint(format!(
                     "create it in one of these: {}",
                     access::link_command(ycred, &writable.join(" or "))

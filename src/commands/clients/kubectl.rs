@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
+use crate::base::shell;
 use crate::commands::clients::client::{Client, SetupCall, Use};
 use crate::commands::clients::kubectl::kubeconfig::{Kubeconfig, OWNER, locks};
 use crate::commands::clients::kubectl::stanza::Method;
@@ -204,8 +205,10 @@ fn decide(
     let is_forced = call.is_set("force");
     let has_exec = entry.member("exec").is_some_and(|exec| !exec.is_empty());
     if let Some(key) = stanza::static_credential(entry) {
-        return Err(Error::profile(format!("has `{key}`, which kubectl uses instead of `exec`"))
-            .hint(format!("remove it first: kubectl config unset users.{}.{key}", user.name.replace('.', "\\."))));
+        return Err(Error::profile(format!("has `{key}`, which kubectl uses instead of `exec`")).hint(format!(
+            "remove it first: kubectl config unset {}",
+            shell::word(format!("users.{}.{key}", user.name.replace('.', "\\.")))
+        )));
     }
     let by_flag = call.profile_argument()?;
     let load = |argument: Option<String>| match argument {
@@ -238,12 +241,14 @@ fn decide(
         Method::Nothing if user.is_named || !has_exec && is_forced => {
             Ok(("no credentials".to_owned(), load(by_flag)?, false))
         }
-        Method::Nothing => Err(Error::usage("has no credentials")
-            .hint(format!("if it should use ycred: ycred setup kubectl --user {} --profile NAME", user.name))),
+        Method::Nothing => Err(Error::usage("has no credentials").hint(format!(
+            "if it should use ycred: ycred setup kubectl --user {} --profile NAME",
+            shell::word(&user.name)
+        ))),
         Method::Other(program) if user.is_named && is_forced => Ok((program, load(by_flag)?, false)),
         Method::Other(program) => Err(Error::usage(format!("runs {program}, not yc")).hint(format!(
             "if ycred should replace it: ycred setup kubectl --user {} --force --profile NAME",
-            user.name
+            shell::word(&user.name)
         ))),
         // `static_credential` has returned above.
         Method::Static(key) => Err(Error::profile(format!("has `{key}`"))),
@@ -338,7 +343,7 @@ fn without_journal(files: &[Kubeconfig], only_user: Option<&str>) -> Option<Erro
             "{}: user {user}: runs ycred, but setup did not write it on this machine, so what was there before is unknown",
             file.display()
         ))
-        .hint(format!("create the user again: yc managed-kubernetes cluster get-credentials {cluster} --external --force")),
+        .hint(format!("create the user again: yc managed-kubernetes cluster get-credentials {} --external --force", shell::word(cluster))),
     )
 }
 

@@ -2,6 +2,7 @@
 //! error that `--profile` decides.
 
 use crate::base::error::{Error, Result};
+use crate::base::shell;
 use crate::commands::clients::client::SetupCall;
 use crate::commands::import::account;
 use crate::profile::find::{self, FoundProfile};
@@ -78,7 +79,7 @@ pub fn only(session: &Session<'_>) -> Result<String> {
         FoundProfile::Several(names) => {
             let example = names.last().map(String::as_str).unwrap_or_default();
             Err(Error::usage(format!("{} profiles, and none was chosen", names.len()))
-                .hint(format!("choose one with --profile, such as --profile {example}")))
+                .hint(format!("choose one with --profile, such as --profile {}", shell::word(example))))
         }
         FoundProfile::Default(_) | FoundProfile::Nothing => {
             Err(Error::usage("no profile to use").hint("create one first: ycred init --key-file FILE"))
@@ -92,7 +93,10 @@ pub fn only(session: &Session<'_>) -> Result<String> {
 /// Usage (2): there is no such profile, or it belongs to another account.
 pub fn for_yc(yc_name: &str, yc_home: Option<&std::path::Path>, session: &Session<'_>) -> Result<Chosen> {
     let decide = |name: &str| {
-        format!("choose the profile yourself: --profile NAME, or import yc's: ycred import {name} --write")
+        format!(
+            "choose the profile yourself: --profile NAME, or import yc's: ycred import {} --write",
+            shell::word(name)
+        )
     };
     let Some(name) = account::profile_name(yc_name) else {
         return Err(Error::usage(format!("no profile can have the name of yc's profile {yc_name:?}"))
@@ -116,7 +120,7 @@ pub fn for_yc(yc_name: &str, yc_home: Option<&std::path::Path>, session: &Sessio
             "yc's profile {yc_name} is for {of_yc}, but ycred's profile {} is for {}",
             chosen.argument, chosen.account
         ))
-        .hint(format!("if the user should change to that account: --profile {}", chosen.argument))),
+        .hint(format!("if the user should change to that account: --profile {}", shell::word(&chosen.argument)))),
     }
 }
 

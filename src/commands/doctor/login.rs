@@ -46,7 +46,7 @@ fn run(examination: &Examination) -> Vec<Finding> {
     findings.extend(browser(examination));
     if let Err(error) = Listener::bind(client.port.unwrap_or(0), None).and_then(|listener| listener.check()) {
         let port = client.port.map_or_else(|| "a local port".to_owned(), |port| format!("port {port}"));
-        let why = crate::base::error::describe(&error);
+        let why = error.why();
         findings.push(
             Finding::warn(format!("cannot listen on {port} of 127.0.0.1, where the browser returns to: {why}"))
                 .part("port")

@@ -4,13 +4,13 @@
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::base::secret::Secret;
+use crate::base::shell;
 use crate::base::token::is_iam_token;
 use crate::cloud::iam;
 use crate::commands::import::draft::{Draft, ImportSource, Selection};
 use crate::commands::import::yaml::{Node, YamlError};
 use crate::disk::files;
 use crate::profile::find::check_name;
-use crate::profile::text::quote;
 use crate::session::Session;
 use crate::sources::{authorized_key, oauth};
 use serde::Serializer as _;
@@ -63,7 +63,7 @@ impl YcFile {
         let all = self.root.member("profiles").and_then(Node::members).unwrap_or_default().iter();
         let others: Vec<String> = all
             .filter(|(name, settings)| name != yc_name && settings.members().is_some())
-            .map(|(name, _)| if name.contains(char::is_whitespace) { format!("'{name}'") } else { name.clone() })
+            .map(|(name, _)| shell::word(name))
             .collect();
         match others.is_empty() {
             true => error,
@@ -183,7 +183,11 @@ impl Names {
                 return Err(Error::usage(format!(
                     "names of yc's profiles {other} and {yc_name} collide: both become {new_name}"
                 ))
-                .hint(format!("rename one: ycred import '{other}={new_name}' '{yc_name}={new_name}-2'")));
+                .hint(format!(
+                    "rename one: ycred import {} {}",
+                    shell::word(format!("{other}={new_name}")),
+                    shell::word(format!("{yc_name}={new_name}-2"))
+                )));
             }
         }
         Ok(names)
@@ -202,7 +206,7 @@ impl Names {
         }
         convert_name(yc_name).ok_or_else(|| {
             Error::usage(format!("cannot convert the name of yc's profile {yc_name:?} to a profile name"))
-                .hint(format!("choose a name: ycred import {}", quote(&format!("{yc_name}=NAME"))))
+                .hint(format!("choose a name: ycred import {}", shell::word(format!("{yc_name}=NAME"))))
         })
     }
 }

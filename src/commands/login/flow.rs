@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::base::clock::{Timestamp, human, millis};
-use crate::base::error::{Error, Result, describe};
+use crate::base::error::{Error, Result};
 use crate::base::token::Credential;
 use crate::cloud::Context;
 use crate::cloud::auth::AuthResponse;
@@ -71,15 +71,11 @@ pub fn log_in(login: &LoginClient, options: LoginOptions, session: &Session<'_>,
     // Another user can read the URL in the browser's arguments, and could answer it first with a code of their own.
     let allowed = (!peer::is_windows_subsystem()).then(|| vec![process::effective_uid()]);
     let listener = Listener::bind(login.port.unwrap_or(0), allowed).map_err(|error| {
-        let (port, hint) = match login.port {
-            Some(port) => (
-                format!("port {port}"),
-                "stop the program that uses the port, perhaps another login, or change `redirect-port` in the profile",
-            ),
-            None => ("a free port".to_owned(), "check that the loopback interface is up"),
-        };
-        Error::unavailable(format!("127.0.0.1: cannot listen on {port} for the browser: {}", describe(&error)))
-            .hint(hint)
+        let port = login.port.map_or_else(|| "a free port".to_owned(), |port| format!("port {port}"));
+        error.error(
+            &format!("127.0.0.1: cannot listen on {port} for the browser"),
+            "stop the program that uses the port, perhaps another login, or change `redirect-port` in the profile",
+        )
     })?;
     let request = AuthorizationRequest::new()?;
     let reserved_space = RefCell::new(Some(reserved_space));

@@ -11,6 +11,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::{Identity, value_digest};
 use crate::base::random;
 use crate::base::secret::Secret;
+use crate::base::shell;
 use crate::cloud::auth::AuthResponse;
 use crate::cloud::http::ProofHeader;
 use crate::cloud::installation::Installation;
@@ -221,12 +222,9 @@ pub fn refresh_token(response: &AuthResponse) -> Option<Secret> {
 
 /// Returns the command that logs in with this profile, quoted for a shell.
 fn login_command(name: Option<&str>) -> String {
-    let needs_no_quotes =
-        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./+@".contains(&byte));
     match name {
         None => "ycred login".into(),
-        Some(name) if needs_no_quotes(name) => format!("ycred login --profile {name}"),
-        Some(name) => format!("ycred login --profile '{}'", name.replace('\'', r"'\''")),
+        Some(name) => format!("ycred login --profile {}", shell::word(name)),
     }
 }
 

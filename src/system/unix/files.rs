@@ -278,6 +278,35 @@ pub fn is_writable_directory(path: &Path) -> bool {
         && unsafe { libc::faccessat(libc::AT_FDCWD, name.as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS) } == 0
 }
 
+/// Why chmod(1) does not help this user.
+pub enum ModeObstacle {
+    /// The file belongs to another user. In a user namespace this may be one whom nobody can become there.
+    OtherOwner,
+    /// The file system is mounted read-only.
+    ReadOnly,
+    /// The file system has no modes of its own, or its server may ignore changes.
+    NoModes,
+}
+
+/// Returns why this user cannot change the mode of a file, if so.
+pub fn mode_obstacle(path: &Path, metadata: &Metadata) -> Option<ModeObstacle> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let user = effective_uid();
+    if user != metadata.uid() && (user != 0 || !os::is_mapped_user(metadata.uid())) {
+        return Some(ModeObstacle::OtherOwner);
+    }
+    let name = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: the string ends with NUL, and `status` is plain data, for which zero is valid. Both outlive the call.
+    let status = unsafe {
+        let mut status: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(name.as_ptr(), &raw mut status) == 0).then_some(status)
+    };
+    if status.is_some_and(|status| status.f_flag & libc::ST_RDONLY != 0) {
+        return Some(ModeObstacle::ReadOnly);
+    }
+    os::may_ignore_modes(&name).then_some(ModeObstacle::NoModes)
+}
+
 /// Returns the permission bits, as in chmod(1).
 pub fn mode(metadata: &Metadata) -> u32 {
     metadata.mode() & 0o7777

@@ -177,3 +177,30 @@ static BEFORE_START: extern "C" fn() = {
     }
     read_inherited_state
 };
+
+/// Returns true if this user id exists in the user namespace of this process. Files of others belong to 65534 there.
+pub fn is_mapped_user(id: u32) -> bool {
+    let Ok(map) = std::fs::read_to_string("/proc/self/uid_map") else { return true };
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().unwrap_or(0));
+        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        first.zip(count).is_some_and(|(first, count)| (first..first + count).contains(&u64::from(id)))
+    })
+}
+
+/// Returns true on a file system that has no modes, or that only passes them on: FAT, NTFS, FUSE, and those of virtual
+/// machines and of Windows shares.
+pub fn may_ignore_modes(path: &CStr) -> bool {
+    const TYPES: [u32; 8] =
+        [0x4d44, 0x2011_bab0, 0x7366_746e, 0x6573_5546, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x517b];
+    // SAFETY: the string ends with NUL, and `status` is plain data, for which zero is valid. Both outlive the call.
+    let status = unsafe {
+        let mut status: libc::statfs = std::mem::zeroed();
+        (libc::statfs(path.as_ptr(), &raw mut status) == 0).then_some(status)
+    };
+    // The width and the sign of the type differ between C libraries. All known values fit into 32 bits.
+    status.is_some_and(|status| {
+        let bytes = status.f_type.to_le_bytes();
+        TYPES.iter().any(|kind| bytes[..4] == kind.to_le_bytes())
+    })
+}

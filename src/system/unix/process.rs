@@ -230,6 +230,8 @@ pub enum StartFailure {
     Missing,
     /// The program or its interpreter is not executable, or its file system forbids that.
     NotExecutable,
+    /// The system forbids this process to start programs: a sandbox or a security policy.
+    Forbidden,
     /// The file is not a program for this machine.
     WrongFormat,
     /// The limit of processes is reached.
@@ -248,7 +250,9 @@ impl StartFailure {
     pub fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => Self::Missing,
-            Some(libc::EACCES | libc::EPERM) => Self::NotExecutable,
+            Some(libc::EACCES) => Self::NotExecutable,
+            // A filter of system calls answers with one of these two.
+            Some(libc::EPERM | libc::ENOSYS) => Self::Forbidden,
             Some(libc::ENOEXEC | libc::EINVAL) => Self::WrongFormat,
             Some(libc::EAGAIN | libc::ENOMEM) => Self::ProcessLimit,
             Some(libc::EMFILE | libc::ENFILE) => Self::FileLimit,

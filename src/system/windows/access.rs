@@ -85,6 +85,11 @@ pub fn reason_for_exposure(path: &Path, _: &Metadata, _: &str) -> Option<(String
     (access.is_readable_by_others && is_own()).then(|| ("its access control list".into(), private_command(path)))
 }
 
+/// Returns the command that shows who may run a file.
+pub fn executable_hint(path: &Path, _: &Metadata) -> String {
+    format!("check who may run it: {}", show_command(path))
+}
+
 /// Returns the command that shows who can access a file.
 pub fn show_command(path: &Path) -> String {
     format!("icacls \"{}\"", path.display())

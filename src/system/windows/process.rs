@@ -130,6 +130,8 @@ pub enum StartFailure {
     Missing,
     /// The system does not allow this user to run it.
     NotExecutable,
+    /// Not on this system: a sandbox answers as a missing right does.
+    Forbidden,
     /// The file is not a program for this machine.
     WrongFormat,
     /// The limit of processes is reached.

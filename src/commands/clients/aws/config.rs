@@ -17,8 +17,9 @@ pub fn in_home(variable: &str, name: &str, session: &Session<'_>) -> Result<Path
     if let Some(path) = session.environment.get(variable) {
         return Ok(std::path::absolute(path).unwrap_or_else(|_| path.into()));
     }
-    let home = session.places.home.as_ref();
-    Ok(home.ok_or_else(|| Error::usage("no home directory").hint(format!("set {variable}")))?.join(".aws").join(name))
+    let missing =
+        || Error::usage("no home directory").hint("set HOME, or AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE");
+    Ok(session.places.home.as_ref().ok_or_else(missing)?.join(".aws").join(name))
 }
 
 /// Returns the configuration file.
