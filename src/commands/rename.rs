@@ -10,6 +10,7 @@ use std::path::Path;
 use clap::Arg;
 
 use crate::base::error::{Error, Result, clean};
+use crate::base::shell;
 use crate::commands::command::{Command, CommandCall};
 use crate::commands::profile_files::{self, Alias, Unnamed};
 use crate::disk::store;
@@ -62,10 +63,12 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     }
     let aliases = profile_files::aliases(old, &path, directory, session);
     if let Some(link) = aliases.iter().find(|alias| alias.is_link) {
-        let (link, name) = (link.path.display(), &link.name);
-        return Err(Error::profile(format!("{link}: links to the file of {old}, and would lead nowhere")).hint(
-            format!("replace the link by an alias first: ycred remove {name}; echo 'use = \"{old}\"' > {link}"),
-        ));
+        let (path, name) = (&link.path, &link.name);
+        let alias = shell::word(path);
+        return Err(Error::profile(format!("{}: links to the file of {old}, and would lead nowhere", path.display()))
+            .hint(format!(
+                "replace the link by an alias first: ycred remove {name} && echo 'use = \"{old}\"' > {alias}"
+            )));
     }
     let before = Unnamed::of(session);
     let new_path = directory.join(format!("{new}.toml"));

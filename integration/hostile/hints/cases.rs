@@ -1,6 +1,7 @@
 //! The scenes: how to get each hint, in a sandbox whose paths a shell would split.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::{Config, Impersonation, Tls};
@@ -138,7 +139,29 @@ pub fn use_over_a_profile() -> Scene {
     let world = awkward();
     let prod = world.sandbox.path(format!("{AWKWARD}/prod.toml"));
     fs::copy(world.sandbox.path(format!("{AWKWARD}/default.toml")), prod).expect("copied");
-    Scene::new(world, &["use", "prod"], "mv").fill("NAME", "former")
+    Scene::new(world, &["use", "prod"], "ycred rename").fill("NAME", "former")
+}
+
+pub fn rename_over_a_profile() -> Scene {
+    let world = World::without_profile(Config::default());
+    world.profile("prod", "");
+    world.profile("staging", "");
+    Scene::new(world, &["rename", "prod", "staging"], "ycred remove")
+}
+
+pub fn rename_of_an_alias() -> Scene {
+    let world = World::without_profile(Config::default());
+    world.profile("prod", "");
+    world.sandbox.profile("default", "use = \"prod\"\n");
+    Scene::new(world, &["rename", "default", "live"], "ycred rename").then(Then::Done)
+}
+
+pub fn rename_of_a_profile_with_a_link() -> Scene {
+    let world = awkward();
+    let directory = world.sandbox.path(AWKWARD);
+    fs::rename(directory.join("default.toml"), directory.join("prod.toml")).expect("renamed");
+    symlink("prod.toml", directory.join("link.toml")).expect("a link");
+    Scene::new(world, &["rename", "prod", "live"], "ycred remove")
 }
 
 pub fn no_arguments() -> Scene {

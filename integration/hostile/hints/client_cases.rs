@@ -154,3 +154,21 @@ pub fn a_kubeconfig_for_a_profile_of_yc() -> Scene {
     world.sandbox.file("home/.kube/config", yc_with("prod"));
     Scene::new(world, &["setup", "kubectl"], "ycred import")
 }
+
+// ------------------------------------------------------------------------------------------------------- the others
+
+pub fn an_unknown_check() -> Scene {
+    Scene::new(Machine::new(), &["doctor", "nonsense"], "ycred doctor --list").then(Then::Done)
+}
+
+pub fn pip_with_a_profile() -> Scene {
+    let machine = Machine::new();
+    machine.world.profile("staging", "");
+    machine.world.sandbox.profile("default", "use = \"prod\"\n");
+    Scene::new(machine, &["setup", "pip", "-p", "staging"], "ycred use").then(Then::Done)
+}
+
+pub fn pip_without_configuration() -> Scene {
+    let machine = Machine::new();
+    Scene::new(machine, &["setup", "pip"], "unset").env("PIP_CONFIG_FILE", "/dev/null")
+}

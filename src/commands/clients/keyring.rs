@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
+use crate::base::shell;
 use crate::commands::clients::client::SetupCall;
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
@@ -59,7 +60,7 @@ pub fn chosen(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
                 "{} cannot choose a profile: keyring uses the default one",
                 call.client.name
             ))
-            .hint(format!("make it the default: ycred use {}", chosen.argument)));
+            .hint(format!("make it the default: ycred use {}", shell::word(&chosen.argument))));
         }
     }
     Ok(chosen)
