@@ -252,6 +252,15 @@ pub fn a_remembered_failure() -> Scene {
     Scene::new(world, &["token", "-p", "prod"], "ycred refresh")
 }
 
+pub fn a_revoked_token() -> Scene {
+    let world = World::without_profile(Config::default());
+    world.profile("prod", "");
+    world.profile("staging", "");
+    let run = world.token(&["-p", "prod"]).run().succeeds();
+    world.revoke(run.stdout.trim());
+    Scene::new(world, &["status", "--verify", "-p", "prod"], "ycred refresh")
+}
+
 pub fn a_record_that_is_no_access_key() -> Scene {
     let world = World::new();
     let _ = world.ycred(&["aws"]).run().succeeds();

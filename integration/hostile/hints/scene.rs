@@ -82,7 +82,9 @@ impl Scene {
         let sandbox = (self.sandbox)(self.keep.as_ref());
         let failed = self.prepared(sandbox.ycred(&self.arguments)).run();
         let label = if failed.status.success() { "ycred: warning: " } else { "ycred: hint: " };
-        let printed = failed.lines_of_stderr(label).concat();
+        // A report has them on stdout.
+        let fixes = failed.stdout.lines().filter(|line| line.starts_with("fix "));
+        let printed: String = failed.lines_of_stderr(label).into_iter().chain(fixes).collect();
         // Where another profile than the default was chosen, the command names it.
         let chosen = self.arguments.iter().position(|argument| argument == "-p").map(|at| &self.arguments[at + 1]);
         let unnamed =

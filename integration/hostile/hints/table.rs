@@ -362,4 +362,6 @@ pub const ROWS: &[(&str, Row)] = &[
     ("icacls \"{}\" /inheritance:r /grant:r \"%USERNAME%:F\"", Reason(OTHER)),
     ("if you trust it, make it your own: {own}", Reason(OTHER)),
     ("takeown /f \"{}\"", Reason(OTHER)),
+    ("see why: git config --global --list", Reason(OTHER)),
+    ("to get another token, run `ycred refresh`", Run(cases::a_revoked_token)),
 ];

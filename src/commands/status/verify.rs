@@ -43,9 +43,11 @@ pub fn verify(profile: &Profile, options: &Options, session: &Session<'_>) -> Ve
         Err(error) if matches!(error.status, Some(403 | 404)) => {
             Ok("the cloud accepts the token, but the account may not look up its own name".into())
         }
-        Err(error) if error.status == Some(401) => Err(error
-            .context(format!("{profile}: the cloud rejects the token"))
-            .replace_hint("to get another token, run `ycred refresh`")),
+        Err(error) if error.status == Some(401) => Err(profile.name_in_hint(
+            error
+                .context(format!("{profile}: the cloud rejects the token"))
+                .replace_hint("to get another token, run `ycred refresh`"),
+        )),
         Err(error) => Err(error.context(profile)),
     }
 }
