@@ -364,4 +364,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("takeown /f \"{}\"", Reason(OTHER)),
     ("see why: git config --global --list", Reason(OTHER)),
     ("to get another token, run `ycred refresh`", Run(cases::a_revoked_token)),
+    ("for a profile that is used on another machine, pass --no-verify", Reason(FLAG)),
+    ("run `ycred init` again, or pass the answers: ycred init NAME --key-file FILE", Reason("needs a terminal whose input ends; `ycred init` is run for other hints")),
+    ("{hint}; {HOW}", Reason(PART)),
 ];
