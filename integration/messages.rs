@@ -163,7 +163,7 @@ const FIRST_CALLS: &[(&str, &[&str])] = &[
     ("a command of another program", &["get-token"]),
     ("no source", &["init"]),
     ("a key that is not there", &["init", "prod", "--key-file", "./nope.json"]),
-    ("a key that is none", &["init", "prod", "--key-file", "./garbage"]),
+    ("a file that is not a key", &["init", "prod", "--key-file", "./garbage"]),
     ("a key without its flag", &["init", "prod", "./garbage"]),
     ("a capital in the name", &["init", "Prod", "--key-file", "KEY"]),
     ("a name that is taken", &["init", "good", "--key-file", "KEY"]),

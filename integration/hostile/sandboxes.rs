@@ -225,7 +225,7 @@ fn hints_can_be_followed_on_a_read_only_mount() {
     let command = hint[hint.find("install -m").expect("a command")..].replace("COPY", &copy);
     prints_token(run_in_mount(&format!("{command} && exec {YCRED} token -p {copy}")));
     set_mode(&config.join("default.toml"), 0o600);
-    // Of a key that others can read, a read-only mount is no warning that anybody can act on without a copy.
+    // Of a key that others can read, nobody can change the mode on a read-only mount.
     set_mode(&config.join("key.json"), 0o644);
     let run = run_in_mount(&format!("exec {YCRED} token --no-cache")).succeeds();
     assert!(run.stderr.is_empty() || run.stderr.contains("its file system is read-only"), "{run}");

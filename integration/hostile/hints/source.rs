@@ -27,7 +27,7 @@ const FUNCTIONS: [&str; 11] = [
 
 /// Returns the hints of the program: the string literals that become one, sorted.
 ///
-/// `faults` gets the calls whose argument has no literal and is none of the names above.
+/// `faults` gets the calls whose argument has no literal and no name from the lists above.
 pub fn hints(faults: &mut Vec<String>) -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut hints = BTreeSet::new();
