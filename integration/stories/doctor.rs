@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use serde_json::Value;
 
+use crate::harness::machine::require_tracer;
 use crate::harness::{Call, Run, YCRED, require_client};
 use crate::stories::doctor::faults::report;
 use crate::stories::setup::{Machine, kubeconfig_with};
@@ -174,8 +175,11 @@ fn tree(machine: &Machine) -> BTreeMap<String, String> {
     for directory in ["home", "config", "bin", "cache", "state", "work", "tmp"] {
         for path in machine.world.sandbox.files(directory) {
             let metadata = fs::symlink_metadata(&path).expect("a file");
-            let content = fs::read(&path).unwrap_or_default();
-            let about = format!("{:o} {} {} {:?}", metadata.mode(), metadata.ino(), metadata.mtime_nsec(), content);
+            let content = match fs::read_link(&path) {
+                Ok(target) => target.display().to_string(),
+                Err(_) => String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned(),
+            };
+            let about = format!("{:o} {} {} {content:?}", metadata.mode(), metadata.ino(), metadata.mtime_nsec());
             tree.insert(path.display().to_string(), about);
         }
     }
@@ -190,7 +194,7 @@ fn nothing_is_changed_and_files_are_created_only_for_a_moment_in_directories_of_
     let before = tree(&machine);
     doctor(&machine, &["--strict"]).run().exits(0);
     assert_eq!(tree(&machine), before, "with a cached token");
-    if require_client("strace").is_none() {
+    if !require_tracer() {
         return;
     }
     let log = machine.path("runs/strace.log");
@@ -261,6 +265,15 @@ fn a_command_that_hangs_fails_alone_and_a_foreign_one_is_not_run() {
         let run = doctor(&machine, &[]).run().stderr_is_empty();
         run.clone().stdout_has(part).stdout_has(what).stdout_has("[ok]   token").stdout_has("docker");
     }
+    // The name alone does not make it ycred.
+    machine.setup(&["docker", "-p", "prod"]).run().succeeds();
+    fs::remove_file(machine.path("bin/docker-credential-ycred-prod")).expect("removed");
+    let script = format!("#!/bin/sh\ntouch {}\n", marker.display());
+    machine.world.sandbox.script("bin/docker-credential-ycred-prod", &script);
+    doctor(&machine, &["docker"])
+        .run()
+        .stdout_has("[warn] docker.helper")
+        .stdout_has("is not ycred, so it was not run");
     assert!(!marker.exists(), "a program that is not ycred was run");
 }
 
