@@ -2,6 +2,8 @@
 //!
 //! A test compares this table with `docs/requirements.md`. With `YCRED_WRITE_DOCS=1` it writes the page.
 
+mod platforms;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -247,6 +249,15 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The numbered requirements, for the table of platforms.
+fn rows() -> Vec<platforms::Row> {
+    let tests = |requirement: &Requirement| match requirement.proof {
+        Tests(names) => Some(names),
+        Reason(_) => None,
+    };
+    REQUIREMENTS.iter().map(|requirement| (requirement.id, tests(requirement))).collect()
+}
+
 /// Every Rust file of the project.
 fn sources() -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -286,6 +297,8 @@ fn every_requirement_names_existing_tests_or_a_reason() {
             Reason(why) => assert!(why.len() > 10, "{}", requirement.id),
         }
     }
+    let faults = platforms::faults(&rows(), &sources(), root());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert_eq!(REQUIREMENTS.len(), 84);
 }
 
@@ -314,6 +327,7 @@ fn the_page_of_requirements_is_this_table() {
         };
         let _ = writeln!(page, "| {id} | {text} | {proof} |");
     }
+    page.push_str(&platforms::section(&rows(), &sources(), root()));
     let path = root().join("docs/requirements.md");
     if std::env::var_os("YCRED_WRITE_DOCS").is_some() {
         std::fs::write(&path, &page).expect("written");
