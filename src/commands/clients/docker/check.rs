@@ -207,7 +207,7 @@ fn link(name: &str, ycred: &Path, session: &Session<'_>) -> String {
     let beside = ycred.parent().map(Path::to_owned).filter(|directory| directories.contains(directory));
     let writable = beside.into_iter().chain(directories).find(|directory| program::is_writable(directory));
     match writable {
-        Some(directory) => format!("ln -s {} {}", shell_path(ycred), shell_path(&directory.join(name))),
+        Some(directory) => format!("ln -sfn {} {}", shell_path(ycred), shell_path(&directory.join(name))),
         None => format!("link {name} to {} in a directory of PATH", ycred.display()),
     }
 }
