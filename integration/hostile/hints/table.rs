@@ -367,4 +367,5 @@ pub const ROWS: &[(&str, Row)] = &[
     ("for a profile that is used on another machine, pass --no-verify", Reason(FLAG)),
     ("run `ycred init` again, or pass the answers: ycred init NAME --key-file FILE", Reason("needs a terminal whose input ends; `ycred init` is run for other hints")),
     ("{hint}; {HOW}", Reason(PART)),
+    ("to fix it: {hint}", Reason(PART)),
 ];
