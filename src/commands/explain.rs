@@ -26,7 +26,7 @@ use crate::session::host::HostDecision;
 
 pub const COMMAND: Command = Command {
     examples: &[
-        Example { call: "ycred explain", about: "show each setting of the profile that serves, and its origin" },
+        Example { call: "ycred explain", about: "show each setting of the profile that ycred uses, and its origin" },
         Example { call: "ycred explain --host registry.example", about: "show whether a host gets the token, and why" },
     ],
     needs_places: false,

@@ -24,7 +24,7 @@ pub const COMMAND: Command = Command {
     examples: &[
         Example {
             call: "ycred status",
-            about: "show the account, the token and the clients of the profile that serves",
+            about: "show the account, the token and the clients of the profile that ycred uses",
         },
         Example { call: "ycred status --all", about: "show one line for each profile" },
         Example {

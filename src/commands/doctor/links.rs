@@ -11,7 +11,7 @@ use crate::system::{process, programs};
 
 pub const CHECK: Check = Check {
     id: "links",
-    about: "the names of ycred in PATH lead to this version",
+    about: "the links to ycred in PATH lead to this version",
     parts: &["path", "version", "dangling"],
     limit: Duration::from_secs(20),
     needs_network: false,

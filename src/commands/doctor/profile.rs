@@ -1,4 +1,4 @@
-//! `profile`: the profile that serves here, its settings, and the other profiles.
+//! `profile`: the profile that ycred uses here, its settings, and the other profiles.
 
 use crate::base::environment::YCRED_PROFILE;
 use crate::cloud::http::Http;
@@ -8,7 +8,7 @@ use crate::profile::{Profile, ProfileRef, SelectedBy, find};
 
 pub const CHECK: Check = Check {
     id: "profile",
-    about: "the profile that serves here, and who may change it; other profiles that are broken",
+    about: "the profile that ycred uses here, and who may change it; other profiles that are broken",
     parts: &["ca-file", "others"],
     limit: LOCAL_LIMIT,
     needs_network: false,

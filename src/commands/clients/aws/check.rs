@@ -20,7 +20,7 @@ use crate::session::Session;
 
 pub const CHECK: Check = Check {
     id: "aws",
-    about: "profiles of AWS that run ycred: the files, static keys in front of it, and its answer",
+    about: "profiles of AWS that run ycred: the files, static keys that AWS uses instead, and its answer",
     parts: &["config", "keys", "variable", "command", "profile", "answer"],
     limit: CLIENT_LIMIT,
     needs_network: false,
