@@ -381,8 +381,9 @@ impl Entry<'_> {
 
     /// Stores the result of `attempt`. Returns the record that is in the cache afterwards.
     ///
-    /// If another attempt was stored since `before` was read, this process is a late leader: its failure replaces
-    /// nothing, and its token replaces only a failure or a token that expires earlier. It never undoes a logout.
+    /// If another attempt was stored since `before` was read, this process is a late leader. Its token replaces only a
+    /// failure or a token that expires earlier. Its failure replaces only a failure that its own waiters do not accept.
+    /// It never undoes a logout.
     ///
     /// Stores nothing if the identity's files have changed since `files` was taken, or if the attempt took so long that a
     /// sweep may have removed the record of a logout.

@@ -26,7 +26,7 @@ pub struct Context<'a> {
     pub deadline: Deadline,
     /// When the call began, by the wall clock.
     pub began: Timestamp,
-    /// The maximum number of requests: one in the soft window, otherwise one plus the retries.
+    /// The maximum number of requests: one to renew a refreshable token, otherwise one plus the retries.
     pub attempts: u32,
     pub http: &'a Http,
     pub cache: &'a Cache,

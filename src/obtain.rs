@@ -25,7 +25,7 @@ use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
 use crate::disk::trust;
 
-/// The time limit of a renewal in the soft window: the caller waits for it although its token is still valid.
+/// The time limit of the renewal of a refreshable token: the caller waits for it although its token is still valid.
 const SOFT_RENEWAL: Duration = Duration::from_secs(5);
 /// The leader's share of the remaining time. The rest lets the waiters read its error before their own deadline.
 const LEADER_SHARE: f64 = 0.75;
@@ -64,7 +64,8 @@ pub trait Grant {
         self.inner().and_then(|inner| inner.presented_token())
     }
 
-    /// Returns the file that a fetch reads although the identity does not watch it, because another program renews it.
+    /// Returns a file that a fetch reads and that another program renews. It is not one of the identity's watched
+    /// files: new content does not make the cached token invalid.
     fn renewed_file(&self) -> Option<&Path> {
         self.inner().and_then(|inner| inner.renewed_file())
     }
@@ -123,7 +124,8 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     }
 }
 
-/// Returns the group of processes that share a lock for this grant, and the failures that are not the cloud's answers.
+/// Returns the group of processes that share a lock for this grant. They also share failures, except for the cloud's
+/// answers.
 pub fn sharing_group(grant: &dyn Grant, environment: &Environment) -> SharingGroup {
     Http::sharing_group_of(environment, environment.get(env::PATH).filter(|_| grant.runs_program()))
 }
@@ -230,7 +232,7 @@ impl<'a> Run<'a> {
         serve(token, self.cx)
     }
 
-    /// Renews a token in its soft window, if this process gets the lock and can store the result.
+    /// Renews a refreshable token, if this process gets the lock and can store the result.
     ///
     /// Otherwise returns the cached token immediately.
     fn renew(&self, cached: Credential) -> ObtainedToken {
@@ -429,8 +431,9 @@ impl<'a> Run<'a> {
             }
         } else if before
             .and_then(Record::credential)
-            // `issued` is when a process received the token. If it is equal too, both are one response, which a concurrent
-            // login has stored. If it differs, the cloud has returned the token in a second response.
+            // `issued` is when a process received the token. If `issued` is equal too, both tokens are from one
+            // response: a concurrent login has stored it. If it differs, the cloud has returned the token in a second
+            // response.
             .is_some_and(|old| old.secret == new.secret && old.issued != new.issued)
         {
             let what = format!(

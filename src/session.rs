@@ -72,6 +72,7 @@ impl Session<'_> {
         let profile = match (profile_ref, environment.get(env::YCRED_PROFILE)) {
             (ProfileRef::Unnamed, Some(text)) => {
                 let named = ProfileRef::NameOrPath { by: env::YCRED_PROFILE, text: text.to_owned() };
+                // `ycred exec` sets the variable, supplies a token, and removes variables that the profile may read.
                 Profile::load(&named, environment, self.places, now)?.or_supplied_token(environment, now)?
             }
             _ => Profile::load(profile_ref, environment, self.places, now)?,
@@ -220,7 +221,7 @@ impl Session<'_> {
         Ok(keys.slots.into_iter().map(|(_, key)| key).collect())
     }
 
-    /// Removes a token that a server rejected from the cache, so that the next call fetches a new one. Failures are
+    /// Removes from the cache a token that a server rejected, so that the next call fetches a new one. Failures are
     /// only logged: the client that reports the rejection does not read errors.
     pub fn reject_token(&self, profile: &Profile, options: &Options, token: &Secret) {
         // A login stores its last token outside the cache, and would return it again.

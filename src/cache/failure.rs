@@ -29,7 +29,7 @@ pub struct Requester {
     pub presented_token: Option<PresentedToken>,
     /// How long a fetch by this process could take.
     pub fetch_limit: Duration,
-    /// How long a renewal in the soft window by this process could take.
+    /// How long the renewal of a refreshable token by this process could take.
     pub renewal_limit: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! The processes that share a lock, and the failures that are not the cloud's answers.
+//! The processes that share a lock. They also share failures, except for the cloud's answers.
 
 use std::ffi::OsStr;
 

@@ -1,8 +1,8 @@
 //! Removes what is left of identities that are no longer used, and the files of killed processes.
 //!
 //! A lock file is removed only by a process that holds every lock of its identity, after the record. A process that has
-//! opened the file before then notices that its lock has lost its name ([`crate::disk::lock`]), and a process that is
-//! still at work keeps its record: a logout, for example, must outlast the fetches that began before it.
+//! opened the file before then notices that its lock has lost its name ([`crate::disk::lock`]). The record stays
+//! while a process holds one of its locks: a logout, for example, must outlast the fetches that began before it.
 #![expect(clippy::disallowed_methods, reason = "disk/store.rs and this file remove files that ycred owns")]
 
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ const FEW_FILES: usize = 500;
 /// The limits of one sweep, because a user waits for it.
 const MAX_REMOVED: usize = 64;
 const MAX_TIME: Duration = Duration::from_millis(20);
-/// How much of that time may be used to list names. The rest is for the next sweep.
+/// How much of that time may be used to list names. The next sweep lists the other names.
 const MAX_LIST_TIME: Duration = Duration::from_millis(8);
 /// Even a slow sweep makes progress.
 const MIN_LISTED: usize = 256;

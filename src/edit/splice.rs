@@ -124,7 +124,7 @@ impl File<'_> {
                 let is_block_map = node.style == Style::Block && matches!(node.value, NodeValue::Map(_));
                 match render::block(value, self.column(node.span.start), self.newline) {
                     Some(block) if is_block_map => block,
-                    // A block scalar's text has no marker that could be replaced with it.
+                    // A block scalar's span is without its `|` or `>`. Replacing the span would leave that behind.
                     _ if node.style == Style::Scalar && raw.contains('\n') => {
                         return Err(EditRefusal::Unsupported("a value over several lines is in the way"));
                     }

@@ -100,7 +100,7 @@ fn look_up(name: String, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error>
 
 /// Returns the addresses that `getent ahosts` prints within the limit. None if it does not exist or fails.
 fn getent(name: &str, limit: Duration) -> Vec<IpAddr> {
-    // It would be an option.
+    // getent would take such a name for a flag.
     if name.starts_with('-') {
         return Vec::new();
     }

@@ -112,7 +112,7 @@ fn select(files: &[Kubeconfig], call: &SetupCall<'_>) -> Result<Vec<Selected>> {
     }
 }
 
-/// Returns the names of the users that run yc, also in ways that are refused, or ycred.
+/// Returns the names of the users that run ycred or yc, including those that run yc in a way that setup refuses.
 fn candidates(files: &[Kubeconfig]) -> Vec<String> {
     let runs_yc = |name: &String| {
         let user = kubeconfig::named(files, "users", name).and_then(|(_, item)| item.member("user"));
@@ -320,6 +320,7 @@ fn shown(entry: &JournalEntry, text: &str) -> String {
     exec.map(|exec| dedent(&stanza::masked(text, exec))).unwrap_or_default()
 }
 
+/// Implements [`Client::by_form`]. It removes nothing from a kubeconfig: see [`without_journal`].
 fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     // A kubeconfig that cannot be read names no user.
     let Ok(files) = kubeconfig::read(call, session) else { return Ok(Report::default()) };

@@ -3,7 +3,7 @@
 //! A refresh token may be valid for one use only, and then the answer is the only copy of the next one. So a renewal runs
 //! in a process of its own, which no caller's deadline, signal or end can interrupt. Before it sends the refresh token, it
 //! stores that it does so. If no answer arrives, the state then says that the refresh token is in doubt, and ycred does
-//! not send it again as long as it has another token.
+//! not send it again while the last access token is valid.
 
 use std::ffi::OsString;
 use std::io;
@@ -194,6 +194,7 @@ impl LoginRenewal<'_> {
         if is_grant_refused(error) {
             // Without a lock, this could replace a newer state.
             if self.is_locked {
+                // It is set if the answer to an earlier request was lost.
                 let lost = next.sent_at.take();
                 next.over = Some(LoginEnd { at: self.cx.clock.now(), reason: error.reason(), lost });
             }
