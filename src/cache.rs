@@ -623,15 +623,18 @@ mod tests {
         };
         // Two leaders that began at the same time: neither has read the result of the other one.
         fixture.store_of(&of("a"), Err(Error::unavailable("proxy a is down")), None);
-        fixture.store_of(&of("b"), Err(Error::profile("certificate of b")), None);
+        fixture.store_of(&of("b"), Err(Error::profile("certificate of b").remote()), None);
         assert_eq!(reason("a").as_deref(), Some("proxy a is down (remembered, 0s ago)"));
         assert_eq!(reason("b").as_deref(), Some("certificate of b (remembered, 0s ago)"));
         assert_eq!(reason("c"), None);
         // The newest failure of a group replaces its older one, and many groups do not fill the record.
         let mut last = fixture.load();
         for number in 0..20 {
-            last =
-                Some(fixture.store_of(&of(&format!("{number}")), Err(Error::profile("x".repeat(1000))), last.as_ref()));
+            last = Some(fixture.store_of(
+                &of(&format!("{number}")),
+                Err(Error::profile("x".repeat(1000)).remote()),
+                last.as_ref(),
+            ));
         }
         last = Some(fixture.store_of(&of("19"), Err(Error::unavailable("again")), last.as_ref()));
         assert_eq!(reason("19").as_deref(), Some("again (remembered, 0s ago)"));

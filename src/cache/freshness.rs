@@ -387,7 +387,7 @@ pub(super) mod tests {
         let unavailable = |after: Option<u64>| Error::unavailable("down").retry_after(after.map(Duration::from_secs));
         for (error, lasts) in [
             (refused.clone(), 5 * SECOND),
-            (Error::profile("wrong"), 5 * SECOND),
+            (Error::profile("wrong").remote(), 5 * SECOND),
             (Error::internal("defect"), 5 * SECOND),
             (unavailable(None), 2 * SECOND),
             (unavailable(Some(0)), 2 * SECOND),
@@ -408,6 +408,8 @@ pub(super) mod tests {
                 "a usable one is returned"
             );
         }
+        let local = Error::profile("wrong");
+        assert_eq!(default_decision(&failed(None, &local, 0)), "fetch", "it may have been fixed since");
         assert_eq!(default_decision(&failed(None, &refused, MINUTE)), "refuse");
         assert_eq!(default_decision(&failed(None, &refused, MINUTE + 1)), "fetch", "a failure from the future");
     }
