@@ -255,7 +255,7 @@ fn a_command_that_hangs_fails_alone_and_a_foreign_one_is_not_run() {
     let machine = with_kubectl();
     let marker = machine.path("work/was-run");
     let foreign = machine.world.sandbox.script("work/plugin", &format!("#!/bin/sh\ntouch {}\n", marker.display()));
-    let hanging = machine.world.sandbox.script("work/ycred", "#!/bin/sh\nsleep 1000\n");
+    let hanging = machine.world.sandbox.script("work/ycred", "#!/bin/sh\n# ycred-program-marker\nsleep 1000\n");
     for (command, part, what) in [
         (&hanging, "[fail] kubectl.answer", "did not answer within 5s"),
         (&foreign, "[skip] kubectl", "no user of the kubeconfig runs ycred"),
@@ -272,8 +272,24 @@ fn a_command_that_hangs_fails_alone_and_a_foreign_one_is_not_run() {
     machine.world.sandbox.script("bin/docker-credential-ycred-prod", &script);
     doctor(&machine, &["docker"])
         .run()
-        .stdout_has("[warn] docker.helper")
+        .exits(1)
+        .stdout_has("[fail] docker.helper")
         .stdout_has("is not ycred, so it was not run");
+    let stranger = machine.world.sandbox.script("first/ycred", &script);
+    let path = format!("{}:{}", stranger.parent().expect("a directory").display(), machine.path("bin").display());
+    let user = ours(&machine, "").replace(&machine.command(), "ycred");
+    machine.write_kubeconfig(&kubeconfig_with(&user));
+    for arguments in [&["kubectl", "links"][..], &["kubectl", "links", "--offline"]] {
+        let run = doctor(&machine, arguments).env("PATH", &path).run().exits(1);
+        let run = run.stdout_has("[fail] kubectl.command").stdout_has("[warn] links.path");
+        assert!(!run.stdout.contains("[ok]   links"), "{run}");
+    }
+    // Another file than the running program, as another version is.
+    fs::create_dir(machine.path("copy")).expect("a directory");
+    fs::copy(YCRED, machine.path("copy/ycred")).expect("copied");
+    let user = ours(&machine, "").replace(&machine.command(), &machine.path("copy/ycred").display().to_string());
+    machine.write_kubeconfig(&kubeconfig_with(&user));
+    doctor(&machine, &["kubectl"]).run().exits(0).stdout_has("users that run ycred: u");
     assert!(!marker.exists(), "a program that is not ycred was run");
 }
 

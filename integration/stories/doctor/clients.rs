@@ -114,8 +114,21 @@ const KUBECTL: &[Fault] = &[
         needs: &[],
         seed: || {
             let seeded = kubectl("/bin/ycred", "/home/ycred");
-            let script = format!("#!/bin/sh\nexec {} \"$@\"\n", crate::harness::YCRED);
+            let script = format!("#!/bin/sh\n# ycred-program-marker\nexec {} \"$@\"\n", crate::harness::YCRED);
             seeded.machine.world.sandbox.file("home/ycred", script);
+            seeded
+        },
+        fix: Fix::Run,
+    },
+    Fault {
+        id: "kubectl.command",
+        state: "fail",
+        name: "another program with the name of ycred",
+        needs: &[],
+        seed: || {
+            let seeded = kubectl("/bin/ycred", "/home/ycred");
+            let script = "#!/bin/sh\necho run >was-run\n";
+            seeded.machine.world.sandbox.script("home/ycred", script);
             seeded
         },
         fix: Fix::Run,

@@ -316,9 +316,35 @@ const LOCAL: &[Fault] = &[
         needs: &[],
         seed: || {
             let machine = healthy();
-            machine.world.sandbox.script("old/ycred", "#!/bin/sh\necho ycred 0.0.1\n");
+            machine.world.sandbox.script("old/ycred", "#!/bin/sh\n# ycred-program-marker\necho ycred 0.0.1\n");
             symlink("../old/ycred", machine.path("bin/git-credential-ycred")).expect("a link");
             Seeded::of(machine)
+        },
+        fix: Fix::Run,
+    },
+    Fault {
+        id: "links.version",
+        state: "warn",
+        name: "a ycred that does not tell its version",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            machine.world.sandbox.script("old/ycred", "#!/bin/sh\n# ycred-program-marker\nexit 1\n");
+            symlink("../old/ycred", machine.path("bin/git-credential-ycred")).expect("a link");
+            Seeded::of(machine)
+        },
+        fix: Fix::Run,
+    },
+    Fault {
+        id: "links.path",
+        state: "warn",
+        name: "another program with the name of ycred, first in PATH",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            machine.world.sandbox.script("first/ycred", "#!/bin/sh\necho ycred 0.0.1\n");
+            let path = format!("{}:{}:/usr/bin:/bin", machine.path("first").display(), machine.path("bin").display());
+            Seeded::of(machine).with("PATH", path)
         },
         fix: Fix::Run,
     },

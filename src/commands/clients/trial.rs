@@ -2,9 +2,8 @@
 //!
 //! Only ycred itself is run. Of other programs, doctor looks at existence and mode.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -119,12 +118,37 @@ fn reported(stderr: &[u8]) -> Option<Error> {
     })
 }
 
-/// Returns true if a path leads to this program, or to another version of it.
+/// A string that each version of ycred contains, and a wrapper of it may contain. A name says nothing about a program.
+///
+/// `used` keeps it in the program.
+#[used]
+static MARKER: &str = "ycred-program-marker";
+
+/// Returns true if a path leads to this program, or to a program that contains [`MARKER`].
 pub fn is_ycred(path: &Path) -> bool {
-    let Ok(real) = fs::canonicalize(path) else { return false };
-    let name = real.file_stem().and_then(OsStr::to_str).unwrap_or_default();
-    let is_running = system::process::executable().is_some_and(|running| program::is_same(&real, &running));
-    program::is_program(&real) && (is_running || name == "ycred")
+    program::is_program(path) && (program::is_running(path) || contains_marker(path).unwrap_or(false))
+}
+
+/// The bytes of a program that are searched at once.
+const CHUNK: usize = 1 << 20;
+
+/// The chunks of a program that are searched. Programs of ycred are smaller.
+const CHUNKS_MAX: usize = 256;
+
+fn contains_marker(path: &Path) -> io::Result<bool> {
+    let mut file = system::files::open_for_reading(path)?;
+    let mut chunk = Vec::new();
+    for _ in 0..CHUNKS_MAX {
+        // The marker may begin in one chunk and end in the next.
+        chunk.drain(..chunk.len().saturating_sub(MARKER.len()));
+        if (&mut file).take(CHUNK as u64).read_to_end(&mut chunk)? == 0 {
+            return Ok(false);
+        }
+        if String::from_utf8_lossy(&chunk).contains(MARKER) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Asks a ycred for its version.

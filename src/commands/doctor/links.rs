@@ -1,7 +1,7 @@
 //! `links`: the names by which clients run ycred lead to this version.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::commands::check::{Check, Examination, Finding, shell_path};
@@ -37,7 +37,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
     let mut names: Vec<String> = examination.links.iter().map(|name| (*name).to_owned()).collect();
     names.push("ycred".to_owned());
     names.extend(suffixed(&examination.links, session));
-    let (mut same, mut versions) = (0, Vec::new());
+    let (mut same, mut of_same_version, mut seen) = (0, 0, Vec::new());
     for name in names {
         let Some(path) = first(&name, session) else { continue };
         if !path.exists() {
@@ -53,26 +53,55 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
             same += 1;
             continue;
         }
-        // Another program may have this name: `keyring` is one of the links.
-        if !trial::is_ycred(&path) || versions.contains(&real) {
+        if seen.contains(&real) {
             continue;
         }
-        if let Some(version) = trial::version(&real, session).filter(|version| version != env!("CARGO_PKG_VERSION")) {
-            let this = env!("CARGO_PKG_VERSION");
-            let fix = format!("ln -sfn {} {}", shell_path(&running), shell_path(&path));
-            findings.push(
-                Finding::warn(format!("{} is ycred {version}, and this is {this}", path.display()))
-                    .part("version")
-                    .fix(fix),
-            );
+        if trial::is_ycred(&path) {
+            match version(&path, &running, examination, session) {
+                Some(finding) => findings.push(finding),
+                None => of_same_version += 1,
+            }
+        } else if name.contains("ycred") && program::is_program(&path) {
+            findings.push(stranger(&name, &path, &running));
         }
-        versions.push(real);
+        // Another program may have the name of a link that has not ycred's name, such as `keyring`.
+        seen.push(real);
     }
     if findings.is_empty() {
-        let names = if same == 1 { "1 name in PATH leads" } else { "all names in PATH lead" };
-        findings.push(Finding::ok(format!("{names} to this version")));
+        findings.push(match (same, of_same_version) {
+            (_, others) if others > 0 && examination.is_offline => {
+                Finding::ok("the names in PATH lead to ycred; their versions were not compared")
+            }
+            (0, 0) => Finding::skip("no name in PATH leads to this program"),
+            (1, 0) => Finding::ok("1 name in PATH leads to this version"),
+            _ => Finding::ok("all names in PATH lead to this version"),
+        });
     }
     findings
+}
+
+/// Compares the version of another ycred with this one. Returns `None` if they are the same.
+fn version(path: &Path, running: &Path, examination: &Examination, session: &Session<'_>) -> Option<Finding> {
+    if examination.is_offline {
+        return None;
+    }
+    let this = env!("CARGO_PKG_VERSION");
+    let what = match trial::version(path, session) {
+        Some(version) if version == this => return None,
+        Some(version) => format!("{} is ycred {version}, and this is {this}", path.display()),
+        None => format!("{} is a ycred that does not tell its version, and this is {this}", path.display()),
+    };
+    Some(Finding::warn(what).part("version").fix(format!("ln -sfn {} {}", shell_path(running), shell_path(path))))
+}
+
+/// Reports another program under a name of ycred. Nobody but the user can say whether it may go.
+fn stranger(name: &str, path: &Path, running: &Path) -> Finding {
+    let finding = Finding::warn(format!("the first {name} in PATH is not ycred: {}", path.display())).part("path");
+    let own = running.parent().filter(|directory| program::is_same(&directory.join(name), running));
+    finding.fix(match own {
+        Some(directory) => format!("export PATH={}:\"$PATH\"", shell_path(directory)),
+        None => format!("see what it is: ls -l {}", shell_path(path)),
+    })
 }
 
 /// Returns the first entry of PATH with a name, also a link that leads nowhere.

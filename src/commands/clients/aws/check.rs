@@ -151,7 +151,7 @@ fn call(name: &str, process: &str, examination: &Examination, session: &Session<
     };
     if !trial::is_ycred(&path) {
         let what = format!("[{name}]: {} is not ycred, so it was not run", path.display());
-        return Some(Finding::warn(what).part("command").fix(setup));
+        return Some(Finding::fail(what).part("command").fix(setup));
     }
     if let Err(finding) = trial::profile(named.as_deref(), session) {
         return Some(Finding { what: format!("[{name}]: {}", finding.what), ..finding.part("profile") });

@@ -161,7 +161,7 @@ impl Entry<'_> {
         if !trial::is_ycred(&program) {
             let what = format!("{}: {} is not ycred, so it was not run", self.host, program.display());
             let fix = format!("see what it is: ls -l {}", shell_path(&program));
-            return Some(Finding::warn(what).part("helper").fix(fix));
+            return Some(Finding::fail(what).part("helper").fix(fix));
         }
         let profile = match trial::profile(named, session) {
             Ok(profile) => profile,

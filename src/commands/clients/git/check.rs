@@ -124,7 +124,7 @@ impl Server<'_> {
         };
         if !trial::is_ycred(&path) {
             let what = format!("{host}: {} is not ycred, so it was not run", path.display());
-            return Some(Finding::warn(what).part("helper").fix(self.setup()));
+            return Some(Finding::fail(what).part("helper").fix(self.setup()));
         }
         let named = profile_in(self.command);
         let profile = match trial::profile(named.as_deref(), session) {

@@ -67,7 +67,7 @@ fn call(method: &str, examination: &Examination, session: &Session<'_>) -> Findi
     };
     if !trial::is_ycred(&path) {
         let what = format!("{GOAUTH}: {} is not ycred, so it was not run", path.display());
-        return Finding::warn(what).part("command").fix(setup);
+        return Finding::fail(what).part("command").fix(setup);
     }
     if let Err(finding) = trial::profile(named.as_deref(), session) {
         return finding.part("profile");

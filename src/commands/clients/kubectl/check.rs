@@ -184,7 +184,7 @@ impl User<'_> {
         }
         if !trial::is_ycred(&path) {
             let what = format!("{}: {} is not ycred, so it was not run", self.label(), path.display());
-            findings.push(named(Finding::warn(what).part("command").fix(self.setup(session, ""))));
+            findings.push(named(Finding::fail(what).part("command").fix(self.setup(session, ""))));
             return findings;
         }
         if let Err(finding) = trial::profile(self.profile, session) {

@@ -125,7 +125,7 @@ fn helper(block: &Block, plugins: &[PathBuf], examination: &Examination, session
     };
     if !trial::is_ycred(&path) {
         let what = format!("{} is not ycred, so it was not run", path.display());
-        return Finding::warn(what).part("helper").fix(format!("see what it is: ls -l {}", shell_path(&path)));
+        return Finding::fail(what).part("helper").fix(format!("see what it is: ls -l {}", shell_path(&path)));
     }
     let profile = match trial::profile(block.profile(), session) {
         Ok(profile) => profile,
