@@ -1,6 +1,6 @@
 //! Removes what is left of identities that are no longer used, and the files of killed processes.
 //!
-//! A lock file is removed only by a process that holds every lock of its identity, after the record. A process that has
+//! A lock file is removed after its record, and only by a process that holds every lock of the identity. A process that has
 //! opened the file before then notices that its lock has lost its name ([`crate::disk::lock`]). The record stays
 //! while a process holds one of its locks: a logout, for example, must outlast the fetches that began before it.
 #![expect(clippy::disallowed_methods, reason = "disk/store.rs and this file remove files that ycred owns")]
@@ -332,11 +332,11 @@ mod tests {
             FixedClock::at(store::modified(&metadata).shifted(age))
         };
         let records = || left(dir.path()).len() - 1;
-        // A record counts as an hour old, whatever the clock of the file system says.
         sweep(dir.path(), &clock(), is_dead);
         write(1);
         sweep(dir.path(), &tag(HOUR - 1), is_dead);
         assert_eq!(records(), 1, "finished less than an hour ago");
+        // A second more, so that the record counts as old even if the clock of the file system is coarse.
         sweep(dir.path(), &tag(HOUR + 1000), is_dead);
         assert_eq!(records(), 0);
         write(3 * MAX_REMOVED);

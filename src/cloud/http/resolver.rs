@@ -87,7 +87,8 @@ fn look_up(name: String, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error>
         let name = name.clone();
         move || drop(sender.send(resolve(&name)))
     });
-    // The limit of processes is reached, or the system refuses threads. Without one, the system's own limit holds.
+    // The limit of processes is reached, or the system refuses threads. Without a thread, the lookup takes as long as the C
+    // library's own time-out allows.
     if started.is_err() {
         return Ok(resolve(&name)?);
     }

@@ -114,13 +114,13 @@ fn select(files: &[Kubeconfig], call: &SetupCall<'_>) -> Result<Vec<Selected>> {
 
 /// Returns the names of the users that run ycred or yc, including those that run yc in a way that setup refuses.
 fn candidates(files: &[Kubeconfig]) -> Vec<String> {
-    let runs_yc = |name: &String| {
+    let runs_yc_or_ycred = |name: &String| {
         let user = kubeconfig::named(files, "users", name).and_then(|(_, item)| item.member("user"));
         user.is_some_and(|user| {
             !matches!(stanza::method(user), Ok(Method::Other(_) | Method::Static(_) | Method::Nothing))
         })
     };
-    kubeconfig::users(files).into_iter().map(|(name, _)| name).filter(runs_yc).collect()
+    kubeconfig::users(files).into_iter().map(|(name, _)| name).filter(runs_yc_or_ycred).collect()
 }
 
 fn path_of(user: &str) -> Vec<Step> {
@@ -217,7 +217,7 @@ fn decide(
     };
     let method = match stanza::method(entry) {
         Ok(method) => method,
-        // With a profile and `--force`, the user decides.
+        // With `--profile` and `--force`, the person who runs setup has decided.
         Err(_) if is_forced && by_flag.is_some() => return Ok(("yc".to_owned(), load(by_flag)?, false)),
         Err(error) => return Err(error),
     };

@@ -232,7 +232,7 @@ fn token_line(token: &TokenFacts, now: Timestamp) -> String {
     let (left, expires) = (human(token.left), token.expires);
     let assumed = if token.is_assumed { ", a guess, because the source gives no expiry" } else { "" };
     let until = format!("{left} left (until {expires}{assumed})");
-    let renewal = token.renewal_at.map(|at| format!(", renewed from {at}")).unwrap_or_default();
+    let renewal = token.renewal_at.map(|at| format!(", due for renewal at {at}")).unwrap_or_default();
     let supplied = match token.place {
         TokenPlace::Variable(variable) => format!(", supplied by `ycred exec` in {variable}"),
         TokenPlace::Record | TokenPlace::Login => String::new(),
