@@ -260,6 +260,13 @@ impl Call {
         self
     }
 
+    /// Makes another program run this one.
+    pub fn under(mut self, program: impl Into<OsString>, arguments: &[&str]) -> Call {
+        let inner = std::mem::replace(&mut self.program, program.into());
+        self.arguments.splice(0..0, arguments.iter().map(OsString::from).chain([inner]));
+        self
+    }
+
     /// Sets the working directory.
     pub fn within(mut self, directory: impl Into<PathBuf>) -> Call {
         self.directory = directory.into();

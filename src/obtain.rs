@@ -15,7 +15,7 @@ use crate::base::identity::Identity;
 use crate::base::token::{Credential, SkewAge};
 use crate::cache::Entry;
 use crate::cache::attempt::Attempt;
-use crate::cache::failure::{PresentedToken, Requester};
+use crate::cache::failure::{PresentedToken, Requester, VisibleNetwork};
 use crate::cache::freshness::{Decision, RenewalRules, TokenWithWarnings};
 use crate::cache::record::Record;
 use crate::cache::sharing_group::SharingGroup;
@@ -132,11 +132,13 @@ pub fn sharing_group(grant: &dyn Grant, environment: &Environment) -> SharingGro
 
 /// Describes a process with this environment that has this much time left.
 pub fn requester(grant: &dyn Grant, environment: &Environment, left: Duration) -> Requester {
-    requester_with(sharing_group(grant, environment), grant.presented_token(), left)
-}
-
-fn requester_with(group: SharingGroup, presented_token: Option<PresentedToken>, left: Duration) -> Requester {
-    Requester { group, presented_token, fetch_limit: left.mul_f64(LEADER_SHARE), renewal_limit: left.min(SOFT_RENEWAL) }
+    Requester {
+        group: sharing_group(grant, environment),
+        network: VisibleNetwork::of_this_process(),
+        presented_token: grant.presented_token(),
+        fetch_limit: left.mul_f64(LEADER_SHARE),
+        renewal_limit: left.min(SOFT_RENEWAL),
+    }
 }
 
 fn check_profile_directories(cx: &Context<'_>) -> Result<()> {
@@ -188,15 +190,17 @@ struct Run<'a> {
     entry: Entry<'a>,
     /// When the call began. Failures that were stored later are those of the attempts that it waited for.
     arrived: Timestamp,
-    // A hit needs neither of these.
+    // A hit needs none of these.
     group: OnceCell<SharingGroup>,
+    network: OnceCell<VisibleNetwork>,
     presented_token: OnceCell<Option<PresentedToken>>,
 }
 
 impl<'a> Run<'a> {
     fn new(grant: &'a dyn Grant, cx: &'a Context<'a>, rules: RenewalRules) -> Self {
         let (entry, arrived) = (cx.cache.entry(grant.identity()), cx.clock.now());
-        Self { grant, cx, rules, entry, arrived, group: OnceCell::new(), presented_token: OnceCell::new() }
+        let (group, network, presented_token) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { grant, cx, rules, entry, arrived, group, network, presented_token }
     }
 
     fn group(&self) -> &SharingGroup {
@@ -205,8 +209,14 @@ impl<'a> Run<'a> {
 
     /// Describes this process as it is now: its time becomes less.
     fn requester(&self) -> Requester {
-        let presented_token = self.presented_token.get_or_init(|| self.grant.presented_token()).clone();
-        requester_with(self.group().clone(), presented_token, self.cx.deadline.left(self.cx.clock))
+        let left = self.cx.deadline.left(self.cx.clock);
+        Requester {
+            group: self.group().clone(),
+            network: self.network.get_or_init(VisibleNetwork::of_this_process).clone(),
+            presented_token: self.presented_token.get_or_init(|| self.grant.presented_token()).clone(),
+            fetch_limit: left.mul_f64(LEADER_SHARE),
+            renewal_limit: left.min(SOFT_RENEWAL),
+        }
     }
 
     fn decide(&self, record: Option<&Record>) -> Decision {

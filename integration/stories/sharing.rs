@@ -8,7 +8,7 @@ use crate::emulator::faults::Fault;
 use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, Tls};
 use crate::expect::{fails_with, prints_token, prints_token_with_warning, token_on_stdout};
 use crate::harness::waiting::{HOUR, started};
-use crate::harness::{Call, Run, run_all};
+use crate::harness::{Call, Run, require_client, run_all, skip};
 use crate::sources::workload::{SUBJECT, VARIABLE, Workload};
 use crate::stories::tunnel::Tunnel;
 use crate::world::World;
@@ -119,17 +119,36 @@ fn subject_token() -> Pair {
     Pair::new(workload.world, unlucky, "expired", move |call| call.env("MY_ID_TOKEN", &valid))
 }
 
-/// A difference between two callers, and an example.
-type Row = (&'static str, fn() -> Pair);
+/// The unlucky one is in a sandbox without a network. `None` if this user cannot make one.
+fn network() -> Option<Pair> {
+    let unshare = require_client("unshare")?;
+    let world = World::new();
+    // Root needs no user namespace, and nobody else may go without one.
+    let works = |option: &str| world.sandbox.call(&unshare, [option, "true"]).run().status.success();
+    let Some(option) = ["-n", "-cn"].into_iter().find(|option| works(option)) else {
+        skip("this user cannot create a network namespace");
+        return None;
+    };
+    let unlucky = move |call: Call| call.under(&unshare, &[option]);
+    Some(Pair::new(world, unlucky, "127.0.0.1", |call| call))
+}
 
-const PAIRS: [Row; 6] = [
-    ("deadline", deadline),
-    ("PATH", path),
-    ("command-env", command_env),
-    ("proxy", proxy),
-    ("certificates", certificates),
-    ("subject token", subject_token),
-];
+/// A difference between two callers, and an example.
+type Row = (&'static str, fn() -> Option<Pair>);
+
+/// The differences between two callers, each with an example.
+fn pairs() -> impl Iterator<Item = (&'static str, Pair)> {
+    const PAIRS: [Row; 7] = [
+        ("deadline", || Some(deadline())),
+        ("PATH", || Some(path())),
+        ("command-env", || Some(command_env())),
+        ("proxy", || Some(proxy())),
+        ("certificates", || Some(certificates())),
+        ("subject token", || Some(subject_token())),
+        ("network", network),
+    ];
+    PAIRS.into_iter().filter_map(|(name, pair)| Some((name, pair()?)))
+}
 
 #[track_caller]
 fn fails_alone(pair: &Pair, name: &str) {
@@ -139,8 +158,7 @@ fn fails_alone(pair: &Pair, name: &str) {
 
 #[test]
 fn with_an_empty_cache_a_failure_does_not_reach_a_caller_that_would_succeed() {
-    for (name, pair) in PAIRS {
-        let pair = pair();
+    for (name, pair) in pairs() {
         fails_alone(&pair, name);
         let token = prints_token(pair.lucky().run());
         // And from then on, every caller is served from the cache.
@@ -154,8 +172,7 @@ fn with_an_empty_cache_a_failure_does_not_reach_a_caller_that_would_succeed() {
 
 #[test]
 fn with_an_empty_cache_callers_at_the_same_time_get_what_they_would_get_alone() {
-    for (name, pair) in PAIRS {
-        let pair = pair();
+    for (name, pair) in pairs() {
         let calls = (0..10).map(|number| if number % 2 == 0 { pair.unlucky() } else { pair.lucky() });
         let runs: Vec<Run> = run_all(calls.map(|call| call.limit(4 * Duration::from_secs(60))));
         let mut tokens = Vec::new();
@@ -176,8 +193,7 @@ fn with_an_empty_cache_callers_at_the_same_time_get_what_they_would_get_alone() 
 
 #[test]
 fn a_failed_renewal_does_not_keep_another_caller_from_renewing() {
-    for (name, pair) in PAIRS {
-        let pair = pair();
+    for (name, pair) in pairs() {
         let old = prints_token(pair.lucky().run());
         // `path` has tokens of unknown expiry, which are due after `max-age`.
         pair.world.edit(|record| {

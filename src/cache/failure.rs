@@ -5,8 +5,8 @@
 //! * A *limit*: a server asks to come back later. It counts for every process of the same [`SharingGroup`], because the cloud
 //!   may limit requests by their network address.
 //! * A *local* failure: the process's own proxy, certificates or network, or a program that it ran. It counts for the same
-//!   group and the same subject token. A time-out also depends on the time that the attempt had: it counts only for a
-//!   process that would not have much more.
+//!   group, the same subject token and the same [`VisibleNetwork`]. A time-out also depends on the time that the attempt
+//!   had: it counts only for a process that would not have much more.
 
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::{Timestamp, millis};
 use crate::base::error::{Error, Kind};
+use crate::base::identity::{hex, value_digest};
 use crate::cache::sharing_group::SharingGroup;
+use crate::system::machine;
 
 /// How long a failure is remembered: a rejection, then the bounds for an outage.
 const REMEMBER_REFUSED: Duration = Duration::from_secs(5);
@@ -25,12 +27,33 @@ const REMEMBER_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requester {
     pub group: SharingGroup,
+    pub network: VisibleNetwork,
     /// The subject token that this process would present to the cloud, if other processes may present another one.
     pub presented_token: Option<PresentedToken>,
     /// How long a fetch by this process could take.
     pub fetch_limit: Duration,
     /// How long the renewal of a refreshable token by this process could take.
     pub renewal_limit: Duration,
+}
+
+/// The network that a process sees: a digest of its name, empty where the system does not tell it.
+///
+/// A sandbox without a network shares the cache with the programs outside. It is not a part of the [`SharingGroup`]: many
+/// containers, each with a network of its own, still make one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct VisibleNetwork(String);
+
+impl VisibleNetwork {
+    /// Returns the network of this process. Makes a system call, which a hit does not need.
+    pub fn of_this_process() -> Self {
+        Self(machine::network().map_or_else(String::new, |name| hex(&value_digest(name.as_bytes())[..8])))
+    }
+
+    #[cfg(test)]
+    pub fn of_digest(digest: &str) -> Self {
+        Self(digest.into())
+    }
 }
 
 /// A subject token (of `workload`) that a process would present to the cloud. One identity has many of them over time.
@@ -72,6 +95,9 @@ pub(super) struct StoredFailure {
     /// The group of the process that failed. Records of older versions have none, and their failures count for no process.
     #[serde(rename = "way", default, skip_serializing_if = "Option::is_none")]
     pub(super) group: Option<SharingGroup>,
+    /// The network of the process that failed. Records of older versions have none: their failures count for every network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) network: Option<VisibleNetwork>,
     /// The digest of the subject token that was presented, if the failure may be due to it.
     #[serde(rename = "shown", default, skip_serializing_if = "Option::is_none")]
     pub(super) presented_token: Option<String>,
@@ -113,6 +139,7 @@ impl StoredFailure {
                 _ => None,
             },
             group: Some(requester.group.clone()),
+            network: Some(requester.network.clone()),
             presented_token: (requester.presented_token.as_ref())
                 .filter(|token| may_be_due_to(token, error))
                 .map(|token| token.digest.clone()),
@@ -135,9 +162,16 @@ impl StoredFailure {
         }
     }
 
-    /// Returns true if a process of the same group with the same subject token has stored this failure.
+    /// Returns true if a process of the same group and network with the same subject token has stored this failure.
     pub(super) fn is_of(&self, requester: &Requester) -> bool {
-        self.group.as_ref() == Some(&requester.group) && self.is_about_token_of(requester)
+        self.group.as_ref() == Some(&requester.group)
+            && self.is_of_network_of(requester)
+            && self.is_about_token_of(requester)
+    }
+
+    /// Returns true unless the process that failed sees another network than this one.
+    fn is_of_network_of(&self, requester: &Requester) -> bool {
+        self.network.as_ref().is_none_or(|network| *network == requester.network)
     }
 
     /// Returns true unless the failure may be due to another subject token than the one that this process would present.
@@ -158,7 +192,10 @@ impl StoredFailure {
             Some(FailureOrigin::Answer) => is_same_token,
             Some(FailureOrigin::Limit) => is_same_group,
             None | Some(FailureOrigin::Unknown) => {
-                is_same_group && is_same_token && (!self.timed_out || self.time_limit.is_some_and(is_long_enough))
+                is_same_group
+                    && is_same_token
+                    && self.is_of_network_of(requester)
+                    && (!self.timed_out || self.time_limit.is_some_and(is_long_enough))
             }
         }
     }
@@ -256,6 +293,24 @@ mod tests {
         assert_eq!(counts(&answered(Error::unavailable("maintenance"), 503)), by_group);
         let later = Error::unavailable("later").retry_after(Some(SECOND));
         assert_eq!(counts(&answered(later, 500)), by_group);
+    }
+
+    #[test]
+    fn a_local_failure_counts_for_the_same_network_only_and_does_not_replace_one_of_another() {
+        let here = |network: &str| Requester { network: VisibleNetwork::of_digest(network), ..requester("a", None) };
+        let counts = |error: &Error| {
+            let failure = StoredFailure::new(error, NOW, &here("x"), 10 * SECOND);
+            assert!(failure.is_of(&here("x")) && !failure.is_of(&here("y")));
+            ["x", "y", ""].map(|network| failure.counts_for(&here(network), 5 * SECOND))
+        };
+        assert_eq!(counts(&Error::unavailable("no route to the host")), [true, false, false]);
+        assert_eq!(counts(&Error::unavailable("no response").timed_out()), [true, false, false]);
+        assert_eq!(counts(&answered(Error::refused("no"), 403)), [true; 3]);
+        assert_eq!(counts(&answered(Error::unavailable("slow down"), 429)), [true; 3]);
+        // A record of an older version says nothing about the network.
+        let old = r#"{"kind":4,"message":"no route","hint":null,"at":1,"until":2000,"way":"a"}"#;
+        let failure: StoredFailure = serde_json::from_str(old).expect("readable");
+        assert!(failure.counts_for(&here("x"), SECOND) && failure.counts_for(&here(""), SECOND));
     }
 
     #[test]

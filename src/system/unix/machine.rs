@@ -16,16 +16,29 @@ pub fn identity() -> Option<Vec<(&'static str, String)>> {
     let file = std::fs::File::open("/proc/sys/kernel/random/boot_id");
     let length = file.and_then(|mut file| file.read(&mut boot)).ok()?;
     let boot = std::str::from_utf8(&boot[..length]).ok()?.trim();
-    let network = std::fs::read_link("/proc/self/ns/net").ok()?;
+    let network = network()?;
     // SAFETY: utsname is plain data, and uname fills it with NUL-terminated strings.
     let host = unsafe {
         let mut names: libc::utsname = std::mem::zeroed();
         (libc::uname(&raw mut names) == 0).then(|| CStr::from_ptr(names.nodename.as_ptr()).to_owned())
     }?;
     let host = host.to_str().ok()?;
-    let values = [("boot-id", boot), ("network-namespace", network.to_str()?), ("host-name", host)]
+    let values = [("boot-id", boot), ("network-namespace", network.as_str()), ("host-name", host)]
         .map(|(name, value)| (name, value.to_owned()));
     values.iter().all(|(_, value)| !value.is_empty()).then(|| values.into())
+}
+
+/// Returns the name of the network that this process sees: processes of one machine may see different ones. `None` if it
+/// cannot be read.
+#[cfg(target_os = "linux")]
+pub fn network() -> Option<String> {
+    std::fs::read_link("/proc/self/ns/net").ok()?.into_os_string().into_string().ok()
+}
+
+/// Returns the name of the network that this process sees. `None`: all processes see the same one.
+#[cfg(not(target_os = "linux"))]
+pub const fn network() -> Option<String> {
+    None
 }
 
 /// Returns what distinguishes this machine from another one that shares the same home directory, as pairs of name and
@@ -69,5 +82,6 @@ mod tests {
         let first = identity().expect("a machine with an identity");
         assert!(first.iter().all(|(name, value)| !name.is_empty() && !value.is_empty()), "{first:?}");
         assert_eq!(identity(), Some(first));
+        assert_eq!(network().is_some(), cfg!(target_os = "linux"));
     }
 }
