@@ -131,7 +131,7 @@ impl Cache {
                     let record = content.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
                     deleted.tokens += usize::from(record.is_some_and(|record| record.token.is_some()));
                 }
-                Removal::Kept => deleted.busy.push(self.slot(name)),
+                Removal::Locked | Removal::Kept => deleted.busy.push(self.slot(name)),
             }
         }
         Ok(deleted)

@@ -86,7 +86,7 @@ pub fn sweep(directory: &Path, clock: &dyn Clock, is_dead: impl Fn(&[u8], i64) -
     let mut identities: Vec<_> = identities(files).into_iter().collect();
     let middle = random::below(identities.len().max(1));
     identities.rotate_left(middle);
-    let mut has_examined_all = true;
+    let (mut has_examined_all, mut is_any_locked) = (true, false);
     for (examined, (record, mut locks)) in identities.into_iter().enumerate() {
         if removed >= MAX_REMOVED || (examined >= MIN_EXAMINED && is_late(MAX_TIME)) {
             has_examined_all = false;
@@ -98,9 +98,13 @@ pub fn sweep(directory: &Path, clock: &dyn Clock, is_dead: impl Fn(&[u8], i64) -
             locks.sort();
             locks.dedup();
         }
-        removed += usize::from(remove_dead(directory, &record, &locks, now, &is_dead));
+        match remove_dead(directory, &record, &locks, now, &is_dead) {
+            Some(Removal::Removed(_)) => removed += 1,
+            Some(Removal::Locked) => is_any_locked = true,
+            Some(Removal::Kept) | None => {}
+        }
     }
-    let is_finished = is_small && has_examined_all && removed < MAX_REMOVED;
+    let is_finished = is_small && has_examined_all && !is_any_locked && removed < MAX_REMOVED;
     if !is_finished {
         let position = next.map_or_else(String::new, |next| format!("{POSITION}{next}\n"));
         let _ = store::replace(&tag, format!("{CACHE_TAG_TEXT}{position}{UNFINISHED}").as_bytes(), false);
@@ -150,25 +154,25 @@ pub fn identities(names: Vec<String>) -> Identities {
     identities
 }
 
-/// Removes an identity if it is dead and no process is using it. Returns true if it was removed.
+/// Removes an identity if it is dead and no process is using it. `None` if it is not dead or cannot be removed.
 fn remove_dead(
     directory: &Path,
     record: &str,
     locks: &[String],
     now: Timestamp,
     is_dead: &impl Fn(&[u8], i64) -> bool,
-) -> bool {
+) -> Option<Removal> {
     let path = directory.join(format!("{record}{RECORD}"));
     let age = |path: &Path| fs::symlink_metadata(path).ok().map(|metadata| age_of(&metadata, now));
     let is_old = |age: i64| age > millis(DEAD_AGE);
     let has_record = match age(&path) {
         // One stat for each identity in use.
-        Some(age) if !is_old(age) => return false,
+        Some(age) if !is_old(age) => return None,
         Some(_) => true,
         None => false,
     };
     if !has_record && !locks.iter().all(|lock| age(&directory.join(lock)).is_none_or(is_old)) {
-        return false;
+        return None;
     }
     let is_dead = |content: Option<&[u8]>| match content {
         None => true,
@@ -176,18 +180,20 @@ fn remove_dead(
     };
     // Before any lock is taken, so that a valid identity costs no more.
     match store::read(&path) {
-        Ok(FileState::Content(content)) if !is_dead(Some(&content)) => return false,
-        Ok(FileState::Foreign) | Err(_) => return false,
+        Ok(FileState::Content(content)) if !is_dead(Some(&content)) => return None,
+        Ok(FileState::Foreign) | Err(_) => return None,
         Ok(FileState::Content(_) | FileState::Nothing) => {}
     }
-    matches!(remove(directory, record, locks, false, is_dead), Ok(Removal::Removed(_)))
+    remove(directory, record, locks, false, is_dead).ok()
 }
 
 /// The result of [`remove`].
 pub enum Removal {
     /// The content of the removed record, if there was one.
     Removed(Option<Zeroizing<Vec<u8>>>),
-    /// A process is using the identity, or `may_remove` was false.
+    /// A process is using the identity or the directory, or locking does not work here.
+    Locked,
+    /// `may_remove` was false, or the record is a foreign object.
     Kept,
 }
 
@@ -210,7 +216,7 @@ pub fn remove(
         match try_lock_existing(&directory.join(name)) {
             Lock::Held(guard) => held.push((name, guard)),
             Lock::Impossible(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Lock::Busy | Lock::Impossible(_) => return Ok(Removal::Kept),
+            Lock::Busy | Lock::Impossible(_) => return Ok(Removal::Locked),
         }
     }
     // A process that was not there when the names were listed may be replacing the record.
@@ -218,7 +224,7 @@ pub fn remove(
         true => None,
         false => match try_lock_directory(directory) {
             Lock::Held(guard) => Some(guard),
-            Lock::Busy | Lock::Impossible(_) => return Ok(Removal::Kept),
+            Lock::Busy | Lock::Impossible(_) => return Ok(Removal::Locked),
         },
     };
     let path = directory.join(format!("{record}{RECORD}"));
@@ -302,6 +308,22 @@ mod tests {
             sweep(dir.path(), &clock(), is_dead);
             assert_eq!(left(dir.path()), [CACHE_TAG], "{held}");
         }
+    }
+
+    #[test]
+    fn a_sweep_that_cannot_lock_the_directory_leaves_work() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let tag = dir.path().join(CACHE_TAG);
+        fs::write(dir.path().join("01.json"), "dead").expect("written");
+        let guard = try_lock_directory(dir.path());
+        assert!(matches!(guard, Lock::Held(_)));
+        sweep(dir.path(), &clock(), is_dead);
+        assert_eq!(left(dir.path()), ["01.json", CACHE_TAG]);
+        assert!(LastSweep::of(&tag).is_unfinished, "the next one would wait for an hour");
+        drop(guard);
+        sweep(dir.path(), &clock(), is_dead);
+        assert_eq!(left(dir.path()), [CACHE_TAG]);
+        assert!(!LastSweep::of(&tag).is_unfinished);
     }
 
     #[test]
