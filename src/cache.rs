@@ -131,7 +131,7 @@ impl Cache {
                     let record = content.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
                     deleted.tokens += usize::from(record.is_some_and(|record| record.token.is_some()));
                 }
-                Removal::Locked | Removal::Kept => deleted.busy.push(self.slot(name)),
+                Removal::Locked | Removal::Kept => deleted.busy.push(BusyIdentity { slot: self.slot(name), locks }),
             }
         }
         Ok(deleted)
@@ -186,12 +186,29 @@ fn contains(content: &[u8], mark: &[u8]) -> bool {
 pub struct DeletedIdentities<'a> {
     /// How many tokens were deleted.
     pub tokens: usize,
-    /// The identities that a process is using.
-    pub busy: Vec<Slot<'a>>,
+    /// The identities that a process is using, or that could not be locked.
+    pub busy: Vec<BusyIdentity<'a>>,
     /// False if the time was over before all identities were found.
     pub is_listed: bool,
     /// How many identities are left because the time was over.
     pub left: usize,
+}
+
+/// An identity that [`Cache::delete_idle`] has not deleted.
+pub struct BusyIdentity<'a> {
+    pub slot: Slot<'a>,
+    /// The file names of its locks.
+    locks: Vec<String>,
+}
+
+impl BusyIdentity<'_> {
+    /// Tries once to take each of its locks. Does not list the directory, which may hold many other identities.
+    ///
+    /// # Errors
+    /// There is no cache directory.
+    pub fn try_all_locks(&self) -> io::Result<Vec<Lock>> {
+        self.slot.try_locks(&self.locks)
+    }
 }
 
 /// The result of [`Cache::slots_where`].
@@ -296,7 +313,11 @@ impl Slot<'_> {
     /// The directory cannot be read.
     pub fn try_all_locks(&self) -> io::Result<Vec<Lock>> {
         let directory = self.directory()?;
-        let names = store::lock_names(directory, &self.name)?;
+        self.try_locks(&store::lock_names(directory, &self.name)?)
+    }
+
+    fn try_locks(&self, names: &[String]) -> io::Result<Vec<Lock>> {
+        let directory = self.directory()?;
         Ok(names.iter().map(|name| store::try_lock(&directory.join(name))).collect())
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::expect::prints_token;
+use crate::harness::Run;
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, traced};
 use crate::world::{World, shift};
@@ -35,6 +36,12 @@ fn add_records(world: &World, count: usize) {
 
 fn count_names(directory: &Path) -> usize {
     fs::read_dir(directory).expect("readable").count()
+}
+
+/// The number in `deleted 12 cached tokens`.
+fn deleted_by(run: &Run) -> usize {
+    let line = run.stdout.rsplit("deleted ").next().unwrap_or_default();
+    line.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
 /// The names of the system calls of a run.
@@ -78,8 +85,7 @@ fn logout_all_ends_at_its_time_limit_and_the_next_one_goes_on() {
     let (mut deleted, mut runs) = (0, 0);
     loop {
         let run = world.ycred(&["logout", "--all", "--timeout", "1s"]).run();
-        let line = run.stdout.rsplit("deleted ").next().unwrap_or_default();
-        deleted += line.split(' ').next().and_then(|number| number.parse::<usize>().ok()).expect("a number");
+        deleted += deleted_by(&run);
         runs += 1;
         if run.status.success() {
             break;
@@ -90,4 +96,22 @@ fn logout_all_ends_at_its_time_limit_and_the_next_one_goes_on() {
     assert!(runs > 1);
     assert_eq!((deleted, count_names(&directory)), (NAMES + 1, 1), "the tag stays");
     prints_token(world.token(&[]).run());
+}
+
+#[test]
+fn logout_all_ends_at_its_time_limit_while_another_process_holds_the_directory() {
+    const NAMES: usize = 300;
+    let world = World::new();
+    world.get();
+    add_records(&world, NAMES);
+    let directory = fs::File::open(world.sandbox.path("cache/v1")).expect("the cache");
+    fs2::FileExt::try_lock_exclusive(&directory).expect("the lock, which no process holds");
+    // To wait for the directory once for each record would take more than a minute.
+    let logout = || world.ycred(&["logout", "--all", "--timeout", "2s"]).limit(Duration::from_secs(60)).run();
+    let run = logout();
+    let deleted = deleted_by(&run);
+    let left = format!(": {} records left when the time limit was reached", NAMES + 1 - deleted);
+    run.exits(4).stderr_has(&left);
+    drop(directory);
+    logout().exits(0).stdout_has(&format!("deleted {} cached tokens", NAMES + 1 - deleted));
 }

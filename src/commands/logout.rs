@@ -107,14 +107,25 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
         }
     }
     let deleted = cache.delete_idle(&deadline, session.clock).map_err(cache_error)?;
-    let mut removed = deleted.tokens;
-    for slot in deleted.busy {
-        let token = remove_token(&slot, &deadline, session).map_err(cache_error)?;
+    let (mut removed, mut left) = (deleted.tokens, deleted.left);
+    // Empty all records first: each wait for a fetch may take the rest of the time.
+    let mut emptied = Vec::new();
+    for busy in deleted.busy {
+        if deadline.left(session.clock).is_zero() {
+            left += 1;
+            continue;
+        }
+        let token = busy.slot.clear(session.clock).map_err(cache_error)?;
+        emptied.push((busy, token));
+    }
+    for (busy, token) in emptied {
+        let token =
+            remove_again(&busy.slot, token, || busy.try_all_locks(), &deadline, session).map_err(cache_error)?;
         removed += usize::from(token != RemovedToken::Nothing);
     }
     let _ = writeln!(report.text, "{}: deleted {}", cache.place(), counted(removed, "cached token"));
-    if !deleted.is_listed || deleted.left > 0 {
-        let left = if deleted.is_listed { counted(deleted.left, "record") } else { "records".to_owned() };
+    if !deleted.is_listed || left > 0 {
+        let left = if deleted.is_listed { counted(left, "record") } else { "records".to_owned() };
         let what = format!("{}: {left} left when the time limit was reached", cache.place());
         report.error = Some(Error::unavailable(what).timed_out());
     }
@@ -232,8 +243,19 @@ fn cannot_delete(place: &Path, error: &io::Error) -> Error {
 /// record just before the first deletion.
 fn remove_token(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<RemovedToken> {
     let removed = slot.clear(session.clock)?;
+    remove_again(slot, removed, || slot.try_all_locks(), deadline, session)
+}
+
+/// The second half of [`remove_token`]. `removed` is the result of the first half.
+fn remove_again(
+    slot: &Slot<'_>,
+    removed: RemovedToken,
+    try_all_locks: impl Fn() -> io::Result<Vec<Lock>>,
+    deadline: &Deadline,
+    session: &Session<'_>,
+) -> io::Result<RemovedToken> {
     // Each group of processes with the same proxies and certificates has a lock of its own.
-    let is_idle = || slot.try_all_locks().map_or(true, |locks| !locks.iter().any(|lock| matches!(lock, Lock::Busy)));
+    let is_idle = || try_all_locks().map_or(true, |locks| !locks.iter().any(|lock| matches!(lock, Lock::Busy)));
     if store::poll(deadline, session.clock, || is_idle().then_some(())).is_none() {
         return Ok(removed);
     }
