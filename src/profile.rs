@@ -174,7 +174,12 @@ impl Profile {
     }
 
     fn named(by: &'static str, name: &str, environment: &Environment, places: &Places) -> Result<Self> {
-        find::check_name(name).map_err(|error| error.context(by))?;
+        find::check_name(name).map_err(|error| match mask::is_path(name) {
+            true => error.context(by),
+            // It may be a secret.
+            false => Error::usage(format!("{by}: this is not a profile name (not shown, because it may be a secret)"))
+                .hint(error.hint_text().unwrap_or_default()),
+        })?;
         let file = find::by_name(name, places)?.ok_or_else(|| find::not_found(name, places))?;
         Self::read(file, name.to_owned(), environment, places, true).map(|profile| profile.named_by(by))
     }
@@ -193,6 +198,11 @@ impl Profile {
     ) -> Result<Self> {
         let table = file.parse()?;
         if let Some((target, at)) = file::alias(&file, &table)? {
+            if target == name {
+                return Err(file
+                    .error_at(at, "an alias of itself")
+                    .hint("set `use` to the name of another profile; to see them, run `ycred list`"));
+            }
             if !follow_alias {
                 return Err(file
                     .error_at(at, "an alias of an alias is not allowed")

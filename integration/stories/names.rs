@@ -73,6 +73,8 @@ fn the_only_profile_serves_under_its_new_name_and_a_real_default_gets_a_name() {
     assert_eq!(token(&sandbox, None), "t1.default.x");
     ycred(&sandbox, &["use", "prod"]).succeeds();
     assert_eq!(token(&sandbox, None), "t1.main.x");
+    let run = ycred(&sandbox, &["rename", "nobody", "somebody"]).exits(3).stderr_has("`ycred list`");
+    assert!(!run.stderr.contains("create this one"), "{run}");
     // An alias has a name of its own too.
     sandbox.profile("short", "use = \"work\"\n");
     ycred(&sandbox, &["rename", "short", "w"]).succeeds();
@@ -277,4 +279,14 @@ fn an_alias_and_a_broken_profile_can_be_removed_and_a_directory_is_not() {
     fails_with(ycred(&sandbox, &["remove", "folder"]), 3, &["folder.toml: cannot be removed"]);
     fails_with(ycred(&sandbox, &["remove", "../prod"]), 2, &["is not a profile name"]);
     assert_eq!(token(&sandbox, Some("prod")), "t1.prod.x");
+}
+
+#[test]
+fn an_alias_of_itself_is_fixed_as_its_hint_says() {
+    let sandbox = Sandbox::with_profiles(&["a"]);
+    sandbox.profile("default", "use = \"default\"\n");
+    fails_with_hint(ycred(&sandbox, &["token"]), 3, &["default.toml:1", "an alias of itself"], "run `ycred list`");
+    ycred(&sandbox, &["list"]).stdout_has("a");
+    sandbox.profile("default", "use = \"a\"\n");
+    assert_eq!(token(&sandbox, None), "t1.a.x");
 }

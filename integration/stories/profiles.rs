@@ -98,7 +98,7 @@ fn an_alias_has_no_other_keys_and_names_an_existing_profile_directly() {
     prints_token(token_call(&sandbox, &["-p", "b"]).run());
     fails_with(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/b.toml:1", "alias of an alias"]);
     sandbox.profile("a", "use = \"a\"\n");
-    fails_with(token_call(&sandbox, &["-p", "a"]).run(), 3, &["alias of an alias"]);
+    fails_with(token_call(&sandbox, &["-p", "a"]).run(), 3, &["an alias of itself"]);
     sandbox.profile("a", "\nuse = \"prod\"\ntimeout = \"5s\"\n");
     fails_with(token_call(&sandbox, &["-p", "a"]).run(), 3, &["config/a.toml:2", "cannot contain other keys"]);
     sandbox.profile("a", "use = \"gone\"\n");

@@ -68,7 +68,7 @@ pub fn of_user(name: &str, directory: &Path, session: &Session<'_>) -> Result<Pa
             Err(Error::profile(format!("{}: a profile of this machine, which ycred does not change", other.display()))
                 .hint("ask the administrator of this machine, or create a profile of your own with that name"))
         }
-        None => Err(find::not_found(name, session.places)),
+        None => Err(find::unknown(name, session.places).hint("list your profiles with `ycred list`")),
     }
 }
 
@@ -122,6 +122,7 @@ impl Unnamed {
     pub fn change_since(&self, before: &Self) -> String {
         match self {
             _ if self == before => String::new(),
+            Self::Default(name) if name == DEFAULT => format!("the profile {DEFAULT} now serves if none is named\n"),
             Self::Default(name) => format!("the default profile is now {name}\n"),
             Self::Only(name) => {
                 format!("{name} is now the only profile, so it serves if none is named\n")

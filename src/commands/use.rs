@@ -51,7 +51,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         }
     }
     store::write_config(&path, format!("use = \"{name}\"\n").as_bytes(), true)
-        .map_err(|error| Error::profile(format!("{}: cannot write the alias", path.display())).because(error))?;
+        .map_err(|error| Error::of_disk(format!("{}: cannot write the alias", path.display()), &error))?;
     let mut text = format!("the default profile is now {name}\n");
     if session.environment.get(YCRED_PROFILE).is_some() {
         text.push_str(

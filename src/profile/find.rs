@@ -42,15 +42,21 @@ pub fn check_name(name: &str) -> Result<()> {
         .hint("use 1 to 63 of a-z, 0-9, dot and dash, starting with a letter or digit; a path must contain a slash"))
 }
 
-/// Returns the error for a profile that does not exist.
+/// Returns the error for a profile that does not exist, to a call that could use it.
 pub fn not_found(name: &str, places: &Places) -> Error {
+    unknown(name, places)
+        .hint(format!("list your profiles with `ycred list`, or create this one: ycred init {name} --key-file FILE"))
+}
+
+/// Returns the error for a profile that does not exist. It has a hint only if there is one with a similar name.
+pub fn unknown(name: &str, places: &Places) -> Error {
     let paths: Vec<String> = places.profile_candidates(name).iter().map(|path| path.display().to_string()).collect();
     let names = names(places);
-    let hint = match nearest(name, names.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean {near}? To see all profiles, run `ycred list`"),
-        None => format!("list your profiles with `ycred list`, or create this one: ycred init {name} --key-file FILE"),
-    };
-    Error::profile(format!("profile {name}: no such file: {}", paths.join(", "))).hint(hint)
+    let error = Error::profile(format!("profile {name}: no such file: {}", paths.join(", ")));
+    match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean {near}? To see all profiles, run `ycred list`")),
+        None => error,
+    }
 }
 
 /// The name of the profile that serves if none is named.
@@ -59,6 +65,14 @@ pub const DEFAULT: &str = "default";
 /// Returns the names of all profiles, including invalid ones.
 pub fn names(places: &Places) -> BTreeSet<String> {
     places.profile_directories().flat_map(|directory| names_in(directory).unwrap_or_default()).collect()
+}
+
+/// Checks that the directories of profiles can be listed, as far as they exist.
+///
+/// # Errors
+/// Profile (3): one of them cannot be listed, or is a dangling link.
+pub fn check_directories(places: &Places) -> Result<()> {
+    files(places).map(drop)
 }
 
 /// Returns the names of the profiles in a directory.

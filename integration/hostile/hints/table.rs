@@ -134,6 +134,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("kubectl config get-contexts lists them", Reason(OTHER)),
     ("kubectl sets this variable; to print a token, run `ycred token`", Run(client_cases::kubectl_run_by_a_person)),
     ("list each user by its number: --allow-uid 1000 --allow-uid 1001", Reason(EDIT)),
+    ("set `use` to the name of another profile; to see them, run `ycred list`", Test("an_alias_of_itself_is_fixed_as_its_hint_says")),
     ("list your profiles with `ycred list`", Run(cases::an_unknown_profile_in_a_list)),
     ("list your profiles with `ycred list`, or create this one: ycred init {name} --key-file FILE", Run(cases::an_unknown_profile)),
     ("log in again and approve it, or ask your organization's administrator for access", Reason(WAIT)),
