@@ -44,7 +44,9 @@ pub fn links() -> Vec<&'static str> {
 /// Returns the hooks whose clients name the host that the token is for.
 pub fn host_clients() -> Vec<HostClient> {
     let named = HOOKS.iter().filter(|hook| hook.names_host);
-    named.map(|hook| HostClient { name: hook.name, scope: hook.host_scope }).collect()
+    named
+        .map(|hook| HostClient { name: hook.name, scope: hook.host_scope, is_https_only: hook.is_https_only })
+        .collect()
 }
 
 /// Returns the hook with this name.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
@@ -301,4 +302,43 @@ fn it_works_without_a_home_and_with_closed_descriptors() {
     assert_eq!(world.emulator.calls(), 0);
     fs::remove_file(world.sandbox.path("config/key.json")).expect("the key");
     world.ycred(&["explain"]).run().exits(3).stdout_has("# problem: ");
+}
+
+#[test]
+fn what_stands_in_the_way_is_what_the_next_call_says() {
+    let world = World::new();
+    let directory = world.sandbox.path("config");
+    let next = |code| explain(world.ycred(&["explain"]), code)["cache"]["next_call"].clone();
+    assert_eq!(next(0), "fetch");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).expect("chmod");
+    assert_eq!(next(3), "refuse");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).expect("chmod");
+    world.configure("ca-file = \"missing.pem\"");
+    assert_eq!(next(3), "refuse");
+    let run = world.ycred(&["explain"]).run().exits(3).stdout_has("# the next call fails: ");
+    assert!(!run.stdout.contains("because \n"), "{run}");
+    let sandbox = Sandbox::new();
+    sandbox.profile("default", "source = \"static\"\ntoken-file = \"missing\"\n");
+    assert_eq!(explain(sandbox.ycred(["explain"]), 3)["cache"]["next_call"], "refuse");
+    // A remembered failure may be over.
+    sandbox.profile("default", "source = \"command\"\ncommand = [\"./missing\"]\n");
+    let token = sandbox.ycred(["token"]).run();
+    assert_eq!(token.status.code(), Some(3), "{token}");
+    let json = explain(sandbox.ycred(["explain"]), 0);
+    assert_eq!(json["cache"]["next_call"], "fetch", "{json}");
+}
+
+#[test]
+fn a_host_over_http_is_for_this_machine_and_not_for_git() {
+    let world = World::new();
+    world.configure("hosts = [\"localhost:5000\", \"a.example\"]");
+    let host = |host: &str, code| explain(world.ycred(&["explain", "--host", host]), code)["host"].clone();
+    let local = host("http://localhost:5000", 0);
+    assert!(local["hooks"]["git"] == false && local["hooks"]["docker"] == true, "{local}");
+    assert_eq!(host("https://localhost:5000", 0)["hooks"]["git"], true);
+    let foreign = host("http://a.example", 1);
+    assert!(foreign["reason"].as_str().is_some_and(|why| !why.contains("would allow it")), "{foreign}");
+    let other = host("b.example", 1);
+    let line = "hosts = [\"localhost:5000\", \"a.example\", \"b.example\"]";
+    assert!(other["reason"].as_str().is_some_and(|why| why.contains(line)), "{other}");
 }

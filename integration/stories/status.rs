@@ -1,9 +1,13 @@
 //! `ycred status`: what it says in every state, and that it only looks.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use serde_json::Value;
+
+use ycred::base::secret::Secret;
+use ycred::base::supplied_token::token_id;
 
 use crate::emulator::Config;
 use crate::emulator::faults::Fault;
@@ -356,4 +360,65 @@ fn the_short_line_has_no_escape_sequences_and_the_same_flags_as_the_other_parser
     assert!(!run.stdout.contains('\u{1b}') && run.stdout.ends_with(" broken\n"), "{run}");
     world.ycred(&["status", "--short", "-h"]).run().succeeds().stdout_has("Usage: ycred status");
     world.ycred(&["status", "--short", "--timeout", "x"]).run().exits(2).stderr_has("--timeout");
+}
+
+#[test]
+fn only_the_cloud_itself_rejects_a_token() {
+    let world = World::new();
+    world.get();
+    world.emulator.fault(Fault::html().with_status(403));
+    let run = world.ycred(&["status", "--verify"]).run().exits(4).stderr_is_empty();
+    assert!(run.stdout.contains("verified  no: ") && !run.stdout.contains("accepts"), "{run}");
+}
+
+#[test]
+fn a_failure_on_this_machine_is_one_of_the_profile_or_passes() {
+    let world = World::without_profile(Config::default());
+    let script =
+        |name: &str| world.sandbox.profile("default", &format!("source = \"command\"\ncommand = [\"{name}\"]\n"));
+    script("false");
+    world.token(&[]).run().exits(1);
+    status(of(&world), 4, "none", "default expired\n");
+    world.age(2 * HOUR);
+    status(of(&world), 0, "none", "default expired\n");
+    let world = World::new();
+    fs::write(world.sandbox.path("config/key.json"), "garbage").expect("a file");
+    world.token(&[]).run().exits(3);
+    status(of(&world), 3, "none", "default broken\n");
+    fs::remove_file(world.sandbox.path("config/key.json")).expect("removed");
+    fs::create_dir(world.sandbox.path("config/key.json")).expect("a directory");
+    let (run, _) = status(of(&world), 3, "none", "default broken\n");
+    run.stdout_has("is not a regular file");
+    let sandbox = Sandbox::with_profiles(&["default"]);
+    let text = fs::read_to_string(sandbox.path("config/default.toml")).expect("a profile");
+    let file =
+        text.lines().find_map(|line| line.strip_prefix("token-file = ")).expect("a token file").trim_matches('"');
+    fs::write(sandbox.path("config").join(file), "").expect("a file");
+    let run = sandbox.ycred(["status", "--short"]).run().exits(3);
+    assert_eq!(run.stdout, "default broken\n");
+}
+
+#[test]
+fn the_name_is_that_of_the_cause() {
+    let sandbox = Sandbox::with_profiles(&["a"]);
+    let call = |more: &[&str]| sandbox.ycred(["status"].iter().chain(more));
+    let expired = |more: &[&str]| {
+        let id = "YCRED_TOKEN_ID";
+        call(more)
+            .env("YC_IAM_TOKEN", "t1.old.x")
+            .env(id, token_id(&Secret::new("t1.old.x".to_owned()), None))
+            .env("YCRED_EXPIRES_AT", "2020-01-01T00:00:00Z")
+    };
+    assert!(json(expired(&[]), 3)["profile"].is_null());
+    expired(&["--short"]).run().exits(3).stdout_is("YC_IAM_TOKEN broken\n");
+    assert_eq!(json(expired(&["--all"]), 3)["profiles"].as_array().map(Vec::len), Some(2));
+    let file = sandbox.path("config/a.toml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("chmod");
+    assert_eq!(json(call(&[]), 3)["profile"], "a");
+    call(&["--short"]).run().exits(3).stdout_is("a broken\n");
+    let run = call(&["--all"]).env("YCRED_CONFIG_DIR", "/dev/null").run().exits(3);
+    assert!(!run.stdout.contains("no profiles in"), "{run}");
+    // What is not a name may be a secret.
+    let run = call(&[]).env("YCRED_PROFILE", "hunter2passwordX").run().exits(3);
+    assert!(!run.stdout.contains("hunter2") && !run.stderr.contains("hunter2"), "{run}");
 }

@@ -83,6 +83,11 @@ impl Host {
     fn is_loopback(&self) -> bool {
         is_loopback(&self.name)
     }
+
+    /// Returns true for another machine over http, which never gets a token.
+    pub fn is_foreign_over_http(&self) -> bool {
+        self.scheme == Some(Scheme::Http) && !self.is_loopback()
+    }
 }
 
 /// Returns true if a host, without brackets, is this machine without asking a name service.

@@ -10,7 +10,7 @@ use crate::base::error::Kind;
 use crate::base::random;
 use crate::base::secret::{Secret, expose};
 use crate::base::token::Credential;
-use crate::cache::failure::StoredFailure;
+use crate::cache::failure::{FailureOrigin, StoredFailure};
 use crate::cache::watched_files::Snapshot;
 use crate::disk::sweep::DEAD_AGE;
 
@@ -114,6 +114,7 @@ impl Record {
             message: &failure.message,
             hint: failure.hint.as_deref(),
             at: failure.at,
+            is_answer: failure.origin == Some(FailureOrigin::Answer),
             presented_token: failure.presented_token.as_deref(),
         })
     }
@@ -136,6 +137,8 @@ pub struct LastFailure<'a> {
     pub message: &'a str,
     pub hint: Option<&'a str>,
     pub at: Timestamp,
+    /// True if the cloud has rejected the request.
+    pub is_answer: bool,
     /// The digest of the subject token that was presented, if the failure may be due to it.
     pub presented_token: Option<&'a str>,
 }

@@ -81,6 +81,8 @@ pub enum Group {
 pub struct HostClient {
     pub name: &'static str,
     pub scope: HostScope,
+    /// True if it never answers for http.
+    pub is_https_only: bool,
 }
 
 /// A command with its parsed command line.

@@ -10,7 +10,7 @@ mod selection;
 use clap::{Arg, ArgAction};
 
 use crate::base::error::{Error, Result};
-use crate::base::hosts::Host;
+use crate::base::hosts::{Host, Scheme};
 use crate::cloud::http::proxy::proxy_for;
 use crate::cloud::http::trust::roots;
 use crate::commands::command::{Command, CommandCall, HostClient, profile_argument, selected_profile};
@@ -48,7 +48,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let explanation = explain(&reference, call, session);
     let error = match &explanation.loaded {
         Err(error) => Some(error),
-        Ok(_) => explanation.facts.as_ref().and_then(|(facts, _)| facts.error.as_ref()),
+        Ok(_) => explanation.facts.as_ref().and_then(|(facts, _)| facts.lasting_error()),
     };
     let is_wrong = error.is_some_and(|error| code_of(error.kind) == 3);
     let code = match &explanation.host {
@@ -79,11 +79,13 @@ fn explain(reference: &ProfileRef, call: &CommandCall, session: &Session<'_>) ->
         };
     };
     let options = &call.options;
+    let facts = session.facts(profile, options, true);
+    let next = session.next_call(profile, options, &facts);
     let urls = profile.installation.known_urls();
     Explanation {
         keys: keys(profile, options),
         candidates,
-        facts: Some((session.facts(profile, options, true), session.next_call(profile, options))),
+        facts: Some((facts, next)),
         proxies: urls.into_iter().map(|url| (url.clone(), proxy_for(&url, session.environment))).collect(),
         roots: Some(roots(session.environment, profile.ca_file.as_deref())),
         host,
@@ -94,7 +96,10 @@ fn explain(reference: &ProfileRef, call: &CommandCall, session: &Session<'_>) ->
 fn verdict(typed: &str, loaded: Result<&Profile, &Error>, call: &CommandCall) -> HostVerdict {
     let host = Host::parse(typed);
     let hooks = host.as_ref().map_or_else(Vec::new, |host| {
-        let decide = |client: HostClient| (client, HostDecision::of(client.scope, host, loaded));
+        let decide = |client: HostClient| match client.is_https_only && host.scheme == Some(Scheme::Http) {
+            true => (client, HostDecision::NotListed),
+            false => (client, HostDecision::of(client.scope, host, loaded)),
+        };
         (call.host_clients)().into_iter().map(decide).collect()
     });
     HostVerdict { typed: typed.to_owned(), host, hooks }

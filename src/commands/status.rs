@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::base::error::Result;
 use crate::commands::clients::CLIENTS;
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
-use crate::commands::status::row::{Row, WiredClient};
+use crate::commands::status::row::{Row, WiredClient, expired_variable};
 use crate::process::flags::Example;
 use crate::process::painting::{Colour, Paint};
 use crate::process::{Done, Outcome, Reply};
@@ -57,7 +57,8 @@ fn arguments(command: clap::Command) -> clap::Command {
             "Without --verify it uses no network.\n\
              Exit codes: 0 a hook would get a token, 1 a person must act (log in, or fix what the cloud rejects),\n\
              3 there is no usable profile, 4 the last attempt failed and there is no valid token.\n\
-             --short prints NAME and the remaining validity (10h12m), or one of: expired, login!, refused, broken.",
+             --short prints NAME and the remaining validity (10h12m), or one of: expired, login!, refused, broken,\n\
+             ok (a token that ycred passes on, whose expiry is unknown).",
         )
 }
 
@@ -115,7 +116,17 @@ fn every_profile(session: &Session<'_>) -> Vec<ProfileRef> {
     let names = find::names(session.places).into_iter().filter(|name| !is_alias(name));
     let mut references: Vec<_> = names.map(|name| ProfileRef::Name { by: "status", name }).collect();
     let unnamed = Profile::load(&ProfileRef::Unnamed, session.environment, session.places, session.clock.now());
-    if unnamed.is_ok_and(|profile| matches!(profile.selected_by, SelectedBy::Environment(_))) {
+    let is_shown = match unnamed {
+        Ok(profile) => matches!(profile.selected_by, SelectedBy::Environment(_)),
+        // No row of a profile says these.
+        Err(_) => {
+            let is_selected = find::names(session.places).contains(find::DEFAULT);
+            session.places_error.is_some()
+                || find::check_directories(session.places).is_err()
+                || (!is_selected && expired_variable(session).is_some())
+        }
+    };
+    if is_shown {
         references.push(ProfileRef::Unnamed);
     }
     references

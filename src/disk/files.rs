@@ -30,27 +30,43 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
 /// As [`read`], and those of the check, with the path.
 pub fn read_checked(path: &Path, check: impl FnOnce(&Path, &Metadata) -> Result<()>) -> Result<Zeroizing<Vec<u8>>> {
     let error_at = |why: String| Error::profile(format!("{}: {why}", path.display()));
-    let opened = system::files::open_for_reading(path);
-    let mut file = opened.map_err(|error| {
-        error_at(describe(&error))
-            .hint(format!("check the path and its permissions: {}", system::access::show_command(path)))
-    })?;
+    let mut file = system::files::open_for_reading(path).map_err(|error| cannot_open(path, &error))?;
     let metadata = file.metadata().map_err(|error| error_at(describe(&error)))?;
-    if !metadata.is_file() {
-        let error = error_at("is not a regular file".into());
-        return Err(match metadata.is_dir() {
-            true => error,
-            false => error.hint(
-                "a pipe can be read only once, so save it as a file; YC_SERVICE_ACCOUNT_KEY_FILE may also contain the key's \
-                 JSON itself",
-            ),
-        });
-    }
+    check_regular(path, &metadata)?;
     check(path, &metadata).map_err(|error| error.context(path.display()))?;
     if metadata.len() > SIZE_MAX {
         return Err(error_at(format!("is larger than {SIZE_MAX} bytes")));
     }
     read_promised(&mut file, metadata.len()).map_err(|error| error_at(describe(&error)))
+}
+
+fn cannot_open(path: &Path, error: &io::Error) -> Error {
+    Error::profile(format!("{}: {}", path.display(), describe(error)))
+        .hint(format!("check the path and its permissions: {}", system::access::show_command(path)))
+}
+
+fn check_regular(path: &Path, metadata: &Metadata) -> Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let error = Error::profile(format!("{}: is not a regular file", path.display()));
+    Err(match metadata.is_dir() {
+        true => error,
+        false => error.hint(
+            "a pipe can be read only once, so save it as a file; YC_SERVICE_ACCOUNT_KEY_FILE may also contain the key's \
+             JSON itself",
+        ),
+    })
+}
+
+/// Checks without opening a file that [`read`] would not fail at once.
+///
+/// # Errors
+/// As [`read`].
+pub fn check_readable(path: &Path) -> Result<()> {
+    let metadata = fs::metadata(path).map_err(|error| cannot_open(path, &error))?;
+    check_regular(path, &metadata)?;
+    system::files::check_readable(path).map_err(|error| cannot_open(path, &error))
 }
 
 /// Reads the first `size` bytes of a file, where `size` is from its metadata.

@@ -28,6 +28,7 @@ pub const HOOK: Hook = Hook {
     operands: &["get|store|erase|capability"],
     ignores_unknown_operations: true,
     names_host: true,
+    is_https_only: true,
     ..Hook::new("git", "credential helper for git", framing, read)
 };
 

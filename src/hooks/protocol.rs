@@ -51,6 +51,8 @@ pub struct Hook {
     pub names_host: bool,
     /// Which of the cloud's own hosts its clients connect to.
     pub host_scope: HostScope,
+    /// True if it never answers for http, not even for a loopback host that the profile lists.
+    pub is_https_only: bool,
     /// The longest time that a run may take: a little less than the client waits, if that is known. It limits `--timeout` and the profile's `timeout`.
     pub client_timeout: Option<Duration>,
     /// True if the link has the name of another program and precedes it in `PATH`. When called by that name, ycred
@@ -93,6 +95,7 @@ impl Hook {
             wrapper: None,
             names_host: false,
             host_scope: HostScope::Registries,
+            is_https_only: false,
             client_timeout: None,
             replaces_program: false,
             framing,

@@ -14,6 +14,7 @@ use crate::base::token::Credential;
 use crate::cache::Cache;
 use crate::cache::freshness::{RenewalRules, TokenState};
 use crate::cache::record::{LastFailure, Record};
+use crate::disk::files;
 use crate::disk::lock::LockHolder;
 use crate::disk::trust;
 use crate::obtain::{self, Caching, Grant};
@@ -24,7 +25,7 @@ use crate::sources::Resource;
 use crate::sources::login::client::LoginClient;
 use crate::sources::login::state::LoginState;
 
-/// A failure that is not a rejection counts for this long, in milliseconds.
+/// A failure that is not a rejection by the cloud counts for this long, in milliseconds.
 const FAILURE_COUNTS: i64 = 5 * 60_000;
 
 /// What is there for a profile.
@@ -43,6 +44,8 @@ pub struct Facts {
     pub holder: Option<LockHolder>,
     /// Why a hook would get no token now, if that is known.
     pub error: Option<Error>,
+    /// True if `error` is only the failure of the last attempt, so the next one may succeed.
+    pub is_error_remembered: bool,
 }
 
 /// A token that is there, valid or expired.
@@ -97,6 +100,8 @@ pub struct FailureFacts {
     pub message: String,
     pub hint: Option<String>,
     pub at: Timestamp,
+    /// True if the cloud has rejected the request.
+    pub is_answer: bool,
     /// True if it may have another result now, because what it depended on has changed.
     pub is_outdated: bool,
 }
@@ -109,7 +114,7 @@ impl Facts {
 
     /// Returns the facts about a profile that cannot be used.
     pub fn failed(error: Error) -> Self {
-        Self { error: Some(error), ..Self::nothing() }
+        Self { error: Some(error), record: Err("the profile cannot be used".into()), ..Self::nothing() }
     }
 
     fn nothing() -> Self {
@@ -122,7 +127,13 @@ impl Facts {
             record: Err(String::new()),
             holder: None,
             error: None,
+            is_error_remembered: false,
         }
+    }
+
+    /// Returns why a hook gets no token until somebody changes something on this machine.
+    pub fn lasting_error(&self) -> Option<&Error> {
+        self.error.as_ref().filter(|_| !self.is_error_remembered)
     }
 
     /// Returns true if a hook may return the token that is there.
@@ -198,7 +209,13 @@ impl Session<'_> {
                 Err(error) => facts.error = Some(error),
             }
         }
-        facts.error = facts.error.take().or_else(|| self.reason_without_token(&facts, profile, grant.as_ref()));
+        if facts.error.is_none() && !facts.is_usable() {
+            facts.error = obstacle(profile, grant.as_ref());
+        }
+        if facts.error.is_none() && !facts.is_usable() {
+            facts.error = self.remembered_error(&facts, profile);
+            facts.is_error_remembered = facts.error.is_some();
+        }
         if with_login && facts.holder.is_none() {
             let holder = entry.slot.lock_holder(&obtain::sharing_group(grant.as_ref(), self.environment));
             facts.holder = holder.filter(|holder| now <= holder.until);
@@ -261,25 +278,17 @@ impl Session<'_> {
         }
     }
 
-    /// Returns why a hook would get no token, as far as that is known without asking the cloud.
-    fn reason_without_token(&self, facts: &Facts, profile: &Profile, grant: &dyn Grant) -> Option<Error> {
-        if facts.is_usable() {
-            return None;
-        }
-        // A call that fetches checks this first.
-        let directories = profile.settings.file.as_deref().map_or(Ok(()), trust::check_directories);
-        if let Err(error) = directories {
-            return Some(error);
-        }
-        if let Some(error) = grant.renewed_file().and_then(missing) {
-            return Some(error.context(profile));
-        }
+    /// Returns the failure of the last attempt, if it still counts.
+    fn remembered_error(&self, facts: &Facts, profile: &Profile) -> Option<Error> {
         let failure = facts.failure.as_ref().filter(|failure| !failure.is_outdated)?;
         let is_recent = self.clock.now().since(failure.at) < FAILURE_COUNTS;
+        // The metadata service is part of the cloud, and no proxy is in between.
+        let is_of_cloud = failure.is_answer || profile.source.name == "metadata";
         let kind = match failure.kind {
-            Kind::Refused => Kind::Refused,
-            _ if is_recent => Kind::Unavailable,
-            _ => return None,
+            Kind::Refused if is_of_cloud => Kind::Refused,
+            _ if !is_recent => return None,
+            Kind::Refused => Kind::Unavailable,
+            kind => kind,
         };
         let error = Error::new(kind, &failure.message);
         Some(match &failure.hint {
@@ -287,6 +296,26 @@ impl Session<'_> {
             None => error,
         })
     }
+}
+
+/// Returns why a fetch would fail before it asks anybody, as far as that shows without reading a secret.
+pub(super) fn obstacle(profile: &Profile, grant: &dyn Grant) -> Option<Error> {
+    // A call that fetches checks this first.
+    let directories = profile.settings.file.as_deref().map_or(Ok(()), trust::check_directories);
+    if let Err(error) = directories {
+        return Some(error);
+    }
+    grant.renewed_file().and_then(missing).map(|error| error.context(profile)).or_else(|| {
+        let paths = grant.identity().files().iter().map(|file| file.path.as_path());
+        let mut paths = paths.chain(grant.renewed_file());
+        // The program that writes such a token has not finished.
+        let is_empty =
+            |path: &Path| profile.source.is_passed_through && std::fs::metadata(path).is_ok_and(|it| it.len() == 0);
+        paths.find_map(|path| match files::check_readable(path) {
+            Ok(()) if is_empty(path) => Some(Error::profile(format!("{}: is empty", path.display()))),
+            checked => checked.err(),
+        })
+    })
 }
 
 /// Returns an error if a file that a fetch needs is missing.
@@ -352,6 +381,7 @@ fn failure_facts(failure: LastFailure<'_>, grant: &dyn Grant) -> FailureFacts {
         message: failure.message.to_owned(),
         hint: failure.hint.map(str::to_owned),
         at: failure.at,
+        is_answer: failure.is_answer,
         is_outdated,
     }
 }

@@ -8,6 +8,7 @@ use crate::obtain::{Caching, requester};
 use crate::process::flags::Options;
 use crate::profile::Profile;
 use crate::session::Session;
+use crate::session::facts::{Facts, obstacle};
 use crate::sources::Resource;
 
 /// What a call would do.
@@ -24,25 +25,33 @@ pub enum NextCall {
 }
 
 impl Session<'_> {
-    /// Returns what the next call would do with the cached token. A failure to read the identity's files is its reason to refuse.
-    pub fn next_call(&self, profile: &Profile, options: &Options) -> NextCall {
+    /// Returns what the next call would do with the cached token. What stands in its way on this machine, according to `facts`
+    /// or to the identity's files, is its reason to refuse.
+    pub fn next_call(&self, profile: &Profile, options: &Options, facts: &Facts) -> NextCall {
+        if let Some(error) = facts.lasting_error() {
+            return NextCall::Refuse(error.reason());
+        }
         let (grant, min_ttl) = match self.open(profile, &Resource::default(), Duration::ZERO) {
             Ok(opened) => opened,
             Err(error) => return NextCall::Refuse(error.reason()),
         };
+        let fetch = || match obstacle(profile, grant.as_ref()) {
+            Some(error) => NextCall::Refuse(error.reason()),
+            None => NextCall::Fetch,
+        };
         let is_caching = profile.is_caching && !options.no_cache && grant.identity().is_complete();
         let rules = match grant.caching() {
             Caching::Enabled(rules) if is_caching => rules,
-            Caching::Enabled(_) | Caching::Never => return NextCall::Fetch,
+            Caching::Enabled(_) | Caching::Never => return fetch(),
         };
         let cache = self.cache();
         let record = match cache.entry(grant.identity()).load() {
             Ok(Some(record)) => record,
-            Ok(None) => return NextCall::Fetch,
+            Ok(None) => return fetch(),
             Err(error) => return NextCall::Refuse(error.reason()),
         };
         if options.force_refresh {
-            return NextCall::Fetch;
+            return fetch();
         }
         let requirements = Requirements { min_ttl: options.min_ttl.unwrap_or(min_ttl), force_since: None };
         let timeout = options.timeout.unwrap_or(profile.timeout);
@@ -50,7 +59,7 @@ impl Session<'_> {
         match record.decide(&requirements, &rules, self.clock.now(), &this) {
             Decision::Serve(_) => NextCall::Serve,
             Decision::Renew(_) => NextCall::Renew,
-            Decision::Fetch => NextCall::Fetch,
+            Decision::Fetch => fetch(),
             Decision::Refuse(error) => NextCall::Refuse(error.reason()),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::base::error::clean;
-use crate::base::hosts::HostReason;
+use crate::base::hosts::{Host, HostReason};
 use crate::commands::explain::keys::{ExplainedKey, KeyOrigin, KeyValue};
 use crate::commands::explain::model::{Explanation, HostVerdict};
 use crate::commands::explain::selection::CandidateState;
@@ -130,7 +130,15 @@ fn why(verdict: &HostVerdict, explanation: &Explanation) -> String {
             "no: the profile cannot be used, so nothing says that the host is its own".into()
         }
         Some(HostDecision::NotListed) | None => match profile.and_then(|profile| profile.settings.file.as_ref()) {
-            Some(file) => format!("no: not listed; hosts = [\"{host}\"] in {} would allow it", file.display()),
+            Some(_) if verdict.host.as_ref().is_some_and(Host::is_foreign_over_http) => {
+                "no: over http, only this machine itself gets a token (localhost, if `hosts` lists it)".into()
+            }
+            Some(file) => {
+                let listed = profile.and_then(|profile| profile.settings.list("hosts").ok()).unwrap_or_default();
+                let hosts: Vec<String> =
+                    listed.iter().map(String::as_str).chain([&*host]).map(|host| format!("\"{host}\"")).collect();
+                format!("no: not listed; hosts = [{}] in {} would allow it", hosts.join(", "), file.display())
+            }
             None => "no: without a profile, only the cloud's own hosts get a token".into(),
         },
     }

@@ -3,7 +3,7 @@
 
 use crate::base::clock::human;
 use crate::base::error::{Kind, clean};
-use crate::commands::status::row::selected_name;
+use crate::commands::status::row::{expired_variable, selected_name};
 use crate::process::Reply;
 use crate::process::flags::Options;
 use crate::profile::ProfileRef;
@@ -20,7 +20,11 @@ pub fn reply(reference: &ProfileRef, options: &Options, session: &Session<'_>) -
         }
         Err(error) => match selected_name(reference, session) {
             Some(name) => (name, Facts::failed(error), false),
-            None => return Reply::default(),
+            // The token in this variable is the cause, and no profile.
+            None => match expired_variable(session) {
+                Some(variable) => (variable.to_owned(), Facts::failed(error), false),
+                None => return Reply::default(),
+            },
         },
     };
     // A path may contain control characters. Cleaning costs more than the rest, and names need none.

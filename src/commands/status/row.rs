@@ -4,6 +4,7 @@ use crate::base::clock::Timestamp;
 use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::Error;
 use crate::base::mask;
+use crate::base::supplied_token::{SuppliedToken, TOKEN_VARIABLES};
 use crate::commands::clients::client::Use;
 use crate::commands::status::verify::{Verification, verify};
 use crate::process::flags::Options;
@@ -91,9 +92,31 @@ pub fn selected_name(reference: &ProfileRef, session: &Session<'_>) -> Option<St
         None if session.places_error.is_some() => Some(find::DEFAULT.to_owned()),
         None if sources::from_environment(session.environment, session.clock.now()).is_some() => None,
         None => match find::without_name(session.places) {
+            // Not the profile is the cause then, but the variable.
+            Ok(FoundProfile::Only { .. }) if expired_variable(session).is_some() => None,
             Ok(FoundProfile::Only { name, .. }) => Some(name),
+            Err(_) if let Some(name) = only_unreadable(session) => Some(name),
             Ok(FoundProfile::Default(_)) | Err(_) => Some(follow(find::DEFAULT.to_owned())),
             Ok(FoundProfile::Several(_) | FoundProfile::Nothing) => None,
         },
     }
+}
+
+/// Returns the name of the only profile, if there is no default and it cannot be read.
+fn only_unreadable(session: &Session<'_>) -> Option<String> {
+    let is_alias = |name: &String| {
+        let path = session.places.profile_candidates(name).into_iter().find(|path| path.exists());
+        path.is_some_and(|path| matches!(find::alias_target(&path), Ok(Some(_))))
+    };
+    let mut names = find::names(session.places).into_iter().filter(|name| name == find::DEFAULT || !is_alias(name));
+    names.next().filter(|name| name != find::DEFAULT && names.next().is_none())
+}
+
+/// Returns the variable with a token that an outer ycred has supplied and that has expired.
+pub fn expired_variable(session: &Session<'_>) -> Option<&'static str> {
+    let is_expired = |variable: &&'static str| {
+        let supplied = SuppliedToken::in_variable(session.environment, variable);
+        supplied.is_some_and(|supplied| supplied.is_expired(session.clock.now()))
+    };
+    TOKEN_VARIABLES.into_iter().find(is_expired)
 }

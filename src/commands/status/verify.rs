@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::account::Account;
-use crate::base::error::Result;
+use crate::base::error::{Kind, Result};
 use crate::cloud::iam;
 use crate::process::flags::Options;
 use crate::profile::Profile;
@@ -40,14 +40,19 @@ pub fn verify(profile: &Profile, options: &Options, session: &Session<'_>) -> Ve
             Ok(format!("the cloud accepts the token of {named}"))
         }
         // The token is good: the cloud knows who asks.
-        Err(error) if matches!(error.status, Some(403 | 404)) => {
+        Err(error) if error.is_answer && matches!(error.status, Some(403 | 404)) => {
             Ok("the cloud accepts the token, but the account may not look up its own name".into())
         }
-        Err(error) if error.status == Some(401) => Err(profile.name_in_hint(
+        Err(error) if error.is_answer && error.status == Some(401) => Err(profile.name_in_hint(
             error
                 .context(format!("{profile}: the cloud rejects the token"))
                 .replace_hint("to get another token, run `ycred refresh`"),
         )),
+        // Something in between has answered, such as a proxy, which says nothing about the token.
+        Err(mut error) if error.kind == Kind::Refused && !error.is_answer => {
+            error.kind = Kind::Unavailable;
+            Err(error.context(profile))
+        }
         Err(error) => Err(error.context(profile)),
     }
 }

@@ -278,6 +278,16 @@ pub fn is_writable_directory(path: &Path) -> bool {
         && unsafe { libc::faccessat(libc::AT_FDCWD, name.as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS) } == 0
 }
 
+/// Checks without opening a file that this user may read it.
+pub fn check_readable(path: &Path) -> io::Result<()> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the string ends with NUL and outlives the call.
+    match unsafe { libc::faccessat(libc::AT_FDCWD, name.as_ptr(), libc::R_OK, libc::AT_EACCESS) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Why chmod(1) does not help this user.
 pub enum ModeObstacle {
     /// The file belongs to another user. In a user namespace this may be one whom nobody can become there.

@@ -122,6 +122,11 @@ pub fn is_of_one_process(path: &Path) -> bool {
     refuse_device(path).is_err()
 }
 
+/// Checks that this user may read a file. Windows can tell only by opening it.
+pub fn check_readable(path: &Path) -> io::Result<()> {
+    open_for_reading(path).map(drop)
+}
+
 /// Returns true if this user may create files in a directory.
 pub fn is_writable_directory(path: &Path) -> bool {
     // FILE_ADD_FILE of a directory is FILE_WRITE_DATA of a file.
