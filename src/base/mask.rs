@@ -115,7 +115,14 @@ fn has_secret_format(word: &str) -> bool {
     ["t1.", "c1.", "s1."].iter().any(|prefix| has_long_part(prefix))
         || ["y0_", "y1_", "y2_", "y3_", "AQVN", "pv1_"].iter().any(|prefix| has_prefix(prefix, 8))
         || has_prefix("eyJ", 12)
-        || (has_prefix("YC", 36) && word.len() <= 46)
+        || is_secret_of_access_key(word)
+}
+
+/// Returns true for `YC` and about 38 random characters. Variables such as `YC_TOKEN` have only upper case.
+fn is_secret_of_access_key(word: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let key = &word[..word.find(|c| !is_part(c)).unwrap_or(word.len())];
+    key.starts_with("YC") && (38..=46).contains(&key.len()) && key.contains(|c: char| c.is_ascii_lowercase())
 }
 
 /// The length of the shortest string that can be recognized as random, in bytes.
@@ -180,6 +187,7 @@ mod tests {
         for input in [
             "got t1.9euelZqXabcdefgh.AAAA_bbbb-cc== here",
             "token=y0_AgAAAAABbbbbCCCC",
+            "YCMIIEvQ-abcdefghijklmnopqrstuvwxyz_abcd/x YC_KEY=YCMIIEvQ-abcdefghijklmnopqrstuvwxyz_abcd",
             "/home/me/y0_AgAAAAABbbbbCCCC: no such file",
             "jwt eyJhbGciOiJQUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln",
             "key -----BEGIN PRIVATE KEY----- MIIEvQ -----END PRIVATE KEY----- tail",
@@ -215,6 +223,7 @@ mod tests {
             "~/Documents/MyCompanyProductionServiceKey2026.json: permission denied",
             "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/ycred-Ab3dE9/config",
             "TLS13_AES_256_GCM_SHA384 YC_SERVICE_ACCOUNT_KEY_FILE KUBERNETES_EXEC_INFO",
+            "YCRED_CACHE_DIR=/absolute/path/of/a/directory YC_SERVICE_ACCOUNT_KEY_FILE_OF_PRODUCTION",
             "2026-08-22T18:00:00Z, 2026-08-22T18:00:00.123456789+03:00",
             "client.authentication.k8s.io/v1beta1 CredentialProviderRequest",
         ] {
