@@ -76,6 +76,9 @@ impl Redactor {
             names.extend(profile.hosts.singles().filter(|host| !built_in.contains(host)));
             names.extend(profile.impersonate.iter().cloned());
             names.extend(profile.secret_variables().map(str::to_owned));
+            let keys = profile.source.keys.iter().filter(|key| key.name.ends_with("-file"));
+            let files = keys.filter_map(|key| profile.settings.path(key.name).ok().flatten());
+            names.extend(files.chain(profile.ca_file.clone()).map(|path| path.display().to_string()));
         }
         examination.with_session(|session| {
             for client in CLIENTS {
@@ -97,6 +100,14 @@ impl Redactor {
 
     /// Returns a text with replacements such as `<path-1>`.
     pub fn redact(&self, text: &str) -> String {
+        // A name with a blank is no word. The longest comes first.
+        let is_phrase = |name: &&String| name.contains(|c| !is_part(c));
+        let found = self.names.iter().filter(is_phrase).find_map(|name| text.split_once(name.as_str()).zip(Some(name)));
+        if let Some(((before, after), name)) = found {
+            let before = self.redact(before);
+            let name = self.replace(if name.contains('/') { Kind::Path } else { Kind::Name }, name);
+            return format!("{before}{name}{}", self.redact(after));
+        }
         let mut out = String::new();
         let mut rest = text;
         while !rest.is_empty() {
@@ -222,9 +233,13 @@ const OWN_WORDS: [&str; 17] = [
     "true",
 ];
 
-/// Splits the text after its first word: characters that a name, a path or a host can contain.
+/// Returns true for the characters of a word. Most names, paths and hosts have no others.
+fn is_part(c: char) -> bool {
+    c.is_alphanumeric() || "/._-+:@%~=$#".contains(c)
+}
+
+/// Splits the text after its first word.
 fn split_word(text: &str) -> (&str, &str) {
-    let is_part = |c: char| c.is_alphanumeric() || "/._-+:@%~=$#".contains(c);
     let end = text.find(|c| !is_part(c)).unwrap_or(text.len());
     // Punctuation at the end belongs to the sentence.
     let word = text[..end].trim_end_matches([':', '.']);
@@ -310,6 +325,18 @@ mod tests {
             ("~/.docker/config.json:2: x", "~/.docker/config.json:2: x"),
             ("/usr/local/bin/docker-credential-ycred", "/usr/local/bin/docker-credential-ycred"),
             ("12 of 34, 0.5 s; v1beta1 at 2026-11-26T10:00:00Z", "12 of 34, 0.5 s; v1beta1 at 2026-11-26T10:00:00Z"),
+        ] {
+            assert_eq!(redactor.redact(text), expected);
+        }
+    }
+
+    #[test]
+    fn names_and_paths_with_blanks_are_replaced_as_a_whole() {
+        let redactor = redactor(&["/home/J Doe/My Keys/k.json", "/home/J Doe", "my cluster"]);
+        for (text, expected) in [
+            ("/home/J Doe/My Keys/k.json: no such file", "<path-1>: no such file"),
+            ("chmod 600 '/home/J Doe/My Keys/k.json'", "chmod 600 '<path-1>'"),
+            ("user my cluster: /home/J Doe/bin/ycred", "user <name-1>: <path-2>/bin/ycred"),
         ] {
             assert_eq!(redactor.redact(text), expected);
         }

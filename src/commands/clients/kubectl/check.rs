@@ -149,7 +149,10 @@ impl User<'_> {
         let null = TreeNode::null();
         let exec = self.node.member("exec").unwrap_or(&null);
         let text = |key: &str| exec.member(key).and_then(TreeNode::as_scalar).unwrap_or_default();
-        let named = |finding: Finding| finding.named(self.name);
+        let named = |finding: Finding| match self.profile {
+            Some(profile) => finding.named(self.name).named(profile),
+            None => finding.named(self.name),
+        };
         if let Some(key) = stanza::static_credential(self.node) {
             let escaped = self.name.replace('.', "\\.");
             let what = format!("{}: kubectl uses `{key}` and never runs ycred", self.label());
