@@ -211,6 +211,12 @@ impl Examination {
         self.profile.get_or_init(load).as_ref().map_err(Clone::clone)
     }
 
+    /// Returns the time limit of a call. `None` if only the profile has one, and it is not loaded yet: that may hang.
+    pub fn call_limit(&self) -> Option<Duration> {
+        let of_profile = || self.profile.get()?.as_ref().ok().map(|profile| profile.timeout);
+        self.options.timeout.or_else(of_profile)
+    }
+
     /// Returns what the one request of this run has shown. `ask` makes it.
     pub fn connection(&self, ask: impl FnOnce() -> Option<Connection>) -> Option<&Connection> {
         self.connection.get_or_init(ask).as_ref()

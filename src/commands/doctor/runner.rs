@@ -42,7 +42,10 @@ fn run_one(check: &'static Check, examination: &Arc<Examination>) -> Vec<Finding
         let _ = send.send(guarded(&for_thread));
     });
     let outcome = match started {
-        Ok(_) => receive.recv_timeout(check.limit),
+        Ok(_) => receive.recv_timeout(check.limit).or_else(|error| match rest(check, examination) {
+            Some(rest) if error == mpsc::RecvTimeoutError::Timeout => receive.recv_timeout(rest),
+            _ => Err(error),
+        }),
         // Without threads, the check's own time limits must suffice.
         Err(_) => Ok(guarded(examination)),
     };
@@ -51,7 +54,7 @@ fn run_one(check: &'static Check, examination: &Arc<Examination>) -> Vec<Finding
         Ok(Ok(findings)) => findings,
         Ok(Err(panic)) => vec![of_panic(&*panic)],
         Err(mpsc::RecvTimeoutError::Timeout) => {
-            let limit = human(millis(check.limit));
+            let limit = human(millis(check.limit + rest(check, examination).unwrap_or_default()));
             vec![
                 Finding::fail(format!("the check did not finish within {limit}"))
                     .fix(format!("see where it hangs: ycred doctor {} -v", check.id)),
@@ -59,6 +62,15 @@ fn run_one(check: &'static Check, examination: &Arc<Examination>) -> Vec<Finding
         }
         Err(mpsc::RecvTimeoutError::Disconnected) => vec![Finding::fail("the check ended without a result")],
     }
+}
+
+/// The time in which a call that has reached its time limit returns.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Returns how much longer than its limit a check may take, because the user allows calls more time than that.
+fn rest(check: &Check, examination: &Examination) -> Option<Duration> {
+    let allowed = examination.call_limit().filter(|_| check.needs_network)?;
+    allowed.checked_add(GRACE)?.checked_sub(check.limit)
 }
 
 fn of_panic(panic: &(dyn std::any::Any + Send)) -> Finding {
@@ -88,6 +100,27 @@ mod tests {
         Vec::new()
     });
     static NETWORK: Check = Check { needs_network: true, ..check(LONG, |_| panic!("the network was used")) };
+
+    static SLOW: Check = Check {
+        needs_network: true,
+        ..check(Duration::from_millis(1), |_| {
+            thread::sleep(Duration::from_millis(100));
+            vec![Finding::ok("slow")]
+        })
+    };
+
+    #[test]
+    fn a_check_has_the_time_that_the_user_allows_to_calls() {
+        let mut examination = examination();
+        let mut run_slow = |timeout| {
+            examination.options.timeout = timeout;
+            run(&[&SLOW], &Arc::new(std::mem::replace(&mut examination, super::tests::examination())))
+                .remove(0)
+                .findings
+        };
+        assert_eq!(run_slow(None)[0].verdict, Verdict::Fail);
+        assert_eq!(run_slow(Some(LONG))[0].what, "slow");
+    }
 
     #[test]
     fn a_check_that_panics_or_hangs_does_not_end_the_others() {
