@@ -157,6 +157,7 @@ fn checks_and_parts_are_selected_by_name_and_listed() {
     for id in list.stdout.lines().filter_map(|line| line.split(' ').next()) {
         assert!(page.contains(&format!("| `{id}` |")), "docs/doctor.md does not describe {id}");
     }
+    assert!(list.stdout.contains("(parts: proxy, dns)"), "{list}");
     let list: Value = serde_json::from_str(&doctor(&machine, &["--list", "--json"]).run().stdout).expect("JSON");
     for check in list["checks"].as_array().expect("checks") {
         for part in check["parts"].as_array().expect("parts") {
@@ -400,6 +401,24 @@ fn a_report_has_no_name_of_the_machine() {
             .collect()
     };
     assert_eq!(of("]   profile").first(), of("]   token").first(), "the same name has one replacement\n{run}");
+}
+
+#[test]
+fn the_only_profile_is_not_another_one_and_a_warning_of_the_call_has_a_fix() {
+    let machine = healthy();
+    let set = |file: &str, mode| {
+        fs::set_permissions(machine.path(file), fs::Permissions::from_mode(mode)).expect("a mode");
+    };
+    set("config/prod.toml", 0o666);
+    let run = doctor(&machine, &["profile"]).run().exits(1).stdout_has("[fail] profile");
+    assert!(!run.stdout.contains("other profile"), "{run}");
+    set("config/prod.toml", 0o600);
+    set("config/prod.json", 0o644);
+    doctor(&machine, &["token"])
+        .run()
+        .exits(0)
+        .stdout_has("can be read by others (mode 0644)\n")
+        .stdout_has("fix: chmod 600");
 }
 
 #[test]

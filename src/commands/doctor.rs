@@ -176,7 +176,11 @@ fn list(is_json: bool) -> String {
             checks.iter().map(|check| json!({ "id": check.id, "about": check.about, "parts": check.parts })).collect();
         return format!("{}\n", json!({ "version": 1, "checks": checks }));
     }
-    checks.iter().map(|check| format!("{:12} {}\n", check.id, check.about)).collect()
+    let parts = |check: &Check| match check.parts {
+        [] => String::new(),
+        parts => format!(" (parts: {})", parts.join(", ")),
+    };
+    checks.iter().map(|check| format!("{:12} {}{}\n", check.id, check.about, parts(check))).collect()
 }
 
 /// Shows the home directory as `~`.

@@ -138,6 +138,20 @@ const LOCAL: &[Fault] = &[
         fix: Fix::Text("ca-file"),
     },
     Fault {
+        id: "profile.ca-file",
+        state: "warn",
+        name: "a ca-file without certificates, which calls without TLS do not read",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            machine.world.sandbox.file("config/corp.pem", "none\n");
+            let text = format!("{}ca-file = \"corp.pem\"\n", settings(&machine, "prod.json"));
+            machine.world.sandbox.profile("prod", &text);
+            Seeded::of(machine)
+        },
+        fix: Fix::Text(""),
+    },
+    Fault {
         id: "key.mode",
         state: "warn",
         name: "a key that others can read",
@@ -382,6 +396,18 @@ const NETWORK: &[Fault] = &[
         seed: || {
             let machine = healthy();
             machine.world.emulator.fault(CloudFault::html());
+            Seeded::of(machine)
+        },
+        fix: Fix::Text("browser"),
+    },
+    Fault {
+        id: "network",
+        state: "fail",
+        name: "a firewall that blocks with a page",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            machine.world.emulator.fault(CloudFault::html().with_status(403));
             Seeded::of(machine)
         },
         fix: Fix::Text("browser"),

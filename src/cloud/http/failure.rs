@@ -12,7 +12,7 @@ use crate::cloud::http::tls::tls_error;
 /// The maximum size of a response in bytes. Real ones have at most a few KiB.
 pub(super) const BODY_MAX: u64 = 64 * 1024;
 
-pub(super) const PORTAL_HINT: &str =
+pub const PORTAL_HINT: &str =
     "open a browser and sign in if there is a captive portal; otherwise check the URL and HTTPS_PROXY";
 
 /// A failed attempt.

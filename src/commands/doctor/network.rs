@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::base::error::Error;
 use crate::base::hosts::Host;
 use crate::cloud::Context;
+use crate::cloud::auth;
+use crate::cloud::http::failure::PORTAL_HINT;
 use crate::cloud::http::{CONNECT_TIMEOUT, Http, HttpRequest};
-use crate::cloud::rpc_status;
 use crate::commands::check::{Check, Connection, Examination, Finding};
 use crate::profile::Profile;
 use crate::sources::metadata;
@@ -97,17 +98,31 @@ fn ask(server: &Server, cx: &Context<'_>) -> Connection {
     let Server { url, headers, is_direct, is_refusing } = server;
     let request =
         HttpRequest { url, headers, body: None, connect: CONNECT_TIMEOUT, direct: *is_direct, is_one_time: false };
-    let (error, skew) = match cx.send(&request, rpc_status::explain) {
+    let (error, skew) = match cx.send(&request, auth::explain) {
         Ok(response) if *is_refusing => (response.json::<serde_json::Value>(url).err(), response.skew),
         Ok(response) => (None, response.skew),
         // Nothing has this path, so a refusal is the expected answer.
-        Err(error) if is_answer(&error) => (None, error.clock_skew),
+        Err(error) if is_answer(&error, *is_refusing) => (None, error.clock_skew),
+        Err(error) if is_block(&error) => {
+            (Some(error.context("a proxy or firewall answers, not the cloud").hint(PORTAL_HINT)), None)
+        }
         Err(error) => (Some(error), None),
     };
     Connection { url: url.clone(), error, skew }
 }
 
 /// Returns true for a refusal by the server itself, and false for a redirect, a proxy's answer or an overloaded server.
-fn is_answer(error: &Error) -> bool {
-    error.status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 407 | 429) || status == 501)
+///
+/// From an API of the cloud, a status with which firewalls block counts only with a body of the cloud.
+fn is_answer(error: &Error, is_api: bool) -> bool {
+    match error.status {
+        None | Some(407 | 429) => false,
+        Some(_) if is_api && is_block(error) => error.is_answer,
+        Some(status) => (400..500).contains(&status) || status == 501,
+    }
+}
+
+/// Returns true for a status with which firewalls and proxies block requests.
+fn is_block(error: &Error) -> bool {
+    matches!(error.status, Some(401 | 403 | 451))
 }

@@ -1,8 +1,10 @@
 //! `profile`: the profile that ycred uses here, its settings, and the other profiles.
 
+use std::collections::BTreeSet;
+
 use crate::base::environment::YCRED_PROFILE;
 use crate::cloud::http::Http;
-use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, profile_files};
+use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, Verdict, profile_files};
 use crate::profile::find::FoundProfile;
 use crate::profile::{Profile, ProfileRef, SelectedBy, find};
 
@@ -30,10 +32,11 @@ fn run(examination: &Examination) -> Vec<Finding> {
 fn serving(profile: &Profile, examination: &Examination) -> Vec<Finding> {
     let mut findings = profile_files::settings(profile);
     if let Some(path) = &profile.ca_file {
-        let usable = find::check_named_file(path, "ca-file")
-            .and_then(|()| Http::new(&examination.environment, Some(path)).check_roots());
-        if let Err(error) = usable {
+        if let Err(error) = find::check_named_file(path, "ca-file") {
             findings.push(Finding::of_error(&error).part("ca-file"));
+        } else if let Err(error) = Http::new(&examination.environment, Some(path)).check_roots() {
+            let finding = Finding::of_error(&error).part("ca-file");
+            findings.push(if uses_tls(profile) { finding } else { Finding { verdict: Verdict::Warn, ..finding } });
         }
     }
     if findings.is_empty() {
@@ -42,6 +45,14 @@ fn serving(profile: &Profile, examination: &Examination) -> Vec<Finding> {
         findings.push(Finding::ok(format!("{profile} ({}): {source}{file}", reason(profile))));
     }
     findings
+}
+
+/// Returns false if all requests of a profile go to a server without TLS, so that no certificate is read.
+fn uses_tls(profile: &Profile) -> bool {
+    let installation = &profile.installation;
+    let is_plain = |url: &str| url.starts_with("http://");
+    !(is_plain(&installation.iam_setting())
+        && (is_plain(&installation.auth_url) || !matches!(profile.source.name, "login" | "workload")))
 }
 
 /// Returns why this profile serves.
@@ -71,18 +82,17 @@ fn others(examination: &Examination) -> Option<Finding> {
         let (environment, places) = (&examination.environment, &examination.places);
         Profile::load(&named, environment, places, examination.clock.now()).is_err()
     };
+    let names = find::names(&examination.places);
     let serving = match examination.profile() {
         Ok(profile) => profile.name.clone(),
         // Its error has a line of its own.
         Err(_) => match &examination.profile_ref {
             ProfileRef::NameOrPath { text, .. } => text.to_str().map(str::to_owned),
-            _ => Some(find::DEFAULT.to_owned()),
+            _ => unnamed(&names, examination),
         },
     };
-    let broken: Vec<String> = find::names(&examination.places)
-        .into_iter()
-        .filter(|name| Some(name) != serving.as_ref() && is_broken(name))
-        .collect();
+    let broken: Vec<String> =
+        names.into_iter().filter(|name| Some(name) != serving.as_ref() && is_broken(name)).collect();
     let first = broken.first()?;
     let noun = if broken.len() == 1 { "profile is" } else { "profiles are" };
     Some(
@@ -90,4 +100,13 @@ fn others(examination: &Examination) -> Option<Finding> {
             .part("others")
             .fix(format!("ycred doctor profile --profile {first}")),
     )
+}
+
+/// Returns the name of the profile that should serve without a flag, also if it cannot be read.
+fn unnamed(names: &BTreeSet<String>, examination: &Examination) -> Option<String> {
+    match examination.environment.text(YCRED_PROFILE) {
+        Ok(Some(name)) => Some(name.to_owned()),
+        _ if names.len() == 1 => names.first().cloned(),
+        _ => Some(find::DEFAULT.to_owned()),
+    }
 }

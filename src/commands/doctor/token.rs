@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::base::clock::human;
+use crate::base::diagnostics::Warning;
 use crate::commands::check::{Check, Examination, Finding};
 
 pub const CHECK: Check = Check {
@@ -28,9 +29,20 @@ fn run(examination: &Examination) -> Vec<Finding> {
             }
             Err(error) => Finding::of_error(&error),
         }];
-        if let Some((_, warning)) = session.diagnostics.take() {
-            findings.push(Finding::warn(warning));
+        if let Some((kind, warning)) = session.diagnostics.take() {
+            findings.push(with_fix(kind, &warning));
         }
         findings
     })
+}
+
+/// Returns the warning of a call, with what to do about it.
+fn with_fix(kind: Warning, warning: &str) -> Finding {
+    match (kind, warning.split_once("): ")) {
+        // The command is a part of the warning.
+        (Warning::KeyFileReadable, Some((what, fix))) => Finding::warn(format!("{what})")).fix(fix),
+        (Warning::CacheUnusable | Warning::LoginNotSaved, _) => Finding::warn(warning).fix("ycred doctor store"),
+        (Warning::ClockOff, _) => Finding::warn(warning).fix("ycred doctor clock"),
+        _ => Finding::warn(warning),
+    }
 }
