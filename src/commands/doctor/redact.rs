@@ -100,7 +100,7 @@ impl Redactor {
 
     /// Returns a text with replacements such as `<path-1>`.
     pub fn redact(&self, text: &str) -> String {
-        // A name with a blank is no word. The longest comes first.
+        // A name with a space has several words. The longest is the first.
         let is_phrase = |name: &&String| name.contains(|c| !is_part(c));
         let found = self.names.iter().filter(is_phrase).find_map(|name| text.split_once(name.as_str()).zip(Some(name)));
         if let Some(((before, after), name)) = found {
