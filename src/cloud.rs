@@ -16,7 +16,7 @@ use crate::base::error::Result;
 use crate::cache::Cache;
 use crate::cache::freshness::Requirements;
 use crate::cloud::http::failure::ServerError;
-use crate::cloud::http::retry::RetryPolicy;
+use crate::cloud::http::retry::{AttemptTime, RetryPolicy};
 use crate::cloud::http::{Http, HttpRequest, HttpResponse, ProofHeader};
 
 /// The context of a fetch.
@@ -28,6 +28,8 @@ pub struct Context<'a> {
     pub began: Timestamp,
     /// The maximum number of requests: one to renew a refreshable token, otherwise one plus the retries.
     pub attempts: u32,
+    /// The time that each request needs and gets. `None` for any part of the remaining time.
+    pub attempt_time: Option<AttemptTime>,
     pub http: &'a Http,
     pub cache: &'a Cache,
     pub diagnostics: &'a Diagnostics<'a>,
@@ -71,6 +73,7 @@ impl Context<'_> {
             clock: self.clock,
             deadline: self.deadline,
             attempts: self.attempts,
+            attempt_time: self.attempt_time,
             diagnostics: self.diagnostics,
         }
     }

@@ -180,6 +180,7 @@ impl Session<'_> {
             deadline: Deadline::since(self.request_started.get(), timeout),
             began: self.clock.now().minus(self.clock.elapsed().saturating_sub(self.request_started.get())),
             attempts: ATTEMPTS,
+            attempt_time: None,
             http: &http,
             cache: &cache,
             diagnostics: self.diagnostics,

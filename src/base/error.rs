@@ -183,6 +183,12 @@ impl Error {
         self.is_unsent || matches!(self.status, Some(429 | 503))
     }
 
+    /// Marks the error as one that occurred before anything was sent.
+    #[must_use]
+    pub fn unsent(self) -> Self {
+        Self { is_unsent: true, ..self }
+    }
+
     /// Marks the error as one that another machine caused.
     #[must_use]
     pub fn remote(self) -> Self {

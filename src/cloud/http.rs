@@ -11,7 +11,7 @@ pub mod trust;
 mod written;
 
 use std::cell::OnceCell;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +70,8 @@ pub struct HttpRequest<'a> {
 pub struct ProofHeader<'a> {
     pub header: &'static str,
     pub make: &'a dyn Fn() -> Result<Secret>,
+    /// Called after an attempt whose secrets the server has certainly not used ([`Error::is_unused`]).
+    pub unused: &'a dyn Fn(),
 }
 
 /// A 2xx response.
@@ -104,8 +106,18 @@ impl Http {
     /// request needs a program.
     pub fn sharing_group_of(environment: &Environment, path: Option<&OsStr>) -> SharingGroup {
         let variables = proxy::VARIABLES.iter().chain(&CERTIFICATES);
-        let values = variables.filter_map(|name| Some((*name, environment.get(name)?)));
+        let absolute = trust::absolute_variables(environment);
+        let value = |name| {
+            let changed = absolute.iter().find(|(changed, _)| *changed == name);
+            changed.map(|(_, value)| value.as_os_str()).or_else(|| environment.get(name))
+        };
+        let values = variables.filter_map(|name| Some((*name, value(*name)?)));
         SharingGroup::with_variables(values.chain(path.map(|path| (PATH, path))))
+    }
+
+    /// Returns the variables for certificates that are relative to this process's directory, with absolute paths.
+    pub fn absolute_certificates(&self) -> Vec<(&'static str, OsString)> {
+        trust::absolute_variables(&self.environment)
     }
 
     /// Sends a request. Repeats it after 429, 5xx and broken connections, within the policy's limits.
@@ -139,11 +151,14 @@ impl Http {
     ) -> Result<HttpResponse> {
         retry(request.url, policy, request.is_one_time, |budget| {
             let value = proof.map(|proof| (proof.make)().map(|value| (proof.header, value))).transpose();
-            let value = value.map_err(Failure::permanent)?;
+            let value = value.map_err(|error| Failure::permanent(error.unsent()))?;
             let proof_header = value.as_ref().map(|(name, value)| (*name, value.expose()));
             let written = RequestWritten::default();
             self.attempt(request, proof_header, budget, explain, policy, &written).map_err(|mut failure| {
                 failure.error.is_unsent = !written.get();
+                if let Some(proof) = proof.filter(|_| failure.error.is_unused()) {
+                    (proof.unused)();
+                }
                 failure
             })
         })
@@ -206,7 +221,7 @@ impl Http {
                 &error,
                 request.url,
                 (proxy_address.as_deref(), resolved_proxy.as_deref()),
-                policy.deadline.limit,
+                policy.limit(),
                 (request.connect < budget).then_some(request.connect),
                 self.ca_file.as_deref(),
             )

@@ -28,7 +28,7 @@ use crate::process::{Done, Outcome, Reply};
 use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef, find};
 use crate::session::Session;
 use crate::sources::access_key;
-use crate::sources::login::client::LoginClient;
+use crate::sources::login::client::{AttemptHooks, LoginClient};
 use crate::sources::login::state::{LoginState, LoginStore, Removed};
 
 pub const COMMAND: Command = Command {
@@ -361,7 +361,7 @@ impl LocalState {
         match access.filter(|credential| !credential.is_expired(cx.clock.now())) {
             Some(own) => iam::revoke_refresh_token(installation, &own.secret, refresh_token, cx)?,
             None => {
-                let granted = login.refresh(refresh_token, &state.key(&login.place)?, cx)?.token;
+                let granted = login.refresh(refresh_token, &state.key(&login.place)?, AttemptHooks::NONE, cx)?.token;
                 let refresh_token = granted.refresh_token.as_ref().unwrap_or(refresh_token);
                 iam::revoke_refresh_token(installation, &granted.access_token, refresh_token, cx)?;
                 iam::revoke(installation, &granted.access_token, cx)?;

@@ -22,7 +22,7 @@ use crate::disk::store;
 use crate::disk::store::Lock;
 use crate::obtain::{Caching, Grant};
 use crate::sources::login::client::{DEFAULT_CLIENT, LoginClient};
-use crate::sources::login::renewal::{ANSWER_LIMIT, LoginRenewal, RenewalCall, Renewed};
+use crate::sources::login::renewal::{ANSWER_LIMIT, CALLER_ATTEMPT, LoginRenewal, RenewalCall, Renewed};
 use crate::sources::login::state::{LoginEnd, LoginState, Renewal};
 use crate::sources::settings::Settings;
 use crate::sources::source::{Key, Source, SourceInput};
@@ -162,7 +162,7 @@ impl LoginGrant {
     fn start_renewal(&self, version: &str, cx: &Context<'_>) -> bool {
         let Some(profile) = self.login.profile.clone() else { return false };
         let call = RenewalCall { profile, version: version.to_owned(), min_ttl: cx.requirements.min_ttl };
-        let result = call.start();
+        let result = call.start(cx.http);
         cx.diagnostics.debug(|| match &result {
             Ok(()) => format!("{}: started a process that renews the login", self.name),
             Err(error) => format!("{}: cannot start a process to renew the login: {}", self.name, describe(error)),
@@ -174,7 +174,8 @@ impl LoginGrant {
     /// token.
     fn renew_here(&self, state: &LoginState, is_locked: bool, cx: &Context<'_>) -> Result<Option<Credential>> {
         let _blocked = EndingSignalsBlocked::start();
-        let cx = &Context { deadline: Deadline::after(cx.clock, ANSWER_LIMIT), ..*cx };
+        let cx =
+            &Context { deadline: Deadline::after(cx.clock, ANSWER_LIMIT), attempt_time: Some(CALLER_ATTEMPT), ..*cx };
         match (LoginRenewal { login: &self.login, rules: self.rules, is_locked, cx }).renew(state) {
             Renewed::ByOther => Ok(None),
             Renewed::Done { result, unsaved } => {

@@ -1,5 +1,6 @@
 //! How `logout` and `revoke` end a login and its tokens.
 
+use super::process::renewal_process;
 use super::renewal::LOGIN_HINT;
 use std::fs;
 
@@ -7,6 +8,7 @@ use crate::emulator::Config;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::expect::{fails_with, fails_with_hint, prints_token};
+use crate::harness::machine::require_tracer;
 use crate::harness::waiting::{HOUR, WAIT_LIMIT, is_free, wait_until};
 use crate::sources::person::Person;
 
@@ -89,6 +91,28 @@ fn a_refresh_that_outlasts_the_timeout_of_logout_stores_nothing() {
     let left = person.world.sandbox.files("state");
     assert!(left.iter().all(|path| path.extension().is_some_and(|ending| ending == "lock")), "{left:?}");
     fails_with(person.token(&["--no-cache"]).run(), 1, &["nobody is logged in"]);
+}
+
+#[test]
+fn a_renewal_process_that_a_logout_overtakes_sends_and_stores_nothing() {
+    if !require_tracer() {
+        return;
+    }
+    let person = Person::new();
+    person.log_in();
+    person.age(13 * HOUR);
+    let trace = person.world.sandbox.path("tmp/trace");
+    // Each process pauses when it first syncs a file, which it does before it stores that it sends the refresh token.
+    let head = ["-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=5000000:when=1", "-o"];
+    let call = person.world.sandbox.call("strace", head);
+    let arguments = ["token", "--no-cache"].map(std::ffi::OsStr::new);
+    let renewal = call.and([trace.as_os_str(), crate::harness::YCRED.as_ref()]).and(arguments).start();
+    renewal_process(&person.file(".lock"));
+    person.world.sandbox.ycred(["logout", "--timeout", "1s"]).run().exits(0).stdout_has("logged out");
+    fails_with_hint(renewal.finish(), 1, &["nobody is logged in"], LOGIN_HINT);
+    assert_eq!(person.tokens(), 1);
+    let left = person.world.sandbox.files("state");
+    assert!(left.iter().all(|path| path.extension().is_some_and(|ending| ending == "lock")), "{left:?}");
 }
 
 #[test]

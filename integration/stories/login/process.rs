@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::authority::Authority;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
+use crate::emulator::{Config, Tls};
 use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning};
 use crate::harness::machine::require_root;
 use crate::harness::run_all;
@@ -24,7 +26,7 @@ fn person_after(age: Duration) -> Person {
 }
 
 /// Reads the process of a running renewal from its lock file.
-fn renewal_process(lock: &Path) -> i32 {
+pub fn renewal_process(lock: &Path) -> i32 {
     let holder = || serde_json::from_slice::<serde_json::Value>(&fs::read(lock).ok()?).ok()?["pid"].as_i64();
     wait_until("the process has written its id", || holder().is_some());
     i32::try_from(holder().expect("a process id")).expect("a process id")
@@ -203,6 +205,50 @@ fn a_killed_renewal_process_leaves_a_token_that_is_sent_once_more() {
     person.age(Duration::from_secs(10));
     person.get();
     assert_eq!(person.tokens(), 3);
+}
+
+#[test]
+fn a_long_retry_after_ends_the_renewal_process_at_once() {
+    let person = person_after(13 * HOUR);
+    person.world.emulator.fault(Fault::refuse(503).retry_after(37).on(Endpoint::OauthToken).times(1));
+    fails_with(person.token(&["--no-cache"]).run(), 4, &["/oauth/token: ", "503"]);
+    wait_for_end(&person);
+    assert!(person.state()["sent_at"].is_null(), "{}", person.state());
+    person.age(Duration::from_secs(10));
+    person.get();
+    assert_eq!((person.tokens(), person.world.emulator.logins(|logins| logins.reused)), (3, 0));
+}
+
+#[test]
+fn while_a_renewal_process_waits_for_a_busy_host_nothing_is_in_doubt() {
+    let person = person_after(13 * HOUR);
+    person.world.emulator.fault(Fault::refuse(503).retry_after(4).on(Endpoint::OauthToken).times(1));
+    let call = person.token(&["--no-cache"]).start();
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, WAIT_LIMIT));
+    wait_until("the failure has settled it", || person.state()["sent_at"].is_null());
+    assert_eq!(person.tokens(), 2, "the process is still waiting");
+    prints_token(call.finish());
+    assert_eq!((person.tokens(), person.world.emulator.logins(|logins| logins.reused)), (3, 0));
+}
+
+#[test]
+fn a_renewal_process_finds_certificates_by_a_relative_path() {
+    let mut person = Person::with(Config::with_tls(Tls::Good), "");
+    let ca = person.world.sandbox.file("tmp/ca.pem", person.world.emulator.ca_pem());
+    person.world.sandbox.file("tmp/other.pem", Authority::new().pem());
+    person.world.sandbox.set("SSL_CERT_FILE", &ca);
+    person.log_in();
+    person.age(13 * HOUR);
+    let directory = person.world.sandbox.path("tmp");
+    let call = |file: &str| person.token(&["--no-cache"]).within(&directory).env("SSL_CERT_FILE", file);
+    let run = call("other.pem").and(["-v"]).run().exits(3).stderr_has("signed by an authority");
+    assert_eq!(
+        run.stderr.matches("started a process that renews").count(),
+        1,
+        "its failure is that of the call\n{run}"
+    );
+    prints_token(call("ca.pem").run());
+    assert_eq!(person.tokens(), 2);
 }
 
 #[test]

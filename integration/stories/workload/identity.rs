@@ -89,6 +89,7 @@ fn a_token_in_the_request_is_the_one_exchanged() {
         began: clock.now(),
         clock: &clock,
         deadline: Deadline::of_run(Duration::from_secs(60)),
+        attempt_time: None,
         attempts: 4,
         http: &http,
         cache: &cache,

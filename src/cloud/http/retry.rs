@@ -12,13 +12,30 @@ use crate::cloud::http::failure::Failure;
 const BACK_OFF_FIRST: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(4);
 
+/// The time that each attempt needs and gets.
+#[derive(Clone, Copy)]
+pub struct AttemptTime {
+    /// With less time left, no attempt starts.
+    pub least: Duration,
+    pub most: Duration,
+}
+
 /// How long and how often to try a request.
 pub struct RetryPolicy<'a> {
     pub clock: &'a dyn Clock,
     pub deadline: Deadline,
     /// The maximum number of requests.
     pub attempts: u32,
+    /// `None` if an attempt may have any part of the remaining time.
+    pub attempt_time: Option<AttemptTime>,
     pub diagnostics: &'a Diagnostics<'a>,
+}
+
+impl RetryPolicy<'_> {
+    /// Returns the time limit to name in messages.
+    pub fn limit(&self) -> Duration {
+        self.attempt_time.map_or(self.deadline.limit, |time| time.most.min(self.deadline.limit))
+    }
 }
 
 /// Returns the host of a URL, with its port.
@@ -44,15 +61,20 @@ pub(super) fn retry<T>(
 ) -> Result<T> {
     let mut pause = BACK_OFF_FIRST;
     let mut last_error: Option<Error> = None;
+    let AttemptTime { least, most } =
+        policy.attempt_time.unwrap_or(AttemptTime { least: Duration::ZERO, most: Duration::MAX });
     for attempt in 1.. {
         let left = policy.deadline.left(policy.clock);
-        if left.is_zero() {
+        if left.is_zero() || left < least {
             // The error of the last attempt says more than this one.
-            let no_time =
-                || Error::unavailable(format!("{url}: the time limit was reached before the request")).timed_out();
+            let no_time = || {
+                let what = format!("{url}: the time limit was reached before the request");
+                Error::unavailable(what).timed_out().unsent()
+            };
             return Err(last_error.unwrap_or_else(no_time));
         }
-        let budget = if policy.attempts == 1 || is_one_time { left } else { left / 2 };
+        let share = if policy.attempts == 1 || is_one_time { left } else { left / 2 };
+        let budget = share.min(most);
         let wait = policy.diagnostics.waiting(|| host_of(url).to_owned());
         let sent = send(budget);
         drop(wait);
@@ -63,7 +85,8 @@ pub(super) fn retry<T>(
         let wait = error.retry_after.unwrap_or_else(|| random::between(Duration::ZERO, pause));
         let is_last = attempt >= policy.attempts;
         let may_repeat = is_temporary && (!is_one_time || error.is_unused());
-        if !may_repeat || is_last || wait >= policy.deadline.left(policy.clock) {
+        let left = policy.deadline.left(policy.clock).saturating_sub(wait);
+        if !may_repeat || is_last || left.is_zero() || left < least {
             return Err(error);
         }
         policy
@@ -75,4 +98,45 @@ pub(super) fn retry<T>(
         last_error = Some(error);
     }
     unreachable!("the loop ends by returning")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Timestamp;
+    use crate::base::clock::tests::FixedClock;
+
+    #[test]
+    fn no_attempt_starts_without_time_for_its_answer() {
+        let seconds = Duration::from_secs;
+        let diagnostics = Diagnostics::new(false, &|_| (), None);
+        // Returns the time limit of each attempt. A busy server answers after `answer` seconds.
+        let attempts = |start: u64, answer: u64, pause: u64| {
+            let clock = FixedClock::at(Timestamp(0));
+            let policy = RetryPolicy {
+                clock: &clock,
+                deadline: Deadline::of_run(seconds(38)),
+                attempts: 4,
+                attempt_time: Some(AttemptTime { least: seconds(30), most: seconds(30) }),
+                diagnostics: &diagnostics,
+            };
+            clock.advance(seconds(start));
+            let mut limits = Vec::new();
+            let result: Result<()> = retry("https://h.example/x", &policy, true, |limit| {
+                limits.push(limit.as_secs());
+                clock.advance(seconds(answer));
+                let mut error = Error::unavailable("busy");
+                (error.status, error.retry_after) = (Some(503), Some(seconds(pause)));
+                Err(Failure::temporary(error))
+            });
+            let error = result.expect_err("busy");
+            assert!(error.is_unused(), "{}", error.reason());
+            (limits, clock.elapsed().as_secs())
+        };
+        assert_eq!(attempts(0, 0, 37), (vec![30], 0));
+        assert_eq!(attempts(0, 1, 3), (vec![30, 30, 30], 9));
+        assert_eq!(attempts(0, 0, 8), (vec![30, 30], 8));
+        assert_eq!(attempts(0, 0, 9), (vec![30], 0));
+        assert_eq!(attempts(9, 0, 0), (vec![], 9));
+    }
 }

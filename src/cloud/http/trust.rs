@@ -1,5 +1,6 @@
 //! The certificates that a server's certificate is checked against.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
@@ -45,6 +46,22 @@ pub(super) fn chosen_roots(environment: &Environment) -> Result<Option<Vec<Certi
         }
     }
     Ok((file.is_some() || directory.is_some()).then_some(roots))
+}
+
+/// Returns `SSL_CERT_FILE` and `SSL_CERT_DIR` with absolute paths, for a process with another directory. Leaves out a
+/// variable that is the same there.
+pub(super) fn absolute_variables(environment: &Environment) -> Vec<(&'static str, OsString)> {
+    // What does not exist may be a secret in the wrong variable. As a path, it would no longer be recognized as one.
+    let absolute = |path: &Path| match path.exists() {
+        true => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+        false => path.to_owned(),
+    };
+    let file = environment.get(SSL_CERT_FILE).map(Path::new).filter(|path| path.is_relative());
+    let directories: Vec<_> = environment.get(SSL_CERT_DIR).map(std::env::split_paths).into_iter().flatten().collect();
+    let is_some_relative = directories.iter().any(|path| path.is_relative());
+    let list = is_some_relative.then(|| std::env::join_paths(directories.iter().map(|path| absolute(path))).ok());
+    let file = file.map(|path| (SSL_CERT_FILE, absolute(path).into_os_string()));
+    file.into_iter().chain(list.flatten().map(|list| (SSL_CERT_DIR, list))).collect()
 }
 
 /// The certificates that a server is checked against, for people.
@@ -143,5 +160,31 @@ fn is_der_sequence(der: &[u8]) -> bool {
         [0x30, 0x82, high, low, rest @ ..] => rest.len() == usize::from(*high) * 256 + usize::from(*low),
         [0x30, 0x83, ..] => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_paths_of_certificates_become_absolute_if_they_exist() {
+        let variables = |file: &str, directories: &str| {
+            let pairs = [(SSL_CERT_FILE, file), (SSL_CERT_DIR, directories)];
+            let environment = Environment::new(pairs.iter().map(|(name, value)| (name.into(), value.into())));
+            absolute_variables(&environment)
+        };
+        let here = std::env::current_dir().expect("a directory");
+        let list = |paths: &[&Path]| std::env::join_paths(paths).expect("a list");
+        let both = list(&[Path::new("src"), &here]);
+        let expected = vec![
+            (SSL_CERT_FILE, here.join("Cargo.toml").into_os_string()),
+            (SSL_CERT_DIR, list(&[&here.join("src"), &here])),
+        ];
+        assert_eq!(variables("Cargo.toml", &both.to_string_lossy()), expected);
+        let absolute = here.join("Cargo.toml");
+        assert_eq!(variables(&absolute.to_string_lossy(), &here.to_string_lossy()), []);
+        // This may be a secret, which must not become a path.
+        assert_eq!(variables("no-such-file", ""), [(SSL_CERT_FILE, "no-such-file".into())]);
     }
 }

@@ -43,6 +43,19 @@ pub struct LoginClient {
     pub port: Option<u16>,
 }
 
+/// What to do around each attempt to send a secret that may be valid for one use only.
+#[derive(Clone, Copy)]
+pub struct AttemptHooks<'a> {
+    /// Called before it is sent. An error prevents that.
+    pub before: &'a dyn Fn() -> Result<()>,
+    /// Called if the auth host has certainly not used it.
+    pub unused: &'a dyn Fn(),
+}
+
+impl AttemptHooks<'static> {
+    pub const NONE: Self = Self { before: &|| Ok(()), unused: &|| {} };
+}
+
 impl LoginClient {
     /// Reads the settings of a profile with the source `login`.
     ///
@@ -133,7 +146,7 @@ impl LoginClient {
             ("redirect_uri", redirect),
             ("client_id", self.client_id.as_str()),
         ];
-        self.request_token(&parameters, &request.key, cx)
+        self.request_token(&parameters, &request.key, AttemptHooks::NONE, cx)
     }
 
     /// Reserves disk space for the state after a renewal. The answer may contain the only valid refresh token, so this is
@@ -154,24 +167,39 @@ impl LoginClient {
     /// Exchanges a refresh token for tokens (RFC 6749, 6).
     ///
     /// # Errors
-    /// As [`auth::token`]. `invalid_grant` means that the login has ended.
-    pub fn refresh(&self, refresh_token: &Secret, key: &ProofKey, cx: &Context<'_>) -> Result<AuthResponse> {
+    /// As [`auth::token`], and those of the hooks. `invalid_grant` means that the login has ended.
+    pub fn refresh(
+        &self,
+        refresh_token: &Secret,
+        key: &ProofKey,
+        hooks: AttemptHooks<'_>,
+        cx: &Context<'_>,
+    ) -> Result<AuthResponse> {
         let parameters = [
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh_token.expose()),
             ("client_id", self.client_id.as_str()),
         ];
-        self.request_token(&parameters, key, cx)
+        self.request_token(&parameters, key, hooks, cx)
     }
 
     /// Sends a token request with a proof of possession. Tries again once with a nonce if the host requires one, and
     /// once with the host's time if the clocks differ.
-    fn request_token(&self, parameters: &[(&str, &str)], key: &ProofKey, cx: &Context<'_>) -> Result<AuthResponse> {
+    fn request_token(
+        &self,
+        parameters: &[(&str, &str)],
+        key: &ProofKey,
+        hooks: AttemptHooks<'_>,
+        cx: &Context<'_>,
+    ) -> Result<AuthResponse> {
         let url = auth::token_url(&self.installation);
         let (mut nonce, mut shift) = (None::<String>, 0);
         loop {
-            let make = || make_proof(key, &url, cx.clock.now().shifted(shift), nonce.as_deref());
-            let proof = ProofHeader { header: "dpop", make: &make };
+            let make = || {
+                (hooks.before)()?;
+                make_proof(key, &url, cx.clock.now().shifted(shift), nonce.as_deref())
+            };
+            let proof = ProofHeader { header: "dpop", make: &make, unused: hooks.unused };
             let error = match auth::proven_token(&self.installation, parameters, &[], Some(proof), cx) {
                 Ok(response) => {
                     cx.warn_of_clock(response.skew());

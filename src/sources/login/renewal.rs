@@ -5,6 +5,7 @@
 //! stores that it does so. If no answer arrives, the state then says that the refresh token is in doubt, and ycred does
 //! not send it again while the last access token is valid.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -20,10 +21,12 @@ use crate::cache::attempt::back_off;
 use crate::cache::freshness::RenewalRules;
 use crate::cloud::Context;
 use crate::cloud::auth::AuthResponse;
+use crate::cloud::http::Http;
+use crate::cloud::http::retry::AttemptTime;
 use crate::cloud::jwt::ProofKey;
 use crate::disk::store;
 use crate::disk::store::{Lock, ReservedSpace};
-use crate::sources::login::client::{LoginClient, is_grant_refused, refresh_token};
+use crate::sources::login::client::{AttemptHooks, LoginClient, is_grant_refused, refresh_token};
 use crate::sources::login::state::{AccessToken, LoginEnd, LoginState, Renewal, RenewalFailure};
 use crate::system::process;
 
@@ -32,10 +35,20 @@ pub const RENEW_LOGIN: &str = "renew-login";
 
 /// The time limit of a renewal process. The kernel ends it then.
 pub const PROCESS_LIMIT: Duration = Duration::from_secs(40);
+/// The part of it that remains for storing the result.
+const STORE_TIME: Duration = Duration::from_secs(2);
 /// How long a renewal process waits for the lock.
-const LOCK_LIMIT: Duration = Duration::from_secs(8);
+const LOCK_LIMIT: Duration = Duration::from_secs(6);
 /// The time limit for the auth host's answer.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// Each request of a renewal process gets the whole time for its answer, or is not sent.
+const PROCESS_ATTEMPT: AttemptTime = AttemptTime { least: ANSWER_LIMIT, most: ANSWER_LIMIT };
+/// A caller that renews the login itself has no more time in all, so a repetition gets less.
+pub const CALLER_ATTEMPT: AttemptTime = AttemptTime { least: Duration::from_secs(20), most: ANSWER_LIMIT };
+const _: () = assert!(
+    LOCK_LIMIT.as_secs() + ANSWER_LIMIT.as_secs() + STORE_TIME.as_secs() <= PROCESS_LIMIT.as_secs(),
+    "a request that is sent can be answered and its result stored before the process ends"
+);
 /// Without a lock, how long to wait for the new state of the process that has used the refresh token.
 const OTHER_STATE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -54,8 +67,8 @@ impl RenewalCall {
     ///
     /// # Errors
     /// No process can be started.
-    pub fn start(&self) -> io::Result<()> {
-        process::start_again(self.arguments())
+    pub fn start(&self, http: &Http) -> io::Result<()> {
+        process::start_again(self.arguments(), &http.absolute_certificates())
     }
 
     fn arguments(&self) -> [OsString; 4] {
@@ -98,7 +111,10 @@ pub enum Renewed {
 /// Runs a renewal process, unless another process has renewed the login meanwhile.
 pub fn run(login: &LoginClient, rules: RenewalRules, version: &str, cx: &Context<'_>) {
     let load = || login.place.load().ok().filter(|state| state.version() == version);
-    let waiting = cx.deadline.at_most(cx.clock, LOCK_LIMIT);
+    let deadline = cx.deadline.at_most(cx.clock, cx.deadline.left(cx.clock).saturating_sub(STORE_TIME));
+    let cx = &Context { deadline, attempt_time: Some(PROCESS_ATTEMPT), ..*cx };
+    let time_for_lock = deadline.left(cx.clock).saturating_sub(ANSWER_LIMIT).min(LOCK_LIMIT);
+    let waiting = deadline.at_most(cx.clock, time_for_lock);
     let guard = store::poll(&waiting, cx.clock, || match load().map(|_| login.place.try_lock()) {
         Some(Lock::Held(guard)) => Some(Some(guard)),
         Some(Lock::Busy) => None,
@@ -122,15 +138,25 @@ impl LoginRenewal<'_> {
             Err(error) => return Renewed::Done { result: Err(error), unsaved: None },
         };
         let began = self.cx.clock.now();
-        // Without a lock, this could overwrite the state of another process, which holds the next refresh token.
-        if self.is_locked {
-            let mut sent = state.clone();
-            sent.sent_at = Some(began);
-            if let Err(error) = self.login.place.store(&sent, None) {
-                return Renewed::Done { result: Err(self.login.cannot_renew(&error)), unsaved: None };
+        let is_marked = Cell::new(false);
+        let before = || {
+            // Without a lock, this could overwrite the state of another process, which holds the next refresh token.
+            if self.is_locked && !is_marked.get() {
+                is_marked.set(self.mark(state, Some(began)).map_err(|error| self.login.cannot_renew(&error))?);
             }
+            if self.login.place.is_current(state) { Ok(()) } else { Err(self.login.place.absent().error()) }
+        };
+        if let Err(error) = before() {
+            return Renewed::Done { result: Err(error), unsaved: None };
         }
-        let (mut next, result, skew) = match self.login.refresh(refresh_token, &key, self.cx) {
+        // During the pause that may follow, the refresh token is as before the attempt.
+        let unused = || {
+            if is_marked.get() && self.mark(state, state.sent_at).is_ok() {
+                is_marked.set(false);
+            }
+        };
+        let hooks = AttemptHooks { before: &before, unused: &unused };
+        let (mut next, result, skew) = match self.login.refresh(refresh_token, &key, hooks, self.cx) {
             Ok(response) => {
                 let (next, result) = self.renewed(state, &response, began);
                 (next, result, response.skew())
@@ -145,6 +171,14 @@ impl LoginRenewal<'_> {
         next.renewal = Some(Renewal { attempt: random::id(), began, ended, skew, failure });
         let unsaved = self.store(&next, space, result.is_ok()).err();
         Renewed::Done { result, unsaved }
+    }
+
+    /// Stores when the refresh token was sent, or that no answer is outstanding. Returns false if the user has logged out
+    /// or logged in again.
+    fn mark(&self, state: &LoginState, sent_at: Option<Timestamp>) -> io::Result<bool> {
+        let mut marked = state.clone();
+        marked.sent_at = sent_at;
+        self.login.place.store_if_current(&marked, None)
     }
 
     /// Checks that the refresh token may be sent, and reserves room for the answer.
@@ -227,7 +261,7 @@ impl LoginRenewal<'_> {
             return Ok(());
         }
         // The second attempt is for the case that somebody has removed the reserved file, or freed some space.
-        place.store(next, Some(space)).or_else(|_| place.store(next, None))
+        place.store_if_current(next, Some(space)).or_else(|_| place.store_if_current(next, None)).map(drop)
     }
 }
 

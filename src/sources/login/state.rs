@@ -457,6 +457,23 @@ impl LoginStore {
         }
     }
 
+    /// [`Self::store`], unless the user has logged out or logged in again. Returns false in that case.
+    ///
+    /// # Errors
+    /// As [`Self::store`].
+    pub fn store_if_current(&self, state: &LoginState, space: Option<ReservedSpace>) -> io::Result<bool> {
+        if !self.is_current(state) {
+            return Ok(false);
+        }
+        self.store(state, space)?;
+        let is_current = self.is_current(state);
+        // The user has logged out while the file was written.
+        if !is_current && !self.has_marker() {
+            store::remove(&self.path(STATE))?;
+        }
+        Ok(is_current)
+    }
+
     /// Makes a new login the current one: writes its state, then the marker.
     ///
     /// # Errors

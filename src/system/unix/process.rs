@@ -1,7 +1,7 @@
 //! Functions for this process and its children.
 #![expect(unsafe_code, reason = "libc calls without a safe wrapper in std")]
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::mem::ManuallyDrop;
@@ -95,7 +95,7 @@ pub fn is_first() -> bool {
     std::process::id() == 1
 }
 
-/// Starts this program again, as a process that outlives this one.
+/// Starts this program again, as a process that outlives this one, with some variables changed.
 ///
 /// It has its own session, `/` as its directory and the null device as its standard streams. It inherits no other
 /// descriptor and ignores SIGINT, SIGHUP and SIGTERM. It is not a child of this process, which may become another
@@ -103,12 +103,15 @@ pub fn is_first() -> bool {
 ///
 /// # Errors
 /// No process can be started.
-pub fn start_again<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> io::Result<()> {
+pub fn start_again<A: AsRef<OsStr>>(
+    arguments: impl IntoIterator<Item = A>,
+    variables: &[(&str, OsString)],
+) -> io::Result<()> {
     let program = os::own_program().or_else(executable).ok_or(io::ErrorKind::NotFound)?;
     signals::reset_sigchld();
     let mut command = Command::new(program);
     // A hook's link decides by this name what ycred does.
-    command.arg0("ycred").args(arguments).current_dir("/");
+    command.arg0("ycred").args(arguments).envs(variables.iter().map(|(name, value)| (name, value))).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // SAFETY: between fork and exec, the closure calls only async-signal-safe functions (signal-safety(7)) and touches
     // no memory of other threads.

@@ -15,16 +15,23 @@ use windows_sys::Win32::System::Threading::{
 
 use super::handle::{check, code, wide};
 
-/// Starts this program again. It has no console and inherits no handle, so a client does not wait for it.
+/// Starts this program again, with some variables changed, also those of this process. It has no console and inherits no handle, so a client does not wait for it.
 ///
 /// std would let it inherit the client's pipes, and would pass the name of a hook's link as its first argument.
 ///
 /// # Errors
 /// No process can be started.
-pub fn start_again<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> io::Result<()> {
+pub fn start_again<A: AsRef<OsStr>>(
+    arguments: impl IntoIterator<Item = A>,
+    variables: &[(&str, OsString)],
+) -> io::Result<()> {
     let program = std::env::current_exe()?;
     let directory = program.parent().map(|parent| wide(parent.as_os_str())).transpose()?;
     let line = command_line(arguments)?;
+    for (name, value) in variables {
+        // SAFETY: on Windows, this is always safe.
+        unsafe { std::env::set_var(name, value) };
+    }
     let flags = DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP;
     let start = |flags: u32| -> io::Result<()> {
         let mut line = wide(&line)?;
