@@ -162,6 +162,18 @@ impl TreeNode {
         inner || self.anchor != 0 || self.has_tag
     }
 
+    /// Returns true if a mapping has more than one member with this name.
+    pub fn repeats(&self, name: &str) -> bool {
+        self.members().iter().filter(|(key, _)| key.as_scalar() == Some(name)).count() > 1
+    }
+
+    /// Returns true if in this node or a descendant a mapping has more than one member of the same name.
+    pub fn has_repeated_names(&self) -> bool {
+        let is_repeated = |key: &Self| key.as_scalar().is_some_and(|name| self.repeats(name));
+        self.items().iter().any(Self::has_repeated_names)
+            || self.members().iter().any(|(key, value)| is_repeated(key) || value.has_repeated_names())
+    }
+
     /// Returns true if it is YAML's `<<`, which includes the members of another mapping.
     pub fn is_merge_key(&self) -> bool {
         self.as_scalar() == Some("<<")
@@ -247,6 +259,16 @@ mod tests {
         ] {
             assert!(!one.has_meaning_of(&different) && !different.has_meaning_of(&one), "{different:?}");
         }
+    }
+
+    #[test]
+    fn repeated_names_are_found_at_any_depth() {
+        let repeated = TreeNode::map([("a", TreeNode::null()), ("b", TreeNode::null()), ("a", TreeNode::text("1"))]);
+        assert!(repeated.repeats("a") && !repeated.repeats("b") && !repeated.repeats("c"));
+        let inside = TreeNode::map([("x", TreeNode::list([TreeNode::text("1"), repeated.clone()]))]);
+        assert!(repeated.has_repeated_names() && inside.has_repeated_names() && !inside.repeats("x"));
+        let same_name_apart = TreeNode::map([("a", TreeNode::map([("a", TreeNode::null())])), ("b", TreeNode::null())]);
+        assert!(!same_name_apart.has_repeated_names());
     }
 
     #[test]

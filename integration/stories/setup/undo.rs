@@ -85,11 +85,78 @@ fn an_entry_without_anything_left_to_undo_is_forgotten() {
         assert_eq!(machine.read("home/.kube/config"), text, "{what}");
         assert!(machine.journal().is_empty(), "{what}");
     }
+}
+
+#[test]
+fn the_entry_of_a_file_that_is_away_is_kept_until_the_file_is_back_or_force() {
+    let machine = Machine::new();
     machine.write_kubeconfig(TEXT);
     machine.setup(&["kubectl"]).run().succeeds();
+    let away = machine.path("home/away");
+    fs::rename(machine.kubeconfig(), &away).expect("moved");
+    for arguments in [["kubectl"], ["--all"]] {
+        let run = machine.unsetup(&arguments).run().exits(3);
+        run.stderr_has("user u: cannot be restored, because the file is gone").stderr_has("--force");
+    }
+    fs::rename(&away, machine.kubeconfig()).expect("moved back");
+    machine.unsetup(&["kubectl"]).run().succeeds().stdout_has("restored");
+    assert_eq!(machine.read("home/.kube/config"), TEXT);
+    machine.setup(&["kubectl"]).run().succeeds();
     fs::remove_file(machine.kubeconfig()).expect("removed");
-    machine.unsetup(&["kubectl"]).run().succeeds().stdout_has("the file is gone");
+    machine.unsetup(&["--all", "--force"]).run().succeeds().stdout_has("the file is gone");
     machine.unsetup(&["kubectl"]).run().succeeds().stdout_is("nothing to undo\n");
+}
+
+#[test]
+fn a_user_with_a_repeated_key_or_name_is_refused_and_stays() {
+    let machine = Machine::new();
+    let start = TEXT.split("- name: u #").next().expect("a start");
+    let user = |name: &str, member: &str| {
+        format!(
+            "- name: {name}\n  user:\n    exec:\n      {member}command: yc\n      args: [k8s, create-token, --profile=prod]\n"
+        )
+    };
+    for (what, first, why) in [
+        ("a hint", user("u", "installHint: a\n      installHint: b\n      "), "a key occurs twice"),
+        ("the command", user("u", "command: other\n      "), "a key occurs twice"),
+        ("the arguments", user("u", "args: [x]\n      "), "a key occurs twice"),
+        ("a variable's value", user("u", "env: [{name: A, value: a, value: b}]\n      "), "a key occurs twice"),
+        ("exec", user("u", "command: yc\n    exec:\n      "), "a key occurs twice"),
+        ("user", user("u", "command: yc\n  user:\n    exec:\n      "), "a key occurs twice"),
+        ("the name", user("u", "") + &user("u", ""), "two users have this name"),
+    ] {
+        let text = format!("{start}{first}{}", user("v", ""));
+        machine.write_kubeconfig(&text);
+        for _ in 0..2 {
+            machine
+                .setup(&["kubectl", "--all"])
+                .run()
+                .exits(3)
+                .stderr_has("user u: cannot be edited: ")
+                .stderr_has(why);
+            assert!(machine.read("home/.kube/config").starts_with(&format!("{start}{first}")), "{what}");
+            assert_eq!(machine.journal().len(), 1, "{what}: only the other user is set up");
+        }
+        machine.unsetup(&["--all"]).run().succeeds();
+        assert_eq!(machine.read("home/.kube/config"), text, "{what}");
+        machine.setup(&["kubectl", "--user", "u", "--force"]).run().exits(3).stderr_has(why);
+        assert_eq!(machine.read("home/.kube/config"), text, "{what}");
+    }
+}
+
+#[test]
+fn what_does_not_change_is_not_called_restored() {
+    let machine = Machine::new();
+    machine.write_kubeconfig(TEXT);
+    machine.setup(&["kubectl"]).run().succeeds();
+    let entry = &machine.journal()[0];
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(entry).expect("an entry")).expect("JSON");
+    json["what"]["value"]["before"] = json["what"]["value"]["ours"][0].clone();
+    json["exact"] = serde_json::Value::Null;
+    fs::write(entry, json.to_string()).expect("written");
+    let ours = machine.read("home/.kube/config");
+    machine.unsetup(&["kubectl"]).run().succeeds().stdout_has("it was the same before setup").never_prints("restored");
+    assert_eq!(machine.read("home/.kube/config"), ours);
 }
 
 #[test]

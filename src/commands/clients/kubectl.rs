@@ -167,6 +167,20 @@ fn plan(
         let why = EditRefusal::Unsupported("an anchor, an alias or a tag is in the way");
         return Err(refused(why, target, name, &stanza));
     }
+    if kubeconfig::has_two(&root, name) {
+        let why = EditRefusal::Unsupported("two users have this name");
+        return Err(refused(why, target, name, "").hint("remove one of the two; kubectl cannot read the file either"));
+    }
+    // kubectl uses the last of two members of the same name. Afterwards nothing would tell which of them are whose.
+    let is_repeated = root.repeats("users")
+        || root.at(&pointer[..2]).is_some_and(|item| item.repeats("name") || item.repeats("user"))
+        || entry.repeats("exec")
+        || entry.member("exec").is_some_and(TreeNode::has_repeated_names);
+    if is_repeated {
+        let profile = call.profile_argument()?.unwrap_or_else(|| "PROFILE".to_owned());
+        let stanza = render::flow(&stanza::stanza(None, false, command, &profile, false));
+        return Err(refused(EditRefusal::Unsupported("a key occurs twice"), target, name, &stanza));
+    }
     let (origin, chosen, is_ours) = decide(user, entry, call, session).map_err(in_user)?;
     let is_interactive = chosen.profile.source.needs_login;
     let value = stanza::stanza(entry.member("exec"), is_ours, command, &chosen.argument, is_interactive);

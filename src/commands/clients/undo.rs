@@ -90,6 +90,16 @@ fn undo_in_file(call: &SetupCall<'_>, entry: &JournalEntry, session: &Session<'_
         let mut planned = ChangeReport::new(call.client.name, &target.spelled, entry.label.clone());
         let drop_entry = |text: Option<String>| EditPlan { after: text, put: Vec::new(), remove: vec![entry.clone()] };
         let (Some(text), Some(entry)) = (&target.text, journal.find(entry)) else {
+            let is_known = journal.find(entry).is_some();
+            // Perhaps it has only been moved, or its disk is not mounted: without the entry, what stood there would be lost.
+            if is_known && !entry.created && !is_forced {
+                return Err(Error::profile(format!(
+                    "{}: {}: cannot be restored, because the file is gone",
+                    target.spelled.display(),
+                    entry.label
+                ))
+                .hint("put the file back, then run the command again; if it is gone for good, pass --force"));
+            }
             planned.summary = format!("{}: nothing to undo, because the file is gone", entry.label);
             *report.borrow_mut() = Some(planned);
             return Ok(drop_entry(target.text.clone()));
@@ -105,7 +115,10 @@ fn undo_in_file(call: &SetupCall<'_>, entry: &JournalEntry, session: &Session<'_
             Undone::Restored(after) => {
                 let shown = |text: &str| (call.client.shown)(entry, text);
                 (planned.before, planned.after) = (shown(text), shown(after.as_deref().unwrap_or_default()));
-                planned.summary = match after {
+                planned.summary = match &after {
+                    Some(after) if after == text => {
+                        format!("{}: nothing to undo, because it was the same before setup", entry.label)
+                    }
                     Some(_) => format!("{}: restored", entry.label),
                     None => format!("{}: removed the file, which setup had created", entry.label),
                 };

@@ -74,6 +74,12 @@ pub fn named<'a>(files: &'a [Kubeconfig], list: &str, name: &str) -> Option<(&'a
     })
 }
 
+/// Returns true if a file has more than one user with this name, which kubectl refuses.
+pub fn has_two(root: &TreeNode, name: &str) -> bool {
+    let users = root.member("users").map(TreeNode::items).unwrap_or_default();
+    users.iter().filter(|user| user.member("name").and_then(TreeNode::as_scalar) == Some(name)).count() > 1
+}
+
 /// Returns the names of all users, in order, each with the file that kubectl takes it from.
 pub fn users(files: &[Kubeconfig]) -> Vec<(String, PathBuf)> {
     let mut users: Vec<(String, PathBuf)> = Vec::new();
