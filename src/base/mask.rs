@@ -55,22 +55,62 @@ fn mask_words(text: &str, out: &mut String) {
         }
         let word = &rest[..rest.find(|c: char| !is_word_char(c)).unwrap_or(rest.len())];
         if word.is_empty() {
-            in_block &= first == ' ';
+            // Line feeds may be escaped.
+            in_block &= first.is_whitespace() || first == '\\';
             out.push(first);
             rest = &rest[first.len_utf8()..];
             continue;
         }
-        in_block = mask_word(word, in_block, out);
+        let is_block = !in_block && is_base64_block(rest);
+        in_block = if is_block {
+            out.push_str(MASK);
+            true
+        } else {
+            mask_word(word, in_block, out)
+        };
         rest = &rest[word.len()..];
     }
+}
+
+/// Returns true if a text begins with lines of base64 that together look random. A line by itself may be too short for that.
+fn is_base64_block(text: &str) -> bool {
+    const LINE_MIN: usize = 12;
+    const BLOCK_MIN: usize = 32;
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    let (mut letters, mut lines) = (String::new(), 0);
+    for line in text.split(|c: char| c.is_whitespace() || c == '\\').filter(|line| !line.is_empty()) {
+        let alphanumeric: String = line.chars().filter(char::is_ascii_alphanumeric).collect();
+        if line.len() < LINE_MIN || line.starts_with('/') || !line.chars().all(is_base64) || !is_mixed(&alphanumeric, 3)
+        {
+            break;
+        }
+        letters.push_str(&alphanumeric);
+        lines += 1;
+        if lines > 1 && letters.len() >= BLOCK_MIN && is_random(&letters) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Appends a word, masked as far as necessary. Returns true if it may belong to a block of base64 that is masked.
 fn mask_word(word: &str, in_block: bool, out: &mut String) -> bool {
     // `=` pads a token, but also separates a name from its value: a secret may begin after one.
-    let starts = std::iter::once(0).chain(word.match_indices(['=', '/']).map(|(at, _)| at + 1));
-    if let Some(at) = starts.into_iter().find(|at| has_secret_format(&word[*at..])) {
+    let mut starts = std::iter::once(0).chain(word.match_indices(['=', '/']).map(|(at, _)| at + 1));
+    // In a name, a part that begins like a secret is one only if it looks random too.
+    let mut inner = word.match_indices(['-', '_', '~', '+']).map(|(at, _)| at + 1);
+    let found = starts.find(|at| has_secret_format(&word[*at..]) || is_der(&word[*at..])).or_else(|| {
+        inner.find(|at| is_der(&word[*at..]) || (has_all_kinds(&word[*at..]) && has_secret_format(&word[*at..])))
+    });
+    if let Some(at) = found {
         out.push_str(&word[..at]);
+        out.push_str(MASK);
+        return in_block || is_der(&word[at..]);
+    }
+    // In a path, such a string is the name of a file.
+    let value = word.rsplit_once('=').map_or(word, |(_, value)| value);
+    if is_hex_key(value) {
+        out.push_str(&word[..word.len() - value.len()]);
         out.push_str(MASK);
         return false;
     }
@@ -125,6 +165,24 @@ fn is_secret_of_access_key(word: &str) -> bool {
     key.starts_with("YC") && (38..=46).contains(&key.len()) && key.contains(|c: char| c.is_ascii_lowercase())
 }
 
+/// Returns true if a word begins like a private key in base64: as DER, or as a PEM block that was encoded again.
+///
+/// The first lines of all keys are alike and look less random than the rest.
+fn is_der(word: &str) -> bool {
+    let has_at = |at: usize, part: &str| word.get(at..).is_some_and(|rest| rest.starts_with(part));
+    // A sequence that starts with the version, a number of one byte, after a length of three, two or one bytes. An
+    // encrypted key starts with an identifier instead.
+    (has_at(0, "MII") && (has_at(6, "IBA") || has_at(8, "BgkqhkiG")))
+        || ((has_at(0, "MIG") || has_at(0, "MIH")) && has_at(4, "AgE"))
+        || (has_at(0, "M") && has_at(3, "CAQ") && word.len() >= 8)
+        || has_at(0, "LS0tLS1C")
+}
+
+/// Returns true for 256 bits in hexadecimal. A digest looks the same, but messages contain digests only in paths.
+fn is_hex_key(word: &str) -> bool {
+    word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The length of the shortest string that can be recognized as random, in bytes.
 const RANDOM_MIN: usize = 20;
 
@@ -133,18 +191,27 @@ const RANDOM_MIN: usize = 20;
 /// In random letters and digits, three of five neighbors are of different kinds. In names such as
 /// `ProductionServiceKey2026`, one in four is.
 fn is_random(text: &str) -> bool {
-    if text.len() < RANDOM_MIN {
-        return false;
-    }
-    let kind = |byte: u8| match byte {
+    text.len() >= RANDOM_MIN && has_all_kinds(text) && is_mixed(text, 4)
+}
+
+fn kind(byte: u8) -> Option<u8> {
+    match byte {
         b'a'..=b'z' => Some(0),
         b'A'..=b'Z' => Some(1),
         b'0'..=b'9' => Some(2),
         _ => None,
-    };
-    let kinds: Vec<usize> = text.bytes().filter_map(kind).collect();
+    }
+}
+
+fn has_all_kinds(text: &str) -> bool {
+    (0..3).all(|wanted| text.bytes().any(|byte| kind(byte) == Some(wanted)))
+}
+
+/// Returns true if at least so many of ten neighbors are of different kinds.
+fn is_mixed(text: &str, tenths: usize) -> bool {
+    let kinds: Vec<u8> = text.bytes().filter_map(kind).collect();
     let changes = kinds.windows(2).filter(|pair| pair[0] != pair[1]).count();
-    (0..3).all(|kind| kinds.contains(&kind)) && changes * 10 >= kinds.len() * 4
+    changes * 10 >= kinds.len() * tenths
 }
 
 /// Returns true if a setting looks like a secret that was put in the wrong place.
@@ -205,6 +272,99 @@ mod tests {
         }
     }
 
+    /// The starts of private keys without their `BEGIN` line: RSA in two layouts and two sizes, P-256 in two layouts, Ed25519.
+    /// Nobody uses them.
+    const KEYS: [&str; 6] = [
+        "MIIEvwIBADANBgkqhkiG9w0BAQEFAASCBKkwggSlAgEAAoIBAQDjRAHJkaIiRzkJ\
+         TJvv2LO9szaAnl5dx5gnlyDD895huMM/NqmvOhO/mR5wNt+/ocaH9yTikZgCVAVf\
+         I1qyBkRg/YhmsBctWjQ95sa4t3Fh5MivLih4phlxwjyQmIsKnHja2mJpdor9Bedz\
+         8cj679TMgYriD9vZcHc8QgiDiA/DujZQ/46Kbz8quQk5uekzQPP+Jpq+h6UbPRZ5",
+        "MIIEpQIBAAKCAQEA1LzsrLHqydcSexRpKyQNADtDVplbuEt/+jmcMH1QI9A/2OGS\
+         6LEDAmjfioR5dqtQ8c3kGK5B/pFjVKVHXcI9hKlQxJpEAYueCDtxl/cappH2/FPr\
+         LY38Nr3fIBgdocvoeRMbLSaTTXUikUrlRIdRdz++YuRqiAUMZdF/ctohPoF8mJs2\
+         ndyCVlwBPwg3Ii4vb6TRi55rwiucn90RSiUHes+SvYscdPrDT2n4drqoyYChnwBR",
+        "MIIJQwIBADANBgkqhkiG9w0BAQEFAASCCS0wggkpAgEAAoICAQCclOy6NQx9oM7K\
+         ATQw0nScYC/yOqSQ9VjiloVsD8WxSiDRo0I4e5ToRaXfUxFYgu9vhScoFf1mQFd7\
+         D5Y3nWfl05+AFczbIxWVbD4wkW+83NQmf3JVlh21IwGzphY4pjPQhYgoBRHtkSox\
+         AV1RP2RrE069VaDvfIMqK0CWjEBxTMLOL2/N0MjpXhSrQHAwUPJrbm64mGPlqtwa",
+        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgWedAFC5z8xqSoF5u\
+         NhFwl9nC5oF5Q0FP0XeazSWLTxShRANCAASGYhzeJ/OciNBK97fxGy6p8+0r5uwC\
+         0CWCkZlMha9ldqWoIDRZvWtAmTX2ciP2Zc4dsdmA6iZkcKpgbvdaMvKQ",
+        "MHcCAQEEIIkVdh57eS8DWPVE+KzqnJ+7gqmCELVtMenkUGJEalreoAoGCCqGSM49\
+         AwEHoUQDQgAEFkDuqKuAiQ7rCR2Jmw/TVk9hvs/gX7FT8E2arvK80P+77FXPV657\
+         N7A2K3TMnv62eN9dhqvgs6ooUhlI1zCOwA==",
+        "MC4CAQAwBQYDK2VwBCIEIGzd75z9ivQPe0lDI8gSFNphv10smCWr2cruWs7l2hwV",
+    ];
+
+    fn wrapped(key: &str, columns: usize, separator: &str) -> String {
+        let lines: Vec<String> =
+            key.as_bytes().chunks(columns).map(|line| String::from_utf8_lossy(line).into()).collect();
+        lines.join(separator)
+    }
+
+    #[track_caller]
+    fn assert_hidden(secret: &str, input: &str) {
+        let masked = mask_secret_formats(input);
+        for part in secret.as_bytes().windows(8).map(String::from_utf8_lossy) {
+            assert!(!masked.contains(&*part), "{part} of {input}: {masked}");
+        }
+    }
+
+    #[test]
+    fn a_key_without_its_first_line_is_masked_however_it_is_wrapped() {
+        for key in KEYS {
+            for (columns, separator) in
+                [64, 20, 16].into_iter().flat_map(|at| ["\n", " ", "  ", "\\n"].map(|it| (at, it)))
+            {
+                let key_lines = wrapped(key, columns, separator);
+                for (before, after) in [
+                    ("", ""),
+                    ("--timeout: \"", "\" is not"),
+                    ("/x/", "/y.toml: gone"),
+                    ("--", ""),
+                    ("key=", ""),
+                    ("a-", ""),
+                ] {
+                    assert_hidden(key, &format!("{before}{key_lines}{after}"));
+                }
+            }
+            assert_hidden(key, &format!("cannot use {}", key));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_key_is_masked_however_it_is_wrapped() {
+        for key in KEYS.iter().filter(|key| key.len() > 140) {
+            let end = &key[64..];
+            for (columns, separator) in [64, 20, 16].into_iter().flat_map(|at| ["\n", " ", "\\n"].map(|it| (at, it))) {
+                assert_hidden(end, &format!("value \"{}\" is not", wrapped(end, columns, separator)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_encoded_again_is_masked() {
+        // "-----BEGIN PRIVATE KEY-----" and the line after it.
+        let encoded = "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1JSUV2Z0lCQURBTkJna3Foa2lHOXcwQkFRRUZBQVNDQktnd2dnU2s=";
+        for columns in [96, 64, 16] {
+            assert_hidden(encoded, &wrapped(encoded, columns, " "));
+        }
+    }
+
+    #[test]
+    fn a_secret_inside_a_name_is_masked() {
+        for (input, masked) in [
+            ("--y0_AgAAAAABbbbbCCCC", "--***"),
+            ("/home/me/oauth_y0_AgAAAAABbbbbCCCC.txt: gone", "/home/me/oauth_***: gone"),
+            ("my-AQVN1bcdefghIJ", "my-***"),
+            ("~t1.9euelZqXabcdefghijk.AAAA", "~***"),
+            ("0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0", "***"),
+            ("key=0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0", "key=***"),
+        ] {
+            assert_eq!(mask_secret_formats(input), masked);
+        }
+    }
+
     #[test]
     fn base64_in_the_place_of_a_path_is_masked_from_its_first_random_part() {
         let random = "aB3dE5fG7hJ9kL1mN3pQ";
@@ -226,6 +386,10 @@ mod tests {
             "YCRED_CACHE_DIR=/absolute/path/of/a/directory YC_SERVICE_ACCOUNT_KEY_FILE_OF_PRODUCTION",
             "2026-08-22T18:00:00Z, 2026-08-22T18:00:00.123456789+03:00",
             "client.authentication.k8s.io/v1beta1 CredentialProviderRequest",
+            "KubernetesExecInfo ServiceAccountKey2026 CredentialProviderRequest ExecCredentialV1Beta1 AuthorizedKeyV2",
+            "/home/me/.cache/ycred/0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0: not a record",
+            "node-s1.production-cluster-number-2.example, MIIT, MHC-2026, policy-y0_resolution_file",
+            "CARGO_YCRED_TEST_OF_A_LONG_NAME_WITH_MANY_PARTS_26 docs/MIGRATION.md MIGRATE_2026 MIGHTY",
         ] {
             assert_eq!(mask_secret_formats(input), input);
         }

@@ -52,8 +52,11 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     if names.is_empty() {
         let places: Vec<String> =
             session.places.profile_directories().map(|directory| directory.display().to_string()).collect();
-        let _ =
-            writeln!(text, "no profiles in {}; to create one, run `ycred init --key-file FILE`", places.join(" or "));
+        let _ = writeln!(
+            text,
+            "no profiles in {}; to create one, run `ycred init --key-file FILE`",
+            clean(&places.join(" or "))
+        );
     }
     Ok(Outcome::reply(Reply::text(text)))
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction};
 
 use crate::base::clock::Deadline;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Result, clean};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
@@ -103,7 +103,7 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
         }
         LoginStore::remove_temporary_files(state).map_err(state_error)?;
         if ended > 0 {
-            let _ = writeln!(report.text, "{}: ended {}", state.display(), counted(ended, "login"));
+            let _ = writeln!(report.text, "{}: ended {}", clean(&state.display().to_string()), counted(ended, "login"));
         }
     }
     let deleted = cache.delete_idle(&deadline, session.clock).map_err(cache_error)?;
@@ -123,7 +123,7 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
             remove_again(&busy.slot, token, || busy.try_all_locks(), &deadline, session).map_err(cache_error)?;
         removed += usize::from(token != RemovedToken::Nothing);
     }
-    let _ = writeln!(report.text, "{}: deleted {}", cache.place(), counted(removed, "cached token"));
+    let _ = writeln!(report.text, "{}: deleted {}", clean(&cache.place()), counted(removed, "cached token"));
     if !deleted.is_listed || left > 0 {
         let left = if deleted.is_listed { counted(left, "record") } else { "records".to_owned() };
         let what = format!("{}: {left} left when the time limit was reached", cache.place());

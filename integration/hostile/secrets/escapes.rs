@@ -134,3 +134,22 @@ fn escape_sequences_from_commands_paths_and_clients_never_reach_the_terminal() {
     let version = json!({"kind": "ExecCredential", "apiVersion": UNSAFE}).to_string();
     is_clean(&world.ycred(&["kubectl"]).env("KUBERNETES_EXEC_INFO", version).run().exits(2));
 }
+
+#[test]
+fn the_paths_that_commands_print_have_no_escape_sequences_and_no_tokens() {
+    let world = World::new();
+    let token = world.issue_token();
+    for name in [token.clone(), format!("a{}", UNSAFE.replace(['\0', '/'], ""))] {
+        let directory = world.sandbox.path(format!("tmp/{name}"));
+        for arguments in [&["list"][..], &["status", "--all"], &["logout", "--all"]] {
+            let mut call = world.ycred(arguments);
+            for variable in ["YCRED_CONFIG_DIR", "YCRED_CACHE_DIR", "YCRED_STATE_DIR"] {
+                call = call.env(variable, &directory);
+            }
+            let run = call.run();
+            is_clean(&run);
+            assert!(!run.stdout.contains(&token) && !run.stderr.contains(&token), "{run}");
+            assert!(run.stdout.contains("tmp/"), "no path is printed\n{run}");
+        }
+    }
+}

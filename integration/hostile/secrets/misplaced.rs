@@ -81,6 +81,18 @@ struct Pasted {
     secret: String,
 }
 
+/// A private key that nobody uses, without its first line.
+const P256: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgWedAFC5z8xqSoF5u\
+                    NhFwl9nC5oF5Q0FP0XeazSWLTxShRANCAASGYhzeJ/OciNBK97fxGy6p8+0r5uwC\
+                    0CWCkZlMha9ldqWoIDRZvWtAmTX2ciP2Zc4dsdmA6iZkcKpgbvdaMvKQ";
+
+/// Breaks a key into lines of so many columns.
+fn wrapped(key: &str, columns: usize) -> String {
+    let key = key.replace('\n', "");
+    let lines: Vec<&[u8]> = key.as_bytes().chunks(columns).collect();
+    String::from_utf8(lines.join(&b'\n')).expect("base64")
+}
+
 /// Returns secrets of every kind.
 fn pasted(world: &World) -> Vec<Pasted> {
     let key = fs::read_to_string(world.sandbox.path("config/key.json")).expect("the key");
@@ -96,6 +108,9 @@ fn pasted(world: &World) -> Vec<Pasted> {
         Pasted { text: pem.clone(), secret: body.clone() },
         Pasted { text: pem.replace('\n', "\\n"), secret: body.clone() },
         Pasted { text: body.replace('\n', ""), secret: body.clone() },
+        Pasted { text: wrapped(&body, 16), secret: body.clone() },
+        Pasted { text: P256.to_owned(), secret: P256.to_owned() },
+        Pasted { text: wrapped(P256, 20), secret: P256.to_owned() },
         whole(world.issue_token()),
         whole(format!("y0_{}", random_secret(50))),
         whole(random_secret(64)),
