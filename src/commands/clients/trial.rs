@@ -124,7 +124,7 @@ fn reported(stderr: &[u8]) -> Option<Error> {
 #[used]
 static MARKER: &str = "ycred-program-marker";
 
-/// Returns true if a path leads to this program, or to a program that contains [`MARKER`].
+/// Returns true if a path leads to this program, or to a program that contains `MARKER`.
 pub fn is_ycred(path: &Path) -> bool {
     program::is_program(path) && (program::is_running(path) || contains_marker(path).unwrap_or(false))
 }
