@@ -99,7 +99,7 @@ fn is_plain(c: char) -> bool {
 fn not_plain(name: &str, odd: char) -> Error {
     let odd = if odd == ' ' { "a blank".to_owned() } else { format!("{odd:?}") };
     let error =
-        Error::usage(format!("cannot write {name} to a dotenv file: its readers disagree about {odd} in a value"));
+        Error::usage(format!("cannot write {name} to a dotenv file: programs read {odd} in a value differently"));
     error.hint(match name {
         YCRED_PROFILE => "use a profile by its name, or one with a plainer path",
         _ => "use the syntax of a shell: --shell sh",

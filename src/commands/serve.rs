@@ -46,7 +46,7 @@ fn arguments(command: clap::Command) -> clap::Command {
                 .allow_negative_numbers(true)
                 .help("user IDs whose programs get tokens"),
         )
-        .after_help("It prints nothing but errors and warnings, and ends with SIGTERM.")
+        .after_help("It prints nothing but errors and warnings, and runs until SIGTERM.")
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {

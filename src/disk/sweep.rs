@@ -32,8 +32,9 @@ const POSITION: &str = "# The next sweep begins at position ";
 const HOUR: i64 = 3_600_000;
 /// How old a dead identity is, at least: no attempt has ended since then.
 pub const DEAD_AGE: Duration = Duration::from_secs(3600);
-/// How long after a sweep the next one runs, in milliseconds: if the last one has finished, and if not.
+/// How long after a sweep that has finished the next one runs, in milliseconds.
 const PAUSE: i64 = HOUR;
+/// The same after a sweep that has left work.
 const SHORT_PAUSE: i64 = 30_000;
 /// A directory with more files is swept after the short pause, because in an hour it may get thousands of dead ones.
 const FEW_FILES: usize = 500;

@@ -166,7 +166,8 @@ impl Editor {
         }
     }
 
-    /// Restores a file that a killed ycred has left half written, which is possible only if it cannot be replaced.
+    /// Restores a file that a killed ycred has left half written. That happens only to a file that ycred overwrites in place,
+    /// because it cannot replace it.
     fn restore_torn(&self, path: &Path) -> Result<()> {
         let Ok(real) = std::fs::canonicalize(path) else { return Ok(()) };
         if self.is_dry_run || !target::has_copy(&real, &self.directory) {
@@ -187,7 +188,7 @@ impl Editor {
             OwnerLock::BesideSpelled(_) => Some(path.to_owned()),
             OwnerLock::BesideReal(_) => Some(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
         };
-        // The lock of a killed ycred would be waited for.
+        // A killed ycred may have left the lock file of the client, and the read below would wait for it.
         if lock::is_noted(&self.directory)
             && let Lock::Held(_guard) = store::try_lock(&self.directory.join(LOCK))
         {
@@ -222,7 +223,7 @@ impl Editor {
                 }
                 Some(former)
             }
-            // A link that is a file of its own may be what an earlier setup has created from an older program.
+            // On Windows, a link is a file: this may be the link that an earlier setup created to an older ycred.
             Ok(_)
                 if system::files::LINKS_ARE_FILES
                     && self.journal()?.entries().iter().any(|entry| is_link(entry, path)) =>

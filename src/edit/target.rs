@@ -185,8 +185,8 @@ impl TargetFile {
         }
     }
 
-    /// Replaces the content of the file. Until the new content is complete, a copy of both exists, so that the next run can
-    /// finish what a killed process has begun.
+    /// Replaces the content of the file. Until the new content is complete, copies of the old and the new one
+    /// exist, so that the next run can restore the old one if this process is killed.
     fn overwrite(&self, text: &str, old: &str, copies: &Path) -> io::Result<()> {
         let mut file = attributes::open_for_overwriting(&self.real)?;
         let copy = Copy::of(&self.real, copies);

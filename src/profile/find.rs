@@ -107,7 +107,8 @@ pub fn default_of_user(places: &Places) -> Result<Option<ProfileFile>> {
     places.profile_candidates(DEFAULT).first().map_or(Ok(None), |path| open_existing(path, drop))
 }
 
-/// Continues after [`default_of_user`] has found nothing.
+/// Returns the machine's default profile, for example in `/etc/ycred`. For callers for which [`default_of_user`] has found
+/// nothing.
 ///
 /// # Errors
 /// As [`open`].

@@ -152,7 +152,8 @@ pub fn code_of(kind: Kind) -> u8 {
 }
 
 impl Session<'_> {
-    /// Returns what is there for a profile. Looks at the state of the login only if `with_login`, or if that decides.
+    /// Describes a profile's cached token, login and last failure. Reads the login's state only if `with_login`, or if the
+    /// cache has no usable token.
     pub fn facts(&self, profile: &Profile, options: &Options, with_login: bool) -> Facts {
         if let Some(path) = &profile.ca_file
             && let Err(error) = find::check_named_file(path, "ca-file")

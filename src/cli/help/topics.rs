@@ -65,8 +65,8 @@ fn hosts() -> String {
      installation (cr.yandex and others) and the key `hosts` of the profile:\n\n  \
      hosts = [\"git.example.com\", \"registry.example.com:5000\", \"*.corp.example.com\"]\n\n\
      An entry without a port covers only port 443. A wildcard covers subdomains, and needs a domain of two labels\n\
-     or more. For other hosts ycred replies that it has no credentials, without asking the cloud. It never replies\n\
-     for plain http, except to loopback hosts that `hosts` lists.\n"
+     or more. For other hosts ycred replies that it has no credentials, without asking the cloud. It never\n\
+     returns the token for plain http, except to loopback hosts that `hosts` lists.\n"
         .to_owned()
 }
 

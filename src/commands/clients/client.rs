@@ -37,25 +37,26 @@ pub struct Client {
     /// # Errors
     /// Those of the flags.
     pub selects: fn(&SetupCall<'_>, &Session<'_>, &JournalEntry) -> Result<bool>,
-    /// Undoes an entry that only the client understands, in the text of a file that has changed since. The flag is `--force`.
+    /// Undoes an entry of the kind [`What::Option`](crate::edit::What) in a file that has changed since. The other arguments are the
+    /// file's text and whether `--force` is given.
     ///
     /// # Errors
     /// See [`crate::base::error::Kind`].
     pub undo_option: fn(&Session<'_>, &JournalEntry, &str, bool) -> Result<Undone>,
     /// Returns the place of an entry in a text, without secrets.
     pub shown: fn(&JournalEntry, &str) -> String,
-    /// Removes what ycred wrote, by its form, if the journal has no entry for it.
+    /// If the journal has no entry for this client, finds what names ycred in its configuration, and removes it.
     ///
     /// # Errors
     /// See [`crate::base::error::Kind`].
     pub by_form: fn(&SetupCall<'_>, &Session<'_>) -> Result<Report>,
-    /// Returns the configuration file that names a link to ycred.
+    /// Returns the client's configuration file that names this link, if there is one.
     pub names_link: fn(&SetupCall<'_>, &Session<'_>, &Path) -> Option<PathBuf>,
     /// Returns the places of the client's configuration that name ycred. Reads files only.
     pub uses: fn(&Session<'_>) -> Vec<Use>,
     /// The check of `doctor` for this client.
     pub check: Option<&'static Check>,
-    /// Returns the files that exist as long as the client changes its configuration.
+    /// Returns the client's lock files, which exist only while it is changing its configuration.
     pub locks: fn(&Session<'_>) -> Vec<PathBuf>,
 }
 

@@ -43,7 +43,8 @@ const LOCK_LIMIT: Duration = Duration::from_secs(6);
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Each request of a renewal process gets the whole time for its answer, or is not sent.
 const PROCESS_ATTEMPT: AttemptTime = AttemptTime { least: ANSWER_LIMIT, most: ANSWER_LIMIT };
-/// A caller that renews the login itself has no more time in all, so a repetition gets less.
+/// A caller that renews the login itself has [`ANSWER_LIMIT`] for all attempts together. So a second attempt gets what is
+/// left, and starts only if that is at least 20 s.
 pub const CALLER_ATTEMPT: AttemptTime = AttemptTime { least: Duration::from_secs(20), most: ANSWER_LIMIT };
 const _: () = assert!(
     LOCK_LIMIT.as_secs() + ANSWER_LIMIT.as_secs() + STORE_TIME.as_secs() <= PROCESS_LIMIT.as_secs(),
@@ -149,7 +150,7 @@ impl LoginRenewal<'_> {
         if let Err(error) = before() {
             return Renewed::Done { result: Err(error), unsaved: None };
         }
-        // During the pause that may follow, the refresh token is as before the attempt.
+        // The attempt has not used the refresh token, so until the next attempt the state says what it said before.
         let unused = || {
             if is_marked.get() && self.mark(state, state.sent_at).is_ok() {
                 is_marked.set(false);

@@ -67,7 +67,7 @@ pub struct LoginState {
     /// login's lock. After that it is in doubt whether the refresh token is still valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
-    /// Until then no process asks for a better access token, because the auth host has just had none.
+    /// Until then no process asks for a better access token, because the last renewal returned none that lasts long enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// The last renewal. An older ycred removes it.
@@ -119,7 +119,7 @@ pub struct LoginEnd {
     pub at: Timestamp,
     /// The auth host's message.
     pub reason: String,
-    /// When the refresh token was sent the time before, if the answer to that was lost. It probably contained the next
+    /// When an earlier renewal sent the refresh token, if its answer was lost. That answer probably contained the next
     /// refresh token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Timestamp>,
