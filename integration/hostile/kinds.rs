@@ -8,7 +8,7 @@ use super::other_user::{NOBODY, OtherUser};
 use crate::expect::fails_with;
 use crate::harness::files::{mode, set_mode};
 use crate::harness::machine::is_root;
-use crate::harness::{require_client, skip};
+use crate::harness::{Call, require_client, skip};
 use crate::world::World;
 
 fn utf16(text: &str) -> Vec<u8> {
@@ -138,6 +138,102 @@ fn what_is_there_but_cannot_be_used_is_an_error_and_no_other_identity_serves() {
         let run = world.token(&[]).env(variable, value).run().exits(3);
         assert!(run.stderr.contains(variable), "{run}");
         assert_eq!(world.emulator.server().connections(), 0, "{run}");
+    }
+}
+
+/// What is wrong with the configuration directory, how to make it so, and the call that uses it.
+type Place = (&'static str, fn(&World), fn(&World, Call) -> Call);
+
+#[test]
+fn a_configuration_directory_that_cannot_be_used_is_an_error_and_no_variable_serves() {
+    let places: [Place; 9] = [
+        (
+            "YCRED_CONFIG_DIR is a dangling link",
+            |world| symlink("nowhere", world.sandbox.path("tmp/config")).expect("a link"),
+            |world, call| call.env("YCRED_CONFIG_DIR", world.sandbox.path("tmp/config")),
+        ),
+        (
+            "YCRED_CONFIG_DIR is a file",
+            |world| drop(world.sandbox.file("tmp/config", "")),
+            |world, call| call.env("YCRED_CONFIG_DIR", world.sandbox.path("tmp/config")),
+        ),
+        (
+            "YCRED_CONFIG_DIR is a link to a file",
+            |world| {
+                symlink(world.sandbox.file("tmp/file", ""), world.sandbox.path("tmp/config")).expect("a link");
+            },
+            |world, call| call.env("YCRED_CONFIG_DIR", world.sandbox.path("tmp/config")),
+        ),
+        (
+            "YCRED_CONFIG_DIR is a directory in a file",
+            |world| drop(world.sandbox.file("tmp/file", "")),
+            |world, call| call.env("YCRED_CONFIG_DIR", world.sandbox.path("tmp/file/config")),
+        ),
+        ("YCRED_CONFIG_DIR is a device", |_| {}, |_, call| call.env("YCRED_CONFIG_DIR", "/dev/null")),
+        (
+            "XDG_CONFIG_HOME is a file",
+            |world| drop(world.sandbox.file("tmp/xdg", "")),
+            |world, call| call.without("YCRED_CONFIG_DIR").env("XDG_CONFIG_HOME", world.sandbox.path("tmp/xdg")),
+        ),
+        (
+            "XDG_CONFIG_HOME is a dangling link",
+            |world| symlink("nowhere", world.sandbox.path("tmp/xdg")).expect("a link"),
+            |world, call| call.without("YCRED_CONFIG_DIR").env("XDG_CONFIG_HOME", world.sandbox.path("tmp/xdg")),
+        ),
+        (
+            "~/.config/ycred is a file",
+            |world| drop(world.sandbox.file("tmp/home/.config/ycred", "")),
+            |world, call| call.without("YCRED_CONFIG_DIR").env("HOME", world.sandbox.path("tmp/home")),
+        ),
+        (
+            "~/.config/ycred is a dangling link",
+            |world| {
+                fs::create_dir_all(world.sandbox.path("tmp/home/.config")).expect("directories");
+                symlink("nowhere", world.sandbox.path("tmp/home/.config/ycred")).expect("a link");
+            },
+            |world, call| call.without("YCRED_CONFIG_DIR").env("HOME", world.sandbox.path("tmp/home")),
+        ),
+    ];
+    for (what, spoil, place) in places {
+        let world = World::new();
+        spoil(&world);
+        let token = world.issue_token();
+        let call = |arguments: &[&str]| place(&world, world.ycred(arguments)).env("YC_IAM_TOKEN", &token);
+        for arguments in [&["token"][..], &["token", "-p", "prod"], &["kubectl"], &["env"], &["explain"]] {
+            let run = call(arguments).run();
+            assert_eq!(run.status.code(), Some(3), "{what}\n{run}");
+            let error = format!("{}{}", run.stdout, run.stderr);
+            assert!(error.contains("tmp/") || error.contains("/dev/null"), "{what}: names the place\n{run}");
+            assert!(error.contains("not a directory") || error.contains("dangling"), "{what}: says why\n{run}");
+            assert!(!run.stdout.contains(&token), "{what}\n{run}");
+        }
+        let run = call(&["explain"]).run().stdout_has("default.toml: there, but cannot be used");
+        assert!(run.stdout.contains("YC_IAM_TOKEN: there, not used"), "{what}\n{run}");
+        for call in [call(&["list"]), call(&["list"]).without("YC_IAM_TOKEN")] {
+            fails_with(call.run(), 3, &[]);
+        }
+        let run = call(&["status", "--all"]).run().exits(3);
+        assert!(run.stdout.contains("directory") || run.stdout.contains("dangling"), "{what}\n{run}");
+        assert_eq!(world.emulator.calls(), 0, "{what}");
+    }
+}
+
+#[test]
+fn without_a_home_directory_a_variable_serves() {
+    let world = World::new();
+    let token = world.issue_token();
+    let call = || world.token(&[]).without("YCRED_CONFIG_DIR").env("YC_IAM_TOKEN", &token);
+    let absent = world.sandbox.path("tmp/absent");
+    for call in [
+        call().env("HOME", "/dev/null"),
+        call().env("HOME", "/nonexistent"),
+        call().env("HOME", "/"),
+        call().env("HOME", &absent),
+        call().env("XDG_CONFIG_HOME", absent.join("config")),
+        call().env("YCRED_CONFIG_DIR", absent.join("config")),
+        call().without("HOME"),
+    ] {
+        call.run().succeeds().stdout_is(&format!("{token}\n"));
     }
 }
 

@@ -25,6 +25,10 @@ fn arguments(command: clap::Command) -> clap::Command {
 
 fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let names = find::names(session.places);
+    let unlisted = find::check_directories(session.places);
+    if names.is_empty() {
+        unlisted.clone()?;
+    }
     let current = session.profile(&ProfileRef::Unnamed).ok().and_then(|profile| profile.name);
     let (mut text, mut errors) = (String::new(), String::new());
     for name in &names {
@@ -49,6 +53,13 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         let _ = writeln!(text, "{mark} {name:20} {description:16} {}", clean(&path.display().to_string()));
     }
     text.push_str(&errors);
+    let code = unlisted.map_or_else(
+        |error| {
+            let _ = writeln!(text, "{}", error.reason());
+            error.kind.exit_code()
+        },
+        |()| 0,
+    );
     if names.is_empty() {
         let places: Vec<String> =
             session.places.profile_directories().map(|directory| directory.display().to_string()).collect();
@@ -58,5 +69,5 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             clean(&places.join(" or "))
         );
     }
-    Ok(Outcome::reply(Reply::text(text)))
+    Ok(Outcome::reply(Reply::text(text).with_code(code)))
 }

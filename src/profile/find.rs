@@ -70,7 +70,7 @@ pub fn names(places: &Places) -> BTreeSet<String> {
 /// Checks that the directories of profiles can be listed, as far as they exist.
 ///
 /// # Errors
-/// Profile (3): one of them cannot be listed, or is a dangling link.
+/// Profile (3): one of them cannot be listed, or is not a directory.
 pub fn check_directories(places: &Places) -> Result<()> {
     files(places).map(drop)
 }
@@ -102,7 +102,8 @@ pub enum FoundProfile {
 /// Returns the user's default profile, the first that is looked for.
 ///
 /// # Errors
-/// As [`open`], except that a dangling link is not found here but by [`default_elsewhere`] and [`default_or_only`].
+/// As [`open`], except that a dangling link, or a file in place of the directory, is not found here but by
+/// [`default_elsewhere`] and [`default_or_only`].
 pub fn default_of_user(places: &Places) -> Result<Option<ProfileFile>> {
     places.profile_candidates(DEFAULT).first().map_or(Ok(None), |path| open_existing(path, drop))
 }
@@ -111,16 +112,16 @@ pub fn default_of_user(places: &Places) -> Result<Option<ProfileFile>> {
 /// nothing.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open`]; or there is something else in place of a directory of profiles.
 pub fn default_elsewhere(places: &Places) -> Result<Option<ProfileFile>> {
-    let candidates = places.profile_candidates(DEFAULT);
-    if let Some(first) = candidates.first() {
-        refuse_dangling_link(first)?;
-    }
-    for path in candidates.iter().skip(1) {
-        if let Some(file) = open(path)? {
+    for (index, directory) in places.profile_directories().enumerate() {
+        let path = directory.join(format!("{DEFAULT}.toml"));
+        if index == 0 {
+            refuse_dangling_link(&path)?;
+        } else if let Some(file) = open(&path)? {
             return Ok(Some(file));
         }
+        refuse_unusable_directory(directory)?;
     }
     Ok(None)
 }
@@ -170,7 +171,7 @@ fn files(places: &Places) -> Result<BTreeMap<String, PathBuf>> {
     let mut missing = Vec::new();
     for directory in places.profile_directories() {
         let names = match names_in(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if is_missing(&error) => {
                 missing.push(directory);
                 continue;
             }
@@ -181,11 +182,10 @@ fn files(places: &Places) -> Result<BTreeMap<String, PathBuf>> {
             found.entry(name).or_insert(path);
         }
     }
-    // A missing directory may be a dangling link, which must not lead to a profile elsewhere. If the user's directory is
-    // there, the machine's is not checked: that would be one more system call on a hit.
+    // If the user's directory is there, the machine's is not checked: that would be one more system call on a hit.
     if found.is_empty() || missing.first().copied() == places.config.as_deref() {
         for directory in missing {
-            refuse_dangling_link(directory)?;
+            refuse_unusable_directory(directory)?;
         }
     }
     Ok(found)
@@ -251,12 +251,13 @@ fn is_alias(file: &ProfileFile) -> bool {
 /// Finds a profile by its name. Returns `None` if no directory contains it.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open`]; or there is something else in place of a directory of profiles.
 pub fn by_name(name: &str, places: &Places) -> Result<Option<ProfileFile>> {
-    for path in places.profile_candidates(name) {
-        if let Some(file) = open(&path)? {
+    for directory in places.profile_directories() {
+        if let Some(file) = open(&directory.join(format!("{name}.toml")))? {
             return Ok(Some(file));
         }
+        refuse_unusable_directory(directory)?;
     }
     Ok(None)
 }
@@ -285,14 +286,48 @@ fn refuse_dangling_link(path: &Path) -> Result<()> {
     }
 }
 
+/// Rejects a directory of profiles in whose place, or in that of the directory above it, is something else: a dangling
+/// link or a file. It was meant to hold profiles, and using another identity instead would be wrong.
+///
+/// A home directory that does not exist, such as `/dev/null`, is one level further up. It means that there are no profiles.
+fn refuse_unusable_directory(directory: &Path) -> Result<()> {
+    for path in directory.ancestors().take(2) {
+        match fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_dir() => return Ok(()),
+            Ok(_) => {
+                return match fs::metadata(path) {
+                    Ok(meta) if meta.is_dir() => Ok(()),
+                    Ok(_) => Err(cannot_list(path, &io::Error::from(io::ErrorKind::NotADirectory))),
+                    Err(_) => refuse_dangling_link(path),
+                };
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Returns true if there is something in place of a profile or of its directory, usable or not.
+pub fn is_present(path: &Path) -> bool {
+    match path.symlink_metadata() {
+        Err(error) if is_missing(&error) => {
+            path.parent().is_some_and(|directory| refuse_unusable_directory(directory).is_err())
+        }
+        Ok(_) | Err(_) => true,
+    }
+}
+
+/// Returns true if there is no file: neither it nor, perhaps, its directory exists.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// [`open`] without the search for a dangling link. `close` gets the file after it has been read.
 fn open_existing(path: &Path, close: fn(fs::File)) -> Result<Option<ProfileFile>> {
     let error_at = |why: &dyn fmt::Display| Error::profile(format!("profile {}: {why}", path.display()));
     let mut file = match system::files::open_for_reading(path) {
         Ok(file) => file,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
+        Err(error) if is_missing(&error) => return Ok(None),
         Err(error) => {
             let unreadable = error_at(&format!("cannot be read: {}", describe(&error)));
             return Err(match error.kind() {

@@ -56,7 +56,7 @@ pub fn candidates(reference: &ProfileRef, profile: Option<&Profile>, session: &S
     ];
     let mut defaults = session.places.profile_candidates(find::DEFAULT).into_iter().map(|path| {
         let is_used = selected_by == Some(&SelectedBy::Default) && file == Some(path.as_path());
-        (path.display().to_string(), path.symlink_metadata().is_ok(), is_used)
+        (path.display().to_string(), find::is_present(&path), is_used)
     });
     let of_user = if session.places.config.is_some() { defaults.next() } else { None };
     places.extend(of_user);

@@ -30,10 +30,10 @@ impl UserDirectories {
     /// Returns the directory for the configuration of a program.
     ///
     /// macOS has a place of its own. People who share their configuration with Linux machines keep it in `~/.config`, so
-    /// that comes first if it exists.
+    /// that comes first if it exists, even if it is unusable.
     pub fn config(&self, program: &str) -> PathBuf {
         let shared = cfg!(target_vendor = "apple").then(|| self.home().join(".config").join(program));
-        shared.filter(|shared| shared.is_dir()).unwrap_or_else(|| self.0.config_dir().join(program))
+        shared.filter(|shared| shared.symlink_metadata().is_ok()).unwrap_or_else(|| self.0.config_dir().join(program))
     }
 
     pub fn cache(&self) -> &Path {
