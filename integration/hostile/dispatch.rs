@@ -9,8 +9,8 @@ use ycred::hooks::protocol::Framing;
 
 use crate::harness::machine::is_root;
 use crate::harness::skip;
-use crate::harness::{Call, Sandbox, YCRED};
-use crate::hooks::{HOOKS, Hook, forms, with_host};
+use crate::harness::{Call, Run, Sandbox, YCRED};
+use crate::hooks::{HOOKS, Hook, HostHook, forms, with_host};
 
 /// Returns the hooks that have a symlink, each with the name of the symlink.
 fn hooks_with_symlink() -> impl Iterator<Item = (&'static Hook, &'static str)> {
@@ -138,19 +138,62 @@ fn an_error_before_the_hooks_name_is_reported_in_the_format_of_its_protocol() {
         }
     }
     // A host that is not allowed is left to the client's other helpers.
-    for client in with_host().filter(|client| client.hook.reads_one_request()) {
-        let call = |host: &str| {
-            let (words, stdin) = (client.host.request)(host);
-            world.ycred(&["--timeout", "5", client.hook.name]).and(words).stdin(stdin).run()
-        };
-        let (stdout, expected) =
-            (call("evil.example").stdout, (client.host.not_found)("evil.example", &call("evil.example")).1);
-        assert_eq!(stdout, expected, "{client:?}");
-        assert_ne!(call("cr.yandex").stdout, "credentials not found in native keychain\n", "{client:?}");
+    for client in with_host().filter(|client| client.hook.name != "keyring" && !client.host.by_people) {
+        let run = call_with_an_error(client, &world, &["--timeout", "5"], "evil.example", &[]);
+        let expected = (client.host.not_found)("evil.example", &run).1;
+        assert!(run.stdout.ends_with(&expected), "{client:?}\n{run}");
+        let allowed = call_with_an_error(client, &world, &["-x"], "cr.yandex", &[]);
+        assert_ne!((allowed.status, &allowed.stdout), (run.status, &run.stdout), "{client:?}\n{allowed}");
     }
     // A command after such an error is not taken for a hook's argument.
     world.ycred(&["--timeout", "5", "env"]).run().exits(2).stdout_is("").stderr_has("--timeout: ");
     world.ycred(&["--timeout", "5", "exec", "docker", "get"]).run().exits(125).stdout_is("").stderr_has("--timeout: ");
+    assert_eq!(world.emulator.calls(), 0);
+}
+
+/// Runs a hook for a host, with flags before and after its name.
+fn call_with_an_error(client: HostHook, world: &World, before: &[&str], host: &str, after: &[&str]) -> Run {
+    let (words, stdin) = (client.host.request)(host);
+    let call = world.ycred(before).and([client.hook.name]).and(words).and(after.iter().copied());
+    call.stdin(stdin).run()
+}
+
+/// The profile lists the host, so no other helper of the client has its password.
+#[test]
+fn an_error_in_the_flags_is_reported_for_the_hosts_of_the_profile_that_is_named() {
+    let world = World::new();
+    world.profile("demo", "hosts = [\"registry.example\"]\n");
+    for client in with_host().filter(|client| client.hook.name != "keyring" && !client.host.by_people) {
+        let is_failure = |before: &[&str], after: &[&str]| {
+            let run = call_with_an_error(client, &world, before, "registry.example", after);
+            let not_found = (client.host.not_found)("registry.example", &run);
+            assert_eq!(run.lines_of_stderr("ycred: error: ").len(), 1, "{client:?}\n{run}");
+            let is_not_found = run.stdout.ends_with(&not_found.1) && run.status.code() == Some(not_found.0);
+            run.stdout == "quit=1\n" || !is_not_found
+        };
+        for (before, after) in [
+            (&["-p", "demo", "--timeout", "x"][..], &[][..]),
+            (&["--timeout", "x", "-p", "demo"], &[]),
+            (&["--timeout", "x", "-pdemo"], &[]),
+            (&["--timeout=x", "--profile=demo"], &[]),
+            (&["--nope", "-vp=demo"], &[]),
+            (&["--timeout", "x"], &["--profile", "demo"]),
+            (&["--profile", "demo"], &["--min-ttl", "x"]),
+        ] {
+            assert!(is_failure(before, after), "{client:?} {before:?} {after:?}");
+        }
+        // The default profile lists no such host, and neither does one that does not exist.
+        for before in [&["--timeout", "x"][..], &["-p", "gone", "--timeout", "x"]] {
+            assert!(!is_failure(before, &[]), "{client:?} {before:?}");
+        }
+    }
+    // A symlink's suffix names the profile too.
+    let link = world.sandbox.link("docker-credential-ycred-demo");
+    let run = world.sandbox.call(&link, ["--timeout", "x", "get"]).stdin("registry.example\n").run().exits(1);
+    assert!(run.stdout.starts_with("ycred: --timeout: "), "{run}");
+    let link = world.sandbox.link("git-credential-ycred-demo");
+    let request = "protocol=https\nhost=registry.example\n\n";
+    world.sandbox.call(&link, ["--timeout", "x", "get"]).stdin(request).run().stdout_is("quit=1\n");
     assert_eq!(world.emulator.calls(), 0);
 }
 

@@ -185,14 +185,16 @@ impl HookParser {
             let text = argument.to_str().unwrap_or_default();
             let long = text.strip_prefix("--").filter(|_| !are_operands);
             let short = text.strip_prefix('-').filter(|_| !are_operands && long.is_none());
-            let is_known =
-                |flag: &Flag| long == Some(flag.long) || flag.short.is_some_and(|it| short == Some(&it.to_string()));
             if long == Some("") {
                 are_operands = true;
             } else if let Some(hook) = long.and_then(flag_alias).filter(|_| self.hook.is_none()) {
                 self.hook = Some(hook);
-            } else if let Some(flag) = self.find_flag(is_known) {
-                flag.value.and_then(|_| rest.next());
+            } else if let Some((flag, attached)) = self.known_flag(long, short) {
+                let value = flag.value.and_then(|_| attached.map(OsString::from).or_else(|| rest.next().cloned()));
+                // The profile decides which hosts are ycred's, so one behind the error counts too.
+                if let Some(value) = value.filter(|_| flag.long == "profile") {
+                    self.options.profile = Some(value);
+                }
             } else if long.is_some() || short.is_some_and(|short| !short.is_empty()) {
                 let is_value = |next: &str| hooks::named(next).is_none() && COMMANDS.iter().all(|it| it.name != next);
                 let is_value = |next: &&OsString| {
@@ -215,6 +217,28 @@ impl HookParser {
         if self.hook.is_some_and(|hook| hook.replaces_program) {
             // The rest is for the other program, and ycred cannot tell its operands from the values of its flags.
             self.operands = parsed;
+        }
+    }
+
+    /// Finds the flag of an argument, without its dashes, and the value in the same argument: `profile=x` or `px`. A group
+    /// of flags, such as `vp`, is its last one.
+    fn known_flag<'a>(
+        &self,
+        long: Option<&'a str>,
+        short: Option<&'a str>,
+    ) -> Option<(&'static Flag, Option<&'a str>)> {
+        if let Some(long) = long {
+            let (name, value) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
+            return Some((self.find_flag(|flag| flag.long == name)?, value));
+        }
+        let mut rest = short?.chars();
+        loop {
+            let letter = rest.next()?;
+            let flag = self.find_flag(|flag| flag.short == Some(letter))?;
+            let attached = Some(rest.as_str()).filter(|attached| !attached.is_empty());
+            if flag.value.is_some() || attached.is_none() {
+                return Some((flag, attached.map(|value| value.strip_prefix('=').unwrap_or(value))));
+            }
         }
     }
 

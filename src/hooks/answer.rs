@@ -6,7 +6,6 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::base::error::{Error, Kind, Result, describe};
-use crate::base::hosts;
 use crate::base::hosts::HostReason;
 use crate::base::shell;
 use crate::hooks::protocol::{
@@ -37,7 +36,9 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
             Framing::Lines { .. } if hook_call.usage_error.is_none() => Reply::nothing(error.kind.exit_code()),
             _ if hook_call.usage_error.is_none() => (hook_call.hook.reject)(&call, &error),
             Framing::Lines { greeting } => reject_lines(hook_call, &call, greeting, &error, session),
-            Framing::None => (hook_call.hook.reject)(&call, &error),
+            // The other program gets the call as it is.
+            Framing::None if hook_call.hook.replaces_program => (hook_call.hook.reject)(&call, &error),
+            Framing::None => rejection_of(hook_call, &call, &[], &error, session),
             Framing::One(end) => reject_request(hook_call, &call, end, &error, session),
         };
         return (reply, Some(error));
@@ -59,8 +60,7 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
     }
 }
 
-/// Returns the reply to a request after an error in the arguments: for a foreign host the protocol's "not found"
-/// response, and otherwise a failure.
+/// Reads the request after an error in the arguments, and rejects it.
 fn reject_request(
     hook_call: &HookCall,
     call: &Call<'_>,
@@ -68,31 +68,45 @@ fn reject_request(
     error: &Error,
     session: &Session<'_>,
 ) -> Reply {
-    let rejection = (hook_call.hook.reject)(call, error);
     let options = limit_timeout(hook_call, &hook_call.options, DEFAULT_TIMEOUT);
     // Somebody at a terminal sends no request.
     let input = (!session.is_terminal()).then(|| session.read_stdin(end, MAX_REQUEST, &options));
-    let Some(Ok(exchange)) = input.and_then(Result::ok).map(|input| (hook_call.hook.read)(call, &input)) else {
-        return rejection;
-    };
-    match &exchange.request().target {
-        Some(Target::Host(host)) if hosts::is_built_in(hook_call.hook.host_scope, host) => {
-            exchange.refuse(Refusal::Failed(error)).with_code(rejection.code)
-        }
-        Some(_) => exchange.refuse(Refusal::HostNotAllowed),
-        None => rejection,
+    match input.and_then(Result::ok) {
+        Some(input) => rejection_of(hook_call, call, &input, error, session),
+        None => (hook_call.hook.reject)(call, error),
     }
 }
 
-/// Replies to each line with an error in the arguments. Returns the code for an end of stdin without a line.
+/// Returns the reply to a request after an error in the arguments: a failure for a host that would get a token, and the
+/// protocol's "not found" response for any other.
+fn rejection_of(hook_call: &HookCall, call: &Call<'_>, input: &[u8], error: &Error, session: &Session<'_>) -> Reply {
+    let rejection = (hook_call.hook.reject)(call, error);
+    let Ok(exchange) = (hook_call.hook.read)(call, input) else { return rejection };
+    let request = exchange.request();
+    match &request.target {
+        Some(Target::Host(host)) => {
+            let loaded = session.profile(&profile_ref(hook_call, request));
+            match HostDecision::of(hook_call.hook.host_scope, host, loaded.as_ref()) {
+                HostDecision::Released(_) | HostDecision::Failed => {
+                    exchange.refuse(Refusal::Failed(error)).with_code(rejection.code)
+                }
+                HostDecision::NotListed | HostDecision::Unknown => exchange.refuse(Refusal::HostNotAllowed),
+            }
+        }
+        Some(Target::Unreadable) => exchange.refuse(Refusal::HostNotAllowed),
+        Some(Target::Typed(_)) | None => rejection,
+    }
+}
+
+/// Rejects each line after an error in the arguments. Returns the code for an end of stdin without a line.
 fn reject_lines(hook_call: &HookCall, call: &Call<'_>, greeting: &str, error: &Error, session: &Session<'_>) -> Reply {
     let mut lines = session.lines(MAX_REQUEST, &hook_call.options);
     let mut code = error.kind.exit_code();
     if session.is_terminal() || (session.print_stdout)(format!("{greeting}\n").as_bytes()).is_err() {
         return Reply::nothing(code);
     }
-    while let Ok(Some(_)) = session.next_line(&mut lines) {
-        if (session.print_stdout)(&(hook_call.hook.reject)(call, error).stdout).is_err() {
+    while let Ok(Some(line)) = session.next_line(&mut lines) {
+        if (session.print_stdout)(&rejection_of(hook_call, call, &line, error, session).stdout).is_err() {
             break;
         }
         code = 0;
