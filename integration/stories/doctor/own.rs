@@ -413,6 +413,18 @@ const NETWORK: &[Fault] = &[
         fix: Fix::Text("browser"),
     },
     Fault {
+        id: "network",
+        state: "fail",
+        name: "a server that is not the cloud",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            machine.world.emulator.fault(CloudFault::html().with_status(404));
+            Seeded::of(machine)
+        },
+        fix: Fix::Text("browser"),
+    },
+    Fault {
         id: "network.proxy",
         state: "fail",
         name: "a proxy variable that is not a URL",

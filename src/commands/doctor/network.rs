@@ -3,8 +3,9 @@
 use std::net::ToSocketAddrs as _;
 use std::time::Duration;
 
-use crate::base::error::Error;
+use crate::base::error::{Error, Kind};
 use crate::base::hosts::Host;
+use crate::base::secret::Secret;
 use crate::cloud::Context;
 use crate::cloud::auth;
 use crate::cloud::http::failure::PORTAL_HINT;
@@ -72,38 +73,45 @@ pub fn connect(examination: &Examination) -> Option<Connection> {
     })
 }
 
-/// A server, and a path that no call uses.
+/// A request that asks for nothing.
 struct Server {
     url: String,
     headers: &'static [(&'static str, &'static str)],
+    /// As [`HttpRequest::body`].
+    body: Option<(&'static str, Secret)>,
     is_direct: bool,
-    /// Success would mean that something else than the cloud answers.
-    is_refusing: bool,
+    /// An API of the cloud: it refuses the request with an error object, so any other answer is not its own.
+    is_api: bool,
 }
 
 fn server(profile: &Profile, cx: &Context<'_>) -> crate::base::error::Result<Option<Server>> {
-    let with = |url: String| Some(Server { url, headers: &[], is_direct: false, is_refusing: true });
+    // The paths are those of real calls, so the cloud itself refuses the requests: they have no credential.
+    let api = |url: String, body| Some(Server { url, headers: &[], body, is_direct: false, is_api: true });
     Ok(match profile.source.name {
         "metadata" => {
             let url = metadata::service_url(&profile.source_input(None))?;
-            Some(Server { url, headers: &[("metadata-flavor", "Google")], is_direct: true, is_refusing: false })
+            let headers = &[("metadata-flavor", "Google")];
+            Some(Server { url, headers, body: None, is_direct: true, is_api: false })
         }
-        "login" | "workload" => with(format!("{}/oauth/", profile.installation.auth_url)),
+        "login" | "workload" => {
+            let form = Secret::wrapping("grant_type=".to_owned());
+            let body = ("application/x-www-form-urlencoded", form);
+            api(format!("{}/oauth/token", profile.installation.auth_url), Some(body))
+        }
         "static" | "command" if profile.impersonate.is_empty() => None,
-        _ => with(format!("{}/iam/v1/", profile.installation.iam_url(cx)?)),
+        _ => api(format!("{}/iam/v1/subjects/none", profile.installation.iam_url(cx)?), None),
     })
 }
 
 fn ask(server: &Server, cx: &Context<'_>) -> Connection {
-    let Server { url, headers, is_direct, is_refusing } = server;
-    let request =
-        HttpRequest { url, headers, body: None, connect: CONNECT_TIMEOUT, direct: *is_direct, is_one_time: false };
+    let Server { url, headers, body, is_direct, is_api } = server;
+    let body = body.as_ref().map(|(content_type, body)| (*content_type, body));
+    let request = HttpRequest { url, headers, body, connect: CONNECT_TIMEOUT, direct: *is_direct, is_one_time: false };
     let (error, skew) = match cx.send(&request, auth::explain) {
-        Ok(response) if *is_refusing => (response.json::<serde_json::Value>(url).err(), response.skew),
+        Ok(response) if *is_api => (response.json::<serde_json::Value>(url).err(), response.skew),
         Ok(response) => (None, response.skew),
-        // Nothing has this path, so a refusal is the expected answer.
-        Err(error) if is_answer(&error, *is_refusing) => (None, error.clock_skew),
-        Err(error) if is_block(&error) => {
+        Err(error) if is_answer(&error, *is_api) => (None, error.clock_skew),
+        Err(error) if *is_api && is_foreign_page(&error) => {
             (Some(error.context("a proxy or firewall answers, not the cloud").hint(PORTAL_HINT)), None)
         }
         Err(error) => (Some(error), None),
@@ -111,18 +119,16 @@ fn ask(server: &Server, cx: &Context<'_>) -> Connection {
     Connection { url: url.clone(), error, skew }
 }
 
-/// Returns true for a refusal by the server itself, and false for a redirect, a proxy's answer or an overloaded server.
-///
-/// From an API of the cloud, a status with which firewalls block counts only with a body of the cloud.
+/// Returns true for a refusal by the server itself, and false for a redirect, another's page or an overloaded server.
 fn is_answer(error: &Error, is_api: bool) -> bool {
     match error.status {
         None | Some(407 | 429) => false,
-        Some(_) if is_api && is_block(error) => error.is_answer,
+        Some(_) if is_api => error.is_answer && error.kind == Kind::Refused,
         Some(status) => (400..500).contains(&status) || status == 501,
     }
 }
 
-/// Returns true for a status with which firewalls and proxies block requests.
-fn is_block(error: &Error) -> bool {
-    matches!(error.status, Some(401 | 403 | 451))
+/// Returns true for a refusal by something else than the cloud, such as a firewall.
+fn is_foreign_page(error: &Error) -> bool {
+    !error.is_answer && error.status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 407 | 429))
 }
