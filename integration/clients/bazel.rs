@@ -80,7 +80,8 @@ fn an_unlisted_host_or_a_bad_request_is_an_error_with_an_empty_stdout() {
     assert_eq!(
         run.stderr,
         "ycred: error: the token may not be sent to github.com\n\
-         ycred: hint: to allow it, list the host in the profile: hosts = [\"github.com\"]\n"
+         ycred: hint: in {PROFILE}, change the line to: hosts = [\"cache.example:8443\", \"github.com\"]\n"
+            .replace("{PROFILE}", &world.sandbox.path("config/prod.toml").display().to_string())
     );
     for input in ["", "{}", "[]", "{\"uri\":7}", "{\"uri\":\"https://cr.yandex/\"", "\u{0}"] {
         let run = world.sandbox.call(YCRED, ["bazel", "get"]).stdin(input).run().exits(2).stdout_is("");

@@ -337,8 +337,35 @@ fn a_host_over_http_is_for_this_machine_and_not_for_git() {
     assert!(local["hooks"]["git"] == false && local["hooks"]["docker"] == true, "{local}");
     assert_eq!(host("https://localhost:5000", 0)["hooks"]["git"], true);
     let foreign = host("http://a.example", 1);
-    assert!(foreign["reason"].as_str().is_some_and(|why| !why.contains("would allow it")), "{foreign}");
+    assert!(foreign["reason"].as_str().is_some_and(|why| !why.contains("to allow it")), "{foreign}");
     let other = host("b.example", 1);
     let line = "hosts = [\"localhost:5000\", \"a.example\", \"b.example\"]";
     assert!(other["reason"].as_str().is_some_and(|why| why.contains(line)), "{other}");
+}
+
+#[test]
+fn the_edit_for_a_host_is_one_line_that_every_command_prints_and_that_works() {
+    let world = World::new();
+    world.sandbox.link("ycred");
+    let host = "b.example:5000";
+    let edit = "hosts = [\"a.example\", \"b.example:5000\"]";
+    let calls = [
+        &["explain", "--host", host][..],
+        &["token", "--host", host],
+        &["setup", "git", "--host", host, "--dry-run"],
+        &["setup", "docker", "--host", host, "--dry-run"],
+        &["setup", "bazel", "--host", host, "--dry-run"],
+    ];
+    for call in calls {
+        world.configure("hosts = [\"a.example\"]");
+        let run = world.ycred(call).run().fails();
+        let printed = format!("{}{}", run.stdout, run.stderr);
+        assert!(printed.contains(&format!("change the line to: {edit}")), "{run}");
+        world.configure(edit);
+        world.ycred(call).run().succeeds();
+        world.configure("");
+        let run = world.ycred(call).run().fails();
+        let printed = format!("{}{}", run.stdout, run.stderr);
+        assert!(printed.contains("add the line: hosts = [\"b.example:5000\"]"), "{run}");
+    }
 }

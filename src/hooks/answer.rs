@@ -165,7 +165,7 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
             let profile = loaded?;
             if !profile.hosts.covers_for(scope, host) {
                 return Err(Error::usage(format!("{profile}: the token may not be sent to {host}"))
-                    .hint(format!("to allow it, list the host in the profile: hosts = [\"{host}\"]")));
+                    .hint(profile.settings.edit_for_host(&host.to_string())));
             }
             profile
         }
@@ -174,7 +174,13 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
             (HostDecision::Released(_), Ok(profile)) => profile,
             (HostDecision::Failed, Err(error)) if matches!(request.operation, Operation::Get) => return Err(error),
             (HostDecision::Failed, Err(_)) => return Ok(exchange.done(&[])),
-            _ => return Ok(exchange.refuse(Refusal::HostNotAllowed)),
+            (_, loaded) => {
+                let mut reply = exchange.refuse(Refusal::HostNotAllowed);
+                // A hook does not know the profile. Most of them say nothing.
+                let edit = loaded.ok().map(|profile| profile.settings.edit_for_host(&host.to_string()));
+                reply.reason = reply.reason.map(|reason| edit.into_iter().fold(reason, Error::hint));
+                return Ok(reply);
+            }
         },
     };
     match &request.operation {

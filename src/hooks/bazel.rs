@@ -97,8 +97,7 @@ impl Exchange for Helper {
                     Some(Target::Host(host)) if host.scheme == Some(Scheme::Http) && !is_loopback(&host.name) => {
                         Error::usage(format!("the token may not be sent over plain http: {host}")).hint("use https")
                     }
-                    Some(Target::Host(host)) => Error::usage(format!("the token may not be sent to {host}"))
-                        .hint(format!("to allow it, list the host in the profile: hosts = [\"{host}\"]")),
+                    Some(Target::Host(host)) => Error::usage(format!("the token may not be sent to {host}")),
                     _ => Error::usage("the URI does not name a host that the token may be sent to"),
                 };
                 Reply::nothing(Kind::Refused.exit_code()).with_reason(reason)
@@ -135,7 +134,7 @@ mod tests {
         for (uri, message) in [
             ("https://github.com/x", "the token may not be sent to github.com"),
             ("http://cr.yandex/", "plain http"),
-            ("http://localhost:8080/", "hosts = [\"localhost:8080\"]"),
+            ("http://localhost:8080/", "the token may not be sent to localhost:8080"),
             ("https://cr.yandex@evil.example/", "the URI does not name a host"),
             ("cr.yandex/v2", "the URI does not name a host"),
             ("", "the URI does not name a host"),

@@ -186,6 +186,18 @@ impl Settings {
         }
     }
 
+    /// Returns the edit after which a host may get the token: the whole new line, because a key may be there only once.
+    pub fn edit_for_host(&self, host: &str) -> String {
+        let Some(file) = &self.file else {
+            return format!("use a profile that lists the host: hosts = [\"{host}\"]");
+        };
+        let listed = self.list("hosts").unwrap_or_default();
+        let hosts: Vec<String> =
+            listed.iter().map(String::as_str).chain([host]).map(|host| format!("\"{host}\"")).collect();
+        let verb = if self.has("hosts") { "change the line to" } else { "add the line" };
+        format!("in {}, {verb}: hosts = [{}]", file.display(), hosts.join(", "))
+    }
+
     /// Returns an absolute path. `~` is the home directory; a relative path starts at the profile's directory.
     ///
     /// # Errors

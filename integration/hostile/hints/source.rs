@@ -11,7 +11,8 @@ const CALLS: [&str; 4] = ["hint", "replace_hint", "map_hint", "mode_hint"];
 const HOLDERS: [&str; 5] = ["let hint ", "let decide ", "hint) = ", "hint: \"", "hint: format!"];
 
 /// Functions that return hints or parts of them.
-const FUNCTIONS: [&str; 11] = [
+const FUNCTIONS: [&str; 12] = [
+    "fn edit_for_host",
     "fn reason_for_distrust",
     "fn reason_for_exposure",
     "fn private_command",
@@ -87,8 +88,9 @@ fn hints_of(
         let argument = code[open + 1..end(code, open)].trim();
         let constant = argument.rsplit("::").next().and_then(|name| constants.get(name));
         let found = constant.cloned().unwrap_or_else(|| literals(argument));
-        let is_forwarded =
-            ["hint", "see_help", "choices()", "decide(", "fix"].iter().any(|name| argument.contains(name));
+        let is_forwarded = ["hint", "see_help", "choices()", "decide(", "edit_for_host(", "fix", "Error::hint"]
+            .iter()
+            .any(|name| argument.contains(name));
         if found.is_empty() && !is_forwarded {
             let line = code[..at].matches('\n').count() + 1;
             faults.push(format!("{file}:{line}: where does this hint come from? {argument}"));

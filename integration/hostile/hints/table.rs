@@ -26,6 +26,8 @@ const LIST: &str = "lists or suggests values";
 const FLAG: &str = "is a flag or an input for the call that failed";
 const EDIT: &str = "is an edit or a value that only the user can choose";
 
+const EDIT_FOR_HOST: &str = "the_edit_for_a_host_is_one_line_that_every_command_prints_and_that_works";
+
 /// Every hint, as it stands in the source.
 #[rustfmt::skip]
 pub const ROWS: &[(&str, Row)] = &[
@@ -34,7 +36,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("`ycred {name} --help` lists its arguments and flags", Run(cases::an_unknown_flag_of_a_command)),
     ("`ycred {} --help` shows which flags belong to which client", Run(cases::a_flag_of_another_client)),
     ("a pipe can be read only once, so save it as a file; YC_SERVICE_ACCOUNT_KEY_FILE may also contain the key's JSON itself", Reason(EDIT)),
-    ("add it to the profile first: hosts = [\"{host}\"]", Reason(EDIT)),
+    ("add the line", Test(EDIT_FOR_HOST)),
     ("add them to the URL in HTTPS_PROXY, percent-encoded: http://USER:PASSWORD@HOST:PORT", Reason(EDIT)),
     ("allow it there (seccomp, AppArmor, SELinux, systemd's SystemCallFilter), or run it outside", Reason(SYSTEM)),
     ("attach a service account: yc compute instance update NAME --service-account-id ID (or deploy a new version of the function or revision of the container with one)", Reason(OTHER)),
@@ -258,7 +260,9 @@ pub const ROWS: &[(&str, Row)] = &[
     ("the server refused the TLS handshake", Reason(ERROR)),
     ("the server wants a client certificate, which ycred does not have", Reason(ERROR)),
     ("this machine provides no time or no random numbers", Reason(ERROR)),
-    ("to allow it, list the host in the profile: hosts = [\"{host}\"]", Reason(EDIT)),
+    ("change the line to", Test(EDIT_FOR_HOST)),
+    ("in {}, {verb}: hosts = [{}]", Test(EDIT_FOR_HOST)),
+    ("use a profile that lists the host: hosts = [\"{host}\"]", Reason(EDIT)),
     ("to ask again at once, run `ycred refresh`", Run(cases::a_remembered_failure)),
     ("to create a profile and log in, run `ycred init --login`", Run(cases::login_without_a_profile)),
     ("to create a profile that logs in with a browser, run `ycred init NAME --login`", Run(cases::login_with_a_key)),

@@ -165,7 +165,7 @@ fn check_host(host: &str, chosen: &Chosen) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.argument))
-        .hint(format!("add it to the profile first: hosts = [\"{host}\"]")))
+        .hint(chosen.profile.settings.edit_for_host(host)))
 }
 
 /// Returns the key in the form in which git lists it: the section and the name in lower case.

@@ -141,7 +141,7 @@ pub fn check_host(host: &str, chosen: &Chosen) -> Result<()> {
     match is_allowed {
         true => Ok(()),
         false => Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.argument))
-            .hint(format!("add it to the profile first: hosts = [\"{host}\"]"))),
+            .hint(chosen.profile.settings.edit_for_host(host))),
     }
 }
 

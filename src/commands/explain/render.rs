@@ -133,11 +133,9 @@ fn why(verdict: &HostVerdict, explanation: &Explanation) -> String {
             Some(_) if verdict.host.as_ref().is_some_and(Host::is_foreign_over_http) => {
                 "no: over http, only this machine itself gets a token (localhost, if `hosts` lists it)".into()
             }
-            Some(file) => {
-                let listed = profile.and_then(|profile| profile.settings.list("hosts").ok()).unwrap_or_default();
-                let hosts: Vec<String> =
-                    listed.iter().map(String::as_str).chain([&*host]).map(|host| format!("\"{host}\"")).collect();
-                format!("no: not listed; hosts = [{}] in {} would allow it", hosts.join(", "), file.display())
+            Some(_) => {
+                let edit = profile.map(|profile| profile.settings.edit_for_host(&host)).unwrap_or_default();
+                format!("no: not listed; to allow it, {edit}")
             }
             None => "no: without a profile, only the cloud's own hosts get a token".into(),
         },

@@ -171,9 +171,8 @@ impl Entry<'_> {
             }
         };
         if !Host::parse(self.host).is_some_and(|host| profile.hosts.covers(&host)) {
-            let file = profile.settings.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
             let what = format!("{}: {profile} does not list this registry, so ycred does not answer for it", self.host);
-            let fix = format!("add it to `hosts` in {file}: hosts = [\"{}\"]", self.host);
+            let fix = profile.settings.edit_for_host(self.host);
             return Some(Finding::fail(what).part("hosts").fix(fix));
         }
         let trial = Trial {

@@ -135,9 +135,8 @@ impl Server<'_> {
         };
         let parsed = Host::parse(host).map(|parsed| Host { scheme: Some(Scheme::Https), ..parsed });
         if !parsed.is_some_and(|parsed| profile.hosts.covers(&parsed)) {
-            let file = profile.settings.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
             let what = format!("{host}: {profile} does not list this server, so ycred does not answer for it");
-            let fix = format!("add it to `hosts` in {file}: hosts = [\"{host}\"]");
+            let fix = profile.settings.edit_for_host(host);
             return Some(Finding::fail(what).part("hosts").fix(fix));
         }
         let trial = Trial {
