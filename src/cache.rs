@@ -61,7 +61,7 @@ const AUXILIARY_LIFETIME: i64 = 24 * 3_600_000;
 /// How many identities `logout --all` deletes before it lets other processes replace a record.
 const DELETED_AT_ONCE: usize = 32;
 
-/// How long to wait for another process that is replacing a record. It takes less than a millisecond.
+/// How long to wait for another process that is replacing a record. Replacing one takes less than a millisecond.
 const DIRECTORY_LOCK_MAX: Duration = Duration::from_millis(250);
 
 /// The directory of all records, or the reason why there is no such directory.
@@ -108,7 +108,7 @@ impl Cache {
         if names.iter().any(|name| name.ends_with(store::RECORD) || name.ends_with(store::LOCK)) {
             store::refuse_foreign_directory(directory)?;
         }
-        // Those of killed processes may hold tokens too.
+        // Temporary files of killed processes may hold tokens too.
         store::remove_leftovers(directory, &names)?;
         let identities = sweep::identities(names);
         let count = identities.len();
@@ -118,7 +118,7 @@ impl Cache {
                 deleted.left = count - index;
                 break;
             }
-            // Once for several identities, for a few milliseconds: other processes wait for it.
+            // Locks the directory for some identities at a time, because other processes wait for it.
             if index % DELETED_AT_ONCE == 0 {
                 drop(guard.take());
                 guard = match store::try_lock_directory(directory) {

@@ -63,7 +63,7 @@ pub struct Profile {
     pub alias: Option<AliasPlace>,
 }
 
-/// Why a profile serves.
+/// Why a profile is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SelectedBy {
     /// A flag, an argument, a variable, a link's name or a request names it.

@@ -224,7 +224,7 @@ fn remove_deletes_the_profile_its_aliases_and_its_token_and_says_what_serves_now
     let run = run.stdout_has("prod.toml: removed\n").stdout_has("default.toml: removed the alias of prod");
     let run = run.stdout_has("short.toml: removed the alias of prod").stdout_has("deleted the cached token of");
     run.stdout_has("still valid in the cloud until")
-        .stdout_has("test is now the only profile, so it serves if none is named");
+        .stdout_has("test is now the only profile, so it is used if none is named");
     assert_eq!(names(sandbox), ["test.toml"]);
     assert!(sandbox.path("config/prod.json").exists(), "the key stays");
     let tokens = |world: &World| {

@@ -78,7 +78,10 @@ impl SuppliedToken {
             names.join(" and "),
             self.expires
         ))
-        .hint(format!("unset {}; without a profile, also set the variable with your key again", names.join(" ")))
+        .hint(format!(
+            "unset {}; if you use no profile, also set the variable that holds your credential again",
+            names.join(" ")
+        ))
     }
 }
 

@@ -10,6 +10,9 @@ use crate::base::token::{Credential, SkewAge};
 use crate::cache::failure::{Requester, StoredFailure};
 use crate::cache::record::{FUTURE_TOLERANCE, Record, StoredToken};
 
+/// A clock skew that was measured within this time counts as the current one.
+const SKEW_IS_CURRENT_FOR: Duration = Duration::from_secs(60);
+
 /// The requirements of one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Requirements {
@@ -94,6 +97,7 @@ impl Record {
         requester: &dyn Fn() -> Requester,
     ) -> Decision {
         if let Some(since) = requirements.force_since {
+            // This process has not waited, so only the failure of the last attempt counts.
             return match self
                 .result_for(requester, Timestamp(i64::MAX), requirements, now)
                 .filter(|_| self.is_attempt_since(since))
@@ -199,7 +203,7 @@ impl Record {
         TokenWithWarnings {
             renewal_error: self.failure.as_ref().map(|failure| failure.message.clone()),
             below_min_ttl: credential.remaining(now).max < millis(requirements.min_ttl),
-            skew_age: match now.since(stored.fetched).unsigned_abs() < FUTURE_TOLERANCE.as_millis() as u64 {
+            skew_age: match now.since(stored.fetched).unsigned_abs() < SKEW_IS_CURRENT_FOR.as_millis() as u64 {
                 true => SkewAge::Current,
                 false => SkewAge::Earlier,
             },

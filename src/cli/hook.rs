@@ -191,7 +191,7 @@ impl HookParser {
                 self.hook = Some(hook);
             } else if let Some((flag, attached)) = self.known_flag(long, short) {
                 let value = flag.value.and_then(|_| attached.map(OsString::from).or_else(|| rest.next().cloned()));
-                // The profile decides which hosts are ycred's, so one behind the error counts too.
+                // The profile decides which hosts are ycred's, so a `--profile` after the wrong argument counts too.
                 if let Some(value) = value.filter(|_| flag.long == "profile") {
                     self.options.profile = Some(value);
                 }

@@ -202,7 +202,7 @@ impl Examination {
         })
     }
 
-    /// Returns the profile that serves a call here.
+    /// Returns the profile that a call here would use.
     ///
     /// # Errors
     /// As [`Session::profile`].

@@ -400,7 +400,7 @@ fn hint_for_existing(name: &str, session: &Session<'_>) -> String {
 
 /// Returns the profile of which `default.toml` must become an alias, if it must.
 ///
-/// A profile that serves as the only one keeps serving when a second one is created. A profile that is created without a
+/// A profile that is used because it is the only one stays in use when a second one is created. A profile that is created without a
 /// name becomes the default if no default exists.
 fn default_alias(name: &str, is_named: bool, places: &Places) -> Option<String> {
     match find::without_name(places) {

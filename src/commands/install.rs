@@ -27,7 +27,7 @@ fn arguments(command: clap::Command) -> clap::Command {
             path("files")
                 .long("files")
                 .value_name("SOURCE")
-                .help("instead copy the files in this directory, readable only for this user"),
+                .help("copy the files in SOURCE into DIR instead, readable only for this user"),
         )
 }
 

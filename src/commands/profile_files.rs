@@ -94,7 +94,7 @@ pub fn aliases(name: &str, path: &Path, directory: &Path, session: &Session<'_>)
     aliases
 }
 
-/// The profile that serves if none is named, without the environment.
+/// The profile that is used if none is named, without the environment.
 #[derive(PartialEq, Eq)]
 pub enum Unnamed {
     Default(String),
@@ -122,10 +122,10 @@ impl Unnamed {
     pub fn change_since(&self, before: &Self) -> String {
         match self {
             _ if self == before => String::new(),
-            Self::Default(name) if name == DEFAULT => format!("the profile {DEFAULT} now serves if none is named\n"),
+            Self::Default(name) if name == DEFAULT => format!("the profile {DEFAULT} is now used if none is named\n"),
             Self::Default(name) => format!("the default profile is now {name}\n"),
             Self::Only(name) => {
-                format!("{name} is now the only profile, so it serves if none is named\n")
+                format!("{name} is now the only profile, so it is used if none is named\n")
             }
             Self::Several(_) => match before {
                 Self::Several(_) => String::new(),

@@ -86,7 +86,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     for alias in &aliases {
         let _ = writeln!(text, "{}: an alias of {new} now", shown(&alias.path));
     }
-    // The same profile serves, under its new name.
+    // The same profile is used, under its new name.
     let after = Unnamed::of(session);
     let is_same = match (&before, &after) {
         (Unnamed::Default(name) | Unnamed::Only(name), Unnamed::Default(now) | Unnamed::Only(now)) => {

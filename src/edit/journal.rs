@@ -47,7 +47,8 @@ pub enum What {
         /// How many of the containers around the value did not exist before.
         containers: usize,
     },
-    /// Values of an option that the owner program edits itself.
+    /// All values of a named option, such as git's `credential.….helper` or go's `GOAUTH`. The client's `undo_option` takes them
+    /// out of a file that has changed since.
     Option { name: String, before: Vec<String>, ours: Vec<String> },
     /// A piece of text that ycred added, or the whole file.
     Text { ours: String },
@@ -173,7 +174,7 @@ impl Journal {
             match store::read(&path) {
                 Ok(FileState::Content(content)) => match serde_json::from_slice::<JournalEntry>(&content) {
                     Ok(entry) => entries.push(entry),
-                    // Notes of other kinds have no client.
+                    // The note about a held lock is in this directory too. It names no client.
                     Err(_) if !String::from_utf8_lossy(&content).contains("\"client\"") => {}
                     Err(error) => return Err(error_at(&path, format!("not an entry of the journal: {error}"))),
                 },

@@ -137,8 +137,8 @@ impl WireRequest {
         Host::parse(host).map(|host| Host { scheme: Some(Scheme::Https), ..host })
     }
 
-    /// Returns true if a token can satisfy the request. Git asks the next helper for another user, and for a server that
-    /// accepts neither Basic nor Bearer.
+    /// Returns true if a token can satisfy the request. If the request names another user, or the server accepts neither
+    /// Basic nor Bearer, ycred gives no answer, and git asks the next helper.
     fn is_for_ycred(&self) -> bool {
         let is_supported = |scheme: &String| matches!(scheme.as_str(), "basic" | "bearer");
         self.user.as_deref().is_none_or(|user| user.is_empty() || user == USER)

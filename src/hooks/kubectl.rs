@@ -95,7 +95,7 @@ struct Cluster {
 impl Cluster {
     /// Returns the profile that the extension names.
     ///
-    /// A name that is not a string is an error. Without it, ycred would use the account of another profile.
+    /// A name that is not a string is an error: if ycred ignored it, it would use the account of another profile.
     fn profile(&self) -> Result<Option<String>> {
         match self.config.get("profile") {
             None | Some(Value::Null) => Ok(None),

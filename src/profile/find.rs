@@ -59,7 +59,7 @@ pub fn unknown(name: &str, places: &Places) -> Error {
     }
 }
 
-/// The name of the profile that serves if none is named.
+/// The name of the profile that is used if none is named.
 pub const DEFAULT: &str = "default";
 
 /// Returns the names of all profiles, including invalid ones.

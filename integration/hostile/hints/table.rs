@@ -290,7 +290,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("try again; if that reports that the login is over, log in again with `{command}`", Reason("needs an answer that was lost; the same command is run for other hints")),
     ("unset GOENV", Run(client_cases::goenv_off)),
     ("unset {} to use a profile or another variable instead", Run(cases::the_token_of_the_environment)),
-    ("unset {}; without a profile, also set the variable with your key again", Run(cases::a_supplied_token_that_has_expired)),
+    ("unset {}; if you use no profile, also set the variable that holds your credential again", Run(cases::a_supplied_token_that_has_expired)),
     ("update ycred, or use a cargo that supports version 1", Reason(OTHER)),
     ("use ./{name} for the file, or {} for the profile", Reason(EDIT)),
     ("use 1 to 63 of a-z, 0-9, dot and dash, starting with a letter or digit; a path must contain a slash", Reason(EDIT)),

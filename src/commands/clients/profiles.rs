@@ -69,7 +69,7 @@ pub fn default_or_only(session: &Session<'_>) -> Result<Chosen> {
     }
 }
 
-/// Returns the name of the only profile, the one that also serves if none is named and there is no default.
+/// Returns the name of the only profile, which is also used if none is named and there is no default.
 ///
 /// # Errors
 /// Usage (2): there are no profiles, or more than one. Otherwise as [`find::only`].

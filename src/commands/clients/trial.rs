@@ -202,7 +202,7 @@ pub fn is_found_by_desktop(command: &str) -> bool {
         || std::env::split_paths(DESKTOP_PATH).any(|directory| program::is_program(&directory.join(command)))
 }
 
-/// Loads the profile that a client's configuration names, or the one that serves without a name, and examines its files.
+/// Loads the profile that a client's configuration names, or the one that is used without a name, and examines its files.
 ///
 /// # Errors
 /// What is wrong with it.

@@ -1,5 +1,5 @@
-//! Undoes what `setup` has configured: by the journal from the newest entry to the oldest, else by the form of what ycred
-//! writes.
+//! Undoes what `setup` has configured: by the journal from the newest entry to the oldest; without an entry, by
+//! recognizing what ycred writes.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -151,8 +151,8 @@ fn cannot_undo(path: &Path, entry: &JournalEntry, why: &EditRefusal) -> Error {
     }
 }
 
-/// Removes a link that setup has created. One that a configuration file still names stays: `is_done` tells that this is
-/// not because that file could not be restored.
+/// Removes a link that setup has created. A link that a configuration file still names stays. If every file has been
+/// restored (`is_done`), that is an error; otherwise the failure to restore the file has been reported already.
 fn unlink(
     call: &SetupCall<'_>,
     entry: &JournalEntry,

@@ -17,7 +17,7 @@ pub const CHECK: Check = Check {
 
 fn run(examination: &Examination) -> Vec<Finding> {
     if examination.profile().is_err() {
-        return vec![Finding::skip("no profile serves")];
+        return vec![Finding::skip("there is no usable profile")];
     }
     let Some(connection) = examination.connection(|| network::connect(examination)) else {
         return vec![Finding::skip("the profile's source asks no server")];

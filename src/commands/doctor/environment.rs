@@ -39,7 +39,7 @@ fn summary(examination: &Examination) -> String {
     match (set.is_empty(), selecting(examination)) {
         (true, _) => "no variable supplies a credential".to_owned(),
         (false, Some(variable)) => format!("{variable} supplies the credential"),
-        (false, None) => format!("{} is set but not used, because a profile serves", set.join(", ")),
+        (false, None) => format!("{} is set but not used, because a profile is used", set.join(", ")),
     }
 }
 

@@ -17,7 +17,7 @@ pub const CHECK: Check = Check {
 };
 
 fn run(examination: &Examination) -> Vec<Finding> {
-    let Ok(profile) = examination.profile() else { return vec![Finding::skip("no profile serves")] };
+    let Ok(profile) = examination.profile() else { return vec![Finding::skip("there is no usable profile")] };
     let mut findings = profile_files::secrets(profile);
     findings.extend(commands(profile, examination));
     if findings.is_empty() {

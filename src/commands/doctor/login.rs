@@ -17,7 +17,7 @@ pub const CHECK: Check = Check {
 };
 
 fn run(examination: &Examination) -> Vec<Finding> {
-    let Ok(profile) = examination.profile() else { return vec![Finding::skip("no profile serves")] };
+    let Ok(profile) = examination.profile() else { return vec![Finding::skip("there is no usable profile")] };
     let client = match profile.login() {
         Ok(Some(client)) => client,
         Ok(None) => return vec![Finding::skip(format!("source {} needs no login", profile.source.name))],

@@ -27,7 +27,7 @@ pub const CHECK: Check = Check {
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn run(examination: &Examination) -> Vec<Finding> {
-    let Ok(profile) = examination.profile() else { return vec![Finding::skip("no profile serves")] };
+    let Ok(profile) = examination.profile() else { return vec![Finding::skip("there is no usable profile")] };
     let Some(connection) = examination.connection(|| connect(examination)) else {
         return vec![Finding::skip(format!("source {} asks no server", profile.source.name))];
     };

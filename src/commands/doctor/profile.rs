@@ -55,7 +55,7 @@ fn uses_tls(profile: &Profile) -> bool {
         && (is_plain(&installation.auth_url) || !matches!(profile.source.name, "login" | "workload")))
 }
 
-/// Returns why this profile serves.
+/// Returns why this profile is used.
 fn reason(profile: &Profile) -> String {
     match profile.selected_by {
         SelectedBy::Named(by) => format!("by {by}"),

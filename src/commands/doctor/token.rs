@@ -17,7 +17,7 @@ pub const CHECK: Check = Check {
 };
 
 fn run(examination: &Examination) -> Vec<Finding> {
-    let Ok(profile) = examination.profile() else { return vec![Finding::skip("no profile serves")] };
+    let Ok(profile) = examination.profile() else { return vec![Finding::skip("there is no usable profile")] };
     examination.with_session(|session| {
         let obtained = session.obtain(profile, &examination.options, Duration::ZERO);
         let mut findings = vec![match obtained {

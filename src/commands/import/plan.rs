@@ -82,7 +82,7 @@ impl Plan {
         } else if let Ok(FoundProfile::Only { name, .. }) = find::without_name(session.places)
             && plan.files.iter().any(|file| file.is_profile() && file.path != directory.join(format!("{name}.toml")))
         {
-            // A profile that serves as the only one keeps serving.
+            // A profile that is used because it is the only one stays in use.
             plan.add_default(&name, force, directory)?;
         }
         Ok(plan)

@@ -16,7 +16,7 @@ use crate::system::unix::descriptors::open_in_one_call;
 use crate::system::unix::os;
 use crate::system::unix::process::{effective_gid, effective_uid};
 
-/// Opens a file that ycred does not own for reading. Follows links and does not block on a FIFO.
+/// Opens for reading a file that ycred does not own. Follows links and does not block on a FIFO.
 ///
 /// # Errors
 /// Those of open(2).
@@ -65,7 +65,7 @@ pub fn names_from(
     os::for_each_name(directory, position, each).map(|(_, next)| next)
 }
 
-/// Opens a file that ycred owns for reading. Follows no link and does not block on a FIFO.
+/// Opens for reading a file that ycred owns. Follows no link and does not block on a FIFO.
 ///
 /// # Errors
 /// Those of open(2). See [`is_other_object`].

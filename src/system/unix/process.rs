@@ -51,7 +51,7 @@ pub fn executable() -> Option<PathBuf> {
     std::env::current_exe().ok().or_else(os::executable)
 }
 
-/// Opens the program that this process runs for reading, even if another file has its path by now.
+/// Opens for reading the program that this process runs, even if another file has its path by now.
 ///
 /// # Errors
 /// Those of open(2).
@@ -110,7 +110,7 @@ pub fn start_again<A: AsRef<OsStr>>(
     let program = os::own_program().or_else(executable).ok_or(io::ErrorKind::NotFound)?;
     signals::reset_sigchld();
     let mut command = Command::new(program);
-    // A hook's link decides by this name what ycred does.
+    // Under the name of a hook's link, ycred would run that hook.
     command.arg0("ycred").args(arguments).envs(variables.iter().map(|(name, value)| (name, value))).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // SAFETY: between fork and exec, the closure calls only async-signal-safe functions (signal-safety(7)) and touches

@@ -30,7 +30,7 @@ use super::names;
 
 pub use super::names::{has_misplaced_colon, is_device_name, is_path};
 
-/// Opens a file that ycred does not own for reading. Follows links.
+/// Opens for reading a file that ycred does not own. Follows links.
 ///
 /// # Errors
 /// Those of `CreateFileW`. `InvalidInput` for a device.
@@ -39,7 +39,7 @@ pub fn open_for_reading(path: &Path) -> io::Result<File> {
     patiently(READ_PAUSES, || OpenOptions::new().read(true).open(path))
 }
 
-/// Opens a file that ycred owns for reading. Follows no link.
+/// Opens for reading a file that ycred owns. Follows no link.
 ///
 /// # Errors
 /// Those of `CreateFileW`. See [`is_other_object`].

@@ -48,7 +48,7 @@ pub fn executable() -> Option<PathBuf> {
     std::env::current_exe().ok()
 }
 
-/// Opens the executable of this process for reading.
+/// Opens for reading the executable of this process.
 ///
 /// # Errors
 /// It cannot be opened.
