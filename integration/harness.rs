@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "not every suite uses all of it")]
 
+pub mod control;
 pub mod dns;
 pub mod files;
 pub mod leftovers;
@@ -283,6 +284,12 @@ impl Call {
     #[track_caller]
     pub fn start(self) -> Running {
         let create = |path: &Path| File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let (stdout, stderr) = (create(&self.stdout).into(), create(&self.stderr).into());
+        self.start_with(stdout, stderr)
+    }
+
+    #[track_caller]
+    fn start_with(self, stdout: Stdio, stderr: Stdio) -> Running {
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
@@ -290,8 +297,8 @@ impl Call {
             .envs(&self.environment)
             .current_dir(&self.directory)
             .stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
-            .stdout(create(&self.stdout))
-            .stderr(create(&self.stderr))
+            .stdout(stdout)
+            .stderr(stderr)
             .process_group(0);
         give_children_default_signals();
         let started = Instant::now();
@@ -369,6 +376,16 @@ impl Running {
         }
     }
 
+    /// Sends a signal to the process and to those that it started, as far as they have stayed in its group.
+    pub fn signal_group(&self, signal: i32) {
+        if !self.is_done {
+            let group = i32::try_from(self.child.id()).expect("a process id");
+            // SAFETY: `kill` touches no memory. The child started its own group and has not been waited for, so the id
+            // is its own.
+            unsafe { libc::kill(-group, signal) };
+        }
+    }
+
     /// Returns what the program has printed so far.
     pub fn stdout(&self) -> String {
         read_lossy(&self.call.stdout)
@@ -410,10 +427,7 @@ impl Running {
 
     fn kill(&mut self) {
         if !self.is_done {
-            let group = i32::try_from(self.child.id()).expect("a process id");
-            // SAFETY: `kill` touches no memory. The child started its own group and has not been waited for, so the id
-            // is its own.
-            unsafe { libc::kill(-group, libc::SIGKILL) };
+            self.signal_group(libc::SIGKILL);
             let _ = self.child.wait();
             self.is_over();
         }
