@@ -61,7 +61,7 @@ const TEST_LAYERS: &[Layer] = &[
 ];
 
 /// Separate crates inside `integration`: the emulator, which the tests use as a library, and the stories for Windows.
-const OTHER_CRATES: &[&str] = &["emulator", "windows"];
+const OTHER_CRATES: &[&str] = &["emulator", "portable"];
 
 const MAX_LAYERS: usize = 17;
 const MAX_LINES: usize = 500;

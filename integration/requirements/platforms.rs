@@ -79,7 +79,7 @@ const ON_WINDOWS: &[(&str, OnWindows)] = &[
     ("F70", NotTestable("Wine shows a link as the file that it leads to")),
     ("F74", NotTestable("only Windows writes error reports")),
     ("F75", Tested(&["a_key_file_that_others_can_read_causes_a_warning"])),
-    ("F77", Tested(&["docker_gets_a_helper_that_is_a_hard_link_and_everything_goes_again", "a_kubeconfig_with_crlf_comes_back_to_the_byte"])),
+    ("F77", Tested(&["docker_gets_a_helper_and_everything_goes_again", "a_kubeconfig_with_crlf_comes_back_to_the_byte"])),
     ("F78", Tested(&["a_kubeconfig_with_crlf_comes_back_to_the_byte"])),
     ("F79", NO_TRACE),
     ("F80", NotApplicable("there are no images for Windows")),
@@ -119,7 +119,8 @@ fn systems_of(attribute: &str) -> Systems {
 /// Returns each test of a file, with the systems on which it runs.
 fn tests_of(path: &str, text: &str) -> Vec<(String, Systems)> {
     // Those that are `cfg(unix)` drive the Windows program from Linux.
-    let is_story = path.starts_with("integration/windows/");
+    let story = path.strip_prefix("integration/portable/");
+    let story = story.map(|path| if path.starts_with("windows/") { WINDOWS } else { ALL });
     let of_file = systems_of_file(path, text);
     let (mut found, mut attributes, mut module) = (Vec::new(), ALL, ALL);
     for line in text.lines() {
@@ -130,7 +131,7 @@ fn tests_of(path: &str, text: &str) -> Vec<(String, Systems)> {
             (module, attributes) = (attributes, ALL);
         } else if let Some(rest) = code.strip_prefix("fn ") {
             let name = rest.split('(').next().unwrap_or_default().to_owned();
-            found.push((name, if is_story { WINDOWS } else { of_file.and(module).and(attributes) }));
+            found.push((name, story.unwrap_or_else(|| of_file.and(module).and(attributes))));
             attributes = ALL;
         } else if !code.starts_with("//") && !code.is_empty() {
             attributes = ALL;
@@ -164,8 +165,8 @@ pub fn section(requirements: &[Row], sources: &[PathBuf], root: &Path) -> String
          The table is made from the places of the tests, from their `cfg` attributes, and from the list in\n\
          `integration/requirements/platforms.rs`.\n\n\
          * **Linux**: `.ci/run` runs the tests on every commit.\n\
-         * **macOS**: *workflow* means a unit test, which `.github/workflows/platforms.yml` runs on a Mac. It has not run yet. No other test \
-         can run here.\n\
+         * **macOS**: *workflow* means a unit test or a portable story, which `.github/workflows/platforms.yml` runs on a Mac. It has not \
+         run yet. No\n  other test can run here. `.ci/platforms native` runs the same tests on Linux.\n\
          * **Windows**: `.ci/platforms windows` runs the tests under Wine. *Same code* means that the requirement does not depend on the \
          system: its tests\n  on Linux run the same code.\n\n\
          | | Linux | macOS | Windows |\n|---|---|---|---|\n",
@@ -174,14 +175,16 @@ pub fn section(requirements: &[Row], sources: &[PathBuf], root: &Path) -> String
         let runs_on = |names: &[&str], system| {
             names.iter().any(|name| tests.get(*name).is_some_and(|systems| systems.has(system)))
         };
+        let on_windows = ON_WINDOWS.iter().find(|(listed, _)| listed == id).map(|(_, what)| what);
+        // A story for Windows may be a portable one.
+        let stories = if let Some(Tested(names)) = on_windows { names } else { &[][..] };
         let (linux, macos) = match proof {
             Some(names) => (
                 if runs_on(names, LINUX) { "tested" } else { "not testable here" },
-                if runs_on(names, MACOS) { "workflow" } else { "not testable here" },
+                if runs_on(names, MACOS) || runs_on(stories, MACOS) { "workflow" } else { "not testable here" },
             ),
             None => ("not applicable", "not applicable"),
         };
-        let on_windows = ON_WINDOWS.iter().find(|(listed, _)| listed == id).map(|(_, what)| what);
         let windows = match (on_windows, proof) {
             (Some(Tested(names)), _) => {
                 format!("tested: {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" · "))
@@ -223,8 +226,9 @@ fn the_systems_of_a_test_follow_from_its_place_and_its_attributes() {
     assert_eq!(systems("src/system/x.rs", plain), [ALL.0]);
     assert_eq!(systems("src/system/windows/x.rs", plain), [WINDOWS.0]);
     assert_eq!(systems("integration/x.rs", "#[test]\nfn one() {}\n"), [LINUX.0]);
-    assert_eq!(systems("integration/windows/x.rs", "#[test]\nfn one() {}\n"), [WINDOWS.0]);
-    assert_eq!(systems("integration/windows/x.rs", "#![cfg(unix)]\n#[test]\nfn one() {}\n"), [WINDOWS.0]);
+    assert_eq!(systems("integration/portable/x.rs", "#[test]\nfn one() {}\n"), [ALL.0]);
+    assert_eq!(systems("integration/portable/windows/x.rs", "#[test]\nfn one() {}\n"), [WINDOWS.0]);
+    assert_eq!(systems("integration/portable/windows/x.rs", "#![cfg(unix)]\n#[test]\nfn one() {}\n"), [WINDOWS.0]);
     let unix = plain.replace("#[cfg(test)]\n", "#[cfg(test)]\n#[cfg(unix)]\n");
     assert_eq!(systems("src/system/x.rs", &unix), [UNIX.0]);
     let two = "#[cfg(test)]\nmod tests {\n    #[test]\n    #[cfg(unix)]\n    fn one() {\n    }\n    #[test]\n    fn two() {\n    }\n}\n";

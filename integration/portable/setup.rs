@@ -5,8 +5,8 @@ use std::fs;
 use super::harness::Machine;
 
 #[test]
-#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
-fn docker_gets_a_helper_that_is_a_hard_link_and_everything_goes_again() {
+#[cfg_attr(not(windows), ignore = "takes time: .ci/platforms native, or windows for Wine")]
+fn docker_gets_a_helper_and_everything_goes_again() {
     let mut machine = Machine::new();
     machine.profile("prod", "prod.json");
     machine.set("DOCKER_CONFIG", machine.shown(machine.path("docker")));
@@ -18,7 +18,7 @@ fn docker_gets_a_helper_that_is_a_hard_link_and_everything_goes_again() {
     let root: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(root["credHelpers"]["cr.yandex"], "ycred-prod", "{text}");
     assert_eq!(text.matches('\n').count(), text.matches("\r\n").count(), "the line ends stay: {text:?}");
-    let helper = machine.path("bin/docker-credential-ycred-prod.exe");
+    let helper = machine.program_path("docker-credential-ycred-prod");
     assert!(helper.exists(), "{run:?}");
     let token = machine.assert_token(&machine.ycred(&["token", "-p", "prod"]).run());
     let run = machine.call(&helper, &["get"]).stdin("cr.yandex\n").run();
@@ -33,27 +33,7 @@ fn docker_gets_a_helper_that_is_a_hard_link_and_everything_goes_again() {
 }
 
 #[test]
-#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
-fn a_link_that_an_older_program_has_left_is_replaced() {
-    let mut machine = Machine::new();
-    machine.set("DOCKER_CONFIG", machine.shown(machine.path("docker")));
-    machine.ycred(&["setup", "docker"]).run().assert(0);
-    let helper = machine.path("bin/docker-credential-ycred.exe");
-    // An update replaces ycred.exe, and the link keeps the old program.
-    fs::remove_file(&helper).expect("removed");
-    fs::write(&helper, "an older program").expect("written");
-    machine.ycred(&["setup", "docker"]).run().assert(0);
-    let run = machine.call(&helper, &["get"]).stdin("cr.yandex\n").run();
-    run.assert(0);
-    // A file that setup has not created stays.
-    let other = machine.file("bin/git-credential-ycred.exe", "another program");
-    let run = machine.ycred(&["setup", "links"]).run();
-    run.assert(3).says("a file has this name");
-    assert_eq!(fs::read_to_string(other).expect("readable"), "another program");
-}
-
-#[test]
-#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
+#[cfg_attr(not(windows), ignore = "takes time: .ci/platforms native, or windows for Wine")]
 fn a_kubeconfig_with_crlf_comes_back_to_the_byte() {
     let mut machine = Machine::new();
     machine.profile("prod", "prod.json");
@@ -83,7 +63,7 @@ fn a_kubeconfig_with_crlf_comes_back_to_the_byte() {
     let run = machine.ycred(&["setup", "kubectl"]).run();
     run.assert(0);
     let text = fs::read_to_string(&config).expect("readable");
-    let program = machine.shown(machine.path("bin").join("ycred.exe"));
+    let program = machine.shown(machine.program_path("ycred"));
     assert!(text.contains(&program) || text.contains(&program.replace('\\', "\\\\")), "{text}\n{run:?}");
     assert!(text.contains("# A comment.\r\n") && text.contains("client.authentication.k8s.io/v1"), "{text}");
     machine.ycred(&["unsetup", "kubectl"]).run().assert(0);
@@ -91,7 +71,7 @@ fn a_kubeconfig_with_crlf_comes_back_to_the_byte() {
 }
 
 #[test]
-#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
+#[cfg_attr(not(windows), ignore = "takes time: .ci/platforms native, or windows for Wine")]
 fn doctor_finds_no_failure_in_a_good_configuration() {
     let machine = Machine::new();
     let run = machine.ycred(&["doctor", "profile", "key", "store", "lock", "token"]).run();

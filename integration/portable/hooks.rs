@@ -1,9 +1,9 @@
 //! The wire formats of clients, with the names and line ends of Windows.
 
-use super::harness::Machine;
+use super::harness::{Machine, is_windows};
 
 #[test]
-#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
+#[cfg_attr(not(windows), ignore = "takes time: .ci/platforms native, or windows for Wine")]
 fn kubectl_gets_an_exec_credential() {
     let machine = Machine::new();
     let request = |version: &str| {
@@ -24,18 +24,19 @@ fn kubectl_gets_an_exec_credential() {
 }
 
 #[test]
-#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
+#[cfg_attr(not(windows), ignore = "takes time: .ci/platforms native, or windows for Wine")]
 fn docker_finds_the_helper_by_its_name() {
     let machine = Machine::new();
     machine.profile("prod", "prod.json");
     let token = machine.assert_token(&machine.ycred(&["token"]).run());
     let other = machine.assert_token(&machine.ycred(&["token", "-p", "prod"]).run());
-    for (name, token) in [
-        ("docker-credential-ycred.exe", &token),
-        ("Docker-Credential-YCRED.EXE", &token),
-        ("docker-credential-ycred-prod.exe", &other),
-    ] {
-        let helper = machine.program(name);
+    let name = |name: &str| machine.program_name(name);
+    let mut names = vec![(name("docker-credential-ycred"), &token), (name("docker-credential-ycred-prod"), &other)];
+    if is_windows() {
+        names.push(("Docker-Credential-YCRED.EXE".to_owned(), &token));
+    }
+    for (name, token) in names {
+        let helper = machine.program(&name);
         for request in ["cr.yandex", "https://cr.yandex\r\n"] {
             let run = machine.call(&helper, &["get"]).stdin(request).run();
             run.assert(0).is_silent();
@@ -56,14 +57,14 @@ fn docker_finds_the_helper_by_its_name() {
 }
 
 #[test]
-#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
+#[cfg_attr(not(windows), ignore = "takes time: .ci/platforms native, or windows for Wine")]
 fn git_gets_a_password_for_its_host_alone() {
     let machine = Machine::new();
     let profile = machine.path("config/default.toml");
     let text = std::fs::read_to_string(&profile).expect("a profile");
     machine.file("config/default.toml", format!("{text}\r\nhosts = [\"git.example.com\"]\r\n"));
     let token = machine.assert_token(&machine.ycred(&["token"]).run());
-    let helper = machine.program("git-credential-ycred.exe");
+    let helper = machine.program(&machine.program_name("git-credential-ycred"));
     let run = machine.call(&helper, &["get"]).stdin("protocol=https\nhost=git.example.com\n\n").run();
     run.assert(0).is_silent();
     assert!(run.stdout.lines().any(|line| line == format!("password={token}")), "{run:?}");

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::harness::{Machine, set_mode};
+use crate::harness::{Machine, set_mode};
 
 #[test]
 #[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]

@@ -23,12 +23,22 @@ pub struct Machine {
     environment: BTreeMap<OsString, OsString>,
 }
 
+/// The program under test. The default is the one that cargo has built.
+const PROGRAM: &str = "YCRED_TEST_PORTABLE";
+
 /// Returns the program under test.
 fn program_under_test() -> PathBuf {
-    if cfg!(windows) {
-        return PathBuf::from(env!("CARGO_BIN_EXE_ycred"));
-    }
-    PathBuf::from(std::env::var_os("YCRED_TEST_WINDOWS_EXE").expect("set by .ci/platforms windows"))
+    std::env::var_os(PROGRAM).map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_ycred")), PathBuf::from)
+}
+
+/// Returns true if the program under test runs under Wine.
+fn is_under_wine() -> bool {
+    !cfg!(windows) && program_under_test().extension().is_some_and(|extension| extension == "exe")
+}
+
+/// Returns true if the program under test is one for Windows.
+pub fn is_windows() -> bool {
+    cfg!(windows) || is_under_wine()
 }
 
 impl Machine {
@@ -42,7 +52,7 @@ impl Machine {
     }
 
     fn with_directories(mut self) -> Self {
-        for directory in ["bin", "config", "work"] {
+        for directory in ["bin", "config", "home", "work"] {
             fs::create_dir(self.path(directory)).expect("a directory");
             only_for_owner(&self.path(directory));
         }
@@ -51,7 +61,7 @@ impl Machine {
         {
             self.set(name, self.shown(self.path(directory)));
         }
-        self.program("ycred.exe");
+        self.program(&self.program_name("ycred"));
         self
     }
 
@@ -63,7 +73,7 @@ impl Machine {
     /// Returns a path in the form of Windows: with a drive and backslashes.
     pub fn shown(&self, path: impl AsRef<Path>) -> String {
         let path = path.as_ref().to_str().expect("UTF-8");
-        if cfg!(windows) { path.to_owned() } else { format!("Z:{}", path.replace('/', "\\")) }
+        if is_under_wine() { format!("Z:{}", path.replace('/', "\\")) } else { path.to_owned() }
     }
 
     /// Sets a variable for every program.
@@ -84,7 +94,7 @@ impl Machine {
     pub fn profile(&self, name: &str, key_file: &str) {
         let key = self.emulator.new_service_account_key();
         self.file(
-            format!("config/{}", key_file.rsplit('\\').next().expect("a name")),
+            format!("config/{}", key_file.rsplit(['\\', '/']).next().expect("a name")),
             key.file().json().replace('\n', "\r\n"),
         );
         let url = self.emulator.url();
@@ -93,11 +103,21 @@ impl Machine {
         self.file(format!("config/{name}.toml"), lines.join("\r\n"));
     }
 
+    /// Returns the name of the file for one of ycred's names.
+    pub fn program_name(&self, name: &str) -> String {
+        if is_windows() { format!("{name}.exe") } else { name.to_owned() }
+    }
+
+    /// Returns the path of one of ycred's names.
+    pub fn program_path(&self, name: &str) -> PathBuf {
+        self.path("bin").join(self.program_name(name))
+    }
+
     /// Adds a copy of the program in `bin`, which is first in `PATH`.
     pub fn program(&self, name: &str) -> PathBuf {
         let path = self.path("bin").join(name);
         fs::copy(program_under_test(), &path).expect("a copy");
-        if let Some(library) = std::env::var_os("YCRED_TEST_WINDOWS_DLL") {
+        if let Some(library) = std::env::var_os("YCRED_TEST_WINE_DLL") {
             fs::copy(library, self.path("bin/bcryptprimitives.dll")).expect("a copy");
         }
         path
@@ -105,13 +125,13 @@ impl Machine {
 
     /// Returns a call of `ycred`.
     pub fn ycred(&self, arguments: &[&str]) -> Call {
-        self.call(&self.path("bin/ycred.exe"), arguments)
+        self.call(&self.program_path("ycred"), arguments)
     }
 
-    /// Returns a call of a Windows program.
+    /// Returns a call of a program.
     pub fn call(&self, program: &Path, arguments: &[&str]) -> Call {
-        let mut command = if cfg!(windows) { Command::new(program) } else { Command::new("wine") };
-        if !cfg!(windows) {
+        let mut command = if is_under_wine() { Command::new("wine") } else { Command::new(program) };
+        if is_under_wine() {
             command.arg(program).env_clear();
             for name in ["PATH", "HOME", "WINEPREFIX", "WINEDEBUG"] {
                 command.envs(std::env::var_os(name).map(|value| (name, value)));
@@ -121,6 +141,9 @@ impl Machine {
         } else {
             let path = std::env::var_os("PATH").unwrap_or_default();
             let directories = std::iter::once(self.path("bin")).chain(std::env::split_paths(&path));
+            if cfg!(unix) {
+                command.env_clear().env("HOME", self.path("home"));
+            }
             command.env("PATH", std::env::join_paths(directories).expect("no quotes"));
         }
         command.args(arguments).envs(&self.environment).current_dir(self.path("work"));

@@ -11,7 +11,7 @@ const PROCESSES: usize = 20;
 const KILLS: usize = 100;
 
 #[test]
-#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
+#[cfg_attr(not(windows), ignore = "takes time: .ci/platforms native, or windows for Wine")]
 fn twenty_processes_make_one_request() {
     let machine = Machine::new();
     let running: Vec<Running> = (0..PROCESSES).map(|_| machine.ycred(&["token", "--timeout", "60s"]).start()).collect();
@@ -22,7 +22,7 @@ fn twenty_processes_make_one_request() {
 }
 
 #[test]
-#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
+#[cfg_attr(not(windows), ignore = "takes time: .ci/platforms native, or windows for Wine")]
 fn killed_processes_leave_a_usable_cache() {
     let seed = std::env::var("YCRED_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a number"));
     println!("seed {seed}: repeat with YCRED_TEST_SEED={seed}");

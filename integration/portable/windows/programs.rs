@@ -1,6 +1,6 @@
 //! `exec`: how a program is found, what it gets, and how it ends.
 
-use super::harness::Machine;
+use crate::harness::Machine;
 
 const PRINT: &str = "@echo off\r\necho token=%YC_TOKEN%\r\necho argument=%1\r\nexit /b 7\r\n";
 

@@ -1,6 +1,6 @@
 //! Names that mean something else on Windows.
 
-use super::harness::Machine;
+use crate::harness::Machine;
 
 #[test]
 #[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]

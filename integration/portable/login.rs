@@ -5,7 +5,7 @@ use std::process::Command;
 use super::harness::{Machine, Running};
 
 #[test]
-#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
+#[cfg_attr(not(windows), ignore = "takes time: .ci/platforms native, or windows for Wine")]
 fn a_login_is_kept_and_renewed_by_a_process_of_its_own() {
     let machine = Machine::new();
     let (iam, auth) = (machine.emulator.url(), machine.emulator.auth_url());
