@@ -1,9 +1,10 @@
 //! Operating system interfaces that std does not have, and all `unsafe` code of the project.
 //!
 //! Code outside of this folder does not depend on the operating system. Each kind of system has a folder here, with the
-//! modules `access`, `attributes`, `directories`, `files`, `machine`, `process`, `programs`, `signals` and `sockets`.
+//! modules `access`, `attributes`, `directories`, `files`, `fixes`, `machine`, `process`, `programs`, `signals` and `sockets`.
 #![expect(clippy::disallowed_types, reason = "the only place that knows the operating system")]
 
+pub mod browser;
 pub mod clock;
 pub mod loopback;
 pub mod memory;
@@ -20,7 +21,7 @@ use unix as os;
 #[cfg(windows)]
 use windows as os;
 
-pub use os::{URL_OPENERS, access, attributes, directories, files, machine, process, programs, signals};
+pub use os::{access, attributes, directories, files, fixes, machine, process, programs, signals};
 
 use os::sockets;
 

@@ -5,10 +5,23 @@ use std::ffi::OsStr;
 /// Returns a path or another value as one word of a shell, in quotes if it needs them.
 pub fn word(value: impl AsRef<OsStr>) -> String {
     let text = value.as_ref().to_string_lossy();
+    if cfg!(windows) { windows_word(&text) } else { posix_word(&text) }
+}
+
+fn posix_word(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./+@:,%=".contains(c);
     match !text.is_empty() && text.chars().all(is_plain) {
-        true => text.into_owned(),
+        true => text.to_owned(),
         false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+/// For the command prompt and for PowerShell. Both know double quotes, and names of files contain none.
+fn windows_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || r"-_./\+:=".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("\"{}\"", text.replace('"', "\\\"")),
     }
 }
 
@@ -19,12 +32,23 @@ mod tests {
     #[test]
     fn a_value_that_a_shell_would_split_or_expand_is_quoted() {
         for plain in ["/home/x/.config/ycred/prod.toml", "a=b", "./é", "user@host:1"] {
-            assert_eq!(word(plain), plain);
+            assert_eq!(posix_word(plain), plain);
         }
-        assert_eq!(word("/a b"), "'/a b'");
-        assert_eq!(word("it's"), r"'it'\''s'");
+        assert_eq!(posix_word("/a b"), "'/a b'");
+        assert_eq!(posix_word("it's"), r"'it'\''s'");
         for special in ["", "$x", "`x`", "*", "a;b", "a&b", "~", "\"", "\\", "a\tb", "(x)", "#"] {
-            assert_eq!(word(special), format!("'{special}'"));
+            assert_eq!(posix_word(special), format!("'{special}'"));
         }
+    }
+
+    #[test]
+    fn a_value_that_a_shell_of_windows_would_split_is_quoted() {
+        for plain in [r"C:\keys\prod.json", "prod", "a=b"] {
+            assert_eq!(windows_word(plain), plain);
+        }
+        for special in ["", r"C:\Program Files\ycred", "a&b", "it's", "a,b", "(x)", "a;b", "@x"] {
+            assert_eq!(windows_word(special), format!("\"{special}\""));
+        }
+        assert_eq!(windows_word("a\"b"), r#""a\"b""#);
     }
 }

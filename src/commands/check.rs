@@ -260,6 +260,7 @@ pub mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
     fn words_are_quoted_for_a_shell() {
         for (word, expected) in [
             ("/usr/bin/ycred", "/usr/bin/ycred"),

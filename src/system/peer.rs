@@ -32,17 +32,22 @@ impl PeerUsers {
     /// # Errors
     /// Why users cannot be found.
     pub fn of(port: u16) -> Result<Self, String> {
+        Self::by(sockets::find, cfg!(unix).then_some(find_in_tables), port)
+    }
+
+    /// As [`Self::of`], by asking the system, or else by its tables if it has some.
+    fn by(find: Find, in_tables: Option<Find>, port: u16) -> Result<Self, String> {
         let here = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
         let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
         let own = OpenSocket { state: LISTEN, user: effective_uid() };
-        if sockets::find(here, any).is_ok_and(|socket| socket.as_ref() == Some(&own)) {
-            return Ok(Self { here, find: sockets::find });
+        if find(here, any).is_ok_and(|socket| socket.as_ref() == Some(&own)) {
+            return Ok(Self { here, find });
         }
-        if cfg!(windows) {
+        let Some(in_tables) = in_tables else {
             return Err("the system's table of connections does not contain ycred's own socket".to_owned());
-        }
-        match find_in_tables(here, any) {
-            Ok(socket) if socket.as_ref() == Some(&own) => Ok(Self { here, find: find_in_tables }),
+        };
+        match in_tables(here, any) {
+            Ok(socket) if socket.as_ref() == Some(&own) => Ok(Self { here, find: in_tables }),
             Ok(_) => Err(format!("{} does not contain ycred's own socket", TABLES[0])),
             Err(error) => Err(format!("{}: {}", TABLES[0], crate::base::error::describe(&error))),
         }
@@ -120,6 +125,34 @@ mod tests {
 
     fn at(port: u16) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    }
+
+    const OWN: Find = |_, _| Ok(Some(OpenSocket { state: LISTEN, user: effective_uid() }));
+    const UNSUPPORTED: Find = |_, _| Err(io::ErrorKind::Unsupported.into());
+    const MISSING: Find = |_, _| Err(io::ErrorKind::NotFound.into());
+    const NONE: Find = |_, _| Ok(None);
+    const FOREIGN: Find = |_, _| Ok(Some(OpenSocket { state: LISTEN, user: effective_uid().wrapping_add(1) }));
+
+    #[test]
+    fn without_the_own_socket_users_cannot_be_found() {
+        // macOS has no call for it, and no such table.
+        let reason = |find, in_tables| PeerUsers::by(find, in_tables, 1).err();
+        assert_eq!(reason(UNSUPPORTED, Some(MISSING)).as_deref(), Some("/proc/net/tcp: no such file"));
+        for find in [UNSUPPORTED, NONE, FOREIGN] {
+            assert!(reason(find, Some(NONE)).is_some_and(|why| why.contains("does not contain ycred's own socket")));
+            assert!(reason(find, Some(FOREIGN)).is_some_and(|why| why.contains("does not contain ycred's own socket")));
+            assert!(reason(find, None).is_some_and(|why| why.contains("table of connections")));
+        }
+    }
+
+    #[test]
+    fn users_are_found_in_the_tables_if_the_system_cannot_be_asked() {
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 2));
+        for (find, in_tables) in [(OWN, None), (OWN, Some(MISSING)), (UNSUPPORTED, Some(OWN)), (NONE, Some(OWN))] {
+            let users = PeerUsers::by(find, in_tables, 1).expect("found");
+            assert_eq!(users.user(peer), Some(effective_uid()));
+            assert_eq!(users.user(SocketAddr::from(([0; 8], 2))), None, "an IPv6 address");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod access;
 pub mod attributes;
 pub mod directories;
 pub mod files;
+pub mod fixes;
 pub mod machine;
 pub mod process;
 pub mod programs;
@@ -21,6 +22,3 @@ mod macos;
 use linux as os;
 #[cfg(not(target_os = "linux"))]
 use macos as os;
-
-/// The programs that open a URL, in the order to try. (A crate would run the same ones and add four dependencies.)
-pub const URL_OPENERS: &[&[&str]] = os::URL_OPENERS;

@@ -4,6 +4,7 @@ pub mod access;
 pub mod attributes;
 pub mod directories;
 pub mod files;
+pub mod fixes;
 pub mod machine;
 pub mod process;
 pub mod programs;
@@ -16,6 +17,3 @@ mod detached;
 mod handle;
 mod names;
 mod search;
-
-/// The programs that open a URL, in the order to try. (`cmd /c start` would interpret the `&` of a URL.)
-pub const URL_OPENERS: &[&[&str]] = &[&["rundll32.exe", "url.dll,FileProtocolHandler"]];

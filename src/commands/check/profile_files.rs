@@ -61,7 +61,7 @@ fn file(profile: &Profile, key: &str, path: &Path) -> Vec<Finding> {
     let is_own = system::files::is_own(&metadata);
     match files::read_text(path) {
         Err(error) if is_own && metadata.is_file() && mode & 0o400 == 0 => {
-            return vec![Finding::fail(error.reason()).fix(format!("chmod 600 {}", shell_path(path)))];
+            return vec![Finding::fail(error.reason()).fix(system::fixes::make_private(path))];
         }
         Err(error) => return vec![Finding::of_error(&error)],
         Ok(text) if text.trim().is_empty() => {

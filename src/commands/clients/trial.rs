@@ -190,8 +190,10 @@ pub fn resolve(command: &str, directory: &Path, session: &Session<'_>) -> Result
     match fs::metadata(&path) {
         Err(error) => Err(Finding::fail(format!("{}: {}", path.display(), describe(&error)))),
         Ok(metadata) if !metadata.is_file() => Err(Finding::fail(format!("{}: is not a program", path.display()))),
-        Ok(_) if !program::is_program(&path) => Err(Finding::fail(format!("{}: is not executable", path.display()))
-            .fix(format!("chmod +x {}", shell_path(&path)))),
+        Ok(_) if !program::is_program(&path) => {
+            Err(Finding::fail(format!("{}: is not executable", path.display()))
+                .fix(system::fixes::make_executable(&path)))
+        }
         Ok(_) => Ok(path),
     }
 }

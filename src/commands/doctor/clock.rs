@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::base::clock::clock_off;
 use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::doctor::network;
+use crate::system::fixes;
 
 pub const CHECK: Check = Check {
     id: "clock",
@@ -24,7 +25,7 @@ fn run(examination: &Examination) -> Vec<Finding> {
     };
     vec![match connection.skew {
         Some(0) => Finding::ok("less than 30s from the server's clock"),
-        Some(skew) => Finding::warn(clock_off(skew)).fix("sudo timedatectl set-ntp true"),
+        Some(skew) => Finding::warn(clock_off(skew)).fix(fixes::SET_CLOCK),
         None => Finding::skip("no server has told its time"),
     }]
 }

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use crate::base::environment::{
-    HOME, YCRED_CACHE_DIR, YCRED_CONFIG_DIR, YCRED_EXPIRES_AT, YCRED_LOG, YCRED_STATE_DIR, YCRED_TOKEN_ID,
+    YCRED_CACHE_DIR, YCRED_CONFIG_DIR, YCRED_EXPIRES_AT, YCRED_LOG, YCRED_STATE_DIR, YCRED_TOKEN_ID,
 };
 use crate::base::mask;
 use crate::base::supplied_token::{SuppliedToken, TOKEN_VARIABLES};
 use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT};
 use crate::profile::SelectedBy;
 use crate::sources;
-use crate::system::{files, process};
+use crate::system::directories::HOME;
+use crate::system::{files, fixes, process};
 
 pub const CHECK: Check = Check {
     id: "environment",
@@ -54,14 +55,14 @@ fn selecting(examination: &Examination) -> Option<&'static str> {
 fn directories(examination: &Examination) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(error) = &examination.places_error {
-        findings.push(Finding::fail(error.reason()).part("directories").fix(format!("unset {YCRED_CONFIG_DIR}")));
+        findings.push(Finding::fail(error.reason()).part("directories").fix(fixes::unset(&[YCRED_CONFIG_DIR])));
     }
     let variables = [YCRED_CACHE_DIR, YCRED_STATE_DIR];
     for name in variables {
         let Some(value) = examination.environment.get(name) else { continue };
         if !Path::new(value).is_absolute() {
             let what = format!("{name} must be an absolute path, so it is not used");
-            findings.push(Finding::warn(what).part("directories").fix(format!("unset {name}")));
+            findings.push(Finding::warn(what).part("directories").fix(fixes::unset(&[name])));
         }
     }
     findings
@@ -72,7 +73,7 @@ fn home(examination: &Examination) -> Option<Finding> {
     let finding = match (variable, &examination.places.home) {
         (Some(path), _) if path.is_relative() => {
             Finding::warn(format!("{HOME} is not an absolute path, so there is no home directory"))
-                .fix(format!("unset {HOME}"))
+                .fix(fixes::unset(&[HOME]))
         }
         (Some(path), _) if !path.is_dir() => {
             Finding::warn(format!("the home directory {} does not exist", path.display()))
@@ -116,7 +117,7 @@ fn expired_token(examination: &Examination) -> Option<Finding> {
     Some(
         Finding::warn(format!("the token in {names} has expired; `ycred exec` or `ycred env` set it"))
             .part("token")
-            .fix(format!("unset {} {YCRED_EXPIRES_AT} {YCRED_TOKEN_ID}", expired.join(" "))),
+            .fix(fixes::unset(&[&expired[..], &[YCRED_EXPIRES_AT, YCRED_TOKEN_ID]].concat())),
     )
 }
 
@@ -155,7 +156,7 @@ fn sources(examination: &Examination) -> Option<Finding> {
             }
         ))
         .part("variables")
-        .fix(format!("unset {}", unused.join(" "))),
+        .fix(fixes::unset(&unused)),
     )
 }
 
@@ -173,5 +174,5 @@ fn log(examination: &Examination) -> Option<Finding> {
         }
         _ => return None,
     };
-    Some(Finding::warn(what).part("log").fix(format!("unset {YCRED_LOG}")))
+    Some(Finding::warn(what).part("log").fix(fixes::unset(&[YCRED_LOG])))
 }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, profile_files, shell_word};
+use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, profile_files};
 use crate::commands::clients::program;
 use crate::profile::Profile;
-use crate::system::programs;
+use crate::system::{fixes, programs};
 
 pub const CHECK: Check = Check {
     id: "key",
@@ -54,7 +54,7 @@ fn commands(profile: &Profile, examination: &Examination) -> Vec<Finding> {
             None => Finding::fail(format!("{profile}: the program {name} of `{key}` is not found"))
                 .fix(format!("install {name}, or correct `{key}` in the profile")),
             Some(path) if !programs::is_program(&path) => {
-                let fix = format!("chmod +x {}", shell_word(&path.to_string_lossy()));
+                let fix = fixes::make_executable(&path);
                 Finding::fail(format!("{profile}: {} of `{key}` is not executable", path.display())).fix(fix)
             }
             Some(path) => Finding::ok(format!("{profile}: `{key}` runs {}", path.display())),

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::commands::check::{Check, Examination, Finding, shell_path};
+use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::{program, trial};
 use crate::session::Session;
-use crate::system::{process, programs};
+use crate::system::{fixes, process, programs};
 
 pub const CHECK: Check = Check {
     id: "links",
@@ -29,7 +29,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if program::find("ycred", session).is_none() {
         let fix = match running.parent() {
-            Some(directory) => format!("export PATH={}:\"$PATH\"", shell_path(directory)),
+            Some(directory) => fixes::search_first(directory),
             None => "install ycred into a directory of PATH".to_owned(),
         };
         findings.push(Finding::warn("no ycred is found in PATH").part("path").fix(fix));
@@ -44,7 +44,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
             findings.push(
                 Finding::warn(format!("{} is a link to a file that does not exist", path.display()))
                     .part("dangling")
-                    .fix(format!("ln -sfn {} {}", shell_path(&running), shell_path(&path))),
+                    .fix(fixes::link(&running, &path)),
             );
             continue;
         }
@@ -91,7 +91,7 @@ fn version(path: &Path, running: &Path, examination: &Examination, session: &Ses
         Some(version) => format!("{} is ycred {version}, and this is {this}", path.display()),
         None => format!("{} is a ycred that does not tell its version, and this is {this}", path.display()),
     };
-    Some(Finding::warn(what).part("version").fix(format!("ln -sfn {} {}", shell_path(running), shell_path(path))))
+    Some(Finding::warn(what).part("version").fix(fixes::link(running, path)))
 }
 
 /// Reports another program under a name of ycred. Nobody but the user can say whether it may go.
@@ -99,8 +99,8 @@ fn stranger(name: &str, path: &Path, running: &Path) -> Finding {
     let finding = Finding::warn(format!("the first {name} in PATH is not ycred: {}", path.display())).part("path");
     let own = running.parent().filter(|directory| program::is_same(&directory.join(name), running));
     finding.fix(match own {
-        Some(directory) => format!("export PATH={}:\"$PATH\"", shell_path(directory)),
-        None => format!("see what it is: ls -l {}", shell_path(path)),
+        Some(directory) => fixes::search_first(directory),
+        None => format!("see what it is: {}", fixes::show(path)),
     })
 }
 

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::clock::{human, millis};
-use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, shell_path};
+use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT};
 use crate::commands::clients::CLIENTS;
 use crate::disk::lock::{Lock, lock_holder, try_lock_existing};
 use crate::disk::store;
-use crate::system::files;
+use crate::system::{files, fixes};
 
 pub const CHECK: Check = Check {
     id: "lock",
@@ -53,7 +53,7 @@ fn held_too_long(examination: &Examination) -> Vec<Finding> {
             holder.pid, holder.since
         ))
         .part("cache")
-        .fix(format!("kill {}", holder.pid))
+        .fix(fixes::end_process(holder.pid))
     })
     .collect()
 }
@@ -81,7 +81,7 @@ fn left_behind(examination: &Examination) -> Vec<Finding> {
                 human(age)
             ))
             .part(name)
-            .fix(format!("rm -f {}", shell_path(&path)))
+            .fix(fixes::remove(&path))
         })
         .collect()
 }

@@ -4,7 +4,7 @@ use crate::base::clock::human;
 use crate::base::environment::BROWSER;
 use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, shell_word};
 use crate::commands::clients::program;
-use crate::system::URL_OPENERS;
+use crate::system::browser::URL_OPENERS;
 use crate::system::loopback::Listener;
 
 pub const CHECK: Check = Check {

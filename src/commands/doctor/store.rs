@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::base::environment::{YCRED_CACHE_DIR, YCRED_STATE_DIR};
 use crate::base::error::describe;
-use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, Verdict, shell_path};
+use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, Verdict};
 use crate::disk::{probe, store};
-use crate::system::{files, process};
+use crate::system::{access, files, fixes, process};
 
 pub const CHECK: Check = Check {
     id: "store",
@@ -74,8 +74,8 @@ impl Place<'_> {
             Ok(root) => root,
             Err(why) => {
                 let fix = match why.contains(self.variable) && why.contains("absolute") {
-                    true => format!("unset {}", self.variable),
-                    false => format!("export {}=/absolute/path/of/a/directory", self.variable),
+                    true => fixes::unset(&[self.variable]),
+                    false => fixes::set(self.variable, "/absolute/path/of/a/directory"),
                 };
                 return vec![self.bad(why.clone()).fix(fix)];
             }
@@ -103,44 +103,44 @@ impl Place<'_> {
             Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => return None,
             Err(error) => {
                 let fix = match fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_symlink()) {
-                    true => format!("rm {}", shell_path(path)),
-                    false => format!("see what is there: ls -ld {}", shell_path(path)),
+                    true => fixes::remove(path),
+                    false => format!("see what is there: {}", access::show_directory_command(path)),
                 };
                 return Some(self.bad(format!("{}: {}", path.display(), describe(&error))).fix(fix));
             }
         };
         if !metadata.is_dir() {
             let aside = path.with_extension("aside");
-            return Some(self.bad(format!("{} is not a directory", path.display())).fix(format!(
-                "mv {} {}",
-                shell_path(path),
-                shell_path(&aside)
-            )));
+            return Some(self.bad(format!("{} is not a directory", path.display())).fix(fixes::rename(path, &aside)));
         }
         if !files::is_own(&metadata) {
             let (owner, user) = (files::owner(&metadata), process::effective_uid());
             return Some(
                 self.bad(format!("{} belongs to user {owner}, not to {user}", path.display()))
-                    .fix(format!("sudo chown -R {user} {}", shell_path(path))),
+                    .fix(fixes::make_own(path)),
             );
         }
         let mode = files::mode(&metadata);
         if mode & 0o700 != 0o700 {
             return Some(
                 self.bad(format!("{} cannot be used by its owner (mode {mode:04o})", path.display()))
-                    .fix(format!("chmod 700 {}", shell_path(path))),
+                    .fix(fixes::make_directory_private(path)),
             );
         }
         // ycred makes the directory with the files private itself, but others could replace that directory.
         if mode & 0o022 != 0 {
             return Some(
                 self.bad(format!("{}: others can replace files there (mode {mode:04o})", path.display()))
-                    .fix(format!("chmod 700 {}", shell_path(path))),
+                    .fix(fixes::make_directory_private(path)),
             );
+        }
+        // Where access does not show in a mode.
+        if let Err(error) = access::refuse_open_directory(path) {
+            return Some(self.bad(describe(&error)).fix(fixes::make_directory_private(path)));
         }
         let loose = loose_files(path);
         let first = loose.first()?;
-        let names: Vec<String> = loose.iter().map(|path| shell_path(path)).collect();
+        let commands: Vec<String> = loose.iter().map(|path| fixes::make_private(path)).collect();
         Some(
             self.bad(format!(
                 "others can read {} files in {}, such as {}",
@@ -148,7 +148,7 @@ impl Place<'_> {
                 path.display(),
                 first.display()
             ))
-            .fix(format!("chmod 600 {}", names.join(" "))),
+            .fix(commands.join(" && ")),
         )
     }
 
@@ -179,9 +179,9 @@ impl Place<'_> {
             Err(error) => {
                 let fix = match error.kind() {
                     ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                        format!("free some space: df {}", shell_path(directory))
+                        format!("free some space: {}", fixes::show_space(directory))
                     }
-                    _ => format!("chmod 700 {}", shell_path(directory)),
+                    _ => fixes::make_directory_private(directory),
                 };
                 self.bad(format!("{shown} cannot be written: {}", describe(&error))).fix(fix)
             }

@@ -8,6 +8,7 @@ use crate::disk::{files, store};
 use crate::profile::find::FoundProfile;
 use crate::profile::{Profile, find};
 use crate::session::Session;
+use crate::system::fixes;
 use crate::{profile, sources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -219,8 +220,8 @@ impl Plan {
             }
             text.push_str("And create these links in a directory in PATH:\n");
             for profile in self.registries.values().collect::<BTreeSet<_>>() {
-                let link = format!("~/.local/bin/docker-credential-ycred-{profile}");
-                let _ = writeln!(text, "    ln -s \"$(command -v ycred)\" {link}");
+                let link = fixes::new_link(&format!("docker-credential-ycred-{profile}"));
+                let _ = writeln!(text, "    {}", clean(&link));
             }
             let default_hosts = Allowed::new(DEFAULT_ENDPOINT, &[]);
             for (host, profile) in &self.registries {

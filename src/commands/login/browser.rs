@@ -2,15 +2,16 @@
 
 use crate::base::environment::{BROWSER, Environment};
 use crate::base::error::{Result, clean, describe};
-use crate::system::{self, URL_OPENERS, programs};
+use crate::system::browser::URL_OPENERS;
+use crate::system::{self, programs};
 use std::ffi::OsString;
 use std::process::{Child, Stdio};
 
 /// Returns the command lines to try, in order: those in `$BROWSER`, or else those of the operating system.
-fn browser_commands(url: &str, environment: &Environment) -> Vec<Vec<OsString>> {
+fn browser_commands(url: &str, environment: &Environment, openers: &[&[&str]]) -> Vec<Vec<OsString>> {
     let Some(chosen) = environment.get(BROWSER) else {
         let with_url = |command: &&[&str]| command.iter().copied().chain([url]).map(OsString::from).collect();
-        return URL_OPENERS.iter().map(with_url).collect();
+        return openers.iter().map(with_url).collect();
     };
     // The path of an existing file is one program, even if it contains spaces or colons.
     if std::path::Path::new(chosen).is_file() {
@@ -42,7 +43,7 @@ fn browser_commands(url: &str, environment: &Environment) -> Vec<Vec<OsString>> 
 pub(super) fn open_browser(url: &str, environment: &Environment) -> Result<Child, String> {
     system::signals::reset_sigchld();
     let mut reason = String::new();
-    for command_line in browser_commands(url, environment) {
+    for command_line in browser_commands(url, environment, URL_OPENERS) {
         let Some((program, arguments)) = command_line.split_first() else { continue };
         let mut command = match programs::command(program) {
             Ok(command) => command,
@@ -65,16 +66,26 @@ pub(super) fn open_browser(url: &str, environment: &Environment) -> Result<Child
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::browser::{LINUX, MACOS, WINDOWS};
 
     #[test]
     fn the_browser_variable_is_parsed_like_xdg_open_does() {
         let lines = |value: &str| {
             let environment = Environment::new([(BROWSER.into(), value.into())]);
             let join = |command: Vec<OsString>| command.join(std::ffi::OsStr::new(" ")).to_string_lossy().into_owned();
-            browser_commands("http://x/", &environment).into_iter().map(join).collect::<Vec<_>>()
+            browser_commands("http://x/", &environment, &[]).into_iter().map(join).collect::<Vec<_>>()
         };
         assert_eq!(lines("firefox"), ["firefox http://x/"]);
         assert_eq!(lines("a --new %s -q:b"), ["a --new http://x/ -q", "b http://x/"]);
-        assert_eq!(browser_commands("u", &Environment::default()).len(), URL_OPENERS.len());
+    }
+
+    #[test]
+    fn every_system_gets_the_url_as_one_argument_without_a_shell() {
+        let url = "https://auth.example/?a=b&c=d e";
+        let lines = |openers| browser_commands(url, &Environment::default(), openers);
+        assert_eq!(lines(MACOS), [["open", url]]);
+        assert_eq!(lines(WINDOWS), [["rundll32.exe", "url.dll,FileProtocolHandler", url]]);
+        assert_eq!(lines(LINUX), [vec!["xdg-open", url], vec!["gio", "open", url], vec!["wslview", url]]);
+        assert!([LINUX, MACOS, WINDOWS].contains(&URL_OPENERS));
     }
 }

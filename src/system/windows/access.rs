@@ -10,6 +10,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 
 use super::acl::{self, Access};
+use super::fixes;
 
 /// Checks that other ordinary users cannot write to an existing directory, and that it is not a link.
 ///
@@ -42,7 +43,7 @@ pub fn reason_for_distrust(path: &Path, _: &Metadata) -> Option<(String, String)
         Err(reason) => return Some(reason),
     };
     if access.is_writable_by_others {
-        return Some(("other users may write it".into(), private_command(path)));
+        return Some(("other users may write it".into(), fixes::make_private(path)));
     }
     (!access.has_trusted_owner()).then(|| {
         let own = format!("takeown /f \"{}\"", path.display());
@@ -59,7 +60,7 @@ pub fn reason_for_distrust_of_directory(path: &Path, _: &Metadata, is_nearest: b
         Err(reason) => return Some(reason),
     };
     if access.is_replaceable_by_others || (is_nearest && access.is_writable_by_others) {
-        return Some(("can be written by others".into(), private_command(path)));
+        return Some(("can be written by others".into(), fixes::make_directory_private(path)));
     }
     (!access.has_trusted_owner()).then(|| {
         (format!("belongs to another user ({})", access.owner), "move it to a directory of your own".to_owned())
@@ -73,16 +74,11 @@ fn access_of(path: &Path) -> Result<Access, (String, String)> {
         .map_err(|error| (format!("has an access control list that cannot be read: {error}"), show_command(path)))
 }
 
-/// Returns the command that lets only this user access a file.
-fn private_command(path: &Path) -> String {
-    format!("icacls \"{}\" /inheritance:r /grant:r \"%USERNAME%:F\"", path.display())
-}
-
 /// Returns how other users can read a file of this user with a secret, and the command that changes that.
 pub fn reason_for_exposure(path: &Path, _: &Metadata, _: &str) -> Option<(String, String)> {
     let access = access_of(path).ok()?;
     let is_own = || acl::current_user().is_ok_and(|user| user == access.owner);
-    (access.is_readable_by_others && is_own()).then(|| ("its access control list".into(), private_command(path)))
+    (access.is_readable_by_others && is_own()).then(|| ("its access control list".into(), fixes::make_private(path)))
 }
 
 /// Returns the command that shows who may run a file.

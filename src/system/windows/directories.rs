@@ -6,6 +6,9 @@ use directories::BaseDirs;
 
 use crate::base::environment::Environment;
 
+/// The variable with the user's home directory.
+pub const HOME: &str = "USERPROFILE";
+
 /// There are no machine-wide profiles: ordinary users can create files in `%PROGRAMDATA%`.
 pub const SYSTEM_CONFIG: Option<&str> = None;
 

@@ -365,9 +365,9 @@ pub fn make_file_private(_: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the mode of a private file, as in chmod(1).
-pub fn mode(_: &Metadata) -> u32 {
-    0o600
+/// Returns the mode of a private file or directory, as in chmod(1).
+pub fn mode(metadata: &Metadata) -> u32 {
+    if metadata.is_dir() { 0o700 } else { 0o600 }
 }
 
 /// Returns the constant that [`super::process::effective_uid`] returns too.

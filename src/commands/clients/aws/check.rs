@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::base::environment::AWS_SHARED_CREDENTIALS_FILE;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
-use crate::commands::check::{Check, Examination, Finding, shell_path, shell_word};
+use crate::commands::check::{Check, Examination, Finding, shell_word};
 use crate::commands::clients::aws::config::{PROCESS, in_home, is_ours, path};
 use crate::commands::clients::client::profile_in;
 use crate::commands::clients::program;
@@ -17,6 +17,7 @@ use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
 use crate::edit::tree::TreeNode;
 use crate::session::Session;
+use crate::system::fixes;
 
 pub const CHECK: Check = Check {
     id: "aws",
@@ -52,7 +53,7 @@ impl AwsFile {
         let root = Format::Ini.parse(&text).map_err(|error| {
             Finding::fail(format!("{}: {}; AWS cannot read the file", place(error.line), error.why))
                 .part("config")
-                .fix(format!("\"${{EDITOR:-vi}}\" +{} {}", error.line, shell_path(&path)))
+                .fix(fixes::edit(&path, error.line))
         })?;
         let file = Self { path: path.clone(), text, root };
         for (section, options) in file.root.members() {
@@ -64,7 +65,7 @@ impl AwsFile {
                     let section = section.as_text().unwrap_or_default();
                     let what =
                         format!("{}: {name} is there twice in [{section}], so AWS cannot read the file", place(line));
-                    let fix = format!("sed -i '{line}d' {}", shell_path(&path));
+                    let fix = fixes::change(&path, &format!("{line}d"), line);
                     return Err(Finding::fail(what).part("config").fix(fix).named(section));
                 }
             }
@@ -80,16 +81,12 @@ impl AwsFile {
     fn static_keys(&self, section: &str) -> Option<Finding> {
         let options = self.root.member(section)?.members();
         let is_key = |name: &str| STATIC_KEYS.contains(&name);
-        let lines: Vec<String> = options
-            .iter()
-            .filter(|(key, _)| key.as_text().is_some_and(is_key))
-            .map(|(key, _)| format!("{}d", self.line(key)))
-            .collect();
-        if lines.is_empty() {
-            return None;
-        }
+        let keys = options.iter().filter(|(key, _)| key.as_text().is_some_and(is_key));
+        let lines: Vec<usize> = keys.map(|(key, _)| self.line(key)).collect();
+        let first = *lines.first()?;
+        let script: Vec<String> = lines.iter().map(|line| format!("{line}d")).collect();
         let what = format!("{}: [{section}] has static keys, which AWS uses instead of ycred", self.path.display());
-        let fix = format!("sed -i '{}' {}", lines.join(";"), shell_path(&self.path));
+        let fix = fixes::change(&self.path, &script.join(";"), first);
         Some(Finding::fail(what).part("keys").fix(fix).named(section))
     }
 }
@@ -128,7 +125,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
     let set: Vec<&str> = VARIABLES.into_iter().filter(|name| session.environment.get(name).is_some()).collect();
     if !set.is_empty() {
         let what = format!("{} is set, which AWS uses instead of ycred unless you pass --profile", set.join(", "));
-        findings.push(Finding::warn(what).part("variable").fix(format!("unset {}", set.join(" "))));
+        findings.push(Finding::warn(what).part("variable").fix(fixes::unset(&set)));
     }
     if findings.is_empty() {
         let names: Vec<String> = ours.iter().map(|(section, _)| format!("[{section}]")).collect();

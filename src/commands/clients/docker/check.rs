@@ -8,7 +8,7 @@ use crate::base::environment::XDG_RUNTIME_DIR;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::base::secret::Secret;
-use crate::commands::check::{Check, Examination, Finding, shell_path, shell_word};
+use crate::commands::check::{Check, Examination, Finding, shell_word};
 use crate::commands::clients::docker::config::{HELPERS, PREFIX, default_path, is_ours};
 use crate::commands::clients::program;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
@@ -16,6 +16,7 @@ use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
 use crate::edit::tree::TreeNode;
 use crate::session::Session;
+use crate::system::{fixes, programs};
 
 pub const CHECK: Check = Check {
     id: "docker",
@@ -66,7 +67,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
     findings.extend(passwords(&path, &root, &hosts, session));
     if !hosts.is_empty() && session.environment.get(AUTH_CONFIG).is_some() {
         let what = format!("{AUTH_CONFIG} is set, and newer versions of docker use it instead of helpers");
-        findings.push(Finding::warn(what).part("variable").fix(format!("unset {AUTH_CONFIG}")));
+        findings.push(Finding::warn(what).part("variable").fix(fixes::unset(&[AUTH_CONFIG])));
     }
     if findings.is_empty() {
         findings.push(match hosts.is_empty() {
@@ -116,11 +117,10 @@ fn correction(path: &Path, text: &str, line: usize) -> String {
     let body = text.trim_start_matches('\u{feff}');
     let is_comment = |line: &&str| line.trim_start().starts_with("//");
     let bare: String = body.split_inclusive('\n').filter(|line| !is_comment(line)).collect();
-    let path = shell_path(path);
     match (Format::Json.parse(body).is_ok(), Format::Json.parse(&bare).is_ok()) {
-        (true, _) => format!("sed -i '1s/^\\xEF\\xBB\\xBF//' {path}"),
-        (false, true) if body.len() == text.len() => format!("sed -i '/^[[:space:]]*\\/\\//d' {path}"),
-        _ => format!("\"${{EDITOR:-vi}}\" +{line} {path}"),
+        (true, _) => fixes::change(path, r"1s/^\xEF\xBB\xBF//", line),
+        (false, true) if body.len() == text.len() => fixes::change(path, r"/^[[:space:]]*\/\//d", line),
+        _ => fixes::edit(path, line),
     }
 }
 
@@ -153,14 +153,14 @@ impl Entry<'_> {
         if !program::is_program(&program) {
             let what = format!("{}: {} is not a program", self.host, program.display());
             let fix = match (program.is_symlink(), trial::ycred_path(session)) {
-                (true, Some(ycred)) => format!("ln -sfn {} {}", shell_path(&ycred), shell_path(&program)),
-                _ => format!("chmod +x {}", shell_path(&program)),
+                (true, Some(ycred)) => fixes::link(&ycred, &program),
+                _ => fixes::make_executable(&program),
             };
             return Some(Finding::fail(what).part("helper").fix(fix));
         }
         if !trial::is_ycred(&program) {
             let what = format!("{}: {} is not ycred, so it was not run", self.host, program.display());
-            let fix = format!("see what it is: ls -l {}", shell_path(&program));
+            let fix = format!("see what it is: {}", fixes::show(&program));
             return Some(Finding::fail(what).part("helper").fix(fix));
         }
         let profile = match trial::profile(named, session) {
@@ -206,7 +206,7 @@ fn link(name: &str, ycred: &Path, session: &Session<'_>) -> String {
     let beside = ycred.parent().map(Path::to_owned).filter(|directory| directories.contains(directory));
     let writable = beside.into_iter().chain(directories).find(|directory| program::is_writable(directory));
     match writable {
-        Some(directory) => format!("ln -sfn {} {}", shell_path(ycred), shell_path(&directory.join(name))),
+        Some(directory) => fixes::link(ycred, &directory.join(programs::own_file_name(name))),
         None => format!("link {name} to {} in a directory of PATH", ycred.display()),
     }
 }

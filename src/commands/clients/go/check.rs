@@ -11,6 +11,7 @@ use crate::commands::clients::program;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial};
 use crate::edit::target::TargetFile;
 use crate::session::Session;
+use crate::system::fixes;
 
 pub const CHECK: Check = Check {
     id: "go",
@@ -46,7 +47,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Finding {
         (Some(method), _) => call(&method, examination, session),
         (None, Some(_)) if by_variable.is_some() => {
             let what = format!("{GOAUTH} is set without ycred, and go prefers it to its file, which has ycred");
-            Finding::fail(what).part("variable").fix(format!("unset {GOAUTH}"))
+            Finding::fail(what).part("variable").fix(fixes::unset(&[GOAUTH]))
         }
         (None, Some(method)) => call(&method, examination, session),
         (None, None) => Finding::skip(format!("{GOAUTH} has no ycred")).fix("ycred setup go"),

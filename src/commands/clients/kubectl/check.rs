@@ -18,6 +18,7 @@ use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
 use crate::edit::tree::{NodeValue, TreeNode};
 use crate::session::Session;
+use crate::system::fixes;
 
 pub const CHECK: Check = Check {
     id: "kubectl",
@@ -103,7 +104,7 @@ fn read(path: &Path) -> Result<Option<TreeNode>, Finding> {
     Format::Yaml.parse(&text).map(Some).map_err(|error| {
         let place = format!("{}:{}", path.display(), error.line);
         let finding = Finding::fail(format!("{place}: {}; kubectl cannot read the file", error.why)).part("config");
-        finding.fix(format!("\"${{EDITOR:-vi}}\" +{} {}", error.line, shell_path(path)))
+        finding.fix(fixes::edit(path, error.line))
     })
 }
 

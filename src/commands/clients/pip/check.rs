@@ -13,6 +13,7 @@ use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
 use crate::edit::tree::TreeNode;
 use crate::session::Session;
+use crate::system::fixes;
 
 pub const CHECK: Check = Check {
     id: "pip",
@@ -37,7 +38,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Finding {
         Ok(root) => root,
         Err(error) => {
             let what = format!("{}:{}: {}; pip cannot read the file", path.display(), error.line, error.why);
-            let fix = format!("\"${{EDITOR:-vi}}\" +{} {}", error.line, shell_path(&path));
+            let fix = fixes::edit(&path, error.line);
             return Finding::fail(what).part("config").fix(fix);
         }
     };
@@ -52,13 +53,13 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Finding {
     }
     if by_variable.is_some_and(|value| value != SUBPROCESS) {
         let what = format!("{PIP_KEYRING_PROVIDER} has another value than {OPTION} in {}", path.display());
-        return Finding::fail(what).part("variable").fix(format!("unset {PIP_KEYRING_PROVIDER}"));
+        return Finding::fail(what).part("variable").fix(fixes::unset(&[PIP_KEYRING_PROVIDER]));
     }
     let found = program::find(keyring::NAME, session);
     let Some(found) = found.filter(|found| trial::is_ycred(found)) else {
         let what = "the first keyring in PATH is not ycred, so pip does not ask it";
         let directory = keyring::directory(session).unwrap_or_default();
-        let fix = format!("export PATH={}:\"$PATH\"", shell_path(&directory));
+        let fix = fixes::search_first(&directory);
         return Finding::fail(what).part("path").fix(fix);
     };
     call(&found, examination, session)

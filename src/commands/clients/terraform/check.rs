@@ -13,6 +13,7 @@ use crate::commands::clients::terraform::config::{OWN_FILE, PREFIX, directories,
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::edit::target::TargetFile;
 use crate::session::Session;
+use crate::system::fixes;
 
 pub const CHECK: Check = Check {
     id: "terraform",
@@ -116,16 +117,15 @@ fn helper(block: &Block, plugins: &[PathBuf], examination: &Examination, session
         let directory = plugins.first().cloned().unwrap_or_default();
         let what =
             format!("{name} is not in {}, and terraform goes on without it, without a message", directory.display());
-        let link = shell_path(&directory.join(&name));
-        let fix = match trial::ycred_path(session) {
-            Some(ycred) => format!("mkdir -p {} && ln -sfn {} {link}", shell_path(&directory), shell_path(&ycred)),
-            None => format!("ycred setup terraform{}", trial::profile_flag(block.profile())),
-        };
+        let link = directory.join(&name);
+        let fix = trial::ycred_path(session)
+            .and_then(|ycred| fixes::link_in_new_directory(&ycred, &link))
+            .unwrap_or_else(|| format!("ycred setup terraform{}", trial::profile_flag(block.profile())));
         return Finding::fail(what).part("helper").fix(fix);
     };
     if !trial::is_ycred(&path) {
         let what = format!("{} is not ycred, so it was not run", path.display());
-        return Finding::fail(what).part("helper").fix(format!("see what it is: ls -l {}", shell_path(&path)));
+        return Finding::fail(what).part("helper").fix(format!("see what it is: {}", fixes::show(&path)));
     }
     let profile = match trial::profile(block.profile(), session) {
         Ok(profile) => profile,
