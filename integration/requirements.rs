@@ -229,6 +229,8 @@ const FURTHER: &[Requirement] = &[
         Tests(&["while_the_token_is_usable_a_refresh_token_without_an_answer_is_not_sent_again", "a_killed_renewal_process_leaves_a_token_that_is_sent_once_more", "nothing_is_in_doubt_if_the_request_was_not_written", "only_an_answer_or_an_unsent_request_settles_what_became_of_the_refresh_token", "on_a_full_disk_a_valid_token_is_returned_and_nothing_is_sent"])),
     requirement("login", "a renewal process is detached from its caller, holds none of its pipes, and has no secret in its arguments",
         Tests(&["a_renewal_process_is_detached_and_its_arguments_have_no_secret", "a_renewal_does_not_hold_the_pipes_of_its_caller"])),
+    requirement("login", "a call ends at most half a second after its time limit, whatever the auth host does, and nobody else holds its pipes",
+        Tests(&["no_ending_of_a_call_costs_a_login_whose_host_has_answered", "a_renewal_does_not_hold_the_pipes_of_its_caller", "a_call_is_late_if_it_or_a_holder_of_its_pipe_ends_after_the_control_process"])),
     requirement("login", "a stopped renewal process is named to the callers that wait for it",
         Tests(&["a_stopped_renewal_process_is_named_and_nobody_sends_the_token_again", "a_lock_names_its_holder"])),
     requirement("login", "calls that no token can satisfy do not renew a login one after another",

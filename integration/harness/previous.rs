@@ -10,7 +10,8 @@ use super::skip;
 /// The commit of the older ycred. It has the same formats of the cache and of logins, without the optional fields.
 const COMMIT: &str = "3722a0cca3d37c9a345f23b394e493fef8df7c8f";
 
-/// Builds the older ycred, once. If the history or a crate is missing, calls [`skip`] and returns `None`.
+/// Builds the older ycred from the history, once. If the history or a crate is missing, calls [`skip`], which fails the
+/// test in CI, and returns `None`. `.ci/run` downloads the crates.
 #[track_caller]
 pub fn previous_ycred() -> Option<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
