@@ -92,9 +92,10 @@ impl Finding {
         Self::new(Verdict::Skip, what)
     }
 
-    /// Returns a failure with the reason of an error, whose hint is the fix.
+    /// Returns a failure with the reason of an error, whose hint is the fix. Without a hint, the fix opens the file.
     pub fn of_error(error: &Error) -> Self {
-        Self { fix: error.hint_text(), ..Self::fail(error.reason()) }
+        let reason = error.reason();
+        Self { fix: error.hint_text().or_else(|| open_file(&reason)), ..Self::fail(reason) }
     }
 
     #[must_use]
@@ -223,6 +224,18 @@ impl Examination {
     }
 }
 
+/// Returns a command that opens the file of a message such as `profile /x.toml:3: …`, or shows what it is.
+fn open_file(reason: &str) -> Option<String> {
+    let rest = reason.strip_prefix("profile ").filter(|rest| rest.starts_with(std::path::is_separator))?;
+    let (place, _) = rest.split_once(": ")?;
+    Some(match place.rsplit_once(':') {
+        Some((path, line)) if line.parse::<usize>().is_ok() => {
+            format!("\"${{EDITOR:-vi}}\" +{line} {}", shell_word(path))
+        }
+        _ => format!("see what it is: ls -ld {}", shell_word(place)),
+    })
+}
+
 /// Quotes a word for a shell, if that is necessary.
 pub fn shell_word(word: &str) -> String {
     shell::word(word)
@@ -257,6 +270,21 @@ pub mod tests {
             profile: OnceLock::new(),
             connection: OnceLock::new(),
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn an_error_of_a_profile_without_a_hint_opens_the_file() {
+        for (reason, fix) in [
+            ("profile /x/a b.toml:3: `timeout` must be at least 1s", Some("\"${EDITOR:-vi}\" +3 '/x/a b.toml'")),
+            ("profile /x/a.toml: is not a regular file", Some("see what it is: ls -ld /x/a.toml")),
+            ("profile prod: no such file", None),
+            ("https://x: 401", None),
+        ] {
+            assert_eq!(Finding::of_error(&Error::profile(reason)).fix.as_deref(), fix);
+        }
+        let hinted = Error::profile("profile /x/a.toml:1: unknown key").hint("did you mean `source`?");
+        assert_eq!(Finding::of_error(&hinted).fix.as_deref(), Some("did you mean `source`?"));
     }
 
     #[test]

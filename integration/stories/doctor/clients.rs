@@ -218,7 +218,7 @@ const DOCKER: &[Fault] = &[
         name: "a registry that the profile does not list",
         needs: &[],
         seed: || with_docker(|_, text| text.replace("\"registry.yandexcloud.net\"", "\"r.example\"")),
-        fix: Fix::Text("hosts = [\"r.example\"]"),
+        fix: Fix::Text("\"r.example\"]"),
     },
     Fault {
         id: "docker.profile",
@@ -308,7 +308,7 @@ const OTHERS: &[Fault] = &[
         name: "a server that the profile does not list",
         needs: &["git"],
         seed: || with_git(|text| text.replace(GIT, "other.example")),
-        fix: Fix::Text("hosts = [\"other.example\"]"),
+        fix: Fix::Text("\"other.example\"]"),
     },
     Fault {
         id: "terraform.helper",

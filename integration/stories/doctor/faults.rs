@@ -102,6 +102,8 @@ pub fn try_all(faults: &[Fault]) -> (usize, usize) {
         let printed = findings.iter().find(|it| it.id == fault.id && it.state == fault.state);
         let printed = printed.unwrap_or_else(|| panic!("{}: no {} {}\n{run}", fault.name, fault.state, fault.id));
         assert!(!printed.what.is_empty(), "{}", fault.name);
+        let mut bad = findings.iter().filter(|it| matches!(it.state.as_str(), "fail" | "warn"));
+        assert!(bad.all(|it| it.fix.is_some()), "{}: a finding without a fix\n{run}", fault.name);
         let base = fault.id.split('.').next().expect("an id");
         let is_failure = findings.iter().any(|it| it.state == "fail");
         run.exits(i32::from(is_failure));

@@ -112,6 +112,44 @@ const LOCAL: &[Fault] = &[
         fix: Fix::Run,
     },
     Fault {
+        id: "profile",
+        state: "fail",
+        name: "hosts that are not hosts",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            let text = format!("{}hosts = [\"http://x/\"]\n", settings(&machine, "prod.json"));
+            machine.world.sandbox.profile("prod", &text);
+            Seeded::of(machine)
+        },
+        fix: Fix::Command,
+    },
+    Fault {
+        id: "profile",
+        state: "fail",
+        name: "a timeout of nothing",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            let text = format!("{}timeout = \"0s\"\n", settings(&machine, "prod.json"));
+            machine.world.sandbox.profile("prod", &text);
+            Seeded::of(machine)
+        },
+        fix: Fix::Command,
+    },
+    Fault {
+        id: "profile",
+        state: "fail",
+        name: "a directory in place of the default profile",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            fs::create_dir(machine.path("config/default.toml")).expect("a directory");
+            Seeded::of(machine)
+        },
+        fix: Fix::Text("ls -ld "),
+    },
+    Fault {
         id: "profile.others",
         state: "warn",
         name: "another profile is broken",

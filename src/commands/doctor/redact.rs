@@ -56,8 +56,12 @@ const COMMON_PATHS: [&str; 13] = [
 /// Variables whose values are names.
 const NAMING: [&str; 7] = ["USER", "LOGNAME", "SUDO_USER", "HOSTNAME", "COMPUTERNAME", "YCRED_PROFILE", "HOME"];
 
-/// The shortest name that is replaced.
+/// Shorter names are replaced only where a name is expected, because they are also words.
 const NAME_MIN: usize = 2;
+
+/// Words and flags before a name.
+const BEFORE_NAMES: [&str; 9] =
+    ["profile", "user", "use", "--profile", "-p", "--user", "--context", "--name", "--host"];
 
 impl Redactor {
     /// Collects the names of this machine.
@@ -85,6 +89,7 @@ impl Redactor {
                 for place in (client.uses)(session) {
                     let label = place.label.strip_prefix("user ").unwrap_or(&place.label);
                     names.insert(label.trim_start_matches("[profile ").trim_matches(['[', ']']).to_owned());
+                    names.extend(place.profile);
                 }
             }
         });
@@ -92,7 +97,7 @@ impl Redactor {
         names.extend(variables.map(str::to_owned));
         names.extend(results.iter().flat_map(|result| &result.findings).flat_map(|finding| finding.names.clone()));
         // These occur in the texts of ycred itself.
-        names.retain(|name| name.len() >= NAME_MIN && !OWN_WORDS.contains(&name.as_str()) && !built_in.contains(name));
+        names.retain(|name| !name.is_empty() && !OWN_WORDS.contains(&name.as_str()) && !built_in.contains(name));
         let mut names: Vec<String> = names.into_iter().collect();
         names.sort_by_key(|name| std::cmp::Reverse(name.len()));
         Self { names, seen: RefCell::new(Vec::new()) }
@@ -100,23 +105,42 @@ impl Redactor {
 
     /// Returns a text with replacements such as `<path-1>`.
     pub fn redact(&self, text: &str) -> String {
+        // What another program has printed may contain anything.
+        if let Some(end) = end_of_status(text)
+            && !text[end..].starts_with("<")
+        {
+            return format!("{}<output>", self.redact(&text[..end]));
+        }
         // A name with a space has several words. The longest is the first.
         let is_phrase = |name: &&String| name.contains(|c| !is_part(c));
         let found = self.names.iter().filter(is_phrase).find_map(|name| text.split_once(name.as_str()).zip(Some(name)));
+        let found = found.map(|(parts, name)| (parts, name.as_str())).or_else(|| spaced_path(text));
         if let Some(((before, after), name)) = found {
             let before = self.redact(before);
             let name = self.replace(if name.contains('/') { Kind::Path } else { Kind::Name }, name);
             return format!("{before}{name}{}", self.redact(after));
         }
         let mut out = String::new();
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (word, separator) = split_word(rest);
-            out.push_str(&self.word(word));
+        // The last word, and where it ended.
+        let (mut at, mut before, mut before_end) = (0, "", 0);
+        while at < text.len() {
+            let (word, separator) = split_word(&text[at..]);
+            let (end, gap) = (at + word.len(), &text[before_end..at]);
+            let is_name = is_flag_of_name(before) && gap == " " && !word.starts_with('-')
+                || self.is_short_name(word) && is_place_of_name(before, gap, separator);
+            let replaced = self.word(word);
+            out.push_str(&if is_name && replaced == word { self.replace(Kind::Name, word) } else { replaced });
             out.push_str(separator);
-            rest = &rest[word.len() + separator.len()..];
+            at = end + separator.len();
+            if !word.is_empty() {
+                (before, before_end) = (word, end);
+            }
         }
         out
+    }
+
+    fn is_short_name(&self, word: &str) -> bool {
+        word.len() < NAME_MIN && self.names.iter().any(|name| name == word)
     }
 
     fn word(&self, word: &str) -> String {
@@ -127,7 +151,8 @@ impl Redactor {
         if let Some((name, value)) = word.split_once('=')
             && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
         {
-            return format!("{name}={}", self.word(value));
+            let is_name = is_flag_of_name(name) && self.word(value) == value && !value.is_empty();
+            return format!("{name}={}", if is_name { self.replace(Kind::Name, value) } else { self.word(value) });
         }
         if let Some((scheme, rest)) = word.split_once("://") {
             let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
@@ -150,7 +175,7 @@ impl Redactor {
             };
             return format!("{}{line}", self.path(path));
         }
-        if self.names.iter().any(|name| name == word) {
+        if word.len() >= NAME_MIN && self.names.iter().any(|name| name == word) {
             return self.replace(if word.contains('.') { Kind::Host } else { Kind::Name }, word);
         }
         if is_id(word) {
@@ -210,6 +235,59 @@ impl Redactor {
         };
         format!("<{}-{}>", kind.word(), number(&seen, at))
     }
+}
+
+/// Returns true for a flag whose value is a name.
+fn is_flag_of_name(word: &str) -> bool {
+    word.starts_with('-') && BEFORE_NAMES.contains(&word)
+}
+
+/// Returns true if a word is a name and not a word of a sentence: after `profile` and the like, or an entry of a list.
+fn is_place_of_name(before: &str, gap: &str, after: &str) -> bool {
+    let is_entry = matches!(gap, ": " | ", ") && (after.is_empty() || after.starts_with([',', ':', ';', '.']));
+    is_entry || BEFORE_NAMES.contains(&before)
+}
+
+/// Returns the end of the status of a program that has failed, before what it has printed.
+fn end_of_status(text: &str) -> Option<usize> {
+    ["exit status: ", "exit code: ", "signal: "].iter().find_map(|label| {
+        let start = text.find(label)? + label.len();
+        let end = start + text[start..].find(": ")? + ": ".len();
+        (end < text.len()).then_some(end)
+    })
+}
+
+/// Finds a path with blanks, of which no list knows. Returns what is around it, and the path.
+fn spaced_path(text: &str) -> Option<((&str, &str), &str)> {
+    for (at, _) in text.match_indices('/') {
+        let is_start = text[..at].is_empty() || text[..at].ends_with([' ', '\'', '"', '(', '=']);
+        if !is_start {
+            continue;
+        }
+        let quote = text[..at].chars().next_back().filter(|c| matches!(c, '\'' | '"'));
+        let clause = &text[at..];
+        let limit = match quote {
+            Some(quote) => clause.find(quote),
+            None => [": ", "; ", ", ", " (", ")", " && ", "'", "\""].iter().filter_map(|end| clause.find(end)).min(),
+        };
+        let clause = &clause[..limit.unwrap_or(clause.len())];
+        let mut end = 0;
+        let mut place = 0;
+        for word in clause.split(' ') {
+            // Another path or a flag is not a part of this one.
+            if place > 0 && quote.is_none() && word.starts_with(['/', '~', '-', '<', '.']) {
+                break;
+            }
+            if place > 0 && (quote.is_some() || word.contains('/')) && !word.contains("://") {
+                end = place + word.len();
+            }
+            place += word.len() + 1;
+        }
+        if end > 0 {
+            return Some(((&text[..at], &text[at + end..]), &text[at..at + end]));
+        }
+    }
+    None
 }
 
 /// Words of ycred's own texts, which may also be a profile's name.
@@ -327,6 +405,64 @@ mod tests {
             ("12 of 34, 0.5 s; v1beta1 at 2026-11-26T10:00:00Z", "12 of 34, 0.5 s; v1beta1 at 2026-11-26T10:00:00Z"),
         ] {
             assert_eq!(redactor.redact(text), expected);
+        }
+    }
+
+    #[test]
+    fn what_no_list_knows_is_replaced_by_its_place() {
+        let redactor = redactor(&["a", "z", "prod"]);
+        for (text, expected) in [
+            ("profile a: a token of 2 h", "profile <name-1>: a token of 2 h"),
+            ("2 other profiles are broken: a, z", "2 other profiles are broken: <name-1>, <name-2>"),
+            ("ycred use a", "ycred use <name-1>"),
+            ("ycred doctor profile --profile unknown-1", "ycred doctor profile --profile <name-3>"),
+            ("ycred setup kubectl --user=unknown-2 --force", "ycred setup kubectl --user=<name-4> --force"),
+            ("user z: /opt/My Tools/bin x/ycred: no such file", "user <name-2>: <path-1>: no such file"),
+            ("chmod 600 '/opt/My Keys'", "chmod 600 '<path-2>'"),
+            ("ln -sfn /usr/bin/ycred /opt/x/y", "ln -sfn /usr/bin/ycred <path-3>"),
+            (
+                "script /x/s: exit status: 1: cannot open bucket-of-mine of anna",
+                "script <path-4>: exit status: 1: <output>",
+            ),
+            ("exit status: 1, without a message on stderr", "exit status: 1, without a message on stderr"),
+            ("signal: 9 (SIGKILL): secret plan", "signal: 9 (SIGKILL): <output>"),
+        ] {
+            assert_eq!(redactor.redact(text), expected);
+        }
+    }
+
+    /// Names and paths at random, in the places where findings have them.
+    #[test]
+    fn no_name_or_path_of_the_user_is_left() {
+        let mut state = 7_u64;
+        let mut random = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).expect("31 bits") % bound
+        };
+        // No text of ycred has such letters.
+        let letters: Vec<char> = "QXJZqjz".chars().collect();
+        for _ in 0..3000 {
+            let mut word = |least: usize| -> String {
+                let length = least + random(5);
+                (0..length).map(|_| letters[random(letters.len())]).collect()
+            };
+            let (name, other) = (word(1), word(1));
+            let path = format!("/{}/{} {}/{}", word(1), word(1), word(1), word(1));
+            let printed = format!("{} {}", word(3), word(3));
+            let redactor = redactor(&[name.as_str(), other.as_str()]);
+            for text in [
+                format!("profile {name}: {path}: no such file"),
+                format!("user {name}: profile {other}: {path}: is not a program"),
+                format!("users that run ycred: {name}, {other}"),
+                format!("ycred setup kubectl --user {name} --profile {other}"),
+                format!("chmod 600 '{path}'"),
+                format!("{path}: exit status: 3: {printed}"),
+                format!("{path}:12: unknown key"),
+                format!("docker-credential-ycred-{name} is not in PATH"),
+            ] {
+                let redacted = redactor.redact(&text);
+                assert!(!redacted.contains(letters.as_slice()), "{text}\n{redacted}");
+            }
         }
     }
 
