@@ -165,7 +165,7 @@ const KUBECTL: &[Fault] = &[
         name: "a profile that is not there",
         needs: &[],
         seed: || kubectl("--profile, prod", "--profile, gone"),
-        fix: Fix::Text("ycred"),
+        fix: Fix::Text("ycred setup kubectl --profile NAME"),
     },
     Fault {
         id: "kubectl.answer",
@@ -231,7 +231,7 @@ const DOCKER: &[Fault] = &[
                 text.replace("ycred-prod", "ycred-gone")
             })
         },
-        fix: Fix::Text("ycred"),
+        fix: Fix::Text("ycred setup kubectl --profile NAME"),
     },
     Fault {
         id: "docker.password",

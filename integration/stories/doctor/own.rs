@@ -488,6 +488,21 @@ const NETWORK: &[Fault] = &[
         fix: Fix::Text("yc iam key list"),
     },
     Fault {
+        id: "token",
+        state: "warn",
+        name: "a key that the cloud refuses while the cached token is valid",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            machine.world.ycred(&["token"]).run().succeeds();
+            machine.world.refuse();
+            machine.world.ycred(&["token", "--force-refresh"]).run().exits(1);
+            machine.world.ycred(&["status"]).run().exits(0).stdout_has("fix       check that the key exists");
+            Seeded::of(machine)
+        },
+        fix: Fix::Text("yc iam key list"),
+    },
+    Fault {
         id: "login",
         state: "fail",
         name: "nobody is logged in",

@@ -16,7 +16,7 @@ use crate::base::error::{Error, Result, describe};
 use crate::base::secret::Secret;
 use crate::commands::check::{Examination, Finding, profile_files, shell_path, shell_word};
 use crate::commands::clients::program;
-use crate::profile::{Profile, ProfileRef};
+use crate::profile::{Profile, ProfileRef, find};
 use crate::session::Session;
 use crate::sources::output::Outputs;
 use crate::system;
@@ -208,12 +208,20 @@ pub fn is_found_by_desktop(command: &str) -> bool {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn profile(named: Option<&str>, session: &Session<'_>) -> Result<Profile, Finding> {
+pub fn profile(named: Option<&str>, client: &str, session: &Session<'_>) -> Result<Profile, Finding> {
     let reference = match named {
         Some(text) => ProfileRef::NameOrPath { by: "--profile", text: text.into() },
         None => ProfileRef::Unnamed,
     };
-    let profile = session.profile(&reference).map_err(|error| Finding::of_error(&error))?;
+    let profile = session.profile(&reference).map_err(|error| {
+        let finding = Finding::of_error(&error);
+        let is_name = |name: &&str| !name.contains(std::path::is_separator);
+        match named.filter(is_name).filter(|name| !find::names(&session.places).contains(*name)) {
+            // A profile with a similar name may be another account. It was probably renamed.
+            Some(_) => finding.fix(format!("choose one that `ycred list` shows: ycred setup {client} --profile NAME")),
+            None => finding,
+        }
+    })?;
     let mut findings = profile_files::settings(&profile);
     findings.extend(profile_files::secrets(&profile));
     let is_failure = |finding: &Finding| finding.verdict == crate::commands::check::Verdict::Fail;

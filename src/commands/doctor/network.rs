@@ -32,13 +32,15 @@ fn run(examination: &Examination) -> Vec<Finding> {
         return vec![Finding::skip(format!("source {} asks no server", profile.source.name))];
     };
     let url = &connection.url;
+    // The path of the request would only raise questions.
+    let server = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
     let proxy = Http::new(&examination.environment, None).proxy_for(url);
     match (&connection.error, proxy) {
         // A proxy variable that is wrong has an error of its own.
         (Some(_), Err(error)) => vec![Finding::of_error(&error).part("proxy")],
         (Some(error), _) => vec![Finding::of_error(error)],
-        (None, Ok(Some(proxy))) => vec![Finding::ok(format!("{url} answers through the proxy {proxy}"))],
-        (None, _) => vec![direct(url)],
+        (None, Ok(Some(proxy))) => vec![Finding::ok(format!("{server} answers through the proxy {proxy}"))],
+        (None, _) => vec![direct(&server)],
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::clock::human;
 use crate::base::diagnostics::Warning;
-use crate::commands::check::{Check, Examination, Finding};
+use crate::commands::check::{Check, Examination, Finding, Verdict};
 
 pub const CHECK: Check = Check {
     id: "token",
@@ -29,6 +29,14 @@ fn run(examination: &Examination) -> Vec<Finding> {
             }
             Err(error) => Finding::of_error(&error),
         }];
+        if findings[0].verdict == Verdict::Ok
+            && let Some(failure) = session.facts(profile, &examination.options, false).failure
+        {
+            let ago = human(session.clock.now().since(failure.at).max(0));
+            let what = format!("the last attempt to renew it failed {ago} ago: {}", failure.message);
+            let fix = failure.hint.unwrap_or_else(|| "ycred refresh".to_owned());
+            findings.push(Finding::warn(what).fix(fix));
+        }
         if let Some((kind, warning)) = session.diagnostics.take() {
             findings.push(with_fix(kind, &warning));
         }

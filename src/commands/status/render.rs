@@ -39,6 +39,10 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
         }
         if let Some(failure) = &facts.failure {
             line("failure", format!("{} ({} ago)", failure.message, human(now.since(failure.at).max(0))));
+            // An error of the profile has a line of its own.
+            if let Some(hint) = failure.hint.clone().filter(|_| facts.error.is_none()) {
+                line("fix", hint);
+            }
         }
         if let Some(holder) = &facts.holder {
             line("now", format!("process {} has been asking for a token since {}", holder.pid, holder.since));

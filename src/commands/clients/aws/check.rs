@@ -150,7 +150,7 @@ fn call(name: &str, process: &str, examination: &Examination, session: &Session<
         let what = format!("[{name}]: {} is not ycred, so it was not run", path.display());
         return Some(Finding::fail(what).part("command").fix(setup));
     }
-    if let Err(finding) = trial::profile(named.as_deref(), session) {
+    if let Err(finding) = trial::profile(named.as_deref(), "aws", session) {
         return Some(Finding { what: format!("[{name}]: {}", finding.what), ..finding.part("profile") });
     }
     let trial = Trial { program: path, arguments: arguments.to_vec(), ..Trial::default() };

@@ -163,7 +163,7 @@ impl Entry<'_> {
             let fix = format!("see what it is: {}", fixes::show(&program));
             return Some(Finding::fail(what).part("helper").fix(fix));
         }
-        let profile = match trial::profile(named, session) {
+        let profile = match trial::profile(named, "docker", session) {
             Ok(profile) => profile,
             Err(finding) => {
                 let what = format!("{}: {}", self.host, finding.what);

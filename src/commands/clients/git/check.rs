@@ -127,7 +127,7 @@ impl Server<'_> {
             return Some(Finding::fail(what).part("helper").fix(self.setup()));
         }
         let named = profile_in(self.command);
-        let profile = match trial::profile(named.as_deref(), session) {
+        let profile = match trial::profile(named.as_deref(), "git", session) {
             Ok(profile) => profile,
             Err(finding) => {
                 return Some(Finding { what: format!("{host}: {}", finding.what), ..finding.part("profile") });

@@ -191,7 +191,7 @@ impl User<'_> {
             findings.push(named(Finding::fail(what).part("command").fix(self.setup(session, ""))));
             return findings;
         }
-        if let Err(finding) = trial::profile(self.profile, session) {
+        if let Err(finding) = trial::profile(self.profile, "kubectl", session) {
             let what = format!("{}: {}", self.label(), finding.what);
             findings.push(named(Finding { what, ..finding.part("profile") }));
             return findings;

@@ -66,7 +66,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Finding {
 }
 
 fn call(found: &std::path::Path, examination: &Examination, session: &Session<'_>) -> Finding {
-    let profile = match trial::profile(None, session) {
+    let profile = match trial::profile(None, "pip", session) {
         Ok(profile) => profile,
         Err(finding) => return finding.part("profile"),
     };

@@ -127,7 +127,7 @@ fn helper(block: &Block, plugins: &[PathBuf], examination: &Examination, session
         let what = format!("{} is not ycred, so it was not run", path.display());
         return Finding::fail(what).part("helper").fix(format!("see what it is: {}", fixes::show(&path)));
     }
-    let profile = match trial::profile(block.profile(), session) {
+    let profile = match trial::profile(block.profile(), "terraform", session) {
         Ok(profile) => profile,
         Err(finding) => return finding.part("profile"),
     };
