@@ -33,6 +33,15 @@ fn words(call: Call) -> Vec<String> {
     words
 }
 
+/// Arguments that are names of clients or of checks.
+const OF_TABLES: [(&str, &[&str]); 5] = [
+    ("ycred setup ku", &["kubectl", "kubelet"]),
+    ("ycred unsetup d", &["docker"]),
+    ("ycred doctor l", &["links", "lock", "login"]),
+    ("ycred doctor --offline clo", &["clock"]),
+    ("ycred status --sh", &["--short"]),
+];
+
 #[test]
 fn bash_completes_profiles_and_hosts() {
     let Some((sandbox, script)) = sandbox("bash") else { return };
@@ -41,6 +50,12 @@ fn bash_completes_profiles_and_hosts() {
     }
     assert_eq!(bash(&sandbox, &script, "ycred use pro"), ["prod"]);
     assert!(bash(&sandbox, &script, "ycred use --").contains(&"--verbose".to_owned()));
+    for line in ["ycred status ", "ycred explain ", "ycred rename ", "ycred remove ", "ycred setup docker -p "] {
+        assert_eq!(bash(&sandbox, &script, line), ["prod", "staging"], "{line}");
+    }
+    for (line, expected) in OF_TABLES {
+        assert_eq!(bash(&sandbox, &script, line), expected, "{line}");
+    }
     let hosts = bash(&sandbox, &script, "ycred token --host ");
     assert!(hosts.contains(&"git.example.com".to_owned()) && hosts.contains(&"cr.yandex".to_owned()), "{hosts:?}");
     assert_eq!(bash(&sandbox, &script, "ycred init "), bash(&sandbox, &script, "ycred init "), "no names of profiles");
@@ -58,6 +73,9 @@ fn fish_completes_profiles_and_hosts() {
         assert_eq!(complete(line), ["prod", "staging"], "{line}");
     }
     assert_eq!(complete("ycred use pro"), ["prod"]);
+    for (line, expected) in OF_TABLES {
+        assert_eq!(complete(line), expected, "{line}");
+    }
     assert!(complete("ycred token --host ").contains(&"git.example.com".to_owned()));
 }
 
@@ -86,6 +104,9 @@ fn zsh_completes_profiles_and_hosts() {
         ("ycred token -p stag", "staging"),
         ("ycred refresh pro", "prod"),
         ("ycred token --host git.", "git.example.com"),
+        ("ycred setup kubec", "kubectl"),
+        ("ycred doctor envi", "environment"),
+        ("ycred status --sh", "--short"),
     ] {
         let call = sandbox.call("python3", ["-c", terminal, &start, line, expected]).env("TERM", "xterm");
         let run = call.run().succeeds();

@@ -71,6 +71,14 @@ fn commands_for_people_use_colour_where_the_terminal_and_the_user_allow_it() {
         run.stdout.contains("\u{1b}[32m*\u{1b}[0m default") && run.stdout.contains("\u{1b}[1;31mbroken\u{1b}[0m"),
         "{run}"
     );
+    for (host, code, verdict) in [("cr.yandex", 0, "\u{1b}[32myes:"), ("x.example", 1, "\u{1b}[1;31mno:")] {
+        let run = at_a_terminal_of(&sandbox, &["explain", "--host", host]).exits(code);
+        assert!(run.stdout.contains(verdict), "{run}");
+        let plain = sandbox.ycred(["explain", "--host", host]).run().exits(code);
+        assert!(!plain.stdout.contains(ESCAPE), "{plain}");
+    }
+    let run = at_a_terminal_of(&sandbox, &["explain", "bad"]).exits(3);
+    assert!(run.stdout.contains("\u{1b}[1;31m# cannot be used:\u{1b}[0m"), "{run}");
     let run = at_a_terminal_of(&sandbox, &["use", "gone"]).exits(3);
     assert!(run.stdout.contains("\u{1b}[1;31mycred: error:\u{1b}[0m profile gone: no such file"), "{run}");
     assert!(run.stdout.contains("\u{1b}[1mycred: hint:\u{1b}[0m "), "{run}");

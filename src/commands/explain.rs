@@ -18,6 +18,7 @@ use crate::commands::explain::keys::{keys, keys_of_broken};
 use crate::commands::explain::model::{Explanation, HostVerdict};
 use crate::commands::explain::selection::candidates;
 use crate::process::flags::Example;
+use crate::process::painting::{Colour, Paint};
 use crate::process::{Done, Outcome, Reply};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
@@ -28,6 +29,14 @@ pub const COMMAND: Command = Command {
     examples: &[
         Example { call: "ycred explain", about: "show each setting of the profile that ycred uses, and its origin" },
         Example { call: "ycred explain --host registry.example", about: "show whether a host gets the token, and why" },
+    ],
+    paints: &[
+        Paint::Start("# problem:", Colour::Bad),
+        Paint::Start("# cannot be used:", Colour::Bad),
+        Paint::Start("# to fix it:", Colour::Advice),
+        Paint::Start("# looked at, in this order:", Colour::Heading),
+        Paint::Word("yes:", Colour::Good),
+        Paint::Word("no:", Colour::Bad),
     ],
     needs_places: false,
     ..Command::new("explain", "show where each setting comes from, and which hosts get the token", arguments, run)

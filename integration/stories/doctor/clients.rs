@@ -231,7 +231,7 @@ const DOCKER: &[Fault] = &[
                 text.replace("ycred-prod", "ycred-gone")
             })
         },
-        fix: Fix::Text("ycred setup kubectl --profile NAME"),
+        fix: Fix::Text("ycred setup docker --profile NAME"),
     },
     Fault {
         id: "docker.password",
