@@ -1,5 +1,7 @@
 //! What processes share: a token always, and a failure only with processes that would fail in the same way.
 
+mod stopped;
+
 use std::time::Duration;
 
 use serde_json::json;
@@ -52,12 +54,15 @@ fn deadline() -> Pair {
     Pair::new(world, unlucky, "no answer within", |call| call.and(["--timeout", "60s"]))
 }
 
+/// A line of a script: waits while the file that this variable names exists, and says so. Not longer than a minute.
+const HANG: &str = "[ -z \"$HANG\" ] || { : > \"$HANG.begun\"; n=0; while [ -e \"$HANG\" ] && [ $n -lt 600 ]; do sleep 0.1; n=$((n + 1)); done; }";
+
 /// The program is the same, but the programs that it runs are not in every `PATH`.
 fn path() -> Pair {
     let world = World::without_profile(Config::default());
     let token = world.issue_token();
     world.sandbox.script("tools/print-token", &format!("#!/bin/sh\necho {token}.$$\n"));
-    let program = world.sandbox.script("bin/give", "#!/bin/sh\nexec print-token\n");
+    let program = world.sandbox.script("bin/give", &format!("#!/bin/sh\n{HANG}\nexec print-token\n"));
     world
         .sandbox
         .profile("default", &format!("source = \"command\"\ncommand = {}\nmax-age = \"11h\"\n", json!([program])));
@@ -71,7 +76,9 @@ fn command_env() -> Pair {
     let token = world.issue_token();
     let program = world.sandbox.script(
         "bin/give",
-        &format!("#!/bin/sh\n[ \"$ACCOUNT\" = alice ] || {{ echo no such account >&2; exit 1; }}\necho {token}.$$\n"),
+        &format!(
+            "#!/bin/sh\n{HANG}\n[ \"$ACCOUNT\" = alice ] || {{ echo no such account >&2; exit 1; }}\necho {token}.$$\n"
+        ),
     );
     world.sandbox.profile(
         "default",
