@@ -30,9 +30,12 @@ fn deadline() -> Pair {
     Pair::new(World::new(), |call| call.and(["--timeout", "3s"]), "", |call| call)
 }
 
-/// The pairs, and where their unlucky and their lucky caller hang. An untrusted certificate leaves no time to hang.
+/// A difference, an example, and where its unlucky and its lucky caller hang.
+type Case = (&'static str, fn() -> Pair, Option<Place>, Place);
+
+/// An untrusted certificate leaves no time to hang.
 #[rustfmt::skip]
-const ROWS: [(&str, fn() -> Pair, Option<Place>, Place); 6] = [
+const ROWS: [Case; 6] = [
     ("deadline", deadline, Some(Place::Cloud), Place::Cloud),
     ("PATH", path, Some(Place::Program), Place::Program),
     ("command-env", command_env, Some(Place::Program), Place::Program),
