@@ -2,6 +2,7 @@
 
 mod clients;
 mod faults;
+mod network;
 mod own;
 
 use std::collections::BTreeMap;

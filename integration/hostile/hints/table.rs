@@ -366,7 +366,6 @@ pub const ROWS: &[(&str, Row)] = &[
     ("its access control list", Reason(ERROR)),
     ("mode {:04o}", Reason(ERROR)),
     ("other users may write it", Reason(ERROR)),
-    ("icacls \"{}\" /inheritance:r /grant:r \"%USERNAME%:F\"", Reason(OTHER)),
     ("if you trust it, make it your own: {own}", Reason(OTHER)),
     ("takeown /f \"{}\"", Reason(OTHER)),
     ("see why: git config --global --list", Reason(OTHER)),

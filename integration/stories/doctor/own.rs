@@ -1,24 +1,21 @@
-//! Faults of ycred itself: variables, profiles, keys, directories, locks, the network, links.
+//! Faults of ycred on this machine: variables, profiles, keys, directories, locks, links.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use time::Duration as Span;
 use ycred::base::secret::Secret;
 use ycred::base::supplied_token::token_id;
 
 use super::faults::{Fault, Fix, Seeded, try_all};
 use super::{healthy, with_kubectl};
-use crate::emulator::faults::Fault as CloudFault;
 use crate::stories::setup::Machine;
 
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
 }
 
-fn settings(machine: &Machine, file: &str) -> String {
+pub fn settings(machine: &Machine, file: &str) -> String {
     let url = machine.world.emulator.url();
     format!("source = \"authorized-key\"\nkey-file = \"{file}\"\niam-url = \"{url}\"\n")
 }
@@ -413,137 +410,8 @@ const LOCAL: &[Fault] = &[
     },
 ];
 
-const NETWORK: &[Fault] = &[
-    Fault {
-        id: "clock",
-        state: "warn",
-        name: "a clock that is slow",
-        needs: &[],
-        seed: || {
-            let machine = healthy();
-            machine.world.emulator.set(|settings| settings.clock_shift = Span::minutes(10));
-            Seeded::of(machine)
-        },
-        fix: Fix::Command,
-    },
-    Fault {
-        id: "network",
-        state: "fail",
-        name: "a captive portal",
-        needs: &[],
-        seed: || {
-            let machine = healthy();
-            machine.world.emulator.fault(CloudFault::html());
-            Seeded::of(machine)
-        },
-        fix: Fix::Text("browser"),
-    },
-    Fault {
-        id: "network",
-        state: "fail",
-        name: "a firewall that blocks with a page",
-        needs: &[],
-        seed: || {
-            let machine = healthy();
-            machine.world.emulator.fault(CloudFault::html().with_status(403));
-            Seeded::of(machine)
-        },
-        fix: Fix::Text("browser"),
-    },
-    Fault {
-        id: "network",
-        state: "fail",
-        name: "a server that is not the cloud",
-        needs: &[],
-        seed: || {
-            let machine = healthy();
-            machine.world.emulator.fault(CloudFault::html().with_status(404));
-            Seeded::of(machine)
-        },
-        fix: Fix::Text("browser"),
-    },
-    Fault {
-        id: "network.proxy",
-        state: "fail",
-        name: "a proxy variable that is not a URL",
-        needs: &[],
-        seed: || {
-            let machine = healthy();
-            let text = settings(&machine, "prod.json").replace("iam-url", "# iam-url");
-            machine.world.sandbox.profile("prod", &format!("{text}timeout = \"3s\"\n"));
-            Seeded::of(machine).with("HTTPS_PROXY", "http://proxy.example:port")
-        },
-        fix: Fix::Text("HTTPS_PROXY"),
-    },
-    Fault {
-        id: "token",
-        state: "fail",
-        name: "a key that the cloud refuses",
-        needs: &[],
-        seed: || {
-            let machine = healthy();
-            machine.world.refuse();
-            Seeded::of(machine)
-        },
-        fix: Fix::Text("yc iam key list"),
-    },
-    Fault {
-        id: "token",
-        state: "warn",
-        name: "a key that the cloud refuses while the cached token is valid",
-        needs: &[],
-        seed: || {
-            let machine = healthy();
-            machine.world.ycred(&["token"]).run().succeeds();
-            machine.world.refuse();
-            machine.world.ycred(&["token", "--force-refresh"]).run().exits(1);
-            machine.world.ycred(&["status"]).run().exits(0).stdout_has("fix       check that the key exists");
-            Seeded::of(machine)
-        },
-        fix: Fix::Text("yc iam key list"),
-    },
-    Fault {
-        id: "login",
-        state: "fail",
-        name: "nobody is logged in",
-        needs: &[],
-        seed: || {
-            let machine = healthy();
-            let url = machine.world.emulator.url();
-            machine
-                .world
-                .sandbox
-                .profile("prod", &format!("source = \"login\"\nauth-url = \"{url}\"\niam-url = \"{url}\"\n"));
-            Seeded::of(machine)
-        },
-        fix: Fix::Command,
-    },
-    Fault {
-        id: "login.port",
-        state: "warn",
-        name: "the port of the login is taken",
-        needs: &[],
-        seed: || {
-            let machine = healthy();
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-            let port = listener.local_addr().expect("its address").port();
-            let url = machine.world.emulator.url();
-            let text = format!("source = \"login\"\nauth-url = \"{url}\"\nredirect-port = {port}\n");
-            machine.world.sandbox.profile("prod", &text);
-            Seeded { listener: Some(listener), ..Seeded::of(machine) }.asking(&["--offline"])
-        },
-        fix: Fix::Text("redirect-port"),
-    },
-];
-
 #[test]
 fn each_local_fault_is_found_and_its_fix_works() {
     let (found, run) = try_all(LOCAL);
     assert!(found >= 24 && run >= 17, "{found} faults found, {run} fixes run");
-}
-
-#[test]
-fn each_fault_of_the_network_is_found() {
-    let (found, _) = try_all(NETWORK);
-    assert_eq!(found, NETWORK.len());
 }
