@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use ureq::Agent;
 use ureq::http::Uri;
 use ureq::unversioned::transport::Connector as _;
-use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
 use crate::base::clock::{Timestamp, millis};
@@ -28,9 +28,9 @@ use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::cache::sharing_group::SharingGroup;
 use crate::cloud::http::failure::{
-    BODY_MAX, Failure, PORTAL_HINT, ServerError, connection_failure, error_response, too_large,
+    BODY_MAX, ErrorResponse, Failure, ServerError, connection_failure, describe_body, error_response, too_large,
 };
-use crate::cloud::http::proxy::choose_proxy;
+use crate::cloud::http::proxy::{ProxyChoice, Route, choose_proxy};
 use crate::cloud::http::resolver::NameResolver;
 use crate::cloud::http::retry::{RetryPolicy, retry};
 use crate::cloud::http::written::RequestWritten;
@@ -84,6 +84,8 @@ pub struct HttpResponse {
     /// When the response arrived, by this machine's clock.
     pub received: Timestamp,
     content_type: String,
+    /// The hint if somebody else than the server has responded.
+    portal_hint: String,
 }
 
 impl Http {
@@ -125,7 +127,7 @@ impl Http {
     /// `explain` extracts the server's error from the body of an error response.
     ///
     /// # Errors
-    /// Refused (1): the server responded with 4xx, except 407, 408 and 429. Profile (3): the URL or a proxy variable is
+    /// Refused (1): the server itself responded with 4xx, except 408 and 429. Profile (3): the URL or a proxy variable is
     /// invalid, a certificate is not trusted, or a proxy requires a password. Unavailable (4): any other failure.
     pub fn send(
         &self,
@@ -177,18 +179,16 @@ impl Http {
             .url
             .parse()
             .map_err(|_| Failure::permanent(Error::profile(format!("{}: not a URL", request.url))))?;
-        let proxy =
-            if request.direct { None } else { choose_proxy(&uri, &self.environment).map_err(Failure::permanent)? };
-        let proxy_address = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        // The proxy's address, if this machine resolves the proxy's name. It resolves the target's name without a proxy, and
-        // with some SOCKS proxies.
-        let resolved_proxy =
-            if proxy.as_ref().is_some_and(Proxy::resolve_target) { None } else { proxy_address.clone() };
+        let choice = match request.direct {
+            true => ProxyChoice::DIRECT,
+            false => choose_proxy(&uri, &self.environment).map_err(Failure::permanent)?,
+        };
+        let route = Route::new(&choice, request.direct);
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .proxy(proxy)
+            .proxy(choice.proxy().cloned())
             .user_agent(concat!("ycred/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(budget))
             // Without this, ureq divides the connect budget over the addresses.
@@ -220,7 +220,7 @@ impl Http {
             connection_failure(
                 &error,
                 request.url,
-                (proxy_address.as_deref(), resolved_proxy.as_deref()),
+                &route,
                 policy.limit(),
                 (request.connect < budget).then_some(request.connect),
                 self.ca_file.as_deref(),
@@ -242,20 +242,30 @@ impl Http {
         let body =
             response.body_mut().with_config().limit(BODY_MAX + 1).read_to_vec().map(Zeroizing::new).map_err(failure)?;
         if body.len() as u64 > BODY_MAX {
-            return Err(Failure::permanent(too_large(request.url)));
+            return Err(Failure::permanent(too_large(request.url, &route)));
         }
         policy.diagnostics.debug(|| format!("{}: {status}, {} bytes", request.url, body.len()));
         if (200..300).contains(&status) {
-            return Ok(HttpResponse { body, skew, received, content_type });
+            let portal_hint = route.portal_hint();
+            return Ok(HttpResponse { body, skew, received, content_type, portal_hint });
         }
         if (300..400).contains(&status) {
             let to = location.map(|location| format!(" to {location}")).unwrap_or_default();
             let what = format!("{}: redirected{to} ({status}); ycred does not follow redirects", request.url);
-            let mut error = Error::unavailable(what).hint(PORTAL_HINT);
+            let mut error = Error::unavailable(what).hint(route.portal_hint());
             error.status = Some(status);
             return Err(Failure::permanent(error));
         }
-        let mut failure = error_response(request.url, status, &body, request_id, retry_after, skew, explain);
+        let response = ErrorResponse {
+            url: request.url,
+            status,
+            body: &body,
+            content_type: &content_type,
+            request_id,
+            retry_after,
+            skew,
+        };
+        let mut failure = error_response(response, &route, explain);
         failure.error.auth.dpop_nonce = dpop_nonce;
         Err(failure)
     }
@@ -274,8 +284,7 @@ impl Http {
     /// Profile (3): the variable is not a proxy URL.
     pub fn proxy_for(&self, url: &str) -> Result<Option<String>> {
         let Ok(uri) = url.parse::<Uri>() else { return Ok(None) };
-        let proxy = choose_proxy(&uri, &self.environment)?;
-        Ok(proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())))
+        choose_proxy(&uri, &self.environment).map(|choice| choice.address())
     }
 
     fn tls(&self) -> Result<Arc<ClientConfig>> {
@@ -301,12 +310,8 @@ impl HttpResponse {
     /// Unavailable (4): the body is something else, such as the page of a captive portal.
     pub fn json<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T> {
         serde_json::from_slice(&self.body).map_err(|_| {
-            let content = if self.body.is_empty() {
-                "an empty body".to_owned()
-            } else {
-                format!("{} bytes of {}", self.body.len(), self.content_type)
-            };
-            Error::unavailable(format!("{url}: unexpected response: {content}")).hint(PORTAL_HINT)
+            let content = describe_body(&self.body, &self.content_type);
+            Error::unavailable(format!("{url}: unexpected response: {content}")).hint(&*self.portal_hint)
         })
     }
 }

@@ -32,7 +32,8 @@ pub fn explain(body: &[u8]) -> Option<ServerError> {
     // Shortened here, so that the request id and the rest of the message still fit on the line.
     let message: String = message.chars().take(250).collect();
     // Some proxies answer with a JSON object that has only a message.
-    Some(ServerError { message: format!("{name}: {message}"), request_id, code: None, is_cloud: code.is_some() })
+    let (is_cloud, message) = (code.is_some(), format!("{name}: {message}"));
+    Some(ServerError { message, request_id, code: None, is_cloud, is_of_server: is_cloud })
 }
 
 #[cfg(test)]

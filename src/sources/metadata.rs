@@ -172,5 +172,11 @@ impl Grant for MetadataGrant {
 pub fn explain(body: &[u8]) -> Option<ServerError> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let is_message = !text.is_empty() && text.len() <= 200 && !text.starts_with('<');
-    is_message.then(|| ServerError { message: text.to_owned(), request_id: None, code: None, is_cloud: false })
+    is_message.then(|| ServerError {
+        message: text.to_owned(),
+        request_id: None,
+        code: None,
+        is_cloud: false,
+        is_of_server: true,
+    })
 }

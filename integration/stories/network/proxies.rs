@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Emulator, Tls};
 use crate::expect::{fails_with, fails_with_hint, prints_token, token_on_stdout};
 use crate::harness::Sandbox;
@@ -76,10 +77,21 @@ fn a_proxy_that_requires_a_password_is_explained() {
     let (world, _) = behind_a_proxy();
     let proxy = Tunnel::responding(|_| Response::new(407).header("Proxy-Authenticate", "Basic realm=\"corp\""));
     let host = proxy.url().replace("http://", "");
-    let run = world.token(&[]).env("HTTPS_PROXY", proxy.url()).run();
-    fails_with_hint(run, 3, &[&host, "407", "password"], "HTTPS_PROXY");
-    assert_eq!(proxy.requests().len(), 1);
+    for name in VARIABLES {
+        let run = world.token(&["--force-refresh"]).env(name, proxy.url()).run();
+        // The hint must stay readable, although messages mask what looks like a user and a password in a URL.
+        let hint = format!("in {name}, put user and password in front of the host");
+        assert!(run.stderr.contains("USER:PASSWORD@HOST:PORT"), "{run}");
+        fails_with_hint(run, 3, &[&host, "407", "password"], &hint);
+    }
+    assert_eq!(proxy.requests().len(), VARIABLES.len());
     assert_eq!(world.emulator.server().connections(), 0);
+    // What the hint says can be done.
+    let tunnel = Tunnel::to(&world.emulator);
+    let with_password = tunnel.url().replace("http://", "http://user:hunter22%21hunter@");
+    let call = |url: &str| world.token(&["--force-refresh"]).env("https_proxy", url);
+    prints_token(call(&with_password).run());
+    prints_token(call(with_password.strip_prefix("http://").expect("a URL")).run());
 }
 
 #[test]
@@ -87,6 +99,70 @@ fn an_unreachable_proxy_is_named() {
     let (world, _) = behind_a_proxy();
     let run = world.token(&[]).env("HTTPS_PROXY", "http://127.0.0.1:1").run();
     fails_with_hint(run, 4, &["the proxy 127.0.0.1:1"], "HTTPS_PROXY");
+}
+
+/// The variables that can name a proxy.
+const VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// Returns the words of the hint that name a proxy variable.
+fn variables_in(run: &crate::harness::Run) -> Vec<String> {
+    let hints = run.lines_of_stderr("ycred: hint: ").join("\n");
+    let words = hints.split(|c: char| !c.is_ascii_alphabetic() && c != '_');
+    words.filter(|word| word.to_ascii_lowercase().ends_with("_proxy")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_hint_names_the_proxy_variable_that_is_in_play() {
+    let (world, _) = behind_a_proxy();
+    let rejecting = Tunnel::responding(|_| Response::new(403));
+    let page = Tunnel::responding(|_| Response::new(407));
+    for name in VARIABLES {
+        for (proxy, more) in [
+            ("http://127.0.0.1:1", None),
+            ("http://no-such-proxy.invalid:3128", None),
+            ("socks5://127.0.0.1:1", None),
+            (&*rejecting.url(), Some("NO_PROXY")),
+            (&*page.url(), None),
+        ] {
+            let run = world.token(&["--force-refresh", "--timeout", "3s"]).env(name, proxy).run().fails();
+            let expected: Vec<&str> = [name].into_iter().chain(more).collect();
+            assert_eq!(variables_in(&run), expected, "{proxy}\n{run}");
+        }
+    }
+    // The proxy is not asked for the name, so `HTTPS_PROXY` is set already.
+    let run = world.token(&["--force-refresh"]).env("HTTPS_PROXY", "socks5://127.0.0.1:1").run();
+    fails_with_hint(run, 4, &["the host name cannot be resolved"], "write socks5h:// in HTTPS_PROXY");
+}
+
+#[test]
+fn no_hint_names_a_proxy_for_a_host_that_none_serves() {
+    let (world, _) = behind_a_proxy();
+    let exempt = world.token(&[]).env("HTTPS_PROXY", "http://127.0.0.1:1").env("no_proxy", "test.example");
+    let run = exempt.run();
+    assert_eq!(variables_in(&run), Vec::<String>::new(), "{run}");
+    fails_with(run, 4, &["the host name cannot be resolved"]);
+    // This machine, over http and https, by name and address: nothing listens, no TLS, a page, a proxy's status.
+    let world = World::new();
+    let port = world.emulator.address().port();
+    for (scheme, host) in [("http", "127.0.0.1"), ("http", "localhost"), ("https", "127.0.0.1"), ("https", "localhost")]
+    {
+        for (port, fault) in [(1, Fault::html()), (port, Fault::html()), (port, Fault::html().with_status(407))] {
+            world.emulator.clear_faults();
+            world.emulator.fault(fault);
+            let url = format!("{scheme}://{host}:{port}");
+            world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), &url));
+            for name in VARIABLES {
+                let call = world.token(&["--force-refresh", "--timeout", "3s"]).env(name, "http://127.0.0.1:1");
+                let run = call.run().fails();
+                assert_eq!(variables_in(&run), Vec::<String>::new(), "{url}\n{run}");
+                assert!(!run.stderr.contains("proxy 127") && !run.stderr.contains("the proxy"), "{url}\n{run}");
+            }
+        }
+    }
+    // Without a variable, one may be missing.
+    let (world, _) = behind_a_proxy();
+    let run = world.token(&[]).run();
+    assert_eq!(variables_in(&run), ["HTTPS_PROXY"], "{run}");
 }
 
 #[test]

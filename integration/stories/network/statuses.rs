@@ -58,9 +58,18 @@ fn without_retry_after_a_request_is_retried_up_to_three_times() {
 
 #[test]
 fn errors_in_another_format_are_reported_by_status() {
-    let world = World::new();
-    world.emulator.fault(Fault::html().with_status(403));
-    fails_with(world.token(&[]).run(), 1, &["403 Forbidden"]);
+    // A firewall or a portal says nothing about the key, so nobody has to get a new one.
+    for (status, phrase) in [(401, "Unauthorized"), (403, "Forbidden"), (404, "Not Found"), (407, ""), (451, "")] {
+        for page in [Fault::html(), Fault::body(""), Fault::body("{\"message\":\"blocked by policy\"}")] {
+            let world = World::new();
+            world.emulator.fault(page.with_status(status));
+            let run = world.token(&[]).run();
+            let error = fails_with_hint(run, 4, &[&status.to_string()], "captive portal");
+            assert!(error.contains(phrase) || error.contains("blocked by policy"), "{error}");
+            assert!(!error.contains("proxy "), "there is none: {error}");
+            assert_eq!(world.requests(), 1, "{status}: not repeated");
+        }
+    }
     let world = World::new();
     world.emulator.fault(Fault::html().with_status(502).retry_after(0));
     fails_with(world.token(&[]).run(), 4, &["502 Bad Gateway"]);

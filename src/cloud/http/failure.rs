@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use crate::base::clock::{human, millis};
 use crate::base::error::{Error, describe};
+use crate::cloud::http::proxy::Route;
 use crate::cloud::http::tls::tls_error;
 
 /// The maximum size of a response in bytes. Real ones have at most a few KiB.
 pub(super) const BODY_MAX: u64 = 64 * 1024;
-
-pub const PORTAL_HINT: &str =
-    "open a browser and sign in if there is a captive portal; otherwise check the URL and HTTPS_PROXY";
 
 /// A failed attempt.
 pub(super) struct Failure {
@@ -39,19 +37,32 @@ pub struct ServerError {
     pub code: Option<String>,
     /// Only IAM and the auth host send an error of this form, so it is the cloud's answer.
     pub is_cloud: bool,
+    /// The server sends its errors in this form. Otherwise something in between may have responded in its place.
+    pub is_of_server: bool,
 }
 
-/// Returns the failure for a response with an error status.
+/// A response with an error status.
+pub(super) struct ErrorResponse<'a> {
+    pub(super) url: &'a str,
+    pub(super) status: u16,
+    pub(super) body: &'a [u8],
+    pub(super) content_type: &'a str,
+    pub(super) request_id: Option<String>,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) skew: Option<i64>,
+}
+
+/// Returns the failure for a response with an error status. `explain` finds the server's error in the body.
 pub(super) fn error_response(
-    url: &str,
-    status: u16,
-    body: &[u8],
-    request_id: Option<String>,
-    retry_after: Option<Duration>,
-    skew: Option<i64>,
+    response: ErrorResponse<'_>,
+    route: &Route,
     explain: fn(&[u8]) -> Option<ServerError>,
 ) -> Failure {
+    let ErrorResponse { url, status, body, content_type, request_id, retry_after, skew } = response;
     let explained = explain(body);
+    let is_temporary = status == 429 || status >= 500;
+    // A portal or a firewall says nothing about the credential. Only the server itself refuses it.
+    let is_of_server = route.is_certain || explained.as_ref().is_some_and(|explained| explained.is_of_server);
     let mut text = format!("{url}: {status}");
     match &explained {
         Some(explained) => {
@@ -59,13 +70,16 @@ pub(super) fn error_response(
         }
         None => text.push_str(reason_phrase(status)),
     }
+    if explained.is_none() && !is_temporary && !is_of_server {
+        let _ = write!(text, ": unexpected response: {}", describe_body(body, content_type));
+    }
     if let Some(id) = explained.as_ref().and_then(|explained| explained.request_id.clone()).or(request_id) {
         let _ = write!(text, " (request id {id})");
     }
     // Trust the skew only if the body shows that the cloud itself responded.
     let clock_skew = skew.filter(|_| explained.is_some());
-    let is_temporary = status == 429 || status >= 500;
-    let kind = if is_temporary || status == 408 { Error::unavailable(text) } else { Error::refused(text) };
+    let is_unavailable = is_temporary || status == 408 || !is_of_server;
+    let kind = if is_unavailable { Error::unavailable(text) } else { Error::refused(text) };
     let mut error = kind.retry_after(retry_after.filter(|_| is_temporary));
     error.clock_skew = clock_skew;
     error.status = Some(status);
@@ -73,13 +87,18 @@ pub(super) fn error_response(
     error.auth.code = explained.and_then(|explained| explained.code);
     if is_temporary {
         error = error.hint("the cloud is overloaded or unavailable; try again in a moment");
-    }
-    if status == 407 {
-        let mut error = proxy_requires_password(url, None);
-        error.status = Some(status);
-        return Failure::permanent(error);
+    } else if !is_of_server {
+        error = error.hint(route.portal_hint());
     }
     Failure { error, is_temporary }
+}
+
+/// Describes a body that is not what was expected.
+pub(super) fn describe_body(body: &[u8], content_type: &str) -> String {
+    match body.len() {
+        0 => "an empty body".to_owned(),
+        length => format!("{length} bytes of {content_type}"),
+    }
 }
 
 fn reason_phrase(status: u16) -> &'static str {
@@ -88,6 +107,7 @@ fn reason_phrase(status: u16) -> &'static str {
         401 => " Unauthorized",
         403 => " Forbidden",
         404 => " Not Found",
+        407 => " Proxy Authentication Required",
         429 => " Too Many Requests",
         500 => " Internal Server Error",
         502 => " Bad Gateway",
@@ -97,30 +117,29 @@ fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
-pub(super) fn too_large(url: &str) -> Error {
-    Error::unavailable(format!("{url}: the response is larger than {BODY_MAX} bytes")).hint(PORTAL_HINT)
+pub(super) fn too_large(url: &str, route: &Route) -> Error {
+    Error::unavailable(format!("{url}: the response is larger than {BODY_MAX} bytes")).hint(route.portal_hint())
 }
 
-fn proxy_requires_password(url: &str, proxy: Option<&str>) -> Error {
-    let proxy = proxy.map_or_else(|| "the proxy".to_owned(), |proxy| format!("the proxy {proxy}"));
-    Error::profile(format!("{url}: {proxy} requires a user and password (407)"))
+fn proxy_requires_password(url: &str, route: &Route) -> Error {
+    Error::profile(format!("{url}: {} requires a user and password (407)", route.proxy_name()))
         .remote()
-        .hint("add them to the URL in HTTPS_PROXY, percent-encoded: http://USER:PASSWORD@HOST:PORT")
+        .hint(route.password_hint())
 }
 
 /// Returns the failure for a request without a response.
 ///
 /// `time_limit` is that of the run, since the attempt has only a part of it. `connect_limit` is set if it is shorter than the
-/// time for the attempt. `proxy` is the proxy in use, and `resolved_proxy` is set if this machine had to resolve the proxy's name.
+/// time for the attempt.
 pub(super) fn connection_failure(
     error: &ureq::Error,
     url: &str,
-    (proxy, resolved_proxy): (Option<&str>, Option<&str>),
+    route: &Route,
     time_limit: Duration,
     connect_limit: Option<Duration>,
     ca_file: Option<&Path>,
 ) -> Failure {
-    let through = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+    let through = route.through();
     match error {
         ureq::Error::Timeout(phase) => {
             let (what, limit) = match (phase, connect_limit) {
@@ -133,63 +152,60 @@ pub(super) fn connection_failure(
             };
             Failure::temporary(Error::unavailable(format!("{url}: {what} within {limit}{through}")).timed_out())
         }
-        ureq::Error::HostNotFound => Failure::permanent(name_not_resolved(url, resolved_proxy)),
-        ureq::Error::ConnectProxyFailed(text) => proxy_connect_failure(text, url, proxy),
-        ureq::Error::BodyExceedsLimit(_) => Failure::permanent(too_large(url)),
-        ureq::Error::Rustls(tls) => tls_failure(tls_error(tls, url, &through, ca_file)),
+        ureq::Error::HostNotFound => Failure::permanent(name_not_resolved(url, route)),
+        ureq::Error::ConnectProxyFailed(text) => proxy_connect_failure(text, url, route),
+        ureq::Error::BodyExceedsLimit(_) => Failure::permanent(too_large(url, route)),
+        ureq::Error::Rustls(tls) => tls_failure(tls_error(tls, url, route, ca_file)),
         ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(tls) => tls_failure(tls_error(tls, url, &through, ca_file)),
-            None => io_failure(error, url, &through, (proxy, resolved_proxy)),
+            Some(tls) => tls_failure(tls_error(tls, url, route, ca_file)),
+            None => io_failure(error, url, route),
         },
         ureq::Error::LargeResponseHeader(_, limit) => {
             let why = format!("{url}: the header of the response is larger than {limit} bytes{through}");
-            Failure::permanent(Error::unavailable(why).hint(PORTAL_HINT))
+            Failure::permanent(Error::unavailable(why).hint(route.portal_hint()))
         }
         ureq::Error::Protocol(_) | ureq::Error::Http(_) => Failure::temporary(
-            Error::unavailable(format!("{url}: the response is incomplete or not HTTP{through}")).hint(PORTAL_HINT),
+            Error::unavailable(format!("{url}: the response is incomplete or not HTTP{through}"))
+                .hint(route.portal_hint()),
         ),
         ureq::Error::BadUri(_) | ureq::Error::RequireHttpsOnly(_) => {
             let why = format!("{url}: not a URL that ycred can request");
             Failure::permanent(Error::profile(why).hint("check the URLs and hosts in the profile"))
         }
-        ureq::Error::InvalidProxyUrl => {
-            Failure::permanent(Error::profile(format!("{url}: the proxy's URL is invalid")).hint("check HTTPS_PROXY"))
-        }
+        ureq::Error::InvalidProxyUrl => Failure::permanent(
+            Error::profile(format!("{url}: the proxy's URL is invalid")).hint(route.connection_hint()),
+        ),
         ureq::Error::ConnectionFailed => Failure::temporary(
             Error::unavailable(format!("{url}: no address of the host accepts a connection{through}"))
-                .hint("check the network; behind a proxy, set HTTPS_PROXY"),
+                .hint(route.connection_hint()),
         ),
         // The library's own words for anything else may be those of a programmer.
-        _ => Failure::temporary(Error::unavailable(format!("{url}: the request failed{through}")).hint(PORTAL_HINT)),
+        _ => Failure::temporary(
+            Error::unavailable(format!("{url}: the request failed{through}")).hint(route.portal_hint()),
+        ),
     }
 }
 
 /// Returns the failure for a rejected CONNECT. ureq reports it only as a message: "proxy server responded 502/502".
-fn proxy_connect_failure(text: &str, url: &str, proxy: Option<&str>) -> Failure {
+fn proxy_connect_failure(text: &str, url: &str, route: &Route) -> Failure {
     let status: Option<u16> = text.rsplit(['/', ' ']).next().and_then(|number| number.parse().ok());
     let what = match status {
-        Some(407) => return Failure::permanent(proxy_requires_password(url, proxy)),
+        Some(407) => return Failure::permanent(proxy_requires_password(url, route)),
         Some(status) => format!("{status}{}", reason_phrase(status)),
         None => "no response".to_owned(),
     };
-    let error = Error::unavailable(format!("{url}: the proxy {} did not connect: {what}", proxy.unwrap_or("?")))
-        .hint("check HTTPS_PROXY and NO_PROXY");
+    let error = Error::unavailable(format!("{url}: {} did not connect: {what}", route.proxy_name()))
+        .hint(route.rejection_hint());
     // A 4xx is the proxy's own decision. A 5xx may be temporary: it is overloaded or cannot reach the server.
     if status.is_none_or(|status| status >= 500) { Failure::temporary(error) } else { Failure::permanent(error) }
 }
 
-fn name_not_resolved(url: &str, proxy: Option<&str>) -> Error {
-    let name = proxy.map_or("the host name".to_owned(), |proxy| format!("the name of the proxy {proxy}"));
-    Error::unavailable(format!("{url}: {name} cannot be resolved"))
-        .hint("check the network, the VPN and the spelling; behind a proxy, set HTTPS_PROXY")
+fn name_not_resolved(url: &str, route: &Route) -> Error {
+    let (name, hint) = route.unresolved();
+    Error::unavailable(format!("{url}: {name} cannot be resolved")).hint(hint)
 }
 
-fn io_failure(
-    error: &io::Error,
-    url: &str,
-    through: &str,
-    (proxy, resolved_proxy): (Option<&str>, Option<&str>),
-) -> Failure {
+fn io_failure(error: &io::Error, url: &str, route: &Route) -> Failure {
     let why = match error.kind() {
         io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".to_owned(),
         io::ErrorKind::UnexpectedEof
@@ -202,16 +218,12 @@ fn io_failure(
         }
         // getaddrinfo's own failures come without an errno.
         _ if error.raw_os_error().is_none() && error.to_string().contains("lookup") => {
-            return Failure::permanent(name_not_resolved(url, resolved_proxy));
+            return Failure::permanent(name_not_resolved(url, route));
         }
         _ => describe(error),
     };
-    let hint = if proxy.is_some() {
-        "check the proxy in HTTPS_PROXY"
-    } else {
-        "check the network; behind a proxy, set HTTPS_PROXY"
-    };
-    Failure::temporary(Error::unavailable(format!("{url}: {why}{through}")).hint(hint))
+    let error = Error::unavailable(format!("{url}: {why}{}", route.through()));
+    Failure::temporary(error.hint(route.connection_hint()))
 }
 
 fn tls_failure((error, is_permanent): (Error, bool)) -> Failure {

@@ -16,27 +16,24 @@ use crate::base::secret::Secret;
 pub(super) const VARIABLES: [&str; 6] =
     ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
 
-/// Returns the proxy for a URL, as curl chooses it: `https_proxy`, then `all_proxy`.
-///
-/// Returns `None` for the hosts in `no_proxy`, for this machine, and for plain http, which ycred uses only for loopback
-/// and the metadata service.
-///
-/// # Errors
-/// Profile (3): the variable is not a proxy URL. A direct connection might not be allowed.
-pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Option<Proxy>> {
-    choose(uri, environment).map(|choice| choice.proxy.map(|(proxy, _)| proxy))
-}
-
 /// The proxy for a URL, or the reason for a direct connection.
 pub struct ProxyChoice {
     /// The proxy, and the variable that names it.
     proxy: Option<(Proxy, &'static str)>,
     /// The variable that exempts the host.
     exempt_by: Option<&'static str>,
+    /// No variable says anything about this host, so one may be missing.
+    may_need_proxy: bool,
 }
 
 impl ProxyChoice {
-    const DIRECT: Self = Self { proxy: None, exempt_by: None };
+    /// No proxy can serve the request: it is for this machine or for the metadata service.
+    pub(super) const DIRECT: Self = Self { proxy: None, exempt_by: None, may_need_proxy: false };
+
+    /// Returns the proxy.
+    pub(super) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref().map(|(proxy, _)| proxy)
+    }
 
     /// Returns the host and port of the proxy, without user and password.
     pub fn address(&self) -> Option<String> {
@@ -46,6 +43,111 @@ impl ProxyChoice {
     /// Returns the variable that decided.
     pub fn variable(&self) -> Option<&'static str> {
         self.proxy.as_ref().map(|(_, variable)| *variable).or(self.exempt_by)
+    }
+}
+
+/// How a request reaches its server, for messages. A hint names the variable that is in play, and no proxy where none
+/// can be.
+pub(super) struct Route {
+    /// The proxy's address, and the variable that names it.
+    proxy: Option<(String, &'static str)>,
+    /// This machine resolves the server's name, not the proxy.
+    resolves_server: bool,
+    may_need_proxy: bool,
+    /// Nothing can answer in place of the server.
+    pub(super) is_certain: bool,
+}
+
+impl Route {
+    /// `is_certain`: nothing can answer in place of the server.
+    pub(super) fn new(choice: &ProxyChoice, is_certain: bool) -> Self {
+        let proxy = choice.proxy.as_ref().map(|(_, variable)| *variable);
+        Self {
+            proxy: choice.address().zip(proxy),
+            resolves_server: choice.proxy().is_none_or(Proxy::resolve_target),
+            may_need_proxy: choice.may_need_proxy,
+            is_certain,
+        }
+    }
+
+    /// Returns ` through the proxy HOST:PORT`, or nothing.
+    pub(super) fn through(&self) -> String {
+        self.proxy.as_ref().map(|(address, _)| format!(" through the proxy {address}")).unwrap_or_default()
+    }
+
+    /// Returns `the proxy HOST:PORT`.
+    pub(super) fn proxy_name(&self) -> String {
+        self.proxy.as_ref().map_or_else(|| "the proxy".to_owned(), |(address, _)| format!("the proxy {address}"))
+    }
+
+    /// Returns the hint for a server or a proxy that cannot be reached.
+    pub(super) fn connection_hint(&self) -> String {
+        match self.proxy {
+            Some((_, variable)) => format!("check the proxy in {variable}"),
+            None if self.may_need_proxy => "check the network; behind a proxy, set HTTPS_PROXY".to_owned(),
+            None => "check the network, the URL and the port".to_owned(),
+        }
+    }
+
+    /// Returns whose name this machine could not resolve, and the hint.
+    pub(super) fn unresolved(&self) -> (String, String) {
+        match &self.proxy {
+            Some((address, _)) if !self.resolves_server => {
+                (format!("the name of the proxy {address}"), self.name_hint())
+            }
+            _ => ("the host name".to_owned(), self.name_hint()),
+        }
+    }
+
+    fn name_hint(&self) -> String {
+        match self.proxy {
+            Some((_, variable)) if self.resolves_server => {
+                format!("check the network and the VPN; to let the proxy resolve names, write socks5h:// in {variable}")
+            }
+            Some((_, variable)) => format!("check the network, the VPN and the spelling in {variable}"),
+            None if self.may_need_proxy => {
+                "check the network, the VPN and the spelling; behind a proxy, set HTTPS_PROXY".to_owned()
+            }
+            None => "check the network, the VPN and the spelling".to_owned(),
+        }
+    }
+
+    /// Returns the hint for a response of somebody else.
+    pub(super) fn portal_hint(&self) -> String {
+        match self.proxy {
+            Some((_, variable)) => format!(
+                "open a browser and sign in if there is a captive portal; otherwise check the URL and the proxy in \
+                 {variable}"
+            ),
+            None if self.may_need_proxy => {
+                "open a browser and sign in if there is a captive portal; otherwise check the URL, and behind a proxy \
+                 set HTTPS_PROXY"
+                    .to_owned()
+            }
+            None => "open a browser and sign in if there is a captive portal; otherwise check the URL".to_owned(),
+        }
+    }
+
+    /// Returns the hint for a server that does not speak TLS.
+    pub(super) fn no_tls_hint(&self) -> String {
+        match self.proxy {
+            Some((_, variable)) => {
+                format!("check the port and the proxy in {variable}: something else than a TLS server listens there")
+            }
+            None => "check the port: something else than a TLS server listens there".to_owned(),
+        }
+    }
+
+    /// Returns the hint for a proxy that rejects a request.
+    pub(super) fn rejection_hint(&self) -> String {
+        let variable = self.proxy.as_ref().map_or("HTTPS_PROXY", |(_, variable)| variable);
+        format!("check the proxy in {variable}; to connect to a host without it, list the host in NO_PROXY")
+    }
+
+    /// Returns the hint for a proxy that requires a password. A whole URL would be masked.
+    pub(super) fn password_hint(&self) -> String {
+        let variable = self.proxy.as_ref().map_or("HTTPS_PROXY", |(_, variable)| variable);
+        format!("in {variable}, put user and password in front of the host, percent-encoded: USER:PASSWORD@HOST:PORT")
     }
 }
 
@@ -66,10 +168,17 @@ impl fmt::Display for ProxyChoice {
 /// Profile (3): the URL or the variable is invalid.
 pub fn proxy_for(url: &str, environment: &Environment) -> Result<ProxyChoice> {
     let uri: Uri = url.parse().map_err(|_| Error::profile(format!("{url}: not a URL")))?;
-    choose(&uri, environment)
+    choose_proxy(&uri, environment)
 }
 
-fn choose(uri: &Uri, environment: &Environment) -> Result<ProxyChoice> {
+/// Returns the proxy for a URL, as curl chooses it: `https_proxy`, then `all_proxy`.
+///
+/// There is none for the hosts in `no_proxy`, for this machine, and for plain http, which ycred uses only for loopback
+/// and the metadata service.
+///
+/// # Errors
+/// Profile (3): the variable is not a proxy URL. A direct connection might not be allowed.
+pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<ProxyChoice> {
     let Some(host) = uri.host().filter(|_| uri.scheme_str() == Some("https")) else {
         return Ok(ProxyChoice::DIRECT);
     };
@@ -82,11 +191,11 @@ fn choose(uri: &Uri, environment: &Environment) -> Result<ProxyChoice> {
     if let Some((name, list)) = first(["no_proxy", "NO_PROXY"])
         && is_exempt(&host, uri.port_u16().unwrap_or(443), &list.to_string_lossy())
     {
-        return Ok(ProxyChoice { proxy: None, exempt_by: Some(name) });
+        return Ok(ProxyChoice { exempt_by: Some(name), ..ProxyChoice::DIRECT });
     }
     let Some((name, value)) = first(["https_proxy", "HTTPS_PROXY"]).or_else(|| first(["all_proxy", "ALL_PROXY"]))
     else {
-        return Ok(ProxyChoice::DIRECT);
+        return Ok(ProxyChoice { may_need_proxy: true, ..ProxyChoice::DIRECT });
     };
     let error = || {
         Error::profile(format!("{name}: not a proxy URL")).hint(format!("export {name}=http://HOST:PORT, or unset it"))
@@ -122,7 +231,7 @@ fn choose(uri: &Uri, environment: &Environment) -> Result<ProxyChoice> {
     if let Some(password) = proxy.password() {
         let _masked = Secret::new(password.to_owned());
     }
-    Ok(ProxyChoice { proxy: Some((proxy, name)), exempt_by: None })
+    Ok(ProxyChoice { proxy: Some((proxy, name)), ..ProxyChoice::DIRECT })
 }
 
 /// Returns true if `no_proxy` contains the host.
@@ -176,8 +285,7 @@ mod tests {
 
     fn chosen(url: &str, pairs: &[(&str, &str)]) -> Option<String> {
         let environment = Environment::new(pairs.iter().map(|(k, v)| (k.into(), v.into())));
-        let proxy = choose_proxy(&url.parse().expect("a URL"), &environment).expect("good variables");
-        proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port()))
+        choose_proxy(&url.parse().expect("a URL"), &environment).expect("good variables").address()
     }
 
     #[test]
@@ -239,7 +347,7 @@ mod tests {
     fn a_broken_proxy_variable_is_an_error_without_its_value() {
         let environment = Environment::new([("HTTPS_PROXY".into(), "http://user:hunter22hunter@".into())]);
         let error =
-            choose_proxy(&"https://iam.example/".parse().expect("a URL"), &environment).expect_err("not a proxy");
+            choose_proxy(&"https://iam.example/".parse().expect("a URL"), &environment).err().expect("not a proxy");
         assert_eq!(error.kind.exit_code(), 3);
         assert!(!error.render().contains("hunter"), "{}", error.render());
     }

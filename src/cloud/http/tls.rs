@@ -6,9 +6,11 @@ use rustls::{AlertDescription as Alert, CertificateError as C, PeerIncompatible 
 use ureq::http::Uri;
 
 use crate::base::error::Error;
+use crate::cloud::http::proxy::Route;
 
 /// Returns the error, and true if it is permanent: an untrusted certificate, or a server that ycred cannot talk to.
-pub(super) fn tls_error(error: &rustls::Error, url: &str, through: &str, ca_file: Option<&Path>) -> (Error, bool) {
+pub(super) fn tls_error(error: &rustls::Error, url: &str, route: &Route, ca_file: Option<&Path>) -> (Error, bool) {
+    let (through, no_tls_hint) = (route.through(), route.no_tls_hint());
     let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
     if let rustls::Error::InvalidCertificate(defect) = error {
         let (why, hint) = certificate_defect(defect, &host, ca_file);
@@ -18,7 +20,6 @@ pub(super) fn tls_error(error: &rustls::Error, url: &str, through: &str, ca_file
     const CIPHER: &str = "the server and ycred have no encryption in common";
     const UPDATE: &str =
         "the server's owner must enable TLS 1.2 or 1.3 with a modern cipher, such as AES-GCM with ECDHE";
-    const NO_TLS: &str = "check the port and HTTPS_PROXY: something else than a TLS server listens there";
     let (is_permanent, why, hint) = match error {
         rustls::Error::PeerIncompatible(
             P::ServerDoesNotSupportTls12Or13 | P::ServerTlsVersionIsDisabledByOurConfig | P::Tls12NotOffered,
@@ -58,11 +59,11 @@ pub(super) fn tls_error(error: &rustls::Error, url: &str, through: &str, ca_file
         | rustls::Error::InappropriateHandshakeMessage { .. }
         | rustls::Error::PeerSentOversizedRecord
         | rustls::Error::DecryptError
-        | rustls::Error::PeerMisbehaved(_) => (false, "the response is not valid TLS".to_owned(), NO_TLS),
+        | rustls::Error::PeerMisbehaved(_) => (false, "the response is not valid TLS".to_owned(), no_tls_hint.as_str()),
         rustls::Error::FailedToGetCurrentTime | rustls::Error::FailedToGetRandomBytes => {
             (false, "this machine provides no time or no random numbers".to_owned(), "check the system")
         }
-        _ => (false, "the TLS connection failed".to_owned(), NO_TLS),
+        _ => (false, "the TLS connection failed".to_owned(), no_tls_hint.as_str()),
     };
     (Error::unavailable(format!("{url}: {why}{through}")).hint(hint), is_permanent)
 }

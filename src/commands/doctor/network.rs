@@ -8,7 +8,6 @@ use crate::base::hosts::Host;
 use crate::base::secret::Secret;
 use crate::cloud::Context;
 use crate::cloud::auth;
-use crate::cloud::http::failure::PORTAL_HINT;
 use crate::cloud::http::{CONNECT_TIMEOUT, Http, HttpRequest};
 use crate::commands::check::{Check, Connection, Examination, Finding};
 use crate::profile::Profile;
@@ -114,7 +113,7 @@ fn ask(server: &Server, cx: &Context<'_>) -> Connection {
         Ok(response) => (None, response.skew),
         Err(error) if is_answer(&error, *is_api) => (None, error.clock_skew),
         Err(error) if *is_api && is_foreign_page(&error) => {
-            (Some(error.context("a proxy or firewall answers, not the cloud").hint(PORTAL_HINT)), None)
+            (Some(error.context("a proxy or firewall answers, not the cloud")), None)
         }
         Err(error) => (Some(error), None),
     };

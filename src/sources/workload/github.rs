@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::base::environment as env;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::{Host, Scheme, is_loopback};
 use crate::base::secret::Secret;
 use crate::cloud::http::failure::ServerError;
@@ -72,7 +72,7 @@ impl GitHub {
             let hint =
                 "run the job again with `permissions: id-token: write` (GitHub issues ID tokens only during the job)";
             let error = error.context("GitHub Actions");
-            if error.status.is_some() { error.replace_hint(hint) } else { error }
+            if error.kind == Kind::Refused { error.replace_hint(hint) } else { error }
         })?;
         let IdToken { value } = response.json(&url)?;
         subject_token(value.expose())
@@ -89,7 +89,7 @@ pub fn explain(body: &[u8]) -> Option<ServerError> {
     match serde_json::from_slice(body) {
         Ok(ErrorBody { message }) => {
             let message = message.chars().take(250).collect();
-            Some(ServerError { message, request_id: None, code: None, is_cloud: false })
+            Some(ServerError { message, request_id: None, code: None, is_cloud: false, is_of_server: true })
         }
         Err(_) => metadata::explain(body),
     }
