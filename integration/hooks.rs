@@ -254,7 +254,6 @@ pub static HOOKS: &[Hook] = &[
             spellings: &["{}", "{}:443"],
             ..HOST
         }),
-        run_by: Some(""),
         ..PLAIN
     },
     Hook {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
+use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
@@ -120,7 +121,8 @@ impl Profile {
                     .hint("list your profiles with `ycred list`"));
                 }
                 let file = find::open(&path)?.ok_or_else(|| {
-                    Error::profile(format!("profile {}: no such file", path.display()))
+                    let variable = if *by == env::YCRED_PROFILE { format!("{by}: ") } else { String::new() };
+                    Error::profile(format!("{variable}profile {}: no such file", path.display()))
                         .hint("list your profiles with `ycred list`")
                 })?;
                 Self::read(file, path.to_string_lossy().into_owned(), environment, places, true)
@@ -174,13 +176,19 @@ impl Profile {
     }
 
     fn named(by: &'static str, name: &str, environment: &Environment, places: &Places) -> Result<Self> {
-        find::check_name(name).map_err(|error| match mask::is_path(name) {
-            true => error.context(by),
+        find::check_name(name).map_err(|error| match find::near_name(name, places) {
+            // What is near the name of a profile is not a secret.
+            Some(near) => Error::usage(format!("{by}: \"{name}\" is not a profile name")).hint(find::near_hint(&near)),
+            None if mask::is_path(name) => error.context(by),
             // It may be a secret.
-            false => Error::usage(format!("{by}: this is not a profile name (not shown, because it may be a secret)"))
+            None => Error::usage(format!("{by}: this is not a profile name (not shown, because it may be a secret)"))
                 .hint(error.hint_text().unwrap_or_default()),
         })?;
-        let file = find::by_name(name, places)?.ok_or_else(|| find::not_found(name, places))?;
+        let file = find::by_name(name, places)?.ok_or_else(|| {
+            let error = find::not_found(name, places);
+            // A flag is in sight, a variable is not.
+            if by == env::YCRED_PROFILE { error.context(by) } else { error }
+        })?;
         Self::read(file, name.to_owned(), environment, places, true).map(|profile| profile.named_by(by))
     }
 

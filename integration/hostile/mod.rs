@@ -13,6 +13,7 @@ mod hints;
 mod hosts;
 mod install;
 mod kinds;
+mod origins;
 mod other_user;
 mod places;
 mod records;

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::environment::YC_SERVICE_ACCOUNT_KEY_FILE;
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::{WatchedFile, hex, value_digest};
 use crate::system::files;
@@ -141,9 +143,16 @@ fn stat(file: &WatchedFile) -> Result<fs::Metadata> {
 fn digest_of(file: &WatchedFile) -> Result<String> {
     match crate::disk::files::read(&file.path) {
         Ok(content) => Ok(hex(&value_digest(&content))),
+        Err(error) if file.setting == YC_SERVICE_ACCOUNT_KEY_FILE && is_pipe(&file.path) => Err(error.replace_hint(
+            format!("a pipe can be read only once: set {YC_SERVICE_ACCOUNT_KEY_FILE} to the key's JSON itself"),
+        )),
         // Removed since its metadata was read.
         Err(error) => Err(file.absent().filter(|_| !file.path.exists()).unwrap_or(error)),
     }
+}
+
+fn is_pipe(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| files::is_pipe(&metadata))
 }
 
 impl FileState {

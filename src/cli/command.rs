@@ -14,9 +14,21 @@ use crate::cli::invocation::{Fault, Invocation, SEE_HELP, see_help, version};
 use crate::cli::tree::tree;
 use crate::commands::COMMANDS;
 use crate::commands::command::CommandCall;
-use crate::hooks::{host_clients, links};
+use crate::hooks::{self, host_clients, links};
 use crate::process::flags::{FLAGS, Flag, Options};
 use crate::profile::find::check_name;
+
+/// Returns the flag that was given the name of a command or hook in place of its value, and the name.
+fn swallowed_command(arguments: &[OsString]) -> Option<(String, String)> {
+    let is_name = |word: &str| hooks::named(word).is_some() || COMMANDS.iter().any(|command| command.name == word);
+    arguments.windows(2).find_map(|pair| {
+        let (flag, word) = (pair[0].to_str()?, pair[1].to_str()?);
+        let takes_value = FLAGS.iter().filter(|it| it.value.is_some()).any(|it| {
+            flag.strip_prefix("--") == Some(it.long) || it.short.is_some_and(|short| flag == format!("-{short}"))
+        });
+        (takes_value && is_name(word)).then(|| (flag.to_owned(), word.to_owned()))
+    })
+}
 
 /// Parses the command line that people type.
 ///
@@ -63,6 +75,11 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
     let Some((name, of_command)) = matches.subcommand() else {
         if matches.get_flag("help") {
             return Ok(Invocation::Print(help("", Detail::of(arguments))));
+        }
+        if let Some((flag, name)) = swallowed_command(arguments) {
+            return Err(Error::usage(format!("no command given: \"{name}\" is the value of {flag}"))
+                .hint(format!("write the value of {flag} in front of the command: ycred {flag} VALUE {name}"))
+                .into());
         }
         return Err(Error::usage("no command given")
             .hint("`ycred --help` lists the commands; `ycred init --key-file FILE` creates a profile")

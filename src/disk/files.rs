@@ -50,12 +50,9 @@ fn check_regular(path: &Path, metadata: &Metadata) -> Result<()> {
         return Ok(());
     }
     let error = Error::profile(format!("{}: is not a regular file", path.display()));
-    Err(match metadata.is_dir() {
-        true => error,
-        false => error.hint(
-            "a pipe can be read only once, so save it as a file; YC_SERVICE_ACCOUNT_KEY_FILE may also contain the key's \
-             JSON itself",
-        ),
+    Err(match system::files::is_pipe(metadata) {
+        true => error.hint("a pipe can be read only once: save what it contains as a file, and name that file"),
+        false => error,
     })
 }
 

@@ -311,6 +311,9 @@ fn check_arguments(call: &HookCall) -> Result<()> {
     };
     let command = call.operands.iter().fold(program.to_owned(), |line, word| format!("{line} {}", shell::word(word)));
     let hint = match hook.wrapper {
+        None if hook.is_run_by_service => {
+            format!("to see how to set {program} up, run `ycred setup {program}`; it needs no other call")
+        }
         Some(wrapper) => format!("to run {program} with credentials: {wrapper} -- {command}"),
         None => format!(
             "run `ycred setup {program}` once, then `{command}` as usual; for programs that read variables: ycred exec -- \

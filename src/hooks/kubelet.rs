@@ -26,6 +26,7 @@ pub const HOOK: Hook = Hook {
     // The kubelet kills a provider after one minute.
     client_timeout: Some(Duration::from_secs(50)),
     names_host: true,
+    is_run_by_service: true,
     ..Hook::new("kubelet", "image credential provider for the kubelet (v1)", framing, read)
 };
 

@@ -53,6 +53,8 @@ pub struct Hook {
     pub host_scope: HostScope,
     /// True if it never answers for http, not even for a loopback host that the profile lists.
     pub is_https_only: bool,
+    /// The client is a service, which nobody runs by hand.
+    pub is_run_by_service: bool,
     /// The longest time that a run may take: a little less than the client waits, if that is known. It limits `--timeout` and the profile's `timeout`.
     pub client_timeout: Option<Duration>,
     /// True if the link has the name of another program and precedes it in `PATH`. When called by that name, ycred
@@ -96,6 +98,7 @@ impl Hook {
             names_host: false,
             host_scope: HostScope::Registries,
             is_https_only: false,
+            is_run_by_service: false,
             client_timeout: None,
             replaces_program: false,
             framing,

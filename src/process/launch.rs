@@ -60,6 +60,9 @@ pub enum Change {
 
 /// Returns the error and the exit code, as in a shell, for a program that cannot be started. `search` is `PATH`.
 pub fn not_run(program: &OsStr, search: Option<&OsStr>, error: &std::io::Error) -> (Error, u8) {
+    if program.is_empty() {
+        return (Error::usage("cannot run a program without a name: the first argument is empty"), 127);
+    }
     let name = Path::new(program).display();
     let mut error = executable::not_started(program, search, None, error);
     let is_missing = error.reason() == "program not found";

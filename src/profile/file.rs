@@ -28,8 +28,12 @@ impl ProfileFile {
     pub fn parse(&self) -> Result<DeTable<'_>> {
         // Only the first line of the parser's message: the others quote the file, which may contain a misplaced secret.
         DeTable::parse(&self.text).map(toml::Spanned::into_inner).map_err(|error| {
-            self.error_at(error.span().unwrap_or(0..0), plain(error.message()))
-                .hint("write each setting as key = \"value\"")
+            let why = plain(error.message());
+            let defect = self.error_at(error.span().unwrap_or(0..0), why);
+            match syntax_hint(why) {
+                Some(hint) => defect.hint(hint),
+                None => defect,
+            }
         })
     }
 
@@ -150,6 +154,17 @@ fn unknown_key(file: &ProfileFile, at: Range<usize>, name: &str, source: Option<
     file.error_at(at, &format!("unknown key `{name}`"))
         .hint(format!("use one of {}; `ycred init --help` lists the common keys too", own.join(", ")))
 }
+/// Returns how to correct a line, if the parser's message is about one thing.
+fn syntax_hint(message: &str) -> Option<&'static str> {
+    const HINTS: [(&[&str], &str); 4] = [
+        (&["duplicate"], "a key can occur only once: remove one of the two lines"),
+        (&["quote", "basic", "literal"], "put the value in quotes on one line: key = \"value\""),
+        (&["array"], "write a list as key = [\"one\", \"two\"]"),
+        (&["=", "value", "key"], "write each setting as key = \"value\""),
+    ];
+    HINTS.into_iter().find(|(words, _)| words.iter().any(|word| message.contains(word))).map(|(_, hint)| hint)
+}
+
 /// Returns what the parser says is wrong, without the names of its grammar.
 fn plain(message: &str) -> &str {
     let line = message.lines().next().unwrap_or("is not TOML");

@@ -51,12 +51,21 @@ pub fn not_found(name: &str, places: &Places) -> Error {
 /// Returns the error for a profile that does not exist. It has a hint only if there is one with a similar name.
 pub fn unknown(name: &str, places: &Places) -> Error {
     let paths: Vec<String> = places.profile_candidates(name).iter().map(|path| path.display().to_string()).collect();
-    let names = names(places);
     let error = Error::profile(format!("profile {name}: no such file: {}", paths.join(", ")));
-    match nearest(name, names.iter().map(String::as_str)) {
-        Some(near) => error.hint(format!("did you mean {near}? To see all profiles, run `ycred list`")),
+    match near_name(name, places) {
+        Some(near) => error.hint(near_hint(&near)),
         None => error,
     }
+}
+
+/// Returns the profile whose name is similar to this one.
+pub fn near_name(name: &str, places: &Places) -> Option<String> {
+    nearest(name, names(places).iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// Returns the hint that suggests this profile.
+pub fn near_hint(near: &str) -> String {
+    format!("did you mean {near}? To see all profiles, run `ycred list`")
 }
 
 /// The name of the profile that is used if none is named.

@@ -115,15 +115,16 @@ impl Origin {
     }
 
     fn file(&self) -> String {
-        format!("{} file", self.kind.what)
+        let variable = self.file_variable.map(|variable| format!("{variable}: ")).unwrap_or_default();
+        format!("{variable}{} file", self.kind.what)
     }
 }
 
-/// Writes `OAuth token file PATH`, the name of the variable, or `command PROGRAM`.
+/// Writes `OAuth token file PATH`, with the variable that names the file, or the name of the variable, or `command PROGRAM`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {
-            Location::File(path) => write!(f, "{} file {}", self.kind.what, path.display()),
+            Location::File(path) => write!(f, "{} {}", self.file(), path.display()),
             Location::Variable(name, _) => f.write_str(name),
             Location::Command(program) => program.fmt(f),
         }

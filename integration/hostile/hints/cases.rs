@@ -226,6 +226,10 @@ pub fn a_profile_as_operand() -> Scene {
     Scene::new(world, &["token", "prod"], "ycred token").then(Then::Done)
 }
 
+pub fn a_command_as_the_value_of_a_flag() -> Scene {
+    Scene::new(World::new(), &["--timeout", "token"], "ycred --timeout").fill("VALUE", "20s").then(Then::Done)
+}
+
 pub fn a_profile_as_argument() -> Scene {
     let world = World::new();
     world.profile("prod", "");

@@ -11,7 +11,7 @@ const CALLS: [&str; 4] = ["hint", "replace_hint", "map_hint", "mode_hint"];
 const HOLDERS: [&str; 5] = ["let hint ", "let decide ", "hint) = ", "hint: \"", "hint: format!"];
 
 /// Functions that return hints or parts of them.
-const FUNCTIONS: [&str; 18] = [
+const FUNCTIONS: [&str; 20] = [
     "fn edit_for_host",
     "fn reason_for_distrust",
     "fn reason_for_exposure",
@@ -30,6 +30,8 @@ const FUNCTIONS: [&str; 18] = [
     "fn no_tls_hint",
     "fn rejection_hint",
     "fn password_hint",
+    "fn near_hint",
+    "fn syntax_hint",
 ];
 
 /// Returns the hints of the program: the string literals that become one, sorted.

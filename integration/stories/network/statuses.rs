@@ -66,7 +66,7 @@ fn errors_in_another_format_are_reported_by_status() {
             let run = world.token(&[]).run();
             let error = fails_with_hint(run, 4, &[&status.to_string()], "captive portal");
             assert!(error.contains(phrase) || error.contains("blocked by policy"), "{error}");
-            assert!(!error.contains("proxy "), "there is none: {error}");
+            assert!(!error.contains("proxy "), "no proxy is in play: {error}");
             assert_eq!(world.requests(), 1, "{status}: not repeated");
         }
     }

@@ -173,7 +173,7 @@ pub fn proxy_for(url: &str, environment: &Environment) -> Result<ProxyChoice> {
 
 /// Returns the proxy for a URL, as curl chooses it: `https_proxy`, then `all_proxy`.
 ///
-/// There is none for the hosts in `no_proxy`, for this machine, and for plain http, which ycred uses only for loopback
+/// No proxy serves the hosts in `no_proxy`, this machine, and for plain http, which ycred uses only for loopback
 /// and the metadata service.
 ///
 /// # Errors

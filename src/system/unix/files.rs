@@ -8,7 +8,9 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -315,6 +317,11 @@ pub fn mode_obstacle(path: &Path, metadata: &Metadata) -> Option<ModeObstacle> {
         return Some(ModeObstacle::ReadOnly);
     }
     os::may_ignore_modes(&name).then_some(ModeObstacle::NoModes)
+}
+
+/// Returns true for a pipe, with a name or without.
+pub fn is_pipe(metadata: &Metadata) -> bool {
+    metadata.file_type().is_fifo()
 }
 
 /// Returns the permission bits, as in chmod(1).

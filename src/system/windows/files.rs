@@ -365,6 +365,11 @@ pub fn make_file_private(_: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns false: pipes are not in directories.
+pub fn is_pipe(_: &Metadata) -> bool {
+    false
+}
+
 /// Returns the mode of a private file or directory, as in chmod(1).
 pub fn mode(metadata: &Metadata) -> u32 {
     if metadata.is_dir() { 0o700 } else { 0o600 }
