@@ -59,9 +59,9 @@ fn set_and_undo(format: Format, text: &str, root: &TreeNode, value: TreeNode) {
     let path = vec![key(section), key(option)];
     let place = Place { client: "fuzz", file: Path::new("/nowhere"), label: "place".to_owned(), format, path };
     let journal = Journal::read(Path::new("/nowhere")).expect("no journal");
-    let Ok(planned) = place.set(text, false, &value, &journal) else { return };
+    let Ok(planned) = place.set(Some(text), &value, &journal) else { return };
     let Some(entry) = planned.entry else { return };
-    match undo(&entry, &planned.text, false) {
+    match undo(&entry, planned.text.as_deref().unwrap_or_default(), false) {
         Ok(Undone::Restored(Some(restored))) => assert_eq!(restored, text, "every byte comes back"),
         Ok(Undone::Restored(None)) => panic!("the file existed"),
         other => panic!("{other:?}: nothing has changed since"),
@@ -69,7 +69,9 @@ fn set_and_undo(format: Format, text: &str, root: &TreeNode, value: TreeNode) {
     // If the rest of the file has changed, only the value is known.
     let What::Value { before, .. } = &entry.what else { panic!("a value") };
     let has_before = before.is_some();
-    if let Ok(Undone::Restored(Some(restored))) = undo(&JournalEntry { exact: None, ..entry }, &planned.text, false) {
+    if let Ok(Undone::Restored(Some(restored))) =
+        undo(&JournalEntry { exact: None, ..entry }, planned.text.as_deref().unwrap_or_default(), false)
+    {
         let restored = format.parse(&restored).expect("what was restored can be read");
         assert!(!has_before || restored == *root, "the value comes back");
     }

@@ -5,6 +5,7 @@ mod corpus;
 mod docker;
 mod links;
 mod mapping;
+mod orders;
 mod others;
 mod undo;
 

@@ -108,7 +108,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             let client = find(name)?;
             check_flags(client, call)?;
             let call = setup_call(client, false);
-            if is_setup { (client.setup)(&call, session)? } else { undo::unsetup(&call, session)? }
+            if is_setup { undo::setup(&call, session)? } else { undo::unsetup(&call, session)? }
         }
         None if call.matches.get_flag("all") && is_setup => setup_all(setup_call, session),
         None if call.matches.get_flag("all") => {
@@ -172,7 +172,7 @@ fn setup_all<'a>(setup_call: impl Fn(&'static Client, bool) -> SetupCall<'a>, se
             report.notes.push(format!("{}: run `ycred setup {} {choice}`", client.name, client.name));
             continue;
         }
-        match (client.setup)(&setup_call(client, true), session) {
+        match undo::setup(&setup_call(client, true), session) {
             Ok(done) => report.add(done),
             Err(error) => {
                 left.push(client.name);

@@ -322,6 +322,43 @@ pub fn remove_old_temporary_files(directory: &Path, now: Timestamp) {
     }
 }
 
+/// The start of the names of working directories.
+const WORKING: &str = "working-";
+
+/// Creates a directory that only this user can enter, for copies of a file that another program edits.
+///
+/// # Errors
+/// The directory cannot be created.
+pub fn make_working_directory(parent: &Path) -> io::Result<PathBuf> {
+    let directory = parent.join(format!("{WORKING}{}", random::id()));
+    // A directory of this name that exists already could be another user's.
+    if fs::symlink_metadata(&directory).is_ok() {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    system::files::create_private_directories(&directory)?;
+    refuse_foreign(&directory, &fs::symlink_metadata(&directory)?)?;
+    Ok(directory)
+}
+
+/// Removes a working directory with the files in it.
+pub fn remove_working_directory(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let _ = fs::remove_file(entry.path());
+    }
+    let _ = fs::remove_dir(directory);
+}
+
+/// Removes working directories older than an hour, which killed processes left.
+pub fn remove_old_working_directories(parent: &Path, now: Timestamp) {
+    for name in names(parent).unwrap_or_default().iter().filter(|name| name.starts_with(WORKING)) {
+        let directory = parent.join(name);
+        let age = fs::symlink_metadata(&directory).map_or(0, |metadata| now.since(modified(&metadata)));
+        if directory.is_dir() && age > 3_600_000 {
+            remove_working_directory(&directory);
+        }
+    }
+}
+
 /// Returns the file names in a directory up to the first dot, without leftovers. Empty without a directory.
 ///
 /// # Errors

@@ -9,10 +9,10 @@ use crate::disk::places::Places;
 use crate::disk::store::{self, Lock};
 use crate::edit::journal::{Exact, Journal, JournalEntry, Step, Stored, What, follow};
 use crate::edit::lock::{self, OwnersLock};
-use crate::edit::splice::{self, EditRefusal, Format, Splice};
+use crate::edit::splice::{self, EditRefusal, Format};
 use crate::edit::target::{self, TargetFile, Written};
 use crate::edit::tree::{TreeChange, TreeNode};
-use crate::edit::undo::{Undone, undo};
+use crate::edit::undo::{Undone, difference, take_out, undo};
 use crate::system;
 
 /// Makes edits, or only plans them.
@@ -92,6 +92,17 @@ impl Editor {
         Ok(&self.directory)
     }
 
+    /// Returns the private directory for working copies. A dry run does not create it.
+    ///
+    /// # Errors
+    /// As [`Self::directory`].
+    pub fn working_directory(&self) -> Result<Option<PathBuf>> {
+        match self.is_dry_run {
+            true => Ok(self.directory.exists().then(|| self.directory.clone())),
+            false => self.directory().map(|directory| Some(directory.to_owned())),
+        }
+    }
+
     /// Edits one file. `plan` may be called more than once; the last call counts. Returns the path without links and
     /// whether the file changed.
     ///
@@ -121,7 +132,12 @@ impl Editor {
             // Once more: before the lock was held, the file may have changed.
             let target = TargetFile::read(path)?;
             let mut journal = self.journal()?;
-            let plan = plan(&target, &journal)?;
+            let mut plan = plan(&target, &journal)?;
+            let missing = match (&target.text, &plan.after) {
+                (None, Some(_)) => target::missing_directories(&target.real),
+                _ => Vec::new(),
+            };
+            plan.put.iter_mut().for_each(|entry| entry.add_directories(&missing));
             let before: Vec<Option<JournalEntry>> = plan.put.iter().map(|entry| journal.find(entry).cloned()).collect();
             journal.put(&plan.put)?;
             let written = match (&plan.after, &target.text) {
@@ -131,7 +147,7 @@ impl Editor {
             };
             match written {
                 Ok(Written::Done) => {
-                    plan.remove.iter().try_for_each(|entry| journal.remove(entry))?;
+                    self.remove_entries(&mut journal, &plan)?;
                     return Ok((target.real, target.text != plan.after));
                 }
                 other => {
@@ -140,12 +156,25 @@ impl Editor {
                         let _ = journal.remove(entry);
                         let _ = before.map_or(Ok(()), |before| journal.put(&[before]));
                     }
+                    target::remove_empty_directories(&missing);
                     other?;
                 }
             }
         }
         Err(Error::unavailable(format!("{}: another program keeps changing the file", path.display()))
             .hint("try again"))
+    }
+
+    /// Removes the entries of a plan that was carried out, and the directories of a file that is gone.
+    fn remove_entries(&self, journal: &mut Journal, plan: &EditPlan) -> Result<()> {
+        for entry in &plan.remove {
+            let entry = journal.find(entry).unwrap_or(entry).clone();
+            journal.remove(&entry)?;
+            if plan.after.is_none() {
+                remove_directories(journal, &entry)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes ycred's own lock for edits, and cleans up after a killed process.
@@ -161,6 +190,7 @@ impl Editor {
             lock => {
                 lock::remove_abandoned(&self.directory);
                 store::remove_old_temporary_files(&self.directory, self.clock.now());
+                store::remove_old_working_directories(&self.directory, self.clock.now());
                 Ok(lock)
             }
         }
@@ -238,11 +268,13 @@ impl Editor {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let what = What::Link { target: target.to_owned(), before };
-        let entry = JournalEntry { created: true, ..JournalEntry::new(client, path, "link", what) };
+        let directories = target::missing_directories(path);
+        let entry = JournalEntry { created: true, directories, ..JournalEntry::new(client, path, "link", what) };
         journal.put(std::slice::from_ref(&entry))?;
         target::remove_old_temporaries(path, self.clock.now());
         target::put_link(path, target).map_err(|error| {
             let _ = journal.remove(&entry);
+            target::remove_empty_directories(&entry.directories);
             cannot(describe(&error))
         })?;
         Ok(true)
@@ -285,7 +317,9 @@ impl Editor {
                 Error::profile(format!("{}: cannot remove the link: {}", entry.file.display(), describe(&error)))
             })?;
         }
-        journal.remove(entry)?;
+        let entry = journal.find(entry).unwrap_or(entry).clone();
+        journal.remove(&entry)?;
+        remove_directories(&mut journal, &entry)?;
         Ok(is_ours)
     }
 
@@ -317,6 +351,18 @@ impl Editor {
     }
 }
 
+/// Removes the directories that ycred created for an entry and that are empty now. What else ycred has in one of the
+/// others becomes responsible for it.
+fn remove_directories(journal: &mut Journal, entry: &JournalEntry) -> Result<()> {
+    for directory in target::remove_empty_directories(&entry.directories) {
+        let mut heirs: Vec<JournalEntry> =
+            journal.entries().iter().filter(|other| other.file.starts_with(&directory)).cloned().collect();
+        heirs.iter_mut().for_each(|heir| heir.add_directories(std::slice::from_ref(&directory)));
+        journal.put(&heirs)?;
+    }
+    Ok(())
+}
+
 fn is_link(entry: &JournalEntry, path: &Path) -> bool {
     entry.file == path && matches!(entry.what, What::Link { .. })
 }
@@ -339,10 +385,25 @@ pub struct Place<'a> {
 
 /// The result of planning a value.
 pub struct PlannedValue {
-    pub text: String,
+    pub text: Option<String>,
     /// `None` if the value is there already.
     pub entry: Option<JournalEntry>,
-    pub splice: Splice,
+    /// Entries of other changes of this file that must be written again.
+    pub others: Vec<JournalEntry>,
+}
+
+/// What docker reads from a file without content.
+pub const EMPTY_OBJECT: &str = "{}\n";
+
+/// Makes the change of an entry once more, in another text.
+///
+/// # Errors
+/// As [`Place::set`]; or only the client can make it.
+pub fn redo(entry: &JournalEntry, text: Option<&str>) -> Result<(String, JournalEntry), EditRefusal> {
+    let What::Value { format, path, ours, .. } = &entry.what else { return Err(EditRefusal::Unproven) };
+    let value = ours.first().and_then(|ours| ours.node(*format)).ok_or(EditRefusal::Unproven)?;
+    let (label, path) = (entry.label.clone(), path.clone());
+    Place { client: &entry.client, file: &entry.file, label, format: *format, path }.write(text, &value)
 }
 
 impl Place<'_> {
@@ -352,64 +413,74 @@ impl Place<'_> {
         JournalEntry::new(self.client, self.file, self.label.clone(), what)
     }
 
-    /// Returns the text without ycred's own value, and the entry about it, if there is one.
-    ///
-    /// # Errors
-    /// The file cannot be parsed.
-    pub fn without_ours(&self, text: &str, journal: &Journal) -> Result<(String, Option<JournalEntry>), EditRefusal> {
-        let Some(entry) = journal.find(&self.key()) else { return Ok((text.to_owned(), None)) };
-        match undo(entry, text, false)? {
-            Undone::Restored(original) => Ok((original.unwrap_or_default(), Some(entry.clone()))),
-            // A setup after somebody else's change begins anew.
-            Undone::Absent | Undone::Changed => Ok((text.to_owned(), None)),
-        }
-    }
-
     /// Plans to set the value of this place. A value that ycred wrote before is undone first, so that the journal keeps
-    /// what stood there in the beginning.
+    /// what stood there in the beginning. Without a text, there is no file yet.
     ///
     /// # Errors
     /// The file cannot be parsed, or the change cannot be proven.
-    pub fn set(
-        &self,
-        text: &str,
-        is_new_file: bool,
-        value: &TreeNode,
-        journal: &Journal,
-    ) -> Result<PlannedValue, EditRefusal> {
-        let current = self.format.parse(text).map_err(EditRefusal::Syntax)?;
+    pub fn set(&self, text: Option<&str>, value: &TreeNode, journal: &Journal) -> Result<PlannedValue, EditRefusal> {
+        let read = self.readable(text.unwrap_or_default());
+        let current = self.format.parse(read).map_err(EditRefusal::Syntax)?;
         let (pointer, steps) = follow(&current, &self.path);
-        let nothing = || Splice { at: 0, before: String::new(), after: String::new() };
         let there = current.at(&pointer).filter(|_| steps == self.path.len());
         if there.is_some_and(|node| node.has_meaning_of(value)) {
-            return Ok(PlannedValue { text: text.to_owned(), entry: None, splice: nothing() });
+            return Ok(PlannedValue { text: text.map(str::to_owned), entry: None, others: Vec::new() });
         }
-        let (original, former) = self.without_ours(text, journal)?;
-        let root = self.format.parse(&original).map_err(EditRefusal::Syntax)?;
+        let (original, former, others) = self.without_ours(text, journal)?;
+        let (new, mut entry) = self.write(original.as_deref(), value)?;
+        if let Some(former) = former {
+            entry.inherit_file(&former);
+            if let (What::Value { ours, .. }, What::Value { ours: old, .. }) = (&mut entry.what, former.what) {
+                ours.extend(old.into_iter().take(1));
+            }
+        }
+        Ok(PlannedValue { text: Some(new), entry: Some(entry), others })
+    }
+
+    /// Returns the text without ycred's own value, the entry about it, if there is one, and the other entries that have
+    /// changed with it.
+    fn without_ours(
+        &self,
+        text: Option<&str>,
+        journal: &Journal,
+    ) -> Result<(Option<String>, Option<JournalEntry>, Vec<JournalEntry>), EditRefusal> {
+        let unchanged = || (text.map(str::to_owned), None, Vec::new());
+        let (Some(entry), Some(text)) = (journal.find(&self.key()), text) else { return Ok(unchanged()) };
+        let taken = take_out(entry, text, journal, |entry, text| undo(entry, text, false), redo)?;
+        Ok(match taken.undone {
+            Undone::Restored(original) => (original, Some(entry.clone()), taken.others),
+            // A setup after somebody else's change begins anew.
+            Undone::Absent | Undone::Changed => unchanged(),
+        })
+    }
+
+    /// Writes a value, and describes the change.
+    fn write(&self, text: Option<&str>, value: &TreeNode) -> Result<(String, JournalEntry), EditRefusal> {
+        let original = text.unwrap_or_default();
+        let read = self.readable(original);
+        let root = self.format.parse(read).map_err(EditRefusal::Syntax)?;
         let (pointer, steps) = follow(&root, &self.path);
         let before = root.at(&pointer).filter(|_| steps == self.path.len());
         let (change, containers) = match before {
             Some(_) => (TreeChange::Replace(pointer, value.clone()), 0),
             None => self.insertion(pointer, steps, value)?,
         };
-        let before = before.map(|node| Stored::of(&original, node));
-        let (new, splice) = splice::apply(self.format, &original, &change)?;
+        let before = before.map(|node| Stored::of(read, node));
+        let (new, splice) = splice::apply(self.format, read, &change)?;
         let written = self.format.parse(&new).map_err(EditRefusal::Syntax)?;
         let (pointer, _) = follow(&written, &self.path);
-        let ours = Stored::of(&new, written.at(&pointer).ok_or(EditRefusal::Unproven)?);
-        let mut all = vec![ours];
-        let mut created = is_new_file;
-        if let Some(former) = former {
-            created = former.created;
-            if let What::Value { ours, .. } = former.what {
-                all.extend(ours.into_iter().take(1));
-            }
-        }
-        let what = What::Value { format: self.format, path: self.path.clone(), before, ours: all, containers };
-        let exact = Some(Exact::of(splice.clone(), &new));
-        let entry =
-            JournalEntry { created, exact, ..JournalEntry::new(self.client, self.file, self.label.clone(), what) };
-        Ok(PlannedValue { text: new, entry: Some(entry), splice })
+        let ours = vec![Stored::of(&new, written.at(&pointer).ok_or(EditRefusal::Unproven)?)];
+        let what = What::Value { format: self.format, path: self.path.clone(), before, ours, containers };
+        // The splice must lead back to the file as it was, not to what it stands for.
+        let splice = if read == original { splice } else { difference(original, &new) };
+        let exact = Some(Exact::of(splice, &new));
+        let entry = JournalEntry::new(self.client, self.file, self.label.clone(), what);
+        Ok((new, JournalEntry { created: text.is_none(), exact, ..entry }))
+    }
+
+    /// Returns what a text stands for: a JSON file without content is an empty object.
+    fn readable<'b>(&self, text: &'b str) -> &'b str {
+        if self.format == Format::Json && text.trim().is_empty() { EMPTY_OBJECT } else { text }
     }
 
     /// Returns the change that creates the missing end of the path.

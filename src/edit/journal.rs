@@ -10,9 +10,17 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::{hex, value_digest};
 use crate::disk::store::{self, FileState};
+use crate::edit::lock;
 use crate::edit::render;
 use crate::edit::splice::{Format, Splice};
 use crate::edit::tree::{Pointer, TreeNode};
+
+/// The version of the entries' format.
+const VERSION: u32 = 1;
+/// How many earlier values of [`JournalEntry::exact`] an entry keeps.
+const FORMER: usize = 4;
+/// The largest entry that can be read again.
+const MAX_SIZE: usize = 60 * 1024;
 
 /// What ycred has changed in one place.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +39,12 @@ pub struct JournalEntry {
     pub created: bool,
     /// How to restore the file if nothing else has changed in it.
     pub exact: Option<Exact>,
+    /// Earlier values of `exact`. If ycred was killed before it wrote the file, one of them fits.
+    #[serde(default)]
+    pub former: Vec<Exact>,
+    /// The directories that ycred created for the file, the innermost one first.
+    #[serde(default)]
+    pub directories: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -95,8 +109,21 @@ impl Stored {
 }
 
 /// Returns the digest that [`Exact`] compares.
-pub fn digest(text: &str) -> String {
+fn digest(text: &str) -> String {
     hex(&value_digest(text.as_bytes()))
+}
+
+impl Exact {
+    /// Describes a change of a whole file.
+    pub fn of(splice: Splice, after: &str) -> Self {
+        Self { splice, digest: digest(after) }
+    }
+
+    fn undo(&self, text: &str) -> Option<String> {
+        let Splice { at, before, after } = &self.splice;
+        let is_as_written = digest(text) == self.digest && text.get(*at..at + after.len()) == Some(after);
+        is_as_written.then(|| format!("{}{before}{}", &text[..*at], &text[at + after.len()..]))
+    }
 }
 
 /// Follows a path as far as it exists. Returns the pointer and the number of steps that exist.
@@ -128,7 +155,37 @@ pub fn follow(root: &TreeNode, path: &[Step]) -> (Pointer, usize) {
 impl JournalEntry {
     pub fn new(client: &str, file: &Path, label: impl Into<String>, what: What) -> Self {
         let (client, file) = (client.to_owned(), file.to_owned());
-        Self { version: 1, sequence: 0, client, file, label: label.into(), what, created: false, exact: None }
+        Self {
+            version: VERSION,
+            sequence: 0,
+            client,
+            file,
+            label: label.into(),
+            what,
+            created: false,
+            exact: None,
+            former: Vec::new(),
+            directories: Vec::new(),
+        }
+    }
+
+    /// Returns the text before the change, if the file is exactly as the change left it.
+    pub fn undo_exactly(&self, text: &str) -> Option<String> {
+        self.exact.iter().chain(&self.former).find_map(|exact| exact.undo(text))
+    }
+
+    /// Takes over what another entry says about the file and its directories.
+    pub fn inherit_file(&mut self, other: &Self) {
+        self.created |= other.created;
+        self.add_directories(&other.directories);
+    }
+
+    /// Notes directories that ycred created.
+    pub fn add_directories(&mut self, directories: &[PathBuf]) {
+        let new: Vec<PathBuf> =
+            directories.iter().filter(|directory| !self.directories.contains(directory)).cloned().collect();
+        self.directories.extend(new);
+        self.directories.sort_by_key(|directory| std::cmp::Reverse(directory.components().count()));
     }
 
     /// Returns true if both entries are about the same place.
@@ -152,38 +209,49 @@ impl JournalEntry {
 }
 
 /// The journal's directory, and its entries in the order in which they were made.
+#[derive(Clone)]
 pub struct Journal {
     directory: PathBuf,
     entries: Vec<JournalEntry>,
+    damaged: Vec<DamagedEntry>,
+}
+
+/// A file of the journal that cannot be used. The other entries can.
+#[derive(Clone)]
+struct DamagedEntry {
+    name: String,
+    error: Error,
 }
 
 impl Journal {
-    /// Reads the journal. A missing directory counts as empty.
+    /// Reads the journal. A missing directory counts as empty. Damaged entries are kept apart: see [`Self::damaged`].
     ///
     /// # Errors
-    /// Profile (3): an entry cannot be read.
+    /// Profile (3): the directory cannot be read.
     pub fn read(directory: &Path) -> Result<Self> {
-        let error_at = |path: &Path, why: String| {
-            Error::profile(format!("{}: {why}", path.display()))
-                .hint("move the file away, but keep it: it records what `ycred setup` changed")
-        };
-        let names = store::record_names(directory).map_err(|error| error_at(directory, describe(&error)))?;
-        let mut entries = Vec::new();
-        for name in names {
+        let names =
+            store::record_names(directory).map_err(|error| damaged(directory, &format!(": {}", describe(&error))))?;
+        let (mut entries, mut bad) = (Vec::new(), Vec::new());
+        // The note about a held lock is in this directory too.
+        for name in names.into_iter().filter(|name| format!("{name}{}", store::RECORD) != lock::NOTE) {
             let path = directory.join(format!("{name}{}", store::RECORD));
-            match store::read(&path) {
-                Ok(FileState::Content(content)) => match serde_json::from_slice::<JournalEntry>(&content) {
-                    Ok(entry) => entries.push(entry),
-                    // The note about a held lock is in this directory too. It names no client.
-                    Err(_) if !String::from_utf8_lossy(&content).contains("\"client\"") => {}
-                    Err(error) => return Err(error_at(&path, format!("not an entry of the journal: {error}"))),
-                },
-                Ok(_) => {}
-                Err(error) => return Err(error_at(&path, describe(&error))),
+            match read_entry(&path) {
+                Ok(entry) => entries.extend(entry),
+                Err(error) => bad.push(DamagedEntry { name, error }),
             }
         }
         entries.sort_by_key(|entry| entry.sequence);
-        Ok(Self { directory: directory.to_owned(), entries })
+        Ok(Self { directory: directory.to_owned(), entries, damaged: bad })
+    }
+
+    /// Returns what is wrong with the damaged entries of a client; without one, with all of them. An entry's file has the
+    /// client's name in front.
+    pub fn damaged<'a>(&'a self, client: Option<&'a str>) -> impl Iterator<Item = &'a Error> {
+        let is_of = move |entry: &&DamagedEntry| {
+            let stem = entry.name.rsplit_once('-').map_or("", |(client, _)| client);
+            client.is_none_or(|client| stem == client)
+        };
+        self.damaged.iter().filter(is_of).map(|entry| &entry.error)
     }
 
     /// Returns the entries of a client, the newest last.
@@ -201,21 +269,49 @@ impl Journal {
         self.entries.iter().find(|entry| entry.is_same_place(place))
     }
 
-    /// Writes entries, each as the newest.
+    /// Writes entries. Those without a number become the newest.
     ///
     /// # Errors
     /// Profile (3): an entry cannot be written. Unavailable (4): the disk is full.
     pub fn put(&mut self, entries: &[JournalEntry]) -> Result<()> {
         for entry in entries {
-            let sequence = self.entries.last().map_or(0, |last| last.sequence) + 1;
-            let entry = JournalEntry { sequence, ..entry.clone() };
+            let mut entry = entry.clone();
+            if let Some(old) = self.find(&entry) {
+                entry.former.extend(old.exact.iter().chain(&old.former).cloned());
+                entry.former.dedup();
+                entry.former.truncate(FORMER);
+                entry.add_directories(&old.directories);
+            }
             let path = self.directory.join(entry.file_name());
+            let entry = self.number(entry);
             let content = serde_json::to_vec(&entry).unwrap_or_default();
+            if content.len() > MAX_SIZE {
+                return Err(Error::profile(format!(
+                    "{}: {}: too large for the journal of setup",
+                    entry.file.display(),
+                    entry.label
+                ))
+                .hint("nothing was changed; edit the file yourself"));
+            }
             store::replace(&path, &content, true).map_err(|error| cannot_write(&path, &error))?;
-            self.entries.retain(|other| !other.is_same_place(&entry));
-            self.entries.push(entry);
+            self.note(entry);
         }
         Ok(())
+    }
+
+    /// Adds an entry here, but not in the directory.
+    pub fn note(&mut self, entry: JournalEntry) {
+        let entry = self.number(entry);
+        self.entries.retain(|other| !other.is_same_place(&entry));
+        self.entries.push(entry);
+        self.entries.sort_by_key(|entry| entry.sequence);
+    }
+
+    fn number(&self, mut entry: JournalEntry) -> JournalEntry {
+        if entry.sequence == 0 {
+            entry.sequence = self.entries.last().map_or(0, |last| last.sequence) + 1;
+        }
+        entry
     }
 
     /// Removes an entry.
@@ -228,6 +324,31 @@ impl Journal {
         self.entries.retain(|other| !other.is_same_place(entry));
         Ok(())
     }
+}
+
+/// Reads an entry. Returns `None` if the file is gone.
+fn read_entry(path: &Path) -> Result<Option<JournalEntry>> {
+    #[derive(Deserialize)]
+    struct Header {
+        version: u32,
+    }
+    let content = match store::read(path).map_err(|error| damaged(path, &format!(": {}", describe(&error))))? {
+        FileState::Content(content) => content,
+        FileState::Nothing => return Ok(None),
+        FileState::Foreign => return Err(damaged(path, ", because it is not a file that ycred wrote")),
+    };
+    match serde_json::from_slice::<Header>(&content) {
+        Ok(header) if header.version != VERSION => {
+            Err(damaged(path, &format!(", because another version of ycred wrote it: format {}", header.version)))
+        }
+        // What is in the file is not printed: it may contain what was secret in another file.
+        _ => serde_json::from_slice(&content).map(Some).map_err(|_| damaged(path, ", because it is damaged")),
+    }
+}
+
+fn damaged(path: &Path, why: &str) -> Error {
+    Error::profile(format!("{}: cannot read this entry of the journal of setup{why}", path.display()))
+        .hint("move the file away, but keep it: it records what `ycred setup` changed")
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
@@ -262,7 +383,7 @@ mod tests {
             |file: &str, ours: &str| JournalEntry::new("aws", Path::new(file), "x", What::Text { ours: ours.into() });
         let mut journal = Journal::read(directory.path()).expect("empty");
         journal.put(&[text("/a", "1"), text("/b", "2"), text("/a", "3")]).expect("written");
-        store::replace(&directory.path().join("held-lock.json"), b"{\"lock\":1}", false).expect("a note");
+        store::replace(&directory.path().join(lock::NOTE), b"{\"lock\":1}", false).expect("a note");
         let mut journal = Journal::read(directory.path()).expect("readable");
         let files: Vec<&str> = journal.entries().iter().map(|entry| entry.file.to_str().expect("UTF-8")).collect();
         assert_eq!(files, ["/b", "/a"]);
@@ -270,5 +391,27 @@ mod tests {
         assert!(matches!(&entry.what, What::Text { ours } if ours == "3"));
         journal.remove(&entry).expect("removed");
         assert_eq!(Journal::read(directory.path()).expect("readable").entries().len(), 1);
+    }
+
+    #[test]
+    fn each_damaged_entry_is_named_and_the_others_are_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let entry = JournalEntry::new("aws", Path::new("/a"), "x", What::Text { ours: "1".into() });
+        Journal::read(directory.path()).expect("empty").put(&[entry]).expect("written");
+        let contents: [&[u8]; 6] =
+            [b"", b"{}", b"\0\0\0", b"{\"version\":1,\"client\":\"aws\"", b"{\"version\":9}", b"[]"];
+        for (number, content) in contents.iter().enumerate() {
+            store::replace(&directory.path().join(format!("docker-{number}.json")), content, false).expect("written");
+        }
+        let journal = Journal::read(directory.path()).expect("readable");
+        assert_eq!(journal.entries().len(), 1);
+        let named: Vec<String> = journal.damaged(None).map(Error::reason).collect();
+        assert_eq!(named.len(), contents.len(), "{named:?}");
+        assert!(
+            named.iter().enumerate().all(|(at, reason)| reason.contains(&format!("docker-{at}.json"))),
+            "{named:?}"
+        );
+        assert!(named[4].contains("format 9"), "{named:?}");
+        assert_eq!((journal.damaged(Some("docker")).count(), journal.damaged(Some("aws")).count()), (6, 0));
     }
 }

@@ -23,7 +23,7 @@ use crate::system::{access, attributes};
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The note about a lock, in the state directory.
-const NOTE: &str = "held-lock.json";
+pub const NOTE: &str = "held-lock.json";
 
 #[derive(Serialize, Deserialize)]
 struct Note {

@@ -272,6 +272,17 @@ fn missing_path(spelled: &Path) -> PathBuf {
     }
 }
 
+/// Returns the directories that do not exist and that a file needs, the innermost one first.
+pub fn missing_directories(path: &Path) -> Vec<PathBuf> {
+    let ancestors = path.ancestors().skip(1);
+    ancestors.take_while(|directory| fs::symlink_metadata(directory).is_err()).map(Path::to_owned).collect()
+}
+
+/// Removes directories, the innermost one first, if they are empty. Returns those that are still there.
+pub fn remove_empty_directories(directories: &[PathBuf]) -> Vec<PathBuf> {
+    directories.iter().filter(|directory| fs::remove_dir(directory).is_err() && directory.exists()).cloned().collect()
+}
+
 /// Removes files that killed processes have left beside a target more than an hour ago.
 pub fn remove_old_temporaries(target: &Path, now: Timestamp) {
     const HOUR_NANOS: i64 = 3_600_000_000_000;

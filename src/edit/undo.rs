@@ -1,6 +1,6 @@
 //! Undoes what an entry of the journal describes, in the text of its file.
 
-use crate::edit::journal::{Exact, JournalEntry, Stored, What, digest, follow};
+use crate::edit::journal::{Journal, JournalEntry, Stored, What, follow};
 use crate::edit::splice::{self, EditRefusal, Format, Splice};
 use crate::edit::tree::{Pointer, TreeChange, TreeNode};
 
@@ -21,9 +21,8 @@ pub enum Undone {
 /// # Errors
 /// The file cannot be parsed or edited.
 pub fn undo(entry: &JournalEntry, text: &str, force: bool) -> Result<Undone, EditRefusal> {
-    if let Some(original) = entry.exact.as_ref().and_then(|exact| exact.undo(text)) {
-        let is_removed = entry.created && original.is_empty();
-        return Ok(Undone::Restored((!is_removed).then_some(original)));
+    if let Some(original) = before(entry, text) {
+        return Ok(Undone::Restored(original));
     }
     let undone = match &entry.what {
         What::Value { format, path, before, ours, containers } => {
@@ -50,17 +49,120 @@ pub fn undo(entry: &JournalEntry, text: &str, force: bool) -> Result<Undone, Edi
     Ok(Undone::Restored((!is_removed).then_some(undone)))
 }
 
-impl Exact {
-    /// Describes a change of a whole file.
-    pub fn of(splice: Splice, after: &str) -> Self {
-        Self { splice, digest: digest(after) }
-    }
+/// Returns the file before a change, if it is exactly as the change left it. The inner `None` means that there was no file.
+fn before(entry: &JournalEntry, text: &str) -> Option<Option<String>> {
+    let original = entry.undo_exactly(text)?;
+    let is_removed = entry.created && original.is_empty();
+    Some((!is_removed).then_some(original))
+}
 
-    fn undo(&self, text: &str) -> Option<String> {
-        let Splice { at, before, after } = &self.splice;
-        let is_as_written = digest(text) == self.digest && text.get(*at..at + after.len()) == Some(after);
-        is_as_written.then(|| format!("{}{before}{}", &text[..*at], &text[at + after.len()..]))
+/// The result of taking one change out of a file.
+pub struct TakenOut {
+    pub undone: Undone,
+    /// Entries of other changes of this file that must be written again.
+    pub others: Vec<JournalEntry>,
+}
+
+/// Takes one change out of a file that has others of ycred.
+///
+/// As long as the file is exactly as ycred left it, the later changes are undone first and then made again, so that in
+/// whatever order all of them are undone, every byte comes back. `undo` undoes an entry, and `redo` makes its change anew.
+///
+/// # Errors
+/// Those of `undo`.
+pub fn take_out<E>(
+    entry: &JournalEntry,
+    text: &str,
+    journal: &Journal,
+    undo: impl Fn(&JournalEntry, &str) -> Result<Undone, E>,
+    redo: impl Fn(&JournalEntry, Option<&str>) -> Result<(String, JournalEntry), E>,
+) -> Result<TakenOut, E> {
+    let others: Vec<&JournalEntry> =
+        journal.entries().iter().filter(|other| other.file == entry.file && !other.is_same_place(entry)).collect();
+    let (base, later) = rewind(entry, text, &others);
+    let again = |undone: Option<String>| {
+        let (mut text, mut entries) = (undone, Vec::new());
+        for later in later.iter().rev() {
+            let (new, entry) = redo(later, text.as_deref())?;
+            text = Some(new);
+            entries.push(JournalEntry { sequence: later.sequence, directories: later.directories.clone(), ..entry });
+        }
+        Ok::<_, E>((text, entries))
+    };
+    if !later.is_empty()
+        && let Ok(Undone::Restored(undone)) = undo(entry, &base)
+        && let Ok((text, again)) = again(undone)
+    {
+        let is_exact = before(entry, &base).is_some();
+        let others = inherit(entry, &others, again, is_exact);
+        return Ok(TakenOut { undone: Undone::Restored(text), others });
     }
+    let undone = undo(entry, text)?;
+    let others = match undone {
+        Undone::Restored(_) => inherit(entry, &others, Vec::new(), before(entry, text).is_some()),
+        Undone::Absent | Undone::Changed => Vec::new(),
+    };
+    Ok(TakenOut { undone, others })
+}
+
+/// Undoes the changes that were made after `entry`, as far as the file is exactly as they left it. Returns the text and
+/// these changes, the newest first.
+fn rewind<'a>(entry: &JournalEntry, text: &str, others: &[&'a JournalEntry]) -> (String, Vec<&'a JournalEntry>) {
+    let (mut base, mut later, mut rest) = (text.to_owned(), Vec::new(), others.to_vec());
+    while before(entry, &base).is_none() {
+        let Some((at, Some(former))) =
+            rest.iter().enumerate().find_map(|(at, other)| before(other, &base).map(|former| (at, former)))
+        else {
+            break;
+        };
+        base = former;
+        later.push(rest.remove(at));
+    }
+    (base, later)
+}
+
+/// Gives the other changes of a file what the undone one says about the file, and, unless the undone one has restored
+/// every byte, about the containers that ycred created around the values. Returns the entries that are different now.
+fn inherit(
+    undone: &JournalEntry,
+    others: &[&JournalEntry],
+    again: Vec<JournalEntry>,
+    is_exact: bool,
+) -> Vec<JournalEntry> {
+    let mut changed = Vec::new();
+    for other in others {
+        let new = again.iter().find(|new| new.is_same_place(other));
+        let mut entry = new.unwrap_or(other).clone();
+        let is_same = |entry: &JournalEntry, other: &JournalEntry| {
+            entry.created == other.created && entry.directories == other.directories
+        };
+        let is_new = new.is_some();
+        entry.inherit_file(undone);
+        let has_containers = !is_exact && inherit_containers(&mut entry.what, &undone.what);
+        if is_new || has_containers || !is_same(&entry, other) {
+            changed.push(entry);
+        }
+    }
+    changed
+}
+
+/// Returns true if a value has become responsible for more containers.
+fn inherit_containers(heir: &mut What, undone: &What) -> bool {
+    let (
+        What::Value { path: own_path, containers: own, .. },
+        What::Value { path: undone_path, containers: of_undone, .. },
+    ) = (heir, undone)
+    else {
+        return false;
+    };
+    let outermost = undone_path.len() - of_undone;
+    let shared = own_path.iter().zip(undone_path).take_while(|(own, other)| own == other).count();
+    let inherited = own_path.len().saturating_sub(outermost);
+    let is_more = *of_undone > 0 && shared >= outermost && shared < own_path.len() && inherited > *own;
+    if is_more {
+        *own = inherited;
+    }
+    is_more
 }
 
 /// Puts `before` in place of a value, or removes the value and the containers that ycred created.

@@ -10,7 +10,7 @@ use super::Machine;
 const CONFIG: &str = "home/.docker/config.json";
 
 /// Configurations as docker, podman, yc and people write them.
-const FILES: [&str; 22] = [
+pub const FILES: [&str; 22] = [
     "{}",
     "{}\n",
     "",

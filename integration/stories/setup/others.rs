@@ -6,7 +6,7 @@ use super::Machine;
 use crate::harness::require_client;
 
 /// git's configuration as git and people write it.
-const GIT: [&str; 20] = [
+pub const GIT: [&str; 20] = [
     "",
     "\n",
     "[user]\n\tname = A\n\temail = a@example.com\n",
@@ -101,7 +101,7 @@ fn after_git_has_changed_its_configuration_ours_is_taken_out_and_others_come_bac
 }
 
 /// AWS's configuration as its tools and people write it.
-const AWS: [&str; 20] = [
+pub const AWS: [&str; 20] = [
     "",
     "\n\n",
     "[default]\nregion = us-east-1\n",

@@ -37,12 +37,16 @@ pub struct Client {
     /// # Errors
     /// Those of the flags.
     pub selects: fn(&SetupCall<'_>, &Session<'_>, &JournalEntry) -> Result<bool>,
-    /// Undoes an entry of the kind [`What::Option`](crate::edit::What) in a file that has changed since. The other arguments are the
-    /// file's text and whether `--force` is given.
+    /// Undoes an entry of the kind [`What::Option`](crate::edit::What) in the text of a file that has changed since.
     ///
     /// # Errors
     /// See [`crate::base::error::Kind`].
-    pub undo_option: fn(&Session<'_>, &JournalEntry, &str, bool) -> Result<Undone>,
+    pub undo_option: fn(&SetupCall<'_>, &Session<'_>, &JournalEntry, &str) -> Result<Undone>,
+    /// Makes the change of such an entry once more, in another text. Without a text, there is no file.
+    ///
+    /// # Errors
+    /// See [`crate::base::error::Kind`].
+    pub redo_option: fn(&SetupCall<'_>, &Session<'_>, &JournalEntry, Option<&str>) -> Result<(String, JournalEntry)>,
     /// Returns the place of an entry in a text, without secrets.
     pub shown: fn(&JournalEntry, &str) -> String,
     /// If the journal has no entry for this client, finds what names ycred in its configuration, and removes it.
@@ -116,6 +120,7 @@ impl Client {
         setup: |_, _| Ok(Report::default()),
         selects: |_, _, _| Ok(true),
         undo_option: |_, _, _, _| Ok(Undone::Changed),
+        redo_option: |_, _, _, _| Err(Error::internal("the client has one entry in its file")),
         shown: report::shown,
         by_form: |_, _| Ok(Report::default()),
         names_link: |_, _, _| None,

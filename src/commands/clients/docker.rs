@@ -17,7 +17,7 @@ use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
 use crate::commands::clients::undo;
 use crate::commands::clients::values::{self, ConfigFile, PlannedSetting, find, keys};
-use crate::edit::change::{EditPlan, OwnerLock};
+use crate::edit::change::{EMPTY_OBJECT, EditPlan, OwnerLock};
 use crate::edit::journal::{JournalEntry, What};
 use crate::edit::splice::{self, Format};
 use crate::edit::target::TargetFile;
@@ -65,7 +65,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let file = ConfigFile {
         path: &path,
         format: Format::Json,
-        empty: "{}\n",
+        empty: EMPTY_OBJECT,
         consequence: "docker ignores the whole file otherwise",
     };
     let is_forced = call.is_set("force");

@@ -9,17 +9,16 @@ use std::process::{Command, Stdio};
 
 use crate::base::error::{Error, Result, describe};
 use crate::base::hosts::{Host, Scheme};
-use crate::base::random;
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::git::config::{is_ours, locks, path};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report, without_arguments};
 use crate::disk::store;
-use crate::edit::change::{EditPlan, OwnerLock};
+use crate::edit::change::{EditPlan, Editor, OwnerLock};
 use crate::edit::journal::{Exact, Journal, JournalEntry, What};
 use crate::edit::target::TargetFile;
-use crate::edit::undo::{Undone, difference, undo};
+use crate::edit::undo::{Undone, difference, take_out, undo};
 use crate::session::Session;
 use crate::system;
 
@@ -32,7 +31,10 @@ pub const CLIENT: Client = Client {
     owner: OWNER,
     setup,
     selects,
-    undo_option: |session, entry, text, is_forced| undo_option(&Git::find(session)?, entry, text, is_forced),
+    undo_option: |call, session, entry, text| {
+        undo_option(&Git::find(session, Some(call.editor))?, entry, text, call.is_set("force"))
+    },
+    redo_option: |call, session, entry, text| write(entry, &Git::find(session, Some(call.editor))?, text),
     by_form,
     names_link,
     uses,
@@ -43,17 +45,42 @@ pub const CLIENT: Client = Client {
 
 const OWNER: OwnerLock = OwnerLock::BesideReal("git");
 
-/// git, and a private directory for the copy that it edits.
+/// git, and where the copies that it edits are.
 struct Git {
     program: PathBuf,
+    copies: Option<PathBuf>,
+}
+
+/// A directory that nobody else can enter, with a copy of git's configuration. The copy may contain secrets.
+struct WorkingCopy {
     directory: PathBuf,
+    file: PathBuf,
+}
+
+impl WorkingCopy {
+    fn new(copies: Option<&Path>, text: &str) -> Result<Self> {
+        let parent = copies.map_or_else(std::env::temp_dir, Path::to_owned);
+        let directory = store::make_working_directory(&parent)
+            .map_err(|error| Error::profile(format!("{}: {}", parent.display(), describe(&error))))?;
+        let copy = Self { file: directory.join("config"), directory };
+        store::replace(&copy.file, text.as_bytes(), false)
+            .map_err(|error| Error::profile(format!("{}: {}", copy.file.display(), describe(&error))))?;
+        Ok(copy)
+    }
+}
+
+impl Drop for WorkingCopy {
+    fn drop(&mut self) {
+        store::remove_working_directory(&self.directory);
+    }
 }
 
 impl Git {
-    fn find(session: &Session<'_>) -> Result<Self> {
+    /// Finds git. Copies are in the directory of `editor`, or, if it is not there yet, among the temporary files.
+    fn find(session: &Session<'_>, editor: Option<&Editor>) -> Result<Self> {
         let program =
             program::find("git", session).ok_or_else(|| Error::usage("git is not in PATH").hint("install git"))?;
-        Ok(Self { program, directory: std::env::temp_dir() })
+        Ok(Self { program, copies: editor.map(Editor::working_directory).transpose()?.flatten() })
     }
 
     /// Runs `git config` on a file. Returns its output and whether it succeeded.
@@ -75,23 +102,18 @@ impl Git {
 
     /// Lets git edit a copy of `text`. Returns the new text, if git reads the same from it except for `key`.
     fn edit(&self, text: &str, key: &str, edits: &[Vec<&str>]) -> Result<String> {
-        let copy = self.directory.join(format!("ycred-{}", random::id()));
         let failed = |why: &str| Error::profile(format!("git cannot edit its configuration: {why}"));
-        let edited = (|| {
-            store::replace(&copy, text.as_bytes(), false).map_err(|error| failed(&describe(&error)))?;
-            let before = self.others(&copy, key)?;
-            for arguments in edits {
-                if !self.config(&copy, arguments)?.1 {
-                    return Err(failed("git config failed"));
-                }
+        let copy = WorkingCopy::new(self.copies.as_deref(), text)?;
+        let before = self.others(&copy.file, key)?;
+        for arguments in edits {
+            if !self.config(&copy.file, arguments)?.1 {
+                return Err(failed("git config failed"));
             }
-            if self.others(&copy, key)? != before {
-                return Err(failed("other settings would change"));
-            }
-            TargetFile::read(&copy)?.text.ok_or_else(|| failed("the copy is gone"))
-        })();
-        let _ = store::remove(&copy);
-        edited
+        }
+        if self.others(&copy.file, key)? != before {
+            return Err(failed("other settings would change"));
+        }
+        TargetFile::read(&copy.file)?.text.ok_or_else(|| failed("the copy is gone"))
     }
 
     /// Returns all settings but one.
@@ -106,15 +128,17 @@ impl Git {
 
     /// Returns the values of a key in a text.
     fn values(&self, text: &str, key: &str) -> Result<Vec<String>> {
-        let copy = self.directory.join(format!("ycred-{}", random::id()));
-        store::replace(&copy, text.as_bytes(), false)
-            .map_err(|error| Error::profile(format!("{}: {}", copy.display(), describe(&error))))?;
-        let values = self.config(&copy, &["--null", "--get-all", key]);
-        let _ = store::remove(&copy);
-        let (values, _) = values?;
+        let copy = WorkingCopy::new(self.copies.as_deref(), text)?;
+        let (values, _) = self.config(&copy.file, &["--null", "--get-all", key])?;
         let mut values: Vec<String> = values.split('\0').map(str::to_owned).collect();
         values.pop();
         Ok(values)
+    }
+
+    /// Returns true if git reads the same from two texts, except for `key`.
+    fn is_same_but(&self, key: &str, one: &str, other: &str) -> Result<bool> {
+        let others = |text: &str| self.others(&WorkingCopy::new(self.copies.as_deref(), text)?.file, key);
+        Ok(others(one)? == others(other)?)
     }
 
     /// Gives a key these values, in place of all others.
@@ -132,7 +156,7 @@ impl Git {
 }
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let git = Git::find(session)?;
+    let git = Git::find(session, Some(call.editor))?;
     let hosts = call.values("host");
     if hosts.is_empty() {
         return Err(Error::usage("no server given").hint("name it: ycred setup git --host git.example.com"));
@@ -192,16 +216,19 @@ fn setup_host(
             *report.borrow_mut() = Some(planned);
             return Ok(EditPlan { after: target.text.clone(), put: Vec::new(), remove: Vec::new() });
         }
-        let (original, is_new) = without_ours(&text, target, host, &key, git, journal)?;
-        let before = git.values(&original, &key)?;
-        let new = git.set(&original, &key, &ours)?;
+        let (original, former, others) = without_ours(target, host, &key, git, journal)?;
+        let place = JournalEntry::new(CLIENT.name, &target.real, host, option(&key, &ours));
+        let (new, mut entry) = write(&place, git, original.as_deref())?;
+        if let Some(former) = former {
+            entry.inherit_file(&former);
+        }
         planned.summary = format!("{host}: ycred {}", chosen.description());
-        (planned.before, planned.after) = (lines(&before), lines(&ours));
-        let what = What::Option { name: key.clone(), before, ours: ours.clone() };
-        let exact = Some(Exact::of(difference(&original, &new), &new));
-        let entry = JournalEntry { created: is_new, exact, ..JournalEntry::new(CLIENT.name, &target.real, host, what) };
+        if let What::Option { before, .. } = &entry.what {
+            (planned.before, planned.after) = (lines(before), lines(&ours));
+        }
+        let put = others.into_iter().chain([entry]).collect();
         *report.borrow_mut() = Some(planned);
-        Ok(EditPlan { after: Some(new), put: vec![entry], remove: Vec::new() })
+        Ok(EditPlan { after: Some(new), put, remove: Vec::new() })
     })?;
     let report = report.into_inner().ok_or_else(|| Error::internal("the edit made no plan"))?;
     Ok(ChangeReport { is_changed, ..report })
@@ -212,28 +239,43 @@ fn lines(values: &[String]) -> String {
     values.iter().map(|value| format!("helper = {}\n", shown(value))).collect()
 }
 
-/// Returns the text without ycred's own values, and whether setup has created the file.
+fn option(key: &str, ours: &[String]) -> What {
+    What::Option { name: key.to_owned(), before: Vec::new(), ours: ours.to_vec() }
+}
+
+/// Writes the values of an entry into a text, and completes the entry.
+fn write(entry: &JournalEntry, git: &Git, text: Option<&str>) -> Result<(String, JournalEntry)> {
+    let What::Option { name, ours, .. } = &entry.what else { return Err(Error::internal("not an option of git")) };
+    let original = text.unwrap_or_default();
+    let before = git.values(original, name)?;
+    let new = git.set(original, name, ours)?;
+    let what = What::Option { name: name.clone(), before, ours: ours.clone() };
+    let exact = Some(Exact::of(difference(original, &new), &new));
+    let written = JournalEntry::new(CLIENT.name, &entry.file, entry.label.clone(), what);
+    Ok((new, JournalEntry { created: text.is_none(), exact, ..written }))
+}
+
+/// Returns the text without ycred's own values, the entry about them, and the other entries that have changed with it.
 fn without_ours(
-    text: &str,
     target: &TargetFile,
     host: &str,
     key: &str,
     git: &Git,
     journal: &Journal,
-) -> Result<(String, bool)> {
-    let what = What::Option { name: key.to_owned(), before: Vec::new(), ours: Vec::new() };
-    let Some(entry) = journal.find(&JournalEntry::new(CLIENT.name, &target.real, host, what)) else {
-        return Ok((text.to_owned(), target.text.is_none()));
+) -> Result<(Option<String>, Option<JournalEntry>, Vec<JournalEntry>)> {
+    let unchanged = || (target.text.clone(), None, Vec::new());
+    let place = JournalEntry::new(CLIENT.name, &target.real, host, option(key, &[]));
+    let (Some(entry), Some(text)) = (journal.find(&place), &target.text) else { return Ok(unchanged()) };
+    let undo = |entry: &JournalEntry, text: &str| match undo(entry, text, false) {
+        Ok(Undone::Changed) => undo_option(git, entry, text, false),
+        Ok(undone) => Ok(undone),
+        Err(_) => Ok(Undone::Changed),
     };
-    let undone = match undo(entry, text, false) {
-        Ok(Undone::Changed) => undo_option(git, entry, text, false)?,
-        Ok(undone) => undone,
-        Err(_) => Undone::Changed,
-    };
-    match undone {
-        Undone::Restored(original) => Ok((original.unwrap_or_default(), entry.created)),
-        Undone::Absent | Undone::Changed => Ok((text.to_owned(), false)),
-    }
+    let taken = take_out(entry, text, journal, undo, |entry, text| write(entry, git, text))?;
+    Ok(match taken.undone {
+        Undone::Restored(original) => (original, Some(entry.clone()), taken.others),
+        Undone::Absent | Undone::Changed => unchanged(),
+    })
 }
 
 /// Takes ycred's values out of a file that has changed since.
@@ -247,6 +289,16 @@ fn undo_option(git: &Git, entry: &JournalEntry, text: &str, is_forced: bool) -> 
     if current != *ours && !is_forced {
         return Ok(Undone::Changed);
     }
+    // What setup wrote may be there in one piece, so that comments and quotes of the user's values come back too.
+    if let Some(Exact { splice, .. }) = &entry.exact
+        && !splice.after.trim().is_empty()
+        && text.matches(&splice.after).count() == 1
+    {
+        let restored = text.replacen(&splice.after, &splice.before, 1);
+        if git.values(&restored, name)? == *before && git.is_same_but(name, &restored, text)? {
+            return Ok(Undone::Restored(Some(restored)));
+        }
+    }
     git.set(text, name, before).map(|text| Undone::Restored(Some(text)))
 }
 
@@ -258,7 +310,7 @@ fn selects(call: &SetupCall<'_>, _: &Session<'_>, entry: &JournalEntry) -> Resul
 /// git runs `git-credential-NAME` for a helper `NAME`.
 fn names_link(_: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
     let helper = system::programs::own_name(link)?.strip_prefix("git-credential-")?;
-    let (git, path) = (Git::find(session).ok()?, path(session).ok()?);
+    let (git, path) = (Git::find(session, None).ok()?, path(session).ok()?);
     let (list, _) = git.config(&path, &["--null", "--get-regexp", r"^credential\..*helper$"]).ok()?;
     let mut values = list.split('\0').filter_map(|entry| entry.split_once('\n'));
     values.any(|(_, value)| value.split_whitespace().next() == Some(helper)).then_some(path)
@@ -272,7 +324,7 @@ fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         if !hosts.is_empty() && !hosts.contains(&place.label) {
             continue;
         }
-        let (git, key) = (Git::find(session)?, key_of(&place.label));
+        let (git, key) = (Git::find(session, Some(call.editor))?, key_of(&place.label));
         let planned = RefCell::new(None);
         call.editor.edit(&place.file, OWNER, |target, _| {
             let text = target.text.clone().unwrap_or_default();
@@ -293,7 +345,7 @@ fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 
 fn uses(session: &Session<'_>) -> Vec<Use> {
     let uses = || -> Result<Vec<Use>> {
-        let (git, path) = (Git::find(session)?, path(session)?);
+        let (git, path) = (Git::find(session, None)?, path(session)?);
         if !path.exists() {
             return Ok(Vec::new());
         }

@@ -24,7 +24,7 @@ pub const CLIENT: Client = Client {
     about: "go asks ycred about module proxies and private modules",
     is_found: |session| program::find("go", session).is_some(),
     setup,
-    undo_option: |_, entry, text, is_forced| undo_entry(entry, text, is_forced),
+    undo_option: |call, _, entry, text| undo_entry(entry, text, call.is_set("force")),
     by_form,
     uses,
     check: Some(&check::CHECK),

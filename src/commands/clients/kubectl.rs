@@ -186,7 +186,7 @@ fn plan(
     let value = stanza::stanza(entry.member("exec"), is_ours, command, &chosen.argument, is_interactive);
     let stanza = render::flow(&stanza::stanza(None, false, command, &chosen.argument, is_interactive));
     let place = Place { client: CLIENT.name, file: &target.real, label: label.clone(), format, path };
-    let planned = place.set(text, false, &value, journal).map_err(|why| refused(why, target, name, &stanza))?;
+    let planned = place.set(Some(text), &value, journal).map_err(|why| refused(why, target, name, &stanza))?;
     let masked = |text: &str| {
         let root = format.parse(text).unwrap_or_else(|_| TreeNode::null());
         let (pointer, steps) = follow(&root, &place.path);
@@ -200,12 +200,13 @@ fn plan(
     let change = ChangeReport {
         summary,
         before: if is_new { masked(text) } else { String::new() },
-        after: if is_new { masked(&planned.text) } else { String::new() },
+        after: if is_new { masked(planned.text.as_deref().unwrap_or_default()) } else { String::new() },
         account: Some(chosen.account),
         profile: Some(chosen.argument),
         ..ChangeReport::new(CLIENT.name, &target.spelled, label)
     };
-    let plan = EditPlan { after: Some(planned.text), put: planned.entry.into_iter().collect(), remove: Vec::new() };
+    let put = planned.others.into_iter().chain(planned.entry).collect();
+    let plan = EditPlan { after: planned.text, put, remove: Vec::new() };
     Ok((plan, change))
 }
 

@@ -8,12 +8,23 @@ use crate::base::error::{Error, Result};
 use crate::commands::clients::client::SetupCall;
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
-use crate::edit::change::EditPlan;
+use crate::edit::change::{EditPlan, redo};
 use crate::edit::journal::{JournalEntry, What};
 use crate::edit::splice::EditRefusal;
-use crate::edit::undo::{Undone, undo};
+use crate::edit::undo::{Undone, take_out, undo};
 use crate::session::Session;
 use crate::system::{files, programs};
+
+/// Sets up a client, unless the journal's entries about it are damaged: what stood in its file first would be lost.
+///
+/// # Errors
+/// Profile (3): an entry is damaged. Otherwise those of the client.
+pub fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    match call.editor.journal()?.damaged(Some(call.client.name)).next() {
+        Some(damaged) => Err(damaged.clone()),
+        None => (call.client.setup)(call, session),
+    }
+}
 
 /// Undoes what the flags of a call for one client select.
 ///
@@ -27,10 +38,12 @@ pub fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
             entries.push(entry.clone());
         }
     }
-    if entries.is_empty() {
-        return (call.client.by_form)(call, session);
-    }
-    Ok(undo_entries(&entries, |_| Some(call), session))
+    let mut report = match entries.is_empty() && journal.damaged(Some(call.client.name)).next().is_none() {
+        true => (call.client.by_form)(call, session)?,
+        false => undo_entries(&entries, |_| Some(call), session),
+    };
+    report.failures.extend(journal.damaged(Some(call.client.name)).cloned());
+    Ok(report)
 }
 
 /// Undoes everything: each entry of the journal, then what other clients have without a journal, then links that nothing
@@ -44,10 +57,14 @@ pub fn unsetup_all(calls: &[SetupCall<'_>], session: &Session<'_>) -> Result<Rep
     let entries: Vec<JournalEntry> = journal.entries().iter().rev().cloned().collect();
     let call_of = |entry: &JournalEntry| calls.iter().find(|call| call.client.name == entry.client);
     let mut report = undo_entries(&entries, call_of, session);
-    let has_entry = |call: &&SetupCall<'_>| entries.iter().any(|entry| entry.client == call.client.name);
+    let has_entry = |call: &&SetupCall<'_>| {
+        let name = call.client.name;
+        entries.iter().any(|entry| entry.client == name) || journal.damaged(Some(name)).next().is_some()
+    };
     for call in calls.iter().filter(|call| !has_entry(call)) {
         report.add((call.client.by_form)(call, session).unwrap_or_else(Report::failed));
     }
+    report.failures.extend(journal.damaged(None).cloned());
     Ok(report)
 }
 
@@ -104,14 +121,19 @@ fn undo_in_file(call: &SetupCall<'_>, entry: &JournalEntry, session: &Session<'_
             *report.borrow_mut() = Some(planned);
             return Ok(drop_entry(target.text.clone()));
         };
-        let undone = match undo(entry, text, is_forced) {
+        let undo = |entry: &JournalEntry, text: &str| match undo(entry, text, is_forced) {
             Ok(Undone::Changed) if matches!(entry.what, What::Option { .. }) => {
-                (call.client.undo_option)(session, entry, text, is_forced)?
+                (call.client.undo_option)(call, session, entry, text)
             }
-            Ok(undone) => undone,
-            Err(why) => return Err(cannot_undo(&target.spelled, entry, &why)),
+            Ok(undone) => Ok(undone),
+            Err(why) => Err(cannot_undo(&target.spelled, entry, &why)),
         };
-        let plan = match undone {
+        let redo = |entry: &JournalEntry, text: Option<&str>| match entry.what {
+            What::Option { .. } => (call.client.redo_option)(call, session, entry, text),
+            _ => redo(entry, text).map_err(|why| cannot_undo(&target.spelled, entry, &why)),
+        };
+        let taken = take_out(entry, text, journal, undo, redo)?;
+        let plan = match taken.undone {
             Undone::Restored(after) => {
                 let shown = |text: &str| (call.client.shown)(entry, text);
                 (planned.before, planned.after) = (shown(text), shown(after.as_deref().unwrap_or_default()));
@@ -122,7 +144,7 @@ fn undo_in_file(call: &SetupCall<'_>, entry: &JournalEntry, session: &Session<'_
                     Some(_) => format!("{}: restored", entry.label),
                     None => format!("{}: removed the file, which setup had created", entry.label),
                 };
-                drop_entry(after)
+                EditPlan { put: taken.others, ..drop_entry(after) }
             }
             Undone::Absent => {
                 planned.summary = format!("{}: nothing to undo, because ycred is not there any more", entry.label);

@@ -7,11 +7,10 @@ use crate::base::error::{Error, Result};
 use crate::commands::clients::client::SetupCall;
 use crate::commands::clients::report::{ChangeReport, shown};
 use crate::edit::change::{EditPlan, OwnerLock, Place};
-use crate::edit::journal::{Exact, Journal, Step, follow};
+use crate::edit::journal::{Journal, JournalEntry, Step, follow};
 use crate::edit::splice::{EditRefusal, Format};
 use crate::edit::target::TargetFile;
 use crate::edit::tree::TreeNode;
-use crate::edit::undo::difference;
 
 /// A file to set values in.
 pub struct ConfigFile<'a> {
@@ -69,10 +68,10 @@ fn plan_settings(
     plan: &impl Fn(&TreeNode) -> Result<Vec<PlannedSetting>>,
 ) -> Result<(EditPlan, Vec<ChangeReport>)> {
     let before = target.text.clone().unwrap_or_default();
-    let is_blank = before.trim().is_empty();
-    let mut text = if is_blank { file.empty.to_owned() } else { before.clone() };
-    let root = file.format.parse(&text).map_err(|why| refused(file, target, &EditRefusal::Syntax(why), None))?;
-    let (mut entries, mut reports) = (Vec::new(), Vec::new());
+    let read = if before.trim().is_empty() { file.empty } else { &before };
+    let root = file.format.parse(read).map_err(|why| refused(file, target, &EditRefusal::Syntax(why), None))?;
+    let (mut text, mut journal) = (target.text.clone(), journal.clone());
+    let (mut entries, mut reports) = (Vec::<JournalEntry>::new(), Vec::new());
     for setting in plan(&root)? {
         let place = Place {
             client: call.client.name,
@@ -82,24 +81,27 @@ fn plan_settings(
             path: setting.path.clone(),
         };
         let planned = place
-            .set(&text, target.text.is_none(), &setting.value, journal)
+            .set(text.as_deref(), &setting.value, &journal)
             .map_err(|why| refused(file, target, &why, Some(&setting)))?;
         let mut report = ChangeReport::new(call.client.name, &target.spelled, setting.label);
         report.is_changed = planned.entry.is_some();
         report.summary = if report.is_changed { setting.summary } else { format!("{}: already set up", report.place) };
-        if let Some(mut entry) = planned.entry {
-            if is_blank && entries.is_empty() {
-                // The first splice must lead back to the file as it was, not to what it stands for.
-                entry.exact = Some(Exact::of(difference(&before, &planned.text), &planned.text));
-            }
-            (report.before, report.after) = (shown(&entry, &text), shown(&entry, &planned.text));
+        if let Some(entry) = &planned.entry {
+            let shown = |text: &Option<String>| shown(entry, text.as_deref().unwrap_or_default());
+            (report.before, report.after) = (shown(&text), shown(&planned.text));
+        }
+        for mut entry in planned.others.into_iter().chain(planned.entry) {
+            // The first value has created the file for all of them.
+            entry.created |= target.text.is_none();
+            journal.note(entry.clone());
+            entries.retain(|other| !other.is_same_place(&entry));
             entries.push(entry);
         }
         text = planned.text;
         reports.push(report);
     }
     let is_unchanged = entries.is_empty();
-    let after = if is_unchanged { target.text.clone() } else { Some(text) };
+    let after = if is_unchanged { target.text.clone() } else { text };
     Ok((EditPlan { after, put: entries, remove: Vec::new() }, reports))
 }
 
