@@ -7,6 +7,7 @@ mod links;
 mod mapping;
 mod orders;
 mod others;
+mod secrets;
 mod undo;
 
 use std::fs;

@@ -25,6 +25,35 @@ fn windows_word(text: &str) -> String {
     }
 }
 
+/// Splits a command into words as a shell does.
+pub fn split(command: &str) -> Vec<String> {
+    parse(command).0
+}
+
+/// Returns true if a quote has no end, which a shell does not accept.
+pub fn has_open_quote(command: &str) -> bool {
+    parse(command).1
+}
+
+fn parse(command: &str) -> (Vec<String>, bool) {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut rest = command.chars();
+    while let Some(c) = rest.next() {
+        match (c, quote) {
+            ('\\', None | Some('"')) => word.get_or_insert_default().extend(rest.next()),
+            (c, Some(open)) if c == open => quote = None,
+            ('\'' | '"', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (c, None) if c.is_whitespace() => words.extend(word.take()),
+            (c, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    (words, quote.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +79,12 @@ mod tests {
             assert_eq!(windows_word(special), format!("\"{special}\""));
         }
         assert_eq!(windows_word("a\"b"), r#""a\"b""#);
+    }
+
+    #[test]
+    fn a_command_is_split_as_a_shell_does() {
+        assert_eq!(split("/opt/my\\ dir/ycred git --profile prod"), ["/opt/my dir/ycred", "git", "--profile", "prod"]);
+        assert_eq!(split("'/opt/my dir/ycred' git \"a b\" ''"), ["/opt/my dir/ycred", "git", "a b", ""]);
+        assert_eq!(split(""), Vec::<String>::new());
     }
 }

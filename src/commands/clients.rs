@@ -16,6 +16,7 @@ mod pip;
 mod pnpm;
 pub mod profiles;
 pub mod program;
+mod public;
 pub mod report;
 pub mod terraform;
 pub mod trial;

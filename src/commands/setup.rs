@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction};
 use crate::base::error::{Error, Result};
 use crate::base::suggest::nearest;
 use crate::commands::clients::client::{Client, SetupCall};
-use crate::commands::clients::report::Report;
+use crate::commands::clients::report::{ClientRow, Report};
 use crate::commands::clients::{self, CLIENTS, undo};
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::edit::change::Editor;
@@ -91,6 +91,27 @@ fn unsetup_arguments(command: clap::Command) -> clap::Command {
 }
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
+    let is_json = call.matches.get_flag("json");
+    let report = match report(call, session) {
+        // Programs get the document in any case. The exit code is the same.
+        Err(error) if is_json => Report::failed(error),
+        report => report?,
+    };
+    let is_quiet = call.matches.get_flag("quiet");
+    let mut stdout = match is_json {
+        true => format!("{}\n", report.json(call.matches.get_flag("dry-run"))),
+        false => report.text(is_quiet),
+    };
+    let failure = report.failure();
+    if stdout.is_empty() && !is_quiet && failure.is_none() {
+        stdout.push_str("nothing to undo\n");
+    }
+    let code = failure.as_ref().map_or(0, |error| error.kind.exit_code());
+    let stderr = failure.map(|error| error.render()).unwrap_or_default();
+    Ok(Outcome::Done(Done { reply: Reply::text(stdout).with_code(code), stderr, ..Done::default() }))
+}
+
+fn report(call: &CommandCall, session: &Session<'_>) -> Result<Report> {
     let is_setup = call.command.name == SETUP.name;
     let is_dry_run = call.matches.get_flag("dry-run");
     let editor = Editor::new(session.places, session.clock, is_dry_run)?;
@@ -103,39 +124,22 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         is_for_all,
         links: call.links,
     };
-    let report = match call.value("client") {
+    match call.value("client") {
         Some(name) => {
             let client = find(name)?;
             check_flags(client, call)?;
             let call = setup_call(client, false);
-            if is_setup { undo::setup(&call, session)? } else { undo::unsetup(&call, session)? }
+            if is_setup { undo::setup(&call, session) } else { undo::unsetup(&call, session) }
         }
-        None if call.matches.get_flag("all") && is_setup => setup_all(setup_call, session),
+        None if call.matches.get_flag("all") && is_setup => Ok(setup_all(setup_call, session)),
         None if call.matches.get_flag("all") => {
             let calls: Vec<SetupCall<'_>> = CLIENTS.iter().map(|client| setup_call(*client, true)).collect();
-            undo::unsetup_all(&calls, session)?
+            undo::unsetup_all(&calls, session)
         }
-        None if is_setup => return Ok(Outcome::reply(Reply::text(list(session)))),
-        None => {
-            return Err(
-                Error::usage("no client given").hint("name one, such as `ycred unsetup kubectl`, or pass --all")
-            );
-        }
-    };
-    let is_quiet = call.matches.get_flag("quiet");
-    let mut stdout = match call.matches.get_flag("json") {
-        true => format!("{}\n", report.json(is_dry_run)),
-        false => report.text(is_quiet),
-    };
-    let failure = report.failure();
-    if stdout.is_empty() && !is_quiet && failure.is_none() {
-        stdout.push_str("nothing to undo\n");
+        None if is_setup => Ok(list(session)),
+        None => Err(Error::usage("no client given").hint("name one, such as `ycred unsetup kubectl`, or pass --all")),
     }
-    let code = failure.as_ref().map_or(0, |error| error.kind.exit_code());
-    let stderr = failure.map(|error| error.render()).unwrap_or_default();
-    Ok(Outcome::Done(Done { reply: Reply::text(stdout).with_code(code), stderr, ..Done::default() }))
 }
-
 fn find(name: &str) -> Result<&'static Client> {
     clients::named(name).ok_or_else(|| {
         let names: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
@@ -190,25 +194,17 @@ fn setup_all<'a>(setup_call: impl Fn(&'static Client, bool) -> SetupCall<'a>, se
 }
 
 /// Lists the clients that are found.
-fn list(session: &Session<'_>) -> String {
-    let mut text = String::new();
-    for client in CLIENTS.iter().filter(|client| (client.is_found)(session)) {
-        let uses = (client.uses)(session);
-        let status = match uses.len() {
-            0 => format!(
-                "not set up: ycred setup {}{}",
-                client.name,
-                client.choice.map(|choice| format!(" {choice}")).unwrap_or_default()
-            ),
-            _ => {
-                let labels: Vec<&str> = uses.iter().map(|place| place.label.as_str()).collect();
-                format!("set up: {}", crate::base::error::clean(&labels.join(", ")))
-            }
-        };
-        text.push_str(&format!("{:10} {status}\n", client.name));
-    }
-    if text.is_empty() {
-        text.push_str("no client program was found\n");
-    }
-    text
+fn list(session: &Session<'_>) -> Report {
+    let row = |client: &&'static Client| ClientRow {
+        name: client.name,
+        places: (client.uses)(session).into_iter().map(|place| place.label).collect(),
+        command: format!(
+            "ycred setup {}{}",
+            client.name,
+            client.choice.map(|choice| format!(" {choice}")).unwrap_or_default()
+        ),
+    };
+    let clients: Vec<ClientRow> = CLIENTS.iter().filter(|client| (client.is_found)(session)).map(row).collect();
+    let note = clients.is_empty().then(|| "no client program was found".to_owned());
+    Report { clients, notes: note.into_iter().collect(), ..Report::default() }
 }

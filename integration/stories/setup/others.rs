@@ -73,7 +73,7 @@ fn after_git_has_changed_its_configuration_ours_is_taken_out_and_others_come_bac
     let secret = "[credential \"https://git.example.com\"]\n\thelper = \"!f() { echo password=s3cret; }; f\"\n";
     machine.world.sandbox.file("home/.gitconfig", secret);
     let run = machine.setup(&["git", "--host", "git.example.com"]).run().succeeds().never_prints("s3cret");
-    run.stdout_has("- helper = !f() …");
+    run.stdout_has("- helper = …");
     machine.unsetup(&["git"]).run().succeeds().never_prints("s3cret");
     assert_eq!(machine.read("home/.gitconfig"), secret);
     machine.world.sandbox.file("home/.gitconfig", text.replace("= A", "= B"));
@@ -172,14 +172,9 @@ fn what_aws_would_prefer_or_cannot_read_is_refused() {
     let machine = Machine::new();
     let config = |text: &str| machine.world.sandbox.file("home/.aws/config", text);
     config("[profile yc]\ncredential_process = /opt/other --secret s3cret\n");
-    let run = machine.setup(&["aws"]).run().exits(3).stderr_has("another credential_process: /opt/other");
+    let run = machine.setup(&["aws"]).run().exits(3).stderr_has("another credential_process: it runs another program");
     run.stderr_has("--force").never_prints("s3cret");
-    machine
-        .setup(&["aws", "--force"])
-        .run()
-        .succeeds()
-        .stdout_has("- credential_process: /opt/other …")
-        .never_prints("s3cret");
+    machine.setup(&["aws", "--force"]).run().succeeds().stdout_has("- credential_process: …").never_prints("s3cret");
     machine.unsetup(&["aws"]).run().succeeds().never_prints("s3cret");
     config("[profile yc]\naws_access_key_id = A\naws_secret_access_key = s3cret\n");
     machine.setup(&["aws"]).run().exits(3).stderr_has("has static keys").never_prints("s3cret");
@@ -326,5 +321,26 @@ fn a_user_of_yc_moves_to_ycred_and_back_without_a_question() {
             assert_eq!(machine.read(path), *text, "{path}");
         }
         assert!(machine.journal().is_empty());
+    }
+}
+
+#[test]
+fn a_section_of_aws_is_found_however_it_is_written() {
+    let machine = Machine::new();
+    for section in ["[profile \"yc\"]", "[profile 'yc']", "[profile  yc]", "[profile y'c']", "[profile yc ]"] {
+        let text = format!("{section}\nregion = mine\n");
+        machine.world.sandbox.file("home/.aws/config", &text);
+        machine.setup(&["aws"]).run().succeeds();
+        let after = machine.read("home/.aws/config");
+        assert!(after.starts_with(&text) && after.matches('[').count() == 1, "{after}");
+        machine.setup(&["aws"]).run().succeeds().stdout_has("already set up");
+        machine.unsetup(&["aws", "--name", "other"]).run().succeeds();
+        assert_eq!(machine.read("home/.aws/config"), after);
+        machine.unsetup(&["aws", "--name", "yc"]).run().succeeds().stdout_has("restored");
+        assert_eq!(machine.read("home/.aws/config"), text);
+        machine.world.sandbox.file("home/.aws/config", &format!("{text}aws_access_key_id = x\n"));
+        machine.setup(&["aws"]).run().exits(3).stderr_has("static keys");
+        machine.world.sandbox.file("home/.aws/config", &format!("{text}[profile yc]\n"));
+        machine.setup(&["aws"]).run().exits(3).stderr_has("[profile yc] occurs twice");
     }
 }

@@ -8,10 +8,12 @@ use std::path::Path;
 use crate::base::environment::AWS_SHARED_CREDENTIALS_FILE;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::DEFAULT_ENDPOINT;
-use crate::commands::clients::aws::config::{PROCESS, in_home, is_ours, path};
+use crate::base::shell;
+use crate::commands::clients::aws::config::{PROCESS, in_home, is_ours, path, profile_of};
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
+use crate::commands::clients::public;
 use crate::commands::clients::report::{ChangeReport, Report};
 use crate::commands::clients::values::{self, ConfigFile, PlannedSetting, find, keys};
 use crate::edit::change::{EditPlan, OwnerLock};
@@ -52,7 +54,22 @@ fn name(call: &SetupCall<'_>) -> Result<String> {
     }
 }
 
-fn section_of(name: &str) -> String {
+/// Returns the section of a profile as the file spells it, or else as setup writes it.
+///
+/// # Errors
+/// Profile (3): there is more than one, of which AWS uses the last.
+fn section_of(name: &str, root: &TreeNode) -> Result<String> {
+    let sections = root.members().iter().filter_map(|(key, _)| key.as_text());
+    let mut known = sections.filter(|section| profile_of(section).as_deref() == Some(name));
+    match (known.next(), known.next()) {
+        (Some(_), Some(_)) => Err(Error::profile(format!("the section [{}] occurs twice", written_section(name)))
+            .hint("join the two sections first")),
+        (Some(section), None) => Ok(section.to_owned()),
+        (None, _) => Ok(written_section(name)),
+    }
+}
+
+fn written_section(name: &str) -> String {
     if name == "default" { name.to_owned() } else { format!("profile {name}") }
 }
 
@@ -61,14 +78,14 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let chosen = profiles::chosen_or_default(call, session)?;
     let ycred = program::ycred(call, session)?;
     let path = path(session)?;
-    refuse_static_keys(&in_home(AWS_SHARED_CREDENTIALS_FILE, "credentials", session)?, &[&name])?;
-    refuse_static_keys(&path, &[&section_of(&name)])?;
+    refuse_static_keys(&in_home(AWS_SHARED_CREDENTIALS_FILE, "credentials", session)?, |section| section == name)?;
+    refuse_static_keys(&path, |section| profile_of(section).as_deref() == Some(&name))?;
     let file =
         ConfigFile { path: &path, format: Format::Ini, empty: "", consequence: "the AWS CLI cannot read it either" };
     let process = format!("{} aws --profile {}", quoted(&ycred.path), quoted(&chosen.argument));
     let is_forced = call.is_set("force");
     let mut changes =
-        values::set(call, &file, |root| settings(root, &section_of(&name), &process, &chosen, is_forced))?;
+        values::set(call, &file, |root| settings(root, &section_of(&name, root)?, &process, &chosen, is_forced))?;
     for change in &mut changes {
         (change.profile, change.account) = (Some(chosen.argument.clone()), Some(chosen.account.clone()));
     }
@@ -84,13 +101,14 @@ fn quoted(word: &str) -> String {
 }
 
 /// The SDKs use static keys of the profile before `credential_process`, without a message.
-fn refuse_static_keys(path: &Path, sections: &[&str]) -> Result<()> {
+fn refuse_static_keys(path: &Path, is_profile: impl Fn(&str) -> bool) -> Result<()> {
     let Some(text) = TargetFile::read(path)?.text else { return Ok(()) };
     let Ok(root) = Format::Ini.parse(&text) else { return Ok(()) };
+    let mut sections = root.members().iter().filter_map(|(key, section)| Some((key.as_text()?, section)));
     let has_key =
-        |section: &&&str| root.member(section).is_some_and(|section| section.member("aws_access_key_id").is_some());
-    match sections.iter().find(has_key) {
-        Some(section) => {
+        |(name, section): &(&str, &TreeNode)| is_profile(name) && section.member("aws_access_key_id").is_some();
+    match sections.find(has_key) {
+        Some((section, _)) => {
             Err(Error::profile(format!("{}: [{section}] has static keys, which AWS prefers", path.display()))
                 .hint("remove them, or choose another name: --name NAME"))
         }
@@ -105,16 +123,15 @@ fn settings(
     chosen: &Chosen,
     is_forced: bool,
 ) -> Result<Vec<PlannedSetting>> {
-    if root.members().iter().filter(|(key, _)| key.as_text() == Some(section)).count() > 1 {
-        return Err(Error::profile(format!("the section [{section}] occurs twice")).hint("join the two sections first"));
-    }
     let former = find(root, &keys(&[section, PROCESS])).and_then(TreeNode::as_text);
     if let Some(other) = former
+        && !other.is_empty()
         && !is_ours(other)
         && !is_forced
     {
-        let program = other.split_whitespace().next().unwrap_or_default().to_owned();
-        return Err(Error::profile(format!("[{section}] has another credential_process: {program}"))
+        let first = shell::split(other).into_iter().next().unwrap_or_default();
+        let program = public::name_of(&first);
+        return Err(Error::profile(format!("[{section}] has another credential_process: it runs {program}"))
             .hint("to replace it, pass --force"));
     }
     let endpoint = chosen.profile.settings.text("endpoint").ok().flatten().unwrap_or(DEFAULT_ENDPOINT);
@@ -137,24 +154,25 @@ fn settings(
     Ok(options.into_iter().filter_map(setting).collect())
 }
 
-/// Returns the section of `--name`, in brackets.
-fn selected_section(call: &SetupCall<'_>) -> Option<String> {
-    call.value("name").map(|name| format!("[{}]", section_of(name)))
+/// Returns true if a section in brackets, with what follows, is the one that `--name` selects.
+fn is_selected(label: &str, call: &SetupCall<'_>) -> bool {
+    let section = label.strip_prefix('[').and_then(|label| label.split_once(']')).map_or("", |(section, _)| section);
+    call.value("name").is_none_or(|name| profile_of(section).as_deref() == Some(name))
 }
 
 fn selects(call: &SetupCall<'_>, _: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
-    Ok(selected_section(call).is_none_or(|section| entry.label.starts_with(&section)))
+    Ok(is_selected(&entry.label, call))
 }
 
 /// Without a journal, removes the option that names ycred. Region and endpoint may be the user's own.
 fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let (path, only) = (&path(session)?, selected_section(call));
-    let only = only.as_deref();
+    let path = &path(session)?;
+    let is_selected = |section: &str| is_selected(section, call);
     let report = std::cell::RefCell::new(Report::default());
     call.editor.edit(path, OwnerLock::None, |target, _| {
         let mut found = Report::default();
         let mut text = target.text.clone().unwrap_or_default();
-        while let Some((pointer, section)) = ours_in(&text, only) {
+        while let Some((pointer, section)) = ours_in(&text, is_selected) {
             (text, _) = splice::apply(Format::Ini, &text, &TreeChange::Remove(pointer))
                 .map_err(|_| Error::profile(format!("{}: {section}: cannot be edited", path.display())))?;
             let mut change = ChangeReport::new(CLIENT.name, &target.spelled, section.clone());
@@ -170,12 +188,12 @@ fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 }
 
 /// Finds the first option that names ycred: its pointer and its section in brackets.
-fn ours_in(text: &str, only: Option<&str>) -> Option<(Vec<usize>, String)> {
+fn ours_in(text: &str, is_selected: impl Fn(&str) -> bool) -> Option<(Vec<usize>, String)> {
     let root = Format::Ini.parse(text).ok()?;
     root.members().iter().enumerate().find_map(|(at, (key, section))| {
         let name = format!("[{}]", key.as_text()?);
         let position = section.position(PROCESS)?;
-        let is_match = section.member(PROCESS)?.as_text().is_some_and(is_ours) && only.is_none_or(|only| only == name);
+        let is_match = section.member(PROCESS)?.as_text().is_some_and(is_ours) && is_selected(&name);
         is_match.then(|| (vec![at, position], name))
     })
 }

@@ -6,6 +6,7 @@ use clap::ArgMatches;
 
 use crate::base::error::{Error, Result};
 use crate::commands::check::Check;
+use crate::commands::clients::public;
 use crate::commands::clients::report::{self, Report};
 use crate::disk::places;
 use crate::edit::change::{Editor, OwnerLock};
@@ -80,13 +81,13 @@ pub fn profile_in(command: &str) -> Option<String> {
     let mut words = command.split(|c| !is_part(c)).filter(|word| !matches!(*word, "" | "-"));
     while let Some(word) = words.next() {
         if matches!(word, "--profile" | "-p") {
-            return words.next().map(str::to_owned);
+            return words.next().map(|profile| public::profile(profile).to_owned());
         }
         let program = word.rsplit('/').next().unwrap_or_default();
         if let Some(at) = program.find("ycred-")
             && matches!(&program[..at], "" | "docker-credential-" | "git-credential-" | "terraform-credentials-")
         {
-            return Some(program[at + "ycred-".len()..].to_owned());
+            return Some(public::profile(&program[at + "ycred-".len()..]).to_owned());
         }
     }
     None

@@ -14,6 +14,7 @@ use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::docker::config::{HELPERS, PREFIX, default_path, is_ours, locks};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
+use crate::commands::clients::public;
 use crate::commands::clients::report::{ChangeReport, Report};
 use crate::commands::clients::undo;
 use crate::commands::clients::values::{self, ConfigFile, PlannedSetting, find, keys};
@@ -139,10 +140,18 @@ fn setting(root: &TreeNode, host: &str, helper: &str, chosen: &Chosen, is_forced
         && !is_ours(other)
         && !is_forced
     {
-        return Err(Error::profile(format!("{host}: docker uses the helper {other} for it"))
-            .hint("to replace it, pass --force"));
+        let why = match public::helper(other) {
+            "" => "an empty helper turns helpers off for it".to_owned(),
+            public::HIDDEN => "docker uses another helper for it".to_owned(),
+            name => format!("docker uses the helper {name} for it"),
+        };
+        return Err(Error::profile(format!("{host}: {why}")).hint("to replace it, pass --force"));
     }
-    let origin = former.unwrap_or("no helper");
+    let origin = match former.map(public::helper) {
+        None | Some("") => "no helper",
+        Some(public::HIDDEN) => "another helper",
+        Some(name) => name,
+    };
     Ok(PlannedSetting {
         label: host.to_owned(),
         path,

@@ -13,7 +13,8 @@ use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::git::config::{is_ours, locks, path};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
-use crate::commands::clients::report::{ChangeReport, Report, without_arguments};
+use crate::commands::clients::public;
+use crate::commands::clients::report::{ChangeReport, Report};
 use crate::disk::store;
 use crate::edit::change::{EditPlan, Editor, OwnerLock};
 use crate::edit::journal::{Exact, Journal, JournalEntry, What};
@@ -235,8 +236,8 @@ fn setup_host(
 }
 
 fn lines(values: &[String]) -> String {
-    let shown = |value: &String| if is_ours(value) { value.clone() } else { without_arguments(value) };
-    values.iter().map(|value| format!("helper = {}\n", shown(value))).collect()
+    let line = |value: &String| format!("helper = {}", public::command(value)).trim_end().to_owned() + "\n";
+    values.iter().map(line).collect()
 }
 
 fn option(key: &str, ours: &[String]) -> What {

@@ -11,6 +11,7 @@ use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::go::config::{is_ours, methods, path, value};
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
+use crate::commands::clients::public;
 use crate::commands::clients::report::{ChangeReport, Report};
 use crate::edit::change::{EditPlan, OwnerLock};
 use crate::edit::journal::{Exact, JournalEntry, What};
@@ -65,8 +66,8 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         let ours = std::iter::once(method.as_str()).chain(others).collect::<Vec<_>>().join("; ");
         let new = with_value(&original, Some(&ours));
         planned.summary = format!("{GOAUTH}: ycred {}", chosen.description());
-        planned.before = before.as_ref().map(|before| format!("{GOAUTH}={before}")).unwrap_or_default();
-        planned.after = format!("{GOAUTH}={ours}");
+        planned.before = before.as_ref().map(|before| shown(before)).unwrap_or_default();
+        planned.after = shown(&ours);
         let exact = Some(Exact::of(difference(&original, &new), &new));
         let entry = entry(target, before.into_iter().collect(), vec![ours]);
         *report.borrow_mut() = Some(planned);
@@ -83,6 +84,11 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         report.notes.push(format!("{GOAUTH} is set in the environment, and go prefers it: unset {GOAUTH}"));
     }
     Ok(report)
+}
+
+fn shown(value: &str) -> String {
+    let methods: Vec<String> = methods(value).into_iter().map(public::command).collect();
+    format!("{GOAUTH}={}", methods.join("; "))
 }
 
 fn entry(target: &TargetFile, before: Vec<String>, ours: Vec<String>) -> JournalEntry {

@@ -15,7 +15,7 @@ use crate::commands::clients::kubectl::kubeconfig::{Kubeconfig, OWNER, locks};
 use crate::commands::clients::kubectl::stanza::Method;
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
-use crate::commands::clients::report::{ChangeReport, Report, dedent};
+use crate::commands::clients::report::{ChangeReport, Report};
 use crate::edit::change::{EditPlan, Place};
 use crate::edit::journal::{Journal, JournalEntry, Step, What, follow};
 use crate::edit::render;
@@ -191,7 +191,7 @@ fn plan(
         let root = format.parse(text).unwrap_or_else(|_| TreeNode::null());
         let (pointer, steps) = follow(&root, &place.path);
         let exec = root.at(&pointer).filter(|_| steps == place.path.len());
-        exec.map(|exec| dedent(&stanza::masked(text, exec))).unwrap_or_default()
+        exec.map(stanza::masked).unwrap_or_default()
     };
     let (summary, is_new) = match &planned.entry {
         Some(_) => (format!("{label}: {origin} → ycred {}", chosen.description()), true),
@@ -332,7 +332,7 @@ fn shown(entry: &JournalEntry, text: &str) -> String {
     let root = format.parse(text).unwrap_or_else(|_| TreeNode::null());
     let (pointer, steps) = follow(&root, path);
     let exec = root.at(&pointer).filter(|_| steps == path.len());
-    exec.map(|exec| dedent(&stanza::masked(text, exec))).unwrap_or_default()
+    exec.map(stanza::masked).unwrap_or_default()
 }
 
 /// Implements [`Client::by_form`]. It removes nothing from a kubeconfig: see [`without_journal`].

@@ -12,6 +12,7 @@ use crate::commands::clients::keyring::{self, SUBPROCESS};
 use crate::commands::clients::pip::config::{OPTION, SECTION, SPELLINGS, path};
 use crate::commands::clients::profiles::Chosen;
 use crate::commands::clients::program;
+use crate::commands::clients::public;
 use crate::commands::clients::report::Report;
 use crate::commands::clients::values::{self, ConfigFile, PlannedSetting, find, keys};
 use crate::edit::splice::Format;
@@ -61,7 +62,11 @@ fn setting(root: &TreeNode, chosen: &Chosen, is_forced: bool) -> Result<PlannedS
         if let Some(other) = other.filter(|other| *other != SUBPROCESS)
             && (name != SECTION || !is_forced)
         {
-            let error = Error::profile(format!("[{name}] {OPTION}: pip uses the provider {other}"));
+            let provider = match public::helper(other) {
+                "" | public::HIDDEN => "another provider".to_owned(),
+                known => format!("the provider {known}"),
+            };
+            let error = Error::profile(format!("[{name}] {OPTION}: pip uses {provider}"));
             return Err(match name == SECTION {
                 true => error.hint("to replace it, pass --force"),
                 false => error.hint(format!("remove it first: pip config unset {name}.{OPTION}")),

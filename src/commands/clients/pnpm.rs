@@ -46,7 +46,9 @@ fn registries(text: &str, chosen: &Chosen) -> Vec<String> {
         let host = place[2..].split('/').next().unwrap_or_default();
         let parsed = Host::parse(host).map(|host| Host { scheme: Some(Scheme::Https), ..host });
         let place = format!("{}/", place.trim_end_matches('/'));
-        if parsed.is_some_and(|host| chosen.profile.hosts.covers(&host)) && !found.contains(&place) {
+        // A URL with a query or a password is not a registry's.
+        let is_plain = place.chars().all(|c| c.is_ascii_alphanumeric() || "/.-_:".contains(c));
+        if is_plain && parsed.is_some_and(|host| chosen.profile.hosts.covers(&host)) && !found.contains(&place) {
             found.push(place);
         }
     }

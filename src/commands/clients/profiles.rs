@@ -4,6 +4,7 @@
 use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::commands::clients::client::SetupCall;
+use crate::commands::clients::public;
 use crate::commands::import::account;
 use crate::profile::find::{self, FoundProfile};
 use crate::profile::{Profile, ProfileRef};
@@ -98,8 +99,8 @@ pub fn for_yc(yc_name: &str, yc_home: Option<&std::path::Path>, session: &Sessio
             shell::word(name)
         )
     };
-    let Some(name) = account::profile_name(yc_name) else {
-        return Err(Error::usage(format!("no profile can have the name of yc's profile {yc_name:?}"))
+    let Some(name) = account::profile_name(yc_name).filter(|_| public::is_profile_name(yc_name)) else {
+        return Err(Error::usage("runs yc with a profile whose name no profile of ycred can have")
             .hint("choose a profile with --profile NAME"));
     };
     if find::by_name(&name, session.places)?.is_none() {

@@ -6,8 +6,10 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::base::error::{Error, clean};
+use crate::commands::clients::public;
 use crate::edit::diff;
 use crate::edit::journal::{JournalEntry, Step, What, follow};
+use crate::edit::render;
 use crate::edit::splice::Format;
 use crate::edit::tree::TreeNode;
 
@@ -21,6 +23,26 @@ pub struct Report {
     pub pastes: Vec<Paste>,
     /// Why parts were not done, although the rest was.
     pub failures: Vec<Error>,
+    /// The clients on this machine, if they were asked for.
+    pub clients: Vec<ClientRow>,
+}
+
+/// A client that was found on this machine.
+pub struct ClientRow {
+    pub name: &'static str,
+    /// The places of its configuration that name ycred.
+    pub places: Vec<String>,
+    /// The command that sets it up.
+    pub command: String,
+}
+
+impl ClientRow {
+    fn text(&self) -> String {
+        match self.places.is_empty() {
+            true => format!("{:10} not set up: {}", self.name, self.command),
+            false => format!("{:10} set up: {}", self.name, clean(&self.places.join(", "))),
+        }
+    }
 }
 
 /// Text for the user to add to a file.
@@ -80,6 +102,7 @@ impl Report {
         self.notes.extend(other.notes);
         self.pastes.extend(other.pastes);
         self.failures.extend(other.failures);
+        self.clients.extend(other.clients);
     }
 
     /// Returns one error for all failures. It names each of them; the report has them with their hints.
@@ -96,7 +119,7 @@ impl Report {
 
     /// Returns the report for people. Quiet reports have one line for each change, and nothing else.
     pub fn text(&self, is_quiet: bool) -> String {
-        let mut text = String::new();
+        let mut text: String = self.clients.iter().map(|client| client.text() + "\n").collect();
         for change in self.changes.iter().filter(|change| change.is_changed || !is_quiet) {
             let _ = writeln!(text, "{}", clean(&format!("{}: {}", change.file, change.summary)));
             if is_quiet || !change.is_changed {
@@ -153,10 +176,16 @@ impl Report {
             })
         };
         let pastes: Vec<_> = self.pastes.iter().map(paste).collect();
-        let failure = |error: &Error| json!({ "message": error.reason(), "hint": error.hint_text() });
+        let failure = |error: &Error| json!({ "message": error.reason(), "hint": error.hint_text(), "exit_code": error.kind.exit_code() });
+        let client = |client: &ClientRow| {
+            let places: Vec<String> = client.places.iter().map(|place| clean(place)).collect();
+            json!({ "name": client.name, "set_up": !places.is_empty(), "places": places, "command": client.command })
+        };
+        let clients: Vec<_> = self.clients.iter().map(client).collect();
         let failures: Vec<_> = self.failures.iter().map(failure).collect();
         json!({
             "version": 1, "dry_run": is_dry_run, "changes": changes, "pastes": pastes, "notes": notes, "failures": failures,
+            "clients": clients,
         })
     }
 }
@@ -166,40 +195,24 @@ fn clean_line(line: &str) -> String {
     format!("{}{}", &line[..indent], clean(&line[indent..]))
 }
 
-/// Returns the first word of a command that another program has configured. The others may be secrets.
-pub fn without_arguments(command: &str) -> String {
-    match command.trim().split_once(char::is_whitespace) {
-        Some((program, _)) => format!("{program} …"),
-        None => command.trim().to_owned(),
-    }
-}
-
-/// Removes the indentation that all lines but the first share.
-pub fn dedent(raw: &str) -> String {
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let rest = raw.lines().skip(1).filter(|line| !line.trim().is_empty());
-    let shared = rest.map(indent).min().unwrap_or(0);
-    let lines = raw.lines().enumerate().map(|(number, line)| match number {
-        0 => line,
-        _ => line.get(shared..).unwrap_or_default(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// Returns the text of an entry's place, with its name and without arguments of other programs.
+/// Returns the text of an entry's place, with its name. Of what ycred did not write, only public words are shown.
 pub fn shown(entry: &JournalEntry, text: &str) -> String {
     match &entry.what {
-        What::Value { format, path, .. } => {
+        What::Value { format, path, ours, .. } => {
             let root = format.parse(text).unwrap_or_else(|_| TreeNode::null());
             let Some(node) = value_at(&root, path) else { return String::new() };
             let name = match path.last() {
                 Some(Step::Key(key)) => key.as_str(),
                 _ => "",
             };
-            let raw = dedent(&text[node.span.clone()]);
-            let is_foreign_command = *format == Format::Ini && !raw.contains("ycred");
-            let raw = if is_foreign_command { without_arguments(&raw) } else { raw };
-            if raw.contains('\n') { raw } else { format!("{name}: {raw}") }
+            let is_ours = ours.iter().filter_map(|ours| ours.node(*format)).any(|ours| node.has_meaning_of(&ours));
+            let value = match node.as_scalar() {
+                Some(_) if is_ours => text.get(node.span.clone()).unwrap_or_default().to_owned(),
+                Some(scalar) if *format == Format::Ini => public::command(scalar),
+                Some(scalar) => render::quote(public::helper(scalar)),
+                None => public::HIDDEN.to_owned(),
+            };
+            format!("{name}: {value}")
         }
         What::Text { ours } if text.contains(ours.as_str()) => ours.clone(),
         _ => String::new(),
@@ -223,8 +236,8 @@ mod tests {
         assert_eq!(report.text(false), "/k: user u: set up\nnote\n");
         assert_eq!(report.text(true), "");
         report.changes[0].is_changed = true;
-        report.changes[0].before = dedent("a: 1\n      b: 2\n        c: 3");
-        report.changes[0].after = dedent("a: 1\n      b: 4\n        c: 3");
+        report.changes[0].before = "a: 1\nb: 2\n  c: 3".into();
+        report.changes[0].after = "a: 1\nb: 4\n  c: 3".into();
         assert_eq!(report.text(false), "/k: user u: set up\n- b: 2\n+ b: 4\nnote\n");
         assert_eq!(report.text(true), "/k: user u: set up\n");
     }

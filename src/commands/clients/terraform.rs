@@ -11,8 +11,11 @@ use crate::base::error::{Error, Result};
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
+use crate::commands::clients::public;
 use crate::commands::clients::report::{ChangeReport, Report};
-use crate::commands::clients::terraform::config::{OWN_FILE, PREFIX, directories, extra_files, helpers, main_files};
+use crate::commands::clients::terraform::config::{
+    OWN_FILE, PREFIX, directories, extra_files, helpers, is_ours, main_files,
+};
 use crate::commands::clients::undo::unlink_by_form;
 use crate::commands::clients::values;
 use crate::edit::change::{EditPlan, OwnerLock};
@@ -85,8 +88,9 @@ fn refuse_another_helper(files: &[PathBuf], helper: &str, is_forced: bool) -> Re
         for (line, other) in helpers(&text) {
             if other != helper && !is_forced {
                 return Err(Error::profile(format!(
-                    "{}:{line}: another credentials helper is set: {other}",
-                    path.display()
+                    "{}:{line}: another credentials helper is set: {}",
+                    path.display(),
+                    public::name_of(public::helper(&other))
                 ))
                 .hint("terraform allows only one; remove that block first"));
             }
@@ -192,7 +196,7 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
     for file in files {
         let text = TargetFile::read(&file).ok().and_then(|target| target.text).unwrap_or_default();
         for (_, helper) in helpers(&text) {
-            if helper.starts_with("ycred") && !uses.iter().any(|known| known.file == file) {
+            if is_ours(&helper) && !uses.iter().any(|known| known.file == file) {
                 let profile = profile_in(&helper);
                 uses.push(Use { file: file.clone(), label: helper, profile });
             }

@@ -9,9 +9,10 @@ use crate::base::environment::AWS_SHARED_CREDENTIALS_FILE;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::commands::check::{Check, Examination, Finding, shell_word};
-use crate::commands::clients::aws::config::{PROCESS, in_home, is_ours, path};
+use crate::commands::clients::aws::config::{PROCESS, in_home, is_ours, path, profile_of};
 use crate::commands::clients::client::profile_in;
 use crate::commands::clients::program;
+use crate::commands::clients::public;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
@@ -117,7 +118,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     for (section, process) in &ours {
-        let name = section.strip_prefix("profile ").unwrap_or(section);
+        let name = &profile_of(section).unwrap_or_else(|| section.clone());
         let keys = config.static_keys(section).or_else(|| credentials.static_keys(name));
         let finding = keys.or_else(|| call(name, process, examination, session));
         findings.extend(finding.map(|finding| finding.named(name)));
@@ -158,7 +159,7 @@ fn call(name: &str, process: &str, examination: &Examination, session: &Session<
         Ok(_) => None,
         Err(error) => {
             let what = format!("[{name}]: ycred does not answer: {}", error.reason());
-            let by_hand = format!("run it by hand: {process}");
+            let by_hand = format!("run it by hand: {}", public::command(process));
             Some(Finding::fail(what).part("answer").fix(error.hint_text().unwrap_or(by_hand)))
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::environment::AWS_CONFIG_FILE;
 use crate::base::error::{Error, Result};
+use crate::base::shell;
 use crate::session::Session;
 
 /// The option that names the program to run.
@@ -30,9 +31,49 @@ pub fn path(session: &Session<'_>) -> Result<PathBuf> {
     in_home(AWS_CONFIG_FILE, "config", session)
 }
 
+/// Returns the profile that a section of the configuration file is about, as botocore reads it: the name is split like a
+/// shell's words, so `[profile yc]`, `[profile "yc"]` and `[profile  yc]` are the same.
+pub fn profile_of(section: &str) -> Option<String> {
+    if section == "default" {
+        return Some(section.to_owned());
+    }
+    let has_open_quote = shell::has_open_quote(section);
+    let words = shell::split(section);
+    match words.as_slice() {
+        [_, name] if section.starts_with("profile") && !has_open_quote => Some(name.clone()),
+        _ => None,
+    }
+}
+
 /// Returns true if a process is ycred.
 pub fn is_ours(process: &str) -> bool {
     let words = process.replace(['"', '\''], "");
     let program = words.split(" aws").next().unwrap_or_default();
     program.rsplit('/').next() == Some("ycred")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_are_read_as_by_botocore() {
+        for (section, profile) in [
+            ("default", Some("default")),
+            ("profile yc", Some("yc")),
+            ("profile \"yc\"", Some("yc")),
+            ("profile 'yc'", Some("yc")),
+            ("profile  yc ", Some("yc")),
+            ("profile\tyc", Some("yc")),
+            ("profile y'c'", Some("yc")),
+            ("profile 'a b'", Some("a b")),
+            ("profile a b", None),
+            ("profile 'yc", None),
+            ("profile", None),
+            ("yc", None),
+            ("sso-session yc", None),
+        ] {
+            assert_eq!(profile_of(section).as_deref(), profile, "{section}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::environment::DOCKER_CONFIG;
 use crate::base::error::{Error, Result};
+use crate::commands::clients::public;
 use crate::session::Session;
 
 /// The object that has a helper for each registry.
@@ -27,7 +28,7 @@ pub fn default_path(session: &Session<'_>) -> Result<PathBuf> {
 
 /// Returns true if a helper is ycred.
 pub fn is_ours(helper: &str) -> bool {
-    helper == "ycred" || helper.starts_with("ycred-")
+    helper == "ycred" || helper.strip_prefix("ycred-").is_some_and(public::is_profile_name)
 }
 
 /// docker itself uses no lock, but tools that change its file do.

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme};
 use crate::base::secret::Secret;
+use crate::base::shell;
 use crate::commands::check::{Check, Examination, Finding, shell_word};
 use crate::commands::clients::client::profile_in;
 use crate::commands::clients::git::config::is_ours;
 use crate::commands::clients::program;
+use crate::commands::clients::public;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::session::Session;
 
@@ -102,7 +104,8 @@ impl Server<'_> {
         }
         let others: Vec<&str> = chain.iter().copied().filter(|value| !is_ours(value)).collect();
         if !others.is_empty() {
-            let names: Vec<&str> = others.iter().map(|value| value.split(' ').next().unwrap_or_default()).collect();
+            let first = |value: &&str| shell::split(value).into_iter().next().unwrap_or_default();
+            let names: Vec<String> = others.iter().map(|value| public::name_of(&first(value)).to_owned()).collect();
             let what = format!("{host}: git also uses the helper {}, which may store the token", names.join(", "));
             findings.push(Finding::warn(what).part("chain").fix(anew));
         }
@@ -112,7 +115,7 @@ impl Server<'_> {
 
     fn call(&self, examination: &Examination, session: &Session<'_>) -> Option<Finding> {
         let host = self.host;
-        let words = words(self.command.trim_start_matches('!'));
+        let words = shell::split(self.command.trim_start_matches('!'));
         let (first, arguments) = words.split_first()?;
         let name = if first.contains('/') { first.clone() } else { format!("git-credential-{first}") };
         let path = match trial::resolve(&name, Path::new("/"), session) {
@@ -149,7 +152,7 @@ impl Server<'_> {
             Ok(_) => None,
             Err(error) => {
                 let what = format!("{host}: the helper does not answer: {}", error.reason());
-                let by_hand = format!("run it by hand: {} get", self.command);
+                let by_hand = format!("run it by hand: {} get", public::command(self.command));
                 Some(Finding::fail(what).part("answer").fix(error.hint_text().unwrap_or(by_hand)))
             }
         }
@@ -170,26 +173,6 @@ fn chain<'a>(settings: &'a [(String, String)], host: &str) -> Vec<&'a str> {
         }
     }
     chain
-}
-
-/// Splits a helper as a shell does.
-fn words(command: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    let mut rest = command.chars();
-    while let Some(c) = rest.next() {
-        match (c, quote) {
-            ('\\', None | Some('"')) => word.get_or_insert_default().extend(rest.next()),
-            (c, Some(open)) if c == open => quote = None,
-            ('\'' | '"', None) => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (' ' | '\t', None) => words.extend(word.take()),
-            (c, _) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    words
 }
 
 fn credential(result: &TrialResult) -> Result<String> {
@@ -222,12 +205,5 @@ mod tests {
         assert_eq!(chain(&all, "h.example"), ["ycred", "store"]);
         let all = settings(&[(ours, ""), (ours, "ycred"), (general, "")]);
         assert!(chain(&all, "h.example").is_empty());
-    }
-
-    #[test]
-    fn a_helper_is_split_as_a_shell_does() {
-        assert_eq!(words("/opt/my\\ dir/ycred git --profile prod"), ["/opt/my dir/ycred", "git", "--profile", "prod"]);
-        assert_eq!(words("'/opt/my dir/ycred' git \"a b\" ''"), ["/opt/my dir/ycred", "git", "a b", ""]);
-        assert_eq!(words(""), Vec::<String>::new());
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::environment::{GIT_CONFIG_GLOBAL, XDG_CONFIG_HOME};
 use crate::base::error::{Error, Result};
+use crate::commands::clients::public;
 use crate::session::Session;
 
 /// Returns the file that `git config --global` edits.
@@ -24,7 +25,11 @@ pub fn path(session: &Session<'_>) -> Result<PathBuf> {
 /// Returns true if a helper's value runs ycred: `ycred …`, or a path that ends in `/ycred git …`.
 pub fn is_ours(value: &str) -> bool {
     let program = value.split(" git").next().unwrap_or_default();
-    program == "ycred" || program.ends_with("/ycred") || value.starts_with("ycred ") || value.starts_with("ycred-")
+    let suffix = value.split(' ').next().and_then(|name| name.strip_prefix("ycred-"));
+    program == "ycred"
+        || program.ends_with("/ycred")
+        || value.starts_with("ycred ")
+        || suffix.is_some_and(public::is_profile_name)
 }
 
 /// git's lock is beside the file that a link leads to.

@@ -8,6 +8,7 @@ use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::client::profile_in;
 use crate::commands::clients::go::config::{is_ours, methods, path, value};
 use crate::commands::clients::program;
+use crate::commands::clients::public;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial};
 use crate::edit::target::TargetFile;
 use crate::session::Session;
@@ -85,7 +86,7 @@ fn call(method: &str, examination: &Examination, session: &Session<'_>) -> Findi
         None | Some(Ok(_)) => Finding::ok(format!("{GOAUTH} runs ycred")),
         Some(Err(error)) => {
             let what = format!("{GOAUTH}: ycred does not answer: {}", error.reason());
-            let by_hand = format!("run it by hand: {method}");
+            let by_hand = format!("run it by hand: {}", public::command(method));
             Finding::fail(what).part("answer").fix(error.hint_text().unwrap_or(by_hand))
         }
     }

@@ -13,6 +13,7 @@ use crate::commands::clients::kubectl::kubeconfig::{self, Kubeconfig};
 use crate::commands::clients::kubectl::policy;
 use crate::commands::clients::kubectl::stanza::{self, Method};
 use crate::commands::clients::program;
+use crate::commands::clients::public;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, DESKTOP_PATH, Trial, TrialResult};
 use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
@@ -162,7 +163,11 @@ impl User<'_> {
         }
         let version = text("apiVersion");
         if !matches!(version.strip_prefix(GROUP), Some("v1" | "v1beta1")) {
-            return vec![self.bad(&format!("apiVersion \"{version}\" is not supported any more"), session, "")];
+            let what = match version {
+                "client.authentication.k8s.io/v1alpha1" => "apiVersion v1alpha1 is not supported any more",
+                _ => "apiVersion is not one that kubectl supports",
+            };
+            return vec![self.bad(what, session, "")];
         }
         let mode = text("interactiveMode");
         if version.ends_with("/v1") && !matches!(mode, "Never" | "IfAvailable" | "Always") {
@@ -255,7 +260,10 @@ impl User<'_> {
                     let finding = verdict.part("answer");
                     return Some(match error.hint_text() {
                         Some(hint) => finding.fix(hint),
-                        None => finding.fix(format!("run it by hand: {} {}", shell_path(path), arguments.join(" "))),
+                        None => {
+                            let words = public::arguments(arguments.iter().map(String::as_str)).join(" ");
+                            finding.fix(format!("run it by hand: {} {words}", shell_path(path)))
+                        }
                     });
                 }
             }

@@ -1,6 +1,8 @@
 //! The `exec` stanza of a kubeconfig user: what runs there now, and what ycred puts in its place.
 
 use crate::base::error::{Error, Result};
+use crate::commands::clients::public;
+use crate::edit::render;
 use crate::edit::tree::{NodeValue, TreeNode};
 
 /// What authenticates a user.
@@ -13,7 +15,7 @@ pub enum Method {
     Ycred {
         profile: Option<String>,
     },
-    /// Another program, by its name.
+    /// Another program: its name, as it may be printed.
     Other(String),
     /// There is no `exec`, but a static credential, by its key.
     Static(String),
@@ -57,7 +59,7 @@ pub fn method(user: &TreeNode) -> Result<Method> {
             Err(Error::usage(format!("runs yc inside a {name} script, which may do more than print a token"))
                 .hint("replace the script in the kubeconfig by yc itself, or choose the profile: --user NAME --force --profile NAME"))
         }
-        name => Ok(Method::Other(name.to_owned())),
+        name => Ok(Method::Other(public::name_of(name).to_owned())),
     }
 }
 
@@ -78,6 +80,9 @@ fn yc(exec: &TreeNode, arguments: &[&str]) -> Result<Method> {
         }
         let (flag, value) = argument.split_once('=').map_or((*argument, None), |(flag, value)| (flag, Some(value)));
         if !HARMLESS_FLAGS.contains(&flag) {
+            // A short flag can have its value in it.
+            let flag = public::arguments([flag]).concat();
+            let flag = if flag == public::HIDDEN { "a flag" } else { flag.as_str() };
             return Err(Error::usage(format!("runs yc with {flag}, which ycred would lose"))
                 .hint("put the setting into a profile of ycred, and choose it: --profile NAME --force"));
         }
@@ -86,7 +91,7 @@ fn yc(exec: &TreeNode, arguments: &[&str]) -> Result<Method> {
             _ => None,
         };
         if flag == "--profile" {
-            profile = value.map(str::to_owned);
+            profile = value.map(|value| public::profile(value).to_owned());
         }
     }
     // Newer versions of yc have `k8s v0 create-token` too.
@@ -96,7 +101,7 @@ fn yc(exec: &TreeNode, arguments: &[&str]) -> Result<Method> {
             | ["k8s" | "managed-kubernetes" | "container", "v0" | "v1", "create-token" | "token"]
     );
     if !is_token {
-        return Ok(Method::Other(format!("yc {}", words.join(" "))));
+        return Ok(Method::Other(format!("yc {}", public::arguments(words).join(" "))));
     }
     if let Some(name) = variables(exec).find(|name| YC_CREDENTIALS.contains(name)) {
         return Err(Error::usage(format!("runs yc with {name}, which decides the account"))
@@ -122,8 +127,10 @@ fn profile_flag(arguments: &[&str]) -> Option<String> {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.split_once('=') {
-            Some(("--profile" | "-p", value)) => return Some(value.to_owned()),
-            _ if matches!(*argument, "--profile" | "-p") => return rest.next().map(|value| (*value).to_owned()),
+            Some(("--profile" | "-p", value)) => return Some(public::profile(value).to_owned()),
+            _ if matches!(*argument, "--profile" | "-p") => {
+                return rest.next().map(|value| public::profile(value).to_owned());
+            }
             _ => {}
         }
     }
@@ -187,62 +194,78 @@ fn without_variables_of_yc(env: &TreeNode) -> Option<TreeNode> {
     (kept.len() == items.len() || !kept.is_empty()).then(|| TreeNode::list(kept))
 }
 
-/// Returns the text of a stanza in which every value that may be a secret is replaced by `…`.
-pub fn masked(text: &str, exec: &TreeNode) -> String {
-    let mut secrets = Vec::new();
-    find_secrets(exec, false, &mut secrets);
-    secrets.sort_by_key(|span| std::cmp::Reverse(span.start));
-    let mut masked = text.get(exec.span.clone()).unwrap_or_default().to_owned();
-    for span in secrets {
-        masked.replace_range(span.start - exec.span.start..span.end - exec.span.start, "…");
-    }
-    masked
-}
+/// Versions, modes and words that `exec` can have.
+const PUBLIC_VALUES: [&str; 8] = [
+    "client.authentication.k8s.io/v1",
+    "client.authentication.k8s.io/v1beta1",
+    "client.authentication.k8s.io/v1alpha1",
+    "Never",
+    "IfAvailable",
+    "Always",
+    "true",
+    "false",
+];
 
-fn find_secrets(node: &TreeNode, is_secret: bool, spans: &mut Vec<std::ops::Range<usize>>) {
-    match &node.value {
-        NodeValue::Map(members) => {
-            // An item of `env`: the value may be anything.
-            let is_variable = node.member("name").is_some() && node.member("value").is_some();
-            for (key, value) in members {
-                let name = key.as_scalar().unwrap_or_default();
-                let is_known = is_variable && name == "name"
-                    || ["command", "apiVersion", "installHint", "interactiveMode", "provideClusterInfo"]
-                        .contains(&name);
-                let is_secret =
-                    !is_known && (is_secret || is_variable || sounds_secret(name) || name != "args" && name != "env");
-                find_secrets(value, is_secret, spans);
+/// Names of variables that say nothing about their values.
+const PUBLIC_VARIABLES: [&str; 12] = [
+    "HOME",
+    "PATH",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "YC_CLI_INITIALIZATION_SILENCE",
+    "YC_IAM_TOKEN",
+    "YC_TOKEN",
+    "YC_OAUTH_TOKEN",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "KUBECONFIG",
+];
+
+/// Returns a stanza as it may be printed, in block style: everything that is not known to be public is `…`.
+pub fn masked(exec: &TreeNode) -> String {
+    let hidden = || TreeNode::other(public::HIDDEN);
+    let members = exec.members().iter().map(|(key, value)| {
+        let scalar = value.as_scalar().unwrap_or_default();
+        let masked = match (key.as_scalar().unwrap_or_default(), &value.value) {
+            ("args", NodeValue::List(items)) => masked_arguments(items),
+            ("env", NodeValue::List(items)) => TreeNode::list(items.iter().map(masked_variable)),
+            ("command", _) => TreeNode::other(public::program(scalar)),
+            ("installHint", _) if scalar == INSTALL_HINT => value.clone(),
+            ("installHint", _) => hidden(),
+            ("apiVersion" | "interactiveMode" | "provideClusterInfo", _) if PUBLIC_VALUES.contains(&scalar) => {
+                value.clone()
             }
-        }
-        NodeValue::List(items) => {
-            let mut follows_secret_flag = false;
-            for item in items {
-                let text = item.as_scalar().unwrap_or_default();
-                let flag = text.split_once('=').map_or(text, |(flag, _)| flag);
-                let is_flag = text.starts_with('-');
-                let has_secret = is_flag && sounds_secret(flag) && text.contains('=');
-                find_secrets(
-                    item,
-                    is_secret || has_secret || (follows_secret_flag && !is_flag) || looks_secret(text),
-                    spans,
-                );
-                follows_secret_flag = is_flag && sounds_secret(flag) && !text.contains('=');
+            ("args" | "env" | "apiVersion" | "interactiveMode" | "provideClusterInfo", NodeValue::Null) => {
+                value.clone()
             }
-        }
-        _ if is_secret && !node.is_empty() => spans.push(node.span.clone()),
-        _ => {}
+            ("args" | "env" | "apiVersion" | "interactiveMode" | "provideClusterInfo", _) => hidden(),
+            _ => return (hidden(), hidden()),
+        };
+        (key.clone(), masked)
+    });
+    let masked = TreeNode { value: NodeValue::Map(members.collect()), ..TreeNode::map::<String>([]) };
+    match &exec.value {
+        NodeValue::Map(_) => render::block(&masked, 0, "\n").unwrap_or_default(),
+        NodeValue::Null => String::new(),
+        _ => public::HIDDEN.to_owned(),
     }
 }
 
-fn sounds_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
-    // `create-token` is a command.
-    ["token", "secret", "password", "passwd", "key", "credential"].iter().any(|word| name.contains(word))
+fn masked_arguments(items: &[TreeNode]) -> TreeNode {
+    // An item that is not a scalar is hidden like an unknown word.
+    let shown = public::arguments(items.iter().map(|item| item.as_scalar().unwrap_or(public::HIDDEN)));
+    TreeNode::list(
+        shown.into_iter().map(|word| if word == public::HIDDEN { TreeNode::other(word) } else { TreeNode::text(word) }),
+    )
 }
 
-/// Long strings without blanks, slashes and dashes are more often tokens than words.
-fn looks_secret(text: &str) -> bool {
-    text.len() > 32 && !text.starts_with(['-', '/']) && !text.contains(' ')
+fn masked_variable(variable: &TreeNode) -> TreeNode {
+    let name = variable.member("name").and_then(TreeNode::as_scalar).filter(|name| PUBLIC_VARIABLES.contains(name));
+    match name {
+        Some(name) => TreeNode::map([("name", TreeNode::text(name)), ("value", TreeNode::other(public::HIDDEN))]),
+        None => TreeNode::other(public::HIDDEN),
+    }
 }
 
 #[cfg(test)]
@@ -304,12 +327,37 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_masked() {
-        let text = "command: oidc\nargs: [get-token, --client-secret=s3cret, --token, s3cret, --profile=x, eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9s3cret]\nenv:\n- name: A\n  value: s3cret\nother: s3cret\n";
-        let masked = masked(text, &read(text));
-        assert!(!masked.contains("s3cret"), "{masked}");
-        for part in ["get-token", "--profile=x", "command: oidc", "- name: A"] {
-            assert!(masked.contains(part), "{masked}");
+    fn only_what_is_known_to_be_public_is_shown() {
+        for text in [
+            "command: oidc\nargs: [get-token, --client-secret=s3cret, --token, s3cret, --profile=x, s3cret]\nenv:\n- name: HOME\n  value: s3cret\nother: s3cret\n",
+            "command: sh\nargs: [-c, 'exec yc --token s3cret k8s create-token']\n",
+            "command: sh\nargs:\n- -c\n- |\n  export AWS_SECRET_ACCESS_KEY=s3cret\n  yc k8s create-token\n",
+            "command: sh -c 'PASS=s3cret yc k8s create-token'\nargs: []\n",
+            "command: sh\nargs: sh -c 'PASS=s3cret yc k8s create-token'\n",
+            "command: x\nargs: [-ts3cret, 'user:s3cret@h', s3cret, --header, 's3cret', 'Authorization: Bearer s3cret']\n",
+            "command: x\nargs: [{command: s3cret}, [s3cret], 's3cret=1', --url=http://u:s3cret@h, --s3cret]\n",
+            "command: {x: s3cret}\nother: {command: s3cret, installHint: s3cret}\ns3cret: 1\n",
+            "command: x\nenv: [{name: 's3cret=1', value: 1}, s3cret, {other: s3cret}]\n",
+            "apiVersion: s3cret\ninteractiveMode: s3cret\nprovideClusterInfo: s3cret\ninstallHint: s3cret\n",
+            "command: yc # s3cret\nargs: [k8s, create-token, -ts3cret]\n",
+            "command: yc\nargs: [k8s, create-token, --profile, 's3cret!']\n",
+            "command: yc\nargs: [s3cret, create-token]\n",
+            "command: yc\nargs: [k8s, create-token, --s3cret]\n",
+            "s3cret",
+        ] {
+            let exec = read(text);
+            let masked = masked(&exec);
+            assert!(!masked.contains("s3cret") && (masked.contains('…') || text.contains('#')), "{masked}");
+            let user = TreeNode::map([("exec", exec)]);
+            let printed = match method(&user) {
+                Ok(method) => format!("{method:?}"),
+                Err(error) => error.render(),
+            };
+            assert!(!printed.contains("s3cret"), "{printed}");
         }
+        let ours = stanza(None, false, "/b/ycred", "prod", false);
+        let shown = masked(&ours);
+        assert!(!shown.contains('…'), "{shown}");
+        assert!(shown.contains("- kubectl\n- --profile\n- prod\ncommand: /b/ycred\n"), "{shown}");
     }
 }

@@ -9,7 +9,10 @@ use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::commands::check::{Check, Examination, Finding, shell_path};
 use crate::commands::clients::program;
-use crate::commands::clients::terraform::config::{OWN_FILE, PREFIX, directories, extra_files, helpers, main_files};
+use crate::commands::clients::public;
+use crate::commands::clients::terraform::config::{
+    OWN_FILE, PREFIX, directories, extra_files, helpers, is_ours, main_files,
+};
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::edit::target::TargetFile;
 use crate::session::Session;
@@ -33,7 +36,7 @@ struct Block {
 
 impl Block {
     fn is_ours(&self) -> bool {
-        self.helper == "ycred" || self.helper.starts_with("ycred-")
+        is_ours(&self.helper)
     }
 
     fn profile(&self) -> Option<&str> {
@@ -69,7 +72,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
         let (file, line) = (other.file.display(), other.line);
         let what = format!(
             "{file}:{line}: a second helper, {}; terraform accepts only one and reports an error",
-            other.helper
+            public::name_of(public::helper(&other.helper))
         );
         return vec![Finding::fail(what).part("config").fix(format!("remove the block at {file}:{line}"))];
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::environment::{TERRAFORM_CONFIG, TF_CLI_CONFIG_FILE, XDG_CONFIG_HOME, XDG_DATA_HOME};
 use crate::base::error::{Error, Result};
+use crate::commands::clients::public;
 use crate::session::Session;
 use crate::system::directories;
 
@@ -74,6 +75,11 @@ pub fn extra_files(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = entries.filter(is_read).collect();
     files.sort();
     files
+}
+
+/// Returns true if a helper is ycred.
+pub fn is_ours(helper: &str) -> bool {
+    helper == "ycred" || helper.strip_prefix("ycred-").is_some_and(public::is_profile_name)
 }
 
 /// Finds the `credentials_helper` blocks of a file: the line, and the helper's name. Skips comments and strings.
