@@ -173,7 +173,7 @@ pub fn proxy_for(url: &str, environment: &Environment) -> Result<ProxyChoice> {
 
 /// Returns the proxy for a URL, as curl chooses it: `https_proxy`, then `all_proxy`.
 ///
-/// No proxy serves the hosts in `no_proxy`, this machine, and for plain http, which ycred uses only for loopback
+/// No proxy serves the hosts in `no_proxy`, this machine and plain http, which ycred uses only for loopback
 /// and the metadata service.
 ///
 /// # Errors
