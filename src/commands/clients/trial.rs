@@ -216,7 +216,7 @@ pub fn profile(named: Option<&str>, client: &str, session: &Session<'_>) -> Resu
     let profile = session.profile(&reference).map_err(|error| {
         let finding = Finding::of_error(&error);
         let is_name = |name: &&str| !name.contains(std::path::is_separator);
-        match named.filter(is_name).filter(|name| !find::names(&session.places).contains(*name)) {
+        match named.filter(is_name).filter(|name| !find::names(session.places).contains(*name)) {
             // A profile with a similar name may be another account. It was probably renamed.
             Some(_) => finding.fix(format!("choose one that `ycred list` shows: ycred setup {client} --profile NAME")),
             None => finding,
