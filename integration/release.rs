@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -134,6 +135,50 @@ fn every_archive_contains_what_it_says_and_gets_a_token() {
         assert!(dynamic.stdout.contains("PIE"), "{dynamic}");
         dist.gets_a_token(&root.join("ycred"));
         fs::remove_dir_all(dist.world.sandbox.path("cache")).expect("a cache");
+    }
+}
+
+/// The rest runs Wine, in the same way as all stories: `.ci/platforms`.
+#[test]
+fn the_zip_for_windows_contains_what_it_says_and_gets_a_token_under_wine() {
+    let Some(dist) = Dist::find() else { return };
+    for archive in dist.files(|name| name.starts_with("ycred-v") && name.ends_with("-windows-gnu.zip")) {
+        let place = dist.world.sandbox.path("work");
+        dist.run("python3", ["-m", "zipfile", "-e", text(&archive), text(&place)]);
+        let root = place.join(text(archive.file_name().expect("a name").as_ref()).trim_end_matches(".zip"));
+        for file in
+            ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "man/ycred.1", "completions/_ycred.ps1"]
+        {
+            assert!(root.join(file).is_file(), "{}: no {file}", archive.display());
+        }
+        let build = fs::read_to_string(root.join("BUILD")).expect("BUILD");
+        assert!(build.contains("target x86_64-pc-windows-gnu\n") && build.contains("\nmingw "), "{build}");
+        let program = root.join("ycred.exe");
+        let content = fs::read(&program).expect("the program");
+        let links = fs::read_to_string(root.join("links")).expect("the links");
+        assert!(links.lines().any(|link| link == "docker-credential-ycred"), "{links}");
+        for link in links.lines() {
+            assert!(fs::read(root.join(format!("{link}.exe"))).expect(link) == content, "{link} is not the program");
+        }
+        // MinGW's own libraries would be missing on a user's machine.
+        if let Some(objdump) = require_client("x86_64-w64-mingw32-objdump") {
+            let headers = dist.world.sandbox.call(objdump, ["-p", text(&program)]).run().succeeds();
+            assert!(headers.stdout.contains("DLL Name: KERNEL32.dll"), "{headers}");
+            for library in ["libgcc", "libwinpthread", "libstdc++"] {
+                assert!(!headers.stdout.contains(&format!("DLL Name: {library}")), "{headers}");
+            }
+        }
+        if require_client("wine").is_none() {
+            continue;
+        }
+        let stories = ["token::a_token_is_fetched_once_and_then_cached", "hooks::docker_finds_the_helper_by_its_name"];
+        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/platforms"))
+            .args(["windows", text(&program)])
+            .args(stories)
+            .output()
+            .expect("it starts");
+        let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && printed.contains("2 passed"), "{printed}");
     }
 }
 
@@ -346,12 +391,17 @@ fn package_managers_accept_their_manifests() {
         let run = dist.world.sandbox.call(ruby, [text(&stand_in), text(&manifest("ycred.rb"))]).run().succeeds();
         assert!(run.stdout.contains("install ycred") && run.stdout.contains("link docker-credential-ycred"), "{run}");
     }
-    // krew reads YAML with these members; see its documentation of plugin manifests.
+    // The members that these two read; see their documentation of manifests.
     if let Some(bin) = packages::python(&["check-jsonschema==0.39.0"]) {
-        let schema = dist.world.sandbox.file("work/krew.json", KREW);
-        let plugin = manifest("ycred.yaml");
-        let arguments = ["--schemafile", text(&schema), text(&plugin)];
-        dist.world.sandbox.call(bin.join("check-jsonschema"), arguments).run().succeeds();
+        for (name, schema) in [("ycred.yaml", KREW), ("ycred.json", SCOOP)] {
+            let file = manifest(name);
+            if name == "ycred.json" && dist.files(|name| name.contains("-windows-")).is_empty() {
+                continue;
+            }
+            let schema = dist.world.sandbox.file(format!("work/{name}.schema"), schema);
+            let arguments = ["--schemafile", text(&schema), text(&file)];
+            dist.world.sandbox.call(bin.join("check-jsonschema"), arguments).run().succeeds();
+        }
     }
 }
 
@@ -406,6 +456,21 @@ load ARGV[0]
 Ycred.new.install
 "#;
 
+/// What scoop requires of a manifest (its documentation, "App Manifests").
+const SCOOP: &str = r#"{
+  "type": "object", "required": ["version", "homepage", "license", "architecture", "bin"], "additionalProperties": false,
+  "properties": {
+    "version": {"pattern": "^[\\w\\-.+_]+$"}, "description": {"type": "string"}, "homepage": {"type": "string", "format": "uri"},
+    "license": {"const": "MIT|Apache-2.0"},
+    "architecture": {"type": "object", "required": ["64bit"], "additionalProperties": false, "properties": {"64bit": {
+      "type": "object", "required": ["url", "hash", "extract_dir"], "additionalProperties": false,
+      "properties": {
+        "url": {"pattern": "\\.zip$"}, "hash": {"pattern": "^[0-9a-f]{64}$"}, "extract_dir": {"pattern": "^ycred-v[^/]+$"}
+      }}}},
+    "bin": {"type": "array", "minItems": 2, "uniqueItems": true, "items": {"pattern": "^[a-z-]+\\.exe$"},
+      "contains": {"const": "docker-credential-ycred.exe"}}
+  }}"#;
+
 /// What krew requires of a manifest (its documentation, "Writing Krew plugin manifests").
 const KREW: &str = r#"{
   "type": "object", "required": ["apiVersion", "kind", "metadata", "spec"], "additionalProperties": false,
@@ -421,7 +486,7 @@ const KREW: &str = r#"{
         "platforms": {"type": "array", "minItems": 1, "items": {
           "type": "object", "required": ["selector", "uri", "sha256", "bin"], "additionalProperties": false,
           "properties": {
-            "uri": {"pattern": "\\.(tar\\.gz|zip)$"}, "sha256": {"pattern": "^[0-9a-f]{64}$"}, "bin": {"const": "ycred"},
+            "uri": {"pattern": "\\.(tar\\.gz|zip)$"}, "sha256": {"pattern": "^[0-9a-f]{64}$"}, "bin": {"enum": ["ycred", "ycred.exe"]},
             "files": {"type": "array", "items": {"type": "object", "required": ["from", "to"]}},
             "selector": {"type": "object", "required": ["matchLabels"], "properties": {"matchLabels": {
               "type": "object", "required": ["os", "arch"],

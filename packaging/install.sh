@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs ycred for Linux, or removes it again.
+# Installs ycred for Linux or macOS, or removes it again.
 #
 #   sh install.sh [--prefix DIRECTORY] [--from DIRECTORY|URL] [--libc musl|gnu]
 #   sh install.sh --remove [--prefix DIRECTORY]
@@ -66,11 +66,13 @@ if [ "$action" = remove ]; then
 fi
 
 case $(uname -s)-$(uname -m) in
-    Linux-x86_64 | Linux-amd64) machine=x86_64 ;;
-    Linux-aarch64 | Linux-arm64) machine=aarch64 ;;
+    Linux-x86_64 | Linux-amd64) target=x86_64-unknown-linux-$libc ;;
+    Linux-aarch64 | Linux-arm64) target=aarch64-unknown-linux-$libc ;;
+    Darwin-x86_64) target=x86_64-apple-darwin ;;
+    Darwin-arm64) target=aarch64-apple-darwin ;;
     *) fail "there is no package for $(uname -s) on $(uname -m)" ;;
 esac
-name=ycred-v$version-$machine-unknown-linux-$libc
+name=ycred-v$version-$target
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
