@@ -156,6 +156,7 @@ impl Machine {
     }
 
     /// Returns the files of the cache.
+    #[cfg(unix)]
     pub fn cache(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path("cache/v1")).into_iter().flatten();
         entries.map(|entry| entry.expect("an entry").path()).collect()
