@@ -437,6 +437,56 @@ fn the_manifest_for_arch_linux_builds_a_package() {
     dist.gets_a_token(&root.join("usr/bin/ycred"));
 }
 
+/// Makes three directories as `packaging/release` does, each with one archive, and the installer that they share.
+const THREE_MACHINES: &str = r#"
+set -eu
+export SOURCE_DATE_EPOCH=1700000000
+for file in linux/x86_64-unknown-linux-musl.tar.gz mac/aarch64-apple-darwin.tar.gz windows/x86_64-pc-windows-msvc.zip; do
+    machine=${file%/*} archive=ycred-v1.2.3-${file#*/}
+    name=${archive%.tar.gz} name=${name%.zip}
+    mkdir -p "$machine" "stage/$name"
+    printf 'docker-credential-ycred\n' >"stage/$name/links"
+    echo "$machine" >"stage/$name/ycred"
+    "$TOOLS/archive" stage "$name" "$machine/$archive"
+    echo installer >"$machine/install.sh"
+    "$TOOLS/digests" "$machine"
+done
+"#;
+
+#[test]
+fn the_files_of_several_machines_are_put_together_unless_one_was_changed() {
+    let world = World::new();
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let work = world.sandbox.path("work");
+    let script = world.sandbox.call("bash", ["-c", THREE_MACHINES]).within(&work).env("TOOLS", packaging.join("tools"));
+    script.run().succeeds();
+    let collect = |output: &str| {
+        let arguments = [output, "linux", "mac", "windows"];
+        let call = world.sandbox.call(packaging.join("collect"), arguments).within(&work);
+        call.env("YCRED_RELEASE_URL", "https://example.com/download").run()
+    };
+    let listed = collect("all").succeeds().stdout;
+    assert_eq!(listed.lines().count(), 4, "three archives and one installer: {listed}");
+    world.sandbox.call("sha256sum", ["-c", "--strict", "SHA256SUMS"]).within(work.join("all")).run().succeeds();
+    let read = |path: &str| fs::read_to_string(work.join(path)).expect(path);
+    for archive in ["linux-musl.tar.gz", "apple-darwin.tar.gz", "windows-msvc.zip"] {
+        assert!(read("all/manifests/ycred.yaml").contains(archive), "{archive}");
+    }
+    assert!(read("all/manifests/ycred.rb").contains("aarch64-apple-darwin"));
+    assert!(
+        read("all/manifests/ycred.json")
+            .contains("https://example.com/download/ycred-v1.2.3-x86_64-pc-windows-msvc.zip")
+    );
+
+    // A file that was changed after it was built.
+    fs::write(work.join("mac/install.sh"), "another installer\n").expect("written");
+    collect("changed").fails().stdout_has("install.sh: FAILED");
+    // With the digest changed too, it is still another one than that of the other machines.
+    world.sandbox.call(packaging.join("tools/digests"), ["mac"]).within(&work).run().succeeds();
+    collect("other").fails().stdout_has("differ");
+    assert!(!work.join("other/SHA256SUMS").exists() && !work.join("changed/SHA256SUMS").exists());
+}
+
 /// Runs a Homebrew formula: prints what it would install, and fails for a method that Homebrew's formulae do not have.
 const FORMULA: &str = r#"
 class Formula
