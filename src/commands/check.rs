@@ -3,7 +3,6 @@
 pub mod profile_files;
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use crate::base::shell;
 use crate::disk::places::Places;
 use crate::process::flags::Options;
 use crate::process::painting::Look;
-use crate::process::stdin::Input;
+use crate::process::stdin::{Input, NoInput};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
 
@@ -145,21 +144,6 @@ pub struct Examination {
     pub log_file: Option<LogFile>,
     profile: OnceLock<Result<Profile>>,
     connection: OnceLock<Option<Connection>>,
-}
-
-/// A standard input that is empty. The real one belongs to the user.
-struct NoInput;
-
-impl Input for NoInput {
-    fn wait(&mut self, _: Duration) -> bool {
-        true
-    }
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Ok(0)
-    }
-    fn is_terminal(&self) -> bool {
-        false
-    }
 }
 
 impl Examination {

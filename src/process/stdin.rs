@@ -24,6 +24,21 @@ pub trait Input {
     fn is_terminal(&self) -> bool;
 }
 
+/// An input that is empty, for code that runs while the real one belongs to the user or to a child.
+pub struct NoInput;
+
+impl Input for NoInput {
+    fn wait(&mut self, _: Duration) -> bool {
+        true
+    }
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
 /// How the end of a request is recognized, besides the end of stdin.
 ///
 /// A client may keep its end of the pipe open after the request, so ycred must not wait longer than the protocol requires.

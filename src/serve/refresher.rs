@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use crate::disk::places::Places;
 use crate::obtain::ObtainedToken;
 use crate::process::flags::Options;
 use crate::process::painting::Look;
-use crate::process::stdin::Input;
+use crate::process::stdin::NoInput;
 use crate::profile::Profile;
 use crate::serve::credentials::{CredentialKind, CredentialStore};
 use crate::session::Session;
@@ -111,21 +110,6 @@ impl RefresherSetup {
             Some(Err(_)) => {}
             _ => refresher.run(tasks),
         }
-    }
-}
-
-/// An empty standard input, because the real one belongs to the child.
-struct NoInput;
-
-impl Input for NoInput {
-    fn wait(&mut self, _: Duration) -> bool {
-        true
-    }
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Ok(0)
-    }
-    fn is_terminal(&self) -> bool {
-        false
     }
 }
 
