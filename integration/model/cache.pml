@@ -5,11 +5,13 @@
  *
  * Options, for spin's -D:
  *   FETCHERS  number of fetchers (3); the last one is of a sharing group of its own and has another lock
+ *   ONE_GROUP leaves that one out
  *   KILLS     how many fetchers may be killed
  *   STOPS     how many fetchers may stop for ever, in possession of their locks
  *   LOSSES    how many times a lock may be lost
  *   FAILING   the cloud rejects every request
- *   SWEEP, LOGOUT  a process of this kind runs too
+ *   SWEEP     a sweep runs too
+ *   LOGOUT    a logout runs too: 1 of one profile, which leaves an empty record; 2 of all, which leaves none
  *   LARGE     the directory is so large that the sweep does not see the lock of the other sharing group
  *   BREAK_…   leaves one rule out, to show that the properties notice it
  */
@@ -27,10 +29,15 @@
 #define LOSSES 0
 #endif
 
+#ifdef BREAK_MARK
+#define BREAK_SECOND_LOOK
+#endif
+
 #define GROUPS 2
 #define LOCKS (2 * GROUPS)            /* for each sharing group its lock and its relief lock */
 #define RELIEF(group) (GROUPS + group)
 #define FILES 8                       /* lock files that are created in one run */
+#define PROCESSES 10
 #define NOBODY 255
 
 /* The record. An attempt that is 0 means that there is no record. */
@@ -38,20 +45,25 @@ byte attempt = 0;
 byte expires = 0;                     /* of the token; 0 for none */
 bool failed[GROUPS];                  /* attempts of this group have failed since the last token */
 bool logged_out = false;
+byte mark = 0;                        /* of the last logout; never removed */
 
 /* The lock files: the file that has each name (0 for none), and the process that holds each file. */
 byte file_of[LOCKS];
 byte holder[FILES];
 byte files = 0;
 byte directory_holder = NOBODY;
+byte relief[GROUPS];                  /* the process that the relief lock names */
 
 /* What the properties are about, and no process can see. */
 byte requests[GROUPS];
 byte issued = 0;                      /* tokens that the cloud has issued: each expires later than the one before */
 byte attempts = 0;
 byte logouts = 0;
-bool is_logged_out = false;
-byte hours = 0;                       /* how many times that was so */
+byte born = 0;                        /* how many logouts there had been when the fetch of the stored token began */
+bool is_logging_out = false;
+byte writers = 0;                     /* processes that have replaced the record, and will look at the mark again */
+bool is_silent[PROCESSES];               /* stopped, for ever or for a while */
+bool is_blocked = false;              /* a process has stopped while it was storing, so others store nothing */
 bool is_old = false;                  /* an hour has passed since the last attempt, and the token has expired */
 byte fetching = 0;                    /* leaders at work */
 byte lockless = 0;                    /* fetchers that go on without a lock */
@@ -82,7 +94,13 @@ inline try_lock(name, file, got) {
     open_lock(name, file);
     atomic {
         if
-        :: holder[file] == NOBODY -> holder[file] = _pid; got = true
+        :: holder[file] == NOBODY ->
+           holder[file] = _pid; got = true;
+           /* A relief leader writes itself into the file, with the directory locked meanwhile. */
+           if
+           :: name >= GROUPS -> relief[name - GROUPS] = _pid
+           :: else
+           fi
         :: else -> file = 0
         fi
     };
@@ -97,72 +115,102 @@ inline try_lock(name, file, got) {
 #endif
 }
 
-/* Stores the result of a fetch. `before` is the attempt that was read before it, and `hour` is when it began. */
-inline store(before, group, token, guess, hour) {
+/* A logout stays: the stored token is of a fetch that began after the last one. */
+inline check_logout() {
+    assert(expires == 0 || born == logouts || is_logging_out || writers > 0)
+}
+
+/* Stores the result of a fetch. `before` and `begun` are the attempt and the mark that were read before it, and `guess` is
+ * the number of logouts then. `must_end` is true if the process has been killed or has stopped. */
+inline store(before, begun, group, token, guess) {
+    is_stored = false; must_end = false;
 #ifndef BREAK_DIRECTORY_LOCK
-    atomic { directory_holder == NOBODY -> directory_holder = _pid };
+    /* Stores nothing if the holder has stopped. */
+    if
+    :: atomic { directory_holder == NOBODY -> directory_holder = _pid; may_store = true }
+#ifdef BREAK_BUSY
+    :: atomic { directory_holder != NOBODY && is_blocked -> may_store = true }
+#else
+    :: atomic { directory_holder != NOBODY && is_blocked -> may_store = false }
 #endif
-    /* Reads the record, and decides. */
+    fi;
+#else
+    may_store = true;
+#endif
+    /* Reads the mark and the record, and decides. */
     atomic {
-        may_store = true;
         if
+#ifndef BREAK_MARK
+        :: mark != begun -> may_store = false
+#endif
         :: attempt != before ->
             if
-#ifndef BREAK_LOGOUT
-            :: logged_out -> may_store = false
-#else
             :: false
-#endif
 #ifndef BREAK_LATE_LEADER
-            :: !logged_out && token == 0 && expires != 0 -> may_store = false
-            :: !logged_out && token == 0 && expires == 0 && failed[group] -> may_store = false
-            :: !logged_out && token != 0 && expires >= token -> may_store = false
+            :: token == 0 && expires != 0 -> may_store = false
+            :: token == 0 && expires == 0 && failed[group] -> may_store = false
+            :: token != 0 && expires >= token -> may_store = false
 #endif
             :: else
             fi
         :: else
         fi
     };
-#ifndef BREAK_OLD_ATTEMPT
-    /* After an hour, a sweep may have removed the record of a logout. */
-    atomic {
-        if
-        :: hours != hour -> may_store = false
-        :: else
-        fi
-    };
-#endif
+    if
+    :: may_store && kills < KILLS -> kills++; must_end = true
+    :: may_store && stops < STOPS ->
+       atomic { stops++; is_silent[_pid] = true; is_blocked = true };
+       if
+       :: goto end_stopped
+       :: skip               /* and goes on, late */
+       fi
+    :: true
+    fi;
     /* Replaces it, in a step of its own. */
     atomic {
         if
-        :: may_store ->
+        :: may_store && !must_end ->
             /* No stored token is replaced by one that expires earlier. */
             assert(is_old || token == 0 || token >= expires);
             /* Nor by a failure. */
             assert(is_old || token != 0 || expires == 0 || before == attempt);
-            /* After a logout, only a fetch that began later brings a token back. */
-            assert(token == 0 || guess == logouts || !is_logged_out);
-            is_logged_out = is_logged_out && token == 0;
             attempts++;
             attempt = attempts;
             is_old = false;
             logged_out = false;
+            is_stored = true;
+            writers++;
             if
-            :: token != 0 -> expires = token; failed[0] = false; failed[1] = false
+            :: token != 0 -> expires = token; born = guess; failed[0] = false; failed[1] = false
             :: else -> failed[group] = true
             fi
+        :: else
+        fi
+    };
+    /* A logout does not wait for a process that has stopped with the lock. It may have run in between. */
+    atomic {
+        if
+#ifndef BREAK_SECOND_LOOK
+        :: is_stored && mark != begun ->
+           attempt = 0; expires = 0; failed[0] = false; failed[1] = false; logged_out = false
+#endif
+        :: else
+        fi;
+        if
+        :: is_stored -> writers--; is_stored = false
         :: else
         fi;
         if
         :: directory_holder == _pid -> directory_holder = NOBODY
         :: else
-        fi
+        fi;
+        check_logout()
     }
 }
 
 proctype fetcher(byte group) {
-    byte seen, file = 0, name, token, guess, hour;
-    bool got, is_relief = false, is_over = false, may_store;
+    byte seen, file = 0, name, token, guess, begun;
+    bool got, is_relief = false, is_over = false, may_store, is_stored, must_end;
 
     /* A first look, without a lock. */
     atomic {
@@ -217,10 +265,15 @@ proctype fetcher(byte group) {
              }
 #ifndef BREAK_RELIEF
           :: atomic { !is_relief && stops > 0 -> is_relief = true }
-          /* Nor does a relief leader wait for another one that has stopped: its time is over. */
+          /* So may the relief leader. Then another waiter takes its place, without the lock. */
           :: atomic {
-                 is_relief && file_of[RELIEF(group)] != 0 && holder[file_of[RELIEF(group)]] != NOBODY && stops > 1 ->
-                 goto done
+                 is_relief && file_of[RELIEF(group)] != 0 && holder[file_of[RELIEF(group)]] != NOBODY &&
+#ifdef BREAK_SUCCESSION
+                 false &&
+#endif
+                 is_silent[relief[group]] && attempt == seen ->
+                 relief[group] = _pid;
+                 break
              }
           :: atomic {
                  is_relief &&
@@ -233,10 +286,10 @@ proctype fetcher(byte group) {
     od;
 
     /* This process is the leader. */
-    atomic { seen = attempt; guess = logouts; hour = hours; fetching++ };
+    atomic { seen = attempt; guess = logouts; begun = mark; fetching++ };
     if
     :: kills < KILLS -> atomic { kills++; release(file); fetching--; goto done }
-    :: stops < STOPS -> stops++; goto end_stopped
+    :: stops < STOPS -> atomic { stops++; is_silent[_pid] = true }; goto end_stopped
     :: true
     fi;
     atomic {
@@ -244,7 +297,7 @@ proctype fetcher(byte group) {
         /* Without trouble, each group of equal processes makes one request. */
         assert(KILLS + STOPS + LOSSES > 0 || logouts > 0 || requests[group] <= 1);
         /* A stopped leader costs one more, and so does a killed one, or a lost lock. */
-        assert(logouts > 0 || requests[group] <= 1 + kills + stops + losses);
+        assert(logouts > 0 || is_blocked || requests[group] <= 1 + kills + stops + losses);
 #ifdef FAILING
         token = 0
 #else
@@ -255,14 +308,14 @@ proctype fetcher(byte group) {
     if
     :: kills < KILLS -> atomic { kills++; release(file); fetching--; goto done }
     :: stops < STOPS ->
-       atomic { stops++ };
+       atomic { stops++; is_silent[_pid] = true };
        if
        :: goto end_stopped
        :: skip               /* and goes on, late */
        fi
     :: true
     fi;
-    store(seen, group, token, guess, hour);
+    store(seen, begun, group, token, guess);
     atomic { release(file); fetching-- };
     goto done;
 end_stopped:
@@ -276,10 +329,11 @@ proctype sweeper() {
     byte taken[LOCKS], name, dead;
     bool got, is_idle = true;
 
-    /* An hour passes, and the token expires. The model has no other clock. */
+    /* An hour passes, and the token expires. The model has no other clock. There may never be a token. */
+end_idle:
     atomic {
         attempt != 0 && lockless == 0 && (fetching == 0 || stops > 0) ->
-        is_old = true; hours++; dead = attempt; requests[0] = 0; requests[1] = 0
+        is_old = true; dead = attempt; requests[0] = 0; requests[1] = 0
     };
     name = 0;
 #ifndef BREAK_SWEEP
@@ -303,7 +357,10 @@ proctype sweeper() {
     if
     :: is_idle ->
        /* A process that was not there before may have stored something in between. */
-       atomic { directory_holder == NOBODY -> directory_holder = _pid };
+       if
+       :: atomic { directory_holder == NOBODY -> directory_holder = _pid }
+       :: atomic { directory_holder != NOBODY && is_blocked -> is_idle = false; goto release_all }
+       fi;
        atomic {
            if
 #ifndef BREAK_SWEEP_CHECK
@@ -333,6 +390,7 @@ proctype sweeper() {
        name++
     :: else -> break
     od;
+release_all:
     name = 0;
     do
     :: name < LOCKS -> atomic { release(taken[name]); name++ }
@@ -343,14 +401,38 @@ proctype sweeper() {
 
 #ifdef LOGOUT
 proctype logout() {
-    atomic { directory_holder == NOBODY -> directory_holder = _pid };
+    if
+    :: atomic { directory_holder == NOBODY -> directory_holder = _pid }
+    /* The holder has stopped. */
+    :: atomic { directory_holder != NOBODY && is_blocked -> skip }
+    fi;
+    atomic { logouts++; is_logging_out = true; mark++ };
+#if LOGOUT == 2
+    /* Lists the names in between, without the lock. */
     atomic {
-        logouts++;
-        is_logged_out = true;
-        attempts++;
-        attempt = attempts;
-        expires = 0; failed[0] = false; failed[1] = false; logged_out = true;
-        directory_holder = NOBODY
+        if
+        :: directory_holder == _pid -> directory_holder = NOBODY
+        :: else
+        fi
+    };
+    if
+    :: atomic { directory_holder == NOBODY -> directory_holder = _pid }
+    :: atomic { directory_holder != NOBODY && is_blocked -> skip }
+    fi;
+#endif
+    atomic {
+        expires = 0; failed[0] = false; failed[1] = false;
+#if LOGOUT == 2
+        attempt = 0; logged_out = false;
+#else
+        attempts++; attempt = attempts; logged_out = true;
+#endif
+        is_logging_out = false;
+        if
+        :: directory_holder == _pid -> directory_holder = NOBODY
+        :: else
+        fi;
+        check_logout()
     }
 }
 #endif
@@ -362,7 +444,9 @@ init {
         :: number < FETCHERS - 1 -> run fetcher(0); number++
         :: else -> break
         od;
+#ifndef ONE_GROUP
         run fetcher(1);
+#endif
 #ifdef SWEEP
         run sweeper();
 #endif
