@@ -20,19 +20,23 @@
 //! leaders themselves. Processes with different proxies or certificates do not even wait for each other: each
 //! [`SharingGroup`] has a lock of its own.
 //!
-//! If the leader takes too long, one waiter takes a second lock and fetches as the *relief leader*. A lock that does
-//! not work costs an extra request, but never the token.
+//! If the leader takes too long, one waiter takes a second lock and fetches as the *relief leader*. If that one takes too
+//! long as well, the next waiter takes its place. A lock that does not work costs an extra request, but never the token.
+//!
+//! A fetch that began before a logout stores nothing ([`last_logout`]).
 //!
 //! Nothing here uses the network: [`crate::obtain`] makes the requests.
 
 pub mod attempt;
 pub mod failure;
 pub mod freshness;
+mod last_logout;
 pub mod record;
 pub mod sharing_group;
 mod watched_files;
 
 use std::io;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,6 +49,7 @@ use crate::base::identity::{Identity, WatchedFile};
 use crate::base::secret::Secret;
 use crate::cache::attempt::Attempt;
 use crate::cache::freshness::{RenewalRules, Requirements};
+use crate::cache::last_logout::LastLogout;
 use crate::cache::record::Record;
 use crate::cache::sharing_group::SharingGroup;
 use crate::cache::watched_files::Snapshot;
@@ -62,7 +67,7 @@ const AUXILIARY_LIFETIME: i64 = 24 * 3_600_000;
 const DELETED_AT_ONCE: usize = 32;
 
 /// How long to wait for another process that is replacing a record. Replacing one takes less than a millisecond.
-const DIRECTORY_LOCK_MAX: Duration = Duration::from_millis(250);
+const DIRECTORY_LOCK_MAX: Duration = Duration::from_millis(400);
 
 /// The directory of all records, or the reason why there is no such directory.
 pub struct Cache {
@@ -103,10 +108,20 @@ impl Cache {
     pub fn delete_idle(&self, deadline: &Deadline, clock: &dyn Clock) -> io::Result<DeletedIdentities<'_>> {
         let directory = self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))?;
         let mut deleted = DeletedIdentities::default();
+        // First of all: a fetch that is under way may store its token after the names are listed.
+        let (foreign, marked) = match store::refuse_foreign_directory(directory) {
+            Ok(()) => {
+                let _guard = lock_directory(directory, clock);
+                (None, mark_logout(directory))
+            }
+            Err(error) => (Some(error), Ok(())),
+        };
         let Some(names) = names_in_time(directory, deadline, clock)? else { return Ok(deleted) };
         deleted.is_listed = true;
-        if names.iter().any(|name| name.ends_with(store::RECORD) || name.ends_with(store::LOCK)) {
-            store::refuse_foreign_directory(directory)?;
+        if let Some(error) = foreign
+            && names.iter().any(|name| name.ends_with(store::RECORD) || name.ends_with(store::LOCK))
+        {
+            return Err(error);
         }
         // Temporary files of killed processes may hold tokens too.
         store::remove_leftovers(directory, &names)?;
@@ -134,7 +149,8 @@ impl Cache {
                 Removal::Locked | Removal::Kept => deleted.busy.push(BusyIdentity { slot: self.slot(name), locks }),
             }
         }
-        Ok(deleted)
+        // With a full disk. What is deleted now makes room for the next try.
+        marked.map(|()| deleted)
     }
 
     /// Returns the slots of the records for which `select` returns a value, with those values, until the deadline.
@@ -176,6 +192,34 @@ fn names_in_time(directory: &Path, deadline: &Deadline, clock: &dyn Clock) -> io
     let NameList { names, next } = store::names_from(directory, None, is_in_time)?;
     Ok(next.is_none().then_some(names))
 }
+
+/// Keeps the fetches that are under way from storing their results. The directory should be locked: without that, a process
+/// that is storing a token notices only afterwards.
+fn mark_logout(directory: &Path) -> io::Result<()> {
+    match LastLogout::replace(directory) {
+        // Nor can a fetch store anything.
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => Ok(()),
+        replaced => replaced,
+    }
+}
+
+/// Takes the lock of all records for the moment between reading a record and replacing it. Each sharing group has
+/// another lock, so two leaders would otherwise overwrite each other's results. `None` if the file system does not support
+/// such locks.
+///
+/// # Errors
+/// Another process has held it for too long, probably because it is stopped.
+fn lock_directory(directory: &Path, clock: &dyn Clock) -> Result<Option<LockGuard>, DirectoryBusy> {
+    let deadline = Deadline::after(clock, DIRECTORY_LOCK_MAX);
+    match store::wait_for_lock(&deadline, clock, || store::try_lock_directory(directory)) {
+        Lock::Held(guard) => Ok(Some(guard)),
+        Lock::Impossible(_) => Ok(None),
+        Lock::Busy => Err(DirectoryBusy),
+    }
+}
+
+/// See [`lock_directory`].
+struct DirectoryBusy;
 
 fn contains(content: &[u8], mark: &[u8]) -> bool {
     content.windows(mark.len()).any(|window| window == mark)
@@ -279,9 +323,42 @@ impl Slot<'_> {
         self.try_lock_file(&lock_extension(group, ""))
     }
 
-    /// Tries once to take the relief leader's lock. It lets only one waiter fetch next to a leader that takes too long.
-    pub fn try_relief_lock(&self, group: &SharingGroup) -> Lock {
-        self.try_lock_file(&lock_extension(group, ".relief"))
+    /// Tries once to become the relief leader: the one waiter that fetches next to a leader that takes too long.
+    ///
+    /// The relief leader holds a lock and writes itself into the lock file. If it has been silent for longer than
+    /// `successor.patience`, it may be stopped. Then the first process that notices writes itself over that, and is the next
+    /// relief leader, without the lock.
+    pub fn try_relief(&self, group: &SharingGroup, successor: &Successor, clock: &dyn Clock) -> Lock {
+        let is_recent = |path: &Path| {
+            let age = store::lock_holder(path).map(|holder| clock.now().since(holder.since).abs());
+            age.is_some_and(|age| age < millis(successor.patience))
+        };
+        let path = self.directory().and_then(store::refuse_foreign_directory);
+        let path = match path.and_then(|()| self.path(&lock_extension(group, ".relief"))) {
+            Ok(path) => path,
+            Err(error) => return Lock::Impossible(error),
+        };
+        if is_recent(&path) {
+            return Lock::Busy;
+        }
+        // Held from taking the lock to writing the holder, so that no process sees the one without the other.
+        let _guard = match self.directory().map(store::try_lock_directory) {
+            Ok(Lock::Busy) => return Lock::Busy,
+            Ok(Lock::Held(guard)) => Some(guard),
+            Ok(Lock::Impossible(_)) | Err(_) => None,
+        };
+        let now = clock.now();
+        match store::try_lock(&path) {
+            Lock::Held(guard) => {
+                guard.write_holder(now, successor.until);
+                Lock::Held(guard)
+            }
+            // On a full disk, no holder can write itself. Or it is an older ycred.
+            Lock::Busy if store::recorded_holder(&path).is_none() && !successor.is_long_busy => Lock::Busy,
+            Lock::Busy if is_recent(&path) => Lock::Busy,
+            Lock::Busy => store::succeed(&path, now, successor.until),
+            Lock::Impossible(error) => Lock::Impossible(error),
+        }
     }
 
     fn try_lock_file(&self, extension: &str) -> Lock {
@@ -289,20 +366,17 @@ impl Slot<'_> {
         path.map_or_else(Lock::Impossible, |path| store::try_lock(&path))
     }
 
-    /// Takes the lock of all records for the moment between reading a record and replacing it. Each sharing group has
-    /// another lock, so two leaders would otherwise overwrite each other's results.
-    ///
-    /// Gives up after a moment: the holder may be stopped, or the file system may not support such locks.
-    fn lock_directory(&self, clock: &dyn Clock) -> Option<LockGuard> {
-        let deadline = Deadline::after(clock, DIRECTORY_LOCK_MAX);
-        let directory = self.directory().ok()?;
-        match store::wait_for_lock(&deadline, clock, || store::try_lock_directory(directory)) {
-            Lock::Held(guard) => Some(guard),
-            Lock::Busy | Lock::Impossible(_) => None,
-        }
+    /// See [`lock_directory`].
+    fn lock_directory(&self, clock: &dyn Clock) -> Result<Option<LockGuard>, DirectoryBusy> {
+        self.directory().map_or(Ok(None), |directory| lock_directory(directory, clock))
     }
 
-    /// Returns the process that holds the lock, as far as it has written itself into the lock file.
+    /// Returns the mark of the last logout.
+    fn last_logout(&self) -> io::Result<LastLogout> {
+        self.directory().and_then(LastLogout::read)
+    }
+
+    /// Returns the process that holds the lock, if it has written itself into the lock file.
     pub fn lock_holder(&self, group: &SharingGroup) -> Option<LockHolder> {
         store::lock_holder(&self.path(&lock_extension(group, "")).ok()?)
     }
@@ -323,14 +397,19 @@ impl Slot<'_> {
 
     /// Deletes the token, and returns its expiry.
     ///
-    /// The record stays, empty and with a new attempt id. A fetch in progress then sees a different id from the one
-    /// that it began with, and stores nothing.
+    /// The record stays, empty and with a new attempt id, for the processes that wait for a fetch. No fetch in progress
+    /// stores its result, even if there is no record.
     ///
     /// # Errors
     /// The file cannot be read or written, or the directory belongs to another user.
     pub fn clear(&self, clock: &dyn Clock) -> io::Result<RemovedToken> {
         let Ok(path) = self.path(store::RECORD) else { return Ok(RemovedToken::Nothing) };
         let _guard = self.lock_directory(clock);
+        if let Ok(directory) = self.directory()
+            && store::refuse_foreign_directory(directory).is_ok()
+        {
+            mark_logout(directory)?;
+        }
         let content = match store::read(&path)? {
             FileState::Nothing => return Ok(RemovedToken::Nothing),
             FileState::Foreign => None,
@@ -406,14 +485,14 @@ impl Entry<'_> {
     /// failure or a token that expires earlier. Its failure replaces only a failure that its own waiters do not accept.
     /// It never undoes a logout.
     ///
-    /// Stores nothing if the identity's files have changed since `files` was taken, or if the attempt took so long that a
-    /// sweep may have removed the record of a logout.
+    /// Stores nothing if the identity's files have changed since `start`, if the user has logged out since, or while another
+    /// process is stopped in the middle of storing something.
     ///
     /// # Errors
-    /// The record that would have been written, and why it could not be written.
+    /// The record that would have been written, and why it could not be written, or the last logout could not be read.
     pub fn store_attempt(
         &self,
-        files: &Snapshot,
+        start: &FetchStart,
         attempt: &Attempt<'_>,
         before: Option<&Record>,
         requirements: &Requirements,
@@ -421,20 +500,23 @@ impl Entry<'_> {
         clock: &dyn Clock,
     ) -> Result<Record, Box<(Record, io::Error)>> {
         // If a file was replaced during the fetch, even if it was put back, the token may belong to the other content.
-        let has_changed = !self.snapshot(clock).is_ok_and(|after| after.agrees_with(files));
-        let guard = self.slot.lock_directory(clock);
-        // This process was stopped, or the machine was suspended.
-        let is_too_late = clock.now().since(attempt.began) >= millis(sweep::DEAD_AGE);
-        if has_changed || is_too_late {
-            return Ok(attempt.record(&self.settings, files, before, requirements, rules));
-        }
+        let files = Snapshot::take(self.files, clock);
+        let has_changed = !files.is_ok_and(|after| after.agrees_with(&start.files));
+        let record = |before| attempt.record(&self.settings, &start.files, before, requirements, rules);
+        let Ok(guard) = self.slot.lock_directory(clock) else { return Ok(record(before)) };
+        let last_logout = match (self.slot.last_logout(), &start.last_logout) {
+            (Ok(now), Ok(then)) if !has_changed && now == *then => now,
+            (Err(error), _) if !has_changed => return Err(Box::new((record(before), error))),
+            (_, Err(error)) if !has_changed => return Err(Box::new((record(before), error.kind().into()))),
+            _ => return Ok(record(before)),
+        };
         let current = self.load().ok().flatten();
         let other = current.filter(|current| before.is_none_or(|before| before.attempt != current.attempt));
         let next = match other {
             Some(other) if !attempt.may_replace(&other) => return Ok(other),
-            other => attempt.record(&self.settings, files, other.as_ref().or(before), requirements, rules),
+            other => record(other.as_ref().or(before)),
         };
-        if let Err(error) = self.write(&next) {
+        if let Err(error) = self.write_unless_logged_out(&next, &last_logout) {
             return Err(Box::new((next, error)));
         }
         drop(guard);
@@ -448,22 +530,31 @@ impl Entry<'_> {
     ///
     /// Returns false if another attempt was stored since that record was read, or if it cannot be written.
     pub fn store_back_off(&self, with_back_off: &Record, clock: &dyn Clock) -> bool {
-        let _guard = self.slot.lock_directory(clock);
+        let Ok(_guard) = self.slot.lock_directory(clock) else { return false };
+        let Ok(last_logout) = self.slot.last_logout() else { return false };
         let is_current = self.load().is_ok_and(|current| current.is_some_and(|it| it.attempt == with_back_off.attempt));
-        is_current && self.write(with_back_off).is_ok()
+        is_current && self.write_unless_logged_out(with_back_off, &last_logout).is_ok()
     }
 
-    fn write(&self, record: &Record) -> io::Result<()> {
-        self.slot.replace(&Zeroizing::new(serde_json::to_vec(record)?))
+    /// Replaces the record. Removes it again if the user has logged out since `last_logout` was read.
+    ///
+    /// Logging out does not wait long for the lock of the directory, because its holder may be stopped. This process may be
+    /// the holder.
+    fn write_unless_logged_out(&self, record: &Record, last_logout: &LastLogout) -> io::Result<()> {
+        self.slot.replace(&Zeroizing::new(serde_json::to_vec(record)?))?;
+        if self.slot.last_logout().is_ok_and(|now| now != *last_logout) {
+            store::remove(&self.slot.path(store::RECORD)?)?;
+        }
+        Ok(())
     }
 
-    /// Reads the identity's files before a fetch, so that a file that changes during the fetch is noticed: the token would not
-    /// match its new content.
+    /// Looks at what must not change during a fetch: the contents of the identity's files, which the token would not match,
+    /// and the last logout.
     ///
     /// # Errors
     /// Profile (3): a file cannot be read.
-    pub fn snapshot(&self, clock: &dyn Clock) -> Result<Snapshot> {
-        Snapshot::take(self.files, clock)
+    pub fn start_fetch(&self, clock: &dyn Clock) -> Result<FetchStart> {
+        Ok(FetchStart { files: Snapshot::take(self.files, clock)?, last_logout: self.slot.last_logout() })
     }
 
     /// Stores the name of the account that `token` belongs to. A newer token stays as it is.
@@ -471,13 +562,14 @@ impl Entry<'_> {
     /// # Errors
     /// The record cannot be written.
     pub fn store_account(&self, token: &Secret, account: &Account, clock: &dyn Clock) -> io::Result<()> {
-        let _guard = self.slot.lock_directory(clock);
+        let Ok(_guard) = self.slot.lock_directory(clock) else { return Ok(()) };
+        let last_logout = self.slot.last_logout()?;
         let Ok(Some(mut record)) = self.load() else { return Ok(()) };
         if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
             return Ok(());
         }
         record.account = Some(account.clone());
-        self.write(&record)
+        self.write_unless_logged_out(&record, &last_logout)
     }
 
     /// Deletes `token`, which a server rejected, from the record. Returns true if it was the stored one.
@@ -489,13 +581,31 @@ impl Entry<'_> {
     /// The record cannot be written.
     pub fn reject(&self, token: &Secret, group: &SharingGroup, clock: &dyn Clock) -> io::Result<bool> {
         let Lock::Held(_guard) = self.slot.try_lock(group) else { return Ok(false) };
-        let _guard = self.slot.lock_directory(clock);
+        let Ok(_guard) = self.slot.lock_directory(clock) else { return Ok(false) };
+        let last_logout = self.slot.last_logout()?;
         let Ok(Some(record)) = self.load() else { return Ok(false) };
         if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
             return Ok(false);
         }
-        self.write(&record.without_token()).map(|()| true)
+        self.write_unless_logged_out(&record.without_token(), &last_logout).map(|()| true)
     }
+}
+
+/// What [`Entry::start_fetch`] has seen.
+pub struct FetchStart {
+    files: Snapshot,
+    /// If it is unknown, nothing is stored.
+    last_logout: io::Result<LastLogout>,
+}
+
+/// A process that would become the next relief leader.
+pub struct Successor {
+    /// How long it waits for the present one.
+    pub patience: Duration,
+    /// It has waited that long already, for one that has not written itself into the lock file.
+    pub is_long_busy: bool,
+    /// When it will have finished at the latest.
+    pub until: Timestamp,
 }
 
 /// The token that `logout` deleted, if any.
@@ -553,7 +663,7 @@ mod tests {
             let entry = self.cache.entry(&self.identity);
             let attempt = attempt(&outcome, requester);
             let stored = entry.store_attempt(
-                &entry.snapshot(&clock()).expect("no files"),
+                &entry.start_fetch(&clock()).expect("no files"),
                 &attempt,
                 before,
                 &ANY,
@@ -619,19 +729,95 @@ mod tests {
         }
     }
 
+    /// A kind of logout.
+    type Logout = (&'static str, fn(&Fixture));
+
     #[test]
-    fn an_attempt_that_began_an_hour_ago_stores_nothing_because_a_logout_may_have_been_swept() {
+    fn a_fetch_that_began_before_a_logout_stores_nothing_whatever_the_logout_found() {
+        let outcome = || Ok(token("t1.in-flight", 2 * HOUR, HOUR));
+        let logouts: [Logout; 2] = [
+            ("of one profile", |fixture| {
+                fixture.cache.entry(&fixture.identity).slot.clear(&clock()).expect("deleted");
+            }),
+            ("of all", |fixture| {
+                let deadline = Deadline::after(&clock(), Duration::from_secs(1));
+                fixture.cache.delete_idle(&deadline, &clock()).expect("deleted");
+            }),
+        ];
+        for (name, log_out) in logouts {
+            for has_record in [false, true] {
+                let fixture = fixture();
+                let before = has_record.then(|| fixture.store(Ok(token("t1.old", HOUR, HOUR)), None));
+                let (entry, requester) = (fixture.cache.entry(&fixture.identity), Requester::default());
+                let start = entry.start_fetch(&clock()).expect("no files");
+                log_out(&fixture);
+                // A lock that is created after the logout has listed the names does not matter.
+                let _guard = entry.slot.try_lock(&SharingGroup::default());
+                for outcome in [outcome(), Err(Error::unavailable("no answer"))] {
+                    let attempt = attempt(&outcome, &requester);
+                    let returned = entry.store_attempt(&start, &attempt, before.as_ref(), &ANY, &PLAIN, &clock());
+                    assert!(returned.is_ok());
+                    let stored = fixture.load();
+                    assert!(stored.is_none_or(|record| record.token.is_none()), "{name}, {has_record}");
+                }
+                assert!(before.is_none_or(|before| !entry.store_back_off(&before, &clock())), "{name}");
+                // A fetch that begins now is kept.
+                fixture.store(outcome(), fixture.load().as_ref());
+                assert_eq!(secret_of(&fixture.load().expect("a record")).as_deref(), Some("t1.in-flight"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_logout_while_a_token_is_being_stored_removes_it_although_the_directory_is_locked() {
         let fixture = fixture();
         let entry = fixture.cache.entry(&fixture.identity);
-        let (outcome, requester) = (Ok(token("t1.late", HOUR, HOUR)), Requester::default());
-        for (age, is_stored) in [(HOUR, false), (HOUR - 1, true)] {
-            let attempt = Attempt { began: NOW.shifted(-age), ..attempt(&outcome, &requester) };
-            let files = entry.snapshot(&clock()).expect("no files");
-            let returned = entry.store_attempt(&files, &attempt, None, &ANY, &PLAIN, &clock());
-            let returned = returned.map_err(|_| ()).expect("no disk error");
-            assert_eq!(secret_of(&returned).as_deref(), Some("t1.late"), "for this call");
-            assert_eq!(fixture.load().is_some(), is_stored, "{age}");
-        }
+        let before = entry.slot.last_logout().expect("readable");
+        // This process has checked the mark, and is stopped with the lock of the directory.
+        let guard = store::try_lock_directory(entry.slot.directory().expect("a cache"));
+        entry.slot.clear(&clock()).expect("deleted");
+        entry.write_unless_logged_out(&record(None), &before).expect("written");
+        assert!(fixture.load().is_none());
+        drop(guard);
+    }
+
+    #[test]
+    fn nothing_is_stored_while_another_process_is_stopped_in_the_middle_of_that() {
+        let fixture = fixture();
+        let guard =
+            store::try_lock_directory(fixture.cache.entry(&fixture.identity).slot.directory().expect("a cache"));
+        let returned = fixture.store(Ok(token("t1.new", HOUR, HOUR)), None);
+        assert_eq!(secret_of(&returned).as_deref(), Some("t1.new"), "for this call");
+        assert!(fixture.load().is_none());
+        drop(guard);
+        fixture.store(Ok(token("t1.new", HOUR, HOUR)), None);
+        assert!(fixture.load().is_some());
+    }
+
+    #[test]
+    fn a_silent_relief_leader_is_succeeded_by_one_process_at_a_time() {
+        let fixture = fixture();
+        let (slot, group) = (fixture.cache.entry(&fixture.identity).slot, SharingGroup::of_digest("3f1c"));
+        let patience = Duration::from_secs(2);
+        let until = NOW.shifted(HOUR);
+        let try_at = |seconds: i64, is_long_busy| {
+            let successor = Successor { patience, is_long_busy, until };
+            slot.try_relief(&group, &successor, &FixedClock::at(NOW.shifted(seconds * SECOND)))
+        };
+        let Lock::Held(first) = try_at(0, false) else { panic!("nobody else") };
+        assert!(matches!(try_at(1, false), Lock::Busy) && matches!(try_at(1, true), Lock::Busy));
+        let Lock::Held(second) = try_at(2, false) else { panic!("the first one is silent") };
+        assert!(matches!(try_at(2, false), Lock::Busy) && matches!(try_at(3, true), Lock::Busy));
+        drop(second);
+        assert!(matches!(try_at(3, false), Lock::Busy), "its failure does not count, but the first one may answer yet");
+        let Lock::Held(_third) = try_at(4, false) else { panic!("both are silent") };
+        // The clock was set back.
+        let Lock::Held(_fourth) = try_at(-100, false) else { panic!("both are silent") };
+        first.erase_holder();
+        assert!(matches!(try_at(5, false), Lock::Busy), "an older ycred does not say when it began");
+        let Lock::Held(_fifth) = try_at(5, true) else { panic!("it is silent") };
+        drop(first);
+        let Lock::Held(_sixth) = try_at(8, false) else { panic!("nobody has the lock") };
     }
 
     #[test]
@@ -680,7 +866,7 @@ mod tests {
         let entry = cache.entry(&identity);
         entry.slot.prepare().expect("prepared");
         let (outcome, requester) = (Ok(token("t1.of-b", HOUR, HOUR)), Requester::default());
-        let before = entry.snapshot(&clock()).expect("the key");
+        let before = entry.start_fetch(&clock()).expect("the key");
         write("B");
         write("A");
         let stored = entry.store_attempt(&before, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
@@ -690,7 +876,7 @@ mod tests {
             "for this call"
         );
         assert!(entry.load().expect("the key").is_none(), "the token of B is not kept for A");
-        let before = entry.snapshot(&clock()).expect("the key");
+        let before = entry.start_fetch(&clock()).expect("the key");
         let _ = entry.store_attempt(&before, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
         assert!(entry.load().expect("the key").is_some());
     }
@@ -702,20 +888,20 @@ mod tests {
             let identity = Identity::of(name);
             let (entry, outcome) = (fixture.cache.entry(&identity), Ok(token("t1.x", HOUR, HOUR)));
             drop(entry.slot.try_lock(&SharingGroup::default()));
-            let (files, requester) = (entry.snapshot(&clock()).expect("no files"), Requester::default());
+            let (files, requester) = (entry.start_fetch(&clock()).expect("no files"), Requester::default());
             let _ = entry.store_attempt(&files, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
         }
         let (clock, names) = (clock(), || store::names(&fixture._directory.path().join("cache/v1")).expect("readable"));
         let over = Deadline::after(&clock, Duration::ZERO);
         let deleted = fixture.cache.delete_idle(&over, &clock).expect("readable");
         assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (0, 0, 3));
-        assert_eq!(names().len(), 7, "three records, three locks and the tag");
+        assert_eq!(names().len(), 8, "three records, three locks, the tag and the mark of this logout");
         let busy = Identity::of("b");
         let guard = fixture.cache.entry(&busy).slot.try_lock(&SharingGroup::default());
         let deadline = Deadline::after(&clock, Duration::from_secs(1));
         let deleted = fixture.cache.delete_idle(&deadline, &clock).expect("readable");
         assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (2, 1, 0));
-        assert_eq!(names().len(), 3);
+        assert_eq!(names().len(), 4);
         drop((guard, deleted));
     }
 
@@ -794,7 +980,11 @@ mod tests {
         let held = [
             entry.slot.try_lock(&SharingGroup::default()),
             entry.slot.try_lock(&group),
-            entry.slot.try_relief_lock(&group),
+            entry.slot.try_relief(
+                &group,
+                &Successor { patience: Duration::ZERO, is_long_busy: false, until: NOW },
+                &clock(),
+            ),
         ];
         assert!(held.iter().all(|lock| matches!(lock, Lock::Held(_))));
         assert!(matches!(entry.slot.try_lock(&group), Lock::Busy));
@@ -829,7 +1019,7 @@ mod tests {
         let requester = Requester::default();
         let attempt = attempt(&outcome, &requester);
         entry
-            .store_attempt(&entry.snapshot(&clock()).expect("the key"), &attempt, None, &ANY, &PLAIN, &clock())
+            .store_attempt(&entry.start_fetch(&clock()).expect("the key"), &attempt, None, &ANY, &PLAIN, &clock())
             .map_err(|_| ())
             .expect("stored");
         let is_hit = || entry.load().map(|record| record.is_some()).map_err(|error| error.kind);

@@ -13,12 +13,12 @@ use crate::base::environment::Environment;
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::Identity;
 use crate::base::token::{Credential, SkewAge};
-use crate::cache::Entry;
 use crate::cache::attempt::Attempt;
-use crate::cache::failure::{PresentedToken, Requester, VisibleNetwork};
+use crate::cache::failure::{PresentedToken, Requester, Surroundings};
 use crate::cache::freshness::{Decision, RenewalRules, TokenWithWarnings};
 use crate::cache::record::Record;
 use crate::cache::sharing_group::SharingGroup;
+use crate::cache::{Entry, Successor};
 use crate::cloud::Context;
 use crate::cloud::http::Http;
 use crate::disk::store;
@@ -31,6 +31,9 @@ const SOFT_RENEWAL: Duration = Duration::from_secs(5);
 const LEADER_SHARE: f64 = 0.75;
 /// A process with less time than this does not start to fetch next to a leader that takes too long.
 const RELIEF_MIN: Duration = Duration::from_millis(250);
+/// The share of its own time limit after which a process takes a relief leader to be silent. It makes the request itself
+/// if the cloud would respond in this time.
+const RELIEF_SHARE: f64 = 0.1;
 /// How long a forced refresh waits before it fetches, so that processes started at the same time can share its fetch.
 ///
 /// A process accepts only a fetch that began after its own start. Without the pause, N processes started together would
@@ -124,17 +127,21 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     }
 }
 
-/// Returns the group of processes that share a lock for this grant. They also share failures, except for the cloud's
+/// Returns the group of processes that share a lock with one that has this environment. They also share failures, except for the cloud's
 /// answers.
-pub fn sharing_group(grant: &dyn Grant, environment: &Environment) -> SharingGroup {
-    Http::sharing_group_of(environment, environment.get(env::PATH).filter(|_| grant.runs_program()))
+pub fn sharing_group(environment: &Environment) -> SharingGroup {
+    Http::sharing_group_of(environment)
+}
+
+fn surroundings(grant: &dyn Grant, environment: &Environment) -> Surroundings {
+    Surroundings::of_this_process(environment.get(env::PATH).filter(|_| grant.runs_program()))
 }
 
 /// Describes a process with this environment that has this much time left.
 pub fn requester(grant: &dyn Grant, environment: &Environment, left: Duration) -> Requester {
     Requester {
-        group: sharing_group(grant, environment),
-        network: VisibleNetwork::of_this_process(),
+        group: sharing_group(environment),
+        surroundings: surroundings(grant, environment),
         presented_token: grant.presented_token(),
         fetch_limit: left.mul_f64(LEADER_SHARE),
         renewal_limit: left.min(SOFT_RENEWAL),
@@ -192,27 +199,28 @@ struct Run<'a> {
     arrived: Timestamp,
     // A hit needs none of these.
     group: OnceCell<SharingGroup>,
-    network: OnceCell<VisibleNetwork>,
+    surroundings: OnceCell<Surroundings>,
     presented_token: OnceCell<Option<PresentedToken>>,
 }
 
 impl<'a> Run<'a> {
     fn new(grant: &'a dyn Grant, cx: &'a Context<'a>, rules: RenewalRules) -> Self {
         let (entry, arrived) = (cx.cache.entry(grant.identity()), cx.clock.now());
-        let (group, network, presented_token) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Self { grant, cx, rules, entry, arrived, group, network, presented_token }
+        let (group, surroundings, presented_token) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { grant, cx, rules, entry, arrived, group, surroundings, presented_token }
     }
 
     fn group(&self) -> &SharingGroup {
-        self.group.get_or_init(|| sharing_group(self.grant, self.cx.http.environment()))
+        self.group.get_or_init(|| sharing_group(self.cx.http.environment()))
     }
 
     /// Describes this process as it is now: its time becomes less.
     fn requester(&self) -> Requester {
         let left = self.cx.deadline.left(self.cx.clock);
+        let surroundings = || surroundings(self.grant, self.cx.http.environment());
         Requester {
             group: self.group().clone(),
-            network: self.network.get_or_init(VisibleNetwork::of_this_process).clone(),
+            surroundings: self.surroundings.get_or_init(surroundings).clone(),
             presented_token: self.presented_token.get_or_init(|| self.grant.presented_token()).clone(),
             fetch_limit: left.mul_f64(LEADER_SHARE),
             renewal_limit: left.min(SOFT_RENEWAL),
@@ -251,6 +259,7 @@ impl<'a> Run<'a> {
             return unchanged(cached);
         }
         let Lock::Held(guard) = self.entry.slot.try_lock(self.group()) else { return unchanged(cached) };
+        self.write_holder(&guard, self.cx.deadline.left(self.cx.clock).min(SOFT_RENEWAL));
         let Ok(Some(before)) = self.entry.load() else { return unchanged(cached) };
         match self.decide(Some(&before)) {
             Decision::Renew(_) => {}
@@ -260,19 +269,18 @@ impl<'a> Run<'a> {
         // Store the back-off before the request. If it cannot be stored, do not renew: no process would see
         // that another one is already renewing, so all would.
         let before = before.with_back_off(self.cx.clock.now());
-        let Ok(snapshot) = self.entry.snapshot(self.cx.clock) else { return unchanged(cached) };
+        let Ok(start) = self.entry.start_fetch(self.cx.clock) else { return unchanged(cached) };
         if !self.entry.store_back_off(&before, self.cx.clock) {
             return unchanged(cached);
         }
         let cx = Context { deadline: self.cx.deadline.at_most(self.cx.clock, SOFT_RENEWAL), attempts: 1, ..*self.cx };
         let (began, time_limit, requester) = (cx.clock.now(), cx.deadline.left(cx.clock), self.requester());
-        guard.write_holder(began, began.plus(time_limit));
         let outcome = self.grant.fetch(&cx);
         guard.erase_holder();
         let ended = cx.clock.now();
         let attempt = Attempt { began, ended, outcome: &outcome, is_relief: false, requester: &requester, time_limit };
         let (requirements, rules, clock) = (&self.cx.requirements, &self.rules, self.cx.clock);
-        let stored = self.entry.store_attempt(&snapshot, &attempt, Some(&before), requirements, rules, clock);
+        let stored = self.entry.store_attempt(&start, &attempt, Some(&before), requirements, rules, clock);
         let record = stored.unwrap_or_else(|unwritten| unwritten.0);
         match record.result(&self.cx.requirements, cx.clock.now()) {
             Some(Ok(token)) => self.serve(token),
@@ -290,10 +298,13 @@ impl<'a> Run<'a> {
         let mut seen = record;
         let mut current = None;
         let mut wait = None;
+        let mut lost_patience = None;
         let outcome = store::poll(&deadline, clock, || {
             let is_relief = deadline.is_out_of_patience(clock) && deadline.left(clock) >= RELIEF_MIN;
-            let slot = &self.entry.slot;
-            let lock = if is_relief { slot.try_relief_lock(self.group()) } else { slot.try_lock(self.group()) };
+            let lock = match is_relief {
+                true => self.try_relief(*lost_patience.get_or_insert_with(|| clock.elapsed())),
+                false => self.entry.slot.try_lock(self.group()),
+            };
             // With or without the lock, check whether another process has finished since the last look.
             current = match self.entry.load() {
                 Ok(record) => record,
@@ -328,6 +339,21 @@ impl<'a> Run<'a> {
             let error = Error::unavailable(format!("{holder} and has not finished"));
             self.fall_back(current.as_ref(), error.timed_out())
         })
+    }
+
+    /// Tries once to become the relief leader. `since` is when this process began to try, by the steady clock.
+    fn try_relief(&self, since: Duration) -> Lock {
+        let (deadline, clock) = (self.cx.deadline, self.cx.clock);
+        let patience = deadline.limit.mul_f64(RELIEF_SHARE);
+        let is_long_busy = clock.elapsed().saturating_sub(since) >= patience;
+        let successor = Successor { patience, is_long_busy, until: clock.now().plus(deadline.left(clock)) };
+        self.entry.slot.try_relief(self.group(), &successor, clock)
+    }
+
+    /// Writes this process into the file of a lock that it has just taken, and that it will release within `time_limit`.
+    fn write_holder(&self, guard: &LockGuard, time_limit: Duration) {
+        let now = self.cx.clock.now();
+        guard.write_holder(now, now.plus(time_limit));
     }
 
     /// Returns the cached token if it is valid and no refresh was forced, and otherwise `error`.
@@ -379,7 +405,8 @@ impl<'a> Run<'a> {
         let (deadline, attempts) = match role {
             LeaderRole::NoLock(_) => (cx.deadline, cx.attempts),
             LeaderRole::Relief(_) => (cx.deadline, 1),
-            LeaderRole::Lock(_) => {
+            LeaderRole::Lock(guard) => {
+                self.write_holder(guard, cx.deadline.left(cx.clock));
                 if requirements.force_since.is_some() {
                     cx.clock.sleep(FORCED_REFRESH_DELAY.min(cx.deadline.left(cx.clock) / 4));
                 }
@@ -387,11 +414,8 @@ impl<'a> Run<'a> {
             }
         };
         // After the pause, in which a file may be replaced.
-        let snapshot = self.entry.snapshot(cx.clock)?;
+        let start = self.entry.start_fetch(cx.clock)?;
         let (began, time_limit, requester) = (cx.clock.now(), deadline.left(cx.clock), self.requester());
-        if let LeaderRole::Lock(guard) | LeaderRole::Relief(guard) = role {
-            guard.write_holder(began, began.plus(time_limit));
-        }
         cx.diagnostics.debug(|| format!("{}: requesting a new token", cx.profile));
         let outcome = self.grant.fetch(&Context { deadline, attempts, ..*cx });
         if let LeaderRole::Lock(guard) | LeaderRole::Relief(guard) = role {
@@ -399,8 +423,7 @@ impl<'a> Run<'a> {
         }
         let (ended, is_relief) = (cx.clock.now(), matches!(role, LeaderRole::Relief(_)));
         let attempt = Attempt { began, ended, outcome: &outcome, is_relief, requester: &requester, time_limit };
-        let stored =
-            self.entry.store_attempt(&snapshot, &attempt, before.as_ref(), requirements, &self.rules, cx.clock);
+        let stored = self.entry.store_attempt(&start, &attempt, before.as_ref(), requirements, &self.rules, cx.clock);
         let (record, write_error) = match stored {
             Ok(record) => (record, None),
             Err(unwritten) => (unwritten.0, Some(unwritten.1)),
@@ -461,7 +484,7 @@ impl<'a> Run<'a> {
 enum LeaderRole {
     /// It holds the lock.
     Lock(LockGuard),
-    /// The leader took too long, and this process holds the relief leader's lock.
+    /// The leader took too long, and this process is the relief leader.
     Relief(LockGuard),
     /// Locking does not work.
     NoLock(io::Error),

@@ -124,10 +124,10 @@ fn logout_all_ends_at_its_time_limit_and_the_next_one_goes_on() {
             assert!(run.stderr.contains(&records), "{records}\n{run}");
         }
         let run = run.exits(4).stderr_has("left when the time limit was reached");
-        assert!(runs < 200 && left > 1, "{run}");
+        assert!(runs < 200 && left > 2, "{run}");
     }
     assert!(runs > 1);
-    assert_eq!((deleted, count_names(&directory)), (NAMES + 1, 1), "the tag stays");
+    assert_eq!((deleted, count_names(&directory)), (NAMES + 1, 2), "the tag and the mark of the logout stay");
     // A busy machine may delay some of them, but not all of the first three.
     assert!(lateness.iter().take(3).any(|late| *late <= TOLERANCE), "{lateness:?} after the control process");
     prints_token(world.token(&[]).run());

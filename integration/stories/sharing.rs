@@ -326,18 +326,6 @@ fn a_holder_that_stops_with_the_locks_of_a_whole_chain_is_replaced_in_time() {
 }
 
 #[test]
-fn a_caller_without_time_for_a_request_of_its_own_names_the_process_that_it_waited_for() {
-    let world = World::new();
-    world.emulator.fault(Fault::held().times(1));
-    let holder = world.token(&[]).start();
-    world.wait_for_requests(1);
-    holder.signal(libc::SIGSTOP);
-    let process = format!("process {} has been asking for this token since 2", holder.id());
-    fails_with(world.token(&["--timeout", "1s"]).run(), 4, &[&process, "has not finished"]);
-    assert_eq!(world.requests(), 1);
-}
-
-#[test]
 fn a_late_leaders_token_is_kept_if_it_expires_later() {
     let world = World::new();
     world.emulator.fault(Fault::held().times(1));

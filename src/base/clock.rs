@@ -154,6 +154,8 @@ pub struct Deadline {
 ///
 /// If the cloud then responds within a tenth of the time limit, the process ends within nine tenths.
 const PATIENCE: f64 = 0.8;
+/// With a short time limit, at least this much is left for the request.
+const LEFT_FOR_REQUEST: Duration = Duration::from_millis(300);
 
 impl Deadline {
     /// Creates a deadline that is `length` from now.
@@ -168,7 +170,8 @@ impl Deadline {
 
     /// Creates a deadline that counts from `start`, a value of the monotonic clock.
     pub fn since(start: Duration, length: Duration) -> Self {
-        Self { end: start + length, limit: length, patience: start + length.mul_f64(PATIENCE) }
+        let short = length.saturating_sub(LEFT_FOR_REQUEST).max(length / 2);
+        Self { end: start + length, limit: length, patience: start + length.mul_f64(PATIENCE).min(short) }
     }
 
     /// Returns the remaining time.

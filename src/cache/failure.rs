@@ -5,9 +5,10 @@
 //! * A *limit*: a server asks to come back later. It counts for every process of the same [`SharingGroup`], because the cloud
 //!   may limit requests by their network address.
 //! * A *local* failure: the process's own proxy, certificates or network, or a program that it ran. It counts for the same
-//!   group, the same subject token and the same [`VisibleNetwork`]. A time-out also depends on the time that the attempt
+//!   group, the same subject token and the same [`Surroundings`]. A time-out also depends on the time that the attempt
 //!   had: it counts only for a process that would not have much more.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ const REMEMBER_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requester {
     pub group: SharingGroup,
-    pub network: VisibleNetwork,
+    pub surroundings: Surroundings,
     /// The subject token that this process would present to the cloud, if other processes may present another one.
     pub presented_token: Option<PresentedToken>,
     /// How long a fetch by this process could take.
@@ -36,18 +37,22 @@ pub struct Requester {
     pub renewal_limit: Duration,
 }
 
-/// The network that a process sees: a digest of its name, empty where the system does not tell it.
+/// What a process sees and others of its identity may not: the network, and `PATH` if a fetch runs a program. A digest,
+/// empty where the system does not tell the network and no program runs.
 ///
 /// A sandbox without a network shares the cache with the programs outside. It is not a part of the [`SharingGroup`]: many
-/// containers, each with a network of its own, still make one request.
+/// containers, each with a network of its own, still make one request, and so do shells with different `PATH`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct VisibleNetwork(String);
+pub struct Surroundings(String);
 
-impl VisibleNetwork {
-    /// Returns the network of this process. Makes a system call, which a hit does not need.
-    pub fn of_this_process() -> Self {
-        Self(machine::network().map_or_else(String::new, |name| hex(&value_digest(name.as_bytes())[..8])))
+impl Surroundings {
+    /// Returns those of this process. `path` is the value of `PATH`, if a fetch runs a program. Makes a system call, which a
+    /// hit does not need.
+    pub fn of_this_process(path: Option<&OsStr>) -> Self {
+        let digest = |value: &[u8]| hex(&value_digest(value)[..8]);
+        let network = machine::network().map_or_else(String::new, |name| digest(name.as_bytes()));
+        Self(path.map_or(network.clone(), |path| digest(format!("{network} {path:?}").as_bytes())))
     }
 
     #[cfg(test)]
@@ -95,9 +100,9 @@ pub(super) struct StoredFailure {
     /// The group of the process that failed. Records of older versions have none, and their failures count for no process.
     #[serde(rename = "way", default, skip_serializing_if = "Option::is_none")]
     pub(super) group: Option<SharingGroup>,
-    /// The network of the process that failed. Records of older versions have none: their failures count for every network.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) network: Option<VisibleNetwork>,
+    /// The surroundings of the process that failed. Records of older versions have none: their failures count in all.
+    #[serde(rename = "network", default, skip_serializing_if = "Option::is_none")]
+    pub(super) surroundings: Option<Surroundings>,
     /// The digest of the subject token that was presented, if the failure may be due to it.
     #[serde(rename = "shown", default, skip_serializing_if = "Option::is_none")]
     pub(super) presented_token: Option<String>,
@@ -139,7 +144,7 @@ impl StoredFailure {
                 _ => None,
             },
             group: Some(requester.group.clone()),
-            network: Some(requester.network.clone()),
+            surroundings: Some(requester.surroundings.clone()),
             presented_token: (requester.presented_token.as_ref())
                 .filter(|token| may_be_due_to(token, error))
                 .map(|token| token.digest.clone()),
@@ -162,16 +167,16 @@ impl StoredFailure {
         }
     }
 
-    /// Returns true if a process of the same group and network with the same subject token has stored this failure.
+    /// Returns true if a process of the same group and surroundings with the same subject token has stored this failure.
     pub(super) fn is_of(&self, requester: &Requester) -> bool {
         self.group.as_ref() == Some(&requester.group)
-            && self.is_of_network_of(requester)
+            && self.has_surroundings_of(requester)
             && self.is_about_token_of(requester)
     }
 
-    /// Returns true unless the process that failed sees another network than this one.
-    fn is_of_network_of(&self, requester: &Requester) -> bool {
-        self.network.as_ref().is_none_or(|network| *network == requester.network)
+    /// Returns true unless the process that failed has other surroundings than this one.
+    fn has_surroundings_of(&self, requester: &Requester) -> bool {
+        self.surroundings.as_ref().is_none_or(|own| *own == requester.surroundings)
     }
 
     /// Returns true unless the failure may be due to another subject token than the one that this process would present.
@@ -194,7 +199,7 @@ impl StoredFailure {
             None | Some(FailureOrigin::Unknown) => {
                 is_same_group
                     && is_same_token
-                    && self.is_of_network_of(requester)
+                    && self.has_surroundings_of(requester)
                     && (!self.timed_out || self.time_limit.is_some_and(is_long_enough))
             }
         }
@@ -297,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_local_failure_counts_for_the_same_network_only_and_does_not_replace_one_of_another() {
-        let here = |network: &str| Requester { network: VisibleNetwork::of_digest(network), ..requester("a", None) };
+        let here = |network: &str| Requester { surroundings: Surroundings::of_digest(network), ..requester("a", None) };
         let counts = |error: &Error| {
             let failure = StoredFailure::new(error, NOW, &here("x"), 10 * SECOND);
             assert!(failure.is_of(&here("x")) && !failure.is_of(&here("y")));
@@ -311,6 +316,13 @@ mod tests {
         let old = r#"{"kind":4,"message":"no route","hint":null,"at":1,"until":2000,"way":"a"}"#;
         let failure: StoredFailure = serde_json::from_str(old).expect("readable");
         assert!(failure.counts_for(&here("x"), SECOND) && failure.counts_for(&here(""), SECOND));
+    }
+
+    #[test]
+    fn the_surroundings_of_a_process_contain_path_only_if_a_fetch_runs_a_program() {
+        let of = |path: Option<&str>| Surroundings::of_this_process(path.map(OsStr::new));
+        assert!(of(None) == of(None) && of(Some("/bin")) == of(Some("/bin")));
+        assert!(of(None) != of(Some("/bin")) && of(Some("/bin")) != of(Some("/usr/bin")));
     }
 
     #[test]

@@ -8,9 +8,12 @@ use crate::base::identity::{hex, value_digest};
 
 /// The group of a process: a digest of the environment variables that decide how its requests are sent.
 ///
-/// Processes of one identity with the same proxy and certificate variables, and the same `PATH` if a fetch runs a program,
-/// are a group. What fails for one of them very probably fails for the others, so they share a lock and such failures.
-/// The digest is empty without such variables, as for most processes.
+/// Processes of one identity with the same proxy and certificate variables are a group. What fails for one of them very
+/// probably fails for the others, so they share a lock and such failures. The digest is empty without such variables, as for
+/// most processes.
+///
+/// `PATH` is not a part of it, although a program that a fetch runs may depend on it: each shell may have another one, and
+/// each would leave a lock file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SharingGroup(String);

@@ -11,7 +11,7 @@ pub mod trust;
 mod written;
 
 use std::cell::OnceCell;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use ureq::unversioned::transport::Connector as _;
 use zeroize::Zeroizing;
 
 use crate::base::clock::{Timestamp, millis};
-use crate::base::environment::{Environment, PATH};
+use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::cache::sharing_group::SharingGroup;
@@ -96,7 +96,7 @@ impl Http {
 
     /// Returns the sharing group of this process, for requests that run no program.
     pub fn sharing_group(&self) -> SharingGroup {
-        Self::sharing_group_of(&self.environment, None)
+        Self::sharing_group_of(&self.environment)
     }
 
     /// Returns the environment of this process, for the commands that a profile runs.
@@ -104,9 +104,8 @@ impl Http {
         &self.environment
     }
 
-    /// Returns the sharing group of a process with these proxy and certificate variables. `path` is its `PATH`, if the
-    /// request needs a program.
-    pub fn sharing_group_of(environment: &Environment, path: Option<&OsStr>) -> SharingGroup {
+    /// Returns the sharing group of a process with these proxy and certificate variables.
+    pub fn sharing_group_of(environment: &Environment) -> SharingGroup {
         let variables = proxy::VARIABLES.iter().chain(&CERTIFICATES);
         let absolute = trust::absolute_variables(environment);
         let value = |name| {
@@ -114,7 +113,7 @@ impl Http {
             changed.map(|(_, value)| value.as_os_str()).or_else(|| environment.get(name))
         };
         let values = variables.filter_map(|name| Some((*name, value(*name)?)));
-        SharingGroup::with_variables(values.chain(path.map(|path| (PATH, path))))
+        SharingGroup::with_variables(values)
     }
 
     /// Returns the variables for certificates that are relative to this process's directory, with absolute paths.
@@ -346,32 +345,26 @@ mod tests {
     }
 
     #[test]
-    fn the_sharing_group_of_a_process_depends_on_proxies_certificates_and_path() {
-        let group = |pairs: &[(&str, &str)], path: Option<&str>| {
-            Http::sharing_group_of(
-                &Environment::new(pairs.iter().map(|(k, v)| (k.into(), v.into()))),
-                path.map(OsStr::new),
-            )
+    fn the_sharing_group_of_a_process_depends_on_proxies_and_certificates() {
+        let group = |pairs: &[(&str, &str)]| {
+            Http::sharing_group_of(&Environment::new(pairs.iter().map(|(k, v)| (k.into(), v.into()))))
         };
-        let plain = group(&[("HOME", "/home/me"), ("PATH", "/bin"), ("HTTPS_PROXY", "")], None);
+        let plain = group(&[("HOME", "/home/me"), ("PATH", "/bin"), ("HTTPS_PROXY", "")]);
         assert_eq!(plain, SharingGroup::default());
         let one = ("HTTPS_PROXY", "http://one:1");
         let all = [
-            group(&[one], None),
-            group(&[("HTTPS_PROXY", "http://two:1")], None),
-            group(&[("https_proxy", "http://one:1")], None),
-            group(&[("ALL_PROXY", "http://one:1")], None),
-            group(&[one, ("NO_PROXY", "x")], None),
-            group(&[("SSL_CERT_FILE", "/a.pem")], None),
-            group(&[("SSL_CERT_DIR", "/a.pem")], None),
-            group(&[], Some("/bin")),
-            group(&[], Some("/usr/bin")),
-            group(&[one], Some("/bin")),
+            group(&[one]),
+            group(&[("HTTPS_PROXY", "http://two:1")]),
+            group(&[("https_proxy", "http://one:1")]),
+            group(&[("ALL_PROXY", "http://one:1")]),
+            group(&[one, ("NO_PROXY", "x")]),
+            group(&[("SSL_CERT_FILE", "/a.pem")]),
+            group(&[("SSL_CERT_DIR", "/a.pem")]),
         ];
         let different: std::collections::HashSet<&str> = all.iter().map(SharingGroup::as_str).collect();
         assert_eq!(different.len(), all.len(), "{all:?}");
         assert!(all.iter().all(|group| group.as_str().len() == 16), "{all:?}");
-        assert_eq!(group(&[one, ("HOME", "/x")], None), all[0]);
+        assert_eq!(group(&[one, ("HOME", "/x"), ("PATH", "/y")]), all[0]);
     }
 
     #[test]

@@ -70,12 +70,38 @@ impl Drop for LockGuard {
     }
 }
 
-/// Returns the process that holds the lock at `path`, if it has written that. Only for a lock that is [`Lock::Busy`]:
-/// the content outlives a holder that was killed.
+/// Returns the process that the lock file at `path` names. The content outlives a holder that was killed.
+pub fn recorded_holder(path: &Path) -> Option<LockHolder> {
+    read_holder(&mut system::files::open_own(path).ok()?)
+}
+
+fn read_holder(file: &mut File) -> Option<LockHolder> {
+    let size = file.metadata().ok().filter(|metadata| metadata.is_file())?.len();
+    serde_json::from_slice(&files::read_promised(file, size.min(HOLDER_MAX)).ok()?).ok()
+}
+
+/// Returns the process that holds the lock at `path`, if it has written itself into the file and is still running.
+///
+/// Tries the lock for that, so only for a process that does not hold it.
 pub fn lock_holder(path: &Path) -> Option<LockHolder> {
     let mut file = system::files::open_own(path).ok()?;
-    let size = file.metadata().ok().filter(|metadata| metadata.is_file())?.len();
-    serde_json::from_slice(&files::read_promised(&mut file, size.min(HOLDER_MAX)).ok()?).ok()
+    let holder = read_holder(&mut file).filter(|holder| system::process::may_be_running(holder.pid))?;
+    // Closing the file releases the lock.
+    matches!(lock_file(&file), Ok(false)).then_some(holder)
+}
+
+/// Writes this process into the file of a lock that a silent process holds, in that one's place.
+pub fn succeed(path: &Path, since: Timestamp, until: Timestamp) -> Lock {
+    match system::files::open_existing_lock(path) {
+        Ok(file) => {
+            let guard = LockGuard { file, has_holder: Cell::new(false) };
+            guard.write_holder(since, until);
+            // Stays when this process has finished: the silent one still holds the lock.
+            guard.has_holder.set(false);
+            Lock::Held(guard)
+        }
+        Err(error) => Lock::Impossible(error),
+    }
 }
 
 /// The maximum size of a lock file, in bytes.
@@ -123,7 +149,13 @@ fn try_lock_opened(path: &Path, open: fn(&Path) -> io::Result<File>) -> Lock {
             Err(error) => return Lock::Impossible(error),
         };
         match lock_file(&file) {
-            Ok(true) if is_at(&metadata, path) => return Lock::Held(LockGuard { file, has_holder: Cell::new(false) }),
+            Ok(true) if is_at(&metadata, path) => {
+                // A killed holder has left its line. Nobody must take it for that of this one.
+                if metadata.len() > 0 {
+                    let _ = file.set_len(0);
+                }
+                return Lock::Held(LockGuard { file, has_holder: Cell::new(false) });
+            }
             // A sweep removed the file after it was opened. Its lock excludes nobody any more.
             Ok(true) => {}
             Ok(false) => return Lock::Busy,

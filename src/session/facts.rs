@@ -218,7 +218,7 @@ impl Session<'_> {
             facts.is_error_remembered = facts.error.is_some();
         }
         if with_login && facts.holder.is_none() {
-            let holder = entry.slot.lock_holder(&obtain::sharing_group(grant.as_ref(), self.environment));
+            let holder = entry.slot.lock_holder(&obtain::sharing_group(self.environment));
             facts.holder = holder.filter(|holder| now <= holder.until);
         }
         facts

@@ -108,7 +108,7 @@ impl LoginGrant {
             }
             Err(_) => _ = self.login.place.load()?,
         }
-        let mut guard = match self.login.place.try_lock() {
+        let guard = match self.login.place.try_lock() {
             Lock::Busy => return Ok(None),
             Lock::Held(guard) => Some(guard),
             Lock::Impossible(error) => {
@@ -136,6 +136,11 @@ impl LoginGrant {
         if guard.is_some() && started.as_ref().is_some_and(is_starting) {
             return Ok(None);
         }
+        if let Some(guard) = &guard {
+            // Until the renewal process takes the lock, which this one releases then.
+            let now = cx.clock.now();
+            guard.write_holder(now, now.plus(ANSWER_LIMIT));
+        }
         // Reports in this process, where a message can be seen, that nothing can be saved.
         if let Err(error) = self.login.reserve() {
             let required = cx.requirements.force_since.map_or(millis(cx.requirements.min_ttl), |_| i64::MAX);
@@ -150,10 +155,6 @@ impl LoginGrant {
         if guard.is_some() && !process::is_first() && self.start_renewal(&version, cx) {
             *started = Some(StartedRenewal { version, at: cx.clock.elapsed() });
             return Ok(None);
-        }
-        if let Some(guard) = &mut guard {
-            let now = cx.clock.now();
-            guard.write_holder(now, now.plus(ANSWER_LIMIT));
         }
         self.renew_here(&state, guard.is_some(), cx)
     }
@@ -307,11 +308,7 @@ impl LoginGrant {
 
     /// Returns the error if the renewal has not finished within this call's time limit. It continues.
     fn not_finished(&self, cx: &Context<'_>) -> Error {
-        let holder = match self.login.place.try_lock_existing() {
-            Lock::Busy => self.login.place.lock_holder(),
-            Lock::Held(_) | Lock::Impossible(_) => None,
-        };
-        let what = match holder {
+        let what = match self.login.place.lock_holder() {
             Some(holder) => {
                 let duration = human(cx.clock.now().since(holder.since).max(0));
                 let late = if holder.until < cx.clock.now() { ", longer than it should take" } else { "" };

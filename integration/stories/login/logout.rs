@@ -107,7 +107,11 @@ fn a_renewal_process_that_a_logout_overtakes_sends_and_stores_nothing() {
     let call = person.world.sandbox.call("strace", head);
     let arguments = ["token", "--no-cache"].map(std::ffi::OsStr::new);
     let renewal = call.and([trace.as_os_str(), crate::harness::YCRED.as_ref()]).and(arguments).start();
-    renewal_process(&person.file(".lock"));
+    // The caller holds the lock until it has started the renewal process.
+    wait_until("the renewal process holds the lock", || {
+        let process = renewal_process(&person.file(".lock"));
+        fs::read_to_string(format!("/proc/{process}/cmdline")).is_ok_and(|arguments| arguments.contains("renew-login"))
+    });
     person.world.sandbox.ycred(["logout", "--timeout", "1s"]).run().exits(0).stdout_has("logged out");
     fails_with_hint(renewal.finish(), 1, &["nobody is logged in"], LOGIN_HINT);
     assert_eq!(person.tokens(), 1);

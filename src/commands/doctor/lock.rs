@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::clock::{human, millis};
 use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT};
 use crate::commands::clients::CLIENTS;
-use crate::disk::lock::{Lock, lock_holder, try_lock_existing};
+use crate::disk::lock::lock_holder;
 use crate::disk::store;
 use crate::system::{files, fixes};
 
@@ -39,13 +39,7 @@ fn held_too_long(examination: &Examination) -> Vec<Finding> {
     let directory = cache.join("v1");
     let now = examination.clock.now();
     let names = store::names(&directory).unwrap_or_default().into_iter().filter(|name| name.ends_with(store::LOCK));
-    let late = names.filter_map(|name| {
-        let path = directory.join(name);
-        // Looking at a lock must not change its mode.
-        let is_private = fs::symlink_metadata(&path).is_ok_and(|it| it.is_file() && files::mode(&it) & 0o077 == 0);
-        let holder = lock_holder(&path).filter(|holder| is_private && holder.until < now)?;
-        matches!(try_lock_existing(&path), Lock::Busy).then_some(holder)
-    });
+    let late = names.filter_map(|name| lock_holder(&directory.join(name)).filter(|holder| holder.until < now));
     late.map(|holder| {
         let late = human(now.since(holder.until));
         Finding::warn(format!(

@@ -117,16 +117,18 @@ pub fn run(login: &LoginClient, rules: RenewalRules, version: &str, cx: &Context
     let time_for_lock = deadline.left(cx.clock).saturating_sub(ANSWER_LIMIT).min(LOCK_LIMIT);
     let waiting = deadline.at_most(cx.clock, time_for_lock);
     let guard = store::poll(&waiting, cx.clock, || match load().map(|_| login.place.try_lock()) {
-        Some(Lock::Held(guard)) => Some(Some(guard)),
+        Some(Lock::Held(guard)) => {
+            let now = cx.clock.now();
+            guard.write_holder(now, now.plus(cx.deadline.left(cx.clock)));
+            Some(Some(guard))
+        }
         Some(Lock::Busy) => None,
         // Without a lock, the process that needs the token renews the login itself.
         Some(Lock::Impossible(_)) | None => Some(None),
     });
-    if let Some(Some(guard)) = guard
+    if let Some(Some(_guard)) = guard
         && let Some(state) = load()
     {
-        let now = cx.clock.now();
-        guard.write_holder(now, now.plus(cx.deadline.left(cx.clock)));
         LoginRenewal { login, rules, is_locked: true, cx }.renew(&state);
     }
 }

@@ -383,7 +383,7 @@ impl LoginStore {
         self.try_lock_file(LOCK)
     }
 
-    /// Returns the process that holds the login's busy lock, if it has written that.
+    /// Returns the process that holds the login's lock, if it has written that.
     pub fn lock_holder(&self) -> Option<LockHolder> {
         store::lock_holder(&self.path(LOCK))
     }

@@ -337,6 +337,16 @@ pub fn wait_for_output(outputs: &[&ChildOutput], timeout: Duration) {
     unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, timeout) };
 }
 
+/// Returns false if no process has this number.
+pub fn may_be_running(pid: u32) -> bool {
+    // SAFETY: kill takes plain integers. The signal 0 only asks whether the process is there.
+    i32::try_from(pid).is_ok_and(|pid| unsafe { libc::kill(pid, 0) } == 0 || last_error() != Some(libc::ESRCH))
+}
+
+fn last_error() -> Option<i32> {
+    io::Error::last_os_error().raw_os_error()
+}
+
 /// Kills a whole process group, such as that of a profile's command.
 pub fn kill_group(leader: u32) {
     if let Ok(pid) = i32::try_from(leader) {

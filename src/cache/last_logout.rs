@@ -1,0 +1,42 @@
+//! The mark of the last logout: a fetch that began before it stores nothing.
+//!
+//! A logout removes records. A fetch that was under way would find no record afterwards, as if there had never been one. So
+//! each logout also replaces a small file in the cache directory. A fetch reads it when it begins and, with the directory
+//! locked, before it stores its result. The file is never removed.
+
+use std::io;
+use std::path::Path;
+
+use crate::base::random;
+use crate::disk::store;
+use crate::disk::store::FileState;
+
+const FILE: &str = "last-logout";
+
+/// The content of the mark, which no two logouts share. Empty before the first logout.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LastLogout(Vec<u8>);
+
+impl LastLogout {
+    /// Returns the mark in a cache directory.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn read(directory: &Path) -> io::Result<Self> {
+        Ok(match store::read(&directory.join(FILE))? {
+            FileState::Content(content) => Self(content.to_vec()),
+            FileState::Nothing | FileState::Foreign => Self(Vec::new()),
+        })
+    }
+
+    /// Replaces the mark, if the directory exists. Lock the directory for that.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn replace(directory: &Path) -> io::Result<()> {
+        match directory.is_dir() {
+            true => store::replace(&directory.join(FILE), random::id().as_bytes(), false),
+            false => Ok(()),
+        }
+    }
+}
