@@ -9,11 +9,22 @@ use crate::base::clock::Deadline;
 use crate::base::error::{Result, clean};
 use crate::commands::command::{Command, CommandCall};
 use crate::disk::program::InstallTarget;
+use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
 use crate::profile::DEFAULT_TIMEOUT;
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {
+    examples: &[
+        Example {
+            call: "ycred install /opt/ycred/bin",
+            about: "in an image: for a volume that other containers share",
+        },
+        Example {
+            call: "ycred install --files /secrets /run/ycred",
+            about: "copy mounted files, readable only for this user",
+        },
+    ],
     needs_places: false,
     is_hidden: true,
     ..Command::new("install", "copy ycred and its links into a directory", arguments, run)
