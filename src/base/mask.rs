@@ -61,8 +61,9 @@ fn mask_words(text: &str, out: &mut String) {
             rest = &rest[first.len_utf8()..];
             continue;
         }
-        let is_block = !in_block && is_base64_block(rest);
-        in_block = if is_block {
+        let block = if in_block { None } else { start_of_block(rest, word) };
+        in_block = if let Some(at) = block {
+            out.push_str(&word[..at]);
             out.push_str(MASK);
             true
         } else {
@@ -72,19 +73,31 @@ fn mask_words(text: &str, out: &mut String) {
     }
 }
 
+/// Returns where in the first word of a text a block of base64 begins, for example after a directory.
+fn start_of_block(text: &str, word: &str) -> Option<usize> {
+    let after_separators = word.match_indices(['/', '-', '_', '~', '.', '=', '+']).map(|(at, _)| at + 1);
+    std::iter::once(0).chain(after_separators).find(|at| is_base64_block(&text[*at..]))
+}
+
 /// Returns true if a text begins with lines of base64 that together look random. A line by itself may be too short for that.
 fn is_base64_block(text: &str) -> bool {
-    const LINE_MIN: usize = 12;
+    const LINE_MIN: usize = 8;
     const BLOCK_MIN: usize = 32;
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    // In a block, even a short line is hardly ever an ordinary word.
+    let is_ordinary = |line: &str| line.chars().skip(1).all(|c| c.is_ascii_lowercase());
     let (mut letters, mut lines) = (String::new(), 0);
     for line in text.split(|c: char| c.is_whitespace() || c == '\\').filter(|line| !line.is_empty()) {
-        let alphanumeric: String = line.chars().filter(char::is_ascii_alphanumeric).collect();
-        if line.len() < LINE_MIN || line.starts_with('/') || !line.chars().all(is_base64) || !is_mixed(&alphanumeric, 3)
-        {
+        // After a backslash, the `n` of a line feed or the `r` of a carriage return.
+        let line = if lines > 0 { line.strip_prefix(['n', 'r']).unwrap_or(line) } else { line };
+        if line.is_empty() {
+            continue;
+        }
+        let is_path = lines == 0 && line.starts_with('/');
+        if is_path || line.len() < LINE_MIN || !line.chars().all(is_base64) || is_ordinary(line) {
             break;
         }
-        letters.push_str(&alphanumeric);
+        letters.extend(line.chars().filter(char::is_ascii_alphanumeric));
         lines += 1;
         if lines > 1 && letters.len() >= BLOCK_MIN && is_random(&letters) {
             return true;
@@ -98,7 +111,7 @@ fn mask_word(word: &str, in_block: bool, out: &mut String) -> bool {
     // `=` pads a token, but also separates a name from its value: a secret may begin after one.
     let mut starts = std::iter::once(0).chain(word.match_indices(['=', '/']).map(|(at, _)| at + 1));
     // In a name, a part that begins like a secret is one only if it looks random too.
-    let mut inner = word.match_indices(['-', '_', '~', '+']).map(|(at, _)| at + 1);
+    let mut inner = word.match_indices(['-', '_', '~', '+', '.']).map(|(at, _)| at + 1);
     let found = starts.find(|at| has_secret_format(&word[*at..]) || is_der(&word[*at..])).or_else(|| {
         inner.find(|at| is_der(&word[*at..]) || (has_all_kinds(&word[*at..]) && has_secret_format(&word[*at..])))
     });
@@ -125,12 +138,18 @@ fn mask_word(word: &str, in_block: bool, out: &mut String) -> bool {
     }
     // In a path or a URL only some parts are random. The slashes in base64 are part of the secret.
     if word.starts_with(['/', '~', '.']) {
-        let is_masked = |part: &str| part.split(is_separator).any(is_random);
         let mut parts: Vec<&str> = word.split('/').collect();
+        let is_masked = |part: &str| part.split(is_separator).any(is_random);
         let masked: Vec<usize> = (0..parts.len()).filter(|at| is_masked(parts[*at])).collect();
+        // Around a random part, shorter ones may belong to it.
+        let is_odd = |part: &&&str| part.len() >= 4 && (has_all_kinds(part) || is_mixed(part, 4));
+        let before = parts[..masked[0]].iter().rev().take_while(is_odd).count();
+        let after = parts[masked[0] + 1..].iter().take_while(is_odd).count();
         // With several, the slashes are those of base64.
-        parts.truncate(if masked.len() > 1 { masked[0] + 1 } else { parts.len() });
+        let is_base64 = masked.len() > 1 || before + after > 0;
+        parts.truncate(if is_base64 { masked[0] + 1 } else { parts.len() });
         parts[masked[0]] = MASK;
+        parts.drain(masked[0] - before..masked[0]);
         out.push_str(&parts.join("/"));
         return false;
     }
@@ -336,8 +355,14 @@ mod tests {
     fn the_end_of_a_key_is_masked_however_it_is_wrapped() {
         for key in KEYS.iter().filter(|key| key.len() > 140) {
             let end = &key[64..];
-            for (columns, separator) in [64, 20, 16].into_iter().flat_map(|at| ["\n", " ", "\\n"].map(|it| (at, it))) {
-                assert_hidden(end, &format!("value \"{}\" is not", wrapped(end, columns, separator)));
+            for (columns, separator) in
+                [64, 32, 24, 20, 16, 12, 8].into_iter().flat_map(|at| ["\n", " ", "\\n", "\r\n"].map(|it| (at, it)))
+            {
+                let lines = wrapped(end, columns, separator);
+                assert_hidden(end, &format!("value \"{lines}\" is not"));
+                for before in ["/etc/keys/", "~/", "./", "a/", "cannot-", "x_", "k.pem ", "name=", "C:\\", "a.b~"] {
+                    assert_hidden(end, &format!("no such file: {before}{lines}"));
+                }
             }
         }
     }
@@ -370,6 +395,8 @@ mod tests {
         let random = "aB3dE5fG7hJ9kL1mN3pQ";
         assert_eq!(mask_secret_formats(&format!("/tmp/{random}/x.json: gone")), "/tmp/***/x.json: gone");
         assert_eq!(mask_secret_formats(&format!("/tmp/{random}/short+1A/{random}/x")), "/tmp/***");
+        assert_eq!(mask_secret_formats(&format!("/tmp/aBoh4eNhTE/{random}/x")), "/tmp/***");
+        assert_eq!(mask_secret_formats(&format!("~/x/{random}/fdDWtYO90/x.json")), "~/x/***");
     }
 
     #[test]

@@ -152,7 +152,15 @@ fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
     let could_be_profile = |name: &String| error.kind() == ErrorKind::UnknownArgument && check_name(name).is_ok();
     let profile = context(ContextKind::InvalidArg).pop().filter(could_be_profile);
     let rendered = error.render().to_string();
-    let message = rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").trim().to_owned();
+    // The first line. An argument with line breaks stays whole, because a part of a secret is not always recognized as one.
+    let after_arguments = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg, ContextKind::InvalidValue]
+        .into_iter()
+        .flat_map(context)
+        .filter_map(|argument| rendered.find(&argument).map(|at| at + argument.len()))
+        .max()
+        .unwrap_or_default();
+    let end = rendered[after_arguments..].find('\n').map_or(rendered.len(), |end| after_arguments + end);
+    let message = rendered[..end].trim_start_matches("error: ").trim().to_owned();
     // clap suggests names that are not near at all.
     let typed = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg, ContextKind::InvalidValue]
         .into_iter()
