@@ -426,29 +426,25 @@ impl Place<'_> {
         if there.is_some_and(|node| node.has_meaning_of(value)) {
             return Ok(PlannedValue { text: text.map(str::to_owned), entry: None, others: Vec::new() });
         }
-        let (original, former, others) = self.without_ours(text, journal)?;
-        let (new, mut entry) = self.write(original.as_deref(), value)?;
-        if let Some(former) = former {
+        let original = self.without_ours(text, journal)?;
+        let (new, mut entry) = self.write(original.text.as_deref(), value)?;
+        if let Some(former) = original.entry {
             entry.inherit_file(&former);
             if let (What::Value { ours, .. }, What::Value { ours: old, .. }) = (&mut entry.what, former.what) {
                 ours.extend(old.into_iter().take(1));
             }
         }
-        Ok(PlannedValue { text: Some(new), entry: Some(entry), others })
+        Ok(PlannedValue { text: Some(new), entry: Some(entry), others: original.others })
     }
 
     /// Returns the text without ycred's own value, the entry about it, if there is one, and the other entries that have
     /// changed with it.
-    fn without_ours(
-        &self,
-        text: Option<&str>,
-        journal: &Journal,
-    ) -> Result<(Option<String>, Option<JournalEntry>, Vec<JournalEntry>), EditRefusal> {
-        let unchanged = || (text.map(str::to_owned), None, Vec::new());
+    fn without_ours(&self, text: Option<&str>, journal: &Journal) -> Result<PlannedValue, EditRefusal> {
+        let unchanged = || PlannedValue { text: text.map(str::to_owned), entry: None, others: Vec::new() };
         let (Some(entry), Some(text)) = (journal.find(&self.key()), text) else { return Ok(unchanged()) };
         let taken = take_out(entry, text, journal, |entry, text| undo(entry, text, false), redo)?;
         Ok(match taken.undone {
-            Undone::Restored(original) => (original, Some(entry.clone()), taken.others),
+            Undone::Restored(text) => PlannedValue { text, entry: Some(entry.clone()), others: taken.others },
             // A setup after somebody else's change begins anew.
             Undone::Absent | Undone::Changed => unchanged(),
         })

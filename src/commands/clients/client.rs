@@ -15,6 +15,9 @@ use crate::edit::undo::Undone;
 use crate::profile::ProfileRef;
 use crate::session::Session;
 
+/// Makes a change once more, in this text, and returns the new text and the entry about it.
+pub type RedoOption = fn(&SetupCall<'_>, &Session<'_>, &JournalEntry, Option<&str>) -> Result<(String, JournalEntry)>;
+
 /// A program that can use ycred as a hook.
 pub struct Client {
     pub name: &'static str,
@@ -47,7 +50,7 @@ pub struct Client {
     ///
     /// # Errors
     /// See [`crate::base::error::Kind`].
-    pub redo_option: fn(&SetupCall<'_>, &Session<'_>, &JournalEntry, Option<&str>) -> Result<(String, JournalEntry)>,
+    pub redo_option: RedoOption,
     /// Returns the place of an entry in a text, without secrets.
     pub shown: fn(&JournalEntry, &str) -> String,
     /// If the journal has no entry for this client, finds what names ycred in its configuration, and removes it.
