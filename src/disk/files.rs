@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -92,11 +93,18 @@ pub fn read_promised(file: &mut File, size: u64) -> io::Result<Zeroizing<Vec<u8>
 /// # Errors
 /// The directory cannot be read.
 pub fn list(directory: &Path) -> io::Result<Vec<OsString>> {
-    let mut stream = fs::read_dir(directory)?;
-    let names = stream.by_ref().map(|entry| entry.map(|entry| entry.file_name())).collect();
-    // Never closed, because std panics if closing fails (on a faulty disk).
-    std::mem::forget(stream);
-    names
+    let mut names = Vec::new();
+    // std would panic if the directory cannot be closed, on a faulty disk.
+    system::files::names_from(directory, None, |name| {
+        names.extend((name != "." && name != "..").then(|| name.to_owned()));
+        ControlFlow::Continue(())
+    })?;
+    Ok(names)
+}
+
+/// Returns the paths in a directory. Empty if it cannot be read.
+pub fn paths(directory: &Path) -> Vec<PathBuf> {
+    list(directory).unwrap_or_default().into_iter().map(|name| directory.join(name)).collect()
 }
 
 /// Reads a file that contains a long-lived secret. Warns if this user owns it and can write it, and other users can

@@ -8,7 +8,6 @@
     reason = "unlike the files in disk/store.rs, these are for other users and other programs"
 )]
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -77,7 +76,7 @@ impl<'a> InstallTarget<'a> {
     /// Profile (3): a file cannot be read. Otherwise as [`Self::install_program`].
     pub fn install_files(&self, from: &Path) -> Result<(Vec<String>, usize)> {
         let unreadable = |error: io::Error| Error::usage(format!("{}: {}", from.display(), describe(&error)));
-        let mut names = names(from).map_err(unreadable)?;
+        let mut names = files::list(from).map_err(unreadable)?;
         names.retain(|name| !name.as_encoded_bytes().starts_with(b"..") && from.join(name).is_file());
         names.sort();
         let mut changed = Vec::new();
@@ -144,21 +143,12 @@ impl<'a> InstallTarget<'a> {
 
     /// Best effort: what is left only takes space.
     fn remove_temporary_files(&self) {
-        for name in names(self.directory).unwrap_or_default() {
+        for name in files::list(self.directory).unwrap_or_default() {
             if name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
                 let _ = fs::remove_file(self.directory.join(name));
             }
         }
     }
-}
-
-/// Returns the names in a directory.
-fn names(directory: &Path) -> io::Result<Vec<OsString>> {
-    let mut entries = fs::read_dir(directory)?;
-    let names = entries.by_ref().map(|entry| entry.map(|entry| entry.file_name())).collect();
-    // Never closed, because std panics if closing fails on a faulty disk.
-    std::mem::forget(entries);
-    names
 }
 
 /// Creates a directory and its missing parents. Others may read them, because they run the program.

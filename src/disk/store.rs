@@ -343,8 +343,8 @@ pub fn make_working_directory(parent: &Path) -> io::Result<PathBuf> {
 
 /// Removes a working directory with the files in it.
 pub fn remove_working_directory(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let _ = fs::remove_file(entry.path());
+    for path in files::paths(directory) {
+        let _ = fs::remove_file(path);
     }
     let _ = fs::remove_dir(directory);
 }

@@ -286,14 +286,16 @@ pub fn remove_empty_directories(directories: &[PathBuf]) -> Vec<PathBuf> {
 /// Removes files that killed processes have left beside a target more than an hour ago.
 pub fn remove_old_temporaries(target: &Path, now: Timestamp) {
     const HOUR_NANOS: i64 = 3_600_000_000_000;
-    let entries = target.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY)) {
+    let Some(directory) = target.parent() else { return };
+    let names = files::list(directory).unwrap_or_default();
+    for name in names.iter().filter(|name| name.to_string_lossy().starts_with(TEMPORARY)) {
+        let path = directory.join(name);
         let is_old = |metadata: fs::Metadata| {
             let age = now.0.saturating_mul(1_000_000).saturating_sub(system::files::modified_nanos(&metadata));
             metadata.is_file() && system::files::is_own(&metadata) && age > HOUR_NANOS
         };
-        if entry.metadata().is_ok_and(is_old) {
-            let _ = fs::remove_file(entry.path());
+        if fs::symlink_metadata(&path).is_ok_and(is_old) {
+            let _ = fs::remove_file(path);
         }
     }
 }

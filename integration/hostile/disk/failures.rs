@@ -235,3 +235,58 @@ fn the_lock_is_polled_and_never_blocks_in_the_kernel() {
         "the lock file was deleted"
     );
 }
+
+/// std panics if it cannot close a directory.
+#[test]
+fn a_directory_that_cannot_be_closed_is_no_failure() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    world.get();
+    world.sandbox.file("home/.terraform.d/x.tfrc", "");
+    world.sandbox.file("home/.terraform.d/plugins/x", "");
+    world.sandbox.file("home/.docker/config.json", "{}");
+    world.sandbox.link("docker-credential-ycred");
+    world.sandbox.link("docker-credential-ycred-other");
+    let directories = [
+        "bin",
+        "config",
+        "cache",
+        "cache/v1",
+        "home",
+        "home/.docker",
+        "home/.terraform.d",
+        "home/.terraform.d/plugins",
+        "home/.local/bin",
+    ];
+    let mut strace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=close", "-e", "inject=close:error=EIO"]
+        .map(str::to_owned)
+        .to_vec();
+    strace
+        .extend(directories.iter().flat_map(|name| ["-P".to_owned(), world.sandbox.path(name).display().to_string()]));
+    let path = format!("{}:/usr/bin:/bin", world.sandbox.path("bin").display());
+    for arguments in [
+        &["list"][..],
+        &["status"],
+        &["status", "--all"],
+        &["doctor", "--offline"],
+        &["explain"],
+        &["completions", "bash"],
+        &["setup", "terraform"],
+        &["setup", "docker"],
+        &["unsetup", "docker"],
+        &["unsetup", "terraform"],
+        &["rename", "default", "other"],
+        &["refresh", "-p", "other"],
+        &["remove", "other"],
+        &["logout", "--all"],
+    ] {
+        let call = |strace: &[String]| traced(&world.sandbox, strace, arguments).env("PATH", &path).stdin("");
+        let run = call(&strace).run();
+        assert!(
+            !matches!(run.status.code(), None | Some(2 | 5)) && !run.stderr.contains("panicked"),
+            "{arguments:?}\n{run}"
+        );
+    }
+}

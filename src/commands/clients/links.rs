@@ -9,6 +9,7 @@ use crate::commands::clients::program;
 use crate::commands::clients::report::Report;
 use crate::commands::clients::undo;
 use crate::commands::clients::values;
+use crate::disk::files;
 use crate::edit::journal::JournalEntry;
 use crate::session::Session;
 use crate::system::programs;
@@ -58,7 +59,7 @@ fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     };
     let mut report = Report::default();
     for directory in directories {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        let entries = files::paths(&directory).into_iter();
         let mut links: Vec<PathBuf> = entries.filter(|path| programs::own_name(path).is_some_and(is_name)).collect();
         links.sort();
         for link in links {

@@ -10,6 +10,7 @@ use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
 use crate::commands::clients::undo::unlink_by_form;
 use crate::commands::clients::values;
+use crate::disk::files;
 use crate::edit::target::TargetFile;
 use crate::session::Session;
 use crate::system::programs;
@@ -117,7 +118,7 @@ pub fn by_form(hook: &str, call: &SetupCall<'_>, session: &Session<'_>) -> Resul
     directories.dedup();
     let mut report = Report::default();
     for directory in directories {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        let entries = files::paths(&directory).into_iter();
         let is_link = |path: &PathBuf| {
             let name = programs::own_name(path).and_then(|name| name.strip_prefix(hook));
             name.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))

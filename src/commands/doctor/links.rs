@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::{program, trial};
+use crate::disk::files;
 use crate::session::Session;
 use crate::system::{fixes, process, programs};
 
@@ -115,8 +116,7 @@ fn first(name: &str, session: &Session<'_>) -> Option<PathBuf> {
 fn suffixed(links: &[&'static str], session: &Session<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for directory in program::directories(session) {
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let file = PathBuf::from(entry.file_name());
+        for file in files::list(&directory).unwrap_or_default().into_iter().map(PathBuf::from) {
             let Some(name) = programs::own_name(&file).map(str::to_owned) else { continue };
             let has_suffix = |link: &&&str| {
                 link.contains("ycred") && name.strip_prefix(**link).is_some_and(|rest| rest.starts_with('-'))

@@ -14,6 +14,7 @@ use crate::commands::clients::terraform::config::{
     OWN_FILE, PREFIX, directories, extra_files, helpers, is_ours, main_files,
 };
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
+use crate::disk::files;
 use crate::edit::target::TargetFile;
 use crate::session::Session;
 use crate::system::fixes;
@@ -113,7 +114,7 @@ fn helper(block: &Block, plugins: &[PathBuf], examination: &Examination, session
     let name = format!("{PREFIX}{}", block.helper);
     // Both look in a directory of the platform too.
     let directories = plugins.iter().flat_map(|directory| {
-        let below = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        let below = files::paths(directory).into_iter();
         std::iter::once(directory.clone()).chain(below.filter(|path| path.is_dir()).collect::<Vec<_>>())
     });
     let Some(path) = directories.map(|directory| directory.join(&name)).find(|path| program::is_program(path)) else {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::environment::{TERRAFORM_CONFIG, TF_CLI_CONFIG_FILE, XDG_CONFIG_HOME, XDG_DATA_HOME};
 use crate::base::error::{Error, Result};
 use crate::commands::clients::public;
+use crate::disk::files;
 use crate::session::Session;
 use crate::system::directories;
 
@@ -67,12 +68,11 @@ pub fn main_files(session: &Session<'_>) -> Vec<PathBuf> {
 
 /// Returns the files of the directory that Terraform merges.
 pub fn extra_files(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_read = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         (name.ends_with(".tfrc") || name.ends_with(".tfrc.json")) && name != OWN_FILE
     };
-    let mut files: Vec<PathBuf> = entries.filter(is_read).collect();
+    let mut files: Vec<PathBuf> = files::paths(directory).into_iter().filter(is_read).collect();
     files.sort();
     files
 }
