@@ -9,6 +9,7 @@ pub mod control;
 pub mod dns;
 pub mod files;
 pub mod leftovers;
+pub mod literals;
 pub mod machine;
 pub mod previous;
 pub mod strace;

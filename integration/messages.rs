@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::harness::literals::unescape;
+
 /// A string literal of the program.
 struct Message {
     file: String,
@@ -50,17 +52,6 @@ fn messages(file: &str, source: &str) -> Vec<Message> {
     }
     found.retain(|message| is_prose(&message.text) && !source_is_a_lint(source, message));
     found
-}
-
-/// Joins continued lines, and resolves the escapes that messages have.
-fn unescape(literal: &str) -> String {
-    let mut text = String::new();
-    let mut lines = literal.split("\\\n");
-    text.push_str(lines.next().unwrap_or_default());
-    for line in lines {
-        text.push_str(line.trim_start());
-    }
-    text.replace("\\\"", "\"").replace("\\n", "\n")
 }
 
 /// What the literal is an argument of.

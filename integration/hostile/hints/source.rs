@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::harness::literals::unescape;
+
 /// Calls that give an error its hint, and the one that makes a command of `chmod`.
 const CALLS: [&str; 4] = ["hint", "replace_hint", "map_hint", "mode_hint"];
 
@@ -201,15 +203,4 @@ fn literals(code: &str) -> Vec<String> {
         }
     }
     found
-}
-
-/// Joins continued lines, and resolves the escapes that messages have.
-fn unescape(literal: &str) -> String {
-    let mut text = String::new();
-    let mut lines = literal.split("\\\n");
-    text.push_str(lines.next().unwrap_or_default());
-    for line in lines {
-        text.push_str(line.trim_start());
-    }
-    text.replace("\\\"", "\"").replace("\\\\", "\\")
 }

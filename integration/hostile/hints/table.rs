@@ -171,6 +171,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("name one, such as `ycred unsetup kubectl`, or pass --all", Run(client_cases::unsetup_without_a_client)),
     ("name the user: --user NAME", Reason(EDIT)),
     ("name yc's profile as an argument: ycred import PROFILE, or PROFILE=NAME to rename it", Run(client_cases::import_of_a_profile_by_flag)),
+    ("nothing was changed; edit the file yourself", Reason(EDIT)),
     ("nothing was changed; set YCRED_STATE_DIR to a writable directory", Reason(EDIT)),
     ("omit --profile {other}", Reason(FLAG)),
     ("omit --profile {}", Reason(FLAG)),
