@@ -2,10 +2,13 @@
 //!
 //! A test compares this table with `docs/requirements.md`. With `YCRED_WRITE_DOCS=1` it writes the page.
 
+mod field;
 mod platforms;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+
+use field::FIELD;
 
 enum ProofHeader {
     /// Names of test functions.
@@ -247,6 +250,11 @@ const FURTHER: &[Requirement] = &[
         Tests(&["if_exec_serve_is_killed_its_child_ends_before_another_user_takes_the_port", "a_child_whose_parent_is_killed_before_exec_does_not_start"])),
 ];
 
+/// Returns the names of tests for a cell of a table.
+fn names_in_cell(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" · ")
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -283,21 +291,22 @@ fn every_requirement_names_existing_tests_or_a_reason() {
     for (at, requirement) in REQUIREMENTS.iter().enumerate() {
         assert_eq!(requirement.id, format!("F{:02}", at + 1), "each id occurs once and in order");
     }
+    let check = |of: &str, names: &[&str]| {
+        assert!(!names.is_empty(), "{of}");
+        for name in names {
+            let is_test = |indent| text.contains(&format!("{indent}fn {name}()"));
+            let is_known = ["#[test]\n    ", "#[test]\n"].into_iter().any(is_test);
+            assert!(is_known || text.contains(&format!("\")]\n    fn {name}()")), "{of}: unknown test {name}");
+        }
+    };
     for requirement in REQUIREMENTS.iter().chain(FURTHER) {
         match &requirement.proof {
-            Tests(names) => {
-                assert!(!names.is_empty(), "{}", requirement.id);
-                for name in *names {
-                    assert!(
-                        text.contains(&format!("#[test]\n    fn {name}()"))
-                            || text.contains(&format!("#[test]\nfn {name}()")),
-                        "{}: unknown test {name}",
-                        requirement.id
-                    );
-                }
-            }
+            Tests(names) => check(requirement.id, names),
             Reason(why) => assert!(why.len() > 10, "{}", requirement.id),
         }
+    }
+    for (_, requirement, names) in FIELD {
+        check(requirement, names);
     }
     let faults = platforms::faults(&rows(), &sources(), root());
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -324,10 +333,17 @@ fn the_page_of_requirements_is_this_table() {
             );
         }
         let proof = match proof {
-            Tests(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" · "),
+            Tests(names) => names_in_cell(names),
             Reason(why) => format!("not tested: {why}"),
         };
         let _ = writeln!(page, "| {id} | {text} | {proof} |");
+    }
+    page.push_str(
+        "\n## Faults from the field, by kind\n\nUsers of similar tools, testers and newcomers have met these. A fault may return \
+         in another place, so the tests of a row try several.\n\n| kind | requirement | tests |\n|---|---|---|\n",
+    );
+    for (kind, requirement, names) in FIELD {
+        let _ = writeln!(page, "| {kind} | {requirement} | {} |", names_in_cell(names));
     }
     page.push_str(&platforms::section(&rows(), &sources(), root()));
     let path = root().join("docs/requirements.md");

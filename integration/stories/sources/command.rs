@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::emulator::Config;
 use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::Sandbox;
+use crate::harness::machine::strace;
 use crate::harness::waiting::{MINUTE, wait_until};
 use crate::world::World;
 
@@ -100,6 +101,25 @@ fn a_command_that_leaves_a_child_with_its_stdout_open_does_not_hang_the_caller()
     let (sandbox, _) = sandbox_with_script("sleep 1000 & echo t1.quick.x", "timeout = \"2s\"");
     // The command ends when its own process does. Its remaining children are killed.
     assert_eq!(prints_token(sandbox.ycred(["token"]).limit(RUN_LIMIT).run()), "t1.quick.x");
+}
+
+/// Once the leader has been waited for, its number may be that of another group.
+#[test]
+fn a_group_is_killed_before_its_leader_is_waited_for() {
+    let Some(strace) = strace() else { return };
+    for (script, code) in [("echo t1.quick.x", 0), ("exit 3", 1), ("sleep 1000", 4)] {
+        let (sandbox, _) = sandbox_with_script(script, "timeout = \"1s\"");
+        let log = sandbox.path("tmp/trace");
+        let call = sandbox.call(&strace, ["-qq", "-e", "trace=kill,wait4,waitid", "-e", "signal=none", "-o"]);
+        call.and([log.as_os_str(), crate::harness::YCRED.as_ref(), "token".as_ref()]).run().exits(code);
+        let log = fs::read_to_string(log).expect("a trace");
+        let first = |is_it: fn(&str) -> bool| {
+            log.lines().position(is_it).unwrap_or_else(|| panic!("{script}: not all calls are there\n{log}"))
+        };
+        let killed = first(|line| line.starts_with("kill(-"));
+        let reaped = first(|line| line.starts_with("wait") && !line.contains("WNOWAIT"));
+        assert!(killed < reaped, "{script}: {log}");
+    }
 }
 
 #[test]
