@@ -431,4 +431,16 @@ fn a_limit_of_the_system_is_temporary_and_named() {
     // Three standard streams, and no room for the pipes of the command.
     let run = limited(&world, "-n 5", &["token", "-p", "command", "--no-cache"]).run().exits(4);
     assert!(reads_well("files", &run).contains("too many files are open"), "{run}");
+    // At some limit there is no room for the profile, at others for the key or for a directory of profiles.
+    for command in ["token", "refresh", "list"] {
+        let mut is_named = false;
+        for limit in 4..10 {
+            let cache = world.sandbox.path(format!("caches/{command}-{limit}"));
+            let run = limited(&world, &format!("-n {limit}"), &[command]).env("YCRED_CACHE_DIR", cache).run();
+            assert!(matches!(run.status.code(), Some(0 | 4)), "{limit}\n{run}");
+            // `list` prints the reason below its table.
+            is_named |= [&run.stdout, &run.stderr].iter().any(|text| text.contains("too many files are open"));
+        }
+        assert!(is_named, "{command}");
+    }
 }

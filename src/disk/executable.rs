@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Kind, describe};
 use crate::base::shell;
+use crate::disk::files::RAISE_FILE_LIMIT;
 use crate::system::process::StartFailure;
 use crate::system::{access, files};
 
@@ -64,8 +65,9 @@ pub fn not_started(program: &OsStr, search: Option<&OsStr>, directory: Option<&P
             .hint(format!("see what it is: file {}", shell::word(found.as_deref().unwrap_or(Path::new(program))))),
         StartFailure::ProcessLimit => fault(Kind::Unavailable, "no more processes can be started".to_owned())
             .hint("raise the limit of processes (ulimit -u, or pids.max of the container), then try again"),
-        StartFailure::FileLimit => fault(Kind::Unavailable, "too many files are open".to_owned())
-            .hint("raise the limit of open files (ulimit -n), then try again"),
+        StartFailure::FileLimit => {
+            fault(Kind::Unavailable, "too many files are open".to_owned()).hint(RAISE_FILE_LIMIT)
+        }
         StartFailure::Busy => {
             fault(Kind::Unavailable, "another process is writing the file".to_owned()).hint("try again in a moment")
         }

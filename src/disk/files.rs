@@ -1,6 +1,7 @@
 //! Reads files that ycred does not own: keys, tokens and certificates.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::ops::ControlFlow;
@@ -13,6 +14,7 @@ use crate::base::error::describe;
 use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::system;
+use crate::system::process::StartFailure;
 
 /// The maximum size in bytes. An authorized key has 4 KiB, a bundle of certificates a quarter of a MiB.
 const SIZE_MAX: u64 = 1024 * 1024;
@@ -20,7 +22,7 @@ const SIZE_MAX: u64 = 1024 * 1024;
 /// Reads a whole regular file. Follows links, because Kubernetes mounts secrets as links.
 ///
 /// # Errors
-/// Profile (3), with the path.
+/// Profile (3), with the path. Unavailable (4) if too many files are open.
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     read_checked(path, |_, _| Ok(()))
 }
@@ -41,8 +43,23 @@ pub fn read_checked(path: &Path, check: impl FnOnce(&Path, &Metadata) -> Result<
     read_promised(&mut file, metadata.len()).map_err(|error| error_at(describe(&error)))
 }
 
+/// The hint for a process with too many open files.
+pub const RAISE_FILE_LIMIT: &str = "raise the limit of open files (ulimit -n), then try again";
+
+/// Returns the error for a file or directory that cannot be read.
+///
+/// Its kind is Unavailable if too many files are open, and Profile otherwise.
+pub fn cannot_read(what: impl fmt::Display, error: &io::Error) -> Error {
+    match StartFailure::of(error) {
+        StartFailure::FileLimit => {
+            Error::unavailable(format!("{what}: too many files are open")).hint(RAISE_FILE_LIMIT)
+        }
+        _ => Error::profile(format!("{what}: {}", describe(error))),
+    }
+}
+
 fn cannot_open(path: &Path, error: &io::Error) -> Error {
-    Error::profile(format!("{}: {}", path.display(), describe(error)))
+    cannot_read(path.display(), error)
         .hint(format!("check the path and its permissions: {}", system::access::show_command(path)))
 }
 

@@ -248,7 +248,7 @@ pub fn no_default(names: &[String]) -> Error {
 }
 
 fn cannot_list(directory: &Path, error: &io::Error) -> Error {
-    Error::profile(format!("{}: cannot list the profiles: {}", directory.display(), describe(error)))
+    files::cannot_read(format_args!("{}: cannot list the profiles", directory.display()), error)
         .hint(format!("it must be a directory that you can read: {}", access::show_directory_command(directory)))
 }
 
@@ -338,7 +338,8 @@ fn open_existing(path: &Path, close: fn(fs::File)) -> Result<Option<ProfileFile>
         Ok(file) => file,
         Err(error) if is_missing(&error) => return Ok(None),
         Err(error) => {
-            let unreadable = error_at(&format!("cannot be read: {}", describe(&error)));
+            let what = format_args!("profile {}: cannot be read", path.display());
+            let unreadable = files::cannot_read(what, &error);
             return Err(match error.kind() {
                 io::ErrorKind::PermissionDenied => {
                     let show = access::show_directory_command(path);
