@@ -219,23 +219,23 @@ fn hints_can_be_followed_on_a_read_only_mount() {
     };
     // Each of these modes can only be changed where the file system can be written.
     set_mode(&config.join("default.toml"), 0o666);
-    let run = run_in_mount(&format!("exec {YCRED} token"));
+    let run = run_in_mount(&format!("exec '{YCRED}' token"));
     fails_with_hint(run.clone(), 3, &["anyone may write it"], "its file system is read-only");
     let hint = run.lines_of_stderr("ycred: hint: ").concat();
     let command = hint[hint.find("install -m").expect("a command")..].replace("COPY", &copy);
-    prints_token(run_in_mount(&format!("{command} && exec {YCRED} token -p {copy}")));
+    prints_token(run_in_mount(&format!("{command} && exec '{YCRED}' token -p {copy}")));
     set_mode(&config.join("default.toml"), 0o600);
     // Of a key that others can read, nobody can change the mode on a read-only mount.
     set_mode(&config.join("key.json"), 0o644);
-    let run = run_in_mount(&format!("exec {YCRED} token --no-cache")).succeeds();
+    let run = run_in_mount(&format!("exec '{YCRED}' token --no-cache")).succeeds();
     assert!(run.stderr.is_empty() || run.stderr.contains("its file system is read-only"), "{run}");
     // `init`, `use` and `setup` name a place that can be written instead.
     let key = world.sandbox.path("home/key.json").display().to_string();
     let url = world.emulator.url();
-    let run = run_in_mount(&format!("exec {YCRED} init new --key-file {key} --iam-url {url}"));
+    let run = run_in_mount(&format!("exec '{YCRED}' init new --key-file {key} --iam-url {url}"));
     fails_with_hint(run.clone(), 3, &["read-only"], "YCRED_CONFIG_DIR");
     let writable = world.sandbox.path("home/config").display().to_string();
-    let again = format!("export YCRED_CONFIG_DIR={writable}; exec {YCRED} init new --key-file {key} --iam-url {url}");
+    let again = format!("export YCRED_CONFIG_DIR={writable}; exec '{YCRED}' init new --key-file {key} --iam-url {url}");
     let _ = run_in_mount(&again).succeeds();
 }
 

@@ -142,7 +142,7 @@ impl<'a> Pod<'a> {
         };
         let image = container["image"].as_str().expect("an image");
         let (setup, entry_point, path) = if image.contains("/ycred:") {
-            (format!(": > ycred; mount --bind {YCRED} ycred"), vec!["/ycred".to_owned()], "/")
+            (format!(": > ycred; mount --bind '{YCRED}' ycred"), vec!["/ycred".to_owned()], "/")
         } else {
             // An ordinary image with a shell.
             let kubectl = self.kubectl.display();

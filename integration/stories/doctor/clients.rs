@@ -114,7 +114,7 @@ const KUBECTL: &[Fault] = &[
         needs: &[],
         seed: || {
             let seeded = kubectl("/bin/ycred", "/home/ycred");
-            let script = format!("#!/bin/sh\n# ycred-program-marker\nexec {} \"$@\"\n", crate::harness::YCRED);
+            let script = format!("#!/bin/sh\n# ycred-program-marker\nexec '{}' \"$@\"\n", crate::harness::YCRED);
             seeded.machine.world.sandbox.file("home/ycred", script);
             seeded
         },

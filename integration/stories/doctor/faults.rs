@@ -131,7 +131,7 @@ fn follow(seeded: &Seeded, fault: &Fault, fix: &str) {
     let mut fixes = vec![fix.to_owned()];
     for _ in 0..4 {
         let arguments = seeded.arguments.join(" ");
-        let script = format!("{}\nexec {YCRED} doctor --json --strict {arguments}", fixes.join("\n"));
+        let script = format!("{}\nexec '{YCRED}' doctor --json --strict {arguments}", fixes.join("\n"));
         let call = seeded.machine.world.sandbox.call("sh", ["-c", &script]);
         let run = seeded.variables.iter().fold(call, |call, (name, value)| call.env(name, value)).run();
         let findings = printed_by(&run);

@@ -32,7 +32,7 @@ fn without_a_browser_the_callback_arrives_by_request_or_is_pasted() {
     // The address is pasted on stdin, after other input.
     let fifo = person.world.sandbox.path("tmp/fifo");
     person.world.sandbox.call("mkfifo", [&fifo]).run().exits(0);
-    let shell = format!("exec {} login --no-browser < {}", crate::harness::YCRED, fifo.display());
+    let shell = format!("exec '{}' login --no-browser < {}", crate::harness::YCRED, fifo.display());
     let login = person.world.sandbox.call("sh", ["-c", &shell]).start();
     let mut keyboard = fs::OpenOptions::new().write(true).open(&fifo).expect("a reader");
     let callback = person.callback(&person.address(&login));

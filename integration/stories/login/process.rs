@@ -53,7 +53,7 @@ fn a_renewal_process_is_detached_and_its_arguments_have_no_secret() {
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
     // Descriptors that a client might leave open, and signals that it might ignore or block.
     let shell =
-        format!("exec 5</dev/zero 6</etc/passwd 7>/dev/full; exec {} token --timeout 2s", crate::harness::YCRED);
+        format!("exec 5</dev/zero 6</etc/passwd 7>/dev/full; exec '{}' token --timeout 2s", crate::harness::YCRED);
     let call = person.world.sandbox.call("sh", ["-c", &shell]).start();
     assert!(person.world.emulator.wait_for_requests(TOKEN, 2, WAIT_LIMIT));
     let process = renewal_process(&person.file(".lock"));

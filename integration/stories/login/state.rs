@@ -24,7 +24,7 @@ fn a_killed_login_leaves_no_partial_state() {
 #[test]
 fn login_files_and_directories_are_accessible_to_their_owner_only() {
     let person = Person::new();
-    let shell = format!("umask 000; exec {} login", crate::harness::YCRED);
+    let shell = format!("umask 000; exec '{}' login", crate::harness::YCRED);
     person.world.sandbox.call("sh", ["-c", &shell]).run().exits(0);
     let mode = |path: &std::path::Path| fs::metadata(path).expect("an existing file").permissions().mode() & 0o777;
     for path in person.world.sandbox.files("state") {

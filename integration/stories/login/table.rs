@@ -213,7 +213,7 @@ impl Cell {
                 self.person.world.sandbox.call("python3", arguments).and(["token"])
             }
             Caller::Parent => {
-                let shell = format!("{} token; :", crate::harness::YCRED);
+                let shell = format!("'{}' token; :", crate::harness::YCRED);
                 self.person.world.sandbox.call("sh", ["-c", &shell])
             }
             Caller::Signal(_) | Caller::Twenty => token(&[]),
@@ -416,7 +416,7 @@ fn a_renewal_does_not_hold_the_pipes_of_its_caller() {
     let cell = Cell::new(Caller::Seconds(1), Host::AtOnce(9));
     let sandbox = &cell.person.world.sandbox;
     // `cat` ends once no process has its pipe open, whatever the number of the descriptor.
-    let script = format!("{} token --timeout 1s 3>&1 4>&1 2>&1 | cat", crate::harness::YCRED);
+    let script = format!("'{}' token --timeout 1s 3>&1 4>&1 2>&1 | cat", crate::harness::YCRED);
     let timed = Timed::start(sandbox, [sandbox.call("sh", ["-c", &script])], Duration::from_secs(1));
     let TimedRun { run, .. } = timed.finish().remove(0);
     run.exits(0).stdout_has("renewing this login");

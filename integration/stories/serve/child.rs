@@ -183,13 +183,13 @@ for turn in $turns; do [ -z \"$line\" ] || break; read line || sleep 0.01; done;
     // In a shell with job control, Ctrl-Z stops both processes and `fg` continues both.
     let Some(bash) = require_client("bash") else { return };
     // The terminal echoes its input, so the typed command must not contain the expected output.
-    let job = format!("{YCRED} exec --serve sh -c 'echo sta\"\"rted; read line; echo go\"\"t $line'");
+    let job = format!("'{YCRED}' exec --serve sh -c 'echo sta\"\"rted; read line; echo go\"\"t $line'");
     let steps = format!("bash=>{job}\\n|started=>\\x1a|line'\\r\\nbash=>fg\\n|fg\\r\\n=>words\\n|got words=>exit 4\\n");
     let arguments = [&terminal, bash.to_str().expect("UTF-8"), "--norc", "--noediting", "-i", &steps];
     let run = world.sandbox.call(&python, arguments).run().exits(4);
     assert!(run.stdout.contains("got words"), "{run}");
     // A suspended inner shell must get the terminal back when it continues. Otherwise it exits.
-    let job = format!("{YCRED} exec --serve bash --norc --noediting -i\\necho in$((40+2))ner");
+    let job = format!("'{YCRED}' exec --serve bash --norc --noediting -i\\necho in$((40+2))ner");
     let typed = "in42ner=>suspend\\n|Stopped=>fg\\n|fg\\r\\n=>echo ba$((40+3))ck; exit 4\\n|ba43ck=>exit $?\\n";
     let steps = format!("bash=>{job}\\n|{typed}");
     let arguments = [&terminal, bash.to_str().expect("UTF-8"), "--norc", "--noediting", "-i", &steps];

@@ -130,7 +130,7 @@ fn a_command_that_calls_ycred_with_the_same_profile_is_rejected() {
     let run = sandbox.ycred(["token"]).run();
     fails_with(run, 1, &["runs ycred with the same profile"]);
     // Also through a script and without the cache.
-    sandbox.script("config/give", &format!("#!/bin/sh\nexec {ycred} token -p default --no-cache\n"));
+    sandbox.script("config/give", &format!("#!/bin/sh\nexec '{ycred}' token -p default --no-cache\n"));
     sandbox.profile("default", "source = \"command\"\ncommand = [\"./give\"]\n");
     fails_with(sandbox.ycred(["token"]).run(), 1, &["runs ycred with the same profile"]);
 }
