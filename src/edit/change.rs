@@ -207,6 +207,15 @@ impl Editor {
         target::restore_torn(&real, &self.directory)
     }
 
+    /// Removes the lock file of a client that a killed ycred may have left. The client cannot work until then.
+    pub fn remove_abandoned_lock(&self) {
+        if lock::is_noted(&self.directory)
+            && let Lock::Held(_guard) = store::try_lock(&self.directory.join(LOCK))
+        {
+            lock::remove_abandoned(&self.directory);
+        }
+    }
+
     /// Reads a file, but not while its owner is changing it.
     ///
     /// # Errors
@@ -218,12 +227,8 @@ impl Editor {
             OwnerLock::BesideSpelled(_) => Some(path.to_owned()),
             OwnerLock::BesideReal(_) => Some(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
         };
-        // A killed ycred may have left the lock file of the client, and the read below would wait for it.
-        if lock::is_noted(&self.directory)
-            && let Lock::Held(_guard) = store::try_lock(&self.directory.join(LOCK))
-        {
-            lock::remove_abandoned(&self.directory);
-        }
+        // The read below would wait for it.
+        self.remove_abandoned_lock();
         let deadline = Deadline::after(self.clock, lock::PATIENCE);
         TargetFile::read_settled(path, lock.map(lock_of).as_deref(), &deadline, self.clock)
     }

@@ -20,6 +20,7 @@ use crate::system::{files, programs};
 /// # Errors
 /// Profile (3): an entry is damaged. Otherwise those of the client.
 pub fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    call.editor.remove_abandoned_lock();
     match call.editor.journal()?.damaged(Some(call.client.name)).next() {
         Some(damaged) => Err(damaged.clone()),
         None => (call.client.setup)(call, session),
@@ -31,6 +32,7 @@ pub fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 /// # Errors
 /// As [`crate::edit::change::Editor::journal`], and those of the flags.
 pub fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    call.editor.remove_abandoned_lock();
     let journal = call.editor.journal()?;
     let mut entries = Vec::new();
     for entry in journal.of_client(call.client.name).rev() {
@@ -53,6 +55,7 @@ pub fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 /// As [`crate::edit::change::Editor::journal`].
 pub fn unsetup_all(calls: &[SetupCall<'_>], session: &Session<'_>) -> Result<Report> {
     let Some(first) = calls.first() else { return Ok(Report::default()) };
+    first.editor.remove_abandoned_lock();
     let journal = first.editor.journal()?;
     let entries: Vec<JournalEntry> = journal.entries().iter().rev().cloned().collect();
     let call_of = |entry: &JournalEntry| calls.iter().find(|call| call.client.name == entry.client);
