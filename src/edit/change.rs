@@ -169,10 +169,11 @@ impl Editor {
     fn remove_entries(&self, journal: &mut Journal, plan: &EditPlan) -> Result<()> {
         for entry in &plan.remove {
             let entry = journal.find(entry).unwrap_or(entry).clone();
-            journal.remove(&entry)?;
+            // Before the entry that names them, so that the next run can do it if this one is killed.
             if plan.after.is_none() {
                 remove_directories(journal, &entry)?;
             }
+            journal.remove(&entry)?;
         }
         Ok(())
     }
@@ -323,8 +324,8 @@ impl Editor {
             })?;
         }
         let entry = journal.find(entry).unwrap_or(entry).clone();
-        journal.remove(&entry)?;
         remove_directories(&mut journal, &entry)?;
+        journal.remove(&entry)?;
         Ok(is_ours)
     }
 
@@ -360,8 +361,8 @@ impl Editor {
 /// others becomes responsible for it.
 fn remove_directories(journal: &mut Journal, entry: &JournalEntry) -> Result<()> {
     for directory in target::remove_empty_directories(&entry.directories) {
-        let mut heirs: Vec<JournalEntry> =
-            journal.entries().iter().filter(|other| other.file.starts_with(&directory)).cloned().collect();
+        let is_heir = |other: &&JournalEntry| other.file.starts_with(&directory) && !other.is_same_place(entry);
+        let mut heirs: Vec<JournalEntry> = journal.entries().iter().filter(is_heir).cloned().collect();
         heirs.iter_mut().for_each(|heir| heir.add_directories(std::slice::from_ref(&directory)));
         journal.put(&heirs)?;
     }
