@@ -63,6 +63,11 @@ pub fn inject(step: &Step, fault: &str) -> Vec<String> {
     .into()
 }
 
+/// Returns the arguments that make strace inject this fault into the first process alone, not into its children.
+pub fn inject_into_first(step: &Step, fault: &str) -> Vec<String> {
+    inject(step, fault).into_iter().filter(|argument| argument != "-f").collect()
+}
+
 /// Returns a call of the binary under strace.
 pub fn traced(sandbox: &Sandbox, strace: &[String], arguments: &[&str]) -> Call {
     let all = strace.iter().map(String::as_str).chain([YCRED]).chain(arguments.iter().copied());

@@ -1,192 +1,23 @@
 //! Faults while `setup` edits a file of another program: the file is whole, old or new, and no lock stays.
 
+mod disks;
+mod edited;
+mod steps;
+
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::fs::chown;
 use std::path::Path;
 
 use crate::harness::files::age;
-use crate::harness::machine::{require_root, require_tracer};
-use crate::harness::strace::{Step, inject, traced};
+use crate::harness::machine::require_root;
 use crate::harness::waiting::{HOUR, wait_until};
-use crate::harness::{Call, YCRED, find, report_faults, require_client, run_all};
+use crate::harness::{find, require_client, run_all};
 use crate::stories::setup::{Machine, yc_with};
-
-const SETUP: &[&str] = &["setup", "kubectl"];
 
 /// The names in the directory of the kubeconfig.
 fn beside(machine: &Machine) -> Vec<String> {
     let files = machine.world.sandbox.files("home/.kube").into_iter();
     files.map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect()
-}
-
-/// Returns the system calls of a setup that can leave a trace, and the text that it writes.
-fn steps(machine: &Machine) -> (Vec<Step>, String) {
-    machine.write_kubeconfig(&yc_with("prod"));
-    // So that the directories exist.
-    machine.setup(&["kubectl"]).run().succeeds();
-    machine.unsetup(&["kubectl"]).run().succeeds();
-    let steps = Step::of(&machine.world.sandbox, |strace| traced(&machine.world.sandbox, strace, SETUP));
-    let ours = machine.read("home/.kube/config");
-    machine.unsetup(&["kubectl"]).run().succeeds();
-    let places = [machine.path("home/.kube").display().to_string(), machine.path("state").display().to_string()];
-    let names = [
-        "open",
-        "write",
-        "rename",
-        "unlink",
-        "link",
-        "fsync",
-        "fchmod",
-        "fchown",
-        "mkdir",
-        "flock",
-        "fsetxattr",
-        "ftruncate",
-    ];
-    let is_change = |step: &Step| {
-        // Not the report on stdout.
-        let is_file = !step.line.starts_with("write(1<");
-        is_file
-            && names.iter().any(|name| step.name.starts_with(name))
-            && places.iter().any(|place| step.line.contains(place.as_str()))
-    };
-    (steps.into_iter().filter(is_change).collect(), ours)
-}
-
-#[test]
-fn after_a_kill_at_any_step_the_file_is_old_or_new_and_the_next_run_cleans_up() {
-    if !require_tracer() {
-        return;
-    }
-    let machine = Machine::new();
-    let (steps, ours) = steps(&machine);
-    for name in ["rename", "unlink", "linkat", "fsync", "openat", "write"] {
-        assert!(steps.iter().any(|step| step.name == name), "no {name} in {steps:#?}");
-    }
-    let (mut killed, mut locks) = (0, 0);
-    for step in &steps {
-        machine.write_kubeconfig(&yc_with("prod"));
-        let run = traced(&machine.world.sandbox, &inject(step, "signal=KILL"), SETUP).run();
-        assert_eq!(run.status.signal(), Some(libc::SIGKILL), "{step:?}\n{run}");
-        killed += 1;
-        let text = machine.read("home/.kube/config");
-        assert!(text == yc_with("prod") || text == ours, "{step:?}: the file is neither old nor new:\n{text}");
-        locks += usize::from(beside(&machine).contains(&"config.lock".to_owned()));
-        machine.setup(&["kubectl"]).run().succeeds().stderr_is_empty();
-        let left: Vec<String> = beside(&machine).into_iter().filter(|name| !name.starts_with(".ycred-tmp-")).collect();
-        // Only a setup that has something to write takes the lock, and removes the abandoned one.
-        if text != ours {
-            assert_eq!(left, ["config"], "{step:?}");
-        }
-        machine.unsetup(&["kubectl"]).run().succeeds();
-        assert_eq!(machine.read("home/.kube/config"), yc_with("prod"), "{step:?}");
-        let left: Vec<String> = beside(&machine).into_iter().filter(|name| !name.starts_with(".ycred-tmp-")).collect();
-        assert_eq!(left, ["config"], "{step:?}");
-        for name in beside(&machine).into_iter().filter(|name| name != "config") {
-            fs::remove_file(machine.path("home/.kube").join(name)).expect("removed");
-        }
-    }
-    assert!(locks > 3, "the lock was there at {locks} of the kills");
-    report_faults("setup killed at a system call that changes a file", killed);
-}
-
-#[test]
-fn a_disk_error_at_any_step_leaves_the_file_old_or_new_and_no_lock() {
-    if !require_tracer() {
-        return;
-    }
-    let machine = Machine::new();
-    let (steps, ours) = steps(&machine);
-    let mut tried = 0;
-    for step in &steps {
-        for error in ["ENOSPC", "EIO", "EROFS"] {
-            machine.write_kubeconfig(&yc_with("prod"));
-            let run = traced(&machine.world.sandbox, &inject(step, &format!("error={error}")), SETUP).run();
-            assert!(matches!(run.status.code(), Some(0 | 3 | 4)), "{step:?} {error}\n{run}");
-            let text = machine.read("home/.kube/config");
-            let is_expected = text == ours || (text == yc_with("prod") && run.status.code() != Some(0));
-            assert!(is_expected, "{step:?} {error}\n{run}{text}");
-            // An unlink that fails leaves what it would have removed; the next run removes it.
-            if step.name != "unlink" {
-                let left: Vec<String> = beside(&machine).into_iter().filter(|name| name != "config").collect();
-                assert_eq!(left, [""; 0], "{step:?} {error}\n{run}");
-            }
-            if text != ours {
-                machine.setup(&["kubectl"]).run().succeeds();
-            }
-            machine.unsetup(&["kubectl"]).run().succeeds();
-            assert_eq!(machine.read("home/.kube/config"), yc_with("prod"), "{step:?} {error}");
-            for name in beside(&machine).into_iter().filter(|name| name != "config") {
-                assert!(name.starts_with(".ycred-tmp-"), "{step:?} {error}: {name}");
-                fs::remove_file(machine.path("home/.kube").join(name)).expect("removed");
-            }
-            tried += 1;
-        }
-    }
-    report_faults("disk error in a system call of setup", tried);
-}
-
-#[test]
-fn a_file_that_is_overwritten_in_place_survives_a_kill_at_any_step() {
-    if !require_tracer() {
-        return;
-    }
-    let machine = Machine::new();
-    // Two names for one file: replacing it would leave the other name with the old content.
-    machine.write_kubeconfig(&yc_with("prod"));
-    fs::hard_link(machine.kubeconfig(), machine.path("work/other-name")).expect("a link");
-    let sandbox = &machine.world.sandbox;
-    for call in [&["setup", "kubectl"][..], &["unsetup", "kubectl"]] {
-        let prepare = || {
-            machine.unsetup(&["kubectl"]).run().succeeds();
-            fs::write(machine.kubeconfig(), yc_with("prod")).expect("written");
-            if call[0] == "unsetup" {
-                machine.setup(&["kubectl"]).run().succeeds();
-            }
-        };
-        prepare();
-        let steps = Step::of(sandbox, |strace| traced(sandbox, strace, call));
-        let names = ["write", "ftruncate", "fsync", "openat", "unlink"];
-        let is_in_place = |step: &&Step| {
-            let is_place = step.line.contains("home/.kube/config") || step.line.contains("state/setup/copy-");
-            is_place && names.contains(&step.name.as_str())
-        };
-        let steps: Vec<&Step> = steps.iter().filter(is_in_place).collect();
-        assert!(steps.iter().any(|step| step.name == "ftruncate"), "{steps:#?}");
-        for step in steps {
-            prepare();
-            let run = traced(sandbox, &inject(step, "signal=KILL"), call).run();
-            assert_eq!(run.status.signal(), Some(libc::SIGKILL), "{step:?}\n{run}");
-            machine.setup(&["kubectl"]).run().succeeds();
-            assert!(machine.read("home/.kube/config").contains(&machine.command()), "{step:?}");
-            machine.unsetup(&["kubectl"]).run().succeeds();
-            assert_eq!(machine.read("home/.kube/config"), yc_with("prod"), "{step:?}");
-            let copies =
-                sandbox.files("state/setup").into_iter().filter(|path| path.to_string_lossy().contains("copy-"));
-            assert_eq!(copies.count(), 0, "{step:?}");
-        }
-    }
-}
-
-#[test]
-fn signals_leave_no_lock_behind() {
-    if !require_tracer() {
-        return;
-    }
-    let machine = Machine::new();
-    let (steps, ours) = steps(&machine);
-    for signal in ["INT", "TERM", "HUP"] {
-        for step in steps.iter().filter(|step| step.line.contains(".kube")) {
-            machine.write_kubeconfig(&yc_with("prod"));
-            traced(&machine.world.sandbox, &inject(step, &format!("signal={signal}")), SETUP).run();
-            let text = machine.read("home/.kube/config");
-            assert!(text == yc_with("prod") || text == ours, "{signal} {step:?}");
-            assert_eq!(beside(&machine), ["config"], "{signal} {step:?}");
-            machine.setup(&["kubectl"]).run().succeeds();
-            machine.unsetup(&["kubectl"]).run().succeeds();
-        }
-    }
 }
 
 #[test]
@@ -204,96 +35,6 @@ fn kubectls_lock_is_respected_and_a_foreign_one_is_never_removed() {
     waiting.finish().succeeds();
     fs::write(&lock, "").expect("written");
     machine.setup(&["kubectl"]).run().succeeds().stdout_has("already set up");
-}
-
-/// Runs a script in its own mount namespace. `$1` is the directory of the kubeconfig, `$2` the binary.
-fn in_mount_namespace(machine: &Machine, script: &str) -> Call {
-    let script = format!("set -e; {script}");
-    let arguments = ["-m", "--propagation", "private", "sh", "-c", &script, "sh"].map(std::ffi::OsString::from);
-    let directory = machine.path("home/.kube").into_os_string();
-    machine.world.sandbox.call("unshare", arguments.into_iter().chain([directory, YCRED.into()]))
-}
-
-#[test]
-fn a_bind_mounted_file_is_written_in_place_and_restored() {
-    if !require_root(&["unshare"]) {
-        return;
-    }
-    let machine = Machine::new();
-    machine.write_kubeconfig(&yc_with("prod"));
-    let before = fs::metadata(machine.kubeconfig()).expect("the file").ino();
-    let mount = "cp \"$1/config\" \"$1/real\"; mount --bind \"$1/real\" \"$1/config\"";
-    let run = in_mount_namespace(
-        &machine,
-        &format!("{mount}; \"$2\" setup kubectl; cat \"$1/config\"; \"$2\" unsetup kubectl; cat \"$1/config\""),
-    );
-    let run = run.run().succeeds().stderr_is_empty().stdout_has(&machine.command());
-    assert!(run.stdout.ends_with(&yc_with("prod")), "{run}");
-    assert_eq!(fs::metadata(machine.kubeconfig()).expect("the file").ino(), before);
-    assert_eq!(
-        machine.world.sandbox.files("state/setup").len(),
-        1,
-        "only the lock: {:?}",
-        machine.world.sandbox.files("state/setup")
-    );
-}
-
-#[test]
-fn on_a_full_or_read_only_disk_the_file_stays_and_the_error_says_why() {
-    if !require_root(&["unshare"]) {
-        return;
-    }
-    let machine = Machine::new();
-    machine.write_kubeconfig(&yc_with("prod"));
-    let setup = "\"$2\" setup kubectl && exit 9; echo \"exit $?\"; cat \"$1/config\"; ls -A \"$1\"";
-    let full = "cp \"$1/config\" ../tmp/config; mount -t tmpfs -o size=4k none \"$1\"; cp ../tmp/config \"$1/config\"";
-    let run = in_mount_namespace(&machine, &format!("{full}; {setup}")).run().succeeds();
-    assert_eq!(run.stdout, format!("exit 4\n{}config\n", yc_with("prod")), "{run}");
-    assert!(run.stderr.contains("the disk is full"), "{run}");
-    let read_only = "mount --bind \"$1\" \"$1\"; mount -o remount,ro,bind \"$1\"";
-    let run = in_mount_namespace(&machine, &format!("{read_only}; {setup}")).run().succeeds();
-    assert_eq!(run.stdout, format!("exit 3\n{}config\n", yc_with("prod")), "{run}");
-    assert!(run.stderr.contains("the file system is read-only"), "{run}");
-    assert!(machine.journal().is_empty(), "{:?}", machine.journal());
-}
-
-#[test]
-fn a_hard_link_and_a_file_of_another_user_keep_their_inode_or_owner() {
-    if !require_root(&[]) {
-        return;
-    }
-    let machine = Machine::new();
-    machine.write_kubeconfig(&yc_with("prod"));
-    let other_name = machine.path("work/other-name");
-    fs::hard_link(machine.kubeconfig(), &other_name).expect("a link");
-    machine.setup(&["kubectl"]).run().succeeds();
-    assert_eq!(fs::read_to_string(&other_name).expect("text"), machine.read("home/.kube/config"));
-    machine.unsetup(&["kubectl"]).run().succeeds();
-    assert_eq!(fs::read_to_string(&other_name).expect("text"), yc_with("prod"));
-    fs::remove_file(&other_name).expect("removed");
-    chown(machine.kubeconfig(), Some(1234), Some(4321)).expect("root may");
-    fs::set_permissions(machine.kubeconfig(), fs::Permissions::from_mode(0o640)).expect("a mode");
-    machine.setup(&["kubectl"]).run().succeeds();
-    let after = fs::metadata(machine.kubeconfig()).expect("the file");
-    assert_eq!((after.uid(), after.gid(), after.mode() & 0o777), (1234, 4321, 0o640));
-}
-
-#[test]
-fn access_control_lists_and_attributes_stay() {
-    if !require_root(&["setfacl", "getfacl"]) {
-        return;
-    }
-    let machine = Machine::new();
-    machine.write_kubeconfig(&yc_with("prod"));
-    let path = machine.kubeconfig().display().to_string();
-    let acl = || machine.world.sandbox.call("getfacl", ["-cp", &path]).run().succeeds().stdout;
-    if !machine.world.sandbox.call("setfacl", ["-m", "u:1234:r", &path]).run().status.success() {
-        return crate::harness::skip("the file system has no access control lists");
-    }
-    let before = acl();
-    assert!(before.contains("user:1234:r"), "{before}");
-    machine.setup(&["kubectl"]).run().succeeds();
-    assert_eq!(acl(), before);
 }
 
 #[test]
@@ -421,31 +162,6 @@ fn files_of_killed_processes_are_removed_after_an_hour() {
     age(&old, 2 * HOUR);
     machine.setup(&["kubectl"]).run().succeeds();
     assert!(!old.exists() && young.exists());
-}
-
-#[test]
-fn a_file_in_a_read_only_directory_is_written_in_place() {
-    if !require_root(&["setpriv"]) {
-        return;
-    }
-    let machine = Machine::new();
-    let other = super::other_user::OtherUser::new(&machine.world, super::other_user::NOBODY);
-    fs::create_dir(other.path("home/.kube")).expect("a directory");
-    fs::write(other.path("home/.kube/config"), yc_with("default")).expect("written");
-    for path in ["home/.kube", "home/.kube/config"] {
-        other.chown(path, super::other_user::NOBODY);
-    }
-    fs::set_permissions(other.path("home/.kube"), fs::Permissions::from_mode(0o500)).expect("a mode");
-    let names = || fs::read_dir(other.path("home/.kube")).expect("readable").count();
-    let text = || fs::read_to_string(other.path("home/.kube/config")).expect("text");
-    other.call(&machine.world, &["setup", "kubectl"]).run().succeeds().stderr_is_empty();
-    assert!(text().contains("ycred") && names() == 1);
-    other.call(&machine.world, &["unsetup", "kubectl"]).run().succeeds();
-    assert!(text() == yc_with("default") && names() == 1);
-    // Without permission to write the file, nothing happens.
-    fs::set_permissions(other.path("home/.kube/config"), fs::Permissions::from_mode(0o400)).expect("a mode");
-    other.call(&machine.world, &["setup", "kubectl"]).run().exits(3).stderr_has("permission denied");
-    assert!(text() == yc_with("default") && names() == 1);
 }
 
 #[test]
