@@ -125,7 +125,7 @@ fn another_helper_stays_unless_forced_and_the_endpoint_decides_the_registries() 
         .setup(&["docker", "-p", "kz", "--host", "evil.example"])
         .run()
         .exits(2)
-        .stderr_has("hosts = [\"evil.example\"]");
+        .stderr_has("hosts = [\"r.example:5000\", \"own.example\", \"evil.example\"]");
     machine.unsetup(&["docker", "--host", "r.example:5000"]).run().succeeds();
     assert_eq!(helpers(&machine.read("work/docker/config.json")), serde_json::json!({"cr.yandexcloud.kz": "ycred-kz"}));
     assert!(machine.path("bin/docker-credential-ycred-kz").exists(), "another entry still needs the link");

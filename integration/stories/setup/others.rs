@@ -93,7 +93,11 @@ fn after_git_has_changed_its_configuration_ours_is_taken_out_and_others_come_bac
     let lock = machine.world.sandbox.file("home/.gitconfig.lock", "");
     machine.setup(&["git", "--host", "git.example.com"]).run().exits(4).stderr_has("git holds the lock");
     fs::remove_file(lock).expect("removed");
-    machine.setup(&["git", "--host", "evil.example"]).run().exits(2).stderr_has("hosts = [\"evil.example\"]");
+    machine
+        .setup(&["git", "--host", "evil.example"])
+        .run()
+        .exits(2)
+        .stderr_has("hosts = [\"git.example.com\", \"evil.example\"]");
     machine.setup(&["git"]).run().exits(2).stderr_has("no server given");
     let bin = machine.path("bin");
     machine.world.sandbox.set("PATH", bin);
@@ -292,6 +296,69 @@ fn links_are_created_beside_ycred_and_removed() {
     assert_eq!(names(), ["ycred"]);
 }
 
+/// A client, its flags, its file and the text in it, and the refusal.
+type EmptyName<'a> = (&'a str, &'a [&'a str], &'a str, &'a str, Option<&'a str>);
+
+#[test]
+fn an_empty_name_of_a_helper_is_called_that_and_comes_back() {
+    let machine = Machine::new();
+    machine.world.profile("prod", "hosts = [\"git.example.com\"]");
+    let empty_command = super::kubeconfig_with("{exec: {command: '', args: [a]}}");
+    // Without a refusal, setup replaces the empty name, which no client can use.
+    let clients: [EmptyName<'_>; 6] = [
+        (
+            "docker",
+            &[],
+            "home/.docker/config.json",
+            "{\"credHelpers\": {\"cr.yandex\": \"\"}}",
+            Some("cr.yandex: an empty helper turns helpers off for it"),
+        ),
+        ("kubectl", &["--user", "u"], "home/.kube/config", &empty_command, Some("user u: runs no program, not yc")),
+        (
+            "pip",
+            &[],
+            "home/.config/pip/pip.conf",
+            "[global]\nkeyring-provider =\n",
+            Some("[global] keyring-provider: the value is empty"),
+        ),
+        (
+            "terraform",
+            &[],
+            "home/.terraformrc",
+            "credentials_helper \"\" {\n}\n",
+            Some(".terraformrc:1: another credentials helper is set: one without a name"),
+        ),
+        ("aws", &[], "home/.aws/config", "[profile yc]\ncredential_process =\nregion = x\n", None),
+        (
+            "git",
+            &["--host", "git.example.com"],
+            "home/.gitconfig",
+            "[credential \"https://git.example.com\"]\n\thelper =\n",
+            None,
+        ),
+    ];
+    for (client, flags, file, text, refusal) in clients {
+        if client == "git" && require_client("git").is_none() {
+            continue;
+        }
+        machine.world.sandbox.file(file, text);
+        let arguments = [&[client], flags, &["-p", "prod"]].concat();
+        match refusal {
+            Some(why) => {
+                machine.setup(&arguments).run().fails().stderr_has(why).stdout_is("");
+                assert_eq!(machine.read(file), text, "{client}");
+                machine.setup(&[&arguments[..], &["--force"]].concat()).run().succeeds();
+            }
+            None => drop(machine.setup(&arguments).run().succeeds()),
+        }
+        assert!(client == "terraform" || machine.read(file) != text, "{client}");
+        machine.unsetup(&[client]).run().succeeds().stderr_is_empty();
+        assert_eq!(machine.read(file), text, "{client}");
+        assert!(machine.journal().is_empty(), "{client}");
+        fs::remove_file(machine.path(file)).expect("removed");
+    }
+}
+
 /// A new user has yc's files, yc's docker helper and no ycred profile.
 #[test]
 fn a_user_of_yc_moves_to_ycred_and_back_without_a_question() {
@@ -338,9 +405,9 @@ fn a_section_of_aws_is_found_however_it_is_written() {
         assert_eq!(machine.read("home/.aws/config"), after);
         machine.unsetup(&["aws", "--name", "yc"]).run().succeeds().stdout_has("restored");
         assert_eq!(machine.read("home/.aws/config"), text);
-        machine.world.sandbox.file("home/.aws/config", &format!("{text}aws_access_key_id = x\n"));
+        machine.world.sandbox.file("home/.aws/config", format!("{text}aws_access_key_id = x\n"));
         machine.setup(&["aws"]).run().exits(3).stderr_has("static keys");
-        machine.world.sandbox.file("home/.aws/config", &format!("{text}[profile yc]\n"));
+        machine.world.sandbox.file("home/.aws/config", format!("{text}[profile yc]\n"));
         machine.setup(&["aws"]).run().exits(3).stderr_has("[profile yc] occurs twice");
     }
 }

@@ -62,11 +62,12 @@ fn setting(root: &TreeNode, chosen: &Chosen, is_forced: bool) -> Result<PlannedS
         if let Some(other) = other.filter(|other| *other != SUBPROCESS)
             && (name != SECTION || !is_forced)
         {
-            let provider = match public::helper(other) {
-                "" | public::HIDDEN => "another provider".to_owned(),
-                known => format!("the provider {known}"),
+            let why = match public::helper(other) {
+                "" => "the value is empty".to_owned(),
+                public::HIDDEN => "pip uses another provider".to_owned(),
+                known => format!("pip uses the provider {known}"),
             };
-            let error = Error::profile(format!("[{name}] {OPTION}: pip uses {provider}"));
+            let error = Error::profile(format!("[{name}] {OPTION}: {why}"));
             return Err(match name == SECTION {
                 true => error.hint("to replace it, pass --force"),
                 false => error.hint(format!("remove it first: pip config unset {name}.{OPTION}")),

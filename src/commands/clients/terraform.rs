@@ -87,10 +87,14 @@ fn refuse_another_helper(files: &[PathBuf], helper: &str, is_forced: bool) -> Re
         let Some(text) = TargetFile::read(path)?.text else { continue };
         for (line, other) in helpers(&text) {
             if other != helper && !is_forced {
+                let name = match public::helper(&other) {
+                    "" => "one without a name",
+                    public::HIDDEN => "one of another program",
+                    name => name,
+                };
                 return Err(Error::profile(format!(
-                    "{}:{line}: another credentials helper is set: {}",
-                    path.display(),
-                    public::name_of(public::helper(&other))
+                    "{}:{line}: another credentials helper is set: {name}",
+                    path.display()
                 ))
                 .hint("terraform allows only one; remove that block first"));
             }
