@@ -47,7 +47,7 @@ fn runs_yc(user: &Value) -> bool {
 fn every_kubeconfig_comes_back_to_the_byte_and_is_written_once() {
     let machine = Machine::new();
     let files = corpus("ok");
-    assert!(files.len() >= 30, "{} files", files.len());
+    assert!(files.len() >= 40, "{} files", files.len());
     for (name, text) in &files {
         let variants = [
             text.clone(),
