@@ -170,12 +170,79 @@ fn a_container_goes_with_the_last_value_in_it_even_if_the_file_has_changed_elsew
     machine.setup(&["docker", "-p", "prod", "--host", "two.example"]).run().succeeds();
     // docker rewrites its file.
     let value: serde_json::Value = serde_json::from_str(&machine.read(file)).expect("JSON");
-    machine.world.sandbox.file(file, &serde_json::to_string(&value).expect("JSON"));
+    machine.world.sandbox.file(file, serde_json::to_string(&value).expect("JSON"));
     machine.unsetup(&["docker", "--host", "cr.yandex"]).run().succeeds();
     machine.unsetup(&["docker", "--host", "one.example"]).run().succeeds();
     assert!(machine.read(file).contains("two.example"));
     machine.unsetup(&["docker"]).run().succeeds();
     assert_eq!(machine.read(file), "{\"auths\":{}}");
+}
+
+#[test]
+fn whatever_docker_rewrites_in_between_the_meaning_of_its_file_comes_back() {
+    let mut machine = Machine::new();
+    profiles(&mut machine);
+    machine.world.profile("kz", "endpoint = \"api.yandexcloud.kz\"");
+    let file = "home/.docker/config.json";
+    let read = |machine: &Machine| fs::read_to_string(machine.path(file)).ok();
+    let meaning = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+    let (mut numbers, mut rewritten) = (Numbers(11), 0);
+    for text in [
+        None,
+        None,
+        Some("{}"),
+        Some("{\"credHelpers\": {}}"),
+        Some("{\"auths\": {}}"),
+        Some("{\"credHelpers\": {\"cr.yandex\": \"yc\", \"one.example\": \"yc\"}, \"x\": 1}"),
+    ] {
+        if let Some(text) = text {
+            machine.world.sandbox.file(file, text);
+        }
+        let mut calls = Vec::new();
+        // Each profile at least once, and some places undone before others are set up.
+        for round in 0..5 {
+            if let Some(value) = read(&machine).map(|text| meaning(&text)) {
+                let form = [serde_json::to_string, serde_json::to_string_pretty][numbers.below(2)];
+                machine.world.sandbox.file(file, form(&value).expect("JSON"));
+                rewritten += 1;
+            }
+            let profile = ["prod", "stage", "kz"][round % 3];
+            let host = ["cr.yandex", "registry.yandexcloud.net", "cr.yandexcloud.kz"][numbers.below(3)];
+            let (verb, arguments) = match numbers.below(3) {
+                0 => ("unsetup", vec!["docker", "--host", host]),
+                _ => ("setup", vec!["docker", "-p", profile]),
+            };
+            calls.push((verb, arguments.clone()));
+            let call = if verb == "setup" { machine.setup(&arguments) } else { machine.unsetup(&arguments) };
+            call.run().succeeds().stderr_is_empty();
+        }
+        machine.unsetup(&["--all"]).run().succeeds().stderr_is_empty();
+        let after = read(&machine).map(|text| meaning(&text));
+        assert_eq!(after, text.map(meaning), "{calls:?}");
+        assert_eq!(machine.path("home/.docker").exists(), text.is_some(), "{calls:?}");
+        assert!(machine.journal().is_empty(), "{calls:?}");
+        if text.is_some() {
+            fs::remove_dir_all(machine.path("home/.docker")).expect("removed");
+        }
+    }
+    assert!(rewritten > 15, "{rewritten}");
+}
+
+#[test]
+fn two_profiles_in_turn_leave_nothing_of_a_file_that_setup_created() {
+    let mut machine = Machine::new();
+    profiles(&mut machine);
+    let before = contents(&machine.path("home"));
+    for client in ["docker", "aws", "terraform"] {
+        for profiles in [&["prod", "stage"][..], &["prod", "stage", "prod"]] {
+            for profile in profiles {
+                machine.setup(&[client, "-p", profile, "--force"]).run().succeeds();
+            }
+            machine.unsetup(&["--all"]).run().succeeds().stderr_is_empty();
+            assert_eq!(contents(&machine.path("home")), before, "{client} {profiles:?}");
+            assert!(machine.journal().is_empty(), "{client} {profiles:?}: {:?}", machine.journal());
+        }
+    }
 }
 
 #[test]
@@ -217,7 +284,7 @@ fn a_damaged_entry_of_the_journal_is_named_and_the_others_are_undone() {
         ("pip-3333333333333333", "{\"version\":1,\"client\":\"pip\",\"fi"),
         ("go-4444444444444444", "{\"version\":9,\"client\":\"go\"}"),
     ] {
-        machine.world.sandbox.file(&format!("state/setup/{name}.json"), content);
+        machine.world.sandbox.file(format!("state/setup/{name}.json"), content);
     }
     // Another client can be set up and undone.
     machine.setup(&["terraform"]).run().succeeds();
