@@ -4,11 +4,13 @@
 
 mod field;
 mod platforms;
+mod setup;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use field::FIELD;
+use setup::SETUP;
 
 enum ProofHeader {
     /// Names of test functions.
@@ -305,7 +307,7 @@ fn every_requirement_names_existing_tests_or_a_reason() {
             Reason(why) => assert!(why.len() > 10, "{}", requirement.id),
         }
     }
-    for (_, requirement, names) in FIELD {
+    for (_, requirement, names) in FIELD.iter().chain(SETUP) {
         check(requirement, names);
     }
     let faults = platforms::faults(&rows(), &sources(), root());
@@ -337,6 +339,13 @@ fn the_page_of_requirements_is_this_table() {
             Reason(why) => format!("not tested: {why}"),
         };
         let _ = writeln!(page, "| {id} | {text} | {proof} |");
+    }
+    page.push_str(
+        "\n## Requirements of setup\n\nThese are for the files of other programs that `ycred setup` changes.\n\n\
+         | about | requirement | tests |\n|---|---|---|\n",
+    );
+    for (about, requirement, names) in SETUP {
+        let _ = writeln!(page, "| {about} | {requirement} | {} |", names_in_cell(names));
     }
     page.push_str(
         "\n## Faults from the field, by kind\n\nUsers of similar tools, testers and newcomers have met these. A fault may return \
