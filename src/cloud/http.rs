@@ -215,6 +215,7 @@ impl Http {
                 call.call()
             }
         };
+        let route = route.unresolved_name(resolver.unresolved());
         let failure = |error: ureq::Error| {
             connection_failure(
                 &error,

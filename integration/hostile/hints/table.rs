@@ -64,7 +64,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("check the proxy in {variable}", Reason(EDIT)),
     ("check the network, the URL and the port", Reason(EDIT)),
     ("check the network and the VPN; to let the proxy resolve names, write socks5h:// in {variable}", Reason(EDIT)),
-    ("check the network, the VPN and the spelling in {variable}", Reason(EDIT)),
+    ("correct the proxy in {variable}, or check the network and the VPN", Reason(EDIT)),
     ("check the network, the VPN and the spelling", Reason(EDIT)),
     ("open a browser and sign in if there is a captive portal; otherwise check the URL and the proxy in {variable}", Reason(EDIT)),
     ("open a browser and sign in if there is a captive portal; otherwise check the URL, and behind a proxy set HTTPS_PROXY", Reason(EDIT)),

@@ -121,6 +121,7 @@ fn a_hint_names_the_proxy_variable_that_is_in_play() {
             ("http://127.0.0.1:1", None),
             ("http://no-such-proxy.invalid:3128", None),
             ("socks5://127.0.0.1:1", None),
+            ("socks5://no-such-proxy.invalid:1080", None),
             (&*rejecting.url(), Some("NO_PROXY")),
             (&*page.url(), None),
         ] {
@@ -132,6 +133,23 @@ fn a_hint_names_the_proxy_variable_that_is_in_play() {
     // The proxy is not asked for the name, so `HTTPS_PROXY` is set already.
     let run = world.token(&["--force-refresh"]).env("HTTPS_PROXY", "socks5://127.0.0.1:1").run();
     fails_with_hint(run, 4, &["the host name cannot be resolved"], "write socks5h:// in HTTPS_PROXY");
+}
+
+/// With `socks5`, this machine resolves the server and the proxy, so that either name can be the unknown one.
+#[test]
+fn a_proxy_whose_name_is_unknown_is_corrected_in_its_variable() {
+    let (world, _) = behind_a_proxy();
+    // An address, so that only the proxy has a name.
+    let settings = world.settings().replace(&world.emulator.url(), "https://192.0.2.1");
+    world.sandbox.profile("default", &settings);
+    for name in VARIABLES {
+        for scheme in ["http", "https", "socks4", "socks4a", "socks5", "socks5h"] {
+            let proxy = format!("{scheme}://no-such-proxy.invalid:3128");
+            let run = world.token(&["--force-refresh", "--timeout", "3s"]).env(name, &proxy).run();
+            let expected = ["the name of the proxy no-such-proxy.invalid:3128 cannot be resolved"];
+            fails_with_hint(run, 4, &expected, &format!("correct the proxy in {name}, or check the network"));
+        }
+    }
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub(super) struct Route {
     proxy: Option<(String, &'static str)>,
     /// This machine resolves the server's name, not the proxy.
     resolves_server: bool,
+    /// The host and port of a name that this machine did not find.
+    unresolved: Option<String>,
     may_need_proxy: bool,
     /// Nothing can answer in place of the server.
     pub(super) is_certain: bool,
@@ -65,9 +67,15 @@ impl Route {
         Self {
             proxy: choice.address().zip(proxy),
             resolves_server: choice.proxy().is_none_or(Proxy::resolve_target),
+            unresolved: None,
             may_need_proxy: choice.may_need_proxy,
             is_certain,
         }
+    }
+
+    /// Sets the host and port of a name that this machine did not find.
+    pub(super) fn unresolved_name(self, unresolved: Option<String>) -> Self {
+        Self { unresolved, ..self }
     }
 
     /// Returns ` through the proxy HOST:PORT`, or nothing.
@@ -92,19 +100,21 @@ impl Route {
     /// Returns whose name this machine could not resolve, and the hint.
     pub(super) fn unresolved(&self) -> (String, String) {
         match &self.proxy {
-            Some((address, _)) if !self.resolves_server => {
-                (format!("the name of the proxy {address}"), self.name_hint())
+            Some((address, _)) if !self.resolves_server || self.unresolved.as_ref() == Some(address) => {
+                (format!("the name of the proxy {address}"), self.name_hint(true))
             }
-            _ => ("the host name".to_owned(), self.name_hint()),
+            _ => ("the host name".to_owned(), self.name_hint(false)),
         }
     }
 
-    fn name_hint(&self) -> String {
+    fn name_hint(&self, is_of_proxy: bool) -> String {
         match self.proxy {
-            Some((_, variable)) if self.resolves_server => {
+            Some((_, variable)) if is_of_proxy => {
+                format!("correct the proxy in {variable}, or check the network and the VPN")
+            }
+            Some((_, variable)) => {
                 format!("check the network and the VPN; to let the proxy resolve names, write socks5h:// in {variable}")
             }
-            Some((_, variable)) => format!("check the network, the VPN and the spelling in {variable}"),
             None if self.may_need_proxy => {
                 "check the network, the VPN and the spelling; behind a proxy, set HTTPS_PROXY".to_owned()
             }

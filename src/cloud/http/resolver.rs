@@ -35,12 +35,19 @@ const GETENT_OUTPUT: usize = 16 * 1024;
 pub(super) struct NameResolver {
     /// What happened, for the request to print with `-v`: ureq's resolvers have no access to the diagnostics.
     note: Arc<Mutex<Option<String>>>,
+    /// The host and port of the last lookup that failed. With a proxy, it may be the server or the proxy.
+    unresolved: Arc<Mutex<Option<String>>>,
 }
 
 impl NameResolver {
     /// Returns what to print about the last lookup, once.
     pub(super) fn take_note(&self) -> Option<String> {
         self.note.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Returns the host and port of the last lookup that failed.
+    pub(super) fn unresolved(&self) -> Option<String> {
+        self.unresolved.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks the C library, and then `getent` if this build's C library does not use the system's name service.
@@ -72,7 +79,9 @@ impl Resolver for NameResolver {
         let found = match name.parse::<SocketAddr>() {
             // An address needs no name server.
             Ok(address) => vec![address],
-            Err(_) => self.look_up(name, timeout)?,
+            Err(_) => self.look_up(name.clone(), timeout).inspect_err(|_| {
+                *self.unresolved.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+            })?,
         };
         let mut addresses = self.empty();
         config.ip_family().keep_wanted(found.into_iter()).take(MAX_ADDRESSES).for_each(|it| addresses.push(it));
