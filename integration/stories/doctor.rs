@@ -4,6 +4,7 @@ mod clients;
 mod faults;
 mod network;
 mod own;
+mod pasted;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -307,6 +308,16 @@ fn nothing_of_a_secret_is_printed() {
     let with_password = config.replacen('{', &format!("{{\"auths\":{{\"cr.yandex\":{{\"auth\":\"{password}\"}}}},"), 1);
     machine.world.sandbox.file("home/.docker/config.json", with_password);
     let is_secret = |line: &&str| !line.starts_with('-') && !line.starts_with("PLEASE DO NOT REMOVE");
+    let (npm, crates, header) = ("npm_Secret8dGVzdA", "cioSecret9dGVzdA", "hdrSecret7dGVzdA");
+    let bin = machine.path("bin").display().to_string();
+    let lines = format!("//r.example/:_authToken={npm}\n//iam:{npm}@r.example/:tokenHelper={bin}/ycred-pnpm\n");
+    machine.world.sandbox.file("home/.npmrc", lines);
+    let lines = format!(
+        "[registries.corp]\nindex = \"sparse+https://iam:{crates}@{GIT}/\"\ntoken = \"{crates}\"\ncredential-provider = [\"{bin}/ycred\", \"--token\", \"{crates}\"]\n"
+    );
+    machine.world.sandbox.file("home/.cargo/config.toml", lines);
+    let helper = format!("common --credential_helper=iam:{header}@x={bin}/ycred-bazel");
+    machine.world.sandbox.file("home/.bazelrc", format!("{helper} --remote_header=x={header}\n"));
     let misplaced = "t1.9euelZqMisplacedSecretOfTheTest.QWERTYUIOPASDFGHJKL0123456789";
     for arguments in [&[][..], &["--json"], &["--report"], &["-v"], &["--report", "--json"]] {
         for (name, value) in [("YC_TOKEN", misplaced), ("YCRED_LOG", misplaced), ("YCRED_PROFILE", misplaced)] {
@@ -314,7 +325,8 @@ fn nothing_of_a_secret_is_printed() {
             let private: Vec<&str> =
                 key["private_key"].as_str().expect("a key").lines().filter(|line| is_secret(line)).collect();
             let tokens = machine.world.emulator.tokens();
-            let secrets = tokens.iter().map(String::as_str).chain(private).chain([password, misplaced]);
+            let secrets =
+                tokens.iter().map(String::as_str).chain(private).chain([password, misplaced, npm, crates, header]);
             for secret in secrets {
                 let is_leaked = |part: &[u8]| {
                     let part = std::str::from_utf8(part).unwrap_or_default();

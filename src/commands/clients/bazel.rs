@@ -1,8 +1,10 @@
 //! bazel: a link as its credential helper, and the lines that name it.
 
-use std::path::PathBuf;
+mod check;
+mod config;
 
 use crate::base::error::Result;
+use crate::commands::clients::bazel::config::{FLAG, HOOK, paths};
 use crate::commands::clients::client::{Client, SetupCall, Use};
 use crate::commands::clients::paste;
 use crate::commands::clients::profiles;
@@ -20,16 +22,11 @@ pub const CLIENT: Client = Client {
     by_form: |call, session| paste::by_form(HOOK, call, session),
     names_link: |_, session, link| paste::naming_line(&paths(session), link).map(|(file, _)| file),
     uses,
+    check: Some(&check::CHECK),
     ..Client::PLAIN
 };
 
-const HOOK: &str = "ycred-bazel";
-const FLAG: &str = "--credential_helper";
 const USUAL: &str = "registry.yandexcloud.net";
-
-fn paths(session: &Session<'_>) -> Vec<PathBuf> {
-    session.places.home.iter().map(|home| home.join(".bazelrc")).collect()
-}
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let chosen = profiles::chosen_or_default(call, session)?;

@@ -1,12 +1,13 @@
 //! cargo: the lines that make ycred the credential provider of a registry.
 
-use std::path::PathBuf;
+mod check;
+mod config;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::base::environment::CARGO_HOME;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme};
+use crate::commands::clients::cargo::config::{HOOK, PROVIDER, paths};
 use crate::commands::clients::client::{Client, SetupCall, Use};
 use crate::commands::clients::paste;
 use crate::commands::clients::profiles::{self, Chosen};
@@ -25,18 +26,9 @@ pub const CLIENT: Client = Client {
     by_form: |call, session| paste::by_form(HOOK, call, session),
     names_link: |_, session, link| paste::naming_line(&paths(session), link).map(|(file, _)| file),
     uses,
+    check: Some(&check::CHECK),
     ..Client::PLAIN
 };
-
-const HOOK: &str = "ycred-cargo";
-const PROVIDER: &str = "credential-provider";
-
-/// Returns the files that cargo reads for the user. It reads the second one, with its old name, only without the first.
-fn paths(session: &Session<'_>) -> Vec<PathBuf> {
-    let home = session.places.home.as_ref().map(|home| home.join(".cargo"));
-    let directory = session.environment.absolute(CARGO_HOME).or(home);
-    directory.into_iter().flat_map(|directory| [directory.join("config.toml"), directory.join("config")]).collect()
-}
 
 /// Returns the names of the registries that may get a token and have no provider yet.
 fn registries(text: &str, chosen: &Chosen) -> Vec<String> {
@@ -64,7 +56,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let words = [ycred.path.as_str(), "--profile", &chosen.argument];
     let provider = format!("{PROVIDER} = {}", render::flow(&TreeNode::list(words.map(TreeNode::text))));
     let files = paths(session);
-    let file = files.iter().find(|path| path.exists()).or(files.first());
+    let file = files.iter().find(|path| path.exists()).or(files.last());
     let mut report = Report::default();
     report.notes.push(format!("cargo gets its tokens from ycred {}", chosen.description()));
     if let Some(file) = file {

@@ -1,6 +1,8 @@
 //! The program `keyring`, through which pip and uv ask for passwords: a link to ycred in a directory of its own, which
 //! must come first in PATH.
 
+pub mod check;
+
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
@@ -34,10 +36,12 @@ pub fn link_path(session: &Session<'_>) -> Result<Option<PathBuf>> {
     Ok((!is_elsewhere).then_some(link))
 }
 
-/// Returns true if ycred is linked as `keyring`, in PATH or in its own directory.
+/// Returns true if ycred is linked as `keyring`, in PATH or in its own directory. A link there is ycred's also if it leads
+/// nowhere.
 pub fn is_linked(session: &Session<'_>) -> bool {
     let own = directory(session).map(|directory| directory.join(programs::own_file_name(NAME)));
-    program::find(NAME, session).into_iter().chain(own).any(|path| program::is_running(&path))
+    let is_dangling = own.as_ref().is_some_and(|own| own.is_symlink() && !own.exists());
+    is_dangling || program::find(NAME, session).into_iter().chain(own).any(|path| program::is_running(&path))
 }
 
 /// Returns the line that puts the directory first in PATH, if it is not.

@@ -1,5 +1,7 @@
 //! Clients whose files ycred does not edit: `setup` creates the link that the client runs, and prints what to add.
 
+pub mod check;
+
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
@@ -7,6 +9,7 @@ use crate::base::hosts::Host;
 use crate::commands::clients::client::{SetupCall, Use, profile_in};
 use crate::commands::clients::profiles::Chosen;
 use crate::commands::clients::program;
+use crate::commands::clients::public;
 use crate::commands::clients::report::{ChangeReport, Report};
 use crate::commands::clients::undo::unlink_by_form;
 use crate::commands::clients::values;
@@ -69,12 +72,30 @@ fn suffix(rest: &str) -> Option<String> {
     Some(rest[..end].to_owned())
 }
 
+/// Returns the profile in a link's name.
+pub fn suffix_of(program: &str, hook: &str) -> Option<String> {
+    let rest = programs::own_name(Path::new(program))?.strip_prefix(hook)?.strip_prefix('-')?;
+    Some(public::profile(rest).to_owned())
+}
+
+/// Returns a host, with or without a path, as it may be printed: what has other characters may be a password.
+pub fn place(text: &str) -> &str {
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-*:/".contains(c));
+    if is_plain { text } else { public::HIDDEN }
+}
+
+/// Returns the number of the line at an offset.
+pub fn line_at(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
 /// Returns true if the character can be part of a program's name.
 fn is_part(c: char) -> bool {
     c.is_alphanumeric() || "-_.".contains(c)
 }
 
-fn is_comment(line: &str) -> bool {
+/// Returns true for a line that the client ignores.
+pub fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with(['#', ';'])
 }
 

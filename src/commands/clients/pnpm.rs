@@ -1,12 +1,15 @@
 //! pnpm: a link as its `tokenHelper`, and the line to add for each registry.
 
+mod check;
+mod config;
+
 use std::path::{Path, PathBuf};
 
-use crate::base::environment::NPM_CONFIG_USERCONFIG;
 use crate::base::error::Result;
 use crate::base::hosts::{Host, Scheme};
 use crate::commands::clients::client::{Client, SetupCall, Use};
 use crate::commands::clients::paste;
+use crate::commands::clients::pnpm::config::{HOOK, OPTION, path};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{Paste, Report};
@@ -21,17 +24,9 @@ pub const CLIENT: Client = Client {
     by_form: |call, session| paste::by_form(HOOK, call, session),
     names_link: |_, session, link| paste::naming_line(&[path(session)?], link).map(|(file, _)| file),
     uses,
+    check: Some(&check::CHECK),
     ..Client::PLAIN
 };
-
-const HOOK: &str = "ycred-pnpm";
-
-/// Returns the user's `.npmrc`. pnpm accepts a `tokenHelper` from no other file that all its versions read.
-fn path(session: &Session<'_>) -> Option<PathBuf> {
-    let by_variable =
-        session.environment.get(NPM_CONFIG_USERCONFIG).map(PathBuf::from).filter(|path| path.is_absolute());
-    by_variable.or_else(|| session.places.home.as_ref().map(|home| home.join(".npmrc")))
-}
 
 /// Returns the registries of the user and of the project in the working directory that may get a token, as
 /// `//HOST/PATH/`.
@@ -81,5 +76,5 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 
 fn uses(session: &Session<'_>) -> Vec<Use> {
     let files: Vec<PathBuf> = path(session).into_iter().collect();
-    paste::uses_in(&files, ":tokenHelper", HOOK)
+    paste::uses_in(&files, OPTION, HOOK)
 }

@@ -42,6 +42,8 @@ pub struct Trial {
     pub directory: Option<PathBuf>,
     /// `PATH`; `None` for that of this process.
     pub search: Option<&'static str>,
+    /// The client is a service, which has none of this process' variables.
+    pub is_service: bool,
 }
 
 /// The result of a call that ended in time.
@@ -62,6 +64,9 @@ impl Trial {
         let failed = |why: String| Error::unavailable(format!("{shown}: {why}"));
         let mut command =
             system::programs::command(self.program.as_os_str()).map_err(|error| failed(describe(&error)))?;
+        if self.is_service {
+            command.env_clear();
+        }
         command
             .args(&self.arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))

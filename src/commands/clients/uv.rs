@@ -1,17 +1,20 @@
 //! uv: ycred as the program `keyring`, and the option of uv to add.
 
-use std::path::{Path, PathBuf};
+mod check;
+mod config;
 
-use crate::base::environment::{UV_KEYRING_PROVIDER, XDG_CONFIG_HOME};
+use std::path::Path;
+
+use crate::base::environment::UV_KEYRING_PROVIDER;
 use crate::base::error::Result;
 use crate::commands::clients::client::{Client, SetupCall, Use};
 use crate::commands::clients::keyring::{self, SUBPROCESS};
 use crate::commands::clients::paste::{self, line_with};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{Paste, Report};
+use crate::commands::clients::uv::config::{OPTION, path};
 use crate::commands::clients::values;
 use crate::session::Session;
-use crate::system::directories;
 
 pub const CLIENT: Client = Client {
     name: "uv",
@@ -21,17 +24,9 @@ pub const CLIENT: Client = Client {
     setup,
     by_form: keyring::by_form,
     uses,
+    check: Some(&check::CHECK),
     ..Client::PLAIN
 };
-
-const OPTION: &str = "keyring-provider";
-
-/// Returns the user's configuration of uv.
-fn path(session: &Session<'_>) -> Option<PathBuf> {
-    let home = session.places.home.as_ref().map(|home| home.join(".config"));
-    let chosen = session.environment.absolute(XDG_CONFIG_HOME);
-    Some(directories::roaming(session.environment).or(chosen).or(home)?.join("uv/uv.toml"))
-}
 
 /// Returns true if uv runs `keyring`.
 fn is_on(session: &Session<'_>) -> bool {

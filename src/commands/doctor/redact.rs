@@ -37,7 +37,7 @@ impl Kind {
 }
 
 /// Paths that every machine has. They stay, because the place of a file is often the cause.
-const COMMON_PATHS: [&str; 13] = [
+const COMMON_PATHS: [&str; 18] = [
     "/usr/bin",
     "/usr/local/bin",
     "/usr/sbin",
@@ -51,6 +51,11 @@ const COMMON_PATHS: [&str; 13] = [
     "~/.aws",
     "~/.terraform.d",
     "~/.local/bin",
+    "~/.config/uv",
+    "~/.npmrc",
+    "~/.cargo",
+    "~/.bazelrc",
+    "/opt/ycred",
 ];
 
 /// Variables whose values are names.
@@ -291,7 +296,7 @@ fn spaced_path(text: &str) -> Option<((&str, &str), &str)> {
 }
 
 /// Words of ycred's own texts, which may also be a profile's name.
-const OWN_WORDS: [&str; 17] = [
+const OWN_WORDS: [&str; 22] = [
     "default",
     "ycred",
     "yc",
@@ -302,6 +307,11 @@ const OWN_WORDS: [&str; 17] = [
     "aws",
     "go",
     "pip",
+    "uv",
+    "pnpm",
+    "cargo",
+    "bazel",
+    "kubelet",
     "root",
     "user",
     "profile",

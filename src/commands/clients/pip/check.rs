@@ -1,13 +1,11 @@
 //! `doctor`'s check of pip, which runs the first `keyring` in PATH.
 
 use crate::base::environment::PIP_KEYRING_PROVIDER;
-use crate::base::error::{Error, Result};
-use crate::base::secret::Secret;
-use crate::commands::check::{Check, Examination, Finding, shell_path};
+use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::keyring::{self, SUBPROCESS};
 use crate::commands::clients::pip::config::{OPTION, SECTION, SPELLINGS, path};
 use crate::commands::clients::program;
-use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
+use crate::commands::clients::trial::CLIENT_LIMIT;
 use crate::commands::clients::values::{find, keys};
 use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
@@ -18,7 +16,7 @@ use crate::system::fixes;
 pub const CHECK: Check = Check {
     id: "pip",
     about: "pip's keyring: the option, which keyring is first in PATH, and its answer",
-    parts: &["config", "variable", "path", "profile", "answer"],
+    parts: &["config", "variable", "link", "path", "profile", "answer"],
     limit: CLIENT_LIMIT,
     needs_network: false,
     run,
@@ -55,44 +53,5 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Finding {
         let what = format!("{PIP_KEYRING_PROVIDER} has another value than {OPTION} in {}", path.display());
         return Finding::fail(what).part("variable").fix(fixes::unset(&[PIP_KEYRING_PROVIDER]));
     }
-    let found = program::find(keyring::NAME, session);
-    let Some(found) = found.filter(|found| trial::is_ycred(found)) else {
-        let what = "the first keyring in PATH is not ycred, so pip does not ask it";
-        let directory = keyring::directory(session).unwrap_or_default();
-        let fix = fixes::search_first(&directory);
-        return Finding::fail(what).part("path").fix(fix);
-    };
-    call(&found, examination, session)
-}
-
-fn call(found: &std::path::Path, examination: &Examination, session: &Session<'_>) -> Finding {
-    let profile = match trial::profile(None, "pip", session) {
-        Ok(profile) => profile,
-        Err(finding) => return finding.part("profile"),
-    };
-    let Some(host) = profile.hosts.singles().next() else {
-        return Finding::warn(format!("{profile} lists no host, so ycred answers for no index"))
-            .part("profile")
-            .fix("add the index to `hosts` in the profile");
-    };
-    let arguments = ["get".to_owned(), format!("https://{host}/simple/"), "iam".to_owned()].into();
-    let trial = Trial { program: found.to_owned(), arguments, ..Trial::default() };
-    match trial::answer(&trial, examination, session, password) {
-        None | Some(Ok(_)) => Finding::ok(format!("pip asks ycred through {}", found.display())),
-        Some(Err(error)) => {
-            let what = format!("keyring does not answer for {host}: {}", error.reason());
-            let by_hand = format!("run it by hand: {} {}", shell_path(found), trial.arguments.join(" "));
-            Finding::fail(what).part("answer").fix(error.hint_text().unwrap_or(by_hand)).named(host)
-        }
-    }
-}
-
-fn password(result: &TrialResult) -> Result<String> {
-    match result.stdout.expose().trim() {
-        "" => Err(Error::internal("the answer has no password")),
-        secret => {
-            let _masked = Secret::new(secret.to_owned());
-            Ok(String::new())
-        }
-    }
+    keyring::check::examine("pip", examination, session)
 }
