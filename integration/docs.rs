@@ -141,6 +141,58 @@ fn every_command_and_flag_is_in_the_readme() {
 }
 
 #[test]
+fn the_readme_has_a_row_for_each_command_and_no_other() {
+    let readme = read("README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `ycred ")?.split_once("` |"));
+    let rows: Vec<&str> = rows.map(|(name, _)| name).collect();
+    let commands: Vec<&str> = COMMANDS.iter().filter(|it| !it.is_hidden).map(|it| it.name).collect();
+    assert_eq!(rows, commands, "in the order of the help");
+}
+
+#[test]
+fn the_changelog_and_the_pages_name_each_command() {
+    let changelog = read("CHANGELOG.md");
+    let words = changelog.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').collect::<BTreeSet<_>>();
+    let is_page = |page: &&PathBuf| !page.ends_with("CHANGELOG.md");
+    let code: String = pages().iter().filter(is_page).map(|page| code(&read(page))).collect();
+    for command in COMMANDS.iter().filter(|command| !command.is_hidden) {
+        assert!(words.contains(command.name), "CHANGELOG.md does not name {}", command.name);
+        let call = format!("ycred {}", command.name);
+        let is_whole =
+            |at: usize| !code[at + call.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-');
+        assert!(code.match_indices(&call).any(|(at, _)| is_whole(at)), "no page has a call of {call}");
+    }
+}
+
+/// A message that sends the user to `ycred help TOPIC` names a topic.
+#[test]
+fn messages_and_pages_name_only_topics_that_exist() {
+    use ycred::cli::help::topics::TOPICS;
+    let mut texts: Vec<(String, String)> =
+        pages().iter().map(|page| (page.display().to_string(), code(&read(page)))).collect();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of sources").flatten() {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path => texts.push((path.display().to_string(), read(path))),
+            }
+        }
+    }
+    let mut seen = 0;
+    for (place, text) in &texts {
+        for (at, call) in text.match_indices("ycred help ") {
+            let rest = &text[at + call.len()..];
+            let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default();
+            let is_known = matches!(name, "TOPIC" | "COMMAND") || TOPICS.iter().any(|topic| topic.name == name);
+            assert!(is_known || COMMANDS.iter().any(|it| it.name == name), "{place}: `ycred help {name}`");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0 && texts.len() > 100, "{seen} in {} files", texts.len());
+}
+
+#[test]
 fn every_key_of_every_source_is_explained() {
     let page = read("docs/profiles.md");
     let row = |key: &str| page.lines().any(|line| line.starts_with(&format!("| `{key}` |")));
