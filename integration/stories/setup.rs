@@ -69,6 +69,9 @@ impl Machine {
     }
 }
 
+/// A go that only says where its settings are.
+pub const GO: &str = "#!/bin/sh\necho \"$HOME/.config/go/env\"\n";
+
 /// A kubeconfig with one context, whose user `u` has this `user:` value in flow style.
 pub fn kubeconfig_with(user: &str) -> String {
     format!(

@@ -272,6 +272,28 @@ fn directories_that_setup_created_go_with_the_last_thing_in_them() {
 }
 
 #[test]
+fn a_directory_that_two_clients_share_goes_with_the_last_one() {
+    let machine = Machine::new();
+    machine.world.sandbox.script("bin/go", super::GO);
+    let before = contents(&machine.path("home"));
+    for clients in [["pip", "go"], ["go", "pip"]] {
+        for is_reversed in [false, true] {
+            for client in clients {
+                machine.setup(&[client]).run().succeeds();
+            }
+            let mut order = clients;
+            if is_reversed {
+                order.reverse();
+            }
+            machine.unsetup(&[order[0]]).run().succeeds();
+            assert!(machine.path("home/.config").is_dir(), "{clients:?} {order:?}");
+            machine.unsetup(&[order[1]]).run().succeeds();
+            assert_eq!(contents(&machine.path("home")), before, "{clients:?} {order:?}");
+        }
+    }
+}
+
+#[test]
 fn a_damaged_entry_of_the_journal_is_named_and_the_others_are_undone() {
     let machine = Machine::new();
     machine.write_kubeconfig(&super::yc_with("prod"));
