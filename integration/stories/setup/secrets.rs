@@ -98,6 +98,15 @@ fn subjects() -> Vec<Subject> {
             owned(&["credentials \"h\" {\n  token = \"@\"\n}\n", "credentials_helper \"@\" {\n  args = [\"@\"]\n}\n"]),
         ),
         (
+            "go",
+            &[],
+            "home/.config/go/env",
+            owned(&[
+                "GOAUTH=git /x --token=@; @; /x/ycred goauth --profile @! @\n",
+                "GOPROXY=https://u:@@proxy.example,direct\nGOAUTH=@\nGOFLAGS=-ldflags=@\n",
+            ]),
+        ),
+        (
             "pip",
             &[],
             "home/.config/pip/pip.conf",
@@ -157,7 +166,7 @@ fn calls<'a>(client: &'a str, flags: &[&'a str]) -> Vec<Vec<&'a str>> {
         if verb == "setup" {
             calls.extend([vec!["setup"], vec!["status"], vec!["status", "--json"]]);
         }
-        if verb == "setup" && ["kubectl", "docker", "git", "aws", "terraform", "pip"].contains(&client) {
+        if verb == "setup" && ["kubectl", "docker", "git", "aws", "terraform", "go", "pip"].contains(&client) {
             calls.extend([vec!["doctor", client, "--offline"], vec!["doctor", client, "--offline", "--json"]]);
         }
     }
@@ -168,6 +177,7 @@ fn calls<'a>(client: &'a str, flags: &[&'a str]) -> Vec<Vec<&'a str>> {
 fn no_secret_of_a_clients_configuration_is_printed() {
     let machine = Machine::new();
     machine.world.profile("prod", "hosts = [\"git.example.com\", \"registry.yandexcloud.net\"]");
+    machine.world.sandbox.script("bin/go", super::GO);
     let mut printed = 0;
     for (client, flags, file, texts) in subjects() {
         for (text, secret) in texts.iter().flat_map(|text| SECRETS.map(|secret| (text, secret))) {
