@@ -41,7 +41,7 @@ pub struct Client {
     /// # Errors
     /// Those of the flags.
     pub selects: fn(&SetupCall<'_>, &Session<'_>, &JournalEntry) -> Result<bool>,
-    /// Undoes an entry of the kind [`What::Option`](crate::edit::What) in the text of a file that has changed since.
+    /// Undoes an entry of the kind [`What::Option`](crate::edit::journal::What) in the text of a file that has changed since.
     ///
     /// # Errors
     /// See [`crate::base::error::Kind`].
