@@ -23,7 +23,7 @@
 //! If the leader takes too long, one waiter takes a second lock and fetches as the *relief leader*. If that one takes too
 //! long as well, the next waiter takes its place. A lock that does not work costs an extra request, but never the token.
 //!
-//! A fetch that began before a logout stores nothing ([`last_logout`]).
+//! A fetch that began before a logout stores nothing (`last_logout`).
 //!
 //! Nothing here uses the network: [`crate::obtain`] makes the requests.
 
