@@ -66,8 +66,11 @@ const AUXILIARY_LIFETIME: i64 = 24 * 3_600_000;
 /// How many identities `logout --all` deletes before it lets other processes replace a record.
 const DELETED_AT_ONCE: usize = 32;
 
-/// How long to wait for another process that is replacing a record. Replacing one takes less than a millisecond.
-const DIRECTORY_LOCK_MAX: Duration = Duration::from_millis(400);
+/// How long to wait for other processes that are replacing records. Each takes less than a millisecond, but hundreds of them
+/// may do so at the same moment.
+const DIRECTORY_LOCK_MAX: Duration = Duration::from_millis(1500);
+/// The same where it matters less whether the record is replaced.
+const SHORT_DIRECTORY_LOCK_MAX: Duration = Duration::from_millis(250);
 
 /// The directory of all records, or the reason why there is no such directory.
 pub struct Cache {
@@ -111,7 +114,7 @@ impl Cache {
         // First of all: a fetch that is under way may store its token after the names are listed.
         let (foreign, marked) = match store::refuse_foreign_directory(directory) {
             Ok(()) => {
-                let _guard = lock_directory(directory, clock);
+                let _guard = lock_directory(directory, SHORT_DIRECTORY_LOCK_MAX, clock);
                 (None, mark_logout(directory))
             }
             Err(error) => (Some(error), Ok(())),
@@ -149,8 +152,12 @@ impl Cache {
                 Removal::Locked | Removal::Kept => deleted.busy.push(BusyIdentity { slot: self.slot(name), locks }),
             }
         }
+        drop(guard);
+        // A fetch may have begun meanwhile, with a record that is deleted by now.
+        let _guard = lock_directory(directory, SHORT_DIRECTORY_LOCK_MAX, clock);
+        let marked_again = mark_logout(directory);
         // With a full disk. What is deleted now makes room for the next try.
-        marked.map(|()| deleted)
+        marked.and(marked_again).map(|()| deleted)
     }
 
     /// Returns the slots of the records for which `select` returns a value, with those values, until the deadline.
@@ -209,8 +216,8 @@ fn mark_logout(directory: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// Another process has held it for too long, probably because it is stopped.
-fn lock_directory(directory: &Path, clock: &dyn Clock) -> Result<Option<LockGuard>, DirectoryBusy> {
-    let deadline = Deadline::after(clock, DIRECTORY_LOCK_MAX);
+fn lock_directory(directory: &Path, max: Duration, clock: &dyn Clock) -> Result<Option<LockGuard>, DirectoryBusy> {
+    let deadline = Deadline::after(clock, max);
     match store::wait_for_lock(&deadline, clock, || store::try_lock_directory(directory)) {
         Lock::Held(guard) => Ok(Some(guard)),
         Lock::Impossible(_) => Ok(None),
@@ -343,9 +350,10 @@ impl Slot<'_> {
         }
         // Held from taking the lock to writing the holder, so that no process sees the one without the other.
         let _guard = match self.directory().map(store::try_lock_directory) {
-            Ok(Lock::Busy) => return Lock::Busy,
+            // Its holder may be stopped too.
+            Ok(Lock::Busy) if !successor.is_long_busy => return Lock::Busy,
             Ok(Lock::Held(guard)) => Some(guard),
-            Ok(Lock::Impossible(_)) | Err(_) => None,
+            Ok(Lock::Busy | Lock::Impossible(_)) | Err(_) => None,
         };
         let now = clock.now();
         match store::try_lock(&path) {
@@ -367,8 +375,8 @@ impl Slot<'_> {
     }
 
     /// See [`lock_directory`].
-    fn lock_directory(&self, clock: &dyn Clock) -> Result<Option<LockGuard>, DirectoryBusy> {
-        self.directory().map_or(Ok(None), |directory| lock_directory(directory, clock))
+    fn lock_directory(&self, max: Duration, clock: &dyn Clock) -> Result<Option<LockGuard>, DirectoryBusy> {
+        self.directory().map_or(Ok(None), |directory| lock_directory(directory, max, clock))
     }
 
     /// Returns the mark of the last logout.
@@ -397,30 +405,42 @@ impl Slot<'_> {
 
     /// Deletes the token, and returns its expiry.
     ///
-    /// The record stays, empty and with a new attempt id, for the processes that wait for a fetch. No fetch in progress
-    /// stores its result, even if there is no record.
+    /// An empty record with a new attempt id takes its place, even if there was no record: a fetch in progress sees it and
+    /// stores nothing, and the processes that wait for the fetch see that they need not wait.
     ///
     /// # Errors
-    /// The file cannot be read or written, or the directory belongs to another user.
+    /// The file cannot be read, written or removed, or the directory belongs to another user.
     pub fn clear(&self, clock: &dyn Clock) -> io::Result<RemovedToken> {
         let Ok(path) = self.path(store::RECORD) else { return Ok(RemovedToken::Nothing) };
-        let _guard = self.lock_directory(clock);
-        if let Ok(directory) = self.directory()
-            && store::refuse_foreign_directory(directory).is_ok()
-        {
-            mark_logout(directory)?;
+        let directory = self.directory()?;
+        if !directory.is_dir() {
+            return Ok(RemovedToken::Nothing);
         }
+        let _guard = self.lock_directory(SHORT_DIRECTORY_LOCK_MAX, clock);
         let content = match store::read(&path)? {
-            FileState::Nothing => return Ok(RemovedToken::Nothing),
-            FileState::Foreign => None,
+            FileState::Nothing if store::refuse_foreign_directory(directory).is_err() => {
+                return Ok(RemovedToken::Nothing);
+            }
+            FileState::Nothing | FileState::Foreign => None,
             FileState::Content(content) => Some(content),
         };
-        store::refuse_foreign_directory(self.directory()?)?;
+        store::refuse_foreign_directory(directory)?;
         // A file that cannot be parsed may hold a token too, so it is replaced as well.
-        let record = content.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
+        let record = content.as_ref().and_then(|content| serde_json::from_slice::<Record>(content).ok());
         let token = record.as_ref().and_then(|record| record.token.clone());
         let empty_record = Record::logged_out(record.map(|record| record.settings).unwrap_or_default(), clock.now());
-        store::replace(&path, &serde_json::to_vec(&empty_record)?, false)?;
+        match (store::replace(&path, &serde_json::to_vec(&empty_record)?, false), content) {
+            (Ok(()), _) => {}
+            // On a full disk, the file can only be removed.
+            (Err(_), Some(_)) => {
+                store::remove(&path)?;
+                mark_logout(directory)?;
+            }
+            // Nothing can be stored there, so nothing needs to be kept from it.
+            (Err(error), None)
+                if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {}
+            (Err(error), None) => return Err(error),
+        }
         Ok(token.map_or(RemovedToken::Nothing, |token| RemovedToken::Token(token.expires)))
     }
 }
@@ -429,7 +449,8 @@ impl Slot<'_> {
 fn sweep_directory(directory: &Path, clock: &dyn Clock) {
     let now = clock.now();
     sweep::sweep(directory, clock, |content, age| match serde_json::from_slice::<Record>(content) {
-        Ok(record) => record.is_dead(now),
+        // With the record goes what keeps a fetch that began before the logout from storing its token.
+        Ok(record) => record.is_dead(now) && (!record.logged_out || mark_logout(directory).is_ok()),
         // Damaged, or not a token: the address of an installation's IAM is valid for a day.
         Err(_) => age > AUXILIARY_LIFETIME,
     });
@@ -461,12 +482,12 @@ impl Entry<'_> {
         let Some(content) = self.slot.read() else { return Ok(None) };
         // A torn, foreign or incompatible record is a miss and gets replaced.
         let Ok(record) = serde_json::from_slice::<Record>(&content) else { return Ok(None) };
+        // An empty record is valid whatever the files contain. One that a logout made where there was none has no settings.
+        if record.logged_out && (record.settings.is_empty() || record.settings == self.settings) {
+            return Ok(Some(record));
+        }
         if record.settings != self.settings {
             return Ok(None);
-        }
-        // An empty record is valid whatever the files contain.
-        if record.logged_out {
-            return Ok(Some(record));
         }
         Ok(record.files.is_current(self.files, &metadata)?.then_some(record))
     }
@@ -503,7 +524,7 @@ impl Entry<'_> {
         let files = Snapshot::take(self.files, clock);
         let has_changed = !files.is_ok_and(|after| after.agrees_with(&start.files));
         let record = |before| attempt.record(&self.settings, &start.files, before, requirements, rules);
-        let Ok(guard) = self.slot.lock_directory(clock) else { return Ok(record(before)) };
+        let Ok(guard) = self.slot.lock_directory(DIRECTORY_LOCK_MAX, clock) else { return Ok(record(before)) };
         let last_logout = match (self.slot.last_logout(), &start.last_logout) {
             (Ok(now), Ok(then)) if !has_changed && now == *then => now,
             (Err(error), _) if !has_changed => return Err(Box::new((record(before), error))),
@@ -511,10 +532,13 @@ impl Entry<'_> {
             _ => return Ok(record(before)),
         };
         let current = self.load().ok().flatten();
+        let is_there = current.is_some();
         let other = current.filter(|current| before.is_none_or(|before| before.attempt != current.attempt));
         let next = match other {
             Some(other) if !attempt.may_replace(&other) => return Ok(other),
-            other => record(other.as_ref().or(before)),
+            Some(other) => record(Some(&other)),
+            // If another process has removed the record since, its token may be one that the user has logged out from.
+            None => record(before.filter(|_| is_there)),
         };
         if let Err(error) = self.write_unless_logged_out(&next, &last_logout) {
             return Err(Box::new((next, error)));
@@ -530,7 +554,7 @@ impl Entry<'_> {
     ///
     /// Returns false if another attempt was stored since that record was read, or if it cannot be written.
     pub fn store_back_off(&self, with_back_off: &Record, clock: &dyn Clock) -> bool {
-        let Ok(_guard) = self.slot.lock_directory(clock) else { return false };
+        let Ok(_guard) = self.slot.lock_directory(SHORT_DIRECTORY_LOCK_MAX, clock) else { return false };
         let Ok(last_logout) = self.slot.last_logout() else { return false };
         let is_current = self.load().is_ok_and(|current| current.is_some_and(|it| it.attempt == with_back_off.attempt));
         is_current && self.write_unless_logged_out(with_back_off, &last_logout).is_ok()
@@ -562,7 +586,7 @@ impl Entry<'_> {
     /// # Errors
     /// The record cannot be written.
     pub fn store_account(&self, token: &Secret, account: &Account, clock: &dyn Clock) -> io::Result<()> {
-        let Ok(_guard) = self.slot.lock_directory(clock) else { return Ok(()) };
+        let Ok(_guard) = self.slot.lock_directory(SHORT_DIRECTORY_LOCK_MAX, clock) else { return Ok(()) };
         let last_logout = self.slot.last_logout()?;
         let Ok(Some(mut record)) = self.load() else { return Ok(()) };
         if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
@@ -581,7 +605,7 @@ impl Entry<'_> {
     /// The record cannot be written.
     pub fn reject(&self, token: &Secret, group: &SharingGroup, clock: &dyn Clock) -> io::Result<bool> {
         let Lock::Held(_guard) = self.slot.try_lock(group) else { return Ok(false) };
-        let Ok(_guard) = self.slot.lock_directory(clock) else { return Ok(false) };
+        let Ok(_guard) = self.slot.lock_directory(SHORT_DIRECTORY_LOCK_MAX, clock) else { return Ok(false) };
         let last_logout = self.slot.last_logout()?;
         let Ok(Some(record)) = self.load() else { return Ok(false) };
         if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
@@ -792,6 +816,57 @@ mod tests {
         drop(guard);
         fixture.store(Ok(token("t1.new", HOUR, HOUR)), None);
         assert!(fixture.load().is_some());
+    }
+
+    #[test]
+    fn a_logout_of_one_profile_does_not_keep_others_from_storing() {
+        let fixture = fixture();
+        let (entry, requester) = (fixture.cache.entry(&fixture.identity), Requester::default());
+        let start = entry.start_fetch(&clock()).expect("no files");
+        let other = Identity::of("other");
+        fixture.cache.entry(&other).slot.clear(&clock()).expect("deleted");
+        let outcome = Ok(token("t1.new", HOUR, HOUR));
+        let stored = entry.store_attempt(&start, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
+        assert!(stored.is_ok());
+        assert_eq!(fixture.load().and_then(|record| secret_of(&record)).as_deref(), Some("t1.new"));
+    }
+
+    #[test]
+    fn a_failed_fetch_does_not_bring_back_a_token_that_another_process_has_removed() {
+        let fixture = fixture();
+        let old = fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
+        let path = fixture.cache.entry(&fixture.identity).slot.path(store::RECORD).expect("a path");
+        store::remove(&path).expect("removed");
+        fixture.store(Err(Error::unavailable("no answer")), Some(&old));
+        assert!(fixture.load().expect("a record").token.is_none());
+    }
+
+    #[test]
+    fn a_swept_logout_still_keeps_a_fetch_from_storing() {
+        let fixture = fixture();
+        let entry = fixture.cache.entry(&fixture.identity);
+        let start = entry.start_fetch(&clock()).expect("no files");
+        let now = system::clock::clock().now();
+        entry.slot.clear(&FixedClock::at(now)).expect("deleted");
+        let path = entry.slot.path(store::RECORD).expect("a path");
+        assert!(path.exists());
+        sweep_directory(entry.slot.directory().expect("a cache"), &FixedClock::at(now.shifted(3 * HOUR)));
+        assert!(!path.exists(), "swept");
+        let (outcome, requester) = (Ok(token("t1.late", HOUR, HOUR)), Requester::default());
+        let stored = entry.store_attempt(&start, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
+        assert!(stored.is_ok() && fixture.load().is_none());
+    }
+
+    #[test]
+    fn a_stopped_holder_of_the_directorys_lock_does_not_keep_a_relief_leader_waiting_for_ever() {
+        let fixture = fixture();
+        let (slot, group) = (fixture.cache.entry(&fixture.identity).slot, SharingGroup::of_digest("3f1c"));
+        let _guard = store::try_lock_directory(slot.directory().expect("a cache"));
+        let try_it = |is_long_busy| {
+            let successor = Successor { patience: Duration::from_secs(2), is_long_busy, until: NOW.shifted(HOUR) };
+            slot.try_relief(&group, &successor, &clock())
+        };
+        assert!(matches!(try_it(false), Lock::Busy) && matches!(try_it(true), Lock::Held(_)));
     }
 
     #[test]

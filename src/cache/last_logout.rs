@@ -1,8 +1,10 @@
-//! The mark of the last logout: a fetch that began before it stores nothing.
+//! The mark of the last `logout --all`: a fetch that began before it stores nothing.
 //!
-//! A logout removes records. A fetch that was under way would find no record afterwards, as if there had never been one. So
-//! each logout also replaces a small file in the cache directory. A fetch reads it when it begins and, with the directory
-//! locked, before it stores its result. The file is never removed.
+//! `logout --all` removes records. A fetch that was under way would find no record afterwards, as if there had never been one.
+//! So it also replaces a small file in the cache directory. A fetch reads it when it begins and, with the directory locked,
+//! before it stores its result. The file is never removed.
+//!
+//! A logout of one profile leaves a record that says so instead. If a sweep removes that, it replaces the mark.
 
 use std::io;
 use std::path::Path;
