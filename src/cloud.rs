@@ -28,7 +28,7 @@ pub struct Context<'a> {
     pub began: Timestamp,
     /// The maximum number of requests: one to renew a refreshable token, otherwise one plus the retries.
     pub attempts: u32,
-    /// The time that each request needs and gets. `None` for any part of the remaining time.
+    /// How much time must be left for a request to start, and how long it may take. `None`: any part of the remaining time.
     pub attempt_time: Option<AttemptTime>,
     pub http: &'a Http,
     pub cache: &'a Cache,
@@ -37,7 +37,7 @@ pub struct Context<'a> {
     pub requirements: Requirements,
     /// The profile's name in messages.
     pub profile: &'a str,
-    /// The profile's file, if it has one. A fetch judges its directories; a hit does not have the time.
+    /// The profile's file, if it has one. A fetch checks its directories; a hit skips that check, to be fast.
     pub profile_file: Option<&'a Path>,
     /// The token is only exchanged for another one, so the user does not see its expiry.
     pub is_inner: bool,

@@ -2,7 +2,7 @@
 //! (cloudapi `yandex/cloud/endpoint/api_endpoint_service.proto`; docs `cli/concepts/endpoints.md`).
 //!
 //! Used with `iam-url = "discover"`, and only when a token is fetched: a cache hit does not need the address. The
-//! address is cached for an hour in its own record with its own lock, so that one process asks for any number of misses
+//! address is cached for an hour in its own record with its own lock, so that one request serves any number of misses
 //! and profiles.
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -134,7 +134,7 @@ pub struct Examination {
     pub places_error: Option<Error>,
     pub profile_ref: ProfileRef,
     pub options: Options,
-    /// No check uses the network, or runs a hook.
+    /// True with `--offline`: then no check uses the network or runs a hook.
     pub is_offline: bool,
     /// The names of the links that an installation has.
     pub links: Vec<&'static str>,

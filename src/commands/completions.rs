@@ -99,7 +99,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     Ok(Outcome::reply(Reply::text(ask_ycred(shell, script, &tree))))
 }
 
-/// Gives each argument that a list completes its marker as the only value.
+/// For each argument whose values come from a list, makes that list's marker the only possible value.
 fn with_markers(tree: clap::Command) -> clap::Command {
     let mark = |arg: Arg| match list_of(&arg) {
         Some(list) => arg.value_parser([list.marker]),
@@ -139,7 +139,7 @@ fn ask_ycred(shell: Shell, mut script: String, tree: &clap::Command) -> String {
                     command.get_name() != "init"
                         && command.get_positionals().any(|arg| list_of(arg).is_some_and(|list| list.name == *name))
                 };
-                // Its condition for flags before the command fails while the value of one is missing.
+                // clap_complete's script offers such a flag only under a condition, which is false while the flag's value is missing.
                 let has_list = |arg: &&Arg| list_of(arg).is_some_and(|list| list.name == *name);
                 let flags =
                     tree.get_arguments().filter(has_list).filter_map(|arg| Some((arg.get_short()?, arg.get_long()?)));

@@ -330,7 +330,7 @@ fn create(
                 .hint("set YCRED_CONFIG_DIR to a writable directory")
         })
     };
-    // Before the new profile, so that the first one keeps serving all the time.
+    // Written before the new profile: once there are two, the first would no longer be used as the only one.
     if let Some(first) = default.as_ref().filter(|first| **first != name) {
         write(&default_path, &alias(first), false)?;
     }

@@ -357,8 +357,8 @@ impl Editor {
     }
 }
 
-/// Removes the directories that ycred created for an entry and that are empty now. What else ycred has in one of the
-/// others becomes responsible for it.
+/// Removes the directories that ycred created for an entry, if they are empty now. The other entries with files in a
+/// directory that is not empty take it over: it goes when they are undone.
 fn remove_directories(journal: &mut Journal, entry: &JournalEntry) -> Result<()> {
     for directory in target::remove_empty_directories(&entry.directories) {
         let is_heir = |other: &&JournalEntry| other.file.starts_with(&directory) && !other.is_same_place(entry);
@@ -473,7 +473,7 @@ impl Place<'_> {
         let (pointer, _) = follow(&written, &self.path);
         let ours = vec![Stored::of(&new, written.at(&pointer).ok_or(EditRefusal::Unproven)?)];
         let what = What::Value { format: self.format, path: self.path.clone(), before, ours, containers };
-        // The splice must lead back to the file as it was, not to what it stands for.
+        // The splice must restore the bytes of the file. They differ from the edited text if an empty JSON file was read as {}.
         let splice = if read == original { splice } else { difference(original, &new) };
         let exact = Some(Exact::of(splice, &new));
         let entry = JournalEntry::new(self.client, self.file, self.label.clone(), what);

@@ -244,8 +244,8 @@ impl Journal {
         Ok(Self { directory: directory.to_owned(), entries, damaged: bad })
     }
 
-    /// Returns what is wrong with the damaged entries of a client; without one, with all of them. An entry's file has the
-    /// client's name in front.
+    /// Returns the errors of a client's damaged entries, or of all damaged entries if `client` is `None`. The name of an
+    /// entry's file begins with the client's name.
     pub fn damaged<'a>(&'a self, client: Option<&'a str>) -> impl Iterator<Item = &'a Error> {
         let is_of = move |entry: &&DamagedEntry| {
             let stem = entry.name.rsplit_once('-').map_or("", |(client, _)| client);

@@ -9,7 +9,7 @@ pub fn flow(node: &TreeNode) -> String {
         NodeValue::Null => "null".into(),
         NodeValue::Text(text) => quote(text),
         NodeValue::Other(text) => text.clone(),
-        // Entangled nodes are never written.
+        // A node with an alias, anchor or tag (`is_entangled`) is never written.
         NodeValue::Alias(_) => String::new(),
         NodeValue::List(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
         NodeValue::Map(members) => {

@@ -219,7 +219,7 @@ impl Copy {
     }
 
     fn remove(&self) {
-        // The new one last: without it, the old one is not used.
+        // Once either is gone, `restore_torn` restores nothing, because it needs both.
         for path in [&self.old, &self.new] {
             let _ = fs::remove_file(path);
         }

@@ -180,7 +180,7 @@ impl TreeNode {
     }
 
     /// Returns true if two values mean the same to a program: the order of members does not matter, and a member with
-    /// the value null may be missing. Programs that rewrite their files keep this.
+    /// the value null may be missing. A program that rewrites its file may change these two things, but no more.
     pub fn has_meaning_of(&self, other: &Self) -> bool {
         match (&self.value, &other.value) {
             (NodeValue::Map(one), NodeValue::Map(another)) => {

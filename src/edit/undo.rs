@@ -121,8 +121,8 @@ fn rewind<'a>(entry: &JournalEntry, text: &str, others: &[&'a JournalEntry]) -> 
     (base, later)
 }
 
-/// Gives the other changes of a file what the undone one says about the file, and, unless the undone one has restored
-/// every byte, about the containers that ycred created around the values. Returns the entries that are different now.
+/// Hands over to the other entries of a file what the undone entry knows: that ycred created the file and its directories,
+/// and, unless every byte has been restored, which containers ycred created. Returns the entries that this has changed.
 fn inherit(
     undone: &JournalEntry,
     others: &[&JournalEntry],

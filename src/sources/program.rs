@@ -77,7 +77,7 @@ impl Program {
     pub fn identify(&self, identity: Identity, key: &str) -> Identity {
         let identity = self.command_line.iter().enumerate().fold(identity, |identity, (index, argument)| {
             let key = format!("{key}[{index}]");
-            // A record contains its settings.
+            // A cache record contains these settings, so an argument that looks like a secret must not be among them.
             match mask::looks_like_secret(argument) {
                 true => identity.with_secret(&key, "a secret", argument.as_bytes()),
                 false => identity.with(&key, argument),

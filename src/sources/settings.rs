@@ -79,7 +79,7 @@ impl Settings {
         self.entries.push(Entry { key: key.into(), values, is_list, place });
     }
 
-    /// Returns these settings with this one in place of all others.
+    /// Returns a copy that contains only this setting.
     #[must_use]
     pub fn replaced_by(&self, key: &str, value: &str) -> Self {
         let mut replaced = Self { entries: Vec::new(), ..self.clone() };
@@ -186,7 +186,8 @@ impl Settings {
         }
     }
 
-    /// Returns the edit after which a host may get the token: the whole new line, because a key may be there only once.
+    /// Tells the user how to allow a host in the profile. Shows the whole `hosts` line, because a second line with this key
+    /// would be an error.
     pub fn edit_for_host(&self, host: &str) -> String {
         let Some(file) = &self.file else {
             return format!("use a profile that lists the host: hosts = [\"{host}\"]");

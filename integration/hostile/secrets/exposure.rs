@@ -22,7 +22,7 @@ fn no_source_hook_or_failure_exposes_eight_bytes_of_a_secret() {
         let parts: Vec<_> = ways.chunks(3).map(<[_]>::to_vec).map(|ways| scope.spawn(move || try_all(&ways))).collect();
         parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
     });
-    report_faults("run searched for fragments of its secrets", runs);
+    report_faults("output of a call that fails, searched for parts of its secrets", runs);
 }
 
 /// Runs every call for one way of a source under every behavior of the cloud, and returns the number of runs.

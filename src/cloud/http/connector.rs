@@ -18,7 +18,8 @@ use crate::base::error::{Error, Result};
 use crate::cloud::http::trust;
 use crate::system::verifier::platform_verifier;
 
-/// Returns the settings of TLS: with `roots`, or else with the platform's verifier. Without one, the roots are the machine's.
+/// Returns the settings of TLS: with `roots`, or else with the platform's verifier, or, on a
+/// platform that has none, with the machine's roots.
 /// `extra` adds certificate authorities.
 ///
 /// # Errors

@@ -154,7 +154,8 @@ impl Route {
         format!("check the proxy in {variable}; to connect to a host without it, list the host in NO_PROXY")
     }
 
-    /// Returns the hint for a proxy that requires a password. A whole URL would be masked.
+    /// Returns the hint for a proxy that requires a password. It has no scheme, because
+    /// messages mask a whole URL with a password.
     pub(super) fn password_hint(&self) -> String {
         let variable = self.proxy.as_ref().map_or("HTTPS_PROXY", |(_, variable)| variable);
         format!("in {variable}, put user and password in front of the host, percent-encoded: USER:PASSWORD@HOST:PORT")

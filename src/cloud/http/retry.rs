@@ -12,7 +12,7 @@ use crate::cloud::http::failure::Failure;
 const BACK_OFF_FIRST: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(4);
 
-/// The time that each attempt needs and gets.
+/// How much time must be left for an attempt to start, and how long it may take.
 #[derive(Clone, Copy)]
 pub struct AttemptTime {
     /// With less time left, no attempt starts.

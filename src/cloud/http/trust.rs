@@ -48,8 +48,8 @@ pub(super) fn chosen_roots(environment: &Environment) -> Result<Option<Vec<Certi
     Ok((file.is_some() || directory.is_some()).then_some(roots))
 }
 
-/// Returns `SSL_CERT_FILE` and `SSL_CERT_DIR` with absolute paths, for a process with another directory. Leaves out a
-/// variable that is the same there.
+/// Returns `SSL_CERT_FILE` and `SSL_CERT_DIR` with absolute paths, for a process that runs in another
+/// working directory. Leaves out a variable without a relative path, which is valid there too.
 pub(super) fn absolute_variables(environment: &Environment) -> Vec<(&'static str, OsString)> {
     // What does not exist may be a secret in the wrong variable. As a path, it would no longer be recognized as one.
     let absolute = |path: &Path| match path.exists() {
@@ -119,10 +119,10 @@ pub(super) fn read_certificates(what: &str, path: &Path) -> Result<Vec<Certifica
         Error::profile(format!("{what} {}: {why}", path.display()))
             .hint(format!("set `{what}` to a PEM file with BEGIN CERTIFICATE blocks"))
     };
-    // Judges what is read, and not what has the name at another time.
+    // Checks the very file that is read: another one could have this name a moment later.
     let content = match what {
         "ca-file" => trust::check_directories(path).and_then(|()| files::read_checked(path, trust::check_file)),
-        // The administrator's, or the user's own choice for this process.
+        // Not checked: the administrator or the user chose this file for this process.
         _ => files::read(path),
     };
     let content = content.map_err(|error| error.context(what))?;

@@ -171,7 +171,7 @@ fn plan(
         let why = EditRefusal::Unsupported("two users have this name");
         return Err(refused(why, target, name, "").hint("remove one of the two; kubectl cannot read the file either"));
     }
-    // kubectl uses the last of two members of the same name. Afterwards nothing would tell which of them are whose.
+    // If a key occurs twice, kubectl uses the last one. After an edit, nothing would show which of the two ycred wrote.
     let is_repeated = root.repeats("users")
         || root.at(&pointer[..2]).is_some_and(|item| item.repeats("name") || item.repeats("user"))
         || entry.repeats("exec")

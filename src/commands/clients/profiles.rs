@@ -88,7 +88,7 @@ pub fn only(session: &Session<'_>) -> Result<String> {
     }
 }
 
-/// Returns the profile for what yc's profile `yc_name` was used for. `yc_home` is the home directory that yc reads.
+/// Returns the profile of ycred that replaces yc's profile `yc_name`. `yc_home` is the home directory that yc reads.
 ///
 /// # Errors
 /// Usage (2): there is no such profile, or it belongs to another account.

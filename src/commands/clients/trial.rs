@@ -123,9 +123,10 @@ fn reported(stderr: &[u8]) -> Option<Error> {
     })
 }
 
-/// A string that each version of ycred contains, and a wrapper of it may contain. A name says nothing about a program.
+/// Identifies a program as ycred, because its file name proves nothing. Every version of ycred contains this string, and a
+/// wrapper of ycred may contain it too.
 ///
-/// `used` keeps it in the program.
+/// The attribute `#[used]` keeps the compiler from dropping it.
 #[used]
 static MARKER: &str = "ycred-program-marker";
 

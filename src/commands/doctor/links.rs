@@ -65,7 +65,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
         } else if name.contains("ycred") && program::is_program(&path) {
             findings.push(stranger(&name, &path, &running));
         }
-        // Another program may have the name of a link that has not ycred's name, such as `keyring`.
+        // No finding: a link's name without "ycred" in it, such as `keyring`, may also be the name of another program.
         seen.push(real);
     }
     if findings.is_empty() {

@@ -205,7 +205,7 @@ impl Redactor {
             Some(common) if path == *common => path.to_owned(),
             Some(common) => {
                 let rest = path[common.len()..].trim_start_matches('/');
-                // A file that ycred or a client names is nobody's name.
+                // File names that ycred or a client has chosen reveal nothing about the user.
                 let is_plain =
                     ["ycred", "config", "config.json", "credentials", "ycred.tfrc", "plugins"].contains(&rest);
                 match is_plain {
@@ -253,7 +253,7 @@ fn is_place_of_name(before: &str, gap: &str, after: &str) -> bool {
     is_entry || BEFORE_NAMES.contains(&before)
 }
 
-/// Returns the end of the status of a program that has failed, before what it has printed.
+/// In a message about a failed program, returns where the exit status ends and the program's own output begins.
 fn end_of_status(text: &str) -> Option<usize> {
     ["exit status: ", "exit code: ", "signal: "].iter().find_map(|label| {
         let start = text.find(label)? + label.len();
@@ -262,7 +262,7 @@ fn end_of_status(text: &str) -> Option<usize> {
     })
 }
 
-/// Finds a path with blanks, of which no list knows. Returns what is around it, and the path.
+/// Finds a path that contains blanks and is not among the known names. Returns the text before and after it, and the path.
 fn spaced_path(text: &str) -> Option<((&str, &str), &str)> {
     for (at, _) in text.match_indices('/') {
         let is_start = text[..at].is_empty() || text[..at].ends_with([' ', '\'', '"', '(', '=']);

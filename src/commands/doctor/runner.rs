@@ -64,7 +64,7 @@ fn run_one(check: &'static Check, examination: &Arc<Examination>) -> Vec<Finding
     }
 }
 
-/// The time in which a call that has reached its time limit returns.
+/// How long a call may take to return after it has reached its time limit.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Returns how much longer than its limit a check may take, because the user allows calls more time than that.

@@ -127,7 +127,7 @@ fn why(verdict: &HostVerdict, explanation: &Explanation) -> String {
         Some(HostDecision::Released(HostReason::Listed)) => "yes: in `hosts` of the profile".into(),
         Some(HostDecision::Failed) => "no: the profile cannot be used, so its clients get an error".into(),
         Some(HostDecision::Unknown) => {
-            "no: the profile cannot be used, so nothing says that the host is its own".into()
+            "no: the profile cannot be used, so it is unknown whether its hosts include this one".into()
         }
         Some(HostDecision::NotListed) | None => match profile.and_then(|profile| profile.settings.file.as_ref()) {
             Some(_) if verdict.host.as_ref().is_some_and(Host::is_foreign_over_http) => {

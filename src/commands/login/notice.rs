@@ -61,7 +61,7 @@ pub fn warn(session: &Session<'_>) {
     }
 }
 
-/// Keeps that the end of this login was printed now. Returns false if that is impossible.
+/// Records that a notice for this login is printed now. Returns false if that is impossible.
 pub fn mark(login: &LoginStore, session: &Session<'_>) -> bool {
     let Some(path) = path(login, session) else { return false };
     let Some(directory) = path.parent() else { return false };
@@ -69,7 +69,7 @@ pub fn mark(login: &LoginStore, session: &Session<'_>) -> bool {
     store::make_private(directory).and_then(|()| store::replace(&path, &content, false)).is_ok()
 }
 
-/// Deletes when the end of this login was printed, because the login has ended.
+/// Deletes the record of the last notice for this login, because the login has ended.
 pub fn clear(login: &LoginStore, session: &Session<'_>) {
     if let Some(path) = path(login, session) {
         // What is left says nothing about anybody.

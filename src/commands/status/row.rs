@@ -92,7 +92,7 @@ pub fn selected_name(reference: &ProfileRef, session: &Session<'_>) -> Option<St
         None if session.places_error.is_some() => Some(find::DEFAULT.to_owned()),
         None if sources::from_environment(session.environment, session.clock.now()).is_some() => None,
         None => match find::without_name(session.places) {
-            // Not the profile is the cause then, but the variable.
+            // Then the cause is the variable and not the profile.
             Ok(FoundProfile::Only { .. }) if expired_variable(session).is_some() => None,
             Ok(FoundProfile::Only { name, .. }) => Some(name),
             Err(_) if let Some(name) = only_unreadable(session) => Some(name),
