@@ -15,6 +15,7 @@ mod list;
 pub mod login;
 mod logout;
 mod profile_files;
+mod profile_lock;
 mod refresh;
 mod remove;
 mod rename;

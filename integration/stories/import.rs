@@ -205,6 +205,47 @@ fn existing_profiles_are_kept_without_force() {
     assert!(user.read("default.toml").contains("MINE"));
 }
 
+/// The account that programs use does not change until the user runs `ycred use`.
+#[test]
+fn the_only_profile_stays_in_use_after_an_import() {
+    for (current, config) in [
+        ("vm", "current: vm\nprofiles:\n  vm:\n    instance-service-account: true\n"),
+        ("yc-default", "current: default\nprofiles:\n  default:\n    instance-service-account: true\n"),
+        ("yc-default", "profiles:\n  default:\n    instance-service-account: true\n"),
+    ] {
+        let user = User::new();
+        user.world.sandbox.static_profile("prod");
+        user.world.sandbox.file(YC, config);
+        let preview = user.import(&[]).run().exits(0);
+        let run = user.import(&["--write"]).run().exits(0).stderr_is_empty();
+        assert_eq!(user.read("default.toml"), "use = \"prod\"\n", "{run}");
+        assert!(user.read(&format!("{current}.toml")).contains("metadata"), "{run}");
+        assert!(prints_token(user.world.token(&[]).run()).contains("prod"));
+        for run in [&preview, &run] {
+            assert!(run.stdout.contains("the default profile is still prod, which was the only one"), "{run}");
+        }
+        if config.contains("current") {
+            assert!(run.stdout.contains(&format!("run `ycred use {current}`")), "{run}");
+        }
+        // Nothing is written, renamed or added when the same import runs again.
+        let again = user.import(&["--write"]).run().exits(0).stdout_has("Nothing to write.\n");
+        assert!(again.stdout.contains(&format!("{current}: unchanged")), "{again}");
+        assert!(!again.stdout.contains("renamed to") && !again.stdout.contains("still"), "{again}");
+    }
+    // The name of the environment's profile makes no difference.
+    let user = User::new();
+    user.world.sandbox.static_profile("prod");
+    let metadata = user.world.emulator.metadata_addr();
+    let run = user.import(&["--environment", "--write"]).env("YC_METADATA_ADDR", metadata).run().exits(0);
+    run.stdout_has("the default profile is still prod, which was the only one; to change it, run `ycred use main`");
+    assert_eq!(user.read("default.toml"), "use = \"prod\"\n");
+    // A profile that the user calls `default` is the default.
+    let user = User::new();
+    user.world.sandbox.static_profile("prod");
+    user.import(&["--write", "vm=default", "kz"]).run().exits(0).stderr_is_empty();
+    assert!(user.read("default.toml").contains("metadata"));
+}
+
 #[test]
 fn an_existing_key_file_is_not_replaced() {
     let user = User::new();

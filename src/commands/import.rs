@@ -19,6 +19,8 @@ use crate::base::error::{Error, Result};
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::commands::import::draft::Selection;
 use crate::commands::import::plan::Plan;
+use crate::commands::profile_lock;
+use crate::disk::store;
 use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
 use crate::session::Session;
@@ -69,17 +71,27 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     })?;
     let arguments = call.matches.get_many::<String>("profiles").into_iter().flatten().map(String::as_str);
     let selections = arguments.map(Selection::parse).collect::<Result<Vec<_>>>()?;
-    let import_source = if call.matches.get_flag("environment") {
-        environment::from_environment(&selections, session)?
-    } else {
-        yc::from_yc(call.value("from").map(Path::new), &selections, session)?
+    let plan = || {
+        let import_source = if call.matches.get_flag("environment") {
+            environment::from_environment(&selections, session)?
+        } else {
+            yc::from_yc(call.value("from").map(Path::new), &selections, session)?
+        };
+        Plan::of(import_source, &selections, call.matches.get_flag("force"), directory, session)
     };
-    let force = call.matches.get_flag("force");
-    let plan = Plan::of(import_source, &selections, force, directory, session)?;
     let text = if call.matches.get_flag("write") {
+        // The lock needs a directory, and an import that fails leaves none.
+        if !directory.exists() && !plan()?.files.is_empty() {
+            // What is wrong is reported when the first file is written.
+            let _ = store::make_private(directory);
+        }
+        // Another import may have written a part of its files, of which one would seem to be the only profile.
+        let _lock = profile_lock::lock(directory, session)?;
+        let plan = plan()?;
         plan.write()?;
         plan.report("written", (!plan.files.is_empty()).then_some("To see all profiles, run `ycred list`."))
     } else {
+        let plan = plan()?;
         let next_step = (!plan.files.is_empty()).then_some("Nothing written. Run again with --write to apply.");
         plan.report("would be written", next_step)
     };

@@ -1,24 +1,19 @@
-//! The user's profiles as files: the lock of their directory, the aliases of a profile, and the places that name it.
+//! The user's profiles as files: the aliases of a profile, and the places that name it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use crate::base::clock::Deadline;
 use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result, clean};
 use crate::commands::clients::CLIENTS;
 use crate::commands::clients::client::{Client, profile_in};
+pub use crate::commands::profile_lock::lock;
 use crate::disk::store;
-use crate::disk::store::{Lock, LockGuard};
 use crate::edit::change::Editor;
 use crate::edit::journal::{JournalEntry, What};
 use crate::profile::find::{self, DEFAULT, FoundProfile};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
-
-/// How long to wait for another ycred that changes profiles. It takes some milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Returns the directory of the user's profiles.
 ///
@@ -28,25 +23,6 @@ pub fn directory<'a>(session: &Session<'a>) -> Result<&'a Path> {
     session.places.config.as_deref().ok_or_else(|| {
         Error::profile("cannot find the configuration directory: no home directory").hint("set YCRED_CONFIG_DIR")
     })
-}
-
-/// Takes the lock under which ycred changes the names in a directory of profiles. Programs that read profiles need no lock,
-/// because each step leaves valid profiles.
-///
-/// Returns `None` where locking is impossible, or the directory does not exist yet.
-///
-/// # Errors
-/// Unavailable (4): another ycred has held the lock for too long.
-pub fn lock(directory: &Path, session: &Session<'_>) -> Result<Option<LockGuard>> {
-    let deadline = Deadline::after(session.clock, PATIENCE);
-    match store::wait_for_lock(&deadline, session.clock, || store::try_lock_directory(directory)) {
-        Lock::Held(guard) => Ok(Some(guard)),
-        Lock::Impossible(_) => Ok(None),
-        Lock::Busy => {
-            Err(Error::unavailable(format!("{}: another ycred is changing the profiles", directory.display()))
-                .hint("try again when it has finished"))
-        }
-    }
 }
 
 /// Returns the user's file of a profile.

@@ -78,13 +78,11 @@ impl Plan {
                 default = Some(name);
             }
         }
-        if let Some(name) = default {
-            plan.add_default(&name, force, directory)?;
-        } else if let Ok(FoundProfile::Only { name, .. }) = find::without_name(session.places)
-            && plan.files.iter().any(|file| file.is_profile() && file.path != directory.join(format!("{name}.toml")))
-        {
+        match (find::without_name(session.places), default) {
             // A profile that is used because it is the only one stays in use.
-            plan.add_default(&name, force, directory)?;
+            (Ok(FoundProfile::Only { name, .. }), default) => plan.keep_only(&name, default.as_deref(), directory)?,
+            (_, Some(name)) => plan.add_default(&name, force, directory)?,
+            (_, None) => {}
         }
         Ok(plan)
     }
@@ -136,6 +134,23 @@ impl Plan {
         self.files.append(&mut files);
         self.remarks.extend(draft.remarks);
         Ok(true)
+    }
+
+    /// Makes the profile that was the only one the default, if the import adds others. `imported` is the profile that would
+    /// have become the default.
+    fn keep_only(&mut self, only: &str, imported: Option<&str>, directory: &Path) -> Result<()> {
+        let only_path = directory.join(format!("{only}.toml"));
+        let default_path = directory.join("default.toml");
+        // The user may have given the name `default` to one of the profiles.
+        let is_chosen = self.files.iter().any(|file| file.path == default_path);
+        if is_chosen || !self.files.iter().any(|file| file.is_profile() && file.path != only_path) {
+            return Ok(());
+        }
+        self.remarks.push(format!(
+            "the default profile is still {only}, which was the only one; to change it, run `ycred use {}`",
+            imported.unwrap_or("NAME")
+        ));
+        self.add_default(only, false, directory)
     }
 
     /// Makes this profile the default, by an alias in `default.toml`. Replaces an alias if forced, but never a profile.

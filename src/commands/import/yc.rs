@@ -10,7 +10,7 @@ use crate::cloud::iam;
 use crate::commands::import::draft::{Draft, ImportSource, Selection};
 use crate::commands::import::yaml::{Node, YamlError};
 use crate::disk::files;
-use crate::profile::find::check_name;
+use crate::profile::find::{self, FoundProfile, check_name};
 use crate::session::Session;
 use crate::sources::{authorized_key, oauth};
 use serde::Serializer as _;
@@ -24,8 +24,8 @@ pub(super) const YC_CONFIG: &str = ".config/yandex-cloud/config.yaml";
 pub(super) const HELPER_CONFIG: &str = "credhelper-config.yaml";
 /// The hosts that `yc container registry configure-docker` writes.
 pub(super) const YC_REGISTRIES: [&str; 3] = ["cr.yandex", "cr.cloud.yandex.net", "container-registry.cloud.yandex.net"];
-/// The new name of yc's profile `default` if another profile is the current one. Then `default` is an alias of the
-/// current one.
+/// The new name of yc's profile `default` if another profile is yc's current one or the one in use here. Then `default` is an
+/// alias of that one.
 pub(super) const NOT_THE_DEFAULT: &str = "yc-default";
 
 /// One of yc's YAML files.
@@ -97,7 +97,7 @@ pub(super) fn from_yc(
         let config_path = path.with_file_name("config.yaml");
         let config = if config_path.exists() { YcFile::read(&config_path, session)? } else { None };
         let names = match &config {
-            Some(config) => Names::of(config, &[])?,
+            Some(config) => Names::of(config, &[], session)?,
             None => Names::default(),
         };
         return registries(&file, &names).map(|registries| ImportSource { registries, ..ImportSource::default() });
@@ -111,18 +111,20 @@ pub(super) fn from_yc(
                 .hint(format!("choose from: {}", known.join(", "))));
         }
     }
-    let names = Names::of(&file, selections)?;
+    let names = Names::of(&file, selections, session)?;
     let mut import_source = ImportSource::default();
     for (yc_name, settings) in profiles {
         if !selections.is_empty() && !selections.iter().any(|selection| selection.yc_name == yc_name) {
             continue;
         }
         let new_name = names.new_name(yc_name)?;
-        if new_name != *yc_name {
-            import_source.remarks.push(format!("{yc_name}: renamed to {new_name}"));
-        }
         match draft(&file, yc_name, &new_name, settings, session)? {
-            Some(draft) => import_source.drafts.push(draft),
+            Some(mut draft) => {
+                if new_name != *yc_name {
+                    draft.remarks.insert(0, format!("{yc_name}: renamed to {new_name}"));
+                }
+                import_source.drafts.push(draft);
+            }
             None => import_source.remarks.push(format!("{yc_name}: skipped, because it has no credentials")),
         }
     }
@@ -159,6 +161,8 @@ pub(super) struct Names {
     pub(super) chosen: BTreeMap<String, String>,
     /// yc's names of the selected profiles.
     pub(super) selected: Vec<String>,
+    /// Another profile is used if none is named, so none of yc's may take the name `default`.
+    pub(super) is_default_taken: bool,
 }
 
 impl Names {
@@ -166,7 +170,7 @@ impl Names {
     ///
     /// # Errors
     /// Usage (2): a name cannot be converted, or two names collide.
-    pub(super) fn of(file: &YcFile, selections: &[Selection<'_>]) -> Result<Self> {
+    pub(super) fn of(file: &YcFile, selections: &[Selection<'_>], session: &Session<'_>) -> Result<Self> {
         let current = file.root.member("current").and_then(Node::text).map(str::to_owned);
         let chosen = selections
             .iter()
@@ -175,7 +179,12 @@ impl Names {
         let is_selected =
             |name: &str| selections.is_empty() || selections.iter().any(|selection| selection.yc_name == name);
         let selected = all.iter().map(|(name, _)| name.clone()).filter(|name| is_selected(name)).collect();
-        let names = Self { current, chosen: chosen.collect(), selected };
+        let is_default_taken = match find::without_name(session.places) {
+            Ok(FoundProfile::Only { .. }) => true,
+            Ok(FoundProfile::Default(file)) => matches!(find::alias_target(&file.path), Ok(Some(_))),
+            Ok(FoundProfile::Several(_) | FoundProfile::Nothing) | Err(_) => false,
+        };
+        let names = Self { current, chosen: chosen.collect(), selected, is_default_taken };
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
         for yc_name in &names.selected {
             let new_name = names.new_name(yc_name)?;
@@ -201,7 +210,8 @@ impl Names {
         if let Some(chosen) = self.chosen.get(yc_name) {
             return Ok(chosen.clone());
         }
-        if yc_name == "default" && self.current.as_ref().is_some_and(|current| current != "default") {
+        let is_current = self.current.as_ref().is_none_or(|current| current == "default");
+        if yc_name == "default" && (!is_current || self.is_default_taken) {
             return Ok(NOT_THE_DEFAULT.to_owned());
         }
         convert_name(yc_name).ok_or_else(|| {
