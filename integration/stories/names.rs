@@ -237,6 +237,31 @@ fn remove_deletes_the_profile_its_aliases_and_its_token_and_says_what_serves_now
     fails_with(ycred(sandbox, &["remove", "test"]), 3, &["profile test: no such file"]);
 }
 
+/// `import` has written it, so the user may not know of it.
+#[test]
+fn remove_names_the_key_of_import_that_stays() {
+    let world = World::without_profile(Config::default());
+    let sandbox = &world.sandbox;
+    let key = fs::read_to_string(sandbox.path("config/key.json")).expect("a key");
+    for name in ["one", "two"] {
+        sandbox.profile(name, "source = \"authorized-key\"\nkey-file = \"keys/one.json\"\n");
+    }
+    let path = sandbox.file("config/keys/one.json", &key);
+    let run = ycred(sandbox, &["remove", "one"]).succeeds();
+    assert!(!run.stdout.contains("stays"), "the other profile reads it\n{run}");
+    let run = ycred(sandbox, &["remove", "two"]).succeeds().stdout_has("no profile is left");
+    let line = format!("{0}: the key stays; to delete it: rm {0}\n", path.display());
+    assert!(run.stdout.contains(&line) && path.exists(), "{run}");
+    // A broken profile does not say what it reads.
+    let path = sandbox.file("config/keys/broken.oauth-token", "y0_x");
+    sandbox.profile("broken", "sorce = 1\n");
+    ycred(sandbox, &["remove", "broken"]).succeeds().stdout_has(&format!("to delete it: rm {}\n", path.display()));
+    // A key elsewhere is the user's own.
+    world.profile("mine", "");
+    let run = ycred(sandbox, &["remove", "mine"]).succeeds();
+    assert!(!run.stdout.contains("the key stays"), "{run}");
+}
+
 #[test]
 fn a_token_and_a_login_that_another_profile_shares_stay() {
     let world = World::without_profile(Config::default());

@@ -17,6 +17,7 @@ use clap::{Arg, ArgAction};
 
 use crate::base::error::{Error, Result};
 use crate::commands::command::{Command, CommandCall, Group};
+pub use crate::commands::import::draft::KEYS;
 use crate::commands::import::draft::Selection;
 use crate::commands::import::plan::Plan;
 use crate::commands::profile_lock;

@@ -11,6 +11,7 @@ use crate::base::clock::Deadline;
 use crate::base::error::{Error, Result, clean};
 use crate::base::identity::Identity;
 use crate::commands::command::{Command, CommandCall};
+use crate::commands::import::KEYS;
 use crate::commands::logout::Deletion;
 use crate::commands::profile_files::{self, Unnamed};
 use crate::disk::store;
@@ -20,6 +21,7 @@ use crate::process::{Done, Outcome, Reply};
 use crate::profile::find::{self, check_name};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
+use crate::system::access;
 
 pub const COMMAND: Command = Command {
     examples: &[
@@ -66,6 +68,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             is_shared: &is_shared,
             session,
         });
+        let keys = own_keys(profile.as_ref().ok(), name, &directory.join(KEYS));
         // The login first: if this fails or is interrupted, the profile is still there for another attempt.
         if let Some(deletion) = &deletion
             && !others.has_login(deletion.profile)
@@ -91,6 +94,10 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             }
             (None, Ok(_)) => {}
         }
+        for key in keys.iter().filter(|key| !others.files.contains(*key) && key.exists()) {
+            let _ =
+                writeln!(text, "{}: the key stays; to delete it: {}", shown(key), clean(&access::remove_command(key)));
+        }
     }
     text.push_str(&Unnamed::of(session).change_since(&before));
     text.push_str(&profile_files::mentions(name, &path, "NAME", session));
@@ -108,16 +115,29 @@ fn remove_file(path: &Path) -> Result<()> {
         .map_err(|error: io::Error| Error::of_disk(format!("{}: cannot be removed", path.display()), &error))
 }
 
+/// Returns the files with secrets that `import` may have written for a profile. A broken profile does not say which it reads.
+fn own_keys(profile: Option<&Profile>, name: &str, directory: &Path) -> BTreeSet<PathBuf> {
+    let named = profile.map(files_of).unwrap_or_default().into_iter().filter(|path| path.starts_with(directory));
+    named.chain(["json", "oauth-token"].map(|ending| directory.join(format!("{name}.{ending}")))).collect()
+}
+
+/// Returns the files that a profile reads.
+fn files_of(profile: &Profile) -> Vec<PathBuf> {
+    let keys = profile.source.keys.iter().filter(|key| key.value == "FILE");
+    keys.filter_map(|key| profile.settings.path(key.name).ok().flatten()).collect()
+}
+
 /// What the other profiles get tokens with.
 struct OtherProfiles {
     identities: BTreeSet<String>,
     /// The markers of their logins.
     logins: BTreeSet<PathBuf>,
+    files: BTreeSet<PathBuf>,
 }
 
 impl OtherProfiles {
     fn of(name: &str, session: &Session<'_>) -> Self {
-        let (mut identities, mut logins) = (BTreeSet::new(), BTreeSet::new());
+        let (mut identities, mut logins, mut files) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for other in find::names(session.places) {
             let reference = ProfileRef::Name { by: COMMAND.name, name: other };
             let now = session.clock.now();
@@ -128,6 +148,7 @@ impl OtherProfiles {
             };
             let Some(profile) = profile else { continue };
             logins.extend(marker_of(&profile));
+            files.extend(files_of(&profile));
             let grant = profile.open();
             let mut link: Option<&dyn Grant> = grant.as_ref().ok().map(|grant| grant.as_ref());
             while let Some(grant) = link {
@@ -135,7 +156,7 @@ impl OtherProfiles {
                 link = grant.inner();
             }
         }
-        Self { identities, logins }
+        Self { identities, logins, files }
     }
 
     fn has(&self, identity: &Identity) -> bool {

@@ -97,7 +97,7 @@ impl Draft {
 }
 
 /// The directory for secrets, below the configuration directory. Only its owner may read it.
-pub(super) const KEYS: &str = "keys";
+pub const KEYS: &str = "keys";
 
 #[cfg(test)]
 mod tests {
