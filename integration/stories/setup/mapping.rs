@@ -118,6 +118,28 @@ fn ycs_default_profile_maps_to_nothing_by_name() {
 }
 
 #[test]
+fn each_candidate_is_a_command_that_can_be_run() {
+    let machine = Machine::new();
+    machine.write_kubeconfig(&yc_with("default"));
+    machine.world.profile("second", "");
+    let run = machine.setup(&["kubectl", "--all"]).run();
+    let hint = "choose one: ycred setup kubectl --all --profile prod, or ycred setup kubectl --all --profile second";
+    crate::expect::fails_with_hint(run, 2, &["2 profiles, and none was chosen"], hint);
+    let run = machine.setup(&["kubectl", "--all", "--profile", "second"]).run().succeeds();
+    run.stdout_has("→ ycred profile second (");
+}
+
+/// The account is what counts, so an alias does not hide whose it is.
+#[test]
+fn an_alias_is_printed_with_its_profile() {
+    let machine = Machine::new();
+    machine.world.sandbox.ycred(["use", "prod"]).run().succeeds();
+    machine.setup(&["docker"]).run().succeeds().stdout_has("ycred profile prod (by the alias default; ");
+    let run = machine.setup(&["docker", "--host", "r.example.com"]).run();
+    run.exits(2).stderr_has("may not get a token of profile prod (by the alias default)");
+}
+
+#[test]
 fn a_user_without_credentials_is_changed_only_if_it_is_named() {
     let machine = Machine::new();
     for user in ["{}", "null", "{exec: null}", "{extensions: []}"] {

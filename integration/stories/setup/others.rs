@@ -69,6 +69,10 @@ fn after_git_has_changed_its_configuration_ours_is_taken_out_and_others_come_bac
     machine.world.sandbox.call("git", ["config", "--global", "user.name", "B"]).run().succeeds();
     machine.unsetup(&["git"]).run().succeeds();
     assert_eq!(machine.read("home/.gitconfig"), text.replace("= A", "= B"));
+    // The change names the section of the two lines.
+    machine.world.sandbox.file("home/.gitconfig", "[user]\n\tname = A\n");
+    let run = machine.setup(&["git", "--host", "git.example.com", "--dry-run"]).run().succeeds();
+    run.stdout_has("+ [credential \"https://git.example.com\"]\n+ helper =\n+ helper = /");
     // What another helper's command line contains is not printed.
     let secret = "[credential \"https://git.example.com\"]\n\thelper = \"!f() { echo password=s3cret; }; f\"\n";
     machine.world.sandbox.file("home/.gitconfig", secret);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 
 use crate::base::error::{Error, Result};
+use crate::base::shell;
 use crate::commands::check::Check;
 use crate::commands::clients::public;
 use crate::commands::clients::report::{self, Report};
@@ -29,6 +30,8 @@ pub struct Client {
     pub is_found: fn(&Session<'_>) -> bool,
     /// The arguments that `setup --all` cannot choose, such as `--host HOST`. `None` if there are none.
     pub choice: Option<&'static str>,
+    /// The client cannot choose a profile, so it gets the default one.
+    pub uses_default: bool,
     /// `setup` prints text for the user to add to a file, so `setup --all` only names the command.
     pub is_pasted: bool,
     /// The lock that the client uses for its file.
@@ -119,6 +122,7 @@ impl Client {
         flags: &[],
         is_found: |_| false,
         choice: None,
+        uses_default: false,
         is_pasted: false,
         owner: OwnerLock::None,
         setup: |_, _| Ok(Report::default()),
@@ -154,6 +158,15 @@ impl SetupCall<'_> {
             return Vec::new();
         }
         self.matches.try_get_many::<String>(flag).ok().flatten().into_iter().flatten().cloned().collect()
+    }
+
+    /// Returns the arguments that select places of the client, to repeat them in a command.
+    pub fn arguments(&self) -> String {
+        let values = self.client.flags.iter().flat_map(|flag| {
+            self.values(flag).into_iter().map(move |value| format!(" --{flag} {}", shell::word(value)))
+        });
+        let all = (!self.is_for_all && self.is_set("all")).then(|| " --all".to_owned());
+        values.chain(all).collect()
     }
 
     pub fn is_set(&self, flag: &str) -> bool {

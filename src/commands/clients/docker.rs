@@ -108,7 +108,7 @@ fn check_host(host: &str, chosen: &Chosen) -> Result<()> {
         Host::parse(host).is_some_and(|parsed| parsed.to_string() == host && chosen.profile.hosts.covers(&parsed));
     match is_allowed {
         true => Ok(()),
-        false => Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.argument))
+        false => Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.name()))
             .hint(chosen.profile.settings.edit_for_host(host))),
     }
 }
@@ -185,8 +185,10 @@ fn link_path(name: &str, ycred: &Path, session: &Session<'_>) -> Result<Option<P
                 directories.iter().filter(|directory| program::is_writable(directory)).map(shell::word).collect();
             let error = Error::usage(format!("no directory in PATH for the link {name}"));
             Err(match writable.is_empty() {
-                true => error
-                    .hint("run this, then the command again: mkdir -p ~/.local/bin && export PATH=~/.local/bin:$PATH"),
+                true => error.hint(
+                    "run this, then the command again, and put the export into the start file of your shell, such as \
+                         ~/.profile, for new terminals: mkdir -p ~/.local/bin && export PATH=~/.local/bin:$PATH",
+                ),
                 false => error.hint(format!(
                     "create it in one of these: {}",
                     access::link_command(ycred, &writable.join(" or "))

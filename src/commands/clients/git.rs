@@ -189,7 +189,7 @@ fn check_host(host: &str, chosen: &Chosen) -> Result<()> {
     if chosen.profile.hosts.covers(&Host { scheme: Some(Scheme::Https), ..parsed }) {
         return Ok(());
     }
-    Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.argument))
+    Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.name()))
         .hint(chosen.profile.settings.edit_for_host(host)))
 }
 
@@ -225,7 +225,7 @@ fn setup_host(
         }
         planned.summary = format!("{host}: ycred {}", chosen.description());
         if let What::Option { before, .. } = &entry.what {
-            (planned.before, planned.after) = (lines(before), lines(&ours));
+            (planned.before, planned.after) = (lines(host, before), lines(host, &ours));
         }
         let put = others.into_iter().chain([entry]).collect();
         *report.borrow_mut() = Some(planned);
@@ -235,9 +235,11 @@ fn setup_host(
     Ok(ChangeReport { is_changed, ..report })
 }
 
-fn lines(values: &[String]) -> String {
+/// Returns the section of a host, without secrets.
+fn lines(host: &str, values: &[String]) -> String {
     let line = |value: &String| format!("helper = {}", public::command(value)).trim_end().to_owned() + "\n";
-    values.iter().map(line).collect()
+    let section = format!("[credential \"https://{host}\"]\n");
+    (!values.is_empty()).then_some(section).into_iter().chain(values.iter().map(line)).collect()
 }
 
 fn option(key: &str, ours: &[String]) -> What {
@@ -335,7 +337,7 @@ fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
             let mut change = ChangeReport::new(CLIENT.name, &target.spelled, place.label.clone());
             change.is_changed = true;
             change.summary = format!("{}: removed ycred", place.label);
-            (change.before, change.after) = (lines(&values), lines(&rest));
+            (change.before, change.after) = (lines(&place.label, &values), lines(&place.label, &rest));
             *planned.borrow_mut() = Some(change);
             Ok(EditPlan { after: Some(git.set(&text, &key, &rest)?), put: Vec::new(), remove: Vec::new() })
         })?;

@@ -58,7 +58,7 @@ pub fn path_note(link: Option<&Path>, session: &Session<'_>) -> Option<String> {
 pub fn chosen(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
     let chosen = profiles::chosen_or_default(call, session)?;
     if call.profile_argument()?.is_some() {
-        let default = profiles::default_or_only(session).ok();
+        let default = profiles::default_or_only(call, session).ok();
         if default.as_ref().and_then(|default| default.profile.name.as_ref()) != chosen.profile.name.as_ref() {
             return Err(Error::usage(format!(
                 "{} cannot choose a profile: keyring uses the default one",

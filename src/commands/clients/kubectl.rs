@@ -244,7 +244,7 @@ fn decide(
             let chosen = match (&by_flag, named) {
                 (Some(argument), _) => Chosen::load(argument.clone(), session)?,
                 (None, Some(name)) => profiles::for_yc(name, home.as_deref(), session)?,
-                (None, None) => Chosen::load(profiles::only(session)?, session)?,
+                (None, None) => Chosen::load(profiles::only(call, session)?, session)?,
             };
             Ok((origin, chosen, false))
         }

@@ -162,7 +162,7 @@ pub fn check_host(host: &str, chosen: &Chosen) -> Result<()> {
         Host::parse(host).is_some_and(|parsed| parsed.to_string() == host && chosen.profile.hosts.covers(&parsed));
     match is_allowed {
         true => Ok(()),
-        false => Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.argument))
+        false => Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.name()))
             .hint(chosen.profile.settings.edit_for_host(host))),
     }
 }

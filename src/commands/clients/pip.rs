@@ -24,6 +24,7 @@ pub const CLIENT: Client = Client {
     name: "pip",
     about: "pip asks ycred about the cloud's package indexes",
     is_found: |session| program::is_any_found(&["pip", "pip3"], session),
+    uses_default: true,
     setup,
     by_form: keyring::by_form,
     uses,

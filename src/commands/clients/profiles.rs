@@ -31,9 +31,25 @@ impl Chosen {
         Ok(Self { argument, profile, account })
     }
 
+    /// Returns the name of the profile, and the alias by which it was chosen.
+    pub fn name(&self) -> String {
+        match self.alias() {
+            Some((name, alias)) => format!("{name} (by the alias {alias})"),
+            None => self.argument.clone(),
+        }
+    }
+
     /// Returns `profile P (service account aje…)`.
     pub fn description(&self) -> String {
-        format!("profile {} ({})", self.argument, self.account)
+        match self.alias() {
+            Some((name, alias)) => format!("profile {name} (by the alias {alias}; {})", self.account),
+            None => format!("profile {} ({})", self.argument, self.account),
+        }
+    }
+
+    fn alias(&self) -> Option<(&str, &str)> {
+        let name = self.profile.name.as_deref()?;
+        (name != self.argument).then_some((name, self.argument.as_str()))
     }
 }
 
@@ -44,7 +60,7 @@ impl Chosen {
 pub fn chosen_or_only(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
     match call.profile_argument()? {
         Some(argument) => Chosen::load(argument, session),
-        None => Chosen::load(only(session)?, session),
+        None => Chosen::load(only(call, session)?, session),
     }
 }
 
@@ -55,7 +71,7 @@ pub fn chosen_or_only(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Cho
 pub fn chosen_or_default(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
     match call.profile_argument()? {
         Some(argument) => Chosen::load(argument, session),
-        None => default_or_only(session),
+        None => default_or_only(call, session),
     }
 }
 
@@ -63,10 +79,10 @@ pub fn chosen_or_default(call: &SetupCall<'_>, session: &Session<'_>) -> Result<
 ///
 /// # Errors
 /// Usage (2): neither exists.
-pub fn default_or_only(session: &Session<'_>) -> Result<Chosen> {
+pub fn default_or_only(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
     match find::by_name("default", session.places)? {
         Some(_) => Chosen::load("default".to_owned(), session),
-        None => Chosen::load(only(session)?, session),
+        None => Chosen::load(only(call, session)?, session),
     }
 }
 
@@ -74,13 +90,24 @@ pub fn default_or_only(session: &Session<'_>) -> Result<Chosen> {
 ///
 /// # Errors
 /// Usage (2): there are no profiles, or more than one. Otherwise as [`find::only`].
-pub fn only(session: &Session<'_>) -> Result<String> {
+pub fn only(call: &SetupCall<'_>, session: &Session<'_>) -> Result<String> {
     match find::only(session.places)? {
         FoundProfile::Only { name, .. } => Ok(name),
         FoundProfile::Several(names) => {
-            let example = names.last().map(String::as_str).unwrap_or_default();
+            const SHOWN: usize = 4;
+            let command = |name: &String| match call.client.uses_default {
+                true => format!("ycred use {}", shell::word(name)),
+                false => {
+                    format!("ycred setup {}{} --profile {}", call.client.name, call.arguments(), shell::word(name))
+                }
+            };
+            let mut commands: Vec<String> = names.iter().take(SHOWN).map(command).collect();
+            if names.len() > SHOWN {
+                commands.push("another profile of `ycred list`".to_owned());
+            }
+            let commands = commands.join(", or ");
             Err(Error::usage(format!("{} profiles, and none was chosen", names.len()))
-                .hint(format!("choose one with --profile, such as --profile {}", shell::word(example))))
+                .hint(format!("choose one: {commands}")))
         }
         FoundProfile::Default(_) | FoundProfile::Nothing => {
             Err(Error::usage("no profile to use").hint("create one first: ycred init --key-file FILE"))

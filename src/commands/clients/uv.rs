@@ -20,6 +20,7 @@ pub const CLIENT: Client = Client {
     name: "uv",
     about: "uv asks ycred about the cloud's package indexes",
     is_found: |session| program::find("uv", session).is_some(),
+    uses_default: true,
     is_pasted: true,
     setup,
     by_form: keyring::by_form,
