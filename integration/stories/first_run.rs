@@ -110,6 +110,43 @@ fn wrong_answers_are_explained_and_asked_again() {
     assert!(!world.sandbox.path("config/main.toml").exists());
 }
 
+/// The person gets no hint at a question, so the line says what to answer.
+#[test]
+fn a_name_that_is_taken_or_not_valid_is_explained_and_enter_does_not_choose_it() {
+    let world = world();
+    world.sandbox.static_profile("main");
+    let key = key_answer(&world);
+    let answers = [
+        (ACCOUNT, "1\\n"),
+        (KEY, &*key),
+        ("Name of the profile:", "\\n"),
+        ("a name is required, because main exists", "main\\n"),
+        ("choose another name, or end this with Ctrl-C and replace it with `ycred init main --force`", "Prod_A\\n"),
+        ("is not a profile name: use 1 to 63 of a-z, 0-9, dot and dash", "prod\\n"),
+    ];
+    let run = init(&world, &[], &answers).run().exits(0);
+    assert!(!run.stdout.contains("must contain a slash"), "a name at a question cannot be a path\n{run}");
+    assert!(profile(&world, "prod").contains("config/key.json\""), "{run}");
+    assert_eq!(profile(&world, "default"), "use = \"main\"\n");
+}
+
+#[test]
+fn init_that_gets_no_token_says_how_to_go_on() {
+    let world = world();
+    let key = world.sandbox.path("config/key.json").display().to_string();
+    // A port of loopback on which nothing listens.
+    let run = world.ycred(&["init", "prod", "--key-file", &key, "--iam-url", "http://127.0.0.1:1"]).run();
+    let path = world.sandbox.path("config/prod.toml").display().to_string();
+    let hint =
+        format!("correct {path} and run `ycred token --profile prod`, or run `ycred init` again with --force; then");
+    fails_with_hint(run, 4, &[&format!("{path}: profile created, but cannot get a token")], &hint);
+    // Both ways work.
+    let url = world.emulator.url();
+    world.sandbox.profile("prod", &profile(&world, "prod").replace("http://127.0.0.1:1", &url));
+    assert_eq!(prints_token(world.ycred(&["token", "--profile", "prod"]).run()), world.last_token());
+    world.ycred(&["init", "prod", "--key-file", &key, "--iam-url", &url, "--force"]).run().succeeds();
+}
+
 #[test]
 fn after_five_wrong_answers_init_gives_up_and_writes_nothing() {
     let world = world();
@@ -232,7 +269,7 @@ fn each_client_is_offered_with_its_change_and_the_answer_is_no_unless_it_is_yes(
     let run = init(&world, &[], &answers(&key, &offers)).run().exits(0);
     let text = &run.stdout;
     assert!(text.contains("user me: yc → ycred profile prod (service account "), "the change comes first\n{run}");
-    assert!(text.contains("+ {\"apiVersion\"") && text.contains("next: ycred setup docker\r\n"), "{run}");
+    assert!(text.contains("+ command: ") && text.contains("next: ycred setup docker\r\n"), "{run}");
     assert!(text.find("got a token") < text.find("Set up kubectl?"), "the result comes before the offers\n{run}");
     assert!(kubeconfig().contains("ycred") && !docker.exists(), "{run}");
     // A client that is set up is not offered again. With a second profile, its name is a part of the commands.
@@ -262,6 +299,43 @@ fn the_end_of_input_at_an_offer_means_no_and_without_a_terminal_the_commands_are
     let run = call.env("PATH", world.sandbox.path("bin")).run().exits(0).stderr_is_empty();
     run.stdout_has("next: ycred setup kubectl --profile two\nnext: ycred setup docker --profile two\n");
     assert!(!world.sandbox.path("state/setup").exists());
+}
+
+#[test]
+fn a_client_that_cannot_be_set_up_yet_is_not_passed_over_in_silence() {
+    let world = world();
+    // ycred is not in PATH, and neither is a directory for its links.
+    world.sandbox.script("bin/docker", "#!/bin/sh\n");
+    let run = init(&world, &[], &answers(&key_answer(&world), &[])).run().exits(0);
+    let line = "docker: cannot be set up yet: no directory in PATH for the link docker-credential-ycred";
+    assert!(run.stdout.contains(line) && run.stdout.contains("next: ycred setup docker\r\n"), "{run}");
+}
+
+/// Each command is one that `setup` accepts.
+#[test]
+fn the_next_commands_have_the_hosts_and_no_profile_for_pip() {
+    let world = world();
+    let sandbox = &world.sandbox;
+    sandbox.link("ycred");
+    for program in ["docker", "git", "pip"] {
+        sandbox.script(format!("bin/{program}"), "#!/bin/sh\n");
+    }
+    let (file, url) = (sandbox.path("config/key.json"), world.emulator.url());
+    let init = |name: &str| {
+        let call = world.ycred(&["init", name, "--iam-url", &url, "--key-file", file.to_str().expect("UTF-8")]);
+        let hosts = ["--hosts", "git.example.com", "--hosts", "*.apps.example.com"];
+        call.and(hosts).env("PATH", sandbox.path("bin")).run().exits(0).stderr_is_empty()
+    };
+    let run = init("one");
+    run.stdout_has("next: ycred setup docker --host git.example.com\n")
+        .stdout_has("next: ycred setup git --host git.example.com\n")
+        .stdout_has("next: ycred setup pip\n");
+    let run = init("two");
+    assert!(!run.stdout.contains("setup pip"), "pip uses the default profile\n{run}");
+    run.stdout_has("next: ycred setup docker --host git.example.com --profile two\n")
+        .stdout_has("next: ycred setup git --host git.example.com --profile two\n");
+    let setup = ["setup", "docker", "--host", "git.example.com", "--profile", "two"];
+    world.ycred(&setup).env("PATH", sandbox.path("bin")).run().succeeds();
 }
 
 // ------------------------------------------------------------------------------------------------- --json and --no-verify

@@ -227,10 +227,32 @@ fn a_first_profile_serves_by_itself_and_keeps_serving_when_init_creates_a_second
     let run = init(&sandbox, &["test"]).succeeds();
     let run = run.stdout_has("the default profile is still prod; to change it: ycred use test");
     assert_eq!(fs::read_to_string(sandbox.path("config/default.toml")).expect("an alias"), "use = \"prod\"\n", "{run}");
-    // A third one changes nothing.
+    // A third one changes nothing, and says so. The default itself is not mentioned.
     let run = init(&sandbox, &["third"]).succeeds();
-    assert!(!run.stdout.contains("default"), "{run}");
+    let run = run.stdout_has("default.toml: the default profile is still prod; to change it: ycred use third\n");
+    assert!(!init(&sandbox, &["prod", "--force"]).succeeds().stdout.contains("default"), "{run}");
     assert_eq!(fs::read_to_string(sandbox.path("config/default.toml")).expect("an alias"), "use = \"prod\"\n");
+}
+
+/// The commands in these lines work.
+#[test]
+fn init_names_the_default_that_stays_even_if_it_is_broken() {
+    let sandbox = Sandbox::with_profiles(&["prod"]);
+    sandbox.profile("default", "use = \"gone\"\n");
+    let run = init(&sandbox, &["new"]).succeeds();
+    let line = "the default profile is still gone, which cannot be used: ";
+    run.stdout_has(line).stdout_has("; to change it: ycred use new\n");
+    sandbox.ycred(["use", "new"]).run().succeeds();
+    assert_eq!(prints_token(sandbox.ycred(["token"]).run()), "t1.new.x");
+    // A default that is a profile itself is renamed first.
+    sandbox.static_profile("default");
+    let run = init(&sandbox, &["other"]).succeeds();
+    run.stdout_has(
+        "the default profile is still default; to change it: ycred rename default main, then ycred use other\n",
+    );
+    sandbox.ycred(["rename", "default", "main"]).run().succeeds();
+    sandbox.ycred(["use", "other"]).run().succeeds();
+    assert_eq!(prints_token(sandbox.ycred(["token"]).run()), "t1.new.x");
 }
 
 #[test]

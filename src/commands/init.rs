@@ -1,6 +1,7 @@
 //! `init`: creates a profile, fetches a token with it, and prints the account and the next steps. At a terminal, it asks for
 //! the source.
 
+mod default_profile;
 mod next_steps;
 mod questions;
 
@@ -20,17 +21,17 @@ use crate::base::secret::Secret;
 use crate::base::shell;
 use crate::base::token::Credential;
 use crate::commands::command::{Command, CommandCall, Group};
+use crate::commands::init::default_profile::DEFAULT_NAME;
 use crate::commands::init::next_steps::NextSteps;
 use crate::commands::init::questions::{Answers, Dialogue};
 use crate::commands::login;
 use crate::commands::login::flow;
 use crate::commands::profile_files;
 use crate::commands::setup::PAINTS;
-use crate::disk::places::Places;
 use crate::disk::{places, store};
 use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
-use crate::profile::find::{self, FoundProfile, check_name};
+use crate::profile::find::check_name;
 use crate::profile::keys::COMMON_KEYS;
 use crate::profile::text::{alias, setting};
 use crate::profile::{Profile, ProfileRef};
@@ -133,7 +134,8 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
                 Draft::new(unnamed, directory, source, values, call, session).map(drop)
             })?;
             if name.is_none() {
-                name = Some(dialogue.ask_name(DEFAULT_NAME, check_new)?);
+                let check = |name: &str| check_new(name).map_err(|error| explain_at_question(&error, name));
+                name = Some(dialogue.ask_name(DEFAULT_NAME, check)?);
             }
             let (source, answered) = with_answers(&answers, &values)?;
             values = answered;
@@ -177,9 +179,6 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     Ok(Outcome::reply(Reply::text(report)))
 }
 
-/// The name of a profile that is created without one.
-const DEFAULT_NAME: &str = "main";
-
 /// Checks the name of a new profile.
 fn check_new(name: &str, directory: &Path, call: &CommandCall, session: &Session<'_>) -> Result<()> {
     check_name(name)?;
@@ -190,6 +189,19 @@ fn check_new(name: &str, directory: &Path, call: &CommandCall, session: &Session
         );
     }
     Ok(())
+}
+
+/// Says at the question for the name what to answer instead. No hint is printed there.
+fn explain_at_question(error: &Error, name: &str) -> Error {
+    let how = match check_name(name) {
+        Ok(()) => {
+            format!("choose another name, or end this with Ctrl-C and replace it with `ycred init {name} --force`")
+        }
+        Err(rule) => rule.hint_text().unwrap_or_default(),
+    };
+    // The rest is about paths, which no answer can be.
+    let how = how.split("; a path").next().unwrap_or_default();
+    Error::usage(format!("{}: {how}", error.reason()))
 }
 
 /// A profile that is valid, but not written yet.
@@ -277,6 +289,8 @@ struct Created {
     now: Timestamp,
     /// The profile that `default.toml` names, if `init` has written it, and the path of that file.
     default: Option<(String, PathBuf)>,
+    /// The line about another profile that stays the default.
+    kept_default: Option<String>,
 }
 
 impl Created {
@@ -290,6 +304,9 @@ impl Created {
                     writeln!(report, "{path}: the default profile is still {default}; to change it: ycred use {name}")
                 }
             };
+        }
+        if let Some(line) = &self.kept_default {
+            let _ = writeln!(report, "{line}");
         }
         report
     }
@@ -321,7 +338,8 @@ fn create(
     let Draft { profile, path, text, account } = draft;
     let name = profile.name.clone().unwrap_or_default();
     let lock = profile_files::lock(directory, session)?;
-    let default = default_alias(&name, is_named, session.places);
+    let default = default_profile::alias_to_write(&name, is_named, session.places);
+    let kept_default = if default.is_none() { default_profile::kept(&name, session) } else { None };
     let default_path = directory.join("default.toml");
     let write = |path: &Path, text: &str, overwrite| {
         store::write_config(path, text.as_bytes(), overwrite).map_err(|error| {
@@ -348,6 +366,7 @@ fn create(
         token: None,
         now: session.clock.now(),
         default: default.map(|default| (default, default_path)),
+        kept_default,
         name,
     };
     if call.matches.get_flag("no-verify") {
@@ -370,9 +389,8 @@ fn create(
         }
         false => None,
     };
-    let obtained = session
-        .obtain(&profile, &call.options, Duration::ZERO)
-        .map_err(|error| error.context(format!("{path}: profile created, but cannot get a token")))?;
+    let obtained =
+        session.obtain(&profile, &call.options, Duration::ZERO).map_err(|error| hint_to_go_on(error, &path, name))?;
     let credential = obtained.credential;
     created.now = session.clock.now();
     created.status = match (login_report, credential.assumed) {
@@ -387,6 +405,15 @@ fn create(
     Ok(created)
 }
 
+/// Says how to go on with a profile that was written, but gets no token.
+fn hint_to_go_on(error: Error, path: &str, name: &str) -> Error {
+    let first = error.hint_text().map(|hint| format!("{hint}; ")).unwrap_or_default();
+    error.context(format!("{path}: profile created, but cannot get a token")).replace_hint(format!(
+        "{first}correct {path} and run `ycred token --profile {name}`, or run `ycred init` again with --force; then \
+         `ycred setup`"
+    ))
+}
+
 /// Says how to go on with a profile that exists already, such as after a login that failed.
 fn hint_for_existing(name: &str, session: &Session<'_>) -> String {
     let existing = session.profile(&ProfileRef::Name { by: "init", name: name.to_owned() });
@@ -396,18 +423,6 @@ fn hint_for_existing(name: &str, session: &Session<'_>) -> String {
         Err(_) => "choose another name".to_owned(),
     };
     format!("{next}, or pass --force to replace it")
-}
-
-/// Returns the profile of which `default.toml` must become an alias, if it must.
-///
-/// A profile that is used because it is the only one stays in use when a second one is created. A profile that is created without a
-/// name becomes the default if no default exists.
-fn default_alias(name: &str, is_named: bool, places: &Places) -> Option<String> {
-    match find::without_name(places) {
-        Ok(FoundProfile::Only { name: first, .. }) => (first != name).then_some(first),
-        Ok(FoundProfile::Nothing | FoundProfile::Several(_)) => (!is_named).then(|| name.to_owned()),
-        Ok(FoundProfile::Default(_)) | Err(_) => None,
-    }
 }
 
 /// The values of the keys of a profile.

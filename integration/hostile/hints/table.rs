@@ -88,6 +88,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("choose another name", Reason(PART)),
     ("choose from: {}", Reason(LIST)),
     ("choose one: {commands}", Test("each_candidate_is_a_command_that_can_be_run")),
+    ("{first}correct {path} and run `ycred token --profile {name}`, or run `ycred init` again with --force; then `ycred setup`", Test("init_that_gets_no_token_says_how_to_go_on")),
     ("choose the profile for that account: --profile NAME --force", Reason(FLAG)),
     ("choose the profile yourself: --profile NAME, or import yc's: ycred import {} --write", Run(client_cases::a_kubeconfig_for_a_profile_of_yc)),
     ("complete that login in the browser, or stop it with Ctrl-C", Reason(WAIT)),

@@ -4,11 +4,13 @@
 use clap::ArgMatches;
 
 use crate::base::error::Result;
+use crate::base::shell;
 use crate::commands::clients::CLIENTS;
 use crate::commands::clients::client::{Client, SetupCall};
 use crate::commands::clients::report::Report;
 use crate::commands::command::CommandCall;
 use crate::commands::init::questions::Dialogue;
+use crate::commands::profile_files::Unnamed;
 use crate::edit::change::Editor;
 use crate::profile::ProfileRef;
 use crate::profile::find::{self, FoundProfile};
@@ -21,17 +23,30 @@ pub struct NextSteps<'a> {
     name: &'a str,
     /// The clients do not need to name the profile, because it is the only one.
     is_only: bool,
+    /// The profile is used by clients that cannot choose one.
+    is_default: bool,
+    /// The hosts of the profile, without patterns.
+    hosts: Vec<&'a str>,
 }
 
 impl<'a> NextSteps<'a> {
     pub fn new(name: &'a str, call: &'a CommandCall, session: &'a Session<'a>) -> Self {
         let is_only = matches!(find::only(session.places), Ok(FoundProfile::Only { name: only, .. }) if only == name);
-        Self { call, session, name, is_only }
+        let is_default = match Unnamed::of(session) {
+            Unnamed::Default(default) | Unnamed::Only(default) => default == name,
+            Unnamed::Several(_) | Unnamed::Nothing | Unnamed::Broken => false,
+        };
+        let hosts = call.matches.get_many::<String>("hosts").into_iter().flatten();
+        let hosts = hosts.map(String::as_str).filter(|host| !host.contains('*')).collect();
+        Self { call, session, name, is_only, is_default, hosts }
     }
 
     fn clients(&self) -> impl Iterator<Item = &'static Client> {
         let session = self.session;
-        CLIENTS.iter().copied().filter(|client| (client.is_found)(session) && (client.uses)(session).is_empty())
+        // A client that cannot choose a profile would get a token of the default one.
+        let may_use = |client: &&Client| self.is_default || !client.uses_default;
+        let is_left = |client: &&Client| (client.is_found)(session) && (client.uses)(session).is_empty();
+        CLIENTS.iter().copied().filter(may_use).filter(is_left)
     }
 
     /// Returns the commands that set up each client.
@@ -45,9 +60,17 @@ impl<'a> NextSteps<'a> {
     }
 
     fn command(&self, client: &Client) -> String {
-        let choice = client.choice.map(|choice| format!(" {choice}")).unwrap_or_default();
-        let profile = if self.is_only { String::new() } else { format!(" --profile {}", self.name) };
-        format!("ycred setup {}{choice}{profile}", client.name)
+        let hosts: String =
+            self.hosts_for(client).iter().map(|host| format!(" --host {}", shell::word(host))).collect();
+        let choice = client.choice.filter(|_| hosts.is_empty()).map(|choice| format!(" {choice}")).unwrap_or_default();
+        let is_named = !self.is_only && !client.uses_default;
+        let profile = if is_named { format!(" --profile {}", self.name) } else { String::new() };
+        format!("ycred setup {}{choice}{hosts}{profile}", client.name)
+    }
+
+    /// Returns the hosts of the profile that this client is set up for.
+    fn hosts_for(&self, client: &Client) -> &[&'a str] {
+        if client.flags.contains(&"host") { &self.hosts } else { &[] }
     }
 
     /// Offers to set up each client, and returns the commands for the others.
@@ -62,6 +85,10 @@ impl<'a> NextSteps<'a> {
         }
         for client in clients {
             let plan = if has_ended || client.choice.is_some() { None } else { self.set_up(client, true) };
+            if let Some(Err(error)) = &plan {
+                self.print(&format!("\n{}: cannot be set up yet: {}\n", client.name, error.reason()));
+            }
+            let plan = plan.and_then(Result::ok);
             let Some(plan) =
                 plan.filter(|plan| plan.failure().is_none() && plan.changes.iter().any(|it| it.is_changed))
             else {
@@ -82,6 +109,7 @@ impl<'a> NextSteps<'a> {
 
     fn carry_out(&self, client: &'static Client) {
         let Some(report) = self.set_up(client, false) else { return };
+        let report = report.unwrap_or_else(Report::failed);
         self.print(&report.text(false));
         if let Some(error) = report.failure() {
             (self.session.print_stderr)(&self.session.look.stderr(&error.render()));
@@ -93,9 +121,10 @@ impl<'a> NextSteps<'a> {
         (self.session.print_stderr)(&self.session.look.stdout(text));
     }
 
-    /// Runs `setup` for a client. Returns `None` if a dry run fails.
-    fn set_up(&self, client: &'static Client, is_dry_run: bool) -> Option<Report> {
-        let matches = setup_matches(self.call)?;
+    /// Runs `setup` for a client. Returns `None` if it cannot run here.
+    fn set_up(&self, client: &'static Client, is_dry_run: bool) -> Option<Result<Report>> {
+        let hosts = self.hosts_for(client);
+        let matches = setup_matches(self.call, hosts)?;
         let editor = Editor::new(self.session.places, self.session.clock, is_dry_run).ok()?;
         let profile = match self.is_only {
             true => ProfileRef::Unnamed,
@@ -107,18 +136,17 @@ impl<'a> NextSteps<'a> {
             profile,
             editor: &editor,
             clients: CLIENTS,
-            is_for_all: true,
+            is_for_all: hosts.is_empty(),
             links: self.call.links,
         };
-        match (client.setup)(&call, self.session) {
-            Err(_) if is_dry_run => None,
-            result => Some(result.unwrap_or_else(Report::failed)),
-        }
+        Some((client.setup)(&call, self.session))
     }
 }
 
-/// Returns the flags of `ycred setup` without any argument.
-fn setup_matches(call: &CommandCall) -> Option<ArgMatches> {
-    let matches = (call.tree)().try_get_matches_from(["ycred", "setup"]).ok()?;
+/// Returns the flags of `ycred setup` with no arguments but these hosts.
+fn setup_matches(call: &CommandCall, hosts: &[&str]) -> Option<ArgMatches> {
+    let hosts = hosts.iter().map(|host| format!("--host={host}"));
+    let arguments = ["ycred", "setup"].into_iter().map(str::to_owned).chain(hosts);
+    let matches = (call.tree)().try_get_matches_from(arguments).ok()?;
     matches.subcommand().map(|(_, matches)| matches.clone())
 }

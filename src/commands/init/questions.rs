@@ -178,13 +178,15 @@ impl<'a> Dialogue<'a> {
     /// # Errors
     /// As [`Self::ask_until`].
     pub fn ask_name(&mut self, default: &str, check: impl Fn(&str) -> Result<()>) -> Result<String> {
-        let question = match check(default) {
-            Ok(()) => format!("Name of the profile [{default}]:"),
-            Err(_) => "Name of the profile:".to_owned(),
+        let suggested = check(default).is_ok().then_some(default);
+        let question = match suggested {
+            Some(default) => format!("Name of the profile [{default}]:"),
+            None => "Name of the profile:".to_owned(),
         };
-        self.ask_until(&question, |answer| {
-            let name = if answer.is_empty() { default } else { answer };
-            check(name).map(|()| name.to_owned())
+        self.ask_until(&question, |answer| match (answer, suggested) {
+            ("", Some(default)) => Ok(default.to_owned()),
+            ("", None) => Err(Error::usage(format!("a name is required, because {default} exists"))),
+            (name, _) => check(name).map(|()| name.to_owned()),
         })
     }
 
