@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     examples: &[
         Example {
             call: "ycred completions bash > ~/.local/share/bash-completion/completions/ycred",
-            about: "install the completion for bash",
+            about: "install the completion for bash (create the directory with `mkdir -p` first)",
         },
         Example { call: "ycred completions fish | source", about: "load the completion into a running fish" },
     ],

@@ -142,7 +142,7 @@ fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, repo
         profile,
         deadline: Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout)),
         is_revoked_later: call.matches.get_flag("revoke"),
-        advice: "; --revoke would have revoked it there too",
+        advice: "; to revoke a copy that you still have: ycred revoke - < FILE; next time: ycred logout --revoke",
         is_shared: &|_| false,
         session,
     };
