@@ -5,11 +5,14 @@ use crate::expect::{fails_with, fails_with_hint};
 use crate::world::World;
 use ycred::base::environment as env;
 
-const ACCOUNT: (&str, &str) = (env::YCRED_SERVICE_ACCOUNT_ID, "aje00000000000000000");
-const OAUTH: (&str, &str) = (env::YC_OAUTH_TOKEN, "y0_AgAAAAABCDEFGHIJ");
+/// A variable's name and value.
+type Variable = (&'static str, &'static str);
+
+const ACCOUNT: Variable = (env::YCRED_SERVICE_ACCOUNT_ID, "aje00000000000000000");
+const OAUTH: Variable = (env::YC_OAUTH_TOKEN, "y0_AgAAAAABCDEFGHIJ");
 
 /// The variable that is wrong, its value, and another variable that it needs. `{}` is the directory `tmp`.
-const ROWS: &[(&str, &str, Option<(&str, &str)>)] = &[
+const ROWS: &[(&str, &str, Option<Variable>)] = &[
     (env::YC_IAM_TOKEN, "two words", None),
     (env::YC_SERVICE_ACCOUNT_KEY_FILE, "/nonexistent/key.json", None),
     (env::YC_SERVICE_ACCOUNT_KEY_FILE, "{}", None),
