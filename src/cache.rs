@@ -112,7 +112,9 @@ impl Cache {
         let directory = self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))?;
         let mut deleted = DeletedIdentities::default();
         // First of all: a fetch that is under way may store its token after the names are listed.
-        let (foreign, marked) = match store::refuse_foreign_directory(directory) {
+        let owned = store::refuse_foreign_directory(directory);
+        let is_owned = owned.is_ok();
+        let (foreign, marked) = match owned {
             Ok(()) => {
                 let _guard = lock_directory(directory, SHORT_DIRECTORY_LOCK_MAX, clock);
                 (None, mark_logout(directory))
@@ -155,7 +157,7 @@ impl Cache {
         drop(guard);
         // A fetch may have begun meanwhile, with a record that is deleted by now.
         let _guard = lock_directory(directory, SHORT_DIRECTORY_LOCK_MAX, clock);
-        let marked_again = mark_logout(directory);
+        let marked_again = if is_owned { mark_logout(directory) } else { Ok(()) };
         // With a full disk. What is deleted now makes room for the next try.
         marked.and(marked_again).map(|()| deleted)
     }
