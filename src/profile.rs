@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::base::clock::Timestamp;
 use crate::base::environment as env;
 use crate::base::environment::Environment;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use crate::base::mask;
 use crate::base::secret::Secret;
@@ -159,20 +159,31 @@ impl Profile {
                 Ok(Self { selected_by: SelectedBy::Only, ..Self::read(file, name, environment, places, false)? })
             }
             FoundProfile::Several(names) => Err(find::no_default(&names)),
-            FoundProfile::Nothing => Err(Self::none_found(places)),
+            FoundProfile::Nothing => Err(Self::none_found(environment, places)),
         }
     }
 
     /// Returns the error if there is no profile and no variable selects a source.
-    fn none_found(places: &Places) -> Error {
+    fn none_found(environment: &Environment, places: &Places) -> Error {
         let directories: Vec<String> =
             places.profile_directories().map(|directory| directory.display().to_string()).collect();
+        let variables = sources::variables();
+        // In CI, a secret that a job may not see is an empty variable.
+        let empty: Vec<&str> = variables.iter().copied().filter(|name| environment.is_empty(name)).collect();
+        let note = match empty.len() {
+            0 => String::new(),
+            1 => format!("; {} is set, but empty", empty[0]),
+            _ => format!("; {} are set, but empty", empty.join(", ")),
+        };
         Error::profile(format!(
-            "no profile found in {}, and none of {} is set",
+            "no profile found in {}, and none of {} is set{note}",
             directories.join(" or "),
-            sources::variables().join(", ")
+            variables.join(", ")
         ))
-        .hint("create a profile with `ycred init --key-file FILE`, or select one with --profile")
+        .hint(
+            "create a profile with `ycred init --key-file FILE`, or select one with --profile; in CI, set \
+             YC_SERVICE_ACCOUNT_KEY_FILE, or YCRED_SERVICE_ACCOUNT_ID for workload identity",
+        )
     }
 
     fn named(by: &'static str, name: &str, environment: &Environment, places: &Places) -> Result<Self> {
@@ -258,7 +269,7 @@ impl Profile {
     pub fn from_environment(environment: &Environment, places: &Places, now: Timestamp) -> Result<Self> {
         let mut settings = Settings::of_environment(environment, places);
         let Some((source, assignments)) = sources::from_environment(environment, now) else {
-            return Err(Self::none_found(places));
+            return Err(Self::none_found(environment, places));
         };
         let mut add = |key, value: String, place| settings.add(key, vec![value], false, place);
         let selected_by = assignments.first().map(Assignment::variable);
@@ -360,6 +371,22 @@ impl Profile {
         }
         let settings = self.settings.replaced_by(r#static::TOKEN_ENV, supplied.variable);
         Ok(Self { source: &r#static::SOURCE, impersonate: Vec::new(), settings, ..self })
+    }
+
+    /// Adds to the hint of a request that got no answer where its URL was set, if the profile sets it.
+    pub fn with_place_of_url(&self, error: Error) -> Error {
+        let is_asked = |key: &&str| {
+            let url = self.settings.base_url(key).ok().flatten();
+            url.is_some_and(|url| error.reason().contains(&url))
+        };
+        let key = ["iam-url", "auth-url"].into_iter().find(is_asked);
+        if error.kind != Kind::Unavailable || error.status.is_some() {
+            return error;
+        }
+        match key.and_then(|key| self.settings.place_in_words(key)) {
+            Some(place) => error.map_hint(|hint| format!("{hint}; the URL is {place}")),
+            None => error,
+        }
     }
 
     /// Returns the input for [`Source::open`].

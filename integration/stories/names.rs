@@ -180,9 +180,9 @@ fn clients_that_name_the_profile_are_listed_with_the_command_that_changes_them()
     ycred(&sandbox, &["setup", "docker", "--profile", "prod"]).succeeds();
     sandbox.profile("asks", "source = \"command\"\ncommand = [\"/usr/bin/ycred\", \"token\", \"-p\", \"prod\"]\n");
     let expected = [
-        ".kube/config: user me still names the profile prod; to change it: ycred setup kubectl --user me --profile ",
+        ".kube/config: user me still names the profile prod; to change it: ycred setup kubectl --user me --",
         "config.json: cr.yandex still names the profile prod; to change it: ycred setup docker --profile ",
-        "docker-credential-ycred-prod: link still names the profile prod",
+        "docker-credential-ycred-prod: link still names the profile prod; setup removes it when no configuration names it\n",
         "profile asks: `command` still names the profile prod\n",
         "YCRED_PROFILE still names prod in this shell",
     ];
@@ -205,6 +205,92 @@ fn clients_that_name_the_profile_are_listed_with_the_command_that_changes_them()
     let run = sandbox.ycred(["remove", "prod"]).env("YCRED_PROFILE", "prod").run();
     check(run, "NAME");
     assert!(fs::read_to_string(kubeconfig).expect("there").contains("prod"), "remove edits no client");
+}
+
+/// A command without the flags of the place would change the account of another one.
+#[test]
+fn each_printed_command_changes_the_place_that_the_line_is_about_and_no_other() {
+    let sandbox = Sandbox::with_profiles(&["prod", "test"]);
+    sandbox.link("ycred");
+    let hosts = "hosts = [\"localhost:46367\"]\n";
+    sandbox.profile("prod", &format!("{}{hosts}", read(&sandbox, "prod")));
+    let exec = "exec: {apiVersion: client.authentication.k8s.io/v1, command: yc, args: [k8s, create-token]}";
+    let text = format!("users:\n- name: me\n  user: {{{exec}}}\n- name: admin@cat1\n  user: {{{exec}}}\n");
+    let kubeconfig = sandbox.file("home/.kube/config", format!("{text}- name: other\n  user: {{{exec}}}\n"));
+    let elsewhere = sandbox.file("tmp/kubeconfig", &text);
+    for arguments in [
+        &["kubectl", "--user", "me", "-p", "test"][..],
+        &["kubectl", "--user", "admin@cat1", "-p", "prod"],
+        &["kubectl", "--user", "other", "-p", "test"],
+        &["kubectl", "--user", "me", "-p", "prod", "--kubeconfig", elsewhere.to_str().expect("UTF-8")],
+        &["docker", "-p", "test"],
+        &["docker", "--host", "localhost:46367", "-p", "prod"],
+        &["aws", "-p", "test"],
+        &["aws", "--name", "mine", "-p", "prod"],
+        &["terraform", "-p", "prod"],
+    ] {
+        ycred(&sandbox, &[&["setup"], arguments].concat()).succeeds();
+    }
+    let docker = sandbox.path("home/.docker/config.json");
+    let of = |file: &std::path::Path| fs::read_to_string(file).expect("a configuration");
+    assert!(of(&docker).contains("\"cr.yandex\": \"ycred-test\""), "{}", of(&docker));
+    let link = sandbox.path("bin/docker-credential-ycred-prod");
+    assert!(link.exists());
+    let run = ycred(&sandbox, &["rename", "prod", "live"]).succeeds();
+    let commands: Vec<&str> =
+        run.stdout.lines().filter_map(|line| line.split_once("; to change it: ")).map(|(_, it)| it).collect();
+    let elsewhere_shown = format!("--kubeconfig {}", elsewhere.display());
+    for expected in [
+        "ycred setup kubectl --user admin@cat1 --profile live",
+        &format!("ycred setup kubectl --user me {elsewhere_shown} --profile live"),
+        "ycred setup docker --host localhost:46367 --profile live",
+        "ycred setup aws --name mine --profile live",
+        "ycred setup terraform --profile live",
+    ] {
+        assert_eq!(commands.iter().filter(|command| **command == expected).count(), 1, "{expected}: {run}");
+    }
+    assert_eq!(commands.len(), 5, "{run}");
+    // doctor's fix is for the same user.
+    ycred(&sandbox, &["doctor", "--offline", "kubectl"])
+        .stdout_has("ycred setup kubectl --user admin@cat1 --profile NAME");
+    for command in commands {
+        sandbox.call("sh", ["-c", command]).run().succeeds();
+    }
+    let kubeconfig = of(&kubeconfig);
+    assert_eq!((kubeconfig.matches("test").count(), kubeconfig.matches("live").count()), (2, 1), "{kubeconfig}");
+    assert!(of(&docker).contains("\"cr.yandex\": \"ycred-test\""), "{}", of(&docker));
+    assert!(of(&docker).contains("\"localhost:46367\": \"ycred-live\""), "{}", of(&docker));
+    let aws = of(&sandbox.path("home/.aws/config"));
+    assert!(aws.contains("--profile test") && aws.contains("--profile live") && !aws.contains("prod"), "{aws}");
+    // Nothing names the old profile, so the links for it are gone too.
+    assert!(!link.exists() && sandbox.path("bin/docker-credential-ycred-test").exists());
+    assert!(!sandbox.path("home/.terraform.d/plugins/terraform-credentials-ycred-prod").exists());
+    let run = ycred(&sandbox, &["rename", "live", "prod"]).succeeds();
+    assert!(!run.stdout.contains("ycred-prod"), "{run}");
+}
+
+#[test]
+fn a_hook_whose_profile_is_gone_is_told_how_to_use_another_one() {
+    let sandbox = Sandbox::with_profiles(&["main"]);
+    let gone = |arguments: &[&str]| ycred(&sandbox, &[arguments, &["-p", "vanished"]].concat()).exits(3);
+    let kubectl = gone(&["kubectl"]).stderr_has(
+        "to use one that `ycred list` shows: ycred setup kubectl --user USER --profile NAME; to create this one: ycred init vanished",
+    );
+    assert_eq!(kubectl.stderr.matches("hint:").count(), 1, "{kubectl}");
+    gone(&["aws"]).stderr_has("ycred setup aws --name NAME-OF-AWS --profile NAME");
+    gone(&["token"]).stderr_has("list your profiles with `ycred list`");
+    // Without another profile there is nothing else to use.
+    std::fs::remove_file(sandbox.path("config/main.toml")).expect("removed");
+    gone(&["kubectl"]).stderr_has("or create this one: ycred init vanished");
+}
+
+#[test]
+fn an_empty_variable_is_named_if_there_is_no_profile() {
+    let sandbox = Sandbox::new();
+    let run = ycred(&sandbox, &["token"]).exits(3).stderr_has("in CI, set YC_SERVICE_ACCOUNT_KEY_FILE");
+    assert!(!run.stderr.contains("but empty"), "{run}");
+    let run = sandbox.ycred(["token"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", "").run();
+    run.exits(3).stderr_has(" is set; YC_SERVICE_ACCOUNT_KEY_FILE is set, but empty\n");
 }
 
 // --------------------------------------------------------------------------------------------------------------- remove

@@ -178,6 +178,11 @@ impl Environment {
         self.0.iter().find(|(key, value)| is_same(key, name) && !value.is_empty()).map(|(_, value)| value.as_ref())
     }
 
+    /// Returns true if the variable is set to an empty value.
+    pub fn is_empty(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, value)| is_same(key, name) && value.is_empty())
+    }
+
     /// Returns the variable's value as UTF-8.
     ///
     /// # Errors

@@ -74,6 +74,14 @@ pub struct ProofHeader<'a> {
     pub unused: &'a dyn Fn(),
 }
 
+/// The time of an attempt.
+struct AttemptBudget {
+    /// When the first attempt began, by the monotonic clock.
+    began: Duration,
+    /// The time limit of this attempt.
+    budget: Duration,
+}
+
 /// A 2xx response.
 pub struct HttpResponse {
     pub body: Zeroizing<Vec<u8>>,
@@ -151,12 +159,14 @@ impl Http {
         explain: fn(&[u8]) -> Option<ServerError>,
         policy: &RetryPolicy<'_>,
     ) -> Result<HttpResponse> {
+        let began = policy.clock.elapsed();
         retry(request.url, policy, request.is_one_time, |budget| {
+            let time = AttemptBudget { began, budget };
             let value = proof.map(|proof| (proof.make)().map(|value| (proof.header, value))).transpose();
             let value = value.map_err(|error| Failure::permanent(error.unsent()))?;
             let proof_header = value.as_ref().map(|(name, value)| (*name, value.expose()));
             let written = RequestWritten::default();
-            self.attempt(request, proof_header, budget, explain, policy, &written).map_err(|mut failure| {
+            self.attempt(request, proof_header, time, explain, policy, &written).map_err(|mut failure| {
                 failure.error.is_unsent = !written.get();
                 if let Some(proof) = proof.filter(|_| failure.error.is_unused()) {
                     (proof.unused)();
@@ -170,7 +180,7 @@ impl Http {
         &self,
         request: &HttpRequest<'_>,
         proof_header: Option<(&'static str, &str)>,
-        budget: Duration,
+        AttemptBudget { began, budget }: AttemptBudget,
         explain: fn(&[u8]) -> Option<ServerError>,
         policy: &RetryPolicy<'_>,
         written: &RequestWritten,
@@ -222,7 +232,7 @@ impl Http {
                 &error,
                 request.url,
                 &route,
-                policy.limit(),
+                policy.clock.elapsed().saturating_sub(began),
                 (request.connect < budget).then_some(request.connect),
                 self.ca_file.as_deref(),
             )

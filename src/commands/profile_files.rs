@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result, clean};
-use crate::commands::clients::CLIENTS;
-use crate::commands::clients::client::{Client, profile_in};
+use crate::commands::clients::client::{Client, Use, profile_in};
+use crate::commands::clients::{self, CLIENTS};
 pub use crate::commands::profile_lock::lock;
 use crate::disk::store;
 use crate::edit::change::Editor;
@@ -14,6 +14,7 @@ use crate::edit::journal::{JournalEntry, What};
 use crate::profile::find::{self, DEFAULT, FoundProfile};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
+use crate::system::{access, programs};
 
 /// Returns the directory of the user's profiles.
 ///
@@ -120,35 +121,53 @@ pub fn mentions(name: &str, path: &Path, other: &str, session: &Session<'_>) -> 
     let is_named = |profile: &str| profile == name || Path::new(profile) == path;
     let mut text = String::new();
     let mut seen: Vec<(PathBuf, String)> = Vec::new();
+    let mut commands: Vec<(PathBuf, String)> = Vec::new();
+    let mut changed: Vec<&str> = Vec::new();
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut add = |client: &Client, file: &Path, label: &str| {
-        let place = (real(file), label.to_owned());
-        if seen.contains(&place) {
+    let mut add = |client: &Client, place: &Use, is_of_journal: bool| {
+        let key = (real(&place.file), place.label.clone());
+        let command = client.setup_command(place, Some(other), session);
+        // The journal's label may be that of a part of the place.
+        let is_repeated = is_of_journal && commands.contains(&(key.0.clone(), command.clone()));
+        if seen.contains(&key) || is_repeated {
             return;
         }
-        seen.push(place);
-        let arguments = selection(client, label);
-        let fix = format!("ycred setup {}{arguments} --profile {other}", client.name);
-        let place = clean(&format!("{}: {label}", file.display()));
-        let _ = writeln!(text, "{place} still names the profile {name}; to change it: {}", clean(&fix));
+        changed.push(client.name);
+        commands.push((key.0.clone(), command.clone()));
+        seen.push(key);
+        let to_change = if client.is_pasted { "to see the new lines" } else { "to change it" };
+        let place = clean(&format!("{}: {}", place.file.display(), place.label));
+        let _ = writeln!(text, "{place} still names the profile {name}; {to_change}: {}", clean(&command));
     };
     for client in CLIENTS {
         for place in (client.uses)(session) {
             if place.profile.as_deref().is_some_and(is_named) {
-                add(client, &place.file, &place.label);
+                add(client, &place, false);
             }
         }
     }
     // Files that the environment of this run does not select.
     let journal = Editor::new(session.places, session.clock, true).and_then(|editor| editor.journal());
-    for entry in journal.iter().flat_map(|journal| journal.entries()) {
-        let client = CLIENTS.iter().find(|client| client.name == entry.client);
-        if let Some(client) = client
-            && entry.file.symlink_metadata().is_ok()
-            && profile_of_entry(entry).is_some_and(|profile| is_named(&profile))
-        {
-            add(client, &entry.file, &entry.label);
+    let is_about = |entry: &&JournalEntry| {
+        entry.file.symlink_metadata().is_ok() && profile_of_entry(entry).is_some_and(|profile| is_named(&profile))
+    };
+    let entries = journal.iter().flat_map(|journal| journal.entries()).filter(is_about);
+    let (links, values): (Vec<_>, Vec<_>) = entries.partition(|entry| matches!(entry.what, What::Link { .. }));
+    for entry in values {
+        if let Some(client) = clients::named(&entry.client) {
+            let place = Use { file: entry.file.clone(), label: entry.label.clone(), profile: None };
+            add(client, &place, true);
         }
+    }
+    for entry in links {
+        let place = clean(&format!("{}: {}", entry.file.display(), entry.label));
+        let what_then = match clients::named(&entry.client) {
+            Some(client) if !client.is_pasted && changed.contains(&client.name) => {
+                "setup removes it when no configuration names it".to_owned()
+            }
+            _ => format!("to remove it when nothing uses it: {}", access::remove_command(&entry.file)),
+        };
+        let _ = writeln!(text, "{place} still names the profile {name}; {}", clean(&what_then));
     }
     for (profile, key) in commands_that_name(&is_named, session) {
         let _ = writeln!(text, "profile {profile}: `{key}` still names the profile {name}");
@@ -159,30 +178,13 @@ pub fn mentions(name: &str, path: &Path, other: &str, session: &Session<'_>) -> 
     text
 }
 
-/// Returns the arguments of `setup` that select one place of a client.
-fn selection(client: &Client, label: &str) -> String {
-    let quoted = |text: &str| match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@:/".contains(&byte)) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    };
-    match (client.name, label.strip_prefix("user ")) {
-        ("kubectl", Some(user)) => format!(" --user {}", quoted(user)),
-        ("git", _) => format!(" --host {}", quoted(label)),
-        ("aws", _) => {
-            let section = label.trim_matches(['[', ']']);
-            format!(" --name {}", quoted(section.strip_prefix("profile ").unwrap_or(section).trim_matches('"')))
-        }
-        _ => String::new(),
-    }
-}
-
 /// Returns the profile in what `setup` wrote.
 fn profile_of_entry(entry: &JournalEntry) -> Option<String> {
     match &entry.what {
         What::Value { ours, .. } => profile_in(&ours.first()?.flow),
         What::Option { ours, .. } => ours.iter().find_map(|value| profile_in(value)),
         What::Text { ours } => profile_in(ours),
-        What::Link { .. } => profile_in(&entry.file.to_string_lossy()),
+        What::Link { .. } => programs::own_name(&entry.file).and_then(profile_in),
     }
 }
 

@@ -106,6 +106,10 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     if stdout.is_empty() && !is_quiet && failure.is_none() {
         stdout.push_str("nothing to undo\n");
     }
+    let is_changed = report.changes.iter().any(|change| change.is_changed);
+    if call.matches.get_flag("dry-run") && is_changed && !is_quiet && !is_json {
+        stdout.push_str("dry run: nothing was written\n");
+    }
     let code = failure.as_ref().map_or(0, |error| error.kind.exit_code());
     let stderr = failure.map(|error| error.render()).unwrap_or_default();
     Ok(Outcome::Done(Done { reply: Reply::text(stdout).with_code(code), stderr, ..Done::default() }))

@@ -14,7 +14,7 @@ use crate::hooks::protocol::{
 use crate::process::Reply;
 use crate::process::flags::Options;
 use crate::process::stdin::RequestEnd;
-use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef};
+use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef, find};
 use crate::session::Session;
 use crate::session::host::HostDecision;
 
@@ -151,7 +151,7 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
     if matches!(request.operation, Operation::Ignore) {
         return Ok(exchange.done(&[]));
     }
-    let loaded = session.profile(&profile_ref(hook_call, request));
+    let loaded = load(hook_call, request, session);
     if let Operation::List = request.operation {
         // The classic docker builder asks this on every build, so a missing profile is not an error: the list is empty.
         let hosts: Vec<String> = loaded.map(|profile| profile.hosts.singles().collect()).unwrap_or_default();
@@ -273,6 +273,37 @@ fn profile_ref(call: &HookCall, request: &Request) -> ProfileRef {
         Some(name) => ProfileRef::Name { by: "the client's request", name: name.clone() },
         None => ProfileRef::Unnamed,
     }
+}
+
+/// Loads the profile of a call. If the profile was renamed or removed, the hint says how the client gets another one:
+/// one that is created anew may be another account.
+fn load(call: &HookCall, request: &Request, session: &Session<'_>) -> Result<Profile> {
+    let reference = profile_ref(call, request);
+    session.profile(&reference).map_err(|error| {
+        let name = match &reference {
+            ProfileRef::NameOrPath { text, .. } => text.to_str(),
+            ProfileRef::Name { name, .. } => Some(name.as_str()),
+            ProfileRef::Unnamed => None,
+        };
+        let known = find::names(session.places);
+        let is_missing = |name: &&str| find::check_name(name).is_ok() && !known.contains(*name);
+        let place = match call.hook.name {
+            "kubectl" => "kubectl --user USER",
+            "docker" => "docker --host HOST",
+            "git" => "git --host HOST",
+            "aws" => "aws --name NAME-OF-AWS",
+            "terraform" => "terraform",
+            "goauth" => "go",
+            _ => return error,
+        };
+        match name.filter(is_missing).filter(|name| find::near_name(name, session.places).is_none()) {
+            Some(name) if !known.is_empty() => error.replace_hint(format!(
+                "to use one that `ycred list` shows: ycred setup {place} --profile NAME; to create this one: ycred init \
+                 {name} --key-file FILE"
+            )),
+            _ => error,
+        }
+    })
 }
 
 /// Rejects invalid arguments. An extra argument, as in `ycred kubectl get pods -n x`, usually means that the user takes

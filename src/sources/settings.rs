@@ -113,6 +113,15 @@ impl Settings {
         self.entry(key).map(|entry| entry.place)
     }
 
+    /// Returns where a setting is, for people. `None` if it is not set, or in an unknown place.
+    pub fn place_in_words(&self, key: &str) -> Option<String> {
+        match self.entry(key)?.place {
+            SettingPlace::Line(line) => Some(format!("`{key}` in {}:{line}", self.origin)),
+            SettingPlace::Variable(variable) => Some(format!("in {variable}")),
+            SettingPlace::Unknown => None,
+        }
+    }
+
     /// Returns the values of a setting as they are written, and whether they are a list. They may be secrets in the wrong place.
     pub fn raw(&self, key: &str) -> Option<(&[String], bool)> {
         self.entry(key).map(|entry| (entry.values.as_slice(), entry.is_list))

@@ -70,7 +70,7 @@ fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
     let account = settings.text("service-account-id")?.ok_or_else(|| {
         settings
             .missing("source \"workload\" needs `service-account-id`")
-            .hint("set service-account-id = \"ID\" in the profile, or pass --service-account-id ID to `ycred init`")
+            .hint("in the profile, set service-account-id = \"ID\"; to create one, pass --service-account-id ID to `ycred init`")
     })?;
     if !is_account_id(account) {
         return Err(

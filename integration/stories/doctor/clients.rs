@@ -165,7 +165,7 @@ const KUBECTL: &[Fault] = &[
         name: "a profile that is not there",
         needs: &[],
         seed: || kubectl("--profile, prod", "--profile, gone"),
-        fix: Fix::Text("ycred setup kubectl --profile NAME"),
+        fix: Fix::Text("ycred setup kubectl --user u --profile NAME"),
     },
     Fault {
         id: "kubectl.answer",

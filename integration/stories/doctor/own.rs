@@ -229,6 +229,18 @@ const LOCAL: &[Fault] = &[
         fix: Fix::Text("yc iam key create"),
     },
     Fault {
+        id: "key",
+        state: "fail",
+        name: "a variable with the secret that is not set",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            machine.world.sandbox.profile("prod", "source = \"static\"\ntoken-env = \"CI_TOKEN\"\n");
+            Seeded::of(machine)
+        },
+        fix: Fix::Text("CI_TOKEN"),
+    },
+    Fault {
         id: "key.program",
         state: "fail",
         name: "a program that is not there",

@@ -157,7 +157,7 @@ fn no_hint_names_a_proxy_for_a_host_that_none_serves() {
     let (world, _) = behind_a_proxy();
     let exempt = world.token(&[]).env("HTTPS_PROXY", "http://127.0.0.1:1").env("no_proxy", "test.example");
     let run = exempt.run();
-    assert_eq!(variables_in(&run), Vec::<String>::new(), "{run}");
+    assert!(run.stderr.contains("; no_proxy lists the host, so the proxy in HTTPS_PROXY is not used"), "{run}");
     fails_with(run, 4, &["the host name cannot be resolved"]);
     // This machine, over http and https, by name and address: nothing listens, no TLS, a page, a proxy's status.
     let world = World::new();
@@ -327,4 +327,29 @@ fn a_name_exempted_by_no_proxy_is_not_sent_to_the_proxy() {
     let call = world.token(&["--force-refresh"]).env("HTTPS_PROXY", tunnel.url());
     prints_token(call.env("NO_PROXY", "m.test.example,est.example").run());
     assert_eq!(tunnel.targets(), [connect]);
+}
+
+#[test]
+fn a_proxy_that_accepts_and_never_answers_is_named_with_its_variable() {
+    let (world, _) = behind_a_proxy();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let proxy = format!("http://{}", listener.local_addr().expect("an address"));
+    let call = world.token(&["--timeout", "2s"]).env("HTTPS_PROXY", &proxy).limit(WAIT_LIMIT);
+    fails_with_hint(call.run(), 4, &["within", "through the proxy 127.0.0.1:"], "check the proxy in HTTPS_PROXY");
+}
+
+#[test]
+fn a_url_of_the_profile_that_cannot_be_reached_is_named_with_its_line() {
+    let world = World::new();
+    let settings = world.settings().replace(&world.emulator.url(), "http://127.0.0.1:1");
+    world.sandbox.profile("default", &settings);
+    let line = 1 + settings.lines().position(|line| line.starts_with("iam-url")).expect("a URL");
+    let place =
+        format!("the URL is `iam-url` in profile {}:{line}", world.sandbox.path("config/default.toml").display());
+    fails_with_hint(world.token(&["--timeout", "2s"]).run(), 4, &["nothing listens there"], &place);
+    // An answer of the cloud has nothing to do with the URL.
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(403));
+    let run = world.token(&[]).run().fails();
+    assert!(!run.stderr.contains("the URL is"), "{run}");
 }

@@ -129,13 +129,13 @@ fn proxy_requires_password(url: &str, route: &Route) -> Error {
 
 /// Returns the failure for a request without a response.
 ///
-/// `time_limit` is that of the run, since the attempt has only a part of it. `connect_limit` is set if it is shorter than the
+/// `waited` is the time since the first attempt began. `connect_limit` is set if it is shorter than the
 /// time for the attempt.
 pub(super) fn connection_failure(
     error: &ureq::Error,
     url: &str,
     route: &Route,
-    time_limit: Duration,
+    waited: Duration,
     connect_limit: Option<Duration>,
     ca_file: Option<&Path>,
 ) -> Failure {
@@ -144,13 +144,19 @@ pub(super) fn connection_failure(
         ureq::Error::Timeout(phase) => {
             let (what, limit) = match (phase, connect_limit) {
                 (ureq::Timeout::Connect | ureq::Timeout::Resolve, Some(limit)) => ("no connection", limit),
-                _ => ("no answer", time_limit),
+                _ => ("no answer", waited),
             };
             let limit = match limit.as_secs() {
                 0 => format!("{} ms", limit.as_millis()),
+                1..10 if limit.subsec_millis() >= 50 => format!("{:.1}s", limit.as_secs_f64()),
                 _ => human(millis(limit)),
             };
-            Failure::temporary(Error::unavailable(format!("{url}: {what} within {limit}{through}")).timed_out())
+            let error = Error::unavailable(format!("{url}: {what} within {limit}{through}"));
+            let error = match route.timeout_hint() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            };
+            Failure::temporary(error.timed_out())
         }
         ureq::Error::HostNotFound => Failure::permanent(name_not_resolved(url, route)),
         ureq::Error::ConnectProxyFailed(text) => proxy_connect_failure(text, url, route),
@@ -228,4 +234,37 @@ fn io_failure(error: &io::Error, url: &str, route: &Route) -> Failure {
 
 fn tls_failure((error, is_permanent): (Error, bool)) -> Failure {
     Failure { error, is_temporary: !is_permanent }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::environment::Environment;
+    use crate::cloud::http::proxy::choose_proxy;
+
+    #[test]
+    fn a_timeout_names_the_time_that_was_waited_and_the_proxy_in_play() {
+        let url = "https://iam.example/";
+        let failure = |variables: &[(&str, &str)], waited: u64| {
+            let environment = Environment::new(variables.iter().map(|(name, value)| (name.into(), value.into())));
+            let choice = choose_proxy(&url.parse().expect("a URL"), &environment).expect("good variables");
+            let error = ureq::Error::Timeout(ureq::Timeout::Global);
+            let waited = Duration::from_millis(waited);
+            connection_failure(&error, url, &Route::new(&choice, false), waited, None, None).error.render()
+        };
+        for (waited, shown) in [(80, "80 ms"), (1_640, "1.6s"), (3_010, "3s"), (42_400, "42s")] {
+            let text = failure(&[], waited);
+            assert!(text.contains(&format!("no answer within {shown}\n")), "{text}");
+            assert!(text.contains("hint: try again, or allow more time") && !text.contains("PROXY"), "{text}");
+        }
+        let text = failure(&[("all_proxy", "http://p:3128")], 3_000);
+        assert!(text.contains("within 3s through the proxy p:3128\n"), "{text}");
+        assert!(
+            text.contains("hint: check the proxy in all_proxy; or try again, or allow more time with --timeout"),
+            "{text}"
+        );
+        let exempt = [("HTTPS_PROXY", "http://p:3128"), ("no_proxy", "iam.example")];
+        let text = failure(&exempt, 3_000);
+        assert!(text.contains("no_proxy lists the host, so the proxy in HTTPS_PROXY is not used"), "{text}");
+    }
 }

@@ -22,13 +22,15 @@ pub struct ProxyChoice {
     proxy: Option<(Proxy, &'static str)>,
     /// The variable that exempts the host.
     exempt_by: Option<&'static str>,
+    /// The variable that names the proxy from which the host is exempt.
+    exempt_from: Option<&'static str>,
     /// No variable says anything about this host, so one may be missing.
     may_need_proxy: bool,
 }
 
 impl ProxyChoice {
     /// No proxy can serve the request: it is for this machine or for the metadata service.
-    pub(super) const DIRECT: Self = Self { proxy: None, exempt_by: None, may_need_proxy: false };
+    pub(super) const DIRECT: Self = Self { proxy: None, exempt_by: None, exempt_from: None, may_need_proxy: false };
 
     /// Returns the proxy.
     pub(super) fn proxy(&self) -> Option<&Proxy> {
@@ -56,6 +58,8 @@ pub(super) struct Route {
     /// The host and port of a name that this machine did not find.
     unresolved: Option<String>,
     may_need_proxy: bool,
+    /// The variable that exempts the host, and the one that names the proxy.
+    exemption: Option<(&'static str, &'static str)>,
     /// Nothing can answer in place of the server.
     pub(super) is_certain: bool,
 }
@@ -69,6 +73,7 @@ impl Route {
             resolves_server: choice.proxy().is_none_or(Proxy::resolve_target),
             unresolved: None,
             may_need_proxy: choice.may_need_proxy,
+            exemption: choice.exempt_by.zip(choice.exempt_from),
             is_certain,
         }
     }
@@ -93,7 +98,26 @@ impl Route {
         match self.proxy {
             Some((_, variable)) => format!("check the proxy in {variable}"),
             None if self.may_need_proxy => "check the network; behind a proxy, set HTTPS_PROXY".to_owned(),
-            None => "check the network, the URL and the port".to_owned(),
+            None => self.with_exemption("check the network, the URL and the port"),
+        }
+    }
+
+    /// Returns the hint for a server that does not answer in time. `None` if no proxy is set.
+    pub(super) fn timeout_hint(&self) -> Option<String> {
+        match (&self.proxy, self.exemption) {
+            (Some((_, variable)), _) => {
+                Some(format!("check the proxy in {variable}; or try again, or allow more time with --timeout"))
+            }
+            (None, Some(_)) => Some(self.with_exemption("try again, or allow more time with --timeout")),
+            (None, None) => None,
+        }
+    }
+
+    /// Adds why a proxy that is set was not used.
+    fn with_exemption(&self, hint: &str) -> String {
+        match self.exemption {
+            Some((list, proxy)) => format!("{hint}; {list} lists the host, so the proxy in {proxy} is not used"),
+            None => hint.to_owned(),
         }
     }
 
@@ -118,7 +142,7 @@ impl Route {
             None if self.may_need_proxy => {
                 "check the network, the VPN and the spelling; behind a proxy, set HTTPS_PROXY".to_owned()
             }
-            None => "check the network, the VPN and the spelling".to_owned(),
+            None => self.with_exemption("check the network, the VPN and the spelling"),
         }
     }
 
@@ -199,13 +223,14 @@ pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Proxy
     }
     let first =
         |names: [&'static str; 2]| names.into_iter().find_map(|name| environment.get(name).map(|value| (name, value)));
+    let chosen = first(["https_proxy", "HTTPS_PROXY"]).or_else(|| first(["all_proxy", "ALL_PROXY"]));
     if let Some((name, list)) = first(["no_proxy", "NO_PROXY"])
         && is_exempt(&host, uri.port_u16().unwrap_or(443), &list.to_string_lossy())
     {
-        return Ok(ProxyChoice { exempt_by: Some(name), ..ProxyChoice::DIRECT });
+        let exempt_from = chosen.map(|(variable, _)| variable);
+        return Ok(ProxyChoice { exempt_by: Some(name), exempt_from, ..ProxyChoice::DIRECT });
     }
-    let Some((name, value)) = first(["https_proxy", "HTTPS_PROXY"]).or_else(|| first(["all_proxy", "ALL_PROXY"]))
-    else {
+    let Some((name, value)) = chosen else {
         return Ok(ProxyChoice { may_need_proxy: true, ..ProxyChoice::DIRECT });
     };
     let error = || {

@@ -32,6 +32,7 @@ pub const CLIENT: Client = Client {
     selects,
     by_form,
     uses,
+    selection: |place, _| config::selection(section_in(&place.label)),
     check: Some(&check::CHECK),
     ..Client::PLAIN
 };
@@ -154,9 +155,14 @@ fn settings(
     Ok(options.into_iter().filter_map(setting).collect())
 }
 
+/// Returns the section at the start of a label, without its brackets.
+fn section_in(label: &str) -> &str {
+    label.strip_prefix('[').and_then(|label| label.split_once(']')).map_or("", |(section, _)| section)
+}
+
 /// Returns true if a section in brackets, with what follows, is the one that `--name` selects.
 fn is_selected(label: &str, call: &SetupCall<'_>) -> bool {
-    let section = label.strip_prefix('[').and_then(|label| label.split_once(']')).map_or("", |(section, _)| section);
+    let section = section_in(label);
     call.value("name").is_none_or(|name| profile_of(section).as_deref() == Some(name))
 }
 

@@ -1,5 +1,6 @@
 //! A client's row in the table, and a call of `setup` or `unsetup` for it.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
@@ -65,6 +66,8 @@ pub struct Client {
     pub names_link: fn(&SetupCall<'_>, &Session<'_>, &Path) -> Option<PathBuf>,
     /// Returns the places of the client's configuration that name ycred. Reads files only.
     pub uses: fn(&Session<'_>) -> Vec<Use>,
+    /// Returns the arguments of `setup` that select one place and no other.
+    pub selection: fn(&Use, &Session<'_>) -> Vec<String>,
     /// The check of `doctor` for this client.
     pub check: Option<&'static Check>,
     /// Returns the client's lock files, which exist only while it is changing its configuration.
@@ -78,6 +81,17 @@ pub struct Use {
     pub label: String,
     /// The name or path of the profile there. `None` if the call names none, so that the default serves.
     pub profile: Option<String>,
+}
+
+/// Returns the command that sets up one place of a client once more, with a profile. `selection` is that of the client. All
+/// messages take the command from here: without the arguments that select the place, `setup` would change another account.
+pub fn setup_command(client: &str, selection: Vec<String>, profile: Option<&str>) -> String {
+    let mut command = format!("ycred setup {client}");
+    let profile = profile.into_iter().flat_map(|profile| ["--profile".to_owned(), profile.to_owned()]);
+    for argument in selection.into_iter().chain(profile) {
+        let _ = write!(command, " {}", shell::word(argument));
+    }
+    command
 }
 
 /// Returns the profile that a command names, by `--profile`, `-p` or the suffix of a link. The command may have the quotes
@@ -133,9 +147,15 @@ impl Client {
         by_form: |_, _| Ok(Report::default()),
         names_link: |_, _, _| None,
         uses: |_| Vec::new(),
+        selection: |_, _| Vec::new(),
         check: None,
         locks: |_| Vec::new(),
     };
+
+    /// See [`setup_command`].
+    pub fn setup_command(&self, place: &Use, profile: Option<&str>, session: &Session<'_>) -> String {
+        setup_command(self.name, (self.selection)(place, session), profile)
+    }
 }
 
 impl SetupCall<'_> {

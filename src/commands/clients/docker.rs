@@ -10,8 +10,8 @@ use crate::base::environment::{XDG_CONFIG_HOME, XDG_RUNTIME_DIR};
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{DEFAULT_ENDPOINT, Host};
 use crate::base::shell;
-use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
-use crate::commands::clients::docker::config::{HELPERS, PREFIX, default_path, is_ours, locks};
+use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::docker::config::{HELPERS, PREFIX, REGISTRIES, default_path, is_ours, locks, uses_in};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::public;
@@ -36,14 +36,11 @@ pub const CLIENT: Client = Client {
     by_form,
     names_link,
     uses,
+    selection: config::selection,
     check: Some(&check::CHECK),
     locks,
     ..Client::PLAIN
 };
-
-/// The registries of each endpoint that people use. docker's classic builder asks for each entry, so there are few.
-const REGISTRIES: [(&str, &[&str]); 2] =
-    [(DEFAULT_ENDPOINT, &["cr.yandex", "registry.yandexcloud.net"]), ("api.yandexcloud.kz", &["cr.yandexcloud.kz"])];
 
 fn is_found(session: &Session<'_>) -> bool {
     program::is_any_found(&["docker", "podman", "skopeo", "buildah", "crane"], session)
@@ -118,7 +115,12 @@ fn hosts(root: &TreeNode, asked: &[String], chosen: &Chosen) -> Vec<String> {
     let endpoint = chosen.profile.settings.text("endpoint").ok().flatten().unwrap_or(DEFAULT_ENDPOINT);
     let endpoint = endpoint.strip_suffix(":443").unwrap_or(endpoint);
     let usual = REGISTRIES.iter().find(|(known, _)| *known == endpoint).map_or(&[][..], |(_, hosts)| hosts);
-    let mut hosts: Vec<String> = usual.iter().map(|host| (*host).to_owned()).collect();
+    // With `--host`, a registry that ycred serves already keeps its profile, which may be another account.
+    let is_kept = |host: &str| {
+        let helper = find(root, &keys(&[HELPERS, host])).and_then(TreeNode::as_text);
+        !asked.is_empty() && !asked.iter().any(|asked| asked == host) && helper.is_some_and(is_ours)
+    };
+    let mut hosts: Vec<String> = usual.iter().filter(|host| !is_kept(host)).map(|host| (*host).to_owned()).collect();
     let helpers =
         root.members().iter().filter(|(key, _)| key.as_text() == Some(HELPERS)).flat_map(|(_, value)| value.members());
     for (host, helper) in helpers {
@@ -305,15 +307,5 @@ fn ours_in(text: &str, only_hosts: &[String]) -> Option<(Vec<usize>, String, Str
 }
 
 fn uses(session: &Session<'_>) -> Vec<Use> {
-    let Ok(path) = default_path(session) else { return Vec::new() };
-    let text = TargetFile::read(&path).ok().and_then(|target| target.text).unwrap_or_default();
-    let root = Format::Json.parse(&text).unwrap_or_else(|_| TreeNode::null());
-    let objects = root.members().iter().filter(|(key, _)| key.as_text() == Some(HELPERS));
-    let entries = objects.flat_map(|(_, helpers)| helpers.members());
-    entries
-        .filter_map(|(host, helper)| {
-            let helper = helper.as_text().filter(|helper| is_ours(helper))?;
-            Some(Use { file: path.clone(), label: host.as_text()?.to_owned(), profile: profile_in(helper) })
-        })
-        .collect()
+    default_path(session).map(|path| uses_in(&path)).unwrap_or_default()
 }

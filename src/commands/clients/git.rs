@@ -39,6 +39,7 @@ pub const CLIENT: Client = Client {
     by_form,
     names_link,
     uses,
+    selection: |place, _| config::selection(&place.label),
     check: Some(&check::CHECK),
     locks,
     ..Client::PLAIN

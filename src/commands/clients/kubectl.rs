@@ -35,6 +35,7 @@ pub const CLIENT: Client = Client {
     shown,
     by_form,
     uses,
+    selection: kubeconfig::selection,
     check: Some(&check::CHECK),
     locks,
     ..Client::PLAIN

@@ -15,6 +15,12 @@ pub struct YcredPath {
     pub note: Option<String>,
 }
 
+/// Returns true if a file is one of these, however it is spelled.
+pub fn is_one_of(file: &Path, known: &[PathBuf]) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    known.iter().any(|path| real(path) == real(file))
+}
+
 /// Returns the path that `--command` gives; else the first entry of PATH that is this ycred. A link there is not
 /// resolved, because the link stays when the program behind it gets another version.
 ///

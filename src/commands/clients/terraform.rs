@@ -35,6 +35,7 @@ pub const CLIENT: Client = Client {
     by_form,
     names_link,
     uses,
+    selection: |place, session| config::selection(&place.file, session),
     check: Some(&check::CHECK),
     ..Client::PLAIN
 };
@@ -53,6 +54,8 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let target = file.clone().unwrap_or_else(|| directories.configuration.join(OWN_FILE));
     let mut files = main_files(session);
     files.extend(extra_files(&directories.configuration));
+    // The block that setup has written is replaced.
+    files.retain(|path| !is_replaced(call, path, &target));
     refuse_another_helper(&files, &helper, call.is_set("force"))?;
     let ycred = program::ycred(call, session)?;
     let mut report = Report::default();
@@ -79,6 +82,18 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         "the helper serves private registries; for the Yandex provider: ycred exec -- terraform apply".to_owned(),
     );
     Ok(report)
+}
+
+/// Returns true if the only helper in a file is in the block that setup has written into `target`.
+fn is_replaced(call: &SetupCall<'_>, path: &Path, target: &Path) -> bool {
+    let Ok(file) = TargetFile::read(target) else { return false };
+    let text = file.text.unwrap_or_default();
+    let key = JournalEntry::new(CLIENT.name, &file.real, "credentials_helper", What::Text { ours: String::new() });
+    program::is_one_of(path, &[target.to_owned()])
+        && helpers(&text).iter().all(|(_, helper)| is_ours(helper))
+        && call.editor.journal().is_ok_and(|journal| {
+            journal.find(&key).is_some_and(|entry| matches!(undo(entry, &text, false), Ok(Undone::Restored(_))))
+        })
 }
 
 /// Terraform accepts one type of helper. With another one, it would report an error on each run.

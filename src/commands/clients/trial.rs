@@ -211,10 +211,11 @@ pub fn is_found_by_desktop(command: &str) -> bool {
 }
 
 /// Loads the profile that a client's configuration names, or the one that is used without a name, and examines its files.
+/// `setup` is the command that gives this place of the configuration another profile.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn profile(named: Option<&str>, client: &str, session: &Session<'_>) -> Result<Profile, Finding> {
+pub fn profile(named: Option<&str>, setup: &str, session: &Session<'_>) -> Result<Profile, Finding> {
     let reference = match named {
         Some(text) => ProfileRef::NameOrPath { by: "--profile", text: text.into() },
         None => ProfileRef::Unnamed,
@@ -224,7 +225,7 @@ pub fn profile(named: Option<&str>, client: &str, session: &Session<'_>) -> Resu
         let is_name = |name: &&str| !name.contains(std::path::is_separator);
         match named.filter(is_name).filter(|name| !find::names(session.places).contains(*name)) {
             // A profile with a similar name may be another account. It was probably renamed.
-            Some(_) => finding.fix(format!("choose one that `ycred list` shows: ycred setup {client} --profile NAME")),
+            Some(_) => finding.fix(format!("choose one that `ycred list` shows: {setup}")),
             None => finding,
         }
     })?;

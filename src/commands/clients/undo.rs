@@ -12,6 +12,7 @@ use crate::edit::change::{EditPlan, redo};
 use crate::edit::journal::{JournalEntry, What};
 use crate::edit::splice::EditRefusal;
 use crate::edit::undo::{Undone, take_out, undo};
+use crate::profile::find;
 use crate::session::Session;
 use crate::system::{files, programs};
 
@@ -23,8 +24,34 @@ pub fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     call.editor.remove_abandoned_lock();
     match call.editor.journal()?.damaged(Some(call.client.name)).next() {
         Some(damaged) => Err(damaged.clone()),
-        None => (call.client.setup)(call, session),
+        None => {
+            let mut report = (call.client.setup)(call, session)?;
+            report.changes.extend(remove_dead_links(call, session)?);
+            Ok(report)
+        }
     }
+}
+
+/// Removes the links that setup has created for profiles that do not exist any more, unless a configuration names them.
+/// Such a link is left when a profile was renamed or removed, and its client has got another one.
+fn remove_dead_links(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Vec<ChangeReport>> {
+    let mut changes = Vec::new();
+    // What is pasted may be in any file.
+    if call.editor.is_dry_run || call.client.is_pasted {
+        return Ok(changes);
+    }
+    let journal = call.editor.journal()?;
+    for entry in journal.of_client(call.client.name).filter(|entry| matches!(entry.what, What::Link { .. })) {
+        // A name such as `ycred-bazel` has no profile.
+        let profile = programs::own_name(&entry.file).and_then(|name| name.split_once("-ycred-"));
+        let is_dead = profile.is_some_and(|(_, name)| matches!(find::by_name(name, session.places), Ok(None)));
+        if is_dead && name_of(call, &entry.file, session).is_none() && call.editor.unlink(entry)? {
+            let mut report = ChangeReport::new(call.client.name, &entry.file, "link");
+            (report.is_changed, report.summary) = (true, "removed the link, whose profile is gone".to_owned());
+            changes.push(report);
+        }
+    }
+    Ok(changes)
 }
 
 /// Undoes what the flags of a call for one client select.

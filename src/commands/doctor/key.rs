@@ -23,9 +23,16 @@ fn run(examination: &Examination) -> Vec<Finding> {
     if findings.is_empty() {
         let source = profile.source.name;
         let variables: Vec<&str> = profile.secret_variables().collect();
-        findings.push(match variables.is_empty() {
-            true => Finding::skip(format!("source {source} has no key file")),
-            false => Finding::ok(format!("the secret is in {}", variables.join(", "))),
+        let missing = variables.iter().find(|variable| examination.environment.get(variable).is_none());
+        findings.push(match missing {
+            _ if variables.is_empty() => Finding::skip(format!("source {source} has no key file")),
+            None => Finding::ok(format!("the secret is in {}", variables.join(", "))),
+            Some(missing) => Finding::fail(format!(
+                "{profile}: the variable {missing}, which has the secret, is not set"
+            ))
+            .fix(format!(
+                "set {missing} in the environment in which ycred runs, or name another origin in the profile"
+            )),
         });
     }
     let has_no_file = findings.iter().all(|finding| finding.part == "mode");

@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::base::environment::AWS_SHARED_CREDENTIALS_FILE;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
-use crate::commands::check::{Check, Examination, Finding, shell_word};
-use crate::commands::clients::aws::config::{PROCESS, in_home, is_ours, path, profile_of};
-use crate::commands::clients::client::profile_in;
+use crate::commands::check::{Check, Examination, Finding};
+use crate::commands::clients::aws::config::{self, PROCESS, in_home, is_ours, path, profile_of};
+use crate::commands::clients::client::{profile_in, setup_command};
 use crate::commands::clients::program;
 use crate::commands::clients::public;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
@@ -120,7 +120,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
     for (section, process) in &ours {
         let name = &profile_of(section).unwrap_or_else(|| section.clone());
         let keys = config.static_keys(section).or_else(|| credentials.static_keys(name));
-        let finding = keys.or_else(|| call(name, process, examination, session));
+        let finding = keys.or_else(|| call(name, section, process, examination, session));
         findings.extend(finding.map(|finding| finding.named(name)));
     }
     let set: Vec<&str> = VARIABLES.into_iter().filter(|name| session.environment.get(name).is_some()).collect();
@@ -135,9 +135,10 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
     findings
 }
 
-fn call(name: &str, process: &str, examination: &Examination, session: &Session<'_>) -> Option<Finding> {
+fn call(name: &str, section: &str, process: &str, examination: &Examination, session: &Session<'_>) -> Option<Finding> {
     let named = profile_in(process);
-    let setup = format!("ycred setup aws --name {}{}", shell_word(name), trial::profile_flag(named.as_deref()));
+    let command = |profile: Option<&str>| setup_command("aws", config::selection(section), profile);
+    let setup = command(named.as_deref());
     let words = words(process);
     let (first, arguments) = words.split_first()?;
     let path = match trial::resolve(first, Path::new("/"), session) {
@@ -151,7 +152,7 @@ fn call(name: &str, process: &str, examination: &Examination, session: &Session<
         let what = format!("[{name}]: {} is not ycred, so it was not run", path.display());
         return Some(Finding::fail(what).part("command").fix(setup));
     }
-    if let Err(finding) = trial::profile(named.as_deref(), "aws", session) {
+    if let Err(finding) = trial::profile(named.as_deref(), &command(Some("NAME")), session) {
         return Some(Finding { what: format!("[{name}]: {}", finding.what), ..finding.part("profile") });
     }
     let trial = Trial { program: path, arguments: arguments.to_vec(), ..Trial::default() };

@@ -52,6 +52,11 @@ pub fn is_ours(process: &str) -> bool {
     program.rsplit('/').next() == Some("ycred")
 }
 
+/// Returns the arguments of `setup` that select a section.
+pub fn selection(section: &str) -> Vec<String> {
+    vec!["--name".to_owned(), profile_of(section).unwrap_or_else(|| section.to_owned())]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

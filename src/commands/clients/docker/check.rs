@@ -9,7 +9,8 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::base::secret::Secret;
 use crate::commands::check::{Check, Examination, Finding, shell_word};
-use crate::commands::clients::docker::config::{HELPERS, PREFIX, default_path, is_ours};
+use crate::commands::clients::client::{Use, setup_command};
+use crate::commands::clients::docker::config::{self, HELPERS, PREFIX, default_path, is_ours};
 use crate::commands::clients::program;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::edit::splice::Format;
@@ -138,13 +139,20 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
+    /// Returns the command that sets this registry up with a profile.
+    fn command(&self, profile: Option<&str>, session: &Session<'_>) -> String {
+        let file = default_path(session).unwrap_or_default();
+        let place = Use { file, label: self.host.to_owned(), profile: None };
+        setup_command("docker", config::selection(&place, session), profile)
+    }
+
     fn examine(&self, examination: &Examination, session: &Session<'_>) -> Option<Finding> {
         let name = format!("{PREFIX}{}", self.helper);
         let named = self.helper.strip_prefix("ycred-");
         let Some(program) = find(&name, session) else {
             let fix = match trial::ycred_path(session) {
                 Some(ycred) => link(&name, &ycred, session),
-                None => format!("{} setup docker{}", trial::ycred_command(session), trial::profile_flag(named)),
+                None => self.command(named, session),
             };
             let what =
                 format!("{}: the helper {name} is not in PATH, so docker is anonymous without a message", self.host);
@@ -163,7 +171,7 @@ impl Entry<'_> {
             let fix = format!("see what it is: {}", fixes::show(&program));
             return Some(Finding::fail(what).part("helper").fix(fix));
         }
-        let profile = match trial::profile(named, "docker", session) {
+        let profile = match trial::profile(named, &self.command(Some("NAME"), session), session) {
             Ok(profile) => profile,
             Err(finding) => {
                 let what = format!("{}: {}", self.host, finding.what);

@@ -1,10 +1,16 @@
 //! docker's configuration file: where it is, and what in it names ycred.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::environment::DOCKER_CONFIG;
 use crate::base::error::{Error, Result};
+use crate::base::hosts::DEFAULT_ENDPOINT;
+use crate::commands::clients::client::{Use, profile_in};
+use crate::commands::clients::program;
 use crate::commands::clients::public;
+use crate::edit::splice::Format;
+use crate::edit::target::TargetFile;
+use crate::edit::tree::TreeNode;
 use crate::session::Session;
 
 /// The object that has a helper for each registry.
@@ -34,4 +40,35 @@ pub fn is_ours(helper: &str) -> bool {
 /// docker itself uses no lock, but tools that change its file do.
 pub fn locks(session: &Session<'_>) -> Vec<PathBuf> {
     default_path(session).map(|path| path.with_extension("json.lock")).into_iter().collect()
+}
+
+/// The registries of each endpoint that people use. docker's classic builder asks for each entry, so there are few.
+pub const REGISTRIES: [(&str, &[&str]); 2] =
+    [(DEFAULT_ENDPOINT, &["cr.yandex", "registry.yandexcloud.net"]), ("api.yandexcloud.kz", &["cr.yandexcloud.kz"])];
+
+/// Returns the arguments of `setup` that select a registry. Those that `setup` chooses itself need no flag, unless they have different profiles.
+pub fn selection(place: &Use, session: &Session<'_>) -> Vec<String> {
+    let is_usual = |host: &str| REGISTRIES.iter().any(|(_, hosts)| hosts.contains(&host));
+    let places = uses_in(&place.file);
+    let mut profiles = places.iter().filter(|known| is_usual(&known.label)).map(|known| &known.profile);
+    let first = profiles.next();
+    let is_chosen = is_usual(&place.label) && profiles.all(|profile| Some(profile) == first);
+    let host = (!is_chosen).then(|| ["--host".to_owned(), place.label.clone()]);
+    let is_default = default_path(session).is_ok_and(|path| program::is_one_of(&place.file, &[path]));
+    let file = (!is_default).then(|| ["--file".to_owned(), place.file.display().to_string()]);
+    host.into_iter().chain(file).flatten().collect()
+}
+
+/// Returns the registries in a file that ycred serves.
+pub fn uses_in(path: &Path) -> Vec<Use> {
+    let text = TargetFile::read(path).ok().and_then(|target| target.text).unwrap_or_default();
+    let root = Format::Json.parse(&text).unwrap_or_else(|_| TreeNode::null());
+    let objects = root.members().iter().filter(|(key, _)| key.as_text() == Some(HELPERS));
+    let entries = objects.flat_map(|(_, helpers)| helpers.members());
+    entries
+        .filter_map(|(host, helper)| {
+            let helper = helper.as_text().filter(|helper| is_ours(helper))?;
+            Some(Use { file: path.to_owned(), label: host.as_text()?.to_owned(), profile: profile_in(helper) })
+        })
+        .collect()
 }

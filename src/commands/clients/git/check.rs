@@ -7,8 +7,8 @@ use crate::base::hosts::{Host, Scheme};
 use crate::base::secret::Secret;
 use crate::base::shell;
 use crate::commands::check::{Check, Examination, Finding, shell_word};
-use crate::commands::clients::client::profile_in;
-use crate::commands::clients::git::config::is_ours;
+use crate::commands::clients::client::{profile_in, setup_command};
+use crate::commands::clients::git::config::{self, is_ours};
 use crate::commands::clients::program;
 use crate::commands::clients::public;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
@@ -88,8 +88,12 @@ struct Server<'a> {
 
 impl Server<'_> {
     fn setup(&self) -> String {
-        let flag = trial::profile_flag(profile_in(self.command).as_deref());
-        format!("ycred setup git --host {}{flag}", shell_word(self.host))
+        self.command(profile_in(self.command).as_deref())
+    }
+
+    /// Returns the command that sets this server up with a profile.
+    fn command(&self, profile: Option<&str>) -> String {
+        setup_command("git", config::selection(self.host), profile)
     }
 
     fn examine(&self, settings: &[(String, String)], examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
@@ -130,7 +134,7 @@ impl Server<'_> {
             return Some(Finding::fail(what).part("helper").fix(self.setup()));
         }
         let named = profile_in(self.command);
-        let profile = match trial::profile(named.as_deref(), "git", session) {
+        let profile = match trial::profile(named.as_deref(), &self.command(Some("NAME")), session) {
             Ok(profile) => profile,
             Err(finding) => {
                 return Some(Finding { what: format!("{host}: {}", finding.what), ..finding.part("profile") });

@@ -41,3 +41,8 @@ pub fn locks(session: &Session<'_>) -> Vec<PathBuf> {
     };
     path(session).map(lock).into_iter().collect()
 }
+
+/// Returns the arguments of `setup` that select a server.
+pub fn selection(host: &str) -> Vec<String> {
+    vec!["--host".to_owned(), host.to_owned()]
+}

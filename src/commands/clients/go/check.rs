@@ -71,7 +71,7 @@ fn call(method: &str, examination: &Examination, session: &Session<'_>) -> Findi
         let what = format!("{GOAUTH}: {} is not ycred, so it was not run", path.display());
         return Finding::fail(what).part("command").fix(setup);
     }
-    if let Err(finding) = trial::profile(named.as_deref(), "go", session) {
+    if let Err(finding) = trial::profile(named.as_deref(), "ycred setup go --profile NAME", session) {
         return finding.part("profile");
     }
     let trial = Trial { program: path, arguments: words.map(str::to_owned).collect(), ..Trial::default() };

@@ -30,7 +30,7 @@ pub fn examine(client: &'static str, examination: &Examination, session: &Sessio
 }
 
 fn call(client: &'static str, found: &Path, examination: &Examination, session: &Session<'_>) -> Finding {
-    let profile = match trial::profile(None, client, session) {
+    let profile = match trial::profile(None, &format!("ycred setup {client}"), session) {
         Ok(profile) => profile,
         Err(finding) => return finding.part("profile"),
     };

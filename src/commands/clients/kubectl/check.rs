@@ -9,6 +9,7 @@ use crate::base::environment::KUBERNETES_EXEC_INFO;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::commands::check::{Check, Examination, Finding, shell_path, shell_word};
+use crate::commands::clients::client::{Use, setup_command};
 use crate::commands::clients::kubectl::kubeconfig::{self, Kubeconfig};
 use crate::commands::clients::kubectl::policy;
 use crate::commands::clients::kubectl::stanza::{self, Method};
@@ -18,6 +19,7 @@ use crate::commands::clients::trial::{self, CLIENT_LIMIT, DESKTOP_PATH, Trial, T
 use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
 use crate::edit::tree::{NodeValue, TreeNode};
+use crate::profile::ProfileRef;
 use crate::session::Session;
 use crate::system::fixes;
 
@@ -124,16 +126,17 @@ impl User<'_> {
 
     /// Returns the command that writes the stanza anew.
     fn setup(&self, session: &Session<'_>, more: &str) -> String {
-        let flag = match self.profile {
-            Some(_) => String::new(),
-            None => session
-                .profile(&crate::profile::ProfileRef::Unnamed)
-                .ok()
-                .and_then(|profile| profile.name)
-                .map(|name| trial::profile_flag(Some(&name)))
-                .unwrap_or_default(),
-        };
-        format!("{} setup kubectl --user {}{flag}{more}", trial::ycred_command(session), shell_word(self.name))
+        let unnamed = || session.profile(&ProfileRef::Unnamed).ok().and_then(|profile| profile.name);
+        let profile = if self.profile.is_some() { None } else { unnamed() };
+        let command = self.command(profile.as_deref(), session);
+        let arguments = command.strip_prefix("ycred").unwrap_or(&command);
+        format!("{}{arguments}{more}", trial::ycred_command(session))
+    }
+
+    /// Returns the command that sets this user up with a profile.
+    fn command(&self, profile: Option<&str>, session: &Session<'_>) -> String {
+        let place = Use { file: self.file.to_owned(), label: self.label(), profile: None };
+        setup_command("kubectl", kubeconfig::selection(&place, session), profile)
     }
 
     fn bad(&self, what: &str, session: &Session<'_>, more: &str) -> Finding {
@@ -196,7 +199,7 @@ impl User<'_> {
             findings.push(named(Finding::fail(what).part("command").fix(self.setup(session, ""))));
             return findings;
         }
-        if let Err(finding) = trial::profile(self.profile, "kubectl", session) {
+        if let Err(finding) = trial::profile(self.profile, &self.command(Some("NAME"), session), session) {
             let what = format!("{}: {}", self.label(), finding.what);
             findings.push(named(Finding { what, ..finding.part("profile") }));
             return findings;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::base::environment::KUBECONFIG;
 use crate::base::error::{Error, Result};
 use crate::commands::clients::client::SetupCall;
+use crate::commands::clients::client::Use;
+use crate::commands::clients::program;
 use crate::edit::change::OwnerLock;
 use crate::edit::splice::Format;
 use crate::edit::tree::TreeNode;
@@ -123,4 +125,12 @@ pub fn locks(session: &Session<'_>) -> Vec<PathBuf> {
         PathBuf::from(name)
     };
     paths(None, session).unwrap_or_default().into_iter().map(lock).collect()
+}
+
+/// Returns the arguments of `setup` that select a user.
+pub fn selection(place: &Use, session: &Session<'_>) -> Vec<String> {
+    let user = place.label.strip_prefix("user ").map(|user| ["--user".to_owned(), user.to_owned()]);
+    let is_read = paths(None, session).is_ok_and(|paths| program::is_one_of(&place.file, &paths));
+    let file = (!is_read).then(|| ["--kubeconfig".to_owned(), place.file.display().to_string()]);
+    user.into_iter().chain(file).flatten().collect()
 }

@@ -66,7 +66,8 @@ impl PastedCommand {
             let what = format!("{} is not ycred, so it was not run", path.display());
             return Some(Finding::fail(what).part("command").fix(self.setup()));
         }
-        let profile = match trial::profile(self.profile.as_deref(), self.client, session) {
+        let setup = format!("ycred setup {} --profile NAME", self.client);
+        let profile = match trial::profile(self.profile.as_deref(), &setup, session) {
             Ok(profile) => profile,
             Err(finding) => return Some(finding.part("profile")),
         };

@@ -8,10 +8,11 @@ use crate::base::environment::TF_CLI_CONFIG_FILE;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::commands::check::{Check, Examination, Finding, shell_path};
+use crate::commands::clients::client::setup_command;
 use crate::commands::clients::program;
 use crate::commands::clients::public;
 use crate::commands::clients::terraform::config::{
-    OWN_FILE, PREFIX, directories, extra_files, helpers, is_ours, main_files,
+    self, OWN_FILE, PREFIX, directories, extra_files, helpers, is_ours, main_files,
 };
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::disk::files;
@@ -112,6 +113,8 @@ fn without(hiding: Option<&Path>, in_directories: &[PathBuf], session: &Session<
 
 fn helper(block: &Block, plugins: &[PathBuf], examination: &Examination, session: &Session<'_>) -> Finding {
     let name = format!("{PREFIX}{}", block.helper);
+    let selection = config::selection(&block.file, session);
+    let command = |profile: Option<&str>| setup_command("terraform", selection.clone(), profile);
     // Both look in a directory of the platform too.
     let directories = plugins.iter().flat_map(|directory| {
         let below = files::paths(directory).into_iter();
@@ -124,14 +127,14 @@ fn helper(block: &Block, plugins: &[PathBuf], examination: &Examination, session
         let link = directory.join(&name);
         let fix = trial::ycred_path(session)
             .and_then(|ycred| fixes::link_in_new_directory(&ycred, &link))
-            .unwrap_or_else(|| format!("ycred setup terraform{}", trial::profile_flag(block.profile())));
+            .unwrap_or_else(|| command(block.profile()));
         return Finding::fail(what).part("helper").fix(fix);
     };
     if !trial::is_ycred(&path) {
         let what = format!("{} is not ycred, so it was not run", path.display());
         return Finding::fail(what).part("helper").fix(format!("see what it is: {}", fixes::show(&path)));
     }
-    let profile = match trial::profile(block.profile(), "terraform", session) {
+    let profile = match trial::profile(block.profile(), &command(Some("NAME")), session) {
         Ok(profile) => profile,
         Err(finding) => return finding.part("profile"),
     };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::environment::{TERRAFORM_CONFIG, TF_CLI_CONFIG_FILE, XDG_CONFIG_HOME, XDG_DATA_HOME};
 use crate::base::error::{Error, Result};
+use crate::commands::clients::program;
 use crate::commands::clients::public;
 use crate::disk::files;
 use crate::session::Session;
@@ -123,6 +124,19 @@ fn string_at(text: &str) -> &str {
         is_end
     });
     &text[1..end.map_or(text.len(), |end| end + 1)]
+}
+
+/// Returns the arguments of `setup` that select a file.
+pub fn selection(file: &Path, session: &Session<'_>) -> Vec<String> {
+    let is_own_file_of = |is_tofu: bool| {
+        let own = directories(is_tofu, session).map(|directories| directories.configuration.join(OWN_FILE));
+        own.is_ok_and(|own| program::is_one_of(file, &[own]))
+    };
+    match (is_own_file_of(false), is_own_file_of(true)) {
+        (true, _) => Vec::new(),
+        (false, true) => vec!["--tofu".to_owned()],
+        (false, false) => vec!["--file".to_owned(), file.display().to_string()],
+    }
 }
 
 #[cfg(test)]
