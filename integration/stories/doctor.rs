@@ -441,3 +441,46 @@ fn report_reads_what_the_table_prints() {
     let findings = report(&run);
     assert_eq!((findings[0].id.as_str(), findings[0].state.as_str()), ("profile", "ok"), "{run}");
 }
+
+#[test]
+fn a_selected_check_without_its_profile_reports_why() {
+    let machine = healthy();
+    let run = doctor(&machine, &["-p", "prdo", "token"]).run().exits(1);
+    let run = run.stdout_has("[fail] profile profile prdo: no such file").stdout_has("fix: did you mean prod?");
+    assert!(run.stdout.contains("[skip] token") && run.stdout.contains("1 failure"), "{run}");
+    doctor(&machine, &["-p", "prdo", "profile", "token"]).run().exits(1).stdout_has("0 ok, 0 warnings, 1 failure");
+    let run = doctor(&machine, &["-p", "prod", "token"]).run().exits(0);
+    assert!(!run.stdout.contains("profile  "), "{run}");
+}
+
+#[test]
+fn a_broken_profile_counts_once_whatever_leads_to_it() {
+    let machine = healthy();
+    machine.world.sandbox.profile("old", "source = \"magic\"\n");
+    machine.world.sandbox.profile("default", "use = \"old\"\n");
+    for arguments in [&["profile"][..], &["profile", "-p", "old"], &["profile", "-p", "default"]] {
+        let run = doctor(&machine, arguments).run().exits(1);
+        assert!(run.stdout.contains("0 warnings, 1 failure") && !run.stdout.contains("others"), "{run}");
+    }
+    let run = doctor(&machine, &["profile", "-p", "prod"]).run().exits(0);
+    run.stdout_has("1 other profile is broken: old").stdout_has("ycred doctor profile --profile old");
+    let list = machine.world.ycred(&["list"]).run();
+    assert_eq!(list.stdout.matches("old.toml:1").count(), 1, "{list}");
+    assert_eq!(list.stdout.matches("broken").count(), 1, "{list}");
+    list.stdout_has("alias of old");
+}
+
+#[test]
+fn a_helper_outside_path_is_found_there() {
+    let machine = healthy();
+    machine.setup(&["docker", "-p", "prod"]).run().succeeds();
+    let name = "docker-credential-ycred-prod";
+
+    let link = machine.path("home/.local/bin").join(name);
+    fs::create_dir_all(link.parent().expect("a directory")).expect("a directory");
+    std::os::unix::fs::symlink(YCRED, &link).expect("a link");
+    let run = doctor(&machine, &["docker"]).env("PATH", "/usr/bin:/bin").run();
+
+    let run = run.stdout_has("which is not in PATH, so docker, podman and skopeo ask the registry without credentials");
+    assert!(run.stdout.contains("fix: export PATH=") && !run.stdout.contains("ln -sfn"), "{run}");
+}

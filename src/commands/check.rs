@@ -37,6 +37,9 @@ pub struct Check {
 /// The time limit of a check that only reads files.
 pub const LOCAL_LIMIT: Duration = Duration::from_secs(5);
 
+/// The finding of a check that needs a profile, if none can be used. The check `profile` says why.
+pub const NO_PROFILE: &str = "there is no usable profile";
+
 /// What a check has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

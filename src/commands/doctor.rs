@@ -21,11 +21,12 @@ use serde_json::json;
 
 use crate::base::error::{Error, Result};
 use crate::base::suggest::nearest;
-use crate::commands::check::{Check, Examination};
+use crate::commands::check::{Check, Examination, NO_PROFILE, Verdict};
 use crate::commands::clients::{CLIENTS, trial};
 use crate::commands::command::{Command, CommandCall};
 use crate::commands::doctor::redact::Redactor;
 use crate::commands::doctor::report::{DoctorReport, Field, system_name};
+use crate::commands::doctor::runner::CheckResult;
 use crate::process::flags::Example;
 use crate::process::painting::{Colour, Paint};
 use crate::process::{Outcome, Reply};
@@ -108,10 +109,16 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     examination.is_offline = is_set("offline");
     let examination = Arc::new(examination);
     let wait = session.diagnostics.waiting(|| format!("{} checks", chosen.len()));
-    let results = runner::run(&chosen, &examination);
+    let mut results = runner::run(&chosen, &examination);
+    let cause = cause_without_profile(&results, &examination);
+    let is_caused = cause.is_some();
+    // First, as in a run of all checks.
+    results.splice(0..0, cause);
     drop(wait);
     let is_selected = |id: &str, part: &str| {
-        selection.is_empty() || selection.iter().any(|it| it.check.id == id && it.part.is_none_or(|it| it == part))
+        selection.is_empty()
+            || is_caused && id == profile::CHECK.id
+            || selection.iter().any(|it| it.check.id == id && it.part.is_none_or(|it| it == part))
     };
     // A fix must work as it is printed, also where PATH does not lead to this program.
     let ycred = trial::ycred_command(session);
@@ -142,6 +149,17 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         (false, false) => report.text(),
     };
     Ok(Outcome::reply(Reply::text(text).with_code(u8::from(report.is_failure(is_set("strict"))))))
+}
+
+/// Returns why selected checks were skipped for lack of a profile, if the check of the profile was not selected too.
+fn cause_without_profile(results: &[CheckResult], examination: &Arc<Examination>) -> Option<CheckResult> {
+    let is_without = |result: &CheckResult| result.findings.iter().any(|finding| finding.what == NO_PROFILE);
+    if !results.iter().any(is_without) || results.iter().any(|result| result.check.id == profile::CHECK.id) {
+        return None;
+    }
+    let mut result = runner::run(&[&profile::CHECK], examination).pop()?;
+    result.findings.retain(|finding| finding.verdict == Verdict::Fail);
+    Some(result)
 }
 
 /// A check, or a part of one, on the command line.

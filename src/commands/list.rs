@@ -44,6 +44,10 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
                 format!("alias of {}", profile.name.unwrap_or_default())
             }
             Ok(profile) => profile.source.name.to_owned(),
+            // The profile behind it has a line and an error of its own.
+            Err(_) if find::behind(name, session.places) != *name => {
+                format!("alias of {}", find::behind(name, session.places))
+            }
             Err(error) => {
                 let _ = writeln!(errors, "{}", error.reason());
                 "broken".to_owned()

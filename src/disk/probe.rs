@@ -9,6 +9,7 @@ use crate::base::random;
 use crate::disk::lock::lock_file;
 use crate::disk::store::TEMPORARY;
 use crate::system;
+use crate::system::fixes;
 
 /// The largest record, in bytes.
 const SIZE: usize = 64 * 1024;
@@ -37,9 +38,33 @@ pub fn try_directory(directory: &Path) -> io::Result<bool> {
     tried
 }
 
+/// Returns what lets this user write into a directory, which need not exist. `variable` names another directory.
+pub fn how_to_make_writable(directory: &Path, variable: &str) -> String {
+    let nearest = directory.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok()).unwrap_or(directory);
+    let is_own_without_mode = nearest.metadata().is_ok_and(|metadata| {
+        system::files::is_own(&metadata) && metadata.is_dir() && system::files::mode(&metadata) & 0o700 != 0o700
+    });
+    let command =
+        if is_own_without_mode { format!(" ({})", fixes::make_directory_private(nearest)) } else { String::new() };
+    format!("make {} writable for you{command}, or set {variable}", nearest.display())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn the_directory_to_make_writable_is_the_nearest_one_that_exists() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (path, missing) = (directory.path(), directory.path().join("a/b"));
+        let advice = |command: &str| format!("make {} writable for you{command}, or set HERE", path.display());
+        assert_eq!(how_to_make_writable(&missing, "HERE"), advice(""));
+        system::files::set_mode(&fs::File::open(path).expect("a directory"), 0o500).expect("its mode");
+        let command = format!(" (chmod 700 {})", path.display());
+        assert_eq!(how_to_make_writable(&missing, "HERE"), advice(&command));
+        system::files::set_mode(&fs::File::open(path).expect("a directory"), 0o700).expect("its mode");
+    }
 
     #[test]
     fn a_directory_is_tried_and_left_as_it_was() {

@@ -76,6 +76,14 @@ pub fn names(places: &Places) -> BTreeSet<String> {
     places.profile_directories().flat_map(|directory| names_in(directory).unwrap_or_default()).collect()
 }
 
+/// Returns the profile that an alias leads to, or the name itself if it is not an alias of a profile that exists. What is
+/// wrong with that profile is wrong with the alias too.
+pub fn behind(name: &str, places: &Places) -> String {
+    let is_there = |name: &str| places.profile_candidates(name).into_iter().find(|path| path.exists());
+    let target = is_there(name).and_then(|path| alias_target(&path).ok().flatten());
+    target.filter(|target| check_name(target).is_ok() && is_there(target).is_some()).unwrap_or_else(|| name.to_owned())
+}
+
 /// Checks that the directories of profiles can be listed, as far as they exist.
 ///
 /// # Errors

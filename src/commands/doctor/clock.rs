@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::clock::clock_off;
-use crate::commands::check::{Check, Examination, Finding};
+use crate::commands::check::{Check, Examination, Finding, NO_PROFILE};
 use crate::commands::doctor::network;
 use crate::system::fixes;
 
@@ -18,7 +18,7 @@ pub const CHECK: Check = Check {
 
 fn run(examination: &Examination) -> Vec<Finding> {
     if examination.profile().is_err() {
-        return vec![Finding::skip("there is no usable profile")];
+        return vec![Finding::skip(NO_PROFILE)];
     }
     let Some(connection) = examination.connection(|| network::connect(examination)) else {
         return vec![Finding::skip("the profile's source asks no server")];

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, profile_files};
+use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, NO_PROFILE, profile_files};
 use crate::commands::clients::program;
 use crate::profile::Profile;
 use crate::system::{fixes, programs};
@@ -17,7 +17,7 @@ pub const CHECK: Check = Check {
 };
 
 fn run(examination: &Examination) -> Vec<Finding> {
-    let Ok(profile) = examination.profile() else { return vec![Finding::skip("there is no usable profile")] };
+    let Ok(profile) = examination.profile() else { return vec![Finding::skip(NO_PROFILE)] };
     let mut findings = profile_files::secrets(profile);
     findings.extend(commands(profile, examination));
     if findings.is_empty() {

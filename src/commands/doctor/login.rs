@@ -2,7 +2,7 @@
 
 use crate::base::clock::human;
 use crate::base::environment::BROWSER;
-use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, shell_word};
+use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, NO_PROFILE, shell_word};
 use crate::commands::clients::program;
 use crate::system::browser::URL_OPENERS;
 use crate::system::loopback::Listener;
@@ -17,7 +17,7 @@ pub const CHECK: Check = Check {
 };
 
 fn run(examination: &Examination) -> Vec<Finding> {
-    let Ok(profile) = examination.profile() else { return vec![Finding::skip("there is no usable profile")] };
+    let Ok(profile) = examination.profile() else { return vec![Finding::skip(NO_PROFILE)] };
     let client = match profile.login() {
         Ok(Some(client)) => client,
         Ok(None) => return vec![Finding::skip(format!("source {} needs no login", profile.source.name))],

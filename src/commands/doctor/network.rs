@@ -9,7 +9,7 @@ use crate::base::secret::Secret;
 use crate::cloud::Context;
 use crate::cloud::auth;
 use crate::cloud::http::{CONNECT_TIMEOUT, Http, HttpRequest};
-use crate::commands::check::{Check, Connection, Examination, Finding};
+use crate::commands::check::{Check, Connection, Examination, Finding, NO_PROFILE};
 use crate::profile::Profile;
 use crate::sources::metadata;
 
@@ -26,7 +26,7 @@ pub const CHECK: Check = Check {
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn run(examination: &Examination) -> Vec<Finding> {
-    let Ok(profile) = examination.profile() else { return vec![Finding::skip("there is no usable profile")] };
+    let Ok(profile) = examination.profile() else { return vec![Finding::skip(NO_PROFILE)] };
     let Some(connection) = examination.connection(|| connect(examination)) else {
         return vec![Finding::skip(format!("source {} asks no server", profile.source.name))];
     };

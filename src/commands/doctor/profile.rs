@@ -91,8 +91,12 @@ fn others(examination: &Examination) -> Option<Finding> {
             _ => unnamed(&names, examination),
         },
     };
+    // An alias is as broken as the profile that it leads to, which counts once.
+    let behind = |name: &str| find::behind(name, &examination.places);
+    let serving = serving.map(|name| behind(&name));
+    let others: BTreeSet<String> = names.iter().map(|name| behind(name)).collect();
     let broken: Vec<String> =
-        names.into_iter().filter(|name| Some(name) != serving.as_ref() && is_broken(name)).collect();
+        others.into_iter().filter(|name| Some(name) != serving.as_ref() && is_broken(name)).collect();
     let first = broken.first()?;
     let noun = if broken.len() == 1 { "profile is" } else { "profiles are" };
     Some(

@@ -15,6 +15,8 @@ pub struct Redactor {
     /// Names that are known to be the user's, the longest first.
     names: Vec<String>,
     seen: RefCell<Vec<(Kind, String)>>,
+    /// The home directory, which stands as `~` in front of common paths.
+    home: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl Kind {
 }
 
 /// Paths that every machine has. They stay, because the place of a file is often the cause.
-const COMMON_PATHS: [&str; 18] = [
+const COMMON_PATHS: [&str; 20] = [
     "/usr/bin",
     "/usr/local/bin",
     "/usr/sbin",
@@ -56,7 +58,12 @@ const COMMON_PATHS: [&str; 18] = [
     "~/.cargo",
     "~/.bazelrc",
     "/opt/ycred",
+    "~/.cache/ycred",
+    "~/.local/state/ycred",
 ];
+
+/// Words in fixes that the user replaces.
+const PLACEHOLDERS: [&str; 4] = ["HOST", "NAME", "PROFILE", "FILE"];
 
 /// Variables whose values are names.
 const NAMING: [&str; 7] = ["USER", "LOGNAME", "SUDO_USER", "HOSTNAME", "COMPUTERNAME", "YCRED_PROFILE", "HOME"];
@@ -105,7 +112,8 @@ impl Redactor {
         names.retain(|name| !name.is_empty() && !OWN_WORDS.contains(&name.as_str()) && !built_in.contains(name));
         let mut names: Vec<String> = names.into_iter().collect();
         names.sort_by_key(|name| std::cmp::Reverse(name.len()));
-        Self { names, seen: RefCell::new(Vec::new()) }
+        let home = examination.places.home.as_ref().map(|home| home.display().to_string());
+        Self { names, seen: RefCell::new(Vec::new()), home }
     }
 
     /// Returns a text with replacements such as `<path-1>`.
@@ -131,8 +139,9 @@ impl Redactor {
         while at < text.len() {
             let (word, separator) = split_word(&text[at..]);
             let (end, gap) = (at + word.len(), &text[before_end..at]);
-            let is_name = is_flag_of_name(before) && gap == " " && !word.starts_with('-')
-                || self.is_short_name(word) && is_place_of_name(before, gap, separator);
+            let is_name =
+                is_flag_of_name(before) && gap == " " && !word.starts_with('-') && !PLACEHOLDERS.contains(&word)
+                    || self.is_short_name(word) && is_place_of_name(before, gap, separator);
             let replaced = self.word(word);
             out.push_str(&if is_name && replaced == word { self.replace(Kind::Name, word) } else { replaced });
             out.push_str(separator);
@@ -198,23 +207,25 @@ impl Redactor {
     }
 
     fn path(&self, path: &str) -> String {
+        let below_home = self.home.as_deref().filter(|home| home.len() > 1).and_then(|home| path.strip_prefix(home));
+        let in_home = below_home.filter(|rest| rest.starts_with('/')).map(|rest| format!("~{rest}"));
+        self.common_path(in_home.as_deref().unwrap_or(path)).unwrap_or_else(|| self.replace(Kind::Path, path))
+    }
+
+    /// Redacts a path below one that every machine has. Returns `None` for any other path.
+    fn common_path(&self, path: &str) -> Option<String> {
         let common = COMMON_PATHS
             .iter()
-            .find(|common| path.strip_prefix(**common).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
-        match common {
-            Some(common) if path == *common => path.to_owned(),
-            Some(common) => {
-                let rest = path[common.len()..].trim_start_matches('/');
-                // File names that ycred or a client has chosen reveal nothing about the user.
-                let is_plain =
-                    ["ycred", "config", "config.json", "credentials", "ycred.tfrc", "plugins"].contains(&rest);
-                match is_plain {
-                    true => path.to_owned(),
-                    false => format!("{common}/{}", self.word_in_path(rest)),
-                }
-            }
-            None => self.replace(Kind::Path, path),
-        }
+            .find(|common| path.strip_prefix(**common).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))?;
+        let rest = path[common.len()..].trim_start_matches('/');
+        // File names that ycred or a client has chosen reveal nothing about the user.
+        let is_plain =
+            ["", "ycred", "config", "config.json", "credentials", "ycred.tfrc", "plugins", "v1", "state", "state/v1"]
+                .contains(&rest);
+        Some(match is_plain {
+            true => path.to_owned(),
+            false => format!("{common}/{}", self.word_in_path(rest)),
+        })
     }
 
     fn word_in_path(&self, rest: &str) -> String {
@@ -382,7 +393,11 @@ mod tests {
     use super::*;
 
     fn redactor(names: &[&str]) -> Redactor {
-        Redactor { names: names.iter().map(|name| (*name).to_owned()).collect(), seen: RefCell::new(Vec::new()) }
+        Redactor {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            seen: RefCell::new(Vec::new()),
+            home: Some("/home/me".to_owned()),
+        }
     }
 
     #[test]
@@ -412,6 +427,12 @@ mod tests {
             ),
             ("~/.docker/config.json:2: x", "~/.docker/config.json:2: x"),
             ("/usr/local/bin/docker-credential-ycred", "/usr/local/bin/docker-credential-ycred"),
+            ("cache: /home/me/.cache/ycred/v1 is private", "cache: ~/.cache/ycred/v1 is private"),
+            ("/home/me/.local/state/ycred/state/v1 can be", "~/.local/state/ycred/state/v1 can be"),
+            ("/home/me/.kube/config: x", "~/.kube/config: x"),
+            ("/home/men/.kube/config: x", "<path-3>: x"),
+            ("ycred setup git --host HOST", "ycred setup git --host HOST"),
+            ("ycred setup git --host gitlab", "ycred setup git --host <name-3>"),
             ("12 of 34, 0.5 s; v1beta1 at 2026-11-26T10:00:00Z", "12 of 34, 0.5 s; v1beta1 at 2026-11-26T10:00:00Z"),
         ] {
             assert_eq!(redactor.redact(text), expected);

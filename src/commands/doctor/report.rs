@@ -59,10 +59,25 @@ impl DoctorReport {
     pub fn text(&self) -> String {
         let width = self.rows.iter().map(|row| row.id.len()).max().unwrap_or_default();
         let mut text = String::new();
+        let mut failures: Vec<&Row> = Vec::new();
         for row in &self.rows {
             let tag = format!("[{}]", row.verdict.name());
-            let _ = writeln!(text, "{tag:6} {:width$} {}", row.id, row.what);
-            if let Some(fix) = &row.fix {
+            let cause = Cause::of(row);
+            let first = cause.and_then(|cause| {
+                let same = failures.iter().find(|first| Cause::of(first).is_some_and(|other| other.is_same(&cause)));
+                Some((*same?, cause.start))
+            });
+            let what = match first {
+                Some((first, start)) => format!("{}as above ({})", &row.what[..start], first.id),
+                None => row.what.clone(),
+            };
+            if first.is_none() && cause.is_some() {
+                failures.push(row);
+            }
+            let _ = writeln!(text, "{tag:6} {:width$} {what}", row.id);
+            if let Some(fix) =
+                row.fix.as_ref().filter(|fix| first.is_none_or(|(first, _)| first.fix.as_ref() != Some(*fix)))
+            {
                 let _ = writeln!(text, "{:6} {:width$} fix: {fix}", "", "");
             }
         }
@@ -99,6 +114,29 @@ impl DoctorReport {
     }
 }
 
+/// The end of a failure that says which server did what: `https://host/path: why`.
+#[derive(Clone, Copy)]
+struct Cause<'a> {
+    /// Where it begins in the text.
+    start: usize,
+    server: &'a str,
+    why: &'a str,
+}
+
+impl<'a> Cause<'a> {
+    fn of(row: &'a Row) -> Option<Self> {
+        let start = ["http://", "https://"].into_iter().filter_map(|scheme| row.what.rfind(scheme)).max()?;
+        let (url, why) = row.what[start..].split_once(": ").filter(|_| row.verdict == Verdict::Fail)?;
+        let server_end = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
+        let why = why.split_once(" (remembered, ").map_or(why, |(why, _)| why);
+        Some(Self { start, server: &url[..server_end], why })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (self.server, self.why) == (other.server, other.why)
+    }
+}
+
 /// A text of a finding.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Field {
@@ -109,4 +147,51 @@ pub enum Field {
 /// Returns the name of the system and of the architecture.
 pub fn system_name() -> String {
     format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::commands::check::{Check, LOCAL_LIMIT};
+
+    static NETWORK: Check =
+        Check { id: "network", about: "", parts: &[], limit: LOCAL_LIMIT, needs_network: false, run: |_| Vec::new() };
+    static TOKEN: Check =
+        Check { id: "token", about: "", parts: &[], limit: LOCAL_LIMIT, needs_network: false, run: |_| Vec::new() };
+
+    #[test]
+    fn a_cause_is_printed_once_and_counts_each_time() {
+        let of = |check: &'static Check, findings: &[Finding]| CheckResult {
+            check,
+            findings: findings.to_vec(),
+            took: Duration::ZERO,
+        };
+        let fail = |what: &str| Finding::fail(what).fix("check the port");
+        let results = [
+            of(&NETWORK, &[fail("http://h:9/a: nothing listens there")]),
+            of(
+                &TOKEN,
+                &[
+                    fail("profile p: http://h:9/b: nothing listens there (remembered, 3s ago)"),
+                    fail("profile p: http://h:8/b: nothing listens there"),
+                    fail("profile p: http://h:9/b: 500"),
+                    fail("/etc/x: no such file"),
+                ],
+            ),
+        ];
+        let report = DoctorReport::new(&results, |_, _| true, |text, _| text.to_owned());
+        let text = report.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "[fail] network http://h:9/a: nothing listens there");
+        assert_eq!(lines[2], "[fail] token   profile p: as above (network)");
+        assert_eq!(lines[3], "[fail] token   profile p: http://h:8/b: nothing listens there");
+        assert_eq!(lines[5], "[fail] token   profile p: http://h:9/b: 500");
+        assert_eq!(text.matches("fix:").count(), 4, "{text}");
+        assert!(text.ends_with("5 failures, 0 skipped\n"), "{text}");
+        let json = report.json();
+        assert!(json["checks"][1]["what"].as_str().is_some_and(|what| what.contains("http://h:9/b")), "{json}");
+        assert_eq!(json["checks"][1]["fix"], "check the port");
+    }
 }

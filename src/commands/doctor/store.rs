@@ -162,11 +162,8 @@ impl Place<'_> {
                 }
                 false => {
                     let nearest = nearest.unwrap_or(directory);
-                    self.bad(format!("{shown} cannot be created in {}", nearest.display())).fix(format!(
-                        "make {} writable for you, or set {}",
-                        nearest.display(),
-                        self.variable
-                    ))
+                    self.bad(format!("{shown} cannot be created in {}", nearest.display()))
+                        .fix(probe::how_to_make_writable(directory, self.variable))
                 }
             };
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::clock::human;
 use crate::base::diagnostics::Warning;
-use crate::commands::check::{Check, Examination, Finding, Verdict};
+use crate::commands::check::{Check, Examination, Finding, NO_PROFILE, Verdict};
 
 pub const CHECK: Check = Check {
     id: "token",
@@ -17,7 +17,7 @@ pub const CHECK: Check = Check {
 };
 
 fn run(examination: &Examination) -> Vec<Finding> {
-    let Ok(profile) = examination.profile() else { return vec![Finding::skip("there is no usable profile")] };
+    let Ok(profile) = examination.profile() else { return vec![Finding::skip(NO_PROFILE)] };
     examination.with_session(|session| {
         let obtained = session.obtain(profile, &examination.options, Duration::ZERO);
         let mut findings = vec![match obtained {

@@ -91,8 +91,12 @@ fn ok(hosts: &[String], entries: &[(String, String)]) -> Finding {
     let names = entries.iter().filter(|(_, helper)| is_ours(helper)).map(|(_, helper)| format!("{PREFIX}{helper}"));
     let is_hidden = names.into_iter().any(|name| !trial::is_found_by_desktop(&name));
     // A helper has no path in docker's configuration, so nothing can be changed there.
-    let note =
-        if is_hidden { "; docker started from a desktop finds it only if it reads your shell's PATH" } else { "" };
+    let note = match is_hidden {
+        true => {
+            "; nothing to do, unless a docker started from a desktop does not find the helper: it may not read your shell's PATH"
+        }
+        false => "",
+    };
     let finding = Finding::ok(format!("ycred serves {}{note}", hosts.join(", ")));
     hosts.iter().fold(finding, |finding, host| finding.named(host))
 }
@@ -132,6 +136,17 @@ fn helpers(root: &TreeNode) -> Vec<(String, String)> {
     entries.filter_map(|(host, helper)| Some((host.as_text()?.to_owned(), helper.as_text()?.to_owned()))).collect()
 }
 
+/// What clients do without a helper. They print no message.
+const ANONYMOUS: &str = "docker, podman and skopeo ask the registry without credentials";
+
+/// Returns the directory outside PATH that has the helper: that of ycred, or that of the user's own programs.
+fn directory_elsewhere(name: &str, session: &Session<'_>) -> Option<PathBuf> {
+    let beside = trial::ycred_path(session).and_then(|ycred| ycred.parent().map(Path::to_owned));
+    let of_user = session.places.home.as_ref().map(|home| home.join(".local/bin"));
+    let file = programs::own_file_name(name);
+    beside.into_iter().chain(of_user).find(|directory| trial::is_ycred(&directory.join(&file)))
+}
+
 /// A registry that ycred serves.
 struct Entry<'a> {
     host: &'a str,
@@ -150,12 +165,19 @@ impl Entry<'_> {
         let name = format!("{PREFIX}{}", self.helper);
         let named = self.helper.strip_prefix("ycred-");
         let Some(program) = find(&name, session) else {
+            if let Some(directory) = directory_elsewhere(&name, session) {
+                let what = format!(
+                    "{}: the helper {name} is in {}, which is not in PATH, so {ANONYMOUS}",
+                    self.host,
+                    directory.display()
+                );
+                return Some(Finding::fail(what).part("helper").fix(fixes::search_first(&directory)));
+            }
             let fix = match trial::ycred_path(session) {
                 Some(ycred) => link(&name, &ycred, session),
                 None => self.command(named, session),
             };
-            let what =
-                format!("{}: the helper {name} is not in PATH, so docker is anonymous without a message", self.host);
+            let what = format!("{}: the helper {name} is not in PATH, so {ANONYMOUS}", self.host);
             return Some(Finding::fail(what).part("helper").fix(fix));
         };
         if !program::is_program(&program) {
