@@ -21,6 +21,7 @@ use crate::cache::sharing_group::SharingGroup;
 use crate::cache::{Entry, Successor};
 use crate::cloud::Context;
 use crate::cloud::http::Http;
+use crate::disk::probe;
 use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
 use crate::disk::trust;
@@ -441,6 +442,10 @@ impl<'a> Run<'a> {
     fn warn_of_disk(&self, role: &LeaderRole, write_error: Option<&io::Error>) {
         let place = self.cx.cache.place();
         let what = match (write_error, role) {
+            (Some(error), _) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let fix = probe::how_to_make_writable(Path::new(&place), env::YCRED_CACHE_DIR);
+                format!("cannot cache the token: {place}: {}; to fix it, {fix}", describe(error))
+            }
             (Some(error), _) => format!("cannot cache the token: {place}: {}", describe(error)),
             (None, LeaderRole::NoLock(error)) => {
                 format!("{place} cannot be locked, so simultaneous calls may each request a token: {}", describe(error))
