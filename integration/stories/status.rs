@@ -422,3 +422,39 @@ fn the_name_is_that_of_the_cause() {
     let run = call(&[]).env("YCRED_PROFILE", "hunter2passwordX").run().exits(3);
     assert!(!run.stdout.contains("hunter2") && !run.stderr.contains("hunter2"), "{run}");
 }
+
+#[test]
+fn a_problem_is_printed_once_and_promises_no_token() {
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(403));
+    world.token(&[]).run().fails();
+    let run = of(&world)(&[]).run().exits(1);
+    let why = run.stdout.lines().find_map(|line| line.strip_prefix("problem   ")).expect("a problem");
+    assert_eq!(run.stdout.matches(why).count(), 1, "{run}");
+    assert!(run.stdout.contains("token     none is cached\n") && run.stdout.contains("fix       "), "{run}");
+    let sandbox = Sandbox::new();
+    sandbox.profile("default", "source = \"static\"\ntoken-file = \"missing\"\nimpersonate = \"aje1\"\n");
+    let run = sandbox.ycred(["status"]).run().exits(3).stdout_has("problem   ");
+    assert!(!run.stdout.contains("the next call"), "{run}");
+}
+
+#[test]
+fn clients_stand_under_the_profile_that_they_use() {
+    let world = World::new();
+    world.profile("prod", "");
+    let user = |name: &str, arguments: &str| {
+        format!(
+            "- name: {name}\n  user:\n    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: \
+             /usr/bin/ycred\n      args: [{arguments}]\n"
+        )
+    };
+    let users = user("plain", "kubectl") + &user("named", "kubectl, --profile, prod");
+    world.sandbox.file("home/.kube/config", format!("apiVersion: v1\nkind: Config\nusers:\n{users}"));
+    for (profile, expected) in [
+        ("default", "clients   kubectl: user plain; other profiles: 1\n"),
+        ("prod", "clients   kubectl: user named; other profiles: 1\n"),
+        ("gone", "clients   none of this profile; other profiles: 2\n"),
+    ] {
+        world.ycred(&["status", profile]).run().stdout_has(expected);
+    }
+}

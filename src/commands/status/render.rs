@@ -8,10 +8,10 @@ use crate::base::clock::{Timestamp, human};
 use crate::base::error::{Kind, clean};
 use crate::cache::freshness::{FetchReason, TokenState};
 use crate::commands::clients::client::Use;
-use crate::commands::status::row::{Row, WiredClient};
+use crate::commands::status::row::{ClientsOfProfile, Row, WiredClient};
 use crate::profile::{Profile, SelectedBy};
 use crate::session::Session;
-use crate::session::facts::{FailureFacts, LoginFacts, TokenFacts, TokenPlace};
+use crate::session::facts::{Facts, FailureFacts, LoginFacts, TokenFacts, TokenPlace};
 
 /// Returns the lines about one profile.
 pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String {
@@ -25,7 +25,7 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
     if let Some(profile) = &row.profile {
         line("account", facts.account.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string));
         line("source", source_line(profile));
-        line("token", facts.token.as_ref().map_or_else(|| no_token(profile), |token| token_line(token, now)));
+        line("token", facts.token.as_ref().map_or_else(|| no_token(profile, facts), |token| token_line(token, now)));
         for (session_name, expires, left) in &row.keys {
             line("key", format!("aws \"{session_name}\": {} left (until {expires})", human(*left)));
         }
@@ -38,7 +38,10 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
             line("last", format!("{what} {ended}, took {}.{:02}s", took / 1000, took % 1000 / 10));
         }
         if let Some(failure) = &facts.failure {
-            line("failure", format!("{} ({} ago)", failure.message, human(now.since(failure.at).max(0))));
+            // If it is the problem, that line says it.
+            if facts.error.as_ref().is_none_or(|error| error.reason() != failure.message) {
+                line("failure", format!("{} ({} ago)", failure.message, human(now.since(failure.at).max(0))));
+            }
             // An error of the profile has a line of its own.
             if let Some(hint) = failure.hint.clone().filter(|_| facts.error.is_none()) {
                 line("fix", hint);
@@ -62,8 +65,7 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
             line("fix", hint);
         }
     }
-    let wired: Vec<String> = clients.iter().map(client_line).collect();
-    line("clients", if wired.is_empty() { "none: `ycred setup` lists them".to_owned() } else { wired.join("; ") });
+    line("clients", clients_line(&ClientsOfProfile::of(row, clients, session)));
     text
 }
 
@@ -225,11 +227,14 @@ fn source_line(profile: &Profile) -> String {
     format!("{}{impersonated}{file}", profile.source.name)
 }
 
-fn no_token(profile: &Profile) -> String {
+fn no_token(profile: &Profile, facts: &Facts) -> String {
     if profile.source.is_passed_through && profile.impersonate.is_empty() {
         return "passed through from its origin, which renews it; its expiry is unknown".into();
     }
-    "none is cached; the next call fetches one".into()
+    match facts.error {
+        Some(_) => "none is cached".into(),
+        None => "none is cached; the next call fetches one".into(),
+    }
 }
 
 fn token_line(token: &TokenFacts, now: Timestamp) -> String {
@@ -277,9 +282,18 @@ fn login_line(login: &LoginFacts, now: Timestamp) -> String {
     }
 }
 
-fn client_line(client: &WiredClient) -> String {
-    let labels: Vec<&str> = client.uses.iter().map(|place| place.label.as_str()).collect();
-    format!("{}: {}", client.name, labels.join(", "))
+fn clients_line(clients: &ClientsOfProfile<'_>) -> String {
+    let mut parts: Vec<String> =
+        clients.own.iter().map(|(client, labels)| format!("{client}: {}", labels.join(", "))).collect();
+    match (parts.is_empty(), clients.other_profiles) {
+        (true, 0) => return "none: `ycred setup` lists them".to_owned(),
+        (true, _) => parts.push("none of this profile".to_owned()),
+        (false, _) => {}
+    }
+    if clients.other_profiles > 0 {
+        parts.push(format!("other profiles: {}", clients.other_profiles));
+    }
+    parts.join("; ")
 }
 
 /// Returns the state of a token as one word, for JSON and the table.

@@ -1,5 +1,7 @@
 //! What `status` shows of one profile.
 
+use std::collections::BTreeSet;
+
 use crate::base::clock::Timestamp;
 use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::Error;
@@ -30,6 +32,37 @@ pub struct Row {
 pub struct WiredClient {
     pub name: &'static str,
     pub uses: Vec<Use>,
+}
+
+/// The clients of this machine, from the point of view of one profile.
+pub struct ClientsOfProfile<'a> {
+    /// Each client that uses the profile, and the places in its configuration that do.
+    pub own: Vec<(&'static str, Vec<&'a str>)>,
+    /// The number of other profiles that clients use.
+    pub other_profiles: usize,
+}
+
+impl<'a> ClientsOfProfile<'a> {
+    pub fn of(row: &Row, clients: &'a [WiredClient], session: &Session<'_>) -> Self {
+        let unnamed = match session.profile(&ProfileRef::Unnamed) {
+            Ok(profile) => profile.name,
+            Err(_) => selected_name(&ProfileRef::Unnamed, session),
+        };
+        let behind = |name: &String| match find::check_name(name) {
+            Ok(()) => find::behind(name, session.places),
+            Err(_) => name.clone(),
+        };
+        let profile_of = |place: &Use| place.profile.as_ref().or(unnamed.as_ref()).map(behind);
+        let this = row.name.as_ref().map(behind);
+        let of_client = |client: &'a WiredClient| {
+            let own = client.uses.iter().filter(|place| profile_of(place) == this);
+            (client.name, own.map(|place| place.label.as_str()).collect::<Vec<_>>())
+        };
+        let own = clients.iter().map(of_client).filter(|(_, places)| !places.is_empty()).collect();
+        let others: BTreeSet<_> =
+            clients.iter().flat_map(|client| &client.uses).map(profile_of).filter(|profile| *profile != this).collect();
+        Self { own, other_profiles: others.len() }
+    }
 }
 
 impl Row {
