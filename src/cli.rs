@@ -340,6 +340,16 @@ mod tests {
             Some("ycred: hint: use one of bash, zsh, fish, powershell, elvish")
         );
         assert_eq!(
+            message(&["completions"]).lines().last(),
+            Some("ycred: hint: use one of bash, zsh, fish, powershell, elvish")
+        );
+        assert_eq!(message(&["token", "--json"]).lines().last(), Some("ycred: hint: did you mean --format json?"));
+        assert_eq!(
+            message(&["remove", "prod", "my-sa"]).lines().last(),
+            Some("ycred: hint: it takes one profile: run it once for each")
+        );
+        assert!(message(&["remove", "prod", "--nonesuch"]).contains("`ycred remove --help`"));
+        assert_eq!(
             message(&["use"]),
             "ycred: error: missing <PROFILE>\nycred: hint: `ycred use --help` lists its arguments and flags\n"
         );

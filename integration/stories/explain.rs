@@ -369,3 +369,29 @@ fn the_edit_for_a_host_is_one_line_that_every_command_prints_and_that_works() {
         assert!(printed.contains("add the line: hosts = [\"b.example:5000\"]"), "{run}");
     }
 }
+
+#[test]
+fn a_host_in_place_of_a_profile_gets_the_command_for_hosts() {
+    let world = World::new();
+    for host in ["localhost:36739", "registry.example", "https://git.example:8443/"] {
+        let run = world.ycred(&["explain", host]).run().exits(3);
+        let run = run.stdout_has(&format!("# to fix it: ycred explain --host {host}\n"));
+        assert!(run.stdout.contains("the argument PROFILE: there") && !run.stdout.contains("--profile"), "{run}");
+        world.ycred(&["explain", "--host", host]).run().exits(1).stdout_has("--profile: nothing");
+    }
+    // These may be secrets or names.
+    for other in ["Secret.With.Dots", "prod", "t1.x:y"] {
+        let run = world.ycred(&["explain", other]).run().exits(3);
+        assert!(!run.stdout.contains("explain --host"), "{run}");
+    }
+}
+
+#[test]
+fn the_hint_for_a_host_says_that_it_gets_the_token() {
+    let world = World::new();
+    world.configure("");
+    let public = world.ycred(&["explain", "--host", "docker.io"]).run().exits(1);
+    assert!(public.stdout.contains("nothing to change") && !public.stdout.contains("add the line"), "{public}");
+    let own = world.ycred(&["explain", "--host", "registry.example"]).run().exits(1);
+    own.stdout_has("receives the cloud's token, so only if it is yours or you trust it with that: in ");
+}

@@ -168,3 +168,12 @@ fn a_wrong_path_in_the_key_variable_is_reported_with_the_variable() {
         sandbox.ycred(["token"]).env("YCRED_CONFIG_DIR", sandbox.path("tmp")).env("YC_SERVICE_ACCOUNT_KEY_FILE", json);
     fails_with(run.run(), 3, &["YC_SERVICE_ACCOUNT_KEY_FILE"]);
 }
+
+#[test]
+fn the_value_of_an_unknown_flag_does_not_hide_the_flag() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.ycred(["token", "--profil", "prod"]).run().exits(2);
+    run.stderr_has("unknown flag --profil\n").stderr_has("did you mean --profile?");
+    // Without an unknown flag, it is an argument too many.
+    sandbox.ycred(["token", "prod"]).run().exits(2).stderr_has("takes no arguments");
+}

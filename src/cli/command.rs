@@ -136,6 +136,25 @@ fn takes_no_arguments(command: &str) -> bool {
     tree().find_subcommand(command).is_some_and(|command| command.get_positionals().next().is_none())
 }
 
+/// Returns the values of an argument that clap shows as this, such as `<SHELL>`, if it has a list of them.
+fn choices_of(command: &str, shown: &str) -> Vec<String> {
+    let tree = tree();
+    let arguments = tree.find_subcommand(command).into_iter().flat_map(clap::Command::get_arguments);
+    let is_shown = |arg: &&clap::Arg| {
+        arg.get_value_names().and_then(|names| names.first()).is_some_and(|name| shown == format!("<{name}>"))
+    };
+    let values = arguments.filter(is_shown).flat_map(clap::Arg::get_possible_values);
+    values.map(|value| value.get_name().to_owned()).collect()
+}
+
+/// Returns true if the only argument of a command is the name of a profile.
+fn takes_one_profile(command: &str) -> bool {
+    let tree = tree();
+    let mut arguments = tree.find_subcommand(command).into_iter().flat_map(clap::Command::get_positionals);
+    let is_profile = |arg: &clap::Arg| arg.get_value_names().is_some_and(|names| names == ["PROFILE"]);
+    arguments.next().is_some_and(is_profile) && arguments.next().is_none()
+}
+
 /// Turns clap's error into one line and one hint. `command` is the command's name, if clap found it.
 fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
     let context = |kind| match error.get(kind) {
@@ -144,8 +163,12 @@ fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
         _ => Vec::new(),
     };
     if error.kind() == ErrorKind::MissingRequiredArgument {
-        return Error::usage(format!("missing {}", context(ContextKind::InvalidArg).join(", ")))
-            .hint(see_help(command));
+        let missing = context(ContextKind::InvalidArg).join(", ");
+        let choices = command.map(|command| choices_of(command, &missing)).unwrap_or_default();
+        return Error::usage(format!("missing {missing}")).hint(match choices.is_empty() {
+            true => see_help(command),
+            false => format!("use one of {}", choices.join(", ")),
+        });
     }
     let choices = context(ContextKind::ValidValue);
     // An unexpected argument that could be a profile's name.
@@ -179,6 +202,12 @@ fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
             }
             _ if command == Some("init") && Path::new(&typed).is_file() => {
                 format!("to use it as a key: ycred init NAME --key-file {}", shell::word(&typed))
+            }
+            _ if error.kind() == ErrorKind::UnknownArgument
+                && !typed.starts_with('-')
+                && command.is_some_and(takes_one_profile) =>
+            {
+                "it takes one profile: run it once for each".to_owned()
             }
             _ => see_help(command),
         },

@@ -261,11 +261,17 @@ impl HookParser {
             Arg::Long(long) => format!("--{long}"),
             Arg::Value(_) => String::new(),
         };
+        let name = typed.trim_start_matches('-');
+        // `--json` where it is `--format json`.
+        let of_choice =
+            self.flags().find(|flag| flag.choices.contains(&name)).map(|flag| format!("{} {name}", flag.long));
         let near = nearest(typed.trim_start_matches('-'), self.flags().map(|flag| flag.long));
         // Do not suggest `--help` if it is an operation of the protocol: it would not list ycred's flags.
         let command =
             self.hook.filter(|hook| !self.is_by_link || hook.operation_flags.is_empty()).map(|hook| hook.name);
-        let hint = near.map_or_else(|| see_help(command), |known| format!("did you mean --{known}?"));
+        let hint = of_choice
+            .or_else(|| near.map(str::to_owned))
+            .map_or_else(|| see_help(command), |known| format!("did you mean --{known}?"));
         Error::usage(format!("unknown flag {typed}")).hint(hint)
     }
 }

@@ -7,10 +7,13 @@ mod model;
 mod render;
 mod selection;
 
+use std::path::Path;
+
 use clap::{Arg, ArgAction};
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme};
+use crate::base::shell;
 use crate::cloud::http::proxy::proxy_for;
 use crate::cloud::http::trust::roots;
 use crate::commands::command::{Command, CommandCall, HostClient, profile_argument, selected_profile};
@@ -20,7 +23,7 @@ use crate::commands::explain::selection::candidates;
 use crate::process::flags::Example;
 use crate::process::painting::{Colour, Paint};
 use crate::process::{Done, Outcome, Reply};
-use crate::profile::{Profile, ProfileRef};
+use crate::profile::{Profile, ProfileRef, find};
 use crate::session::Session;
 use crate::session::facts::code_of;
 use crate::session::host::HostDecision;
@@ -73,7 +76,13 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
 }
 
 fn explain(reference: &ProfileRef, call: &CommandCall, session: &Session<'_>) -> Explanation {
-    let loaded = session.profile(reference);
+    let loaded = session.profile(reference).map_err(|error| match call.value("name") {
+        Some(typed) if is_host(typed, session) => {
+            Error::profile(format!("{typed} is not a profile, but looks like a host"))
+                .hint(format!("ycred explain --host {}", shell::word(typed)))
+        }
+        _ => error,
+    });
     let host = call.value("host").map(|typed| verdict(typed, loaded.as_ref(), call));
     let candidates = candidates(reference, loaded.as_ref().ok(), session);
     let Ok(profile) = &loaded else {
@@ -100,6 +109,24 @@ fn explain(reference: &ProfileRef, call: &CommandCall, session: &Session<'_>) ->
         host,
         loaded,
     }
+}
+
+/// Returns true if an argument in place of a profile is plainly a host, and there is no such profile. Anything that may be a
+/// secret is not.
+fn is_host(typed: &str, session: &Session<'_>) -> bool {
+    let (scheme, rest) = typed.split_once("://").map_or((None, typed), |(scheme, rest)| (Some(scheme), rest));
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let (name, port) = authority.rsplit_once(':').map_or((authority, None), |(name, port)| (name, Some(port)));
+    let is_label = |label: &str| {
+        (1..=40).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    let has_form = name.split('.').all(is_label)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+        && scheme.is_none_or(|scheme| matches!(scheme, "http" | "https"))
+        && (scheme.is_some() || port.is_some() || name.contains('.'));
+    let is_profile = || find::near_name(typed, session.places).is_some() || Path::new(typed).exists();
+    has_form && !is_profile()
 }
 
 fn verdict(typed: &str, loaded: Result<&Profile, &Error>, call: &CommandCall) -> HostVerdict {

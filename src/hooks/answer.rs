@@ -332,6 +332,10 @@ fn check_arguments(call: &HookCall) -> Result<()> {
     let takes = describe(hook.operands);
     let typed = call.operands.join(" ");
     let Some(program) = hook.program else {
+        // After an unknown flag, what looks like an operand may be its value.
+        if let Some(error) = &call.usage_error {
+            return Err(error.clone());
+        }
         let is_given = |value: &&&str| call.operands.iter().any(|operand| operand == **value);
         let choice = hook.flags.iter().find_map(|flag| Some((flag.long, flag.choices.iter().find(is_given)?)));
         let first = call.operands.first().map_or("", String::as_str);

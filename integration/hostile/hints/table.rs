@@ -390,5 +390,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("for a profile that is used on another machine, pass --no-verify", Reason(FLAG)),
     ("run `ycred init` again, or pass the answers: ycred init NAME --key-file FILE", Reason("needs a terminal whose input ends; `ycred init` is run for other hints")),
     ("{hint}; {HOW}", Reason(PART)),
+    ("ycred explain --host {}", Test("a_host_in_place_of_a_profile_gets_the_command_for_hosts")),
+    ("it takes one profile: run it once for each", Reason(FLAG)),
     ("to fix it: {hint}", Reason(PART)),
 ];

@@ -114,6 +114,28 @@ fn host_line(verdict: &HostVerdict, explanation: &Explanation) -> String {
     format!("{}{only}", why(verdict, explanation))
 }
 
+/// Hosts of others that people pull from. None of them accepts a token of the cloud.
+const PUBLIC_REGISTRIES: [&str; 14] = [
+    "docker.io",
+    "index.docker.io",
+    "registry-1.docker.io",
+    "hub.docker.com",
+    "ghcr.io",
+    "quay.io",
+    "gcr.io",
+    "registry.k8s.io",
+    "mcr.microsoft.com",
+    "public.ecr.aws",
+    "github.com",
+    "gitlab.com",
+    "pypi.org",
+    "registry.terraform.io",
+];
+
+fn is_public_registry(host: &Host) -> bool {
+    PUBLIC_REGISTRIES.contains(&host.name.as_str())
+}
+
 fn is_released(decision: HostDecision) -> bool {
     matches!(decision, HostDecision::Released(_))
 }
@@ -133,9 +155,15 @@ fn why(verdict: &HostVerdict, explanation: &Explanation) -> String {
             Some(_) if verdict.host.as_ref().is_some_and(Host::is_foreign_over_http) => {
                 "no: over http, only this machine itself gets a token (localhost, if `hosts` lists it)".into()
             }
+            Some(_) if verdict.host.as_ref().is_some_and(is_public_registry) => {
+                format!("no: not listed, and {host} accepts no token of the cloud, so there is nothing to change")
+            }
             Some(_) => {
                 let edit = profile.map(|profile| profile.settings.edit_for_host(&host)).unwrap_or_default();
-                format!("no: not listed; to allow it, {edit}")
+                format!(
+                    "no: not listed; a host in `hosts` receives the cloud's token, so only if it is yours or you trust \
+                     it with that: {edit}"
+                )
             }
             None => "no: without a profile, only the cloud's own hosts get a token".into(),
         },

@@ -6,6 +6,9 @@ use crate::profile::{Profile, ProfileRef, SelectedBy, find};
 use crate::session::Session;
 use crate::sources;
 
+/// The flag that selects a profile.
+const PROFILE_FLAG: &str = "--profile";
+
 /// A place that may select a profile.
 pub struct Candidate {
     /// A flag, a variable, or a file.
@@ -48,8 +51,12 @@ pub fn candidates(reference: &ProfileRef, profile: Option<&Profile>, session: &S
         profile.alias.as_ref().map(|alias| alias.file.as_path()).or(profile.settings.file.as_deref())
     });
     let selected_by = profile.map(|profile| &profile.selected_by);
+    let flag = match reference {
+        ProfileRef::NameOrPath { by, .. } if *by != PROFILE_FLAG => "the argument PROFILE",
+        _ => PROFILE_FLAG,
+    };
     let mut places = vec![
-        ("--profile".to_owned(), !matches!(reference, ProfileRef::Unnamed), {
+        (flag.to_owned(), !matches!(reference, ProfileRef::Unnamed), {
             matches!(selected_by, Some(SelectedBy::Named(by)) if *by != YCRED_PROFILE)
         }),
         (YCRED_PROFILE.to_owned(), is_set(YCRED_PROFILE), selected_by == Some(&SelectedBy::Named(YCRED_PROFILE))),
