@@ -20,7 +20,7 @@ fn sandbox(shell: &str) -> Option<(Sandbox, PathBuf)> {
 
 /// Returns the words that bash offers for this command line.
 fn bash(sandbox: &Sandbox, script: &std::path::Path, line: &str) -> Vec<String> {
-    let program = "source \"$1\"; COMP_LINE=$2; read -ra COMP_WORDS <<< \"$2\"; [[ $2 == *' ' ]] && COMP_WORDS+=(''); \
+    let program = "compopt() { :; }; source \"$1\"; COMP_LINE=$2; read -ra COMP_WORDS <<< \"$2\"; [[ $2 == *' ' ]] && COMP_WORDS+=(''); \
                    COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); \
                    _ycred ycred \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
     words(sandbox.call("bash", ["-c", program, "bash"]).and([script]).and([line]))
@@ -55,6 +55,13 @@ fn bash_completes_profiles_and_hosts() {
     }
     for (line, expected) in OF_TABLES {
         assert_eq!(bash(&sandbox, &script, line), expected, "{line}");
+    }
+    for line in ["ycred token --format j", "ycred token --host x --format j"] {
+        assert_eq!(bash(&sandbox, &script, line), ["json"], "{line}");
+    }
+    // No list has these names, and files would be wrong.
+    for line in ["ycred setup kubectl --user ", "ycred setup kubectl --context ", "ycred token --timeout "] {
+        assert!(bash(&sandbox, &script, line).is_empty(), "{line}");
     }
     let hosts = bash(&sandbox, &script, "ycred token --host ");
     assert!(hosts.contains(&"git.example.com".to_owned()) && hosts.contains(&"cr.yandex".to_owned()), "{hosts:?}");
@@ -133,6 +140,7 @@ fn lists_are_silent_whatever_is_wrong() {
     sandbox.set("YCRED_CONFIG_DIR", "/nonexistent").unset("HOME");
     list(&sandbox, "profiles").stdout_is("");
     sandbox.ycred(["completions", "--list", "nonsense"]).run().exits(2);
-    sandbox.ycred(["completions"]).run().exits(2);
+    sandbox.ycred(["completions"]).run().exits(2).stderr_has("use one of bash, zsh, fish");
+    sandbox.ycred(["completions", "--help"]).run().succeeds().stdout_has("Usage: ycred completions <SHELL>");
     assert_ne!(YCRED, "");
 }

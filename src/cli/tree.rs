@@ -1,8 +1,9 @@
 //! The clap tree of the whole command line. Parsing, help, completions and man pages use it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
-use clap::{Arg, ArgAction};
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::{Arg, ArgAction, ValueHint};
 
 use crate::commands::COMMANDS;
 use crate::hooks::HOOKS;
@@ -61,12 +62,30 @@ pub fn argument(flag: &'static Flag) -> Arg {
                 format!("{}: {}", flag.about, flag.choices.join(", "))
             };
             // `Options::set` checks the value, as it does for hooks. A value may start with a dash, as with lexopt.
-            arg.value_name(name)
-                .help(help)
-                .action(ArgAction::Append)
-                .value_parser(clap::value_parser!(OsString))
-                .allow_hyphen_values(true)
+            let arg = arg.value_name(name).help(help).action(ArgAction::Append).allow_hyphen_values(true);
+            match (flag.choices, name) {
+                ([], "DURATION") => arg.value_parser(clap::value_parser!(OsString)).value_hint(ValueHint::Other),
+                ([], _) => arg.value_parser(clap::value_parser!(OsString)),
+                // The help of the flag lists the values.
+                (choices, _) => arg.value_parser(AnyOrChoice(choices)).hide_possible_values(true),
+            }
         }
         (_, None) => arg.action(ArgAction::SetTrue),
+    }
+}
+
+/// Accepts any value, and names those that the completion scripts offer.
+#[derive(Clone)]
+struct AnyOrChoice(&'static [&'static str]);
+
+impl TypedValueParser for AnyOrChoice {
+    type Value = OsString;
+
+    fn parse_ref(&self, _: &clap::Command, _: Option<&Arg>, value: &OsStr) -> Result<OsString, clap::Error> {
+        Ok(value.to_owned())
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().copied().map(PossibleValue::new)))
     }
 }

@@ -31,15 +31,17 @@ pub const COMMAND: Command = Command {
 
 fn arguments(command: clap::Command) -> clap::Command {
     let shells = ["bash", "zsh", "fish", "powershell", "elvish"];
+    // Only the scripts pass `--list`, and nothing else with it. Then no shell is required.
+    let list = Arg::new("list").long("list").hide(true).value_parser(LISTS.map(|list| list.name)).exclusive(true);
     command
         .arg(
             Arg::new("shell")
                 .value_name("SHELL")
-                .required_unless_present("list")
+                .required(true)
                 .help("shell to generate the script for")
                 .value_parser(shells),
         )
-        .arg(Arg::new("list").long("list").hide(true).value_parser(LISTS.map(|list| list.name)).conflicts_with("shell"))
+        .arg(list)
 }
 
 /// Names that a script asks for while the user types.

@@ -1,6 +1,6 @@
 //! `setup` and `unsetup`: configure client programs to use ycred, and undo it.
 
-use clap::{Arg, ArgAction};
+use clap::{Arg, ArgAction, ValueHint};
 
 use crate::base::error::{Error, Result};
 use crate::base::suggest::nearest;
@@ -59,7 +59,8 @@ fn common_arguments(command: clap::Command, all: &'static str) -> clap::Command 
     let switch =
         |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     let values = CLIENT_FLAGS.iter().map(|(name, value, help)| {
-        Arg::new(*name).long(*name).value_name(*value).help(*help).action(ArgAction::Append)
+        let kind = if matches!(*value, "FILE" | "DIR") { ValueHint::AnyPath } else { ValueHint::Other };
+        Arg::new(*name).long(*name).value_name(*value).help(*help).action(ArgAction::Append).value_hint(kind)
     });
     command
         .arg(client)

@@ -115,7 +115,7 @@ fn host_line(verdict: &HostVerdict, explanation: &Explanation) -> String {
 }
 
 /// Hosts of others that people pull from. None of them accepts a token of the cloud.
-const PUBLIC_REGISTRIES: [&str; 14] = [
+const PUBLIC_REGISTRIES: [&str; 12] = [
     "docker.io",
     "index.docker.io",
     "registry-1.docker.io",
@@ -128,8 +128,6 @@ const PUBLIC_REGISTRIES: [&str; 14] = [
     "public.ecr.aws",
     "github.com",
     "gitlab.com",
-    "pypi.org",
-    "registry.terraform.io",
 ];
 
 fn is_public_registry(host: &Host) -> bool {
