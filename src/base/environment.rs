@@ -183,6 +183,11 @@ impl Environment {
         self.0.iter().any(|(key, value)| is_same(key, name) && value.is_empty())
     }
 
+    /// Returns the values of all variables that are UTF-8.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|(_, value)| value.to_str())
+    }
+
     /// Returns the variable's value as UTF-8.
     ///
     /// # Errors

@@ -61,7 +61,8 @@ fn mask_words(text: &str, out: &mut String) {
             rest = &rest[first.len_utf8()..];
             continue;
         }
-        let block = if in_block { None } else { start_of_block(rest, word) };
+        let block =
+            if in_block { None } else { start_of_block(rest, word).or_else(|| start_of_broken_token(rest, word)) };
         in_block = if let Some(at) = block {
             out.push_str(&word[..at]);
             out.push_str(MASK);
@@ -77,6 +78,21 @@ fn mask_words(text: &str, out: &mut String) {
 fn start_of_block(text: &str, word: &str) -> Option<usize> {
     let after_separators = word.match_indices(['/', '-', '_', '~', '.', '=', '+']).map(|(at, _)| at + 1);
     std::iter::once(0).chain(after_separators).find(|at| is_base64_block(&text[*at..]))
+}
+
+/// Returns where in the first word of a text a token begins that a line break cuts off early: too short to be recognized alone.
+fn start_of_broken_token(text: &str, word: &str) -> Option<usize> {
+    const LINE_MIN: usize = 8;
+    let after = &text[word.len()..];
+    let next = after.trim_start_matches([' ', '\n', '\r', '\t']);
+    let next = &next[..next.find(|c: char| !is_word_char(c)).unwrap_or(next.len())];
+    if next.len() == after.len() || next.len() < LINE_MIN || !has_all_kinds(next) {
+        return None;
+    }
+    let has_prefix = |at: usize| {
+        ["t1.", "c1.", "s1.", "y0_", "y1_", "y2_", "y3_", "AQVN", "eyJ"].iter().any(|it| word[at..].starts_with(it))
+    };
+    std::iter::once(0).chain(word.match_indices(['=', '/']).map(|(at, _)| at + 1)).find(|at| has_prefix(*at))
 }
 
 /// Returns true if a text begins with lines of base64 that together look random. A line by itself may be too short for that.
@@ -118,7 +134,8 @@ fn mask_word(word: &str, in_block: bool, out: &mut String) -> bool {
     if let Some(at) = found {
         out.push_str(&word[..at]);
         out.push_str(MASK);
-        return in_block || is_der(&word[at..]);
+        // A line break may have cut a token too.
+        return true;
     }
     // In a path, such a string is the name of a file.
     let value = word.rsplit_once('=').map_or(word, |(_, value)| value);
@@ -374,6 +391,22 @@ mod tests {
         for columns in [96, 64, 16] {
             assert_hidden(encoded, &wrapped(encoded, columns, " "));
         }
+    }
+
+    #[test]
+    fn a_token_is_masked_wherever_a_line_break_cuts_it() {
+        let token = "t1.9euelZqPgC3mRWp0FG1PrQgQkTy3QXU35XsAaB3dE5fG7hJ9kL1mN3pQ.RWp0FG_PrQgQkTy3QXU35XsAxY7zW2vU9tS4";
+        for token in [token, &token.replacen("t1.", "y0_", 1), &token.replacen("t1.", "AQVN", 1)] {
+            for at in (4..token.len() - 8).filter(|at| token[*at..].len() >= 8) {
+                for separator in ["\n", " ", "\r\n"] {
+                    let (first, second) = token.split_at(at);
+                    let masked = mask_secret_formats(&format!("--host: \"{first}{separator}{second}\" is not a host"));
+                    assert!(!masked.contains(&second[second.len() - 8..]), "{at}: {masked}");
+                }
+            }
+        }
+        let input = "got t1.9euelZqXabcdefghijk.AAAA from the metadata service";
+        assert_eq!(mask_secret_formats(input), "got *** from the metadata service");
     }
 
     #[test]

@@ -46,6 +46,27 @@ impl Secret {
         Self(Arc::new(Zeroizing::new(value)))
     }
 
+    /// Keeps a value with an inner line break out of messages, where a single line belongs: it may be a secret that was
+    /// broken, and a line alone is not always recognized as a part of one.
+    ///
+    /// Only the words that may belong to a token are masked. A key file in JSON has fields that messages show, scripts have
+    /// paths, and base64 is recognized as a block by its form, but no longer if parts of it are masked.
+    pub fn hide_broken(value: &str) {
+        if !value.trim().contains(['\n', '\r']) || value.contains(['{', '+', '/']) {
+            return;
+        }
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let may_be_secret = |word: &&str| {
+            word.len() >= PART_MIN && word.contains(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase())
+        };
+        // The dashes in front are those of a flag.
+        let words = value.split(|c| !is_part(c)).map(|word| word.trim_start_matches('-')).filter(may_be_secret);
+        let words: Vec<&str> = words.collect();
+        if !words.is_empty() {
+            let _masked = Self::new(words.join("\n"));
+        }
+    }
+
     /// Returns the secret itself. The caller is responsible for where it goes.
     pub fn expose(&self) -> &str {
         &self.0
@@ -174,6 +195,18 @@ mod tests {
         let latest = format!("number<{:08}>", 4 * KNOWN_MAX - 1);
         assert_eq!(known.mask(&latest), "***");
         drop(in_use);
+    }
+
+    #[test]
+    fn the_words_of_a_broken_value_are_hidden() {
+        Secret::hide_broken("t1.Broken0\nCgt7QXU35XsA 'Ahq4Tail9' plain-words-stay");
+        let masked = Secret::mask_known("\"t1.Broken0 Cgt7QXU35XsA 'Ahq4Tail9'\" plain-words-stay");
+        assert_eq!(masked, "\"*** *** '***'\" plain-words-stay");
+        Secret::hide_broken("one-line-Xk3v9\n");
+        Secret::hide_broken("{\n\"id\": \"Account-Xk3v8\"\n}");
+        for shown in ["one-line-Xk3v9", "Account-Xk3v8"] {
+            assert_eq!(Secret::mask_known(shown), shown);
+        }
     }
 
     #[test]

@@ -93,6 +93,12 @@ fn wrapped(key: &str, columns: usize) -> String {
     String::from_utf8(lines.join(&b'\n')).expect("base64")
 }
 
+/// Breaks a token into two lines.
+fn broken(token: String, at: fn(usize) -> usize) -> Pasted {
+    let (first, second) = token.split_at(at(token.len()));
+    Pasted { text: format!("{first}\n{second}"), secret: token.clone() }
+}
+
 /// Returns secrets of every kind.
 fn pasted(world: &World) -> Vec<Pasted> {
     let key = fs::read_to_string(world.sandbox.path("config/key.json")).expect("the key");
@@ -112,6 +118,8 @@ fn pasted(world: &World) -> Vec<Pasted> {
         Pasted { text: P256.to_owned(), secret: P256.to_owned() },
         Pasted { text: wrapped(P256, 20), secret: P256.to_owned() },
         whole(world.issue_token()),
+        broken(world.issue_token(), |length| length - 24),
+        broken(world.issue_token(), |_| 10),
         whole(format!("y0_{}", random_secret(50))),
         whole(random_secret(64)),
     ]
