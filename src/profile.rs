@@ -155,6 +155,15 @@ impl Profile {
         match found {
             FoundProfile::Default(file) => default(file),
             _ if let Some(expired) = expired() => Err(expired.expired_error(environment, now)),
+            // It belongs to a source in the environment, and the only profile would serve another account.
+            FoundProfile::Only { name, .. } if environment.get(env::YCRED_IMPERSONATE).is_some() => {
+                Err(Error::profile(format!(
+                    "{} is set, but no variable says which account impersonates; \"{name}\" is the only profile, and has \
+                     to be selected with --profile or {}",
+                    env::YCRED_IMPERSONATE,
+                    env::YCRED_PROFILE
+                )))
+            }
             FoundProfile::Only { name, file } => {
                 Ok(Self { selected_by: SelectedBy::Only, ..Self::read(file, name, environment, places, false)? })
             }
@@ -324,6 +333,10 @@ impl Profile {
         let impersonate = settings.list("impersonate")?;
         if let Some(account) = impersonate.iter().find(|account| !iam::is_account_id(account)) {
             return Err(settings.error_at("impersonate", &format!("\"{account}\" is not the ID of a service account")));
+        }
+        if settings.has("impersonate") && impersonate.is_empty() {
+            let why = "is empty: name a service account, or remove the key to use the source's own account";
+            return Err(settings.error_at("impersonate", why));
         }
         let timeout = settings.duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT);
         if timeout < Duration::from_secs(1) {

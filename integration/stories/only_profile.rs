@@ -106,11 +106,21 @@ fn a_variable_that_is_set_but_unusable_never_leads_to_the_only_profile() {
         ("YC_TOKEN", "two words"),
         ("YC_OAUTH_TOKEN", "two words"),
         ("YCRED_SERVICE_ACCOUNT_ID", "aje0000000000000000a"),
+        ("YCRED_SUBJECT_TOKEN_FILE", "token"),
+        ("YCRED_IMPERSONATE", "aje0000000000000000a"),
         ("YC_METADATA_ADDR", "metadata.example.com"),
     ] {
         let run = sandbox.ycred(["token", "--timeout", "2s"]).env(name, value).run();
         fails_with(run, 3, &[name]);
     }
+}
+
+#[test]
+fn an_empty_list_of_accounts_never_leads_to_the_account_of_the_source() {
+    let sandbox = Sandbox::new();
+    sandbox.file("config/prod.token", "t1.prod.x");
+    sandbox.profile("prod", "source = \"static\"\ntoken-file = \"prod.token\"\nimpersonate = []\n");
+    fails_with(sandbox.ycred(["token"]).run().stdout_is(""), 3, &["prod.toml:3: `impersonate` is empty"]);
 }
 
 #[test]

@@ -68,6 +68,10 @@ const SUBJECT_KEYS: &[&str] = &[FILE, VARIABLE, COMMAND, GITHUB];
 fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
     let settings = input.settings;
     let account = settings.text("service-account-id")?.ok_or_else(|| {
+        if settings.file.is_none() {
+            let (set, missing) = (env::YCRED_SUBJECT_TOKEN_FILE, env::YCRED_SERVICE_ACCOUNT_ID);
+            return settings.missing(&format!("{set} is set, but {missing}, the account to exchange it for, is not"));
+        }
         settings
             .missing("source \"workload\" needs `service-account-id`")
             .hint("in the profile, set service-account-id = \"ID\"; to create one, pass --service-account-id ID to `ycred init`")
@@ -143,20 +147,20 @@ fn subject_origin(input: &SourceInput<'_>, identity: Identity) -> Result<(Subjec
     Err(settings.missing(&why).hint(hint))
 }
 
-/// Selects this source if `YCRED_SERVICE_ACCOUNT_ID` is set.
+/// Selects this source if `YCRED_SERVICE_ACCOUNT_ID` or `YCRED_SUBJECT_TOKEN_FILE` is set.
 ///
-/// The rank is the place in the order of environment variables, lowest first. With a subject token file or the
-/// variables of a GitHub Actions job, it is 4. Without them it is 6, so all other sources come first: the client may
-/// still send a subject token, and otherwise the error says what is missing.
+/// One without the other selects it too, so that the error says what is missing: no other account may serve instead. The
+/// client may still send a subject token.
 fn from_environment(environment: &Environment, _: Timestamp) -> Option<EnvironmentSettings> {
     let get = |name: &str| environment.get(name).map(|value| value.to_string_lossy().into_owned());
     let assign = |key, variable, value| Assignment::Value { key, variable, value };
     let account = env::YCRED_SERVICE_ACCOUNT_ID;
-    let mut assignments = vec![assign("service-account-id", account, get(account)?)];
-    if let Some(path) = get(env::YCRED_SUBJECT_TOKEN_FILE) {
-        assignments.push(assign(FILE, env::YCRED_SUBJECT_TOKEN_FILE, path));
-        return Some(EnvironmentSettings { rank: 4, assignments });
+    let id = get(account).map(|id| assign("service-account-id", account, id));
+    let file = get(env::YCRED_SUBJECT_TOKEN_FILE).map(|path| assign(FILE, env::YCRED_SUBJECT_TOKEN_FILE, path));
+    if file.is_some() {
+        return Some(EnvironmentSettings { rank: 4, assignments: id.into_iter().chain(file).collect() });
     }
+    let mut assignments = vec![id?];
     let is_github = [env::ACTIONS_ID_TOKEN_REQUEST_URL, env::ACTIONS_ID_TOKEN_REQUEST_TOKEN]
         .iter()
         .all(|name| environment.get(name).is_some());
@@ -164,13 +168,10 @@ fn from_environment(environment: &Environment, _: Timestamp) -> Option<Environme
     let default_audience =
         || Some((env::GITHUB_REPOSITORY_OWNER, format!("https://github.com/{}", get(env::GITHUB_REPOSITORY_OWNER)?)));
     let audience = get(env::YCRED_GITHUB_AUDIENCE).map(|audience| (env::YCRED_GITHUB_AUDIENCE, audience));
-    match audience.or_else(default_audience).filter(|_| is_github) {
-        Some((variable, audience)) => {
-            assignments.push(assign(GITHUB, variable, audience));
-            Some(EnvironmentSettings { rank: 4, assignments })
-        }
-        None => Some(EnvironmentSettings { rank: 6, assignments }),
+    if let Some((variable, audience)) = audience.or_else(default_audience).filter(|_| is_github) {
+        assignments.push(assign(GITHUB, variable, audience));
     }
+    Some(EnvironmentSettings { rank: 4, assignments })
 }
 
 struct WorkloadGrant {
@@ -339,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_environment_has_rank_4_only_with_a_subject_token() {
+    fn half_of_the_variables_selects_this_source_too() {
         let settings = |pairs: &[(&str, &str)]| {
             from_environment(
                 &Environment::new(pairs.iter().map(|(name, value)| (name.into(), value.into()))),
@@ -360,7 +361,8 @@ mod tests {
                 (settings.rank, settings.assignments[1..].iter().map(setting).collect::<Vec<_>>())
             })
         };
-        assert!(settings(&[file, url, token, owner]).is_none());
+        assert!(settings(&[url, token, owner]).is_none());
+        assert_eq!(rank_and_subject(settings(&[file, url, token, owner])), Some((4, Vec::new())));
         assert_eq!(
             rank_and_subject(settings(&[account, file, url, token, owner])),
             Some((4, vec![(FILE, "/t".to_owned())]))
@@ -373,7 +375,7 @@ mod tests {
             Some((4, vec![(GITHUB, "mine".to_owned())]))
         );
         for missing in [&[account][..], &[account, url, owner], &[account, token, owner], &[account, url, token]] {
-            assert_eq!(rank_and_subject(settings(missing)), Some((6, Vec::new())), "{missing:?}");
+            assert_eq!(rank_and_subject(settings(missing)), Some((4, Vec::new())), "{missing:?}");
         }
     }
 }

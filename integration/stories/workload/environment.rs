@@ -41,10 +41,10 @@ fn without_a_profile_workload_variables_rank_after_other_credentials_and_before_
     assert_eq!(subject(call.clone()), Some(workload.account.clone()));
     assert_eq!((workload.requests(), tunnel.targets()), (1, vec!["CONNECT auth.yandex.cloud:443".to_owned()]));
     assert_eq!(subject(call.clone().env("YC_OAUTH_TOKEN", oauth)), Some(user));
-    // An account without a subject token selects nothing.
+    // One variable without the other never leads to the machine's account.
+    let alone = call.clone().without("YCRED_SERVICE_ACCOUNT_ID");
+    fails_with(alone.run(), 3, &["YCRED_SUBJECT_TOKEN_FILE is set, but YCRED_SERVICE_ACCOUNT_ID"]);
     let alone = call.clone().without("YCRED_SUBJECT_TOKEN_FILE");
-    assert_eq!(subject(alone.clone()).as_deref(), Some("ajeofthemachine00000"));
-    let alone = alone.without("YC_METADATA_ADDR");
     fails_with_hint(alone.run(), 3, &["YCRED_SERVICE_ACCOUNT_ID"], "permissions: id-token: write");
     let wrong = call.clone().env("YCRED_SERVICE_ACCOUNT_ID", "my account");
     fails_with(wrong.run(), 3, &["`YCRED_SERVICE_ACCOUNT_ID`", "my account"]);
