@@ -293,16 +293,9 @@ mod tests {
         assert_eq!(named("Docker-Credential-YCRED.EXE"), Some(("docker", None)));
         assert_eq!(named("terraform-credentials-ycred_v1.2.3"), Some(("terraform", None)));
         assert_eq!(named("terraform-credentials-ycred-prod_v1.2.3"), Some(("terraform", prod)));
+        assert_eq!(named("docker-credential-ycred-"), Some(("docker", Some(String::new()))));
         assert_eq!(named("docker-credential-ycred-my.prod-1"), Some(("docker", Some("my.prod-1".into()))));
-        for other in [
-            "ycred",
-            "kubectl-ycred",
-            "docker-credential-ycredprod",
-            "docker-credential-ycred-",
-            "docker-credential-yc",
-            "",
-            "/",
-        ] {
+        for other in ["ycred", "kubectl-ycred", "docker-credential-ycredprod", "docker-credential-yc", "", "/"] {
             assert_eq!(named(other), None, "{other}");
         }
     }

@@ -10,10 +10,12 @@ use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::base::suggest::nearest;
 use crate::cli::help::{Detail, help};
+use crate::cli::hook::parse_options;
 use crate::cli::invocation::{Fault, Invocation, SEE_HELP, see_help, version};
 use crate::cli::tree::tree;
 use crate::commands::COMMANDS;
 use crate::commands::command::CommandCall;
+use crate::hooks::protocol::HookCall;
 use crate::hooks::{self, host_clients, links};
 use crate::process::flags::{FLAGS, Flag, Options};
 use crate::profile::find::check_name;
@@ -28,6 +30,28 @@ fn swallowed_command(arguments: &[OsString]) -> Option<(String, String)> {
         });
         (takes_value && is_name(word)).then(|| (flag.to_owned(), word.to_owned()))
     })
+}
+
+/// Reports that a flag was given the name of a command or hook in place of its value. What follows a hook's name is for the
+/// hook: its client expects the error in the format of the protocol.
+fn swallowed(arguments: &[OsString], flag: &str, name: &str) -> Result<Invocation, Fault> {
+    let error = Error::usage(format!("no command given: \"{name}\" is the value of {flag}"))
+        .hint(format!("write the value of {flag} in front of the command: ycred {flag} VALUE {name}"));
+    let rest = arguments.iter().skip_while(|argument| *argument != flag).skip(2);
+    let operands: Vec<String> = rest.filter_map(|argument| argument.to_str().map(str::to_owned)).collect();
+    match hooks::named(name).filter(|_| !operands.is_empty()) {
+        Some(hook) => Ok(Invocation::Hook(Box::new(HookCall {
+            hook,
+            operands,
+            options: Options::default(),
+            suffix: None,
+            is_by_symlink: false,
+            usage_error: Some(error),
+            parse: parse_options,
+            arguments_to_pass_on: Vec::new(),
+        }))),
+        None => Err(error.into()),
+    }
 }
 
 /// Parses the command line that people type.
@@ -59,6 +83,7 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
                 {
                     Ok(Invocation::Print(help(name, Detail::of(arguments))))
                 }
+                None if let Some((flag, name)) = swallowed_command(arguments) => swallowed(arguments, &flag, &name),
                 _ => {
                     let name = named.map(|(name, _)| name);
                     let command = COMMANDS.iter().find(|command| Some(command.name) == name);
@@ -77,9 +102,7 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
             return Ok(Invocation::Print(help("", Detail::of(arguments))));
         }
         if let Some((flag, name)) = swallowed_command(arguments) {
-            return Err(Error::usage(format!("no command given: \"{name}\" is the value of {flag}"))
-                .hint(format!("write the value of {flag} in front of the command: ycred {flag} VALUE {name}"))
-                .into());
+            return swallowed(arguments, &flag, &name);
         }
         return Err(Error::usage("no command given")
             .hint("`ycred --help` lists the commands; `ycred init --key-file FILE` creates a profile")
