@@ -134,6 +134,18 @@ fn every_message_is_one_plain_line() {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
+/// A message that ycred's own mask changes would tell the user nothing.
+#[test]
+fn no_message_looks_like_a_secret() {
+    let changed: Vec<String> = all()
+        .iter()
+        .filter(|message| message.file != "base/mask.rs")
+        .filter(|message| ycred::base::mask::mask_secret_formats(&message.text) != message.text)
+        .map(|message| format!("{}:{}: {}", message.file, message.line, message.text))
+        .collect();
+    assert!(changed.is_empty(), "{} messages:\n{}", changed.len(), changed.join("\n"));
+}
+
 #[test]
 fn messages_are_found_with_their_kinds() {
     let source = "fn f() {\n    // \"not a message of ours\"\n    Error::usage(format!(\"cannot read {x}\")).hint(\"try it \\\n        once more\");\n    \

@@ -48,7 +48,9 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let mut report = Report { changes: linked.into_iter().chain(changes).collect(), ..Report::default() };
     report.notes.extend(ycred.note);
     report.notes.extend(keyring::path_note(link.as_deref(), session));
-    report.notes.push("pip before 26 needs the user in the URL of the index: https://iam@HOST/…".to_owned());
+    report.notes.push(
+        "pip before 26 needs the user name `iam` in the URL of the index, in front of the host and an @".to_owned(),
+    );
     if session.environment.get(PIP_KEYRING_PROVIDER).is_some_and(|value| value != SUBPROCESS) {
         report.notes.push(format!("{PIP_KEYRING_PROVIDER} is set in the environment, and pip prefers it: unset it"));
     }

@@ -56,7 +56,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     }
     report.notes.extend(ycred.note);
     report.notes.extend(keyring::path_note(link.as_deref(), session));
-    report.notes.push("uv needs the user in the URL of the index: https://iam@HOST/…".to_owned());
+    report.notes.push("uv needs the user name `iam` in the URL of the index, in front of the host and an @".to_owned());
     Ok(report)
 }
 
