@@ -24,6 +24,7 @@ const ROWS: &[(&str, &str, Option<Variable>)] = &[
     (env::YC_OAUTH_TOKEN, "two words", None),
     (env::YCRED_SERVICE_ACCOUNT_ID, "not an id", None),
     (env::YCRED_SERVICE_ACCOUNT_ID, "aje00000000000000000", None),
+    (env::YCRED_SUBJECT_TOKEN_FILE, "/nonexistent/token", None),
     (env::YCRED_SUBJECT_TOKEN_FILE, "/nonexistent/token", Some(ACCOUNT)),
     (env::YCRED_SUBJECT_TOKEN_FILE, "{}", Some(ACCOUNT)),
     (env::YCRED_SUBJECT_TOKEN_FILE, "{}/text", Some(ACCOUNT)),
@@ -111,6 +112,16 @@ fn a_command_that_a_flag_took_as_its_value_is_named() {
         fails_with_hint(world.ycred(arguments).run(), 2, &[&message], &format!("ycred {flag} VALUE {name}"));
     }
     fails_with(world.ycred(&["-p", "default"]).run(), 2, &["no command given"]);
+    // What follows the name of a hook is for the hook, so its client reads the answer.
+    for host in ["cr.yandex", "https://cr.yandex"] {
+        let run = world.ycred(&["-p", "docker", "get"]).stdin(format!("{host}\n")).run();
+        run.exits(1).stdout_has("no command given: \"docker\" is the value of -p");
+    }
+    let run = world.ycred(&["-p", "status", "get"]).run();
+    fails_with_hint(run, 2, &["\"status\" is the value of -p"], "ycred -p VALUE status");
+    // The suffix of a link is the name of a profile, also if it is empty.
+    let link = world.sandbox.link_at("work/docker-credential-ycred-");
+    world.sandbox.call(&link, ["get"]).stdin("cr.yandex\n").run().exits(2).stdout_has("profile name");
     assert_eq!(world.emulator.calls(), 0);
 }
 
@@ -157,6 +168,12 @@ fn the_hint_after_a_syntax_error_corrects_that_error() {
         ("source\n", Some("write each setting as key = \"value\"")),
         ("source =\n", Some("key = \"value\"")),
         ("source = \"metadata\"\n[section\n", None),
+        ("source = \"authorized-key\"\nkey-file = \"C:\\keys\\prod.json\"\n", Some("use single quotes")),
+        ("source = \"authorized-key\"\nkey-file = \"C:\\Users\\k.json\"\n", Some("use single quotes")),
+        ("source = \"metadata\"\nmin\u{2010}ttl = \"1m\"\n", Some("`\u{2010}` is not allowed in a key")),
+        ("source = \"metadata\",\n", Some("remove the `,` at the end of the line")),
+        ("source = \"metadata\";\n", Some("remove the `;` at the end of the line")),
+        ("source = \"metadata\"\nhosts = [cr.yandex]\n", Some("put quotes around each entry")),
     ] {
         world.sandbox.profile("default", toml);
         let run = world.token(&["--timeout", "1s"]).run().exits(3).stderr_has("default.toml:");

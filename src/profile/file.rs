@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
+use crate::base::secret::Secret;
 use crate::base::suggest::nearest;
 use crate::disk::places::Places;
 use crate::profile::keys::COMMON_KEYS;
@@ -29,8 +30,10 @@ impl ProfileFile {
         // Only the first line of the parser's message: the others quote the file, which may contain a misplaced secret.
         DeTable::parse(&self.text).map(toml::Spanned::into_inner).map_err(|error| {
             let why = plain(error.message());
-            let defect = self.error_at(error.span().unwrap_or(0..0), why);
-            match syntax_hint(why) {
+            let at = error.span().unwrap_or(0..0);
+            let line = self.text.lines().nth(self.line(&at) - 1).unwrap_or_default();
+            let defect = self.error_at(at, why);
+            match syntax_hint(line, why) {
                 Some(hint) => defect.hint(hint),
                 None => defect,
             }
@@ -65,7 +68,10 @@ pub fn alias(file: &ProfileFile, table: &DeTable<'_>) -> Result<Option<(String, 
             .hint("move the other keys to the profile that `use` names"));
     }
     match value.get_ref().as_str() {
-        Some(target) => Ok(Some((target.to_owned(), value.span()))),
+        Some(target) => {
+            Secret::hide_broken(target);
+            Ok(Some((target.to_owned(), value.span())))
+        }
         None => Err(file.error_at(value.span(), "`use` must be a profile name in quotes")),
     }
 }
@@ -154,15 +160,39 @@ fn unknown_key(file: &ProfileFile, at: Range<usize>, name: &str, source: Option<
     file.error_at(at, &format!("unknown key `{name}`"))
         .hint(format!("use one of {}; `ycred init --help` lists the common keys too", own.join(", ")))
 }
-/// Returns how to correct a line, if the parser's message is about one thing.
-fn syntax_hint(message: &str) -> Option<&'static str> {
+
+/// Returns how to correct a line, if the line or the parser's message shows one slip. Never quotes more than one character.
+fn syntax_hint(line: &str, message: &str) -> Option<String> {
     const HINTS: [(&[&str], &str); 4] = [
         (&["duplicate"], "a key can occur only once: remove one of the two lines"),
         (&["quote", "basic", "literal"], "put the value in quotes on one line: key = \"value\""),
         (&["array"], "write a list as key = [\"one\", \"two\"]"),
         (&["=", "value", "key"], "write each setting as key = \"value\""),
     ];
-    HINTS.into_iter().find(|(words, _)| words.iter().any(|word| message.contains(word))).map(|(_, hint)| hint)
+    let by_message = HINTS.into_iter().find(|(words, _)| words.iter().any(|word| message.contains(word)));
+    let by_message = || by_message.map(|(_, hint)| hint.to_owned());
+    let Some((key, value)) = line.split_once('=').filter(|_| !message.contains("duplicate")) else {
+        return by_message();
+    };
+    let (key, value) = (key.trim(), value.trim());
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '"' | '\'' | ' ' | '[');
+    if let Some(c) = key.chars().find(|c| !is_allowed(*c)) {
+        return Some(format!("`{c}` is not allowed in a key: write it with letters and dashes"));
+    }
+    if value.starts_with('"') && value.contains('\\') {
+        return Some(
+            "a backslash is an escape in double quotes: use single quotes, key-file = 'C:\\keys\\prod.json'".into(),
+        );
+    }
+    let is_closed = value.contains(']') || !value.starts_with('[');
+    if let Some(end) = value.chars().last().filter(|end| matches!(end, ',' | ';') && is_closed) {
+        return Some(format!("remove the `{end}` at the end of the line"));
+    }
+    let list = value.strip_prefix('[').and_then(|list| list.strip_suffix(']'));
+    if list.is_some_and(|list| list.split(',').any(|entry| !entry.trim().is_empty() && !entry.contains(['"', '\'']))) {
+        return Some("put quotes around each entry: key = [\"one\", \"two\"]".into());
+    }
+    by_message()
 }
 
 /// Returns what the parser says is wrong, without the names of its grammar.
