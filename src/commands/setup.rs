@@ -47,7 +47,7 @@ const CLIENT_FLAGS: &[(&str, &str, &str)] = &[
     ("context", "NAME", "kubectl: the user of this context"),
     ("user", "NAME", "kubectl: this user"),
     ("kubeconfig", "FILE", "kubectl: this file [default: KUBECONFIG, or ~/.kube/config]"),
-    ("host", "HOST", "docker, git, bazel: this server; can be repeated"),
+    ("host", "HOST", "git, bazel: this server; docker: this one besides the cloud's; can be repeated"),
     ("file", "FILE", "docker and terraform: this configuration file"),
     ("name", "NAME", "aws: name of AWS's profile [default: yc]"),
     ("dir", "DIR", "links: this directory [default: that of ycred]"),

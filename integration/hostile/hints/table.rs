@@ -357,7 +357,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("check the program that writes the file", Reason(EDIT)),
     ("check who can access it: icacls, for the path and each directory above it", Reason(OTHER)),
     ("choose another name, or remove that one first: ycred remove {new}", Run(cases::rename_over_a_profile)),
-    ("create it in one of these: {}", Reason(OTHER)),
+    ("create it in one of these places: {}", Reason(OTHER)),
     ("fix or remove the link: {}", Reason(OTHER)),
     ("it is unchanged; check the directory and its permissions: {}", Reason(OTHER)),
     ("it must be a directory that you can read: {}", Reason(OTHER)),

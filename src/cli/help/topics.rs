@@ -113,7 +113,7 @@ fn exit_codes() -> String {
     table([
         ("0", "done; also for a host that is not listed, where the protocol has no code for that"),
         ("1", "the cloud rejected the request; for docker, bazel and keyring also: the host is not listed"),
-        ("2", "the command line is wrong"),
+        ("2", "the command line, the request or a variable is wrong; from `token --host`: the host is not listed"),
         ("3", "the profile or a file that it names is wrong, or a TLS certificate is not trusted"),
         ("4", "not available: try again later"),
         ("5", "a bug in ycred, or output that could not be written"),

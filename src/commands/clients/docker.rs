@@ -183,8 +183,11 @@ fn link_path(name: &str, ycred: &Path, session: &Session<'_>) -> Result<Option<P
     match directory {
         Some(directory) => Ok(Some(directory.join(name))),
         None => {
-            let writable: Vec<String> =
-                directories.iter().filter(|directory| program::is_writable(directory)).map(shell::word).collect();
+            let writable: Vec<String> = directories
+                .iter()
+                .filter(|directory| program::is_writable(directory))
+                .map(|directory| shell::word(directory.join(name)))
+                .collect();
             let error = Error::usage(format!("no directory in PATH for the link {name}"));
             Err(match writable.is_empty() {
                 true => error.hint(
@@ -192,7 +195,7 @@ fn link_path(name: &str, ycred: &Path, session: &Session<'_>) -> Result<Option<P
                          ~/.profile, for new terminals: mkdir -p ~/.local/bin && export PATH=~/.local/bin:$PATH",
                 ),
                 false => error.hint(format!(
-                    "create it in one of these: {}",
+                    "create it in one of these places: {}",
                     access::link_command(ycred, &writable.join(" or "))
                 )),
             })

@@ -207,7 +207,7 @@ impl LoginState {
         }
     }
 
-    /// Returns when the user must log in again at the latest, if nobody uses the login before. `None` if the login is over
+    /// Returns when the user must log in again, unless the cloud issues a new refresh token before. `None` if the login is over
     /// already, or the time is not known.
     pub fn ends(&self) -> Option<Timestamp> {
         match (&self.over, &self.refresh_token) {

@@ -99,9 +99,9 @@ pub fn show_directory_command(path: &Path) -> String {
     format!("ls -ld {}", shell::word(path))
 }
 
-/// Returns the command that creates a link to a file in a directory.
-pub fn link_command(target: &Path, directory: &str) -> String {
-    format!("ln -s {} {directory}", shell::word(target))
+/// Returns the command that creates a link to a file. `link` is quoted for a shell.
+pub fn link_command(target: &Path, link: &str) -> String {
+    format!("ln -s {} {link}", shell::word(target))
 }
 
 /// Returns the command that removes a file.

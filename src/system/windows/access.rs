@@ -96,9 +96,9 @@ pub fn show_directory_command(path: &Path) -> String {
     show_command(path)
 }
 
-/// Returns the command that creates a link to a file in a directory.
-pub fn link_command(target: &Path, directory: &str) -> String {
-    format!("mklink /h {directory}\\… \"{}\"", target.display())
+/// Returns the command that creates a link to a file. `link` is quoted for a shell.
+pub fn link_command(target: &Path, link: &str) -> String {
+    format!("mklink /h {link} \"{}\"", target.display())
 }
 
 /// Returns the command that removes a file.
