@@ -117,7 +117,7 @@ fn the_date_of_a_response_that_is_not_from_the_cloud_is_ignored() {
     world.emulator.set(|settings| settings.date_shift = Span::minutes(20));
     // An HTML page with status 403, as a proxy sends it.
     world.emulator.fault(Fault::html().with_status(403));
-    fails_with(world.token(&[]).run(), 1, &["403"]);
+    fails_with(world.token(&[]).run(), 4, &["403"]);
     assert_eq!(world.requests(), 1, "no second JWT for a proxy's clock");
 }
 
