@@ -261,7 +261,7 @@ mod tests {
     fn a_newer_token_of_the_same_subject_helps_only_if_the_token_was_rejected() {
         let of = |error: &Error, digest: &str| {
             let presented_token = Some(PresentedToken { digest: digest.into(), is_from_request: false });
-            Requester { presented_token, ..requester("", None) }.is_counted_by(error)
+            Requester { presented_token, ..requester("", None) }.is_affected_by(error)
         };
         for (error, helps) in [
             (answered(Error::refused("expired"), 401), true),
@@ -278,8 +278,8 @@ mod tests {
     }
 
     impl Requester {
-        /// The failure of a process that has presented the token `x`.
-        fn is_counted_by(&self, error: &Error) -> bool {
+        /// Returns true if this failure of a process that has presented the token `x` counts for this requester.
+        fn is_affected_by(&self, error: &Error) -> bool {
             let presented_token = Some(PresentedToken { digest: "x".into(), is_from_request: false });
             let failure = StoredFailure::new(error, NOW, &Self { presented_token, ..self.clone() }, 10 * SECOND);
             failure.counts_for(self, 5 * SECOND)

@@ -57,8 +57,8 @@ fn arguments(command: clap::Command) -> clap::Command {
             "Without --verify it uses no network.\n\
              Exit codes: 0 a hook would get a token, 1 a person must act (log in, or fix what the cloud rejects),\n\
              3 there is no usable profile, 4 the last attempt failed and there is no valid token.\n\
-             --short prints NAME and the remaining validity (10h12m), or one of: expired, login!, refused, broken,\n\
-             ok (a token that ycred passes on, whose expiry is unknown).",
+             --short prints NAME, followed by the remaining validity (10h12m) or by one of: expired, login!, refused,\n\
+             broken, ok (a token that ycred passes on, whose expiry is unknown).",
         )
 }
 

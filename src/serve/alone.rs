@@ -20,8 +20,8 @@ use crate::system::signals::Signals;
 /// Serves tokens of a profile to these users until a signal ends the process.
 ///
 /// # Errors
-/// Unavailable (4): cannot listen, or cannot determine the user of a connection; and why there is no first token, unless
-/// the cloud is only unavailable.
+/// Unavailable (4): cannot listen, or cannot determine the user of a connection. Otherwise the error of the first fetch, with
+/// its own kind; without `--force-refresh`, not Unavailable, because then the refresher tries again.
 pub fn serve_alone(
     listen: SocketAddrV4,
     users: Vec<u32>,

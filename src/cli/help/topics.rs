@@ -50,7 +50,7 @@ fn profiles() -> String {
          source = \"authorized-key\"\n  key-file = \"~/keys/prod.json\"\n\n\
          `ycred init` and `ycred import` write profiles. The first of these selects one: the flag --profile, the\n\
          suffix of the link that ycred is called by (docker-credential-ycred-prod), the variable YCRED_PROFILE, the\n\
-         profile `default`, the environment, the only profile. A value with a slash is the path of a file.\n\nKeys of every profile, besides `source` (`impersonate`, `hosts` and `command-env` may be lists):\n",
+         profile `default`, the environment, the only profile. A profile name with a slash is the path of its file.\n\nKeys of every profile, besides `source` (`impersonate`, `hosts` and `command-env` may be lists):\n",
     );
     text.push_str(&table(rows(COMMON_KEYS)));
     for source in SOURCES {

@@ -73,7 +73,7 @@ pub struct Roots {
     pub extra: usize,
 }
 
-/// Writes `140 of this machine`, and those of `ca-file`.
+/// Writes `140 (machine)`, and `, and 1 in ca-file` after it if `ca-file` adds any.
 impl fmt::Display for Roots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.count, self.origin)?;
