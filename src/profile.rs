@@ -158,8 +158,8 @@ impl Profile {
             // It belongs to a source in the environment, and the only profile would serve another account.
             FoundProfile::Only { name, .. } if environment.get(env::YCRED_IMPERSONATE).is_some() => {
                 Err(Error::profile(format!(
-                    "{} is set, but no variable says which account impersonates; \"{name}\" is the only profile, and has \
-                     to be selected with --profile or {}",
+                    "{} is set, but no variable says which account impersonates. The only profile, \"{name}\", ignores \
+                     that variable, so it is used only if {} or --profile selects it",
                     env::YCRED_IMPERSONATE,
                     env::YCRED_PROFILE
                 )))

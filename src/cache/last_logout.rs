@@ -4,7 +4,7 @@
 //! So it also replaces a small file in the cache directory. A fetch reads it when it begins and, with the directory locked,
 //! before it stores its result. The file is never removed.
 //!
-//! A logout of one profile leaves a record that says so instead. If a sweep removes that, it replaces the mark.
+//! A logout of one profile leaves a record that says so instead. A sweep that removes such a record also writes a new mark.
 
 use std::io;
 use std::path::Path;

@@ -26,7 +26,7 @@ pub fn by_name(argv0: &OsStr) -> Option<(&'static Hook, Option<String>)> {
     HOOKS.iter().find_map(|hook| {
         let rest = name.strip_prefix(hook.symlink?)?;
         match rest.strip_prefix('-') {
-            // An empty suffix is not the name of a profile, which the hook reports.
+            // An empty suffix is passed on too: the hook then reports that it is not the name of a profile.
             Some(suffix) => Some((*hook, Some(suffix.to_owned()))),
             None if rest.is_empty() => Some((*hook, None)),
             _ => None,

@@ -48,9 +48,11 @@ fn profiles() -> String {
     let mut text = String::from(
         "A profile is a TOML file that says where tokens come from, such as ~/.config/ycred/prod.toml:\n\n  \
          source = \"authorized-key\"\n  key-file = \"~/keys/prod.json\"\n\n\
-         `ycred init` and `ycred import` write profiles. The first of these selects one: the flag --profile, the\n\
-         suffix of the link that ycred is called by (docker-credential-ycred-prod), the variable YCRED_PROFILE, the\n\
-         profile `default`, the environment, the only profile. A profile name with a slash is the path of its file.\n\nKeys of every profile, besides `source` (`impersonate`, `hosts` and `command-env` may be lists):\n",
+         `ycred init` and `ycred import` write profiles. The first of these that is there decides: the flag\n\
+         --profile, the suffix of the link that ycred is called by (docker-credential-ycred-prod), the variable\n\
+         YCRED_PROFILE, the profile `default`, variables that replace a profile (`ycred help environment`),\n\
+         the only profile. A profile name with a slash is the path of its file.\n\n\
+         Keys of every profile, besides `source` (`impersonate`, `hosts` and `command-env` may be lists):\n",
     );
     text.push_str(&table(rows(COMMON_KEYS)));
     for source in SOURCES {
