@@ -35,6 +35,7 @@ pub mod record;
 pub mod sharing_group;
 mod watched_files;
 
+use std::cell::OnceCell;
 use std::io;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -114,16 +115,14 @@ impl Cache {
         // First of all: a fetch that is under way may store its token after the names are listed.
         let owned = store::refuse_foreign_directory(directory);
         let is_owned = owned.is_ok();
-        let (foreign, marked) = match owned {
-            Ok(()) => {
-                let _guard = lock_directory(directory, SHORT_DIRECTORY_LOCK_MAX, clock);
-                (None, mark_logout(directory))
-            }
-            Err(error) => (Some(error), Ok(())),
+        let mark = || {
+            let _guard = is_owned.then(|| lock_directory(directory, SHORT_DIRECTORY_LOCK_MAX, clock));
+            if is_owned { mark_logout(directory) } else { Ok(()) }
         };
+        let marked = mark();
         let Some(names) = names_in_time(directory, deadline, clock)? else { return Ok(deleted) };
         deleted.is_listed = true;
-        if let Some(error) = foreign
+        if let Err(error) = owned
             && names.iter().any(|name| name.ends_with(store::RECORD) || name.ends_with(store::LOCK))
         {
             return Err(error);
@@ -156,8 +155,7 @@ impl Cache {
         }
         drop(guard);
         // A fetch may have begun meanwhile, with a record that is deleted by now.
-        let _guard = lock_directory(directory, SHORT_DIRECTORY_LOCK_MAX, clock);
-        let marked_again = if is_owned { mark_logout(directory) } else { Ok(()) };
+        let marked_again = mark();
         // With a full disk. What is deleted now makes room for the next try.
         marked.and(marked_again).map(|()| deleted)
     }
@@ -207,9 +205,13 @@ fn names_in_time(directory: &Path, deadline: &Deadline, clock: &dyn Clock) -> io
 fn mark_logout(directory: &Path) -> io::Result<()> {
     match LastLogout::replace(directory) {
         // Nor can a fetch store anything.
-        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => Ok(()),
+        Err(error) if is_read_only(&error) => Ok(()),
         replaced => replaced,
     }
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Takes the lock of all records for the moment between reading a record and replacing it. Each sharing group has
@@ -439,8 +441,7 @@ impl Slot<'_> {
                 mark_logout(directory)?;
             }
             // Nothing can be stored there, so nothing needs to be kept from it.
-            (Err(error), None)
-                if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {}
+            (Err(error), None) if is_read_only(&error) => {}
             (Err(error), None) => return Err(error),
         }
         Ok(token.map_or(RemovedToken::Nothing, |token| RemovedToken::Token(token.expires)))
@@ -450,9 +451,12 @@ impl Slot<'_> {
 /// Removes some of the dead identities. See [`sweep::sweep`].
 fn sweep_directory(directory: &Path, clock: &dyn Clock) {
     let now = clock.now();
+    // With the record of a logout goes what keeps a fetch that began before it from storing its token. One mark is enough for
+    // all of a sweep, because these logouts were an hour ago.
+    let is_marked = OnceCell::new();
+    let mark = || *is_marked.get_or_init(|| mark_logout(directory).is_ok());
     sweep::sweep(directory, clock, |content, age| match serde_json::from_slice::<Record>(content) {
-        // With the record goes what keeps a fetch that began before the logout from storing its token.
-        Ok(record) => record.is_dead(now) && (!record.logged_out || mark_logout(directory).is_ok()),
+        Ok(record) => record.is_dead(now) && (!record.logged_out || mark()),
         // Damaged, or not a token: the address of an installation's IAM is valid for a day.
         Err(_) => age > AUXILIARY_LIFETIME,
     });
