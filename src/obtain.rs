@@ -128,12 +128,6 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     }
 }
 
-/// Returns the group of processes that share a lock with one that has this environment. They also share failures, except for the cloud's
-/// answers.
-pub fn sharing_group(environment: &Environment) -> SharingGroup {
-    Http::sharing_group_of(environment)
-}
-
 fn surroundings(grant: &dyn Grant, environment: &Environment) -> Surroundings {
     Surroundings::of_this_process(environment.get(env::PATH).filter(|_| grant.runs_program()))
 }
@@ -141,7 +135,7 @@ fn surroundings(grant: &dyn Grant, environment: &Environment) -> Surroundings {
 /// Describes a process with this environment that has this much time left.
 pub fn requester(grant: &dyn Grant, environment: &Environment, left: Duration) -> Requester {
     Requester {
-        group: sharing_group(environment),
+        group: Http::sharing_group_of(environment),
         surroundings: surroundings(grant, environment),
         presented_token: grant.presented_token(),
         fetch_limit: left.mul_f64(LEADER_SHARE),
@@ -212,7 +206,7 @@ impl<'a> Run<'a> {
     }
 
     fn group(&self) -> &SharingGroup {
-        self.group.get_or_init(|| sharing_group(self.cx.http.environment()))
+        self.group.get_or_init(|| self.cx.http.sharing_group())
     }
 
     /// Describes this process as it is now: its time becomes less.

@@ -392,10 +392,10 @@ impl Profile {
             let url = self.settings.base_url(key).ok().flatten();
             url.is_some_and(|url| error.reason().contains(&url))
         };
-        let key = ["iam-url", "auth-url"].into_iter().find(is_asked);
         if error.kind != Kind::Unavailable || error.status.is_some() {
             return error;
         }
+        let key = ["iam-url", "auth-url"].into_iter().find(is_asked);
         match key.and_then(|key| self.settings.place_in_words(key)) {
             Some(place) => error.map_hint(|hint| format!("{hint}; the URL is {place}")),
             None => error,

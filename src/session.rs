@@ -233,7 +233,7 @@ impl Session<'_> {
             return;
         }
         let Ok(grant) = profile.open() else { return };
-        let group = obtain::sharing_group(self.environment);
+        let group = Http::sharing_group_of(self.environment);
         match self.cache().entry(grant.identity()).reject(token, &group, self.clock) {
             Ok(true) => self.diagnostics.debug(|| format!("{profile}: removed the rejected token from the cache")),
             Ok(false) => self.diagnostics.debug(|| format!("{profile}: the rejected token is not the cached one")),

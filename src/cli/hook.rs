@@ -266,7 +266,7 @@ impl HookParser {
         // `--json` where it is `--format json`.
         let of_choice =
             self.flags().find(|flag| flag.choices.contains(&name)).map(|flag| format!("{} {name}", flag.long));
-        let near = nearest(typed.trim_start_matches('-'), self.flags().map(|flag| flag.long));
+        let near = nearest(name, self.flags().map(|flag| flag.long));
         // Do not suggest `--help` if it is an operation of the protocol: it would not list ycred's flags.
         let command =
             self.hook.filter(|hook| !self.is_by_link || hook.operation_flags.is_empty()).map(|hook| hook.name);

@@ -102,8 +102,8 @@ impl Http {
         Self { environment: environment.clone(), ca_file: ca_file.map(Path::to_owned), tls: OnceCell::new() }
     }
 
-    /// Returns the sharing group of this process: the processes with which it shares locks and failures. For requests that run
-    /// no program.
+    /// Returns the sharing group of this process: the processes with which it shares locks and, except for the cloud's
+    /// answers, failures.
     pub fn sharing_group(&self) -> SharingGroup {
         Self::sharing_group_of(&self.environment)
     }

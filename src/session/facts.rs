@@ -14,10 +14,11 @@ use crate::base::token::Credential;
 use crate::cache::Cache;
 use crate::cache::freshness::{RenewalRules, TokenState};
 use crate::cache::record::{LastFailure, Record};
+use crate::cloud::http::Http;
 use crate::disk::files;
 use crate::disk::lock::LockHolder;
 use crate::disk::trust;
-use crate::obtain::{self, Caching, Grant};
+use crate::obtain::{Caching, Grant};
 use crate::process::flags::Options;
 use crate::profile::{Profile, find};
 use crate::session::Session;
@@ -218,7 +219,7 @@ impl Session<'_> {
             facts.is_error_remembered = facts.error.is_some();
         }
         if with_login && facts.holder.is_none() {
-            let holder = entry.slot.lock_holder(&obtain::sharing_group(self.environment));
+            let holder = entry.slot.lock_holder(&Http::sharing_group_of(self.environment));
             facts.holder = holder.filter(|holder| now <= holder.until);
         }
         facts
