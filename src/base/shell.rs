@@ -71,6 +71,20 @@ mod tests {
     }
 
     #[test]
+    fn words_are_quoted_for_a_shell() {
+        for (word, expected) in [
+            ("/usr/bin/ycred", "/usr/bin/ycred"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("~/x", "'~/x'"),
+        ] {
+            assert_eq!(posix_word(word), expected);
+        }
+    }
+
+    #[test]
     fn a_value_that_a_shell_of_windows_would_split_is_quoted() {
         for plain in [r"C:\keys\prod.json", "prod", "a=b"] {
             assert_eq!(windows_word(plain), plain);

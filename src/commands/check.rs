@@ -11,13 +11,13 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::diagnostics::{Diagnostics, LogFile};
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
-use crate::base::shell;
 use crate::disk::places::Places;
 use crate::process::flags::Options;
 use crate::process::painting::Look;
 use crate::process::stdin::{Input, NoInput};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
+use crate::system::{access, fixes};
 
 /// A check: one subject that can be in order or not.
 pub struct Check {
@@ -83,6 +83,12 @@ impl Finding {
     }
     pub fn ok(what: impl Into<String>) -> Self {
         Self::new(Verdict::Ok, what)
+    }
+    /// Returns the finding for places of a client's configuration that are in order.
+    pub fn serves(names: &[impl AsRef<str>]) -> Self {
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        let finding = Self::ok(format!("ycred serves {}", names.join(", ")));
+        names.into_iter().fold(finding, Self::named)
     }
     pub fn warn(what: impl Into<String>) -> Self {
         Self::new(Verdict::Warn, what)
@@ -216,21 +222,9 @@ fn open_file(reason: &str) -> Option<String> {
     let rest = reason.strip_prefix("profile ").filter(|rest| rest.starts_with(std::path::is_separator))?;
     let (place, _) = rest.split_once(": ")?;
     Some(match place.rsplit_once(':') {
-        Some((path, line)) if line.parse::<usize>().is_ok() => {
-            format!("\"${{EDITOR:-vi}}\" +{line} {}", shell_word(path))
-        }
-        _ => format!("see what it is: ls -ld {}", shell_word(place)),
+        Some((path, line)) if let Ok(line) = line.parse() => fixes::edit(Path::new(path), line),
+        _ => format!("see what it is: {}", access::show_directory_command(Path::new(place))),
     })
-}
-
-/// Quotes a word for a shell, if that is necessary.
-pub fn shell_word(word: &str) -> String {
-    shell::word(word)
-}
-
-/// [`shell_word`] for a path.
-pub fn shell_path(path: &Path) -> String {
-    shell::word(path)
 }
 
 #[cfg(test)]
@@ -272,20 +266,5 @@ pub mod tests {
         }
         let hinted = Error::profile("profile /x/a.toml:1: unknown key").hint("did you mean `source`?");
         assert_eq!(Finding::of_error(&hinted).fix.as_deref(), Some("did you mean `source`?"));
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn words_are_quoted_for_a_shell() {
-        for (word, expected) in [
-            ("/usr/bin/ycred", "/usr/bin/ycred"),
-            ("", "''"),
-            ("a b", "'a b'"),
-            ("it's", "'it'\\''s'"),
-            ("$HOME", "'$HOME'"),
-            ("~/x", "'~/x'"),
-        ] {
-            assert_eq!(shell_word(word), expected);
-        }
     }
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::base::error::{Error, describe};
-use crate::commands::check::{Finding, shell_path};
+use crate::base::shell;
+use crate::commands::check::Finding;
 use crate::disk::{files, trust};
 use crate::profile::Profile;
 use crate::sources::authorized_key;
@@ -69,7 +70,7 @@ fn file(profile: &Profile, key: &str, path: &Path) -> Vec<Finding> {
         }
         Ok(_) => {}
     }
-    let exposure = system::access::reason_for_exposure(path, &metadata, &shell_path(path));
+    let exposure = system::access::reason_for_exposure(path, &metadata, &shell::word(path));
     let finding = exposure.map(|(how, fix)| {
         Finding::warn(format!("{shown}: others can read or change it ({how})")).part("mode").fix(fix)
     });

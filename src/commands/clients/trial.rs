@@ -14,7 +14,8 @@ use crate::base::clock::{Deadline, human, millis};
 use crate::base::environment::PATH;
 use crate::base::error::{Error, Result, describe};
 use crate::base::secret::Secret;
-use crate::commands::check::{Examination, Finding, profile_files, shell_path, shell_word};
+use crate::base::shell;
+use crate::commands::check::{Examination, Finding, profile_files};
 use crate::commands::clients::program;
 use crate::profile::{Profile, ProfileRef, find};
 use crate::session::Session;
@@ -171,7 +172,7 @@ pub fn ycred_command(session: &Session<'_>) -> String {
     let found = program::find("ycred", session);
     match (running, found) {
         (Some(running), Some(found)) if program::is_same(&found, &running) => "ycred".to_owned(),
-        (Some(running), _) => shell_path(&running),
+        (Some(running), _) => shell::word(&running),
         (None, _) => "ycred".to_owned(),
     }
 }
@@ -238,23 +239,19 @@ pub fn profile(named: Option<&str>, setup: &str, session: &Session<'_>) -> Resul
     }
 }
 
-/// Returns `--profile NAME` for a command line, or nothing.
-pub fn profile_flag(named: Option<&str>) -> String {
-    named.map(|name| format!(" --profile {}", shell_word(name))).unwrap_or_default()
-}
-
 /// After this time, a check makes no more calls, so that its findings are reported within [`CLIENT_LIMIT`].
 const CALLS_LIMIT: Duration = Duration::from_secs(18);
 
-/// Runs a hook, unless the run is offline or the check has taken too long. `read` returns what the answer is, without the secret in it.
+/// Runs a hook, unless the run is offline or the check has taken too long. `read` returns what the answer is, without the
+/// secret in it.
 ///
 /// Returns `None` if it was not run.
-pub fn answer(
+pub fn answer<T>(
     trial: &Trial,
     examination: &Examination,
     session: &Session<'_>,
-    read: impl Fn(&TrialResult) -> Result<String>,
-) -> Option<Result<String>> {
+    read: impl Fn(&TrialResult) -> Result<T>,
+) -> Option<Result<T>> {
     let took = session.clock.elapsed().saturating_sub(session.request_started.get());
     if examination.is_offline || took > CALLS_LIMIT {
         return None;
@@ -263,4 +260,18 @@ pub fn answer(
         (Some(error), false) => Err(error.clone()),
         (_, _) => read(&result),
     }))
+}
+
+/// Keeps the secret of an answer out of all messages.
+///
+/// # Errors
+/// Internal (5): the answer has none. `what` names it.
+pub fn hide(secret: Option<&str>, what: &str) -> Result<()> {
+    match secret.filter(|secret| !secret.is_empty()) {
+        Some(secret) => {
+            let _masked = Secret::new(secret.to_owned());
+            Ok(())
+        }
+        None => Err(Error::internal(format!("the answer has no {what}"))),
+    }
 }

@@ -2,7 +2,8 @@
 
 use crate::base::clock::human;
 use crate::base::environment::BROWSER;
-use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, NO_PROFILE, shell_word};
+use crate::base::shell;
+use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, NO_PROFILE};
 use crate::commands::clients::program;
 use crate::system::browser::URL_OPENERS;
 use crate::system::loopback::Listener;
@@ -24,7 +25,7 @@ fn run(examination: &Examination) -> Vec<Finding> {
         Err(error) => return vec![Finding::of_error(&error)],
     };
     let command = match &profile.name {
-        Some(name) => format!("ycred login --profile {}", shell_word(name)),
+        Some(name) => format!("ycred login --profile {}", shell::word(name)),
         None => "ycred login".to_owned(),
     };
     let now = examination.clock.now();

@@ -185,7 +185,7 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
-fn credential(result: &TrialResult) -> Result<String> {
+fn credential(result: &TrialResult) -> Result<()> {
     let answer: Value =
         serde_json::from_str(result.stdout.expose()).map_err(|_| Error::internal("the answer is not JSON"))?;
     let field = |name: &str| answer[name].as_str().filter(|value| !value.is_empty()).map(str::to_owned);
@@ -194,7 +194,7 @@ fn credential(result: &TrialResult) -> Result<String> {
             for secret in [Some(id), Some(secret), token].into_iter().flatten() {
                 let _masked = Secret::new(secret);
             }
-            Ok(String::new())
+            Ok(())
         }
         _ => Err(Error::internal("the answer has no access key")),
     }

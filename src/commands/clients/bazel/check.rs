@@ -2,15 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::hosts::{Host, HostScope, Scheme};
-use crate::base::secret::Secret;
 use crate::base::shell;
 use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::bazel::config::{FLAG, HOOK, paths};
-use crate::commands::clients::paste::check::{PastedCommand, without_ycred};
+use crate::commands::clients::paste::check::{PastedCommand, conclude};
 use crate::commands::clients::paste::{is_comment, place, suffix_of};
-use crate::commands::clients::trial::{CLIENT_LIMIT, Trial, TrialResult};
+use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::edit::target::TargetFile;
 use crate::session::Session;
 
@@ -57,14 +56,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
             hosts.push(pattern.as_deref().map_or("every host", place).to_owned());
         }
     }
-    match (findings.is_empty(), hosts.is_empty()) {
-        (true, true) => vec![without_ycred("bazel", &["bazel", "bazelisk"], session)],
-        (true, false) => {
-            let finding = Finding::ok(format!("ycred serves {}", hosts.join(", ")));
-            vec![hosts.iter().fold(finding, |finding, host| finding.named(host))]
-        }
-        _ => findings,
-    }
+    conclude("bazel", &["bazel", "bazelisk"], findings, &hosts, session)
 }
 
 /// Returns the credential helpers of a line that are ycred, each with its pattern of hosts. A helper in the workspace is not
@@ -90,16 +82,10 @@ fn helpers(line: &str) -> Vec<(Option<String>, String)> {
     found
 }
 
-fn headers(result: &TrialResult) -> Result<String> {
+fn headers(result: &TrialResult) -> Result<()> {
     let answer: Option<Value> = serde_json::from_str(result.stdout.expose()).ok();
     let header = answer.as_ref().and_then(|answer| answer["headers"]["Authorization"][0].as_str());
-    match header.and_then(|header| header.strip_prefix("Bearer ")).filter(|secret| !secret.is_empty()) {
-        Some(secret) => {
-            let _masked = Secret::new(secret.to_owned());
-            Ok(String::new())
-        }
-        None => Err(Error::internal("the answer has no header")),
-    }
+    trial::hide(header.and_then(|header| header.strip_prefix("Bearer ")), "header")
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::base::secret::Secret;
 use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::cargo::config::{HOOK, PROVIDER, paths};
 use crate::commands::clients::client::profile_in;
-use crate::commands::clients::paste::check::{PastedCommand, without_ycred};
+use crate::commands::clients::paste::check::{PastedCommand, conclude, without_ycred};
 use crate::commands::clients::paste::{line_at, place as shown, suffix_of};
 use crate::commands::clients::trial::{CLIENT_LIMIT, Trial, TrialResult};
 use crate::edit::target::TargetFile;
@@ -55,14 +55,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
             provider.registry.map_or_else(|| "all registries".to_owned(), |registry| shown(&registry.name).to_owned()),
         );
     }
-    match (findings.is_empty(), names.is_empty()) {
-        (true, true) => vec![without_ycred("cargo", &["cargo"], session)],
-        (true, false) => {
-            let finding = Finding::ok(format!("ycred serves {}", names.join(", ")));
-            vec![names.iter().fold(finding, |finding, name| finding.named(name))]
-        }
-        _ => findings,
-    }
+    conclude("cargo", &["cargo"], findings, &names, session)
 }
 
 struct Registry {
@@ -159,12 +152,12 @@ fn variable(registry: &str) -> String {
 }
 
 /// Reads the last message of the conversation.
-fn token(result: &TrialResult) -> Result<String> {
+fn token(result: &TrialResult) -> Result<()> {
     let last = result.stdout.expose().lines().last().unwrap_or_default();
     let answer: Value = serde_json::from_str(last).unwrap_or_default();
     if let Some(secret) = answer["Ok"]["token"].as_str().and_then(|token| token.strip_prefix("Bearer ")) {
         let _masked = Secret::new(secret.to_owned());
-        return Ok(String::new());
+        return Ok(());
     }
     let error = &answer["Err"];
     let Some(message) = error["message"].as_str() else {

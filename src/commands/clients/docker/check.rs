@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::base::environment::XDG_RUNTIME_DIR;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
-use crate::base::secret::Secret;
-use crate::commands::check::{Check, Examination, Finding, shell_word};
+use crate::base::shell;
+use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::client::{Use, setup_command};
 use crate::commands::clients::docker::config::{self, HELPERS, PREFIX, default_path, is_ours};
 use crate::commands::clients::program;
@@ -97,8 +97,8 @@ fn ok(hosts: &[String], entries: &[(String, String)]) -> Finding {
         }
         false => "",
     };
-    let finding = Finding::ok(format!("ycred serves {}{note}", hosts.join(", ")));
-    hosts.iter().fold(finding, |finding, host| finding.named(host))
+    let finding = Finding::serves(hosts);
+    Finding { what: finding.what + note, ..finding }
 }
 
 /// Reads the configuration as docker does: JSON without comments and without a byte order mark.
@@ -215,7 +215,7 @@ impl Entry<'_> {
             Ok(_) => None,
             Err(error) => {
                 let what = format!("{}: {name} does not answer: {}", self.host, error.reason());
-                let by_hand = format!("run it by hand: echo {} | {name} get", shell_word(self.host));
+                let by_hand = format!("run it by hand: echo {} | {name} get", shell::word(self.host));
                 Some(Finding::fail(what).part("answer").fix(error.hint_text().unwrap_or(by_hand)))
             }
         }
@@ -241,20 +241,14 @@ fn link(name: &str, ycred: &Path, session: &Session<'_>) -> String {
     }
 }
 
-fn credential(result: &TrialResult) -> Result<String> {
+fn credential(result: &TrialResult) -> Result<()> {
     let text = result.stdout.expose();
     let answer: Option<Value> = serde_json::from_str(text).ok();
     let secret = answer.as_ref().and_then(|answer| answer["Secret"].as_str()).filter(|secret| !secret.is_empty());
-    match secret {
-        Some(secret) => {
-            let _masked = Secret::new(secret.to_owned());
-            Ok(String::new())
-        }
-        None if !result.is_success => {
-            Err(Error::refused(text.lines().next().unwrap_or("no message").trim().to_owned()))
-        }
-        None => Err(Error::internal("the answer has no secret")),
+    if secret.is_none() && !result.is_success {
+        return Err(Error::refused(text.lines().next().unwrap_or("no message").trim().to_owned()));
     }
+    trial::hide(secret, "secret")
 }
 
 /// yc's helper without yc: docker-py and others stop with an error.
@@ -279,7 +273,7 @@ fn passwords(path: &Path, root: &TreeNode, hosts: &[String], session: &Session<'
         .map(|host| {
             let what =
                 format!("{} still has a password for {host}, which docker does not use any more", path.display());
-            Finding::warn(what).part("password").fix(format!("docker logout {}", shell_word(&host))).named(host)
+            Finding::warn(what).part("password").fix(format!("docker logout {}", shell::word(&host))).named(host)
         })
         .collect();
     if let Some(directory) = session.environment.absolute(XDG_RUNTIME_DIR) {
@@ -287,7 +281,7 @@ fn passwords(path: &Path, root: &TreeNode, hosts: &[String], session: &Session<'
         let text = TargetFile::read(&path).ok().and_then(|target| target.text).unwrap_or_default();
         for host in Format::Json.parse(&text).map(|root| of(&root)).unwrap_or_default() {
             let what = format!("podman prefers its own login for {host}, in {}", path.display());
-            let fix = format!("podman logout {}", shell_word(&host));
+            let fix = format!("podman logout {}", shell::word(&host));
             findings.push(Finding::warn(what).part("password").fix(fix).named(host));
         }
     }

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme};
-use crate::base::secret::Secret;
 use crate::base::shell;
-use crate::commands::check::{Check, Examination, Finding, shell_word};
+use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::client::{profile_in, setup_command};
 use crate::commands::clients::git::config::{self, is_ours};
 use crate::commands::clients::program;
@@ -53,8 +52,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
         .collect();
     if findings.is_empty() {
         let hosts: Vec<&str> = servers.iter().map(|server| server.host).collect();
-        let finding = Finding::ok(format!("ycred serves {}", hosts.join(", ")));
-        findings.push(hosts.iter().fold(finding, |finding, host| finding.named(*host)));
+        findings.push(Finding::serves(&hosts));
     }
     findings
 }
@@ -100,7 +98,7 @@ impl Server<'_> {
         let host = self.host;
         let mut findings = Vec::new();
         // The section moves to the end of the file.
-        let anew = format!("ycred unsetup git --host {} && {}", shell_word(host), self.setup());
+        let anew = format!("ycred unsetup git --host {} && {}", shell::word(host), self.setup());
         let chain = chain(settings, host);
         if !chain.contains(&self.command) {
             let what = format!("{host}: a later setting removes ycred from the list of helpers");
@@ -179,17 +177,11 @@ fn chain<'a>(settings: &'a [(String, String)], host: &str) -> Vec<&'a str> {
     chain
 }
 
-fn credential(result: &TrialResult) -> Result<String> {
+fn credential(result: &TrialResult) -> Result<()> {
     let secret = result.stdout.expose().lines().find_map(|line| {
         line.strip_prefix("password=").or_else(|| line.strip_prefix("credential=")).filter(|value| !value.is_empty())
     });
-    match secret {
-        Some(secret) => {
-            let _masked = Secret::new(secret.to_owned());
-            Ok(String::new())
-        }
-        None => Err(Error::internal("the answer has no password")),
-    }
+    trial::hide(secret, "password")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::base::environment::GOAUTH;
 use crate::base::secret::Secret;
 use crate::commands::check::{Check, Examination, Finding};
-use crate::commands::clients::client::profile_in;
+use crate::commands::clients::client::{profile_in, setup_command};
 use crate::commands::clients::go::config::{is_ours, methods, path, value};
 use crate::commands::clients::program;
 use crate::commands::clients::public;
@@ -57,7 +57,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Finding {
 
 fn call(method: &str, examination: &Examination, session: &Session<'_>) -> Finding {
     let named = profile_in(method);
-    let setup = format!("ycred setup go{}", trial::profile_flag(named.as_deref()));
+    let setup = setup_command("go", Vec::new(), named.as_deref());
     let mut words = method.split_whitespace();
     let first = words.next().unwrap_or_default();
     let path = match trial::resolve(first, Path::new("/"), session) {
@@ -80,7 +80,7 @@ fn call(method: &str, examination: &Examination, session: &Session<'_>) -> Findi
         for line in result.stdout.expose().lines().filter_map(|line| line.split_once("Basic ")) {
             let _masked = Secret::new(line.1.to_owned());
         }
-        Ok(String::new())
+        Ok(())
     });
     match answer {
         None | Some(Ok(_)) => Finding::ok(format!("{GOAUTH} runs ycred")),

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::base::error::{Error, Result};
-use crate::base::secret::Secret;
-use crate::commands::check::{Examination, Finding, shell_path};
+use crate::base::error::Result;
+use crate::base::shell;
+use crate::commands::check::{Examination, Finding};
 use crate::commands::clients::keyring;
 use crate::commands::clients::program;
 use crate::commands::clients::trial::{self, Trial, TrialResult};
@@ -45,18 +45,12 @@ fn call(client: &'static str, found: &Path, examination: &Examination, session: 
         None | Some(Ok(_)) => Finding::ok(format!("{client} asks ycred through {}", found.display())),
         Some(Err(error)) => {
             let what = format!("keyring does not answer for {host}: {}", error.reason());
-            let by_hand = format!("run it by hand: {} {}", shell_path(found), trial.arguments.join(" "));
+            let by_hand = format!("run it by hand: {} {}", shell::word(found), trial.arguments.join(" "));
             Finding::fail(what).part("answer").fix(error.hint_text().unwrap_or(by_hand)).named(host)
         }
     }
 }
 
-fn password(result: &TrialResult) -> Result<String> {
-    match result.stdout.expose().trim() {
-        "" => Err(Error::internal("the answer has no password")),
-        secret => {
-            let _masked = Secret::new(secret.to_owned());
-            Ok(String::new())
-        }
-    }
+fn password(result: &TrialResult) -> Result<()> {
+    trial::hide(Some(result.stdout.expose().trim()), "password")
 }

@@ -8,7 +8,8 @@ use crate::base::clock::{Timestamp, human};
 use crate::base::environment::KUBERNETES_EXEC_INFO;
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
-use crate::commands::check::{Check, Examination, Finding, shell_path, shell_word};
+use crate::base::shell;
+use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::client::{Use, setup_command};
 use crate::commands::clients::kubectl::kubeconfig::{self, Kubeconfig};
 use crate::commands::clients::kubectl::policy;
@@ -161,7 +162,7 @@ impl User<'_> {
         if let Some(key) = stanza::static_credential(self.node) {
             let escaped = self.name.replace('.', "\\.");
             let what = format!("{}: kubectl uses `{key}` and never runs ycred", self.label());
-            let fix = format!("kubectl config unset {}", shell_word(&format!("users.{escaped}.{key}")));
+            let fix = format!("kubectl config unset {}", shell::word(format!("users.{escaped}.{key}")));
             return vec![named(Finding::fail(what).part("stanza").fix(fix))];
         }
         let version = text("apiVersion");
@@ -265,7 +266,7 @@ impl User<'_> {
                         Some(hint) => finding.fix(hint),
                         None => {
                             let words = public::arguments(arguments.iter().map(String::as_str)).join(" ");
-                            finding.fix(format!("run it by hand: {} {words}", shell_path(path)))
+                            finding.fix(format!("run it by hand: {} {words}", shell::word(path)))
                         }
                     });
                 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::base::error::{Error, Result};
-use crate::base::secret::Secret;
-use crate::commands::check::{Check, Examination, Finding, shell_path};
+use crate::base::error::Result;
+use crate::base::shell;
+use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::client::profile_in;
 use crate::commands::clients::kubelet::config::{DIRECTORY, DIRECTORY_FLAG, FILE, FILE_FLAG, path};
 use crate::commands::clients::paste::check::without_ycred;
@@ -178,19 +178,13 @@ impl Provider {
 
     fn install(&self, session: &Session<'_>) -> String {
         let sudo = if process::effective_uid() == 0 { "" } else { "sudo " };
-        let directory = self.program.parent().map(shell_path).unwrap_or_default();
+        let directory = self.program.parent().map(shell::word).unwrap_or_default();
         format!("{sudo}{} install {directory}", trial::ycred_command(session))
     }
 }
 
-fn password(result: &TrialResult) -> Result<String> {
+fn password(result: &TrialResult) -> Result<()> {
     let answer: Option<Value> = serde_json::from_str(result.stdout.expose()).ok();
     let auth = answer.as_ref().and_then(|answer| answer["auth"].as_object());
-    match auth.and_then(|auth| auth.values().next()?["password"].as_str()).filter(|secret| !secret.is_empty()) {
-        Some(secret) => {
-            let _masked = Secret::new(secret.to_owned());
-            Ok(String::new())
-        }
-        None => Err(Error::internal("the answer has no password")),
-    }
+    trial::hide(auth.and_then(|auth| auth.values().next()?["password"].as_str()), "password")
 }

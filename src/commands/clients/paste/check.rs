@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::base::error::Result;
 use crate::base::hosts::{Host, HostScope};
 use crate::commands::check::{Examination, Finding};
+use crate::commands::clients::client::setup_command;
 use crate::commands::clients::program;
 use crate::commands::clients::trial::{self, Trial, TrialResult};
 use crate::profile::Profile;
@@ -32,11 +33,11 @@ impl PastedCommand {
     }
 
     /// Returns what is wrong with the command. `trial` returns the call that the client makes, without the program, and `read`
-    /// what its answer is.
+    /// checks its answer.
     pub fn examine(
         &self,
         trial: impl FnOnce(&Profile) -> Option<Trial>,
-        read: impl Fn(&TrialResult) -> Result<String>,
+        read: impl Fn(&TrialResult) -> Result<()>,
         examination: &Examination,
         session: &Session<'_>,
     ) -> Option<Finding> {
@@ -51,7 +52,7 @@ impl PastedCommand {
     fn find_fault(
         &self,
         trial: impl FnOnce(&Profile) -> Option<Trial>,
-        read: impl Fn(&TrialResult) -> Result<String>,
+        read: impl Fn(&TrialResult) -> Result<()>,
         examination: &Examination,
         session: &Session<'_>,
     ) -> Option<Finding> {
@@ -91,7 +92,7 @@ impl PastedCommand {
     }
 
     fn setup(&self) -> String {
-        format!("ycred setup {}{}", self.client, trial::profile_flag(self.profile.as_deref()))
+        setup_command(self.client, Vec::new(), self.profile.as_deref())
     }
 
     /// Returns the command that creates what the configuration names. A file that is there is not replaced.
@@ -100,6 +101,22 @@ impl PastedCommand {
         let is_missing = path.is_absolute() && !path.exists();
         let ycred = trial::ycred_path(session).filter(|_| is_missing);
         ycred.and_then(|ycred| fixes::link_in_new_directory(&ycred, path)).unwrap_or_else(|| self.setup())
+    }
+}
+
+/// Returns the findings of a client. If there are none, says what ycred serves for it, or that its configuration does not name
+/// ycred.
+pub fn conclude(
+    client: &str,
+    programs: &[&str],
+    findings: Vec<Finding>,
+    served: &[String],
+    session: &Session<'_>,
+) -> Vec<Finding> {
+    match (findings.is_empty(), served.is_empty()) {
+        (true, true) => vec![without_ycred(client, programs, session)],
+        (true, false) => vec![Finding::serves(served)],
+        (false, _) => findings,
     }
 }
 

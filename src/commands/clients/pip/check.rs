@@ -3,8 +3,8 @@
 use crate::base::environment::PIP_KEYRING_PROVIDER;
 use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::keyring::{self, SUBPROCESS};
+use crate::commands::clients::paste::check::without_ycred;
 use crate::commands::clients::pip::config::{OPTION, SECTION, SPELLINGS, path};
-use crate::commands::clients::program;
 use crate::commands::clients::trial::CLIENT_LIMIT;
 use crate::commands::clients::values::{find, keys};
 use crate::edit::splice::Format;
@@ -44,10 +44,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Finding {
     let in_file = value.and_then(TreeNode::as_text) == Some(SUBPROCESS);
     let by_variable = session.environment.get(PIP_KEYRING_PROVIDER);
     if !keyring::is_linked(session) || !in_file && by_variable.is_none_or(|value| value != SUBPROCESS) {
-        return match program::is_any_found(&["pip", "pip3"], session) {
-            true => Finding::skip("pip does not run ycred").fix("ycred setup pip"),
-            false => Finding::skip("pip is not in PATH"),
-        };
+        return without_ycred("pip", &["pip", "pip3"], session);
     }
     if by_variable.is_some_and(|value| value != SUBPROCESS) {
         let what = format!("{PIP_KEYRING_PROVIDER} has another value than {OPTION} in {}", path.display());

@@ -1,14 +1,13 @@
 //! `doctor`'s check of pnpm: each `tokenHelper` in the user's `.npmrc` that is ycred.
 
-use crate::base::error::{Error, Result};
-use crate::base::secret::Secret;
+use crate::base::error::Result;
 use crate::base::shell;
 use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::client::profile_in;
-use crate::commands::clients::paste::check::{PastedCommand, without_ycred};
+use crate::commands::clients::paste::check::{PastedCommand, conclude};
 use crate::commands::clients::paste::{is_comment, place, suffix_of};
 use crate::commands::clients::pnpm::config::{HOOK, OPTION, path};
-use crate::commands::clients::trial::{CLIENT_LIMIT, Trial, TrialResult};
+use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::edit::target::TargetFile;
 use crate::session::Session;
 
@@ -46,11 +45,8 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
         registries.push(registry);
     }
     let named = |finding: Finding| registries.iter().fold(finding, |finding, registry| finding.named(registry));
-    match (findings.is_empty(), registries.is_empty()) {
-        (true, true) => vec![without_ycred("pnpm", &["pnpm"], session)],
-        (true, false) => vec![named(Finding::ok(format!("ycred serves {}", registries.join(", "))))],
-        _ => findings.into_iter().map(named).collect(),
-    }
+    let findings = findings.into_iter().map(named).collect();
+    conclude("pnpm", &["pnpm"], findings, &registries, session)
 }
 
 /// Returns the registry and the command of a line that names ycred as its `tokenHelper`.
@@ -66,14 +62,8 @@ fn helper(line: &str) -> Option<(String, Vec<String>)> {
     PastedCommand::is_ours(words.first()?, HOOK).then(|| (place(registry).to_owned(), words))
 }
 
-fn header(result: &TrialResult) -> Result<String> {
-    match result.stdout.expose().trim().strip_prefix("Bearer ") {
-        Some(secret) if !secret.is_empty() => {
-            let _masked = Secret::new(secret.to_owned());
-            Ok(String::new())
-        }
-        _ => Err(Error::internal("the answer has no header")),
-    }
+fn header(result: &TrialResult) -> Result<()> {
+    trial::hide(result.stdout.expose().trim().strip_prefix("Bearer "), "header")
 }
 
 #[cfg(test)]

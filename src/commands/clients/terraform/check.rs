@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::base::environment::TF_CLI_CONFIG_FILE;
 use crate::base::error::{Error, Result};
-use crate::base::secret::Secret;
-use crate::commands::check::{Check, Examination, Finding, shell_path};
+use crate::base::shell;
+use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::client::setup_command;
 use crate::commands::clients::program;
 use crate::commands::clients::public;
@@ -101,9 +101,8 @@ fn without(hiding: Option<&Path>, in_directories: &[PathBuf], session: &Session<
             hiding.display(),
             hidden.file.display()
         );
-        let flag = trial::profile_flag(hidden.profile());
-        let fix = format!("ycred setup terraform --file {}{flag}", shell_path(hiding));
-        return Finding::fail(what).part("variable").fix(fix);
+        let file = vec!["--file".to_owned(), hiding.display().to_string()];
+        return Finding::fail(what).part("variable").fix(setup_command("terraform", file, hidden.profile()));
     }
     match program::is_any_found(&["terraform", "tofu"], session) {
         true => Finding::skip("ycred is not the credentials helper").fix("ycred setup terraform"),
@@ -148,17 +147,14 @@ fn helper(block: &Block, plugins: &[PathBuf], examination: &Examination, session
         None | Some(Ok(_)) => ok,
         Some(Err(error)) => {
             let what = format!("{name} does not answer for {host}: {}", error.reason());
-            let by_hand = format!("run it by hand: {} get {host}", shell_path(&trial.program));
+            let by_hand = format!("run it by hand: {} get {host}", shell::word(&trial.program));
             Finding::fail(what).part("answer").fix(error.hint_text().unwrap_or(by_hand)).named(host)
         }
     }
 }
 
-fn credential(result: &TrialResult) -> Result<String> {
+fn credential(result: &TrialResult) -> Result<()> {
     let answer: Value =
         serde_json::from_str(result.stdout.expose()).map_err(|_| Error::internal("the answer is not JSON"))?;
-    let token = answer["token"].as_str().filter(|token| !token.is_empty());
-    let token = token.ok_or_else(|| Error::internal("the answer has no token"))?;
-    let _masked = Secret::new(token.to_owned());
-    Ok(String::new())
+    trial::hide(answer["token"].as_str(), "token")
 }
