@@ -141,7 +141,10 @@ impl Piped {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
+    use crate::harness::waiting::wait_until;
 
     fn run(scripts: &[&str], limit: Duration) -> Vec<TimedRun> {
         let sandbox = Sandbox::new();
@@ -168,11 +171,12 @@ mod tests {
     #[test]
     fn a_killed_call_is_compared_with_a_control_process_that_is_killed_at_the_same_moment() {
         let sandbox = Sandbox::new();
-        for (script, is_late) in [("echo begun; exec sleep 60", false), ("trap '' TERM; echo begun; sleep 6", true)] {
-            let call = sandbox.call("sh", ["-c", script]);
+        for (script, is_late) in [(": >$0; exec sleep 60", false), ("trap '' TERM; : >$0; sleep 6", true)] {
+            let begun = sandbox.path(format!("begun-{is_late}"));
+            let call = sandbox.call("sh", [OsStr::new("-c"), OsStr::new(script), begun.as_os_str()]);
             let timed = Timed::start(&sandbox, [call], Duration::from_secs(60));
             // The shell sets its trap first.
-            thread::sleep(Duration::from_secs(1));
+            wait_until("the shell has begun", || begun.exists());
             timed.kill(libc::SIGTERM);
             let run = timed.finish().remove(0);
             assert_eq!(run.is_late(), is_late, "{:?} after the control process\n{}", run.lateness, run.run);

@@ -20,6 +20,13 @@ pub fn settings(machine: &Machine, file: &str) -> String {
     format!("source = \"authorized-key\"\nkey-file = \"{file}\"\niam-url = \"{url}\"\n")
 }
 
+/// Adds a line to the profile.
+fn with_line(machine: Machine, line: &str) -> Seeded {
+    let text = format!("{}{line}\n", settings(&machine, "prod.json"));
+    machine.world.sandbox.profile("prod", &text);
+    Seeded::of(machine)
+}
+
 const LOCAL: &[Fault] = &[
     Fault {
         id: "environment.variables",
@@ -113,12 +120,7 @@ const LOCAL: &[Fault] = &[
         state: "fail",
         name: "hosts that are not hosts",
         needs: &[],
-        seed: || {
-            let machine = healthy();
-            let text = format!("{}hosts = [\"http://x/\"]\n", settings(&machine, "prod.json"));
-            machine.world.sandbox.profile("prod", &text);
-            Seeded::of(machine)
-        },
+        seed: || with_line(healthy(), "hosts = [\"http://x/\"]"),
         fix: Fix::Command,
     },
     Fault {
@@ -126,12 +128,7 @@ const LOCAL: &[Fault] = &[
         state: "fail",
         name: "a timeout of nothing",
         needs: &[],
-        seed: || {
-            let machine = healthy();
-            let text = format!("{}timeout = \"0s\"\n", settings(&machine, "prod.json"));
-            machine.world.sandbox.profile("prod", &text);
-            Seeded::of(machine)
-        },
+        seed: || with_line(healthy(), "timeout = \"0s\""),
         fix: Fix::Command,
     },
     Fault {
@@ -164,12 +161,7 @@ const LOCAL: &[Fault] = &[
         state: "fail",
         name: "a missing ca-file",
         needs: &[],
-        seed: || {
-            let machine = healthy();
-            let text = format!("{}ca-file = \"corp.pem\"\n", settings(&machine, "prod.json"));
-            machine.world.sandbox.profile("prod", &text);
-            Seeded::of(machine)
-        },
+        seed: || with_line(healthy(), "ca-file = \"corp.pem\""),
         fix: Fix::Text("ca-file"),
     },
     Fault {
@@ -180,9 +172,7 @@ const LOCAL: &[Fault] = &[
         seed: || {
             let machine = healthy();
             machine.world.sandbox.file("config/corp.pem", "none\n");
-            let text = format!("{}ca-file = \"corp.pem\"\n", settings(&machine, "prod.json"));
-            machine.world.sandbox.profile("prod", &text);
-            Seeded::of(machine)
+            with_line(machine, "ca-file = \"corp.pem\"")
         },
         fix: Fix::Text(""),
     },
