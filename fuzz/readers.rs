@@ -310,7 +310,7 @@ fn request(
             exchange.write(&IssuedToken::new(&token, NOW));
             exchange.done(&["cr.yandex".into()]);
             for reply in
-                [exchange.refuse(Refusal::HostNotAllowed), exchange.refuse(Refusal::Failed(&Error::refused("no")))]
+                [exchange.decline(Refusal::HostNotAllowed), exchange.decline(Refusal::Failed(&Error::refused("no")))]
             {
                 assert!(
                     !String::from_utf8_lossy(&reply.stdout).contains("fuzzed-token"),
@@ -324,7 +324,7 @@ fn request(
         }
         Err(error) => {
             check_error(&error);
-            (hook.reject)(&call, &error);
+            (hook.answer_unreadable)(&call, &error);
             None
         }
     }
@@ -357,7 +357,7 @@ fn git(input: &[u8]) {
 
 fn bazel(input: &[u8]) {
     if let Some(exchange) = request(named("bazel"), &["get"], input, &Environment::default()) {
-        let refused = exchange.refuse(Refusal::HostNotAllowed);
+        let refused = exchange.decline(Refusal::HostNotAllowed);
         assert!(refused.code == 1 && refused.stdout.is_empty());
         check_error(&refused.reason.expect("the reason for bazel"));
     }
@@ -383,11 +383,11 @@ fn cargo(input: &[u8]) {
                 );
                 let token = Secret::new("t1.fuzzed-token.fuzzed".into());
                 let reply = exchange.write(&IssuedToken::new(&token, NOW));
-                vec![reply, exchange.done(&[]), exchange.refuse(Refusal::Failed(&Error::refused("no")))]
+                vec![reply, exchange.done(&[]), exchange.decline(Refusal::Failed(&Error::refused("no")))]
             }
             Err(error) => {
                 check_error(&error);
-                vec![(hook.reject)(&call, &error)]
+                vec![(hook.answer_unreadable)(&call, &error)]
             }
         };
         // For any input, the reply is one line with one key, and the session continues.
@@ -448,11 +448,11 @@ fn keyring(input: &[u8]) {
             if let Some(Target::Host(host)) = &exchange.request().target {
                 check_host(host);
             }
-            exchange.refuse(Refusal::HostNotAllowed)
+            exchange.decline(Refusal::HostNotAllowed)
         }
         Err(error) => {
             check_error(&error);
-            (hook.reject)(&hook_call, &error)
+            (hook.answer_unreadable)(&hook_call, &error)
         }
     };
     assert!(reply.pass_on && reply.code == 1 && reply.stdout.is_empty());

@@ -144,7 +144,7 @@ impl Profile {
             return default(file);
         }
         if sources::from_environment(environment, now).is_some() {
-            return match find::default_elsewhere(places)? {
+            return match find::default_of_machine(places)? {
                 Some(file) => default(file),
                 None => Self::from_environment(environment, places, now),
             };

@@ -227,7 +227,7 @@ impl Session<'_> {
     pub fn reject_token(&self, profile: &Profile, options: &Options, token: &Secret) {
         // A login stores its last token outside the cache, and would return it again.
         if let Ok(Some(login)) = profile.login() {
-            login.place.delete_access_token(token);
+            login.store.delete_access_token(token);
         }
         if options.no_cache || !profile.is_caching {
             return;

@@ -37,7 +37,7 @@ pub enum TokenState {
     /// It is returned, and one process renews it.
     Refreshable(RenewalReason),
     /// Another one is fetched first. If that fails, this one is returned while it is valid.
-    Expired(FetchReason),
+    Unsuitable(FetchReason),
 }
 
 /// Why a token is due for renewal.
@@ -111,7 +111,7 @@ impl Record {
             return self.active_failure(now, requester).map_or(Decision::Fetch, Decision::Refuse);
         };
         let state = rules.state_of(stored, requirements.min_ttl, now);
-        if state == TokenState::Expired(FetchReason::Expiry) {
+        if state == TokenState::Unsuitable(FetchReason::Expiry) {
             return self.active_failure(now, requester).map_or(Decision::Fetch, Decision::Refuse);
         }
         let is_backing_off = self.backs_off_until(now).is_some();
@@ -124,10 +124,10 @@ impl Record {
                 })
         };
         match state {
-            TokenState::Expired(_) if is_backing_off_for(|requester| requester.fetch_limit) => {
+            TokenState::Unsuitable(_) if is_backing_off_for(|requester| requester.fetch_limit) => {
                 Decision::Serve(self.returned_token(stored, requirements, now))
             }
-            TokenState::Expired(_) => Decision::Fetch,
+            TokenState::Unsuitable(_) => Decision::Fetch,
             TokenState::Refreshable(_) if !is_backing_off_for(|requester| requester.renewal_limit) => {
                 Decision::Renew(stored.credential())
             }
@@ -229,11 +229,11 @@ impl RenewalRules {
     fn state_of(&self, stored: &StoredToken, min_ttl: Duration, now: Timestamp) -> TokenState {
         let left = stored.credential().remaining(now).max;
         if left <= 0 {
-            TokenState::Expired(FetchReason::Expiry)
+            TokenState::Unsuitable(FetchReason::Expiry)
         } else if left < millis(min_ttl) {
-            TokenState::Expired(FetchReason::MinTtl)
+            TokenState::Unsuitable(FetchReason::MinTtl)
         } else if stored.is_fetched_in_future(now) {
-            TokenState::Expired(FetchReason::Future)
+            TokenState::Unsuitable(FetchReason::Future)
         } else if self.is_in_soft_window(stored, now) {
             TokenState::Refreshable(RenewalReason::SoftWindow)
         } else if stored.is_older_than(self.max_age, now) {

@@ -99,7 +99,7 @@ pub fn log_in(profile: &Profile, call: &CommandCall, timeout: Duration, session:
         })
         .map_err(|error| error.context(profile))?;
     // The report says how long the login lasts.
-    notice::mark(&login.place, session);
+    notice::mark(&login.store, session);
     let left = human(credential.left(session.clock.now()));
     Ok(match is_renewable {
         true => format!("logged in; the token is valid for {left} and renewed automatically"),

@@ -172,8 +172,8 @@ impl Deletion<'_> {
     pub fn end_login(&self, report: &mut String) -> Result<()> {
         let Self { profile, session, .. } = self;
         let Some(login) = profile.login()? else { return Ok(()) };
-        let removed = end_login(&login.place, &self.deadline, session)
-            .map_err(|error| cannot_delete(login.place.directory(), &error))?;
+        let removed = end_login(&login.store, &self.deadline, session)
+            .map_err(|error| cannot_delete(login.store.directory(), &error))?;
         if removed.any {
             let _ = writeln!(report, "{profile}: logged out and deleted the login's data");
         }
@@ -314,8 +314,8 @@ impl LocalState {
         let login = profile.login()?.and_then(|login| {
             // A renewing process replaces the refresh token. The new one must be revoked, so wait for it.
             session.diagnostics.debug(|| format!("{profile}: waiting until no process is renewing the login"));
-            let _lock = login.place.wait_for_lock(&deadline, session.clock);
-            login.place.load().ok().map(|state| (login, state))
+            let _lock = login.store.wait_for_lock(&deadline, session.clock);
+            login.store.load().ok().map(|state| (login, state))
         });
         add(login.as_ref().and_then(|(_, state)| state.access.as_ref()).map(|access| access.credential()));
         Ok(Self { profile: profile.clone(), tokens, login })
@@ -361,7 +361,7 @@ impl LocalState {
         match access.filter(|credential| !credential.is_expired(cx.clock.now())) {
             Some(own) => iam::revoke_refresh_token(installation, &own.secret, refresh_token, cx)?,
             None => {
-                let granted = login.refresh(refresh_token, &state.key(&login.place)?, AttemptHooks::NONE, cx)?.token;
+                let granted = login.refresh(refresh_token, &state.key(&login.store)?, AttemptHooks::NONE, cx)?.token;
                 let refresh_token = granted.refresh_token.as_ref().unwrap_or(refresh_token);
                 iam::revoke_refresh_token(installation, &granted.access_token, refresh_token, cx)?;
                 iam::revoke(installation, &granted.access_token, cx)?;

@@ -169,5 +169,5 @@ impl OtherProfiles {
 }
 
 fn marker_of(profile: &Profile) -> Option<PathBuf> {
-    Some(profile.login().ok()??.place.marker())
+    Some(profile.login().ok()??.store.marker())
 }

@@ -93,7 +93,7 @@ fn cached_token(profile: &Profile, session: &Session<'_>) -> Result<Secret> {
     // A login keeps its last token and returns it even if nothing is cached.
     let login_token = || {
         let login = profile.login().ok().flatten().filter(|_| grant.inner().is_none())?;
-        login.place.load().ok()?.access.map(|access| access.credential())
+        login.store.load().ok()?.access.map(|access| access.credential())
     };
     let now = session.clock.now();
     let is_valid = |credential: &Credential| !credential.is_expired(now);

@@ -34,10 +34,10 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
         let reply = match framing {
             // A person took the hook for a wrapper of its client, so there is no request.
             Framing::Lines { .. } if hook_call.usage_error.is_none() => Reply::nothing(error.kind.exit_code()),
-            _ if hook_call.usage_error.is_none() => (hook_call.hook.reject)(&call, &error),
+            _ if hook_call.usage_error.is_none() => (hook_call.hook.answer_unreadable)(&call, &error),
             Framing::Lines { greeting } => reject_lines(hook_call, &call, greeting, &error, session),
             // The other program gets the call as it is.
-            Framing::None if hook_call.hook.replaces_program => (hook_call.hook.reject)(&call, &error),
+            Framing::None if hook_call.hook.replaces_program => (hook_call.hook.answer_unreadable)(&call, &error),
             Framing::None => rejection_of(hook_call, &call, &[], &error, session),
             Framing::One(end) => reject_request(hook_call, &call, end, &error, session),
         };
@@ -56,7 +56,7 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
         Ok(None) => (Reply::default(), None),
         // stdout cannot be written, so no further reply can be sent.
         Err(error) if error.kind == Kind::Internal => (Reply::nothing(error.kind.exit_code()), Some(error)),
-        Err(error) => ((hook_call.hook.reject)(&call, &error), Some(error)),
+        Err(error) => ((hook_call.hook.answer_unreadable)(&call, &error), Some(error)),
     }
 }
 
@@ -73,14 +73,14 @@ fn reject_request(
     let input = (!session.is_terminal()).then(|| session.read_stdin(end, MAX_REQUEST, &options));
     match input.and_then(Result::ok) {
         Some(input) => rejection_of(hook_call, call, &input, error, session),
-        None => (hook_call.hook.reject)(call, error),
+        None => (hook_call.hook.answer_unreadable)(call, error),
     }
 }
 
 /// Returns the reply to a request after an error in the arguments: a failure for a host that would get a token, and the
 /// protocol's "not found" response for any other.
 fn rejection_of(hook_call: &HookCall, call: &Call<'_>, input: &[u8], error: &Error, session: &Session<'_>) -> Reply {
-    let rejection = (hook_call.hook.reject)(call, error);
+    let rejection = (hook_call.hook.answer_unreadable)(call, error);
     let Ok(exchange) = (hook_call.hook.read)(call, input) else { return rejection };
     let request = exchange.request();
     match &request.target {
@@ -88,12 +88,12 @@ fn rejection_of(hook_call: &HookCall, call: &Call<'_>, input: &[u8], error: &Err
             let loaded = session.profile(&profile_ref(hook_call, request));
             match HostDecision::of(hook_call.hook.host_scope, host, loaded.as_ref()) {
                 HostDecision::Released(_) | HostDecision::Failed => {
-                    exchange.refuse(Refusal::Failed(error)).with_code(rejection.code)
+                    exchange.decline(Refusal::Failed(error)).with_code(rejection.code)
                 }
-                HostDecision::NotListed | HostDecision::Unknown => exchange.refuse(Refusal::HostNotAllowed),
+                HostDecision::NotListed | HostDecision::Unknown => exchange.decline(Refusal::HostNotAllowed),
             }
         }
-        Some(Target::Unreadable) => exchange.refuse(Refusal::HostNotAllowed),
+        Some(Target::Unreadable) => exchange.decline(Refusal::HostNotAllowed),
         Some(Target::Typed(_)) | None => rejection,
     }
 }
@@ -134,14 +134,14 @@ fn serve_lines(hook_call: &HookCall, call: &Call<'_>, greeting: &str, session: &
 fn reply_to(hook_call: &HookCall, call: &Call<'_>, input: &[u8], session: &Session<'_>) -> (Reply, Option<Error>) {
     let exchange = match (hook_call.hook.read)(call, input) {
         Ok(exchange) => exchange,
-        Err(error) => return ((hook_call.hook.reject)(call, &error), Some(error)),
+        Err(error) => return ((hook_call.hook.answer_unreadable)(call, &error), Some(error)),
     };
     match carry_out(hook_call, exchange.as_ref(), session) {
         Ok(mut reply) => {
             let reason = reply.reason.take();
             (reply, reason)
         }
-        Err(error) => (exchange.refuse(Refusal::Failed(&error)), Some(error)),
+        Err(error) => (exchange.decline(Refusal::Failed(&error)), Some(error)),
     }
 }
 
@@ -169,13 +169,13 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
             }
             profile
         }
-        (Some(Target::Unreadable), _) => return Ok(exchange.refuse(Refusal::HostNotAllowed)),
+        (Some(Target::Unreadable), _) => return Ok(exchange.decline(Refusal::HostNotAllowed)),
         (Some(Target::Host(host)), loaded) => match (HostDecision::of(scope, host, loaded.as_ref()), loaded) {
             (HostDecision::Released(_), Ok(profile)) => profile,
             (HostDecision::Failed, Err(error)) if matches!(request.operation, Operation::Get) => return Err(error),
             (HostDecision::Failed, Err(_)) => return Ok(exchange.done(&[])),
             (_, loaded) => {
-                let mut reply = exchange.refuse(Refusal::HostNotAllowed);
+                let mut reply = exchange.decline(Refusal::HostNotAllowed);
                 // A hook does not know the profile. Most of them say nothing.
                 let edit = loaded.ok().map(|profile| profile.settings.edit_for_host(&host.to_string()));
                 reply.reason = reply.reason.map(|reason| edit.into_iter().fold(reason, Error::hint));

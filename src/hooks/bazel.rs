@@ -90,7 +90,7 @@ impl Exchange for Helper {
         }))
     }
 
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
+    fn decline(&self, why: Refusal<'_>) -> Reply {
         match why {
             Refusal::HostNotAllowed => {
                 let reason = match &self.request.target {
@@ -140,7 +140,7 @@ mod tests {
             ("", "the URI does not name a host"),
         ] {
             let exchange = read(&["get"], &json!({"uri": uri}).to_string()).expect("read");
-            let reply = exchange.refuse(Refusal::HostNotAllowed);
+            let reply = exchange.decline(Refusal::HostNotAllowed);
             assert!(reply.code == 1 && reply.stdout.is_empty(), "{uri}");
             assert!(reply.reason.expect("a reason").render().contains(message), "{uri}");
         }

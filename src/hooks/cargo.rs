@@ -29,7 +29,7 @@ pub const HOOK: Hook = Hook {
     ],
     symlink: Some("ycred-cargo"),
     flag_alias: Some("cargo-plugin"),
-    reject,
+    answer_unreadable,
     names_host: true,
     ..Hook::new("cargo", "credential provider for cargo", framing, read)
 };
@@ -70,7 +70,7 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
     Ok(Box::new(Provider { request: Request { operation, target, options, min_ttl: MIN_TTL, ..Request::default() } }))
 }
 
-fn reject(_: &Call<'_>, error: &Error) -> Reply {
+fn answer_unreadable(_: &Call<'_>, error: &Error) -> Reply {
     failure(error)
 }
 
@@ -156,7 +156,7 @@ impl Exchange for Provider {
         error("operation-not-supported")
     }
 
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
+    fn decline(&self, why: Refusal<'_>) -> Reply {
         match why {
             // Cargo then tries its next provider.
             Refusal::HostNotAllowed => error("url-not-supported"),
@@ -197,8 +197,8 @@ mod tests {
             "{\"Ok\":{\"cache\":\"expires\",\"expiration\":1787421600,\"kind\":\"get\",\"operation_independent\":true,\
              \"token\":\"Bearer t1.XXX\"}}\n"
         );
-        assert_eq!(text(&exchange.refuse(Refusal::HostNotAllowed)), "{\"Err\":{\"kind\":\"url-not-supported\"}}\n");
-        let failed = exchange.refuse(Refusal::Failed(&Error::refused("no").hint("fix")));
+        assert_eq!(text(&exchange.decline(Refusal::HostNotAllowed)), "{\"Err\":{\"kind\":\"url-not-supported\"}}\n");
+        let failed = exchange.decline(Refusal::Failed(&Error::refused("no").hint("fix")));
         assert_eq!(text(&failed), "{\"Err\":{\"caused-by\":[\"fix\"],\"kind\":\"other\",\"message\":\"no\"}}\n");
         assert_eq!(failed.code, 0);
     }

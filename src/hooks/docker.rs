@@ -25,7 +25,7 @@ pub const HOOK: Hook = Hook {
     symlink: Some("docker-credential-ycred"),
     operands: &["get|store|erase|list|version"],
     operation_flags: &[("version", "version"), ("v", "version"), ("help", "help"), ("h", "help")],
-    reject,
+    answer_unreadable,
     names_host: true,
     ..Hook::new("docker", "credential helper for docker, podman and skopeo", framing, read)
 };
@@ -90,7 +90,7 @@ fn read(call: &Call<'_>, input: &[u8]) -> Result<Box<dyn Exchange>> {
     }))
 }
 
-fn reject(_: &Call<'_>, error: &Error) -> Reply {
+fn answer_unreadable(_: &Call<'_>, error: &Error) -> Reply {
     failure(error).with_code(1)
 }
 
@@ -132,7 +132,7 @@ impl Exchange for Helper {
         }
     }
 
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
+    fn decline(&self, why: Refusal<'_>) -> Reply {
         match (why, &self.request.operation) {
             (Refusal::Failed(error), _) => failure(error),
             (Refusal::HostNotAllowed, Operation::Store) => {
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn another_host_is_not_found_with_the_exact_message() {
-        let reply = read("get", "https://index.docker.io/v1/").expect("read").refuse(Refusal::HostNotAllowed);
+        let reply = read("get", "https://index.docker.io/v1/").expect("read").decline(Refusal::HostNotAllowed);
         assert_eq!((stdout(&reply).trim(), reply.code), ("credentials not found in native keychain", 1));
     }
 
@@ -193,7 +193,7 @@ mod tests {
     fn store_does_not_read_the_password() {
         let exchange = read("store", r#"{"ServerURL":"ghcr.io","Username":"u","Secret":"hunter22"}"#).expect("read");
         assert!(matches!(exchange.request().operation, Operation::Store));
-        let reply = exchange.refuse(Refusal::HostNotAllowed);
+        let reply = exchange.decline(Refusal::HostNotAllowed);
         assert!(reply.code == 1 && stdout(&reply).contains("ghcr.io") && !stdout(&reply).contains("hunter22"));
         assert_eq!(exchange.done(&[]).code, 0);
     }
@@ -203,7 +203,7 @@ mod tests {
         let empty = read("get", "\n").expect_err("refused");
         assert_eq!(stdout(&failure(&empty)), "no credentials server URL\n", "docker's client compares this literally");
         assert!(read("store", "x").is_err() && read("frobnicate", "").is_err());
-        let reply = protocol_tests::with_call(&[], &[], |call| (HOOK.reject)(call, &Error::usage("x")));
+        let reply = protocol_tests::with_call(&[], &[], |call| (HOOK.answer_unreadable)(call, &Error::usage("x")));
         assert_eq!((stdout(&reply), reply.code), ("ycred: x\n", 1));
     }
 

@@ -181,7 +181,7 @@ impl Exchange for Helper {
         Reply::text(self.fixed.clone())
     }
 
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
+    fn decline(&self, why: Refusal<'_>) -> Reply {
         match why {
             Refusal::HostNotAllowed => Reply::nothing(0),
             // Without `quit`, git would ask the user for a password.
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_failure_is_quit_and_another_host_is_silent() {
         let exchange = read("get", NEW);
-        assert_eq!(exchange.refuse(Refusal::Failed(&Error::refused("x"))).stdout.as_slice(), b"quit=1\n");
-        assert!(exchange.refuse(Refusal::HostNotAllowed).stdout.is_empty());
+        assert_eq!(exchange.decline(Refusal::Failed(&Error::refused("x"))).stdout.as_slice(), b"quit=1\n");
+        assert!(exchange.decline(Refusal::HostNotAllowed).stdout.is_empty());
     }
 }

@@ -116,7 +116,7 @@ mod tests {
         for url in ["http://cr.yandex", "cr.yandex", "https://iam:x@cr.yandex/", "ftp://cr.yandex", ""] {
             assert!(matches!(read(&[url]).request().target, Some(Target::Unreadable)), "{url}");
         }
-        let other = read(&["https://evil.example"]).refuse(Refusal::HostNotAllowed);
+        let other = read(&["https://evil.example"]).decline(Refusal::HostNotAllowed);
         assert!(other.stdout.is_empty() && other.code == 0);
     }
 }

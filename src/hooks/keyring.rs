@@ -29,7 +29,7 @@ pub const HOOK: Hook = Hook {
     ],
     ignores_unknown_operations: true,
     replaces_program: true,
-    reject,
+    answer_unreadable,
     names_host: true,
     ..Hook::new("keyring", "keyring command for pip and uv", framing, read)
 };
@@ -66,7 +66,7 @@ fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
     }))
 }
 
-fn reject(_: &Call<'_>, _: &Error) -> Reply {
+fn answer_unreadable(_: &Call<'_>, _: &Error) -> Reply {
     pass_on()
 }
 
@@ -97,7 +97,7 @@ impl Exchange for Helper {
         }
     }
 
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
+    fn decline(&self, why: Refusal<'_>) -> Reply {
         match why {
             Refusal::HostNotAllowed => pass_on(),
             // With exit code 2, pip would warn of an outdated keyring.
@@ -159,18 +159,18 @@ mod tests {
         ] {
             let exchange = read(arguments, own).expect("read");
             assert!(matches!(exchange.request().target, Some(Target::Unreadable)), "{arguments:?}");
-            let reply = exchange.refuse(Refusal::HostNotAllowed);
+            let reply = exchange.decline(Refusal::HostNotAllowed);
             assert!(reply.pass_on && reply.code == 1 && reply.stdout.is_empty(), "{arguments:?}");
         }
         for arguments in
             [&[][..], &["set", "a", "b"], &["del", "a", "b"], &["diagnose"], &["get"], &["get", "a", "b", "c"]]
         {
             let error = read(arguments, &[]).expect_err("an error");
-            let reply = protocol_tests::with_call(&[], &[], |call| (HOOK.reject)(call, &error));
+            let reply = protocol_tests::with_call(&[], &[], |call| (HOOK.answer_unreadable)(call, &error));
             assert!(reply.pass_on && reply.code == 1, "{arguments:?}");
         }
         let exchange = read(&["get", "https://cr.yandex/", "iam"], &[]).expect("read");
-        let failed = |error: Error| exchange.refuse(Refusal::Failed(&error));
+        let failed = |error: Error| exchange.decline(Refusal::Failed(&error));
         assert_eq!((failed(Error::usage("x")).code, failed(Error::unavailable("x")).code), (1, 4));
         assert!(!failed(Error::refused("x")).pass_on, "not passed on: the host is ycred's own");
     }

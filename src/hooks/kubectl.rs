@@ -20,7 +20,7 @@ pub const HOOK: Hook = Hook {
         Example { call: "ycred kubectl", about: "print an ExecCredential" },
         Example { call: "ycred kubectl --profile prod", about: "print one with a token of `prod`" },
     ],
-    reject,
+    answer_unreadable,
     ..Hook::new("kubectl", "credential plugin for kubectl, helm and k9s (ExecCredential v1, v1beta1)", framing, read)
 };
 
@@ -55,7 +55,7 @@ fn read(call: &Call<'_>, _: &[u8]) -> Result<Box<dyn Exchange>> {
     }))
 }
 
-fn reject(_: &Call<'_>, error: &Error) -> Reply {
+fn answer_unreadable(_: &Call<'_>, error: &Error) -> Reply {
     status(error)
 }
 
@@ -129,7 +129,7 @@ impl Exchange for Plugin {
         ))
     }
 
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
+    fn decline(&self, why: Refusal<'_>) -> Reply {
         match why {
             Refusal::Failed(error) => status(error),
             Refusal::HostNotAllowed => Reply::nothing(0),

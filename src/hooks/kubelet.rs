@@ -131,7 +131,7 @@ impl Exchange for Provider {
         Self::response(issued.valid_for, &credential)
     }
 
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
+    fn decline(&self, why: Refusal<'_>) -> Reply {
         match why {
             // Not cached: the profile may list the host later.
             Refusal::HostNotAllowed => Self::response(Duration::ZERO, "{}"),
@@ -169,9 +169,9 @@ mod tests {
             text(&reply),
             "{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":\"credentialprovider.kubelet.k8s.io/v1\",\"cacheKeyType\":\"Registry\",\"cacheDuration\":\"3h0m0s\",\"auth\":{\"cr.yandex\":{\"username\":\"iam\",\"password\":\"t1.XXX\"}}}\n"
         );
-        let refused = exchange.refuse(Refusal::HostNotAllowed);
+        let refused = exchange.decline(Refusal::HostNotAllowed);
         assert!(refused.code == 0 && text(&refused).ends_with("\"cacheDuration\":\"0s\",\"auth\":{}}\n"));
-        let failed = exchange.refuse(Refusal::Failed(&Error::refused("no")));
+        let failed = exchange.decline(Refusal::Failed(&Error::refused("no")));
         assert!(failed.code == 1 && failed.stdout.is_empty());
     }
 

@@ -68,7 +68,7 @@ pub struct Hook {
     /// Usage (2): the request does not follow the protocol.
     pub read: ReadRequest,
     /// Returns the reply to a request that cannot be parsed.
-    pub reject: fn(&Call<'_>, &Error) -> Reply,
+    pub answer_unreadable: fn(&Call<'_>, &Error) -> Reply,
 }
 
 /// Parses a request: the bytes of stdin, or the call itself.
@@ -103,7 +103,7 @@ impl Hook {
             replaces_program: false,
             framing,
             read,
-            reject: |_, error| Reply::nothing(error.kind.exit_code()),
+            answer_unreadable: |_, error| Reply::nothing(error.kind.exit_code()),
         }
     }
 
@@ -172,7 +172,7 @@ pub trait Exchange: std::fmt::Debug {
     }
 
     /// Returns the reply without a token: empty, unless the protocol defines one.
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
+    fn decline(&self, why: Refusal<'_>) -> Reply {
         match why {
             Refusal::HostNotAllowed => Reply::nothing(0),
             Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),

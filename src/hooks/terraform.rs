@@ -72,7 +72,7 @@ impl Exchange for Helper {
         Reply::json(&json!({"token": issued.token.expose()}))
     }
 
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
+    fn decline(&self, why: Refusal<'_>) -> Reply {
         match why {
             Refusal::HostNotAllowed => Reply::text("{}\n"),
             Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),
@@ -99,7 +99,7 @@ mod tests {
             exchange.write(&IssuedToken::new(&token, Timestamp(0))).stdout.as_slice(),
             b"{\"token\":\"t1.XXX\"}\n"
         );
-        let other = exchange.refuse(Refusal::HostNotAllowed);
+        let other = exchange.decline(Refusal::HostNotAllowed);
         assert_eq!((other.stdout.as_slice(), other.code), (&b"{}\n"[..], 0));
     }
 

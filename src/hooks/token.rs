@@ -82,7 +82,7 @@ impl Exchange for Print {
         })
     }
 
-    fn refuse(&self, why: Refusal<'_>) -> Reply {
+    fn decline(&self, why: Refusal<'_>) -> Reply {
         match why {
             Refusal::HostNotAllowed => Reply::nothing(Kind::Usage.exit_code()),
             Refusal::Failed(error) => Reply::nothing(error.kind.exit_code()),

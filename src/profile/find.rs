@@ -120,7 +120,7 @@ pub enum FoundProfile {
 ///
 /// # Errors
 /// As [`open`], except that a dangling link, or a file in place of the directory, is not found here but by
-/// [`default_elsewhere`] and [`default_or_only`].
+/// [`default_of_machine`] and [`default_or_only`].
 pub fn default_of_user(places: &Places) -> Result<Option<ProfileFile>> {
     places.profile_candidates(DEFAULT).first().map_or(Ok(None), |path| open_existing(path, drop))
 }
@@ -130,7 +130,7 @@ pub fn default_of_user(places: &Places) -> Result<Option<ProfileFile>> {
 ///
 /// # Errors
 /// As [`open`]; or there is something else in place of a directory of profiles.
-pub fn default_elsewhere(places: &Places) -> Result<Option<ProfileFile>> {
+pub fn default_of_machine(places: &Places) -> Result<Option<ProfileFile>> {
     for (index, directory) in places.profile_directories().enumerate() {
         let path = directory.join(format!("{DEFAULT}.toml"));
         if index == 0 {

@@ -236,7 +236,7 @@ impl Session<'_> {
         let left = supplied.expires.since(now).max(0);
         Some(TokenFacts {
             state: match left {
-                0 => TokenState::Expired(crate::cache::freshness::FetchReason::Expiry),
+                0 => TokenState::Unsuitable(crate::cache::freshness::FetchReason::Expiry),
                 _ => TokenState::Fresh,
             },
             expires: supplied.expires,
@@ -251,7 +251,7 @@ impl Session<'_> {
 
     fn add_login(&self, client: &LoginClient, min_ttl: Duration, rules: &RenewalRules, facts: &mut Facts) {
         let now = self.clock.now();
-        let state = match client.place.load() {
+        let state = match client.store.load() {
             Ok(state) => state,
             Err(error) => {
                 facts.login = Some(LoginFacts::Nobody);
@@ -259,7 +259,7 @@ impl Session<'_> {
                 return;
             }
         };
-        facts.holder = client.place.lock_holder().filter(|holder| now <= holder.until);
+        facts.holder = client.store.lock_holder().filter(|holder| now <= holder.until);
         if !facts.is_usable()
             && let Some((credential, fetched)) = state.access.as_ref().map(|access| (access.credential(), access.began))
         {
@@ -275,7 +275,7 @@ impl Session<'_> {
         let is_usable = facts.is_usable();
         facts.login = Some(login_facts(&state, is_usable, now));
         if let (Some(LoginFacts::Over { reason, .. }), false) = (&facts.login, is_usable) {
-            let hint = client.place.absent().hint;
+            let hint = client.store.absent().hint;
             facts.error.get_or_insert_with(|| Error::refused(reason).hint(hint));
         }
     }

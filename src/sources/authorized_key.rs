@@ -34,7 +34,7 @@ pub const SOURCE: Source = Source {
 
 const KEYS: &[Key] = &[Key { name: "key-file", value: "FILE", about: "JSON key file that `yc iam key create` writes" }];
 
-const KEY: SecretKind = SecretKind {
+const AUTHORIZED_KEY: SecretKind = SecretKind {
     what: "key",
     file: "key-file",
     // Not a key that a profile may contain. `from_environment` sets it to the name of the variable with the key's JSON.
@@ -50,7 +50,7 @@ fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
     let identity =
         installation.identify(Identity::of(SOURCE.name)).with_some("audience", installation.known_audience());
     let identity = identity.with_some("ca-file", input.ca_file);
-    let key = Origin::from_settings(settings, &KEY)?.ok_or_else(|| {
+    let key = Origin::from_settings(settings, &AUTHORIZED_KEY)?.ok_or_else(|| {
         settings
             .missing("source \"authorized-key\" needs `key-file`")
             .hint("set key-file = \"FILE\" in the profile, or pass --key-file FILE to `ycred init`")
@@ -66,9 +66,9 @@ fn from_environment(environment: &Environment, _: Timestamp) -> Option<Environme
     let value = environment.get(variable)?.to_string_lossy();
     let value = unquoted(&value);
     let assignment = if value.starts_with('{') || from_base64(value).is_some() {
-        Assignment::VariableName { key: KEY.variable, variable }
+        Assignment::VariableName { key: AUTHORIZED_KEY.variable, variable }
     } else {
-        Assignment::Value { key: KEY.file, variable, value: value.to_owned() }
+        Assignment::Value { key: AUTHORIZED_KEY.file, variable, value: value.to_owned() }
     };
     Some(EnvironmentSettings { rank: 1, assignments: vec![assignment] })
 }
@@ -79,7 +79,7 @@ fn from_environment(environment: &Environment, _: Timestamp) -> Option<Environme
 /// As [`AccountKey::parse`].
 pub fn secret_file(json: Secret) -> Result<SecretFile> {
     let about = format!("the authorized key of {}", AccountKey::parse(json.expose())?.description());
-    Ok(SecretFile { key: KEY.file, extension: "json", content: json, about, advice: None })
+    Ok(SecretFile { key: AUTHORIZED_KEY.file, extension: "json", content: json, about, advice: None })
 }
 
 /// Checks the key of a profile without the network: its form, that it can sign, and that its public key belongs to its
@@ -88,7 +88,7 @@ pub fn secret_file(json: Secret) -> Result<SecretFile> {
 /// # Errors
 /// Profile (3): the file cannot be read, or the key is wrong.
 pub fn check(settings: &Settings) -> Result<String> {
-    let origin = Origin::from_settings(settings, &KEY)?;
+    let origin = Origin::from_settings(settings, &AUTHORIZED_KEY)?;
     let origin = origin.ok_or_else(|| settings.missing("source \"authorized-key\" needs `key-file`"))?;
     let json = origin.read_quietly()?;
     let key = AccountKey::parse(json.expose()).map_err(|why| why.context(&origin))?;

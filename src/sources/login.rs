@@ -75,7 +75,7 @@ impl Grant for LoginGrant {
         let mut started = None;
         let outcome = store::poll(&cx.deadline, cx.clock, || self.look(&mut started, cx).transpose());
         outcome.unwrap_or_else(|| {
-            let state = self.login.place.load()?;
+            let state = self.login.store.load()?;
             self.outcome(&state, cx).unwrap_or_else(|| self.fall_back(&state, self.not_finished(cx), cx))
         })
     }
@@ -99,16 +99,16 @@ const START_LIMIT: Duration = Duration::from_secs(1);
 impl LoginGrant {
     /// Looks at the state once, and starts a renewal if one is necessary. Returns `None` if a renewal is running.
     fn look(&self, started: &mut Option<StartedRenewal>, cx: &Context<'_>) -> Result<Option<Credential>> {
-        match self.login.place.load().map(|state| self.outcome(&state, cx)) {
+        match self.login.store.load().map(|state| self.outcome(&state, cx)) {
             Ok(Some(outcome)) => return outcome.map(Some),
             Ok(None) => {}
             // Another login is being stored: the state is written before the marker.
-            Err(_) if self.login.place.has_marker() && matches!(self.login.place.try_lock_existing(), Lock::Busy) => {
+            Err(_) if self.login.store.has_marker() && matches!(self.login.store.try_lock_existing(), Lock::Busy) => {
                 return Ok(None);
             }
-            Err(_) => _ = self.login.place.load()?,
+            Err(_) => _ = self.login.store.load()?,
         }
-        let guard = match self.login.place.try_lock() {
+        let guard = match self.login.store.try_lock() {
             Lock::Busy => return Ok(None),
             Lock::Held(guard) => Some(guard),
             Lock::Impossible(error) => {
@@ -117,7 +117,7 @@ impl LoginGrant {
             }
         };
         // Another process may have renewed the login meanwhile.
-        let state = self.login.place.load()?;
+        let state = self.login.store.load()?;
         if let Some(outcome) = self.outcome(&state, cx) {
             return outcome.map(Some);
         }
@@ -181,7 +181,7 @@ impl LoginGrant {
             Renewed::ByOther => Ok(None),
             Renewed::Done { result, unsaved } => {
                 if let Some(error) = unsaved {
-                    let place = self.login.place.directory().display();
+                    let place = self.login.store.directory().display();
                     let what = format!(
                         "{}: the renewed login cannot be saved, so the next call may need `ycred login`: {place}: {}",
                         self.name,
@@ -189,7 +189,7 @@ impl LoginGrant {
                     );
                     cx.diagnostics.warn(Warning::LoginNotSaved, what);
                 }
-                let latest = self.login.place.load();
+                let latest = self.login.store.load();
                 result
                     .or_else(|error| match latest {
                         Ok(latest) => self.outcome(&latest, cx).unwrap_or_else(|| self.fall_back(&latest, error, cx)),
@@ -270,9 +270,9 @@ impl LoginGrant {
         if state.refresh_token.is_none() {
             let what = if state.unexpired(cx.clock.now()).is_some() { "cannot be renewed" } else { "has expired" };
             return Err(Error::refused(format!("the login {what}: the organization issues no refresh tokens"))
-                .hint(self.login.place.absent().hint));
+                .hint(self.login.store.absent().hint));
         }
-        state.key(&self.login.place).map(drop)
+        state.key(&self.login.store).map(drop)
     }
 
     /// Handles a failed renewal: returns the token stored with the login if it is valid and the cache has no valid one.
@@ -308,7 +308,7 @@ impl LoginGrant {
 
     /// Returns the error if the renewal has not finished within this call's time limit. It continues.
     fn not_finished(&self, cx: &Context<'_>) -> Error {
-        let what = match self.login.place.lock_holder() {
+        let what = match self.login.store.lock_holder() {
             Some(holder) => {
                 let duration = human(cx.clock.now().since(holder.since).max(0));
                 let late = if holder.until < cx.clock.now() { ", longer than it should take" } else { "" };
@@ -333,7 +333,7 @@ impl LoginGrant {
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         let error =
             Error::unavailable(format!("the renewal of the login ({}) got no answer{reason}", sent_at.short(now)));
-        let command = self.login.place.absent().hint;
+        let command = self.login.store.absent().hint;
         error.hint(match state.unexpired(now) {
             Some(credential) => {
                 let left = human(credential.remaining(now).max);
@@ -344,7 +344,7 @@ impl LoginGrant {
     }
 
     fn ended(&self, over: &LoginEnd, now: Timestamp) -> Error {
-        let mut error = Error::new(Kind::Refused, over.message(now)).hint(self.login.place.absent().hint);
+        let mut error = Error::new(Kind::Refused, over.message(now)).hint(self.login.store.absent().hint);
         error.is_answer = true;
         error
     }

@@ -30,7 +30,7 @@ pub const CLIENT: Client = Client {
     is_found: |session| program::find("aws", session).is_some() || path(session).is_ok_and(|path| path.exists()),
     setup,
     selects,
-    by_form,
+    undo_without_journal,
     uses,
     selection: |place, _| config::selection(section_in(&place.label)),
     check: Some(&check::CHECK),
@@ -171,7 +171,7 @@ fn selects(call: &SetupCall<'_>, _: &Session<'_>, entry: &JournalEntry) -> Resul
 }
 
 /// Without a journal, removes the option that names ycred. Region and endpoint may be the user's own.
-fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let path = &path(session)?;
     let is_selected = |section: &str| is_selected(section, call);
     let report = std::cell::RefCell::new(Report::default());

@@ -23,8 +23,8 @@ pub const CLIENT: Client = Client {
     is_found: |session| program::find("cargo", session).is_some(),
     is_pasted: true,
     setup,
-    by_form: |call, session| paste::by_form(HOOK, call, session),
-    names_link: |_, session, link| paste::naming_line(&paths(session), link).map(|(file, _)| file),
+    undo_without_journal: |call, session| paste::undo_without_journal(HOOK, call, session),
+    file_naming_link: |_, session, link| paste::naming_line(&paths(session), link).map(|(file, _)| file),
     uses,
     check: Some(&check::CHECK),
     ..Client::PLAIN

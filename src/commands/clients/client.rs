@@ -61,9 +61,9 @@ pub struct Client {
     ///
     /// # Errors
     /// See [`crate::base::error::Kind`].
-    pub by_form: fn(&SetupCall<'_>, &Session<'_>) -> Result<Report>,
+    pub undo_without_journal: fn(&SetupCall<'_>, &Session<'_>) -> Result<Report>,
     /// Returns the client's configuration file that names this link, if there is one.
-    pub names_link: fn(&SetupCall<'_>, &Session<'_>, &Path) -> Option<PathBuf>,
+    pub file_naming_link: fn(&SetupCall<'_>, &Session<'_>, &Path) -> Option<PathBuf>,
     /// Returns the places of the client's configuration that name ycred. Reads files only.
     pub uses: fn(&Session<'_>) -> Vec<Use>,
     /// Returns the arguments of `setup` that select one place and no other.
@@ -144,8 +144,8 @@ impl Client {
         undo_option: |_, _, _, _| Ok(Undone::Changed),
         redo_option: |_, _, _, _| Err(Error::internal("the client has one entry in its file")),
         shown: report::shown,
-        by_form: |_, _| Ok(Report::default()),
-        names_link: |_, _, _| None,
+        undo_without_journal: |_, _| Ok(Report::default()),
+        file_naming_link: |_, _, _| None,
         uses: |_| Vec::new(),
         selection: |_, _| Vec::new(),
         check: None,

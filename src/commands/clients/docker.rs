@@ -33,8 +33,8 @@ pub const CLIENT: Client = Client {
     is_found,
     setup,
     selects,
-    by_form,
-    names_link,
+    undo_without_journal,
+    file_naming_link,
     uses,
     selection: config::selection,
     check: Some(&check::CHECK),
@@ -239,7 +239,7 @@ fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) ->
 }
 
 /// Without a journal, removes the entries that name ycred, and their links.
-fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let (path, only_hosts) = (path(call, session)?, call.values("host"));
     let report = RefCell::new((Report::default(), Vec::new()));
     call.editor.edit(&path, OwnerLock::None, |target, _| {
@@ -270,7 +270,7 @@ fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 }
 
 /// Returns the file of docker's or podman's configuration that names a helper.
-fn names_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
+fn file_naming_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
     let helper = programs::own_name(link)?.strip_prefix(PREFIX)?;
     let environment = session.environment;
     let runtime = environment.absolute(XDG_RUNTIME_DIR);

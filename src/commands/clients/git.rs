@@ -36,8 +36,8 @@ pub const CLIENT: Client = Client {
         undo_option(&Git::find(session, Some(call.editor))?, entry, text, call.is_set("force"))
     },
     redo_option: |call, session, entry, text| write(entry, &Git::find(session, Some(call.editor))?, text),
-    by_form,
-    names_link,
+    undo_without_journal,
+    file_naming_link,
     uses,
     selection: |place, _| config::selection(&place.label),
     check: Some(&check::CHECK),
@@ -312,7 +312,7 @@ fn selects(call: &SetupCall<'_>, _: &Session<'_>, entry: &JournalEntry) -> Resul
 }
 
 /// git runs `git-credential-NAME` for a helper `NAME`.
-fn names_link(_: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
+fn file_naming_link(_: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
     let helper = system::programs::own_name(link)?.strip_prefix("git-credential-")?;
     let (git, path) = (Git::find(session, None).ok()?, path(session).ok()?);
     let (list, _) = git.config(&path, &["--null", "--get-regexp", r"^credential\..*helper$"]).ok()?;
@@ -321,7 +321,7 @@ fn names_link(_: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<P
 }
 
 /// Without a journal, removes the helpers that name ycred, and the empty one before each.
-fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let hosts = call.values("host");
     let mut report = Report::default();
     for place in uses(session) {

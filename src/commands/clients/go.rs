@@ -26,7 +26,7 @@ pub const CLIENT: Client = Client {
     is_found: |session| program::find("go", session).is_some(),
     setup,
     undo_option: |call, _, entry, text| undo_entry(entry, text, call.is_set("force")),
-    by_form,
+    undo_without_journal,
     uses,
     check: Some(&check::CHECK),
     ..Client::PLAIN
@@ -131,7 +131,7 @@ fn undo_entry(entry: &JournalEntry, text: &str, is_forced: bool) -> Result<Undon
 }
 
 /// Without a journal, removes ycred's methods.
-fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let Ok(path) = path(session) else { return Ok(Report::default()) };
     let report = RefCell::new(Report::default());
     call.editor.edit(&path, OwnerLock::None, |target, _| {

@@ -74,7 +74,7 @@ pub fn chosen(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
 ///
 /// # Errors
 /// As [`unlink_by_form`].
-pub fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+pub fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let link = directory(session).map(|directory| directory.join(programs::own_file_name(NAME)));
     let removed = link.map(|link| unlink_by_form(call, &link, session)).transpose()?.flatten();
     Ok(Report { changes: removed.into_iter().collect(), ..Report::default() })

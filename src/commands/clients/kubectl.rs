@@ -33,7 +33,7 @@ pub const CLIENT: Client = Client {
     setup,
     selects,
     shown,
-    by_form,
+    undo_without_journal,
     uses,
     selection: kubeconfig::selection,
     check: Some(&check::CHECK),
@@ -336,8 +336,8 @@ fn shown(entry: &JournalEntry, text: &str) -> String {
     exec.map(stanza::masked).unwrap_or_default()
 }
 
-/// Implements [`Client::by_form`]. It removes nothing from a kubeconfig: see [`without_journal`].
-fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+/// Implements [`Client::undo_without_journal`]. It removes nothing from a kubeconfig: see [`without_journal`].
+fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     // A kubeconfig that cannot be read names no user.
     let Ok(files) = kubeconfig::read(call, session) else { return Ok(Report::default()) };
     let error = without_journal(&files, selected_user(call, session)?.as_deref());

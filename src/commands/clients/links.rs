@@ -20,7 +20,7 @@ pub const CLIENT: Client = Client {
     flags: &["dir"],
     setup,
     selects,
-    by_form,
+    undo_without_journal,
     ..Client::PLAIN
 };
 
@@ -44,7 +44,7 @@ fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) ->
 }
 
 /// Without a journal, removes the links to ycred that no known configuration names.
-fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let mut directories: Vec<PathBuf> = call.path("dir", session)?.into_iter().collect();
     if directories.is_empty() {
         let ycred = program::running(session)?;

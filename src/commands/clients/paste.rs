@@ -132,7 +132,7 @@ pub fn link(call: &SetupCall<'_>, name: &str, ycred: &str, session: &Session<'_>
 ///
 /// # Errors
 /// As [`unlink_by_form`].
-pub fn by_form(hook: &str, call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+pub fn undo_without_journal(hook: &str, call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let beside = program::running(session).ok().and_then(|ycred| Path::new(&ycred.path).parent().map(Path::to_owned));
     let local = session.places.home.as_ref().map(|home| home.join(".local/bin"));
     let mut directories: Vec<PathBuf> = beside.into_iter().chain(local).collect();

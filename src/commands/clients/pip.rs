@@ -26,7 +26,7 @@ pub const CLIENT: Client = Client {
     is_found: |session| program::is_any_found(&["pip", "pip3"], session),
     uses_default: true,
     setup,
-    by_form: keyring::by_form,
+    undo_without_journal: keyring::undo_without_journal,
     uses,
     check: Some(&check::CHECK),
     ..Client::PLAIN

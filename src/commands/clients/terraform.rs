@@ -32,8 +32,8 @@ pub const CLIENT: Client = Client {
     flags: &["file", "tofu"],
     is_found: |session| program::is_any_found(&["terraform", "tofu"], session),
     setup,
-    by_form,
-    names_link,
+    undo_without_journal,
+    file_naming_link,
     uses,
     selection: |place, session| config::selection(&place.file, session),
     check: Some(&check::CHECK),
@@ -165,7 +165,7 @@ fn write_block(call: &SetupCall<'_>, path: &Path, is_shared: bool, helper: &str)
 }
 
 /// Without a journal, removes the block that setup writes, and the link that it names.
-fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let mut report = Report::default();
     for place in uses(session) {
         let is_own_file = place.file.file_name().is_some_and(|name| name == OWN_FILE);
@@ -192,7 +192,7 @@ fn by_form(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     Ok(report)
 }
 
-fn names_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
+fn file_naming_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
     let helper = programs::own_name(link)?.strip_prefix(PREFIX)?;
     // A file of `--file` is known only from the journal.
     let noted = call.editor.journal().ok().and_then(|journal| {

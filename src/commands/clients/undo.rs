@@ -68,7 +68,7 @@ pub fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         }
     }
     let mut report = match entries.is_empty() && journal.damaged(Some(call.client.name)).next().is_none() {
-        true => (call.client.by_form)(call, session)?,
+        true => (call.client.undo_without_journal)(call, session)?,
         false => undo_entries(&entries, |_| Some(call), session),
     };
     report.failures.extend(journal.damaged(Some(call.client.name)).cloned());
@@ -92,7 +92,7 @@ pub fn unsetup_all(calls: &[SetupCall<'_>], session: &Session<'_>) -> Result<Rep
         entries.iter().any(|entry| entry.client == name) || journal.damaged(Some(name)).next().is_some()
     };
     for call in calls.iter().filter(|call| !has_entry(call)) {
-        report.add((call.client.by_form)(call, session).unwrap_or_else(Report::failed));
+        report.add((call.client.undo_without_journal)(call, session).unwrap_or_else(Report::failed));
     }
     report.failures.extend(journal.damaged(None).cloned());
     Ok(report)
@@ -236,7 +236,7 @@ fn unlink(
 /// Returns the configuration file that names a link, for people.
 fn name_of(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) -> Option<String> {
     let mut clients = call.clients.iter();
-    clients.find_map(|client| (client.names_link)(call, session, link)).map(|file| file.display().to_string())
+    clients.find_map(|client| (client.file_naming_link)(call, session, link)).map(|file| file.display().to_string())
 }
 
 /// Without a journal, removes a link to ycred that no known configuration names. A link that a package may have

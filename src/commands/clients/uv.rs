@@ -23,7 +23,7 @@ pub const CLIENT: Client = Client {
     uses_default: true,
     is_pasted: true,
     setup,
-    by_form: keyring::by_form,
+    undo_without_journal: keyring::undo_without_journal,
     uses,
     check: Some(&check::CHECK),
     ..Client::PLAIN

@@ -29,7 +29,7 @@ fn run(examination: &Examination) -> Vec<Finding> {
         None => "ycred login".to_owned(),
     };
     let now = examination.clock.now();
-    let mut findings = vec![match client.place.load() {
+    let mut findings = vec![match client.store.load() {
         Ok(state) => match (&state.over, &state.refresh_token, state.unexpired(now)) {
             (Some(end), _, _) => Finding::fail(format!("{profile}: the login has ended: {}", end.reason)).fix(command),
             (None, None, None) => Finding::fail(format!("{profile}: the login has expired")).fix(command),
@@ -37,7 +37,7 @@ fn run(examination: &Examination) -> Vec<Finding> {
                 let left = human(token.left(now));
                 Finding::ok(format!("{profile}: logged in for {left} more, without a refresh token"))
             }
-            (None, Some(_), _) => match state.key(&client.place) {
+            (None, Some(_), _) => match state.key(&client.store) {
                 Ok(_) => Finding::ok(format!("{profile}: logged in, and the login can be renewed")),
                 Err(error) => Finding::fail(error.reason()).fix(command),
             },

@@ -56,7 +56,7 @@ pub struct LoggedIn {
 /// * Unavailable (4): nobody completed the login in time, the port is in use, or the cloud is unreachable.
 /// * Profile (3) or Unavailable (4): the login cannot be saved.
 pub fn log_in(login: &LoginClient, options: LoginOptions, session: &Session<'_>, cx: &Context<'_>) -> Result<LoggedIn> {
-    let login_store = &login.place;
+    let login_store = &login.store;
     let save_error = |error: io::Error| cannot_save(login, &error);
     login_store.prepare(cx.clock.now()).map_err(save_error)?;
     let _lock = match wait_for_turn(login, session, cx)? {
@@ -86,7 +86,7 @@ pub fn log_in(login: &LoginClient, options: LoginOptions, session: &Session<'_>,
 }
 
 fn cannot_save(login: &LoginClient, error: &io::Error) -> Error {
-    Error::of_disk(format!("{}: cannot save the login", login.place.directory().display()), error)
+    Error::of_disk(format!("{}: cannot save the login", login.store.directory().display()), error)
         .replace_hint("fix that, or set YCRED_STATE_DIR to a writable directory")
 }
 
@@ -100,11 +100,11 @@ enum Turn {
 
 /// Waits while another process has a browser open for this login, and returns that process's result.
 fn wait_for_turn(login: &LoginClient, session: &Session<'_>, cx: &Context<'_>) -> Result<Turn> {
-    let before = login.place.load().ok();
+    let before = login.store.load().ok();
     let began = cx.clock.now();
     let mut has_waited = false;
     let lock = store::wait_for_lock(&cx.deadline, cx.clock, || {
-        let lock = login.place.try_browser_lock();
+        let lock = login.store.try_browser_lock();
         if matches!(lock, Lock::Busy) && !has_waited {
             has_waited = true;
             (session.print_stderr)(
@@ -122,7 +122,7 @@ fn wait_for_turn(login: &LoginClient, session: &Session<'_>, cx: &Context<'_>) -
                 .hint("complete that login in the browser, or stop it with Ctrl-C"));
         }
     }
-    let now = login.place.load().ok().filter(|now| before.is_none_or(|before| !before.is_same_login(now)));
+    let now = login.store.load().ok().filter(|now| before.is_none_or(|before| !before.is_same_login(now)));
     if let Some(state) = now
         && let Some(access) = &state.access
     {
@@ -130,21 +130,21 @@ fn wait_for_turn(login: &LoginClient, session: &Session<'_>, cx: &Context<'_>) -
         let logged_in = LoggedIn { credential: access.credential(), is_renewable: state.refresh_token.is_some() };
         return Ok(Turn::LoggedInByOther(logged_in));
     }
-    let reason = login.place.last_failure().filter(|failed| failed.at >= began).map(|failed| failed.reason);
+    let reason = login.store.last_failure().filter(|failed| failed.at >= began).map(|failed| failed.reason);
     let reason = reason.unwrap_or_else(|| "it was interrupted".into());
     Err(Error::refused(format!("the other `ycred login` for this profile failed: {reason}"))
-        .hint(login.place.absent().hint))
+        .hint(login.store.absent().hint))
 }
 
 /// Fails if the last login failed less than [`COOL_DOWN`] ago.
 fn check_cool_down(login: &LoginClient, cx: &Context<'_>) -> Result<()> {
-    let Some(failed) = login.place.last_failure() else { return Ok(()) };
+    let Some(failed) = login.store.last_failure() else { return Ok(()) };
     let age = cx.clock.now().since(failed.at);
     if !(0..millis(COOL_DOWN)).contains(&age) {
         return Ok(());
     }
     Err(Error::refused(format!("browser not opened: the last login failed {} ago: {}", human(age), failed.reason))
-        .hint(format!("wait {} s, or run `{} --force-refresh`", COOL_DOWN.as_secs(), login.place.absent().hint)))
+        .hint(format!("wait {} s, or run `{} --force-refresh`", COOL_DOWN.as_secs(), login.store.absent().hint)))
 }
 
 /// One login, from the printed URL to the saved tokens.
@@ -291,7 +291,7 @@ impl BrowserLogin<'_> {
     }
 
     fn save(&self, response: &AuthResponse, credential: Credential, began: Timestamp) -> Result<LoggedIn> {
-        let login_store = &self.login.place;
+        let login_store = &self.login.store;
         let refresh_token = refresh_token(response);
         let is_renewable = refresh_token.is_some();
         let access_token = AccessToken::new(&credential, began);

@@ -43,14 +43,14 @@ pub fn warn(session: &Session<'_>) {
         let profile = Profile::load(&reference, session.environment, session.places, now).ok()?;
         let is_own = profile.name.as_ref() == Some(&name) && profile.source.needs_login;
         let login = if is_own { profile.login().ok()?? } else { return None };
-        let ends = login.place.load().ok()?.ends().filter(is_soon)?;
+        let ends = login.store.load().ok()?.ends().filter(is_soon)?;
         Some((ends, name, login))
     };
     let mut endings: Vec<_> = find::names(session.places).into_iter().take(PROFILES_MAX).filter_map(ending).collect();
     endings.sort_by_key(|(ends, ..)| ends.0);
     for (ends, name, login) in endings {
         // The mark comes first: where it cannot be kept, every command would repeat the notice.
-        if is_due(&login.place, session) && mark(&login.place, session) {
+        if is_due(&login.store, session) && mark(&login.store, session) {
             let left = human(ends.since(now));
             session.diagnostics.warn(
                 Warning::LoginEndsSoon,

@@ -252,13 +252,13 @@ fn token_line(token: &TokenFacts, now: Timestamp) -> String {
             Some(at) => format!("due for renewal, {until}, tried again from {at}"),
             None => format!("due for renewal, {until}"),
         },
-        TokenState::Expired(FetchReason::MinTtl) => {
+        TokenState::Unsuitable(FetchReason::MinTtl) => {
             format!("{until}, less than min-ttl: the next call fetches another one first")
         }
-        TokenState::Expired(FetchReason::Future) => {
+        TokenState::Unsuitable(FetchReason::Future) => {
             format!("{until}, stored before this machine's clock was set back: the next call fetches another one first")
         }
-        TokenState::Expired(FetchReason::Expiry) => match now.since(expires) {
+        TokenState::Unsuitable(FetchReason::Expiry) => match now.since(expires) {
             1.. => format!("expired {} ago (at {expires})", human(now.since(expires))),
             _ => format!("expired (at {expires} by the cloud's clock)"),
         },
@@ -303,6 +303,6 @@ fn state_name(token: Option<&TokenFacts>, is_broken: bool) -> &'static str {
         None => "none",
         Some(TokenState::Fresh) => "fresh",
         Some(TokenState::Refreshable(_)) => "refreshable",
-        Some(TokenState::Expired(_)) => "expired",
+        Some(TokenState::Unsuitable(_)) => "expired",
     }
 }

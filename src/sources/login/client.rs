@@ -33,7 +33,7 @@ pub const DEFAULT_CLIENT: &str = "yc.oauth.public-sdk";
 /// The login settings of a profile, and the store of the login.
 #[derive(Clone, Debug)]
 pub struct LoginClient {
-    pub place: LoginStore,
+    pub store: LoginStore,
     /// The profile's file. `None` for a profile from the environment.
     pub profile: Option<PathBuf>,
     pub installation: Installation,
@@ -89,9 +89,9 @@ impl LoginClient {
             .with("auth-url", &installation.auth_url)
             .with("client-id", &client_id)
             .with_some("federation-id", federation.as_ref());
-        let place = LoginStore::new(directory, &identity, &login_command(input.name));
+        let store = LoginStore::new(directory, &identity, &login_command(input.name));
         let profile = settings.file.clone();
-        Ok(Self { place, profile, installation, client_id, federation, port: port.transpose()? })
+        Ok(Self { store, profile, installation, client_id, federation, port: port.transpose()? })
     }
 
     /// Returns the identity of the login's tokens.
@@ -101,7 +101,7 @@ impl LoginClient {
             .with("client-id", &self.client_id)
             .with_some("federation-id", self.federation.as_ref())
             .with_some("ca-file", input.ca_file)
-            .with_marker("session", &self.place.marker(), self.place.absent())
+            .with_marker("session", &self.store.marker(), self.store.absent())
     }
 
     /// Returns the URL to open in the browser (RFC 6749, 4.1.1).
@@ -155,12 +155,12 @@ impl LoginClient {
     /// # Errors
     /// As [`Error::of_disk`]: the state cannot be saved.
     pub fn reserve(&self) -> Result<ReservedSpace> {
-        self.place.reserve().map_err(|error| self.cannot_renew(&error))
+        self.store.reserve().map_err(|error| self.cannot_renew(&error))
     }
 
     /// Returns the error if the state after a renewal cannot be saved.
     pub fn cannot_renew(&self, error: &io::Error) -> Error {
-        let directory = self.place.directory().display();
+        let directory = self.store.directory().display();
         Error::of_disk(format!("the login is not renewed, because {directory} cannot be written"), error)
     }
 

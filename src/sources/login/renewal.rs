@@ -111,12 +111,12 @@ pub enum Renewed {
 
 /// Runs a renewal process, unless another process has renewed the login meanwhile.
 pub fn run(login: &LoginClient, rules: RenewalRules, version: &str, cx: &Context<'_>) {
-    let load = || login.place.load().ok().filter(|state| state.version() == version);
+    let load = || login.store.load().ok().filter(|state| state.version() == version);
     let deadline = cx.deadline.at_most(cx.clock, cx.deadline.left(cx.clock).saturating_sub(STORE_TIME));
     let cx = &Context { deadline, attempt_time: Some(PROCESS_ATTEMPT), ..*cx };
     let time_for_lock = deadline.left(cx.clock).saturating_sub(ANSWER_LIMIT).min(LOCK_LIMIT);
     let waiting = deadline.at_most(cx.clock, time_for_lock);
-    let guard = store::poll(&waiting, cx.clock, || match load().map(|_| login.place.try_lock()) {
+    let guard = store::poll(&waiting, cx.clock, || match load().map(|_| login.store.try_lock()) {
         Some(Lock::Held(guard)) => {
             let now = cx.clock.now();
             guard.write_holder(now, now.plus(cx.deadline.left(cx.clock)));
@@ -147,7 +147,7 @@ impl LoginRenewal<'_> {
             if self.is_locked && !is_marked.get() {
                 is_marked.set(self.mark(state, Some(began)).map_err(|error| self.login.cannot_renew(&error))?);
             }
-            if self.login.place.is_current(state) { Ok(()) } else { Err(self.login.place.absent().error()) }
+            if self.login.store.is_current(state) { Ok(()) } else { Err(self.login.store.absent().error()) }
         };
         if let Err(error) = before() {
             return Renewed::Done { result: Err(error), unsaved: None };
@@ -181,7 +181,7 @@ impl LoginRenewal<'_> {
     fn mark(&self, state: &LoginState, sent_at: Option<Timestamp>) -> io::Result<bool> {
         let mut marked = state.clone();
         marked.sent_at = sent_at;
-        self.login.place.store_if_current(&marked, None)
+        self.login.store.store_if_current(&marked, None)
     }
 
     /// Checks that the refresh token may be sent, and reserves room for the answer.
@@ -193,7 +193,7 @@ impl LoginRenewal<'_> {
         let Some(refresh_token) = state.refresh_token.as_ref().filter(|_| state.over.is_none() && !in_doubt) else {
             return Err(Error::unavailable("the login cannot be renewed now"));
         };
-        let key = state.key(&self.login.place)?;
+        let key = state.key(&self.login.store)?;
         Ok((refresh_token, key, self.login.reserve()?))
     }
 
@@ -246,13 +246,13 @@ impl LoginRenewal<'_> {
     /// Without a lock, another process may have used the refresh token first. Returns true if it has stored a new state.
     fn is_renewed_by_other(&self, state: &LoginState) -> bool {
         let waiting = Deadline::after(self.cx.clock, OTHER_STATE_LIMIT);
-        let is_changed = || self.login.place.load().ok().filter(|latest| latest.refresh_token != state.refresh_token);
+        let is_changed = || self.login.store.load().ok().filter(|latest| latest.refresh_token != state.refresh_token);
         store::poll(&waiting, self.cx.clock, is_changed).is_some()
     }
 
     /// Stores the state after a renewal, unless the user has logged out or logged in again meanwhile.
     fn store(&self, next: &LoginState, space: ReservedSpace, is_success: bool) -> io::Result<()> {
-        let place = &self.login.place;
+        let place = &self.login.store;
         if !place.is_current(next) {
             self.cx
                 .diagnostics
