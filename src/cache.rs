@@ -498,6 +498,13 @@ impl Entry<'_> {
         Ok(record.files.is_current(self.files, &metadata)?.then_some(record))
     }
 
+    /// Returns the record although a file of the identity is missing, to say what is there. Its token must not be returned:
+    /// [`Self::load`] returns it when the same file is back.
+    pub fn load_withheld(&self) -> Option<Record> {
+        let record: Record = serde_json::from_slice(&self.slot.read()?).ok()?;
+        (record.settings == self.settings).then_some(record)
+    }
+
     /// Checks that the identity's files are there.
     ///
     /// # Errors

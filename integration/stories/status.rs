@@ -11,6 +11,7 @@ use ycred::base::supplied_token::token_id;
 
 use crate::emulator::Config;
 use crate::emulator::faults::Fault;
+use crate::expect::prints_token;
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, traced};
 use crate::harness::waiting::HOUR;
@@ -436,6 +437,69 @@ fn a_problem_is_printed_once_and_promises_no_token() {
     sandbox.profile("default", "source = \"static\"\ntoken-file = \"missing\"\nimpersonate = \"aje1\"\n");
     let run = sandbox.ycred(["status"]).run().exits(3).stdout_has("problem   ");
     assert!(!run.stdout.contains("the next call"), "{run}");
+}
+
+#[test]
+fn a_token_whose_key_file_is_gone_is_cached_but_not_used_until_the_file_is_back() {
+    let world = World::new();
+    let key = world.sandbox.path("config/key.json");
+    let away = world.sandbox.path("tmp/key.json");
+    fs::rename(&key, &away).expect("moved");
+    let (run, _) = status(of(&world), 3, "none", "default broken\n");
+    run.stdout_has("token     none is cached\n");
+    fs::rename(&away, &key).expect("moved");
+    let token = world.get();
+    fs::rename(&key, &away).expect("moved");
+    let (run, json) = status(of(&world), 3, "none", "default broken\n");
+    let run = run.never_prints(&token).stdout_has("token     one is cached, 11h 5").stdout_has("no such file\n");
+    run.stdout_has("not used while the file is missing; it is used again when the same file is back\n");
+    assert_eq!(json["account"]["id"], *world.key.service_account_id, "{json}");
+    fs::rename(&away, &key).expect("moved");
+    status(of(&world), 0, "fresh", "default 11h5…");
+    assert_eq!(prints_token(world.token(&[]).run()), token);
+    // An expired one is of no use.
+    world.age(13 * HOUR);
+    fs::remove_file(&key).expect("removed");
+    let (run, _) = status(of(&world), 3, "none", "default broken\n");
+    run.stdout_has("token     none is cached\n");
+    // Without the variable, nobody knows whose record it is.
+    let sandbox = Sandbox::new();
+    sandbox.profile("default", "source = \"oauth\"\noauth-token-env = \"TEST_TOKEN\"\n");
+    sandbox.ycred(["status"]).run().exits(3).stdout_has("token     unknown, because of the problem below\n");
+}
+
+#[test]
+fn a_failure_with_other_proxy_variables_says_so_and_is_no_problem_of_this_call() {
+    let world = World::new();
+    world.emulator.fault(Fault::html().with_status(502));
+    // Loopback needs no proxy, so the variable decides nothing but the group.
+    let with_proxy = |call: Call| call.env("HTTPS_PROXY", "http://proxy.example:1");
+    with_proxy(world.token(&["--timeout", "2s"])).run().exits(4);
+    with_proxy(of(&world)(&[])).run().exits(4).stdout_has("problem   ").stdout_has("502");
+    let (run, json) = status(of(&world), 0, "none", "default expired\n");
+    let failure = run.stdout.lines().find(|line| line.starts_with("failure   ")).expect("a failure");
+    assert!(failure.contains("502") && failure.contains("s ago, with other proxy or certificate variables"), "{run}");
+    assert!(!run.stdout.contains("problem") && !run.stdout.contains("fix  "), "{run}");
+    assert_eq!(json["last_failure"]["kind"], "unavailable", "{json}");
+    // What the cloud itself says does not depend on the way to it.
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(403));
+    with_proxy(world.token(&[])).run().exits(1);
+    let (run, _) = status(of(&world), 1, "none", "default refused\n");
+    assert!(!run.stdout.contains("other proxy"), "{run}");
+}
+
+#[test]
+fn the_expiry_that_clients_see_stands_beside_the_clouds() {
+    let world = World::new();
+    world.get();
+    let reply: Value = serde_json::from_str(&world.token(&["--format", "json"]).run().succeeds().stdout).expect("JSON");
+    let told = reply["expires_at"].as_str().expect("a time");
+    let json = json(of(&world)(&[]), 0);
+    let real = json["token"]["expires_at"].as_str().expect("a time");
+    assert_ne!(told, real);
+    let expected = format!(" left (until {real}; clients see {}), due for renewal", &told[11..]);
+    of(&world)(&[]).run().exits(0).stdout_has(&expected);
 }
 
 #[test]

@@ -42,6 +42,11 @@ impl Timestamp {
         if is_near { format!("{}Z", &text[11..16]) } else { format!("{}Z", &text[..16]) }
     }
 
+    /// Formats this time without its date: `12:03:59Z`.
+    pub fn time(self) -> String {
+        self.to_string().split_off(11)
+    }
+
     /// Parses RFC 3339 with up to 9 fraction digits and any offset.
     pub fn parse(text: &str) -> Option<Self> {
         let time = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?;

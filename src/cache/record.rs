@@ -11,6 +11,7 @@ use crate::base::random;
 use crate::base::secret::{Secret, expose};
 use crate::base::token::Credential;
 use crate::cache::failure::{FailureOrigin, StoredFailure};
+use crate::cache::sharing_group::SharingGroup;
 use crate::cache::watched_files::Snapshot;
 use crate::disk::sweep::DEAD_AGE;
 
@@ -116,6 +117,7 @@ impl Record {
             at: failure.at,
             is_answer: failure.origin == Some(FailureOrigin::Answer),
             presented_token: failure.presented_token.as_deref(),
+            group: failure.group.as_ref().filter(|_| failure.origin != Some(FailureOrigin::Answer)),
         })
     }
 
@@ -141,6 +143,8 @@ pub struct LastFailure<'a> {
     pub is_answer: bool,
     /// The digest of the subject token that was presented, if the failure may be due to it.
     pub presented_token: Option<&'a str>,
+    /// The group of the process that failed, if the failure counts for that group only.
+    pub group: Option<&'a SharingGroup>,
 }
 
 impl StoredToken {

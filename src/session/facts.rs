@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crate::base::account::Account;
 use crate::base::clock::Timestamp;
+use crate::base::environment::Environment;
 use crate::base::error::{Error, Kind, describe};
 use crate::base::supplied_token::{SuppliedToken, TOKEN_VARIABLES};
-use crate::base::token::Credential;
+use crate::base::token::{Credential, SkewAge};
 use crate::cache::Cache;
 use crate::cache::freshness::{RenewalRules, TokenState};
 use crate::cache::record::{LastFailure, Record};
@@ -32,6 +33,8 @@ const FAILURE_COUNTS: i64 = 5 * 60_000;
 /// What is there for a profile.
 pub struct Facts {
     pub token: Option<TokenFacts>,
+    /// The expiry of a valid token that is cached but not returned, because a file that it was obtained with is missing.
+    pub withheld_until: Option<Timestamp>,
     /// Whose token it is, from the record.
     pub account: Option<Account>,
     /// `None` if the source needs no login, or if nobody asked for it and the token says enough.
@@ -39,6 +42,8 @@ pub struct Facts {
     pub failure: Option<FailureFacts>,
     /// When the last attempt began and ended.
     pub attempt: Option<(Timestamp, Timestamp)>,
+    /// False if the profile cannot be used, so that nothing is known about its record.
+    pub is_known: bool,
     /// The record file, or the reason why nothing is stored.
     pub record: Result<PathBuf, String>,
     /// The process that is asking for a token, as far as it has written itself into the lock file.
@@ -55,6 +60,8 @@ pub struct TokenFacts {
     pub state: TokenState,
     /// By the cloud's clock.
     pub expires: Timestamp,
+    /// The expiry that clients see, by this machine's clock. `None` if it is the same, or unknown.
+    pub expires_for_clients: Option<Timestamp>,
     /// The remaining validity in milliseconds. Not negative.
     pub left: i64,
     /// True if a hook may return it.
@@ -105,6 +112,8 @@ pub struct FailureFacts {
     pub is_answer: bool,
     /// True if it may have another result now, because what it depended on has changed.
     pub is_outdated: bool,
+    /// True if the attempt was made with other proxy or certificate variables than those of this process.
+    pub is_of_other_variables: bool,
 }
 
 impl Facts {
@@ -115,16 +124,19 @@ impl Facts {
 
     /// Returns the facts about a profile that cannot be used.
     pub fn failed(error: Error) -> Self {
-        Self { error: Some(error), record: Err("the profile cannot be used".into()), ..Self::nothing() }
+        let record = Err("the profile cannot be used".into());
+        Self { error: Some(error), is_known: false, record, ..Self::nothing() }
     }
 
     fn nothing() -> Self {
         Self {
             token: None,
+            withheld_until: None,
             account: None,
             login: None,
             failure: None,
             attempt: None,
+            is_known: true,
             record: Err(String::new()),
             holder: None,
             error: None,
@@ -190,12 +202,19 @@ impl Session<'_> {
         };
         let record = loaded.unwrap_or_else(|error| {
             facts.error = Some(error);
+            let withheld = rules.and_then(|_| entry.load_withheld()).filter(|_| with_login);
+            if let Some(record) = &withheld {
+                let valid = record.credential().filter(|credential| !credential.is_expired(now));
+                facts.withheld_until = valid.map(|credential| credential.expires);
+                facts.account = record.account().cloned();
+            }
             None
         });
         let rules = rules.unwrap_or(RenewalRules { refresh_before: profile.refresh_before, max_age: profile.max_age });
         if let Some(record) = &record {
             facts.token = token_in_record(record, min_ttl, &rules, now);
-            facts.failure = record.last_failure().map(|failure| failure_facts(failure, grant.as_ref()));
+            facts.failure =
+                record.last_failure().map(|failure| failure_facts(failure, grant.as_ref(), self.environment));
             facts.account = record.account().cloned();
             facts.attempt = (!record.is_emptied()).then_some((record.began, record.ended));
         }
@@ -240,6 +259,8 @@ impl Session<'_> {
                 _ => TokenState::Fresh,
             },
             expires: supplied.expires,
+            // An outer ycred has told it already.
+            expires_for_clients: None,
             left,
             is_usable: left > 0,
             is_assumed: false,
@@ -340,9 +361,11 @@ fn token_in_record(record: &Record, min_ttl: Duration, rules: &RenewalRules, now
 }
 
 fn token_facts(credential: &Credential, place: TokenPlace, now: Timestamp) -> TokenFacts {
+    let for_clients = credential.advertised(now, SkewAge::Earlier);
     TokenFacts {
         state: TokenState::Fresh,
         expires: credential.expires,
+        expires_for_clients: Some(for_clients).filter(|at| at.unix_seconds() != credential.expires.unix_seconds()),
         left: credential.left(now),
         is_usable: !credential.is_expired(now),
         is_assumed: credential.assumed,
@@ -369,8 +392,9 @@ fn login_facts(state: &LoginState, is_usable: bool, now: Timestamp) -> LoginFact
 
 /// Describes the failure of the last attempt. Reads no file to see whether it is outdated: a subject token in a file counts as
 /// another one if the file was written since.
-fn failure_facts(failure: LastFailure<'_>, grant: &dyn Grant) -> FailureFacts {
-    let is_outdated = failure.presented_token.is_some_and(|presented| match grant.renewed_file() {
+fn failure_facts(failure: LastFailure<'_>, grant: &dyn Grant, environment: &Environment) -> FailureFacts {
+    let is_of_other_variables = failure.group.is_some_and(|group| *group != Http::sharing_group_of(environment));
+    let is_for_other_token = failure.presented_token.is_some_and(|presented| match grant.renewed_file() {
         Some(path) => {
             let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
             let modified = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
@@ -384,6 +408,7 @@ fn failure_facts(failure: LastFailure<'_>, grant: &dyn Grant) -> FailureFacts {
         hint: failure.hint.map(str::to_owned),
         at: failure.at,
         is_answer: failure.is_answer,
-        is_outdated,
+        is_outdated: is_for_other_token || is_of_other_variables,
+        is_of_other_variables,
     }
 }

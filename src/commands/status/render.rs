@@ -25,7 +25,10 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
     if let Some(profile) = &row.profile {
         line("account", facts.account.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string));
         line("source", source_line(profile));
-        line("token", facts.token.as_ref().map_or_else(|| no_token(profile, facts), |token| token_line(token, now)));
+        line(
+            "token",
+            facts.token.as_ref().map_or_else(|| no_token(profile, facts, now), |token| token_line(token, now)),
+        );
         for (session_name, expires, left) in &row.keys {
             line("key", format!("aws \"{session_name}\": {} left (until {expires})", human(*left)));
         }
@@ -40,10 +43,16 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
         if let Some(failure) = &facts.failure {
             // If it is the problem, that line says it.
             if facts.error.as_ref().is_none_or(|error| error.reason() != failure.message) {
-                line("failure", format!("{} ({} ago)", failure.message, human(now.since(failure.at).max(0))));
+                let ago = human(now.since(failure.at).max(0));
+                let variables = match failure.is_of_other_variables {
+                    true => ", with other proxy or certificate variables than those set now",
+                    false => "",
+                };
+                line("failure", format!("{} ({ago} ago{variables})", failure.message));
             }
-            // An error of the profile has a line of its own.
-            if let Some(hint) = failure.hint.clone().filter(|_| facts.error.is_none()) {
+            // An error of the profile has a line of its own. Advice about variables that are not set now would mislead.
+            if let Some(hint) = failure.hint.clone().filter(|_| facts.error.is_none() && !failure.is_of_other_variables)
+            {
                 line("fix", hint);
             }
         }
@@ -227,20 +236,27 @@ fn source_line(profile: &Profile) -> String {
     format!("{}{impersonated}{file}", profile.source.name)
 }
 
-fn no_token(profile: &Profile, facts: &Facts) -> String {
+fn no_token(profile: &Profile, facts: &Facts, now: Timestamp) -> String {
     if profile.source.is_passed_through && profile.impersonate.is_empty() {
         return "passed through from its origin, which renews it; its expiry is unknown".into();
     }
-    match facts.error {
-        Some(_) => "none is cached".into(),
-        None => "none is cached; the next call fetches one".into(),
+    match (facts.withheld_until, &facts.error) {
+        (Some(until), _) => format!(
+            "one is cached, {} left (until {until}), but not used while the file is missing; it is used again when the same \
+             file is back",
+            human(until.since(now).max(0))
+        ),
+        (None, Some(_)) if !facts.is_known => "unknown, because of the problem below".into(),
+        (None, Some(_)) => "none is cached".into(),
+        (None, None) => "none is cached; the next call fetches one".into(),
     }
 }
 
 fn token_line(token: &TokenFacts, now: Timestamp) -> String {
     let (left, expires) = (human(token.left), token.expires);
     let assumed = if token.is_assumed { ", a guess, because the source gives no expiry" } else { "" };
-    let until = format!("{left} left (until {expires}{assumed})");
+    let for_clients = token.expires_for_clients.map(|at| format!("; clients see {}", at.time())).unwrap_or_default();
+    let until = format!("{left} left (until {expires}{assumed}{for_clients})");
     let renewal = token.renewal_at.map(|at| format!(", due for renewal at {at}")).unwrap_or_default();
     let supplied = match token.place {
         TokenPlace::Variable(variable) => format!(", supplied by `ycred exec` in {variable}"),
