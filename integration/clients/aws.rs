@@ -253,3 +253,44 @@ fn the_aws_cli_gets_a_key_through_what_setup_wrote_and_the_file_comes_back() {
     let left = std::fs::read_to_string(&path).expect("the file");
     assert_eq!(left, format!("{text}output = json\n[profile other]\nregion = eu-west-1\n"));
 }
+
+#[test]
+fn what_setup_refuses_is_what_botocore_uses_instead_of_ycred() {
+    let Some(python) = python(AWS_PYTHON) else { return };
+    let workspace = Workspace::new("");
+    let sandbox = &workspace.world.sandbox;
+    sandbox.link("ycred");
+    let script = "import botocore.session, sys\n\
+                  session = botocore.session.Session(profile='yc')\n\
+                  try:\n    print(session.get_credentials().method)\n\
+                  except Exception as error:\n    print(type(error).__name__)\n";
+    let used = || sandbox.call(&python, ["-c", script]).run().succeeds().stdout.trim().to_owned();
+    assert_eq!(used(), "custom-process");
+    let runs = runs_of(&workspace.runs);
+    let config = std::fs::read_to_string(sandbox.path("home/.aws/config")).expect("the file");
+    for options in [
+        "aws_access_key_id = a\naws_secret_access_key = b\n",
+        "role_arn = arn:aws:iam::1:role/x\nsource_profile = yc\n",
+        "role_arn = arn:aws:iam::1:role/x\ncredential_source = Environment\n",
+        "role_arn = arn:aws:iam::1:role/x\nweb_identity_token_file = /nowhere\n",
+        "sso_account_id = 1\nsso_start_url = https://x\nsso_region = x\n",
+        "login_session = arn:aws:iam::1:user/x\n",
+        "credential_process = /bin/false\n",
+    ] {
+        let first = options.split(' ').next().unwrap_or_default();
+        sandbox.file("home/.aws/credentials", format!("[yc]\n{options}"));
+        assert_ne!(used(), "custom-process", "{options}");
+        let run = sandbox.ycred(["setup", "aws", "-p", "prod", "--force"]).run().exits(3);
+        run.stderr_has(if first.starts_with("aws_") { "static keys" } else { first });
+        std::fs::remove_file(sandbox.path("home/.aws/credentials")).expect("removed");
+        // In the configuration file, botocore uses static keys only without a process. Other SDKs use them first.
+        if !first.starts_with("aws_") && first != "credential_process" {
+            for text in [format!("{config}{options}"), format!("{config}\n[DEFAULT]\n{options}")] {
+                sandbox.file("home/.aws/config", text);
+                assert_ne!(used(), "custom-process", "{options}");
+            }
+        }
+        sandbox.file("home/.aws/config", &config);
+    }
+    assert_eq!(runs_of(&workspace.runs), runs, "ycred was never asked");
+}

@@ -1,6 +1,7 @@
 //! `ycred setup` and `ycred unsetup`: configuration files of other programs are edited in one place, and restored to the
 //! byte.
 
+mod accounts;
 mod corpus;
 mod docker;
 mod links;

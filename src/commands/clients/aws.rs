@@ -2,14 +2,16 @@
 
 mod check;
 mod config;
+mod order;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::environment::AWS_SHARED_CREDENTIALS_FILE;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::DEFAULT_ENDPOINT;
 use crate::base::shell;
 use crate::commands::clients::aws::config::{PROCESS, in_home, is_ours, path, profile_of};
+use crate::commands::clients::aws::order::{AwsFileKind, preferred};
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
@@ -79,8 +81,9 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let chosen = profiles::chosen_or_default(call, session)?;
     let ycred = program::ycred(call, session)?;
     let path = path(session)?;
-    refuse_static_keys(&in_home(AWS_SHARED_CREDENTIALS_FILE, "credentials", session)?, |section| section == name)?;
-    refuse_static_keys(&path, |section| profile_of(section).as_deref() == Some(&name))?;
+    for (path, kind) in files(session)? {
+        refuse_preferred(&path, kind, &name)?;
+    }
     let file =
         ConfigFile { path: &path, format: Format::Ini, empty: "", consequence: "the AWS CLI cannot read it either" };
     let process = format!("{} aws --profile {}", quoted(&ycred.path), quoted(&chosen.argument));
@@ -101,16 +104,20 @@ fn quoted(word: &str) -> String {
     if is_plain { word.to_owned() } else { format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"")) }
 }
 
-/// The SDKs use static keys of the profile before `credential_process`, without a message.
-fn refuse_static_keys(path: &Path, is_profile: impl Fn(&str) -> bool) -> Result<()> {
+/// Returns the two files that AWS reads.
+fn files(session: &Session<'_>) -> Result<[(PathBuf, AwsFileKind); 2]> {
+    let credentials = in_home(AWS_SHARED_CREDENTIALS_FILE, "credentials", session)?;
+    Ok([(credentials, AwsFileKind::Credentials), (path(session)?, AwsFileKind::Configuration)])
+}
+
+/// AWS never runs ycred for a profile that has another origin of credentials, and says nothing about it.
+fn refuse_preferred(path: &Path, kind: AwsFileKind, name: &str) -> Result<()> {
     let Some(text) = TargetFile::read(path)?.text else { return Ok(()) };
     let Ok(root) = Format::Ini.parse(&text) else { return Ok(()) };
-    let mut sections = root.members().iter().filter_map(|(key, section)| Some((key.as_text()?, section)));
-    let has_key =
-        |(name, section): &(&str, &TreeNode)| is_profile(name) && section.member("aws_access_key_id").is_some();
-    match sections.find(has_key) {
-        Some((section, _)) => {
-            Err(Error::profile(format!("{}: [{section}] has static keys, which AWS prefers", path.display()))
+    match preferred(&root, kind, name) {
+        Some(found) => {
+            let what = found.description();
+            Err(Error::profile(format!("{}: [{}] has {what}, which AWS prefers", path.display(), found.section))
                 .hint("remove them, or choose another name: --name NAME"))
         }
         None => Ok(()),
@@ -205,14 +212,26 @@ fn ours_in(text: &str, is_selected: impl Fn(&str) -> bool) -> Option<(Vec<usize>
 }
 
 fn uses(session: &Session<'_>) -> Vec<Use> {
-    let Ok(path) = path(session) else { return Vec::new() };
-    let text = TargetFile::read(&path).ok().and_then(|target| target.text).unwrap_or_default();
-    let root = Format::Ini.parse(&text).unwrap_or_else(|_| TreeNode::null());
-    let sections = root.members().iter();
+    let Ok(files) = files(session) else { return Vec::new() };
+    let read = |(path, kind): (PathBuf, AwsFileKind)| {
+        let text = TargetFile::read(&path).ok().and_then(|target| target.text).unwrap_or_default();
+        (path, kind, Format::Ini.parse(&text).unwrap_or_else(|_| TreeNode::null()))
+    };
+    let [credentials, configuration] = files.map(read);
+    let sections = configuration.2.members().iter();
     sections
         .filter_map(|(key, section)| {
             let process = section.member(PROCESS).and_then(TreeNode::as_text).filter(|process| is_ours(process))?;
-            Some(Use { file: path.clone(), label: format!("[{}]", key.as_text()?), profile: profile_in(process) })
+            let section = key.as_text()?;
+            let name = profile_of(section).unwrap_or_default();
+            let mut found = [&credentials, &configuration].into_iter();
+            let instead = found.find_map(|(_, kind, root)| Some(preferred(root, *kind, &name)?.description()));
+            let note = instead.map(|what| format!(" (AWS prefers its {what})")).unwrap_or_default();
+            Some(Use {
+                file: configuration.0.clone(),
+                label: format!("[{section}]{note}"),
+                profile: profile_in(process),
+            })
         })
         .collect()
 }

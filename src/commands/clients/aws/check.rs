@@ -10,6 +10,7 @@ use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::aws::config::{self, PROCESS, in_home, is_ours, path, profile_of};
+use crate::commands::clients::aws::order::{self, AwsFileKind};
 use crate::commands::clients::client::{profile_in, setup_command};
 use crate::commands::clients::program;
 use crate::commands::clients::public;
@@ -22,15 +23,15 @@ use crate::system::fixes;
 
 pub const CHECK: Check = Check {
     id: "aws",
-    about: "profiles of AWS that run ycred: the files, static keys that AWS uses instead, and its answer",
+    about: "profiles of AWS that run ycred: the files, what AWS uses instead of ycred, and its answer",
     parts: &["config", "keys", "variable", "command", "profile", "answer"],
     limit: CLIENT_LIMIT,
     needs_network: false,
     run,
 };
 
-const STATIC_KEYS: [&str; 3] = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
-const VARIABLES: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+const VARIABLES: [&str; 4] =
+    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE"];
 
 fn run(examination: &Examination) -> Vec<Finding> {
     examination.with_session(|session| examine(examination, session))
@@ -78,16 +79,19 @@ impl AwsFile {
         self.text.get(..node.span.start).unwrap_or_default().matches('\n').count() + 1
     }
 
-    /// Returns a finding if a section has static keys, which AWS prefers.
-    fn static_keys(&self, section: &str) -> Option<Finding> {
-        let options = self.root.member(section)?.members();
-        let is_key = |name: &str| STATIC_KEYS.contains(&name);
-        let keys = options.iter().filter(|(key, _)| key.as_text().is_some_and(is_key));
-        let lines: Vec<usize> = keys.map(|(key, _)| self.line(key)).collect();
+    /// Returns a finding if AWS uses other options of a profile instead of ycred.
+    fn preferred(&self, kind: AwsFileKind, name: &str) -> Option<Finding> {
+        let found = order::preferred(&self.root, kind, name)?;
+        let lines: Vec<usize> = found.keys.iter().map(|key| self.line(key)).collect();
         let first = *lines.first()?;
-        let script: Vec<String> = lines.iter().map(|line| format!("{line}d")).collect();
-        let what = format!("{}: [{section}] has static keys, which AWS uses instead of ycred", self.path.display());
-        let fix = fixes::change(&self.path, &script.join(";"), first);
+        let (path, section) = (self.path.display(), found.section);
+        let what = format!("{path}: [{section}] has {}, which AWS uses instead of ycred", found.description());
+        let fix = if found.are_static_keys() {
+            let script: Vec<String> = lines.iter().map(|line| format!("{line}d")).collect();
+            fixes::change(&self.path, &script.join(";"), first)
+        } else {
+            fixes::edit(&self.path, first)
+        };
         Some(Finding::fail(what).part("keys").fix(fix).named(section))
     }
 }
@@ -119,8 +123,9 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (section, process) in &ours {
         let name = &profile_of(section).unwrap_or_else(|| section.clone());
-        let keys = config.static_keys(section).or_else(|| credentials.static_keys(name));
-        let finding = keys.or_else(|| call(name, section, process, examination, session));
+        let other = credentials.preferred(AwsFileKind::Credentials, name);
+        let other = other.or_else(|| config.preferred(AwsFileKind::Configuration, name));
+        let finding = other.or_else(|| call(name, section, process, examination, session));
         findings.extend(finding.map(|finding| finding.named(name)));
     }
     let set: Vec<&str> = VARIABLES.into_iter().filter(|name| session.environment.get(name).is_some()).collect();
