@@ -386,6 +386,17 @@ impl Profile {
         Ok(Self { source: &r#static::SOURCE, impersonate: Vec::new(), settings, ..self })
     }
 
+    /// Names the file and the line in a hint to correct a key "in the profile".
+    pub fn with_place_of_key(&self, error: Error) -> Error {
+        error.map_hint(|hint| {
+            let place = hint.strip_suffix(IN_PROFILE).and_then(|start| {
+                let (start, key) = start.rsplit_once('`')?;
+                Some(format!("{start}{}", self.settings.place_in_words(key)?))
+            });
+            place.unwrap_or(hint)
+        })
+    }
+
     /// Adds to the hint of a request that got no answer where its URL was set, if the profile sets it.
     pub fn with_place_of_url(&self, error: Error) -> Error {
         let is_asked = |key: &&str| {
@@ -487,7 +498,9 @@ fn source_of(settings: &Settings) -> Result<&'static Source> {
     })
 }
 
-/// Writes `profile prod`, or `the environment (VARIABLE)` without a profile, for messages.
+/// The end of a hint to correct a key, where the profile's file is not known.
+const IN_PROFILE: &str = "` in the profile";
+
 /// The commands that hints name without a profile, where none is known.
 const COMMANDS_IN_HINTS: [&str; 3] = ["ycred refresh", "ycred logout", "ycred aws"];
 
@@ -509,6 +522,7 @@ impl Profile {
     }
 }
 
+/// Writes `profile prod`, or `the environment (VARIABLE)` without a profile, for messages.
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.name, &self.selected_by) {

@@ -148,7 +148,8 @@ impl Session<'_> {
         let timeout = options.timeout.unwrap_or(profile.timeout);
         let min_ttl = options.min_ttl.unwrap_or(min_ttl);
         self.with_context(profile, options, min_ttl, timeout, |cx| obtain::obtain(grant, cx))
-            .map_err(|error| profile.name_in_hint(profile.with_place_of_url(error).context(profile)))
+            .map_err(|error| profile.with_place_of_key(profile.with_place_of_url(error)))
+            .map_err(|error| profile.name_in_hint(error.context(profile)))
     }
 
     /// Runs an operation with the network settings, cache and deadline of this profile.

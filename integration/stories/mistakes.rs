@@ -160,8 +160,8 @@ fn a_wrong_path_in_the_key_variable_is_reported_with_the_variable() {
     fails_with_hint(run("/nonexistent/key.json"), 3, &["YC_SERVICE_ACCOUNT_KEY_FILE", "no such file"], hint);
     // In a profile, the key is named.
     let path = sandbox.profile("default", "source = \"authorized-key\"\nkey-file = \"gone.json\"\n");
-    let run =
-        fails_with_hint(sandbox.ycred(["token"]).run(), 3, &["config/gone.json"], "correct `key-file` in the profile");
+    let hint = format!("restore the file, or correct `key-file` in profile {}:2", path.display());
+    let run = fails_with_hint(sandbox.ycred(["token"]).run(), 3, &["config/gone.json"], &hint);
     assert!(!run.contains("policy") && path.exists(), "{run}");
     let json = json!({"id": "x"}).to_string();
     let run =

@@ -237,6 +237,7 @@ impl Session<'_> {
             facts.error = self.remembered_error(&facts, profile);
             facts.is_error_remembered = facts.error.is_some();
         }
+        facts.error = facts.error.map(|error| profile.with_place_of_key(error));
         if with_login && facts.holder.is_none() {
             let holder = entry.slot.lock_holder(&Http::sharing_group_of(self.environment));
             facts.holder = holder.filter(|holder| now <= holder.until);

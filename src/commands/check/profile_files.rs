@@ -50,12 +50,13 @@ fn file(profile: &Profile, key: &str, path: &Path) -> Vec<Finding> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) => {
-            let origin = match &profile.settings.file {
-                Some(file) => format!("`{key}` in {}", file.display()),
-                None => profile.settings.variable_of(key).unwrap_or("the variable").to_owned(),
-            };
             let finding = Finding::fail(format!("{profile}: {shown}: {}", describe(&error)));
-            return vec![finding.fix(format!("put the file there, or correct {origin}"))];
+            // The same as the hint of a call.
+            let origin = match profile.settings.variable_of(key) {
+                Some(variable) => format!("the variable {variable}"),
+                None => profile.settings.place_in_words(key).unwrap_or_else(|| format!("`{key}` in the profile")),
+            };
+            return vec![finding.fix(format!("restore the file, or correct {origin}"))];
         }
     };
     let mode = system::files::mode(&metadata);
