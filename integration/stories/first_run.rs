@@ -323,19 +323,36 @@ fn the_next_commands_have_the_hosts_and_no_profile_for_pip() {
     let (file, url) = (sandbox.path("config/key.json"), world.emulator.url());
     let init = |name: &str| {
         let call = world.ycred(&["init", name, "--iam-url", &url, "--key-file", file.to_str().expect("UTF-8")]);
-        let hosts = ["--hosts", "git.example.com", "--hosts", "*.apps.example.com"];
+        let hosts = ["git.example.com", "registry.example.com:5000", "*.apps.example.com"];
+        let hosts = hosts.iter().flat_map(|host| ["--hosts", host]);
         call.and(hosts).env("PATH", sandbox.path("bin")).run().exits(0).stderr_is_empty()
     };
     let run = init("one");
-    run.stdout_has("next: ycred setup docker --host git.example.com\n")
+    run.stdout_has("next: ycred setup docker --host registry.example.com:5000\n")
         .stdout_has("next: ycred setup git --host git.example.com\n")
         .stdout_has("next: ycred setup pip\n");
     let run = init("two");
     assert!(!run.stdout.contains("setup pip"), "pip uses the default profile\n{run}");
-    run.stdout_has("next: ycred setup docker --host git.example.com --profile two\n")
+    run.stdout_has("next: ycred setup docker --host registry.example.com:5000 --profile two\n")
         .stdout_has("next: ycred setup git --host git.example.com --profile two\n");
-    let setup = ["setup", "docker", "--host", "git.example.com", "--profile", "two"];
+    let setup = ["setup", "docker", "--host", "registry.example.com:5000", "--profile", "two"];
     world.ycred(&setup).env("PATH", sandbox.path("bin")).run().succeeds();
+}
+
+/// A kubeconfig alone runs nothing, and git needs a host of the profile.
+#[test]
+fn the_next_commands_are_those_of_installed_programs_that_can_be_set_up() {
+    let world = world();
+    let sandbox = &world.sandbox;
+    install_clients(sandbox);
+    fs::remove_file(sandbox.path("bin/kubectl")).expect("removed");
+    sandbox.file("home/.aws/config", "");
+    sandbox.script("bin/git", "#!/bin/sh\n");
+    let (file, url) = (sandbox.path("config/key.json"), world.emulator.url());
+    let init = world.ycred(&["init", "one", "--iam-url", &url, "--key-file", file.to_str().expect("UTF-8")]);
+    let run = init.env("PATH", sandbox.path("bin")).run().exits(0).stderr_is_empty();
+    let next: Vec<&str> = run.stdout.lines().filter(|line| line.starts_with("next: ")).collect();
+    assert_eq!(next, ["next: ycred setup docker"], "{run}");
 }
 
 // ------------------------------------------------------------------------------------------------- --json and --no-verify

@@ -2,6 +2,7 @@
 //! the source.
 
 mod default_profile;
+mod host_kinds;
 mod next_steps;
 mod questions;
 

@@ -29,6 +29,7 @@ pub const CLIENT: Client = Client {
     name: "aws",
     about: "a profile of the AWS CLI and SDKs gets access keys for Object Storage",
     flags: &["name"],
+    programs: &["aws"],
     is_found: |session| program::find("aws", session).is_some() || path(session).is_ok_and(|path| path.exists()),
     setup,
     selects,

@@ -29,6 +29,8 @@ pub struct Client {
     pub flags: &'static [&'static str],
     /// Returns true if the program or its configuration is on this machine.
     pub is_found: fn(&Session<'_>) -> bool,
+    /// The programs that read its configuration, if that alone makes `is_found` true.
+    pub programs: &'static [&'static str],
     /// The arguments that `setup --all` cannot choose, such as `--host HOST`. `None` if there are none.
     pub choice: Option<&'static str>,
     /// The client cannot choose a profile, so it gets the default one.
@@ -135,6 +137,7 @@ impl Client {
         about: "",
         flags: &[],
         is_found: |_| false,
+        programs: &[],
         choice: None,
         uses_default: false,
         is_pasted: false,

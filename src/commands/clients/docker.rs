@@ -31,6 +31,7 @@ pub const CLIENT: Client = Client {
     about: "docker, podman and skopeo ask ycred about the cloud's registries",
     flags: &["host", "file"],
     is_found,
+    programs: PROGRAMS,
     setup,
     selects,
     undo_without_journal,
@@ -42,9 +43,10 @@ pub const CLIENT: Client = Client {
     ..Client::PLAIN
 };
 
+const PROGRAMS: &[&str] = &["docker", "podman", "skopeo", "buildah", "crane"];
+
 fn is_found(session: &Session<'_>) -> bool {
-    program::is_any_found(&["docker", "podman", "skopeo", "buildah", "crane"], session)
-        || default_path(session).is_ok_and(|path| path.exists())
+    program::is_any_found(PROGRAMS, session) || default_path(session).is_ok_and(|path| path.exists())
 }
 
 fn path(call: &SetupCall<'_>, session: &Session<'_>) -> Result<PathBuf> {

@@ -29,6 +29,7 @@ pub const CLIENT: Client = Client {
     about: "kubeconfig users that run yc: makes them run ycred",
     flags: &["context", "user", "kubeconfig"],
     is_found,
+    programs: &["kubectl", "helm", "k9s"],
     owner: OWNER,
     setup,
     selects,

@@ -7,8 +7,10 @@ use crate::base::error::Result;
 use crate::base::shell;
 use crate::commands::clients::CLIENTS;
 use crate::commands::clients::client::{Client, SetupCall};
+use crate::commands::clients::program;
 use crate::commands::clients::report::Report;
 use crate::commands::command::CommandCall;
+use crate::commands::init::host_kinds;
 use crate::commands::init::questions::Dialogue;
 use crate::commands::profile_files::Unnamed;
 use crate::edit::change::Editor;
@@ -45,8 +47,10 @@ impl<'a> NextSteps<'a> {
         let session = self.session;
         // A client that cannot choose a profile would get a token of the default one.
         let may_use = |client: &&Client| self.is_default || !client.uses_default;
-        let is_left = |client: &&Client| (client.is_found)(session) && (client.uses)(session).is_empty();
-        CLIENTS.iter().copied().filter(may_use).filter(is_left)
+        let is_left = |client: &&Client| is_installed(client, session) && (client.uses)(session).is_empty();
+        // Without a host of the profile, such a client cannot be set up.
+        let has_host = |client: &&Client| client.choice.is_none() || !self.hosts_for(client).is_empty();
+        CLIENTS.iter().copied().filter(may_use).filter(is_left).filter(has_host)
     }
 
     /// Returns the commands that set up each client.
@@ -62,15 +66,15 @@ impl<'a> NextSteps<'a> {
     fn command(&self, client: &Client) -> String {
         let hosts: String =
             self.hosts_for(client).iter().map(|host| format!(" --host {}", shell::word(host))).collect();
-        let choice = client.choice.filter(|_| hosts.is_empty()).map(|choice| format!(" {choice}")).unwrap_or_default();
         let is_named = !self.is_only && !client.uses_default;
         let profile = if is_named { format!(" --profile {}", self.name) } else { String::new() };
-        format!("ycred setup {}{choice}{hosts}{profile}", client.name)
+        format!("ycred setup {}{hosts}{profile}", client.name)
     }
 
     /// Returns the hosts of the profile that this client is set up for.
-    fn hosts_for(&self, client: &Client) -> &[&'a str] {
-        if client.flags.contains(&"host") { &self.hosts } else { &[] }
+    fn hosts_for(&self, client: &Client) -> Vec<&'a str> {
+        let is_for_client = |host: &&str| client.flags.contains(&"host") && host_kinds::fits(host, client.name);
+        self.hosts.iter().copied().filter(is_for_client).collect()
     }
 
     /// Offers to set up each client, and returns the commands for the others.
@@ -124,7 +128,7 @@ impl<'a> NextSteps<'a> {
     /// Runs `setup` for a client. Returns `None` if it cannot run here.
     fn set_up(&self, client: &'static Client, is_dry_run: bool) -> Option<Result<Report>> {
         let hosts = self.hosts_for(client);
-        let matches = setup_matches(self.call, hosts)?;
+        let matches = setup_matches(self.call, &hosts)?;
         let editor = Editor::new(self.session.places, self.session.clock, is_dry_run).ok()?;
         let profile = match self.is_only {
             true => ProfileRef::Unnamed,
@@ -140,6 +144,14 @@ impl<'a> NextSteps<'a> {
             links: self.call.links,
         };
         Some((client.setup)(&call, self.session))
+    }
+}
+
+/// Returns true if one of the client's programs is in `PATH`.
+fn is_installed(client: &Client, session: &Session<'_>) -> bool {
+    match client.programs {
+        [] => (client.is_found)(session),
+        programs => program::is_any_found(programs, session),
     }
 }
 
