@@ -125,6 +125,43 @@ fn use_writes_the_default_alias_and_never_replaces_a_profile() {
     assert_eq!(fs::read(sandbox.path("config/default.toml")).expect("the profile"), before);
 }
 
+#[test]
+fn use_names_the_clients_whose_account_changes_and_list_marks_a_broken_default() {
+    let sandbox = Sandbox::with_profiles(&["prod", "test"]);
+    sandbox.ycred(["use", "prod"]).run().exits(0).stdout_is("the default profile is now prod\n");
+    let user = |name: &str, arguments: &str| {
+        format!(
+            "- name: {name}\n  user:\n    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: \
+             /usr/bin/ycred\n      args: [{arguments}]\n"
+        )
+    };
+    let users = user("plain", "kubectl") + &user("named", "kubectl, --profile, prod");
+    let users = users + &user("default", "kubectl, --profile, default");
+    sandbox.file("home/.kube/config", format!("apiVersion: v1\nkind: Config\nusers:\n{users}"));
+    sandbox.ycred(["use", "test"]).run().exits(0).stderr_is_empty().stdout_is(
+        "the default profile is now test\nit serves these clients from now on: kubectl: user plain, user default\n\
+         these clients name a profile and keep it: kubectl: user named\n",
+    );
+    // Nothing changes.
+    sandbox.ycred(["use", "test"]).run().exits(0).stdout_is("the default profile is now test\n");
+    let marked = || {
+        let list = sandbox.ycred(["list"]).run().exits(0);
+        let lines: Vec<String> = list.stdout.lines().filter(|line| line.starts_with('*')).map(str::to_owned).collect();
+        assert_eq!(lines.len(), 1, "{list}");
+        lines[0].split_whitespace().nth(1).expect("a name").to_owned()
+    };
+    assert_eq!(marked(), "test");
+    sandbox.profile("test", "sourc = \"static\"\n");
+    assert_eq!(marked(), "test");
+    sandbox.profile("default", "use = \"gone\"\n");
+    assert_eq!(marked(), "default");
+    sandbox.profile("default", "use = \"prod\"\n");
+    let run = sandbox.ycred(["remove", "prod"]).run().exits(0);
+    run.stdout_has("test is now the only profile")
+        .stdout_has("it serves these clients from now on: kubectl: user plain\n")
+        .stdout_has("user default still names the profile default; to change it: ycred setup kubectl --user default ");
+}
+
 // --------------------------------------------------------------------------------------------------------- permissions
 
 #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::base::error::{Result, clean};
 use crate::commands::command::{Command, CommandCall};
+use crate::commands::status::row::selected_name;
 use crate::process::flags::Example;
 use crate::process::painting::{Colour, Paint};
 use crate::process::{Outcome, Reply};
@@ -29,7 +30,12 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     if names.is_empty() {
         unlisted.clone()?;
     }
-    let current = session.profile(&ProfileRef::Unnamed).ok().and_then(|profile| profile.name);
+    let current = match session.profile(&ProfileRef::Unnamed) {
+        Ok(profile) => profile.name,
+        // A broken profile is the default too. An alias may name one that does not exist.
+        Err(_) => selected_name(&ProfileRef::Unnamed, session)
+            .map(|name| if names.contains(&name) { name } else { find::DEFAULT.to_owned() }),
+    };
     let (mut text, mut errors) = (String::new(), String::new());
     for name in &names {
         let mark = if current.as_ref() == Some(name) { '*' } else { ' ' };

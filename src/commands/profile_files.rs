@@ -95,8 +95,25 @@ impl Unnamed {
         }
     }
 
-    /// Describes the change from `before` for people. Returns an empty string if nothing has changed.
-    pub fn change_since(&self, before: &Self) -> String {
+    /// Describes the change from `before` for people, and which clients it concerns. Returns an empty string if nothing has
+    /// changed.
+    pub fn change_since(&self, before: &Self, session: &Session<'_>) -> String {
+        let change = self.change(before);
+        // The only profile does not serve a call that names `default`.
+        let is_served = |profile: &str| profile == DEFAULT && matches!(self, Self::Default(_));
+        let clients = places_of_clients(|profile| profile.is_none_or(is_served), session);
+        if change.is_empty() || clients.is_empty() {
+            return change;
+        }
+        match self {
+            Self::Default(_) | Self::Only(_) => format!("{change}it serves these clients from now on: {clients}\n"),
+            Self::Several(_) | Self::Nothing | Self::Broken => {
+                format!("{change}these clients get no token until then: {clients}\n")
+            }
+        }
+    }
+
+    fn change(&self, before: &Self) -> String {
         match self {
             _ if self == before => String::new(),
             Self::Default(name) if name == DEFAULT => format!("the profile {DEFAULT} is now used if none is named\n"),
@@ -112,6 +129,17 @@ impl Unnamed {
             Self::Broken => String::new(),
         }
     }
+}
+
+/// Returns the places of clients that call ycred with such a profile: `kubectl: user me; docker: cr.yandex`. `None` is a call
+/// that names no profile.
+pub fn places_of_clients(is_listed: impl Fn(Option<&str>) -> bool, session: &Session<'_>) -> String {
+    let of_client = |client: &&Client| {
+        let places = (client.uses)(session).into_iter().filter(|place| is_listed(place.profile.as_deref()));
+        let labels: Vec<String> = places.map(|place| place.label).collect();
+        (!labels.is_empty()).then(|| format!("{}: {}", client.name, labels.join(", ")))
+    };
+    clean(&CLIENTS.iter().filter_map(of_client).collect::<Vec<_>>().join("; "))
 }
 
 /// Returns a line for each place outside of the profiles' directory that names a profile: configurations of clients, those

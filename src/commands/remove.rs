@@ -49,6 +49,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let path = profile_files::of_user(name, directory, session)?;
     let before = Unnamed::of(session);
     let mut text = String::new();
+    let mut mentions = String::new();
     let mut failure = None;
     if let Ok(Some(target)) = find::alias_target(&path) {
         remove_file(&path)?;
@@ -78,6 +79,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         for alias in profile_files::aliases(name, &path, directory, session) {
             remove_file(&alias.path)?;
             let _ = writeln!(text, "{}: removed the alias of {name}", shown(&alias.path));
+            mentions.push_str(&profile_files::mentions(&alias.name, &alias.path, "NAME", session));
         }
         let target = path.is_symlink().then(|| std::fs::read_link(&path).ok()).flatten();
         remove_file(&path)?;
@@ -89,8 +91,9 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         };
         match (&deletion, grant) {
             (Some(deletion), Ok(grant)) => failure = deletion.delete_tokens(grant.as_ref(), &mut text).err(),
-            (_, Err(error)) => {
-                let _ = writeln!(text, "its cached tokens, if any, stay until they expire: {}", error.reason());
+            // The reason is about lines of the file that is gone now.
+            (_, Err(_)) => {
+                text.push_str("its cached tokens, if any, stay until they expire: the profile could not be used\n")
             }
             (None, Ok(_)) => {}
         }
@@ -99,8 +102,9 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
                 writeln!(text, "{}: the key stays; to delete it: {}", shown(key), clean(&access::remove_command(key)));
         }
     }
-    text.push_str(&Unnamed::of(session).change_since(&before));
+    text.push_str(&Unnamed::of(session).change_since(&before, session));
     text.push_str(&profile_files::mentions(name, &path, "NAME", session));
+    text.push_str(&mentions);
     let code = failure.as_ref().map_or(0, |error| error.kind.exit_code());
     let stderr = failure.map(|error| error.render()).unwrap_or_default();
     Ok(Outcome::Done(Done { reply: Reply { code, ..Reply::text(text) }, stderr, ..Done::default() }))

@@ -95,7 +95,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         _ => false,
     };
     if !is_same {
-        text.push_str(&after.change_since(&before));
+        text.push_str(&after.change_since(&before, session));
     }
     // The default is an alias now, so what names it still works.
     if old != DEFAULT {

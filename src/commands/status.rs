@@ -4,7 +4,7 @@
 
 pub mod line;
 mod render;
-mod row;
+pub mod row;
 mod verify;
 
 use clap::{Arg, ArgAction};

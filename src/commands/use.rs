@@ -1,15 +1,17 @@
 //! `use`: makes a profile the default by writing an alias to `default.toml`.
 
+use std::fmt::Write as _;
+
 use clap::Arg;
 
 use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result};
 use crate::commands::command::{Command, CommandCall};
-use crate::commands::profile_files;
+use crate::commands::profile_files::{self, Unnamed};
 use crate::disk::store;
 use crate::process::flags::Example;
 use crate::process::{Outcome, Reply};
-use crate::profile::find::check_name;
+use crate::profile::find::{DEFAULT, check_name};
 use crate::profile::{ProfileRef, find};
 use crate::session::Session;
 
@@ -50,9 +52,19 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
                 .hint("rename it first: ycred rename default NAME"));
         }
     }
+    let before = Unnamed::of(session);
     store::write_config(&path, format!("use = \"{name}\"\n").as_bytes(), true)
         .map_err(|error| Error::of_disk(format!("{}: cannot write the alias", path.display()), &error))?;
-    let mut text = format!("the default profile is now {name}\n");
+    let mut text = Unnamed::of(session).change_since(&before, session);
+    if text.is_empty() {
+        let _ = writeln!(text, "the default profile is now {name}");
+    } else {
+        let others =
+            profile_files::places_of_clients(|profile| profile.is_some_and(|profile| profile != DEFAULT), session);
+        if !others.is_empty() {
+            let _ = writeln!(text, "these clients name a profile and keep it: {others}");
+        }
+    }
     if session.environment.get(YCRED_PROFILE).is_some() {
         text.push_str(
             "YCRED_PROFILE is set and takes precedence in this shell; to use the default, run `unset YCRED_PROFILE`\n",
