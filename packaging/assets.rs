@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use ycred::cli::help::{self, topics::TOPICS};
+use ycred::commands::completions;
 use ycred::hooks::links;
 
 fn main() -> ExitCode {
@@ -50,8 +51,8 @@ fn write_completions(directory: &Path) -> io::Result<()> {
         (Shell::PowerShell, "_ycred.ps1"),
     ];
     for (shell, name) in files {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut ycred::cli::tree::tree(), "ycred", &mut script);
+        let script =
+            completions::script(shell, help::tree_with_help()).map_err(|error| io::Error::other(error.reason()))?;
         std::fs::write(directory.join(name), script)?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 pub mod check;
 pub mod clients;
 pub mod command;
-mod completions;
+pub mod completions;
 pub mod doctor;
 mod env;
 mod exec;

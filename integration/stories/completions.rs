@@ -34,7 +34,9 @@ fn words(call: Call) -> Vec<String> {
 }
 
 /// Arguments that are names of clients or of checks.
-const OF_TABLES: [(&str, &[&str]); 5] = [
+const OF_TABLES: [(&str, &[&str]); 7] = [
+    ("ycred help acc", &["accounts"]),
+    ("ycred help ex", &["exec", "exit-codes", "explain"]),
     ("ycred setup ku", &["kubectl", "kubelet"]),
     ("ycred unsetup d", &["docker"]),
     ("ycred doctor l", &["links", "lock", "login"]),
@@ -113,6 +115,7 @@ fn zsh_completes_profiles_and_hosts() {
         ("ycred token --host git.", "git.example.com"),
         ("ycred setup kubec", "kubectl"),
         ("ycred doctor envi", "environment"),
+        ("ycred help accou", "accounts"),
         ("ycred status --sh", "--short"),
     ] {
         let call = sandbox.call("python3", ["-c", terminal, &start, line, expected]).env("TERM", "xterm");

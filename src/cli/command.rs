@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::base::suggest::nearest;
-use crate::cli::help::{Detail, help};
+use crate::cli::help::{self, Detail, help, tree_with_help};
 use crate::cli::hook::parse_options;
 use crate::cli::invocation::{Fault, Invocation, SEE_HELP, see_help, version};
 use crate::cli::tree::tree;
@@ -63,8 +63,11 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
     match arguments {
         [name] if name == "version" => return Ok(Invocation::Print(version())),
         [name, topic @ ..] if name == "help" => {
-            let name = topic.first().and_then(|name| name.to_str()).unwrap_or_default();
-            return Ok(Invocation::Print(help(name, Detail::Long)));
+            let name = topic.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+            return match name.is_empty() || help::subjects().any(|subject| subject == name) {
+                true => Ok(Invocation::Print(help(&name, Detail::Long))),
+                false => Err(unknown_subject(&name).into()),
+            };
         }
         _ => {}
     }
@@ -124,10 +127,20 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
         command,
         options,
         matches: of_command.clone(),
-        tree,
+        tree: tree_with_help,
         links,
         host_clients,
     })))
+}
+
+/// Returns the error of `ycred help TOPIC` for a name that is neither a command nor a topic.
+fn unknown_subject(name: &str) -> Error {
+    let subjects: Vec<String> = help::subjects().collect();
+    let hint = match nearest(name, subjects.iter().map(String::as_str)) {
+        Some(known) => format!("did you mean {known}?"),
+        None => "`ycred help` lists the commands and the topics".to_owned(),
+    };
+    Error::usage(format!("no command or topic \"{name}\"")).hint(hint)
 }
 
 /// Collects the flags before and after the command's name; later ones win.

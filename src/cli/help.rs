@@ -8,6 +8,8 @@ pub mod topics;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
+use clap::builder::PossibleValuesParser;
+
 use crate::cli::help::topics::TOPICS;
 use crate::cli::tree::{argument, tree};
 use crate::commands::COMMANDS;
@@ -69,6 +71,25 @@ pub fn help(name: &str, detail: Detail) -> String {
         let _ = writeln!(text, "\nDetails and examples: `ycred {name} --help`\nFlags of every command: `ycred -h`");
     }
     text
+}
+
+/// Returns what `ycred help TOPIC` explains: commands, hooks and topics.
+pub fn subjects() -> impl Iterator<Item = String> {
+    let tree = tree();
+    let commands: Vec<String> = tree
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set() || command.get_name() == "install")
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    commands.into_iter().chain(TOPICS.iter().map(|topic| topic.name.to_owned()))
+}
+
+/// Returns the tree with `help`, which is not parsed by clap, for completions.
+pub fn tree_with_help() -> clap::Command {
+    let subjects = PossibleValuesParser::new(subjects());
+    let subject = clap::Arg::new("subject").value_name("SUBJECT").value_parser(subjects);
+    let help = clap::Command::new("help").about("explain a command or a topic").arg(subject);
+    tree().subcommand(help.disable_help_flag(true).disable_version_flag(true))
 }
 
 /// Returns the examples of a command or hook.

@@ -94,11 +94,20 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     }
     let shell: Shell =
         call.value("shell").and_then(|name| name.parse().ok()).ok_or_else(|| Error::usage("missing shell"))?;
+    Ok(Outcome::reply(Reply::text(script(shell, (call.tree)())?)))
+}
+
+/// Returns the completion script for a shell.
+///
+/// # Errors
+/// Internal (5): the script is not text.
+pub fn script(shell: Shell, tree: clap::Command) -> Result<String> {
     let mut script = Vec::new();
-    let mut tree = with_markers((call.tree)());
+    let mut tree = with_markers(tree);
     clap_complete::generate(shell, &mut tree, "ycred", &mut script);
     let script = String::from_utf8(script).map_err(|_| Error::internal("the script is not UTF-8"))?;
-    Ok(Outcome::reply(Reply::text(ask_ycred(shell, script, &tree))))
+    let script = if shell == Shell::Fish { with_operands(script, &tree) } else { script };
+    Ok(ask_ycred(shell, script, &tree))
 }
 
 /// For each argument whose values come from a list, makes that list's marker the only possible value.
@@ -115,6 +124,19 @@ fn with_markers(tree: clap::Command) -> clap::Command {
 fn list_of(arg: &Arg) -> Option<&'static List> {
     let name = arg.get_value_names()?.first()?;
     LISTS.iter().find(|list| list.value_name == name.as_str())
+}
+
+/// Adds the operands that have a list of values to the script for fish, because clap_complete adds none.
+fn with_operands(script: String, tree: &clap::Command) -> String {
+    tree.get_subcommands().fold(script, |script, command| {
+        let values = command.get_positionals().filter(|arg| list_of(arg).is_none()).flat_map(Arg::get_possible_values);
+        let values: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
+        let condition = format!("__fish_ycred_using_subcommand {}", command.get_name());
+        match values.is_empty() {
+            true => script,
+            false => format!("{script}complete -c ycred -n \"{condition}\" -f -a \"{}\"\n", values.join(" ")),
+        }
+    })
 }
 
 /// Replaces the markers by calls of ycred, so that the script itself stays the same when the profiles change.

@@ -82,7 +82,11 @@ fn setup_arguments(command: clap::Command) -> clap::Command {
                 .value_name("PATH")
                 .help("path of ycred for clients to run [default: where it is found in PATH]"),
         )
-        .after_help(format!("Clients:\n{}\n\nWithout CLIENT, lists the clients that are found.", about.join("\n")))
+        .after_help(format!(
+            "Clients:\n{}\n\nWithout CLIENT, lists the clients that are found.\n\
+             Two accounts on one cluster, or for other clients: `ycred help accounts`",
+            about.join("\n")
+        ))
 }
 
 fn unsetup_arguments(command: clap::Command) -> clap::Command {

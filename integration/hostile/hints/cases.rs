@@ -173,6 +173,10 @@ pub fn an_unknown_flag() -> Scene {
     Scene::new(World::new(), &["--nonsense"], "ycred --help").then(Then::Done)
 }
 
+pub fn an_unknown_topic() -> Scene {
+    Scene::new(World::new(), &["help", "nonsense"], "ycred help").then(Then::Done)
+}
+
 pub fn an_unknown_flag_of_a_command() -> Scene {
     Scene::new(World::new(), &["list", "--nonsense"], "ycred list --help").then(Then::Done)
 }

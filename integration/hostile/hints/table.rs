@@ -31,6 +31,7 @@ const EDIT_FOR_HOST: &str = "the_edit_for_a_host_is_one_line_that_every_command_
 /// Every hint, as it stands in the source.
 #[rustfmt::skip]
 pub const ROWS: &[(&str, Row)] = &[
+    ("`ycred help` lists the commands and the topics", Run(cases::an_unknown_topic)),
     ("`ycred --help` lists commands and flags", Run(cases::an_unknown_flag)),
     ("`ycred --help` lists the commands; `ycred init --key-file FILE` creates a profile", Run(cases::no_arguments)),
     ("`ycred {name} --help` lists its arguments and flags", Run(cases::an_unknown_flag_of_a_command)),

@@ -24,6 +24,7 @@ pub struct Topic {
 /// Every topic, in the order of the man page.
 pub const TOPICS: &[Topic] = &[
     Topic { name: "profiles", section: "PROFILES", text: profiles },
+    Topic { name: "accounts", section: "ACCOUNTS", text: accounts },
     Topic { name: "hosts", section: "HOSTS", text: hosts },
     Topic { name: "files", section: "FILES", text: files },
     Topic { name: "environment", section: "ENVIRONMENT", text: environment },
@@ -60,6 +61,24 @@ fn profiles() -> String {
         text.push_str(&table(rows(source.keys)));
     }
     text
+}
+
+fn accounts() -> String {
+    "Each account has a profile. Commands take --profile NAME, and `ycred use NAME` changes the default.\n\n\
+     kubectl: a kubeconfig user for each account. yc creates only one for a cluster. A second one, for the profile `admin`:\n\n  \
+     kubectl config set-credentials admin@prod\n  \
+     kubectl config set-context admin --cluster CLUSTER --user admin@prod\n  \
+     ycred setup kubectl --user admin@prod --profile admin\n  \
+     kubectl --context admin get pods\n\n\
+     `kubectl config get-clusters` lists the names for CLUSTER. `ycred setup kubectl --all --dry-run` shows the account of\n\
+     each user.\n\n\
+     docker, podman: a profile for each registry: ycred setup docker --host REGISTRY --profile NAME\n\
+     git: a profile for each server: ycred setup git --host HOST --profile NAME\n\
+     AWS CLI: an AWS profile for each account: ycred setup aws --name stage --profile stage\n\
+     go, pip, uv: the default profile\n\
+     Any program: ycred exec --profile NAME -- PROGRAM\n\n\
+     `ycred status NAME` shows the account of a profile, and the clients that use it.\n"
+        .to_owned()
 }
 
 fn hosts() -> String {
