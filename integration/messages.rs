@@ -155,7 +155,7 @@ fn messages_are_found_with_their_kinds() {
     assert_eq!(brief, [(3, Kind::Error, "cannot read {x}"), (3, Kind::Hint, "try it once more")]);
 }
 
-/// What a newcomer types first, by situation. The words `KEY` and `URL` stand for a key file and for the cloud.
+/// What a newcomer types first, by situation. The word `KEY` stands for a key file.
 const FIRST_CALLS: &[(&str, &[&str])] = &[
     ("nothing is configured", &["token"]),
     ("nothing is configured", &["exec", "--", "true"]),

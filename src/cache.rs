@@ -112,13 +112,13 @@ impl Cache {
     pub fn delete_idle(&self, deadline: &Deadline, clock: &dyn Clock) -> io::Result<DeletedIdentities<'_>> {
         let directory = self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))?;
         let mut deleted = DeletedIdentities::default();
-        // First of all: a fetch that is under way may store its token after the names are listed.
         let owned = store::refuse_foreign_directory(directory);
         let is_owned = owned.is_ok();
         let mark = || {
             let _guard = is_owned.then(|| lock_directory(directory, SHORT_DIRECTORY_LOCK_MAX, clock));
             if is_owned { mark_logout(directory) } else { Ok(()) }
         };
+        // Before the names are listed, because a fetch that is under way may store its token afterwards.
         let marked = mark();
         let Some(names) = names_in_time(directory, deadline, clock)? else { return Ok(deleted) };
         deleted.is_listed = true;
@@ -156,7 +156,7 @@ impl Cache {
         drop(guard);
         // A fetch may have begun meanwhile, with a record that is deleted by now.
         let marked_again = mark();
-        // With a full disk. What is deleted now makes room for the next try.
+        // Marking fails on a full disk. The files deleted above make room, so the next `logout --all` can succeed.
         marked.and(marked_again).map(|()| deleted)
     }
 
@@ -336,9 +336,9 @@ impl Slot<'_> {
 
     /// Tries once to become the relief leader: the one waiter that fetches next to a leader that takes too long.
     ///
-    /// The relief leader holds a lock and writes itself into the lock file. If it has been silent for longer than
-    /// `successor.patience`, it may be stopped. Then the first process that notices writes itself over that, and is the next
-    /// relief leader, without the lock.
+    /// The relief leader holds a lock and writes itself into the lock file. If that was longer ago than
+    /// `successor.patience`, it may be suspended. The first process that notices then overwrites the entry in the lock file, and
+    /// is the next relief leader, without the lock.
     pub fn try_relief(&self, group: &SharingGroup, successor: &Successor, clock: &dyn Clock) -> Lock {
         let is_recent = |path: &Path| {
             let age = store::lock_holder(path).map(|holder| clock.now().since(holder.since).abs());
@@ -451,8 +451,8 @@ impl Slot<'_> {
 /// Removes some of the dead identities. See [`sweep::sweep`].
 fn sweep_directory(directory: &Path, clock: &dyn Clock) {
     let now = clock.now();
-    // With the record of a logout goes what keeps a fetch that began before it from storing its token. One mark is enough for
-    // all of a sweep, because these logouts were an hour ago.
+    // The record of a logout prevents fetches that began before the logout from storing their tokens. Removing the record would
+    // end that, so a sweep marks a logout first. Once is enough, because all these logouts were at least an hour ago.
     let is_marked = OnceCell::new();
     let mark = || *is_marked.get_or_init(|| mark_logout(directory).is_ok());
     sweep::sweep(directory, clock, |content, age| match serde_json::from_slice::<Record>(content) {
@@ -498,8 +498,8 @@ impl Entry<'_> {
         Ok(record.files.is_current(self.files, &metadata)?.then_some(record))
     }
 
-    /// Returns the record although a file of the identity is missing, to say what is there. Its token must not be returned:
-    /// [`Self::load`] returns it when the same file is back.
+    /// Returns the record even if a file of the identity is missing, for reports only: no client may get its token. Once the
+    /// same file is back, [`Self::load`] returns the record again.
     pub fn load_withheld(&self) -> Option<Record> {
         let record: Record = serde_json::from_slice(&self.slot.read()?).ok()?;
         (record.settings == self.settings).then_some(record)
@@ -997,7 +997,7 @@ mod tests {
     fn with_a_hundred_thousand_identities_a_day_few_files_are_left_at_any_time() {
         const A_DAY: usize = 100_000;
         const AN_HOUR: usize = A_DAY / 24;
-        // As many as a busy machine can make a request for between two sweeps.
+        // The time between two sweeps in a large directory. Each step adds the identities of that time.
         const STEP: i64 = 30 * SECOND;
         let fixture = fixture();
         let directory = fixture._directory.path().join("cache/v1");

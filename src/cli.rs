@@ -270,9 +270,9 @@ mod tests {
             ("-x bazel get", Some("bazel")),
             ("--no-cache=1 terraform get h", Some("terraform")),
             ("--timeout 5 --cargo-plugin", Some("cargo")),
+            ("--profil docker env", Some("docker")),
             // These call no hook.
             ("--timeout docker env", None),
-            ("--profil docker env", Some("docker")),
             ("--nope env docker", None),
             ("--nope x y docker", None),
             ("--nope -- docker", None),

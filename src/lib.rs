@@ -42,7 +42,7 @@ use crate::session::Session;
 /// Runs ycred. The second value is a warning, one line for stderr; it is empty if there is nothing to warn about.
 pub fn run(process: Process<'_>) -> (Outcome, String) {
     let arguments = process.arguments.iter().filter_map(|argument| argument.to_str());
-    arguments.chain(process.environment.values()).for_each(Secret::hide_broken);
+    arguments.chain(process.environment.values()).for_each(Secret::hide_multiline);
     let invocation = match cli::parse(&process.arguments) {
         Ok(invocation) => invocation,
         Err(fault) => return (Outcome::failed(&fault.error, fault.code), String::new()),

@@ -158,10 +158,12 @@ impl Profile {
             // It belongs to a source in the environment, and the only profile would serve another account.
             FoundProfile::Only { name, .. } if environment.get(env::YCRED_IMPERSONATE).is_some() => {
                 Err(Error::profile(format!(
-                    "{} is set, but no variable says which account impersonates. The only profile, \"{name}\", ignores \
-                     that variable, so it is used only if {} or --profile selects it",
-                    env::YCRED_IMPERSONATE,
-                    env::YCRED_PROFILE
+                    "{} is set, but no variable selects a credential source",
+                    env::YCRED_IMPERSONATE
+                ))
+                .hint(format!(
+                    "to use profile \"{name}\", which ignores {}, pass --profile {name}",
+                    env::YCRED_IMPERSONATE
                 )))
             }
             FoundProfile::Only { name, file } => {

@@ -390,11 +390,19 @@ fn a_host_in_place_of_a_profile_gets_the_command_for_hosts() {
 }
 
 #[test]
+fn every_default_is_listed_before_the_variables() {
+    let world = World::without_profile(Config::default());
+    let run = world.ycred(&["explain"]).env("YC_IAM_TOKEN", "t1.variable.x").run();
+    let at = |what: &str| run.stdout.find(what).unwrap_or_else(|| panic!("no {what}: {run}"));
+    assert!(at("/etc/ycred/default.toml: nothing") < at("YC_IAM_TOKEN: used"), "{run}");
+}
+
+#[test]
 fn the_hint_for_a_host_says_that_it_gets_the_token() {
     let world = World::new();
     world.configure("");
     let public = world.ycred(&["explain", "--host", "docker.io"]).run().exits(1);
     assert!(public.stdout.contains("nothing to change") && !public.stdout.contains("add the line"), "{public}");
     let own = world.ycred(&["explain", "--host", "registry.example"]).run().exits(1);
-    own.stdout_has("receives the cloud's token, so only if it is yours or you trust it with that: in ");
+    own.stdout_has("no: not in `hosts`. If you trust this host with your IAM token: in ");
 }

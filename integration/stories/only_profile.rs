@@ -116,6 +116,15 @@ fn a_variable_that_is_set_but_unusable_never_leads_to_the_only_profile() {
 }
 
 #[test]
+fn the_hint_for_an_impersonation_without_a_source_leads_to_the_only_profile() {
+    let sandbox = Sandbox::with_profiles(&["prod"]);
+    let call = |arguments: &[&str]| sandbox.ycred(arguments).env("YCRED_IMPERSONATE", "aje0000000000000000a").run();
+    let hint = "to use profile \"prod\", which ignores YCRED_IMPERSONATE, pass --profile prod";
+    fails_with_hint(call(&["token"]), 3, &["no variable selects a credential source"], hint);
+    call(&["token", "--profile", "prod"]).succeeds().stdout_is("t1.prod.x\n");
+}
+
+#[test]
 fn an_empty_list_of_accounts_never_leads_to_the_account_of_the_source() {
     let sandbox = Sandbox::new();
     sandbox.file("config/prod.token", "t1.prod.x");

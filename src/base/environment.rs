@@ -91,7 +91,8 @@ pub const KUBERC: &str = "KUBERC";
 pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// The configuration that `git config --global` edits, if not the usual one.
 pub const GIT_CONFIG_GLOBAL: &str = "GIT_CONFIG_GLOBAL";
-/// The configuration file of Terraform's command line, by its new and its old name. Hides the directory.
+/// The configuration file of Terraform's command line, by its new and its old name. If
+/// either is set, Terraform ignores the `.tfrc` files in its configuration directory.
 pub const TF_CLI_CONFIG_FILE: &str = "TF_CLI_CONFIG_FILE";
 pub const TERRAFORM_CONFIG: &str = "TERRAFORM_CONFIG";
 /// How the go command gets credentials.

@@ -128,7 +128,7 @@ impl Error {
                 (Kind::Profile, hint)
             }
             E::ReadOnlyFilesystem => (Kind::Profile, "use a directory on a file system that can be written"),
-            // Not from the system, but from ycred itself: there is no such directory.
+            // Made by ycred, not by the system: no directory could be determined, or a lock file cannot be used.
             E::Other => return Self::new(Kind::Profile, message).because(describe(cause)),
             E::StorageFull | E::QuotaExceeded => (Kind::Unavailable, "free some disk space, then try again"),
             _ => (Kind::Unavailable, "check the disk, then try again"),
@@ -179,7 +179,7 @@ impl Error {
     }
 
     /// Returns true if the server has certainly not used a secret in the request: nothing was sent, or it was too busy.
-    pub fn is_unused(&self) -> bool {
+    pub fn left_secret_unused(&self) -> bool {
         self.is_unsent || matches!(self.status, Some(429 | 503))
     }
 

@@ -44,7 +44,7 @@ pub struct MissingFile {
 
 impl WatchedFile {
     /// Returns the specific error for a missing file, if there is one.
-    pub fn absent(&self) -> Option<Error> {
+    pub fn missing_file_error(&self) -> Option<Error> {
         self.absent.as_ref().map(MissingFile::error)
     }
 }

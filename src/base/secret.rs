@@ -51,7 +51,7 @@ impl Secret {
     ///
     /// Only the words that may belong to a token are masked. A key file in JSON has fields that messages show, scripts have
     /// paths, and base64 is recognized as a block by its form, but no longer if parts of it are masked.
-    pub fn hide_broken(value: &str) {
+    pub fn hide_multiline(value: &str) {
         // Each call of ycred searches its arguments and variables. A search for one character is the fast one.
         let inner = value.trim();
         if !(inner.contains('\n') || inner.contains('\r')) || value.contains(['{', '+', '/']) {
@@ -201,11 +201,11 @@ mod tests {
 
     #[test]
     fn the_words_of_a_broken_value_are_hidden() {
-        Secret::hide_broken("t1.Broken0\nCgt7QXU35XsA 'Ahq4Tail9' plain-words-stay");
+        Secret::hide_multiline("t1.Broken0\nCgt7QXU35XsA 'Ahq4Tail9' plain-words-stay");
         let masked = Secret::mask_known("\"t1.Broken0 Cgt7QXU35XsA 'Ahq4Tail9'\" plain-words-stay");
         assert_eq!(masked, "\"*** *** '***'\" plain-words-stay");
-        Secret::hide_broken("one-line-Xk3v9\n");
-        Secret::hide_broken("{\n\"id\": \"Account-Xk3v8\"\n}");
+        Secret::hide_multiline("one-line-Xk3v9\n");
+        Secret::hide_multiline("{\n\"id\": \"Account-Xk3v8\"\n}");
         for shown in ["one-line-Xk3v9", "Account-Xk3v8"] {
             assert_eq!(Secret::mask_known(shown), shown);
         }

@@ -1,4 +1,4 @@
-//! The processes that share a lock. They also share failures, except for the cloud's answers.
+//! The processes that share a lock. Most failures count only within such a group; the cloud's answers count in all groups.
 
 use std::ffi::OsStr;
 

@@ -125,7 +125,7 @@ fn stat(file: &WatchedFile) -> Result<fs::Metadata> {
     let path = &file.path;
     fs::metadata(path).map_err(|error| {
         if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-            && let Some(missing) = file.absent()
+            && let Some(missing) = file.missing_file_error()
         {
             return missing;
         }
@@ -147,7 +147,7 @@ fn digest_of(file: &WatchedFile) -> Result<String> {
             format!("a pipe can be read only once: set {YC_SERVICE_ACCOUNT_KEY_FILE} to the key's JSON itself"),
         )),
         // Removed since its metadata was read.
-        Err(error) => Err(file.absent().filter(|_| !file.path.exists()).unwrap_or(error)),
+        Err(error) => Err(file.missing_file_error().filter(|_| !file.path.exists()).unwrap_or(error)),
     }
 }
 

@@ -66,9 +66,9 @@ pub fn help(name: &str, detail: Detail) -> String {
         for example in examples(name) {
             let _ = writeln!(text, "  {}\n      {}", example.call, example.about);
         }
-        text.push_str("\nFlags of every command: `ycred --help`\n");
+        text.push_str("\nCommon flags: `ycred --help`\n");
     } else {
-        let _ = writeln!(text, "\nDetails and examples: `ycred {name} --help`\nFlags of every command: `ycred -h`");
+        let _ = writeln!(text, "\nDetails and examples: `ycred {name} --help`\nCommon flags: `ycred -h`");
     }
     text
 }
@@ -130,7 +130,7 @@ fn overview(detail: Detail) -> String {
     }
     let options = clap::Command::new("ycred").disable_help_flag(true).help_template("{options}");
     let options = options.args(FLAGS.iter().map(argument)).render_help().to_string();
-    let _ = writeln!(text, "\nFlags of every command:\n{}", options.trim_end());
+    let _ = writeln!(text, "\nFlags of hooks, and of commands that use a profile:\n{}", options.trim_end());
     if detail == Detail::Long {
         text.push_str(
             "\nExamples:\n  ycred init prod --key-file key.json\n      create the profile `prod` for a service account\n  \
@@ -179,7 +179,7 @@ mod tests {
             let (short, long) = (help(name, Detail::Short), help(name, Detail::Long));
             assert!(!short.contains("Examples:") && long.contains("Examples:\n  "), "{name}: {long}");
             for text in [&short, &long] {
-                assert!(!text.contains("--force-refresh  ") && text.contains("Flags of every command"), "{text}");
+                assert!(!text.contains("--force-refresh  ") && text.contains("Common flags"), "{text}");
                 assert!(text.contains(&format!("Usage: ycred {name}")), "{text}");
             }
             assert!(short.lines().count() < long.lines().count(), "{name}");

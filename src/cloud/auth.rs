@@ -135,7 +135,7 @@ pub fn explain(body: &[u8]) -> Option<ServerError> {
     };
     // The same limit as for the API's messages.
     let message = message.chars().take(250).collect();
-    Some(ServerError { message, request_id: None, code: Some(error), is_cloud: true, is_of_server: true })
+    Some(ServerError { message, request_id: None, code: Some(error), is_from_cloud: true, is_from_server: true })
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub struct HttpRequest<'a> {
 pub struct ProofHeader<'a> {
     pub header: &'static str,
     pub make: &'a dyn Fn() -> Result<Secret>,
-    /// Called after an attempt whose secrets the server has certainly not used ([`Error::is_unused`]).
+    /// Called after an attempt whose secrets the server has certainly not used ([`Error::left_secret_unused`]).
     pub unused: &'a dyn Fn(),
 }
 
@@ -102,8 +102,8 @@ impl Http {
         Self { environment: environment.clone(), ca_file: ca_file.map(Path::to_owned), tls: OnceCell::new() }
     }
 
-    /// Returns the sharing group of this process: the processes with which it shares locks and, except for the cloud's
-    /// answers, failures.
+    /// Returns the sharing group of this process: the processes with which it shares locks, and all failures that are not the
+    /// cloud's answers. Those are shared with every group.
     pub fn sharing_group(&self) -> SharingGroup {
         Self::sharing_group_of(&self.environment)
     }
@@ -168,7 +168,7 @@ impl Http {
             let written = RequestWritten::default();
             self.attempt(request, proof_header, time, explain, policy, &written).map_err(|mut failure| {
                 failure.error.is_unsent = !written.get();
-                if let Some(proof) = proof.filter(|_| failure.error.is_unused()) {
+                if let Some(proof) = proof.filter(|_| failure.error.left_secret_unused()) {
                     (proof.unused)();
                 }
                 failure

@@ -32,8 +32,8 @@ pub fn explain(body: &[u8]) -> Option<ServerError> {
     // Shortened here, so that the request id and the rest of the message still fit on the line.
     let message: String = message.chars().take(250).collect();
     // Some proxies answer with a JSON object that has only a message.
-    let (is_cloud, message) = (code.is_some(), format!("{name}: {message}"));
-    Some(ServerError { message, request_id, code: None, is_cloud, is_of_server: is_cloud })
+    let (is_from_cloud, message) = (code.is_some(), format!("{name}: {message}"));
+    Some(ServerError { message, request_id, code: None, is_from_cloud, is_from_server: is_from_cloud })
 }
 
 #[cfg(test)]
@@ -46,8 +46,8 @@ mod tests {
         let explained = explain(body).expect("a status");
         assert_eq!(explained.message, "UNAUTHENTICATED: Token is invalid or has expired.");
         assert_eq!(explained.request_id.as_deref(), Some("e38e71c3"));
-        assert!(explained.is_cloud);
+        assert!(explained.is_from_cloud);
         assert!(explain(b"<html>").is_none());
-        assert!(!explain(br#"{"message":"blocked by policy"}"#).expect("a message").is_cloud);
+        assert!(!explain(br#"{"message":"blocked by policy"}"#).expect("a message").is_from_cloud);
     }
 }

@@ -205,7 +205,8 @@ impl Examination {
         self.profile.get_or_init(load).as_ref().map_err(Clone::clone)
     }
 
-    /// Returns the time limit of a call. `None` if only the profile has one, and it is not loaded yet: that may hang.
+    /// Returns the time limit of a call. `None` if neither `--timeout` nor an already loaded profile sets one. Does not load the
+    /// profile, because that may hang.
     pub fn call_limit(&self) -> Option<Duration> {
         let of_profile = || self.profile.get()?.as_ref().ok().map(|profile| profile.timeout);
         self.options.timeout.or_else(of_profile)

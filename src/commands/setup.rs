@@ -42,25 +42,47 @@ pub const PAINTS: &[Paint] = &[
     Paint::Word("set up", Colour::Good),
 ];
 
-/// Flags that belong to some clients: the flag, its value, and help.
-const CLIENT_FLAGS: &[(&str, &str, &str)] = &[
-    ("context", "NAME", "kubectl: the user of this context"),
-    ("user", "NAME", "kubectl: this user"),
-    ("kubeconfig", "FILE", "kubectl: this file [default: KUBECONFIG, or ~/.kube/config]"),
-    ("host", "HOST", "git, bazel: this server; docker: this one besides the cloud's; can be repeated"),
-    ("file", "FILE", "docker and terraform: this configuration file"),
-    ("name", "NAME", "aws: name of AWS's profile [default: yc]"),
-    ("dir", "DIR", "links: this directory [default: that of ycred]"),
+/// Flags that belong to some clients: the flag, its value, and the help of `setup` and of `unsetup`.
+const CLIENT_FLAGS: &[(&str, &str, [&str; 2])] = &[
+    ("context", "NAME", ["kubectl: the user of this context", "kubectl: only the user of this context [default: all]"]),
+    ("user", "NAME", ["kubectl: this user", "kubectl: only this user [default: all]"]),
+    (
+        "kubeconfig",
+        "FILE",
+        [
+            "kubectl: this file [default: KUBECONFIG, or ~/.kube/config]",
+            "kubectl: only this file [default: all that setup has changed]",
+        ],
+    ),
+    (
+        "host",
+        "HOST",
+        [
+            "git, bazel: this server; docker: this one besides the cloud's; can be repeated",
+            "git, bazel, docker: only this server; can be repeated [default: all]",
+        ],
+    ),
+    (
+        "file",
+        "FILE",
+        [
+            "docker and terraform: this configuration file",
+            "docker and terraform: only this configuration file [default: all]",
+        ],
+    ),
+    ("name", "NAME", ["aws: name of AWS's profile [default: yc]", "aws: only this profile of AWS [default: all]"]),
+    ("dir", "DIR", ["links: this directory [default: that of ycred]", "links: only this directory [default: all]"]),
 ];
 
-fn common_arguments(command: clap::Command, all: &'static str) -> clap::Command {
+/// Adds the arguments that both commands have. `which` is the index of the help in [`CLIENT_FLAGS`].
+fn common_arguments(command: clap::Command, all: &'static str, which: usize) -> clap::Command {
     let names: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
     let client = Arg::new("client").value_name("CLIENT").help(format!("program to configure: {}", names.join(", ")));
     let switch =
         |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     let values = CLIENT_FLAGS.iter().map(|(name, value, help)| {
         let kind = if matches!(*value, "FILE" | "DIR") { ValueHint::AnyPath } else { ValueHint::Other };
-        Arg::new(*name).long(*name).value_name(*value).help(*help).action(ArgAction::Append).value_hint(kind)
+        Arg::new(*name).long(*name).value_name(*value).help(help[which]).action(ArgAction::Append).value_hint(kind)
     });
     command
         .arg(client)
@@ -73,7 +95,7 @@ fn common_arguments(command: clap::Command, all: &'static str) -> clap::Command 
 
 fn setup_arguments(command: clap::Command) -> clap::Command {
     let about: Vec<String> = CLIENTS.iter().map(|client| format!("  {:10} {}", client.name, client.about)).collect();
-    common_arguments(command, "all clients that are found; with kubectl, all users that run yc")
+    common_arguments(command, "all clients that are found; with kubectl, all users that run yc", 0)
         .arg(Arg::new("tofu").long("tofu").action(ArgAction::SetTrue).help("terraform: use OpenTofu's own directory"))
         .arg(Arg::new("force").long("force").action(ArgAction::SetTrue).help("replace another program's setting"))
         .arg(
@@ -90,7 +112,7 @@ fn setup_arguments(command: clap::Command) -> clap::Command {
 }
 
 fn unsetup_arguments(command: clap::Command) -> clap::Command {
-    common_arguments(command, "all clients").arg(
+    common_arguments(command, "all clients", 1).arg(
         Arg::new("force").long("force").action(ArgAction::SetTrue).help("restore a setting that was changed since"),
     )
 }

@@ -172,8 +172,11 @@ fn lock(directory: &Path, deadline: &Deadline, clock: &dyn Clock) -> Result<Opti
     });
     match result {
         Some(is_locked) => Ok(is_locked.then_some(file)),
-        None => Err(Error::unavailable(format!("{}: another installation is running", directory.display()))
-            .hint("try again when it has ended")),
+        None => Err(Error::unavailable(format!(
+            "{}: another `ycred install` is writing to this directory",
+            directory.display()
+        ))
+        .hint("try again when it has finished")),
     }
 }
 

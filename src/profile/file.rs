@@ -69,7 +69,7 @@ pub fn alias(file: &ProfileFile, table: &DeTable<'_>) -> Result<Option<(String, 
     }
     match value.get_ref().as_str() {
         Some(target) => {
-            Secret::hide_broken(target);
+            Secret::hide_multiline(target);
             Ok(Some((target.to_owned(), value.span())))
         }
         None => Err(file.error_at(value.span(), "`use` must be a profile name in quotes")),

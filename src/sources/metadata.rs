@@ -176,7 +176,7 @@ pub fn explain(body: &[u8]) -> Option<ServerError> {
         message: text.to_owned(),
         request_id: None,
         code: None,
-        is_cloud: false,
-        is_of_server: true,
+        is_from_cloud: false,
+        is_from_server: true,
     })
 }

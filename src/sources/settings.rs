@@ -76,7 +76,7 @@ impl Settings {
 
     /// Adds a setting.
     pub fn add(&mut self, key: &str, values: Vec<String>, is_list: bool, place: SettingPlace) {
-        values.iter().for_each(|value| Secret::hide_broken(value));
+        values.iter().for_each(|value| Secret::hide_multiline(value));
         self.entries.push(Entry { key: key.into(), values, is_list, place });
     }
 

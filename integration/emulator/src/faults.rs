@@ -94,7 +94,7 @@ impl Fault {
         Fault { status: Some(status), ..Fault::default() }
     }
 
-    /// Responds late.
+    /// Waits this long before it processes the request.
     pub fn slow(delay: Duration) -> Fault {
         Fault { delay: Some(delay), ..Fault::default() }
     }
@@ -165,7 +165,7 @@ impl Fault {
         self
     }
 
-    /// Also responds late.
+    /// Also waits this long before it processes the request.
     #[must_use]
     pub fn delayed(mut self, delay: Duration) -> Fault {
         self.delay = Some(delay);

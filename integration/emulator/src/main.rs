@@ -53,7 +53,7 @@ On the auth host's port:
 struct Options {
     config: Config,
     dir: Option<PathBuf>,
-    bound: Option<Duration>,
+    stop_after: Option<Duration>,
 }
 
 fn main() -> ExitCode {
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let Some(Options { config, dir, bound }) = parse(lexopt::Parser::from_env())? else {
+    let Some(Options { config, dir, stop_after }) = parse(lexopt::Parser::from_env())? else {
         // A reader that closes early, such as `head`, is not an error.
         let _ = write!(io::stdout(), "{HELP}{}", control::HELP);
         return Ok(());
@@ -92,7 +92,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on 127.0.0.1, ports {port} and {metadata_port}: {error}"))?;
     let account = prepare(&emulator, &dir, tls)?;
     let _ = print_usage(&mut io::stdout().lock(), &emulator, &dir, &account, tls);
-    let end = bound.map(|bound| Instant::now() + bound);
+    let end = stop_after.map(|stop_after| Instant::now() + stop_after);
     while !STOP.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -105,7 +105,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     // Attached from the start, so that restoring the initial settings keeps it.
     let mut settings = Settings { metadata_account: Some(new_id()), ..Settings::default() };
     let (mut tls, mut port, mut metadata_port) = (Tls::Off, 0, 0);
-    let (mut dir, mut bound) = (None, None);
+    let (mut dir, mut stop_after) = (None, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("port") => port = parser.value()?.parse()?,
@@ -114,7 +114,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("dir") => dir = Some(PathBuf::from(parser.value()?)),
             Long("life") => settings.life = parser.value()?.parse_with(times::parse_unsigned)?,
             Long("audience") => settings.audiences.push(parser.value()?.string()?),
-            Long("for") => bound = Some(parser.value()?.parse_with(times::parse_unsigned)?),
+            Long("for") => stop_after = Some(parser.value()?.parse_with(times::parse_unsigned)?),
             Short('h') | Long("help") => return Ok(None),
             other => return Err(other.unexpected()),
         }
@@ -122,7 +122,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let (address, metadata_address) = (loopback(port), loopback(metadata_port));
     let config = Config { tls, address, metadata_address, settings, ..Config::default() };
-    Ok(Some(Options { config, dir, bound }))
+    Ok(Some(Options { config, dir, stop_after }))
 }
 
 /// The subject of the demonstration's subject token.

@@ -339,6 +339,14 @@ fn a_proxy_that_accepts_and_never_answers_is_named_with_its_variable() {
 }
 
 #[test]
+fn a_proxy_that_refuses_the_connection_is_what_nothing_listens_at() {
+    let (world, _) = behind_a_proxy();
+    let call = world.token(&["--timeout", "2s"]).env("HTTPS_PROXY", "http://127.0.0.1:1");
+    let error = "nothing listens at the proxy 127.0.0.1:1 (connection refused)";
+    fails_with_hint(call.run(), 4, &[error], "check the proxy in HTTPS_PROXY");
+}
+
+#[test]
 fn a_url_of_the_profile_that_cannot_be_reached_is_named_with_its_line() {
     let world = World::new();
     let settings = world.settings().replace(&world.emulator.url(), "http://127.0.0.1:1");

@@ -36,9 +36,9 @@ pub struct ServerError {
     /// The error code of the auth host.
     pub code: Option<String>,
     /// Only IAM and the auth host send an error of this form, so it is the cloud's answer.
-    pub is_cloud: bool,
+    pub is_from_cloud: bool,
     /// The server sends its errors in this form. Otherwise something in between may have responded in its place.
-    pub is_of_server: bool,
+    pub is_from_server: bool,
 }
 
 /// A response with an error status.
@@ -62,7 +62,7 @@ pub(super) fn error_response(
     let explained = explain(body);
     let is_temporary = status == 429 || status >= 500;
     // A portal or a firewall says nothing about the credential. Only the server itself refuses it.
-    let is_of_server = route.is_certain || explained.as_ref().is_some_and(|explained| explained.is_of_server);
+    let is_from_server = route.is_direct || explained.as_ref().is_some_and(|explained| explained.is_from_server);
     let mut text = format!("{url}: {status}");
     match &explained {
         Some(explained) => {
@@ -70,7 +70,7 @@ pub(super) fn error_response(
         }
         None => text.push_str(reason_phrase(status)),
     }
-    if explained.is_none() && !is_temporary && !is_of_server {
+    if explained.is_none() && !is_temporary && !is_from_server {
         let _ = write!(text, ": unexpected response: {}", describe_body(body, content_type));
     }
     if let Some(id) = explained.as_ref().and_then(|explained| explained.request_id.clone()).or(request_id) {
@@ -78,16 +78,16 @@ pub(super) fn error_response(
     }
     // Trust the skew only if the body shows that the cloud itself responded.
     let clock_skew = skew.filter(|_| explained.is_some());
-    let is_unavailable = is_temporary || status == 408 || !is_of_server;
+    let is_unavailable = is_temporary || status == 408 || !is_from_server;
     let kind = if is_unavailable { Error::unavailable(text) } else { Error::refused(text) };
     let mut error = kind.retry_after(retry_after.filter(|_| is_temporary));
     error.clock_skew = clock_skew;
     error.status = Some(status);
-    error.is_answer = explained.as_ref().is_some_and(|explained| explained.is_cloud);
+    error.is_answer = explained.as_ref().is_some_and(|explained| explained.is_from_cloud);
     error.auth.code = explained.and_then(|explained| explained.code);
     if is_temporary {
         error = error.hint("the cloud is overloaded or unavailable; try again in a moment");
-    } else if !is_of_server {
+    } else if !is_from_server {
         error = error.hint(route.portal_hint());
     }
     Failure { error, is_temporary }
@@ -182,7 +182,7 @@ pub(super) fn connection_failure(
             Error::profile(format!("{url}: the proxy's URL is invalid")).hint(route.connection_hint()),
         ),
         ureq::Error::ConnectionFailed => Failure::temporary(
-            Error::unavailable(format!("{url}: no address of the host accepts a connection{through}"))
+            Error::unavailable(format!("{url}: no address of {} accepts a connection", route.connected_name()))
                 .hint(route.connection_hint()),
         ),
         // The library's own words for anything else may be those of a programmer.
@@ -212,24 +212,31 @@ fn name_not_resolved(url: &str, route: &Route) -> Error {
 }
 
 fn io_failure(error: &io::Error, url: &str, route: &Route) -> Failure {
+    let through = route.through();
     let why = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".to_owned(),
+        io::ErrorKind::ConnectionRefused if through.is_empty() => {
+            "nothing listens there (connection refused)".to_owned()
+        }
+        io::ErrorKind::ConnectionRefused => {
+            format!("nothing listens at {} (connection refused)", route.connected_name())
+        }
         io::ErrorKind::UnexpectedEof
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => "the connection was closed before the response was complete".to_owned(),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "the connection timed out".to_owned(),
+        | io::ErrorKind::BrokenPipe => {
+            format!("the connection was closed before the response was complete{through}")
+        }
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => format!("the connection timed out{through}"),
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-            "this machine has no route to the host".to_owned()
+            format!("this machine has no route to {}", route.connected_name())
         }
         // getaddrinfo's own failures come without an errno.
         _ if error.raw_os_error().is_none() && error.to_string().contains("lookup") => {
             return Failure::permanent(name_not_resolved(url, route));
         }
-        _ => describe(error),
+        _ => format!("{}{through}", describe(error)),
     };
-    let error = Error::unavailable(format!("{url}: {why}{}", route.through()));
-    Failure::temporary(error.hint(route.connection_hint()))
+    Failure::temporary(Error::unavailable(format!("{url}: {why}")).hint(route.connection_hint()))
 }
 
 fn tls_failure((error, is_permanent): (Error, bool)) -> Failure {

@@ -48,12 +48,12 @@ impl ProxyChoice {
     }
 }
 
-/// How a request reaches its server, for messages. A hint names the variable that is in play, and no proxy where none
-/// can be.
+/// How a request reaches its server, for messages. A hint names the variable that applies. It mentions no proxy if none can
+/// be involved.
 pub(super) struct Route {
     /// The proxy's address, and the variable that names it.
     proxy: Option<(String, &'static str)>,
-    /// This machine resolves the server's name, not the proxy.
+    /// This machine resolves the server's name. If false, the proxy does.
     resolves_server: bool,
     /// The host and port of a name that this machine did not find.
     unresolved: Option<String>,
@@ -61,12 +61,12 @@ pub(super) struct Route {
     /// The variable that exempts the host, and the one that names the proxy.
     exemption: Option<(&'static str, &'static str)>,
     /// Nothing can answer in place of the server.
-    pub(super) is_certain: bool,
+    pub(super) is_direct: bool,
 }
 
 impl Route {
-    /// `is_certain`: nothing can answer in place of the server.
-    pub(super) fn new(choice: &ProxyChoice, is_certain: bool) -> Self {
+    /// `is_direct`: nothing can answer in place of the server.
+    pub(super) fn new(choice: &ProxyChoice, is_direct: bool) -> Self {
         let proxy = choice.proxy.as_ref().map(|(_, variable)| *variable);
         Self {
             proxy: choice.address().zip(proxy),
@@ -74,7 +74,7 @@ impl Route {
             unresolved: None,
             may_need_proxy: choice.may_need_proxy,
             exemption: choice.exempt_by.zip(choice.exempt_from),
-            is_certain,
+            is_direct,
         }
     }
 
@@ -91,6 +91,11 @@ impl Route {
     /// Returns `the proxy HOST:PORT`.
     pub(super) fn proxy_name(&self) -> String {
         self.proxy.as_ref().map_or_else(|| "the proxy".to_owned(), |(address, _)| format!("the proxy {address}"))
+    }
+
+    /// Returns `the proxy HOST:PORT` or `the host`: what this machine connects to.
+    pub(super) fn connected_name(&self) -> String {
+        self.proxy.as_ref().map_or_else(|| "the host".to_owned(), |_| self.proxy_name())
     }
 
     /// Returns the hint for a server or a proxy that cannot be reached.

@@ -49,7 +49,7 @@ fn host_of(url: &str) -> &str {
 /// `send` gets the time limit of the attempt: half of the remaining time, so that another attempt is possible, or all of
 /// it if the policy allows only one. `url` is for messages.
 ///
-/// With `is_one_time`, repeats only what the server has certainly not acted on ([`Error::is_unused`]).
+/// With `is_one_time`, repeats only what the server has certainly not acted on ([`Error::left_secret_unused`]).
 ///
 /// # Errors
 /// The error of the last attempt. Unavailable (4), if no time is left for the first one.
@@ -84,7 +84,7 @@ pub(super) fn retry<T>(
         };
         let wait = error.retry_after.unwrap_or_else(|| random::between(Duration::ZERO, pause));
         let is_last = attempt >= policy.attempts;
-        let may_repeat = is_temporary && (!is_one_time || error.is_unused());
+        let may_repeat = is_temporary && (!is_one_time || error.left_secret_unused());
         let left = policy.deadline.left(policy.clock).saturating_sub(wait);
         if !may_repeat || is_last || left.is_zero() || left < least {
             return Err(error);
@@ -130,7 +130,7 @@ mod tests {
                 Err(Failure::temporary(error))
             });
             let error = result.expect_err("busy");
-            assert!(error.is_unused(), "{}", error.reason());
+            assert!(error.left_secret_unused(), "{}", error.reason());
             (limits, clock.elapsed().as_secs())
         };
         assert_eq!(attempts(0, 0, 37), (vec![30], 0));

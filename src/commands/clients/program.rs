@@ -60,7 +60,7 @@ pub fn running(session: &Session<'_>) -> Result<YcredPath> {
     let path = utf8(running)?;
     let is_passing = ["/target/", "/Cellar/", "/nix/store/", "/tmp/"].iter().any(|part| path.contains(part));
     let note = is_passing.then(|| {
-        format!("{path} is not in PATH and may not stay there; install ycred in PATH, or pass --command PATH")
+        format!("clients would run {path}, which may be moved or deleted; install ycred into a directory of PATH, or pass --command FILE")
     });
     Ok(YcredPath { path, note })
 }

@@ -148,11 +148,11 @@ fn sources(examination: &Examination) -> Option<Finding> {
     }
     Some(
         Finding::warn(format!(
-            "{} are set: ycred {}, and other programs may use another one",
+            "{} are set: {}",
             set.join(" and "),
             match used {
-                Some(variable) => format!("uses {variable}"),
-                None => "uses a profile".to_owned(),
+                Some(variable) => format!("ycred uses {variable}, but other programs may use another one"),
+                None => "ycred uses a profile, but other programs may use one of these variables".to_owned(),
             }
         ))
         .part("variables")

@@ -158,10 +158,7 @@ fn why(verdict: &HostVerdict, explanation: &Explanation) -> String {
             }
             Some(_) => {
                 let edit = profile.map(|profile| profile.settings.edit_for_host(&host)).unwrap_or_default();
-                format!(
-                    "no: not listed; a host in `hosts` receives the cloud's token, so only if it is yours or you trust \
-                     it with that: {edit}"
-                )
+                format!("no: not in `hosts`. If you trust this host with your IAM token: {edit}")
             }
             None => "no: without a profile, only the cloud's own hosts get a token".into(),
         },

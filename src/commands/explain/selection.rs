@@ -61,17 +61,15 @@ pub fn candidates(reference: &ProfileRef, profile: Option<&Profile>, session: &S
         }),
         (YCRED_PROFILE.to_owned(), is_set(YCRED_PROFILE), selected_by == Some(&SelectedBy::Named(YCRED_PROFILE))),
     ];
-    let mut defaults = session.places.profile_candidates(find::DEFAULT).into_iter().map(|path| {
+    let defaults = session.places.profile_candidates(find::DEFAULT).into_iter().map(|path| {
         let is_used = selected_by == Some(&SelectedBy::Default) && file == Some(path.as_path());
         (path.display().to_string(), find::is_present(&path), is_used)
     });
-    let of_user = if session.places.config.is_some() { defaults.next() } else { None };
-    places.extend(of_user);
+    places.extend(defaults);
     for variable in sources::variables() {
         let is_used = selected_by == Some(&SelectedBy::Environment(Some(variable)));
         places.push((variable.to_owned(), is_set(variable), is_used));
     }
-    places.extend(defaults);
     let is_only = selected_by == Some(&SelectedBy::Only);
     places.push(("the only profile".to_owned(), is_only, is_only));
     let is_expired = |what: &str| {

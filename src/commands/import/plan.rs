@@ -80,7 +80,9 @@ impl Plan {
         }
         match (find::without_name(session.places), default) {
             // A profile that is used because it is the only one stays in use.
-            (Ok(FoundProfile::Only { name, .. }), default) => plan.keep_only(&name, default.as_deref(), directory)?,
+            (Ok(FoundProfile::Only { name, .. }), default) => {
+                plan.keep_default(&name, default.as_deref(), directory)?
+            }
             (_, Some(name)) => plan.add_default(&name, force, directory)?,
             (_, None) => {}
         }
@@ -138,7 +140,7 @@ impl Plan {
 
     /// Makes the profile that was the only one the default, if the import adds others. `imported` is the profile that would
     /// have become the default.
-    fn keep_only(&mut self, only: &str, imported: Option<&str>, directory: &Path) -> Result<()> {
+    fn keep_default(&mut self, only: &str, imported: Option<&str>, directory: &Path) -> Result<()> {
         let only_path = directory.join(format!("{only}.toml"));
         let default_path = directory.join("default.toml");
         // The user may have given the name `default` to one of the profiles.

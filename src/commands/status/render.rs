@@ -265,7 +265,7 @@ fn token_line(token: &TokenFacts, now: Timestamp) -> String {
     match token.state {
         TokenState::Fresh => format!("fresh, {until}{renewal}{supplied}"),
         TokenState::Refreshable(_) => match token.backs_off_until {
-            Some(at) => format!("due for renewal, {until}, tried again from {at}"),
+            Some(at) => format!("due for renewal, {until}, next attempt at {at} or later"),
             None => format!("due for renewal, {until}"),
         },
         TokenState::Unsuitable(FetchReason::MinTtl) => {

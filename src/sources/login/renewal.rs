@@ -271,7 +271,7 @@ impl LoginRenewal<'_> {
 /// Returns true if the auth host has not used the refresh token, or has answered and so decided about it. Otherwise it
 /// may have used it.
 fn is_settled(error: &Error) -> bool {
-    error.is_unused() || error.status.is_some_and(|status| (300..500).contains(&status))
+    error.left_secret_unused() || error.status.is_some_and(|status| (300..500).contains(&status))
 }
 
 #[cfg(test)]

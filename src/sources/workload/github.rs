@@ -89,7 +89,7 @@ pub fn explain(body: &[u8]) -> Option<ServerError> {
     match serde_json::from_slice(body) {
         Ok(ErrorBody { message }) => {
             let message = message.chars().take(250).collect();
-            Some(ServerError { message, request_id: None, code: None, is_cloud: false, is_of_server: true })
+            Some(ServerError { message, request_id: None, code: None, is_from_cloud: false, is_from_server: true })
         }
         Err(_) => metadata::explain(body),
     }

@@ -117,7 +117,7 @@ pub fn open_log(path: &Path) -> io::Result<File> {
 /// from being used again.
 pub const CAN_REMOVE_LOCKS: bool = false;
 
-/// Returns true for a path that names a device, such as `con`.
+/// Returns true for a path that may lead to something else in another process: here, a device such as `con`.
 pub fn is_of_one_process(path: &Path) -> bool {
     refuse_device(path).is_err()
 }
@@ -244,7 +244,7 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     patiently(DURABLE_PAUSES, || check(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) }))
 }
 
-/// Does nothing: closing a file costs little in comparison with opening it.
+/// Closes the file. On Windows, closing costs little in comparison with opening, so leaving it open would gain nothing.
 pub fn leave_open(_: File) {}
 
 /// Calls `each` with every name in a directory.

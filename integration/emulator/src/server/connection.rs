@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::request::Request;
 use super::response::{Delivery, Framing, Response, Stage, framed, head, reason};
 use super::shared::{POLL, Shared, WAIT_LIMIT, lock};
-use super::stream::{Stream, handshake, waits};
+use super::stream::{Stream, handshake, is_read_timeout};
 
 /// The largest request head. Real servers allow 8 to 64 KiB.
 const MAX_HEAD: usize = 64 * 1024;
@@ -52,7 +52,7 @@ impl Connection<'_> {
                     self.buffer.extend_from_slice(&piece[..count]);
                     return Ok(());
                 }
-                Err(error) if waits(&error) => {}
+                Err(error) if is_read_timeout(&error) => {}
                 Err(_) => return Err(Unread::Gone),
             }
         }
@@ -250,7 +250,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
                     break;
                 }
             }
-            Err(error) if waits(&error) => {}
+            Err(error) if is_read_timeout(&error) => {}
             Err(_) => break,
         }
     }

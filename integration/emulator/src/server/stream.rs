@@ -85,7 +85,7 @@ pub(super) fn handshake(mut tcp: TcpStream, config: &Arc<rustls::ServerConfig>, 
         }
         match tls.complete_io(&mut tcp) {
             Ok(_) => {}
-            Err(error) if waits(&error) => {}
+            Err(error) if is_read_timeout(&error) => {}
             Err(error) => return Err(error),
         }
     }
@@ -93,6 +93,6 @@ pub(super) fn handshake(mut tcp: TcpStream, config: &Arc<rustls::ServerConfig>, 
 }
 
 /// Returns true if a read only timed out, which lets a thread check whether the server was dropped.
-pub(super) fn waits(error: &io::Error) -> bool {
+pub(super) fn is_read_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
