@@ -183,7 +183,7 @@ pub fn mentions(name: &str, path: &Path, other: &str, session: &Session<'_>) -> 
     let (links, values): (Vec<_>, Vec<_>) = entries.partition(|entry| matches!(entry.what, What::Link { .. }));
     for entry in values {
         if let Some(client) = clients::named(&entry.client) {
-            let place = Use { file: entry.file.clone(), label: entry.label.clone(), profile: None };
+            let place = Use { file: entry.file.clone(), label: entry.label.clone(), profile: None, note: None };
             add(client, &place, true);
         }
     }

@@ -228,7 +228,7 @@ fn setup_all<'a>(setup_call: impl Fn(&'static Client, bool) -> SetupCall<'a>, se
 fn list(session: &Session<'_>) -> Report {
     let row = |client: &&'static Client| ClientRow {
         name: client.name,
-        places: (client.uses)(session).into_iter().map(|place| place.label).collect(),
+        places: (client.uses)(session).into_iter().map(|place| place.description()).collect(),
         command: format!(
             "ycred setup {}{}",
             client.name,

@@ -75,6 +75,15 @@ impl Places {
         Ok(Self { config, cache, state, home: base.map(|base| base.home().to_owned()) })
     }
 
+    /// Returns the same directories, but for the profiles the one that programs without the variable look in. Returns `None`
+    /// if no variable selects the directory.
+    pub fn without_variable(&self, environment: &Environment) -> Option<(&'static str, Self)> {
+        let is_set = |name: &&str| environment.absolute(name).is_some();
+        let variable = [env::YCRED_CONFIG_DIR, env::XDG_CONFIG_HOME].into_iter().find(is_set)?;
+        let config = UserDirectories::find(environment).map(|base| base.usual_config(APP));
+        (config != self.config).then(|| (variable, Self { config, ..self.clone() }))
+    }
+
     /// Returns no directories at all.
     pub fn none() -> Self {
         let unknown = || Err("the directory is unknown".into());

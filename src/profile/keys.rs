@@ -1,7 +1,9 @@
 //! The keys that a profile of any source may contain.
 
 use crate::base::environment as env;
+use crate::sources;
 use crate::sources::source::Key;
+use crate::system::directories::HOME;
 
 /// The common keys, apart from `source`. Each source adds its own.
 pub const COMMON_KEYS: &[Key] = &[
@@ -39,3 +41,27 @@ pub const COMMON_KEYS: &[Key] = &[
 /// Pairs of variable and common key: the variables that set these keys if there is no profile file.
 pub const COMMON_VARIABLES: [(&str, &str); 3] =
     [(env::YC_ENDPOINT, "endpoint"), (env::YCRED_AUTH_URL, "auth-url"), (env::YCRED_IMPERSONATE, "impersonate")];
+
+/// Returns every variable that can make a call of ycred serve another account, with or without a named profile: those that
+/// select a source, change it, or change where ycred looks for profiles and logins.
+pub fn deciding_variables() -> Vec<&'static str> {
+    let common = COMMON_VARIABLES.iter().map(|(variable, _)| *variable);
+    let others = [
+        env::YCRED_PROFILE,
+        env::YCRED_CONFIG_DIR,
+        env::YCRED_STATE_DIR,
+        env::XDG_CONFIG_HOME,
+        env::XDG_STATE_HOME,
+        env::STATE_DIRECTORY,
+        HOME,
+        env::YCRED_SUBJECT_TOKEN_FILE,
+        env::YCRED_GITHUB_AUDIENCE,
+        env::ACTIONS_ID_TOKEN_REQUEST_URL,
+        env::ACTIONS_ID_TOKEN_REQUEST_TOKEN,
+        env::GITHUB_REPOSITORY_OWNER,
+        env::YCRED_METADATA_ADDR,
+        env::YCRED_EXPIRES_AT,
+        env::YCRED_TOKEN_ID,
+    ];
+    sources::variables().into_iter().chain(common).chain(others).collect()
+}

@@ -47,6 +47,17 @@ pub fn setup_without_a_profile() -> Scene {
     Scene::new(world, &["setup", "kubectl"], "ycred init").fill("FILE", key)
 }
 
+pub fn a_profile_with_a_name_that_is_taken() -> Scene {
+    let machine = Machine::new();
+    machine.world.profile("other", "");
+    fs::create_dir_all(machine.path("home/.config/ycred")).expect("a directory");
+    for (from, to) in [("other.json", "other.json"), ("other.toml", "prod.toml")] {
+        let to = machine.path("home/.config/ycred").join(to);
+        fs::rename(machine.path("config").join(from), to).expect("moved");
+    }
+    Scene::new(machine, &["setup", "docker"], "unset")
+}
+
 pub fn a_user_without_credentials() -> Scene {
     let machine = Machine::new();
     machine.write_kubeconfig(

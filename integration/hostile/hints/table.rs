@@ -301,6 +301,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("to select a profile: ycred {name} --profile {}", Run(cases::a_profile_as_argument)),
     ("to select a profile: ycred {} --profile {}", Run(cases::a_profile_as_operand)),
     ("to set up OpenTofu in its own directory: ycred setup terraform --tofu", Run(client_cases::tofu_in_place_of_terraform)),
+    ("to use that one: unset {variable}; to use this one, give it another name with `ycred rename`", Run(client_cases::a_profile_with_a_name_that_is_taken)),
     ("to use it, run `ycred token --profile {name}`", Run(cases::init_of_an_existing_profile)),
     ("try again", Reason(WAIT)),
     ("try again in a few minutes, or request a new IAM token now with `ycred aws --force-refresh`", Reason("needs a cloud that has a longer token by then")),

@@ -100,6 +100,16 @@ const KUBECTL: &[Fault] = &[
         fix: Fix::Run,
     },
     Fault {
+        id: "kubectl.stanza",
+        state: "warn",
+        name: "a variable that decides the account",
+        needs: &[],
+        seed: || {
+            kubectl("interactiveMode: Never", "interactiveMode: Never, env: [{name: YCRED_IMPERSONATE, value: x}]")
+        },
+        fix: Fix::Run,
+    },
+    Fault {
         id: "kubectl.command",
         state: "fail",
         name: "a command that is not there",
@@ -358,6 +368,14 @@ const OTHERS: &[Fault] = &[
             seeded
         },
         fix: Fix::Run,
+    },
+    Fault {
+        id: "aws.keys",
+        state: "fail",
+        name: "a role of the same profile",
+        needs: &[],
+        seed: || with_aws(|text| format!("{text}role_arn = x\nsource_profile = y\n")),
+        fix: Fix::Text("EDITOR"),
     },
     Fault {
         id: "aws.config",

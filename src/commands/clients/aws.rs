@@ -87,7 +87,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     }
     let file =
         ConfigFile { path: &path, format: Format::Ini, empty: "", consequence: "the AWS CLI cannot read it either" };
-    let process = format!("{} aws --profile {}", quoted(&ycred.path), quoted(&chosen.argument));
+    let process = format!("{} aws --profile {}", quoted(&ycred.path), quoted(&chosen.written()));
     let is_forced = call.is_set("force");
     let mut changes =
         values::set(call, &file, |root| settings(root, &section_of(&name, root)?, &process, &chosen, is_forced))?;
@@ -227,12 +227,9 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
             let name = profile_of(section).unwrap_or_default();
             let mut found = [&credentials, &configuration].into_iter();
             let instead = found.find_map(|(_, kind, root)| Some(preferred(root, *kind, &name)?.description()));
-            let note = instead.map(|what| format!(" (AWS prefers its {what})")).unwrap_or_default();
-            Some(Use {
-                file: configuration.0.clone(),
-                label: format!("[{section}]{note}"),
-                profile: profile_in(process),
-            })
+            let note = instead.map(|what| format!("AWS prefers its {what}"));
+            let file = configuration.0.clone();
+            Some(Use { file, label: format!("[{section}]"), profile: profile_in(process), note })
         })
         .collect()
 }

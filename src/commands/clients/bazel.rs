@@ -38,7 +38,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         hosts.push(USUAL.to_owned());
     }
     let ycred = program::ycred(call, session)?;
-    let (link, mut change) = paste::link(call, &paste::link_name(HOOK, call, &chosen)?, &ycred.path, session)?;
+    let (link, mut change) = paste::link(call, &paste::link_name(HOOK, &chosen, session)?, &ycred.path, session)?;
     (change.profile, change.account) = (Some(chosen.argument.clone()), Some(chosen.account.clone()));
     let mut report = Report { changes: vec![change], ..Report::default() };
     report.notes.push(format!("the link uses ycred {}", chosen.description()));

@@ -52,6 +52,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         return Err(Error::usage("cargo's configuration cannot name the path of a profile")
             .hint("give the profile a name in the configuration directory, and pass --profile NAME"));
     }
+    chosen.refuse_other()?;
     let ycred = program::ycred(call, session)?;
     let words = [ycred.path.as_str(), "--profile", &chosen.argument];
     let provider = format!("{PROVIDER} = {}", render::flow(&TreeNode::list(words.map(TreeNode::text))));
@@ -59,6 +60,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let file = files.iter().find(|path| path.exists()).or(files.last());
     let mut report = Report::default();
     report.notes.push(format!("cargo gets its tokens from ycred {}", chosen.description()));
+    report.notes.extend(chosen.note());
     if let Some(file) = file {
         let text = paste::read(file);
         let names = registries(&text, &chosen);

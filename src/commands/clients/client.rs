@@ -83,6 +83,16 @@ pub struct Use {
     pub label: String,
     /// The name or path of the profile there. `None` if the call names none, so that the default serves.
     pub profile: Option<String>,
+    /// Why another account may serve this place, for people.
+    pub note: Option<String>,
+}
+
+impl Use {
+    /// Returns the place and its note.
+    pub fn description(&self) -> String {
+        let note = self.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+        format!("{}{note}", self.label)
+    }
 }
 
 /// Returns the command that sets up one place of a client once more, with a profile. `selection` is that of the client. All

@@ -91,14 +91,9 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 
 /// Returns the profile, and the name of the helper for it: `ycred`, or `ycred-PROFILE`.
 fn helper(call: &SetupCall<'_>, session: &Session<'_>) -> Result<(Chosen, String)> {
-    let is_named = call.profile_argument()?.is_some();
     let chosen = profiles::chosen_or_default(call, session)?;
-    if chosen.argument.contains('/') {
-        return Err(Error::usage("a helper's name cannot contain the path of a profile")
-            .hint("give the profile a name in the configuration directory, and pass --profile NAME"));
-    }
-    let is_default = !is_named && chosen.argument == "default";
-    let helper = if is_default { "ycred".to_owned() } else { format!("ycred-{}", chosen.argument) };
+    let suffix = chosen.suffix("a helper's name", session)?;
+    let helper = suffix.map_or_else(|| "ycred".to_owned(), |profile| format!("ycred-{profile}"));
     Ok((chosen, helper))
 }
 

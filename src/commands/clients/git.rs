@@ -165,7 +165,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     }
     let chosen = profiles::chosen_or_default(call, session)?;
     let ycred = program::ycred(call, session)?;
-    let command = format!("{} git --profile {}", escaped(&ycred.path), escaped(&chosen.argument));
+    let command = format!("{} git --profile {}", escaped(&ycred.path), escaped(&chosen.written()));
     let path = path(session)?;
     let mut report = Report::default();
     for host in &hosts {
@@ -357,7 +357,7 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
         let entries = list.split('\0').filter_map(|entry| entry.split_once('\n'));
         let uses = entries.filter(|(_, value)| is_ours(value)).filter_map(|(key, value)| {
             let host = key.strip_prefix("credential.https://")?.strip_suffix(".helper")?;
-            Some(Use { file: path.clone(), label: host.to_owned(), profile: profile_in(value) })
+            Some(Use { file: path.clone(), label: host.to_owned(), profile: profile_in(value), note: None })
         });
         Ok(uses.collect())
     };

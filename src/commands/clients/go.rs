@@ -38,12 +38,13 @@ const DEFAULT: &str = "netrc";
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let chosen = profiles::chosen_or_default(call, session)?;
     let ycred = program::ycred(call, session)?;
-    if [&ycred.path, &chosen.argument].iter().any(|word| word.contains([' ', ';', '\'', '"'])) {
+    let profile = chosen.written();
+    if [&ycred.path, &profile].iter().any(|word| word.contains([' ', ';', '\'', '"'])) {
         return Err(
             Error::usage(format!("GOAUTH cannot contain {}", ycred.path)).hint("pass --command PATH without blanks")
         );
     }
-    let method = format!("{} goauth --profile {}", ycred.path, chosen.argument);
+    let method = format!("{} goauth --profile {profile}", ycred.path);
     let report = RefCell::new(None);
     let (_, is_changed) = call.editor.edit(&path(session)?, OwnerLock::None, |target, journal| {
         let text = target.text.clone().unwrap_or_default();
@@ -158,7 +159,9 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
     let text = TargetFile::read(&path).ok().and_then(|target| target.text).unwrap_or_default();
     let methods = value(&text).map(methods).unwrap_or_default();
     let ours = methods.iter().find(|method| is_ours(method));
-    ours.map(|method| Use { file: path, label: GOAUTH.to_owned(), profile: profile_in(method) }).into_iter().collect()
+    ours.map(|method| Use { file: path, label: GOAUTH.to_owned(), profile: profile_in(method), note: None })
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]

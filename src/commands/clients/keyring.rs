@@ -56,7 +56,11 @@ pub fn path_note(link: Option<&Path>, session: &Session<'_>) -> Option<String> {
 /// # Errors
 /// Usage (2): `--profile` names another profile.
 pub fn chosen(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
-    let chosen = profiles::chosen_or_default(call, session)?;
+    let chosen = match call.profile_argument()? {
+        Some(argument) => Chosen::load(argument, session)?,
+        None => profiles::default_or_only(call, session)?,
+    };
+    chosen.refuse_other()?;
     if call.profile_argument()?.is_some() {
         let default = profiles::default_or_only(call, session).ok();
         if default.as_ref().and_then(|default| default.profile.name.as_ref()) != chosen.profile.name.as_ref() {

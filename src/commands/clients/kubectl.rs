@@ -8,6 +8,7 @@ mod stanza;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::commands::clients::client::{Client, SetupCall, Use};
@@ -184,9 +185,10 @@ fn plan(
         return Err(refused(EditRefusal::Unsupported("a key occurs twice"), target, name, &stanza));
     }
     let (origin, chosen, is_ours) = decide(user, entry, call, session).map_err(in_user)?;
-    let is_interactive = chosen.profile.source.needs_login;
-    let value = stanza::stanza(entry.member("exec"), is_ours, command, &chosen.argument, is_interactive);
-    let stanza = render::flow(&stanza::stanza(None, false, command, &chosen.argument, is_interactive));
+    let (is_interactive, profile) = (chosen.profile.source.needs_login, chosen.written());
+    let former = entry.member("exec").map(|exec| stanza::without_deciding_variables(exec, session.environment));
+    let value = stanza::stanza(former.as_ref(), is_ours, command, &profile, is_interactive);
+    let stanza = render::flow(&stanza::stanza(None, false, command, &profile, is_interactive));
     let place = Place { client: CLIENT.name, file: &target.real, label: label.clone(), format, path };
     let planned = place.set(Some(text), &value, journal).map_err(|why| refused(why, target, name, &stanza))?;
     let masked = |text: &str| {
@@ -253,7 +255,18 @@ fn decide(
         Method::Ycred { profile } => {
             let origin =
                 profile.as_ref().map_or_else(|| "ycred".to_owned(), |profile| format!("ycred profile {profile}"));
-            Ok((origin, load(by_flag.or(profile))?, true))
+            if let Some(variable) = stanza::deciding_variables(entry, session.environment).first()
+                && !(is_forced && by_flag.is_some())
+            {
+                return Err(Error::usage(format!("runs ycred with {variable}, which decides the account"))
+                    .hint("choose the profile for that account: --profile NAME --force"));
+            }
+            let is_chosen = by_flag.is_some();
+            let chosen = load(by_flag.or(profile))?;
+            if !is_chosen && chosen.is_another_elsewhere() {
+                chosen.refuse_other()?;
+            }
+            Ok((origin, chosen, true))
         }
         Method::Nothing if user.is_named || !has_exec && is_forced => {
             Ok(("no credentials".to_owned(), load(by_flag)?, false))
@@ -368,19 +381,21 @@ fn without_journal(files: &[Kubeconfig], only_user: Option<&str>) -> Option<Erro
 fn uses(session: &Session<'_>) -> Vec<Use> {
     let mut uses = Vec::new();
     for path in kubeconfig::paths(None, session).unwrap_or_default() {
-        uses.extend(uses_in(&path));
+        uses.extend(uses_in(&path, session.environment));
     }
     uses
 }
 
-fn uses_in(path: &Path) -> Vec<Use> {
+fn uses_in(path: &Path, environment: &Environment) -> Vec<Use> {
     let Some(text) = TargetFile::read(path).ok().and_then(|target| target.text) else { return Vec::new() };
     let Ok(root) = Format::Yaml.parse(&text) else { return Vec::new() };
     let users = root.member("users").map(TreeNode::items).unwrap_or_default();
     let ours = |user: &TreeNode| {
-        let Ok(Method::Ycred { profile }) = stanza::method(user.member("user")?) else { return None };
-        let label = format!("user {}", user.member("name")?.as_scalar()?);
-        Some(Use { file: path.to_owned(), label, profile })
+        let (label, user) = (format!("user {}", user.member("name")?.as_scalar()?), user.member("user")?);
+        let Ok(Method::Ycred { profile }) = stanza::method(user) else { return None };
+        let deciding = stanza::deciding_variables(user, environment);
+        let note = (!deciding.is_empty()).then(|| format!("its env sets {}", deciding.join(", ")));
+        Some(Use { file: path.to_owned(), label, profile, note })
     };
     users.iter().filter_map(ours).collect()
 }

@@ -55,7 +55,7 @@ pub fn uses_in(files: &[PathBuf], option: &str, hook: &str) -> Vec<Use> {
             (None, true) if has_word(line, "ycred") => profile_in(line),
             _ => return None,
         };
-        Some(Use { file: file.clone(), label: format!("line {}", number + 1), profile })
+        Some(Use { file: file.clone(), label: format!("line {}", number + 1), profile, note: None })
     };
     let uses = |file: &PathBuf| {
         let text = read(file);
@@ -102,14 +102,10 @@ pub fn is_comment(line: &str) -> bool {
 /// Returns the name of a hook's link for a profile: the suffix is the profile, unless it is the default one.
 ///
 /// # Errors
-/// Usage (2): the profile is a path.
-pub fn link_name(hook: &str, call: &SetupCall<'_>, chosen: &Chosen) -> Result<String> {
-    if chosen.argument.contains('/') {
-        return Err(Error::usage("a link's name cannot contain the path of a profile")
-            .hint("give the profile a name in the configuration directory, and pass --profile NAME"));
-    }
-    let is_default = call.profile_argument()?.is_none() && chosen.argument == "default";
-    Ok(if is_default { hook.to_owned() } else { format!("{hook}-{}", chosen.argument) })
+/// As [`Chosen::suffix`].
+pub fn link_name(hook: &str, chosen: &Chosen, session: &Session<'_>) -> Result<String> {
+    let suffix = chosen.suffix("a link's name", session)?;
+    Ok(suffix.map_or_else(|| hook.to_owned(), |profile| format!("{hook}-{profile}")))
 }
 
 /// Creates a hook's link in the directory of ycred, else in `~/.local/bin`.

@@ -92,5 +92,8 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
     let root = Format::Ini.parse(&text).unwrap_or_else(|_| TreeNode::null());
     let value = SPELLINGS.iter().find_map(|spelling| find(&root, &keys(&[SECTION, spelling])));
     let is_used = value.and_then(TreeNode::as_text) == Some(SUBPROCESS) && keyring::is_linked(session);
-    is_used.then(|| Use { file: path, label: format!("{SECTION}.{OPTION}"), profile: None }).into_iter().collect()
+    is_used
+        .then(|| Use { file: path, label: format!("{SECTION}.{OPTION}"), profile: None, note: None })
+        .into_iter()
+        .collect()
 }

@@ -53,7 +53,7 @@ fn registries(text: &str, chosen: &Chosen) -> Vec<String> {
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let chosen = profiles::chosen_or_default(call, session)?;
     let ycred = program::ycred(call, session)?;
-    let (link, mut change) = paste::link(call, &paste::link_name(HOOK, call, &chosen)?, &ycred.path, session)?;
+    let (link, mut change) = paste::link(call, &paste::link_name(HOOK, &chosen, session)?, &ycred.path, session)?;
     (change.profile, change.account) = (Some(chosen.argument.clone()), Some(chosen.account.clone()));
     let mut report = Report { changes: vec![change], ..Report::default() };
     report.notes.push(format!("the link uses ycred {}", chosen.description()));

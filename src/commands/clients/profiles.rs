@@ -1,22 +1,67 @@
 //! Which profile a client gets. A wrong choice would change the account silently, so an unclear case is an
 //! error that `--profile` decides.
 
+use std::path::{Path, PathBuf};
+
+use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::commands::clients::client::SetupCall;
 use crate::commands::clients::public;
+use crate::commands::clients::report::Report;
 use crate::commands::import::account;
+use crate::disk::places;
 use crate::profile::find::{self, FoundProfile};
 use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
+use crate::system::files::is_path;
 
 /// A profile as clients will name it.
 pub struct Chosen {
-    /// The name or path to write.
+    /// The name or path that was given.
     pub argument: String,
     pub profile: Profile,
     /// The account, for people.
     pub account: String,
+    /// A flag or a variable names the profile.
+    pub is_named: bool,
+    elsewhere: Elsewhere,
+}
+
+/// What a client finds by the same name if it runs without the variable that selects the directory of profiles here.
+enum Elsewhere {
+    Same,
+    Nothing { variable: &'static str },
+    Other { variable: &'static str, file: PathBuf },
+}
+
+impl Elsewhere {
+    fn of(argument: &str, profile: &Profile, session: &Session<'_>) -> Self {
+        let Some((variable, places)) = session.places.without_variable(session.environment) else { return Self::Same };
+        let reference = ProfileRef::NameOrPath { by: "--profile", text: argument.into() };
+        match Profile::load(&reference, session.environment, &places, session.clock.now()) {
+            Ok(found) if is_same_file(&found, profile) => Self::Same,
+            Ok(found) => Self::Other { variable, file: found.settings.file.unwrap_or_default() },
+            Err(_) => {
+                let candidates = match is_path(argument.as_ref()) {
+                    true => vec![PathBuf::from(argument)],
+                    false => places.profile_candidates(argument),
+                };
+                match candidates.into_iter().find(|path| find::is_present(path)) {
+                    Some(file) => Self::Other { variable, file },
+                    None => Self::Nothing { variable },
+                }
+            }
+        }
+    }
+}
+
+/// Returns true if two profiles are one file that reads its relative paths in one directory.
+fn is_same_file(one: &Profile, other: &Profile) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    let file = |profile: &Profile| profile.settings.file.as_deref().and_then(real);
+    let directory = |profile: &Profile| real(&profile.settings.directory);
+    file(one).is_some() && file(one) == file(other) && directory(one) == directory(other)
 }
 
 impl Chosen {
@@ -25,10 +70,87 @@ impl Chosen {
     /// # Errors
     /// As [`Session::profile`]; or the key cannot be read.
     pub fn load(argument: String, session: &Session<'_>) -> Result<Self> {
-        let profile = session.profile(&ProfileRef::NameOrPath { by: "--profile", text: argument.clone().into() })?;
-        let account = profile.open().and_then(|grant| grant.account())?;
-        let account = account.split(" (key ").next().unwrap_or_default().to_owned();
-        Ok(Self { argument, profile, account })
+        Self::load_by("--profile", argument, session)
+    }
+
+    fn load_by(by: &'static str, argument: String, session: &Session<'_>) -> Result<Self> {
+        let profile = session.profile(&ProfileRef::NameOrPath { by, text: argument.clone().into() })?;
+        let account = match profile.open().and_then(|grant| grant.account()) {
+            Ok(account) => account.split(" (key ").next().unwrap_or_default().to_owned(),
+            // The profile is for another machine, such as a CI job.
+            Err(error) => match profile.secret_variables().find(|name| session.environment.get(name).is_none()) {
+                Some(variable) => format!("account unknown, because {variable} is not set here"),
+                None => return Err(error),
+            },
+        };
+        let elsewhere = Elsewhere::of(&argument, &profile, session);
+        Ok(Self { argument, profile, account, is_named: false, elsewhere })
+    }
+
+    /// Returns what to write into a configuration: the path, if the name would lead to another profile without the variable
+    /// that is set here.
+    pub fn written(&self) -> String {
+        match (&self.elsewhere, &self.profile.settings.file) {
+            (Elsewhere::Other { .. }, Some(file)) => file.display().to_string(),
+            _ => self.argument.clone(),
+        }
+    }
+
+    /// Returns the suffix of a link's name for this profile. Returns `None` for the default one.
+    ///
+    /// # Errors
+    /// Usage (2): the profile is a path, or another one has its name where the client looks; `what` cannot hold a path.
+    pub fn suffix(&self, what: &str, session: &Session<'_>) -> Result<Option<&str>> {
+        if is_path(self.argument.as_ref()) {
+            return Err(Error::usage(format!("{what} cannot contain the path of a profile"))
+                .hint("give the profile a name in the configuration directory, and pass --profile NAME"));
+        }
+        self.refuse_other()?;
+        // Without the variable, a client that names no profile would get what is found then.
+        let is_free = match (&self.elsewhere, session.places.without_variable(session.environment)) {
+            (Elsewhere::Nothing { .. }, Some((_, places))) => {
+                matches!(find::without_name(&places), Ok(FoundProfile::Nothing))
+            }
+            _ => true,
+        };
+        let is_default = !self.is_named && self.argument == find::DEFAULT && is_free;
+        Ok((!is_default).then_some(&self.argument))
+    }
+
+    /// Refuses a profile that the client would not find by its name.
+    ///
+    /// # Errors
+    /// Usage (2): without the variable, the name leads to another profile.
+    pub fn refuse_other(&self) -> Result<()> {
+        let Elsewhere::Other { variable, file } = &self.elsewhere else { return Ok(()) };
+        let name = &self.argument;
+        Err(Error::usage(format!(
+            "without {variable}, which the client may not have, the profile {name} is another one: {}",
+            file.display()
+        ))
+        .hint(format!("to use that one: unset {variable}; to use this one, give it another name with `ycred rename`")))
+    }
+
+    /// Returns a line if a client finds the profile only with the variable that is set here, or by its path.
+    pub fn note(&self) -> Option<String> {
+        let (name, file) = (&self.argument, self.profile.settings.file.as_ref()?);
+        match &self.elsewhere {
+            Elsewhere::Same => None,
+            Elsewhere::Nothing { variable } => Some(format!(
+                "profile {name} is {}, which programs find only where {variable} is set as it is here",
+                file.display()
+            )),
+            Elsewhere::Other { variable, file: other } => Some(format!(
+                "profile {name} is written as its path, because without {variable} that name is {}",
+                other.display()
+            )),
+        }
+    }
+
+    /// Returns true if the name that a client's configuration has already leads to another profile without the variable that is
+    /// set here.
+    pub fn is_another_elsewhere(&self) -> bool {
+        matches!(self.elsewhere, Elsewhere::Other { .. })
     }
 
     /// Returns the name of the profile, and the alias by which it was chosen.
@@ -64,15 +186,48 @@ pub fn chosen_or_only(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Cho
     }
 }
 
-/// Returns the profile of `--profile`, else the default one, else the only profile.
+/// Returns the profile of `--profile`, else that of `YCRED_PROFILE`, else the default one, else the only profile.
 ///
 /// # Errors
-/// Usage (2): neither exists.
+/// Usage (2): none of them exists.
 pub fn chosen_or_default(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
-    match call.profile_argument()? {
-        Some(argument) => Chosen::load(argument, session),
-        None => default_or_only(call, session),
+    let chosen = match (call.profile_argument()?, of_variable(session)?) {
+        (Some(argument), _) => Chosen::load(argument, session)?,
+        (None, Some(argument)) => Chosen::load_by(YCRED_PROFILE, argument, session)?,
+        (None, None) => return default_or_only(call, session),
+    };
+    Ok(Chosen { is_named: true, ..chosen })
+}
+
+/// Returns the profile in `YCRED_PROFILE`, as it is written into configuration files.
+fn of_variable(session: &Session<'_>) -> Result<Option<String>> {
+    let text = session.environment.text(YCRED_PROFILE);
+    let text = text.map_err(|_| Error::usage(format!("{YCRED_PROFILE}: not valid UTF-8")))?;
+    let Some(path) = text.filter(|text| is_path(text.as_ref())) else { return Ok(text.map(str::to_owned)) };
+    let absolute = places::absolute(path.as_ref(), None);
+    absolute.map(Some).map_err(|why| Error::usage(format!("{YCRED_PROFILE}: {path}: {why}")))
+}
+
+/// Returns lines about variables of this run that clients may not have.
+pub fn notes(call: &SetupCall<'_>, report: &Report, session: &Session<'_>) -> Vec<String> {
+    let mut profiles: Vec<&String> = report.changes.iter().filter_map(|change| change.profile.as_ref()).collect();
+    profiles.sort();
+    profiles.dedup();
+    let load = |argument: &&String| Chosen::load((*argument).clone(), session).ok();
+    let mut notes: Vec<String> = profiles.iter().filter_map(load).filter_map(|chosen| chosen.note()).collect();
+    if let (Ok(Some(variable)), Ok(None)) = (of_variable(session), call.profile_argument())
+        && let Some(profile) = profiles.first()
+    {
+        let client = call.client.name;
+        notes.push(match **profile == variable {
+            true => format!("{YCRED_PROFILE} has selected the profile {}", public::profile(&variable)),
+            false if call.client.uses_default => {
+                format!("where {YCRED_PROFILE} is set, as it is here, {client} gets the profile that it names")
+            }
+            false => format!("{YCRED_PROFILE} does not select the profile of {client}; --profile does"),
+        });
     }
+    notes
 }
 
 /// Returns the default profile, else the only one.

@@ -99,7 +99,9 @@ impl Report {
     /// Adds another report.
     pub fn add(&mut self, other: Self) {
         self.changes.extend(other.changes);
-        self.notes.extend(other.notes);
+        // The same line of several clients is printed once.
+        let new: Vec<String> = other.notes.into_iter().filter(|note| !self.notes.contains(note)).collect();
+        self.notes.extend(new);
         self.pastes.extend(other.pastes);
         self.failures.extend(other.failures);
         self.clients.extend(other.clients);

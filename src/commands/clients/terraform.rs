@@ -41,14 +41,9 @@ pub const CLIENT: Client = Client {
 };
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let is_named = call.profile_argument()?.is_some();
     let chosen = profiles::chosen_or_default(call, session)?;
-    if chosen.argument.contains('/') {
-        return Err(Error::usage("a helper's name cannot contain the path of a profile")
-            .hint("give the profile a name in the configuration directory, and pass --profile NAME"));
-    }
-    let is_default = !is_named && chosen.argument == "default";
-    let helper = if is_default { "ycred".to_owned() } else { format!("ycred-{}", chosen.argument) };
+    let suffix = chosen.suffix("a helper's name", session)?;
+    let helper = suffix.map_or_else(|| "ycred".to_owned(), |profile| format!("ycred-{profile}"));
     let directories = directories(call.is_set("tofu"), session)?;
     let file = call.path("file", session)?;
     let target = file.clone().unwrap_or_else(|| directories.configuration.join(OWN_FILE));
@@ -217,7 +212,7 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
         for (_, helper) in helpers(&text) {
             if is_ours(&helper) && !uses.iter().any(|known| known.file == file) {
                 let profile = profile_in(&helper);
-                uses.push(Use { file: file.clone(), label: helper, profile });
+                uses.push(Use { file: file.clone(), label: helper, profile, note: None });
             }
         }
     }

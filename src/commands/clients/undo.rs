@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::base::error::{Error, Result};
 use crate::commands::clients::client::SetupCall;
+use crate::commands::clients::profiles;
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
 use crate::edit::change::{EditPlan, redo};
@@ -26,6 +27,7 @@ pub fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         Some(damaged) => Err(damaged.clone()),
         None => {
             let mut report = (call.client.setup)(call, session)?;
+            report.add(Report { notes: profiles::notes(call, &report, session), ..Report::default() });
             report.changes.extend(remove_dead_links(call, session)?);
             Ok(report)
         }

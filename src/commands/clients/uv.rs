@@ -63,5 +63,5 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 fn uses(session: &Session<'_>) -> Vec<Use> {
     let is_used = is_on(session) && keyring::is_linked(session);
     let file = path(session).filter(|_| is_used);
-    file.map(|file| Use { file, label: OPTION.to_owned(), profile: None }).into_iter().collect()
+    file.map(|file| Use { file, label: OPTION.to_owned(), profile: None, note: None }).into_iter().collect()
 }

@@ -150,7 +150,8 @@ pub fn json(row: &Row, clients: &[WiredClient]) -> Value {
             })
         })
         .collect();
-    let place = |place: &Use| json!({ "file": clean(&place.file.display().to_string()), "place": clean(&place.label) });
+    let place =
+        |place: &Use| json!({ "file": clean(&place.file.display().to_string()), "place": clean(&place.description()) });
     let clients: Vec<_> = clients
         .iter()
         .map(|client| json!({ "client": client.name, "uses": client.uses.iter().map(place).collect::<Vec<_>>() }))
@@ -298,7 +299,7 @@ fn login_line(login: &LoginFacts, now: Timestamp) -> String {
     }
 }
 
-fn clients_line(clients: &ClientsOfProfile<'_>) -> String {
+fn clients_line(clients: &ClientsOfProfile) -> String {
     let mut parts: Vec<String> =
         clients.own.iter().map(|(client, labels)| format!("{client}: {}", labels.join(", "))).collect();
     match (parts.is_empty(), clients.other_profiles) {

@@ -35,15 +35,15 @@ pub struct WiredClient {
 }
 
 /// The clients of this machine, from the point of view of one profile.
-pub struct ClientsOfProfile<'a> {
+pub struct ClientsOfProfile {
     /// Each client that uses the profile, and the places in its configuration that do.
-    pub own: Vec<(&'static str, Vec<&'a str>)>,
+    pub own: Vec<(&'static str, Vec<String>)>,
     /// The number of other profiles that clients use.
     pub other_profiles: usize,
 }
 
-impl<'a> ClientsOfProfile<'a> {
-    pub fn of(row: &Row, clients: &'a [WiredClient], session: &Session<'_>) -> Self {
+impl ClientsOfProfile {
+    pub fn of(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> Self {
         let unnamed = match session.profile(&ProfileRef::Unnamed) {
             Ok(profile) => profile.name,
             Err(_) => selected_name(&ProfileRef::Unnamed, session),
@@ -54,9 +54,9 @@ impl<'a> ClientsOfProfile<'a> {
         };
         let profile_of = |place: &Use| place.profile.as_ref().or(unnamed.as_ref()).map(behind);
         let this = row.name.as_ref().map(behind);
-        let of_client = |client: &'a WiredClient| {
+        let of_client = |client: &WiredClient| {
             let own = client.uses.iter().filter(|place| profile_of(place) == this);
-            (client.name, own.map(|place| place.label.as_str()).collect::<Vec<_>>())
+            (client.name, own.map(Use::description).collect::<Vec<_>>())
         };
         let own = clients.iter().map(of_client).filter(|(_, places)| !places.is_empty()).collect();
         let others: BTreeSet<_> =

@@ -61,6 +61,14 @@ impl UserDirectories {
         }
     }
 
+    /// Returns the same as [`Self::config`] without `XDG_CONFIG_HOME`.
+    pub fn usual_config(&self, program: &str) -> PathBuf {
+        match &self.0 {
+            Layout::Xdg(base) => base.home_dir().join(".config").join(program),
+            Layout::Library { .. } => self.config(program),
+        }
+    }
+
     pub fn cache(&self) -> &Path {
         match &self.0 {
             Layout::Xdg(base) => base.cache_dir(),

@@ -157,7 +157,7 @@ impl Entry<'_> {
     /// Returns the command that sets this registry up with a profile.
     fn command(&self, profile: Option<&str>, session: &Session<'_>) -> String {
         let file = default_path(session).unwrap_or_default();
-        let place = Use { file, label: self.host.to_owned(), profile: None };
+        let place = Use { file, label: self.host.to_owned(), profile: None, note: None };
         setup_command("docker", config::selection(&place, session), profile)
     }
 

@@ -68,7 +68,12 @@ pub fn uses_in(path: &Path) -> Vec<Use> {
     entries
         .filter_map(|(host, helper)| {
             let helper = helper.as_text().filter(|helper| is_ours(helper))?;
-            Some(Use { file: path.to_owned(), label: host.as_text()?.to_owned(), profile: profile_in(helper) })
+            Some(Use {
+                file: path.to_owned(),
+                label: host.as_text()?.to_owned(),
+                profile: profile_in(helper),
+                note: None,
+            })
         })
         .collect()
 }

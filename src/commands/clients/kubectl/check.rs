@@ -136,7 +136,7 @@ impl User<'_> {
 
     /// Returns the command that sets this user up with a profile.
     fn command(&self, profile: Option<&str>, session: &Session<'_>) -> String {
-        let place = Use { file: self.file.to_owned(), label: self.label(), profile: None };
+        let place = Use { file: self.file.to_owned(), label: self.label(), profile: None, note: None };
         setup_command("kubectl", kubeconfig::selection(&place, session), profile)
     }
 
@@ -188,6 +188,14 @@ impl User<'_> {
             }
         };
         let mut findings = Vec::new();
+        let deciding = stanza::deciding_variables(self.node, session.environment);
+        if !deciding.is_empty() {
+            let what = format!("{}: its env sets {}, so it may get another account", self.label(), deciding.join(", "));
+            let named = self.profile.is_some();
+            let choice = if named { " --force" } else { " --profile NAME --force" };
+            let command = format!("{}{choice}", self.command(self.profile, session));
+            findings.push(Finding::warn(what).part("stanza").named(self.name).fix(command));
+        }
         if !trial::is_found_by_desktop(command) {
             let what = format!(
                 "{}: programs started from a desktop do not find {command} (PATH {DESKTOP_PATH})",

@@ -1,9 +1,13 @@
 //! The `exec` stanza of a kubeconfig user: what runs there now, and what ycred puts in its place.
 
+use std::ffi::OsStr;
+
+use crate::base::environment::{Environment, YC_IAM_TOKEN, YC_OAUTH_TOKEN, YC_TOKEN};
 use crate::base::error::{Error, Result};
 use crate::commands::clients::public;
 use crate::edit::render;
 use crate::edit::tree::{NodeValue, TreeNode};
+use crate::profile::keys;
 
 /// What authenticates a user.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +37,7 @@ const HARMLESS_FLAGS: [&str; 4] = ["--profile", "--format", "--no-user-output", 
 const YC_VARIABLES: [&str; 2] = ["YC_CLI_INITIALIZATION_SILENCE", "HOME"];
 
 /// Variables in `env` that give yc another credential than its profile's.
-const YC_CREDENTIALS: [&str; 3] = ["YC_IAM_TOKEN", "YC_TOKEN", "YC_OAUTH_TOKEN"];
+const YC_CREDENTIALS: [&str; 3] = [YC_IAM_TOKEN, YC_TOKEN, YC_OAUTH_TOKEN];
 
 /// Returns the key of a static credential, if the user has one.
 pub fn static_credential(user: &TreeNode) -> Option<&str> {
@@ -115,6 +119,36 @@ fn variables(exec: &TreeNode) -> impl Iterator<Item = &str> {
     env.iter().filter_map(|variable| variable.member("name").and_then(TreeNode::as_scalar))
 }
 
+/// Returns the variables in `env` that can make ycred serve another account than it would here. One with the same value as
+/// here changes nothing.
+pub fn deciding_variables(user: &TreeNode, environment: &Environment) -> Vec<&'static str> {
+    let Some(env) = user.member("exec").and_then(|exec| exec.member("env")) else { return Vec::new() };
+    let deciding = keys::deciding_variables().into_iter();
+    deciding.filter(|name| env.items().iter().any(|variable| is_another(variable, name, environment))).collect()
+}
+
+/// Returns true if an item of `env` gives a variable another value than it has here.
+fn is_another(variable: &TreeNode, name: &str, environment: &Environment) -> bool {
+    let field = |key: &str| variable.member(key).and_then(TreeNode::as_scalar).filter(|text| !text.is_empty());
+    field("name") == Some(name) && field("value").map(OsStr::new) != environment.get(name)
+}
+
+/// Returns a stanza without those variables.
+pub fn without_deciding_variables(exec: &TreeNode, environment: &Environment) -> TreeNode {
+    let is_kept =
+        |variable: &TreeNode| !keys::deciding_variables().iter().any(|name| is_another(variable, name, environment));
+    let member = |(key, value): &(TreeNode, TreeNode)| {
+        let value = if key.as_scalar() == Some("env") { with_variables(value, is_kept)? } else { value.clone() };
+        Some((key.clone(), value))
+    };
+    match &exec.value {
+        NodeValue::Map(members) => {
+            TreeNode { value: NodeValue::Map(members.iter().filter_map(member).collect()), ..exec.clone() }
+        }
+        _ => exec.clone(),
+    }
+}
+
 /// Returns the home directory that `env` sets for yc.
 pub fn home(user: &TreeNode) -> Option<&str> {
     let env = user.member("exec")?.member("env")?.items();
@@ -184,14 +218,24 @@ pub fn stanza(
 /// What kubectl prints if the command is missing.
 const INSTALL_HINT: &str = "install ycred again, or correct `command` of this user in the kubeconfig";
 
+/// yc does not read what selects ycred's account, so it was not meant for this.
 fn without_variables_of_yc(env: &TreeNode) -> Option<TreeNode> {
-    let NodeValue::List(items) = &env.value else { return Some(env.clone()) };
-    let is_kept = |variable: &&TreeNode| {
+    let deciding = keys::deciding_variables();
+    with_variables(env, |variable| {
         let name = variable.member("name").and_then(TreeNode::as_scalar).unwrap_or_default();
-        !YC_VARIABLES.contains(&name)
-    };
-    let kept: Vec<TreeNode> = items.iter().filter(is_kept).cloned().collect();
-    (kept.len() == items.len() || !kept.is_empty()).then(|| TreeNode::list(kept))
+        !YC_VARIABLES.contains(&name) && !deciding.contains(&name)
+    })
+}
+
+/// Returns the variables of `env` that are to be kept. Returns `None` if none of them is.
+fn with_variables(env: &TreeNode, is_kept: impl Fn(&TreeNode) -> bool) -> Option<TreeNode> {
+    let NodeValue::List(items) = &env.value else { return Some(env.clone()) };
+    let kept: Vec<TreeNode> = items.iter().filter(|variable| is_kept(variable)).cloned().collect();
+    match kept.len() {
+        all if all == items.len() => Some(env.clone()),
+        0 => None,
+        _ => Some(TreeNode::list(kept)),
+    }
 }
 
 /// Versions, modes and words that `exec` can have.
@@ -207,16 +251,13 @@ const PUBLIC_VALUES: [&str; 8] = [
 ];
 
 /// Names of variables that say nothing about their values.
-const PUBLIC_VARIABLES: [&str; 12] = [
+const PUBLIC_VARIABLES: [&str; 9] = [
     "HOME",
     "PATH",
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "NO_PROXY",
     "YC_CLI_INITIALIZATION_SILENCE",
-    "YC_IAM_TOKEN",
-    "YC_TOKEN",
-    "YC_OAUTH_TOKEN",
     "AWS_PROFILE",
     "AWS_REGION",
     "KUBECONFIG",
@@ -261,7 +302,9 @@ fn masked_arguments(items: &[TreeNode]) -> TreeNode {
 }
 
 fn masked_variable(variable: &TreeNode) -> TreeNode {
-    let name = variable.member("name").and_then(TreeNode::as_scalar).filter(|name| PUBLIC_VARIABLES.contains(name));
+    let deciding = keys::deciding_variables();
+    let is_public = |name: &&str| PUBLIC_VARIABLES.contains(name) || deciding.contains(name);
+    let name = variable.member("name").and_then(TreeNode::as_scalar).filter(is_public);
     match name {
         Some(name) => TreeNode::map([("name", TreeNode::text(name)), ("value", TreeNode::other(public::HIDDEN))]),
         None => TreeNode::other(public::HIDDEN),
