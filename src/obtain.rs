@@ -79,7 +79,7 @@ pub trait Grant {
         self.inner().is_some_and(|inner| inner.runs_program())
     }
 
-    /// Returns the account for display: `service account aje… (key aje…)`.
+    /// Returns the account for display: `service account aje…`.
     ///
     /// # Errors
     /// Profile (3): the file that names the account cannot be read.

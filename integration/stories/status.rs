@@ -503,6 +503,18 @@ fn the_expiry_that_clients_see_stands_beside_the_clouds() {
 }
 
 #[test]
+fn an_account_has_the_same_name_in_every_output() {
+    let world = World::without_profile(Config::default());
+    let account = format!("service account {}", world.key.service_account_id);
+    let (file, url) = (world.sandbox.path("config/key.json"), world.emulator.url());
+    let init = world.ycred(&["init", "default", "--iam-url", &url, "--key-file", file.to_str().expect("UTF-8")]);
+    init.run().succeeds().stdout_has(&format!("default.toml: {account}; got a token"));
+    of(&world)(&[]).run().exits(0).stdout_has(&format!("account   {account}\n"));
+    world.ycred(&["doctor", "token"]).run().stdout_has(&format!("a token of {account}, valid"));
+    world.ycred(&["logout"]).run().succeeds().stdout_has(&format!("the cached token of {account}, still valid"));
+}
+
+#[test]
 fn clients_stand_under_the_profile_that_they_use() {
     let world = World::new();
     world.profile("prod", "");

@@ -83,7 +83,7 @@ pub fn secret_file(json: Secret) -> Result<SecretFile> {
 }
 
 /// Checks the key of a profile without the network: its form, that it can sign, and that its public key belongs to its
-/// private key. Returns the account.
+/// private key. Returns the account and the key's ID.
 ///
 /// # Errors
 /// Profile (3): the file cannot be read, or the key is wrong.
@@ -99,7 +99,7 @@ pub fn check(settings: &Settings) -> Result<String> {
     let stated = stated.and_then(|pem| SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).ok());
     match stated {
         Some(stated) if !stated.ends_with(&public) => Err(wrong("its public_key does not belong to its private_key")),
-        _ => Ok(key.description()),
+        _ => Ok(format!("{} (key {})", key.description(), key.id)),
     }
 }
 
@@ -255,9 +255,9 @@ struct NestedKey {
 }
 
 impl AccountKey {
-    /// Returns the service account and the key's ID, for messages.
+    /// Returns the service account, for messages. It may have other keys, so the key's ID is not a part of it.
     pub fn description(&self) -> String {
-        format!("service account {} (key {})", self.account, self.id)
+        format!("service account {}", self.account)
     }
 
     /// Reads a key file.

@@ -75,7 +75,8 @@ fn accounts() -> String {
      docker, podman: a profile for each registry: ycred setup docker --host REGISTRY --profile NAME\n\
      git: a profile for each server: ycred setup git --host HOST --profile NAME\n\
      AWS CLI: an AWS profile for each account: ycred setup aws --name stage --profile stage\n\
-     go, pip, uv: the default profile\n\
+     go: one profile: ycred setup go --profile NAME\n\
+     pip, uv: the default profile\n\
      Any program: ycred exec --profile NAME -- PROGRAM\n\n\
      `ycred status NAME` shows the account of a profile, and the clients that use it.\n"
         .to_owned()

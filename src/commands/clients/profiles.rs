@@ -76,7 +76,7 @@ impl Chosen {
     fn load_by(by: &'static str, argument: String, session: &Session<'_>) -> Result<Self> {
         let profile = session.profile(&ProfileRef::NameOrPath { by, text: argument.clone().into() })?;
         let account = match profile.open().and_then(|grant| grant.account()) {
-            Ok(account) => account.split(" (key ").next().unwrap_or_default().to_owned(),
+            Ok(account) => account,
             // The profile is for another machine, such as a CI job.
             Err(error) => match profile.secret_variables().find(|name| session.environment.get(name).is_none()) {
                 Some(variable) => format!("account unknown, because {variable} is not set here"),

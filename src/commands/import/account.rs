@@ -70,7 +70,7 @@ pub fn of_profile(profile: &Profile) -> Option<KnownAccount> {
     let kind = match profile.source.name {
         "authorized-key" => {
             let grant = (profile.source.open)(&profile.source_input(None)).ok()?;
-            AccountKind::ServiceAccount(without_key(&grant.account().ok()?))
+            AccountKind::ServiceAccount(grant.account().ok()?)
         }
         "oauth" => {
             let path = profile.settings.path("oauth-token-file").ok()??;
@@ -84,12 +84,7 @@ pub fn of_profile(profile: &Profile) -> Option<KnownAccount> {
 }
 
 fn service_account(json: &str) -> Option<AccountKind> {
-    Some(AccountKind::ServiceAccount(without_key(&AccountKey::parse(json).ok()?.description())))
-}
-
-/// An account may have more than one key.
-fn without_key(description: &str) -> String {
-    description.split(" (key ").next().unwrap_or_default().to_owned()
+    Some(AccountKind::ServiceAccount(AccountKey::parse(json).ok()?.description()))
 }
 
 fn token_digest(token: &str) -> String {
