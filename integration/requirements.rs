@@ -93,7 +93,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F30", "an edited profile or a replaced key file takes effect on the next call",
         Tests(&["an_edited_profile_takes_effect_with_the_next_call", "a_replaced_key_file_causes_an_immediate_fetch"])),
     requirement("F31", "logout deletes and reports what it deleted, and a concurrent refresh does not restore it",
-        Tests(&["logout_deletes_and_lists_every_link_and_succeeds_with_an_empty_cache", "a_concurrent_fetch_does_not_restore_what_logout_deleted", "a_concurrent_refresh_does_not_restore_a_login_that_logout_ended", "logout_can_revoke_the_login_in_the_cloud"])),
+        Tests(&["logout_deletes_and_lists_every_link_and_succeeds_with_an_empty_cache", "a_concurrent_fetch_does_not_restore_what_logout_deleted", "a_fetch_that_began_before_a_logout_stores_nothing_although_another_one_has_stored_a_token_since", "a_logout_while_a_token_is_being_stored_removes_it_although_the_directory_is_locked", "a_swept_logout_still_keeps_a_fetch_from_storing", "a_concurrent_refresh_does_not_restore_a_login_that_logout_ended", "logout_can_revoke_the_login_in_the_cloud"])),
     requirement("F32", "expired records and old temporary files are removed",
         Tests(&["a_sweep_removes_only_expired_records_and_old_temporary_files", "objects_set_aside_do_not_accumulate"])),
     requirement("F33", "the soft window starts exactly when `refresh-before` or a tenth of the validity is left; a window longer than the token's validity causes no loop",

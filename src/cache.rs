@@ -23,7 +23,8 @@
 //! If the leader takes too long, one waiter takes a second lock and fetches as the *relief leader*. If that one takes too
 //! long as well, the next waiter takes its place. A lock that does not work costs an extra request, but never the token.
 //!
-//! A fetch that began before a logout stores nothing (`last_logout`).
+//! A fetch that began before a logout stores nothing: it looks at the id of the last logout in the record, and at the mark of
+//! the last `logout --all` (`last_logout`).
 //!
 //! Nothing here uses the network: [`crate::obtain`] makes the requests.
 
@@ -420,7 +421,11 @@ impl Slot<'_> {
         if !directory.is_dir() {
             return Ok(RemovedToken::Nothing);
         }
-        let _guard = self.lock_directory(SHORT_DIRECTORY_LOCK_MAX, clock);
+        let guard = self.lock_directory(SHORT_DIRECTORY_LOCK_MAX, clock);
+        if !matches!(guard, Ok(Some(_))) && store::refuse_foreign_directory(directory).is_ok() {
+            // First of all: another process may be about to replace the record. It looks at the mark afterwards.
+            mark_logout(directory)?;
+        }
         let content = match store::read(&path)? {
             FileState::Nothing if store::refuse_foreign_directory(directory).is_err() => {
                 return Ok(RemovedToken::Nothing);
@@ -451,12 +456,12 @@ impl Slot<'_> {
 /// Removes some of the dead identities. See [`sweep::sweep`].
 fn sweep_directory(directory: &Path, clock: &dyn Clock) {
     let now = clock.now();
-    // The record of a logout prevents fetches that began before the logout from storing their tokens. Removing the record would
-    // end that, so a sweep marks a logout first. Once is enough, because all these logouts were at least an hour ago.
+    // The id of a logout in a record prevents fetches that began before the logout from storing their tokens. Removing the record
+    // would end that, so a sweep marks a logout first. Once is enough, because all these logouts were at least an hour ago.
     let is_marked = OnceCell::new();
     let mark = || *is_marked.get_or_init(|| mark_logout(directory).is_ok());
     sweep::sweep(directory, clock, |content, age| match serde_json::from_slice::<Record>(content) {
-        Ok(record) => record.is_dead(now) && (!record.logged_out || mark()),
+        Ok(record) => record.is_dead(now) && (!(record.logged_out || record.logout.is_some()) || mark()),
         // Damaged, or not a token: the address of an installation's IAM is valid for a day.
         Err(_) => age > AUXILIARY_LIFETIME,
     });
@@ -548,7 +553,7 @@ impl Entry<'_> {
         let is_there = current.is_some();
         let other = current.filter(|current| before.is_none_or(|before| before.attempt != current.attempt));
         let next = match other {
-            Some(other) if !attempt.may_replace(&other) => return Ok(other),
+            Some(other) if other.is_after_logout_since(before) || !attempt.may_replace(&other) => return Ok(other),
             Some(other) => record(Some(&other)),
             // If another process has removed the record since, its token may be one that the user has logged out from.
             None => record(before.filter(|_| is_there)),
@@ -809,13 +814,36 @@ mod tests {
     fn a_logout_while_a_token_is_being_stored_removes_it_although_the_directory_is_locked() {
         let fixture = fixture();
         let entry = fixture.cache.entry(&fixture.identity);
+        let stored = fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
         let before = entry.slot.last_logout().expect("readable");
         // This process has checked the mark, and is stopped with the lock of the directory.
         let guard = store::try_lock_directory(entry.slot.directory().expect("a cache"));
         entry.slot.clear(&clock()).expect("deleted");
-        entry.write_unless_logged_out(&record(None), &before).expect("written");
+        assert!(fixture.load().expect("a record").is_emptied());
+        entry.write_unless_logged_out(&stored, &before).expect("written");
         assert!(fixture.load().is_none());
         drop(guard);
+    }
+
+    #[test]
+    fn a_fetch_that_began_before_a_logout_stores_nothing_although_another_one_has_stored_a_token_since() {
+        let fixture = fixture();
+        let (entry, requester) = (fixture.cache.entry(&fixture.identity), Requester::default());
+        for before in [None, Some(fixture.store(Ok(token("t1.old", HOUR, HOUR)), None))] {
+            let start = entry.start_fetch(&clock()).expect("no files");
+            entry.slot.clear(&clock()).expect("deleted");
+            // As a process of another sharing group, or a relief leader.
+            let newer = fixture.store(Ok(token("t1.newer", HOUR, HOUR)), fixture.load().as_ref());
+            let outcome = Ok(token("t1.in-flight", 2 * HOUR, HOUR));
+            let stored =
+                entry.store_attempt(&start, &attempt(&outcome, &requester), before.as_ref(), &ANY, &PLAIN, &clock());
+            assert!(stored.is_ok());
+            assert_eq!(fixture.load().expect("a record").attempt, newer.attempt);
+            // A fetch that begins now is kept, however many have been stored in between.
+            fixture.store(Err(Error::refused("no")), Some(&newer));
+            fixture.store(outcome, fixture.load().as_ref());
+            assert_eq!(secret_of(&fixture.load().expect("a record")).as_deref(), Some("t1.in-flight"));
+        }
     }
 
     #[test]
@@ -856,18 +884,25 @@ mod tests {
 
     #[test]
     fn a_swept_logout_still_keeps_a_fetch_from_storing() {
-        let fixture = fixture();
-        let entry = fixture.cache.entry(&fixture.identity);
-        let start = entry.start_fetch(&clock()).expect("no files");
-        let now = system::clock::clock().now();
-        entry.slot.clear(&FixedClock::at(now)).expect("deleted");
-        let path = entry.slot.path(store::RECORD).expect("a path");
-        assert!(path.exists());
-        sweep_directory(entry.slot.directory().expect("a cache"), &FixedClock::at(now.shifted(3 * HOUR)));
-        assert!(!path.exists(), "swept");
-        let (outcome, requester) = (Ok(token("t1.late", HOUR, HOUR)), Requester::default());
-        let stored = entry.store_attempt(&start, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
-        assert!(stored.is_ok() && fixture.load().is_none());
+        for has_later_record in [false, true] {
+            let fixture = fixture();
+            let entry = fixture.cache.entry(&fixture.identity);
+            let start = entry.start_fetch(&clock()).expect("no files");
+            let now = system::clock::clock().now();
+            entry.slot.clear(&FixedClock::at(now)).expect("deleted");
+            if has_later_record {
+                let empty = fixture.load().expect("a record");
+                let later = Record { settings: entry.settings.clone(), logged_out: false, ..empty };
+                entry.slot.replace(&serde_json::to_vec(&later).expect("JSON")).expect("written");
+            }
+            let path = entry.slot.path(store::RECORD).expect("a path");
+            assert!(path.exists());
+            sweep_directory(entry.slot.directory().expect("a cache"), &FixedClock::at(now.shifted(3 * HOUR)));
+            assert!(!path.exists(), "swept");
+            let (outcome, requester) = (Ok(token("t1.late", HOUR, HOUR)), Requester::default());
+            let stored = entry.store_attempt(&start, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
+            assert!(stored.is_ok() && fixture.load().is_none(), "{has_later_record}");
+        }
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl Attempt<'_> {
             other_failures: self.other_failures(before),
             account: self.account(before),
             logged_out: false,
+            logout: before.and_then(|before| before.logout.clone()),
             relief: self.is_relief,
             token,
         }

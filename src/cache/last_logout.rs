@@ -4,7 +4,8 @@
 //! So it also replaces a small file in the cache directory. A fetch reads it when it begins and, with the directory locked,
 //! before it stores its result. The file is never removed.
 //!
-//! A logout of one profile leaves a record that says so instead. A sweep that removes such a record also writes a new mark.
+//! A logout of one profile leaves a record that says so instead, and later records keep the logout's id. A sweep that removes
+//! such a record also writes a new mark, and so does a logout that cannot lock the directory.
 
 use std::io;
 use std::path::Path;

@@ -44,6 +44,10 @@ pub struct Record {
     /// `logout` wrote this record. A fetch that began earlier may use its token but must not store it.
     #[serde(default)]
     pub logged_out: bool,
+    /// A random id of the last logout. Each later record keeps it, so that a fetch that began earlier notices the logout
+    /// although another fetch has stored a token since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) logout: Option<String>,
     /// The attempt was made by a relief leader. Only older versions read this.
     #[serde(default)]
     pub(super) relief: bool,
@@ -78,6 +82,7 @@ impl Record {
             other_failures: Vec::new(),
             account: None,
             logged_out: true,
+            logout: Some(random::id()),
             relief: false,
         }
     }
@@ -119,6 +124,11 @@ impl Record {
             presented_token: failure.presented_token.as_deref(),
             group: failure.group.as_ref().filter(|_| failure.origin != Some(FailureOrigin::Answer)),
         })
+    }
+
+    /// Returns true if the user has logged out between `before`, an earlier record of this identity, and this one.
+    pub(super) fn is_after_logout_since(&self, before: Option<&Self>) -> bool {
+        self.logout.is_some() && before.is_none_or(|before| before.logout != self.logout)
     }
 
     /// Returns true if there is neither a token nor a failure: after `logout`, or after a server rejected the token.
@@ -220,6 +230,7 @@ pub(super) mod fixtures {
             other_failures: Vec::new(),
             account: None,
             logged_out: false,
+            logout: None,
             relief: false,
         }
     }
