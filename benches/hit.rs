@@ -1,8 +1,9 @@
 //! Measures cache hits and misses: complete processes of the release build, compared with other programs.
 //!
-//! `cargo bench` runs the benchmark. `cargo bench -- --quick` only checks that it works. It prints medians, ratios and
-//! numbers of system calls, instructions and page faults. It fails if instructions or system calls exceed the budget,
-//! because these are exact. It asserts nothing about time and page faults, which vary with the machine.
+//! `cargo bench` runs the benchmark. `cargo bench -- --quick` only checks that it works, and `--growth` selects the last
+//! section. It prints medians, ratios and numbers of system calls, instructions and page faults. It fails if instructions or
+//! system calls exceed the budget, because these are exact. It asserts nothing about time and page faults, which vary with
+//! the machine.
 //! docs/performance.md has results and goals.
 //!
 //! * A hit is `ycred kubectl` with a cached record, which one request to the emulator has created. The build that cargo
@@ -12,6 +13,7 @@
 //! * A miss is the same call with the record removed before each run. It is compared with `curl`, which sends the same
 //!   request with a ready-made JWT to the same emulator over TLS. Both trust the root certificates of this machine and
 //!   the emulator's.
+//! * Misses and `logout --all` with 100,000 other identities in the cache are compared with the same calls with one.
 //!
 //! Each round runs every candidate once, and each round starts with a different one, so that other load on the machine
 //! affects all of them equally. A ratio is the median of the ratios of the rounds, not the ratio of two medians.
@@ -41,7 +43,9 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 fn main() -> ExitCode {
     // Ignores all other arguments. Cargo adds `--bench`.
     let is_quick = std::env::args().any(|argument| argument == "--quick");
-    match run(is_quick) {
+    let is_growth_only = std::env::args().any(|argument| argument == "--growth");
+    let outcome = if is_growth_only { Ok(()) } else { run(is_quick) };
+    match outcome.and_then(|()| growth(is_quick)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -132,6 +136,128 @@ fn run(is_quick: bool) -> Result<()> {
     let expected = 1 + candidates.len() * (misses + WARM_UP);
     if fixture.emulator.requests(TOKENS) != expected {
         return Err(format!("{} requests, expected {expected}", fixture.emulator.requests(TOKENS)).into());
+    }
+    Ok(())
+}
+
+// -------------------------------------------------------------------------------------------------------------- growth
+
+/// How many other identities the crowded cache has. Each has a record and a lock.
+const IDENTITIES: usize = 100_000;
+/// A file system allows at least this many names for one file.
+const LINKS: usize = 10_000;
+
+/// Compares misses and `logout --all` with many identities in the cache with the same calls with one.
+fn growth(is_quick: bool) -> Result<()> {
+    const SWEEPING: &str = "a miss among 100,000 other identities that sweeps";
+    let (rounds, logouts) = if is_quick { (3, 1) } else { (100, 3) };
+    let fixture = Fixture::new()?;
+    let mut out = io::stdout().lock();
+    let in_cache = |directory: &str, arguments: &[&str]| {
+        let mut program = fixture.ycred(arguments);
+        let caches = program.environment.iter_mut().filter(|(name, _)| name == "YCRED_CACHE_DIR");
+        caches.for_each(|(_, value)| *value = fixture.path(directory).into());
+        program
+    };
+    let (alone, crowded) = (in_cache("cache", &["kubectl"]), in_cache("crowd", &["kubectl"]));
+    fixture.fetch_once(&alone)?;
+    fixture.fetch_once(&crowded)?;
+    let (directory, crowd) = (fixture.path("cache/v1"), fixture.path("crowd/v1"));
+    let is_record = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+    let mut paths = fs::read_dir(&directory)?.flatten().map(|entry| entry.path());
+    let record = paths.find(is_record).ok_or("no record")?;
+    let name = record.file_name().ok_or("no name")?.to_owned();
+    let other = expired(&fs::read_to_string(&record)?)?;
+    add_identities(&crowd, &other)?;
+
+    writeln!(out, "\nA miss, {rounds} rounds")?;
+    let mut candidates = [
+        Candidate::new("a miss with one identity", alone.clone()),
+        Candidate::new("a miss among 100,000 other identities", crowded.clone()),
+        Candidate::new(SWEEPING, crowded.clone()),
+    ];
+    measure(&mut candidates, rounds, |candidate| {
+        let directory = if candidate.name.contains("among") { &crowd } else { &directory };
+        fs::remove_file(directory.join(&name))?;
+        let tag = directory.join("CACHEDIR.TAG");
+        // A sweep runs if the last one, whose time the tag has, was long ago.
+        let last = if candidate.name == SWEEPING { SystemTime::now() - A_DAY } else { SystemTime::now() };
+        Ok(fs::File::options().write(true).open(tag)?.set_modified(last)?)
+    })?;
+    print_table(&mut out, &candidates)?;
+    for candidate in &candidates[1..] {
+        let more = median(candidate.differences_to(&candidates[0]).collect()) * 1000.0;
+        writeln!(out, "{} takes {more:.1} ms more than with one; the goal is less than 50 ms", candidate.name)?;
+    }
+
+    writeln!(out, "\nlogout --all, {logouts} rounds")?;
+    let logout = |directory: &str, options: &[&str]| -> Result<f64> {
+        let arguments = [&["logout", "--all"], options].concat();
+        let start = Instant::now();
+        let status = in_cache(directory, &arguments).command().status()?;
+        let took = start.elapsed();
+        match status.code() {
+            Some(0) => Ok(took.as_secs_f64()),
+            // The time limit was reached.
+            Some(4) if !options.is_empty() => Ok(took.as_secs_f64()),
+            _ => Err(format!("logout --all: {status} after {took:?}").into()),
+        }
+    };
+    let (mut with_one, mut with_many, mut limited) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..logouts {
+        fixture.fetch_once(&alone)?;
+        with_one.push(logout("cache", &[])?);
+        for (times, options) in [(&mut with_many, &[][..]), (&mut limited, &["--timeout", "500ms"])] {
+            fixture.fetch_once(&crowded)?;
+            add_identities(&crowd, &other)?;
+            times.push(logout("crowd", options)?);
+        }
+    }
+    let (one, many) = (median(with_one), median(with_many));
+    writeln!(out, "with one identity: {:.1} ms", one * 1000.0)?;
+    writeln!(out, "among 100,000 other identities: {many:.2} s, {:.0} times; the goal is less than 10 s", many / one)?;
+    writeln!(out, "the same with --timeout 500ms: ends after {:.2} s", median(limited))?;
+    Ok(())
+}
+
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Returns a record of another identity, whose token has expired a day ago.
+fn expired(record: &str) -> Result<String> {
+    fn shift(value: &mut Value) {
+        let Value::Object(fields) = value else { return };
+        for (name, value) in fields {
+            match value.as_i64() {
+                Some(time) if ["began", "ended", "issued", "expires", "fetched"].contains(&name.as_str()) => {
+                    *value = (time - 2 * A_DAY.as_millis() as i64).into();
+                }
+                _ => shift(value),
+            }
+        }
+    }
+    let mut record: Value = serde_json::from_str(record)?;
+    shift(&mut record);
+    record["settings"] = "of another identity".into();
+    Ok(record.to_string())
+}
+
+/// Adds the record and the lock of each other identity, unless they are there. They are old, so a sweep removes them.
+fn add_identities(directory: &Path, record: &str) -> Result<()> {
+    for (extension, content) in [("json", record), ("lock", "")] {
+        let mut first = PathBuf::new();
+        for number in 0..IDENTITIES {
+            let path = directory.join(format!("{:032x}.{extension}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+            if number % LINKS == 0 {
+                fs::write(&path, content)?;
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+                fs::File::options().write(true).open(&path)?.set_modified(SystemTime::now() - 2 * A_DAY)?;
+                first = path;
+            } else if let Err(error) = fs::hard_link(&first, &path)
+                && error.kind() != io::ErrorKind::AlreadyExists
+            {
+                return Err(error.into());
+            }
+        }
     }
     Ok(())
 }
