@@ -1,4 +1,4 @@
-//! The commands that people type. To add one, write a file here and add a line to [`COMMANDS`].
+//! The commands that people type, except for `token`, which is a hook. To add one, write a file here and add a line to [`COMMANDS`].
 
 pub mod check;
 pub mod clients;
@@ -27,7 +27,7 @@ mod r#use;
 
 use crate::commands::command::Command;
 
-/// Every command, in the order in which the help lists them.
+/// Every command but `token`. Within a group, the help lists them in this order.
 pub const COMMANDS: &[&Command] = &[
     &init::COMMAND,
     &import::COMMAND,

@@ -27,8 +27,8 @@ fn arguments(command: clap::Command) -> clap::Command {
     command
         .arg(Arg::new("token").value_name("-").action(ArgAction::Append).help("read the token from standard input"))
         .after_help(
-            "At a terminal, or if standard input is empty, the cached token is revoked. Otherwise the token on\n\
-             standard input is revoked.\n\
+            "Without `-`: at a terminal, or if standard input is empty, the cached token is revoked; otherwise the token\n\
+             on standard input. With `-`: the token on standard input; if that is empty, ycred fails.\n\
              The token stops working in every program that uses it.",
         )
 }

@@ -48,6 +48,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("to see how to set {program} up, run `ycred setup {program}`; it needs no other call", Reason("needs a kubelet, another program; `setup` only prints what to add")),
     ("write the value of {flag} in front of the command: ycred {flag} VALUE {name}", Run(cases::a_command_as_the_value_of_a_flag)),
     ("add the line", Test(EDIT_FOR_HOST)),
+    ("set up one user at a time with --user NAME, or all with the account of {}: --force", Test("one_profile_for_all_users_changes_no_account_that_was_chosen")),
     ("to use profile \"{name}\", which ignores {}, pass --profile {name}", Test("the_hint_for_an_impersonation_without_a_source_leads_to_the_only_profile")),
     ("allow it there (seccomp, AppArmor, SELinux, systemd's SystemCallFilter), or run it outside", Reason(SYSTEM)),
     ("attach a service account: yc compute instance update NAME --service-account-id ID (or deploy a new version of the function or revision of the container with one)", Reason(OTHER)),

@@ -129,6 +129,46 @@ fn each_candidate_is_a_command_that_can_be_run() {
     run.stdout_has("→ ycred profile second (");
 }
 
+/// The users `a` and `b`, who run yc with these profiles.
+fn two_users(a: &str, b: &str) -> String {
+    let user = |name: &str, profile: &str| {
+        format!("- name: {name}\n  user: {{exec: {{command: yc, args: [k8s, create-token, --profile={profile}]}}}}\n")
+    };
+    format!("apiVersion: v1\nkind: Config\nusers:\n{}{}", user("a", a), user("b", b))
+}
+
+#[test]
+fn one_profile_for_all_users_changes_no_account_that_was_chosen() {
+    let machine = Machine::new();
+    machine.world.profile("second", "");
+    machine.write_kubeconfig(&two_users("default", "default"));
+    machine.setup(&["kubectl", "--user", "b", "--profile", "second"]).run().succeeds();
+    let before = machine.read("home/.kube/config");
+    let all = ["kubectl", "--all", "--profile", "prod"];
+    let run = machine.setup(&all).run().succeeds();
+    run.stdout_has("user a: yc profile default → ycred profile prod (")
+        .stdout_has("user b: already set up with ycred profile second (");
+    let after = machine.read("home/.kube/config");
+    assert_eq!(after.split("name: b").nth(1), before.split("name: b").nth(1), "{after}");
+    machine
+        .setup(&[&all[..], &["--force"]].concat())
+        .run()
+        .succeeds()
+        .stdout_has("user b: ycred profile second → ycred profile prod (");
+    machine.unsetup(&["kubectl"]).run().succeeds();
+    // yc's profiles are different accounts too.
+    let text = two_users("one", "two");
+    machine.write_kubeconfig(&text);
+    let error = "the users run yc with different profiles (one, two), and --profile names one for all";
+    crate::expect::fails_with_hint(machine.setup(&all).run(), 2, &[error], "--user NAME");
+    assert_eq!(machine.read("home/.kube/config"), text);
+    machine
+        .setup(&[&all[..], &["--force"]].concat())
+        .run()
+        .succeeds()
+        .stdout_has("user a: yc profile one → ycred profile prod (");
+}
+
 /// The account is what counts, so an alias does not hide whose it is.
 #[test]
 fn an_alias_is_printed_with_its_profile() {

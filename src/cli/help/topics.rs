@@ -50,9 +50,9 @@ fn profiles() -> String {
         "A profile is a TOML file that says where tokens come from, such as ~/.config/ycred/prod.toml:\n\n  \
          source = \"authorized-key\"\n  key-file = \"~/keys/prod.json\"\n\n\
          `ycred init` and `ycred import` write profiles. The first of these that is there decides: the flag\n\
-         --profile, the suffix of the link that ycred is called by (docker-credential-ycred-prod), the variable\n\
-         YCRED_PROFILE, the profile `default`, variables that replace a profile (`ycred help environment`),\n\
-         the only profile. A profile name with a slash is the path of its file.\n\n\
+         --profile, the suffix of the link that ycred is called by (docker-credential-ycred-prod), the profile in\n\
+         the cluster's entry of a kubeconfig, the variable YCRED_PROFILE, the profile `default`, variables that\n\
+         replace a profile (`ycred help environment`), the only profile. A profile name with a slash is the path of its file.\n\n\
          Keys of every profile, besides `source` (`impersonate`, `hosts` and `command-env` may be lists):\n",
     );
     text.push_str(&table(rows(COMMON_KEYS)));
@@ -72,7 +72,8 @@ fn accounts() -> String {
      kubectl --context admin get pods\n\n\
      `kubectl config get-clusters` lists the names for CLUSTER. `ycred setup kubectl --all --dry-run` shows the account of\n\
      each user.\n\n\
-     docker, podman: a profile for each registry: ycred setup docker --host REGISTRY --profile NAME\n\
+     docker, podman: ycred setup docker --profile NAME for the cloud's registries; then, for another profile at one of\n\
+     your own: ycred setup docker --host REGISTRY --profile OTHER\n\
      git: a profile for each server: ycred setup git --host HOST --profile NAME\n\
      AWS CLI: an AWS profile for each account: ycred setup aws --name stage --profile stage\n\
      go: one profile: ycred setup go --profile NAME\n\
@@ -103,7 +104,7 @@ fn files() -> String {
 
 /// The variables that ycred reads, and those that it sets for the programs that it runs.
 pub const VARIABLES: &[(&str, &str)] = &[
-    (env::YCRED_PROFILE, "the profile to use, if no flag or link selects one"),
+    (env::YCRED_PROFILE, "the profile to use, if no flag, link or kubeconfig cluster selects one"),
     (env::YCRED_CONFIG_DIR, "the directory of profiles, an absolute path"),
     (env::YCRED_CACHE_DIR, "the directory of cached tokens, an absolute path"),
     (env::YCRED_STATE_DIR, "the directory of logins, an absolute path"),

@@ -77,7 +77,7 @@ fn certificate_defect(defect: &C, host: &str, ca_file: Option<&Path>) -> (String
         C::UnknownIssuer => (
             format!("the server's certificate is signed by an authority that is not among {trusted}"),
             "behind a TLS-inspecting proxy, add the PEM file of its authority: ca-file = \"…\" in the profile, or \
-             SSL_CERT_FILE",
+             SSL_CERT_FILE, which replaces all roots",
         ),
         C::Expired | C::ExpiredContext { .. } => (
             "the server's certificate has expired".to_owned(),

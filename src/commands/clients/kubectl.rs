@@ -6,6 +6,7 @@ mod policy;
 mod stanza;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::base::environment::Environment;
@@ -70,6 +71,9 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         _ => error,
     })?;
     let selected = select(&files, call)?;
+    if call.is_set("all") {
+        refuse_one_profile_for_several(&files, &selected, call)?;
+    }
     let mut report = Report::default();
     let is_all = selected.len() > 1;
     for user in &selected {
@@ -82,6 +86,29 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     }
     add_notes(&mut report, &files, &selected, call, session)?;
     Ok(report)
+}
+
+/// Checks that `--all` with one `--profile` does not give one account to users of several of yc's profiles.
+///
+/// # Errors
+/// Usage (2): they have different profiles, and there is no `--force`.
+fn refuse_one_profile_for_several(files: &[Kubeconfig], selected: &[Selected], call: &SetupCall<'_>) -> Result<()> {
+    let Some(chosen) = call.profile_argument()?.filter(|_| !call.is_set("force")) else { return Ok(()) };
+    let of_yc = |user: &Selected| {
+        let entry = kubeconfig::named(files, "users", &user.name).and_then(|(_, item)| item.member("user"))?;
+        let Ok(Method::Yc { profile }) = stanza::method(entry) else { return None };
+        Some(profile.unwrap_or_else(|| "default".to_owned()))
+    };
+    let profiles: BTreeSet<String> = selected.iter().filter_map(of_yc).collect();
+    if profiles.len() < 2 {
+        return Ok(());
+    }
+    let names = profiles.into_iter().collect::<Vec<_>>().join(", ");
+    Err(Error::usage(format!("the users run yc with different profiles ({names}), and --profile names one for all"))
+        .hint(format!(
+            "set up one user at a time with --user NAME, or all with the account of {}: --force",
+            shell::word(&chosen)
+        )))
 }
 
 /// Returns the users that the flags select; else the user of the current context.
@@ -261,6 +288,8 @@ fn decide(
                 return Err(Error::usage(format!("runs ycred with {variable}, which decides the account"))
                     .hint("choose the profile for that account: --profile NAME --force"));
             }
+            // `--all` is for the users that run yc. One that runs ycred has a profile that somebody chose.
+            let by_flag = by_flag.filter(|_| is_forced || !call.is_set("all") || profile.is_none());
             let is_chosen = by_flag.is_some();
             let chosen = load(by_flag.or(profile))?;
             if !is_chosen && chosen.is_another_elsewhere() {
