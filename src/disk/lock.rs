@@ -3,14 +3,16 @@
 //! A lock costs a request when it fails, and never a token. So every function here gives up rather than blocks.
 
 use std::cell::Cell;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::{Clock, Deadline, Timestamp};
+use crate::base::identity::value_digest;
 use crate::base::random;
 use crate::disk::files;
 use crate::system;
@@ -27,23 +29,64 @@ pub enum Lock {
 pub struct LockGuard {
     file: File,
     has_holder: Cell<bool>,
+    /// The file to remove when the lock is released.
+    removed: Option<PathBuf>,
 }
 
 /// The process that holds a lock, as it has written into the lock file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockHolder {
     pub pid: u32,
+    /// Tells apart processes with the same number, in different containers or on different machines. `None` in the line of an
+    /// older ycred, or where the system does not tell.
+    #[serde(rename = "space", default, skip_serializing_if = "Option::is_none")]
+    pub pid_space: Option<u64>,
     /// When it took the lock.
     pub since: Timestamp,
     /// When it will release the lock at the latest, unless it is stopped.
     pub until: Timestamp,
 }
 
+impl LockHolder {
+    /// Returns true if this process knows the holder by another number, or cannot see it.
+    pub fn is_elsewhere(&self) -> bool {
+        self.pid_space.is_some() && self.pid_space != pid_space()
+    }
+
+    /// Returns true if the holder has certainly ended.
+    fn is_dead(&self) -> bool {
+        self.pid_space.is_some() && !self.is_elsewhere() && !system::process::may_be_running(self.pid)
+    }
+}
+
+/// Names a process for a message.
+impl fmt::Display for LockHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.is_elsewhere() { " of another container" } else { "" };
+        write!(f, "process {}{place}", self.pid)
+    }
+}
+
+/// Returns a digest of the name of this process's pid namespace, and of the machine.
+fn pid_space() -> Option<u64> {
+    let digest = value_digest(system::machine::pid_space()?.as_bytes());
+    digest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
 impl LockGuard {
+    /// Returns this guard, which will also remove the lock file at `path`. A process that has opened the file before notices
+    /// that its lock has lost its name.
+    #[must_use]
+    pub fn removing(self, path: PathBuf) -> Self {
+        let mut guard = self;
+        guard.removed = Some(path).filter(|_| system::files::CAN_REMOVE_LOCKS);
+        guard
+    }
+
     /// Writes into the lock file which process holds it, for the messages of others. Best effort.
     pub fn write_holder(&self, since: Timestamp, until: Timestamp) {
         system::signals::ignore_file_size_signal();
-        let holder = LockHolder { pid: std::process::id(), since, until };
+        let holder = LockHolder { pid: std::process::id(), pid_space: pid_space(), since, until };
         if let Ok(content) = serde_json::to_vec(&holder) {
             self.has_holder.set(true);
             let mut file = &self.file;
@@ -65,7 +108,12 @@ impl LockGuard {
 }
 
 impl Drop for LockGuard {
+    #[expect(clippy::disallowed_methods, reason = "a lock that few processes need is removed by its holder")]
     fn drop(&mut self) {
+        if let Some(path) = &self.removed {
+            // Best effort: a sweep removes it otherwise.
+            let _ = fs::remove_file(path);
+        }
         self.erase_holder();
     }
 }
@@ -80,12 +128,13 @@ fn read_holder(file: &mut File) -> Option<LockHolder> {
     serde_json::from_slice(&files::read_promised(file, size.min(HOLDER_MAX)).ok()?).ok()
 }
 
-/// Returns the process that holds the lock at `path`, if it has written itself into the file and is still running.
+/// Returns the process that holds the lock at `path`, if it has written itself into the file.
 ///
 /// Tries the lock for that, so only for a process that does not hold it.
 pub fn lock_holder(path: &Path) -> Option<LockHolder> {
     let mut file = system::files::open_own(path).ok()?;
-    let holder = read_holder(&mut file).filter(|holder| system::process::may_be_running(holder.pid))?;
+    // A killed holder leaves its line.
+    let holder = read_holder(&mut file).filter(|holder| !holder.is_dead())?;
     // Closing the file releases the lock.
     matches!(lock_file(&file), Ok(false)).then_some(holder)
 }
@@ -94,7 +143,7 @@ pub fn lock_holder(path: &Path) -> Option<LockHolder> {
 pub fn succeed(path: &Path, since: Timestamp, until: Timestamp) -> Lock {
     match system::files::open_existing_lock(path) {
         Ok(file) => {
-            let guard = LockGuard { file, has_holder: Cell::new(false) };
+            let guard = LockGuard { file, has_holder: Cell::new(false), removed: None };
             guard.write_holder(since, until);
             // Stays when this process has finished: the silent one still holds the lock.
             guard.has_holder.set(false);
@@ -127,7 +176,7 @@ pub fn try_lock_directory(directory: &Path) -> Lock {
         Err(error) => return Lock::Impossible(error),
     };
     match lock_file(&file) {
-        Ok(true) => Lock::Held(LockGuard { file, has_holder: Cell::new(false) }),
+        Ok(true) => Lock::Held(LockGuard { file, has_holder: Cell::new(false), removed: None }),
         Ok(false) => Lock::Busy,
         Err(error) => Lock::Impossible(error),
     }
@@ -154,7 +203,7 @@ fn try_lock_opened(path: &Path, open: fn(&Path) -> io::Result<File>) -> Lock {
                 if metadata.len() > 0 {
                     let _ = file.set_len(0);
                 }
-                return Lock::Held(LockGuard { file, has_holder: Cell::new(false) });
+                return Lock::Held(LockGuard { file, has_holder: Cell::new(false), removed: None });
             }
             // A sweep removed the file after it was opened. Its lock excludes nobody any more.
             Ok(true) => {}
@@ -261,7 +310,12 @@ mod tests {
         assert_eq!(lock_holder(&path), None, "not written yet");
         for since in [Timestamp(1_795_000_000_000), Timestamp(1)] {
             guard.write_holder(since, since.plus(Duration::from_secs(40)));
-            let expected = LockHolder { pid: std::process::id(), since, until: since.plus(Duration::from_secs(40)) };
+            let expected = LockHolder {
+                pid: std::process::id(),
+                pid_space: pid_space(),
+                since,
+                until: since.plus(Duration::from_secs(40)),
+            };
             assert_eq!(lock_holder(&path), Some(expected));
         }
         guard.erase_holder();
@@ -270,6 +324,26 @@ mod tests {
         drop(guard);
         assert_eq!(lock_holder(&path), None, "the next holder may be an older ycred, which writes nothing");
         assert_eq!(lock_holder(&dir.path().join("other.lock")), None);
+    }
+
+    #[test]
+    fn a_holder_counts_as_dead_only_if_its_number_is_of_the_same_space() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("x.lock");
+        let Lock::Held(_guard) = try_lock(&path) else { panic!("not locked") };
+        // No process has this number.
+        let pid = u32::try_from(i32::MAX).expect("positive");
+        let named = |pid_space| {
+            let holder = LockHolder { pid, pid_space, since: Timestamp(1), until: Timestamp(2) };
+            fs::write(&path, serde_json::to_vec(&holder).expect("JSON")).expect("written");
+            lock_holder(&path).map(|holder| holder.to_string())
+        };
+        let own = pid_space();
+        assert!(own.is_some());
+        assert_eq!(named(own), None, "it was killed");
+        let other = own.unwrap_or_default() ^ 1;
+        assert_eq!(named(Some(other)).as_deref(), Some("process 2147483647 of another container"));
+        assert_eq!(named(None).as_deref(), Some("process 2147483647"), "an older ycred");
     }
 
     #[test]

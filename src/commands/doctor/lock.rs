@@ -42,12 +42,9 @@ fn held_too_long(examination: &Examination) -> Vec<Finding> {
     let late = names.filter_map(|name| lock_holder(&directory.join(name)).filter(|holder| holder.until < now));
     late.map(|holder| {
         let late = human(now.since(holder.until));
-        Finding::warn(format!(
-            "process {} has held a lock of the cache since {}, {late} too long",
-            holder.pid, holder.since
-        ))
-        .part("cache")
-        .fix(fixes::end_process(holder.pid))
+        let what = format!("{holder} has held a lock of the cache since {}, {late} too long", holder.since);
+        let finding = Finding::warn(what).part("cache");
+        if holder.is_elsewhere() { finding } else { finding.fix(fixes::end_process(holder.pid)) }
     })
     .collect()
 }

@@ -57,7 +57,7 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
             }
         }
         if let Some(holder) = &facts.holder {
-            line("now", format!("process {} has been asking for a token since {}", holder.pid, holder.since));
+            line("now", format!("{holder} has been asking for a token since {}", holder.since));
         }
     }
     match &row.verification {

@@ -35,6 +35,21 @@ pub fn network() -> Option<String> {
     std::fs::read_link("/proc/self/ns/net").ok()?.into_os_string().into_string().ok()
 }
 
+/// Returns the name of the set of processes among which a process number is unique, on any machine. `None` if it cannot be
+/// read.
+#[cfg(target_os = "linux")]
+pub fn pid_space() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?.into_os_string().into_string().ok()?;
+    Some(format!("{} {namespace}", boot.trim()))
+}
+
+/// Returns the name of the set of processes among which a process number is unique: that of the whole machine.
+#[cfg(not(target_os = "linux"))]
+pub fn pid_space() -> Option<String> {
+    system_value(c"kern.bootsessionuuid")
+}
+
 /// Returns the name of the network that this process sees. `None`: all processes see the same one.
 #[cfg(not(target_os = "linux"))]
 pub const fn network() -> Option<String> {
@@ -83,5 +98,6 @@ mod tests {
         assert!(first.iter().all(|(name, value)| !name.is_empty() && !value.is_empty()), "{first:?}");
         assert_eq!(identity(), Some(first));
         assert_eq!(network().is_some(), cfg!(target_os = "linux"));
+        assert!(pid_space().is_some_and(|name| Some(name) == pid_space()));
     }
 }

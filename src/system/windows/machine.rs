@@ -23,6 +23,11 @@ pub const fn network() -> Option<String> {
     None
 }
 
+/// Returns the name of the set of processes among which a process number is unique: that of the whole machine.
+pub fn pid_space() -> Option<String> {
+    Some(format!("{:?}", identity()?))
+}
+
 fn machine_guid() -> Option<String> {
     let key = wide(OsStr::new(r"SOFTWARE\Microsoft\Cryptography")).ok()?;
     let name = wide(OsStr::new("MachineGuid")).ok()?;
