@@ -38,6 +38,8 @@ const PAUSE: i64 = HOUR;
 const SHORT_PAUSE: i64 = 30_000;
 /// A directory with more files is swept after the short pause, because in an hour it may get thousands of dead ones.
 const FEW_FILES: usize = 500;
+/// How many locks each identity in use may keep, beside its record.
+const LOCKS_KEPT: usize = 2;
 /// The limits of one sweep, because a user waits for it.
 const MAX_REMOVED: usize = 64;
 const MAX_TIME: Duration = Duration::from_millis(20);
@@ -102,7 +104,7 @@ pub fn sweep(directory: &Path, clock: &dyn Clock, is_dead: impl Fn(&[u8], i64) -
         match remove_dead(directory, &record, &locks, now, &is_dead) {
             Some(Removal::Removed(_)) => removed += 1,
             Some(Removal::Locked) => is_any_locked = true,
-            Some(Removal::Kept) | None => {}
+            Some(Removal::Kept) | None => removed += remove_further_locks(directory, &record, &locks),
         }
     }
     let is_finished = is_small && has_examined_all && !is_any_locked && removed < MAX_REMOVED;
@@ -186,6 +188,18 @@ fn remove_dead(
         Ok(FileState::Content(_) | FileState::Nothing) => {}
     }
     remove(directory, record, locks, false, is_dead).ok()
+}
+
+/// Removes locks of an identity in use that no process holds, unless it has few. Each proxy and each combination of
+/// certificates that its processes have used has left one. Returns how many were removed.
+fn remove_further_locks(directory: &Path, record: &str, locks: &[String]) -> usize {
+    if locks.len() <= LOCKS_KEPT || !system::files::CAN_REMOVE_LOCKS {
+        return 0;
+    }
+    let is_usual = |name: &str| name.strip_prefix(record).is_some_and(|rest| [LOCK, RELIEF_LOCK].contains(&rest));
+    let further = locks.iter().filter(|name| !is_usual(name)).map(|name| directory.join(name)).take(MAX_REMOVED);
+    let is_removed = |path: &Path| matches!(try_lock_existing(path), Lock::Held(_guard) if store::remove(path).is_ok());
+    further.filter(|path| is_removed(path)).count()
 }
 
 /// The result of [`remove`].
@@ -309,6 +323,34 @@ mod tests {
             sweep(dir.path(), &clock(), is_dead);
             assert_eq!(left(dir.path()), [CACHE_TAG], "{held}");
         }
+    }
+
+    #[test]
+    fn the_further_locks_of_an_identity_in_use_are_removed_unless_a_process_holds_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |name: &str| fs::write(dir.path().join(name), "valid").expect("written");
+        let usual = ["01.json", "01.lock", "01.relief.lock", "02.9b2d.lock", "02.9b2d.relief.lock", "02.json"];
+        usual.iter().for_each(|name| write(name));
+        (0..40).for_each(|number| write(&format!("01.{number:02x}.lock")));
+        let held = try_lock(&dir.path().join("01.07.lock"));
+        sweep(dir.path(), &clock(), is_dead);
+        assert_eq!(left(dir.path()), [&["01.07.lock"][..], &usual, &[CACHE_TAG]].concat());
+        drop(held);
+        fs::remove_file(dir.path().join(CACHE_TAG)).expect("a tag");
+        sweep(dir.path(), &clock(), is_dead);
+        assert_eq!(left(dir.path()), [&usual[..], &[CACHE_TAG]].concat());
+    }
+
+    #[test]
+    fn the_further_locks_in_a_part_of_a_large_directory_are_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |name: String| fs::write(dir.path().join(name), "valid").expect("written");
+        write("01.json".into());
+        write("01.3f1c.lock".into());
+        // The end of the directory, as far as this sweep knows. It sees these two only.
+        fs::write(dir.path().join(CACHE_TAG), format!("{CACHE_TAG_TEXT}{POSITION}0\n{UNFINISHED}")).expect("written");
+        sweep(dir.path(), &clock(), is_dead);
+        assert_eq!(left(dir.path()), ["01.json", CACHE_TAG]);
     }
 
     #[test]
