@@ -36,7 +36,7 @@ pub mod record;
 pub mod sharing_group;
 mod watched_files;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -110,13 +110,18 @@ impl Cache {
     ///
     /// # Errors
     /// The directory cannot be read or belongs to another user, a file cannot be removed, or there is no cache directory.
-    pub fn delete_idle(&self, deadline: &Deadline, clock: &dyn Clock) -> io::Result<DeletedIdentities<'_>> {
+    pub fn delete_idle(
+        &self,
+        deadline: &Deadline,
+        patience: &LogoutPatience,
+        clock: &dyn Clock,
+    ) -> io::Result<DeletedIdentities<'_>> {
         let directory = self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))?;
         let mut deleted = DeletedIdentities::default();
         let owned = store::refuse_foreign_directory(directory);
         let is_owned = owned.is_ok();
         let mark = || {
-            let _guard = is_owned.then(|| lock_directory(directory, SHORT_DIRECTORY_LOCK_MAX, clock));
+            let _guard = is_owned.then(|| patience.lock_directory(directory, clock));
             if is_owned { mark_logout(directory) } else { Ok(()) }
         };
         // Before the names are listed, because a fetch that is under way may store its token afterwards.
@@ -232,6 +237,23 @@ fn lock_directory(directory: &Path, max: Duration, clock: &dyn Clock) -> Result<
 
 /// See [`lock_directory`].
 struct DirectoryBusy;
+
+/// How long a logout waits for the lock of the directory. Once it has waited in vain, it waits no longer for any other
+/// record, because the holder is probably stopped.
+#[derive(Default)]
+pub struct LogoutPatience {
+    is_lost: Cell<bool>,
+}
+
+impl LogoutPatience {
+    fn lock_directory(&self, directory: &Path, clock: &dyn Clock) -> Option<LockGuard> {
+        let max = if self.is_lost.get() { Duration::ZERO } else { SHORT_DIRECTORY_LOCK_MAX };
+        lock_directory(directory, max, clock).unwrap_or_else(|DirectoryBusy| {
+            self.is_lost.set(true);
+            None
+        })
+    }
+}
 
 fn contains(content: &[u8], mark: &[u8]) -> bool {
     content.windows(mark.len()).any(|window| window == mark)
@@ -415,14 +437,14 @@ impl Slot<'_> {
     ///
     /// # Errors
     /// The file cannot be read, written or removed, or the directory belongs to another user.
-    pub fn clear(&self, clock: &dyn Clock) -> io::Result<RemovedToken> {
+    pub fn clear(&self, patience: &LogoutPatience, clock: &dyn Clock) -> io::Result<RemovedToken> {
         let Ok(path) = self.path(store::RECORD) else { return Ok(RemovedToken::Nothing) };
         let directory = self.directory()?;
         if !directory.is_dir() {
             return Ok(RemovedToken::Nothing);
         }
-        let guard = self.lock_directory(SHORT_DIRECTORY_LOCK_MAX, clock);
-        if !matches!(guard, Ok(Some(_))) && store::refuse_foreign_directory(directory).is_ok() {
+        let guard = patience.lock_directory(directory, clock);
+        if guard.is_none() && store::refuse_foreign_directory(directory).is_ok() {
             // First of all: another process may be about to replace the record. It looks at the mark afterwards.
             mark_logout(directory)?;
         }
@@ -764,7 +786,7 @@ mod tests {
         assert_eq!(fixture.store(Err(Error::refused("late")), None).attempt, failed.attempt);
         let late = fixture.store(Ok(token("t1.late", HOUR, HOUR)), None);
         assert_eq!(secret_of(&fixture.load().expect("a record")).as_deref(), Some("t1.late"));
-        fixture.cache.entry(&fixture.identity).slot.clear(&clock()).expect("deleted");
+        fixture.cache.entry(&fixture.identity).slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
         for outcome in [Ok(token("t1.later", HOUR, HOUR)), Err(Error::refused("later"))] {
             fixture.store(outcome, Some(&late));
             assert!(fixture.load().expect("a record").is_emptied());
@@ -779,11 +801,16 @@ mod tests {
         let outcome = || Ok(token("t1.in-flight", 2 * HOUR, HOUR));
         let logouts: [Logout; 2] = [
             ("of one profile", |fixture| {
-                fixture.cache.entry(&fixture.identity).slot.clear(&clock()).expect("deleted");
+                fixture
+                    .cache
+                    .entry(&fixture.identity)
+                    .slot
+                    .clear(&LogoutPatience::default(), &clock())
+                    .expect("deleted");
             }),
             ("of all", |fixture| {
                 let deadline = Deadline::after(&clock(), Duration::from_secs(1));
-                fixture.cache.delete_idle(&deadline, &clock()).expect("deleted");
+                fixture.cache.delete_idle(&deadline, &LogoutPatience::default(), &clock()).expect("deleted");
             }),
         ];
         for (name, log_out) in logouts {
@@ -818,7 +845,7 @@ mod tests {
         let before = entry.slot.last_logout().expect("readable");
         // This process has checked the mark, and is stopped with the lock of the directory.
         let guard = store::try_lock_directory(entry.slot.directory().expect("a cache"));
-        entry.slot.clear(&clock()).expect("deleted");
+        entry.slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
         assert!(fixture.load().expect("a record").is_emptied());
         entry.write_unless_logged_out(&stored, &before).expect("written");
         assert!(fixture.load().is_none());
@@ -831,7 +858,7 @@ mod tests {
         let (entry, requester) = (fixture.cache.entry(&fixture.identity), Requester::default());
         for before in [None, Some(fixture.store(Ok(token("t1.old", HOUR, HOUR)), None))] {
             let start = entry.start_fetch(&clock()).expect("no files");
-            entry.slot.clear(&clock()).expect("deleted");
+            entry.slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
             // As a process of another sharing group, or a relief leader.
             let newer = fixture.store(Ok(token("t1.newer", HOUR, HOUR)), fixture.load().as_ref());
             let outcome = Ok(token("t1.in-flight", 2 * HOUR, HOUR));
@@ -865,7 +892,7 @@ mod tests {
         let (entry, requester) = (fixture.cache.entry(&fixture.identity), Requester::default());
         let start = entry.start_fetch(&clock()).expect("no files");
         let other = Identity::of("other");
-        fixture.cache.entry(&other).slot.clear(&clock()).expect("deleted");
+        fixture.cache.entry(&other).slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
         let outcome = Ok(token("t1.new", HOUR, HOUR));
         let stored = entry.store_attempt(&start, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
         assert!(stored.is_ok());
@@ -889,7 +916,7 @@ mod tests {
             let entry = fixture.cache.entry(&fixture.identity);
             let start = entry.start_fetch(&clock()).expect("no files");
             let now = system::clock::clock().now();
-            entry.slot.clear(&FixedClock::at(now)).expect("deleted");
+            entry.slot.clear(&LogoutPatience::default(), &FixedClock::at(now)).expect("deleted");
             if has_later_record {
                 let empty = fixture.load().expect("a record");
                 let later = Record { settings: entry.settings.clone(), logged_out: false, ..empty };
@@ -1016,13 +1043,13 @@ mod tests {
         }
         let (clock, names) = (clock(), || store::names(&fixture._directory.path().join("cache/v1")).expect("readable"));
         let over = Deadline::after(&clock, Duration::ZERO);
-        let deleted = fixture.cache.delete_idle(&over, &clock).expect("readable");
+        let deleted = fixture.cache.delete_idle(&over, &LogoutPatience::default(), &clock).expect("readable");
         assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (0, 0, 3));
         assert_eq!(names().len(), 8, "three records, three locks, the tag and the mark of this logout");
         let busy = Identity::of("b");
         let guard = fixture.cache.entry(&busy).slot.try_lock(&SharingGroup::default());
         let deadline = Deadline::after(&clock, Duration::from_secs(1));
-        let deleted = fixture.cache.delete_idle(&deadline, &clock).expect("readable");
+        let deleted = fixture.cache.delete_idle(&deadline, &LogoutPatience::default(), &clock).expect("readable");
         assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (2, 1, 0));
         assert_eq!(names().len(), 4);
         drop((guard, deleted));

@@ -16,7 +16,7 @@ use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::record::Record;
-use crate::cache::{RemovedToken, Slot};
+use crate::cache::{LogoutPatience, RemovedToken, Slot};
 use crate::cloud::{Context, iam};
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
 use crate::commands::login::notice;
@@ -25,7 +25,7 @@ use crate::disk::store::Lock;
 use crate::obtain::Grant;
 use crate::process::flags::Example;
 use crate::process::{Done, Outcome, Reply};
-use crate::profile::{DEFAULT_TIMEOUT, Profile, ProfileRef, find};
+use crate::profile::{Profile, ProfileRef, find};
 use crate::session::Session;
 use crate::sources::access_key;
 use crate::sources::login::client::{AttemptHooks, LoginClient};
@@ -90,13 +90,18 @@ impl Report {
     }
 }
 
+/// The time limit of `--all`, which may have to wait for many processes.
+const ALL_LIMIT: Duration = Duration::from_secs(9);
+
 fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) -> Result<()> {
     let cache = session.cache();
     let cache_error = |error| cannot_delete(Path::new(&cache.place()), &error);
-    let deadline = Deadline::of_run(call.options.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    let deadline = Deadline::of_run(call.options.timeout.unwrap_or(ALL_LIMIT));
     // Logins first: a hook can use a login to put a token back into the cache.
     if let Ok(state) = &session.places.state {
         let state_error = |error| cannot_delete(state, &error);
+        // Leaves time for the cache beside a stopped process that is renewing one of them.
+        let deadline = deadline.share(session.clock, 0.5);
         let mut ended = 0;
         for login_store in LoginStore::all(state).map_err(state_error)? {
             ended += usize::from(end_login(&login_store, &deadline, session).map_err(state_error)?.any);
@@ -106,7 +111,8 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
             let _ = writeln!(report.text, "{}: ended {}", clean(&state.display().to_string()), counted(ended, "login"));
         }
     }
-    let deleted = cache.delete_idle(&deadline, session.clock).map_err(cache_error)?;
+    let patience = LogoutPatience::default();
+    let deleted = cache.delete_idle(&deadline, &patience, session.clock).map_err(cache_error)?;
     let (mut removed, mut left) = (deleted.tokens, deleted.left);
     // Empty all records first: each wait for a fetch may take the rest of the time.
     let mut emptied = Vec::new();
@@ -115,12 +121,15 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
             left += 1;
             continue;
         }
-        let token = busy.slot.clear(session.clock).map_err(cache_error)?;
+        let token = busy.slot.clear(&patience, session.clock).map_err(cache_error)?;
         emptied.push((busy, token));
     }
     for (busy, token) in emptied {
-        let token =
-            remove_again(&busy.slot, token, || busy.try_all_locks(), &deadline, session).map_err(cache_error)?;
+        let token = match deadline.left(session.clock).is_zero() {
+            true => token,
+            false => remove_again(&busy.slot, token, || busy.try_all_locks(), &deadline, &patience, session)
+                .map_err(cache_error)?,
+        };
         removed += usize::from(token != RemovedToken::Nothing);
     }
     let _ = writeln!(report.text, "{}: deleted {}", clean(&cache.place()), counted(removed, "cached token"));
@@ -242,8 +251,9 @@ fn cannot_delete(place: &Path, error: &io::Error) -> Error {
 /// If a fetch is running, waits for its end and deletes again. The fetch may have stored a token if it checked the
 /// record just before the first deletion.
 fn remove_token(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<RemovedToken> {
-    let removed = slot.clear(session.clock)?;
-    remove_again(slot, removed, || slot.try_all_locks(), deadline, session)
+    let patience = LogoutPatience::default();
+    let removed = slot.clear(&patience, session.clock)?;
+    remove_again(slot, removed, || slot.try_all_locks(), deadline, &patience, session)
 }
 
 /// The second half of [`remove_token`]. `removed` is the result of the first half.
@@ -252,6 +262,7 @@ fn remove_again(
     removed: RemovedToken,
     try_all_locks: impl Fn() -> io::Result<Vec<Lock>>,
     deadline: &Deadline,
+    patience: &LogoutPatience,
     session: &Session<'_>,
 ) -> io::Result<RemovedToken> {
     // Each group of processes with the same proxies and certificates has a lock of its own.
@@ -259,7 +270,7 @@ fn remove_again(
     if store::poll(deadline, session.clock, || is_idle().then_some(())).is_none() {
         return Ok(removed);
     }
-    match slot.clear(session.clock)? {
+    match slot.clear(patience, session.clock)? {
         RemovedToken::Nothing => Ok(removed),
         token => Ok(token),
     }
