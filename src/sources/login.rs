@@ -125,7 +125,7 @@ impl LoginGrant {
         if let Some(sent_at) = state.sent_at.filter(|_| guard.is_some()) {
             // Nobody holds the lock, so nobody waits for the answer any more.
             let is_usable = state.unexpired(cx.clock.now()).is_some();
-            if is_usable || sent_at >= cx.began {
+            if is_usable || state.is_sent_again || sent_at >= cx.began {
                 return self.fall_back(&state, self.in_doubt(&state, sent_at, cx), cx).map(Some);
             }
         }
@@ -312,7 +312,7 @@ impl LoginGrant {
             Some(holder) => {
                 let duration = human(cx.clock.now().since(holder.since).max(0));
                 let late = if holder.until < cx.clock.now() { ", longer than it should take" } else { "" };
-                format!("process {} has been renewing this login for {duration}{late}", holder.pid)
+                format!("{holder} has been renewing this login for {duration}{late}")
             }
             None => format!(
                 "another ycred process is renewing this login and did not finish within {}",
@@ -331,14 +331,16 @@ impl LoginGrant {
         let failure = state.renewal.as_ref().filter(|renewal| renewal.began == sent_at);
         let reason = failure.and_then(|renewal| renewal.failure.as_ref()).map(|failure| failure.error().reason());
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let renewal = if state.is_sent_again { "the repeated renewal" } else { "the renewal" };
         let error =
-            Error::unavailable(format!("the renewal of the login ({}) got no answer{reason}", sent_at.short(now)));
+            Error::unavailable(format!("{renewal} of the login ({}) got no answer{reason}", sent_at.short(now)));
         let command = self.login.store.absent().hint;
         error.hint(match state.unexpired(now) {
             Some(credential) => {
                 let left = human(credential.remaining(now).max);
                 format!("use the current token, which expires in {left}; or log in again with `{command}`")
             }
+            None if state.is_sent_again => format!("log in again with `{command}`"),
             None => format!("try again; if that reports that the login is over, log in again with `{command}`"),
         })
     }

@@ -312,6 +312,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("try again, or allow more time with --timeout or `timeout` in the profile", Reason(WAIT)),
     ("try again; a longer --timeout does not help, because {} waits no longer than this", Reason(WAIT)),
     ("try again; if it persists, ask the server's owner", Reason(WAIT)),
+    ("log in again with `{command}`", Reason("needs two answers that were lost; the same command is run for other hints")),
     ("try again; if that reports that the login is over, log in again with `{command}`", Reason("needs an answer that was lost; the same command is run for other hints")),
     ("unset GOENV", Run(client_cases::goenv_off)),
     ("unset {} to use a profile or another variable instead", Run(cases::the_token_of_the_environment)),

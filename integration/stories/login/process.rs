@@ -192,6 +192,41 @@ fn while_the_token_is_usable_a_refresh_token_without_an_answer_is_not_sent_again
 }
 
 #[test]
+fn a_refresh_token_in_doubt_is_sent_once_more_and_never_again() {
+    let person = person_after(13 * HOUR);
+    person.world.emulator.fault(Fault::broken(Stage::BeforeAnswer).on(Endpoint::OauthToken).times(2));
+    let call = || {
+        person.age(Duration::from_secs(10));
+        person.token(&["--no-cache"]).run()
+    };
+    fails_with_hint(call(), 4, &["the renewal of the login (", "Z) got no answer"], "try again");
+    for _ in 0..4 {
+        fails_with_hint(call(), 4, &["the repeated renewal of the login (", "Z) got no answer"], LOGIN_HINT);
+    }
+    assert_eq!(person.tokens(), 3);
+    person.log_in();
+    person.get();
+}
+
+#[test]
+fn a_refresh_token_in_doubt_that_a_busy_host_has_not_read_is_sent_again() {
+    let person = person_after(13 * HOUR);
+    person.world.emulator.fault(Fault::broken(Stage::BeforeAnswer).on(Endpoint::OauthToken).times(1));
+    let call = || {
+        person.age(Duration::from_secs(60));
+        person.token(&["--no-cache"]).run()
+    };
+    fails_with(call(), 4, &["the renewal of the login (", "Z) got no answer"]);
+    person.world.emulator.fault(Fault::refuse(503).retry_after(50).on(Endpoint::OauthToken).times(2));
+    for _ in 0..2 {
+        call().exits(4);
+    }
+    assert_eq!(person.tokens(), 4);
+    fails_with(call(), 1, &["the login is over: the answer to the last renewal (", "Z) was lost"]);
+    assert_eq!(person.tokens(), 5);
+}
+
+#[test]
 fn a_killed_renewal_process_leaves_a_token_that_is_sent_once_more() {
     let person = person_after(13 * HOUR);
     person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken).times(1));

@@ -145,7 +145,10 @@ impl LoginRenewal<'_> {
         let before = || {
             // Without a lock, this could overwrite the state of another process, which holds the next refresh token.
             if self.is_locked && !is_marked.get() {
-                is_marked.set(self.mark(state, Some(began)).map_err(|error| self.login.cannot_renew(&error))?);
+                is_marked.set(
+                    self.mark(state, Some(began), state.sent_at.is_some())
+                        .map_err(|error| self.login.cannot_renew(&error))?,
+                );
             }
             if self.login.store.is_current(state) { Ok(()) } else { Err(self.login.store.absent().error()) }
         };
@@ -154,7 +157,7 @@ impl LoginRenewal<'_> {
         }
         // The attempt has not used the refresh token, so until the next attempt the state says what it said before.
         let unused = || {
-            if is_marked.get() && self.mark(state, state.sent_at).is_ok() {
+            if is_marked.get() && self.mark(state, state.sent_at, state.is_sent_again).is_ok() {
                 is_marked.set(false);
             }
         };
@@ -178,9 +181,9 @@ impl LoginRenewal<'_> {
 
     /// Stores when the refresh token was sent, or that no answer is outstanding. Returns false if the user has logged out
     /// or logged in again.
-    fn mark(&self, state: &LoginState, sent_at: Option<Timestamp>) -> io::Result<bool> {
+    fn mark(&self, state: &LoginState, sent_at: Option<Timestamp>, is_sent_again: bool) -> io::Result<bool> {
         let mut marked = state.clone();
-        marked.sent_at = sent_at;
+        (marked.sent_at, marked.is_sent_again) = (sent_at, is_sent_again);
         self.login.store.store_if_current(&marked, None)
     }
 
@@ -189,7 +192,8 @@ impl LoginRenewal<'_> {
     /// # Errors
     /// Why it may not be sent.
     fn prepare<'s>(&self, state: &'s LoginState) -> Result<(&'s Secret, ProofKey, ReservedSpace)> {
-        let in_doubt = state.sent_at.is_some() && state.unexpired(self.cx.clock.now()).is_some();
+        let may_send_again = !state.is_sent_again && state.unexpired(self.cx.clock.now()).is_none();
+        let in_doubt = state.sent_at.is_some() && !may_send_again;
         let Some(refresh_token) = state.refresh_token.as_ref().filter(|_| state.over.is_none() && !in_doubt) else {
             return Err(Error::unavailable("the login cannot be renewed now"));
         };
@@ -220,7 +224,7 @@ impl LoginRenewal<'_> {
         }
         next.retry_at = access.as_ref().filter(|_| !is_better).map(|access| back_off(&access.credential(), now));
         next.access = access;
-        next.sent_at = None;
+        (next.sent_at, next.is_sent_again) = (None, false);
         next.over = None;
         (next, credential)
     }
@@ -233,12 +237,14 @@ impl LoginRenewal<'_> {
             if self.is_locked {
                 // It is set if the answer to an earlier request was lost.
                 let lost = next.sent_at.take();
+                next.is_sent_again = false;
                 next.over = Some(LoginEnd { at: self.cx.clock.now(), reason: error.reason(), lost });
             }
         } else if !is_settled(error) {
             // The refresh token is in doubt from this request on. A settled failure, such as 503, leaves the doubt about an
             // earlier request as it was.
             next.sent_at = self.is_locked.then_some(began);
+            next.is_sent_again = self.is_locked && state.sent_at.is_some();
         }
         next
     }

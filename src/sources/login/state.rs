@@ -67,6 +67,9 @@ pub struct LoginState {
     /// login's lock. After that it is in doubt whether the refresh token is still valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
+    /// The refresh token was sent although it was in doubt, and is in doubt again. It is never sent once more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_sent_again: bool,
     /// Until then no process asks for a better access token, because the last renewal returned none that lasts long enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
@@ -193,6 +196,7 @@ impl LoginState {
             refresh_token,
             access: Some(access),
             sent_at: None,
+            is_sent_again: false,
             retry_at: None,
             renewal: None,
             over: None,
