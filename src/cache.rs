@@ -53,7 +53,7 @@ use crate::cache::attempt::Attempt;
 use crate::cache::freshness::{RenewalRules, Requirements};
 use crate::cache::last_logout::LastLogout;
 use crate::cache::record::Record;
-use crate::cache::sharing_group::SharingGroup;
+use crate::cache::sharing_group::{LockName, SharingGroup};
 use crate::cache::watched_files::Snapshot;
 use crate::disk::store::{FileState, Lock, LockGuard, LockHolder, NameList};
 use crate::disk::sweep::Removal;
@@ -352,9 +352,15 @@ impl Slot<'_> {
         store::replace(&self.path(store::RECORD)?, content, false)
     }
 
-    /// Tries once to take the lock of this group.
-    pub fn try_lock(&self, group: &SharingGroup) -> Lock {
-        self.try_lock_file(&lock_extension(group, ""))
+    /// Tries once to take a lock.
+    pub fn try_lock(&self, name: &LockName) -> Lock {
+        let path = self.directory().and_then(store::refuse_foreign_directory);
+        match path.and_then(|()| self.path(&lock_extension(name, ""))).map(|path| (store::try_lock(&path), path)) {
+            // Few processes need it, and not again.
+            Ok((Lock::Held(guard), path)) if name.is_further() => Lock::Held(guard.removing(path)),
+            Ok((lock, _)) => lock,
+            Err(error) => Lock::Impossible(error),
+        }
     }
 
     /// Tries once to become the relief leader: the one waiter that fetches next to a leader that takes too long.
@@ -362,13 +368,13 @@ impl Slot<'_> {
     /// The relief leader holds a lock and writes itself into the lock file. If that was longer ago than
     /// `successor.patience`, it may be suspended. The first process that notices then overwrites the entry in the lock file, and
     /// is the next relief leader, without the lock.
-    pub fn try_relief(&self, group: &SharingGroup, successor: &Successor, clock: &dyn Clock) -> Lock {
+    pub fn try_relief(&self, name: &LockName, successor: &Successor, clock: &dyn Clock) -> Lock {
         let is_recent = |path: &Path| {
             let age = store::lock_holder(path).map(|holder| clock.now().since(holder.since).abs());
             age.is_some_and(|age| age < millis(successor.patience))
         };
         let path = self.directory().and_then(store::refuse_foreign_directory);
-        let path = match path.and_then(|()| self.path(&lock_extension(group, ".relief"))) {
+        let path = match path.and_then(|()| self.path(&lock_extension(name, ".relief"))) {
             Ok(path) => path,
             Err(error) => return Lock::Impossible(error),
         };
@@ -396,11 +402,6 @@ impl Slot<'_> {
         }
     }
 
-    fn try_lock_file(&self, extension: &str) -> Lock {
-        let path = self.directory().and_then(store::refuse_foreign_directory).and_then(|()| self.path(extension));
-        path.map_or_else(Lock::Impossible, |path| store::try_lock(&path))
-    }
-
     /// See [`lock_directory`].
     fn lock_directory(&self, max: Duration, clock: &dyn Clock) -> Result<Option<LockGuard>, DirectoryBusy> {
         self.directory().map_or(Ok(None), |directory| lock_directory(directory, max, clock))
@@ -412,8 +413,8 @@ impl Slot<'_> {
     }
 
     /// Returns the process that holds the lock, if it has written itself into the lock file.
-    pub fn lock_holder(&self, group: &SharingGroup) -> Option<LockHolder> {
-        store::lock_holder(&self.path(&lock_extension(group, "")).ok()?)
+    pub fn lock_holder(&self, name: &LockName) -> Option<LockHolder> {
+        store::lock_holder(&self.path(&lock_extension(name, "")).ok()?)
     }
 
     /// Tries once to take each existing lock of this name, of any group.
@@ -489,11 +490,9 @@ fn sweep_directory(directory: &Path, clock: &dyn Clock) {
     });
 }
 
-/// `.lock`, or `.3f1c….lock` for a group with variables of its own.
-fn lock_extension(group: &SharingGroup, role: &str) -> String {
-    let group = group.as_str();
-    let dot = if group.is_empty() { "" } else { "." };
-    format!("{dot}{group}{role}{}", store::LOCK)
+/// `.lock`, or `.3f1c….lock` for a group with variables of its own, or `.way-9a7b….lock` for some processes of a group.
+fn lock_extension(name: &LockName, role: &str) -> String {
+    format!("{}{role}{}", name.as_str(), store::LOCK)
 }
 
 /// The cache entry of one identity.
@@ -644,7 +643,7 @@ impl Entry<'_> {
     /// # Errors
     /// The record cannot be written.
     pub fn reject(&self, token: &Secret, group: &SharingGroup, clock: &dyn Clock) -> io::Result<bool> {
-        let Lock::Held(_guard) = self.slot.try_lock(group) else { return Ok(false) };
+        let Lock::Held(_guard) = self.slot.try_lock(&group.lock_name()) else { return Ok(false) };
         let Ok(_guard) = self.slot.lock_directory(SHORT_DIRECTORY_LOCK_MAX, clock) else { return Ok(false) };
         let last_logout = self.slot.last_logout()?;
         let Ok(Some(record)) = self.load() else { return Ok(false) };
@@ -666,7 +665,7 @@ pub struct FetchStart {
 pub struct Successor {
     /// How long it waits for the present one.
     pub patience: Duration,
-    /// It has waited that long already, for one that has not written itself into the lock file.
+    /// It has waited long, perhaps for one that has not written itself into the lock file.
     pub is_long_busy: bool,
     /// When it will have finished at the latest.
     pub until: Timestamp,
@@ -821,7 +820,7 @@ mod tests {
                 let start = entry.start_fetch(&clock()).expect("no files");
                 log_out(&fixture);
                 // A lock that is created after the logout has listed the names does not matter.
-                let _guard = entry.slot.try_lock(&SharingGroup::default());
+                let _guard = entry.slot.try_lock(&SharingGroup::default().lock_name());
                 for outcome in [outcome(), Err(Error::unavailable("no answer"))] {
                     let attempt = attempt(&outcome, &requester);
                     let returned = entry.store_attempt(&start, &attempt, before.as_ref(), &ANY, &PLAIN, &clock());
@@ -935,7 +934,7 @@ mod tests {
     #[test]
     fn a_stopped_holder_of_the_directorys_lock_does_not_keep_a_relief_leader_waiting_for_ever() {
         let fixture = fixture();
-        let (slot, group) = (fixture.cache.entry(&fixture.identity).slot, SharingGroup::of_digest("3f1c"));
+        let (slot, group) = (fixture.cache.entry(&fixture.identity).slot, SharingGroup::of_digest("3f1c").lock_name());
         let _guard = store::try_lock_directory(slot.directory().expect("a cache"));
         let try_it = |is_long_busy| {
             let successor = Successor { patience: Duration::from_secs(2), is_long_busy, until: NOW.shifted(HOUR) };
@@ -947,7 +946,7 @@ mod tests {
     #[test]
     fn a_silent_relief_leader_is_succeeded_by_one_process_at_a_time() {
         let fixture = fixture();
-        let (slot, group) = (fixture.cache.entry(&fixture.identity).slot, SharingGroup::of_digest("3f1c"));
+        let (slot, group) = (fixture.cache.entry(&fixture.identity).slot, SharingGroup::of_digest("3f1c").lock_name());
         let patience = Duration::from_secs(2);
         let until = NOW.shifted(HOUR);
         let try_at = |seconds: i64, is_long_busy| {
@@ -1037,7 +1036,7 @@ mod tests {
         for name in ["a", "b", "c"] {
             let identity = Identity::of(name);
             let (entry, outcome) = (fixture.cache.entry(&identity), Ok(token("t1.x", HOUR, HOUR)));
-            drop(entry.slot.try_lock(&SharingGroup::default()));
+            drop(entry.slot.try_lock(&SharingGroup::default().lock_name()));
             let (files, requester) = (entry.start_fetch(&clock()).expect("no files"), Requester::default());
             let _ = entry.store_attempt(&files, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
         }
@@ -1047,7 +1046,7 @@ mod tests {
         assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (0, 0, 3));
         assert_eq!(names().len(), 8, "three records, three locks, the tag and the mark of this logout");
         let busy = Identity::of("b");
-        let guard = fixture.cache.entry(&busy).slot.try_lock(&SharingGroup::default());
+        let guard = fixture.cache.entry(&busy).slot.try_lock(&SharingGroup::default().lock_name());
         let deadline = Deadline::after(&clock, Duration::from_secs(1));
         let deleted = fixture.cache.delete_idle(&deadline, &LogoutPatience::default(), &clock).expect("readable");
         assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (2, 1, 0));
@@ -1071,7 +1070,7 @@ mod tests {
             file.set_modified(time_of(now)).expect("its time");
         };
         // A tenth of the identities have five files: several sharing groups use them, one of which had a relief leader.
-        let groups = ["3f1c0d5e9a7b2468", "9b2d"].map(SharingGroup::of_digest);
+        let groups = ["3f1c0d5e9a7b2468", "9b2d"].map(|group| SharingGroup::of_digest(group).lock_name());
         let further = [(0, ""), (1, ""), (0, ".relief")].map(|(group, role)| lock_extension(&groups[group], role));
         let (mut most, mut number, mut last_sweep) = (0, 0, std::time::UNIX_EPOCH);
         // A token is valid for an hour, so as many identities die as are added: the fourth hour is like the last one of a day.
@@ -1126,9 +1125,9 @@ mod tests {
     fn each_group_of_processes_has_a_lock_of_its_own_and_an_entry_knows_all_of_them() {
         let fixture = fixture();
         let entry = fixture.cache.entry(&fixture.identity);
-        let (other, group) = (Identity::of("other"), SharingGroup::of_digest("3f1c"));
+        let (other, group) = (Identity::of("other"), SharingGroup::of_digest("3f1c").lock_name());
         let held = [
-            entry.slot.try_lock(&SharingGroup::default()),
+            entry.slot.try_lock(&SharingGroup::default().lock_name()),
             entry.slot.try_lock(&group),
             entry.slot.try_relief(
                 &group,
@@ -1138,7 +1137,7 @@ mod tests {
         ];
         assert!(held.iter().all(|lock| matches!(lock, Lock::Held(_))));
         assert!(matches!(entry.slot.try_lock(&group), Lock::Busy));
-        drop(fixture.cache.entry(&other).slot.try_lock(&SharingGroup::default()));
+        drop(fixture.cache.entry(&other).slot.try_lock(&SharingGroup::default().lock_name()));
         let all = entry.slot.try_all_locks().expect("readable");
         assert_eq!(all.iter().filter(|lock| matches!(lock, Lock::Busy)).count(), 3);
         assert_eq!(all.len(), 3, "none of the other identity");

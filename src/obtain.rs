@@ -12,12 +12,13 @@ use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::Identity;
+use crate::base::random;
 use crate::base::token::{Credential, SkewAge};
 use crate::cache::attempt::Attempt;
 use crate::cache::failure::{PresentedToken, Requester, Surroundings};
 use crate::cache::freshness::{Decision, RenewalRules, TokenWithWarnings};
 use crate::cache::record::Record;
-use crate::cache::sharing_group::SharingGroup;
+use crate::cache::sharing_group::{LockName, SharingGroup};
 use crate::cache::{Entry, Successor};
 use crate::cloud::Context;
 use crate::cloud::http::Http;
@@ -30,11 +31,16 @@ use crate::disk::trust;
 const SOFT_RENEWAL: Duration = Duration::from_secs(5);
 /// The leader's share of the remaining time. The rest lets the waiters read its error before their own deadline.
 const LEADER_SHARE: f64 = 0.75;
+/// The share of its time limit by which a process may lose its patience later than an equal one, so that not all of them try
+/// to replace the leader at the same moment. More would leave no time for the cloud.
+const PATIENCE_SPREAD: f64 = 0.01;
 /// A process with less time than this does not start to fetch next to a leader that takes too long.
 const RELIEF_MIN: Duration = Duration::from_millis(250);
-/// The share of its own time limit after which a process takes a relief leader to be silent. It makes the request itself
-/// if the cloud would respond in this time.
-const RELIEF_SHARE: f64 = 0.1;
+/// The share of its own time limit after which a process takes a relief leader to be silent. As much is left when a process
+/// loses patience with the leader, so processes with the same time limit make one request, however long the cloud takes.
+const RELIEF_SHARE: f64 = 0.2;
+/// The same for a relief leader that has not written itself into the lock file: it is an older ycred, or the disk is full.
+const UNNAMED_RELIEF_SHARE: f64 = 0.1;
 /// How long a forced refresh waits before it fetches, so that processes started at the same time can share its fetch.
 ///
 /// A process accepts only a fetch that began after its own start. Without the pause, N processes started together would
@@ -253,7 +259,7 @@ impl<'a> Run<'a> {
         if self.entry.slot.prepare().is_err() {
             return unchanged(cached);
         }
-        let Lock::Held(guard) = self.entry.slot.try_lock(self.group()) else { return unchanged(cached) };
+        let Lock::Held(guard) = self.entry.slot.try_lock(&self.group().lock_name()) else { return unchanged(cached) };
         self.write_holder(&guard, self.cx.deadline.left(self.cx.clock).min(SOFT_RENEWAL));
         let Ok(Some(before)) = self.entry.load() else { return unchanged(cached) };
         match self.decide(Some(&before)) {
@@ -290,15 +296,17 @@ impl<'a> Run<'a> {
         }
         let clock = self.cx.clock;
         let deadline = self.cx.deadline;
+        let mut name = self.lock_name(record.as_ref());
         let mut seen = record;
         let mut current = None;
         let mut wait = None;
         let mut lost_patience = None;
+        let spread = random::between(Duration::ZERO, deadline.limit.mul_f64(PATIENCE_SPREAD));
         let outcome = store::poll(&deadline, clock, || {
-            let is_relief = deadline.is_out_of_patience(clock) && deadline.left(clock) >= RELIEF_MIN;
+            let is_relief = deadline.is_out_of_patience(clock, spread) && deadline.left(clock) >= RELIEF_MIN;
             let lock = match is_relief {
-                true => self.try_relief(*lost_patience.get_or_insert_with(|| clock.elapsed())),
-                false => self.entry.slot.try_lock(self.group()),
+                true => self.try_relief(&name, *lost_patience.get_or_insert_with(|| clock.elapsed())),
+                false => self.entry.slot.try_lock(&name),
             };
             // With or without the lock, check whether another process has finished since the last look.
             current = match self.entry.load() {
@@ -312,6 +320,12 @@ impl<'a> Run<'a> {
             }
             if updated.is_some() {
                 seen.clone_from(&current);
+                let own = self.lock_name(seen.as_ref());
+                if own.is_further() && own != name {
+                    // Releases the lock that it may have taken: those that are like this process must find the other one.
+                    name = own;
+                    return None;
+                }
             }
             let role = match lock {
                 Lock::Held(guard) if is_relief => LeaderRole::Relief(guard),
@@ -327,8 +341,8 @@ impl<'a> Run<'a> {
             Some(self.lead(&role, current.take()))
         });
         outcome.unwrap_or_else(|| {
-            let holder = match self.entry.slot.lock_holder(self.group()) {
-                Some(holder) => format!("process {} has been asking for this token since {}", holder.pid, holder.since),
+            let holder = match self.entry.slot.lock_holder(&name) {
+                Some(holder) => format!("{holder} has been asking for this token since {}", holder.since),
                 None => "another ycred process has been asking for this token".to_owned(),
             };
             let error = Error::unavailable(format!("{holder} and has not finished"));
@@ -336,13 +350,26 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Returns the name of the lock to wait for: the one that the group shares, until another process has failed with a failure
+    /// that cannot count for this one. Without that, it could have to wait until many such processes have failed.
+    fn lock_name(&self, record: Option<&Record>) -> LockName {
+        let Some(record) = record.filter(|record| record.last_failure().is_some()) else {
+            return self.group().lock_name();
+        };
+        let requester = self.requester();
+        match record.has_failed_for_unlike(&requester, self.arrived, self.cx.clock.now()) {
+            true => requester.own_lock(),
+            false => self.group().lock_name(),
+        }
+    }
+
     /// Tries once to become the relief leader. `since` is when this process began to try, by the steady clock.
-    fn try_relief(&self, since: Duration) -> Lock {
+    fn try_relief(&self, name: &LockName, since: Duration) -> Lock {
         let (deadline, clock) = (self.cx.deadline, self.cx.clock);
         let patience = deadline.limit.mul_f64(RELIEF_SHARE);
-        let is_long_busy = clock.elapsed().saturating_sub(since) >= patience;
+        let is_long_busy = clock.elapsed().saturating_sub(since) >= deadline.limit.mul_f64(UNNAMED_RELIEF_SHARE);
         let successor = Successor { patience, is_long_busy, until: clock.now().plus(deadline.left(clock)) };
-        self.entry.slot.try_relief(self.group(), &successor, clock)
+        self.entry.slot.try_relief(name, &successor, clock)
     }
 
     /// Writes this process into the file of a lock that it has just taken, and that it will release within `time_limit`.
@@ -408,6 +435,11 @@ impl<'a> Run<'a> {
                 (cx.deadline.share(cx.clock, LEADER_SHARE), cx.attempts)
             }
         };
+        // A server that nobody can connect to is not asked again and again, by each process that comes.
+        let has_failed_to_connect = |before: &Record| {
+            before.last_failure().is_some() && before.has_just_failed_to_connect(&self.requester(), cx.clock.now())
+        };
+        let attempts = if before.as_ref().is_some_and(has_failed_to_connect) { 1 } else { attempts };
         // After the pause, in which a file may be replaced.
         let start = self.entry.start_fetch(cx.clock)?;
         let (began, time_limit, requester) = (cx.clock.now(), deadline.left(cx.clock), self.requester());

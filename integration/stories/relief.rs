@@ -12,7 +12,7 @@ use crate::emulator::Config;
 use crate::emulator::faults::Fault;
 use crate::expect::{fails_with, prints_token};
 use crate::harness::waiting::HeldLock;
-use crate::harness::{Run, Running, run_all};
+use crate::harness::{Run, Running, require_client, run_all, skip};
 use crate::world::World;
 
 fn relief_lock(world: &World) -> PathBuf {
@@ -41,6 +41,40 @@ fn beside_a_stopped_leader_and_a_stopped_relief_leader_callers_make_one_request_
     assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
     assert_eq!(world.requests(), 3, "that of the leader, of the relief leader, and one more");
     assert_eq!(world.get(), tokens[0], "it is stored for the others");
+}
+
+#[test]
+fn beside_a_stopped_leader_equal_callers_make_one_request_to_a_slow_cloud() {
+    let world = World::new();
+    let _leader = stopped_call(&world, &[]);
+    // They lose patience after 16 of the 20 seconds.
+    world.emulator.fault(Fault::slow(Duration::from_secs(3)));
+    let calls = (0..8).map(|_| world.token(&["--timeout", "20s"]).limit(Duration::from_secs(60)));
+    let tokens: Vec<String> = run_all(calls).into_iter().map(prints_token).collect();
+    assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_leader_in_another_container_is_named_as_such() {
+    let Some(unshare) = require_client("unshare") else { return };
+    let world = World::new();
+    let works = |option: &str| world.sandbox.call(&unshare, [option, "--kill-child", "true"]).run().status.success();
+    // Root needs no user namespace, and nobody else may go without one.
+    let Some(option) = ["-fp", "-cfp"].into_iter().find(|option| works(option)) else {
+        skip("this user cannot create a process namespace");
+        return;
+    };
+    world.emulator.fault(Fault::held().times(1));
+    let _leader = world.token(&[]).under(&unshare, &[option, "--kill-child"]).start();
+    world.wait_for_requests(1);
+    // Whether a process has its number here too does not matter.
+    let line = fs::read_to_string(world.lock_file()).expect("the lock");
+    let mut holder: serde_json::Value = serde_json::from_str(&line).expect("a holder");
+    holder["pid"] = i32::MAX.into();
+    fs::write(world.lock_file(), holder.to_string()).expect("written");
+    let process = format!("process {} of another container has been asking for ", i32::MAX);
+    world.ycred(&["status"]).run().stdout_has(&format!("{process}a token since"));
 }
 
 #[test]

@@ -184,9 +184,9 @@ impl Deadline {
         self.end.saturating_sub(clock.elapsed())
     }
 
-    /// Returns true if this process has waited long enough for another one.
-    pub fn is_out_of_patience(&self, clock: &dyn Clock) -> bool {
-        clock.elapsed() >= self.patience
+    /// Returns true if this process has waited long enough for another one, and then for `spread`.
+    pub fn is_out_of_patience(&self, clock: &dyn Clock, spread: Duration) -> bool {
+        clock.elapsed() >= self.patience + spread
     }
 
     /// Returns an earlier deadline, after `share` of the remaining time.
@@ -242,11 +242,15 @@ pub mod tests {
         clock.advance(Duration::from_secs(4));
         assert_eq!(whole.left(&clock), Duration::from_secs(16));
         assert_eq!(whole.share(&clock, 0.75).left(&clock), Duration::from_secs(12));
-        assert!(!whole.is_out_of_patience(&clock));
+        assert!(!whole.is_out_of_patience(&clock, Duration::ZERO));
         assert_eq!(whole.at_most(&clock, Duration::from_secs(5)).left(&clock), Duration::from_secs(5));
         clock.advance(Duration::from_secs(12));
-        assert!(whole.is_out_of_patience(&clock), "after 16 of 20 seconds");
-        assert!(whole.share(&clock, 1.0).is_out_of_patience(&clock), "and so is every part of it");
+        assert!(
+            whole.is_out_of_patience(&clock, Duration::ZERO)
+                && !whole.is_out_of_patience(&clock, Duration::from_millis(1)),
+            "after 16 of 20 seconds"
+        );
+        assert!(whole.share(&clock, 1.0).is_out_of_patience(&clock, Duration::ZERO), "and so is every part of it");
         clock.advance(Duration::from_secs(18));
         assert_eq!(whole.left(&clock), Duration::ZERO);
     }

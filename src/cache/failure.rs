@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::{Timestamp, millis};
 use crate::base::error::{Error, Kind};
 use crate::base::identity::{hex, value_digest};
-use crate::cache::sharing_group::SharingGroup;
+use crate::cache::sharing_group::{LockName, SharingGroup};
 use crate::system::machine;
 
 /// How long a failure is remembered: a rejection, then the bounds for an outage.
@@ -45,6 +45,14 @@ pub struct Requester {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Surroundings(String);
+
+impl Requester {
+    /// Returns the name of the lock that this process shares only with those for which the same failures count.
+    pub fn own_lock(&self) -> LockName {
+        let token = self.presented_token.as_ref().map(|token| &token.digest);
+        self.group.lock_name_of(value_digest(format!("{} {token:?}", self.surroundings.0).as_bytes()))
+    }
+}
 
 impl Surroundings {
     /// Returns those of this process. `path` is the value of `PATH`, if a fetch runs a program. Makes a system call, which a
@@ -109,6 +117,9 @@ pub(super) struct StoredFailure {
     /// If the attempt timed out: how long it could take, in milliseconds.
     #[serde(rename = "budget", default, skip_serializing_if = "Option::is_none")]
     pub(super) time_limit: Option<i64>,
+    /// No connection was made, so no server has seen the request.
+    #[serde(rename = "unsent", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_unsent: bool,
 }
 
 /// Returns how long a failure is remembered.
@@ -149,6 +160,7 @@ impl StoredFailure {
                 .filter(|token| may_be_due_to(token, error))
                 .map(|token| token.digest.clone()),
             time_limit: error.has_timed_out.then(|| millis(time_limit)),
+            is_unsent: error.is_unsent && error.kind == Kind::Unavailable,
         }
     }
 
@@ -172,6 +184,11 @@ impl StoredFailure {
         self.group.as_ref() == Some(&requester.group)
             && self.has_surroundings_of(requester)
             && self.is_about_token_of(requester)
+    }
+
+    /// Returns true if a process of the same group has failed, but with other surroundings or another subject token.
+    pub(super) fn is_of_unlike(&self, requester: &Requester) -> bool {
+        self.group.as_ref() == Some(&requester.group) && !self.is_of(requester)
     }
 
     /// Returns true unless the process that failed has other surroundings than this one.

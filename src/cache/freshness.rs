@@ -13,6 +13,9 @@ use crate::cache::record::{FUTURE_TOLERANCE, Record, StoredToken};
 /// A clock skew that was measured within this time counts as the current one.
 const SKEW_IS_CURRENT_FOR: Duration = Duration::from_secs(60);
 
+/// For so long after a fetch whose attempts all failed to connect, the next fetch makes one attempt.
+const NO_CONNECTION_AGAIN: Duration = Duration::from_secs(15);
+
 /// The requirements of one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Requirements {
@@ -181,6 +184,18 @@ impl Record {
     /// Returns the remembered failures, the last one first.
     pub(super) fn failures(&self) -> impl Iterator<Item = &StoredFailure> {
         self.failure.iter().chain(&self.other_failures)
+    }
+
+    /// Returns true if a process of the same group, but with other surroundings or another subject token, has failed since
+    /// `since`, or so recently that the failure is still remembered.
+    pub fn has_failed_for_unlike(&self, requester: &Requester, since: Timestamp, now: Timestamp) -> bool {
+        self.failures().any(|failure| failure.is_of_unlike(requester) && (failure.at >= since || now < failure.until))
+    }
+
+    /// Returns true if a process with the same requester has just found that no connection can be made.
+    pub fn has_just_failed_to_connect(&self, requester: &Requester, now: Timestamp) -> bool {
+        let is_recent = |failure: &StoredFailure| now.since(failure.at).abs() < millis(NO_CONNECTION_AGAIN);
+        self.failures().any(|failure| failure.is_unsent && failure.is_of(requester) && is_recent(failure))
     }
 
     /// Returns the result of the attempt that wrote this record.

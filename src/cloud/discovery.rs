@@ -151,8 +151,9 @@ impl DiscoveredEndpoint {
 /// Waits for the lock for half of the remaining time. Without the lock, there is only an extra request.
 fn wait_for_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<LockGuard> {
     slot.prepare().ok()?;
-    match store::wait_for_lock(&cx.deadline.share(cx.clock, 0.5), cx.clock, || slot.try_lock(&cx.http.sharing_group()))
-    {
+    match store::wait_for_lock(&cx.deadline.share(cx.clock, 0.5), cx.clock, || {
+        slot.try_lock(&cx.http.sharing_group().lock_name())
+    }) {
         Lock::Held(guard) => Some(guard),
         Lock::Busy | Lock::Impossible(_) => None,
     }

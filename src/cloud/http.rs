@@ -346,6 +346,7 @@ pub fn retry_after(text: &str, server_now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::sharing_group::LockName;
 
     #[test]
     fn retry_after_is_in_seconds_or_a_date() {
@@ -373,9 +374,10 @@ mod tests {
             group(&[("SSL_CERT_FILE", "/a.pem")]),
             group(&[("SSL_CERT_DIR", "/a.pem")]),
         ];
-        let different: std::collections::HashSet<&str> = all.iter().map(SharingGroup::as_str).collect();
+        let names: Vec<_> = all.iter().map(SharingGroup::lock_name).collect();
+        let different: std::collections::HashSet<&str> = names.iter().map(LockName::as_str).collect();
         assert_eq!(different.len(), all.len(), "{all:?}");
-        assert!(all.iter().all(|group| group.as_str().len() == 16), "{all:?}");
+        assert!(names.iter().all(|name| name.as_str().len() == 17), "{all:?}");
         assert_eq!(group(&[one, ("HOME", "/x"), ("PATH", "/y")]), all[0]);
     }
 

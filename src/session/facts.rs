@@ -239,7 +239,7 @@ impl Session<'_> {
         }
         facts.error = facts.error.map(|error| profile.with_place_of_key(error));
         if with_login && facts.holder.is_none() {
-            let holder = entry.slot.lock_holder(&Http::sharing_group_of(self.environment));
+            let holder = entry.slot.lock_holder(&Http::sharing_group_of(self.environment).lock_name());
             facts.holder = holder.filter(|holder| now <= holder.until);
         }
         facts
