@@ -27,8 +27,10 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use crate::base::diagnostics::WaitDisplay;
+use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::cli::invocation::Invocation;
+use crate::commands::command::is_json;
 use crate::commands::login::{notice, renew};
 use crate::commands::status::line;
 use crate::disk::places::Places;
@@ -39,13 +41,24 @@ use crate::process::progress::Progress;
 use crate::process::{Done, Outcome, Process, Reply};
 use crate::session::Session;
 
+/// Reports an error on stderr, and on stdout if a document is asked for.
+fn failed(error: &Error, code: u8, document: Option<fn(&Error) -> String>) -> Outcome {
+    match document {
+        Some(document) => {
+            let reply = Reply::text(document(error)).with_code(code);
+            Outcome::Done(Done { reply, stderr: error.render(), ..Done::default() })
+        }
+        None => Outcome::failed(error, code),
+    }
+}
+
 /// Runs ycred. The second value is a warning, one line for stderr; it is empty if there is nothing to warn about.
 pub fn run(process: Process<'_>) -> (Outcome, String) {
     let arguments = process.arguments.iter().filter_map(|argument| argument.to_str());
     arguments.chain(process.environment.values()).for_each(Secret::hide_multiline);
     let invocation = match cli::parse(&process.arguments) {
         Ok(invocation) => invocation,
-        Err(fault) => return (Outcome::failed(&fault.error, fault.code), String::new()),
+        Err(fault) => return (failed(&fault.error, fault.code, fault.document), String::new()),
     };
     let verbosity = match &invocation {
         Invocation::Print(text) => {
@@ -113,7 +126,10 @@ pub fn run(process: Process<'_>) -> (Outcome, String) {
             if matches!(&outcome, Ok(Outcome::Done(done)) if done.reply.code == 0) && !call.is_plain() {
                 notice::warn(&session);
             }
-            outcome.unwrap_or_else(|error| Outcome::failed(&error, call.command.exit_code(&error))).for_people(look)
+            let explain = |error: Error| {
+                failed(&error, call.command.exit_code(&error), call.command.document(is_json(&call.matches)))
+            };
+            outcome.unwrap_or_else(explain).for_people(look)
         }
         Invocation::Print(text) => Outcome::reply(Reply::text(text)),
     };

@@ -8,6 +8,7 @@ mod links;
 mod mapping;
 mod orders;
 mod others;
+mod restored;
 mod secrets;
 mod undo;
 

@@ -14,7 +14,7 @@ use crate::cli::hook::parse_options;
 use crate::cli::invocation::{Fault, Invocation, SEE_HELP, see_help, version};
 use crate::cli::tree::tree;
 use crate::commands::COMMANDS;
-use crate::commands::command::CommandCall;
+use crate::commands::command::{CommandCall, is_json};
 use crate::hooks::protocol::HookCall;
 use crate::hooks::{self, host_clients, links};
 use crate::process::flags::{FLAGS, Flag, Options};
@@ -92,7 +92,9 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
                     let command = COMMANDS.iter().find(|command| Some(command.name) == name);
                     let error = from_clap(&error, name);
                     let code = command.map_or(error.kind.exit_code(), |command| command.exit_code(&error));
-                    Err(Fault { error, code })
+                    let is_json = arguments.iter().any(|argument| argument == "--json");
+                    let document = command.and_then(|command| command.document(is_json));
+                    Err(Fault { error, code, document })
                 }
             };
         }
@@ -121,8 +123,11 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
     // clap finds a hook that lexopt did not find only if the two parsers disagree.
     let command =
         command.ok_or_else(|| Error::usage(format!("cannot parse the arguments of `{name}`")).hint(SEE_HELP))?;
-    let options =
-        options_of(&matches, of_command, &[]).map_err(|error| Fault { code: command.exit_code(&error), error })?;
+    let options = options_of(&matches, of_command, &[]).map_err(|error| Fault {
+        code: command.exit_code(&error),
+        document: command.document(is_json(of_command)),
+        error,
+    })?;
     Ok(Invocation::Command(Box::new(CommandCall {
         command,
         options,

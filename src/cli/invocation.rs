@@ -10,11 +10,13 @@ use crate::sources::login::renewal::RenewalCall;
 pub struct Fault {
     pub error: Error,
     pub code: u8,
+    /// Returns what to print on stdout, for a program that has asked for JSON.
+    pub document: Option<fn(&Error) -> String>,
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        Self { code: error.kind.exit_code(), error }
+        Self { code: error.kind.exit_code(), error, document: None }
     }
 }
 

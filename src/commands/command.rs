@@ -31,6 +31,8 @@ pub struct Command {
     pub needs_places: bool,
     /// The exit code of every failure, if the command doesn't use the error's own. Only `exec` sets it.
     pub failure_code: Option<u8>,
+    /// Returns the JSON document about a failure before the command runs. `None` if the command prints none.
+    pub failure_document: Option<fn(&Error) -> String>,
     /// # Errors
     /// See [`crate::base::error::Kind`].
     pub run: fn(&CommandCall, &Session<'_>) -> Result<Outcome>,
@@ -55,14 +57,25 @@ impl Command {
             is_hidden: false,
             needs_places: true,
             failure_code: None,
+            failure_document: None,
             run,
         }
+    }
+
+    /// Returns the function that makes the document about a failure, if a program has asked for JSON.
+    pub fn document(&self, is_json: bool) -> Option<fn(&Error) -> String> {
+        self.failure_document.filter(|_| is_json)
     }
 
     /// Returns the exit code for this error.
     pub fn exit_code(&self, error: &Error) -> u8 {
         self.failure_code.unwrap_or(error.kind.exit_code())
     }
+}
+
+/// Returns true if a program has asked for JSON.
+pub fn is_json(matches: &ArgMatches) -> bool {
+    matches.try_get_one::<bool>("json").ok().flatten() == Some(&true)
 }
 
 /// A heading in the list of commands.

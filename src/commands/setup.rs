@@ -22,6 +22,7 @@ pub const SETUP: Command = Command {
         Example { call: "ycred setup kubectl --all --quiet", about: "the same for all users that run yc" },
     ],
     paints: PAINTS,
+    failure_document: Some(|error| document(&Report::failed(error.clone()), false)),
     ..Command::new("setup", "configure client programs to use ycred", setup_arguments, run)
 };
 pub const UNSETUP: Command = Command {
@@ -31,6 +32,7 @@ pub const UNSETUP: Command = Command {
         Example { call: "ycred unsetup --all --dry-run", about: "show what would be restored" },
     ],
     paints: PAINTS,
+    failure_document: Some(|error| document(&Report::failed(error.clone()), false)),
     ..Command::new("unsetup", "undo what setup has configured", unsetup_arguments, run)
 };
 
@@ -126,7 +128,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     };
     let is_quiet = call.matches.get_flag("quiet");
     let mut stdout = match is_json {
-        true => format!("{}\n", report.json(call.matches.get_flag("dry-run"))),
+        true => document(&report, call.matches.get_flag("dry-run")),
         false => report.text(is_quiet),
     };
     let failure = report.failure();
@@ -140,6 +142,10 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let code = failure.as_ref().map_or(0, |error| error.kind.exit_code());
     let stderr = failure.map(|error| error.render()).unwrap_or_default();
     Ok(Outcome::Done(Done { reply: Reply::text(stdout).with_code(code), stderr, ..Done::default() }))
+}
+
+fn document(report: &Report, is_dry_run: bool) -> String {
+    format!("{}\n", report.json(is_dry_run))
 }
 
 fn report(call: &CommandCall, session: &Session<'_>) -> Result<Report> {

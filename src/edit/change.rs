@@ -1,5 +1,7 @@
 //! Makes an edit: takes the locks, reads the file, plans, writes the journal, then the file.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +23,18 @@ pub struct Editor {
     directory: PathBuf,
     clock: &'static dyn Clock,
     pub is_dry_run: bool,
+    pretended: RefCell<Pretended>,
+}
+
+/// What a dry run would have written so far. Without it, the changes that follow in the same file would be planned, and
+/// reported, otherwise than in the real run.
+#[derive(Default)]
+struct Pretended {
+    /// The content of each file, by its path without links. `None` if the file would be gone.
+    files: BTreeMap<PathBuf, Option<String>>,
+    journal: Option<Journal>,
+    /// The links that would be gone.
+    links: BTreeSet<PathBuf>,
 }
 
 /// The lock that the owner program uses.
@@ -70,7 +84,7 @@ impl Editor {
         let state = places.state.as_ref().map_err(|why| {
             Error::profile(format!("no directory for the journal of setup: {why}")).hint("set YCRED_STATE_DIR")
         })?;
-        Ok(Self { directory: state.join("setup"), clock, is_dry_run })
+        Ok(Self { directory: state.join("setup"), clock, is_dry_run, pretended: RefCell::default() })
     }
 
     /// Reads the journal.
@@ -78,7 +92,31 @@ impl Editor {
     /// # Errors
     /// As [`Journal::read`].
     pub fn journal(&self) -> Result<Journal> {
-        Journal::read(&self.directory)
+        match &self.pretended.borrow().journal {
+            Some(journal) => Ok(journal.clone()),
+            None => Journal::read(&self.directory),
+        }
+    }
+
+    /// Returns true if a dry run would have removed a word from a file, or the whole file.
+    pub fn would_remove(&self, word: &str, file: &Path) -> bool {
+        let real = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let pretended = self.pretended.borrow();
+        pretended.files.get(&real).is_some_and(|text| !text.as_ref().is_some_and(|text| text.contains(word)))
+    }
+
+    /// Returns true if a dry run would have removed a link.
+    pub fn would_have_removed_link(&self, link: &Path) -> bool {
+        self.pretended.borrow().links.contains(link)
+    }
+
+    /// Remembers what a dry run would have written.
+    fn pretend(&self, real: PathBuf, plan: EditPlan, mut journal: Journal) {
+        plan.put.into_iter().for_each(|entry| journal.note(entry));
+        plan.remove.iter().for_each(|entry| journal.forget(entry));
+        let mut pretended = self.pretended.borrow_mut();
+        pretended.files.insert(real, plan.after);
+        pretended.journal = Some(journal);
     }
 
     /// Returns a private directory for working copies, and creates it.
@@ -119,9 +157,14 @@ impl Editor {
         let is_change = |target: &TargetFile, plan: &EditPlan| {
             target.text != plan.after || !plan.put.is_empty() || !plan.remove.is_empty()
         };
-        let first = plan(&target, &self.journal()?)?;
+        let journal = self.journal()?;
+        let first = plan(&target, &journal)?;
         let changes = target.text != first.after;
-        if self.is_dry_run || !is_change(&target, &first) {
+        if self.is_dry_run {
+            self.pretend(target.real.clone(), first, journal);
+            return Ok((target.real, changes));
+        }
+        if !is_change(&target, &first) {
             return Ok((target.real, changes));
         }
         let _lock = self.lock()?;
@@ -231,7 +274,11 @@ impl Editor {
         // The read below would wait for it.
         self.remove_abandoned_lock();
         let deadline = Deadline::after(self.clock, lock::PATIENCE);
-        TargetFile::read_settled(path, lock.map(lock_of).as_deref(), &deadline, self.clock)
+        let mut target = TargetFile::read_settled(path, lock.map(lock_of).as_deref(), &deadline, self.clock)?;
+        if let Some(text) = self.pretended.borrow().files.get(&target.real) {
+            target.text.clone_from(text);
+        }
+        Ok(target)
     }
 
     /// Creates a symbolic link and its directory, and notes it in the journal. Returns false if the path leads to the same
@@ -312,7 +359,15 @@ impl Editor {
             !is_shared && system::files::leads_to(&entry.file, target)
         };
         if self.is_dry_run {
-            return Ok(is_ours(&self.journal()?));
+            let mut journal = self.journal()?;
+            let is_ours = is_ours(&journal);
+            journal.forget(entry);
+            let mut pretended = self.pretended.borrow_mut();
+            pretended.journal = Some(journal);
+            if is_ours {
+                pretended.links.insert(entry.file.clone());
+            }
+            return Ok(is_ours);
         }
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
@@ -335,6 +390,7 @@ impl Editor {
     /// Profile (3): the link cannot be removed.
     pub fn remove_link(&self, path: &Path) -> Result<()> {
         if self.is_dry_run {
+            self.pretended.borrow_mut().links.insert(path.to_owned());
             return Ok(());
         }
         let _lock = self.lock()?;

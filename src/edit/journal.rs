@@ -307,9 +307,14 @@ impl Journal {
         self.entries.sort_by_key(|entry| entry.sequence);
     }
 
+    /// Removes an entry here, but not from the directory.
+    pub fn forget(&mut self, entry: &JournalEntry) {
+        self.entries.retain(|other| !other.is_same_place(entry));
+    }
+
     fn number(&self, mut entry: JournalEntry) -> JournalEntry {
         if entry.sequence == 0 {
-            entry.sequence = self.entries.last().map_or(0, |last| last.sequence) + 1;
+            entry.sequence = self.entries.last().map_or(0, |last| last.sequence).saturating_add(1);
         }
         entry
     }
@@ -321,7 +326,7 @@ impl Journal {
     pub fn remove(&mut self, entry: &JournalEntry) -> Result<()> {
         let path = self.directory.join(entry.file_name());
         store::remove(&path).map_err(|error| cannot_write(&path, &error))?;
-        self.entries.retain(|other| !other.is_same_place(entry));
+        self.forget(entry);
         Ok(())
     }
 }

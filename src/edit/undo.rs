@@ -33,20 +33,50 @@ pub fn undo(entry: &JournalEntry, text: &str, force: bool) -> Result<Undone, Edi
             match ours.iter().find(|stored| means(stored)) {
                 None if before.as_ref().is_some_and(means) => return Ok(Undone::Absent),
                 None if !force => return Ok(Undone::Changed),
-                found => restore(*format, text, &pointer, found, before.as_ref(), *containers, node)?,
+                found => {
+                    let restored = restore(*format, text, &pointer, found, before.as_ref(), *containers, node)?;
+                    by_splice(entry, *format, text, &restored).unwrap_or(restored)
+                }
             }
         }
-        What::Text { ours } => match text.matches(ours.as_str()).count() {
-            1 => text.replacen(ours.as_str(), "", 1),
-            _ if force && entry.created => String::new(),
-            0 if text.is_empty() => return Ok(Undone::Absent),
-            _ => return Ok(Undone::Changed),
+        What::Text { ours } => match without_text(ours, text) {
+            Some(rest) => rest,
+            None if force && entry.created => String::new(),
+            None if text.is_empty() => return Ok(Undone::Absent),
+            None => return Ok(Undone::Changed),
         },
         // The client undoes these.
         What::Option { .. } | What::Link { .. } => return Ok(Undone::Changed),
     };
     let is_removed = entry.created && is_without_content(entry, &undone);
     Ok(Undone::Restored((!is_removed).then_some(undone)))
+}
+
+/// Returns the text without a piece that was added at its end, if it occurs once. An editor may have changed all line ends.
+fn without_text(ours: &str, text: &str) -> Option<String> {
+    let unix = ours.replace("\r\n", "\n");
+    let spellings = [ours.to_owned(), unix.replace('\n', "\r\n"), unix];
+    let found = spellings.into_iter().find(|spelling| text.contains(spelling.as_str()))?;
+    let (start, end) = text.split_once(found.as_str())?;
+    if end.contains(found.as_str()) {
+        return None;
+    }
+    // The piece begins with the line end that was missing in the file. What was added after it needs that line end.
+    let separator = ["\r\n", "\n"].into_iter().find(|newline| found.starts_with(newline)).unwrap_or_default();
+    let kept = if end.is_empty() { "" } else { separator };
+    Some(format!("{start}{kept}{end}"))
+}
+
+/// Replaces what the change wrote by what stood there, if it is in the file in one piece and the result means the same as
+/// `restored`. So blanks and blank lines come back too.
+fn by_splice(entry: &JournalEntry, format: Format, text: &str, restored: &str) -> Option<String> {
+    let planned = format.parse(restored).ok()?;
+    entry.exact.iter().chain(&entry.former).find_map(|exact| {
+        let Splice { before, after, .. } = &exact.splice;
+        let is_once = !after.trim().is_empty() && text.matches(after.as_str()).count() == 1;
+        let replaced = is_once.then(|| text.replacen(after.as_str(), before, 1))?;
+        format.parse(&replaced).is_ok_and(|tree| tree == planned).then_some(replaced)
+    })
 }
 
 /// Returns the file before a change, if it is exactly as the change left it. The inner `None` means that there was no file.

@@ -188,6 +188,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("only its owner can change the mode", Reason(PART)),
     ("outside a Yandex Cloud VM, function or container, use another source: ycred init --key-file FILE", Run(cases::no_metadata_service)),
     ("pass --command PATH", Reason(FLAG)),
+    ("pass the path of ycred, or of a program named ycred that runs it", Reason(FLAG)),
     ("pass --command PATH without blanks", Reason(FLAG)),
     ("pass --duration with a value from 15m to 12h, or omit it for 1h", Reason(FLAG)),
     ("pass --file FILE", Reason(FLAG)),

@@ -186,12 +186,13 @@ fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<R
     call.editor.edit(path, OwnerLock::None, |target, _| {
         let mut found = Report::default();
         let mut text = target.text.clone().unwrap_or_default();
-        while let Some((pointer, section)) = ours_in(&text, is_selected) {
+        while let Some((pointer, section, process)) = ours_in(&text, is_selected) {
             (text, _) = splice::apply(Format::Ini, &text, &TreeChange::Remove(pointer))
                 .map_err(|_| Error::profile(format!("{}: {section}: cannot be edited", path.display())))?;
             let mut change = ChangeReport::new(CLIENT.name, &target.spelled, section.clone());
             change.is_changed = true;
             change.summary = format!("{section}: removed {PROCESS}");
+            change.before = format!("{PROCESS} = {}", public::command(&process));
             found.changes.push(change);
         }
         *report.borrow_mut() = found;
@@ -201,14 +202,14 @@ fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<R
     Ok(report.into_inner())
 }
 
-/// Finds the first option that names ycred: its pointer and its section in brackets.
-fn ours_in(text: &str, is_selected: impl Fn(&str) -> bool) -> Option<(Vec<usize>, String)> {
+/// Finds the first option that names ycred: its pointer, its section in brackets, and its value.
+fn ours_in(text: &str, is_selected: impl Fn(&str) -> bool) -> Option<(Vec<usize>, String, String)> {
     let root = Format::Ini.parse(text).ok()?;
     root.members().iter().enumerate().find_map(|(at, (key, section))| {
         let name = format!("[{}]", key.as_text()?);
         let position = section.position(PROCESS)?;
-        let is_match = section.member(PROCESS)?.as_text().is_some_and(is_ours) && is_selected(&name);
-        is_match.then(|| (vec![at, position], name))
+        let process = section.member(PROCESS)?.as_text().filter(|process| is_ours(process) && is_selected(&name))?;
+        Some((vec![at, position], name.clone(), process.to_owned()))
     })
 }
 

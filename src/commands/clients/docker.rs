@@ -260,7 +260,7 @@ fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<R
     helpers.dedup();
     for helper in helpers {
         if let Some(link) = program::find_link(&format!("{PREFIX}{helper}"), session) {
-            report.changes.extend(undo::unlink_by_form(call, &link, session)?);
+            report.add(undo::unlink_by_form(call, &link, session)?);
         }
     }
     Ok(report)

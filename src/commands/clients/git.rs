@@ -4,6 +4,7 @@ mod check;
 mod config;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -141,6 +142,18 @@ impl Git {
     fn is_same_but(&self, key: &str, one: &str, other: &str) -> Result<bool> {
         let others = |text: &str| self.others(&WorkingCopy::new(self.copies.as_deref(), text)?.file, key);
         Ok(others(one)? == others(other)?)
+    }
+
+    /// Removes values of a key. The lines of the others stay as they are, if git can tell them from those.
+    fn reduce(&self, text: &str, key: &str, values: &[String], rest: &[String]) -> Result<String> {
+        let removed: BTreeSet<&String> = values.iter().filter(|value| !rest.contains(value)).collect();
+        let edits: Vec<Vec<&str>> =
+            removed.iter().map(|value| vec!["--fixed-value", "--unset-all", key, value.as_str()]).collect();
+        let reduced = self.edit(text, key, &edits).ok().filter(|_| !edits.is_empty());
+        match reduced.filter(|text| self.values(text, key).is_ok_and(|left| left == rest)) {
+            Some(text) => Ok(text),
+            None => self.set(text, key, rest),
+        }
     }
 
     /// Gives a key these values, in place of all others.
@@ -320,6 +333,13 @@ fn file_naming_link(_: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Op
     values.any(|(_, value)| value.split_whitespace().next() == Some(helper)).then_some(path)
 }
 
+/// Returns the values without ycred's, and without the empty value directly before each of them, which setup writes.
+fn without_journal(values: &[String]) -> Vec<String> {
+    let is_ours = |at: usize| values.get(at).is_some_and(|value| is_ours(value));
+    let is_kept = |(at, value): &(usize, &String)| !(is_ours(*at) || value.is_empty() && is_ours(at + 1));
+    values.iter().enumerate().filter(is_kept).map(|(_, value)| value.clone()).collect()
+}
+
 /// Without a journal, removes the helpers that name ycred, and the empty one before each.
 fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let hosts = call.values("host");
@@ -333,14 +353,13 @@ fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<R
         call.editor.edit(&place.file, OWNER, |target, _| {
             let text = target.text.clone().unwrap_or_default();
             let values = git.values(&text, &key)?;
-            let rest: Vec<String> =
-                values.iter().filter(|value| !value.is_empty() && !is_ours(value)).cloned().collect();
+            let rest = without_journal(&values);
             let mut change = ChangeReport::new(CLIENT.name, &target.spelled, place.label.clone());
             change.is_changed = true;
             change.summary = format!("{}: removed ycred", place.label);
             (change.before, change.after) = (lines(&place.label, &values), lines(&place.label, &rest));
             *planned.borrow_mut() = Some(change);
-            Ok(EditPlan { after: Some(git.set(&text, &key, &rest)?), put: Vec::new(), remove: Vec::new() })
+            Ok(EditPlan { after: Some(git.reduce(&text, &key, &values, &rest)?), put: Vec::new(), remove: Vec::new() })
         })?;
         report.changes.extend(planned.into_inner());
     }

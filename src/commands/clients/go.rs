@@ -142,10 +142,12 @@ fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<R
         let mut found = Report::default();
         let mut after = target.text.clone();
         if rest.len() < methods(&current).len() {
-            let rest = rest.join("; ");
-            after = Some(with_value(&text, (!rest.is_empty()).then_some(rest.as_str())));
             let mut change = ChangeReport::new(CLIENT.name, &target.spelled, GOAUTH);
             (change.is_changed, change.summary) = (true, format!("{GOAUTH}: removed ycred"));
+            let rest = rest.join("; ");
+            change.before = shown(&current);
+            change.after = if rest.is_empty() { String::new() } else { shown(&rest) };
+            after = Some(with_value(&text, (!rest.is_empty()).then_some(rest.as_str())));
             found.changes.push(change);
         }
         *report.borrow_mut() = found;

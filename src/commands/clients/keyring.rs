@@ -80,6 +80,5 @@ pub fn chosen(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
 /// As [`unlink_by_form`].
 pub fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let link = directory(session).map(|directory| directory.join(programs::own_file_name(NAME)));
-    let removed = link.map(|link| unlink_by_form(call, &link, session)).transpose()?.flatten();
-    Ok(Report { changes: removed.into_iter().collect(), ..Report::default() })
+    link.map_or_else(|| Ok(Report::default()), |link| unlink_by_form(call, &link, session))
 }

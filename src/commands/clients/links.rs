@@ -63,7 +63,7 @@ fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<R
         let mut links: Vec<PathBuf> = entries.filter(|path| programs::own_name(path).is_some_and(is_name)).collect();
         links.sort();
         for link in links {
-            report.changes.extend(undo::unlink_by_form(call, &link, session)?);
+            report.add(undo::unlink_by_form(call, &link, session)?);
         }
     }
     Ok(report)

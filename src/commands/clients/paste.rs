@@ -143,7 +143,7 @@ pub fn undo_without_journal(hook: &str, call: &SetupCall<'_>, session: &Session<
         let mut links: Vec<PathBuf> = entries.filter(is_link).collect();
         links.sort();
         for link in links {
-            report.changes.extend(unlink_by_form(call, &link, session)?);
+            report.add(unlink_by_form(call, &link, session)?);
         }
     }
     Ok(report)

@@ -1,5 +1,6 @@
 //! Finds programs: the path of ycred that clients should run, and the clients themselves.
 
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::base::environment::PATH;
@@ -25,15 +26,22 @@ pub fn is_one_of(file: &Path, known: &[PathBuf]) -> bool {
 /// resolved, because the link stays when the program behind it gets another version.
 ///
 /// # Errors
-/// Usage (2): `--command` is not an executable file, or the path is not UTF-8.
+/// Usage (2): `--command` is not an executable file or not ycred, or the path is not UTF-8.
 pub fn ycred(call: &SetupCall<'_>, session: &Session<'_>) -> Result<YcredPath> {
     if let Some(path) = call.matches.get_one::<String>("command") {
         let path = crate::disk::places::absolute(path.as_ref(), session.places.home.as_deref())
             .map_err(|why| Error::usage(format!("--command: {path}: {why}")))?;
-        return match is_program(Path::new(&path)) {
-            true => Ok(YcredPath { path, note: None }),
-            false => Err(Error::usage(format!("--command: {path}: not an executable file"))),
-        };
+        let file = Path::new(&path);
+        if !is_program(file) {
+            return Err(Error::usage(format!("--command: {path}: not an executable file")));
+        }
+        // A script that runs ycred has its name.
+        let has_name = programs::own_name(file).is_some_and(|name| matches!(name, "ycred" | "kubectl-ycred"));
+        if !has_name && !is_ycred(file) {
+            return Err(Error::usage(format!("--command: {path}: not ycred"))
+                .hint("pass the path of ycred, or of a program named ycred that runs it"));
+        }
+        return Ok(YcredPath { path, note: None });
     }
     running(session)
 }
@@ -109,4 +117,38 @@ pub fn is_running(path: &Path) -> bool {
 /// Returns true if both paths lead to one file.
 pub fn is_same(path: &Path, other: &Path) -> bool {
     programs::is_same(path, other)
+}
+
+/// Identifies a program as ycred, because its file name proves nothing. Every version of ycred contains this string, and a
+/// wrapper of ycred may contain it too.
+///
+/// The attribute `#[used]` keeps the compiler from dropping it.
+#[used]
+static MARKER: &str = "ycred-program-marker";
+
+/// Returns true if a path leads to this program, or to a program that contains `MARKER`.
+pub fn is_ycred(path: &Path) -> bool {
+    is_program(path) && (is_running(path) || contains_marker(path).unwrap_or(false))
+}
+
+/// The bytes of a program that are searched at once.
+const CHUNK: usize = 1 << 20;
+
+/// The chunks of a program that are searched. Programs of ycred are smaller.
+const CHUNKS_MAX: usize = 256;
+
+fn contains_marker(path: &Path) -> io::Result<bool> {
+    let mut file = files::open_for_reading(path)?;
+    let mut chunk = Vec::new();
+    for _ in 0..CHUNKS_MAX {
+        // The marker may begin in one chunk and end in the next.
+        chunk.drain(..chunk.len().saturating_sub(MARKER.len()));
+        if (&mut file).take(CHUNK as u64).read_to_end(&mut chunk)? == 0 {
+            return Ok(false);
+        }
+        if String::from_utf8_lossy(&chunk).contains(MARKER) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

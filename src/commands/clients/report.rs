@@ -1,7 +1,7 @@
 //! What `setup` and `unsetup` report: the files, and the changes without secrets.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -21,6 +21,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What the user must add to files, because ycred does not edit them.
     pub pastes: Vec<Paste>,
+    /// Links to ycred that `unsetup` has left, because they may be needed by other users.
+    pub left_links: Vec<PathBuf>,
     /// Why parts were not done, although the rest was.
     pub failures: Vec<Error>,
     /// The clients on this machine, if they were asked for.
@@ -103,6 +105,7 @@ impl Report {
         let new: Vec<String> = other.notes.into_iter().filter(|note| !self.notes.contains(note)).collect();
         self.notes.extend(new);
         self.pastes.extend(other.pastes);
+        self.left_links.extend(other.left_links);
         self.failures.extend(other.failures);
         self.clients.extend(other.clients);
     }

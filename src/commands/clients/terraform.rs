@@ -146,7 +146,7 @@ fn write_block(call: &SetupCall<'_>, path: &Path, is_shared: bool, helper: &str)
             return Err(Error::profile(format!("{}: exists, and setup did not write it", target.spelled.display()))
                 .hint("move the file away, then run the command again"));
         }
-        let separator = if original.is_empty() || original.ends_with('\n') { "" } else { "\n" };
+        let separator = if original.is_empty() || original.ends_with('\n') { "" } else { splice::newline(&original) };
         let new = format!("{original}{separator}{ours}");
         let what = What::Text { ours: format!("{separator}{ours}") };
         let exact = Some(Exact::of(difference(&original, &new), &new));
@@ -164,24 +164,33 @@ fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<R
     let mut report = Report::default();
     for place in uses(session) {
         let is_own_file = place.file.file_name().is_some_and(|name| name == OWN_FILE);
-        let is_changed = RefCell::new(false);
+        let planned = RefCell::new((false, String::new()));
         call.editor.edit(&place.file, OwnerLock::None, |target, _| {
             let text = target.text.clone().unwrap_or_default();
-            let rest = text.replacen(&block(&place.label, splice::newline(&text)), "", 1);
-            *is_changed.borrow_mut() = rest != text;
+            let blocks = ["\n", "\r\n"].map(|newline| block(&place.label, newline));
+            let found = blocks.into_iter().find(|block| text.contains(block.as_str())).unwrap_or_default();
+            let rest = text.replacen(&found, "", 1);
             let is_removed = is_own_file && rest.trim().is_empty();
+            *planned.borrow_mut() = (is_removed, found);
             Ok(EditPlan { after: (!is_removed).then_some(rest), put: Vec::new(), remove: Vec::new() })
         })?;
-        if !is_changed.into_inner() {
+        let (is_removed, found) = planned.into_inner();
+        if found.is_empty() {
+            let what = format!("{}: names {}, but not as setup writes it", place.file.display(), place.label);
+            report.add(Report::failed(Error::profile(what).hint("edit the file yourself: remove what names ycred")));
             continue;
         }
         let mut change = ChangeReport::new(CLIENT.name, &place.file, "credentials_helper");
-        (change.is_changed, change.summary) = (true, format!("credentials_helper \"{}\": removed", place.label));
+        (change.is_changed, change.before) = (true, found);
+        change.summary = match is_removed {
+            true => format!("credentials_helper \"{}\": removed the file", place.label),
+            false => format!("credentials_helper \"{}\": removed", place.label),
+        };
         report.changes.push(change);
         for is_tofu in [false, true] {
             let Ok(directories) = directories(is_tofu, session) else { continue };
             let link = directories.plugins.join(programs::own_file_name(&format!("{PREFIX}{}", place.label)));
-            report.changes.extend(unlink_by_form(call, &link, session)?);
+            report.add(unlink_by_form(call, &link, session)?);
         }
     }
     Ok(report)

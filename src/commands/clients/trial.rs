@@ -3,7 +3,7 @@
 //! Only ycred itself is run. Of other programs, doctor looks at existence and mode.
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -122,40 +122,6 @@ fn reported(stderr: &[u8]) -> Option<Error> {
         Some(hint) => error.hint(hint),
         None => error,
     })
-}
-
-/// Identifies a program as ycred, because its file name proves nothing. Every version of ycred contains this string, and a
-/// wrapper of ycred may contain it too.
-///
-/// The attribute `#[used]` keeps the compiler from dropping it.
-#[used]
-static MARKER: &str = "ycred-program-marker";
-
-/// Returns true if a path leads to this program, or to a program that contains `MARKER`.
-pub fn is_ycred(path: &Path) -> bool {
-    program::is_program(path) && (program::is_running(path) || contains_marker(path).unwrap_or(false))
-}
-
-/// The bytes of a program that are searched at once.
-const CHUNK: usize = 1 << 20;
-
-/// The chunks of a program that are searched. Programs of ycred are smaller.
-const CHUNKS_MAX: usize = 256;
-
-fn contains_marker(path: &Path) -> io::Result<bool> {
-    let mut file = system::files::open_for_reading(path)?;
-    let mut chunk = Vec::new();
-    for _ in 0..CHUNKS_MAX {
-        // The marker may begin in one chunk and end in the next.
-        chunk.drain(..chunk.len().saturating_sub(MARKER.len()));
-        if (&mut file).take(CHUNK as u64).read_to_end(&mut chunk)? == 0 {
-            return Ok(false);
-        }
-        if String::from_utf8_lossy(&chunk).contains(MARKER) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Asks a ycred for its version.

@@ -15,7 +15,7 @@ use crate::edit::splice::EditRefusal;
 use crate::edit::undo::{Undone, take_out, undo};
 use crate::profile::find;
 use crate::session::Session;
-use crate::system::{files, programs};
+use crate::system::{access, files, process, programs};
 
 /// Sets up a client, unless the journal's entries about it are damaged: what stood in its file first would be lost.
 ///
@@ -74,6 +74,7 @@ pub fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         false => undo_entries(&entries, |_| Some(call), session),
     };
     report.failures.extend(journal.damaged(Some(call.client.name)).cloned());
+    name_left_links(&mut report);
     Ok(report)
 }
 
@@ -97,6 +98,7 @@ pub fn unsetup_all(calls: &[SetupCall<'_>], session: &Session<'_>) -> Result<Rep
         report.add((call.client.undo_without_journal)(call, session).unwrap_or_else(Report::failed));
     }
     report.failures.extend(journal.damaged(None).cloned());
+    name_left_links(&mut report);
     Ok(report)
 }
 
@@ -109,21 +111,38 @@ fn undo_entries<'a, 'b: 'a>(
     let mut report = Report::default();
     let is_link = |entry: &&JournalEntry| matches!(entry.what, What::Link { .. });
     let (links, values): (Vec<&JournalEntry>, Vec<&JournalEntry>) = entries.iter().partition(is_link);
+    let mut kept = Vec::new();
     for entry in values {
         let undone = call_of(entry).map_or_else(|| Err(unknown(entry)), |call| undo_in_file(call, entry, session));
         match undone {
             Ok(change) => report.changes.push(change),
-            Err(error) => report.add(Report::failed(error)),
+            Err(error) => {
+                kept.push(entry.file.as_path());
+                report.add(Report::failed(error));
+            }
         }
     }
     let is_done = report.failures.is_empty();
+    let is_needed = |link: &Path| kept.iter().any(|file| may_name(file, link));
     for entry in links {
+        let is_forced = call_of(entry).is_some_and(|call| call.is_set("force"));
+        if !is_forced && is_needed(&entry.file) {
+            continue;
+        }
         match call_of(entry).map_or_else(|| Err(unknown(entry)), |call| unlink(call, entry, is_done, session)) {
             Ok(change) => report.changes.extend(change),
             Err(error) => report.add(Report::failed(error)),
         }
     }
     report
+}
+
+/// Returns true if a file that could not be restored may still name a link. It may be one that cannot be parsed.
+fn may_name(file: &Path, link: &Path) -> bool {
+    match std::fs::read(file) {
+        Ok(content) => String::from_utf8_lossy(&content).contains(helper_of(link)),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
 }
 
 /// Describes an entry of another version of ycred.
@@ -235,18 +254,33 @@ fn unlink(
     Ok(Some(report))
 }
 
-/// Returns the configuration file that names a link, for people.
+/// Returns the configuration file that names a link, for people. In a dry run, one that would not name it any more does not
+/// count.
 fn name_of(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) -> Option<String> {
-    let mut clients = call.clients.iter();
-    clients.find_map(|client| (client.file_naming_link)(call, session, link)).map(|file| file.display().to_string())
+    let files = call.clients.iter().filter_map(|client| (client.file_naming_link)(call, session, link));
+    let mut files = files.filter(|file| !call.editor.would_remove(helper_of(link), file));
+    files.next().map(|file| file.display().to_string())
 }
 
-/// Without a journal, removes a link to ycred that no known configuration names. A link that a package may have
-/// installed stays: it has the plain name of a hook and is outside the home directory.
+/// Returns the part of a link's name that configurations contain.
+fn helper_of(link: &Path) -> &str {
+    let name = programs::own_name(link).unwrap_or_default();
+    &name[name.find("ycred").unwrap_or_default()..]
+}
+
+/// Without a journal, removes a link to ycred that no known configuration names.
+///
+/// Outside the home directory, these stay: a link that a package may have installed, because it has the plain name of a
+/// hook; a link of another user; and for root all links, because those in a directory such as `/usr/local/bin` serve every
+/// user of the machine. The report names the last kind.
 ///
 /// # Errors
 /// Profile (3): the link cannot be removed.
-pub fn unlink_by_form(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) -> Result<Option<ChangeReport>> {
+pub fn unlink_by_form(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) -> Result<Report> {
+    let mut report = Report::default();
+    if call.editor.would_have_removed_link(link) {
+        return Ok(report);
+    }
     let is_copy = files::LINKS_ARE_FILES && program::is_running(link);
     let is_ours = is_copy
         || std::fs::read_link(link).is_ok_and(|target| {
@@ -257,10 +291,33 @@ pub fn unlink_by_form(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) 
     let has_plain_name = programs::own_name(link).is_some_and(|file| (call.links)().contains(&file));
     let is_noted = call.editor.journal()?.entries().iter().any(|entry| entry.file == *link);
     if !is_ours || is_noted || has_plain_name && !is_in_home || name_of(call, link, session).is_some() {
-        return Ok(None);
+        return Ok(report);
+    }
+    if !is_in_home {
+        if !std::fs::symlink_metadata(link).is_ok_and(|metadata| files::is_own(&metadata)) {
+            return Ok(report);
+        }
+        if process::effective_uid() == 0 {
+            report.left_links.push(link.to_owned());
+            return Ok(report);
+        }
     }
     call.editor.remove_link(link)?;
-    let mut report = ChangeReport::new(call.client.name, link, "link");
-    (report.is_changed, report.summary) = (true, "removed the link".to_owned());
-    Ok(Some(report))
+    let mut change = ChangeReport::new(call.client.name, link, "link");
+    (change.is_changed, change.summary) = (true, "removed the link".to_owned());
+    report.changes.push(change);
+    Ok(report)
+}
+
+/// Adds a line that names the links that were left.
+fn name_left_links(report: &mut Report) {
+    report.left_links.sort();
+    report.left_links.dedup();
+    let commands: Vec<String> = report.left_links.iter().map(|link| access::remove_command(link)).collect();
+    if !commands.is_empty() {
+        let commands = commands.join(" && ");
+        report
+            .notes
+            .push(format!("left, because other users of this machine may need them; to remove them: {commands}"));
+    }
 }

@@ -57,7 +57,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
         if seen.contains(&real) {
             continue;
         }
-        if trial::is_ycred(&path) {
+        if program::is_ycred(&path) {
             match version(&path, &running, examination, session) {
                 Some(finding) => findings.push(finding),
                 None => of_same_version += 1,

@@ -153,7 +153,7 @@ fn call(name: &str, section: &str, process: &str, examination: &Examination, ses
             return Some(Finding::fail(format!("[{name}]: {}", finding.what)).part("command").fix(fix));
         }
     };
-    if !trial::is_ycred(&path) {
+    if !program::is_ycred(&path) {
         let what = format!("[{name}]: {} is not ycred, so it was not run", path.display());
         return Some(Finding::fail(what).part("command").fix(setup));
     }

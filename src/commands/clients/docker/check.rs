@@ -144,7 +144,7 @@ fn directory_elsewhere(name: &str, session: &Session<'_>) -> Option<PathBuf> {
     let beside = trial::ycred_path(session).and_then(|ycred| ycred.parent().map(Path::to_owned));
     let of_user = session.places.home.as_ref().map(|home| home.join(".local/bin"));
     let file = programs::own_file_name(name);
-    beside.into_iter().chain(of_user).find(|directory| trial::is_ycred(&directory.join(&file)))
+    beside.into_iter().chain(of_user).find(|directory| program::is_ycred(&directory.join(&file)))
 }
 
 /// A registry that ycred serves.
@@ -188,7 +188,7 @@ impl Entry<'_> {
             };
             return Some(Finding::fail(what).part("helper").fix(fix));
         }
-        if !trial::is_ycred(&program) {
+        if !program::is_ycred(&program) {
             let what = format!("{}: {} is not ycred, so it was not run", self.host, program.display());
             let fix = format!("see what it is: {}", fixes::show(&program));
             return Some(Finding::fail(what).part("helper").fix(fix));

@@ -127,7 +127,7 @@ impl Server<'_> {
                 return Some(Finding::fail(format!("{host}: {}", finding.what)).part("helper").fix(fix));
             }
         };
-        if !trial::is_ycred(&path) {
+        if !program::is_ycred(&path) {
             let what = format!("{host}: {} is not ycred, so it was not run", path.display());
             return Some(Finding::fail(what).part("helper").fix(self.setup()));
         }

@@ -67,7 +67,7 @@ fn call(method: &str, examination: &Examination, session: &Session<'_>) -> Findi
             return Finding::fail(format!("{GOAUTH}: {}", finding.what)).part("command").fix(fix);
         }
     };
-    if !trial::is_ycred(&path) {
+    if !program::is_ycred(&path) {
         let what = format!("{GOAUTH}: {} is not ycred, so it was not run", path.display());
         return Finding::fail(what).part("command").fix(setup);
     }

@@ -14,7 +14,7 @@ use crate::system::{fixes, programs};
 /// Examines the program that a client runs because its option says so.
 pub fn examine(client: &'static str, examination: &Examination, session: &Session<'_>) -> Finding {
     let own = keyring::directory(session).map(|directory| directory.join(programs::own_file_name(keyring::NAME)));
-    let found = program::find(keyring::NAME, session).filter(|found| trial::is_ycred(found));
+    let found = program::find(keyring::NAME, session).filter(|found| program::is_ycred(found));
     let Some(found) = found else {
         if let Some(own) = own.as_ref().filter(|own| own.is_symlink() && !own.exists())
             && let Some(ycred) = trial::ycred_path(session)

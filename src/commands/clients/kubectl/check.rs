@@ -203,7 +203,7 @@ impl User<'_> {
             );
             findings.push(named(Finding::warn(what).part("path").fix(self.setup(session, ""))));
         }
-        if !trial::is_ycred(&path) {
+        if !program::is_ycred(&path) {
             let what = format!("{}: {} is not ycred, so it was not run", self.label(), path.display());
             findings.push(named(Finding::fail(what).part("command").fix(self.setup(session, ""))));
             return findings;

@@ -10,6 +10,7 @@ use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::client::profile_in;
 use crate::commands::clients::kubelet::config::{DIRECTORY, DIRECTORY_FLAG, FILE, FILE_FLAG, path};
 use crate::commands::clients::paste::check::without_ycred;
+use crate::commands::clients::program;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, DESKTOP_PATH, Trial, TrialResult};
 use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
@@ -106,7 +107,7 @@ impl Provider {
 
     /// Returns true if the provider has the name of ycred, or calls its hook.
     fn is_ours(&self) -> bool {
-        self.name == "ycred" || self.name.starts_with("ycred-") || trial::is_ycred(&self.program)
+        self.name == "ycred" || self.name.starts_with("ycred-") || program::is_ycred(&self.program)
     }
 
     fn examine(&self, examination: &Examination, session: &Session<'_>) -> Option<Finding> {
@@ -122,7 +123,7 @@ impl Provider {
                 return Some(finding.part("command").fix(fix));
             }
         };
-        if !trial::is_ycred(&path) {
+        if !program::is_ycred(&path) {
             let what = format!("{} is not ycred, so it was not run", path.display());
             return Some(Finding::fail(what).part("command").fix(self.install(session)));
         }

@@ -63,7 +63,7 @@ impl PastedCommand {
                 return Some(finding.part("command").fix(fix));
             }
         };
-        if !trial::is_ycred(&path) {
+        if !program::is_ycred(&path) {
             let what = format!("{} is not ycred, so it was not run", path.display());
             return Some(Finding::fail(what).part("command").fix(self.setup()));
         }

@@ -129,7 +129,7 @@ fn helper(block: &Block, plugins: &[PathBuf], examination: &Examination, session
             .unwrap_or_else(|| command(block.profile()));
         return Finding::fail(what).part("helper").fix(fix);
     };
-    if !trial::is_ycred(&path) {
+    if !program::is_ycred(&path) {
         let what = format!("{} is not ycred, so it was not run", path.display());
         return Finding::fail(what).part("helper").fix(format!("see what it is: {}", fixes::show(&path)));
     }
