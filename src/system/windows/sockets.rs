@@ -105,6 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[ignore = "Wine does not show the process of a socket: .ci/platforms native"]
     fn the_user_of_a_connection_is_found() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listens");
         let v4 = |address: io::Result<SocketAddr>| match address.expect("an address") {
