@@ -54,8 +54,7 @@ fn failed(error: &Error, code: u8, document: Option<fn(&Error) -> String>) -> Ou
 
 /// Runs ycred. The second value is a warning, one line for stderr; it is empty if there is nothing to warn about.
 pub fn run(process: Process<'_>) -> (Outcome, String) {
-    let arguments = process.arguments.iter().filter_map(|argument| argument.to_str());
-    arguments.chain(process.environment.values()).for_each(Secret::hide_multiline);
+    Secret::hide_multiline_in(&process.arguments, &process.environment);
     let invocation = match cli::parse(&process.arguments) {
         Ok(invocation) => invocation,
         Err(fault) => return (failed(&fault.error, fault.code, fault.document), String::new()),

@@ -1,11 +1,14 @@
 //! Secrets: the type that holds them, and the list of known secrets that messages are masked with.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serializer};
 use zeroize::Zeroizing;
+
+use crate::base::environment::Environment;
 
 /// A secret string, which is wiped when its last copy is dropped.
 ///
@@ -24,6 +27,9 @@ pub struct Secret(Arc<Zeroizing<String>>);
 /// They are held until the process ends or executes another program, because an error about a secret is rendered after
 /// the code that held the secret has returned.
 static KNOWN: Mutex<KnownSecrets> = Mutex::new(KnownSecrets(Vec::new()));
+
+/// What [`Secret::hide_multiline_in`] was given, until the first message.
+static UNSEARCHED: Mutex<Vec<(Vec<OsString>, Environment)>> = Mutex::new(Vec::new());
 
 /// The maximum number of known secrets, apart from those still in use.
 ///
@@ -52,9 +58,7 @@ impl Secret {
     /// Only the words that may belong to a token are masked. A key file in JSON has fields that messages show, scripts have
     /// paths, and base64 is recognized as a block by its form, but no longer if parts of it are masked.
     pub fn hide_multiline(value: &str) {
-        // Each call of ycred searches its arguments and variables. A search for one character is the fast one.
-        let inner = value.trim();
-        if !(inner.contains('\n') || inner.contains('\r')) || value.contains(['{', '+', '/']) {
+        if !value.trim().contains(['\n', '\r']) || value.contains(['{', '+', '/']) {
             return;
         }
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -69,6 +73,13 @@ impl Secret {
         }
     }
 
+    /// Does the same with the arguments and variables of this process, once a message needs it. Most runs print no message,
+    /// and this search would take longer than reading the cache.
+    pub fn hide_multiline_in(arguments: &[OsString], environment: &Environment) {
+        let values = (arguments.to_vec(), environment.clone());
+        UNSEARCHED.lock().unwrap_or_else(PoisonError::into_inner).push(values);
+    }
+
     /// Returns the secret itself. The caller is responsible for where it goes.
     pub fn expose(&self) -> &str {
         &self.0
@@ -76,11 +87,19 @@ impl Secret {
 
     /// Drops the renderer's copies, so that they are wiped before the process ends or executes another program.
     pub fn clear_known() {
+        UNSEARCHED.lock().unwrap_or_else(PoisonError::into_inner).clear();
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
     }
 
     /// Returns `text` with `***` in place of every part of a known secret that has at least eight bytes.
     pub fn mask_known(text: &str) -> String {
+        // Locked until the end, so that no other thread prints a message before.
+        let mut unsearched = UNSEARCHED.lock().unwrap_or_else(PoisonError::into_inner);
+        for (arguments, environment) in unsearched.drain(..) {
+            let arguments = arguments.iter().filter_map(|argument| argument.to_str());
+            arguments.chain(environment.values()).for_each(Secret::hide_multiline);
+        }
+        drop(unsearched);
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).mask(text)
     }
 }
@@ -209,6 +228,13 @@ mod tests {
         for shown in ["one-line-Xk3v9", "Account-Xk3v8"] {
             assert_eq!(Secret::mask_known(shown), shown);
         }
+    }
+
+    #[test]
+    fn arguments_and_variables_are_searched_before_the_first_message() {
+        let environment = Environment::new([("A".into(), "t1.Variable7\nAhq4Qail2x".into())]);
+        Secret::hide_multiline_in(&["--host=t1.Argument7\nAhq4Rail3x".into()], &environment);
+        assert_eq!(Secret::mask_known("Ahq4Qail2x and Ahq4Rail3x"), "*** and ***");
     }
 
     #[test]
