@@ -543,6 +543,10 @@ struct Endpoint {
 
 impl Endpoint {
     fn parse(text: &str) -> Option<Self> {
+        // Not parsed, because almost every hit has this one.
+        if text == DEFAULT_ENDPOINT {
+            return Some(Self { host: text.to_owned(), port: None });
+        }
         if text.contains(['/', '@', '?', '#']) {
             return None;
         }

@@ -33,7 +33,6 @@ impl Places {
         let config = match directory_in(environment, env::YCRED_CONFIG_DIR) {
             Some(Err(why)) => return Err(Error::usage(why).hint("set it to an absolute path, or unset it")),
             Some(Ok(path)) => Some(path),
-            // `directories` ignores the XDG variables without a home directory.
             None => environment
                 .absolute(env::XDG_CONFIG_HOME)
                 .map(|directory| directory.join(APP))

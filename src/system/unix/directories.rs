@@ -18,33 +18,21 @@ pub fn roaming(_: &Environment) -> Option<PathBuf> {
 }
 
 /// The directories of one user, in which programs have directories of their own.
-pub struct UserDirectories(Layout);
-
-enum Layout {
-    /// Those of the XDG specification.
-    Xdg(BaseDirs),
-    /// Those of macOS.
-    Library { home: PathBuf, application_support: PathBuf, caches: PathBuf },
+pub struct UserDirectories {
+    home: PathBuf,
+    is_mac: bool,
 }
 
 impl UserDirectories {
     /// Finds the directories by HOME, and by the password database without it. Returns `None` without a home directory.
     pub fn find(environment: &Environment) -> Option<Self> {
-        // A relative HOME would put files into the current directory.
-        match environment.get(HOME) {
-            Some(home) if Path::new(home).is_relative() => None,
-            _ => BaseDirs::new().map(|base| match cfg!(target_vendor = "apple") {
-                true => Self::in_library(base.home_dir()),
-                false => Self(Layout::Xdg(base)),
-            }),
-        }
-    }
-
-    /// Returns the directories of macOS below a home directory.
-    fn in_library(home: &Path) -> Self {
-        let library = home.join("Library");
-        let (application_support, caches) = (library.join("Application Support"), library.join("Caches"));
-        Self(Layout::Library { home: home.to_owned(), application_support, caches })
+        let home = match environment.get(HOME).map(Path::new) {
+            // A relative HOME would put files into the current directory.
+            Some(home) if home.is_relative() => return None,
+            Some(home) => home.to_owned(),
+            None => BaseDirs::new()?.home_dir().to_owned(),
+        };
+        Some(Self { home, is_mac: cfg!(target_vendor = "apple") })
     }
 
     /// Returns the directory for the configuration of a program.
@@ -52,42 +40,33 @@ impl UserDirectories {
     /// macOS has a place of its own. People who share their configuration with Linux machines keep it in `~/.config`, so
     /// that comes first if it exists, even if it is unusable.
     pub fn config(&self, program: &str) -> PathBuf {
-        match &self.0 {
-            Layout::Xdg(base) => base.config_dir().join(program),
-            Layout::Library { home, application_support, .. } => {
-                let shared = home.join(".config").join(program);
-                if shared.symlink_metadata().is_ok() { shared } else { application_support.join(program) }
-            }
+        let shared = self.home.join(".config").join(program);
+        if self.is_mac && shared.symlink_metadata().is_err() {
+            self.application_support().join(program)
+        } else {
+            shared
         }
     }
 
-    /// Returns the same as [`Self::config`] without `XDG_CONFIG_HOME`.
+    /// Returns the same as [`Self::config`], which takes no variable of XDG into account.
     pub fn usual_config(&self, program: &str) -> PathBuf {
-        match &self.0 {
-            Layout::Xdg(base) => base.home_dir().join(".config").join(program),
-            Layout::Library { .. } => self.config(program),
-        }
+        self.config(program)
     }
 
-    pub fn cache(&self) -> &Path {
-        match &self.0 {
-            Layout::Xdg(base) => base.cache_dir(),
-            Layout::Library { caches, .. } => caches,
-        }
+    pub fn cache(&self) -> PathBuf {
+        self.home.join(if self.is_mac { "Library/Caches" } else { ".cache" })
     }
 
-    pub fn state(&self) -> &Path {
-        match &self.0 {
-            Layout::Xdg(base) => base.state_dir().unwrap_or_else(|| base.data_local_dir()),
-            Layout::Library { application_support, .. } => application_support,
-        }
+    pub fn state(&self) -> PathBuf {
+        if self.is_mac { self.application_support() } else { self.home.join(".local/state") }
     }
 
     pub fn home(&self) -> &Path {
-        match &self.0 {
-            Layout::Xdg(base) => base.home_dir(),
-            Layout::Library { home, .. } => home,
-        }
+        &self.home
+    }
+
+    fn application_support(&self) -> PathBuf {
+        self.home.join("Library/Application Support")
     }
 }
 
@@ -99,7 +78,7 @@ mod tests {
     #[test]
     fn a_mac_has_its_directories_in_library_and_prefers_a_shared_configuration() {
         let home = tempfile::tempdir().expect("a directory");
-        let directories = UserDirectories::in_library(home.path());
+        let directories = UserDirectories { home: home.path().to_owned(), is_mac: true };
         let library = home.path().join("Library");
         assert_eq!(directories.home(), home.path());
         assert_eq!(directories.cache(), library.join("Caches"));
@@ -114,6 +93,13 @@ mod tests {
         std::fs::create_dir(&shared).expect("a directory");
         assert_eq!(directories.config("ycred"), shared);
         assert_eq!(directories.state(), library.join("Application Support"), "logins are not shared");
+    }
+
+    #[test]
+    fn linux_has_the_directories_of_xdg() {
+        let directories = UserDirectories { home: "/h".into(), is_mac: false };
+        assert_eq!(directories.config("ycred"), Path::new("/h/.config/ycred"));
+        assert_eq!((directories.cache(), directories.state()), ("/h/.cache".into(), "/h/.local/state".into()));
     }
 
     #[test]

@@ -50,13 +50,13 @@ impl UserDirectories {
         self.config(program)
     }
 
-    pub fn cache(&self) -> &Path {
-        &self.local
+    pub fn cache(&self) -> PathBuf {
+        self.local.clone()
     }
 
     /// Returns the directory for state, which stays on this machine: a refresh token must not be copied.
-    pub fn state(&self) -> &Path {
-        &self.local
+    pub fn state(&self) -> PathBuf {
+        self.local.clone()
     }
 
     pub fn home(&self) -> &Path {
