@@ -71,8 +71,12 @@ __attribute__((__used__)) void _start_c(size_t *stack, size_t *dynamic)
 			*next++ += base;
 			continue;
 		}
-		for (size_t bits = words[i] >> 1; bits; bits &= bits - 1)
-			next[__builtin_ctzl(bits)] += base;
+		size_t bits = words[i] >> 1;
+		/* Counted once, so that most words are relocated without a test and a jump for each. */
+		int count = __builtin_popcountl(bits);
+#define RELOCATE (next[__builtin_ctzl(bits)] += base, bits &= bits - 1)
+		for (; count >= 4; count -= 4) RELOCATE, RELOCATE, RELOCATE, RELOCATE;
+		while (count--) RELOCATE;
 		next += 63;
 	}
 	/* All that is left are relative ones too: the program is static. */
