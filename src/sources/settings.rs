@@ -218,7 +218,8 @@ impl Settings {
         let Some(text) = self.text(key)? else { return Ok(None) };
         let path = places::expand_home(Path::new(text), self.home.as_deref()).map_err(|why| self.error_at(key, why))?;
         let path = self.directory.join(path);
-        if !mask::is_path(text) && !path.exists() {
+        // `text` has refused what looks like a secret.
+        if !mask::has_form_of_path(text) && !path.exists() {
             let _masked = Secret::new(text.to_owned());
             let what = if key == "key-file" { "the path of a file nor a key in JSON" } else { "the path of a file" };
             let not = if key == "key-file" { "neither" } else { "not" };
