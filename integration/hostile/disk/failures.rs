@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use crate::harness::files::names;
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, inject, traced};
-use crate::harness::{Run, report_faults, run_all};
+use crate::harness::{IS_SHIPPED, Run, report_faults, run_all};
 use crate::hostile::records::{SavedRecord, at_most_one_warning, record, records, temporary_files, token_in};
 use crate::world::World;
 
 const PARALLEL: usize = 4;
+
+/// The C library's text for EIO: musl's in the binary that ships, otherwise glibc's.
+const IO_ERROR: &str = if IS_SHIPPED { "I/O error" } else { "Input/output error" };
 
 /// System calls and the errors that a disk can cause in them. EINTR is not a failure and must have no visible effect.
 const FAILURES: &[(&[&str], &[&str])] = &[
@@ -161,10 +164,10 @@ fn a_persistent_disk_error_costs_one_warning_per_run_and_no_token() {
         ("mkdir", "EROFS", "the file system is read-only"),
         ("mkdir", "ENOSPC", "the disk is full"),
         ("mkdir", "EACCES", "permission denied"),
-        ("rename", "EIO", "Input/output error"),
+        ("rename", "EIO", IO_ERROR),
         ("rename", "EDQUOT", "quota"),
-        ("rename,flock", "EIO", "Input/output error"),
-        ("mkdir,rename,flock,unlink", "EIO", "Input/output error"),
+        ("rename,flock", "EIO", IO_ERROR),
+        ("mkdir,rename,flock,unlink", "EIO", IO_ERROR),
     ] {
         let cache = world.sandbox.path(format!("caches/{error}-{}", calls.replace(',', "-")));
         let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:error={error}"));
@@ -190,9 +193,7 @@ fn without_lock_support_the_warning_names_the_cause_and_the_token_is_cached() {
         return;
     }
     let world = World::new();
-    for (error, cause) in
-        [("ENOLCK", "No locks available"), ("EOPNOTSUPP", "not supported"), ("EIO", "Input/output error")]
-    {
+    for (error, cause) in [("ENOLCK", "No locks available"), ("EOPNOTSUPP", "not supported"), ("EIO", IO_ERROR)] {
         let cache = world.sandbox.path(format!("caches/{error}"));
         let strace =
             ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", &format!("inject=flock:error={error}")]
