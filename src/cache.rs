@@ -384,7 +384,7 @@ impl Slot<'_> {
         // Held from taking the lock to writing the holder, so that no process sees the one without the other.
         let _guard = match self.directory().map(store::try_lock_directory) {
             // Its holder may be stopped too.
-            Ok(Lock::Busy) if !successor.is_long_busy => return Lock::Busy,
+            Ok(Lock::Busy) if !successor.has_waited_long => return Lock::Busy,
             Ok(Lock::Held(guard)) => Some(guard),
             Ok(Lock::Busy | Lock::Impossible(_)) | Err(_) => None,
         };
@@ -395,9 +395,9 @@ impl Slot<'_> {
                 Lock::Held(guard)
             }
             // On a full disk, no holder can write itself. Or it is an older ycred.
-            Lock::Busy if store::recorded_holder(&path).is_none() && !successor.is_long_busy => Lock::Busy,
+            Lock::Busy if store::recorded_holder(&path).is_none() && !successor.has_waited_long => Lock::Busy,
             Lock::Busy if is_recent(&path) => Lock::Busy,
-            Lock::Busy => store::succeed(&path, now, successor.until),
+            Lock::Busy => store::take_over(&path, now, successor.until),
             Lock::Impossible(error) => Lock::Impossible(error),
         }
     }
@@ -665,8 +665,8 @@ pub struct FetchStart {
 pub struct Successor {
     /// How long it waits for the present one.
     pub patience: Duration,
-    /// It has waited long, perhaps for one that has not written itself into the lock file.
-    pub is_long_busy: bool,
+    /// It has waited that long itself. It then also replaces a relief leader that is not written in the lock file.
+    pub has_waited_long: bool,
     /// When it will have finished at the latest.
     pub until: Timestamp,
 }
@@ -936,8 +936,8 @@ mod tests {
         let fixture = fixture();
         let (slot, group) = (fixture.cache.entry(&fixture.identity).slot, SharingGroup::of_digest("3f1c").lock_name());
         let _guard = store::try_lock_directory(slot.directory().expect("a cache"));
-        let try_it = |is_long_busy| {
-            let successor = Successor { patience: Duration::from_secs(2), is_long_busy, until: NOW.shifted(HOUR) };
+        let try_it = |has_waited_long| {
+            let successor = Successor { patience: Duration::from_secs(2), has_waited_long, until: NOW.shifted(HOUR) };
             slot.try_relief(&group, &successor, &clock())
         };
         assert!(matches!(try_it(false), Lock::Busy) && matches!(try_it(true), Lock::Held(_)));
@@ -949,8 +949,8 @@ mod tests {
         let (slot, group) = (fixture.cache.entry(&fixture.identity).slot, SharingGroup::of_digest("3f1c").lock_name());
         let patience = Duration::from_secs(2);
         let until = NOW.shifted(HOUR);
-        let try_at = |seconds: i64, is_long_busy| {
-            let successor = Successor { patience, is_long_busy, until };
+        let try_at = |seconds: i64, has_waited_long| {
+            let successor = Successor { patience, has_waited_long, until };
             slot.try_relief(&group, &successor, &FixedClock::at(NOW.shifted(seconds * SECOND)))
         };
         let Lock::Held(first) = try_at(0, false) else { panic!("nobody else") };
@@ -979,7 +979,7 @@ mod tests {
         };
         // Two leaders that began at the same time: neither has read the result of the other one.
         fixture.store_of(&of("a"), Err(Error::unavailable("proxy a is down")), None);
-        fixture.store_of(&of("b"), Err(Error::profile("certificate of b").remote()), None);
+        fixture.store_of(&of("b"), Err(Error::profile("certificate of b").caused_elsewhere()), None);
         assert_eq!(reason("a").as_deref(), Some("proxy a is down (remembered, 0s ago)"));
         assert_eq!(reason("b").as_deref(), Some("certificate of b (remembered, 0s ago)"));
         assert_eq!(reason("c"), None);
@@ -988,7 +988,7 @@ mod tests {
         for number in 0..20 {
             last = Some(fixture.store_of(
                 &of(&format!("{number}")),
-                Err(Error::profile("x".repeat(1000)).remote()),
+                Err(Error::profile("x".repeat(1000)).caused_elsewhere()),
                 last.as_ref(),
             ));
         }
@@ -1131,7 +1131,7 @@ mod tests {
             entry.slot.try_lock(&group),
             entry.slot.try_relief(
                 &group,
-                &Successor { patience: Duration::ZERO, is_long_busy: false, until: NOW },
+                &Successor { patience: Duration::ZERO, has_waited_long: false, until: NOW },
                 &clock(),
             ),
         ];

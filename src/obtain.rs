@@ -367,8 +367,8 @@ impl<'a> Run<'a> {
     fn try_relief(&self, name: &LockName, since: Duration) -> Lock {
         let (deadline, clock) = (self.cx.deadline, self.cx.clock);
         let patience = deadline.limit.mul_f64(RELIEF_SHARE);
-        let is_long_busy = clock.elapsed().saturating_sub(since) >= deadline.limit.mul_f64(UNNAMED_RELIEF_SHARE);
-        let successor = Successor { patience, is_long_busy, until: clock.now().plus(deadline.left(clock)) };
+        let has_waited_long = clock.elapsed().saturating_sub(since) >= deadline.limit.mul_f64(UNNAMED_RELIEF_SHARE);
+        let successor = Successor { patience, has_waited_long, until: clock.now().plus(deadline.left(clock)) };
         self.entry.slot.try_relief(name, &successor, clock)
     }
 

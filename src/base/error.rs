@@ -191,7 +191,7 @@ impl Error {
 
     /// Marks the error as one that another machine caused.
     #[must_use]
-    pub fn remote(self) -> Self {
+    pub fn caused_elsewhere(self) -> Self {
         Self { is_remote: true, ..self }
     }
 

@@ -60,7 +60,7 @@ pub struct Credential {
     pub skew: i64,
     /// The source gave no expiry, so `expires` is an assumption.
     pub assumed: bool,
-    /// `expires` is an expiry that another ycred has reported, so it is early enough already.
+    /// `expires` was reported by another ycred, which has made it earlier than the real expiry: see [`Self::advertised`].
     pub is_reported: bool,
     /// Whose token it is, if the source knows.
     pub account: Option<Account>,

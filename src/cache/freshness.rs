@@ -406,7 +406,7 @@ pub(super) mod tests {
         let unavailable = |after: Option<u64>| Error::unavailable("down").retry_after(after.map(Duration::from_secs));
         for (error, lasts) in [
             (refused.clone(), 5 * SECOND),
-            (Error::profile("wrong").remote(), 5 * SECOND),
+            (Error::profile("wrong").caused_elsewhere(), 5 * SECOND),
             (Error::internal("defect"), 5 * SECOND),
             (unavailable(None), 2 * SECOND),
             (unavailable(Some(0)), 2 * SECOND),

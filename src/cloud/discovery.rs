@@ -180,7 +180,8 @@ pub fn parse_iam_url(body: &[u8]) -> Result<String> {
 fn iam_in_list(body: &[u8], url: &str) -> Result<String> {
     let ListApiEndpointsResponse { endpoints } = read(body, url)?;
     let listed = endpoints.iter().find(|listed| listed.id == "iam");
-    let listed = listed.ok_or_else(|| Error::profile(format!("{url}: has no endpoint called iam")).remote())?;
+    let listed =
+        listed.ok_or_else(|| Error::profile(format!("{url}: has no endpoint called iam")).caused_elsewhere())?;
     base_url(&listed.address, url)
 }
 

@@ -51,7 +51,7 @@ fn arguments(command: clap::Command) -> clap::Command {
         .arg(Arg::new("host").long("host").value_name("HOST").help("say whether this host gets the token"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("print JSON"))
         .after_help(
-            "It uses no network. Exit codes: 0, 1 the host does not get the token, 3 the profile cannot be used.",
+            "It uses no network. Exit codes: 0 done, 1 the host does not get the token, 3 the profile cannot be used.",
         )
 }
 

@@ -140,7 +140,7 @@ pub fn lock_holder(path: &Path) -> Option<LockHolder> {
 }
 
 /// Writes this process into the file of a lock that a silent process holds, in that one's place.
-pub fn succeed(path: &Path, since: Timestamp, until: Timestamp) -> Lock {
+pub fn take_over(path: &Path, since: Timestamp, until: Timestamp) -> Lock {
     match system::files::open_existing_lock(path) {
         Ok(file) => {
             let guard = LockGuard { file, has_holder: Cell::new(false), removed: None };

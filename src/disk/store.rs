@@ -22,7 +22,7 @@ use crate::base::clock::Timestamp;
 use crate::base::random;
 use crate::disk::files;
 pub use crate::disk::lock::{
-    Lock, LockGuard, LockHolder, lock_holder, poll, recorded_holder, succeed, try_lock, try_lock_directory,
+    Lock, LockGuard, LockHolder, lock_holder, poll, recorded_holder, take_over, try_lock, try_lock_directory,
     wait_for_lock,
 };
 use crate::system;

@@ -29,7 +29,7 @@ const FUNCTIONS: [&str; 20] = [
     "fn connection_hint",
     "fn name_hint",
     "fn portal_hint",
-    "fn no_tls_hint",
+    "fn hint_if_not_tls",
     "fn rejection_hint",
     "fn password_hint",
     "fn near_hint",

@@ -35,9 +35,9 @@ pub struct ServerError {
     pub request_id: Option<String>,
     /// The error code of the auth host.
     pub code: Option<String>,
-    /// Only IAM and the auth host send an error of this form, so it is the cloud's answer.
+    /// True if only IAM and the auth host send errors of this form: then it is the cloud's answer.
     pub is_from_cloud: bool,
-    /// The server sends its errors in this form. Otherwise something in between may have responded in its place.
+    /// True if the requested server sends its errors in this form. If not, a proxy or portal may have responded instead.
     pub is_from_server: bool,
 }
 
@@ -123,7 +123,7 @@ pub(super) fn too_large(url: &str, route: &Route) -> Error {
 
 fn proxy_requires_password(url: &str, route: &Route) -> Error {
     Error::profile(format!("{url}: {} requires a user and password (407)", route.proxy_name()))
-        .remote()
+        .caused_elsewhere()
         .hint(route.password_hint())
 }
 

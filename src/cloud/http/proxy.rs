@@ -168,7 +168,7 @@ impl Route {
     }
 
     /// Returns the hint for a server that does not speak TLS.
-    pub(super) fn no_tls_hint(&self) -> String {
+    pub(super) fn hint_if_not_tls(&self) -> String {
         match self.proxy {
             Some((_, variable)) => {
                 format!("check the port and the proxy in {variable}: something else than a TLS server listens there")

@@ -10,11 +10,11 @@ use crate::cloud::http::proxy::Route;
 
 /// Returns the error, and true if it is permanent: an untrusted certificate, or a server that ycred cannot talk to.
 pub(super) fn tls_error(error: &rustls::Error, url: &str, route: &Route, ca_file: Option<&Path>) -> (Error, bool) {
-    let (through, no_tls_hint) = (route.through(), route.no_tls_hint());
+    let (through, hint_if_not_tls) = (route.through(), route.hint_if_not_tls());
     let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
     if let rustls::Error::InvalidCertificate(defect) = error {
         let (why, hint) = certificate_defect(defect, &host, ca_file);
-        return (Error::profile(format!("{url}: {why}{through}")).hint(hint).remote(), true);
+        return (Error::profile(format!("{url}: {why}{through}")).hint(hint).caused_elsewhere(), true);
     }
     const VERSION: &str = "the server supports neither TLS 1.2 nor TLS 1.3";
     const CIPHER: &str = "the server and ycred have no encryption in common";
@@ -59,11 +59,13 @@ pub(super) fn tls_error(error: &rustls::Error, url: &str, route: &Route, ca_file
         | rustls::Error::InappropriateHandshakeMessage { .. }
         | rustls::Error::PeerSentOversizedRecord
         | rustls::Error::DecryptError
-        | rustls::Error::PeerMisbehaved(_) => (false, "the response is not valid TLS".to_owned(), no_tls_hint.as_str()),
+        | rustls::Error::PeerMisbehaved(_) => {
+            (false, "the response is not valid TLS".to_owned(), hint_if_not_tls.as_str())
+        }
         rustls::Error::FailedToGetCurrentTime | rustls::Error::FailedToGetRandomBytes => {
             (false, "this machine provides no time or no random numbers".to_owned(), "check the system")
         }
-        _ => (false, "the TLS connection failed".to_owned(), no_tls_hint.as_str()),
+        _ => (false, "the TLS connection failed".to_owned(), hint_if_not_tls.as_str()),
     };
     (Error::unavailable(format!("{url}: {why}{through}")).hint(hint), is_permanent)
 }

@@ -15,7 +15,7 @@ use crate::system::{files, fixes, process};
 
 pub const CHECK: Check = Check {
     id: "environment",
-    about: "variables that contradict each other, or that have an expired token, the home directory, sudo",
+    about: "variables that contradict each other or have an expired token; the home directory; sudo",
     parts: &["directories", "home", "sudo", "variables", "token", "log"],
     limit: LOCAL_LIMIT,
     needs_network: false,

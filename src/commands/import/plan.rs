@@ -138,7 +138,7 @@ impl Plan {
         Ok(true)
     }
 
-    /// Makes the profile that was the only one the default, if the import adds others. `imported` is the profile that would
+    /// If there was only one profile and the import adds others, makes that one the default. `imported` is the profile that would
     /// have become the default.
     fn keep_default(&mut self, only: &str, imported: Option<&str>, directory: &Path) -> Result<()> {
         let only_path = directory.join(format!("{only}.toml"));

@@ -15,7 +15,7 @@ use windows_sys::Win32::System::Threading::{
 
 use super::handle::{check, code, wide};
 
-/// Starts this program again, with some variables changed, also those of this process. It has no console and inherits no handle, so a client does not wait for it.
+/// Starts this program again with these environment variables. They are also set in this process. It has no console and inherits no handle, so a client does not wait for it.
 ///
 /// std would let it inherit the client's pipes, and would pass the name of a hook's link as its first argument.
 ///
