@@ -157,7 +157,9 @@ fn the_token_of_exec_is_never_used_for_another_profile() {
     let run = within_exec(&exec, "YC_IAM_TOKEN=t1.a.b YC_TOKEN=t1.a.b \"$YCRED\" token");
     fails_with(run, 3, &["default.toml", "YC_ID_TOKEN", "not set"]);
     let run = within_exec(&exec, "\"$YCRED\" token --profile default");
-    fails_with(run, 3, &["default.toml", "YC_ID_TOKEN", "not set"]);
+    fails_with_hint(run, 3, &["default.toml", "YC_ID_TOKEN", "not set"], "`ycred exec` may have removed it");
+    let run = workload.world.sandbox.ycred(["token"]).env("YC_ID_TOKEN", "").run();
+    fails_with(run, 3, &["YC_ID_TOKEN, which is set, but empty"]);
 }
 
 #[test]

@@ -237,7 +237,7 @@ impl Session<'_> {
             facts.error = self.remembered_error(&facts, profile);
             facts.is_error_remembered = facts.error.is_some();
         }
-        facts.error = facts.error.map(|error| profile.with_place_of_key(error));
+        facts.error = facts.error.map(|error| profile.with_place_of_key(profile.with_place_of_url(error)));
         if with_login && facts.holder.is_none() {
             let holder = entry.slot.lock_holder(&Http::sharing_group_of(self.environment).lock_name());
             facts.holder = holder.filter(|holder| now <= holder.until);

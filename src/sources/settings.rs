@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::parse_duration;
-use crate::base::environment::Environment;
+use crate::base::environment::{self as env, Environment};
 use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme, is_loopback};
 use crate::base::mask;
@@ -275,8 +275,20 @@ impl Settings {
             Ok(Some(value)) => Ok(Some((name, value))),
             Ok(None) if !is_variable_name(name) => Err(self.misplaced_secret(key, name)),
             Ok(None) => Err(self
-                .error_at(key, &format!("names the variable {name}, which is not set"))
-                .hint(format!("export {name}=VALUE, or use another profile"))),
+                .error_at(
+                    key,
+                    &match self.environment.is_empty(name) {
+                        true => format!("names the variable {name}, which is set, but empty"),
+                        false => format!("names the variable {name}, which is not set"),
+                    },
+                )
+                .hint(match self.environment.get(env::YCRED_TOKEN_ID) {
+                    // The token that `exec` supplied is not used for a profile that a flag names.
+                    Some(_) => {
+                        format!("`ycred exec` may have removed it: export {name}=VALUE in the program's environment")
+                    }
+                    None => format!("export {name}=VALUE, or use another profile"),
+                })),
             Err(_) => Err(self.error_at(key, &format!("names the variable {name}, which is not UTF-8"))),
         }
     }

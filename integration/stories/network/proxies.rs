@@ -355,6 +355,7 @@ fn a_url_of_the_profile_that_cannot_be_reached_is_named_with_its_line() {
     let place =
         format!("the URL is `iam-url` in profile {}:{line}", world.sandbox.path("config/default.toml").display());
     fails_with_hint(world.token(&["--timeout", "2s"]).run(), 4, &["nothing listens there"], &place);
+    world.ycred(&["status"]).run().stdout_has(&place);
     // An answer of the cloud has nothing to do with the URL.
     let world = World::new();
     world.emulator.fault(Fault::refuse(403));

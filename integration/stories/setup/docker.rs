@@ -96,6 +96,16 @@ fn what_docker_does_not_read_as_json_is_refused() {
 }
 
 #[test]
+fn a_host_with_a_scheme_or_a_path_is_no_host_to_list() {
+    let machine = Machine::new();
+    for host in ["http://localhost:5000", "https://r.example.com", "r.example.com/app", "R.example.com"] {
+        let run = machine.setup(&["docker", "--host", host]).run();
+        let error = format!("--host: {host} is not a host or host:port");
+        crate::expect::fails_with_hint(run, 2, &[&error], "without scheme and path");
+    }
+}
+
+#[test]
 fn another_helper_stays_unless_forced_and_the_endpoint_decides_the_registries() {
     let mut machine = Machine::new();
     let text = "{\"credHelpers\":{\"cr.yandex\":\"pass\"}}";

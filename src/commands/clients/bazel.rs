@@ -32,9 +32,9 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let chosen = profiles::chosen_or_default(call, session)?;
     let mut hosts = call.values("host");
     for host in &hosts {
-        paste::check_host(host, &chosen)?;
+        chosen.check_host(host, None)?;
     }
-    if hosts.is_empty() && paste::check_host(USUAL, &chosen).is_ok() {
+    if hosts.is_empty() && chosen.check_host(USUAL, None).is_ok() {
         hosts.push(USUAL.to_owned());
     }
     let ycred = program::ycred(call, session)?;

@@ -60,7 +60,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let link = link_path(&programs::own_file_name(&format!("{PREFIX}{helper}")), Path::new(&ycred.path), session)?;
     let asked = call.values("host");
     for host in &asked {
-        check_host(host, &chosen)?;
+        chosen.check_host(host, None)?;
     }
     let file = ConfigFile {
         path: &path,
@@ -95,16 +95,6 @@ fn helper(call: &SetupCall<'_>, session: &Session<'_>) -> Result<(Chosen, String
     let suffix = chosen.suffix("a helper's name", session)?;
     let helper = suffix.map_or_else(|| "ycred".to_owned(), |profile| format!("ycred-{profile}"));
     Ok((chosen, helper))
-}
-
-fn check_host(host: &str, chosen: &Chosen) -> Result<()> {
-    let is_allowed =
-        Host::parse(host).is_some_and(|parsed| parsed.to_string() == host && chosen.profile.hosts.covers(&parsed));
-    match is_allowed {
-        true => Ok(()),
-        false => Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.name()))
-            .hint(chosen.profile.settings.edit_for_host(host))),
-    }
 }
 
 /// Returns the hosts to set up: those of the endpoint, those that the file gives to yc, and those that were asked for.

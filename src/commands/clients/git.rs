@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::base::error::{Error, Result, describe};
-use crate::base::hosts::{Host, Scheme};
+use crate::base::hosts::Scheme;
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::git::config::{is_ours, locks, path};
 use crate::commands::clients::profiles::{self, Chosen};
@@ -182,7 +182,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let path = path(session)?;
     let mut report = Report::default();
     for host in &hosts {
-        check_host(host, &chosen)?;
+        chosen.check_host(host, Some(Scheme::Https))?;
         report.changes.push(setup_host(host, &command, &git, &path, &chosen, call)?);
     }
     report.notes.extend(ycred.note);
@@ -193,18 +193,6 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 fn escaped(text: &str) -> String {
     let is_safe = |c: char| c.is_alphanumeric() || "/._-+:@%,".contains(c);
     text.chars().map(|c| if is_safe(c) { c.to_string() } else { format!("\\{c}") }).collect()
-}
-
-fn check_host(host: &str, chosen: &Chosen) -> Result<()> {
-    let parsed = Host::parse(host).filter(|parsed| parsed.scheme.is_none() && parsed.to_string() == host);
-    let parsed = parsed.ok_or_else(|| {
-        Error::usage(format!("--host: {host} is not a host or host:port")).hint("write it as in the URL, in lower case")
-    })?;
-    if chosen.profile.hosts.covers(&Host { scheme: Some(Scheme::Https), ..parsed }) {
-        return Ok(());
-    }
-    Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.name()))
-        .hint(chosen.profile.settings.edit_for_host(host)))
 }
 
 /// Returns the key in the form in which git lists it: the section and the name in lower case.

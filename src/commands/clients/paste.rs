@@ -4,8 +4,7 @@ pub mod check;
 
 use std::path::{Path, PathBuf};
 
-use crate::base::error::{Error, Result};
-use crate::base::hosts::Host;
+use crate::base::error::Result;
 use crate::commands::clients::client::{SetupCall, Use, profile_in};
 use crate::commands::clients::profiles::Chosen;
 use crate::commands::clients::program;
@@ -147,20 +146,6 @@ pub fn undo_without_journal(hook: &str, call: &SetupCall<'_>, session: &Session<
         }
     }
     Ok(report)
-}
-
-/// Checks that a host of `--host` may get a token.
-///
-/// # Errors
-/// Usage (2): the profile does not allow it.
-pub fn check_host(host: &str, chosen: &Chosen) -> Result<()> {
-    let is_allowed =
-        Host::parse(host).is_some_and(|parsed| parsed.to_string() == host && chosen.profile.hosts.covers(&parsed));
-    match is_allowed {
-        true => Ok(()),
-        false => Err(Error::usage(format!("--host: {host} may not get a token of profile {}", chosen.name()))
-            .hint(chosen.profile.settings.edit_for_host(host))),
-    }
 }
 
 #[cfg(test)]

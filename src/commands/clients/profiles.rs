@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result};
+use crate::base::hosts::{Host, Scheme};
 use crate::base::shell;
 use crate::commands::clients::client::SetupCall;
 use crate::commands::clients::public;
@@ -65,6 +66,23 @@ fn is_same_file(one: &Profile, other: &Profile) -> bool {
 }
 
 impl Chosen {
+    /// Checks that a host of `--host` may get a token, as the client asks for it: with this scheme, if it names one.
+    ///
+    /// # Errors
+    /// Usage (2): it is not a host, or the profile does not allow it.
+    pub fn check_host(&self, host: &str, scheme: Option<Scheme>) -> Result<()> {
+        let parsed = Host::parse(host).filter(|parsed| parsed.scheme.is_none() && parsed.to_string() == host);
+        let parsed = parsed.ok_or_else(|| {
+            Error::usage(format!("--host: {host} is not a host or host:port"))
+                .hint("write it as in the URL, without scheme and path, in lower case")
+        })?;
+        if self.profile.hosts.covers(&Host { scheme, ..parsed }) {
+            return Ok(());
+        }
+        Err(Error::usage(format!("--host: {host} may not get a token of profile {}", self.name()))
+            .hint(self.profile.settings.edit_for_host(host)))
+    }
+
     /// Loads a profile.
     ///
     /// # Errors
