@@ -15,7 +15,7 @@ fn a_static_token_comes_from_a_file_or_a_variable_and_is_never_cached() {
     let call = |token: &str| sandbox.ycred(["token"]).env("MY_TOKEN", token).run();
     call("t1.one.x").exits(0).stderr_is_empty().stdout_is("t1.one.x\n");
     call("t1.two.x").exits(0).stderr_is_empty().stdout_is("t1.two.x\n");
-    fails_with(call(""), 3, &["default.toml:2", "MY_TOKEN", "not set"]);
+    fails_with(call(""), 3, &["default.toml:2", "MY_TOKEN", "which is set, but empty"]);
     fails_with(call("a b"), 3, &["MY_TOKEN", "not a token"]);
     sandbox.profile("default", "source = \"static\"\ntoken-file = \"gone\"\n");
     fails_with(sandbox.ycred(["token"]).run(), 3, &["config/gone", "no such file"]);
