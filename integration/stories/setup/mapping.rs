@@ -138,6 +138,19 @@ fn two_users(a: &str, b: &str) -> String {
 }
 
 #[test]
+fn the_hint_of_setup_of_all_clients_keeps_the_users_that_run_ycred() {
+    let machine = Machine::new();
+    machine.world.profile("second", "");
+    machine.write_kubeconfig(&two_users("prod", "default"));
+    let run = machine.setup(&["--all"]).run().exits(2);
+    run.stdout_has("user a: yc profile prod → ycred profile prod (")
+        .stderr_has("ycred setup kubectl --all --profile second");
+    let run = machine.setup(&["kubectl", "--all", "--profile", "second"]).run().succeeds();
+    run.stdout_has("user a: already set up with ycred profile prod (")
+        .stdout_has("user b: yc profile default → ycred profile second (");
+}
+
+#[test]
 fn one_profile_for_all_users_changes_no_account_that_was_chosen() {
     let machine = Machine::new();
     machine.world.profile("second", "");

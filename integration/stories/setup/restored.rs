@@ -259,3 +259,37 @@ fn without_a_journal_root_leaves_links_that_serve_everybody_and_names_them() {
         assert!(shared.is_symlink());
     }
 }
+
+#[test]
+fn a_flag_that_selects_a_place_leaves_the_link_that_other_places_need() {
+    let machine = Machine::new();
+    machine.setup(&["docker", "-p", "prod"]).run().succeeds();
+    let link = machine.path("bin/docker-credential-ycred-prod");
+    machine.unsetup(&["docker", "--host", "cr.yandex", "--force"]).run().succeeds();
+    assert!(link.exists() && machine.read("home/.docker/config.json").contains("registry.yandexcloud.net"));
+    machine.unsetup(&["docker"]).run().succeeds();
+    assert!(!link.exists());
+    // Terraform's file is selected too.
+    let other = machine.path("home/my.tfrc");
+    machine.setup(&["terraform", "-p", "prod"]).run().succeeds();
+    machine.setup(&["terraform", "-p", "prod", "--file", other.to_str().expect("UTF-8")]).run().succeeds();
+    machine.unsetup(&["terraform", "--file", other.to_str().expect("UTF-8"), "--force"]).run().succeeds();
+    let link = machine.path("home/.terraform.d/plugins/terraform-credentials-ycred-prod");
+    assert!(!other.exists() && link.exists() && machine.path("home/.terraform.d/ycred.tfrc").exists());
+    machine.unsetup(&["terraform"]).run().succeeds();
+    assert!(!link.exists());
+}
+
+#[test]
+fn go_without_credentials_gets_ycred_alone_and_is_restored() {
+    let machine = Machine::new();
+    machine.world.sandbox.script("bin/go", GO);
+    let file = "home/.config/go/env";
+    machine.world.sandbox.file(file, "GOAUTH=off\nGOFLAGS=-x\n");
+    machine.setup(&["go"]).run().succeeds().stdout_has("- GOAUTH=off\n");
+    // go refuses `off` beside another method.
+    let ours = format!("GOAUTH={} goauth --profile prod", machine.command());
+    assert!(machine.read(file).lines().any(|line| line == ours), "{}", machine.read(file));
+    machine.unsetup(&["go"]).run().succeeds();
+    assert_eq!(machine.read(file), "GOAUTH=off\nGOFLAGS=-x\n");
+}

@@ -198,7 +198,9 @@ impl SetupCall<'_> {
         let values = self.client.flags.iter().flat_map(|flag| {
             self.values(flag).into_iter().map(move |value| format!(" --{flag} {}", shell::word(value)))
         });
-        let all = (!self.is_for_all && self.is_set("all")).then(|| " --all".to_owned());
+        // `setup --all` selects all of kubectl's users. Other clients have no `--all` of their own.
+        let all = (self.is_set("all") && (!self.is_for_all || self.client.flags.contains(&"user")))
+            .then(|| " --all".to_owned());
         values.chain(all).collect()
     }
 

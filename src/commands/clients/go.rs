@@ -63,7 +63,8 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         };
         let before = value(&original).map(str::to_owned);
         let former = value_of(&original);
-        let others = methods(&former).into_iter().filter(|method| !is_ours(method));
+        // go refuses `off` together with another method.
+        let others = methods(&former).into_iter().filter(|method| !is_ours(method) && *method != "off");
         let ours = std::iter::once(method.as_str()).chain(others).collect::<Vec<_>>().join("; ");
         let new = with_value(&original, Some(&ours));
         planned.summary = format!("{GOAUTH}: ycred {}", chosen.description());

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::environment::TF_CLI_CONFIG_FILE;
 use crate::base::error::{Error, Result};
+use crate::base::shell;
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
@@ -32,6 +33,7 @@ pub const CLIENT: Client = Client {
     flags: &["file", "tofu"],
     is_found: |session| program::is_any_found(&["terraform", "tofu"], session),
     setup,
+    selects,
     undo_without_journal,
     file_naming_link,
     uses,
@@ -51,7 +53,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     files.extend(extra_files(&directories.configuration));
     // The block that setup has written is replaced.
     files.retain(|path| !is_replaced(call, path, &target));
-    refuse_another_helper(&files, &helper, call.is_set("force"))?;
+    refuse_another_helper(&files, &helper)?;
     let ycred = program::ycred(call, session)?;
     let mut report = Report::default();
     let link = directories.plugins.join(programs::own_file_name(&format!("{PREFIX}{helper}")));
@@ -68,9 +70,10 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     if file.is_none()
         && let Some(hiding) = session.environment.get(TF_CLI_CONFIG_FILE)
     {
-        let hiding = Path::new(hiding).display();
+        let hiding = Path::new(hiding).display().to_string();
         report.notes.push(format!(
-            "TF_CLI_CONFIG_FILE is set, so terraform reads {hiding} instead; to add the helper there: ycred setup terraform --file {hiding}"
+            "TF_CLI_CONFIG_FILE is set, so terraform reads {hiding} instead; to add the helper there: ycred setup terraform --file {}",
+            shell::word(&hiding)
         ));
     }
     report.notes.push(
@@ -91,12 +94,12 @@ fn is_replaced(call: &SetupCall<'_>, path: &Path, target: &Path) -> bool {
         })
 }
 
-/// Terraform accepts one type of helper. With another one, it would report an error on each run.
-fn refuse_another_helper(files: &[PathBuf], helper: &str, is_forced: bool) -> Result<()> {
+/// Terraform accepts one type of helper. With another one, it would report an error on each run. `--force` would not help.
+fn refuse_another_helper(files: &[PathBuf], helper: &str) -> Result<()> {
     for path in files {
         let Some(text) = TargetFile::read(path)?.text else { continue };
         for (line, other) in helpers(&text) {
-            if other != helper && !is_forced {
+            if other != helper {
                 let name = match public::helper(&other) {
                     "" => "one without a name",
                     public::HIDDEN => "one of another program",
@@ -160,9 +163,22 @@ fn write_block(call: &SetupCall<'_>, path: &Path, is_shared: bool, helper: &str)
 }
 
 /// Without a journal, removes the block that setup writes, and the link that it names.
+/// Returns the file that `--file` selects, if it is given.
+fn selected_file(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Option<PathBuf>> {
+    Ok(call.path("file", session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path)))
+}
+
+fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
+    let is_link = matches!(entry.what, What::Link { .. });
+    Ok(is_link || selected_file(call, session)?.is_none_or(|file| entry.file == file))
+}
+
 fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let mut report = Report::default();
-    for place in uses(session) {
+    let selected = selected_file(call, session)?;
+    let is_selected =
+        |place: &Use| selected.as_ref().is_none_or(|file| program::is_one_of(&place.file, std::slice::from_ref(file)));
+    for place in uses(session).into_iter().filter(is_selected) {
         let is_own_file = place.file.file_name().is_some_and(|name| name == OWN_FILE);
         let planned = RefCell::new((false, String::new()));
         call.editor.edit(&place.file, OwnerLock::None, |target, _| {

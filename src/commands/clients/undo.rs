@@ -125,7 +125,7 @@ fn undo_entries<'a, 'b: 'a>(
     let is_done = report.failures.is_empty();
     let is_needed = |link: &Path| kept.iter().any(|file| may_name(file, link));
     for entry in links {
-        let is_forced = call_of(entry).is_some_and(|call| call.is_set("force"));
+        let is_forced = call_of(entry).is_some_and(removes_needed_links);
         if !is_forced && is_needed(&entry.file) {
             continue;
         }
@@ -224,6 +224,12 @@ fn cannot_undo(path: &Path, entry: &JournalEntry, why: &EditRefusal) -> Error {
     }
 }
 
+/// Returns true if links go although a file still names them. With flags that select some places, `--force` is about these
+/// places, and the others need the link.
+fn removes_needed_links(call: &SetupCall<'_>) -> bool {
+    call.is_set("force") && !call.is_partial()
+}
+
 /// Removes a link that setup has created. A link that a configuration file still names stays. If every file has been
 /// restored (`is_done`), that is an error; otherwise the failure to restore the file has been reported already.
 fn unlink(
@@ -235,7 +241,7 @@ fn unlink(
     // A dry run has restored no file.
     let is_pretended = call.editor.is_dry_run && !call.client.is_pasted;
     if !is_pretended
-        && !call.is_set("force")
+        && !removes_needed_links(call)
         && let Some(file) = name_of(call, &entry.file, session)
     {
         // Then another error has been reported, or the flags select only some of the places that need the link.
