@@ -79,7 +79,7 @@ impl Places {
     pub fn without_variable(&self, environment: &Environment) -> Option<(&'static str, Self)> {
         let is_set = |name: &&str| environment.absolute(name).is_some();
         let variable = [env::YCRED_CONFIG_DIR, env::XDG_CONFIG_HOME].into_iter().find(is_set)?;
-        let config = UserDirectories::find(environment).map(|base| base.usual_config(APP));
+        let config = UserDirectories::find(environment).map(|base| base.config(APP));
         (config != self.config).then(|| (variable, Self { config, ..self.clone() }))
     }
 

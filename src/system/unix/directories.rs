@@ -48,11 +48,6 @@ impl UserDirectories {
         }
     }
 
-    /// Returns the same as [`Self::config`], which takes no variable of XDG into account.
-    pub fn usual_config(&self, program: &str) -> PathBuf {
-        self.config(program)
-    }
-
     pub fn cache(&self) -> PathBuf {
         self.home.join(if self.is_mac { "Library/Caches" } else { ".cache" })
     }

@@ -45,11 +45,6 @@ impl UserDirectories {
         self.config.join(program)
     }
 
-    /// Returns the same as [`Self::config`], which no variable of ycred or XDG changes.
-    pub fn usual_config(&self, program: &str) -> PathBuf {
-        self.config(program)
-    }
-
     pub fn cache(&self) -> PathBuf {
         self.local.clone()
     }
