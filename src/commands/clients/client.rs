@@ -208,6 +208,14 @@ impl SetupCall<'_> {
         self.matches.try_get_one::<bool>(flag).ok().flatten() == Some(&true)
     }
 
+    /// Returns the path in a flag as the journal has it: absolute, and without links if the file is there.
+    ///
+    /// # Errors
+    /// As [`Self::path`].
+    pub fn real_path(&self, flag: &str, session: &Session<'_>) -> Result<Option<PathBuf>> {
+        Ok(self.path(flag, session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path)))
+    }
+
     /// Returns the path in a flag, absolute.
     ///
     /// # Errors

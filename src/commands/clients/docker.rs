@@ -220,7 +220,7 @@ fn add_notes(report: &mut Report, path: &Path, session: &Session<'_>) {
 
 fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
     let hosts = call.values("host");
-    let file = call.path("file", session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
+    let file = call.real_path("file", session)?;
     let is_link = matches!(entry.what, What::Link { .. });
     Ok(is_link || (hosts.is_empty() || hosts.contains(&entry.label)) && file.is_none_or(|file| entry.file == file))
 }

@@ -357,7 +357,7 @@ fn add_notes(
 }
 
 fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
-    let file = call.path("kubeconfig", session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
+    let file = call.real_path("kubeconfig", session)?;
     let user = selected_user(call, session)?;
     Ok(file.is_none_or(|file| entry.file == file) && user.is_none_or(|user| entry.label == format!("user {user}")))
 }

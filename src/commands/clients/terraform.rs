@@ -163,19 +163,14 @@ fn write_block(call: &SetupCall<'_>, path: &Path, is_shared: bool, helper: &str)
 }
 
 /// Without a journal, removes the block that setup writes, and the link that it names.
-/// Returns the file that `--file` selects, if it is given.
-fn selected_file(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Option<PathBuf>> {
-    Ok(call.path("file", session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path)))
-}
-
 fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
     let is_link = matches!(entry.what, What::Link { .. });
-    Ok(is_link || selected_file(call, session)?.is_none_or(|file| entry.file == file))
+    Ok(is_link || call.real_path("file", session)?.is_none_or(|file| entry.file == file))
 }
 
 fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let mut report = Report::default();
-    let selected = selected_file(call, session)?;
+    let selected = call.real_path("file", session)?;
     let is_selected =
         |place: &Use| selected.as_ref().is_none_or(|file| program::is_one_of(&place.file, std::slice::from_ref(file)));
     for place in uses(session).into_iter().filter(is_selected) {
