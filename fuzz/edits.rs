@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use ycred::commands::clients::terraform::config;
-use ycred::edit::change::Place;
 use ycred::edit::journal::{Journal, JournalEntry, Step, What};
+use ycred::edit::place::Place;
 use ycred::edit::splice::{self, Format};
 use ycred::edit::tree::{NodeValue, Pointer, TreeChange, TreeNode};
 use ycred::edit::undo::{Undone, undo};

@@ -3,6 +3,7 @@
 pub mod executable;
 pub mod files;
 pub mod lock;
+pub mod permission;
 pub mod places;
 pub mod probe;
 pub mod program;

@@ -4,6 +4,7 @@
 mod accounts;
 mod corpus;
 mod docker;
+mod dry_run;
 mod links;
 mod mapping;
 mod orders;

@@ -25,6 +25,7 @@ pub use crate::disk::lock::{
     Lock, LockGuard, LockHolder, lock_holder, poll, recorded_holder, take_over, try_lock, try_lock_directory,
     wait_for_lock,
 };
+use crate::disk::permission;
 use crate::system;
 
 /// What exists at the path of a file that ycred owns.
@@ -212,6 +213,26 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// to this user nor to root. Under `sudo` with the caller's HOME, root would otherwise leave files there that the caller can no
 /// longer access.
 pub fn make_private(directory: &Path) -> io::Result<()> {
+    let Some(metadata) = existing_private(directory)? else {
+        return system::files::create_private_directories(directory);
+    };
+    if system::files::mode(&metadata) & 0o077 != 0 {
+        system::files::make_directory_private(directory)?;
+    }
+    system::access::refuse_open_directory(directory)
+}
+
+/// Checks without writing that a private directory exists or could be created.
+///
+/// # Errors
+/// As [`make_private`]; or this user cannot create files in it.
+pub fn check_private(directory: &Path) -> io::Result<()> {
+    existing_private(directory)?;
+    permission::check_creatable(directory)
+}
+
+/// Returns `None` if the directory does not exist and may be created.
+fn existing_private(directory: &Path) -> io::Result<Option<fs::Metadata>> {
     match fs::symlink_metadata(directory).and_then(|_| fs::metadata(directory)) {
         Ok(metadata) => {
             refuse_foreign(directory, &metadata)?;
@@ -221,10 +242,7 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
                     format!("{} is not a directory", directory.display()),
                 ));
             }
-            if system::files::mode(&metadata) & 0o077 != 0 {
-                system::files::make_directory_private(directory)?;
-            }
-            return system::access::refuse_open_directory(directory);
+            return Ok(Some(metadata));
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -236,7 +254,7 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     if !system::files::is_root(&metadata) {
         refuse_foreign(ancestor, &metadata)?;
     }
-    system::files::create_private_directories(directory)
+    Ok(None)
 }
 
 /// Makes the parent of a private directory private, if everybody can write to it and this user owns it: anybody could

@@ -1,20 +1,19 @@
 //! Makes an edit: takes the locks, reads the file, plans, writes the journal, then the file.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Deadline};
 use crate::base::error::{Error, Result, describe};
+use crate::disk::permission;
 use crate::disk::places::Places;
 use crate::disk::store::{self, Lock};
-use crate::edit::journal::{Exact, Journal, JournalEntry, Step, Stored, What, follow};
+use crate::edit::dry_run::DryRun;
+use crate::edit::journal::{Journal, JournalEntry, What};
 use crate::edit::lock::{self, OwnersLock};
-use crate::edit::splice::{self, EditRefusal, Format};
 use crate::edit::target::{self, TargetFile, Written};
-use crate::edit::tree::{TreeChange, TreeNode};
-use crate::edit::undo::{Undone, difference, take_out, undo};
 use crate::system;
 
 /// Makes edits, or only plans them.
@@ -23,18 +22,9 @@ pub struct Editor {
     directory: PathBuf,
     clock: &'static dyn Clock,
     pub is_dry_run: bool,
-    pretended: RefCell<Pretended>,
-}
-
-/// What a dry run would have written so far. Without it, the changes that follow in the same file would be planned, and
-/// reported, otherwise than in the real run.
-#[derive(Default)]
-struct Pretended {
-    /// The content of each file, by its path without links. `None` if the file would be gone.
-    files: BTreeMap<PathBuf, Option<String>>,
-    journal: Option<Journal>,
-    /// The links that would be gone.
-    links: BTreeSet<PathBuf>,
+    dry_run: RefCell<DryRun>,
+    /// The links that this run has removed or restored, or would have.
+    undone_links: RefCell<BTreeSet<PathBuf>>,
 }
 
 /// The lock that the owner program uses.
@@ -84,7 +74,13 @@ impl Editor {
         let state = places.state.as_ref().map_err(|why| {
             Error::profile(format!("no directory for the journal of setup: {why}")).hint("set YCRED_STATE_DIR")
         })?;
-        Ok(Self { directory: state.join("setup"), clock, is_dry_run, pretended: RefCell::default() })
+        Ok(Self {
+            directory: state.join("setup"),
+            clock,
+            is_dry_run,
+            dry_run: RefCell::default(),
+            undone_links: RefCell::default(),
+        })
     }
 
     /// Reads the journal.
@@ -92,31 +88,34 @@ impl Editor {
     /// # Errors
     /// As [`Journal::read`].
     pub fn journal(&self) -> Result<Journal> {
-        match &self.pretended.borrow().journal {
+        match self.dry_run.borrow().journal() {
             Some(journal) => Ok(journal.clone()),
             None => Journal::read(&self.directory),
         }
     }
 
-    /// Returns true if a dry run would have removed a word from a file, or the whole file.
-    pub fn would_remove(&self, word: &str, file: &Path) -> bool {
-        let real = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-        let pretended = self.pretended.borrow();
-        pretended.files.get(&real).is_some_and(|text| !text.as_ref().is_some_and(|text| text.contains(word)))
+    /// Returns the content of a file, or the one that it would have. Returns `None` if there is no file that can be read.
+    pub fn text(&self, path: &Path) -> Option<String> {
+        match self.dry_run.borrow().text(path) {
+            Some(text) => text.clone(),
+            None => TargetFile::read(path).ok().and_then(|target| target.text),
+        }
     }
 
-    /// Returns true if a dry run would have removed a link.
-    pub fn would_have_removed_link(&self, link: &Path) -> bool {
-        self.pretended.borrow().links.contains(link)
+    /// Returns true if a file contains a word, or would contain it. A file that cannot be read may contain it.
+    pub fn may_contain(&self, file: &Path, word: &str) -> bool {
+        if let Some(text) = self.dry_run.borrow().text(file) {
+            return text.as_ref().is_some_and(|text| text.contains(word));
+        }
+        match std::fs::read(file) {
+            Ok(content) => String::from_utf8_lossy(&content).contains(word),
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
     }
 
-    /// Remembers what a dry run would have written.
-    fn pretend(&self, real: PathBuf, plan: EditPlan, mut journal: Journal) {
-        plan.put.into_iter().for_each(|entry| journal.note(entry));
-        plan.remove.iter().for_each(|entry| journal.forget(entry));
-        let mut pretended = self.pretended.borrow_mut();
-        pretended.files.insert(real, plan.after);
-        pretended.journal = Some(journal);
+    /// Returns true if this run has removed or restored a link, or would have.
+    pub fn has_undone_link(&self, link: &Path) -> bool {
+        self.undone_links.borrow().contains(link)
     }
 
     /// Returns a private directory for working copies, and creates it.
@@ -124,9 +123,7 @@ impl Editor {
     /// # Errors
     /// Profile (3): it cannot be created.
     pub fn directory(&self) -> Result<&Path> {
-        store::make_private(&self.directory).map_err(|error| {
-            Error::profile(format!("{}: {}", self.directory.display(), describe(&error))).hint("set YCRED_STATE_DIR")
-        })?;
+        store::make_private(&self.directory).map_err(|error| self.unusable(&error))?;
         Ok(&self.directory)
     }
 
@@ -160,11 +157,14 @@ impl Editor {
         let journal = self.journal()?;
         let first = plan(&target, &journal)?;
         let changes = target.text != first.after;
-        if self.is_dry_run {
-            self.pretend(target.real.clone(), first, journal);
+        if !is_change(&target, &first) {
             return Ok((target.real, changes));
         }
-        if !is_change(&target, &first) {
+        if self.is_dry_run {
+            self.check_edit(&target, owner, first.after.as_deref())?;
+            let mut dry_run = self.dry_run.borrow_mut();
+            dry_run.note(journal, first.put, &first.remove);
+            dry_run.edit(target.real.clone(), first.after);
             return Ok((target.real, changes));
         }
         let _lock = self.lock()?;
@@ -275,10 +275,26 @@ impl Editor {
         self.remove_abandoned_lock();
         let deadline = Deadline::after(self.clock, lock::PATIENCE);
         let mut target = TargetFile::read_settled(path, lock.map(lock_of).as_deref(), &deadline, self.clock)?;
-        if let Some(text) = self.pretended.borrow().files.get(&target.real) {
-            target.text.clone_from(text);
-        }
+        self.dry_run.borrow().apply(&mut target);
         Ok(target)
+    }
+
+    /// Fails as the real run would before it writes.
+    fn check_edit(&self, target: &TargetFile, owner: OwnerLock, after: Option<&str>) -> Result<()> {
+        self.check_directory()?;
+        if let Some((path, name)) = owners_path(target, owner) {
+            lock::wait(&lock_of(path.to_owned()), name, self.clock)?;
+        }
+        target.check(after)
+    }
+
+    /// Checks that the directory of the journal exists or could be created, as [`Self::directory`] does.
+    fn check_directory(&self) -> Result<()> {
+        store::check_private(&self.directory).map_err(|error| self.unusable(&error))
+    }
+
+    fn unusable(&self, error: &std::io::Error) -> Error {
+        Error::profile(format!("{}: {}", self.directory.display(), describe(error))).hint("set YCRED_STATE_DIR")
     }
 
     /// Creates a symbolic link and its directory, and notes it in the journal. Returns false if the path leads to the same
@@ -293,6 +309,10 @@ impl Editor {
         let directory = path.parent().ok_or_else(|| cannot("no directory".into()))?;
         let wanted = directory.join(target);
         let before = match std::fs::symlink_metadata(path) {
+            _ if self.dry_run.borrow().has_created(path) => {
+                self.share_link(client, path)?;
+                return Ok(false);
+            }
             Err(_) => None,
             Ok(_) if system::programs::is_same(path, &wanted) => {
                 self.share_link(client, path)?;
@@ -315,14 +335,20 @@ impl Editor {
             }
             Ok(_) => return Err(cannot("a file has this name".into()).hint("move it away first")),
         };
+        let what = What::Link { target: target.to_owned(), before };
+        let directories = target::missing_directories(path);
+        let entry = JournalEntry { created: true, directories, ..JournalEntry::new(client, path, "link", what) };
         if self.is_dry_run {
+            self.check_directory()?;
+            permission::check_creatable(directory).map_err(|error| cannot(describe(&error)))?;
+            let journal = self.journal()?;
+            let mut dry_run = self.dry_run.borrow_mut();
+            dry_run.note(journal, vec![entry], &[]);
+            dry_run.link(path, Some(target));
             return Ok(true);
         }
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
-        let what = What::Link { target: target.to_owned(), before };
-        let directories = target::missing_directories(path);
-        let entry = JournalEntry { created: true, directories, ..JournalEntry::new(client, path, "link", what) };
         journal.put(std::slice::from_ref(&entry))?;
         target::remove_old_temporaries(path, self.clock.now());
         target::put_link(path, target).map_err(|error| {
@@ -338,12 +364,28 @@ impl Editor {
         let journal = self.journal()?;
         let mut entries = journal.entries().iter().filter(|entry| is_link(entry, path));
         let Some(known) = entries.clone().next() else { return Ok(()) };
-        if self.is_dry_run || entries.any(|entry| entry.client == client) {
+        let entry = JournalEntry { client: client.to_owned(), ..known.clone() };
+        if entries.any(|entry| entry.client == client) {
             return Ok(());
         }
-        let entry = JournalEntry { client: client.to_owned(), ..known.clone() };
+        if self.is_dry_run {
+            self.check_directory()?;
+            let journal = self.journal()?;
+            self.dry_run.borrow_mut().note(journal, vec![entry], &[]);
+            return Ok(());
+        }
         let _lock = self.lock()?;
         self.journal()?.put(&[entry])
+    }
+
+    /// Returns the other clients that need a link of an entry.
+    ///
+    /// # Errors
+    /// As [`Self::journal`].
+    pub fn sharers(&self, entry: &JournalEntry) -> Result<Vec<String>> {
+        let journal = self.journal()?;
+        let others = journal.entries().iter().filter(|other| is_link(other, &entry.file));
+        Ok(others.filter(|other| other.client != entry.client).map(|other| other.client.clone()).collect())
     }
 
     /// Removes a link that the journal names, or restores the one that was there before. Returns false if the link does
@@ -353,30 +395,28 @@ impl Editor {
     /// Profile (3): the link cannot be removed.
     pub fn unlink(&self, entry: &JournalEntry) -> Result<bool> {
         let What::Link { target, before } = &entry.what else { return Ok(false) };
-        let is_ours = |journal: &Journal| {
-            let is_shared =
-                journal.entries().iter().any(|other| is_link(other, &entry.file) && other.client != entry.client);
-            !is_shared && system::files::leads_to(&entry.file, target)
+        let cannot = |error: &std::io::Error| {
+            Error::profile(format!("{}: cannot remove the link: {}", entry.file.display(), describe(error)))
         };
         if self.is_dry_run {
-            let mut journal = self.journal()?;
-            let is_ours = is_ours(&journal);
-            journal.forget(entry);
-            let mut pretended = self.pretended.borrow_mut();
-            pretended.journal = Some(journal);
+            self.check_directory()?;
+            let is_ours = self.sharers(entry)?.is_empty() && self.dry_run.borrow().leads_to(&entry.file, target);
             if is_ours {
-                pretended.links.insert(entry.file.clone());
+                permission::check_changeable(&entry.file).map_err(|error| cannot(&error))?;
+                self.dry_run.borrow_mut().link(&entry.file, before.as_deref());
+                self.undone_links.borrow_mut().insert(entry.file.clone());
             }
+            let journal = self.journal()?;
+            self.dry_run.borrow_mut().note(journal, Vec::new(), std::slice::from_ref(entry));
             return Ok(is_ours);
         }
         let _lock = self.lock()?;
+        let is_ours = self.sharers(entry)?.is_empty() && system::files::leads_to(&entry.file, target);
         let mut journal = self.journal()?;
-        let is_ours = is_ours(&journal);
         target::remove_old_temporaries(&entry.file, self.clock.now());
         if is_ours {
-            target::restore_link(&entry.file, before.as_deref()).map_err(|error| {
-                Error::profile(format!("{}: cannot remove the link: {}", entry.file.display(), describe(&error)))
-            })?;
+            target::restore_link(&entry.file, before.as_deref()).map_err(|error| cannot(&error))?;
+            self.undone_links.borrow_mut().insert(entry.file.clone());
         }
         let entry = journal.find(entry).unwrap_or(entry).clone();
         remove_directories(&mut journal, &entry)?;
@@ -389,28 +429,37 @@ impl Editor {
     /// # Errors
     /// Profile (3): the link cannot be removed.
     pub fn remove_link(&self, path: &Path) -> Result<()> {
+        self.undone_links.borrow_mut().insert(path.to_owned());
+        let cannot = |error: &std::io::Error| {
+            Error::profile(format!("{}: cannot remove the link: {}", path.display(), describe(error)))
+        };
         if self.is_dry_run {
-            self.pretended.borrow_mut().links.insert(path.to_owned());
+            self.check_directory()?;
+            permission::check_changeable(path).map_err(|error| cannot(&error))?;
+            self.dry_run.borrow_mut().link(path, None);
             return Ok(());
         }
         let _lock = self.lock()?;
-        target::restore_link(path, None).map_err(|error| {
-            Error::profile(format!("{}: cannot remove the link: {}", path.display(), describe(&error)))
-        })
+        target::restore_link(path, None).map_err(|error| cannot(&error))
     }
 
     fn owners_lock(&self, target: &TargetFile, owner: OwnerLock) -> Result<Option<OwnersLock>> {
-        let (path, name) = match owner {
-            OwnerLock::None => return Ok(None),
-            OwnerLock::BesideSpelled(name) => (&target.spelled, name),
-            OwnerLock::BesideReal(name) => (&target.real, name),
-        };
-        // Without the directory there is nothing to lock. It is created with the file.
-        if !path.parent().is_some_and(Path::exists) {
-            return Ok(None);
+        match owners_path(target, owner) {
+            Some((path, name)) => lock::acquire(&lock_of(path.to_owned()), name, &self.directory, self.clock),
+            None => Ok(None),
         }
-        lock::acquire(&lock_of(path.clone()), name, &self.directory, self.clock)
     }
+}
+
+/// Returns the path beside which the owner's lock is, and the owner's name.
+fn owners_path(target: &TargetFile, owner: OwnerLock) -> Option<(&Path, &'static str)> {
+    let (path, name) = match owner {
+        OwnerLock::None => return None,
+        OwnerLock::BesideSpelled(name) => (&target.spelled, name),
+        OwnerLock::BesideReal(name) => (&target.real, name),
+    };
+    // Without the directory there is nothing to lock. It is created with the file.
+    path.parent().is_some_and(Path::exists).then_some((path.as_path(), name))
 }
 
 /// Removes the directories that ycred created for an entry, if they are empty now. The other entries with files in a
@@ -434,127 +483,4 @@ fn lock_of(path: PathBuf) -> PathBuf {
     let mut lock = path.into_os_string();
     lock.push(".lock");
     lock.into()
-}
-
-/// A place in a file, and its entry in the journal.
-pub struct Place<'a> {
-    pub client: &'a str,
-    pub file: &'a Path,
-    pub label: String,
-    pub format: Format,
-    pub path: Vec<Step>,
-}
-
-/// The result of planning a value.
-pub struct PlannedValue {
-    pub text: Option<String>,
-    /// `None` if the value is there already.
-    pub entry: Option<JournalEntry>,
-    /// Entries of other changes of this file that must be written again.
-    pub others: Vec<JournalEntry>,
-}
-
-/// What docker reads from a file without content.
-pub const EMPTY_OBJECT: &str = "{}\n";
-
-/// Makes the change of an entry once more, in another text.
-///
-/// # Errors
-/// As [`Place::set`]; or only the client can make it.
-pub fn redo(entry: &JournalEntry, text: Option<&str>) -> Result<(String, JournalEntry), EditRefusal> {
-    let What::Value { format, path, ours, .. } = &entry.what else { return Err(EditRefusal::Unproven) };
-    let value = ours.first().and_then(|ours| ours.node(*format)).ok_or(EditRefusal::Unproven)?;
-    let (label, path) = (entry.label.clone(), path.clone());
-    Place { client: &entry.client, file: &entry.file, label, format: *format, path }.write(text, &value)
-}
-
-impl Place<'_> {
-    fn key(&self) -> JournalEntry {
-        let what =
-            What::Value { format: self.format, path: self.path.clone(), before: None, ours: Vec::new(), containers: 0 };
-        JournalEntry::new(self.client, self.file, self.label.clone(), what)
-    }
-
-    /// Plans to set the value of this place. A value that ycred wrote before is undone first, so that the journal keeps
-    /// what stood there in the beginning. Without a text, there is no file yet.
-    ///
-    /// # Errors
-    /// The file cannot be parsed, or the change cannot be proven.
-    pub fn set(&self, text: Option<&str>, value: &TreeNode, journal: &Journal) -> Result<PlannedValue, EditRefusal> {
-        let read = self.readable(text.unwrap_or_default());
-        let current = self.format.parse(read).map_err(EditRefusal::Syntax)?;
-        let (pointer, steps) = follow(&current, &self.path);
-        let there = current.at(&pointer).filter(|_| steps == self.path.len());
-        if there.is_some_and(|node| node.has_meaning_of(value)) {
-            return Ok(PlannedValue { text: text.map(str::to_owned), entry: None, others: Vec::new() });
-        }
-        let original = self.without_ours(text, journal)?;
-        let (new, mut entry) = self.write(original.text.as_deref(), value)?;
-        if let Some(former) = original.entry {
-            entry.inherit_file(&former);
-            if let (What::Value { ours, .. }, What::Value { ours: old, .. }) = (&mut entry.what, former.what) {
-                ours.extend(old.into_iter().take(1));
-            }
-        }
-        Ok(PlannedValue { text: Some(new), entry: Some(entry), others: original.others })
-    }
-
-    /// Returns the text without ycred's own value, the entry about it, if there is one, and the other entries that have
-    /// changed with it.
-    fn without_ours(&self, text: Option<&str>, journal: &Journal) -> Result<PlannedValue, EditRefusal> {
-        let unchanged = || PlannedValue { text: text.map(str::to_owned), entry: None, others: Vec::new() };
-        let (Some(entry), Some(text)) = (journal.find(&self.key()), text) else { return Ok(unchanged()) };
-        let taken = take_out(entry, text, journal, |entry, text| undo(entry, text, false), redo)?;
-        Ok(match taken.undone {
-            Undone::Restored(text) => PlannedValue { text, entry: Some(entry.clone()), others: taken.others },
-            // A setup after somebody else's change begins anew.
-            Undone::Absent | Undone::Changed => unchanged(),
-        })
-    }
-
-    /// Writes a value, and describes the change.
-    fn write(&self, text: Option<&str>, value: &TreeNode) -> Result<(String, JournalEntry), EditRefusal> {
-        let original = text.unwrap_or_default();
-        let read = self.readable(original);
-        let root = self.format.parse(read).map_err(EditRefusal::Syntax)?;
-        let (pointer, steps) = follow(&root, &self.path);
-        let before = root.at(&pointer).filter(|_| steps == self.path.len());
-        let (change, containers) = match before {
-            Some(_) => (TreeChange::Replace(pointer, value.clone()), 0),
-            None => self.insertion(pointer, steps, value)?,
-        };
-        let before = before.map(|node| Stored::of(read, node));
-        let (new, splice) = splice::apply(self.format, read, &change)?;
-        let written = self.format.parse(&new).map_err(EditRefusal::Syntax)?;
-        let (pointer, _) = follow(&written, &self.path);
-        let ours = vec![Stored::of(&new, written.at(&pointer).ok_or(EditRefusal::Unproven)?)];
-        let what = What::Value { format: self.format, path: self.path.clone(), before, ours, containers };
-        // The splice must restore the bytes of the file. They differ from the edited text if an empty JSON file was read as {}.
-        let splice = if read == original { splice } else { difference(original, &new) };
-        let exact = Some(Exact::of(splice, &new));
-        let entry = JournalEntry::new(self.client, self.file, self.label.clone(), what);
-        Ok((new, JournalEntry { created: text.is_none(), exact, ..entry }))
-    }
-
-    /// Returns what a text stands for: a JSON file without content is an empty object.
-    fn readable<'b>(&self, text: &'b str) -> &'b str {
-        if self.format == Format::Json && text.trim().is_empty() { EMPTY_OBJECT } else { text }
-    }
-
-    /// Returns the change that creates the missing end of the path.
-    fn insertion(
-        &self,
-        pointer: Vec<usize>,
-        steps: usize,
-        value: &TreeNode,
-    ) -> Result<(TreeChange, usize), EditRefusal> {
-        let mut missing = self.path[steps..].iter().map(|step| match step {
-            Step::Key(key) => Ok(key.clone()),
-            Step::Item { .. } => Err(EditRefusal::Unsupported("the list has no such item")),
-        });
-        let first = missing.next().ok_or(EditRefusal::Unproven)??;
-        let inner = missing.collect::<Result<Vec<_>, _>>()?;
-        let value = inner.iter().rev().fold(value.clone(), |value, key| TreeNode::map([(key, value)]));
-        Ok((TreeChange::Insert(pointer, first, value), inner.len()))
-    }
 }

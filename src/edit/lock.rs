@@ -72,9 +72,23 @@ pub fn acquire(path: &Path, owner: &str, notes: &Path, clock: &dyn Clock) -> Res
         Some(attempt) => attempt.map_err(|error| {
             Error::profile(format!("{}: cannot create the lock: {}", path.display(), describe(&error)))
         }),
-        None => Err(Error::unavailable(format!("{}: {owner} holds the lock of the file", path.display()))
-            .hint(format!("try again; if no {owner} is running, remove the lock: {}", access::remove_command(path)))),
+        None => Err(held(path, owner)),
     }
+}
+
+fn held(path: &Path, owner: &str) -> Error {
+    Error::unavailable(format!("{}: {owner} holds the lock of the file", path.display()))
+        .hint(format!("try again; if no {owner} is running, remove the lock: {}", access::remove_command(path)))
+}
+
+/// Waits until nobody holds the lock, without taking it.
+///
+/// # Errors
+/// Unavailable (4): another program keeps it.
+pub fn wait(path: &Path, owner: &str, clock: &dyn Clock) -> Result<()> {
+    let deadline = Deadline::after(clock, PATIENCE);
+    let free = store::poll(&deadline, clock, || fs::symlink_metadata(path).is_err().then_some(()));
+    free.ok_or_else(|| held(path, owner))
 }
 
 /// Creates the lock. Its inode is known, and noted, before its name exists.

@@ -14,7 +14,7 @@ use crate::base::clock::{Clock, Deadline, Timestamp};
 use crate::base::error::{Error, Result, describe};
 use crate::base::identity::{hex, value_digest};
 use crate::base::random;
-use crate::disk::{files, store};
+use crate::disk::{files, permission, store};
 use crate::system;
 use crate::system::{access, attributes};
 
@@ -135,6 +135,38 @@ impl TargetFile {
         }
     }
 
+    /// Checks without writing that the file could be created, replaced by `after`, or removed.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn check(&self, after: Option<&str>) -> Result<()> {
+        let in_place = |error: io::Error| match attributes::is_fixed_in_place(&error) {
+            true => system::files::check_writable(&self.real),
+            false => Err(error),
+        };
+        let checked = match (&self.text, after) {
+            (text, after) if text.as_deref() == after => Ok(()),
+            (None, _) => self.directory().and_then(|directory| {
+                permission::check_creatable(directory)?;
+                refuse_foreign_ancestor(directory)
+            }),
+            (Some(_), None) => permission::check_changeable(&self.real),
+            // The new file could not be given the owner of the old one.
+            (Some(_), Some(_)) if !self.is_own() => system::files::check_writable(&self.real),
+            (Some(_), Some(_)) => permission::check_changeable(&self.real).or_else(in_place),
+        };
+        checked.map_err(|error| cannot_write(&self.real, &error))
+    }
+
+    fn is_own(&self) -> bool {
+        let is_root = system::process::effective_uid() == 0;
+        is_root || fs::metadata(&self.real).is_ok_and(|metadata| system::files::is_own(&metadata))
+    }
+
+    fn directory(&self) -> io::Result<&Path> {
+        self.real.parent().ok_or_else(|| ErrorKind::InvalidInput.into())
+    }
+
     /// Removes the file.
     ///
     /// # Errors
@@ -150,10 +182,8 @@ impl TargetFile {
 
     /// Creates the file and its directory, both private. Fails if the file exists.
     fn create(&self, text: &str) -> io::Result<()> {
-        let directory = self.real.parent().ok_or(ErrorKind::InvalidInput)?;
-        if let Some(ancestor) = directory.ancestors().find(|ancestor| ancestor.exists()) {
-            store::refuse_foreign_directory(ancestor)?;
-        }
+        let directory = self.directory()?;
+        refuse_foreign_ancestor(directory)?;
         system::files::create_private_directories(directory)?;
         let temporary = temporary_beside(&self.real);
         let created = write_temporary(&temporary, text, None).and_then(|()| fs::hard_link(&temporary, &self.real));
@@ -204,6 +234,11 @@ impl TargetFile {
         copy.remove();
         written
     }
+}
+
+fn refuse_foreign_ancestor(directory: &Path) -> io::Result<()> {
+    let ancestor = directory.ancestors().find(|ancestor| ancestor.exists());
+    ancestor.map_or(Ok(()), store::refuse_foreign_directory)
 }
 
 /// Copies of a file's old and new content.

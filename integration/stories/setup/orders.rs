@@ -11,10 +11,10 @@ use super::{Machine, kubeconfig_with};
 use crate::harness::require_client;
 
 /// Numbers that look random and are the same in each run.
-struct Numbers(u64);
+pub struct Numbers(pub u64);
 
 impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).expect("31 bits") % limit
     }
@@ -27,14 +27,18 @@ impl Numbers {
     }
 }
 
-/// Returns everything below a directory: the content of files and links. Directories have none.
-fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+/// Returns everything below a directory: the content of files and links. Directories have none. Leaves out entries of the
+/// directory with these names.
+pub fn contents(directory: &Path, without: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).expect("a directory") {
         let path = entry.expect("an entry").path();
+        if path.file_name().is_some_and(|name| without.iter().any(|other| name == *other)) {
+            continue;
+        }
         let metadata = fs::symlink_metadata(&path).expect("there");
         if metadata.is_dir() {
-            found.extend(contents(&path));
+            found.extend(contents(&path, &[]));
             found.insert(path, Vec::new());
         } else if metadata.is_symlink() {
             let target = fs::read_link(&path).expect("a link");
@@ -83,7 +87,7 @@ fn every_order_restores(subject: &Subject<'_>, rounds: usize) {
                 fs::remove_dir(directory).expect("removed");
             }
         }
-        let before = contents(&machine.path("home"));
+        let before = contents(&machine.path("home"), &[]);
         let mut calls: Vec<(bool, &str)> = subject.places.iter().map(|place| (true, *place)).collect();
         calls.extend((0..3).map(|_| (numbers.below(2) == 0, subject.places[numbers.below(subject.places.len())])));
         numbers.shuffle(&mut calls);
@@ -103,7 +107,7 @@ fn every_order_restores(subject: &Subject<'_>, rounds: usize) {
         }
         // What the flags do not select: registries that every setup of docker adds.
         machine.unsetup(&[subject.client]).run().succeeds();
-        let after = contents(&machine.path("home"));
+        let after = contents(&machine.path("home"), &[]);
         for (path, content) in &before {
             let is = after.get(path).map(|content| String::from_utf8_lossy(content).into_owned());
             assert_eq!(is, Some(String::from_utf8_lossy(content).into_owned()), "{path:?} {calls:?}");
@@ -232,14 +236,14 @@ fn whatever_docker_rewrites_in_between_the_meaning_of_its_file_comes_back() {
 fn two_profiles_in_turn_leave_nothing_of_a_file_that_setup_created() {
     let mut machine = Machine::new();
     profiles(&mut machine);
-    let before = contents(&machine.path("home"));
+    let before = contents(&machine.path("home"), &[]);
     for client in ["docker", "aws", "terraform"] {
         for profiles in [&["prod", "stage"][..], &["prod", "stage", "prod"]] {
             for profile in profiles {
                 machine.setup(&[client, "-p", profile, "--force"]).run().succeeds();
             }
             machine.unsetup(&["--all"]).run().succeeds().stderr_is_empty();
-            assert_eq!(contents(&machine.path("home")), before, "{client} {profiles:?}");
+            assert_eq!(contents(&machine.path("home"), &[]), before, "{client} {profiles:?}");
             assert!(machine.journal().is_empty(), "{client} {profiles:?}: {:?}", machine.journal());
         }
     }
@@ -248,7 +252,7 @@ fn two_profiles_in_turn_leave_nothing_of_a_file_that_setup_created() {
 #[test]
 fn directories_that_setup_created_go_with_the_last_thing_in_them() {
     let machine = Machine::new();
-    let before = contents(&machine.path("home"));
+    let before = contents(&machine.path("home"), &[]);
     let kubeconfig = machine.path("home/.kube");
     assert!(!kubeconfig.exists());
     for client in ["docker", "aws", "terraform", "pip", "pnpm"] {
@@ -264,7 +268,7 @@ fn directories_that_setup_created_go_with_the_last_thing_in_them() {
     }
     fs::remove_file(&own).expect("there");
     fs::remove_dir(machine.path("home/.docker")).expect("nothing else");
-    assert_eq!(contents(&machine.path("home")), before);
+    assert_eq!(contents(&machine.path("home"), &[]), before);
     // A setup that fails leaves none.
     machine.world.sandbox.file("home/.aws/credentials", "[yc]\naws_access_key_id = x\n");
     machine.setup(&["aws"]).run().exits(3);
@@ -275,7 +279,7 @@ fn directories_that_setup_created_go_with_the_last_thing_in_them() {
 fn a_directory_that_two_clients_share_goes_with_the_last_one() {
     let machine = Machine::new();
     machine.world.sandbox.script("bin/go", super::GO);
-    let before = contents(&machine.path("home"));
+    let before = contents(&machine.path("home"), &[]);
     for clients in [["pip", "go"], ["go", "pip"]] {
         for is_reversed in [false, true] {
             for client in clients {
@@ -288,7 +292,7 @@ fn a_directory_that_two_clients_share_goes_with_the_last_one() {
             machine.unsetup(&[order[0]]).run().succeeds();
             assert!(machine.path("home/.config").is_dir(), "{clients:?} {order:?}");
             machine.unsetup(&[order[1]]).run().succeeds();
-            assert_eq!(contents(&machine.path("home")), before, "{clients:?} {order:?}");
+            assert_eq!(contents(&machine.path("home"), &[]), before, "{clients:?} {order:?}");
         }
     }
 }
@@ -350,7 +354,7 @@ fn the_copy_that_git_edits_is_private_and_goes() {
             assert!(line.starts_with("600 ") || line.starts_with("700 "), "{line}");
         }
         assert!(modes.contains("state/setup/working-"), "{modes}");
-        let left = contents(&machine.path("state/setup"))
+        let left = contents(&machine.path("state/setup"), &[])
             .into_iter()
             .filter(|(_, content)| String::from_utf8_lossy(content).contains("s3cret"));
         assert_eq!(left.count() > 0, is_killed);

@@ -58,13 +58,14 @@ pub struct Client {
     /// See [`crate::base::error::Kind`].
     pub redo_option: RedoOption,
     /// Returns the place of an entry in a text, without secrets.
-    pub shown: fn(&JournalEntry, &str) -> String,
+    pub shown: fn(&SetupCall<'_>, &Session<'_>, &JournalEntry, &str) -> String,
     /// If the journal has no entry for this client, finds what names ycred in its configuration, and removes it.
     ///
     /// # Errors
     /// See [`crate::base::error::Kind`].
     pub undo_without_journal: fn(&SetupCall<'_>, &Session<'_>) -> Result<Report>,
-    /// Returns the client's configuration file that names this link, if there is one.
+    /// Returns the client's configuration file that names this link, if there is one. Looks at the file as it is or, in a dry
+    /// run, as it would be.
     pub file_naming_link: fn(&SetupCall<'_>, &Session<'_>, &Path) -> Option<PathBuf>,
     /// Returns the places of the client's configuration that name ycred. Reads files only.
     pub uses: fn(&Session<'_>) -> Vec<Use>,
@@ -156,7 +157,7 @@ impl Client {
         selects: |_, _, _| Ok(true),
         undo_option: |_, _, _, _| Ok(Undone::Changed),
         redo_option: |_, _, _, _| Err(Error::internal("the client has one entry in its file")),
-        shown: report::shown,
+        shown: |_, _, entry, text| report::shown(entry, text),
         undo_without_journal: |_, _| Ok(Report::default()),
         file_naming_link: |_, _, _| None,
         uses: |_| Vec::new(),

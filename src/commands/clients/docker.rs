@@ -18,8 +18,9 @@ use crate::commands::clients::public;
 use crate::commands::clients::report::{ChangeReport, Report};
 use crate::commands::clients::undo;
 use crate::commands::clients::values::{self, ConfigFile, PlannedSetting, find, keys};
-use crate::edit::change::{EMPTY_OBJECT, EditPlan, OwnerLock};
+use crate::edit::change::{EditPlan, OwnerLock};
 use crate::edit::journal::{JournalEntry, What};
+use crate::edit::place::EMPTY_OBJECT;
 use crate::edit::splice::{self, Format};
 use crate::edit::target::TargetFile;
 use crate::edit::tree::{TreeChange, TreeNode};
@@ -270,7 +271,7 @@ fn file_naming_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) ->
     });
     let files = default_path(session).into_iter().chain(containers).chain(noted.unwrap_or_default());
     files.into_iter().find(|path| {
-        let text = TargetFile::read(path).ok().and_then(|target| target.text).unwrap_or_default();
+        let text = call.editor.text(path).unwrap_or_default();
         let root = Format::Json.parse(&text).unwrap_or_else(|_| TreeNode::null());
         let is_named = |value: &TreeNode| value.as_text() == Some(helper);
         root.members().iter().any(|(key, value)| match key.as_text() {

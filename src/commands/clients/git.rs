@@ -37,6 +37,7 @@ pub const CLIENT: Client = Client {
         undo_option(&Git::find(session, Some(call.editor))?, entry, text, call.is_set("force"))
     },
     redo_option: |call, session, entry, text| write(entry, &Git::find(session, Some(call.editor))?, text),
+    shown: |call, session, entry, text| shown(entry, text, call, session).unwrap_or_default(),
     undo_without_journal,
     file_naming_link,
     uses,
@@ -226,9 +227,7 @@ fn setup_host(
             entry.inherit_file(&former);
         }
         planned.summary = format!("{host}: ycred {}", chosen.description());
-        if let What::Option { before, .. } = &entry.what {
-            (planned.before, planned.after) = (lines(host, before), lines(host, &ours));
-        }
+        (planned.before, planned.after) = (lines(host, &git.values(&text, &key)?), lines(host, &ours));
         let put = others.into_iter().chain([entry]).collect();
         *report.borrow_mut() = Some(planned);
         Ok(EditPlan { after: Some(new), put, remove: Vec::new() })
@@ -242,6 +241,13 @@ fn lines(host: &str, values: &[String]) -> String {
     let line = |value: &String| format!("helper = {}", public::command(value)).trim_end().to_owned() + "\n";
     let section = format!("[credential \"https://{host}\"]\n");
     (!values.is_empty()).then_some(section).into_iter().chain(values.iter().map(line)).collect()
+}
+
+/// Implements [`Client::shown`].
+fn shown(entry: &JournalEntry, text: &str, call: &SetupCall<'_>, session: &Session<'_>) -> Result<String> {
+    let What::Option { name, .. } = &entry.what else { return Ok(String::new()) };
+    let git = Git::find(session, Some(call.editor))?;
+    Ok(lines(&entry.label, &git.values(text, name)?))
 }
 
 fn option(key: &str, ours: &[String]) -> What {
@@ -313,10 +319,11 @@ fn selects(call: &SetupCall<'_>, _: &Session<'_>, entry: &JournalEntry) -> Resul
 }
 
 /// git runs `git-credential-NAME` for a helper `NAME`.
-fn file_naming_link(_: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
+fn file_naming_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
     let helper = system::programs::own_name(link)?.strip_prefix("git-credential-")?;
-    let (git, path) = (Git::find(session, None).ok()?, path(session).ok()?);
-    let (list, _) = git.config(&path, &["--null", "--get-regexp", r"^credential\..*helper$"]).ok()?;
+    let (git, path) = (Git::find(session, Some(call.editor)).ok()?, path(session).ok()?);
+    let copy = WorkingCopy::new(git.copies.as_deref(), &call.editor.text(&path)?).ok()?;
+    let (list, _) = git.config(&copy.file, &["--null", "--get-regexp", r"^credential\..*helper$"]).ok()?;
     let mut values = list.split('\0').filter_map(|entry| entry.split_once('\n'));
     values.any(|(_, value)| value.split_whitespace().next() == Some(helper)).then_some(path)
 }

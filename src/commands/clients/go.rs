@@ -26,6 +26,7 @@ pub const CLIENT: Client = Client {
     is_found: |session| program::find("go", session).is_some(),
     setup,
     undo_option: |call, _, entry, text| undo_entry(entry, text, call.is_set("force")),
+    shown: |_, _, _, text| value(text).map(shown).unwrap_or_default(),
     undo_without_journal,
     uses,
     check: Some(&check::CHECK),
@@ -68,7 +69,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         let ours = std::iter::once(method.as_str()).chain(others).collect::<Vec<_>>().join("; ");
         let new = with_value(&original, Some(&ours));
         planned.summary = format!("{GOAUTH}: ycred {}", chosen.description());
-        planned.before = before.as_ref().map(|before| shown(before)).unwrap_or_default();
+        planned.before = value(&text).map(shown).unwrap_or_default();
         planned.after = shown(&ours);
         let exact = Some(Exact::of(difference(&original, &new), &new));
         let entry = entry(target, before.into_iter().collect(), vec![ours]);

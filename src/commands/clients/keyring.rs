@@ -46,8 +46,14 @@ pub fn is_linked(session: &Session<'_>) -> bool {
 
 /// Returns the line that puts the directory first in PATH, if it is not.
 pub fn path_note(link: Option<&Path>, session: &Session<'_>) -> Option<String> {
-    let link = link.filter(|link| program::find(NAME, session).as_deref() != Some(link))?;
-    let directory = link.parent()?.display();
+    let directory = link?.parent()?;
+    // The link itself may not be there: this may be a dry run.
+    let mut directories = program::directories(session);
+    let first = directories.find(|known| known == directory || program::has(known, NAME));
+    if first.as_deref() == Some(directory) {
+        return None;
+    }
+    let directory = directory.display();
     Some(format!("put {directory} first in PATH, for example in ~/.profile: export PATH=\"{directory}:$PATH\""))
 }
 

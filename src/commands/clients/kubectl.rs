@@ -18,8 +18,9 @@ use crate::commands::clients::kubectl::stanza::Method;
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
-use crate::edit::change::{EditPlan, Place};
+use crate::edit::change::EditPlan;
 use crate::edit::journal::{Journal, JournalEntry, Step, What, follow};
+use crate::edit::place::Place;
 use crate::edit::render;
 use crate::edit::splice::{EditRefusal, Format};
 use crate::edit::target::TargetFile;
@@ -35,7 +36,7 @@ pub const CLIENT: Client = Client {
     owner: OWNER,
     setup,
     selects,
-    shown,
+    shown: |_, _, entry, text| shown(entry, text),
     undo_without_journal,
     uses,
     selection: kubeconfig::selection,

@@ -87,6 +87,11 @@ pub fn find(name: &str, session: &Session<'_>) -> Option<PathBuf> {
         .find(|path| is_program(path))
 }
 
+/// Returns true if a directory has a program of this name.
+pub fn has(directory: &Path, name: &str) -> bool {
+    programs::file_names(name).iter().any(|name| is_program(&directory.join(name)))
+}
+
 /// Finds a symbolic link in PATH, also one that leads nowhere.
 pub fn find_link(name: &str, session: &Session<'_>) -> Option<PathBuf> {
     let (name, are_files) = (programs::own_file_name(name), files::LINKS_ARE_FILES);

@@ -13,7 +13,7 @@ use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
 use crate::commands::clients::public;
-use crate::commands::clients::report::{ChangeReport, Report};
+use crate::commands::clients::report::{self, ChangeReport, Report};
 use crate::commands::clients::terraform::config::{
     OWN_FILE, PREFIX, directories, extra_files, helpers, is_ours, main_files,
 };
@@ -141,7 +141,8 @@ fn write_block(call: &SetupCall<'_>, path: &Path, is_shared: bool, helper: &str)
             *report.borrow_mut() = Some(planned);
             return Ok(EditPlan { after: target.text.clone(), put: Vec::new(), remove: Vec::new() });
         }
-        let (original, is_new) = match journal.find(&key).map(|entry| (entry, undo(entry, &text, false))) {
+        let known = journal.find(&key);
+        let (original, is_new) = match known.map(|entry| (entry, undo(entry, &text, false))) {
             Some((entry, Ok(Undone::Restored(original)))) => (original.unwrap_or_default(), entry.created),
             _ => (text.clone(), target.text.is_none()),
         };
@@ -153,7 +154,8 @@ fn write_block(call: &SetupCall<'_>, path: &Path, is_shared: bool, helper: &str)
         let new = format!("{original}{separator}{ours}");
         let what = What::Text { ours: format!("{separator}{ours}") };
         let exact = Some(Exact::of(difference(&original, &new), &new));
-        (planned.before, planned.after) = (String::new(), ours);
+        let shown = |text: &str| known.map(|entry| report::shown(entry, text)).unwrap_or_default();
+        (planned.before, planned.after) = (shown(&text).trim_start().to_owned(), ours);
         *report.borrow_mut() = Some(planned);
         let entry = JournalEntry { created: is_new, exact, ..JournalEntry { what, ..key } };
         Ok(EditPlan { after: Some(new), put: vec![entry], remove: Vec::new() })
@@ -162,12 +164,12 @@ fn write_block(call: &SetupCall<'_>, path: &Path, is_shared: bool, helper: &str)
     Ok(ChangeReport { is_changed, ..report })
 }
 
-/// Without a journal, removes the block that setup writes, and the link that it names.
 fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
     let is_link = matches!(entry.what, What::Link { .. });
     Ok(is_link || call.real_path("file", session)?.is_none_or(|file| entry.file == file))
 }
 
+/// Without a journal, removes the block that setup writes, and the link that it names.
 fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let mut report = Report::default();
     let selected = call.real_path("file", session)?;
@@ -211,13 +213,19 @@ fn file_naming_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) ->
     let helper = programs::own_name(link)?.strip_prefix(PREFIX)?;
     // A file of `--file` is known only from the journal.
     let noted = call.editor.journal().ok().and_then(|journal| {
-        let names = |entry: &&JournalEntry| matches!(&entry.what, What::Text { ours } if ours.contains(helper));
+        let is_helper = |text: &str| helpers(text).iter().any(|(_, found)| found == helper);
+        let names = |entry: &&JournalEntry| matches!(&entry.what, What::Text { ours } if is_helper(ours));
         journal.of_client(CLIENT.name).find(names).map(|entry| entry.file.clone())
     });
-    uses(session).into_iter().find(|place| place.label == helper).map(|place| place.file).or(noted)
+    let uses = uses_by(|file| call.editor.text(file), session);
+    uses.into_iter().find(|place| place.label == helper).map(|place| place.file).or(noted)
 }
 
 fn uses(session: &Session<'_>) -> Vec<Use> {
+    uses_by(|file| TargetFile::read(file).ok().and_then(|target| target.text), session)
+}
+
+fn uses_by(read: impl Fn(&Path) -> Option<String>, session: &Session<'_>) -> Vec<Use> {
     let mut files = main_files(session);
     for is_tofu in [false, true] {
         if let Ok(directories) = directories(is_tofu, session) {
@@ -228,7 +236,7 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
     files.dedup();
     let mut uses: Vec<Use> = Vec::new();
     for file in files {
-        let text = TargetFile::read(&file).ok().and_then(|target| target.text).unwrap_or_default();
+        let text = read(&file).unwrap_or_default();
         for (_, helper) in helpers(&text) {
             if is_ours(&helper) && !uses.iter().any(|known| known.file == file) {
                 let profile = profile_in(&helper);

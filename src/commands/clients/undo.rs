@@ -9,8 +9,9 @@ use crate::commands::clients::client::SetupCall;
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
-use crate::edit::change::{EditPlan, redo};
+use crate::edit::change::EditPlan;
 use crate::edit::journal::{JournalEntry, What};
+use crate::edit::place::redo;
 use crate::edit::splice::EditRefusal;
 use crate::edit::undo::{Undone, take_out, undo};
 use crate::profile::find;
@@ -39,7 +40,7 @@ pub fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
 fn remove_dead_links(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Vec<ChangeReport>> {
     let mut changes = Vec::new();
     // What is pasted may be in any file.
-    if call.editor.is_dry_run || call.client.is_pasted {
+    if call.client.is_pasted {
         return Ok(changes);
     }
     let journal = call.editor.journal()?;
@@ -123,10 +124,13 @@ fn undo_entries<'a, 'b: 'a>(
         }
     }
     let is_done = report.failures.is_empty();
-    let is_needed = |link: &Path| kept.iter().any(|file| may_name(file, link));
     for entry in links {
-        let is_forced = call_of(entry).is_some_and(removes_needed_links);
-        if !is_forced && is_needed(&entry.file) {
+        // A file that could not be restored may still name the link. It may be one that cannot be parsed.
+        let is_needed = call_of(entry).is_some_and(|call| {
+            let may_name = |file: &&Path| call.editor.may_contain(file, helper_of(&entry.file));
+            !removes_needed_links(call) && kept.iter().any(may_name)
+        });
+        if is_needed {
             continue;
         }
         match call_of(entry).map_or_else(|| Err(unknown(entry)), |call| unlink(call, entry, is_done, session)) {
@@ -135,14 +139,6 @@ fn undo_entries<'a, 'b: 'a>(
         }
     }
     report
-}
-
-/// Returns true if a file that could not be restored may still name a link. It may be one that cannot be parsed.
-fn may_name(file: &Path, link: &Path) -> bool {
-    match std::fs::read(file) {
-        Ok(content) => String::from_utf8_lossy(&content).contains(helper_of(link)),
-        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
-    }
 }
 
 /// Describes an entry of another version of ycred.
@@ -186,7 +182,7 @@ fn undo_in_file(call: &SetupCall<'_>, entry: &JournalEntry, session: &Session<'_
         let taken = take_out(entry, text, journal, undo, redo)?;
         let plan = match taken.undone {
             Undone::Restored(after) => {
-                let shown = |text: &str| (call.client.shown)(entry, text);
+                let shown = |text: &str| (call.client.shown)(call, session, entry, text);
                 (planned.before, planned.after) = (shown(text), shown(after.as_deref().unwrap_or_default()));
                 planned.summary = match &after {
                     Some(after) if after == text => {
@@ -230,17 +226,17 @@ fn removes_needed_links(call: &SetupCall<'_>) -> bool {
     call.is_set("force") && !call.is_partial()
 }
 
-/// Removes a link that setup has created. A link that a configuration file still names stays. If every file has been
-/// restored (`is_done`), that is an error; otherwise the failure to restore the file has been reported already.
+/// Removes a link that setup has created. A link that another client shares stays, and goes with that client. A link that a
+/// configuration file still names stays too. If every file has been restored (`is_done`), that is an error; otherwise the
+/// failure to restore the file has been reported already.
 fn unlink(
     call: &SetupCall<'_>,
     entry: &JournalEntry,
     is_done: bool,
     session: &Session<'_>,
 ) -> Result<Option<ChangeReport>> {
-    // A dry run has restored no file.
-    let is_pretended = call.editor.is_dry_run && !call.client.is_pasted;
-    if !is_pretended
+    let sharers = call.editor.sharers(entry)?;
+    if sharers.is_empty()
         && !removes_needed_links(call)
         && let Some(file) = name_of(call, &entry.file, session)
     {
@@ -254,17 +250,17 @@ fn unlink(
     let is_changed = call.editor.unlink(entry)?;
     let mut report = ChangeReport::new(call.client.name, &entry.file, "link");
     report.is_changed = is_changed;
-    report.summary =
-        if is_changed { "removed the link" } else { "nothing to undo, because the link is gone or still needed" }
-            .to_owned();
+    report.summary = match (is_changed, sharers.is_empty()) {
+        (true, _) => "removed the link".to_owned(),
+        (false, true) => "nothing to undo, because the link is gone or leads elsewhere".to_owned(),
+        (false, false) => format!("left for {}, which also uses the link", sharers.join(" and ")),
+    };
     Ok(Some(report))
 }
 
-/// Returns the configuration file that names a link, for people. In a dry run, one that would not name it any more does not
-/// count.
+/// Returns the configuration file that names a link, for people.
 fn name_of(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) -> Option<String> {
-    let files = call.clients.iter().filter_map(|client| (client.file_naming_link)(call, session, link));
-    let mut files = files.filter(|file| !call.editor.would_remove(helper_of(link), file));
+    let mut files = call.clients.iter().filter_map(|client| (client.file_naming_link)(call, session, link));
     files.next().map(|file| file.display().to_string())
 }
 
@@ -284,7 +280,8 @@ fn helper_of(link: &Path) -> &str {
 /// Profile (3): the link cannot be removed.
 pub fn unlink_by_form(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) -> Result<Report> {
     let mut report = Report::default();
-    if call.editor.would_have_removed_link(link) {
+    // A link that was there before setup has just been restored.
+    if call.editor.has_undone_link(link) {
         return Ok(report);
     }
     let is_copy = files::LINKS_ARE_FILES && program::is_running(link);

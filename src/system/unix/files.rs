@@ -274,17 +274,34 @@ pub fn leads_to(link: &Path, target: &Path) -> bool {
 
 /// Returns true if this user may create files in a directory. A read-only file system does not allow it either.
 pub fn is_writable_directory(path: &Path) -> bool {
-    let Ok(name) = CString::new(path.as_os_str().as_bytes()) else { return false };
-    // SAFETY: the string ends with NUL and outlives the call.
-    path.is_dir()
-        && unsafe { libc::faccessat(libc::AT_FDCWD, name.as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS) } == 0
+    path.is_dir() && check_writable(path).is_ok()
+}
+
+/// Checks without opening it that this user may write a file, or create files in a directory.
+///
+/// # Errors
+/// Those of faccessat(2).
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    check_access(path, if path.is_dir() { libc::W_OK | libc::X_OK } else { libc::W_OK })
+}
+
+/// Returns the error for a name that is taken.
+pub fn already_exists() -> io::Error {
+    io::Error::from_raw_os_error(libc::EEXIST)
 }
 
 /// Checks without opening a file that this user may read it.
+///
+/// # Errors
+/// Those of faccessat(2).
 pub fn check_readable(path: &Path) -> io::Result<()> {
+    check_access(path, libc::R_OK)
+}
+
+fn check_access(path: &Path, mode: libc::c_int) -> io::Result<()> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the string ends with NUL and outlives the call.
-    match unsafe { libc::faccessat(libc::AT_FDCWD, name.as_ptr(), libc::R_OK, libc::AT_EACCESS) } {
+    match unsafe { libc::faccessat(libc::AT_FDCWD, name.as_ptr(), mode, libc::AT_EACCESS) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

@@ -129,9 +129,21 @@ pub fn check_readable(path: &Path) -> io::Result<()> {
 
 /// Returns true if this user may create files in a directory.
 pub fn is_writable_directory(path: &Path) -> bool {
+    path.is_dir() && check_writable(path).is_ok()
+}
+
+/// Checks without writing that this user may write a file, or create files in a directory.
+///
+/// # Errors
+/// Those of `CreateFileW`.
+pub fn check_writable(path: &Path) -> io::Result<()> {
     // FILE_ADD_FILE of a directory is FILE_WRITE_DATA of a file.
-    let add_file = OpenOptions::new().access_mode(FILE_WRITE_DATA).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
-    add_file.and_then(|directory| directory.metadata()).is_ok_and(|metadata| metadata.is_dir())
+    OpenOptions::new().access_mode(FILE_WRITE_DATA).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path).map(drop)
+}
+
+/// Returns the error for a name that is taken.
+pub fn already_exists() -> io::Error {
+    ErrorKind::AlreadyExists.into()
 }
 
 /// Opens a directory, which cannot be locked here.
