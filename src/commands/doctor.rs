@@ -48,6 +48,7 @@ pub const COMMAND: Command = Command {
     ],
     // An invalid directory is one of the findings.
     needs_places: false,
+    failure_document: Some(|error| format!("{}\n", report::unusable_json(error))),
     ..Command::new("doctor", "find what keeps programs from getting a token", arguments, run)
 };
 

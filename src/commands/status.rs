@@ -41,6 +41,7 @@ pub const COMMAND: Command = Command {
         Paint::Word("failed", Colour::Bad),
     ],
     needs_places: false,
+    failure_document: Some(|error| format!("{}\n", render::unusable_json(error))),
     ..Command::new("status", "show whose token a profile has, and until when", arguments, run)
 };
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use crate::base::error::clean;
+use crate::base::error::{Error, clean};
 use crate::commands::check::{Finding, Verdict};
 use crate::commands::doctor::runner::CheckResult;
 
@@ -112,6 +112,16 @@ impl DoctorReport {
             "ok": self.count(Verdict::Ok), "warnings": self.count(Verdict::Warn), "failures": self.count(Verdict::Fail),
         })
     }
+}
+
+/// Returns the JSON object for a command line that could not be used, so that nothing was checked. Only this one has an
+/// `error`.
+pub fn unusable_json(error: &Error) -> serde_json::Value {
+    json!({
+        "version": 1, "ycred": env!("CARGO_PKG_VERSION"), "os": system_name(), "checks": [],
+        "ok": 0, "warnings": 0, "failures": 0,
+        "error": { "message": error.reason(), "hint": error.hint_text(), "exit_code": error.kind.exit_code() },
+    })
 }
 
 /// The end of a failure that says which server did what: `https://host/path: why`.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::base::clock::{Timestamp, human};
-use crate::base::error::{Kind, clean};
+use crate::base::error::{Error, Kind, clean};
 use crate::cache::freshness::{FetchReason, TokenState};
 use crate::commands::clients::client::Use;
 use crate::commands::status::row::{ClientsOfProfile, Row, WiredClient};
@@ -160,10 +160,7 @@ pub fn json(row: &Row, clients: &[WiredClient]) -> Value {
         Ok(what) => json!({ "accepted": true, "message": clean(what) }),
         Err(error) => json!({ "accepted": false, "message": error.reason() }),
     });
-    let error = facts
-        .error
-        .as_ref()
-        .map(|error| json!({ "kind": kind_name(error.kind), "message": error.reason(), "hint": error.hint_text() }));
+    let error = facts.error.as_ref().map(error_json);
     let file = row.profile.as_ref().and_then(|profile| profile.settings.file.as_ref());
     json!({
         "profile": optional(row.name.clone()),
@@ -181,6 +178,20 @@ pub fn json(row: &Row, clients: &[WiredClient]) -> Value {
         "error": error,
         "exit_code": row.code(),
     })
+}
+
+/// Returns the JSON object for a command line that could not be used. It has the fields of [`json`].
+pub fn unusable_json(error: &Error) -> Value {
+    json!({
+        "version": 1, "profile": null, "file": null, "selected_by": null, "account": null, "source": null,
+        "token": { "state": "none", "expires_at": null, "expires_at_unix": null, "seconds_left": null },
+        "keys": [], "login": null, "last_attempt": null, "last_failure": null, "clients": [], "verified": null,
+        "error": error_json(error), "exit_code": error.kind.exit_code(),
+    })
+}
+
+fn error_json(error: &Error) -> Value {
+    json!({ "kind": kind_name(error.kind), "message": error.reason(), "hint": error.hint_text() })
 }
 
 fn failure_json(failure: &FailureFacts) -> Value {
