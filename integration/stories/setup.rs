@@ -9,6 +9,7 @@ mod links;
 mod mapping;
 mod orders;
 mod others;
+mod reports;
 mod restored;
 mod secrets;
 mod undo;

@@ -131,7 +131,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         true => document(&report, call.matches.get_flag("dry-run")),
         false => report.text(is_quiet),
     };
-    let failure = report.failure();
+    let failure = report.failure(is_quiet && !is_json);
     if stdout.is_empty() && !is_quiet && failure.is_none() {
         stdout.push_str("nothing to undo\n");
     }
@@ -223,9 +223,13 @@ fn setup_all<'a>(setup_call: impl Fn(&'static Client, bool) -> SetupCall<'a>, se
         }
     }
     if report.failures.is_empty() && !left.is_empty() {
-        report.failures.push(
-            Error::usage(format!("not set up: {}", left.join(", "))).hint("set them up one by one, as shown above"),
-        );
+        let call = setup_call(CLIENTS[0], true);
+        let hint = match (call.is_set("json"), call.is_set("quiet")) {
+            (true, _) => "set them up one by one; the notes say how",
+            (false, true) => "set them up one by one; the same command without --quiet shows how",
+            (false, false) => "set them up one by one, as shown above",
+        };
+        report.failures.push(Error::usage(format!("not set up: {}", left.join(", "))).hint(hint));
     }
     report
 }

@@ -81,6 +81,13 @@ pub enum Step {
     },
 }
 
+impl Step {
+    pub fn name(&self) -> &str {
+        let (Self::Key(name) | Self::Item { name }) = self;
+        name
+    }
+}
+
 /// A value, as it stood in the file and on one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {

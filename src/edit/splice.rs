@@ -59,7 +59,12 @@ impl Format {
 /// The text cannot be parsed, or the new text cannot be proven: parsed, it must equal the planned tree.
 pub fn apply(format: Format, text: &str, change: &TreeChange) -> Result<(String, Splice), EditRefusal> {
     let root = format.parse(text).map_err(EditRefusal::Syntax)?;
-    let planned = change.planned(&root).ok_or(EditRefusal::Unsupported("the place does not exist"))?;
+    let planned = change.planned(&root).ok_or_else(|| match change {
+        TreeChange::Insert(pointer, ..) if root.at(pointer).is_some() => {
+            EditRefusal::Unsupported("what is around the value is not a mapping")
+        }
+        _ => MISSING,
+    })?;
     let file = File { text, root: &root, format: format.of_text(text), newline: newline(text) };
     let (range, after) = match change {
         TreeChange::Replace(pointer, value) => file.replace(root.at(pointer), value)?,

@@ -110,8 +110,8 @@ impl Report {
         self.clients.extend(other.clients);
     }
 
-    /// Returns one error for all failures. It names each of them; the report has them with their hints.
-    pub fn failure(&self) -> Option<Error> {
+    /// Returns one error for all failures. It names each of them; the report has them with their hints, unless it is quiet.
+    pub fn failure(&self, is_quiet: bool) -> Option<Error> {
         let (first, others) = self.failures.split_first()?;
         if others.is_empty() {
             return Some(first.clone());
@@ -119,7 +119,10 @@ impl Report {
         let reasons: Vec<String> = self.failures.iter().map(Error::reason).collect();
         let error = Error::new(first.kind, reasons.join("; "));
         let hint = first.hint_text().filter(|hint| others.iter().all(|other| other.hint_text().as_ref() == Some(hint)));
-        Some(error.hint(hint.unwrap_or_else(|| "the report shows how to fix each of them".to_owned())))
+        Some(error.hint(hint.unwrap_or_else(|| match is_quiet {
+            true => "the same command without --quiet shows how to fix each of them".to_owned(),
+            false => "the report shows how to fix each of them".to_owned(),
+        })))
     }
 
     /// Returns the report for people. Quiet reports have one line for each change, and nothing else.
@@ -250,10 +253,10 @@ mod tests {
     #[test]
     fn several_failures_are_all_named() {
         let mut report = Report::failed(Error::profile("/k: one").hint("do this"));
-        assert_eq!(report.failure().map(|error| error.render()), Some(report.failures[0].render()));
+        assert_eq!(report.failure(false).map(|error| error.render()), Some(report.failures[0].render()));
         report.add(Report::failed(Error::usage("/l: two").hint("do that")));
         assert_eq!(report.text(false), "failed: /k: one\n  do this\nfailed: /l: two\n  do that\n");
-        let error = report.failure().expect("a failure");
+        let error = report.failure(false).expect("a failure");
         assert!(error.kind.exit_code() == 3 && error.render().contains("/k: one; /l: two"), "{}", error.render());
     }
 

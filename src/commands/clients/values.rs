@@ -111,9 +111,17 @@ fn refused(file: &ConfigFile<'_>, target: &TargetFile, why: &EditRefusal, settin
     match (why, setting) {
         (EditRefusal::Syntax(why), _) => Error::profile(format!("{path}:{}: {}", why.line, why.why))
             .hint(format!("fix the file: {}", file.consequence)),
-        (_, Some(setting)) => {
-            Error::profile(format!("{path}: {}: cannot be edited without changing other parts", setting.label))
-                .hint(format!("set it yourself to {}", crate::edit::render::flow(&setting.value)))
+        (why, Some(setting)) => {
+            let why = match why {
+                EditRefusal::Unsupported(why) => format!("cannot be edited: {why}"),
+                _ => "cannot be edited without changing other parts".to_owned(),
+            };
+            let place: Vec<&str> = setting.path.iter().map(Step::name).collect();
+            Error::profile(format!("{path}: {}: {why}", setting.label)).hint(format!(
+                "edit the file yourself: set {} to {}",
+                place.join(" → "),
+                crate::edit::render::flow(&setting.value)
+            ))
         }
         (_, None) => Error::profile(format!("{path}: cannot be edited")),
     }

@@ -94,7 +94,7 @@ impl<'a> NextSteps<'a> {
             }
             let plan = plan.and_then(Result::ok);
             let Some(plan) =
-                plan.filter(|plan| plan.failure().is_none() && plan.changes.iter().any(|it| it.is_changed))
+                plan.filter(|plan| plan.failure(false).is_none() && plan.changes.iter().any(|it| it.is_changed))
             else {
                 left.push(self.command(client));
                 continue;
@@ -115,7 +115,7 @@ impl<'a> NextSteps<'a> {
         let Some(report) = self.set_up(client, false) else { return };
         let report = report.unwrap_or_else(Report::failed);
         self.print(&report.text(false));
-        if let Some(error) = report.failure() {
+        if let Some(error) = report.failure(false) {
             (self.session.print_stderr)(&self.session.look.stderr(&error.render()));
         }
     }
