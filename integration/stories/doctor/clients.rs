@@ -345,6 +345,18 @@ const OTHERS: &[Fault] = &[
         fix: Fix::Run,
     },
     Fault {
+        id: "terraform.variable",
+        state: "fail",
+        name: "the older name of the variable that hides the file",
+        needs: &[],
+        seed: || {
+            let machine = with_terraform();
+            let file = machine.world.sandbox.file("work/terraformrc", "plugin_cache_dir = \"/x\"\n");
+            Seeded::of(machine).with("TERRAFORM_CONFIG", file)
+        },
+        fix: Fix::Run,
+    },
+    Fault {
         id: "terraform.config",
         state: "fail",
         name: "a second helper",

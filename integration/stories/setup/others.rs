@@ -231,16 +231,19 @@ fn terraform_gets_a_file_of_its_own_and_a_link_and_both_go_again() {
     fs::remove_file(machine.path("home/.terraform.d/x.tfrc")).expect("removed");
 
     // The variable hides the directory; with `--file`, the block is added to that file.
-    let shared = machine.world.sandbox.file("work/terraformrc", main);
-    machine.world.sandbox.set("TF_CLI_CONFIG_FILE", &shared);
-    machine.setup(&["terraform", "--dry-run"]).run().succeeds().stdout_has("TF_CLI_CONFIG_FILE is set");
-    machine.setup(&["terraform", "--file", "terraformrc"]).run().succeeds();
-    let text = machine.read("work/terraformrc");
-    assert!(text.starts_with(main) && text.contains("credentials_helper \"ycred-prod\""), "{text}");
-    machine.world.sandbox.file("work/terraformrc", format!("# new\n{text}"));
-    machine.unsetup(&["terraform"]).run().succeeds();
-    assert_eq!(machine.read("work/terraformrc"), format!("# new\n{main}"));
-    machine.world.sandbox.unset("TF_CLI_CONFIG_FILE");
+    for variable in ["TF_CLI_CONFIG_FILE", "TERRAFORM_CONFIG"] {
+        let shared = machine.world.sandbox.file("work/terraformrc", main);
+        machine.world.sandbox.set(variable, &shared);
+        let run = machine.setup(&["terraform", "--dry-run"]).run().succeeds();
+        run.stdout_has(&format!("{variable} is set, so terraform reads {} instead", shared.display()));
+        machine.setup(&["terraform", "--file", "terraformrc"]).run().succeeds();
+        let text = machine.read("work/terraformrc");
+        assert!(text.starts_with(main) && text.contains("credentials_helper \"ycred-prod\""), "{text}");
+        machine.world.sandbox.file("work/terraformrc", format!("# new\n{text}"));
+        machine.unsetup(&["terraform"]).run().succeeds();
+        assert_eq!(machine.read("work/terraformrc"), format!("# new\n{main}"));
+        machine.world.sandbox.unset(variable);
+    }
 
     // OpenTofu's own directory would be hidden by a new ~/.terraform.d.
     fs::remove_dir_all(machine.path("home/.terraform.d")).expect("removed");

@@ -6,7 +6,6 @@ pub mod config;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use crate::base::environment::TF_CLI_CONFIG_FILE;
 use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
@@ -15,7 +14,7 @@ use crate::commands::clients::program;
 use crate::commands::clients::public;
 use crate::commands::clients::report::{self, ChangeReport, Report};
 use crate::commands::clients::terraform::config::{
-    OWN_FILE, PREFIX, directories, extra_files, helpers, is_ours, main_files,
+    OWN_FILE, PREFIX, chosen_file, directories, extra_files, helpers, is_ours, main_files,
 };
 use crate::commands::clients::undo::unlink_by_form;
 use crate::commands::clients::values;
@@ -68,11 +67,11 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     report.changes.push(change);
     report.notes.extend(ycred.note);
     if file.is_none()
-        && let Some(hiding) = session.environment.get(TF_CLI_CONFIG_FILE)
+        && let Some((variable, hiding)) = chosen_file(session)
     {
-        let hiding = Path::new(hiding).display().to_string();
+        let hiding = hiding.display().to_string();
         report.notes.push(format!(
-            "TF_CLI_CONFIG_FILE is set, so terraform reads {hiding} instead; to add the helper there: ycred setup terraform --file {}",
+            "{variable} is set, so terraform reads {hiding} instead; to add the helper there: ycred setup terraform --file {}",
             shell::word(&hiding)
         ));
     }

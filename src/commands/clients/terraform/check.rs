@@ -1,10 +1,9 @@
 //! `doctor`'s check of Terraform and OpenTofu, which ignore a missing helper without a message.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::base::environment::TF_CLI_CONFIG_FILE;
 use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::commands::check::{Check, Examination, Finding};
@@ -12,7 +11,7 @@ use crate::commands::clients::client::setup_command;
 use crate::commands::clients::program;
 use crate::commands::clients::public;
 use crate::commands::clients::terraform::config::{
-    self, OWN_FILE, PREFIX, directories, extra_files, helpers, is_ours, main_files,
+    self, OWN_FILE, PREFIX, chosen_file, directories, extra_files, helpers, is_ours, main_files,
 };
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::disk::files;
@@ -58,7 +57,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
         in_directories.push(place.configuration.join(OWN_FILE));
     }
     in_directories.dedup();
-    let hiding = session.environment.get(TF_CLI_CONFIG_FILE).map(PathBuf::from);
+    let hiding = chosen_file(session);
     let mut read = main_files(session);
     if hiding.is_none() {
         read.extend(in_directories.iter().cloned());
@@ -68,7 +67,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
         Err(error) => return vec![Finding::of_error(&error).part("config")],
     };
     let Some(ours) = blocks.iter().find(|block| block.is_ours()) else {
-        return vec![without(hiding.as_deref(), &in_directories, session)];
+        return vec![without(hiding, &in_directories, session)];
     };
     if let Some(other) = blocks.iter().find(|block| block.helper != ours.helper) {
         let (file, line) = (other.file.display(), other.line);
@@ -93,11 +92,11 @@ fn blocks(files: &[PathBuf]) -> Result<Vec<Block>> {
 }
 
 /// No file that is read names ycred.
-fn without(hiding: Option<&Path>, in_directories: &[PathBuf], session: &Session<'_>) -> Finding {
+fn without(hiding: Option<(&str, PathBuf)>, in_directories: &[PathBuf], session: &Session<'_>) -> Finding {
     let hidden = blocks(in_directories).unwrap_or_default().into_iter().find(Block::is_ours);
-    if let (Some(hiding), Some(hidden)) = (hiding, hidden) {
+    if let (Some((variable, hiding)), Some(hidden)) = (hiding, hidden) {
         let what = format!(
-            "{TF_CLI_CONFIG_FILE} makes terraform read {} instead of {}, which names ycred",
+            "{variable} makes terraform read {} instead of {}, which names ycred",
             hiding.display(),
             hidden.file.display()
         );

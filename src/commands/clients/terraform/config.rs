@@ -54,11 +54,16 @@ pub fn directories(is_tofu: bool, session: &Session<'_>) -> Result<Directories> 
     Ok(Directories { plugins: usual.join("plugins"), configuration: usual })
 }
 
+/// Returns the file that a variable selects, and the variable. The programs then read no file of the directory.
+pub fn chosen_file(session: &Session<'_>) -> Option<(&'static str, PathBuf)> {
+    let path = |name| Some((name, PathBuf::from(session.environment.get(name)?)));
+    [TF_CLI_CONFIG_FILE, TERRAFORM_CONFIG].into_iter().find_map(path)
+}
+
 /// The files that are read besides the directory, in the order of the programs.
 pub fn main_files(session: &Session<'_>) -> Vec<PathBuf> {
-    let by_variable = [TF_CLI_CONFIG_FILE, TERRAFORM_CONFIG].into_iter().find_map(|name| session.environment.get(name));
-    match (by_variable, &session.places.home) {
-        (Some(path), _) => vec![path.into()],
+    match (chosen_file(session), &session.places.home) {
+        (Some((_, path)), _) => vec![path],
         (None, _) if let Some(roaming) = directories::roaming(session.environment) => {
             vec![roaming.join("terraform.rc"), roaming.join("tofu.rc")]
         }
