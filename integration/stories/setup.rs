@@ -5,6 +5,7 @@ mod accounts;
 mod corpus;
 mod docker;
 mod dry_run;
+mod kept;
 mod links;
 mod mapping;
 mod orders;

@@ -83,6 +83,16 @@ impl Places {
         (config != self.config).then(|| (variable, Self { config, ..self.clone() }))
     }
 
+    /// Returns the same directories, but for the logins the one that programs without the variable look in. Returns `None` if
+    /// no variable selects the directory.
+    pub fn without_state_variable(&self, environment: &Environment) -> Option<(&'static str, Self)> {
+        let is_set = |name: &&str| environment.absolute(name).is_some();
+        let variable = [env::YCRED_STATE_DIR, env::XDG_STATE_HOME].into_iter().find(is_set)?;
+        let state = UserDirectories::find(environment).map(|base| base.state().join(APP));
+        let state = state.ok_or_else(|| "there is no home directory".to_owned());
+        (state != self.state).then(|| (variable, Self { state, ..self.clone() }))
+    }
+
     /// Returns no directories at all.
     pub fn none() -> Self {
         let unknown = || Err("the directory is unknown".into());

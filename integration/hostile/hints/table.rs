@@ -264,6 +264,8 @@ pub const ROWS: &[(&str, Row)] = &[
     ("set them up one by one, as shown above", Reason(EDIT)),
     ("set them up one by one; the notes say how", Reason(EDIT)),
     ("set them up one by one; the same command without --quiet shows how", Test("what_is_left_is_never_said_to_be_above_where_nothing_is")),
+    ("choose one that `ycred list` shows: {}", Test("a_profile_that_is_gone_is_never_replaced_by_another_one_unasked")),
+    ("to use that login: unset {variable}; to use this one, log in without {variable}: ycred login {argument}", Test("a_login_that_only_a_variable_leads_to_is_named_and_another_one_is_refused")),
     ("set token-file = \"FILE\" in the profile, or pass --token-file FILE to `ycred init`", Reason("needs a file that only the user has; `init` with a file is run for other hints")),
     ("set {SSL_CERT_FILE} to a file with PEM certificates, or unset it", Run(cases::certificates_in_a_variable_that_are_none)),
     ("set {removed} again, or run the program again with `ycred exec`", Reason("needs the secret, or the program that `exec` ran")),

@@ -79,7 +79,9 @@ fn written_section(name: &str) -> String {
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let name = name(call)?;
-    let chosen = profiles::chosen_or_default(call, session)?;
+    let is_named = |place: &Use| profile_of(section_in(&place.label)).as_deref() == Some(name.as_str());
+    let served = uses(session).into_iter().filter(is_named).map(|place| place.profile);
+    let chosen = profiles::chosen_or_kept(call, served, session)?;
     let ycred = program::ycred(call, session)?;
     let path = path(session)?;
     for (path, kind) in files(session)? {
@@ -96,6 +98,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     }
     let mut report = Report { changes, ..Report::default() };
     report.notes.extend(ycred.note);
+    report.notes.extend(chosen.kept_note);
     Ok(report)
 }
 

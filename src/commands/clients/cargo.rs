@@ -60,7 +60,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let file = files.iter().find(|path| path.exists()).or(files.last());
     let mut report = Report::default();
     report.notes.push(format!("cargo gets its tokens from ycred {}", chosen.description()));
-    report.notes.extend(chosen.note());
+    report.notes.extend(chosen.notes());
     if let Some(file) = file {
         let text = paste::read(file);
         let names = registries(&text, &chosen);

@@ -196,13 +196,17 @@ impl SetupCall<'_> {
 
     /// Returns the arguments that select places of the client, to repeat them in a command.
     pub fn arguments(&self) -> String {
+        // `setup --all` selects all of kubectl's users. Other clients have no `--all` of their own.
+        let is_all = self.is_set("all") && (!self.is_for_all || self.client.flags.contains(&"user"));
+        format!("{}{}", self.arguments_of_one(), if is_all { " --all" } else { "" })
+    }
+
+    /// Returns the arguments that select places of the client, without `--all`.
+    pub fn arguments_of_one(&self) -> String {
         let values = self.client.flags.iter().flat_map(|flag| {
             self.values(flag).into_iter().map(move |value| format!(" --{flag} {}", shell::word(value)))
         });
-        // `setup --all` selects all of kubectl's users. Other clients have no `--all` of their own.
-        let all = (self.is_set("all") && (!self.is_for_all || self.client.flags.contains(&"user")))
-            .then(|| " --all".to_owned());
-        values.chain(all).collect()
+        values.collect()
     }
 
     pub fn is_set(&self, flag: &str) -> bool {

@@ -55,11 +55,14 @@ fn path(call: &SetupCall<'_>, session: &Session<'_>) -> Result<PathBuf> {
 }
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let (chosen, helper) = helper(call, session)?;
     let path = path(call, session)?;
+    let asked = call.values("host");
+    let kept = kept(&path, &asked, call, session)?;
+    let chosen = profiles::chosen_or_kept(call, kept.iter().map(|place| place.profile.clone()), session)?;
+    let suffix = chosen.suffix("a helper's name", session)?;
+    let helper = suffix.map_or_else(|| "ycred".to_owned(), |profile| format!("ycred-{profile}"));
     let ycred = program::ycred(call, session)?;
     let link = link_path(&programs::own_file_name(&format!("{PREFIX}{helper}")), Path::new(&ycred.path), session)?;
-    let asked = call.values("host");
     for host in &asked {
         chosen.check_host(host, None)?;
     }
@@ -70,13 +73,14 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         consequence: "docker ignores the whole file otherwise",
     };
     let is_forced = call.is_set("force");
+    // With several profiles, each registry keeps its own.
+    let are_several = kept.iter().any(|place| place.profile != kept[0].profile);
+    let stays = |host: &String| are_several && kept.iter().any(|place| place.label == *host);
     let mut report = Report::default();
     let (linked, mut changes) = values::with_link(call, link.as_deref(), Path::new(&ycred.path), || {
         values::set(call, &file, |root| {
-            hosts(root, &asked, &chosen)
-                .into_iter()
-                .map(|host| setting(root, &host, &helper, &chosen, is_forced))
-                .collect()
+            let hosts = hosts(root, &asked, &chosen).into_iter().filter(|host| !stays(host));
+            hosts.map(|host| setting(root, &host, &helper, &chosen, is_forced)).collect()
         })
     })?;
     for change in &mut changes {
@@ -85,24 +89,46 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     }
     report.changes.extend(linked);
     report.changes.extend(changes);
+    for place in kept.iter().filter(|_| are_several) {
+        let mut change = ChangeReport::new(CLIENT.name, &path, place.label.clone());
+        let profile = place.profile.as_ref().map_or("the default profile".to_owned(), |name| format!("profile {name}"));
+        change.summary = format!("{}: already set up with ycred, keeps {profile}", place.label);
+        change.profile.clone_from(&place.profile);
+        report.changes.push(change);
+    }
     report.notes.extend(ycred.note);
+    report.notes.extend(chosen.kept_note);
     add_notes(&mut report, &path, session);
     Ok(report)
 }
 
-/// Returns the profile, and the name of the helper for it: `ycred`, or `ycred-PROFILE`.
-fn helper(call: &SetupCall<'_>, session: &Session<'_>) -> Result<(Chosen, String)> {
-    let chosen = profiles::chosen_or_default(call, session)?;
-    let suffix = chosen.suffix("a helper's name", session)?;
-    let helper = suffix.map_or_else(|| "ycred".to_owned(), |profile| format!("ycred-{profile}"));
-    Ok((chosen, helper))
+/// Returns the registries of this call that ycred serves already, unless the call chooses their profile.
+fn kept(path: &Path, asked: &[String], call: &SetupCall<'_>, session: &Session<'_>) -> Result<Vec<Use>> {
+    if profiles::is_chosen(call, session)? {
+        return Ok(Vec::new());
+    }
+    let usual = profiles::chosen_or_default(call, session).ok();
+    let is_usual = |host: &str| match &usual {
+        Some(usual) => registries(usual).contains(&host),
+        None => REGISTRIES.iter().any(|(_, hosts)| hosts.contains(&host)),
+    };
+    let is_meant = |place: &Use| match asked {
+        [] => is_usual(&place.label),
+        asked => asked.contains(&place.label),
+    };
+    Ok(uses_in(path).into_iter().filter(is_meant).collect())
+}
+
+/// Returns the registries of a profile's endpoint that people use.
+fn registries(chosen: &Chosen) -> &'static [&'static str] {
+    let endpoint = chosen.profile.settings.text("endpoint").ok().flatten().unwrap_or(DEFAULT_ENDPOINT);
+    let endpoint = endpoint.strip_suffix(":443").unwrap_or(endpoint);
+    REGISTRIES.iter().find(|(known, _)| *known == endpoint).map_or(&[], |(_, hosts)| hosts)
 }
 
 /// Returns the hosts to set up: those of the endpoint, those that the file gives to yc, and those that were asked for.
 fn hosts(root: &TreeNode, asked: &[String], chosen: &Chosen) -> Vec<String> {
-    let endpoint = chosen.profile.settings.text("endpoint").ok().flatten().unwrap_or(DEFAULT_ENDPOINT);
-    let endpoint = endpoint.strip_suffix(":443").unwrap_or(endpoint);
-    let usual = REGISTRIES.iter().find(|(known, _)| *known == endpoint).map_or(&[][..], |(_, hosts)| hosts);
+    let usual = registries(chosen);
     // With `--host`, a registry that ycred serves already keeps its profile, which may be another account.
     let is_kept = |host: &str| {
         let helper = find(root, &keys(&[HELPERS, host])).and_then(TreeNode::as_text);

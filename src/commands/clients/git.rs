@@ -177,14 +177,20 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     if hosts.is_empty() {
         return Err(Error::usage("no server given").hint("name it: ycred setup git --host git.example.com"));
     }
-    let chosen = profiles::chosen_or_default(call, session)?;
     let ycred = program::ycred(call, session)?;
-    let command = format!("{} git --profile {}", escaped(&ycred.path), escaped(&chosen.written()));
-    let path = path(session)?;
+    let (path, served) = (path(session)?, uses(session));
     let mut report = Report::default();
-    for host in &hosts {
-        chosen.check_host(host, Some(Scheme::Https))?;
-        report.changes.push(setup_host(host, &command, &git, &path, &chosen, call)?);
+    let choose = |host: String| {
+        let of_host = served.iter().filter(|place| place.label == host).map(|place| place.profile.clone());
+        let chosen = profiles::chosen_or_kept(call, of_host, session)?;
+        chosen.check_host(&host, Some(Scheme::Https))?;
+        Ok((host, chosen))
+    };
+    // All are checked before the first is set up.
+    for (host, chosen) in hosts.into_iter().map(choose).collect::<Result<Vec<_>>>()? {
+        let command = format!("{} git --profile {}", escaped(&ycred.path), escaped(&chosen.written()));
+        report.changes.push(setup_host(&host, &command, &git, &path, &chosen, call)?);
+        report.notes.extend(chosen.kept_note);
     }
     report.notes.extend(ycred.note);
     Ok(report)

@@ -37,7 +37,8 @@ pub const CLIENT: Client = Client {
 const DEFAULT: &str = "netrc";
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let chosen = profiles::chosen_or_default(call, session)?;
+    let served = uses(session).into_iter().map(|place| place.profile);
+    let chosen = profiles::chosen_or_kept(call, served, session)?;
     let ycred = program::ycred(call, session)?;
     let profile = chosen.written();
     if [&ycred.path, &profile].iter().any(|word| word.contains([' ', ';', '\'', '"'])) {
@@ -83,6 +84,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let change = report.into_inner().ok_or_else(|| Error::internal("the edit made no plan"))?;
     let mut report = Report { changes: vec![ChangeReport { is_changed, ..change }], ..Report::default() };
     report.notes.extend(ycred.note);
+    report.notes.extend(chosen.kept_note);
     if session.environment.get(GOAUTH).is_some() {
         report.notes.push(format!("{GOAUTH} is set in the environment, and go prefers it: unset {GOAUTH}"));
     }

@@ -1,6 +1,7 @@
 //! Which profile a client gets. A wrong choice would change the account silently, so an unclear case is an
 //! error that `--profile` decides.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::base::environment::YCRED_PROFILE;
@@ -24,9 +25,42 @@ pub struct Chosen {
     pub profile: Profile,
     /// The account, for people.
     pub account: String,
-    /// A flag or a variable names the profile.
+    /// A flag, a variable or the client's configuration names the profile.
     pub is_named: bool,
+    /// A line about a profile that the client keeps although another one would be chosen.
+    pub kept_note: Option<String>,
     elsewhere: Elsewhere,
+    login: LoginElsewhere,
+}
+
+/// The login that a client finds if it runs without the variable that selects the directory of logins here.
+enum LoginElsewhere {
+    Same,
+    Nobody { variable: &'static str },
+}
+
+impl LoginElsewhere {
+    /// # Errors
+    /// Usage (2): it is another login, perhaps of another account.
+    fn of(argument: &str, profile: &Profile, session: &Session<'_>) -> Result<Self> {
+        let Some((variable, places)) = session.places.without_state_variable(session.environment) else {
+            return Ok(Self::Same);
+        };
+        let state_of = |profile: &Profile| profile.login().ok().flatten().and_then(|login| login.store.load().ok());
+        let Some(here) = state_of(profile) else { return Ok(Self::Same) };
+        let reference = ProfileRef::NameOrPath { by: "--profile", text: argument.into() };
+        let there = Profile::load(&reference, session.environment, &places, session.clock.now())?;
+        match state_of(&there) {
+            None => Ok(Self::Nobody { variable }),
+            Some(there) if there.is_same_login(&here) => Ok(Self::Same),
+            Some(_) => Err(Error::usage(format!(
+                "without {variable}, which the client may not have, the profile {argument} has another login"
+            ))
+            .hint(format!(
+                "to use that login: unset {variable}; to use this one, log in without {variable}: ycred login {argument}"
+            ))),
+        }
+    }
 }
 
 /// What a client finds by the same name if it runs without the variable that selects the directory of profiles here.
@@ -102,7 +136,8 @@ impl Chosen {
             },
         };
         let elsewhere = Elsewhere::of(&argument, &profile, session);
-        Ok(Self { argument, profile, account, is_named: false, elsewhere })
+        let login = LoginElsewhere::of(&argument, &profile, session)?;
+        Ok(Self { argument, profile, account, is_named: false, kept_note: None, elsewhere, login })
     }
 
     /// Returns what to write into a configuration: the path, if the name would lead to another profile without the variable
@@ -149,8 +184,19 @@ impl Chosen {
         .hint(format!("to use that one: unset {variable}; to use this one, give it another name with `ycred rename`")))
     }
 
-    /// Returns a line if a client finds the profile only with the variable that is set here, or by its path.
-    pub fn note(&self) -> Option<String> {
+    /// Returns lines about what a client finds only with the variables that are set here, or by a path.
+    pub fn notes(&self) -> Vec<String> {
+        let login = match self.login {
+            LoginElsewhere::Same => None,
+            LoginElsewhere::Nobody { variable } => Some(format!(
+                "programs find the login of profile {} only where {variable} is set as it is here",
+                self.argument
+            )),
+        };
+        self.place_note().into_iter().chain(login).collect()
+    }
+
+    fn place_note(&self) -> Option<String> {
         let (name, file) = (&self.argument, self.profile.settings.file.as_ref()?);
         match &self.elsewhere {
             Elsewhere::Same => None,
@@ -217,6 +263,57 @@ pub fn chosen_or_default(call: &SetupCall<'_>, session: &Session<'_>) -> Result<
     Ok(Chosen { is_named: true, ..chosen })
 }
 
+/// Returns true if this call chooses a profile for places that run ycred already. `YCRED_PROFILE` may be set for other
+/// reasons, so it doesn't count for all clients.
+///
+/// # Errors
+/// Usage (2): the flag or the variable is not UTF-8.
+pub fn is_chosen(call: &SetupCall<'_>, session: &Session<'_>) -> Result<bool> {
+    let has_variable = !call.is_for_all && of_variable(session)?.is_some();
+    Ok(has_variable || call.is_set("force") || call.profile_argument()?.is_some())
+}
+
+/// Returns the profile for a place that may run ycred already. There it keeps the profile that somebody has chosen, unless
+/// this call chooses one. `served` has the profiles that the client's places of this call name.
+///
+/// # Errors
+/// As [`chosen_or_default`]. Usage (2): the profile that a place names does not exist, or is another one elsewhere.
+pub fn chosen_or_kept(
+    call: &SetupCall<'_>,
+    served: impl IntoIterator<Item = Option<String>>,
+    session: &Session<'_>,
+) -> Result<Chosen> {
+    let served: BTreeSet<Option<String>> = served.into_iter().collect();
+    let is_kept = served.len() == 1 && !is_chosen(call, session)?;
+    match served.first().filter(|_| is_kept) {
+        Some(Some(kept)) => load_kept(kept, call, session),
+        // Whatever the variable says, the client gets the default profile.
+        Some(None) => default_or_only(call, session),
+        None => chosen_or_default(call, session),
+    }
+}
+
+fn load_kept(kept: &str, call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
+    let command = || format!("ycred setup {}{} --profile NAME", call.client.name, call.arguments_of_one());
+    if !is_path(kept.as_ref()) && find::by_name(kept, session.places)?.is_none() {
+        let kept = public::profile(kept);
+        return Err(Error::usage(format!("{} uses the profile {kept}, which does not exist", call.client.name))
+            .hint(format!("choose one that `ycred list` shows: {}", command())));
+    }
+    let chosen = Chosen::load(kept.to_owned(), session)?;
+    chosen.refuse_other()?;
+    let kept_note = match chosen_or_default(call, session) {
+        Ok(usual) if !is_same_file(&usual.profile, &chosen.profile) => Some(format!(
+            "{} keeps the profile {}; to change it: {}",
+            call.client.name,
+            public::profile(kept),
+            command()
+        )),
+        _ => None,
+    };
+    Ok(Chosen { is_named: true, kept_note, ..chosen })
+}
+
 /// Returns the profile in `YCRED_PROFILE`, as it is written into configuration files.
 fn of_variable(session: &Session<'_>) -> Result<Option<String>> {
     let text = session.environment.text(YCRED_PROFILE);
@@ -232,7 +329,7 @@ pub fn notes(call: &SetupCall<'_>, report: &Report, session: &Session<'_>) -> Ve
     profiles.sort();
     profiles.dedup();
     let load = |argument: &&String| Chosen::load((*argument).clone(), session).ok();
-    let mut notes: Vec<String> = profiles.iter().filter_map(load).filter_map(|chosen| chosen.note()).collect();
+    let mut notes: Vec<String> = profiles.iter().filter_map(load).flat_map(|chosen| chosen.notes()).collect();
     if let (Ok(Some(variable)), Ok(None)) = (of_variable(session), call.profile_argument())
         && let Some(profile) = profiles.first()
     {

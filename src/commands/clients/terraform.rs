@@ -42,12 +42,14 @@ pub const CLIENT: Client = Client {
 };
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let chosen = profiles::chosen_or_default(call, session)?;
-    let suffix = chosen.suffix("a helper's name", session)?;
-    let helper = suffix.map_or_else(|| "ycred".to_owned(), |profile| format!("ycred-{profile}"));
     let directories = directories(call.is_set("tofu"), session)?;
     let file = call.path("file", session)?;
     let target = file.clone().unwrap_or_else(|| directories.configuration.join(OWN_FILE));
+    let in_target = TargetFile::read(&target).ok().and_then(|target| target.text).unwrap_or_default();
+    let served = helpers(&in_target).into_iter().filter(|(_, helper)| is_ours(helper));
+    let chosen = profiles::chosen_or_kept(call, served.map(|(_, helper)| profile_in(&helper)), session)?;
+    let suffix = chosen.suffix("a helper's name", session)?;
+    let helper = suffix.map_or_else(|| "ycred".to_owned(), |profile| format!("ycred-{profile}"));
     let mut files = main_files(session);
     files.extend(extra_files(&directories.configuration));
     // The block that setup has written is replaced.
@@ -66,6 +68,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     (change.profile, change.account) = (Some(chosen.argument), Some(chosen.account));
     report.changes.push(change);
     report.notes.extend(ycred.note);
+    report.notes.extend(chosen.kept_note);
     if file.is_none()
         && let Some((variable, hiding)) = chosen_file(session)
     {
