@@ -147,7 +147,7 @@ fn a_wrong_profile_is_reported_on_stdout_with_3_and_no_profile_is_silent_in_a_pr
     // The configuration directory itself is wrong.
     let run = several.ycred(["status"]).env("YCRED_CONFIG_DIR", "relative").run().exits(3).stderr_is_empty();
     run.stdout_has("YCRED_CONFIG_DIR must be an absolute path");
-    for wrong in [&["--short", "--json"][..], &["--all", "a"], &["--nope"], &["--short", "--verify"]] {
+    for wrong in [&["--short", "--all"][..], &["--all", "a"], &["--nope"], &["--short", "--verify"]] {
         several.ycred(["status"].iter().chain(wrong)).run().exits(2).stdout_is("");
     }
 }

@@ -95,6 +95,34 @@ fn a_server_of_git_and_a_profile_of_aws_keep_their_profiles_one_by_one() {
 }
 
 #[test]
+fn a_profile_that_a_path_names_is_kept_too() {
+    let machine = machine();
+    // Neither the blank nor the missing suffix may hide it.
+    for path in ["work/my dir/p.toml", "work/plain"] {
+        let key = machine.path("config/stage.json").display().to_string();
+        let path = machine.world.sandbox.file(path, machine.read("config/stage.toml").replace("stage.json", &key));
+        let path = path.display().to_string();
+        let mut clients = vec![vec!["aws"]];
+        if !path.contains(' ') {
+            clients.push(vec!["go"]);
+        }
+        if require_client("git").is_some() {
+            clients.push(vec!["git", "--host", "git.example.com"]);
+        }
+        for client in clients {
+            machine.setup(&[&client[..], &["-p", &path]].concat()).run().succeeds();
+            let files = ["home/.aws/config", "home/.gitconfig", "home/.config/go/env"];
+            let texts = || files.map(|file| std::fs::read(machine.path(file)).ok());
+            let before = texts();
+            machine.setup(&client).run().succeeds().stdout_has("already set up").stdout_has("keeps the profile");
+            assert!(texts() == before, "{client:?}");
+            machine.world.sandbox.ycred(["doctor", client[0], "--offline"]).run().exits(0);
+            machine.unsetup(&client).run().succeeds();
+        }
+    }
+}
+
+#[test]
 fn registries_with_several_profiles_keep_them_and_missing_ones_follow() {
     let machine = machine();
     let write = |helpers: Value| machine.world.sandbox.file(FILES[0], json!({ "credHelpers": helpers }).to_string());

@@ -12,7 +12,7 @@ use crate::base::hosts::DEFAULT_ENDPOINT;
 use crate::base::shell;
 use crate::commands::clients::aws::config::{PROCESS, in_home, is_ours, path, profile_of};
 use crate::commands::clients::aws::order::{AwsFileKind, preferred};
-use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
+use crate::commands::clients::client::{Client, SetupCall, Use, profile_in_line, public_profile_in};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::public;
@@ -79,9 +79,7 @@ fn written_section(name: &str) -> String {
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let name = name(call)?;
-    let is_named = |place: &Use| profile_of(section_in(&place.label)).as_deref() == Some(name.as_str());
-    let served = uses(session).into_iter().filter(is_named).map(|place| place.profile);
-    let chosen = profiles::chosen_or_kept(call, served, session)?;
+    let chosen = profiles::chosen_or_kept(call, served(&name, session)?, session)?;
     let ycred = program::ycred(call, session)?;
     let path = path(session)?;
     for (path, kind) in files(session)? {
@@ -100,6 +98,16 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     report.notes.extend(ycred.note);
     report.notes.extend(chosen.kept_note);
     Ok(report)
+}
+
+/// Returns the profile in the process of AWS's profile, if that is ycred.
+fn served(name: &str, session: &Session<'_>) -> Result<Option<Option<String>>> {
+    let text = TargetFile::read(&path(session)?)?.text.unwrap_or_default();
+    let Ok(root) = Format::Ini.parse(&text) else { return Ok(None) };
+    let of_name = |(key, _): &&(TreeNode, TreeNode)| key.as_text().and_then(profile_of).as_deref() == Some(name);
+    let section = root.members().iter().find(of_name).map(|(_, section)| section);
+    let process = section.and_then(|section| section.member(PROCESS)).and_then(TreeNode::as_text);
+    Ok(process.filter(|process| is_ours(process)).map(profile_in_line))
 }
 
 /// Quotes a word for all readers: botocore splits like a shell, others pass the line to one.
@@ -233,7 +241,7 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
             let instead = found.find_map(|(_, kind, root)| Some(preferred(root, *kind, &name)?.description()));
             let note = instead.map(|what| format!("AWS prefers its {what}"));
             let file = configuration.0.clone();
-            Some(Use { file, label: format!("[{section}]"), profile: profile_in(process), note })
+            Some(Use { file, label: format!("[{section}]"), profile: public_profile_in(process), note })
         })
         .collect()
 }

@@ -126,6 +126,27 @@ pub fn profile_in(command: &str) -> Option<String> {
     None
 }
 
+/// Returns the profile that a command line names, word by word as a shell reads it. Unlike [`profile_in`], finds a path with
+/// blanks, and does not hide what may be a secret.
+pub fn profile_in_line(line: &str) -> Option<String> {
+    let words = shell::split(line);
+    let mut words = words.iter().skip(1);
+    while let Some(word) = words.next() {
+        if matches!(word.as_str(), "--profile" | "-p") {
+            return words.next().cloned();
+        }
+        if let Some(profile) = word.strip_prefix("--profile=") {
+            return Some(profile.to_owned());
+        }
+    }
+    profile_in(line)
+}
+
+/// [`profile_in_line`] as it may be printed.
+pub fn public_profile_in(line: &str) -> Option<String> {
+    profile_in_line(line).map(|profile| public::profile(&profile).to_owned())
+}
+
 /// The flags of one call of `setup` or `unsetup`.
 pub struct SetupCall<'a> {
     pub client: &'static Client,
@@ -265,6 +286,19 @@ mod tests {
             ("/home/ycred-user/bin/ycred kubectl", None),
         ] {
             assert_eq!(profile_in(command).as_deref(), profile, "{command}");
+        }
+    }
+
+    #[test]
+    fn the_profile_of_a_command_line_is_found_as_a_shell_reads_it() {
+        for (line, profile) in [
+            ("/usr/bin/ycred git", None),
+            ("ycred-prod", Some("prod")),
+            (r"/opt/my\ dir/ycred git --profile /etc/my\ dir/x", Some("/etc/my dir/x")),
+            ("\"/opt/my dir/ycred\" aws --profile=\"/etc/my dir/x.toml\"", Some("/etc/my dir/x.toml")),
+            ("ycred goauth -p ./x", Some("./x")),
+        ] {
+            assert_eq!(profile_in_line(line).as_deref(), profile, "{line}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use crate::base::error::{Error, Result, describe};
 use crate::base::hosts::Scheme;
-use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
+use crate::commands::clients::client::{Client, SetupCall, Use, profile_in_line, public_profile_in};
 use crate::commands::clients::git::config::{is_ours, locks, path};
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
@@ -178,11 +178,13 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         return Err(Error::usage("no server given").hint("name it: ycred setup git --host git.example.com"));
     }
     let ycred = program::ycred(call, session)?;
-    let (path, served) = (path(session)?, uses(session));
+    let path = path(session)?;
+    let text = call.editor.read(&path, OWNER)?.text.unwrap_or_default();
     let mut report = Report::default();
     let choose = |host: String| {
-        let of_host = served.iter().filter(|place| place.label == host).map(|place| place.profile.clone());
-        let chosen = profiles::chosen_or_kept(call, of_host, session)?;
+        let values = git.values(&text, &key_of(&host))?;
+        let served = values.iter().filter(|value| is_ours(value)).map(|value| profile_in_line(value));
+        let chosen = profiles::chosen_or_kept(call, served, session)?;
         chosen.check_host(&host, Some(Scheme::Https))?;
         Ok((host, chosen))
     };
@@ -377,7 +379,7 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
         let entries = list.split('\0').filter_map(|entry| entry.split_once('\n'));
         let uses = entries.filter(|(_, value)| is_ours(value)).filter_map(|(key, value)| {
             let host = key.strip_prefix("credential.https://")?.strip_suffix(".helper")?;
-            Some(Use { file: path.clone(), label: host.to_owned(), profile: profile_in(value), note: None })
+            Some(Use { file: path.clone(), label: host.to_owned(), profile: public_profile_in(value), note: None })
         });
         Ok(uses.collect())
     };

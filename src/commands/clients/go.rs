@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use crate::base::environment::GOAUTH;
 use crate::base::error::{Error, Result};
-use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
+use crate::commands::clients::client::{Client, SetupCall, Use, profile_in_line, public_profile_in};
 use crate::commands::clients::go::config::{is_ours, methods, path, value};
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
@@ -37,7 +37,9 @@ pub const CLIENT: Client = Client {
 const DEFAULT: &str = "netrc";
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
-    let served = uses(session).into_iter().map(|place| place.profile);
+    let text = TargetFile::read(&path(session)?)?.text.unwrap_or_default();
+    let served =
+        methods(value(&text).unwrap_or_default()).into_iter().find(|method| is_ours(method)).map(profile_in_line);
     let chosen = profiles::chosen_or_kept(call, served, session)?;
     let ycred = program::ycred(call, session)?;
     let profile = chosen.written();
@@ -165,7 +167,7 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
     let text = TargetFile::read(&path).ok().and_then(|target| target.text).unwrap_or_default();
     let methods = value(&text).map(methods).unwrap_or_default();
     let ours = methods.iter().find(|method| is_ours(method));
-    ours.map(|method| Use { file: path, label: GOAUTH.to_owned(), profile: profile_in(method), note: None })
+    ours.map(|method| Use { file: path, label: GOAUTH.to_owned(), profile: public_profile_in(method), note: None })
         .into_iter()
         .collect()
 }

@@ -11,7 +11,7 @@ use crate::base::secret::Secret;
 use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::aws::config::{self, PROCESS, in_home, is_ours, path, profile_of};
 use crate::commands::clients::aws::order::{self, AwsFileKind};
-use crate::commands::clients::client::{profile_in, setup_command};
+use crate::commands::clients::client::{profile_in_line, setup_command};
 use crate::commands::clients::program;
 use crate::commands::clients::public;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
@@ -141,7 +141,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
 }
 
 fn call(name: &str, section: &str, process: &str, examination: &Examination, session: &Session<'_>) -> Option<Finding> {
-    let named = profile_in(process);
+    let named = profile_in_line(process);
     let command = |profile: Option<&str>| setup_command("aws", config::selection(section), profile);
     let setup = command(named.as_deref());
     let words = words(process);

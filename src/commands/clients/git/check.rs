@@ -6,7 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::{Host, Scheme};
 use crate::base::shell;
 use crate::commands::check::{Check, Examination, Finding};
-use crate::commands::clients::client::{profile_in, setup_command};
+use crate::commands::clients::client::{profile_in_line, setup_command};
 use crate::commands::clients::git::config::{self, is_ours};
 use crate::commands::clients::program;
 use crate::commands::clients::public;
@@ -86,7 +86,7 @@ struct Server<'a> {
 
 impl Server<'_> {
     fn setup(&self) -> String {
-        self.command(profile_in(self.command).as_deref())
+        self.command(profile_in_line(self.command).as_deref())
     }
 
     /// Returns the command that sets this server up with a profile.
@@ -131,7 +131,7 @@ impl Server<'_> {
             let what = format!("{host}: {} is not ycred, so it was not run", path.display());
             return Some(Finding::fail(what).part("helper").fix(self.setup()));
         }
-        let named = profile_in(self.command);
+        let named = profile_in_line(self.command);
         let profile = match trial::profile(named.as_deref(), &self.command(Some("NAME")), session) {
             Ok(profile) => profile,
             Err(finding) => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::base::environment::GOAUTH;
 use crate::base::secret::Secret;
 use crate::commands::check::{Check, Examination, Finding};
-use crate::commands::clients::client::{profile_in, setup_command};
+use crate::commands::clients::client::{profile_in_line, setup_command};
 use crate::commands::clients::go::config::{is_ours, methods, path, value};
 use crate::commands::clients::program;
 use crate::commands::clients::public;
@@ -56,7 +56,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Finding {
 }
 
 fn call(method: &str, examination: &Examination, session: &Session<'_>) -> Finding {
-    let named = profile_in(method);
+    let named = profile_in_line(method);
     let setup = setup_command("go", Vec::new(), named.as_deref());
     let mut words = method.split_whitespace();
     let first = words.next().unwrap_or_default();
